@@ -1,0 +1,59 @@
+"""What people ask about an instance: its runtime status, what it waits for, and the row that lists show."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import Enum
+
+import msgspec
+
+
+class OrchestrationRuntimeStatus(Enum):
+    """The statuses of Durable Functions; value and name are the same word."""
+
+    Running = "Running"
+    Completed = "Completed"
+    ContinuedAsNew = "ContinuedAsNew"
+    Failed = "Failed"
+    Canceled = "Canceled"
+    Terminated = "Terminated"
+    Pending = "Pending"
+    Suspended = "Suspended"
+
+
+ENDED = frozenset({"Completed", "Failed", "Terminated", "Canceled"})
+
+
+class Waiting(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):
+    """One thing an instance waits for: kind is activity, event, timer, child, start or suspended.
+
+    `id` is the `n` of the decision, `child` the instance id of a sub-orchestration, `attempts` counts from 1.
+    """
+
+    kind: str
+    id: int | None = None
+    name: str | None = None
+    since: datetime | None = None
+    fire_at: datetime | None = None
+    child: str | None = None
+    attempt: int | None = None
+
+
+class Summary(msgspec.Struct, frozen=True):
+    """One instance in a list: derived from its history, kept in the index. Times are UTC; `next_due` too."""
+
+    id: str
+    name: str
+    status: str
+    execution: str
+    parent: str | None
+    version: str | None
+    created: datetime
+    updated: datetime
+    records: int
+    bytes: int
+    next_due: datetime | None
+    owes: bool
+    waiting: tuple[Waiting, ...]
+    blocked: str | None
+    blocked_at: datetime | None
