@@ -1,0 +1,287 @@
+"""The disk: the few operations on files that the store is built of, each with its durability written beside it.
+
+Everything above works on the `Disk` protocol, so a disk that loses power can stand in for the real one. Errors come
+out as they are (OSError); whoever asked decides what they mean.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import stat
+import sys
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
+from typing import NamedTuple, Protocol
+
+_NEW = os.O_CREAT | os.O_EXCL
+_SAFE = os.O_NOFOLLOW | os.O_CLOEXEC
+_FULL_SYNC: int | None = getattr(fcntl, "F_FULLFSYNC", None)
+
+
+class Facts(NamedTuple):
+    """What stands at a path: its kind is `file`, `folder`, `link` or `other`; `identity` changes when it is replaced."""
+
+    kind: str
+    owner: int
+    mode: int
+    identity: tuple[int, int]
+
+
+class Appender(Protocol):
+    """An open file that only grows."""
+
+    size: int
+
+    def append(self, data: bytes) -> None:
+        """Write all of `data` behind the end, or raise OSError with the file as long as before."""
+
+    def sync(self) -> None:
+        """Return when everything appended is on disk."""
+
+    def close(self) -> None: ...
+
+
+class Disk(Protocol):
+    """Paths are strings. Only what is called sync, or says so, survives a power cut."""
+
+    can_sync_all: bool
+    """Whether `sync_all` waits for the data (elsewhere it may only start the writing)."""
+
+    user: int
+
+    def read(self, path: str) -> bytes: ...
+
+    def read_from(self, path: str, offset: int, size: int = -1) -> bytes: ...
+
+    def exists(self, path: str) -> bool: ...
+
+    def size(self, path: str) -> int: ...
+
+    def facts(self, path: str, *, follow: bool = False) -> Facts | None:
+        """What stands at `path`, None if nothing does."""
+
+    def listdir(self, path: str) -> list[str]:
+        """The names in a folder; none if the folder is missing."""
+
+    def appender(self, path: str, *, create: bool) -> Appender:
+        """Open for appending; `create` demands that the file is new."""
+
+    def append_once(self, path: str, data: bytes, *, create: bool) -> None:
+        """Open, append, close; `create` demands that the file is new. No sync."""
+
+    def create(self, path: str, data: bytes, *, sync: bool) -> None:
+        """A new file; FileExistsError if there is one. `sync` covers the bytes, not the name."""
+
+    def rename(self, old: str, new: str) -> None: ...
+
+    def unlink(self, path: str) -> None: ...
+
+    def truncate(self, path: str, size: int) -> None: ...
+
+    def make_folder(self, path: str) -> None:
+        """One level, 0700; no error if the folder is there."""
+
+    def sync_file(self, path: str) -> None: ...
+
+    def sync_folder(self, path: str) -> None:
+        """Return when the folder's names (new, renamed, gone) are on disk."""
+
+    def sync_all(self, path: str) -> None:
+        """Return when the whole file system that holds `path` is on disk."""
+
+    def replace(self, path: str, data: bytes) -> None:
+        """Put `data` in the place of the file, durably: the old bytes or the new ones, never a mixture."""
+
+    def lock(self, path: str) -> AbstractContextManager[None]:
+        """Hold the file's exclusive lock, made if missing; for moments only."""
+
+
+def _sync(fd: int) -> None:
+    if _FULL_SYNC is not None:
+        # macOS: fsync hands the data to the drive, which may keep it in its cache.
+        fcntl.fcntl(fd, _FULL_SYNC)
+    elif sys.platform == "linux":
+        os.fdatasync(fd)
+    else:
+        os.fsync(fd)
+
+
+def _write(fd: int, data: bytes) -> None:
+    # A full disk first answers with a short write and no error; the next write would say ENOSPC.
+    if os.write(fd, data) != len(data):
+        raise OSError(errno.ENOSPC, "the disk took only a part of the write")
+
+
+class LocalAppender:
+    """The one descriptor that the journal is written through."""
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+        self.size = os.fstat(fd).st_size
+
+    def append(self, data: bytes) -> None:
+        try:
+            _write(self._fd, data)
+        except OSError:
+            with suppress(OSError):
+                os.ftruncate(self._fd, self.size)
+                _sync(self._fd)
+            raise
+        self.size += len(data)
+
+    def sync(self) -> None:
+        _sync(self._fd)
+
+    def close(self) -> None:
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+
+class LocalDisk:
+    """The file system. No symlink is followed at the end of a path; files are 0600, folders 0700, whatever the umask."""
+
+    can_sync_all = sys.platform == "linux"
+
+    @property
+    def user(self) -> int:
+        return os.geteuid()
+
+    def read(self, path: str) -> bytes:
+        return self.read_from(path, 0)
+
+    def read_from(self, path: str, offset: int, size: int = -1) -> bytes:
+        fd = os.open(path, os.O_RDONLY | _SAFE)
+        try:
+            wanted = os.fstat(fd).st_size - offset if size < 0 else size
+            pieces: list[bytes] = []
+            while wanted > 0:
+                piece = os.pread(fd, min(wanted, 1 << 30), offset)
+                if not piece:
+                    break
+                pieces.append(piece)
+                offset += len(piece)
+                wanted -= len(piece)
+        finally:
+            os.close(fd)
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    def exists(self, path: str) -> bool:
+        return os.path.lexists(path)
+
+    def size(self, path: str) -> int:
+        return os.lstat(path).st_size
+
+    def facts(self, path: str, *, follow: bool = False) -> Facts | None:
+        try:
+            found = os.stat(path, follow_symlinks=follow)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        kinds = {stat.S_IFREG: "file", stat.S_IFDIR: "folder", stat.S_IFLNK: "link"}
+        kind = kinds.get(stat.S_IFMT(found.st_mode), "other")
+        return Facts(kind, found.st_uid, stat.S_IMODE(found.st_mode), (found.st_dev, found.st_ino))
+
+    def listdir(self, path: str) -> list[str]:
+        try:
+            return os.listdir(path)
+        except FileNotFoundError:
+            return []
+
+    def appender(self, path: str, *, create: bool) -> LocalAppender:
+        return LocalAppender(_open_to_append(path, create))
+
+    def append_once(self, path: str, data: bytes, *, create: bool) -> None:
+        fd = _open_to_append(path, create)
+        try:
+            _write(fd, data)
+        finally:
+            os.close(fd)
+
+    def create(self, path: str, data: bytes, *, sync: bool) -> None:
+        fd = _open_to_append(path, True)
+        try:
+            if data:
+                _write(fd, data)
+            if sync:
+                _sync(fd)
+        finally:
+            os.close(fd)
+
+    def rename(self, old: str, new: str) -> None:
+        os.rename(old, new)
+
+    def unlink(self, path: str) -> None:
+        os.unlink(path)
+
+    def truncate(self, path: str, size: int) -> None:
+        fd = os.open(path, os.O_WRONLY | _SAFE)
+        try:
+            os.ftruncate(fd, size)
+        finally:
+            os.close(fd)
+
+    def make_folder(self, path: str) -> None:
+        try:
+            os.mkdir(path, 0o700)
+        except FileExistsError:
+            if not stat.S_ISDIR(os.lstat(path).st_mode):
+                raise NotADirectoryError(errno.ENOTDIR, "not a folder of its own", path) from None
+        else:
+            os.chmod(path, 0o700)
+
+    def sync_file(self, path: str) -> None:
+        fd = os.open(path, os.O_RDONLY | _SAFE)
+        try:
+            _sync(fd)
+        finally:
+            os.close(fd)
+
+    def sync_folder(self, path: str) -> None:
+        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+
+    def sync_all(self, path: str) -> None:
+        if sys.platform != "linux":
+            os.sync()
+            return
+        import ctypes  # here: it is slow to import, and only large checkpoints need it
+
+        libc = ctypes.CDLL(None, use_errno=True)
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            if libc.syncfs(fd) != 0:
+                code = ctypes.get_errno()
+                raise OSError(code, os.strerror(code), path)
+        finally:
+            os.close(fd)
+
+    def replace(self, path: str, data: bytes) -> None:
+        temporary = f"{path}.tmp"
+        with suppress(FileNotFoundError):
+            os.unlink(temporary)
+        self.create(temporary, data, sync=True)
+        os.rename(temporary, path)
+        self.sync_folder(os.path.dirname(path) or ".")
+
+    @contextmanager
+    def lock(self, path: str) -> Iterator[None]:
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | _SAFE, 0o600)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(fd)
+
+
+def _open_to_append(path: str, create: bool) -> int:
+    flags = os.O_WRONLY | os.O_APPEND | _SAFE
+    if not create:
+        return os.open(path, flags)
+    fd = os.open(path, flags | _NEW, 0o600)
+    os.fchmod(fd, 0o600)
+    return fd
