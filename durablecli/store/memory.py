@@ -1,0 +1,188 @@
+"""A disk in memory: for hubs that need not outlive their process, as those of authors' tests."""
+
+from __future__ import annotations
+
+import errno
+import itertools
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from durablecli.store.disk import Facts
+
+
+class Node:
+    """The bytes of a file, apart from its name."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.data = bytearray()
+
+
+class MemoryAppender:
+    def __init__(self, disk: MemoryDisk, node: Node, path: str) -> None:
+        self._disk = disk
+        self._node = node
+        self._path = path
+        self.size = len(node.data)
+
+    def append(self, data: bytes) -> None:
+        self._disk.extend(self._node, data, self._path)
+        self.size += len(data)
+
+    def sync(self) -> None:
+        self._disk.settle(self._node, self._path)
+
+    def close(self) -> None:
+        pass
+
+
+class MemoryDisk:
+    """Names, files and folders as Python objects. Every change goes through one of the methods under "the changes"."""
+
+    can_sync_all = True
+    user = 0
+
+    def __init__(self) -> None:
+        self.files: dict[str, Node] = {}
+        self.folders: set[str] = {"", ".", "/"}
+        self._numbers = itertools.count(1)
+        self._guard = threading.RLock()
+        self._locks: dict[str, threading.Lock] = {}
+
+    # ── the changes ────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def extend(self, node: Node, data: bytes, path: str) -> None:
+        """Append to a file."""
+        with self._guard:
+            node.data += data
+
+    def settle(self, node: Node, path: str) -> None:
+        """Sync a file's bytes."""
+
+    def enter(self, path: str, node: Node) -> None:
+        """Give a file a name, in the place of whatever had it."""
+        with self._guard:
+            self._demand_folder(path)
+            self.files[path] = node
+
+    def rename(self, old: str, new: str) -> None:
+        old, new = os.path.normpath(old), os.path.normpath(new)
+        with self._guard:
+            node = self._node(old)
+            self._demand_folder(new)
+            del self.files[old]
+            self.files[new] = node
+
+    def unlink(self, path: str) -> None:
+        path = os.path.normpath(path)
+        with self._guard:
+            self._node(path)
+            del self.files[path]
+
+    def truncate(self, path: str, size: int) -> None:
+        with self._guard:
+            data = self._node(path).data
+            data[:] = data[:size].ljust(size, b"\0")
+
+    def make_folder(self, path: str) -> None:
+        path = os.path.normpath(path)
+        with self._guard:
+            if path in self.files:
+                raise NotADirectoryError(errno.ENOTDIR, "not a folder of its own", path)
+            self._demand_folder(path)
+            self.folders.add(path)
+
+    def sync_folder(self, path: str) -> None:
+        if not self._is_folder(path):
+            raise FileNotFoundError(errno.ENOENT, "no such folder", path)
+
+    def sync_all(self, path: str) -> None:
+        pass
+
+    # ── what follows from them ─────────────────────────────────────────────────────────────────────────────────────
+
+    def _is_folder(self, path: str) -> bool:
+        return os.path.normpath(path) in self.folders or not path
+
+    def _demand_folder(self, path: str) -> None:
+        if not self._is_folder(os.path.dirname(path)):
+            raise FileNotFoundError(errno.ENOENT, "no such folder", path)
+
+    def _node(self, path: str) -> Node:
+        node = self.files.get(os.path.normpath(path))
+        if node is None:
+            raise FileNotFoundError(errno.ENOENT, "no such file", path)
+        return node
+
+    def _new(self, path: str) -> Node:
+        path = os.path.normpath(path)
+        with self._guard:
+            if path in self.files or path in self.folders:
+                raise FileExistsError(errno.EEXIST, "the file is there", path)
+            node = Node(next(self._numbers))
+            self.enter(path, node)
+            return node
+
+    def read(self, path: str) -> bytes:
+        with self._guard:
+            return bytes(self._node(path).data)
+
+    def read_from(self, path: str, offset: int, size: int = -1) -> bytes:
+        with self._guard:
+            data = self._node(path).data
+            return bytes(data[offset:] if size < 0 else data[offset : offset + size])
+
+    def exists(self, path: str) -> bool:
+        return os.path.normpath(path) in self.files or self._is_folder(path)
+
+    def size(self, path: str) -> int:
+        with self._guard:
+            return len(self._node(path).data)
+
+    def facts(self, path: str, *, follow: bool = False) -> Facts | None:
+        with self._guard:
+            node = self.files.get(os.path.normpath(path))
+            if node is not None:
+                return Facts("file", self.user, 0o600, (0, node.number))
+            return Facts("folder", self.user, 0o700, (0, 0)) if self._is_folder(path) else None
+
+    def listdir(self, path: str) -> list[str]:
+        path = os.path.normpath(path)
+        with self._guard:
+            return [os.path.basename(each) for each in (*self.files, *self.folders) if os.path.dirname(each) == path]
+
+    def appender(self, path: str, *, create: bool) -> MemoryAppender:
+        node = self._new(path) if create else self._node(path)
+        return MemoryAppender(self, node, path)
+
+    def append_once(self, path: str, data: bytes, *, create: bool) -> None:
+        self.appender(path, create=create).append(data)
+
+    def create(self, path: str, data: bytes, *, sync: bool) -> None:
+        file = self.appender(path, create=True)
+        if data:
+            file.append(data)
+        if sync:
+            file.sync()
+
+    def sync_file(self, path: str) -> None:
+        self.settle(self._node(path), path)
+
+    def replace(self, path: str, data: bytes) -> None:
+        temporary = f"{path}.tmp"
+        if self.exists(temporary):
+            self.unlink(temporary)
+        self.create(temporary, data, sync=True)
+        self.rename(temporary, path)
+        self.sync_folder(os.path.dirname(path))
+
+    @contextmanager
+    def lock(self, path: str) -> Iterator[None]:
+        with self._guard:
+            if not self.exists(path):
+                self.create(path, b"", sync=False)
+            held = self._locks.setdefault(os.path.normpath(path), threading.Lock())
+        with held:
+            yield
