@@ -1,0 +1,284 @@
+"""The settings of a hub and its engine: flag over environment over durable.yaml over default, typed, nothing ignored.
+
+Each setting has one key, `concurrency.activities`, and so one variable, DURABLE_CONCURRENCY__ACTIVITIES. A value is
+checked where it comes from, so that the error can name the file, the variable or the flag that holds it.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any, Literal, TypeVar
+
+import msgspec
+
+from durablecli.errors import ConfigError, UsageError
+
+FILE_NAME = "durable.yaml"
+PREFIX = "DURABLE_"
+MIB = 1024 * 1024
+
+_DURATION = re.compile(r"(?:([0-9]+)d)?(?:([0-9]+)h)?(?:([0-9]+)m)?(?:([0-9]+(?:\.[0-9]+)?)s)?(?:([0-9]+)ms)?")
+_SIZE = re.compile(r"([0-9]+) ?(B|KiB|MiB|GiB)?")
+_UNITS = {None: 1, "B": 1, "KiB": 1024, "MiB": MIB, "GiB": 1024 * MIB}
+
+Shape = TypeVar("Shape", bound="Section")
+Text = Annotated[str, msgspec.Meta(min_length=1)]
+Count = Annotated[int, msgspec.Meta(ge=1)]
+
+
+class Size(int):
+    """A number of bytes, written `16MiB`, `512KiB` or plain."""
+
+
+class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A group of settings."""
+
+
+class Concurrency(Section, frozen=True):
+    """How much the engine does at once."""
+
+    activities: Count = 20
+    process_workers: Count = 2
+    async_activities: Count = 1000
+    live_instances: Count = 10_000
+
+
+class Checkpoint(Section, frozen=True):
+    """How long the journal grows before what it holds is safe in the histories and the older segments go."""
+
+    bytes: Size = Size(16 * MIB)
+    every: timedelta = timedelta(seconds=10)
+
+
+class Limits(Section, frozen=True):
+    """What is refused, and what is warned of."""
+
+    payload: Size = Size(16 * MIB)
+    history_warning: Count = 10_000
+
+
+class Log(Section, frozen=True):
+    """What the engine says."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+
+
+class Config(Section, frozen=True):
+    """All settings. `app` is relative to `base`; `state_dir` is ready to be opened."""
+
+    app: tuple[Text, ...] = ()
+    state_dir: Text = ".state"
+    default_version: str | None = None
+    on_nondeterminism: Literal["block", "fail"] = "block"
+    replay_always: bool = False
+    drain: timedelta = timedelta(seconds=10)
+    concurrency: Concurrency = Concurrency()
+    checkpoint: Checkpoint = Checkpoint()
+    limits: Limits = Limits()
+    log: Log = Log()
+    base: str = "."
+
+
+_NOT_SETTINGS = frozenset({"base"})
+
+
+def load(
+    path: str | None = None, env: Mapping[str, str] = os.environ, overrides: Mapping[str, object] | None = None
+) -> Config:
+    """Read the settings. `overrides` are flags by key (`state_dir`, `concurrency.activities`); None means not given.
+
+    Without `path`, durable.yaml is looked for in the current folder only. Raises ConfigError, in one line.
+    """
+    folder = os.path.dirname(path or "")
+    settings = _default_app(folder) | _from_file(path) | _from_env(env) | _from_flags(overrides or {})
+    return _build(Config, "", settings)
+
+
+def parse_duration(text: str) -> timedelta:
+    """`90` (seconds), `10m`, `1h30m`, `1.5s`, `30d`. Raises UsageError."""
+    found = _DURATION.fullmatch(text + "s" if re.fullmatch(r"[0-9]+(\.[0-9]+)?", text) else text)
+    if not text or found is None:
+        raise UsageError(f"{text!r} is no duration: write 90 (seconds), 10m, 1h30m or 30d")
+    days, hours, minutes, seconds, millis = (float(part or 0) for part in found.groups())
+    try:
+        return timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds, milliseconds=millis)
+    except OverflowError:
+        raise UsageError(f"{text!r} is longer than any clock can hold") from None
+
+
+def parse_size(text: str) -> int:
+    """`16MiB`, `512KiB`, `1GiB` or a plain number of bytes. Raises UsageError."""
+    found = _SIZE.fullmatch(text)
+    if found is None:
+        raise UsageError(f"{text!r} is no size: write 16MiB, 512KiB or a number of bytes")
+    return int(found[1]) * _UNITS[found[2]]
+
+
+def parse_time(text: str) -> datetime:
+    """An ISO 8601 time, as `2026-12-01T09:00Z`; without a zone it is UTC. The result is in UTC. Raises UsageError."""
+    try:
+        when = datetime.fromisoformat(text)
+        return (when if when.tzinfo else when.replace(tzinfo=UTC)).astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise UsageError(f"{text!r} is no time: write 2026-12-01T09:00Z (without a zone: UTC)") from None
+
+
+# Where settings come from: each gives key -> typed value. `base` goes with whoever names `app`.
+
+
+def _default_app(folder: str) -> dict[str, object]:
+    found = os.path.isdir(os.path.join(folder, "workflows"))
+    return {"app": ("workflows",) if found else (), "base": folder or "."}
+
+
+def _from_file(path: str | None) -> dict[str, object]:
+    name = path or FILE_NAME
+    try:
+        with open(name, "rb") as file:
+            data = file.read()
+    except FileNotFoundError:
+        if path is None:
+            return {}
+        raise ConfigError(f"{path}: no such file") from None
+    except OSError as error:
+        raise ConfigError(f"{name}: {error.strerror}") from None
+    tree = _parse_yaml(name, data)
+    settings = dict(_typed(name, Config, "", {} if tree is None else tree))
+    if "state_dir" in settings:
+        settings["state_dir"] = os.path.join(os.path.dirname(name), str(settings["state_dir"]))
+    return settings
+
+
+def _parse_yaml(name: str, data: bytes) -> object:
+    import yaml  # only whoever has a file pays for its 20 ms
+
+    try:
+        return yaml.safe_load(data)
+    except yaml.MarkedYAMLError as error:
+        line = f"line {error.problem_mark.line + 1}: " if error.problem_mark else ""
+        raise ConfigError(f"{name}: {line}{error.problem}") from None
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise ConfigError(f"{name}: not YAML: {' '.join(str(error).split())}") from None
+
+
+def _typed(source: str, shape: type[Section], path: str, tree: object) -> Iterator[tuple[str, object]]:
+    """The settings of a tree of YAML; anything unknown in it is refused with its path."""
+    if not isinstance(tree, dict):
+        raise ConfigError(f"{source}: ${path}: expected a mapping, got {type(tree).__name__}")
+    fields = _fields(shape)
+    for key, value in tree.items():
+        here = f"{path}.{key}"
+        if key not in fields:
+            raise ConfigError(f"{source}: ${here}: unknown key{_suggestion(str(key), fields)}")
+        kind = fields[key]
+        if _is_section(kind):
+            yield from _typed(source, kind, here, {} if value is None else value)
+        else:
+            yield here[1:], _value(f"{source}: ${here}", kind, value, strict=True)
+
+
+def _from_env(env: Mapping[str, str]) -> dict[str, object]:
+    kinds = {_variable(key): (key, kind) for key, kind in _keys(Config, "")}
+    sections = tuple(f"{PREFIX}{name.upper()}__" for name, kind in _fields(Config).items() if _is_section(kind))
+    settings: dict[str, object] = {}
+    for name, text in env.items():
+        if name in kinds and text:
+            key, kind = kinds[name]
+            value = [part for part in text.split(",") if part] if key == "app" else text
+            settings[key] = _value(name, kind, value, strict=False)
+        elif name not in kinds and name.startswith(sections):
+            # Only here a stranger is surely a slip: DURABLE_TASK_… and the like belong to other programs.
+            raise ConfigError(f"{name}: unknown setting{_suggestion(name, kinds)}")
+    return _here(settings)
+
+
+def _from_flags(overrides: Mapping[str, object]) -> dict[str, object]:
+    kinds = dict(_keys(Config, ""))
+    given = {key: value for key, value in overrides.items() if value is not None}
+    return _here(
+        {key: _value(f"--{key.replace('_', '-')}", kinds[key], value, strict=False) for key, value in given.items()}
+    )
+
+
+def _here(settings: dict[str, object]) -> dict[str, object]:
+    """What a variable or a flag names as `app` is relative to the current folder."""
+    return settings | {"base": "."} if "app" in settings else settings
+
+
+# Keys, kinds and values.
+
+
+def _fields(shape: type[Section]) -> dict[str, Any]:
+    return {field.name: field.type for field in msgspec.structs.fields(shape) if field.name not in _NOT_SETTINGS}
+
+
+def _is_section(kind: object) -> bool:
+    return isinstance(kind, type) and issubclass(kind, Section)
+
+
+def _keys(shape: type[Section], prefix: str) -> Iterator[tuple[str, Any]]:
+    for name, kind in _fields(shape).items():
+        if _is_section(kind):
+            yield from _keys(kind, f"{prefix}{name}.")
+        else:
+            yield prefix + name, kind
+
+
+def _variable(key: str) -> str:
+    return PREFIX + key.upper().replace(".", "__")
+
+
+def _value(where: str, kind: Any, value: object, *, strict: bool) -> object:
+    try:
+        if kind is timedelta:
+            return _duration(value)
+        if kind is Size:
+            return _size(value)
+        return msgspec.convert(value, kind, strict=strict)
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"{where}: {_lower(str(error).replace('`', ''))}") from None
+    except UsageError as error:
+        raise ConfigError(f"{where}: {error}") from None
+
+
+def _duration(value: object) -> timedelta:
+    if isinstance(value, timedelta):
+        return value
+    if isinstance(value, bool) or not isinstance(value, (str, int, float)):
+        raise UsageError(f"expected a duration as 10s or 1h30m, got {type(value).__name__}")
+    return parse_duration(str(value))
+
+
+def _size(value: object) -> Size:
+    if isinstance(value, bool) or not isinstance(value, (str, int)):
+        raise UsageError(f"expected a size as 16MiB, got {type(value).__name__}")
+    size = parse_size(str(value))
+    if not 1 <= size <= 16 * MIB:
+        # A record is one line of the journal, and a line has to fit into one write.
+        raise UsageError(f"{value} is out of bounds: from 1 byte to 16MiB")
+    return Size(size)
+
+
+def _build(shape: type[Shape], prefix: str, settings: Mapping[str, object]) -> Shape:
+    given: dict[str, Any] = {}
+    for field in msgspec.structs.fields(shape):
+        key = prefix + field.name
+        if _is_section(field.type):
+            given[field.name] = _build(field.type, key + ".", settings)
+        elif key in settings:
+            given[field.name] = settings[key]
+    return shape(**given)
+
+
+def _suggestion(word: str, known: Mapping[str, object]) -> str:
+    import difflib  # only for whoever made a slip
+
+    near = difflib.get_close_matches(word, known, n=1)
+    return f" (did you mean {near[0]}?)" if near else ""
+
+
+def _lower(text: str) -> str:
+    return text[:1].lower() + text[1:]

@@ -1,0 +1,277 @@
+"""Settings: where they come from, who wins, and what is said about a slip."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from durablecli.config import Config, load, parse_duration, parse_size, parse_time
+from durablecli.errors import ConfigError, UsageError
+
+EVERYTHING = """
+app: [workflows, extra.py, my.package]
+state_dir: hub
+default_version: "1.2"
+on_nondeterminism: fail
+replay_always: true
+drain: 1m30s
+concurrency: {activities: 7, process_workers: 3, async_activities: 5, live_instances: 6}
+checkpoint: {bytes: 4MiB, every: 90}
+limits: {payload: 1MiB, history_warning: 50}
+log: {level: debug}
+"""
+
+
+@pytest.fixture(autouse=True)
+def in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def written(text: str, name: str = "durable.yaml") -> str:
+    Path(name).parent.mkdir(exist_ok=True)
+    Path(name).write_text(text)
+    return name
+
+
+def refused(text: str) -> str:
+    written(text)
+    with pytest.raises(ConfigError) as caught:
+        load(env={})
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_without_a_file_everything_has_its_default() -> None:
+    assert load(env={}) == Config()
+
+
+def test_every_setting_of_the_file_is_read() -> None:
+    written(EVERYTHING)
+    config = load(env={})
+    assert config.app == ("workflows", "extra.py", "my.package")
+    assert (config.state_dir, config.default_version, config.on_nondeterminism) == ("hub", "1.2", "fail")
+    assert config.replay_always is True
+    assert config.drain == timedelta(seconds=90)
+    assert config.concurrency.activities == 7
+    assert config.concurrency.process_workers == 3
+    assert config.concurrency.async_activities == 5
+    assert config.concurrency.live_instances == 6
+    assert config.checkpoint.bytes == 4 * 1024 * 1024
+    assert config.checkpoint.every == timedelta(seconds=90)
+    assert config.limits.payload == 1024 * 1024
+    assert config.limits.history_warning == 50
+    assert config.log.level == "debug"
+
+
+@pytest.mark.parametrize("text", ["", "# nothing yet\n", "concurrency:\n"])
+def test_a_file_that_says_nothing_changes_nothing(text: str) -> None:
+    written(text)
+    assert load(env={}) == Config()
+
+
+def test_a_flag_beats_the_environment_and_that_beats_the_file() -> None:
+    written("drain: 1s\nconcurrency: {activities: 1, process_workers: 1, async_activities: 1}\n")
+    env = {"DURABLE_CONCURRENCY__ACTIVITIES": "2", "DURABLE_CONCURRENCY__PROCESS_WORKERS": "2"}
+    config = load(env=env, overrides={"concurrency.activities": 3, "drain": None})
+    assert config.concurrency.activities == 3
+    assert config.concurrency.process_workers == 2
+    assert config.concurrency.async_activities == 1
+    assert config.drain == timedelta(seconds=1)
+
+
+def test_every_setting_can_come_from_the_environment() -> None:
+    env = {
+        "DURABLE_APP": "one,two.py",
+        "DURABLE_STATE_DIR": "elsewhere",
+        "DURABLE_REPLAY_ALWAYS": "1",
+        "DURABLE_DRAIN": "2m",
+        "DURABLE_CHECKPOINT__BYTES": "1MiB",
+        "DURABLE_LOG__LEVEL": "warning",
+        "DURABLE_DEFAULT_VERSION": "",
+    }
+    config = load(env=env)
+    assert (config.app, config.state_dir, config.replay_always) == (("one", "two.py"), "elsewhere", True)
+    assert (config.drain, config.checkpoint.bytes) == (timedelta(minutes=2), 1024 * 1024)
+    assert (config.log.level, config.default_version) == ("warning", None)
+
+
+def test_paths_of_a_file_elsewhere_are_relative_to_it() -> None:
+    written("app: [flows]\nstate_dir: hub\n", "project/durable.yaml")
+    config = load("project/durable.yaml", env={})
+    assert (config.base, config.app, config.state_dir) == ("project", ("flows",), "project/hub")
+    config = load("project/durable.yaml", env={"DURABLE_STATE_DIR": "hub"}, overrides={"app": ["flows"]})
+    assert (config.base, config.app, config.state_dir) == (".", ("flows",), "hub")
+
+
+def test_an_absolute_state_dir_stays_as_it_is(tmp_path: Path) -> None:
+    written(f"state_dir: {tmp_path}/hub\n", "project/durable.yaml")
+    assert load("project/durable.yaml", env={}).state_dir == f"{tmp_path}/hub"
+
+
+def test_the_folder_workflows_is_the_app_unless_another_is_named() -> None:
+    Path("workflows").mkdir()
+    assert load(env={}).app == ("workflows",)
+    written("app: []\n")
+    assert load(env={}).app == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (
+            "concurrency: {activites: 3}",
+            "durable.yaml: $.concurrency.activites: unknown key (did you mean activities?)",
+        ),
+        ("zzz: 3", "durable.yaml: $.zzz: unknown key"),
+        ("base: x", "durable.yaml: $.base: unknown key"),
+        ("1: 3", "durable.yaml: $.1: unknown key"),
+        ("concurrency: {activities: many}", "durable.yaml: $.concurrency.activities: expected int, got str"),
+        ("concurrency: {activities: true}", "durable.yaml: $.concurrency.activities: expected int, got bool"),
+        ("concurrency: {activities: 0}", "durable.yaml: $.concurrency.activities: expected int >= 1"),
+        ("concurrency: 3", "durable.yaml: $.concurrency: expected a mapping, got int"),
+        ("[1]", "durable.yaml: $: expected a mapping, got list"),
+        ("app: workflows", "durable.yaml: $.app: expected array, got str"),
+        ("app: [1]", "durable.yaml: $.app: expected str, got int - at $[0]"),
+        ("state_dir: ''", "durable.yaml: $.state_dir: expected str of length >= 1"),
+        ("default_version: 1.2", "durable.yaml: $.default_version: expected str | null, got float"),
+        ("on_nondeterminism: maybe", "durable.yaml: $.on_nondeterminism: invalid enum value 'maybe'"),
+        (
+            "drain: soon",
+            "durable.yaml: $.drain: 'soon' is no duration: write 90 (seconds), 10m, 1h30m or 30d",
+        ),
+        ("drain: [1]", "durable.yaml: $.drain: expected a duration as 10s or 1h30m, got list"),
+        (
+            "checkpoint: {every: true}",
+            "durable.yaml: $.checkpoint.every: expected a duration as 10s or 1h30m, got bool",
+        ),
+        ("limits: {payload: 17MiB}", "durable.yaml: $.limits.payload: 17MiB is out of bounds: from 1 byte to 16MiB"),
+        ("limits: {payload: 0}", "durable.yaml: $.limits.payload: 0 is out of bounds: from 1 byte to 16MiB"),
+        ("limits: {payload: 1.5}", "durable.yaml: $.limits.payload: expected a size as 16MiB, got float"),
+        ("drain: 1s\napp: [", "durable.yaml: line 3: expected the node content, but found '<stream end>'"),
+        ("drain: !!python/object:os.system x", "durable.yaml: line 1: could not determine a constructor for the tag "),
+    ],
+)
+def test_a_slip_in_the_file_is_named_in_one_line(text: str, said: str) -> None:
+    message = refused(text + "\n")
+    assert message.startswith(said) if said.endswith(" ") else message == said
+
+
+def test_a_file_that_is_no_text_is_refused() -> None:
+    Path("durable.yaml").write_bytes(b"drain: \xff\n")
+    with pytest.raises(ConfigError, match=r"^durable\.yaml: not YAML: [^\n]*$"):
+        load(env={})
+
+
+def test_a_file_that_was_named_must_exist() -> None:
+    with pytest.raises(ConfigError, match=r"^other\.yaml: no such file$"):
+        load("other.yaml", env={})
+
+
+def test_a_folder_in_place_of_the_file_is_refused() -> None:
+    Path("durable.yaml").mkdir()
+    with pytest.raises(ConfigError, match=r"^durable\.yaml: Is a directory$"):
+        load(env={})
+
+
+@pytest.mark.parametrize(
+    ("env", "said"),
+    [
+        (
+            {"DURABLE_CONCURRENCY__ACTIVITES": "3"},
+            "DURABLE_CONCURRENCY__ACTIVITES: unknown setting (did you mean DURABLE_CONCURRENCY__ACTIVITIES?)",
+        ),
+        ({"DURABLE_CONCURRENCY__ACTIVITIES": "x"}, "DURABLE_CONCURRENCY__ACTIVITIES: expected int, got str"),
+        ({"DURABLE_DRAIN": "x"}, "DURABLE_DRAIN: 'x' is no duration: write 90 (seconds), 10m, 1h30m or 30d"),
+    ],
+)
+def test_a_slip_in_the_environment_names_the_variable(env: dict[str, str], said: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load(env=env)
+    assert str(caught.value) == said
+
+
+def test_variables_of_other_programs_are_left_alone() -> None:
+    assert load(env={"DURABLE_TASK_SCHEDULER_CONNECTION_STRING": "x", "PATH": "y"}) == Config()
+
+
+def test_a_slip_in_a_flag_names_the_flag() -> None:
+    with pytest.raises(ConfigError, match=r"^--default-version: expected str \| null, got array$"):
+        load(env={}, overrides={"default_version": [1]})
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("0", 0), ("90", 90), ("1.5", 1.5), ("10m", 600), ("1h30m", 5400), ("30d", 2_592_000),
+        ("1d1h1m1s1ms", 90061.001), ("0.25s", 0.25), ("250ms", 0.25),
+    ],
+)  # fmt: skip
+def test_durations(text: str, seconds: float) -> None:
+    assert parse_duration(text) == timedelta(seconds=seconds)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "s", "-1", "1x", "30m1h", "1m1m", " 1s", "1e3", "1s ", "1.5h", "٣s", "9" * 400, "999999999999d"]
+)
+def test_what_is_no_duration_is_refused(text: str) -> None:
+    with pytest.raises(UsageError):
+        parse_duration(text)
+
+
+@given(st.text())
+def test_no_text_breaks_the_parsers(text: str) -> None:
+    for parse in (parse_duration, parse_time, parse_size):
+        try:
+            parse(text)
+        except UsageError as error:
+            assert "\n" not in str(error)
+
+
+@pytest.mark.parametrize(
+    ("text", "size"), [("7", 7), ("7B", 7), ("2KiB", 2048), ("16MiB", 16 << 20), ("1 GiB", 1 << 30)]
+)
+def test_sizes(text: str, size: int) -> None:
+    assert parse_size(text) == size
+
+
+@pytest.mark.parametrize("text", ["", "MiB", "-1", "1MB", "1.5MiB", "16mib", "1MiB "])
+def test_what_is_no_size_is_refused(text: str) -> None:
+    with pytest.raises(UsageError):
+        parse_size(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "when"),
+    [
+        ("2026-12-01T09:00Z", datetime(2026, 12, 1, 9, tzinfo=UTC)),
+        ("2026-12-01T09:00", datetime(2026, 12, 1, 9, tzinfo=UTC)),
+        ("2026-12-01 09:00:30.5", datetime(2026, 12, 1, 9, 0, 30, 500_000, tzinfo=UTC)),
+        ("2026-12-01T09:00+02:00", datetime(2026, 12, 1, 7, tzinfo=UTC)),
+        ("2026-12-01", datetime(2026, 12, 1, tzinfo=UTC)),
+    ],
+)
+def test_times_are_utc_unless_they_say_otherwise(text: str, when: datetime) -> None:
+    assert parse_time(text) == when
+    assert parse_time(text).tzinfo is UTC
+
+
+@pytest.mark.parametrize("text", ["", "soon", "2026-13-01", "9", "0001-01-01T00:00+23:00", "2026-12-01T25:00Z"])
+def test_what_is_no_time_is_refused(text: str) -> None:
+    with pytest.raises(UsageError):
+        parse_time(text)
+
+
+def test_yaml_is_only_imported_where_there_is_a_file() -> None:
+    program = "import sys; from durablecli.config import load; load(env={}); print('yaml' in sys.modules)"
+    shown = []
+    for text in (None, "drain: 1s\n"):
+        if text:
+            written(text)
+        shown.append(subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout)
+    assert shown == ["False\n", "True\n"]
