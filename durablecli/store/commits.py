@@ -1,0 +1,122 @@
+"""A commit: what one engine cycle decided, as one line of the journal.
+
+The records stand in it byte for byte as in the histories, with the crc they have there, so publishing and recovering
+are copies.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+from zlib import crc32
+
+import msgspec
+
+from durablecli.model.codec import Damaged, seal, stamp, unseal
+
+_string = msgspec.json.Encoder().encode
+_CRC = len(',"crc":"01234567"}')
+
+
+class Write(msgspec.Struct):
+    """Lines of one execution, framed and without line feed; `first` is the `n` of the first of them.
+
+    `first` 1 begins a new execution, which takes the place of any older one. `more` says that the turn goes on in the
+    next commit.
+    """
+
+    instance: str
+    execution: str
+    first: int
+    lines: list[bytes]
+    more: bool = False
+
+
+class Taken(msgspec.Struct, omit_defaults=True):
+    """A message whose effects stand in the commit; of a batch the items below `upto`."""
+
+    message: str
+    upto: int | None = None
+
+
+class Purged(msgspec.Struct):
+    """An execution whose history goes."""
+
+    instance: str
+    execution: str
+
+
+class Commit(msgspec.Struct):
+    """`c` counts the commits of a hub, for ever; `after` is the last one that was on disk when this one was written."""
+
+    c: int
+    epoch: int
+    at: datetime
+    writes: list[Write]
+    taken: list[Taken] = []
+    purged: list[Purged] = []
+    after: int = 0
+
+
+class _Write(msgspec.Struct):
+    instance: str
+    execution: str
+    first: int
+    records: list[msgspec.Raw]
+    more: bool = False
+
+
+class _Commit(msgspec.Struct):
+    c: int
+    epoch: int
+    at: datetime
+    writes: list[_Write]
+    taken: list[Taken] = []
+    purged: list[Purged] = []
+    after: int = 0
+
+
+_decode = msgspec.json.Decoder(_Commit).decode
+
+
+def line(commit: Commit) -> bytes:
+    """The commit's line, sealed, without line feed and without `after`."""
+    pieces = [
+        b'{"instance":%b,"execution":"%b","first":%d%b,"records":[%b]}'
+        % (
+            _string(write.instance),
+            write.execution.encode(),
+            write.first,
+            b',"more":true' if write.more else b"",
+            b",".join(write.lines),
+        )
+        for write in commit.writes
+    ]
+    rest = b""
+    if commit.taken:
+        rest = b',"taken":' + _string(commit.taken)
+    if commit.purged:
+        rest += b',"purged":' + _string(commit.purged)
+    head = b'{"c":%d,"epoch":%d,"at":"%b","writes":[' % (commit.c, commit.epoch, stamp(commit.at).encode())
+    return seal(b"%b%b]%b" % (head, b",".join(pieces), rest))
+
+
+def join(lines: Iterable[bytes], after: int) -> bytes:
+    """The bytes of sealed lines as the journal holds them: each says `after`, is sealed anew and ends in LF."""
+    mark = b',"after":%d' % after
+    pieces: list[bytes | memoryview] = []
+    for each in lines:
+        crc = crc32(mark, int(each[-10:-2], 16))
+        pieces += memoryview(each)[:-_CRC], mark, b',"crc":"%08x"}\n' % crc
+    return b"".join(pieces)
+
+
+def parse_line(data: bytes) -> Commit:
+    """The commit of a line without line feed; raises Damaged unless every byte is as it was written."""
+    body = unseal(data)
+    try:
+        found = _decode(b"%b}" % body)
+    except (msgspec.DecodeError, ValueError) as error:
+        raise Damaged(str(error)) from None
+    writes = [Write(w.instance, w.execution, w.first, [bytes(r) for r in w.records], w.more) for w in found.writes]
+    return Commit(found.c, found.epoch, found.at, writes, found.taken, found.purged, found.after)

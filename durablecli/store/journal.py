@@ -1,0 +1,182 @@
+"""The journal: the one place where a commit becomes durable.
+
+A commit is one line, a batch of commits is one write and one sync. After the first error nothing is appended ever
+again: a failed sync leaves pages that look clean and are not on disk, so only a restart knows what is true.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+
+from durablecli.errors import StorageError
+from durablecli.store.commits import Commit, Purged, Taken, Write, join, line, parse_line
+from durablecli.store.disk import Appender, Disk
+from durablecli.store.tail import (
+    CHECKPOINT,
+    Checkpoint,
+    Header,
+    Tail,
+    header_line,
+    raw_tail,
+    read_checkpoint,
+    segment_path,
+    segments,
+    tail,
+    write_checkpoint,
+)
+
+__all__ = [
+    "Checkpoint",
+    "Commit",
+    "Journal",
+    "Purged",
+    "Tail",
+    "Taken",
+    "Write",
+    "line",
+    "parse_line",
+    "raw_tail",
+    "read_checkpoint",
+    "tail",
+    "write_checkpoint",
+]
+
+
+class Journal:
+    """The live segment. `last` is the last commit written, `durable` the last one on disk.
+
+    `write` and `sync` belong to one thread at a time, and a write follows the sync of the one before.
+    """
+
+    def __init__(self, disk: Disk, folder: str, hub: str, last: int, number: int) -> None:
+        self._disk = disk
+        self._folder = folder
+        self._hub = hub
+        self._firsts: dict[int, int] = {}
+        self._failed: StorageError | None = None
+        self._file: Appender
+        self.last = self.durable = last
+        self.segment = number
+
+    @classmethod
+    def open(cls, disk: Disk, folder: str, *, hub: str, first: int) -> Journal:
+        """Begin a new segment, with a number that was never used, for the commits from `first` on."""
+        known = segments(disk, folder)
+        lowest = read_checkpoint(disk, folder).segment if disk.exists(f"{folder}/{CHECKPOINT}") else 0
+        journal = cls(disk, folder, hub, first - 1, max([lowest, *known]))
+        journal._begin(first)
+        return journal
+
+    @classmethod
+    def resume(cls, disk: Disk, folder: str, *, hub: str, tail: Tail) -> Journal:
+        """Go on behind `tail`. On return its commits are on disk, whatever a dead process left in the page cache.
+
+        They are copied: syncing the old file again would prove nothing, because after a failed sync the next one
+        succeeds without having written anything.
+        """
+        if not tail.lines:
+            journal = cls.open(disk, folder, hub=hub, first=tail.following)
+            journal._remember(tail)
+            return journal
+        first, last = tail.following - len(tail.lines), tail.following - 1
+        number = max(tail.segments) + 1
+        path = segment_path(folder, number)
+        head = header_line(Header(hub, number, first, last))
+        with suppress(FileNotFoundError):
+            disk.unlink(f"{path}.tmp")
+        disk.create(f"{path}.tmp", head + b"".join(each + b"\n" for each in tail.lines), sync=True)
+        disk.rename(f"{path}.tmp", path)
+        disk.sync_folder(folder)
+        journal = cls(disk, folder, hub, last, number)
+        journal._file = disk.appender(path, create=False)
+        journal._remember(tail)
+        journal._firsts[number] = first
+        journal.checkpointed(first)
+        return journal
+
+    @property
+    def size(self) -> int:
+        """The bytes of the live segment."""
+        return self._file.size
+
+    def append(self, commits: Sequence[Commit]) -> None:
+        """Make commits durable; raises StorageError, and then none of them may be acknowledged."""
+        self.append_lines([line(commit) for commit in commits], commits[-1].c)
+
+    def append_lines(self, lines: list[bytes], last_c: int) -> None:
+        """The same for commits that are encoded; `last_c` is the number of the last of them."""
+        self.write(lines, last_c)
+        self.sync()
+
+    def write(self, lines: list[bytes], last_c: int) -> None:
+        """One write, not yet durable."""
+        self._check()
+        if last_c - len(lines) != self.last:
+            raise ValueError(f"commit {last_c - len(lines) + 1} can't follow commit {self.last}")
+        try:
+            self._file.append(join(lines, self.durable))
+        except OSError as error:
+            raise self._poison(error) from error
+        self.last = last_c
+
+    def sync(self) -> None:
+        """Return when everything written is on disk."""
+        self._check()
+        last = self.last
+        try:
+            self._file.sync()
+        except OSError as error:
+            raise self._poison(error) from error
+        self.durable = last
+
+    def roll(self, first: int) -> None:
+        """Begin a new segment for the commits from `first` on, between two appends."""
+        self._check()
+        if first != self.last + 1 or self.last != self.durable:
+            raise ValueError(f"a segment can't begin with commit {first} behind {self.last}, {self.durable} on disk")
+        file = self._file
+        try:
+            self._begin(first)
+        except OSError as error:
+            raise self._poison(error) from error
+        file.close()
+
+    def checkpointed(self, first: int) -> None:
+        """Record that commits before `first` are needed no more, then drop the segments that hold only such."""
+        number = max(segment for segment, begins in self._firsts.items() if begins <= first)
+        write_checkpoint(self._disk, self._folder, Checkpoint(first, number))
+        for old in [each for each in self._firsts if each < number]:
+            del self._firsts[old]
+        for old in segments(self._disk, self._folder):
+            if old < number:
+                self._disk.unlink(segment_path(self._folder, old))
+
+    def close(self) -> None:
+        self._file.close()
+        self._failed = self._failed or StorageError(f"{self._folder} is closed")
+
+    def _begin(self, first: int) -> None:
+        number = self.segment + 1
+        file = self._disk.appender(segment_path(self._folder, number), create=True)
+        file.append(header_line(Header(self._hub, number, first)))
+        file.sync()
+        # Without this the name may vanish at a power cut, and everything written behind it.
+        self._disk.sync_folder(self._folder)
+        self._file = file
+        self.segment = number
+        self._firsts[number] = first
+
+    def _remember(self, tail: Tail) -> None:
+        self._firsts = {**{number: 0 for number in tail.segments if number < self.segment}, **self._firsts}
+
+    def _check(self) -> None:
+        if self._failed is not None:
+            raise self._failed
+
+    def _poison(self, error: OSError) -> StorageError:
+        path = segment_path(self._folder, self.segment)
+        self._failed = StorageError(
+            f"{path}: {error.strerror or error}; nothing more is accepted. Mend or free the disk, then start again"
+        )
+        return self._failed

@@ -1,0 +1,200 @@
+"""The tail of the journal: reading the commits from the checkpoint on, without writing anything.
+
+What counts is the longest prefix that is whole by crc and by number. Where it ends there are three cases: nothing
+follows; a torn tail follows, which a crash explains, because nobody was told of it; or commits follow, or followed
+once, that somebody was told of. The third is damage and refuses to open.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import msgspec
+
+from durablecli.errors import DamagedHub, NewerHub
+from durablecli.model.codec import Damaged, seal, unseal
+from durablecli.store.commits import Commit, parse_line
+from durablecli.store.disk import Disk
+
+FORMAT = 1
+CHECKPOINT = "checkpoint"
+_SEGMENT = re.compile(r"(\d{8})\.jsonl")
+_RACES = 20
+
+
+class Header(msgspec.Struct):
+    """The first line of a segment. `first` is the first commit it may hold; up to `copied` it was born durable."""
+
+    hub: str
+    segment: int
+    first: int
+    copied: int = 0
+    format: int = FORMAT
+
+
+class Checkpoint(msgspec.Struct):
+    """The first commit still needed, and the segment that holds it."""
+
+    first: int
+    segment: int
+
+
+class Torn(NamedTuple):
+    """What a crash left behind the last whole line."""
+
+    path: str
+    offset: int
+    data: bytes
+
+
+class Tail(NamedTuple):
+    """The commits still needed, their lines as they stand, the number that comes next, and every segment's number."""
+
+    commits: list[Commit]
+    lines: list[bytes]
+    following: int
+    segments: list[int]
+    torn: Torn | None
+    epoch: int
+
+
+class _Segment(NamedTuple):
+    path: str
+    data: bytes
+    header: Header | None
+
+
+def segment_path(folder: str, number: int) -> str:
+    return f"{folder}/{number:08d}.jsonl"
+
+
+def segments(disk: Disk, folder: str) -> list[int]:
+    """The numbers of the segments that are there, in order."""
+    return sorted(int(found[1]) for name in disk.listdir(folder) if (found := _SEGMENT.fullmatch(name)))
+
+
+def header_line(header: Header) -> bytes:
+    return seal(msgspec.json.encode(header)[:-1]) + b"\n"
+
+
+def read_checkpoint(disk: Disk, folder: str) -> Checkpoint:
+    path = f"{folder}/{CHECKPOINT}"
+    try:
+        return msgspec.json.decode(unseal(disk.read(path).rstrip(b"\n")) + b"}", type=Checkpoint)
+    except FileNotFoundError:
+        raise DamagedHub(f"{path} is missing; `durable doctor` says what is left") from None
+    except (Damaged, msgspec.DecodeError) as error:
+        raise DamagedHub(f"{path}: byte 0: {error}; `durable doctor` says what is left") from None
+
+
+def write_checkpoint(disk: Disk, folder: str, checkpoint: Checkpoint) -> None:
+    disk.replace(f"{folder}/{CHECKPOINT}", seal(msgspec.json.encode(checkpoint)[:-1]) + b"\n")
+
+
+def tail(disk: Disk, folder: str) -> Iterator[Commit]:
+    """The commits from the checkpoint on; raises DamagedHub where no crash explains what stands there."""
+    return iter(raw_tail(disk, folder).commits)
+
+
+def raw_tail(disk: Disk, folder: str) -> Tail:
+    """The same with the bytes, for the copy that opening makes."""
+    start, numbers, found = _load(disk, folder)
+    commits: list[Commit] = []
+    lines: list[bytes] = []
+    torn = None
+    for at, segment in enumerate(found):
+        bad = _collect(segment, start.first + len(commits), commits, lines)
+        expected = start.first + len(commits)
+        later = next((each.header.first for each in found[at + 1 :] if each.header is not None), None)
+        if later is not None and later > expected:
+            raise DamagedHub(_complaint(segment, bad, f"commits {expected} to {later - 1} are missing"))
+        if later is None and bad is not None:
+            if _was_told(segment, bad[0], expected):
+                raise DamagedHub(_complaint(segment, bad, "commits that were on disk are not whole"))
+            torn = torn or Torn(segment.path, bad[0], segment.data[bad[0] :])
+    epoch = commits[-1].epoch if commits else 0
+    return Tail(commits, lines, start.first + len(commits), numbers, torn, epoch)
+
+
+def _load(disk: Disk, folder: str) -> tuple[Checkpoint, list[int], list[_Segment]]:
+    """The checkpoint and the segments from it on. Who reads without the lock may see a segment go: look again."""
+    for _ in range(_RACES):
+        start = read_checkpoint(disk, folder)
+        numbers = segments(disk, folder)
+        try:
+            paths = [
+                segment_path(folder, n) for n in sorted({start.segment, *(n for n in numbers if n >= start.segment)})
+            ]
+            data = [disk.read(path) for path in paths]
+        except FileNotFoundError:
+            continue
+        return (
+            start,
+            numbers,
+            [_Segment(path, each, _header(path, each)) for path, each in zip(paths, data, strict=True)],
+        )
+    path = segment_path(folder, start.segment)
+    raise DamagedHub(f"{path} is missing, and {folder}/{CHECKPOINT} says that it is needed; restore it from a backup")
+
+
+def _header(path: str, data: bytes) -> Header | None:
+    end = data.find(b"\n")
+    try:
+        header = msgspec.json.decode(unseal(data[: max(end, 0)]) + b"}", type=Header)
+    except (Damaged, msgspec.DecodeError):
+        return None
+    if header.format > FORMAT:
+        raise NewerHub(f"{path} has format {header.format}, this durablecli knows {FORMAT}; install a later one")
+    return header if end > 0 and path.endswith(f"{header.segment:08d}.jsonl") else None
+
+
+def _collect(segment: _Segment, expected: int, commits: list[Commit], lines: list[bytes]) -> tuple[int, str] | None:
+    """Take the whole lines that come next; the offset and the reason where they end before the file does."""
+    if segment.header is None:
+        return 0, "the segment's first line is not whole"
+    data = segment.data
+    offset = data.find(b"\n") + 1
+    while offset < len(data):
+        end = data.find(b"\n", offset)
+        if end < 0:
+            return offset, "the line doesn't end"
+        line = data[offset:end]
+        try:
+            commit = parse_line(line)
+        except Damaged as error:
+            return offset, str(error)
+        if commit.c > expected:
+            reason = f"commit {commit.c} stands where {expected} belongs"
+            raise DamagedHub(_complaint(segment, (offset, reason), "commits are missing"))
+        if commit.c == expected:
+            # Lower ones were taken from an earlier segment: this one is the copy that an opening made.
+            commits.append(commit)
+            lines.append(line)
+            expected += 1
+        offset = end + 1
+    return None
+
+
+def _was_told(segment: _Segment, offset: int, expected: int) -> bool:
+    """Whether commit `expected`, which should stand at `offset`, was once on disk and so may have been acted on.
+
+    Every line says which commit was durable when it was written, and a segment says up to where it is a copy. A
+    segment's first line is durable before any other is written.
+    """
+    if segment.header is not None and segment.header.copied >= expected:
+        return True
+    for line in segment.data[offset:].split(b"\n"):
+        try:
+            later = parse_line(line)
+        except Damaged:
+            continue
+        if segment.header is None or later.after >= expected:
+            return True
+    return False
+
+
+def _complaint(segment: _Segment, bad: tuple[int, str] | None, reason: str) -> str:
+    offset, detail = bad or (len(segment.data), "the segment ends here")
+    return f"{segment.path}: byte {offset}: {detail}; {reason}. Restore the file from a backup, or see `durable doctor`"
