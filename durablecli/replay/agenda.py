@@ -1,0 +1,109 @@
+"""What a ledger owes the world, and how that is told to people: the rows of lists and what an instance waits for."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from durablecli.model import events as ev
+from durablecli.model.status import Summary, Waiting
+from durablecli.replay.ledger import Ledger
+
+_SHOWN = 20
+"""A row names this many waits; an instance with ten thousand open tasks says how it goes on with the first."""
+
+
+def activities(ledger: Ledger) -> list[tuple[int, ev.TaskScheduled]]:
+    """The activities that are scheduled and not answered."""
+    return [(n, event) for n, event in ledger.open.items() if isinstance(event, ev.TaskScheduled)]
+
+
+def timers(ledger: Ledger) -> list[tuple[int, datetime]]:
+    """The timers that are neither fired nor cancelled, with their due times."""
+    return [(n, event.fire_at) for n, event in ledger.open.items() if isinstance(event, ev.TimerCreated)]
+
+
+def children(ledger: Ledger) -> list[tuple[int, ev.SubOrchestrationInstanceCreated]]:
+    """The sub-orchestrations that haven't answered."""
+    return [(n, e) for n, e in ledger.open.items() if isinstance(e, ev.SubOrchestrationInstanceCreated)]
+
+
+def delayed_start(ledger: Ledger) -> datetime | None:
+    """When a start that is still held may be applied; None when nothing stands in its way."""
+    first = ledger.held[0].event if ledger.held else None
+    return first.start_at if isinstance(first, ev.ExecutionStarted) else None
+
+
+def next_due(ledger: Ledger) -> datetime | None:
+    """The earliest time at which the clock alone moves this instance."""
+    due = [fire_at for _, fire_at in timers(ledger)]
+    start_at = delayed_start(ledger)
+    if start_at is not None:
+        due.append(start_at)
+    return min(due, default=None)
+
+
+def owes(ledger: Ledger) -> bool:
+    """Whether an engine that opens the hub must look at this instance at once: activities, held arrivals, cut turns."""
+    if ledger.ended:
+        return False
+    if ledger.blocked is not None or ledger.torn:
+        return True
+    if ledger.held and ledger.suspended is None and delayed_start(ledger) is None:
+        return True
+    return any(isinstance(event, ev.TaskScheduled) for event in ledger.open.values())
+
+
+def waiting(ledger: Ledger, most: int | None = None) -> tuple[Waiting, ...]:
+    """What it waits for, in the order in which it began to."""
+    if ledger.ended:
+        return ()
+    found = [_open(n, event, ledger.scheduled_at[n]) for n, event in _first(ledger, most)]
+    found += [Waiting("event", n, name, since) for n, (name, since) in ledger.waits.items()]
+    if not ledger.begun and (start_at := delayed_start(ledger)):
+        found.append(Waiting("start", since=ledger.created, fire_at=start_at))
+    if ledger.suspended is not None:
+        found.append(Waiting("suspended", name=ledger.suspended, since=ledger.suspended_at))
+    return tuple(sorted(found, key=lambda one: one.id or 0)[:most])
+
+
+def _first(ledger: Ledger, most: int | None) -> list[tuple[int, ev.Event]]:
+    found: list[tuple[int, ev.Event]] = []
+    for n, event in ledger.open.items():
+        if most is not None and len(found) >= most:
+            break
+        found.append((n, event))
+    return found
+
+
+def _open(n: int, event: ev.Event, since: datetime) -> Waiting:
+    match event:
+        case ev.TaskScheduled():
+            return Waiting("activity", n, event.name, since, attempt=event.attempt)
+        case ev.SubOrchestrationInstanceCreated():
+            return Waiting("child", n, event.name, since, child=event.instance, attempt=event.attempt)
+        case ev.TimerCreated():
+            return Waiting("timer", n, None, since, fire_at=event.fire_at)
+        case _:
+            raise AssertionError(f"{type(event).__name__} is never open")
+
+
+def summary(ledger: Ledger) -> Summary:
+    """The row of this instance in the index."""
+    parent = ledger.started.parent
+    return Summary(
+        id=ledger.instance,
+        name=ledger.started.name,
+        status=ledger.status,
+        execution=ledger.execution,
+        parent=parent.instance if parent else None,
+        version=ledger.started.version,
+        created=ledger.created,
+        updated=ledger.updated,
+        records=ledger.last_n,
+        bytes=ledger.size,
+        next_due=None if ledger.ended else next_due(ledger),
+        owes=owes(ledger),
+        waiting=waiting(ledger, _SHOWN),
+        blocked=ledger.blocked,
+        blocked_at=ledger.blocked_at,
+    )

@@ -1,0 +1,229 @@
+"""What an orchestrator function is given: everything it may ask for, and nothing that depends on the moment.
+
+Names and signatures are those of `azure.durable_functions.DurableOrchestrationContext`; functions are named by string or
+by the decorated function itself.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime, timedelta
+from typing import Any, NoReturn
+from uuid import NAMESPACE_OID, NAMESPACE_URL, UUID, uuid5
+
+from durablecli.model import events as ev
+from durablecli.model.ids import check_instance_id, child_id
+from durablecli.model.payloads import decode, encode
+from durablecli.model.retries import RetryPolicy
+from durablecli.replay.machine import Machine
+from durablecli.replay.names import return_annotation, told_name
+from durablecli.replay.tasks import EventTask, Task, TimerTask, WhenAll, WhenAny
+
+_UUID_SPACE = uuid5(NAMESPACE_OID, "9e952958-5e33-4daf-827f-2fa12937b875")
+
+
+class DurableOrchestrationContext:
+    """The orchestration's window to the world. Every call makes a task at once; yield it for the result."""
+
+    def __init__(self, machine: Machine) -> None:
+        self._machine = machine
+        self._started = machine.started
+        self.logger = TurnLogger(machine, self._started.name)
+
+    # ── calls ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def call_activity(self, name: str | Callable[..., Any], input_: Any = None, expected_type: Any = None) -> Task[Any]:
+        """Schedule an activity. The result is decoded by `expected_type`, else by the activity's return annotation."""
+        return self._activity(name, None, input_, expected_type)
+
+    def call_activity_with_retry(
+        self,
+        name: str | Callable[..., Any],
+        retry_options: RetryPolicy,
+        input_: Any = None,
+        expected_type: Any = None,
+    ) -> Task[Any]:
+        """Schedule an activity that is tried again after a failure, as `retry_options` says."""
+        return self._activity(name, retry_options, input_, expected_type)
+
+    def call_sub_orchestrator(
+        self,
+        name: str | Callable[..., Any],
+        input_: Any = None,
+        instance_id: str | None = None,
+        version: str | None = None,
+        expected_type: Any = None,
+    ) -> Task[Any]:
+        """Start another orchestration and wait for its end. Without `version` it gets this one's."""
+        return self._child(name, None, input_, instance_id, version, expected_type)
+
+    def call_sub_orchestrator_with_retry(
+        self,
+        name: str | Callable[..., Any],
+        retry_options: RetryPolicy,
+        input_: Any = None,
+        instance_id: str | None = None,
+        version: str | None = None,
+        expected_type: Any = None,
+    ) -> Task[Any]:
+        """As call_sub_orchestrator, tried again after a failure; each attempt is a new instance unless an id is given."""
+        return self._child(name, retry_options, input_, instance_id, version, expected_type)
+
+    def _activity(
+        self, name: str | Callable[..., Any], policy: RetryPolicy | None, value: Any, expected_type: Any
+    ) -> Task[Any]:
+        text = told_name(name, "activity")
+        raw = encode(value)
+        decide = self._machine.decide
+
+        def make(attempt: int, retry_of: int | None) -> int:
+            return decide(ev.TaskScheduled(text, raw, attempt, retry_of))
+
+        annotation = self._annotation(name, text, expected_type)
+        return self._machine.call(f"Activity function '{text}'", annotation, policy, make)
+
+    def _child(
+        self,
+        name: str | Callable[..., Any],
+        policy: RetryPolicy | None,
+        value: Any,
+        instance_id: str | None,
+        version: str | None,
+        expected_type: Any,
+    ) -> Task[Any]:
+        text = told_name(name, "orchestrator")
+        raw = encode(value)
+        version = self.version if version is None else version
+        self._check_child_id(instance_id)
+        machine, started = self._machine, self._started
+
+        def make(attempt: int, retry_of: int | None) -> int:
+            child = instance_id or child_id(started.instance, started.execution, machine.ordinal)
+            return machine.decide(ev.SubOrchestrationInstanceCreated(text, child, raw, version, attempt, retry_of))
+
+        annotation = self._annotation(name, text, expected_type)
+        return machine.call(f"Orchestrator function '{text}'", annotation, policy, make)
+
+    def _check_child_id(self, instance_id: str | None) -> None:
+        if instance_id is None:
+            return
+        check_instance_id(instance_id)
+        own = [self.instance_id, self.parent_instance_id or ""]
+        if instance_id.casefold() in [id.casefold() for id in own]:
+            raise ValueError(
+                "The instance ID of a sub-orchestration must be different than the instance ID of a parent orchestration."
+            )
+
+    def _annotation(self, name: str | Callable[..., Any], text: str, expected_type: Any) -> Any:
+        if expected_type is not None:
+            return expected_type
+        return self._machine.signatures(text) if isinstance(name, str) else return_annotation(name)
+
+    # ── waits ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def create_timer(self, fire_at: datetime | timedelta) -> TimerTask:
+        """A durable timer: due at a time (naive ones are UTC) or after a while, however long."""
+        if isinstance(fire_at, timedelta):
+            fire_at = self.current_utc_datetime + fire_at
+        elif fire_at.tzinfo is None:
+            fire_at = fire_at.replace(tzinfo=UTC)
+        return self._machine.timer(fire_at.astimezone(UTC))
+
+    def wait_for_external_event(self, name: str, expected_type: Any = None) -> EventTask[Any]:
+        """Wait for an event of this name, without case. Events that come early are kept, in order."""
+        if not isinstance(name, str) or not name:
+            raise ValueError("wait_for_external_event needs the name of the event, a non-empty string")
+        return self._machine.wait(name, Any if expected_type is None else expected_type)
+
+    def task_all(self, tasks: Iterable[Task[Any]]) -> WhenAll:
+        """Wait for all; then the results in input order, or the first failure in input order. `[]` gives `[]`."""
+        return WhenAll(self._machine, tasks)
+
+    def task_any(self, tasks: Iterable[Task[Any]]) -> WhenAny:
+        """Wait for the first; the result is that task, failed or not. The others go on and can be awaited later."""
+        return WhenAny(self._machine, tasks)
+
+    # ── effects ────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def send_event(self, instance_id: str, name: str, data: Any = None) -> None:
+        """Raise an event in another orchestration, without waiting. One that isn't there gets none, and no error is raised."""
+        self._machine.decide(ev.EventSent(check_instance_id(instance_id), name, encode(data)))
+
+    def continue_as_new(self, input_: Any, save_events: bool = True) -> None:
+        """Start over with `input_` and an empty history when the function ends. Unread events move on by default."""
+        self._machine.continue_as_new(encode(input_), save_events)
+
+    def set_custom_status(self, status: Any) -> None:
+        """Show any JSON value in this instance's status."""
+        self._machine.set_custom_status(status)
+
+    # ── facts ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def get_input(self, expected_type: Any = None) -> Any:
+        """The input, decoded; by `expected_type` where one is given."""
+        return decode(self._started.input, Any if expected_type is None else expected_type)
+
+    def new_uuid(self) -> str:
+        """A UUID that is the same in every replay, as a string."""
+        return str(uuid5(_UUID_SPACE, self._seed()))
+
+    def new_guid(self) -> UUID:
+        """A UUID that is the same in every replay."""
+        return uuid5(NAMESPACE_URL, self._seed())
+
+    def _seed(self) -> str:
+        return f"{self._started.instance}_{self._started.execution}_{self._machine.next_id()}"
+
+    @property
+    def current_utc_datetime(self) -> datetime:
+        """The time of this turn, aware, UTC. It stands still within a turn and never goes back."""
+        return self._machine.now
+
+    @property
+    def is_replaying(self) -> bool:
+        """Whether this turn was lived through before."""
+        return self._machine.is_replaying
+
+    @property
+    def instance_id(self) -> str:
+        return self._started.instance
+
+    @property
+    def parent_instance_id(self) -> str | None:
+        return self._started.parent.instance if self._started.parent else None
+
+    @property
+    def version(self) -> str | None:
+        """The version that this instance was started with; None when there was none."""
+        return self._started.version
+
+    @property
+    def custom_status(self) -> Any:
+        return self._machine.custom_status
+
+    @property
+    def will_continue_as_new(self) -> bool:
+        """Whether continue_as_new has been called in this execution."""
+        return self._machine.will_continue_as_new
+
+    @property
+    def function_context(self) -> dict[str, Any]:
+        """Azure's bag of host fields: empty here."""
+        return {}
+
+    @property
+    def histories(self) -> NoReturn:
+        raise NotImplementedError("an orchestrator can't read its own history; `durable history` shows it")
+
+
+class TurnLogger(logging.LoggerAdapter[logging.Logger]):
+    """Logs of an orchestrator: kept until the turn is on disk, and silent while it replays."""
+
+    def __init__(self, machine: Machine, name: str) -> None:
+        super().__init__(logging.getLogger(f"durablecli.orchestrator.{name}"), {})
+        self._machine = machine
+
+    def log(self, level: int, msg: object, *args: object, **kwargs: Any) -> None:
+        """Keep one line; `%` arguments are formatted when it is spoken."""
+        self._machine.say(level, str(msg), args)

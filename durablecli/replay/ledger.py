@@ -1,0 +1,297 @@
+"""The ledger: the fold of a history that needs no user code. O(1) a record; the same code live and from a file.
+
+It knows which arrivals count, what is held back, open, waited for, suspended and blocked. What an instance owes the
+world is what is open here, plus the arrivals it holds: there is no other queue.
+
+A *held* arrival is recorded and not yet applied; an `OrchestratorStarted{upto}` applies it. A rewind makes the arrivals
+from its starting point on held once more, except those it forgets.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from msgspec import Raw
+
+from durablecli.model import events as ev
+from durablecli.model.failures import Failure
+
+Owed = ev.TaskScheduled | ev.TimerCreated | ev.SubOrchestrationInstanceCreated
+
+
+@dataclass(slots=True)
+class Turn:
+    """One arrival as it was applied, and the decisions that followed."""
+
+    arrival: ev.Record
+    at: datetime
+    decisions: list[ev.Record] = field(default_factory=list)
+
+
+class Ledger:
+    """What one execution's history says. `script` holds its turns while a machine is to be built from them."""
+
+    def __init__(self, *, keep_script: bool = False) -> None:
+        self.started = ev.ExecutionStarted("", "", "")
+        self.created: datetime = datetime.min
+        self.updated: datetime = datetime.min
+        self.last_n = 0
+        self.size = 0
+        self.open: dict[int, Owed] = {}
+        self.scheduled_at: dict[int, datetime] = {}
+        self.held: deque[ev.Record] = deque()
+        self.waits: dict[int, tuple[str, datetime]] = {}
+        self.unread: dict[str, int] = {}
+        self.begun = False
+        self.torn = False
+        self.status_ended: str | None = None
+        self.result: Raw | None = None
+        self.failure: Failure | None = None
+        self.causes: tuple[int, ...] = ()
+        self.completed_n = 0
+        self.custom_status: Raw | None = None
+        self.suspended: str | None = None
+        self.suspended_at: datetime | None = None
+        self.blocked: str | None = None
+        self.blocked_at: datetime | None = None
+        self.script: list[Turn] | None = [] if keep_script else None
+
+    # ── what others ask ────────────────────────────────────────────────────────────────────────────────────────
+
+    @property
+    def instance(self) -> str:
+        return self.started.instance
+
+    @property
+    def execution(self) -> str:
+        return self.started.execution
+
+    @property
+    def ended(self) -> bool:
+        return self.status_ended is not None
+
+    @property
+    def status(self) -> str:
+        """The runtime status in Durable Functions' word."""
+        if self.status_ended is not None:
+            return self.status_ended
+        if self.suspended is not None:
+            return "Suspended"
+        return "Running" if self.begun else "Pending"
+
+    def accepts(self, event: ev.AnyEvent) -> bool:
+        """Whether an outcome answers something open here. What answers nothing is dropped by the caller, and counted."""
+        match event:
+            case ev.TaskCompleted() | ev.TaskFailed():
+                return isinstance(self.open.get(event.task), ev.TaskScheduled)
+            case ev.SubOrchestrationInstanceCompleted() | ev.SubOrchestrationInstanceFailed():
+                return isinstance(self.open.get(event.task), ev.SubOrchestrationInstanceCreated)
+            case ev.TimerFired():
+                return isinstance(self.open.get(event.timer), ev.TimerCreated)
+            case _:
+                return True
+
+    @property
+    def must_hold(self) -> bool:
+        """Whether an arrival may not be applied now: earlier ones are still held, or nothing moves at all."""
+        return bool(self.held) or self.suspended is not None or self.blocked is not None or self.ended
+
+    def appliable(self, now: datetime) -> ev.Record | None:
+        """The held arrival that may be applied next, if one may."""
+        if not self.held or self.suspended is not None or self.ended:
+            return None
+        first = self.held[0]
+        start_at = first.event.start_at if isinstance(first.event, ev.ExecutionStarted) else None
+        return first if start_at is None or start_at <= now else None
+
+    # ── the fold ───────────────────────────────────────────────────────────────────────────────────────────────
+
+    def apply(self, record: ev.Record) -> None:
+        """Fold one record in."""
+        n, at, event = record
+        self.last_n = n
+        self.updated = at
+        match event:
+            case ev.TaskScheduled() | ev.TimerCreated() | ev.SubOrchestrationInstanceCreated():
+                self.open[n] = event
+                self.scheduled_at[n] = at
+                self._decided(record)
+            case ev.TaskCompleted() | ev.TaskFailed():
+                self._answered(event.task)
+                self._arrived(record, event.held)
+            case ev.TimerFired():
+                self._answered(event.timer)
+                self._arrived(record, event.held)
+            case ev.SubOrchestrationInstanceCompleted() | ev.SubOrchestrationInstanceFailed():
+                self._answered(event.task)
+                self._arrived(record, event.held)
+            case ev.EventRaised():
+                self._arrived(record, event.held or self.ended)
+            case ev.ExecutionStarted():
+                self.started = event
+                self.created = at
+                self.custom_status = event.custom_status
+                self._arrived(record, event.held)
+            case ev.OrchestratorStarted():
+                self._release(event.upto, at)
+            case ev.CustomStatusSet():
+                self.custom_status = event.status
+            case ev.EventAwaited():
+                self._awaited(n, event.name, at)
+                self._decided(record)
+            case ev.TimerCanceled():
+                self._answered(event.timer)
+                self._decided(record)
+            case ev.EventSent():
+                self._decided(record)
+            case ev.ExecutionCompleted():
+                self._completed(n, event)
+                self._decided(record)
+            case ev.ContinueAsNew():
+                self._close("ContinuedAsNew")
+                self._decided(record)
+            case ev.ExecutionRewound():
+                self._rewound(event)
+            case _:
+                self._marked(event, at)
+
+    def _marked(self, event: ev.AnyEvent, at: datetime) -> None:
+        match event:
+            case ev.ExecutionSuspended():
+                self.suspended, self.suspended_at = event.reason, at
+            case ev.ExecutionResumed():
+                self.suspended = self.suspended_at = None
+            case ev.ExecutionBlocked():
+                self.blocked, self.blocked_at = event.reason, at
+            case ev.ExecutionUnblocked():
+                self.blocked = self.blocked_at = None
+            case ev.ExecutionTerminated():
+                pass
+            case _:
+                raise AssertionError(f"{type(event).__name__} has no place in the fold")
+
+    def _answered(self, n: int) -> None:
+        self.open.pop(n, None)
+        self.scheduled_at.pop(n, None)
+
+    def _arrived(self, record: ev.Record, held: bool) -> None:
+        if held:
+            self.held.append(record)
+        else:
+            self._applied(record, record.at)
+
+    def _release(self, upto: int, at: datetime) -> None:
+        while self.held and self.held[0].n <= upto:
+            self._applied(self.held.popleft(), at)
+
+    def _applied(self, record: ev.Record, at: datetime) -> None:
+        self.begun = True
+        self.torn = False
+        event = record.event
+        if isinstance(event, ev.EventRaised):
+            self._event_read(event.name.casefold())
+        if self.script is not None:
+            self.script.append(Turn(record, at))
+
+    def _decided(self, record: ev.Record) -> None:
+        self.torn = False
+        if self.script:
+            self.script[-1].decisions.append(record)
+
+    def _awaited(self, n: int, name: str, at: datetime) -> None:
+        if self.unread.get(name.casefold()):
+            self.unread[name.casefold()] -= 1
+        else:
+            self.waits[n] = (name, at)
+
+    def _event_read(self, name: str) -> None:
+        for n, (waited, _) in self.waits.items():
+            if waited.casefold() == name:
+                del self.waits[n]
+                return
+        self.unread[name] = self.unread.get(name, 0) + 1
+
+    def _completed(self, n: int, event: ev.ExecutionCompleted) -> None:
+        self._close(event.status)
+        self.result, self.failure = event.result, event.failure
+        self.causes, self.completed_n = event.causes, n
+
+    def _close(self, status: str) -> None:
+        self.status_ended = status
+        self.open.clear()
+        self.scheduled_at.clear()
+        self.waits.clear()
+        self.suspended = self.suspended_at = self.blocked = self.blocked_at = None
+        self.held = deque(record for record in self.held if isinstance(record.event, ev.EventRaised))
+
+    # ── rewind ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _rewound(self, event: ev.ExecutionRewound) -> None:
+        """Take the end back. The turns from `from` on are held again, but for what is forgotten or void."""
+        self.status_ended = None
+        self.result = self.failure = None
+        self.causes, self.completed_n = (), 0
+        self.torn = True
+        if self.script is not None:
+            self._rewrite(self.script, frozenset(event.forgotten), frozenset(event.void), event.start)
+
+    def _rewrite(self, script: list[Turn], forgotten: frozenset[int], void: frozenset[int], start: int) -> None:
+        first = next((i for i, turn in enumerate(script) if turn.arrival.n >= start), len(script))
+        again = [
+            turn.arrival
+            for turn in script[first:]
+            if turn.arrival.n not in forgotten and answers(turn.arrival.event) not in void
+        ]
+        del script[first:]
+        for turn in script:
+            turn.decisions = [record for record in turn.decisions if record.n not in void]
+        behind = [r for r in self.held if answers(r.event) not in void]
+        self.held = deque([*again, *behind])
+        self.torn = not self.held and start in void
+        self._recount(script)
+
+    def _recount(self, script: list[Turn]) -> None:
+        """Find what is open and waited for once more, from the turns that are left and the arrivals that are held."""
+        self.waits, self.unread, self.open, self.scheduled_at = {}, {}, {}, {}
+        for turn in script:
+            if isinstance(turn.arrival.event, ev.EventRaised):
+                self._event_read(turn.arrival.event.name.casefold())
+            for n, at, event in turn.decisions:
+                if isinstance(event, ev.EventAwaited):
+                    self._awaited(n, event.name, at)
+                elif isinstance(event, Owed):
+                    self.open[n] = event
+                    self.scheduled_at[n] = at
+        for turn in script:
+            for record in (turn.arrival, *turn.decisions):
+                self._answered(answers(record.event))
+        for record in self.held:
+            self._answered(answers(record.event))
+
+
+def answers(event: ev.AnyEvent) -> int:
+    """The number of the decision that an arrival (or a cancelled timer) answers; 0 where it answers none."""
+    match event:
+        case ev.TimerFired() | ev.TimerCanceled():
+            return event.timer
+        case (
+            ev.TaskCompleted()
+            | ev.TaskFailed()
+            | ev.SubOrchestrationInstanceCompleted()
+            | ev.SubOrchestrationInstanceFailed()
+        ):
+            return event.task
+        case _:
+            return 0
+
+
+def fold(records: Iterable[ev.Record], size: int = 0, *, keep_script: bool = True) -> Ledger:
+    """The ledger of a whole history. `size` is that of its file in bytes."""
+    ledger = Ledger(keep_script=keep_script)
+    for record in records:
+        ledger.apply(record)
+    ledger.size = size
+    return ledger

@@ -1,0 +1,449 @@
+"""The machine: runs one orchestrator function. Arrivals that count go in, decisions come out.
+
+    What it decides is a pure function of the arrivals it was given.
+
+Everything that affects a decision comes in through `apply`: the arrival, and `at`, which is the function's clock. A
+machine that replays a history holds the recorded decisions as `expected` and compares: by kind, name and order. Inputs,
+due times and custom statuses are not compared. The first difference is the non-determinism error.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections import deque
+from collections.abc import Callable, Coroutine, Generator, Mapping, Sequence
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from msgspec import Raw
+
+from durablecli.model import events as ev
+from durablecli.model.failures import Failure, from_exception, to_exception
+from durablecli.model.payloads import decode, encode
+from durablecli.model.retries import RetryPolicy, delay
+from durablecli.replay.tasks import CallTask, Composite, EventTask, Race, Task, TimerTask, WhenAny
+
+MOST_DECISIONS = 100_000
+RUNAWAY = f"one turn decided more than {MOST_DECISIONS:,} things: is there a loop without a yield?"
+
+Signatures = Callable[[str], Any]
+"""From an activity's or orchestrator's name to its return annotation, `Any` where nothing is known."""
+
+
+class NonDeterminism(BaseException):
+    """The code decides otherwise than the history. A BaseException, so that no `except Exception` swallows it."""
+
+    def __init__(self, record: ev.Record | None, now: ev.Event | None, line: str) -> None:
+        where = f" at record {record.n}" if record else ", which ends here"
+        super().__init__(
+            f"the code decides otherwise than the history{where}\n"
+            f"history  {describe(record.event) if record else 'nothing more'}\n"
+            f"now      {describe(now) if now else 'nothing more'} ({line})"
+        )
+
+
+class Runaway(BaseException):
+    """One turn decided more than anybody can mean."""
+
+
+class Sealed(BaseException):
+    """The machine is being dropped: its function may clean up, but decides and says nothing any more."""
+
+
+class Call(NamedTuple):
+    """A retried call between its attempts: how to make the next one."""
+
+    task: CallTask[Any]
+    make: Callable[[int, int | None], int]
+    policy: RetryPolicy | None
+    first: int
+    first_at: datetime
+    attempt: int
+    failed: tuple[int, ...]
+    last: Failure | None = None
+
+
+def describe(event: ev.Event) -> str:
+    """A decision as the non-determinism error shows it: kind and name."""
+    name = getattr(event, "name", None)
+    return f"{type(event).__name__} {name}" if name else type(event).__name__
+
+
+def _key(event: ev.Event) -> tuple[str, str]:
+    name: str = getattr(event, "name", "")
+    return type(event).__name__, name.casefold()
+
+
+class Machine:
+    """One live execution. `ended` once its function has returned, raised, or continued as new."""
+
+    def __init__(
+        self,
+        function: Callable[[Any], Any],
+        started: ev.ExecutionStarted,
+        signatures: Signatures,
+        expected: Sequence[ev.Record] = (),
+        *,
+        torn: bool = False,
+    ) -> None:
+        self.started = started
+        self.signatures = signatures
+        self.ended = False
+        self.is_replaying = False
+        self.now: datetime = datetime.min
+        self.custom_status: Any = decode(started.custom_status) if started.custom_status else None
+        self.will_continue_as_new = False
+        self.said: list[tuple[int, str, tuple[Any, ...]]] = []
+        self._function = function
+        self._expected = deque(expected)
+        self._torn = torn
+        self._sealed = False
+        self._verdict: BaseException | None = None
+        self._flow: Generator[Any, Any, Any] | Coroutine[Any, Any, Any] | None = None
+        self._awaiting: Task[Any] | None = None
+        self._race: Race | None = None
+        self._fresh: list[ev.Record] = []
+        self._next = 0
+        self._in_turn = 0
+        self._ordinal = 0
+        self._ids = 0
+        self._calls: dict[int, Call] = {}
+        self._back_off: dict[int, Call] = {}
+        self._timers: dict[int, TimerTask] = {}
+        self._waits: dict[str, dict[EventTask[Any], None]] = {}
+        self._unread: dict[str, deque[ev.EventRaised]] = {}
+        self._arrived: deque[ev.EventRaised] = deque()
+        self._continue: tuple[Raw, bool] | None = None
+
+    # ── one turn ───────────────────────────────────────────────────────────────────────────────────────────────
+
+    def apply(self, arrival: ev.Record, at: datetime, n: int, *, replaying: bool = False) -> list[ev.Record]:
+        """Apply one arrival; `at` is the function's clock, `n` the next free number. Returns the new decisions."""
+        self.is_replaying = replaying
+        self.now = at
+        self._next = n
+        self._fresh = []
+        self._in_turn = 0
+        self._accept(arrival)
+        if self._verdict is None and not self.ended:
+            self._run()
+        if self._verdict is not None:
+            raise self._verdict
+        return self._fresh
+
+    def caught_up(self) -> None:
+        """Say that the replay is over; raises NonDeterminism when the history holds decisions that the code didn't make."""
+        self._torn = False
+        if self._expected:
+            raise NonDeterminism(self._expected[0], None, self.line())
+
+    def _accept(self, arrival: ev.Record) -> None:
+        n, _, event = arrival
+        match event:
+            case ev.TaskCompleted() | ev.SubOrchestrationInstanceCompleted():
+                if call := self._calls.pop(event.task, None):
+                    self._settle(call.task, event.result, call.task.annotation)
+            case ev.TaskFailed() | ev.SubOrchestrationInstanceFailed():
+                if call := self._calls.pop(event.task, None):
+                    self._attempt_failed(call, n, event.failure)
+            case ev.TimerFired():
+                self._timer_fired(event.timer)
+            case ev.EventRaised():
+                self._event_raised(event)
+            case ev.ExecutionStarted():
+                self._begin()
+            case _:
+                raise AssertionError(f"{type(event).__name__} is for the ledger, not for the machine")
+
+    def _settle(self, task: Task[Any], raw: Raw, annotation: Any) -> None:
+        try:
+            value = decode(raw, annotation)
+        except Exception as error:  # a payload that doesn't fit its annotation fails the task that carries it
+            mismatch = error
+            task._complete(error=lambda: mismatch)
+        else:
+            task._complete(value)
+
+    def _attempt_failed(self, call: Call, n: int, failure: Failure) -> None:
+        failed = (*call.failed, n)
+        wait = None
+        if call.policy is not None:
+            wait = delay(call.policy, call.attempt, call.first_at, self.now, failure)
+        if wait is None:
+            call.task.fail(failure, failed)
+            return
+        timer = self.decide(ev.TimerCreated(self.now + wait, call.first))
+        self._back_off[timer] = call._replace(attempt=call.attempt + 1, failed=failed)
+
+    def _timer_fired(self, timer: int) -> None:
+        if task := self._timers.pop(timer, None):
+            task._complete()
+        elif call := self._back_off.pop(timer, None):
+            self._calls[call.make(call.attempt, call.first)] = call
+
+    def _event_raised(self, event: ev.EventRaised) -> None:
+        name = event.name.casefold()
+        for task in self._waits.get(name, ()):
+            del self._waits[name][task]
+            self._settle(task, event.input, task.annotation)
+            return
+        self._unread.setdefault(name, deque()).append(event)
+        self._arrived.append(event)
+
+    # ── running the function ───────────────────────────────────────────────────────────────────────────────────
+
+    def _begin(self) -> None:
+        from durablecli.replay.context import DurableOrchestrationContext  # the context is the machine's face
+
+        self._guard(lambda: self._enter(DurableOrchestrationContext(self)))
+
+    def _enter(self, context: Any) -> None:
+        outcome = self._function(context)
+        if inspect.isgenerator(outcome) or inspect.iscoroutine(outcome):
+            self._flow = outcome
+        elif inspect.isasyncgen(outcome):
+            raise TypeError("an orchestrator is a generator (yield) or a coroutine (await), not both at once")
+        else:
+            self._finish(outcome)
+
+    def _run(self) -> None:
+        while not self.ended and self._verdict is None and self._flow is not None:
+            task = self._awaiting
+            if task is None:
+                self._guard(lambda: self._step(None, None))
+                continue
+            if not task._done and not (isinstance(task, WhenAny) and self._won(task)):
+                return
+            self._awaiting = None
+            error = task._error
+            if error is None:
+                value = task._value
+                self._guard(lambda: self._step(value, None))
+            else:
+                self._guard(lambda: self._step(None, error))
+
+    def _step(self, value: Any, error: Callable[[], BaseException] | None) -> None:
+        """Run to the next yield. What is yielded must be a task: else the author is told right there."""
+        flow = self._flow
+        assert flow is not None
+        try:
+            yielded = flow.throw(error()) if error is not None else flow.send(value)
+            while not isinstance(yielded, Task):
+                yielded = flow.throw(TypeError(_not_a_task(yielded)))
+        except StopIteration as stop:
+            self._finish(stop.value)
+            return
+        self._await(yielded)
+
+    def _guard(self, step: Callable[[], None]) -> None:
+        """Run user code: what it raises ends the execution, except for the machine's own verdicts."""
+        try:
+            step()
+        except (NonDeterminism, Runaway) as verdict:
+            self._verdict = verdict
+        except BaseException as error:
+            if self._verdict is None:
+                self._fail(error)
+
+    def _await(self, task: Task[Any]) -> None:
+        self._awaiting = task
+        if isinstance(task, EventTask):
+            self._wake(task)
+        elif isinstance(task, WhenAny):
+            if self._race is None or not self._race.is_for(task.children):
+                self._race = Race(task.children)
+            for event in list(self._race.events):
+                self._wake(event)
+        elif isinstance(task, Composite) and not task._done:
+            for event in list(task.events()):
+                self._wake(event)
+
+    def _won(self, task: WhenAny) -> bool:
+        race = self._race
+        if race is None or not race.finished:
+            return False
+        winner = race.finished[0]
+        task.win(winner)
+        for event in race.events:
+            if not event._done:
+                self._sleep(event)
+        race.leave(winner)
+        return True
+
+    def _wake(self, task: EventTask[Any]) -> None:
+        if task.dormant and not task._done:
+            task.dormant = False
+            self._listen(task)
+
+    def _sleep(self, task: EventTask[Any]) -> None:
+        task.dormant = True
+        self._waits.get(task.name.casefold(), {}).pop(task, None)
+
+    def _listen(self, task: EventTask[Any]) -> None:
+        name = task.name.casefold()
+        unread = self._unread.get(name)
+        if not unread:
+            self._waits.setdefault(name, {})[task] = None
+            return
+        event = unread.popleft()
+        self._arrived.remove(event)
+        self._settle(task, event.input, task.annotation)
+
+    # ── the end ────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _finish(self, value: Any) -> None:
+        if self._continue is not None:
+            self._end(ev.ContinueAsNew(*self._continue))
+            return
+        if isinstance(value, Task):
+            raise TypeError("the orchestrator returned a task: did you forget `yield` or `await`?")
+        self._end(ev.ExecutionCompleted("Completed", result=encode(value)))
+
+    def _fail(self, error: BaseException) -> None:
+        failure = from_exception(error)
+        try:
+            self._end(ev.ExecutionCompleted("Failed", failure=failure, causes=_causes(error)))
+        except (NonDeterminism, Runaway) as verdict:
+            self._verdict = verdict
+
+    def _end(self, event: ev.ExecutionCompleted | ev.ContinueAsNew) -> None:
+        self.decide(event)
+        self.ended = True
+        self._flow = None
+
+    def unread(self) -> list[ev.EventRaised]:
+        """The events that no wait has taken, in order of arrival: they move on with continue_as_new."""
+        return list(self._arrived)
+
+    def close(self) -> None:
+        """Drop the function. It may run its `finally` blocks; nothing it does there counts."""
+        self._sealed = True
+        flow, self._flow = self._flow, None
+        if flow is not None:
+            try:
+                flow.close()
+            except BaseException as ignored:  # a function that refuses to end is dropped all the same
+                del ignored
+
+    # ── deciding: what the context calls ───────────────────────────────────────────────────────────────────────
+
+    def decide(self, event: ev.Decision) -> int:
+        """Decide one thing: match it against the history, or make it a new record. Returns its `n`."""
+        if self._sealed:
+            raise Sealed
+        if self._verdict is not None:
+            raise self._verdict
+        self._in_turn += 1
+        if self._in_turn > MOST_DECISIONS:
+            self._verdict = Runaway(RUNAWAY)
+            raise self._verdict
+        self._ordinal += 1
+        if self._expected:
+            record = self._expected.popleft()
+            if _key(record.event) != _key(event):
+                self._verdict = NonDeterminism(record, event, self.line())
+                raise self._verdict
+            return record.n
+        if self.is_replaying and not self._torn:
+            self._verdict = NonDeterminism(None, event, self.line())
+            raise self._verdict
+        return self._record(event)
+
+    def _record(self, event: ev.Decision) -> int:
+        n = self._next
+        self._next = n + 1
+        self._fresh.append(ev.Record(n, self.now, event))
+        return n
+
+    def call(
+        self,
+        label: str,
+        annotation: Any,
+        policy: RetryPolicy | None,
+        make: Callable[[int, int | None], int],
+    ) -> CallTask[Any]:
+        """Schedule the first attempt of an activity or a sub-orchestration; `make(attempt, retry_of)` decides it."""
+        task: CallTask[Any] = CallTask(self, label, annotation)
+        task.id = make(1, None)
+        self._calls[task.id] = Call(task, make, policy, task.id, self.now, 1, ())
+        return task
+
+    def timer(self, fire_at: datetime) -> TimerTask:
+        n = self.decide(ev.TimerCreated(fire_at))
+        task = self._timers[n] = TimerTask(self, n, fire_at)
+        return task
+
+    def wait(self, name: str, annotation: Any) -> EventTask[Any]:
+        task: EventTask[Any] = EventTask(self, self.decide(ev.EventAwaited(name)), name, annotation)
+        self._listen(task)
+        return task
+
+    def continue_as_new(self, value: Raw, save_events: bool) -> None:
+        self._continue = (value, save_events)
+        self.will_continue_as_new = True
+
+    def set_custom_status(self, value: Any) -> None:
+        if self._sealed:
+            raise Sealed
+        raw = encode(value)
+        self.custom_status = value
+        if not self.is_replaying or (self._torn and not self._expected):
+            self._record(ev.CustomStatusSet(raw))
+
+    def say(self, level: int, text: str, arguments: tuple[Any, ...] = ()) -> None:
+        """Keep one log line until the turn is published; a replayed turn has said it already."""
+        if not self.is_replaying and not self._sealed:
+            self.said.append((level, text, arguments))
+
+    def next_id(self) -> int:
+        """The counter behind new_uuid and new_guid."""
+        self._ids += 1
+        return self._ids
+
+    @property
+    def ordinal(self) -> int:
+        """How many things this execution has decided: what a sub-orchestration's id ends in."""
+        return self._ordinal
+
+    # ── for tasks ──────────────────────────────────────────────────────────────────────────────────────────────
+
+    def completed(self, task: Task[Any]) -> None:
+        if self._race is not None:
+            self._race.completed(task)
+
+    def cancel_timer(self, timer: int) -> None:
+        self.decide(ev.TimerCanceled(timer))
+        self._timers.pop(timer, None)
+
+    def raised(self, failure: Failure, message: str) -> Exception:
+        return to_exception(failure, message, self._globals())
+
+    def _globals(self) -> Mapping[str, Any]:
+        return getattr(inspect.unwrap(self._function), "__globals__", {})
+
+    def line(self) -> str:
+        """`file:line` of the yield that the function stands at, or of the line that it runs."""
+        frame = getattr(self._flow, "gi_frame", None) or getattr(self._flow, "cr_frame", None)
+        if frame is None:
+            code = getattr(inspect.unwrap(self._function), "__code__", None)
+            return f"{code.co_filename}:{code.co_firstlineno}" if code else "?"
+        return f"{frame.f_code.co_filename}:{frame.f_lineno}"
+
+
+def _not_a_task(value: object) -> str:
+    kind = type(value).__name__
+    if isinstance(value, list | tuple):
+        return f"an orchestrator may yield tasks only, not a {kind}: use context.task_all([...]) or context.task_any([...])"
+    return f"an orchestrator may yield or await the context's own tasks only, not {kind}"
+
+
+def _causes(error: BaseException) -> tuple[int, ...]:
+    """The records of every failed outcome in the cause chain of what ended the execution."""
+    found: set[int] = set()
+    seen: set[int] = set()
+    link: BaseException | None = error
+    while link is not None and id(link) not in seen:
+        seen.add(id(link))
+        found.update(getattr(link, "outcomes", ()))
+        link = link.__cause__ or (None if link.__suppress_context__ else link.__context__)
+    return tuple(sorted(found))

@@ -1,0 +1,51 @@
+"""How authors name a function: by a string, or by the function itself once it is decorated."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+
+class Mark(NamedTuple):
+    """What a decorator leaves on a function: that it is one of ours, under which name, and how it wants to run."""
+
+    kind: str
+    name: str
+    executor: str | None = None
+    max_concurrency: int | None = None
+
+
+MARK = "__durable__"
+_OTHER = {"activity": "@df.activity", "orchestrator": "@df.orchestrator"}
+
+
+def mark_of(thing: object) -> Mark | None:
+    """The mark of a decorated function, or None."""
+    found = getattr(thing, MARK, None)
+    return found if isinstance(found, Mark) else None
+
+
+def told_name(named: str | Callable[..., Any], kind: str) -> str:
+    """The function's name; ValueError says what to decorate."""
+    if isinstance(named, str):
+        if not named:
+            raise ValueError(f"the name of an {kind} can't be empty")
+        return named
+    found = mark_of(named)
+    if found is None:
+        label = getattr(named, "__name__", repr(named))
+        raise ValueError(f"{label} isn't an {kind}: decorate it with {_OTHER[kind]}, or give its name as a string")
+    if found.kind != kind:
+        raise ValueError(f"{found.name} is an {found.kind}, and an {kind} is needed here")
+    return found.name
+
+
+def return_annotation(function: Callable[..., Any]) -> Any:
+    """What a function says that it returns; Any where it says nothing that can be resolved."""
+    plain = inspect.unwrap(function)
+    try:
+        annotation = inspect.signature(plain, eval_str=True).return_annotation
+    except (NameError, TypeError, ValueError, SyntaxError, AttributeError):
+        return Any
+    return Any if annotation in (inspect.Signature.empty, None) else annotation

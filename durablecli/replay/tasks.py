@@ -1,0 +1,286 @@
+"""Tasks: what an orchestrator yields or awaits. A task is completed by an arrival, once, and knows its outcome.
+
+Completing is O(1) per event: a `task_all` counts down. A `task_any` that is yielded doesn't enlist with its tasks;
+the machine keeps one *race* for it, which the next `task_any` over the same tasks but the winner takes over as it is,
+so a loop over 10,000 tasks as they complete doesn't look at all of them again each time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterable, Iterator
+from datetime import datetime
+from typing import Any, Generic, NoReturn, Protocol, TypeVar
+
+from durablecli.model.failures import Failure
+
+T = TypeVar("T")
+
+
+class Keeper(Protocol):
+    """What a task needs of the machine that made it."""
+
+    def completed(self, task: Task[Any]) -> None: ...
+    def cancel_timer(self, timer: int) -> None: ...
+    def raised(self, failure: Failure, message: str) -> Exception: ...
+
+
+class Task(Generic[T]):
+    """One pending outcome. Compare tasks by identity; yield (or await) them for their result.
+
+    `id` is the number of the decision in the history. `result` is the value, the exception of a failed task, or None
+    while it runs; `get_result()` returns the value or raises.
+    """
+
+    __slots__ = ("_done", "_error", "_keeper", "_value", "_waiters", "id", "outcomes")
+
+    def __init__(self, keeper: Keeper, id: int = 0) -> None:
+        self._keeper = keeper
+        self.id = id
+        self.outcomes: tuple[int, ...] = ()
+        self._done = False
+        self._value: Any = None
+        self._error: Callable[[], BaseException] | None = None
+        self._waiters: dict[Composite, None] | None = None
+
+    @property
+    def is_completed(self) -> bool:
+        return self._done
+
+    @property
+    def is_faulted(self) -> bool:
+        return self._done and self._error is not None
+
+    @property
+    def result(self) -> Any:
+        if not self._done:
+            return None
+        return self._value if self._error is None else self._error()
+
+    def get_result(self) -> T:
+        """The value; raises the failure of a failed task, and RuntimeError while it still runs."""
+        if not self._done:
+            raise RuntimeError("the task hasn't completed: yield or await it first")
+        if self._error is not None:
+            raise self._error()
+        value: T = self._value
+        return value
+
+    def __await__(self) -> Generator[Task[T], Any, T]:
+        value: T = yield self
+        return value
+
+    def __iter__(self) -> NoReturn:
+        raise TypeError("a task can't be iterated: did you forget `yield` or `await`?")
+
+    def _complete(self, value: Any = None, error: Callable[[], BaseException] | None = None) -> None:
+        self._done = True
+        self._value = value
+        self._error = error
+        waiters, self._waiters = self._waiters, None
+        self._keeper.completed(self)
+        for waiter in waiters or ():
+            waiter._child_completed(self)
+
+    def _enlist(self, waiter: Composite) -> None:
+        if self._waiters is None:
+            self._waiters = {}
+        self._waiters[waiter] = None
+
+    def _leave(self, waiter: Composite) -> None:
+        if self._waiters is not None:
+            self._waiters.pop(waiter, None)
+
+
+class CallTask(Task[T]):
+    """An activity or a sub-orchestration, with all its attempts where it is retried."""
+
+    __slots__ = ("_failed", "annotation", "label")
+
+    def __init__(self, keeper: Keeper, label: str, annotation: Any) -> None:
+        super().__init__(keeper)
+        self.label = label
+        self.annotation = annotation
+        self._failed: Failure | None = None
+
+    def fail(self, failure: Failure, outcomes: tuple[int, ...]) -> None:
+        """Complete with a recorded failure; `outcomes` are the records that said so."""
+        self._failed = failure
+        self.outcomes = outcomes
+        self._complete(error=self._raised)
+
+    def _raised(self) -> BaseException:
+        assert self._failed is not None
+        error = self._keeper.raised(self._failed, f"{self.label} failed: {self._failed.message}")
+        error.outcomes = self.outcomes  # type: ignore[attr-defined]  # read back when the exception ends the execution
+        return error
+
+
+class TimerTask(Task[None]):
+    """A durable timer. `cancel()` it when it isn't needed any more."""
+
+    __slots__ = ("fire_at", "is_cancelled")
+
+    def __init__(self, keeper: Keeper, id: int, fire_at: datetime) -> None:
+        super().__init__(keeper, id)
+        self.fire_at = fire_at
+        self.is_cancelled = False
+
+    def cancel(self) -> None:
+        """Take the timer back; ValueError when it has fired or was cancelled already."""
+        if self._done:
+            raise ValueError("Cannot cancel a completed task.")
+        self._keeper.cancel_timer(self.id)
+        self.is_cancelled = True
+        self._complete(error=lambda: RuntimeError("the timer was cancelled"))
+
+
+class EventTask(Task[T]):
+    """A wait for an external event. `dormant` once it lost a `task_any`, until it is yielded again."""
+
+    __slots__ = ("annotation", "dormant", "name")
+
+    def __init__(self, keeper: Keeper, id: int, name: str, annotation: Any) -> None:
+        super().__init__(keeper, id)
+        self.name = name
+        self.annotation = annotation
+        self.dormant = False
+
+
+class Composite(Task[T]):
+    """A task made of tasks."""
+
+    __slots__ = ("children",)
+
+    def __init__(self, keeper: Keeper, children: Iterable[Task[Any]], verb: str) -> None:
+        super().__init__(keeper)
+        self.children = list(children)
+        if not all(map(_is_task, self.children)):
+            wrong = next(type(child).__name__ for child in self.children if not isinstance(child, Task))
+            raise TypeError(f"{verb} takes tasks only, not {wrong}")
+
+    def _child_completed(self, child: Task[Any]) -> None:
+        raise NotImplementedError
+
+    def events(self) -> Iterator[EventTask[Any]]:
+        """Every pending wait below this one."""
+        return _events(self.children)
+
+
+def _events(tasks: Iterable[Task[Any]]) -> Iterator[EventTask[Any]]:
+    for task in tasks:
+        if isinstance(task, EventTask):
+            if not task._done:
+                yield task
+        elif isinstance(task, Composite):
+            yield from _events(task.children)
+
+
+def _is_task(value: object) -> bool:
+    return isinstance(value, Task)
+
+
+class WhenAll(Composite[list[Any]]):
+    """Waits for all; then the results in input order, or the first failure in input order."""
+
+    __slots__ = ("_left",)
+
+    def __init__(self, keeper: Keeper, children: Iterable[Task[Any]]) -> None:
+        super().__init__(keeper, children, "task_all")
+        open_children = {child: None for child in self.children if not child._done}
+        self._left = len(open_children)
+        for child in open_children:
+            child._enlist(self)
+            if isinstance(child, WhenAny):
+                child.enlist()
+        if self._left == 0:
+            self._finish()
+
+    def _child_completed(self, child: Task[Any]) -> None:
+        self._left -= 1
+        if self._left == 0:
+            self._finish()
+
+    def _finish(self) -> None:
+        failed = [child for child in self.children if child._error is not None]
+        if failed:
+            self.outcomes = tuple(sorted({n for child in failed for n in child.outcomes}))
+            self._complete(error=lambda: self._raised(failed[0]))
+        else:
+            self._complete([child._value for child in self.children])
+
+    def _raised(self, first: Task[Any]) -> BaseException:
+        error: BaseException = first.result
+        error.outcomes = self.outcomes  # type: ignore[attr-defined]  # all the failed children, as rewind needs them
+        return error
+
+
+class WhenAny(Composite[Task[Any]]):
+    """Waits for the first; its result is the winning task, failed or not. The losers go on."""
+
+    __slots__ = ("_enlisted",)
+
+    def __init__(self, keeper: Keeper, children: Iterable[Task[Any]]) -> None:
+        self._enlisted = False
+        super().__init__(keeper, children, "task_any")
+        if not self.children:
+            raise ValueError("task_any needs at least one task")
+
+    @property
+    def is_completed(self) -> bool:
+        return self._done or any(child.is_completed for child in self.children)
+
+    def enlist(self) -> None:
+        """Be told by the children themselves: for one that stands inside another composite."""
+        if self._enlisted or self._done:
+            return
+        self._enlisted = True
+        for child in self.children:
+            if isinstance(child, WhenAny):
+                child.enlist()
+        for child in self.children:
+            if child._done:
+                self._child_completed(child)
+                return
+            child._enlist(self)
+
+    def _child_completed(self, child: Task[Any]) -> None:
+        if not self._done:
+            self.win(child)
+
+    def win(self, winner: Task[Any]) -> None:
+        if self._enlisted:
+            for child in self.children:
+                child._leave(self)
+            for event in self.events():
+                event.dormant = True
+        self._complete(winner)
+
+
+class Race:
+    """Who is in the running for the `task_any` that is being waited for, and who has finished, in order."""
+
+    __slots__ = ("_members", "_ordered", "events", "finished")
+
+    def __init__(self, children: list[Task[Any]]) -> None:
+        self._ordered = list(children)
+        self._members = set(children)
+        self.events = list(_events(children))
+        for child in children:
+            if isinstance(child, WhenAny):
+                child.enlist()
+        self.finished = [child for child in children if child._done]
+
+    def is_for(self, children: list[Task[Any]]) -> bool:
+        return children == self._ordered  # tasks compare by identity, so this is one pass in C
+
+    def completed(self, task: Task[Any]) -> None:
+        if task in self._members:
+            self.finished.append(task)
+
+    def leave(self, winner: Task[Any]) -> None:
+        """Make ready for the next wait over the same tasks but the winner."""
+        self._members.discard(winner)
+        self._ordered.remove(winner)
+        self.finished.remove(winner)
+        if winner in self.events:
+            self.events.remove(winner)
