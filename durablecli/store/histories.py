@@ -1,0 +1,301 @@
+"""The histories: one file per instance, a line per record, written behind the journal and completed from it.
+
+A file is good up to its first bad line. Where the journal reaches, it says what stands behind; where it doesn't, a
+bad line is damage.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from functools import lru_cache
+from typing import NamedTuple
+
+import msgspec
+
+from durablecli.errors import DamagedHub, StorageError
+from durablecli.model.codec import Damaged, seed, unseal
+from durablecli.model.ids import file_name, shard
+from durablecli.store.commits import Commit, Purged, Write
+from durablecli.store.disk import Disk
+
+FOLDER = "instances"
+_SYNC_ALL_ABOVE = 64
+
+
+class History(NamedTuple):
+    """The whole lines of one execution; `good` counts the bytes up to the first bad line, `whole` says there is none.
+
+    A file whose first line is bad has no instance and no execution.
+    """
+
+    instance: str
+    execution: str
+    lines: list[bytes]
+    good: int
+    whole: bool
+
+
+class Touched(NamedTuple):
+    """Files and folders that were written and not synced."""
+
+    files: set[str]
+    folders: set[str]
+
+
+class Claim(msgspec.Struct):
+    """What the journal's tail says about one instance: the lines from `first` on, or that it is gone."""
+
+    execution: str
+    first: int
+    lines: list[bytes]
+    more: bool = False
+    gone: bool = False
+
+
+class _Head(msgspec.Struct):
+    instance: str
+    execution: str
+
+
+_decode_head = msgspec.json.Decoder(_Head).decode
+
+
+@lru_cache(65536)
+def _place(root: str, instance: str) -> tuple[str, str]:
+    folder = f"{root}/{FOLDER}/{shard(instance)}"
+    return folder, f"{folder}/{file_name(instance)}.jsonl"
+
+
+def path(root: str, instance: str) -> str:
+    """Where the history of an instance stands."""
+    return _place(root, instance)[1]
+
+
+class Histories:
+    """The writer. Nothing here is synced but by `sync`; the journal holds all of it until then."""
+
+    def __init__(self, disk: Disk, root: str) -> None:
+        self._disk = disk
+        self._root = root
+        self._shards: set[str] = set()
+        self._touched = Touched(set(), set())
+        # A checkpoint's thread swaps what was touched, and must not miss a write that is under way.
+        self._guard = threading.Lock()
+
+    def publish(self, writes: Iterable[Write]) -> None:
+        """Append lines that are in the journal, so that everybody sees them. Purges of the same commit come first."""
+        with self._guard:
+            for write in writes:
+                folder, file = _place(self._root, write.instance)
+                data = b"\n".join((*write.lines, b""))
+                try:
+                    if write.first == 1:
+                        self._begin(folder, file, data)
+                    else:
+                        self._disk.append_once(file, data, create=False)
+                except OSError as error:
+                    raise _refused(file, error) from error
+                self._touch(folder, file)
+
+    def remove(self, purged: Iterable[Purged]) -> None:
+        """Take histories away whose purge is in the journal."""
+        with self._guard:
+            for each in purged:
+                folder, file = _place(self._root, each.instance)
+                try:
+                    with suppress(FileNotFoundError):
+                        self._disk.unlink(file)
+                except OSError as error:
+                    raise _refused(file, error) from error
+                self._touch(folder, file)
+
+    def touched(self) -> Touched:
+        """What was written since the last call."""
+        with self._guard:
+            found, self._touched = self._touched, Touched(set(), set())
+        return found
+
+    def sync(self, touched: Touched) -> None:
+        """Return when that is on disk: bytes, and names made, replaced and taken away."""
+        try:
+            if len(touched.files) > _SYNC_ALL_ABOVE and self._disk.can_sync_all:
+                self._disk.sync_all(f"{self._root}/{FOLDER}")
+                return
+            for file in touched.files:
+                with suppress(FileNotFoundError):
+                    self._disk.sync_file(file)
+            for folder in touched.folders:
+                with suppress(FileNotFoundError):
+                    self._disk.sync_folder(folder)
+        except OSError as error:
+            raise _refused(f"{self._root}/{FOLDER}", error) from error
+
+    def restore(self, instance: str, claim: Claim) -> None:
+        """Bring one file to what the journal's tail says, whatever of it is there already.
+
+        All of it is written again, for what a dead process left in the page cache may never reach the disk.
+        """
+        folder, file = _place(self._root, instance)
+        try:
+            if claim.gone:
+                with suppress(FileNotFoundError):
+                    self._disk.unlink(file)
+            elif claim.first == 1:
+                self._make_shard(folder)
+                self._replace(file, b"\n".join((*claim.lines, b"")))
+            else:
+                self._disk.truncate(file, self._foundation(instance, file, claim))
+                self._disk.append_once(file, b"\n".join((*claim.lines, b"")), create=False)
+        except OSError as error:
+            raise _refused(file, error) from error
+        self._touch(folder, file)
+
+    def _foundation(self, instance: str, file: str, claim: Claim) -> int:
+        """The bytes of the lines before the claim's first; raises DamagedHub if they aren't all there."""
+        found = read(self._disk, self._root, instance)
+        keep = claim.first - 1
+        if found is None:
+            raise DamagedHub(f"{file} is missing, and the journal only has its records from n {claim.first} on")
+        if found.execution != claim.execution or len(found.lines) < keep:
+            raise DamagedHub(
+                f"{file}: byte {found.good}: record n {len(found.lines) + 1} of execution {claim.execution} is damaged,"
+                f" and the journal begins at n {claim.first}; see `durable doctor`"
+            )
+        return sum(map(len, found.lines[:keep])) + keep
+
+    def _begin(self, folder: str, file: str, data: bytes) -> None:
+        try:
+            if folder not in self._shards:
+                self._make_shard(folder)
+            self._disk.append_once(file, data, create=True)
+        except FileExistsError:
+            self._replace(file, data)
+
+    def _replace(self, file: str, data: bytes) -> None:
+        temporary = f"{file}.tmp"
+        try:
+            self._disk.create(temporary, data, sync=False)
+        except FileExistsError:
+            self._disk.unlink(temporary)
+            self._disk.create(temporary, data, sync=False)
+        self._disk.rename(temporary, file)
+
+    def _make_shard(self, folder: str) -> None:
+        if not self._disk.exists(folder):
+            self._disk.make_folder(folder)
+            self._touched.folders.add(f"{self._root}/{FOLDER}")
+        self._shards.add(folder)
+
+    def _touch(self, folder: str, file: str) -> None:
+        self._touched.files.add(file)
+        self._touched.folders.add(folder)
+
+
+def _refused(file: str, error: OSError) -> StorageError:
+    return StorageError(f"{file}: {error.strerror or error}; nothing more is accepted. Mend the disk, then start again")
+
+
+def read(disk: Disk, root: str, instance: str) -> History | None:
+    """The history of an instance as its file has it, None if there is none."""
+    return read_file(disk, path(root, instance), instance)
+
+
+def read_file(disk: Disk, file: str, instance: str | None = None) -> History | None:
+    """The same by path; `instance` is whose it must be, if that is known."""
+    try:
+        data = disk.read(file)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    try:
+        head = _decode_head(b"%b}" % data[: max(data.find(b"\n"), 0)][: -len(',"crc":"01234567"}')])
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return History("", "", [], 0, False)
+    if instance is not None and head.instance != instance:
+        return History("", "", [], 0, False)
+    lines, good = _whole_lines(data, seed(head.instance, head.execution))
+    if not lines:
+        return History("", "", [], 0, False)
+    return History(head.instance, head.execution, lines, good, good == len(data))
+
+
+def _whole_lines(data: bytes, start: int) -> tuple[list[bytes], int]:
+    """The lines up to the first that is bad by crc or by number, and their bytes."""
+    lines: list[bytes] = []
+    good = 0
+    pieces = data.split(b"\n")
+    pieces.pop()  # what stands behind the last line feed: nothing, or a line that was never ended
+    for n, line in enumerate(pieces, 1):
+        try:
+            unseal(line, start)
+        except Damaged:
+            break
+        if not line.startswith(b'{"n":%d,' % n):
+            break
+        lines.append(line)
+        good += len(line) + 1
+    return lines, good
+
+
+def files(disk: Disk, root: str) -> Iterator[str]:
+    """The paths of all histories."""
+    for folder in sorted(disk.listdir(f"{root}/{FOLDER}")):
+        for name in sorted(disk.listdir(f"{root}/{FOLDER}/{folder}")):
+            if name.endswith(".jsonl"):
+                yield f"{root}/{FOLDER}/{folder}/{name}"
+
+
+def claims(commits: Iterable[Commit]) -> dict[str, Claim]:
+    """What commits say about each instance, the last word first: only what follows its last beginning or purge counts."""
+    found: dict[str, Claim] = {}
+    for commit in commits:
+        for gone in commit.purged:
+            found[gone.instance] = Claim(gone.execution, 1, [], gone=True)
+        for write in commit.writes:
+            claim = found.get(write.instance)
+            if write.first == 1 or claim is None:
+                found[write.instance] = Claim(write.execution, write.first, list(write.lines), write.more)
+                continue
+            if claim.gone or claim.execution != write.execution or claim.first + len(claim.lines) != write.first:
+                raise DamagedHub(
+                    f"the journal's commit {commit.c} writes n {write.first} of {write.instance!r}, execution"
+                    f" {write.execution}, where it doesn't belong; restore the hub from a backup"
+                )
+            claim.lines += write.lines
+            claim.more = write.more
+    return found
+
+
+def complete(histories: Histories, commits: Iterable[Commit]) -> None:
+    """Bring the files to what the commits say; doing it again changes nothing."""
+    for instance, claim in claims(commits).items():
+        histories.restore(instance, claim)
+
+
+def read_live(disk: Disk, root: str, journal_commits: Iterable[Commit], instance: str) -> History | None:
+    """The history while an engine may be writing: the file's whole prefix and the journal's lines beyond it.
+
+    The journal must have been read before this reads the file, else lines could fall in between.
+    """
+    return merge(read(disk, root, instance), claims(journal_commits).get(instance), instance)
+
+
+def merge(found: History | None, claim: Claim | None, instance: str) -> History | None:
+    """What a file holds and what the journal said a moment before, together."""
+    if claim is None or found is not None and found.lines and _age(found.execution) > _age(claim.execution):
+        return found
+    if claim.gone:
+        return None
+    if found is None or found.execution != claim.execution:
+        if claim.first > 1:
+            return found
+        return History(instance, claim.execution, claim.lines, 0, True)
+    beyond = len(found.lines) - (claim.first - 1)
+    if beyond < 0 or beyond >= len(claim.lines):
+        return found
+    return History(instance, claim.execution, found.lines + claim.lines[beyond:], found.good, True)
+
+
+def _age(execution: str) -> int:
+    return int(execution, 16)
