@@ -1,0 +1,227 @@
+"""Loads the author's modules: folders, files and dotted modules that the command line or the settings name, nothing else.
+
+One module that can't be imported is listed with its error and takes no other down. Siblings import each other by name.
+A later load in the same process starts afresh: it sees changed code, and equal names in another folder are no clash.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.machinery
+import importlib.util
+import os
+import pkgutil
+import sys
+import traceback
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.abc import MetaPathFinder
+from types import ModuleType
+from typing import NoReturn
+
+from durablecli.app import Registry
+from durablecli.errors import ConfigError
+
+# A file of such a name would be found in place of the real one by whoever imports it late, the engine itself included.
+_RESERVED = sys.stdlib_module_names | {"durablecli", "click", "filelock", "msgspec", "rich", "yaml"}
+
+
+@dataclass(frozen=True)
+class LoadedModule:
+    """A module that was tried. `error` is one line, `file:line: what`, or None if it could be imported."""
+
+    name: str
+    path: str
+    error: str | None = None
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """What the modules hold, and how each of them fared."""
+
+    registry: Registry
+    modules: tuple[LoadedModule, ...]
+
+
+def load(targets: Sequence[str], base: str | os.PathLike[str] = ".") -> Loaded:
+    """Import what `targets` name, relative to `base`. Raises ConfigError if a target doesn't exist."""
+    wanted = [_resolve(target, os.fspath(base)) for target in targets]
+    _forget_earlier_loads()
+    finder = _install(target.folder for target in wanted)
+    registry = Registry()
+    modules: dict[tuple[str, str], LoadedModule] = {}
+    for target in wanted:
+        for name in target.names:
+            for tried, module in _import_tree(name, target, finder):
+                modules[tried.name, tried.path] = tried
+                if module is not None:
+                    registry.add(module)
+    return Loaded(registry, tuple(modules.values()))
+
+
+# What a target names.
+
+
+@dataclass(frozen=True)
+class _Target:
+    """`names` are to be imported while `folder` is searched; `dotted` is set if the target may exist elsewhere."""
+
+    folder: str
+    names: tuple[str, ...]
+    dotted: str | None = None
+
+
+def _resolve(target: str, base: str) -> _Target:
+    path = os.path.abspath(os.path.join(base, target))
+    if os.path.isdir(path):
+        if not _is_package(path):
+            return _Target(path, tuple(_names_in([path])))
+        return _Target(*_package_root(path))
+    if target.endswith(".py"):
+        if not os.path.isfile(path):
+            raise ConfigError(f"app: {target}: no such file")
+        return _Target(*_package_root(path.removesuffix(".py")))
+    if not all(part.isidentifier() for part in target.split(".")):
+        raise ConfigError(f"app: {target}: no such folder")
+    return _Target(os.path.abspath(base), (target,), target)
+
+
+def _is_package(folder: str) -> bool:
+    return os.path.isfile(os.path.join(folder, "__init__.py"))
+
+
+def _package_root(path: str) -> tuple[str, tuple[str]]:
+    """The folder to search and the dotted name that leads to `path`, so that relative imports work in it."""
+    folder, name = os.path.split(path)
+    while _is_package(folder):
+        folder, parent = os.path.split(folder)
+        name = f"{parent}.{name}"
+    return folder, (name,)
+
+
+def _names_in(folders: Iterable[str]) -> list[str]:
+    found = (module.name for module in pkgutil.iter_modules(folders))
+    return sorted(name for name in found if not name.startswith(("_", "test_")))
+
+
+# Importing.
+
+
+def _import_tree(name: str, target: _Target, finder: _Finder) -> Iterator[tuple[LoadedModule, ModuleType | None]]:
+    """The module, and what is in it if it is a package."""
+    tried, module = _import_one(name, target, finder)
+    yield tried, module
+    for child in _names_in(getattr(module, "__path__", ())):
+        yield from _import_tree(f"{name}.{child}", target, finder)
+
+
+def _import_one(name: str, target: _Target, finder: _Finder) -> tuple[LoadedModule, ModuleType | None]:
+    path = _source(target.folder, name) or ""
+    taken = _taken(name, path) if path else None
+    if taken:
+        return LoadedModule(name, _shown(path), f"{_shown(path)}: {taken}; rename the file"), None
+    try:
+        module = importlib.import_module(name)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # noqa: BLE001 - SystemExit too: a script among the modules must not end the engine
+        if target.dotted and isinstance(error, ModuleNotFoundError) and _leads_to(error.name, target.dotted):
+            _refuse(target.dotted)
+        return LoadedModule(name, _shown(path), _explain(error, finder.found, path)), None
+    return LoadedModule(name, _shown(module.__file__ or path)), module
+
+
+def _taken(name: str, path: str) -> str | None:
+    top = name.partition(".")[0]
+    if top in _RESERVED:
+        return f"the name {top} belongs to Python or to durablecli"
+    loaded = sys.modules.get(name)
+    where = getattr(loaded, "__file__", None)
+    if loaded is None or where == path:
+        return None
+    return f"the name {name} is taken by {_shown(where) if where else 'another module'}"
+
+
+def _leads_to(missing: str | None, dotted: str) -> bool:
+    return missing is not None and f"{dotted}.".startswith(f"{missing}.")
+
+
+def _refuse(target: str) -> NoReturn:
+    raise ConfigError(f"app: {target}: no such folder, file or module") from None
+
+
+def _explain(error: BaseException, found: Mapping[str, str], path: str) -> str:
+    """One line with the place in the author's code from which the error came."""
+    if isinstance(error, SyntaxError) and error.filename:
+        return f"{_shown(error.filename)}:{error.lineno}: {type(error).__name__}: {error.msg}"
+    files = set(found.values())
+    places = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename in files]
+    where = f"{_shown(places[-1].filename)}:{places[-1].lineno}" if places else _shown(path)
+    what = " ".join(str(error).split())
+    return f"{where}: {type(error).__name__}{': ' + what if what else ''}"
+
+
+def _shown(path: str) -> str:
+    short = os.path.relpath(path) if path else path
+    return path if short.startswith(os.pardir) else short
+
+
+# Finding.
+
+
+class _Source(importlib.machinery.SourceFileLoader):
+    """Compiles each time. A cached .pyc is told from its source by whole seconds and size, too coarse for an edit."""
+
+    def path_stats(self, path: str) -> NoReturn:
+        raise OSError("no cache, please")
+
+
+class _Finder(MetaPathFinder):
+    """Finds the modules of the app's folders, before anything installed, and remembers which it found."""
+
+    def __init__(self, folders: tuple[str, ...]) -> None:
+        self.folders = folders
+        self.found: dict[str, str] = {}
+
+    def find_spec(
+        self, name: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> importlib.machinery.ModuleSpec | None:
+        parent = name.rpartition(".")[0]
+        if parent not in self.found if parent else name in _RESERVED:
+            return None
+        for folder in path or () if parent else self.folders:
+            file = _source(folder, name.rpartition(".")[2])
+            if file:
+                self.found[name] = file
+                inside = [os.path.dirname(file)] if os.path.basename(file) == "__init__.py" else None
+                loader = _Source(name, file)
+                return importlib.util.spec_from_file_location(
+                    name, file, loader=loader, submodule_search_locations=inside
+                )
+        return None
+
+
+def _source(folder: str, name: str) -> str | None:
+    path = os.path.join(folder, *name.split("."))
+    return next((file for file in (os.path.join(path, "__init__.py"), f"{path}.py") if os.path.isfile(file)), None)
+
+
+def _install(folders: Iterable[str]) -> _Finder:
+    finder = _Finder(tuple(dict.fromkeys(folders)))
+    place = next((k for k, found in enumerate(sys.meta_path) if found is importlib.machinery.PathFinder), 0)
+    sys.meta_path.insert(place, finder)
+    # For processes that the author's code spawns: they get this list, and not the finder.
+    sys.path.extend(finder.folders)
+    importlib.invalidate_caches()
+    return finder
+
+
+def _forget_earlier_loads() -> None:
+    for finder in [found for found in sys.meta_path if isinstance(found, _Finder)]:
+        sys.meta_path.remove(finder)
+        for folder in finder.folders:
+            if folder in sys.path:
+                del sys.path[len(sys.path) - 1 - sys.path[::-1].index(folder)]
+        for name, file in finder.found.items():
+            if getattr(sys.modules.get(name), "__file__", None) == file:
+                del sys.modules[name]

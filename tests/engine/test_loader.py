@@ -1,0 +1,251 @@
+"""Loading the author's modules: what is found, what is refused, and that a later load starts afresh."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from durablecli.engine.loader import Loaded, load
+from durablecli.errors import ConfigError
+
+ACTIVITY = "from durablecli.app import activity\n\n@activity\ndef {name}(x: int) -> int:\n    return {value}\n"
+
+
+@pytest.fixture(autouse=True)
+def in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.chdir(tmp_path)
+    path = list(sys.path)
+    yield
+    load([], tmp_path)
+    assert sys.path == path
+
+
+def write(name: str, text: str = "") -> None:
+    path = Path(name)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+
+
+def activity(name: str, value: object = 1) -> str:
+    return ACTIVITY.format(name=name, value=value)
+
+
+def errors(loaded: Loaded) -> dict[str, str | None]:
+    return {module.name: module.error for module in loaded.modules}
+
+
+def call(loaded: Loaded, name: str) -> object:
+    function = loaded.registry.activity(name)
+    assert function is not None
+    return function.call(0)
+
+
+def test_a_folder_gives_the_functions_of_all_its_modules() -> None:
+    write("flows/one.py", activity("first", 1))
+    write("flows/two.py", activity("second", 2))
+    loaded = load(["flows"])
+    assert [(module.name, module.path, module.error) for module in loaded.modules] == [
+        ("one", "flows/one.py", None),
+        ("two", "flows/two.py", None),
+    ]
+    assert (call(loaded, "first"), call(loaded, "second")) == (1, 2)
+
+
+def test_private_modules_and_tests_are_not_loaded() -> None:
+    for name in ("_private", "test_one", "__main__"):
+        write(f"flows/{name}.py", "raise AssertionError('loaded')\n")
+    write("flows/testing_ground.py")
+    write("flows/notes.txt")
+    assert errors(load(["flows"])) == {"testing_ground": None}
+
+
+def test_siblings_import_each_other_by_name_even_private_ones() -> None:
+    write("flows/one.py", "from _shared import VALUE\nimport two\n" + activity("first", "VALUE + two.VALUE"))
+    write("flows/two.py", "VALUE = 2\n")
+    write("flows/_shared.py", "VALUE = 40\n")
+    assert call(load(["flows"]), "first") == 42
+
+
+def test_packages_are_loaded_with_what_is_in_them() -> None:
+    write("flows/billing/__init__.py")
+    write("flows/billing/invoice.py", "from . import _rates\n" + activity("invoice", "_rates.VALUE"))
+    write("flows/billing/_rates.py", "VALUE = 7\n")
+    write("flows/billing/deep/__init__.py", activity("deep", 8))
+    write("flows/no_package/hidden.py", "raise AssertionError('loaded')\n")
+    loaded = load(["flows"])
+    assert errors(loaded) == {"billing": None, "billing.deep": None, "billing.invoice": None}
+    assert (call(loaded, "invoice"), call(loaded, "deep")) == (7, 8)
+
+
+def test_a_folder_that_is_a_package_keeps_its_relative_imports() -> None:
+    write("src/flows/__init__.py")
+    write("src/flows/one.py", "from .two import VALUE\n" + activity("first", "VALUE"))
+    write("src/flows/two.py", "VALUE = 3\n")
+    loaded = load(["src/flows"])
+    assert errors(loaded) == {"flows": None, "flows.one": None, "flows.two": None}
+    assert call(loaded, "first") == 3
+
+
+def test_a_file_is_loaded_whatever_its_name() -> None:
+    write("flows/test_one.py", activity("first", 1))
+    write("flows/other.py", "raise AssertionError('loaded')\n")
+    assert errors(load(["flows/test_one.py"])) == {"test_one": None}
+
+
+def test_a_file_in_a_package_keeps_its_relative_imports() -> None:
+    write("flows/__init__.py")
+    write("flows/one.py", "from . import two\n" + activity("first", "two.VALUE"))
+    write("flows/two.py", "VALUE = 4\n")
+    loaded = load(["flows/one.py"])
+    assert errors(loaded) == {"flows.one": None}
+    assert call(loaded, "first") == 4
+
+
+def test_a_dotted_module_is_looked_for_from_the_base() -> None:
+    write("project/my/__init__.py")
+    write("project/my/flows.py", activity("first", 5))
+    loaded = load(["my.flows"], "project")
+    assert errors(loaded) == {"my.flows": None}
+    assert call(loaded, "first") == 5
+
+
+def test_an_installed_module_can_be_named() -> None:
+    assert errors(load(["iniconfig.exceptions"])) == {"iniconfig.exceptions": None}
+
+
+def test_a_module_named_twice_is_loaded_once() -> None:
+    write("flows/one.py", "import builtins\nbuiltins.loads = getattr(builtins, 'loads', 0) + 1\n")
+    import builtins
+
+    assert errors(load(["flows", "flows/one.py", "flows"])) == {"one": None}
+    assert builtins.__dict__.pop("loads") == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "error"),
+    [
+        ("x = 1\nraise ValueError('no\\ngood')\n", "flows/bad.py:2: ValueError: no good"),
+        ("x = 1\nx = = 2\n", "flows/bad.py:2: SyntaxError: invalid syntax"),
+        ("import no_such_thing\n", "flows/bad.py:1: ModuleNotFoundError: No module named 'no_such_thing'"),
+        ("\nimport json\njson.loads('x')\n", "flows/bad.py:3: JSONDecodeError: Expecting value"),
+        ("import sys\nsys.exit(3)\n", "flows/bad.py:2: SystemExit: 3"),
+        ("import _helper\n", "flows/_helper.py:2: ZeroDivisionError: division by zero"),
+        ("raise ValueError\n", "flows/bad.py:1: ValueError"),
+    ],
+)
+def test_a_module_that_fails_is_listed_and_takes_no_other_down(text: str, error: str) -> None:
+    write("flows/bad.py", text)
+    write("flows/_helper.py", "\n1 / 0\n")
+    write("flows/good.py", activity("first", 1))
+    loaded = load(["flows"])
+    found = errors(loaded)
+    assert found["good"] is None
+    assert found["bad"] is not None
+    assert found["bad"].startswith(error)
+    assert "\n" not in found["bad"]
+    assert call(loaded, "first") == 1
+
+
+def test_ctrl_c_while_loading_is_no_fault_of_the_module() -> None:
+    write("flows/one.py", "raise KeyboardInterrupt\n")
+    with pytest.raises(KeyboardInterrupt):
+        load(["flows"])
+
+
+def test_a_module_that_failed_is_tried_again() -> None:
+    write("flows/one.py", "raise ValueError\n")
+    load(["flows"])
+    write("flows/one.py", activity("first", 1))
+    assert call(load(["flows"]), "first") == 1
+
+
+@pytest.mark.parametrize("name", ["json", "queue", "click", "durablecli"])
+def test_a_module_may_not_stand_in_the_way_of_a_standard_one(name: str) -> None:
+    write(f"flows/{name}.py", "raise AssertionError('loaded')\n")
+    said = f"flows/{name}.py: the name {name} belongs to Python or to durablecli; rename the file"
+    assert errors(load(["flows"])) == {name: said}
+
+
+def test_private_files_of_standard_names_stand_in_no_ones_way() -> None:
+    write("flows/one.py", "import colorsys\n" + activity("first", "colorsys.__file__"))
+    write("flows/colorsys.py", "raise AssertionError('loaded')\n")
+    sys.modules.pop("colorsys", None)
+    assert call(load(["flows"]), "first") != str(Path("flows/colorsys.py").resolve())
+
+
+def test_two_folders_with_a_module_of_one_name_are_a_clash() -> None:
+    write("a/one.py", activity("first", 1))
+    write("b/one.py", activity("second", 2))
+    loaded = load(["a", "b"])
+    assert [(module.path, module.error) for module in loaded.modules] == [
+        ("a/one.py", None),
+        ("b/one.py", "b/one.py: the name one is taken by a/one.py; rename the file"),
+    ]
+
+
+def test_equal_names_in_another_folder_are_no_clash_in_a_later_load() -> None:
+    for folder, value in (("a", 1), ("b", 2)):
+        write(f"{folder}/one.py", "import _helper\n" + activity("first", "_helper.VALUE"))
+        write(f"{folder}/_helper.py", f"VALUE = {value}\n")
+    early = load(["a"])
+    late = load(["b"])
+    assert (call(early, "first"), call(late, "first")) == (1, 2)
+
+
+def test_what_only_an_earlier_folder_holds_is_gone() -> None:
+    write("a/one.py", "import _helper\n")
+    write("a/_helper.py")
+    write("b/two.py", "import _helper\n")
+    assert errors(load(["a"])) == {"one": None}
+    found = errors(load(["b"]))["two"]
+    assert found == "b/two.py:1: ModuleNotFoundError: No module named '_helper'"
+
+
+def test_changed_code_is_seen_at_once_and_nothing_is_left_beside_it() -> None:
+    for value in (1, 2, 3):
+        write("flows/one.py", "import two\n" + activity("first", "two.VALUE"))
+        write("flows/two.py", f"VALUE = {value}\n")
+        os.utime("flows/two.py", (1_000_000_000, 1_000_000_000))
+        assert call(load(["flows"]), "first") == value
+    assert sorted(os.listdir("flows")) == ["one.py", "two.py"]
+
+
+def test_what_others_have_imported_survives_a_later_load() -> None:
+    write("flows/one.py", "import iniconfig\n")
+    load(["flows"])
+    before = sys.modules["iniconfig"]
+    load(["flows"])
+    assert sys.modules["iniconfig"] is before
+
+
+def test_a_process_spawned_by_the_author_finds_the_modules() -> None:
+    write("flows/one.py", "VALUE = 6\n")
+    load(["flows"])
+    program = f"import sys; sys.path[:] = {sys.path!r}; import one; print(one.VALUE)"
+    assert subprocess.run([sys.executable, "-c", program], capture_output=True, check=True).stdout == b"6\n"
+
+
+@pytest.mark.parametrize("target", ["nowhere", "no/where", "nowhere.py", "no.where", "iniconfig.nowhere", "", "-x"])
+def test_a_target_that_does_not_exist_is_refused_by_name(target: str) -> None:
+    if not target:
+        assert load([target]).modules == ()  # the base itself
+        return
+    with pytest.raises(ConfigError, match=rf"^app: {target}: no such (file|folder|folder, file or module)$"):
+        load([target])
+
+
+def test_a_dotted_module_that_misses_another_one_is_listed() -> None:
+    write("flows/__init__.py")
+    write("flows/one.py", "import flowsy\n")
+    assert errors(load(["flows.one"])) == {"flows.one": "flows/one.py:1: ModuleNotFoundError: No module named 'flowsy'"}
+
+
+def test_nothing_named_loads_nothing() -> None:
+    loaded = load([])
+    assert loaded.modules == ()
+    assert loaded.registry.activity("anything") is None
