@@ -1,0 +1,370 @@
+"""The inbox: one file per message, durable when `post` returns, taken by the engine in the order of posting.
+
+The order: a number is given out under a lock before its file can be seen, so a message posted after another was
+acknowledged has the higher number. A folder listing isn't a moment in time, though: it may show a message and miss
+an older one. So the engine lists twice and takes what the second listing shows, up to the highest number of the first.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import threading
+from collections import deque
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
+from functools import partial
+from hashlib import sha256
+
+import msgspec
+
+from durablecli.errors import StorageError, UsageError
+from durablecli.model.codec import Damaged, seal, unseal
+from durablecli.store import batches, bell
+from durablecli.store.disk import Disk
+from durablecli.store.mailbox import KINDS, Item, Message, Receipt, new_message
+from durablecli.store.refusal import refusal
+from durablecli.store.reservations import Reservation, Reservations
+
+FORMAT = 1
+LARGEST = 16 * 1024 * 1024 + 65536  # one payload at its limit, and what stands around it
+_TAKE_BYTES = 8 * 1024 * 1024
+_HEAD = b'{"format":%d,' % FORMAT
+_BATCH = "batch"
+_NO_HANDLES = frozenset({errno.EMFILE, errno.ENFILE})
+
+_encode = msgspec.json.Encoder().encode
+_message = msgspec.json.Decoder(Message).decode
+
+
+class Inbox:
+    """The inbox of one hub. Clients post; only the engine calls `waiting`, `remove` and `settle`."""
+
+    def __init__(
+        self,
+        disk: Disk,
+        root: str,
+        *,
+        now: Callable[[], datetime] | None = None,
+        ring: Callable[[], None] | None = None,
+    ) -> None:
+        self._disk = disk
+        self._root = root
+        self._now = now or partial(datetime.now, UTC)
+        self._ring = ring or partial(bell.ring, root)
+        self._folder = f"{root}/inbox"
+        self._new = f"{root}/inbox/new"
+        self._tmp = f"{root}/inbox/tmp"
+        self._looked = False
+        self._guard = threading.Lock()
+        self._queue: deque[str] = deque()  # names listed, not yet read
+        self._seen: set[str] = set()  # names listed, not yet removed
+        self._out: dict[str, str] = {}  # message handed out, not yet removed -> name
+        self._reservations = Reservations(disk, f"{root}/inbox/ids")
+        self._were_waiting: set[str] | None = None
+        self._parts = batches.Parts(disk, self._new)
+        self._findings: list[str] = []
+        self.listings = 0
+
+    def prepare(self) -> None:
+        """Make the folders, durably. Every starter of a new hub may do it at once."""
+        with refusal("the inbox can't be made"):
+            for path in (self._folder, self._new, self._tmp, f"{self._folder}/ids"):
+                self._disk.make_folder(path)
+            self._disk.sync_folder(self._folder)
+            self._disk.sync_folder(self._root)
+
+    # ── for clients ────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def post(self, kind: str, items: Sequence[Item], message: str | None = None) -> Receipt:
+        """Write a message; on return it is on disk. Raises StorageError, and then nothing is promised."""
+        if kind not in KINDS or not items:
+            raise UsageError(f"no message can be made of {kind!r} with {len(items)} items")
+        message = message or new_message()
+        encoded = [_encode(item) for item in items]
+        if max(map(len, encoded)) > LARGEST:
+            raise UsageError(f"a message is limited to 16 MiB; {kind} of {items[0].instance!r} is larger")
+        with refusal("the message is not acknowledged"):
+            number = self.next_number()
+            draft = Message(message, number, self._now(), kind, [])
+            self._write(draft, items, encoded)
+        self._ring()
+        return Receipt(message, [item.instance for item in items])
+
+    def _write(self, draft: Message, items: Sequence[Item], encoded: list[bytes]) -> None:
+        parts: list[list[bytes]] = []
+        if draft.kind == "start" and len(encoded) > 1 and sum(map(len, encoded)) > batches.PART_BYTES:
+            parts = batches.split(encoded)
+            draft = msgspec.structs.replace(
+                draft, count=len(items), parts=batches.firsts(parts), batch=batches.common(items)
+            )
+        head = _encode(draft)[1:-1]
+        inline = b"" if parts else b",".join(encoded)
+        # The items were encoded once; they take the place of the draft's empty list.
+        body = b"%b%b" % (_HEAD, head.replace(b'"items":[]', b'"items":[%b]' % inline, 1))
+        temporary = f"{self._tmp}/{os.getpid()}-{draft.number:012d}-{draft.message}"
+        self._disk.create(temporary, seal(body) + b"\n", sync=True)
+        try:
+            if parts:
+                self._parts.write(draft, parts)
+            self._disk.rename(temporary, f"{self._new}/{_name(draft, items)}")
+        except OSError:
+            with suppress(OSError):
+                self._disk.unlink(temporary)
+            raise
+        self._disk.sync_folder(self._new)
+
+    def next_number(self) -> int:
+        """A number above all that were given out before.
+
+        The counter isn't synced: a power cut may turn it back, but kills whoever used it. So each process looks once
+        at what is waiting, and from then on the counter can be believed.
+        """
+        with self._disk.lock(f"{self._folder}/lock"):
+            last = self._counter()
+            if last is None or not self._looked:
+                last = max([last or 0, *(_number(name) for name in self._disk.listdir(self._new))])
+            temporary = f"{self._tmp}/counter"
+            with suppress(FileNotFoundError):
+                self._disk.unlink(temporary)
+            self._disk.create(temporary, b"%012d\n" % (last + 1), sync=False)
+            self._disk.rename(temporary, f"{self._folder}/counter")
+            self._looked = True
+        return last + 1
+
+    def _counter(self) -> int | None:
+        try:
+            text = self._disk.read(f"{self._folder}/counter")
+        except FileNotFoundError:
+            return None
+        return int(text) if len(text) == 13 and text[:12].isdigit() and text[12:] == b"\n" else None
+
+    # ── for readers: nothing here writes ───────────────────────────────────────────────────────────────────────────
+
+    def pending(self, instance: str) -> list[Message]:
+        """What waits for this instance, in order; of messages about several only its items."""
+        endings = (f"-{_hash(instance)}.json", f"-{_BATCH}.json")
+        found: list[Message] = []
+        for name in sorted(self._disk.listdir(self._new)):
+            if not name.endswith(endings) or (message := self._peek(name)) is None:
+                continue
+            items = self._items_of(message, instance)
+            if items:
+                found.append(msgspec.structs.replace(message, items=items, count=0, parts=(), batch=None))
+        return found
+
+    def _items_of(self, message: Message, instance: str) -> list[Item]:
+        start, count = 0, message.total
+        if message.batch is not None:
+            index = batches.index(message.batch, instance)
+            if index is None or index >= count:
+                return []
+            start, count = index, 1
+        return [item for item in self.items(message, start, count) if item.target == instance]
+
+    def pending_starts(self) -> Iterator[Message]:
+        """Every start that waits, in order. A batch in parts comes without its items: see `items`."""
+        for name in sorted(self._disk.listdir(self._new)):
+            if name[12:19] == "-start-" and name.endswith(".json") and (message := self._peek(name)) is not None:
+                yield message
+
+    def items(self, message: Message, start: int, count: int) -> list[Item]:
+        """The items from index `start` on, `count` of them at most."""
+        if not message.parts:
+            return message.items[start : start + count]
+        try:
+            return self._parts.read(message, start, count)
+        except Damaged as error:
+            raise StorageError(f"{self._new}: a part of batch {message.message}: {error}") from None
+
+    def _peek(self, name: str) -> Message | None:
+        try:
+            return self._read(name)[0]
+        except (FileNotFoundError, Damaged):
+            return None  # the engine was quicker, or will put it aside
+
+    def _read(self, name: str) -> tuple[Message, int]:
+        """A message and its size; raises Damaged."""
+        data = self._disk.read(f"{self._new}/{name}")
+        body = unseal(data.removesuffix(b"\n"))
+        if not body.startswith(_HEAD):
+            raise Damaged("it isn't a message, or one of a later version")
+        try:
+            return _message(body + b"}"), len(data)
+        except (msgspec.MsgspecError, ValueError) as error:
+            raise Damaged(str(error)) from None
+
+    # ── for the engine ─────────────────────────────────────────────────────────────────────────────────────────────
+
+    def waiting(self, limit: int = 1000) -> list[Message]:
+        """The next messages, each handed out once, at most `limit` of them and hardly more than 8 MiB.
+
+        `more` says whether the last listing holds further ones; `listings` counts the listings begun.
+        """
+        found: list[Message] = []
+        size = 0
+        with self._guard, refusal("the inbox can't be read"):
+            if not self._queue:
+                self._list()
+            while self._queue and len(found) < limit and size < _TAKE_BYTES:
+                name = self._queue[0]
+                try:
+                    message, length = self._read(name)
+                except FileNotFoundError:
+                    self._seen.discard(name)
+                except Damaged as error:
+                    self._put_aside(name, error)
+                except OSError as error:
+                    if error.errno in _NO_HANDLES:
+                        break  # the rest stays queued until there are file handles again
+                    raise
+                else:
+                    self._out[message.message] = name
+                    found.append(message)
+                    size += length
+                self._queue.popleft()
+        return found
+
+    @property
+    def more(self) -> bool:
+        """Whether `waiting` has more to hand out without listing again."""
+        return bool(self._queue)
+
+    def _list(self) -> None:
+        self.listings += 1
+        try:
+            first = [name for name in self._disk.listdir(self._new) if self._is_new(name)]
+            second = self._disk.listdir(self._new) if first else []
+        except OSError as error:
+            if error.errno in _NO_HANDLES:
+                return
+            raise
+        if first:
+            top = max(map(_number, first))
+            names = sorted(name for name in second if self._is_new(name) and _number(name) <= top)
+            self._seen.update(names)
+            self._queue.extend(names)
+
+    def _is_new(self, name: str) -> bool:
+        return name.endswith(".json") and _number(name) > 0 and name not in self._seen
+
+    def _put_aside(self, name: str, error: Damaged) -> None:
+        self._disk.make_folder(f"{self._folder}/bad")
+        self._disk.rename(f"{self._new}/{name}", f"{self._folder}/bad/{name}")
+        self._seen.discard(name)
+        self._findings.append(f"{self._folder}/bad/{name}: {error}; the message was put aside and has no effect")
+
+    def findings(self) -> list[str]:
+        """What had to be put aside since the last call, a line each."""
+        found, self._findings = self._findings, []
+        return found
+
+    def remove(self, messages: Iterable[str]) -> None:
+        """Unlink messages that a commit has taken. Those that aren't there any more are fine."""
+        with self._guard, refusal("a message can't be removed"):
+            for message in messages:
+                name = self._out.pop(message, None)
+                if name is not None:
+                    self._unlink(name)
+
+    def settle(self, taken: Collection[str]) -> None:
+        """Unlink what died with earlier processes: messages that the journal has `taken`, reservations that nobody
+        needs, half-written files. For the engine, once, when it opens the hub."""
+        with self._guard, refusal("the inbox can't be put in order"), self._disk.lock(f"{self._folder}/lock"):
+            # Reading all that waits takes time where it is much, so only when something depends on it.
+            if taken or self._disk.listdir(f"{self._folder}/ids"):
+                self._reservations.forget_stale(self._drop(taken), taken)
+            self._sweep()
+
+    def _drop(self, taken: Collection[str]) -> set[str]:
+        """Unlink the taken messages; gives those that are left."""
+        waiting: set[str] = set()
+        for name in self._disk.listdir(self._new):
+            message = self._peek(name) if name.endswith(".json") else None
+            if message is not None and message.message in taken:
+                self._unlink(name)
+            elif message is not None:
+                waiting.add(message.message)
+        return waiting
+
+    def _unlink(self, name: str) -> None:
+        with suppress(FileNotFoundError):
+            self._disk.unlink(f"{self._new}/{name}")
+        if name.endswith(f"-{_BATCH}.json"):
+            self._parts.remove(name)
+        self._seen.discard(name)
+
+    def _sweep(self) -> None:
+        writing: set[int] = set()
+        for name in self._disk.listdir(self._tmp):
+            pid, _, rest = name.partition("-")
+            if pid.isdigit() and _runs(int(pid)):
+                writing.add(_number(rest))
+            else:
+                with suppress(FileNotFoundError):
+                    self._disk.unlink(f"{self._tmp}/{name}")
+        # Listed after the temporary files: a batch whose manifest came in between has it in this listing.
+        self._parts.sweep({name for name in self._disk.listdir(self._new) if _number(name) not in writing})
+
+    # ── ids that a starter chose himself ───────────────────────────────────────────────────────────────────────────
+
+    def reserve(self, instance: str, message: str) -> None:
+        """Hold an id for the start that `message` will be; raises Conflict when it is held or its start waits.
+
+        Whether the instance exists already is for the caller to see, after this; if it does, he releases the id.
+        """
+        with refusal(f"the id {instance!r} is not reserved"), self._disk.lock(f"{self._folder}/lock"):
+            if self._were_waiting is None:
+                # Later ones have a reservation to be seen by: only a power cut loses those, and it loses us too.
+                self._were_waiting = {_target(name) for name in self._disk.listdir(self._new)}
+            self._reservations.hold(instance, message, lambda sure: self._start_waits(instance, sure))
+
+    def reserved(self, instance: str) -> Reservation | None:
+        """Who holds an id. A rewind or a purge of it is a conflict for as long."""
+        return self._reservations.get(instance)
+
+    def reservations(self) -> list[Reservation]:
+        """All ids that are held, for whoever looks for stale ones."""
+        return self._reservations.all()
+
+    def release(self, instances: Iterable[str]) -> None:
+        """Give ids back: the starter who was refused, or the engine when the history stands."""
+        with refusal("an id can't be released"):
+            for instance in instances:
+                self._reservations.release(instance)
+
+    def _start_waits(self, instance: str, sure: bool) -> bool:
+        if not sure and not {_hash(instance), _BATCH} & (self._were_waiting or set()):
+            return False
+        return any(each.kind in ("start", "restart") for each in self.pending(instance))
+
+
+def _target(name: str) -> str:
+    """The hash of the target that a name ends in."""
+    return name.removesuffix(".json").rpartition("-")[2]
+
+
+def _runs(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
+
+
+def _hash(instance: str) -> str:
+    return sha256(instance.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+
+
+def _name(message: Message, items: Sequence[Item]) -> str:
+    target = _hash(items[0].target) if len(items) == 1 else _BATCH
+    return f"{message.number:012d}-{message.kind}-{target}.json"
+
+
+def _number(name: str) -> int:
+    """The number that a name begins with; 0 for names that aren't ours."""
+    digits = name[:12]
+    return int(digits) if len(digits) == 12 and digits.isascii() and digits.isdigit() and name[12:13] == "-" else 0

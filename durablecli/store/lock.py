@@ -1,0 +1,140 @@
+"""One engine per hub: the lock it holds, and who holds it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from datetime import datetime
+from functools import cache
+from typing import TYPE_CHECKING, Protocol
+
+import msgspec
+
+from durablecli.errors import HubLocked, NoPermission, StorageError
+
+if TYPE_CHECKING:  # filelock brings asyncio with it, which verbs that take no lock must not pay for
+    from filelock import FileLock
+
+
+class Reader(Protocol):
+    """What of the disk is needed here."""
+
+    def read(self, path: str) -> bytes: ...
+
+
+class Holder(msgspec.Struct, frozen=True):
+    """The process that runs a hub, as hub.json names it. `started` tells it from a later process of its number."""
+
+    pid: int
+    started: str
+    since: datetime
+
+    @property
+    def alive(self) -> bool:
+        """Whether that very process still runs."""
+        return alive(self.pid, self.started)
+
+
+class _Named(msgspec.Struct, frozen=True):
+    engine: Holder | None = None
+
+
+_named = msgspec.json.Decoder(_Named).decode
+
+
+def read_holder(disk: Reader, root: str) -> Holder | None:
+    """Whom hub.json names as the engine of this hub; dead or alive. None where it names nobody or can't be read."""
+    try:
+        return _named(disk.read(f"{root}/hub.json")).engine
+    except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
+        return None
+
+
+class EngineLock:
+    """The lock of one hub, on a file of its own that is never removed: removing it would let two hold it."""
+
+    def __init__(self, disk: Reader, root: str) -> None:
+        self._disk = disk
+        self._root = root
+        self.path = f"{root}/engine.lock"
+        self._lock: FileLock | None = None
+
+    def acquire(self, timeout: float = 1.0) -> None:
+        """Take the lock; raises HubLocked, which names the holder, when `timeout` seconds weren't enough."""
+        from filelock import FileLock, Timeout
+
+        # By default the lock would belong to a thread, and fall back to a soft lock that a crash leaves behind.
+        lock = FileLock(self.path, timeout=timeout, mode=0o600, thread_local=False, fallback_to_soft=False)
+        try:
+            lock.acquire()
+        except Timeout:
+            raise HubLocked(self._conflict()) from None
+        except PermissionError as error:
+            raise NoPermission(f"{self.path} can't be locked: {error.strerror}") from error
+        except (OSError, NotImplementedError) as error:
+            raise StorageError(f"{self.path} can't be locked: {error}") from error
+        self._lock = lock
+
+    def release(self) -> None:
+        """Give the lock back. Does nothing when it isn't held."""
+        lock, self._lock = self._lock, None
+        if lock is not None:
+            lock.release()
+
+    @property
+    def held(self) -> bool:
+        return self._lock is not None
+
+    def holder(self) -> Holder | None:
+        """The engine that hub.json names."""
+        return read_holder(self._disk, self._root)
+
+    def _conflict(self) -> str:
+        holder = self.holder()
+        who = "another engine (it hasn't said its name yet)"
+        if holder is not None:
+            who = f"pid {holder.pid}, since {holder.since:%Y-%m-%d %H:%M:%SZ}"
+        return f"the hub {self._root} is run by {who}; stop that one first, or use another --state-dir"
+
+
+# ── processes: a pid alone says nothing, since numbers are used again ───────────────────────────────────────────────
+
+
+@cache
+def boot_id() -> str:
+    """What names this run of the machine, from power-on to power-off."""
+    if sys.platform == "darwin":
+        return _output("sysctl", "-n", "kern.bootsessionuuid")
+    with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+        return file.read().strip()
+
+
+def start_token(pid: int) -> str | None:
+    """What no other process of this number has; None when there is no such process."""
+    if sys.platform == "darwin":
+        started = _output("ps", "-o", "lstart=", "-p", str(pid))
+        return f"{boot_id()}:{started}" if started else None
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            fields = file.read().rpartition(b") ")[2].split()  # the command before it may hold anything
+    except OSError:
+        return None
+    if fields[0] in (b"Z", b"X"):
+        return None  # dead, and only not yet waited for
+    return f"{boot_id()}:{int(fields[19])}"
+
+
+def alive(pid: int, started: str) -> bool:
+    """Whether the process that had this token still runs."""
+    return start_token(pid) == started
+
+
+def this_process(since: datetime) -> Holder:
+    """The holder that hub.json should name when this process runs the hub."""
+    pid = os.getpid()
+    return Holder(pid, start_token(pid) or "", since)
+
+
+def _output(*command: str) -> str:
+    return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
