@@ -1,0 +1,122 @@
+"""A history as the HTTP API of Durable Functions shows it (`showHistory=true`).
+
+A scheduled task is folded into the row of its outcome; one that has none yet stays as its own row. Kinds that only
+durablecli has are left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import msgspec
+
+from durablecli.model import events as ev
+from durablecli.model.codec import stamp
+from durablecli.model.failures import Failure
+
+_OURS = (
+    ev.OrchestratorStarted,
+    ev.EventAwaited,
+    ev.TimerCanceled,
+    ev.CustomStatusSet,
+    ev.ExecutionBlocked,
+    ev.ExecutionUnblocked,
+)
+_SCHEDULED = (ev.TaskScheduled, ev.SubOrchestrationInstanceCreated)
+_COMPLETED = (ev.TaskCompleted, ev.SubOrchestrationInstanceCompleted)
+_FAILED = (ev.TaskFailed, ev.SubOrchestrationInstanceFailed)
+_OUTCOMES = _COMPLETED + _FAILED
+
+_json = msgspec.json.Decoder().decode
+
+
+def project_history(
+    records: Iterable[ev.Record], *, results: bool = False, inputs: bool = False
+) -> list[dict[str, Any]]:
+    """The rows of a history, in its order; with `results` and `inputs` as parsed JSON where asked for."""
+    records = list(records)
+    return _Projection(records, results, inputs).rows(records)
+
+
+class _Projection:
+    def __init__(self, records: Sequence[ev.Record], results: bool, inputs: bool) -> None:
+        self._results = results
+        self._inputs = inputs
+        self._decided = {record.n: record for record in records}
+        self._answered = {record.event.task for record in records if isinstance(record.event, _OUTCOMES)}
+
+    def rows(self, records: Sequence[ev.Record]) -> list[dict[str, Any]]:
+        return [
+            {"EventType": type(record.event).__name__, "Timestamp": stamp(record.at), **self._fields(record.event)}
+            for record in records
+            if not isinstance(record.event, _OURS)
+            and not (isinstance(record.event, _SCHEDULED) and record.n in self._answered)
+        ]
+
+    def _fields(self, event: ev.AnyEvent) -> dict[str, Any]:
+        match event:
+            case ev.ExecutionStarted():
+                start = {} if event.start_at is None else {"ScheduledStartTime": stamp(event.start_at)}
+                return {"FunctionName": event.name, **start, **self._input(event.input)}
+            case ev.TaskScheduled():
+                return {"Name": event.name, **self._input(event.input)}
+            case ev.SubOrchestrationInstanceCreated() | ev.EventSent():
+                return {"Name": event.name, "InstanceId": event.instance, **self._input(event.input)}
+            case ev.EventRaised():
+                return {"Name": event.name, **self._input(event.input)}
+            case ev.TaskCompleted() | ev.SubOrchestrationInstanceCompleted():
+                return {**self._scheduled(event.task), **self._result(event.result)}
+            case ev.TaskFailed() | ev.SubOrchestrationInstanceFailed():
+                return {**self._scheduled(event.task), "FailureDetails": failure_details(event.failure)}
+            case _:
+                return self._fields_of_the_rest(event)
+
+    def _fields_of_the_rest(self, event: ev.AnyEvent) -> dict[str, Any]:
+        match event:
+            case ev.TimerCreated():
+                return {"FireAt": stamp(event.fire_at)}
+            case ev.TimerFired():
+                created = self._decided.get(event.timer)
+                return self._fields_of_the_rest(created.event) if created else {}
+            case ev.ExecutionSuspended() | ev.ExecutionResumed() | ev.ExecutionTerminated() | ev.ExecutionRewound():
+                return {"Reason": event.reason}
+            case ev.ContinueAsNew():
+                return {"OrchestrationStatus": "ContinuedAsNew", **self._result(event.input)}
+            case ev.ExecutionCompleted():
+                return {"OrchestrationStatus": event.status, **self._end(event)}
+            case _:
+                return {}
+
+    def _scheduled(self, task: int) -> dict[str, Any]:
+        """What the row of an outcome takes over from its decision."""
+        decision = self._decided.get(task)
+        if decision is None or not isinstance(decision.event, _SCHEDULED):
+            return {}
+        event = decision.event
+        child = {"InstanceId": event.instance} if isinstance(event, ev.SubOrchestrationInstanceCreated) else {}
+        head = {"ScheduledTime": stamp(decision.at), "FunctionName": event.name}
+        return {**head, **child, **self._input(event.input)}
+
+    def _end(self, event: ev.ExecutionCompleted) -> dict[str, Any]:
+        if event.failure is not None:
+            return {"FailureDetails": failure_details(event.failure)}
+        return {} if event.result is None else self._result(event.result)
+
+    def _input(self, raw: msgspec.Raw) -> dict[str, Any]:
+        return {"Input": _json(raw)} if self._inputs else {}
+
+    def _result(self, raw: msgspec.Raw) -> dict[str, Any]:
+        return {"Result": _json(raw)} if self._results else {}
+
+
+def failure_details(failure: Failure) -> dict[str, Any]:
+    """A failure in the words of the Durable Task history."""
+    details: dict[str, Any] = {
+        "ErrorType": failure.type,
+        "ErrorMessage": failure.message,
+        "StackTrace": failure.traceback or None,
+    }
+    if failure.cause is not None:
+        details["InnerFailure"] = failure_details(failure.cause)
+    return details

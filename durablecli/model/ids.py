@@ -1,0 +1,75 @@
+"""Names of instances: what is allowed, how it looks as a file name, and how a child is called.
+
+A file name is injective and safe wherever case or Unicode forms are folded: lower-case letters, digits, `_` and inner
+`-` stand for themselves, every other byte of the UTF-8 is `%` and two hex digits. So no name is `.` or `..`, begins
+with `-`, or holds a slash. What passes 150 bytes is cut and ends in `~` and a sha256 of the whole id.
+"""
+
+from __future__ import annotations
+
+import re
+import uuid
+from hashlib import sha256
+from zlib import crc32
+
+from durablecli.errors import UsageError
+
+LONGEST_ID = 256
+LONGEST_NAME = 150
+
+_is_plain = re.compile(r"[a-z0-9_][a-z0-9_-]{0,149}").fullmatch
+_forbidden = re.compile(r"[/\\#?\x00-\x1f\x7f-\x9f]").search
+_PLAIN_BYTES = frozenset(b"abcdefghijklmnopqrstuvwxyz0123456789_-")
+_SPELLING = [chr(byte) if byte in _PLAIN_BYTES else f"%{byte:02x}" for byte in range(256)]
+_SHARDS = [f"{byte:02x}" for byte in range(256)]
+_HEAD = LONGEST_NAME - 1 - 64
+
+
+def new_id() -> str:
+    """A random id: 32 hex digits."""
+    return uuid.uuid4().hex
+
+
+def check_instance_id(text: str) -> str:
+    """The id itself, if an orchestration may have it; raises UsageError. The limits are those of Durable Functions."""
+    if not isinstance(text, str):
+        raise UsageError(f"Orchestration instance ids must be strings, not {type(text).__name__}.")
+    if not text:
+        raise UsageError("Orchestration instance ids must not be empty.")
+    if len(text) > LONGEST_ID:
+        raise UsageError(f"Instance ID lengths must not exceed {LONGEST_ID} characters.")
+    if text[0] == "@":
+        raise UsageError("Orchestration instance ids must not start with @.")
+    if _forbidden(text):
+        raise UsageError("Orchestration instance ids must not contain /, \\, #, ?, or control characters.")
+    if not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text):
+        raise UsageError("Orchestration instance ids must be valid Unicode; this one holds a lone surrogate.")
+    return text
+
+
+def file_name(name: str) -> str:
+    """The file name, without extension, of whatever `name` names: different names never share one."""
+    if _is_plain(name):
+        return name
+    data = name.encode("utf-8", "surrogatepass")
+    if not data:
+        return "%"
+    spelled = "".join([_SPELLING[byte] for byte in data])
+    if spelled[0] == "-":
+        spelled = f"%2d{spelled[1:]}"
+    if len(spelled) <= LONGEST_NAME:
+        return spelled
+    return f"{spelled[:_HEAD]}~{sha256(data).hexdigest()}"
+
+
+def shard(name: str) -> str:
+    """The folder of a name: two hex digits, spread evenly."""
+    return _SHARDS[crc32(name.encode("utf-8", "surrogatepass")) & 0xFF]
+
+
+def child_id(parent: str, execution: str, ordinal: int) -> str:
+    """The id of a sub-orchestration that was given none; it is the same on every replay."""
+    child = f"{parent}:{execution}:{ordinal:x}"
+    if len(child) <= LONGEST_ID:
+        return child
+    return f"{sha256(parent.encode('utf-8', 'surrogatepass')).hexdigest()}:{execution}:{ordinal:x}"

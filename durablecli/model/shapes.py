@@ -1,0 +1,348 @@
+"""Objects from plain JSON, by annotation.
+
+msgspec does what it knows, at C speed. The rest is walked by hand: classes with `from_json` or pydantic's
+`model_validate`, unions of classes, enums of any value, paths and the like, and all that contains them. Where an
+annotation says nothing that could be checked (a name that doesn't resolve, a type variable) the JSON stays as it is.
+"""
+
+from __future__ import annotations
+
+import collections
+import collections.abc
+import dataclasses
+import functools
+import types
+import typing
+from collections.abc import Callable, Iterable
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
+from enum import Enum
+from pathlib import PurePath
+from typing import Any, NamedTuple
+from uuid import UUID
+
+import msgspec
+from msgspec import Raw
+
+from durablecli.errors import Mismatch
+
+_read = msgspec.json.Decoder().decode
+_NATIVE = frozenset(
+    (type(None), bool, int, float, str, bytes, bytearray, datetime, date, time, timedelta, UUID, Decimal)
+    + (list, tuple, dict, set, frozenset, Raw)
+)
+_LISTS = (collections.abc.Iterable, collections.abc.Collection, collections.abc.Sequence)
+_ABSTRACT: dict[Any, type] = {
+    **dict.fromkeys((*_LISTS, collections.abc.MutableSequence), list),
+    **dict.fromkeys((collections.abc.Set, collections.abc.MutableSet), set),
+    **dict.fromkeys((collections.abc.Mapping, collections.abc.MutableMapping), dict),
+}
+_UNIONS = (typing.Union, types.UnionType)
+_WRAPPERS = (typing.Annotated, typing.Final, typing.ClassVar, typing.Required, typing.NotRequired)
+
+
+class Field(NamedTuple):
+    """A field of a class as JSON has it: its key there, its name in Python, its annotation, and if it must be there."""
+
+    key: str
+    name: str
+    annotation: Any
+    required: bool
+
+
+def step(key: object) -> str:
+    """One step of a path by key: `.name`, or `["any other key"]`."""
+    text = str(key)
+    if text.isidentifier():
+        return f".{text}"
+    return '["{}"]'.format(text.encode("utf-8", "backslashreplace").decode())
+
+
+def located(error: msgspec.ValidationError) -> tuple[str, str]:
+    """Path and reason of msgspec's refusal."""
+    reason, _, path = str(error).partition(" - at `")
+    return path.rstrip("`") or "$", reason
+
+
+def reader(annotation: Any) -> Callable[[Raw | bytes], Any]:
+    """What reads payloads of this annotation: made once for each. It raises Mismatch, or msgspec's ValidationError."""
+    try:
+        return _cached_reader(annotation)
+    except TypeError:  # an annotation that can't be hashed
+        return _reader(annotation)
+
+
+def _reader(annotation: Any) -> Callable[[Raw | bytes], Any]:
+    if not _by_hand(annotation, frozenset()):
+        try:
+            decoder = msgspec.json.Decoder(annotation)
+        except (TypeError, NameError, AttributeError):
+            pass  # a union that msgspec can't tell apart, or a name that doesn't resolve
+        else:
+            return functools.partial(_read_native, decoder, annotation)
+    return lambda raw: build(_read(raw), annotation, "$")
+
+
+_cached_reader = functools.lru_cache(maxsize=1024)(_reader)
+
+
+def _read_native(decoder: msgspec.json.Decoder[Any], annotation: Any, raw: Raw | bytes) -> Any:
+    try:
+        return decoder.decode(raw)
+    except msgspec.ValidationError as error:
+        if "[...]" in str(error):  # msgspec doesn't name keys; the walk by hand does
+            build(_read(raw), annotation, "$")
+        raise
+
+
+# ── looking at annotations ─────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _bare(annotation: Any) -> Any:
+    while True:
+        origin = typing.get_origin(annotation)
+        if origin in _WRAPPERS:
+            annotation = typing.get_args(annotation)[0]
+        elif isinstance(annotation, typing.NewType):
+            annotation = annotation.__supertype__
+        elif hasattr(annotation, "__value__"):  # `type Name = …` of Python 3.12
+            annotation = annotation.__value__
+        else:
+            return annotation
+
+
+def _says_nothing(kind: Any) -> bool:
+    if kind is None or kind is Any or kind is object or isinstance(kind, str | typing.ForwardRef | typing.TypeVar):
+        return True
+    return getattr(kind, "__module__", "") == "inspect" and getattr(kind, "__qualname__", "") == "_empty"
+
+
+def _by_hand(annotation: Any, seen: frozenset[Any]) -> bool:
+    """Whether something in this annotation is beyond msgspec."""
+    kind = _bare(annotation)
+    origin = typing.get_origin(kind) or kind
+    if kind is Any or kind is object or kind in _NATIVE or kind in _ABSTRACT or origin is typing.Literal:
+        return False
+    if _says_nothing(kind):
+        return True
+    if any(_by_hand(part, seen) for part in typing.get_args(kind) if part is not Ellipsis):
+        return True
+    if origin in _UNIONS or origin in _NATIVE or origin in _ABSTRACT or kind in seen:
+        return False
+    if not isinstance(origin, type) or _hook(origin) is not None:
+        return True
+    if issubclass(origin, Enum):
+        return not _plain_enum(origin)
+    shape: Any = origin
+    fields = _fields(shape)
+    if fields is None:
+        return not hasattr(origin, "__attrs_attrs__")
+    return any(_by_hand(field.annotation, seen | {kind}) for field in fields)
+
+
+def _plain_enum(kind: type[Enum]) -> bool:
+    types_of_values = {type(member.value) for member in kind}
+    return types_of_values in ({str}, {int})
+
+
+def _hook(kind: type) -> Callable[[Any], Any] | None:
+    for name in ("from_json", "model_validate"):
+        if callable(hook := getattr(kind, name, None)):
+            return hook  # type: ignore[no-any-return]
+    return None
+
+
+@functools.lru_cache(maxsize=1024)
+def _fields(kind: Any) -> tuple[Field, ...] | None:
+    """The fields of a Struct, dataclass, TypedDict or named tuple; None for all else."""
+    if issubclass(kind, msgspec.Struct):
+        return tuple(Field(f.encode_name, f.name, f.type, f.required) for f in msgspec.structs.fields(kind))
+    if dataclasses.is_dataclass(kind):
+        hints, nothing = _hints(kind), dataclasses.MISSING
+        return tuple(
+            Field(f.name, f.name, hints.get(f.name, Any), f.default is nothing and f.default_factory is nothing)
+            for f in dataclasses.fields(kind)
+            if f.init
+        )
+    if typing.is_typeddict(kind):
+        return tuple(Field(name, name, hint, name in kind.__required_keys__) for name, hint in _hints(kind).items())
+    if issubclass(kind, tuple) and hasattr(kind, "_field_defaults"):
+        hints = _hints(kind)
+        return tuple(Field(n, n, hints.get(n, Any), n not in kind._field_defaults) for n in kind._fields)
+    return None
+
+
+def _hints(kind: Any) -> dict[str, Any]:
+    try:
+        return typing.get_type_hints(kind, include_extras=True)
+    except Exception:  # noqa: BLE001 - a name that doesn't resolve: the class is built without looking into its fields
+        return dict.fromkeys(kind.__annotations__, Any)
+
+
+# ── building ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def build(value: Any, annotation: Any, path: str) -> Any:
+    """The object that `annotation` asks for, from plain JSON; raises Mismatch."""
+    kind = _bare(annotation)
+    if _says_nothing(kind):
+        return value
+    origin = typing.get_origin(kind) or kind
+    arguments = typing.get_args(kind)
+    if origin in _UNIONS:
+        return _one_of(value, arguments, path)
+    if not isinstance(origin, type):
+        return _leaf(value, annotation, path)
+    if (hook := _hook(origin)) is not None:
+        return _hooked(hook, origin, value, path)
+    origin = _ABSTRACT.get(origin, origin)
+    if issubclass(origin, Enum) and not _plain_enum(origin):
+        return _member(value, origin, path)
+    if (fields := _fields(origin)) is not None:
+        parameters = getattr(origin, "__parameters__", ())
+        return _from_fields(value, origin, fields, dict(zip(parameters, arguments, strict=False)), path)
+    if issubclass(origin, dict):
+        return _dict(value, origin, arguments, path)
+    if issubclass(origin, list | tuple | set | frozenset | collections.deque):
+        return _sequence(value, origin, arguments, path)
+    if issubclass(origin, PurePath) and isinstance(value, str):
+        return origin(value)
+    return _leaf(value, annotation, path)
+
+
+def _leaf(value: Any, annotation: Any, path: str) -> Any:
+    try:
+        return msgspec.convert(value, annotation)
+    except msgspec.ValidationError as error:
+        inner, reason = located(error)
+        raise Mismatch(path + inner[1:], _advice(reason, annotation)) from None
+    except (TypeError, NameError):
+        return value  # nothing that could be checked
+
+
+def _advice(reason: str, annotation: Any) -> str:
+    if not isinstance(annotation, type) or annotation in _NATIVE or annotation.__module__ == "builtins":
+        return reason
+    if issubclass(annotation, Enum | msgspec.Struct | PurePath):
+        return reason
+    return f"{reason}; make it a dataclass, or give it to_json and from_json"
+
+
+def _hooked(hook: Callable[[Any], Any], kind: type, value: Any, path: str) -> Any:
+    try:
+        return hook(value)
+    except Exception as error:
+        reason = f"{kind.__qualname__} couldn't be made of this: {type(error).__name__}: {error}"
+        raise Mismatch(path, reason) from error
+
+
+def _one_of(value: Any, options: tuple[Any, ...], path: str) -> Any:
+    """The first option that fits; a class before another if it leaves fewer keys of the payload unread."""
+    if value is None and type(None) in options:
+        return None
+    if isinstance(value, bool | int | float) and type(value) in options:
+        return value
+    real = [option for option in options if option is not type(None)]
+    if isinstance(value, dict):
+        real.sort(key=lambda option: _unread(value, option))
+    failures = []
+    for option in real:
+        try:
+            return build(value, option, path)
+        except Mismatch as error:
+            failures.append(error)
+    if len(failures) == 1:
+        raise failures[0]
+    reasons = "; or ".join(dict.fromkeys(str(error) for error in failures))
+    raise Mismatch(path, f"fits none of the types it may have ({reasons})")
+
+
+def _unread(value: dict[str, Any], option: Any) -> int:
+    origin = typing.get_origin(_bare(option)) or _bare(option)
+    fields = _fields(origin) if isinstance(origin, type) else None
+    return 0 if fields is None else len(value.keys() - {field.key for field in fields})
+
+
+def _member(value: Any, kind: type[Enum], path: str) -> Any:
+    wanted = msgspec.json.encode(value)
+    for member in kind:
+        try:
+            if msgspec.json.encode(member.value) == wanted:
+                return member
+        except (TypeError, ValueError):
+            continue  # a value that JSON can't hold was never written
+    raise Mismatch(path, f"{wanted.decode():.60} is no value of {kind.__qualname__}")
+
+
+def _from_fields(value: Any, kind: Any, fields: Iterable[Field], bound: dict[Any, Any], path: str) -> Any:
+    if issubclass(kind, tuple) or (issubclass(kind, msgspec.Struct) and kind.__struct_config__.array_like):
+        value = _named(value, kind, fields, path)
+    elif not isinstance(value, dict):
+        raise Mismatch(path, f"Expected `object`, got `{_word(value)}`")
+    made = {}
+    for field in fields:
+        if field.key in value:
+            inner = bound.get(field.annotation, field.annotation)
+            made[field.name] = build(value[field.key], inner, f"{path}{step(field.key)}")
+        elif field.required:
+            raise Mismatch(path, f"Object missing required field `{field.key}`")
+    try:
+        return kind(**made)
+    except (TypeError, ValueError) as error:  # what __post_init__ refuses
+        raise Mismatch(path, str(error)) from error
+
+
+def _named(value: Any, kind: Any, fields: Iterable[Field], path: str) -> dict[str, Any]:
+    if not isinstance(value, list):
+        raise Mismatch(path, f"Expected `array`, got `{_word(value)}`")
+    if issubclass(kind, msgspec.Struct) and kind.__struct_config__.tag is not None:
+        value = value[1:]
+    keys = [field.key for field in fields]
+    if len(value) > len(keys) and issubclass(kind, tuple):
+        raise Mismatch(path, f"Expected `array` of length at most {len(keys)}, got {len(value)}")
+    return dict(zip(keys, value, strict=False))
+
+
+def _dict(value: Any, kind: type[dict[Any, Any]], arguments: tuple[Any, ...], path: str) -> Any:
+    if not isinstance(value, dict):
+        raise Mismatch(path, f"Expected `object`, got `{_word(value)}`")
+    of_keys = arguments[0] if arguments else Any
+    of_values = arguments[1] if len(arguments) > 1 else Any
+    made: Any = kind()
+    for key, item in value.items():
+        inner = f"{path}{step(key)}"
+        made[_dict_key(key, of_keys, inner)] = build(item, of_values, inner)
+    return made
+
+
+def _dict_key(key: str, annotation: Any, path: str) -> Any:
+    if isinstance(_bare(annotation), type) and _bare(annotation) in (int, float):
+        try:
+            return msgspec.convert(key, annotation, strict=False)
+        except msgspec.ValidationError as error:
+            raise Mismatch(path, f"the key: {located(error)[1]}") from None
+    return build(key, annotation, path)
+
+
+def _sequence(value: Any, kind: Any, arguments: tuple[Any, ...], path: str) -> Any:
+    if not isinstance(value, list):
+        raise Mismatch(path, f"Expected `array`, got `{_word(value)}`")
+    if issubclass(kind, tuple) and arguments and arguments[-1] is not Ellipsis:
+        if len(arguments) != len(value):
+            raise Mismatch(path, f"Expected `array` of length {len(arguments)}, got {len(value)}")
+        parts: Iterable[Any] = arguments
+    else:
+        parts = [arguments[0] if arguments else Any] * len(value)
+    pairs = enumerate(zip(value, parts, strict=True))
+    items = [build(item, part, f"{path}[{index}]") for index, (item, part) in pairs]
+    try:
+        return kind(items)
+    except TypeError as error:  # a set of what can't be hashed
+        raise Mismatch(path, str(error)) from None
+
+
+def _word(value: Any) -> str:
+    """msgspec's word for the type of a plain JSON value."""
+    if isinstance(value, dict | list):
+        return "object" if isinstance(value, dict) else "array"
+    return "null" if value is None else type(value).__name__
