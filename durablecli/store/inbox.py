@@ -39,7 +39,7 @@ _message = msgspec.json.Decoder(Message).decode
 
 
 class Inbox:
-    """The inbox of one hub. Clients post; only the engine calls `waiting`, `remove` and `settle`."""
+    """The inbox of one hub. Clients post; only the engine calls `waiting`, `remove` and `sweep`."""
 
     def __init__(
         self,
@@ -262,15 +262,23 @@ class Inbox:
 
     def remove(self, messages: Iterable[str]) -> None:
         """Unlink messages that a commit has taken. Those that aren't there any more are fine."""
+        strange: set[str] = set()
         with self._guard, refusal("a message can't be removed"):
             for message in messages:
                 name = self._out.pop(message, None)
                 if name is not None:
                     self._unlink(name)
+                else:
+                    strange.add(message)
+        if strange and not self.listings:
+            self._settle(strange)  # recovery: they were handed out to an engine that is dead
 
-    def settle(self, taken: Collection[str]) -> None:
-        """Unlink what died with earlier processes: messages that the journal has `taken`, reservations that nobody
-        needs, half-written files. For the engine, once, when it opens the hub."""
+    def sweep(self) -> None:
+        """Unlink what died with its process: half-written files, reservations that nobody needs. For the engine, once,
+        when it opens the hub."""
+        self._settle(frozenset())
+
+    def _settle(self, taken: Collection[str]) -> None:
         with self._guard, refusal("the inbox can't be put in order"), self._disk.lock(f"{self._folder}/lock"):
             # Reading all that waits takes time where it is much, so only when something depends on it.
             if taken or self._disk.listdir(f"{self._folder}/ids"):

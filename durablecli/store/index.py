@@ -1,0 +1,304 @@
+"""The index: a row per instance, derived from the histories and never a second truth. Deleted? It is rebuilt.
+
+Between checkpoints it is written without syncs, which a killed process survives and a power cut doesn't. So the
+header of the file (user_version) says in which run of the machine it was last written to; in a later run it counts
+for nothing, unless `durable` came last, which sets that mark to 0.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from zlib import crc32
+
+import msgspec
+
+from durablecli.errors import StorageError
+from durablecli.model.status import Summary, Waiting
+from durablecli.store.lock import boot_id
+from durablecli.store.query import Page, Query, compile_count, compile_page, finish, micros
+
+FORMAT = 1
+MEMORY = ":memory:"
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_BUSY_SECONDS = 60.0  # a reader may have been stopped in the middle of a page; the index lags meanwhile
+_COLUMNS = (
+    "id, name, status, execution, parent, version, created, updated, records, bytes, next_due, owes, waiting,"
+    " blocked, blocked_at"
+)
+_SCHEMA = """
+CREATE TABLE meta(key TEXT PRIMARY KEY, value) WITHOUT ROWID;
+CREATE TABLE instances(id TEXT PRIMARY KEY, name TEXT, status TEXT, execution TEXT, parent TEXT, version TEXT,
+  created INT, updated INT, records INT, bytes INT, next_due INT, owes INT, waiting TEXT, blocked TEXT,
+  blocked_at INT) WITHOUT ROWID;
+CREATE INDEX by_created ON instances(created, id);
+CREATE INDEX by_status ON instances(status, created, id);
+CREATE INDEX by_name ON instances(name, created, id);
+CREATE INDEX due ON instances(next_due) WHERE next_due IS NOT NULL;
+CREATE INDEX owing ON instances(id) WHERE owes;
+"""
+_GET = f"SELECT {_COLUMNS} FROM instances WHERE id = ?"  # noqa: S608  constants only
+_CHANGED = ", ".join(f"{column} = excluded.{column}" for column in _COLUMNS.split(", ")[1:])
+_UPSERT = f"INSERT INTO instances({_COLUMNS}) VALUES({', '.join('?' * 15)}) ON CONFLICT(id) DO UPDATE SET {_CHANGED}"
+
+_encode = msgspec.json.Encoder().encode
+_waiting = msgspec.json.Decoder(tuple[Waiting, ...]).decode
+
+
+class Unusable(Exception):
+    """The index is missing, damaged, hot, locked or of another format; the histories know everything it knew."""
+
+
+class Reader:
+    """Questions to an index. Several of them between `begin` and `end` are answered from one moment."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._db = connection
+
+    def begin(self) -> int:
+        """Begin to read one moment; gives the last commit that it contains."""
+        with _unusable():
+            self._db.execute("BEGIN")
+            return self.last_commit
+
+    def end(self) -> None:
+        with _unusable():
+            self._db.execute("COMMIT")
+
+    @property
+    def last_commit(self) -> int:
+        with _unusable():
+            return int(self._db.execute("SELECT value FROM meta WHERE key = 'last_commit'").fetchone()[0])
+
+    def page(self, query: Query) -> Page:
+        """The rows that fit, in order, from the cursor on; raises UsageError for a cursor of another query."""
+        return finish(query, self.rows(query, query.limit + 1))
+
+    def rows(self, query: Query, limit: int) -> list[Summary]:
+        """The same with a limit of its own, and without making a cursor."""
+        clauses, values = compile_page(query)
+        with _unusable():
+            # The clauses are made of constants, every value is bound.
+            sql = f"SELECT {_COLUMNS} FROM instances {clauses} LIMIT ?"  # noqa: S608
+            return [_summary(row) for row in self._db.execute(sql, (*values, limit)).fetchall()]
+
+    def count(self, query: Query) -> int:
+        """How many rows fit, wherever the cursor stands."""
+        clauses, values = compile_count(query)
+        with _unusable():
+            sql = f"SELECT count(*) FROM instances {clauses}"  # noqa: S608  as in rows
+            return int(self._db.execute(sql, values).fetchone()[0])
+
+    def get(self, instance: str) -> Summary | None:
+        with _unusable():
+            row = self._db.execute(_GET, (instance,)).fetchone()
+        return None if row is None else _summary(row)
+
+    def due(self) -> list[tuple[str, datetime]]:
+        """Who has something due, and when, the earliest first."""
+        with _unusable():
+            found = self._db.execute(
+                "SELECT id, next_due FROM instances WHERE next_due IS NOT NULL ORDER BY next_due, id"
+            )
+            return [(instance, _time(due)) for instance, due in found.fetchall()]
+
+    def owing(self) -> list[str]:
+        """Who owes the world something: activities to run, messages to send, arrivals to apply."""
+        with _unusable():
+            return [row[0] for row in self._db.execute("SELECT id FROM instances WHERE owes ORDER BY id").fetchall()]
+
+    def close(self) -> None:
+        self._db.close()
+
+
+class Index(Reader):
+    """The writer, for the one engine, from one thread at a time. What can't be used is emptied: see `last_commit`."""
+
+    def __init__(self, path: str = MEMORY) -> None:
+        self._path = path
+        self._marked = False
+        self._synced_folder = False
+        try:
+            super().__init__(self._open())
+        except Unusable:
+            with _refused(path):
+                self._remove()
+                super().__init__(self._open())
+
+    def _open(self) -> sqlite3.Connection:
+        with _unusable():
+            db = sqlite3.connect(self._path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+            try:
+                # DELETE leaves no file behind that a reader who may not write would stumble over.
+                db.execute("PRAGMA journal_mode = DELETE")
+                db.execute("PRAGMA synchronous = OFF")
+                if self._path != MEMORY:
+                    os.chmod(self._path, 0o600)
+                if db.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0] == 0:
+                    db.executescript(f"BEGIN; PRAGMA user_version = {_mark()}; {_SCHEMA}")
+                    db.executemany("INSERT INTO meta VALUES(?, ?)", [("format", FORMAT), ("last_commit", 0)])
+                    db.execute("COMMIT")
+                check(db)
+                self._marked = _user_version(db) != 0
+            except BaseException:
+                db.close()
+                raise
+            return db
+
+    def apply(self, rows: Iterable[Summary], removed: Iterable[str], last_commit: int) -> None:
+        """Put rows in, take instances out, and note the last commit: all or nothing, and not yet durable."""
+        with _refused(self._path):
+            if not self._marked:
+                self._set_mark(_mark())
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                self._db.executemany("DELETE FROM instances WHERE id = ?", [(each,) for each in removed])
+                self._db.executemany(_UPSERT, map(_row, rows))
+                self._db.execute("UPDATE meta SET value = ? WHERE key = 'last_commit'", (last_commit,))
+                self._db.execute("COMMIT")
+            except BaseException:
+                if self._db.in_transaction:
+                    self._db.execute("ROLLBACK")
+                raise
+
+    def durable(self) -> None:
+        """Return when all that was applied is on disk, and would be believed after a power cut."""
+        if self._path == MEMORY or not self._marked:
+            return
+        with _refused(self._path):
+            # Only then the mark goes, in a transaction of its own that syncs whatever it does.
+            _sync(self._path, os.O_RDONLY)
+            if not self._synced_folder:
+                _sync(os.path.dirname(self._path) or ".", os.O_RDONLY | os.O_DIRECTORY)
+                self._synced_folder = True
+            self._set_mark(0)
+
+    def clear(self) -> None:
+        """Begin anew with an empty index, whatever state the old one is in."""
+        self._db.close()
+        with _refused(self._path):
+            self._remove()
+            self._db = self._open()
+
+    def _set_mark(self, mark: int) -> None:
+        if self._path == MEMORY:
+            return
+        # EXTRA syncs the folder too. Else the journal of this transaction could come back at a power cut, after later
+        # transactions changed the file, and roll back nothing but the mark.
+        self._db.execute("PRAGMA synchronous = EXTRA")
+        try:
+            self._db.execute(f"PRAGMA user_version = {mark}")
+        finally:
+            self._db.execute("PRAGMA synchronous = OFF")
+        self._marked = mark != 0
+
+    def _remove(self) -> None:
+        """Unlink the file, then its journal: alone, the journal would be taken for that of the next file."""
+        self._synced_folder = False
+        if self._path == MEMORY:
+            return
+        for path in (self._path, f"{self._path}-journal"):
+            with suppress(FileNotFoundError):
+                os.unlink(path)
+                _sync(os.path.dirname(path) or ".", os.O_RDONLY | os.O_DIRECTORY)
+
+
+def open_readonly(path: str, *, timeout: float = 1.0) -> Reader:
+    """An index that is read and not touched, not even by side files; raises Unusable.
+
+    A journal that a dead engine left is Unusable too: rolling it back would be writing.
+    """
+    name = "".join(f"%{ord(each):02x}" if each in "%?#" else each for each in os.path.abspath(path))
+    with _unusable():
+        db = sqlite3.connect(f"file:{name}?mode=ro", uri=True, timeout=timeout, isolation_level=None)
+        try:
+            check(db)
+        except BaseException:
+            db.close()
+            raise
+    return Reader(db)
+
+
+def check(db: sqlite3.Connection) -> None:
+    """Raise Unusable unless the file is an index of this format that can be believed."""
+    if _user_version(db) not in (0, _mark()):
+        raise Unusable("the machine went down while the index was not yet on disk")
+    found = dict(db.execute("SELECT key, value FROM meta").fetchall())
+    if found.get("format") != FORMAT or not isinstance(found.get("last_commit"), int):
+        raise Unusable("the index has another format")
+
+
+def _user_version(db: sqlite3.Connection) -> int:
+    return int(db.execute("PRAGMA user_version").fetchone()[0])
+
+
+def _mark() -> int:
+    return crc32(boot_id().encode()) & 0x7FFFFFFF or 1
+
+
+def _sync(path: str, flags: int) -> None:
+    fd = os.open(path, flags | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+@contextmanager
+def _unusable() -> Iterator[None]:
+    try:
+        yield
+    except (sqlite3.Error, OSError, msgspec.MsgspecError, TypeError) as error:
+        raise Unusable(str(error)) from error
+
+
+@contextmanager
+def _refused(path: str) -> Iterator[None]:
+    try:
+        yield
+    except (sqlite3.Error, OSError, Unusable) as error:
+        raise StorageError(f"{path}: {error}; it may be deleted when no engine runs, and is rebuilt then") from error
+
+
+def _time(value: int) -> datetime:
+    return _EPOCH + timedelta(microseconds=value)
+
+
+def _row(each: Summary) -> tuple[object, ...]:
+    return (
+        each.id,
+        each.name,
+        each.status,
+        each.execution,
+        each.parent,
+        each.version,
+        micros(each.created),
+        micros(each.updated),
+        each.records,
+        each.bytes,
+        None if each.next_due is None else micros(each.next_due),
+        each.owes,
+        _encode(each.waiting).decode() if each.waiting else None,
+        each.blocked,
+        None if each.blocked_at is None else micros(each.blocked_at),
+    )
+
+
+def _summary(row: tuple[Any, ...]) -> Summary:
+    *plain, created, updated, records, size, due, owes, waiting, blocked, blocked_at = row
+    return Summary(
+        *plain,
+        _time(created),
+        _time(updated),
+        records,
+        size,
+        None if due is None else _time(due),
+        bool(owes),
+        _waiting(waiting) if waiting else (),
+        blocked,
+        None if blocked_at is None else _time(blocked_at),
+    )

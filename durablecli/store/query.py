@@ -1,0 +1,169 @@
+"""Queries over instances: filters, an order, and a cursor that goes on where the last page ended."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+
+import msgspec
+
+from durablecli.errors import UsageError
+from durablecli.model.status import Summary
+
+SORTS = ("created", "updated", "name", "id", "status")
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+_LAST_CHARACTER = 0x10FFFF
+
+
+class Query(msgspec.Struct, frozen=True):
+    """Which instances, in which order. Filters combine; `status` holds those that are wanted, none means all.
+
+    `created_after` and `created_before` are both inclusive. By `created` and `updated` the newest come first, by
+    `name`, `id` and `status` the lowest; `reverse` turns that round. `cursor` is that of the page before.
+    """
+
+    name: str | None = None
+    status: tuple[str, ...] = ()
+    prefix: str = ""
+    created_after: datetime | None = None
+    created_before: datetime | None = None
+    parent: str | None = None
+    sort: str = "created"
+    reverse: bool = False
+    limit: int = 100
+    cursor: str | None = None
+
+    @property
+    def descending(self) -> bool:
+        return (self.sort in ("created", "updated")) != self.reverse
+
+    def fits(self, row: Summary) -> bool:
+        """Whether a row passes the filters, wherever the cursor stands."""
+        return (
+            (self.name is None or row.name == self.name)
+            and (not self.status or row.status in self.status)
+            and row.id.startswith(self.prefix)
+            and (self.created_after is None or row.created >= self.created_after)
+            and (self.created_before is None or row.created <= self.created_before)
+            and (self.parent is None or row.parent == self.parent)
+        )
+
+    def key(self, row: Summary) -> tuple[str | int, str]:
+        """What the order goes by: the sorted value, then the id."""
+        value = getattr(row, self.sort)
+        return (micros(value) if isinstance(value, datetime) else value), row.id
+
+    def after_cursor(self, row: Summary) -> bool:
+        """Whether a row comes behind the cursor."""
+        last = self.last()
+        if last is None:
+            return True
+        key = _comparable(self.key(row))
+        return key < _comparable(last) if self.descending else key > _comparable(last)
+
+    def last(self) -> tuple[str | int, str] | None:
+        """The key that the cursor stands for; raises UsageError for one of another order, or none of ours."""
+        if self.cursor is None:
+            return None
+        try:
+            sort, value, instance = _cursor(base64.urlsafe_b64decode(self.cursor.encode()))
+        except (msgspec.MsgspecError, binascii.Error, ValueError):
+            raise UsageError("the cursor is none that a list gave out; list again without it") from None
+        if sort != f"{self.sort}{'-' if self.reverse else ''}":
+            raise UsageError(f"the cursor belongs to a list sorted by {sort}; list again without it")
+        return value, instance
+
+
+_cursor = msgspec.json.Decoder(tuple[str, str | int, str]).decode
+
+
+class Page(msgspec.Struct, frozen=True):
+    """Some rows, and the cursor that asks for what follows; None at the end."""
+
+    rows: list[Summary]
+    cursor: str | None
+
+
+def micros(time: datetime) -> int:
+    """A time as the index keeps it: microseconds since 1970, UTC."""
+    return (time - _EPOCH) // _MICROSECOND
+
+
+def finish(query: Query, rows: list[Summary]) -> Page:
+    """The page of sorted rows, of which one more than the limit says that something follows."""
+    if len(rows) <= query.limit:
+        return Page(rows, None)
+    rows = rows[: query.limit]
+    value, instance = query.key(rows[-1])
+    text = msgspec.json.encode((f"{query.sort}{'-' if query.reverse else ''}", value, instance))
+    return Page(rows, base64.urlsafe_b64encode(text).decode())
+
+
+def arrange(query: Query, rows: Iterable[Summary]) -> list[Summary]:
+    """Rows in the order that the index would give them."""
+    return sorted(rows, key=lambda row: _comparable(query.key(row)), reverse=query.descending)
+
+
+def compile_count(query: Query) -> tuple[str, tuple[object, ...]]:
+    """The WHERE clause of the filters, and its values."""
+    wanted = _filters(query)
+    return _where([clause for clause, _ in wanted]), tuple(value for _, values in wanted for value in values)
+
+
+def compile_page(query: Query) -> tuple[str, tuple[object, ...]]:
+    """WHERE with the cursor, and ORDER BY."""
+    if query.sort not in SORTS:
+        raise UsageError(f"a list can't be sorted by {query.sort!r}, only by {', '.join(SORTS)}")
+    if query.limit < 1:
+        raise UsageError("a page holds at least one row")
+    wanted = _filters(query)
+    last = query.last()
+    sign, direction = ("<", "DESC") if query.descending else (">", "ASC")
+    if last is not None:
+        wanted.append((f"({query.sort}, id) {sign} (?, ?)", last))
+    order = f"{query.sort} {direction}, id {direction}" if query.sort != "id" else f"id {direction}"
+    where = _where([clause for clause, _ in wanted])
+    return f"{where} ORDER BY {order}", tuple(value for _, values in wanted for value in values)
+
+
+def _where(clauses: list[str]) -> str:
+    return f"WHERE {' AND '.join(clauses)}" if clauses else ""
+
+
+def _filters(query: Query) -> list[tuple[str, tuple[object, ...]]]:
+    found: list[tuple[str, tuple[object, ...]]] = []
+    if query.name is not None:
+        found.append(("name = ?", (query.name,)))
+    if query.status:
+        found.append((f"status IN ({', '.join('?' * len(query.status))})", query.status))
+    if query.prefix:
+        found.append(("id >= ?", (query.prefix,)))
+        end = _after_prefix(query.prefix)
+        if end is not None:
+            found.append(("id < ?", (end,)))
+    if query.created_after is not None:
+        found.append(("created >= ?", (micros(query.created_after),)))
+    if query.created_before is not None:
+        found.append(("created <= ?", (micros(query.created_before),)))
+    if query.parent is not None:
+        found.append(("parent = ?", (query.parent,)))
+    return found
+
+
+def _after_prefix(prefix: str) -> str | None:
+    """The lowest text above all that begin with `prefix`; None if there is none."""
+    while prefix and ord(prefix[-1]) == _LAST_CHARACTER:
+        prefix = prefix[:-1]
+    if not prefix:
+        return None
+    following = ord(prefix[-1]) + 1
+    return prefix[:-1] + chr(0xE000 if 0xD800 <= following <= 0xDFFF else following)
+
+
+def _comparable(key: tuple[str | int, str]) -> tuple[int, str, str]:
+    """Numbers and texts compare as in the index; texts by code point, as their UTF-8 does."""
+    value, instance = key
+    return (value, "", instance) if isinstance(value, int) else (0, value, instance)
