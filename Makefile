@@ -1,0 +1,42 @@
+# Every target makes its own .venv first. PYTHON chooses the interpreter, 3.11 or later.
+
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.ready
+
+.PHONY: demo test lint bench soak clean
+
+demo: $(READY)
+	root=$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("stdlib"))') && \
+	$(BIN)/durable run fan_out_fan_in --input "{\"root\": \"$$root\", \"pattern\": \"**/*.py\"}"
+
+test: $(READY)
+	$(BIN)/python -m pytest
+	DURABLE_REPLAY_ALWAYS=1 $(BIN)/python -m pytest tests/engine
+	$(MAKE) lint
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(READY)
+	$(BIN)/python -m pytest tests/benchmarks -s -m "" --timeout 0 -o python_files='bench_*.py'
+
+soak: $(READY)
+	$(BIN)/python -m pytest -m soak --timeout 0
+
+clean:
+	rm -rf .venv
+
+$(READY): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "durablecli needs Python 3.11 or later: make PYTHON=python3.12")'
+	@# Debian and its kin ship Python without what makes a venv.
+	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then apt-get update -q && apt-get install -qy python3-venv; \
+	else echo "Python's venv is missing: sudo apt-get install python3-venv" >&2; exit 1; fi
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install -q --upgrade "pip>=25.1"
+	$(BIN)/python -m pip install -q -e . --group dev
+	@touch $@

@@ -1,0 +1,95 @@
+"""The house keeps its shape: imports go down, the core is pure, and what is exported is what is promised."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+import durablecli
+
+ROOT = Path(__file__).parents[2]
+PACKAGE = ROOT / "durablecli"
+PURE = sorted([*PACKAGE.glob("model/**/*.py"), *PACKAGE.glob("replay/**/*.py")])
+
+# Reading a clock, a random source, a file or the environment, however the name was imported.
+IMPURE = re.compile(
+    r"\b(?:datetime\.(?:now|utcnow)|date\.today|time\.(?:time|monotonic|sleep|perf_counter)|random\.\w+|os\.\w+"
+    r"|open|threading\.\w+|\w+\.(?:read_text|read_bytes|write_text|write_bytes|unlink|mkdir))$"
+)
+
+
+def test_the_import_contracts_are_kept() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", "from importlinter.cli import lint_imports_command as main; main()", "--no-cache"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "0 broken" in done.stdout
+
+
+def test_the_pure_rooms_are_not_empty() -> None:
+    assert {path.parent.name for path in PURE} >= {"model", "replay"}
+
+
+@pytest.mark.parametrize("path", PURE, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_the_pure_rooms_call_nothing_from_outside(path: Path) -> None:
+    calls = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)]
+    assert [ast.unparse(call.func) for call in calls if IMPURE.search(ast.unparse(call.func))] == []
+
+
+@pytest.mark.parametrize("call", ["datetime.now", "datetime.datetime.now", "open", "time.time", "path.read_text"])
+def test_a_call_from_outside_would_be_seen(call: str) -> None:
+    assert IMPURE.search(call)
+
+
+def test_all_names_exactly_what_is_exported() -> None:
+    public = {
+        name
+        for name, thing in vars(durablecli).items()
+        if not name.startswith("_") and not isinstance(thing, ModuleType) and name != "annotations"
+    }
+    # What is loaded on first use is no attribute yet, and is one after it was asked for.
+    assert public <= set(durablecli.__all__)
+    for name in durablecli.__all__:
+        assert getattr(durablecli, name) is not None
+    assert len(durablecli.__all__) == len(set(durablecli.__all__))
+    assert set(durablecli.__all__) <= set(dir(durablecli))
+
+
+def test_the_changelog_knows_the_version() -> None:
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    assert f"## {version}" in (ROOT / "CHANGELOG.md").read_text()
+
+
+def test_every_module_opens_with_a_sentence_that_says_what_it_is() -> None:
+    silent = [
+        str(path.relative_to(ROOT))
+        for folder in ("durablecli", "workflows")
+        for path in (ROOT / folder).rglob("*.py")
+        if not ast.get_docstring(ast.parse(path.read_text()))
+    ]
+    assert silent == []
+
+
+def test_nothing_in_the_tree_points_to_a_place_outside_of_it() -> None:
+    tracked = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=False)
+    if tracked.returncode:
+        pytest.skip("no git checkout")
+    places = re.compile(r"(?<![\w.])/(?:home|root|work|Users)/\w+|(?<![\w/])\.\./\.\./\.\./\w")
+    found = []
+    for name in filter(None, tracked.stdout.split("\0")):
+        path = ROOT / name
+        if path.is_file() and path != Path(__file__):
+            text = path.read_text(errors="replace")
+            found += [f"{name}:{n}" for n, line in enumerate(text.splitlines(), 1) if places.search(line)]
+    assert found == []
