@@ -21,7 +21,7 @@ _FULL_SYNC: int | None = getattr(fcntl, "F_FULLFSYNC", None)
 
 
 class Facts(NamedTuple):
-    """What stands at a path: its kind is `file`, `folder`, `link` or `other`; `identity` changes when it is replaced."""
+    """What stands at a path. `kind` is file, folder, link or other; `identity` changes when it is replaced."""
 
     kind: str
     owner: int
@@ -46,10 +46,13 @@ class Appender(Protocol):
 class Disk(Protocol):
     """Paths are strings. Only what is called sync, or says so, survives a power cut."""
 
-    can_sync_all: bool
-    """Whether `sync_all` waits for the data (elsewhere it may only start the writing)."""
+    @property
+    def can_sync_all(self) -> bool:
+        """Whether `sync_all` waits for the data (elsewhere it may only start the writing)."""
 
-    user: int
+    @property
+    def user(self) -> int:
+        """Whom the files must belong to."""
 
     def read(self, path: str) -> bytes: ...
 
@@ -141,7 +144,7 @@ class LocalAppender:
 
 
 class LocalDisk:
-    """The file system. No symlink is followed at the end of a path; files are 0600, folders 0700, whatever the umask."""
+    """The file system. A symlink at the end of a path is refused; files are 0600, folders 0700, whatever the umask."""
 
     can_sync_all = sys.platform == "linux"
 

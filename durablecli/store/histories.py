@@ -247,7 +247,7 @@ def files(disk: Disk, root: str) -> Iterator[str]:
 
 
 def claims(commits: Iterable[Commit]) -> dict[str, Claim]:
-    """What commits say about each instance, the last word first: only what follows its last beginning or purge counts."""
+    """What commits say about each instance: only what follows its last beginning or purge counts."""
     found: dict[str, Claim] = {}
     for commit in commits:
         for gone in commit.purged:
@@ -283,7 +283,7 @@ def read_live(disk: Disk, root: str, journal_commits: Iterable[Commit], instance
 
 def merge(found: History | None, claim: Claim | None, instance: str) -> History | None:
     """What a file holds and what the journal said a moment before, together."""
-    if claim is None or found is not None and found.lines and _age(found.execution) > _age(claim.execution):
+    if claim is None or (found is not None and found.lines and _age(found.execution) > _age(claim.execution)):
         return found
     if claim.gone:
         return None

@@ -14,6 +14,7 @@ from durablecli.store.commits import Commit, Purged, Taken, Write, join, line, p
 from durablecli.store.disk import Appender, Disk
 from durablecli.store.tail import (
     CHECKPOINT,
+    FORMAT,
     Checkpoint,
     Header,
     Tail,
@@ -82,7 +83,7 @@ class Journal:
         first, last = tail.following - len(tail.lines), tail.following - 1
         number = max(tail.segments) + 1
         path = segment_path(folder, number)
-        head = header_line(Header(hub, number, first, last))
+        head = header_line(Header(FORMAT, hub, number, first, last))
         with suppress(FileNotFoundError):
             disk.unlink(f"{path}.tmp")
         disk.create(f"{path}.tmp", head + b"".join(each + b"\n" for each in tail.lines), sync=True)
@@ -159,7 +160,7 @@ class Journal:
     def _begin(self, first: int) -> None:
         number = self.segment + 1
         file = self._disk.appender(segment_path(self._folder, number), create=True)
-        file.append(header_line(Header(self._hub, number, first)))
+        file.append(header_line(Header(FORMAT, self._hub, number, first)))
         file.sync()
         # Without this the name may vanish at a power cut, and everything written behind it.
         self._disk.sync_folder(self._folder)

@@ -27,11 +27,11 @@ _RACES = 20
 class Header(msgspec.Struct):
     """The first line of a segment. `first` is the first commit it may hold; up to `copied` it was born durable."""
 
+    format: int
     hub: str
     segment: int
     first: int
     copied: int = 0
-    format: int = FORMAT
 
 
 class Checkpoint(msgspec.Struct):
@@ -57,7 +57,6 @@ class Tail(NamedTuple):
     following: int
     segments: list[int]
     torn: Torn | None
-    epoch: int
 
 
 class _Segment(NamedTuple):
@@ -114,29 +113,26 @@ def raw_tail(disk: Disk, folder: str) -> Tail:
             if _was_told(segment, bad[0], expected):
                 raise DamagedHub(_complaint(segment, bad, "commits that were on disk are not whole"))
             torn = torn or Torn(segment.path, bad[0], segment.data[bad[0] :])
-    epoch = commits[-1].epoch if commits else 0
-    return Tail(commits, lines, start.first + len(commits), numbers, torn, epoch)
+    return Tail(commits, lines, start.first + len(commits), numbers, torn)
 
 
 def _load(disk: Disk, folder: str) -> tuple[Checkpoint, list[int], list[_Segment]]:
     """The checkpoint and the segments from it on. Who reads without the lock may see a segment go: look again."""
+    start = read_checkpoint(disk, folder)
     for _ in range(_RACES):
-        start = read_checkpoint(disk, folder)
         numbers = segments(disk, folder)
+        wanted = sorted({start.segment, *(number for number in numbers if number >= start.segment)})
         try:
-            paths = [
-                segment_path(folder, n) for n in sorted({start.segment, *(n for n in numbers if n >= start.segment)})
-            ]
-            data = [disk.read(path) for path in paths]
+            return start, numbers, [_segment(disk, segment_path(folder, number)) for number in wanted]
         except FileNotFoundError:
-            continue
-        return (
-            start,
-            numbers,
-            [_Segment(path, each, _header(path, each)) for path, each in zip(paths, data, strict=True)],
-        )
+            start = read_checkpoint(disk, folder)
     path = segment_path(folder, start.segment)
     raise DamagedHub(f"{path} is missing, and {folder}/{CHECKPOINT} says that it is needed; restore it from a backup")
+
+
+def _segment(disk: Disk, path: str) -> _Segment:
+    data = disk.read(path)
+    return _Segment(path, data, _header(path, data))
 
 
 def _header(path: str, data: bytes) -> Header | None:

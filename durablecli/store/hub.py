@@ -1,0 +1,173 @@
+"""The hub: a state directory, opened by the one engine that may write to it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import NamedTuple
+
+from durablecli.store import premises, recovery
+from durablecli.store.disk import Disk, LocalDisk
+from durablecli.store.histories import Histories, Touched
+from durablecli.store.inbox import Inbox
+from durablecli.store.index import Index
+from durablecli.store.journal import Journal, raw_tail
+from durablecli.store.lock import EngineLock, this_process
+from durablecli.store.premises import HubFile
+
+__all__ = ["Hub", "begin_checkpoint", "checkpoint", "close", "create_if_missing", "finish_checkpoint", "open_hub"]
+
+
+@dataclass
+class Hub:
+    """What an open hub consists of. `torn`: instances whose last turn was cut off between two commits."""
+
+    disk: Disk
+    root: str
+    hub_id: str
+    name: str
+    epoch: int
+    lock: EngineLock | None
+    journal: Journal
+    histories: Histories
+    index: Index
+    inbox: Inbox
+    last_commit: int
+    torn: set[str]
+    identity: tuple[object, ...]
+    """What of the lock's file and hub.json must not change while we are the engine."""
+
+
+class Pending(NamedTuple):
+    """A checkpoint under way: commits below `first` will be needed no more once `touched` is on disk."""
+
+    first: int
+    touched: Touched
+
+
+def create_if_missing(root: str, disk: Disk | None = None) -> None:
+    """Make the hub, durably, unless it is there."""
+    premises.create_if_missing(disk or LocalDisk(), root)
+
+
+def open_hub(
+    root: str,
+    disk: Disk | None = None,
+    *,
+    lock: bool = True,
+    index: Index | None = None,
+    progress: recovery.Progress | None = None,
+    timeout: float = 1.0,
+) -> Hub:
+    """Take the hub: make it if it is missing, lock it, recover what the last engine left.
+
+    Raises HubLocked, NoPermission, NewerHub, DamagedHub (naming file and byte) or StorageError, and then holds nothing.
+    """
+    disk = disk or LocalDisk()
+    held: EngineLock | None = None
+    try:
+        premises.check_ours(disk, root)
+        premises.create_if_missing(disk, root)
+        premises.read_hub_file(disk, root)  # a later version's hub isn't even locked
+        if lock:
+            held = EngineLock(disk, root)
+            held.acquire(timeout)
+        return _recover(disk, root, held, index, progress)
+    except BaseException as error:
+        if held is not None:
+            held.release()
+        if isinstance(error, OSError):
+            raise premises.storage_error(root, error) from error
+        raise
+
+
+def _recover(
+    disk: Disk, root: str, lock: EngineLock | None, index: Index | None, progress: recovery.Progress | None
+) -> Hub:
+    file = _enter(disk, root, lock is not None)
+    folder = f"{root}/{premises.JOURNAL}"
+    recovery.sweep(disk, folder)
+    tail = raw_tail(disk, folder)
+    journal = recovery.resume_journal(disk, folder, file.hub, tail)
+    histories = Histories(disk, root)
+    torn = recovery.complete_histories(histories, tail)
+    inbox = Inbox(disk, root)
+    inbox.remove(recovery.taken(tail))
+    inbox.sweep()
+    index = index or Index(f"{root}/index.sqlite")
+    recovery.bring_up(index, disk, root, tail, progress=progress)
+    hub = Hub(
+        disk, root, file.hub, file.name, file.epoch, lock, journal, histories, index, inbox, journal.last, torn, ()
+    )
+    hub.identity = _identity(hub)
+    return hub
+
+
+def _enter(disk: Disk, root: str, named: bool) -> HubFile:
+    """Write our name and a new epoch into hub.json, before anything else: a zombie of an engine sees it and stops."""
+    file = premises.read_hub_file(disk, root)
+    now = datetime.now(UTC)
+    file.epoch += 1
+    file.engine = this_process(now) if named else None
+    file.clean = False
+    file.last_seen = now
+    premises.write_hub_file(disk, root, file)
+    return file
+
+
+def _identity(hub: Hub) -> tuple[object, ...]:
+    names = (premises.FILE,) if hub.lock is None else (premises.FILE, "engine.lock")
+    found = [hub.disk.facts(f"{hub.root}/{name}") for name in names]
+    return tuple(facts and facts.identity for facts in found)
+
+
+def still_ours(hub: Hub) -> bool:
+    """Whether nobody has replaced the lock's file or hub.json since; asked before every commit."""
+    return _identity(hub) == hub.identity
+
+
+def begin_checkpoint(hub: Hub, *, floor: int | None = None) -> Pending:
+    """The quick part, for the thread that appends: what follows goes into a new segment.
+
+    Commits from `floor` on stay needed: those that aren't published yet, or whose turn goes on in a later commit.
+    Every commit below it is published.
+    """
+    following = hub.journal.last + 1
+    hub.journal.roll(following)
+    return Pending(following if floor is None else min(floor, following), hub.histories.touched())
+
+
+def finish_checkpoint(hub: Hub, pending: Pending) -> None:
+    """The slow part, for any thread: sync what the journal held until now, then let its old segments go.
+
+    Commits that the index doesn't contain yet stay needed too. Raises StorageError; then the engine must stop.
+    """
+    try:
+        hub.histories.sync(pending.touched)
+        hub.disk.sync_folder(f"{hub.root}/inbox/new")
+        hub.index.durable()
+        hub.journal.checkpointed(min(pending.first, hub.index.last_commit + 1))
+    except OSError as error:
+        raise premises.storage_error(hub.root, error) from error
+
+
+def checkpoint(hub: Hub, *, floor: int | None = None) -> None:
+    """Both parts at once."""
+    finish_checkpoint(hub, begin_checkpoint(hub, floor=floor))
+
+
+def close(hub: Hub, clean: bool = True, *, floor: int | None = None) -> None:
+    """Let the hub go. After an error of the disk (`clean` false) nothing is written any more."""
+    try:
+        if clean:
+            checkpoint(hub, floor=floor)
+            file = premises.read_hub_file(hub.disk, hub.root)
+            file.engine, file.clean, file.last_seen = None, True, datetime.now(UTC)
+            premises.write_hub_file(hub.disk, hub.root, file)
+    except OSError as error:
+        raise premises.storage_error(hub.root, error) from error
+    finally:
+        hub.journal.close()
+        hub.index.close()
+        if hub.lock is not None:
+            hub.lock.release()

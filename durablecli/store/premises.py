@@ -1,0 +1,122 @@
+"""The premises: the folders of a hub, whose they must be, and hub.json, which says what the hub is and who runs it."""
+
+from __future__ import annotations
+
+import os
+from datetime import UTC, datetime
+from uuid import uuid4
+
+import msgspec
+
+from durablecli.errors import DamagedHub, NewerHub, NoPermission, NotFound, StorageError
+from durablecli.store import histories
+from durablecli.store.disk import Disk
+from durablecli.store.journal import Checkpoint, Journal, write_checkpoint
+from durablecli.store.lock import Holder
+
+FORMAT = 1
+FILE = "hub.json"
+JOURNAL = "journal"
+_FOLDERS = (JOURNAL, histories.FOLDER, "inbox", "inbox/new", "inbox/tmp", "inbox/ids")
+
+
+class HubFile(msgspec.Struct, omit_defaults=False):
+    """hub.json. `epoch` counts the engine's starts; `engine` is who runs the hub, or ran it until it died."""
+
+    format: int
+    hub: str
+    name: str
+    epoch: int = 0
+    engine: Holder | None = None
+    clean: bool = True
+    last_seen: datetime | None = None
+
+
+class _Format(msgspec.Struct):
+    format: int
+
+
+def storage_error(path: str, error: OSError) -> NoPermission | StorageError:
+    """What an error of the disk means for whoever opens a hub."""
+    where = error.filename if isinstance(error.filename, str) else path
+    if isinstance(error, PermissionError):
+        return NoPermission(f"{where}: {error.strerror}; use a --state-dir of your own")
+    return StorageError(f"{where}: {error.strerror or error}; nothing was done. Mend or free the disk, then try again")
+
+
+def create_if_missing(disk: Disk, root: str) -> None:
+    """Make the hub, durably, unless it is there. Several processes may do so at once."""
+    if disk.exists(f"{root}/{FILE}"):
+        return
+    try:
+        _make_folders(disk, root)
+        with disk.lock(f"{root}/inbox/lock"):
+            if not disk.exists(f"{root}/{FILE}"):
+                _make_files(disk, root)
+    except OSError as error:
+        raise storage_error(root, error) from error
+
+
+def _make_folders(disk: Disk, root: str) -> None:
+    parent = os.path.dirname(root) or "."
+    if disk.facts(root, follow=True) is None:
+        try:
+            disk.make_folder(root)
+        except FileNotFoundError:
+            raise NotFound(f"the folder {parent} doesn't exist; make it, or give another --state-dir") from None
+        disk.sync_folder(parent)
+    check_ours(disk, root)
+    for name in _FOLDERS:
+        disk.make_folder(f"{root}/{name}")
+    disk.sync_folder(root)
+    disk.sync_folder(f"{root}/inbox")
+
+
+def _make_files(disk: Disk, root: str) -> None:
+    hub = uuid4().hex
+    journal = Journal.open(disk, f"{root}/{JOURNAL}", hub=hub, first=1)
+    write_checkpoint(disk, f"{root}/{JOURNAL}", Checkpoint(1, journal.segment))
+    journal.close()
+    # Last: a hub is there as soon as hub.json is.
+    name = os.path.basename(os.path.dirname(os.path.abspath(root))) or "hub"
+    write_hub_file(disk, root, HubFile(FORMAT, hub, name, last_seen=datetime.now(UTC)))
+
+
+def read_hub_file(disk: Disk, root: str) -> HubFile:
+    """hub.json; raises NewerHub for one of a later version, DamagedHub for one that can't be read."""
+    path = f"{root}/{FILE}"
+    data = disk.read(path)
+    try:
+        found = msgspec.json.decode(data, type=_Format).format
+        if found > FORMAT:
+            raise NewerHub(f"{path} has format {found}, this durablecli knows {FORMAT}; install a later version")
+        return msgspec.json.decode(data, type=HubFile)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise DamagedHub(f"{path}: {error}; `durable doctor --repair` writes it anew") from None
+
+
+def write_hub_file(disk: Disk, root: str, content: HubFile) -> None:
+    disk.replace(f"{root}/{FILE}", msgspec.json.encode(content) + b"\n")
+
+
+def check_ours(disk: Disk, root: str) -> None:
+    """Refuse a state directory that others own or can write to, and symlinks in it; raises NoPermission."""
+    _check(disk, root, "folder", follow=True)
+    for name in _FOLDERS:
+        _check(disk, f"{root}/{name}", "folder")
+    for name in disk.listdir(f"{root}/{histories.FOLDER}"):
+        _check(disk, f"{root}/{histories.FOLDER}/{name}", "folder")
+    for name in (FILE, "engine.lock", "index.sqlite"):
+        _check(disk, f"{root}/{name}", "file")
+
+
+def _check(disk: Disk, path: str, kind: str, *, follow: bool = False) -> None:
+    facts = disk.facts(path, follow=follow)
+    if facts is None:
+        return
+    if facts.kind != kind:
+        raise NoPermission(f"{path} is a {facts.kind}, not a {kind}; move it away, or use another --state-dir")
+    if facts.owner != disk.user:
+        raise NoPermission(f"{path} belongs to user {facts.owner}, you are {disk.user}; use a --state-dir of your own")
+    if facts.mode & 0o022:
+        raise NoPermission(f"{path} can be written by others (mode {facts.mode:04o}); run: chmod go-w {path}")

@@ -1,0 +1,104 @@
+"""Recovery: what opening does about what the last engine left, whether it went in peace or in the dark.
+
+The order is the guarantee. First the journal's tail is copied and synced; only then does anything act on it: files are
+completed, messages that were taken go, the index is brought up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+
+from durablecli.errors import DamagedHub
+from durablecli.model.codec import parse, seed
+from durablecli.model.status import Summary
+from durablecli.replay.agenda import summary
+from durablecli.replay.ledger import fold
+from durablecli.store.disk import Disk
+from durablecli.store.histories import Claim, Histories, claims, files, read, read_file
+from durablecli.store.index import Index
+from durablecli.store.journal import Journal
+from durablecli.store.tail import Tail
+
+Progress = Callable[[int], None]
+"""Told now and then how many histories have been read while the index is rebuilt."""
+
+_ROWS = 1000
+_TORN = ".torn"
+
+
+def summarize(instance: str, execution: str, lines: list[bytes]) -> Summary:
+    """The row by the fold that everybody uses."""
+    start = seed(instance, execution)
+    records = (parse(line, start) for line in lines)
+    return summary(fold(records, sum(map(len, lines)) + len(lines), keep_script=False))
+
+
+def resume_journal(disk: Disk, folder: str, hub: str, tail: Tail) -> Journal:
+    """Copy the tail; keep aside what a crash tore off behind it, for whoever wants to look."""
+    if tail.torn is not None and tail.torn.data.strip(b"\0"):
+        for name in disk.listdir(folder):
+            if name.endswith(_TORN):
+                disk.unlink(f"{folder}/{name}")
+        disk.create(tail.torn.path + _TORN, tail.torn.data, sync=False)
+    return Journal.resume(disk, folder, hub=hub, tail=tail)
+
+
+def complete_histories(histories: Histories, tail: Tail) -> set[str]:
+    """Bring the files to what the tail says; the instances whose turn was cut off between two commits."""
+    found = claims(tail.commits)
+    for instance, claim in found.items():
+        histories.restore(instance, claim)
+    return {instance for instance, claim in found.items() if claim.more and not claim.gone}
+
+
+def taken(tail: Tail) -> set[str]:
+    """The messages whose effects are in the tail; the last engine may not have come to unlinking them."""
+    return {each.message for commit in tail.commits for each in commit.taken if each.upto is None}
+
+
+def bring_up(index: Index, disk: Disk, root: str, tail: Tail, *, progress: Progress | None = None) -> None:
+    """Bring the index to the end of the tail: by the instances it misses, or anew when it misses or has too much."""
+    last = tail.following - 1
+    if not last - len(tail.lines) <= index.last_commit <= last:
+        rebuild(index, disk, root, last, progress=progress)
+    elif index.last_commit < last:
+        missing = claims(commit for commit in tail.commits if commit.c > index.last_commit)
+        rows = list(_rows(disk, root, missing))
+        index.apply(rows, [instance for instance, claim in missing.items() if claim.gone], last)
+
+
+def rebuild(index: Index, disk: Disk, root: str, last: int, *, progress: Progress | None = None) -> None:
+    """Fold every history into an emptied index; those damaged from their first line on can't be in it."""
+    index.clear()
+    rows: list[Summary] = []
+    count = 0
+    for file in files(disk, root):
+        history = read_file(disk, file)
+        if history is None or not history.lines:
+            continue
+        rows.append(summarize(history.instance, history.execution, history.lines))
+        count += 1
+        if len(rows) == _ROWS:
+            index.apply(rows, [], 0)
+            rows = []
+            if progress is not None:
+                progress(count)
+    index.apply(rows, [], last)
+
+
+def _rows(disk: Disk, root: str, found: dict[str, Claim]) -> Iterator[Summary]:
+    for instance, claim in found.items():
+        if not claim.gone:
+            history = read(disk, root, instance)
+            if history is None or history.execution != claim.execution:
+                raise DamagedHub(f"the history of {instance!r} went away while the hub was opened; open it again")
+            yield summarize(instance, history.execution, history.lines)
+
+
+def sweep(disk: Disk, folder: str) -> None:
+    """Unlink copies of the journal's tail that were never finished."""
+    for name in disk.listdir(folder):
+        if name.endswith(".tmp"):
+            with suppress(FileNotFoundError):
+                disk.unlink(f"{folder}/{name}")
