@@ -1,0 +1,171 @@
+"""The samples do what their first lines say, through the command, on real files."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+WORKFLOWS = Path(__file__).parents[2] / "workflows"
+
+
+class Command:
+    """The `durable` of the tree under test, with a hub of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def __call__(self, *arguments: str, code: int = 0) -> str:
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("DURABLE_")}
+        done = subprocess.run(
+            [sys.executable, "-m", "durablecli", *arguments, "--state-dir", ".state"],
+            cwd=self.folder,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert done.returncode == code, f"{arguments}: {done.returncode}\n{done.stdout}\n{done.stderr}"
+        assert "Traceback" not in done.stderr
+        return done.stdout
+
+    def run(self, name: str, given: object = None, *options: str, code: int = 0) -> Any:
+        """Run a sample to its end; its output."""
+        shown = self("run", name, "--input", json.dumps(given), "--app", str(WORKFLOWS), *options, code=code)
+        return json.loads(shown) if shown else None
+
+    def status(self, instance: str) -> Any:
+        return json.loads(self("status", instance, "-o", "json"))
+
+
+@pytest.fixture
+def durable(tmp_path: Path) -> Command:
+    return Command(tmp_path)
+
+
+def test_hello_sequence_greets_three_cities(durable: Command) -> None:
+    assert durable.run("hello_sequence") == ["Hello Tokyo!", "Hello Seattle!", "Hello London!"]
+
+
+@pytest.mark.parametrize(("given", "greeted"), [("Paris", ["Hello Paris!"]), (["A", "B"], ["Hello A!", "Hello B!"])])
+def test_hello_sequence_greets_whom_it_is_told(durable: Command, given: object, greeted: list[str]) -> None:
+    assert durable.run("hello_sequence", given) == greeted
+
+
+def test_function_chaining_publishes_a_whole_archive(durable: Command, tmp_path: Path) -> None:
+    target = tmp_path / "backup.tar.gz"
+    done = durable.run("function_chaining", {"source": str(WORKFLOWS), "target": str(target)})
+    assert done == {"archive": str(target), "sha256": hashlib.sha256(target.read_bytes()).hexdigest()}
+    with tarfile.open(target) as archive:
+        assert "workflows/hello_sequence.py" in archive.getnames()
+    assert not Path(f"{target}.partial").exists()
+
+
+def test_function_chaining_leaves_no_half_of_it_behind(durable: Command, tmp_path: Path) -> None:
+    target = tmp_path / "backup.tar.gz"
+    target.write_text("precious")
+    durable.run("function_chaining", {"source": str(WORKFLOWS), "target": str(target)}, "--id", "b", code=6)
+    assert target.read_text() == "precious"
+    assert not Path(f"{target}.partial").exists()
+    assert "is another file already" in json.dumps(durable.status("b")["output"])
+
+
+def test_fan_out_fan_in_counts_every_file_below_the_root(durable: Command) -> None:
+    root = Path(json.__file__).parents[1]
+    files = [path for path in root.glob("[d-j]*/**/*.py") if path.is_file()]
+    done = durable.run("fan_out_fan_in", {"root": str(root), "pattern": "[d-j]*/**/*.py"}, "--id", "count")
+    assert len(files) > 100
+    assert done["files"] == len(files)
+    assert done["folders"] == len({path.parent for path in files})
+    assert done["bytes"] == sum(path.stat().st_size for path in files)
+    assert done["words"] == sum(len(path.read_bytes().split()) for path in files)
+    assert done["richest"][0]["words"] >= done["richest"][-1]["words"]
+    assert durable.status("count")["customStatus"] == f"{done['folders']} of {done['folders']} folders"
+
+
+def test_fan_out_fan_in_over_nothing_ends_at_once(durable: Command, tmp_path: Path) -> None:
+    done = durable.run("fan_out_fan_in", {"root": str(tmp_path / "nowhere")})
+    assert done == {"folders": 0, "files": 0, "words": 0, "bytes": 0, "richest": []}
+
+
+def test_monitor_finds_the_file(durable: Command, tmp_path: Path) -> None:
+    (tmp_path / "report.csv").write_text("a,b\n")
+    done = durable.run("monitor", {"path": str(tmp_path / "report.csv"), "size": 4})
+    assert done == {"found": True, "size": 4, "looks": 1}
+
+
+def test_monitor_gives_up_at_the_deadline(durable: Command, tmp_path: Path) -> None:
+    (tmp_path / "report.csv").write_text("a,b\n")
+    watch = {"path": str(tmp_path / "report.csv"), "size": 5, "first_wait": 0.05, "timeout": 0.3}
+    done = durable.run("monitor", watch)
+    # 0.05 + 0.1 + the rest of 0.3; a late look may swallow one
+    assert done | {"looks": 0} == {"found": False, "size": 4, "looks": 0}
+    assert 2 <= done["looks"] <= 4
+
+
+@pytest.mark.parametrize("answer", [True, False])
+def test_human_interaction_takes_the_answer(durable: Command, tmp_path: Path, answer: bool) -> None:
+    expense = {"employee": "Mia", "amount": 740, "mailbox": str(tmp_path / "mail")}
+    durable("start", "human_interaction", "--id", "trip", "--input", json.dumps(expense))
+    durable("raise-event", "trip", "Approval", "--data", json.dumps(answer))
+    durable("run-daemon", "--until-idle", "--app", str(WORKFLOWS))
+    assert durable.status("trip")["output"] == {"approved": answer, "by": "manager"}
+    letters = sorted(path.read_text() for path in (tmp_path / "mail").iterdir())
+    assert letters == [
+        f"To: Mia\n\nYour 740.00 are {'approved' if answer else 'refused'}.\n",
+        "To: manager\n\nMia asks for 740.00.\n",
+    ]
+
+
+def test_human_interaction_asks_the_next_one_when_the_time_is_up(durable: Command, tmp_path: Path) -> None:
+    expense = {"employee": "Mia", "amount": 7.5, "mailbox": str(tmp_path / "mail"), "hours": 0.00003}
+    assert durable.run("human_interaction", expense) == {"approved": False, "by": None}
+    letters = sorted(path.read_text() for path in (tmp_path / "mail").iterdir())
+    assert letters == ["To: director\n\nMia asks for 7.50.\n", "To: manager\n\nMia asks for 7.50.\n"]
+
+
+def test_eternal_cleans_round_after_round_without_growing(durable: Command, tmp_path: Path) -> None:
+    cache = tmp_path / "cache"
+    cache.mkdir()
+    for name in ("old.tmp", "older.tmp", "old.txt", "new.tmp"):
+        (cache / name).write_text(name)
+        if name != "new.tmp":
+            os.utime(cache / name, (1_000_000_000, 1_000_000_000))
+    cleaning = {"folder": str(cache), "pattern": "*.tmp", "older_than": 3600, "interval": 0.01, "rounds": 5}
+    assert durable.run("eternal", cleaning, "--id", "cleaner") == 2
+    assert sorted(path.name for path in cache.iterdir()) == ["new.tmp", "old.txt"]
+    history = json.loads(durable("history", "cleaner", "-o", "json"))
+    assert len(history) < 10
+
+
+def test_sub_orchestrations_provision_every_device(durable: Command, tmp_path: Path) -> None:
+    names = [f"pump-{k}" for k in range(20)]
+    folder = tmp_path / "devices"
+    done = durable.run("sub_orchestrations", {"folder": str(folder), "devices": names})
+    assert done["failed"] == {}
+    assert sorted(done["ready"]) == sorted(str(folder / f"{name}.json") for name in names)
+    for name in names:
+        assert json.loads((folder / f"{name}.json").read_text()) == {"device": name, "mode": "active"}
+    assert len(list(folder.iterdir())) == len(names)
+
+
+def test_sub_orchestrations_name_the_device_that_failed(durable: Command, tmp_path: Path) -> None:
+    done = durable.run("sub_orchestrations", {"folder": str(tmp_path / "devices"), "devices": ["a", "../b"]})
+    assert done["ready"] == [str(tmp_path / "devices" / "a.json")]
+    assert list(done["failed"]) == ["../b"]
+    assert "can't be the name of a device" in done["failed"]["../b"]
+    assert not (tmp_path / "b.json").exists()
+
+
+def test_every_sample_has_its_test() -> None:
+    tests = Path(__file__).read_text()
+    assert [path.stem for path in WORKFLOWS.glob("*.py") if f"def test_{path.stem}_" not in tests] == []
