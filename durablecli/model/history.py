@@ -101,7 +101,7 @@ class _Projection:
     def _end(self, event: ev.ExecutionCompleted) -> dict[str, Any]:
         if event.failure is not None:
             return {"FailureDetails": failure_details(event.failure)}
-        return {} if event.result is None else self._result(event.result)
+        return self._result(event.result) if event.result else {}
 
     def _input(self, raw: msgspec.Raw) -> dict[str, Any]:
         return {"Input": _json(raw)} if self._inputs else {}

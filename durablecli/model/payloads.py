@@ -178,16 +178,17 @@ def _scalar(value: Any, path: str) -> Any:
 
 
 def _composite(value: Any, path: str, depth: int) -> Any:
+    if isinstance(value, type):
+        raise Unserializable(path, f"the class {value.__qualname__} can't be written as JSON; pass an object of it")
     fields = _fields(value)
     if fields is not None:
         return {name: _plain(item, f"{path}{shapes.step(name)}", depth + 1) for name, item in fields}
     if isinstance(value, Mapping):
         return _mapping(value, path, depth)
+    if isinstance(value, msgspec.Struct):  # array_like
+        value = [*_struct_tag(value), *(getattr(value, name) for name in value.__struct_fields__)]
     if isinstance(value, list | tuple | deque):
         return [_plain(item, f"{path}[{index}]", depth + 1) for index, item in enumerate(value)]
-    if isinstance(value, msgspec.Struct):  # array_like
-        names = value.__struct_fields__
-        return _struct_tag(value) + [_plain(getattr(value, n), f"{path}{shapes.step(n)}", depth + 1) for n in names]
     if isinstance(value, set | frozenset):
         return _sorted([_plain(item, f"{path}[*]", depth + 1) for item in value])
     raise Unserializable(path, _refusal(value))

@@ -28,8 +28,8 @@ from durablecli.errors import Mismatch
 
 _read = msgspec.json.Decoder().decode
 _NATIVE = frozenset(
-    (type(None), bool, int, float, str, bytes, bytearray, datetime, date, time, timedelta, UUID, Decimal)
-    + (list, tuple, dict, set, frozenset, Raw)
+    {type(None), bool, int, float, str, bytes, bytearray, datetime, date, time, timedelta, UUID, Decimal}
+    | {list, tuple, dict, set, frozenset, Raw}
 )
 _LISTS = (collections.abc.Iterable, collections.abc.Collection, collections.abc.Sequence)
 _ABSTRACT: dict[Any, type] = {
@@ -73,6 +73,8 @@ def reader(annotation: Any) -> Callable[[Raw | bytes], Any]:
 
 
 def _reader(annotation: Any) -> Callable[[Raw | bytes], Any]:
+    if _says_nothing(_bare(annotation)):
+        return _read
     if not _by_hand(annotation, frozenset()):
         try:
             decoder = msgspec.json.Decoder(annotation)
@@ -156,7 +158,7 @@ def _hook(kind: type) -> Callable[[Any], Any] | None:
 def _fields(kind: Any) -> tuple[Field, ...] | None:
     """The fields of a Struct, dataclass, TypedDict or named tuple; None for all else."""
     if issubclass(kind, msgspec.Struct):
-        return tuple(Field(f.encode_name, f.name, f.type, f.required) for f in msgspec.structs.fields(kind))
+        return _struct_fields(kind)
     if dataclasses.is_dataclass(kind):
         hints, nothing = _hints(kind), dataclasses.MISSING
         return tuple(
@@ -170,6 +172,14 @@ def _fields(kind: Any) -> tuple[Field, ...] | None:
         hints = _hints(kind)
         return tuple(Field(n, n, hints.get(n, Any), n not in kind._field_defaults) for n in kind._fields)
     return None
+
+
+def _struct_fields(kind: type[msgspec.Struct]) -> tuple[Field, ...]:
+    try:
+        return tuple(Field(f.encode_name, f.name, f.type, f.required) for f in msgspec.structs.fields(kind))
+    except NameError:  # as in _hints
+        names = zip(kind.__struct_encode_fields__, kind.__struct_fields__, strict=True)
+        return tuple(Field(key, name, Any, False) for key, name in names)
 
 
 def _hints(kind: Any) -> dict[str, Any]:
@@ -251,8 +261,9 @@ def _one_of(value: Any, options: tuple[Any, ...], path: str) -> Any:
             return build(value, option, path)
         except Mismatch as error:
             failures.append(error)
-    if len(failures) == 1:
-        raise failures[0]
+    deeper = [error for error in failures if error.path != path]  # of an option that looked right from outside
+    if len(failures) == 1 or len(deeper) == 1:
+        raise [*deeper, *failures][0]
     reasons = "; or ".join(dict.fromkeys(str(error) for error in failures))
     raise Mismatch(path, f"fits none of the types it may have ({reasons})")
 
@@ -275,15 +286,16 @@ def _member(value: Any, kind: type[Enum], path: str) -> Any:
 
 
 def _from_fields(value: Any, kind: Any, fields: Iterable[Field], bound: dict[Any, Any], path: str) -> Any:
+    steps = {field.key: step(field.key) for field in fields}
     if issubclass(kind, tuple) or (issubclass(kind, msgspec.Struct) and kind.__struct_config__.array_like):
-        value = _named(value, kind, fields, path)
+        value, steps = _named(value, kind, fields, path)
     elif not isinstance(value, dict):
         raise Mismatch(path, f"Expected `object`, got `{_word(value)}`")
     made = {}
     for field in fields:
         if field.key in value:
             inner = bound.get(field.annotation, field.annotation)
-            made[field.name] = build(value[field.key], inner, f"{path}{step(field.key)}")
+            made[field.name] = build(value[field.key], inner, path + steps[field.key])
         elif field.required:
             raise Mismatch(path, f"Object missing required field `{field.key}`")
     try:
@@ -292,15 +304,16 @@ def _from_fields(value: Any, kind: Any, fields: Iterable[Field], bound: dict[Any
         raise Mismatch(path, str(error)) from error
 
 
-def _named(value: Any, kind: Any, fields: Iterable[Field], path: str) -> dict[str, Any]:
+def _named(value: Any, kind: Any, fields: Iterable[Field], path: str) -> tuple[dict[str, Any], dict[str, str]]:
+    """The items of an array under the names of the fields, and the step of the path to each."""
     if not isinstance(value, list):
         raise Mismatch(path, f"Expected `array`, got `{_word(value)}`")
-    if issubclass(kind, msgspec.Struct) and kind.__struct_config__.tag is not None:
-        value = value[1:]
+    tags = 1 if issubclass(kind, msgspec.Struct) and kind.__struct_config__.tag is not None else 0
+    value = value[tags:]
     keys = [field.key for field in fields]
     if len(value) > len(keys) and issubclass(kind, tuple):
         raise Mismatch(path, f"Expected `array` of length at most {len(keys)}, got {len(value)}")
-    return dict(zip(keys, value, strict=False))
+    return dict(zip(keys, value, strict=False)), {key: f"[{index}]" for index, key in enumerate(keys, tags)}
 
 
 def _dict(value: Any, kind: type[dict[Any, Any]], arguments: tuple[Any, ...], path: str) -> Any:

@@ -1,0 +1,314 @@
+"""What is kept of an exception, and what is raised from it later."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import types
+from abc import ABC
+from enum import Enum
+from typing import Any, ClassVar, NoReturn
+
+import msgspec
+import pytest
+
+from durablecli.errors import TaskFailedError
+from durablecli.model.failures import DEEPEST, LONGEST_TEXT, Failure, from_exception, to_exception
+
+HERE = __name__
+
+
+class Refused(ConnectionError):
+    pass
+
+
+class Picky(ValueError):
+    """An exception whose constructor can't be called with one text."""
+
+    def __init__(self, *, code: int, reason: str) -> None:
+        super().__init__(f"{code} {reason}")
+        self.code = code
+
+
+class Newborn(Exception):
+    def __new__(cls, one: int, two: int) -> Newborn:
+        return super().__new__(cls)
+
+
+class Silent(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError("no text")
+
+
+class Abstract(ABC, Exception):
+    pass
+
+
+class Counting(Exception):
+    made: ClassVar[list[type]] = []
+
+    def __init_subclass__(cls, **_: Any) -> None:
+        Counting.made.append(cls)
+
+
+def raised(error: BaseException) -> BaseException:
+    try:
+        raise error
+    except BaseException as caught:  # noqa: BLE001 - SystemExit is in the table too
+        return caught
+
+
+def round_trip(failure: Failure) -> Failure:
+    return msgspec.json.decode(msgspec.json.encode(failure), type=Failure)
+
+
+def unicode_error() -> UnicodeDecodeError:
+    try:
+        b"\xff".decode()
+    except UnicodeDecodeError as error:
+        return error
+    raise AssertionError
+
+
+SHAPES: list[BaseException] = [
+    ValueError("bad"),
+    ValueError(),
+    ValueError("two", "arguments"),
+    KeyError("x"),
+    OSError(2, "No such file", "x.txt"),
+    FileNotFoundError(2, "No such file"),
+    unicode_error(),
+    ZeroDivisionError("division by zero"),
+    StopIteration(5),
+    StopAsyncIteration(),
+    AssertionError(),
+    SyntaxError("invalid", ("x.py", 1, 2, "text")),
+    ExceptionGroup("several", [ValueError("a"), KeyError("b")]),
+    Refused("by the guide"),
+    Picky(code=7, reason="why"),
+    Newborn(1, 2),
+    Abstract("a"),
+    json.JSONDecodeError("Expecting value", "doc", 0),
+    subprocess.CalledProcessError(3, ["ls"]),
+    RecursionError("deep"),
+    SystemExit(3),
+    KeyboardInterrupt(),
+    TaskFailedError("task", Failure("x.Y", "y")),
+]
+
+
+@pytest.mark.parametrize("error", SHAPES, ids=lambda error: type(error).__name__)
+def test_every_shape_of_exception_is_recorded_and_raised_again(error: BaseException) -> None:
+    failure = round_trip(from_exception(raised(error)))
+    assert failure == from_exception(error)
+    assert failure.message == str(error)
+    assert failure.type == f"{type(error).__module__}.{type(error).__qualname__}"
+    assert failure.traceback.startswith(("Traceback", "  + Exception Group Traceback"))
+    again = to_exception(failure, f"Activity function 'F1' failed: {failure.message}", globals())
+    assert isinstance(again, TaskFailedError)
+    assert not isinstance(again, StopIteration | StopAsyncIteration)
+    assert isinstance(raised(again), Exception)
+    assert again.failure is failure
+    assert again.args == (f"Activity function 'F1' failed: {failure.message}",)
+    assert str(again) == f"Activity function 'F1' failed: {failure.message}"
+    assert repr(again)
+    assert from_exception(again).cause == failure
+
+
+def test_bases_are_the_rest_of_the_mro() -> None:
+    failure = from_exception(Refused("no"))
+    assert failure.type == f"{HERE}.Refused"
+    assert failure.bases == ("builtins.ConnectionError", "builtins.OSError", "builtins.Exception")
+
+
+def test_a_message_that_utf8_cannot_hold_is_escaped() -> None:
+    failure = round_trip(from_exception(raised(ValueError("a\ud800b"))))
+    assert failure.message == "a\\ud800b"
+    assert "a\\ud800b" in failure.traceback
+
+
+def test_an_exception_that_has_no_text_is_recorded_all_the_same() -> None:
+    assert from_exception(raised(Silent())).message == "<no text: its __str__ raised RuntimeError>"
+
+
+def test_the_end_of_a_long_traceback_is_kept() -> None:
+    failure = from_exception(raised(ValueError("é" * LONGEST_TEXT + "the end")))
+    assert len(failure.traceback.encode()) <= LONGEST_TEXT
+    assert failure.traceback.endswith("the end\n")
+    assert len(failure.message.encode()) <= LONGEST_TEXT
+    assert failure.message.startswith("ééé")
+    assert failure.message.endswith("é…")
+
+
+def chain_of(failure: Failure | None) -> list[str]:
+    texts = []
+    while failure is not None:
+        texts.append(failure.message)
+        failure = failure.cause
+    return texts
+
+
+def test_the_cause_is_kept() -> None:
+    try:
+        try:
+            raise KeyError("inner")
+        except KeyError as inner:
+            raise ValueError("outer") from inner
+    except ValueError as outer:
+        failure = from_exception(outer)
+    assert chain_of(failure) == ["outer", "'inner'"]
+    assert "KeyError" not in failure.traceback
+
+
+def test_the_context_is_the_cause_unless_it_is_suppressed() -> None:
+    for suppressed, expected in [(False, ["outer", "'inner'"]), (True, ["outer"])]:
+        outer = ValueError("outer")
+        outer.__context__ = KeyError("inner")
+        outer.__suppress_context__ = suppressed
+        assert chain_of(from_exception(outer)) == expected
+
+
+def test_a_cycle_of_causes_ends() -> None:
+    one, other = ValueError("one"), ValueError("other")
+    one.__cause__, other.__cause__ = other, one
+    assert chain_of(from_exception(one)) == ["one", "other"]
+
+
+def test_a_long_chain_is_cut() -> None:
+    first = last = ValueError("0")
+    for number in range(1, 500):
+        last.__cause__ = ValueError(str(number))
+        last = last.__cause__
+    assert chain_of(from_exception(first)) == [str(number) for number in range(DEEPEST)]
+
+
+def test_an_uncaught_task_failure_keeps_what_was_recorded_as_its_cause() -> None:
+    inner = Failure("builtins.ValueError", "empty city", ("builtins.Exception",))
+    error = to_exception(inner, "Activity function 'hello' failed: empty city", {})
+    error.__cause__ = KeyError("what Python remembers")
+    failure = from_exception(raised(error))
+    assert failure.type == "durablecli.errors.TaskFailedError"
+    assert failure.bases == ("builtins.ValueError", "builtins.Exception")
+    assert failure.cause is inner
+
+
+def test_a_parent_catches_what_a_grandchild_raised() -> None:
+    activity = from_exception(raised(Refused("no")))
+    child = from_exception(raised(to_exception(activity, "activity", globals())))
+    parent = to_exception(child, "child", globals())
+    assert isinstance(parent, Refused)
+    assert isinstance(to_exception(child, "child", {}), ConnectionError)
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        ({}, ConnectionError),
+        ({"Refused": Refused}, Refused),
+        ({"another_name": Refused}, Refused),
+        ({"Refused": Picky}, ConnectionError),
+        ({"Refused": "Refused"}, ConnectionError),
+        ({"somewhere": types.SimpleNamespace(Refused=Refused)}, ConnectionError),
+    ],
+)
+def test_raised_is_the_most_derived_class_that_the_module_knows(names: dict[str, Any], expected: type) -> None:
+    error = to_exception(from_exception(Refused("no")), "text", names)
+    assert isinstance(error, expected)
+    assert isinstance(error, Refused) == (expected is Refused)
+    assert not isinstance(error, Picky)
+
+
+def test_a_class_is_known_through_the_module_that_holds_it() -> None:
+    module = types.ModuleType("errors_of_the_app")
+    module.Refused = Refused  # type: ignore[attr-defined]
+    assert isinstance(to_exception(from_exception(Refused("no")), "text", {"errors": module}), Refused)
+
+
+def test_the_constructor_of_the_recorded_type_does_not_run() -> None:
+    error = to_exception(from_exception(Picky(code=7, reason="why")), "text", globals())
+    assert isinstance(error, Picky)
+    assert not hasattr(error, "code")
+
+
+def test_user_code_does_not_notice_that_a_class_was_made() -> None:
+    error = to_exception(from_exception(Counting("x")), "text", globals())
+    assert isinstance(error, Counting)
+    assert Counting.made == []
+
+
+def test_one_class_is_made_per_type() -> None:
+    failures = [from_exception(ValueError(str(number))) for number in range(2)]
+    one, other = (to_exception(failure, "text", {}) for failure in failures)
+    assert type(one) is type(other)
+    assert one.args is not other.args
+
+
+@pytest.mark.parametrize("error", [SystemExit(3), KeyboardInterrupt(), GeneratorExit()])
+def test_what_ends_a_process_is_raised_as_a_failed_task_only(error: BaseException) -> None:
+    failure = from_exception(error)
+    names = {"SystemExit": SystemExit, "KeyboardInterrupt": KeyboardInterrupt, "GeneratorExit": GeneratorExit}
+    again = to_exception(failure, "text", names)
+    assert type(again) is TaskFailedError
+
+
+def test_a_type_that_cannot_be_mixed_is_raised_as_a_failed_task_only() -> None:
+    group = from_exception(ExceptionGroup("several", [ValueError("a")]))
+    assert type(to_exception(group, "text", {})) is TaskFailedError
+
+
+def test_a_name_that_only_looks_like_a_built_in_exception_is_none() -> None:
+    for name in ("builtins.print", "builtins.int", "builtins.Enum", "builtins", "", "."):
+        assert type(to_exception(Failure(name, "x"), "text", {"Enum": Enum})) is TaskFailedError
+
+
+def test_nothing_that_a_payload_names_is_imported() -> None:
+    assert type(to_exception(Failure("antigravity.Error", "x"), "text", {})) is TaskFailedError
+
+
+def test_it_passes_through_a_generator_unchanged() -> None:
+    def orchestrator() -> Any:
+        try:
+            yield
+        except OSError as error:
+            return str(error)
+        return None
+
+    flow = orchestrator()
+    next(flow)
+    with pytest.raises(StopIteration) as ended:
+        flow.throw(to_exception(from_exception(FileNotFoundError(2, "No such file")), "F1 failed", {}))
+    assert ended.value.value == "F1 failed"
+
+
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [
+        (Refused, True),
+        (OSError, True),
+        (BaseException, True),
+        (object, True),
+        (f"{HERE}.Refused", True),
+        ("Refused", True),
+        ("OSError", True),
+        ("builtins.OSError", True),
+        (ValueError, False),
+        ("builtins.Refused", False),
+        ("fused", False),
+        ("", False),
+    ],
+)
+def test_a_failure_knows_what_caused_it(kind: Any, expected: bool) -> None:
+    assert round_trip(from_exception(Refused("no"))).is_caused_by(kind) == expected
+
+
+def fail() -> NoReturn:
+    raise ValueError("here")
+
+
+def test_the_traceback_names_the_line() -> None:
+    try:
+        fail()
+    except ValueError as error:
+        failure = from_exception(error)
+    assert "test_failures.py" in failure.traceback
+    assert 'raise ValueError("here")' in failure.traceback

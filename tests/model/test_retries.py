@@ -1,0 +1,155 @@
+"""When is a call tried again: a table of every subset of the options, and the edges."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from itertools import product
+from typing import Any
+
+import pytest
+
+from durablecli.model.failures import Failure
+from durablecli.model.retries import LONGEST_WAIT, RetryOptions, RetryPolicy, delay
+
+FIRST_AT = datetime(2026, 11, 22, 9, tzinfo=UTC)
+SECOND = timedelta(seconds=1)
+REFUSED = Failure("builtins.ConnectionError", "refused", ("builtins.OSError", "builtins.Exception"))
+OPTIONS = {
+    "backoff_coefficient": 2.0,
+    "max_retry_interval": 5 * SECOND,
+    "retry_timeout": 60 * SECOND,
+    "non_retryable": (KeyError,),
+}
+
+
+def waits(policy: RetryPolicy, attempts: int, **changes: Any) -> list[float | None]:
+    found = [delay(policy, k, FIRST_AT, FIRST_AT, **changes) for k in range(1, attempts + 1)]
+    return [None if wait is None else wait.total_seconds() for wait in found]
+
+
+@pytest.mark.parametrize("chosen", list(product([False, True], repeat=5)))
+def test_every_subset_of_the_options_works_alone(chosen: tuple[bool, ...]) -> None:
+    *flags, many = chosen
+    options: dict[str, Any] = {key: value for (key, value), flag in zip(OPTIONS.items(), flags, strict=True) if flag}
+    attempts = 6 if many else 1
+    policy = RetryPolicy(SECOND, attempts, **options)
+    grown = [1, 2, 4, 8, 16] if "backoff_coefficient" in options else [1] * 5
+    if "max_retry_interval" in options:
+        grown = [min(wait, 5) for wait in grown]
+    expected = [*grown[: attempts - 1], None]
+    assert waits(policy, attempts) == expected
+    assert waits(policy, attempts, failure=REFUSED) == expected
+
+    late = delay(policy, 1, FIRST_AT, FIRST_AT + 60 * SECOND)
+    assert (late is None) == ("retry_timeout" in options or not many)
+    wrong_key = Failure("builtins.KeyError", "'x'")
+    assert (delay(policy, 1, FIRST_AT, FIRST_AT, wrong_key) is None) == ("non_retryable" in options or not many)
+
+
+def test_the_timeout_counts_from_the_first_attempt_and_includes_its_end() -> None:
+    policy = RetryPolicy(SECOND, 10, retry_timeout=60 * SECOND)
+    assert delay(policy, 3, FIRST_AT, FIRST_AT + timedelta(seconds=59.999999)) == SECOND
+    assert delay(policy, 3, FIRST_AT, FIRST_AT + timedelta(seconds=60)) is None
+
+
+@pytest.mark.parametrize(
+    ("kinds", "stops"),
+    [
+        ((ConnectionError,), True),
+        ((OSError,), True),
+        ((ValueError, OSError), True),
+        (("builtins.OSError",), True),
+        (("OSError",), True),
+        ("ConnectionError", True),
+        (ConnectionError, True),
+        ([Exception], True),
+        ((ValueError,), False),
+        (("builtins.oserror",), False),
+        (("other.OSError",), False),
+        ((), False),
+    ],
+)
+def test_a_failure_of_a_non_retryable_type_or_of_one_below_it_ends_the_retries(kinds: Any, stops: bool) -> None:
+    policy = RetryPolicy(SECOND, 3, non_retryable=kinds)
+    assert (delay(policy, 1, FIRST_AT, FIRST_AT, REFUSED) is None) == stops
+
+
+@pytest.mark.parametrize("coefficient", [10.0, 1e308, 1.0001])
+def test_no_coefficient_overflows(coefficient: float) -> None:
+    policy = RetryPolicy(SECOND, 10_000_000, coefficient)
+    assert delay(policy, 9_999_998, FIRST_AT, FIRST_AT) == LONGEST_WAIT
+    assert FIRST_AT + LONGEST_WAIT > FIRST_AT
+    capped = RetryPolicy(SECOND, 10_000_000, coefficient, max_retry_interval=2 * SECOND)
+    assert delay(capped, 9_999_998, FIRST_AT, FIRST_AT) == 2 * SECOND
+
+
+def test_an_interval_beyond_a_century_is_cut() -> None:
+    policy = RetryPolicy(timedelta.max, 2, max_retry_interval=timedelta.max, retry_timeout=timedelta.max)
+    assert delay(policy, 1, FIRST_AT, FIRST_AT) == LONGEST_WAIT
+
+
+def test_a_first_interval_of_nothing_never_grows() -> None:
+    assert waits(RetryPolicy(timedelta(0), 4, 2.0), 3) == [0, 0, 0]
+
+
+def test_none_stands_for_the_default() -> None:
+    assert waits(RetryPolicy(SECOND, 3, None, None, None), 3) == [1, 1, None]
+
+
+def test_options_are_a_policy_in_milliseconds() -> None:
+    options = RetryOptions(5000, 3)
+    assert isinstance(options, RetryPolicy)
+    assert waits(options, 3) == [5, 5, None]
+    full = RetryOptions(1500, 9, 2, 4000, 60_000, (ValueError,))
+    assert waits(full, 4) == [1.5, 3, 4, 4]
+    assert full.retry_timeout == timedelta(minutes=1)
+    assert full.non_retryable == ("builtins.ValueError",)
+
+
+def test_options_keep_the_attributes_of_v1() -> None:
+    options = RetryOptions(5000, 3, max_retry_interval_in_milliseconds=0.5)
+    assert (options.first_retry_interval_in_milliseconds, options.max_number_of_attempts) == (5000, 3)
+    assert type(options.first_retry_interval_in_milliseconds) is int
+    assert options.max_retry_interval_in_milliseconds == 0.5
+    assert options.retry_timeout_in_milliseconds is None
+    by_name = RetryOptions(first_retry_interval_in_milliseconds=5000, max_number_of_attempts=3)
+    assert by_name.first_retry_interval == timedelta(seconds=5)
+
+
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        ({"first_retry_interval": 5}, "first_retry_interval must be a timedelta"),
+        ({"first_retry_interval": -SECOND}, "first_retry_interval must be a timedelta of at least 0"),
+        ({"max_number_of_attempts": 0}, "max_number_of_attempts"),
+        ({"max_number_of_attempts": 2.0}, "max_number_of_attempts"),
+        ({"max_number_of_attempts": True}, "max_number_of_attempts"),
+        ({"backoff_coefficient": 0.5}, "backoff_coefficient"),
+        ({"backoff_coefficient": float("nan")}, "backoff_coefficient"),
+        ({"backoff_coefficient": float("inf")}, "backoff_coefficient"),
+        ({"backoff_coefficient": "2"}, "backoff_coefficient"),
+        ({"max_retry_interval": timedelta(0)}, "max_retry_interval must be a timedelta greater than 0"),
+        ({"max_retry_interval": 5000}, "max_retry_interval"),
+        ({"retry_timeout": timedelta(0)}, "retry_timeout"),
+        ({"non_retryable": (5,)}, "non_retryable"),
+        ({"non_retryable": 5}, "non_retryable"),
+        ({"non_retryable": (int,)}, "non_retryable"),
+        ({"non_retryable": ("",)}, "non_retryable"),
+    ],
+)
+def test_a_wrong_policy_says_which_option_is_wrong(changes: dict[str, Any], text: str) -> None:
+    with pytest.raises(ValueError, match=text):
+        RetryPolicy(**{"first_retry_interval": SECOND, "max_number_of_attempts": 3, **changes})
+
+
+@pytest.mark.parametrize("interval", [0, -5, "5000", None, True, float("nan"), 1e300, timedelta(seconds=5)])
+def test_wrong_milliseconds_are_refused(interval: Any) -> None:
+    with pytest.raises(ValueError, match="first_retry_interval_in_milliseconds"):
+        RetryOptions(interval, 3)
+
+
+def test_policies_compare_by_value() -> None:
+    assert RetryPolicy(SECOND, 3) == RetryPolicy(SECOND, 3, 1)
+    assert hash(RetryOptions(1000, 3, non_retryable=[KeyError])) == hash(
+        RetryOptions(1000, 3, non_retryable="builtins.KeyError")
+    )
