@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
@@ -26,6 +27,7 @@ FORMAT = 1
 MEMORY = ":memory:"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _BUSY_SECONDS = 60.0  # a reader may have been stopped in the middle of a page; the index lags meanwhile
+_CACHE_KIB = 32768
 _COLUMNS = (
     "id, name, status, execution, parent, version, created, updated, records, bytes, next_due, owes, waiting,"
     " blocked, blocked_at"
@@ -58,20 +60,21 @@ class Reader:
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._db = connection
+        self._guard = threading.RLock()
 
     def begin(self) -> int:
         """Begin to read one moment; gives the last commit that it contains."""
-        with _unusable():
+        with self._guard, _unusable():
             self._db.execute("BEGIN")
             return self.last_commit
 
     def end(self) -> None:
-        with _unusable():
+        with self._guard, _unusable():
             self._db.execute("COMMIT")
 
     @property
     def last_commit(self) -> int:
-        with _unusable():
+        with self._guard, _unusable():
             return int(self._db.execute("SELECT value FROM meta WHERE key = 'last_commit'").fetchone()[0])
 
     def page(self, query: Query) -> Page:
@@ -81,7 +84,7 @@ class Reader:
     def rows(self, query: Query, limit: int) -> list[Summary]:
         """The same with a limit of its own, and without making a cursor."""
         clauses, values = compile_page(query)
-        with _unusable():
+        with self._guard, _unusable():
             # The clauses are made of constants, every value is bound.
             sql = f"SELECT {_COLUMNS} FROM instances {clauses} LIMIT ?"  # noqa: S608
             return [_summary(row) for row in self._db.execute(sql, (*values, limit)).fetchall()]
@@ -89,18 +92,18 @@ class Reader:
     def count(self, query: Query) -> int:
         """How many rows fit, wherever the cursor stands."""
         clauses, values = compile_count(query)
-        with _unusable():
+        with self._guard, _unusable():
             sql = f"SELECT count(*) FROM instances {clauses}"  # noqa: S608  as in rows
             return int(self._db.execute(sql, values).fetchone()[0])
 
     def get(self, instance: str) -> Summary | None:
-        with _unusable():
+        with self._guard, _unusable():
             row = self._db.execute(_GET, (instance,)).fetchone()
         return None if row is None else _summary(row)
 
     def due(self) -> list[tuple[str, datetime]]:
         """Who has something due, and when, the earliest first."""
-        with _unusable():
+        with self._guard, _unusable():
             found = self._db.execute(
                 "SELECT id, next_due FROM instances WHERE next_due IS NOT NULL ORDER BY next_due, id"
             )
@@ -108,15 +111,16 @@ class Reader:
 
     def owing(self) -> list[str]:
         """Who owes the world something: activities to run, messages to send, arrivals to apply."""
-        with _unusable():
+        with self._guard, _unusable():
             return [row[0] for row in self._db.execute("SELECT id FROM instances WHERE owes ORDER BY id").fetchall()]
 
     def close(self) -> None:
-        self._db.close()
+        with self._guard:
+            self._db.close()
 
 
 class Index(Reader):
-    """The writer, for the one engine, from one thread at a time. What can't be used is emptied: see `last_commit`."""
+    """The writer, for the one engine, whose threads may share it. What can't be used is emptied (`last_commit` 0)."""
 
     def __init__(self, path: str = MEMORY) -> None:
         self._path = path
@@ -136,6 +140,7 @@ class Index(Reader):
                 # DELETE leaves no file behind that a reader who may not write would stumble over.
                 db.execute("PRAGMA journal_mode = DELETE")
                 db.execute("PRAGMA synchronous = OFF")
+                db.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
                 if self._path != MEMORY:
                     os.chmod(self._path, 0o600)
                 if db.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0] == 0:
@@ -151,7 +156,7 @@ class Index(Reader):
 
     def apply(self, rows: Iterable[Summary], removed: Iterable[str], last_commit: int) -> None:
         """Put rows in, take instances out, and note the last commit: all or nothing, and not yet durable."""
-        with _refused(self._path):
+        with self._guard, _refused(self._path):
             if not self._marked:
                 self._set_mark(_mark())
             self._db.execute("BEGIN IMMEDIATE")
@@ -169,7 +174,7 @@ class Index(Reader):
         """Return when all that was applied is on disk, and would be believed after a power cut."""
         if self._path == MEMORY or not self._marked:
             return
-        with _refused(self._path):
+        with self._guard, _refused(self._path):
             # Only then the mark goes, in a transaction of its own that syncs whatever it does.
             _sync(self._path, os.O_RDONLY)
             if not self._synced_folder:
@@ -179,8 +184,8 @@ class Index(Reader):
 
     def clear(self) -> None:
         """Begin anew with an empty index, whatever state the old one is in."""
-        self._db.close()
-        with _refused(self._path):
+        with self._guard, _refused(self._path):
+            self._db.close()
             self._remove()
             self._db = self._open()
 
@@ -289,9 +294,15 @@ def _row(each: Summary) -> tuple[object, ...]:
 
 
 def _summary(row: tuple[Any, ...]) -> Summary:
-    *plain, created, updated, records, size, due, owes, waiting, blocked, blocked_at = row
+    instance, name, status, execution, parent, version, created, updated, records, size, *rest = row
+    due, owes, waiting, blocked, blocked_at = rest
     return Summary(
-        *plain,
+        instance,
+        name,
+        status,
+        execution,
+        parent,
+        version,
         _time(created),
         _time(updated),
         records,

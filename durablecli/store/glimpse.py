@@ -1,0 +1,76 @@
+"""A glimpse of the journal: its bytes at one moment, of which only the lines that matter are ever decoded.
+
+For readers, who may meet any state that an engine at work, or a dead one, leaves. Whether the journal is damaged is
+not decided here; what can't be read is passed over, and opening the hub says why.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import msgspec
+
+from durablecli.errors import DamagedHub
+from durablecli.model.codec import Damaged
+from durablecli.store.commits import Commit, parse_line
+from durablecli.store.disk import Disk
+from durablecli.store.tail import read_checkpoint, segment_path, segments
+
+_RACES = 20
+
+
+class Glimpse(NamedTuple):
+    """`first` is the first commit that the histories on disk may lack."""
+
+    first: int
+    data: list[bytes]
+
+    def about(self, instance: str) -> list[Commit]:
+        """The commits that touch one instance."""
+        # msgspec has one spelling for a string, so the bytes can be searched for.
+        return self._commits(b'"instance":%b' % msgspec.json.encode(instance), self.first)
+
+    def beyond(self, last: int) -> list[Commit]:
+        """The commits after number `last`."""
+        return self._commits(b"", max(last + 1, self.first))
+
+    def _commits(self, needle: bytes, first: int) -> list[Commit]:
+        found: list[Commit] = []
+        for data in self.data:
+            if needle not in data:
+                continue
+            for line in _lines(data, first):
+                if needle not in line:
+                    continue
+                try:
+                    commit = parse_line(line)
+                except Damaged:
+                    break  # a torn tail, or a line that is being written just now
+                # A newer segment may begin with a copy of the older one's tail.
+                if not found or commit.c > found[-1].c:
+                    found.append(commit)
+        return found
+
+
+def glimpse(disk: Disk, folder: str) -> Glimpse:
+    """Read the segments that are still needed; raises DamagedHub when they keep being missing."""
+    for _ in range(_RACES):
+        start = read_checkpoint(disk, folder)
+        numbers = [number for number in segments(disk, folder) if number >= start.segment]
+        try:
+            return Glimpse(start.first, [disk.read(segment_path(folder, number)) for number in numbers])
+        except FileNotFoundError:
+            continue  # a checkpoint was quicker
+    raise DamagedHub(f"{folder}: segments vanish while they are read; see `durable doctor`")
+
+
+def _lines(data: bytes, first: int) -> Iterator[bytes]:
+    """The whole lines of a segment whose commit isn't below `first`."""
+    begin = data.find(b"\n") + 1  # behind the header
+    while (end := data.find(b"\n", begin)) >= 0:
+        comma = data.find(b",", begin, end)
+        number = data[begin + len(b'{"c":') : comma]
+        if not number.isdigit() or int(number) >= first:
+            yield data[begin:end]
+        begin = end + 1

@@ -1,0 +1,255 @@
+"""Reading a hub without the lock: status, history and list, of a hub that is at work, dead, or not ours to write.
+
+Nothing here writes or locks, not even through sqlite. What runs ahead is always read first, the inbox before the
+journal and the journal before the files: what an engine moves on in between is then seen twice, and never missed.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from typing import Any, NamedTuple, TypeVar
+
+import msgspec
+
+from durablecli.errors import DamagedHub
+from durablecli.model.status import Summary, Waiting
+from durablecli.store import histories, premises, recovery
+from durablecli.store.disk import Disk, LocalDisk
+from durablecli.store.glimpse import Glimpse, glimpse
+from durablecli.store.histories import History
+from durablecli.store.inbox import Inbox
+from durablecli.store.index import Index, Reader, Unusable, check, open_readonly
+from durablecli.store.lock import Holder, read_holder
+from durablecli.store.mailbox import Item, Message
+from durablecli.store.query import Page, Query, arrange, finish
+from durablecli.store.refusal import refusal
+
+_NOTHING = "nothing could be read"
+_TRIES = 3
+_SLICE = 1000
+_T = TypeVar("_T")
+
+
+class ReadHub:
+    """A hub to look at. One that is missing looks empty."""
+
+    def __init__(self, root: str, disk: Disk | None = None) -> None:
+        self._root = root
+        self._disk: Disk = disk or LocalDisk()
+        self._journal = f"{root}/{premises.JOURNAL}"
+        self._inbox = Inbox(self._disk, root)
+
+    def exists(self) -> bool:
+        """Whether there is a hub; raises NewerHub, DamagedHub or NoPermission for one that can't be read."""
+        with refusal(_NOTHING):
+            try:
+                premises.read_hub_file(self._disk, self._root)
+            except FileNotFoundError:
+                if self._disk.listdir(f"{self._root}/{histories.FOLDER}"):
+                    path = f"{self._root}/{premises.FILE}"
+                    raise DamagedHub(f"{path} is missing; `durable doctor --repair` writes it anew") from None
+                return False
+        return True
+
+    def read(self, instance: str) -> History | None:
+        """The history of an instance as far as it is certain; None if there is none. Raises DamagedHub if its very
+        first line is bad; `whole` is False when a later one is, or is just being written."""
+        if not self.exists():
+            return None
+        with refusal(_NOTHING):
+            commits = glimpse(self._disk, self._journal).about(instance)
+            found = histories.read_live(self._disk, self._root, commits, instance)
+        if found is not None and not found.lines:
+            path = histories.path(self._root, instance)
+            raise DamagedHub(f"{path}: byte 0: the first record (n 1) is damaged; see `durable doctor`")
+        return found
+
+    def stamp(self, instance: str) -> tuple[object, ...]:
+        """Something that changes when `read` or `pending` may give something else; cheap, for those who wait."""
+        with refusal(_NOTHING):
+            path = histories.path(self._root, instance)
+            facts = self._disk.facts(path)
+            size = self._disk.size(path) if facts else 0
+            journal = sorted(self._disk.listdir(self._journal))
+            live = max((name for name in journal if name.endswith(".jsonl")), default=None)
+            grown = self._disk.size(f"{self._journal}/{live}") if live else 0
+            return facts, size, tuple(journal), grown, len(self._disk.listdir(f"{self._root}/inbox/new"))
+
+    def pending(self, instance: str) -> list[Message]:
+        """What was posted for an instance and no engine has taken yet, in order. Ask before you `read`: then what is
+        taken in between is in both."""
+        with refusal(_NOTHING):
+            return self._inbox.pending(instance) if self.exists() else []
+
+    def page(self, query: Query) -> Page:
+        """The instances that fit, in order; started ones that no engine has taken yet are among them, as Pending."""
+
+        def answer(view: _View) -> Page:
+            # However many of them turn out to be newer than the index says: enough rows are left.
+            rows = view.table.rows(query, query.limit + 1 + len(view.newer))
+            rows = [row for row in rows if row.id not in view.newer]
+            rows += (row for row in view.own() if query.fits(row) and query.after_cursor(row))
+            return finish(query, arrange(query, rows))
+
+        return self._ask(answer) if self.exists() else Page([], None)
+
+    def count(self, query: Query) -> int:
+        """How many instances fit."""
+
+        def answer(view: _View) -> int:
+            old = (view.table.get(instance) for instance in view.newer)
+            outdated = sum(1 for row in old if row is not None and query.fits(row))
+            return view.table.count(query) - outdated + sum(1 for row in view.own() if query.fits(row))
+
+        return self._ask(answer) if self.exists() else 0
+
+    def holder(self) -> Holder | None:
+        """The engine that hub.json names, dead or alive."""
+        return read_holder(self._disk, self._root)
+
+    def engine_info(self) -> dict[str, Any] | None:
+        """What an engine wrote about itself, the last time it did; advice with its age, never truth."""
+        with refusal(_NOTHING):
+            try:
+                found = msgspec.json.decode(self._disk.read(f"{self._root}/engine.json"))
+            except (FileNotFoundError, msgspec.MsgspecError, UnicodeDecodeError):
+                return None
+        return found if isinstance(found, dict) else None
+
+    # ── lists: the index, what the journal knows beyond it, and what waits in the inbox ────────────────────────────
+
+    def _ask(self, answer: Callable[[_View], _T]) -> _T:
+        with refusal(_NOTHING):
+            # In the order that a start travels in: one that moves on meanwhile is then seen twice, and never missed.
+            starts = list(self._pending_starts())
+            journal = glimpse(self._disk, self._journal)
+            for table in self._tables(journal):
+                try:
+                    return answer(self._view(table, journal, starts))
+                except Unusable:
+                    continue  # damaged further down
+                finally:
+                    table.close()
+        raise DamagedHub(f"the instances of {self._root} can't be listed; see `durable doctor`")
+
+    def _view(self, table: Reader, journal: Glimpse, starts: list[Summary]) -> _View:
+        newer: dict[str, Summary | None] = {}
+        for instance, claim in histories.claims(journal.beyond(table.last_commit)).items():
+            found = histories.merge(histories.read(self._disk, self._root, instance), claim, instance)
+            newer[instance] = _summary(found)
+        pending = [row for row in starts if newer.get(row.id) is None and table.get(row.id) is None]
+        return _View(table, newer, {row.id: row for row in reversed(pending)})
+
+    def _pending_starts(self) -> Iterator[Summary]:
+        for message in self._inbox.pending_starts():
+            for first in range(0, message.total, _SLICE):
+                for item in self._inbox.items(message, first, _SLICE):
+                    yield _pending_row(message, item)
+
+    def _tables(self, journal: Glimpse) -> Iterator[Reader]:
+        """What the journal can be laid over: the index, a private copy of it, or one folded for the moment."""
+        path = f"{self._root}/index.sqlite"
+        if self._disk.exists(path):
+            for open_it in (open_readonly, _open_copy):
+                with suppress(Unusable):
+                    table = open_it(path)
+                    if _reaches(table, journal.first - 1):
+                        yield table
+                    table.close()
+        folded = Index()
+        recovery.rebuild(folded, self._disk, self._root, journal.first - 1)
+        yield folded
+
+
+class _View(NamedTuple):
+    """A table, the instances that it is too old for (None: gone), and the starts that nobody has taken."""
+
+    table: Reader
+    newer: dict[str, Summary | None]
+    pending: dict[str, Summary]
+
+    def own(self) -> Iterator[Summary]:
+        """The rows that aren't in the table."""
+        yield from (row for row in self.newer.values() if row is not None)
+        yield from self.pending.values()
+
+
+def _reaches(table: Reader, commit: int) -> bool:
+    try:
+        return table.begin() >= commit
+    except Unusable:
+        return False
+
+
+def _summary(found: History | None) -> Summary | None:
+    if found is None or not found.lines:
+        return None
+    return recovery.summarize(found.instance, found.execution, found.lines)
+
+
+def _pending_row(message: Message, item: Item) -> Summary:
+    return Summary(
+        id=item.target,
+        name=item.name or "",
+        status="Pending",
+        execution="",
+        parent=None,
+        version=item.version,
+        created=message.at,
+        updated=message.at,
+        records=0,
+        bytes=0,
+        next_due=None,
+        owes=False,
+        waiting=(Waiting("start", since=message.at, fire_at=item.start_at),),
+        blocked=None,
+        blocked_at=None,
+    )
+
+
+def _open_copy(path: str) -> Reader:
+    """A private copy of the index: there the journal of a dead engine may be rolled back; raises Unusable."""
+    folder = tempfile.mkdtemp(prefix="durablecli-")
+    try:
+        copy = f"{folder}/index.sqlite"
+        for _ in range(_TRIES):
+            before = _prints(path)
+            for ending in ("", "-journal"):
+                if os.path.exists(path + ending):
+                    shutil.copyfile(path + ending, copy + ending)
+            if _prints(path) == before:
+                return _open_private(copy)
+            shutil.rmtree(folder)
+            os.mkdir(folder, 0o700)
+        raise Unusable("the index changes faster than it can be copied")
+    except (OSError, sqlite3.Error) as error:
+        raise Unusable(str(error)) from error
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)  # the open file stays readable
+
+
+def _open_private(path: str) -> Reader:
+    db = sqlite3.connect(path, isolation_level=None)
+    try:
+        check(db)
+    except BaseException:
+        db.close()
+        raise
+    return Reader(db)
+
+
+def _prints(path: str) -> list[tuple[int, int, int] | None]:
+    """What changes when a file is written or replaced; None for a file that isn't there."""
+    found: list[tuple[int, int, int] | None] = []
+    for each in (path, f"{path}-journal"):
+        try:
+            stat = os.stat(each)
+            found.append((stat.st_ino, stat.st_size, stat.st_mtime_ns))
+        except FileNotFoundError:
+            found.append(None)
+    return found
