@@ -1,0 +1,74 @@
+"""The `durable` command: runs a verb and turns every end of it into one line and an exit code."""
+
+from __future__ import annotations
+
+import os
+import sys
+from contextlib import suppress
+
+import click
+
+
+def main() -> None:
+    """The entry point. Nothing that a user typed, and nothing found on disk, ends in a traceback."""
+    for stream in (sys.stdout, sys.stderr):
+        # A name that the terminal's encoding lacks is shown escaped; it never stops a verb half-way.
+        getattr(stream, "reconfigure", lambda **_: None)(errors="backslashreplace")
+    code = _run(sys.argv[1:])
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        code = _closed_pipe()
+    sys.exit(code)
+
+
+def _run(arguments: list[str]) -> int:
+    from durablecli.cli import durable
+    from durablecli.errors import DurableError
+
+    try:
+        code = durable.main(arguments, "durable", standalone_mode=False)
+        return code if isinstance(code, int) else 0
+    except click.ClickException as error:
+        return _complain(_usage(error), error.exit_code)
+    except DurableError as error:
+        return _complain(str(error), error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        return 130
+    except BrokenPipeError:
+        return _closed_pipe()
+    except PermissionError as error:
+        return _complain(f"no permission: {error.filename or error}", 77)
+    except OSError as error:
+        return _complain(f"storage error: {error}", 74)
+    except Exception as error:
+        if os.environ.get("DURABLE_DEBUG"):
+            raise
+        return _complain(
+            f"a defect of durablecli: {type(error).__name__}: {error} (DURABLE_DEBUG=1 shows the traceback)", 1
+        )
+
+
+def _usage(error: click.ClickException) -> str:
+    """The message in one line, with the verb whose help says more."""
+    context = getattr(error, "ctx", None)
+    path = context.command_path if context is not None else "durable"
+    return f"{error.format_message().rstrip('.')}. Try '{path} --help'"
+
+
+def _complain(text: str, code: int) -> int:
+    from durablecli.cli.escapes import escape
+
+    with suppress(BrokenPipeError):
+        sys.stderr.write(f"durable: {escape(text)}\n")
+    return code
+
+
+def _closed_pipe() -> int:
+    """The reader has seen enough (`| head`): nothing more is written, also not by the interpreter as it ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 0
+
+
+if __name__ == "__main__":
+    main()

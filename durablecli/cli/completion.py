@@ -1,0 +1,28 @@
+"""`durable completion`: the script that lets a shell complete verbs, options and ids."""
+
+from __future__ import annotations
+
+import click
+
+from durablecli.cli.options import exits
+
+SHELLS = ("bash", "zsh", "fish")
+
+
+@click.command("completion", epilog=exits("0 done", "2 usage"))
+@click.argument("shell", type=click.Choice(SHELLS))
+@click.pass_context
+def command(ctx: click.Context, shell: str) -> None:
+    """Print the completion script of a shell.
+
+    \b
+    eval "$(durable completion bash)"   in ~/.bashrc
+    eval "$(durable completion zsh)"    in ~/.zshrc, after compinit
+    durable completion fish | source    in ~/.config/fish/config.fish
+    """
+    from click.shell_completion import get_completion_class
+
+    kind = get_completion_class(shell)
+    assert kind is not None, "click knows the these shells"
+    script = kind(ctx.find_root().command, {}, "durable", "_DURABLE_COMPLETE")
+    click.echo(script.source_template % script.source_vars())

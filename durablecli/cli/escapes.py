@@ -1,0 +1,27 @@
+"""Control characters made visible, so that a payload or a name can't drive the terminal that shows it."""
+
+from __future__ import annotations
+
+import re
+
+# C0, DEL and C1 (what terminals obey), the marks that reverse or hide text, line separators, and lone surrogates.
+_HARMFUL = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]")
+_HARMFUL_BUT_LINES = re.compile(
+    "[\x00-\x09\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]"
+)
+_SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
+
+
+def escape(text: str) -> str:
+    """One line of text that a terminal shows as it stands."""
+    return _HARMFUL.sub(_visible, text)
+
+
+def escape_lines(text: str) -> str:
+    """The same for JSON or YAML of several lines: line feeds stay."""
+    return _HARMFUL_BUT_LINES.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+
+
+def _visible(found: re.Match[str]) -> str:
+    character = found[0]
+    return _SHORT.get(character) or (f"\\x{ord(character):02x}" if ord(character) < 256 else f"\\u{ord(character):04x}")

@@ -1,0 +1,66 @@
+"""`durable functions`: what is loaded, from where, with signatures, and what could not be loaded and why."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import click
+
+from durablecli.cli.options import app_option, exits, output_option, settings
+from durablecli.cli.render import Screen, complain
+
+if TYPE_CHECKING:
+    from durablecli.app import Function
+    from durablecli.engine.loader import Loaded
+
+HEAD = ("NAME", "KIND", "SIGNATURE", "WHERE")
+
+
+@click.command("functions", epilog=exits("0 done", "2 usage", "78 durable.yaml is wrong, or no function loads"))
+@app_option
+@output_option
+def command(app: tuple[str, ...], form: str | None) -> int:
+    """Show the functions that are loaded, and the modules that can't be."""
+    from durablecli.engine.loader import load
+
+    config = settings(app=app)
+    loaded = load(config.app, config.base)
+    screen = Screen(form)
+    if screen.for_people:
+        rows = [(one.name, one.kind, one.signature, _near(one.place)) for one in loaded.registry]
+        if rows:
+            screen.table(HEAD, rows)
+    else:
+        screen.one(_as_data(loaded))
+    for line in troubles(loaded):
+        complain(line)
+    if not len(loaded.registry):
+        complain(f"no function is loaded from {', '.join(config.app) or 'anywhere: make a folder workflows/'}")
+        return 78
+    return 0
+
+
+def troubles(loaded: Loaded) -> list[str]:
+    """A line for each module that can't be imported, and for each name that two functions share."""
+    lines = [f"{module.name} isn't loaded: {module.error}" for module in loaded.modules if module.error]
+    for places in loaded.registry.clashes.values():
+        lines.append(f"two functions share a name, so neither is used: {', '.join(map(_near, places))}")
+    return lines
+
+
+def _as_data(loaded: Loaded) -> dict[str, object]:
+    return {
+        "functions": [_function(one) for one in loaded.registry],
+        "modules": [{"name": one.name, "path": one.path, "error": one.error} for one in loaded.modules],
+        "clashes": list(loaded.registry.clashes.values()),
+    }
+
+
+def _function(one: Function) -> dict[str, str]:
+    return {"name": one.name, "kind": one.kind, "signature": one.signature, "place": one.place, "module": one.module}
+
+
+def _near(place: str) -> str:
+    """The path relative to here, where that is shorter."""
+    return place.replace(os.getcwd() + os.sep, "")

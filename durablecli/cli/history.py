@@ -1,0 +1,48 @@
+"""`durable history`: what happened, record by record; with --follow as it happens."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import click
+
+from durablecli.cli.options import client, common, exits, id_argument
+from durablecli.cli.render import Screen
+from durablecli.client import Line
+
+WIDTHS = (5, 22, 34)
+
+
+@click.command(
+    "history",
+    epilog=exits("0 done", "2 usage", "3 no such instance", "65 damaged hub", "77 no permission", "130 Ctrl-C"),
+)
+@id_argument
+@click.option("-f", "--follow", is_flag=True, help="Show records as they are written, until the instance has ended.")
+@common
+def command(instance: str, follow: bool, state_dir: str | None, form: str | None) -> None:
+    """Show the history of an instance. `-o jsonl` prints the lines of its file as they are."""
+    from durablecli.cli.records import HEAD, describe
+
+    hub, screen = client(state_dir), Screen(form)
+    if screen.form in ("json", "yaml"):
+        if follow:
+            raise click.UsageError("--follow goes with the table and with -o jsonl")
+        screen.one(hub.project_history(instance))
+        return
+    lines: Iterator[Line] = hub.follow(instance) if follow else iter(hub.get_lines(instance))
+    if screen.form == "jsonl":
+        for line in lines:
+            screen.raw(line.text)
+    elif follow:
+        for line in lines:
+            _streamed(screen, describe(line.record))
+    else:
+        screen.table(HEAD, [describe(line.record) for line in lines])
+
+
+def _streamed(screen: Screen, row: tuple[str, ...]) -> None:
+    """A row of a table whose later rows aren't known yet."""
+    cells = [cell.ljust(width) for cell, width in zip(row, WIDTHS, strict=False)]
+    screen.line("  ".join([*cells, *row[len(WIDTHS) :]]).rstrip())
+    screen.flush()

@@ -1,0 +1,105 @@
+"""What stands for a value on the command line: JSON, @file.json, @file.yaml, or - for standard input."""
+
+from __future__ import annotations
+
+import sys
+
+import msgspec
+from msgspec import Raw
+
+from durablecli.errors import NoPermission, NotFound, Unserializable, UsageError
+
+LIMIT = 16 * 1024 * 1024  # of a payload
+BATCH_LIMIT = 1024 * 1024 * 1024
+EXPLAINED = "JSON, @file.json, @file.yaml, or - for standard input"
+
+
+def read_value(text: str, what: str = "--input") -> Raw:
+    """The value as JSON in one line; raises UsageError that says where it is wrong."""
+    if text == "-":
+        return parse_json(_bounded(sys.stdin.buffer.read(LIMIT + 1), "standard input"), "standard input")
+    if not text.startswith("@"):
+        return parse_json(text.encode("utf-8", "surrogateescape"), what)
+    path = text[1:]
+    data = _read_file(path)
+    return parse_yaml(data, path) if path.lower().endswith((".yaml", ".yml")) else parse_json(data, path)
+
+
+def read_batch(path: str) -> list[Raw]:
+    """One input per line of a JSON lines file; empty lines don't count."""
+    data = sys.stdin.buffer.read() if path == "-" else _read_file(path, BATCH_LIMIT)
+    lines = [(number, line) for number, line in enumerate(data.split(b"\n"), 1) if line.strip()]
+    if not lines:
+        raise UsageError(f"{path}: no input in it; write one JSON value per line")
+    return [parse_json(_bounded(line, f"{path}, line {number}"), f"{path}, line {number}") for number, line in lines]
+
+
+def parse_json(data: bytes, where: str) -> Raw:
+    """Checked JSON without line feeds; numbers stay as they were written."""
+    try:
+        msgspec.json.decode(data)
+        return Raw(msgspec.json.format(data, indent=-1))
+    except RecursionError:
+        raise UsageError(f"{where}: nested too deeply") from None
+    except UnicodeDecodeError:
+        raise UsageError(f"{where}: not UTF-8") from None
+    except ValueError as error:
+        reason = str(error).removeprefix("JSON is malformed: ").replace("Input data was truncated", "it ends too early")
+        hint = " (text needs its quotes: '\"Tokyo\"')" if where.startswith("--") else ""
+        raise UsageError(f"{where}: not JSON: {reason}{hint}") from None
+
+
+def parse_yaml(data: bytes, where: str) -> Raw:
+    """A YAML document by safe_load, as JSON."""
+    import yaml
+
+    from durablecli.model.payloads import encode
+
+    try:
+        value = yaml.safe_load(data.decode("utf-8"))
+        _refuse_bombs(value, where)
+        return encode(value)
+    except yaml.MarkedYAMLError as error:
+        place = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
+        raise UsageError(f"{where}{place}: not YAML: {error.problem}") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UsageError(f"{where}: not YAML: {' '.join(str(error).split())}") from None
+    except Unserializable as error:
+        raise UsageError(f"{where}: {error}") from None
+    except RecursionError:
+        raise UsageError(f"{where}: nested too deeply") from None
+
+
+def _refuse_bombs(value: object, where: str) -> None:
+    """Aliases make a file of a few lines expand to billions of values: count before anything walks them."""
+    sizes: dict[int, int] = {}
+
+    def size(node: object) -> int:
+        if not isinstance(node, dict | list | set | tuple):
+            return 1
+        if id(node) not in sizes:
+            sizes[id(node)] = LIMIT + 1  # a node within itself
+            inner = [*node.keys(), *node.values()] if isinstance(node, dict) else node
+            sizes[id(node)] = 1 + sum(size(item) for item in inner)
+        return sizes[id(node)]
+
+    if size(value) > LIMIT:
+        raise UsageError(f"{where}: its aliases expand to more than {LIMIT:,} values")
+
+
+def _read_file(path: str, limit: int = LIMIT) -> bytes:
+    try:
+        with open(path, "rb") as file:
+            return _bounded(file.read(limit + 1), path, limit)
+    except (FileNotFoundError, NotADirectoryError):
+        raise NotFound(f"no such file: {path}") from None
+    except PermissionError:
+        raise NoPermission(f"no permission to read {path}") from None
+    except (OSError, ValueError) as error:
+        raise UsageError(f"can't read {path}: {getattr(error, 'strerror', None) or error}") from None
+
+
+def _bounded(data: bytes, where: str, limit: int = LIMIT) -> bytes:
+    if len(data) > limit:
+        raise UsageError(f"{where}: larger than {limit >> 20} MiB, the limit; pass the path of a file instead")
+    return data

@@ -1,0 +1,87 @@
+"""`durable list`: instances, filtered and page by page."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+import click
+
+from durablecli.cli.options import Statuses, Time, client, common, exits
+from durablecli.cli.render import Screen, say
+from durablecli.cli.times import moment
+from durablecli.client import Client, Page, Query
+from durablecli.model.status import Summary, Waiting
+
+HEAD = ("ID", "NAME", "STATUS", "CREATED", "UPDATED", "WAITS FOR")
+SORTS = ("created", "updated", "name", "id", "status")
+
+
+@click.command("list", epilog=exits("0 done", "2 usage", "65 damaged hub", "77 no permission"))
+@click.option("--name", metavar="FUNCTION", help="The orchestrator's name.")
+@click.option("--status", type=Statuses(), metavar="STATUS,...", help="Runtime statuses, with commas between.")
+@click.option("--prefix", metavar="TEXT", help="Ids that begin so.")
+@click.option("--created-after", type=Time(), metavar="TIME", help="Created at or after.")
+@click.option("--created-before", type=Time(), metavar="TIME", help="Created at or before.")
+@click.option("--sort", type=click.Choice(SORTS), default="created", help="Times: newest first; else lowest first.")
+@click.option("--reverse", is_flag=True, help="The other way round.")
+@click.option("--limit", type=click.IntRange(1, 100_000), default=100, show_default=True, help="Rows of a page.")
+@click.option("--cursor", metavar="TEXT", help="Go on where the last page ended.")
+@click.option("--count", "only_count", is_flag=True, help="Print only how many there are.")
+@common
+def command(
+    name: str | None,
+    status: tuple[str, ...] | None,
+    prefix: str | None,
+    created_after: datetime | None,
+    created_before: datetime | None,
+    sort: str,
+    reverse: bool,
+    limit: int,
+    cursor: str | None,
+    only_count: bool,
+    state_dir: str | None,
+    form: str | None,
+) -> None:
+    """List instances, the newest first."""
+    hub, screen = client(state_dir), Screen(form)
+    query = Query(name, status or (), prefix or "", created_after, created_before, None, sort, reverse, limit, cursor)
+    if only_count:
+        screen.line(str(hub.count(query)))
+        return
+    page = hub.page(query)
+    if screen.for_people:
+        screen.table(HEAD, [_row(row) for row in page.rows], paint=2)
+    else:
+        screen.many(payload for row in page.rows if (payload := _payload(hub, row)) is not None)
+    _point_on(page)
+
+
+def _payload(hub: Client, row: Summary) -> dict[str, object] | None:
+    status = hub.get_status(row.id, show_input=False)
+    return status.payload() if status else None  # purged since the page was read
+
+
+def _row(row: Summary) -> Sequence[str]:
+    return row.id, row.name, row.status, moment(row.created), moment(row.updated), _waits(row)
+
+
+def _waits(row: Summary) -> str:
+    if row.blocked is not None:
+        return f"blocked: {row.blocked.splitlines()[0] if row.blocked else ''}"
+    first = next((one for one in row.waiting if one.kind != "suspended"), None)
+    if first is None:
+        return ""
+    more = f" +{len(row.waiting) - 1}" if len(row.waiting) > 1 else ""
+    return f"{_what(first)}{more}"
+
+
+def _what(one: Waiting) -> str:
+    if one.kind in ("timer", "start"):
+        return f"{one.kind} {moment(one.fire_at)}" if one.fire_at else "to be taken"
+    return f"{one.kind} {one.name or ''}"
+
+
+def _point_on(page: Page) -> None:
+    if page.cursor:
+        say(f"more: --cursor {page.cursor}")

@@ -1,0 +1,142 @@
+"""The options that verbs share, and the kinds of value they take: times, durations, statuses, ids."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+from click.shell_completion import CompletionItem
+
+if TYPE_CHECKING:  # only named: a verb imports the client when it has parsed its arguments
+    from durablecli.client import Client, Mailbox
+    from durablecli.config import Config
+
+F = TypeVar("F", bound=Callable[..., Any])
+FORMATS = ("table", "json", "jsonl", "yaml")
+STATUSES = ("Pending", "Running", "Suspended", "Completed", "Failed", "Terminated")
+
+
+class Duration(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.2 on
+    """`90`, `10m`, `1h30m`, `30d`."""
+
+    name = "duration"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> timedelta:
+        from durablecli.config import parse_duration
+        from durablecli.errors import UsageError
+
+        if isinstance(value, timedelta):
+            return value
+        try:
+            return parse_duration(value)
+        except UsageError as error:
+            self.fail(str(error), param, ctx)
+
+
+class Time(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.2 on
+    """An ISO date or time; without a zone it is UTC."""
+
+    name = "time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
+        from durablecli.config import parse_time
+        from durablecli.errors import UsageError
+
+        if isinstance(value, datetime):
+            return value
+        try:
+            return parse_time(value)
+        except UsageError as error:
+            self.fail(str(error), param, ctx)
+
+
+class Statuses(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.2 on
+    """Runtime statuses with commas between, in any case."""
+
+    name = "statuses"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, ...]:
+        if isinstance(value, tuple):
+            return value
+        known = {status.lower(): status for status in STATUSES}
+        words = [word.strip().lower() for word in value.split(",") if word.strip()]
+        wrong = next((word for word in words if word not in known), None)
+        if wrong is not None or not words:
+            self.fail(f"'{wrong or value}' is no status: choose from {', '.join(STATUSES)}", param, ctx)
+        return tuple(known[word] for word in words)
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        done, comma, last = incomplete.rpartition(",")
+        return [CompletionItem(done + comma + word) for word in STATUSES if word.lower().startswith(last.lower())]
+
+
+class InstanceId(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.2 on
+    """An instance id; the shell completes those that the hub knows."""
+
+    name = "id"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        from durablecli.errors import UsageError
+        from durablecli.model.ids import check_instance_id
+
+        try:
+            return check_instance_id(value)
+        except UsageError as error:
+            self.fail(str(error), param, ctx)
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        from durablecli.client import Query
+        from durablecli.errors import DurableError
+
+        try:
+            page = client(ctx.params.get("state_dir")).page(Query(prefix=incomplete, limit=50))
+        except (DurableError, OSError):
+            return []  # a shell in the middle of a line has no place for an error
+        return [CompletionItem(row.id, help=f"{row.name} {row.status}") for row in page.rows]
+
+
+def exits(*lines: str) -> str:
+    """The epilog of a verb's help: its exit codes."""
+    return "Exit: " + " · ".join(lines)
+
+
+def common(function: F) -> F:
+    """`--state-dir` and `-o`."""
+    return state_dir_option(output_option(function))
+
+
+state_dir_option = click.option(
+    "--state-dir", metavar="DIR", help="The hub: a folder. Default: $DURABLE_STATE_DIR, durable.yaml, or .state."
+)
+output_option = click.option(
+    "-o", "--output", "form", type=click.Choice(FORMATS), help="For people (table, the default) or for programs."
+)
+app_option = click.option(
+    "--app",
+    multiple=True,
+    metavar="TARGET",
+    help="Folder, file or dotted module with functions; may be repeated. Default: durable.yaml, or workflows/.",
+)
+id_argument = click.argument("instance", metavar="ID", type=InstanceId())
+ids_argument = click.argument("ids", metavar="ID...", nargs=-1, required=True, type=InstanceId())
+
+
+def settings(state_dir: str | None = None, app: tuple[str, ...] = ()) -> Config:
+    """What flags, environment and durable.yaml say, in this order."""
+    from durablecli.config import load
+
+    overrides: dict[str, Any] = {}
+    if state_dir is not None:
+        overrides["state_dir"] = state_dir
+    if app:
+        overrides["app"] = list(app)
+    return load(overrides=overrides)
+
+
+def client(state_dir: str | None, mailbox: Mailbox | None = None) -> Client:
+    """The client of the hub that flag, environment or durable.yaml name."""
+    from durablecli.client import Client
+
+    return Client(state_dir or settings().state_dir, mailbox)

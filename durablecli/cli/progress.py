@@ -1,0 +1,83 @@
+"""How an instance gets on, in a few lines: what `durable run` draws while it works."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Protocol
+
+from durablecli.cli.times import moment, span
+from durablecli.client import Line
+from durablecli.model import events as ev
+from durablecli.model.status import Waiting
+from durablecli.replay.agenda import waiting
+from durablecli.replay.ledger import Ledger
+
+_SHOWN = 5
+_SCHEDULED = (ev.TaskScheduled, ev.SubOrchestrationInstanceCreated)
+_SHORTEST = 0.2
+
+
+class Tail(Protocol):
+    """Where the records come from."""
+
+    def news(self) -> list[Line]: ...
+
+
+class Progress:
+    """Folds the history as it grows. A look at it costs what is new, and it never takes a tenth of the time."""
+
+    def __init__(self, tail: Tail, clock: Callable[[], float] = time.monotonic) -> None:
+        self._tail = tail
+        self._clock = clock
+        self._started = self._next = clock()
+        self._ledger = Ledger(keep_script=True)
+        self._scheduled = 0
+
+    def lines(self) -> list[str]:
+        """The lines to show now."""
+        self._catch_up()
+        ledger = self._ledger
+        elapsed = span(timedelta(seconds=self._clock() - self._started))
+        if not ledger.last_n:
+            return [f"waiting to be taken, {elapsed}"]
+        head = f"{ledger.instance}  {ledger.started.name}  {ledger.status}, {elapsed}"
+        counted = f"  {self._scheduled - self._open()} of {self._scheduled} tasks done" if self._scheduled else ""
+        custom = [f"  {bytes(memoryview(ledger.custom_status)).decode()}"] if ledger.custom_status else []
+        return [head + counted, *custom, *self._waits()]
+
+    def _catch_up(self) -> None:
+        now = self._clock()
+        if now < self._next:
+            return
+        for line in self._tail.news():
+            if line.record.n == 1:
+                self._ledger, self._scheduled = Ledger(keep_script=True), 0
+            self._ledger.apply(line.record)
+            self._scheduled += isinstance(line.record.event, _SCHEDULED)
+        self._next = now + max(_SHORTEST, 10 * (self._clock() - now))
+
+    def _open(self) -> int:
+        return sum(isinstance(event, _SCHEDULED) for event in self._ledger.open.values())
+
+    def _waits(self) -> list[str]:
+        found = waiting(self._ledger, _SHOWN + 1)
+        lines = [f"  {_describe(one)}" for one in found[:_SHOWN]]
+        if self._ledger.blocked is not None:
+            lines.append(f"  blocked: {self._ledger.blocked}")
+        return [*lines, "  …"] if len(found) > _SHOWN else lines
+
+
+def _describe(one: Waiting) -> str:
+    since = f", {span(datetime.now(UTC) - one.since)}" if one.since else ""
+    match one.kind:
+        case "timer" | "start":
+            return f"{one.kind} at {moment(one.fire_at)}"
+        case "activity":
+            attempt = f", attempt {one.attempt}" if one.attempt and one.attempt > 1 else ""
+            return f"activity {one.name}{attempt}{since}"
+        case "child":
+            return f"sub-orchestration {one.name} {one.child}{since}"
+        case _:
+            return f"{one.kind} {one.name or ''}{since}"

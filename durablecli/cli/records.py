@@ -1,0 +1,82 @@
+"""One record of a history as a row for people: number, time, kind, and what it is about."""
+
+from __future__ import annotations
+
+from datetime import UTC
+
+import msgspec
+from msgspec import Raw
+
+from durablecli.model import events as ev
+from durablecli.model.failures import Failure
+
+HEAD = ("N", "TIME", "EVENT", "WHAT")
+_LONGEST = 200
+
+
+def describe(record: ev.Record) -> tuple[str, ...]:
+    """The row of one record."""
+    time = record.at.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S.%f")[:-3]
+    held = " (held)" if getattr(record.event, "held", False) else ""
+    return str(record.n), time[:19] + time[19:22], f"{type(record.event).__name__}{held}", _what(record.event)
+
+
+def _what(event: ev.AnyEvent) -> str:
+    match event:
+        case ev.ExecutionStarted():
+            version = f", version {event.version}" if event.version else ""
+            return f"{event.name}({_json(event.input)}){version}"
+        case ev.TaskScheduled():
+            return f"{event.name}({_json(event.input)}){_again(event.attempt, event.retry_of)}"
+        case ev.SubOrchestrationInstanceCreated():
+            return f"{event.name}({_json(event.input)}) as {event.instance}{_again(event.attempt, event.retry_of)}"
+        case ev.TaskCompleted() | ev.SubOrchestrationInstanceCompleted():
+            return f"of {event.task}: {_json(event.result)}"
+        case ev.TaskFailed() | ev.SubOrchestrationInstanceFailed():
+            return f"of {event.task}: {_failure(event.failure)}"
+        case ev.EventRaised():
+            sender = f", from {event.sender.instance}" if event.sender else ""
+            return f"{event.name}: {_json(event.input)}{sender}"
+        case ev.EventSent():
+            return f"{event.name} to {event.instance}: {_json(event.input)}{', undelivered' * event.undelivered}"
+        case ev.ExecutionCompleted():
+            end = _failure(event.failure) if event.failure else _json(event.result or ev.NULL)
+            return f"{event.status}: {end}"
+        case _:
+            return _what_of_the_rest(event)
+
+
+def _what_of_the_rest(event: ev.AnyEvent) -> str:
+    match event:
+        case ev.TimerCreated():
+            return f"due {event.fire_at.isoformat(' ', 'milliseconds')[:23]}{_again(1, event.retry_of)}"
+        case ev.TimerFired() | ev.TimerCanceled():
+            return f"of {event.timer}"
+        case ev.EventAwaited():
+            return event.name
+        case ev.CustomStatusSet():
+            return _json(event.status)
+        case ev.ContinueAsNew():
+            return _json(event.input)
+        case ev.OrchestratorStarted():
+            return f"applies what is held up to {event.upto}"
+        case ev.ExecutionRewound():
+            return f"from {event.start}: {event.reason}"
+        case _:
+            return str(getattr(event, "reason", "")).split("\n")[0]
+
+
+def _again(attempt: int, retry_of: int | None) -> str:
+    if retry_of is None:
+        return ""
+    return f", attempt {attempt} of {retry_of}" if attempt > 1 else f", before a retry of {retry_of}"
+
+
+def _json(raw: Raw) -> str:
+    text = msgspec.json.format(raw, indent=-1)
+    shown = bytes(memoryview(text)).decode()
+    return shown if len(shown) <= _LONGEST else f"{shown[:_LONGEST]}… ({len(text):,} bytes)"
+
+
+def _failure(failure: Failure) -> str:
+    return f"{failure.type.removeprefix('builtins.')}: {failure.message}"

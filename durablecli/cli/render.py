@@ -1,0 +1,163 @@
+"""What goes to stdout, and in which form. The only module that knows rich, and it asks for it only to draw a table
+on a terminal.
+
+Forms: `table` is for people; `json` is one value or one array; `jsonl` one value a line; `yaml` the same as json.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from durablecli.cli.escapes import escape, escape_lines
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+Row = Sequence[str]
+COLORS = {
+    "Completed": "green",
+    "Failed": "red",
+    "Terminated": "magenta",
+    "Suspended": "yellow",
+    "Pending": "yellow",
+    "Running": "cyan",
+}
+
+
+class Screen:
+    """Standard output: whether it is a terminal, and the form that was asked for."""
+
+    def __init__(self, form: str | None = None) -> None:
+        self.form = form or "table"
+        self.terminal = sys.stdout.isatty()
+        self.colors = self.terminal and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+    @property
+    def for_people(self) -> bool:
+        """Whether a table or text is wanted, no JSON and no YAML."""
+        return self.form == "table"
+
+    def line(self, text: str = "", color: str | None = None) -> None:
+        """One line of text; control characters are shown, not sent."""
+        self._write(self.paint(text, color) + "\n")
+
+    def paint(self, text: str, color: str | None) -> str:
+        """The text, escaped, in a color where this terminal has them."""
+        import click
+
+        return click.style(escape(text), fg=color) if color and self.colors else escape(text)
+
+    def painted(self, text: str) -> None:
+        """A line whose parts went through `paint`."""
+        self._write(text + "\n")
+
+    def raw(self, line: bytes) -> None:
+        """A line of a file as it is; on a terminal its control characters are shown."""
+        self._write(self._safe(line.decode("utf-8", "backslashreplace")) + "\n")
+
+    def one(self, value: Any) -> None:
+        """One value in the form that was asked for; for people it is JSON."""
+        encoded = msgspec.json.encode(value)
+        match self.form:
+            case "yaml":
+                self._write(self._yaml(encoded))
+            case "jsonl":
+                self._write(self._safe(encoded.decode()) + "\n")
+            case _:
+                self._write(self._safe(msgspec.json.format(encoded, indent=2).decode()) + "\n")
+
+    def many(self, values: Iterable[Any]) -> None:
+        """Several values: an array, or with jsonl one line each, written as they come."""
+        if self.form != "jsonl":
+            self.one(list(values))
+            return
+        for value in values:
+            self.one(value)
+
+    def value(self, value: Any) -> None:
+        """A value alone, as the output of a run: on one line in a pipe, spread out on a terminal."""
+        encoded = msgspec.json.encode(value)
+        text = msgspec.json.format(encoded, indent=2) if self.terminal else encoded
+        self._write(self._safe(text.decode()) + "\n")
+
+    def table(self, head: Row, rows: Sequence[Row], paint: int | None = None) -> None:
+        """Rows under a head; `paint` is the column that holds a runtime status."""
+        if not self.terminal:
+            self._plain(head, rows)
+            return
+        from rich.table import Table
+        from rich.text import Text
+
+        table = Table(box=None, pad_edge=False, header_style="bold" if self.colors else "")
+        for number, title in enumerate(head):
+            # The first column holds what is copied into the next command: it is never shortened.
+            table.add_column(title, overflow="fold" if number == 0 else "ellipsis", no_wrap=number > 0)
+        for row in rows:
+            cells = [Text(escape(cell)) for cell in row]
+            if paint is not None:
+                cells[paint].stylize(COLORS.get(row[paint], ""))
+            table.add_row(*cells)
+        self.console().print(table)
+
+    @contextmanager
+    def live(self, lines: Callable[[], list[str]]) -> Iterator[None]:
+        """Keep `lines` drawn on a terminal while something else works; they are gone afterwards."""
+        if not (self.terminal and self.for_people) or os.environ.get("TERM") == "dumb":
+            yield
+            return
+        from rich.live import Live
+        from rich.text import Text
+
+        def drawn() -> Text:
+            return Text("\n".join(map(escape, lines())), no_wrap=True, overflow="ellipsis")
+
+        with Live(get_renderable=drawn, console=self.console(), refresh_per_second=4, transient=True):
+            yield
+
+    def flush(self) -> None:
+        """Let a reader at the other end of a pipe see what there is."""
+        sys.stdout.flush()
+
+    def console(self) -> Console:
+        """rich's idea of this terminal."""
+        from rich.console import Console
+
+        return Console(no_color=not self.colors, highlight=False, soft_wrap=False)
+
+    def _plain(self, head: Row, rows: Sequence[Row]) -> None:
+        lines = [[escape(cell) for cell in row] for row in (head, *rows)]
+        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+        for line in lines:
+            cells = (cell.ljust(width) for cell, width in zip(line, widths, strict=True))
+            self._write("  ".join(cells).rstrip() + "\n")
+
+    def _yaml(self, encoded: bytes) -> str:
+        import yaml
+
+        text: str = yaml.safe_dump(msgspec.json.decode(encoded), allow_unicode=True, sort_keys=False)
+        return self._safe(text)
+
+    def _safe(self, text: str) -> str:
+        return escape_lines(text) if self.terminal else text
+
+    def _write(self, text: str) -> None:
+        sys.stdout.write(text)
+        if self.terminal:
+            sys.stdout.flush()
+
+
+def say(text: str) -> None:
+    """A remark to whoever watches: stderr, so that what stdout gives stays what was asked for."""
+    sys.stderr.write(escape(text) + "\n")
+    sys.stderr.flush()
+
+
+def complain(text: str) -> None:
+    """An error that doesn't end the verb, as with one of several ids."""
+    say(f"durable: {text}")

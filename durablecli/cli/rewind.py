@@ -1,0 +1,37 @@
+"""`durable rewind`: sends again what made instances fail, and keeps all that went well."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from durablecli.cli.options import client, common, exits
+from durablecli.cli.render import Screen
+from durablecli.cli.several import choose, control, each, selection
+from durablecli.client import Client, Item
+
+CODES = exits("0 on disk", "2 usage", "3 no such instance", "4 conflict", "5 it hasn't failed", "74 storage error")
+
+
+@click.command("rewind", epilog=CODES)
+@selection
+@click.option("--reason", default="", metavar="TEXT", help="Why; the history shows it.")
+@common
+def command(
+    ids: tuple[str, ...], dry_run: bool, yes: bool, reason: str, state_dir: str | None, form: str | None, **filters: Any
+) -> int:
+    """Send the failed work of failed instances again; --dry-run shows what that would be."""
+    hub, screen = client(state_dir), Screen(form)
+    chosen = choose(hub, "rewind", ids, filters, dry_run=dry_run and not ids, yes=yes, allowed=("Failed",))
+    if dry_run:
+        return each(chosen, lambda instance: _preview(hub, screen, instance))
+    return control(hub, screen, "rewind", [Item(one, reason=reason) for one in chosen], "rewind is on disk")
+
+
+def _preview(hub: Client, screen: Screen, instance: str) -> None:
+    again = hub.rewind_preview(instance)
+    for line in again:
+        screen.line(f"{instance}  would send again {line}")
+    if not again:
+        screen.line(f"{instance}  would go on from its failure; nothing is sent again")

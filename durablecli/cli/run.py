@@ -1,0 +1,90 @@
+"""`durable run`: starts an orchestration, does the work in this process if no daemon does, and shows how it gets on."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from durablecli.cli.inputs import EXPLAINED, read_value
+from durablecli.cli.options import InstanceId, app_option, client, common, exits, settings
+from durablecli.cli.render import Screen, complain, say
+
+if TYPE_CHECKING:
+    from durablecli.config import Config
+    from durablecli.engine.loader import Loaded
+
+
+@click.command(
+    "run",
+    epilog=exits(
+        "0 Completed", "2 usage", "3 no such function", "4 id taken", "6 Failed", "7 Terminated",
+        "65 damaged or newer hub", "74 storage error", "77 no permission", "78 no function loads", "130 Ctrl-C",
+    ),
+)  # fmt: skip
+@click.argument("name")
+@click.option("--input", "text", metavar="JSON|@FILE|-", help=f"Input: {EXPLAINED}.")
+@click.option("--id", "instance", type=InstanceId(), metavar="ID", help="Instance id (default: 32 hex digits).")
+@click.option(
+    "--if-exists",
+    type=click.Choice(["fail", "skip", "replace"]),
+    default="fail",
+    help="An instance has this id: refuse (default), go on with it, or end it and start anew.",
+)
+@click.option("--version", metavar="TEXT", help="Version for context.version (default: default_version).")
+@app_option
+@common
+def command(
+    name: str,
+    text: str | None,
+    instance: str | None,
+    if_exists: str,
+    version: str | None,
+    app: tuple[str, ...],
+    state_dir: str | None,
+    form: str | None,
+) -> int:
+    """Start an orchestration, work until it has ended, print its output. Needs no daemon.
+
+    Ctrl-C leaves the instance as it is: it goes on with the next run or daemon.
+    """
+    value = None if text is None else read_value(text)
+    config = settings(state_dir, app)
+    loaded = _load(config, name)
+    hub = client(config.state_dir)
+    version = version or config.default_version
+    started = hub.start_new(name, instance, value, version, if_exists=if_exists)
+    return _work(config, loaded, started, Screen(form))
+
+
+def _load(config: Config, name: str) -> Loaded:
+    from durablecli.cli.functions import troubles
+    from durablecli.client import unknown_orchestrator
+    from durablecli.engine.loader import load
+    from durablecli.errors import ConfigError
+
+    loaded = load(config.app, config.base)
+    for line in troubles(loaded):
+        complain(line)
+    if not len(loaded.registry):
+        raise ConfigError(f"no function is loaded from {', '.join(config.app) or 'anywhere: make a folder workflows/'}")
+    if loaded.registry.orchestrator(name) is None:
+        raise unknown_orchestrator(name, (one.name for one in loaded.registry if one.kind == "orchestrator"))
+    return loaded
+
+
+def _work(config: Config, loaded: Loaded, instance: str, screen: Screen) -> int:
+    from durablecli import daemon
+    from durablecli.cli.outcome import show_outcome
+    from durablecli.cli.progress import Progress
+
+    hub = client(config.state_dir)
+    try:
+        with screen.live(Progress(hub.tail(instance)).lines):
+            daemon.work_until(config, config.state_dir, loaded, instance, lambda *_: None)
+    except KeyboardInterrupt:
+        status = hub.get_status(instance)
+        if not status.ended:
+            say(f"{instance} goes on with the next durable run-daemon; durable wait {instance}")
+        raise
+    return show_outcome(screen, hub.get_status(instance))

@@ -1,0 +1,33 @@
+"""`durable run-daemon`: the engine in the foreground."""
+
+from __future__ import annotations
+
+import click
+
+from durablecli.cli.options import app_option, exits, settings, state_dir_option
+from durablecli.cli.render import say
+
+
+@click.command(
+    "run-daemon",
+    epilog=exits(
+        "0 drained, or idle", "2 usage", "65 damaged or newer hub", "74 storage error", "75 hub locked",
+        "77 no permission", "78 durable.yaml is wrong, or no function loads",
+    ),
+)  # fmt: skip
+@app_option
+@click.option("--until-idle", is_flag=True, help="Exit when nothing can move without a timer or an event.")
+@click.option("--replay-always", is_flag=True, help="Replay on every turn instead of keeping live instances.")
+@state_dir_option
+def command(app: tuple[str, ...], until_idle: bool, replay_always: bool, state_dir: str | None) -> int:
+    """Run the engine in the foreground. Ctrl-C drains, a second one ends at once; nothing is lost either way."""
+    from durablecli import daemon
+
+    config = settings(state_dir, app)
+    return daemon.serve(
+        config,
+        state_dir=config.state_dir,
+        until_idle=until_idle,
+        replay_always=replay_always or config.replay_always,
+        say=say,
+    )

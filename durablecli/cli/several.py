@@ -1,0 +1,121 @@
+"""Verbs over several instances: by their ids or by a filter, each tried, a question before a filter's choice is acted
+on, and the highest exit code of them all."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime, timedelta
+from typing import Any, TypeVar
+
+import click
+
+from durablecli.cli.options import InstanceId, Statuses, Time
+from durablecli.cli.render import Screen, complain
+from durablecli.client import Client, Item, Query
+from durablecli.errors import DurableError, UsageError
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def selection(function: F) -> F:
+    """Ids, or a filter with `--dry-run` and `--yes`."""
+    for option in (
+        click.option("-y", "--yes", is_flag=True, help="Don't ask."),
+        click.option("--dry-run", is_flag=True, help="Only show what would be touched."),
+        click.option("--created-before", type=Time(), metavar="TIME", help="Filter: created at or before."),
+        click.option("--created-after", type=Time(), metavar="TIME", help="Filter: created at or after."),
+        click.option("--prefix", metavar="TEXT", help="Filter: ids that begin so."),
+        click.option("--status", type=Statuses(), metavar="STATUS,...", help="Filter: runtime statuses."),
+        click.option("--name", metavar="FUNCTION", help="Filter: the orchestrator's name."),
+        click.argument("ids", metavar="[ID]...", nargs=-1, type=InstanceId()),
+    ):
+        function = option(function)
+    return function
+
+
+def choose(
+    client: Client,
+    verb: str,
+    ids: tuple[str, ...],
+    filters: dict[str, Any],
+    *,
+    dry_run: bool,
+    yes: bool,
+    allowed: Iterable[str] = (),
+    older_than: timedelta | None = None,
+) -> list[str]:
+    """The ids to act on; empty where nothing is to be done. `allowed` are the statuses that the verb may touch."""
+    if older_than is not None:
+        limit = datetime.now(UTC) - older_than
+        given = filters.get("created_before")
+        filters = filters | {"created_before": limit if given is None else min(given, limit)}
+    filtered = any(value is not None for value in filters.values())
+    if filtered == bool(ids):
+        raise UsageError(f"give ids or a filter, one of them: 'durable {verb} ID', 'durable {verb} --prefix TEXT'")
+    chosen = list(dict.fromkeys(ids)) or _matching(client, filters, tuple(allowed))
+    if dry_run:
+        _preview(client, verb, chosen)
+        return []
+    if filtered and chosen and not yes:
+        _ask(verb, chosen)
+    return chosen
+
+
+def _matching(client: Client, filters: dict[str, Any], allowed: tuple[str, ...]) -> list[str]:
+    wanted = filters.get("status") or allowed
+    if allowed:
+        wanted = tuple(status for status in wanted if status in allowed)
+        if not wanted:
+            return []
+    given = {key: value for key, value in filters.items() if value is not None}
+    return list(client.select(Query(**{**given, "status": tuple(wanted or ())})))
+
+
+def _preview(client: Client, verb: str, chosen: list[str]) -> None:
+    screen = Screen()
+    for instance in chosen:
+        status = client.get_status(instance)
+        word = status.runtime_status.value if status.runtime_status else "unknown"
+        screen.line(f"would {verb} {instance}  {status.name or ''}  {word}")
+    screen.line(f"{len(chosen)} in all; nothing was done")
+
+
+def _ask(verb: str, chosen: list[str]) -> None:
+    if not sys.stdin.isatty():
+        raise UsageError(f"{verb} of {len(chosen)} instances: add --yes, or --dry-run to see them")
+    shown = ", ".join(chosen[:5]) + (", …" if len(chosen) > 5 else "")
+    if not click.confirm(f"{verb} {len(chosen)} instances ({shown})?", err=True):
+        raise click.Abort
+
+
+def each(ids: Iterable[str], action: Callable[[str], int | None]) -> int:
+    """Try all of them; what goes wrong with one is told and doesn't stop the others."""
+    code = 0
+    for instance in ids:
+        try:
+            code = max(code, action(instance) or 0)
+        except DurableError as error:
+            complain(str(error))
+            code = max(code, error.exit_code)
+    return code
+
+
+def control(client: Client, screen: Screen, kind: str, items: list[Item], done: str) -> int:
+    """Post one verb for several instances and say what became of each; the highest exit code."""
+    code = 0
+    outcomes = client.control(kind, items)
+    engine = client.engine()
+    asked = f"{kind} requested: the daemon (pid {engine.pid}) has it" if engine.alive else done
+    told: list[dict[str, Any]] = []
+    for instance, error in outcomes.items():
+        if error is not None:
+            complain(str(error))
+            code = max(code, error.exit_code)
+            continue
+        told.append({"instanceId": instance, kind: "requested" if engine.alive else "done"})
+        if screen.for_people:
+            screen.line(f"{instance}  {asked}")
+    if not screen.for_people:
+        screen.many(told)
+    return code

@@ -1,0 +1,28 @@
+"""`durable suspend`: holds instances where they are; what arrives is kept."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from durablecli.cli.mending import mending_client
+from durablecli.cli.options import common, exits
+from durablecli.cli.render import Screen
+from durablecli.cli.several import choose, control, selection
+from durablecli.client import Item
+
+CODES = exits("0 done", "2 usage", "3 no such instance", "5 it has ended", "74 storage error", "77 no permission")
+
+
+@click.command("suspend", epilog=CODES)
+@selection
+@click.option("--reason", default="", metavar="TEXT", help="Why; durable status shows it.")
+@common
+def command(
+    ids: tuple[str, ...], dry_run: bool, yes: bool, reason: str, state_dir: str | None, form: str | None, **filters: Any
+) -> int:
+    """Hold instances where they are: what arrives is kept until they are resumed."""
+    hub = mending_client(state_dir)
+    chosen = choose(hub, "suspend", ids, filters, dry_run=dry_run, yes=yes, allowed=("Pending", "Running"))
+    return control(hub, Screen(form), "suspend", [Item(one, reason=reason) for one in chosen], "suspended")

@@ -1,0 +1,28 @@
+"""Times and spans as people read them: UTC, and no more of it than is needed."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+
+def moment(time: datetime | None) -> str:
+    """`2026-11-22 09:00:05Z`."""
+    return time.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%SZ") if time else ""
+
+
+def clock(time: datetime | None, now: datetime) -> str:
+    """`09:00:05Z` for a time of today, else with its date."""
+    if time is not None and time.astimezone(UTC).date() == now.date():
+        return time.astimezone(UTC).strftime("%H:%M:%SZ")
+    return moment(time)
+
+
+def span(length: timedelta) -> str:
+    """`4 s`, `3 min`, `2 h 5 min`, `2 d 23 h`."""
+    seconds = max(0, int(length.total_seconds()))
+    days, seconds = divmod(seconds, 86400)
+    hours, seconds = divmod(seconds, 3600)
+    minutes, seconds = divmod(seconds, 60)
+    parts = [(days, "d"), (hours, "h"), (minutes, "min"), (seconds, "s")]
+    first = next((at for at, (number, _) in enumerate(parts) if number), 3)
+    return " ".join(f"{number} {unit}" for number, unit in parts[first : first + 2] if number) or "0 s"

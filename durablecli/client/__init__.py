@@ -1,0 +1,27 @@
+"""The client of a hub: the one way in for the command line, for HTTP and for any Python program."""
+
+from durablecli.client.client import Client
+from durablecli.client.functions import Published, unknown_orchestrator
+from durablecli.client.shell import DurableOrchestrationClient
+from durablecli.client.status import Blocked, DurableOrchestrationStatus, Engine, PurgeHistoryResult, Suspended
+from durablecli.client.tail import Line
+from durablecli.store.mailbox import Item, Mailbox, Receipt
+from durablecli.store.query import Page, Query
+
+__all__ = [
+    "Blocked",
+    "Client",
+    "DurableOrchestrationClient",
+    "DurableOrchestrationStatus",
+    "Engine",
+    "Item",
+    "Line",
+    "Mailbox",
+    "Page",
+    "Published",
+    "PurgeHistoryResult",
+    "Query",
+    "Receipt",
+    "Suspended",
+    "unknown_orchestrator",
+]

@@ -1,0 +1,321 @@
+"""The client: starts, asks, sends and ends orchestrations, from any Python program against a state directory.
+
+It reads the files of the hub and posts messages; whether an engine runs makes no difference to what is on disk. The
+names are those of Durable Functions' client. Times are UTC; a naive one is read as UTC.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+from os import PathLike, fspath
+from typing import Any
+
+from durablecli.client.functions import Published
+from durablecli.client.reading import Reader
+from durablecli.client.starting import POLICIES, batch_items, encode, start_chosen
+from durablecli.client.status import DurableOrchestrationStatus, Engine, PurgeHistoryResult
+from durablecli.client.tail import Line, Pace, Tail, follow
+from durablecli.errors import Conflict, DurableError, NotFound, TimedOut, UsageError, WrongState
+from durablecli.model.events import Record
+from durablecli.model.history import project_history
+from durablecli.model.ids import check_instance_id, new_id
+from durablecli.model.status import ENDED, OrchestrationRuntimeStatus
+from durablecli.replay.names import told_name
+from durablecli.store import premises
+from durablecli.store.disk import LocalDisk
+from durablecli.store.inbox import Inbox
+from durablecli.store.mailbox import Item, Mailbox
+from durablecli.store.query import Page, Query
+
+_AT_ONCE = 1000  # instances that one message is about
+
+
+class Client:
+    """The client of one hub. Every method may be called with no engine running; `wait` then waits for one."""
+
+    def __init__(self, state_dir: str | PathLike[str] = ".state", mailbox: Mailbox | None = None) -> None:
+        self.root = fspath(state_dir)
+        self._reader = Reader(self.root)
+        self._inbox = Inbox(LocalDisk(), self.root)
+        self._given = mailbox
+
+    # ── start ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def start_new(
+        self,
+        orchestration_function_name: str | Callable[..., Any],
+        instance_id: str | None = None,
+        client_input: Any = None,
+        version: str | None = None,
+        *,
+        if_exists: str = "fail_if_running",
+        start_at: datetime | None = None,
+    ) -> str:
+        """Start an orchestration and return its instance id; the start is on disk then.
+
+        `if_exists` says what happens to an instance that has the id already: `fail_if_running` replaces an ended
+        one and raises Conflict for any other, `fail` raises Conflict for both, `skip` leaves it and returns the id,
+        `replace` ends it. Raises NotFound if an engine runs that doesn't know the function.
+        """
+        if if_exists not in POLICIES:
+            raise UsageError(f"if_exists is one of {', '.join(POLICIES)}, not {if_exists!r}")
+        name = self._known(orchestration_function_name)
+        instance = new_id() if instance_id is None else check_instance_id(instance_id)
+        item = Item(instance, name, encode(client_input), version, _utc(start_at), if_exists)
+        if instance_id is None:
+            return self._mailbox().post("start", [item]).instances[0]
+        return start_chosen(self._reader, self._mailbox(), self._inbox, item)
+
+    def start_many(
+        self,
+        orchestration_function_name: str | Callable[..., Any],
+        inputs: Iterable[Any],
+        version: str | None = None,
+    ) -> list[str]:
+        """Start one instance per input, all or none of them; the ids are `<batch>-<index>`."""
+        items = batch_items(self._known(orchestration_function_name), list(inputs), version)
+        return self._mailbox().post("start", items).instances if items else []
+
+    def restart(self, instance_id: str, restart_with_new_instance_id: bool = True) -> str:
+        """Start an instance once more with its name, input and version; returns the id it runs under.
+
+        Under its own id an instance is only restarted when it has ended: WrongState.
+        """
+        current = self._existing(instance_id)
+        version = current.version
+        if restart_with_new_instance_id:
+            item = Item(new_id(), current.name, current.raw_input, version)
+            return self._mailbox().post("start", [item]).instances[0]
+        if not current.ended:
+            raise WrongState(f"{instance_id} is {_word(current)}: terminate it first, or restart it under a new id")
+        item = Item(instance_id, current.name, current.raw_input, version)
+        return start_chosen(self._reader, self._mailbox(), self._inbox, item)
+
+    def engine(self) -> Engine:
+        """The engine that runs, or what is known of the last one."""
+        return self._reader.engine()
+
+    def published(self) -> Published | None:
+        """The functions that the last engine had loaded; None if no engine ever ran here."""
+        return self._reader.published()
+
+    # ── ask ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def get_status(
+        self,
+        instance_id: str,
+        show_history: bool = False,
+        show_history_output: bool = False,
+        show_input: bool = True,
+    ) -> DurableOrchestrationStatus:
+        """How an instance stands; falsy if there is none. `show_input=False` leaves the input out."""
+        return self._reader.status(
+            instance_id, history=show_history, history_output=show_history_output, show_input=show_input
+        )
+
+    def get_status_all(self) -> list[DurableOrchestrationStatus]:
+        """The status of every instance, the oldest first."""
+        return self.get_status_by()
+
+    def get_status_by(
+        self,
+        created_time_from: datetime | None = None,
+        created_time_to: datetime | None = None,
+        runtime_status: Iterable[OrchestrationRuntimeStatus | str] | None = None,
+        instance_id_prefix: str | None = None,
+    ) -> list[DurableOrchestrationStatus]:
+        """The status of every instance that fits, the oldest first."""
+        query = _query(created_time_from, created_time_to, runtime_status, instance_id_prefix)
+        found = (self._reader.status(instance) for instance in self.select(query))
+        return [status for status in found if status]
+
+    def page(self, query: Query) -> Page:
+        """One page of instances, as rows without payloads."""
+        return self._reader.page(query)
+
+    def count(self, query: Query) -> int:
+        """How many instances fit."""
+        return self._reader.count(query)
+
+    def select(self, query: Query) -> Iterator[str]:
+        """The ids of all instances that fit, page after page."""
+        return (row.id for row in self._reader.rows(query))
+
+    def get_history(self, instance_id: str) -> list[Record]:
+        """The records of the last execution; raises NotFound."""
+        return [line.record for line in self.get_lines(instance_id)]
+
+    def project_history(self, instance_id: str) -> list[dict[str, Any]]:
+        """The history as the HTTP API shows it, with inputs and results; raises NotFound."""
+        return project_history(self.get_history(instance_id), results=True, inputs=True)
+
+    def get_lines(self, instance_id: str) -> list[Line]:
+        """The records with their lines as they stand in the file; raises NotFound."""
+        self._existing(instance_id)
+        return self.tail(instance_id).news()
+
+    def tail(self, instance_id: str) -> Tail:
+        """The history as it grows, for whoever looks at it now and then."""
+        return Tail(self._reader, instance_id)
+
+    def wait(self, instance_id: str, timeout: timedelta | float | None = None) -> DurableOrchestrationStatus:
+        """The status once the instance has ended; raises NotFound, and TimedOut after `timeout` (seconds)."""
+        pace = Pace(timeout if isinstance(timeout, timedelta | None) else timedelta(seconds=timeout))
+        while True:
+            stamp = self._reader.stamp(instance_id)
+            current = self._existing(instance_id)
+            if current.ended:
+                return current
+            if pace.expired():
+                raise TimedOut(f"{instance_id} is still {_word(current)}; it goes on, and so does `durable wait`")
+            pace.until_changed(lambda: self._reader.stamp(instance_id), stamp)
+
+    def follow(self, instance_id: str) -> Iterator[Line]:
+        """Every record as it is written, until the instance has ended; raises NotFound at the first step."""
+        return follow(self._reader, instance_id, lambda: self._existing(instance_id).ended)
+
+    # ── send ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def raise_event(self, instance_id: str, event_name: str, event_data: Any = None) -> None:
+        """Send an external event; it is on disk then. NotFound for an unknown instance, WrongState for an ended one."""
+        if not isinstance(event_name, str) or not event_name:
+            raise ValueError("event_name must be a non-empty string.")
+        data = encode(event_data)
+        current = self._existing(instance_id)
+        if current.ended:
+            raise WrongState(f"{instance_id} is {_word(current)}: it takes no events any more")
+        self._mailbox().post("raise-event", [Item(instance_id, event_name, data)])
+
+    def terminate(self, instance_id: str, reason: str = "", *, recursive: bool = True) -> None:
+        """End an instance, and its sub-orchestrations unless `recursive` is false."""
+        self._one("terminate", Item(instance_id, reason=reason, recursive=recursive))
+
+    def suspend(self, instance_id: str, reason: str = "") -> None:
+        """Hold an instance: what arrives is kept until it is resumed."""
+        self._one("suspend", Item(instance_id, reason=reason))
+
+    def resume(self, instance_id: str, reason: str = "") -> None:
+        """Let a suspended instance go on."""
+        self._one("resume", Item(instance_id, reason=reason))
+
+    def rewind(self, instance_id: str, reason: str = "") -> None:
+        """Send again what made an instance fail; all that went well is kept. WrongState unless it has failed."""
+        self._one("rewind", Item(instance_id, reason=reason))
+
+    def rewind_preview(self, instance_id: str) -> list[str]:
+        """What a rewind would send again, a line each."""
+        self._check("rewind", Item(instance_id))
+        return self._reader.rewind_preview(instance_id)
+
+    def purge_instance_history(self, instance_id: str, *, force: bool = False) -> PurgeHistoryResult:
+        """Delete an ended instance and its ended children; a live one only with `force`, else WrongState."""
+        try:
+            self._one("purge", Item(instance_id, force=force))
+        except NotFound:
+            return PurgeHistoryResult(0)
+        return PurgeHistoryResult(1)
+
+    def purge_instance_history_by(
+        self,
+        created_time_from: datetime,
+        created_time_to: datetime | None = None,
+        runtime_status: Iterable[OrchestrationRuntimeStatus | str] | None = None,
+    ) -> PurgeHistoryResult:
+        """Delete the ended instances that fit."""
+        if created_time_from is None:
+            raise ValueError("created_time_from must be given.")
+        query = _query(created_time_from, created_time_to, runtime_status or ENDED, None)
+        results = self.control("purge", [Item(instance) for instance in self.select(query)])
+        return PurgeHistoryResult(sum(error is None for error in results.values()))
+
+    def control(self, kind: str, items: Sequence[Item]) -> dict[str, DurableError | None]:
+        """Terminate, suspend, resume, rewind or purge several: for each instance its error, or None if it is posted."""
+        results: dict[str, DurableError | None] = {}
+        good: list[Item] = []
+        for item in items:
+            try:
+                self._check(kind, item)
+                good.append(item)
+                results[item.instance] = None
+            except DurableError as error:
+                results[item.instance] = error
+        for at in range(0, len(good), _AT_ONCE):
+            self._mailbox().post(kind, good[at : at + _AT_ONCE])
+        return results
+
+    # ── inside ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _mailbox(self) -> Mailbox:
+        """Where to post. The hub is made if it is missing, and refused if it isn't ours."""
+        if self._given is not None:
+            return self._given
+        disk = LocalDisk()
+        try:
+            premises.check_ours(disk, self.root)
+            premises.create_if_missing(disk, self.root)
+        except OSError as error:
+            raise premises.storage_error(self.root, error) from error
+        self._reader.check()
+        return self._inbox
+
+    def _one(self, kind: str, item: Item) -> None:
+        error = self.control(kind, [item])[item.instance]
+        if error is not None:
+            raise error
+
+    def _check(self, kind: str, item: Item) -> None:
+        current = self._existing(item.instance)
+        refusal = _REFUSALS[kind](current, item)
+        if refusal:
+            raise WrongState(f"{item.instance} is {_word(current)}: {refusal}")
+        if kind in ("rewind", "purge") and current.ended and self._inbox.reserved(item.instance):
+            raise Conflict(f"{item.instance} is just being started anew; try again")
+
+    def _existing(self, instance_id: str) -> DurableOrchestrationStatus:
+        current = self._reader.status(instance_id)
+        if not current:
+            raise NotFound(f"no instance '{instance_id}' in {self.root}")
+        return current
+
+    def _known(self, function: str | Callable[..., Any]) -> str:
+        name = told_name(function, "orchestrator")
+        published = self._reader.published() if self._reader.engine().alive else None
+        if published is not None and not published.has_orchestrator(name):
+            raise published.unknown(name)
+        return name
+
+
+def _ended(current: DurableOrchestrationStatus, item: Item) -> str:
+    return "nothing is left to do" if current.ended else ""
+
+
+def _not_failed(current: DurableOrchestrationStatus, item: Item) -> str:
+    return "" if _word(current) == "Failed" else "only a failed instance can be rewound"
+
+
+def _live(current: DurableOrchestrationStatus, item: Item) -> str:
+    return "" if current.ended or item.force else "terminate it first, or use --force"
+
+
+_REFUSALS = {"terminate": _ended, "suspend": _ended, "resume": _ended, "rewind": _not_failed, "purge": _live}
+
+
+def _word(current: DurableOrchestrationStatus) -> str:
+    return current.runtime_status.value if current.runtime_status else "unknown"
+
+
+def _utc(time: datetime | None) -> datetime | None:
+    if time is None:
+        return None
+    return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
+
+
+def _query(
+    created_from: datetime | None,
+    created_to: datetime | None,
+    statuses: Iterable[OrchestrationRuntimeStatus | str] | None,
+    prefix: str | None,
+) -> Query:
+    words = tuple(one.value if isinstance(one, OrchestrationRuntimeStatus) else one for one in statuses or ())
+    return Query(None, words, prefix or "", _utc(created_from), _utc(created_to), reverse=True)

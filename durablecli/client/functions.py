@@ -1,0 +1,49 @@
+"""The functions that an engine has published: what may be started is known without loading any code."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+
+import msgspec
+
+from durablecli.errors import NotFound
+
+
+class Known(msgspec.Struct, frozen=True):
+    """One function, by name and kind."""
+
+    name: str
+    kind: str
+
+
+class Published(msgspec.Struct, frozen=True):
+    """What the engine had loaded when it last said so."""
+
+    functions: tuple[Known, ...] = ()
+    at: datetime | None = None
+
+    def has_orchestrator(self, name: str) -> bool:
+        """Names are compared without case."""
+        return any(known.name.casefold() == name.casefold() for known in self._orchestrators())
+
+    def unknown(self, name: str) -> NotFound:
+        """The error that names what could be started instead."""
+        return unknown_orchestrator(name, (known.name for known in self._orchestrators()))
+
+    def _orchestrators(self) -> list[Known]:
+        return [known for known in self.functions if known.kind == "orchestrator"]
+
+
+def unknown_orchestrator(name: str, known: Iterable[str]) -> NotFound:
+    """The error of Durable Functions, with the known names."""
+    names = ", ".join(sorted(known)) or "none"
+    return NotFound(f"the function '{name}' doesn't exist, is disabled, or is no orchestrator; known are: {names}")
+
+
+def parse_published(info: Mapping[str, object]) -> Published | None:
+    """The list in what an engine wrote about itself; None where there is none."""
+    try:
+        return msgspec.convert(info, Published) if "functions" in info else None
+    except msgspec.ValidationError:
+        return None

@@ -1,0 +1,178 @@
+"""What the files of a hub say, without the lock and without writing: statuses, histories, lists."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+from msgspec import Raw
+
+from durablecli.client.functions import Published, parse_published
+from durablecli.client.status import NULL, Blocked, DurableOrchestrationStatus, Engine, Suspended
+from durablecli.errors import DamagedHub
+from durablecli.model import codec
+from durablecli.model.events import Record
+from durablecli.model.history import project_history
+from durablecli.model.status import OrchestrationRuntimeStatus, Summary
+from durablecli.replay.agenda import waiting
+from durablecli.replay.ledger import Ledger, fold
+from durablecli.replay.rewind import cut
+from durablecli.store import premises
+from durablecli.store.disk import LocalDisk
+from durablecli.store.histories import History
+from durablecli.store.mailbox import Item, Message
+from durablecli.store.query import Page, Query
+from durablecli.store.reading import ReadHub
+
+_SLICE = 1000
+
+
+class Reader:
+    """One hub, as its files stand at each call."""
+
+    def __init__(self, root: str) -> None:
+        self.root = root
+        self._hub = ReadHub(root)
+
+    def status(
+        self, instance: str, *, history: bool = False, history_output: bool = False, show_input: bool = True
+    ) -> DurableOrchestrationStatus:
+        """How the instance stands; falsy where neither a history nor a start is there."""
+        # The inbox first: a start that is taken in between is then in the history.
+        messages = self._hub.pending(instance)
+        found = self._hub.read(instance)
+        engine = self.engine()
+        if found is None:
+            return _of_start(instance, messages, engine, show_input)
+        records = list(parse(found))
+        rows = project_history(records, results=history_output, inputs=show_input) if history else None
+        return _of_ledger(fold(records, found.good), messages, engine, rows, show_input)
+
+    def lines(self, instance: str) -> History | None:
+        """The lines of its history as they stand on disk; None where nothing has begun."""
+        return self._hub.read(instance)
+
+    def rewind_preview(self, instance: str) -> list[str]:
+        """What a rewind would send again: activities, and children that are rewound in their turn."""
+        found = self._hub.read(instance)
+        taken = cut(fold(parse(found))) if found else None
+        if taken is None:
+            return []
+        children = [f"sub-orchestration {event.name}, instance {event.instance}" for _, event in taken.children]
+        return [*(f"activity {event.name} (id {n})" for n, event in taken.activities), *children]
+
+    def page(self, query: Query) -> Page:
+        """Some rows, and the cursor to the next."""
+        return self._hub.page(query)
+
+    def count(self, query: Query) -> int:
+        """How many instances fit."""
+        return self._hub.count(query)
+
+    def rows(self, query: Query) -> Iterator[Summary]:
+        """All rows, page after page."""
+        query = msgspec.structs.replace(query, limit=_SLICE)
+        while True:
+            page = self._hub.page(query)
+            yield from page.rows
+            if page.cursor is None:
+                return
+            query = msgspec.structs.replace(query, cursor=page.cursor)
+
+    def check(self) -> None:
+        """Raises NewerHub, DamagedHub or NoPermission for a hub that mustn't be written to."""
+        self._hub.exists()
+
+    def stamp(self, instance: str) -> object:
+        """Something that changes when the status may have changed."""
+        return self._hub.stamp(instance)
+
+    def published(self) -> Published | None:
+        """What the last engine had loaded."""
+        info = self._hub.engine_info()
+        return None if info is None else parse_published(info)
+
+    def engine(self) -> Engine:
+        """The engine that runs, or what is known of the last one."""
+        try:
+            file = premises.read_hub_file(LocalDisk(), self.root)
+        except (OSError, DamagedHub):
+            return Engine(alive=False)
+        holder = file.engine
+        if holder is None:
+            return Engine(alive=False, last_seen=file.last_seen)
+        return Engine(holder.alive, holder.pid, holder.since, file.last_seen)
+
+
+def parse(found: History) -> Iterator[Record]:
+    """The records of lines that were read, and so are known to be whole."""
+    seed = codec.seed(found.instance, found.execution)
+    return (codec.parse(line, seed) for line in found.lines)
+
+
+def _start(messages: list[Message], instance: str) -> tuple[Message, Item] | None:
+    for message in messages:
+        if message.kind in ("start", "restart"):
+            for item in message.items:
+                if item.target == instance:
+                    return message, item
+    return None
+
+
+def _of_start(instance: str, messages: list[Message], engine: Engine, show_input: bool) -> DurableOrchestrationStatus:
+    found = _start(messages, instance)
+    if found is None:
+        return DurableOrchestrationStatus(instance_id=instance, engine=engine)
+    message, item = found
+    return DurableOrchestrationStatus(
+        instance_id=instance,
+        name=item.name,
+        runtime_status=OrchestrationRuntimeStatus.Pending,
+        created_time=message.at,
+        last_updated_time=message.at,
+        raw_input=(item.input or NULL) if show_input else NULL,
+        version=item.version,
+        start_at=item.start_at,
+        requested=tuple(other.kind for other in messages if other is not message),
+        engine=engine,
+    )
+
+
+def _of_ledger(
+    ledger: Ledger, messages: list[Message], engine: Engine, history: list[dict[str, Any]] | None, show_input: bool
+) -> DurableOrchestrationStatus:
+    started = ledger.started
+    return DurableOrchestrationStatus(
+        instance_id=ledger.instance,
+        name=started.name,
+        runtime_status=OrchestrationRuntimeStatus(ledger.status),
+        created_time=ledger.created,
+        last_updated_time=ledger.updated,
+        raw_input=started.input if show_input else NULL,
+        raw_output=_output(ledger),
+        raw_custom_status=ledger.custom_status or NULL,
+        history=history,
+        version=started.version,
+        execution=ledger.execution,
+        parent_instance_id=started.parent.instance if started.parent else None,
+        records=ledger.last_n,
+        waiting_for=waiting(ledger),
+        blocked=None if ledger.blocked is None else Blocked(ledger.blocked, ledger.blocked_at),
+        suspended=_suspended(ledger),
+        requested=tuple(message.kind for message in messages),
+        start_at=started.start_at,
+        engine=engine,
+    )
+
+
+def _suspended(ledger: Ledger) -> Suspended | None:
+    if ledger.suspended is None:
+        return None
+    return Suspended(ledger.suspended, ledger.suspended_at, len(ledger.held))
+
+
+def _output(ledger: Ledger) -> Raw:
+    if ledger.failure is not None:
+        return Raw(msgspec.json.encode(ledger.failure.message))
+    return ledger.result or NULL

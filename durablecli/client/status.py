@@ -1,0 +1,142 @@
+"""How an instance stands, as people and programs ask for it: the status payload of Durable Functions and, beyond it,
+what the instance waits for, why it is blocked, and whether an engine runs that could move it."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from msgspec import Raw
+
+from durablecli.model.status import ENDED, OrchestrationRuntimeStatus, Waiting
+
+NULL = Raw(b"null")
+
+
+class Blocked(msgspec.Struct, frozen=True):
+    """The code doesn't fit the history, or isn't loaded; the instance goes on when it fits again."""
+
+    reason: str
+    since: datetime | None
+
+
+class Suspended(msgspec.Struct, frozen=True):
+    """Held by whom, since when, and how many arrivals are kept for the time after."""
+
+    reason: str
+    since: datetime | None
+    kept: int
+
+
+class Engine(msgspec.Struct, frozen=True):
+    """The engine of the hub: `alive`, or the last one that was seen."""
+
+    alive: bool
+    pid: int | None = None
+    since: datetime | None = None
+    last_seen: datetime | None = None
+
+
+class DurableOrchestrationStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """The status of one instance. It is falsy if there is no such instance.
+
+    `input_`, `output` and `custom_status` are decoded JSON; the `raw_` fields are the JSON itself. The output of a
+    failed instance is its failure's message, that of a terminated one the reason. `requested` names the verbs that
+    are on disk and that no engine has taken yet.
+    """
+
+    instance_id: str
+    name: str | None = None
+    runtime_status: OrchestrationRuntimeStatus | None = None
+    created_time: datetime | None = None
+    last_updated_time: datetime | None = None
+    raw_input: Raw = NULL
+    raw_output: Raw = NULL
+    raw_custom_status: Raw = NULL
+    history: list[dict[str, Any]] | None = None
+    version: str | None = None
+    execution: str | None = None
+    parent_instance_id: str | None = None
+    records: int = 0
+    waiting_for: tuple[Waiting, ...] = ()
+    blocked: Blocked | None = None
+    suspended: Suspended | None = None
+    engine: Engine = Engine(alive=False)
+    requested: tuple[str, ...] = ()
+    start_at: datetime | None = None
+
+    def __bool__(self) -> bool:
+        return self.runtime_status is not None
+
+    @property
+    def input_(self) -> Any:
+        """What the instance was started with."""
+        return msgspec.json.decode(self.raw_input)
+
+    @property
+    def output(self) -> Any:
+        """What the orchestrator returned, or why it ended otherwise."""
+        return msgspec.json.decode(self.raw_output)
+
+    @property
+    def custom_status(self) -> Any:
+        """What the orchestrator set last."""
+        return msgspec.json.decode(self.raw_custom_status)
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing will happen any more."""
+        return self.runtime_status is not None and self.runtime_status.value in ENDED
+
+    @property
+    def taken(self) -> bool:
+        """Whether an engine has begun it; before that only its start is on disk."""
+        return self.execution is not None
+
+    def payload(self) -> dict[str, Any]:
+        """The body of `GET instances/{id}` of the HTTP API, with waitingFor, blocked and daemon added to it."""
+        body: dict[str, Any] = {
+            "name": self.name,
+            "instanceId": self.instance_id,
+            "runtimeStatus": self.runtime_status and self.runtime_status.value,
+            "input": self.raw_input,
+            "customStatus": self.raw_custom_status,
+            "output": self.raw_output,
+            "createdTime": _second(self.created_time),
+            "lastUpdatedTime": _second(self.last_updated_time),
+            "waitingFor": self.waiting_for,
+            "blocked": self.blocked,
+            "daemon": {"pid": self.engine.pid, "since": self.engine.since} if self.engine.alive else None,
+        }
+        if self.history is not None:
+            body["historyEvents"] = self.history
+        return body
+
+    def to_json(self) -> dict[str, Any]:
+        """The keys of the Python SDK, with decoded values and times in microseconds."""
+        return {
+            "name": self.name,
+            "instanceId": self.instance_id,
+            "createdTime": _microsecond(self.created_time),
+            "lastUpdatedTime": _microsecond(self.last_updated_time),
+            "output": self.output,
+            "input": self.input_,
+            "runtimeStatus": self.runtime_status and self.runtime_status.value,
+            "customStatus": self.custom_status,
+            "history": self.history,
+        }
+
+
+class PurgeHistoryResult(msgspec.Struct, frozen=True):
+    """How many instances a purge reaches."""
+
+    instances_deleted: int
+
+
+def _second(time: datetime | None) -> str | None:
+    return None if time is None else time.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _microsecond(time: datetime | None) -> str | None:
+    return None if time is None else time.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
