@@ -206,7 +206,8 @@ def test_what_only_an_earlier_folder_holds_is_gone() -> None:
     assert found == "b/two.py:1: ModuleNotFoundError: No module named '_helper'"
 
 
-def test_changed_code_is_seen_at_once_and_nothing_is_left_beside_it() -> None:
+def test_changed_code_is_seen_at_once_and_nothing_is_left_beside_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
     for value in (1, 2, 3):
         write("flows/one.py", "import two\n" + activity("first", "two.VALUE"))
         write("flows/two.py", f"VALUE = {value}\n")
