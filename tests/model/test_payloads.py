@@ -481,6 +481,7 @@ def test_constraints_are_checked() -> None:
     [
         (b"3", float | int, 3),
         (b"3.5", int | float, 3.5),
+        (b"3", float | int | Path, 3),
         (b"true", int | bool, True),
         (b'"2026-11-22"', date | str, date(2026, 11, 22)),
         (b'"Tokyo"', date | str, "Tokyo"),
