@@ -17,14 +17,20 @@ def activities(ledger: Ledger) -> list[tuple[int, ev.TaskScheduled]]:
     return [(n, event) for n, event in ledger.open.items() if isinstance(event, ev.TaskScheduled)]
 
 
-def timers(ledger: Ledger) -> list[tuple[int, datetime]]:
-    """The timers that are neither fired nor cancelled, with their due times."""
-    return [(n, event.fire_at) for n, event in ledger.open.items() if isinstance(event, ev.TimerCreated)]
+def timers(ledger: Ledger) -> list[tuple[int, ev.TimerCreated]]:
+    """The timers that are neither fired nor cancelled."""
+    return [(n, event) for n, event in ledger.open.items() if isinstance(event, ev.TimerCreated)]
 
 
 def children(ledger: Ledger) -> list[tuple[int, ev.SubOrchestrationInstanceCreated]]:
     """The sub-orchestrations that haven't answered."""
     return [(n, e) for n, e in ledger.open.items() if isinstance(e, ev.SubOrchestrationInstanceCreated)]
+
+
+def ever_created(ledger: Ledger) -> list[str]:
+    """The ids of all sub-orchestrations that this execution has created; the ledger keeps its script."""
+    decided = (record.event for turn in ledger.script or () for record in turn.decisions)
+    return [event.instance for event in decided if isinstance(event, ev.SubOrchestrationInstanceCreated)]
 
 
 def delayed_start(ledger: Ledger) -> datetime | None:
@@ -35,7 +41,7 @@ def delayed_start(ledger: Ledger) -> datetime | None:
 
 def next_due(ledger: Ledger) -> datetime | None:
     """The earliest time at which the clock alone moves this instance."""
-    due = [fire_at for _, fire_at in timers(ledger)]
+    due = [timer.fire_at for _, timer in timers(ledger)]
     start_at = delayed_start(ledger)
     if start_at is not None:
         due.append(start_at)

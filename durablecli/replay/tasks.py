@@ -40,7 +40,7 @@ class Task(Generic[T]):
         self._done = False
         self._value: Any = None
         self._error: Callable[[], BaseException] | None = None
-        self._waiters: dict[Composite, None] | None = None
+        self._waiters: dict[Composite[Any], None] | None = None
 
     @property
     def is_completed(self) -> bool:
@@ -81,12 +81,12 @@ class Task(Generic[T]):
         for waiter in waiters or ():
             waiter._child_completed(self)
 
-    def _enlist(self, waiter: Composite) -> None:
+    def _enlist(self, waiter: Composite[Any]) -> None:
         if self._waiters is None:
             self._waiters = {}
         self._waiters[waiter] = None
 
-    def _leave(self, waiter: Composite) -> None:
+    def _leave(self, waiter: Composite[Any]) -> None:
         if self._waiters is not None:
             self._waiters.pop(waiter, None)
 

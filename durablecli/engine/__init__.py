@@ -1,0 +1,1 @@
+"""The hands: gathers arrivals, runs turns, commits them, and acts on what is committed."""

@@ -1,0 +1,118 @@
+"""Calling one activity: decode its input, give it its context, encode what comes back."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from msgspec import Raw
+
+from durablecli.app import Function
+from durablecli.model.failures import Failure, from_exception
+from durablecli.model.payloads import decode, encode
+
+
+class ActivityContext:
+    """What an activity may ask about its own call, as its second parameter.
+
+    `attempt` counts the tries of a retry policy from 1; `redelivered` says that an earlier engine may have begun this
+    very attempt. `idempotency_key` is the same for all attempts and redeliveries of one call: give it to whatever must
+    not happen twice. `cancelled` turns true when the orchestration was terminated or the engine is stopping.
+    """
+
+    def __init__(
+        self,
+        instance_id: str,
+        task_id: int,
+        name: str,
+        attempt: int,
+        redelivered: bool,
+        idempotency_key: str,
+        cancelled: threading.Event,
+    ) -> None:
+        self.instance_id = instance_id
+        self.task_id = task_id
+        self.name = name
+        self.attempt = attempt
+        self.redelivered = redelivered
+        self.idempotency_key = idempotency_key
+        self._cancelled = cancelled
+        self.logger = logging.getLogger(f"durablecli.activity.{name}")
+
+    @property
+    def cancelled(self) -> bool:
+        return self._cancelled.is_set()
+
+
+class Call(NamedTuple):
+    """One activity to run, as an executor needs it."""
+
+    key: tuple[str, str, int]
+    function: Function
+    input: Raw
+    attempt: int
+    redelivered: bool
+    first: int
+    cancelled: threading.Event
+
+    def context(self) -> ActivityContext:
+        instance, execution, n = self.key
+        idempotency_key = f"{instance}/{execution}/{self.first}"
+        name = self.function.name
+        return ActivityContext(instance, n, name, self.attempt, self.redelivered, idempotency_key, self.cancelled)
+
+
+class Outcome(NamedTuple):
+    """What came of a call: a result, or a failure."""
+
+    key: tuple[str, str, int]
+    result: Raw | None
+    failure: Failure | None
+
+
+def arguments(function: Function, raw: Raw, context: Callable[[], ActivityContext]) -> list[Any]:
+    """The arguments of a call: the input by its annotation, then the context where there is room for one."""
+    given: list[Any] = []
+    wanted = [p for p in function.parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    required = [p for i, p in enumerate(wanted) if p.default is p.empty or i == 0]
+    for i, parameter in enumerate(wanted):
+        if parameter.annotation is ActivityContext or (i == 1 and parameter in required):
+            given.append(context())
+        elif i == 0:
+            given.append(decode(raw, Any if parameter.annotation is parameter.empty else parameter.annotation))
+        else:
+            break
+    return given
+
+
+def settle(key: tuple[str, str, int], value: Any) -> Outcome:
+    """The outcome of a call that returned."""
+    try:
+        return Outcome(key, encode(value), None)
+    except Exception as error:
+        return failed(key, error)
+
+
+def failed(key: tuple[str, str, int], error: BaseException) -> Outcome:
+    """The outcome of a call that raised."""
+    return Outcome(key, None, from_exception(error))
+
+
+def run(call: Call) -> Outcome:
+    """Run a synchronous activity to its end, here and now. Whatever it raises is its failure, never ours."""
+    try:
+        value = call.function.call(*arguments(call.function, call.input, call.context))
+    except BaseException as error:
+        return failed(call.key, error)
+    return settle(call.key, value)
+
+
+async def run_async(call: Call) -> Outcome:
+    """Run an asynchronous one."""
+    try:
+        value = await call.function.call(*arguments(call.function, call.input, call.context))
+    except BaseException as error:
+        return failed(call.key, error)
+    return settle(call.key, value)

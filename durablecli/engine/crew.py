@@ -1,0 +1,110 @@
+"""All the executors, and what runs in them: from a committed decision to the outcome that answers it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Sequence
+
+from durablecli.app import Registry
+from durablecli.config import Concurrency
+from durablecli.engine.activity import Call, Outcome
+from durablecli.engine.draft import Job
+from durablecli.engine.executors import Executor, Gate, Key, Threads
+
+
+class Crew:
+    """Starts each owed activity once. An activity that is in flight isn't started a second time, whoever asks."""
+
+    def __init__(
+        self,
+        registry: Registry,
+        report: Callable[[Outcome], None],
+        limits: Concurrency,
+        targets: Sequence[str] = (),
+        base: str = ".",
+    ) -> None:
+        self._registry = registry
+        self._report = report
+        self._limits = limits
+        self._targets = targets
+        self._base = base
+        self._executors: dict[str, Executor] = {}
+        self._gate = Gate()
+        self._calls: dict[Key, Call] = {}
+        self._held_back = False
+
+    @property
+    def running(self) -> int:
+        """How many calls haven't come back."""
+        return 0 if self._held_back and not self._begun() else len(self._calls)
+
+    def _begun(self) -> bool:
+        return any(executor.busy for executor in self._executors.values())
+
+    def calls(self) -> list[Call]:
+        """What is in flight."""
+        return list(self._calls.values())
+
+    def start(self, jobs: Iterable[Job]) -> None:
+        """Run what a commit has decided."""
+        batches: dict[str, list[Call]] = {}
+        for job in jobs:
+            key = (job.instance, job.execution, job.n)
+            function = self._registry.activity(job.task.name)
+            if key in self._calls or function is None:
+                continue
+            first = job.task.retry_of or job.n
+            call = Call(key, function, job.task.input, job.task.attempt, job.redelivered, first, threading.Event())
+            self._calls[key] = call
+            if not self._held_back and self._gate.enter(call):
+                batches.setdefault(function.executor, []).append(call)
+        for kind, calls in batches.items():
+            self._executor(kind).start(calls)
+
+    def settled(self, outcome: Outcome) -> Call | None:
+        """An outcome has come in: the call it belongs to, or None when nobody waits for it any more."""
+        call = self._calls.pop(outcome.key, None)
+        if call is None:
+            return None
+        following = self._gate.leave(call.function)
+        if following is not None and not self._held_back:
+            self._executor(following.function.executor).start([following])
+        return None if call.cancelled.is_set() else call
+
+    def cancel(self, instance: str, execution: str) -> None:
+        """Tell every call of one execution to stop; their outcomes are dropped."""
+        for key, call in self._calls.items():
+            if key[:2] == (instance, execution):
+                call.cancelled.set()
+                executor = self._executors.get(call.function.executor)
+                if executor is not None:
+                    executor.cancel(key)
+
+    def hold_back(self) -> None:
+        """Start nothing more: the engine is stopping."""
+        self._held_back = True
+        for executor in self._executors.values():
+            executor.hold_back()
+
+    def stop(self) -> None:
+        for call in self._calls.values():
+            call.cancelled.set()
+        for executor in self._executors.values():
+            executor.stop()
+
+    def _executor(self, kind: str) -> Executor:
+        executor = self._executors.get(kind)
+        if executor is None:
+            executor = self._executors[kind] = self._make(kind)
+        return executor
+
+    def _make(self, kind: str) -> Executor:
+        if kind == "async":
+            from durablecli.engine.loop import Loop
+
+            return Loop(self._limits.async_activities, self._report)
+        if kind == "process":
+            from durablecli.engine.workers import Workers
+
+            return Workers(self._limits.process_workers, self._report, self._targets, self._base)
+        return Threads(self._limits.activities, self._report)

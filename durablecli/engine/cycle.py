@@ -1,0 +1,502 @@
+"""The engine: gather arrivals, run turns, commit, publish.
+
+    Nothing starts in the world, and nobody is told anything, before the commit that says so is on disk.
+
+One thread runs the cycle. Everything that comes from elsewhere (outcomes, the journal's thread, clients of this process,
+the bell) is put into one hand-off queue. While a commit is being synced the next cycle already gathers and decides;
+commits are published in order.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter, deque
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from queue import Empty, SimpleQueue
+from time import monotonic
+
+import msgspec
+
+from durablecli.app import Registry
+from durablecli.engine.activity import Outcome
+from durablecli.engine.clock import Clock, SystemClock
+from durablecli.engine.crew import Crew
+from durablecli.engine.draft import Draft
+from durablecli.engine.instances import Instances
+from durablecli.engine.messages import Messages
+from durablecli.engine.publisher import Background, Publisher
+from durablecli.engine.timers import Due, Timers
+from durablecli.engine.turns import Turns
+from durablecli.engine.voice import Voice
+from durablecli.engine.watch import Stuck, Watch, is_unchanged, reason
+from durablecli.engine.writer import Writer
+from durablecli.errors import DurableError, StorageError
+from durablecli.model import events as ev
+from durablecli.model.status import Summary
+from durablecli.replay import agenda
+from durablecli.store import histories as store_histories
+from durablecli.store.commits import line
+from durablecli.store.hub import Hub, begin_checkpoint, finish_checkpoint, still_ours
+from durablecli.store.mailbox import Item, Message, Receipt, new_message
+
+_LONGEST_SLEEP = 1.0
+_MOST_UNSYNCED = 16
+_MOST_WAITING = 1_000
+_UNDELIVERED = "undelivered.jsonl"
+
+
+@dataclass(frozen=True)
+class Options:
+    """How an engine is to run; the defaults are those of durable.yaml."""
+
+    replay_always: bool = False
+    fail_on_nondeterminism: bool = False
+    default_version: str | None = None
+    live_instances: int = 10_000
+    checkpoint_bytes: int = 16 * 1024 * 1024
+    checkpoint_every: timedelta = timedelta(seconds=10)
+    in_place: bool = True
+    """Whether a commit may be synced in the engine's own thread when nothing else waits."""
+
+
+@dataclass
+class Posted:
+    """A message of a client in this process; `done` is set by the commit that takes it."""
+
+    message: Message
+    done: threading.Event = field(default_factory=threading.Event)
+    error: DurableError | None = None
+
+
+@dataclass(frozen=True)
+class Synced:
+    """The journal's thread: everything up to `c` is on disk, or why it isn't."""
+
+    c: int
+    error: BaseException | None = None
+
+
+class Engine:
+    """One hub's engine. `step` is one cycle; `run` goes on until it is stopped. Without a registry no user code runs."""
+
+    def __init__(
+        self,
+        hub: Hub,
+        registry: Registry | None,
+        *,
+        options: Options = Options(),
+        clock: Clock | None = None,
+        crew: Callable[[Callable[[Outcome], None]], Crew] | None = None,
+        say: Callable[[str], None] = lambda text: None,
+    ) -> None:
+        self.hub = hub
+        self.options = options
+        self.clock = clock or SystemClock()
+        self.say = say
+        self.watch = Watch()
+        self.voice = Voice(self.watch)
+        self._queue: SimpleQueue[Outcome | Posted | Synced | None] = SimpleQueue()
+        self.background = Background(lambda error: self._queue.put(Synced(0, error)))
+        self.instances = Instances(
+            lambda id: store_histories.read(hub.disk, hub.root, id), hub.torn, options.live_instances
+        )
+        self.timers = Timers()
+        self.turns = Turns(
+            self.instances,
+            registry,
+            self.timers,
+            self.clock,
+            self.watch,
+            lambda id: hub.inbox.reserve(id, ""),
+            replay_always=options.replay_always,
+            fail_on_nondeterminism=options.fail_on_nondeterminism,
+        )
+        self.messages = Messages(self.turns, hub.inbox.items, self._undelivered, options.default_version)
+        self.publisher = Publisher(hub.histories, self.instances, hub.index, self.background)
+        self.writer = Writer(hub.journal, lambda c, error: self._queue.put(Synced(c, error)))
+        self.crew = crew(self._queue.put) if crew is not None else None
+        self._c = hub.last_commit
+        self._synced = hub.last_commit
+        self._unsynced: deque[Draft] = deque()
+        self._outcomes: deque[Outcome] = deque()
+        self._posted: deque[Posted] = deque()
+        self._waiting: deque[Message] = deque()
+        self._first_source = 0
+        self._look_again = True
+        self._looked = 0.0
+        self._checkpointing = False
+        self._checkpointed = monotonic()
+        self._checkpointed_c = self._c
+        self._stopping = False
+        self.stats: Counter[str] = self.turns.stats
+
+    # ── from other threads ─────────────────────────────────────────────────────────────────────────────────────
+
+    def ring(self) -> None:
+        """There may be something new in the inbox."""
+        self._look_again = True
+        self._queue.put(None)
+
+    def post(self, kind: str, items: Sequence[Item], message: str | None = None) -> Receipt:
+        """Post from this process: returns when the commit that takes the message is on disk."""
+        posted = self.hand_in(kind, items, message)
+        posted.done.wait()
+        if posted.error is not None:
+            raise posted.error
+        return Receipt(posted.message.message, [item.instance for item in items])
+
+    def hand_in(self, kind: str, items: Sequence[Item], message: str | None = None) -> Posted:
+        """The same without waiting."""
+        posted = Posted(Message(message or new_message(), 0, self.clock.now(), kind, list(items)))
+        self._queue.put(posted)
+        return posted
+
+    # ── life ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def open(self, stuck: Stuck | None = None) -> int:
+        """Take up what the hub holds: due times, and the instances that owe work. Returns how many these are."""
+        draft = self._draft()
+        self.turns.begin(draft)
+        for id, due in self.hub.index.due():
+            self.timers.set(due, id, "", None)
+        owing = set(self.hub.index.owing()) | set(self.hub.torn)
+        for id in sorted(owing):
+            instance = self.instances.get(id)
+            if instance is None:
+                continue
+            if stuck is not None and stuck.instance == id and not instance.ledger.ended:
+                self.turns.block(instance, reason(stuck))
+            elif not (instance.ledger.blocked and is_unchanged(instance.ledger.blocked)):
+                self.turns.resume(instance)
+            if draft.full:
+                self._commit(draft)
+                draft = self._draft()
+                self.turns.begin(draft)
+        self._commit(draft)
+        return len(owing)
+
+    def run(self, until: Callable[[Engine], bool] = lambda engine: False) -> None:
+        """Cycle until `stop` is called, or `until` says so between two cycles."""
+        while not self._stopping and not until(self):
+            self.step(_LONGEST_SLEEP)
+
+    def stop(self) -> None:
+        self._stopping = True
+        self._queue.put(None)
+
+    def drain(self, limit: timedelta) -> None:
+        """Start nothing more and give what runs some time; what still runs then is run again by the next engine."""
+        until = monotonic() + limit.total_seconds()
+        if self.crew is not None:
+            self.crew.hold_back()
+        while (self.crew is not None and self.crew.running) and monotonic() < until:
+            self.step(min(0.1, max(0.0, until - monotonic())))
+        self.settle()
+
+    def settle(self) -> None:
+        """Cycle until all that was decided is on disk and published."""
+        while self._unsynced or self._posted or self.turns.is_busy_spreading:
+            self.step(_LONGEST_SLEEP)
+        self.publisher.flush()
+        self.publisher.update_index()
+
+    def close(self) -> None:
+        """Stop the threads. Everything durable stays; nothing else is lost that anybody was told of."""
+        if self.crew is not None:
+            self.crew.stop()
+        self.writer.stop()
+        self.background.stop()
+        self.instances.close()
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing can move without a timer or a message; a pending retry counts as work."""
+        busy = self._unsynced or self._outcomes or self._posted or self._waiting or self._look_again
+        if busy or not self.turns.idle or self.hub.inbox.more or not self._queue.empty():
+            return False
+        if self.crew is not None and self.crew.running:
+            return False
+        return not any(self._is_open(due) for due in self.timers.back_offs())
+
+    def _is_open(self, due: Due) -> bool:
+        instance = self.instances.get(due.instance)
+        if instance is None or instance.ledger.execution != due.execution or instance.ledger.suspended is not None:
+            return False
+        return due.n in instance.ledger.open and instance.ledger.blocked is None
+
+    # ── one cycle ──────────────────────────────────────────────────────────────────────────────────────────────
+
+    def step(self, wait: float = 0.0) -> bool:
+        """One cycle: gather, turn, commit, publish. Sleeps at most `wait` seconds when there is nothing to do."""
+        self._gather(self._sleep(wait))
+        if not self._may_go_on():
+            return True
+        draft = self._draft()
+        turns = self.turns
+        turns.begin(draft)
+        sources = (self._take_messages, self._take_outcomes, self._take_timers, turns.look)
+        for i in range(len(sources)):
+            if not turns.over:
+                sources[(self._first_source + i) % len(sources)]()
+        self._first_source = (self._first_source + 1) % len(sources)
+        moved = self._commit(draft)
+        self._rest()
+        return moved
+
+    def _draft(self) -> Draft:
+        return Draft(self._c + 1, self.hub.epoch, self.clock.now())
+
+    def _sleep(self, wait: float) -> float:
+        """How long to wait for the queue: not at all while there is work."""
+        if self._outcomes or self._posted or self._waiting or self.turns.can_go_on or self.hub.inbox.more:
+            return 0.0
+        if self._look_again or self.publisher.unpublished:
+            return 0.0
+        due = self.timers.next()
+        if due is not None:
+            wait = min(wait, max(0.0, (due - self.clock.now()).total_seconds()))
+        if self.publisher.index_is_due or self._checkpoint_is_due():
+            wait = min(wait, 0.0 if not self._unsynced else 0.05)
+        elif self.publisher.has_rows:
+            wait = min(wait, 0.2)
+        return wait
+
+    def _gather(self, wait: float) -> None:
+        try:
+            item = self._queue.get(timeout=wait) if wait > 0 else self._queue.get_nowait()
+            while True:
+                self._receive(item)
+                item = self._queue.get_nowait()
+        except Empty:
+            pass
+
+    def _receive(self, item: Outcome | Posted | Synced | None) -> None:
+        match item:
+            case Outcome():
+                self._outcomes.append(item)
+            case Posted():
+                self._posted.append(item)
+            case Synced(error=BaseException() as error):
+                self._fail(error)
+            case Synced(c=c):
+                self._published_up_to(c)
+            case None:
+                pass
+
+    def _may_go_on(self) -> bool:
+        """Whether a new cycle may begin: not with too much unsynced, nor while index or checkpoint wait for calm."""
+        if not self._unsynced:
+            return True
+        if len(self._unsynced) >= _MOST_UNSYNCED or self.publisher.index_is_due or self._checkpoint_is_due():
+            self._gather(_LONGEST_SLEEP)
+            return False
+        return True
+
+    # ── sources ────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _take_messages(self) -> None:
+        while self._posted and not self.turns.over:
+            posted = self._posted[0]
+            if not self.messages.take(posted.message):
+                break
+            self._posted.popleft()
+            self.turns.draft.acks.append(posted.done.set)
+        self._take_inbox()
+
+    def _take_inbox(self) -> None:
+        self._look_into_inbox()
+        later: list[Message] = []
+        targets: set[str] = set()
+        while self._waiting and not self.turns.over:
+            message = self._waiting.popleft()
+            wanted = {item.target for item in message.items}
+            if wanted.isdisjoint(targets) and self.messages.take(message, self.hub.inbox.listings):
+                self.stats["messages"] += 1
+                continue
+            later.append(message)
+            targets |= wanted  # what follows for the same instance has to wait as well
+            if message.parts:
+                break
+        self._waiting.extendleft(reversed(later))
+        self._look_again |= bool(targets)
+
+    def _look_into_inbox(self) -> None:
+        inbox = self.hub.inbox
+        if len(self._waiting) >= _MOST_WAITING:
+            return
+        if self._look_again or inbox.more or monotonic() - self._looked > _LONGEST_SLEEP:
+            self._look_again = False
+            self._looked = monotonic()
+            self._waiting.extend(inbox.waiting())
+            for finding in inbox.findings():
+                self.say(finding)
+
+    def _take_outcomes(self) -> None:
+        while self._outcomes and not self.turns.over:
+            outcome = self._outcomes.popleft()
+            assert self.crew is not None
+            call = self.crew.settled(outcome)
+            id, execution, n = outcome.key
+            if call is None:
+                continue
+            event: ev.Arrival
+            if outcome.failure is not None:
+                event = ev.TaskFailed(n, outcome.failure)
+            else:
+                event = ev.TaskCompleted(n, outcome.result or ev.NULL)
+            self.turns.arrive(id, execution, event)
+
+    def _take_timers(self) -> None:
+        if self.turns.registry is None:
+            return
+        while not self.turns.over and (due := self.timers.take(self.turns.draft.at)):
+            self._due(due)
+
+    def _due(self, due: Due) -> None:
+        turns = self.turns
+        instance = self.instances.get(due.instance)
+        if instance is None or instance.ledger.ended:
+            return
+        if due.n is not None:
+            if instance.ledger.execution == due.execution and due.n in instance.ledger.open:
+                turns.arrive(due.instance, due.execution, ev.TimerFired(due.n))
+            return
+        now = turns.draft.at
+        ledger = instance.ledger
+        for n, timer in sorted(agenda.timers(ledger), key=lambda each: (each[1].fire_at, each[0])):
+            if timer.fire_at <= now:
+                turns.arrive(due.instance, ledger.execution, ev.TimerFired(n))
+            else:
+                self.timers.set(timer.fire_at, due.instance, ledger.execution, n, back_off=timer.retry_of is not None)
+        start_at = agenda.delayed_start(ledger)
+        if start_at is not None and start_at > now:
+            self.timers.set(start_at, due.instance, ledger.execution, None)
+        elif ledger.appliable(now) and ledger.blocked is None:
+            turns.ready[due.instance] = None
+
+    # ── commit and publish ─────────────────────────────────────────────────────────────────────────────────────
+
+    def _commit(self, draft: Draft) -> bool:
+        """Send the cycle's commit on its way to the disk."""
+        if draft.empty:
+            if not draft.has_effects:
+                return False
+            draft.commit.c = self._c
+            if self._unsynced:
+                self._unsynced.append(draft)
+            else:
+                self._publish(draft)
+            return True
+        if not still_ours(self.hub):
+            self._fail(StorageError(f"{self.hub.root}: another engine has taken the hub; this one stops"))
+        self._c = draft.c
+        data = line(draft.commit)
+        self.stats["commits"] += 1
+        if self._unsynced:
+            self.stats["decided_during_sync"] += 1
+        if self.options.in_place and not self._unsynced and self._is_quiet():
+            try:
+                self.writer.write_now(data, draft.c)
+            except StorageError as error:
+                self._fail(error)
+            self._synced = draft.c
+            self._publish(draft)
+        else:
+            self._unsynced.append(draft)
+            self.writer.submit(data, draft.c)
+        return True
+
+    def _is_quiet(self) -> bool:
+        """Whether nothing else could be decided while a commit is being synced."""
+        waiting = self._outcomes or self._posted or self._waiting
+        return not (waiting or self.turns.can_go_on) and self._queue.empty()
+
+    def _published_up_to(self, c: int) -> None:
+        self._synced = c
+        while self._unsynced and self._unsynced[0].commit.c <= c:
+            self._publish(self._unsynced.popleft())
+
+    def _publish(self, draft: Draft) -> None:
+        """The commit is on disk: now, and not before, it has its effects."""
+        self.publisher.add(draft)
+        if draft.jobs and self.crew is not None:
+            self.crew.start(draft.jobs)
+        for id, execution in draft.cancelled:
+            if self.crew is not None:
+                self.crew.cancel(id, execution)
+        if draft.spoken:
+            self.voice.speak(draft.spoken)
+        if draft.released or any(taken.upto is None for taken in draft.commit.taken):
+            self.publisher.flush()  # a reservation goes when the history is there to be seen
+            self.hub.inbox.remove(taken.message for taken in draft.commit.taken if taken.upto is None)
+            self.hub.inbox.release(draft.released)
+        for ack in draft.acks:
+            ack()
+
+    def _rest(self) -> None:
+        """Between two cycles: files, index, checkpoint, memory."""
+        idle = not (self._outcomes or self._posted or self._waiting or self.turns.can_go_on) and self._queue.empty()
+        self.publisher.flush_if_due(idle=idle)
+        if self._unsynced:
+            return
+        if self.publisher.index_is_due:
+            self.publisher.flush()
+            self.publisher.update_index()
+        if self._checkpoint_is_due():
+            self._checkpoint()
+        self.instances.trim()
+
+    def _checkpoint_is_due(self) -> bool:
+        if self._checkpointing or self._c == self._checkpointed_c:
+            return False
+        if self.hub.journal.size > self.options.checkpoint_bytes // 2:
+            return True
+        idle_for = monotonic() - self._checkpointed
+        return idle_for > self.options.checkpoint_every.total_seconds()
+
+    def _checkpoint(self) -> None:
+        self._checkpointing = True
+        self._checkpointed = monotonic()
+        self._checkpointed_c = self._c
+        self.publisher.flush()
+        self.publisher.update_index()
+        pending = begin_checkpoint(self.hub, floor=self.turns.spread_since)
+
+        def finish() -> None:
+            finish_checkpoint(self.hub, pending)
+            self._checkpointing = False
+
+        self.background.do(finish)
+
+    def _fail(self, error: BaseException) -> None:
+        """The fail-stop: no retry, no acknowledgement, nothing dispatched."""
+        self._stopping = True
+        failure = error if isinstance(error, DurableError) else StorageError(str(error))
+        for posted in self._posted:
+            posted.error = failure
+            posted.done.set()
+        raise failure
+
+    def _undelivered(self, message: Message, item: Item, why: str) -> None:
+        """Note what met nothing, and say so once."""
+        self.stats["undelivered"] += 1
+        self.say(f"{message.kind} for {item.instance}: {why}; kept in {_UNDELIVERED}")
+        entry = {"at": self.turns.draft.at, "why": why, "message": message.message, "kind": message.kind, "item": item}
+        data = msgspec.json.encode(entry) + b"\n"
+        path = f"{self.hub.root}/{_UNDELIVERED}"
+        with suppress(FileExistsError):
+            self.hub.disk.append_once(path, data, create=True)
+            return
+        self.hub.disk.append_once(path, data, create=False)
+
+    # ── what only a running engine knows ───────────────────────────────────────────────────────────────────────
+
+    def rows(self) -> list[Summary]:
+        """The summaries that the index doesn't contain yet."""
+        return self.publisher.rows()
+
+    def now(self) -> datetime:
+        return self.clock.now()

@@ -1,0 +1,97 @@
+"""A commit in the making: the lines of one cycle, and what is to happen in the world once they are on disk."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from durablecli.engine.instances import Instance
+from durablecli.model import codec
+from durablecli.model import events as ev
+from durablecli.store.journal import Commit, Purged, Taken, Write
+
+MOST_RECORDS = 4_096
+MOST_BYTES = 8 * 1024 * 1024
+
+
+class Job(NamedTuple):
+    """One activity to run: the decision it answers, and what it needs."""
+
+    instance: str
+    execution: str
+    n: int
+    task: ev.TaskScheduled
+    redelivered: bool = False
+
+
+class Spoken(NamedTuple):
+    """A log line of an orchestrator, to be said once its turn is on disk."""
+
+    name: str
+    level: int
+    text: str
+    arguments: tuple[Any, ...]
+
+
+class Draft:
+    """One cycle's commit. `full` says that what is left has to wait for the next one."""
+
+    def __init__(self, c: int, epoch: int, at: datetime) -> None:
+        self.c = c
+        self.execution = f"{c:x}"
+        self.commit = Commit(c, epoch, at, [])
+        self.at = at
+        self.size = 0
+        self.records = 0
+        self._writes: dict[tuple[str, str], Write] = {}
+        self.touched: dict[str, Instance] = {}
+        self.jobs: list[Job] = []
+        self.cancelled: list[tuple[str, str]] = []
+        self.spoken: list[Spoken] = []
+        self.released: list[str] = []
+        self.acks: list[Callable[[], None]] = []
+
+    @property
+    def full(self) -> bool:
+        return self.records >= MOST_RECORDS or self.size >= MOST_BYTES
+
+    @property
+    def empty(self) -> bool:
+        return not (self.commit.writes or self.commit.taken or self.commit.purged)
+
+    @property
+    def has_effects(self) -> bool:
+        """Whether an empty commit still has something to do, once those before it are on disk."""
+        return bool(self.jobs or self.cancelled or self.spoken or self.acks or self.released)
+
+    def add(self, instance: Instance, record: ev.Record) -> None:
+        """Write one record of an instance down, and fold it into its ledger."""
+        data = codec.frame(record, instance.seed)
+        ledger = instance.ledger
+        ledger.apply(record)
+        ledger.size += len(data) + 1
+        key = (instance.id, ledger.execution)
+        write = self._writes.get(key)
+        if write is None:
+            write = self._writes[key] = Write(instance.id, ledger.execution, record.n, [])
+            self.commit.writes.append(write)
+        write.lines.append(data)
+        instance.recent.append((self.c, record))
+        self.touched[instance.id] = instance
+        self.size += len(data) + 1
+        self.records += 1
+
+    def goes_on(self, instance: Instance, more: bool) -> None:
+        """Say whether this instance's turn goes on in the next commit."""
+        self._writes[instance.id, instance.ledger.execution].more = more
+
+    def purge(self, instance: Instance) -> None:
+        """Take an instance away, and with it whatever this commit was about to write of it."""
+        self.commit.purged.append(Purged(instance.id, instance.ledger.execution))
+        self.commit.writes = [write for write in self.commit.writes if write.instance != instance.id]
+        self._writes = {key: write for key, write in self._writes.items() if key[0] != instance.id}
+        self.touched.pop(instance.id, None)
+
+    def take(self, message: str, upto: int | None = None) -> None:
+        self.commit.taken.append(Taken(message, upto))

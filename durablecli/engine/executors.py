@@ -1,0 +1,115 @@
+"""Where activities run: threads, an event loop, worker processes. One hand-off and one wake-up per batch.
+
+An executor reports each outcome once, from whatever thread it likes; `report` is thread-safe.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter, deque
+from collections.abc import Callable, Iterable
+from queue import SimpleQueue
+from typing import Protocol
+
+from durablecli.app import Function
+from durablecli.engine.activity import Call, Outcome, run
+from durablecli.model.events import NULL
+
+Key = tuple[str, str, int]
+Report = Callable[[Outcome], None]
+
+
+class Executor(Protocol):
+    """Runs calls at the same time, up to its limit, and keeps the rest in order."""
+
+    def start(self, calls: Iterable[Call]) -> None: ...
+    def cancel(self, key: Key) -> None: ...
+    def hold_back(self) -> None:
+        """Begin nothing more; what has begun goes on."""
+        ...
+
+    @property
+    def busy(self) -> bool:
+        """Whether a call is being run."""
+        ...
+
+    def stop(self) -> None: ...
+
+
+class Threads:
+    """Synchronous activities. Threads are made as they are needed, up to the limit, and are never waited for at exit."""
+
+    def __init__(self, most: int, report: Report) -> None:
+        self._most = most
+        self._report = report
+        self._calls: SimpleQueue[Call | None] = SimpleQueue()
+        self._threads: list[threading.Thread] = []
+        self._cancelled: set[Key] = set()
+        self._running: dict[Key, None] = {}
+        self._held_back = False
+
+    def start(self, calls: Iterable[Call]) -> None:
+        for call in calls:
+            self._calls.put(call)
+        wanted = min(self._most, self._calls.qsize() + len(self._running))
+        while len(self._threads) < wanted:
+            thread = threading.Thread(target=self._work, name=f"durable-activity-{len(self._threads)}", daemon=True)
+            self._threads.append(thread)
+            thread.start()
+
+    def cancel(self, key: Key) -> None:
+        self._cancelled.add(key)
+
+    def hold_back(self) -> None:
+        self._held_back = True
+
+    @property
+    def busy(self) -> bool:
+        return bool(self._running)
+
+    def stop(self) -> None:
+        for _ in self._threads:
+            self._calls.put(None)
+
+    def _work(self) -> None:
+        while (call := self._calls.get()) is not None:
+            if self._held_back:
+                continue
+            if call.key in self._cancelled:
+                self._cancelled.discard(call.key)
+                self._report(Outcome(call.key, NULL, None))
+                continue
+            self._running[call.key] = None
+            outcome = run(call)
+            del self._running[call.key]
+            self._report(outcome)
+
+
+class Gate:
+    """Holds calls back where a function's own `max_concurrency` is reached."""
+
+    def __init__(self) -> None:
+        self._running: Counter[str] = Counter()
+        self._waiting: dict[str, deque[Call]] = {}
+
+    def enter(self, call: Call) -> bool:
+        """Whether the call may start now; else it is kept."""
+        most = call.function.max_concurrency
+        if most is None:
+            return True
+        name = call.function.name
+        if self._running[name] >= most:
+            self._waiting.setdefault(name, deque()).append(call)
+            return False
+        self._running[name] += 1
+        return True
+
+    def leave(self, function: Function) -> Call | None:
+        """One has ended: the call that may start in its place."""
+        if function.max_concurrency is None:
+            return None
+        waiting = self._waiting.get(function.name)
+        if waiting:
+            return waiting.popleft()
+        self._running[function.name] -= 1
+        return None

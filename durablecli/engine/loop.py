@@ -1,0 +1,61 @@
+"""Asynchronous activities: an event loop in a thread of its own, at most so many at once."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections import deque
+from collections.abc import Iterable
+
+from durablecli.engine.activity import Call, failed, run_async
+from durablecli.engine.executors import Key, Report
+
+
+class Loop:
+    """Runs coroutines. A batch of calls costs one wake-up of the loop."""
+
+    def __init__(self, most: int, report: Report) -> None:
+        self._most = most
+        self._report = report
+        self._waiting: deque[Call] = deque()
+        self._running: dict[Key, asyncio.Task[None]] = {}
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="durable-async", daemon=True)
+        self._thread.start()
+
+    def start(self, calls: Iterable[Call]) -> None:
+        self._waiting.extend(calls)
+        self._loop.call_soon_threadsafe(self._fill)
+
+    def cancel(self, key: Key) -> None:
+        self._loop.call_soon_threadsafe(self._cancel, key)
+
+    def hold_back(self) -> None:
+        self._waiting.clear()
+
+    @property
+    def busy(self) -> bool:
+        return bool(self._running)
+
+    def stop(self) -> None:
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(1.0)
+
+    def _fill(self) -> None:
+        while self._waiting and len(self._running) < self._most:
+            call = self._waiting.popleft()
+            self._running[call.key] = self._loop.create_task(self._run(call))
+
+    async def _run(self, call: Call) -> None:
+        try:
+            outcome = await run_async(call)
+        except BaseException as error:  # a task that was cancelled before its first step
+            outcome = failed(call.key, error)
+        self._running.pop(call.key, None)
+        self._report(outcome)
+        self._fill()
+
+    def _cancel(self, key: Key) -> None:
+        task = self._running.get(key)
+        if task is not None:
+            task.cancel()

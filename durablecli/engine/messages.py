@@ -1,0 +1,221 @@
+"""What clients ask for, carried out: each kind of message, in the words of turns.
+
+A message is taken whole in one commit, which names it, so it has its effect once. Only a batch of starts is taken in
+slices: taking it again skips what exists.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+
+from durablecli.engine.instances import Instance
+from durablecli.engine.turns import Turns
+from durablecli.model import events as ev
+from durablecli.replay import agenda
+from durablecli.replay.ledger import Ledger
+from durablecli.replay.rewind import cut
+from durablecli.store.mailbox import Item, Message
+
+_SLICE = 1_000
+
+
+class Messages:
+    """Takes messages into the draft of the cycle. `undelivered` is told of what meets nothing."""
+
+    def __init__(
+        self,
+        turns: Turns,
+        items: Callable[[Message, int, int], list[Item]],
+        undelivered: Callable[[Message, Item, str], None],
+        default_version: str | None,
+    ) -> None:
+        self._turns = turns
+        self._items = items
+        self._undelivered = undelivered
+        self._default_version = default_version
+        self._progress: dict[str, int] = {}
+        self._unknown: dict[str, int] = {}
+        self.stats: Counter[str] = turns.stats
+
+    def take(self, message: Message, listing: int | None = None) -> bool:
+        """Carry a message out; False when it has to wait for a later cycle.
+
+        `listing` counts the listings of the inbox: a message for an instance that isn't known waits for a later one, as
+        the start may just have been overlooked. None: there is no such doubt.
+        """
+        if message.parts:
+            return self._take_slice(message)
+        if any(self._must_wait(message.kind, item) for item in message.items):
+            return False
+        if listing is not None and self._may_come(message, listing):
+            return False
+        for item in message.items:
+            self._carry_out(message, item)
+        self._turns.draft.take(message.message)
+        return True
+
+    def _take_slice(self, message: Message) -> bool:
+        done = self._progress.get(message.message, 0)
+        for item in self._items(message, done, _SLICE):
+            if self._turns.draft.full:
+                break
+            self._start(message, item)
+            self._turns.settle()
+            done += 1
+        if done < message.total:
+            self._progress[message.message] = done
+            self._turns.draft.take(message.message, done)
+            return False
+        self._progress.pop(message.message, None)
+        self._turns.draft.take(message.message)
+        return True
+
+    def _may_come(self, message: Message, listing: int) -> bool:
+        if message.kind == "start" or all(self._turns.instances.get(item.instance) for item in message.items):
+            return False
+        return self._unknown.setdefault(message.message, listing) >= listing
+
+    def _must_wait(self, kind: str, item: Item) -> bool:
+        """Whether this can't be done while a turn is being spread, or before the history is in its file."""
+        turns = self._turns
+        if turns.is_spreading(item.instance) or turns.is_spreading(item.target):
+            return True
+        if kind in ("raise-event", "suspend", "resume", "terminate"):
+            return False
+        instance = turns.instances.get(item.target if kind == "start" else item.instance)
+        if instance is None:
+            return False
+        if instance.ledger.execution == turns.draft.execution:
+            return True  # an instance begins one execution in a commit at most
+        return kind in ("rewind", "purge") and bool(instance.recent)
+
+    def _carry_out(self, message: Message, item: Item) -> None:
+        self._unknown.pop(message.message, None)
+        if message.kind == "start":
+            self._start(message, item)
+        elif (instance := self._turns.instances.get(item.instance)) is None:
+            self._undelivered(message, item, "there is no such instance")
+        else:
+            self._reach(message, item, instance)
+        self._turns.settle()
+
+    def _reach(self, message: Message, item: Item, instance: Instance) -> None:
+        turns, reason = self._turns, item.reason or ""
+        match message.kind:
+            case "raise-event":
+                event = ev.EventRaised(item.name or "", item.input or ev.NULL, message.message)
+                turns.receive(instance, event)
+            case "terminate":
+                terminated = ev.ExecutionTerminated(reason, message.message)
+                turns.terminate(instance, terminated, recursive=item.recursive)
+            case "suspend":
+                if not instance.ledger.ended and instance.ledger.suspended is None:
+                    turns.add(instance, ev.ExecutionSuspended(reason, message.message))
+            case "resume":
+                self._resume(instance, ev.ExecutionResumed(reason, message.message))
+            case "rewind":
+                self._rewind(instance, reason, message.message)
+            case "restart":
+                self._restart(message, item, instance)
+            case "purge":
+                self._purge(instance, item)
+            case kind:
+                raise AssertionError(f"a message of kind {kind}")
+
+    # ── starts ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _start(self, message: Message, item: Item) -> None:
+        turns = self._turns
+        if not message.parts:
+            turns.draft.released.append(item.instance)
+        existing = turns.instances.get(item.instance)
+        if existing is not None and not self._may_replace(message, item, existing.ledger):
+            return
+        if existing is not None and not existing.ledger.ended:
+            turns.terminate(existing, ev.ExecutionTerminated("replaced by a new start"))
+            turns.settle()
+        started = ev.ExecutionStarted(
+            item.instance,
+            turns.draft.execution,
+            item.name or "",
+            item.input or ev.NULL,
+            item.version if item.version is not None else self._default_version,
+            start_at=item.start_at,
+            message=message.message,
+        )
+        self.stats["started"] += 1
+        turns.start(started)
+
+    def _may_replace(self, message: Message, item: Item, ledger: Ledger) -> bool:
+        if ledger.started.message == message.message or message.parts or item.if_exists == "skip":
+            return False
+        if item.if_exists == "replace" or (item.if_exists == "fail_if_running" and ledger.ended):
+            return True
+        self._undelivered(message, item, "the instance id is taken")
+        return False
+
+    def _restart(self, message: Message, item: Item, instance: Instance) -> None:
+        old = instance.ledger.started
+        if item.new_instance is None and not instance.ledger.ended:
+            self._undelivered(message, item, "it still runs: only an ended instance can be restarted under its own id")
+            return
+        again = Item(item.target, old.name, old.input, old.version)
+        self._start(message, again)
+
+    # ── the others ─────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _resume(self, instance: Instance, event: ev.ExecutionResumed) -> None:
+        turns, ledger = self._turns, instance.ledger
+        if ledger.suspended is None:
+            return
+        turns.add(instance, event)
+        if ledger.blocked is None and ledger.appliable(turns.draft.at):
+            turns.ready[instance.id] = None
+
+    def _rewind(self, instance: Instance, reason: str, message: str | None) -> None:
+        """Rewind a failed execution, and the failed children whose failure is forgotten, in one commit."""
+        turns = self._turns
+        if instance.ledger.status != "Failed":
+            return
+        turns.instances.reread(instance)
+        plan = cut(instance.ledger)
+        turns.add(instance, plan.event(reason, message))
+        turns.resume(instance)
+        for n, created in plan.children:
+            child = turns.instances.get(created.instance)
+            origin = ev.Origin(instance.id, instance.ledger.execution, n)
+            if child is None or (child.ledger.ended and child.ledger.started.parent != origin):
+                turns.restart_child(created, origin)
+            elif child.ledger.status == "Failed":
+                self._rewind(child, reason, None)
+            elif child.ledger.ended:
+                turns.restart_child(created, origin)
+
+    def _purge(self, instance: Instance, item: Item) -> None:
+        """Take an ended instance away, with its ended children; a live one only when forced, and then it ends first."""
+        turns = self._turns
+        if not instance.ledger.ended:
+            if not item.force:
+                self.stats["refused"] += 1
+                return
+            turns.terminate(instance, ev.ExecutionTerminated("purged"))
+            turns.settle()
+        family = [instance, *(self._descendants(instance) if item.recursive else [])]
+        for each in family:
+            turns.draft.purge(each)
+            turns.instances.forget(each.id)
+            turns.instances.gone.add(each.id)
+
+    def _descendants(self, instance: Instance) -> list[Instance]:
+        turns = self._turns
+        turns.instances.reread(instance)
+        found: list[Instance] = []
+        for id in agenda.ever_created(instance.ledger):
+            child = turns.instances.get(id)
+            parent = child.ledger.started.parent if child is not None else None
+            if child is None or parent is None or parent.instance != instance.id or not child.ledger.ended:
+                continue
+            if not child.recent:
+                found += [child, *self._descendants(child)]
+        return found

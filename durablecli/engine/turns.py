@@ -1,0 +1,547 @@
+"""Turns: one arrival applied to one instance, the decisions that follow, and what these do to other instances.
+
+Delivering is appending: what one instance sends another becomes an arrival in the other's history in the same commit.
+Its turn may come later; an arrival that is recorded and not applied is *held*, and applied by a later
+OrchestratorStarted.
+
+A turn too big for one commit is *spread* over several, one such turn at a time. A turn that meets it is given up: its
+machine is dropped, which costs nothing but a replay, and its arrival is held.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Callable
+from time import monotonic
+from typing import Any
+
+import msgspec
+from msgspec.structs import replace
+
+from durablecli.app import Registry
+from durablecli.engine.clock import Clock
+from durablecli.engine.draft import MOST_BYTES, MOST_RECORDS, Draft, Job, Spoken
+from durablecli.engine.instances import Instance, Instances
+from durablecli.engine.timers import Timers
+from durablecli.engine.watch import Watch
+from durablecli.errors import Conflict
+from durablecli.model import events as ev
+from durablecli.model.failures import Failure
+from durablecli.replay import agenda
+from durablecli.replay.machine import Machine, NonDeterminism, Runaway
+from durablecli.replay.restore import restore
+
+_TURNS_FOR = 0.010
+_LIGHT = 64
+"""A turn of fewer decisions, with inputs of less than 64 KiB each, is not weighed."""
+
+
+class Turns:
+    """Runs the turns of one cycle after another into the draft it is given."""
+
+    def __init__(
+        self,
+        instances: Instances,
+        registry: Registry | None,
+        timers: Timers,
+        clock: Clock,
+        watch: Watch,
+        reserve: Callable[[str], None],
+        *,
+        replay_always: bool = False,
+        fail_on_nondeterminism: bool = False,
+    ) -> None:
+        self.instances = instances
+        self.registry = registry
+        self.timers = timers
+        self.clock = clock
+        self.watch = watch
+        self.reserve = reserve
+        self.replay_always = replay_always
+        self.fail_on_nondeterminism = fail_on_nondeterminism
+        self.draft = Draft(0, 0, clock.now())
+        self.ready: dict[str, None] = {}
+        self.parked: list[tuple[str, str | None, ev.Arrival]] = []
+        self.stats: Counter[str] = Counter()
+        self._deliveries: deque[tuple[str, str | None, ev.Arrival]] = deque()
+        self._delivering = 0
+        self._spreading: tuple[Instance, deque[ev.Record]] | None = None
+        self._patient: set[str] = set()
+        self.spread_since: int | None = None
+        self._until = 0.0
+
+    # ── a cycle ────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def begin(self, draft: Draft) -> None:
+        """Start a cycle; a turn that is being spread goes on first."""
+        self.draft = draft
+        self._until = monotonic() + _TURNS_FOR
+        if self._spreading is not None:
+            self._spread()
+
+    @property
+    def over(self) -> bool:
+        """Whether this cycle has had its share."""
+        return self.draft.full or monotonic() > self._until
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is left to do but what comes from outside."""
+        return not (self.ready or self.parked or self._spreading)
+
+    @property
+    def can_go_on(self) -> bool:
+        """Whether the next cycle has something to do even when nothing arrives."""
+        if self._spreading is not None:
+            return True
+        return bool(self.ready) and self.registry is not None
+
+    @property
+    def is_busy_spreading(self) -> bool:
+        return self._spreading is not None
+
+    def is_spreading(self, id: str) -> bool:
+        return self._spreading is not None and self._spreading[0].id == id
+
+    def arrive(self, id: str, execution: str | None, event: ev.Arrival) -> None:
+        """One arrival from outside, and all that it sets off."""
+        self._arrive(id, execution, event, hold=False)
+        self.settle()
+
+    def settle(self) -> None:
+        """Deliver what turns have sent: applied while the cycle lasts, held from then on."""
+        while self._deliveries:
+            id, execution, event = self._deliveries.popleft()
+            self._arrive(id, execution, event, hold=self.over)
+        self._delivering = 0
+
+    def look(self) -> None:
+        """Let instances that hold arrivals, or that owe a turn, go on."""
+        for id in list(self.ready):
+            if self.over or self.registry is None:
+                return
+            if self.is_spreading(id) or id in self._patient:
+                continue
+            del self.ready[id]
+            instance = self.instances.get(id)
+            if instance is not None:
+                self._go_on(instance)
+                self.settle()
+
+    def _arrive(self, id: str, execution: str | None, event: ev.Arrival, *, hold: bool) -> None:
+        if self._spreading is not None and self._spreading[0].id == id:
+            self.parked.append((id, execution, event))
+            return
+        if isinstance(event, ev.ExecutionStarted):
+            self._child_started(event, hold)
+            return
+        instance = self.instances.get(id)
+        if instance is None or (execution is not None and instance.ledger.execution != execution):
+            self.stats["dropped"] += 1
+            return
+        if isinstance(event, ev.ExecutionTerminated):
+            self.terminate(instance, event)
+        elif instance.ledger.accepts(event):
+            self.receive(instance, event, hold)
+        else:
+            self.stats["dropped"] += 1
+
+    def receive(self, instance: Instance, event: ev.Arrival, hold: bool = False) -> None:
+        """Apply an arrival, or hold it where it can't be applied now."""
+        if hold or self.registry is None or instance.ledger.must_hold or not self._turn(instance, event):
+            self._hold(instance, event)
+
+    def _hold(self, instance: Instance, event: ev.Arrival) -> None:
+        self.add(instance, replace(event, held=True))
+        if instance.ledger.blocked is None and instance.ledger.appliable(self.draft.at):
+            self.ready[instance.id] = None
+
+    def add(self, instance: Instance, event: ev.AnyEvent) -> None:
+        """Record one event, now."""
+        ledger = instance.ledger
+        at = max(self.draft.at, ledger.updated) if ledger.last_n else self.draft.at
+        self.draft.add(instance, ev.Record(ledger.last_n + 1, at, event))
+
+    # ── one turn ───────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _turn(self, instance: Instance, event: ev.Arrival) -> bool:
+        """Apply an arrival that isn't recorded yet. False when it has to be held."""
+        if not self._revive(instance, event) or instance.ledger.must_hold:
+            return False
+        ledger = instance.ledger
+        at = max(self.draft.at, ledger.updated) if ledger.last_n else self.draft.at
+        if isinstance(event, ev.TimerFired):
+            timer = ledger.open[event.timer]
+            assert isinstance(timer, ev.TimerCreated)
+            at = max(at, timer.fire_at)
+        record = ev.Record(ledger.last_n + 1, at, event)
+        fresh = self._apply(instance, record, record)
+        return fresh is not None and self._place(instance, [record, *fresh]) and self._lived(instance)
+
+    def _go_on(self, instance: Instance) -> None:
+        """Apply the next held arrival, finish a turn that was cut off, or find that a blocked instance may go on."""
+        ledger = instance.ledger
+        if ledger.ended or self._lacks(instance):
+            return
+        held = ledger.appliable(self.draft.at)
+        first = held.event if held is not None else None
+        if not self._revive(instance, first):
+            return
+        ledger = instance.ledger
+        if ledger.blocked is not None:
+            self.add(instance, ev.ExecutionUnblocked())
+            self._owe(instance)
+        if held is None or ledger.ended:
+            return
+        at = max(self.draft.at, ledger.updated)
+        mark = ev.Record(ledger.last_n + 1, at, ev.OrchestratorStarted(held.n))
+        fresh = self._apply(instance, held, mark)
+        if fresh is None or not self._place(instance, [mark, *fresh]):
+            if ledger.blocked is None:
+                self.ready[instance.id] = None
+        elif ledger.appliable(self.draft.at) and ledger.blocked is None:
+            self.ready[instance.id] = None
+        self._lived(instance)
+
+    def _lived(self, instance: Instance) -> bool:
+        """A turn is over: with `replay_always` the next one gets a machine of its own. Always True."""
+        if self.replay_always:
+            instance.drop_machine()
+        return True
+
+    def _apply(self, instance: Instance, arrival: ev.Record, mark: ev.Record) -> list[ev.Record] | None:
+        """Run the machine over one arrival; None when that blocked the instance."""
+        machine = instance.machine
+        assert machine is not None
+        self.stats["turns"] += 1
+        self.watch.begin(instance.id, machine)
+        try:
+            fresh = machine.apply(arrival, mark.at, mark.n + 1)
+        except (NonDeterminism, Runaway) as verdict:
+            self.block(instance, str(verdict))
+            return None
+        finally:
+            self.watch.end()
+        return fresh
+
+    def _speak(self, machine: Machine) -> None:
+        if machine.said:
+            name = machine.started.name
+            self.draft.spoken += [Spoken(name, *line) for line in machine.said]
+            machine.said = []
+
+    # ── machines ───────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _revive(self, instance: Instance, event: ev.AnyEvent | None) -> bool:
+        """See that there is a live machine; False when there can't be one, which has then been recorded."""
+        if instance.machine is not None:
+            return True
+        assert self.registry is not None
+        ledger = instance.ledger
+        started = event if isinstance(event, ev.ExecutionStarted) else ledger.started
+        function = self.registry.orchestrator(started.name)
+        if function is None:
+            self.block(instance, f"orchestrator '{started.name}' isn't loaded", started)
+            return False
+        if isinstance(event, ev.ExecutionStarted):
+            instance.machine = Machine(function.call, event, self.registry.returns)
+            return True
+        return self._replay(instance, function.call)
+
+    def _replay(self, instance: Instance, call: Callable[[Any], Any]) -> bool:
+        if instance.ledger.script is None:
+            self.instances.reread(instance)
+        assert self.registry is not None
+        self.stats["replays"] += 1
+        self.watch.begin(instance.id, None)
+        try:
+            machine, fresh = restore(call, instance.ledger, self.registry.returns, torn=instance.torn)
+        except (NonDeterminism, Runaway) as verdict:
+            self.block(instance, str(verdict))
+            return False
+        finally:
+            self.watch.end()
+        instance.torn = False
+        instance.machine = machine
+        instance.ledger.script = None
+        if fresh and not self._place(instance, fresh):
+            instance.torn = True
+            self.ready[instance.id] = None
+            return False
+        return True
+
+    def block(self, instance: Instance, reason: str, started: ev.ExecutionStarted | None = None) -> None:
+        """Record why an instance can't go on; once per reason. It stays Running, and what follows is held."""
+        instance.drop_machine()
+        ledger = instance.ledger
+        if ledger.last_n == 0:
+            return  # its start is recorded first, held, and looked at again
+        if self.fail_on_nondeterminism:
+            failure = Failure("durablecli.NonDeterminism", reason)
+            n = ledger.last_n + 1
+            at = max(self.draft.at, ledger.updated)
+            self._place(instance, [ev.Record(n, at, ev.ExecutionCompleted("Failed", failure=failure))])
+        elif ledger.blocked != reason:
+            self.add(instance, ev.ExecutionBlocked(reason))
+
+    def _lacks(self, instance: Instance) -> bool:
+        """Whether an activity that this instance has scheduled isn't loaded; it is blocked then."""
+        assert self.registry is not None
+        for _, task in agenda.activities(instance.ledger):
+            if self.registry.activity(task.name) is None:
+                self.block(instance, f"activity '{task.name}' isn't loaded")
+                return True
+        return False
+
+    # ── placing decisions ──────────────────────────────────────────────────────────────────────────────────────
+
+    def _place(self, instance: Instance, records: list[ev.Record]) -> bool:
+        """Write a turn down and do what it says. False when the turn had to be given up."""
+        if self._collides(instance, records):
+            instance.drop_machine()
+            if self._spreading is not None:
+                self._patient.add(instance.id)
+            return False
+        if instance.machine is not None:
+            self._speak(instance.machine)
+        if self._spreads(instance, records):
+            self._spreading = (instance, deque(records))
+            self.spread_since = self.draft.c
+            self._spread()
+        else:
+            for record in records:
+                self._decided(instance, record)
+        return True
+
+    def _collides(self, instance: Instance, records: list[ev.Record]) -> bool:
+        """Whether this turn meets one that is being spread, or begins a second execution in one commit."""
+        last = records[-1].event
+        if isinstance(last, ev.ContinueAsNew):
+            first = records[0].event
+            execution = first.execution if isinstance(first, ev.ExecutionStarted) else instance.ledger.execution
+            if execution == self.draft.execution:
+                return True
+        if self._spreading is None:
+            return False
+        busy = self._spreading[0].id
+        parent = instance.ledger.started.parent
+        if isinstance(last, ev.ExecutionCompleted) and parent is not None and parent.instance == busy:
+            return True
+        return any(_target(record.event) == busy for record in records) or self._is_heavy(records)
+
+    def _is_heavy(self, records: list[ev.Record]) -> bool:
+        room = MOST_BYTES - self.draft.size
+        if len(records) < _LIGHT and room > MOST_BYTES // 2 and all(_weight(r.event) < 65_536 for r in records):
+            return False
+        weight = sum(_weight(record.event) for record in records)
+        return self.draft.records + 2 * len(records) > 2 * MOST_RECORDS or weight > room
+
+    def _spreads(self, instance: Instance, records: list[ev.Record]) -> bool:
+        """Whether a turn is too big for this commit. One that sends to itself stays whole."""
+        return self._is_heavy(records) and all(_target(record.event) != instance.id for record in records)
+
+    def _spread(self) -> None:
+        """Write down as much of the turn that is being spread as this commit takes."""
+        assert self._spreading is not None
+        instance, rest = self._spreading
+        while rest and not self.draft.full and self.draft.records + self._delivering < 2 * MOST_RECORDS:
+            if self._delivering * 2 > MOST_RECORDS and self.draft.records > MOST_RECORDS // 2:
+                break
+            self._decided(instance, rest.popleft())
+        self.draft.goes_on(instance, bool(rest))
+        if not rest:
+            self._spreading = None
+            parked, self.parked = self.parked, []
+            self._deliveries.extend(parked)
+            self._patient.clear()
+            self.spread_since = None
+        self.settle_held()
+
+    def settle_held(self) -> None:
+        """Deliver what a slice has sent, all of it held: the slice has had the cycle's share."""
+        while self._deliveries:
+            id, execution, event = self._deliveries.popleft()
+            self._arrive(id, execution, event, hold=True)
+        self._delivering = 0
+
+    def _decided(self, instance: Instance, record: ev.Record) -> None:
+        event = record.event
+        draft = self.draft
+        match event:
+            case ev.EventSent():
+                record = self._send(instance, record, event)
+                draft.add(instance, record)
+            case ev.TaskScheduled():
+                draft.add(instance, record)
+                self._scheduled(instance, record.n, event)
+            case ev.TimerCreated():
+                draft.add(instance, record)
+                back_off = event.retry_of is not None
+                self.timers.set(event.fire_at, instance.id, instance.ledger.execution, record.n, back_off=back_off)
+            case ev.SubOrchestrationInstanceCreated():
+                draft.add(instance, record)
+                self._child(instance, record.n, event)
+            case ev.ExecutionCompleted():
+                draft.add(instance, record)
+                self._ended(instance, event)
+            case ev.ContinueAsNew():
+                self._continued(instance, record, event)
+            case _:
+                draft.add(instance, record)
+
+    def _deliver(self, id: str, execution: str | None, event: ev.Arrival) -> None:
+        self._deliveries.append((id, execution, event))
+        self._delivering += 1
+
+    def _scheduled(self, instance: Instance, n: int, task: ev.TaskScheduled) -> None:
+        assert self.registry is not None
+        if self.registry.activity(task.name) is not None:
+            self.draft.jobs.append(Job(instance.id, instance.ledger.execution, n, task))
+        else:
+            self.ready[instance.id] = None  # looked at once the turn is written: it is blocked then
+
+    def _send(self, instance: Instance, record: ev.Record, event: ev.EventSent) -> ev.Record:
+        target = self.instances.get(event.instance)
+        if target is None or (target.ledger.ended and target is not instance):
+            return record._replace(event=replace(event, undelivered=True))
+        origin = ev.Origin(instance.id, instance.ledger.execution, record.n)
+        self._deliver(event.instance, None, ev.EventRaised(event.name, event.input, sender=origin))
+        return record
+
+    # ── children, and the end ──────────────────────────────────────────────────────────────────────────────────
+
+    def _child(self, parent: Instance, n: int, event: ev.SubOrchestrationInstanceCreated) -> None:
+        origin = ev.Origin(parent.id, parent.ledger.execution, n)
+        started = ev.ExecutionStarted(
+            event.instance, self.draft.execution, event.name, event.input, event.version, origin
+        )
+        explicit = not event.instance.startswith(f"{parent.id}:")
+        try:
+            if self.instances.get(event.instance) is not None:
+                raise Conflict(f"the instance id '{event.instance}' is taken")
+            if explicit:
+                self.reserve(event.instance)
+                self.draft.released.append(event.instance)
+        except Conflict as error:
+            failure = Failure("durablecli.errors.Conflict", str(error))
+            self._deliver(parent.id, origin.execution, ev.SubOrchestrationInstanceFailed(n, failure))
+        else:
+            self._deliver(event.instance, None, started)
+
+    def restart_child(self, event: ev.SubOrchestrationInstanceCreated, origin: ev.Origin) -> None:
+        """Start a sub-orchestration anew that its rewound parent waits for."""
+        self.start(
+            ev.ExecutionStarted(event.instance, self.draft.execution, event.name, event.input, event.version, origin)
+        )
+
+    def _child_started(self, event: ev.ExecutionStarted, hold: bool) -> None:
+        if self.instances.get(event.instance) is not None:
+            assert event.parent is not None
+            failure = Failure("durablecli.errors.Conflict", f"the instance id '{event.instance}' is taken")
+            answer = ev.SubOrchestrationInstanceFailed(event.parent.n, failure)
+            self._deliver(event.parent.instance, event.parent.execution, answer)
+            return
+        self.start(event, hold)
+
+    def start(self, event: ev.ExecutionStarted, hold: bool = False) -> Instance:
+        """Begin an execution: of a new instance, or in the place of one that has ended."""
+        instance = self.instances.in_mind(event.instance)
+        if instance is None:
+            instance = self.instances.add(event.instance)
+        instance.begin(event.execution)
+        later = event.start_at is not None and event.start_at > self.draft.at
+        if later and event.start_at is not None:
+            self.timers.set(event.start_at, event.instance, event.execution, None)
+        self.receive(instance, event, hold or later)
+        return instance
+
+    def _ended(self, instance: Instance, event: ev.ExecutionCompleted) -> None:
+        instance.drop_machine()
+        self.ready.pop(instance.id, None)
+        self.stats["ended"] += 1
+        parent = instance.ledger.started.parent
+        if parent is None:
+            return
+        answer: ev.Arrival
+        if event.status == "Completed":
+            answer = ev.SubOrchestrationInstanceCompleted(parent.n, event.result or ev.NULL)
+        else:
+            answer = ev.SubOrchestrationInstanceFailed(parent.n, event.failure or _terminated(event))
+        self._deliver(parent.instance, parent.execution, answer)
+
+    def _continued(self, instance: Instance, record: ev.Record, event: ev.ContinueAsNew) -> None:
+        """Begin the next execution: a new file, with the events that nothing has read yet."""
+        ledger, machine = instance.ledger, instance.machine
+        unread = machine.unread() if machine is not None and event.save_events else []
+        self.draft.add(instance, record)
+        held = [held.event for held in ledger.held if isinstance(held.event, ev.EventRaised)]
+        old = ledger.started
+        started = ev.ExecutionStarted(
+            old.instance,
+            self.draft.execution,
+            old.name,
+            event.input,
+            old.version,
+            old.parent,
+            custom_status=ledger.custom_status,
+            held=True,
+        )
+        instance.begin(self.draft.execution)
+        self.draft.add(instance, ev.Record(1, record.at, started))
+        for carried in [*unread, *held]:
+            self.add(instance, replace(carried, held=True))
+        self.ready[instance.id] = None
+
+    def terminate(self, instance: Instance, event: ev.ExecutionTerminated, *, recursive: bool = True) -> None:
+        """End an instance from outside, and its open children with it."""
+        ledger = instance.ledger
+        if ledger.ended:
+            return
+        children = [child.instance for _, child in agenda.children(ledger)] if recursive else []
+        self.add(instance, event)
+        reason = msgspec.Raw(msgspec.json.encode(event.reason))
+        ended = ev.ExecutionCompleted("Terminated", result=reason)
+        self.add(instance, ended)
+        self.draft.cancelled.append((instance.id, ledger.execution))
+        self._ended(instance, ended)
+        for child in children:
+            self._deliver(child, None, replace(event, message=None))
+
+    # ── what an instance that was read from disk owes ──────────────────────────────────────────────────────────
+
+    def resume(self, instance: Instance) -> None:
+        """Take up an instance that an earlier engine left, or that was rewound: its timers, activities and turns."""
+        ledger = instance.ledger
+        for n, timer in agenda.timers(ledger):
+            back_off = timer.retry_of is not None
+            self.timers.set(timer.fire_at, instance.id, ledger.execution, n, back_off=back_off)
+        if (start_at := agenda.delayed_start(ledger)) is not None:
+            self.timers.set(start_at, instance.id, ledger.execution, None)
+        if self.registry is None or ledger.ended:
+            return
+        if ledger.blocked is not None or instance.torn or ledger.torn or ledger.appliable(self.draft.at):
+            self.ready[instance.id] = None
+        if ledger.blocked is None and not self._lacks(instance):
+            self._owe(instance)
+
+    def _owe(self, instance: Instance) -> None:
+        ledger = instance.ledger
+        for n, task in agenda.activities(ledger):
+            self.draft.jobs.append(Job(instance.id, ledger.execution, n, task, redelivered=True))
+
+
+def _terminated(event: ev.ExecutionCompleted) -> Failure:
+    reason = msgspec.json.decode(event.result) if event.result else ""
+    return Failure("durablecli.Terminated", f"terminated: {reason}" if reason else "terminated")
+
+
+def _target(event: ev.AnyEvent) -> str | None:
+    if isinstance(event, ev.EventSent | ev.SubOrchestrationInstanceCreated):
+        return event.instance
+    return None
+
+
+def _weight(event: ev.AnyEvent) -> int:
+    raw = getattr(event, "input", None) or getattr(event, "result", None)
+    size = memoryview(raw).nbytes if isinstance(raw, msgspec.Raw) else 0
+    return size * 2 + 128 if isinstance(event, ev.EventSent | ev.SubOrchestrationInstanceCreated) else size + 128

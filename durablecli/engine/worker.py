@@ -1,0 +1,46 @@
+"""The main program of a worker process: runs one activity after another, an order and an answer a line.
+
+Its stdout is the pipe to the engine; what activities print goes to stderr instead, and so is seen in the terminal.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from pathlib import Path
+
+import msgspec
+
+from durablecli.app import Registry
+from durablecli.engine.activity import Call, Outcome, failed, run
+from durablecli.engine.loader import load
+from durablecli.engine.workers import Answer, Order
+
+_order = msgspec.json.Decoder(Order)
+
+
+def answer(registry: Registry, order: Order) -> Outcome:
+    """Run one order."""
+    function = registry.activity(order.name)
+    if function is None:
+        return failed(order.key, LookupError(f"activity '{order.name}' isn't loaded in the worker"))
+    cancelled = threading.Event()
+    return run(Call(order.key, function, order.input, order.attempt, order.redelivered, order.first, cancelled))
+
+
+def main() -> None:
+    base, *targets = sys.argv[1:]
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the engine's to handle
+    pipe = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
+    registry = load(targets, Path(base)).registry
+    for line in sys.stdin.buffer:
+        outcome = answer(registry, _order.decode(line))
+        pipe.write(msgspec.json.encode(Answer(outcome.result, outcome.failure)) + b"\n")
+        pipe.flush()
+
+
+if __name__ == "__main__":
+    main()

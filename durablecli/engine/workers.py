@@ -1,0 +1,154 @@
+"""Processor-bound activities: spawned worker processes, JSON lines over pipes.
+
+A worker that dies takes one activity with it, which runs again in another; the fifth death fails the activity.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from queue import SimpleQueue
+
+import msgspec
+from msgspec import Raw
+
+from durablecli.engine.activity import Call, Outcome
+from durablecli.engine.executors import Key, Report
+from durablecli.model.events import NULL
+from durablecli.model.failures import Failure
+
+DEATHS = 5
+_GRACE = 2.0
+
+
+class Order(msgspec.Struct):
+    """What a worker is told to run."""
+
+    name: str
+    key: Key
+    input: Raw
+    attempt: int
+    redelivered: bool
+    first: int
+
+
+class Answer(msgspec.Struct):
+    """What it says when it has."""
+
+    result: Raw | None = None
+    failure: Failure | None = None
+
+
+_answer = msgspec.json.Decoder(Answer)
+
+
+class Workers:
+    """Keeps up to `most` workers, each with a thread that feeds it and waits for its answers."""
+
+    def __init__(self, most: int, report: Report, targets: Sequence[str], base: str) -> None:
+        self._most = most
+        self._report = report
+        self._command = [sys.executable, "-m", "durablecli.engine.worker", base, *targets]
+        self._calls: SimpleQueue[Call | None] = SimpleQueue()
+        self._feeders: list[threading.Thread] = []
+        self._running: dict[Key, subprocess.Popen[bytes]] = {}
+        self._cancelled: set[Key] = set()
+        self._deaths: Counter[Key] = Counter()
+        self._stopping = False
+        self._held_back = False
+
+    def start(self, calls: Iterable[Call]) -> None:
+        for call in calls:
+            self._calls.put(call)
+            if len(self._feeders) < self._most:
+                feeder = threading.Thread(target=self._feed, name=f"durable-worker-{len(self._feeders)}", daemon=True)
+                self._feeders.append(feeder)
+                feeder.start()
+
+    def cancel(self, key: Key) -> None:
+        """TERM first, KILL when that isn't heard within two seconds."""
+        self._cancelled.add(key)
+        worker = self._running.get(key)
+        if worker is not None:
+            worker.terminate()
+            timer = threading.Timer(_GRACE, worker.kill)
+            timer.daemon = True
+            timer.start()
+
+    def hold_back(self) -> None:
+        self._held_back = True
+
+    @property
+    def busy(self) -> bool:
+        return bool(self._running)
+
+    def stop(self) -> None:
+        self._stopping = True
+        for _ in self._feeders:
+            self._calls.put(None)
+        for worker in list(self._running.values()):
+            worker.kill()
+        for feeder in self._feeders:
+            feeder.join(_GRACE)
+
+    def _feed(self) -> None:
+        worker: subprocess.Popen[bytes] | None = None
+        while (call := self._calls.get()) is not None:
+            if self._held_back:
+                continue
+            if call.key in self._cancelled:
+                self._report(Outcome(call.key, NULL, None))
+                continue
+            if worker is None or worker.poll() is not None:
+                worker = subprocess.Popen(self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+            self._running[call.key] = worker
+            answer = self._ask(worker, call)
+            self._running.pop(call.key, None)
+            if answer is not None:
+                self._report(Outcome(call.key, answer.result, answer.failure))
+            elif not self._stopping:
+                self._died(call, worker)
+        if worker is not None:
+            _dismiss(worker)
+
+    def _ask(self, worker: subprocess.Popen[bytes], call: Call) -> Answer | None:
+        """Its answer; None when the worker died."""
+        assert worker.stdin is not None and worker.stdout is not None
+        order = Order(call.function.name, call.key, call.input, call.attempt, call.redelivered, call.first)
+        try:
+            worker.stdin.write(msgspec.json.encode(order) + b"\n")
+            worker.stdin.flush()
+            line = worker.stdout.readline()
+            return _answer.decode(line) if line else None
+        except (OSError, msgspec.DecodeError):
+            return None
+
+    def _died(self, call: Call, worker: subprocess.Popen[bytes]) -> None:
+        if call.key in self._cancelled:
+            self._cancelled.discard(call.key)
+            self._report(Outcome(call.key, NULL, None))
+            return
+        self._deaths[call.key] += 1
+        if self._deaths[call.key] < DEATHS:
+            self._calls.put(call._replace(redelivered=True))
+            return
+        with suppress(subprocess.TimeoutExpired):
+            worker.wait(_GRACE)
+        text = f"the worker process died {DEATHS} times while running it (exit code {worker.returncode})"
+        self._report(Outcome(call.key, None, Failure("durablecli.WorkerDied", text)))
+
+
+def _dismiss(worker: subprocess.Popen[bytes]) -> None:
+    assert worker.stdin is not None and worker.stdout is not None
+    with suppress(OSError):
+        worker.stdin.close()
+    try:
+        worker.wait(_GRACE)
+    except subprocess.TimeoutExpired:
+        worker.kill()
+        worker.wait()
+    worker.stdout.close()
