@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import threading
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -12,6 +11,15 @@ from msgspec import Raw
 from durablecli.app import Function
 from durablecli.model.failures import Failure, from_exception
 from durablecli.model.payloads import decode, encode
+
+
+class Cancellation:
+    """Whether a call was asked to stop; set once, from any thread."""
+
+    __slots__ = ("asked",)
+
+    def __init__(self) -> None:
+        self.asked = False
 
 
 class ActivityContext:
@@ -30,7 +38,7 @@ class ActivityContext:
         attempt: int,
         redelivered: bool,
         idempotency_key: str,
-        cancelled: threading.Event,
+        cancellation: Cancellation,
     ) -> None:
         self.instance_id = instance_id
         self.task_id = task_id
@@ -38,12 +46,12 @@ class ActivityContext:
         self.attempt = attempt
         self.redelivered = redelivered
         self.idempotency_key = idempotency_key
-        self._cancelled = cancelled
+        self._cancellation = cancellation
         self.logger = logging.getLogger(f"durablecli.activity.{name}")
 
     @property
     def cancelled(self) -> bool:
-        return self._cancelled.is_set()
+        return self._cancellation.asked
 
 
 class Call(NamedTuple):
@@ -55,13 +63,13 @@ class Call(NamedTuple):
     attempt: int
     redelivered: bool
     first: int
-    cancelled: threading.Event
+    cancellation: Cancellation
 
     def context(self) -> ActivityContext:
         instance, execution, n = self.key
         idempotency_key = f"{instance}/{execution}/{self.first}"
         name = self.function.name
-        return ActivityContext(instance, n, name, self.attempt, self.redelivered, idempotency_key, self.cancelled)
+        return ActivityContext(instance, n, name, self.attempt, self.redelivered, idempotency_key, self.cancellation)
 
 
 class Outcome(NamedTuple):

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterable, Sequence
 
 from durablecli.app import Registry
 from durablecli.config import Concurrency
-from durablecli.engine.activity import Call, Outcome
+from durablecli.engine.activity import Call, Cancellation, Outcome
 from durablecli.engine.draft import Job
 from durablecli.engine.executors import Executor, Gate, Key, Threads
 
@@ -54,7 +53,7 @@ class Crew:
             if key in self._calls or function is None:
                 continue
             first = job.task.retry_of or job.n
-            call = Call(key, function, job.task.input, job.task.attempt, job.redelivered, first, threading.Event())
+            call = Call(key, function, job.task.input, job.task.attempt, job.redelivered, first, Cancellation())
             self._calls[key] = call
             if not self._held_back and self._gate.enter(call):
                 batches.setdefault(function.executor, []).append(call)
@@ -69,13 +68,13 @@ class Crew:
         following = self._gate.leave(call.function)
         if following is not None and not self._held_back:
             self._executor(following.function.executor).start([following])
-        return None if call.cancelled.is_set() else call
+        return None if call.cancellation.asked else call
 
     def cancel(self, instance: str, execution: str) -> None:
         """Tell every call of one execution to stop; their outcomes are dropped."""
         for key, call in self._calls.items():
             if key[:2] == (instance, execution):
-                call.cancelled.set()
+                call.cancellation.asked = True
                 executor = self._executors.get(call.function.executor)
                 if executor is not None:
                     executor.cancel(key)
@@ -88,7 +87,7 @@ class Crew:
 
     def stop(self) -> None:
         for call in self._calls.values():
-            call.cancelled.set()
+            call.cancellation.asked = True
         for executor in self._executors.values():
             executor.stop()
 

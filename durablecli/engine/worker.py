@@ -8,15 +8,15 @@ from __future__ import annotations
 import os
 import signal
 import sys
-import threading
 from pathlib import Path
 
 import msgspec
 
 from durablecli.app import Registry
-from durablecli.engine.activity import Call, Outcome, failed, run
+from durablecli.engine.activity import Call, Cancellation, Outcome, failed, run
 from durablecli.engine.loader import load
 from durablecli.engine.workers import Answer, Order
+from durablecli.model.events import ABSENT
 
 _order = msgspec.json.Decoder(Order)
 
@@ -26,8 +26,7 @@ def answer(registry: Registry, order: Order) -> Outcome:
     function = registry.activity(order.name)
     if function is None:
         return failed(order.key, LookupError(f"activity '{order.name}' isn't loaded in the worker"))
-    cancelled = threading.Event()
-    return run(Call(order.key, function, order.input, order.attempt, order.redelivered, order.first, cancelled))
+    return run(Call(order.key, function, order.input, order.attempt, order.redelivered, order.first, Cancellation()))
 
 
 def main() -> None:
@@ -38,7 +37,7 @@ def main() -> None:
     registry = load(targets, Path(base)).registry
     for line in sys.stdin.buffer:
         outcome = answer(registry, _order.decode(line))
-        pipe.write(msgspec.json.encode(Answer(outcome.result, outcome.failure)) + b"\n")
+        pipe.write(msgspec.json.encode(Answer(outcome.result or ABSENT, outcome.failure)) + b"\n")
         pipe.flush()
 
 

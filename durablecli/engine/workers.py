@@ -18,7 +18,7 @@ from msgspec import Raw
 
 from durablecli.engine.activity import Call, Outcome
 from durablecli.engine.executors import Key, Report
-from durablecli.model.events import NULL
+from durablecli.model.events import ABSENT, NULL
 from durablecli.model.failures import Failure
 
 DEATHS = 5
@@ -39,7 +39,7 @@ class Order(msgspec.Struct):
 class Answer(msgspec.Struct):
     """What it says when it has."""
 
-    result: Raw | None = None
+    result: Raw = ABSENT
     failure: Failure | None = None
 
 

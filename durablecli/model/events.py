@@ -16,6 +16,8 @@ from msgspec import Raw
 from durablecli.model.failures import Failure
 
 NULL = Raw(b"null")
+ABSENT = Raw()
+"""No payload at all: falsy, and left out of the line. `Raw | None` can't be decoded: it takes null alone."""
 
 
 class Event(msgspec.Struct, frozen=True, tag=True, tag_field="type", omit_defaults=True, gc=False):
@@ -41,7 +43,7 @@ class ExecutionStarted(Event, frozen=True):
     version: str | None = None
     parent: Origin | None = None
     start_at: datetime | None = None
-    custom_status: Raw | None = None
+    custom_status: Raw = ABSENT
     message: str | None = None
     held: bool = False
 
@@ -177,7 +179,7 @@ class ExecutionCompleted(Event, frozen=True):
     """`status` is Completed, Failed or Terminated; `causes` names the failed outcomes that ended a failed one."""
 
     status: str
-    result: Raw | None = None
+    result: Raw = ABSENT
     failure: Failure | None = None
     causes: tuple[int, ...] = ()
 

@@ -48,11 +48,11 @@ class Ledger:
         self.begun = False
         self.torn = False
         self.status_ended: str | None = None
-        self.result: Raw | None = None
+        self.result: Raw = ev.ABSENT
         self.failure: Failure | None = None
         self.causes: tuple[int, ...] = ()
         self.completed_n = 0
-        self.custom_status: Raw | None = None
+        self.custom_status: Raw = ev.ABSENT
         self.suspended: str | None = None
         self.suspended_at: datetime | None = None
         self.blocked: str | None = None
@@ -232,7 +232,7 @@ class Ledger:
     def _rewound(self, event: ev.ExecutionRewound) -> None:
         """Take the end back. The turns from `from` on are held again, but for what is forgotten or void."""
         self.status_ended = None
-        self.result = self.failure = None
+        self.result, self.failure = ev.ABSENT, None
         self.causes, self.completed_n = (), 0
         self.torn = True
         if self.script is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 
@@ -41,6 +42,7 @@ def told_name(named: str | Callable[..., Any], kind: str) -> str:
     return found.name
 
 
+@lru_cache(4096)
 def return_annotation(function: Callable[..., Any]) -> Any:
     """What a function says that it returns; Any where it says nothing that can be resolved."""
     plain = inspect.unwrap(function)
