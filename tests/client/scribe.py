@@ -1,0 +1,52 @@
+"""Writes histories as an engine would, so that readers have something to read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from durablecli.model import codec
+from durablecli.model.events import AnyEvent, Record
+from durablecli.store import hub as hubs
+from durablecli.store.commits import Commit, Taken, Write
+from durablecli.store.mailbox import Message
+
+NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
+
+
+class Scribe:
+    """An open hub, and the commits that are written into it. Each record is a second later than the one before."""
+
+    def __init__(self, hub: hubs.Hub) -> None:
+        self.hub = hub
+        self._lasts: dict[tuple[str, str], int] = {}
+        self._at = NOON
+
+    def write(self, instance: str, *events: AnyEvent, execution: str = "1", taken: list[Message] | None = None) -> None:
+        """One commit with these records of one instance."""
+        first = self._lasts.get((instance, execution), 0) + 1
+        lines = [self._line(instance, execution, n, event) for n, event in enumerate(events, first)]
+        self._lasts[instance, execution] = first + len(events) - 1
+        self.hub.last_commit += 1
+        write = Write(instance, execution, first, lines)
+        messages = [Taken(message.message) for message in taken or ()]
+        commit = Commit(self.hub.last_commit, self.hub.epoch, self._at, [write], messages)
+        self.hub.journal.append([commit])
+        self.hub.histories.publish([write])
+        self.hub.inbox.remove(message.message for message in taken or ())
+
+    def _line(self, instance: str, execution: str, n: int, event: AnyEvent) -> bytes:
+        self._at += timedelta(seconds=1)
+        return codec.frame(Record(n, self._at, event), codec.seed(instance, execution))
+
+
+@contextmanager
+def scribe(root: str | Path) -> Iterator[Scribe]:
+    """Open the hub as the engine does, and close it as a clean shutdown does."""
+    hub = hubs.open_hub(str(root))
+    try:
+        yield Scribe(hub)
+    finally:
+        hubs.close(hub)

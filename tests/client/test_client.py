@@ -1,0 +1,442 @@
+"""The client against a hub on disk that no engine runs: what it posts, what it reads, what it refuses."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import json
+import os
+import threading
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import msgspec
+import pytest
+from msgspec import Raw
+
+from durablecli.client import Client, DurableOrchestrationClient, Item, Query
+from durablecli.errors import Conflict, NotFound, TimedOut, Unserializable, UsageError, WrongState
+from durablecli.model import events as ev
+from durablecli.model.failures import Failure
+from durablecli.store.disk import LocalDisk
+from durablecli.store.inbox import Inbox
+from tests.client.scribe import NOON, scribe
+
+ENDED = ev.ExecutionCompleted("Completed", Raw(b'"done"'))
+FAILED = ev.ExecutionCompleted("Failed", failure=Failure("builtins.ValueError", "no city"), causes=(3,))
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> str:
+    return str(tmp_path / "state")
+
+
+@pytest.fixture
+def client(root: str) -> Client:
+    return Client(root)
+
+
+def started(instance: str, name: str = "tour", execution: str = "1", **fields: object) -> ev.ExecutionStarted:
+    return ev.ExecutionStarted(instance, execution, name, Raw(b'{"city":"Tokyo"}'), **fields)  # type: ignore[arg-type]
+
+
+def inbox(root: str) -> Inbox:
+    return Inbox(LocalDisk(), root)
+
+
+def tree(root: str) -> dict[str, tuple[int, int]]:
+    found = [Path(folder) / name for folder, _, names in os.walk(root) for name in names]
+    return {str(path): (path.stat().st_mtime_ns, path.stat().st_size) for path in found}
+
+
+def test_a_start_is_seen_as_pending_before_any_engine_ran(client: Client) -> None:
+    instance = client.start_new("tour", client_input={"city": "Tokyo"}, version="2")
+    status = client.get_status(instance)
+    assert status
+    assert (status.name, status.version, status.input_) == ("tour", "2", {"city": "Tokyo"})
+    assert status.runtime_status is not None
+    assert status.runtime_status.value == "Pending"
+    assert not status.taken
+    assert len(instance) == 32
+
+
+def test_a_start_says_when_it_may_begin_and_reads_a_naive_time_as_utc(client: Client) -> None:
+    instance = client.start_new("tour", start_at=datetime(2030, 1, 1))  # noqa: DTZ001  naive on purpose
+    assert client.get_status(instance).start_at == datetime(2030, 1, 1, tzinfo=UTC)
+
+
+def test_a_missing_instance_is_falsy_and_nothing_is_written_for_it(client: Client, root: str) -> None:
+    status = client.get_status("nobody")
+    assert not status
+    assert status.to_json()["runtimeStatus"] is None
+    assert not os.path.exists(root)
+
+
+@pytest.mark.parametrize("if_exists", ["fail", "fail_if_running", "replace"])
+def test_an_id_whose_start_waits_is_a_conflict(client: Client, if_exists: str) -> None:
+    client.start_new("tour", "t")
+    with pytest.raises(Conflict):
+        client.start_new("tour", "t", if_exists=if_exists)
+
+
+def test_skip_returns_the_id_of_what_is_there_and_posts_nothing(client: Client, root: str) -> None:
+    client.start_new("tour", "t")
+    assert client.start_new("other", "t", if_exists="skip") == "t"
+    with scribe(root) as hub:
+        hub.write("ended", started("ended"), ENDED)
+    assert client.start_new("other", "ended", if_exists="skip") == "ended"
+    assert [message.items[0].instance for message in inbox(root).pending_starts()] == ["t"]
+
+
+@pytest.mark.parametrize(
+    ("ended", "if_exists", "posted"),
+    [
+        (True, "fail", False),
+        (True, "fail_if_running", True),
+        (True, "replace", True),
+        (False, "fail", False),
+        (False, "fail_if_running", False),
+        (False, "replace", True),
+    ],
+)
+def test_what_an_existing_id_allows(client: Client, root: str, ended: bool, if_exists: str, posted: bool) -> None:
+    with scribe(root) as hub:
+        hub.write("t", started("t"), *([ENDED] if ended else []))
+    if posted:
+        assert client.start_new("tour", "t", if_exists=if_exists) == "t"
+    else:
+        with pytest.raises(Conflict, match="exists already"):
+            client.start_new("tour", "t", if_exists=if_exists)
+    assert len(list(inbox(root).pending_starts())) == posted
+    assert (inbox(root).reserved("t") is not None) == posted
+
+
+def test_of_many_starters_of_one_id_one_wins(root: str) -> None:
+    Client(root).start_new("warm", "up")
+    won: list[str] = []
+    refused: list[Conflict] = []
+    gate = threading.Barrier(8)
+
+    def start() -> None:
+        client = Client(root)
+        gate.wait()
+        try:
+            won.append(client.start_new("tour", "t"))
+        except Conflict as error:
+            refused.append(error)
+
+    threads = [threading.Thread(target=start) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert won == ["t"]
+    assert len(refused) == 7
+
+
+def test_a_batch_is_one_message_with_an_instance_per_input(client: Client, root: str) -> None:
+    ids = client.start_many("tour", [1, {"a": 2}, None])
+    assert [client.get_status(one).input_ for one in ids] == [1, {"a": 2}, None]
+    assert [one.rpartition("-")[2] for one in ids] == ["0", "1", "2"]
+    assert len(list(inbox(root).pending_starts())) == 1
+    assert client.start_many("tour", []) == []
+
+
+def test_an_input_that_json_cannot_hold_names_its_path_and_starts_nothing(client: Client, root: str) -> None:
+    with pytest.raises(Unserializable, match=r"\$\.a\[1\]"):
+        client.start_new("tour", client_input={"a": [1, object()]})
+    assert not os.path.exists(root)
+
+
+def test_a_running_engine_decides_which_functions_exist(client: Client, root: str) -> None:
+    with scribe(root):
+        published = {"functions": [{"name": "Tour", "kind": "orchestrator"}, {"name": "hello", "kind": "activity"}]}
+        Path(root, "engine.json").write_text(json.dumps(published))
+        client.start_new("tour")
+        with pytest.raises(NotFound, match=r"the function 'hello' .* known are: Tour$"):
+            client.start_new("hello")
+    client.start_new("hello")  # the list of an engine that is gone is no authority
+
+
+def test_the_status_of_an_ended_instance_is_the_fold_of_its_history(client: Client, root: str) -> None:
+    with scribe(root) as hub:
+        hub.write("t", started("t", version="1.2"), ev.CustomStatusSet(Raw(b'"half"')), ENDED)
+    status = client.get_status("t")
+    assert (status.output, status.custom_status, status.records) == ("done", "half", 3)
+    assert status.ended
+    assert status.created_time == NOON + timedelta(seconds=1)
+    assert status.to_json()["createdTime"] == "2026-11-22T12:00:01.000000Z"
+    assert status.payload()["createdTime"] == "2026-11-22T12:00:01Z"
+    assert not status.engine.alive
+
+
+def test_the_output_of_a_failed_instance_is_its_message(client: Client, root: str) -> None:
+    with scribe(root) as hub:
+        hub.write("t", started("t"), FAILED)
+    assert client.get_status("t").output == "no city"
+
+
+def test_the_history_comes_with_the_status_when_asked_for(client: Client, root: str) -> None:
+    with scribe(root) as hub:
+        hub.write("t", started("t"), ev.TaskScheduled("hello", Raw(b"1")), ev.TaskCompleted(2, Raw(b'"x"')), ENDED)
+    assert client.get_status("t").history is None
+    rows = client.get_status("t", show_history=True, show_history_output=True).history
+    assert rows is not None
+    assert [row["EventType"] for row in rows] == ["ExecutionStarted", "TaskCompleted", "ExecutionCompleted"]
+    assert rows[1]["Result"] == "x"
+    assert "historyEvents" in client.get_status("t", show_history=True).payload()
+
+
+def test_show_input_leaves_the_input_out(client: Client, root: str) -> None:
+    with scribe(root) as hub:
+        hub.write("t", started("t"), ENDED)
+    assert client.get_status("t").input_ == {"city": "Tokyo"}
+    assert client.get_status("t", show_input=False).input_ is None
+
+
+def test_payloads_pass_through_as_they_were_written(client: Client, root: str) -> None:
+    with scribe(root) as hub:
+        hub.write("t", started("t"), ev.ExecutionCompleted("Completed", Raw(b"[1.50,12345678901234567890123]")))
+    assert b"[1.50,12345678901234567890123]" in msgspec.json.encode(client.get_status("t").payload())
+
+
+def test_what_an_instance_waits_for_is_in_its_payload(client: Client, root: str) -> None:
+    with scribe(root) as hub:
+        hub.write("t", started("t"), ev.TaskScheduled("hello"), ev.EventAwaited("Guide"))
+    waits = json.loads(msgspec.json.encode(client.get_status("t").payload()))["waitingFor"]
+    assert [(one["kind"], one["id"], one["name"]) for one in waits] == [("activity", 2, "hello"), ("event", 3, "Guide")]
+
+
+# ── events and the verbs that move an instance ─────────────────────────────────────────────────────────────────────
+
+
+def test_an_event_for_an_unknown_instance_is_refused_and_leaves_no_trace(client: Client, root: str) -> None:
+    with pytest.raises(NotFound, match="no instance 'x'"):
+        client.raise_event("x", "Go")
+    assert not os.path.exists(root)
+
+
+def test_an_event_for_an_ended_instance_is_refused(client: Client, root: str) -> None:
+    with scribe(root) as hub:
+        hub.write("t", started("t"), ENDED)
+    with pytest.raises(WrongState, match="takes no events"):
+        client.raise_event("t", "Go")
+    assert inbox(root).pending("t") == []
+
+
+def test_an_event_reaches_a_start_that_still_waits(client: Client, root: str) -> None:
+    client.start_new("tour", "t")
+    client.raise_event("t", "Go", [1])
+    kinds = [(message.kind, message.items[0].name) for message in inbox(root).pending("t")]
+    assert kinds == [("start", "tour"), ("raise-event", "Go")]
+    assert client.get_status("t").requested == ("raise-event",)
+
+
+@pytest.mark.parametrize("name", ["", None, 3])
+def test_an_event_needs_a_name(client: Client, name: str) -> None:
+    client.start_new("tour", "t")
+    with pytest.raises(ValueError, match="non-empty string"):
+        client.raise_event("t", name)
+
+
+VERBS: dict[str, Callable[[Client, str], object]] = {
+    "terminate": lambda client, one: client.terminate(one, "why"),
+    "suspend": lambda client, one: client.suspend(one, "why"),
+    "resume": lambda client, one: client.resume(one, "why"),
+    "rewind": lambda client, one: client.rewind(one, "why"),
+    "purge": lambda client, one: client.purge_instance_history(one),
+}
+
+
+@pytest.mark.parametrize(
+    ("verb", "allowed"),
+    [
+        ("terminate", {"live"}),
+        ("suspend", {"live"}),
+        ("resume", {"live"}),
+        ("rewind", {"failed"}),
+        ("purge", {"completed", "failed"}),
+    ],
+)
+def test_which_states_a_verb_accepts(client: Client, root: str, verb: str, allowed: set[str]) -> None:
+    with scribe(root) as hub:
+        hub.write("live", started("live"))
+        hub.write("completed", started("completed"), ENDED)
+        hub.write("failed", started("failed"), FAILED)
+    for instance in ("live", "completed", "failed"):
+        if instance in allowed:
+            VERBS[verb](client, instance)
+        else:
+            with pytest.raises(WrongState):
+                VERBS[verb](client, instance)
+        assert [message.kind for message in inbox(root).pending(instance)] == [verb] * (instance in allowed)
+
+
+@pytest.mark.parametrize("verb", ["terminate", "suspend", "resume", "rewind"])
+def test_a_verb_for_an_unknown_instance_is_not_found(client: Client, verb: str) -> None:
+    with pytest.raises(NotFound):
+        VERBS[verb](client, "x")
+
+
+def test_a_purge_of_nothing_deletes_nothing_and_force_reaches_a_live_one(client: Client, root: str) -> None:
+    assert client.purge_instance_history("x").instances_deleted == 0
+    with scribe(root) as hub:
+        hub.write("live", started("live"))
+    assert client.purge_instance_history("live", force=True).instances_deleted == 1
+
+
+def test_a_purge_by_time_takes_ended_instances_only(client: Client, root: str) -> None:
+    with scribe(root) as hub:
+        hub.write("old", started("old"), ENDED)
+        hub.write("live", started("live"))
+        hub.write("new", started("new"), ENDED)
+    result = client.purge_instance_history_by(NOON, NOON + timedelta(seconds=3))
+    assert result.instances_deleted == 1
+    assert [message.items[0].instance for message in inbox(root).pending("old")] == ["old"]
+    with pytest.raises(ValueError, match="created_time_from"):
+        client.purge_instance_history_by(None)  # type: ignore[arg-type]  # as Azure's users may try
+
+
+@pytest.mark.parametrize("verb", ["rewind", "purge"])
+def test_an_instance_that_is_being_started_anew_is_left_alone(client: Client, root: str, verb: str) -> None:
+    with scribe(root) as hub:
+        hub.write("t", started("t"), FAILED)
+    client.start_new("tour", "t")
+    with pytest.raises(Conflict, match="started anew"):
+        VERBS[verb](client, "t")
+
+
+def test_one_of_several_that_is_refused_does_not_stop_the_others(client: Client, root: str) -> None:
+    with scribe(root) as hub:
+        hub.write("a", started("a"))
+        hub.write("b", started("b"), ENDED)
+    results = client.control("terminate", [Item(one) for one in ("a", "b", "c")])
+    assert results["a"] is None
+    assert isinstance(results["b"], WrongState)
+    assert isinstance(results["c"], NotFound)
+
+
+def test_a_restart_starts_the_same_under_a_new_id(client: Client, root: str) -> None:
+    with scribe(root) as hub:
+        hub.write("t", started("t", version="7"), ENDED)
+        hub.write("live", started("live"))
+    new = client.get_status(client.restart("t"))
+    assert new.instance_id != "t"
+    assert (new.name, new.input_, new.version) == ("tour", {"city": "Tokyo"}, "7")
+    assert client.restart("t", restart_with_new_instance_id=False) == "t"
+    with pytest.raises(WrongState, match="terminate it first"):
+        client.restart("live", restart_with_new_instance_id=False)
+    with pytest.raises(NotFound):
+        client.restart("x")
+
+
+def test_a_rewind_says_beforehand_what_it_sends_again(client: Client, root: str) -> None:
+    failure = Failure("builtins.ValueError", "no city")
+    with scribe(root) as hub:
+        hub.write("t", started("t"), ev.TaskScheduled("hello"), ev.TaskFailed(2, failure), FAILED)
+        hub.write("fine", started("fine"), ENDED)
+    assert client.rewind_preview("t") == ["activity hello (id 2)"]
+    with pytest.raises(WrongState):
+        client.rewind_preview("fine")
+
+
+# ── lists, waiting and following ───────────────────────────────────────────────────────────────────────────────────
+
+
+def test_lists_show_what_ended_what_runs_and_what_no_engine_has_taken(client: Client, root: str) -> None:
+    with scribe(root) as hub:
+        hub.write("a", started("a"), ENDED)
+        hub.write("b", started("b", name="other"))
+    client.start_new("tour", "c")
+    page = client.page(Query(sort="id"))
+    assert [(row.id, row.status) for row in page.rows] == [("a", "Completed"), ("b", "Running"), ("c", "Pending")]
+    assert client.count(Query(name="tour")) == 2
+    assert list(client.select(Query(status=("Running",)))) == ["b"]
+    assert [status.instance_id for status in client.get_status_all()] == ["a", "b", "c"]
+    assert [status.instance_id for status in client.get_status_by(instance_id_prefix="b")] == ["b"]
+    assert [s.instance_id for s in client.get_status_by(NOON, NOON + timedelta(hours=1), ["Completed"])] == ["a"]
+
+
+def test_select_goes_over_all_pages(client: Client, root: str) -> None:
+    client.start_many("tour", range(2500))
+    assert len(set(client.select(Query()))) == 2500
+
+
+def test_wait_returns_when_the_instance_has_ended(client: Client, root: str) -> None:
+    with scribe(root) as hub:
+        hub.write("t", started("t"))
+        timer = threading.Timer(0.05, hub.write, ("t", ENDED))
+        timer.start()
+        assert client.wait("t", timeout=10).output == "done"
+        timer.join()
+
+
+def test_wait_ends_after_its_time_and_for_nobody(client: Client) -> None:
+    client.start_new("tour", "t")
+    with pytest.raises(TimedOut, match="still Pending"):
+        client.wait("t", timeout=timedelta(milliseconds=20))
+    with pytest.raises(NotFound):
+        client.wait("x")
+
+
+def test_follow_gives_each_record_once_over_executions_to_the_end(client: Client, root: str) -> None:
+    with scribe(root) as hub:
+        hub.write("t", started("t"), ev.TaskScheduled("hello"))
+        lines = client.follow("t")
+        seen = [next(lines).record.n, next(lines).record.n]
+        hub.write("t", started("t", execution="2"), execution="2")
+        seen.append(next(lines).record.n)
+        hub.write("t", ENDED, execution="2")
+        seen += [line.record.n for line in lines]
+    assert seen == [1, 2, 1, 2]
+
+
+def test_the_lines_are_those_of_the_file(client: Client, root: str) -> None:
+    with scribe(root) as hub:
+        hub.write("t", started("t"), ENDED)
+    (file,) = Path(root).glob("instances/*/t.jsonl")
+    assert b"".join(line.text + b"\n" for line in client.get_lines("t")) == file.read_bytes()
+    assert [record.n for record in client.get_history("t")] == [1, 2]
+    with pytest.raises(NotFound):
+        client.get_history("x")
+
+
+def test_asking_writes_nothing(client: Client, root: str) -> None:
+    with scribe(root) as hub:
+        hub.write("t", started("t"), ENDED)
+    client.start_new("tour", "waits")
+    before = tree(root)
+    client.get_status("t", show_history=True)
+    client.get_status_all()
+    client.get_history("t")
+    client.page(Query())
+    client.count(Query())
+    client.wait("t")
+    list(client.follow("t"))
+    assert tree(root) == before
+
+
+def test_a_policy_that_does_not_exist_is_refused(client: Client) -> None:
+    with pytest.raises(UsageError, match="if_exists is one of"):
+        client.start_new("tour", if_exists="maybe")
+
+
+def test_the_async_client_is_the_same_client_awaited(root: str) -> None:
+    async def use() -> tuple[str, bool]:
+        client = DurableOrchestrationClient(root)
+        instance = await client.start_new("tour", client_input=3)
+        return instance, bool(await client.get_status(instance))
+
+    instance, found = asyncio.run(use())
+    assert found
+    assert Client(root).get_status(instance).input_ == 3
+
+
+def test_the_async_client_has_every_call_of_the_sdk() -> None:
+    names = (
+        "start_new get_status get_status_all get_status_by raise_event terminate suspend resume rewind restart"
+        " purge_instance_history purge_instance_history_by"
+    )
+    for name in names.split():
+        assert inspect.iscoroutinefunction(getattr(DurableOrchestrationClient, name))
