@@ -1,0 +1,68 @@
+"""Durable Functions without the cloud: what authors import, as `import durablecli as df`."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from durablecli.app import Blueprint, DFApp, Orchestrator, activity, orchestrator
+    from durablecli.client import (
+        Client,
+        DurableOrchestrationClient,
+        DurableOrchestrationStatus,
+        PurgeHistoryResult,
+    )
+    from durablecli.engine.activity import ActivityContext
+    from durablecli.errors import TaskFailedError
+    from durablecli.model.retries import RetryOptions, RetryPolicy
+    from durablecli.model.status import OrchestrationRuntimeStatus
+    from durablecli.replay.context import DurableOrchestrationContext
+    from durablecli.replay.tasks import Task
+
+_HOMES = {
+    "ActivityContext": "durablecli.engine.activity",
+    "Blueprint": "durablecli.app",
+    "Client": "durablecli.client",
+    "DFApp": "durablecli.app",
+    "DurableOrchestrationClient": "durablecli.client",
+    "DurableOrchestrationContext": "durablecli.replay.context",
+    "DurableOrchestrationStatus": "durablecli.client",
+    "OrchestrationRuntimeStatus": "durablecli.model.status",
+    "Orchestrator": "durablecli.app",
+    "PurgeHistoryResult": "durablecli.client",
+    "RetryOptions": "durablecli.model.retries",
+    "RetryPolicy": "durablecli.model.retries",
+    "Task": "durablecli.replay.tasks",
+    "TaskFailedError": "durablecli.errors",
+    "activity": "durablecli.app",
+    "orchestrator": "durablecli.app",
+}
+
+__all__ = [
+    "ActivityContext",
+    "Blueprint",
+    "Client",
+    "DFApp",
+    "DurableOrchestrationClient",
+    "DurableOrchestrationContext",
+    "DurableOrchestrationStatus",
+    "OrchestrationRuntimeStatus",
+    "Orchestrator",
+    "PurgeHistoryResult",
+    "RetryOptions",
+    "RetryPolicy",
+    "Task",
+    "TaskFailedError",
+    "activity",
+    "orchestrator",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Import a name's home when it is first asked for: `durable --version` needs none of them."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'durablecli' has no attribute {name!r}")
+    value = getattr(import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value

@@ -27,6 +27,7 @@ from durablecli.engine.crew import Crew
 from durablecli.engine.draft import Draft
 from durablecli.engine.instances import Instances
 from durablecli.engine.messages import Messages
+from durablecli.engine.notice import Notice
 from durablecli.engine.publisher import Background, Publisher
 from durablecli.engine.timers import Due, Timers
 from durablecli.engine.turns import Turns
@@ -90,6 +91,7 @@ class Engine:
         options: Options = Options(),
         clock: Clock | None = None,
         crew: Callable[[Callable[[Outcome], None]], Crew] | None = None,
+        notice: Notice | None = None,
         say: Callable[[str], None] = lambda text: None,
     ) -> None:
         self.hub = hub
@@ -117,6 +119,7 @@ class Engine:
         self.messages = Messages(self.turns, hub.inbox.items, self._undelivered, options.default_version)
         self.publisher = Publisher(hub.histories, self.instances, hub.index, self.background)
         self.writer = Writer(hub.journal, lambda c, error: self._queue.put(Synced(c, error)))
+        self._notice = notice
         self.crew = crew(self._queue.put) if crew is not None else None
         self._c = hub.last_commit
         self._synced = hub.last_commit
@@ -210,6 +213,20 @@ class Engine:
         self.writer.stop()
         self.background.stop()
         self.instances.close()
+
+    def catch_up(self) -> None:
+        """Take every message that waits in the inbox."""
+        while self._waiting or self._look_again or self.hub.inbox.more:
+            self.step()
+
+    def has_ended(self, id: str) -> bool:
+        """Whether an instance has ended, as far as the disk knows."""
+        instance = self.instances.get(id)
+        return instance is not None and instance.ledger.ended and not self._unsynced
+
+    @property
+    def is_stopping(self) -> bool:
+        return self._stopping
 
     @property
     def is_idle(self) -> bool:
@@ -448,6 +465,8 @@ class Engine:
         if self._checkpoint_is_due():
             self._checkpoint()
         self.instances.trim()
+        if self._notice is not None and self.crew is not None:
+            self._notice.update(self.crew.calls(), self.clock.now())
 
     def _checkpoint_is_due(self) -> bool:
         if self._checkpointing or self._c == self._checkpointed_c:
@@ -463,13 +482,17 @@ class Engine:
         self._checkpointed_c = self._c
         self.publisher.flush()
         self.publisher.update_index()
-        pending = begin_checkpoint(self.hub, floor=self.turns.spread_since)
+        pending = begin_checkpoint(self.hub, floor=self._floor())
 
         def finish() -> None:
             finish_checkpoint(self.hub, pending)
             self._checkpointing = False
 
         self.background.do(finish)
+
+    def _floor(self) -> int | None:
+        """The first commit that is still needed for a turn which isn't written down whole."""
+        return self.turns.spread_since if self.hub.floor is None else self.hub.floor
 
     def _fail(self, error: BaseException) -> None:
         """The fail-stop: no retry, no acknowledgement, nothing dispatched."""

@@ -56,7 +56,7 @@ class Instances:
 
     def __init__(self, read: Callable[[str], History | None], torn: set[str], most: int) -> None:
         self._read = read
-        self._torn = torn
+        self.torn = torn
         self._most = most
         self._known: OrderedDict[str, Instance] = OrderedDict()
         self.gone: set[str] = set()
@@ -77,9 +77,7 @@ class Instances:
             ledger.apply(record)
         ledger.size = history.good
         instance = Instance(id, ledger)
-        if id in self._torn:
-            self._torn.discard(id)
-            instance.torn = True
+        instance.torn = id in self.torn
         self._known[id] = instance
         return instance
 

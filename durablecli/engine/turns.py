@@ -262,10 +262,12 @@ class Turns:
         finally:
             self.watch.end()
         instance.torn = False
+        self.instances.torn.discard(instance.id)
         instance.machine = machine
         instance.ledger.script = None
         if fresh and not self._place(instance, fresh):
             instance.torn = True
+            self.instances.torn.add(instance.id)
             self.ready[instance.id] = None
             return False
         return True
@@ -458,6 +460,7 @@ class Turns:
     def _ended(self, instance: Instance, event: ev.ExecutionCompleted) -> None:
         instance.drop_machine()
         self.ready.pop(instance.id, None)
+        self.instances.torn.discard(instance.id)
         self.stats["ended"] += 1
         parent = instance.ledger.started.parent
         if parent is None:

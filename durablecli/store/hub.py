@@ -36,6 +36,13 @@ class Hub:
     torn: set[str]
     identity: tuple[object, ...]
     """What of the lock's file and hub.json must not change while we are the engine."""
+    first: int = 1
+    """The first commit that the journal still held when the hub was opened."""
+
+    @property
+    def floor(self) -> int | None:
+        """The first commit that a checkpoint must keep: while a cut-off turn isn't finished, all of them."""
+        return self.first if self.torn else None
 
 
 class Pending(NamedTuple):
@@ -100,6 +107,7 @@ def _recover(
         disk, root, file.hub, file.name, file.epoch, lock, journal, histories, index, inbox, journal.last, torn, ()
     )
     hub.identity = _identity(hub)
+    hub.first = tail.following - len(tail.lines)
     return hub
 
 

@@ -1,0 +1,219 @@
+"""Puts an engine into a process: the foreground daemon, `durable run`, the verbs that need none, and embedding.
+
+Starting is: take the hub, load the code, take up what the hub owes, say so. Stopping is: drain, leave what still runs
+(it runs again), close. Correctness depends on none of it.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType, ModuleType
+from durablecli.app import Registry
+from durablecli.client import Client
+from durablecli.config import Config
+from durablecli.engine.crew import Crew
+from durablecli.engine.cycle import Engine, Options
+from durablecli.engine.loader import Loaded, load
+from durablecli.engine.notice import Notice
+from durablecli.engine.watch import Watchdog, left_behind
+from durablecli.errors import ConfigError, HubLocked
+from durablecli.store.bell import Bell
+from durablecli.store.disk import LocalDisk
+from durablecli.store.hub import Hub, close, open_hub
+from durablecli.store.inbox import Inbox
+from durablecli.store.mailbox import Item, Receipt
+
+Say = Callable[[str], None]
+_AGAIN = 0.1
+
+
+def serve(
+    config: Config, *, state_dir: str, until_idle: bool = False, replay_always: bool = False, say: Say = print
+) -> int:
+    """Be the hub's engine in the foreground, until a signal or, with `until_idle`, until nothing can move."""
+    logging.basicConfig(level=config.log.level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    with _hub(state_dir, say) as hub:
+        loaded = load(config.app, config.base)
+        _introduce(config, loaded, hub, say)
+        with _engine(hub, config, loaded, replay_always, say) as engine, _signals(engine, say):
+            engine.run(until=(lambda engine: engine.is_idle) if until_idle else (lambda engine: False))
+            say("idle: nothing can move without a timer or an event" if until_idle else "stopping")
+            engine.drain(config.drain)
+    return 0
+
+
+def work_until(
+    config: Config, state_dir: str, loaded: Loaded, instance: str, on_change: Callable[[], None] = lambda: None
+) -> None:
+    """See that an instance ends: as the hub's engine if nobody else is, else by waiting, ready to take over."""
+    client = Client(state_dir)
+    while not client.get_status(instance).ended:
+        try:
+            with _hub(state_dir, lambda text: None) as hub, _engine(hub, config, loaded, False, _warn) as engine:
+                engine.run(until=lambda engine: engine.has_ended(instance))
+                engine.settle()
+        except HubLocked:
+            threading.Event().wait(_AGAIN)
+        on_change()
+
+
+def act(state_dir: str, kind: str, items: Sequence[Item]) -> Receipt:
+    """Carry out a message that needs no user code: here and now if no engine runs, else by posting it."""
+    try:
+        hub = open_hub(state_dir, timeout=0.0)
+    except HubLocked:
+        return Inbox(LocalDisk(), state_dir).post(kind, items)
+    engine = Engine(hub, None, say=_warn)
+    try:
+        engine.catch_up()
+        posted = engine.hand_in(kind, items)
+        while not posted.done.is_set():
+            engine.step(_AGAIN)
+        engine.settle()
+    finally:
+        engine.close()
+        close(hub, clean=False)  # the next engine finds everything in the journal, also turns that were cut off
+    return Receipt(posted.message.message, [item.instance for item in items])
+
+
+@contextmanager
+def embedded(app: Registry | ModuleType | Sequence[ModuleType], state_dir: str | Path) -> Iterator[Client]:
+    """An engine in a thread of this process, and a client that posts straight to it."""
+    registry = app if isinstance(app, Registry) else Registry()
+    if not isinstance(app, Registry):
+        for module in [app] if isinstance(app, ModuleType) else app:
+            registry.add(module)
+    config = Config(state_dir=str(state_dir))
+    ready, box = threading.Event(), _Box()
+    thread = threading.Thread(target=_embed, args=(config, registry, ready, box), name="durable-engine", daemon=True)
+    thread.start()
+    ready.wait()
+    if box.error is not None or box.engine is None:
+        raise box.error or RuntimeError("the engine didn't start")
+    try:
+        yield Client(str(state_dir), box.engine)
+    finally:
+        box.engine.stop()
+        thread.join()
+
+
+class _Box:
+    """What the engine's thread hands to the one that started it."""
+
+    engine: Engine | None = None
+    error: BaseException | None = None
+
+
+def _embed(config: Config, registry: Registry, ready: threading.Event, box: _Box) -> None:
+    try:
+        with (
+            _hub(config.state_dir, _warn) as hub,
+            _engine(hub, config, Loaded(registry, ()), False, _warn) as engine,
+        ):
+            box.engine = engine
+            ready.set()
+            engine.run()
+            engine.drain(config.drain)
+    except BaseException as error:
+        box.error = error
+    finally:
+        ready.set()
+
+
+# ── the parts ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@contextmanager
+def _hub(state_dir: str, say: Say) -> Iterator[Hub]:
+    def progress(done: int) -> None:
+        if done and done % 10_000 == 0:
+            say(f"rebuilding the index: {done:,} instances")
+
+    hub = open_hub(state_dir, progress=progress)
+    clean = False
+    try:
+        yield hub
+        clean = True
+    finally:
+        close(hub, clean=clean, floor=hub.floor)
+
+
+@contextmanager
+def _engine(hub: Hub, config: Config, loaded: Loaded, replay_always: bool, say: Say) -> Iterator[Engine]:
+    """An engine that has taken up the hub, with its bell, its watchdog and its notice."""
+    registry = loaded.registry
+    options = Options(
+        replay_always=replay_always or config.replay_always,
+        fail_on_nondeterminism=config.on_nondeterminism == "fail",
+        default_version=config.default_version,
+        live_instances=config.concurrency.live_instances,
+        checkpoint_bytes=config.checkpoint.bytes,
+        checkpoint_every=config.checkpoint.every,
+    )
+    note = Path(hub.root) / "turning.json"
+    engine = Engine(
+        hub,
+        registry,
+        options=options,
+        crew=lambda report: Crew(registry, report, config.concurrency, config.app, config.base),
+        notice=Notice(hub.root, registry),
+        say=say,
+    )
+    bell, watchdog = Bell(hub.root), Watchdog(engine.watch, note, say)
+    stuck = left_behind(note)
+    engine.voice.start()
+    watchdog.start()
+    bell.listen(engine.ring)
+    try:
+        resumed = engine.open(stuck)
+        if resumed:
+            say(f"resumed {resumed:,} instance{'s' if resumed > 1 else ''} that owe work")
+        yield engine
+    finally:
+        bell.close()
+        watchdog.stop()
+        engine.voice.stop()
+        engine.close()
+
+
+@contextmanager
+def _signals(engine: Engine, say: Say) -> Iterator[None]:
+    """The first Ctrl-C or SIGTERM drains, the second one ends at once."""
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        if engine.is_stopping:
+            os._exit(128 + number)
+        say("draining; once more ends at once")
+        engine.stop()
+
+    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _introduce(config: Config, loaded: Loaded, hub: Hub, say: Say) -> None:
+    for module in loaded.modules:
+        if module.error is not None:
+            say(f"not loaded: {module.name}: {module.error}")
+    for places in loaded.registry.clashes.values():
+        say(f"disabled, as two functions share the name: {', '.join(places)}")
+    if not len(loaded.registry):
+        where = ", ".join(config.app) or "anywhere: make a folder workflows/, or name modules with --app"
+        raise ConfigError(f"no function is loaded from {where}")
+    kinds = [one.kind for one in loaded.registry]
+    orchestrators, activities = kinds.count("orchestrator"), kinds.count("activity")
+    say(f"hub {hub.root}, pid {os.getpid()}, epoch {hub.epoch}")
+    say(f"loaded {orchestrators} orchestrators and {activities} activities from {', '.join(config.app)}")
+
+
+def _warn(text: str) -> None:
+    logging.getLogger("durablecli").warning("%s", text)

@@ -1,0 +1,59 @@
+"""engine.json: what only a running engine knows, for the readers in other processes. Advice with its age, never truth."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from durablecli.app import Registry
+from durablecli.engine.activity import Call
+
+_EVERY = timedelta(seconds=1)
+_MOST = 1_000
+
+
+class Notice:
+    """Writes the file when it would say something new, at most once a second."""
+
+    def __init__(self, root: str, registry: Registry) -> None:
+        self._path = Path(root) / "engine.json"
+        self._functions = [
+            {"name": one.name, "kind": one.kind, "place": one.place, "signature": one.signature} for one in registry
+        ]
+        self._since: dict[tuple[str, str, int], datetime] = {}
+        self._written: datetime | None = None
+        self._said: object = None
+
+    def update(self, calls: list[Call], now: datetime) -> None:
+        """Say what is loaded and which activities run."""
+        if self._written is not None and _EVERY > now - self._written >= timedelta(0):
+            return
+        self._written = now
+        shown = calls[:_MOST]
+        self._since = {call.key: self._since.get(call.key, now) for call in shown}
+        running = [self._running(call) for call in shown]
+        if running == self._said:
+            return
+        self._said = running
+        self._write({"at": now, "pid": os.getpid(), "functions": self._functions, "running": running})
+
+    def _running(self, call: Call) -> dict[str, Any]:
+        instance, execution, n = call.key
+        name, attempt, since = call.function.name, call.attempt, self._since[call.key]
+        return {
+            "instance": instance, "execution": execution, "id": n,
+            "name": name, "attempt": attempt, "since": since,
+        }  # fmt: skip
+
+    def _write(self, text: dict[str, Any]) -> None:
+        temporary = self._path.with_suffix(".json.tmp")
+        with suppress(OSError):  # advice: the engine goes on without it
+            descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(msgspec.json.encode(text))
+            temporary.replace(self._path)
