@@ -149,9 +149,11 @@ class MemoryDisk:
             return Facts("folder", self.user, 0o700, (0, 0)) if self._is_folder(path) else None
 
     def listdir(self, path: str) -> list[str]:
-        path = os.path.normpath(path)
+        inside = f"{os.path.normpath(path)}/"
+        start = len(inside)
         with self._guard:
-            return [os.path.basename(each) for each in (*self.files, *self.folders) if os.path.dirname(each) == path]
+            below = [each[start:] for each in (*self.files, *self.folders) if each.startswith(inside)]
+        return [each for each in below if each and "/" not in each]
 
     def appender(self, path: str, *, create: bool) -> MemoryAppender:
         node = self._new(path) if create else self._node(path)

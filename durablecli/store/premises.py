@@ -64,7 +64,8 @@ def _make_folders(disk: Disk, root: str) -> None:
             disk.make_folder(root)
         except FileNotFoundError:
             raise NotFound(f"the folder {parent} doesn't exist; make it, or give another --state-dir") from None
-        disk.sync_folder(parent)
+    # Even if it was there: whoever made it may have died before this.
+    disk.sync_folder(parent)
     check_ours(disk, root)
     for name in _FOLDERS:
         disk.make_folder(f"{root}/{name}")

@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 
 from durablecli.errors import DamagedHub
-from durablecli.model.codec import parse, seed
+from durablecli.model.codec import Damaged, parse, seed
+from durablecli.model.events import Record
 from durablecli.model.status import Summary
 from durablecli.replay.agenda import summary
 from durablecli.replay.ledger import fold
@@ -28,10 +29,17 @@ _TORN = ".torn"
 
 
 def summarize(instance: str, execution: str, lines: list[bytes]) -> Summary:
-    """The row by the fold that everybody uses."""
-    start = seed(instance, execution)
-    records = (parse(line, start) for line in lines)
+    """The row by the fold that everybody uses, of what can be read."""
+    records = _readable(lines, seed(instance, execution))
     return summary(fold(records, sum(map(len, lines)) + len(lines), keep_script=False))
+
+
+def _readable(lines: list[bytes], start: int) -> Iterator[Record]:
+    for line in lines:
+        try:
+            yield parse(line, start)
+        except Damaged:
+            return  # whole, and yet of no kind that we know: the engine that comes to this instance says so
 
 
 def resume_journal(disk: Disk, folder: str, hub: str, tail: Tail) -> Journal:

@@ -40,10 +40,6 @@ class Name(NamedTuple):
     def paths(self) -> set[str]:
         return {*self.gone, *self.come, *([self.folder] if self.folder else [])}
 
-    @property
-    def folders(self) -> set[str]:
-        return {os.path.dirname(path) for path in self.paths}
-
 
 class FaultyDisk(MemoryDisk):
     """`skip(operation, path)` leaves a sync (or a cut) out, as a program does that forgot it.
@@ -131,8 +127,8 @@ class FaultyDisk(MemoryDisk):
         self.step("sync_folder", path)
         super().sync_folder(path)
         if not self.skip("sync_folder", path):
-            folder = os.path.normpath(path) if path else ""
-            self._settle_names(lambda change: folder in change.folders)
+            folder = "" if path in ("", ".") else os.path.normpath(path)
+            self._settle_names(lambda change: any(os.path.dirname(each) == folder for each in change.paths))
 
     def sync_all(self, path: str) -> None:
         self.step("sync_all", path)
@@ -149,14 +145,16 @@ class FaultyDisk(MemoryDisk):
         self.loose_bytes.pop(node.number, None)
 
     def _settle_names(self, chosen: Callable[[Name], bool]) -> None:
-        kept: list[Name] = []
-        for at, change in enumerate(self.loose_names):
-            later = [each for each in self.loose_names[at:] if chosen(each)]
-            if chosen(change):
-                self._apply(change)
-            elif not any(change.paths & each.paths for each in later):
-                kept.append(change)
-        self.loose_names = kept
+        settled = [change for change in self.loose_names if chosen(change)]
+        for change in settled:
+            self._apply(change)
+        # An older change of a name that has now settled can't come to the disk behind it.
+        fixed = {path: at for at, change in enumerate(self.loose_names) if change in settled for path in change.paths}
+        self.loose_names = [
+            change
+            for at, change in enumerate(self.loose_names)
+            if change not in settled and all(fixed.get(path, -1) < at for path in change.paths)
+        ]
 
     def _apply(self, change: Name) -> None:
         for path in change.gone:
@@ -203,17 +201,19 @@ class FaultyDisk(MemoryDisk):
         data = bytearray(self.safe_bytes.get(node.number, b""))
         changes = self.loose_bytes.get(node.number, [])
         changes = changes[: dice.choice([0, len(changes), len(changes), dice.randint(0, len(changes))])]
-        fate = dice.choice(["whole", "torn", "zero", "holes"])
+        fate = dice.choice(["whole", "torn", "zero", "holes", "stale"])
         for at, change in enumerate(changes):
             written = bytearray(change.data)
             if fate == "torn" and at == len(changes) - 1:
                 del written[dice.randint(0, len(written)) :]
             elif fate == "zero" and dice.random() < 0.7:
                 written[:] = bytes(len(written))
-            elif fate == "holes":
+            elif fate in ("holes", "stale"):
+                # What stands in a block that was never written: zeroes, or what another file left there.
+                left_there = b"\0" if fate == "holes" else b"s"
                 for block in range(0, len(written), _BLOCK):
                     if dice.random() < 0.3:
-                        written[block : block + _BLOCK] = bytes(len(written[block : block + _BLOCK]))
+                        written[block : block + _BLOCK] = left_there * len(written[block : block + _BLOCK])
             data[change.size :] = b""
             data += bytes(change.size - len(data)) + written
         left = Node(node.number)

@@ -1,0 +1,82 @@
+"""Recovery: whatever is left after a crash, and after a crash during recovery, the hub opens whole.
+
+The mutants leave one rule out each, as a program would that forgot it: the explorer must notice, else
+it proves nothing.
+"""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from durablecli.errors import DamagedHub
+from durablecli.model import codec
+from durablecli.store import commits, histories, tail
+from tests.store.explorer import Explorer, Skip
+
+SEGMENT = re.compile(r"hub/journal/\d{8}\.jsonl")
+
+
+@pytest.mark.parametrize("number", range(10))
+def test_no_crash_state_loses_what_was_acknowledged_or_shows_what_was_not_submitted(number: int) -> None:
+    explorer = Explorer(number, deaths=12)
+    explorer.run()
+    assert explorer.states > 1500
+    assert explorer.crashes_in_recovery > explorer.states
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("number", range(100, 400))
+def test_no_crash_state_of_many_does(number: int) -> None:
+    Explorer(number, deaths=60).run(cycles=12)
+
+
+def without_crc(line: bytes, start: int = 0) -> bytes:
+    if not line.endswith(b'"}'):
+        raise codec.Damaged("the line doesn't end in a crc")
+    return line[: -len(',"crc":"01234567"}')]
+
+
+MUTANTS: dict[str, Skip] = {
+    "R1: the journal isn't synced": lambda operation, path: operation == "sync" and SEGMENT.fullmatch(path) is not None,
+    "R3: what is bad behind the good lines isn't cut": lambda operation, path: operation == "truncate",
+    "R7: a new segment's folder isn't synced": lambda operation, path: (
+        operation == "sync_folder" and path == "hub/journal"
+    ),
+    "R7: the hub's own folder isn't synced": lambda operation, path: (
+        operation == "sync_folder" and path in ("hub", ".")
+    ),
+    "R8: what replaces a file isn't synced": lambda operation, path: (
+        operation == "sync" and path in ("hub/journal/checkpoint.tmp", "hub/hub.json.tmp")
+    ),
+    "R9: the copy of the tail isn't synced": lambda operation, path: (
+        operation == "sync" and path.endswith(".jsonl.tmp") and "/journal/" in path
+    ),
+    "R12: histories aren't synced before a segment goes": lambda operation, path: (
+        operation == "sync" and "/instances/" in path
+    ),
+    "R12: their folders aren't": lambda operation, path: operation == "sync_folder" and "/instances" in path,
+    "R16: a message isn't synced": lambda operation, path: operation == "sync" and "/inbox/" in path,
+    "R16: the folder of messages isn't": lambda operation, path: (
+        operation == "sync_folder" and path.endswith("/inbox/new")
+    ),
+}
+
+
+def explore_until_it_fails(skip: Skip) -> None:
+    for number in range(20):
+        Explorer(number, deaths=3, skip=skip).run()
+
+
+@pytest.mark.parametrize("rule", MUTANTS)
+def test_the_explorer_notices_when_a_rule_is_left_out(rule: str) -> None:
+    with pytest.raises((AssertionError, DamagedHub)):
+        explore_until_it_fails(MUTANTS[rule])
+
+
+def test_the_explorer_notices_when_the_crc_isnt_checked(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (codec, commits, histories, tail):
+        monkeypatch.setattr(module, "unseal", without_crc)
+    with pytest.raises((AssertionError, DamagedHub, codec.Damaged)):
+        explore_until_it_fails(lambda operation, path: False)
