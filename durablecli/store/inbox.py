@@ -32,6 +32,8 @@ LARGEST = 16 * 1024 * 1024 + 65536  # one payload at its limit, and what stands 
 _TAKE_BYTES = 8 * 1024 * 1024
 _HEAD = b'{"format":%d,' % FORMAT
 _BATCH = "batch"
+_COUNTER_LINE = 13
+_COUNTER_SIZE = 4096
 _NO_HANDLES = frozenset({errno.EMFILE, errno.ENFILE})
 
 _encode = msgspec.json.Encoder().encode
@@ -122,23 +124,36 @@ class Inbox:
         at what is waiting, and from then on the counter can be believed.
         """
         with self._disk.lock(f"{self._folder}/lock"):
-            last = self._counter()
+            size, last = self._counter()
             if last is None or not self._looked:
-                last = max([last or 0, *(_number(name) for name in self._disk.listdir(self._new))])
-            temporary = f"{self._tmp}/counter"
-            with suppress(FileNotFoundError):
-                self._disk.unlink(temporary)
-            self._disk.create(temporary, b"%012d\n" % (last + 1), sync=False)
-            self._disk.rename(temporary, f"{self._folder}/counter")
+                waiting = (_number(name) for name in self._disk.listdir(self._new))
+                last = max(last or 0, *waiting, 0)
+            following = b"%012d\n" % (last + 1)
+            if 0 < size < _COUNTER_SIZE:
+                # A line more is much cheaper than a new file, which on some file systems costs as much as a sync.
+                self._disk.append_once(f"{self._folder}/counter", following, create=False)
+            else:
+                self._begin_counter(following)
             self._looked = True
         return last + 1
 
-    def _counter(self) -> int | None:
+    def _counter(self) -> tuple[int, int | None]:
+        """The counter's size and last number; 0 and None unless it ends in a whole line."""
+        path = f"{self._folder}/counter"
         try:
-            text = self._disk.read(f"{self._folder}/counter")
+            size = self._disk.size(path)
+            text = self._disk.read_from(path, max(size - _COUNTER_LINE, 0))
         except FileNotFoundError:
-            return None
-        return int(text) if len(text) == 13 and text[:12].isdigit() and text[12:] == b"\n" else None
+            return 0, None
+        whole = size % _COUNTER_LINE == 0 and text[:-1].isdigit() and text[-1:] == b"\n"
+        return (size, int(text)) if whole else (0, None)
+
+    def _begin_counter(self, line: bytes) -> None:
+        temporary = f"{self._tmp}/counter"
+        with suppress(FileNotFoundError):
+            self._disk.unlink(temporary)
+        self._disk.create(temporary, line, sync=False)
+        self._disk.rename(temporary, f"{self._folder}/counter")
 
     # ── for readers: nothing here writes ───────────────────────────────────────────────────────────────────────────
 

@@ -7,9 +7,7 @@ journal and the journal before the files: what an engine moves on in between is 
 from __future__ import annotations
 
 import os
-import shutil
 import sqlite3
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any, NamedTuple, TypeVar
@@ -214,6 +212,9 @@ def _pending_row(message: Message, item: Item) -> Summary:
 
 def _open_copy(path: str) -> Reader:
     """A private copy of the index: there the journal of a dead engine may be rolled back; raises Unusable."""
+    import shutil  # here: hardly ever needed, and slow to import
+    import tempfile
+
     folder = tempfile.mkdtemp(prefix="durablecli-")
     try:
         copy = f"{folder}/index.sqlite"
