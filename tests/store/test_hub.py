@@ -1,0 +1,357 @@
+"""The hub: who may open it, what opening brings up, what a checkpoint lets go, and what an error of the disk stops."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+import msgspec
+import pytest
+from msgspec import Raw
+
+from durablecli.errors import DamagedHub, HubLocked, NewerHub, NoPermission, NotFound, StorageError
+from durablecli.model.codec import frame, seed
+from durablecli.model.events import EventAwaited, ExecutionStarted, Record
+from durablecli.store.histories import path, read
+from durablecli.store.hub import Hub, begin_checkpoint, checkpoint, close, finish_checkpoint, open_hub, still_ours
+from durablecli.store.index import Index
+from durablecli.store.journal import Commit, Purged, Taken, Write, tail
+from durablecli.store.mailbox import Item
+from durablecli.store.memory import MemoryDisk
+from durablecli.store.query import Query
+from tests.store.faulty import FaultyDisk, refusing
+
+AT = datetime(2026, 11, 22, 9, tzinfo=UTC)
+
+
+def write(instance: str, execution: str, first: int, last: int, more: bool = False) -> Write:
+    start = seed(instance, execution)
+    begin = ExecutionStarted(instance, execution, "f")
+    lines = [frame(Record(n, AT, begin if n == 1 else EventAwaited("e")), start) for n in range(first, last + 1)]
+    return Write(instance, execution, first, lines, more)
+
+
+def commit(hub: Hub, *writes: Write, taken: tuple[str, ...] = (), purged: tuple[Purged, ...] = ()) -> Commit:
+    c = hub.journal.last + 1
+    return Commit(c, hub.epoch, AT, list(writes), [Taken(each) for each in taken], list(purged))
+
+
+def do(hub: Hub, *writes: Write, taken: tuple[str, ...] = (), purged: tuple[Purged, ...] = ()) -> None:
+    made = commit(hub, *writes, taken=taken, purged=purged)
+    hub.journal.append([made])
+    hub.histories.remove(made.purged)
+    hub.histories.publish(made.writes)
+
+
+def drop(hub: Hub) -> None:
+    """End as a killed process does, which lets go of its lock and does nothing else."""
+    hub.journal.close()
+    hub.index.close()
+    if hub.lock is not None:
+        hub.lock.release()
+
+
+def listed(hub: Hub) -> dict[str, tuple[str, int]]:
+    return {row.id: (row.execution, row.records) for row in hub.index.page(Query(limit=100)).rows}
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> str:
+    return str(tmp_path / "state")
+
+
+def test_the_first_opening_makes_the_hub_and_each_opening_bumps_the_epoch(root: str) -> None:
+    for epoch in (1, 2, 3):
+        hub = open_hub(root)
+        assert hub.epoch == epoch
+        content = msgspec.json.decode(Path(root, "hub.json").read_bytes())
+        assert (content["epoch"], content["engine"]["pid"], content["clean"]) == (epoch, os.getpid(), False)
+        close(hub)
+        content = msgspec.json.decode(Path(root, "hub.json").read_bytes())
+        assert (content["engine"], content["clean"]) == (None, True)
+    modes = {(each.is_dir(), each.stat().st_mode & 0o777) for each in Path(root).rglob("*")}
+    assert modes == {(True, 0o700), (False, 0o600)}
+
+
+def test_a_second_engine_is_told_who_holds_the_hub(root: str) -> None:
+    hub = open_hub(root)
+    with pytest.raises(HubLocked, match=f"pid {os.getpid()}"):
+        open_hub(root, timeout=0.01)
+    close(hub)
+    close(open_hub(root))
+
+
+def test_after_a_kill_histories_messages_and_index_are_brought_up(root: str) -> None:
+    hub = open_hub(root)
+    message = hub.inbox.post("raise-event", [Item("a", name="E", input=Raw(b"1"))]).message
+    do(hub, write("a", "1", 1, 2), write("b", "1", 1, 1))
+    checkpoint(hub)
+    hub.journal.append([commit(hub, write("a", "1", 3, 4), write("c", "2", 1, 1), taken=(message,))])
+    hub.journal.append([commit(hub, write("d", "3", 1, 1, more=True), purged=(Purged("b", "1"),))])
+    drop(hub)
+
+    hub = open_hub(root)
+    assert hub.last_commit == 3
+    assert hub.torn == {"d"}
+    assert listed(hub) == {"a": ("1", 4), "c": ("2", 1), "d": ("3", 1)}
+    assert hub.inbox.waiting() == []
+    assert read(hub.disk, root, "b") is None
+    do(hub, write("d", "3", 2, 2))
+    close(hub)
+    hub = open_hub(root)
+    assert hub.torn == set()
+    assert listed(hub)["d"] == ("3", 2)
+    close(hub)
+
+
+def test_a_missing_or_damaged_or_stale_index_is_rebuilt(root: str) -> None:
+    hub = open_hub(root)
+    do(hub, write("a", "1", 1, 2), write("b", "1", 1, 1))
+    close(hub)
+    index = Path(root, "index.sqlite")
+    stale = index.read_bytes()
+    hub = open_hub(root)
+    do(hub, write("a", "1", 3, 3))
+    close(hub)
+    for spoil in (index.unlink, lambda: index.write_bytes(b"rubbish" * 999), lambda: index.write_bytes(stale)):
+        spoil()
+        hub = open_hub(root)
+        assert listed(hub) == {"a": ("1", 3), "b": ("1", 1)}
+        assert hub.index.last_commit == hub.last_commit == 2
+        close(hub)
+
+
+def test_rebuilding_tells_its_progress_and_leaves_out_what_is_damaged_from_the_start(root: str) -> None:
+    hub = open_hub(root)
+    for c in range(3):
+        do(hub, *(write(f"{c}-{each}", f"{c + 1:x}", 1, 1) for each in range(400)))
+    hub.index.apply([], [], 3)
+    close(hub)
+    Path(path(root, "1-7")).write_bytes(b"rubbish\n")
+    Path(root, "index.sqlite").unlink()
+    told: list[int] = []
+    hub = open_hub(root, progress=told.append)
+    assert told == [1000]
+    assert hub.index.count(Query()) == 1199
+    close(hub)
+
+
+def test_a_checkpoint_keeps_what_is_above_its_floor_and_what_the_index_lacks(root: str) -> None:
+    hub = open_hub(root)
+    for c in range(1, 6):
+        do(hub, write("a", "1", c, c))
+    hub.index.apply([], [], 5)
+    checkpoint(hub, floor=4)
+    assert [each.c for each in tail(hub.disk, f"{root}/journal")] == [4, 5]
+    do(hub, write("a", "1", 6, 6))
+    checkpoint(hub)
+    assert [each.c for each in tail(hub.disk, f"{root}/journal")] == [6]
+    hub.index.apply([], [], 6)
+    checkpoint(hub)
+    assert list(tail(hub.disk, f"{root}/journal")) == []
+    close(hub)
+
+
+def test_commits_go_on_while_a_checkpoint_is_being_finished(root: str) -> None:
+    hub = open_hub(root)
+    do(hub, write("a", "1", 1, 1))
+    hub.index.apply([], [], 1)
+    pending = begin_checkpoint(hub)
+    do(hub, write("a", "1", 2, 2))
+    finish_checkpoint(hub, pending)
+    drop(hub)
+    hub = open_hub(root)
+    assert hub.last_commit == 2
+    assert listed(hub) == {"a": ("1", 2)}
+    close(hub)
+
+
+def test_above_64_files_one_sync_of_the_file_system_does() -> None:
+    disk = FaultyDisk()
+    hub = open_hub("hub", disk, lock=False, index=Index())
+    seen: list[str] = []
+    disk.step = lambda operation, path: seen.append(operation)
+    do(hub, *(write(f"i{each}", "1", 1, 1) for each in range(65)))
+    pending = begin_checkpoint(hub)
+    seen.clear()
+    finish_checkpoint(hub, pending)
+    assert seen[0] == "sync_all"
+    assert len(seen) < 10
+
+
+def test_an_engine_notices_that_the_hub_is_no_longer_its_own(root: str) -> None:
+    hub = open_hub(root)
+    assert still_ours(hub)
+    Path(root, "engine.lock").rename(Path(root, "engine.lock.away"))
+    Path(root, "engine.lock").touch(0o600)
+    assert not still_ours(hub)
+    second = open_hub(root)
+    assert not still_ours(hub)
+    assert still_ours(second)
+    drop(hub)
+    close(second)
+
+
+def test_what_crashes_tear_off_the_journal_is_set_aside(root: str) -> None:
+    hub = open_hub(root)
+    do(hub, write("a", "1", 1, 1))
+    drop(hub)
+    segment = max(Path(root, "journal").glob("*.jsonl"))
+    with segment.open("ab") as file:
+        file.write(b'{"c":2,"epoch":1,')
+    hub = open_hub(root)
+    assert hub.last_commit == 1
+    (torn,) = Path(root, "journal").glob("*.torn")
+    assert torn.read_bytes() == b'{"c":2,"epoch":1,'
+    close(hub)
+
+
+# ── refusals ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_later_hub_is_refused_and_left_as_it_is(root: str) -> None:
+    close(open_hub(root))
+    file = Path(root, "hub.json")
+    file.write_bytes(file.read_bytes().replace(b'"format":1', b'"format":2'))
+    before = file.read_bytes()
+    with pytest.raises(NewerHub, match="format 2"):
+        open_hub(root)
+    assert file.read_bytes() == before
+    file.write_bytes(b"{")
+    with pytest.raises(DamagedHub, match=r"hub\.json"):
+        open_hub(root)
+
+
+def test_damage_in_a_history_that_the_journal_goes_on_with_refuses_to_open_and_lets_the_lock_go(root: str) -> None:
+    hub = open_hub(root)
+    do(hub, write("a", "1", 1, 3))
+    hub.index.apply([], [], 1)
+    checkpoint(hub)
+    do(hub, write("a", "1", 4, 4))
+    drop(hub)
+    file = Path(path(root, "a"))
+    file.write_bytes(file.read_bytes().replace(b'"n":2', b'"n":9'))
+    for _ in range(2):
+        with pytest.raises(DamagedHub, match=r"a\.jsonl: byte \d+: record n 2"):
+            open_hub(root)
+
+
+def test_a_folder_that_others_can_write_to_is_refused(root: str) -> None:
+    close(open_hub(root))
+    for name in ("", "journal", "instances", "inbox/new"):
+        place = Path(root, name)
+        place.chmod(0o722)
+        with pytest.raises(NoPermission, match=r"mode 0722.*chmod go-w"):
+            open_hub(root)
+        place.chmod(0o700)
+    close(open_hub(root))
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_a_folder_of_somebody_else_is_refused(root: str) -> None:
+    close(open_hub(root))
+    for name in ("", "instances", "hub.json"):
+        os.chown(Path(root, name), 12345, -1)
+        with pytest.raises(NoPermission, match="belongs to user 12345"):
+            open_hub(root)
+        os.chown(Path(root, name), os.geteuid(), -1)
+
+
+def test_symlinks_below_the_hub_are_refused_and_the_hub_itself_may_be_one(root: str, tmp_path: Path) -> None:
+    hub = open_hub(root)
+    do(hub, write("a", "1", 1, 1))
+    close(hub)
+    shard = Path(path(root, "a")).parent
+    for place in (Path(root, "journal"), Path(root, "inbox/new"), Path(root, "hub.json"), shard):
+        elsewhere = tmp_path / "elsewhere"
+        place.rename(elsewhere)
+        place.symlink_to(elsewhere)
+        with pytest.raises(NoPermission, match="is a link"):
+            open_hub(root)
+        place.unlink()
+        elsewhere.rename(place)
+    (tmp_path / "alias").symlink_to(root)
+    close(open_hub(str(tmp_path / "alias")))
+
+
+def test_a_hub_in_a_folder_that_doesnt_exist_isnt_made(root: str) -> None:
+    with pytest.raises(NotFound, match="doesn't exist"):
+        open_hub(f"{root}/deeper")
+
+
+# ── errors of the disk ─────────────────────────────────────────────────────────────────────────────────────────────
+
+CHANGES = {"write", "create", "rename", "unlink", "truncate", "make_folder", "sync", "sync_folder", "sync_all"}
+
+
+def a_life(disk: FaultyDisk, acknowledged: list[int]) -> None:
+    hub = open_hub("hub", disk, lock=False, index=Index())
+    for c in range(hub.journal.last + 1, hub.journal.last + 4):
+        first = c if c % 3 else 1
+        made = commit(hub, write("a", f"{c - first + 1:x}", first, c), purged=(Purged("b", "1"),) if c == 2 else ())
+        hub.journal.append([made])
+        acknowledged.append(c)
+        hub.histories.remove(made.purged)
+        hub.histories.publish(made.writes)
+    checkpoint(hub)
+    close(hub)
+
+
+@pytest.mark.parametrize("code", [errno.EIO, errno.ENOSPC, errno.EROFS, errno.EACCES])
+@pytest.mark.parametrize("sticky", [True, False])
+def test_an_error_at_any_operation_comes_out_as_one_and_loses_nothing_acknowledged(code: int, sticky: bool) -> None:
+    number = 0
+    while True:
+        number += 1
+        disk = FaultyDisk()
+        acknowledged: list[int] = []
+        disk.step = refusing(number, CHANGES, code) if sticky else refusing_once(number, code)
+        try:
+            a_life(disk, acknowledged)
+        except (StorageError, NoPermission):
+            pass
+        else:
+            break
+        disk.step = lambda operation, path: None
+        hub = open_hub("hub", disk, lock=False, index=Index())
+        assert hub.last_commit >= max(acknowledged, default=0)
+    assert number > 50
+
+
+def refusing_once(number: int, code: int) -> Callable[[str, str], None]:
+    left = number
+
+    def step(operation: str, path: str) -> None:
+        nonlocal left
+        left -= 1
+        if left == 0:
+            raise OSError(code, os.strerror(code), path)
+
+    return step
+
+
+def test_nothing_is_acknowledged_after_the_first_error_of_the_journal() -> None:
+    for operation in ("write", "sync"):
+        disk = FaultyDisk()
+        hub = open_hub("hub", disk, lock=False, index=Index())
+        disk.step = refusing_once(1 if operation == "write" else 2, errno.EIO)
+        with pytest.raises(StorageError, match="nothing more is accepted"):
+            hub.journal.append([commit(hub, write("a", "1", 1, 1))])
+        with pytest.raises(StorageError):
+            begin_checkpoint(hub)
+        with pytest.raises(StorageError):
+            close(hub)
+
+
+def test_a_hub_in_memory_behaves_like_one_on_disk() -> None:
+    disk = MemoryDisk()
+    hub = open_hub("hub", disk, lock=False, index=Index())
+    do(hub, write("a", "1", 1, 2))
+    close(hub)
+    hub = open_hub("hub", disk, lock=False, index=Index())
+    assert listed(hub) == {"a": ("1", 2)}
+    assert still_ours(hub)
+    close(hub)
