@@ -23,12 +23,10 @@ def main() -> None:
 
 
 def _run(arguments: list[str]) -> int:
-    from durablecli.cli import durable
     from durablecli.errors import DurableError
 
     try:
-        code = durable.main(arguments, "durable", standalone_mode=False)
-        return code if isinstance(code, int) else 0
+        return _call(arguments)
     except click.ClickException as error:
         return _complain(_usage(error), error.exit_code)
     except DurableError as error:
@@ -47,6 +45,23 @@ def _run(arguments: list[str]) -> int:
         return _complain(
             f"a defect of durablecli: {type(error).__name__}: {error} (DURABLE_DEBUG=1 shows the traceback)", 1
         )
+
+
+def _call(arguments: list[str]) -> int:
+    """What click's own `main` does, but for its way with errors: there a closed pipe ends in 1."""
+    from durablecli.cli import durable
+
+    asked = os.environ.get("_DURABLE_COMPLETE")
+    if asked:
+        from click.shell_completion import shell_complete
+
+        return shell_complete(durable, {}, "durable", "_DURABLE_COMPLETE", asked)
+    try:
+        with durable.make_context("durable", arguments) as context:
+            code = durable.invoke(context)
+    except click.exceptions.Exit as ended:
+        return ended.exit_code
+    return code if isinstance(code, int) else 0
 
 
 def _usage(error: click.ClickException) -> str:

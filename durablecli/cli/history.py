@@ -10,7 +10,7 @@ from durablecli.cli.options import client, common, exits, id_argument
 from durablecli.cli.render import Screen
 from durablecli.client import Line
 
-WIDTHS = (5, 22, 34)
+WIDTHS = (5, 23, 34)
 
 
 @click.command(
@@ -38,7 +38,7 @@ def command(instance: str, follow: bool, state_dir: str | None, form: str | None
         for line in lines:
             _streamed(screen, describe(line.record))
     else:
-        screen.table(HEAD, [describe(line.record) for line in lines])
+        screen.table(HEAD, [describe(line.record, short=screen.terminal) for line in lines])
 
 
 def _streamed(screen: Screen, row: tuple[str, ...]) -> None:

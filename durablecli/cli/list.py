@@ -51,7 +51,7 @@ def command(
         return
     page = hub.page(query)
     if screen.for_people:
-        screen.table(HEAD, [_row(row) for row in page.rows], paint=2)
+        screen.table(HEAD, [_row(row) for row in page.rows], paint=2, spare=(4,))
     else:
         screen.many(payload for row in page.rows if (payload := _payload(hub, row)) is not None)
     _point_on(page)

@@ -12,8 +12,8 @@ CODES = {"Completed": 0, "Failed": 6, "Terminated": 7, "Canceled": 7}
 
 def await_end(client: Client, screen: Screen, instance: str, timeout: timedelta | None) -> int:
     """Wait, show the outcome, return its code. Ctrl-C leaves the instance as it is."""
-    engine = client.engine()
-    if not engine.alive and not client.get_status(instance).ended:
+    status = client.get_status(instance)
+    if status and not status.ended and not status.engine.alive:
         say("no daemon is running: nothing will move until one does (durable run-daemon)")
     try:
         return show_outcome(screen, client.wait(instance, timeout))

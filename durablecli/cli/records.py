@@ -14,11 +14,11 @@ HEAD = ("N", "TIME", "EVENT", "WHAT")
 _LONGEST = 200
 
 
-def describe(record: ev.Record) -> tuple[str, ...]:
-    """The row of one record."""
-    time = record.at.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S.%f")[:-3]
+def describe(record: ev.Record, *, short: bool = False) -> tuple[str, ...]:
+    """The row of one record; `short` leaves the year out."""
+    time = record.at.astimezone(UTC).strftime("%m-%d %H:%M:%S.%f" if short else "%Y-%m-%d %H:%M:%S.%f")[:-3]
     held = " (held)" if getattr(record.event, "held", False) else ""
-    return str(record.n), time[:19] + time[19:22], f"{type(record.event).__name__}{held}", _what(record.event)
+    return str(record.n), time, f"{type(record.event).__name__}{held}", _what(record.event)
 
 
 def _what(event: ev.AnyEvent) -> str:

@@ -86,24 +86,32 @@ class Screen:
         text = msgspec.json.format(encoded, indent=2) if self.terminal else encoded
         self._write(self._safe(text.decode()) + "\n")
 
-    def table(self, head: Row, rows: Sequence[Row], paint: int | None = None) -> None:
-        """Rows under a head; `paint` is the column that holds a runtime status."""
+    def table(self, head: Row, rows: Sequence[Row], *, paint: int | None = None, spare: tuple[int, ...] = ()) -> None:
+        """Rows under a head. `paint` is the column of runtime statuses; `spare` ones go where the terminal is narrow.
+
+        The first column is what people copy: it is folded and never shortened. The last one takes what is left.
+        """
         if not self.terminal:
             self._plain(head, rows)
             return
         from rich.table import Table
         from rich.text import Text
 
+        console = self.console()
         table = Table(box=None, pad_edge=False, header_style="bold" if self.colors else "")
-        for number, title in enumerate(head):
-            # The first column holds what is copied into the next command: it is never shortened.
-            table.add_column(title, overflow="fold" if number == 0 else "ellipsis", no_wrap=number > 0)
+        widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
+        narrow = sum(widths) + len(widths) > console.width
+        shown = [at for at in range(len(head)) if not (narrow and at in spare)]
+        for at in shown:
+            last = at == len(head) - 1
+            fixed = None if last or (at == 0 and narrow) else widths[at]
+            table.add_column(head[at], overflow="fold" if at == 0 or last else "ellipsis", min_width=fixed)
         for row in rows:
             cells = [Text(escape(cell)) for cell in row]
             if paint is not None:
                 cells[paint].stylize(COLORS.get(row[paint], ""))
-            table.add_row(*cells)
-        self.console().print(table)
+            table.add_row(*(cells[at] for at in shown))
+        console.print(table)
 
     @contextmanager
     def live(self, lines: Callable[[], list[str]]) -> Iterator[None]:

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import click
 
 from durablecli.cli.options import InstanceId, Statuses, Time
-from durablecli.cli.render import Screen, complain
+from durablecli.cli.render import Screen, complain, say
 from durablecli.client import Client, Item, Query
 from durablecli.errors import DurableError, UsageError
 
@@ -57,7 +57,9 @@ def choose(
     if dry_run:
         _preview(client, verb, chosen)
         return []
-    if filtered and chosen and not yes:
+    if filtered and not chosen:
+        say(f"nothing fits the filter: nothing to {verb}")
+    elif filtered and not yes:
         _ask(verb, chosen)
     return chosen
 

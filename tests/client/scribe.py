@@ -12,6 +12,7 @@ from durablecli.model.events import AnyEvent, Record
 from durablecli.store import hub as hubs
 from durablecli.store.commits import Commit, Taken, Write
 from durablecli.store.mailbox import Message
+from durablecli.store.recovery import summarize
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
 
@@ -21,20 +22,22 @@ class Scribe:
 
     def __init__(self, hub: hubs.Hub) -> None:
         self.hub = hub
-        self._lasts: dict[tuple[str, str], int] = {}
+        self._lines: dict[tuple[str, str], list[bytes]] = {}
         self._at = NOON
 
     def write(self, instance: str, *events: AnyEvent, execution: str = "1", taken: list[Message] | None = None) -> None:
         """One commit with these records of one instance."""
-        first = self._lasts.get((instance, execution), 0) + 1
+        all_lines = self._lines.setdefault((instance, execution), [])
+        first = len(all_lines) + 1
         lines = [self._line(instance, execution, n, event) for n, event in enumerate(events, first)]
-        self._lasts[instance, execution] = first + len(events) - 1
+        all_lines += lines
         self.hub.last_commit += 1
         write = Write(instance, execution, first, lines)
         messages = [Taken(message.message) for message in taken or ()]
         commit = Commit(self.hub.last_commit, self.hub.epoch, self._at, [write], messages)
         self.hub.journal.append([commit])
         self.hub.histories.publish([write])
+        self.hub.index.apply([summarize(instance, execution, all_lines)], [], commit.c)
         self.hub.inbox.remove(message.message for message in taken or ())
 
     def _line(self, instance: str, execution: str, n: int, event: AnyEvent) -> bytes:

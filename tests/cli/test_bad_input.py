@@ -1,0 +1,248 @@
+"""Each class of bad input: one clear line on stderr, its exit code, no traceback, and nothing changed on disk."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from msgspec import Raw
+
+from durablecli.model import events as ev
+from tests.cli.conftest import Durable
+from tests.client.scribe import scribe
+
+
+def tree(folder: Path) -> dict[str, tuple[int, bytes]]:
+    found = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {str(path): (path.stat().st_mtime_ns, path.read_bytes()) for path in found}
+
+
+@pytest.fixture
+def hub(here: Path) -> Path:
+    """A hub with one instance that runs (`live`), one that has ended (`done`), and some files to read from."""
+    with scribe(".state") as writer:
+        writer.write("live", ev.ExecutionStarted("live", "1", "tour"))
+        writer.write("done", ev.ExecutionStarted("done", "1", "tour"), ev.ExecutionCompleted("Completed", Raw(b"1")))
+    (here / "bad.json").write_text('{"a": }')
+    (here / "bad.yaml").write_text("a: [1\nb: {")
+    (here / "odd.yaml").write_text("a: .nan")
+    (here / "keys.yaml").write_text("a: {1: x}")
+    (here / "code.yaml").write_text("!!python/object/apply:os.system ['true']")
+    (here / "bomb.yaml").write_text("a: &a [x,x,x,x,x,x,x,x,x,x]\n" + _bomb())
+    (here / "latin.json").write_bytes(b'"\xe9"')
+    (here / "huge.json").write_bytes(b'"' + b"x" * (16 * 1024 * 1024) + b'"')
+    (here / "deep.json").write_bytes(b"[" * 100_000 + b"]" * 100_000)
+    (here / "batch.jsonl").write_text('1\n{"a":\n')
+    (here / "empty.jsonl").write_text("\n")
+    return here
+
+
+def _bomb() -> str:
+    lines = [f"{new}: &{new} [{','.join([f'*{old}'] * 10)}]" for old, new in zip("abcdefgh", "bcdefghi", strict=True)]
+    return "\n".join(lines)
+
+
+BAD: dict[str, tuple[list[str], int, str]] = {
+    "no such verb": (["strat", "x"], 2, "No such command 'strat'"),
+    "no such option": (["status", "live", "--inptu"], 2, "No such option.*--inptu"),
+    "a missing argument": (["status"], 2, "Missing argument 'ID...'"),
+    "an unknown format": (["list", "-o", "xml"], 2, "'xml' is not one of"),
+    "bad JSON": (["start", "tour", "--input", "{a: 1}"], 2, "--input: not JSON: .*byte 1"),
+    "text without quotes": (["start", "tour", "--input", "Tokyo"], 2, "text needs its quotes"),
+    "half JSON": (["start", "tour", "--input", "[1,"], 2, "it ends too early"),
+    "an empty input": (["start", "tour", "--input", ""], 2, "not JSON"),
+    "NaN": (["start", "tour", "--input", "NaN"], 2, "not JSON"),
+    "a number that no float holds": (["start", "tour", "--input", "1e999"], 2, "out of range"),
+    "a lone surrogate": (["start", "tour", "--input", '"\\ud800"'], 2, "not JSON"),
+    "bad JSON in a file": (["start", "tour", "--input", "@bad.json"], 2, "bad.json: not JSON"),
+    "a file that is not UTF-8": (["start", "tour", "--input", "@latin.json"], 2, "latin.json: not UTF-8"),
+    "a file that is not there": (["start", "tour", "--input", "@none.json"], 3, "no such file: none.json"),
+    "a folder as a file": (["start", "tour", "--input", "@."], 2, "can't read .: Is a directory"),
+    "bad YAML": (["start", "tour", "--input", "@bad.yaml"], 2, "bad.yaml, line 2: not YAML"),
+    "YAML with NaN": (["start", "tour", "--input", "@odd.yaml"], 2, r"odd.yaml: \$\.a: "),
+    "YAML with a number as key": (["start", "tour", "--input", "@keys.yaml"], 2, r"keys.yaml: \$\.a"),
+    "YAML that wants to run code": (["start", "tour", "--input", "@code.yaml"], 2, "code.yaml, line 1: not YAML"),
+    "YAML that explodes": (["start", "tour", "--input", "@bomb.yaml"], 2, "aliases expand"),
+    "a huge input": (["start", "tour", "--input", "@huge.json"], 2, "larger than 16 MiB"),
+    "a deep input": (["start", "tour", "--input", "@deep.json"], 2, "nested too deeply"),
+    "a bad line in a batch": (["start", "tour", "--batch", "batch.jsonl"], 2, "batch.jsonl, line 2: not JSON"),
+    "an empty batch": (["start", "tour", "--batch", "empty.jsonl"], 2, "one JSON value per line"),
+    "a batch with an id": (["start", "tour", "--batch", "batch.jsonl", "--id", "x"], 2, "--batch goes with"),
+    "a bad duration": (["start", "tour", "--delay", "soon"], 2, "no duration: write 90"),
+    "a duration beyond all time": (["start", "tour", "--delay", "9999999d"], 2, "year 9999"),
+    "a bad time": (["start", "tour", "--at", "noon"], 2, "no time: write 2026-12-01T09:00Z"),
+    "two times": (["start", "tour", "--at", "2030-01-01", "--delay", "5"], 2, "--at and --delay"),
+    "a time-out without waiting": (["start", "tour", "--timeout", "5"], 2, "--timeout goes with --wait"),
+    "an id with a slash": (["start", "tour", "--id", "a/b"], 2, "must not contain /"),
+    "an id that climbs": (["status", "../../etc/passwd"], 2, "must not contain /"),
+    "an empty id": (["status", ""], 2, "must not be empty"),
+    "an id of 300 characters": (["status", "x" * 300], 2, "256 characters"),
+    "an id that is an entity's": (["status", "@counter@k"], 2, "must not start with @"),
+    "an id with a control character": (["status", "a\x1b[2Jb"], 2, "control characters"),
+    "an unknown id": (["status", "nobody"], 3, "no instance 'nobody' in .state"),
+    "a history of nobody": (["history", "nobody"], 3, "no instance 'nobody'"),
+    "a wait for nobody": (["wait", "nobody"], 3, "no instance 'nobody'"),
+    "an event for nobody": (["raise-event", "nobody", "Go"], 3, "no instance 'nobody'"),
+    "an event for an ended one": (["raise-event", "done", "Go"], 5, "takes no events"),
+    "an event without a name": (["raise-event", "live", ""], 2, "name is empty"),
+    "bad data of an event": (["raise-event", "live", "Go", "--data", "{"], 2, "--data: not JSON"),
+    "an id that is taken": (["start", "tour", "--id", "live"], 4, "live exists already and is Running"),
+    "a terminate of nobody": (["terminate", "nobody"], 3, "no instance 'nobody'"),
+    "a terminate of an ended one": (["terminate", "done"], 5, "done is Completed"),
+    "a suspend of an ended one": (["suspend", "done"], 5, "done is Completed"),
+    "a resume of an ended one": (["resume", "done"], 5, "done is Completed"),
+    "a rewind of one that goes well": (["rewind", "live"], 5, "only a failed instance"),
+    "a purge of a live one": (["purge", "live"], 5, "or use --force"),
+    "a purge of nobody": (["purge", "nobody"], 3, "no instance 'nobody'"),
+    "a purge of live ones by status": (["purge", "--status", "running"], 2, "--force purges others too"),
+    "a restart of nobody": (["restart", "nobody"], 3, "no instance 'nobody'"),
+    "a restart of a live one in place": (["restart", "live", "--same-id"], 5, "terminate it first"),
+    "neither ids nor a filter": (["terminate"], 2, "give ids or a filter"),
+    "ids and a filter": (["terminate", "live", "--prefix", "l"], 2, "give ids or a filter"),
+    "a filter that nobody confirms": (["terminate", "--prefix", "l"], 2, "add --yes, or --dry-run"),
+    "an unknown status": (["list", "--status", "runing"], 2, "'runing' is no status"),
+    "a bad cursor": (["list", "--cursor", "abc"], 2, "the cursor is none"),
+    "a limit of nothing": (["list", "--limit", "0"], 2, "0 is not in the range"),
+    "an unknown shell": (["completion", "tcsh"], 2, "'tcsh' is not one of"),
+    "follow as one JSON value": (["history", "live", "--follow", "-o", "json"], 2, "--follow goes with"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input_gets_one_line_and_its_exit_code(durable: Durable, hub: Path, case: str) -> None:
+    arguments, code, message = BAD[case]
+    before = tree(hub)
+    result = durable(*arguments)
+    assert (result.code, result.out) == (code, ""), result.err
+    assert re.search(message, result.err)
+    assert result.err.startswith("durable: ")
+    assert result.err.count("\n") == 1
+    assert "Traceback" not in result.err
+    assert result.err.rstrip("\n").isprintable()
+    assert tree(hub) == before
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["status", "live"],
+        ["status", "nobody"],
+        ["history", "done"],
+        ["history", "done", "--follow"],
+        ["list"],
+        ["list", "--count"],
+        ["wait", "done"],
+        ["terminate", "--prefix", "l", "--dry-run"],
+        ["purge", "--older-than", "1d", "--dry-run"],
+        ["completion", "bash"],
+    ],
+    ids=" ".join,
+)
+def test_reading_verbs_write_nothing(durable: Durable, hub: Path, arguments: list[str]) -> None:
+    before = tree(hub)
+    durable(*arguments)
+    assert tree(hub) == before
+
+
+@pytest.mark.parametrize("verb", ["status", "history", "list", "raise-event"])
+def test_no_verb_but_start_makes_a_hub(durable: Durable, here: Path, verb: str) -> None:
+    durable(verb, *{"list": [], "raise-event": ["x", "Go"]}.get(verb, ["x"]))
+    assert list(here.iterdir()) == []
+
+
+def test_input_from_standard_input_is_bounded_too(durable: Durable, here: Path) -> None:
+    result = durable("start", "tour", "--input", "-", stdin=b'"' + b"x" * (16 * 1024 * 1024) + b'"')
+    assert (result.code, result.err.count("\n")) == (2, 1)
+    assert "standard input: larger than 16 MiB" in result.err
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("stat_dir: x", r"\$\.stat_dir: unknown key \(did you mean state_dir\?\)"),
+        ("concurrency: {activities: many}", r"\$\.concurrency\.activities: expected int, got str"),
+        ("app: [", "durable.yaml: "),
+    ],
+)
+def test_a_wrong_durable_yaml_names_its_place(durable: Durable, here: Path, text: str, message: str) -> None:
+    (here / "durable.yaml").write_text(text)
+    result = durable("list")
+    assert (result.code, result.err.count("\n")) == (78, 1)
+    assert re.search(message, result.err)
+
+
+def test_a_state_dir_whose_parent_is_missing_is_refused(durable: Durable, here: Path) -> None:
+    result = durable("start", "tour", "--state-dir", "no/such/place")
+    assert (result.code, result.err.count("\n")) == (3, 1)
+    assert "the folder no/such doesn't exist" in result.err
+
+
+def test_a_file_in_place_of_the_state_dir_is_refused(durable: Durable, here: Path) -> None:
+    (here / "plain").write_text("")
+    for verb in (["start", "tour"], ["list"], ["status", "x"]):
+        result = durable(*verb, "--state-dir", "plain")
+        assert result.code in (74, 77), result
+        assert result.err.count("\n") == 1
+
+
+def test_a_state_dir_that_others_may_write_to_is_refused(durable: Durable, hub: Path) -> None:
+    (hub / ".state").chmod(0o777)
+    result = durable("start", "tour")
+    assert (result.code, result.err.count("\n")) == (77, 1)
+    assert "chmod go-w" in result.err
+
+
+def test_a_state_dir_of_a_later_version_is_refused(durable: Durable, hub: Path) -> None:
+    path = hub / ".state" / "hub.json"
+    path.write_text(re.sub(r'"format":1', '"format":99', path.read_text()))
+    for verb in (["start", "tour"], ["list"], ["status", "live"], ["raise-event", "live", "Go"]):
+        result = durable(*verb)
+        assert (result.code, result.err.count("\n")) == (65, 1), verb
+        assert "later version" in result.err
+
+
+def test_a_damaged_history_is_named_with_its_place(durable: Durable, hub: Path) -> None:
+    (path,) = (hub / ".state").glob("instances/*/done.jsonl")
+    path.write_bytes(b"\0" * 40 + b"\n")
+    result = durable("status", "done")
+    assert (result.code, result.err.count("\n")) == (65, 1)
+    assert "done.jsonl: byte 0" in result.err
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_an_unwritable_state_dir_is_refused_by_writers_and_read_by_readers(durable: Durable, hub: Path) -> None:
+    for folder, _, _ in os.walk(hub / ".state"):
+        Path(folder).chmod(0o555)
+    assert durable("status", "live").code == 0
+    result = durable("start", "tour")
+    assert (result.code, result.err.count("\n")) == (77, 1)
+
+
+def test_a_closed_pipe_ends_quietly_with_0(here: Path) -> None:
+    with scribe(".state") as writer:
+        lines = [ev.CustomStatusSet(Raw(b'"%s"' % (b"x" * 1000))) for _ in range(500)]
+        writer.write("t", ev.ExecutionStarted("t", "1", "tour"), *lines)
+    command = [sys.executable, "-m", "durablecli", "history", "t", "-o", "jsonl"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as reading:
+        assert reading.stdout is not None
+        assert reading.stderr is not None
+        reading.stdout.readline()
+        reading.stdout.close()
+        assert reading.stderr.read() == b""
+        assert reading.wait() == 0
+
+
+def test_a_defect_of_ours_is_one_line_too(durable: Durable, hub: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from durablecli.client import Client
+
+    def broken(*_: object, **__: object) -> None:
+        raise RuntimeError("lost\nmyself")
+
+    monkeypatch.setattr(Client, "get_status", broken)
+    result = durable("status", "live")
+    assert (result.code, result.err.count("\n")) == (1, 1)
+    assert "a defect of durablecli: RuntimeError: lost\\nmyself" in result.err
