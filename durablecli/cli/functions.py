@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from typing import TYPE_CHECKING
 
 import click
@@ -28,7 +29,7 @@ def command(app: tuple[str, ...], form: str | None) -> int:
     loaded = load(config.app, config.base)
     screen = Screen(form)
     if screen.for_people:
-        rows = [(one.name, one.kind, one.signature, _near(one.place)) for one in loaded.registry]
+        rows = [(one.name, one.kind, _short(one.signature), _near(one.place)) for one in loaded.registry]
         if rows:
             screen.table(HEAD, rows)
     else:
@@ -59,6 +60,11 @@ def _as_data(loaded: Loaded) -> dict[str, object]:
 
 def _function(one: Function) -> dict[str, str]:
     return {"name": one.name, "kind": one.kind, "signature": one.signature, "place": one.place, "module": one.module}
+
+
+def _short(signature: str) -> str:
+    """Annotations without the modules they come from."""
+    return re.sub(r"\b(?:[A-Za-z_]\w*\.)+(?=[A-Za-z_])", "", signature)
 
 
 def _near(place: str) -> str:

@@ -26,7 +26,7 @@ def command(
     chosen = choose(hub, "rewind", ids, filters, dry_run=dry_run and not ids, yes=yes, allowed=("Failed",))
     if dry_run:
         return each(chosen, lambda instance: _preview(hub, screen, instance))
-    return control(hub, screen, "rewind", [Item(one, reason=reason) for one in chosen], "rewind is on disk")
+    return control(hub, screen, "rewind", [Item(one, reason=reason) for one in chosen], "rewound")
 
 
 def _preview(hub: Client, screen: Screen, instance: str) -> None:

@@ -4,6 +4,7 @@ on, and the highest exit code of them all."""
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
@@ -16,6 +17,7 @@ from durablecli.client import Client, Item, Query
 from durablecli.errors import DurableError, UsageError
 
 F = TypeVar("F", bound=Callable[..., Any])
+_PATIENCE = 0.5  # seconds that a running engine is given to take what was posted
 
 
 def selection(function: F) -> F:
@@ -106,18 +108,27 @@ def each(ids: Iterable[str], action: Callable[[str], int | None]) -> int:
 def control(client: Client, screen: Screen, kind: str, items: list[Item], done: str) -> int:
     """Post one verb for several instances and say what became of each; the highest exit code."""
     code = 0
+    told: list[dict[str, str]] = []
     outcomes = client.control(kind, items)
-    engine = client.engine()
-    asked = f"{kind} requested: the daemon (pid {engine.pid}) has it" if engine.alive else done
-    told: list[dict[str, Any]] = []
+    patience = time.monotonic() + _PATIENCE
     for instance, error in outcomes.items():
         if error is not None:
             complain(str(error))
             code = max(code, error.exit_code)
             continue
-        told.append({"instanceId": instance, kind: "requested" if engine.alive else "done"})
+        taken = _is_taken(client, instance, kind, patience)
+        told.append({"instanceId": instance, kind: "done" if taken else "requested"})
         if screen.for_people:
-            screen.line(f"{instance}  {asked}")
+            screen.line(f"{instance}  {done if taken else f'{kind} requested, no engine has taken it yet'}")
     if not screen.for_people:
         screen.many(told)
     return code
+
+
+def _is_taken(client: Client, instance: str, kind: str, until: float) -> bool:
+    """Whether an engine has it; one that runs is given a moment."""
+    while client.is_requested(instance, kind):
+        if time.monotonic() >= until or not client.engine().alive:
+            return False
+        time.sleep(0.01)
+    return True

@@ -244,6 +244,10 @@ class Client:
             self._mailbox().post(kind, good[at : at + _AT_ONCE])
         return results
 
+    def is_requested(self, instance_id: str, kind: str) -> bool:
+        """Whether a verb for this instance is on disk and no engine has taken it yet."""
+        return self._reader.is_requested(instance_id, kind)
+
     # ── inside ─────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _mailbox(self) -> Mailbox:

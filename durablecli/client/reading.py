@@ -49,6 +49,10 @@ class Reader:
         rows = project_history(records, results=history_output, inputs=show_input) if history else None
         return _of_ledger(fold(records, found.good), messages, engine, rows, show_input)
 
+    def is_requested(self, instance: str, kind: str) -> bool:
+        """Whether such a message waits for an engine."""
+        return any(message.kind == kind for message in self._hub.pending(instance))
+
     def lines(self, instance: str) -> History | None:
         """The lines of its history as they stand on disk; None where nothing has begun."""
         return self._hub.read(instance)
