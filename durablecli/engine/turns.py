@@ -31,7 +31,6 @@ from durablecli.replay import agenda
 from durablecli.replay.machine import Machine, NonDeterminism, Runaway
 from durablecli.replay.restore import restore
 
-_TURNS_FOR = 0.010
 _LIGHT = 64
 """A turn of fewer decisions, with inputs of less than 64 KiB each, is not weighed."""
 
@@ -48,6 +47,7 @@ class Turns:
         watch: Watch,
         reserve: Callable[[str], None],
         *,
+        share: float = 0.010,
         replay_always: bool = False,
         fail_on_nondeterminism: bool = False,
     ) -> None:
@@ -57,6 +57,7 @@ class Turns:
         self.clock = clock
         self.watch = watch
         self.reserve = reserve
+        self.share = share
         self.replay_always = replay_always
         self.fail_on_nondeterminism = fail_on_nondeterminism
         self.draft = Draft(0, 0, clock.now())
@@ -75,7 +76,7 @@ class Turns:
     def begin(self, draft: Draft) -> None:
         """Start a cycle; a turn that is being spread goes on first."""
         self.draft = draft
-        self._until = monotonic() + _TURNS_FOR
+        self._until = monotonic() + self.share
         if self._spreading is not None:
             self._spread()
 
@@ -369,6 +370,9 @@ class Turns:
     def _decided(self, instance: Instance, record: ev.Record) -> None:
         event = record.event
         draft = self.draft
+        if type(event) not in _EFFECTIVE:
+            draft.add(instance, record)
+            return
         match event:
             case ev.EventSent():
                 record = self._send(instance, record, event)
@@ -389,7 +393,7 @@ class Turns:
             case ev.ContinueAsNew():
                 self._continued(instance, record, event)
             case _:
-                draft.add(instance, record)
+                raise AssertionError(f"{type(event).__name__} has no effect beyond its instance")
 
     def _deliver(self, id: str, execution: str | None, event: ev.Arrival) -> None:
         self._deliveries.append((id, execution, event))
@@ -533,6 +537,19 @@ class Turns:
             self.draft.jobs.append(Job(instance.id, ledger.execution, n, task, redelivered=True))
 
 
+_EFFECTIVE = frozenset(
+    (
+        ev.EventSent,
+        ev.TaskScheduled,
+        ev.TimerCreated,
+        ev.SubOrchestrationInstanceCreated,
+        ev.ExecutionCompleted,
+        ev.ContinueAsNew,
+    )
+)
+"""The decisions that set something off."""
+
+
 def _terminated(event: ev.ExecutionCompleted) -> Failure:
     reason = msgspec.json.decode(event.result) if event.result else ""
     return Failure("durablecli.Terminated", f"terminated: {reason}" if reason else "terminated")
@@ -545,6 +562,12 @@ def _target(event: ev.AnyEvent) -> str | None:
 
 
 def _weight(event: ev.AnyEvent) -> int:
-    raw = getattr(event, "input", None) or getattr(event, "result", None)
-    size = memoryview(raw).nbytes if isinstance(raw, msgspec.Raw) else 0
-    return size * 2 + 128 if isinstance(event, ev.EventSent | ev.SubOrchestrationInstanceCreated) else size + 128
+    """About how many bytes an event adds to the commit; what is delivered elsewhere counts twice."""
+    kind = type(event)
+    if kind is ev.TaskScheduled or kind is ev.ContinueAsNew or kind is ev.ExecutionStarted:
+        return memoryview(event.input).nbytes + 128  # type: ignore[union-attr]  # each of these has an input
+    if kind is ev.EventSent or kind is ev.SubOrchestrationInstanceCreated:
+        return 2 * memoryview(event.input).nbytes + 128  # type: ignore[union-attr]
+    if kind is ev.TaskCompleted or kind is ev.SubOrchestrationInstanceCompleted or kind is ev.ExecutionCompleted:
+        return memoryview(event.result).nbytes + 128  # type: ignore[union-attr]
+    return 128

@@ -17,7 +17,10 @@ from durablecli.store.journal import Journal
 class Writer:
     """Takes encoded commits in order; `report(c, error)` says that everything up to `c` is on disk, or why it isn't."""
 
-    def __init__(self, journal: Journal, report: Callable[[int, StorageError | None], None]) -> None:
+    def __init__(
+        self, journal: Journal, report: Callable[[int, StorageError | None], None], *, threaded: bool = True
+    ) -> None:
+        self._threaded = threaded
         self._journal = journal
         self._report = report
         self._lines: SimpleQueue[tuple[bytes, int] | None] = SimpleQueue()
@@ -27,6 +30,10 @@ class Writer:
 
     def submit(self, line: bytes, c: int) -> None:
         """Have a commit written, later."""
+        if not self._threaded:
+            self.write_now(line, c)
+            self._report(c, None)
+            return
         if not self._started:
             self._started = True
             self._thread.start()
