@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from msgspec import Raw
@@ -82,17 +83,23 @@ class Outcome(NamedTuple):
 
 def arguments(function: Function, raw: Raw, context: Callable[[], ActivityContext]) -> list[Any]:
     """The arguments of a call: the input by its annotation, then the context where there is room for one."""
-    given: list[Any] = []
-    wanted = [p for p in function.parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
-    required = [p for i, p in enumerate(wanted) if p.default is p.empty or i == 0]
-    for i, parameter in enumerate(wanted):
-        if parameter.annotation is ActivityContext or (i == 1 and parameter in required):
-            given.append(context())
+    return [context() if wanted is ActivityContext else decode(raw, wanted) for wanted in _wanted(function)]
+
+
+@lru_cache(4096)
+def _wanted(function: Function) -> tuple[Any, ...]:
+    """What each argument is decoded as; ActivityContext stands for the context itself."""
+    found: list[Any] = []
+    for i, parameter in enumerate(function.parameters):
+        if parameter.kind not in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD):
+            break
+        if parameter.annotation is ActivityContext or (i == 1 and parameter.default is parameter.empty):
+            found.append(ActivityContext)
         elif i == 0:
-            given.append(decode(raw, Any if parameter.annotation is parameter.empty else parameter.annotation))
+            found.append(Any if parameter.annotation is parameter.empty else parameter.annotation)
         else:
             break
-    return given
+    return tuple(found)
 
 
 def settle(key: tuple[str, str, int], value: Any) -> Outcome:

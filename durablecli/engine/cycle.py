@@ -61,6 +61,10 @@ class Options:
     checkpoint_every: timedelta = timedelta(seconds=10)
     in_place: bool = True
     """Whether a commit may be synced in the engine's own thread when nothing else waits."""
+    threads: bool = True
+    """Whether journal, index and checkpoints have threads; without, each of their steps is done where it is due."""
+    share: timedelta = timedelta(milliseconds=10)
+    """How long a cycle may run turns before it commits."""
 
 
 @dataclass
@@ -101,7 +105,9 @@ class Engine:
         self.watch = Watch()
         self.voice = Voice(self.watch)
         self._queue: SimpleQueue[Outcome | Posted | Synced | None] = SimpleQueue()
-        self.background = Background(lambda error: self._queue.put(Synced(0, error)))
+        self.background = Background(
+            lambda error: self._queue.put(Synced(0, error)), threaded=options.threads
+        )
         self.instances = Instances(
             lambda id: store_histories.read(hub.disk, hub.root, id), hub.torn, options.live_instances
         )
@@ -113,12 +119,15 @@ class Engine:
             self.clock,
             self.watch,
             lambda id: hub.inbox.reserve(id, ""),
+            share=options.share.total_seconds(),
             replay_always=options.replay_always,
             fail_on_nondeterminism=options.fail_on_nondeterminism,
         )
         self.messages = Messages(self.turns, hub.inbox.items, self._undelivered, options.default_version)
         self.publisher = Publisher(hub.histories, self.instances, hub.index, self.background)
-        self.writer = Writer(hub.journal, lambda c, error: self._queue.put(Synced(c, error)))
+        self.writer = Writer(
+            hub.journal, lambda c, error: self._queue.put(Synced(c, error)), threaded=options.threads
+        )
         self._notice = notice
         self.crew = crew(self._queue.put) if crew is not None else None
         self._c = hub.last_commit
@@ -446,21 +455,20 @@ class Engine:
                 self.crew.cancel(id, execution)
         if draft.spoken:
             self.voice.speak(draft.spoken)
-        if draft.released or any(taken.upto is None for taken in draft.commit.taken):
-            self.publisher.flush()  # a reservation goes when the history is there to be seen
+        if draft.commit.taken:
             self.hub.inbox.remove(taken.message for taken in draft.commit.taken if taken.upto is None)
-            self.hub.inbox.release(draft.released)
+        if draft.released:
+            self.hub.inbox.release(draft.released)  # who asks from now on finds it in the journal
         for ack in draft.acks:
             ack()
 
     def _rest(self) -> None:
         """Between two cycles: files, index, checkpoint, memory."""
         idle = not (self._outcomes or self._posted or self._waiting or self.turns.can_go_on) and self._queue.empty()
-        self.publisher.flush_if_due(idle=idle)
+        self.publisher.flush_share(idle=idle)
         if self._unsynced:
             return
         if self.publisher.index_is_due:
-            self.publisher.flush()
             self.publisher.update_index()
         if self._checkpoint_is_due():
             self._checkpoint()
@@ -480,7 +488,8 @@ class Engine:
         self._checkpointing = True
         self._checkpointed = monotonic()
         self._checkpointed_c = self._c
-        self.publisher.flush()
+        if self.hub.journal.size > 2 * self.options.checkpoint_bytes:
+            self.publisher.flush()
         self.publisher.update_index()
         pending = begin_checkpoint(self.hub, floor=self._floor())
 
@@ -491,8 +500,9 @@ class Engine:
         self.background.do(finish)
 
     def _floor(self) -> int | None:
-        """The first commit that is still needed for a turn which isn't written down whole."""
-        return self.turns.spread_since if self.hub.floor is None else self.hub.floor
+        """The first commit that is still needed: for a turn that isn't written down whole, or for a history."""
+        floors = (self.turns.spread_since, self.hub.floor, self.publisher.floor)
+        return min((floor for floor in floors if floor is not None), default=None)
 
     def _fail(self, error: BaseException) -> None:
         """The fail-stop: no retry, no acknowledgement, nothing dispatched."""

@@ -44,7 +44,6 @@ class Draft:
         self.at = at
         self.size = 0
         self.records = 0
-        self._writes: dict[tuple[str, str], Write] = {}
         self.touched: dict[str, Instance] = {}
         self.jobs: list[Job] = []
         self.cancelled: list[tuple[str, str]] = []
@@ -68,29 +67,30 @@ class Draft:
     def add(self, instance: Instance, record: ev.Record) -> None:
         """Write one record of an instance down, and fold it into its ledger."""
         data = codec.frame(record, instance.seed)
+        size = len(data) + 1
         ledger = instance.ledger
         ledger.apply(record)
-        ledger.size += len(data) + 1
-        key = (instance.id, ledger.execution)
-        write = self._writes.get(key)
-        if write is None:
-            write = self._writes[key] = Write(instance.id, ledger.execution, record.n, [])
+        ledger.size += size
+        write = instance.write
+        if write is None or instance.written_in != self.c:
+            instance.write = write = Write(instance.id, ledger.started.execution, record.n, [])
+            instance.written_in = self.c
             self.commit.writes.append(write)
+            self.touched[instance.id] = instance
         write.lines.append(data)
         instance.recent.append((self.c, record))
-        self.touched[instance.id] = instance
-        self.size += len(data) + 1
+        self.size += size
         self.records += 1
 
     def goes_on(self, instance: Instance, more: bool) -> None:
         """Say whether this instance's turn goes on in the next commit."""
-        self._writes[instance.id, instance.ledger.execution].more = more
+        if instance.write is not None and instance.written_in == self.c:
+            instance.write.more = more
 
     def purge(self, instance: Instance) -> None:
         """Take an instance away, and with it whatever this commit was about to write of it."""
         self.commit.purged.append(Purged(instance.id, instance.ledger.execution))
         self.commit.writes = [write for write in self.commit.writes if write.instance != instance.id]
-        self._writes = {key: write for key, write in self._writes.items() if key[0] != instance.id}
         self.touched.pop(instance.id, None)
 
     def take(self, message: str, upto: int | None = None) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import threading
 from collections import Counter, deque
 from collections.abc import Callable, Iterable
-from queue import SimpleQueue
+from contextlib import suppress
 from typing import Protocol
 
 from durablecli.app import Function
@@ -42,16 +42,18 @@ class Threads:
     def __init__(self, most: int, report: Report) -> None:
         self._most = most
         self._report = report
-        self._calls: SimpleQueue[Call | None] = SimpleQueue()
+        self._calls: deque[Call] = deque()
+        self._idle: deque[threading.Lock] = deque()
         self._threads: list[threading.Thread] = []
         self._cancelled: set[Key] = set()
         self._running: dict[Key, None] = {}
         self._held_back = False
+        self._stopped = False
 
     def start(self, calls: Iterable[Call]) -> None:
-        for call in calls:
-            self._calls.put(call)
-        wanted = min(self._most, self._calls.qsize() + len(self._running))
+        self._calls.extend(calls)
+        self._wake()
+        wanted = min(self._most, len(self._calls) + len(self._running))
         while len(self._threads) < wanted:
             thread = threading.Thread(target=self._work, name=f"durable-activity-{len(self._threads)}", daemon=True)
             self._threads.append(thread)
@@ -68,11 +70,33 @@ class Threads:
         return bool(self._running)
 
     def stop(self) -> None:
-        for _ in self._threads:
-            self._calls.put(None)
+        self._stopped = True
+        while self._idle:
+            self._wake()
+
+    def _wake(self) -> None:
+        with suppress(IndexError):
+            self._idle.popleft().release()
+
+    def _take(self, lock: threading.Lock) -> Call | None:
+        """The next call, waiting for one. Whoever takes one wakes the next thread while there is more to do, so a batch
+        of short calls is done by few threads, and a batch of long ones by all."""
+        while not self._stopped:
+            with suppress(IndexError):
+                call = self._calls.popleft()
+                if self._calls and self._idle:
+                    self._wake()
+                return call
+            self._idle.append(lock)
+            if self._calls or self._stopped:
+                self._wake()  # something came before this thread was seen to be idle
+            lock.acquire()
+        return None
 
     def _work(self) -> None:
-        while (call := self._calls.get()) is not None:
+        lock = threading.Lock()
+        lock.acquire()
+        while (call := self._take(lock)) is not None:
             if self._held_back:
                 continue
             if call.key in self._cancelled:

@@ -14,14 +14,18 @@ from durablecli.model import events as ev
 from durablecli.replay.ledger import Ledger
 from durablecli.replay.machine import Machine
 from durablecli.store.histories import History
+from durablecli.store.journal import Write
 
 _CRC = len(',"crc":"01234567"}')
 
 
 class Instance:
-    """One instance in mind. `recent` holds (commit, record) of what isn't in the file yet."""
+    """One instance in mind. `recent` holds (commit, record) of what isn't in the file yet.
 
-    __slots__ = ("id", "ledger", "machine", "recent", "seed", "torn")
+    `write` is where its lines of commit `written_in` go.
+    """
+
+    __slots__ = ("id", "ledger", "machine", "recent", "seed", "torn", "write", "written_in")
 
     def __init__(self, id: str, ledger: Ledger) -> None:
         self.id = id
@@ -29,6 +33,8 @@ class Instance:
         self.machine: Machine | None = None
         self.recent: deque[tuple[int, ev.Record]] = deque()
         self.torn = False
+        self.write: Write | None = None
+        self.written_in = 0
         self.seed = codec.seed(id, ledger.execution)
 
     def begin(self, execution: str, *, keep_script: bool = False) -> None:
@@ -37,6 +43,7 @@ class Instance:
         self.ledger = Ledger(keep_script=keep_script)
         self.recent.clear()
         self.torn = False
+        self.write = None
         self.seed = codec.seed(self.id, execution)
 
     def drop_machine(self) -> None:

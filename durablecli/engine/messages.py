@@ -83,7 +83,8 @@ class Messages:
             return True
         if kind in ("raise-event", "suspend", "resume", "terminate"):
             return False
-        instance = turns.instances.get(item.target if kind == "start" else item.instance)
+        find = turns.instances.in_mind if kind == "start" else turns.instances.get
+        instance = find(item.target if kind == "start" else item.instance)
         if instance is None:
             return False
         if instance.ledger.execution == turns.draft.execution:

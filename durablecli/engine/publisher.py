@@ -1,12 +1,14 @@
 """Puts what is durable where people look: the histories at once or a moment later, the index every 200 ms.
 
-While the engine is busy the lines of one instance gather and are appended together; when it is idle nothing waits.
+An idle engine has nothing waiting. A busy one gives the histories a share of each cycle, the longest waiting first, so
+the lines of one instance gather and are appended together: the busier, the more of them.
 """
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass
 from queue import SimpleQueue
 from time import monotonic
 
@@ -18,9 +20,18 @@ from durablecli.store.histories import Histories
 from durablecli.store.index import Index
 from durablecli.store.journal import Write
 
-_GATHER = 0.05
-_MOST = 1_000
+_SHARE = 0.003
+_MOST_BYTES = 64 * 1024 * 1024
 _INDEX_EVERY = 0.2
+
+
+@dataclass
+class _Unpublished:
+    """Lines of one instance that are in the journal and not yet in its file; `first` is the commit of the oldest."""
+
+    first: int
+    instance: Instance
+    writes: list[Write]
 
 
 class Publisher:
@@ -31,9 +42,8 @@ class Publisher:
         self._instances = instances
         self._index = index
         self._background = background
-        self._writes: dict[str, list[Write]] = {}
-        self._touched: dict[str, Instance] = {}
-        self._since = 0.0
+        self._waiting: dict[str, _Unpublished] = {}
+        self._bytes = 0
         self._commit = 0
         self._dirty: dict[str, Instance] = {}
         self._removed: set[str] = set()
@@ -41,8 +51,6 @@ class Publisher:
 
     def add(self, draft: Draft) -> None:
         """A commit has become durable."""
-        if not self._writes:
-            self._since = monotonic()
         commit = draft.commit
         if commit.purged:
             self.flush()
@@ -52,34 +60,48 @@ class Publisher:
                 self._dirty.pop(purged.instance, None)
                 self._removed.add(purged.instance)
         for write in commit.writes:
-            self._gather(write)
-        self._touched.update(draft.touched)
+            self._gather(write, draft)
+        self._bytes += draft.size
         self._dirty.update(draft.touched)
         self._removed.difference_update(draft.touched)
         self._commit = commit.c
 
-    def _gather(self, write: Write) -> None:
-        waiting = self._writes.get(write.instance)
-        if waiting is None or write.first == 1:
-            self._writes[write.instance] = [write]
-        elif waiting[-1].execution == write.execution:
-            last = waiting[-1]
-            waiting[-1] = Write(last.instance, last.execution, last.first, [*last.lines, *write.lines])
+    def _gather(self, write: Write, draft: Draft) -> None:
+        waiting = self._waiting.get(write.instance)
+        if waiting is None:
+            self._waiting[write.instance] = _Unpublished(draft.c, draft.touched[write.instance], [write])
+        elif write.first == 1:
+            waiting.writes = [write]
+        elif waiting.writes[-1].execution == write.execution:
+            last = waiting.writes[-1]
+            waiting.writes[-1] = Write(last.instance, last.execution, last.first, [*last.lines, *write.lines])
         else:
-            waiting.append(write)
+            waiting.writes.append(write)
 
-    def flush_if_due(self, *, idle: bool) -> None:
-        """Write the histories when the engine has nothing better to do, or they have waited long enough."""
-        if self._writes and (idle or len(self._writes) >= _MOST or monotonic() - self._since > _GATHER):
-            self.flush()
+    def flush_share(self, *, idle: bool) -> None:
+        """Write histories for a while: longer when the engine has nothing better to do, or far too many wait."""
+        if not self._waiting:
+            return
+        until = monotonic() + (_SHARE * 3 if idle or self._bytes > _MOST_BYTES else _SHARE)
+        while self._waiting and monotonic() < until:
+            self._publish(next(iter(self._waiting)))
 
     def flush(self) -> None:
         """Write every history up to the last durable commit."""
-        writes, self._writes = self._writes, {}
-        self._histories.publish(write for waiting in writes.values() for write in waiting)
-        for instance in self._touched.values():
-            instance.published(self._commit)
-        self._touched.clear()
+        while self._waiting:
+            self._publish(next(iter(self._waiting)))
+
+    def _publish(self, id: str) -> None:
+        waiting = self._waiting.pop(id)
+        self._histories.publish(waiting.writes)
+        waiting.instance.published(self._commit)
+        if not self._waiting:
+            self._bytes = 0
+
+    @property
+    def floor(self) -> int | None:
+        """The first commit that some history still lacks."""
+        return next(iter(self._waiting.values())).first if self._waiting else None
 
     @property
     def index_is_due(self) -> bool:
@@ -106,18 +128,22 @@ class Publisher:
 
     @property
     def unpublished(self) -> bool:
-        return bool(self._writes)
+        return bool(self._waiting)
 
 
 class Background:
     """One thread for the slow things that nobody waits for: the index and the checkpoints, in order."""
 
-    def __init__(self, report: Callable[[BaseException], None]) -> None:
+    def __init__(self, report: Callable[[BaseException], None], *, threaded: bool = True) -> None:
         self._report = report
+        self._threaded = threaded
         self._work: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
         self._thread: threading.Thread | None = None
 
     def do(self, work: Callable[[], None]) -> None:
+        if not self._threaded:
+            work()
+            return
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name="durable-background", daemon=True)
             self._thread.start()

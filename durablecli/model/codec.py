@@ -8,6 +8,7 @@ is refused like a flipped byte.
 from __future__ import annotations
 
 from datetime import datetime
+from functools import lru_cache
 from zlib import crc32
 
 import msgspec
@@ -28,6 +29,7 @@ def seed(instance: str, execution: str) -> int:
     return crc32(f"{instance}\0{execution}".encode("utf-8", "surrogatepass"))
 
 
+@lru_cache(64)
 def stamp(at: datetime) -> str:
     """`2026-11-22T21:20:47.123456Z`: `at` is UTC, and microseconds are always written."""
     return at.isoformat("T", "microseconds")[:26] + "Z"

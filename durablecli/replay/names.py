@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args, get_origin
 
 
 class Mark(NamedTuple):
@@ -50,4 +50,8 @@ def return_annotation(function: Callable[..., Any]) -> Any:
         annotation = inspect.signature(plain, eval_str=True).return_annotation
     except (NameError, TypeError, ValueError, SyntaxError, AttributeError):
         return Any
+    if inspect.isgeneratorfunction(plain):
+        # `Generator[Any, Any, str]` gives a str; an Iterator or a bare Generator doesn't say what it gives.
+        said = get_args(annotation)
+        return said[2] if get_origin(annotation) is Generator and len(said) == 3 else Any
     return Any if annotation in (inspect.Signature.empty, None) else annotation
