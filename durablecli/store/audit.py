@@ -1,0 +1,80 @@
+"""The audit of one history: what must hold in it whatever the workflow does. It shares no code with the folds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from durablecli.model import events as ev
+from durablecli.model.codec import Damaged, parse, seed
+
+_Decision = ev.TaskScheduled | ev.TimerCreated | ev.SubOrchestrationInstanceCreated
+_DECISIONS = (ev.TaskScheduled, ev.TimerCreated, ev.SubOrchestrationInstanceCreated)
+
+
+def audit(instance: str, execution: str, lines: Iterable[bytes]) -> Iterator[tuple[int, str]]:
+    """What is wrong, as `n` of the record and a reason, about lines that are whole by crc and number."""
+    start = seed(instance, execution)
+    ledger = _Ledger()
+    for n, line in enumerate(lines, 1):
+        try:
+            record = parse(line, start)
+        except Damaged as error:
+            yield n, f"is whole, and can't be read: {error}"
+            return
+        yield from ((n, reason) for reason in ledger.look(record))
+
+
+class _Ledger:
+    def __init__(self) -> None:
+        self.decided: dict[int, _Decision] = {}
+        self.answered: dict[int, int] = {}
+        self.completed = 0
+
+    def look(self, record: ev.Record) -> Iterator[str]:
+        n, _, event = record
+        if (n == 1) != isinstance(event, ev.ExecutionStarted):
+            yield "is the first, and no ExecutionStarted" if n == 1 else "is a second ExecutionStarted"
+        if isinstance(event, _DECISIONS):
+            self.decided[n] = event
+        elif isinstance(event, ev.ExecutionCompleted):
+            if self.completed:
+                yield f"completes the execution a second time, after n {self.completed}"
+            self.completed = n
+        elif isinstance(event, ev.ExecutionRewound):
+            self.rewind(event)
+        else:
+            yield from self.look_at_answer(record)
+
+    def look_at_answer(self, record: ev.Record) -> Iterator[str]:
+        n, at, event = record
+        task, kind = _question(event)
+        if kind is None:
+            return
+        asked = self.decided.get(task)
+        if not isinstance(asked, kind):
+            yield f"answers n {task}, which is no open {kind.__name__}"
+        elif task in self.answered:
+            yield f"answers n {task} a second time, after n {self.answered[task]}"
+        elif isinstance(asked, ev.TimerCreated) and isinstance(event, ev.TimerFired) and at < asked.fire_at:
+            yield f"fires the timer of n {task} before {asked.fire_at:%Y-%m-%d %H:%M:%S.%fZ}"
+        self.answered[task] = n
+
+    def rewind(self, event: ev.ExecutionRewound) -> None:
+        self.completed = 0
+        for n in event.void:
+            self.decided.pop(n, None)
+        gone = {*event.forgotten, *event.void}
+        self.answered = {task: n for task, n in self.answered.items() if n not in gone and task not in gone}
+
+
+def _question(event: ev.AnyEvent) -> tuple[int, type[_Decision] | None]:
+    """The decision that an event answers, and what kind it must be of."""
+    match event:
+        case ev.TaskCompleted() | ev.TaskFailed():
+            return event.task, ev.TaskScheduled
+        case ev.SubOrchestrationInstanceCompleted() | ev.SubOrchestrationInstanceFailed():
+            return event.task, ev.SubOrchestrationInstanceCreated
+        case ev.TimerFired() | ev.TimerCanceled():
+            return event.timer, ev.TimerCreated
+        case _:
+            return 0, None

@@ -1,0 +1,235 @@
+"""The doctor: reads every file of a hub and says what is wrong. Writes nothing, and an engine may be at work meanwhile.
+
+What opening mends by itself (a torn tail, lagging histories, a stale index, a message that was taken) is a note. A
+finding is what no crash explains.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+import msgspec
+
+from durablecli.errors import DamagedHub, NoPermission
+from durablecli.model.codec import Damaged, unseal
+from durablecli.model.status import Summary
+from durablecli.store import premises
+from durablecli.store.audit import audit
+from durablecli.store.disk import Disk, LocalDisk
+from durablecli.store.histories import FOLDER, Claim, History, claims, files, merge, path, read_file
+from durablecli.store.inbox import Inbox
+from durablecli.store.index import Reader, Unusable, open_readonly
+from durablecli.store.lock import read_holder
+from durablecli.store.query import Query
+from durablecli.store.recovery import summarize, taken
+from durablecli.store.refusal import refusal
+from durablecli.store.tail import Tail, raw_tail
+
+_LOOKS = 3
+
+
+class _Named(msgspec.Struct):
+    message: str
+
+
+_message = msgspec.json.Decoder(_Named).decode
+
+
+@dataclass
+class Report:
+    """One line each, fit to be shown."""
+
+    findings: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    mended: list[str] = field(default_factory=list)
+
+
+def check(root: str, disk: Disk | None = None) -> Report:
+    """Check every file; raises NewerHub, and NoPermission or StorageError if the files can't even be read."""
+    with refusal("the hub can't be checked"):
+        return _Examination(disk or LocalDisk(), root).run()
+
+
+class _Examination:
+    def __init__(self, disk: Disk, root: str) -> None:
+        self.disk = disk
+        self.root = root
+        self.report = Report()
+        holder = read_holder(disk, root)
+        self.running = holder is not None and holder.alive
+        self.lagging = 0
+        self.expected: dict[str, Summary] = {}
+
+    def run(self) -> Report:
+        if self.disk.facts(self.root, follow=True) is None:
+            self.report.notes.append(f"there is no hub at {self.root}")
+            return self.report
+        self._look_at_premises()
+        tail = self._look_at_journal()
+        self._look_at_histories(tail)
+        if not self.running:
+            # Beside an engine at work the inbox and the index change faster than they can be compared.
+            self._look_at_inbox(tail)
+            self._look_at_index(tail)
+        return self.report
+
+    def _look_at_premises(self) -> None:
+        for look in (premises.check_ours, premises.read_hub_file):
+            try:
+                look(self.disk, self.root)
+            except (DamagedHub, NoPermission) as error:
+                self.report.findings.append(str(error))
+            except FileNotFoundError:
+                self.report.findings.append(f"{self.root}/{premises.FILE} is missing")
+
+    def _look_at_journal(self) -> Tail | None:
+        try:
+            tail = raw_tail(self.disk, f"{self.root}/{premises.JOURNAL}")
+        except DamagedHub as error:
+            self.report.findings.append(str(error))
+            return None
+        if tail.torn is not None and not self.running:
+            _, offset, data = tail.torn
+            self.report.notes.append(f"{tail.torn.path}: byte {offset}: a torn tail of {len(data)} bytes")
+        return tail
+
+    # ── histories ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _look_at_histories(self, tail: Tail | None) -> None:
+        told = self._claims(tail)
+        places = {path(self.root, instance): instance for instance in told}
+        for file in files(self.disk, self.root):
+            self._look_at_file(file, places, told)
+        self.lagging += sum(not told[each].gone and not self.disk.exists(file) for file, each in places.items())
+        if self.lagging and not self.running:
+            self.report.notes.append(f"{self.lagging} histories lag behind the journal")
+        for file in self._strangers():
+            self.report.notes.append(f"{file} was left by a crash and means nothing")
+
+    def _claims(self, tail: Tail | None) -> dict[str, Claim]:
+        try:
+            return claims(tail.commits) if tail is not None else {}
+        except DamagedHub as error:
+            self.report.findings.append(str(error))
+            return {}
+
+    def _told_by_now(self) -> dict[str, Claim]:
+        with suppress(DamagedHub):
+            return claims(raw_tail(self.disk, f"{self.root}/{premises.JOURNAL}").commits)
+        return {}
+
+    def _look_at_file(self, file: str, places: dict[str, str], told: dict[str, Claim]) -> None:
+        history = read_file(self.disk, file)
+        for _ in range(_LOOKS if self.running else 0):
+            if history is None or history.whole:
+                break
+            # The engine may just be writing this line. The journal knows it by now.
+            told = self._told_by_now() or told
+            places = {path(self.root, instance): instance for instance in told}
+            history = read_file(self.disk, file)
+        if history is None:
+            return
+        instance = history.instance if history.lines else places.get(file, "")
+        if history.lines and file != path(self.root, instance):
+            self.report.findings.append(f"{file} holds the history of {instance!r}, which belongs elsewhere")
+            return
+        claim = told.get(instance)
+        joined = merge(history, claim, instance)
+        if joined is None:
+            self.lagging += 1
+        elif not history.whole and not covers(claim, history):
+            n = len(history.lines) + 1
+            self.report.findings.append(f"{file}: byte {history.good}: record n {n} is damaged, what follows is lost")
+        elif joined.lines != history.lines or not history.whole:
+            self.lagging += 1
+        if joined is not None and joined.lines:
+            self._audit(file, joined)
+
+    def _audit(self, file: str, history: History) -> None:
+        for n, reason in audit(history.instance, history.execution, history.lines):
+            self.report.findings.append(f"{file}: record n {n} {reason}")
+        if not self.running:
+            self.expected[history.instance] = summarize(history.instance, history.execution, history.lines)
+
+    def _strangers(self) -> Iterator[str]:
+        if not self.running:
+            folder = f"{self.root}/{FOLDER}"
+            for shard in self.disk.listdir(folder):
+                yield from (f"{folder}/{shard}/{each}" for each in self.disk.listdir(f"{folder}/{shard}") if _odd(each))
+
+    # ── what is derived, or on its way ─────────────────────────────────────────────────────────────────────────────
+
+    def _look_at_inbox(self, tail: Tail | None) -> None:
+        inbox = Inbox(self.disk, self.root)
+        gone = taken(tail) if tail is not None else set()
+        waiting = set(self._messages())
+        for message in sorted(waiting & gone):
+            self.report.notes.append(f"message {message} was taken and is still in the inbox")
+        for each in inbox.reservations():
+            if not each.alive and each.message not in waiting:
+                self.report.notes.append(f"the id {each.id!r} is held by a process that is gone")
+        for name in sorted(self.disk.listdir(f"{self.root}/inbox/bad")):
+            self.report.notes.append(f"{self.root}/inbox/bad/{name} couldn't be read and was put aside")
+
+    def _messages(self) -> Iterator[str]:
+        folder = f"{self.root}/inbox/new"
+        for name in sorted(each for each in self.disk.listdir(folder) if each.endswith(".json")):
+            try:
+                yield _message(unseal(self.disk.read(f"{folder}/{name}").removesuffix(b"\n")) + b"}").message
+            except FileNotFoundError:
+                continue
+            except (Damaged, msgspec.MsgspecError) as error:
+                self.report.findings.append(f"{folder}/{name}: byte 0: {error}")
+
+    def _look_at_index(self, tail: Tail | None) -> None:
+        file = f"{self.root}/index.sqlite"
+        try:
+            reader = open_readonly(file)
+        except Unusable as error:
+            self.report.notes.append(f"{file} will be rebuilt: {error}")
+            return
+        try:
+            self._compare(file, reader, tail)
+        except Unusable as error:
+            self.report.findings.append(f"{file}: {error}")
+        finally:
+            reader.close()
+
+    def _compare(self, file: str, reader: Reader, tail: Tail | None) -> None:
+        last = reader.last_commit
+        if tail is None or last != tail.following - 1:
+            self.report.notes.append(f"{file} contains commit {last} and will be brought up")
+            return
+        for instance, summary in self.expected.items():
+            row = reader.get(instance)
+            if row != summary:
+                difference = "is missing" if row is None else f"differs in {_differing(row, summary)}"
+                self.report.findings.append(f"{file}: the row of {instance!r} {difference}")
+        surplus = reader.count(Query()) - sum(reader.get(instance) is not None for instance in self.expected)
+        if surplus:
+            self.report.findings.append(f"{file}: {surplus} rows have no history")
+
+
+def covers(claim: Claim | None, history: History) -> bool:
+    """Whether the journal says what stands at the first bad line."""
+    if claim is None:
+        return False
+    return (
+        claim.gone or claim.first == 1 or (claim.first - 1 <= len(history.lines) < claim.first - 1 + len(claim.lines))
+    )
+
+
+def _odd(name: str) -> bool:
+    return not name.endswith(".jsonl")
+
+
+def _differing(row: Summary, summary: Summary) -> str:
+    return ", ".join(
+        f"{name} ({old!r}, by the history {new!r})"
+        for name, old, new in zip(
+            Summary.__struct_fields__, msgspec.structs.astuple(row), msgspec.structs.astuple(summary), strict=True
+        )
+        if old != new
+    )

@@ -1,0 +1,216 @@
+"""Repairing a hub that opening refuses or the doctor finds damaged: keep all that is whole, lose nothing in silence.
+
+What is cut off is put into `damaged/` first. Commit numbers, epochs and so executions are never used twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import suppress
+from datetime import UTC, datetime
+from uuid import uuid4
+
+import msgspec
+
+from durablecli.errors import DamagedHub
+from durablecli.model.codec import Damaged, unseal
+from durablecli.store import doctor, premises
+from durablecli.store.commits import Commit, Write, parse_line
+from durablecli.store.disk import Disk, LocalDisk
+from durablecli.store.doctor import Report
+from durablecli.store.histories import Claim, Histories, History, claims, files, path, read, read_file
+from durablecli.store.hub import close, open_hub
+from durablecli.store.inbox import Inbox
+from durablecli.store.journal import Checkpoint, Journal, raw_tail, read_checkpoint, write_checkpoint
+from durablecli.store.lock import EngineLock
+from durablecli.store.refusal import refusal
+from durablecli.store.tail import CHECKPOINT, Header, segment_path, segments
+
+_KEPT = "damaged"
+
+
+def repair(root: str, disk: Disk | None = None) -> Report:
+    """Mend what can be mended; what is still wrong then stands in the findings. Raises HubLocked beside an engine."""
+    disk = disk or LocalDisk()
+    if disk.facts(root, follow=True) is None:
+        return doctor.check(root, disk)
+    premises.check_ours(disk, root)
+    lock = EngineLock(disk, root)
+    lock.acquire()
+    try:
+        with refusal("the repair isn't finished; run it again"):
+            mended = list(_Repair(disk, root).run())
+    finally:
+        lock.release()
+    close(open_hub(root, disk))
+    report = doctor.check(root, disk)
+    report.mended = mended
+    return report
+
+
+class _Repair:
+    def __init__(self, disk: Disk, root: str) -> None:
+        self.disk = disk
+        self.root = root
+        self.folder = f"{root}/{premises.JOURNAL}"
+        self.histories = Histories(disk, root)
+
+    def run(self) -> Iterator[str]:
+        yield from self._mend_hub_file()
+        yield from self._mend_journal()
+        yield from self._mend_histories()
+        self.histories.sync(self.histories.touched())
+        # Made anew when the hub is opened.
+        for name in ("index.sqlite", "index.sqlite-journal"):
+            with suppress(FileNotFoundError):
+                self.disk.unlink(f"{self.root}/{name}")
+
+    # ── hub.json ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _mend_hub_file(self) -> Iterator[str]:
+        try:
+            premises.read_hub_file(self.disk, self.root)
+        except (DamagedHub, FileNotFoundError):
+            hubs = [header.hub for number in segments(self.disk, self.folder) if (header := self._header(number))]
+            epoch = max((commit.epoch for commit in self._commits().values()), default=0)
+            # The journal only has the latest epochs; a wide step is above whatever was used before them.
+            content = premises.HubFile(
+                premises.FORMAT, hubs[-1] if hubs else uuid4().hex, "repaired", epoch + 1000, clean=False
+            )
+            content.last_seen = datetime.now(UTC)
+            if self.disk.exists(f"{self.root}/{premises.FILE}"):
+                self._keep(f"{self.root}/{premises.FILE}", copy=True)
+            premises.write_hub_file(self.disk, self.root, content)
+            yield f"{self.root}/{premises.FILE} was written anew"
+
+    def _header(self, number: int) -> Header | None:
+        data = self.disk.read(segment_path(self.folder, number))
+        with suppress(Damaged, msgspec.MsgspecError):
+            return msgspec.json.decode(unseal(data[: max(data.find(b"\n"), 0)]) + b"}", type=Header)
+        return None
+
+    # ── the journal ────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _mend_journal(self) -> Iterator[str]:
+        try:
+            self._demand_foundations(claims(raw_tail(self.disk, self.folder).commits))
+        except DamagedHub as error:
+            yield str(error)
+            yield self._begin_anew()
+
+    def _demand_foundations(self, told: dict[str, Claim]) -> None:
+        for instance, claim in told.items():
+            history = read(self.disk, self.root, instance) if claim.first > 1 else None
+            if claim.first > 1 and (history is None or not _reaches(history, claim)):
+                file = path(self.root, instance)
+                raise DamagedHub(f"{file} is not whole up to n {claim.first - 1}, where the journal goes on")
+
+    def _begin_anew(self) -> str:
+        first = self._checkpointed()
+        found = self._commits()
+        wanted = [found[c] for c in sorted(found) if c >= first]
+        lost = sum(not self._salvage(commit) for commit in wanted)
+        self.histories.sync(self.histories.touched())
+        Inbox(self.disk, self.root).remove(each.message for commit in wanted for each in commit.taken)
+        following = self._following(first, found)
+        old = segments(self.disk, self.folder)
+        if self.disk.exists(f"{self.folder}/{CHECKPOINT}"):
+            self._keep(f"{self.folder}/{CHECKPOINT}")
+        hub = premises.read_hub_file(self.disk, self.root).hub
+        journal = Journal.open(self.disk, self.folder, hub=hub, first=following)
+        journal.close()
+        write_checkpoint(self.disk, self.folder, Checkpoint(following, journal.segment))
+        for number in old:
+            self._keep(segment_path(self.folder, number))
+        text = f"{len(wanted) - lost} commits were carried over, {lost} no longer fit their histories"
+        return f"the journal begins anew at commit {following}; {text}; the old one is kept in {self.root}/{_KEPT}"
+
+    def _checkpointed(self) -> int:
+        with suppress(DamagedHub):
+            return read_checkpoint(self.disk, self.folder).first
+        return 1
+
+    def _commits(self) -> dict[int, Commit]:
+        """Every whole commit of every segment."""
+        found: dict[int, Commit] = {}
+        for number in segments(self.disk, self.folder):
+            for line in self.disk.read(segment_path(self.folder, number)).split(b"\n"):
+                with suppress(Damaged):
+                    commit = parse_line(line)
+                    found[commit.c] = commit
+        return found
+
+    def _following(self, first: int, found: dict[int, Commit]) -> int:
+        """A number above all that were ever used; each line that can't be read may have been a commit of its own."""
+        lines = sum(
+            self.disk.read(segment_path(self.folder, number)).count(b"\n") + 1
+            for number in segments(self.disk, self.folder)
+        )
+        begun = (history.execution for file in files(self.disk, self.root) if (history := read_file(self.disk, file)))
+        return max([first, *found, *(int(execution, 16) for execution in begun if execution)]) + lines + 1
+
+    def _salvage(self, commit: Commit) -> bool:
+        """Apply a commit where the histories are as far as it supposes, and no further."""
+        for purged in commit.purged:
+            history = read(self.disk, self.root, purged.instance)
+            if history is not None and history.execution == purged.execution:
+                self.histories.remove([purged])
+        fitted = [self._salvage_write(write) for write in commit.writes]
+        return all(fitted)
+
+    def _salvage_write(self, write: Write) -> bool:
+        history = read(self.disk, self.root, write.instance)
+        last = write.first - 1 + len(write.lines)
+        if history is not None and history.lines and int(history.execution, 16) > int(write.execution, 16):
+            return True
+        same = history is not None and history.execution == write.execution
+        have = len(history.lines) if history is not None and same else 0
+        if same and have >= last:
+            return True
+        if have < write.first - 1:
+            return False
+        self.histories.restore(write.instance, Claim(write.execution, write.first, write.lines))
+        return True
+
+    # ── histories ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _mend_histories(self) -> Iterator[str]:
+        told = claims(raw_tail(self.disk, self.folder).commits)
+        places = {path(self.root, instance) for instance in told}
+        for file in list(files(self.disk, self.root)):
+            history = read_file(self.disk, file)
+            if history is None:
+                continue
+            if not history.lines:
+                if file not in places:
+                    self._keep(file)
+                    yield f"{file}: its first record can't be read; the file was moved to {self.root}/{_KEPT}"
+            elif path(self.root, history.instance) != file:
+                self._keep(file)
+                yield f"{file} held the history of {history.instance!r}; it was moved to {self.root}/{_KEPT}"
+            elif not history.whole and not doctor.covers(told.get(history.instance), history):
+                self._keep(file, copy=True)
+                self.disk.truncate(file, history.good)
+                self.disk.sync_file(file)
+                n = len(history.lines)
+                yield f"{file} was cut behind record n {n}, at byte {history.good}; {self.root}/{_KEPT} has all of it"
+
+    def _keep(self, file: str, *, copy: bool = False) -> None:
+        """Put a file, or a copy of it, where nothing looks."""
+        folder = f"{self.root}/{_KEPT}"
+        self.disk.make_folder(folder)
+        stamp = f"{datetime.now(UTC):%Y%m%dT%H%M%S}"
+        name = file.rpartition("/")[2]
+        number = 0
+        while self.disk.exists(kept := f"{folder}/{stamp}-{number}-{name}"):
+            number += 1
+        if copy:
+            self.disk.create(kept, self.disk.read(file), sync=True)
+        else:
+            self.disk.rename(file, kept)
+            self.disk.sync_folder(file.rpartition("/")[0])
+        self.disk.sync_folder(folder)
+
+
+def _reaches(history: History, claim: Claim) -> bool:
+    return history.execution == claim.execution and len(history.lines) >= claim.first - 1

@@ -1,0 +1,337 @@
+"""The doctor: finds what no crash explains, calls the rest a note, writes nothing; and what repairing makes of it."""
+
+from __future__ import annotations
+
+import os
+import random
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from msgspec import Raw
+
+from durablecli.errors import HubLocked, NewerHub
+from durablecli.model import events as ev
+from durablecli.model.codec import frame, seed
+from durablecli.model.failures import Failure
+from durablecli.store.audit import audit
+from durablecli.store.doctor import check
+from durablecli.store.histories import path, read
+from durablecli.store.hub import Hub, checkpoint, close, open_hub
+from durablecli.store.journal import Commit, Purged, Taken, Write
+from durablecli.store.mailbox import Item
+from durablecli.store.recovery import rebuild
+from durablecli.store.repair import repair
+
+AT = datetime(2026, 11, 22, 9, tzinfo=UTC)
+FAILURE = Failure("builtins.ValueError", "no")
+
+
+def framed(instance: str, execution: str, events: list[ev.AnyEvent], first: int = 1) -> list[bytes]:
+    start = seed(instance, execution)
+    return [frame(ev.Record(n, AT, event), start) for n, event in enumerate(events, first)]
+
+
+def began(instance: str = "a", execution: str = "1") -> ev.ExecutionStarted:
+    return ev.ExecutionStarted(instance, execution, "f")
+
+
+def do(hub: Hub, *writes: Write, taken: list[Taken] | None = None, purged: list[Purged] | None = None) -> None:
+    commit = Commit(hub.journal.last + 1, hub.epoch, AT, list(writes), taken or [], purged or [])
+    hub.journal.append([commit])
+    hub.histories.remove(commit.purged)
+    hub.histories.publish(commit.writes)
+
+
+def step(hub: Hub, instance: str, first: int, count: int, execution: str = "1") -> Write:
+    events: list[ev.AnyEvent] = [ev.EventRaised("E", Raw(b'"x"')) for _ in range(count)]
+    if first == 1:
+        events[0] = began(instance, execution)
+    return Write(instance, execution, first, framed(instance, execution, events, first))
+
+
+def drop(hub: Hub) -> None:
+    hub.journal.close()
+    hub.index.close()
+    if hub.lock is not None:
+        hub.lock.release()
+
+
+def a_hub(root: str) -> Hub:
+    """Two instances on disk and checkpointed; a third, and more of the first, in the journal alone."""
+    hub = open_hub(root)
+    do(hub, step(hub, "a", 1, 3), step(hub, "b", 1, 2))
+    rebuild(hub.index, hub.disk, root, 1)
+    checkpoint(hub)
+    do(hub, step(hub, "a", 4, 2))
+    do(hub, step(hub, "c", 1, 2, "3"))
+    return hub
+
+
+def end(hub: Hub, root: str) -> None:
+    rebuild(hub.index, hub.disk, root, hub.journal.last)
+    close(hub)
+
+
+def shape(root: str) -> dict[str, tuple[bytes, int]]:
+    return {
+        str(each): (each.read_bytes() if each.is_file() else b"", each.lstat().st_mtime_ns)
+        for each in Path(root).rglob("*")
+    }
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> str:
+    return str(tmp_path / "state")
+
+
+# ── one history ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+TASK = ev.TaskScheduled("t")
+CHILD = ev.SubOrchestrationInstanceCreated("t", "child")
+TIMER = ev.TimerCreated(AT)
+LATE = ev.TimerCreated(AT + timedelta(seconds=1))
+REWOUND = ev.ExecutionRewound(3, "", (3,), (4,))
+DONE = ev.ExecutionCompleted("Completed")
+
+
+@pytest.mark.parametrize(
+    "events",
+    [
+        [TASK, ev.TaskCompleted(2), DONE],
+        [TASK, ev.TaskFailed(2, FAILURE), DONE, ev.EventRaised("late")],
+        [TIMER, ev.TimerFired(2), TIMER, ev.TimerCanceled(4)],
+        [CHILD, ev.SubOrchestrationInstanceCompleted(2), CHILD, ev.SubOrchestrationInstanceFailed(4, FAILURE)],
+        [TASK, ev.TaskFailed(2, FAILURE), DONE, REWOUND, ev.TaskCompleted(2), DONE],
+        [ev.ExecutionSuspended(), ev.ExecutionResumed(), ev.ExecutionBlocked("why"), ev.EventAwaited("e")],
+    ],
+)
+def test_what_may_happen_is_not_found_fault_with(events: list[ev.AnyEvent]) -> None:
+    assert list(audit("a", "1", framed("a", "1", [began(), *events]))) == []
+
+
+@pytest.mark.parametrize(
+    ("events", "n", "reason"),
+    [
+        ([ev.TaskCompleted(2)], 2, "answers n 2, which is no open TaskScheduled"),
+        ([TIMER, ev.TaskCompleted(2)], 3, "answers n 2, which is no open TaskScheduled"),
+        ([TASK, ev.SubOrchestrationInstanceCompleted(2)], 3, "no open SubOrchestrationInstanceCreated"),
+        ([TASK, ev.TaskCompleted(2), ev.TaskFailed(2, FAILURE)], 4, "a second time, after n 3"),
+        ([TIMER, ev.TimerCanceled(2), ev.TimerFired(2)], 4, "a second time, after n 3"),
+        ([LATE, ev.TimerFired(2)], 3, "fires the timer of n 2 before 2026-11-22 09:00:01"),
+        ([DONE, DONE], 3, "completes the execution a second time, after n 2"),
+        ([began()], 2, "is a second ExecutionStarted"),
+        ([TASK, ev.TaskFailed(2, FAILURE), TASK, REWOUND, ev.TaskCompleted(4)], 6, "no open TaskScheduled"),
+    ],
+)
+def test_what_may_never_happen_is_found(events: list[ev.AnyEvent], n: int, reason: str) -> None:
+    ((found, text),) = audit("a", "1", framed("a", "1", [began(), *events]))
+    assert found == n
+    assert reason in text
+
+
+def test_a_history_that_begins_with_something_else_is_found() -> None:
+    ((n, text),) = audit("a", "1", framed("a", "1", [ev.EventAwaited("e")]))
+    assert (n, text) == (1, "is the first, and no ExecutionStarted")
+
+
+# ── the hub ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_nothing_is_found_and_nothing_written_in_a_hub_that_closed_in_peace(root: str) -> None:
+    end(a_hub(root), root)
+    before = shape(root)
+    report = check(root)
+    assert (report.findings, report.notes) == ([], [])
+    assert shape(root) == before
+
+
+def test_a_missing_hub_is_a_note_and_is_not_made(root: str) -> None:
+    assert check(root).notes == [f"there is no hub at {root}"]
+    assert repair(root).findings == []
+    assert not Path(root).exists()
+
+
+def test_what_a_kill_leaves_is_only_worth_notes(root: str) -> None:
+    hub = a_hub(root)
+    message = hub.inbox.post("raise-event", [Item("a", name="E")]).message
+    do(hub, step(hub, "a", 6, 1), taken=[Taken(message)])
+    segment = max(Path(root, "journal").glob("*.jsonl"))
+    drop(hub)
+    Path(root, "hub.json").write_bytes(Path(root, "hub.json").read_bytes().replace(b'"started":"', b'"started":"not '))
+    with segment.open("ab") as file:
+        file.write(b"\0" * 100)
+    Path(path(root, "c")).unlink()
+    Path(path(root, "a")).write_bytes(Path(path(root, "a")).read_bytes()[:-20])
+    Path(f"{path(root, 'a')}.tmp").write_bytes(b"half")
+    before = shape(root)
+    report = check(root)
+    assert report.findings == []
+    text = "\n".join(report.notes)
+    for expected in (
+        "torn tail of 100 bytes",
+        "2 histories lag",
+        "was left by a crash",
+        f"message {message} was taken",
+    ):
+        assert expected in text
+    assert "contains commit 1 and will be brought up" in text
+    assert shape(root) == before
+    end(open_hub(root), root)
+    assert check(root).findings == []
+
+
+def test_a_running_engine_is_no_finding(root: str) -> None:
+    hub = a_hub(root)
+    report = check(root)
+    assert (report.findings, report.notes) == ([], [])
+    with pytest.raises(HubLocked):
+        repair(root)
+    close(hub)
+
+
+def test_damage_is_found_with_its_place(root: str) -> None:
+    end(a_hub(root), root)
+    file = Path(path(root, "a"))
+    lines = file.read_bytes().split(b"\n")
+    file.write_bytes(b"\n".join([lines[0], lines[1][:-4] + b'0"}', *lines[2:]]))
+    report = check(root)
+    offset = len(lines[0]) + 1
+    assert f"{file}: byte {offset}: record n 2 is damaged, what follows is lost" in report.findings
+
+
+def test_a_history_under_a_wrong_name_is_found(root: str) -> None:
+    end(a_hub(root), root)
+    Path(path(root, "a")).write_bytes(Path(path(root, "b")).read_bytes())
+    assert any("holds the history of 'b'" in finding for finding in check(root).findings)
+
+
+def test_an_index_that_says_otherwise_than_the_histories_is_found(root: str) -> None:
+    hub = a_hub(root)
+    rebuild(hub.index, hub.disk, root, hub.journal.last)
+    row = hub.index.get("a")
+    other = hub.index.get("b")
+    assert row is not None
+    assert other is not None
+    hub.index.apply([type(row)(**{**{f: getattr(row, f) for f in row.__struct_fields__}, "name": "g"})], ["b"], 3)
+    hub.index.apply([type(other)(**{**{f: getattr(other, f) for f in other.__struct_fields__}, "id": "ghost"})], [], 3)
+    close(hub)
+    text = "\n".join(check(root).findings)
+    assert "the row of 'a' differs in name ('g', by the history 'f')" in text
+    assert "the row of 'b' is missing" in text
+    assert "1 rows have no history" in text
+    assert repair(root).findings == []
+
+
+def test_a_journal_or_a_hub_file_that_cant_be_read_is_found(root: str) -> None:
+    end(a_hub(root), root)
+    Path(root, "journal/checkpoint").write_bytes(b"{}")
+    Path(root, "hub.json").write_bytes(b"{}")
+    text = "\n".join(check(root).findings)
+    assert "journal/checkpoint: byte 0" in text
+    assert "hub.json" in text
+    Path(root, "hub.json").unlink()
+    assert any("hub.json is missing" in finding for finding in check(root).findings)
+
+
+def test_a_later_hub_is_left_alone(root: str) -> None:
+    end(a_hub(root), root)
+    Path(root, "hub.json").write_bytes(b'{"format":2}')
+    for look in (check, repair):
+        with pytest.raises(NewerHub):
+            look(root)
+
+
+# ── repairing ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_history_is_cut_where_it_is_damaged_and_what_was_there_is_kept(root: str) -> None:
+    end(a_hub(root), root)
+    file = Path(path(root, "a"))
+    spoiled = file.read_bytes().replace(b'"n":3', b'"n":8')
+    file.write_bytes(spoiled)
+    report = repair(root)
+    assert report.findings == []
+    assert "was cut behind record n 2" in report.mended[0]
+    (kept,) = Path(root, "damaged").iterdir()
+    assert kept.read_bytes() == spoiled
+    assert repair(root).mended == []
+
+
+def test_a_damaged_journal_is_carried_over_as_far_as_it_fits_and_numbers_go_on(root: str) -> None:
+    hub = a_hub(root)
+    last = hub.journal.last
+    drop(hub)
+    segment = max(Path(root, "journal").glob("*.jsonl"))
+    lines = segment.read_bytes().split(b"\n")
+    lines[1] = lines[1].replace(b'"c":2', b'"c":7')
+    segment.write_bytes(b"\n".join(lines))
+    Path(path(root, "c")).unlink()
+    report = repair(root)
+    assert report.findings == []
+    assert any("1 commits were carried over" in line for line in report.mended)
+    hub = open_hub(root)
+    assert hub.last_commit > last
+    found = read(hub.disk, root, "c")
+    assert found is not None
+    assert len(found.lines) == 2
+    close(hub)
+
+
+def spoil(data: bytes, dice: random.Random) -> bytes:
+    """One of the ways in which files go bad without a crash."""
+    at = dice.randrange(len(data))
+    lines = data.split(b"\n")
+    i, k = dice.randrange(len(lines)), dice.randrange(len(lines))
+    match dice.choice(["flip", "zero", "cut", "duplicate", "swap", "delete", "nul", "crlf", "bom"]):
+        case "flip":
+            return data[:at] + bytes([data[at] ^ (1 << dice.randrange(8))]) + data[at + 1 :]
+        case "zero":
+            return data[:at] + b"\0" * len(data[at : at + 50]) + data[at + 50 :]
+        case "cut":
+            return data[:at]
+        case "duplicate":
+            lines.insert(i, lines[i])
+        case "swap":
+            lines[i], lines[k] = lines[k], lines[i]
+        case "delete":
+            del lines[i]
+        case "nul":
+            return data + b"\0" * 500
+        case "crlf":
+            return data.replace(b"\n", b"\r\n")
+        case _:
+            return b"\xef\xbb\xbf" + data
+    return b"\n".join(lines)
+
+
+@pytest.mark.parametrize("number", range(8))
+def test_whatever_is_spoiled_the_doctor_answers_and_a_repaired_hub_opens_and_goes_on(number: int, root: str) -> None:
+    dice = random.Random(number)
+    for _ in range(12):
+        hub = a_hub(root)
+        last = hub.journal.last
+        if dice.random() < 0.5:
+            end(hub, root)
+        else:
+            drop(hub)
+        places = [each for each in Path(root).rglob("*") if each.is_file() and each.stat().st_size]
+        for place in dice.sample(places, dice.choice([1, 1, 2])):
+            place.write_bytes(spoil(place.read_bytes(), dice))
+        check(root)
+        report = repair(root)
+        assert report.findings == []
+        hub = open_hub(root)
+        if any("begins anew" in line for line in report.mended):
+            assert hub.last_commit >= last
+        c = hub.journal.last + 1
+        do(hub, step(hub, "new", 1, 2, f"{c:x}"))
+        end(hub, root)
+        assert check(root).findings == []
+        empty(Path(root))
+
+
+def empty(folder: Path) -> None:
+    for each in sorted(folder.rglob("*"), reverse=True):
+        os.rmdir(each) if each.is_dir() else each.unlink()
+    folder.rmdir()
