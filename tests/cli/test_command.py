@@ -1,0 +1,210 @@
+"""The command as a whole: what it imports before it must, its help, completion, and another user's eyes."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from durablecli.cli import VERBS
+from durablecli.cli import durable as group
+from durablecli.cli.escapes import escape
+from durablecli.model import events as ev
+from tests.cli.conftest import Durable
+from tests.client.scribe import scribe
+
+ROOT = Path(__file__).parents[2]
+SPY = """
+import json, sys
+from durablecli.__main__ import main
+try:
+    main()
+finally:
+    with open("imported.json", "w") as file:
+        json.dump(list(sys.modules), file)
+"""
+
+
+def imported(here: Path, *arguments: str) -> set[str]:
+    """The modules that a process has imported when the command has ended."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [sys.executable, "-c", SPY, *arguments], cwd=here, env=environment, capture_output=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return set(json.loads((here / "imported.json").read_text()))
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--version"],
+        ["--help"],
+        ["status", "t"],
+        ["start", "tour", "--input", "1", "--id", "other"],
+        ["raise-event", "t", "Go"],
+        ["history", "t"],
+        ["list"],
+    ],
+    ids=" ".join,
+)
+def test_verbs_that_start_fast_import_neither_asyncio_nor_rich_nor_user_code(here: Path, arguments: list[str]) -> None:
+    (here / "workflows").mkdir()
+    (here / "workflows" / "mine.py").write_text('raise SystemExit("user code was loaded")')
+    with scribe(".state") as writer:
+        writer.write("t", ev.ExecutionStarted("t", "1", "tour"))
+    modules = imported(here, *arguments)
+    heavy = {"asyncio", "rich", "filelock", "yaml", "uvicorn", "durablecli.engine", "durablecli.daemon", "mine"}
+    assert modules & heavy == set()
+    assert "durablecli" in modules
+
+
+def test_the_version_and_the_help_do_not_even_look_at_the_store(here: Path) -> None:
+    for arguments in (["--version"], ["--help"]):
+        assert not {"durablecli.client", "durablecli.store", "sqlite3"} & imported(here, *arguments)
+
+
+def test_the_version_is_that_of_the_project(durable: Durable) -> None:
+    import tomllib
+
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    assert durable("--version") == (0, f"durable {version}\n", "")
+
+
+def test_the_command_alone_shows_its_verbs(durable: Durable) -> None:
+    result = durable()
+    assert (result.code, result.err) == (0, "")
+    for verb in VERBS:
+        assert f"\n  {verb} " in result.out
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_the_help_of_each_verb_names_its_exit_codes(durable: Durable, verb: str) -> None:
+    result = durable(verb, "--help")
+    assert (result.code, result.err) == (0, "")
+    assert "Exit: 0 " in result.out
+    assert "2 usage" in result.out
+    assert max(map(len, result.out.splitlines())) <= 100
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_each_verb_is_listed_with_a_line_of_its_own(verb: str) -> None:
+    import click
+
+    command = group.get_command(click.Context(group), verb)
+    assert command is not None
+    assert command.name == verb
+    assert command.help
+
+
+# ── completion ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_the_completion_script_calls_the_command_back(durable: Durable, shell: str) -> None:
+    result = durable("completion", shell)
+    assert (result.code, result.err) == (0, "")
+    assert f"_DURABLE_COMPLETE={shell}_complete" in result.out
+
+
+def complete(durable: Durable, monkeypatch: pytest.MonkeyPatch, line: str) -> list[str]:
+    words = line.split(" ")
+    monkeypatch.setenv("_DURABLE_COMPLETE", "bash_complete")
+    monkeypatch.setenv("COMP_WORDS", line)
+    monkeypatch.setenv("COMP_CWORD", str(len(words) - 1))
+    return [entry.partition(",")[2] for entry in durable().out.split()]
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("durable sta", ["start", "status"]),
+        ("durable status t", ["tour-1", "tour-2"]),
+        ("durable raise-event tour-1", ["tour-1"]),
+        ("durable terminate tour-1 t", ["tour-1", "tour-2"]),
+        ("durable list --status completed,fa", ["completed,Failed"]),
+        ("durable status --state-dir none t", []),
+        ("durable completion b", ["bash"]),
+    ],
+)
+def test_verbs_ids_and_statuses_complete(
+    durable: Durable, here: Path, monkeypatch: pytest.MonkeyPatch, line: str, expected: list[str]
+) -> None:
+    with scribe(".state") as writer:
+        for instance in ("tour-1", "tour-2", "other"):
+            writer.write(instance, ev.ExecutionStarted(instance, "1", "tour"))
+    assert sorted(complete(durable, monkeypatch, line)) == expected
+
+
+def test_a_broken_hub_does_not_disturb_a_shell_that_completes(
+    durable: Durable, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (here / "durable.yaml").write_text("nonsense: 1")
+    assert complete(durable, monkeypatch, "durable status t") == []
+
+
+# ── a hub that is somebody else's to write ─────────────────────────────────────────────────────────────────────────
+
+
+SOMEBODY_ELSE = """
+import os, sys
+from durablecli.__main__ import main
+from durablecli import client, daemon  # while this user may still read the interpreter's own files
+for verb in ("history", "list", "status", "start", "raise_event", "terminate", "purge", "explain", "several"):
+    __import__(f"durablecli.cli.{verb}")
+__import__("encodings.ascii"), __import__("difflib"), __import__("durablecli.cli.records")
+os.setgroups([])
+os.setresgid(65534, 65534, 65534)
+os.setresuid(65534, 65534, 65534)
+main()
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+def test_another_user_reads_a_hub_that_he_may_read_and_is_refused_as_a_writer() -> None:
+    with tempfile.TemporaryDirectory() as place:
+        Path(place).chmod(0o755)
+        hub = f"{place}/hub"
+        with scribe(hub) as writer:
+            writer.write("t", ev.ExecutionStarted("t", "1", "tour"))
+        for folder, _, files in os.walk(hub):
+            Path(folder).chmod(0o555)
+            for name in files:
+                Path(folder, name).chmod(0o444)
+
+        def call(*arguments: str) -> subprocess.CompletedProcess[str]:
+            return subprocess.run(
+                [sys.executable, "-c", SOMEBODY_ELSE, *arguments, "--state-dir", hub],
+                cwd=place,
+                env={**os.environ, "PYTHONPATH": str(ROOT)},
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+
+        for verb in (["status", "t"], ["list"], ["list", "--count"], ["history", "t"]):
+            done = call(*verb)
+            assert (done.returncode, done.stderr) == (0, "")
+        for verb in (["start", "tour"], ["raise-event", "t", "Go"], ["terminate", "t"], ["purge", "t", "--force"]):
+            done = call(*verb)
+            assert (done.returncode, done.stdout, done.stderr.count("\n")) == (77, "", 1), done.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("plain ü 漢 😀", "plain ü 漢 😀"),
+        ("a\x1b[31mb", "a\\x1b[31mb"),
+        ("a\nb\tc\rd", "a\\nb\\tc\\rd"),
+        ("\x9b2J\x7f\x00", "\\x9b2J\\x7f\\x00"),
+        ("\u202egnp.exe\u2069", "\\u202egnp.exe\\u2069"),
+        ("\ud800", "\\ud800"),
+    ],
+)
+def test_what_a_terminal_would_obey_is_shown(text: str, shown: str) -> None:
+    assert escape(text) == shown

@@ -1,0 +1,424 @@
+"""The verbs as people and programs use them: forms of output, terminals, pipes, filters, exit codes."""
+
+from __future__ import annotations
+
+import json
+import threading
+from datetime import UTC, datetime
+from pathlib import Path
+
+import msgspec
+import pytest
+import yaml
+from msgspec import Raw
+
+from durablecli.model import events as ev
+from durablecli.model.failures import Failure
+from tests.cli.conftest import Durable
+from tests.client.scribe import scribe
+
+WORKFLOWS = '''
+"""Functions to call."""
+import durablecli as df
+
+@df.activity
+def hello(city: str) -> str:
+    if not city:
+        raise ValueError("empty city")
+    return f"Hello {city}!"
+
+@df.orchestrator
+def greet(context):
+    city = context.get_input()
+    greeting = yield context.call_activity(hello, city)
+    return greeting
+
+@df.orchestrator
+def patient(context):
+    answer = yield context.wait_for_external_event("Go")
+    return [context.version, answer]
+'''
+
+
+@pytest.fixture
+def workflows(here: Path) -> Path:
+    folder = here / "workflows"
+    folder.mkdir()
+    (folder / "greetings.py").write_text(WORKFLOWS)
+    return folder
+
+
+@pytest.fixture
+def hub(here: Path) -> Path:
+    """One instance in each state that a status has words for."""
+    failure = Failure("builtins.ValueError", "empty city")
+    late = ev.EventRaised("Go", held=True)
+    with scribe(".state") as writer:
+        writer.write(
+            "tour-7",
+            ev.ExecutionStarted("tour-7", "1", "hello_tour", Raw(b'{"city":"Tokyo"}'), version="1.2"),
+            ev.TaskScheduled("hello", attempt=2, retry_of=1),
+            ev.EventAwaited("Guide"),
+            ev.TimerCreated(datetime(2999, 1, 1, tzinfo=UTC)),
+            ev.SubOrchestrationInstanceCreated("child", "tour-7:1:5"),
+            ev.CustomStatusSet(Raw(b'"half"')),
+        )
+        writer.write("held", ev.ExecutionStarted("held", "1", "tour"), ev.ExecutionSuspended("audit"), late, late)
+        writer.write("blocked", ev.ExecutionStarted("blocked", "1", "tour"), ev.ExecutionBlocked("no function\nthere"))
+        writer.write("done", ev.ExecutionStarted("done", "1", "tour"), ev.ExecutionCompleted("Completed", Raw(b"[1]")))
+        writer.write(
+            "failed",
+            ev.ExecutionStarted("failed", "1", "tour"),
+            ev.TaskScheduled("hello"),
+            ev.TaskFailed(2, failure),
+            ev.ExecutionCompleted("Failed", failure=failure, causes=(3,)),
+        )
+        writer.write(
+            "ended", ev.ExecutionStarted("ended", "1", "tour"), ev.ExecutionCompleted("Terminated", Raw(b'"no"'))
+        )
+    return here
+
+
+# ── start ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_start_prints_the_id_alone_into_a_pipe_and_a_sentence_on_a_terminal(durable: Durable) -> None:
+    assert durable("start", "tour", "--id", "a") == (0, "a\n", "")
+    assert durable("start", "tour", "--id", "b", terminal=True) == (0, "started tour: b\n", "")
+    assert len(durable("start", "tour").out.strip()) == 32
+    assert json.loads(durable("start", "tour", "--id", "c", "-o", "json").out) == {"instanceId": "c", "name": "tour"}
+
+
+@pytest.mark.parametrize(
+    ("text", "stdin", "value"),
+    [
+        ("[1.50, 2]", "", b"[1.50,2]"),
+        ("@in.json", "", b'{"a":1}'),
+        ("@in.yaml", "", b'{"a":["x","2026-01-02"]}'),
+        ("-", '"piped"', b'"piped"'),
+    ],
+)
+def test_inputs_come_from_the_line_a_file_or_a_pipe(
+    durable: Durable, here: Path, text: str, stdin: str, value: bytes
+) -> None:
+    (here / "in.json").write_text('{"a": 1}\n')
+    (here / "in.yaml").write_text("a: [x, 2026-01-02]")
+    assert durable("start", "tour", "--id", "t", "--input", text, stdin=stdin).code == 0
+    (message,) = (here / ".state" / "inbox" / "new").iterdir()
+    assert b'"input":' + value in message.read_bytes()
+
+
+def test_a_batch_prints_an_id_per_line(durable: Durable, here: Path) -> None:
+    (here / "in.jsonl").write_text('1\n\n{"a":2}\n')
+    result = durable("start", "tour", "--batch", "in.jsonl")
+    assert [line.rpartition("-")[2] for line in result.out.split()] == ["0", "1"]
+    assert durable("list", "--count").out == "2\n"
+    assert "2 instances" in durable("start", "tour", "--batch", "-", stdin="1\n2\n", terminal=True).out
+
+
+def test_if_exists_skip_gives_the_id_of_what_is_there(durable: Durable, hub: Path) -> None:
+    assert durable("start", "tour", "--id", "done", "--if-exists", "skip") == (0, "done\n", "")
+    assert durable("start", "tour", "--id", "done").code == 4
+    assert durable("start", "tour", "--id", "done", "--if-exists", "replace") == (0, "done\n", "")
+
+
+def test_a_name_that_the_last_engine_lacked_is_taken_with_one_warning(durable: Durable, hub: Path) -> None:
+    (hub / ".state" / "engine.json").write_text('{"functions":[{"name":"tour","kind":"orchestrator"}]}')
+    assert durable("start", "TOUR").err == ""
+    result = durable("start", "trip")
+    assert result.code == 0
+    assert result.err.count("\n") == 1
+    assert "known are: tour" in result.err
+
+
+def test_start_takes_its_version_from_the_settings_unless_told(durable: Durable, here: Path) -> None:
+    (here / "durable.yaml").write_text("default_version: '7'\nstate_dir: hub\n")
+    durable("start", "tour", "--id", "a")
+    durable("start", "tour", "--id", "b", "--version", "8")
+    messages = [path.read_text() for path in sorted((here / "hub" / "inbox" / "new").iterdir())]
+    assert ['"version":"7"' in messages[0], '"version":"8"' in messages[1]] == [True, True]
+
+
+# ── status ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("instance", "expected"),
+    [
+        ("tour-7", ["tour-7  hello_tour  Running  version 1.2, 6 records", 'custom     "half"']),
+        ("tour-7", ["waits for  activity hello (id 2, attempt 2), for "]),
+        ("tour-7", ["waits for  event Guide, since ", "    durable raise-event tour-7 Guide --data JSON"]),
+        ("tour-7", ["waits for  timer at 2999-01-01 00:00:00Z, in "]),
+        ("tour-7", ["waits for  sub-orchestration child (id 5), for ", "    durable status tour-7:1:5"]),
+        ("held", ["suspended  since ", ': "audit"; 2 arrivals kept    durable resume held']),
+        ("blocked", ["blocked    since ", ": no function\n           there\n", "goes on when the code fits again"]),
+        ("blocked", ["no daemon  is running (last seen ", "nothing will move    durable run-daemon"]),
+        ("done", ["done  tour  Completed  2 records", "output     [1]"]),
+        ("failed", ["failed  tour  Failed  4 records", 'output     "empty city"']),
+        ("new", ["new  tour  Pending\n", "Pending    no daemon has taken it yet (posted "]),
+    ],
+)
+def test_status_says_why_an_instance_stands_where_it_stands(
+    durable: Durable, hub: Path, instance: str, expected: list[str]
+) -> None:
+    durable("start", "tour", "--id", "new")
+    result = durable("status", instance)
+    assert (result.code, result.err) == (0, "")
+    for text in expected:
+        assert text in result.out
+
+
+def test_an_ended_instance_needs_no_daemon(durable: Durable, hub: Path) -> None:
+    assert "daemon" not in durable("status", "done").out
+
+
+def test_the_json_of_an_instance_is_the_status_payload(durable: Durable, hub: Path) -> None:
+    payload = json.loads(durable("status", "tour-7", "-o", "json").out)
+    assert list(payload) == [
+        "name", "instanceId", "runtimeStatus", "input", "customStatus", "output", "createdTime", "lastUpdatedTime",
+        "waitingFor", "blocked", "daemon",
+    ]  # fmt: skip
+    assert payload["input"] is None
+    assert json.loads(durable("status", "tour-7", "--show-input", "-o", "json").out)["input"] == {"city": "Tokyo"}
+    assert [one["kind"] for one in payload["waitingFor"]] == ["activity", "event", "timer", "child"]
+    assert json.loads(durable("status", "blocked", "-o", "json").out)["blocked"]["reason"] == "no function\nthere"
+
+
+def test_every_form_holds_the_same(durable: Durable, hub: Path) -> None:
+    plain = json.loads(durable("status", "tour-7", "-o", "json").out)
+    assert json.loads(durable("status", "tour-7", "-o", "jsonl").out) == plain
+    assert yaml.safe_load(durable("status", "tour-7", "-o", "yaml").out) == plain
+    assert durable("status", "tour-7", "-o", "jsonl").out.count("\n") == 1
+
+
+def test_of_several_ids_all_are_tried_and_the_highest_code_is_returned(durable: Durable, hub: Path) -> None:
+    result = durable("status", "nobody", "done", "failed")
+    assert result.code == 3
+    assert "done  tour" in result.out
+    assert "failed  tour" in result.out
+    assert len(json.loads(durable("status", "nobody", "done", "failed", "-o", "json").out)) == 2
+    assert durable("wait", "done", "failed", "ended").code == 7
+
+
+# ── history and list ───────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_history_as_jsonl_is_the_file_as_it_is(durable: Durable, hub: Path) -> None:
+    (path,) = (hub / ".state").glob("instances/*/failed.jsonl")
+    assert durable("history", "failed", "-o", "jsonl").out == path.read_text()
+    assert durable("history", "failed", "--follow", "-o", "jsonl").out == path.read_text()
+
+
+def test_history_as_json_is_the_projection_of_the_http_api(durable: Durable, hub: Path) -> None:
+    rows = json.loads(durable("history", "failed", "-o", "json").out)
+    assert [row["EventType"] for row in rows] == ["ExecutionStarted", "TaskFailed", "ExecutionCompleted"]
+    assert rows[1]["FunctionName"] == "hello"
+
+
+def test_history_for_people_has_a_row_per_record(durable: Durable, hub: Path) -> None:
+    lines = durable("history", "failed").out.splitlines()
+    assert lines[0].split() == ["N", "TIME", "EVENT", "WHAT"]
+    assert len(lines) == 5
+    assert lines[3].endswith("TaskFailed          of 2: ValueError: empty city")
+    followed = durable("history", "failed", "--follow").out.splitlines()
+    assert [line.split() for line in followed] == [line.split() for line in lines[1:]]
+
+
+def test_list_filters_sorts_counts_and_goes_on(durable: Durable, hub: Path) -> None:
+    def ids(*arguments: str) -> list[str]:
+        return [row["instanceId"] for row in json.loads(durable("list", "-o", "json", *arguments).out)]
+
+    assert ids("--sort", "id") == ["blocked", "done", "ended", "failed", "held", "tour-7"]
+    assert ids("--sort", "id", "--reverse", "--limit", "2") == ["tour-7", "held"]
+    assert ids("--status", "completed,failed", "--sort", "id") == ["done", "failed"]
+    assert ids("--name", "hello_tour") == ["tour-7"]
+    assert ids("--prefix", "b") == ["blocked"]
+    assert ids("--created-before", "2026-11-22T12:00:03Z") == ["tour-7"]
+    assert durable("list", "--count", "--status", "running").out == "2\n"
+    first = durable("list", "--sort", "id", "--limit", "4", "-o", "json")
+    cursor = first.err.removeprefix("more: --cursor ").strip()
+    assert ids("--sort", "id", "--cursor", cursor) == ["held", "tour-7"]
+
+
+def test_a_list_in_a_pipe_is_plain_text_and_nothing_is_cut_off(durable: Durable, hub: Path) -> None:
+    durable("start", "x" * 60, "--id", "y" * 100)
+    out = durable("list").out
+    assert "\x1b" not in out
+    assert "…" not in out
+    assert f"{'y' * 100}  {'x' * 60}  Pending" in out
+
+
+def test_a_terminal_gets_colors_unless_it_asked_for_none(
+    durable: Durable, hub: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TERM", "xterm-256color")
+    for verb in (["status", "failed"], ["list"]):
+        assert "\x1b[31m" in durable(*verb, terminal=True).out
+    monkeypatch.setenv("NO_COLOR", "1")
+    for verb in (["status", "failed"], ["list"]):
+        assert "\x1b[3" not in durable(*verb, terminal=True).out
+
+
+def test_no_line_of_a_table_is_wider_than_the_terminal_and_ids_are_whole(
+    durable: Durable, hub: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    out = durable("list", terminal=True).out
+    assert max(map(len, out.splitlines())) <= 80
+    assert "tour-7 " in out
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+@pytest.mark.parametrize("form", ["table", "json", "jsonl", "yaml"])
+@pytest.mark.parametrize("verb", ["status", "history", "list", "wait"])
+def test_what_a_payload_holds_never_drives_a_terminal(
+    durable: Durable, here: Path, monkeypatch: pytest.MonkeyPatch, verb: str, form: str, terminal: bool
+) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    evil = "\x1b]0;owned\x07\x9b2J\u202edlrow\r\b\x7f"
+    payload = Raw(msgspec.json.encode({evil: evil}))
+    with scribe(".state") as writer:
+        started = ev.ExecutionStarted("t", "1", evil, payload)
+        writer.write("t", started, ev.CustomStatusSet(payload), ev.ExecutionCompleted("Completed", payload))
+    out = durable(verb, *([] if verb == "list" else ["t"]), "-o", form, terminal=terminal).out
+    assert out
+    if terminal:
+        assert [character for character in out if character != "\n" and not character.isprintable()] == []
+    elif form in ("json", "jsonl") and verb in ("status", "list"):
+        assert json.loads(out)
+
+
+# ── the verbs that move an instance ────────────────────────────────────────────────────────────────────────────────
+
+
+def test_terminate_suspend_resume_and_purge_take_effect_without_a_daemon(durable: Durable, here: Path) -> None:
+    durable("start", "tour", "--id", "t")
+    for verb, done in (("suspend", "suspended"), ("resume", "resumed"), ("terminate", "terminated")):
+        assert durable(verb, "t", "--reason", "audit") == (0, f"t  {done}\n", "")
+    assert json.loads(durable("status", "t", "-o", "json").out)["output"] == "audit"
+    assert durable("purge", "t", "-o", "json").out == '[\n  {\n    "instanceId": "t",\n    "purge": "done"\n  }\n]\n'
+    assert durable("status", "t").code == 3
+
+
+def test_an_event_that_was_raised_shows_as_requested(durable: Durable, here: Path) -> None:
+    durable("start", "tour", "--id", "t")
+    assert durable("raise-event", "t", "Go", "--data", "true") == (0, "", "")
+    assert "requested  raise-event; no engine has taken it yet" in durable("status", "t").out
+    assert durable("raise-event", "t", "Go", terminal=True).out == "t  Go raised\n"
+
+
+def test_a_filter_asks_before_it_acts_and_can_be_tried_dry(durable: Durable, hub: Path) -> None:
+    dry = durable("purge", "--status", "completed,failed", "--dry-run")
+    assert dry.code == 0
+    assert sorted(dry.out.splitlines()) == [
+        "2 in all; nothing was done",
+        "would purge done  tour  Completed",
+        "would purge failed  tour  Failed",
+    ]
+    declined = durable("purge", "--status", "completed,failed", stdin="n\n", terminal=True)
+    assert declined.code == 130
+    assert "purge 2 instances (" in declined.err
+    assert durable("list", "--count").out == "6\n"
+    agreed = durable("purge", "--status", "completed,failed", stdin="y\n", terminal=True)
+    assert (agreed.code, agreed.out.count("purged")) == (0, 2)
+    assert durable("purge", "--older-than", "0", "--yes").out == "ended  purged\n"
+    assert durable("list", "--count").out == "3\n"
+
+
+def test_a_filter_that_fits_nothing_says_so(durable: Durable, hub: Path) -> None:
+    result = durable("resume", "--prefix", "zzz", "--yes")
+    assert (result.code, result.out, result.err) == (0, "", "nothing fits the filter: nothing to resume\n")
+
+
+def test_a_bulk_verb_reaches_only_what_it_can_touch(durable: Durable, hub: Path) -> None:
+    assert durable("terminate", "--name", "tour", "--yes").out.split() == [
+        "blocked",
+        "terminated",
+        "held",
+        "terminated",
+    ]
+
+
+def test_rewind_shows_what_it_would_send_again(durable: Durable, hub: Path) -> None:
+    assert durable("rewind", "failed", "--dry-run").out == "failed  would send again activity hello (id 2)\n"
+    assert durable("rewind", "done", "--dry-run").code == 5
+    assert durable("rewind", "failed").out == "failed  rewind requested, no engine has taken it yet\n"
+
+
+def test_restart_prints_the_new_id(durable: Durable, hub: Path) -> None:
+    result = durable("restart", "done")
+    assert len(result.out.strip()) == 32
+    assert durable("restart", "done", "--same-id").out == "done\n"
+    assert durable("restart", "failed", "-o", "json").code == 0
+
+
+# ── run, wait, functions ───────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_run_does_the_work_and_exits_by_the_outcome(durable: Durable, workflows: Path) -> None:
+    assert durable("run", "greet", "--input", '"Tokyo"') == (0, '"Hello Tokyo!"\n', "")
+    failed = durable("run", "greet", "--input", '""', "--id", "f")
+    assert (failed.code, failed.out) == (6, "")
+    assert failed.err == "durable: f Failed: Activity function 'hello' failed: empty city\n"
+    assert json.loads(durable("run", "greet", "--input", '"X"', "-o", "json").out)["output"] == "Hello X!"
+
+
+def test_run_refuses_a_name_that_the_code_lacks_and_starts_nothing(durable: Durable, workflows: Path) -> None:
+    result = durable("run", "hello")
+    assert (result.code, result.err.count("\n")) == (3, 1)
+    assert "known are: greet, patient" in result.err
+    assert not (workflows.parent / ".state").exists()
+
+
+def test_without_any_function_run_and_functions_say_where_they_looked(durable: Durable, here: Path) -> None:
+    for verb in (["run", "x"], ["functions"], ["run-daemon"]):
+        result = durable(*verb)
+        assert result.code == 78, verb
+        assert "make a folder workflows/" in result.err
+
+
+def test_a_module_that_fails_to_import_does_not_take_the_others_down(durable: Durable, workflows: Path) -> None:
+    (workflows / "broken.py").write_text('"""Broken."""\n1 / 0\n')
+    result = durable("functions")
+    assert result.code == 0
+    assert "hello    activity      hello(city: str) -> str  workflows/greetings.py:" in result.out
+    assert "broken isn't loaded: " in result.err
+    assert "ZeroDivisionError" in result.err
+    listed = json.loads(durable("functions", "-o", "json").out)
+    assert [one["name"] for one in listed["functions"]] == ["greet", "hello", "patient"]
+    assert [one["error"] is None for one in listed["modules"]] == [False, True]
+
+
+def test_wait_prints_the_output_and_exits_by_the_outcome(durable: Durable, hub: Path) -> None:
+    assert durable("wait", "done") == (0, "[1]\n", "")
+    assert durable("wait", "failed") == (6, "", "durable: failed Failed: empty city\n")
+    assert durable("wait", "ended") == (7, "", "durable: ended Terminated: no\n")
+    late = durable("wait", "tour-7", "--timeout", "0.02s")
+    assert late.code == 8
+    assert "still Running" in late.err
+    assert "no daemon is running" in late.err
+
+
+def test_start_and_wait_see_the_end_that_a_daemon_brings(durable: Durable, workflows: Path) -> None:
+    from durablecli import daemon
+    from durablecli.config import load
+
+    durable("start", "greet", "--id", "a", "--input", '"Oslo"')
+    work = threading.Timer(0.1, lambda: daemon.serve(load(), state_dir=".state", until_idle=True, say=lambda _: None))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("signal.signal", lambda *_: None)  # only the main thread may set handlers
+        work.start()
+        assert durable("wait", "a", "--timeout", "20").out == '"Hello Oslo!"\n'
+        work.join()
+
+
+def test_run_daemon_until_idle_does_what_can_be_done(durable: Durable, workflows: Path) -> None:
+    durable("start", "greet", "--id", "a", "--input", '"Oslo"')
+    durable("start", "patient", "--id", "b", "--version", "2")
+    result = durable("run-daemon", "--until-idle")
+    assert result.code == 0
+    assert "loaded 2 orchestrators and 1 activities" in result.err
+    assert durable("wait", "a").out == '"Hello Oslo!"\n'
+    durable("raise-event", "b", "Go", "--data", "[true]")
+    assert durable("run-daemon", "--until-idle", "--replay-always").code == 0
+    assert json.loads(durable("wait", "b").out) == ["2", [True]]
