@@ -23,7 +23,7 @@ from durablecli.model.ids import check_instance_id, new_id
 from durablecli.model.status import ENDED, OrchestrationRuntimeStatus
 from durablecli.replay.names import told_name
 from durablecli.store import premises
-from durablecli.store.disk import LocalDisk
+from durablecli.store.disk import Disk, LocalDisk
 from durablecli.store.inbox import Inbox
 from durablecli.store.mailbox import Item, Mailbox
 from durablecli.store.query import Page, Query
@@ -34,10 +34,13 @@ _AT_ONCE = 1000  # instances that one message is about
 class Client:
     """The client of one hub. Every method may be called with no engine running; `wait` then waits for one."""
 
-    def __init__(self, state_dir: str | PathLike[str] = ".state", mailbox: Mailbox | None = None) -> None:
+    def __init__(
+        self, state_dir: str | PathLike[str] = ".state", mailbox: Mailbox | None = None, disk: Disk | None = None
+    ) -> None:
         self.root = fspath(state_dir)
-        self._reader = Reader(self.root)
-        self._inbox = Inbox(LocalDisk(), self.root)
+        disk = disk or LocalDisk()
+        self._reader = Reader(self.root, disk)
+        self._inbox = Inbox(disk, self.root)
         self._given = mailbox
 
     # ── start ──────────────────────────────────────────────────────────────────────────────────────────────────

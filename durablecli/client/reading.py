@@ -19,7 +19,7 @@ from durablecli.replay.agenda import waiting
 from durablecli.replay.ledger import Ledger, fold
 from durablecli.replay.rewind import cut
 from durablecli.store import premises
-from durablecli.store.disk import LocalDisk
+from durablecli.store.disk import Disk, LocalDisk
 from durablecli.store.histories import History
 from durablecli.store.mailbox import Item, Message
 from durablecli.store.query import Page, Query
@@ -31,9 +31,10 @@ _SLICE = 1000
 class Reader:
     """One hub, as its files stand at each call."""
 
-    def __init__(self, root: str) -> None:
+    def __init__(self, root: str, disk: Disk | None = None) -> None:
         self.root = root
-        self._hub = ReadHub(root)
+        self._disk: Disk = disk or LocalDisk()
+        self._hub = ReadHub(root, self._disk)
 
     def status(
         self, instance: str, *, history: bool = False, history_output: bool = False, show_input: bool = True
@@ -100,7 +101,7 @@ class Reader:
     def engine(self) -> Engine:
         """The engine that runs, or what is known of the last one."""
         try:
-            file = premises.read_hub_file(LocalDisk(), self.root)
+            file = premises.read_hub_file(self._disk, self.root)
         except (OSError, DamagedHub):
             return Engine(alive=False)
         holder = file.engine
