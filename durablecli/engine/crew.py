@@ -21,12 +21,14 @@ class Crew:
         limits: Concurrency,
         targets: Sequence[str] = (),
         base: str = ".",
+        make: Callable[[str], Executor] | None = None,
     ) -> None:
         self._registry = registry
         self._report = report
         self._limits = limits
         self._targets = targets
         self._base = base
+        self._make = make or self._made
         self._executors: dict[str, Executor] = {}
         self._gate = Gate()
         self._calls: dict[Key, Call] = {}
@@ -97,7 +99,7 @@ class Crew:
             executor = self._executors[kind] = self._make(kind)
         return executor
 
-    def _make(self, kind: str) -> Executor:
+    def _made(self, kind: str) -> Executor:
         if kind == "async":
             from durablecli.engine.loop import Loop
 

@@ -238,10 +238,15 @@ class Engine:
         return self._stopping
 
     @property
+    def is_at_rest(self) -> bool:
+        """Whether nothing can move before the next outcome, message or due time."""
+        busy = self._unsynced or self._outcomes or self._posted or self._waiting or self._look_again
+        return not (busy or not self.turns.idle or self.hub.inbox.more) and self._queue.empty()
+
+    @property
     def is_idle(self) -> bool:
         """Whether nothing can move without a timer or a message; a pending retry counts as work."""
-        busy = self._unsynced or self._outcomes or self._posted or self._waiting or self._look_again
-        if busy or not self.turns.idle or self.hub.inbox.more or not self._queue.empty():
+        if not self.is_at_rest:
             return False
         if self.crew is not None and self.crew.running:
             return False

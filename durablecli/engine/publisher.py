@@ -1,4 +1,5 @@
-"""Puts what is durable where people look: the histories at once or a moment later, the index every 200 ms.
+"""Puts what is durable where people look: the histories at once or a moment later, the index five times a second, or
+less often where that would take more than a twentieth of the time.
 
 An idle engine has nothing waiting. A busy one gives the histories a share of each cycle, the longest waiting first, so
 the lines of one instance gather and are appended together: the busier, the more of them.
@@ -23,6 +24,7 @@ from durablecli.store.journal import Write
 _SHARE = 0.003
 _MOST_BYTES = 64 * 1024 * 1024
 _INDEX_EVERY = 0.2
+_INDEX_SHARE = 0.05
 
 
 @dataclass
@@ -48,6 +50,7 @@ class Publisher:
         self._dirty: dict[str, Instance] = {}
         self._removed: set[str] = set()
         self._indexed = 0.0
+        self._index_every = _INDEX_EVERY
 
     def add(self, draft: Draft) -> None:
         """A commit has become durable."""
@@ -105,16 +108,18 @@ class Publisher:
 
     @property
     def index_is_due(self) -> bool:
-        """Whether rows have waited for 200 ms. They are made while nothing is under way to the disk."""
-        return bool(self._dirty or self._removed) and monotonic() - self._indexed > _INDEX_EVERY
+        """Whether rows have waited long enough. They are made while nothing is under way to the disk."""
+        return bool(self._dirty or self._removed) and monotonic() - self._indexed > self._index_every
 
     def update_index(self) -> None:
         """Hand the rows of everything that has changed to the index's thread. Every commit is durable now."""
+        began = monotonic()
         rows = [agenda.summary(instance.ledger) for instance in self._dirty.values()]
         removed, commit = list(self._removed), self._commit
         self._dirty.clear()
         self._removed.clear()
         self._indexed = monotonic()
+        self._index_every = max(_INDEX_EVERY, (self._indexed - began) / _INDEX_SHARE)
         self._background.do(lambda: self._index.apply(rows, removed, commit))
 
     def rows(self) -> list[Summary]:

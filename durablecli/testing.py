@@ -1,0 +1,195 @@
+"""For authors: a hub in memory with a clock that stands still until it is moved, driven by the real engine.
+
+    with testing.hub(my_orchestrator, my_activity) as hub:
+        instance = hub.client.start_new(my_orchestrator, client_input=1)
+        status = hub.finish(instance)
+
+Nothing runs but what the test asks for: no threads, no files, no waiting. Activities run one after another, in the
+order in which they were scheduled.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, datetime, timedelta
+from types import ModuleType
+from typing import Any
+
+from durablecli.app import Blueprint, Registry
+from durablecli.client import Client, DurableOrchestrationStatus
+from durablecli.config import Concurrency
+from durablecli.engine.activity import Call, Outcome, run, run_async
+from durablecli.engine.clock import VirtualClock
+from durablecli.engine.crew import Crew
+from durablecli.engine.cycle import Engine, Options
+from durablecli.engine.executors import Key
+from durablecli.errors import TimedOut
+from durablecli.model.events import NULL
+from durablecli.replay.names import mark_of
+from durablecli.store.hub import open_hub
+from durablecli.store.index import Index
+from durablecli.store.mailbox import Item, Receipt
+from durablecli.store.memory import MemoryDisk
+
+__all__ = ["Hub", "hub"]
+
+_ROOT = "hub"
+_MOST_STEPS = 1_000_000
+
+
+def hub(*functions: Any, start: datetime = datetime(2026, 1, 1, tzinfo=UTC), replay_always: bool = False) -> Hub:
+    """A hub that knows these functions: decorated ones, modules that hold some, a DFApp or a Blueprint.
+
+    `start` is what its clock shows first. With `replay_always` every turn replays the history from its beginning.
+    """
+    options = Options(replay_always=replay_always, threads=False, share=timedelta.max)
+    return Hub(registry(*functions), start, options)
+
+
+def registry(*functions: Any) -> Registry:
+    """The registry of these functions, apps and modules."""
+    found = Registry()
+    own = ModuleType("app")
+    for index, each in enumerate(functions):
+        if isinstance(each, ModuleType):
+            found.add(each)
+        elif isinstance(each, Blueprint) or mark_of(each) is not None:
+            setattr(own, f"function_{index}", each)
+        else:
+            raise TypeError(f"{each!r} is neither a decorated function nor an app nor a module")
+    found.add(own)
+    return found
+
+
+class Hub:
+    """A hub in memory. `client` is the usual client; what it posts is taken at once, and moves on with `run`."""
+
+    def __init__(self, registry: Registry, start: datetime, options: Options) -> None:
+        self.clock = VirtualClock(start if start.tzinfo else start.replace(tzinfo=UTC))
+        self.disk = MemoryDisk()
+        self.registry = registry
+        self.said: list[str] = []
+        self._options = options
+        self.client = Client(_ROOT, _Here(self), self.disk)
+        self.engine, self.inline = self._open()
+
+    def __enter__(self) -> Hub:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # ── time ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def run(self) -> None:
+        """Go on until nothing can happen any more at the present time."""
+        for _ in range(_MOST_STEPS):
+            worked = self.inline.work()
+            if not self.engine.step() and not worked and self._is_at_rest():
+                self.engine.settle()
+                return
+        raise TimedOut(f"the hub is still at work after {_MOST_STEPS:,} cycles: does something go on without end?")
+
+    def advance(self, by: timedelta) -> None:
+        """Let time pass: whatever comes due happens at its time, one after another."""
+        until = self.clock.now() + by
+        self.run()
+        while (due := self.engine.timers.next()) is not None and due <= until:
+            self.clock.move_to(max(due, self.clock.now()))
+            self.run()
+        self.clock.move_to(until)
+
+    def finish(self, instance_id: str, limit: timedelta = timedelta(days=366)) -> DurableOrchestrationStatus:
+        """Let time pass until an instance has ended, and return its status; TimedOut if `limit` isn't enough."""
+        until = self.clock.now() + limit
+        self.run()
+        while not (status := self.client.get_status(instance_id)).ended:
+            due = self.engine.timers.next()
+            if due is None or due > until:
+                waits = ", ".join(f"{each.kind} {each.name or ''}".rstrip() for each in status.waiting_for)
+                raise TimedOut(f"{instance_id} hasn't ended: it waits for {waits or 'nothing'}")
+            self.clock.move_to(max(due, self.clock.now()))
+            self.run()
+        return status
+
+    # ── life ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def restart(self, *functions: Any) -> None:
+        """Kill the engine where it stands, and open the hub anew; with other functions where some are given."""
+        if functions:
+            self.registry = registry(*functions)
+        self.close()
+        self.engine, self.inline = self._open()
+
+    def close(self) -> None:
+        """Let go of everything, as a kill would. What was committed stays on the disk in memory."""
+        self.engine.close()
+        self.engine.hub.index.close()
+
+    def _open(self) -> tuple[Engine, Inline]:
+        inline = Inline()
+
+        def crew(report: Callable[[Outcome], None]) -> Crew:
+            inline.report = report
+            return Crew(self.registry, report, Concurrency(), make=lambda kind: inline)
+
+        opened = open_hub(_ROOT, self.disk, lock=False, index=Index())
+        engine = Engine(opened, self.registry, options=self._options, clock=self.clock, crew=crew, say=self.said.append)
+        engine.open()
+        return engine, inline
+
+    def _is_at_rest(self) -> bool:
+        due = self.engine.timers.next()
+        return self.engine.is_at_rest and (due is None or due > self.clock.now())
+
+
+class Inline:
+    """The executor of every activity: each is run, here, when it is told to."""
+
+    def __init__(self) -> None:
+        self.report: Callable[[Outcome], None] = lambda outcome: None
+        self.waiting: dict[Key, Call] = {}
+
+    def start(self, calls: Iterable[Call]) -> None:
+        for call in calls:
+            self.waiting[call.key] = call
+
+    def work(self, key: Key | None = None) -> bool:
+        """Run the call that has waited longest, or the one that is named; False when there is none."""
+        if not self.waiting:
+            return False
+        call = self.waiting.pop(next(iter(self.waiting)) if key is None else key)
+        is_async = call.function.executor == "async"
+        self.report(asyncio.run(run_async(call)) if is_async else run(call))
+        return True
+
+    def cancel(self, key: Key) -> None:
+        call = self.waiting.pop(key, None)
+        if call is not None:
+            self.report(Outcome(key, NULL, None))
+
+    def hold_back(self) -> None:
+        self.waiting.clear()
+
+    @property
+    def busy(self) -> bool:
+        return False
+
+    def stop(self) -> None:
+        self.waiting.clear()
+
+
+class _Here:
+    """The mailbox: a message is taken before `post` returns."""
+
+    def __init__(self, hub: Hub) -> None:
+        self._hub = hub
+
+    def post(self, kind: str, items: Sequence[Item], message: str | None = None) -> Receipt:
+        posted = self._hub.engine.hand_in(kind, items, message)
+        while not posted.done.is_set():
+            self._hub.engine.step()
+        if posted.error is not None:
+            raise posted.error
+        return Receipt(posted.message.message, [item.instance for item in items])
