@@ -6,6 +6,7 @@ Starting is: take the hub, load the code, take up what the hub owes, say so. Sto
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import signal
@@ -169,6 +170,10 @@ def _engine(hub: Hub, config: Config, loaded: Loaded, replay_always: bool, say: 
     stuck = left_behind(note)
     engine.voice.start()
     watchdog.start()
+    # Thousands of live instances are no garbage: looking through them all the time costs a fifth of the throughput.
+    thresholds = gc.get_threshold()
+    gc.freeze()
+    gc.set_threshold(100_000, *thresholds[1:])
     bell.listen(engine.ring)
     try:
         resumed = engine.open(stuck)
@@ -176,6 +181,8 @@ def _engine(hub: Hub, config: Config, loaded: Loaded, replay_always: bool, say: 
             say(f"resumed {resumed:,} instance{'s' if resumed > 1 else ''} that owe work")
         yield engine
     finally:
+        gc.set_threshold(*thresholds)
+        gc.unfreeze()
         bell.close()
         watchdog.stop()
         engine.voice.stop()

@@ -442,6 +442,8 @@ class Engine:
 
     def _is_quiet(self) -> bool:
         """Whether nothing else could be decided while a commit is being synced."""
+        if self.crew is not None and self.crew.running:
+            return False
         waiting = self._outcomes or self._posted or self._waiting
         return not (waiting or self.turns.can_go_on) and self._queue.empty()
 

@@ -56,7 +56,7 @@ def owes(ledger: Ledger) -> bool:
         return True
     if ledger.held and ledger.suspended is None and delayed_start(ledger) is None:
         return True
-    return any(isinstance(event, ev.TaskScheduled) for event in ledger.open.values())
+    return any(type(event) is ev.TaskScheduled for event in ledger.open.values())
 
 
 def waiting(ledger: Ledger, most: int | None = None) -> tuple[Waiting, ...]:

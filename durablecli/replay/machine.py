@@ -309,7 +309,7 @@ class Machine:
     def _end(self, event: ev.ExecutionCompleted | ev.ContinueAsNew) -> None:
         self.decide(event)
         self.ended = True
-        self._flow = None
+        self._flow = self._race = self._awaiting = None  # no cycle is left for the garbage collector
 
     def unread(self) -> list[ev.EventRaised]:
         """The events that no wait has taken, in order of arrival: they move on with continue_as_new."""
@@ -319,6 +319,7 @@ class Machine:
         """Drop the function. It may run its `finally` blocks; nothing it does there counts."""
         self._sealed = True
         flow, self._flow = self._flow, None
+        self._race = self._awaiting = None
         if flow is not None:
             try:
                 flow.close()
