@@ -199,9 +199,15 @@ class _Examination:
 
     def _compare(self, file: str, reader: Reader, tail: Tail | None) -> None:
         last = reader.last_commit
-        if tail is None or last != tail.following - 1:
+        if tail is not None and last >= tail.following:
+            text = f"ends with commit {tail.following - 1}, and the index has seen commit {last}"
+            self.report.findings.append(f"{self.root}/{premises.JOURNAL} {text}")
+        elif tail is None or last != tail.following - 1:
             self.report.notes.append(f"{file} contains commit {last} and will be brought up")
-            return
+        else:
+            self._compare_rows(file, reader)
+
+    def _compare_rows(self, file: str, reader: Reader) -> None:
         for instance, summary in self.expected.items():
             row = reader.get(instance)
             if row != summary:

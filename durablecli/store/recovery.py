@@ -66,9 +66,18 @@ def taken(tail: Tail) -> set[str]:
 
 
 def bring_up(index: Index, disk: Disk, root: str, tail: Tail, *, progress: Progress | None = None) -> None:
-    """Bring the index to the end of the tail: by the instances it misses, or anew when it misses or has too much."""
+    """Bring the index to the end of the tail: by the instances it misses, or anew when it misses too much.
+
+    Nothing is in the index that wasn't on disk before. If it knows more than the journal, the journal has lost its end
+    where it looks like a crash; numbers would be given out twice.
+    """
     last = tail.following - 1
-    if not last - len(tail.lines) <= index.last_commit <= last:
+    if index.last_commit > last:
+        raise DamagedHub(
+            f"{root}/journal ends with commit {last}, and the index has seen commit {index.last_commit}; restore the"
+            " journal from a backup, or see `durable doctor`"
+        )
+    if index.last_commit < last - len(tail.lines):
         rebuild(index, disk, root, last, progress=progress)
     elif index.last_commit < last:
         missing = claims(commit for commit in tail.commits if commit.c > index.last_commit)

@@ -21,6 +21,7 @@ from durablecli.store.doctor import Report
 from durablecli.store.histories import Claim, Histories, History, claims, files, path, read, read_file
 from durablecli.store.hub import close, open_hub
 from durablecli.store.inbox import Inbox
+from durablecli.store.index import Unusable, open_readonly
 from durablecli.store.journal import Checkpoint, Journal, raw_tail, read_checkpoint, write_checkpoint
 from durablecli.store.lock import EngineLock
 from durablecli.store.refusal import refusal
@@ -93,7 +94,10 @@ class _Repair:
 
     def _mend_journal(self) -> Iterator[str]:
         try:
-            self._demand_foundations(claims(raw_tail(self.disk, self.folder).commits))
+            tail = raw_tail(self.disk, self.folder)
+            self._demand_foundations(claims(tail.commits))
+            if self._indexed() >= tail.following:
+                raise DamagedHub(f"{self.folder} ends with commit {tail.following - 1}, the index knows more")
         except DamagedHub as error:
             yield str(error)
             yield self._begin_anew()
@@ -125,6 +129,15 @@ class _Repair:
         text = f"{len(wanted) - lost} commits were carried over, {lost} no longer fit their histories"
         return f"the journal begins anew at commit {following}; {text}; the old one is kept in {self.root}/{_KEPT}"
 
+    def _indexed(self) -> int:
+        with suppress(Unusable):
+            reader = open_readonly(f"{self.root}/index.sqlite")
+            try:
+                return reader.last_commit
+            finally:
+                reader.close()
+        return 0
+
     def _checkpointed(self) -> int:
         with suppress(DamagedHub):
             return read_checkpoint(self.disk, self.folder).first
@@ -147,7 +160,9 @@ class _Repair:
             for number in segments(self.disk, self.folder)
         )
         begun = (history.execution for file in files(self.disk, self.root) if (history := read_file(self.disk, file)))
-        return max([first, *found, *(int(execution, 16) for execution in begun if execution)]) + lines + 1
+        return (
+            max([first, self._indexed(), *found, *(int(execution, 16) for execution in begun if execution)]) + lines + 1
+        )
 
     def _salvage(self, commit: Commit) -> bool:
         """Apply a commit where the histories are as far as it supposes, and no further."""

@@ -331,6 +331,27 @@ def test_whatever_is_spoiled_the_doctor_answers_and_a_repaired_hub_opens_and_goe
         empty(Path(root))
 
 
+@pytest.mark.parametrize("number", range(6))
+def test_nothing_is_lost_in_silence(number: int, root: str) -> None:
+    """A single spoiled file: opening refuses, or the doctor has a finding, or every record is there."""
+    dice = random.Random(number)
+    for _ in range(12):
+        hub = a_hub(root)
+        hub.index.apply([], [], 3)
+        drop(hub)
+        Path(root, "hub.json").write_bytes(Path(root, "hub.json").read_bytes().replace(b'"started":"', b'"started":"x'))
+        before = {name: Path(path(root, name)).read_bytes() for name in "abc"}
+        places = [*Path(root, "journal").iterdir(), *(Path(path(root, name)) for name in "abc")]
+        place = dice.choice(places)
+        place.write_bytes(spoil(place.read_bytes(), dice))
+        if not check(root).findings:
+            hub = open_hub(root)
+            assert {name: Path(path(root, name)).read_bytes() for name in "abc"} == before
+            assert hub.last_commit == 3
+            drop(hub)
+        empty(Path(root))
+
+
 def empty(folder: Path) -> None:
     for each in sorted(folder.rglob("*"), reverse=True):
         os.rmdir(each) if each.is_dir() else each.unlink()
