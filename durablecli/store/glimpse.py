@@ -27,9 +27,13 @@ class Glimpse(NamedTuple):
     data: list[bytes]
 
     def about(self, instance: str) -> list[Commit]:
-        """The commits that touch one instance."""
+        """What the commits say of one instance; what they say of others would be full of gaps."""
         # msgspec has one spelling for a string, so the bytes can be searched for.
-        return self._commits(b'"instance":%b' % msgspec.json.encode(instance), self.first)
+        commits = self._commits(b'"instance":%b' % msgspec.json.encode(instance), self.first)
+        for commit in commits:
+            commit.writes = [write for write in commit.writes if write.instance == instance]
+            commit.purged = [purged for purged in commit.purged if purged.instance == instance]
+        return commits
 
     def beyond(self, last: int) -> list[Commit]:
         """The commits after number `last`."""

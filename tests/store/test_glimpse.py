@@ -1,0 +1,43 @@
+"""What a reader sees of the journal while an engine may be writing it."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from durablecli.model.codec import frame, seed
+from durablecli.model.events import EventAwaited, ExecutionStarted, Record
+from durablecli.store.glimpse import glimpse
+from durablecli.store.histories import read_live
+from durablecli.store.journal import Commit, Journal, Purged, Write
+from durablecli.store.memory import MemoryDisk
+
+AT = datetime(2026, 11, 22, 9, tzinfo=UTC)
+
+
+def write(instance: str, n: int) -> Write:
+    event = ExecutionStarted(instance, "1", "f") if n == 1 else EventAwaited(f"e{n}")
+    return Write(instance, "1", n, [frame(Record(n, AT, event), seed(instance, "1"))])
+
+
+def a_journal(*commits: Commit) -> MemoryDisk:
+    disk = MemoryDisk()
+    disk.make_folder("hub")
+    disk.make_folder("hub/journal")
+    Journal.open(disk, "hub/journal", hub="h", first=1).append(commits)
+    return disk
+
+
+def test_commits_about_one_instance_say_nothing_of_the_others_in_them() -> None:
+    disk = a_journal(
+        Commit(1, 1, AT, [write("a", 1), write("b", 1)]),
+        Commit(2, 1, AT, [write("b", 2)]),
+        Commit(3, 1, AT, [write("a", 2), write("b", 3)], purged=[Purged("c", "1")]),
+    )
+    commits = glimpse(disk, "hub/journal").about("a")
+    assert [(commit.c, [each.instance for each in commit.writes], commit.purged) for commit in commits] == [
+        (1, ["a"], []),
+        (3, ["a"], []),
+    ]
+    found = read_live(disk, "hub", commits, "a")
+    assert found is not None
+    assert len(found.lines) == 2
