@@ -1,0 +1,317 @@
+"""The index: it answers what the rows say, in any order, page by page, and knows when it can't be believed."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import random
+import shutil
+import sqlite3
+import subprocess
+import sys
+import threading
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from durablecli.errors import StorageError, UsageError
+from durablecli.model.status import Summary, Waiting
+from durablecli.store import index as index_module
+from durablecli.store.index import Index, Reader, Unusable, open_readonly
+from durablecli.store.query import SORTS, Query, arrange
+
+START = datetime(2026, 11, 22, 9, tzinfo=UTC)
+STATUSES = ("Running", "Completed", "Failed", "Suspended")
+
+
+def row(number: int, instance: str | None = None, status: str | None = None) -> Summary:
+    dice = random.Random(number)
+    return Summary(
+        id=instance or f"{dice.choice(['a', 'ab', 'B', 'é', '￿', '😀'])}-{number}",
+        name=dice.choice(["f", "g", "h"]),
+        status=status or dice.choice(STATUSES),
+        execution=f"{number:x}",
+        parent=dice.choice([None, "p1", "p2"]),
+        version=dice.choice([None, "1.2"]),
+        created=START + timedelta(seconds=dice.randint(0, 20)),
+        updated=START + timedelta(microseconds=dice.randint(0, 50)),
+        records=number,
+        bytes=number * 100,
+        next_due=dice.choice([None, START + timedelta(days=number)]),
+        owes=dice.random() < 0.3,
+        waiting=dice.choice([(), (Waiting("event", id=3, name="E", since=START),)]),
+        blocked=dice.choice([None, "no code"]),
+        blocked_at=dice.choice([None, START]),
+    )
+
+
+ROWS = [row(number) for number in range(200)]
+
+
+def an_index(path: Path | None = None, rows: list[Summary] | None = None, last: int = 7) -> Index:
+    index = Index(":memory:" if path is None else str(path))
+    index.apply(ROWS if rows is None else rows, [], last)
+    return index
+
+
+def all_rows(index: Reader) -> list[Summary]:
+    return index.rows(Query(sort="id"), 100_000)
+
+
+def pages(index: Reader, query: Query) -> list[Summary]:
+    found: list[Summary] = []
+    while True:
+        page = index.page(query)
+        assert len(page.rows) <= query.limit
+        found += page.rows
+        if page.cursor is None:
+            return found
+        query = msgspec.structs.replace(query, cursor=page.cursor)
+
+
+def test_rows_come_out_as_they_went_in() -> None:
+    index = an_index()
+    assert all_rows(index) == arrange(Query(sort="id"), ROWS)
+    assert [index.get(each.id) for each in ROWS] == ROWS
+    assert index.get("nobody") is None
+    assert index.last_commit == 7
+
+
+def test_a_later_row_takes_the_place_of_an_earlier_one_and_what_is_removed_is_gone() -> None:
+    index = an_index(rows=[row(1, "a"), row(2, "b"), row(3, "c")])
+    index.apply([row(9, "a")], ["b", "nobody"], 8)
+    assert all_rows(index) == [row(9, "a"), row(3, "c")]
+    assert index.last_commit == 8
+
+
+@pytest.mark.parametrize("sort", SORTS)
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize("limit", [1, 7, 1000])
+def test_pages_hold_every_row_once_in_order(sort: str, reverse: bool, limit: int) -> None:
+    query = Query(sort=sort, reverse=reverse, limit=limit)
+    assert pages(an_index(), query) == arrange(query, ROWS)
+
+
+FILTERS: dict[str, list[object]] = {
+    "name": ["f", "nothing"],
+    "status": [("Running",), ("Completed", "Failed"), ("Canceled",)],
+    "prefix": ["a", "ab", "B", "é", "￿", "😀", "zz"],
+    "created_after": [START + timedelta(seconds=10)],
+    "created_before": [START + timedelta(seconds=12)],
+    "parent": ["p1"],
+}
+
+
+@pytest.mark.parametrize(("first", "second"), list(itertools.combinations(FILTERS, 2)))
+def test_filters_combine_and_mean_the_same_to_sql_and_to_python(first: str, second: str) -> None:
+    index = an_index()
+    matches = 0
+    for one, other in itertools.product(FILTERS[first], FILTERS[second]):
+        for sort in ("created", "id"):
+            query = msgspec.convert({first: one, second: other, "sort": sort, "limit": 3}, Query)
+            wanted = arrange(query, [each for each in ROWS if query.fits(each)])
+            assert pages(index, query) == wanted
+            assert index.count(query) == len(wanted)
+            matches += len(wanted)
+    assert matches
+
+
+@pytest.mark.parametrize("prefix", ["a\U0010ffff", "\U0010ffff", "\ud7ff"])
+def test_a_prefix_may_end_in_the_last_character_of_a_range(prefix: str) -> None:
+    rows = [row(n, f"{prefix}{n}") for n in range(3)] + [row(9, "a"), row(8, "b"), row(7, "\ue000")]
+    found = pages(an_index(rows=rows), Query(prefix=prefix, sort="id"))
+    assert found == rows[:3]
+
+
+def test_the_cursor_says_which_rows_of_others_come_behind_it() -> None:
+    index = an_index()
+    for sort in SORTS:
+        query = Query(sort=sort, limit=50)
+        page = index.page(query)
+        behind = msgspec.structs.replace(query, cursor=page.cursor)
+        assert [each for each in arrange(query, ROWS) if behind.after_cursor(each)] == arrange(query, ROWS)[50:]
+
+
+@pytest.mark.parametrize("cursor", ["x", "!!", "é", "W10=", "WyJuYW1lIiwiZiIsImEiXQ=="])
+def test_a_cursor_of_another_list_is_a_usage_error(cursor: str) -> None:
+    with pytest.raises(UsageError, match="list again"):
+        an_index().page(Query(cursor=cursor))
+
+
+@pytest.mark.parametrize("query", [Query(sort="id; DROP TABLE instances"), Query(limit=0)])
+def test_a_query_that_makes_no_sense_is_a_usage_error(query: Query) -> None:
+    with pytest.raises(UsageError):
+        an_index().page(query)
+
+
+def test_what_is_due_and_who_owes_is_told() -> None:
+    index = an_index()
+    assert index.due() == sorted(
+        ((each.id, each.next_due) for each in ROWS if each.next_due is not None), key=lambda pair: pair[1]
+    )
+    assert index.owing() == sorted(each.id for each in ROWS if each.owes)
+
+
+# ── the file ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_an_index_is_found_again_and_leaves_one_file(tmp_path: Path) -> None:
+    path = tmp_path / "index.sqlite"
+    index = an_index(path)
+    assert os.listdir(tmp_path) == ["index.sqlite"]
+    index.durable()
+    index.close()
+    again = Index(str(path))
+    assert (all_rows(again), again.last_commit) == (arrange(Query(sort="id"), ROWS), 7)
+    again.close()
+    assert os.listdir(tmp_path) == ["index.sqlite"]
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_cleared_index_is_empty_and_knows_no_commit(tmp_path: Path) -> None:
+    index = an_index(tmp_path / "index.sqlite")
+    index.clear()
+    assert (all_rows(index), index.last_commit) == ([], 0)
+    index.apply(ROWS[:3], [], 9)
+    index.close()
+    again = open_readonly(str(tmp_path / "index.sqlite"))
+    assert again.last_commit == 9
+    again.close()
+
+
+def test_all_of_an_apply_happens_or_nothing() -> None:
+    index = an_index()
+    wrong = msgspec.structs.replace(row(500), name=object())
+
+    with pytest.raises(StorageError):
+        index.apply([row(400), wrong], [ROWS[0].id], 8)
+    assert (all_rows(index), index.last_commit) == (arrange(Query(sort="id"), ROWS), 7)
+    index.apply([], [], 8)
+
+
+def test_after_a_change_of_boot_only_a_durable_index_is_believed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "index.sqlite"
+    index = an_index(path)
+    index.durable()
+    shutil.copy(path, tmp_path / "durable")
+    index.apply([], [], 8)
+    shutil.copy(path, tmp_path / "loose")
+    index.close()
+    monkeypatch.setattr(index_module, "boot_id", lambda: "another")
+    durable = open_readonly(str(tmp_path / "durable"))
+    assert durable.last_commit == 7
+    durable.close()
+    with pytest.raises(Unusable, match="machine went down"):
+        open_readonly(str(tmp_path / "loose"))
+    emptied = Index(str(tmp_path / "loose"))
+    assert (all_rows(emptied), emptied.last_commit) == ([], 0)
+    emptied.close()
+
+
+@pytest.mark.parametrize("damage", ["garbage", "half", "empty", "other format", "other tables", "folder"])
+def test_what_is_no_index_is_unusable_to_readers_and_emptied_by_the_writer(tmp_path: Path, damage: str) -> None:
+    path = tmp_path / "index.sqlite"
+    an_index(path).close()
+    match damage:
+        case "garbage":
+            path.write_bytes(b"not a database at all" * 1000)
+        case "half":
+            path.write_bytes(path.read_bytes()[:5000])
+        case "empty":
+            path.write_bytes(b"")
+        case "folder":
+            path.unlink()
+            path.mkdir()
+        case _:
+            statement = "DROP TABLE meta" if damage == "other tables" else "UPDATE meta SET value=2 WHERE key='format'"
+            db = sqlite3.connect(path, isolation_level=None)
+            db.execute(statement)
+            db.close()
+    before = {each: each.read_bytes() for each in tmp_path.iterdir() if each.is_file()}
+    with pytest.raises(Unusable):
+        open_readonly(str(path))
+    assert {each: each.read_bytes() for each in tmp_path.iterdir() if each.is_file()} == before
+    if damage == "folder":
+        with pytest.raises(StorageError, match="may be deleted"):
+            Index(str(path))
+        return
+    index = Index(str(path))
+    assert (all_rows(index), index.last_commit) == ([], 0)
+    index.close()
+
+
+def test_a_missing_index_is_unusable_to_readers_and_not_made_by_them(tmp_path: Path) -> None:
+    with pytest.raises(Unusable):
+        open_readonly(str(tmp_path / "index.sqlite"))
+    assert os.listdir(tmp_path) == []
+
+
+def test_odd_paths_open(tmp_path: Path) -> None:
+    folder = tmp_path / "50% of?what#é"
+    folder.mkdir()
+    an_index(folder / "index.sqlite").close()
+    reader = open_readonly(str(folder / "index.sqlite"))
+    assert reader.last_commit == 7
+    reader.close()
+    assert os.listdir(tmp_path) == ["50% of?what#é"]
+
+
+KILLED_IN_A_TRANSACTION = """
+import os, sys
+from durablecli.store.index import Index
+index = Index(sys.argv[1])
+db = index._db
+db.execute("PRAGMA cache_size = 1")
+db.execute("BEGIN IMMEDIATE")
+db.executemany("INSERT INTO instances(id, name) VALUES(?, ?)", [(f"x{n}", "n" * 200) for n in range(5000)])
+os._exit(9)
+"""
+
+
+def test_the_writer_rolls_back_what_a_killed_one_left_and_readers_leave_it_alone(tmp_path: Path) -> None:
+    path = tmp_path / "index.sqlite"
+    an_index(path).close()
+    killed = subprocess.run([sys.executable, "-c", KILLED_IN_A_TRANSACTION, str(path)], check=False)
+    assert killed.returncode == 9
+    assert sorted(os.listdir(tmp_path)) == ["index.sqlite", "index.sqlite-journal"]
+    before = [each.read_bytes() for each in sorted(tmp_path.iterdir())]
+    with pytest.raises(Unusable):
+        open_readonly(str(path))
+    assert [each.read_bytes() for each in sorted(tmp_path.iterdir())] == before
+    index = Index(str(path))
+    assert (all_rows(index), index.last_commit) == (arrange(Query(sort="id"), ROWS), 7)
+    index.close()
+    assert os.listdir(tmp_path) == ["index.sqlite"]
+
+
+def test_a_reader_sees_one_moment_while_the_writer_goes_on(tmp_path: Path) -> None:
+    path = tmp_path / "index.sqlite"
+    index = an_index(path, rows=[row(n, f"i{n}", "Running") for n in range(10)], last=0)
+    stop = threading.Event()
+
+    def write() -> None:
+        for commit in itertools.count(1):
+            index.apply([row(n, f"i{n}", STATUSES[commit % 4]) for n in range(10)], [], commit)
+            if commit % 20 == 0:
+                index.durable()
+            if stop.is_set():
+                return
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        reader = open_readonly(str(path), timeout=10)
+        for _ in range(200):
+            last = reader.begin()
+            seen = {each.status for each in reader.page(Query()).rows}
+            reader.end()
+            assert seen == {STATUSES[last % 4]}
+        reader.close()
+    finally:
+        stop.set()
+        writer.join()
+    index.close()
