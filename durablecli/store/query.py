@@ -121,7 +121,7 @@ def compile_page(query: Query) -> tuple[str, tuple[object, ...]]:
         raise UsageError("a page holds at least one row")
     wanted = _filters(query)
     last = query.last()
-    sign, direction = ("<=", "DESC") if query.descending else (">", "ASC")
+    sign, direction = ("<", "DESC") if query.descending else (">", "ASC")
     if last is not None:
         wanted.append((f"({query.sort}, id) {sign} (?, ?)", last))
     order = f"{query.sort} {direction}, id {direction}" if query.sort != "id" else f"id {direction}"
