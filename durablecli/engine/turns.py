@@ -11,7 +11,7 @@ machine is dropped, which costs nothing but a replay, and its arrival is held.
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from time import monotonic
 from typing import Any
 
@@ -68,6 +68,8 @@ class Turns:
         self._delivering = 0
         self._spreading: tuple[Instance, deque[ev.Record]] | None = None
         self._patient: set[str] = set()
+        self._lacking: set[str] = set()
+        self._coming: set[str] = set()
         self.spread_since: int | None = None
         self._until = 0.0
 
@@ -115,6 +117,7 @@ class Turns:
             id, execution, event = self._deliveries.popleft()
             self._arrive(id, execution, event, hold=self.over)
         self._delivering = 0
+        self._coming.clear()
 
     def look(self) -> None:
         """Let instances that hold arrivals, or that owe a turn, go on."""
@@ -153,9 +156,11 @@ class Turns:
             self._hold(instance, event)
 
     def _hold(self, instance: Instance, event: ev.Arrival) -> None:
+        if not instance.ledger.accepts(event):  # finishing a turn that was cut off has made it void
+            self.stats["dropped"] += 1
+            return
         self.add(instance, replace(event, held=True))
-        if instance.ledger.blocked is None and instance.ledger.appliable(self.draft.at):
-            self.ready[instance.id] = None
+        self._look_soon(instance)
 
     def add(self, instance: Instance, event: ev.AnyEvent) -> None:
         """Record one event, now."""
@@ -167,7 +172,8 @@ class Turns:
 
     def _turn(self, instance: Instance, event: ev.Arrival) -> bool:
         """Apply an arrival that isn't recorded yet. False when it has to be held."""
-        if not self._revive(instance, event) or instance.ledger.must_hold:
+        torn = instance.torn or instance.ledger.torn
+        if not self._revive(instance, event) or instance.ledger.must_hold or torn:
             return False
         ledger = instance.ledger
         at = max(self.draft.at, ledger.updated) if ledger.last_n else self.draft.at
@@ -182,27 +188,44 @@ class Turns:
     def _go_on(self, instance: Instance) -> None:
         """Apply the next held arrival, finish a turn that was cut off, or find that a blocked instance may go on."""
         ledger = instance.ledger
-        if ledger.ended or self._lacks(instance):
+        if ledger.ended or (self._may_lack(instance) and self._lacks(instance)):
             return
+        torn = instance.torn or ledger.torn
         held = ledger.appliable(self.draft.at)
-        first = held.event if held is not None else None
-        if not self._revive(instance, first):
+        if not self._revive(instance, held.event if held is not None else None):
             return
+        if torn or held is None:
+            self._unblock(instance)
+        else:
+            self._release(instance, held)
+        self._look_soon(instance)
+
+    def _release(self, instance: Instance, held: ev.Record) -> None:
+        """Apply a held arrival. A blocked instance is unblocked by a turn that goes well, and else stays as it is."""
         ledger = instance.ledger
-        if ledger.blocked is not None:
-            self.add(instance, ev.ExecutionUnblocked())
-            self._owe(instance)
-        if held is None or ledger.ended:
+        n, at = ledger.last_n + 1, max(self.draft.at, ledger.updated)
+        marks = [ev.Record(n, at, ev.ExecutionUnblocked())] if ledger.blocked is not None else []
+        owed = agenda.activities(ledger) if marks else []
+        marks.append(ev.Record(n + len(marks), at, ev.OrchestratorStarted(held.n)))
+        fresh = self._apply(instance, held, marks[-1])
+        if fresh is None:
             return
-        at = max(self.draft.at, ledger.updated)
-        mark = ev.Record(ledger.last_n + 1, at, ev.OrchestratorStarted(held.n))
-        fresh = self._apply(instance, held, mark)
-        if fresh is None or not self._place(instance, [mark, *fresh]):
-            if ledger.blocked is None:
-                self.ready[instance.id] = None
-        elif ledger.appliable(self.draft.at) and ledger.blocked is None:
+        if self._place(instance, [*marks, *fresh]):
+            self._owe(instance.id, ledger.execution, owed)
+            self._lived(instance)
+        else:
             self.ready[instance.id] = None
-        self._lived(instance)
+
+    def _unblock(self, instance: Instance) -> None:
+        if instance.ledger.blocked is not None:
+            self.add(instance, ev.ExecutionUnblocked())
+            self._owe(instance.id, instance.ledger.execution, agenda.activities(instance.ledger))
+
+    def _look_soon(self, instance: Instance) -> None:
+        """See to it that an instance that may go on is looked at."""
+        ledger = instance.ledger
+        if ledger.blocked is None and ledger.appliable(self.draft.at):
+            self.ready[instance.id] = None
 
     def _lived(self, instance: Instance) -> bool:
         """A turn is over: with `replay_always` the next one gets a machine of its own. Always True."""
@@ -242,7 +265,7 @@ class Turns:
         started = event if isinstance(event, ev.ExecutionStarted) else ledger.started
         function = self.registry.orchestrator(started.name)
         if function is None:
-            self.block(instance, f"orchestrator '{started.name}' isn't loaded", started)
+            self.block(instance, f"orchestrator '{started.name}' isn't loaded")
             return False
         if isinstance(event, ev.ExecutionStarted):
             instance.machine = Machine(function.call, event, self.registry.returns)
@@ -266,6 +289,7 @@ class Turns:
         self.instances.torn.discard(instance.id)
         instance.machine = machine
         instance.ledger.script = None
+        instance.ledger.torn = False
         if fresh and not self._place(instance, fresh):
             instance.torn = True
             self.instances.torn.add(instance.id)
@@ -273,7 +297,7 @@ class Turns:
             return False
         return True
 
-    def block(self, instance: Instance, reason: str, started: ev.ExecutionStarted | None = None) -> None:
+    def block(self, instance: Instance, reason: str) -> None:
         """Record why an instance can't go on; once per reason. It stays Running, and what follows is held."""
         instance.drop_machine()
         ledger = instance.ledger
@@ -287,9 +311,14 @@ class Turns:
         elif ledger.blocked != reason:
             self.add(instance, ev.ExecutionBlocked(reason))
 
+    def _may_lack(self, instance: Instance) -> bool:
+        """Whether `_lacks` could be true: it looks at every open activity, which no live instance should pay for."""
+        return instance.machine is None or instance.ledger.blocked is not None or instance.id in self._lacking
+
     def _lacks(self, instance: Instance) -> bool:
         """Whether an activity that this instance has scheduled isn't loaded; it is blocked then."""
         assert self.registry is not None
+        self._lacking.discard(instance.id)
         for _, task in agenda.activities(instance.ledger):
             if self.registry.activity(task.name) is None:
                 self.block(instance, f"activity '{task.name}' isn't loaded")
@@ -324,6 +353,8 @@ class Turns:
             execution = first.execution if isinstance(first, ev.ExecutionStarted) else instance.ledger.execution
             if execution == self.draft.execution:
                 return True
+        if any(self._is_young_child(record.event) for record in records):
+            return True
         if self._spreading is None:
             return False
         busy = self._spreading[0].id
@@ -331,6 +362,13 @@ class Turns:
         if isinstance(last, ev.ExecutionCompleted) and parent is not None and parent.instance == busy:
             return True
         return any(_target(record.event) == busy for record in records) or self._is_heavy(records)
+
+    def _is_young_child(self, event: ev.AnyEvent) -> bool:
+        """Whether a sub-orchestration takes an id whose earlier execution began in this very commit."""
+        if not isinstance(event, ev.SubOrchestrationInstanceCreated):
+            return False
+        known = self.instances.in_mind(event.instance)
+        return known is not None and known.ledger.execution == self.draft.execution
 
     def _is_heavy(self, records: list[ev.Record]) -> bool:
         room = MOST_BYTES - self.draft.size
@@ -366,6 +404,7 @@ class Turns:
             id, execution, event = self._deliveries.popleft()
             self._arrive(id, execution, event, hold=True)
         self._delivering = 0
+        self._coming.clear()
 
     def _decided(self, instance: Instance, record: ev.Record) -> None:
         event = record.event
@@ -404,11 +443,13 @@ class Turns:
         if self.registry.activity(task.name) is not None:
             self.draft.jobs.append(Job(instance.id, instance.ledger.execution, n, task))
         else:
+            self._lacking.add(instance.id)
             self.ready[instance.id] = None  # looked at once the turn is written: it is blocked then
 
     def _send(self, instance: Instance, record: ev.Record, event: ev.EventSent) -> ev.Record:
         target = self.instances.get(event.instance)
-        if target is None or (target.ledger.ended and target is not instance):
+        reached = target is not None and (target is instance or not target.ledger.ended)
+        if not reached and event.instance not in self._coming:
             return record._replace(event=replace(event, undelivered=True))
         origin = ev.Origin(instance.id, instance.ledger.execution, record.n)
         self._deliver(event.instance, None, ev.EventRaised(event.name, event.input, sender=origin))
@@ -423,7 +464,7 @@ class Turns:
         )
         explicit = not event.instance.startswith(f"{parent.id}:")
         try:
-            if self.instances.get(event.instance) is not None:
+            if not self._is_free(event.instance, parent.id):
                 raise Conflict(f"the instance id '{event.instance}' is taken")
             if explicit:
                 self.reserve(event.instance)
@@ -432,7 +473,16 @@ class Turns:
             failure = Failure("durablecli.errors.Conflict", str(error))
             self._deliver(parent.id, origin.execution, ev.SubOrchestrationInstanceFailed(n, failure))
         else:
+            self._coming.add(event.instance)
             self._deliver(event.instance, None, started)
+
+    def _is_free(self, id: str, parent: str) -> bool:
+        """Whether a child may have this id: nobody has it, or an earlier child of the same parent, which has ended."""
+        known = self.instances.get(id)
+        if known is None:
+            return True
+        origin = known.ledger.started.parent
+        return known.ledger.ended and origin is not None and origin.instance == parent
 
     def restart_child(self, event: ev.SubOrchestrationInstanceCreated, origin: ev.Origin) -> None:
         """Start a sub-orchestration anew that its rewound parent waits for."""
@@ -441,8 +491,8 @@ class Turns:
         )
 
     def _child_started(self, event: ev.ExecutionStarted, hold: bool) -> None:
-        if self.instances.get(event.instance) is not None:
-            assert event.parent is not None
+        assert event.parent is not None
+        if not self._is_free(event.instance, event.parent.instance):
             failure = Failure("durablecli.errors.Conflict", f"the instance id '{event.instance}' is taken")
             answer = ev.SubOrchestrationInstanceFailed(event.parent.n, failure)
             self._deliver(event.parent.instance, event.parent.execution, answer)
@@ -529,12 +579,10 @@ class Turns:
         if ledger.blocked is not None or instance.torn or ledger.torn or ledger.appliable(self.draft.at):
             self.ready[instance.id] = None
         if ledger.blocked is None and not self._lacks(instance):
-            self._owe(instance)
+            self._owe(instance.id, ledger.execution, agenda.activities(ledger))
 
-    def _owe(self, instance: Instance) -> None:
-        ledger = instance.ledger
-        for n, task in agenda.activities(ledger):
-            self.draft.jobs.append(Job(instance.id, ledger.execution, n, task, redelivered=True))
+    def _owe(self, id: str, execution: str, activities: Iterable[tuple[int, ev.TaskScheduled]]) -> None:
+        self.draft.jobs += [Job(id, execution, n, task, redelivered=True) for n, task in activities]
 
 
 _EFFECTIVE = frozenset(
