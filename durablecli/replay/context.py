@@ -99,7 +99,7 @@ class DurableOrchestrationContext:
         machine, started = self._machine, self._started
 
         def make(attempt: int, retry_of: int | None) -> int:
-            child = instance_id or child_id(started.instance, started.execution, machine.ordinal)
+            child = instance_id or child_id(started.instance, started.execution, machine.following)
             return machine.decide(ev.SubOrchestrationInstanceCreated(text, child, raw, version, attempt, retry_of))
 
         annotation = self._annotation(name, text, expected_type)

@@ -225,7 +225,6 @@ class Ledger:
         self.scheduled_at.clear()
         self.waits.clear()
         self.suspended = self.suspended_at = self.blocked = self.blocked_at = None
-        self.held = deque(record for record in self.held if isinstance(record.event, ev.EventRaised))
 
     # ── rewind ─────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -250,7 +249,7 @@ class Ledger:
             turn.decisions = [record for record in turn.decisions if record.n not in void]
         behind = [r for r in self.held if answers(r.event) not in void]
         self.held = deque([*again, *behind])
-        self.torn = not self.held and start in void
+        self.torn = start in void
         self._recount(script)
 
     def _recount(self, script: list[Turn]) -> None:
@@ -289,7 +288,10 @@ def answers(event: ev.AnyEvent) -> int:
 
 
 def fold(records: Iterable[ev.Record], size: int = 0, *, keep_script: bool = True) -> Ledger:
-    """The ledger of a whole history. `size` is that of its file in bytes."""
+    """The ledger of a whole history. `size` is that of its file in bytes. A rewind can't be folded without the script."""
+    if not keep_script:
+        records = list(records)
+        keep_script = any(isinstance(record.event, ev.ExecutionRewound) for record in records)
     ledger = Ledger(keep_script=keep_script)
     for record in records:
         ledger.apply(record)

@@ -24,6 +24,7 @@ from durablecli.model.retries import RetryPolicy, delay
 from durablecli.replay.tasks import CallTask, Composite, EventTask, Race, Task, TimerTask, WhenAny
 
 MOST_DECISIONS = 100_000
+_MOST_REFUSALS = 1_000
 RUNAWAY = f"one turn decided more than {MOST_DECISIONS:,} things: is there a loop without a yield?"
 
 Signatures = Callable[[str], Any]
@@ -98,6 +99,7 @@ class Machine:
         self._expected = deque(expected)
         self._torn = torn
         self._sealed = False
+        self._refused = 0
         self._verdict: BaseException | None = None
         self._flow: Generator[Any, Any, Any] | Coroutine[Any, Any, Any] | None = None
         self._awaiting: Task[Any] | None = None
@@ -105,14 +107,13 @@ class Machine:
         self._fresh: list[ev.Record] = []
         self._next = 0
         self._in_turn = 0
-        self._ordinal = 0
         self._ids = 0
         self._calls: dict[int, Call] = {}
         self._back_off: dict[int, Call] = {}
         self._timers: dict[int, TimerTask] = {}
         self._waits: dict[str, dict[EventTask[Any], None]] = {}
-        self._unread: dict[str, deque[ev.EventRaised]] = {}
-        self._arrived: deque[ev.EventRaised] = deque()
+        self._unread: dict[str, deque[int]] = {}
+        self._arrived: dict[int, ev.EventRaised] = {}
         self._continue: tuple[Raw, bool] | None = None
 
     # ── one turn ───────────────────────────────────────────────────────────────────────────────────────────────
@@ -149,7 +150,7 @@ class Machine:
             case ev.TimerFired():
                 self._timer_fired(event.timer)
             case ev.EventRaised():
-                self._event_raised(event)
+                self._event_raised(n, event)
             case ev.ExecutionStarted():
                 self._begin()
             case _:
@@ -181,14 +182,14 @@ class Machine:
         elif call := self._back_off.pop(timer, None):
             self._calls[call.make(call.attempt, call.first)] = call
 
-    def _event_raised(self, event: ev.EventRaised) -> None:
+    def _event_raised(self, n: int, event: ev.EventRaised) -> None:
         name = event.name.casefold()
         for task in self._waits.get(name, ()):
             del self._waits[name][task]
             self._settle(task, event.input, task.annotation)
             return
-        self._unread.setdefault(name, deque()).append(event)
-        self._arrived.append(event)
+        self._unread.setdefault(name, deque()).append(n)
+        self._arrived[n] = event
 
     # ── running the function ───────────────────────────────────────────────────────────────────────────────────
 
@@ -266,7 +267,7 @@ class Machine:
         task.win(winner)
         for event in race.events:
             if not event._done:
-                self._sleep(event)
+                self.sleep(event)
         race.leave(winner)
         return True
 
@@ -275,18 +276,13 @@ class Machine:
             task.dormant = False
             self._listen(task)
 
-    def _sleep(self, task: EventTask[Any]) -> None:
-        task.dormant = True
-        self._waits.get(task.name.casefold(), {}).pop(task, None)
-
     def _listen(self, task: EventTask[Any]) -> None:
         name = task.name.casefold()
         unread = self._unread.get(name)
         if not unread:
             self._waits.setdefault(name, {})[task] = None
             return
-        event = unread.popleft()
-        self._arrived.remove(event)
+        event = self._arrived.pop(unread.popleft())
         self._settle(task, event.input, task.annotation)
 
     # ── the end ────────────────────────────────────────────────────────────────────────────────────────────────
@@ -313,7 +309,7 @@ class Machine:
 
     def unread(self) -> list[ev.EventRaised]:
         """The events that no wait has taken, in order of arrival: they move on with continue_as_new."""
-        return list(self._arrived)
+        return list(self._arrived.values())
 
     def close(self) -> None:
         """Drop the function. It may run its `finally` blocks; nothing it does there counts."""
@@ -330,15 +326,8 @@ class Machine:
 
     def decide(self, event: ev.Decision) -> int:
         """Decide one thing: match it against the history, or make it a new record. Returns its `n`."""
-        if self._sealed:
-            raise Sealed
-        if self._verdict is not None:
-            raise self._verdict
-        self._in_turn += 1
-        if self._in_turn > MOST_DECISIONS:
-            self._verdict = Runaway(RUNAWAY)
-            raise self._verdict
-        self._ordinal += 1
+        if not self._may_decide():
+            return 0
         if self._expected:
             record = self._expected.popleft()
             if _key(record.event) != _key(event):
@@ -349,6 +338,18 @@ class Machine:
             self._verdict = NonDeterminism(None, event, self.line())
             raise self._verdict
         return self._record(event)
+
+    def _may_decide(self) -> bool:
+        """Raises what stops this turn. False for a function that catches it over and over: it is left to its next yield."""
+        if not self._sealed and self._verdict is None:
+            self._in_turn += 1
+            if self._in_turn <= MOST_DECISIONS:
+                return True
+            self._verdict = Runaway(RUNAWAY)
+        self._refused += 1
+        if self._refused > _MOST_REFUSALS:
+            return False
+        raise self._verdict if self._verdict is not None else Sealed
 
     def _record(self, event: ev.Decision) -> int:
         n = self._next
@@ -384,9 +385,9 @@ class Machine:
         self.will_continue_as_new = True
 
     def set_custom_status(self, value: Any) -> None:
-        if self._sealed:
-            raise Sealed
         raw = encode(value)
+        if not self._may_decide():
+            return
         self.custom_status = value
         if not self.is_replaying or (self._torn and not self._expected):
             self._record(ev.CustomStatusSet(raw))
@@ -402,15 +403,20 @@ class Machine:
         return self._ids
 
     @property
-    def ordinal(self) -> int:
-        """How many things this execution has decided: what a sub-orchestration's id ends in."""
-        return self._ordinal
+    def following(self) -> int:
+        """The number that the next decision will have: never used twice, so what a sub-orchestration's id ends in."""
+        return self._expected[0].n if self._expected else self._next
 
     # ── for tasks ──────────────────────────────────────────────────────────────────────────────────────────────
 
     def completed(self, task: Task[Any]) -> None:
         if self._race is not None:
             self._race.completed(task)
+
+    def sleep(self, event: EventTask[Any]) -> None:
+        """Let a wait that lost take nothing, until it is yielded again."""
+        event.dormant = True
+        self._waits.get(event.name.casefold(), {}).pop(event, None)
 
     def cancel_timer(self, timer: int) -> None:
         self.decide(ev.TimerCanceled(timer))

@@ -21,6 +21,7 @@ class Keeper(Protocol):
 
     def completed(self, task: Task[Any]) -> None: ...
     def cancel_timer(self, timer: int) -> None: ...
+    def sleep(self, event: EventTask[Any]) -> None: ...
     def raised(self, failure: Failure, message: str) -> Exception: ...
 
 
@@ -171,7 +172,7 @@ def _events(tasks: Iterable[Task[Any]]) -> Iterator[EventTask[Any]]:
         if isinstance(task, EventTask):
             if not task._done:
                 yield task
-        elif isinstance(task, Composite):
+        elif isinstance(task, Composite) and not task._done:
             yield from _events(task.children)
 
 
@@ -192,7 +193,7 @@ class WhenAll(Composite[list[Any]]):
             child._enlist(self)
             if isinstance(child, WhenAny):
                 child.enlist()
-        if self._left == 0:
+        if self._left == 0 and not self._done:
             self._finish()
 
     def _child_completed(self, child: Task[Any]) -> None:
@@ -252,7 +253,7 @@ class WhenAny(Composite[Task[Any]]):
             for child in self.children:
                 child._leave(self)
             for event in self.events():
-                event.dormant = True
+                self._keeper.sleep(event)
         self._complete(winner)
 
 
@@ -262,13 +263,13 @@ class Race:
     __slots__ = ("_members", "_ordered", "events", "finished")
 
     def __init__(self, children: list[Task[Any]]) -> None:
-        self._ordered = list(children)
+        self._ordered = list(dict.fromkeys(children))
         self._members = set(children)
         self.events = list(_events(children))
         for child in children:
             if isinstance(child, WhenAny):
                 child.enlist()
-        self.finished = [child for child in children if child._done]
+        self.finished = [child for child in self._ordered if child._done]
 
     def is_for(self, children: list[Task[Any]]) -> bool:
         return children == self._ordered  # tasks compare by identity, so this is one pass in C
