@@ -32,7 +32,7 @@ class Verbs(click.Group):
     """A group that knows its verbs by name and loads the one that is used."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(VERBS)
+        return [*VERBS]  # in this package `list` is a verb's module as soon as that is imported
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in VERBS:
@@ -47,7 +47,7 @@ class Verbs(click.Group):
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Verbs"):
-            formatter.write_dl(list(VERBS.items()))
+            formatter.write_dl([*VERBS.items()])
 
 
 def _version(ctx: click.Context, parameter: click.Parameter, wanted: bool) -> None:

@@ -15,9 +15,9 @@ class Mending:
         self._state_dir = state_dir
 
     def post(self, kind: str, items: Sequence[Item], message: str | None = None) -> Receipt:
-        from durablecli import daemon
+        from durablecli.daemon import act
 
-        return daemon.act(self._state_dir, kind, list(items))
+        return act(self._state_dir, kind, items)
 
 
 def mending_client(state_dir: str | None) -> Client:

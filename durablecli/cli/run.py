@@ -74,14 +74,14 @@ def _load(config: Config, name: str) -> Loaded:
 
 
 def _work(config: Config, loaded: Loaded, instance: str, screen: Screen) -> int:
-    from durablecli import daemon
     from durablecli.cli.outcome import show_outcome
     from durablecli.cli.progress import Progress
+    from durablecli.daemon import work_until
 
     hub = client(config.state_dir)
     try:
         with screen.live(Progress(hub.tail(instance)).lines):
-            daemon.work_until(config, config.state_dir, loaded, instance, lambda *_: None)
+            work_until(config, config.state_dir, loaded, instance)
     except KeyboardInterrupt:
         status = hub.get_status(instance)
         if not status.ended:

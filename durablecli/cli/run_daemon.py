@@ -21,10 +21,10 @@ from durablecli.cli.render import say
 @state_dir_option
 def command(app: tuple[str, ...], until_idle: bool, replay_always: bool, state_dir: str | None) -> int:
     """Run the engine in the foreground. Ctrl-C drains, a second one ends at once; nothing is lost either way."""
-    from durablecli import daemon
+    from durablecli.daemon import serve
 
     config = settings(state_dir, app)
-    return daemon.serve(
+    return serve(
         config,
         state_dir=config.state_dir,
         until_idle=until_idle,

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from os import PathLike, fspath
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from durablecli.client.functions import Published
 from durablecli.client.reading import Reader
@@ -28,6 +28,9 @@ from durablecli.store.inbox import Inbox
 from durablecli.store.mailbox import Item, Mailbox
 from durablecli.store.query import Page, Query
 
+if TYPE_CHECKING:  # only whoever asks the doctor pays for him
+    from durablecli.store.doctor import Report
+
 _AT_ONCE = 1000  # instances that one message is about
 
 
@@ -38,9 +41,9 @@ class Client:
         self, state_dir: str | PathLike[str] = ".state", mailbox: Mailbox | None = None, disk: Disk | None = None
     ) -> None:
         self.root = fspath(state_dir)
-        disk = disk or LocalDisk()
-        self._reader = Reader(self.root, disk)
-        self._inbox = Inbox(disk, self.root)
+        self._disk: Disk = disk or LocalDisk()
+        self._reader = Reader(self.root, self._disk)
+        self._inbox = Inbox(self._disk, self.root)
         self._given = mailbox
 
     # ── start ──────────────────────────────────────────────────────────────────────────────────────────────────
@@ -251,16 +254,29 @@ class Client:
         """Whether a verb for this instance is on disk and no engine has taken it yet."""
         return self._reader.is_requested(instance_id, kind)
 
+    # ── the files themselves ───────────────────────────────────────────────────────────────────────────────────
+
+    def check(self) -> Report:
+        """What is wrong with the hub's files (findings), and what opening it mends by itself (notes)."""
+        from durablecli.store import doctor  # few ask, and all others would pay for it
+
+        return doctor.check(self.root, self._disk)
+
+    def repair(self) -> Report:
+        """Mend what can be mended; what is still wrong stands in the findings. Raises HubLocked beside an engine."""
+        from durablecli.store import repair
+
+        return repair.repair(self.root, self._disk)
+
     # ── inside ─────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _mailbox(self) -> Mailbox:
         """Where to post. The hub is made if it is missing, and refused if it isn't ours."""
         if self._given is not None:
             return self._given
-        disk = LocalDisk()
         try:
-            premises.check_ours(disk, self.root)
-            premises.create_if_missing(disk, self.root)
+            premises.check_ours(self._disk, self.root)
+            premises.create_if_missing(self._disk, self.root)
         except OSError as error:
             raise premises.storage_error(self.root, error) from error
         self._reader.check()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
 from datetime import UTC, datetime
 from pathlib import Path
@@ -422,3 +423,30 @@ def test_run_daemon_until_idle_does_what_can_be_done(durable: Durable, workflows
     durable("raise-event", "b", "Go", "--data", "[true]")
     assert durable("run-daemon", "--until-idle", "--replay-always").code == 0
     assert json.loads(durable("wait", "b").out) == ["2", [True]]
+
+
+# ── doctor ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_doctor_finds_nothing_in_a_good_hub_and_names_damage(durable: Durable, hub: Path) -> None:
+    assert durable("doctor").out == "nothing found\n"
+    (path,) = (hub / ".state").glob("instances/*/failed.jsonl")
+    data = path.read_bytes()
+    path.write_bytes(data.replace(b"hello", b"hallo"))
+    found = durable("doctor")
+    assert found.code == 1
+    assert "finding" in found.out
+    assert "failed.jsonl" in found.out
+    assert "n 2" in found.out
+    report = json.loads(durable("doctor", "-o", "json").out)
+    assert "failed.jsonl" in report["findings"][0]
+    mended = durable("doctor", "--repair")
+    assert "mended" in mended.out
+    assert durable("doctor").code == 0
+
+
+def test_doctor_repair_refuses_beside_an_engine_and_names_it(durable: Durable, hub: Path) -> None:
+    with scribe(".state"):
+        result = durable("doctor", "--repair")
+        assert (result.code, result.err.count("\n")) == (75, 1)
+        assert f"pid {os.getpid()}" in result.err

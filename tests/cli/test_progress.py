@@ -1,0 +1,96 @@
+"""What `durable run` draws while it works."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from msgspec import Raw
+
+from durablecli.cli.progress import Progress
+from durablecli.client import Line
+from durablecli.model import events as ev
+
+
+class Tape:
+    """A history that grows when the test says so."""
+
+    def __init__(self) -> None:
+        self.fresh: list[Line] = []
+        self.looks = 0
+        self._n = 0
+
+    def write(self, *events: ev.AnyEvent) -> None:
+        for event in events:
+            self._n = 1 if isinstance(event, ev.ExecutionStarted) else self._n + 1
+            self.fresh.append(Line(b"", ev.Record(self._n, datetime.now(UTC), event)))
+
+    def news(self) -> list[Line]:
+        self.looks += 1
+        fresh, self.fresh = self.fresh, []
+        return fresh
+
+
+@pytest.fixture
+def tape() -> Tape:
+    return Tape()
+
+
+def progress(tape: Tape) -> tuple[Progress, list[float]]:
+    clock = [0.0]
+
+    def tick() -> float:
+        return clock[0]
+
+    return Progress(tape, tick), clock
+
+
+def test_before_an_engine_has_it_there_is_only_the_time(tape: Tape) -> None:
+    shown, clock = progress(tape)
+    clock[0] = 3.0
+    assert shown.lines() == ["waiting to be taken, 3 s"]
+
+
+def test_tasks_are_counted_and_the_first_waits_named(tape: Tape) -> None:
+    shown, clock = progress(tape)
+    tape.write(ev.ExecutionStarted("t", "1", "tour"), *[ev.TaskScheduled("hello") for _ in range(7)])
+    tape.write(ev.TaskCompleted(2), ev.CustomStatusSet(Raw(b'"half"')))
+    clock[0] = 1.0
+    lines = shown.lines()
+    assert lines[0] == "t  tour  Running, 1 s  1 of 7 tasks done"
+    assert lines[1] == '  "half"'
+    assert lines[2].startswith("  activity hello, ")
+    assert (len(lines), lines[-1]) == (8, "  …")
+
+
+@pytest.mark.parametrize(
+    ("event", "text"),
+    [
+        (ev.EventAwaited("Go"), "  event Go, 0 s"),
+        (ev.TimerCreated(datetime(2999, 1, 1, tzinfo=UTC)), "  timer at 2999-01-01 00:00:00Z"),
+        (ev.SubOrchestrationInstanceCreated("child", "t:1:1"), "  sub-orchestration child t:1:1, 0 s"),
+        (ev.TaskScheduled("hello", attempt=2), "  activity hello, attempt 2, 0 s"),
+        (ev.ExecutionBlocked("no code"), "  blocked: no code"),
+    ],
+)
+def test_each_wait_has_its_words(tape: Tape, event: ev.AnyEvent, text: str) -> None:
+    shown, _ = progress(tape)
+    tape.write(ev.ExecutionStarted("t", "1", "tour"), event)
+    assert shown.lines()[-1] == text
+
+
+def test_a_new_execution_counts_from_the_start(tape: Tape) -> None:
+    shown, clock = progress(tape)
+    tape.write(ev.ExecutionStarted("t", "1", "tour"), ev.TaskScheduled("hello"), ev.TaskCompleted(2))
+    shown.lines()
+    tape.write(ev.ExecutionStarted("t", "2", "tour"))
+    clock[0] += timedelta(seconds=5).total_seconds()
+    assert shown.lines() == ["t  tour  Running, 5 s"]
+
+
+def test_drawing_often_does_not_read_often(tape: Tape) -> None:
+    shown, clock = progress(tape)
+    for _ in range(100):
+        clock[0] += 0.01
+        shown.lines()
+    assert tape.looks <= 6
