@@ -1,0 +1,40 @@
+"""chain: one instance of many steps. A step of a long history must cost what a step of a short one costs."""
+
+from __future__ import annotations
+
+from msgspec import Raw
+
+from durablecli.store.mailbox import Item
+from tests.benchmarks.ground import bare_loop, engine, introduce, run
+
+SHORT, LONG = 100, 10_000
+
+
+def per_step(place: str, steps: int, times: int) -> float:
+    """Seconds a step, for `times` chains one after another."""
+    with engine(place) as running:
+        took = [
+            run(
+                running,
+                1,
+                lambda _, n=n: running.hand_in("start", [Item(f"chain-{n}", name="chain", input=Raw(b"%d" % steps))]),
+            )
+            for n in range(times)
+        ]
+    return min(took) / steps
+
+
+def main() -> None:
+    place = introduce()
+    before = bare_loop()
+    short = per_step(place, SHORT, 20)
+    long = per_step(place, LONG, 2)
+    again = per_step(place, SHORT, 20)
+    after = bare_loop()
+    print(f"chain      {short * 1e6:.0f} µs a step at {SHORT}, {long * 1e6:.0f} µs at {LONG:,}, {again * 1e6:.0f} µs at {SHORT}")
+    print(f"           ratio {long / ((short + again) / 2):.2f} (1.0 is flat)")
+    print(f"bare loop  {before:.3f} s before, {after:.3f} s after")
+
+
+if __name__ == "__main__":
+    main()
