@@ -76,8 +76,7 @@ class Publisher:
         elif write.first == 1:
             waiting.writes = [write]
         elif waiting.writes[-1].execution == write.execution:
-            last = waiting.writes[-1]
-            waiting.writes[-1] = Write(last.instance, last.execution, last.first, [*last.lines, *write.lines])
+            waiting.writes[-1].lines.extend(write.lines)
         else:
             waiting.writes.append(write)
 

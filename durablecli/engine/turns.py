@@ -372,8 +372,12 @@ class Turns:
 
     def _is_heavy(self, records: list[ev.Record]) -> bool:
         room = MOST_BYTES - self.draft.size
-        if len(records) < _LIGHT and room > MOST_BYTES // 2 and all(_weight(r.event) < 65_536 for r in records):
-            return False
+        if room > MOST_BYTES // 2 and len(records) < _LIGHT:
+            for record in records:
+                if _weight(record.event) >= 65_536:
+                    break
+            else:
+                return False
         weight = sum(_weight(record.event) for record in records)
         return self.draft.records + 2 * len(records) > 2 * MOST_RECORDS or weight > room
 

@@ -196,7 +196,10 @@ class Machine:
     def _begin(self) -> None:
         from durablecli.replay.context import DurableOrchestrationContext  # the context is the machine's face
 
-        self._guard(lambda: self._enter(DurableOrchestrationContext(self)))
+        try:
+            self._enter(DurableOrchestrationContext(self))
+        except BaseException as error:
+            self._threw(error)
 
     def _enter(self, context: Any) -> None:
         outcome = self._function(context)
@@ -208,20 +211,19 @@ class Machine:
             self._finish(outcome)
 
     def _run(self) -> None:
-        while not self.ended and self._verdict is None and self._flow is not None:
-            task = self._awaiting
-            if task is None:
-                self._guard(lambda: self._step(None, None))
-                continue
-            if not task._done and not (isinstance(task, WhenAny) and self._won(task)):
-                return
-            self._awaiting = None
-            error = task._error
-            if error is None:
-                value = task._value
-                self._guard(lambda: self._step(value, None))
-            else:
-                self._guard(lambda: self._step(None, error))
+        """Go on for as long as what the function waits for has an outcome. What user code raises ends the execution."""
+        try:
+            while self._flow is not None and self._verdict is None:
+                task = self._awaiting
+                if task is None:
+                    self._step(None, None)
+                elif task._done or (isinstance(task, WhenAny) and self._won(task)):
+                    self._awaiting = None
+                    self._step(task._value, task._error)
+                else:
+                    return
+        except BaseException as error:
+            self._threw(error)
 
     def _step(self, value: Any, error: Callable[[], BaseException] | None) -> None:
         """Run to the next yield. What is yielded must be a task: else the author is told right there."""
@@ -236,15 +238,12 @@ class Machine:
             return
         self._await(yielded)
 
-    def _guard(self, step: Callable[[], None]) -> None:
-        """Run user code: what it raises ends the execution, except for the machine's own verdicts."""
-        try:
-            step()
-        except (NonDeterminism, Runaway) as verdict:
-            self._verdict = verdict
-        except BaseException as error:
-            if self._verdict is None:
-                self._fail(error)
+    def _threw(self, error: BaseException) -> None:
+        """User code has raised: that ends the execution, but for the machine's own verdicts."""
+        if isinstance(error, NonDeterminism | Runaway):
+            self._verdict = error
+        elif self._verdict is None:
+            self._fail(error)
 
     def _await(self, task: Task[Any]) -> None:
         self._awaiting = task

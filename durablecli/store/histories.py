@@ -138,16 +138,21 @@ class Histories:
         All of it is written again, for what a dead process left in the page cache may never reach the disk.
         """
         folder, file = _place(self._root, instance)
+        data = b"\n".join((*claim.lines, b""))
         try:
             if claim.gone:
                 with suppress(FileNotFoundError):
                     self._disk.unlink(file)
             elif claim.first == 1:
+                # In place, since the journal holds all of it: making files is what takes the time.
                 self._make_shard(folder)
-                self._replace(file, b"\n".join((*claim.lines, b"")))
+                missing = not self._disk.exists(file)
+                if not missing:
+                    self._disk.truncate(file, 0)
+                self._disk.append_once(file, data, create=missing)
             else:
                 self._disk.truncate(file, self._foundation(instance, file, claim))
-                self._disk.append_once(file, b"\n".join((*claim.lines, b"")), create=False)
+                self._disk.append_once(file, data, create=False)
         except OSError as error:
             raise _refused(file, error) from error
         self._touch(folder, file)
