@@ -372,6 +372,7 @@ class Engine:
             call = self.crew.settled(outcome)
             id, execution, n = outcome.key
             if call is None:
+                self.stats["dropped"] += 1
                 continue
             event: ev.Arrival
             if outcome.failure is not None:

@@ -81,7 +81,11 @@ class Messages:
         turns = self._turns
         if turns.is_spreading(item.instance) or turns.is_spreading(item.target):
             return True
-        if kind in ("raise-event", "suspend", "resume", "terminate"):
+        if kind in ("raise-event", "suspend", "resume"):
+            return False
+        if turns.is_busy_spreading and (kind != "start" or item.if_exists == "replace"):
+            return True  # what ends here may have to tell the instance that is being spread
+        if kind == "terminate":
             return False
         find = turns.instances.in_mind if kind == "start" else turns.instances.get
         instance = find(item.target if kind == "start" else item.instance)
@@ -186,11 +190,10 @@ class Messages:
         for n, created in plan.children:
             child = turns.instances.get(created.instance)
             origin = ev.Origin(instance.id, instance.ledger.execution, n)
-            if child is None or (child.ledger.ended and child.ledger.started.parent != origin):
-                turns.restart_child(created, origin)
-            elif child.ledger.status == "Failed":
+            is_own = child is not None and child.ledger.started.parent == origin
+            if child is not None and is_own and child.ledger.status == "Failed":
                 self._rewind(child, reason, None)
-            elif child.ledger.ended:
+            elif child is None or not is_own or child.ledger.ended:
                 turns.restart_child(created, origin)
 
     def _purge(self, instance: Instance, item: Item) -> None:

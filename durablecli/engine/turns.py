@@ -489,9 +489,10 @@ class Turns:
         return known.ledger.ended and origin is not None and origin.instance == parent
 
     def restart_child(self, event: ev.SubOrchestrationInstanceCreated, origin: ev.Origin) -> None:
-        """Start a sub-orchestration anew that its rewound parent waits for."""
-        self.start(
-            ev.ExecutionStarted(event.instance, self.draft.execution, event.name, event.input, event.version, origin)
+        """Start a sub-orchestration anew that its rewound parent waits for; it fails again where its id isn't free."""
+        self._child_started(
+            ev.ExecutionStarted(event.instance, self.draft.execution, event.name, event.input, event.version, origin),
+            hold=False,
         )
 
     def _child_started(self, event: ev.ExecutionStarted, hold: bool) -> None:
