@@ -46,7 +46,7 @@ class Publisher:
         self._background = background
         self._waiting: dict[str, _Unpublished] = {}
         self._bytes = 0
-        self._commit = 0
+        self._commit = index.last_commit
         self._dirty: dict[str, Instance] = {}
         self._removed: set[str] = set()
         self._indexed = 0.0
