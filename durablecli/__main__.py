@@ -11,6 +11,8 @@ import click
 
 def main() -> None:
     """The entry point. Nothing that a user typed, and nothing found on disk, ends in a traceback."""
+    if sys.platform == "win32":
+        sys.exit("durable: runs on Linux and macOS only; on Windows use WSL")
     for stream in (sys.stdout, sys.stderr):
         # A name that the terminal's encoding lacks is shown escaped; it never stops a verb half-way.
         getattr(stream, "reconfigure", lambda **_: None)(errors="backslashreplace")

@@ -34,6 +34,8 @@ def command(instance: str, follow: bool, state_dir: str | None, form: str | None
     if screen.form == "jsonl":
         for line in lines:
             screen.raw(line.text)
+            if follow:
+                screen.flush()
     elif follow:
         for line in lines:
             _streamed(screen, describe(line.record))

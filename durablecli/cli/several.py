@@ -17,6 +17,7 @@ from durablecli.client import Client, Item, Query
 from durablecli.errors import DurableError, UsageError
 
 F = TypeVar("F", bound=Callable[..., Any])
+_AT_ONCE = 1000
 _PATIENCE = 0.5  # seconds that a running engine is given to take what was posted
 
 
@@ -109,17 +110,20 @@ def control(client: Client, screen: Screen, kind: str, items: list[Item], done: 
     """Post one verb for several instances and say what became of each; the highest exit code."""
     code = 0
     told: list[dict[str, str]] = []
-    outcomes = client.control(kind, items)
-    patience = time.monotonic() + _PATIENCE
-    for instance, error in outcomes.items():
-        if error is not None:
-            complain(str(error))
-            code = max(code, error.exit_code)
-            continue
-        taken = _is_taken(client, instance, kind, patience)
-        told.append({"instanceId": instance, kind: "done" if taken else "requested"})
-        if screen.for_people:
-            screen.line(f"{instance}  {done if taken else f'{kind} requested, no engine has taken it yet'}")
+    for at in range(0, len(items), _AT_ONCE):
+        if at and sys.stderr.isatty():
+            say(f"{kind}: {at:,} of {len(items):,}")
+        outcomes = client.control(kind, items[at : at + _AT_ONCE])
+        patience = time.monotonic() + _PATIENCE
+        for instance, error in outcomes.items():
+            if error is not None:
+                complain(str(error))
+                code = max(code, error.exit_code)
+                continue
+            taken = _is_taken(client, instance, kind, patience)
+            told.append({"instanceId": instance, kind: "done" if taken else "requested"})
+            if screen.for_people:
+                screen.line(f"{instance}  {done if taken else f'{kind} requested, no engine has taken it yet'}")
     if not screen.for_people:
         screen.many(told)
     return code

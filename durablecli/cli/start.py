@@ -79,6 +79,8 @@ def command(
     started = hub.start_new(name, instance, value, version, if_exists=if_exists, start_at=_due(at, delay))
     if not and_wait:
         _tell(screen, name, started)
+        if screen.terminal and screen.for_people and not hub.engine().alive:
+            say("no daemon is running: durable run-daemon does the work")
         return 0
     from durablecli.cli.outcome import await_end
 

@@ -85,7 +85,8 @@ def hub(here: Path) -> Path:
 
 def test_start_prints_the_id_alone_into_a_pipe_and_a_sentence_on_a_terminal(durable: Durable) -> None:
     assert durable("start", "tour", "--id", "a") == (0, "a\n", "")
-    assert durable("start", "tour", "--id", "b", terminal=True) == (0, "started tour: b\n", "")
+    hint = "no daemon is running: durable run-daemon does the work\n"
+    assert durable("start", "tour", "--id", "b", terminal=True) == (0, "started tour: b\n", hint)
     assert len(durable("start", "tour").out.strip()) == 32
     assert json.loads(durable("start", "tour", "--id", "c", "-o", "json").out) == {"instanceId": "c", "name": "tour"}
 
