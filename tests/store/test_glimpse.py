@@ -10,6 +10,7 @@ from durablecli.store.glimpse import glimpse
 from durablecli.store.histories import read_live
 from durablecli.store.journal import Commit, Journal, Purged, Write
 from durablecli.store.memory import MemoryDisk
+from durablecli.store.tail import Checkpoint, write_checkpoint
 
 AT = datetime(2026, 11, 22, 9, tzinfo=UTC)
 
@@ -23,6 +24,7 @@ def a_journal(*commits: Commit) -> MemoryDisk:
     disk = MemoryDisk()
     disk.make_folder("hub")
     disk.make_folder("hub/journal")
+    write_checkpoint(disk, "hub/journal", Checkpoint(1, 1))
     Journal.open(disk, "hub/journal", hub="h", first=1).append(commits)
     return disk
 

@@ -1,0 +1,237 @@
+"""A daemon under load is killed at random moments, again and again, and nothing that was acknowledged is lost."""
+
+from __future__ import annotations
+
+import os
+import random
+import threading
+from collections import Counter, defaultdict
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from time import monotonic, sleep
+from typing import Any
+
+import pytest
+
+from durablecli import Client
+from durablecli.client import Query
+from durablecli.model import events as ev
+from durablecli.store.doctor import check
+from tests.e2e.harness import Hub, until
+
+SEED = int(os.environ.get("KILLS_SEED", "0")) or random.SystemRandom().randrange(1 << 32)
+SOAK_KILLS = int(os.environ.get("DURABLE_KILLS", "1000"))
+KILLS = 30
+_AT_ONCE = 40
+
+Start = tuple[str, Any, Any]
+"""Orchestrator, input, and the output that must come of it."""
+Call = tuple[str, str, int]
+Begin = tuple[int, str]
+"""When an activity began, and the pid of its engine."""
+
+_KINDS: list[Callable[[int], Start]] = [
+    lambda x: ("chain", x, x + 5),
+    lambda x: ("fan", 3 + x % 6, sum(i * i for i in range(3 + x % 6))),
+    lambda x: ("as_completed", 2 + x % 4, sum(i * i for i in range(2 + x % 4))),
+    lambda x: ("nap", x, x + 1),
+    lambda x: ("parent", x, [x + 5, x + 1]),
+    lambda x: ("teller", x, x + 1),
+    lambda x: ("eternal", {"rounds": 3, "total": x}, x + 4),
+    lambda x: ("flaky", x, 3),
+    lambda x: ("race", x, x + 1),
+]
+
+
+@dataclass
+class Sender:
+    """A client that keeps posting, whether a daemon lives or not, and notes what was acknowledged."""
+
+    client: Client
+    rng: random.Random
+    expected: dict[str, Any] = field(default_factory=dict)
+    collectors: dict[str, tuple[int, list[int]]] = field(default_factory=dict)
+    stopped: threading.Event = field(default_factory=threading.Event)
+    ended: set[str] = field(default_factory=set)
+    events: int = 0
+
+    def run(self) -> None:
+        """Until it is stopped; then every instance that waits for events gets them all."""
+        while not self.stopped.is_set():
+            self._post()
+        for instance in list(self.collectors):
+            while instance in self.collectors:
+                self._feed(instance)
+
+    def _post(self) -> None:
+        if len(self.expected) - len(self.ended) > _AT_ONCE:
+            self._look()
+            self.stopped.wait(0.02)
+            return
+        if self.collectors and self.rng.random() < 0.4:
+            self._feed(self.rng.choice(sorted(self.collectors)))
+        elif self.rng.random() < 0.15:
+            self._collect()
+        else:
+            name, given, output = self.rng.choice(_KINDS)(self.rng.randrange(100))
+            self.expected[self.client.start_new(name, client_input=given)] = output
+
+    def _collect(self) -> None:
+        wanted = self.rng.randrange(1, 5)
+        if self.rng.random() < 0.5:
+            instance = self.client.start_new("collect", client_input=wanted)
+        else:
+            instance = self.client.start_new("gather", client_input={"wanted": wanted, "items": []})
+        self.collectors[instance] = (wanted, [])
+
+    def _feed(self, instance: str) -> None:
+        wanted, sent = self.collectors[instance]
+        self.client.raise_event(instance, "item", self.events)
+        sent.append(self.events)
+        self.events += 1
+        if len(sent) == wanted:
+            self.expected[instance] = sent
+            del self.collectors[instance]
+
+    def _look(self) -> None:
+        for instance in self.expected.keys() - self.ended:
+            if self.client.get_status(instance, show_input=False).ended:
+                self.ended.add(instance)
+
+
+class Load:
+    """Rounds of kills over one hub, and what is counted meanwhile."""
+
+    def __init__(self, hub: Hub, rng: random.Random, *options: str) -> None:
+        self.hub = hub
+        self.rng = rng
+        self.options = options
+        self.counted: Counter[str] = Counter()
+
+    def round(self, kills: int) -> None:
+        """Kill, restart and check so many times under load; then let everything end, compare, and purge it."""
+        self.hub.runs.unlink(missing_ok=True)
+        sender = Sender(self.hub.client, self.rng)
+        with ThreadPoolExecutor(1) as pool:
+            sending = pool.submit(sender.run)
+            try:
+                for _ in range(kills):
+                    self._kill_once()
+                    self._check()
+            finally:
+                sender.stopped.set()
+            sending.result()
+        daemon = self.hub.daemon("load", *self.options)
+        for instance, output in sender.expected.items():
+            assert self.hub.client.wait(instance, 60).output == output, instance
+        until(lambda: self.hub.client.count(Query(status=("Pending", "Running"))) == 0, what="children end")
+        compare(self.hub, self.counted)
+        daemon.kill()
+        self._check()
+        self.counted["starts"] += len(sender.expected)
+        self.counted["events"] += sender.events
+        self.hub("purge", "--status", "Completed", "--yes")
+        assert self.hub.client.count(Query()) == 0
+        self._check()
+
+    def _kill_once(self) -> None:
+        daemon = self.hub.daemon("load", *self.options)
+        sleep(self.rng.uniform(0.05, 0.9))
+        limit = monotonic() + 1.0
+        while not self._in_flight(daemon.pid) and monotonic() < limit:
+            sleep(0.003)
+        assert daemon.alive, daemon.said
+        daemon.kill()
+        flying = self._in_flight(daemon.pid)
+        self.counted["kills"] += 1
+        self.counted["kills with activities running"] += bool(flying)
+        self.counted["activities in flight at kills"] += len(flying)
+
+    def _in_flight(self, pid: int) -> set[str]:
+        """The calls that an engine has begun and not ended."""
+        last = {key: word for word, key, _, _, by in self.hub.ran() if by == str(pid)}
+        return {key for key, word in last.items() if word == "begin"}
+
+    def _check(self) -> None:
+        report = check(str(self.hub.root))
+        assert report.findings == [], report
+
+
+def compare(hub: Hub, counted: Counter[str]) -> None:
+    """What activities noted against what the histories say: each ran for a decision on disk, and again only if in need.
+
+    An activity must not begin once an outcome of it is recorded, nor twice in one engine. Where `continue_as_new` has
+    replaced the history, none may begin after one of a later execution.
+    """
+    begun: dict[Call, list[Begin]] = defaultdict(list)
+    latest: dict[str, int] = {}
+    for word, key, _, at, pid in hub.ran():
+        instance, execution, _, n = key.rsplit("/", 3)
+        if word == "begin":
+            begun[instance, execution, int(n)].append((int(at), pid))
+            assert latest.get(instance, 0) <= int(execution, 16), f"{key} began after a later execution"
+            latest[instance] = int(execution, 16)
+    for instance in {instance for instance, _, _ in begun}:
+        execution, scheduled, settled = recorded(hub.client, instance)
+        for call, times in begun.items():
+            counted["activities"] += call[0] == instance
+            counted["run again"] += (len(times) - 1) * (call[0] == instance)
+            if call[:2] != (instance, execution):
+                continue
+            assert scheduled[call[2]] <= times[0][0], f"{call} began before it was decided"
+            assert times[-1][0] <= settled[call[2]], f"{call} began again although its outcome was on disk"
+    assert all(len({pid for _, pid in times}) == len(times) for times in begun.values())
+
+
+def recorded(client: Client, instance: str) -> tuple[str, dict[int, int], dict[int, int]]:
+    """The last execution, and of its activities by `n` the moments of decision and outcome."""
+    scheduled: dict[int, int] = {}
+    settled: dict[int, int] = {}
+    execution = ""
+    for record in client.get_history(instance):
+        moment = round(record.at.timestamp() * 1_000_000)
+        match record.event:
+            case ev.ExecutionStarted(execution=execution):
+                pass
+            case ev.TaskScheduled():
+                scheduled[record.n] = moment
+            case ev.TaskCompleted(task=n) | ev.TaskFailed(task=n):
+                assert n not in settled, f"{instance}: two outcomes of {n}"
+                settled[n] = moment
+    return execution, scheduled, settled
+
+
+def report(load: Load, seed: int) -> None:
+    print(f"\nseed {seed}: " + ", ".join(f"{count} {what}" for what, count in load.counted.items()))
+
+
+@pytest.mark.timeout(240)
+def test_thirty_kills_lose_nothing_and_repeat_only_what_was_in_flight(hub: Hub) -> None:
+    print(f"KILLS_SEED={SEED}")
+    load = Load(hub, random.Random(SEED))
+    load.round(KILLS // 2)
+    load.round(KILLS // 2)
+    report(load, SEED)
+    assert load.counted["kills with activities running"] >= 25
+    assert load.counted["run again"] > 0
+
+
+@pytest.mark.timeout(120)
+def test_kills_between_turns_that_are_all_replayed_lose_nothing_either(hub: Hub) -> None:
+    print(f"KILLS_SEED={SEED}")
+    load = Load(hub, random.Random(SEED), "--replay-always")
+    load.round(8)
+    report(load, SEED)
+    assert load.counted["kills with activities running"] >= 6
+
+
+@pytest.mark.soak
+def test_a_thousand_kills_lose_nothing(hub: Hub) -> None:
+    print(f"KILLS_SEED={SEED}")
+    load = Load(hub, random.Random(SEED))
+    while load.counted["kills"] < SOAK_KILLS:
+        load.round(min(KILLS, SOAK_KILLS - load.counted["kills"]))
+    report(load, SEED)
+    assert load.counted["kills with activities running"] >= SOAK_KILLS * 5 / 6
+    assert load.counted["starts"] >= 25 * SOAK_KILLS
