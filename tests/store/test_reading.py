@@ -1,0 +1,468 @@
+"""Reading a hub: right beside a working engine, after a dead one, on a hub not ours to write; nothing changes."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import random
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from durablecli.errors import DamagedHub, NewerHub
+from durablecli.model.codec import frame, seed
+from durablecli.model.events import EventAwaited, ExecutionCompleted, ExecutionStarted, Record
+from durablecli.store import hub as hubs
+from durablecli.store import recovery
+from durablecli.store.histories import path as history_path
+from durablecli.store.hub import Hub
+from durablecli.store.journal import Commit, Purged, Write
+from durablecli.store.mailbox import Item
+from durablecli.store.query import Query
+from durablecli.store.reading import ReadHub
+from tests.store.test_index import KILLED_IN_A_TRANSACTION
+
+AT = datetime(2026, 11, 22, 9, tzinfo=UTC)
+BY_ID = Query(sort="id", limit=1000)
+
+
+def begun(instance: str, c: int) -> Write:
+    """The first two records of an execution that commit `c` begins."""
+    execution = f"{c:x}"
+    at = AT + timedelta(seconds=c)
+    start = seed(instance, execution)
+    records = [Record(1, at, ExecutionStarted(instance, execution, "f")), Record(2, at, EventAwaited("E"))]
+    return Write(instance, execution, 1, [frame(record, start) for record in records])
+
+
+def ended(instance: str, began: int, c: int) -> Write:
+    """The third record of the execution that commit `began` began."""
+    execution = f"{began:x}"
+    record = Record(3, AT + timedelta(seconds=c), ExecutionCompleted("Completed"))
+    return Write(instance, execution, 3, [frame(record, seed(instance, execution))])
+
+
+class Engine:
+    """What an engine does to the disk, step by step, without running anybody's code."""
+
+    def __init__(self, root: Path) -> None:
+        self.hub: Hub = hubs.open_hub(str(root))
+
+    def commit(self, *writes: Write, purged: list[Purged] | None = None, published: bool = True) -> None:
+        commit = Commit(self.hub.journal.last + 1, self.hub.epoch, AT, list(writes), [], purged or [])
+        self.hub.journal.append([commit])
+        if published:
+            self.hub.histories.remove(commit.purged)
+            self.hub.histories.publish(commit.writes)
+
+    def index(self) -> None:
+        """Bring the index up."""
+        reader = ReadHub(self.hub.root)
+        self.hub.index.clear()
+        self.hub.index.apply(reader.page(BY_ID).rows, [], self.hub.journal.last)
+
+    def die(self) -> None:
+        """Let the hub go without a word, as a killed process does."""
+        self.hub.journal.close()
+        self.hub.index.close()
+        assert self.hub.lock is not None
+        self.hub.lock.release()
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    return tmp_path / ".state"
+
+
+@pytest.fixture
+def engine(root: Path) -> Iterator[Engine]:
+    engine = Engine(root)
+    yield engine
+    engine.die()
+
+
+def listed(root: Path, query: Query = BY_ID) -> list[tuple[str, str]]:
+    return [(row.id, row.status) for row in ReadHub(str(root)).page(query).rows]
+
+
+def length(root: Path, instance: str) -> int | None:
+    found = ReadHub(str(root)).read(instance)
+    return None if found is None else len(found.lines)
+
+
+def prints(root: Path) -> dict[str, tuple[object, ...]]:
+    """Everything about a tree that writing to it would change."""
+    found: dict[str, tuple[object, ...]] = {}
+    for folder, _, names in os.walk(root):
+        for path in (folder, *(os.path.join(folder, name) for name in names)):
+            stat = os.lstat(path)
+            content = hashlib.sha256(Path(path).read_bytes()).hexdigest() if os.path.isfile(path) else ""
+            found[path] = (stat.st_ino, stat.st_mode, stat.st_size, stat.st_mtime_ns, stat.st_uid, content)
+    return found
+
+
+# ── one instance ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_missing_hub_is_empty_and_stays_missing(root: Path) -> None:
+    reader = ReadHub(str(root))
+    assert not reader.exists()
+    assert (reader.read("a"), reader.pending("a"), reader.page(Query()).rows, reader.count(Query())) == (
+        None,
+        [],
+        [],
+        0,
+    )
+    assert reader.holder() is None
+    assert reader.engine_info() is None
+    assert not root.exists()
+
+
+def test_a_history_is_its_file_and_what_the_journal_has_beyond_it(root: Path, engine: Engine) -> None:
+    engine.commit(begun("a", 1), begun("b", 1))
+    engine.commit(ended("a", 1, 2), published=False)
+    engine.commit(begun("c", 3), published=False)
+    assert [length(root, each) for each in ("a", "b", "c", "d")] == [3, 2, 2, None]
+
+
+def test_a_history_that_the_journal_purged_or_began_anew_is_read_so(root: Path, engine: Engine) -> None:
+    engine.commit(begun("a", 1), begun("b", 1))
+    engine.commit(begun("b", 2), purged=[Purged("a", "1")], published=False)
+    assert length(root, "a") is None
+    found = ReadHub(str(root)).read("b")
+    assert found is not None
+    assert found.execution == "2"
+
+
+def test_an_instance_whose_id_is_part_of_anothers_is_not_mixed_up_with_it(root: Path, engine: Engine) -> None:
+    engine.commit(begun('a"b', 1), begun("a", 1), begun("é/..", 1), published=False)
+    assert [length(root, each) for each in ('a"b', "a", "é/..", 'a"')] == [2, 2, 2, None]
+
+
+def test_a_torn_tail_of_the_journal_is_passed_over(root: Path, engine: Engine) -> None:
+    engine.commit(begun("a", 1), published=False)
+    segment = max((root / "journal").glob("*.jsonl"))
+    with segment.open("ab") as file:
+        file.write(b'{"c":2,"epoch":1,"at":"2026-11-22T09:00:00.000000Z","writes":[{"instance":"a","exe\n')
+    assert length(root, "a") == 2
+    assert listed(root) == [("a", "Running")]
+
+
+def test_a_bad_first_line_is_damage_and_names_the_file(root: Path, engine: Engine) -> None:
+    engine.commit(begun("a", 1))
+    hubs.checkpoint(engine.hub)
+    engine.index()
+    hubs.checkpoint(engine.hub)
+    file = Path(history_path(str(root), "a"))
+    file.write_bytes(b"x" + file.read_bytes())
+    with pytest.raises(DamagedHub, match=rf"{file.name}: byte 0"):
+        ReadHub(str(root)).read("a")
+
+
+def test_a_later_bad_line_leaves_what_stands_before_it(root: Path, engine: Engine) -> None:
+    engine.commit(begun("a", 1))
+    engine.index()
+    hubs.checkpoint(engine.hub)
+    with open(history_path(str(root), "a"), "ab") as file:
+        file.write(b"half a li")
+    found = ReadHub(str(root)).read("a")
+    assert found is not None
+    assert (len(found.lines), found.whole) == (2, False)
+
+
+def test_the_stamp_changes_with_everything_that_reading_shows(root: Path, engine: Engine) -> None:
+    reader = ReadHub(str(root))
+    stamps = [reader.stamp("a"), reader.stamp("a")]
+    engine.hub.inbox.post("start", [Item("a", name="f")])
+    stamps.append(reader.stamp("a"))
+    engine.commit(begun("a", 1), published=False)
+    stamps.append(reader.stamp("a"))
+    engine.hub.histories.publish([begun("a", 1)])
+    stamps.append(reader.stamp("a"))
+    assert stamps[0] == stamps[1]
+    assert len(set(stamps)) == 4
+
+
+@pytest.mark.parametrize(
+    ("content", "error"),
+    [(b'{"format":99}', NewerHub), (b"", DamagedHub), (b"\xff\xfe", DamagedHub), (None, DamagedHub)],
+)
+def test_a_hub_of_another_format_is_refused(
+    root: Path, engine: Engine, content: bytes | None, error: type[Exception]
+) -> None:
+    engine.commit(begun("a", 1))
+    if content is None:
+        (root / "hub.json").unlink()
+    else:
+        (root / "hub.json").write_bytes(content)
+    for ask in (lambda: length(root, "a"), lambda: listed(root), lambda: ReadHub(str(root)).count(Query())):
+        with pytest.raises(error, match=r"hub\.json"):
+            ask()
+
+
+def test_the_engine_is_told_with_what_it_said_of_itself(root: Path, engine: Engine) -> None:
+    reader = ReadHub(str(root))
+    holder = reader.holder()
+    assert holder is not None
+    assert (holder.pid, holder.alive) == (os.getpid(), True)
+    (root / "engine.json").write_bytes(b'{"functions":["f"]}')
+    assert reader.engine_info() == {"functions": ["f"]}
+    for wrong in (b"", b"[]", b"\xff"):
+        (root / "engine.json").write_bytes(wrong)
+        assert reader.engine_info() is None
+
+
+# ── lists ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_list_lays_the_journal_over_the_index(root: Path, engine: Engine) -> None:
+    engine.commit(begun("a", 1), begun("b", 1), begun("c", 1))
+    engine.index()
+    engine.commit(ended("b", 1, 2), begun("d", 2), purged=[Purged("a", "1")], published=False)
+    assert listed(root) == [("b", "Completed"), ("c", "Running"), ("d", "Running")]
+    assert listed(root, Query(status=("Running",), sort="id")) == [("c", "Running"), ("d", "Running")]
+    reader = ReadHub(str(root))
+    assert (reader.count(Query()), reader.count(Query(status=("Running",)))) == (3, 2)
+
+
+def test_pages_of_index_and_journal_hold_every_row_once(root: Path, engine: Engine) -> None:
+    dice = random.Random(4)
+    known: set[str] = set()
+    for _ in range(8):
+        c = engine.hub.journal.last + 1
+        instances = [f"i{dice.randint(0, 9)}-{n}" for n in range(5)]
+        known |= set(instances)
+        engine.commit(*(begun(instance, c) for instance in instances))
+        if c == 4:
+            engine.index()
+    for sort in ("created", "id", "name"):
+        reader = ReadHub(str(root))
+        query = Query(sort=sort, limit=3)
+        whole = reader.page(msgspec.structs.replace(query, limit=1000)).rows
+        found = []
+        while True:
+            page = reader.page(query)
+            found += page.rows
+            if page.cursor is None:
+                break
+            query = msgspec.structs.replace(query, cursor=page.cursor)
+        assert found == whole
+        assert sorted(row.id for row in found) == sorted(known)
+    assert 20 < len(known) < 40  # some were begun again, in the journal only
+
+
+def test_starts_that_nobody_has_taken_are_pending(root: Path, engine: Engine) -> None:
+    engine.commit(begun("a", 1))
+    engine.index()
+    engine.commit(begun("b", 2), published=False)
+    inbox = engine.hub.inbox
+    inbox.post("start", [Item("a", name="g", if_exists="replace")])
+    inbox.post("start", [Item("b", name="g")])
+    inbox.post("start", [Item("z", name="g", version="2", start_at=AT), Item("y", name="g")])
+    inbox.post("raise-event", [Item("x", name="E")])
+    assert listed(root) == [("a", "Running"), ("b", "Running"), ("y", "Pending"), ("z", "Pending")]
+    (row,) = ReadHub(str(root)).page(Query(prefix="z")).rows
+    assert (row.name, row.version, row.waiting[0].kind, row.waiting[0].fire_at) == ("g", "2", "start", AT)
+    assert ReadHub(str(root)).count(Query(status=("Pending",))) == 2
+    assert [each.kind for each in ReadHub(str(root)).pending("x")] == ["raise-event"]
+
+
+INDEX_STATES = ["missing", "garbage", "empty", "hot", "stale", "corrupt inside"]
+
+
+def spoil(root: Path, state: str) -> None:
+    index = root / "index.sqlite"
+    match state:
+        case "missing":
+            index.unlink()
+        case "garbage":
+            index.write_bytes(b"garbage" * 1000)
+        case "empty":
+            index.write_bytes(b"")
+        case "hot":
+            subprocess.run([sys.executable, "-c", KILLED_IN_A_TRANSACTION, str(index)], check=False)
+            assert (root / "index.sqlite-journal").exists()
+        case "corrupt inside":
+            data = bytearray(index.read_bytes())
+            data[8192:] = b"\xff" * (len(data) - 8192)
+            index.write_bytes(data)
+
+
+@pytest.mark.parametrize("state", INDEX_STATES)
+def test_a_list_is_right_whatever_became_of_the_index(root: Path, state: str) -> None:
+    engine = Engine(root)
+    for c in range(1, 5):
+        engine.commit(*(begun(f"i{c}-{n}", c) for n in range(10)))
+    engine.index()
+    if state == "stale":
+        shutil.copy(root / "index.sqlite", root / "old")
+        engine.commit(begun("late", 5))
+        engine.index()
+    hubs.checkpoint(engine.hub)
+    engine.commit(ended("i1-1", 1, engine.hub.journal.last + 1))
+    wanted = listed(root)
+    assert len(wanted) == 40 + (state == "stale")
+    engine.die()
+    if state == "stale":
+        (root / "old").rename(root / "index.sqlite")
+    spoil(root, state)
+    before = prints(root)
+    assert listed(root) == wanted
+    assert ReadHub(str(root)).count(Query()) == len(wanted)
+    assert prints(root) == before
+
+
+def test_a_hot_index_is_read_from_a_private_copy(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = Engine(root)
+    engine.commit(begun("a", 1))
+    engine.index()
+    engine.die()
+    spoil(root, "hot")
+    monkeypatch.setattr(recovery, "rebuild", lambda *_: pytest.fail("the histories were folded"))
+    monkeypatch.setattr(tempfile, "tempdir", str(root.parent))
+    assert listed(root) == [("a", "Running")]
+    assert os.listdir(root.parent) == [".state"]
+
+
+def test_a_deleted_index_is_rebuilt_equal(root: Path) -> None:
+    engine = Engine(root)
+    for c in range(1, 5):
+        engine.commit(*(begun(f"i{c}-{n}", c) for n in range(10)))
+    engine.commit(*(ended(f"i2-{n}", 2, 5) for n in range(5)), purged=[Purged("i1-1", "1")])
+    engine.index()
+    wanted = (engine.hub.index.rows(BY_ID, 1000), engine.hub.index.last_commit)
+    hubs.close(engine.hub)
+    (root / "index.sqlite").unlink()
+    again = Engine(root)
+    assert (again.hub.index.rows(BY_ID, 1000), again.hub.index.last_commit) == wanted
+    assert len(wanted[0]) == 39
+    again.die()
+
+
+# ── without a trace ────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def read_everything(root: str) -> None:
+    reader = ReadHub(root)
+    assert reader.exists()
+    found = reader.read("a")
+    assert found is not None
+    assert len(found.lines) == 3
+    assert [(row.id, row.status) for row in reader.page(BY_ID).rows] == [("a", "Completed"), ("new", "Pending")]
+    assert reader.count(Query()) == 2
+    assert len(reader.pending("new")) == 1
+    reader.stamp("a")
+    reader.holder()
+    reader.engine_info()
+
+
+@pytest.mark.parametrize("death", ["closed", "killed", "killed while indexing"])
+def test_reading_a_hub_leaves_no_trace_in_it(root: Path, death: str) -> None:
+    engine = Engine(root)
+    engine.commit(begun("a", 1))
+    engine.index()
+    engine.commit(ended("a", 1, 2), published=death == "closed")
+    engine.hub.inbox.post("start", [Item("new", name="f")])
+    if death == "closed":
+        hubs.close(engine.hub)
+    else:
+        engine.die()
+    if death == "killed while indexing":
+        spoil(root, "hot")
+    before = prints(root)
+    read_everything(str(root))
+    assert prints(root) == before
+
+
+@pytest.mark.parametrize("state", ["missing", "hot", "good"])
+def test_a_hub_of_another_user_that_is_read_only_can_be_read(state: str) -> None:
+    # Not below pytest's own folder, which other users can't enter.
+    outside = Path(tempfile.mkdtemp())
+    root = outside / ".state"
+    try:
+        engine = Engine(root)
+        engine.commit(begun("a", 1))
+        engine.index()
+        engine.commit(ended("a", 1, 2))
+        engine.hub.inbox.post("start", [Item("new", name="f")])
+        engine.die()
+        spoil(root, state)
+        for folder, _, names in os.walk(outside):
+            os.chmod(folder, 0o555)  # noqa: S103  others must be able to read it
+            for name in names:
+                os.chmod(os.path.join(folder, name), 0o444)
+        before = prints(root)
+        if os.getuid() == 0:
+            in_the_name_of_nobody(read_everything, str(root))
+        else:
+            read_everything(str(root))
+        assert prints(root) == before
+    finally:
+        for folder, _, _ in os.walk(outside):
+            os.chmod(folder, 0o700)
+        shutil.rmtree(outside)
+
+
+def in_the_name_of_nobody(function: object, root: str) -> None:
+    """Root may write whatever the mode says, so it has to be somebody else who tries."""
+    pid = os.fork()
+    if pid == 0:
+        code = 1
+        try:
+            os.setgid(65534)
+            os.setuid(65534)
+            assert callable(function)
+            with pytest.raises(PermissionError):
+                open(f"{root}/hub.json", "ab").close()
+            function(root)
+            code = 0
+        finally:
+            os._exit(code)
+    assert os.waitpid(pid, 0)[1] == 0
+
+
+# ── beside an engine at work ───────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_nothing_that_was_committed_is_missed_while_the_engine_works(root: Path) -> None:
+    engine = Engine(root)
+    told = 0
+
+    def work() -> None:
+        nonlocal told
+        inbox = engine.hub.inbox
+        for c in range(1, 61):
+            posted = inbox.post("start", [Item(f"i{c:03}", name="f")])
+            told = c
+            inbox.waiting()
+            engine.commit(begun(f"i{c:03}", engine.hub.journal.last + 1))
+            inbox.remove([posted.message])
+            if c % 7 == 0:
+                rows = ReadHub(str(root)).page(BY_ID).rows
+                engine.hub.index.apply(rows, [], engine.hub.journal.last)
+            if c % 14 == 0:
+                hubs.checkpoint(engine.hub)
+
+    with ThreadPoolExecutor(1) as pool:
+        worker = pool.submit(work)
+        reads = 0
+        while not worker.done():
+            at_least = told
+            reader = ReadHub(str(root))
+            ids = [row.id for row in reader.page(BY_ID).rows]
+            assert ids[:at_least] == [f"i{c:03}" for c in range(1, at_least + 1)]
+            assert len(set(ids)) == len(ids)
+            if at_least:
+                assert reader.pending(ids[at_least - 1]) or reader.read(ids[at_least - 1]) is not None
+            reads += 1
+        worker.result()
+    engine.die()
+    assert reads > 3
