@@ -156,6 +156,20 @@ def test_a_torn_tail_of_the_journal_is_passed_over(root: Path, engine: Engine) -
     assert listed(root) == [("a", "Running")]
 
 
+def test_a_copy_of_the_tail_beside_its_original_counts_once(root: Path) -> None:
+    dead = Engine(root)
+    dead.commit(begun("a", 1))
+    dead.commit(ended("a", 1, 2), published=False)
+    dead.die()
+    before = {path: path.read_bytes() for path in (root / "journal").iterdir()}
+    engine = Engine(root)
+    for path, content in before.items():  # as if the new engine had died before it dropped the original
+        path.write_bytes(content)
+    assert length(root, "a") == 3
+    assert listed(root) == [("a", "Completed")]
+    engine.die()
+
+
 def test_a_bad_first_line_is_damage_and_names_the_file(root: Path, engine: Engine) -> None:
     engine.commit(begun("a", 1))
     hubs.checkpoint(engine.hub)
