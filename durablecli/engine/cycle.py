@@ -34,7 +34,7 @@ from durablecli.engine.turns import Turns
 from durablecli.engine.voice import Voice
 from durablecli.engine.watch import Stuck, Watch, is_unchanged, reason
 from durablecli.engine.writer import Writer
-from durablecli.errors import DurableError, StorageError
+from durablecli.errors import DurableError, HubLocked, StorageError
 from durablecli.model import events as ev
 from durablecli.model.status import Summary
 from durablecli.replay import agenda
@@ -222,6 +222,19 @@ class Engine:
         self.writer.stop()
         self.background.stop()
         self.instances.close()
+        with suppress(Empty):
+            while True:
+                item = self._queue.get_nowait()
+                if isinstance(item, Posted):
+                    self._posted.append(item)
+        self._refuse(HubLocked("the engine has stopped and the message was not taken; post it again"))
+
+    def _refuse(self, error: DurableError) -> None:
+        """Tell the clients of this process that nothing more is taken."""
+        while self._posted:
+            posted = self._posted.popleft()
+            posted.error = error
+            posted.done.set()
 
     def catch_up(self) -> None:
         """Take every message that waits in the inbox."""
@@ -516,9 +529,7 @@ class Engine:
         """The fail-stop: no retry, no acknowledgement, nothing dispatched."""
         self._stopping = True
         failure = error if isinstance(error, DurableError) else StorageError(str(error))
-        for posted in self._posted:
-            posted.error = failure
-            posted.done.set()
+        self._refuse(failure)
         raise failure
 
     def _undelivered(self, message: Message, item: Item, why: str) -> None:
