@@ -159,6 +159,8 @@ def test_a_torn_tail_of_the_journal_is_passed_over(root: Path, engine: Engine) -
 def test_a_copy_of_the_tail_beside_its_original_counts_once(root: Path) -> None:
     dead = Engine(root)
     dead.commit(begun("a", 1))
+    dead.index()
+    hubs.checkpoint(dead.hub)
     dead.commit(ended("a", 1, 2), published=False)
     dead.die()
     before = {path: path.read_bytes() for path in (root / "journal").iterdir()}
