@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType, ModuleType
+
 from durablecli.app import Registry
 from durablecli.client import Client
 from durablecli.config import Config
@@ -121,7 +122,7 @@ def _embed(config: Config, registry: Registry, ready: threading.Event, box: _Box
             ready.set()
             engine.run()
             engine.drain(config.drain)
-    except BaseException as error:
+    except BaseException as error:  # noqa: BLE001 - user code may raise anything
         box.error = error
     finally:
         ready.set()

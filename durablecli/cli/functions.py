@@ -29,9 +29,12 @@ def command(app: tuple[str, ...], form: str | None) -> int:
     loaded = load(config.app, config.base)
     screen = Screen(form)
     if screen.for_people:
-        rows = [(one.name, one.kind, _short(one.signature), _near(one.place)) for one in loaded.registry]
+        rows = [
+            (one.name, one.kind, _short(one.signature.removeprefix(one.name)), _near(one.place))
+            for one in loaded.registry
+        ]
         if rows:
-            screen.table(HEAD, rows)
+            screen.table(HEAD, rows, elastic=2)
     else:
         screen.one(_as_data(loaded))
     for line in troubles(loaded):

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from datetime import datetime
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from functools import partial
 
 import click
 
 from durablecli.cli.options import Statuses, Time, client, common, exits
 from durablecli.cli.render import Screen, say
-from durablecli.cli.times import moment
+from durablecli.cli.times import day, moment
 from durablecli.client import Client, Page, Query
 from durablecli.model.status import Summary, Waiting
 
@@ -51,7 +52,8 @@ def command(
         return
     page = hub.page(query)
     if screen.for_people:
-        screen.table(HEAD, [_row(row) for row in page.rows], paint=2, spare=(4,))
+        time = partial(day, now=datetime.now(UTC)) if screen.terminal else moment
+        screen.table(HEAD, [_row(row, time) for row in page.rows], paint=2, spare=(4,))
     else:
         screen.many(payload for row in page.rows if (payload := _payload(hub, row)) is not None)
     _point_on(page)
@@ -62,8 +64,8 @@ def _payload(hub: Client, row: Summary) -> dict[str, object] | None:
     return status.payload() if status else None  # purged since the page was read
 
 
-def _row(row: Summary) -> Sequence[str]:
-    return row.id, row.name, row.status, moment(row.created), moment(row.updated), _waits(row)
+def _row(row: Summary, time: Callable[[datetime], str]) -> Sequence[str]:
+    return row.id, row.name, row.status, time(row.created), time(row.updated), _waits(row)
 
 
 def _waits(row: Summary) -> str:
@@ -78,7 +80,7 @@ def _waits(row: Summary) -> str:
 
 def _what(one: Waiting) -> str:
     if one.kind in ("timer", "start"):
-        return f"{one.kind} {moment(one.fire_at)}" if one.fire_at else "to be taken"
+        return f"{one.kind} {moment(one.fire_at)}" if one.fire_at else "a daemon"
     return f"{one.kind} {one.name or ''}"
 
 

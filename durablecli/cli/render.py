@@ -30,6 +30,11 @@ COLORS = {
 }
 
 
+_GAP = 2  # between columns
+_LEAST = 11  # what a column keeps of its width
+_LITTLE = 9  # and the elastic one: then an id, a short name, a status and a date fit into 80 characters
+
+
 class Screen:
     """Standard output: whether it is a terminal, and the form that was asked for."""
 
@@ -86,10 +91,19 @@ class Screen:
         text = msgspec.json.format(encoded, indent=2) if self.terminal else encoded
         self._write(self._safe(text.decode()) + "\n")
 
-    def table(self, head: Row, rows: Sequence[Row], *, paint: int | None = None, spare: tuple[int, ...] = ()) -> None:
-        """Rows under a head. `paint` is the column of runtime statuses; `spare` ones go where the terminal is narrow.
+    def table(
+        self,
+        head: Row,
+        rows: Sequence[Row],
+        *,
+        paint: int | None = None,
+        spare: tuple[int, ...] = (),
+        elastic: int | None = None,
+    ) -> None:
+        """Rows under a head. `paint` is the column of runtime statuses.
 
-        The first column is what people copy: it is folded and never shortened. The last one takes what is left.
+        Where a terminal is narrow the `spare` columns go, and the `elastic` one (the last one, unless told) gives way
+        first. The first and the last column are folded, not shortened: they hold what people copy.
         """
         if not self.terminal:
             self._plain(head, rows)
@@ -100,12 +114,12 @@ class Screen:
         console = self.console()
         table = Table(box=None, pad_edge=False, header_style="bold" if self.colors else "")
         widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
-        narrow = sum(widths) + len(widths) > console.width
+        narrow = sum(widths) + _GAP * (len(widths) - 1) > console.width
         shown = [at for at in range(len(head)) if not (narrow and at in spare)]
-        for at in shown:
-            last = at == len(head) - 1
-            fixed = None if last or (at == 0 and narrow) else widths[at]
-            table.add_column(head[at], overflow="fold" if at == 0 or last else "ellipsis", min_width=fixed)
+        gives_way = shown.index(len(head) - 1 if elastic is None else elastic)
+        for at, width in zip(shown, _fit([widths[at] for at in shown], console.width, gives_way), strict=True):
+            whole = at in (shown[0], shown[-1])
+            table.add_column(head[at], width=width, no_wrap=not whole, overflow="fold" if whole else "ellipsis")
         for row in rows:
             cells = [Text(escape(cell)) for cell in row]
             if paint is not None:
@@ -158,6 +172,18 @@ class Screen:
         sys.stdout.write(text)
         if self.terminal:
             sys.stdout.flush()
+
+
+def _fit(widths: Sequence[int], room: int, elastic: int) -> list[int]:
+    """Widths that fit: the elastic column gives way first, then the widest of the others, the first one last of all."""
+    fitted = list(widths)
+    over = sum(fitted) + _GAP * (len(fitted) - 1) - room
+    others = sorted(set(range(1, len(fitted))) - {elastic}, key=lambda at: -fitted[at])
+    for at in (elastic, *others, 0):
+        given = min(max(over, 0), max(fitted[at] - (_LITTLE if at == elastic else _LEAST), 0))
+        fitted[at] -= given
+        over -= given
+    return fitted
 
 
 def say(text: str) -> None:

@@ -17,6 +17,12 @@ def clock(time: datetime | None, now: datetime) -> str:
     return moment(time)
 
 
+def day(time: datetime, now: datetime) -> str:
+    """`09:00:05Z` for a time of today, else its date: what a narrow column has room for."""
+    time = time.astimezone(UTC)
+    return time.strftime("%H:%M:%SZ" if time.date() == now.date() else "%Y-%m-%d")
+
+
 def span(length: timedelta) -> str:
     """`4 s`, `3 min`, `2 h 5 min`, `2 d 23 h`."""
     seconds = max(0, int(length.total_seconds()))

@@ -106,7 +106,7 @@ def settle(key: tuple[str, str, int], value: Any) -> Outcome:
     """The outcome of a call that returned."""
     try:
         return Outcome(key, encode(value), None)
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - user code may raise anything
         return failed(key, error)
 
 
@@ -119,7 +119,7 @@ def run(call: Call) -> Outcome:
     """Run a synchronous activity to its end, here and now. Whatever it raises is its failure, never ours."""
     try:
         value = call.function.call(*arguments(call.function, call.input, call.context))
-    except BaseException as error:
+    except BaseException as error:  # noqa: BLE001 - user code may raise anything
         return failed(call.key, error)
     return settle(call.key, value)
 
@@ -128,6 +128,6 @@ async def run_async(call: Call) -> Outcome:
     """Run an asynchronous one."""
     try:
         value = await call.function.call(*arguments(call.function, call.input, call.context))
-    except BaseException as error:
+    except BaseException as error:  # noqa: BLE001 - user code may raise anything
         return failed(call.key, error)
     return settle(call.key, value)

@@ -2,8 +2,8 @@
 
     Nothing starts in the world, and nobody is told anything, before the commit that says so is on disk.
 
-One thread runs the cycle. Everything that comes from elsewhere (outcomes, the journal's thread, clients of this process,
-the bell) is put into one hand-off queue. While a commit is being synced the next cycle already gathers and decides;
+One thread runs the cycle. Everything that comes from elsewhere (outcomes, the journal's thread, clients of this
+process, the bell) is put into one hand-off queue. While a commit is being synced the next cycle already gathers and decides;
 commits are published in order.
 """
 
@@ -85,7 +85,7 @@ class Synced:
 
 
 class Engine:
-    """One hub's engine. `step` is one cycle; `run` goes on until it is stopped. Without a registry no user code runs."""
+    """One hub's engine. `step` is one cycle; `run` goes on until it is stopped. Without a registry no code runs."""
 
     def __init__(
         self,
@@ -105,9 +105,7 @@ class Engine:
         self.watch = Watch()
         self.voice = Voice(self.watch)
         self._queue: SimpleQueue[Outcome | Posted | Synced | None] = SimpleQueue()
-        self.background = Background(
-            lambda error: self._queue.put(Synced(0, error)), threaded=options.threads
-        )
+        self.background = Background(lambda error: self._queue.put(Synced(0, error)), threaded=options.threads)
         self.instances = Instances(
             lambda id: store_histories.read(hub.disk, hub.root, id), hub.torn, options.live_instances
         )
@@ -125,9 +123,7 @@ class Engine:
         )
         self.messages = Messages(self.turns, hub.inbox.items, self._undelivered, options.default_version)
         self.publisher = Publisher(hub.histories, self.instances, hub.index, self.background)
-        self.writer = Writer(
-            hub.journal, lambda c, error: self._queue.put(Synced(c, error)), threaded=options.threads
-        )
+        self.writer = Writer(hub.journal, lambda c, error: self._queue.put(Synced(c, error)), threaded=options.threads)
         self._notice = notice
         self.crew = crew(self._queue.put) if crew is not None else None
         self._c = hub.last_commit

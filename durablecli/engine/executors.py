@@ -37,7 +37,7 @@ class Executor(Protocol):
 
 
 class Threads:
-    """Synchronous activities. Threads are made as they are needed, up to the limit, and are never waited for at exit."""
+    """Synchronous activities. Threads are made as needed, up to the limit, and are never waited for at exit."""
 
     def __init__(self, most: int, report: Report) -> None:
         self._most = most

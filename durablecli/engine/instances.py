@@ -1,7 +1,7 @@
 """The instances an engine has in mind: ledger and live machine, the longest unused of them dropped and read again.
 
-A machine can be dropped at any time: it is a function of its history. What a dropped one is rebuilt from is the file and
-`recent`, the records that are decided and not yet in the file.
+A machine can be dropped at any time: it is a function of its history. What a dropped one is rebuilt from is the file
+and `recent`, the records that are decided and not yet in the file.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Loads the author's modules: folders, files and dotted modules that the command line or the settings name, nothing else.
+"""Loads the author's modules: folders, files and dotted modules that the command line or the settings name.
 
 One module that can't be imported is listed with its error and takes no other down. Siblings import each other by name.
 A later load in the same process starts afresh: it sees changed code, and equal names in another folder are no clash.

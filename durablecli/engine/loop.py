@@ -49,7 +49,7 @@ class Loop:
     async def _run(self, call: Call) -> None:
         try:
             outcome = await run_async(call)
-        except BaseException as error:  # a task that was cancelled before its first step
+        except BaseException as error:  # noqa: BLE001 - a task that was cancelled before its first step
             outcome = failed(call.key, error)
         self._running.pop(call.key, None)
         self._report(outcome)

@@ -1,4 +1,4 @@
-"""engine.json: what only a running engine knows, for the readers in other processes. Advice with its age, never truth."""
+"""engine.json: what only a running engine knows, for readers in other processes. Advice with its age, never truth."""
 
 from __future__ import annotations
 

@@ -164,6 +164,6 @@ class Background:
         while (work := self._work.get()) is not None:
             try:
                 work()
-            except BaseException as error:
+            except BaseException as error:  # noqa: BLE001 - user code may raise anything
                 self._report(error)
                 return

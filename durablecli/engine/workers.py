@@ -117,7 +117,8 @@ class Workers:
 
     def _ask(self, worker: subprocess.Popen[bytes], call: Call) -> Answer | None:
         """Its answer; None when the worker died."""
-        assert worker.stdin is not None and worker.stdout is not None
+        assert worker.stdin is not None
+        assert worker.stdout is not None
         order = Order(call.function.name, call.key, call.input, call.attempt, call.redelivered, call.first)
         try:
             worker.stdin.write(msgspec.json.encode(order) + b"\n")
@@ -143,7 +144,8 @@ class Workers:
 
 
 def _dismiss(worker: subprocess.Popen[bytes]) -> None:
-    assert worker.stdin is not None and worker.stdout is not None
+    assert worker.stdin is not None
+    assert worker.stdout is not None
     with suppress(OSError):
         worker.stdin.close()
     try:

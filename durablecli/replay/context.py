@@ -1,7 +1,7 @@
 """What an orchestrator function is given: everything it may ask for, and nothing that depends on the moment.
 
-Names and signatures are those of `azure.durable_functions.DurableOrchestrationContext`; functions are named by string or
-by the decorated function itself.
+Names and signatures are those of `azure.durable_functions.DurableOrchestrationContext`; functions are named by string
+or by the decorated function itself.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class DurableOrchestrationContext:
         version: str | None = None,
         expected_type: Any = None,
     ) -> Task[Any]:
-        """As call_sub_orchestrator, tried again after a failure; each attempt is a new instance unless an id is given."""
+        """As call_sub_orchestrator, tried again after a failure; each attempt is a new instance unless given an id."""
         return self._child(name, retry_options, input_, instance_id, version, expected_type)
 
     def _activity(
@@ -112,7 +112,8 @@ class DurableOrchestrationContext:
         own = [self.instance_id, self.parent_instance_id or ""]
         if instance_id.casefold() in [id.casefold() for id in own]:
             raise ValueError(
-                "The instance ID of a sub-orchestration must be different than the instance ID of a parent orchestration."
+                "The instance ID of a sub-orchestration must be different than "
+                "the instance ID of a parent orchestration."
             )
 
     def _annotation(self, name: str | Callable[..., Any], text: str, expected_type: Any) -> Any:
@@ -147,7 +148,7 @@ class DurableOrchestrationContext:
     # ── effects ────────────────────────────────────────────────────────────────────────────────────────────────
 
     def send_event(self, instance_id: str, name: str, data: Any = None) -> None:
-        """Raise an event in another orchestration, without waiting. One that isn't there gets none, and no error is raised."""
+        """Raise an event in another orchestration, without waiting; that it isn't there is no error."""
         self._machine.decide(ev.EventSent(check_instance_id(instance_id), name, encode(data)))
 
     def continue_as_new(self, input_: Any, save_events: bool = True) -> None:

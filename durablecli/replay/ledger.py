@@ -83,7 +83,7 @@ class Ledger:
         return "Running" if self.begun else "Pending"
 
     def accepts(self, event: ev.AnyEvent) -> bool:
-        """Whether an outcome answers something open here. What answers nothing is dropped by the caller, and counted."""
+        """Whether an outcome answers something open here. What answers nothing is dropped by the caller."""
         match event:
             case ev.TaskCompleted() | ev.TaskFailed():
                 return isinstance(self.open.get(event.task), ev.TaskScheduled)
@@ -288,7 +288,7 @@ def answers(event: ev.AnyEvent) -> int:
 
 
 def fold(records: Iterable[ev.Record], size: int = 0, *, keep_script: bool = True) -> Ledger:
-    """The ledger of a whole history. `size` is that of its file in bytes. A rewind can't be folded without the script."""
+    """The ledger of a whole history of `size` bytes. A rewind can't be folded without the script."""
     if not keep_script:
         records = list(records)
         keep_script = any(isinstance(record.event, ev.ExecutionRewound) for record in records)

@@ -133,7 +133,7 @@ class Machine:
         return self._fresh
 
     def caught_up(self) -> None:
-        """Say that the replay is over; raises NonDeterminism when the history holds decisions that the code didn't make."""
+        """Say that the replay is over; raises NonDeterminism for decisions that the code didn't make again."""
         self._torn = False
         if self._expected:
             raise NonDeterminism(self._expected[0], None, self.line())
@@ -159,7 +159,7 @@ class Machine:
     def _settle(self, task: Task[Any], raw: Raw, annotation: Any) -> None:
         try:
             value = decode(raw, annotation)
-        except Exception as error:  # a payload that doesn't fit its annotation fails the task that carries it
+        except Exception as error:  # noqa: BLE001 - a payload that doesn't fit its annotation fails the task that carries it
             mismatch = error
             task._complete(error=lambda: mismatch)
         else:
@@ -198,7 +198,7 @@ class Machine:
 
         try:
             self._enter(DurableOrchestrationContext(self))
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 - user code may raise anything
             self._threw(error)
 
     def _enter(self, context: Any) -> None:
@@ -222,7 +222,7 @@ class Machine:
                     self._step(task._value, task._error)
                 else:
                     return
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 - user code may raise anything
             self._threw(error)
 
     def _step(self, value: Any, error: Callable[[], BaseException] | None) -> None:
@@ -250,7 +250,7 @@ class Machine:
         if isinstance(task, EventTask):
             self._wake(task)
         elif isinstance(task, WhenAny):
-            if self._race is None or not self._race.is_for(task.children):
+            if self._race is None or not self.races(task.children):
                 self._race = Race(task.children)
             for event in list(self._race.events):
                 self._wake(event)
@@ -318,7 +318,7 @@ class Machine:
         if flow is not None:
             try:
                 flow.close()
-            except BaseException as ignored:  # a function that refuses to end is dropped all the same
+            except BaseException as ignored:  # noqa: BLE001 - a function that refuses to end is dropped all the same
                 del ignored
 
     # ── deciding: what the context calls ───────────────────────────────────────────────────────────────────────
@@ -339,7 +339,7 @@ class Machine:
         return self._record(event)
 
     def _may_decide(self) -> bool:
-        """Raises what stops this turn. False for a function that catches it over and over: it is left to its next yield."""
+        """Raises what stops this turn. False for a function that catches it over and over: it goes on to its yield."""
         if not self._sealed and self._verdict is None:
             self._in_turn += 1
             if self._in_turn <= MOST_DECISIONS:
@@ -412,6 +412,10 @@ class Machine:
         if self._race is not None:
             self._race.completed(task)
 
+    def races(self, tasks: list[Task[Any]]) -> bool:
+        """Whether these are the tasks of the race that is on, in its order."""
+        return self._race is not None and self._race.is_for(tasks)
+
     def sleep(self, event: EventTask[Any]) -> None:
         """Let a wait that lost take nothing, until it is yielded again."""
         event.dormant = True
@@ -439,7 +443,7 @@ class Machine:
 def _not_a_task(value: object) -> str:
     kind = type(value).__name__
     if isinstance(value, list | tuple):
-        return f"an orchestrator may yield tasks only, not a {kind}: use context.task_all([...]) or context.task_any([...])"
+        return f"an orchestrator may yield tasks only, not a {kind}: use context.task_all or context.task_any"
     return f"an orchestrator may yield or await the context's own tasks only, not {kind}"
 
 

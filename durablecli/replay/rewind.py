@@ -48,4 +48,3 @@ def cut(ledger: Ledger) -> Cut:
         tuple((n, e) for n, e in again if isinstance(e, ev.SubOrchestrationInstanceCreated)),
         tuple((n, e) for n, e in again if isinstance(e, ev.TaskScheduled)),
     )
-

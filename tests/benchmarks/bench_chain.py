@@ -13,14 +13,8 @@ SHORT, LONG = 100, 10_000
 def per_step(place: str, steps: int, times: int) -> float:
     """Seconds a step, for `times` chains one after another."""
     with engine(place) as running:
-        took = [
-            run(
-                running,
-                1,
-                lambda _, n=n: running.hand_in("start", [Item(f"chain-{n}", name="chain", input=Raw(b"%d" % steps))]),
-            )
-            for n in range(times)
-        ]
+        steps_each = Raw(b"%d" % steps)
+        took = [run(running, [Item(f"chain-{n}", name="chain", input=steps_each)]) for n in range(times)]
     return min(took) / steps
 
 
@@ -31,7 +25,9 @@ def main() -> None:
     long = per_step(place, LONG, 2)
     again = per_step(place, SHORT, 20)
     after = bare_loop()
-    print(f"chain      {short * 1e6:.0f} µs a step at {SHORT}, {long * 1e6:.0f} µs at {LONG:,}, {again * 1e6:.0f} µs at {SHORT}")
+    print(
+        f"chain      {short * 1e6:.0f} µs a step at {SHORT}, {long * 1e6:.0f} at {LONG:,}, {again * 1e6:.0f} at {SHORT}"
+    )
     print(f"           ratio {long / ((short + again) / 2):.2f} (1.0 is flat)")
     print(f"bare loop  {before:.3f} s before, {after:.3f} s after")
 

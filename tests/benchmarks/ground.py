@@ -14,10 +14,10 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from time import perf_counter, sleep
-from types import ModuleType
+from typing import Any
 
 import msgspec
 
@@ -25,9 +25,10 @@ import durablecli as df
 from durablecli.app import Registry
 from durablecli.config import Concurrency
 from durablecli.engine.crew import Crew
-from durablecli.engine.cycle import Engine, Options
+from durablecli.engine.cycle import Engine
 from durablecli.store.disk import Appender, Disk, LocalDisk
 from durablecli.store.hub import close, open_hub
+from durablecli.store.mailbox import Item
 
 
 @df.activity
@@ -36,7 +37,7 @@ def hello(city: str) -> str:
 
 
 @df.orchestrator
-def hello5(context: df.DurableOrchestrationContext):
+def hello5(context: df.DurableOrchestrationContext) -> Generator[Any, Any, list[str]]:
     said = []
     for city in ("Tokyo", "Seattle", "London", "Paris", "Lima"):
         said.append((yield context.call_activity(hello, city)))
@@ -44,7 +45,7 @@ def hello5(context: df.DurableOrchestrationContext):
 
 
 @df.orchestrator
-def chain(context: df.DurableOrchestrationContext):
+def chain(context: df.DurableOrchestrationContext) -> Generator[Any, Any, str]:
     for step in range(context.get_input()):
         yield context.call_activity(hello, str(step))
     return "done"
@@ -54,7 +55,6 @@ def registry() -> Registry:
     """The functions of this file."""
     found = Registry()
     found.add(sys.modules[__name__])
-    assert isinstance(sys.modules[__name__], ModuleType)
     return found
 
 
@@ -81,13 +81,13 @@ class SlowSync:
 
 
 @contextmanager
-def engine(folder: str, *, sync: float = 0.0, options: Options = Options()) -> Iterator[Engine]:
+def engine(folder: str, *, sync: float = 0.0) -> Iterator[Engine]:
     """A running engine over a new hub in `folder`; `sync` adds that many seconds to every sync of the journal."""
     root = tempfile.mkdtemp(prefix="hub-", dir=folder)
     disk: Disk = SlowSync(LocalDisk(), sync) if sync else LocalDisk()  # type: ignore[assignment]
     hub = open_hub(f"{root}/state", disk)
     functions = registry()
-    found = Engine(hub, functions, options=options, crew=lambda report: Crew(functions, report, Concurrency()))
+    found = Engine(hub, functions, crew=lambda report: Crew(functions, report, Concurrency()))
     found.open()
     gc.collect()
     gc.freeze()
@@ -99,11 +99,11 @@ def engine(folder: str, *, sync: float = 0.0, options: Options = Options()) -> I
         close(hub)
 
 
-def run(engine: Engine, count: int, start: Callable[[int], object]) -> float:
+def run(engine: Engine, items: list[Item]) -> float:
     """Seconds from the first start to the last end, every commit on disk and every history written."""
     before = perf_counter()
-    for i in range(count):
-        start(i)
+    for item in items:
+        engine.hand_in("start", [item])
     engine.run(lambda engine: engine.is_idle)
     engine.settle()
     return perf_counter() - before
@@ -139,7 +139,7 @@ def introduce() -> str:
     """Print the machine, the disk and the versions; refuse a disk that is no disk. Returns the folder to use."""
     place = folder()
     sync = median_sync(place)
-    kind = subprocess.run(["stat", "-f", "-c", "%T", place], capture_output=True, text=True).stdout.strip()
+    kind = subprocess.run(["stat", "-f", "-c", "%T", place], capture_output=True, text=True, check=False).stdout.strip()
     print(f"machine    {os.cpu_count()} cores, {platform.machine()}, {platform.system()} {platform.release()}")
     print(f"python     {platform.python_version()}, msgspec {msgspec.__version__}, sqlite {sqlite3.sqlite_version}")
     print(f"disk       {place} on {kind or 'an unknown file system'}, median sync {sync * 1e6:.0f} µs")
