@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import threading
 from datetime import UTC, datetime
 from pathlib import Path
@@ -383,7 +384,7 @@ def test_a_module_that_fails_to_import_does_not_take_the_others_down(durable: Du
     (workflows / "broken.py").write_text('"""Broken."""\n1 / 0\n')
     result = durable("functions")
     assert result.code == 0
-    assert "hello    activity      hello(city: str) -> str  workflows/greetings.py:" in result.out
+    assert "hello    activity      (city: str) -> str  workflows/greetings.py:" in result.out
     assert "broken isn't loaded: " in result.err
     assert "ZeroDivisionError" in result.err
     listed = json.loads(durable("functions", "-o", "json").out)
@@ -451,3 +452,15 @@ def test_doctor_repair_refuses_beside_an_engine_and_names_it(durable: Durable, h
         result = durable("doctor", "--repair")
         assert (result.code, result.err.count("\n")) == (75, 1)
         assert f"pid {os.getpid()}" in result.err
+
+
+@pytest.mark.parametrize("form", ["-o", "--output"])
+def test_an_id_stays_whole_in_a_list_of_80_characters(
+    durable: Durable, here: Path, monkeypatch: pytest.MonkeyPatch, form: str
+) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    instance = durable("start", "human_interaction").out.strip()
+    out = durable("list", form, "table", terminal=True).out
+    assert re.search(rf"^{instance}  human_inter\w*…  Pending  ", out, re.MULTILINE)
+    assert out.split()[:2] == ["ID", "NAME"]
+    assert max(map(len, out.splitlines())) <= 80
