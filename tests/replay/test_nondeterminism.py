@@ -1,0 +1,185 @@
+"""Code that decides otherwise than the history: the first difference is shown, with both sides and the line."""
+
+from __future__ import annotations
+
+import gc
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+import durablecli as df
+from durablecli.model import events as ev
+from durablecli.replay import machine as machines
+from durablecli.replay.ledger import fold
+from durablecli.replay.machine import Machine, NonDeterminism, Runaway
+from durablecli.replay.restore import restore
+from tests.replay.stage import START, Stage, no_signatures
+
+Context = df.DurableOrchestrationContext
+
+
+def before(context: Context) -> Any:
+    yield context.call_activity("F1", 1)
+    yield context.wait_for_external_event("E")
+
+
+def other_name(context: Context) -> Any:
+    yield context.call_activity("F9", 1)
+
+
+def other_kind(context: Context) -> Any:
+    yield context.create_timer(timedelta(1))
+
+
+def one_missing(context: Context) -> Any:
+    yield context.call_activity("F1")
+    yield context.task_all([])
+
+
+def ends_early(context: Context) -> Any:
+    yield context.call_activity("F1")
+
+
+def one_more(context: Context) -> Any:
+    yield context.call_activity("F1")
+    context.call_activity("F2")
+    yield context.wait_for_external_event("E")
+
+
+def one_more_behind(context: Context) -> Any:
+    yield context.call_activity("F1")
+    context.wait_for_external_event("E")
+    yield context.call_activity("F2")
+
+
+def fails_now(context: Context) -> Any:
+    yield context.call_activity("F1")
+    raise ValueError("a new bug")
+
+
+TABLE = [
+    (other_name, "at record 2", "TaskScheduled F1", "TaskScheduled F9"),
+    (other_kind, "at record 2", "TaskScheduled F1", "TimerCreated"),
+    (one_missing, "at record 4", "EventAwaited E", "ExecutionCompleted"),
+    (ends_early, "at record 4", "EventAwaited E", "ExecutionCompleted"),
+    (one_more, "at record 4", "EventAwaited E", "TaskScheduled F2"),
+    (one_more_behind, "which ends here", "nothing more", "TaskScheduled F2"),
+    (fails_now, "at record 4", "EventAwaited E", "ExecutionCompleted"),
+]
+
+
+def history() -> list[ev.Record]:
+    stage = Stage(before)
+    stage.done(2)
+    return stage.records
+
+
+@pytest.mark.parametrize(("now", "where", "then", "decides"), TABLE, ids=lambda each: getattr(each, "__name__", None))
+def test_the_first_difference_is_shown(now: Any, where: str, then: str, decides: str) -> None:
+    with pytest.raises(NonDeterminism) as caught:
+        restore(now, fold(history()), no_signatures)
+    text = str(caught.value)
+    assert where in text
+    assert f"history  {then}\n" in text
+    assert f"now      {decides}" in text
+
+
+def test_the_line_is_that_of_the_yield_where_the_function_stands() -> None:
+    with pytest.raises(NonDeterminism) as caught:
+        restore(one_more, fold(history()), no_signatures)
+    code = one_more.__code__
+    assert f"{code.co_filename}:{code.co_firstlineno + 2})" in str(caught.value)
+
+
+def test_decisions_that_the_code_does_not_make_any_more_are_found() -> None:
+    def fewer(context: Context) -> Any:
+        yield context.wait_for_external_event("Never")
+
+    with pytest.raises(NonDeterminism, match="EventAwaited"):
+        restore(fewer, fold(history()), no_signatures)
+
+    def stops(context: Context) -> Any:
+        yield context.task_any([context.call_activity("F1"), context.wait_for_external_event("Never")])
+
+    with pytest.raises(NonDeterminism, match="at record 4"):
+        restore(stops, fold(history()), no_signatures)
+
+
+def test_a_decision_that_is_missing_at_the_end_is_found() -> None:
+    stage = Stage(one_more_behind)
+    stage.done(2)
+    with pytest.raises(NonDeterminism) as caught:
+        restore(before, fold(stage.records), no_signatures)
+    assert "history  TaskScheduled F2\nnow      nothing more" in str(caught.value)
+
+
+def test_inputs_due_times_and_custom_statuses_are_not_compared() -> None:
+    def old(context: Context) -> Any:
+        context.set_custom_status("old")
+        context.create_timer(timedelta(hours=1))
+        yield context.call_activity("f1", 1)
+
+    def new(context: Context) -> Any:
+        context.create_timer(timedelta(hours=2))
+        yield context.call_activity("F1", 2)
+
+    machine, fresh = restore(new, fold(Stage(old).records), no_signatures)
+    assert fresh == []
+    machine.close()
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_no_except_swallows_the_verdict() -> None:
+    def stubborn(context: Context) -> Any:
+        while True:
+            try:
+                yield context.call_activity("F9")
+            except:  # noqa: E722 - what authors write
+                context.set_custom_status("once more")
+
+    with pytest.raises(NonDeterminism):
+        restore(stubborn, fold(history()), no_signatures)
+    gc.collect()  # Python tells of a generator that refuses to end when it collects it
+
+
+def test_an_except_that_goes_another_way_does_not_hide_the_verdict() -> None:
+    def sly(context: Context) -> Any:
+        try:
+            yield context.call_activity("F9")
+        except BaseException:  # noqa: BLE001 - what authors write
+            return "all is well"
+
+    with pytest.raises(NonDeterminism, match="F9"):
+        restore(sly, fold(history()), no_signatures)
+
+
+@pytest.mark.parametrize("what", ["call_activity", "set_custom_status"])
+def test_a_turn_without_end_is_stopped(what: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machines, "MOST_DECISIONS", 100)
+
+    def runaway(context: Context) -> Any:
+        while True:
+            getattr(context, what)("more")
+        yield
+
+    start = ev.ExecutionStarted("i", "1", "runaway")
+    machine = Machine(runaway, start, no_signatures)
+    with pytest.raises(Runaway, match="loop without a yield"):
+        machine.apply(ev.Record(1, START, start), START, 2)
+
+
+def test_a_torn_turn_is_decided_to_its_end() -> None:
+    def flow(context: Context) -> Any:
+        tasks = [context.call_activity("F", i) for i in range(4)]
+        context.set_custom_status("all sent")
+        yield context.task_all(tasks)
+
+    whole = Stage(flow).records
+    for cut in range(1, len(whole)):
+        machine, fresh = restore(flow, fold(whole[:cut]), no_signatures, torn=True)
+        assert [record.event for record in [*whole[:cut], *fresh]] == [record.event for record in whole]
+        assert [record.n for record in fresh] == list(range(cut + 1, len(whole) + 1))
+        machine.close()
+    with pytest.raises(NonDeterminism, match="nothing more"):
+        restore(flow, fold(whole[:3]), no_signatures)

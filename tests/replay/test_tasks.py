@@ -1,0 +1,296 @@
+"""Waiting for one or for all: who wins, what the losers may take, and what it costs."""
+
+from __future__ import annotations
+
+import sys
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+import durablecli as df
+from tests.replay.stage import Stage
+
+Context = df.DurableOrchestrationContext
+HOUR = timedelta(hours=1)
+
+
+def test_all_gives_the_results_in_input_order() -> None:
+    def flow(context: Context) -> Any:
+        return (yield context.task_all([context.call_activity("F", i) for i in range(3)]))
+
+    stage = Stage(flow)
+    stage.done(4, "c")
+    stage.done(2, "a")
+    stage.done(3, "b")
+    assert stage.output == ["a", "b", "c"]
+
+
+def test_all_of_nothing_is_nothing() -> None:
+    def flow(context: Context) -> Any:
+        return (yield context.task_all([]))
+
+    assert Stage(flow).output == []
+
+
+def test_all_waits_for_all_and_then_raises_the_first_failure_in_input_order() -> None:
+    def flow(context: Context) -> Any:
+        yield context.task_all([context.call_activity("F", i) for i in range(3)])
+
+    stage = Stage(flow)
+    stage.failed(4, "third")
+    stage.failed(3, "second")
+    assert stage.ledger.status == "Running"
+    stage.done(2)
+    assert stage.error == "Activity function 'F' failed: second"
+    assert stage.ledger.causes == (5, 6)
+
+
+def test_all_takes_a_task_twice() -> None:
+    def flow(context: Context) -> Any:
+        task = context.call_activity("F")
+        return (yield context.task_all([task, task]))
+
+    stage = Stage(flow)
+    stage.done(2, 1)
+    assert stage.output == [1, 1]
+
+
+def test_any_of_nothing_is_an_error() -> None:
+    def flow(context: Context) -> Any:
+        yield context.task_any([])
+
+    assert "at least one" in Stage(flow).error
+
+
+def test_any_gives_the_winning_task_and_never_raises() -> None:
+    def flow(context: Context) -> Any:
+        tasks = [context.call_activity("F", i) for i in range(2)]
+        winner = yield context.task_any(tasks)
+        assert winner is tasks[1]
+        assert winner.is_faulted
+        with pytest.raises(ValueError, match="bad"):
+            winner.get_result()
+        return (yield tasks[0])
+
+    stage = Stage(flow)
+    stage.failed(3, "bad")
+    stage.done(2, "later")
+    assert stage.output == "later"
+
+
+def test_the_first_in_input_order_wins_when_several_are_done() -> None:
+    def flow(context: Context) -> Any:
+        tasks = [context.call_activity("F", i) for i in range(3)]
+        yield context.call_activity("Gate")
+        winner = yield context.task_any(tasks)
+        return tasks.index(winner)
+
+    stage = Stage(flow)
+    stage.done(4)
+    stage.done(3)
+    stage.done(5)
+    assert stage.output == 1
+
+
+def test_a_task_that_stands_twice_in_any_can_win_twice() -> None:
+    def flow(context: Context) -> Any:
+        task = context.call_activity("F")
+        first = yield context.task_any([task, task])
+        second = yield context.task_any([task])
+        return first is second
+
+    stage = Stage(flow)
+    stage.done(2)
+    assert stage.output is True
+
+
+def test_as_completed_gives_every_task_once_in_the_order_of_completion() -> None:
+    def flow(context: Context) -> Any:
+        tasks = [context.call_activity("F", i) for i in range(4)]
+        order = []
+        while tasks:
+            winner = yield context.task_any(tasks)
+            tasks.remove(winner)
+            order.append(winner.id)
+        return order
+
+    stage = Stage(flow)
+    for task in (4, 2, 5, 3):
+        stage.done(task)
+    assert stage.output == [4, 2, 5, 3]
+
+
+def test_composites_stand_in_composites() -> None:
+    def flow(context: Context) -> Any:
+        a, b, c = (context.call_activity("F", i) for i in range(3))
+        pair = context.task_all([a, b])
+        either = context.task_any([pair, c])
+        (winner,) = yield context.task_all([either])
+        return winner is pair
+
+    stage = Stage(flow)
+    stage.done(3)
+    stage.done(2)
+    assert stage.output is True
+
+
+def test_all_of_an_any_that_is_won_already() -> None:
+    def flow(context: Context) -> Any:
+        a, b = context.call_activity("F", 0), context.call_activity("F", 1)
+        yield a
+        found = yield context.task_all([context.task_any([a, b])])
+        return found[0] is a
+
+    stage = Stage(flow)
+    stage.done(2)
+    assert stage.output is True
+
+
+def test_a_wait_that_lost_takes_nothing_until_it_is_yielded_again() -> None:
+    def flow(context: Context) -> Any:
+        loser = context.wait_for_external_event("E")
+        yield context.task_any([loser, context.call_activity("F")])
+        other = context.wait_for_external_event("E")
+        first = yield other
+        second = yield loser
+        return [first, second]
+
+    stage = Stage(flow)
+    stage.done(3)
+    stage.event("E", "for the other")
+    assert stage.ledger.status == "Running"
+    stage.event("e", "for the loser")
+    assert stage.output == ["for the other", "for the loser"]
+
+
+def test_a_wait_that_lost_within_a_nested_any_takes_nothing_either() -> None:
+    def flow(context: Context) -> Any:
+        loser = context.wait_for_external_event("E")
+        inner = context.task_any([loser, context.call_activity("F")])
+        yield context.task_all([inner])
+        return (yield context.task_all([context.wait_for_external_event("E"), inner]))[0]
+
+    stage = Stage(flow)
+    stage.done(3)
+    stage.event("E", "mine")
+    assert stage.output == "mine"
+
+
+def test_a_wait_that_was_never_yielded_takes_events() -> None:
+    def flow(context: Context) -> Any:
+        early = context.wait_for_external_event("E")
+        late = context.wait_for_external_event("E")
+        yield context.call_activity("F")
+        return [early.result, late.is_completed, (yield late)]
+
+    stage = Stage(flow)
+    stage.event("E", 1)
+    stage.done(4)
+    stage.event("E", 2)
+    assert stage.output == [1, False, 2]
+
+
+def test_events_come_first_in_first_out_without_case_and_early_ones_are_kept() -> None:
+    def flow(context: Context) -> Any:
+        yield context.call_activity("F")
+        found = []
+        for name in ("Order", "ORDER", "Other"):
+            found.append((yield context.wait_for_external_event(name)))
+        return found
+
+    stage = Stage(flow)
+    stage.event("order", 1)
+    stage.event("other", 2)
+    stage.event("OrDeR", 3)
+    stage.done(2)
+    assert stage.output == [1, 3, 2]
+
+
+def test_an_event_is_decoded_by_what_is_expected() -> None:
+    def flow(context: Context) -> Any:
+        yield context.wait_for_external_event("E", int)
+
+    stage = Stage(flow)
+    stage.event("E", "not a number")
+    assert "int" in stage.error
+
+
+@pytest.mark.parametrize("name", ["", None, 5])
+def test_an_event_needs_a_name(name: Any) -> None:
+    def flow(context: Context) -> Any:
+        yield context.wait_for_external_event(name)
+
+    assert "non-empty string" in Stage(flow).error
+
+
+def test_a_cancelled_timer_counts_as_completed() -> None:
+    def flow(context: Context) -> Any:
+        timer = context.create_timer(HOUR)
+        timer.cancel()
+        winner = yield context.task_any([context.call_activity("F"), timer])
+        return winner is timer
+
+    assert Stage(flow).output is True
+
+
+def test_results_can_be_asked_for_without_waiting() -> None:
+    def flow(context: Context) -> Any:
+        task = context.call_activity("F")
+        assert task.result is None
+        with pytest.raises(RuntimeError, match="hasn't completed"):
+            task.get_result()
+        value = yield task
+        return [value, task.result, task.get_result(), task.is_completed, task.is_faulted]
+
+    stage = Stage(flow)
+    stage.done(2, 7)
+    assert stage.output == [7, 7, 7, True, False]
+
+
+@pytest.mark.parametrize("verb", ["task_all", "task_any"])
+def test_composites_take_tasks_only(verb: str) -> None:
+    def flow(context: Context) -> Any:
+        yield getattr(context, verb)([context.call_activity("F"), 5])
+
+    assert f"{verb} takes tasks only, not int" in Stage(flow).error
+
+
+# ── what it costs ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def calls_of(stage: Stage, size: int) -> int:
+    """How many Python functions are called while every activity completes."""
+    count = 0
+
+    def profile(frame: Any, event: str, argument: Any) -> None:
+        nonlocal count
+        count += event == "call"
+
+    sys.setprofile(profile)
+    try:
+        for task in range(2, 2 + size):
+            stage.done(task)
+    finally:
+        sys.setprofile(None)
+    return count
+
+
+def as_completed(context: Context) -> Any:
+    tasks = [context.call_activity("F", i) for i in range(context.get_input())]
+    while tasks:
+        tasks.remove((yield context.task_any(tasks)))
+
+
+def all_at_once(context: Context) -> Any:
+    yield context.task_all([context.call_activity("F", i) for i in range(context.get_input())])
+
+
+@pytest.mark.parametrize("flow", [as_completed, all_at_once])
+def test_each_of_ten_thousand_completions_costs_as_little_as_each_of_a_hundred(flow: Any) -> None:
+    costs = []
+    for size in (100, 10_000):
+        stage = Stage(flow, size, check=False)
+        costs.append(calls_of(stage, size) / size)
+        assert stage.ledger.status == "Completed"
+    assert costs[1] < costs[0] * 1.5
