@@ -3,8 +3,8 @@
     Nothing starts in the world, and nobody is told anything, before the commit that says so is on disk.
 
 One thread runs the cycle. Everything that comes from elsewhere (outcomes, the journal's thread, clients of this
-process, the bell) is put into one hand-off queue. While a commit is being synced the next cycle already gathers and decides;
-commits are published in order.
+process, the bell) is put into one hand-off queue. While a commit is being synced the next cycle already gathers and
+decides; commits are published in order.
 """
 
 from __future__ import annotations
