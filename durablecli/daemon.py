@@ -157,6 +157,7 @@ def _engine(hub: Hub, config: Config, loaded: Loaded, replay_always: bool, say: 
         live_instances=config.concurrency.live_instances,
         checkpoint_bytes=config.checkpoint.bytes,
         checkpoint_every=config.checkpoint.every,
+        limits=config.limits,
     )
     note = Path(hub.root) / "turning.json"
     engine = Engine(

@@ -64,6 +64,7 @@ class Call(NamedTuple):
     attempt: int
     redelivered: bool
     first: int
+    payload_limit: int
     cancellation: Cancellation
 
     def context(self) -> ActivityContext:
@@ -102,10 +103,11 @@ def _wanted(function: Function) -> tuple[Any, ...]:
     return tuple(found)
 
 
-def settle(key: tuple[str, str, int], value: Any) -> Outcome:
+def settle(call: Call, value: Any) -> Outcome:
     """The outcome of a call that returned."""
+    key = call.key
     try:
-        return Outcome(key, encode(value), None)
+        return Outcome(key, encode(value, call.payload_limit), None)
     except Exception as error:  # noqa: BLE001 - user code may raise anything
         return failed(key, error)
 
@@ -121,7 +123,7 @@ def run(call: Call) -> Outcome:
         value = call.function.call(*arguments(call.function, call.input, call.context))
     except BaseException as error:  # noqa: BLE001 - user code may raise anything
         return failed(call.key, error)
-    return settle(call.key, value)
+    return settle(call, value)
 
 
 async def run_async(call: Call) -> Outcome:
@@ -130,4 +132,4 @@ async def run_async(call: Call) -> Outcome:
         value = await call.function.call(*arguments(call.function, call.input, call.context))
     except BaseException as error:  # noqa: BLE001 - user code may raise anything
         return failed(call.key, error)
-    return settle(call.key, value)
+    return settle(call, value)

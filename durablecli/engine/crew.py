@@ -9,6 +9,7 @@ from durablecli.config import Concurrency
 from durablecli.engine.activity import Call, Cancellation, Outcome
 from durablecli.engine.draft import Job
 from durablecli.engine.executors import Executor, Gate, Key, Threads
+from durablecli.model.payloads import PAYLOAD_LIMIT
 
 
 class Crew:
@@ -21,9 +22,11 @@ class Crew:
         limits: Concurrency,
         targets: Sequence[str] = (),
         base: str = ".",
+        payload_limit: int = PAYLOAD_LIMIT,
         make: Callable[[str], Executor] | None = None,
     ) -> None:
         self._registry = registry
+        self._payload_limit = payload_limit
         self._report = report
         self._limits = limits
         self._targets = targets
@@ -55,7 +58,8 @@ class Crew:
             if key in self._calls or function is None:
                 continue
             first = job.task.retry_of or job.n
-            call = Call(key, function, job.task.input, job.task.attempt, job.redelivered, first, Cancellation())
+            task, limit = job.task, self._payload_limit
+            call = Call(key, function, task.input, task.attempt, job.redelivered, first, limit, Cancellation())
             self._calls[key] = call
             if not self._held_back and self._gate.enter(call):
                 batches.setdefault(function.executor, []).append(call)

@@ -21,6 +21,7 @@ from time import monotonic
 import msgspec
 
 from durablecli.app import Registry
+from durablecli.config import Limits
 from durablecli.engine.activity import Outcome
 from durablecli.engine.clock import Clock, SystemClock
 from durablecli.engine.crew import Crew
@@ -59,6 +60,7 @@ class Options:
     live_instances: int = 10_000
     checkpoint_bytes: int = 16 * 1024 * 1024
     checkpoint_every: timedelta = timedelta(seconds=10)
+    limits: Limits = field(default_factory=Limits)
     in_place: bool = True
     """Whether a commit may be synced in the engine's own thread when nothing else waits."""
     threads: bool = True
@@ -117,6 +119,8 @@ class Engine:
             self.clock,
             self.watch,
             lambda id: hub.inbox.reserve(id, ""),
+            limits=options.limits,
+            say=say,
             share=options.share.total_seconds(),
             replay_always=options.replay_always,
             fail_on_nondeterminism=options.fail_on_nondeterminism,

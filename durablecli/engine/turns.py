@@ -19,6 +19,7 @@ import msgspec
 from msgspec.structs import replace
 
 from durablecli.app import Registry
+from durablecli.config import Limits
 from durablecli.engine.clock import Clock
 from durablecli.engine.draft import MOST_BYTES, MOST_RECORDS, Draft, Job, Spoken
 from durablecli.engine.instances import Instance, Instances
@@ -47,6 +48,8 @@ class Turns:
         watch: Watch,
         reserve: Callable[[str], None],
         *,
+        limits: Limits,
+        say: Callable[[str], None],
         share: float = 0.010,
         replay_always: bool = False,
         fail_on_nondeterminism: bool = False,
@@ -58,6 +61,8 @@ class Turns:
         self.watch = watch
         self.reserve = reserve
         self.share = share
+        self.limits = limits
+        self.say = say
         self.replay_always = replay_always
         self.fail_on_nondeterminism = fail_on_nondeterminism
         self.draft = Draft(0, 0, clock.now())
@@ -268,7 +273,7 @@ class Turns:
             self.block(instance, f"orchestrator '{started.name}' isn't loaded")
             return False
         if isinstance(event, ev.ExecutionStarted):
-            instance.machine = Machine(function.call, event, self.registry.returns)
+            instance.machine = Machine(function.call, event, self.registry.returns, payload_limit=self.limits.payload)
             return True
         return self._replay(instance, function.call)
 
@@ -279,7 +284,9 @@ class Turns:
         self.stats["replays"] += 1
         self.watch.begin(instance.id, None)
         try:
-            machine, fresh = restore(call, instance.ledger, self.registry.returns, torn=instance.torn)
+            machine, fresh = restore(
+                call, instance.ledger, self.registry.returns, torn=instance.torn, payload_limit=self.limits.payload
+            )
         except (NonDeterminism, Runaway) as verdict:
             self.block(instance, str(verdict))
             return False

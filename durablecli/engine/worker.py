@@ -26,7 +26,18 @@ def answer(registry: Registry, order: Order) -> Outcome:
     function = registry.activity(order.name)
     if function is None:
         return failed(order.key, LookupError(f"activity '{order.name}' isn't loaded in the worker"))
-    return run(Call(order.key, function, order.input, order.attempt, order.redelivered, order.first, Cancellation()))
+    return run(
+        Call(
+            order.key,
+            function,
+            order.input,
+            order.attempt,
+            order.redelivered,
+            order.first,
+            order.payload_limit,
+            Cancellation(),
+        )
+    )
 
 
 def main() -> None:

@@ -34,6 +34,7 @@ class Order(msgspec.Struct):
     attempt: int
     redelivered: bool
     first: int
+    payload_limit: int
 
 
 class Answer(msgspec.Struct):
@@ -119,7 +120,9 @@ class Workers:
         """Its answer; None when the worker died."""
         assert worker.stdin is not None
         assert worker.stdout is not None
-        order = Order(call.function.name, call.key, call.input, call.attempt, call.redelivered, call.first)
+        order = Order(
+            call.function.name, call.key, call.input, call.attempt, call.redelivered, call.first, call.payload_limit
+        )
         try:
             worker.stdin.write(msgspec.json.encode(order) + b"\n")
             worker.stdin.flush()

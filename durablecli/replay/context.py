@@ -14,7 +14,7 @@ from uuid import NAMESPACE_OID, NAMESPACE_URL, UUID, uuid5
 
 from durablecli.model import events as ev
 from durablecli.model.ids import check_instance_id, child_id
-from durablecli.model.payloads import decode, encode
+from durablecli.model.payloads import decode
 from durablecli.model.retries import RetryPolicy
 from durablecli.replay.machine import Machine
 from durablecli.replay.names import return_annotation, told_name
@@ -74,7 +74,7 @@ class DurableOrchestrationContext:
         self, name: str | Callable[..., Any], policy: RetryPolicy | None, value: Any, expected_type: Any
     ) -> Task[Any]:
         text = told_name(name, "activity")
-        raw = encode(value)
+        raw = self._machine.encode(value)
         decide = self._machine.decide
 
         def make(attempt: int, retry_of: int | None) -> int:
@@ -93,7 +93,7 @@ class DurableOrchestrationContext:
         expected_type: Any,
     ) -> Task[Any]:
         text = told_name(name, "orchestrator")
-        raw = encode(value)
+        raw = self._machine.encode(value)
         version = self.version if version is None else version
         self._check_child_id(instance_id)
         machine, started = self._machine, self._started
@@ -149,11 +149,11 @@ class DurableOrchestrationContext:
 
     def send_event(self, instance_id: str, name: str, data: Any = None) -> None:
         """Raise an event in another orchestration, without waiting; that it isn't there is no error."""
-        self._machine.decide(ev.EventSent(check_instance_id(instance_id), name, encode(data)))
+        self._machine.decide(ev.EventSent(check_instance_id(instance_id), name, self._machine.encode(data)))
 
     def continue_as_new(self, input_: Any, save_events: bool = True) -> None:
         """Start over with `input_` and an empty history when the function ends. Unread events move on by default."""
-        self._machine.continue_as_new(encode(input_), save_events)
+        self._machine.continue_as_new(self._machine.encode(input_), save_events)
 
     def set_custom_status(self, status: Any) -> None:
         """Show any JSON value in this instance's status."""

@@ -13,13 +13,14 @@ import inspect
 from collections import deque
 from collections.abc import Callable, Coroutine, Generator, Mapping, Sequence
 from datetime import datetime
+from functools import partial
 from typing import Any, NamedTuple
 
 from msgspec import Raw
 
 from durablecli.model import events as ev
 from durablecli.model.failures import Failure, from_exception, to_exception
-from durablecli.model.payloads import decode, encode
+from durablecli.model.payloads import PAYLOAD_LIMIT, decode, encode
 from durablecli.model.retries import RetryPolicy, delay
 from durablecli.replay.tasks import CallTask, Composite, EventTask, Race, Task, TimerTask, WhenAny
 
@@ -86,9 +87,11 @@ class Machine:
         expected: Sequence[ev.Record] = (),
         *,
         torn: bool = False,
+        payload_limit: int = PAYLOAD_LIMIT,
     ) -> None:
         self.started = started
         self.signatures = signatures
+        self.encode: Callable[[Any], Raw] = partial(encode, limit=payload_limit)
         self.ended = False
         self.is_replaying = False
         self.now: datetime = datetime.min
@@ -292,7 +295,7 @@ class Machine:
             return
         if isinstance(value, Task):
             raise TypeError("the orchestrator returned a task: did you forget `yield` or `await`?")
-        self._end(ev.ExecutionCompleted("Completed", result=encode(value)))
+        self._end(ev.ExecutionCompleted("Completed", result=self.encode(value)))
 
     def _fail(self, error: BaseException) -> None:
         failure = from_exception(error)
@@ -384,7 +387,7 @@ class Machine:
         self.will_continue_as_new = True
 
     def set_custom_status(self, value: Any) -> None:
-        raw = encode(value)
+        raw = self.encode(value)
         if not self._may_decide():
             return
         self.custom_status = value
