@@ -164,7 +164,7 @@ def _engine(hub: Hub, config: Config, loaded: Loaded, replay_always: bool, say: 
         hub,
         registry,
         options=options,
-        crew=lambda report: Crew(registry, report, config.concurrency, config.app, config.base),
+        crew=lambda report: Crew(registry, report, config.concurrency, config.app, config.base, config.limits.payload),
         notice=Notice(hub.root, registry),
         say=say,
     )

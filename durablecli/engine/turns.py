@@ -350,7 +350,14 @@ class Turns:
         else:
             for record in records:
                 self._decided(instance, record)
+        self._warn(instance, len(records))
         return True
+
+    def _warn(self, instance: Instance, added: int) -> None:
+        """Say once that a history has grown long: reading and replaying it take their time."""
+        n, most = instance.ledger.last_n, self.limits.history_warning
+        if n >= most > n - added:
+            self.say(f"{instance.id} has {n:,} records in its history: continue_as_new would begin an empty one")
 
     def _collides(self, instance: Instance, records: list[ev.Record]) -> bool:
         """Whether this turn meets one that is being spread, or begins a second execution in one commit."""
