@@ -228,7 +228,8 @@ def test_a_closed_pipe_ends_quietly_with_0(here: Path) -> None:
         lines = [ev.CustomStatusSet(Raw(b'"%s"' % (b"x" * 1000))) for _ in range(500)]
         writer.write("t", ev.ExecutionStarted("t", "1", "tour"), *lines)
     command = [sys.executable, "-m", "durablecli", "history", "t", "-o", "jsonl"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as reading:
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as reading:
         assert reading.stdout is not None
         assert reading.stderr is not None
         reading.stdout.readline()
