@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from contextlib import suppress
+from typing import TextIO
 
 import click
 
@@ -13,6 +14,8 @@ def main() -> None:
     """The entry point. Nothing that a user typed, and nothing found on disk, ends in a traceback."""
     if sys.platform == "win32":
         sys.exit("durable: runs on Linux and macOS only; on Windows use WSL")
+    sys.stdout = sys.stdout or _nowhere()
+    sys.stderr = sys.stderr or _nowhere()
     for stream in (sys.stdout, sys.stderr):
         # A name that the terminal's encoding lacks is shown escaped; it never stops a verb half-way.
         getattr(stream, "reconfigure", lambda **_: None)(errors="backslashreplace")
@@ -21,7 +24,15 @@ def main() -> None:
         sys.stdout.flush()
     except BrokenPipeError:
         code = _closed_pipe()
+    except OSError as error:
+        _closed_pipe()
+        code = _complain(f"standard output: {error.strerror}", 74)
     sys.exit(code)
+
+
+def _nowhere() -> TextIO:
+    """In place of a stream that the caller has closed (`>&-`)."""
+    return open(os.devnull, "w", encoding="utf-8")
 
 
 def _run(arguments: list[str]) -> int:
@@ -40,7 +51,8 @@ def _run(arguments: list[str]) -> int:
     except PermissionError as error:
         return _complain(f"no permission: {error.filename or error}", 77)
     except OSError as error:
-        return _complain(f"storage error: {error}", 74)
+        where = f"{error.filename}: " if error.filename else ""
+        return _complain(f"storage error: {where}{error.strerror or error}", 74)
     except Exception as error:
         if os.environ.get("DURABLE_DEBUG"):
             raise

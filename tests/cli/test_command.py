@@ -208,3 +208,28 @@ def test_another_user_reads_a_hub_that_he_may_read_and_is_refused_as_a_writer() 
 )
 def test_what_a_terminal_would_obey_is_shown(text: str, shown: str) -> None:
     assert escape(text) == shown
+
+
+@pytest.mark.parametrize(
+    ("redirection", "code", "err"),
+    [
+        ("> /dev/full", 74, "durable: storage error: No space left on device\n"),
+        (">&-", 0, ""),
+        (">&- 2>&-", 0, ""),
+    ],
+)
+def test_a_standard_output_that_takes_nothing_is_no_traceback(
+    here: Path, redirection: str, code: int, err: str
+) -> None:
+    if redirection == "> /dev/full" and not os.path.exists("/dev/full"):
+        pytest.skip("this system has no /dev/full")
+    with scribe(".state") as writer:
+        writer.write("t", ev.ExecutionStarted("t", "1", "tour"))
+    done = subprocess.run(
+        ["sh", "-c", f'exec "$0" -m durablecli status t {redirection}', sys.executable],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (code, err)
