@@ -175,12 +175,15 @@ class Engine:
         for id, due in self.hub.index.due():
             self.timers.set(due, id, "", None)
         owing = set(self.hub.index.owing()) | set(self.hub.torn)
+        if stuck is not None and is_unchanged(reason(stuck)):
+            self.turns.stuck = stuck
+            owing.add(stuck.instance)
         for id in sorted(owing):
             instance = self.instances.get(id)
             if instance is None:
                 continue
-            if stuck is not None and stuck.instance == id and not instance.ledger.ended:
-                self.turns.block(instance, reason(stuck))
+            if self.turns.stuck is not None and self.turns.stuck.instance == id and not instance.ledger.ended:
+                self.turns.block(instance, reason(self.turns.stuck))
             elif not (instance.ledger.blocked and is_unchanged(instance.ledger.blocked)):
                 self.turns.resume(instance)
             if draft.full:

@@ -24,7 +24,7 @@ from durablecli.engine.clock import Clock
 from durablecli.engine.draft import MOST_BYTES, MOST_RECORDS, Draft, Job, Spoken
 from durablecli.engine.instances import Instance, Instances
 from durablecli.engine.timers import Timers
-from durablecli.engine.watch import Watch
+from durablecli.engine.watch import Stuck, Watch, reason
 from durablecli.errors import Conflict
 from durablecli.model import events as ev
 from durablecli.model.failures import Failure
@@ -77,6 +77,8 @@ class Turns:
         self._coming: set[str] = set()
         self.spread_since: int | None = None
         self._until = 0.0
+        self.stuck: Stuck | None = None
+        """Who hung the last engine: not turned again, also when what hung it still waits in the inbox."""
 
     # ── a cycle ────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -266,6 +268,9 @@ class Turns:
         if instance.machine is not None:
             return True
         assert self.registry is not None
+        if self.stuck is not None and self.stuck.instance == instance.id:
+            self.block(instance, reason(self.stuck))
+            return False
         ledger = instance.ledger
         started = event if isinstance(event, ev.ExecutionStarted) else ledger.started
         function = self.registry.orchestrator(started.name)

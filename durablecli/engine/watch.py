@@ -85,11 +85,11 @@ class Watchdog:
     def _report(self, instance: str) -> None:
         frame = sys._current_frames().get(self._watch.thread)
         file, line = _place(frame)
-        self._say(f"{instance} has not yielded for {PATIENCE:g} s, at {file}:{line}; nothing else moves until it does")
         stuck = Stuck(instance, f"{file}:{line}", file, fingerprint(file))
         with suppress(OSError):
             self._note.write_bytes(msgspec.json.encode(stuck))
             self._note.chmod(0o600)
+        self._say(f"{instance} has not yielded for {PATIENCE:g} s, at {file}:{line}; nothing else moves until it does")
 
 
 def left_behind(note: Path) -> Stuck | None:
