@@ -9,10 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from os import PathLike, fspath
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from durablecli.client.functions import Published
 from durablecli.client.reading import Reader
+from durablecli.client.standing import Standing
 from durablecli.client.starting import POLICIES, batch_items, encode, start_chosen
 from durablecli.client.status import DurableOrchestrationStatus, Engine, PurgeHistoryResult
 from durablecli.client.tail import Line, Pace, Tail, follow
@@ -45,6 +47,7 @@ class Client:
         self._reader = Reader(self.root, self._disk)
         self._inbox = Inbox(self._disk, self.root)
         self._given = mailbox
+        self._standing = Standing()
 
     # ── start ──────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -116,8 +119,10 @@ class Client:
         show_input: bool = True,
     ) -> DurableOrchestrationStatus:
         """How an instance stands; falsy if there is none. `show_input=False` leaves the input out."""
-        return self._reader.status(
-            instance_id, history=show_history, history_output=show_history_output, show_input=show_input
+        return self._seen(
+            self._reader.status(
+                instance_id, history=show_history, history_output=show_history_output, show_input=show_input
+            )
         )
 
     def get_status_all(self) -> list[DurableOrchestrationStatus]:
@@ -138,6 +143,7 @@ class Client:
 
     def page(self, query: Query) -> Page:
         """One page of instances, as rows without payloads."""
+        self._standing.forget()
         return self._reader.page(query)
 
     def count(self, query: Query) -> int:
@@ -188,9 +194,12 @@ class Client:
         if not isinstance(event_name, str) or not event_name:
             raise ValueError("event_name must be a non-empty string.")
         data = encode(event_data)
-        current = self._existing(instance_id)
-        if current.ended:
-            raise WrongState(f"{instance_id} is {_word(current)}: it takes no events any more")
+        if self._given is not None or not self._standing.holds(instance_id):
+            since = monotonic()
+            current = self._existing(instance_id)
+            if current.ended:
+                raise WrongState(f"{instance_id} is {_word(current)}: it takes no events any more")
+            self._standing.looked(instance_id, since)
         self._mailbox().post("raise-event", [Item(instance_id, event_name, data)])
 
     def terminate(self, instance_id: str, reason: str = "", *, recursive: bool = True) -> None:
@@ -239,6 +248,7 @@ class Client:
         """Terminate, suspend, resume, rewind or purge several: for each instance its error, or None if it is posted."""
         results: dict[str, DurableError | None] = {}
         good: list[Item] = []
+        self._standing.forget()
         for item in items:
             try:
                 self._check(kind, item)
@@ -296,9 +306,15 @@ class Client:
             raise Conflict(f"{item.instance} is just being started anew; try again")
 
     def _existing(self, instance_id: str) -> DurableOrchestrationStatus:
-        current = self._reader.status(instance_id)
+        current = self._seen(self._reader.status(instance_id))
         if not current:
             raise NotFound(f"no instance '{instance_id}' in {self.root}")
+        return current
+
+    def _seen(self, current: DurableOrchestrationStatus) -> DurableOrchestrationStatus:
+        """What this client has shown to have ended, it knows to have ended."""
+        if not current or current.ended:
+            self._standing.forget()
         return current
 
     def _known(self, function: str | Callable[..., Any]) -> str:
