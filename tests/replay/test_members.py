@@ -359,7 +359,7 @@ def test_a_function_without_a_yield_is_an_orchestrator_too() -> None:
 
 def test_a_forgotten_yield_is_told_when_the_task_is_used() -> None:
     def flow(context: Context) -> Any:
-        yield list(context.call_activity("F1"))  # type: ignore[call-overload]
+        yield list(context.call_activity("F1"))
 
     assert "did you forget `yield`" in Stage(flow).error
 

@@ -1,0 +1,132 @@
+"""What must hold of every history, whatever the program: numbers, answers, times, and that each prefix decides the rest."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from durablecli.model import events as ev
+from durablecli.replay.ledger import answers, fold
+from durablecli.replay.machine import Machine
+from durablecli.replay.restore import restore
+
+OWED = ev.TaskScheduled | ev.TimerCreated | ev.SubOrchestrationInstanceCreated
+ANSWERS = (
+    ev.TaskCompleted
+    | ev.TaskFailed
+    | ev.TimerFired
+    | ev.SubOrchestrationInstanceCompleted
+    | ev.SubOrchestrationInstanceFailed
+)
+_KIND: dict[type, type] = {
+    ev.TaskCompleted: ev.TaskScheduled,
+    ev.TaskFailed: ev.TaskScheduled,
+    ev.TimerFired: ev.TimerCreated,
+    ev.SubOrchestrationInstanceCompleted: ev.SubOrchestrationInstanceCreated,
+    ev.SubOrchestrationInstanceFailed: ev.SubOrchestrationInstanceCreated,
+}
+
+
+def check(function: Callable[[Any], Any], records: Sequence[ev.Record]) -> None:
+    """All that can be said of one history by itself."""
+    assert [record.n for record in records] == list(range(1, len(records) + 1))
+    assert all(a.at <= b.at for a, b in zip(records, records[1:], strict=False)), "time went back"
+    check_answers(records)
+    Walk(function).through(records)
+    machine, fresh = restore_any(function, records)
+    assert fresh == []
+    machine.close()
+
+
+def check_answers(records: Sequence[ev.Record]) -> None:
+    """Each answer refers to a decision before it, of its kind; one answer each, and one end, unless it was taken back."""
+    open_: dict[int, ev.Record] = {}
+    answered: dict[int, ev.Record] = {}
+    ended = False
+    for record in records:
+        event = record.event
+        if isinstance(event, OWED):
+            open_[record.n] = record
+        elif isinstance(event, ANSWERS):
+            n = answers(event)
+            asked = open_[n].event
+            assert isinstance(asked, _KIND[type(event)]), (record, asked)
+            assert n not in answered, f"a second outcome for {n}"
+            answered[n] = record
+            if isinstance(event, ev.TimerFired):
+                assert isinstance(asked, ev.TimerCreated)
+                assert record.at >= asked.fire_at or event.held, "a timer came early"
+        elif isinstance(event, ev.ExecutionCompleted):
+            assert not ended, "a second end"
+            ended = True
+        elif isinstance(event, ev.ExecutionRewound):
+            assert ended
+            ended = False
+            gone = {*event.forgotten, *event.void}
+            answered = {n: answer for n, answer in answered.items() if answer.n not in gone}
+
+
+def restore_any(function: Callable[[Any], Any], records: Sequence[ev.Record]) -> tuple[Machine, list[ev.Record]]:
+    ledger = fold(records)
+    if ledger.status == "Terminated":
+        assert ledger.script is not None
+        if not ledger.script:
+            return Machine(function, ledger.started, lambda name: Any), []
+        ledger.script[-1].decisions = [
+            record for record in ledger.script[-1].decisions if not isinstance(record.event, ev.ExecutionCompleted)
+        ]
+    return restore(function, ledger, lambda name: Any)
+
+
+class Walk:
+    """Goes through a history with a machine beside it: each arrival decides exactly what the history says next."""
+
+    def __init__(self, function: Callable[[Any], Any]) -> None:
+        self.function = function
+        self.machine: Machine | None = None
+        self.expected: deque[ev.Record] = deque()
+        self.held: deque[ev.Record] = deque()
+
+    def through(self, records: Sequence[ev.Record]) -> None:
+        ended = False
+        for index, record in enumerate(records):
+            event = record.event
+            if isinstance(event, ev.ExecutionTerminated):
+                return
+            if isinstance(event, ev.ExecutionRewound):
+                ended = False
+                self._rewind(records[: index + 1])
+            elif isinstance(event, ev.OrchestratorStarted):
+                assert self.held[0].n == event.upto
+                self._apply(self.held.popleft(), record)
+            elif isinstance(event, ev.ExecutionStarted | ev.EventRaised | ANSWERS):
+                if event.held or ended:
+                    self.held.append(record)
+                else:
+                    assert not self.held
+                    self._apply(record, record)
+            elif isinstance(event, ev.DECISIONS):
+                self._compare(record)
+                ended = ended or isinstance(event, ev.ExecutionCompleted)
+        assert not self.expected
+
+    def _apply(self, arrival: ev.Record, mark: ev.Record) -> None:
+        assert not self.expected, "a turn wasn't written down whole"
+        if self.machine is None:
+            assert isinstance(arrival.event, ev.ExecutionStarted)
+            self.machine = Machine(self.function, arrival.event, lambda name: Any)
+        self.expected.extend(self.machine.apply(arrival, mark.at, mark.n + 1))
+
+    def _compare(self, record: ev.Record) -> None:
+        wanted = self.expected.popleft()
+        if isinstance(wanted.event, ev.EventSent):
+            assert isinstance(record.event, ev.EventSent)
+            wanted = wanted._replace(event=record.event)  # whether it was delivered isn't the function's to say
+        assert wanted == record
+
+    def _rewind(self, records: Sequence[ev.Record]) -> None:
+        ledger = fold(records)
+        self.machine, fresh = restore(self.function, ledger, lambda name: Any)
+        self.expected.extend(fresh)
+        self.held = deque(ledger.held)

@@ -1,0 +1,271 @@
+"""Random orchestrations: a small language, its interpreter, and the strategies that write programs in it.
+
+One orchestrator runs them all: the program is its input. What an activity does is a function of its input, its attempt
+and whether the world has been mended, so every run of a program can be repeated.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Generator
+from datetime import timedelta
+from typing import Any
+
+from hypothesis import strategies as st
+
+import durablecli as df
+
+NAMES = ("red", "blue")
+TOP = ("a", "b")
+CHILD_IDS = ("shared", "own")
+Body = list[list[Any]]
+Flow = Generator[Any, Any, Any]
+
+CONSTRUCTS = (
+    "call",
+    "sick",
+    "fan",
+    "timer",
+    "cancel",
+    "wait",
+    "race",
+    "any",
+    "as_completed",
+    "fire",
+    "retry",
+    "child",
+    "named_child",
+    "send",
+    "again",
+    "status",
+    "swallow",
+    "reraise",
+)
+
+
+class World:
+    """What lies outside of all orchestrations: what activities have run, and whether the sick ones are well again."""
+
+    def __init__(self) -> None:
+        self.mended = False
+        self.runs: Counter[tuple[str, int]] = Counter()
+        self.used: set[str] = set()
+
+    def functions(self) -> list[Any]:
+        @df.activity
+        def work(order: dict[str, Any], context: df.ActivityContext) -> Any:
+            self.runs[context.idempotency_key, context.task_id] += 1
+            if order.get("sick") and not self.mended:
+                raise ValueError(f"{order['key']} is sick")
+            if context.attempt <= order.get("fails", 0):
+                raise ConnectionError(f"{order['key']}, attempt {context.attempt}")
+            return order["key"]
+
+        @df.orchestrator
+        def play(context: df.DurableOrchestrationContext) -> Flow:
+            given = context.get_input()
+            log: list[Any] = []
+            done = yield from _run(context, given["body"], given["round"], log, self.used)
+            if done:
+                return log
+            context.continue_as_new({"body": given["body"], "round": given["round"] + 1}, save_events=True)
+            return None
+
+        return [work, play]
+
+
+def _run(context: Any, body: Body, round: int, log: list[Any], used: set[str]) -> Flow:
+    """Run statements one after another; False when the program wants to start over."""
+    for statement in body:
+        verb, *rest = statement
+        used.add(verb)
+        if verb == "again":
+            if round < rest[0]:
+                return False
+            continue
+        if verb in ("swallow", "reraise"):
+            try:
+                if not (yield from _run(context, rest[0], round, log, used)):
+                    return False
+            except df.TaskFailedError as error:
+                log.append(str(error))
+                yield context.call_activity("work", {"key": "cleanup"})
+                if verb == "reraise":
+                    raise RuntimeError("given up") from error
+            continue
+        log.append((yield from _STATEMENTS[verb](context, *rest)))
+    return True
+
+
+def _call(context: Any, key: str) -> Flow:
+    return (yield context.call_activity("work", {"key": key}))
+
+
+def _sick(context: Any, key: str) -> Flow:
+    return (yield context.call_activity("work", {"key": key, "sick": True}))
+
+
+def _fan(context: Any, size: int, sick: int | None) -> Flow:
+    tasks = [context.call_activity("work", {"key": f"f{i}", "sick": i == sick}) for i in range(size)]
+    return (yield context.task_all(tasks))
+
+
+def _timer(context: Any, seconds: int) -> Flow:
+    yield context.create_timer(timedelta(seconds=seconds))
+    return "slept"
+
+
+def _cancel(context: Any, seconds: int) -> Flow:
+    timer = context.create_timer(timedelta(seconds=seconds))
+    task = context.call_activity("work", {"key": "quick"})
+    winner = yield context.task_any([task, timer])
+    if winner is timer:
+        return "late"
+    timer.cancel()
+    return "cancelled"
+
+
+def _wait(context: Any, name: str) -> Flow:
+    return (yield context.wait_for_external_event(name))
+
+
+def _race(context: Any, name: str, seconds: int) -> Flow:
+    event = context.wait_for_external_event(name)
+    timer = context.create_timer(timedelta(seconds=seconds))
+    winner = yield context.task_any([event, timer])
+    if winner is event:
+        timer.cancel()
+        return event.result
+    return "no event"
+
+
+def _any(context: Any, size: int) -> Flow:
+    tasks = [context.call_activity("work", {"key": f"g{i}"}) for i in range(size)]
+    pair = context.task_all(tasks[:2])
+    winner = yield context.task_any([pair, *tasks[2:]])
+    rest = yield context.task_all(tasks)
+    return [winner is pair, rest]
+
+
+def _as_completed(context: Any, size: int, name: str) -> Flow:
+    tasks = [context.call_activity("work", {"key": f"c{i}"}) for i in range(size)]
+    tasks.append(context.wait_for_external_event(name))
+    tasks.append(context.create_timer(timedelta(seconds=size)))
+    order = []
+    while tasks:
+        winner = yield context.task_any(tasks)
+        tasks.remove(winner)
+        order.append(winner.result)
+    return order
+
+
+def _fire(context: Any, name: str) -> Flow:
+    context.call_activity("work", {"key": "forgotten"})
+    context.wait_for_external_event(name)
+    context.create_timer(timedelta(seconds=3))
+    return "fired"
+    yield
+
+
+def _retry(context: Any, fails: int, attempts: int) -> Flow:
+    policy = df.RetryPolicy(timedelta(seconds=2), attempts, 2.0)
+    return (yield context.call_activity_with_retry("work", policy, {"key": "r", "fails": fails}))
+
+
+def _child(context: Any, body: Body, attempts: int) -> Flow:
+    given = {"body": body, "round": 1}
+    if attempts == 1:
+        return (yield context.call_sub_orchestrator("play", given))
+    return (
+        yield context.call_sub_orchestrator_with_retry("play", df.RetryPolicy(timedelta(seconds=1), attempts), given)
+    )
+
+
+def _named_child(context: Any, id: str, body: Body) -> Flow:
+    if id == "own":
+        id = f"{context.instance_id}-own"
+    elif context.instance_id == id:
+        return "that is me"
+    return (yield context.call_sub_orchestrator("play", {"body": body, "round": 1}, id))
+
+
+def _send(context: Any, target: str, name: str) -> Flow:
+    context.send_event(target, name, "hello")
+    return "sent"
+    yield
+
+
+def _status(context: Any, value: Any) -> Flow:
+    context.set_custom_status(value)
+    return context.custom_status
+    yield
+
+
+_STATEMENTS = {
+    "call": _call,
+    "sick": _sick,
+    "fan": _fan,
+    "timer": _timer,
+    "cancel": _cancel,
+    "wait": _wait,
+    "race": _race,
+    "any": _any,
+    "as_completed": _as_completed,
+    "fire": _fire,
+    "retry": _retry,
+    "child": _child,
+    "named_child": _named_child,
+    "send": _send,
+    "status": _status,
+}
+
+# ── writing programs ───────────────────────────────────────────────────────────────────────────────────────────────
+
+_name = st.sampled_from(NAMES)
+_few = st.integers(1, 4)
+_leaf = st.one_of(
+    st.tuples(st.just("call"), st.sampled_from("xyz")),
+    st.tuples(st.just("sick"), st.sampled_from("xyz")),
+    st.tuples(st.just("fan"), st.integers(0, 5), st.sampled_from([None, 0, 2])),
+    st.tuples(st.just("timer"), _few),
+    st.tuples(st.just("cancel"), _few),
+    st.tuples(st.just("wait"), _name),
+    st.tuples(st.just("race"), _name, _few),
+    st.tuples(st.just("any"), st.integers(3, 5)),
+    st.tuples(st.just("as_completed"), _few, _name),
+    st.tuples(st.just("fire"), _name),
+    st.tuples(st.just("retry"), st.integers(0, 2), st.integers(1, 3)),
+    st.tuples(st.just("send"), st.sampled_from([*TOP, *CHILD_IDS, "a-own"]), _name),
+    st.tuples(st.just("status"), st.integers(0, 9)),
+    st.tuples(st.just("again"), st.integers(2, 3)),
+)
+
+
+def _compound(body: st.SearchStrategy[Body]) -> st.SearchStrategy[Any]:
+    return st.one_of(
+        st.tuples(st.just("child"), body, st.integers(1, 2)),
+        st.tuples(st.just("named_child"), st.sampled_from(CHILD_IDS), body),
+        st.tuples(st.just("swallow"), body),
+        st.tuples(st.just("reraise"), body),
+    )
+
+
+def _bodies(depth: int) -> st.SearchStrategy[Any]:
+    statement: st.SearchStrategy[Any] = _leaf
+    if depth:
+        statement = st.one_of(_leaf, _leaf, _compound(_bodies(depth - 1)))
+    return st.lists(statement, min_size=1, max_size=4)
+
+
+programs = st.tuples(_bodies(2), _bodies(2))
+
+_who = st.sampled_from([*TOP, *TOP, "shared", "a-own"])
+_action = st.one_of(
+    st.tuples(st.just("work"), st.integers(0, 5)),
+    st.tuples(st.just("work"), st.integers(0, 5)),
+    st.tuples(st.just("event"), _who, _name),
+    st.tuples(st.just("advance"), _few),
+    st.tuples(st.sampled_from(["terminate", "suspend", "resume", "back"]), _who),
+    st.tuples(st.sampled_from(["rewind", "purge", "rewind", "mend"]), _who),
+)
+actions = st.lists(_action, max_size=16)

@@ -1,0 +1,97 @@
+"""The laws, over arbitrary programs: live = replayed = restarted, and every history decides what follows in it."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from typing import Any
+
+import msgspec
+from hypothesis import HealthCheck, given, settings
+
+from durablecli.model import events as ev
+from durablecli.replay.ledger import fold
+from tests.laws.checker import check
+from tests.laws.programs import CONSTRUCTS, Body, World, actions, programs
+from tests.laws.theatre import Action, Theatre
+
+EXAMPLES = int(os.environ.get("DURABLE_LAWS_EXAMPLES", "200"))
+LEAST = 0.05
+VERBS = ("work", "event", "advance", "terminate", "suspend", "resume", "rewind", "purge", "back", "mend")
+
+law = settings(
+    max_examples=EXAMPLES,
+    deadline=None,
+    derandomize="DURABLE_LAWS_EXAMPLES" not in os.environ,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+)
+
+
+def function_of(world: World) -> Any:
+    return next(each for each in world.functions() if each.__name__ == "play")
+
+
+def test_live_replayed_and_restarted_runs_write_the_same_histories() -> None:
+    seen: Counter[str] = Counter()
+    runs = 0
+
+    @law
+    @given(programs, actions)
+    def holds(bodies: tuple[Body, Body], script: list[Action]) -> None:
+        nonlocal runs
+        live = Theatre()
+        histories = live.play(bodies, script)
+        runs += 1
+        seen.update(live.done | {action[0] for action in script} | marks(histories))
+        for records in histories.values():
+            check(function_of(World()), records)
+        if not live.rewound:
+            assert max(live.world.runs.values(), default=1) == 1, "an activity ran twice"
+        assert Theatre(replay_always=True).play(bodies, script) == histories
+        assert canonical(Theatre(restarts=True).play(bodies, script)) == canonical(histories)
+
+    holds()
+    wanted = {*CONSTRUCTS, *VERBS, "held", "ExecutionRewound", "Terminated"}
+    rare = {each: seen[each] for each in wanted if seen[each] < LEAST * runs}
+    assert not rare, f"came up in less than {LEAST:.0%} of {runs} runs: {rare}"
+
+
+def canonical(histories: dict[str, list[ev.Record]]) -> list[str]:
+    """Both streams of every instance. Numbers of commits, and what is held meanwhile, are the engine's own affair."""
+    return sorted(map(_canonical, histories.values()))
+
+
+def _canonical(records: list[ev.Record]) -> str:
+    ledger = fold(records)
+    assert ledger.script is not None
+    ordinals = {r.n: i for i, r in enumerate(r for turn in ledger.script for r in turn.decisions)}
+    turns = [
+        [turn.at, _plain(turn.arrival, ordinals), [_plain(each, ordinals) for each in turn.decisions]]
+        for turn in ledger.script
+    ]
+    return msgspec.json.encode([turns, [_plain(each, ordinals) for each in ledger.held]]).decode()
+
+
+def _plain(record: ev.Record, ordinals: dict[int, int]) -> dict[str, Any]:
+    found: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(record.event))
+    for field in ("held", "execution", "parent", "from", "causes"):
+        found.pop(field, None)
+    for field in ("task", "timer", "retry_of"):
+        if field in found:
+            found[field] = ordinals.get(found[field])
+    if ":" in found.get("instance", ""):
+        found["instance"] = found["instance"].partition(":")[0]
+    return found
+
+
+def marks(histories: dict[str, list[ev.Record]]) -> set[str]:
+    """What else came up: kinds of records, held arrivals, ends."""
+    found = set()
+    for records in histories.values():
+        for record in records:
+            found.add(type(record.event).__name__)
+            if getattr(record.event, "held", False):
+                found.add("held")
+            if isinstance(record.event, ev.ExecutionCompleted):
+                found.add(record.event.status)
+    return found
