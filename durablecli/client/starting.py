@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Protocol
 
+import msgspec
 from msgspec import Raw
 
 from durablecli.client.reading import Reader
@@ -47,7 +48,7 @@ def start_chosen(reader: Reader, mailbox: Mailbox, reservations: Reserving, item
     if current and item.if_exists == "skip":
         reservations.release([item.target])
         return item.target
-    mailbox.post("start", [item], message)
+    mailbox.post("start", [msgspec.structs.replace(item, reserved=True)], message)
     return item.target
 
 

@@ -132,7 +132,7 @@ class Messages:
 
     def _start(self, message: Message, item: Item) -> None:
         turns = self._turns
-        if not message.parts:
+        if item.reserved:
             turns.draft.released.append(item.instance)
         existing = turns.instances.get(item.instance)
         if existing is not None and not self._may_replace(message, item, existing.ledger):

@@ -1,8 +1,8 @@
 """Puts what is durable where people look: the histories at once or a moment later, the index five times a second, or
 less often where that would take more than a twentieth of the time.
 
-An idle engine has nothing waiting. A busy one gives the histories a share of each cycle, the longest waiting first, so
-the lines of one instance gather and are appended together: the busier, the more of them.
+An idle engine has nothing waiting. A busy one lets the lines of an instance gather for half a second, or longer where
+that would take more than a share of each cycle, and appends them together. The journal holds them meanwhile.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from durablecli.store.index import Index
 from durablecli.store.journal import Write
 
 _SHARE = 0.003
+_GATHER = 0.5
 _MOST_BYTES = 64 * 1024 * 1024
 _INDEX_EVERY = 0.2
 _INDEX_SHARE = 0.05
@@ -32,6 +33,7 @@ class _Unpublished:
     """Lines of one instance that are in the journal and not yet in its file; `first` is the commit of the oldest."""
 
     first: int
+    since: float
     instance: Instance
     writes: list[Write]
 
@@ -72,7 +74,7 @@ class Publisher:
     def _gather(self, write: Write, draft: Draft) -> None:
         waiting = self._waiting.get(write.instance)
         if waiting is None:
-            self._waiting[write.instance] = _Unpublished(draft.c, draft.touched[write.instance], [write])
+            self._waiting[write.instance] = _Unpublished(draft.c, monotonic(), draft.touched[write.instance], [write])
         elif write.first == 1:
             waiting.writes = [write]
         elif waiting.writes[-1].execution == write.execution:
@@ -84,9 +86,13 @@ class Publisher:
         """Write histories for a while: longer when the engine has nothing better to do, or far too many wait."""
         if not self._waiting:
             return
-        until = monotonic() + (_SHARE * 3 if idle or self._bytes > _MOST_BYTES else _SHARE)
-        while self._waiting and monotonic() < until:
-            self._publish(next(iter(self._waiting)))
+        now = monotonic()
+        hurry = idle or self._bytes > _MOST_BYTES
+        until = now + (_SHARE * 3 if hurry else _SHARE)
+        for id, waiting in list(self._waiting.items()):
+            if monotonic() > until or not (hurry or now - waiting.since > _GATHER):
+                break
+            self._publish(id)
 
     def flush(self) -> None:
         """Write every history up to the last durable commit."""

@@ -372,8 +372,9 @@ class Turns:
             execution = first.execution if isinstance(first, ev.ExecutionStarted) else instance.ledger.execution
             if execution == self.draft.execution:
                 return True
-        if any(self._is_young_child(record.event) for record in records):
-            return True
+        for record in records:
+            if type(record.event) is ev.SubOrchestrationInstanceCreated and self._is_young(record.event.instance):
+                return True
         if self._spreading is None:
             return False
         busy = self._spreading[0].id
@@ -382,11 +383,9 @@ class Turns:
             return True
         return any(_target(record.event) == busy for record in records) or self._is_heavy(records)
 
-    def _is_young_child(self, event: ev.AnyEvent) -> bool:
+    def _is_young(self, child: str) -> bool:
         """Whether a sub-orchestration takes an id whose earlier execution began in this very commit."""
-        if not isinstance(event, ev.SubOrchestrationInstanceCreated):
-            return False
-        known = self.instances.in_mind(event.instance)
+        known = self.instances.in_mind(child)
         return known is not None and known.ledger.execution == self.draft.execution
 
     def _is_heavy(self, records: list[ev.Record]) -> bool:

@@ -18,7 +18,8 @@ KINDS = frozenset({"start", "raise-event", "terminate", "suspend", "resume", "re
 class Item(msgspec.Struct, frozen=True, omit_defaults=True):
     """One instance that a message is about, with what its kind needs.
 
-    start: `name`, `input`, `version`, `start_at`, `if_exists` and, to name the execution it gets, `execution`.
+    start: `name`, `input`, `version`, `start_at`, `if_exists` and, to name the execution it gets, `execution`;
+    `reserved` says that the id was, so that the engine lets it go.
     `if_exists` is fail (any instance of this id is refused), skip, replace, or fail_if_running (an ended one is
     replaced). raise-event: `name`, `input`. terminate, suspend, resume, rewind: `reason`. restart: `new_instance`.
     terminate and purge: `recursive`, `force`.
@@ -35,6 +36,7 @@ class Item(msgspec.Struct, frozen=True, omit_defaults=True):
     force: bool = False
     new_instance: str | None = None
     execution: str | None = None
+    reserved: bool = False
 
     @property
     def target(self) -> str:
