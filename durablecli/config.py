@@ -10,7 +10,7 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, NewType, TypeVar
 
 import msgspec
 
@@ -29,8 +29,8 @@ Text = Annotated[str, msgspec.Meta(min_length=1)]
 Count = Annotated[int, msgspec.Meta(ge=1)]
 
 
-class Size(int):
-    """A number of bytes, written `16MiB`, `512KiB` or plain."""
+# A number of bytes, written `16MiB`, `512KiB` or plain. No class of its own: msgspec writes no subclass of int as JSON.
+Size = NewType("Size", int)
 
 
 class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -7,6 +7,7 @@ import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -240,6 +241,11 @@ def test_no_text_breaks_the_parsers(text: str) -> None:
 )
 def test_sizes(text: str, size: int) -> None:
     assert parse_size(text) == size
+
+
+def test_a_size_can_be_told_to_a_worker_process() -> None:
+    assert msgspec.json.encode(load(env={}).limits.payload) == b"16777216"
+    assert msgspec.json.encode(load(env={"DURABLE_LIMITS__PAYLOAD": "2KiB"}).limits.payload) == b"2048"
 
 
 @pytest.mark.parametrize("text", ["", "MiB", "-1", "1MB", "1.5MiB", "16mib", "1MiB "])
