@@ -174,13 +174,17 @@ class Turns:
         ledger = instance.ledger
         at = max(self.draft.at, ledger.updated) if ledger.last_n else self.draft.at
         self.draft.add(instance, ev.Record(ledger.last_n + 1, at, event))
+        if instance.torn:
+            self.draft.goes_on(instance, True)  # the turn before it is still to be brought to its end
 
     # ── one turn ───────────────────────────────────────────────────────────────────────────────────────────────
 
     def _turn(self, instance: Instance, event: ev.Arrival) -> bool:
         """Apply an arrival that isn't recorded yet. False when it has to be held."""
-        torn = instance.torn or instance.ledger.torn
-        if not self._revive(instance, event) or instance.ledger.must_hold or torn:
+        if instance.torn or instance.ledger.torn:
+            self.ready[instance.id] = None  # first that turn is brought to its end
+            return False
+        if not self._revive(instance, event) or instance.ledger.must_hold:
             return False
         ledger = instance.ledger
         at = max(self.draft.at, ledger.updated) if ledger.last_n else self.draft.at
@@ -200,6 +204,8 @@ class Turns:
         torn = instance.torn or ledger.torn
         held = ledger.appliable(self.draft.at)
         if not self._revive(instance, held.event if held is not None else None):
+            return
+        if self.is_spreading(instance.id):
             return
         if torn or held is None:
             self._unblock(instance)
@@ -418,6 +424,8 @@ class Turns:
             self._deliveries.extend(parked)
             self._patient.clear()
             self.spread_since = None
+            if not instance.ledger.ended:
+                self.ready[instance.id] = None  # it may hold arrivals, or still stand as blocked
         self.settle_held()
 
     def settle_held(self) -> None:
@@ -538,6 +546,9 @@ class Turns:
         instance.drop_machine()
         self.ready.pop(instance.id, None)
         self.instances.torn.discard(instance.id)
+        if instance.torn:
+            instance.torn = False
+            self.draft.goes_on(instance, False)
         self.stats["ended"] += 1
         parent = instance.ledger.started.parent
         if parent is None:

@@ -7,7 +7,7 @@ and whether the world has been mended, so every run of a program can be repeated
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from datetime import timedelta
 from typing import Any
 
@@ -201,7 +201,7 @@ def _status(context: Any, value: Any) -> Flow:
     yield
 
 
-_STATEMENTS = {
+_STATEMENTS: dict[str, Callable[..., Flow]] = {
     "call": _call,
     "sick": _sick,
     "fan": _fan,

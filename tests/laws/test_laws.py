@@ -7,8 +7,11 @@ from collections import Counter
 from typing import Any
 
 import msgspec
+import pytest
 from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
+from durablecli.engine import draft, turns
 from durablecli.model import events as ev
 from durablecli.replay.ledger import fold
 from tests.laws.checker import check
@@ -54,6 +57,28 @@ def test_live_replayed_and_restarted_runs_write_the_same_histories() -> None:
     wanted = {*CONSTRUCTS, *VERBS, "held", "ExecutionRewound", "Terminated"}
     rare = {each: seen[each] for each in wanted if seen[each] < LEAST * runs}
     assert not rare, f"came up in less than {LEAST:.0%} of {runs} runs: {rare}"
+
+
+def test_kills_at_any_cycle_lose_nothing_and_repeat_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Commits hold a handful of records here, so turns are spread over several and most arrivals are held."""
+    seen: Counter[str] = Counter()
+
+    @law
+    @given(programs, actions, st.lists(st.integers(1, 12), max_size=8), st.integers(1, 6))
+    def holds(bodies: tuple[Body, Body], script: list[Action], kills: list[int], most: int) -> None:
+        for module in (draft, turns):
+            monkeypatch.setattr(module, "MOST_RECORDS", most)
+        monkeypatch.setattr(turns, "_LIGHT", 0)
+        theatre = Theatre(kills=kills)
+        histories = theatre.play(bodies, script)
+        seen.update(marks(histories) | ({"torn"} if theatre.torn else set()) | {"killed" if theatre.killed else "left"})
+        for records in histories.values():
+            check(function_of(World()), records, torn=theatre.torn > 0)
+        again = max((count for count in theatre.world.runs.values()), default=1)
+        assert again <= 1 + theatre.killed + 2 * theatre.rewound, "an activity ran more often than it was lost"
+
+    holds()
+    assert not [each for each in ("torn", "killed", "held", "OrchestratorStarted") if seen[each] < LEAST * EXAMPLES]
 
 
 def canonical(histories: dict[str, list[ev.Record]]) -> list[str]:

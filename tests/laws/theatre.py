@@ -7,13 +7,13 @@ from typing import Any
 
 from durablecli import testing
 from durablecli.client.reading import parse
-from durablecli.engine.cycle import Options
+from durablecli.engine.cycle import Options, Posted
 from durablecli.model import events as ev
 from durablecli.model.payloads import encode
 from durablecli.replay.agenda import next_due
 from durablecli.replay.ledger import Ledger, fold
 from durablecli.store import histories
-from durablecli.store.mailbox import Item
+from durablecli.store.mailbox import Item, Message
 from tests.laws.programs import NAMES, TOP, Body, World
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -22,15 +22,22 @@ Action = tuple[Any, ...]
 
 
 class Theatre:
-    """One hub and one world. `restarts`: the engine is killed and reopened after every action, when all is at rest."""
+    """One hub and one world. `restarts`: the engine is killed and reopened after every action, when all is at rest.
 
-    def __init__(self, *, replay_always: bool = False, restarts: bool = False) -> None:
+    `kills`: after so many cycles each, wherever it stands then.
+    """
+
+    def __init__(self, *, replay_always: bool = False, restarts: bool = False, kills: list[int] | None = None) -> None:
         self.world = World()
         self.restarts = restarts
+        self.kills = list(kills or [])
+        self.killed = 0
         options = Options(replay_always=replay_always, threads=False, share=timedelta.max)
         self.hub = testing.Hub(testing.registry(*self.world.functions()), START, options)
         self.done: set[str] = set()
         self.rewound = False
+        self.torn = 0
+        self.waiting: list[Posted] = []
         self._messages = 0
 
     def play(self, programs: tuple[Body, Body], actions: list[Action]) -> dict[str, list[ev.Record]]:
@@ -71,17 +78,34 @@ class Theatre:
     def post(self, kind: str, instance: str, **fields: Any) -> None:
         self._messages += 1
         self.rewound |= kind == "rewind"
-        self.hub.engine.hand_in(kind, [Item(instance, **fields)], f"m-{self._messages}")
+        self._hand_in(Message(f"m-{self._messages}", 0, START, kind, [Item(instance, **fields)]))
 
     def rest(self) -> None:
         """Cycle until nothing moves without an outcome, a message or more time."""
         for _ in range(100_000):
+            if self.kills:
+                self._wait_for_death()
             moved = self.hub.engine.step()
             due = self.hub.engine.timers.next()
             if not moved and self.hub.engine.is_at_rest and (due is None or due > self.hub.clock.now()):
                 self.hub.engine.settle()
                 return
         raise AssertionError("the engine comes to no rest")
+
+    def _wait_for_death(self) -> None:
+        self.kills[0] -= 1
+        if self.kills[0] <= 0:
+            self.kills.pop(0)
+            self.killed += 1
+            lost = [posted for posted in self.waiting if not posted.done.is_set()]
+            self.hub.restart()
+            self.waiting = []
+            for posted in lost:  # nobody was told that these were taken, so they are sent again
+                self._hand_in(posted.message)
+            self.torn += bool(self.hub.engine.hub.torn)
+
+    def _hand_in(self, message: Message) -> None:
+        self.waiting.append(self.hub.engine.hand_in(message.kind, message.items, message.message))
 
     def _is_owed(self, key: tuple[str, str, int]) -> bool:
         """Whether anybody still waits for this call; a restarted engine has forgotten the others."""
