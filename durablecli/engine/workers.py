@@ -109,10 +109,13 @@ class Workers:
             self._running[call.key] = worker
             answer = self._ask(worker, call)
             self._running.pop(call.key, None)
-            if answer is not None:
+            if answer is not None and call.key not in self._cancelled:
                 self._report(Outcome(call.key, answer.result, answer.failure))
-            elif not self._stopping:
-                self._died(call, worker)
+                continue
+            # One that is dying, or is about to be killed, must not be given the next order.
+            code, worker = _dismiss(worker), None
+            if not self._stopping:
+                self._died(call, code)
         if worker is not None:
             _dismiss(worker)
 
@@ -131,7 +134,7 @@ class Workers:
         except (OSError, msgspec.DecodeError):
             return None
 
-    def _died(self, call: Call, worker: subprocess.Popen[bytes]) -> None:
+    def _died(self, call: Call, code: int) -> None:
         if call.key in self._cancelled:
             self._cancelled.discard(call.key)
             self._report(Outcome(call.key, NULL, None))
@@ -140,13 +143,12 @@ class Workers:
         if self._deaths[call.key] < DEATHS:
             self._calls.put(call._replace(redelivered=True))
             return
-        with suppress(subprocess.TimeoutExpired):
-            worker.wait(_GRACE)
-        text = f"the worker process died {DEATHS} times while running it (exit code {worker.returncode})"
+        text = f"the worker process died {DEATHS} times while running it (exit code {code})"
         self._report(Outcome(call.key, None, Failure("durablecli.WorkerDied", text)))
 
 
-def _dismiss(worker: subprocess.Popen[bytes]) -> None:
+def _dismiss(worker: subprocess.Popen[bytes]) -> int:
+    """See that a worker is gone, whether it died or isn't needed; its exit code."""
     assert worker.stdin is not None
     assert worker.stdout is not None
     with suppress(OSError):
@@ -155,5 +157,5 @@ def _dismiss(worker: subprocess.Popen[bytes]) -> None:
         worker.wait(_GRACE)
     except subprocess.TimeoutExpired:
         worker.kill()
-        worker.wait()
     worker.stdout.close()
+    return worker.wait()

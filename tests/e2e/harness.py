@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
@@ -70,7 +69,7 @@ class Process:
 
         until(has, seconds, f"{text!r} in\n{self.said}")
 
-    def signal(self, number: signal.Signals) -> None:
+    def signal(self, number: int) -> None:
         os.kill(self.pid, number)
 
     def ends(self, seconds: float = 30.0) -> int:
@@ -137,6 +136,10 @@ class Hub:
         except FileNotFoundError:
             return False
         return bool(notice["pid"] == daemon.pid)
+
+    def run(self, app: str, name: str, *options: str, code: int = 0) -> Result:
+        """Let `durable run` do the work."""
+        return self("run", name, *options, "--app", str(FLOWS / f"{app}.py"), code=code)
 
     def finish(self, app: str) -> str:
         """Let a daemon work until nothing can move; what it said."""

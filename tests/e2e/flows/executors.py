@@ -1,0 +1,137 @@
+"""Activities of every kind: threads, coroutines, processes; and what they may ask about their own call."""
+
+import asyncio
+import os
+import signal
+import time
+from collections.abc import Generator
+from typing import Any
+
+import durablecli as df
+
+Steps = Generator[Any, Any, Any]
+
+
+def note(*words: object) -> None:
+    """A line in the file that the test looks at."""
+    descriptor = os.open(os.environ["RUNS"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    os.write(descriptor, (" ".join(map(str, words)) + "\n").encode())
+    os.close(descriptor)
+
+
+@df.activity(executor="process")
+def square(value: int) -> int:
+    note("square", os.getpid())
+    return value * value
+
+
+@df.activity(executor="process")
+def die_at_first(value: int, context: df.ActivityContext) -> int:
+    note("begin", os.getpid(), context.redelivered)
+    if not context.redelivered:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return value
+
+
+@df.activity(executor="process")
+def die_always(value: int) -> None:
+    note("begin", os.getpid())
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@df.activity(executor="process")
+def ignore_term(value: Any) -> None:
+    signal.signal(signal.SIGTERM, lambda number, frame: note("term"))
+    note("begin", os.getpid())
+    while True:
+        time.sleep(0.05)
+
+
+@df.activity
+async def pause(seconds: float) -> float:
+    note("begin")
+    try:
+        await asyncio.sleep(seconds)
+    except asyncio.CancelledError:
+        note("cancelled")
+        raise
+    note("end")
+    return seconds
+
+
+@df.activity(max_concurrency=2)
+def narrow(value: int) -> int:
+    note("begin")
+    time.sleep(0.05)
+    note("end")
+    return value
+
+
+@df.activity
+def fields(value: Any, context: df.ActivityContext) -> dict[str, Any]:
+    names = ("instance_id", "task_id", "name", "attempt", "redelivered", "idempotency_key", "cancelled")
+    found = {name: getattr(context, name) for name in names}
+    note("fields", context.attempt, context.task_id, context.idempotency_key)
+    context.logger.info("asked by %s", context.instance_id)
+    if context.attempt == 1:
+        raise ValueError("once more")
+    return found
+
+
+@df.orchestrator
+def in_a_process(context: df.DurableOrchestrationContext) -> Steps:
+    value = yield context.call_activity(square, context.get_input())
+    return value
+
+
+@df.orchestrator
+def deaths(context: df.DurableOrchestrationContext) -> Steps:
+    others = [context.call_activity(square, i) for i in range(6)]
+    once = context.call_activity(die_at_first, 7)
+    results = yield context.task_all([*others, once])
+    return results
+
+
+@df.orchestrator
+def hopeless(context: df.DurableOrchestrationContext) -> Steps:
+    yield context.call_activity(die_always, 1)
+
+
+@df.orchestrator
+def stubborn(context: df.DurableOrchestrationContext) -> Steps:
+    yield context.call_activity(ignore_term)
+
+
+@df.orchestrator
+def wait_async(context: df.DurableOrchestrationContext) -> Steps:
+    yield context.call_activity(pause, 60)
+
+
+@df.orchestrator
+def many_async(context: df.DurableOrchestrationContext) -> Steps:
+    pauses = yield context.task_all([context.call_activity(pause, 0.3) for _ in range(context.get_input())])
+    return len(pauses)
+
+
+@df.orchestrator
+def many_narrow(context: df.DurableOrchestrationContext) -> Steps:
+    values = yield context.task_all([context.call_activity(narrow, i) for i in range(context.get_input())])
+    return sum(values)
+
+
+@df.orchestrator
+def asks(context: df.DurableOrchestrationContext) -> Steps:
+    found = yield context.call_activity_with_retry(fields, df.RetryOptions(10, 3))
+    return found
+
+
+@df.orchestrator
+def talks(context: df.DurableOrchestrationContext) -> Steps:
+    print("before the first yield")
+    context.logger.info("logged before the first yield")
+    yield context.wait_for_external_event("go")
+    print("after the first yield")
+    context.logger.warning("logged after %d yields", 1)
+    yield context.wait_for_external_event("go")
+    print("at the end")
+    return None

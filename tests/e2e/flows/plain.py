@@ -1,0 +1,80 @@
+"""Small orchestrations for the tests of the command."""
+
+import os
+import time
+from collections.abc import Generator
+from datetime import timedelta
+from typing import Any
+
+import durablecli as df
+
+Steps = Generator[Any, Any, Any]
+
+
+def note(*words: object) -> None:
+    """A line in the file that the test looks at."""
+    descriptor = os.open(os.environ["RUNS"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    os.write(descriptor, (" ".join(map(str, words)) + "\n").encode())
+    os.close(descriptor)
+
+
+@df.activity
+def greet(name: str) -> str:
+    return f"Hello {name}!"
+
+
+@df.activity
+def doze(seconds: float, context: df.ActivityContext) -> str:
+    note("begin", context.redelivered)
+    time.sleep(seconds)
+    note("end", context.redelivered)
+    return "rested"
+
+
+@df.activity
+def doze_until_told(context_given: Any, context: df.ActivityContext) -> str:
+    """Stops when it is asked to, and says so."""
+    note("begin", context.cancelled)
+    while not context.cancelled:
+        time.sleep(0.01)
+    note("told", context.cancelled)
+    return "told"
+
+
+@df.orchestrator
+def hello(context: df.DurableOrchestrationContext) -> Steps:
+    greeting = yield context.call_activity(greet, context.get_input())
+    return greeting
+
+
+@df.orchestrator
+def approval(context: df.DurableOrchestrationContext) -> Steps:
+    data = yield context.wait_for_external_event("approval")
+    return data
+
+
+@df.orchestrator
+def listen(context: df.DurableOrchestrationContext) -> Steps:
+    """Takes so many events; its output is whether they came in order."""
+    taken = []
+    for _ in range(context.get_input()):
+        taken.append((yield context.wait_for_external_event("number")))
+    return "in order" if taken == sorted(taken) else taken
+
+
+@df.orchestrator
+def rest(context: df.DurableOrchestrationContext) -> Steps:
+    outcome = yield context.call_activity(doze, context.get_input())
+    return outcome
+
+
+@df.orchestrator
+def rest_until_told(context: df.DurableOrchestrationContext) -> Steps:
+    outcome = yield context.call_activity(doze_until_told)
+    return outcome
+
+
+@df.orchestrator
+def nap(context: df.DurableOrchestrationContext) -> Steps:
+    yield context.create_timer(timedelta(seconds=context.get_input()))
+    return "awake"
