@@ -9,16 +9,13 @@ decides; commits are published in order.
 
 from __future__ import annotations
 
-import threading
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import timedelta
 from queue import Empty, SimpleQueue
 from time import monotonic
-
-import msgspec
 
 from durablecli.app import Registry
 from durablecli.config import Limits
@@ -27,18 +24,15 @@ from durablecli.engine.clock import Clock, SystemClock
 from durablecli.engine.crew import Crew
 from durablecli.engine.draft import Draft
 from durablecli.engine.instances import Instances
-from durablecli.engine.messages import Messages
 from durablecli.engine.notice import Notice
 from durablecli.engine.publisher import Background, Publisher
+from durablecli.engine.sources import Posted, Sources
 from durablecli.engine.timers import Due, Timers
 from durablecli.engine.turns import Turns
 from durablecli.engine.voice import Voice
 from durablecli.engine.watch import Stuck, Watch, is_unchanged, reason
 from durablecli.engine.writer import Writer
 from durablecli.errors import DurableError, HubLocked, StorageError
-from durablecli.model import events as ev
-from durablecli.model.status import Summary
-from durablecli.replay import agenda
 from durablecli.store import histories as store_histories
 from durablecli.store.commits import line
 from durablecli.store.hub import Hub, begin_checkpoint, finish_checkpoint, still_ours
@@ -46,8 +40,6 @@ from durablecli.store.mailbox import Item, Message, Receipt, new_message
 
 _LONGEST_SLEEP = 1.0
 _MOST_UNSYNCED = 16
-_MOST_WAITING = 1_000
-_UNDELIVERED = "undelivered.jsonl"
 
 
 @dataclass(frozen=True)
@@ -67,15 +59,6 @@ class Options:
     """Whether journal, index and checkpoints have threads; without, each of their steps is done where it is due."""
     share: timedelta = timedelta(milliseconds=10)
     """How long a cycle may run turns before it commits."""
-
-
-@dataclass
-class Posted:
-    """A message of a client in this process; `done` is set by the commit that takes it."""
-
-    message: Message
-    done: threading.Event = field(default_factory=threading.Event)
-    error: DurableError | None = None
 
 
 @dataclass(frozen=True)
@@ -125,7 +108,6 @@ class Engine:
             replay_always=options.replay_always,
             fail_on_nondeterminism=options.fail_on_nondeterminism,
         )
-        self.messages = Messages(self.turns, hub.inbox.items, self._undelivered, options.default_version)
         self.publisher = Publisher(hub.histories, self.instances, hub.index, self.background)
         self.writer = Writer(hub.journal, lambda c, error: self._queue.put(Synced(c, error)), threaded=options.threads)
         self._notice = notice
@@ -133,12 +115,7 @@ class Engine:
         self._c = hub.last_commit
         self._synced = hub.last_commit
         self._unsynced: deque[Draft] = deque()
-        self._outcomes: deque[Outcome] = deque()
-        self._posted: deque[Posted] = deque()
-        self._waiting: deque[Message] = deque()
-        self._first_source = 0
-        self._look_again = True
-        self._looked = 0.0
+        self._sources = Sources(hub, self.turns, self.timers, self.crew, options.default_version, say)
         self._checkpointing = False
         self._checkpointed = monotonic()
         self._checkpointed_c = self._c
@@ -149,7 +126,7 @@ class Engine:
 
     def ring(self) -> None:
         """There may be something new in the inbox."""
-        self._look_again = True
+        self._sources.look_again()
         self._queue.put(None)
 
     def post(self, kind: str, items: Sequence[Item], message: str | None = None) -> Receipt:
@@ -213,7 +190,7 @@ class Engine:
 
     def settle(self) -> None:
         """Cycle until all that was decided is on disk and published."""
-        while self._unsynced or self._posted or self.turns.is_busy_spreading:
+        while self._unsynced or self._sources.posted or self.turns.is_busy_spreading:
             self.step(_LONGEST_SLEEP)
         self.publisher.flush()
         self.publisher.update_index()
@@ -229,19 +206,12 @@ class Engine:
             while True:
                 item = self._queue.get_nowait()
                 if isinstance(item, Posted):
-                    self._posted.append(item)
-        self._refuse(HubLocked("the engine has stopped and the message was not taken; post it again"))
-
-    def _refuse(self, error: DurableError) -> None:
-        """Tell the clients of this process that nothing more is taken."""
-        while self._posted:
-            posted = self._posted.popleft()
-            posted.error = error
-            posted.done.set()
+                    self._sources.posted.append(item)
+        self._sources.refuse(HubLocked("the engine has stopped and the message was not taken; post it again"))
 
     def catch_up(self) -> None:
         """Take every message that waits in the inbox."""
-        while self._waiting or self._look_again or self.hub.inbox.more:
+        while self._sources.has_messages:
             self.step()
 
     def has_ended(self, id: str) -> bool:
@@ -256,8 +226,8 @@ class Engine:
     @property
     def is_at_rest(self) -> bool:
         """Whether nothing can move before the next outcome, message or due time."""
-        busy = self._unsynced or self._outcomes or self._posted or self._waiting or self._look_again
-        return not (busy or not self.turns.idle or self.hub.inbox.more) and self._queue.empty()
+        busy = self._unsynced or self._sources.at_hand or self._sources.has_messages or not self.turns.idle
+        return not busy and self._queue.empty()
 
     @property
     def is_idle(self) -> bool:
@@ -282,13 +252,8 @@ class Engine:
         if not self._may_go_on():
             return True
         draft = self._draft()
-        turns = self.turns
-        turns.begin(draft)
-        sources = (self._take_messages, self._take_outcomes, self._take_timers, turns.look)
-        for i in range(len(sources)):
-            if not turns.over:
-                sources[(self._first_source + i) % len(sources)]()
-        self._first_source = (self._first_source + 1) % len(sources)
+        self.turns.begin(draft)
+        self._sources.take()
         moved = self._commit(draft)
         self._rest()
         return moved
@@ -298,9 +263,7 @@ class Engine:
 
     def _sleep(self, wait: float) -> float:
         """How long to wait for the queue: not at all while there is work."""
-        if self._outcomes or self._posted or self._waiting or self.turns.can_go_on or self.hub.inbox.more:
-            return 0.0
-        if self._look_again or self.publisher.unpublished:
+        if self._sources.at_hand or self._sources.has_messages or self.publisher.unpublished:
             return 0.0
         due = self.timers.next()
         if due is not None:
@@ -323,9 +286,9 @@ class Engine:
     def _receive(self, item: Outcome | Posted | Synced | None) -> None:
         match item:
             case Outcome():
-                self._outcomes.append(item)
+                self._sources.outcomes.append(item)
             case Posted():
-                self._posted.append(item)
+                self._sources.posted.append(item)
             case Synced(error=BaseException() as error):
                 self._fail(error)
             case Synced(c=c):
@@ -336,94 +299,12 @@ class Engine:
     def _may_go_on(self) -> bool:
         """Whether a new cycle may begin: not with too much unsynced, nor while index or checkpoint wait for calm."""
         if not self._unsynced:
+            self._tidy()
             return True
         if len(self._unsynced) >= _MOST_UNSYNCED or self.publisher.index_is_due or self._checkpoint_is_due():
             self._gather(_LONGEST_SLEEP)
             return False
         return True
-
-    # ── sources ────────────────────────────────────────────────────────────────────────────────────────────────
-
-    def _take_messages(self) -> None:
-        while self._posted and not self.turns.over:
-            posted = self._posted[0]
-            if not self.messages.take(posted.message):
-                break
-            self._posted.popleft()
-            self.turns.draft.acks.append(posted.done.set)
-        self._take_inbox()
-
-    def _take_inbox(self) -> None:
-        self._look_into_inbox()
-        later: list[Message] = []
-        targets: set[str] = set()
-        while self._waiting and not self.turns.over:
-            message = self._waiting.popleft()
-            wanted = {item.target for item in message.items}
-            if wanted.isdisjoint(targets) and self.messages.take(message, self.hub.inbox.listings):
-                self.stats["messages"] += 1
-                continue
-            later.append(message)
-            targets |= wanted  # what follows for the same instance has to wait as well
-            if message.parts:
-                break
-        self._waiting.extendleft(reversed(later))
-        self._look_again |= bool(targets)
-
-    def _look_into_inbox(self) -> None:
-        inbox = self.hub.inbox
-        if len(self._waiting) >= _MOST_WAITING:
-            return
-        if self._look_again or inbox.more or monotonic() - self._looked > _LONGEST_SLEEP:
-            self._look_again = False
-            self._looked = monotonic()
-            self._waiting.extend(inbox.waiting())
-            for finding in inbox.findings():
-                self.say(finding)
-
-    def _take_outcomes(self) -> None:
-        while self._outcomes and not self.turns.over:
-            outcome = self._outcomes.popleft()
-            assert self.crew is not None
-            call = self.crew.settled(outcome)
-            id, execution, n = outcome.key
-            if call is None:
-                self.stats["dropped"] += 1
-                continue
-            event: ev.Arrival
-            if outcome.failure is not None:
-                event = ev.TaskFailed(n, outcome.failure)
-            else:
-                event = ev.TaskCompleted(n, outcome.result or ev.NULL)
-            self.turns.arrive(id, execution, event)
-
-    def _take_timers(self) -> None:
-        if self.turns.registry is None:
-            return
-        while not self.turns.over and (due := self.timers.take(self.turns.draft.at)):
-            self._due(due)
-
-    def _due(self, due: Due) -> None:
-        turns = self.turns
-        instance = self.instances.get(due.instance)
-        if instance is None or instance.ledger.ended:
-            return
-        if due.n is not None:
-            if instance.ledger.execution == due.execution and due.n in instance.ledger.open:
-                turns.arrive(due.instance, due.execution, ev.TimerFired(due.n))
-            return
-        now = turns.draft.at
-        ledger = instance.ledger
-        for n, timer in sorted(agenda.timers(ledger), key=lambda each: (each[1].fire_at, each[0])):
-            if timer.fire_at <= now:
-                turns.arrive(due.instance, ledger.execution, ev.TimerFired(n))
-            else:
-                self.timers.set(timer.fire_at, due.instance, ledger.execution, n, back_off=timer.retry_of is not None)
-        start_at = agenda.delayed_start(ledger)
-        if start_at is not None and start_at > now:
-            self.timers.set(start_at, due.instance, ledger.execution, None)
-        elif ledger.appliable(now) and ledger.blocked is None:
-            turns.ready[due.instance] = None
 
     # ── commit and publish ─────────────────────────────────────────────────────────────────────────────────────
 
@@ -461,8 +342,7 @@ class Engine:
         """Whether nothing else could be decided while a commit is being synced."""
         if self.crew is not None and self.crew.running:
             return False
-        waiting = self._outcomes or self._posted or self._waiting
-        return not (waiting or self.turns.can_go_on) and self._queue.empty()
+        return not self._sources.at_hand and self._queue.empty()
 
     def _published_up_to(self, c: int) -> None:
         self._synced = c
@@ -487,18 +367,20 @@ class Engine:
             ack()
 
     def _rest(self) -> None:
-        """Between two cycles: files, index, checkpoint, memory."""
-        idle = not (self._outcomes or self._posted or self._waiting or self.turns.can_go_on) and self._queue.empty()
-        self.publisher.flush_share(idle=idle)
-        if self._unsynced:
-            return
+        """Between two cycles: histories, memory, the notice."""
+        self.publisher.flush_share(idle=not self._sources.at_hand and self._queue.empty())
+        if not self._unsynced:
+            self._tidy()
+        self.instances.trim()
+        if self._notice is not None and self.crew is not None:
+            self._notice.update(self.crew.calls(), self.clock.now())
+
+    def _tidy(self) -> None:
+        """Index and checkpoint, which ask that everything decided is on disk."""
         if self.publisher.index_is_due:
             self.publisher.update_index()
         if self._checkpoint_is_due():
             self._checkpoint()
-        self.instances.trim()
-        if self._notice is not None and self.crew is not None:
-            self._notice.update(self.crew.calls(), self.clock.now())
 
     def _checkpoint_is_due(self) -> bool:
         if self._checkpointing or self._c == self._checkpointed_c:
@@ -532,26 +414,5 @@ class Engine:
         """The fail-stop: no retry, no acknowledgement, nothing dispatched."""
         self._stopping = True
         failure = error if isinstance(error, DurableError) else StorageError(str(error))
-        self._refuse(failure)
+        self._sources.refuse(failure)
         raise failure
-
-    def _undelivered(self, message: Message, item: Item, why: str) -> None:
-        """Note what met nothing, and say so once."""
-        self.stats["undelivered"] += 1
-        self.say(f"{message.kind} for {item.instance}: {why}; kept in {_UNDELIVERED}")
-        entry = {"at": self.turns.draft.at, "why": why, "message": message.message, "kind": message.kind, "item": item}
-        data = msgspec.json.encode(entry) + b"\n"
-        path = f"{self.hub.root}/{_UNDELIVERED}"
-        with suppress(FileExistsError):
-            self.hub.disk.append_once(path, data, create=True)
-            return
-        self.hub.disk.append_once(path, data, create=False)
-
-    # ── what only a running engine knows ───────────────────────────────────────────────────────────────────────
-
-    def rows(self) -> list[Summary]:
-        """The summaries that the index doesn't contain yet."""
-        return self.publisher.rows()
-
-    def now(self) -> datetime:
-        return self.clock.now()

@@ -15,7 +15,6 @@ from time import monotonic
 
 from durablecli.engine.draft import Draft
 from durablecli.engine.instances import Instance, Instances
-from durablecli.model.status import Summary
 from durablecli.replay import agenda
 from durablecli.store.histories import Histories
 from durablecli.store.index import Index
@@ -126,10 +125,6 @@ class Publisher:
         self._indexed = monotonic()
         self._index_every = max(_INDEX_EVERY, (self._indexed - began) / _INDEX_SHARE)
         self._background.do(lambda: self._index.apply(rows, removed, commit))
-
-    def rows(self) -> list[Summary]:
-        """What the index doesn't say yet."""
-        return [agenda.summary(instance.ledger) for instance in self._dirty.values()]
 
     @property
     def has_rows(self) -> bool:
