@@ -180,7 +180,7 @@ def _engine(hub: Hub, config: Config, loaded: Loaded, replay_always: bool, say: 
     try:
         resumed = engine.open(stuck)
         if resumed:
-            say(f"resumed {resumed:,} instance{'s' if resumed > 1 else ''} that owe work")
+            say(f"resumed {_counted(resumed, 'instance')}, which had work to do")
         yield engine
     finally:
         gc.set_threshold(*thresholds)
@@ -221,7 +221,12 @@ def _introduce(config: Config, loaded: Loaded, hub: Hub, say: Say) -> None:
     kinds = [one.kind for one in loaded.registry]
     orchestrators, activities = kinds.count("orchestrator"), kinds.count("activity")
     say(f"hub {hub.root}, pid {os.getpid()}, epoch {hub.epoch}")
-    say(f"loaded {orchestrators} orchestrators and {activities} activities from {', '.join(config.app)}")
+    found = f"{_counted(orchestrators, 'orchestrator')} and {_counted(activities, 'activity', 'activities')}"
+    say(f"loaded {found} from {', '.join(config.app)}")
+
+
+def _counted(number: int, one: str, several: str = "") -> str:
+    return f"{number:,} {one if number == 1 else several or one + 's'}"
 
 
 def _warn(text: str) -> None:

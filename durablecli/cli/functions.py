@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import re
+import sys
+from contextlib import redirect_stdout
 from typing import TYPE_CHECKING
 
 import click
@@ -26,7 +28,8 @@ def command(app: tuple[str, ...], form: str | None) -> int:
     from durablecli.engine.loader import load
 
     config = settings(app=app)
-    loaded = load(config.app, config.base)
+    with redirect_stdout(sys.stderr):  # what a module prints while it is imported is no part of the list
+        loaded = load(config.app, config.base)
     screen = Screen(form)
     if screen.for_people:
         rows = [

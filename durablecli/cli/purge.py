@@ -43,5 +43,16 @@ def command(
     allowed = () if force else tuple(sorted(ENDED))
     if not force and (live := set(filters["status"] or ()) - ENDED):
         raise UsageError(f"{', '.join(sorted(live))}: only ended instances are purged; --force purges others too")
-    chosen = choose(hub, "purge", ids, filters, dry_run=dry_run, yes=yes, allowed=allowed, older_than=older_than)
+    chosen = choose(
+        hub,
+        "purge",
+        ids,
+        filters,
+        dry_run=dry_run,
+        yes=yes,
+        form=form,
+        allowed=allowed,
+        older_than=older_than,
+        force=force,
+    )
     return control(hub, Screen(form), "purge", [Item(one, force=force) for one in chosen], "purged")

@@ -24,5 +24,5 @@ def command(
 ) -> int:
     """Let suspended instances go on, with what arrived meanwhile."""
     hub = mending_client(state_dir)
-    chosen = choose(hub, "resume", ids, filters, dry_run=dry_run, yes=yes, allowed=("Suspended",))
+    chosen = choose(hub, "resume", ids, filters, dry_run=dry_run, yes=yes, form=form, allowed=("Suspended",))
     return control(hub, Screen(form), "resume", [Item(one, reason=reason) for one in chosen], "resumed")

@@ -23,15 +23,23 @@ def command(
 ) -> int:
     """Send the failed work of failed instances again; --dry-run shows what that would be."""
     hub, screen = client(state_dir), Screen(form)
-    chosen = choose(hub, "rewind", ids, filters, dry_run=dry_run and not ids, yes=yes, allowed=("Failed",))
+    chosen = choose(hub, "rewind", ids, filters, dry_run=False, yes=yes or dry_run, allowed=("Failed",))
     if dry_run:
-        return each(chosen, lambda instance: _preview(hub, screen, instance))
+        return _preview(hub, screen, chosen)
     return control(hub, screen, "rewind", [Item(one, reason=reason) for one in chosen], "rewound")
 
 
-def _preview(hub: Client, screen: Screen, instance: str) -> None:
-    again = hub.rewind_preview(instance)
-    for line in again:
-        screen.line(f"{instance}  would send again {line}")
-    if not again:
-        screen.line(f"{instance}  would go on from its failure; nothing is sent again")
+def _preview(hub: Client, screen: Screen, chosen: list[str]) -> int:
+    found: dict[str, list[str]] = {}
+
+    def look(instance: str) -> None:
+        found[instance] = again = hub.rewind_preview(instance)
+        for line in again if screen.for_people else ():
+            screen.line(f"{instance}  would send again {line}")
+        if screen.for_people and not again:
+            screen.line(f"{instance}  would go on from its failure; nothing is sent again")
+
+    code = each(chosen, look)
+    if not screen.for_people:
+        screen.many({"instanceId": instance, "sentAgain": again} for instance, again in found.items())
+    return code

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from contextlib import nullcontext, redirect_stdout
 from typing import TYPE_CHECKING
 
 import click
@@ -63,7 +65,8 @@ def _load(config: Config, name: str) -> Loaded:
     from durablecli.engine.loader import load
     from durablecli.errors import ConfigError
 
-    loaded = load(config.app, config.base)
+    with redirect_stdout(sys.stderr):
+        loaded = load(config.app, config.base)
     for line in troubles(loaded):
         complain(line)
     if not len(loaded.registry):
@@ -79,8 +82,10 @@ def _work(config: Config, loaded: Loaded, instance: str, screen: Screen) -> int:
     from durablecli.daemon import work_until
 
     hub = client(config.state_dir)
+    # In a pipe stdout is for the output alone: what functions print is for whoever watches.
+    aside = nullcontext() if screen.terminal else redirect_stdout(sys.stderr)
     try:
-        with screen.live(Progress(hub.tail(instance)).lines):
+        with aside, screen.live(Progress(hub.tail(instance)).lines):
             work_until(config, config.state_dir, loaded, instance)
     except KeyboardInterrupt:
         status = hub.get_status(instance)

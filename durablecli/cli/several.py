@@ -17,6 +17,7 @@ from durablecli.client import Client, Item, Query
 from durablecli.errors import DurableError, UsageError
 
 F = TypeVar("F", bound=Callable[..., Any])
+One = TypeVar("One")
 _AT_ONCE = 1000
 _PATIENCE = 0.5  # seconds that a running engine is given to take what was posted
 
@@ -47,8 +48,13 @@ def choose(
     yes: bool,
     allowed: Iterable[str] = (),
     older_than: timedelta | None = None,
+    force: bool = False,
+    form: str | None = None,
 ) -> list[str]:
-    """The ids to act on; empty where nothing is to be done. `allowed` are the statuses that the verb may touch."""
+    """The ids to act on; empty where nothing fits. `allowed` are the statuses that the verb may touch.
+
+    With `dry_run` they are shown, in the given form, and the command ends.
+    """
     if older_than is not None:
         limit = datetime.now(UTC) - older_than
         given = filters.get("created_before")
@@ -58,8 +64,7 @@ def choose(
         raise UsageError(f"give ids or a filter, one of them: 'durable {verb} ID', 'durable {verb} --prefix TEXT'")
     chosen = list(dict.fromkeys(ids)) or _matching(client, filters, tuple(allowed))
     if dry_run:
-        _preview(client, verb, chosen)
-        return []
+        raise click.exceptions.Exit(_preview(client, Screen(form), verb, [Item(one, force=force) for one in chosen]))
     if filtered and not chosen:
         say(f"nothing fits the filter: nothing to {verb}")
     elif filtered and not yes:
@@ -77,29 +82,42 @@ def _matching(client: Client, filters: dict[str, Any], allowed: tuple[str, ...])
     return list(client.select(Query(**{**given, "status": tuple(wanted or ())})))
 
 
-def _preview(client: Client, verb: str, chosen: list[str]) -> None:
-    screen = Screen()
-    for instance in chosen:
-        status = client.get_status(instance)
+def _preview(client: Client, screen: Screen, verb: str, items: list[Item]) -> int:
+    rows: list[dict[str, str]] = []
+
+    def look(item: Item) -> None:
+        status = client.permit(verb, item)
         word = status.runtime_status.value if status.runtime_status else "unknown"
-        screen.line(f"would {verb} {instance}  {status.name or ''}  {word}")
-    screen.line(f"{len(chosen)} in all; nothing was done")
+        rows.append({"instanceId": item.instance, "name": status.name or "", "runtimeStatus": word})
+
+    code = each(items, look)
+    if not screen.for_people:
+        screen.many(rows)
+        return code
+    for row in rows:
+        screen.line(f"would {verb} {row['instanceId']}  {row['name']}  {row['runtimeStatus']}")
+    screen.line(f"{len(rows)} in all; nothing was done")
+    return code
 
 
 def _ask(verb: str, chosen: list[str]) -> None:
     if not sys.stdin.isatty():
-        raise UsageError(f"{verb} of {len(chosen)} instances: add --yes, or --dry-run to see them")
+        raise UsageError(f"{verb} of {_counted(chosen)}: add --yes, or --dry-run to see them")
     shown = ", ".join(chosen[:5]) + (", …" if len(chosen) > 5 else "")
-    if not click.confirm(f"{verb} {len(chosen)} instances ({shown})?", err=True):
+    if not click.confirm(f"{verb} {_counted(chosen)} ({shown})?", err=True):
         raise click.Abort
 
 
-def each(ids: Iterable[str], action: Callable[[str], int | None]) -> int:
+def _counted(chosen: list[str]) -> str:
+    return f"{len(chosen)} instance{'' if len(chosen) == 1 else 's'}"
+
+
+def each(ones: Iterable[One], action: Callable[[One], int | None]) -> int:
     """Try all of them; what goes wrong with one is told and doesn't stop the others."""
     code = 0
-    for instance in ids:
+    for one in ones:
         try:
-            code = max(code, action(instance) or 0)
+            code = max(code, action(one) or 0)
         except DurableError as error:
             complain(str(error))
             code = max(code, error.exit_code)

@@ -63,6 +63,8 @@ def command(
         raise UsageError("--at and --delay say the same thing: give one of them")
     if batch is not None and any((instance, text, at, delay, and_wait)):
         raise UsageError("--batch goes with --version only: each line is the input of an instance of its own")
+    if not name:
+        raise UsageError("the orchestrator's name is empty")
     if timeout is not None and not and_wait:
         raise UsageError("--timeout goes with --wait")
     config = settings(state_dir)

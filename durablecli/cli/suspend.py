@@ -24,5 +24,5 @@ def command(
 ) -> int:
     """Hold instances where they are: what arrives is kept until they are resumed."""
     hub = mending_client(state_dir)
-    chosen = choose(hub, "suspend", ids, filters, dry_run=dry_run, yes=yes, allowed=("Pending", "Running"))
+    chosen = choose(hub, "suspend", ids, filters, dry_run=dry_run, yes=yes, form=form, allowed=("Pending", "Running"))
     return control(hub, Screen(form), "suspend", [Item(one, reason=reason) for one in chosen], "suspended")

@@ -33,6 +33,6 @@ def command(
     """End instances at once, and their sub-orchestrations."""
     hub = mending_client(state_dir)
     live = ("Pending", "Running", "Suspended")
-    chosen = choose(hub, "terminate", ids, filters, dry_run=dry_run, yes=yes, allowed=live)
+    chosen = choose(hub, "terminate", ids, filters, dry_run=dry_run, yes=yes, form=form, allowed=live)
     items = [Item(instance, reason=reason, recursive=not no_recursive) for instance in chosen]
     return control(hub, Screen(form), "terminate", items, "terminated")

@@ -220,7 +220,7 @@ class Client:
 
     def rewind_preview(self, instance_id: str) -> list[str]:
         """What a rewind would send again, a line each."""
-        self._check("rewind", Item(instance_id))
+        self.permit("rewind", Item(instance_id))
         return self._reader.rewind_preview(instance_id)
 
     def purge_instance_history(self, instance_id: str, *, force: bool = False) -> PurgeHistoryResult:
@@ -251,7 +251,7 @@ class Client:
         self._standing.forget()
         for item in items:
             try:
-                self._check(kind, item)
+                self.permit(kind, item)
                 good.append(item)
                 results[item.instance] = None
             except DurableError as error:
@@ -259,6 +259,18 @@ class Client:
         for at in range(0, len(good), _AT_ONCE):
             self._mailbox().post(kind, good[at : at + _AT_ONCE])
         return results
+
+    def permit(self, kind: str, item: Item) -> DurableOrchestrationStatus:
+        """How an instance stands that such a verb may touch; raises NotFound, WrongState or Conflict for any other."""
+        current = self._existing(item.instance)
+        refusal = _REFUSALS[kind](current, item)
+        if refusal:
+            raise WrongState(f"{item.instance} is {_word(current)}: {refusal}")
+        if kind in ("rewind", "purge") and current.ended and self._inbox.reserved(item.instance):
+            raise Conflict(f"{item.instance} is just being started anew; try again")
+        if kind == "purge" and not item.force and self.is_requested(item.instance, "rewind"):
+            raise Conflict(f"{item.instance} is just being rewound; let it end, or use --force")
+        return current
 
     def is_requested(self, instance_id: str, kind: str) -> bool:
         """Whether a verb for this instance is on disk and no engine has taken it yet."""
@@ -296,14 +308,6 @@ class Client:
         error = self.control(kind, [item])[item.instance]
         if error is not None:
             raise error
-
-    def _check(self, kind: str, item: Item) -> None:
-        current = self._existing(item.instance)
-        refusal = _REFUSALS[kind](current, item)
-        if refusal:
-            raise WrongState(f"{item.instance} is {_word(current)}: {refusal}")
-        if kind in ("rewind", "purge") and current.ended and self._inbox.reserved(item.instance):
-            raise Conflict(f"{item.instance} is just being started anew; try again")
 
     def _existing(self, instance_id: str) -> DurableOrchestrationStatus:
         current = self._seen(self._reader.status(instance_id))

@@ -42,7 +42,8 @@ def start_chosen(reader: Reader, mailbox: Mailbox, reservations: Reserving, item
         raise
     # Only now: what was started before has released the id, and so is seen here.
     current = reader.status(item.target)
-    if refusal := _refusal(current, item.if_exists):
+    rewound = current.ended and reader.is_requested(item.target, "rewind")
+    if refusal := _refusal(current, item.if_exists, rewound):
         reservations.release([item.target])
         raise refusal
     if current and item.if_exists == "skip":
@@ -52,7 +53,7 @@ def start_chosen(reader: Reader, mailbox: Mailbox, reservations: Reserving, item
     return item.target
 
 
-def _refusal(current: DurableOrchestrationStatus, if_exists: str) -> Conflict | None:
+def _refusal(current: DurableOrchestrationStatus, if_exists: str, rewound: bool) -> Conflict | None:
     if current.runtime_status is None:
         return None
     taken = f"{current.instance_id} exists already and is {current.runtime_status.value}"
@@ -60,6 +61,8 @@ def _refusal(current: DurableOrchestrationStatus, if_exists: str) -> Conflict | 
         return Conflict(f"{taken}: choose another id, or --if-exists skip or replace")
     if if_exists == "fail_if_running" and not current.ended:
         return Conflict(f"{taken}: terminate it first, or choose another id")
+    if if_exists == "fail_if_running" and rewound:
+        return Conflict(f"{taken}, and just being rewound: let it end, or choose another id")
     return None
 
 

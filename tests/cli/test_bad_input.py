@@ -91,6 +91,7 @@ BAD: dict[str, tuple[list[str], int, str]] = {
     "an event for an ended one": (["raise-event", "done", "Go"], 5, "takes no events"),
     "an event without a name": (["raise-event", "live", ""], 2, "name is empty"),
     "bad data of an event": (["raise-event", "live", "Go", "--data", "{"], 2, "--data: not JSON"),
+    "a start without a name": (["start", ""], 2, "name is empty"),
     "an id that is taken": (["start", "tour", "--id", "live"], 4, "live exists already and is Running"),
     "a terminate of nobody": (["terminate", "nobody"], 3, "no instance 'nobody'"),
     "a terminate of an ended one": (["terminate", "done"], 5, "done is Completed"),

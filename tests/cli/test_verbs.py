@@ -41,6 +41,23 @@ def patient(context):
     return [context.version, answer]
 '''
 
+LOUD = '''
+"""Functions that print."""
+import durablecli as df
+
+print("imported")
+
+@df.activity
+def shout(n):
+    print("worked")
+    return n
+
+@df.orchestrator
+def loud(context):
+    print("turned")
+    return (yield context.call_activity(shout, 1))
+'''
+
 
 @pytest.fixture
 def workflows(here: Path) -> Path:
@@ -328,6 +345,29 @@ def test_a_filter_asks_before_it_acts_and_can_be_tried_dry(durable: Durable, hub
     assert durable("list", "--count").out == "3\n"
 
 
+def test_what_is_tried_dry_is_refused_as_the_verb_would_be_and_has_every_form(durable: Durable, hub: Path) -> None:
+    refused = durable("terminate", "tour-7", "done", "nobody", "--dry-run", "-o", "json")
+    assert json.loads(refused.out) == [{"instanceId": "tour-7", "name": "hello_tour", "runtimeStatus": "Running"}]
+    assert refused.code == 5
+    assert refused.err.splitlines() == [
+        "durable: done is Completed: nothing is left to do",
+        "durable: no instance 'nobody' in .state",
+    ]
+    assert durable("purge", "held", "--dry-run").code == 5
+    assert durable("purge", "held", "--dry-run", "--force").code == 0
+    again = durable("rewind", "failed", "--dry-run", "-o", "jsonl").out
+    assert json.loads(again) == {"instanceId": "failed", "sentAgain": ["activity hello (id 2)"]}
+
+
+def test_what_is_being_rewound_is_not_purged(durable: Durable, hub: Path) -> None:
+    durable("rewind", "failed")
+    refused = durable("purge", "failed")
+    assert (refused.code, refused.out) == (4, "")
+    assert refused.err == "durable: failed is just being rewound; let it end, or use --force\n"
+    assert durable("purge", "failed", "--force").out == "failed  purged\n"
+    assert durable("status", "failed").code == 3
+
+
 def test_a_filter_that_fits_nothing_says_so(durable: Durable, hub: Path) -> None:
     result = durable("resume", "--prefix", "zzz", "--yes")
     assert (result.code, result.out, result.err) == (0, "", "nothing fits the filter: nothing to resume\n")
@@ -364,6 +404,15 @@ def test_run_does_the_work_and_exits_by_the_outcome(durable: Durable, workflows:
     assert (failed.code, failed.out) == (6, "")
     assert failed.err == "durable: f Failed: Activity function 'hello' failed: empty city\n"
     assert json.loads(durable("run", "greet", "--input", '"X"', "-o", "json").out)["output"] == "Hello X!"
+
+
+def test_what_functions_print_does_not_mix_with_the_output(durable: Durable, workflows: Path) -> None:
+    (workflows / "loud.py").write_text(LOUD)
+    result = durable("run", "loud")
+    assert (result.code, result.out) == (0, "1\n")
+    assert set(result.err.splitlines()) == {"imported", "turned", "worked"}
+    assert "imported" in durable("functions", "-o", "json").err
+    assert json.loads(durable("functions", "-o", "json").out)["clashes"] == []
 
 
 def test_run_refuses_a_name_that_the_code_lacks_and_starts_nothing(durable: Durable, workflows: Path) -> None:
@@ -420,7 +469,7 @@ def test_run_daemon_until_idle_does_what_can_be_done(durable: Durable, workflows
     durable("start", "patient", "--id", "b", "--version", "2")
     result = durable("run-daemon", "--until-idle")
     assert result.code == 0
-    assert "loaded 2 orchestrators and 1 activities" in result.err
+    assert "loaded 2 orchestrators and 1 activity from" in result.err
     assert durable("wait", "a").out == '"Hello Oslo!"\n'
     durable("raise-event", "b", "Go", "--data", "[true]")
     assert durable("run-daemon", "--until-idle", "--replay-always").code == 0

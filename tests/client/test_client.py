@@ -307,6 +307,19 @@ def test_an_instance_that_is_being_started_anew_is_left_alone(client: Client, ro
         VERBS[verb](client, "t")
 
 
+def test_an_instance_that_is_being_rewound_is_neither_purged_nor_started_anew(client: Client, root: str) -> None:
+    with scribe(root) as hub:
+        hub.write("t", started("t"), FAILED)
+    client.rewind("t")
+    with pytest.raises(Conflict, match="just being rewound"):
+        client.purge_instance_history("t")
+    with pytest.raises(Conflict, match="just being rewound"):
+        client.start_new("tour", "t")
+    with pytest.raises(Conflict, match="just being rewound"):
+        client.restart("t", restart_with_new_instance_id=False)
+    assert client.start_new("tour", "t", if_exists="replace") == "t"
+
+
 def test_one_of_several_that_is_refused_does_not_stop_the_others(client: Client, root: str) -> None:
     with scribe(root) as hub:
         hub.write("a", started("a"))
