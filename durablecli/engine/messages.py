@@ -220,6 +220,5 @@ class Messages:
             parent = child.ledger.started.parent if child is not None else None
             if child is None or parent is None or parent.instance != instance.id or not child.ledger.ended:
                 continue
-            if not child.recent:
-                found += [child, *self._descendants(child)]
+            found += [child, *self._descendants(child)]
         return found

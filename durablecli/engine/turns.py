@@ -205,6 +205,8 @@ class Turns:
         held = ledger.appliable(self.draft.at)
         if not self._revive(instance, held.event if held is not None else None):
             return
+        if torn:
+            self._refuse_again(instance)
         if self.is_spreading(instance.id):
             return
         if torn or held is None:
@@ -513,6 +515,18 @@ class Turns:
             return True
         origin = known.ledger.started.parent
         return known.ledger.ended and origin is not None and origin.instance == parent
+
+    def _refuse_again(self, parent: Instance) -> None:
+        """Answer for the children that a turn before a crash couldn't have: their ids were taken, and are so still."""
+        execution = parent.ledger.execution
+        for n, child in agenda.children(parent.ledger):
+            known = self.instances.get(child.instance)
+            if child.instance in self._coming or (
+                known is not None and known.ledger.started.parent == ev.Origin(parent.id, execution, n)
+            ):
+                continue
+            failure = Failure("durablecli.errors.Conflict", f"the instance id '{child.instance}' is taken")
+            self._deliver(parent.id, execution, ev.SubOrchestrationInstanceFailed(n, failure))
 
     def restart_child(self, event: ev.SubOrchestrationInstanceCreated, origin: ev.Origin) -> None:
         """Start a sub-orchestration anew that its rewound parent waits for; it fails again where its id isn't free."""
