@@ -1,4 +1,4 @@
-"""What must hold of every history, whatever the program: that its numbers, answers and times are sound, and each prefix decides the rest."""
+"""What must hold of every history: its numbers, answers and times are sound, and each prefix decides what follows."""
 
 from __future__ import annotations
 
@@ -89,16 +89,20 @@ class Walk:
         self.machine: Machine | None = None
         self.expected: deque[ev.Record] = deque()
         self.held: deque[ev.Record] = deque()
+        self.renumbered = False
 
     def through(self, records: Sequence[ev.Record]) -> None:
         ended = False
         for index, record in enumerate(records):
             event = record.event
+            if self.renumbered and not self.expected:  # from here on the numbers of the history count
+                self.renumbered = False
+                self._rebuild(records[:index])
             if isinstance(event, ev.ExecutionTerminated):
                 return
             if isinstance(event, ev.ExecutionRewound):
                 ended = False
-                self._rewind(records[: index + 1])
+                self._rebuild(records[: index + 1])
             elif isinstance(event, ev.OrchestratorStarted):
                 assert self.held[0].n == event.upto
                 self._apply(self.held.popleft(), record)
@@ -132,13 +136,14 @@ class Walk:
         wanted = self.expected.popleft()
         if self.torn and wanted.n != record.n:  # decided anew behind what was written meanwhile, under another number
             assert type(wanted.event) is type(record.event)
+            self.renumbered = True
             return
         if isinstance(wanted.event, ev.EventSent):
             assert isinstance(record.event, ev.EventSent)
             wanted = wanted._replace(event=record.event)  # whether it was delivered isn't the function's to say
         assert wanted == record
 
-    def _rewind(self, records: Sequence[ev.Record]) -> None:
+    def _rebuild(self, records: Sequence[ev.Record]) -> None:
         ledger = fold(records)
         self.machine, fresh = restore(self.function, ledger, lambda name: Any)
         self._expect(fresh)

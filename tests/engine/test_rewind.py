@@ -1,0 +1,349 @@
+"""Rewind: what failed is done again, what went well is kept, and the end is that of a run that never failed."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+import durablecli as df
+from durablecli import testing
+from durablecli.errors import WrongState
+from durablecli.model import events as ev
+from durablecli.store.mailbox import Item
+
+Context = df.DurableOrchestrationContext
+SECOND = timedelta(seconds=1)
+RETRY = df.RetryPolicy(SECOND, 2)
+
+
+class Stage:
+    """A world that can be mended, and a hub with orchestrations that fail until it is."""
+
+    def __init__(self) -> None:
+        self.mended = False
+        self.runs: Counter[str] = Counter()
+        self.hub = testing.hub(*self._functions())
+
+    def _functions(self) -> list[Any]:
+        @df.activity
+        def well(key: str) -> str:
+            self.runs[key] += 1
+            return key
+
+        @df.activity
+        def sick(key: str) -> str:
+            self.runs[key] += 1
+            if not self.mended:
+                raise ValueError(f"{key} is sick")
+            return f"{key} is well"
+
+        @df.activity
+        def shaky(key: str, context: df.ActivityContext) -> str:
+            self.runs[key] += 1
+            if context.attempt == 1:
+                raise ConnectionError(key)
+            return f"{key} at last"
+
+        @df.orchestrator
+        def child(context: Context) -> Any:
+            first = yield context.call_activity("well", "in child")
+            second = yield context.call_activity("sick", "child") if context.get_input() else context.task_all([])
+            return [first, second]
+
+        @df.orchestrator
+        def play(context: Context) -> Any:
+            before, failing, after = context.get_input()
+            log = []
+            for step in (*before, failing, *after):
+                log.append((yield from STEPS[step](context)))
+            return log
+
+        return [well, sick, shaky, child, play]
+
+    def start(self, before: list[str], failing: str, after: list[str]) -> str:
+        self.hub.client.start_new("play", "p", [before, failing, after])
+        return "p"
+
+    def until_ended(self) -> Any:
+        """Let time pass and raise whatever is waited for."""
+        for _ in range(20):
+            self.hub.run()
+            status = self.hub.client.get_status("p")
+            if status.ended:
+                return status
+            for waiting in status.waiting_for:
+                if waiting.kind == "event":
+                    self.hub.client.raise_event("p", waiting.name or "", "raised")
+            self.hub.advance(SECOND)
+        raise AssertionError(status.waiting_for)
+
+    def rewind(self) -> Any:
+        self.hub.client.rewind("p", "mended")
+        return self.until_ended()
+
+    def kinds(self, id: str = "p") -> list[str]:
+        return [type(record.event).__name__ for record in self.hub.client.get_history(id)]
+
+
+def _activity(context: Context) -> Any:
+    return (yield context.call_activity("well", "activity"))
+
+
+def _retry(context: Context) -> Any:
+    return (yield context.call_activity_with_retry("shaky", RETRY, "retry"))
+
+
+def _timer(context: Context) -> Any:
+    yield context.create_timer(SECOND)
+    return "slept"
+
+
+def _child(context: Context) -> Any:
+    return (yield context.call_sub_orchestrator("child", False))
+
+
+def _event(context: Context) -> Any:
+    return (yield context.wait_for_external_event("E"))
+
+
+def _caught(context: Context) -> Any:
+    try:
+        yield context.call_activity_with_retry("sick", RETRY, "caught")
+    except ValueError:
+        return "caught"
+    return "nothing to catch"
+
+
+def _sick(context: Context) -> Any:
+    return (yield context.call_activity("sick", "failing"))
+
+
+def _sick_retry(context: Context) -> Any:
+    return (yield context.call_activity_with_retry("sick", RETRY, "failing"))
+
+
+def _sick_child(context: Context) -> Any:
+    return (yield context.call_sub_orchestrator("child", True))
+
+
+def _sick_child_retry(context: Context) -> Any:
+    return (yield context.call_sub_orchestrator_with_retry("child", RETRY, True))
+
+
+def _sick_fan(context: Context) -> Any:
+    tasks = [context.call_activity(name, key) for name, key in (("well", "f1"), ("sick", "f2"), ("sick", "f3"))]
+    tasks.append(context.call_sub_orchestrator("child", True))
+    return (yield context.task_all(tasks))
+
+
+def _reraised(context: Context) -> Any:
+    try:
+        return (yield from _sick(context))
+    except ValueError as error:
+        yield context.call_activity("well", "cleanup")
+        raise RuntimeError("given up") from error
+
+
+def _reraised_child(context: Context) -> Any:
+    try:
+        return (yield context.call_sub_orchestrator("child", True, "named"))
+    except df.TaskFailedError:
+        yield context.create_timer(SECOND)
+        yield context.call_sub_orchestrator("child", False)
+        raise
+
+
+STEPS = {
+    "activity": _activity,
+    "retry": _retry,
+    "timer": _timer,
+    "child": _child,
+    "event": _event,
+    "caught": _caught,
+    "sick": _sick,
+    "sick_retry": _sick_retry,
+    "sick_child": _sick_child,
+    "sick_child_retry": _sick_child_retry,
+    "sick_fan": _sick_fan,
+    "reraised": _reraised,
+    "reraised_child": _reraised_child,
+}
+GOOD = ["activity", "retry", "timer", "child", "event", "caught"]
+FAILING = ["sick", "sick_retry", "sick_child", "sick_child_retry", "sick_fan", "reraised", "reraised_child"]
+
+
+@pytest.fixture
+def stage() -> Iterator[Stage]:
+    stage = Stage()
+    yield stage
+    stage.hub.close()
+
+
+@pytest.mark.parametrize("failing", FAILING)
+@pytest.mark.parametrize("good", GOOD)
+@pytest.mark.parametrize("restart", [False, True], ids=["live", "restarted"])
+def test_a_rewound_run_ends_like_one_that_never_failed(stage: Stage, good: str, failing: str, restart: bool) -> None:
+    stage.start([good], failing, [good])
+    assert stage.until_ended().runtime_status.value == "Failed"
+    kept = stage.runs["activity"], stage.runs["retry"], stage.runs["caught"], stage.runs["in child"]
+    stage.mended = True
+    if restart:
+        stage.hub.restart()
+    status = stage.rewind()
+    assert status.runtime_status.value == "Completed", status.output
+    before, found, after = status.output
+    healthy = Stage()
+    healthy.mended = True
+    healthy.start([good], failing, [good])
+    expected = healthy.until_ended().output
+    healthy.hub.close()
+    assert found == expected[1]
+    assert after == expected[2]
+    assert before == ("caught" if good == "caught" else expected[0]), "what was caught before the failure stays caught"
+    again = {"activity": (1, 0, 0, 0), "retry": (0, 2, 0, 0), "caught": (0, 0, 1, 0)}.get(good, (0, 0, 0, 0))
+    now = stage.runs["activity"], stage.runs["retry"], stage.runs["caught"]
+    assert now == tuple(a + b for a, b in zip(kept[:3], again, strict=False)), "what went well ran only behind it"
+
+
+@pytest.mark.parametrize("failing", FAILING)
+def test_a_rewind_while_it_is_still_sick_fails_again_and_can_be_repeated(stage: Stage, failing: str) -> None:
+    stage.start([], failing, [])
+    stage.until_ended()
+    assert stage.rewind().runtime_status.value == "Failed"
+    stage.mended = True
+    assert stage.rewind().runtime_status.value == "Completed"
+    assert stage.kinds().count("ExecutionRewound") == 2
+
+
+def test_a_function_that_failed_by_itself_is_decided_again_by_mended_code() -> None:
+    @df.orchestrator(name="play")
+    def broken(context: Context) -> Any:
+        yield context.wait_for_external_event("E")
+        raise ZeroDivisionError
+
+    @df.orchestrator(name="play")
+    def mended(context: Context) -> Any:
+        value = yield context.wait_for_external_event("E")
+        return value
+
+    with testing.hub(broken) as hub:
+        hub.client.start_new("play", "p")
+        hub.client.raise_event("p", "E", 7)
+        hub.run()
+        assert hub.client.get_status("p").runtime_status is df.OrchestrationRuntimeStatus.Failed
+        hub.restart(mended)
+        hub.client.rewind("p")
+        assert hub.finish("p").output == 7
+
+
+def test_events_that_came_behind_the_end_are_read_after_a_rewind() -> None:
+    @df.orchestrator(name="play")
+    def broken(context: Context) -> Any:
+        raise ZeroDivisionError
+        yield
+
+    @df.orchestrator(name="play")
+    def mended(context: Context) -> Any:
+        return (yield context.wait_for_external_event("E"))
+
+    with testing.hub(broken) as hub:
+        hub.client.start_new("play", "p")
+        hub.run()
+        hub.engine.hand_in("raise-event", [Item("p", "E")])
+        hub.run()
+        hub.restart(mended)
+        hub.client.rewind("p")
+        assert hub.finish("p").runtime_status is df.OrchestrationRuntimeStatus.Completed
+
+
+def test_only_a_failed_instance_can_be_rewound(stage: Stage) -> None:
+    stage.start([], "activity", [])
+    stage.until_ended()
+    with pytest.raises(WrongState, match="only a failed instance"):
+        stage.hub.client.rewind("p")
+
+
+def test_a_child_that_was_purged_meanwhile_is_started_anew(stage: Stage) -> None:
+    stage.start([], "sick_child", [])
+    stage.until_ended()
+    (created,) = [each.event for each in stage.hub.client.get_history("p") if "Created" in type(each.event).__name__]
+    assert isinstance(created, ev.SubOrchestrationInstanceCreated)
+    stage.hub.client.purge_instance_history(created.instance)
+    stage.hub.run()
+    assert not stage.hub.client.get_status(created.instance)
+    stage.mended = True
+    assert stage.rewind().output == [["in child", "child is well"]]
+
+
+def test_the_late_result_of_a_void_activity_is_dropped_and_counted() -> None:
+    mended = False
+
+    @df.activity
+    def sick(value: Any) -> str:
+        if not mended:
+            raise ValueError
+        return "well"
+
+    @df.activity
+    def slow(value: Any) -> str:
+        return "late"
+
+    @df.orchestrator
+    def play(context: Context) -> Any:
+        try:
+            yield context.call_activity(sick)
+        except ValueError as error:
+            context.call_activity(slow)
+            raise RuntimeError from error
+        return "done"
+
+    with testing.hub(sick, slow, play) as hub:
+        hub.client.start_new(play, "p")
+        hub.inline.work()
+        hub.engine.step()
+        assert list(hub.inline.waiting), "the activity of the failed run is still under way"
+        mended = True
+        late = next(iter(hub.inline.waiting))
+        hub.engine.settle()
+        hub.client.rewind("p")
+        hub.inline.work(late)
+        assert hub.finish("p").output == "done"
+        assert hub.engine.stats["dropped"] == 1
+
+
+def test_the_late_result_of_a_kept_activity_still_counts() -> None:
+    mended = False
+    runs: Counter[str] = Counter()
+
+    @df.activity
+    def sick(value: Any) -> str:
+        if not mended:
+            raise ValueError
+        return "well"
+
+    @df.activity
+    def slow(value: Any) -> str:
+        runs["slow"] += 1
+        return "late"
+
+    @df.orchestrator
+    def play(context: Context) -> Any:
+        task = context.call_activity(slow)
+        yield context.call_activity(sick)
+        return (yield task)
+
+    with testing.hub(sick, slow, play) as hub:
+        hub.client.start_new(play, "p")
+        first, second = sorted(hub.inline.waiting)
+        hub.inline.work(second)
+        hub.engine.step()
+        hub.engine.settle()
+        mended = True
+        hub.client.rewind("p")
+        hub.inline.work(first)
+        assert hub.finish("p").output == "late"
+        assert runs["slow"] == 1
