@@ -44,7 +44,7 @@ class Messages:
         `listing` counts the listings of the inbox: a message for an instance that isn't known waits for a later one, as
         the start may just have been overlooked. None: there is no such doubt.
         """
-        if message.parts:
+        if message.parts or (message.kind == "start" and len(message.items) > _SLICE):
             return self._take_slice(message)
         if any(self._must_wait(message.kind, item) for item in message.items):
             return False
@@ -187,13 +187,19 @@ class Messages:
         plan = cut(instance.ledger)
         turns.add(instance, plan.event(reason, message))
         turns.resume(instance)
-        for n, created in plan.children:
+        forgotten = {n for n, _ in plan.children}
+        for n, created in agenda.children(instance.ledger):
             child = turns.instances.get(created.instance)
             origin = ev.Origin(instance.id, instance.ledger.execution, n)
-            is_own = child is not None and child.ledger.started.parent == origin
-            if child is not None and is_own and child.ledger.status == "Failed":
+            if child is None or child.ledger.started.parent != origin:
+                turns.restart_child(created, origin)
+            elif not child.ledger.ended:
+                pass  # it goes on, and will answer
+            elif n not in forgotten:
+                turns.answer(child)  # it has ended while its parent had, and wasn't heard
+            elif child.ledger.status == "Failed":
                 self._rewind(child, reason, None)
-            elif child is None or not is_own or child.ledger.ended:
+            else:
                 turns.restart_child(created, origin)
 
     def _purge(self, instance: Instance, item: Item) -> None:

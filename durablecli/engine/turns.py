@@ -460,7 +460,7 @@ class Turns:
                 self._child(instance, record.n, event)
             case ev.ExecutionCompleted():
                 draft.add(instance, record)
-                self._ended(instance, event)
+                self._ended(instance)
             case ev.ContinueAsNew():
                 self._continued(instance, record, event)
             case _:
@@ -525,7 +525,8 @@ class Turns:
                 known is not None and known.ledger.started.parent == ev.Origin(parent.id, execution, n)
             ):
                 continue
-            failure = Failure("durablecli.errors.Conflict", f"the instance id '{child.instance}' is taken")
+            why = "is gone" if known is None else "is taken"
+            failure = Failure("durablecli.errors.Conflict", f"the instance id '{child.instance}' {why}")
             self._deliver(parent.id, execution, ev.SubOrchestrationInstanceFailed(n, failure))
 
     def restart_child(self, event: ev.SubOrchestrationInstanceCreated, origin: ev.Origin) -> None:
@@ -556,7 +557,7 @@ class Turns:
         self.receive(instance, event, hold or later)
         return instance
 
-    def _ended(self, instance: Instance, event: ev.ExecutionCompleted) -> None:
+    def _ended(self, instance: Instance) -> None:
         instance.drop_machine()
         self.ready.pop(instance.id, None)
         self.instances.torn.discard(instance.id)
@@ -564,14 +565,19 @@ class Turns:
             instance.torn = False
             self.draft.goes_on(instance, False)
         self.stats["ended"] += 1
-        parent = instance.ledger.started.parent
+        self.answer(instance)
+
+    def answer(self, instance: Instance) -> None:
+        """Tell the parent of an instance that has ended, if it has one, how it did."""
+        ledger = instance.ledger
+        parent = ledger.started.parent
         if parent is None:
             return
         answer: ev.Arrival
-        if event.status == "Completed":
-            answer = ev.SubOrchestrationInstanceCompleted(parent.n, event.result or ev.NULL)
+        if ledger.status == "Completed":
+            answer = ev.SubOrchestrationInstanceCompleted(parent.n, ledger.result or ev.NULL)
         else:
-            answer = ev.SubOrchestrationInstanceFailed(parent.n, event.failure or _terminated(event))
+            answer = ev.SubOrchestrationInstanceFailed(parent.n, ledger.failure or _terminated(ledger.result))
         self._deliver(parent.instance, parent.execution, answer)
 
     def _continued(self, instance: Instance, record: ev.Record, event: ev.ContinueAsNew) -> None:
@@ -608,7 +614,7 @@ class Turns:
         ended = ev.ExecutionCompleted("Terminated", result=reason)
         self.add(instance, ended)
         self.draft.cancelled.append((instance.id, ledger.execution))
-        self._ended(instance, ended)
+        self._ended(instance)
         for child in children:
             self._deliver(child, None, replace(event, message=None))
 
@@ -646,8 +652,8 @@ _EFFECTIVE = frozenset(
 """The decisions that set something off."""
 
 
-def _terminated(event: ev.ExecutionCompleted) -> Failure:
-    reason = msgspec.json.decode(event.result) if event.result else ""
+def _terminated(result: msgspec.Raw) -> Failure:
+    reason = msgspec.json.decode(result) if result else ""
     return Failure("durablecli.Terminated", f"terminated: {reason}" if reason else "terminated")
 
 

@@ -79,7 +79,7 @@ class Stage:
                 if waiting.kind == "event":
                     self.hub.client.raise_event("p", waiting.name or "", "raised")
             self.hub.advance(SECOND)
-        raise AssertionError(status.waiting_for)
+        raise AssertionError("it never ended")
 
     def rewind(self) -> Any:
         self.hub.client.rewind("p", "mended")
@@ -347,3 +347,45 @@ def test_the_late_result_of_a_kept_activity_still_counts() -> None:
         hub.inline.work(first)
         assert hub.finish("p").output == "late"
         assert runs["slow"] == 1
+
+
+@pytest.mark.parametrize("after", ["complete", "fail", "go on", "be purged"])
+def test_a_child_that_went_on_while_its_parent_had_failed_is_heard_after_a_rewind(after: str) -> None:
+    mended = False
+
+    @df.activity
+    def sick(value: Any) -> str:
+        if not mended:
+            raise ValueError
+        return "well"
+
+    @df.orchestrator
+    def slow(context: Context) -> Any:
+        value = yield context.wait_for_external_event("Go")
+        if value == "fail":
+            raise ValueError("no")
+        return value
+
+    @df.orchestrator
+    def play(context: Context) -> Any:
+        task = context.call_sub_orchestrator(slow, None, "c")
+        yield context.call_activity(sick)
+        winner = yield context.task_any([task])
+        return winner.is_faulted or winner.result
+
+    with testing.hub(sick, slow, play) as hub:
+        hub.client.start_new(play, "p")
+        hub.run()
+        assert hub.client.get_status("p").runtime_status is df.OrchestrationRuntimeStatus.Failed
+        if after != "go on":
+            hub.client.raise_event("c", "Go", after)
+            hub.run()
+        if after == "be purged":
+            hub.client.purge_instance_history("c")
+            hub.run()
+        mended = True
+        hub.client.rewind("p")
+        hub.run()
+        if after in ("go on", "be purged"):
+            hub.client.raise_event("c", "Go", "complete")
+        assert hub.finish("p").output == (True if after == "fail" else "complete")
