@@ -34,6 +34,7 @@ CONSTRUCTS = (
     "fire",
     "retry",
     "child",
+    "beside",
     "named_child",
     "send",
     "again",
@@ -181,6 +182,12 @@ def _child(context: Any, body: Body, attempts: int) -> Flow:
     )
 
 
+def _beside(context: Any, body: Body, sick: bool) -> Flow:
+    task = context.call_sub_orchestrator("play", {"body": body, "round": 1})
+    first = yield context.call_activity("work", {"key": "beside", "sick": sick})
+    return [first, (yield task)]
+
+
 def _named_child(context: Any, id: str, body: Body) -> Flow:
     if id == "own":
         id = f"{context.instance_id}-own"
@@ -214,6 +221,7 @@ _STATEMENTS: dict[str, Callable[..., Flow]] = {
     "fire": _fire,
     "retry": _retry,
     "child": _child,
+    "beside": _beside,
     "named_child": _named_child,
     "send": _send,
     "status": _status,
@@ -244,6 +252,7 @@ _leaf = st.one_of(
 def _compound(body: st.SearchStrategy[Body]) -> st.SearchStrategy[Any]:
     return st.one_of(
         st.tuples(st.just("child"), body, st.integers(1, 2)),
+        st.tuples(st.just("beside"), body, st.booleans()),
         st.tuples(st.just("named_child"), st.sampled_from(CHILD_IDS), body),
         st.tuples(st.just("swallow"), body),
         st.tuples(st.just("reraise"), body),
