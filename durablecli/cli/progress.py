@@ -42,10 +42,10 @@ class Progress:
         elapsed = span(timedelta(seconds=self._clock() - self._started))
         if not ledger.last_n:
             return [f"waiting to be taken, {elapsed}"]
-        head = f"{ledger.instance}  {ledger.started.name}  {ledger.status}, {elapsed}"
+        head = f"{ledger.started.name}  {ledger.status}, {elapsed}"
         counted = f"  {self._scheduled - self._open()} of {self._scheduled} tasks done" if self._scheduled else ""
         custom = [f"  {bytes(memoryview(ledger.custom_status)).decode()}"] if ledger.custom_status else []
-        return [head + counted, *custom, *self._waits()]
+        return [head + counted, f"  {ledger.instance}", *custom, *self._waits()]
 
     def _catch_up(self) -> None:
         now = self._clock()
