@@ -34,11 +34,12 @@ from durablecli.store.memory import MemoryDisk
 
 __all__ = ["Hub", "hub"]
 
+START = datetime(2026, 1, 1, tzinfo=UTC)
 _ROOT = "hub"
 _MOST_STEPS = 1_000_000
 
 
-def hub(*functions: Any, start: datetime = datetime(2026, 1, 1, tzinfo=UTC), replay_always: bool = False) -> Hub:
+def hub(*functions: Any, start: datetime = START, replay_always: bool = False) -> Hub:
     """A hub that knows these functions: decorated ones, modules that hold some, a DFApp or a Blueprint.
 
     `start` is what its clock shows first. With `replay_always` every turn replays the history from its beginning.
@@ -65,9 +66,9 @@ def registry(*functions: Any) -> Registry:
 class Hub:
     """A hub in memory. `client` is the usual client; what it posts is taken at once, and moves on with `run`."""
 
-    def __init__(self, registry: Registry, start: datetime, options: Options) -> None:
+    def __init__(self, registry: Registry, start: datetime, options: Options, disk: MemoryDisk | None = None) -> None:
         self.clock = VirtualClock(start if start.tzinfo else start.replace(tzinfo=UTC))
-        self.disk = MemoryDisk()
+        self.disk = disk or MemoryDisk()
         self.registry = registry
         self.said: list[str] = []
         self._options = options

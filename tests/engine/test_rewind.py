@@ -23,10 +23,10 @@ RETRY = df.RetryPolicy(SECOND, 2)
 class Stage:
     """A world that can be mended, and a hub with orchestrations that fail until it is."""
 
-    def __init__(self) -> None:
+    def __init__(self, replay_always: bool) -> None:
         self.mended = False
         self.runs: Counter[str] = Counter()
-        self.hub = testing.hub(*self._functions())
+        self.hub = testing.hub(*self._functions(), replay_always=replay_always)
 
     def _functions(self) -> list[Any]:
         @df.activity
@@ -177,8 +177,8 @@ FAILING = ["sick", "sick_retry", "sick_child", "sick_child_retry", "sick_fan", "
 
 
 @pytest.fixture
-def stage() -> Iterator[Stage]:
-    stage = Stage()
+def stage(replay_always: bool) -> Iterator[Stage]:
+    stage = Stage(replay_always)
     yield stage
     stage.hub.close()
 
@@ -196,7 +196,7 @@ def test_a_rewound_run_ends_like_one_that_never_failed(stage: Stage, good: str, 
     status = stage.rewind()
     assert status.runtime_status.value == "Completed", status.output
     before, found, after = status.output
-    healthy = Stage()
+    healthy = Stage(False)
     healthy.mended = True
     healthy.start([good], failing, [good])
     expected = healthy.until_ended().output

@@ -56,8 +56,8 @@ FUNCTIONS = [echo, calls, waits, sleeps, parent]
 
 
 @pytest.fixture
-def hub() -> Iterator[testing.Hub]:
-    with testing.hub(*FUNCTIONS) as hub:
+def hub(replay_always: bool) -> Iterator[testing.Hub]:
+    with testing.hub(*FUNCTIONS, replay_always=replay_always) as hub:
         yield hub
 
 
@@ -521,8 +521,10 @@ def small_commits(monkeypatch: pytest.MonkeyPatch) -> int:
 
 
 @pytest.mark.parametrize("to", [None, "other"])
-def test_a_giant_turn_is_spread_over_commits_and_ends_whole(small_commits: int, to: str | None) -> None:
-    with testing.hub(*GIANTS) as hub:
+def test_a_giant_turn_is_spread_over_commits_and_ends_whole(
+    small_commits: int, to: str | None, replay_always: bool
+) -> None:
+    with testing.hub(*GIANTS, replay_always=replay_always) as hub:
         hub.client.start_new(waits, "other")
         hub.run()
         before = hub.engine.stats["commits"]
@@ -532,15 +534,15 @@ def test_a_giant_turn_is_spread_over_commits_and_ends_whole(small_commits: int, 
         assert status(hub, "other") == ("Completed" if to else "Running")
 
 
-def test_a_giant_that_sends_to_itself_stays_whole(small_commits: int) -> None:
-    with testing.hub(*GIANTS) as hub:
+def test_a_giant_that_sends_to_itself_stays_whole(small_commits: int, replay_always: bool) -> None:
+    with testing.hub(*GIANTS, replay_always=replay_always) as hub:
         hub.client.start_new(giant, "x", [200, "x"])
         assert hub.finish("x").output == sum(range(200))
         assert kinds(hub, "x").count("EventRaised") == 40
 
 
-def test_two_giants_at_once_that_send_to_each_other(small_commits: int) -> None:
-    with testing.hub(*GIANTS) as hub:
+def test_two_giants_at_once_that_send_to_each_other(small_commits: int, replay_always: bool) -> None:
+    with testing.hub(*GIANTS, replay_always=replay_always) as hub:
         hub.engine.hand_in("start", [Item("x", "giant", Raw(b'[200,"y"]'))])
         hub.engine.hand_in("start", [Item("y", "giant", Raw(b'[200,"x"]'))])
         hub.engine.hand_in("start", [Item("z", "family", Raw(b"100"))])
@@ -549,10 +551,12 @@ def test_two_giants_at_once_that_send_to_each_other(small_commits: int) -> None:
 
 
 @pytest.mark.parametrize("name", ["giant", "family"])
-def test_a_crash_between_the_slices_of_a_giant_loses_nothing(small_commits: int, name: str) -> None:
+def test_a_crash_between_the_slices_of_a_giant_loses_nothing(
+    small_commits: int, name: str, replay_always: bool
+) -> None:
     torn = 0
     for cycles in range(1, 16):
-        with testing.hub(*GIANTS) as hub:
+        with testing.hub(*GIANTS, replay_always=replay_always) as hub:
             hub.client.start_new(waits, "other")
             given = b'[100,"other"]' if name == "giant" else b"100"
             hub.engine.hand_in("start", [Item("x", name, Raw(given))])
@@ -568,13 +572,15 @@ def test_a_crash_between_the_slices_of_a_giant_loses_nothing(small_commits: int,
     assert torn > 2
 
 
-def test_a_parent_of_ten_thousand_children_hears_from_all_of_them() -> None:
-    with testing.hub(*GIANTS) as hub:
+def test_a_parent_of_ten_thousand_children_hears_from_all_of_them(replay_always: bool) -> None:
+    with testing.hub(*GIANTS, replay_always=replay_always) as hub:
         hub.client.start_new(family, "x", 10_000)
         assert hub.finish("x").output == sum(range(10_000))
 
 
-def test_a_conflict_of_a_giants_child_survives_a_crash_between_its_slices(small_commits: int) -> None:
+def test_a_conflict_of_a_giants_child_survives_a_crash_between_its_slices(
+    small_commits: int, replay_always: bool
+) -> None:
     @df.orchestrator
     def named(context: Context) -> Any:
         first = context.call_sub_orchestrator(calls, 0, "taken")
@@ -583,7 +589,7 @@ def test_a_conflict_of_a_giants_child_survives_a_crash_between_its_slices(small_
         yield context.task_any([first])
         return first.is_faulted
 
-    with testing.hub(*GIANTS, named) as hub:
+    with testing.hub(*GIANTS, named, replay_always=replay_always) as hub:
         hub.client.start_new(waits, "taken")
         hub.run()
         hub.engine.hand_in("start", [Item("x", "named")])
