@@ -40,6 +40,7 @@ from durablecli.store.mailbox import Item, Message, Receipt, new_message
 
 _LONGEST_SLEEP = 1.0
 _MOST_UNSYNCED = 16
+_MOST_SLICES_UNSYNCED = 2
 
 
 @dataclass(frozen=True)
@@ -92,7 +93,7 @@ class Engine:
         self._queue: SimpleQueue[Outcome | Posted | Synced | None] = SimpleQueue()
         self.background = Background(lambda error: self._queue.put(Synced(0, error)), threaded=options.threads)
         self.instances = Instances(
-            lambda id: store_histories.read(hub.disk, hub.root, id), hub.torn, options.live_instances
+            lambda id: store_histories.read_whole(hub.disk, hub.root, id), hub.torn, options.live_instances
         )
         self.timers = Timers()
         self.turns = Turns(
@@ -301,7 +302,9 @@ class Engine:
         if not self._unsynced:
             self._tidy()
             return True
-        if len(self._unsynced) >= _MOST_UNSYNCED or self.publisher.index_is_due or self._checkpoint_is_due():
+        # The slices of a turn that is being spread are large: what comes between them mustn't wait for many.
+        most = _MOST_SLICES_UNSYNCED if self.turns.is_busy_spreading else _MOST_UNSYNCED
+        if len(self._unsynced) >= most or self.publisher.index_is_due or self._checkpoint_is_due():
             self._gather(_LONGEST_SLEEP)
             return False
         return True

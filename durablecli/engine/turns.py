@@ -72,6 +72,7 @@ class Turns:
         self._deliveries: deque[tuple[str, str | None, ev.Arrival]] = deque()
         self._delivering = 0
         self._spreading: tuple[Instance, deque[ev.Record]] | None = None
+        self._has_spread = False
         self._patient: set[str] = set()
         self._lacking: set[str] = set()
         self._coming: set[str] = set()
@@ -83,11 +84,13 @@ class Turns:
     # ── a cycle ────────────────────────────────────────────────────────────────────────────────────────────────
 
     def begin(self, draft: Draft) -> None:
-        """Start a cycle; a turn that is being spread goes on first."""
+        """Start a cycle. A turn that is being spread goes on in every other one: its slices fill theirs."""
         self.draft = draft
         self._until = monotonic() + self.share
-        if self._spreading is not None:
+        if self._spreading is not None and not self._has_spread:
             self._spread()
+        else:
+            self._has_spread = False
 
     @property
     def over(self) -> bool:
@@ -127,17 +130,30 @@ class Turns:
         self._coming.clear()
 
     def look(self) -> None:
-        """Let instances that hold arrivals, or that owe a turn, go on."""
+        """Let instances that hold arrivals, or that owe a turn, go on: round after round, as long as that moves them."""
+        before = -1
+        while self.draft.records != before:
+            before = self.draft.records
+            self._look_once()
+
+    def _look_once(self) -> None:
         for id in list(self.ready):
             if self.over or self.registry is None:
                 return
             if self.is_spreading(id) or id in self._patient:
                 continue
-            del self.ready[id]
             instance = self.instances.get(id)
+            if instance is not None and self._is_child_of_spreading(instance):
+                self._patient.add(id)  # were it to end now, its turn would have to be given up
+                continue
+            del self.ready[id]
             if instance is not None:
                 self._go_on(instance)
                 self.settle()
+
+    def _is_child_of_spreading(self, instance: Instance) -> bool:
+        parent = instance.ledger.started.parent
+        return parent is not None and self.is_spreading(parent.instance)
 
     def _arrive(self, id: str, execution: str | None, event: ev.Arrival, *, hold: bool) -> None:
         if self._spreading is not None and self._spreading[0].id == id:
@@ -414,6 +430,7 @@ class Turns:
     def _spread(self) -> None:
         """Write down as much of the turn that is being spread as this commit takes."""
         assert self._spreading is not None
+        self._has_spread = True
         instance, rest = self._spreading
         while rest and not self.draft.full and self.draft.records + self._delivering < 2 * MOST_RECORDS:
             if self._delivering * 2 > MOST_RECORDS and self.draft.records > MOST_RECORDS // 2:
