@@ -26,12 +26,12 @@ class Result(NamedTuple):
     err: str
 
 
-def until(true: Callable[[], object], seconds: float = 20.0, what: str = "") -> None:
-    """Wait for other processes to bring something about."""
+def until(true: Callable[[], object], seconds: float = 20.0, what: str = "", every: float = 0.005) -> None:
+    """Wait for other processes to bring something about; `every` so many seconds it is looked at."""
     limit = monotonic() + seconds
     while not true():
         assert monotonic() < limit, f"waited {seconds} s in vain: {what}"
-        sleep(0.005)
+        sleep(every)
 
 
 class Process:
