@@ -574,8 +574,9 @@ def test_a_crash_between_the_slices_of_a_giant_loses_nothing(
 
 def test_a_parent_of_ten_thousand_children_hears_from_all_of_them(replay_always: bool) -> None:
     with testing.hub(*GIANTS, replay_always=replay_always) as hub:
-        hub.client.start_new(family, "x", 10_000)
-        assert hub.finish("x").output == sum(range(10_000))
+        size = 500 if replay_always else 10_000  # to replay each turn is quadratic, which is why machines are kept
+        hub.client.start_new(family, "x", size)
+        assert hub.finish("x").output == sum(range(size))
 
 
 def test_a_conflict_of_a_giants_child_survives_a_crash_between_its_slices(
