@@ -130,7 +130,7 @@ class Turns:
         self._coming.clear()
 
     def look(self) -> None:
-        """Let instances that hold arrivals, or that owe a turn, go on: round after round, as long as that moves them."""
+        """Let instances that hold arrivals, or owe a turn, go on: round after round, as long as that moves them."""
         before = -1
         while self.draft.records != before:
             before = self.draft.records

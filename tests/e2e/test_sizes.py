@@ -1,4 +1,4 @@
-"""Turns and batches of any size go through, in slices: a timer that is due meanwhile isn't kept waiting for the whole."""
+"""Turns and batches of any size go through, in slices: a timer that is due meanwhile doesn't wait for the whole."""
 
 from __future__ import annotations
 
