@@ -27,5 +27,6 @@ def command(repair: bool, state_dir: str | None, form: str | None) -> int:
         screen.line(f"mended   {mended}", "green")
     for finding in report.findings:
         screen.line(f"finding  {finding}", "red")
-    screen.line(f"{len(report.findings)} findings" if report.findings else "nothing found", None)
+    found = len(report.findings)
+    screen.line(f"{found} finding{'' if found == 1 else 's'}" if found else "nothing found", None)
     return 1 if report.findings else 0

@@ -83,6 +83,8 @@ class _Examination:
                 self.report.findings.append(str(error))
             except FileNotFoundError:
                 self.report.findings.append(f"{self.root}/{premises.FILE} is missing")
+        for folder in premises.missing_folders(self.disk, self.root):
+            self.report.findings.append(f"{folder} is missing")
 
     def _look_at_journal(self) -> Tail | None:
         try:
@@ -231,9 +233,13 @@ def _odd(name: str) -> bool:
     return not name.endswith(".jsonl")
 
 
+def _shown(value: object) -> str:
+    return msgspec.json.encode(value).decode()
+
+
 def _differing(row: Summary, summary: Summary) -> str:
     return ", ".join(
-        f"{name} ({old!r}, by the history {new!r})"
+        f"{name} ({_shown(old)}, by the history {_shown(new)})"
         for name, old, new in zip(
             Summary.__struct_fields__, msgspec.structs.astuple(row), msgspec.structs.astuple(summary), strict=True
         )

@@ -27,7 +27,8 @@ _SYNC_ALL_ABOVE = 64
 class History(NamedTuple):
     """The whole lines of one execution; `good` counts the bytes up to the first bad line, `whole` says there is none.
 
-    A file whose first line is bad has no instance and no execution.
+    A file whose first line is bad has no instance and no execution. `broken` says that the bad line has an end: it
+    isn't one that is just being written.
     """
 
     instance: str
@@ -35,6 +36,7 @@ class History(NamedTuple):
     lines: list[bytes]
     good: int
     whole: bool
+    broken: bool = False
 
 
 class Touched(NamedTuple):
@@ -207,6 +209,23 @@ def read(disk: Disk, root: str, instance: str) -> History | None:
     return read_file(disk, path(root, instance), instance)
 
 
+def read_whole(disk: Disk, root: str, instance: str) -> History | None:
+    """The same for whoever goes on behind it: raises DamagedHub where a line is bad.
+
+    What is appended behind a bad line is never read again, and so would be lost.
+    """
+    found = read(disk, root, instance)
+    if found is not None and not found.whole:
+        raise damaged(path(root, instance), found)
+    return found
+
+
+def damaged(file: str, found: History) -> DamagedHub:
+    """The error that names the first bad line of a file."""
+    place = f"{file}: byte {found.good}: record n {len(found.lines) + 1}"
+    return DamagedHub(f"{place} is damaged; `durable doctor --repair` cuts the file there")
+
+
 def read_file(disk: Disk, file: str, instance: str | None = None) -> History | None:
     """The same by path; `instance` is whose it must be, if that is known."""
     try:
@@ -222,7 +241,7 @@ def read_file(disk: Disk, file: str, instance: str | None = None) -> History | N
     lines, good = _whole_lines(data, seed(head.instance, head.execution))
     if not lines:
         return History("", "", [], 0, False)
-    return History(head.instance, head.execution, lines, good, good == len(data))
+    return History(head.instance, head.execution, lines, good, good == len(data), data.find(b"\n", good) >= 0)
 
 
 def _whole_lines(data: bytes, start: int) -> tuple[list[bytes], int]:

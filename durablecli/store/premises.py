@@ -44,12 +44,18 @@ def storage_error(path: str, error: OSError) -> NoPermission | StorageError:
     return StorageError(f"{where}: {error.strerror or error}; nothing was done. Mend or free the disk, then try again")
 
 
+def missing_folders(disk: Disk, root: str) -> list[str]:
+    """The folders of a hub that somebody took away."""
+    paths = [f"{root}/{name}" for name in _FOLDERS]
+    return [path for path in paths if disk.facts(path) is None]
+
+
 def create_if_missing(disk: Disk, root: str) -> None:
     """Make the hub, durably, unless it is there. Several processes may do so at once."""
     if disk.exists(f"{root}/{FILE}"):
         return
     try:
-        _make_folders(disk, root)
+        make_folders(disk, root)
         with disk.lock(f"{root}/inbox/lock"):
             if not disk.exists(f"{root}/{FILE}"):
                 _make_files(disk, root)
@@ -57,7 +63,8 @@ def create_if_missing(disk: Disk, root: str) -> None:
         raise storage_error(root, error) from error
 
 
-def _make_folders(disk: Disk, root: str) -> None:
+def make_folders(disk: Disk, root: str) -> None:
+    """Make those that are missing, durably."""
     parent = os.path.dirname(root) or "."
     if disk.facts(root, follow=True) is None:
         try:

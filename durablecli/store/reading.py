@@ -55,16 +55,15 @@ class ReadHub:
         return True
 
     def read(self, instance: str) -> History | None:
-        """The history of an instance as far as it is certain; None if there is none. Raises DamagedHub if its very
-        first line is bad; `whole` is False when a later one is, or is just being written."""
+        """The history of an instance as far as it is certain; None if there is none. Raises DamagedHub if a line of
+        it is bad; `whole` is False when its last one is just being written."""
         if not self.exists():
             return None
         with refusal(_NOTHING):
             commits = glimpse(self._disk, self._journal).about(instance)
             found = histories.read_live(self._disk, self._root, commits, instance)
-        if found is not None and not found.lines:
-            path = histories.path(self._root, instance)
-            raise DamagedHub(f"{path}: byte 0: the first record (n 1) is damaged; see `durable doctor`")
+        if found is not None and (found.broken or not found.lines):
+            raise histories.damaged(histories.path(self._root, instance), found)
         return found
 
     def stamp(self, instance: str) -> tuple[object, ...]:

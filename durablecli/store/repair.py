@@ -57,6 +57,7 @@ class _Repair:
         self.histories = Histories(disk, root)
 
     def run(self) -> Iterator[str]:
+        yield from self._mend_folders()
         yield from self._mend_hub_file()
         yield from self._mend_journal()
         yield from self._mend_histories()
@@ -65,6 +66,11 @@ class _Repair:
         for name in ("index.sqlite", "index.sqlite-journal"):
             with suppress(FileNotFoundError):
                 self.disk.unlink(f"{self.root}/{name}")
+
+    def _mend_folders(self) -> Iterator[str]:
+        missing = premises.missing_folders(self.disk, self.root)
+        premises.make_folders(self.disk, self.root)
+        yield from (f"{folder} was made anew" for folder in missing)
 
     # ── hub.json ───────────────────────────────────────────────────────────────────────────────────────────────────
 

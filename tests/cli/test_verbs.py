@@ -496,6 +496,23 @@ def test_doctor_finds_nothing_in_a_good_hub_and_names_damage(durable: Durable, h
     assert durable("doctor").code == 0
 
 
+def test_nothing_is_written_behind_a_damaged_line_and_no_event_is_lost(durable: Durable, workflows: Path) -> None:
+    durable("start", "patient", "--id", "p")
+    durable("run-daemon", "--until-idle")
+    durable("raise-event", "p", "Go", "--data", "7")
+    (file,) = Path(".state").glob("instances/*/p.jsonl")
+    file.write_bytes(file.read_bytes().replace(b'"EventAwaited"', b'"EventAwoited"'))
+    before = file.read_bytes()
+    for verb in (["run-daemon", "--until-idle"], ["status", "p"], ["history", "p"], ["raise-event", "p", "Go"]):
+        result = durable(*verb)
+        assert result.code == 65, verb
+        assert re.search(r"p\.jsonl: byte \d+: record n 2 is damaged; `durable doctor --repair`", result.err)
+        assert file.read_bytes() == before
+    assert durable("doctor", "--repair").code == 0
+    assert durable("run-daemon", "--until-idle").code == 0
+    assert "Go: 7" in durable("history", "p").out
+
+
 def test_doctor_repair_refuses_beside_an_engine_and_names_it(durable: Durable, hub: Path) -> None:
     with scribe(".state"):
         result = durable("doctor", "--repair")

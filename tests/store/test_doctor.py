@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -217,7 +218,7 @@ def test_an_index_that_says_otherwise_than_the_histories_is_found(root: str) -> 
     hub.index.apply([type(other)(**{**{f: getattr(other, f) for f in other.__struct_fields__}, "id": "ghost"})], [], 3)
     close(hub)
     text = "\n".join(check(root).findings)
-    assert "the row of 'a' differs in name ('g', by the history 'f')" in text
+    assert 'the row of \'a\' differs in name ("g", by the history "f")' in text
     assert "the row of 'b' is missing" in text
     assert "1 rows have no history" in text
     assert repair(root).findings == []
@@ -232,6 +233,20 @@ def test_a_journal_or_a_hub_file_that_cant_be_read_is_found(root: str) -> None:
     assert "hub.json" in text
     Path(root, "hub.json").unlink()
     assert any("hub.json is missing" in finding for finding in check(root).findings)
+
+
+@pytest.mark.parametrize("name", ["journal", "inbox", "instances"])
+def test_a_folder_that_was_taken_away_is_found_and_made_anew(root: str, name: str) -> None:
+    hub = a_hub(root)
+    end(hub, root)
+    shutil.rmtree(f"{root}/{name}")
+    assert f"{root}/{name} is missing" in check(root).findings
+    report = repair(root)
+    assert f"{root}/{name} was made anew" in report.mended
+    assert report.findings == []
+    again = open_hub(root)
+    again.inbox.post("start", [Item("new", "f")])
+    end(again, root)
 
 
 def test_a_later_hub_is_left_alone(root: str) -> None:

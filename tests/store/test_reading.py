@@ -194,6 +194,23 @@ def test_a_later_bad_line_leaves_what_stands_before_it(root: Path, engine: Engin
     assert (len(found.lines), found.whole) == (2, False)
 
 
+def test_a_later_bad_line_with_an_end_is_damage_unless_the_journal_has_it(root: Path, engine: Engine) -> None:
+    engine.commit(begun("a", 1))
+    file = Path(history_path(str(root), "a"))
+    good = file.read_bytes()
+    first, second, _ = good.split(b"\n")
+    file.write_bytes(b"\n".join((first, second.replace(b"2026", b"2027"), b"")))
+    found = ReadHub(str(root)).read("a")
+    assert found is not None
+    assert found.whole
+    file.write_bytes(good)
+    engine.index()
+    hubs.checkpoint(engine.hub)
+    file.write_bytes(b"\n".join((first, second.replace(b"2026", b"2027"), b"")))
+    with pytest.raises(DamagedHub, match=rf"{file.name}: byte {len(first) + 1}: record n 2 is damaged"):
+        ReadHub(str(root)).read("a")
+
+
 def test_the_stamp_changes_with_everything_that_reading_shows(root: Path, engine: Engine) -> None:
     reader = ReadHub(str(root))
     stamps = [reader.stamp("a"), reader.stamp("a")]
