@@ -427,6 +427,7 @@ def test_a_missing_activity_blocks_until_it_is_there(hub: testing.Hub) -> None:
     hub.restart(calls)
     hub.client.start_new(calls, "x", 3)
     hub.run()
+    assert hub.client.get_status("x").blocked, "at once, not only when the next engine looks"
     for _ in range(2):
         hub.restart(calls)
         hub.run()
