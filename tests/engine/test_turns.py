@@ -600,3 +600,24 @@ def test_a_conflict_of_a_giants_child_survives_a_crash_between_its_slices(
         hub.restart()
         assert "x" in hub.engine.hub.torn
         assert hub.finish("x").output is True
+
+
+def test_what_is_held_behind_a_torn_turn_does_not_hide_that_it_is_torn(
+    monkeypatch: pytest.MonkeyPatch, replay_always: bool
+) -> None:
+    def commits_of(records: int) -> None:
+        for module in (draft, turns):
+            monkeypatch.setattr(module, "MOST_RECORDS", records)
+
+    commits_of(16)
+    with testing.hub(*GIANTS, replay_always=replay_always) as hub:
+        hub.engine.hand_in("start", [Item("x", "giant", Raw(b"[100,null]"))])
+        hub.engine.step()
+        hub.restart()
+        commits_of(1)
+        hub.engine.hand_in("raise-event", [Item("x", "Go")])
+        hub.engine.step()
+        hub.restart()
+        assert "x" in hub.engine.hub.torn
+        commits_of(16)
+        assert hub.finish("x").output == sum(range(100))
