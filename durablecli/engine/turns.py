@@ -10,6 +10,7 @@ machine is dropped, which costs nothing but a replay, and its arrival is held.
 
 from __future__ import annotations
 
+import logging
 from collections import Counter, deque
 from collections.abc import Callable, Iterable
 from time import monotonic
@@ -346,6 +347,8 @@ class Turns:
             self._place(instance, [ev.Record(n, at, ev.ExecutionCompleted("Failed", failure=failure))])
         elif ledger.blocked != reason:
             self.add(instance, ev.ExecutionBlocked(reason))
+            told = (instance.id, reason.replace("\n", "; "))
+            self.draft.spoken.append(Spoken(ledger.started.name, logging.WARNING, "%s is blocked: %s", told))
 
     def _may_lack(self, instance: Instance) -> bool:
         """Whether `_lacks` could be true: it looks at every open activity, which no live instance should pay for."""

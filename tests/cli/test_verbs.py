@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import re
+import subprocess
+import sys
 import threading
 from datetime import UTC, datetime
 from pathlib import Path
@@ -41,6 +43,7 @@ def patient(context):
     return [context.version, answer]
 '''
 
+COMMAND = [sys.executable, "-m", "durablecli"]
 LOUD = '''
 """Functions that print."""
 import durablecli as df
@@ -462,6 +465,14 @@ def test_start_and_wait_see_the_end_that_a_daemon_brings(durable: Durable, workf
         work.start()
         assert durable("wait", "a", "--timeout", "20").out == '"Hello Oslo!"\n'
         work.join()
+
+
+def test_an_engine_says_once_who_is_blocked(durable: Durable, workflows: Path) -> None:
+    durable("start", "nobody", "--id", "n")
+    told = "n is blocked: orchestrator 'nobody' isn't loaded"
+    for is_new in (True, False):
+        daemon = [*COMMAND, "run-daemon", "--until-idle"]
+        assert (told in subprocess.run(daemon, check=True, capture_output=True, text=True).stderr) is is_new
 
 
 def test_run_daemon_until_idle_does_what_can_be_done(durable: Durable, workflows: Path) -> None:
