@@ -10,7 +10,7 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any, Literal, NewType, TypeVar
+from typing import Annotated, Any, Literal, NewType, TypeVar, get_args, get_origin
 
 import msgspec
 
@@ -239,6 +239,8 @@ def _value(where: str, kind: Any, value: object, *, strict: bool) -> object:
             return _size(value)
         return msgspec.convert(value, kind, strict=strict)
     except msgspec.ValidationError as error:
+        if get_origin(kind) is Literal:
+            raise ConfigError(f"{where}: {value!r} is not one of {', '.join(get_args(kind))}") from None
         raise ConfigError(f"{where}: {_lower(str(error).replace('`', ''))}") from None
     except UsageError as error:
         raise ConfigError(f"{where}: {error}") from None

@@ -141,7 +141,7 @@ def test_the_folder_workflows_is_the_app_unless_another_is_named() -> None:
         ("app: [1]", "durable.yaml: $.app: expected str, got int - at $[0]"),
         ("state_dir: ''", "durable.yaml: $.state_dir: expected str of length >= 1"),
         ("default_version: 1.2", "durable.yaml: $.default_version: expected str | null, got float"),
-        ("on_nondeterminism: maybe", "durable.yaml: $.on_nondeterminism: invalid enum value 'maybe'"),
+        ("on_nondeterminism: maybe", "durable.yaml: $.on_nondeterminism: 'maybe' is not one of block, fail"),
         (
             "drain: soon",
             "durable.yaml: $.drain: 'soon' is no duration: write 90 (seconds), 10m, 1h30m or 30d",

@@ -139,4 +139,4 @@ def client(state_dir: str | None, mailbox: Mailbox | None = None) -> Client:
     """The client of the hub that flag, environment or durable.yaml name."""
     from durablecli.client import Client
 
-    return Client(state_dir or settings().state_dir, mailbox)
+    return Client(state_dir or settings(state_dir).state_dir, mailbox)

@@ -109,6 +109,7 @@ BAD: dict[str, tuple[list[str], int, str]] = {
     "an unknown status": (["list", "--status", "runing"], 2, "'runing' is no status"),
     "a bad cursor": (["list", "--cursor", "abc"], 2, "the cursor is none"),
     "a limit of nothing": (["list", "--limit", "0"], 2, "0 is not in the range"),
+    "a state dir without a name": (["list", "--state-dir", ""], 78, "--state-dir: expected str of length >= 1"),
     "an unknown shell": (["completion", "tcsh"], 2, "'tcsh' is not one of"),
     "follow as one JSON value": (["history", "live", "--follow", "-o", "json"], 2, "--follow goes with"),
 }
