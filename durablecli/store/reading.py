@@ -59,12 +59,18 @@ class ReadHub:
         it is bad; `whole` is False when its last one is just being written."""
         if not self.exists():
             return None
-        with refusal(_NOTHING):
-            commits = glimpse(self._disk, self._journal).about(instance)
-            found = histories.read_live(self._disk, self._root, commits, instance)
+        found = self._look(instance)
+        if found is not None and (found.broken or not found.lines):
+            # A file that was made a moment ago is still empty, and the glimpse of the journal was older than that.
+            found = self._look(instance)
         if found is not None and (found.broken or not found.lines):
             raise histories.damaged(histories.path(self._root, instance), found)
         return found
+
+    def _look(self, instance: str) -> History | None:
+        with refusal(_NOTHING):
+            commits = glimpse(self._disk, self._journal).about(instance)
+            return histories.read_live(self._disk, self._root, commits, instance)
 
     def stamp(self, instance: str) -> tuple[object, ...]:
         """Something that changes when `read` or `pending` may give something else; cheap, for those who wait."""

@@ -22,6 +22,7 @@ from durablecli.model.codec import frame, seed
 from durablecli.model.events import EventAwaited, ExecutionCompleted, ExecutionStarted, Record
 from durablecli.store import hub as hubs
 from durablecli.store import recovery
+from durablecli.store.disk import LocalDisk
 from durablecli.store.histories import path as history_path
 from durablecli.store.hub import Hub
 from durablecli.store.journal import Commit, Purged, Write
@@ -181,6 +182,22 @@ def test_a_bad_first_line_is_damage_and_names_the_file(root: Path, engine: Engin
     file.write_bytes(b"x" + file.read_bytes())
     with pytest.raises(DamagedHub, match=rf"{file.name}: byte 0"):
         ReadHub(str(root)).read("a")
+
+
+def test_a_file_that_is_just_being_made_is_no_damage(root: Path, engine: Engine) -> None:
+    class Busy(LocalDisk):
+        """Where an engine commits and makes the file between the look at the journal and that at the file."""
+
+        def read(self, path: str) -> bytes:
+            if path == history_path(str(root), "a") and not os.path.exists(path):
+                engine.commit(begun("a", 1), published=False)
+                os.makedirs(os.path.dirname(path))
+                Path(path).touch()
+            return super().read(path)
+
+    found = ReadHub(str(root), Busy()).read("a")
+    assert found is not None
+    assert len(found.lines) == 2
 
 
 def test_a_later_bad_line_leaves_what_stands_before_it(root: Path, engine: Engine) -> None:
