@@ -113,10 +113,10 @@ class Messages:
                 turns.receive(instance, event)
             case "terminate":
                 terminated = ev.ExecutionTerminated(reason, message.message)
-                turns.terminate(instance, terminated, recursive=item.recursive)
+                turns.effects.terminate(instance, terminated, recursive=item.recursive)
             case "suspend":
                 if not instance.ledger.ended and instance.ledger.suspended is None:
-                    turns.add(instance, ev.ExecutionSuspended(reason, message.message))
+                    turns.effects.add(instance, ev.ExecutionSuspended(reason, message.message))
             case "resume":
                 self._resume(instance, ev.ExecutionResumed(reason, message.message))
             case "rewind":
@@ -138,7 +138,7 @@ class Messages:
         if existing is not None and not self._may_replace(message, item, existing.ledger):
             return
         if existing is not None and not existing.ledger.ended:
-            turns.terminate(existing, ev.ExecutionTerminated("replaced by a new start"))
+            turns.effects.terminate(existing, ev.ExecutionTerminated("replaced by a new start"))
             turns.settle()
         started = ev.ExecutionStarted(
             item.instance,
@@ -174,7 +174,7 @@ class Messages:
         turns, ledger = self._turns, instance.ledger
         if ledger.suspended is None:
             return
-        turns.add(instance, event)
+        turns.effects.add(instance, event)
         if ledger.blocked is None and ledger.appliable(turns.draft.at):
             turns.ready[instance.id] = None
 
@@ -185,7 +185,7 @@ class Messages:
             return
         turns.instances.reread(instance)
         plan = cut(instance.ledger)
-        turns.add(instance, plan.event(reason, message))
+        turns.effects.add(instance, plan.event(reason, message))
         turns.resume(instance)
         forgotten = {n for n, _ in plan.children}
         for n, created in agenda.children(instance.ledger):
@@ -196,7 +196,7 @@ class Messages:
             elif not child.ledger.ended:
                 pass  # it goes on, and will answer
             elif n not in forgotten:
-                turns.answer(child)  # it has ended while its parent had, and wasn't heard
+                turns.effects.answer(child)  # it has ended while its parent had, and wasn't heard
             elif child.ledger.status == "Failed":
                 self._rewind(child, reason, None)
             else:
@@ -209,7 +209,7 @@ class Messages:
             if not item.force:
                 self.stats["refused"] += 1
                 return
-            turns.terminate(instance, ev.ExecutionTerminated("purged"))
+            turns.effects.terminate(instance, ev.ExecutionTerminated("purged"))
             turns.settle()
         family = [instance, *(self._descendants(instance) if item.recursive else [])]
         for each in family:

@@ -1,8 +1,7 @@
-"""Turns: one arrival applied to one instance, the decisions that follow, and what these do to other instances.
+"""Turns: one arrival applied to one instance, and the decisions that follow.
 
-Delivering is appending: what one instance sends another becomes an arrival in the other's history in the same commit.
-Its turn may come later; an arrival that is recorded and not applied is *held*, and applied by a later
-OrchestratorStarted.
+An arrival that is recorded and not applied is *held*, and applied by a later OrchestratorStarted: the cycle had no room
+for its turn, or the instance is suspended, blocked, or not to start yet.
 
 A turn too big for one commit is *spread* over several, one such turn at a time. A turn that meets it is given up: its
 machine is dropped, which costs nothing but a replay, and its arrival is held.
@@ -11,22 +10,22 @@ machine is dropped, which costs nothing but a replay, and its arrival is held.
 from __future__ import annotations
 
 import logging
-from collections import Counter, deque
-from collections.abc import Callable, Iterable
+from collections import deque
+from collections.abc import Callable
 from time import monotonic
 from typing import Any
 
-import msgspec
 from msgspec.structs import replace
 
 from durablecli.app import Registry
 from durablecli.config import Limits
 from durablecli.engine.clock import Clock
-from durablecli.engine.draft import MOST_BYTES, MOST_RECORDS, Draft, Job, Spoken
+from durablecli.engine.draft import MOST_BYTES, MOST_RECORDS, Draft, Spoken
+from durablecli.engine.effects import Effects
 from durablecli.engine.instances import Instance, Instances
 from durablecli.engine.timers import Timers
 from durablecli.engine.watch import Stuck, Watch, reason
-from durablecli.errors import Conflict
+from durablecli.engine.weight import target, weight
 from durablecli.model import events as ev
 from durablecli.model.failures import Failure
 from durablecli.replay import agenda
@@ -60,23 +59,19 @@ class Turns:
         self.timers = timers
         self.clock = clock
         self.watch = watch
-        self.reserve = reserve
         self.share = share
         self.limits = limits
         self.say = say
         self.replay_always = replay_always
         self.fail_on_nondeterminism = fail_on_nondeterminism
         self.draft = Draft(0, 0, clock.now())
-        self.ready: dict[str, None] = {}
+        self.effects = Effects(self.draft, instances, registry, timers, reserve)
+        self.ready = self.effects.ready
         self.parked: list[tuple[str, str | None, ev.Arrival]] = []
-        self.stats: Counter[str] = Counter()
-        self._deliveries: deque[tuple[str, str | None, ev.Arrival]] = deque()
-        self._delivering = 0
+        self.stats = self.effects.stats
         self._spreading: tuple[Instance, deque[ev.Record]] | None = None
         self._has_spread = False
         self._patient: set[str] = set()
-        self._lacking: set[str] = set()
-        self._coming: set[str] = set()
         self.spread_since: int | None = None
         self._until = 0.0
         self.stuck: Stuck | None = None
@@ -86,7 +81,7 @@ class Turns:
 
     def begin(self, draft: Draft) -> None:
         """Start a cycle. A turn that is being spread goes on in every other one: its slices fill theirs."""
-        self.draft = draft
+        self.draft = self.effects.draft = draft
         self._until = monotonic() + self.share
         if self._spreading is not None and not self._has_spread:
             self._spread()
@@ -124,11 +119,11 @@ class Turns:
 
     def settle(self) -> None:
         """Deliver what turns have sent: applied while the cycle lasts, held from then on."""
-        while self._deliveries:
-            id, execution, event = self._deliveries.popleft()
+        while self.effects.deliveries:
+            id, execution, event = self.effects.deliveries.popleft()
             self._arrive(id, execution, event, hold=self.over)
-        self._delivering = 0
-        self._coming.clear()
+        self.effects.delivering = 0
+        self.effects.coming.clear()
 
     def look(self) -> None:
         """Let instances that hold arrivals, or owe a turn, go on: round after round, as long as that moves them."""
@@ -168,7 +163,7 @@ class Turns:
             self.stats["dropped"] += 1
             return
         if isinstance(event, ev.ExecutionTerminated):
-            self.terminate(instance, event)
+            self.effects.terminate(instance, event)
         elif instance.ledger.accepts(event):
             self.receive(instance, event, hold)
         else:
@@ -183,16 +178,8 @@ class Turns:
         if not instance.ledger.accepts(event):  # finishing a turn that was cut off has made it void
             self.stats["dropped"] += 1
             return
-        self.add(instance, replace(event, held=True))
+        self.effects.add(instance, replace(event, held=True))
         self._look_soon(instance)
-
-    def add(self, instance: Instance, event: ev.AnyEvent) -> None:
-        """Record one event, now."""
-        ledger = instance.ledger
-        at = max(self.draft.at, ledger.updated) if ledger.last_n else self.draft.at
-        self.draft.add(instance, ev.Record(ledger.last_n + 1, at, event))
-        if instance.torn:
-            self.draft.goes_on(instance, True)  # the turn before it is still to be brought to its end
 
     # ── one turn ───────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -223,7 +210,7 @@ class Turns:
         if not self._revive(instance, held.event if held is not None else None):
             return
         if torn:
-            self._refuse_again(instance)
+            self.effects.refuse_again(instance)
         if self.is_spreading(instance.id):
             return
         if torn or held is None:
@@ -243,15 +230,15 @@ class Turns:
         if fresh is None:
             return
         if self._place(instance, [*marks, *fresh]):
-            self._owe(instance.id, ledger.execution, owed)
+            self.effects.owe(instance.id, ledger.execution, owed)
             self._lived(instance)
         else:
             self.ready[instance.id] = None
 
     def _unblock(self, instance: Instance) -> None:
         if instance.ledger.blocked is not None:
-            self.add(instance, ev.ExecutionUnblocked())
-            self._owe(instance.id, instance.ledger.execution, agenda.activities(instance.ledger))
+            self.effects.add(instance, ev.ExecutionUnblocked())
+            self.effects.owe(instance.id, instance.ledger.execution, agenda.activities(instance.ledger))
 
     def _look_soon(self, instance: Instance) -> None:
         """See to it that an instance that may go on is looked at."""
@@ -346,18 +333,18 @@ class Turns:
             at = max(self.draft.at, ledger.updated)
             self._place(instance, [ev.Record(n, at, ev.ExecutionCompleted("Failed", failure=failure))])
         elif ledger.blocked != reason:
-            self.add(instance, ev.ExecutionBlocked(reason))
+            self.effects.add(instance, ev.ExecutionBlocked(reason))
             told = (instance.id, reason.replace("\n", "; "))
             self.draft.spoken.append(Spoken(ledger.started.name, logging.WARNING, "%s is blocked: %s", told))
 
     def _may_lack(self, instance: Instance) -> bool:
         """Whether `_lacks` could be true: it looks at every open activity, which no live instance should pay for."""
-        return instance.machine is None or instance.ledger.blocked is not None or instance.id in self._lacking
+        return instance.machine is None or instance.ledger.blocked is not None or instance.id in self.effects.lacking
 
     def _lacks(self, instance: Instance) -> bool:
         """Whether an activity that this instance has scheduled isn't loaded; it is blocked then."""
         assert self.registry is not None
-        self._lacking.discard(instance.id)
+        self.effects.lacking.discard(instance.id)
         for _, task in agenda.activities(instance.ledger):
             if self.registry.activity(task.name) is None:
                 self.block(instance, f"activity '{task.name}' isn't loaded")
@@ -381,7 +368,7 @@ class Turns:
             self._spread()
         else:
             for record in records:
-                self._decided(instance, record)
+                self.effects.apply(instance, record)
         self._warn(instance, len(records))
         return True
 
@@ -408,7 +395,7 @@ class Turns:
         parent = instance.ledger.started.parent
         if isinstance(last, ev.ExecutionCompleted) and parent is not None and parent.instance == busy:
             return True
-        return any(_target(record.event) == busy for record in records) or self._is_heavy(records)
+        return any(target(record.event) == busy for record in records) or self._is_heavy(records)
 
     def _is_young(self, child: str) -> bool:
         """Whether a sub-orchestration takes an id whose earlier execution began in this very commit."""
@@ -419,31 +406,31 @@ class Turns:
         room = MOST_BYTES - self.draft.size
         if room > MOST_BYTES // 2 and len(records) < _LIGHT:
             for record in records:
-                if _weight(record.event) >= 65_536:
+                if weight(record.event) >= 65_536:
                     break
             else:
                 return False
-        weight = sum(_weight(record.event) for record in records)
-        return self.draft.records + 2 * len(records) > 2 * MOST_RECORDS or weight > room
+        total = sum(weight(record.event) for record in records)
+        return self.draft.records + 2 * len(records) > 2 * MOST_RECORDS or total > room
 
     def _spreads(self, instance: Instance, records: list[ev.Record]) -> bool:
         """Whether a turn is too big for this commit. One that sends to itself stays whole."""
-        return self._is_heavy(records) and all(_target(record.event) != instance.id for record in records)
+        return self._is_heavy(records) and all(target(record.event) != instance.id for record in records)
 
     def _spread(self) -> None:
         """Write down as much of the turn that is being spread as this commit takes."""
         assert self._spreading is not None
         self._has_spread = True
         instance, rest = self._spreading
-        while rest and not self.draft.full and self.draft.records + self._delivering < 2 * MOST_RECORDS:
-            if self._delivering * 2 > MOST_RECORDS and self.draft.records > MOST_RECORDS // 2:
+        while rest and not self.draft.full and self.draft.records + self.effects.delivering < 2 * MOST_RECORDS:
+            if self.effects.delivering * 2 > MOST_RECORDS and self.draft.records > MOST_RECORDS // 2:
                 break
-            self._decided(instance, rest.popleft())
+            self.effects.apply(instance, rest.popleft())
         self.draft.goes_on(instance, bool(rest))
         if not rest:
             self._spreading = None
             parked, self.parked = self.parked, []
-            self._deliveries.extend(parked)
+            self.effects.deliveries.extend(parked)
             self._patient.clear()
             self.spread_since = None
             if not instance.ledger.ended:
@@ -452,102 +439,13 @@ class Turns:
 
     def settle_held(self) -> None:
         """Deliver what a slice has sent, all of it held: the slice has had the cycle's share."""
-        while self._deliveries:
-            id, execution, event = self._deliveries.popleft()
+        while self.effects.deliveries:
+            id, execution, event = self.effects.deliveries.popleft()
             self._arrive(id, execution, event, hold=True)
-        self._delivering = 0
-        self._coming.clear()
-
-    def _decided(self, instance: Instance, record: ev.Record) -> None:
-        event = record.event
-        draft = self.draft
-        if type(event) not in _EFFECTIVE:
-            draft.add(instance, record)
-            return
-        match event:
-            case ev.EventSent():
-                record = self._send(instance, record, event)
-                draft.add(instance, record)
-            case ev.TaskScheduled():
-                draft.add(instance, record)
-                self._scheduled(instance, record.n, event)
-            case ev.TimerCreated():
-                draft.add(instance, record)
-                back_off = event.retry_of is not None
-                self.timers.set(event.fire_at, instance.id, instance.ledger.execution, record.n, back_off=back_off)
-            case ev.SubOrchestrationInstanceCreated():
-                draft.add(instance, record)
-                self._child(instance, record.n, event)
-            case ev.ExecutionCompleted():
-                draft.add(instance, record)
-                self._ended(instance)
-            case ev.ContinueAsNew():
-                self._continued(instance, record, event)
-            case _:
-                raise AssertionError(f"{type(event).__name__} has no effect beyond its instance")
-
-    def _deliver(self, id: str, execution: str | None, event: ev.Arrival) -> None:
-        self._deliveries.append((id, execution, event))
-        self._delivering += 1
-
-    def _scheduled(self, instance: Instance, n: int, task: ev.TaskScheduled) -> None:
-        assert self.registry is not None
-        if self.registry.activity(task.name) is not None:
-            self.draft.jobs.append(Job(instance.id, instance.ledger.execution, n, task))
-        else:
-            self._lacking.add(instance.id)
-            self.ready[instance.id] = None  # looked at once the turn is written: it is blocked then
-
-    def _send(self, instance: Instance, record: ev.Record, event: ev.EventSent) -> ev.Record:
-        target = self.instances.get(event.instance)
-        reached = target is not None and (target is instance or not target.ledger.ended)
-        if not reached and event.instance not in self._coming:
-            return record._replace(event=replace(event, undelivered=True))
-        origin = ev.Origin(instance.id, instance.ledger.execution, record.n)
-        self._deliver(event.instance, None, ev.EventRaised(event.name, event.input, sender=origin))
-        return record
+        self.effects.delivering = 0
+        self.effects.coming.clear()
 
     # ── children, and the end ──────────────────────────────────────────────────────────────────────────────────
-
-    def _child(self, parent: Instance, n: int, event: ev.SubOrchestrationInstanceCreated) -> None:
-        origin = ev.Origin(parent.id, parent.ledger.execution, n)
-        started = ev.ExecutionStarted(
-            event.instance, self.draft.execution, event.name, event.input, event.version, origin
-        )
-        explicit = not event.instance.startswith(f"{parent.id}:")
-        try:
-            if not self._is_free(event.instance, parent.id):
-                raise Conflict(f"the instance id '{event.instance}' is taken")
-            if explicit:
-                self.reserve(event.instance)
-                self.draft.released.append(event.instance)
-        except Conflict as error:
-            failure = Failure("durablecli.errors.Conflict", str(error))
-            self._deliver(parent.id, origin.execution, ev.SubOrchestrationInstanceFailed(n, failure))
-        else:
-            self._coming.add(event.instance)
-            self._deliver(event.instance, None, started)
-
-    def _is_free(self, id: str, parent: str) -> bool:
-        """Whether a child may have this id: nobody has it, or an earlier child of the same parent, which has ended."""
-        known = self.instances.get(id)
-        if known is None:
-            return True
-        origin = known.ledger.started.parent
-        return known.ledger.ended and origin is not None and origin.instance == parent
-
-    def _refuse_again(self, parent: Instance) -> None:
-        """Answer for the children that a turn before a crash couldn't have: their ids were taken, and are so still."""
-        execution = parent.ledger.execution
-        for n, child in agenda.children(parent.ledger):
-            known = self.instances.get(child.instance)
-            if child.instance in self._coming or (
-                known is not None and known.ledger.started.parent == ev.Origin(parent.id, execution, n)
-            ):
-                continue
-            why = "is gone" if known is None else "is taken"
-            failure = Failure("durablecli.errors.Conflict", f"the instance id '{child.instance}' {why}")
-            self._deliver(parent.id, execution, ev.SubOrchestrationInstanceFailed(n, failure))
 
     def restart_child(self, event: ev.SubOrchestrationInstanceCreated, origin: ev.Origin) -> None:
         """Start a sub-orchestration anew that its rewound parent waits for; it fails again where its id isn't free."""
@@ -558,10 +456,10 @@ class Turns:
 
     def _child_started(self, event: ev.ExecutionStarted, hold: bool) -> None:
         assert event.parent is not None
-        if not self._is_free(event.instance, event.parent.instance):
+        if not self.effects.is_free(event.instance, event.parent.instance):
             failure = Failure("durablecli.errors.Conflict", f"the instance id '{event.instance}' is taken")
             answer = ev.SubOrchestrationInstanceFailed(event.parent.n, failure)
-            self._deliver(event.parent.instance, event.parent.execution, answer)
+            self.effects.deliver(event.parent.instance, event.parent.execution, answer)
             return
         self.start(event, hold)
 
@@ -576,67 +474,6 @@ class Turns:
             self.timers.set(event.start_at, event.instance, event.execution, None)
         self.receive(instance, event, hold or later)
         return instance
-
-    def _ended(self, instance: Instance) -> None:
-        instance.drop_machine()
-        self.ready.pop(instance.id, None)
-        self.instances.torn.discard(instance.id)
-        if instance.torn:
-            instance.torn = False
-            self.draft.goes_on(instance, False)
-        self.stats["ended"] += 1
-        self.answer(instance)
-
-    def answer(self, instance: Instance) -> None:
-        """Tell the parent of an instance that has ended, if it has one, how it did."""
-        ledger = instance.ledger
-        parent = ledger.started.parent
-        if parent is None:
-            return
-        answer: ev.Arrival
-        if ledger.status == "Completed":
-            answer = ev.SubOrchestrationInstanceCompleted(parent.n, ledger.result or ev.NULL)
-        else:
-            answer = ev.SubOrchestrationInstanceFailed(parent.n, ledger.failure or _terminated(ledger.result))
-        self._deliver(parent.instance, parent.execution, answer)
-
-    def _continued(self, instance: Instance, record: ev.Record, event: ev.ContinueAsNew) -> None:
-        """Begin the next execution: a new file, with the events that nothing has read yet."""
-        ledger, machine = instance.ledger, instance.machine
-        unread = machine.unread() if machine is not None and event.save_events else []
-        self.draft.add(instance, record)
-        held = [held.event for held in ledger.held if isinstance(held.event, ev.EventRaised)]
-        old = ledger.started
-        started = ev.ExecutionStarted(
-            old.instance,
-            self.draft.execution,
-            old.name,
-            event.input,
-            old.version,
-            old.parent,
-            custom_status=ledger.custom_status,
-            held=True,
-        )
-        instance.begin(self.draft.execution)
-        self.draft.add(instance, ev.Record(1, record.at, started))
-        for carried in [*unread, *held]:
-            self.add(instance, replace(carried, held=True))
-        self.ready[instance.id] = None
-
-    def terminate(self, instance: Instance, event: ev.ExecutionTerminated, *, recursive: bool = True) -> None:
-        """End an instance from outside, and its open children with it."""
-        ledger = instance.ledger
-        if ledger.ended:
-            return
-        children = [child.instance for _, child in agenda.children(ledger)] if recursive else []
-        self.add(instance, event)
-        reason = msgspec.Raw(msgspec.json.encode(event.reason))
-        ended = ev.ExecutionCompleted("Terminated", result=reason)
-        self.add(instance, ended)
-        self.draft.cancelled.append((instance.id, ledger.execution))
-        self._ended(instance)
-        for child in children:
-            self._deliver(child, None, replace(event, message=None))
 
     # ── what an instance that was read from disk owes ──────────────────────────────────────────────────────────
 
@@ -653,43 +490,4 @@ class Turns:
         if ledger.blocked is not None or instance.torn or ledger.torn or ledger.appliable(self.draft.at):
             self.ready[instance.id] = None
         if ledger.blocked is None and not self._lacks(instance):
-            self._owe(instance.id, ledger.execution, agenda.activities(ledger))
-
-    def _owe(self, id: str, execution: str, activities: Iterable[tuple[int, ev.TaskScheduled]]) -> None:
-        self.draft.jobs += [Job(id, execution, n, task, redelivered=True) for n, task in activities]
-
-
-_EFFECTIVE = frozenset(
-    (
-        ev.EventSent,
-        ev.TaskScheduled,
-        ev.TimerCreated,
-        ev.SubOrchestrationInstanceCreated,
-        ev.ExecutionCompleted,
-        ev.ContinueAsNew,
-    )
-)
-"""The decisions that set something off."""
-
-
-def _terminated(result: msgspec.Raw) -> Failure:
-    reason = msgspec.json.decode(result) if result else ""
-    return Failure("durablecli.Terminated", f"terminated: {reason}" if reason else "terminated")
-
-
-def _target(event: ev.AnyEvent) -> str | None:
-    if isinstance(event, ev.EventSent | ev.SubOrchestrationInstanceCreated):
-        return event.instance
-    return None
-
-
-def _weight(event: ev.AnyEvent) -> int:
-    """About how many bytes an event adds to the commit; what is delivered elsewhere counts twice."""
-    kind = type(event)
-    if kind is ev.TaskScheduled or kind is ev.ContinueAsNew or kind is ev.ExecutionStarted:
-        return memoryview(event.input).nbytes + 128  # type: ignore[union-attr]  # each of these has an input
-    if kind is ev.EventSent or kind is ev.SubOrchestrationInstanceCreated:
-        return 2 * memoryview(event.input).nbytes + 128  # type: ignore[union-attr]
-    if kind is ev.TaskCompleted or kind is ev.SubOrchestrationInstanceCompleted or kind is ev.ExecutionCompleted:
-        return memoryview(event.result).nbytes + 128  # type: ignore[union-attr]
-    return 128
+            self.effects.owe(instance.id, ledger.execution, agenda.activities(ledger))

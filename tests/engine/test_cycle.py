@@ -134,7 +134,7 @@ def test_commits_that_are_decided_during_a_sync_share_the_next_one(bench: Bench)
     bench.disk.gate.set()
     bench.engine.settle()
     assert all(each.done.is_set() for each in posted)
-    assert bench.engine.writer.syncs - syncs == 2
+    assert bench.engine.writer.syncs - syncs <= 2  # what the first one took along, and the rest
 
 
 def test_outcomes_are_taken_in_the_order_in_which_they_came(bench: Bench) -> None:

@@ -1,0 +1,231 @@
+"""What decisions set off: activities, timers, and arrivals in other instances.
+
+Delivering is appending: what one instance sends another becomes an arrival in the other's history in the same commit,
+so the two can't disagree. Its turn may come later.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Callable, Iterable
+
+import msgspec
+from msgspec.structs import replace
+
+from durablecli.app import Registry
+from durablecli.engine.draft import Draft, Job
+from durablecli.engine.instances import Instance, Instances
+from durablecli.engine.timers import Timers
+from durablecli.errors import Conflict
+from durablecli.model import events as ev
+from durablecli.model.failures import Failure
+from durablecli.replay import agenda
+
+_EFFECTIVE = frozenset(
+    (
+        ev.EventSent,
+        ev.TaskScheduled,
+        ev.TimerCreated,
+        ev.SubOrchestrationInstanceCreated,
+        ev.ExecutionCompleted,
+        ev.ContinueAsNew,
+    )
+)
+"""The decisions that set something off."""
+
+
+class Effects:
+    """Writes records into the cycle's draft, and keeps what they set off until the turns get to it.
+
+    `deliveries` are arrivals on their way, `coming` the children among them. `ready` instances are to be looked at;
+    those `lacking` have scheduled an activity that isn't loaded.
+    """
+
+    def __init__(
+        self,
+        draft: Draft,
+        instances: Instances,
+        registry: Registry | None,
+        timers: Timers,
+        reserve: Callable[[str], None],
+    ) -> None:
+        self.draft = draft
+        self.instances = instances
+        self.registry = registry
+        self.timers = timers
+        self.reserve = reserve
+        self.ready: dict[str, None] = {}
+        self.lacking: set[str] = set()
+        self.coming: set[str] = set()
+        self.deliveries: deque[tuple[str, str | None, ev.Arrival]] = deque()
+        self.delivering = 0
+        self.stats: Counter[str] = Counter()
+
+    def add(self, instance: Instance, event: ev.AnyEvent) -> None:
+        """Record one event, now."""
+        ledger = instance.ledger
+        at = max(self.draft.at, ledger.updated) if ledger.last_n else self.draft.at
+        self.draft.add(instance, ev.Record(ledger.last_n + 1, at, event))
+        if instance.torn:
+            self.draft.goes_on(instance, True)  # the turn before it is still to be brought to its end
+
+    def apply(self, instance: Instance, record: ev.Record) -> None:
+        """Write a record of a turn down, and do what it says."""
+        event = record.event
+        draft = self.draft
+        if type(event) not in _EFFECTIVE:
+            draft.add(instance, record)
+            return
+        match event:
+            case ev.EventSent():
+                record = self._send(instance, record, event)
+                draft.add(instance, record)
+            case ev.TaskScheduled():
+                draft.add(instance, record)
+                self._scheduled(instance, record.n, event)
+            case ev.TimerCreated():
+                draft.add(instance, record)
+                back_off = event.retry_of is not None
+                self.timers.set(event.fire_at, instance.id, instance.ledger.execution, record.n, back_off=back_off)
+            case ev.SubOrchestrationInstanceCreated():
+                draft.add(instance, record)
+                self._child(instance, record.n, event)
+            case ev.ExecutionCompleted():
+                draft.add(instance, record)
+                self.ended(instance)
+            case ev.ContinueAsNew():
+                self._continued(instance, record, event)
+            case _:
+                raise AssertionError(f"{type(event).__name__} has no effect beyond its instance")
+
+    def deliver(self, id: str, execution: str | None, event: ev.Arrival) -> None:
+        self.deliveries.append((id, execution, event))
+        self.delivering += 1
+
+    def _scheduled(self, instance: Instance, n: int, task: ev.TaskScheduled) -> None:
+        assert self.registry is not None
+        if self.registry.activity(task.name) is not None:
+            self.draft.jobs.append(Job(instance.id, instance.ledger.execution, n, task))
+        else:
+            self.lacking.add(instance.id)
+            self.ready[instance.id] = None  # looked at once the turn is written: it is blocked then
+
+    def _send(self, instance: Instance, record: ev.Record, event: ev.EventSent) -> ev.Record:
+        target = self.instances.get(event.instance)
+        reached = target is not None and (target is instance or not target.ledger.ended)
+        if not reached and event.instance not in self.coming:
+            return record._replace(event=replace(event, undelivered=True))
+        origin = ev.Origin(instance.id, instance.ledger.execution, record.n)
+        self.deliver(event.instance, None, ev.EventRaised(event.name, event.input, sender=origin))
+        return record
+
+    # ── children, and the end ──────────────────────────────────────────────────────────────────────────────────
+
+    def _child(self, parent: Instance, n: int, event: ev.SubOrchestrationInstanceCreated) -> None:
+        origin = ev.Origin(parent.id, parent.ledger.execution, n)
+        started = ev.ExecutionStarted(
+            event.instance, self.draft.execution, event.name, event.input, event.version, origin
+        )
+        explicit = not event.instance.startswith(f"{parent.id}:")
+        try:
+            if not self.is_free(event.instance, parent.id):
+                raise Conflict(f"the instance id '{event.instance}' is taken")
+            if explicit:
+                self.reserve(event.instance)
+                self.draft.released.append(event.instance)
+        except Conflict as error:
+            failure = Failure("durablecli.errors.Conflict", str(error))
+            self.deliver(parent.id, origin.execution, ev.SubOrchestrationInstanceFailed(n, failure))
+        else:
+            self.coming.add(event.instance)
+            self.deliver(event.instance, None, started)
+
+    def is_free(self, id: str, parent: str) -> bool:
+        """Whether a child may have this id: nobody has it, or an earlier child of the same parent, which has ended."""
+        known = self.instances.get(id)
+        if known is None:
+            return True
+        origin = known.ledger.started.parent
+        return known.ledger.ended and origin is not None and origin.instance == parent
+
+    def refuse_again(self, parent: Instance) -> None:
+        """Answer for the children that a turn before a crash couldn't have: their ids were taken, and are so still."""
+        execution = parent.ledger.execution
+        for n, child in agenda.children(parent.ledger):
+            known = self.instances.get(child.instance)
+            if child.instance in self.coming or (
+                known is not None and known.ledger.started.parent == ev.Origin(parent.id, execution, n)
+            ):
+                continue
+            why = "is gone" if known is None else "is taken"
+            failure = Failure("durablecli.errors.Conflict", f"the instance id '{child.instance}' {why}")
+            self.deliver(parent.id, execution, ev.SubOrchestrationInstanceFailed(n, failure))
+
+    def ended(self, instance: Instance) -> None:
+        instance.drop_machine()
+        self.ready.pop(instance.id, None)
+        self.instances.torn.discard(instance.id)
+        if instance.torn:
+            instance.torn = False
+            self.draft.goes_on(instance, False)
+        self.stats["ended"] += 1
+        self.answer(instance)
+
+    def answer(self, instance: Instance) -> None:
+        """Tell the parent of an instance that has ended, if it has one, how it did."""
+        ledger = instance.ledger
+        parent = ledger.started.parent
+        if parent is None:
+            return
+        answer: ev.Arrival
+        if ledger.status == "Completed":
+            answer = ev.SubOrchestrationInstanceCompleted(parent.n, ledger.result or ev.NULL)
+        else:
+            answer = ev.SubOrchestrationInstanceFailed(parent.n, ledger.failure or _terminated(ledger.result))
+        self.deliver(parent.instance, parent.execution, answer)
+
+    def _continued(self, instance: Instance, record: ev.Record, event: ev.ContinueAsNew) -> None:
+        """Begin the next execution: a new file, with the events that nothing has read yet."""
+        ledger, machine = instance.ledger, instance.machine
+        unread = machine.unread() if machine is not None and event.save_events else []
+        self.draft.add(instance, record)
+        held = [held.event for held in ledger.held if isinstance(held.event, ev.EventRaised)]
+        old = ledger.started
+        started = ev.ExecutionStarted(
+            old.instance,
+            self.draft.execution,
+            old.name,
+            event.input,
+            old.version,
+            old.parent,
+            custom_status=ledger.custom_status,
+            held=True,
+        )
+        instance.begin(self.draft.execution)
+        self.draft.add(instance, ev.Record(1, record.at, started))
+        for carried in [*unread, *held]:
+            self.add(instance, replace(carried, held=True))
+        self.ready[instance.id] = None
+
+    def terminate(self, instance: Instance, event: ev.ExecutionTerminated, *, recursive: bool = True) -> None:
+        """End an instance from outside, and its open children with it."""
+        ledger = instance.ledger
+        if ledger.ended:
+            return
+        children = [child.instance for _, child in agenda.children(ledger)] if recursive else []
+        self.add(instance, event)
+        reason = msgspec.Raw(msgspec.json.encode(event.reason))
+        ended = ev.ExecutionCompleted("Terminated", result=reason)
+        self.add(instance, ended)
+        self.draft.cancelled.append((instance.id, ledger.execution))
+        self.ended(instance)
+        for child in children:
+            self.deliver(child, None, replace(event, message=None))
+
+    def owe(self, id: str, execution: str, activities: Iterable[tuple[int, ev.TaskScheduled]]) -> None:
+        self.draft.jobs += [Job(id, execution, n, task, redelivered=True) for n, task in activities]
+
+
+def _terminated(result: msgspec.Raw) -> Failure:
+    reason = msgspec.json.decode(result) if result else ""
+    return Failure("durablecli.Terminated", f"terminated: {reason}" if reason else "terminated")
