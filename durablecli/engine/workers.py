@@ -16,7 +16,7 @@ from queue import SimpleQueue
 import msgspec
 from msgspec import Raw
 
-from durablecli.engine.activity import Call, Outcome
+from durablecli.engine.activity import Call, Outcome, failed
 from durablecli.engine.executors import Key, Report
 from durablecli.model.events import ABSENT, NULL
 from durablecli.model.failures import Failure
@@ -104,11 +104,16 @@ class Workers:
             if call.key in self._cancelled:
                 self._report(Outcome(call.key, NULL, None))
                 continue
-            if worker is None or worker.poll() is not None:
-                worker = subprocess.Popen(self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-            self._running[call.key] = worker
-            answer = self._ask(worker, call)
-            self._running.pop(call.key, None)
+            try:
+                if worker is None or worker.poll() is not None:
+                    worker = subprocess.Popen(self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+                self._running[call.key] = worker
+                answer = self._ask(worker, call)
+            except Exception as error:  # noqa: BLE001 - a feeder that died would leave its call hanging for ever
+                self._report(failed(call.key, error))
+                continue
+            finally:
+                self._running.pop(call.key, None)
             if answer is not None and call.key not in self._cancelled:
                 self._report(Outcome(call.key, answer.result, answer.failure))
                 continue

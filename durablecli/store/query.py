@@ -43,7 +43,7 @@ class Query(msgspec.Struct, frozen=True):
     def fits(self, row: Summary) -> bool:
         """Whether a row passes the filters, wherever the cursor stands."""
         return (
-            (self.name is None or row.name == self.name)
+            (self.name is None or row.name.casefold() == self.name.casefold())
             and (not self.status or row.status in self.status)
             and row.id.startswith(self.prefix)
             and (self.created_after is None or row.created >= self.created_after)
@@ -136,7 +136,7 @@ def _where(clauses: list[str]) -> str:
 def _filters(query: Query) -> list[tuple[str, tuple[object, ...]]]:
     found: list[tuple[str, tuple[object, ...]]] = []
     if query.name is not None:
-        found.append(("name = ?", (query.name,)))
+        found.append(("name = ? COLLATE NOCASE", (query.name,)))
     if query.status:
         # by_status has the rows of one status in the order of `created`; for all else it would only cost a sort, and
         # the plus sign keeps sqlite from using it.

@@ -86,6 +86,13 @@ def test_a_later_row_takes_the_place_of_an_earlier_one_and_what_is_removed_is_go
     assert index.last_commit == 8
 
 
+def test_a_name_is_found_in_whatever_case() -> None:
+    name = ROWS[0].name
+    found = pages(an_index(), Query(name=name))
+    assert found
+    assert pages(an_index(), Query(name=name.swapcase())) == found
+
+
 @pytest.mark.parametrize("sort", SORTS)
 @pytest.mark.parametrize("reverse", [False, True])
 @pytest.mark.parametrize("limit", [1, 7, 1000])
