@@ -23,6 +23,8 @@ from durablecli.model.failures import Failure
 
 DEATHS = 5
 _GRACE = 2.0
+_AGAIN = 0.25
+_PATIENCE = 120
 
 
 class Order(msgspec.Struct):
@@ -106,7 +108,7 @@ class Workers:
                 continue
             try:
                 if worker is None or worker.poll() is not None:
-                    worker = subprocess.Popen(self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+                    worker = self._spawn()
                 self._running[call.key] = worker
                 answer = self._ask(worker, call)
             except Exception as error:  # noqa: BLE001 - a feeder that died would leave its call hanging for ever
@@ -123,6 +125,14 @@ class Workers:
                 self._died(call, code)
         if worker is not None:
             _dismiss(worker)
+
+    def _spawn(self) -> subprocess.Popen[bytes]:
+        """A new worker; out of processes or file handles, it is tried again for a while."""
+        for _ in range(_PATIENCE):
+            with suppress(OSError):
+                return subprocess.Popen(self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+            threading.Event().wait(_AGAIN)
+        return subprocess.Popen(self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
 
     def _ask(self, worker: subprocess.Popen[bytes], call: Call) -> Answer | None:
         """Its answer; None when the worker died."""

@@ -9,6 +9,7 @@ import pytest
 from msgspec import Raw
 
 from durablecli.app import Function
+from durablecli.engine import workers as module
 from durablecli.engine.activity import Call, Cancellation, Outcome
 from durablecli.engine.workers import Workers
 from durablecli.replay.names import Mark
@@ -19,6 +20,7 @@ def test_a_worker_that_cannot_be_started_fails_its_activity(monkeypatch: pytest.
         raise OSError("no more processes")
 
     monkeypatch.setattr(subprocess, "Popen", refuse)
+    monkeypatch.setattr(module, "_PATIENCE", 0)
     outcomes: SimpleQueue[Outcome] = SimpleQueue()
     workers = Workers(1, outcomes.put, [], ".")
     function = Function(Mark("activity", "heavy", "process"), len, "app")
