@@ -12,7 +12,7 @@ demo: $(READY)
 
 test: $(READY)
 	$(BIN)/python -m pytest
-	DURABLE_REPLAY_ALWAYS=1 $(BIN)/python -m pytest tests/engine
+	DURABLE_REPLAY_ALWAYS=1 $(BIN)/python -m pytest tests/engine tests/client tests/cli tests/e2e -k "not thirty and not ten_thousand"
 	$(MAKE) lint
 
 lint: $(READY)

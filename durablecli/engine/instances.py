@@ -67,6 +67,8 @@ class Instances:
         self._most = most
         self._known: OrderedDict[str, Instance] = OrderedDict()
         self.gone: set[str] = set()
+        self.kept: Instance | None = None
+        """Never dropped: its turn is being spread, and what is still to be written is numbered for this very ledger."""
 
     def get(self, id: str) -> Instance | None:
         """The instance, read from its file where it isn't in mind; None when there is none."""
@@ -115,7 +117,7 @@ class Instances:
             instance.drop_machine()
 
     def trim(self) -> None:
-        """Drop the longest unused beyond the limit, but for those whose records aren't in their files yet."""
+        """Drop the longest unused beyond the limit, but for `kept` and those whose records aren't in their files yet."""
         excess = len(self._known) - self._most
         if excess <= 0:
             return

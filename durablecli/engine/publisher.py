@@ -57,9 +57,9 @@ class Publisher:
         """A commit has become durable."""
         commit = draft.commit
         if commit.purged:
-            self.flush()
             self._histories.remove(commit.purged)
             for purged in commit.purged:
+                self._waiting.pop(purged.instance, None)  # what isn't written yet need not be
                 self._instances.gone.discard(purged.instance)
                 self._dirty.pop(purged.instance, None)
                 self._removed.add(purged.instance)

@@ -364,6 +364,7 @@ class Turns:
             self._speak(instance.machine)
         if self._spreads(instance, records):
             self._spreading = (instance, deque(records))
+            self.instances.kept = instance
             self.spread_since = self.draft.c
             self._spread()
         else:
@@ -428,7 +429,7 @@ class Turns:
             self.effects.apply(instance, rest.popleft())
         self.draft.goes_on(instance, bool(rest))
         if not rest:
-            self._spreading = None
+            self._spreading = self.instances.kept = None
             parked, self.parked = self.parked, []
             self.effects.deliveries.extend(parked)
             self._patient.clear()
