@@ -117,13 +117,13 @@ class Instances:
             instance.drop_machine()
 
     def trim(self) -> None:
-        """Drop the longest unused beyond the limit, but for `kept` and those whose records aren't in their files yet."""
+        """Drop the longest unused beyond the limit; not `kept`, nor those whose records aren't in their files yet."""
         excess = len(self._known) - self._most
         if excess <= 0:
             return
         for id in list(self._known)[: excess + 64]:
             instance = self._known[id]
-            if not instance.recent:
+            if not instance.recent and instance is not self.kept:
                 self.forget(id)
 
     def close(self) -> None:

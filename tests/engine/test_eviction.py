@@ -1,0 +1,49 @@
+"""Instances that are dropped from memory while others need them whole."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+import durablecli as df
+from durablecli import testing
+from durablecli.engine import draft, publisher, turns
+from durablecli.engine.cycle import Options
+
+Context = df.DurableOrchestrationContext
+
+
+@df.orchestrator
+def child(context: Context) -> Any:
+    return (yield context.wait_for_external_event("Go"))
+
+
+@df.orchestrator
+def family(context: Context) -> Any:
+    return (yield context.task_all([context.call_sub_orchestrator(child, i) for i in range(200)]))
+
+
+def test_a_parent_is_kept_in_memory_while_its_turn_is_spread(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (draft, turns):
+        monkeypatch.setattr(module, "MOST_RECORDS", 16)
+    monkeypatch.setattr(publisher, "_GATHER", 0.0)
+    options = Options(threads=False, share=timedelta.max, live_instances=2)
+    with testing.Hub(testing.registry(child, family), testing.START, options) as hub:
+        hub.client.start_new(family, "x")
+        for _ in range(6):
+            hub.engine.step()
+        assert hub.engine.turns.is_spreading("x")
+        monkeypatch.setattr(publisher, "_GATHER", 1e9)  # from here on the file lacks what is written
+        while hub.engine.turns.is_busy_spreading:
+            hub.engine.step()
+        hub.run()
+        assert len(hub.client.get_history("x")) == 201
+        hub.client.terminate("x")
+        hub.run()
+        hub.restart()
+        assert {status.runtime_status for status in hub.client.get_status_all()} == {
+            df.OrchestrationRuntimeStatus.Terminated
+        }
+        assert hub.client.check().findings == []
