@@ -79,8 +79,10 @@ def act(state_dir: str, kind: str, items: Sequence[Item]) -> Receipt:
             engine.step(_AGAIN)
         engine.settle()
     finally:
-        engine.close()
-        close(hub, clean=False)  # the next engine finds everything in the journal, also turns that were cut off
+        try:
+            engine.close()
+        finally:
+            close(hub, clean=False)  # the next engine finds everything in the journal, also turns that were cut off
     return Receipt(posted.message.message, [item.instance for item in items])
 
 
@@ -103,6 +105,8 @@ def embedded(app: Registry | ModuleType | Sequence[ModuleType], state_dir: str |
     finally:
         box.engine.stop()
         thread.join()
+    if box.error is not None:
+        raise box.error
 
 
 class _Box:

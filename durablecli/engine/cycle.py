@@ -121,6 +121,8 @@ class Engine:
         self._checkpointed = monotonic()
         self._checkpointed_c = self._c
         self._stopping = False
+        self._closed = False
+        self._failed: DurableError | None = None
         self.stats: Counter[str] = self.turns.stats
 
     # ── from other threads ─────────────────────────────────────────────────────────────────────────────────────
@@ -142,6 +144,8 @@ class Engine:
         """The same without waiting."""
         posted = Posted(Message(message or new_message(), 0, self.clock.now(), kind, list(items)))
         self._queue.put(posted)
+        if self._closed:  # asked after putting: whoever closes the engine empties the queue after saying so
+            posted.refuse(self._failed or _gone())
         return posted
 
     # ── life ───────────────────────────────────────────────────────────────────────────────────────────────────
@@ -197,18 +201,27 @@ class Engine:
         self.publisher.update_index()
 
     def close(self) -> None:
-        """Stop the threads. Everything durable stays; nothing else is lost that anybody was told of."""
+        """Stop the threads. Everything durable stays; nothing else is lost that anybody was told of.
+
+        Raises what a thread reported and nobody has heard yet: after that the hub must not be called clean.
+        """
         if self.crew is not None:
             self.crew.stop()
         self.writer.stop()
         self.background.stop()
         self.instances.close()
+        self._closed = True
+        unheard: BaseException | None = None
         with suppress(Empty):
             while True:
                 item = self._queue.get_nowait()
                 if isinstance(item, Posted):
                     self._sources.posted.append(item)
-        self._sources.refuse(HubLocked("the engine has stopped and the message was not taken; post it again"))
+                elif isinstance(item, Synced) and item.error is not None:
+                    unheard = item.error
+        if unheard is not None and self._failed is None:
+            self._fail(unheard)
+        self._sources.refuse(self._failed or _gone())
 
     def catch_up(self) -> None:
         """Take every message that waits in the inbox."""
@@ -416,6 +429,10 @@ class Engine:
     def _fail(self, error: BaseException) -> None:
         """The fail-stop: no retry, no acknowledgement, nothing dispatched."""
         self._stopping = True
-        failure = error if isinstance(error, DurableError) else StorageError(str(error))
-        self._sources.refuse(failure)
-        raise failure
+        self._failed = error if isinstance(error, DurableError) else StorageError(str(error))
+        self._sources.refuse(self._failed)
+        raise self._failed
+
+
+def _gone() -> DurableError:
+    return HubLocked("the engine has stopped and the message was not taken; post it again")

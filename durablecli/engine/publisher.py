@@ -8,6 +8,7 @@ that would take more than a share of each cycle, and appends them together. The 
 from __future__ import annotations
 
 import threading
+from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from queue import SimpleQueue
@@ -45,7 +46,8 @@ class Publisher:
         self._instances = instances
         self._index = index
         self._background = background
-        self._waiting: dict[str, _Unpublished] = {}
+        # An OrderedDict, as a plain dict takes longer and longer to find its first entry while that one is removed.
+        self._waiting: OrderedDict[str, _Unpublished] = OrderedDict()
         self._bytes = 0
         self._commit = index.last_commit
         self._dirty: dict[str, Instance] = {}
@@ -88,8 +90,9 @@ class Publisher:
         now = monotonic()
         hurry = idle or self._bytes > _MOST_BYTES
         until = now + (_SHARE * 3 if hurry else _SHARE)
-        for id, waiting in list(self._waiting.items()):
-            if monotonic() > until or not (hurry or now - waiting.since > _GATHER):
+        while self._waiting and monotonic() <= until:
+            id, oldest = next(iter(self._waiting.items()))
+            if not hurry and now - oldest.since <= _GATHER:
                 break
             self._publish(id)
 
@@ -101,7 +104,10 @@ class Publisher:
     def _publish(self, id: str) -> None:
         waiting = self._waiting.pop(id)
         self._histories.publish(waiting.writes)
-        waiting.instance.published(self._commit)
+        instance = waiting.instance
+        instance.published(self._commit)
+        if instance.ledger.ended and not instance.recent and self._instances.in_mind(id) is instance:
+            self._instances.forget(id)  # whoever asks for it once more reads its file
         if not self._waiting:
             self._bytes = 0
 

@@ -38,6 +38,10 @@ class Posted:
     done: threading.Event = field(default_factory=threading.Event)
     error: DurableError | None = None
 
+    def refuse(self, error: DurableError) -> None:
+        self.error = error
+        self.done.set()
+
 
 class Sources:
     """What has come in and isn't decided yet."""
@@ -60,6 +64,8 @@ class Sources:
         self._messages = Messages(turns, hub.inbox.items, self._undelivered, default_version)
         self.outcomes: deque[Outcome] = deque()
         self.posted: deque[Posted] = deque()
+        self._taken: deque[Posted] = deque()
+        """Those in a commit that isn't on disk yet, in the order in which commits get there."""
         self._waiting: deque[Message] = deque()
         self._look_again = True
         self._looked = 0.0
@@ -88,11 +94,13 @@ class Sources:
         self._first = (self._first + 1) % len(sources)
 
     def refuse(self, error: DurableError) -> None:
-        """Tell the clients of this process that nothing more is taken."""
-        while self.posted:
-            posted = self.posted.popleft()
-            posted.error = error
-            posted.done.set()
+        """Tell the clients of this process that nothing more is taken, nor acknowledged."""
+        for waiting in (self._taken, self.posted):
+            while waiting:
+                waiting.popleft().refuse(error)
+
+    def _acknowledge(self) -> None:
+        self._taken.popleft().done.set()
 
     # ── messages ───────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -101,8 +109,8 @@ class Sources:
             posted = self.posted[0]
             if not self._messages.take(posted.message):
                 break
-            self.posted.popleft()
-            self._turns.draft.acks.append(posted.done.set)
+            self._taken.append(self.posted.popleft())
+            self._turns.draft.acks.append(self._acknowledge)
         self._look()
         self._take_inbox()
 
