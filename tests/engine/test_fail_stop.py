@@ -1,0 +1,69 @@
+"""The fail-stop as clients of the same process see it: whoever waits is told, and nobody waits for ever."""
+
+from __future__ import annotations
+
+import errno
+from typing import Any
+
+import pytest
+
+import durablecli as df
+from durablecli import testing
+from durablecli.engine.cycle import Options
+from durablecli.errors import HubLocked, StorageError
+from durablecli.store.mailbox import Item
+from durablecli.store.memory import MemoryDisk, Node
+
+
+@df.orchestrator
+def waits(context: df.DurableOrchestrationContext) -> Any:
+    return (yield context.wait_for_external_event("Go"))
+
+
+class FullDisk(MemoryDisk):
+    """A disk that can be full for the journal."""
+
+    full = False
+
+    def extend(self, node: Node, data: bytes, path: str) -> None:
+        if self.full and "journal" in path:
+            raise OSError(errno.ENOSPC, "no space left", path)
+        super().extend(node, data, path)
+
+
+def opened(disk: MemoryDisk, **options: Any) -> testing.Hub:
+    return testing.Hub(testing.registry(waits), testing.START, Options(**options), disk)
+
+
+@pytest.mark.parametrize("in_place", [True, False])
+def test_a_message_whose_commit_fails_is_refused(in_place: bool) -> None:
+    disk = FullDisk()
+    hub = opened(disk, in_place=in_place)
+    disk.full = True
+    posted = hub.engine.hand_in("start", [Item("x", "waits")])
+    with pytest.raises(StorageError):
+        hub.engine.run()
+    assert posted.done.is_set()
+    assert isinstance(posted.error, StorageError)
+    later = hub.engine.hand_in("start", [Item("y", "waits")])
+    hub.close()
+    assert isinstance(later.error, StorageError)
+
+
+def test_a_message_for_an_engine_that_is_closed_is_refused() -> None:
+    hub = opened(MemoryDisk())
+    hub.close()
+    posted = hub.engine.hand_in("start", [Item("x", "waits")])
+    assert posted.done.is_set()
+    assert isinstance(posted.error, HubLocked)
+
+
+def test_an_engine_does_not_close_in_silence_over_a_checkpoint_that_has_failed() -> None:
+    hub = opened(MemoryDisk())
+
+    def fail() -> None:
+        raise StorageError("the histories can't be synced")
+
+    hub.engine.background.do(fail)
+    with pytest.raises(StorageError, match="can't be synced"):
+        hub.engine.close()
