@@ -53,9 +53,12 @@ def serve(
 def work_until(
     config: Config, state_dir: str, loaded: Loaded, instance: str, on_change: Callable[[], None] = lambda: None
 ) -> None:
-    """See that an instance ends: as the hub's engine if nobody else is, else by waiting, ready to take over."""
+    """See that an instance ends: as the hub's engine if nobody else is, else by waiting, ready to take over.
+
+    Returns too when somebody has purged it.
+    """
     client = Client(state_dir)
-    while not client.get_status(instance).ended:
+    while (status := client.get_status(instance)) and not status.ended:
         try:
             with _hub(state_dir, lambda text: None) as hub, _engine(hub, config, loaded, False, _warn) as engine:
                 engine.run(until=lambda engine: engine.has_ended(instance))

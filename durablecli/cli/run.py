@@ -11,6 +11,7 @@ import click
 from durablecli.cli.inputs import EXPLAINED, read_value
 from durablecli.cli.options import InstanceId, app_option, client, common, exits, settings
 from durablecli.cli.render import Screen, complain, say
+from durablecli.errors import NotFound
 
 if TYPE_CHECKING:
     from durablecli.config import Config
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 @click.command(
     "run",
     epilog=exits(
-        "0 Completed", "2 usage", "3 no such function", "4 id taken", "6 Failed", "7 Terminated",
+        "0 Completed", "2 usage", "3 no such function, or purged", "4 id taken", "6 Failed", "7 Terminated",
         "65 damaged or newer hub", "74 storage error", "77 no permission", "78 no function loads", "130 Ctrl-C",
     ),
 )  # fmt: skip
@@ -92,4 +93,7 @@ def _work(config: Config, loaded: Loaded, instance: str, screen: Screen) -> int:
         if not status.ended:
             say(f"{instance} goes on with the next durable run-daemon; durable wait {instance}")
         raise
-    return show_outcome(screen, hub.get_status(instance))
+    status = hub.get_status(instance)
+    if not status:
+        raise NotFound(f"{instance} was purged before it ended")
+    return show_outcome(screen, status)

@@ -229,9 +229,11 @@ class Engine:
             self.step()
 
     def has_ended(self, id: str) -> bool:
-        """Whether an instance has ended, as far as the disk knows."""
+        """Whether an instance has ended, or been purged, as far as the disk knows; its start was posted before."""
+        if self._unsynced:
+            return False
         instance = self.instances.get(id)
-        return instance is not None and instance.ledger.ended and not self._unsynced
+        return not self._sources.has_messages if instance is None else instance.ledger.ended
 
     @property
     def is_stopping(self) -> bool:

@@ -187,3 +187,11 @@ def test_ten_thousand_messages_of_one_sender_are_taken_in_order(hub: Hub) -> Non
     assert hub.client.wait("l", 60).output == "in order"
     print(f"\nposted 10,000 events in {posted:.1f} s, taken after {monotonic() - began:.1f} s")
     hub.is_sound()
+
+
+def test_a_run_whose_instance_is_purged_says_so_and_leaves(hub: Hub) -> None:
+    run = hub.begin("run", "approval", "--id", "p", app="plain")
+    until(lambda: hub.client.get_status("p").taken, what="the run takes its start")
+    hub("purge", "p", "--force", "--yes")
+    assert run.ends() == 3
+    assert "purged" in run.said
