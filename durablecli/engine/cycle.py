@@ -162,9 +162,10 @@ class Engine:
             owing.add(stuck.instance)
         for id in sorted(owing):
             instance = self.instances.get(id)
-            if instance is None:
+            if instance is None or instance.ledger.ended:
+                self.hub.torn.discard(id)
                 continue
-            if self.turns.stuck is not None and self.turns.stuck.instance == id and not instance.ledger.ended:
+            if self.turns.stuck is not None and self.turns.stuck.instance == id:
                 self.turns.block(instance, reason(self.turns.stuck))
             elif not (instance.ledger.blocked and is_unchanged(instance.ledger.blocked)):
                 self.turns.resume(instance)

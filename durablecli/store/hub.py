@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import NamedTuple
 
-from durablecli.store import premises, recovery
+from durablecli.store import cuts, premises, recovery
 from durablecli.store.disk import Disk, LocalDisk
 from durablecli.store.histories import Histories, Touched
 from durablecli.store.inbox import Inbox
@@ -97,7 +97,7 @@ def _recover(
     tail = raw_tail(disk, folder)
     journal = recovery.resume_journal(disk, folder, file.hub, tail)
     histories = Histories(disk, root)
-    torn = recovery.complete_histories(histories, tail)
+    torn = recovery.complete_histories(histories, tail) | cuts.read(disk, root)
     inbox = Inbox(disk, root)
     inbox.remove(recovery.taken(tail))
     inbox.sweep()
@@ -169,6 +169,8 @@ def close(hub: Hub, clean: bool = True, *, floor: int | None = None) -> None:
     try:
         if clean:
             checkpoint(hub, floor=floor)
+            if not hub.torn:
+                cuts.clear(hub.disk, hub.root)
             file = premises.read_hub_file(hub.disk, hub.root)
             file.engine, file.clean, file.last_seen = None, True, datetime.now(UTC)
             premises.write_hub_file(hub.disk, hub.root, file)

@@ -14,7 +14,7 @@ import msgspec
 
 from durablecli.errors import DamagedHub
 from durablecli.model.codec import Damaged, unseal
-from durablecli.store import doctor, premises
+from durablecli.store import cuts, doctor, premises
 from durablecli.store.commits import Commit, Write, parse_line
 from durablecli.store.disk import Disk, LocalDisk
 from durablecli.store.doctor import Report
@@ -211,6 +211,7 @@ class _Repair:
                 yield f"{file} held the history of {history.instance!r}; it was moved to {self.root}/{_KEPT}"
             elif not history.whole and not doctor.covers(told.get(history.instance), history):
                 self._keep(file, copy=True)
+                cuts.add(self.disk, self.root, [history.instance])
                 self.disk.truncate(file, history.good)
                 self.disk.sync_file(file)
                 n = len(history.lines)

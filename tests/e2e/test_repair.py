@@ -1,0 +1,26 @@
+"""What the doctor has cut off a history is decided again, and the instance goes on."""
+
+from __future__ import annotations
+
+import json
+
+from tests.e2e.harness import FLOWS, Hub
+
+PLAIN = str(FLOWS / "plain.py")
+
+
+def test_a_history_cut_in_the_middle_of_a_turn_goes_on(hub: Hub) -> None:
+    hub("start", "approval", "--id", "p")
+    hub("run-daemon", "--until-idle", "--app", PLAIN)
+    (file,) = hub.root.glob("instances/*/p.jsonl")
+    whole = file.read_bytes()
+    file.write_bytes(whole.replace(b'"EventAwaited"', b'"EventAwoited"'))
+    assert hub("doctor", code=1).out
+    hub("doctor", "--repair")
+    assert b"EventAw" not in file.read_bytes()
+    hub("raise-event", "p", "approval", "--data", '"yes"')
+    hub("run-daemon", "--until-idle", "--app", PLAIN)
+    status = json.loads(hub("status", "p", "-o", "json").out)
+    assert (status["runtimeStatus"], status["blocked"]) == ("Completed", None)
+    assert not (hub.root / "cut.json").exists()
+    hub("doctor")
