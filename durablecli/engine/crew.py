@@ -35,6 +35,7 @@ class Crew:
         self._executors: dict[str, Executor] = {}
         self._gate = Gate()
         self._calls: dict[Key, Call] = {}
+        self._by_execution: dict[tuple[str, str], dict[Key, Call]] = {}
         self._held_back = False
 
     @property
@@ -61,6 +62,7 @@ class Crew:
             task, limit = job.task, self._payload_limit
             call = Call(key, function, task.input, task.attempt, job.redelivered, first, limit, Cancellation())
             self._calls[key] = call
+            self._by_execution.setdefault(key[:2], {})[key] = call
             if not self._held_back and self._gate.enter(call):
                 batches.setdefault(function.executor, []).append(call)
         for kind, calls in batches.items():
@@ -71,6 +73,10 @@ class Crew:
         call = self._calls.pop(outcome.key, None)
         if call is None:
             return None
+        siblings = self._by_execution[call.key[:2]]
+        del siblings[call.key]
+        if not siblings:
+            del self._by_execution[call.key[:2]]
         following = self._gate.leave(call.function)
         if following is not None and not self._held_back:
             self._executor(following.function.executor).start([following])
@@ -78,12 +84,11 @@ class Crew:
 
     def cancel(self, instance: str, execution: str) -> None:
         """Tell every call of one execution to stop; their outcomes are dropped."""
-        for key, call in self._calls.items():
-            if key[:2] == (instance, execution):
-                call.cancellation.asked = True
-                executor = self._executors.get(call.function.executor)
-                if executor is not None:
-                    executor.cancel(key)
+        for key, call in self._by_execution.get((instance, execution), {}).items():
+            call.cancellation.asked = True
+            executor = self._executors.get(call.function.executor)
+            if executor is not None:
+                executor.cancel(key)
 
     def hold_back(self) -> None:
         """Start nothing more: the engine is stopping."""

@@ -23,7 +23,10 @@ class Executor(Protocol):
     """Runs calls at the same time, up to its limit, and keeps the rest in order."""
 
     def start(self, calls: Iterable[Call]) -> None: ...
-    def cancel(self, key: Key) -> None: ...
+    def cancel(self, key: Key) -> None:
+        """Stop a call that runs, where that can be done. One that hasn't begun is asked to stop, and never begins."""
+        ...
+
     def hold_back(self) -> None:
         """Begin nothing more; what has begun goes on."""
         ...
@@ -45,7 +48,6 @@ class Threads:
         self._calls: deque[Call] = deque()
         self._idle: deque[threading.Lock] = deque()
         self._threads: list[threading.Thread] = []
-        self._cancelled: set[Key] = set()
         self._running: dict[Key, None] = {}
         self._held_back = False
         self._stopped = False
@@ -60,7 +62,7 @@ class Threads:
             thread.start()
 
     def cancel(self, key: Key) -> None:
-        self._cancelled.add(key)
+        """A thread can't be stopped; its function may look at `context.cancelled`."""
 
     def hold_back(self) -> None:
         self._held_back = True
@@ -99,8 +101,7 @@ class Threads:
         while (call := self._take(lock)) is not None:
             if self._held_back:
                 continue
-            if call.key in self._cancelled:
-                self._cancelled.discard(call.key)
+            if call.cancellation.asked:
                 self._report(Outcome(call.key, NULL, None))
                 continue
             self._running[call.key] = None

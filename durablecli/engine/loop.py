@@ -7,8 +7,9 @@ import threading
 from collections import deque
 from collections.abc import Iterable
 
-from durablecli.engine.activity import Call, failed, run_async
+from durablecli.engine.activity import Call, Outcome, failed, run_async
 from durablecli.engine.executors import Key, Report
+from durablecli.model.events import NULL
 
 
 class Loop:
@@ -40,10 +41,15 @@ class Loop:
     def stop(self) -> None:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(1.0)
+        if not self._thread.is_alive():
+            self._loop.close()
 
     def _fill(self) -> None:
         while self._waiting and len(self._running) < self._most:
             call = self._waiting.popleft()
+            if call.cancellation.asked:
+                self._report(Outcome(call.key, NULL, None))
+                continue
             self._running[call.key] = self._loop.create_task(self._run(call))
 
     async def _run(self, call: Call) -> None:

@@ -59,7 +59,6 @@ class Workers:
         self._calls: SimpleQueue[Call | None] = SimpleQueue()
         self._feeders: list[threading.Thread] = []
         self._running: dict[Key, subprocess.Popen[bytes]] = {}
-        self._cancelled: set[Key] = set()
         self._deaths: Counter[Key] = Counter()
         self._stopping = False
         self._held_back = False
@@ -74,7 +73,6 @@ class Workers:
 
     def cancel(self, key: Key) -> None:
         """TERM first, KILL when that isn't heard within two seconds."""
-        self._cancelled.add(key)
         worker = self._running.get(key)
         if worker is not None:
             worker.terminate()
@@ -103,20 +101,21 @@ class Workers:
         while (call := self._calls.get()) is not None:
             if self._held_back:
                 continue
-            if call.key in self._cancelled:
+            if call.cancellation.asked:
                 self._report(Outcome(call.key, NULL, None))
                 continue
             try:
                 if worker is None or worker.poll() is not None:
                     worker = self._spawn()
                 self._running[call.key] = worker
-                answer = self._ask(worker, call)
+                # Whoever cancelled it a moment ago may not have seen the worker yet.
+                answer = None if call.cancellation.asked else self._ask(worker, call)
             except Exception as error:  # noqa: BLE001 - a feeder that died would leave its call hanging for ever
                 self._report(failed(call.key, error))
                 continue
             finally:
                 self._running.pop(call.key, None)
-            if answer is not None and call.key not in self._cancelled:
+            if answer is not None and not call.cancellation.asked:
                 self._report(Outcome(call.key, answer.result, answer.failure))
                 continue
             # One that is dying, or is about to be killed, must not be given the next order.
@@ -150,8 +149,7 @@ class Workers:
             return None
 
     def _died(self, call: Call, code: int) -> None:
-        if call.key in self._cancelled:
-            self._cancelled.discard(call.key)
+        if call.cancellation.asked:
             self._report(Outcome(call.key, NULL, None))
             return
         self._deaths[call.key] += 1
