@@ -11,7 +11,7 @@ def line_of(file: Path, text: str) -> int:
     return next(n for n, line in enumerate(file.read_text().splitlines(), 1) if text in line)
 
 
-def test_an_orchestrator_that_blocks_is_reported_with_its_line_and_goes_on(hub: Hub) -> None:
+def test_an_orchestrator_that_blocks_is_reported_with_its_line_and_goes_on(hub: Hub, replay_always: bool) -> None:
     daemon = hub.daemon("endless")
     hub("start", "sleeper", "--id", "s", "--input", "1.8")
     hub("start", "prompt", "--id", "p")
@@ -21,7 +21,7 @@ def test_an_orchestrator_that_blocks_is_reported_with_its_line_and_goes_on(hub: 
     hub("raise-event", "s", "go", "--data", "1")
     assert hub.client.wait("s", 20).output == "1"
     assert hub.client.wait("p", 20).output == "done"
-    assert daemon.said.count("has not yielded") == 1
+    assert daemon.said.count("has not yielded") == (2 if replay_always else 1)  # the replay of its turn blocks as long
     until(lambda: not (hub.root / "turning.json").exists(), what="the note is taken away")
 
 
