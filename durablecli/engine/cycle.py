@@ -195,9 +195,15 @@ class Engine:
         self.settle()
 
     def settle(self) -> None:
-        """Cycle until all that was decided is on disk and published."""
-        while self._unsynced or self._sources.posted or self.turns.is_busy_spreading:
-            self.step(_LONGEST_SLEEP)
+        """See that all that was decided is on disk and published. A turn that is being spread is brought to its end;
+        nothing new is taken, of which there might be no end."""
+        while self._unsynced or self.turns.is_busy_spreading:
+            if len(self._unsynced) >= (_MOST_SLICES_UNSYNCED if self.turns.is_busy_spreading else 1):
+                self._gather(_LONGEST_SLEEP)
+                continue
+            draft = self._draft()
+            self.turns.begin(draft)
+            self._commit(draft)
         self.publisher.flush()
         self.publisher.update_index()
 

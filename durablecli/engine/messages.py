@@ -1,7 +1,7 @@
 """What clients ask for, carried out: each kind of message, in the words of turns.
 
 A message is taken whole in one commit, which names it, so it has its effect once. Only a batch of starts is taken in
-slices: taking it again skips what exists.
+slices, each of which says up to where it goes.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from durablecli.replay import agenda
 from durablecli.replay.ledger import Ledger
 from durablecli.replay.rewind import cut
 from durablecli.store.mailbox import Item, Message
+from durablecli.store.recovery import Begun
 
 _SLICE = 1_000
 
@@ -29,12 +30,13 @@ class Messages:
         items: Callable[[Message, int, int], list[Item]],
         undelivered: Callable[[Message, Item, str], None],
         default_version: str | None,
+        begun: dict[str, Begun],
     ) -> None:
         self._turns = turns
         self._items = items
         self._undelivered = undelivered
         self._default_version = default_version
-        self._progress: dict[str, int] = {}
+        self._begun = begun
         self._unknown: dict[str, int] = {}
         self.stats: Counter[str] = turns.stats
 
@@ -56,19 +58,20 @@ class Messages:
         return True
 
     def _take_slice(self, message: Message) -> bool:
-        done = self._progress.get(message.message, 0)
+        turns = self._turns
+        done = self._begun[message.message].upto if message.message in self._begun else 0
         for item in self._items(message, done, _SLICE):
-            if self._turns.draft.full:
-                break
             self._start(message, item)
-            self._turns.settle()
+            turns.settle()
             done += 1
+            if turns.over:
+                break
         if done < message.total:
-            self._progress[message.message] = done
-            self._turns.draft.take(message.message, done)
+            self._begun[message.message] = Begun(done, turns.draft.c)
+            turns.draft.take(message.message, done)
             return False
-        self._progress.pop(message.message, None)
-        self._turns.draft.take(message.message)
+        self._begun.pop(message.message, None)
+        turns.draft.take(message.message)
         return True
 
     def _may_come(self, message: Message, listing: int) -> bool:
@@ -150,7 +153,7 @@ class Messages:
             message=message.message,
         )
         self.stats["started"] += 1
-        turns.start(started)
+        turns.start(started, hold=turns.over)
 
     def _may_replace(self, message: Message, item: Item, ledger: Ledger) -> bool:
         if ledger.started.message == message.message or message.parts or item.if_exists == "skip":

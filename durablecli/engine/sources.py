@@ -61,7 +61,7 @@ class Sources:
         self._timers = timers
         self._crew = crew
         self._say = say
-        self._messages = Messages(turns, hub.inbox.items, self._undelivered, default_version)
+        self._messages = Messages(turns, hub.inbox.items, self._undelivered, default_version, hub.begun)
         self.outcomes: deque[Outcome] = deque()
         self.posted: deque[Posted] = deque()
         self._taken: deque[Posted] = deque()

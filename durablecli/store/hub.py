@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import NamedTuple
 
@@ -38,11 +38,14 @@ class Hub:
     """What of the lock's file and hub.json must not change while we are the engine."""
     first: int = 1
     """The first commit that the journal still held when the hub was opened."""
+    begun: dict[str, recovery.Begun] = field(default_factory=dict)
+    """The batches of starts that are taken in part, by message."""
 
     @property
     def floor(self) -> int | None:
-        """The first commit that a checkpoint must keep: while a cut-off turn isn't finished, all of them."""
-        return self.first if self.torn else None
+        """The first commit that a checkpoint must keep: while a cut-off turn isn't finished, all of them; and the one
+        that says how much of a batch is taken."""
+        return min([*([self.first] if self.torn else []), *(each.c for each in self.begun.values())], default=None)
 
 
 class Pending(NamedTuple):
@@ -108,6 +111,7 @@ def _recover(
     )
     hub.identity = _identity(hub)
     hub.first = tail.following - len(tail.lines)
+    hub.begun = recovery.begun(tail)
     return hub
 
 

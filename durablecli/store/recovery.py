@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from typing import NamedTuple
 
 from durablecli.errors import DamagedHub
 from durablecli.model.codec import Damaged, parse, seed
@@ -63,6 +64,26 @@ def complete_histories(histories: Histories, tail: Tail) -> set[str]:
 def taken(tail: Tail) -> set[str]:
     """The messages whose effects are in the tail; the last engine may not have come to unlinking them."""
     return {each.message for commit in tail.commits for each in commit.taken if each.upto is None}
+
+
+class Begun(NamedTuple):
+    """A batch of which the items below `upto` are taken; commit `c` says so and is needed as long as nothing later
+    does: what was taken may have been purged since, and must not be taken again."""
+
+    upto: int
+    c: int
+
+
+def begun(tail: Tail) -> dict[str, Begun]:
+    """The batches that the last engine had taken a part of, by message."""
+    found: dict[str, Begun] = {}
+    for commit in tail.commits:
+        for each in commit.taken:
+            if each.upto is None:
+                found.pop(each.message, None)
+            else:
+                found[each.message] = Begun(each.upto, commit.c)
+    return found
 
 
 def bring_up(index: Index, disk: Disk, root: str, tail: Tail, *, progress: Progress | None = None) -> None:

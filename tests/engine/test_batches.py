@@ -1,0 +1,78 @@
+"""Messages of many starts: they share the cycle with others, and a crash in their midst takes nothing twice."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from threading import Event
+from typing import Any
+
+import pytest
+from msgspec import Raw
+
+import durablecli as df
+from durablecli import testing
+from durablecli.engine import messages, publisher
+from durablecli.engine.cycle import Options
+from durablecli.store.hub import checkpoint
+from durablecli.store.inbox import Inbox
+from durablecli.store.mailbox import Item
+
+
+haste = Event()
+haste.set()
+
+
+@df.orchestrator
+def twice(context: df.DurableOrchestrationContext) -> Any:
+    haste.wait(0.02)
+    if context.get_input() == 0:
+        context.continue_as_new(1)
+    return "done"
+
+
+def opened(share: timedelta = timedelta.max) -> testing.Hub:
+    return testing.Hub(testing.registry(twice), testing.START, Options(threads=False, share=share))
+
+
+def items(count: int) -> list[Item]:
+    return [Item(f"b-{i}", "twice", Raw(b"0")) for i in range(count)]
+
+
+@pytest.mark.parametrize("purged", [False, True])
+@pytest.mark.parametrize("checkpointed", [False, True])
+def test_what_a_crash_left_of_a_batch_begins_where_it_was_cut(
+    monkeypatch: pytest.MonkeyPatch, purged: bool, checkpointed: bool
+) -> None:
+    monkeypatch.setattr(messages, "_SLICE", 10)
+    monkeypatch.setattr(publisher, "_GATHER", 0.0)
+    with opened() as hub:
+        Inbox(hub.disk, "hub").post("start", items(1_000))
+        while not (first := hub.client.get_status("b-0")).ended:
+            hub.engine.step()
+        if purged:
+            hub.client.purge_instance_history("b-0")
+        assert not hub.client.get_status("b-999").taken
+        if checkpointed:
+            hub.engine.settle()  # which takes nothing more
+            assert hub.engine.hub.begun
+            checkpoint(hub.engine.hub, floor=hub.engine.hub.floor)
+        hub.restart()
+        hub.run()
+        again = hub.client.get_status("b-0")
+        assert not again if purged else again.execution == first.execution
+        assert all(hub.client.get_status(f"b-{i}").output == "done" for i in range(1, 1_000))
+        assert hub.engine.hub.floor is None
+
+
+@pytest.mark.parametrize("count", [100, 2_000])
+def test_many_starts_in_one_message_do_not_lengthen_the_cycle(count: int) -> None:
+    with opened(share=timedelta(milliseconds=10)) as hub:
+        posted = hub.engine.hand_in("start", items(count))
+        haste.clear()
+        hub.engine.step()
+        haste.set()
+        assert hub.engine.stats["turns"] == 1
+        while not posted.done.is_set():
+            hub.engine.step()
+        hub.run()
+        assert hub.client.get_status(f"b-{count - 1}").output == "done"
