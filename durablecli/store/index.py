@@ -164,7 +164,7 @@ class Index(Reader):
                 self._db.executemany("DELETE FROM instances WHERE id = ?", [(each,) for each in removed])
                 self._db.executemany(_UPSERT, map(_row, rows))
                 self._db.execute("UPDATE meta SET value = ? WHERE key = 'last_commit'", (last_commit,))
-                self._db.execute("COMMIT")
+                self._patiently("COMMIT")
             except BaseException:
                 if self._db.in_transaction:
                     self._db.execute("ROLLBACK")
@@ -196,10 +196,21 @@ class Index(Reader):
         # transactions changed the file, and roll back nothing but the mark.
         self._db.execute("PRAGMA synchronous = EXTRA")
         try:
-            self._db.execute(f"PRAGMA user_version = {mark}")
+            self._patiently(f"PRAGMA user_version = {mark}")
         finally:
             self._db.execute("PRAGMA synchronous = OFF")
         self._marked = mark != 0
+
+    def _patiently(self, statement: str) -> None:
+        """Wait for a reader for as long as it takes: one that was stopped on its way is no reason to stop as well."""
+        while True:
+            try:
+                self._db.execute(statement)
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode != sqlite3.SQLITE_BUSY:
+                    raise
+            else:
+                return
 
     def _remove(self) -> None:
         """Unlink the file, then its journal: alone, the journal would be taken for that of the next file."""

@@ -322,3 +322,27 @@ def test_a_reader_sees_one_moment_while_the_writer_goes_on(tmp_path: Path) -> No
         stop.set()
         writer.join()
     index.close()
+
+
+def test_a_reader_who_stands_still_delays_the_writer_and_never_fails_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(index_module, "_BUSY_SECONDS", 0.01)
+    index = an_index(tmp_path / "index.sqlite")
+    reader = open_readonly(str(tmp_path / "index.sqlite"))
+    assert reader.begin() == 7
+
+    def write() -> None:
+        index.apply([], [], 8)
+        index.durable()
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    writer.join(0.3)
+    assert writer.is_alive()
+    reader.end()
+    writer.join(20)
+    assert not writer.is_alive()
+    assert reader.last_commit == 8
+    reader.close()
+    index.close()
