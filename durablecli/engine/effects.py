@@ -26,6 +26,7 @@ _EFFECTIVE = frozenset(
         ev.EventSent,
         ev.TaskScheduled,
         ev.TimerCreated,
+        ev.TimerCanceled,
         ev.SubOrchestrationInstanceCreated,
         ev.ExecutionCompleted,
         ev.ContinueAsNew,
@@ -87,13 +88,18 @@ class Effects:
                 draft.add(instance, record)
                 back_off = event.retry_of is not None
                 self.timers.set(event.fire_at, instance.id, instance.ledger.execution, record.n, back_off=back_off)
+            case ev.TimerCanceled():
+                draft.add(instance, record)
+                self.timers.drop(instance.id, instance.ledger.execution, event.timer)
             case ev.SubOrchestrationInstanceCreated():
                 draft.add(instance, record)
                 self._child(instance, record.n, event)
             case ev.ExecutionCompleted():
+                self._drop_timers(instance)
                 draft.add(instance, record)
                 self.ended(instance)
             case ev.ContinueAsNew():
+                self._drop_timers(instance)
                 self._continued(instance, record, event)
             case _:
                 raise AssertionError(f"{type(event).__name__} has no effect beyond its instance")
@@ -109,6 +115,11 @@ class Effects:
         else:
             self.lacking.add(instance.id)
             self.ready[instance.id] = None  # looked at once the turn is written: it is blocked then
+
+    def _drop_timers(self, instance: Instance) -> None:
+        """Its execution is about to end: nobody waits for what is still due."""
+        for n, _ in agenda.timers(instance.ledger):
+            self.timers.drop(instance.id, instance.ledger.execution, n)
 
     def _send(self, instance: Instance, record: ev.Record, event: ev.EventSent) -> ev.Record:
         target = self.instances.get(event.instance)
@@ -213,6 +224,7 @@ class Effects:
         if ledger.ended:
             return
         children = [child.instance for _, child in agenda.children(ledger)] if recursive else []
+        self._drop_timers(instance)
         self.add(instance, event)
         reason = msgspec.Raw(msgspec.json.encode(event.reason))
         ended = ev.ExecutionCompleted("Terminated", result=reason)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from datetime import datetime
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
 from typing import NamedTuple
+
+_FEW = 1_000
 
 
 class Due(NamedTuple):
@@ -24,11 +26,21 @@ class Timers:
     def __init__(self) -> None:
         self._heap: list[Due] = []
         self._order = 0
+        self._dropped: set[tuple[str, str, int | None]] = set()
 
     def set(self, at: datetime, instance: str, execution: str, n: int | None, *, back_off: bool = False) -> None:
         """`back_off`: between two attempts of a call, which counts as work and not as waiting."""
         self._order += 1
+        self._dropped.discard((instance, execution, n))  # a rewind has opened it again
         heappush(self._heap, Due(at, self._order, instance, execution, n, back_off))
+
+    def drop(self, instance: str, execution: str, n: int) -> None:
+        """Nobody waits for this timer any more. The heap is cleared of such where they are the half of it."""
+        self._dropped.add((instance, execution, n))
+        if len(self._dropped) > max(_FEW, len(self._heap) // 2):
+            self._heap = [due for due in self._heap if due[2:5] not in self._dropped]
+            heapify(self._heap)
+            self._dropped.clear()
 
     def next(self) -> datetime | None:
         """The earliest due time."""
@@ -36,7 +48,12 @@ class Timers:
 
     def take(self, now: datetime) -> Due | None:
         """The next entry that is due, if one is."""
-        return heappop(self._heap) if self._heap and self._heap[0].at <= now else None
+        while self._heap and self._heap[0].at <= now:
+            due = heappop(self._heap)
+            if due[2:5] not in self._dropped:
+                return due
+            self._dropped.discard(due[2:5])
+        return None
 
     def back_offs(self) -> list[Due]:
         """Every entry that stands for a pending retry."""

@@ -17,7 +17,6 @@ from durablecli.store.hub import checkpoint
 from durablecli.store.inbox import Inbox
 from durablecli.store.mailbox import Item
 
-
 haste = Event()
 haste.set()
 
