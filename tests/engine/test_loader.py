@@ -19,6 +19,7 @@ ACTIVITY = "from durablecli.app import activity\n\n@activity\ndef {name}(x: int)
 @pytest.fixture(autouse=True)
 def in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.chdir(tmp_path)
+    load([], tmp_path)  # whatever another test has loaded goes first
     path = list(sys.path)
     yield
     load([], tmp_path)
