@@ -29,8 +29,9 @@ from durablecli.engine.weight import target, weight
 from durablecli.model import events as ev
 from durablecli.model.failures import Failure
 from durablecli.replay import agenda
-from durablecli.replay.machine import Machine, NonDeterminism, Runaway
+from durablecli.replay.machine import Machine
 from durablecli.replay.restore import restore
+from durablecli.replay.verdicts import NonDeterminism, Runaway
 
 _LIGHT = 64
 """A turn of fewer decisions, with inputs of less than 64 KiB each, is not weighed."""

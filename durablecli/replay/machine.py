@@ -23,6 +23,7 @@ from durablecli.model.failures import Failure, from_exception, to_exception
 from durablecli.model.payloads import PAYLOAD_LIMIT, decode, encode
 from durablecli.model.retries import RetryPolicy, delay
 from durablecli.replay.tasks import CallTask, Composite, EventTask, Race, Task, TimerTask, WhenAny
+from durablecli.replay.verdicts import NonDeterminism, Runaway, Sealed
 
 MOST_DECISIONS = 100_000
 _MOST_REFUSALS = 1_000
@@ -30,26 +31,6 @@ RUNAWAY = f"one turn decided more than {MOST_DECISIONS:,} things: is there a loo
 
 Signatures = Callable[[str], Any]
 """From an activity's or orchestrator's name to its return annotation, `Any` where nothing is known."""
-
-
-class NonDeterminism(BaseException):
-    """The code decides otherwise than the history. A BaseException, so that no `except Exception` swallows it."""
-
-    def __init__(self, record: ev.Record | None, now: ev.Event | None, line: str) -> None:
-        where = f" at record {record.n}" if record else ", which ends here"
-        super().__init__(
-            f"the code decides otherwise than the history{where}\n"
-            f"history  {describe(record.event) if record else 'nothing more'}\n"
-            f"now      {describe(now) if now else 'nothing more'} ({line})"
-        )
-
-
-class Runaway(BaseException):
-    """One turn decided more than anybody can mean."""
-
-
-class Sealed(BaseException):
-    """The machine is being dropped: its function may clean up, but decides and says nothing any more."""
 
 
 class Call(NamedTuple):
@@ -62,13 +43,6 @@ class Call(NamedTuple):
     first_at: datetime
     attempt: int
     failed: tuple[int, ...]
-    last: Failure | None = None
-
-
-def describe(event: ev.Event) -> str:
-    """A decision as the non-determinism error shows it: kind and name."""
-    name = getattr(event, "name", None)
-    return f"{type(event).__name__} {name}" if name else type(event).__name__
 
 
 def _key(event: ev.Event) -> tuple[str, str]:

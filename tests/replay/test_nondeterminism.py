@@ -12,8 +12,9 @@ import durablecli as df
 from durablecli.model import events as ev
 from durablecli.replay import machine as machines
 from durablecli.replay.ledger import fold
-from durablecli.replay.machine import Machine, NonDeterminism, Runaway
+from durablecli.replay.machine import Machine
 from durablecli.replay.restore import restore
+from durablecli.replay.verdicts import NonDeterminism, Runaway
 from tests.replay.stage import START, Stage, no_signatures
 
 Context = df.DurableOrchestrationContext
