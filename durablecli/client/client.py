@@ -138,8 +138,7 @@ class Client:
     ) -> list[DurableOrchestrationStatus]:
         """The status of every instance that fits, the oldest first."""
         query = _query(created_time_from, created_time_to, runtime_status, instance_id_prefix)
-        found = (self._reader.status(instance) for instance in self.select(query))
-        return [status for status in found if status]
+        return [status for status in self._reader.statuses(self.select(query)) if status]
 
     def page(self, query: Query) -> Page:
         """One page of instances, as rows without payloads."""

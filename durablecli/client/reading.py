@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import msgspec
@@ -49,6 +49,17 @@ class Reader:
         records = list(parse(found))
         rows = project_history(records, results=history_output, inputs=show_input) if history else None
         return _of_ledger(fold(records, found.good), messages, engine, rows, show_input)
+
+    def statuses(self, instances: Iterable[str]) -> Iterator[DurableOrchestrationStatus]:
+        """How each of many instances stands."""
+        read, engine = self._hub.reader(), self.engine()
+        for instance in instances:
+            messages = self._hub.pending(instance)
+            found = read(instance)
+            if found is None:
+                yield _of_start(instance, messages, engine, True)
+            else:
+                yield _of_ledger(fold(parse(found), found.good), messages, engine, None, True)
 
     def is_requested(self, instance: str, kind: str) -> bool:
         """Whether such a message waits for an engine."""

@@ -1,0 +1,38 @@
+"""Asking for the status of very many instances looks at the journal once, not once for each of them."""
+
+from __future__ import annotations
+
+import pytest
+
+import durablecli as df
+from durablecli import testing
+from durablecli.store import reading
+from durablecli.store.disk import Disk
+from durablecli.store.glimpse import Glimpse, glimpse
+
+
+@df.orchestrator
+def quick(context: df.DurableOrchestrationContext) -> int:
+    value: int = context.get_input()
+    return value
+
+
+def test_the_journal_is_looked_at_as_often_for_many_instances_as_for_few(monkeypatch: pytest.MonkeyPatch) -> None:
+    looks: list[str] = []
+    counted: list[int] = []
+
+    def look(disk: Disk, folder: str) -> Glimpse:
+        looks.append(folder)
+        return glimpse(disk, folder)
+
+    monkeypatch.setattr(reading, "glimpse", look)
+    with testing.hub(quick) as hub:
+        for count in (3, 30):
+            for number in range(count):
+                hub.client.start_new("quick", f"{count}-{number}", number)
+            hub.run()
+            looks.clear()
+            found = hub.client.get_status_by(instance_id_prefix=f"{count}-")
+            assert sorted(status.output for status in found) == list(range(count))
+            counted.append(len(looks))
+    assert counted[0] == counted[1]
