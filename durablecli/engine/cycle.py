@@ -93,7 +93,10 @@ class Engine:
         self._queue: SimpleQueue[Outcome | Posted | Synced | None] = SimpleQueue()
         self.background = Background(lambda error: self._queue.put(Synced(0, error)), threaded=options.threads)
         self.instances = Instances(
-            lambda id: store_histories.read_whole(hub.disk, hub.root, id), hub.torn, options.live_instances
+            lambda id: store_histories.read_whole(hub.disk, hub.root, id),
+            lambda id: store_histories.path(hub.root, id),
+            hub.torn,
+            options.live_instances,
         )
         self.timers = Timers()
         self.turns = Turns(
@@ -152,6 +155,7 @@ class Engine:
 
     def open(self, stuck: Stuck | None = None) -> int:
         """Take up what the hub holds: due times, and the instances that owe work. Returns how many these are."""
+        self.instances.note_files(store_histories.files(self.hub.disk, self.hub.root))
         draft = self._draft()
         self.turns.begin(draft)
         for id, due in self.hub.index.due():

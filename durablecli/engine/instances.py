@@ -7,7 +7,7 @@ and `recent`, the records that are decided and not yet in the file.
 from __future__ import annotations
 
 from collections import OrderedDict, deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from durablecli.model import codec
 from durablecli.model import events as ev
@@ -59,10 +59,15 @@ class Instance:
 
 
 class Instances:
-    """The cache. `read` gives an instance's file, `torn` names those whose last turn a crash cut off."""
+    """The cache. `read` gives an instance's history, `path` says where its file is; `torn` names those whose last
+    turn a crash cut off."""
 
-    def __init__(self, read: Callable[[str], History | None], torn: set[str], most: int) -> None:
+    def __init__(
+        self, read: Callable[[str], History | None], path: Callable[[str], str], torn: set[str], most: int
+    ) -> None:
         self._read = read
+        self._path = path
+        self._files: set[int] | None = None
         self.torn = torn
         self._most = most
         self._known: OrderedDict[str, Instance] = OrderedDict()
@@ -78,6 +83,8 @@ class Instances:
             return instance
         if id in self.gone:  # purged, and the file not yet taken away
             return None
+        if self._files is not None and hash(self._path(id)) not in self._files:
+            return None
         history = self._read(id)
         if history is None or not history.lines:
             return None
@@ -90,8 +97,14 @@ class Instances:
         self._known[id] = instance
         return instance
 
+    def note_files(self, paths: Iterable[str]) -> None:
+        """Remember which histories there are: most ids that are asked for are new, and need no look at the disk."""
+        self._files = {hash(path) for path in paths}
+
     def add(self, id: str) -> Instance:
         """A new instance, of which nothing is recorded yet."""
+        if self._files is not None:
+            self._files.add(hash(self._path(id)))
         instance = self._known[id] = Instance(id, Ledger())
         return instance
 
