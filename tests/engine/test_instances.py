@@ -1,0 +1,27 @@
+"""Which instances an engine has to look for on the disk."""
+
+from __future__ import annotations
+
+from durablecli.engine.instances import Instances
+from durablecli.store.histories import History
+
+
+def test_only_histories_that_there_are_are_looked_for() -> None:
+    asked: list[str] = []
+
+    def read(id: str) -> History | None:
+        asked.append(id)
+        return None
+
+    instances = Instances(read, lambda id: f"instances/{id}.jsonl", set(), 10)
+    instances.get("any")
+    assert asked == ["any"]  # nobody has said yet what there is
+    instances.note_files(["instances/old.jsonl"])
+    instances.get("new")
+    assert asked == ["any"]
+    instances.get("old")
+    assert asked == ["any", "old"]
+    instances.add("new")
+    instances.forget("new")
+    instances.get("new")
+    assert asked == ["any", "old", "new"]
