@@ -117,7 +117,6 @@ class Engine:
         self._notice = notice
         self.crew = crew(self._queue.put) if crew is not None else None
         self._c = hub.last_commit
-        self._synced = hub.last_commit
         self._unsynced: deque[Draft] = deque()
         self._sources = Sources(hub, self.turns, self.timers, self.crew, options.default_version, say)
         self._checkpointing = False
@@ -360,7 +359,6 @@ class Engine:
                 self.writer.write_now(data, draft.c)
             except StorageError as error:
                 self._fail(error)
-            self._synced = draft.c
             self._publish(draft)
         else:
             self._unsynced.append(draft)
@@ -374,7 +372,6 @@ class Engine:
         return not self._sources.at_hand and self._queue.empty()
 
     def _published_up_to(self, c: int) -> None:
-        self._synced = c
         while self._unsynced and self._unsynced[0].commit.c <= c:
             self._publish(self._unsynced.popleft())
 

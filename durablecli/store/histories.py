@@ -291,10 +291,12 @@ def claims(commits: Iterable[Commit]) -> dict[str, Claim]:
     return found
 
 
-def complete(histories: Histories, commits: Iterable[Commit]) -> None:
-    """Bring the files to what the commits say; doing it again changes nothing."""
-    for instance, claim in claims(commits).items():
+def complete(histories: Histories, commits: Iterable[Commit]) -> dict[str, Claim]:
+    """Bring the files to what the commits say, and return that; doing it again changes nothing."""
+    found = claims(commits)
+    for instance, claim in found.items():
         histories.restore(instance, claim)
+    return found
 
 
 def read_live(disk: Disk, root: str, journal_commits: Iterable[Commit], instance: str) -> History | None:

@@ -69,14 +69,6 @@ class Inbox:
         self._findings: list[str] = []
         self.listings = 0
 
-    def prepare(self) -> None:
-        """Make the folders, durably. Every starter of a new hub may do it at once."""
-        with refusal("the inbox can't be made"):
-            for path in (self._folder, self._new, self._tmp, f"{self._folder}/ids"):
-                self._disk.make_folder(path)
-            self._disk.sync_folder(self._folder)
-            self._disk.sync_folder(self._root)
-
     # ── for clients ────────────────────────────────────────────────────────────────────────────────────────────────
 
     def post(self, kind: str, items: Sequence[Item], message: str | None = None) -> Receipt:

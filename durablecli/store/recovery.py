@@ -17,7 +17,7 @@ from durablecli.model.status import Summary
 from durablecli.replay.agenda import summary
 from durablecli.replay.ledger import fold
 from durablecli.store.disk import Disk
-from durablecli.store.histories import Claim, Histories, claims, files, read, read_file
+from durablecli.store.histories import Claim, Histories, claims, complete, files, read, read_file
 from durablecli.store.index import Index
 from durablecli.store.journal import Journal
 from durablecli.store.tail import Tail
@@ -55,9 +55,7 @@ def resume_journal(disk: Disk, folder: str, hub: str, tail: Tail) -> Journal:
 
 def complete_histories(histories: Histories, tail: Tail) -> set[str]:
     """Bring the files to what the tail says; the instances whose turn was cut off between two commits."""
-    found = claims(tail.commits)
-    for instance, claim in found.items():
-        histories.restore(instance, claim)
+    found = complete(histories, tail.commits)
     return {instance for instance, claim in found.items() if claim.more and not claim.gone}
 
 

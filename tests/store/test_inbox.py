@@ -21,6 +21,7 @@ from durablecli.store.disk import LocalDisk
 from durablecli.store.inbox import Inbox
 from durablecli.store.mailbox import Item, Message
 from durablecli.store.memory import MemoryDisk
+from durablecli.store.premises import make_folders
 from tests.store.faulty import FaultyDisk, PowerCut, refusing
 
 NEW = "hub/inbox/new"
@@ -40,15 +41,14 @@ def an_inbox(disk: MemoryDisk | None = None) -> Inbox:
     disk = disk or MemoryDisk()
     disk.make_folder("hub")
     disk.sync_folder("")
-    inbox = Inbox(disk, "hub")
-    inbox.prepare()
-    return inbox
+    make_folders(disk, "hub")
+    return Inbox(disk, "hub")
 
 
 def a_real_inbox(root: Path) -> Inbox:
-    inbox = Inbox(UnsyncedDisk(), str(root))
-    inbox.prepare()
-    return inbox
+    disk = UnsyncedDisk()
+    make_folders(disk, str(root))
+    return Inbox(disk, str(root))
 
 
 def event(instance: str, name: str = "E") -> list[Item]:
@@ -80,8 +80,8 @@ def test_posting_rings_the_bell() -> None:
     rings: list[None] = []
     disk = MemoryDisk()
     disk.make_folder("hub")
+    make_folders(disk, "hub")
     inbox = Inbox(disk, "hub", ring=lambda: rings.append(None))
-    inbox.prepare()
     inbox.post("purge", [Item("a")])
     assert len(rings) == 1
 
@@ -454,8 +454,8 @@ def test_the_waiting_start_says_that_an_id_is_taken_when_a_power_cut_lost_the_re
 
 
 def test_the_bell_wakes_whoever_listens(tmp_path: Path) -> None:
+    make_folders(LocalDisk(), str(tmp_path))
     inbox = Inbox(LocalDisk(), str(tmp_path))
-    inbox.prepare()
     woken = threading.Event()
     bell = Bell(str(tmp_path))
     assert bell.listen(woken.set)
