@@ -1,5 +1,7 @@
 """The events of a history: arrivals come from outside the orchestrator, decisions are what its function produced.
 
+The log of an entity is a history too. It holds what others sent, and what came of it in batches of operations.
+
 Kinds are the strings of the Durable Task history where one exists. A record is an event with its envelope: `n` counts
 the records of one execution from 1 without gaps, `at` is when it was recorded (UTC). What answers a decision names
 the decision's `n`. Fields that hold their default are left out of the line.
@@ -85,6 +87,25 @@ class SubOrchestrationInstanceFailed(Event, frozen=True):
     held: bool = False
 
 
+class EntityOperationCompleted(Event, frozen=True):
+    task: int
+    result: Raw = NULL
+    held: bool = False
+
+
+class EntityOperationFailed(Event, frozen=True):
+    task: int
+    failure: Failure
+    held: bool = False
+
+
+class EntityLockGranted(Event, frozen=True):
+    """All the locks of a request are held."""
+
+    task: int
+    held: bool = False
+
+
 class ExecutionSuspended(Event, frozen=True):
     reason: str = ""
     message: str | None = None
@@ -166,6 +187,35 @@ class SubOrchestrationInstanceCreated(Event, frozen=True):
     retry_of: int | None = None
 
 
+class EntityOperationCalled(Event, frozen=True):
+    """An operation whose outcome the orchestrator waits for; `entity` is an id as `@counter@a`."""
+
+    entity: str
+    name: str
+    input: Raw = NULL
+
+
+class EntityOperationSignaled(Event, frozen=True):
+    """An operation that nobody waits for, not before `scheduled_time` where there is one."""
+
+    entity: str
+    name: str
+    input: Raw = NULL
+    scheduled_time: datetime | None = None
+
+
+class EntityLockRequested(Event, frozen=True):
+    """Begins a critical section; `entities` are in the order in which they are locked."""
+
+    entities: tuple[str, ...]
+
+
+class EntityUnlockSent(Event, frozen=True):
+    """Ends the critical section that `lock` asked for, or takes the request back."""
+
+    lock: int
+
+
 class CustomStatusSet(Event, frozen=True):
     status: Raw
 
@@ -184,6 +234,122 @@ class ExecutionCompleted(Event, frozen=True):
     causes: tuple[int, ...] = ()
 
 
+# ── the log of an entity: what was sent to it ──────────────────────────────────────────────────────────────────────
+
+
+class EntityStarted(Event, frozen=True):
+    """The first record of an entity."""
+
+    instance: str
+    execution: str
+
+
+class EntityOperationReceived(Event, frozen=True):
+    """One operation. A sender that `waits` is answered. It isn't run before `scheduled_time`."""
+
+    name: str
+    input: Raw = NULL
+    sender: Origin | None = msgspec.field(name="from", default=None)
+    waits: bool = False
+    message: str | None = None
+    scheduled_time: datetime | None = None
+
+
+class EntityDeletionReceived(Event, frozen=True):
+    """Take the state away, when its turn comes; no code of the author is asked."""
+
+    message: str | None = None
+
+
+class EntityLockReceived(Event, frozen=True):
+    """A request for a lock; once it is granted it goes on to the entity that follows in `entities`."""
+
+    entities: tuple[str, ...]
+    sender: Origin = msgspec.field(name="from")
+
+
+class EntityUnlockReceived(Event, frozen=True):
+    """Gives the lock back, or takes the request for it back; it goes the same way as the request did."""
+
+    entities: tuple[str, ...]
+    sender: Origin = msgspec.field(name="from")
+
+
+# ── the log of an entity: what came of it ──────────────────────────────────────────────────────────────────────────
+
+
+class OperationOutcome(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
+    """What operation `n` returned to a sender that waits, or how it failed."""
+
+    n: int
+    result: Raw = ABSENT
+    failure: Failure | None = None
+
+
+class OperationSignal(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
+    """A signal that an operation sent to another entity."""
+
+    entity: str
+    name: str
+    input: Raw = NULL
+    scheduled_time: datetime | None = None
+
+
+class OperationStart(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
+    """An orchestration that an operation started; `undelivered` where its id was taken."""
+
+    instance: str
+    name: str
+    input: Raw = NULL
+    version: str | None = None
+    undelivered: bool = False
+
+
+class EntityBatch(Event, frozen=True):
+    """The outcome of all operations that waited, up to and with record `upto`.
+
+    `state` is the new state; without one it is as it was before, or gone where `deleted` says so. Operations that
+    neither failed nor were waited for leave nothing in `results`.
+    """
+
+    upto: int
+    state: Raw = ABSENT
+    deleted: bool = False
+    results: tuple[OperationOutcome, ...] = ()
+    signals: tuple[OperationSignal, ...] = ()
+    starts: tuple[OperationStart, ...] = ()
+
+
+class EntityLock(msgspec.Struct, frozen=True):
+    """Who holds the lock of an entity, since when, and all that the same request locks."""
+
+    sender: Origin = msgspec.field(name="from")
+    entities: tuple[str, ...]
+    since: datetime
+
+
+class OperationFailure(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The last operation of an entity that failed."""
+
+    name: str
+    at: datetime
+    failure: Failure
+
+
+class EntitySnapshot(Event, frozen=True):
+    """Stands for all records up to `upto`: the file begins anew with it. What still waits follows it once more."""
+
+    instance: str
+    execution: str
+    upto: int
+    created: datetime
+    modified: datetime
+    state: Raw = ABSENT
+    lock: EntityLock | None = None
+    failures: int = 0
+    last_failure: OperationFailure | None = None
+
+
 Arrival = (
     ExecutionStarted
     | TaskCompleted
@@ -192,6 +358,9 @@ Arrival = (
     | EventRaised
     | SubOrchestrationInstanceCompleted
     | SubOrchestrationInstanceFailed
+    | EntityOperationCompleted
+    | EntityOperationFailed
+    | EntityLockGranted
     | ExecutionSuspended
     | ExecutionResumed
     | ExecutionTerminated
@@ -205,11 +374,18 @@ Decision = (
     | EventAwaited
     | EventSent
     | SubOrchestrationInstanceCreated
+    | EntityOperationCalled
+    | EntityOperationSignaled
+    | EntityLockRequested
+    | EntityUnlockSent
     | CustomStatusSet
     | ContinueAsNew
     | ExecutionCompleted
 )
-AnyEvent = Arrival | Mark | Decision
+EntityArrival = EntityOperationReceived | EntityDeletionReceived | EntityLockReceived | EntityUnlockReceived
+"""What can be sent to an entity."""
+EntityEvent = EntityStarted | EntitySnapshot | EntityArrival | EntityBatch
+AnyEvent = Arrival | Mark | Decision | EntityEvent
 DECISIONS: tuple[type[Event], ...] = (
     TaskScheduled,
     TimerCreated,
@@ -217,6 +393,10 @@ DECISIONS: tuple[type[Event], ...] = (
     EventAwaited,
     EventSent,
     SubOrchestrationInstanceCreated,
+    EntityOperationCalled,
+    EntityOperationSignaled,
+    EntityLockRequested,
+    EntityUnlockSent,
     CustomStatusSet,
     ContinueAsNew,
     ExecutionCompleted,

@@ -1,0 +1,106 @@
+"""The name of an entity: what kind it is of, and which of them."""
+
+from __future__ import annotations
+
+from functools import total_ordering
+
+from durablecli.errors import UsageError
+from durablecli.model.ids import LONGEST_ID
+
+SIGN = "@"
+"""What the id of an entity begins with, and that of an orchestration never does."""
+
+
+@total_ordering
+class EntityId:
+    """One entity, as `@counter@a`: `name` is its function's, without case and kept in lower case; the key has case.
+
+    Equal ones hash alike, and the order is that in which a critical section locks. Raises ValueError.
+    """
+
+    __slots__ = ("_key", "_name")
+
+    def __init__(self, name: str, key: str) -> None:
+        if not isinstance(name, str) or not isinstance(key, str):
+            raise TypeError("the name and the key of an entity are strings")
+        if not name:
+            raise ValueError("Entity name cannot be empty")
+        if not key:
+            raise ValueError("Entity key cannot be empty")
+        if SIGN in name:
+            raise ValueError(f"Entity name cannot contain {SIGN}: {name!r}")
+        self._name = name.lower()
+        self._key = key
+        _check(str(self))
+
+    @classmethod
+    def parse(cls, text: str) -> EntityId:
+        """The entity that `@name@key` names; the key may hold more of these signs."""
+        name, sign, key = text[1:].partition(SIGN) if isinstance(text, str) else ("", "", "")
+        if not sign or text[0] != SIGN:
+            raise ValueError(f"Unexpected format in SchedulerId: {text!r} isn't @name@key")
+        return cls(name, key)
+
+    @property
+    def name(self) -> str:
+        return self._name
+
+    @property
+    def key(self) -> str:
+        return self._key
+
+    entity = name
+
+    @staticmethod
+    def get_scheduler_id(entity_id: EntityId) -> str:
+        """`@name@key`."""
+        return str(entity_id)
+
+    @staticmethod
+    def get_entity_id(scheduler_id: str) -> EntityId:
+        """The same as `parse`."""
+        return EntityId.parse(scheduler_id)
+
+    @staticmethod
+    def get_entity_id_url_path(entity_id: EntityId) -> str:
+        """`entities/name/key`, as the HTTP API has it."""
+        return f"entities/{entity_id.name}/{entity_id.key}"
+
+    def __str__(self) -> str:
+        return f"{SIGN}{self._name}{SIGN}{self._key}"
+
+    def __repr__(self) -> str:
+        return f"EntityId({self._name!r}, {self._key!r})"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, EntityId) and (self._name, self._key) == (other._name, other._key)
+
+    def __lt__(self, other: EntityId) -> bool:
+        return (self._name, self._key) < (other._name, other._key)
+
+    def __hash__(self) -> int:
+        return hash((self._name, self._key))
+
+
+def _check(text: str) -> None:
+    if len(text) > LONGEST_ID:
+        raise ValueError(f"the id of an entity must not exceed {LONGEST_ID} characters")
+    if any(character < " " or "\x7f" <= character <= "\x9f" for character in text):
+        raise ValueError("the id of an entity must not contain control characters")
+    if any("\ud800" <= character <= "\udfff" for character in text):
+        raise ValueError("the id of an entity must be valid Unicode; this one holds a lone surrogate")
+
+
+def is_entity(id: str) -> bool:
+    """Whether an id is that of an entity."""
+    return id[:1] == SIGN
+
+
+def told_entity(named: EntityId | str) -> EntityId:
+    """The entity that a user named by its id or as `@name@key`; raises UsageError."""
+    if isinstance(named, EntityId):
+        return named
+    try:
+        return EntityId.parse(named)
+    except (ValueError, TypeError) as error:
+        raise UsageError(f"{error}; an entity is named @name@key, as @counter@a") from None
