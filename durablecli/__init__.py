@@ -6,7 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from durablecli.app import Blueprint, DFApp, Orchestrator, activity, orchestrator
+    from durablecli.app import Blueprint, DFApp, Orchestrator, activity, entity, orchestrator
     from durablecli.client import (
         Client,
         DurableOrchestrationClient,
@@ -36,6 +36,7 @@ _HOMES = {
     "Task": "durablecli.replay.tasks",
     "TaskFailedError": "durablecli.errors",
     "activity": "durablecli.app",
+    "entity": "durablecli.app",
     "orchestrator": "durablecli.app",
 }
 
@@ -55,6 +56,7 @@ __all__ = [
     "Task",
     "TaskFailedError",
     "activity",
+    "entity",
     "orchestrator",
 ]
 

@@ -61,6 +61,19 @@ def orchestrator(function: F | None = None, /, *, name: str | None = None) -> F 
     return mark if function is None else mark(function)
 
 
+@overload
+def entity(entity: F, /) -> F: ...
+@overload
+def entity(*, name: str | None = None) -> Callable[[F], F]: ...
+def entity(entity: F | None = None, /, *, name: str | None = None) -> F | Callable[[F], F]:
+    """Mark an entity: a function that takes its context, or a class whose public methods are its operations."""
+
+    def mark(entity: F) -> F:
+        return _marked(entity, Mark("entity", name or entity.__name__))
+
+    return mark if entity is None else mark(entity)
+
+
 def _marked(function: F, mark: Mark) -> F:
     if not callable(function):
         raise TypeError(f"@df.{mark.kind} decorates a function, not {type(function).__name__}")
@@ -209,6 +222,10 @@ class Registry:
     def activity(self, name: str) -> Function | None:
         """The activity of this name, or None."""
         return self._of("activity", name)
+
+    def entity(self, name: str) -> Function | None:
+        """The entity of this name, or None."""
+        return self._of("entity", name)
 
     def _of(self, kind: str, name: str) -> Function | None:
         function = self._functions.get(name.casefold())

@@ -6,7 +6,10 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any, NamedTuple
 
+from msgspec import Raw
+
 from durablecli.engine.instances import Instance
+from durablecli.engine.operations import Operation
 from durablecli.model import codec
 from durablecli.model import events as ev
 from durablecli.store.journal import Commit, Purged, Taken, Write
@@ -23,6 +26,15 @@ class Job(NamedTuple):
     n: int
     task: ev.TaskScheduled
     redelivered: bool = False
+
+
+class BatchJob(NamedTuple):
+    """Operations of one entity to run, one after another, from the state that it has."""
+
+    entity: str
+    execution: str
+    state: Raw
+    operations: list[Operation]
 
 
 class Spoken(NamedTuple):

@@ -18,7 +18,7 @@ class Mark(NamedTuple):
 
 
 MARK = "__durable__"
-_OTHER = {"activity": "@df.activity", "orchestrator": "@df.orchestrator"}
+_OTHER = {"activity": "@df.activity", "entity": "@df.entity", "orchestrator": "@df.orchestrator"}
 
 
 def mark_of(thing: object) -> Mark | None:
