@@ -40,7 +40,11 @@ class Waiting(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):
 
 
 class Summary(msgspec.Struct, frozen=True):
-    """One instance in a list: derived from its history, kept in the index. Times are UTC; `next_due` too."""
+    """One instance in a list: derived from its history, kept in the index. Times are UTC; `next_due` too.
+
+    A row may stand for an entity: then `status` is Exists or Empty, `locked_by` the instance that holds its lock, and
+    `queued` counts what waits for it.
+    """
 
     id: str
     name: str
@@ -57,3 +61,5 @@ class Summary(msgspec.Struct, frozen=True):
     waiting: tuple[Waiting, ...]
     blocked: str | None
     blocked_at: datetime | None
+    locked_by: str | None = None
+    queued: int = 0
