@@ -25,9 +25,10 @@ ENDED = frozenset({"Completed", "Failed", "Terminated", "Canceled"})
 
 
 class Waiting(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):
-    """One thing an instance waits for: kind is activity, event, timer, child, start or suspended.
+    """One thing an instance waits for: kind is activity, event, timer, child, entity, lock, start or suspended.
 
     `id` is the `n` of the decision, `child` the instance id of a sub-orchestration, `attempts` counts from 1.
+    `entity` is where it waits; a lock is asked for at all `entities` in turn, and `holder` is who has it meanwhile.
     """
 
     kind: str
@@ -37,6 +38,9 @@ class Waiting(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):
     fire_at: datetime | None = None
     child: str | None = None
     attempt: int | None = None
+    entity: str | None = None
+    entities: tuple[str, ...] = ()
+    holder: str | None = None
 
 
 class Summary(msgspec.Struct, frozen=True):

@@ -27,6 +27,17 @@ def children(ledger: Ledger) -> list[tuple[int, ev.SubOrchestrationInstanceCreat
     return [(n, e) for n, e in ledger.open.items() if isinstance(e, ev.SubOrchestrationInstanceCreated)]
 
 
+def calls(ledger: Ledger) -> list[tuple[int, ev.EntityOperationCalled]]:
+    """The operations of entities that haven't answered; of a failed execution too."""
+    return [(n, event) for n, event in ledger.open.items() if isinstance(event, ev.EntityOperationCalled)]
+
+
+def locks(ledger: Ledger) -> list[tuple[int, tuple[str, ...]]]:
+    """The locks that are asked for or held, by request: what is given back when the execution ends."""
+    asked = [(n, e.entities) for n, e in ledger.open.items() if isinstance(e, ev.EntityLockRequested)]
+    return [*((n, request.entities) for n, request in ledger.locks.items()), *asked]
+
+
 def ever_created(ledger: Ledger) -> list[str]:
     """The ids of all sub-orchestrations that this execution has created; the ledger keeps its script."""
     decided = (record.event for turn in ledger.script or () for record in turn.decisions)
@@ -89,6 +100,10 @@ def _open(n: int, event: ev.Event, since: datetime) -> Waiting:
             return Waiting("child", n, event.name, since, child=event.instance, attempt=event.attempt)
         case ev.TimerCreated():
             return Waiting("timer", n, None, since, fire_at=event.fire_at)
+        case ev.EntityOperationCalled():
+            return Waiting("entity", n, event.name, since, entity=event.entity)
+        case ev.EntityLockRequested():
+            return Waiting("lock", n, None, since, entities=event.entities)
         case _:
             raise AssertionError(f"{type(event).__name__} is never open")
 

@@ -13,11 +13,13 @@ from typing import Any, NoReturn
 from uuid import NAMESPACE_OID, NAMESPACE_URL, UUID, uuid5
 
 from durablecli.model import events as ev
+from durablecli.model.entities import EntityId
 from durablecli.model.ids import check_instance_id, child_id
 from durablecli.model.payloads import decode
 from durablecli.model.retries import RetryPolicy
 from durablecli.replay.machine import Machine
 from durablecli.replay.names import return_annotation, told_name
+from durablecli.replay.sections import LockTask, entities_to_lock, entity_named
 from durablecli.replay.tasks import EventTask, Task, TimerTask, WhenAll, WhenAny
 
 _UUID_SPACE = uuid5(NAMESPACE_OID, "9e952958-5e33-4daf-827f-2fa12937b875")
@@ -70,6 +72,27 @@ class DurableOrchestrationContext:
         """As call_sub_orchestrator, tried again after a failure; each attempt is a new instance unless given an id."""
         return self._child(name, retry_options, input_, instance_id, version, expected_type)
 
+    def call_entity(
+        self,
+        entityId: EntityId | str,  # noqa: N803 - the name that Azure's context has
+        operationName: str,  # noqa: N803
+        operationInput: Any = None,  # noqa: N803
+        expected_type: Any = None,
+    ) -> Task[Any]:
+        """Run an operation of an entity and wait for its outcome. Entities are named by EntityId or as `@name@key`."""
+        machine = self._machine
+        entity = entity_named(entityId)
+        section = machine.section
+        if section is not None:
+            section.check_call(entity)
+        event = ev.EntityOperationCalled(entity, _operation(operationName), machine.encode(operationInput))
+        label = f"Operation '{operationName}' of entity {entity}"
+        annotation = Any if expected_type is None else expected_type
+        task = machine.call(label, annotation, None, lambda attempt, retry_of: machine.decide(event))
+        if section is not None:
+            section.called(entity, task)
+        return task
+
     def _activity(
         self, name: str | Callable[..., Any], policy: RetryPolicy | None, value: Any, expected_type: Any
     ) -> Task[Any]:
@@ -93,6 +116,8 @@ class DurableOrchestrationContext:
         expected_type: Any,
     ) -> Task[Any]:
         text = told_name(name, "orchestrator")
+        if self._machine.section is not None:
+            self._machine.section.check_child()
         raw = self._machine.encode(value)
         version = self.version if version is None else version
         self._check_child_id(instance_id)
@@ -125,17 +150,26 @@ class DurableOrchestrationContext:
 
     def create_timer(self, fire_at: datetime | timedelta) -> TimerTask:
         """A durable timer: due at a time (naive ones are UTC) or after a while, however long."""
-        if isinstance(fire_at, timedelta):
-            fire_at = self.current_utc_datetime + fire_at
-        elif fire_at.tzinfo is None:
-            fire_at = fire_at.replace(tzinfo=UTC)
-        return self._machine.timer(fire_at.astimezone(UTC))
+        return self._machine.timer(self._time(fire_at))
+
+    def _time(self, at: datetime | timedelta) -> datetime:
+        if isinstance(at, timedelta):
+            return self._machine.now + at
+        return (at.replace(tzinfo=UTC) if at.tzinfo is None else at).astimezone(UTC)
 
     def wait_for_external_event(self, name: str, expected_type: Any = None) -> EventTask[Any]:
         """Wait for an event of this name, without case. Events that come early are kept, in order."""
         if not isinstance(name, str) or not name:
             raise ValueError("wait_for_external_event needs the name of the event, a non-empty string")
         return self._machine.wait(name, Any if expected_type is None else expected_type)
+
+    def lock_entities(self, entities: Iterable[EntityId | str]) -> LockTask:
+        """Wait for the locks of these entities, 1 to 100: `with (yield context.lock_entities([a, b])):`.
+
+        All others' operations and locks wait until the block is left. Inside, only the locked entities may be called,
+        one call each at a time; only others may be signaled; sub-orchestrations may not be called.
+        """
+        return self._machine.lock(entities_to_lock(entities))
 
     def task_all(self, tasks: Iterable[Task[Any]]) -> WhenAll:
         """Wait for all; then the results in input order, or the first failure in input order. `[]` gives `[]`."""
@@ -150,6 +184,22 @@ class DurableOrchestrationContext:
     def send_event(self, instance_id: str, name: str, data: Any = None) -> None:
         """Raise an event in another orchestration, without waiting; that it isn't there is no error."""
         self._machine.decide(ev.EventSent(check_instance_id(instance_id), name, self._machine.encode(data)))
+
+    def signal_entity(
+        self,
+        entityId: EntityId | str,  # noqa: N803 - the name that Azure's context has
+        operationName: str,  # noqa: N803
+        operationInput: Any = None,  # noqa: N803
+        at: datetime | timedelta | None = None,
+    ) -> None:
+        """Have an entity run an operation, without waiting: now, at a time (naive ones are UTC), or after a while."""
+        machine = self._machine
+        entity = entity_named(entityId)
+        if machine.section is not None:
+            machine.section.check_signal(entity)
+        due = None if at is None else self._time(at)
+        raw = machine.encode(operationInput)
+        machine.decide(ev.EntityOperationSignaled(entity, _operation(operationName), raw, due))
 
     def continue_as_new(self, input_: Any, save_events: bool = True) -> None:
         """Start over with `input_` and an empty history when the function ends. Unread events move on by default."""
@@ -216,6 +266,12 @@ class DurableOrchestrationContext:
     @property
     def histories(self) -> NoReturn:
         raise NotImplementedError("an orchestrator can't read its own history; `durable history` shows it")
+
+
+def _operation(name: str) -> str:
+    if not isinstance(name, str) or not name:
+        raise ValueError("an operation of an entity is named by a string that isn't empty")
+    return name
 
 
 class TurnLogger(logging.LoggerAdapter[logging.Logger]):

@@ -19,7 +19,13 @@ from msgspec import Raw
 from durablecli.model import events as ev
 from durablecli.model.failures import Failure
 
-Owed = ev.TaskScheduled | ev.TimerCreated | ev.SubOrchestrationInstanceCreated
+Owed = (
+    ev.TaskScheduled
+    | ev.TimerCreated
+    | ev.SubOrchestrationInstanceCreated
+    | ev.EntityOperationCalled
+    | ev.EntityLockRequested
+)
 
 
 @dataclass(slots=True)
@@ -32,7 +38,11 @@ class Turn:
 
 
 class Ledger:
-    """What one execution's history says. `script` holds its turns while a machine is to be built from them."""
+    """What one execution's history says. `script` holds its turns while a machine is to be built from them.
+
+    `open` is what is asked for and not answered, `locks` what was granted and not given back. Of a failed execution the
+    calls of entities stay open: what they did can't be asked for twice, and a rewind makes a late answer count.
+    """
 
     def __init__(self, *, keep_script: bool = False) -> None:
         self.started = ev.ExecutionStarted("", "", "")
@@ -41,6 +51,7 @@ class Ledger:
         self.last_n = 0
         self.size = 0
         self.open: dict[int, Owed] = {}
+        self.locks: dict[int, ev.EntityLockRequested] = {}
         self.scheduled_at: dict[int, datetime] = {}
         self.held: deque[ev.Record] = deque()
         self.waits: dict[int, tuple[str, datetime]] = {}
@@ -91,6 +102,10 @@ class Ledger:
                 return isinstance(self.open.get(event.task), ev.SubOrchestrationInstanceCreated)
             case ev.TimerFired():
                 return isinstance(self.open.get(event.timer), ev.TimerCreated)
+            case ev.EntityOperationCompleted() | ev.EntityOperationFailed():
+                return isinstance(self.open.get(event.task), ev.EntityOperationCalled)
+            case ev.EntityLockGranted():
+                return isinstance(self.open.get(event.task), ev.EntityLockRequested)
             case _:
                 return True
 
@@ -116,17 +131,17 @@ class Ledger:
         self.updated = at
         match event:
             case ev.TaskScheduled() | ev.TimerCreated() | ev.SubOrchestrationInstanceCreated():
-                self.open[n] = event
-                self.scheduled_at[n] = at
-                self._decided(record)
-            case ev.TaskCompleted() | ev.TaskFailed():
+                self._asked(record, event)
+            case (
+                ev.TaskCompleted()
+                | ev.TaskFailed()
+                | ev.SubOrchestrationInstanceCompleted()
+                | ev.SubOrchestrationInstanceFailed()
+            ):
                 self._answered(event.task)
                 self._arrived(record, event.held)
             case ev.TimerFired():
                 self._answered(event.timer)
-                self._arrived(record, event.held)
-            case ev.SubOrchestrationInstanceCompleted() | ev.SubOrchestrationInstanceFailed():
-                self._answered(event.task)
                 self._arrived(record, event.held)
             case ev.EventRaised():
                 self._arrived(record, event.held or self.ended)
@@ -145,7 +160,7 @@ class Ledger:
             case ev.TimerCanceled():
                 self._answered(event.timer)
                 self._decided(record)
-            case ev.EventSent():
+            case ev.EventSent() | ev.EntityOperationSignaled():
                 self._decided(record)
             case ev.ExecutionCompleted():
                 self._completed(n, event)
@@ -156,7 +171,26 @@ class Ledger:
             case ev.ExecutionRewound():
                 self._rewound(event)
             case _:
-                self._marked(event, at)
+                if not self._of_entities(record, event):
+                    self._marked(event, at)
+
+    def _of_entities(self, record: ev.Record, event: ev.AnyEvent) -> bool:
+        """Fold in what concerns calls and locks of entities; False for what doesn't."""
+        match event:
+            case ev.EntityOperationCalled() | ev.EntityLockRequested():
+                self._asked(record, event)
+            case ev.EntityOperationCompleted() | ev.EntityOperationFailed():
+                self._answered(event.task)
+                self._arrived(record, event.held or self.ended)
+            case ev.EntityLockGranted():
+                self._settled(event)
+                self._arrived(record, event.held)
+            case ev.EntityUnlockSent():
+                self._settled(event)
+                self._decided(record)
+            case _:
+                return False
+        return True
 
     def _marked(self, event: ev.AnyEvent, at: datetime) -> None:
         match event:
@@ -172,6 +206,21 @@ class Ledger:
                 pass
             case _:
                 raise AssertionError(f"{type(event).__name__} has no place in the fold")
+
+    def _asked(self, record: ev.Record, event: Owed) -> None:
+        self.open[record.n] = event
+        self.scheduled_at[record.n] = record.at
+        self._decided(record)
+
+    def _settled(self, event: ev.AnyEvent) -> None:
+        """Close what is answered or taken back. Granted locks are kept, also while the grant is held."""
+        n = answers(event)
+        request = self.open.get(n)
+        self._answered(n)
+        if isinstance(event, ev.EntityUnlockSent):
+            self.locks.pop(n, None)
+        elif isinstance(request, ev.EntityLockRequested):
+            self.locks[n] = request
 
     def _answered(self, n: int) -> None:
         self.open.pop(n, None)
@@ -221,8 +270,10 @@ class Ledger:
 
     def _close(self, status: str) -> None:
         self.status_ended = status
-        self.open.clear()
-        self.scheduled_at.clear()
+        late = status == "Failed"
+        self.open = {n: event for n, event in self.open.items() if late and isinstance(event, ev.EntityOperationCalled)}
+        self.scheduled_at = {n: self.scheduled_at[n] for n in self.open}
+        self.locks.clear()
         self.waits.clear()
         self.suspended = self.suspended_at = self.blocked = self.blocked_at = None
 
@@ -254,7 +305,7 @@ class Ledger:
 
     def _recount(self, script: list[Turn]) -> None:
         """Find what is open and waited for once more, from the turns that are left and the arrivals that are held."""
-        self.waits, self.unread, self.open, self.scheduled_at = {}, {}, {}, {}
+        self.waits, self.unread, self.open, self.scheduled_at, self.locks = {}, {}, {}, {}, {}
         for turn in script:
             if isinstance(turn.arrival.event, ev.EventRaised):
                 self._event_read(turn.arrival.event.name.casefold())
@@ -266,13 +317,13 @@ class Ledger:
                     self.scheduled_at[n] = at
         for turn in script:
             for record in (turn.arrival, *turn.decisions):
-                self._answered(answers(record.event))
+                self._settled(record.event)
         for record in self.held:
-            self._answered(answers(record.event))
+            self._settled(record.event)
 
 
 def answers(event: ev.AnyEvent) -> int:
-    """The number of the decision that an arrival (or a cancelled timer) answers; 0 where it answers none."""
+    """The number of the decision that an arrival answers or another takes back; 0 where there is none."""
     match event:
         case ev.TimerFired() | ev.TimerCanceled():
             return event.timer
@@ -281,8 +332,13 @@ def answers(event: ev.AnyEvent) -> int:
             | ev.TaskFailed()
             | ev.SubOrchestrationInstanceCompleted()
             | ev.SubOrchestrationInstanceFailed()
+            | ev.EntityOperationCompleted()
+            | ev.EntityOperationFailed()
+            | ev.EntityLockGranted()
         ):
             return event.task
+        case ev.EntityUnlockSent():
+            return event.lock
         case _:
             return 0
 

@@ -3,8 +3,8 @@
     What it decides is a pure function of the arrivals it was given.
 
 Everything that affects a decision comes in through `apply`: the arrival, and `at`, which is the function's clock. A
-machine that replays a history holds the recorded decisions as `expected` and compares: by kind, name and order. Inputs,
-due times and custom statuses are not compared. The first difference is the non-determinism error.
+machine that replays a history holds the recorded decisions as `expected` and compares: by kind, name, entity and order.
+Inputs, due times and custom statuses are not compared. The first difference is the non-determinism error.
 """
 
 from __future__ import annotations
@@ -19,11 +19,13 @@ from typing import Any, NamedTuple
 from msgspec import Raw
 
 from durablecli.model import events as ev
+from durablecli.model.entities import EntityId
 from durablecli.model.failures import Failure, from_exception, to_exception
 from durablecli.model.payloads import PAYLOAD_LIMIT, decode, encode
 from durablecli.model.retries import RetryPolicy, delay
+from durablecli.replay.sections import NESTED, CriticalSection, LockTask
 from durablecli.replay.tasks import CallTask, Composite, EventTask, Race, Task, TimerTask, WhenAny
-from durablecli.replay.verdicts import NonDeterminism, Runaway, Sealed
+from durablecli.replay.verdicts import NonDeterminism, Runaway, Sealed, likeness
 
 MOST_DECISIONS = 100_000
 _MOST_REFUSALS = 1_000
@@ -43,11 +45,6 @@ class Call(NamedTuple):
     first_at: datetime
     attempt: int
     failed: tuple[int, ...]
-
-
-def _key(event: ev.Event) -> tuple[str, str]:
-    name: str = getattr(event, "name", "")
-    return type(event).__name__, name.casefold()
 
 
 class Machine:
@@ -71,6 +68,7 @@ class Machine:
         self.now: datetime = datetime.min
         self.custom_status: Any = decode(started.custom_status) if started.custom_status else None
         self.will_continue_as_new = False
+        self.section: CriticalSection | None = None
         self.said: list[tuple[int, str, tuple[Any, ...]]] = []
         self._function = function
         self._expected = deque(expected)
@@ -118,16 +116,19 @@ class Machine:
     def _accept(self, arrival: ev.Record) -> None:
         n, _, event = arrival
         match event:
-            case ev.TaskCompleted() | ev.SubOrchestrationInstanceCompleted():
+            case ev.TaskCompleted() | ev.SubOrchestrationInstanceCompleted() | ev.EntityOperationCompleted():
                 if call := self._calls.pop(event.task, None):
                     self._settle(call.task, event.result, call.task.annotation)
-            case ev.TaskFailed() | ev.SubOrchestrationInstanceFailed():
+            case ev.TaskFailed() | ev.SubOrchestrationInstanceFailed() | ev.EntityOperationFailed():
                 if call := self._calls.pop(event.task, None):
                     self._attempt_failed(call, n, event.failure)
             case ev.TimerFired():
                 self._timer_fired(event.timer)
             case ev.EventRaised():
                 self._event_raised(n, event)
+            case ev.EntityLockGranted():
+                if self.section is not None and self.section.id == event.task:
+                    self.section.granted()
             case ev.ExecutionStarted():
                 self._begin()
             case _:
@@ -281,7 +282,7 @@ class Machine:
     def _end(self, event: ev.ExecutionCompleted | ev.ContinueAsNew) -> None:
         self.decide(event)
         self.ended = True
-        self._flow = self._race = self._awaiting = None  # no cycle is left for the garbage collector
+        self._flow = self._race = self._awaiting = self.section = None  # no cycle is left for the garbage collector
 
     def unread(self) -> list[ev.EventRaised]:
         """The events that no wait has taken, in order of arrival: they move on with continue_as_new."""
@@ -306,7 +307,7 @@ class Machine:
             return 0
         if self._expected:
             record = self._expected.popleft()
-            if _key(record.event) != _key(event):
+            if likeness(record.event) != likeness(event):
                 self._verdict = NonDeterminism(record, event, self.line())
                 raise self._verdict
             return record.n
@@ -340,7 +341,7 @@ class Machine:
         policy: RetryPolicy | None,
         make: Callable[[int, int | None], int],
     ) -> CallTask[Any]:
-        """Schedule the first attempt of an activity or a sub-orchestration; `make(attempt, retry_of)` decides it."""
+        """Make the first attempt of an activity, a child or an operation; `make(attempt, retry_of)` decides it."""
         task: CallTask[Any] = CallTask(self, label, annotation)
         task.id = make(1, None)
         self._calls[task.id] = Call(task, make, policy, task.id, self.now, 1, ())
@@ -355,6 +356,20 @@ class Machine:
         task: EventTask[Any] = EventTask(self, self.decide(ev.EventAwaited(name)), name, annotation)
         self._listen(task)
         return task
+
+    def lock(self, entities: tuple[EntityId, ...]) -> LockTask:
+        """Ask for the locks of these entities, which are in their order: `section` is there from now on."""
+        if self.section is not None:
+            raise RuntimeError(NESTED)
+        n = self.decide(ev.EntityLockRequested(tuple(map(str, entities))))
+        self.section = CriticalSection(self, n, entities)
+        return self.section.ask()
+
+    def unlock(self, section: CriticalSection) -> None:
+        """Give locks back. A sealed machine keeps them: the execution goes on elsewhere."""
+        if not self._sealed:
+            self.section = None
+            self.decide(ev.EntityUnlockSent(section.id))
 
     def continue_as_new(self, value: Raw, save_events: bool) -> None:
         self._continue = (value, save_events)

@@ -25,7 +25,22 @@ class Sealed(BaseException):
     """The machine is being dropped: its function may clean up, but decides and says nothing any more."""
 
 
+def likeness(event: ev.Event) -> tuple[object, ...]:
+    """What of a decision is compared with the history: kind and name, and the entities it is for."""
+    kind = type(event)
+    name: str = getattr(event, "name", "")
+    return kind, name.casefold(), _entities(event)
+
+
 def describe(event: ev.Event) -> str:
-    """A decision as the non-determinism error shows it: kind and name."""
+    """A decision as the non-determinism error shows it: kind and name, and the entities it is for."""
     name = getattr(event, "name", None)
-    return f"{type(event).__name__} {name}" if name else type(event).__name__
+    entities = ", ".join(_entities(event))
+    words = (type(event).__name__, name, entities and name and "of", entities)
+    return " ".join(word for word in words if word)
+
+
+def _entities(event: ev.Event) -> tuple[str, ...]:
+    if isinstance(event, ev.EntityOperationCalled | ev.EntityOperationSignaled):
+        return (event.entity,)
+    return event.entities if isinstance(event, ev.EntityLockRequested) else ()

@@ -1,0 +1,150 @@
+"""Critical sections: what an orchestration may do while it holds the locks of entities, or waits for them.
+
+The locks of one section are asked for at once, granted at once and given back at once, so no two orchestrations can
+wait for each other. Every rule here serves that: who holds locks calls those entities alone, one call each at a time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import lru_cache
+from typing import Any, NoReturn, Protocol
+
+from durablecli.model.entities import EntityId, told_entity
+from durablecli.replay.tasks import Keeper, Task
+
+MOST_LOCKS = 100
+NESTED = "Must not enter another critical section from within a critical section."
+SIGNAL_TO_LOCKED = "Must not signal a locked entity from a critical section."
+CALL_PENDING = "Must not call an entity from a critical section while a prior call to the same entity is still pending."
+CALL_OF_OTHERS = "Must not call an entity from a critical section if it is not one of the locked entities."
+CALL_BEFORE_GRANT = "Must not call an entity while the request for its lock is pending: yield the lock first."
+CHILD_WITH_LOCKS = "While holding locks, cannot call suborchestrators."
+
+
+class Locker(Keeper, Protocol):
+    """What a critical section needs of the machine that made it."""
+
+    def unlock(self, section: CriticalSection) -> None: ...
+
+
+class CriticalSection:
+    """The locks of some entities, held until the `with` block around them is left, or until `release()`.
+
+    Raises RuntimeError for what isn't allowed meanwhile; a refusal decides nothing.
+    """
+
+    __slots__ = ("_asked", "_calls", "_ids", "_locker", "_released", "entities", "id")
+
+    def __init__(self, locker: Locker, id: int, entities: tuple[EntityId, ...]) -> None:
+        self.id = id
+        self.entities = entities
+        self._locker = locker
+        self._ids = frozenset(map(str, entities))
+        self._calls: dict[str, Task[Any]] = {}
+        self._released = False
+        self._asked: LockTask | None = None
+
+    def ask(self) -> LockTask:
+        """The task that waits for the grant."""
+        self._asked = LockTask(self._locker, self)
+        return self._asked
+
+    def granted(self) -> None:
+        """All locks are held."""
+        asked, self._asked = self._asked, None
+        if asked is not None:
+            asked._complete(self)
+
+    def release(self) -> None:
+        """Give the locks back, or take the request for them back; doing it twice does no harm."""
+        if not self._released:
+            self._released = True
+            self._asked = None
+            self._locker.unlock(self)
+
+    def __enter__(self) -> CriticalSection:
+        if self._released:
+            raise RuntimeError("the critical section has ended: call lock_entities again")
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.release()
+
+    # ── the rules, from the request to the release ─────────────────────────────────────────────────────────────
+
+    @property
+    def _is_held(self) -> bool:
+        return self._asked is None
+
+    def check_signal(self, entity: str) -> None:
+        """Raise for a signal to one of its entities."""
+        if entity in self._ids:
+            raise RuntimeError(SIGNAL_TO_LOCKED)
+
+    def check_call(self, entity: str) -> None:
+        """Raise for a call that could wait for ever, or that the locks don't cover."""
+        if not self._is_held:
+            if entity in self._ids:
+                raise RuntimeError(CALL_BEFORE_GRANT)
+        elif entity not in self._ids:
+            raise RuntimeError(CALL_OF_OTHERS)
+        elif (prior := self._calls.get(entity)) is not None and not prior.is_completed:
+            raise RuntimeError(CALL_PENDING)
+
+    def called(self, entity: str, task: Task[Any]) -> None:
+        """Remember a call that check_call has let pass."""
+        self._calls[entity] = task
+
+    def check_child(self) -> None:
+        """Raise for a sub-orchestration: it would be locked out by its parent."""
+        if self._is_held:
+            raise RuntimeError(CHILD_WITH_LOCKS)
+
+
+class LockTask(Task[CriticalSection]):
+    """A request for locks. Its value is the critical section: `with (yield context.lock_entities([…])):`."""
+
+    __slots__ = ("_section", "is_cancelled")
+
+    def __init__(self, keeper: Keeper, section: CriticalSection) -> None:
+        super().__init__(keeper, section.id)
+        self.is_cancelled = False
+        self._section = section
+
+    def cancel(self) -> None:
+        """Take the request back; ValueError when the locks were granted or the request was cancelled already."""
+        if self._done:
+            raise ValueError("Cannot cancel a completed task.")
+        self._section.release()
+        self.is_cancelled = True
+        self._complete(error=lambda: RuntimeError("the request for locks was cancelled"))
+
+    def __enter__(self) -> NoReturn:
+        raise TypeError("the locks aren't held yet: write `with (yield context.lock_entities(…)):`, or `with await`")
+
+    def __exit__(self, *error: object) -> None:
+        """Only there so that `with` gets as far as the hint above."""
+
+
+# ── naming entities ────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def entity_named(named: EntityId | str) -> str:
+    """The id of an entity as `@name@key`, however it was named; raises UsageError."""
+    return _parsed(named) if type(named) is str else str(told_entity(named))
+
+
+@lru_cache(16_384)
+def _parsed(text: str) -> str:
+    return str(told_entity(text))
+
+
+def entities_to_lock(named: Iterable[EntityId | str]) -> tuple[EntityId, ...]:
+    """In the order in which all lock them, each once; ValueError unless they are 1 to 100."""
+    if isinstance(named, str | EntityId):
+        raise ValueError(f"lock_entities takes a list of entities: lock_entities([{named!r}])")
+    entities = tuple(sorted({told_entity(each) for each in named}))
+    if not 1 <= len(entities) <= MOST_LOCKS:
+        raise ValueError(f"a critical section locks 1 to {MOST_LOCKS} entities, not {len(entities)}")
+    return entities
