@@ -1,6 +1,7 @@
 """The client of a hub: the one way in for the command line, for HTTP and for any Python program."""
 
 from durablecli.client.client import Client
+from durablecli.client.entity_status import EntityStateResponse, EntityStatus, LockHolder, Posted, Queued
 from durablecli.client.functions import Published, unknown_orchestrator
 from durablecli.client.shell import DurableOrchestrationClient
 from durablecli.client.status import Blocked, DurableOrchestrationStatus, Engine, PurgeHistoryResult, Suspended
@@ -14,13 +15,18 @@ __all__ = [
     "DurableOrchestrationClient",
     "DurableOrchestrationStatus",
     "Engine",
+    "EntityStateResponse",
+    "EntityStatus",
     "Item",
     "Line",
+    "LockHolder",
     "Mailbox",
     "Page",
+    "Posted",
     "Published",
     "PurgeHistoryResult",
     "Query",
+    "Queued",
     "Receipt",
     "Suspended",
     "unknown_orchestrator",

@@ -12,13 +12,19 @@ from os import PathLike, fspath
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
+from durablecli.client.entities import Entities
+from durablecli.client.entity_status import EntityStateResponse, EntityStatus
 from durablecli.client.functions import Published
 from durablecli.client.reading import Reader
+from durablecli.client.refusals import refusal_of, word_of
 from durablecli.client.standing import Standing
 from durablecli.client.starting import POLICIES, batch_items, encode, start_chosen
 from durablecli.client.status import DurableOrchestrationStatus, Engine, PurgeHistoryResult
 from durablecli.client.tail import Line, Pace, Tail, follow
 from durablecli.errors import Conflict, DurableError, NotFound, TimedOut, UsageError, WrongState
+from durablecli.model.entities import EntityId, is_entity, told_entity
 from durablecli.model.events import Record
 from durablecli.model.history import project_history
 from durablecli.model.ids import check_instance_id, new_id
@@ -45,6 +51,7 @@ class Client:
         self.root = fspath(state_dir)
         self._disk: Disk = disk or LocalDisk()
         self._reader = Reader(self.root, self._disk)
+        self._entities = Entities(self._reader)
         self._inbox = Inbox(self._disk, self.root)
         self._given = mailbox
         self._standing = Standing()
@@ -97,7 +104,7 @@ class Client:
             item = Item(new_id(), current.name, current.raw_input, version)
             return self._mailbox().post("start", [item]).instances[0]
         if not current.ended:
-            raise WrongState(f"{instance_id} is {_word(current)}: terminate it first, or restart it under a new id")
+            raise WrongState(f"{instance_id} is {word_of(current)}: terminate it first, or restart it under a new id")
         item = Item(instance_id, current.name, current.raw_input, version)
         return start_chosen(self._reader, self._mailbox(), self._inbox, item)
 
@@ -179,7 +186,7 @@ class Client:
             if current.ended:
                 return current
             if pace.expired():
-                raise TimedOut(f"{instance_id} is still {_word(current)}; it goes on, and so does `durable wait`")
+                raise TimedOut(f"{instance_id} is still {word_of(current)}; it goes on, and so does `durable wait`")
             pace.until_changed(lambda: self._reader.stamp(instance_id), stamp)
 
     def follow(self, instance_id: str) -> Iterator[Line]:
@@ -197,7 +204,7 @@ class Client:
             since = monotonic()
             current = self._existing(instance_id)
             if current.ended:
-                raise WrongState(f"{instance_id} is {_word(current)}: it takes no events any more")
+                raise WrongState(f"{instance_id} is {word_of(current)}: it takes no events any more")
             self._standing.looked(instance_id, since)
         self._mailbox().post("raise-event", [Item(instance_id, event_name, data)])
 
@@ -244,13 +251,17 @@ class Client:
         return PurgeHistoryResult(sum(error is None for error in results.values()))
 
     def control(self, kind: str, items: Sequence[Item]) -> dict[str, DurableError | None]:
-        """Terminate, suspend, resume, rewind or purge several: for each instance its error, or None if it is posted."""
+        """Terminate, suspend, resume, rewind or purge several, or delete or purge entities: for each its error, or None
+        if it is posted."""
         results: dict[str, DurableError | None] = {}
         good: list[Item] = []
         self._standing.forget()
         for item in items:
             try:
-                self.permit(kind, item)
+                if is_entity(item.instance):
+                    self.permit_entity(kind, item)
+                else:
+                    self.permit(kind, item)
                 good.append(item)
                 results[item.instance] = None
             except DurableError as error:
@@ -262,18 +273,98 @@ class Client:
     def permit(self, kind: str, item: Item) -> DurableOrchestrationStatus:
         """How an instance stands that such a verb may touch; raises NotFound, WrongState or Conflict for any other."""
         current = self._existing(item.instance)
-        refusal = _REFUSALS[kind](current, item)
-        if refusal:
-            raise WrongState(f"{item.instance} is {_word(current)}: {refusal}")
+        if refusal := refusal_of(kind, current, item):
+            raise WrongState(f"{item.instance} is {word_of(current)}: {refusal}")
         if kind in ("rewind", "purge") and current.ended and self._inbox.reserved(item.instance):
             raise Conflict(f"{item.instance} is just being started anew; try again")
         if kind == "purge" and not item.force and self.is_requested(item.instance, "rewind"):
             raise Conflict(f"{item.instance} is just being rewound; let it end, or use --force")
         return current
 
+    def permit_entity(self, kind: str, item: Item) -> EntityStatus:
+        """How an entity stands that a delete or a purge may touch; raises NotFound or WrongState for any other."""
+        if kind not in ("delete", "purge"):
+            raise _no_instance(item.instance)
+        return self._entities.permit(kind, item.instance)
+
     def is_requested(self, instance_id: str, kind: str) -> bool:
         """Whether a verb for this instance is on disk and no engine has taken it yet."""
         return self._reader.is_requested(instance_id, kind)
+
+    # ── entities: each is named by its EntityId, or as `@name@key` ─────────────────────────────────────────────
+
+    def signal_entity(
+        self,
+        entityId: EntityId | str,  # noqa: N803  Azure's name
+        operation_name: str,
+        operation_input: Any = None,
+        *,
+        at: datetime | None = None,
+    ) -> None:
+        """Send an operation that nobody waits for, run not before `at`; it is on disk then. An entity that isn't there
+        yet begins with it. Raises NotFound if an engine runs that doesn't know the function."""
+        entity = told_entity(entityId)
+        if not isinstance(operation_name, str) or not operation_name:
+            raise ValueError("operation_name must be a non-empty string.")
+        published = self._reader.published() if self._reader.engine().alive else None
+        if published is not None and not published.has_entity(entity.name):
+            raise published.unknown_entity(entity.name)
+        item = Item(str(entity), operation_name, encode(operation_input), start_at=_utc(at))
+        self._mailbox().post("signal", [item])
+
+    def read_entity_state(self, entityId: EntityId | str) -> EntityStateResponse:  # noqa: N803  Azure's name
+        """Whether an entity has a state, and which."""
+        return self._entities.state(entityId)
+
+    def entity(self, entity_id: EntityId | str) -> EntityStatus:
+        """How an entity stands: its state, its lock, and what waits; falsy if nothing was ever sent to it."""
+        return self._entities.status(entity_id)
+
+    def list_entities(self, query: Query | None = None) -> Page:
+        """One page of entities, as rows without their states; a status is Exists or Empty."""
+        return self._reader.page(_of_entities(query))
+
+    def count_entities(self, query: Query | None = None) -> int:
+        """How many entities fit."""
+        return self._reader.count(_of_entities(query))
+
+    def select_entities(self, query: Query | None = None) -> Iterator[str]:
+        """The ids of all entities that fit, page after page."""
+        return (row.id for row in self._reader.rows(_of_entities(query)))
+
+    def get_entity_history(self, entity_id: EntityId | str) -> list[Record]:
+        """The records of its log, as far as they are kept; raises NotFound."""
+        return [line.record for line in self.get_entity_lines(entity_id)]
+
+    def get_entity_lines(self, entity_id: EntityId | str) -> list[Line]:
+        """The records with their lines as they stand in the file; raises NotFound."""
+        return self.tail(str(self._entities.existing(entity_id).entity_id)).news()
+
+    def follow_entity(self, entity_id: EntityId | str) -> Iterator[Line]:
+        """Every record as it is written, for as long as somebody asks; raises NotFound, also when it was purged."""
+        entity = told_entity(entity_id)
+        return follow(self._reader, str(entity), lambda: not self._entities.existing(entity))
+
+    def delete_entity(self, entity_id: EntityId | str) -> None:
+        """Take an entity's state away, once what was sent before is done. WrongState if it is Empty."""
+        self._one("delete", Item(str(told_entity(entity_id))))
+
+    def purge_entities(self, entity_ids: Iterable[EntityId | str] | None = None) -> PurgeHistoryResult:
+        """Delete the logs of these entities, or of all that may go: that are Empty, unlocked, and have nothing waiting.
+
+        For one of these that is in use WrongState is raised, and none is touched. Unknown ones don't count.
+        """
+        if entity_ids is None:
+            results = self.control("purge", [Item(one) for one in self.select_entities(Query(status=("Empty",)))])
+            return PurgeHistoryResult(sum(error is None for error in results.values()))
+        named = dict.fromkeys(str(told_entity(one)) for one in entity_ids)
+        items = [Item(one) for one in named if self._entities.status(one)]
+        for item in items:
+            self.permit_entity("purge", item)
+        results = self.control("purge", items)
+        if error := next(filter(None, results.values()), None):
+            raise error
+        return PurgeHistoryResult(len(results))
 
     # ── the files themselves ───────────────────────────────────────────────────────────────────────────────────
 
@@ -309,6 +400,8 @@ class Client:
             raise error
 
     def _existing(self, instance_id: str) -> DurableOrchestrationStatus:
+        if is_entity(instance_id):
+            raise _no_instance(instance_id)
         current = self._seen(self._reader.status(instance_id))
         if not current:
             raise NotFound(f"no instance '{instance_id}' in {self.root}")
@@ -328,23 +421,12 @@ class Client:
         return name
 
 
-def _ended(current: DurableOrchestrationStatus, item: Item) -> str:
-    return "nothing is left to do" if current.ended else ""
+def _no_instance(entity: str) -> UsageError:
+    return UsageError(f"{entity} is an entity: it can be signaled, deleted and purged, and has a status of its own")
 
 
-def _not_failed(current: DurableOrchestrationStatus, item: Item) -> str:
-    return "" if _word(current) == "Failed" else "only a failed instance can be rewound"
-
-
-def _live(current: DurableOrchestrationStatus, item: Item) -> str:
-    return "" if current.ended or item.force else "terminate it first, or use --force"
-
-
-_REFUSALS = {"terminate": _ended, "suspend": _ended, "resume": _ended, "rewind": _not_failed, "purge": _live}
-
-
-def _word(current: DurableOrchestrationStatus) -> str:
-    return current.runtime_status.value if current.runtime_status else "unknown"
+def _of_entities(query: Query | None) -> Query:
+    return msgspec.structs.replace(query or Query(), entities=True)
 
 
 def _utc(time: datetime | None) -> datetime | None:

@@ -25,20 +25,36 @@ class Published(msgspec.Struct, frozen=True):
 
     def has_orchestrator(self, name: str) -> bool:
         """Names are compared without case."""
-        return any(known.name.casefold() == name.casefold() for known in self._orchestrators())
+        return self._has(name, "orchestrator")
+
+    def has_entity(self, name: str) -> bool:
+        """The same for entity functions."""
+        return self._has(name, "entity")
 
     def unknown(self, name: str) -> NotFound:
         """The error that names what could be started instead."""
-        return unknown_orchestrator(name, (known.name for known in self._orchestrators()))
+        return unknown_orchestrator(name, self._names("orchestrator"))
 
-    def _orchestrators(self) -> list[Known]:
-        return [known for known in self.functions if known.kind == "orchestrator"]
+    def unknown_entity(self, name: str) -> NotFound:
+        """The error that names the entity functions that there are."""
+        names = _listed(self._names("entity"))
+        return NotFound(f"the function '{name}' doesn't exist, is disabled, or is no entity; known are: {names}")
+
+    def _has(self, name: str, kind: str) -> bool:
+        return any(known.casefold() == name.casefold() for known in self._names(kind))
+
+    def _names(self, kind: str) -> list[str]:
+        return [known.name for known in self.functions if known.kind == kind]
 
 
 def unknown_orchestrator(name: str, known: Iterable[str]) -> NotFound:
     """The error of Durable Functions, with the known names."""
-    names = ", ".join(sorted(known)) or "none"
+    names = _listed(known)
     return NotFound(f"the function '{name}' doesn't exist, is disabled, or is no orchestrator; known are: {names}")
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(sorted(names)) or "none"
 
 
 def parse_published(info: Mapping[str, object]) -> Published | None:

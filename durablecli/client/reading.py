@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import msgspec
@@ -10,12 +10,15 @@ from msgspec import Raw
 
 from durablecli.client.functions import Published, parse_published
 from durablecli.client.status import NULL, Blocked, DurableOrchestrationStatus, Engine, Suspended
+from durablecli.client.waits import told
 from durablecli.errors import DamagedHub
 from durablecli.model import codec
+from durablecli.model.entities import is_entity
 from durablecli.model.events import Record
 from durablecli.model.history import project_history
 from durablecli.model.status import OrchestrationRuntimeStatus, Summary
 from durablecli.replay.agenda import waiting
+from durablecli.replay.entity import EntityLedger, fold_entity
 from durablecli.replay.ledger import Ledger, fold
 from durablecli.replay.rewind import cut
 from durablecli.store import premises
@@ -40,6 +43,8 @@ class Reader:
         self, instance: str, *, history: bool = False, history_output: bool = False, show_input: bool = True
     ) -> DurableOrchestrationStatus:
         """How the instance stands; falsy where neither a history nor a start is there."""
+        if is_entity(instance):
+            return DurableOrchestrationStatus(instance_id=instance)
         # The inbox first: a start that is taken in between is then in the history.
         messages = self._hub.pending(instance)
         found = self._hub.read(instance)
@@ -48,7 +53,8 @@ class Reader:
             return _of_start(instance, messages, engine, show_input)
         records = list(parse(found))
         rows = project_history(records, results=history_output, inputs=show_input) if history else None
-        return _of_ledger(fold(records, found.good), messages, engine, rows, show_input)
+        status = _of_ledger(fold(records, found.good), messages, engine, rows, show_input)
+        return _told(status, self._hub.read)
 
     def statuses(self, instances: Iterable[str]) -> Iterator[DurableOrchestrationStatus]:
         """How each of many instances stands."""
@@ -59,11 +65,15 @@ class Reader:
             if found is None:
                 yield _of_start(instance, messages, engine, True)
             else:
-                yield _of_ledger(fold(parse(found), found.good), messages, engine, None, True)
+                yield _told(_of_ledger(fold(parse(found), found.good), messages, engine, None, True), read)
 
     def is_requested(self, instance: str, kind: str) -> bool:
         """Whether such a message waits for an engine."""
         return any(message.kind == kind for message in self._hub.pending(instance))
+
+    def pending(self, instance: str) -> list[Message]:
+        """What was posted for it and no engine has taken yet. Ask before you read its history."""
+        return self._hub.pending(instance)
 
     def lines(self, instance: str) -> History | None:
         """The lines of its history as they stand on disk; None where nothing has begun."""
@@ -180,6 +190,20 @@ def _of_ledger(
         start_at=started.start_at,
         engine=engine,
     )
+
+
+def _told(status: DurableOrchestrationStatus, read: Callable[[str], History | None]) -> DurableOrchestrationStatus:
+    """The same, with what the entities say that it waits for."""
+
+    def look(entity: str) -> EntityLedger | None:
+        try:
+            found = read(entity)
+        except DamagedHub:
+            return None  # whoever asks for that entity is told
+        return fold_entity(parse(found)) if found else None
+
+    waits = told(status.waiting_for, status.instance_id, status.execution or "", look)
+    return status if waits is status.waiting_for else msgspec.structs.replace(status, waiting_for=waits)
 
 
 def _suspended(ledger: Ledger) -> Suspended | None:

@@ -103,8 +103,8 @@ class DurableOrchestrationStatus(msgspec.Struct, frozen=True, kw_only=True):
             "input": self.raw_input,
             "customStatus": self.raw_custom_status,
             "output": self.raw_output,
-            "createdTime": _second(self.created_time),
-            "lastUpdatedTime": _second(self.last_updated_time),
+            "createdTime": second(self.created_time),
+            "lastUpdatedTime": second(self.last_updated_time),
             "waitingFor": self.waiting_for,
             "blocked": self.blocked,
             "daemon": {"pid": self.engine.pid, "since": self.engine.since} if self.engine.alive else None,
@@ -134,7 +134,8 @@ class PurgeHistoryResult(msgspec.Struct, frozen=True):
     instances_deleted: int
 
 
-def _second(time: datetime | None) -> str | None:
+def second(time: datetime | None) -> str | None:
+    """`2026-11-22T09:00:05Z`."""
     return None if time is None else time.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 

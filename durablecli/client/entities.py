@@ -1,0 +1,117 @@
+"""What a client does with entities: it reads their logs, signals them, and takes away their states and their logs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import chain
+
+from durablecli.client.entity_status import EntityStateResponse, EntityStatus, LastFailure, LockHolder, Posted, Queued
+from durablecli.client.reading import Reader, parse
+from durablecli.client.status import NULL, Blocked, Engine
+from durablecli.errors import NotFound, WrongState
+from durablecli.model import events as ev
+from durablecli.model.entities import EntityId, told_entity
+from durablecli.replay.entity import EntityLedger, fold_entity
+from durablecli.store.mailbox import Message
+
+
+class Entities:
+    """The entities of one hub, as its files stand at each call."""
+
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
+
+    def state(self, named: EntityId | str) -> EntityStateResponse:
+        """The state alone."""
+        found = self.status(named)
+        return EntityStateResponse(found.exists, found.state)
+
+    def status(self, named: EntityId | str) -> EntityStatus:
+        """How an entity stands; falsy where nothing was ever sent to it."""
+        entity = told_entity(named)
+        # The inbox first: a signal that is taken in between is then in the log.
+        posted = tuple(chain.from_iterable(map(_posted, self._reader.pending(str(entity)))))
+        found = self._reader.lines(str(entity))
+        engine = self._reader.engine()
+        if found is None:
+            return EntityStatus(entity_id=entity, requested=posted, engine=engine)
+        return _of_ledger(entity, fold_entity(parse(found), found.good), posted, engine)
+
+    def existing(self, named: EntityId | str) -> EntityStatus:
+        """The same for an entity that there is, with or without a state; raises NotFound."""
+        current = self.status(named)
+        if not current:
+            raise NotFound(f"no entity '{current.entity_id}' in {self._reader.root}")
+        return current
+
+    def permit(self, kind: str, named: str) -> EntityStatus:
+        """How an entity stands whose state (delete) or whose log (purge) may go; raises NotFound or WrongState."""
+        current = self.existing(named)
+        refusal = _still_needed(current) if kind == "purge" else _nothing_to_delete(current)
+        if refusal:
+            raise WrongState(f"{current.entity_id} {refusal}")
+        return current
+
+
+def _still_needed(current: EntityStatus) -> str:
+    if current.exists:
+        return "has a state: delete that first (durable entity delete)"
+    if current.locked_by is not None:
+        return f"is locked by {current.locked_by.instance}"
+    if current.queued or current.scheduled:
+        waiting = len(current.queued) + len(current.scheduled)
+        return f"isn't done: {waiting} operation{' waits' if waiting == 1 else 's wait'} for it"
+    if any(one.kind == "signal" for one in current.requested):
+        return "isn't done: a signal to it is on its way"
+    return ""
+
+
+def _nothing_to_delete(current: EntityStatus) -> str:
+    if current.exists or current.queued or any(one.kind == "signal" for one in current.requested):
+        return ""
+    return "is Empty: it has no state to delete"
+
+
+def _of_ledger(entity: EntityId, ledger: EntityLedger, posted: tuple[Posted, ...], engine: Engine) -> EntityStatus:
+    lock = ledger.lock
+    return EntityStatus(
+        entity_id=entity,
+        exists=ledger.exists,
+        raw_state=ledger.state or NULL,
+        created_time=ledger.created,
+        last_updated_time=ledger.updated,
+        last_operation_time=ledger.modified,
+        execution=ledger.execution,
+        locked_by=None if lock is None else LockHolder(lock.sender.instance, lock.since, lock.entities),
+        queued=tuple(map(_queued, chain(ledger.inner, ledger.queue))),
+        scheduled=tuple(sorted(map(_queued, ledger.scheduled.values()), key=_due)),
+        failures=ledger.failures,
+        last_failure=None if ledger.last_failure is None else _failure(ledger.last_failure),
+        blocked=None if ledger.blocked is None else Blocked(ledger.blocked, ledger.blocked_at),
+        requested=posted,
+        engine=engine,
+    )
+
+
+def _failure(last: ev.OperationFailure) -> LastFailure:
+    return LastFailure(last.name, last.at, last.failure.type, last.failure.message)
+
+
+def _queued(record: ev.Record) -> Queued:
+    n, at, event = record
+    match event:
+        case ev.EntityOperationReceived():
+            sender = event.sender.instance if event.sender else None
+            return Queued("operation", n, at, event.name, sender, event.scheduled_time)
+        case ev.EntityLockReceived():
+            return Queued("lock", n, at, sender=event.sender.instance)
+        case _:
+            return Queued("delete", n, at)
+
+
+def _due(queued: Queued) -> tuple[float, int]:
+    return (queued.scheduled_time.timestamp() if queued.scheduled_time else 0.0), queued.id
+
+
+def _posted(message: Message) -> Iterator[Posted]:
+    return (Posted(message.kind, message.at, item.name, item.start_at) for item in message.items)

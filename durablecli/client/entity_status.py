@@ -1,0 +1,124 @@
+"""How an entity stands, as people and programs ask for it: its state, who holds its lock, and what waits for it."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from msgspec import Raw
+
+from durablecli.client.status import NULL, Blocked, Engine, second
+from durablecli.model.entities import EntityId
+
+
+class EntityStateResponse(msgspec.Struct, frozen=True):
+    """Whether an entity has a state, and the state, decoded."""
+
+    entity_exists: bool
+    entity_state: Any = None
+
+
+class LockHolder(msgspec.Struct, frozen=True):
+    """The orchestration that holds the lock, since when, and all the entities that the same request locks."""
+
+    instance: str
+    since: datetime
+    entities: tuple[str, ...]
+
+
+class Queued(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):
+    """One thing that waits its turn: kind is operation, delete or lock.
+
+    `id` is the `n` of its record, `sender` the instance that it comes from (none: a client), `scheduled_time` the time
+    before which it isn't run.
+    """
+
+    kind: str
+    id: int
+    since: datetime
+    name: str | None = None
+    sender: str | None = None
+    scheduled_time: datetime | None = None
+
+
+class Posted(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):
+    """A message that is on disk and that no engine has taken yet: kind is signal, delete or purge."""
+
+    kind: str
+    since: datetime
+    name: str | None = None
+    scheduled_time: datetime | None = None
+
+
+class LastFailure(msgspec.Struct, frozen=True):
+    """The last operation that failed; `type` is the qualified name of what it raised."""
+
+    operation: str
+    at: datetime
+    type: str
+    message: str
+
+
+class EntityStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """The status of one entity. It is falsy if nothing was ever sent to it.
+
+    `exists` says whether it has a state. `queued` is in the order in which it is run; while the lock is held, what its
+    holder sent comes first, and the rest waits for the lock. `failures` counts the operations that failed.
+    """
+
+    entity_id: EntityId
+    exists: bool = False
+    raw_state: Raw = NULL
+    created_time: datetime | None = None
+    last_updated_time: datetime | None = None
+    last_operation_time: datetime | None = None
+    execution: str | None = None
+    locked_by: LockHolder | None = None
+    queued: tuple[Queued, ...] = ()
+    scheduled: tuple[Queued, ...] = ()
+    failures: int = 0
+    last_failure: LastFailure | None = None
+    blocked: Blocked | None = None
+    requested: tuple[Posted, ...] = ()
+    engine: Engine = Engine(alive=False)
+
+    def __bool__(self) -> bool:
+        return self.taken or bool(self.requested)
+
+    @property
+    def taken(self) -> bool:
+        """Whether an engine has begun it; before that only messages for it are on disk."""
+        return self.execution is not None
+
+    @property
+    def word(self) -> str:
+        """Exists, Empty (it has no state), or Pending (no engine has taken what was sent to it)."""
+        return "Exists" if self.exists else "Empty" if self.taken else "Pending"
+
+    @property
+    def state(self) -> Any:
+        """The state, decoded; None where there is none."""
+        return msgspec.json.decode(self.raw_state)
+
+    def payload(self) -> dict[str, Any]:
+        """All of it, in the manner of the HTTP API."""
+        lock = self.locked_by
+        return {
+            "entityId": str(self.entity_id),
+            "name": self.entity_id.name,
+            "key": self.entity_id.key,
+            "exists": self.exists,
+            "state": self.raw_state,
+            "createdTime": second(self.created_time),
+            "lastUpdatedTime": second(self.last_updated_time),
+            "lastOperationTime": second(self.last_operation_time),
+            "lockedBy": lock and {"instanceId": lock.instance, "since": lock.since, "entities": lock.entities},
+            "queued": self.queued,
+            "scheduled": self.scheduled,
+            "failures": self.failures,
+            "lastFailure": self.last_failure,
+            "blocked": self.blocked,
+            "requested": self.requested,
+            "daemon": {"pid": self.engine.pid, "since": self.engine.since} if self.engine.alive else None,
+        }

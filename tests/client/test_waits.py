@@ -1,0 +1,87 @@
+"""What an orchestration is told about its waits at entities, from hand-made ledgers."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from durablecli.client.waits import EntityWait, told
+from durablecli.model import events as ev
+from durablecli.model.status import Waiting
+from durablecli.replay.entity import EntityLedger, fold_entity
+
+NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
+PAIR = ("@account@a", "@account@b")
+OURS, OTHER = ev.Origin("we", "1", 4), ev.Origin("other", "2", 9)
+
+
+def ledger(entity: str, *events: ev.AnyEvent) -> EntityLedger:
+    started = ev.EntityStarted(entity, "1")
+    records = [ev.Record(n, NOON + timedelta(seconds=n), event) for n, event in enumerate((started, *events), 1)]
+    return fold_entity(records)
+
+
+def request(*senders: ev.Origin) -> list[ev.AnyEvent]:
+    return [ev.EntityLockReceived(PAIR, sender) for sender in senders]
+
+
+def tell(wait: Waiting, *ledgers: EntityLedger) -> Waiting:
+    (found,) = told((wait,), "we", "1", {one.id: one for one in ledgers}.get)
+    return found
+
+
+WAIT = Waiting("lock", 4, since=NOON, entities=PAIR)
+CALL = Waiting("entity", 4, "add", NOON, entity=PAIR[0])
+
+
+def test_a_lock_is_waited_for_at_the_first_entity_that_another_holds() -> None:
+    a, b = ledger(PAIR[0], *request(OURS)), ledger(PAIR[1], *request(OTHER, OURS))
+    found = tell(WAIT, a, b)
+    assert isinstance(found, EntityWait)
+    assert (found.entity, found.holder, found.held_since) == (PAIR[1], "other", NOON + timedelta(seconds=2))
+    assert (found.kind, found.id, found.since, found.entities) == ("lock", 4, NOON, PAIR)
+
+
+def test_another_section_of_the_same_instance_is_another_holder() -> None:
+    earlier = ev.Origin("we", "1", 2)
+    assert tell(WAIT, ledger(PAIR[0], *request(earlier, OURS))).holder == "we"
+
+
+def test_a_lock_that_stands_behind_operations_names_the_entity_and_why_it_is_blocked() -> None:
+    a = ledger(PAIR[0], ev.EntityOperationReceived("add"), *request(OURS), ev.ExecutionBlocked("no function"))
+    found = tell(WAIT, a)
+    assert isinstance(found, EntityWait)
+    assert (found.entity, found.holder, found.held_since, found.blocked) == (PAIR[0], None, None, "no function")
+
+
+def test_a_lock_whose_grant_is_on_its_way_and_one_that_nobody_knows_stay_as_they_are() -> None:
+    assert tell(WAIT, ledger(PAIR[0], *request(OURS)), ledger(PAIR[1], *request(OURS))) is WAIT
+    assert tell(WAIT) is WAIT
+
+
+@pytest.mark.parametrize(("holder", "told_of"), [(OTHER, "other"), (ev.Origin("we", "1", 2), None)])
+def test_an_operation_waits_for_the_lock_of_another_only(holder: ev.Origin, told_of: str | None) -> None:
+    a = ledger(PAIR[0], *request(holder), ev.EntityOperationReceived("add", sender=OURS, waits=True))
+    assert tell(CALL, a).holder == told_of
+
+
+def test_an_operation_at_a_blocked_entity_says_why() -> None:
+    found = tell(CALL, ledger(PAIR[0], ev.ExecutionBlocked("no function")))
+    assert isinstance(found, EntityWait)
+    assert (found.name, found.blocked) == ("add", "no function")
+
+
+def test_other_waits_are_left_alone_and_only_so_many_entities_are_looked_at() -> None:
+    looked: list[str] = []
+
+    def look(entity: str) -> EntityLedger | None:
+        looked.append(entity)
+        return None
+
+    waits = [Waiting("entity", n, "add", NOON, entity=f"@c@{n % 50}") for n in range(200)]
+    timer = Waiting("timer", 3)
+    found = told((timer, *waits), "we", "1", look)
+    assert found[0] is timer
+    assert len(found) == 201
+    assert len(looked) == 20
