@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from functools import total_ordering
 
 from durablecli.errors import UsageError
 from durablecli.model.ids import LONGEST_ID
+
+_control = re.compile(r"[\x00-\x1f\x7f-\x9f]").search
+_surrogate = re.compile(r"[\ud800-\udfff]").search
 
 SIGN = "@"
 """What the id of an entity begins with, and that of an orchestration never does."""
@@ -85,9 +89,9 @@ class EntityId:
 def _check(text: str) -> None:
     if len(text) > LONGEST_ID:
         raise ValueError(f"the id of an entity must not exceed {LONGEST_ID} characters")
-    if any(character < " " or "\x7f" <= character <= "\x9f" for character in text):
+    if _control(text):
         raise ValueError("the id of an entity must not contain control characters")
-    if any("\ud800" <= character <= "\udfff" for character in text):
+    if not text.isascii() and _surrogate(text):
         raise ValueError("the id of an entity must be valid Unicode; this one holds a lone surrogate")
 
 
