@@ -4,21 +4,34 @@ from __future__ import annotations
 
 from durablecli.model import events as ev
 
+_ENVELOPE = 128
+_KEPT = frozenset({ev.TaskScheduled, ev.ContinueAsNew, ev.ExecutionStarted})
+_SENT = frozenset(
+    {ev.EventSent, ev.SubOrchestrationInstanceCreated, ev.EntityOperationCalled, ev.EntityOperationSignaled}
+)
+_RESULTS = frozenset(
+    {ev.TaskCompleted, ev.SubOrchestrationInstanceCompleted, ev.EntityOperationCompleted, ev.ExecutionCompleted}
+)
+
 
 def target(event: ev.AnyEvent) -> str | None:
-    """The instance that a decision sends something to."""
+    """The instance, or the entity, that a decision sends something to."""
     if isinstance(event, ev.EventSent | ev.SubOrchestrationInstanceCreated):
         return event.instance
-    return None
+    if isinstance(event, ev.EntityOperationCalled | ev.EntityOperationSignaled):
+        return event.entity
+    return event.entities[0] if isinstance(event, ev.EntityLockRequested) else None
 
 
 def weight(event: ev.AnyEvent) -> int:
     """About how many bytes an event adds to the commit; what is delivered elsewhere counts twice."""
     kind = type(event)
-    if kind is ev.TaskScheduled or kind is ev.ContinueAsNew or kind is ev.ExecutionStarted:
-        return memoryview(event.input).nbytes + 128  # type: ignore[union-attr]  # each of these has an input
-    if kind is ev.EventSent or kind is ev.SubOrchestrationInstanceCreated:
-        return 2 * memoryview(event.input).nbytes + 128  # type: ignore[union-attr]
-    if kind is ev.TaskCompleted or kind is ev.SubOrchestrationInstanceCompleted or kind is ev.ExecutionCompleted:
-        return memoryview(event.result).nbytes + 128  # type: ignore[union-attr]
-    return 128
+    if kind in _KEPT:
+        return memoryview(event.input).nbytes + _ENVELOPE  # type: ignore[union-attr]  # each of these has an input
+    if kind in _SENT:
+        return 2 * memoryview(event.input).nbytes + _ENVELOPE  # type: ignore[union-attr]
+    if kind in _RESULTS:
+        return memoryview(event.result).nbytes + _ENVELOPE  # type: ignore[union-attr]
+    if isinstance(event, ev.EntityLockRequested):
+        return 2 * sum(map(len, event.entities)) + _ENVELOPE
+    return _ENVELOPE

@@ -1,7 +1,7 @@
 """A history as the HTTP API of Durable Functions shows it (`showHistory=true`).
 
-A scheduled task is folded into the row of its outcome; one that has none yet stays as its own row. Kinds that only
-durablecli has are left out.
+A scheduled task, or a called operation, is folded into the row of its outcome; one that has none yet stays as its own
+row. Kinds that only durablecli has are left out. Entities are in the words of the Durable Task history.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ _OURS = (
     ev.ExecutionBlocked,
     ev.ExecutionUnblocked,
 )
-_SCHEDULED = (ev.TaskScheduled, ev.SubOrchestrationInstanceCreated)
-_COMPLETED = (ev.TaskCompleted, ev.SubOrchestrationInstanceCompleted)
-_FAILED = (ev.TaskFailed, ev.SubOrchestrationInstanceFailed)
+_SCHEDULED = (ev.TaskScheduled, ev.SubOrchestrationInstanceCreated, ev.EntityOperationCalled)
+_COMPLETED = (ev.TaskCompleted, ev.SubOrchestrationInstanceCompleted, ev.EntityOperationCompleted)
+_FAILED = (ev.TaskFailed, ev.SubOrchestrationInstanceFailed, ev.EntityOperationFailed)
 _OUTCOMES = _COMPLETED + _FAILED
 
 _json = msgspec.json.Decoder().decode
@@ -65,9 +65,9 @@ class _Projection:
                 return {"Name": event.name, "InstanceId": event.instance, **self._input(event.input)}
             case ev.EventRaised():
                 return {"Name": event.name, **self._input(event.input)}
-            case ev.TaskCompleted() | ev.SubOrchestrationInstanceCompleted():
+            case ev.TaskCompleted() | ev.SubOrchestrationInstanceCompleted() | ev.EntityOperationCompleted():
                 return {**self._scheduled(event.task), **self._result(event.result)}
-            case ev.TaskFailed() | ev.SubOrchestrationInstanceFailed():
+            case ev.TaskFailed() | ev.SubOrchestrationInstanceFailed() | ev.EntityOperationFailed():
                 return {**self._scheduled(event.task), "FailureDetails": failure_details(event.failure)}
             case _:
                 return self._fields_of_the_rest(event)
@@ -86,7 +86,27 @@ class _Projection:
             case ev.ExecutionCompleted():
                 return {"OrchestrationStatus": event.status, **self._end(event)}
             case _:
+                return self._of_entities(event)
+
+    def _of_entities(self, event: ev.AnyEvent) -> dict[str, Any]:
+        match event:
+            case ev.EntityOperationCalled():
+                return {"InstanceId": event.entity, "Operation": event.name, **self._input(event.input)}
+            case ev.EntityOperationSignaled():
+                due = {} if event.scheduled_time is None else {"ScheduledTime": stamp(event.scheduled_time)}
+                return {"InstanceId": event.entity, "Operation": event.name, **due, **self._input(event.input)}
+            case ev.EntityLockRequested():
+                return {"LockSet": list(event.entities)}
+            case ev.EntityLockGranted():
+                return self._lock_set(event.task)
+            case ev.EntityUnlockSent():
+                return self._lock_set(event.lock)
+            case _:
                 return {}
+
+    def _lock_set(self, request: int) -> dict[str, Any]:
+        decision = self._decided.get(request)
+        return self._of_entities(decision.event) if decision else {}
 
     def _scheduled(self, task: int) -> dict[str, Any]:
         """What the row of an outcome takes over from its decision."""
@@ -94,6 +114,8 @@ class _Projection:
         if decision is None or not isinstance(decision.event, _SCHEDULED):
             return {}
         event = decision.event
+        if isinstance(event, ev.EntityOperationCalled):
+            return {"ScheduledTime": stamp(decision.at), **self._of_entities(event)}
         child = {"InstanceId": event.instance} if isinstance(event, ev.SubOrchestrationInstanceCreated) else {}
         head = {"ScheduledTime": stamp(decision.at), "FunctionName": event.name}
         return {**head, **child, **self._input(event.input)}

@@ -2,39 +2,48 @@
 
 *Forgotten* are the failed outcomes that ended it. *Void* are the decisions of the turns from the first of them on, with
 their outcomes. All else is kept: other results, and events, which a void wait leaves unread again.
+
+A critical section isn't rewound into: its locks were given back, and others have changed the entities since.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from durablecli.errors import WrongState
 from durablecli.model import events as ev
-from durablecli.replay.ledger import Ledger, answers
+from durablecli.replay.ledger import Ledger, Turn, answers
 
 
 @dataclass(frozen=True)
 class Cut:
-    """What one rewind takes back; `children` are the sub-orchestrations whose failure is forgotten."""
+    """What one rewind takes back. `children`, `activities` and `calls` are those whose failure is forgotten."""
 
     start: int
     forgotten: tuple[int, ...]
     void: tuple[int, ...]
     children: tuple[tuple[int, ev.SubOrchestrationInstanceCreated], ...]
     activities: tuple[tuple[int, ev.TaskScheduled], ...]
+    calls: tuple[tuple[int, ev.EntityOperationCalled], ...]
 
     def event(self, reason: str, message: str | None = None) -> ev.ExecutionRewound:
         return ev.ExecutionRewound(self.start, reason, self.forgotten, self.void, message)
 
 
 def cut(ledger: Ledger) -> Cut:
-    """The cut of a failed execution. The ledger keeps its script; WrongState for one that hasn't failed."""
+    """The cut of a failed execution, whose ledger keeps its script.
+
+    WrongState for one that hasn't failed, or whose failure lies in a critical section or before its end.
+    """
     if ledger.status != "Failed" or ledger.script is None:
         raise WrongState(f"{ledger.instance} is {ledger.status}: only a failed instance can be rewound")
     if not ledger.causes:
-        return Cut(ledger.completed_n, (), (ledger.completed_n,), (), ())
+        _refuse_sections(ledger, ledger.script, ledger.script[-1:])
+        return Cut(ledger.completed_n, (), (ledger.completed_n,), (), (), ())
     start = ledger.causes[0]
     first = next((i for i, turn in enumerate(ledger.script) if turn.arrival.n >= start), len(ledger.script))
+    _refuse_sections(ledger, ledger.script, ledger.script[first:])
     decided = [record.n for turn in ledger.script[first:] for record in turn.decisions]
     gone = frozenset(decided)
     answered = [turn.arrival.n for turn in ledger.script[first:] if answers(turn.arrival.event) in gone]
@@ -47,4 +56,15 @@ def cut(ledger: Ledger) -> Cut:
         tuple(sorted({*decided, *answered})),
         tuple((n, e) for n, e in again if isinstance(e, ev.SubOrchestrationInstanceCreated)),
         tuple((n, e) for n, e in again if isinstance(e, ev.TaskScheduled)),
+        tuple((n, e) for n, e in again if isinstance(e, ev.EntityOperationCalled)),
     )
+
+
+def _refuse_sections(ledger: Ledger, script: Sequence[Turn], undone: Sequence[Turn]) -> None:
+    """Refuse what would go on in a critical section whose locks are given back: by a turn undone, or by the end."""
+    decided = [record for turn in script for record in turn.decisions]
+    given_back = {record.event.lock for record in decided if isinstance(record.event, ev.EntityUnlockSent)}
+    if any(isinstance(event, ev.EntityLockRequested) and n not in given_back for n, _, event in decided):
+        raise WrongState(f"{ledger.instance} failed while it held or waited for locks: it can't be rewound into them")
+    if any(isinstance(record.event, ev.EntityUnlockSent) for turn in undone for record in turn.decisions):
+        raise WrongState(f"{ledger.instance} has given locks back as it failed or later: it can't be rewound into them")

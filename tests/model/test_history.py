@@ -81,6 +81,28 @@ def test_sub_orchestrations_are_folded_alike() -> None:
     assert (failed["FunctionName"], failed["FailureDetails"]) == ("child", DETAILS)
 
 
+def test_the_operation_of_an_entity_is_folded_into_its_outcome() -> None:
+    called = ev.EntityOperationCalled("@counter@a", "add", Raw(b"1"))
+    where = {"InstanceId": "@counter@a", "Operation": "add"}
+    assert rows(called) == [{"EventType": "EntityOperationCalled", "Timestamp": at(1), **where}]
+    done = rows(called, ev.EntityOperationCompleted(1, Raw(b"2")), results=True, inputs=True)
+    head = {"EventType": "EntityOperationCompleted", "Timestamp": at(2), "ScheduledTime": at(1)}
+    assert done == [{**head, **where, "Input": 1, "Result": 2}]
+    assert rows(called, ev.EntityOperationFailed(1, FAILURE)) == [
+        {**head, **where, "EventType": "EntityOperationFailed", "FailureDetails": DETAILS}
+    ]
+
+
+def test_a_critical_section_shows_what_it_locks_in_every_row() -> None:
+    request = ev.EntityLockRequested(("@account@a", "@account@b"))
+    lock_set = {"LockSet": ["@account@a", "@account@b"]}
+    assert rows(request, ev.EntityLockGranted(1), ev.EntityUnlockSent(1)) == [
+        {"EventType": "EntityLockRequested", "Timestamp": at(1), **lock_set},
+        {"EventType": "EntityLockGranted", "Timestamp": at(2), **lock_set},
+        {"EventType": "EntityUnlockSent", "Timestamp": at(3), **lock_set},
+    ]
+
+
 def test_a_task_that_was_answered_again_after_a_rewind_shows_both_answers() -> None:
     shown = rows(
         ev.TaskScheduled("hello"),
@@ -124,6 +146,16 @@ ONE_ROW: list[tuple[ev.AnyEvent, dict[str, Any], dict[str, Any]]] = [
     ),
     (ev.EventRaised("Guide", Raw(b"true"), held=True), {"Name": "Guide"}, {"Input": True}),
     (ev.EventSent("other", "Go", Raw(b"0")), {"Name": "Go", "InstanceId": "other"}, {"Input": 0}),
+    (
+        ev.EntityOperationSignaled("@counter@a", "add", Raw(b"0")),
+        {"InstanceId": "@counter@a", "Operation": "add"},
+        {"Input": 0},
+    ),
+    (
+        ev.EntityOperationSignaled("@counter@a", "add", scheduled_time=AT),
+        {"InstanceId": "@counter@a", "Operation": "add", "ScheduledTime": at(0)},
+        {"Input": None},
+    ),
     (ev.TimerCreated(AT), {"FireAt": at(0)}, {}),
     (ev.ExecutionSuspended("audit"), {"Reason": "audit"}, {}),
     (ev.ExecutionResumed("go"), {"Reason": "go"}, {}),
@@ -155,7 +187,8 @@ def test_a_fired_timer_shows_when_it_was_due() -> None:
 
 
 def test_an_answer_whose_decision_is_missing_is_shown_as_it_is() -> None:
-    assert rows(ev.TaskCompleted(9), ev.TimerFired(9)) == [
+    assert rows(ev.TaskCompleted(9), ev.TimerFired(9), ev.EntityLockGranted(9)) == [
         {"EventType": "TaskCompleted", "Timestamp": at(1)},
         {"EventType": "TimerFired", "Timestamp": at(2)},
+        {"EventType": "EntityLockGranted", "Timestamp": at(3)},
     ]
