@@ -41,6 +41,7 @@ class Concurrency(Section, frozen=True):
     """How much the engine does at once."""
 
     activities: Count = 20
+    entities: Count = 50
     process_workers: Count = 2
     async_activities: Count = 1000
     live_instances: Count = 10_000

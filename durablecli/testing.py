@@ -4,14 +4,14 @@
         instance = hub.client.start_new(my_orchestrator, client_input=1)
         status = hub.finish(instance)
 
-Nothing runs but what the test asks for: no threads, no files, no waiting. Activities run one after another, in the
-order in which they were scheduled.
+Nothing runs but what the test asks for: no threads, no files, no waiting. Activities and entities run one after
+another, in the order in which they were scheduled.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from types import ModuleType
 from typing import Any
@@ -19,13 +19,13 @@ from typing import Any
 from durablecli.app import Blueprint, Registry
 from durablecli.client import Client, DurableOrchestrationStatus
 from durablecli.config import Concurrency
-from durablecli.engine.activity import Call, Outcome, run, run_async
+from durablecli.engine.activity import Outcome
 from durablecli.engine.clock import VirtualClock
 from durablecli.engine.crew import Crew
 from durablecli.engine.cycle import Engine, Options
-from durablecli.engine.executors import Key
+from durablecli.engine.executors import Key, Report, Work
+from durablecli.engine.operations import BatchOutcome
 from durablecli.errors import TimedOut
-from durablecli.model.events import NULL
 from durablecli.replay.names import mark_of
 from durablecli.store.hub import open_hub
 from durablecli.store.index import Index
@@ -131,7 +131,7 @@ class Hub:
     def _open(self) -> tuple[Engine, Inline]:
         inline = Inline()
 
-        def crew(report: Callable[[Outcome], None]) -> Crew:
+        def crew(report: Report) -> Crew:
             inline.report = report
             return Crew(self.registry, report, Concurrency(), make=lambda kind: inline)
 
@@ -146,13 +146,13 @@ class Hub:
 
 
 class Inline:
-    """The executor of every activity: each is run, here, when it is told to."""
+    """The executor of every activity and every entity: each is run, here, when it is told to."""
 
     def __init__(self) -> None:
-        self.report: Callable[[Outcome], None] = lambda outcome: None
-        self.waiting: dict[Key, Call] = {}
+        self.report: Report = lambda outcome: None
+        self.waiting: dict[Key, Work] = {}
 
-    def start(self, calls: Iterable[Call]) -> None:
+    def start(self, calls: Iterable[Work]) -> None:
         for call in calls:
             self.waiting[call.key] = call
 
@@ -161,14 +161,13 @@ class Inline:
         if not self.waiting:
             return False
         call = self.waiting.pop(next(iter(self.waiting)) if key is None else key)
-        is_async = call.function.executor == "async"
-        self.report(asyncio.run(run_async(call)) if is_async else run(call))
+        self.report(asyncio.run(_awaited(call)) if call.function.executor == "async" else call.run())
         return True
 
     def cancel(self, key: Key) -> None:
         call = self.waiting.pop(key, None)
         if call is not None:
-            self.report(Outcome(key, NULL, None))
+            self.report(call.dropped())
 
     def hold_back(self) -> None:
         self.waiting.clear()
@@ -179,6 +178,10 @@ class Inline:
 
     def stop(self) -> None:
         self.waiting.clear()
+
+
+async def _awaited(work: Work) -> Outcome | BatchOutcome:
+    return await work.run_async()
 
 
 class _Here:

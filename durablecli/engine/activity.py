@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from msgspec import Raw
 
 from durablecli.app import Function
+from durablecli.model.events import NULL
 from durablecli.model.failures import Failure, from_exception
 from durablecli.model.payloads import decode, encode
 
@@ -73,6 +74,30 @@ class Call(NamedTuple):
         name = self.function.name
         return ActivityContext(instance, n, name, self.attempt, self.redelivered, idempotency_key, self.cancellation)
 
+    def run(self) -> Outcome:
+        """Run a synchronous activity to its end, here and now. Whatever it raises is its failure, never ours."""
+        try:
+            value = self.function.call(*arguments(self.function, self.input, self.context))
+        except BaseException as error:  # noqa: BLE001 - user code may raise anything
+            return failed(self.key, error)
+        return settle(self, value)
+
+    async def run_async(self) -> Outcome:
+        """Run an asynchronous one."""
+        try:
+            value = await self.function.call(*arguments(self.function, self.input, self.context))
+        except BaseException as error:  # noqa: BLE001 - user code may raise anything
+            return failed(self.key, error)
+        return settle(self, value)
+
+    def dropped(self) -> Outcome:
+        """The outcome of one that was cancelled before it began: nobody reads it."""
+        return Outcome(self.key, NULL, None)
+
+    def failed(self, error: BaseException) -> Outcome:
+        """The outcome of one that an executor could not run to its end."""
+        return failed(self.key, error)
+
 
 class Outcome(NamedTuple):
     """What came of a call: a result, or a failure."""
@@ -115,21 +140,3 @@ def settle(call: Call, value: Any) -> Outcome:
 def failed(key: tuple[str, str, int], error: BaseException) -> Outcome:
     """The outcome of a call that raised."""
     return Outcome(key, None, from_exception(error))
-
-
-def run(call: Call) -> Outcome:
-    """Run a synchronous activity to its end, here and now. Whatever it raises is its failure, never ours."""
-    try:
-        value = call.function.call(*arguments(call.function, call.input, call.context))
-    except BaseException as error:  # noqa: BLE001 - user code may raise anything
-        return failed(call.key, error)
-    return settle(call, value)
-
-
-async def run_async(call: Call) -> Outcome:
-    """Run an asynchronous one."""
-    try:
-        value = await call.function.call(*arguments(call.function, call.input, call.context))
-    except BaseException as error:  # noqa: BLE001 - user code may raise anything
-        return failed(call.key, error)
-    return settle(call, value)

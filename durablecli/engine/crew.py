@@ -7,18 +7,23 @@ from collections.abc import Callable, Iterable, Sequence
 from durablecli.app import Registry
 from durablecli.config import Concurrency
 from durablecli.engine.activity import Call, Cancellation, Outcome
-from durablecli.engine.draft import Job
-from durablecli.engine.executors import Executor, Gate, Key, Threads
+from durablecli.engine.draft import BatchJob, Job
+from durablecli.engine.executors import Executor, Gate, Key, Report, Threads, Work
+from durablecli.engine.operations import Batch, BatchOutcome
+from durablecli.model.entities import EntityId
 from durablecli.model.payloads import PAYLOAD_LIMIT
 
 
 class Crew:
-    """Starts each owed activity once. An activity that is in flight isn't started a second time, whoever asks."""
+    """Starts each owed activity once. What is in flight isn't started a second time, whoever asks.
+
+    Batches of entities have executors of their own: neither they nor activities ever wait for the others.
+    """
 
     def __init__(
         self,
         registry: Registry,
-        report: Callable[[Outcome], None],
+        report: Report,
         limits: Concurrency,
         targets: Sequence[str] = (),
         base: str = ".",
@@ -34,19 +39,19 @@ class Crew:
         self._make = make or self._made
         self._executors: dict[str, Executor] = {}
         self._gate = Gate()
-        self._calls: dict[Key, Call] = {}
-        self._by_execution: dict[tuple[str, str], dict[Key, Call]] = {}
+        self._calls: dict[Key, Work] = {}
+        self._by_execution: dict[tuple[str, str], dict[Key, Work]] = {}
         self._held_back = False
 
     @property
     def running(self) -> int:
-        """How many calls haven't come back."""
+        """How many calls and batches haven't come back."""
         return 0 if self._held_back and not self._begun() else len(self._calls)
 
     def _begun(self) -> bool:
         return any(executor.busy for executor in self._executors.values())
 
-    def calls(self) -> list[Call]:
+    def calls(self) -> list[Work]:
         """What is in flight."""
         return list(self._calls.values())
 
@@ -61,15 +66,33 @@ class Crew:
             first = job.task.retry_of or job.n
             task, limit = job.task, self._payload_limit
             call = Call(key, function, task.input, task.attempt, job.redelivered, first, limit, Cancellation())
-            self._calls[key] = call
-            self._by_execution.setdefault(key[:2], {})[key] = call
+            self._note(call)
             if not self._held_back and self._gate.enter(call):
                 batches.setdefault(function.executor, []).append(call)
         for kind, calls in batches.items():
             self._executor(kind).start(calls)
 
-    def settled(self, outcome: Outcome) -> Call | None:
-        """An outcome has come in: the call it belongs to, or None when nobody waits for it any more."""
+    def run_batches(self, jobs: Iterable[BatchJob]) -> None:
+        """Run operations that a commit holds. An entity has one batch in flight at most: who asks sees to that."""
+        batches: dict[str, list[Batch]] = {}
+        for job in jobs:
+            key = (job.entity, job.execution, job.operations[-1].n)
+            function = self._registry.entity(EntityId.parse(job.entity).name)
+            if key in self._calls or function is None:
+                continue
+            batch = Batch(key, function, job.state, job.operations, self._payload_limit, Cancellation(), job.at)
+            self._note(batch)
+            if not self._held_back:
+                batches.setdefault(_kind(batch), []).append(batch)
+        for kind, found in batches.items():
+            self._executor(kind).start(found)
+
+    def _note(self, work: Work) -> None:
+        self._calls[work.key] = work
+        self._by_execution.setdefault(work.key[:2], {})[work.key] = work
+
+    def settled(self, outcome: Outcome | BatchOutcome) -> Work | None:
+        """An outcome has come in: what it belongs to, or None when nobody waits for it any more."""
         call = self._calls.pop(outcome.key, None)
         if call is None:
             return None
@@ -86,7 +109,7 @@ class Crew:
         """Tell every call of one execution to stop; their outcomes are dropped."""
         for key, call in self._by_execution.get((instance, execution), {}).items():
             call.cancellation.asked = True
-            executor = self._executors.get(call.function.executor)
+            executor = self._executors.get(_kind(call))
             if executor is not None:
                 executor.cancel(key)
 
@@ -109,12 +132,20 @@ class Crew:
         return executor
 
     def _made(self, kind: str) -> Executor:
-        if kind == "async":
+        if kind in ("async", "entity-async"):
             from durablecli.engine.loop import Loop
 
-            return Loop(self._limits.async_activities, self._report)
+            most = self._limits.async_activities if kind == "async" else self._limits.entities
+            return Loop(most, self._report, kind)
         if kind == "process":
             from durablecli.engine.workers import Workers
 
             return Workers(self._limits.process_workers, self._report, self._targets, self._base)
+        if kind == "entity-thread":
+            return Threads(self._limits.entities, self._report, "entity")
         return Threads(self._limits.activities, self._report)
+
+
+def _kind(work: Work) -> str:
+    """Which of the executors runs it."""
+    return work.function.executor if isinstance(work, Call) else f"entity-{work.function.executor}"

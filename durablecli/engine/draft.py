@@ -35,6 +35,7 @@ class BatchJob(NamedTuple):
     execution: str
     state: Raw
     operations: list[Operation]
+    at: datetime | None = None
 
 
 class Spoken(NamedTuple):

@@ -1,4 +1,4 @@
-"""Where activities run: threads, an event loop, worker processes. One hand-off and one wake-up per batch.
+"""Where user code runs: threads, an event loop, worker processes. One hand-off and one wake-up per batch of calls.
 
 An executor reports each outcome once, from whatever thread it likes; `report` is thread-safe.
 """
@@ -12,17 +12,19 @@ from contextlib import suppress
 from typing import Protocol
 
 from durablecli.app import Function
-from durablecli.engine.activity import Call, Outcome, run
-from durablecli.model.events import NULL
+from durablecli.engine.activity import Call, Outcome
+from durablecli.engine.operations import Batch, BatchOutcome
 
 Key = tuple[str, str, int]
-Report = Callable[[Outcome], None]
+Work = Call | Batch
+"""One activity, or the operations of one entity."""
+Report = Callable[[Outcome | BatchOutcome], None]
 
 
 class Executor(Protocol):
     """Runs calls at the same time, up to its limit, and keeps the rest in order."""
 
-    def start(self, calls: Iterable[Call]) -> None: ...
+    def start(self, calls: Iterable[Work]) -> None: ...
     def cancel(self, key: Key) -> None:
         """Stop a call that runs, where that can be done. One that hasn't begun is asked to stop, and never begins."""
         ...
@@ -40,26 +42,24 @@ class Executor(Protocol):
 
 
 class Threads:
-    """Synchronous activities. Threads are made as needed, up to the limit, and are never waited for at exit."""
+    """Synchronous calls. Threads are made as needed, up to the limit, and are never waited for at exit."""
 
-    def __init__(self, most: int, report: Report) -> None:
+    def __init__(self, most: int, report: Report, name: str = "activity") -> None:
+        self._name = name
         self._most = most
         self._report = report
-        self._calls: deque[Call] = deque()
+        self._calls: deque[Work] = deque()
         self._idle: deque[threading.Lock] = deque()
         self._threads: list[threading.Thread] = []
+        self._growing = threading.Lock()
         self._running: dict[Key, None] = {}
         self._held_back = False
         self._stopped = False
 
-    def start(self, calls: Iterable[Call]) -> None:
+    def start(self, calls: Iterable[Work]) -> None:
         self._calls.extend(calls)
         self._wake()
-        wanted = min(self._most, len(self._calls) + len(self._running))
-        while len(self._threads) < wanted:
-            thread = threading.Thread(target=self._work, name=f"durable-activity-{len(self._threads)}", daemon=True)
-            self._threads.append(thread)
-            thread.start()
+        self._grow()
 
     def cancel(self, key: Key) -> None:
         """A thread can't be stopped; its function may look at `context.cancelled`."""
@@ -80,7 +80,16 @@ class Threads:
         with suppress(IndexError):
             self._idle.popleft().release()
 
-    def _take(self, lock: threading.Lock) -> Call | None:
+    def _grow(self) -> None:
+        """A thread for each call that waits or runs, up to the limit: one that never returns holds no other up."""
+        with self._growing:
+            while len(self._threads) < min(self._most, len(self._calls) + len(self._running)):
+                name = f"durable-{self._name}-{len(self._threads)}"
+                thread = threading.Thread(target=self._work, name=name, daemon=True)
+                self._threads.append(thread)
+                thread.start()
+
+    def _take(self, lock: threading.Lock) -> Work | None:
         """The next call, waiting for one. Whoever takes one wakes the next thread while there is more to do, so a batch
         of short calls is done by few threads, and a batch of long ones by all."""
         while not self._stopped:
@@ -102,10 +111,12 @@ class Threads:
             if self._held_back:
                 continue
             if call.cancellation.asked:
-                self._report(Outcome(call.key, NULL, None))
+                self._report(call.dropped())
                 continue
             self._running[call.key] = None
-            outcome = run(call)
+            if self._calls and len(self._threads) < self._most:
+                self._grow()  # whoever started these may not have seen this one run yet
+            outcome = call.run()
             del self._running[call.key]
             self._report(outcome)
 

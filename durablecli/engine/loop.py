@@ -1,4 +1,4 @@
-"""Asynchronous activities: an event loop in a thread of its own, at most so many at once."""
+"""Asynchronous work: an event loop in a thread of its own, at most so many calls at once."""
 
 from __future__ import annotations
 
@@ -7,24 +7,22 @@ import threading
 from collections import deque
 from collections.abc import Iterable
 
-from durablecli.engine.activity import Call, Outcome, failed, run_async
-from durablecli.engine.executors import Key, Report
-from durablecli.model.events import NULL
+from durablecli.engine.executors import Key, Report, Work
 
 
 class Loop:
     """Runs coroutines. A batch of calls costs one wake-up of the loop."""
 
-    def __init__(self, most: int, report: Report) -> None:
+    def __init__(self, most: int, report: Report, name: str = "async") -> None:
         self._most = most
         self._report = report
-        self._waiting: deque[Call] = deque()
+        self._waiting: deque[Work] = deque()
         self._running: dict[Key, asyncio.Task[None]] = {}
         self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="durable-async", daemon=True)
+        self._thread = threading.Thread(target=self._loop.run_forever, name=f"durable-{name}", daemon=True)
         self._thread.start()
 
-    def start(self, calls: Iterable[Call]) -> None:
+    def start(self, calls: Iterable[Work]) -> None:
         self._waiting.extend(calls)
         self._loop.call_soon_threadsafe(self._fill)
 
@@ -48,15 +46,15 @@ class Loop:
         while self._waiting and len(self._running) < self._most:
             call = self._waiting.popleft()
             if call.cancellation.asked:
-                self._report(Outcome(call.key, NULL, None))
+                self._report(call.dropped())
                 continue
             self._running[call.key] = self._loop.create_task(self._run(call))
 
-    async def _run(self, call: Call) -> None:
+    async def _run(self, call: Work) -> None:
         try:
-            outcome = await run_async(call)
+            outcome = await call.run_async()
         except BaseException as error:  # noqa: BLE001 - a task that was cancelled before its first step
-            outcome = failed(call.key, error)
+            outcome = call.failed(error)
         self._running.pop(call.key, None)
         self._report(outcome)
         self._fill()

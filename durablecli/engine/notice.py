@@ -12,6 +12,7 @@ import msgspec
 
 from durablecli.app import Registry
 from durablecli.engine.activity import Call
+from durablecli.engine.executors import Work
 
 _EVERY = timedelta(seconds=1)
 _MOST = 1_000
@@ -29,8 +30,8 @@ class Notice:
         self._written: datetime | None = None
         self._said: object = None
 
-    def update(self, calls: list[Call], now: datetime) -> None:
-        """Say what is loaded and which activities run."""
+    def update(self, calls: list[Work], now: datetime) -> None:
+        """Say what is loaded and which activities and entities run."""
         if self._written is not None and _EVERY > now - self._written >= timedelta(0):
             return
         self._written = now
@@ -42,9 +43,10 @@ class Notice:
         self._said = running
         self._write({"at": now, "pid": os.getpid(), "functions": self._functions, "running": running})
 
-    def _running(self, call: Call) -> dict[str, Any]:
+    def _running(self, call: Work) -> dict[str, Any]:
         instance, execution, n = call.key
-        name, attempt, since = call.function.name, call.attempt, self._since[call.key]
+        name, since = call.function.name, self._since[call.key]
+        attempt = call.attempt if isinstance(call, Call) else 1
         return {
             "instance": instance, "execution": execution, "id": n,
             "name": name, "attempt": attempt, "since": since,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import NamedTuple
 
 from msgspec import Raw
@@ -37,6 +38,8 @@ class Batch(NamedTuple):
     operations: Sequence[Operation]
     payload_limit: int
     cancellation: Cancellation
+    at: datetime | None = None
+    """The time of the commit that has them run; what an operation schedules is counted from it."""
 
     def run(self) -> BatchOutcome:
         """Run them here and now, until the batch is done or has taken its time."""
@@ -44,4 +47,12 @@ class Batch(NamedTuple):
 
     async def run_async(self) -> BatchOutcome:
         """Run those of an asynchronous entity."""
+        raise NotImplementedError
+
+    def dropped(self) -> BatchOutcome:
+        """The outcome of a batch that was cancelled before it began: nobody reads it."""
+        return BatchOutcome(self.key, ev.EntityBatch(self.operations[0].n - 1))
+
+    def failed(self, error: BaseException) -> BatchOutcome:
+        """The outcome of a batch that an executor could not run to its end: its first operation fails."""
         raise NotImplementedError

@@ -13,7 +13,7 @@ from pathlib import Path
 import msgspec
 
 from durablecli.app import Registry
-from durablecli.engine.activity import Call, Cancellation, Outcome, failed, run
+from durablecli.engine.activity import Call, Cancellation, Outcome, failed
 from durablecli.engine.loader import load
 from durablecli.engine.workers import Answer, Order
 from durablecli.model.events import ABSENT
@@ -26,18 +26,17 @@ def answer(registry: Registry, order: Order) -> Outcome:
     function = registry.activity(order.name)
     if function is None:
         return failed(order.key, LookupError(f"activity '{order.name}' isn't loaded in the worker"))
-    return run(
-        Call(
-            order.key,
-            function,
-            order.input,
-            order.attempt,
-            order.redelivered,
-            order.first,
-            order.payload_limit,
-            Cancellation(),
-        )
+    call = Call(
+        order.key,
+        function,
+        order.input,
+        order.attempt,
+        order.redelivered,
+        order.first,
+        order.payload_limit,
+        Cancellation(),
     )
+    return call.run()
 
 
 def main() -> None:

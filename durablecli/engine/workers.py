@@ -17,7 +17,7 @@ import msgspec
 from msgspec import Raw
 
 from durablecli.engine.activity import Call, Outcome, failed
-from durablecli.engine.executors import Key, Report
+from durablecli.engine.executors import Key, Report, Work
 from durablecli.model.events import ABSENT, NULL
 from durablecli.model.failures import Failure
 
@@ -63,8 +63,9 @@ class Workers:
         self._stopping = False
         self._held_back = False
 
-    def start(self, calls: Iterable[Call]) -> None:
+    def start(self, calls: Iterable[Work]) -> None:
         for call in calls:
+            assert isinstance(call, Call), "no entity runs in a process of its own"
             self._calls.put(call)
             if len(self._feeders) < self._most:
                 feeder = threading.Thread(target=self._feed, name=f"durable-worker-{len(self._feeders)}", daemon=True)
