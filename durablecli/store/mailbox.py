@@ -12,17 +12,20 @@ from msgspec import Raw
 
 from durablecli.model.events import NULL
 
-KINDS = frozenset({"start", "raise-event", "terminate", "suspend", "resume", "rewind", "restart", "purge"})
+KINDS = frozenset(
+    {"start", "raise-event", "terminate", "suspend", "resume", "rewind", "restart", "purge", "signal", "delete"}
+)
 
 
 class Item(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One instance that a message is about, with what its kind needs.
+    """One instance or entity that a message is about, with what its kind needs.
 
     start: `name`, `input`, `version`, `start_at`, `if_exists` and, to name the execution it gets, `execution`;
     `reserved` says that the id was, so that the engine lets it go.
     `if_exists` is fail (any instance of this id is refused), skip, replace, or fail_if_running (an ended one is
     replaced). raise-event: `name`, `input`. terminate, suspend, resume, rewind: `reason`. restart: `new_instance`.
-    terminate and purge: `recursive`, `force`.
+    terminate and purge: `recursive`, `force`. signal, to an entity: `name` of the operation, `input`, and
+    `start_at`, before which it isn't run. delete takes the state of an entity away, purge also its log.
     """
 
     instance: str
