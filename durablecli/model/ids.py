@@ -2,7 +2,8 @@
 
 A file name is injective and safe wherever case or Unicode forms are folded: lower-case letters, digits, `_` and inner
 `-` stand for themselves, every other byte of the UTF-8 is `%` and two hex digits. So no name is `.` or `..`, begins
-with `-`, or holds a slash. What passes 150 bytes is cut and ends in `~` and a sha256 of the whole id.
+with `-`, or holds a slash. What passes 150 bytes is cut and ends in `~` and a sha256 of the whole id. The `@` in
+the file name of an entity stands between its name and its key, and nowhere else.
 """
 
 from __future__ import annotations
@@ -54,9 +55,22 @@ def file_name(name: str) -> str:
     data = name.encode("utf-8", "surrogatepass")
     if not data:
         return "%"
+    return _cut(_spelled(data), data)
+
+
+def entity_file_name(id: str) -> str:
+    """The file name, without extension, of the entity `@name@key`: `name@key`, both spelled as above."""
+    name, sign, key = id[1:].partition("@")
+    data = id.encode("utf-8", "surrogatepass")
+    return _cut(sign.join(_spelled(part.encode("utf-8", "surrogatepass")) for part in (name, key)), data)
+
+
+def _spelled(data: bytes) -> str:
     spelled = "".join([_SPELLING[byte] for byte in data])
-    if spelled[0] == "-":
-        spelled = f"%2d{spelled[1:]}"
+    return f"%2d{spelled[1:]}" if spelled[:1] == "-" else spelled
+
+
+def _cut(spelled: str, data: bytes) -> str:
     if len(spelled) <= LONGEST_NAME:
         return spelled
     return f"{spelled[:_HEAD]}~{sha256(data).hexdigest()}"

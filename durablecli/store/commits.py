@@ -21,7 +21,8 @@ _CRC = len(',"crc":"01234567"}')
 class Write(msgspec.Struct):
     """Lines of one execution, framed and without line feed; `first` is the `n` of the first of them.
 
-    `first` 1 begins a new execution, which takes the place of any older one. `more` says that the turn goes on in the
+    `first` 1 begins a new execution, which takes the place of any older one. A `fresh` one begins the file of an entity
+    anew, in the middle of its execution, and stands for all that was in it. `more` says that the turn goes on in the
     next commit.
     """
 
@@ -30,6 +31,12 @@ class Write(msgspec.Struct):
     first: int
     lines: list[bytes]
     more: bool = False
+    fresh: bool = False
+
+    @property
+    def begins(self) -> bool:
+        """Whether these lines are the first of their file."""
+        return self.first == 1 or self.fresh
 
 
 class Taken(msgspec.Struct, omit_defaults=True):
@@ -64,6 +71,7 @@ class _Write(msgspec.Struct):
     first: int
     records: list[msgspec.Raw]
     more: bool = False
+    fresh: bool = False
 
 
 class _Commit(msgspec.Struct):
@@ -82,12 +90,13 @@ _decode = msgspec.json.Decoder(_Commit).decode
 def line(commit: Commit) -> bytes:
     """The commit's line, sealed, without line feed and without `after`."""
     pieces = [
-        b'{"instance":%b,"execution":"%b","first":%d%b,"records":[%b]}'
+        b'{"instance":%b,"execution":"%b","first":%d%b%b,"records":[%b]}'
         % (
             _string(write.instance),
             write.execution.encode(),
             write.first,
             b',"more":true' if write.more else b"",
+            b',"fresh":true' if write.fresh else b"",
             b",".join(write.lines),
         )
         for write in commit.writes
@@ -118,5 +127,7 @@ def parse_line(data: bytes) -> Commit:
         found = _decode(b"%b}" % body)
     except (msgspec.DecodeError, ValueError) as error:
         raise Damaged(str(error)) from None
-    writes = [Write(w.instance, w.execution, w.first, [bytes(r) for r in w.records], w.more) for w in found.writes]
+    writes = [
+        Write(w.instance, w.execution, w.first, [bytes(r) for r in w.records], w.more, w.fresh) for w in found.writes
+    ]
     return Commit(found.c, found.epoch, found.at, writes, found.taken, found.purged, found.after)

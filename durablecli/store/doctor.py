@@ -18,7 +18,7 @@ from durablecli.model.status import Summary
 from durablecli.store import premises
 from durablecli.store.audit import audit
 from durablecli.store.disk import Disk, LocalDisk
-from durablecli.store.histories import FOLDER, Claim, History, claims, files, merge, path, read_file
+from durablecli.store.histories import Claim, History, claims, files, folders, merge, path, read_file
 from durablecli.store.inbox import Inbox
 from durablecli.store.index import Reader, Unusable, open_readonly
 from durablecli.store.lock import read_holder
@@ -142,7 +142,7 @@ class _Examination:
         if joined is None:
             self.lagging += 1
         elif not history.whole and not covers(claim, history):
-            n = len(history.lines) + 1
+            n = history.last + 1
             self.report.findings.append(f"{file}: byte {history.good}: record n {n} is damaged, what follows is lost")
         elif joined.lines != history.lines or not history.whole:
             self.lagging += 1
@@ -157,9 +157,8 @@ class _Examination:
 
     def _strangers(self) -> Iterator[str]:
         if not self.running:
-            folder = f"{self.root}/{FOLDER}"
-            for shard in self.disk.listdir(folder):
-                yield from (f"{folder}/{shard}/{each}" for each in self.disk.listdir(f"{folder}/{shard}") if _odd(each))
+            for folder in folders(self.disk, self.root):
+                yield from (f"{folder}/{each}" for each in self.disk.listdir(folder) if _odd(each))
 
     # ── what is derived, or on its way ─────────────────────────────────────────────────────────────────────────────
 
@@ -224,9 +223,7 @@ def covers(claim: Claim | None, history: History) -> bool:
     """Whether the journal says what stands at the first bad line."""
     if claim is None:
         return False
-    return (
-        claim.gone or claim.first == 1 or (claim.first - 1 <= len(history.lines) < claim.first - 1 + len(claim.lines))
-    )
+    return claim.gone or claim.begins or claim.first - 1 <= history.last < claim.last
 
 
 def _odd(name: str) -> bool:

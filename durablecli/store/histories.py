@@ -1,7 +1,8 @@
-"""The histories: one file per instance, a line per record, written behind the journal and completed from it.
+"""The histories: one file per instance and entity, a line per record, written behind the journal, completed from it.
 
 A file is good up to its first bad line. Where the journal reaches, it says what stands behind; where it doesn't, a
-bad line is damage.
+bad line is damage. A file begins with record n 1; that of an entity may begin anew in the middle of its execution,
+with a snapshot and whatever `n` that has.
 """
 
 from __future__ import annotations
@@ -16,19 +17,21 @@ import msgspec
 
 from durablecli.errors import DamagedHub, StorageError
 from durablecli.model.codec import Damaged, seed, unseal
-from durablecli.model.ids import file_name, shard
+from durablecli.model.entities import is_entity
+from durablecli.model.ids import entity_file_name, file_name, shard
 from durablecli.store.commits import Commit, Purged, Write
 from durablecli.store.disk import Disk
 
 FOLDER = "instances"
+ENTITIES = "entities"
 _SYNC_ALL_ABOVE = 64
 
 
 class History(NamedTuple):
-    """The whole lines of one execution; `good` counts the bytes up to the first bad line, `whole` says there is none.
+    """The whole lines of one file; `good` counts the bytes up to the first bad line, `whole` says there is none.
 
     A file whose first line is bad has no instance and no execution. `broken` says that the bad line has an end: it
-    isn't one that is just being written.
+    isn't one that is just being written. `first` is the `n` of the first line.
     """
 
     instance: str
@@ -37,6 +40,12 @@ class History(NamedTuple):
     good: int
     whole: bool
     broken: bool = False
+    first: int = 1
+
+    @property
+    def last(self) -> int:
+        """The `n` of the last whole line, 0 if there is none."""
+        return self.first - 1 + len(self.lines)
 
 
 class Touched(NamedTuple):
@@ -47,16 +56,30 @@ class Touched(NamedTuple):
 
 
 class Claim(msgspec.Struct):
-    """What the journal's tail says about one instance: the lines from `first` on, or that it is gone."""
+    """What the journal's tail says about one instance: the lines from `first` on, or that it is gone.
+
+    `more` and `fresh` as in Write.
+    """
 
     execution: str
     first: int
     lines: list[bytes]
     more: bool = False
     gone: bool = False
+    fresh: bool = False
+
+    @property
+    def begins(self) -> bool:
+        """Whether these lines are all that the file holds."""
+        return self.first == 1 or self.fresh
+
+    @property
+    def last(self) -> int:
+        return self.first - 1 + len(self.lines)
 
 
 class _Head(msgspec.Struct):
+    n: int
     instance: str
     execution: str
 
@@ -66,12 +89,15 @@ _decode_head = msgspec.json.Decoder(_Head).decode
 
 @lru_cache(65536)
 def _place(root: str, instance: str) -> tuple[str, str]:
-    folder = f"{root}/{FOLDER}/{shard(instance)}"
-    return folder, f"{folder}/{file_name(instance)}.jsonl"
+    if is_entity(instance):
+        folder, name = f"{root}/{ENTITIES}/{shard(instance)}", entity_file_name(instance)
+    else:
+        folder, name = f"{root}/{FOLDER}/{shard(instance)}", file_name(instance)
+    return folder, f"{folder}/{name}.jsonl"
 
 
 def path(root: str, instance: str) -> str:
-    """Where the history of an instance stands."""
+    """Where the history of an instance, or the log of an entity, stands."""
     return _place(root, instance)[1]
 
 
@@ -93,7 +119,7 @@ class Histories:
                 folder, file = _place(self._root, write.instance)
                 data = b"\n".join((*write.lines, b""))
                 try:
-                    if write.first == 1:
+                    if write.begins:
                         self._begin(folder, file, data)
                     else:
                         self._disk.append_once(file, data, create=False)
@@ -145,7 +171,7 @@ class Histories:
             if claim.gone:
                 with suppress(FileNotFoundError):
                     self._disk.unlink(file)
-            elif claim.first == 1:
+            elif claim.begins:
                 # In place, since the journal holds all of it: making files is what takes the time.
                 self._make_shard(folder)
                 missing = not self._disk.exists(file)
@@ -162,14 +188,14 @@ class Histories:
     def _foundation(self, instance: str, file: str, claim: Claim) -> int:
         """The bytes of the lines before the claim's first; raises DamagedHub if they aren't all there."""
         found = read(self._disk, self._root, instance)
-        keep = claim.first - 1
         if found is None:
             raise DamagedHub(f"{file} is missing, and the journal only has its records from n {claim.first} on")
-        if found.execution != claim.execution or len(found.lines) < keep:
+        if not reaches(found, claim):
             raise DamagedHub(
-                f"{file}: byte {found.good}: record n {len(found.lines) + 1} of execution {claim.execution} is damaged,"
+                f"{file}: byte {found.good}: record n {found.last + 1} of execution {claim.execution} is damaged,"
                 f" and the journal begins at n {claim.first}; see `durable doctor`"
             )
+        keep = claim.first - found.first
         return sum(map(len, found.lines[:keep])) + keep
 
     def _begin(self, folder: str, file: str, data: bytes) -> None:
@@ -192,7 +218,7 @@ class Histories:
     def _make_shard(self, folder: str) -> None:
         if not self._disk.exists(folder):
             self._disk.make_folder(folder)
-            self._touched.folders.add(f"{self._root}/{FOLDER}")
+            self._touched.folders.add(folder.rpartition("/")[0])
         self._shards.add(folder)
 
     def _touch(self, folder: str, file: str) -> None:
@@ -222,7 +248,7 @@ def read_whole(disk: Disk, root: str, instance: str) -> History | None:
 
 def damaged(file: str, found: History) -> DamagedHub:
     """The error that names the first bad line of a file."""
-    place = f"{file}: byte {found.good}: record n {len(found.lines) + 1}"
+    place = f"{file}: byte {found.good}: record n {found.last + 1}"
     return DamagedHub(f"{place} is damaged; `durable doctor --repair` cuts the file there")
 
 
@@ -238,19 +264,21 @@ def read_file(disk: Disk, file: str, instance: str | None = None) -> History | N
         return History("", "", [], 0, False)
     if instance is not None and head.instance != instance:
         return History("", "", [], 0, False)
-    lines, good = _whole_lines(data, seed(head.instance, head.execution))
+    first = head.n if is_entity(head.instance) else 1
+    lines, good = _whole_lines(data, seed(head.instance, head.execution), first)
     if not lines:
         return History("", "", [], 0, False)
-    return History(head.instance, head.execution, lines, good, good == len(data), data.find(b"\n", good) >= 0)
+    broken = data.find(b"\n", good) >= 0
+    return History(head.instance, head.execution, lines, good, good == len(data), broken, first)
 
 
-def _whole_lines(data: bytes, start: int) -> tuple[list[bytes], int]:
+def _whole_lines(data: bytes, start: int, first: int) -> tuple[list[bytes], int]:
     """The lines up to the first that is bad by crc or by number, and their bytes."""
     lines: list[bytes] = []
     good = 0
     pieces = data.split(b"\n")
     pieces.pop()  # what stands behind the last line feed: nothing, or a line that was never ended
-    for n, line in enumerate(pieces, 1):
+    for n, line in enumerate(pieces, first):
         try:
             unseal(line, start)
         except Damaged:
@@ -263,11 +291,18 @@ def _whole_lines(data: bytes, start: int) -> tuple[list[bytes], int]:
 
 
 def files(disk: Disk, root: str) -> Iterator[str]:
-    """The paths of all histories."""
-    for folder in sorted(disk.listdir(f"{root}/{FOLDER}")):
-        for name in sorted(disk.listdir(f"{root}/{FOLDER}/{folder}")):
+    """The paths of the histories of all instances, and then of the logs of all entities."""
+    for folder in folders(disk, root):
+        for name in sorted(disk.listdir(folder)):
             if name.endswith(".jsonl"):
-                yield f"{root}/{FOLDER}/{folder}/{name}"
+                yield f"{folder}/{name}"
+
+
+def folders(disk: Disk, root: str) -> Iterator[str]:
+    """The paths of the folders that they stand in."""
+    for above in (FOLDER, ENTITIES):
+        for name in sorted(disk.listdir(f"{root}/{above}")):
+            yield f"{root}/{above}/{name}"
 
 
 def claims(commits: Iterable[Commit]) -> dict[str, Claim]:
@@ -279,16 +314,28 @@ def claims(commits: Iterable[Commit]) -> dict[str, Claim]:
         for write in commit.writes:
             claim = found.get(write.instance)
             if write.first == 1 or claim is None:
-                found[write.instance] = Claim(write.execution, write.first, list(write.lines), write.more)
+                found[write.instance] = _claim(write)
                 continue
-            if claim.gone or claim.execution != write.execution or claim.first + len(claim.lines) != write.first:
+            if claim.gone or claim.execution != write.execution or claim.last + 1 != write.first:
                 raise DamagedHub(
                     f"the journal's commit {commit.c} writes n {write.first} of {write.instance!r}, execution"
                     f" {write.execution}, where it doesn't belong; restore the hub from a backup"
                 )
-            claim.lines += write.lines
-            claim.more = write.more
+            if write.fresh:
+                found[write.instance] = _claim(write)
+            else:
+                claim.lines += write.lines
+                claim.more = write.more
     return found
+
+
+def _claim(write: Write) -> Claim:
+    return Claim(write.execution, write.first, list(write.lines), write.more, fresh=write.fresh)
+
+
+def reaches(found: History, claim: Claim) -> bool:
+    """Whether a file holds every line between its beginning and the claim's first."""
+    return found.execution == claim.execution and found.first <= claim.first <= found.last + 1
 
 
 def complete(histories: Histories, commits: Iterable[Commit]) -> dict[str, Claim]:
@@ -308,19 +355,22 @@ def read_live(disk: Disk, root: str, journal_commits: Iterable[Commit], instance
 
 
 def merge(found: History | None, claim: Claim | None, instance: str) -> History | None:
-    """What a file holds and what the journal said a moment before, together."""
+    """What a file holds and what the journal said a moment before, together.
+
+    By now the file may be a later one than the journal spoke of: of a later execution, or begun anew in the same one.
+    """
     if claim is None or (found is not None and found.lines and _age(found.execution) > _age(claim.execution)):
         return found
     if claim.gone:
         return None
-    if found is None or found.execution != claim.execution:
-        if claim.first > 1:
+    if found is None or found.execution != claim.execution or (claim.fresh and found.first < claim.first):
+        if not claim.begins:
             return found
-        return History(instance, claim.execution, claim.lines, 0, True)
-    beyond = len(found.lines) - (claim.first - 1)
-    if beyond < 0 or beyond >= len(claim.lines):
+        return History(instance, claim.execution, claim.lines, 0, True, first=claim.first)
+    if not reaches(found, claim) or found.last >= claim.last:
         return found
-    return History(instance, claim.execution, found.lines + claim.lines[beyond:], found.good, True)
+    lines = found.lines + claim.lines[found.last + 1 - claim.first :]
+    return History(instance, claim.execution, lines, found.good, True, first=found.first)
 
 
 def _age(execution: str) -> int:

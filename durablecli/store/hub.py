@@ -94,6 +94,7 @@ def open_hub(
 def _recover(
     disk: Disk, root: str, lock: EngineLock | None, index: Index | None, progress: recovery.Progress | None
 ) -> Hub:
+    premises.make_later_folders(disk, root)
     file = _enter(disk, root, lock is not None)
     folder = f"{root}/{premises.JOURNAL}"
     recovery.sweep(disk, folder)

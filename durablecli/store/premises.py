@@ -18,6 +18,8 @@ FORMAT = 1
 FILE = "hub.json"
 JOURNAL = "journal"
 _FOLDERS = (JOURNAL, histories.FOLDER, "inbox", "inbox/new", "inbox/tmp", "inbox/ids")
+_LATER_FOLDERS = (histories.ENTITIES,)
+"""Hubs that an earlier version made lack them until an engine opens them."""
 
 
 class HubFile(msgspec.Struct, omit_defaults=False):
@@ -45,7 +47,7 @@ def storage_error(path: str, error: OSError) -> NoPermission | StorageError:
 
 
 def missing_folders(disk: Disk, root: str) -> list[str]:
-    """The folders of a hub that somebody took away."""
+    """The folders of a hub that somebody took away; those that an earlier version didn't make are not among them."""
     paths = [f"{root}/{name}" for name in _FOLDERS]
     return [path for path in paths if disk.facts(path) is None]
 
@@ -74,10 +76,19 @@ def make_folders(disk: Disk, root: str) -> None:
     # Even if it was there: whoever made it may have died before this.
     disk.sync_folder(parent)
     check_ours(disk, root)
-    for name in _FOLDERS:
+    for name in (*_FOLDERS, *_LATER_FOLDERS):
         disk.make_folder(f"{root}/{name}")
     disk.sync_folder(root)
     disk.sync_folder(f"{root}/inbox")
+
+
+def make_later_folders(disk: Disk, root: str) -> None:
+    """Make the folders that a hub of an earlier version lacks, durably; for whoever has the lock."""
+    for name in _LATER_FOLDERS:
+        if disk.facts(f"{root}/{name}") is None:
+            disk.make_folder(f"{root}/{name}")
+    # Even if they were there: whoever made them may have died before this.
+    disk.sync_folder(root)
 
 
 def _make_files(disk: Disk, root: str) -> None:
@@ -110,10 +121,10 @@ def write_hub_file(disk: Disk, root: str, content: HubFile) -> None:
 def check_ours(disk: Disk, root: str) -> None:
     """Refuse a state directory that others own or can write to, and symlinks in it; raises NoPermission."""
     _check(disk, root, "folder", follow=True)
-    for name in _FOLDERS:
+    for name in (*_FOLDERS, *_LATER_FOLDERS):
         _check(disk, f"{root}/{name}", "folder")
-    for name in disk.listdir(f"{root}/{histories.FOLDER}"):
-        _check(disk, f"{root}/{histories.FOLDER}/{name}", "folder")
+    for folder in histories.folders(disk, root):
+        _check(disk, folder, "folder")
     for name in (FILE, "engine.lock", "index.sqlite"):
         _check(disk, f"{root}/{name}", "file")
 

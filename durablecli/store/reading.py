@@ -48,7 +48,7 @@ class ReadHub:
             try:
                 premises.read_hub_file(self._disk, self._root)
             except FileNotFoundError:
-                if self._disk.listdir(f"{self._root}/{histories.FOLDER}"):
+                if any(histories.folders(self._disk, self._root)):
                     path = f"{self._root}/{premises.FILE}"
                     raise DamagedHub(f"{path} is missing; `durable doctor --repair` writes it anew") from None
                 return False

@@ -12,9 +12,11 @@ from typing import NamedTuple
 
 from durablecli.errors import DamagedHub
 from durablecli.model.codec import Damaged, parse, seed
+from durablecli.model.entities import is_entity
 from durablecli.model.events import Record
 from durablecli.model.status import Summary
 from durablecli.replay.agenda import summary
+from durablecli.replay.entity import entity_summary, fold_entity
 from durablecli.replay.ledger import fold
 from durablecli.store.disk import Disk
 from durablecli.store.histories import Claim, Histories, claims, complete, files, read, read_file
@@ -32,7 +34,10 @@ _TORN = ".torn"
 def summarize(instance: str, execution: str, lines: list[bytes]) -> Summary:
     """The row by the fold that everybody uses, of what can be read."""
     records = _readable(lines, seed(instance, execution))
-    return summary(fold(records, sum(map(len, lines)) + len(lines), keep_script=False))
+    size = sum(map(len, lines)) + len(lines)
+    if is_entity(instance):
+        return entity_summary(fold_entity(records, size))
+    return summary(fold(records, size, keep_script=False))
 
 
 def _readable(lines: list[bytes], start: int) -> Iterator[Record]:

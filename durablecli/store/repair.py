@@ -14,11 +14,12 @@ import msgspec
 
 from durablecli.errors import DamagedHub
 from durablecli.model.codec import Damaged, unseal
+from durablecli.model.entities import is_entity
 from durablecli.store import cuts, doctor, premises
 from durablecli.store.commits import Commit, Write, parse_line
 from durablecli.store.disk import Disk, LocalDisk
 from durablecli.store.doctor import Report
-from durablecli.store.histories import Claim, Histories, History, claims, files, path, read, read_file
+from durablecli.store.histories import Claim, Histories, claims, files, path, reaches, read, read_file
 from durablecli.store.hub import close, open_hub
 from durablecli.store.inbox import Inbox
 from durablecli.store.index import Unusable, open_readonly
@@ -110,8 +111,10 @@ class _Repair:
 
     def _demand_foundations(self, told: dict[str, Claim]) -> None:
         for instance, claim in told.items():
-            history = read(self.disk, self.root, instance) if claim.first > 1 else None
-            if claim.first > 1 and (history is None or not _reaches(history, claim)):
+            if claim.begins:
+                continue
+            history = read(self.disk, self.root, instance)
+            if history is None or not reaches(history, claim):
                 file = path(self.root, instance)
                 raise DamagedHub(f"{file} is not whole up to n {claim.first - 1}, where the journal goes on")
 
@@ -181,16 +184,15 @@ class _Repair:
 
     def _salvage_write(self, write: Write) -> bool:
         history = read(self.disk, self.root, write.instance)
-        last = write.first - 1 + len(write.lines)
+        claim = Claim(write.execution, write.first, write.lines, fresh=write.fresh)
         if history is not None and history.lines and int(history.execution, 16) > int(write.execution, 16):
             return True
         same = history is not None and history.execution == write.execution
-        have = len(history.lines) if history is not None and same else 0
-        if same and have >= last:
+        if history is not None and same and history.last >= claim.last:
             return True
-        if have < write.first - 1:
+        if not claim.begins and (history is None or not reaches(history, claim)):
             return False
-        self.histories.restore(write.instance, Claim(write.execution, write.first, write.lines))
+        self.histories.restore(write.instance, claim)
         return True
 
     # ── histories ──────────────────────────────────────────────────────────────────────────────────────────────────
@@ -211,10 +213,11 @@ class _Repair:
                 yield f"{file} held the history of {history.instance!r}; it was moved to {self.root}/{_KEPT}"
             elif not history.whole and not doctor.covers(told.get(history.instance), history):
                 self._keep(file, copy=True)
-                cuts.add(self.disk, self.root, [history.instance])
+                if not is_entity(history.instance):
+                    cuts.add(self.disk, self.root, [history.instance])
                 self.disk.truncate(file, history.good)
                 self.disk.sync_file(file)
-                n = len(history.lines)
+                n = history.last
                 yield f"{file} was cut behind record n {n}, at byte {history.good}; {self.root}/{_KEPT} has all of it"
 
     def _keep(self, file: str, *, copy: bool = False) -> None:
@@ -232,7 +235,3 @@ class _Repair:
             self.disk.rename(file, kept)
             self.disk.sync_folder(file.rpartition("/")[0])
         self.disk.sync_folder(folder)
-
-
-def _reaches(history: History, claim: Claim) -> bool:
-    return history.execution == claim.execution and len(history.lines) >= claim.first - 1

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from durablecli.errors import UsageError
-from durablecli.model.ids import check_instance_id, child_id, file_name, new_id, shard
+from durablecli.model.ids import check_instance_id, child_id, entity_file_name, file_name, new_id, shard
 
 ANY_TEXT = st.text(st.characters(codec=None), max_size=300)
 
@@ -101,6 +101,39 @@ def test_different_names_never_share_a_file(one: str, other: str) -> None:
 @given(st.text("aA-.%~é2d", max_size=4), st.text("aA-.%~é2d", max_size=4))
 def test_names_that_look_alike_never_share_a_file(one: str, other: str) -> None:
     assert (folded(one) == folded(other)) == (one == other)
+
+
+@pytest.mark.parametrize(
+    ("id", "file"),
+    [
+        ("@counter@a", "counter@a"),
+        ("@counter@A", "counter@%41"),
+        ("@counter@a@b", "counter@a%40b"),
+        ("@counter@../../etc/passwd", "counter@%2e%2e%2f%2e%2e%2fetc%2fpasswd"),
+        ("@..@..", "%2e%2e@%2e%2e"),
+        ("@-rf@-rf", "%2drf@%2drf"),
+        ("@a@x.jsonl.tmp", "a@x%2ejsonl%2etmp"),
+        ("@a@\0", "a@%00"),
+        ("@a@", "a@"),
+        ("@a", "a"),
+        ("@a@" + "x" * 148, "a@" + "x" * 148),
+    ],
+)
+def test_the_file_name_of_an_entity_reads_as_documented(id: str, file: str) -> None:
+    assert entity_file_name(id) == file
+
+
+@pytest.mark.parametrize("id", ["@a@" + "x" * 149, "@" + "x" * 149 + "@a", "@é@" + "É" * 250, "@" + "x" * 300])
+def test_the_file_name_of_an_entity_with_a_long_id_ends_in_a_hash(id: str) -> None:
+    assert len(entity_file_name(id)) == 150
+    assert re.search(r"~[0-9a-f]{64}$", entity_file_name(id))
+    assert entity_file_name(id) != entity_file_name(id[:-1] + "y")
+
+
+@given(st.text("@aA-.%~é2d", max_size=5), st.text("@aA-.%~é2d", max_size=5))
+def test_different_entities_never_share_a_file(one: str, other: str) -> None:
+    names = [unicodedata.normalize("NFC", entity_file_name(f"@{each}")).casefold() for each in (one, other)]
+    assert (names[0] == names[1]) == (one == other)
 
 
 @given(ANY_TEXT)

@@ -8,8 +8,16 @@ import pytest
 
 from durablecli.errors import DamagedHub, StorageError
 from durablecli.model.codec import frame, seed
-from durablecli.model.events import EventAwaited, ExecutionStarted, Record
-from durablecli.store.histories import Histories, claims, complete, files, path, read, read_live
+from durablecli.model.events import (
+    AnyEvent,
+    EntityOperationReceived,
+    EntitySnapshot,
+    EntityStarted,
+    EventAwaited,
+    ExecutionStarted,
+    Record,
+)
+from durablecli.store.histories import Claim, Histories, History, claims, complete, files, merge, path, read, read_live
 from durablecli.store.journal import Commit, Purged, Write
 from durablecli.store.memory import MemoryDisk
 from tests.store.faulty import FaultyDisk, refusing
@@ -35,7 +43,29 @@ def a_root(disk: MemoryDisk | None = None) -> tuple[MemoryDisk, Histories]:
     disk = disk or MemoryDisk()
     disk.make_folder("hub")
     disk.make_folder("hub/instances")
+    disk.make_folder("hub/entities")
     return disk, Histories(disk, "hub")
+
+
+ENTITY = "@counter@a"
+
+
+def entity_lines(first: int, last: int, execution: str = "1", *, fresh: bool = False) -> list[bytes]:
+    """Records of an entity; those of a fresh file begin with a snapshot."""
+    start = seed(ENTITY, execution)
+
+    def event(n: int) -> AnyEvent:
+        if n == 1:
+            return EntityStarted(ENTITY, execution)
+        if fresh and n == first:
+            return EntitySnapshot(ENTITY, execution, n - 1, AT, AT)
+        return EntityOperationReceived(f"op{n}")
+
+    return [frame(Record(n, AT, event(n)), start) for n in range(first, last + 1)]
+
+
+def entity_write(first: int, last: int, execution: str = "1", *, fresh: bool = False) -> Write:
+    return Write(ENTITY, execution, first, entity_lines(first, last, execution, fresh=fresh), fresh=fresh)
 
 
 def shown(disk: MemoryDisk, instance: str) -> tuple[str, int] | None:
@@ -176,3 +206,122 @@ def test_a_refused_write_says_so_and_names_the_file() -> None:
         histories.sync(histories.touched())
     with pytest.raises(StorageError, match="Input/output error"):
         histories.remove([Purged("a", "1")])
+
+
+# ── logs of entities ───────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_fresh_file_of_an_entity_takes_the_place_of_the_old_and_numbers_go_on() -> None:
+    disk, histories = a_root()
+    histories.publish([entity_write(1, 5), entity_write(6, 7), entity_write(8, 9, fresh=True), entity_write(10, 11)])
+    found = read(disk, "hub", ENTITY)
+    assert found is not None
+    assert (found.first, found.last, found.whole) == (8, 11, True)
+    assert found.lines == [*entity_lines(8, 9, fresh=True), *entity_lines(10, 11)]
+    place = path("hub", ENTITY)
+    assert place.startswith("hub/entities/")
+    assert place.endswith("/counter@a.jsonl")
+    assert list(files(disk, "hub")) == [place]
+    assert histories.touched().folders == {"hub/entities", place.rpartition("/")[0]}
+
+
+def test_a_file_begins_in_the_middle_only_with_a_snapshot_and_only_an_entitys() -> None:
+    disk, histories = a_root()
+    histories.publish([entity_write(1, 2)])
+    disk.files[path("hub", ENTITY)].data[:] = b"\n".join((*entity_lines(2, 3), b""))
+    assert shown(disk, ENTITY) == ("", 0)
+    histories.publish([write("a", "1", 1, 1)])
+    late = frame(Record(2, AT, ExecutionStarted("a", "1", "f")), seed("a", "1"))
+    disk.files[path("hub", "a")].data[:] = late + b"\n"
+    assert shown(disk, "a") == ("", 0)
+
+
+def test_completing_brings_every_cut_file_to_a_fresh_one_whatever_it_was() -> None:
+    disk, histories = a_root()
+    histories.publish([entity_write(1, 4)])
+    old = disk.read(path("hub", ENTITY))
+    commits = [
+        commit(2, entity_write(5, 6), entity_write(7, 8, fresh=True)),
+        commit(3, entity_write(9, 9), entity_write(10, 10, fresh=True), entity_write(11, 12)),
+    ]
+    for each in commits:
+        histories.publish(each.writes)
+    whole = disk.read(path("hub", ENTITY))
+    for state in [
+        old,
+        *(old[:cut] + b"\0" * 7 for cut in range(len(old))),
+        *(whole[:cut] for cut in range(len(whole))),
+    ]:
+        disk.files[path("hub", ENTITY)].data[:] = state
+        complete(histories, commits)
+        complete(histories, commits)
+        assert disk.read(path("hub", ENTITY)) == whole
+    disk.unlink(path("hub", ENTITY))
+    complete(histories, commits)
+    assert disk.read(path("hub", ENTITY)) == whole
+
+
+def test_completing_goes_on_in_a_file_that_begins_in_the_middle() -> None:
+    disk, histories = a_root()
+    histories.publish([entity_write(1, 4), entity_write(5, 6, fresh=True)])
+    kept = len(disk.read(path("hub", ENTITY)))
+    commits = [commit(2, entity_write(7, 7)), commit(3, entity_write(8, 9))]
+    for each in commits:
+        histories.publish(each.writes)
+    whole = disk.read(path("hub", ENTITY))
+    for cut in range(kept, len(whole) + 1):
+        disk.files[path("hub", ENTITY)].data[:] = whole[:cut] + b"\0" * 7
+        complete(histories, commits)
+        assert disk.read(path("hub", ENTITY)) == whole
+    disk.files[path("hub", ENTITY)].data[kept - 5] ^= 1
+    with pytest.raises(DamagedHub, match=r"counter@a\.jsonl: byte \d+: record n 6 .*begins at n 7"):
+        complete(histories, commits)
+
+
+def test_a_fresh_file_that_doesnt_follow_what_came_before_is_damage() -> None:
+    with pytest.raises(DamagedHub, match="commit 2 writes n 5"):
+        claims([commit(1, entity_write(1, 2)), commit(2, entity_write(5, 5, fresh=True))])
+    with pytest.raises(DamagedHub, match="commit 2 writes n 3"):
+        claims([commit(1, entity_write(1, 2)), commit(2, entity_write(3, 3, "2", fresh=True))])
+    with pytest.raises(DamagedHub, match="commit 2 writes n 3"):
+        claims([commit(1, purged=[Purged(ENTITY, "1")]), commit(2, entity_write(3, 3, fresh=True))])
+
+
+FILES: dict[str, History | None] = {
+    "none": None,
+    "of an older execution": History(ENTITY, "0", entity_lines(1, 3, "0"), 9, True),
+    "spoiled": History("", "", [], 0, False),
+    "from 1 to 4": History(ENTITY, "1", entity_lines(1, 4), 9, True),
+    "fresh from 5 to 5": History(ENTITY, "1", entity_lines(5, 5, fresh=True), 9, False, first=5),
+    "fresh from 5 to 9": History(ENTITY, "1", entity_lines(5, 9, fresh=True), 9, True, first=5),
+    "fresh from 12 to 13": History(ENTITY, "1", entity_lines(12, 13, fresh=True), 9, True, first=12),
+    "of a newer execution": History(ENTITY, "2", entity_lines(1, 1, "2"), 9, True),
+}
+CLAIMS = {
+    "begins": Claim("1", 1, entity_lines(1, 6)),
+    "goes on": Claim("1", 6, entity_lines(6, 7)),
+    "is fresh": Claim("1", 5, entity_lines(5, 7, fresh=True), fresh=True),
+    "is gone": Claim("1", 1, [], gone=True),
+}
+MERGED: dict[str, list[tuple[int, int] | None]] = {
+    "begins": [(1, 6), (1, 6), (1, 6), (1, 6), (5, 5), (5, 9), (12, 13), (1, 1)],
+    "goes on": [None, (1, 3), (1, 0), (1, 4), (5, 7), (5, 9), (12, 13), (1, 1)],
+    "is fresh": [(5, 7), (5, 7), (5, 7), (5, 7), (5, 7), (5, 9), (12, 13), (1, 1)],
+    "is gone": [None, None, None, None, None, None, None, (1, 1)],
+}
+
+
+@pytest.mark.parametrize("claimed", CLAIMS)
+@pytest.mark.parametrize("file", FILES)
+def test_a_file_may_be_older_or_newer_than_what_the_journal_said_a_moment_before(file: str, claimed: str) -> None:
+    claim = CLAIMS[claimed]
+    lines = list(claim.lines)
+    found = merge(FILES[file], claim, ENTITY)
+    expected = MERGED[claimed][list(FILES).index(file)]
+    assert (found and (found.first, found.last)) == expected
+    assert claim.lines == lines
+    if found is not None and expected == (claim.first, claim.last):
+        assert found.lines == claim.lines
+    if found is not None and expected != (1, 0):
+        numbers = [int(line[5 : line.index(b",")]) for line in found.lines]
+        assert numbers == list(range(found.first, found.last + 1))

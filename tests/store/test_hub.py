@@ -14,7 +14,7 @@ from msgspec import Raw
 
 from durablecli.errors import DamagedHub, HubLocked, NewerHub, NoPermission, NotFound, StorageError
 from durablecli.model.codec import frame, seed
-from durablecli.model.events import EventAwaited, ExecutionStarted, Record
+from durablecli.model.events import EntityStarted, EventAwaited, ExecutionStarted, Record
 from durablecli.store.histories import path, read
 from durablecli.store.hub import Hub, begin_checkpoint, checkpoint, close, finish_checkpoint, open_hub, still_ours
 from durablecli.store.index import Index
@@ -32,6 +32,10 @@ def write(instance: str, execution: str, first: int, last: int, more: bool = Fal
     begin = ExecutionStarted(instance, execution, "f")
     lines = [frame(Record(n, AT, begin if n == 1 else EventAwaited("e")), start) for n in range(first, last + 1)]
     return Write(instance, execution, first, lines, more)
+
+
+def entity_lines(id: str, execution: str) -> list[bytes]:
+    return [frame(Record(1, AT, EntityStarted(id, execution)), seed(id, execution))]
 
 
 def commit(hub: Hub, *writes: Write, taken: tuple[str, ...] = (), purged: tuple[Purged, ...] = ()) -> Commit:
@@ -241,7 +245,7 @@ def test_damage_in_a_history_that_the_journal_goes_on_with_refuses_to_open_and_l
 
 def test_a_folder_that_others_can_write_to_is_refused(root: str) -> None:
     close(open_hub(root))
-    for name in ("", "journal", "instances", "inbox/new"):
+    for name in ("", "journal", "instances", "entities", "inbox/new"):
         place = Path(root, name)
         place.chmod(0o722)
         with pytest.raises(NoPermission, match=r"mode 0722.*chmod go-w"):
@@ -275,6 +279,22 @@ def test_symlinks_below_the_hub_are_refused_and_the_hub_itself_may_be_one(root: 
         elsewhere.rename(place)
     (tmp_path / "alias").symlink_to(root)
     close(open_hub(str(tmp_path / "alias")))
+
+
+def test_a_hub_of_an_earlier_version_gets_the_folders_that_it_lacks(root: str) -> None:
+    hub = open_hub(root)
+    do(hub, write("a", "1", 1, 1))
+    close(hub)
+    Path(root, "entities").rmdir()
+    hub = open_hub(root)
+    assert Path(root, "entities").stat().st_mode & 0o777 == 0o700
+    do(hub, write("a", "1", 2, 2), Write("@e@k", "2", 1, entity_lines("@e@k", "2")))
+    drop(hub)
+    Path(path(root, "@e@k")).unlink()
+    close(open_hub(root))
+    found = read(hub.disk, root, "@e@k")
+    assert found is not None
+    assert found.lines == entity_lines("@e@k", "2")
 
 
 def test_a_hub_in_a_folder_that_doesnt_exist_isnt_made(root: str) -> None:

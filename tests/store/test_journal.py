@@ -47,7 +47,7 @@ def numbers(disk: MemoryDisk) -> list[int]:
 
 def test_a_line_gives_back_its_commit_with_every_byte_of_its_records() -> None:
     assert parse_line(line(a_commit(1, 3))) == a_commit(1, 3)
-    more = Commit(2, 1, AT, [Write("i", "1", 1, [], True)])
+    more = Commit(2, 1, AT, [Write("i", "1", 1, [], True), Write("@e@k", "1", 7, [], fresh=True)])
     assert parse_line(line(more)) == more
 
 
