@@ -70,6 +70,7 @@ class Stage:
         """Build the machine from the history; it decides nothing more, and the ledger says the same as the live one."""
         ledger = fold(self.records)
         assert ledger.open == self.ledger.open
+        assert ledger.locks == self.ledger.locks
         assert ledger.status == self.ledger.status
         machine, fresh = restore(function or self.function, ledger, no_signatures)
         assert fresh == []
@@ -101,6 +102,15 @@ class Stage:
     def child_failed(self, task: int, message: str = "no") -> list[str]:
         return self.feed(ev.SubOrchestrationInstanceFailed(task, Failure("builtins.ValueError", message)))
 
+    def answered(self, task: int, result: Any = None) -> list[str]:
+        return self.feed(ev.EntityOperationCompleted(task, encode(result)))
+
+    def refused(self, task: int, message: str = "no") -> list[str]:
+        return self.feed(ev.EntityOperationFailed(task, Failure("builtins.ValueError", message)))
+
+    def granted(self, task: int) -> list[str]:
+        return self.feed(ev.EntityLockGranted(task))
+
     @property
     def output(self) -> Any:
         assert self.ledger.status == "Completed", self.ledger.failure or self.ledger.status
@@ -129,6 +139,12 @@ def short(record: ev.Record) -> str:
             parts.append(event.name)
         case ev.EventSent():
             parts += [event.instance, event.name, text(event.input)]
+        case ev.EntityOperationCalled() | ev.EntityOperationSignaled():
+            parts += [event.entity, event.name, text(event.input)]
+        case ev.EntityLockRequested():
+            parts += event.entities
+        case ev.EntityUnlockSent():
+            parts.append(str(event.lock))
         case ev.CustomStatusSet():
             parts.append(text(event.status))
         case ev.ContinueAsNew():
