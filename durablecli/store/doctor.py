@@ -214,7 +214,8 @@ class _Examination:
             if row != summary:
                 difference = "is missing" if row is None else f"differs in {_differing(row, summary)}"
                 self.report.findings.append(f"{file}: the row of {instance!r} {difference}")
-        surplus = reader.count(Query()) - sum(reader.get(instance) is not None for instance in self.expected)
+        rows = reader.count(Query()) + reader.count(Query(entities=True))
+        surplus = rows - sum(reader.get(instance) is not None for instance in self.expected)
         if surplus:
             self.report.findings.append(f"{file}: {surplus} rows have no history")
 

@@ -1,4 +1,4 @@
-"""The index: a row per instance, derived from the histories and never a second truth. Deleted? It is rebuilt.
+"""The index: a row per instance and entity, derived from histories and never a second truth. Deleted? It is rebuilt.
 
 Between checkpoints it is written without syncs, which a killed process survives and a power cut doesn't. So the
 header of the file (user_version) says in which run of the machine it was last written to; in a later run it counts
@@ -19,33 +19,38 @@ from zlib import crc32
 import msgspec
 
 from durablecli.errors import StorageError
+from durablecli.model.entities import is_entity
 from durablecli.model.status import Summary, Waiting
 from durablecli.store.lock import boot_id
 from durablecli.store.query import Page, Query, compile_count, compile_page, finish, micros
 
-FORMAT = 1
+FORMAT = 2
 MEMORY = ":memory:"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _BUSY_SECONDS = 60.0  # a reader may have been stopped in the middle of a page; the index lags meanwhile
 _CACHE_KIB = 32768
 _COLUMNS = (
     "id, name, status, execution, parent, version, created, updated, records, bytes, next_due, owes, waiting,"
-    " blocked, blocked_at"
+    " blocked, blocked_at, locked_by, queued"
 )
 _SCHEMA = """
 CREATE TABLE meta(key TEXT PRIMARY KEY, value) WITHOUT ROWID;
-CREATE TABLE instances(id TEXT PRIMARY KEY, name TEXT, status TEXT, execution TEXT, parent TEXT, version TEXT,
+CREATE TABLE instances(entity INT, id TEXT, name TEXT, status TEXT, execution TEXT, parent TEXT, version TEXT,
   created INT, updated INT, records INT, bytes INT, next_due INT, owes INT, waiting TEXT, blocked TEXT,
-  blocked_at INT) WITHOUT ROWID;
-CREATE INDEX by_created ON instances(created, id);
-CREATE INDEX by_status ON instances(status, created, id);
-CREATE INDEX by_name ON instances(name, created, id);
-CREATE INDEX due ON instances(next_due) WHERE next_due IS NOT NULL;
+  blocked_at INT, locked_by TEXT, queued INT, PRIMARY KEY(entity, id)) WITHOUT ROWID;
+CREATE INDEX by_created ON instances(entity, created, id);
+CREATE INDEX by_status ON instances(entity, status, created, id);
+CREATE INDEX by_name ON instances(entity, name, created, id);
+CREATE INDEX due ON instances(next_due, id) WHERE next_due IS NOT NULL;
 CREATE INDEX owing ON instances(id) WHERE owes;
+CREATE INDEX locked ON instances(id) WHERE locked_by IS NOT NULL;
 """
-_GET = f"SELECT {_COLUMNS} FROM instances WHERE id = ?"  # noqa: S608  constants only
+_GET = f"SELECT {_COLUMNS} FROM instances WHERE entity = ? AND id = ?"  # noqa: S608  constants only
 _CHANGED = ", ".join(f"{column} = excluded.{column}" for column in _COLUMNS.split(", ")[1:])
-_UPSERT = f"INSERT INTO instances({_COLUMNS}) VALUES({', '.join('?' * 15)}) ON CONFLICT(id) DO UPDATE SET {_CHANGED}"
+_UPSERT = (
+    f"INSERT INTO instances(entity, {_COLUMNS}) VALUES({', '.join('?' * 18)})"
+    f" ON CONFLICT(entity, id) DO UPDATE SET {_CHANGED}"
+)
 
 _encode = msgspec.json.Encoder().encode
 _waiting = msgspec.json.Decoder(tuple[Waiting, ...]).decode
@@ -98,7 +103,7 @@ class Reader:
 
     def get(self, instance: str) -> Summary | None:
         with self._guard, _unusable():
-            row = self._db.execute(_GET, (instance,)).fetchone()
+            row = self._db.execute(_GET, _key(instance)).fetchone()
         return None if row is None else _summary(row)
 
     def due(self) -> list[tuple[str, datetime]]:
@@ -113,6 +118,12 @@ class Reader:
         """Who owes the world something: activities to run, messages to send, arrivals to apply."""
         with self._guard, _unusable():
             return [row[0] for row in self._db.execute("SELECT id FROM instances WHERE owes ORDER BY id").fetchall()]
+
+    def locked(self) -> list[str]:
+        """The entities whose lock somebody holds."""
+        with self._guard, _unusable():
+            found = self._db.execute("SELECT id FROM instances WHERE locked_by IS NOT NULL ORDER BY id")
+            return [row[0] for row in found.fetchall()]
 
     def close(self) -> None:
         with self._guard:
@@ -161,7 +172,7 @@ class Index(Reader):
                 self._set_mark(_mark())
             self._db.execute("BEGIN IMMEDIATE")
             try:
-                self._db.executemany("DELETE FROM instances WHERE id = ?", [(each,) for each in removed])
+                self._db.executemany("DELETE FROM instances WHERE entity = ? AND id = ?", map(_key, removed))
                 self._db.executemany(_UPSERT, map(_row, rows))
                 self._db.execute("UPDATE meta SET value = ? WHERE key = 'last_commit'", (last_commit,))
                 self._patiently("COMMIT")
@@ -284,9 +295,14 @@ def _time(value: int) -> datetime:
     return _EPOCH + timedelta(microseconds=value)
 
 
+def _key(instance: str) -> tuple[bool, str]:
+    # What asks for entities never passes the instances, and the other way round.
+    return is_entity(instance), instance
+
+
 def _row(each: Summary) -> tuple[object, ...]:
     return (
-        each.id,
+        *_key(each.id),
         each.name,
         each.status,
         each.execution,
@@ -301,12 +317,14 @@ def _row(each: Summary) -> tuple[object, ...]:
         _encode(each.waiting).decode() if each.waiting else None,
         each.blocked,
         None if each.blocked_at is None else micros(each.blocked_at),
+        each.locked_by,
+        each.queued,
     )
 
 
 def _summary(row: tuple[Any, ...]) -> Summary:
     instance, name, status, execution, parent, version, created, updated, records, size, *rest = row
-    due, owes, waiting, blocked, blocked_at = rest
+    due, owes, waiting, blocked, blocked_at, locked_by, queued = rest
     return Summary(
         instance,
         name,
@@ -323,4 +341,6 @@ def _summary(row: tuple[Any, ...]) -> Summary:
         _waiting(waiting) if waiting else (),
         blocked,
         None if blocked_at is None else _time(blocked_at),
+        locked_by,
+        queued,
     )

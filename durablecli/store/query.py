@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 import msgspec
 
 from durablecli.errors import UsageError
+from durablecli.model.entities import is_entity
 from durablecli.model.status import Summary
 
 SORTS = ("created", "updated", "name", "id", "status")
@@ -21,6 +22,7 @@ _LAST_CHARACTER = 0x10FFFF
 class Query(msgspec.Struct, frozen=True):
     """Which instances, in which order. Filters combine; `status` holds those that are wanted, none means all.
 
+    `entities` asks for entities, and for nothing else; without it there are none among the rows.
     `created_after` and `created_before` are both inclusive. By `created` and `updated` the newest come first, by
     `name`, `id` and `status` the lowest; `reverse` turns that round. `cursor` is that of the page before.
     """
@@ -35,6 +37,7 @@ class Query(msgspec.Struct, frozen=True):
     reverse: bool = False
     limit: int = 100
     cursor: str | None = None
+    entities: bool = False
 
     @property
     def descending(self) -> bool:
@@ -43,7 +46,8 @@ class Query(msgspec.Struct, frozen=True):
     def fits(self, row: Summary) -> bool:
         """Whether a row passes the filters, wherever the cursor stands."""
         return (
-            (self.name is None or row.name.casefold() == self.name.casefold())
+            is_entity(row.id) == self.entities
+            and (self.name is None or row.name.casefold() == self.name.casefold())
             and (not self.status or row.status in self.status)
             and row.id.startswith(self.prefix)
             and (self.created_after is None or row.created >= self.created_after)
@@ -130,11 +134,11 @@ def compile_page(query: Query) -> tuple[str, tuple[object, ...]]:
 
 
 def _where(clauses: list[str]) -> str:
-    return f"WHERE {' AND '.join(clauses)}" if clauses else ""
+    return f"WHERE {' AND '.join(clauses)}"
 
 
 def _filters(query: Query) -> list[tuple[str, tuple[object, ...]]]:
-    found: list[tuple[str, tuple[object, ...]]] = []
+    found: list[tuple[str, tuple[object, ...]]] = [("entity = ?", (query.entities,))]
     if query.name is not None:
         found.append(("name = ? COLLATE NOCASE", (query.name,)))
     if query.status:

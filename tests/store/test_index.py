@@ -10,6 +10,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from durablecli.errors import StorageError, UsageError
 from durablecli.model.status import Summary, Waiting
 from durablecli.store import index as index_module
 from durablecli.store.index import Index, Reader, Unusable, open_readonly
-from durablecli.store.query import SORTS, Query, arrange
+from durablecli.store.query import SORTS, Query, arrange, compile_page
 
 START = datetime(2026, 11, 22, 9, tzinfo=UTC)
 STATUSES = ("Running", "Completed", "Failed", "Suspended")
@@ -50,9 +51,23 @@ def row(number: int, instance: str | None = None, status: str | None = None) -> 
 ROWS = [row(number) for number in range(200)]
 
 
+def entity(number: int) -> Summary:
+    dice = random.Random(number)
+    return msgspec.structs.replace(
+        row(number, f"@{dice.choice('ab')}@{number}", dice.choice(["Exists", "Empty"])),
+        locked_by=dice.choice([None, "holder"]),
+        queued=dice.randint(0, 9),
+        parent=None,
+        waiting=(),
+    )
+
+
+ENTITIES = [entity(number) for number in range(1000, 1100)]
+
+
 def an_index(path: Path | None = None, rows: list[Summary] | None = None, last: int = 7) -> Index:
     index = Index(":memory:" if path is None else str(path))
-    index.apply(ROWS if rows is None else rows, [], last)
+    index.apply([*ENTITIES, *ROWS] if rows is None else rows, [], last)
     return index
 
 
@@ -74,16 +89,18 @@ def pages(index: Reader, query: Query) -> list[Summary]:
 def test_rows_come_out_as_they_went_in() -> None:
     index = an_index()
     assert all_rows(index) == arrange(Query(sort="id"), ROWS)
-    assert [index.get(each.id) for each in ROWS] == ROWS
+    assert [index.get(each.id) for each in [*ROWS, *ENTITIES]] == [*ROWS, *ENTITIES]
     assert index.get("nobody") is None
     assert index.last_commit == 7
 
 
 def test_a_later_row_takes_the_place_of_an_earlier_one_and_what_is_removed_is_gone() -> None:
     index = an_index(rows=[row(1, "a"), row(2, "b"), row(3, "c")])
-    index.apply([row(9, "a")], ["b", "nobody"], 8)
+    index.apply([row(9, "a"), *ENTITIES[:3]], ["b", "nobody"], 8)
     assert all_rows(index) == [row(9, "a"), row(3, "c")]
     assert index.last_commit == 8
+    index.apply([], [ENTITIES[0].id, ENTITIES[1].id, "@no@body"], 9)
+    assert index.page(Query(entities=True)).rows == [ENTITIES[2]]
 
 
 def test_a_name_is_found_in_whatever_case() -> None:
@@ -99,6 +116,8 @@ def test_a_name_is_found_in_whatever_case() -> None:
 def test_pages_hold_every_row_once_in_order(sort: str, reverse: bool, limit: int) -> None:
     query = Query(sort=sort, reverse=reverse, limit=limit)
     assert pages(an_index(), query) == arrange(query, ROWS)
+    query = msgspec.structs.replace(query, entities=True)
+    assert pages(an_index(), query) == arrange(query, ENTITIES)
 
 
 FILTERS: dict[str, list[object]] = {
@@ -155,10 +174,48 @@ def test_a_query_that_makes_no_sense_is_a_usage_error(query: Query) -> None:
 
 def test_what_is_due_and_who_owes_is_told() -> None:
     index = an_index()
+    rows = [*ROWS, *ENTITIES]
     assert index.due() == sorted(
-        ((each.id, each.next_due) for each in ROWS if each.next_due is not None), key=lambda pair: pair[1]
+        ((each.id, each.next_due) for each in rows if each.next_due is not None), key=lambda pair: pair[1]
     )
-    assert index.owing() == sorted(each.id for each in ROWS if each.owes)
+    assert index.owing() == sorted(each.id for each in rows if each.owes)
+    assert index.locked() == sorted(each.id for each in ENTITIES if each.locked_by)
+    assert 0 < len(index.locked()) < len(ENTITIES)
+
+
+def test_a_list_shows_instances_or_entities_and_never_both() -> None:
+    index = an_index()
+    for query in (Query(), Query(name="f"), Query(status=("Running", "Exists")), Query(prefix="@"), Query(prefix="")):
+        for entities in (False, True):
+            asked = msgspec.structs.replace(query, entities=entities, limit=1000)
+            wanted = arrange(asked, [each for each in [*ROWS, *ENTITIES] if asked.fits(each)])
+            assert pages(index, asked) == wanted
+            assert index.count(asked) == len(wanted)
+            assert {each.id.startswith("@") for each in wanted} <= {entities}
+
+
+@pytest.mark.parametrize("entities", [False, True])
+@pytest.mark.parametrize(
+    ("query", "way"),
+    [
+        (Query(), "by_created (entity=?)"),
+        (Query(created_after=START), "by_created (entity=? AND created>?)"),
+        (Query(sort="id"), "PRIMARY KEY (entity=?)"),
+        (Query(sort="id", prefix="a"), "PRIMARY KEY (entity=? AND id>? AND id<?)"),
+        (Query(status=("Running",)), "by_status (entity=? AND status=?)"),
+        (Query(sort="updated"), "(entity=?)"),
+    ],
+)
+def test_what_is_listed_never_passes_rows_of_the_other_kind(
+    query: Query, way: str, entities: bool, tmp_path: Path
+) -> None:
+    an_index(tmp_path / "index.sqlite").close()
+    clauses, values = compile_page(msgspec.structs.replace(query, entities=entities))
+    with closing(sqlite3.connect(tmp_path / "index.sqlite")) as db:
+        statement = f"EXPLAIN QUERY PLAN SELECT * FROM instances {clauses}"  # noqa: S608  constants only
+        plan = db.execute(statement, values).fetchall()
+    assert way in plan[0][3]
+    assert any("TEMP B-TREE" in step[3] for step in plan) == (query.sort == "updated")
 
 
 # ── the file ───────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -234,7 +291,7 @@ def test_what_is_no_index_is_unusable_to_readers_and_emptied_by_the_writer(tmp_p
             path.unlink()
             path.mkdir()
         case _:
-            statement = "DROP TABLE meta" if damage == "other tables" else "UPDATE meta SET value=2 WHERE key='format'"
+            statement = "DROP TABLE meta" if damage == "other tables" else "UPDATE meta SET value=1 WHERE key='format'"
             db = sqlite3.connect(path, isolation_level=None)
             db.execute(statement)
             db.close()
@@ -274,7 +331,7 @@ index = Index(sys.argv[1])
 db = index._db
 db.execute("PRAGMA cache_size = 1")
 db.execute("BEGIN IMMEDIATE")
-db.executemany("INSERT INTO instances(id, name) VALUES(?, ?)", [(f"x{n}", "n" * 200) for n in range(5000)])
+db.executemany("INSERT INTO instances(entity, id, name) VALUES(0, ?, ?)", [(f"x{n}", "n" * 200) for n in range(5000)])
 os._exit(9)
 """
 
