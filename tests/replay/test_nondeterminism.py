@@ -86,6 +86,80 @@ def test_the_first_difference_is_shown(now: Any, where: str, then: str, decides:
     assert f"now      {decides}" in text
 
 
+def entities(context: Context) -> Any:
+    context.signal_entity("@log@x", "note")
+    with (yield context.lock_entities(["@account@a", "@account@b"])):
+        yield context.call_entity("@account@a", "add", 1)
+
+
+def signals_another(context: Context) -> Any:
+    context.signal_entity("@log@y", "note")
+    yield context.lock_entities(["@account@a", "@account@b"])
+
+
+def signals_another_operation(context: Context) -> Any:
+    context.signal_entity("@log@x", "clear")
+    yield context.lock_entities(["@account@a", "@account@b"])
+
+
+def locks_others(context: Context) -> Any:
+    context.signal_entity("@log@x", "note")
+    yield context.lock_entities(["@account@a", "@account@c"])
+
+
+def calls_another(context: Context) -> Any:
+    context.signal_entity("@log@x", "note")
+    with (yield context.lock_entities(["@account@a", "@account@b"])):
+        yield context.call_entity("@account@b", "add", 1)
+
+
+def calls_another_operation(context: Context) -> Any:
+    context.signal_entity("@log@x", "note")
+    with (yield context.lock_entities(["@account@a", "@account@b"])):
+        yield context.call_entity("@account@a", "get")
+
+
+def leaves_early(context: Context) -> Any:
+    context.signal_entity("@log@x", "note")
+    with (yield context.lock_entities(["@account@a", "@account@b"])):
+        pass
+    yield context.call_entity("@account@a", "add", 1)
+
+
+SIGNAL = "EntityOperationSignaled note of @log@x"
+REQUEST = "EntityLockRequested @account@a, @account@b"
+CALL = "EntityOperationCalled add of @account@a"
+OTHERS = [
+    (signals_another, 2, SIGNAL, "EntityOperationSignaled note of @log@y"),
+    (signals_another_operation, 2, SIGNAL, "EntityOperationSignaled clear of @log@x"),
+    (locks_others, 3, REQUEST, "EntityLockRequested @account@a, @account@c"),
+    (calls_another, 5, CALL, "EntityOperationCalled add of @account@b"),
+    (calls_another_operation, 5, CALL, "EntityOperationCalled get of @account@a"),
+    (leaves_early, 5, CALL, "EntityUnlockSent"),
+]
+
+
+@pytest.mark.parametrize(("now", "n", "then", "decides"), OTHERS, ids=lambda each: getattr(each, "__name__", None))
+def test_another_entity_is_another_decision(now: Any, n: int, then: str, decides: str) -> None:
+    stage = Stage(entities)
+    stage.granted(3)
+    with pytest.raises(NonDeterminism) as caught:
+        restore(now, fold(stage.records), no_signatures)
+    text = str(caught.value)
+    assert f"at record {n}\nhistory  {then}\nnow      {decides} (" in text
+
+
+def test_the_case_of_names_and_what_is_sent_to_an_entity_are_not_compared() -> None:
+    def alike(context: Context) -> Any:
+        context.signal_entity("@LOG@x", "Note", [1])
+        with (yield context.lock_entities(["@Account@b", "@account@a"])):
+            yield context.call_entity("@ACCOUNT@a", "ADD", 2)
+
+    stage = Stage(entities)
+    stage.granted(3)
+    restore(alike, fold(stage.records), no_signatures)[0].close()
+
+
 def test_the_line_is_that_of_the_yield_where_the_function_stands() -> None:
     with pytest.raises(NonDeterminism) as caught:
         restore(one_more, fold(history()), no_signatures)

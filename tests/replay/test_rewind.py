@@ -1,0 +1,188 @@
+"""Rewind and entities: which calls are asked for again, and why no one is rewound into a critical section."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+import durablecli as df
+from durablecli.errors import WrongState
+from durablecli.model import events as ev
+from durablecli.replay.ledger import Ledger, fold
+from durablecli.replay.rewind import cut
+from tests.replay.stage import Stage
+
+Context = df.DurableOrchestrationContext
+A = "@account@a"
+INTO_SECTION = "it can't be rewound into them"
+
+
+def rewound(stage: Stage) -> Ledger:
+    """The ledger once what failed is rewound."""
+    plan = cut(stage.ledger)
+    last = len(stage.records)
+    return fold([*stage.records, ev.Record(last + 1, stage.now, plan.event("mended"))])
+
+
+def calls_two(context: Context) -> Any:
+    other = context.call_entity("@counter@b", "add")
+    value = yield context.call_entity(A, "withdraw", 1)
+    context.signal_entity("@log@x", "note")
+    return [value, (yield other)]
+
+
+def test_a_call_whose_failure_is_forgotten_is_asked_again_and_no_other() -> None:
+    stage = Stage(calls_two)
+    stage.refused(3)
+    plan = cut(stage.ledger)
+    assert (plan.start, plan.forgotten, plan.void) == (4, (4,), (5,))
+    assert plan.calls == ((3, ev.EntityOperationCalled(A, "withdraw", plan.calls[0][1].input)),)
+    assert (plan.activities, plan.children) == ((), ())
+    assert list(rewound(stage).open) == [2, 3]
+
+
+def test_an_answer_that_came_behind_the_end_counts_once_it_is_rewound() -> None:
+    stage = Stage(calls_two)
+    stage.refused(3)
+    late = stage.hold(ev.EntityOperationCompleted(2))
+    ledger = rewound(stage)
+    assert list(ledger.open) == [3]
+    assert list(ledger.held) == [late]
+    assert not ledger.accepts(ev.EntityOperationCompleted(2))
+
+
+def fails_behind_its_signal(context: Context) -> Any:
+    yield context.call_activity("F1")
+    call = context.call_entity(A, "add", 1)
+    context.signal_entity("@log@x", "note")
+    yield context.call_activity("F2")
+    return (yield call)
+
+
+def test_a_call_that_is_void_takes_no_answer_any_more() -> None:
+    def caught(context: Context) -> Any:
+        try:
+            yield context.call_activity("F1")
+        except ValueError as error:
+            yield context.call_entity(A, "add", 1)
+            raise RuntimeError from error
+
+    stage = Stage(caught)
+    stage.failed(2)
+    stage.answered(4)
+    assert stage.ledger.causes == (3,)
+    plan = cut(stage.ledger)
+    assert plan.void == (4, 5, 6)
+    assert plan.calls == ()
+    ledger = rewound(stage)
+    assert not ledger.accepts(ev.EntityOperationCompleted(4))
+    assert list(ledger.open) == [2]
+    assert not ledger.held
+
+
+def test_calls_and_signals_before_the_failure_are_kept() -> None:
+    stage = Stage(fails_behind_its_signal)
+    stage.done(2)
+    stage.failed(6)
+    ledger = rewound(stage)
+    assert list(ledger.open) == [4, 6]
+    assert ledger.accepts(ev.EntityOperationCompleted(4))
+
+
+# ── critical sections ──────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def section(context: Context) -> Any:
+    yield context.call_activity("F1")
+    with (yield context.lock_entities([A])):
+        yield context.call_activity("F2")
+    yield context.call_activity("F3")
+    return (yield context.call_activity("F4"))
+
+
+def held(context: Context) -> Any:
+    yield context.lock_entities([A])
+    yield context.call_activity("F1")
+
+
+def waited(context: Context) -> Any:
+    context.lock_entities([A])
+    yield context.call_activity("F1")
+
+
+def by_itself(context: Context) -> Any:
+    with (yield context.lock_entities([A])):
+        raise ValueError("too little")
+
+
+def section_behind_the_failure(context: Context) -> Any:
+    try:
+        yield context.call_activity("F1")
+    except ValueError as error:
+        with (yield context.lock_entities([A])):
+            pass
+        raise RuntimeError from error
+
+
+def failed_inside() -> Stage:
+    stage = Stage(section)
+    stage.done(2)
+    stage.granted(4)
+    stage.failed(6)
+    return stage
+
+
+def failed_holding() -> Stage:
+    stage = Stage(held)
+    stage.granted(2)
+    stage.failed(4)
+    return stage
+
+
+def failed_waiting() -> Stage:
+    stage = Stage(waited)
+    stage.failed(3)
+    return stage
+
+
+def failed_by_itself() -> Stage:
+    stage = Stage(by_itself)
+    stage.granted(2)
+    return stage
+
+
+def left_one_later() -> Stage:
+    stage = Stage(section_behind_the_failure)
+    stage.failed(2)
+    stage.granted(4)
+    return stage
+
+
+@pytest.mark.parametrize("make", [failed_inside, failed_holding, failed_waiting, failed_by_itself, left_one_later])
+def test_nobody_is_rewound_into_a_critical_section(make: Any) -> None:
+    stage = make()
+    assert stage.ledger.status == "Failed"
+    with pytest.raises(WrongState, match=INTO_SECTION):
+        cut(stage.ledger)
+
+
+def test_a_section_that_was_left_before_the_failure_is_no_obstacle() -> None:
+    stage = Stage(section)
+    stage.done(2)
+    stage.granted(4)
+    stage.done(6)
+    stage.failed(9)
+    ledger = rewound(stage)
+    assert (ledger.status, list(ledger.open), ledger.locks) == ("Running", [9], {})
+
+
+def test_a_request_that_was_taken_back_before_the_failure_is_no_obstacle() -> None:
+    def flow(context: Context) -> Any:
+        context.lock_entities([A]).cancel()
+        yield context.call_activity("F1")
+
+    stage = Stage(flow)
+    stage.failed(4)
+    ledger = rewound(stage)
+    assert (list(ledger.open), ledger.locks) == ([4], {})
