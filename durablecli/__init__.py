@@ -6,7 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from durablecli.app import Blueprint, DFApp, Orchestrator, activity, entity, orchestrator
+    from durablecli.app import Blueprint, DFApp, Entity, Orchestrator, activity, entity, orchestrator
     from durablecli.client import (
         Client,
         DurableOrchestrationClient,
@@ -14,7 +14,9 @@ if TYPE_CHECKING:
         PurgeHistoryResult,
     )
     from durablecli.engine.activity import ActivityContext
+    from durablecli.entities.context import DurableEntity, DurableEntityContext
     from durablecli.errors import TaskFailedError
+    from durablecli.model.entities import EntityId
     from durablecli.model.retries import RetryOptions, RetryPolicy
     from durablecli.model.status import OrchestrationRuntimeStatus
     from durablecli.replay.context import DurableOrchestrationContext
@@ -25,9 +27,13 @@ _HOMES = {
     "Blueprint": "durablecli.app",
     "Client": "durablecli.client",
     "DFApp": "durablecli.app",
+    "DurableEntity": "durablecli.entities.context",
+    "DurableEntityContext": "durablecli.entities.context",
     "DurableOrchestrationClient": "durablecli.client",
     "DurableOrchestrationContext": "durablecli.replay.context",
     "DurableOrchestrationStatus": "durablecli.client",
+    "Entity": "durablecli.app",
+    "EntityId": "durablecli.model.entities",
     "OrchestrationRuntimeStatus": "durablecli.model.status",
     "Orchestrator": "durablecli.app",
     "PurgeHistoryResult": "durablecli.client",
@@ -45,9 +51,13 @@ __all__ = [
     "Blueprint",
     "Client",
     "DFApp",
+    "DurableEntity",
+    "DurableEntityContext",
     "DurableOrchestrationClient",
     "DurableOrchestrationContext",
     "DurableOrchestrationStatus",
+    "Entity",
+    "EntityId",
     "OrchestrationRuntimeStatus",
     "Orchestrator",
     "PurgeHistoryResult",

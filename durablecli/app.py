@@ -13,6 +13,8 @@ from functools import cached_property
 from types import ModuleType
 from typing import Any, TypeVar, overload
 
+from durablecli.entities.methods import Methods, check_class
+from durablecli.model.entities import EntityId
 from durablecli.replay.names import MARK, Mark, mark_of, return_annotation
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -69,9 +71,33 @@ def entity(entity: F | None = None, /, *, name: str | None = None) -> F | Callab
     """Mark an entity: a function that takes its context, or a class whose public methods are its operations."""
 
     def mark(entity: F) -> F:
-        return _marked(entity, Mark("entity", name or entity.__name__))
+        return _marked(_checked(entity), Mark("entity", _entity_name(name or entity.__name__)))
 
     return mark if entity is None else mark(entity)
+
+
+def _checked(entity: F) -> F:
+    """What may be an entity; raises TypeError."""
+    if isinstance(entity, type):
+        check_class(entity)
+        return entity
+    name = getattr(entity, "__qualname__", repr(entity))
+    if not callable(entity):
+        raise TypeError(f"@df.entity decorates a function or a class, not {type(entity).__name__}")
+    if inspect.isgeneratorfunction(entity) or inspect.isasyncgenfunction(entity):
+        raise TypeError(f"{name} is a generator function: an entity yields nothing, and waits for nobody")
+    try:
+        inspect.signature(entity).bind(None)
+    except TypeError as error:
+        raise TypeError(f"{name} is called with the context alone when it is an entity, but: {error}") from None
+    except ValueError:
+        pass  # a signature that nobody knows
+    return entity
+
+
+def _entity_name(name: str) -> str:
+    EntityId(name, "any")  # raises ValueError
+    return name
 
 
 def _marked(function: F, mark: Mark) -> F:
@@ -98,6 +124,21 @@ class Orchestrator:
         return self.orchestrator_function(context)
 
 
+class Entity:
+    """The older way to say it: `main = df.Entity.create(function)`. Its name is the module's."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self.entity_function = function
+
+    @classmethod
+    def create(cls, function: Callable[..., Any]) -> Entity:
+        """Make the handle that the module holds, usually as `main`."""
+        return cls(_checked(function))
+
+    def __call__(self, context: Any) -> Any:
+        return self.entity_function(context)
+
+
 class Blueprint:
     """A set of functions, declared with the decorators of Azure's v2 programming model."""
 
@@ -114,6 +155,15 @@ class Blueprint:
     def activity_trigger(self, input_name: str, activity: str | None = None) -> Callable[[F], F]:
         """Declare an activity; `activity` names it otherwise than the function."""
         return self._declare("activity", activity)
+
+    def entity_trigger(self, context_name: str, entity_name: str | None = None) -> Callable[[F], F]:
+        """Declare an entity; `entity_name` names it otherwise than the function."""
+
+        def mark(function: F) -> F:
+            self.functions.append(function)
+            return entity(name=entity_name)(function)
+
+        return mark
 
     def _declare(self, kind: str, name: str | None) -> Callable[[F], F]:
         def mark(function: F) -> F:
@@ -141,12 +191,25 @@ class Function:
         self.kind = mark.kind
         self.call = call
         self.module = module
-        self.executor = mark.executor or ("async" if inspect.iscoroutinefunction(call) else "thread")
+        self.executor = mark.executor or ("async" if self._is_async else "thread")
         self.max_concurrency = mark.max_concurrency
+
+    @cached_property
+    def methods(self) -> Methods | None:
+        """The operations of an entity that is a class."""
+        return Methods(self.call) if self.kind == "entity" and isinstance(self.call, type) else None
+
+    @property
+    def _is_async(self) -> bool:
+        if self.methods is not None:
+            return any(method.is_async for method in self.methods)
+        return inspect.iscoroutinefunction(self.call)
 
     @property
     def place(self) -> str:
         """`file:line` of its definition."""
+        if isinstance(self.call, type):
+            return _place_of_class(self.call)
         code = getattr(inspect.unwrap(self.call), "__code__", None)
         return f"{code.co_filename}:{code.co_firstlineno}" if code else self.module
 
@@ -169,11 +232,20 @@ class Function:
 
     @property
     def signature(self) -> str:
-        """As people read it: `count_words(path: str) -> int`."""
+        """As people read it: `count_words(path: str) -> int`, or `Counter{add(amount: int), get() -> int}`."""
+        if self.methods is not None:
+            return f"{self.name}{{{', '.join(method.signature for method in self.methods)}}}"
         try:
             return f"{self.name}{inspect.signature(self.call)}"
         except (TypeError, ValueError):
             return f"{self.name}(…)"
+
+
+def _place_of_class(kind: type) -> str:
+    try:
+        return f"{inspect.getsourcefile(kind)}:{inspect.getsourcelines(kind)[1]}"
+    except (OSError, TypeError):
+        return kind.__module__
 
 
 class Registry:
@@ -190,6 +262,8 @@ class Registry:
         for thing in list(vars(module).values()):
             if isinstance(thing, Orchestrator):
                 self._take(Mark("orchestrator", stem), thing.orchestrator_function, module.__name__)
+            elif isinstance(thing, Entity):
+                self._take(Mark("entity", stem), thing.entity_function, module.__name__)
             elif isinstance(thing, Blueprint):
                 for function in thing.functions:
                     self._take_marked(function, module.__name__)

@@ -1,16 +1,36 @@
-"""Running the operations of one entity: one after another, from its state to the event that says what came of them."""
+"""Running the operations of one entity: one after another, from its state to the event that says what came of them.
+
+The state crosses the codec between any two operations, so nothing depends on how they were put into batches. An
+operation that raises leaves the state, what it sent and what it started as if it had never run.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import NamedTuple
+from functools import lru_cache
+from inspect import isawaitable
+from time import monotonic
+from typing import Any, NamedTuple, Protocol
 
 from msgspec import Raw
 
 from durablecli.app import Function
 from durablecli.engine.activity import Cancellation
+from durablecli.entities.attributes import keeper
+from durablecli.entities.context import Act, DurableEntityContext
+from durablecli.errors import UsageError
 from durablecli.model import events as ev
+from durablecli.model.entities import EntityId
+from durablecli.model.failures import Failure, from_exception
+from durablecli.model.payloads import encode
+
+LONGEST = 0.1
+"""Seconds after which a batch ends early, so that what it has done so far gets to the disk."""
+LARGEST = 4 * 1024 * 1024
+"""Bytes of results, signals and starts after which it does."""
+_DELETE = "delete"
+_OVERHEAD = 64
 
 
 class Operation(NamedTuple):
@@ -42,12 +62,31 @@ class Batch(NamedTuple):
     """The time of the commit that has them run; what an operation schedules is counted from it."""
 
     def run(self) -> BatchOutcome:
-        """Run them here and now, until the batch is done or has taken its time."""
-        raise NotImplementedError
+        """Run them here and now, until the batch is done or has taken its time. What one raises is its failure."""
+        course = Course(self)
+        for operation in self.operations:
+            try:
+                course.end(operation, course.begin(operation))
+            except BaseException as error:  # noqa: BLE001 - user code may raise anything
+                course.fail(operation, error)
+            if course.is_over or self.cancellation.asked:
+                break
+        return course.outcome()
 
     async def run_async(self) -> BatchOutcome:
-        """Run those of an asynchronous entity."""
-        raise NotImplementedError
+        """Run those of an asynchronous entity, whose operations need not all be."""
+        course = Course(self)
+        for operation in self.operations:
+            try:
+                value = course.begin(operation)
+                course.end(operation, await value if isawaitable(value) else value)
+            except GeneratorExit:
+                raise  # the loop is closed, and lets nobody wait any more
+            except BaseException as error:  # noqa: BLE001 - user code may raise anything
+                course.fail(operation, error)
+            if course.is_over or self.cancellation.asked:
+                break
+        return course.outcome()
 
     def dropped(self) -> BatchOutcome:
         """The outcome of a batch that was cancelled before it began: nobody reads it."""
@@ -55,4 +94,134 @@ class Batch(NamedTuple):
 
     def failed(self, error: BaseException) -> BatchOutcome:
         """The outcome of a batch that an executor could not run to its end: its first operation fails."""
-        raise NotImplementedError
+        n = self.operations[0].n
+        outcome = ev.OperationOutcome(n, failure=from_exception(error))
+        return BatchOutcome(self.key, ev.EntityBatch(n, results=(outcome,)))
+
+
+class Course:
+    """A batch on its way: the state so far, and what is to be recorded."""
+
+    def __init__(self, batch: Batch) -> None:
+        self._batch = batch
+        self._form = _form(batch.function)
+        self._id = EntityId.parse(batch.key[0])
+        self._state = batch.state
+        self._results: list[ev.OperationOutcome] = []
+        self._signals: list[ev.OperationSignal] = []
+        self._starts: list[ev.OperationStart] = []
+        self._size = 0
+        self._upto = 0
+        self._until = monotonic() + LONGEST
+        self._act: Act | None = None
+
+    @property
+    def is_over(self) -> bool:
+        return self._size >= LARGEST or monotonic() >= self._until
+
+    def begin(self, operation: Operation) -> Any:
+        """Call the user's code; what it returns may have to be awaited."""
+        batch = self._batch
+        self._upto = operation.n
+        self._act = act = Act(self._id, operation.name, operation.input, self._state, batch.payload_limit, batch.at)
+        return self._form.begin(act)
+
+    def end(self, operation: Operation, value: Any) -> None:
+        """Take over what an operation did; raises if that can't be kept."""
+        act = self._act
+        assert act is not None
+        self._form.end(act, value)
+        act.over = True
+        if value is not None and not act.result:
+            act.result = encode(value, act.limit)
+        if act.size > act.limit:
+            raise UsageError(
+                f"the operation's state, result and what it sends have {act.size:,} bytes together, "
+                f"the limit is {act.limit:,}: keep them in a file and pass its path"
+            )
+        self._state = act.state
+        if operation.waits:
+            self._note(operation.n, act.result or ev.NULL, None)
+        if act.signals or act.starts:
+            self._signals += act.signals
+            self._starts += act.starts
+            self._size += act.sent
+
+    def fail(self, operation: Operation, error: BaseException) -> None:
+        """Forget what an operation did; its failure is recorded, whether or not anybody waits for it."""
+        if self._act is not None:
+            self._act.over = True
+        self._note(operation.n, ev.ABSENT, from_exception(error))
+
+    def _note(self, n: int, result: Raw, failure: Failure | None) -> None:
+        self._results.append(ev.OperationOutcome(n, result, failure))
+        self._size += len(result) + _OVERHEAD
+        while failure is not None:
+            self._size += len(failure.message) + len(failure.traceback)
+            failure = failure.cause
+
+    def outcome(self) -> BatchOutcome:
+        """What is to be recorded: a state only where it isn't as it was."""
+        before, after = self._batch.state, self._state
+        event = ev.EntityBatch(
+            self._upto,
+            ev.ABSENT if after == before else after,
+            bool(before) and not after,
+            tuple(self._results),
+            tuple(self._signals),
+            tuple(self._starts),
+        )
+        return BatchOutcome(self._batch.key, event)
+
+
+# ── functions and classes ──────────────────────────────────────────────────────────────────────────────────────────
+
+
+class Form(Protocol):
+    """How an entity is written, and so how an operation of it is called, and what counts once it has returned."""
+
+    def begin(self, act: Act) -> Any: ...
+    def end(self, act: Act, value: Any) -> None: ...
+
+
+class FunctionForm:
+    """A function that takes the context, and looks at the name of the operation itself."""
+
+    def __init__(self, function: Function) -> None:
+        self._call = function.call
+
+    def begin(self, act: Act) -> Any:
+        return self._call(DurableEntityContext(act))
+
+    def end(self, act: Act, value: Any) -> None:
+        if value is None and act.is_idle and act.name.casefold() == _DELETE:
+            act.keep(ev.ABSENT)
+
+
+class ClassForm:
+    """A class whose methods are the operations, and whose attributes are the state."""
+
+    def __init__(self, function: Function) -> None:
+        assert function.methods is not None
+        self._methods = function.methods
+        self._keeper = keeper(function.methods.kind)
+
+    def begin(self, act: Act) -> Any:
+        method = self._methods.find(act.name)
+        if method is not None:
+            context = DurableEntityContext(act)
+            act.subject = self._keeper.make(act.state, context)
+            return method.run(act, context)
+        if act.name.casefold() != _DELETE:
+            raise self._methods.unknown(act.name)
+        act.keep(ev.ABSENT)
+        return None
+
+    def end(self, act: Act, value: Any) -> None:
+        if not act.touched:
+            act.state = self._keeper.save(act.subject, act.limit)
+
+
+@lru_cache(4096)
+def _form(function: Function) -> Form:
+    return FunctionForm(function) if function.methods is None else ClassForm(function)

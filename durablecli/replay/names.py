@@ -22,9 +22,11 @@ _OTHER = {"activity": "@df.activity", "entity": "@df.entity", "orchestrator": "@
 
 
 def mark_of(thing: object) -> Mark | None:
-    """The mark of a decorated function, or None."""
-    found = getattr(thing, MARK, None)
-    return found if isinstance(found, Mark) else None
+    """The mark of a decorated function or class, or None. A class leaves none to its subclasses and its objects."""
+    found = vars(thing).get(MARK) if isinstance(thing, type) else getattr(thing, MARK, None)
+    if not isinstance(found, Mark) or getattr(type(thing), MARK, None) is found:
+        return None
+    return found
 
 
 def told_name(named: str | Callable[..., Any], kind: str) -> str:

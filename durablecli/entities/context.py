@@ -1,0 +1,201 @@
+"""What one operation of an entity is given, and what it has done so far; nothing of it counts before it returns."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from msgspec import Raw
+
+from durablecli.model.entities import EntityId
+from durablecli.model.events import ABSENT, NULL, OperationSignal, OperationStart
+from durablecli.model.ids import check_instance_id, new_id
+from durablecli.model.payloads import decode, encode
+from durablecli.replay.names import told_name
+
+CONTEXT = "_entity_context"
+"""Under this name an object of a class entity holds its context; it is no part of the state."""
+_OVERHEAD = 64
+"""About what a signal or a start takes besides its input."""
+
+
+class Act:
+    """An operation while it runs. Values cross the codec at once: what is changed afterwards is not in them.
+
+    `state` and `result` are ABSENT where there is none. `touched` says that the operation has set its state or taken it
+    away; `over` that it has ended, so that whoever kept the context can do nothing any more.
+    """
+
+    __slots__ = (
+        "at", "existed", "id", "input", "limit", "name", "over", "result", "sent", "signals", "starts", "state",
+        "subject", "touched",
+    )  # fmt: skip
+
+    def __init__(self, id: EntityId, name: str, input: Raw, state: Raw, limit: int, at: datetime | None) -> None:
+        self.id = id
+        self.name = name
+        self.input = input
+        self.state = state
+        self.existed = bool(state)
+        self.limit = limit
+        self.at = at
+        self.result = ABSENT
+        self.signals: list[OperationSignal] = []
+        self.starts: list[OperationStart] = []
+        self.sent = 0
+        """Bytes of its signals and starts."""
+        self.touched = False
+        self.over = False
+        self.subject: Any = None
+        """The object of a class entity."""
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether it has done nothing at all so far."""
+        return not (self.touched or self.result or self.signals or self.starts)
+
+    @property
+    def size(self) -> int:
+        """The bytes of its state, its result and what it sends."""
+        return len(self.state) + len(self.result) + self.sent
+
+    def keep(self, state: Raw) -> None:
+        """Set the state; null takes it away, as ABSENT does."""
+        self.touched = True
+        self.state = ABSENT if state == NULL else state
+
+
+class DurableEntityContext:
+    """An entity's window to the world, for one operation.
+
+    Names and signatures are those of `azure.durable_functions.DurableEntityContext`. If the operation raises, its state
+    is as it was before, and nothing was sent or started.
+    """
+
+    __slots__ = ("_act",)
+
+    def __init__(self, act: Act) -> None:
+        self._act = act
+
+    # ── facts ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+    @property
+    def entity_id(self) -> EntityId:
+        return self._act.id
+
+    @property
+    def entity_name(self) -> str:
+        return self._act.id.name
+
+    @property
+    def entity_key(self) -> str:
+        return self._act.id.key
+
+    @property
+    def operation_name(self) -> str:
+        """The operation that runs; RuntimeError when it has ended."""
+        return self._running().name
+
+    @property
+    def is_newly_constructed(self) -> bool:
+        """Whether the entity had no state before this operation."""
+        return not self._act.existed
+
+    @property
+    def logger(self) -> logging.Logger:
+        return logging.getLogger(f"durablecli.entity.{self._act.id.name}")
+
+    def get_input(self, expected_type: Any = None) -> Any:
+        """The operation's input, decoded; by `expected_type` where one is given."""
+        return decode(self._act.input, Any if expected_type is None else expected_type)
+
+    # ── state ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def get_state(self, initializer: Callable[[], Any] | None = None, expected_type: Any = None) -> Any:
+        """A copy of the state, or what `initializer` makes where there is none; set_state keeps what you change."""
+        if initializer is not None and not callable(initializer):
+            raise TypeError("initializer argument needs to be a callable function")
+        state = self._running().state
+        if state:
+            return decode(state, Any if expected_type is None else expected_type)
+        return None if initializer is None else initializer()
+
+    def set_state(self, state: Any) -> None:
+        """Set the state, as it is now. None takes it away."""
+        act = self._running()
+        if act.subject is not None:
+            raise RuntimeError("the state of a class entity is its attributes: set those")
+        act.keep(encode(state, act.limit))
+
+    def destruct_on_exit(self) -> None:
+        """Take the entity's state away; what is sent to it later finds it newly constructed."""
+        self._running().keep(ABSENT)
+
+    def set_result(self, result: Any) -> None:
+        """Answer whoever called the operation. A value that the function returns is its result as well."""
+        act = self._running()
+        act.result = encode(result, act.limit)
+
+    # ── effects ────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def signal_entity(
+        self,
+        entityId: EntityId | str,  # noqa: N803 - the names of Azure's parameters
+        operationName: str,  # noqa: N803
+        operationInput: Any = None,  # noqa: N803
+        at: datetime | timedelta | None = None,
+    ) -> None:
+        """Send an operation to an entity, this one included, and wait for nothing; not before `at` (naive: UTC)."""
+        act = self._running()
+        if not isinstance(entityId, EntityId):
+            entityId = EntityId.parse(entityId)  # noqa: N806
+        if not isinstance(operationName, str) or not operationName:
+            raise ValueError("signal_entity needs the name of the operation, a non-empty string")
+        signal = OperationSignal(str(entityId), operationName, encode(operationInput, act.limit), _when(at, act.at))
+        act.signals.append(signal)
+        act.sent += _OVERHEAD + len(signal.input)
+
+    def start_new(
+        self,
+        name: str | Callable[..., Any],
+        instance_id: str | None = None,
+        client_input: Any = None,
+        version: str | None = None,
+    ) -> str:
+        """Start an orchestration, and return its id: a random one where none is given."""
+        act = self._running()
+        text = told_name(name, "orchestrator")
+        id = new_id() if instance_id is None else check_instance_id(instance_id)
+        start = OperationStart(id, text, encode(client_input, act.limit), version)
+        act.starts.append(start)
+        act.sent += _OVERHEAD + len(start.input)
+        return id
+
+    def _running(self) -> Act:
+        if self._act.over:
+            raise RuntimeError("Entity operation is unassigned")
+        return self._act
+
+
+def _when(at: datetime | timedelta | None, now: datetime | None) -> datetime | None:
+    if at is None:
+        return None
+    if isinstance(at, timedelta):
+        return (now or datetime.now(UTC)) + at
+    if not isinstance(at, datetime):
+        raise TypeError(f"at is a datetime or a timedelta, not {type(at).__name__}")
+    return (at if at.tzinfo else at.replace(tzinfo=UTC)).astimezone(UTC)
+
+
+class DurableEntity:
+    """A base for class entities that want their context: whatever derives from it has `entity_context`."""
+
+    @property
+    def entity_context(self) -> DurableEntityContext:
+        """The context of the operation that runs; RuntimeError outside of one."""
+        context = vars(self).get(CONTEXT)
+        if context is None:
+            raise RuntimeError("Entity operation is unassigned")
+        return context  # type: ignore[no-any-return]

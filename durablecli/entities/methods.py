@@ -1,0 +1,124 @@
+"""The operations of a class entity: its public methods, each with at most one input."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator
+from types import FunctionType
+from typing import Any
+
+import msgspec
+
+from durablecli.entities.context import Act, DurableEntity, DurableEntityContext
+from durablecli.model.events import NULL
+from durablecli.model.payloads import decode
+
+_NOT_THEIRS = frozenset({object, DurableEntity, msgspec.Struct})
+_POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+
+
+class Method:
+    """One operation of a class. Raises TypeError where it can't be one."""
+
+    def __init__(self, name: str, call: Callable[..., Any]) -> None:
+        self.name = name
+        self.call = call
+        self.is_async = inspect.iscoroutinefunction(call)
+        signature = _signature(call)
+        self.signature = f"{name}{_without_self(signature)}"
+        parameters = list(signature.parameters.values())[1:]
+        self._places = [each for each in parameters if each.kind in _POSITIONAL]
+        named = [each for each in parameters if each.kind is each.KEYWORD_ONLY]
+        self._named = [each.name for each in named if _is_context(each)]
+        inputs = [each for each in self._places if not _is_context(each)]
+        stray = [each for each in named if not _is_context(each) and each.default is each.empty]
+        _check(call, [*inputs, *stray], bool(stray) or len(inputs) > 1)
+        self._is_simple = not self._named and self._places == inputs
+
+    def run(self, act: Act, context: DurableEntityContext) -> Any:
+        """Call it on the act's object: what it returns, or the awaitable of an asynchronous one."""
+        if self._is_simple:
+            return self.call(act.subject, *[_value(each, act) for each in self._places])
+        places = [context if _is_context(each) else _value(each, act) for each in self._places]
+        return self.call(act.subject, *places, **dict.fromkeys(self._named, context))
+
+
+def _check(call: Callable[..., Any], inputs: list[inspect.Parameter], too_many: bool) -> None:
+    if inspect.isgeneratorfunction(call) or inspect.isasyncgenfunction(call):
+        raise TypeError(f"{call.__qualname__} is a generator function: an operation returns its result")
+    if too_many:
+        names = ", ".join(each.name for each in inputs)
+        raise TypeError(
+            f"{call.__qualname__} takes {names}: an operation takes at most one input, by its place; "
+            "pass an object where more is needed"
+        )
+
+
+def _value(parameter: inspect.Parameter, act: Act) -> Any:
+    if parameter.default is not parameter.empty and act.input == NULL:
+        return parameter.default
+    annotation = parameter.annotation
+    return decode(act.input, Any if annotation is parameter.empty else annotation)
+
+
+def _is_context(parameter: inspect.Parameter) -> bool:
+    annotation = parameter.annotation
+    if isinstance(annotation, str):  # it couldn't be resolved, as where it is imported for the type checker only
+        return annotation.rpartition(".")[2] == DurableEntityContext.__name__
+    return annotation is DurableEntityContext
+
+
+def _signature(call: Callable[..., Any]) -> inspect.Signature:
+    try:
+        return inspect.signature(call, eval_str=True)
+    except (NameError, TypeError, ValueError, SyntaxError, AttributeError):
+        return inspect.signature(call)
+
+
+def _without_self(signature: inspect.Signature) -> inspect.Signature:
+    return signature.replace(parameters=list(signature.parameters.values())[1:])
+
+
+class Methods:
+    """The operations of one class, found by name: exactly, else without case."""
+
+    def __init__(self, kind: type) -> None:
+        self.kind = kind
+        self._methods = _methods(kind)
+        self._folded = {name.casefold(): method for name, method in reversed(self._methods.items())}
+
+    def __iter__(self) -> Iterator[Method]:
+        return iter(self._methods.values())
+
+    def find(self, name: str) -> Method | None:
+        return self._methods.get(name) or self._folded.get(name.casefold())
+
+    def unknown(self, name: str) -> LookupError:
+        """What the failure of an operation that isn't there says."""
+        known = ", ".join(self._methods) or "none"
+        return LookupError(f"{self.kind.__name__} has no operation '{name}'; there are: {known}")
+
+
+def _methods(kind: type) -> dict[str, Method]:
+    found: dict[str, FunctionType] = {}
+    for base in reversed(kind.__mro__):
+        if base in _NOT_THEIRS:
+            continue
+        for name, value in vars(base).items():
+            found.pop(name, None)
+            if isinstance(value, FunctionType) and not name.startswith("_"):
+                found[name] = value
+    return {name: Method(name, function) for name, function in found.items()}
+
+
+def check_class(kind: type) -> None:
+    """Raises TypeError if a class can't be an entity."""
+    Methods(kind)
+    try:
+        signature = inspect.signature(kind)
+    except ValueError:
+        return  # nobody knows: the first operation shows it
+    try:
+        signature.bind()
+    except TypeError as error:
+        raise TypeError(f"{kind.__qualname__} is made without arguments when it is an entity, but: {error}") from None
