@@ -304,8 +304,11 @@ class Ledger:
         self._recount(script)
 
     def _recount(self, script: list[Turn]) -> None:
-        """Find what is open and waited for once more, from the turns that are left and the arrivals that are held."""
-        self.waits, self.unread, self.open, self.scheduled_at, self.locks = {}, {}, {}, {}, {}
+        """Find what is open and waited for once more, from the turns that are left and the arrivals that are held.
+
+        Locks there are none: the end has given them back, and nobody is rewound into a critical section.
+        """
+        self.waits, self.unread, self.open, self.scheduled_at = {}, {}, {}, {}
         for turn in script:
             if isinstance(turn.arrival.event, ev.EventRaised):
                 self._event_read(turn.arrival.event.name.casefold())
@@ -317,9 +320,9 @@ class Ledger:
                     self.scheduled_at[n] = at
         for turn in script:
             for record in (turn.arrival, *turn.decisions):
-                self._settled(record.event)
+                self._answered(answers(record.event))
         for record in self.held:
-            self._settled(record.event)
+            self._answered(answers(record.event))
 
 
 def answers(event: ev.AnyEvent) -> int:

@@ -25,7 +25,7 @@ from durablecli.model.payloads import PAYLOAD_LIMIT, decode, encode
 from durablecli.model.retries import RetryPolicy, delay
 from durablecli.replay.sections import NESTED, CriticalSection, LockTask
 from durablecli.replay.tasks import CallTask, Composite, EventTask, Race, Task, TimerTask, WhenAny
-from durablecli.replay.verdicts import NonDeterminism, Runaway, Sealed, likeness
+from durablecli.replay.verdicts import NonDeterminism, Runaway, Sealed, alike
 
 MOST_DECISIONS = 100_000
 _MOST_REFUSALS = 1_000
@@ -307,7 +307,7 @@ class Machine:
             return 0
         if self._expected:
             record = self._expected.popleft()
-            if likeness(record.event) != likeness(event):
+            if not alike(record.event, event):
                 self._verdict = NonDeterminism(record, event, self.line())
                 raise self._verdict
             return record.n

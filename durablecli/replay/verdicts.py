@@ -25,11 +25,18 @@ class Sealed(BaseException):
     """The machine is being dropped: its function may clean up, but decides and says nothing any more."""
 
 
-def likeness(event: ev.Event) -> tuple[object, ...]:
-    """What of a decision is compared with the history: kind and name, and the entities it is for."""
-    kind = type(event)
-    name: str = getattr(event, "name", "")
-    return kind, name.casefold(), _entities(event)
+_FOR_ENTITIES = frozenset({ev.EntityOperationCalled, ev.EntityOperationSignaled, ev.EntityLockRequested})
+
+
+def alike(recorded: ev.Event, now: ev.Event) -> bool:
+    """Whether two decisions are the same for a replay: in kind and name, and in the entities they are for."""
+    if type(recorded) is not type(now):
+        return False
+    then: str = getattr(recorded, "name", "")
+    name: str = getattr(now, "name", "")
+    if then != name and then.casefold() != name.casefold():
+        return False
+    return type(now) not in _FOR_ENTITIES or _entities(recorded) == _entities(now)
 
 
 def describe(event: ev.Event) -> str:
@@ -41,6 +48,5 @@ def describe(event: ev.Event) -> str:
 
 
 def _entities(event: ev.Event) -> tuple[str, ...]:
-    if isinstance(event, ev.EntityOperationCalled | ev.EntityOperationSignaled):
-        return (event.entity,)
-    return event.entities if isinstance(event, ev.EntityLockRequested) else ()
+    entity: str | None = getattr(event, "entity", None)
+    return getattr(event, "entities", ()) if entity is None else (entity,)

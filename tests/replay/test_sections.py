@@ -177,7 +177,9 @@ def test_all_else_goes_on_until_the_grant(allowed: Any) -> None:
         allowed(context)
         yield lock
 
-    assert len(Stage(flow).first) == 2
+    stage = Stage(flow)
+    assert len(stage.first) == 2
+    assert stage.ledger.status == "Running"
 
 
 def test_others_may_be_signaled_and_a_locked_one_called_again_when_it_has_answered() -> None:
@@ -356,6 +358,16 @@ def test_a_grant_that_was_held_while_its_request_was_taken_back_is_nothing() -> 
     stage.event("E")
     assert stage.output == ["too late", True, True]
     assert fold(stage.records).locks == {}
+
+
+def test_a_grant_is_for_the_request_that_it_names() -> None:
+    def flow(context: Context) -> Any:
+        context.lock_entities([A]).cancel()
+        yield context.lock_entities([A])
+
+    stage = Stage(flow)
+    assert stage.granted(2) == []
+    assert stage.granted(4) == ["7 ExecutionCompleted Completed null"]
 
 
 def test_a_request_is_cancelled_once_and_never_when_it_is_granted() -> None:
