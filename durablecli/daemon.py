@@ -226,10 +226,14 @@ def _introduce(config: Config, loaded: Loaded, hub: Hub, say: Say) -> None:
         where = ", ".join(config.app) or "anywhere: make a folder workflows/, or name modules with --app"
         raise ConfigError(f"no function is loaded from {where}")
     kinds = [one.kind for one in loaded.registry]
-    orchestrators, activities = kinds.count("orchestrator"), kinds.count("activity")
     say(f"hub {hub.root}, pid {os.getpid()}, epoch {hub.epoch}")
-    found = f"{_counted(orchestrators, 'orchestrator')} and {_counted(activities, 'activity', 'activities')}"
-    say(f"loaded {found} from {', '.join(config.app)}")
+    found = [
+        _counted(kinds.count("orchestrator"), "orchestrator"),
+        _counted(kinds.count("activity"), "activity", "activities"),
+    ]
+    if "entity" in kinds:
+        found.append(_counted(kinds.count("entity"), "entity", "entities"))
+    say(f"loaded {', '.join(found[:-1])} and {found[-1]} from {', '.join(config.app)}")
 
 
 def _counted(number: int, one: str, several: str = "") -> str:

@@ -23,8 +23,10 @@ from durablecli.engine.activity import Outcome
 from durablecli.engine.clock import Clock, SystemClock
 from durablecli.engine.crew import Crew
 from durablecli.engine.draft import Draft
+from durablecli.engine.executors import Report
 from durablecli.engine.instances import Instances
 from durablecli.engine.notice import Notice
+from durablecli.engine.operations import BatchOutcome
 from durablecli.engine.publisher import Background, Publisher
 from durablecli.engine.sources import Posted, Sources
 from durablecli.engine.timers import Due, Timers
@@ -33,6 +35,7 @@ from durablecli.engine.voice import Voice
 from durablecli.engine.watch import Stuck, Watch, is_unchanged, reason
 from durablecli.engine.writer import Writer
 from durablecli.errors import DurableError, HubLocked, StorageError
+from durablecli.model.entities import is_entity
 from durablecli.store import histories as store_histories
 from durablecli.store.commits import line
 from durablecli.store.hub import Hub, begin_checkpoint, finish_checkpoint, still_ours
@@ -80,7 +83,7 @@ class Engine:
         *,
         options: Options = Options(),
         clock: Clock | None = None,
-        crew: Callable[[Callable[[Outcome], None]], Crew] | None = None,
+        crew: Callable[[Report], Crew] | None = None,
         notice: Notice | None = None,
         say: Callable[[str], None] = lambda text: None,
     ) -> None:
@@ -90,7 +93,7 @@ class Engine:
         self.say = say
         self.watch = Watch()
         self.voice = Voice(self.watch)
-        self._queue: SimpleQueue[Outcome | Posted | Synced | None] = SimpleQueue()
+        self._queue: SimpleQueue[Outcome | BatchOutcome | Posted | Synced | None] = SimpleQueue()
         self.background = Background(lambda error: self._queue.put(Synced(0, error)), threaded=options.threads)
         self.instances = Instances(
             lambda id: store_histories.read_whole(hub.disk, hub.root, id),
@@ -111,6 +114,7 @@ class Engine:
             share=options.share.total_seconds(),
             replay_always=options.replay_always,
             fail_on_nondeterminism=options.fail_on_nondeterminism,
+            default_version=options.default_version,
         )
         self.publisher = Publisher(hub.histories, self.instances, hub.index, self.background)
         self.writer = Writer(hub.journal, lambda c, error: self._queue.put(Synced(c, error)), threaded=options.threads)
@@ -159,11 +163,16 @@ class Engine:
         self.turns.begin(draft)
         for id, due in self.hub.index.due():
             self.timers.set(due, id, "", None)
-        owing = set(self.hub.index.owing()) | set(self.hub.torn)
+        owing = {*self.hub.index.owing(), *self.hub.index.locked(), *self.hub.torn}
         if stuck is not None and is_unchanged(reason(stuck)):
             self.turns.stuck = stuck
             owing.add(stuck.instance)
         for id in sorted(owing):
+            if is_entity(id):
+                self.turns.entities.resume(id)
+                self.turns.settle()
+                draft = self._next_if_full(draft)
+                continue
             instance = self.instances.get(id)
             if instance is None or instance.ledger.ended:
                 self.hub.torn.discard(id)
@@ -172,12 +181,17 @@ class Engine:
                 self.turns.block(instance, reason(self.turns.stuck))
             elif not (instance.ledger.blocked and is_unchanged(instance.ledger.blocked)):
                 self.turns.resume(instance)
-            if draft.full:
-                self._commit(draft)
-                draft = self._draft()
-                self.turns.begin(draft)
+            draft = self._next_if_full(draft)
         self._commit(draft)
         return len(owing)
+
+    def _next_if_full(self, draft: Draft) -> Draft:
+        if not draft.full:
+            return draft
+        self._commit(draft)
+        following = self._draft()
+        self.turns.begin(following)
+        return following
 
     def run(self, until: Callable[[Engine], bool] = lambda engine: False) -> None:
         """Cycle until `stop` is called, or `until` says so between two cycles."""
@@ -309,9 +323,9 @@ class Engine:
         except Empty:
             pass
 
-    def _receive(self, item: Outcome | Posted | Synced | None) -> None:
+    def _receive(self, item: Outcome | BatchOutcome | Posted | Synced | None) -> None:
         match item:
-            case Outcome():
+            case Outcome() | BatchOutcome():
                 self._sources.outcomes.append(item)
             case Posted():
                 self._sources.posted.append(item)
@@ -338,6 +352,7 @@ class Engine:
 
     def _commit(self, draft: Draft) -> bool:
         """Send the cycle's commit on its way to the disk."""
+        self.turns.entities.start()
         if draft.empty:
             if not draft.has_effects:
                 return False
@@ -380,6 +395,8 @@ class Engine:
         self.publisher.add(draft)
         if draft.jobs and self.crew is not None:
             self.crew.start(draft.jobs)
+        if draft.batches and self.crew is not None:
+            self.crew.run_batches(draft.batches)
         for id, execution in draft.cancelled:
             if self.crew is not None:
                 self.crew.cancel(id, execution)

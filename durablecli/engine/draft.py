@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from msgspec import Raw
 
-from durablecli.engine.instances import Instance
+from durablecli.engine.instances import Entity, Instance
 from durablecli.engine.operations import Operation
 from durablecli.model import codec
 from durablecli.model import events as ev
@@ -57,8 +57,11 @@ class Draft:
         self.at = at
         self.size = 0
         self.records = 0
-        self.touched: dict[str, Instance] = {}
+        self.touched: dict[str, Instance | Entity] = {}
+        self.moved: dict[str, Entity] = {}
+        """The entities that may have something to run."""
         self.jobs: list[Job] = []
+        self.batches: list[BatchJob] = []
         self.cancelled: list[tuple[str, str]] = []
         self.spoken: list[Spoken] = []
         self.released: list[str] = []
@@ -75,9 +78,9 @@ class Draft:
     @property
     def has_effects(self) -> bool:
         """Whether an empty commit still has something to do, once those before it are on disk."""
-        return bool(self.jobs or self.cancelled or self.spoken or self.acks or self.released)
+        return bool(self.jobs or self.batches or self.cancelled or self.spoken or self.acks or self.released)
 
-    def add(self, instance: Instance, record: ev.Record) -> None:
+    def add(self, instance: Instance | Entity, record: ev.Record) -> None:
         """Write one record of an instance down, and fold it into its ledger."""
         data = codec.frame(record, instance.seed)
         size = len(data) + 1
@@ -86,7 +89,8 @@ class Draft:
         ledger.size += size
         write = instance.write
         if write is None or instance.written_in != self.c:
-            instance.write = write = Write(instance.id, ledger.started.execution, record.n, [])
+            fresh = type(record.event) is ev.EntitySnapshot
+            instance.write = write = Write(instance.id, ledger.execution, record.n, [], fresh=fresh)
             instance.written_in = self.c
             self.commit.writes.append(write)
             self.touched[instance.id] = instance
@@ -100,7 +104,7 @@ class Draft:
         if instance.write is not None and instance.written_in == self.c:
             instance.write.more = more
 
-    def purge(self, instance: Instance) -> None:
+    def purge(self, instance: Instance | Entity) -> None:
         """Take an instance away, and with it whatever this commit was about to write of it."""
         self.commit.purged.append(Purged(instance.id, instance.ledger.execution))
         self.commit.writes = [write for write in self.commit.writes if write.instance != instance.id]

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from durablecli.app import Registry
 from durablecli.engine.draft import Draft, Job
-from durablecli.engine.instances import Instance, Instances
+from durablecli.engine.instances import Entity, Instance, Instances
 from durablecli.engine.timers import Timers
 from durablecli.errors import Conflict
 from durablecli.model import events as ev
@@ -28,6 +28,10 @@ _EFFECTIVE = frozenset(
         ev.TimerCreated,
         ev.TimerCanceled,
         ev.SubOrchestrationInstanceCreated,
+        ev.EntityOperationCalled,
+        ev.EntityOperationSignaled,
+        ev.EntityLockRequested,
+        ev.EntityUnlockSent,
         ev.ExecutionCompleted,
         ev.ContinueAsNew,
     )
@@ -58,16 +62,16 @@ class Effects:
         self.ready: dict[str, None] = {}
         self.lacking: set[str] = set()
         self.coming: set[str] = set()
-        self.deliveries: deque[tuple[str, str | None, ev.Arrival]] = deque()
+        self.deliveries: deque[tuple[str, str | None, ev.Arrival | ev.EntityArrival]] = deque()
         self.delivering = 0
         self.stats: Counter[str] = Counter()
 
-    def add(self, instance: Instance, event: ev.AnyEvent) -> None:
+    def add(self, instance: Instance | Entity, event: ev.AnyEvent) -> None:
         """Record one event, now."""
         ledger = instance.ledger
         at = max(self.draft.at, ledger.updated) if ledger.last_n else self.draft.at
         self.draft.add(instance, ev.Record(ledger.last_n + 1, at, event))
-        if instance.torn:
+        if isinstance(instance, Instance) and instance.torn:
             self.draft.goes_on(instance, True)  # the turn before it is still to be brought to its end
 
     def apply(self, instance: Instance, record: ev.Record) -> None:
@@ -94,17 +98,27 @@ class Effects:
             case ev.SubOrchestrationInstanceCreated():
                 draft.add(instance, record)
                 self._child(instance, record.n, event)
+            case ev.EntityOperationSignaled() | ev.EntityOperationCalled():
+                draft.add(instance, record)
+                self.ask(instance, record.n, event)
+            case ev.EntityLockRequested():
+                draft.add(instance, record)
+                origin = ev.Origin(instance.id, instance.ledger.execution, record.n)
+                self.deliver(event.entities[0], None, ev.EntityLockReceived(event.entities, origin))
+            case ev.EntityUnlockSent():
+                self._unlock(instance, event.lock)
+                draft.add(instance, record)
             case ev.ExecutionCompleted():
-                self._drop_timers(instance)
+                self._let_go(instance)
                 draft.add(instance, record)
                 self.ended(instance)
             case ev.ContinueAsNew():
-                self._drop_timers(instance)
+                self._let_go(instance)
                 self._continued(instance, record, event)
             case _:
                 raise AssertionError(f"{type(event).__name__} has no effect beyond its instance")
 
-    def deliver(self, id: str, execution: str | None, event: ev.Arrival) -> None:
+    def deliver(self, id: str, execution: str | None, event: ev.Arrival | ev.EntityArrival) -> None:
         self.deliveries.append((id, execution, event))
         self.delivering += 1
 
@@ -116,10 +130,12 @@ class Effects:
             self.lacking.add(instance.id)
             self.ready[instance.id] = None  # looked at once the turn is written: it is blocked then
 
-    def _drop_timers(self, instance: Instance) -> None:
-        """Its execution is about to end: nobody waits for what is still due."""
+    def _let_go(self, instance: Instance) -> None:
+        """Its execution is about to end: nobody waits for what is still due, and its locks go back."""
         for n, _ in agenda.timers(instance.ledger):
             self.timers.drop(instance.id, instance.ledger.execution, n)
+        for n, _ in agenda.locks(instance.ledger):
+            self._unlock(instance, n)
 
     def _send(self, instance: Instance, record: ev.Record, event: ev.EventSent) -> ev.Record:
         target = self.instances.get(event.instance)
@@ -129,6 +145,25 @@ class Effects:
         origin = ev.Origin(instance.id, instance.ledger.execution, record.n)
         self.deliver(event.instance, None, ev.EventRaised(event.name, event.input, sender=origin))
         return record
+
+    # ── entities ───────────────────────────────────────────────────────────────────────────────────────────────
+
+    def ask(self, instance: Instance, n: int, event: ev.EntityOperationSignaled | ev.EntityOperationCalled) -> None:
+        """Send an operation to an entity: the decision `n` of an instance."""
+        origin = ev.Origin(instance.id, instance.ledger.execution, n)
+        if isinstance(event, ev.EntityOperationCalled):
+            received = ev.EntityOperationReceived(event.name, event.input, origin, waits=True)
+        else:
+            received = ev.EntityOperationReceived(event.name, event.input, origin, scheduled_time=event.scheduled_time)
+        self.deliver(event.entity, None, received)
+
+    def _unlock(self, instance: Instance, n: int) -> None:
+        """Send after a request for locks what takes it back, whether it was granted or not."""
+        ledger = instance.ledger
+        asked = ledger.locks.get(n) or ledger.open.get(n)
+        if isinstance(asked, ev.EntityLockRequested):
+            origin = ev.Origin(instance.id, ledger.execution, n)
+            self.deliver(asked.entities[0], None, ev.EntityUnlockReceived(asked.entities, origin))
 
     # ── children, and the end ──────────────────────────────────────────────────────────────────────────────────
 
@@ -158,6 +193,16 @@ class Effects:
             return True
         origin = known.ledger.started.parent
         return known.ledger.ended and origin is not None and origin.instance == parent
+
+    def claim(self, id: str) -> None:
+        """Take an id for an orchestration that an entity starts; raises Conflict where one that lives has it."""
+        known = self.instances.get(id)
+        taken = known is not None and (not known.ledger.ended or known.ledger.execution == self.draft.execution)
+        if taken or id in self.coming:
+            raise Conflict(f"the instance id '{id}' is taken")
+        self.reserve(id)
+        self.draft.released.append(id)
+        self.coming.add(id)
 
     def refuse_again(self, parent: Instance) -> None:
         """Answer for the children that a turn before a crash couldn't have: their ids were taken, and are so still."""
@@ -224,7 +269,7 @@ class Effects:
         if ledger.ended:
             return
         children = [child.instance for _, child in agenda.children(ledger)] if recursive else []
-        self._drop_timers(instance)
+        self._let_go(instance)
         self.add(instance, event)
         reason = msgspec.Raw(msgspec.json.encode(event.reason))
         ended = ev.ExecutionCompleted("Terminated", result=reason)

@@ -1,4 +1,4 @@
-"""The instances an engine has in mind: ledger and live machine, the longest unused of them dropped and read again.
+"""The instances and entities an engine has in mind, the longest unused of them dropped and read again.
 
 A machine can be dropped at any time: it is a function of its history. What a dropped one is rebuilt from is the file
 and `recent`, the records that are decided and not yet in the file.
@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterable
 
 from durablecli.model import codec
 from durablecli.model import events as ev
+from durablecli.model.entities import is_entity
+from durablecli.replay.entity import EntityLedger, fold_entity
 from durablecli.replay.ledger import Ledger
 from durablecli.replay.machine import Machine
 from durablecli.store.histories import History
@@ -19,23 +21,38 @@ from durablecli.store.journal import Write
 _CRC = len(',"crc":"01234567"}')
 
 
-class Instance:
-    """One instance in mind. `recent` holds (commit, record) of what isn't in the file yet.
+class Kept:
+    """Whatever has a history of its own. `recent` holds (commit, record) of what isn't in the file yet.
 
     `write` is where its lines of commit `written_in` go.
     """
 
-    __slots__ = ("id", "ledger", "machine", "recent", "seed", "torn", "write", "written_in")
+    __slots__ = ("id", "recent", "seed", "write", "written_in")
 
-    def __init__(self, id: str, ledger: Ledger) -> None:
+    def __init__(self, id: str, execution: str) -> None:
         self.id = id
-        self.ledger = ledger
-        self.machine: Machine | None = None
         self.recent: deque[tuple[int, ev.Record]] = deque()
-        self.torn = False
         self.write: Write | None = None
         self.written_in = 0
-        self.seed = codec.seed(id, ledger.execution)
+        self.seed = codec.seed(id, execution)
+
+    def published(self, commit: int) -> None:
+        """Everything up to this commit is in the file."""
+        recent = self.recent
+        while recent and recent[0][0] <= commit:
+            recent.popleft()
+
+
+class Instance(Kept):
+    """One orchestration in mind: its ledger, and its machine while that is live."""
+
+    __slots__ = ("ledger", "machine", "torn")
+
+    def __init__(self, id: str, ledger: Ledger) -> None:
+        super().__init__(id, ledger.execution)
+        self.ledger = ledger
+        self.machine: Machine | None = None
+        self.torn = False
 
     def begin(self, execution: str, *, keep_script: bool = False) -> None:
         """Make room for a new execution: nothing of the old one counts any more."""
@@ -51,11 +68,23 @@ class Instance:
         if machine is not None:
             machine.close()
 
-    def published(self, commit: int) -> None:
-        """Everything up to this commit is in the file."""
-        recent = self.recent
-        while recent and recent[0][0] <= commit:
-            recent.popleft()
+
+class Entity(Kept):
+    """One entity in mind. `running` says that a batch of its operations is on its way."""
+
+    __slots__ = ("compact_at", "ledger", "running")
+
+    def __init__(self, id: str, execution: str, ledger: EntityLedger) -> None:
+        super().__init__(id, execution)
+        self.ledger = ledger
+        self.running = False
+        self.compact_at = 0
+        """The size of the log at which it is worth looking whether it can be made shorter."""
+
+    def begin_file(self) -> None:
+        """Fold anew from the record that comes next, with which the file begins anew."""
+        self.ledger = EntityLedger()
+        self.write = None
 
 
 class Instances:
@@ -70,7 +99,7 @@ class Instances:
         self._files: set[int] | None = None
         self.torn = torn
         self._most = most
-        self._known: OrderedDict[str, Instance] = OrderedDict()
+        self._known: OrderedDict[str, Instance | Entity] = OrderedDict()
         self.gone: set[str] = set()
         self.kept: Instance | None = None
         """Never dropped: its turn is being spread, and what is still to be written is numbered for this very ledger."""
@@ -78,15 +107,11 @@ class Instances:
     def get(self, id: str) -> Instance | None:
         """The instance, read from its file where it isn't in mind; None when there is none."""
         instance = self._known.get(id)
-        if instance is not None:
+        if isinstance(instance, Instance):
             self._known.move_to_end(id)
             return instance
-        if id in self.gone:  # purged, and the file not yet taken away
-            return None
-        if self._files is not None and hash(self._path(id)) not in self._files:
-            return None
-        history = self._read(id)
-        if history is None or not history.lines:
+        history = None if is_entity(id) else self._history(id)
+        if history is None:
             return None
         ledger = Ledger(keep_script=True)
         for record in records(history.lines):
@@ -97,19 +122,54 @@ class Instances:
         self._known[id] = instance
         return instance
 
+    def entity(self, id: str) -> Entity | None:
+        """The entity, read from its file where it isn't in mind; None when nothing was ever sent to it."""
+        entity = self._known.get(id)
+        if isinstance(entity, Entity):
+            self._known.move_to_end(id)
+            return entity
+        history = self._history(id)
+        if history is None:
+            return None
+        ledger = fold_entity(records(history.lines), history.good)
+        entity = self._known[id] = Entity(id, ledger.execution, ledger)
+        return entity
+
+    def _history(self, id: str) -> History | None:
+        if id in self.gone:  # purged, and the file not yet taken away
+            return None
+        if self._files is not None and hash(self._path(id)) not in self._files:
+            return None
+        history = self._read(id)
+        return history if history is not None and history.lines else None
+
     def note_files(self, paths: Iterable[str]) -> None:
         """Remember which histories there are: most ids that are asked for are new, and need no look at the disk."""
         self._files = {hash(path) for path in paths}
 
     def add(self, id: str) -> Instance:
         """A new instance, of which nothing is recorded yet."""
-        if self._files is not None:
-            self._files.add(hash(self._path(id)))
+        self._note_file(id)
         instance = self._known[id] = Instance(id, Ledger())
         return instance
 
+    def add_entity(self, id: str, execution: str) -> Entity:
+        """A new entity, of which nothing is recorded yet."""
+        self._note_file(id)
+        entity = self._known[id] = Entity(id, execution, EntityLedger())
+        return entity
+
+    def _note_file(self, id: str) -> None:
+        if self._files is not None:
+            self._files.add(hash(self._path(id)))
+
     def in_mind(self, id: str) -> Instance | None:
-        return self._known.get(id)
+        instance = self._known.get(id)
+        return instance if isinstance(instance, Instance) else None
+
+    def is_current(self, kept: Kept) -> bool:
+        """Whether this, and no other of its id, is what is in mind."""
+        return self._known.get(kept.id) is kept
 
     def reread(self, instance: Instance) -> None:
         """Fold the ledger again with its script, from the file and what isn't in it yet."""
@@ -126,17 +186,18 @@ class Instances:
 
     def forget(self, id: str) -> None:
         instance = self._known.pop(id, None)
-        if instance is not None:
+        if isinstance(instance, Instance):
             instance.drop_machine()
 
     def trim(self) -> None:
-        """Drop the longest unused beyond the limit; not `kept`, nor those whose records aren't in their files yet."""
+        """Drop the longest unused beyond the limit; not `kept`, entities at work, nor what isn't in its file yet."""
         excess = len(self._known) - self._most
         if excess <= 0:
             return
         for id in list(self._known)[: excess + 64]:
             instance = self._known[id]
-            if not instance.recent and instance is not self.kept:
+            busy = instance.running if isinstance(instance, Entity) else instance is self.kept
+            if not (instance.recent or busy):
                 self.forget(id)
 
     def close(self) -> None:

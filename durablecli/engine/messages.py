@@ -12,6 +12,7 @@ from collections.abc import Callable
 from durablecli.engine.instances import Instance
 from durablecli.engine.turns import Turns
 from durablecli.model import events as ev
+from durablecli.model.entities import is_entity
 from durablecli.replay import agenda
 from durablecli.replay.ledger import Ledger
 from durablecli.replay.rewind import cut
@@ -75,13 +76,19 @@ class Messages:
         return True
 
     def _may_come(self, message: Message, listing: int) -> bool:
-        if message.kind == "start" or all(self._turns.instances.get(item.instance) for item in message.items):
+        if message.kind in ("start", "signal") or all(self._knows(item.instance) for item in message.items):
             return False
         return self._unknown.setdefault(message.message, listing) >= listing
+
+    def _knows(self, id: str) -> bool:
+        instances = self._turns.instances
+        return (instances.entity(id) if is_entity(id) else instances.get(id)) is not None
 
     def _must_wait(self, kind: str, item: Item) -> bool:
         """Whether this can't be done while a turn is being spread, or before the history is in its file."""
         turns = self._turns
+        if is_entity(item.instance):
+            return kind == "purge" and self._is_young(item.instance)
         if turns.is_spreading(item.instance) or turns.is_spreading(item.target):
             return True
         if kind in ("raise-event", "suspend", "resume"):
@@ -98,9 +105,18 @@ class Messages:
             return True  # an instance begins one execution in a commit at most
         return kind in ("rewind", "purge") and bool(instance.recent)
 
+    def _is_young(self, id: str) -> bool:
+        """Whether an entity's log can't be taken away yet: it began in this very commit, or isn't in its file."""
+        entity = self._turns.instances.entity(id)
+        if entity is None:
+            return False
+        return entity.ledger.execution == self._turns.draft.execution or bool(entity.recent)
+
     def _carry_out(self, message: Message, item: Item) -> None:
         self._unknown.pop(message.message, None)
-        if message.kind == "start":
+        if is_entity(item.instance):
+            self._reach_entity(message, item)
+        elif message.kind == "start":
             self._start(message, item)
         elif (instance := self._turns.instances.get(item.instance)) is None:
             self._undelivered(message, item, "there is no such instance")
@@ -130,6 +146,35 @@ class Messages:
                 self._purge(instance, item)
             case kind:
                 raise AssertionError(f"a message of kind {kind}")
+
+    # ── entities ───────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _reach_entity(self, message: Message, item: Item) -> None:
+        entities = self._turns.entities
+        if message.kind == "signal":
+            received = ev.EntityOperationReceived(
+                item.name or "", item.input or ev.NULL, message=message.message, scheduled_time=item.start_at
+            )
+            entities.arrive(item.instance, received)
+        elif not self._knows(item.instance):
+            self._undelivered(message, item, "there is no such entity")
+        elif message.kind == "delete":
+            entities.arrive(item.instance, ev.EntityDeletionReceived(message.message))
+        elif message.kind == "purge":
+            self._purge_entity(message, item)
+        else:
+            self._undelivered(message, item, "it is an entity, no orchestration")
+
+    def _purge_entity(self, message: Message, item: Item) -> None:
+        """Take the log of an entity away that has neither state nor lock nor anything that waits."""
+        turns = self._turns
+        entity = turns.instances.entity(item.instance)
+        if entity is None or not entity.ledger.is_bare:
+            self._undelivered(message, item, "it isn't empty any more")
+            return
+        turns.draft.purge(entity)
+        turns.instances.forget(entity.id)
+        turns.instances.gone.add(entity.id)
 
     # ── starts ─────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -190,6 +235,8 @@ class Messages:
         plan = cut(instance.ledger)
         turns.effects.add(instance, plan.event(reason, message))
         turns.resume(instance)
+        for n, called in plan.calls:
+            turns.effects.ask(instance, n, called)
         forgotten = {n for n, _ in plan.children}
         for n, created in agenda.children(instance.ledger):
             child = turns.instances.get(created.instance)

@@ -15,8 +15,10 @@ from queue import SimpleQueue
 from time import monotonic
 
 from durablecli.engine.draft import Draft
-from durablecli.engine.instances import Instance, Instances
+from durablecli.engine.instances import Entity, Instance, Instances
+from durablecli.model.status import Summary
 from durablecli.replay import agenda
+from durablecli.replay.entity import entity_summary
 from durablecli.store.histories import Histories
 from durablecli.store.index import Index
 from durablecli.store.journal import Write
@@ -34,7 +36,7 @@ class _Unpublished:
 
     first: int
     since: float
-    instance: Instance
+    instance: Instance | Entity
     writes: list[Write]
 
 
@@ -50,7 +52,7 @@ class Publisher:
         self._waiting: OrderedDict[str, _Unpublished] = OrderedDict()
         self._bytes = 0
         self._commit = index.last_commit
-        self._dirty: dict[str, Instance] = {}
+        self._dirty: dict[str, Instance | Entity] = {}
         self._removed: set[str] = set()
         self._indexed = 0.0
         self._index_every = _INDEX_EVERY
@@ -76,7 +78,7 @@ class Publisher:
         waiting = self._waiting.get(write.instance)
         if waiting is None:
             self._waiting[write.instance] = _Unpublished(draft.c, monotonic(), draft.touched[write.instance], [write])
-        elif write.first == 1:
+        elif write.begins:
             waiting.writes = [write]
         elif waiting.writes[-1].execution == write.execution:
             waiting.writes[-1].lines.extend(write.lines)
@@ -106,7 +108,8 @@ class Publisher:
         self._histories.publish(waiting.writes)
         instance = waiting.instance
         instance.published(self._commit)
-        if instance.ledger.ended and not instance.recent and self._instances.in_mind(id) is instance:
+        ended = isinstance(instance, Instance) and instance.ledger.ended
+        if ended and not instance.recent and self._instances.is_current(instance):
             self._instances.forget(id)  # whoever asks for it once more reads its file
         if not self._waiting:
             self._bytes = 0
@@ -124,7 +127,7 @@ class Publisher:
     def update_index(self) -> None:
         """Hand the rows of everything that has changed to the index's thread. Every commit is durable now."""
         began = monotonic()
-        rows = [agenda.summary(instance.ledger) for instance in self._dirty.values()]
+        rows = [_row(each) for each in self._dirty.values()]
         removed, commit = list(self._removed), self._commit
         self._dirty.clear()
         self._removed.clear()
@@ -140,6 +143,10 @@ class Publisher:
     @property
     def unpublished(self) -> bool:
         return bool(self._waiting)
+
+
+def _row(each: Instance | Entity) -> Summary:
+    return entity_summary(each.ledger) if isinstance(each, Entity) else agenda.summary(each.ledger)
 
 
 class Background:

@@ -17,10 +17,12 @@ import msgspec
 from durablecli.engine.activity import Outcome
 from durablecli.engine.crew import Crew
 from durablecli.engine.messages import Messages
+from durablecli.engine.operations import BatchOutcome
 from durablecli.engine.timers import Due, Timers
 from durablecli.engine.turns import Turns
 from durablecli.errors import DurableError
 from durablecli.model import events as ev
+from durablecli.model.entities import is_entity
 from durablecli.replay import agenda
 from durablecli.store.hub import Hub
 from durablecli.store.mailbox import Item, Message
@@ -62,7 +64,7 @@ class Sources:
         self._crew = crew
         self._say = say
         self._messages = Messages(turns, hub.inbox.items, self._undelivered, default_version, hub.begun)
-        self.outcomes: deque[Outcome] = deque()
+        self.outcomes: deque[Outcome | BatchOutcome] = deque()
         self.posted: deque[Posted] = deque()
         self._taken: deque[Posted] = deque()
         """Those in a commit that isn't on disk yet, in the order in which commits get there."""
@@ -160,6 +162,9 @@ class Sources:
             id, execution, n = outcome.key
             if self._crew.settled(outcome) is None:
                 self._turns.stats["dropped"] += 1
+            elif isinstance(outcome, BatchOutcome):
+                self._turns.entities.done(outcome)
+                self._turns.settle()
             elif outcome.failure is not None:
                 self._turns.arrive(id, execution, ev.TaskFailed(n, outcome.failure))
             else:
@@ -175,6 +180,10 @@ class Sources:
 
     def _fire(self, due: Due) -> None:
         turns = self._turns
+        if is_entity(due.instance):
+            turns.entities.fire(due)
+            turns.settle()
+            return
         instance = turns.instances.get(due.instance)
         if instance is None or instance.ledger.ended:
             return

@@ -22,6 +22,7 @@ from durablecli.config import Limits
 from durablecli.engine.clock import Clock
 from durablecli.engine.draft import MOST_BYTES, MOST_RECORDS, Draft, Spoken
 from durablecli.engine.effects import Effects
+from durablecli.engine.entities import Entities
 from durablecli.engine.instances import Instance, Instances
 from durablecli.engine.timers import Timers
 from durablecli.engine.watch import Stuck, Watch, reason
@@ -54,6 +55,7 @@ class Turns:
         share: float = 0.010,
         replay_always: bool = False,
         fail_on_nondeterminism: bool = False,
+        default_version: str | None = None,
     ) -> None:
         self.instances = instances
         self.registry = registry
@@ -67,8 +69,9 @@ class Turns:
         self.fail_on_nondeterminism = fail_on_nondeterminism
         self.draft = Draft(0, 0, clock.now())
         self.effects = Effects(self.draft, instances, registry, timers, reserve)
+        self.entities = Entities(self.effects, default_version)
         self.ready = self.effects.ready
-        self.parked: list[tuple[str, str | None, ev.Arrival]] = []
+        self.parked: list[tuple[str, str | None, ev.Arrival | ev.EntityArrival]] = []
         self.stats = self.effects.stats
         self._spreading: tuple[Instance, deque[ev.Record]] | None = None
         self._has_spread = False
@@ -152,7 +155,10 @@ class Turns:
         parent = instance.ledger.started.parent
         return parent is not None and self.is_spreading(parent.instance)
 
-    def _arrive(self, id: str, execution: str | None, event: ev.Arrival, *, hold: bool) -> None:
+    def _arrive(self, id: str, execution: str | None, event: ev.Arrival | ev.EntityArrival, *, hold: bool) -> None:
+        if isinstance(event, ev.EntityArrival):
+            self.entities.arrive(id, event)
+            return
         if self._spreading is not None and self._spreading[0].id == id:
             self.parked.append((id, execution, event))
             return
@@ -457,7 +463,9 @@ class Turns:
         )
 
     def _child_started(self, event: ev.ExecutionStarted, hold: bool) -> None:
-        assert event.parent is not None
+        if event.parent is None:  # an entity has started it, and taken its id already
+            self.start(event, hold)
+            return
         if not self.effects.is_free(event.instance, event.parent.instance):
             failure = Failure("durablecli.errors.Conflict", f"the instance id '{event.instance}' is taken")
             answer = ev.SubOrchestrationInstanceFailed(event.parent.n, failure)

@@ -63,6 +63,12 @@ class EntityLedger:
         """Whether nothing would be lost with the log: no state, no lock, and nothing that waits."""
         return not (self.state or self.lock or self.queue or self.inner or self.scheduled)
 
+    def concerns(self, sender: ev.Origin) -> bool:
+        """Whether this request for the lock was granted here, or waits here."""
+        if self.lock is not None and self.lock.sender == sender:
+            return True
+        return any(isinstance(event, ev.EntityLockReceived) and event.sender == sender for _, _, event in self.queue)
+
     def operations(self, most: int) -> list[ev.Record]:
         """The next operations that may run one after another, up to the first thing that is none."""
         found: list[ev.Record] = []

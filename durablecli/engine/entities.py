@@ -1,0 +1,263 @@
+"""Entities in the cycle: what is sent to one is recorded, and then run as a batch off the engine's thread.
+
+    The outcome of a batch is one arrival: new state, results, signals. It is applied once, however often the code ran.
+
+Locks and deletions need no code and are turned here. A request for locks goes from entity to entity in their order, and
+so does whatever gives them back: neither can overtake the other.
+"""
+
+from __future__ import annotations
+
+import logging
+
+from msgspec.structs import replace
+
+from durablecli.engine.draft import MOST_BYTES, BatchJob, Spoken
+from durablecli.engine.effects import Effects
+from durablecli.engine.instances import Entity
+from durablecli.engine.operations import BatchOutcome, Operation
+from durablecli.engine.timers import Due
+from durablecli.errors import Conflict
+from durablecli.model import events as ev
+from durablecli.model.entities import EntityId
+from durablecli.replay.entity import EntityLedger
+
+_MOST_OPERATIONS = 5_000
+_COMPACT_AT = 128 * 1024
+_COMPACT_BY = 4
+_AROUND_INPUT = 200
+
+
+class Entities:
+    """Takes what is sent to entities, gives out batches, and applies what comes of them."""
+
+    def __init__(self, effects: Effects, default_version: str | None = None) -> None:
+        self._effects = effects
+        self.default_version = default_version
+
+    # ── arrivals ───────────────────────────────────────────────────────────────────────────────────────────────
+
+    def arrive(self, id: str, event: ev.EntityArrival) -> None:
+        """Record what was sent to an entity; the first time, that begins it."""
+        entity = self._effects.instances.entity(id)
+        if isinstance(event, ev.EntityUnlockReceived):
+            self._unlock(id, entity, event)
+            return
+        if entity is None:
+            execution = self._effects.draft.execution
+            entity = self._effects.instances.add_entity(id, execution)
+            self._effects.add(entity, ev.EntityStarted(id, execution))
+        self._record(entity, event)
+        self._move(entity)
+
+    def _unlock(self, id: str, entity: Entity | None, event: ev.EntityUnlockReceived) -> None:
+        if entity is not None and entity.ledger.concerns(event.sender):
+            self._record(entity, event)
+            self._move(entity)
+        following = _after(id, event.entities)
+        if following is not None:
+            self._effects.deliver(following, None, event)
+
+    def _record(self, entity: Entity, event: ev.EntityArrival | ev.TimerFired | ev.EntityBatch) -> None:
+        before = entity.ledger.lock
+        self._effects.add(entity, event)
+        ledger = entity.ledger
+        if isinstance(event, ev.EntityOperationReceived) and ledger.last_n in ledger.scheduled:
+            self._set_timer(entity, ledger.last_n)
+        if ledger.lock is not None and ledger.lock is not before:
+            self._granted(entity, ledger.lock)
+
+    def _granted(self, entity: Entity, lock: ev.EntityLock) -> None:
+        """The lock was granted: the request goes on to the next entity, and behind the last to who asked."""
+        sender = lock.sender
+        following = _after(entity.id, lock.entities)
+        if not self._wants(sender):
+            self._effects.deliver(entity.id, None, ev.EntityUnlockReceived(lock.entities, sender))
+        elif following is not None:
+            self._effects.deliver(following, None, ev.EntityLockReceived(lock.entities, sender))
+        else:
+            self._effects.deliver(sender.instance, sender.execution, ev.EntityLockGranted(sender.n))
+
+    def _wants(self, sender: ev.Origin) -> bool:
+        """Whether an orchestration still asks for, or holds, the locks of its decision `n`."""
+        owner = self._effects.instances.get(sender.instance)
+        if owner is None or owner.ledger.execution != sender.execution:
+            return False
+        return sender.n in owner.ledger.locks or sender.n in owner.ledger.open
+
+    # ── what is due ────────────────────────────────────────────────────────────────────────────────────────────
+
+    def fire(self, due: Due) -> None:
+        """An operation's time has come; or all that this entity has due is to be looked at."""
+        entity = self._effects.instances.entity(due.instance)
+        if entity is None:
+            return
+        if due.n is None:
+            self._wake(entity)
+        elif due.execution == entity.ledger.execution and due.n in entity.ledger.scheduled:
+            self._record(entity, ev.TimerFired(due.n))
+            self._move(entity)
+
+    def _wake(self, entity: Entity) -> None:
+        for n, at in sorted(entity.ledger.due(), key=lambda each: (each[1], each[0])):
+            if at <= self._effects.draft.at:
+                self._record(entity, ev.TimerFired(n))
+            else:
+                self._set_timer(entity, n)
+        self._move(entity)
+
+    def _set_timer(self, entity: Entity, n: int) -> None:
+        event = entity.ledger.scheduled[n].event
+        assert isinstance(event, ev.EntityOperationReceived)
+        assert event.scheduled_time is not None
+        self._effects.timers.set(event.scheduled_time, entity.id, entity.ledger.execution, n)
+
+    def resume(self, id: str) -> None:
+        """Take up an entity that an earlier engine left: its due operations, and what it has to run."""
+        entity = self._effects.instances.entity(id)
+        if entity is None:
+            return
+        lock = entity.ledger.lock
+        if lock is not None and not self._wants(lock.sender):  # its history was cut by a repair
+            self._effects.deliver(id, None, ev.EntityUnlockReceived(lock.entities, lock.sender))
+        self._wake(entity)
+
+    # ── running ────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _move(self, entity: Entity) -> None:
+        """Do what needs no code, and note that there may be something to run."""
+        ledger = entity.ledger
+        while not entity.running and ledger.runnable:
+            head = ledger.runnable[0]
+            if not isinstance(head.event, ev.EntityDeletionReceived):
+                self._effects.draft.moved[entity.id] = entity
+                return
+            self._record(entity, ev.EntityBatch(head.n, deleted=ledger.exists))
+
+    def start(self) -> None:
+        """Give out a batch for every entity that has something to run: what the whole cycle brought it, together."""
+        moved, registry = self._effects.draft.moved, self._effects.registry
+        if registry is None:
+            return
+        for entity in moved.values():
+            ledger = entity.ledger
+            if entity.running or not (operations := ledger.operations(_MOST_OPERATIONS)):
+                continue
+            name = EntityId.parse(entity.id).name
+            if registry.entity(name) is None:
+                self._block(entity, f"entity '{name}' isn't loaded")
+                continue
+            if ledger.blocked is not None:
+                self._effects.add(entity, ev.ExecutionUnblocked())
+            entity.running = True
+            job = BatchJob(entity.id, ledger.execution, ledger.state, [_operation(record) for record in operations])
+            self._effects.draft.batches.append(job)
+        moved.clear()
+
+    def _block(self, entity: Entity, reason: str) -> None:
+        if entity.ledger.blocked != reason:
+            self._effects.add(entity, ev.ExecutionBlocked(reason))
+            told = (entity.id, reason)
+            name = EntityId.parse(entity.id).name
+            self._effects.draft.spoken.append(Spoken(name, logging.WARNING, "%s is blocked: %s", told))
+
+    # ── outcomes ───────────────────────────────────────────────────────────────────────────────────────────────
+
+    def done(self, outcome: BatchOutcome) -> None:
+        """Apply what came of a batch: the state, what was sent, and the answers to those who wait."""
+        id, execution, _ = outcome.key
+        entity = self._effects.instances.entity(id)
+        if entity is None or entity.ledger.execution != execution:
+            self._effects.stats["dropped"] += 1
+            return
+        entity.running = False
+        batch = outcome.event
+        if batch.starts:
+            batch = replace(batch, starts=tuple(map(self._checked, batch.starts)))
+        answers = _answers(entity.ledger, batch)
+        self._effects.stats["batches"] += 1
+        self._record(entity, batch)
+        self._send(entity, batch)
+        for sender, answer in answers:
+            self._effects.deliver(sender.instance, sender.execution, answer)
+        if entity.ledger.size >= max(_COMPACT_AT, entity.compact_at):
+            self._compact(entity)
+        self._move(entity)
+
+    def _send(self, entity: Entity, batch: ev.EntityBatch) -> None:
+        effects = self._effects
+        origin = ev.Origin(entity.id, entity.ledger.execution, entity.ledger.last_n)
+        for signal in batch.signals:
+            received = ev.EntityOperationReceived(
+                signal.name, signal.input, origin, scheduled_time=signal.scheduled_time
+            )
+            effects.deliver(signal.entity, None, received)
+        for start in batch.starts:
+            if not start.undelivered:
+                version = start.version if start.version is not None else self.default_version
+                execution = effects.draft.execution
+                started = ev.ExecutionStarted(start.instance, execution, start.name, start.input, version)
+                effects.deliver(start.instance, None, started)
+
+    def _checked(self, start: ev.OperationStart) -> ev.OperationStart:
+        """The start as it is recorded: one whose id is taken is not carried out."""
+        try:
+            self._effects.claim(start.instance)
+        except Conflict:
+            return replace(start, undelivered=True)
+        return start
+
+    # ── the file ───────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _compact(self, entity: Entity) -> None:
+        """Begin the file anew with a snapshot, where that makes it much shorter."""
+        old = entity.ledger
+        pending = sum(_weight(record) for record in old.waiting())
+        if pending > MOST_BYTES // 2 or (pending + memoryview(old.state).nbytes) * _COMPACT_BY > old.size:
+            entity.compact_at = 2 * old.size
+            return
+        entity.compact_at = 0
+        snapshot, waiting = old.snapshot(), list(old.waiting())
+        at = max(self._effects.draft.at, old.updated)
+        entity.begin_file()
+        draft = self._effects.draft
+        draft.add(entity, ev.Record(snapshot.upto + 1, at, snapshot))
+        for record in waiting:
+            self._effects.add(entity, record.event)
+        for n in entity.ledger.scheduled:
+            self._set_timer(entity, n)
+
+
+def _after(id: str, entities: tuple[str, ...]) -> str | None:
+    following = entities.index(id) + 1
+    return entities[following] if following < len(entities) else None
+
+
+def _operation(record: ev.Record) -> Operation:
+    event = record.event
+    assert isinstance(event, ev.EntityOperationReceived)
+    return Operation(record.n, event.name, event.input, event.waits)
+
+
+def _answers(
+    ledger: EntityLedger, batch: ev.EntityBatch
+) -> list[tuple[ev.Origin, ev.EntityOperationCompleted | ev.EntityOperationFailed]]:
+    """What those are told who wait for operations of this batch."""
+    results = {each.n: each for each in batch.results}
+    found: list[tuple[ev.Origin, ev.EntityOperationCompleted | ev.EntityOperationFailed]] = []
+    for n, _, event in ledger.runnable if results else ():
+        if isinstance(event, ev.EntityOperationReceived) and event.waits and event.sender is not None:
+            result = results[n]
+            if result.failure is not None:
+                found.append((event.sender, ev.EntityOperationFailed(event.sender.n, result.failure)))
+            else:
+                found.append((event.sender, ev.EntityOperationCompleted(event.sender.n, result.result or ev.NULL)))
+        if n == batch.upto:
+            break
+    return found
+
+
+def _weight(record: ev.Record) -> int:
+    event = record.event
+    size = memoryview(event.input).nbytes if isinstance(event, ev.EntityOperationReceived) else 0
+    return size + _AROUND_INPUT
