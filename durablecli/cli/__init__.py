@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-
 import click
-from click.shell_completion import CompletionItem
+
+from durablecli.cli.verbs import Verbs
 
 VERBS = {
     "start": "Start an orchestration; needs no daemon.",
@@ -22,32 +21,11 @@ VERBS = {
     "rewind": "Send failed work of failed instances again.",
     "restart": "Start an instance again with the same input.",
     "purge": "Delete instances and their histories.",
+    "entity": "Signal, show, list, delete and purge entities.",
     "functions": "Show what is loaded, from where.",
     "doctor": "Check the files of the hub, and repair them.",
     "completion": "Print the completion script of a shell.",
 }
-
-
-class Verbs(click.Group):
-    """A group that knows its verbs by name and loads the one that is used."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return [*VERBS]  # in this package `list` is a verb's module as soon as that is imported
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in VERBS:
-            return None
-        module = import_module(f"durablecli.cli.{cmd_name.replace('-', '_')}")
-        command: click.Command = module.command
-        return command
-
-    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
-        verbs = [CompletionItem(verb, help=text) for verb, text in VERBS.items() if verb.startswith(incomplete)]
-        return verbs + click.Command.shell_complete(self, ctx, incomplete)
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Verbs"):
-            formatter.write_dl([*VERBS.items()])
 
 
 def _version(ctx: click.Context, parameter: click.Parameter, wanted: bool) -> None:
@@ -60,6 +38,8 @@ def _version(ctx: click.Context, parameter: click.Parameter, wanted: bool) -> No
 
 @click.group(
     cls=Verbs,
+    verbs=VERBS,
+    package=__name__,
     invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="Exit codes: 0 done, 1 findings or a defect of ours, 2 usage, 3 not found, 4 conflict,"

@@ -6,25 +6,42 @@ import shlex
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 
+from durablecli.cli.reasons import blocked, no_daemon, text_of
 from durablecli.cli.render import COLORS, Screen
 from durablecli.cli.times import clock, moment, span
-from durablecli.client import DurableOrchestrationStatus
+from durablecli.client import DurableOrchestrationStatus, EntityStatus, EntityWait
 from durablecli.model.status import Waiting
 
 _MOST = 10
 
 
-def show(screen: Screen, status: DurableOrchestrationStatus, *, show_input: bool) -> None:
+def show(screen: Screen, status: DurableOrchestrationStatus | EntityStatus, *, show_input: bool) -> None:
     """Head, payloads, and one line for each reason why it stands where it stands."""
+    now = datetime.now(UTC)
+    if isinstance(status, EntityStatus):
+        from durablecli.cli.entity.explain import lines as of_entity
+
+        screen.painted(f"{screen.paint(str(status.entity_id), None)}  {_painted(screen, status.word)}")
+        told = of_entity(status, now)
+    else:
+        screen.painted(_head(screen, status))
+        told = lines(status, now, show_input=show_input)
+    for label, text in told:
+        screen.line(f"{label:<10} {text}".rstrip())
+
+
+def _head(screen: Screen, status: DurableOrchestrationStatus) -> str:
     word = status.runtime_status.value if status.runtime_status else ""
     details = [f"version {status.version}"] if status.version else []
     if status.taken:
         details.append(f"{status.records} record" + ("" if status.records == 1 else "s"))
     tail = f"  {', '.join(details)}" if details else ""
     head = f"{screen.paint(status.instance_id, None)}  {screen.paint(status.name or '', None)}"
-    screen.painted(f"{head}  {screen.paint(word, COLORS.get(word))}{screen.paint(tail, None)}")
-    for label, text in lines(status, datetime.now(UTC), show_input=show_input):
-        _labelled(screen, label, text)
+    return f"{head}  {_painted(screen, word)}{screen.paint(tail, None)}"
+
+
+def _painted(screen: Screen, word: str) -> str:
+    return screen.paint(word, COLORS.get(word))
 
 
 def lines(status: DurableOrchestrationStatus, now: datetime, *, show_input: bool) -> Iterator[tuple[str, str]]:
@@ -35,11 +52,11 @@ def lines(status: DurableOrchestrationStatus, now: datetime, *, show_input: bool
     if status.parent_instance_id:
         yield "parent", status.parent_instance_id
     if show_input:
-        yield "input", _json(status.raw_input)
-    if _json(status.raw_custom_status) != "null":
-        yield "custom", _json(status.raw_custom_status)
+        yield "input", text_of(status.raw_input)
+    if text_of(status.raw_custom_status) != "null":
+        yield "custom", text_of(status.raw_custom_status)
     if status.ended:
-        yield "output", _json(status.raw_output)
+        yield "output", text_of(status.raw_output)
     else:
         yield from reasons(status, now)
     for verb in status.requested:
@@ -54,28 +71,19 @@ def reasons(status: DurableOrchestrationStatus, now: datetime) -> Iterator[tuple
         if status.start_at is not None and status.start_at > now:
             yield "waits for", f"its start at {moment(status.start_at)}, in {span(status.start_at - now)}"
     for one in status.waiting_for[:_MOST]:
-        if text := _WAITS.get(one.kind, _other)(one, now, name):
-            yield "waits for", text
+        first, *rest = _WAITS.get(one.kind, _other)(one, now, name).split("\n")
+        if first:
+            yield "waits for", first
+        yield from (("", line) for line in rest)
     if len(status.waiting_for) > _MOST:
         yield "", f"… and {len(status.waiting_for) - _MOST} more"
     if status.suspended is not None:
         kept = f"{status.suspended.kept} arrival" + ("" if status.suspended.kept == 1 else "s")
         since = clock(status.suspended.since, now)
         yield "suspended", f'since {since}: "{status.suspended.reason}"; {kept} kept    durable resume {name}'
-    if status.blocked is not None:
-        first, *rest = status.blocked.reason.splitlines() or [""]
-        yield "blocked", f"since {clock(status.blocked.since, now)}: {first}"
-        yield from (("", line.strip()) for line in rest)
-        yield "", "it goes on when the code fits again"
+    yield from blocked(status.blocked, now)
     if not status.engine.alive:
-        yield "no daemon", f"is running{_last(status, now)}: nothing will move    durable run-daemon"
-
-
-def _last(status: DurableOrchestrationStatus, now: datetime) -> str:
-    engine = status.engine
-    seen = [f"last seen {clock(engine.last_seen, now)}"] if engine.last_seen else []
-    seen += [f"pid {engine.pid}"] if engine.pid else []
-    return f" ({', '.join(seen)})" if seen else ""
+        yield no_daemon(status.engine, now)
 
 
 def _activity(one: Waiting, now: datetime, name: str) -> str:
@@ -104,6 +112,31 @@ def _child(one: Waiting, now: datetime, name: str) -> str:
     return f"sub-orchestration {one.name} (id {one.id}), for {_for(one, now)}    durable status {child}"
 
 
+def _operation(one: Waiting, now: datetime, name: str) -> str:
+    return f"operation {one.name} of {one.entity} (id {one.id}), for {_for(one, now)}{_in_its_way(one, now)}"
+
+
+def _lock(one: Waiting, now: datetime, name: str) -> str:
+    """The lock that it waits for; of several, all are named once it is known at which of them it waits."""
+    where = one.entity or ", ".join(one.entities)
+    among = f" (of {', '.join(one.entities)})" if one.entity and len(one.entities) > 1 else ""
+    return f"lock of {where}{among}, for {_for(one, now)}{_in_its_way(one, now)}"
+
+
+def _in_its_way(one: Waiting, now: datetime) -> str:
+    """What the entity says, on lines of their own: who holds its lock, and why it is blocked."""
+    if not isinstance(one, EntityWait):
+        return ""
+    lines = []
+    if one.holder is not None:
+        since = f" since {clock(one.held_since, now)}" if one.held_since else ""
+        lines.append(f"{one.holder} holds the lock{since}    durable status {shlex.quote(one.holder)}")
+    if one.blocked is not None:
+        first, *_ = one.blocked.splitlines() or [""]
+        lines.append(f"{one.entity} is blocked: {first}    durable status {shlex.quote(one.entity or '')}")
+    return "".join(f"\n{line}" for line in lines)
+
+
 def _other(one: Waiting, now: datetime, name: str) -> str:
     return "" if one.kind == "suspended" else f"{one.kind} {one.name or ''}"
 
@@ -114,16 +147,10 @@ _WAITS: dict[str, Callable[[Waiting, datetime, str], str]] = {
     "timer": _timer,
     "start": _start,
     "child": _child,
+    "entity": _operation,
+    "lock": _lock,
 }
 
 
 def _for(one: Waiting, now: datetime) -> str:
     return span(now - one.since) if one.since else "0 s"
-
-
-def _json(raw: object) -> str:
-    return bytes(memoryview(raw)).decode()  # type: ignore[arg-type]  # a Raw is a buffer, which typeshed can't say
-
-
-def _labelled(screen: Screen, label: str, text: str) -> None:
-    screen.line(f"{label:<10} {text}".rstrip())

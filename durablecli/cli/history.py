@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 
 import click
 
@@ -22,15 +22,19 @@ WIDTHS = (5, 23, 34)
 @common
 def command(instance: str, follow: bool, state_dir: str | None, form: str | None) -> None:
     """Show the history of an instance. `-o jsonl` prints the lines of its file as they are."""
-    from durablecli.cli.records import HEAD, describe
-
     hub, screen = client(state_dir), Screen(form)
     if screen.form in ("json", "yaml"):
         if follow:
             raise click.UsageError("--follow goes with the table and with -o jsonl")
         screen.one(hub.project_history(instance))
         return
-    lines: Iterator[Line] = hub.follow(instance) if follow else iter(hub.get_lines(instance))
+    tell(screen, hub.follow(instance) if follow else hub.get_lines(instance), follow=follow)
+
+
+def tell(screen: Screen, lines: Iterable[Line], *, follow: bool) -> None:
+    """Records as rows, or as the lines they were read from; with `follow` each as it comes."""
+    from durablecli.cli.records import HEAD, describe
+
     if screen.form == "jsonl":
         for line in lines:
             screen.raw(line.text)

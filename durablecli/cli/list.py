@@ -56,7 +56,7 @@ def command(
         screen.table(HEAD, [_row(row, time) for row in page.rows], paint=2, spare=(4,))
     else:
         screen.many(payload for row in page.rows if (payload := _payload(hub, row)) is not None)
-    _point_on(page)
+    point_on(page)
 
 
 def _payload(hub: Client, row: Summary) -> dict[str, object] | None:
@@ -81,9 +81,12 @@ def _waits(row: Summary) -> str:
 def _what(one: Waiting) -> str:
     if one.kind in ("timer", "start"):
         return f"{one.kind} {moment(one.fire_at)}" if one.fire_at else "a daemon"
-    return f"{one.kind} {one.name or ''}"
+    if one.kind == "lock":
+        return f"lock of {', '.join(one.entities)}"
+    return f"{one.kind} {one.name or ''}" if one.entity is None else f"{one.name} of {one.entity}"
 
 
-def _point_on(page: Page) -> None:
+def point_on(page: Page) -> None:
+    """Say how to see what follows."""
     if page.cursor:
         say(f"more: --cursor {page.cursor}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -81,6 +81,8 @@ class InstanceId(click.ParamType):  # type: ignore[type-arg]  # generic from cli
         from durablecli.errors import UsageError
         from durablecli.model.ids import check_instance_id
 
+        if (verb := _FOR_ENTITIES.get(ctx.info_name or "") if ctx else None) and _is_entity(value):
+            raise UsageError(f"{value} is an entity: 'durable {verb}' is for those")
         try:
             return check_instance_id(value)
         except UsageError as error:
@@ -95,6 +97,56 @@ class InstanceId(click.ParamType):  # type: ignore[type-arg]  # generic from cli
         except (DurableError, OSError):
             return []  # a shell in the middle of a line has no place for an error
         return [CompletionItem(row.id, help=f"{row.name} {row.status}") for row in page.rows]
+
+
+class EntityName(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.2 on
+    """The id of an entity, as `@counter@a`; the shell completes those that the hub knows."""
+
+    name = "id"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        from durablecli.errors import UsageError
+        from durablecli.model.entities import told_entity
+
+        try:
+            return str(told_entity(value))
+        except UsageError as error:
+            self.fail(str(error), param, ctx)
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        from durablecli.client import Query
+        from durablecli.errors import DurableError
+
+        try:
+            page = client(ctx.params.get("state_dir")).list_entities(Query(prefix=incomplete, limit=50))
+        except (DurableError, OSError):
+            return []  # a shell in the middle of a line has no place for an error
+        return [CompletionItem(row.id, help=row.status) for row in page.rows]
+
+
+class AnyId(InstanceId):
+    """The id of an instance, or of an entity."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        return EntityName().convert(value, param, ctx) if _is_entity(value) else super().convert(value, param, ctx)
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        if incomplete.startswith("@"):
+            return EntityName().shell_complete(ctx, param, incomplete)
+        return super().shell_complete(ctx, param, incomplete)
+
+
+_FOR_ENTITIES = {
+    "history": "entity history",
+    "purge": "entity purge",
+    "raise-event": "entity signal",
+    "terminate": "entity delete",
+} | dict.fromkeys(("wait", "suspend", "resume", "rewind", "restart"), "entity get")
+"""The verb to use where one for instances is given an entity."""
+
+
+def _is_entity(value: object) -> bool:
+    return isinstance(value, str) and value[:1] == "@" and "@" in value[1:]
 
 
 def exits(*lines: str) -> str:
@@ -120,7 +172,22 @@ app_option = click.option(
     help="Folder, file or dotted module with functions; may be repeated. Default: durable.yaml, or workflows/.",
 )
 id_argument = click.argument("instance", metavar="ID", type=InstanceId())
+entity_argument = click.argument("entity", metavar="ID", type=EntityName())
+entities_argument = click.argument("ids", metavar="ID...", nargs=-1, required=True, type=EntityName())
+any_ids_argument = click.argument("ids", metavar="ID...", nargs=-1, required=True, type=AnyId())
 ids_argument = click.argument("ids", metavar="ID...", nargs=-1, required=True, type=InstanceId())
+
+
+def due(at: datetime | None, delay: timedelta | None) -> datetime | None:
+    """The time that --at or --delay names, one of them; raises UsageError."""
+    from durablecli.errors import UsageError
+
+    if at is not None and delay is not None:
+        raise UsageError("--at and --delay say the same thing: give one of them")
+    try:
+        return at if delay is None else datetime.now(UTC) + delay
+    except OverflowError:
+        raise UsageError("--delay reaches beyond the year 9999") from None
 
 
 def settings(state_dir: str | None = None, app: tuple[str, ...] = ()) -> Config:

@@ -79,5 +79,9 @@ def _describe(one: Waiting) -> str:
             return f"activity {one.name}{attempt}{since}"
         case "child":
             return f"sub-orchestration {one.name} {one.child}{since}"
+        case "entity":
+            return f"operation {one.name} of {one.entity}{since}"
+        case "lock":
+            return f"lock of {', '.join(one.entities)}{since}"
         case _:
             return f"{one.kind} {one.name or ''}{since}"

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import UTC
+from datetime import UTC, datetime
+from typing import Any
 
 import msgspec
 from msgspec import Raw
@@ -21,6 +22,13 @@ def describe(record: ev.Record, *, short: bool = False) -> tuple[str, ...]:
     return str(record.n), time, f"{type(record.event).__name__}{held}", _what(record.event)
 
 
+def plain(line: bytes) -> dict[str, Any]:
+    """A line of a file as data, without the checksum."""
+    found: dict[str, Any] = msgspec.json.decode(line)
+    del found["crc"]
+    return found
+
+
 def _what(event: ev.AnyEvent) -> str:
     match event:
         case ev.ExecutionStarted():
@@ -30,9 +38,9 @@ def _what(event: ev.AnyEvent) -> str:
             return f"{event.name}({_json(event.input)}){_again(event.attempt, event.retry_of)}"
         case ev.SubOrchestrationInstanceCreated():
             return f"{event.name}({_json(event.input)}) as {event.instance}{_again(event.attempt, event.retry_of)}"
-        case ev.TaskCompleted() | ev.SubOrchestrationInstanceCompleted():
+        case ev.TaskCompleted() | ev.SubOrchestrationInstanceCompleted() | ev.EntityOperationCompleted():
             return f"of {event.task}: {_json(event.result)}"
-        case ev.TaskFailed() | ev.SubOrchestrationInstanceFailed():
+        case ev.TaskFailed() | ev.SubOrchestrationInstanceFailed() | ev.EntityOperationFailed():
             return f"of {event.task}: {_failure(event.failure)}"
         case ev.EventRaised():
             sender = f", from {event.sender.instance}" if event.sender else ""
@@ -63,7 +71,49 @@ def _what_of_the_rest(event: ev.AnyEvent) -> str:
         case ev.ExecutionRewound():
             return f"from {event.start}: {event.reason}"
         case _:
+            return _what_of_entities(event)
+
+
+def _what_of_entities(event: ev.AnyEvent) -> str:
+    match event:
+        case ev.EntityOperationCalled():
+            return f"{event.name}({_json(event.input)}) of {event.entity}"
+        case ev.EntityOperationSignaled():
+            return f"{event.name}({_json(event.input)}) to {event.entity}{_not_before(event.scheduled_time)}"
+        case ev.EntityLockRequested():
+            return ", ".join(event.entities)
+        case ev.EntityLockGranted():
+            return f"of {event.task}"
+        case ev.EntityUnlockSent():
+            return f"of {event.lock}"
+        case ev.EntityOperationReceived():
+            sender = f", from {event.sender.instance}" if event.sender else ""
+            return f"{event.name}({_json(event.input)}){sender}{_not_before(event.scheduled_time)}"
+        case ev.EntityLockReceived() | ev.EntityUnlockReceived():
+            return f"from {event.sender.instance}"
+        case ev.EntityBatch():
+            return _batch(event)
+        case ev.EntitySnapshot():
+            return f"up to {event.upto}: {_state(event.state) or 'no state'}"
+        case _:
             return str(getattr(event, "reason", "")).split("\n")[0]
+
+
+def _batch(event: ev.EntityBatch) -> str:
+    """What came out of a batch: the state, if it is another, and what went wrong."""
+    state = "state deleted" if event.deleted else _state(event.state)
+    failed = [f"{one.n} failed: {_failure(one.failure)}" for one in event.results if one.failure is not None]
+    signals = [f"{one.name} to {one.entity}" for one in event.signals]
+    starts = [f"starts {one.name} as {one.instance}{', undelivered' * one.undelivered}" for one in event.starts]
+    return "; ".join(filter(None, (f"up to {event.upto}", state, *failed, *signals, *starts)))
+
+
+def _state(state: Raw) -> str:
+    return f"state {_json(state)}" if state else ""
+
+
+def _not_before(time: datetime | None) -> str:
+    return f", not before {time.isoformat(' ', 'milliseconds')[:23]}" if time else ""
 
 
 def _again(attempt: int, retry_of: int | None) -> str:

@@ -27,6 +27,8 @@ COLORS = {
     "Suspended": "yellow",
     "Pending": "yellow",
     "Running": "cyan",
+    "Exists": "green",
+    "Empty": "yellow",
 }
 
 

@@ -15,6 +15,7 @@ from durablecli.cli.options import InstanceId, Statuses, Time
 from durablecli.cli.render import Screen, complain, say
 from durablecli.client import Client, Item, Query
 from durablecli.errors import DurableError, UsageError
+from durablecli.model.entities import is_entity
 
 F = TypeVar("F", bound=Callable[..., Any])
 One = TypeVar("One")
@@ -68,7 +69,7 @@ def choose(
     if filtered and not chosen:
         say(f"nothing fits the filter: nothing to {verb}")
     elif filtered and not yes:
-        _ask(verb, chosen)
+        confirm(verb, chosen)
     return chosen
 
 
@@ -100,16 +101,14 @@ def _preview(client: Client, screen: Screen, verb: str, items: list[Item]) -> in
     return code
 
 
-def _ask(verb: str, chosen: list[str]) -> None:
+def confirm(verb: str, chosen: list[str], one: str = "instance", many: str = "instances") -> None:
+    """Ask before acting on what nobody has named; raises UsageError where nobody can be asked."""
+    counted = f"{len(chosen)} {one if len(chosen) == 1 else many}"
     if not sys.stdin.isatty():
-        raise UsageError(f"{verb} of {_counted(chosen)}: add --yes, or --dry-run to see them")
+        raise UsageError(f"{verb} of {counted}: add --yes, or --dry-run to see them")
     shown = ", ".join(chosen[:5]) + (", …" if len(chosen) > 5 else "")
-    if not click.confirm(f"{verb} {_counted(chosen)} ({shown})?", err=True):
+    if not click.confirm(f"{verb} {counted} ({shown})?", err=True):
         raise click.Abort
-
-
-def _counted(chosen: list[str]) -> str:
-    return f"{len(chosen)} instance{'' if len(chosen) == 1 else 's'}"
 
 
 def each(ones: Iterable[One], action: Callable[[One], int | None]) -> int:
@@ -124,8 +123,19 @@ def each(ones: Iterable[One], action: Callable[[One], int | None]) -> int:
     return code
 
 
-def control(client: Client, screen: Screen, kind: str, items: list[Item], done: str) -> int:
-    """Post one verb for several instances and say what became of each; the highest exit code."""
+def control(
+    client: Client,
+    screen: Screen,
+    kind: str,
+    items: list[Item],
+    done: str,
+    *,
+    late: Callable[[str], bool] = lambda id: False,
+) -> int:
+    """Post one verb for several instances or entities and say what became of each; the highest exit code.
+
+    `late` says whether one that an engine has taken waits its turn behind something else.
+    """
     code = 0
     told: list[dict[str, str]] = []
     for at in range(0, len(items), _AT_ONCE):
@@ -133,18 +143,30 @@ def control(client: Client, screen: Screen, kind: str, items: list[Item], done: 
             say(f"{kind}: {at:,} of {len(items):,}")
         outcomes = client.control(kind, items[at : at + _AT_ONCE])
         patience = time.monotonic() + _PATIENCE
-        for instance, error in outcomes.items():
+        for id, error in outcomes.items():
             if error is not None:
                 complain(str(error))
                 code = max(code, error.exit_code)
                 continue
-            taken = _is_taken(client, instance, kind, patience)
-            told.append({"instanceId": instance, kind: "done" if taken else "requested"})
+            word = _outcome(client, id, kind, patience, late)
+            told.append({"entityId" if is_entity(id) else "instanceId": id, kind: word})
             if screen.for_people:
-                screen.line(f"{instance}  {done if taken else f'{kind} requested, no engine has taken it yet'}")
+                screen.line(f"{id}  {done if word == 'done' else f'{kind} {_UNDONE[word]}'}")
     if not screen.for_people:
         screen.many(told)
     return code
+
+
+_UNDONE = {
+    "requested": "requested, no engine has taken it yet",
+    "queued": "queued, it waits for what was sent before",
+}
+
+
+def _outcome(client: Client, id: str, kind: str, patience: float, late: Callable[[str], bool]) -> str:
+    if not _is_taken(client, id, kind, patience):
+        return "requested"
+    return "queued" if late(id) else "done"
 
 
 def _is_taken(client: Client, instance: str, kind: str, until: float) -> bool:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 import click
 
 from durablecli.cli.inputs import EXPLAINED, read_batch, read_value
-from durablecli.cli.options import Duration, InstanceId, Time, client, common, exits, settings
+from durablecli.cli.options import Duration, InstanceId, Time, client, common, due, exits, settings
 from durablecli.cli.render import Screen, say
 from durablecli.errors import UsageError
 
@@ -59,8 +59,7 @@ def command(
     form: str | None,
 ) -> int:
     """Start an orchestration. Returns when the start is on disk; needs no daemon."""
-    if at is not None and delay is not None:
-        raise UsageError("--at and --delay say the same thing: give one of them")
+    start_at = due(at, delay)
     if batch is not None and any((instance, text, at, delay, and_wait)):
         raise UsageError("--batch goes with --version only: each line is the input of an instance of its own")
     if not name:
@@ -78,7 +77,7 @@ def command(
         return 0
     value = None if text is None else read_value(text)
     _doubt(hub, name)
-    started = hub.start_new(name, instance, value, version, if_exists=if_exists, start_at=_due(at, delay))
+    started = hub.start_new(name, instance, value, version, if_exists=if_exists, start_at=start_at)
     if not and_wait:
         _tell(screen, name, started)
         if screen.terminal and screen.for_people and not hub.engine().alive:
@@ -87,13 +86,6 @@ def command(
     from durablecli.cli.outcome import await_end
 
     return await_end(hub, screen, started, timeout)
-
-
-def _due(at: datetime | None, delay: timedelta | None) -> datetime | None:
-    try:
-        return at if delay is None else datetime.now(UTC) + delay
-    except OverflowError:
-        raise UsageError("--delay reaches beyond the year 9999") from None
 
 
 def _doubt(hub: Client, name: str) -> None:

@@ -1,35 +1,45 @@
-"""`durable status`: how instances stand, and what they wait for."""
+"""`durable status`: how instances and entities stand, and what they wait for."""
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
-from durablecli.cli.options import client, common, exits, ids_argument
+from durablecli.cli.options import any_ids_argument, client, common, exits
 from durablecli.cli.render import Screen
 from durablecli.errors import NotFound
+from durablecli.model.entities import is_entity
+
+if TYPE_CHECKING:
+    from durablecli.client import Client, DurableOrchestrationStatus, EntityStatus
 
 
 @click.command("status", epilog=exits("0 found", "2 usage", "3 no such instance", "65 damaged hub", "77 no permission"))
-@ids_argument
+@any_ids_argument
 @click.option("--show-input", is_flag=True, help="Show the input too.")
 @common
 def command(ids: tuple[str, ...], show_input: bool, state_dir: str | None, form: str | None) -> int:
-    """Say how instances stand, and what they wait for."""
-    from durablecli.cli.explain import show
+    """Say how instances stand, and what they wait for; entities, as @counter@a, too."""
+    return tell(client(state_dir), Screen(form), ids, show_input=show_input)
+
+
+def tell(hub: Client, screen: Screen, ids: tuple[str, ...], *, show_input: bool = False) -> int:
+    """Say how each of them stands, be it an instance or an entity; the highest exit code."""
+    from durablecli.cli import explain
     from durablecli.cli.several import each
 
-    hub, screen = client(state_dir), Screen(form)
-    found = []
+    found: list[DurableOrchestrationStatus | EntityStatus] = []
 
-    def one(instance: str) -> None:
-        status = hub.get_status(instance, show_input=show_input)
+    def one(id: str) -> None:
+        status = hub.entity(id) if is_entity(id) else hub.get_status(id, show_input=show_input)
         if not status:
-            raise NotFound(f"no instance '{instance}' in {hub.root}")
+            raise NotFound(f"no {'entity' if is_entity(id) else 'instance'} '{id}' in {hub.root}")
         found.append(status)
         if screen.for_people:
             if len(found) > 1:
                 screen.line()
-            show(screen, status, show_input=show_input)
+            explain.show(screen, status, show_input=show_input)
 
     code = each(ids, one)
     if not screen.for_people:

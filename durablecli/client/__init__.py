@@ -6,6 +6,7 @@ from durablecli.client.functions import Published, unknown_orchestrator
 from durablecli.client.shell import DurableOrchestrationClient
 from durablecli.client.status import Blocked, DurableOrchestrationStatus, Engine, PurgeHistoryResult, Suspended
 from durablecli.client.tail import Line
+from durablecli.client.waits import EntityWait
 from durablecli.store.mailbox import Item, Mailbox, Receipt
 from durablecli.store.query import Page, Query
 
@@ -17,6 +18,7 @@ __all__ = [
     "Engine",
     "EntityStateResponse",
     "EntityStatus",
+    "EntityWait",
     "Item",
     "Line",
     "LockHolder",

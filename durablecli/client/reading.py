@@ -80,13 +80,14 @@ class Reader:
         return self._hub.read(instance)
 
     def rewind_preview(self, instance: str) -> list[str]:
-        """What a rewind would send again: activities, and children that are rewound in their turn."""
+        """What a rewind would send again: activities and operations, and children that are rewound in their turn."""
         found = self._hub.read(instance)
         taken = cut(fold(parse(found))) if found else None
         if taken is None:
             return []
         children = [f"sub-orchestration {event.name}, instance {event.instance}" for _, event in taken.children]
-        return [*(f"activity {event.name} (id {n})" for n, event in taken.activities), *children]
+        calls = [f"operation {event.name} of {event.entity} (id {n})" for n, event in taken.calls]
+        return [*(f"activity {event.name} (id {n})" for n, event in taken.activities), *calls, *children]
 
     def page(self, query: Query) -> Page:
         """Some rows, and the cursor to the next."""

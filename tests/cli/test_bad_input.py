@@ -23,10 +23,13 @@ def tree(folder: Path) -> dict[str, tuple[int, bytes]]:
 
 @pytest.fixture
 def hub(here: Path) -> Path:
-    """A hub with one instance that runs (`live`), one that has ended (`done`), and some files to read from."""
+    """One instance that runs (`live`), one that has ended (`done`), two entities, and some files to read from."""
     with scribe(".state") as writer:
         writer.write("live", ev.ExecutionStarted("live", "1", "tour"))
         writer.write("done", ev.ExecutionStarted("done", "1", "tour"), ev.ExecutionCompleted("Completed", Raw(b"1")))
+        writer.write("@counter@empty", ev.EntityStarted("@counter@empty", "1"))
+        operation, batch = ev.EntityOperationReceived("add"), ev.EntityBatch(2, state=Raw(b"1"))
+        writer.write("@counter@full", ev.EntityStarted("@counter@full", "1"), operation, batch)
     (here / "bad.json").write_text('{"a": }')
     (here / "bad.yaml").write_text("a: [1\nb: {")
     (here / "odd.yaml").write_text("a: .nan")
@@ -82,7 +85,31 @@ BAD: dict[str, tuple[list[str], int, str]] = {
     "an id that climbs": (["status", "../../etc/passwd"], 2, "must not contain /"),
     "an empty id": (["status", ""], 2, "must not be empty"),
     "an id of 300 characters": (["status", "x" * 300], 2, "256 characters"),
-    "an id that is an entity's": (["status", "@counter@k"], 2, "must not start with @"),
+    "an id that is an entity's": (["start", "tour", "--id", "@counter@k"], 2, "must not start with @"),
+    "half an entity": (["status", "@counter"], 2, "must not start with @"),
+    "an entity without a name": (["status", "@@k"], 2, "Entity name cannot be empty"),
+    "an entity without signs": (["entity", "get", "counter"], 2, "an entity is named @name@key, as @counter@a"),
+    "an entity with a control character": (["entity", "get", "@a@\x1b[2J"], 2, "control characters"),
+    "an entity of 300 characters": (["entity", "get", f"@a@{'k' * 300}"], 2, "256 characters"),
+    "an unknown entity": (["entity", "get", "@counter@none"], 3, "no entity '@counter@none' in .state"),
+    "an unknown entity's status": (["status", "@counter@none"], 3, "no entity '@counter@none' in .state"),
+    "the log of nobody": (["entity", "history", "@counter@none"], 3, "no entity '@counter@none'"),
+    "a history of an entity": (["history", "@counter@k"], 2, "is an entity: 'durable entity history' is for those"),
+    "a purge of an entity": (["purge", "@counter@k"], 2, "is an entity: 'durable entity purge' is for those"),
+    "a terminate of an entity": (["terminate", "@counter@k"], 2, "'durable entity delete' is for those"),
+    "an event for an entity": (["raise-event", "@counter@k", "Go"], 2, "'durable entity signal' is for those"),
+    "a wait for an entity": (["wait", "@counter@k"], 2, "is an entity: 'durable entity get' is for those"),
+    "a rewind of an entity": (["rewind", "@counter@k"], 2, "is an entity: 'durable entity get' is for those"),
+    "a signal without an operation": (["entity", "signal", "@a@b", ""], 2, "the operation's name is empty"),
+    "bad input of a signal": (["entity", "signal", "@a@b", "add", "--input", "{"], 2, "--input: not JSON"),
+    "two times of a signal": (["entity", "signal", "@a@b", "x", "--at", "2030-01-01", "--delay", "5"], 2, "--at and"),
+    "a delete of nobody": (["entity", "delete", "@a@b"], 3, "no entity '@a@b'"),
+    "a delete of an empty one": (["entity", "delete", "@counter@empty"], 5, "@counter@empty is Empty"),
+    "a purge of no entity": (["entity", "purge"], 2, "give ids or --all-empty"),
+    "a purge of one and of all": (["entity", "purge", "@a@b", "--all-empty"], 2, "give ids or --all-empty"),
+    "a purge of one that is in use": (["entity", "purge", "@counter@full"], 5, "has a state: delete that first"),
+    "a prefix that no entity has": (["entity", "list", "--prefix", "counter"], 2, "begin with @"),
+    "no such verb of entities": (["entity", "gte"], 2, "No such command 'gte'"),
     "an id with a control character": (["status", "a\x1b[2Jb"], 2, "control characters"),
     "an unknown id": (["status", "nobody"], 3, "no instance 'nobody' in .state"),
     "a history of nobody": (["history", "nobody"], 3, "no instance 'nobody'"),
@@ -142,6 +169,11 @@ def test_bad_input_gets_one_line_and_its_exit_code(durable: Durable, hub: Path, 
         ["terminate", "--prefix", "l", "--dry-run"],
         ["purge", "--older-than", "1d", "--dry-run"],
         ["completion", "bash"],
+        ["entity"],
+        ["entity", "get", "@counter@full"],
+        ["entity", "list"],
+        ["entity", "history", "@counter@full"],
+        ["entity", "purge", "--all-empty", "--dry-run"],
     ],
     ids=" ".join,
 )

@@ -13,6 +13,7 @@ import pytest
 
 from durablecli.cli import VERBS
 from durablecli.cli import durable as group
+from durablecli.cli.entity import VERBS as ENTITY_VERBS
 from durablecli.cli.escapes import escape
 from durablecli.model import events as ev
 from tests.cli.conftest import Durable
@@ -50,6 +51,9 @@ def imported(here: Path, *arguments: str) -> set[str]:
         ["raise-event", "t", "Go"],
         ["history", "t"],
         ["list"],
+        ["entity", "signal", "@counter@a", "add"],
+        ["entity", "get", "@counter@b"],
+        ["entity", "list"],
     ],
     ids=" ".join,
 )
@@ -58,6 +62,7 @@ def test_verbs_that_start_fast_import_neither_asyncio_nor_rich_nor_user_code(her
     (here / "workflows" / "mine.py").write_text('raise SystemExit("user code was loaded")')
     with scribe(".state") as writer:
         writer.write("t", ev.ExecutionStarted("t", "1", "tour"))
+        writer.write("@counter@b", ev.EntityStarted("@counter@b", "1"))
     modules = imported(here, *arguments)
     heavy = {"asyncio", "rich", "filelock", "yaml", "uvicorn", "durablecli.engine", "durablecli.daemon", "mine"}
     assert modules & heavy == set()
@@ -89,6 +94,16 @@ def test_the_help_of_each_verb_names_its_exit_codes(durable: Durable, verb: str)
     assert (result.code, result.err) == (0, "")
     assert "Exit: 0 " in result.out
     assert "2 usage" in result.out
+    assert max(map(len, result.out.splitlines())) <= 100
+
+
+@pytest.mark.parametrize("verb", ENTITY_VERBS)
+def test_the_help_of_each_verb_about_entities_does_too(durable: Durable, verb: str) -> None:
+    assert f"\n  {verb} " in durable("entity").out
+    result = durable("entity", verb, "--help")
+    assert (result.code, result.err) == (0, "")
+    assert "Exit: 0 " in result.out
+    assert f"Usage: durable entity {verb} " in result.out
     assert max(map(len, result.out.splitlines())) <= 100
 
 
@@ -130,6 +145,10 @@ def complete(durable: Durable, monkeypatch: pytest.MonkeyPatch, line: str) -> li
         ("durable list --status completed,fa", ["completed,Failed"]),
         ("durable status --state-dir none t", []),
         ("durable completion b", ["bash"]),
+        ("durable entity de", ["delete"]),
+        ("durable entity get @", ["@counter@a", "@counter@b"]),
+        ("durable entity get tour", []),
+        ("durable status @counter@a", ["@counter@a"]),
     ],
 )
 def test_verbs_ids_and_statuses_complete(
@@ -138,6 +157,8 @@ def test_verbs_ids_and_statuses_complete(
     with scribe(".state") as writer:
         for instance in ("tour-1", "tour-2", "other"):
             writer.write(instance, ev.ExecutionStarted(instance, "1", "tour"))
+        for entity in ("@counter@a", "@counter@b"):
+            writer.write(entity, ev.EntityStarted(entity, "1"))
     assert sorted(complete(durable, monkeypatch, line)) == expected
 
 

@@ -349,7 +349,13 @@ def test_a_rewind_says_beforehand_what_it_sends_again(client: Client, root: str)
     with scribe(root) as hub:
         hub.write("t", started("t"), ev.TaskScheduled("hello"), ev.TaskFailed(2, failure), FAILED)
         hub.write("fine", started("fine"), ENDED)
+        call = ev.EntityOperationCalled("@counter@a", "add")
+        hub.write("call", started("call"), call, ev.EntityOperationFailed(2, failure), FAILED)
+        hub.write("lock", started("lock"), ev.EntityLockRequested(("@counter@a",)), FAILED)
     assert client.rewind_preview("t") == ["activity hello (id 2)"]
+    assert client.rewind_preview("call") == ["operation add of @counter@a (id 2)"]
+    with pytest.raises(WrongState, match="waited for locks"):
+        client.rewind_preview("lock")
     with pytest.raises(WrongState):
         client.rewind_preview("fine")
 

@@ -1,0 +1,73 @@
+"""What `durable status` says of an entity: its state, who holds its lock, what waits its turn, and what went wrong."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator
+from datetime import datetime
+
+from durablecli.cli.reasons import blocked, no_daemon, text_of
+from durablecli.cli.times import clock, moment, span
+from durablecli.client import EntityStatus, Posted, Queued
+
+_MOST = 10
+
+
+def lines(status: EntityStatus, now: datetime) -> Iterator[tuple[str, str]]:
+    """The lines under the head, as label and text."""
+    if status.taken:
+        yield "created", moment(status.created_time)
+        yield "updated", moment(status.last_updated_time)
+    if status.exists:
+        yield "state", text_of(status.raw_state)
+    if (lock := status.locked_by) is not None:
+        yield "locked by", f"{lock.instance}, {_for(lock.since, now)}    {_ask(lock.instance)}"
+    yield from _some("queued", [_queued(one, now) for one in status.queued[:_MOST]], len(status.queued))
+    yield from _some("scheduled", [_scheduled(one, now) for one in status.scheduled[:_MOST]], len(status.scheduled))
+    if (failure := status.last_failure) is not None:
+        first, *_ = failure.message.splitlines() or [""]
+        counted = f"{status.failures} operation{'' if status.failures == 1 else 's'}; "
+        told = f"{failure.operation} at {clock(failure.at, now)}: {failure.type.removeprefix('builtins.')}: {first}"
+        yield "failed", f"{counted}{'' if status.failures == 1 else 'the last: '}{told}"
+    yield from blocked(status.blocked, now)
+    yield from _some("requested", [_posted(one, now) for one in status.requested[:_MOST]], len(status.requested))
+    if not status.engine.alive and (status.queued or status.scheduled or status.requested):
+        yield no_daemon(status.engine, now)
+
+
+def _some(label: str, shown: list[str], count: int) -> Iterator[tuple[str, str]]:
+    yield from ((label, text) for text in shown)
+    if count > len(shown):
+        yield "", f"… and {count - len(shown):,} more"
+
+
+def _queued(one: Queued, now: datetime) -> str:
+    if one.kind == "lock":
+        return f"request of {one.sender} for the lock, {_for(one.since, now)}"
+    sender = f", from {one.sender}" if one.sender else ""
+    return f"{_what(one)}, {_for(one.since, now)}{sender}"
+
+
+def _scheduled(one: Queued, now: datetime) -> str:
+    if one.scheduled_time is None:
+        return _what(one)
+    left = one.scheduled_time - now
+    when = f"in {span(left)}" if one.scheduled_time > now else f"due for {span(-left)}"
+    return f"{_what(one)} at {moment(one.scheduled_time)}, {when}"
+
+
+def _posted(one: Posted, now: datetime) -> str:
+    due = f" at {moment(one.scheduled_time)}" if one.scheduled_time else ""
+    return f"{one.kind}{f' {one.name}' if one.name else ''}{due}, {_for(one.since, now)}; no engine has taken it yet"
+
+
+def _what(one: Queued) -> str:
+    return f"operation {one.name}" if one.kind == "operation" else one.kind
+
+
+def _for(since: datetime, now: datetime) -> str:
+    return f"for {span(now - since)}"
+
+
+def _ask(instance: str) -> str:
+    return f"durable status {shlex.quote(instance)}"

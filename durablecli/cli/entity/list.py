@@ -1,0 +1,84 @@
+"""`durable entity list`: entities, filtered and page by page."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from functools import partial
+
+import click
+
+from durablecli.cli.list import SORTS, point_on
+from durablecli.cli.options import client, common, exits
+from durablecli.cli.render import Screen
+from durablecli.cli.times import day, moment
+from durablecli.client import Client, Query
+from durablecli.errors import UsageError
+from durablecli.model.status import Summary
+
+HEAD = ("ENTITY", "STATUS", "CREATED", "UPDATED", "QUEUED", "WAITS FOR")
+
+
+@click.command("list", epilog=exits("0 done", "2 usage", "65 damaged hub", "77 no permission"))
+@click.option("--name", metavar="FUNCTION", help="The entity function's name.")
+@click.option("--prefix", metavar="TEXT", help="Ids that begin so, as @counter@user-.")
+@click.option("--exists", "status", flag_value="Exists", help="Only those that have a state.")
+@click.option("--empty", "status", flag_value="Empty", help="Only those that have none.")
+@click.option("--sort", type=click.Choice(SORTS), default="created", help="Times: newest first; else lowest first.")
+@click.option("--reverse", is_flag=True, help="The other way round.")
+@click.option("--limit", type=click.IntRange(1, 100_000), default=100, show_default=True, help="Rows of a page.")
+@click.option("--cursor", metavar="TEXT", help="Go on where the last page ended.")
+@click.option("--count", "only_count", is_flag=True, help="Print only how many there are.")
+@common
+def command(
+    name: str | None,
+    prefix: str | None,
+    status: str | None,
+    sort: str,
+    reverse: bool,
+    limit: int,
+    cursor: str | None,
+    only_count: bool,
+    state_dir: str | None,
+    form: str | None,
+) -> None:
+    """List entities, the newest first."""
+    hub, screen = client(state_dir), Screen(form)
+    wanted = (status,) if status else ()
+    query = Query(name, wanted, _prefix(prefix), sort=sort, reverse=reverse, limit=limit, cursor=cursor)
+    if only_count:
+        screen.line(str(hub.count_entities(query)))
+        return
+    page = hub.list_entities(query)
+    if screen.for_people:
+        time = partial(day, now=datetime.now(UTC)) if screen.terminal else moment
+        screen.table(HEAD, [_row(row, time) for row in page.rows], paint=1, spare=(2,))
+    else:
+        screen.many(payload for row in page.rows if (payload := _payload(hub, row)) is not None)
+    point_on(page)
+
+
+def _prefix(given: str | None) -> str:
+    """As ids are kept: the name in lower case."""
+    if not given:
+        return ""
+    if not given.startswith("@"):
+        raise UsageError(f"--prefix: the ids of entities begin with @, as @counter@a; or use --name {given}")
+    name, sign, key = given[1:].partition("@")
+    return f"@{name.lower()}{sign}{key}"
+
+
+def _payload(hub: Client, row: Summary) -> dict[str, object] | None:
+    status = hub.entity(row.id)
+    return status.payload() if status else None  # purged since the page was read
+
+
+def _row(row: Summary, time: Callable[[datetime], str]) -> Sequence[str]:
+    queued = f"{row.queued:,}" if row.queued else ""
+    return row.id, row.status, time(row.created), time(row.updated), queued, _waits(row)
+
+
+def _waits(row: Summary) -> str:
+    if row.blocked is not None:
+        return f"blocked: {row.blocked.splitlines()[0] if row.blocked else ''}"
+    return f"lock of {row.locked_by}" if row.locked_by else ""
