@@ -6,16 +6,26 @@ from collections.abc import Iterable, Iterator
 
 from durablecli.model import events as ev
 from durablecli.model.codec import Damaged, parse, seed
+from durablecli.model.entities import is_entity
+from durablecli.store.entity_audit import EntityAudit
 
-_Decision = ev.TaskScheduled | ev.TimerCreated | ev.SubOrchestrationInstanceCreated
-_DECISIONS = (ev.TaskScheduled, ev.TimerCreated, ev.SubOrchestrationInstanceCreated)
+_Decision = (
+    ev.TaskScheduled
+    | ev.TimerCreated
+    | ev.SubOrchestrationInstanceCreated
+    | ev.EntityOperationCalled
+    | ev.EntityLockRequested
+)
 
 
-def audit(instance: str, execution: str, lines: Iterable[bytes]) -> Iterator[tuple[int, str]]:
-    """What is wrong, as `n` of the record and a reason, about lines that are whole by crc and number."""
+def audit(instance: str, execution: str, lines: Iterable[bytes], first: int = 1) -> Iterator[tuple[int, str]]:
+    """What is wrong, as `n` of the record and a reason, about lines that are whole by crc and number.
+
+    `first` is the `n` of the first line.
+    """
     start = seed(instance, execution)
-    ledger = _Ledger()
-    for n, line in enumerate(lines, 1):
+    ledger = EntityAudit(instance) if is_entity(instance) else _Ledger()
+    for n, line in enumerate(lines, first):
         try:
             record = parse(line, start)
         except Damaged as error:
@@ -28,13 +38,14 @@ class _Ledger:
     def __init__(self) -> None:
         self.decided: dict[int, _Decision] = {}
         self.answered: dict[int, int] = {}
+        self.given_back: dict[int, int] = {}
         self.completed = 0
 
     def look(self, record: ev.Record) -> Iterator[str]:
         n, _, event = record
         if (n == 1) != isinstance(event, ev.ExecutionStarted):
             yield "is the first, and no ExecutionStarted" if n == 1 else "is a second ExecutionStarted"
-        if isinstance(event, _DECISIONS):
+        if isinstance(event, _Decision):
             self.decided[n] = event
         elif isinstance(event, ev.ExecutionCompleted):
             if self.completed:
@@ -42,6 +53,8 @@ class _Ledger:
             self.completed = n
         elif isinstance(event, ev.ExecutionRewound):
             self.rewind(event)
+        elif isinstance(event, ev.EntityUnlockSent):
+            yield from self.give_back(n, event.lock)
         else:
             yield from self.look_at_answer(record)
 
@@ -59,6 +72,13 @@ class _Ledger:
             yield f"fires the timer of n {task} before {asked.fire_at:%Y-%m-%d %H:%M:%S.%fZ}"
         self.answered[task] = n
 
+    def give_back(self, n: int, lock: int) -> Iterator[str]:
+        if not isinstance(self.decided.get(lock), ev.EntityLockRequested):
+            yield f"gives back the locks of n {lock}, which is no EntityLockRequested"
+        elif lock in self.given_back:
+            yield f"gives back the locks of n {lock} a second time, after n {self.given_back[lock]}"
+        self.given_back[lock] = n
+
     def rewind(self, event: ev.ExecutionRewound) -> None:
         self.completed = 0
         for n in event.void:
@@ -74,6 +94,10 @@ def _question(event: ev.AnyEvent) -> tuple[int, type[_Decision] | None]:
             return event.task, ev.TaskScheduled
         case ev.SubOrchestrationInstanceCompleted() | ev.SubOrchestrationInstanceFailed():
             return event.task, ev.SubOrchestrationInstanceCreated
+        case ev.EntityOperationCompleted() | ev.EntityOperationFailed():
+            return event.task, ev.EntityOperationCalled
+        case ev.EntityLockGranted():
+            return event.task, ev.EntityLockRequested
         case ev.TimerFired() | ev.TimerCanceled():
             return event.timer, ev.TimerCreated
         case _:

@@ -14,17 +14,19 @@ import msgspec
 
 from durablecli.errors import DamagedHub, NoPermission
 from durablecli.model.codec import Damaged, unseal
+from durablecli.model.events import EntityLock
 from durablecli.model.status import Summary
 from durablecli.store import premises
 from durablecli.store.audit import audit
 from durablecli.store.disk import Disk, LocalDisk
-from durablecli.store.histories import Claim, History, claims, files, folders, merge, path, read_file
+from durablecli.store.histories import Claim, History, claims, files, folders, merge, path, read, read_file
 from durablecli.store.inbox import Inbox
 from durablecli.store.index import Reader, Unusable, open_readonly
 from durablecli.store.lock import read_holder
 from durablecli.store.query import Query
 from durablecli.store.recovery import summarize, taken
 from durablecli.store.refusal import refusal
+from durablecli.store.sections import lock_of, stray
 from durablecli.store.tail import Tail, raw_tail
 
 _LOOKS = 3
@@ -61,6 +63,7 @@ class _Examination:
         self.running = holder is not None and holder.alive
         self.lagging = 0
         self.expected: dict[str, Summary] = {}
+        self.locks: dict[str, EntityLock] = {}
 
     def run(self) -> Report:
         if self.disk.facts(self.root, follow=True) is None:
@@ -104,6 +107,7 @@ class _Examination:
         places = {path(self.root, instance): instance for instance in told}
         for file in files(self.disk, self.root):
             self._look_at_file(file, places, told)
+        self._look_at_locks(told)
         self.lagging += sum(not told[each].gone and not self.disk.exists(file) for file, each in places.items())
         if self.lagging and not self.running:
             self.report.notes.append(f"{self.lagging} histories lag behind the journal")
@@ -150,10 +154,27 @@ class _Examination:
             self._audit(file, joined)
 
     def _audit(self, file: str, history: History) -> None:
-        for n, reason in audit(history.instance, history.execution, history.lines):
+        for n, reason in audit(history.instance, history.execution, history.lines, history.first):
             self.report.findings.append(f"{file}: record n {n} {reason}")
         if not self.running:
-            self.expected[history.instance] = summarize(history.instance, history.execution, history.lines)
+            row = summarize(history.instance, history.execution, history.lines)
+            self.expected[history.instance] = row
+            if row.locked_by is not None and (lock := lock_of(history)) is not None:
+                self.locks[file] = lock
+
+    def _look_at_locks(self, told: dict[str, Claim]) -> None:
+        """Beside an engine at work the files would be of different moments, so nothing is known of locks then."""
+
+        def look_up(instance: str) -> History | None:
+            return merge(read(self.disk, self.root, instance), told.get(instance), instance)
+
+        for file, lock in self.locks.items():
+            reason = stray(lock, look_up)
+            if reason is not None:
+                self.report.findings.append(
+                    f"{file}: the lock is held by {lock.sender.instance!r} (execution {lock.sender.execution}, n"
+                    f" {lock.sender.n}), which {reason}; an engine that opens the hub gives it back"
+                )
 
     def _strangers(self) -> Iterator[str]:
         if not self.running:

@@ -33,14 +33,16 @@ _TORN = ".torn"
 
 def summarize(instance: str, execution: str, lines: list[bytes]) -> Summary:
     """The row by the fold that everybody uses, of what can be read."""
-    records = _readable(lines, seed(instance, execution))
+    records = readable(instance, execution, lines)
     size = sum(map(len, lines)) + len(lines)
     if is_entity(instance):
         return entity_summary(fold_entity(records, size))
     return summary(fold(records, size, keep_script=False))
 
 
-def _readable(lines: list[bytes], start: int) -> Iterator[Record]:
+def readable(instance: str, execution: str, lines: list[bytes]) -> Iterator[Record]:
+    """The records of whole lines, as far as they can be read."""
+    start = seed(instance, execution)
     for line in lines:
         try:
             yield parse(line, start)

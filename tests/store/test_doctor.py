@@ -58,13 +58,34 @@ def drop(hub: Hub) -> None:
         hub.lock.release()
 
 
+E = "@e@a"
+LOG: list[ev.AnyEvent] = [ev.EntityStarted(E, "1"), ev.EntityOperationReceived("add"), ev.EntityBatch(2, Raw(b"1"))]
+LOG_GOES_ON: list[ev.AnyEvent] = [ev.EntityOperationReceived("add"), ev.EntityBatch(4, Raw(b"2"))]
+LOG_ANEW: list[ev.AnyEvent] = [
+    ev.EntitySnapshot(E, "1", 5, AT, AT, Raw(b"2")),
+    ev.EntityOperationReceived("add"),
+    ev.EntityBatch(7, Raw(b"3")),
+]
+
+
+def log(first: int, events: list[ev.AnyEvent], id: str = E, execution: str = "1") -> Write:
+    fresh = isinstance(events[0], ev.EntitySnapshot)
+    return Write(id, execution, first, framed(id, execution, events, first), fresh=fresh)
+
+
+NAMES = ("a", "b", "c", E)
+
+
 def a_hub(root: str) -> Hub:
-    """Two instances on disk and checkpointed; a third, and more of the first, in the journal alone."""
+    """Two instances on disk and checkpointed; a third, and more of the first, in the journal alone.
+
+    And an entity, whose file was begun anew since.
+    """
     hub = open_hub(root)
-    do(hub, step(hub, "a", 1, 3), step(hub, "b", 1, 2))
+    do(hub, step(hub, "a", 1, 3), step(hub, "b", 1, 2), log(1, LOG))
     rebuild(hub.index, hub.disk, root, 1)
     checkpoint(hub)
-    do(hub, step(hub, "a", 4, 2))
+    do(hub, step(hub, "a", 4, 2), log(4, LOG_GOES_ON), log(6, LOG_ANEW))
     do(hub, step(hub, "c", 1, 2, "3"))
     return hub
 
@@ -91,6 +112,8 @@ def root(tmp_path: Path) -> str:
 TASK = ev.TaskScheduled("t")
 CHILD = ev.SubOrchestrationInstanceCreated("t", "child")
 TIMER = ev.TimerCreated(AT)
+CALL = ev.EntityOperationCalled("@e@a", "add")
+ASK = ev.EntityLockRequested(("@e@a", "@e@b"))
 LATE = ev.TimerCreated(AT + timedelta(seconds=1))
 REWOUND = ev.ExecutionRewound(3, "", (3,), (4,))
 DONE = ev.ExecutionCompleted("Completed")
@@ -104,6 +127,9 @@ DONE = ev.ExecutionCompleted("Completed")
         [TIMER, ev.TimerFired(2), TIMER, ev.TimerCanceled(4)],
         [CHILD, ev.SubOrchestrationInstanceCompleted(2), CHILD, ev.SubOrchestrationInstanceFailed(4, FAILURE)],
         [TASK, ev.TaskFailed(2, FAILURE), DONE, REWOUND, ev.TaskCompleted(2), DONE],
+        [CALL, ev.EntityOperationCompleted(2), CALL, ev.EntityOperationFailed(4, FAILURE)],
+        [ASK, ev.EntityLockGranted(2), ev.EntityUnlockSent(2), ASK, ev.EntityUnlockSent(5), DONE],
+        [CALL, ev.EntityOperationFailed(2, FAILURE), DONE, REWOUND, ev.EntityOperationCompleted(2), DONE],
         [ev.ExecutionSuspended(), ev.ExecutionResumed(), ev.ExecutionBlocked("why"), ev.EventAwaited("e")],
     ],
 )
@@ -122,6 +148,12 @@ def test_what_may_happen_is_not_found_fault_with(events: list[ev.AnyEvent]) -> N
         ([LATE, ev.TimerFired(2)], 3, "fires the timer of n 2 before 2026-11-22 09:00:01"),
         ([DONE, DONE], 3, "completes the execution a second time, after n 2"),
         ([began()], 2, "is a second ExecutionStarted"),
+        ([TASK, ev.EntityOperationCompleted(2)], 3, "no open EntityOperationCalled"),
+        ([CALL, ev.EntityOperationCompleted(2), ev.EntityOperationCompleted(2)], 4, "a second time, after n 3"),
+        ([CALL, ev.EntityLockGranted(2)], 3, "no open EntityLockRequested"),
+        ([ASK, ev.EntityLockGranted(2), ev.EntityLockGranted(2)], 4, "a second time, after n 3"),
+        ([CALL, ev.EntityUnlockSent(2)], 3, "gives back the locks of n 2, which is no EntityLockRequested"),
+        ([ASK, ev.EntityUnlockSent(2), ev.EntityUnlockSent(2)], 4, "gives back the locks of n 2 a second time"),
         ([TASK, ev.TaskFailed(2, FAILURE), TASK, REWOUND, ev.TaskCompleted(4)], 6, "no open TaskScheduled"),
     ],
 )
@@ -129,6 +161,86 @@ def test_what_may_never_happen_is_found(events: list[ev.AnyEvent], n: int, reaso
     ((found, text),) = audit("a", "1", framed("a", "1", [began(), *events]))
     assert found == n
     assert reason in text
+
+
+# ── the log of one entity ──────────────────────────────────────────────────────────────────────────────────────────
+
+ADD = ev.EntityOperationReceived("add")
+WAITED = ev.EntityOperationReceived("get", sender=ev.Origin("a", "1", 2), waits=True)
+SOON = ev.EntityOperationReceived("add", scheduled_time=AT + timedelta(seconds=1))
+NOW = ev.EntityOperationReceived("add", scheduled_time=AT)
+HOLDER, OTHER = ev.Origin("a", "1", 5), ev.Origin("b", "2", 2)
+LOCK, NEXT = ev.EntityLockReceived((E,), HOLDER), ev.EntityLockReceived((E,), OTHER)
+UNLOCK, LEAVE = ev.EntityUnlockReceived((E,), HOLDER), ev.EntityUnlockReceived((E,), OTHER)
+INSIDE = ev.EntityOperationReceived("add", sender=ev.Origin("a", "1", 7), waits=True)
+STATE = Raw(b"1")
+SNAPSHOT = ev.EntitySnapshot(E, "1", 8, AT, AT, STATE, ev.EntityLock(HOLDER, (E,), AT))
+
+
+def batch(upto: int, *results: int) -> ev.EntityBatch:
+    return ev.EntityBatch(upto, STATE, results=tuple(ev.OperationOutcome(n, Raw(b"1")) for n in results))
+
+
+def entity_findings(events: list[ev.AnyEvent], first: int = 1) -> list[tuple[int, str]]:
+    lines = framed(E, "1", events if first > 1 else [ev.EntityStarted(E, "1"), *events], first)
+    return list(audit(E, "1", lines, first))
+
+
+@pytest.mark.parametrize(
+    "events",
+    [
+        [ADD, batch(2), ADD, WAITED, ADD, batch(5, 5), batch(6, 6)],
+        [WAITED, ev.EntityDeletionReceived(), batch(2, 2), batch(3), NOW, batch(6)],
+        [ev.ExecutionBlocked("no code"), ADD, ev.ExecutionUnblocked(), batch(3)],
+        [LOCK, ADD, INSIDE, batch(4, 4), UNLOCK, batch(3)],
+        [ADD, LOCK, NEXT, batch(2), INSIDE, batch(6, 6), UNLOCK, WAITED, LEAVE, batch(9, 9)],
+        [LOCK, NEXT, ADD, LEAVE, INSIDE, UNLOCK, batch(6, 6), batch(4)],
+        [ADD, LOCK, UNLOCK, batch(2)],
+    ],
+)
+def test_what_may_happen_to_an_entity_is_not_found_fault_with(events: list[ev.AnyEvent]) -> None:
+    assert entity_findings(events) == []
+
+
+def test_a_log_may_begin_with_a_snapshot_that_knows_the_lock() -> None:
+    assert entity_findings([SNAPSHOT, ADD, INSIDE, batch(11, 11), UNLOCK, batch(10)], 9) == []
+    ((n, text),) = entity_findings([SNAPSHOT, ADD, batch(10)], 9)
+    assert (n, text) == (11, "ends with n 10, which is no operation whose turn it is")
+    ((n, text),) = entity_findings([SNAPSHOT, batch(4)], 9)
+    assert (n, text) == (10, "ends with n 4, which is no operation whose turn it is")
+    ((n, text),) = entity_findings([SNAPSHOT], 12)
+    assert (n, text) == (12, "stands for all records up to n 8, and not for the one before it")
+
+
+@pytest.mark.parametrize(
+    ("events", "n", "reason"),
+    [
+        ([batch(2)], 2, "ends with n 2, which is no operation"),
+        ([ADD, batch(2), batch(2)], 4, "ends with n 2, which is no operation"),
+        ([SOON, batch(2)], 3, "ends with n 2, which is no operation"),
+        ([SOON, ev.TimerFired(2)], 3, "fires the operation of n 2 before 2026-11-22 09:00:01"),
+        ([ADD, ev.TimerFired(2)], 3, "answers n 2, which is no scheduled operation"),
+        ([ADD, batch(2, 3)], 3, "has a result of n 3, which is no operation of this batch"),
+        ([WAITED, ADD, batch(3)], 4, "has no result of n 2, whose sender waits for it"),
+        ([WAITED, batch(2, 2, 2)], 3, "has a second result of n 2"),
+        ([ADD, LOCK, ADD, batch(4)], 5, "passes the request for the lock of n 3 over"),
+        ([LOCK, ADD, batch(3)], 4, "ends with n 3, which is no operation whose turn it is"),
+        ([LOCK, LEAVE], 3, "gives back a lock that is neither held nor asked for"),
+        ([ev.EntityLockReceived(("@e@b",), HOLDER)], 2, "asks for the locks of other entities"),
+        ([ev.EntityStarted(E, "1")], 2, "is an EntityStarted, which isn't the first record"),
+        ([SNAPSHOT], 2, "is an EntitySnapshot, which isn't the first record"),
+        ([ev.EventRaised("E")], 2, "is an EventRaised, which has no place in the log of an entity"),
+    ],
+)
+def test_what_may_never_happen_to_an_entity_is_found(events: list[ev.AnyEvent], n: int, reason: str) -> None:
+    ((found, text),) = entity_findings(events)
+    assert found == n
+    assert reason in text
+
+
+def test_a_log_that_begins_with_something_else_is_found() -> None:
+    ((n, text),) = audit(E, "1", framed(E, "1", [ADD]))
+    assert (n, text) == (1, "is the first, and neither EntityStarted nor EntitySnapshot")
 
 
 def test_a_history_that_begins_with_something_else_is_found() -> None:
@@ -249,6 +361,74 @@ def test_a_folder_that_was_taken_away_is_found_and_made_anew(root: str, name: st
     end(again, root)
 
 
+def test_a_hub_of_an_earlier_version_that_knows_no_entities_is_no_finding(root: str) -> None:
+    hub = a_hub(root)
+    do(hub, purged=[Purged(E, "1")])
+    end(hub, root)
+    shutil.rmtree(f"{root}/entities")
+    before = shape(root)
+    report = check(root)
+    assert (report.findings, report.notes) == ([], [])
+    assert shape(root) == before
+    assert repair(root).findings == []
+
+
+ASKED: list[ev.AnyEvent] = [ev.ExecutionStarted("i", "9", "f"), ev.EntityLockRequested((E,)), ev.EntityLockGranted(2)]
+TAKEN: list[ev.AnyEvent] = [*LOG, ev.EntityLockReceived((E,), ev.Origin("i", "9", 2))]
+
+
+@pytest.mark.parametrize(
+    ("events", "execution", "reason"),
+    [
+        (ASKED, "9", None),
+        (ASKED[:2], "9", None),
+        ([*ASKED, ev.ExecutionCompleted("Completed")], "9", "has ended"),
+        ([*ASKED, ev.EntityUnlockSent(2)], "9", "never asked for it, or gave it back"),
+        ([ASKED[0], TASK], "9", "never asked for it, or gave it back"),
+        ([ev.ExecutionStarted("i", "a", "f"), *ASKED[1:]], "a", "has begun another execution since"),
+        ([], "9", "is gone"),
+    ],
+)
+def test_a_lock_that_nobody_will_give_back_is_found(
+    events: list[ev.AnyEvent], execution: str, reason: str | None, root: str
+) -> None:
+    hub = open_hub(root)
+    writes = [Write("i", execution, 1, framed("i", execution, events))] if events else []
+    do(hub, log(1, TAKEN), *writes)
+    end(hub, root)
+    findings = check(root).findings
+    text = f"{path(root, E)}: the lock is held by 'i' (execution 9, n 2), which {reason}; an engine that opens"
+    assert len(findings) == (reason is not None)
+    assert all(finding.startswith(text) for finding in findings)
+
+
+def test_a_log_is_cut_where_it_is_damaged_and_counts_from_where_it_begins(root: str) -> None:
+    hub = a_hub(root)
+    rebuild(hub.index, hub.disk, root, 3)
+    checkpoint(hub)
+    end(hub, root)
+    file = Path(path(root, E))
+    file.write_bytes(file.read_bytes().replace(b'"n":8', b'"n":9'))
+    assert any("record n 8 is damaged" in finding for finding in check(root).findings)
+    report = repair(root)
+    assert report.findings == []
+    assert "was cut behind record n 7" in report.mended[0]
+    assert not Path(root, "cut.json").exists()
+
+
+def test_a_log_is_carried_over_from_a_damaged_journal(root: str) -> None:
+    hub = a_hub(root)
+    drop(hub)
+    file = Path(path(root, E))
+    whole = file.read_bytes()
+    file.write_bytes(b"".join(line + b"\n" for line in framed(E, "1", LOG)))
+    Path(root, "journal/checkpoint").write_bytes(b"{}")
+    report = repair(root)
+    assert report.findings == []
+    assert any("begins anew" in line for line in report.mended)
+    assert file.read_bytes() == whole
+
+
 def test_a_later_hub_is_left_alone(root: str) -> None:
     end(a_hub(root), root)
     Path(root, "hub.json").write_bytes(b'{"format":2}')
@@ -355,13 +535,13 @@ def test_nothing_is_lost_in_silence(number: int, root: str) -> None:
         hub.index.apply([], [], 3)
         drop(hub)
         Path(root, "hub.json").write_bytes(Path(root, "hub.json").read_bytes().replace(b'"started":"', b'"started":"x'))
-        before = {name: Path(path(root, name)).read_bytes() for name in "abc"}
-        places = [*Path(root, "journal").iterdir(), *(Path(path(root, name)) for name in "abc")]
+        before = {name: Path(path(root, name)).read_bytes() for name in NAMES}
+        places = [*Path(root, "journal").iterdir(), *(Path(path(root, name)) for name in NAMES)]
         place = dice.choice(places)
         place.write_bytes(spoil(place.read_bytes(), dice))
         if not check(root).findings:
             hub = open_hub(root)
-            assert {name: Path(path(root, name)).read_bytes() for name in "abc"} == before
+            assert {name: Path(path(root, name)).read_bytes() for name in NAMES} == before
             assert hub.last_commit == 3
             drop(hub)
         empty(Path(root))

@@ -1,0 +1,32 @@
+"""Critical sections across files: who holds the lock of an entity is an orchestration that asked for it, and runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from durablecli.model.events import EntityLock, EntityLockRequested
+from durablecli.replay.entity import fold_entity
+from durablecli.replay.ledger import fold
+from durablecli.store.histories import History
+from durablecli.store.recovery import readable
+
+
+def lock_of(log: History) -> EntityLock | None:
+    """The lock that somebody holds, by the log of an entity."""
+    return fold_entity(readable(log.instance, log.execution, log.lines)).lock
+
+
+def stray(lock: EntityLock, read: Callable[[str], History | None]) -> str | None:
+    """Why a lock ought not to be held; None when all is well. `read` gives the history of an instance."""
+    sender = lock.sender
+    history = read(sender.instance)
+    if history is None or not history.lines:
+        return "is gone"
+    if history.execution != sender.execution:
+        return "has begun another execution since"
+    ledger = fold(readable(history.instance, history.execution, history.lines), keep_script=False)
+    if ledger.ended:
+        return "has ended"
+    if not isinstance(ledger.locks.get(sender.n) or ledger.open.get(sender.n), EntityLockRequested):
+        return "never asked for it, or gave it back"
+    return None
