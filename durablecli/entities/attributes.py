@@ -144,9 +144,8 @@ def _slots(kind: type) -> tuple[str, ...]:
     for base in reversed(kind.__mro__):
         named = vars(base).get("__slots__", ())
         for name in (named,) if isinstance(named, str) else named:
-            if name not in ("__dict__", "__weakref__"):
-                hidden = name.startswith("__") and not name.endswith("__")
-                found[f"_{base.__name__.lstrip('_')}{name}" if hidden else name] = None
+            if not name.endswith("__"):  # as __dict__ and __weakref__ do
+                found[f"_{base.__name__.lstrip('_')}{name}" if name.startswith("__") else name] = None
     return tuple(found)
 
 

@@ -24,9 +24,8 @@ class Method:
         self.name = name
         self.call = call
         self.is_async = inspect.iscoroutinefunction(call)
-        signature = _signature(call)
-        self.signature = f"{name}{_without_self(signature)}"
-        parameters = list(signature.parameters.values())[1:]
+        self._signature = _signature(call)
+        parameters = list(self._signature.parameters.values())[1:]
         self._places = [each for each in parameters if each.kind in _POSITIONAL]
         named = [each for each in parameters if each.kind is each.KEYWORD_ONLY]
         self._named = [each.name for each in named if _is_context(each)]
@@ -34,6 +33,12 @@ class Method:
         stray = [each for each in named if not _is_context(each) and each.default is each.empty]
         _check(call, [*inputs, *stray], bool(stray) or len(inputs) > 1)
         self._is_simple = not self._named and self._places == inputs
+
+    @property
+    def signature(self) -> str:
+        """As whoever calls it reads it: `add(amount: int) -> None`."""
+        inputs = [each for each in self._places if not _is_context(each)]
+        return f"{self.name}{self._signature.replace(parameters=inputs)}"
 
     def run(self, act: Act, context: DurableEntityContext) -> Any:
         """Call it on the act's object: what it returns, or the awaitable of an asynchronous one."""
@@ -73,10 +78,6 @@ def _signature(call: Callable[..., Any]) -> inspect.Signature:
         return inspect.signature(call, eval_str=True)
     except (NameError, TypeError, ValueError, SyntaxError, AttributeError):
         return inspect.signature(call)
-
-
-def _without_self(signature: inspect.Signature) -> inspect.Signature:
-    return signature.replace(parameters=list(signature.parameters.values())[1:])
 
 
 class Methods:

@@ -1,8 +1,11 @@
-"""Calls that are cancelled before they have begun: they never do, in whichever executor they queue."""
+"""What the crew starts, what it never does, and that nobody waits for what has nothing to do with them."""
 
 from __future__ import annotations
 
 import asyncio
+import json
+from datetime import UTC, datetime
+from pathlib import Path
 from queue import SimpleQueue
 from threading import Event
 from typing import Any
@@ -15,9 +18,12 @@ from durablecli import testing
 from durablecli.config import Concurrency
 from durablecli.engine.activity import Outcome
 from durablecli.engine.crew import Crew
-from durablecli.engine.draft import Job
+from durablecli.engine.draft import BatchJob, Job
+from durablecli.engine.notice import Notice
+from durablecli.engine.operations import BatchOutcome, Operation
 from durablecli.model import events as ev
 
+Outcomes = SimpleQueue[Outcome | BatchOutcome]
 began: list[Any] = []
 gate = Event()
 
@@ -44,7 +50,7 @@ def one_at_a_time(value: int) -> None:
 def test_a_call_that_is_cancelled_while_it_queues_never_begins(name: str) -> None:
     began.clear()
     gate.clear()
-    outcomes: SimpleQueue[Outcome] = SimpleQueue()
+    outcomes: Outcomes = SimpleQueue()
     limits = Concurrency(activities=8 if name == "one_at_a_time" else 1, async_activities=1)
     crew = Crew(testing.registry(in_the_loop, in_a_thread, one_at_a_time), outcomes.put, limits)
     crew.start([Job(f"x{i}", "1", 2, ev.TaskScheduled(name, Raw(b"%d" % i))) for i in range(4)])
@@ -58,3 +64,112 @@ def test_a_call_that_is_cancelled_while_it_queues_never_begins(name: str) -> Non
     crew.stop()
     assert answered == {"x0": True, "x1": False, "x2": False, "x3": True}
     assert began == [0, 3]
+
+
+# ── entities ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@df.entity
+def patient(context: df.DurableEntityContext) -> str:
+    if context.operation_name == "wait":
+        gate.wait(20)
+    return context.entity_key
+
+
+@df.entity
+async def swift(context: df.DurableEntityContext) -> str:
+    return context.entity_key
+
+
+def batch(entity: str, *names: str, at: datetime | None = None) -> BatchJob:
+    operations = [Operation(n, name, ev.NULL, True) for n, name in enumerate(names, 2)]
+    return BatchJob(entity, "1", Raw(), operations, at)
+
+
+def crew_of(outcomes: Outcomes, **limits: int) -> Crew:
+    gate.clear()
+    return Crew(testing.registry(patient, swift, in_a_thread), outcomes.put, Concurrency(**limits))
+
+
+@pytest.mark.parametrize("name", ["patient", "swift"])
+def test_a_batch_runs_once_and_is_settled_once(name: str) -> None:
+    outcomes: Outcomes = SimpleQueue()
+    crew = crew_of(outcomes)
+    crew.run_batches([batch(f"@{name}@a", "x", "y"), batch("@nobody@a", "x")])
+    crew.run_batches([batch(f"@{name}@a", "x", "y")])
+    assert crew.running == 1
+    outcome = outcomes.get(timeout=20)
+    assert isinstance(outcome, BatchOutcome)
+    assert (outcome.key, outcome.event.upto) == ((f"@{name}@a", "1", 3), 3)
+    assert [bytes(each.result) for each in outcome.event.results] == [b'"a"', b'"a"']
+    assert crew.settled(outcome) is not None
+    assert crew.settled(outcome) is None
+    assert (crew.running, outcomes.empty()) == (0, True)
+    crew.stop()
+
+
+def test_entities_that_wait_for_ever_hold_no_other_up_as_long_as_threads_are_left() -> None:
+    outcomes: Outcomes = SimpleQueue()
+    crew = crew_of(outcomes, entities=8)
+    crew.run_batches([batch(f"@patient@{i}", "wait") for i in range(7)])
+    for i in range(100):
+        crew.run_batches([batch(f"@patient@quick{i}", "go")])
+        outcome = outcomes.get(timeout=20)
+        assert outcome.key[0] == f"@patient@quick{i}"
+        crew.settled(outcome)
+    assert crew.running == 7
+    gate.set()
+    assert {outcomes.get(timeout=20).key[0] for _ in range(7)} == {f"@patient@{i}" for i in range(7)}
+    crew.stop()
+
+
+def test_neither_entities_nor_activities_wait_for_the_others() -> None:
+    outcomes: Outcomes = SimpleQueue()
+    crew = crew_of(outcomes, entities=1, activities=1)
+    crew.run_batches([batch("@patient@a", "wait")])
+    crew.start([Job("x", "1", 2, ev.TaskScheduled("in_a_thread", Raw(b"1")))])
+    crew.run_batches([batch("@swift@a", "go")])
+    assert outcomes.get(timeout=20).key[0] == "@swift@a"
+    gate.set()
+    assert {outcomes.get(timeout=20).key[0] for _ in range(2)} == {"x", "@patient@a"}
+    crew.stop()
+
+
+def test_a_batch_that_is_cancelled_in_its_queue_never_begins() -> None:
+    outcomes: Outcomes = SimpleQueue()
+    crew = crew_of(outcomes, entities=1)
+    crew.run_batches([batch(f"@patient@{i}", "wait") for i in range(3)])
+    crew.cancel("@patient@1", "1")
+    gate.set()
+    found = [outcomes.get(timeout=20) for _ in range(3)]
+    assert [crew.settled(outcome) is not None for outcome in found] == [True, False, True]
+    dropped = found[1]
+    assert isinstance(dropped, BatchOutcome)
+    assert dropped.event == ev.EntityBatch(1)
+    crew.stop()
+
+
+def test_once_held_back_no_batch_begins_any_more() -> None:
+    outcomes: Outcomes = SimpleQueue()
+    crew = crew_of(outcomes)
+    crew.hold_back()
+    crew.run_batches([batch("@patient@a", "go"), batch("@swift@a", "go")])
+    assert crew.running == 0
+    crew.stop()
+    assert outcomes.empty()
+
+
+def test_a_batch_that_runs_is_shown_with_the_activities(tmp_path: Path) -> None:
+    outcomes: Outcomes = SimpleQueue()
+    crew = crew_of(outcomes)
+    crew.run_batches([batch("@patient@A", "wait")])
+    now = datetime(2026, 1, 1, tzinfo=UTC)
+    Notice(str(tmp_path), testing.registry(patient)).update(crew.calls(), now)
+    gate.set()
+    crew.stop()
+    said = json.loads((tmp_path / "engine.json").read_text())
+    assert said["running"] == [
+        {"instance": "@patient@A", "execution": "1", "id": 2, "name": "patient", "attempt": 1,
+         "since": "2026-01-01T00:00:00Z"},
+    ]  # fmt: skip
+    assert [(each["name"], each["kind"]) for each in said["functions"]] == [("patient", "entity")]

@@ -11,6 +11,7 @@ from msgspec import Raw
 from durablecli.app import Function
 from durablecli.engine import workers as module
 from durablecli.engine.activity import Call, Cancellation, Outcome
+from durablecli.engine.operations import BatchOutcome
 from durablecli.engine.workers import Workers
 from durablecli.replay.names import Mark
 
@@ -21,7 +22,7 @@ def test_a_worker_that_cannot_be_started_fails_its_activity(monkeypatch: pytest.
 
     monkeypatch.setattr(subprocess, "Popen", refuse)
     monkeypatch.setattr(module, "_PATIENCE", 0)
-    outcomes: SimpleQueue[Outcome] = SimpleQueue()
+    outcomes: SimpleQueue[Outcome | BatchOutcome] = SimpleQueue()
     workers = Workers(1, outcomes.put, [], ".")
     function = Function(Mark("activity", "heavy", "process"), len, "app")
     for n in (2, 3):
@@ -29,4 +30,5 @@ def test_a_worker_that_cannot_be_started_fails_its_activity(monkeypatch: pytest.
     told = [outcomes.get(timeout=10) for _ in range(2)]
     workers.stop()
     assert [each.key[2] for each in told] == [2, 3]
-    assert all(each.failure is not None and each.failure.message == "no more processes" for each in told)
+    failures = [each.failure for each in told if isinstance(each, Outcome)]
+    assert [each.message for each in failures if each is not None] == ["no more processes"] * 2

@@ -1,0 +1,609 @@
+"""Running operations: what an entity's code sees, what is recorded of it, and that batches make no difference."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import functools
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from enum import Enum
+from typing import Any, ClassVar, Final
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec import Raw
+
+import durablecli as df
+from durablecli import testing
+from durablecli.engine import operations
+from durablecli.engine.activity import Cancellation
+from durablecli.engine.operations import Batch, Operation
+from durablecli.model import events as ev
+from durablecli.model.failures import Failure
+
+AT = datetime(2026, 1, 1, 12, tzinfo=UTC)
+LIMIT = 16 * 1024 * 1024
+Call = str | tuple[str, Any]
+
+
+def run(entity: Any, *calls: Call, state: Any = None, waits: bool = True, limit: int = LIMIT) -> ev.EntityBatch:
+    """One batch over these operations, numbered from 2."""
+    return batch(entity, calls, b"" if state is None else msgspec.json.encode(state), waits, limit)
+
+
+def batch(
+    entity: Any, calls: Sequence[Call], state: bytes | Raw, waits: bool = True, limit: int = LIMIT, first: int = 2
+) -> ev.EntityBatch:
+    [function] = testing.registry(entity)
+    named = [(call, None) if isinstance(call, str) else call for call in calls]
+    wanted = [Operation(n, name, Raw(msgspec.json.encode(x)), waits) for n, (name, x) in enumerate(named, first)]
+    key = (f"@{function.name.lower()}@a", "1", wanted[-1].n)
+    made = Batch(key, function, Raw(state), wanted, limit, Cancellation(), AT)
+    outcome = asyncio.run(made.run_async()) if function.executor == "async" else made.run()
+    assert outcome.key == key
+    return outcome.event
+
+
+def state(event: ev.EntityBatch) -> Any:
+    return msgspec.json.decode(event.state) if event.state else None
+
+
+def results(event: ev.EntityBatch) -> list[Any]:
+    """What each operation answered; the text of its failure where it failed."""
+    return [each.failure.message if each.failure else msgspec.json.decode(each.result) for each in event.results]
+
+
+def failure(event: ev.EntityBatch) -> Failure:
+    found = event.results[-1].failure
+    assert found is not None
+    return found
+
+
+@df.entity
+def tally(context: df.DurableEntityContext) -> Any:
+    value = context.get_state(lambda: 0)
+    match context.operation_name:
+        case "add":
+            context.set_state(value + context.get_input(int))
+        case "get":
+            context.set_result(value)
+        case "read":
+            return value
+        case "break":
+            context.set_state(99)
+            context.signal_entity("@tally@b", "add", 1)
+            context.start_new("report")
+            raise ValueError("no")
+        case "exit":
+            raise SystemExit(3)
+        case "destroy":
+            context.destruct_on_exit()
+        case "nothing":
+            context.set_state(None)
+        case "new":
+            return context.is_newly_constructed
+    return None
+
+
+@df.entity
+class Counter:
+    value: int = 0
+
+    def add(self, amount: int = 1) -> None:
+        self.value += amount
+
+    def get(self) -> int:
+        return self.value
+
+    def fail(self) -> None:
+        self.value = 99
+        raise KeyError("no")
+
+
+# ── functions ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_function_gets_state_and_input_and_answers() -> None:
+    event = run(tally, ("add", 2), ("add", 3), "get", "read", "new")
+    assert (state(event), event.upto, event.deleted) == (5, 6, False)
+    assert results(event) == [None, None, 5, 5, False]
+
+
+def test_only_outcomes_that_somebody_waits_for_are_recorded_and_every_failure() -> None:
+    event = run(tally, ("add", 2), "get", "break", waits=False)
+    assert [(each.n, each.result, each.failure is None) for each in event.results] == [(4, ev.ABSENT, False)]
+
+
+def test_the_line_of_a_batch_of_signals_holds_the_state_alone() -> None:
+    event = run(tally, ("add", 2), ("add", 3), waits=False)
+    assert msgspec.json.encode(event) == b'{"type":"EntityBatch","upto":3,"state":5}'
+
+
+def test_a_state_that_is_as_it_was_is_not_recorded_again() -> None:
+    event = run(tally, ("add", 1), ("add", -1), "get", state=7)
+    assert (event.state, event.deleted, results(event)) == (ev.ABSENT, False, [None, None, 7])
+
+
+def test_an_operation_that_raises_leaves_everything_as_it_was() -> None:
+    event = run(tally, ("add", 2), "break", ("add", 3), "exit", "get")
+    assert state(event) == 5
+    assert (event.signals, event.starts) == ((), ())
+    assert results(event) == [None, "no", None, "3", 5]
+    assert [each.failure.type for each in event.results if each.failure] == [
+        "builtins.ValueError",
+        "builtins.SystemExit",
+    ]
+
+
+@pytest.mark.parametrize("away", ["destroy", "nothing", "delete", "DELETE"])
+def test_state_that_is_taken_away_is_gone_for_the_next_operation(away: str) -> None:
+    event = run(tally, away, "new", state=7)
+    assert (event.state, event.deleted, results(event)[1]) == (ev.ABSENT, True, True)
+    event = run(tally, away, ("add", 1), state=7)
+    assert (state(event), event.deleted) == (1, False)
+
+
+def test_to_take_away_what_was_never_there_records_nothing() -> None:
+    assert run(tally, ("add", 1), "delete", waits=False) == ev.EntityBatch(3)
+
+
+def test_a_function_that_does_something_on_delete_is_left_to_it() -> None:
+    @df.entity
+    def keeper(context: df.DurableEntityContext) -> Any:
+        if context.operation_name == "delete":
+            context.signal_entity("@audit@all", "asked")
+
+    assert not run(keeper, "delete", state=1).deleted
+
+    @df.entity
+    def refusing(context: df.DurableEntityContext) -> Any:
+        raise PermissionError("never")
+
+    assert not run(refusing, "delete", state=1).deleted
+
+
+def test_what_is_changed_after_it_was_set_or_got_is_not_kept() -> None:
+    @df.entity
+    def notes(context: df.DurableEntityContext) -> Any:
+        found = context.get_state(list)
+        if context.operation_name == "got":
+            found.append("lost")
+            return context.get_state()
+        found.append("kept")
+        context.set_state(found)
+        found.append("lost")
+        return context.get_state()
+
+    event = run(notes, "set", "got", "set")
+    assert state(event) == ["kept", "kept"]
+    assert results(event) == [["kept"], ["kept"], ["kept", "kept"]]
+
+
+def test_what_is_set_as_the_result_goes_before_what_is_returned() -> None:
+    @df.entity
+    def both(context: df.DurableEntityContext) -> Any:
+        context.set_result(None if context.operation_name == "none" else "set")
+        return "returned"
+
+    assert results(run(both, "both", "none")) == ["set", None]
+
+
+def test_state_and_input_are_decoded_by_the_type_that_is_expected() -> None:
+    @dataclasses.dataclass
+    class Money:
+        amount: int
+
+    @df.entity
+    def purse(context: df.DurableEntityContext) -> Any:
+        held = context.get_state(lambda: Money(0), Money)
+        context.set_state(Money(held.amount + context.get_input(Money).amount))
+
+    event = run(purse, ("add", {"amount": 2}), ("add", {"amount": "x"}), ("add", {"amount": 3}))
+    assert state(event) == {"amount": 5}
+    assert results(event)[1] == "$.amount: Expected `int`, got `str`"
+
+
+def test_an_initializer_is_a_function() -> None:
+    @df.entity
+    def wrong(context: df.DurableEntityContext) -> Any:
+        return context.get_state(0)  # type: ignore[arg-type]
+
+    for before in (None, 1):
+        assert results(run(wrong, "any", state=before)) == ["initializer argument needs to be a callable function"]
+
+
+def test_the_context_knows_its_entity_and_is_over_after_the_operation() -> None:
+    kept: list[df.DurableEntityContext] = []
+
+    @df.entity
+    def curious(context: df.DurableEntityContext) -> Any:
+        kept.append(context)
+        return [context.entity_name, context.entity_key, str(context.entity_id), context.logger.name]
+
+    assert results(run(curious, "who")) == [["curious", "a", "@curious@a", "durablecli.entity.curious"]]
+    attempts = [
+        lambda: kept[0].operation_name,
+        lambda: kept[0].set_state(1),
+        lambda: kept[0].set_result(1),
+        lambda: kept[0].signal_entity("@x@y", "z"),
+        lambda: kept[0].start_new("x"),
+        kept[0].destruct_on_exit,
+        kept[0].get_state,
+    ]
+    for attempt in attempts:
+        with pytest.raises(RuntimeError, match="Entity operation is unassigned"):
+            attempt()
+
+
+# ── signals and starts ─────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_signals_and_starts_are_recorded_in_order() -> None:
+    @df.orchestrator
+    def report(context: df.DurableOrchestrationContext) -> Any:
+        return None
+
+    @df.entity
+    def sender(context: df.DurableEntityContext) -> Any:
+        context.signal_entity(df.EntityId("Other", "Key"), "go", {"x": 1})
+        context.signal_entity("@other@b@c", "naive", at=datetime(2026, 5, 1))  # noqa: DTZ001 - it is read as UTC
+        context.signal_entity("@other@b", "later", at=timedelta(hours=1))
+        given = context.start_new("report", "mine", 5, "2.0")
+        return [given, context.start_new(report)]
+
+    event = run(sender, "go")
+    later = datetime(2026, 5, 1, tzinfo=UTC), AT + timedelta(hours=1)
+    assert [(each.entity, each.name, bytes(each.input), each.scheduled_time) for each in event.signals] == [
+        ("@other@Key", "go", b'{"x":1}', None),
+        ("@other@b@c", "naive", b"null", later[0]),
+        ("@other@b", "later", b"null", later[1]),
+    ]
+    [[given, random]] = results(event)
+    assert (given, len(random)) == ("mine", 32)
+    assert event.starts == (
+        ev.OperationStart("mine", "report", Raw(b"5"), "2.0"),
+        ev.OperationStart(random, "report"),
+    )
+
+
+@pytest.mark.parametrize(
+    ("wrong", "text"),
+    [
+        (lambda context: context.signal_entity("other", "x"), "'other' isn't @name@key"),
+        (lambda context: context.signal_entity("@a@b", ""), "needs the name of the operation"),
+        (lambda context: context.signal_entity("@a@b", "x", at=5), "at is a datetime or a timedelta, not int"),
+        (lambda context: context.signal_entity("@a@b", "x", float("nan")), "nan is no JSON number"),
+        (lambda context: context.start_new(""), "the name of an orchestrator can't be empty"),
+        (lambda context: context.start_new(tally), "tally is an entity, and an orchestrator is needed here"),
+        (lambda context: context.start_new("x", "@a@b"), "must not start with @"),
+        (lambda context: context.set_state(object()), "object can't be written as JSON"),
+        (lambda context: {1: 2}, "the key 1 is no string"),
+    ],
+)
+def test_what_makes_no_sense_fails_the_operation_with_its_reason(wrong: Any, text: str) -> None:
+    @df.entity
+    def slip(context: df.DurableEntityContext) -> Any:
+        return wrong(context)
+
+    event = run(slip, "any", waits=False)
+    assert text in failure(event).message
+    assert (event.signals, event.starts, event.state) == ((), (), ev.ABSENT)
+
+
+# ── limits ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("what", ["state", "result", "signal"])
+def test_each_value_has_a_limit(what: str) -> None:
+    @df.entity
+    def large(context: df.DurableEntityContext) -> Any:
+        if what == "state":
+            context.set_state("x" * 100)
+        elif what == "result":
+            return "x" * 100
+        else:
+            context.signal_entity("@a@b", "x", "x" * 100)
+        return None
+
+    assert "the limit is 100" in failure(run(large, "any", limit=100)).message
+
+
+def test_what_an_operation_leaves_has_a_limit_in_all() -> None:
+    @df.entity
+    def large(context: df.DurableEntityContext) -> Any:
+        context.set_state("x" * 60)
+        return "x" * 60
+
+    event = run(large, "any", limit=100)
+    assert event.state == ev.ABSENT
+    assert "the operation's state, result and what it sends have 124 bytes together" in failure(event).message
+
+
+def test_a_batch_ends_early_when_its_time_is_up_but_does_something(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(operations, "LONGEST", 0.0)
+    event = run(tally, ("add", 1), ("add", 1), ("add", 1))
+    assert (event.upto, state(event), len(event.results)) == (2, 1, 1)
+
+
+def test_a_batch_ends_early_when_it_has_gathered_enough() -> None:
+    @df.entity
+    def large(context: df.DurableEntityContext) -> Any:
+        return "x" * 1_500_000
+
+    assert run(large, *["any"] * 9).upto == 4
+    assert run(large, *["any"] * 9, waits=False).upto == 10
+
+
+def test_a_batch_that_is_told_to_stop_does_at_most_one_more() -> None:
+    [function] = testing.registry(tally)
+    told = Cancellation()
+    told.asked = True
+    wanted = [Operation(n, "add", Raw(b"1"), False) for n in (2, 3)]
+    assert Batch(("@tally@a", "1", 3), function, Raw(), wanted, LIMIT, told).run().event.upto == 2
+
+
+# ── classes ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_the_attributes_of_a_class_are_its_state() -> None:
+    event = run(Counter, ("add", 2), "add", "get", "GET", "fail", "get")
+    assert state(event) == {"value": 3}
+    assert results(event) == [None, None, 3, 3, "'no'", 3]
+
+
+def test_an_unknown_operation_says_which_there_are() -> None:
+    event = run(Counter, "sub")
+    assert results(event) == ["Counter has no operation 'sub'; there are: add, get, fail"]
+    assert event.state == ev.ABSENT
+
+
+def test_a_class_without_delete_is_deleted_all_the_same() -> None:
+    event = run(Counter, "Delete", state={"value": 3})
+    assert (event.deleted, results(event)) == (True, [None])
+    assert results(run(Counter, "delete", "get", state={"value": 3})) == [None, 0]
+
+
+def test_a_class_may_say_what_delete_does() -> None:
+    @df.entity
+    class Careful(df.DurableEntity):
+        value: int = 0
+
+        def delete(self) -> None:
+            if self.value:
+                raise ValueError("not empty")
+            self.entity_context.destruct_on_exit()
+
+    assert not run(Careful, "delete", state={"value": 1}).deleted
+    assert run(Careful, "delete", state={"value": 0}).deleted
+
+
+def test_an_input_is_decoded_by_the_annotation_of_its_parameter() -> None:
+    class Colour(Enum):
+        RED = "red"
+
+    @df.entity
+    class Box:
+        def put(self, colour: Colour) -> str:
+            return colour.name
+
+    Box.put.__annotations__["colour"] = Colour
+    assert results(run(Box, ("put", "red"), ("put", "blue"))) == ["RED", "$: Invalid enum value 'blue'"]
+
+
+def test_an_operation_may_take_the_context_anywhere() -> None:
+    @df.entity
+    class Curious(df.DurableEntity):
+        def alone(self, context: df.DurableEntityContext) -> str:
+            return context.operation_name
+
+        def before(self, context: df.DurableEntityContext, x: int) -> list[Any]:
+            return [context.operation_name, x]
+
+        def after(self, x: int, context: df.DurableEntityContext) -> list[Any]:
+            return [context.operation_name, x]
+
+        def named(self, x: int = 7, *, context: df.DurableEntityContext) -> list[Any]:
+            return [context.operation_name, x]
+
+        def inherited(self) -> bool:
+            return self.entity_context.is_newly_constructed
+
+    event = run(Curious, "alone", ("before", 1), ("after", 2), ("named", 3), "named", "inherited")
+    assert results(event) == ["alone", ["before", 1], ["after", 2], ["named", 3], ["named", 7], False]
+    assert state(event) == {}
+    with pytest.raises(RuntimeError, match="Entity operation is unassigned"):
+        Curious().inherited()
+
+
+def test_methods_of_a_base_are_operations_and_those_of_durablecli_are_not() -> None:
+    class Base:
+        total: int = 0
+
+        def add(self, x: int) -> None:
+            self.total += x
+
+        def _hidden(self) -> None: ...
+
+    @df.entity
+    class Sub(Base, df.DurableEntity):
+        helper = staticmethod(len)
+
+        def get(self) -> int:
+            return self.total
+
+    event = run(Sub, ("add", 2), "get", "_hidden", "entity_context", "helper")
+    assert results(event)[:2] == [None, 2]
+    assert all(text.endswith("there are: add, get") for text in results(event)[2:])
+
+
+def test_what_is_annotated_comes_back_as_what_it_was() -> None:
+    @dataclasses.dataclass
+    class Item:
+        name: str
+
+    @df.entity
+    class Shelf:
+        items: list[Item] = []  # noqa: RUF012 - it is copied for each object
+        seen: set[str] = set()  # noqa: RUF012
+        when: datetime | None = None
+        size: float = 0
+
+        def put(self, name: str) -> list[str]:
+            assert all(isinstance(item, Item) for item in self.items)
+            assert isinstance(self.seen, set)
+            assert self.when is None or isinstance(self.when, datetime)
+            assert not self.items or isinstance(self.size, float)
+            self.items.append(Item(name))
+            self.seen.add(name)
+            self.when, self.size = AT, 1.0
+            return sorted(self.seen)
+
+    Shelf.__annotations__["items"] = list[Item]
+    event = run(Shelf, ("put", "b"), ("put", "a"))
+    assert results(event) == [["b"], ["a", "b"]]
+    assert state(event)["items"] == [{"name": "b"}, {"name": "a"}]
+    assert (Shelf.items, Shelf.seen) == ([], set())
+
+
+def test_constants_caches_and_class_variables_are_no_state() -> None:
+    @df.entity
+    class Shop:
+        PRICES = {"a": 1}  # noqa: RUF012
+        LIMIT = 5
+        RATE: Final = 0.5
+        made: ClassVar[int] = 0
+        names = ["first"]  # noqa: RUF012
+
+        @functools.cached_property
+        def doubled(self) -> int:
+            return 2 * self.count
+
+        @property
+        def shown(self) -> str:
+            return str(self.count)
+
+        def __init__(self) -> None:
+            self.count = 0
+
+        def go(self) -> int:
+            self.count += 1
+            return self.doubled
+
+        def name(self, name: str) -> None:
+            self.names.append(name)
+
+    event = run(Shop, "go", "go")
+    assert (state(event), results(event)) == ({"count": 2}, [2, 4])
+    assert state(run(Shop, ("name", "x"), ("name", "y"))) == {"names": ["first", "x", "y"], "count": 0}
+    assert Shop.names == ["first"]
+
+
+def test_fields_that_are_new_have_their_default_and_those_that_are_gone_are_kept() -> None:
+    event = run(Counter, "add", state={"was": [1]})
+    assert state(event) == {"value": 1, "was": [1]}
+
+
+def test_a_saved_state_that_does_not_fit_fails_the_operation_and_is_kept() -> None:
+    event = run(Counter, "get", state={"value": "x"})
+    assert (results(event), event.state) == (["$.value: the saved state: Expected `int`, got `str`"], ev.ABSENT)
+    assert results(run(Counter, "get", state=5)) == ["$: Expected `object`, got `int`"]
+
+
+def test_dataclasses_and_structs_keep_their_fields() -> None:
+    @df.entity(name="one")
+    @dataclasses.dataclass
+    class Plain:
+        value: int = 0
+        log: list[int] = dataclasses.field(default_factory=list)
+
+        def add(self, x: int) -> None:
+            self.value += x
+            self.log.append(x)
+
+    @df.entity(name="two")
+    @dataclasses.dataclass(slots=True)
+    class Slotted:
+        value: int = 0
+        log: list[int] = dataclasses.field(default_factory=list)
+
+        def add(self, x: int) -> None:
+            self.value += x
+            self.log.append(x)
+
+    @df.entity(name="three")
+    class Struct(df.DurableEntity, msgspec.Struct):
+        value: int = 0
+        log: list[int] = []  # msgspec makes a new one for each object
+
+        def add(self, x: int) -> None:
+            self.value += x
+            self.log.append(x)
+            assert self.entity_context.operation_name == "add"
+
+    for entity in (Plain, Slotted, Struct):
+        assert state(run(entity, ("add", 1), ("add", 2))) == {"value": 3, "log": [1, 2]}
+    assert state(run(Slotted, ("add", 1), state={"value": 3, "gone": 1})) == {"value": 4, "log": [1]}
+
+
+def test_the_attributes_of_a_class_are_set_not_its_state() -> None:
+    @df.entity
+    class Slip(df.DurableEntity):
+        def go(self) -> None:
+            self.entity_context.set_state(1)
+
+    assert results(run(Slip, "go")) == ["the state of a class entity is its attributes: set those"]
+
+
+# ── asynchronous ones ──────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_asynchronous_operations_are_awaited_one_after_another() -> None:
+    @df.entity
+    class Slow:
+        value: int = 0
+
+        async def add(self, x: int) -> int:
+            before = self.value
+            await asyncio.sleep(0)
+            self.value = before + x
+            return self.value
+
+        def get(self) -> int:
+            return self.value
+
+        async def give_up(self) -> None:
+            raise asyncio.CancelledError
+
+    event = run(Slow, ("add", 1), ("add", 2), "give_up", "get")
+    assert (state(event), [each.failure is None for each in event.results]) == ({"value": 3}, [True, True, False, True])
+
+    @df.entity
+    async def slow(context: df.DurableEntityContext) -> int:
+        await asyncio.sleep(0)
+        context.set_state(context.get_state(int) + 1)
+        return 1
+
+    assert state(run(slow, "a", "b")) == 2
+
+
+# ── batches ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+CALLS = st.one_of(
+    st.tuples(st.just("add"), st.integers(-3, 3)),
+    st.sampled_from(["get", "delete", "fail", "break", "destroy", "new", "no such"]).map(lambda name: (name, None)),
+)
+
+
+@given(entity=st.sampled_from([tally, Counter]), calls=st.lists(CALLS, min_size=1, max_size=12), cut=st.integers(1, 11))
+def test_nothing_depends_on_how_operations_were_put_into_batches(entity: Any, calls: list[Call], cut: int) -> None:
+    whole = batch(entity, calls, b"")
+    held, answers = Raw(b""), []
+    for start in range(0, len(calls), cut):
+        event = batch(entity, calls[start : start + cut], held, first=2 + start)
+        held = ev.ABSENT if event.deleted else event.state or held
+        answers += [(each.n, each.result, each.failure and each.failure.message) for each in event.results]
+    assert held == whole.state
+    assert answers == [(each.n, each.result, each.failure and each.failure.message) for each in whole.results]

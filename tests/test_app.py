@@ -1,0 +1,159 @@
+"""What authors mark as an entity: how it is found, what is refused, and what people are shown of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+import durablecli as df
+from durablecli import testing
+from durablecli.app import Function, Registry
+from durablecli.replay.names import told_name
+
+
+@df.entity
+def tally(context: df.DurableEntityContext) -> None: ...
+
+
+@df.entity(name="Money Box")
+class Purse(df.DurableEntity):
+    held: int = 0
+
+    def add(self, amount: int, context: df.DurableEntityContext) -> None: ...
+
+    async def get(self) -> int:
+        return self.held
+
+
+def found(**names: Any) -> Registry:
+    """The registry of a module `app.box` that holds these."""
+    module = ModuleType("app.box")
+    vars(module).update(names)
+    registry = Registry()
+    registry.add(module)
+    return registry
+
+
+def the_entity(registry: Registry, name: str) -> Function:
+    function = registry.entity(name)
+    assert function is not None
+    assert function.kind == "entity"
+    return function
+
+
+def test_entities_are_found_without_case_and_only_as_entities() -> None:
+    registry = testing.registry(tally, Purse)
+    assert (the_entity(registry, "TALLY").call, the_entity(registry, "money box").call) == (tally, Purse)
+    assert (registry.activity("tally"), registry.orchestrator("tally")) == (None, None)
+
+
+def test_an_entity_whose_operations_wait_runs_on_the_loop() -> None:
+    @df.entity
+    async def swift(context: df.DurableEntityContext) -> None: ...
+
+    registry = testing.registry(tally, Purse, swift)
+    assert [(each.name, each.executor) for each in registry] == [
+        ("Money Box", "async"),
+        ("swift", "async"),
+        ("tally", "thread"),
+    ]
+
+
+def test_people_see_the_operations_of_a_class_and_where_it_stands() -> None:
+    registry = testing.registry(tally, Purse)
+    assert the_entity(registry, "money box").signature == "Money Box{add(amount: int) -> None, get() -> int}"
+    places = [each.place for each in registry]
+    lines = [int(place.removeprefix(f"{__file__}:")) for place in places]
+    text = Path(__file__).read_text().splitlines()
+    assert [text[line - 1] for line in lines] == ['@df.entity(name="Money Box")', "@df.entity"]
+
+
+def test_neither_a_subclass_nor_an_object_of_an_entity_is_one() -> None:
+    class Sub(Purse):
+        def __call__(self) -> None: ...
+
+    assert len(found(Sub=Sub, sub=Sub())) == 0
+    assert len(found(Purse=Purse, again=Purse, sub=Sub())) == 1
+
+
+def test_a_handle_is_called_as_its_module() -> None:
+    def work(context: df.DurableEntityContext) -> None: ...
+
+    main = df.Entity.create(work)
+    assert the_entity(found(main=main), "box").call is main.entity_function is work
+    with pytest.raises(TypeError, match="decorates a function or a class, not int"):
+        df.Entity.create(5)  # type: ignore[arg-type]
+
+
+def test_a_blueprint_declares_entities() -> None:
+    app, part = df.DFApp(), df.Blueprint()
+
+    @part.entity_trigger(context_name="context")
+    def first(context: df.DurableEntityContext) -> None: ...
+
+    @part.entity_trigger("context", entity_name="other")
+    class Second: ...
+
+    app.register_functions(part)
+    registry = found(app=app)
+    assert (the_entity(registry, "first").call, the_entity(registry, "OTHER").call) == (first, Second)
+
+
+def generator(context: df.DurableEntityContext) -> Generator[None]:
+    yield
+
+
+def nothing() -> None: ...
+
+
+def two(context: df.DurableEntityContext, value: int) -> None: ...
+
+
+class Yields:
+    def go(self) -> Generator[None]:
+        yield
+
+
+class TakesTwo:
+    def move(self, to: str, amount: int = 1) -> None: ...
+
+
+class TakesNamed:
+    def move(self, *, to: str) -> None: ...
+
+
+class NeedsArguments:
+    def __init__(self, start: int) -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("wrong", "text"),
+    [
+        (generator, "generator is a generator function"),
+        (nothing, "nothing is called with the context alone when it is an entity, but: too many positional"),
+        (two, "two is called with the context alone when it is an entity, but: missing a required argument: 'value'"),
+        (Yields, "Yields.go is a generator function: an operation returns its result"),
+        (TakesTwo, "TakesTwo.move takes to, amount: an operation takes at most one input"),
+        (TakesNamed, "TakesNamed.move takes to: an operation takes at most one input, by its place"),
+        (NeedsArguments, "NeedsArguments is made without arguments when it is an entity, but: missing a required"),
+    ],
+)
+def test_what_can_be_no_entity_is_refused_where_it_is_decorated(wrong: Callable[..., Any], text: str) -> None:
+    for decorate in (df.entity, df.entity(name="other"), df.Entity.create, df.Blueprint().entity_trigger("context")):
+        with pytest.raises(TypeError, match=text):
+            decorate(wrong)
+
+
+@pytest.mark.parametrize("name", ["a@b", "x" * 300, "a\nb"])
+def test_a_name_that_no_entity_can_have_is_refused(name: str) -> None:
+    with pytest.raises(ValueError, match=r"Entity name|the id of an entity"):
+        df.entity(name=name)(lambda context: None)
+
+
+def test_an_entity_is_no_activity() -> None:
+    with pytest.raises(ValueError, match="tally is an entity, and an activity is needed here"):
+        told_name(tally, "activity")
