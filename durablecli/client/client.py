@@ -277,6 +277,8 @@ class Client:
             raise WrongState(f"{item.instance} is {word_of(current)}: {refusal}")
         if kind in ("rewind", "purge") and current.ended and self._inbox.reserved(item.instance):
             raise Conflict(f"{item.instance} is just being started anew; try again")
+        if kind == "rewind":
+            self._reader.rewind_preview(item.instance)  # for what it refuses
         if kind == "purge" and not item.force and self.is_requested(item.instance, "rewind"):
             raise Conflict(f"{item.instance} is just being rewound; let it end, or use --force")
         return current

@@ -14,7 +14,7 @@ from durablecli.client.waits import told
 from durablecli.errors import DamagedHub
 from durablecli.model import codec
 from durablecli.model.entities import is_entity
-from durablecli.model.events import Record
+from durablecli.model.events import Origin, Record
 from durablecli.model.history import project_history
 from durablecli.model.status import OrchestrationRuntimeStatus, Summary
 from durablecli.replay.agenda import waiting
@@ -80,14 +80,26 @@ class Reader:
         return self._hub.read(instance)
 
     def rewind_preview(self, instance: str) -> list[str]:
-        """What a rewind would send again: activities and operations, and children that are rewound in their turn."""
+        """What a rewind would send again: activities and operations, and children that are rewound in their turn.
+
+        WrongState if it, or one of these children, can't be rewound.
+        """
         found = self._hub.read(instance)
-        taken = cut(fold(parse(found))) if found else None
-        if taken is None:
+        if found is None:
             return []
+        ledger = fold(parse(found))
+        taken = cut(ledger)
+        for n, event in taken.children:
+            self._check_child(event.instance, Origin(instance, ledger.execution, n))
         children = [f"sub-orchestration {event.name}, instance {event.instance}" for _, event in taken.children]
         calls = [f"operation {event.name} of {event.entity} (id {n})" for n, event in taken.calls]
         return [*(f"activity {event.name} (id {n})" for n, event in taken.activities), *calls, *children]
+
+    def _check_child(self, instance: str, parent: Origin) -> None:
+        found = self._hub.read(instance)
+        ledger = fold(parse(found)) if found else None
+        if ledger is not None and ledger.status == "Failed" and ledger.started.parent == parent:
+            self.rewind_preview(instance)
 
     def page(self, query: Query) -> Page:
         """Some rows, and the cursor to the next."""

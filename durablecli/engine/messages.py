@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 from durablecli.engine.instances import Instance
 from durablecli.engine.turns import Turns
+from durablecli.errors import WrongState
 from durablecli.model import events as ev
 from durablecli.model.entities import is_entity
 from durablecli.replay import agenda
@@ -228,9 +229,32 @@ class Messages:
 
     def _rewind(self, instance: Instance, reason: str, message: str | None) -> None:
         """Rewind a failed execution, and the failed children whose failure is forgotten, in one commit."""
-        turns = self._turns
         if instance.ledger.status != "Failed":
             return
+        if self._may_rewind(instance):
+            self._take_back(instance, reason, message)
+        else:
+            self.stats["refused"] += 1
+
+    def _may_rewind(self, instance: Instance) -> bool:
+        """Whether neither it nor a child that is rewound with it failed in a critical section."""
+        instances = self._turns.instances
+        instances.reread(instance)
+        try:
+            plan = cut(instance.ledger)
+        except WrongState:
+            return False
+        for n, created in plan.children:
+            child = instances.get(created.instance)
+            origin = ev.Origin(instance.id, instance.ledger.execution, n)
+            if child is None or child.ledger.started.parent != origin or child.ledger.status != "Failed":
+                continue
+            if not self._may_rewind(child):
+                return False
+        return True
+
+    def _take_back(self, instance: Instance, reason: str, message: str | None) -> None:
+        turns = self._turns
         turns.instances.reread(instance)
         plan = cut(instance.ledger)
         turns.effects.add(instance, plan.event(reason, message))
@@ -248,7 +272,7 @@ class Messages:
             elif n not in forgotten:
                 turns.effects.answer(child)  # it has ended while its parent had, and wasn't heard
             elif child.ledger.status == "Failed":
-                self._rewind(child, reason, None)
+                self._take_back(child, reason, None)
             else:
                 turns.restart_child(created, origin)
 
