@@ -23,7 +23,7 @@ class Line(NamedTuple):
 
 
 class Tail:
-    """Follows one instance from its first record, over `continue_as_new` too."""
+    """Follows one instance from its first record, over `continue_as_new` too, or an entity from the first there is."""
 
     def __init__(self, reader: Reader, instance: str) -> None:
         self._reader = reader
@@ -38,9 +38,10 @@ class Tail:
             return []
         if found.execution != self._execution:
             self._execution, self._seen = found.execution, 0
-        fresh = found._replace(lines=found.lines[self._seen :])
+        # By number: the log of an entity begins anew now and then, with what was long done in one record.
+        fresh = found._replace(lines=found.lines[max(0, self._seen - found.first + 1) :])
         # A file that is being mended is shorter for a moment; what was given out isn't given out again.
-        self._seen = max(self._seen, len(found.lines))
+        self._seen = max(self._seen, found.last)
         return [Line(text, record) for text, record in zip(fresh.lines, parse(fresh), strict=True)]
 
 

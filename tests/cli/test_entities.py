@@ -22,6 +22,18 @@ HOLDER = ev.Origin("transfer-7", "1", 4)
 PAIR = ("@account@a", "@account@b")
 
 
+COUNTING = '''
+"""A counter."""
+import durablecli as df
+
+@df.entity
+def counter(context):
+    if context.operation_name == "fail":
+        raise ValueError("not today")
+    context.set_state(context.get_state(int) + context.get_input())
+'''
+
+
 @pytest.fixture
 def hub(here: Path) -> Path:
     """Entities in each state that a status has words for, and orchestrations that wait for them."""
@@ -281,6 +293,39 @@ def test_the_records_of_an_orchestration_say_what_they_are_about(durable: Durabl
 
 
 # ── delete and purge ───────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_delete_and_purge_take_effect_without_a_daemon_and_without_code(durable: Durable, hub: Path) -> None:
+    assert durable("entity", "delete", "@counter@a", "@Counter@a") == (0, "@counter@a  deleted\n", "")
+    assert durable("entity", "get", "@counter@a").out.startswith("@counter@a  Empty\n")
+    deleted = durable("entity", "delete", "@counter@a", "@counter@b", "-o", "jsonl")
+    assert (deleted.code, json.loads(deleted.out)) == (5, {"entityId": "@counter@b", "delete": "done"})
+    assert deleted.err == "durable: @counter@a is Empty: it has no state to delete\n"
+    assert durable("entity", "purge", "@counter@a") == (0, "@counter@a  purged\n", "")
+    assert durable("entity", "get", "@counter@a").code == 3
+    purged = durable("entity", "purge", "--all-empty", "-y")
+    assert sorted(purged.out.splitlines()) == ["@counter@b  purged", "@counter@empty  purged"]
+    assert durable("entity", "purge", "--all-empty", "-y").err == "no entity is empty: nothing to purge\n"
+    assert durable("doctor").code == 0
+
+
+def test_a_delete_behind_operations_that_need_code_says_so(durable: Durable, hub: Path) -> None:
+    told = "@gone@x  delete queued, it waits for what was sent before\n"
+    assert durable("entity", "delete", "@gone@x") == (0, told, "")
+    assert "queued     delete, for 0 s\n" in durable("entity", "get", "@gone@x").out
+
+
+def test_a_daemon_runs_what_was_signaled(durable: Durable, here: Path) -> None:
+    (here / "workflows").mkdir()
+    (here / "workflows" / "counting.py").write_text(COUNTING)
+    durable("entity", "signal", "@Counter@a", "add", "--input", "5")
+    durable("entity", "signal", "@counter@a", "fail")
+    assert durable("run-daemon", "--until-idle").code == 0
+    out = durable("entity", "get", "@counter@a").out
+    assert "\nstate      5\n" in out
+    assert "\nfailed     1 operation; fail at " in out
+    assert "ValueError: not today\n" in out
+    assert re.search("counter +entity +", durable("functions").out)
 
 
 def test_a_purge_shows_beforehand_what_it_takes_and_refuses_what_is_in_use(durable: Durable, hub: Path) -> None:

@@ -23,16 +23,27 @@ class Scribe:
     def __init__(self, hub: hubs.Hub) -> None:
         self.hub = hub
         self._lines: dict[tuple[str, str], list[bytes]] = {}
+        self._next: dict[tuple[str, str], int] = {}
         self._at = NOON
 
-    def write(self, instance: str, *events: AnyEvent, execution: str = "1", taken: list[Message] | None = None) -> None:
-        """One commit with these records of one instance."""
-        all_lines = self._lines.setdefault((instance, execution), [])
-        first = len(all_lines) + 1
+    def write(
+        self,
+        instance: str,
+        *events: AnyEvent,
+        execution: str = "1",
+        taken: list[Message] | None = None,
+        fresh: bool = False,
+    ) -> None:
+        """One commit with these records of one instance; with `fresh` the file of an entity begins anew with them."""
+        first = self._next.get((instance, execution), 1)
         lines = [self._line(instance, execution, n, event) for n, event in enumerate(events, first)]
+        self._next[instance, execution] = first + len(lines)
+        if fresh:
+            self._lines[instance, execution] = []
+        all_lines = self._lines.setdefault((instance, execution), [])
         all_lines += lines
         self.hub.last_commit += 1
-        write = Write(instance, execution, first, lines)
+        write = Write(instance, execution, first, lines, fresh=fresh)
         messages = [Taken(message.message) for message in taken or ()]
         commit = Commit(self.hub.last_commit, self.hub.epoch, self._at, [write], messages)
         self.hub.journal.append([commit])

@@ -5,15 +5,18 @@ from __future__ import annotations
 import inspect
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
 from msgspec import Raw
 
-from durablecli.client import Client, DurableOrchestrationClient, Item, Query
+import durablecli as df
+from durablecli import testing
+from durablecli.client import Client, DurableOrchestrationClient, EntityWait, Item, Query
 from durablecli.errors import NotFound, UsageError, WrongState
 from durablecli.model import events as ev
 from durablecli.model.entities import EntityId
@@ -167,6 +170,21 @@ def test_following_an_entity_goes_on_until_it_is_gone(client: Client, root: str)
         next(client.follow_entity("@counter@none"))
 
 
+def test_a_log_that_begins_anew_is_followed_without_a_gap_and_nothing_is_given_twice(client: Client, root: str) -> None:
+    with scribe(root) as hub:
+        hub.write(A, ev.EntityStarted(A, "1"), ADD, FIVE, ev.EntityOperationReceived("later", scheduled_time=LATER))
+        lines = client.follow_entity(A)
+        assert [next(lines).record.n for _ in range(4)] == [1, 2, 3, 4]
+        snapshot = ev.EntitySnapshot(A, "1", 4, NOON, NOON, state=Raw(b"5"))
+        hub.write(A, snapshot, ev.EntityOperationReceived("later", scheduled_time=LATER), fresh=True)
+        hub.write(A, ADD)
+        assert [next(lines).record.n for _ in range(3)] == [5, 6, 7]
+    assert [record.n for record in client.get_entity_history(A)] == [5, 6, 7]
+    status = client.entity(A)
+    assert (status.state, len(status.queued), len(status.scheduled)) == (5, 1, 1)
+    assert status.created_time == NOON
+
+
 def test_entities_and_instances_are_never_in_one_list(client: Client, root: str) -> None:
     write(root, A, ADD, FIVE)
     write(root, "@counter@b")
@@ -233,6 +251,78 @@ def test_a_purge_takes_those_that_are_named_or_all_that_are_empty(client: Client
     assert posted(root, "@counter@b") == [("purge", Item("@counter@b"))]
     assert client.purge_entities().instances_deleted == 2  # b again: no engine has taken that
     assert posted(root, A) == posted(root, "@counter@locked") == []
+
+
+# ── with an engine ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@df.entity
+def counter(context: df.DurableEntityContext) -> int | None:
+    value: int = context.get_state(lambda: 0)
+    if context.operation_name == "add":
+        context.set_state(value + context.get_input())
+    return value
+
+
+@df.orchestrator
+def holds(context: df.DurableOrchestrationContext) -> Generator[object, Any, None]:
+    with (yield context.lock_entities([df.EntityId("counter", "a"), df.EntityId("counter", "b")])):
+        yield context.wait_for_external_event("Go")
+
+
+@df.orchestrator
+def asks(context: df.DurableOrchestrationContext) -> Generator[object, Any, int]:
+    value: int = yield context.call_entity(df.EntityId("counter", "b"), "get")
+    return value
+
+
+def test_an_entity_lives_from_its_first_signal_to_its_purge() -> None:
+    with testing.hub(counter) as hub:
+        client = hub.client
+        for number in range(3):
+            client.signal_entity(A, "add", number)
+        client.signal_entity(A, "add", 10, at=hub.clock.now() + timedelta(hours=1))
+        hub.run()
+        assert client.read_entity_state(A).entity_state == 3
+        assert len(client.entity(A).scheduled) == 1
+        hub.advance(timedelta(hours=1))
+        assert client.read_entity_state(A).entity_state == 13
+        client.delete_entity(A)
+        hub.run()
+        assert client.entity(A).word == "Empty"
+        assert client.purge_entities([A]).instances_deleted == 1
+        hub.run()
+        assert not client.entity(A)
+        assert client.count_entities() == 0
+
+
+def test_who_waits_for_a_lock_is_told_who_holds_it() -> None:
+    with testing.hub(counter, holds, asks) as hub:
+        client = hub.client
+        for instance in ("first", "second"):
+            client.start_new("holds", instance)
+        client.start_new("asks", "third")
+        hub.run()
+        (lock,) = client.get_status("second").waiting_for
+        assert (lock.kind, lock.entity, lock.holder) == ("lock", A, "first")
+        (call,) = client.get_status("third").waiting_for
+        assert (call.kind, call.name, call.entity, call.holder) == ("entity", "get", "@counter@b", "first")
+        found = {status.instance_id: status.waiting_for[0] for status in client.get_status_all()}
+        assert (found["first"].kind, found["second"].holder, found["third"].holder) == ("event", "first", "first")
+        client.raise_event("first", "Go")
+        client.raise_event("second", "Go")
+        hub.run()
+        assert client.get_status("third").output == 0
+        assert client.entity(A).locked_by is None
+
+
+def test_who_waits_at_a_blocked_entity_is_told_why() -> None:
+    with testing.hub(asks) as hub:
+        hub.client.start_new("asks", "t")
+        hub.run()
+        (wait,) = hub.client.get_status("t").waiting_for
+        assert isinstance(wait, EntityWait)
+        assert wait.blocked == "entity 'counter' isn't loaded"
 
 
 # ── an entity is no instance ───────────────────────────────────────────────────────────────────────────────────────
