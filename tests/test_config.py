@@ -22,7 +22,7 @@ default_version: "1.2"
 on_nondeterminism: fail
 replay_always: true
 drain: 1m30s
-concurrency: {activities: 7, process_workers: 3, async_activities: 5, live_instances: 6}
+concurrency: {activities: 7, entities: 8, process_workers: 3, async_activities: 5, live_instances: 6}
 checkpoint: {bytes: 4MiB, every: 90}
 limits: {payload: 1MiB, history_warning: 50}
 log: {level: debug}
@@ -60,6 +60,7 @@ def test_every_setting_of_the_file_is_read() -> None:
     assert config.replay_always is True
     assert config.drain == timedelta(seconds=90)
     assert config.concurrency.activities == 7
+    assert config.concurrency.entities == 8
     assert config.concurrency.process_workers == 3
     assert config.concurrency.async_activities == 5
     assert config.concurrency.live_instances == 6

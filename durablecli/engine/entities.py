@@ -150,8 +150,8 @@ class Entities:
             if ledger.blocked is not None:
                 self._effects.add(entity, ev.ExecutionUnblocked())
             entity.running = True
-            job = BatchJob(entity.id, ledger.execution, ledger.state, [_operation(record) for record in operations])
-            self._effects.draft.batches.append(job)
+            wanted, at = [_operation(record) for record in operations], self._effects.draft.at
+            self._effects.draft.batches.append(BatchJob(entity.id, ledger.execution, ledger.state, wanted, at))
         moved.clear()
 
     def _block(self, entity: Entity, reason: str) -> None:
