@@ -16,7 +16,16 @@ from datetime import UTC, datetime, timedelta
 from msgspec import Raw
 
 from durablecli.model.codec import frame, seed
-from durablecli.model.events import EventRaised, ExecutionStarted, Record
+from durablecli.model.entities import is_entity
+from durablecli.model.events import (
+    AnyEvent,
+    EntityOperationReceived,
+    EntitySnapshot,
+    EntityStarted,
+    EventRaised,
+    ExecutionStarted,
+    Record,
+)
 from durablecli.model.status import Summary
 from durablecli.store.histories import files, read_file
 from durablecli.store.hub import Hub, checkpoint, close, open_hub
@@ -27,6 +36,7 @@ from tests.store.faulty import FaultyDisk, PowerCut
 
 ROOT = "hub"
 TARGET = "post"
+NAMES = ("a", "b", "c", "d", "e", "f", "@e@a", "@e@b", "@e@c")
 AT = datetime(2026, 11, 22, 9, tzinfo=UTC)
 Skip = Callable[[str, str], bool]
 
@@ -46,16 +56,16 @@ class World:
     def twin(self) -> World:
         return World(list(self.commits), self.acknowledged, dict(self.posted))
 
-    def histories(self) -> dict[str, tuple[str, list[bytes]]]:
+    def histories(self) -> dict[str, tuple[str, int, list[bytes]]]:
         """What the files must hold after all commits."""
-        found: dict[str, tuple[str, list[bytes]]] = {}
+        found: dict[str, tuple[str, int, list[bytes]]] = {}
         for commit in self.commits:
             for gone in commit.purged:
                 del found[gone.instance]
             for write in commit.writes:
-                if write.first == 1:
-                    found[write.instance] = (write.execution, [])
-                found[write.instance][1].extend(write.lines)
+                if write.begins:
+                    found[write.instance] = (write.execution, write.first, [])
+                found[write.instance][2].extend(write.lines)
         return found
 
     def check(self, hub: Hub) -> None:
@@ -82,7 +92,7 @@ class World:
             history = read_file(hub.disk, file)
             assert history is not None
             assert history.whole, f"{file} is good for {history.good} bytes only"
-            found[history.instance] = (history.execution, history.lines)
+            found[history.instance] = (history.execution, history.first, history.lines)
         assert found == expected
 
 
@@ -108,7 +118,10 @@ class Forgetful(Index):
 
 
 class Engine:
-    """A small engine: it starts, goes on, begins anew and purges instances, posts and takes messages."""
+    """A small engine: it starts, goes on, begins anew and purges instances, posts and takes messages.
+
+    The logs of entities it also compacts, sometimes twice in one commit.
+    """
 
     def __init__(self, disk: FaultyDisk, world: World, dice: random.Random) -> None:
         self.disk = disk
@@ -130,7 +143,7 @@ class Engine:
         messages = [message.message for message in self.hub.inbox.waiting()]
         at = AT + timedelta(seconds=c)
         commit = Commit(c, self.hub.epoch, at, [], [Taken(message) for message in messages])
-        for instance in self.dice.sample("abcdef", 3):
+        for instance in self.dice.sample(NAMES, 3):
             self.turn(commit, instance)
         del self.world.commits[c - 1 :]
         self.world.commits.append(commit)
@@ -142,22 +155,36 @@ class Engine:
         self.hub.inbox.remove(messages)
 
     def turn(self, commit: Commit, instance: str) -> None:
-        execution, lines = self.alive.get(instance, ("", []))
-        first = len(lines) + 1
+        execution, begins, lines = self.alive.get(instance, ("", 1, []))
+        first = begins + len(lines)
         if lines and self.dice.random() < 0.15:
             commit.purged.append(Purged(instance, execution))
             del self.alive[instance]
             return
         if not lines or self.dice.random() < 0.2:
-            execution, first, lines = f"{commit.c:x}", 1, []
-        new = [self.record(instance, execution, n, commit.at) for n in range(first, first + self.dice.randint(1, 4))]
-        commit.writes.append(Write(instance, execution, first, new))
-        self.alive[instance] = (execution, [*lines, *new])
+            execution, begins, first, lines = f"{commit.c:x}", 1, 1, []
+        fresh = False
+        while True:
+            numbers = range(first, first + self.dice.randint(1, 4))
+            new = [self.record(instance, execution, n, commit.at, fresh and n == first) for n in numbers]
+            commit.writes.append(Write(instance, execution, first, new, fresh=fresh))
+            begins, lines = (first, new) if fresh else (begins, [*lines, *new])
+            first += len(new)
+            if not is_entity(instance) or self.dice.random() < 0.6:
+                break
+            fresh = True
+        self.alive[instance] = (execution, begins, lines)
 
-    def record(self, instance: str, execution: str, n: int, at: datetime) -> bytes:
-        event = ExecutionStarted(instance, execution, "f")
+    def record(self, instance: str, execution: str, n: int, at: datetime, snapshot: bool) -> bytes:
         data = Raw(b'"%b"' % bytes(self.dice.choices(b"abcdefgh", k=self.dice.choice([1, 30, 500]))))
-        return frame(Record(n, at, event if n == 1 else EventRaised("E", data)), seed(instance, execution))
+        event: AnyEvent
+        if is_entity(instance):
+            event = EntityStarted(instance, execution) if n == 1 else EntityOperationReceived("op", data)
+            if snapshot:
+                event = EntitySnapshot(instance, execution, n - 1, at, at, data)
+        else:
+            event = ExecutionStarted(instance, execution, "f") if n == 1 else EventRaised("E", data)
+        return frame(Record(n, at, event), seed(instance, execution))
 
     def script(self, cycles: int) -> None:
         """Commits, messages, checkpoints with and without a floor."""

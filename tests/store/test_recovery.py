@@ -54,9 +54,11 @@ MUTANTS: dict[str, Skip] = {
         operation == "sync" and path.endswith(".jsonl.tmp") and "/journal/" in path
     ),
     "R12: histories aren't synced before a segment goes": lambda operation, path: (
-        operation == "sync" and "/instances/" in path
+        operation == "sync" and ("/instances/" in path or "/entities/" in path)
     ),
-    "R12: their folders aren't": lambda operation, path: operation == "sync_folder" and "/instances" in path,
+    "R12: the logs of entities aren't": lambda operation, path: operation == "sync" and "/entities/" in path,
+    "R12: the folders of histories aren't": lambda operation, path: operation == "sync_folder" and "/instances" in path,
+    "R12: the folders of logs aren't": lambda operation, path: operation == "sync_folder" and "/entities" in path,
     "R16: a message isn't synced": lambda operation, path: operation == "sync" and "/inbox/" in path,
     "R16: the folder of messages isn't": lambda operation, path: (
         operation == "sync_folder" and path.endswith("/inbox/new")
