@@ -29,13 +29,13 @@ class Job(NamedTuple):
 
 
 class BatchJob(NamedTuple):
-    """Operations of one entity to run, one after another, from the state that it has."""
+    """Operations of one entity to run, one after another, from the state that it has at this time."""
 
     entity: str
     execution: str
     state: Raw
     operations: list[Operation]
-    at: datetime | None = None
+    at: datetime
 
 
 class Spoken(NamedTuple):

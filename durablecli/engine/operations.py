@@ -58,7 +58,7 @@ class Batch(NamedTuple):
     operations: Sequence[Operation]
     payload_limit: int
     cancellation: Cancellation
-    at: datetime | None = None
+    at: datetime
     """The time of the commit that has them run; what an operation schedules is counted from it."""
 
     def run(self) -> BatchOutcome:

@@ -33,7 +33,7 @@ class Act:
         "subject", "touched",
     )  # fmt: skip
 
-    def __init__(self, id: EntityId, name: str, input: Raw, state: Raw, limit: int, at: datetime | None) -> None:
+    def __init__(self, id: EntityId, name: str, input: Raw, state: Raw, limit: int, at: datetime) -> None:
         self.id = id
         self.name = name
         self.input = input
@@ -147,7 +147,10 @@ class DurableEntityContext:
         operationInput: Any = None,  # noqa: N803
         at: datetime | timedelta | None = None,
     ) -> None:
-        """Send an operation to an entity, this one included, and wait for nothing; not before `at` (naive: UTC)."""
+        """Send an operation to an entity, this one included, and wait for nothing.
+
+        It isn't run before `at`: a time (naive ones are UTC), or a while from now.
+        """
         act = self._running()
         if not isinstance(entityId, EntityId):
             entityId = EntityId.parse(entityId)  # noqa: N806
@@ -179,11 +182,11 @@ class DurableEntityContext:
         return self._act
 
 
-def _when(at: datetime | timedelta | None, now: datetime | None) -> datetime | None:
+def _when(at: datetime | timedelta | None, now: datetime) -> datetime | None:
     if at is None:
         return None
     if isinstance(at, timedelta):
-        return (now or datetime.now(UTC)) + at
+        return now + at
     if not isinstance(at, datetime):
         raise TypeError(f"at is a datetime or a timedelta, not {type(at).__name__}")
     return (at if at.tzinfo else at.replace(tzinfo=UTC)).astimezone(UTC)

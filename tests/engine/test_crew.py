@@ -26,6 +26,7 @@ from durablecli.model import events as ev
 Outcomes = SimpleQueue[Outcome | BatchOutcome]
 began: list[Any] = []
 gate = Event()
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 @df.activity
@@ -81,9 +82,9 @@ async def swift(context: df.DurableEntityContext) -> str:
     return context.entity_key
 
 
-def batch(entity: str, *names: str, at: datetime | None = None) -> BatchJob:
+def batch(entity: str, *names: str) -> BatchJob:
     operations = [Operation(n, name, ev.NULL, True) for n, name in enumerate(names, 2)]
-    return BatchJob(entity, "1", Raw(), operations, at)
+    return BatchJob(entity, "1", Raw(), operations, NOW)
 
 
 def crew_of(outcomes: Outcomes, **limits: int) -> Crew:
@@ -163,8 +164,7 @@ def test_a_batch_that_runs_is_shown_with_the_activities(tmp_path: Path) -> None:
     outcomes: Outcomes = SimpleQueue()
     crew = crew_of(outcomes)
     crew.run_batches([batch("@patient@A", "wait")])
-    now = datetime(2026, 1, 1, tzinfo=UTC)
-    Notice(str(tmp_path), testing.registry(patient)).update(crew.calls(), now)
+    Notice(str(tmp_path), testing.registry(patient)).update(crew.calls(), NOW)
     gate.set()
     crew.stop()
     said = json.loads((tmp_path / "engine.json").read_text())

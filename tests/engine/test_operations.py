@@ -269,6 +269,25 @@ def test_signals_and_starts_are_recorded_in_order() -> None:
     )
 
 
+def test_an_entity_reminds_itself_by_the_clock_of_the_engine() -> None:
+    @df.entity
+    class Clock(df.DurableEntity):
+        rung: int = 0
+
+        def wind(self) -> None:
+            self.entity_context.signal_entity(self.entity_context.entity_id, "ring", at=timedelta(hours=1))
+
+        def ring(self) -> None:
+            self.rung += 1
+
+    with testing.hub(Clock) as hub:
+        hub.client.signal_entity("@clock@a", "wind")
+        hub.advance(timedelta(minutes=59))
+        assert hub.client.read_entity_state("@clock@a").entity_state == {"rung": 0}
+        hub.advance(timedelta(minutes=1))
+        assert hub.client.read_entity_state("@clock@a").entity_state == {"rung": 1}
+
+
 @pytest.mark.parametrize(
     ("wrong", "text"),
     [
@@ -342,7 +361,7 @@ def test_a_batch_that_is_told_to_stop_does_at_most_one_more() -> None:
     told = Cancellation()
     told.asked = True
     wanted = [Operation(n, "add", Raw(b"1"), False) for n in (2, 3)]
-    assert Batch(("@tally@a", "1", 3), function, Raw(), wanted, LIMIT, told).run().event.upto == 2
+    assert Batch(("@tally@a", "1", 3), function, Raw(), wanted, LIMIT, told, AT).run().event.upto == 2
 
 
 # ── classes ────────────────────────────────────────────────────────────────────────────────────────────────────────
