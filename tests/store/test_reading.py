@@ -16,10 +16,23 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from msgspec import Raw
 
 from durablecli.errors import DamagedHub, NewerHub
 from durablecli.model.codec import frame, seed
-from durablecli.model.events import EventAwaited, ExecutionCompleted, ExecutionStarted, Record
+from durablecli.model.events import (
+    AnyEvent,
+    EntityBatch,
+    EntityLockReceived,
+    EntityOperationReceived,
+    EntitySnapshot,
+    EntityStarted,
+    EventAwaited,
+    ExecutionCompleted,
+    ExecutionStarted,
+    Origin,
+    Record,
+)
 from durablecli.store import hub as hubs
 from durablecli.store import recovery
 from durablecli.store.disk import LocalDisk
@@ -32,6 +45,8 @@ from durablecli.store.reading import ReadHub
 from tests.store.test_index import KILLED_IN_A_TRANSACTION
 
 AT = datetime(2026, 11, 22, 9, tzinfo=UTC)
+LATER = AT + timedelta(days=1)
+STATE = Raw(b"1")
 BY_ID = Query(sort="id", limit=1000)
 
 
@@ -51,6 +66,27 @@ def ended(instance: str, began: int, c: int) -> Write:
     return Write(instance, execution, 3, [frame(record, seed(instance, execution))])
 
 
+ALL_ENTITIES = Query(sort="id", limit=1000, entities=True)
+
+
+def operated(entity: str, c: int) -> Write:
+    """The first three records of an entity that commit `c` begins."""
+    events: list[AnyEvent] = [EntityStarted(entity, f"{c:x}"), EntityOperationReceived("set"), EntityBatch(2, STATE)]
+    return logged(entity, c, 1, events)
+
+
+def made_shorter(entity: str, began: int, first: int) -> Write:
+    """The log of that entity begun anew, with one operation that waits."""
+    snapshot = EntitySnapshot(entity, f"{began:x}", first - 1, AT, AT, STATE)
+    return logged(entity, began, first, [snapshot, EntityOperationReceived("add")])
+
+
+def logged(entity: str, began: int, first: int, events: list[AnyEvent]) -> Write:
+    start = seed(entity, f"{began:x}")
+    lines = [frame(Record(n, AT + timedelta(seconds=n), event), start) for n, event in enumerate(events, first)]
+    return Write(entity, f"{began:x}", first, lines, fresh=isinstance(events[0], EntitySnapshot))
+
+
 class Engine:
     """What an engine does to the disk, step by step, without running anybody's code."""
 
@@ -68,7 +104,8 @@ class Engine:
         """Bring the index up."""
         reader = ReadHub(self.hub.root)
         self.hub.index.clear()
-        self.hub.index.apply(reader.page(BY_ID).rows, [], self.hub.journal.last)
+        rows = [*reader.page(BY_ID).rows, *reader.page(ALL_ENTITIES).rows]
+        self.hub.index.apply(rows, [], self.hub.journal.last)
 
     def die(self) -> None:
         """Let the hub go without a word, as a killed process does."""
@@ -395,6 +432,113 @@ def test_a_deleted_index_is_rebuilt_equal(root: Path) -> None:
     assert (again.hub.index.rows(BY_ID, 1000), again.hub.index.last_commit) == wanted
     assert len(wanted[0]) == 39
     again.die()
+
+
+def test_entities_are_listed_apart_wherever_their_records_stand(root: Path, engine: Engine) -> None:
+    a, b, c, d = (f"@counter@{key}" for key in "abcd")
+    engine.commit(begun("i", 1), operated(a, 1), operated(b, 1))
+    engine.index()
+    engine.commit(operated(c, 2), logged(a, 1, 4, [EntityOperationReceived("x", scheduled_time=LATER)]))
+    engine.commit(made_shorter(b, 1, 4), purged=[Purged(c, "2")], published=False)
+    engine.commit(operated(d, 4), published=False)
+    engine.hub.inbox.post("signal", [Item("@counter@new", name="add")])
+    reader = ReadHub(str(root))
+    rows = reader.page(ALL_ENTITIES).rows
+    assert [(row.id, row.name, row.status, row.records, row.queued, row.owes) for row in rows] == [
+        (a, "counter", "Exists", 4, 0, False),
+        (b, "counter", "Exists", 5, 1, True),
+        (d, "counter", "Exists", 3, 0, False),
+    ]
+    assert [row.next_due for row in rows] == [LATER, None, None]
+    assert reader.count(ALL_ENTITIES) == 3
+    assert reader.count(Query(entities=True, status=("Empty",))) == 0
+    assert listed(root) == [("i", "Running")]
+    assert reader.count(Query()) == 1
+    assert [message.kind for message in reader.pending("@counter@new")] == ["signal"]
+    assert reader.pending(a) == []
+
+
+def test_the_log_of_an_entity_is_read_while_it_is_made_shorter(root: Path, engine: Engine) -> None:
+    entity = "@counter@a"
+
+    def reach() -> tuple[int, int] | None:
+        reader = ReadHub(str(root))
+        found, at_once = reader.read(entity), reader.reader()(entity)
+        assert found == at_once
+        return found and (found.first, found.last)
+
+    assert reach() is None
+    engine.commit(operated(entity, 1))
+    assert reach() == (1, 3)
+    shorter = made_shorter(entity, 1, 4)
+    engine.commit(shorter, published=False)
+    assert reach() == (4, 5)
+    engine.hub.histories.publish([shorter])
+    assert reach() == (4, 5)
+    engine.commit(logged(entity, 1, 6, [EntityBatch(5, STATE)]), published=False)
+    assert reach() == (4, 6)
+
+
+def test_rows_of_entities_are_rebuilt_equal(root: Path) -> None:
+    engine = Engine(root)
+    engine.commit(*(operated(f"@e@{n}", 1) for n in range(20)), begun("i", 1))
+    engine.commit(*(made_shorter(f"@e@{n}", 1, 4) for n in range(10)), purged=[Purged("@e@19", "1")])
+    holder = Origin("i", "1", 5)
+    engine.commit(logged("@e@3", 1, 6, [EntityBatch(5), EntityLockReceived(("@e@3",), holder)]))
+    engine.index()
+    wanted = (engine.hub.index.rows(ALL_ENTITIES, 1000), engine.hub.index.locked(), engine.hub.index.owing())
+    hubs.close(engine.hub)
+    (root / "index.sqlite").unlink()
+    again = Engine(root)
+    rows = again.hub.index.rows(ALL_ENTITIES, 1000)
+    assert (rows, again.hub.index.locked(), again.hub.index.owing()) == wanted
+    assert len(rows) == 19
+    assert wanted[1] == ["@e@3"]
+    assert len(wanted[2]) == 9
+    again.die()
+
+
+HOSTILE = (
+    "../../etc/passwd",
+    "a/b",
+    ".",
+    "..",
+    "-rf",
+    "x" * 240,
+    "A",
+    "a",
+    "é",
+    "e\u0301",
+    "@counter@k",
+    "x.jsonl.tmp",
+)
+
+
+def test_entities_of_any_name_have_files_of_their_own_below_the_hub(root: Path) -> None:
+    engine = Engine(root)
+    ids = [f"@{name}@{key}" for name in ("counter", "-rf", "..", "a/b", "é") for key in HOSTILE]
+    engine.commit(*(operated(id, 1) for id in ids))
+    engine.index()
+    assert engine.hub.index.count(ALL_ENTITIES) == len(ids)
+    written = [path for path in root.rglob("*.jsonl") if path.parent.parent.name == "entities"]
+    assert len(written) == len(ids)
+    assert all(len(path.name.encode()) <= 156 for path in written)
+    assert {path.parent.parent.parent for path in written} == {root}
+    assert [row.id for row in ReadHub(str(root)).page(ALL_ENTITIES).rows] == sorted(ids)
+    engine.die()
+
+
+def test_a_hub_that_knows_no_entities_yet_is_read_as_one_without_any(root: Path) -> None:
+    engine = Engine(root)
+    engine.commit(begun("a", 1))
+    hubs.close(engine.hub)
+    (root / "entities").rmdir()
+    before = prints(root)
+    reader = ReadHub(str(root))
+    assert reader.page(ALL_ENTITIES).rows == []
+    assert reader.read("@counter@a") is None
+    assert listed(root) == [("a", "Running")]
+    assert prints(root) == before
 
 
 # ── without a trace ────────────────────────────────────────────────────────────────────────────────────────────────
