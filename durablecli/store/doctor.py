@@ -107,8 +107,10 @@ class _Examination:
         places = {path(self.root, instance): instance for instance in told}
         for file in files(self.disk, self.root):
             self._look_at_file(file, places, told)
+        for file, instance in places.items():
+            if not told[instance].gone and not self.disk.exists(file):
+                self._look_at_unwritten(file, told[instance], instance)
         self._look_at_locks(told)
-        self.lagging += sum(not told[each].gone and not self.disk.exists(file) for file, each in places.items())
         if self.lagging and not self.running:
             self.report.notes.append(f"{self.lagging} histories lag behind the journal")
         for file in self._strangers():
@@ -151,6 +153,13 @@ class _Examination:
         elif joined.lines != history.lines or not history.whole:
             self.lagging += 1
         if joined is not None and joined.lines:
+            self._audit(file, joined)
+
+    def _look_at_unwritten(self, file: str, claim: Claim, instance: str) -> None:
+        """A history that only the journal has so far; the index may know it already."""
+        self.lagging += 1
+        joined = merge(None, claim, instance)
+        if joined is not None:
             self._audit(file, joined)
 
     def _audit(self, file: str, history: History) -> None:

@@ -21,7 +21,7 @@ from durablecli.store.histories import path, read
 from durablecli.store.hub import Hub, checkpoint, close, open_hub
 from durablecli.store.journal import Commit, Purged, Taken, Write
 from durablecli.store.mailbox import Item
-from durablecli.store.recovery import rebuild
+from durablecli.store.recovery import rebuild, summarize
 from durablecli.store.repair import repair
 
 AT = datetime(2026, 11, 22, 9, tzinfo=UTC)
@@ -291,6 +291,17 @@ def test_what_a_kill_leaves_is_only_worth_notes(root: str) -> None:
     assert "contains commit 1 and will be brought up" in text
     assert shape(root) == before
     end(open_hub(root), root)
+    assert check(root).findings == []
+
+
+def test_a_history_that_only_journal_and_index_know_is_no_finding(root: str) -> None:
+    hub = a_hub(root)
+    write = step(hub, "late", 1, 2)
+    commit = Commit(hub.journal.last + 1, hub.epoch, AT, [write])
+    hub.journal.append([commit])
+    rebuild(hub.index, hub.disk, root, commit.c)
+    hub.index.apply([summarize("late", "1", write.lines)], [], commit.c)
+    drop(hub)
     assert check(root).findings == []
 
 
