@@ -149,7 +149,9 @@ class Histories:
         """Return when that is on disk: bytes, and names made, replaced and taken away."""
         try:
             if len(touched.files) > _SYNC_ALL_ABOVE and self._disk.can_sync_all:
-                self._disk.sync_all(f"{self._root}/{FOLDER}")
+                # One for each folder of shards: they may be on file systems of their own.
+                for above in {file.rsplit("/", 2)[0] for file in touched.files}:
+                    self._disk.sync_all(above)
                 return
             for file in touched.files:
                 with suppress(FileNotFoundError):
