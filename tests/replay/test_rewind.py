@@ -81,6 +81,23 @@ def test_a_call_that_is_void_takes_no_answer_any_more() -> None:
     assert not ledger.held
 
 
+def test_an_answer_behind_the_end_to_a_call_that_becomes_void_is_dropped() -> None:
+    def caught(context: Context) -> Any:
+        try:
+            yield context.call_activity("F1")
+        except ValueError as error:
+            context.call_entity(A, "add", 1)
+            raise RuntimeError from error
+
+    stage = Stage(caught)
+    stage.failed(2)
+    assert stage.ledger.accepts(ev.EntityOperationCompleted(4))
+    stage.hold(ev.EntityOperationCompleted(4))
+    ledger = rewound(stage)
+    assert not ledger.held
+    assert list(ledger.open) == [2]
+
+
 def test_calls_and_signals_before_the_failure_are_kept() -> None:
     stage = Stage(fails_behind_its_signal)
     stage.done(2)
