@@ -29,6 +29,7 @@ from durablecli.engine.cycle import Engine
 from durablecli.store.disk import Appender, Disk, LocalDisk
 from durablecli.store.hub import close, open_hub
 from durablecli.store.mailbox import Item
+from workflows import bank
 
 
 @df.activity
@@ -51,10 +52,25 @@ def chain(context: df.DurableOrchestrationContext) -> Generator[Any, Any, str]:
     return "done"
 
 
+@df.entity
+def tally(context: df.DurableEntityContext) -> None:
+    context.set_state(context.get_state(lambda: 0) + context.get_input())
+
+
+@df.orchestrator
+def fan_out_signals(context: df.DurableOrchestrationContext) -> str:
+    given = context.get_input()
+    keys = [f"{given['round']}-{key}" for key in range(given["entities"])]
+    for number in range(given["signals"]):
+        context.signal_entity(df.EntityId("tally", keys[number % len(keys)]), "add", 1)
+    return "sent"
+
+
 def registry() -> Registry:
-    """The functions of this file."""
+    """The functions of this file, and the bank among the samples."""
     found = Registry()
     found.add(sys.modules[__name__])
+    found.add(bank)
     return found
 
 

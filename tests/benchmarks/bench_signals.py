@@ -1,0 +1,37 @@
+"""signals: what entities take in from one orchestration's fan-out: all to one of them, and spread over a thousand."""
+
+from __future__ import annotations
+
+from msgspec import Raw, json
+
+from durablecli.store.mailbox import Item
+from tests.benchmarks.ground import bare_loop, engine, introduce, run
+
+SIGNALS = 50_000
+ROUNDS = 3
+
+
+def rate(place: str, entities: int) -> list[float]:
+    """Signals a second, from the start of the fan-out until the last is applied and on disk; one figure a round."""
+    found = []
+    with engine(place) as running:
+        for number in range(ROUNDS):
+            given = Raw(json.encode({"signals": SIGNALS, "entities": entities, "round": number}))
+            found.append(SIGNALS / run(running, [Item(f"fan-{number}", name="fan_out_signals", input=given)]))
+            totals = [running.instances.entity(f"@tally@{number}-{key}") for key in range(entities)]
+            counted = sum(json.decode(entity.ledger.state) for entity in totals if entity is not None)
+            assert counted == SIGNALS, f"{counted:,} of {SIGNALS:,} signals were applied"
+    return found
+
+
+def main() -> None:
+    place = introduce()
+    before = bare_loop()
+    for entities in (1, 1_000):
+        rounds = " / ".join(f"{each:,.0f}" for each in rate(place, entities))
+        print(f"signals    {rounds} a second, {SIGNALS:,} to {entities:,}")
+    print(f"bare loop  {before:.3f} s before, {bare_loop():.3f} s after")
+
+
+if __name__ == "__main__":
+    main()

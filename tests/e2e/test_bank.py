@@ -1,0 +1,117 @@
+"""Transfers between accounts while the daemon is killed again and again: no money is lost, and no lock is left."""
+
+from __future__ import annotations
+
+import os
+import random
+import threading
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from time import monotonic, sleep
+
+import pytest
+
+from durablecli import EntityId
+from durablecli.client import Query
+from durablecli.model import events as ev
+from durablecli.model.status import Summary
+from durablecli.store.doctor import check
+from tests.e2e.harness import Hub, until
+
+BANK = str(Path(__file__).parents[2] / "workflows" / "bank")
+SEED = int(os.environ.get("KILLS_SEED", "0")) or random.SystemRandom().randrange(1 << 32)
+ACCOUNTS, TRANSFERS, KILLS, MONEY = 50, 500, 30, 100
+_AT_ONCE = 40
+
+
+@dataclass
+class Customers:
+    """They ask for transfers, a share of them between two kills, and never for too many at once."""
+
+    hub: Hub
+    rng: random.Random
+    allowed: int = 0
+    asked: dict[str, tuple[str, str, int]] = field(default_factory=dict)
+    leave: threading.Event = field(default_factory=threading.Event)
+
+    def run(self) -> None:
+        while len(self.asked) < TRANSFERS and not self.leave.is_set():
+            unfinished = self.hub.client.count(Query(status=("Pending", "Running")))
+            for _ in range(min(self.allowed - len(self.asked), _AT_ONCE - unfinished)):
+                self._ask()
+            sleep(0.005)
+
+    def _ask(self) -> None:
+        source, target = map(str, self.rng.sample(range(ACCOUNTS), 2))
+        amount = self.rng.randint(1, 60)
+        order = {"source": source, "target": target, "amount": amount}
+        self.asked[self.hub.client.start_new("transfer", client_input=order)] = (source, target, amount)
+
+
+def accounts(hub: Hub) -> list[Summary]:
+    return hub.client.list_entities(Query(name="account", limit=ACCOUNTS)).rows
+
+
+def kill_once(hub: Hub, counted: Counter[str], options: tuple[str, ...]) -> None:
+    """Let a daemon work, kill it while it holds locks, and look at what it left."""
+    daemon = hub.daemon(BANK, *options)
+    limit = monotonic() + 1.0
+    while not (held := sum(row.locked_by is not None for row in accounts(hub))) and monotonic() < limit:
+        sleep(0.001)
+    assert daemon.alive, daemon.said
+    daemon.kill()
+    counted["kills"] += 1
+    counted["kills with locks held"] += bool(held)
+    counted["locks held at kills"] += held
+    report = check(str(hub.root))
+    assert report.findings == [], report
+
+
+def settle(hub: Hub, asked: dict[str, tuple[str, str, int]]) -> dict[str, int]:
+    """The balance that each account must have, by what became of the transfers; each of them ended once."""
+    expected = {str(key): MONEY for key in range(ACCOUNTS)}
+    for instance, (source, target, amount) in asked.items():
+        status = hub.client.wait(instance, 60)
+        ends = [r for r in hub.client.get_history(instance) if isinstance(r.event, ev.ExecutionCompleted)]
+        assert status.runtime_status is not None
+        assert (status.runtime_status.value, len(ends)) == ("Completed", 1), instance
+        expected[source] -= amount * status.output
+        expected[target] += amount * status.output
+    return expected
+
+
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize("options", [(), ("--replay-always",)], ids=["live", "replayed"])
+def test_thirty_kills_neither_make_money_nor_leave_a_lock(hub: Hub, options: tuple[str, ...]) -> None:
+    print(f"KILLS_SEED={SEED}")
+    counted: Counter[str] = Counter()
+    for key in range(ACCOUNTS):
+        hub.client.signal_entity(EntityId("account", str(key)), "deposit", MONEY)
+    customers = Customers(hub, random.Random(SEED))
+    with ThreadPoolExecutor(1) as pool:
+        asking = pool.submit(customers.run)
+        try:
+            for done in range(KILLS):
+                customers.allowed = (done + 1) * TRANSFERS // KILLS
+                kill_once(hub, counted, options)
+        except BaseException:
+            customers.leave.set()
+            raise
+        daemon = hub.daemon(BANK, *options)
+        asking.result()
+    expected = settle(hub, customers.asked)
+    until(lambda: all(row.queued == 0 for row in accounts(hub)), what="the accounts are done")
+    rows = accounts(hub)
+    assert [row.id for row in rows if row.locked_by] == []
+    balances = {key: hub.client.read_entity_state(f"@account@{key}").entity_state["balance"] for key in expected}
+    assert sum(balances.values()) == ACCOUNTS * MONEY
+    assert balances == expected
+    daemon.kill()
+    assert check(str(hub.root)).findings == []
+    counted["transfers"] = len(customers.asked)
+    counted["transfers refused"] = sum(hub.client.get_status(each).output is False for each in customers.asked)
+    print(f"seed {SEED}: " + ", ".join(f"{count} {what}" for what, count in counted.items()))
+    assert len(customers.asked) == TRANSFERS
+    assert counted["kills with locks held"] >= KILLS * 2 // 3
