@@ -1,0 +1,371 @@
+"""Entities through the real cycle, over a memory disk: operations, signals, locks, and every way in which one ends."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+import durablecli as df
+from durablecli import testing
+from durablecli.model import events as ev
+from durablecli.replay.entity import EntityLedger, fold_entity
+from durablecli.store.histories import path
+
+A, B, C = (df.EntityId("counter", key) for key in "abc")
+Steps = Generator[Any, Any, Any]
+
+
+@df.entity
+def counter(context: df.DurableEntityContext) -> Any:
+    value = context.get_state(lambda: 0)
+    match context.operation_name:
+        case "add":
+            context.set_state(value + context.get_input())
+        case "get":
+            return value
+        case "pass_on":
+            context.signal_entity(df.EntityId("counter", context.get_input()), "add", value)
+        case "later":
+            context.signal_entity(context.entity_id, "add", 1, at=timedelta(hours=1))
+        case "begin":
+            context.start_new("add_one", context.get_input(), str(context.entity_id))
+        case "fail":
+            context.set_state(99)
+            context.signal_entity(df.EntityId("counter", "b"), "add", 99)
+            raise ValueError("not today")
+    return None
+
+
+@df.orchestrator
+def add_one(context: df.DurableOrchestrationContext) -> None:
+    context.signal_entity(context.get_input(), "add", 1)
+
+
+@df.orchestrator
+def fan_out(context: df.DurableOrchestrationContext) -> Steps:
+    for _ in range(context.get_input()):
+        context.signal_entity(A, "add", 1)
+    return (yield context.call_entity(A, "get"))
+
+
+@df.orchestrator
+def call(context: df.DurableOrchestrationContext) -> Steps:
+    return (yield context.call_entity(A, context.get_input(), "b"))
+
+
+@df.orchestrator
+def hold(context: df.DurableOrchestrationContext) -> Steps:
+    """Lock what is named, and keep it until the event; `then` says how to leave."""
+    keys, then = context.get_input()
+    with (yield context.lock_entities([df.EntityId("counter", key) for key in keys])):
+        context.set_custom_status("inside")
+        yield context.wait_for_external_event("Go")
+        if then == "raise":
+            raise ValueError("out")
+        if then == "again":
+            context.continue_as_new([keys, "return"])
+    return "left"
+
+
+@df.orchestrator
+def twice(context: df.DurableOrchestrationContext) -> Steps:
+    """Give locks back and ask for others at once, one of them the same."""
+    with (yield context.lock_entities([A, B])):
+        yield context.wait_for_external_event("Go")
+    with (yield context.lock_entities([B, C])):
+        return (yield context.call_entity(B, "get"))
+
+
+FUNCTIONS = (counter, add_one, fan_out, call, hold, twice)
+
+
+@pytest.fixture(params=[False, True], ids=["live", "replayed"])
+def hub(request: pytest.FixtureRequest) -> Iterator[testing.Hub]:
+    with testing.hub(*FUNCTIONS, replay_always=request.param) as found:
+        yield found
+
+
+def log(hub: testing.Hub, id: df.EntityId) -> list[ev.AnyEvent]:
+    """What stands in the file of an entity."""
+    hub.run()
+    return [record.event for record in hub.client.get_entity_history(id)]
+
+
+def ledger(hub: testing.Hub, id: df.EntityId) -> EntityLedger:
+    hub.run()
+    history = hub.client.get_entity_history(id)
+    return fold_entity(history, sum(len(line) for line in lines(hub, id)))
+
+
+def lines(hub: testing.Hub, id: df.EntityId) -> list[bytes]:
+    return hub.disk.read(path("hub", str(id))).splitlines(keepends=True)
+
+
+def state(hub: testing.Hub, id: df.EntityId) -> Any:
+    hub.run()
+    return hub.client.read_entity_state(id).entity_state
+
+
+def start_holding(hub: testing.Hub, instance: str, keys: str, then: str = "return") -> None:
+    hub.client.start_new(hold, instance, [list(keys), then])
+    hub.run()
+
+
+def holder(hub: testing.Hub, id: df.EntityId) -> str | None:
+    lock = ledger(hub, id).lock
+    return lock.sender.instance if lock is not None else None
+
+
+# ── operations ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_signals_of_a_fan_out_are_applied_before_the_call_behind_them(hub: testing.Hub) -> None:
+    assert hub.finish(hub.client.start_new(fan_out, client_input=20)).output == 20
+
+
+def test_a_fan_out_too_big_for_one_commit_arrives_whole(hub: testing.Hub) -> None:
+    assert hub.finish(hub.client.start_new(fan_out, client_input=9_000)).output == 9_000
+    assert state(hub, A) == 9_000
+
+
+def test_signals_of_one_cycle_are_run_as_one_batch(hub: testing.Hub) -> None:
+    hub.finish(hub.client.start_new(fan_out, client_input=20))
+    assert sum(isinstance(event, ev.EntityBatch) for event in log(hub, A)) <= 2
+
+
+def test_a_failed_call_leaves_state_and_signals_as_they_were(hub: testing.Hub) -> None:
+    hub.client.signal_entity(A, "add", 5)
+    status = hub.finish(hub.client.start_new(call, client_input="fail"))
+    assert status.output == "Operation 'fail' of entity @counter@a failed: not today"
+    assert state(hub, A) == 5
+    assert not hub.client.read_entity_state(B).entity_exists
+    failure = ledger(hub, A).last_failure
+    assert failure is not None
+    assert (failure.name, failure.failure.type, failure.failure.message) == ("fail", "builtins.ValueError", "not today")
+
+
+def test_a_failed_signal_stands_in_the_log_and_the_next_one_is_run(hub: testing.Hub) -> None:
+    hub.client.signal_entity(A, "fail")
+    hub.client.signal_entity(A, "add", 2)
+    assert state(hub, A) == 2
+    assert ledger(hub, A).failures == 1
+
+
+def test_an_entity_signals_another(hub: testing.Hub) -> None:
+    hub.client.signal_entity(A, "add", 7)
+    hub.client.signal_entity(A, "pass_on", "b")
+    assert state(hub, B) == 7
+    received = [event for event in log(hub, B) if isinstance(event, ev.EntityOperationReceived)]
+    assert [event.sender.instance for event in received if event.sender] == [str(A)]
+
+
+def test_a_signal_for_later_waits_for_its_time_also_over_a_restart(hub: testing.Hub) -> None:
+    hub.client.signal_entity(A, "later")
+    hub.advance(timedelta(minutes=59))
+    hub.restart()
+    assert not hub.client.read_entity_state(A).entity_exists
+    hub.advance(timedelta(minutes=2))
+    assert state(hub, A) == 1
+    hub.advance(timedelta(hours=2))
+    assert state(hub, A) == 1
+
+
+def test_an_entity_starts_an_orchestration_once(hub: testing.Hub) -> None:
+    hub.client.signal_entity(A, "begin", "child")
+    hub.run()
+    assert hub.client.get_status("child").ended
+    assert state(hub, A) == 1
+
+
+def test_a_start_whose_id_is_taken_is_noted_and_not_carried_out(hub: testing.Hub) -> None:
+    start_holding(hub, "child", "b")
+    hub.client.signal_entity(A, "begin", "child")
+    starts = [start for event in log(hub, A) if isinstance(event, ev.EntityBatch) for start in event.starts]
+    assert [start.undelivered for start in starts] == [True]
+    assert hub.client.get_status("child").name == "hold"
+
+
+def test_a_message_that_is_posted_twice_has_its_effect_once(hub: testing.Hub) -> None:
+    hub.client.signal_entity(A, "add", 1)
+    hub.restart()
+    assert state(hub, A) == 1
+
+
+def test_an_outcome_that_a_crash_swallowed_is_made_again_and_applied_once(hub: testing.Hub) -> None:
+    hub.client.signal_entity(A, "add", 3)
+    assert hub.inline.waiting
+    hub.restart()
+    assert state(hub, A) == 3
+
+
+# ── deletion and purge ─────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_deletion_waits_for_its_turn_and_the_entity_can_begin_anew(hub: testing.Hub) -> None:
+    hub.client.signal_entity(A, "add", 3)
+    hub.client.delete_entity(A)
+    hub.client.signal_entity(A, "add", 4)
+    assert state(hub, A) == 4
+
+
+def test_a_purged_entity_leaves_nothing_behind(hub: testing.Hub) -> None:
+    hub.client.signal_entity(A, "add", 3)
+    hub.run()
+    hub.client.delete_entity(A)
+    hub.run()
+    hub.client.purge_entities([A])
+    hub.run()
+    assert not [name for name in hub.disk.listdir("hub/entities") if hub.disk.listdir(f"hub/entities/{name}")]
+    hub.restart()
+    hub.client.signal_entity(A, "add", 1)
+    assert state(hub, A) == 1
+
+
+# ── functions that aren't loaded ───────────────────────────────────────────────────────────────────────────────────
+
+
+def test_an_entity_whose_function_is_missing_keeps_its_operations() -> None:
+    with testing.hub(add_one) as hub:
+        hub.client.start_new(add_one, client_input=str(A))
+        hub.run()
+        assert ledger(hub, A).blocked == "entity 'counter' isn't loaded"
+        hub.restart(*FUNCTIONS)
+        assert state(hub, A) == 1
+        assert ledger(hub, A).blocked is None
+
+
+# ── locks ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_others_wait_while_an_entity_is_locked(hub: testing.Hub) -> None:
+    start_holding(hub, "first", "ab")
+    hub.client.signal_entity(A, "add", 1)
+    assert not hub.client.read_entity_state(A).entity_exists
+    hub.client.raise_event("first", "Go")
+    assert state(hub, A) == 1
+    assert holder(hub, A) is None
+
+
+def test_the_next_in_line_gets_the_lock(hub: testing.Hub) -> None:
+    start_holding(hub, "first", "ab")
+    start_holding(hub, "second", "bc")
+    start_holding(hub, "third", "ac")
+    assert [holder(hub, id) for id in (A, B)] == ["first", "first"]
+    hub.client.raise_event("first", "Go")
+    assert [holder(hub, id) for id in (A, B, C)] == ["third", "second", "third"]
+    hub.restart()
+    for name in ("second", "third"):
+        hub.client.raise_event(name, "Go")
+        hub.run()
+    assert [hub.client.get_status(name).output for name in ("second", "third")] == ["left", "left"]
+
+
+LEAVE: dict[str, Callable[[testing.Hub], object]] = {
+    "return": lambda hub: hub.client.raise_event("owner", "Go"),
+    "terminate": lambda hub: hub.client.terminate("owner"),
+    "purge": lambda hub: hub.client.purge_instance_history("owner", force=True),
+    "replace": lambda hub: hub.client.start_new(add_one, "owner", "@counter@d", if_exists="replace"),
+}
+
+
+@pytest.mark.parametrize("leave", LEAVE)
+@pytest.mark.parametrize("restarted", [False, True])
+def test_every_way_out_gives_the_locks_back(hub: testing.Hub, leave: str, restarted: bool) -> None:
+    start_holding(hub, "owner", "ab")
+    if restarted:
+        hub.restart()
+    LEAVE[leave](hub)
+    assert [holder(hub, id) for id in (A, B)] == [None, None]
+    start_holding(hub, "next", "ab")
+    assert holder(hub, B) == "next"
+
+
+def test_an_exception_inside_gives_the_locks_back(hub: testing.Hub) -> None:
+    start_holding(hub, "owner", "ab", "raise")
+    hub.client.raise_event("owner", "Go")
+    assert [holder(hub, id) for id in (A, B)] == [None, None]
+
+
+def test_continuing_as_new_inside_gives_the_locks_back_before_it_asks_again(hub: testing.Hub) -> None:
+    start_holding(hub, "owner", "ab", "again")
+    start_holding(hub, "next", "ab")
+    hub.client.raise_event("owner", "Go")
+    assert [holder(hub, id) for id in (A, B)] == ["next", "next"]
+    hub.client.raise_event("next", "Go")
+    assert [holder(hub, id) for id in (A, B)] == ["owner", "owner"]
+    hub.client.raise_event("owner", "Go")
+    assert [holder(hub, id) for id in (A, B)] == [None, None]
+
+
+@pytest.mark.parametrize("leave", ["terminate", "purge", "replace"])
+def test_whoever_ends_while_waiting_for_the_second_lock_leaves_none(hub: testing.Hub, leave: str) -> None:
+    start_holding(hub, "first", "b")
+    start_holding(hub, "owner", "abc")
+    start_holding(hub, "next", "ac")
+    assert [holder(hub, id) for id in (A, B)] == ["owner", "first"]
+    LEAVE[leave](hub)
+    assert [holder(hub, id) for id in (A, B, C)] == ["next", "first", "next"]
+    hub.client.raise_event("first", "Go")
+    assert holder(hub, B) is None
+    assert not ledger(hub, B).queue
+
+
+def test_asking_again_right_after_giving_back_is_one_in_line_again(hub: testing.Hub) -> None:
+    hub.client.start_new(twice, "owner")
+    start_holding(hub, "next", "b")
+    assert holder(hub, B) == "owner"
+    hub.client.raise_event("owner", "Go")
+    assert [holder(hub, id) for id in (A, B)] == [None, "next"]
+    hub.client.raise_event("next", "Go")
+    hub.run()
+    assert hub.client.get_status("owner").ended
+    assert [holder(hub, id) for id in (B, C)] == [None, None]
+
+
+def test_asking_again_with_nobody_in_line_is_granted_at_once(hub: testing.Hub) -> None:
+    hub.client.start_new(twice, "owner")
+    hub.run()
+    hub.client.raise_event("owner", "Go")
+    hub.run()
+    assert hub.client.get_status("owner").output == 0
+    assert [holder(hub, id) for id in (A, B, C)] == [None, None, None]
+
+
+def test_a_suspended_owner_keeps_its_locks_and_a_terminated_one_doesnt(hub: testing.Hub) -> None:
+    start_holding(hub, "first", "a")
+    start_holding(hub, "owner", "ab")
+    hub.client.suspend("owner")
+    hub.client.raise_event("first", "Go")
+    hub.run()
+    assert [holder(hub, id) for id in (A, B)] == ["owner", "owner"]
+    hub.client.terminate("owner")
+    assert [holder(hub, id) for id in (A, B)] == [None, None]
+
+
+# ── the file ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_long_log_begins_anew_with_a_snapshot(hub: testing.Hub) -> None:
+    for _ in range(3):
+        hub.finish(hub.client.start_new(fan_out, client_input=3_000))
+    events = log(hub, A)
+    assert isinstance(events[0], ev.EntitySnapshot)
+    assert ledger(hub, A).size < 200_000
+    assert state(hub, A) == 9_000
+    numbers = [record.n for record in hub.client.get_entity_history(A)]
+    assert numbers == list(range(numbers[0], numbers[-1] + 1))
+    hub.restart()
+    assert hub.finish(hub.client.start_new(fan_out, client_input=1)).output == 9_001
+
+
+def test_what_waits_is_carried_into_the_new_file(hub: testing.Hub) -> None:
+    hub.client.signal_entity(A, "later")
+    for _ in range(3):
+        hub.finish(hub.client.start_new(fan_out, client_input=3_000), limit=timedelta(minutes=1))
+    assert isinstance(log(hub, A)[0], ev.EntitySnapshot)
+    hub.restart()
+    hub.advance(timedelta(hours=2))
+    assert state(hub, A) == 9_001
