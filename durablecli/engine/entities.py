@@ -212,12 +212,15 @@ class Entities:
     def _compact(self, entity: Entity) -> None:
         """Begin the file anew with a snapshot, where that makes it much shorter."""
         old = entity.ledger
-        pending = sum(_weight(record) for record in old.waiting())
+        if _COMPACT_BY * _AROUND_INPUT * old.queued > old.size:
+            return  # too much waits: that is seen without looking at it
+        waiting = list(old.waiting())
+        pending = sum(map(_weight, waiting))
         if pending > MOST_BYTES // 2 or (pending + memoryview(old.state).nbytes) * _COMPACT_BY > old.size:
-            entity.compact_at = 2 * old.size
+            entity.compact_at = old.size + old.size // _COMPACT_BY
             return
         entity.compact_at = 0
-        snapshot, waiting = old.snapshot(), list(old.waiting())
+        snapshot = old.snapshot()
         at = max(self._effects.draft.at, old.updated)
         entity.begin_file()
         draft = self._effects.draft

@@ -361,6 +361,18 @@ def test_a_long_log_begins_anew_with_a_snapshot(hub: testing.Hub) -> None:
     assert hub.finish(hub.client.start_new(fan_out, client_input=1)).output == 9_001
 
 
+def test_a_log_stays_short_however_the_signals_come(hub: testing.Hub) -> None:
+    sizes = []
+    for round in range(3):
+        for _ in range(800):
+            hub.client.signal_entity(A, "add", 1)
+            hub.run()
+        hub.finish(hub.client.start_new(fan_out, client_input=2_000))
+        sizes.append(sum(map(len, lines(hub, A))))
+        assert state(hub, A) == 2_800 * (round + 1)
+    assert max(sizes) < 200_000
+
+
 def test_what_waits_is_carried_into_the_new_file(hub: testing.Hub) -> None:
     hub.client.signal_entity(A, "later")
     for _ in range(3):

@@ -1,0 +1,82 @@
+"""entities: how long the log grows that takes in a million signals, and opening a hub of 100,000 entities."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from msgspec import Raw, json
+
+from durablecli.engine.cycle import Engine
+from durablecli.store.histories import path
+from durablecli.store.mailbox import Item
+from tests.benchmarks.ground import bare_loop, engine, introduce, run
+
+FEW, MANY, BURST = 10_000, 1_000_000, 10_000
+ENTITIES, AT_ONCE = 100_000, 5_000
+
+OPEN = """
+import resource, sys
+from time import perf_counter
+from durablecli.engine.cycle import Engine
+from durablecli.store.hub import close, open_hub
+from durablecli.store.query import Query
+from tests.benchmarks.ground import registry
+before = perf_counter()
+hub = open_hub(sys.argv[1])
+engine = Engine(hub, registry())
+engine.open()
+took = perf_counter() - before
+count = hub.index.count(Query(entities=True))
+print(f"{took:.2f} s, {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024} MB, {count:,} entities")
+engine.close()
+close(hub)
+"""
+
+
+def fan_out(running: Engine, number: int, signals: int, entities: int = 1, name: int = 0) -> None:
+    given = Raw(json.encode({"signals": signals, "entities": entities, "round": name}))
+    run(running, [Item(f"fan-{number}", name="fan_out_signals", input=given)])
+
+
+def grow(place: str) -> None:
+    """Send signals in bursts; the log's size after the first ones, after all, and its largest on the way."""
+    with engine(place) as running:
+        file = path(running.hub.root, "@tally@0-0")
+        sizes: list[int] = []
+        for number in range(MANY // BURST):
+            fan_out(running, number, BURST)
+            sizes.append(Path(file).stat().st_size)
+        entity = running.instances.entity("@tally@0-0")
+        assert entity is not None
+        assert entity.ledger.state == Raw(b"%d" % MANY), "signals are missing"
+    few, many = sizes[FEW // BURST - 1], sizes[-1]
+    print(f"log        {few:,} bytes after {FEW:,} signals, {many:,} after {MANY:,}: ratio {many / few:.2f}")
+    print(f"           {max(sizes):,} at most after any burst of {BURST:,}")
+
+
+def populate(place: str) -> str:
+    """A hub that holds very many entities; its folder."""
+    with engine(place) as running:
+        for number in range(ENTITIES // AT_ONCE):
+            fan_out(running, number, AT_ONCE, AT_ONCE, number)
+        return running.hub.root
+
+
+def main() -> None:
+    place = introduce()
+    before = bare_loop()
+    grow(place)
+    root = populate(place)
+    for _ in range(3):
+        opened = subprocess.run(
+            [sys.executable, "-c", OPEN, root], capture_output=True, text=True, check=True, cwd=os.getcwd()
+        )
+        print(f"open       {opened.stdout.strip()}")
+    print(f"bare loop  {before:.3f} s before, {bare_loop():.3f} s after")
+
+
+if __name__ == "__main__":
+    main()
