@@ -7,6 +7,8 @@ import click
 from durablecli.cli.options import exits
 
 SHELLS = ("bash", "zsh", "fish")
+_WHOLE_IDS = "COMP_WORDBREAKS=${COMP_WORDBREAKS//@/}"
+"""bash ends a word at an @, and would complete the pieces of @counter@a."""
 
 
 @click.command("completion", epilog=exits("0 done", "2 usage"))
@@ -25,4 +27,6 @@ def command(ctx: click.Context, shell: str) -> None:
     kind = get_completion_class(shell)
     assert kind is not None, "click knows the these shells"
     script = kind(ctx.find_root().command, {}, "durable", "_DURABLE_COMPLETE")
+    if shell == "bash":
+        click.echo(_WHOLE_IDS)
     click.echo(script.source_template % script.source_vars())

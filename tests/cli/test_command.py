@@ -125,6 +125,7 @@ def test_the_completion_script_calls_the_command_back(durable: Durable, shell: s
     result = durable("completion", shell)
     assert (result.code, result.err) == (0, "")
     assert f"_DURABLE_COMPLETE={shell}_complete" in result.out
+    assert ("COMP_WORDBREAKS" in result.out) is (shell == "bash")
 
 
 def complete(durable: Durable, monkeypatch: pytest.MonkeyPatch, line: str) -> list[str]:

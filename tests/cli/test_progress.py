@@ -70,6 +70,8 @@ def test_tasks_are_counted_and_the_first_waits_named(tape: Tape) -> None:
         (ev.TimerCreated(datetime(2999, 1, 1, tzinfo=UTC)), "  timer at 2999-01-01 00:00:00Z"),
         (ev.SubOrchestrationInstanceCreated("child", "t:1:1"), "  sub-orchestration child t:1:1, 0 s"),
         (ev.TaskScheduled("hello", attempt=2), "  activity hello, attempt 2, 0 s"),
+        (ev.EntityOperationCalled("@counter@a", "get"), "  operation get of @counter@a, 0 s"),
+        (ev.EntityLockRequested(("@counter@a", "@counter@b")), "  lock of @counter@a, @counter@b, 0 s"),
         (ev.ExecutionBlocked("no code"), "  blocked: no code"),
     ],
 )
