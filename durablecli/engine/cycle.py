@@ -42,6 +42,8 @@ from durablecli.store.hub import Hub, begin_checkpoint, finish_checkpoint, still
 from durablecli.store.mailbox import Item, Message, Receipt, new_message
 
 _LONGEST_SLEEP = 1.0
+_CALM = 0.005
+"""An engine that has decided nothing for so long is idle: what is just on its way back would only be held up."""
 _MOST_UNSYNCED = 16
 _MOST_SLICES_UNSYNCED = 2
 
@@ -123,6 +125,7 @@ class Engine:
         self._c = hub.last_commit
         self._unsynced: deque[Draft] = deque()
         self._sources = Sources(hub, self.turns, self.timers, self.crew, options.default_version, say)
+        self._moved = 0.0
         self._checkpointing = False
         self._checkpointed = monotonic()
         self._checkpointed_c = self._c
@@ -303,8 +306,10 @@ class Engine:
 
     def _sleep(self, wait: float) -> float:
         """How long to wait for the queue: not at all while there is work."""
-        if self._sources.at_hand or self._sources.has_messages or self.publisher.unpublished:
+        if self._sources.at_hand or self._sources.has_messages:
             return 0.0
+        if self.publisher.unpublished:
+            wait = min(wait, max(0.0, self._moved + _CALM - monotonic()))
         due = self.timers.next()
         if due is not None:
             wait = min(wait, max(0.0, (due - self.clock.now()).total_seconds()))
@@ -365,6 +370,7 @@ class Engine:
         if not still_ours(self.hub):
             self._fail(StorageError(f"{self.hub.root}: another engine has taken the hub; this one stops"))
         self._c = draft.c
+        self._moved = monotonic()
         data = line(draft.commit)
         self.stats["commits"] += 1
         if self._unsynced:
@@ -411,7 +417,8 @@ class Engine:
 
     def _rest(self) -> None:
         """Between two cycles: histories, memory, the notice."""
-        self.publisher.flush_share(idle=not self._sources.at_hand and self._queue.empty())
+        calm = monotonic() - self._moved > _CALM
+        self.publisher.flush_share(idle=calm and not self._sources.at_hand and self._queue.empty())
         if not self._unsynced:
             self._tidy()
         self.instances.trim()

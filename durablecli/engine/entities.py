@@ -83,7 +83,8 @@ class Entities:
         owner = self._effects.instances.get(sender.instance)
         if owner is None or owner.ledger.execution != sender.execution:
             return False
-        return sender.n in owner.ledger.locks or sender.n in owner.ledger.open
+        ledger = owner.ledger
+        return sender.n in ledger.locks or isinstance(ledger.open.get(sender.n), ev.EntityLockRequested)
 
     # ── what is due ────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -9,35 +9,43 @@ from msgspec import Raw, json
 from durablecli.store.mailbox import Item
 from tests.benchmarks.ground import bare_loop, engine, introduce, run
 
-ACCOUNTS, TRANSFERS, MONEY = 50, 3_000, 1_000
-ROUNDS = 3
+TRANSFERS, MONEY, ROUNDS = 3_000, 1_000, 3
+SIZES = (50, 1_000)
+"""So many accounts: with few of them nearly every transfer waits for another one."""
 
 
-def transfers(number: int) -> list[Item]:
+def transfers(accounts: int, number: int) -> list[Item]:
     """Random pairs, the same in every run."""
     chosen = random.Random(number)
     found = []
     for index in range(TRANSFERS):
-        source, target = chosen.sample(range(ACCOUNTS), 2)
+        source, target = chosen.sample(range(accounts), 2)
         order = {"source": str(source), "target": str(target), "amount": chosen.randint(1, 50)}
         found.append(Item(f"transfer-{number}-{index}", name="transfer", input=Raw(json.encode(order))))
+    return found
+
+
+def rates(place: str, accounts: int) -> list[float]:
+    """Transfers a second, all asked for at once, until the last has ended and is on disk; one figure a round."""
+    with engine(place) as running:
+        for key in range(accounts):
+            money = Raw(json.encode(MONEY))
+            running.hand_in("signal", [Item(f"@account@{key}", name="deposit", input=money)])
+        running.run(lambda engine: engine.is_idle)
+        found = [TRANSFERS / run(running, transfers(accounts, number)) for number in range(ROUNDS)]
+        kept = [running.instances.entity(f"@account@{key}") for key in range(accounts)]
+        total = sum(json.decode(each.ledger.state)["balance"] for each in kept if each is not None)
+        assert total == accounts * MONEY, f"{total:,} where {accounts * MONEY:,} was paid in"
+        assert not any(each.ledger.lock for each in kept if each is not None), "a lock is left"
     return found
 
 
 def main() -> None:
     place = introduce()
     before = bare_loop()
-    with engine(place) as running:
-        for key in range(ACCOUNTS):
-            money = Raw(json.encode(MONEY))
-            running.hand_in("signal", [Item(f"@account@{key}", name="deposit", input=money)])
-        running.run(lambda engine: engine.is_idle)
-        rounds = [TRANSFERS / run(running, transfers(number)) for number in range(ROUNDS)]
-        accounts = [running.instances.entity(f"@account@{key}") for key in range(ACCOUNTS)]
-        total = sum(json.decode(each.ledger.state)["balance"] for each in accounts if each is not None)
-        assert total == ACCOUNTS * MONEY, f"{total:,} where {ACCOUNTS * MONEY:,} was paid in"
-        assert not any(each.ledger.lock for each in accounts if each is not None), "a lock is left"
-    print(f"bank       {' / '.join(f'{each:,.0f}' for each in rounds)} transfers a second, {ACCOUNTS} accounts")
+    for accounts in SIZES:
+        rounds = " / ".join(f"{each:,.0f}" for each in rates(place, accounts))
+        print(f"bank       {rounds} transfers a second between {accounts:,} accounts")
     print(f"bare loop  {before:.3f} s before, {bare_loop():.3f} s after")
 
 
