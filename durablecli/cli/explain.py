@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 
-from durablecli.cli.reasons import blocked, no_daemon, text_of
+from durablecli.cli.reasons import blocked, named, no_daemon, text_of
 from durablecli.cli.render import COLORS, Screen
 from durablecli.cli.times import clock, moment, span
 from durablecli.client import DurableOrchestrationStatus, EntityStatus, EntityWait
@@ -118,8 +118,8 @@ def _operation(one: Waiting, now: datetime, name: str) -> str:
 
 def _lock(one: Waiting, now: datetime, name: str) -> str:
     """The lock that it waits for; of several, all are named once it is known at which of them it waits."""
-    where = one.entity or ", ".join(one.entities)
-    among = f" (of {', '.join(one.entities)})" if one.entity and len(one.entities) > 1 else ""
+    where = one.entity or named(one.entities)
+    among = f" (of {named(one.entities)})" if one.entity and len(one.entities) > 1 else ""
     return f"lock of {where}{among}, for {_for(one, now)}{_in_its_way(one, now)}"
 
 

@@ -9,6 +9,7 @@ from functools import partial
 import click
 
 from durablecli.cli.options import Statuses, Time, client, common, exits
+from durablecli.cli.reasons import named
 from durablecli.cli.render import Screen, say
 from durablecli.cli.times import day, moment
 from durablecli.client import Client, Page, Query
@@ -82,7 +83,7 @@ def _what(one: Waiting) -> str:
     if one.kind in ("timer", "start"):
         return f"{one.kind} {moment(one.fire_at)}" if one.fire_at else "a daemon"
     if one.kind == "lock":
-        return f"lock of {', '.join(one.entities)}"
+        return f"lock of {named(one.entities)}"
     return f"{one.kind} {one.name or ''}" if one.entity is None else f"{one.name} of {one.entity}"
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
+from durablecli.cli.reasons import named
 from durablecli.cli.times import moment, span
 from durablecli.client import Line
 from durablecli.model import events as ev
@@ -82,6 +83,6 @@ def _describe(one: Waiting) -> str:
         case "entity":
             return f"operation {one.name} of {one.entity}{since}"
         case "lock":
-            return f"lock of {', '.join(one.entities)}{since}"
+            return f"lock of {named(one.entities)}{since}"
         case _:
             return f"{one.kind} {one.name or ''}{since}"

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 
 from durablecli.cli.times import clock
 from durablecli.client import Blocked, Engine
+
+_NAMED = 3
 
 
 def blocked(found: Blocked | None, now: datetime) -> Iterator[tuple[str, str]]:
@@ -25,6 +27,12 @@ def no_daemon(engine: Engine, now: datetime) -> tuple[str, str]:
     seen += [f"pid {engine.pid}"] if engine.pid else []
     last = f" ({', '.join(seen)})" if seen else ""
     return "no daemon", f"is running{last}: nothing will move    durable run-daemon"
+
+
+def named(entities: Sequence[str]) -> str:
+    """Entities that are locked together; of many, the first."""
+    more = len(entities) - _NAMED
+    return ", ".join(entities) if more <= 1 else f"{', '.join(entities[:_NAMED])} and {more} more"
 
 
 def text_of(raw: object) -> str:

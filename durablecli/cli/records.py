@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 from msgspec import Raw
 
+from durablecli.cli.reasons import named
 from durablecli.model import events as ev
 from durablecli.model.failures import Failure
 
@@ -81,7 +82,7 @@ def _what_of_entities(event: ev.AnyEvent) -> str:
         case ev.EntityOperationSignaled():
             return f"{event.name}({_json(event.input)}) to {event.entity}{_not_before(event.scheduled_time)}"
         case ev.EntityLockRequested():
-            return ", ".join(event.entities)
+            return named(event.entities)
         case ev.EntityLockGranted():
             return f"of {event.task}"
         case ev.EntityUnlockSent():

@@ -1,4 +1,4 @@
-"""The client: starts, asks, sends and ends orchestrations, from any Python program against a state directory.
+"""The client: starts, asks, sends and ends orchestrations, and signals entities, from any Python program.
 
 It reads the files of the hub and posts messages; whether an engine runs makes no difference to what is on disk. The
 names are those of Durable Functions' client. Times are UTC; a naive one is read as UTC.

@@ -198,6 +198,17 @@ def test_a_list_of_instances_says_what_they_wait_for_and_shows_no_entity(durable
     assert durable("list", "--count").out == "3\n"
 
 
+def test_of_many_entities_that_are_locked_together_the_first_are_named(durable: Durable, here: Path) -> None:
+    many = tuple(f"@seat@{n:03}" for n in range(100))
+    with scribe(".state") as writer:
+        writer.write("t", ev.ExecutionStarted("t", "1", "book"), ev.EntityLockRequested(many))
+    told = "@seat@000, @seat@001, @seat@002 and 97 more"
+    assert f"lock of {told}, for " in durable("status", "t").out
+    assert f"lock of {told}\n" in durable("list").out
+    assert f"EntityLockRequested  {told}\n" in durable("history", "t").out
+    assert len(json.loads(durable("status", "t", "-o", "json").out)["waitingFor"][0]["entities"]) == 100
+
+
 # ── list ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
