@@ -36,8 +36,10 @@ def shape(line: str) -> str:
 
 @pytest.fixture
 def home(tmp_path: Path) -> Path:
+    """A folder with the workflows of all code blocks."""
     (tmp_path / "workflows").mkdir()
-    (tmp_path / "workflows" / "orders.py").write_text(blocks("python")[0], encoding="utf-8")
+    for number, block in enumerate(blocks("python")):
+        (tmp_path / "workflows" / f"block_{number}.py").write_text(block, encoding="utf-8")
     return tmp_path
 
 
@@ -53,9 +55,10 @@ def durable(command: str, home: Path) -> list[str]:
     return ran.stdout.splitlines()
 
 
-def test_the_first_workflow_runs_as_the_readme_shows(home: Path) -> None:
-    commands = told(blocks("console")[0])
-    assert len(commands) == 7
+@pytest.mark.parametrize(("number", "count"), [(0, 7), (1, 6)], ids=["the first workflow", "entities"])
+def test_the_commands_print_what_the_readme_shows(home: Path, number: int, count: int) -> None:
+    commands = told(blocks("console")[number])
+    assert len(commands) == count
     for command, expected in commands:
         printed = iter([shape(line) for line in durable(command, home)])
         for line in expected:

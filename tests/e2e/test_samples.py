@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import http.client
 import json
 import os
 import subprocess
@@ -169,3 +170,59 @@ def test_sub_orchestrations_name_the_device_that_failed(durable: Command, tmp_pa
 def test_every_sample_has_its_test() -> None:
     tests = Path(__file__).read_text()
     assert [path.stem for path in WORKFLOWS.glob("*.py") if f"def test_{path.stem}_" not in tests] == []
+
+
+def state(durable: Command, entity: str) -> Any:
+    return json.loads(durable("entity", "get", entity, "-o", "json"))["state"]
+
+
+def test_aggregator_counts_what_is_signalled_from_the_terminal(durable: Command) -> None:
+    for amount in (3, 4):
+        durable("entity", "signal", "@counter@visits", "add", "--input", str(amount))
+    durable("run-daemon", "--until-idle", "--app", str(WORKFLOWS))
+    assert state(durable, "@counter@visits") == 7
+    durable("entity", "signal", "@Counter@visits", "reset")
+    durable("run-daemon", "--until-idle", "--app", str(WORKFLOWS))
+    assert state(durable, "@counter@visits") == 0
+
+
+def test_aggregator_sums_up_the_log_of_a_real_server(durable: Command, tmp_path: Path) -> None:
+    """Python's own web server writes the log; some of the requests fail."""
+    log, pages = tmp_path / "access.log", ["/", "/", "/missing", "/said", "/missing", "/"]
+    (tmp_path / "www").mkdir()
+    (tmp_path / "www" / "said").write_text("hello")
+    with log.open("wb") as said:
+        server = subprocess.Popen(
+            [sys.executable, "-u", "-m", "http.server", "0", "--bind", "127.0.0.1", "-d", str(tmp_path / "www")],
+            stdout=subprocess.PIPE,
+            stderr=said,
+        )
+    assert server.stdout is not None
+    with server, server.stdout:
+        try:
+            port = int(server.stdout.readline().split(b"port ")[1].split()[0])
+            for page in pages:
+                ask(port, page)
+        finally:
+            server.terminate()
+    totals = durable.run("aggregate_log", {"path": str(log)})
+    assert {page: total["requests"] for page, total in totals.items()} == {"/": 3, "/missing": 2, "/said": 1}
+    assert totals["/missing"]["errors"] == 2
+    assert state(durable, "@page@/")["hosts"] == ["127.0.0.1"]
+    assert state(durable, "@counter@requests") == len(pages)
+
+
+def ask(port: int, page: str) -> None:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+    connection.request("GET", page)
+    connection.getresponse().read()
+    connection.close()
+
+
+def test_bank_moves_money_only_where_there_is_enough(durable: Command) -> None:
+    durable("entity", "signal", "@account@ada", "deposit", "--input", "100")
+    assert durable.run("transfer", {"source": "ada", "target": "bob", "amount": 30}) is True
+    assert durable.run("transfer", {"source": "bob", "target": "ada", "amount": 31}) is False
+    assert [state(durable, f"@account@{name}")["balance"] for name in ("ada", "bob")] == [70, 30]
+    listed = json.loads(durable("entity", "list", "--name", "account", "-o", "json"))
+    assert sorted(row["entityId"] for row in listed) == ["@account@ada", "@account@bob"]
