@@ -357,7 +357,7 @@ class Engine:
 
     def _commit(self, draft: Draft) -> bool:
         """Send the cycle's commit on its way to the disk."""
-        self.turns.entities.start()
+        self.turns.give_out()
         if draft.empty:
             if not draft.has_effects:
                 return False

@@ -39,7 +39,7 @@ class BatchJob(NamedTuple):
 
 
 class Spoken(NamedTuple):
-    """A log line of an orchestrator, to be said once its turn is on disk."""
+    """A log line of a turn, to be said once that is on disk; `name` is that of its logger, below `durablecli`."""
 
     name: str
     level: int

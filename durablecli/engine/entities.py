@@ -20,6 +20,7 @@ from durablecli.engine.timers import Due
 from durablecli.errors import Conflict
 from durablecli.model import events as ev
 from durablecli.model.entities import EntityId
+from durablecli.model.failures import Failure
 from durablecli.replay.entity import EntityLedger
 
 _MOST_OPERATIONS = 5_000
@@ -130,23 +131,34 @@ class Entities:
         ledger = entity.ledger
         while not entity.running and ledger.runnable:
             head = ledger.runnable[0]
-            if not isinstance(head.event, ev.EntityDeletionReceived):
+            if isinstance(head.event, ev.EntityDeletionReceived):
+                self._record(entity, ev.EntityBatch(head.n, deleted=ledger.exists))
+            elif ledger.blocked is not None and ledger.awaits_deletion:
+                self._give_up(entity)
+            else:
                 self._effects.draft.moved[entity.id] = entity
                 return
-            self._record(entity, ev.EntityBatch(head.n, deleted=ledger.exists))
+
+    def _give_up(self, entity: Entity) -> None:
+        """Let operations fail whose code is missing, as the entity is to be deleted behind them."""
+        operations = entity.ledger.operations(entity.ledger.queued)
+        failure = Failure("durablecli.errors.NotFound", f"{entity.ledger.blocked}, and the entity was deleted")
+        results = tuple(ev.OperationOutcome(record.n, failure=failure) for record in operations)
+        self._apply(entity, ev.EntityBatch(operations[-1].n, results=results))
 
     def start(self) -> None:
         """Give out a batch for every entity that has something to run: what the whole cycle brought it, together."""
         moved, registry = self._effects.draft.moved, self._effects.registry
         if registry is None:
             return
-        for entity in moved.values():
+        for entity in list(moved.values()):
             ledger = entity.ledger
             if entity.running or not (operations := ledger.operations(_MOST_OPERATIONS)):
                 continue
             name = EntityId.parse(entity.id).name
             if registry.entity(name) is None:
-                self._block(entity, f"entity '{name}' isn't loaded")
+                self._block(entity, name)
+                self._move(entity)
                 continue
             if ledger.blocked is not None:
                 self._effects.add(entity, ev.ExecutionUnblocked())
@@ -155,12 +167,13 @@ class Entities:
             self._effects.draft.batches.append(BatchJob(entity.id, ledger.execution, ledger.state, wanted, at))
         moved.clear()
 
-    def _block(self, entity: Entity, reason: str) -> None:
+    def _block(self, entity: Entity, name: str) -> None:
+        """Record, once, that the code is missing. What is sent meanwhile is kept."""
+        reason = f"entity '{name}' isn't loaded"
         if entity.ledger.blocked != reason:
             self._effects.add(entity, ev.ExecutionBlocked(reason))
             told = (entity.id, reason)
-            name = EntityId.parse(entity.id).name
-            self._effects.draft.spoken.append(Spoken(name, logging.WARNING, "%s is blocked: %s", told))
+            self._effects.draft.spoken.append(Spoken(f"entity.{name}", logging.WARNING, "%s is blocked: %s", told))
 
     # ── outcomes ───────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -175,15 +188,18 @@ class Entities:
         batch = outcome.event
         if batch.starts:
             batch = replace(batch, starts=tuple(map(self._checked, batch.starts)))
-        answers = _answers(entity.ledger, batch)
         self._effects.stats["batches"] += 1
+        self._apply(entity, batch)
+        if entity.ledger.size >= max(_COMPACT_AT, entity.compact_at):
+            self._compact(entity)
+        self._move(entity)
+
+    def _apply(self, entity: Entity, batch: ev.EntityBatch) -> None:
+        answers = _answers(entity.ledger, batch)
         self._record(entity, batch)
         self._send(entity, batch)
         for sender, answer in answers:
             self._effects.deliver(sender.instance, sender.execution, answer)
-        if entity.ledger.size >= max(_COMPACT_AT, entity.compact_at):
-            self._compact(entity)
-        self._move(entity)
 
     def _send(self, entity: Entity, batch: ev.EntityBatch) -> None:
         effects = self._effects

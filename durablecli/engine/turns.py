@@ -129,6 +129,13 @@ class Turns:
         self.effects.delivering = 0
         self.effects.coming.clear()
 
+    def give_out(self) -> None:
+        """Start what the cycle has brought entities to do, before it is committed."""
+        self.entities.start()
+        while self.effects.deliveries:
+            self.settle()
+            self.entities.start()
+
     def look(self) -> None:
         """Let instances that hold arrivals, or owe a turn, go on: round after round, as long as that moves them."""
         before = -1
@@ -276,7 +283,7 @@ class Turns:
 
     def _speak(self, machine: Machine) -> None:
         if machine.said:
-            name = machine.started.name
+            name = f"orchestrator.{machine.started.name}"
             self.draft.spoken += [Spoken(name, *line) for line in machine.said]
             machine.said = []
 
@@ -342,7 +349,9 @@ class Turns:
         elif ledger.blocked != reason:
             self.effects.add(instance, ev.ExecutionBlocked(reason))
             told = (instance.id, reason.replace("\n", "; "))
-            self.draft.spoken.append(Spoken(ledger.started.name, logging.WARNING, "%s is blocked: %s", told))
+            self.draft.spoken.append(
+                Spoken(f"orchestrator.{ledger.started.name}", logging.WARNING, "%s is blocked: %s", told)
+            )
 
     def _may_lack(self, instance: Instance) -> bool:
         """Whether `_lacks` could be true: it looks at every open activity, which no live instance should pay for."""

@@ -56,6 +56,6 @@ class Voice:
             if level == PRINTED:
                 stream.write(text)
             else:
-                logging.getLogger(f"durablecli.orchestrator.{name}").log(level, text, *arguments)
+                logging.getLogger(f"durablecli.{name}").log(level, text, *arguments)
         if any(each.level == PRINTED for each in spoken):
             stream.flush()

@@ -107,4 +107,4 @@ def told_entity(named: EntityId | str) -> EntityId:
     try:
         return EntityId.parse(named)
     except (ValueError, TypeError) as error:
-        raise UsageError(f"{error}; an entity is named @name@key, as @counter@a") from None
+        raise UsageError(f"{error}; write it as @counter@a") from None

@@ -63,6 +63,11 @@ class EntityLedger:
         """Whether nothing would be lost with the log: no state, no lock, and nothing that waits."""
         return not (self.state or self.lock or self.queue or self.inner or self.scheduled)
 
+    @property
+    def awaits_deletion(self) -> bool:
+        """Whether a deletion stands somewhere among what may be done now; looks at all of it."""
+        return any(isinstance(record.event, ev.EntityDeletionReceived) for record in self.runnable)
+
     def concerns(self, sender: ev.Origin) -> bool:
         """Whether this request for the lock was granted here, or waits here."""
         if self.lock is not None and self.lock.sender == sender:

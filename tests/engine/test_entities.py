@@ -237,6 +237,24 @@ def test_an_entity_whose_function_is_missing_keeps_its_operations() -> None:
         assert ledger(hub, A).blocked is None
 
 
+def test_an_entity_whose_function_is_missing_can_be_deleted_with_all_that_waits() -> None:
+    with testing.hub(add_one, call, hold) as hub:
+        hub.client.start_new(add_one, client_input=str(A))
+        hub.client.start_new(call, "caller", "get")
+        start_holding(hub, "owner", "a")
+        hub.client.delete_entity(A)
+        hub.run()
+        status = hub.client.get_status("caller")
+        assert "entity 'counter' isn't loaded, and the entity was deleted" in status.output
+        assert holder(hub, A) == "owner"
+        hub.client.raise_event("owner", "Go")
+        hub.run()
+        assert ledger(hub, A).is_bare
+        hub.client.purge_entities([A])
+        hub.run()
+        assert not hub.client.entity(A)
+
+
 # ── locks ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
