@@ -10,7 +10,7 @@ from durablecli.engine.activity import Call, Cancellation, Outcome
 from durablecli.engine.draft import BatchJob, Job
 from durablecli.engine.executors import Executor, Gate, Key, Report, Threads, Work
 from durablecli.engine.operations import Batch, BatchOutcome
-from durablecli.model.entities import EntityId
+from durablecli.model.entities import entity_name
 from durablecli.model.payloads import PAYLOAD_LIMIT
 
 
@@ -77,7 +77,7 @@ class Crew:
         batches: dict[str, list[Batch]] = {}
         for job in jobs:
             key = (job.entity, job.execution, job.operations[-1].n)
-            function = self._registry.entity(EntityId.parse(job.entity).name)
+            function = self._registry.entity(entity_name(job.entity))
             if key in self._calls or function is None:
                 continue
             batch = Batch(key, function, job.state, job.operations, self._payload_limit, Cancellation(), job.at)

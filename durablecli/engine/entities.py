@@ -19,7 +19,7 @@ from durablecli.engine.operations import BatchOutcome, Operation
 from durablecli.engine.timers import Due
 from durablecli.errors import Conflict
 from durablecli.model import events as ev
-from durablecli.model.entities import EntityId
+from durablecli.model.entities import entity_name
 from durablecli.model.failures import Failure
 from durablecli.replay.entity import EntityLedger
 
@@ -155,7 +155,7 @@ class Entities:
             ledger = entity.ledger
             if entity.running or not (operations := ledger.operations(_MOST_OPERATIONS)):
                 continue
-            name = EntityId.parse(entity.id).name
+            name = entity_name(entity.id)
             if registry.entity(name) is None:
                 self._block(entity, name)
                 self._move(entity)

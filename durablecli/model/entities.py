@@ -100,6 +100,11 @@ def is_entity(id: str) -> bool:
     return id[:1] == SIGN
 
 
+def entity_name(id: str) -> str:
+    """The name in an id that is known to be an entity's."""
+    return id[1 : id.index(SIGN, 1)]
+
+
 def told_entity(named: EntityId | str) -> EntityId:
     """The entity that a user named by its id or as `@name@key`; raises UsageError."""
     if isinstance(named, EntityId):

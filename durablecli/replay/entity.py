@@ -16,7 +16,7 @@ from itertools import chain, islice
 from msgspec import Raw
 
 from durablecli.model import events as ev
-from durablecli.model.entities import EntityId
+from durablecli.model.entities import entity_name
 from durablecli.model.status import Summary
 
 
@@ -216,7 +216,7 @@ def entity_summary(ledger: EntityLedger) -> Summary:
     """The row of this entity in the index."""
     return Summary(
         id=ledger.id,
-        name=EntityId.parse(ledger.id).name,
+        name=entity_name(ledger.id),
         status="Exists" if ledger.exists else "Empty",
         execution=ledger.execution,
         parent=None,
