@@ -6,7 +6,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from durablecli.app import Blueprint, DFApp, Entity, Orchestrator, activity, entity, orchestrator
+    from durablecli.app import Entity, Orchestrator, activity, entity, orchestrator
+    from durablecli.blueprints import Blueprint, DFApp
     from durablecli.client import (
         Client,
         DurableOrchestrationClient,
@@ -24,9 +25,9 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "ActivityContext": "durablecli.engine.activity",
-    "Blueprint": "durablecli.app",
+    "Blueprint": "durablecli.blueprints",
     "Client": "durablecli.client",
-    "DFApp": "durablecli.app",
+    "DFApp": "durablecli.blueprints",
     "DurableEntity": "durablecli.entities.context",
     "DurableEntityContext": "durablecli.entities.context",
     "DurableOrchestrationClient": "durablecli.client",

@@ -8,16 +8,17 @@ name (without case) disable that name.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
 from types import ModuleType
 from typing import Any, TypeVar, overload
 
-from durablecli.entities.methods import Methods, check_class
-from durablecli.model.entities import EntityId
+from durablecli.blueprints import Bindings, Blueprint, Trigger, bindings_of
+from durablecli.entities.methods import Methods, check_entity
 from durablecli.replay.names import MARK, Mark, mark_of, return_annotation
 
 F = TypeVar("F", bound=Callable[..., Any])
+_CALLED = frozenset({"orchestrator", "activity", "entity"})
 
 
 @overload
@@ -71,33 +72,10 @@ def entity(entity: F | None = None, /, *, name: str | None = None) -> F | Callab
     """Mark an entity: a function that takes its context, or a class whose public methods are its operations."""
 
     def mark(entity: F) -> F:
-        return _marked(_checked(entity), Mark("entity", _entity_name(name or entity.__name__)))
+        check_entity(entity, name)
+        return _marked(entity, Mark("entity", name or entity.__name__))
 
     return mark if entity is None else mark(entity)
-
-
-def _checked(entity: F) -> F:
-    """What may be an entity; raises TypeError."""
-    if isinstance(entity, type):
-        check_class(entity)
-        return entity
-    name = getattr(entity, "__qualname__", repr(entity))
-    if not callable(entity):
-        raise TypeError(f"@df.entity decorates a function or a class, not {type(entity).__name__}")
-    if inspect.isgeneratorfunction(entity) or inspect.isasyncgenfunction(entity):
-        raise TypeError(f"{name} is a generator function: an entity yields nothing, and waits for nobody")
-    try:
-        inspect.signature(entity).bind(None)
-    except TypeError as error:
-        raise TypeError(f"{name} is called with the context alone when it is an entity, but: {error}") from None
-    except ValueError:
-        pass  # a signature that nobody knows
-    return entity
-
-
-def _entity_name(name: str) -> str:
-    EntityId(name, "any")  # raises ValueError
-    return name
 
 
 def _marked(function: F, mark: Mark) -> F:
@@ -133,60 +111,24 @@ class Entity:
     @classmethod
     def create(cls, function: Callable[..., Any]) -> Entity:
         """Make the handle that the module holds, usually as `main`."""
-        return cls(_checked(function))
+        check_entity(function)
+        return cls(function)
 
     def __call__(self, context: Any) -> Any:
         return self.entity_function(context)
 
 
-class Blueprint:
-    """A set of functions, declared with the decorators of Azure's v2 programming model."""
-
-    def __init__(self, http_auth_level: object = None) -> None:
-        self.http_auth_level = http_auth_level
-        self.functions: list[Callable[..., Any]] = []
-
-    def orchestration_trigger(
-        self, context_name: str, orchestration: str | None = None, input_type: Any = None
-    ) -> Callable[[F], F]:
-        """Declare an orchestrator; `orchestration` names it otherwise than the function."""
-        return self._declare("orchestrator", orchestration)
-
-    def activity_trigger(self, input_name: str, activity: str | None = None) -> Callable[[F], F]:
-        """Declare an activity; `activity` names it otherwise than the function."""
-        return self._declare("activity", activity)
-
-    def entity_trigger(self, context_name: str, entity_name: str | None = None) -> Callable[[F], F]:
-        """Declare an entity; `entity_name` names it otherwise than the function."""
-
-        def mark(function: F) -> F:
-            self.functions.append(function)
-            return entity(name=entity_name)(function)
-
-        return mark
-
-    def _declare(self, kind: str, name: str | None) -> Callable[[F], F]:
-        def mark(function: F) -> F:
-            self.functions.append(function)
-            return _marked(function, Mark(kind, name or function.__name__))
-
-        return mark
-
-
-class DFApp(Blueprint):
-    """The app of a `function_app.py`: a blueprint that takes in others."""
-
-    def register_functions(self, blueprint: Blueprint) -> None:
-        """Take in all functions of a blueprint."""
-        self.functions += blueprint.functions
-
-    register_blueprint = register_functions
-
-
 class Function:
-    """One loaded function: what it is called, where it stands, and how it is to be run."""
+    """One loaded function: what it is called, where it stands, and how it is to be run.
 
-    def __init__(self, mark: Mark, call: Callable[..., Any], module: str) -> None:
+    `kind` is orchestrator, activity, entity, http, timer or other; the last three have a `trigger`. `client` is the
+    parameter that receives the durable client, `bindings` are those that receive what only the cloud has.
+    """
+
+    def __init__(self, mark: Mark, call: Callable[..., Any], module: str, bindings: Bindings | None = None) -> None:
+        self.trigger: Trigger | None = bindings.trigger if bindings else None
+        self.client = bindings.client if bindings else None
+        self.bindings: Mapping[str, str] = bindings.others if bindings else {}
         self.name = mark.name
         self.kind = mark.kind
         self.call = call
@@ -252,9 +194,14 @@ class Registry:
     """From a name, without case, to its function. `clashes` names the places of functions that share one."""
 
     def __init__(self) -> None:
-        self._functions: dict[str, Function] = {}
+        self._functions: dict[tuple[bool, str], Function] = {}
         self._seen: set[int] = set()
-        self.clashes: dict[str, list[str]] = {}
+        self._clashed: dict[tuple[bool, str], list[str]] = {}
+
+    @property
+    def clashes(self) -> dict[str, list[str]]:
+        """By the name that they share, the places of functions."""
+        return {name: places for (_, name), places in self._clashed.items()}
 
     def add(self, module: ModuleType) -> None:
         """Collect what a loaded module holds: marked functions, handles, apps and blueprints."""
@@ -279,10 +226,13 @@ class Registry:
         if id(call) in self._seen:
             return
         self._seen.add(id(call))
-        function = Function(mark, call, module)
-        key = mark.name.casefold()
-        if key in self._functions or key in self.clashes:
-            places = self.clashes.setdefault(key, [])
+        self.declare(Function(mark, call, module, bindings_of(call)))
+
+    def declare(self, function: Function) -> None:
+        """Take in a function that no decorator has marked."""
+        key = _key(function.kind, function.name)
+        if key in self._functions or key in self._clashed:
+            places = self._clashed.setdefault(key, [])
             if earlier := self._functions.pop(key, None):
                 places.append(f"{earlier.name} ({earlier.kind}, {earlier.place})")
             places.append(f"{function.name} ({function.kind}, {function.place})")
@@ -302,12 +252,20 @@ class Registry:
         return self._of("entity", name)
 
     def _of(self, kind: str, name: str) -> Function | None:
-        function = self._functions.get(name.casefold())
+        function = self._functions.get(_key(kind, name))
         return function if function is not None and function.kind == kind else None
+
+    def function(self, name: str) -> Function | None:
+        """What has this name; of two, the one that a client can start or call."""
+        return self._functions.get((True, name.casefold())) or self._functions.get((False, name.casefold()))
+
+    def of_kind(self, kind: str) -> list[Function]:
+        """All orchestrators, activities, entities, or what `kind` names: http, timer, other."""
+        return [function for function in self if function.kind == kind]
 
     def returns(self, name: str) -> Any:
         """The return annotation of a function that an orchestrator named by a string; Any where it isn't known."""
-        function = self._functions.get(name.casefold())
+        function = self._functions.get((True, name.casefold()))
         return function.returns if function else Any
 
     def __iter__(self) -> Iterator[Function]:
@@ -315,3 +273,8 @@ class Registry:
 
     def __len__(self) -> int:
         return len(self._functions)
+
+
+def _key(kind: str, name: str) -> tuple[bool, str]:
+    """What starts by itself may share its name with what is called: Azure lets an orchestrator be named apart."""
+    return kind in _CALLED, name.casefold()

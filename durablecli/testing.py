@@ -16,7 +16,8 @@ from datetime import UTC, datetime, timedelta
 from types import ModuleType
 from typing import Any
 
-from durablecli.app import Blueprint, Registry
+from durablecli.app import Registry
+from durablecli.blueprints import Blueprint
 from durablecli.client import Client, DurableOrchestrationStatus
 from durablecli.config import Concurrency
 from durablecli.engine.activity import Outcome

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from durablecli.entities.context import Act, DurableEntity, DurableEntityContext
+from durablecli.model.entities import EntityId
 from durablecli.model.events import NULL
 from durablecli.model.payloads import decode
 
@@ -123,3 +124,26 @@ def check_class(kind: type) -> None:
         signature.bind()
     except TypeError as error:
         raise TypeError(f"{kind.__qualname__} is made without arguments when it is an entity, but: {error}") from None
+
+
+def check_entity(entity: object, name: str | None = None) -> None:
+    """Raises TypeError if this can't be an entity, and ValueError if no entity can be called so."""
+    if isinstance(entity, type):
+        check_class(entity)
+    elif not callable(entity):
+        raise TypeError(f"@df.entity decorates a function or a class, not {type(entity).__name__}")
+    else:
+        _check_function(entity)
+    EntityId(name or str(getattr(entity, "__name__", "any")), "any")
+
+
+def _check_function(entity: Callable[..., Any]) -> None:
+    name = getattr(entity, "__qualname__", repr(entity))
+    if inspect.isgeneratorfunction(entity) or inspect.isasyncgenfunction(entity):
+        raise TypeError(f"{name} is a generator function: an entity yields nothing, and waits for nobody")
+    try:
+        inspect.signature(entity).bind(None)
+    except TypeError as error:
+        raise TypeError(f"{name} is called with the context alone when it is an entity, but: {error}") from None
+    except ValueError:
+        pass  # a signature that nobody knows

@@ -1,0 +1,347 @@
+"""Azure's way to declare functions: an app's decorators, what each says about a function, and what it is bound to.
+
+A decorator returns the function that it was given, with its bindings noted on it: so decorators stack in any order, and
+the function stays callable. What starts a function (its trigger) makes it one of ours; one with a trigger that only the
+cloud has is known and listed, and never run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from enum import Enum
+from functools import partial
+from typing import Any, NamedTuple, TypeVar
+
+from durablecli.entities.methods import check_entity
+from durablecli.replay.names import MARK, Mark, mark_of
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_BINDINGS = "__durable_bindings__"
+_LEVELS = ("ANONYMOUS", "FUNCTION", "ADMIN")
+_DURABLE = {"orchestrationTrigger": "orchestrator", "activityTrigger": "activity", "entityTrigger": "entity"}
+_NAMED_BY = {"orchestrator": "orchestration", "activity": "activity", "entity": "entityName"}
+_CLIENTS = ("durableClient", "orchestrationClient")
+
+# The decorators of what only the cloud has, and what function.json calls each of them.
+_TRIGGERS = {
+    "assistant_skill_trigger": "assistantSkillTrigger",
+    "blob_trigger": "blobTrigger",
+    "connector_trigger": "connectorTrigger",
+    "cosmos_db_trigger": "cosmosDBTrigger",
+    "cosmos_db_trigger_v3": "cosmosDBTrigger",
+    "dapr_binding_trigger": "daprBindingTrigger",
+    "dapr_service_invocation_trigger": "daprServiceInvocationTrigger",
+    "dapr_topic_trigger": "daprTopicTrigger",
+    "event_grid_trigger": "eventGridTrigger",
+    "event_hub_message_trigger": "eventHubTrigger",
+    "kafka_trigger": "kafkaTrigger",
+    "mcp_prompt_trigger": "mcpPromptTrigger",
+    "mcp_resource_trigger": "mcpResourceTrigger",
+    "mcp_tool": "mcpToolTrigger",
+    "mcp_tool_trigger": "mcpToolTrigger",
+    "mysql_trigger": "mysqlTrigger",
+    "queue_trigger": "queueTrigger",
+    "service_bus_queue_trigger": "serviceBusTrigger",
+    "service_bus_topic_trigger": "serviceBusTrigger",
+    "sql_trigger": "sqlTrigger",
+    "warm_up_trigger": "warmupTrigger",
+}
+_INPUTS = {
+    "assistant_post_input": "assistantPost",
+    "assistant_query_input": "assistantQuery",
+    "blob_input": "blob",
+    "cosmos_db_input": "cosmosDB",
+    "cosmos_db_input_v3": "cosmosDB",
+    "dapr_secret_input": "daprSecret",
+    "dapr_state_input": "daprState",
+    "embeddings_input": "embeddings",
+    "mcp_tool_property": "mcpToolProperty",
+    "mysql_input": "mysql",
+    "semantic_search_input": "semanticSearch",
+    "sql_input": "sql",
+    "table_input": "table",
+    "text_completion_input": "textCompletion",
+}
+_OUTPUTS = {
+    "assistant_create_output": "assistantCreate",
+    "blob_output": "blob",
+    "cosmos_db_output": "cosmosDB",
+    "cosmos_db_output_v3": "cosmosDB",
+    "dapr_binding_output": "daprBinding",
+    "dapr_invoke_output": "daprInvoke",
+    "dapr_publish_output": "daprPublish",
+    "dapr_state_output": "daprState",
+    "embeddings_store_output": "embeddingsStore",
+    "event_grid_output": "eventGrid",
+    "event_hub_output": "eventHub",
+    "kafka_output": "kafka",
+    "mysql_output": "mysql",
+    "queue_output": "queue",
+    "service_bus_queue_output": "serviceBus",
+    "service_bus_topic_output": "serviceBus",
+    "sql_output": "sql",
+    "table_output": "table",
+}
+
+
+# What a function is bound to.
+
+
+class HttpTrigger(NamedTuple):
+    """Started by a request. `route` None means the function's name, `methods` None means GET and POST."""
+
+    route: str | None
+    methods: tuple[str, ...] | None
+    auth_level: str
+    argument: str = "req"
+
+
+class TimerTrigger(NamedTuple):
+    """Started by the clock: `schedule` is NCRONTAB with seconds, `hh:mm:ss`, or a `%SETTING%` that holds one."""
+
+    schedule: str
+    argument: str
+    run_on_startup: bool = False
+
+
+class OtherTrigger(NamedTuple):
+    """Started by something that only the cloud has; `kind` is what function.json calls it."""
+
+    kind: str
+
+
+Trigger = HttpTrigger | TimerTrigger | OtherTrigger
+
+
+class Bindings:
+    """What is known of one function: what starts it, and what its parameters receive.
+
+    `argument` is the parameter that receives what started it, `client` the one that receives the durable client;
+    `others` are the parameters that receive what only the cloud has, each with the kind of its binding.
+    """
+
+    def __init__(self, name: str, level: str | None = None) -> None:
+        self.name = name
+        self.kind = ""
+        self.own_name: str | None = None
+        self.argument: str | None = None
+        self.client: str | None = None
+        self.others: dict[str, str] = {}
+        self._level = level
+        self._trigger: Trigger | None = None
+        self._asked_level: str | None = None
+
+    @property
+    def trigger(self) -> Trigger | None:
+        """What starts it; None for orchestrators, activities and entities."""
+        if isinstance(self._trigger, HttpTrigger):
+            return self._trigger._replace(auth_level=self._asked_level or self._level or "FUNCTION")
+        return self._trigger
+
+    @property
+    def mark(self) -> Mark:
+        """What the registry and the context of an orchestrator know it by."""
+        return Mark(self.kind or "other", self.own_name or self.name)
+
+    def belongs_to(self, level: str | None) -> None:
+        """An app took it in: the level of the app holds where the function names none."""
+        self._level = level or self._level
+
+    def add(self, type: str, argument: str, given: Mapping[str, Any]) -> None:
+        """Take in one binding, as function.json writes it."""
+        if type in _DURABLE:
+            self.kind, self.argument = _DURABLE[type], argument
+            self.own_name = given.get(_NAMED_BY[self.kind]) or None
+        elif type == "httpTrigger":
+            self._set("http", argument, HttpTrigger(given.get("route"), _methods(given.get("methods")), "", argument))
+            self._asked_level = level(given.get("authLevel"))
+        elif type == "timerTrigger":
+            startup = bool(given.get("runOnStartup"))
+            self._set("timer", argument, TimerTrigger(str(given["schedule"]), argument, startup))
+        elif type in _CLIENTS:
+            self.client = argument
+        elif type.endswith("Trigger"):
+            self._set("other", argument, OtherTrigger(type))
+        elif type != "http":
+            self.others[argument] = type
+
+    def _set(self, kind: str, argument: str, trigger: Trigger) -> None:
+        self.kind, self.argument, self._trigger = kind, argument, trigger
+
+
+def bindings_of(function: object) -> Bindings | None:
+    """What the decorators of an app noted on a function, or None."""
+    found = vars(function).get(_BINDINGS) if isinstance(function, type) else getattr(function, _BINDINGS, None)
+    return found if isinstance(found, Bindings) else None
+
+
+def level(given: object) -> str | None:
+    """`ANONYMOUS`, `FUNCTION` or `ADMIN`, from the enumeration or its word in any case. Raises ValueError."""
+    if given is None:
+        return None
+    word = str(given.value if isinstance(given, Enum) else given).upper()
+    if word not in _LEVELS:
+        raise ValueError(f"{given!r} is no auth level: choose from {', '.join(_LEVELS)}")
+    return word
+
+
+def _methods(given: object) -> tuple[str, ...] | None:
+    if not given:
+        return None
+    several: Iterable[object] = given if isinstance(given, Iterable) and not isinstance(given, str) else [given]
+    return tuple(str(one.value if isinstance(one, Enum) else one).upper() for one in several)
+
+
+# The decorators.
+
+
+class Blueprint:
+    """A set of functions, declared with the decorators of Azure's v2 programming model."""
+
+    def __init__(self, http_auth_level: object = None) -> None:
+        self.http_auth_level = http_auth_level
+        self.functions: list[Callable[..., Any]] = []
+        self._level = level(http_auth_level)
+
+    def orchestration_trigger(
+        self, context_name: str, orchestration: str | None = None, input_type: Any = None
+    ) -> Callable[[F], F]:
+        """Declare an orchestrator; `orchestration` names it otherwise than the function."""
+        return self._binding("orchestrationTrigger", context_name, orchestration=orchestration)
+
+    def activity_trigger(self, input_name: str, activity: str | None = None) -> Callable[[F], F]:
+        """Declare an activity; `activity` names it otherwise than the function."""
+        return self._binding("activityTrigger", input_name, activity=activity)
+
+    def entity_trigger(self, context_name: str, entity_name: str | None = None) -> Callable[[F], F]:
+        """Declare an entity; `entity_name` names it otherwise than the function."""
+
+        def mark(function: F) -> F:
+            check_entity(function, entity_name)
+            return self._bind(function, "entityTrigger", context_name, {"entityName": entity_name})
+
+        return mark
+
+    def durable_client_input(
+        self, client_name: str, task_hub: str | None = None, connection_name: str | None = None
+    ) -> Callable[[F], F]:
+        """Give the function the client of the hub, as the parameter `client_name`."""
+        return self._binding("durableClient", client_name)
+
+    def route(
+        self,
+        route: str | None = None,
+        trigger_arg_name: str = "req",
+        binding_arg_name: str = "$return",
+        methods: object = None,
+        auth_level: object = None,
+        trigger_extra_fields: object = None,
+        binding_extra_fields: object = None,
+    ) -> Callable[[F], F]:
+        """Start the function by requests at this route, which is the function's name by default."""
+        return self._binding("httpTrigger", trigger_arg_name, route=route, methods=methods, authLevel=auth_level)
+
+    def timer_trigger(
+        self,
+        arg_name: str,
+        schedule: str,
+        run_on_startup: bool | None = None,
+        use_monitor: bool | None = None,
+        data_type: object = None,
+        **more: object,
+    ) -> Callable[[F], F]:
+        """Start the function by the clock."""
+        return self._binding("timerTrigger", arg_name, schedule=schedule, runOnStartup=run_on_startup)
+
+    schedule = timer_trigger
+
+    def generic_trigger(self, arg_name: str, type: str, data_type: object = None, **more: object) -> Callable[[F], F]:
+        """Declare a trigger by the words of function.json."""
+        return self._binding(type, arg_name, **more)
+
+    def generic_input_binding(
+        self, arg_name: str, type: str, data_type: object = None, **more: object
+    ) -> Callable[[F], F]:
+        """Declare an input by the words of function.json."""
+        return self._binding(type, arg_name, **more)
+
+    generic_output_binding = generic_input_binding
+
+    def function_name(self, name: str, setting_extra_fields: object = None) -> Callable[[F], F]:
+        """Name the function otherwise than in Python."""
+
+        def mark(function: F) -> F:
+            bindings = self._bindings(function)
+            bindings.name = name
+            return self._remark(function, bindings)
+
+        return mark
+
+    def retry(self, *arguments: object, **more: object) -> Callable[[F], F]:
+        """Accepted: what starts a function here tries it once."""
+        return self._accepted
+
+    def http_type(self, http_type: str) -> Callable[[F], F]:
+        """Accepted: it says nothing that matters here."""
+        return self._accepted
+
+    def __getattr__(self, name: str) -> Callable[..., Callable[[F], F]]:
+        """The decorators of what only the cloud has."""
+        for kinds in (_TRIGGERS, _INPUTS, _OUTPUTS):
+            if name in kinds:
+                return partial(self._cloud, kinds[name])
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
+    def _cloud(self, type: str, arg_name: str = "", *arguments: object, **more: object) -> Callable[[F], F]:
+        return self._binding(type, arg_name if isinstance(arg_name, str) else "")
+
+    def _binding(self, type: str, argument: str, **given: object) -> Callable[[F], F]:
+        def mark(function: F) -> F:
+            return self._bind(function, type, argument, given)
+
+        return mark
+
+    def _bind(self, function: F, type: str, argument: str, given: Mapping[str, object]) -> F:
+        bindings = self._bindings(function)
+        bindings.add(type, argument, given)
+        return self._remark(function, bindings)
+
+    def _accepted(self, function: F) -> F:
+        return self._remark(function, self._bindings(function))
+
+    def _bindings(self, function: F) -> Bindings:
+        if not callable(function):
+            raise TypeError(f"a trigger or a binding decorates a function, not {type(function).__name__}")
+        bindings = bindings_of(function)
+        if bindings is None:
+            bindings = Bindings(function.__name__, self._level)
+            setattr(function, _BINDINGS, bindings)
+        # A decorator of the author's between ours hands its own function on, and what was noted with it.
+        self.functions = [each for each in self.functions if bindings_of(each) is not bindings]
+        self.functions.append(function)
+        return bindings
+
+    def _remark(self, function: F, bindings: Bindings) -> F:
+        found = mark_of(function)
+        executor, most = (found.executor, found.max_concurrency) if found else (None, None)
+        setattr(function, MARK, bindings.mark._replace(executor=executor, max_concurrency=most))
+        return function
+
+
+class DFApp(Blueprint):
+    """The app of a `function_app.py`: a blueprint that takes in others."""
+
+    def __init__(self, http_auth_level: object = "FUNCTION") -> None:
+        super().__init__(http_auth_level)
+
+    def register_functions(self, blueprint: Blueprint) -> None:
+        """Take in all functions of a blueprint; those that name no level of their own get the app's."""
+        for function in blueprint.functions:
+            bindings = bindings_of(function)
+            if bindings is not None:
+                bindings.belongs_to(self._level)
+            if not any(each is function for each in self.functions):
+                self.functions.append(function)
+
+    register_blueprint = register_functions
