@@ -61,6 +61,26 @@ class Limits(Section, frozen=True):
     history_warning: Count = 10_000
 
 
+class HttpKeys(Section, frozen=True):
+    """What opens the HTTP functions of the app, the management API as well, or everything."""
+
+    function: Text | None = None
+    system: Text | None = None
+    master: Text | None = None
+
+
+class Http(Section, frozen=True):
+    """The server: off unless `listen` says where, as 7071 or 127.0.0.1:7071. Any address but loopback needs a key."""
+
+    listen: Text | Count | None = None
+    allowed_hosts: tuple[Text, ...] = ()
+    body_limit: Size = Size(16 * MIB)
+    header_timeout: timedelta = timedelta(seconds=10)
+    body_timeout: timedelta = timedelta(seconds=30)
+    keep_alive: timedelta = timedelta(seconds=60)
+    keys: HttpKeys = HttpKeys()
+
+
 class Log(Section, frozen=True):
     """What the engine says."""
 
@@ -79,6 +99,7 @@ class Config(Section, frozen=True):
     concurrency: Concurrency = Concurrency()
     checkpoint: Checkpoint = Checkpoint()
     limits: Limits = Limits()
+    http: Http = Http()
     log: Log = Log()
     base: str = "."
 

@@ -13,8 +13,12 @@ import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
+from socket import socket
+from time import monotonic
 from types import FrameType, ModuleType
+from typing import TYPE_CHECKING
 
 from durablecli.app import Registry
 from durablecli.client import Client
@@ -31,22 +35,39 @@ from durablecli.store.hub import Hub, close, open_hub
 from durablecli.store.inbox import Inbox
 from durablecli.store.mailbox import Item, Receipt
 
+if TYPE_CHECKING:  # only whoever asks for HTTP pays for it
+    from durablecli.http.server import HttpServer
+
 Say = Callable[[str], None]
 _AGAIN = 0.1
 
 
 def serve(
-    config: Config, *, state_dir: str, until_idle: bool = False, replay_always: bool = False, say: Say = print
+    config: Config,
+    *,
+    state_dir: str,
+    until_idle: bool = False,
+    replay_always: bool = False,
+    listen: str | None = None,
+    say: Say = print,
 ) -> int:
-    """Be the hub's engine in the foreground, until a signal or, with `until_idle`, until nothing can move."""
+    """Be the hub's engine in the foreground, until a signal or, with `until_idle`, until nothing can move.
+
+    `listen` says where to answer HTTP; without it the settings do."""
     logging.basicConfig(level=config.log.level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    with _hub(state_dir, say) as hub:
+    with _port(listen or config.http.listen) as port, _hub(state_dir, say) as hub:
         loaded = load(config.app, config.base)
         _introduce(config, loaded, hub, say)
-        with _engine(hub, config, loaded, replay_always, say) as engine, _signals(engine, say):
+        with (
+            _engine(hub, config, loaded, replay_always, say) as engine,
+            _signals(engine, say),
+            _http(port, config, loaded.registry, engine, say) as server,
+        ):
             engine.run(until=(lambda engine: engine.is_idle) if until_idle else (lambda engine: False))
             say("idle: nothing can move without a timer or an event" if until_idle else "stopping")
-            engine.drain(config.drain)
+            until = monotonic() + config.drain.total_seconds()
+            _let_requests_end(server, engine, until)
+            engine.drain(timedelta(seconds=max(0.0, until - monotonic())))
     return 0
 
 
@@ -133,6 +154,49 @@ def _embed(config: Config, registry: Registry, ready: threading.Event, box: _Box
         box.error = error
     finally:
         ready.set()
+
+
+# ── HTTP ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@contextmanager
+def _port(listen: str | int | None) -> Iterator[socket | None]:
+    """The port, taken before anything is begun that would have to be undone."""
+    if listen is None:
+        yield None
+        return
+    from durablecli.http.server import bind  # only whoever asks for HTTP pays for it
+
+    with bind(str(listen)) as taken:
+        yield taken
+
+
+@contextmanager
+def _http(
+    port: socket | None, config: Config, registry: Registry, engine: Engine, say: Say
+) -> Iterator[HttpServer | None]:
+    if port is None:
+        yield None
+        return
+    from durablecli.http.server import HttpServer, make_app
+
+    app = make_app(Client(engine.hub.root, engine), registry=registry, settings=config.http)
+    server = HttpServer(app, port, config.http, config.drain.total_seconds(), left=engine.ring)
+    try:
+        server.start()
+        say(f"answers at {server.url}, hub {engine.hub.root}")
+        yield server
+    finally:
+        server.close()
+
+
+def _let_requests_end(server: HttpServer | None, engine: Engine, until: float) -> None:
+    """Take no new requests, and finish those that run: what they post has to be taken for that."""
+    if server is None:
+        return
+    server.leave()
+    while server.alive and monotonic() < until:
+        engine.step(_AGAIN)
 
 
 # ── the parts ──────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -18,8 +18,17 @@ from durablecli.cli.render import say
 @app_option
 @click.option("--until-idle", is_flag=True, help="Exit when nothing can move without a timer or an event.")
 @click.option("--replay-always", is_flag=True, help="Replay on every turn instead of keeping live instances.")
+@click.option(
+    "--http",
+    is_flag=False,
+    flag_value="127.0.0.1:7071",
+    metavar="[HOST:]PORT",
+    help="Answer HTTP as well: the management API, and the app's HTTP functions. Alone: 127.0.0.1:7071.",
+)
 @state_dir_option
-def command(app: tuple[str, ...], until_idle: bool, replay_always: bool, state_dir: str | None) -> int:
+def command(
+    app: tuple[str, ...], until_idle: bool, replay_always: bool, http: str | None, state_dir: str | None
+) -> int:
     """Run the engine in the foreground. Ctrl-C drains, a second one ends at once; nothing is lost either way."""
     from durablecli.daemon import serve
 
@@ -29,5 +38,6 @@ def command(app: tuple[str, ...], until_idle: bool, replay_always: bool, state_d
         state_dir=config.state_dir,
         until_idle=until_idle,
         replay_always=replay_always or config.replay_always,
+        listen=http,
         say=say,
     )

@@ -56,6 +56,11 @@ class Client:
         self._given = mailbox
         self._standing = Standing()
 
+    @property
+    def mailbox(self) -> Mailbox | None:
+        """The engine of this very process, if it posts straight to one; else it posts to the inbox."""
+        return self._given
+
     # ── start ──────────────────────────────────────────────────────────────────────────────────────────────────
 
     def start_new(
@@ -146,6 +151,10 @@ class Client:
         """The status of every instance that fits, the oldest first."""
         query = _query(created_time_from, created_time_to, runtime_status, instance_id_prefix)
         return [status for status in self._reader.statuses(self.select(query)) if status]
+
+    def statuses(self, instance_ids: Iterable[str]) -> Iterator[DurableOrchestrationStatus]:
+        """The status of each of these instances, with one look at the journal for all of them."""
+        return self._reader.statuses(instance_ids)
 
     def page(self, query: Query) -> Page:
         """One page of instances, as rows without payloads."""

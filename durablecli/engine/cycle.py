@@ -149,9 +149,15 @@ class Engine:
             raise posted.error
         return Receipt(posted.message.message, [item.instance for item in items])
 
-    def hand_in(self, kind: str, items: Sequence[Item], message: str | None = None) -> Posted:
-        """The same without waiting."""
-        posted = Posted(Message(message or new_message(), 0, self.clock.now(), kind, list(items)))
+    def hand_in(
+        self,
+        kind: str,
+        items: Sequence[Item],
+        message: str | None = None,
+        told: Callable[[DurableError | None], None] | None = None,
+    ) -> Posted:
+        """The same without waiting; `told` is called, in the engine's thread, once it is on disk or refused."""
+        posted = Posted(Message(message or new_message(), 0, self.clock.now(), kind, list(items)), told)
         self._queue.put(posted)
         if self._closed:  # asked after putting: whoever closes the engine empties the queue after saying so
             posted.refuse(self._failed or _gone())

@@ -34,15 +34,26 @@ _UNDELIVERED = "undelivered.jsonl"
 
 @dataclass
 class Posted:
-    """A message of a client in this process; `done` is set by the commit that takes it."""
+    """A message of a client in this process; `done` is set by the commit that takes it.
+
+    Who can't wait for that is `told`, in the engine's thread: with the error, or None when the message is on disk.
+    """
 
     message: Message
+    told: Callable[[DurableError | None], None] | None = None
     done: threading.Event = field(default_factory=threading.Event)
     error: DurableError | None = None
+
+    def accept(self) -> None:
+        self.done.set()
+        if self.told is not None:
+            self.told(None)
 
     def refuse(self, error: DurableError) -> None:
         self.error = error
         self.done.set()
+        if self.told is not None:
+            self.told(error)
 
 
 class Sources:
@@ -102,7 +113,7 @@ class Sources:
                 waiting.popleft().refuse(error)
 
     def _acknowledge(self) -> None:
-        self._taken.popleft().done.set()
+        self._taken.popleft().accept()
 
     # ── messages ───────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -1,0 +1,137 @@
+"""What a request asks for: its path in decoded parts, its query with types, its body as JSON. What doesn't parse is
+refused, never passed over."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from math import isfinite
+from urllib.parse import parse_qsl, unquote_to_bytes
+
+from msgspec import Raw
+from starlette.requests import Request
+
+from durablecli.config import parse_time
+from durablecli.errors import UsageError
+from durablecli.http.answers import Refused
+from durablecli.model import payloads
+from durablecli.model.events import NULL
+from durablecli.model.status import OrchestrationRuntimeStatus
+
+CONTINUATION = "x-ms-continuation-token"
+_LARGEST_PAGE = 1000
+_MOST_PARAMETERS = 100
+_LONGEST_WAIT = 86_400.0
+_WORDS = {"true": True, "false": False, "1": True, "0": False}
+_STATUSES = {status.value.lower(): status.value for status in OrchestrationRuntimeStatus}
+# The numbers of the original, in the order of its enumeration.
+_NUMBERS = ("Running", "Completed", "ContinuedAsNew", "Failed", "Canceled", "Terminated", "Pending", "Suspended")
+
+
+def parts(request: Request, prefix: str) -> list[str]:
+    """The parts of the path behind the prefix, each decoded by itself: an escaped slash doesn't part anything."""
+    raw: bytes = request.scope.get("raw_path") or request.scope["path"].encode()
+    behind = raw.partition(b"?")[0][len(prefix) :].strip(b"/")
+    try:
+        return [unquote_to_bytes(part).decode() for part in behind.split(b"/")] if behind else []
+    except UnicodeDecodeError:
+        raise Refused(400, "The path isn't UTF-8") from None
+
+
+class Query:
+    """The query of a request; names are taken without case, and an empty value is none."""
+
+    def __init__(self, request: Request) -> None:
+        self._given: dict[str, list[str]] = {}
+        try:
+            text = request.scope["query_string"].decode("ascii")
+            pairs = parse_qsl(text, errors="strict", max_num_fields=_MOST_PARAMETERS) if text else []
+        except ValueError:
+            raise Refused(400, "The query can't be read") from None
+        for name, value in pairs:
+            self._given.setdefault(name.lower(), []).append(value)
+
+    def text(self, name: str) -> str | None:
+        """The value given last."""
+        return self._given.get(name.lower(), [None])[-1]
+
+    def flag(self, name: str, default: bool) -> bool:
+        """`true` or `false`."""
+        text = self.text(name)
+        if text is None:
+            return default
+        if text.lower() not in _WORDS:
+            raise _wrong(name, text, "true or false")
+        return _WORDS[text.lower()]
+
+    def time(self, name: str) -> datetime | None:
+        """An ISO 8601 time; without a zone it is UTC."""
+        text = self.text(name)
+        if text is None:
+            return None
+        try:
+            return parse_time(text.replace(" ", "+") if "T" in text else text)  # a plus sign that wasn't escaped
+        except UsageError:
+            raise _wrong(name, text, "a time as 2026-12-01T09:00:00Z") from None
+
+    def seconds(self, name: str) -> float | None:
+        """A number of seconds, with fractions."""
+        text = self.text(name)
+        if text is None:
+            return None
+        try:
+            number = float(text)
+        except ValueError:
+            raise _wrong(name, text, "a number of seconds") from None
+        if not (isfinite(number) and 0 <= number <= _LONGEST_WAIT):
+            raise _wrong(name, text, f"between 0 and {_LONGEST_WAIT:.0f} seconds")
+        return number
+
+    def page_size(self) -> int:
+        """How many rows are asked for, no more than there may be."""
+        text = self.text("top")
+        if text is None:
+            return 100
+        if not (text.isascii() and text.isdigit() and len(text) < 10 and int(text) > 0):
+            raise _wrong("top", text, "a number from 1 on")
+        return min(int(text), _LARGEST_PAGE)
+
+    def statuses(self) -> tuple[str, ...]:
+        """The runtime statuses, with commas between or given several times."""
+        words = [word.strip() for text in self._given.get("runtimestatus", []) for word in text.split(",")]
+        return tuple(dict.fromkeys(_status(word) for word in words if word))
+
+
+def _status(word: str) -> str:
+    found = _STATUSES.get(word.lower())
+    if word in ("0", "1", "2", "3", "4", "5", "6", "7"):
+        found = _NUMBERS[int(word)]
+    if found is None:
+        raise _wrong("runtimeStatus", word, f"one of {', '.join(_STATUSES.values())}")
+    return found
+
+
+def _wrong(name: str, text: str, wanted: str) -> Refused:
+    return Refused(400, f"The value of '{name}' is wrong", f"{name}={text[:100]!r} is not {wanted}")
+
+
+def is_json(request: Request) -> bool:
+    """Whether the body says that it is JSON."""
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower() == "application/json"
+
+
+def parse_body(body: bytes, message: str = "Invalid JSON content") -> Raw:
+    """The JSON of a body; nothing at all is null."""
+    if not body:
+        return NULL
+    try:
+        return payloads.encode(payloads.decode(body))
+    except (UsageError, ValueError) as error:
+        raise Refused(400, message, str(error), "JsonReaderException") from None
+
+
+def matches(given: Sequence[str], pattern: Sequence[str]) -> bool:
+    """Whether a path fits: words are compared without case, and `{…}` fits whatever isn't empty."""
+    return len(given) == len(pattern) and all(
+        part if wanted[0] == "{" else part.lower() == wanted for part, wanted in zip(given, pattern, strict=True)
+    )

@@ -1,0 +1,157 @@
+"""The server: one Starlette app on uvicorn, in a thread beside the engine."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+import threading
+from collections.abc import Callable
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Mount, Route
+
+from durablecli.app import Registry
+from durablecli.client import Client
+from durablecli.config import Http
+from durablecli.errors import ConfigError
+from durablecli.http import links
+from durablecli.http.answers import Refused, defect, refusal_answer
+from durablecli.http.management import Management, nothing_here
+from durablecli.http.posting import Desk
+from durablecli.http.security import Keys
+
+
+def make_app(
+    client: Client, *, registry: Registry | None = None, keys: Keys | None = None, settings: Http | None = None
+) -> Starlette:
+    """Everything that a hub answers by HTTP. `client` posts to the engine of this process, or to the inbox."""
+    keys = keys or Keys()
+    desk = Desk(client)
+    management = Management(desk, keys, registry)
+
+    async def start(request: Request) -> Response:
+        return await management.answer(request, ["orchestrators", request.path_params["name"]])
+
+    routes: list[BaseRoute] = [Mount(links.BASE, management)]
+    routes.append(Route("/api/orchestrators/{name}", start, methods=["POST"]))
+    return Starlette(routes=routes, exception_handlers={HTTPException: _http_error, Refused: _refused, 500: _defect})
+
+
+async def _http_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    if error.status_code in (404, 405):
+        return refusal_answer(nothing_here(request))
+    return refusal_answer(Refused(error.status_code, error.detail))
+
+
+async def _refused(request: Request, error: Exception) -> Response:
+    assert isinstance(error, Refused)
+    return refusal_answer(error)
+
+
+async def _defect(request: Request, error: Exception) -> Response:
+    return refusal_answer(defect())
+
+
+def bind(listen: str) -> socket.socket:
+    """Take the port, before anything else is begun; raises ConfigError if that can't be had."""
+    host, port = parse_listen(listen)
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    taken = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        taken.bind((host, port))
+    except OSError as error:
+        taken.close()
+        raise ConfigError(f"http.listen: can't listen on {listen}: {error.strerror or error}") from None
+    return taken
+
+
+def parse_listen(listen: str) -> tuple[str, int]:
+    """`7071`, `0.0.0.0:7071`, `[::1]:7071`; raises ConfigError."""
+    host, _, port = listen.rpartition(":")
+    if not (port.isascii() and port.isdigit() and int(port) <= 65535):
+        raise ConfigError(f"http.listen: {listen!r} is no address: write 7071, 127.0.0.1:7071 or [::1]:7071")
+    return host.strip("[]") or "127.0.0.1", int(port)
+
+
+class HttpServer:
+    """The server in its thread. It answers from `start` on; `leave` takes no new requests and lets those end that run."""
+
+    def __init__(
+        self, app: Starlette, taken: socket.socket, settings: Http, drain: float, left: Callable[[], None]
+    ) -> None:
+        self._socket = taken
+        self._left = left
+        self._ready = threading.Event()
+        self._error: BaseException | None = None
+        self._server = _Server(_uvicorn_config(app, settings, drain), self._ready)
+        self._thread = threading.Thread(target=self._serve, name="durable-http", daemon=True)
+
+    @property
+    def url(self) -> str:
+        """Where it is reached."""
+        host, port = self._socket.getsockname()[:2]
+        return f"http://{f'[{host}]' if ':' in host else host}:{port}"
+
+    @property
+    def alive(self) -> bool:
+        return self._thread.is_alive()
+
+    def start(self) -> None:
+        """Returns when it answers."""
+        self._thread.start()
+        self._ready.wait()
+        if self._error is not None:
+            raise self._error
+
+    def leave(self) -> None:
+        """Take no new requests; the thread ends with the last that runs."""
+        self._server.should_exit = True
+
+    def close(self) -> None:
+        """End, whatever still runs."""
+        self._server.should_exit = self._server.force_exit = True
+        if self._thread.is_alive():
+            self._thread.join(5.0)
+        self._socket.close()
+
+    def _serve(self) -> None:
+        try:
+            asyncio.run(self._server.serve([self._socket]))
+        except BaseException as error:  # noqa: BLE001 - whoever waits for it to start is told
+            self._error = error
+        finally:
+            self._ready.set()
+            self._left()
+
+
+class _Server(uvicorn.Server):
+    def __init__(self, config: uvicorn.Config, ready: threading.Event) -> None:
+        super().__init__(config)
+        logging.getLogger("uvicorn").setLevel(logging.WARNING)  # our own lines say when it answers, and when it stops
+        self._ready = ready
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self._ready.set()
+
+
+def _uvicorn_config(app: Starlette, settings: Http, drain: float) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        loop="asyncio",
+        http="h11",
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,  # a path may hold a key
+        server_header=False,
+        proxy_headers=False,
+        timeout_graceful_shutdown=max(1, int(drain)),
+    )
