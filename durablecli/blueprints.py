@@ -121,8 +121,9 @@ class Bindings:
     `others` are the parameters that receive what only the cloud has, each with the kind of its binding.
     """
 
-    def __init__(self, name: str, level: str | None = None) -> None:
+    def __init__(self, name: str, level: str | None = None, *, loose: bool = False) -> None:
         self.name = name
+        self.loose = loose
         self.kind = ""
         self.own_name: str | None = None
         self.argument: str | None = None
@@ -142,7 +143,7 @@ class Bindings:
     @property
     def mark(self) -> Mark:
         """What the registry and the context of an orchestrator know it by."""
-        return Mark(self.kind or "other", self.own_name or self.name)
+        return Mark(self.kind or "other", self.own_name or self.name, loose=self.loose)
 
     def belongs_to(self, level: str | None) -> None:
         """An app took it in: the level of the app holds where the function names none."""
@@ -197,7 +198,12 @@ def _methods(given: object) -> tuple[str, ...] | None:
 
 
 class Blueprint:
-    """A set of functions, declared with the decorators of Azure's v2 programming model."""
+    """A set of functions, declared with the decorators of Azure's v2 programming model.
+
+    The annotations of a `loose` one are for readers: Azure passes values as they are.
+    """
+
+    loose = False
 
     def __init__(self, http_auth_level: object = None) -> None:
         self.http_auth_level = http_auth_level
@@ -315,7 +321,7 @@ class Blueprint:
             raise TypeError(f"a trigger or a binding decorates a function, not {type(function).__name__}")
         bindings = bindings_of(function)
         if bindings is None:
-            bindings = Bindings(function.__name__, self._level)
+            bindings = Bindings(function.__name__, self._level, loose=self.loose)
             setattr(function, _BINDINGS, bindings)
         # A decorator of the author's between ours hands its own function on, and what was noted with it.
         self.functions = [each for each in self.functions if bindings_of(each) is not bindings]

@@ -9,12 +9,16 @@ from typing import Any, NamedTuple, get_args, get_origin
 
 
 class Mark(NamedTuple):
-    """What a decorator leaves on a function: that it is one of ours, under which name, and how it wants to run."""
+    """What a decorator leaves on a function: that it is one of ours, under which name, and how it wants to run.
+
+    The annotations of a `loose` one are for readers: values are passed as they are, unless a class says how to read it.
+    """
 
     kind: str
     name: str
     executor: str | None = None
     max_concurrency: int | None = None
+    loose: bool = False
 
 
 MARK = "__durable__"
@@ -47,6 +51,17 @@ def told_name(named: str | Callable[..., Any], kind: str) -> str:
 @lru_cache(4096)
 def return_annotation(function: Callable[..., Any]) -> Any:
     """What a function says that it returns; Any where it says nothing that can be resolved."""
+    found = mark_of(function)
+    annotation = _return_annotation(function)
+    return annotation if found is None or not found.loose or _tells_how(annotation) else Any
+
+
+def _tells_how(annotation: Any) -> bool:
+    """Whether a class in it says how it is made of JSON."""
+    return hasattr(annotation, "from_json") or any(_tells_how(part) for part in get_args(annotation))
+
+
+def _return_annotation(function: Callable[..., Any]) -> Any:
     plain = inspect.unwrap(function)
     try:
         annotation = inspect.signature(plain, eval_str=True).return_annotation

@@ -1,0 +1,385 @@
+"""What an app imports as `azure.functions`: requests and responses, apps and their decorators, and all other names.
+
+What belongs to triggers and bindings that only the cloud has is there to be named in annotations and to be made:
+nothing is ever delivered to it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import UserDict, UserList
+from enum import Enum
+from io import BytesIO
+from threading import local
+from typing import Any, Generic, TypeVar
+
+from durablecli import blueprints
+from durablecli.azure.http import HttpRequest, HttpResponse
+
+__all__ = [
+    "AccessRights",
+    "AppExtensionBase",
+    "AsgiFunctionApp",
+    "AsgiMiddleware",
+    "AuthLevel",
+    "BindingApi",
+    "BlobSource",
+    "Blueprint",
+    "Cardinality",
+    "CloudEvent",
+    "Context",
+    "DataType",
+    "DecoratorApi",
+    "Document",
+    "DocumentList",
+    "EntityContext",
+    "EventGridEvent",
+    "EventGridOutputEvent",
+    "EventHubEvent",
+    "ExtensionMeta",
+    "ExternalHttpFunctionApp",
+    "FuncExtensionBase",
+    "Function",
+    "FunctionApp",
+    "FunctionExtensionException",
+    "FunctionRegister",
+    "HttpMethod",
+    "HttpRequest",
+    "HttpResponse",
+    "InputStream",
+    "KafkaConverter",
+    "KafkaEvent",
+    "KafkaTriggerConverter",
+    "MCPToolContext",
+    "McpPropertyType",
+    "MySqlRow",
+    "MySqlRowList",
+    "OrchestrationContext",
+    "Out",
+    "PromptArgument",
+    "PromptInvocationContext",
+    "QueueMessage",
+    "ServiceBusMessage",
+    "SettingsApi",
+    "SqlRow",
+    "SqlRowList",
+    "TimerRequest",
+    "TriggerApi",
+    "WarmUpContext",
+    "WsgiFunctionApp",
+    "WsgiMiddleware",
+    "get_binding_registry",
+    "mcp_content",
+]
+
+T = TypeVar("T")
+
+
+class _Word(Enum):
+    """A word of function.json."""
+
+    def __str__(self) -> str:
+        return str(self.name)
+
+
+class AuthLevel(_Word):
+    """Who may call an HTTP function: anyone, who has a key of the function or the host, who has the master key."""
+
+    FUNCTION = "function"
+    ANONYMOUS = "anonymous"
+    ADMIN = "admin"
+
+
+class HttpMethod(_Word):
+    """The verbs of HTTP."""
+
+    GET = "GET"
+    POST = "POST"
+    DELETE = "DELETE"
+    HEAD = "HEAD"
+    PATCH = "PATCH"
+    PUT = "PUT"
+    OPTIONS = "OPTIONS"
+
+
+class DataType(_Word):
+    """How a binding's data is passed on."""
+
+    UNDEFINED = 0
+    STRING = 1
+    BINARY = 2
+    STREAM = 3
+
+
+class Cardinality(_Word):
+    """Whether messages come one by one."""
+
+    ONE = "one"
+    MANY = "many"
+
+
+class AccessRights(_Word):
+    """What a connection string allows."""
+
+    MANAGE = "manage"
+    LISTEN = "listen"
+
+
+class BlobSource(_Word):
+    """Where a blob trigger learns of blobs."""
+
+    EVENT_GRID = "EventGrid"
+    LOGS_AND_CONTAINER_SCAN = "LogsAndContainerScan"
+
+
+class McpPropertyType(Enum):
+    """The types of a tool's properties."""
+
+    INTEGER = "integer"
+    FLOAT = "float"
+    STRING = "string"
+    BOOLEAN = "boolean"
+    OBJECT = "object"
+    DATETIME = "datetime"
+
+
+# What functions receive.
+
+
+class Context:
+    """Of one call of a function: its id, and the function's name and folder."""
+
+    def __init__(self, function_name: str = "", invocation_id: str = "", function_directory: str = "") -> None:
+        self.function_name = function_name
+        self.invocation_id = invocation_id
+        self.function_directory = function_directory
+        self.thread_local_storage = local()
+        self.trace_context: Any = None
+        self.retry_context: Any = None
+
+
+class TimerRequest:
+    """What a timer function receives; `past_due` says that the call comes late."""
+
+    def __init__(
+        self,
+        *,
+        past_due: bool = False,
+        schedule_status: dict[str, Any] | None = None,
+        schedule: dict[str, Any] | None = None,
+    ) -> None:
+        self.past_due = past_due
+        self.schedule_status = schedule_status or {}
+        self.schedule = schedule or {}
+
+
+class Out(Generic[T]):
+    """Where a function puts what goes out by a binding."""
+
+    def __init__(self) -> None:
+        self._value: T | None = None
+
+    def set(self, val: T) -> None:
+        """Put a value."""
+        self._value = val
+
+    def get(self) -> T | None:
+        """What was put last."""
+        return self._value
+
+
+# Apps.
+
+
+class Blueprint(blueprints.Blueprint):
+    """A set of functions that an app takes in."""
+
+    loose = True
+
+
+class FunctionRegister(blueprints.DFApp):
+    """What takes functions in."""
+
+    loose = True
+
+    def __init__(self, auth_level: object = AuthLevel.FUNCTION, *arguments: object, **more: object) -> None:
+        super().__init__(auth_level)
+
+
+class FunctionApp(FunctionRegister):
+    """The app of a `function_app.py`."""
+
+    def __init__(self, http_auth_level: object = AuthLevel.FUNCTION) -> None:
+        super().__init__(http_auth_level)
+
+
+DecoratorApi = TriggerApi = BindingApi = SettingsApi = Blueprint
+
+
+class ExternalHttpFunctionApp(FunctionRegister):
+    """An app of another framework, which isn't run here."""
+
+    kind = "external HTTP app"
+
+    def __init__(
+        self, app: Any = None, http_auth_level: object = AuthLevel.FUNCTION, function_name: str = "http_app_func"
+    ) -> None:
+        super().__init__(http_auth_level)
+
+        def run(req: HttpRequest) -> None: ...
+
+        self.function_name(function_name)(self.generic_trigger("req", f"{self.kind}Trigger")(run))
+
+
+class AsgiFunctionApp(ExternalHttpFunctionApp):
+    """An ASGI app in a function."""
+
+    kind = "asgiApp"
+
+
+class WsgiFunctionApp(ExternalHttpFunctionApp):
+    """A WSGI app in a function."""
+
+    kind = "wsgiApp"
+
+
+# What only the cloud has.
+
+
+class _CloudOnly:
+    """Can be made and asked for what it was made of."""
+
+    def __init__(self, *arguments: Any, **attributes: Any) -> None:
+        self.arguments = arguments
+        vars(self).update(attributes)
+
+
+class _Message(_CloudOnly):
+    """Something with a body."""
+
+    def get_body(self) -> Any:
+        return vars(self).get("body", next(iter(self.arguments), None))
+
+    def get_json(self) -> Any:
+        body = self.get_body()
+        return json.loads(body) if isinstance(body, str | bytes) else vars(self).get("data")
+
+
+class _Row(UserDict[str, Any]):
+    """A record with named fields."""
+
+    @classmethod
+    def from_json(cls, json_data: str) -> Any:
+        return cls(json.loads(json_data))
+
+    @classmethod
+    def from_dict(cls, dct: dict[str, Any]) -> Any:
+        return cls(dct)
+
+    def to_json(self) -> str:
+        return json.dumps(self.data)
+
+    def to_dict(self) -> dict[str, Any]:
+        return dict(self.data)
+
+
+class Document(_Row): ...
+
+
+class SqlRow(_Row): ...
+
+
+class MySqlRow(_Row): ...
+
+
+class DocumentList(UserList[Any]): ...
+
+
+class SqlRowList(UserList[Any]): ...
+
+
+class MySqlRowList(UserList[Any]): ...
+
+
+class InputStream(BytesIO):
+    """The content of a blob."""
+
+    name: str | None = None
+    uri: str | None = None
+    length: int | None = None
+
+
+class CloudEvent(_Message): ...
+
+
+class EventGridEvent(_Message): ...
+
+
+class EventGridOutputEvent(_Message): ...
+
+
+class EventHubEvent(_Message): ...
+
+
+class KafkaEvent(_Message): ...
+
+
+class QueueMessage(_Message): ...
+
+
+class ServiceBusMessage(_Message): ...
+
+
+class EntityContext(_CloudOnly): ...
+
+
+class OrchestrationContext(_CloudOnly): ...
+
+
+class MCPToolContext(dict[str, Any]): ...
+
+
+class PromptInvocationContext(_CloudOnly): ...
+
+
+class PromptArgument(_CloudOnly): ...
+
+
+class WarmUpContext(_CloudOnly): ...
+
+
+class Function(_CloudOnly): ...
+
+
+class KafkaConverter(_CloudOnly): ...
+
+
+class KafkaTriggerConverter(_CloudOnly): ...
+
+
+class AsgiMiddleware(_CloudOnly): ...
+
+
+class WsgiMiddleware(_CloudOnly): ...
+
+
+class ExtensionMeta(type):
+    """The type of extensions of the worker, which have no worker here."""
+
+
+class FuncExtensionBase(metaclass=ExtensionMeta): ...
+
+
+class AppExtensionBase(metaclass=ExtensionMeta): ...
+
+
+class FunctionExtensionException(Exception): ...
+
+
+def get_binding_registry() -> None:
+    """There is none: nothing is converted here."""
+
+
+def mcp_content(kind: T) -> T:
+    """Accepted: no tool is called here."""
+    return kind
