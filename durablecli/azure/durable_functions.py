@@ -1,0 +1,95 @@
+"""What an app imports as `azure.durable_functions`: the names of both its major versions, as durablecli has them."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from enum import Enum
+from typing import Any
+
+from durablecli.app import Entity, Orchestrator
+from durablecli.azure import functions
+from durablecli.azure.client import DurableFunctionsClient, SyncDurableFunctionsClient
+from durablecli.client import DurableOrchestrationStatus, PurgeHistoryResult
+from durablecli.client.entity_status import EntityStateResponse
+from durablecli.entities.context import DurableEntity, DurableEntityContext
+from durablecli.model.entities import EntityId
+from durablecli.model.http import DurableHttpRequest, DurableHttpResponse, ManagedIdentityTokenSource, TokenSource
+from durablecli.model.retries import RetryOptions, RetryPolicy
+from durablecli.model.status import OrchestrationRuntimeStatus
+from durablecli.replay.context import DurableOrchestrationContext
+from durablecli.replay.tasks import Task, WhenAll, WhenAny
+
+__all__ = [
+    "Blueprint",
+    "DFApp",
+    "DurableEntity",
+    "DurableEntityContext",
+    "DurableFunctionsClient",
+    "DurableFunctionsCompatibilityWarning",
+    "DurableHttpRequest",
+    "DurableHttpResponse",
+    "DurableOrchestrationClient",
+    "DurableOrchestrationContext",
+    "DurableOrchestrationStatus",
+    "Entity",
+    "EntityId",
+    "EntityStateResponse",
+    "ManagedIdentityTokenSource",
+    "OrchestrationRuntimeStatus",
+    "Orchestrator",
+    "PurgeHistoryResult",
+    "RetryOptions",
+    "RetryPolicy",
+    "SyncDurableFunctionsClient",
+    "TokenSource",
+]
+
+# Beyond these, what the modules inside the package hold.
+
+DEFAULT_LOCAL_HOST = "localhost:7071"
+DEFAULT_LOCAL_ORIGIN = f"http://{DEFAULT_LOCAL_HOST}"
+DATETIME_STRING_FORMAT = "%Y-%m-%dT%H:%M:%S.%fZ"
+HTTP_ACTION_NAME = "BuiltIn::HttpActivity"
+ORCHESTRATION_TRIGGER = "orchestrationTrigger"
+ACTIVITY_TRIGGER = "activityTrigger"
+ENTITY_TRIGGER = "entityTrigger"
+DURABLE_CLIENT = "durableClient"
+
+DurableOrchestrationClient = DurableFunctionsClient
+TaskBase, WhenAllTask, WhenAnyTask = Task, WhenAll, WhenAny
+
+
+class Blueprint(functions.Blueprint):
+    """A set of functions that an app takes in."""
+
+
+class DFApp(functions.FunctionApp):
+    """The app of a `function_app.py`."""
+
+
+class DurableFunctionsCompatibilityWarning(UserWarning):
+    """Warns of what later releases of the original won't take; nothing here does."""
+
+
+class TaskState(Enum):
+    """How far a task is."""
+
+    RUNNING = 0
+    SUCCEEDED = 1
+    FAILED = 2
+
+
+def orchestrator_generator_wrapper(generator: Generator[Any, Any, Any]) -> Generator[Any, None, None]:
+    """For tests of an orchestrator: drives it with the `result` of whatever it yields, and yields its output last."""
+    try:
+        task = next(generator)
+        while True:
+            yield task
+            try:
+                result = task.result
+            except Exception as error:  # noqa: BLE001 - a stand-in for a task raises what its activity would
+                task = generator.throw(error)
+            else:
+                task = generator.send(result)
+    except StopIteration as end:
+        yield end.value
