@@ -1,0 +1,617 @@
+"""The client that an app's functions receive: every call of Azure's SDKs, in the older words and in the newer.
+
+The sync client has the calls, the async one awaits them. Whatever names a task hub or a connection is accepted, and
+means this hub. Errors carry Azure's texts where apps look at them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Any, Protocol
+from urllib.parse import urlsplit
+
+import msgspec
+
+from durablecli.azure.http import HttpResponse
+from durablecli.azure.links import BASE, HttpManagementPayload, Place
+from durablecli.azure.native import (
+    CleanEntityStorageResult,
+    EntityMetadata,
+    EntityQuery,
+    OrchestrationQuery,
+    OrchestrationState,
+    Page,
+    PurgeInstancesResult,
+)
+from durablecli.client import (
+    Client,
+    DurableOrchestrationClient,
+    DurableOrchestrationStatus,
+    EntityStateResponse,
+    PurgeHistoryResult,
+    Query,
+)
+from durablecli.client.shell import awaited
+from durablecli.errors import NotFound, UsageError, WrongState
+from durablecli.model.entities import EntityId
+from durablecli.model.status import ENDED, OrchestrationRuntimeStatus
+
+_log = logging.getLogger("durablecli.client")
+_JSON = "application/json"
+_FIRST_PAUSE = 0.005
+_LONGEST_PAUSE = 0.2
+_LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class Request(Protocol):
+    """The request that a function serves, as far as links are concerned."""
+
+    @property
+    def url(self) -> str: ...
+
+
+class Binding(str):
+    """What a function that wants a string receives: JSON, as Azure writes it, to make a client from."""
+
+    client: Client
+    place: Place
+
+    __slots__ = ("client", "place")
+
+    def __new__(cls, client: Client, place: Place) -> Binding:
+        """Describe the client of a hub, and where its management API answers."""
+        links = place.management("INSTANCEID")
+        start = f"{place.origin}{BASE}/orchestrators/{{functionName}}[/{{instanceId}}]"
+        code = f"code={place.code}" if place.code else ""
+        described = {
+            "taskHubName": client.root,
+            "creationUrls": {
+                "createNewInstancePostUri": start,
+                "createAndWaitOnNewInstancePostUri": f"{start}?timeout={{timeoutInSeconds}}"
+                "&pollingInterval={intervalInSeconds}",
+            },
+            "managementUrls": links,
+            "baseUrl": f"{place.origin}{BASE}",
+            "requiredQueryStringParameters": code,
+            "rpcBaseUrl": f"{place.origin}{BASE}/",
+        }
+        self = super().__new__(cls, json.dumps(described))
+        self.client, self.place = client, place
+        return self
+
+
+class _Links:
+    """The answers that tell a caller where to ask on. They ask nobody themselves, so both clients have the same."""
+
+    place: Place
+
+    def create_check_status_response(
+        self, request: Request | None, instance_id: str, return_internal_server_error_on_failure: bool = False
+    ) -> HttpResponse:
+        """202, with the links of the instance as its body, and where and when to look."""
+        links = self._links(request, instance_id, return_internal_server_error_on_failure)
+        headers = {"Content-Type": _JSON, "Location": links["statusQueryGetUri"], "Retry-After": "10"}
+        return HttpResponse(json.dumps(links), status_code=202, headers=headers, mimetype=_JSON)
+
+    def create_http_management_payload(
+        self,
+        request: Request | str | None = None,
+        instance_id: str | None = None,
+        return_internal_server_error_on_failure: bool = False,
+    ) -> HttpManagementPayload:
+        """The links of an instance: `(request, instance_id)`, or `(instance_id)` alone."""
+        if isinstance(request, str):
+            request, instance_id = None, request
+        if instance_id is None:
+            raise UsageError("create_http_management_payload needs the id of an instance")
+        return self._links(request, instance_id, return_internal_server_error_on_failure)
+
+    def get_client_response_links(self, request: Request | None, instance_id: str) -> HttpManagementPayload:
+        """The links of an instance, under the origin of the request where there is one."""
+        return self._links(request, instance_id, False)
+
+    def _links(self, request: Request | None, instance_id: str, error_on_failure: bool) -> HttpManagementPayload:
+        place = self.place if request is None else self.place.seen_by(request.url)
+        return place.management(instance_id, error_on_failure=error_on_failure)
+
+
+class SyncDurableFunctionsClient(Client, _Links):
+    """The client of a function that isn't a coroutine. It is the hub's client, with Azure's words and answers.
+
+    It is made from what a function receives: a `Binding`, its JSON, or another client.
+    """
+
+    def __init__(
+        self,
+        context: str | Client | DurableFunctionsClient,
+        function_invocation_id: str | None = None,
+        *,
+        place: Place | None = None,
+    ) -> None:
+        found, own = _resolved(context)
+        vars(self).update(vars(found))  # one and the same client: nothing is opened or remembered twice
+        self.place = place or own
+
+    # ── v1 ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def raise_event(
+        self,
+        instance_id: str,
+        event_name: str,
+        event_data: Any = None,
+        task_hub_name: str | None = None,
+        connection_name: str | None = None,
+    ) -> None:
+        """Send an external event. NotFound for an unknown instance, WrongState for an ended one."""
+        with _told(
+            missing=f"No instance with ID {instance_id} found.",
+            ended=f"Instance with ID {instance_id} is gone: either completed or failed",
+        ):
+            super().raise_event(instance_id, event_name, event_data)
+
+    def terminate(self, instance_id: str, reason: str = "", *, recursive: bool = True) -> None:
+        """End an instance; one that has ended is left as it is. Raises NotFound."""
+        with _told(missing=f"No instance with ID '{instance_id}' found.", ended=None):
+            super().terminate(instance_id, reason, recursive=recursive)
+
+    def suspend(self, instance_id: str, reason: str = "") -> None:
+        """Hold an instance; one that has ended is left as it is. Raises NotFound."""
+        with _told(missing=f"No instance with ID '{instance_id}' found.", ended=None):
+            super().suspend(instance_id, reason)
+
+    def resume(self, instance_id: str, reason: str = "") -> None:
+        """Let a suspended instance go on; one that has ended is left as it is. Raises NotFound."""
+        with _told(missing=f"No instance with ID '{instance_id}' found.", ended=None):
+            super().resume(instance_id, reason)
+
+    def rewind(
+        self,
+        instance_id: str,
+        reason: str = "",
+        task_hub_name: str | None = None,
+        connection_name: str | None = None,
+    ) -> None:
+        """Send again what made an instance fail. Raises NotFound, and WrongState unless it has failed."""
+        with _told(
+            missing=f"No instance with ID {instance_id} found.",
+            ended="The rewind operation is only supported on failed orchestration instances.",
+        ):
+            super().rewind(instance_id, reason)
+
+    def restart(self, instance_id: str, restart_with_new_instance_id: bool = True) -> str:
+        """Start an instance once more with its input; returns the id it runs under. Raises NotFound."""
+        with _told(missing=f"No instance with ID '{instance_id}' found."):
+            return super().restart(instance_id, restart_with_new_instance_id)
+
+    def purge_instance_history_by(
+        self,
+        created_time_from: datetime | None = None,
+        created_time_to: datetime | None = None,
+        runtime_status: Iterable[OrchestrationRuntimeStatus | str] | None = None,
+    ) -> PurgeHistoryResult:
+        """Delete the ended instances that fit."""
+        if created_time_from is None:
+            raise ValueError("created_time_from is required when purging instance history")
+        return super().purge_instance_history_by(created_time_from, created_time_to, runtime_status)
+
+    def read_entity_state(
+        self,
+        entityId: EntityId | str,  # noqa: N803  Azure's name
+        task_hub_name: str | None = None,
+        connection_name: str | None = None,
+    ) -> EntityStateResponse:
+        """Whether an entity has a state, and which."""
+        return super().read_entity_state(entityId)
+
+    def signal_entity(
+        self,
+        entityId: EntityId | str,  # noqa: N803  Azure's name
+        operation_name: str,
+        operation_input: Any = None,
+        task_hub_name: str | None = None,
+        connection_name: str | None = None,
+        *,
+        input: Any = None,
+        signal_time: datetime | None = None,
+        at: datetime | None = None,
+    ) -> None:
+        """Send an operation that nobody waits for, not run before `signal_time`. `input` is `operation_input`."""
+        given = input if operation_input is None else operation_input
+        super().signal_entity(entityId, operation_name, given, at=signal_time or at)
+
+    def wait_for_completion_or_create_check_status_response(
+        self,
+        request: Request | None,
+        instance_id: str,
+        timeout_in_milliseconds: int = 10000,
+        retry_interval_in_milliseconds: int = 1000,
+        return_internal_server_error_on_failure: bool = False,
+    ) -> HttpResponse:
+        """The output of the instance once it has completed, or its status if it ended otherwise; after the time-out the
+        links of `create_check_status_response`."""
+        wait = Completion(
+            self,
+            request,
+            instance_id,
+            timeout_in_milliseconds,
+            retry_interval_in_milliseconds,
+            return_internal_server_error_on_failure,
+        )
+        _slept(wait)
+        return wait.answer()
+
+    # ── v2 ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def schedule_new_orchestration(
+        self,
+        orchestrator: str | Callable[..., Any],
+        *,
+        input: Any = None,
+        instance_id: str | None = None,
+        start_at: datetime | None = None,
+        reuse_id_policy: object = None,
+        tags: dict[str, str] | None = None,
+        version: str | None = None,
+    ) -> str:
+        """Start an orchestration, not before `start_at`, and return its instance id. Tags aren't kept."""
+        if reuse_id_policy is not None:
+            raise UsageError("reuse_id_policy isn't supported: start_new has if_exists")
+        if tags:
+            _log.warning("tags aren't kept: %s", ", ".join(tags))
+        return self.start_new(orchestrator, instance_id, input, version, start_at=start_at)
+
+    def get_orchestration_state(self, instance_id: str, *, fetch_payloads: bool = True) -> OrchestrationState | None:
+        """How an instance stands; None if there is none."""
+        return OrchestrationState.of(self.get_status(instance_id), fetch_payloads)
+
+    def get_orchestration_history(self, instance_id: str) -> list[dict[str, Any]]:
+        """The history as the management API shows it; raises NotFound."""
+        return self.project_history(instance_id)
+
+    def list_instance_ids(
+        self,
+        runtime_status: Iterable[OrchestrationRuntimeStatus | str] | None = None,
+        completed_time_from: datetime | None = None,
+        completed_time_to: datetime | None = None,
+        page_size: int | None = None,
+        continuation_token: str | None = None,
+    ) -> Page[str]:
+        """The ids of ended instances that fit; a completion is the last thing that updates an instance."""
+        statuses = _words(runtime_status) or tuple(sorted(ENDED))
+        query = Query(status=statuses, sort="updated", limit=page_size or 100, cursor=continuation_token)
+        page = self.page(query)
+        first, last = _utc(completed_time_from), _utc(completed_time_to)
+        fits = [
+            row.id for row in page.rows if (not first or row.updated >= first) and (not last or row.updated <= last)
+        ]
+        return Page(fits, page.cursor)
+
+    def get_all_orchestration_states(
+        self, orchestration_query: OrchestrationQuery | None = None
+    ) -> list[OrchestrationState]:
+        """How all instances stand that fit."""
+        asked = orchestration_query or OrchestrationQuery()
+        found = self.get_status_by(asked.created_time_from, asked.created_time_to, asked.runtime_status)
+        states = (OrchestrationState.of(status, asked.fetch_inputs_and_outputs) for status in found)
+        return [state for state in states if state is not None][: asked.max_instance_count]
+
+    def wait_for_orchestration_start(
+        self, instance_id: str, *, fetch_payloads: bool = False, timeout: float = 60
+    ) -> OrchestrationState | None:
+        """The state once the instance is no longer Pending; None if there is none. Raises TimeoutError."""
+        wait = Wait(self, instance_id, has_begun, timeout)
+        _slept(wait)
+        return wait.state(fetch_payloads)
+
+    def wait_for_orchestration_completion(
+        self, instance_id: str, *, fetch_payloads: bool = True, timeout: float = 60
+    ) -> OrchestrationState | None:
+        """The state once the instance has ended; None if there is none. Raises TimeoutError."""
+        wait = Wait(self, instance_id, has_ended, timeout)
+        _slept(wait)
+        return wait.state(fetch_payloads)
+
+    def raise_orchestration_event(self, instance_id: str, event_name: str, *, data: Any = None) -> None:
+        """Send an external event."""
+        self.raise_event(instance_id, event_name, data)
+
+    def terminate_orchestration(self, instance_id: str, *, output: Any = None, recursive: bool = True) -> None:
+        """End an instance with this output."""
+        reason = output if isinstance(output, str) else "" if output is None else json.dumps(output)
+        self.terminate(instance_id, reason, recursive=recursive)
+
+    def suspend_orchestration(self, instance_id: str, *, reason: str = "") -> None:
+        """Hold an instance."""
+        self.suspend(instance_id, reason)
+
+    def resume_orchestration(self, instance_id: str, *, reason: str = "") -> None:
+        """Let a suspended instance go on."""
+        self.resume(instance_id, reason)
+
+    def rewind_orchestration(self, instance_id: str, *, reason: str = "") -> None:
+        """Send again what made an instance fail."""
+        self.rewind(instance_id, reason)
+
+    def restart_orchestration(self, instance_id: str, *, restart_with_new_instance_id: bool = False) -> str:
+        """Start an instance once more, under its own id unless told otherwise."""
+        return self.restart(instance_id, restart_with_new_instance_id)
+
+    def purge_orchestration(self, instance_id: str, recursive: bool = True) -> PurgeInstancesResult:
+        """Delete an ended instance and its ended children."""
+        return PurgeInstancesResult(self.purge_instance_history(instance_id).instances_deleted)
+
+    def purge_orchestrations_by(
+        self,
+        created_time_from: datetime | None = None,
+        created_time_to: datetime | None = None,
+        runtime_status: Iterable[OrchestrationRuntimeStatus | str] | None = None,
+        recursive: bool = False,
+    ) -> PurgeInstancesResult:
+        """Delete the ended instances that fit."""
+        found = super().purge_instance_history_by(created_time_from or _LONG_AGO, created_time_to, runtime_status)
+        return PurgeInstancesResult(found.instances_deleted)
+
+    def get_entity(self, entity_instance_id: EntityId | str, include_state: bool = True) -> EntityMetadata | None:
+        """How an entity stands; None if nothing was ever sent to it."""
+        return EntityMetadata.of(self.entity(entity_instance_id), include_state)
+
+    def get_all_entities(self, entity_query: EntityQuery | None = None) -> list[EntityMetadata]:
+        """How all entities stand that fit."""
+        asked = entity_query or EntityQuery()
+        query = Query(prefix=asked.instance_id_starts_with or "", status=() if asked.include_transient else ("Exists",))
+        found = (EntityMetadata.of(self.entity(one), asked.include_state) for one in self.select_entities(query))
+        first, last = _utc(asked.last_modified_from), _utc(asked.last_modified_to)
+        return [one for one in found if one is not None and _within(one.last_modified, first, last)]
+
+    def clean_entity_storage(
+        self, remove_empty_entities: bool = True, release_orphaned_locks: bool = True
+    ) -> CleanEntityStorageResult:
+        """Delete the logs of entities that have no state and are needed by nobody."""
+        return CleanEntityStorageResult(self.purge_entities().instances_deleted if remove_empty_entities else 0)
+
+
+# Waiting: what to do at each look, and for how long to pause before the next.
+
+
+def has_begun(status: DurableOrchestrationStatus) -> bool:
+    """Whether an engine has begun it."""
+    return status.runtime_status is not OrchestrationRuntimeStatus.Pending
+
+
+def has_ended(status: DurableOrchestrationStatus) -> bool:
+    """Whether nothing will happen any more."""
+    return status.ended
+
+
+class Wait:
+    """Looks at an instance, soon at first and less often later, until it is as it should be."""
+
+    def __init__(
+        self,
+        client: Client,
+        instance_id: str,
+        enough: Callable[[DurableOrchestrationStatus], bool],
+        seconds: float,
+        longest_pause: float = _LONGEST_PAUSE,
+    ) -> None:
+        self.status = DurableOrchestrationStatus(instance_id=instance_id)
+        self._client = client
+        self._enough = enough
+        self._until = time.monotonic() + seconds
+        self._longest = longest_pause
+        self._pause = min(_FIRST_PAUSE, longest_pause)
+
+    @property
+    def satisfied(self) -> bool:
+        """Whether the last look was enough."""
+        return bool(self.status) and self._enough(self.status)
+
+    def look(self) -> float:
+        """Look once; the seconds to pause before the next look, 0.0 when there is nothing to wait for any more."""
+        self.status = self._client.get_status(self.status.instance_id)
+        left = self._until - time.monotonic()
+        if not self.status or self.satisfied or left <= 0:
+            return 0.0
+        pause, self._pause = min(self._pause, left), min(self._pause * 1.5, self._longest)
+        return pause
+
+    def state(self, fetch_payloads: bool) -> OrchestrationState | None:
+        """What was waited for; raises TimeoutError if it wasn't to be had."""
+        if self.status and not self.satisfied:
+            raise TimeoutError(f"Timed-out waiting for the orchestration {self.status.instance_id}")
+        return OrchestrationState.of(self.status, fetch_payloads)
+
+
+class Completion(Wait):
+    """Waits for an instance to end, for whoever wants an answer in any case."""
+
+    def __init__(
+        self,
+        client: SyncDurableFunctionsClient,
+        request: Request | None,
+        instance_id: str,
+        timeout: int,
+        interval: int,
+        error_on_failure: bool,
+    ) -> None:
+        if interval > timeout:
+            raise ValueError(f"Total timeout {timeout} (ms) should be bigger than retry timeout {interval} (ms)")
+        super().__init__(client, instance_id, has_ended, timeout / 1000, max(interval / 1000, _FIRST_PAUSE))
+        self._links = client
+        self._request = request
+        self._error_on_failure = error_on_failure
+
+    def answer(self) -> HttpResponse:
+        """The answer to whoever started the instance."""
+        if not self.satisfied:
+            instance = self.status.instance_id
+            return self._links.create_check_status_response(self._request, instance, self._error_on_failure)
+        if self.status.runtime_status is OrchestrationRuntimeStatus.Completed:
+            output = self.status.output
+            return _answer(200, output if isinstance(output, str) else bytes(self.status.raw_output))
+        failed = self.status.runtime_status is OrchestrationRuntimeStatus.Failed
+        return _answer(500 if failed and self._error_on_failure else 200, msgspec.json.encode(self.status.to_json()))
+
+
+def _slept(wait: Wait) -> None:
+    while pause := wait.look():
+        time.sleep(pause)
+
+
+def _answer(status: int, body: str | bytes) -> HttpResponse:
+    return HttpResponse(body, status_code=status, headers={"Content-Type": _JSON}, mimetype=_JSON)
+
+
+# The async client.
+
+
+async def _paused(wait: Wait) -> None:
+    """Wait without holding up a thread between the looks."""
+    while pause := await asyncio.to_thread(wait.look):  # noqa: ASYNC110 - what changes is a file
+        await asyncio.sleep(pause)
+
+
+_Sync = SyncDurableFunctionsClient
+
+
+class DurableFunctionsClient(DurableOrchestrationClient, _Links):
+    """The client of a coroutine: the calls of the sync client, to be awaited. What only makes links isn't awaited."""
+
+    client: SyncDurableFunctionsClient
+
+    def __init__(
+        self,
+        context: str | Client | DurableFunctionsClient,
+        function_invocation_id: str | None = None,
+        *,
+        place: Place | None = None,
+    ) -> None:
+        self.client = SyncDurableFunctionsClient(context, function_invocation_id, place=place)
+        self.place = self.client.place
+
+    raise_event = awaited(_Sync.raise_event)
+    rewind = awaited(_Sync.rewind)
+    purge_instance_history_by = awaited(_Sync.purge_instance_history_by)
+    read_entity_state = awaited(_Sync.read_entity_state)
+    signal_entity = awaited(_Sync.signal_entity)
+    schedule_new_orchestration = awaited(_Sync.schedule_new_orchestration)
+    get_orchestration_state = awaited(_Sync.get_orchestration_state)
+    get_orchestration_history = awaited(_Sync.get_orchestration_history)
+    list_instance_ids = awaited(_Sync.list_instance_ids)
+    get_all_orchestration_states = awaited(_Sync.get_all_orchestration_states)
+    raise_orchestration_event = awaited(_Sync.raise_orchestration_event)
+    terminate_orchestration = awaited(_Sync.terminate_orchestration)
+    suspend_orchestration = awaited(_Sync.suspend_orchestration)
+    resume_orchestration = awaited(_Sync.resume_orchestration)
+    rewind_orchestration = awaited(_Sync.rewind_orchestration)
+    restart_orchestration = awaited(_Sync.restart_orchestration)
+    purge_orchestration = awaited(_Sync.purge_orchestration)
+    purge_orchestrations_by = awaited(_Sync.purge_orchestrations_by)
+    get_entity = awaited(_Sync.get_entity)
+    get_all_entities = awaited(_Sync.get_all_entities)
+    clean_entity_storage = awaited(_Sync.clean_entity_storage)
+
+    async def wait_for_orchestration_start(
+        self,
+        instance_id: str,
+        *,
+        fetch_payloads: bool = False,
+        timeout: float = 60,  # noqa: ASYNC109 - the SDK's name
+    ) -> OrchestrationState | None:
+        """The state once the instance is no longer Pending; None if there is none. Raises TimeoutError."""
+        wait = Wait(self.client, instance_id, has_begun, timeout)
+        await _paused(wait)
+        return wait.state(fetch_payloads)
+
+    async def wait_for_orchestration_completion(
+        self,
+        instance_id: str,
+        *,
+        fetch_payloads: bool = True,
+        timeout: float = 60,  # noqa: ASYNC109 - the SDK's name
+    ) -> OrchestrationState | None:
+        """The state once the instance has ended; None if there is none. Raises TimeoutError."""
+        wait = Wait(self.client, instance_id, has_ended, timeout)
+        await _paused(wait)
+        return wait.state(fetch_payloads)
+
+    async def wait_for_completion_or_create_check_status_response(
+        self,
+        request: Request | None,
+        instance_id: str,
+        timeout_in_milliseconds: int = 10000,
+        retry_interval_in_milliseconds: int = 1000,
+        return_internal_server_error_on_failure: bool = False,
+    ) -> HttpResponse:
+        """The output of the instance once it has completed, or its status if it ended otherwise; after the time-out the
+        links of `create_check_status_response`."""
+        wait = Completion(
+            self.client,
+            request,
+            instance_id,
+            timeout_in_milliseconds,
+            retry_interval_in_milliseconds,
+            return_internal_server_error_on_failure,
+        )
+        await _paused(wait)
+        return wait.answer()
+
+
+# Inside.
+
+
+def _resolved(context: str | Client | DurableFunctionsClient) -> tuple[Client, Place]:
+    if isinstance(context, SyncDurableFunctionsClient | DurableFunctionsClient):
+        return context.client if isinstance(context, DurableFunctionsClient) else context, context.place
+    if isinstance(context, Client):
+        return context, Place()
+    if isinstance(context, Binding):
+        return context.client, context.place
+    return _from_json(context)
+
+
+def _from_json(context: str) -> tuple[Client, Place]:
+    try:
+        found = json.loads(context)
+        base = urlsplit(found["baseUrl"])
+        code = found.get("requiredQueryStringParameters", "").removeprefix("code=") or None
+        return Client(found["taskHubName"]), Place(f"{base.scheme}://{base.netloc}", code)
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise UsageError("a client is made from what the binding of a function received, as it is") from None
+
+
+@contextmanager
+def _told(*, missing: str, ended: str | None = "") -> Iterator[None]:
+    """Say it in Azure's words. None for `ended` means that nobody needs to know; an empty text keeps ours."""
+    try:
+        yield
+    except NotFound:
+        raise NotFound(missing) from None
+    except WrongState:
+        if ended is None:
+            return
+        if not ended:
+            raise
+        raise WrongState(ended) from None
+
+
+def _words(statuses: Iterable[OrchestrationRuntimeStatus | str] | None) -> tuple[str, ...]:
+    return tuple(one.value if isinstance(one, OrchestrationRuntimeStatus) else one for one in statuses or ())
+
+
+def _within(time: datetime | None, first: datetime | None, last: datetime | None) -> bool:
+    if time is None:
+        return first is None and last is None
+    return (first is None or time >= first) and (last is None or time <= last)
+
+
+def _utc(time: datetime | None) -> datetime | None:
+    if time is None:
+        return None
+    return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
