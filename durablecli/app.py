@@ -8,7 +8,7 @@ name (without case) disable that name.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cached_property
 from types import ModuleType
 from typing import Any, TypeVar, overload
@@ -197,6 +197,7 @@ class Registry:
         self._functions: dict[tuple[bool, str], Function] = {}
         self._seen: set[int] = set()
         self._clashed: dict[tuple[bool, str], list[str]] = {}
+        self._built_in: dict[str, Function] = {}
 
     @property
     def clashes(self) -> dict[str, list[str]]:
@@ -239,6 +240,13 @@ class Registry:
             return
         self._functions[key] = function
 
+    def build_in(self, functions: Iterable[Callable[..., Any]]) -> None:
+        """Have functions of durablecli's own at hand, unlisted. One of the author's by that name goes first."""
+        for call in functions:
+            mark = mark_of(call)
+            assert mark is not None
+            self._built_in[mark.name.casefold()] = Function(mark, call, call.__module__)
+
     def orchestrator(self, name: str) -> Function | None:
         """The orchestrator of this name, or None."""
         return self._of("orchestrator", name)
@@ -252,8 +260,10 @@ class Registry:
         return self._of("entity", name)
 
     def _of(self, kind: str, name: str) -> Function | None:
-        function = self._functions.get(_key(kind, name))
-        return function if function is not None and function.kind == kind else None
+        for function in (self._functions.get(_key(kind, name)), self._built_in.get(name.casefold())):
+            if function is not None and function.kind == kind:
+                return function
+        return None
 
     def function(self, name: str) -> Function | None:
         """What has this name; of two, the one that a client can start or call."""

@@ -20,6 +20,7 @@ from durablecli.app import Registry
 from durablecli.blueprints import Blueprint
 from durablecli.client import Client, DurableOrchestrationStatus
 from durablecli.config import Concurrency
+from durablecli.durable_http import built_ins
 from durablecli.engine.activity import Outcome
 from durablecli.engine.clock import VirtualClock
 from durablecli.engine.crew import Crew
@@ -61,6 +62,7 @@ def registry(*functions: Any) -> Registry:
         else:
             raise TypeError(f"{each!r} is neither a decorated function nor an app nor a module")
     found.add(own)
+    found.build_in(built_ins())
     return found
 
 

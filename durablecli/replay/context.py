@@ -7,13 +7,16 @@ or by the decorated function itself.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, NoReturn
 from uuid import NAMESPACE_OID, NAMESPACE_URL, UUID, uuid5
 
+from msgspec import Raw
+
 from durablecli.model import events as ev
 from durablecli.model.entities import EntityId
+from durablecli.model.http import HTTP_ORCHESTRATOR, DurableHttpResponse, make_request
 from durablecli.model.ids import check_instance_id, child_id
 from durablecli.model.payloads import decode
 from durablecli.model.retries import RetryPolicy
@@ -72,6 +75,24 @@ class DurableOrchestrationContext:
         """As call_sub_orchestrator, tried again after a failure; each attempt is a new instance unless given an id."""
         return self._child(name, retry_options, input_, instance_id, version, expected_type)
 
+    def call_http(
+        self,
+        method: str,
+        uri: str,
+        content: Any = None,
+        headers: Mapping[str, str] | None = None,
+        token_source: Any = None,
+        is_raw_str: bool = False,
+    ) -> Task[DurableHttpResponse]:
+        """Send an HTTP request and wait for its answer, whatever its status; a 202 with a Location is polled, durably.
+
+        `content` is sent as JSON, or as it stands where `is_raw_str`. The task fails with a TimeoutError or a
+        ConnectionError when there is no answer. A request that was on its way at a crash is sent again.
+        """
+        request = make_request(self._machine.encode, method, uri, content, headers, token_source, is_raw_str)
+        raw = self._machine.encode(request)
+        return self._start_child(HTTP_ORCHESTRATOR, request.label, DurableHttpResponse, None, raw, None, self.version)
+
     def call_entity(
         self,
         entityId: EntityId | str,  # noqa: N803 - the name that Azure's context has
@@ -121,14 +142,26 @@ class DurableOrchestrationContext:
         raw = self._machine.encode(value)
         version = self.version if version is None else version
         self._check_child_id(instance_id)
+        annotation, label = self._annotation(name, text, expected_type), f"Orchestrator function '{text}'"
+        return self._start_child(text, label, annotation, policy, raw, instance_id, version)
+
+    def _start_child(
+        self,
+        name: str,
+        label: str,
+        annotation: Any,
+        policy: RetryPolicy | None,
+        raw: Raw,
+        instance_id: str | None,
+        version: str | None,
+    ) -> Task[Any]:
         machine, started = self._machine, self._started
 
         def make(attempt: int, retry_of: int | None) -> int:
             child = instance_id or child_id(started.instance, started.execution, machine.following)
-            return machine.decide(ev.SubOrchestrationInstanceCreated(text, child, raw, version, attempt, retry_of))
+            return machine.decide(ev.SubOrchestrationInstanceCreated(name, child, raw, version, attempt, retry_of))
 
-        annotation = self._annotation(name, text, expected_type)
-        return machine.call(f"Orchestrator function '{text}'", annotation, policy, make)
+        return machine.call(label, annotation, policy, make)
 
     def _check_child_id(self, instance_id: str | None) -> None:
         if instance_id is None:

@@ -1,0 +1,199 @@
+"""What `context.call_http` sends and what comes back, as values: a request, an answer, and where a token comes from."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from enum import Enum
+from typing import Any
+from urllib.parse import urlsplit
+
+from msgspec import Raw
+
+HTTP_ORCHESTRATOR = "BuiltIn__HttpPollOrchestrator"
+HTTP_ACTIVITY = "BuiltIn__HttpActivity"
+MANAGED_IDENTITY = "AzureManagedIdentity"
+
+_is_token = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+").fullmatch
+_is_line = re.compile(r"[^\r\n\0]*").fullmatch
+_NOT_RAW = (
+    "Invalid use of 'is_raw_str' parameter: 'is_raw_str' is set to 'True' but 'content' is not an instance of type "
+    "'str'. Either set 'is_raw_str' to 'False', or ensure your 'content' is of type 'str'."
+)
+
+
+class TokenSource:
+    """Where a call gets its OAuth token from."""
+
+
+class ManagedIdentityTokenSource(TokenSource):
+    """The identity that the machine has in Azure, or the developer's own; `resource` is what the token is for."""
+
+    def __init__(self, resource: str) -> None:
+        self.resource = resource
+
+    def to_json(self) -> dict[str, Any]:
+        """As it stands in a request."""
+        return {"resource": self.resource, "kind": MANAGED_IDENTITY}
+
+
+class HttpHeaders(dict[str, str]):
+    """Headers by name, looked up without case. Those that came several times are joined by commas."""
+
+    def __getitem__(self, name: str) -> str:
+        return super().__getitem__(self._spelling(name))
+
+    def __setitem__(self, name: str, value: str) -> None:
+        super().__setitem__(self._spelling(name), value)
+
+    def __contains__(self, name: object) -> bool:
+        return super().__contains__(self._spelling(name))
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """The value of a header, or the default."""
+        return super().get(self._spelling(name), default)
+
+    def _spelling(self, name: Any) -> Any:
+        if not isinstance(name, str) or super().__contains__(name):
+            return name
+        folded = name.casefold()
+        return next((own for own in self if own.casefold() == folded), name)
+
+
+class DurableHttpRequest:
+    """One request. `content` is sent as it is; `uri` is absolute, http or https."""
+
+    def __init__(
+        self,
+        method: str,
+        uri: str,
+        content: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        token_source: Any = None,
+    ) -> None:
+        self.method = _method(method)
+        self.uri = check_uri(uri)
+        self.content = content
+        self.headers = _headers(headers)
+        self.token_source = _token_source(token_source)
+
+    def to_json(self) -> dict[str, Any]:
+        """As it stands in a history."""
+        parts = {
+            "method": self.method,
+            "uri": self.uri,
+            "content": self.content,
+            "headers": dict(self.headers) or None,
+            "tokenSource": self.token_source and self.token_source.to_json(),
+        }
+        return {key: value for key, value in parts.items() if value is not None}
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> DurableHttpRequest:
+        """What to_json made."""
+        names = ("method", "uri", "content", "headers", "tokenSource")
+        return cls(*(value.get(name) for name in names))  # type: ignore[arg-type]  # it checks them itself
+
+    @property
+    def label(self) -> str:
+        """Method and address, without what may be secret in it."""
+        parts = urlsplit(self.uri)
+        return f"{self.method} {parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+
+
+class DurableHttpResponse(dict[str, Any]):
+    """An answer, whatever its status. It is a mapping too: `statusCode`, `headers`, `content`."""
+
+    def __init__(self, status_code: int, headers: Mapping[str, str] | None = None, content: str | None = None) -> None:
+        super().__init__(statusCode=status_code, headers=HttpHeaders(headers or {}), content=content)
+
+    @property
+    def status_code(self) -> int:
+        status: int = self["statusCode"]
+        return status
+
+    @property
+    def headers(self) -> HttpHeaders:
+        """Looked up without case."""
+        headers: HttpHeaders = self["headers"]
+        return headers
+
+    @property
+    def content(self) -> str | None:
+        """The body as text."""
+        content: str | None = self["content"]
+        return content
+
+    def to_json(self) -> dict[str, Any]:
+        """The plain mapping."""
+        return {**self, "headers": dict(self.headers)}
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> DurableHttpResponse:
+        """What to_json made."""
+        return cls(value["statusCode"], value.get("headers"), value.get("content"))
+
+
+def make_request(
+    encode: Callable[[Any], Raw],
+    method: str,
+    uri: str,
+    content: Any,
+    headers: Mapping[str, str] | None,
+    token_source: Any,
+    is_raw_str: bool,
+) -> DurableHttpRequest:
+    """The request that a call asks for: `content` is written as JSON, unless `is_raw_str` says that it's text."""
+    if is_raw_str and not isinstance(content, str):
+        raise TypeError(_NOT_RAW)
+    if content is None:
+        return DurableHttpRequest(method, uri, None, headers, token_source)
+    text = content if is_raw_str else bytes(encode(content)).decode()
+    request = DurableHttpRequest(method, uri, text, headers, token_source)
+    if "content-type" not in request.headers:
+        request.headers["Content-Type"] = "text/plain; charset=utf-8" if is_raw_str else "application/json"
+    return request
+
+
+# ── what is refused before anything is sent ────────────────────────────────────────────────────────────────────────
+
+
+def check_uri(uri: str) -> str:
+    """The address itself, if it is absolute, http or https; raises ValueError."""
+    if not isinstance(uri, str):
+        raise TypeError(f"the uri of an HTTP call is a string, not {type(uri).__name__}")
+    try:
+        parts = urlsplit(uri)
+        host = parts.hostname and parts.port != 0
+    except ValueError as error:
+        raise ValueError(f"{uri!r} is no address: {error}") from None
+    if parts.scheme.lower() not in ("http", "https") or not host:
+        raise ValueError(f"{uri!r}: an HTTP call goes to an absolute address, http or https")
+    return uri
+
+
+def _method(method: str | Enum) -> str:
+    text = method.value if isinstance(method, Enum) else method
+    if not isinstance(text, str) or not _is_token(text):
+        raise ValueError(f"{text!r} is no HTTP method")
+    return text.upper()
+
+
+def _headers(headers: Mapping[str, str] | None) -> HttpHeaders:
+    found = HttpHeaders()
+    for name, value in (headers or {}).items():
+        if not isinstance(name, str) or not _is_token(name):
+            raise ValueError(f"{name!r} is no name of a header")
+        if not _is_line(text := str(value)):
+            raise ValueError(f"the header {name} has more than one line")
+        found[name] = text
+    return found
+
+
+def _token_source(source: Any) -> ManagedIdentityTokenSource | None:
+    if source is None:
+        return None
+    told = source.to_json() if callable(getattr(source, "to_json", None)) else source
+    if not isinstance(told, Mapping) or told.get("kind") != MANAGED_IDENTITY or not isinstance(told["resource"], str):
+        raise TypeError("a token_source is a ManagedIdentityTokenSource(resource)")
+    return ManagedIdentityTokenSource(told["resource"])
