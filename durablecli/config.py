@@ -87,6 +87,13 @@ class Log(Section, frozen=True):
     level: Literal["debug", "info", "warning", "error"] = "info"
 
 
+class CallHttp(Section, frozen=True):
+    """`context.call_http`: how often a 202 is polled that doesn't say, and how long one answer may take."""
+
+    poll: timedelta = timedelta(seconds=30)
+    timeout: timedelta = timedelta(seconds=100)
+
+
 class Config(Section, frozen=True):
     """All settings. `app` is relative to `base`; `state_dir` is ready to be opened."""
 
@@ -99,6 +106,7 @@ class Config(Section, frozen=True):
     concurrency: Concurrency = Concurrency()
     checkpoint: Checkpoint = Checkpoint()
     limits: Limits = Limits()
+    call_http: CallHttp = CallHttp()
     http: Http = Http()
     log: Log = Log()
     base: str = "."
@@ -108,14 +116,20 @@ _NOT_SETTINGS = frozenset({"base"})
 
 
 def load(
-    path: str | None = None, env: Mapping[str, str] = os.environ, overrides: Mapping[str, object] | None = None
+    path: str | None = None,
+    env: Mapping[str, str] = os.environ,
+    overrides: Mapping[str, object] | None = None,
+    defaults: Mapping[str, object] | None = None,
 ) -> Config:
     """Read the settings. `overrides` are flags by key (`state_dir`, `concurrency.activities`); None means not given.
 
-    Without `path`, durable.yaml is looked for in the current folder only. Raises ConfigError, in one line.
+    `defaults` are typed values by key, for what nobody says. Without `path`, durable.yaml is looked for in the current
+    folder only. Raises ConfigError, in one line.
     """
     folder = os.path.dirname(path or "")
-    settings = _default_app(folder) | _from_file(path) | _from_env(env) | _from_flags(overrides or {})
+    settings = (
+        _default_app(folder) | dict(defaults or {}) | _from_file(path) | _from_env(env) | _from_flags(overrides or {})
+    )
     return _build(Config, "", settings)
 
 

@@ -191,15 +191,15 @@ def due(at: datetime | None, delay: timedelta | None) -> datetime | None:
 
 
 def settings(state_dir: str | None = None, app: tuple[str, ...] = ()) -> Config:
-    """What flags, environment and durable.yaml say, in this order."""
-    from durablecli.config import load
+    """What flags, environment and durable.yaml say, in this order, and then the files of an app of Azure's."""
+    from durablecli.azure.host import settings
 
     overrides: dict[str, Any] = {}
     if state_dir is not None:
         overrides["state_dir"] = state_dir
     if app:
         overrides["app"] = list(app)
-    return load(overrides=overrides)
+    return settings(overrides)
 
 
 def client(state_dir: str | None, mailbox: Mailbox | None = None) -> Client:
