@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING
 from durablecli.app import Registry
 from durablecli.client import Client
 from durablecli.config import Config
+from durablecli.durable_http import built_ins
 from durablecli.engine.crew import Crew
 from durablecli.engine.cycle import Engine, Options
 from durablecli.engine.loader import Loaded, load
@@ -221,6 +222,7 @@ def _hub(state_dir: str, say: Say) -> Iterator[Hub]:
 def _engine(hub: Hub, config: Config, loaded: Loaded, replay_always: bool, say: Say) -> Iterator[Engine]:
     """An engine that has taken up the hub, with its bell, its watchdog and its notice."""
     registry = loaded.registry
+    registry.build_in(built_ins(config.call_http.poll, config.call_http.timeout))
     options = Options(
         replay_always=replay_always or config.replay_always,
         fail_on_nondeterminism=config.on_nondeterminism == "fail",
