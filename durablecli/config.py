@@ -94,13 +94,6 @@ class CallHttp(Section, frozen=True):
     timeout: timedelta = timedelta(seconds=100)
 
 
-class CallHttp(Section, frozen=True):
-    """`context.call_http`: how often a 202 is polled that doesn't say, and how long one answer may take."""
-
-    poll: timedelta = timedelta(seconds=30)
-    timeout: timedelta = timedelta(seconds=100)
-
-
 class Config(Section, frozen=True):
     """All settings. `app` is relative to `base`; `state_dir` is ready to be opened."""
 
@@ -113,7 +106,6 @@ class Config(Section, frozen=True):
     concurrency: Concurrency = Concurrency()
     checkpoint: Checkpoint = Checkpoint()
     limits: Limits = Limits()
-    call_http: CallHttp = CallHttp()
     call_http: CallHttp = CallHttp()
     http: Http = Http()
     log: Log = Log()
