@@ -1,0 +1,244 @@
+"""The HTTP functions of an app: their routes, and the way from a request to a function and back.
+
+A coroutine runs on the server's loop, any other function in a thread of its own. What a function raises is logged with
+its trace, and the caller is told nothing but that there was an error.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from contextvars import copy_context
+from typing import Any, NamedTuple, Protocol
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Match
+from starlette.types import Receive, Scope, Send
+
+from durablecli.app import Function, Registry
+from durablecli.azure.http import HttpRequest
+from durablecli.azure.invocation import Clients, arguments, put_out
+from durablecli.azure.links import Place
+from durablecli.blueprints import HttpTrigger
+from durablecli.client import Client
+from durablecli.http.answers import defect, refusal_answer
+from durablecli.http.requests import parts
+from durablecli.http.security import Keys, Level
+from durablecli.http.templates import Template
+
+_log = logging.getLogger("durablecli.function")
+_METHODS = ("GET", "POST")
+_AT_ONCE = 100
+_WITHOUT_BODY = frozenset({204, 304})
+_is_header = re.compile(r"[^\x00-\x08\x0a-\x1f\x7f]*").fullmatch
+_is_token = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+").fullmatch
+_OURS = frozenset({"content-length", "transfer-encoding", "connection"})
+
+
+class Answer(Protocol):
+    """What a function returns: our HttpResponse, or one of Azure's own."""
+
+    @property
+    def status_code(self) -> int: ...
+    @property
+    def mimetype(self) -> str: ...
+    @property
+    def charset(self) -> str: ...
+    def get_body(self) -> bytes: ...
+
+
+class Served(NamedTuple):
+    """An HTTP function at its place: what `listing` tells."""
+
+    name: str
+    methods: tuple[str, ...]
+    path: str
+
+
+def routes(
+    registry: Registry, client: Client, keys: Keys, prefix: str = "api", *, place: Place | None = None
+) -> list[BaseRoute]:
+    """A route for each HTTP function, the most specific first. What makes no sense is logged and left out."""
+    clients = Clients(client, place)
+    slots = asyncio.Semaphore(_AT_ONCE)
+    found: list[FunctionRoute] = []
+    for function in registry.of_kind("http"):
+        try:
+            found.append(FunctionRoute(function, clients, keys, prefix.strip("/"), slots))
+        except ValueError as error:
+            _log.error("not served: %s: %s", function.name, error)
+    found.sort(key=lambda route: route.template.rank)
+    return [*found]
+
+
+def listing(found: Sequence[BaseRoute]) -> list[Served]:
+    """What is served, by name."""
+    return sorted(route.served for route in found if isinstance(route, FunctionRoute))
+
+
+class FunctionRoute(BaseRoute):
+    """One function, at the requests that its trigger asks for."""
+
+    def __init__(self, function: Function, clients: Clients, keys: Keys, prefix: str, slots: asyncio.Semaphore) -> None:
+        assert isinstance(function.trigger, HttpTrigger)
+        self._function = function
+        self._trigger = function.trigger
+        self._clients = clients
+        self._keys = keys
+        self._prefix = prefix.lower().split("/") if prefix else []
+        self._slots = slots
+        self.template = Template(function.name if function.trigger.route is None else function.trigger.route)
+        self.methods = function.trigger.methods or _METHODS
+
+    @property
+    def served(self) -> Served:
+        return Served(self._function.name, self.methods, "/".join(["", *self._prefix, self.template.text]))
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        if scope["type"] == "http" and scope["method"] in self.methods:
+            values = self._read(scope)
+            if values is not None:
+                return Match.FULL, {"path_params": values}
+        return Match.NONE, {}
+
+    def _read(self, scope: Scope) -> dict[str, str] | None:
+        given = parts(Request(scope), "")
+        before, behind = given[: len(self._prefix)], given[len(self._prefix) :]
+        if [part.lower() for part in before] != self._prefix:
+            return None
+        return self.template.read(behind)
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request = Request(scope, receive)
+        self._keys.check(request, Level[self._trigger.auth_level])
+        response = await self._answer(request)
+        await response(scope, receive, send)
+
+    async def _answer(self, request: Request) -> Response:
+        asked = await _read_request(request)
+        given = arguments(self._function, {self._trigger.argument: asked}, self._clients)
+        try:
+            result = await self._call(given)
+            return to_response(put_out(given) if result is None else result)
+        except asyncio.CancelledError:
+            raise
+        except BaseException:  # noqa: BLE001 - user code may raise anything, SystemExit too
+            _log.exception("HTTP function '%s' failed", self._function.name)
+            return refusal_answer(defect())
+
+    async def _call(self, given: dict[str, Any]) -> Any:
+        if self._function.executor == "async":
+            return await self._function.call(**given)
+        async with self._slots:
+            return await _in_thread(lambda: self._function.call(**given))
+
+
+async def _in_thread(call: Callable[[], Any]) -> Any:
+    """What a call gives that may take its time. Its thread is never waited for when the process ends."""
+    loop = asyncio.get_running_loop()
+    waiting: asyncio.Future[tuple[Any, BaseException | None]] = loop.create_future()
+
+    def tell(result: Any, error: BaseException | None) -> None:
+        if not waiting.done():
+            waiting.set_result((result, error))
+
+    def run() -> None:
+        result, raised = None, None
+        try:
+            result = context.run(call)
+        except BaseException as error:  # noqa: BLE001 - user code may raise anything
+            raised = error
+        with suppress(RuntimeError):  # the loop is gone, and nobody waits any more
+            loop.call_soon_threadsafe(tell, result, raised)
+
+    context = copy_context()
+    threading.Thread(target=run, name="durable-function", daemon=True).start()
+    result, error = await waiting
+    if error is not None:
+        raise error
+    return result
+
+
+async def _read_request(request: Request) -> HttpRequest:
+    params: dict[str, str] = {}
+    for name, value in request.query_params.multi_items():
+        params[name] = f"{params[name]},{value}" if name in params else value
+    headers: dict[str, str] = {}
+    for name, value in request.headers.items():
+        joint = "; " if name == "cookie" else ","
+        headers[name] = f"{headers[name]}{joint}{value}" if name in headers else value
+    return HttpRequest(
+        request.method,
+        _url(request),
+        headers=headers,
+        params=params,
+        route_params=request.path_params,
+        body=await request.body(),
+    )
+
+
+def _url(request: Request) -> str:
+    """The URL as it was sent: what was escaped still is."""
+    raw: bytes | None = request.scope.get("raw_path")
+    if raw is None:
+        return str(request.url)
+    query: bytes = request.scope["query_string"]
+    path = raw.partition(b"?")[0] + (b"?" + query if query else b"")
+    return f"{request.url.scheme}://{request.url.netloc}{path.decode('latin-1')}"
+
+
+def to_response(result: Any) -> Response:
+    """The answer to what a function returned; raises TypeError and ValueError for what is none."""
+    if isinstance(result, Response):
+        return result
+    if result is None:
+        return Response(status_code=204)
+    if isinstance(result, str):
+        return Response(result, 200, media_type="text/plain")
+    if isinstance(result, bytes | bytearray):
+        return Response(bytes(result), 200, media_type="application/octet-stream")
+    if not all(hasattr(result, name) for name in ("get_body", "status_code", "headers")):
+        raise TypeError(f"an HTTP function returns an HttpResponse, a str or None, not {type(result).__name__}")
+    return _from_answer(result, list(_pairs(result.headers)))
+
+
+def _from_answer(answer: Answer, headers: list[tuple[str, str]]) -> Response:
+    status = int(answer.status_code)
+    if not 200 <= status <= 599:
+        raise ValueError(f"{status} is no status of an answer")
+    response = Response(b"" if status in _WITHOUT_BODY else answer.get_body(), status)
+    own = [(name, value) for name, value in headers if name.lower() not in _OURS]
+    if not any(name.lower() == "content-type" for name, _ in own) and status not in _WITHOUT_BODY:
+        own.append(("content-type", _content_type(answer)))
+    response.raw_headers += [(_encoded_name(name), _encoded(name, value)) for name, value in own]
+    return response
+
+
+def _pairs(headers: Any) -> list[tuple[str, str]]:
+    """All headers, also those that share a name."""
+    if callable(pairs := getattr(headers, "pairs", None)):
+        return list(pairs())
+    return [(name, value) for name, value in headers.items()]
+
+
+def _content_type(answer: Answer) -> str:
+    kind = answer.mimetype
+    return f"{kind}; charset={answer.charset}" if kind.startswith("text/") and "charset" not in kind else kind
+
+
+def _encoded_name(name: str) -> bytes:
+    if not _is_token(name):
+        raise ValueError(f"{name!r} is no name of a header")
+    return name.lower().encode("ascii")
+
+
+def _encoded(name: str, value: object) -> bytes:
+    text = str(value).strip()
+    if not _is_header(text):
+        raise ValueError(f"the header {name} holds a control character")
+    return text.encode("latin-1")

@@ -1,0 +1,332 @@
+"""The HTTP functions of an app: what they are given, and what becomes of what they return."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+
+import durablecli as df
+from durablecli import testing
+from durablecli.azure import functions as func
+from durablecli.azure.client import Binding, DurableFunctionsClient, SyncDurableFunctionsClient
+from durablecli.azure.links import BASE, Place
+from durablecli.http.answers import Refused, refusal_answer
+from durablecli.http.functions import listing, routes
+from durablecli.http.security import Keys
+
+app = df.DFApp(http_auth_level=func.AuthLevel.ANONYMOUS)
+
+
+@app.orchestration_trigger(context_name="context")
+def echo(context: df.DurableOrchestrationContext) -> Any:
+    return context.get_input()
+
+
+@app.route(route="plain/{first}/{second:int?}", methods=["GET", "PUT"])
+def plain(req: func.HttpRequest) -> func.HttpResponse:
+    told = {
+        "method": req.method,
+        "url": req.url,
+        "agent": req.headers["X-Agent"],
+        "params": dict(req.params),
+        "route": dict(req.route_params),
+        "body": req.get_body().decode(),
+        "thread": threading.current_thread().name,
+    }
+    return func.HttpResponse(json.dumps(told), status_code=201, headers={"x-own": "é"}, mimetype="application/json")
+
+
+@app.route()
+async def on_loop(req: func.HttpRequest) -> str:
+    return f"{threading.current_thread().name} {req.get_json()['a']}"
+
+
+@app.route(route="returns/{what}")
+def returns(req: func.HttpRequest) -> Any:
+    return RETURNS[req.route_params["what"]]
+
+
+@app.route(route="raises")
+def raises(req: func.HttpRequest) -> str:
+    raise RuntimeError("the secret of the house")
+
+
+@app.route(route="leaves")
+async def leaves(req: func.HttpRequest) -> str:
+    raise SystemExit(3)
+
+
+@app.route(route="orchestrators/{functionName}")
+@app.durable_client_input(client_name="client")
+async def start(req: func.HttpRequest, client: DurableFunctionsClient) -> func.HttpResponse:
+    instance = await client.start_new(req.route_params["functionName"], client_input=req.get_json())
+    return client.create_check_status_response(req, instance)
+
+
+@app.durable_client_input(client_name="client")
+@app.route(route="sync/{name}", methods=[func.HttpMethod.POST])
+def start_in_thread(req: func.HttpRequest, client: SyncDurableFunctionsClient) -> func.HttpResponse:
+    links = client.create_http_management_payload(client.start_new(req.route_params["name"]))
+    return func.HttpResponse(json.dumps(links))
+
+
+@app.route(route="starter")
+@app.durable_client_input(client_name="starter")
+async def start_of_old(req: func.HttpRequest, starter: str) -> str:
+    return f"{type(starter) is Binding} {await DurableFunctionsClient(starter).start_new('echo')}"
+
+
+@app.route(route="rest")
+def takes_more(req: func.HttpRequest, context: func.Context, out: func.Out[str], cloud: Any, given: int = 3) -> str:
+    out.set(f"{context.function_name} {bool(context.invocation_id)} {cloud} {given}")
+    return None  # type: ignore[return-value]  # what stands in the Out is the answer
+
+
+@app.route(route="locked", auth_level=func.AuthLevel.FUNCTION)
+def locked(req: func.HttpRequest) -> str:
+    return "open"
+
+
+@app.route(route="for_master", auth_level=func.AuthLevel.ADMIN)
+def for_master(req: func.HttpRequest) -> str:
+    return "open"
+
+
+class Foreign:
+    """An answer as Azure's own package makes it: not ours."""
+
+    status_code = 202
+    mimetype = "text/html"
+    charset = "utf-8"
+    headers = httpx.Headers({"A": "1"})
+
+    def get_body(self) -> bytes:
+        return b"<p>"
+
+
+_TWICE = func.HttpResponse("x")
+_TWICE.headers.add("Set-Cookie", "a=1")
+_TWICE.headers.add("Set-Cookie", "b=2")
+RETURNS: dict[str, Any] = {
+    "text": "grün",
+    "nothing": None,
+    "bytes": b"\x00",
+    "empty": func.HttpResponse(status_code=204),
+    "latin": func.HttpResponse("é", charset="latin-1"),
+    "twice": _TWICE,
+    "foreign": Foreign(),
+    "starlette": PlainTextResponse("own", 203),
+    "dict": {"a": 1},
+    "injected": func.HttpResponse("x", headers={"a": "b\r\nc: d"}),
+    "early": func.HttpResponse("x", status_code=100),
+    "long": func.HttpResponse("abc", headers={"Content-Length": "1"}),
+}
+
+
+@pytest.fixture
+def hub() -> Iterator[testing.Hub]:
+    with testing.hub(app) as hub:
+        yield hub
+
+
+async def refuse(request: Request, error: Exception) -> Response:
+    assert isinstance(error, Refused)
+    return refusal_answer(error)
+
+
+def ask(hub: testing.Hub, method: str, path: str, keys: Keys | None = None, **more: Any) -> httpx.Response:
+    found = routes(hub.registry, hub.client, keys or Keys(), place=Place("http://own:1"))
+    served = Starlette(routes=found, exception_handlers={Refused: refuse})
+
+    async def send() -> httpx.Response:
+        transport = httpx.ASGITransport(served, raise_app_exceptions=False)
+        async with httpx.AsyncClient(transport=transport, base_url="http://here") as client:
+            return await client.request(method, path, **more)
+
+    return asyncio.run(send())
+
+
+def test_a_function_is_given_all_of_a_request_and_answers_with_all_of_a_response(hub: testing.Hub) -> None:
+    response = ask(hub, "PUT", "/API/Plain/a%2Fb/7?x=1&x=2&y=%C3%A9", content="body", headers={"x-agent": "A"})
+    assert response.status_code == 201
+    assert response.headers["x-own"] == "é"
+    assert response.headers["content-type"] == "application/json"
+    told = response.json()
+    assert told.pop("thread") == "durable-function"
+    assert told == {
+        "method": "PUT",
+        "url": "http://here/API/Plain/a%2Fb/7?x=1&x=2&y=%C3%A9",
+        "agent": "A",
+        "params": {"x": "1,2", "y": "é"},
+        "route": {"first": "a/b", "second": "7"},
+        "body": "body",
+    }
+
+
+def test_a_coroutine_runs_on_the_loop_at_its_own_name(hub: testing.Hub) -> None:
+    assert ask(hub, "POST", "/api/on_loop", json={"a": 1}).text == "MainThread 1"
+
+
+@pytest.mark.parametrize(
+    ("what", "status", "kind", "body"),
+    [
+        ("text", 200, "text/plain; charset=utf-8", "grün".encode()),
+        ("nothing", 204, None, b""),
+        ("bytes", 200, "application/octet-stream", b"\x00"),
+        ("empty", 204, None, b""),
+        ("latin", 200, "text/plain; charset=latin-1", "é".encode("latin-1")),
+        ("foreign", 202, "text/html; charset=utf-8", b"<p>"),
+        ("starlette", 203, "text/plain; charset=utf-8", b"own"),
+        ("long", 200, "text/plain; charset=utf-8", b"abc"),
+    ],
+)
+def test_what_a_function_may_return(hub: testing.Hub, what: str, status: int, kind: str | None, body: bytes) -> None:
+    response = ask(hub, "GET", f"/api/returns/{what}")
+    assert (response.status_code, response.headers.get("content-type"), response.content) == (status, kind, body)
+
+
+def test_a_header_may_come_twice(hub: testing.Hub) -> None:
+    assert ask(hub, "GET", "/api/returns/twice").headers.get_list("set-cookie") == ["a=1", "b=2"]
+
+
+@pytest.mark.parametrize("path", ["raises", "leaves", "returns/dict", "returns/injected", "returns/early"])
+def test_an_error_is_logged_with_its_trace_and_told_without(
+    hub: testing.Hub, caplog: pytest.LogCaptureFixture, path: str
+) -> None:
+    with caplog.at_level(logging.ERROR, "durablecli.function"):
+        response = ask(hub, "GET", f"/api/{path}")
+    assert response.status_code == 500
+    assert response.json() == {
+        "Message": "Something went wrong while processing your request",
+        "ExceptionMessage": "Something went wrong while processing your request",
+        "ExceptionType": "Exception",
+        "StackTrace": None,
+    }
+    assert [record.exc_info is not None for record in caplog.records] == [True]
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("DELETE", "/api/raises"),
+        ("HEAD", "/api/raises"),
+        ("GET", "/api/sync/echo"),
+        ("GET", "/api"),
+        ("GET", "/raises"),
+        ("GET", "/apiraises"),
+        ("GET", "/api/raises/more"),
+        ("GET", "/api/plain/a/x"),
+    ],
+)
+def test_what_no_route_asks_for_is_not_found(hub: testing.Hub, method: str, path: str) -> None:
+    assert ask(hub, method, path).status_code == 404
+
+
+def test_a_coroutine_is_given_the_async_client(hub: testing.Hub) -> None:
+    response = ask(hub, "POST", "/api/orchestrators/echo", json=[1])
+    assert response.status_code == 202
+    instance = response.json()["id"]
+    assert response.headers["location"] == f"http://here{BASE}/instances/{instance}"
+    assert hub.finish(instance).output == [1]
+
+
+def test_any_other_function_is_given_the_sync_client(hub: testing.Hub) -> None:
+    links = ask(hub, "POST", "/api/sync/echo").json()
+    assert links["statusQueryGetUri"] == f"http://own:1{BASE}/instances/{links['id']}"
+    assert hub.finish(links["id"]).output is None
+
+
+def test_who_wants_a_string_makes_a_client_of_it(hub: testing.Hub) -> None:
+    told, instance = ask(hub, "GET", "/api/starter").text.split()
+    assert told == "True"
+    assert hub.client.get_status(instance)
+
+
+def test_what_is_bound_to_nothing_here_is_none_or_an_out(hub: testing.Hub) -> None:
+    assert ask(hub, "GET", "/api/rest").text == "takes_more True None 3"
+
+
+@pytest.mark.parametrize(
+    ("path", "key", "status"),
+    [
+        ("locked", None, 401),
+        ("locked", "wrong", 401),
+        ("locked", "f", 200),
+        ("locked", "m", 200),
+        ("for_master", "f", 401),
+        ("for_master", "s", 401),
+        ("for_master", "m", 200),
+        ("returns/text", None, 200),
+    ],
+)
+def test_a_function_asks_for_the_key_of_its_level(hub: testing.Hub, path: str, key: str | None, status: int) -> None:
+    keys = Keys("f", "s", "m")
+    by_header: dict[str, str] = {"x-functions-key": key} if key else {}
+    by_query = {"code": key} if key else {}
+    assert ask(hub, "GET", f"/api/{path}", keys, headers=by_header).status_code == status
+    assert ask(hub, "GET", f"/api/{path}", keys, params=by_query).status_code == status
+
+
+def test_without_keys_everything_is_open(hub: testing.Hub) -> None:
+    assert ask(hub, "GET", "/api/locked").text == "open"
+
+
+def test_slow_functions_run_at_the_same_time(hub: testing.Hub) -> None:
+    meeting = threading.Barrier(3, timeout=20)
+    blueprint = df.Blueprint()
+
+    @blueprint.route(route="meet")
+    def meet(req: func.HttpRequest) -> str:
+        meeting.wait()
+        return "met"
+
+    served = Starlette(routes=routes(testing.registry(blueprint), hub.client, Keys(), ""))
+
+    async def send() -> list[str]:
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(served), base_url="http://here") as client:
+            found = await asyncio.gather(*(client.get("/meet") for _ in range(3)))
+            return [response.text for response in found]
+
+    assert asyncio.run(send()) == ["met"] * 3
+
+
+def test_the_most_specific_route_is_served_and_one_that_makes_no_sense_is_left_out(
+    hub: testing.Hub, caplog: pytest.LogCaptureFixture
+) -> None:
+    blueprint = df.Blueprint()
+
+    @blueprint.route(route="{*rest}")
+    def anything(req: func.HttpRequest) -> str:
+        return "anything"
+
+    @blueprint.route(route="x/{id:int}", methods="get")
+    def by_number(req: func.HttpRequest) -> str:
+        return "by number"
+
+    @blueprint.route(route="x/{id")
+    def wrong(req: func.HttpRequest) -> str:
+        return "never"
+
+    found = routes(testing.registry(blueprint), hub.client, Keys(), "/v1/")
+    assert "not served: wrong" in caplog.text
+    assert [tuple(one) for one in listing(found)] == [
+        ("anything", ("GET", "POST"), "/v1/{*rest}"),
+        ("by_number", ("GET",), "/v1/x/{id:int}"),
+    ]
+    served = Starlette(routes=found)
+
+    async def send() -> list[str]:
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(served), base_url="http://here") as client:
+            return [(await client.request(*asked)).text for asked in (("GET", "/v1/x/1"), ("POST", "/v1/x/1"))]
+
+    assert asyncio.run(send()) == ["by number", "anything"]
