@@ -129,7 +129,10 @@ class Management:
 
     def _check_known(self, name: str) -> None:
         """Whether such an orchestrator is loaded. Without a registry the list that the engine published decides."""
-        if self._registry is None or self._registry.orchestrator(name) is not None:
+        if self._registry is None:
+            return
+        function = self._registry.function(name)  # which knows none of the built-in ones: they aren't for starting
+        if function is not None and function.kind == "orchestrator":
             return
         known = ", ".join(f"'{each.name}'" for each in self._registry if each.kind == "orchestrator")
         raise Refused(
