@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import codecs
+import logging
 import re
 from collections.abc import Callable, Generator
+from contextvars import ContextVar
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from functools import cache
@@ -41,6 +43,7 @@ _MOST_REDIRECTS = 20
 _POLLS = 100
 """So many polls make one execution: what is polled for days has no long history."""
 _LONGEST_WAIT = timedelta(days=366)
+_sending: ContextVar[bool] = ContextVar("durablecli_sending", default=False)
 _PORTS = {"http": 80, "https": 443}
 _is_credential = re.compile(r"auth|cookie|key|token|secret|credential|signature|password|session", re.IGNORECASE).search
 
@@ -149,6 +152,8 @@ async def _exchange(request: DurableHttpRequest) -> DurableHttpResponse:
     if request.token_source is not None:
         headers["Authorization"] = f"Bearer {await asyncio.to_thread(_token, request.token_source.resource)}"
     content = None if request.content is None else request.content.encode()
+    _quiet_httpx()
+    _sending.set(True)
     async with httpx.AsyncClient(timeout=None, verify=_certificates()) as client:  # noqa: S113 - the whole has a limit
         asked = client.build_request(request.method, request.uri, headers=headers, content=content)
         for _ in range(_MOST_REDIRECTS):
@@ -202,6 +207,12 @@ def _unreachable(request: DurableHttpRequest, error: BaseException) -> Connectio
             return ConnectionRefusedError(f"{request.label}: connection refused")
         link = link.__cause__ or link.__context__
     return ConnectionError(f"{request.label}: {str(error) or type(error).__name__}")
+
+
+@cache
+def _quiet_httpx() -> None:
+    """It logs each address whole, with the keys that stand in it; what authors send by it themselves is theirs."""
+    logging.getLogger("httpx").addFilter(lambda record: not _sending.get())
 
 
 @cache

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
+import logging
 import socket
 import sys
 import threading
@@ -255,6 +256,13 @@ def test_what_makes_no_sense_is_said_at_the_call(replay_always: bool, wrong: dic
     status = called(replay_always, **{"method": "GET", "uri": "http://127.0.0.1:1/", **wrong})
     assert status.runtime_status is df.OrchestrationRuntimeStatus.Failed
     assert text in str(status.output)
+
+
+def test_keys_in_an_address_are_not_logged(server: Web, caplog: pytest.LogCaptureFixture, replay_always: bool) -> None:
+    caplog.set_level(logging.INFO)
+    answered(replay_always, method="GET", uri=server.script("/?code=secret", Answer()))
+    assert len(server.asked) == 1
+    assert "secret" not in caplog.text
 
 
 # ── the polls of a 202 ─────────────────────────────────────────────────────────────────────────────────────────────
