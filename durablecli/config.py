@@ -74,6 +74,7 @@ class Http(Section, frozen=True):
 
     listen: Text | Count | None = None
     allowed_hosts: tuple[Text, ...] = ()
+    route_prefix: str = "api"
     body_limit: Size = Size(16 * MIB)
     header_timeout: timedelta = timedelta(seconds=10)
     body_timeout: timedelta = timedelta(seconds=30)

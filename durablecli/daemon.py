@@ -179,12 +179,16 @@ def _http(
     if port is None:
         yield None
         return
-    from durablecli.http.server import HttpServer, make_app
+    from durablecli.http.security import FILE, find_keys
+    from durablecli.http.server import HttpServer
 
-    app = make_app(Client(engine.hub.root, engine), registry=registry, settings=config.http)
-    server = HttpServer(app, port, config.http, config.drain.total_seconds(), left=engine.ring)
+    keys, made = find_keys(port.getsockname()[0], config.http.keys, engine.hub.root)
+    client = Client(engine.hub.root, engine)
+    server = HttpServer(port, client, registry, keys, config.http, config.drain, left=engine.ring)
     try:
         server.start()
+        if made:
+            say(f"a key was made, and is shown this once: {keys.code} ({engine.hub.root}/{FILE} has all of them)")
         say(f"answers at {server.url}, hub {engine.hub.root}")
         yield server
     finally:

@@ -91,6 +91,7 @@ def settings(overrides: Mapping[str, object] | None = None) -> Config:
         return config
     host = read(folder)
     defaults |= {**host.settings, "state_dir": host.state_dir, "http.listen": host.port or PORT}
+    defaults["http.route_prefix"] = host.route_prefix
     return load(overrides=overrides, defaults=defaults)
 
 

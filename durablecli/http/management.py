@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from datetime import UTC, datetime
 from time import monotonic
 from typing import Any, NamedTuple
@@ -22,10 +21,10 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from durablecli.app import Registry
+from durablecli.azure.links import BASE, Place
 from durablecli.client import Client, DurableOrchestrationStatus
 from durablecli.client import Query as Rows
 from durablecli.errors import Conflict, DurableError, NotFound, WrongState
-from durablecli.http import links
 from durablecli.http.answers import Refused, empty_answer, json_answer, refusal_answer, refusal_of
 from durablecli.http.posting import Desk
 from durablecli.http.requests import CONTINUATION, Query, is_json, matches, parse_body, parts
@@ -37,6 +36,14 @@ from durablecli.model.status import ENDED
 _RETRY_AFTER = {"retry-after": "10"}
 _OURS = ("waitingFor", "blocked", "daemon")
 _SHORTEST_POLL = 0.02
+_LONGEST_POLL = 1.0  # so that a server that stops is heard of in time
+
+
+class Closing:
+    """Whether the server is about to stop; whoever waits looks now and then."""
+
+    def __init__(self) -> None:
+        self.said = False
 
 
 class Asked(NamedTuple):
@@ -51,13 +58,13 @@ Handler = Callable[[Asked], Awaitable[Response]]
 
 
 class Management:
-    """The API below `links.BASE`, as an ASGI app."""
+    """The API below /runtime/webhooks/durabletask, as an ASGI app."""
 
-    def __init__(self, desk: Desk, keys: Keys, registry: Registry | None, closing: asyncio.Event | None = None) -> None:
+    def __init__(self, desk: Desk, keys: Keys, registry: Registry | None, closing: Closing | None = None) -> None:
         self._desk = desk
         self._keys = keys
         self._registry = registry
-        self._closing = closing or asyncio.Event()
+        self._closing = closing or Closing()
         self._routes: list[tuple[str, list[str], Handler]] = [
             (method, path.split("/"), handler)
             for method, path, handler in (
@@ -83,7 +90,7 @@ class Management:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive)
-        response = await self.answer(request, parts(request, links.BASE))
+        response = await self.answer(request, parts(request, BASE))
         await response(scope, receive, send)
 
     async def answer(self, request: Request, path: list[str]) -> Response:
@@ -148,7 +155,8 @@ class Management:
             if current.ended:
                 completed = current.runtime_status is not None and current.runtime_status.value == "Completed"
                 return json_answer(current.raw_output if completed else _body(current, ours=False))
-        body = links.check_status(self._origin(asked), instance, self._keys.code)
+        body = dict(Place(origin(asked.request), self._keys.code).management(instance))
+        del body["rewindPostUri"]  # as in the original, where only the client of an app gives it out
         return json_answer(body, 202, {"location": body["statusQueryGetUri"], **_RETRY_AFTER})
 
     async def _ended(self, instance: str, seconds: float, interval: float) -> DurableOrchestrationStatus:
@@ -157,9 +165,9 @@ class Management:
         while True:
             current = await self._desk.read(lambda client: client.get_status(instance))
             left = until - monotonic()
-            if current.ended or left <= 0 or self._closing.is_set():
+            if current.ended or left <= 0 or self._closing.said:
                 return current
-            await _first(self._closing, min(max(interval, _SHORTEST_POLL), left))
+            await asyncio.sleep(min(max(interval, _SHORTEST_POLL), _LONGEST_POLL, left))
 
     # ── ask ────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -338,9 +346,6 @@ class Management:
 
     # ── links ──────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _origin(self, asked: Asked) -> str:
-        return origin(asked.request)
-
     def _self(self, asked: Asked) -> str:
         """The URL of the request itself."""
         url = asked.request.url
@@ -376,11 +381,6 @@ def _wait(query: Query) -> tuple[float, float] | None:
     """Time-out and interval of the wait mode, if both are given."""
     timeout, interval = query.seconds("timeout"), query.seconds("pollingInterval")
     return None if timeout is None or interval is None else (timeout, interval)
-
-
-async def _first(event: asyncio.Event, seconds: float) -> None:
-    with suppress(TimeoutError):
-        await asyncio.wait_for(event.wait(), seconds)
 
 
 def _body(current: DurableOrchestrationStatus, *, ours: bool, show_input: bool = True) -> dict[str, Any]:

@@ -22,7 +22,8 @@ from durablecli.model.ids import new_id
 from durablecli.store.mailbox import Item, Receipt, new_message
 
 T = TypeVar("T")
-_THREADS = 8
+_READING = 2
+_CALLING = 4
 
 
 class Letter(NamedTuple):
@@ -51,20 +52,22 @@ class Desk:
     def __init__(self, client: Client) -> None:
         self._root = client.root
         self._engine = client.mailbox if isinstance(client.mailbox, Engine) else None
-        self._threads = ThreadPoolExecutor(_THREADS, "durable-http")
+        # Few: more of them only take the interpreter from one another, and from the loop.
+        self._reading = ThreadPoolExecutor(_READING, "durable-http-read")
+        self._calling = ThreadPoolExecutor(_CALLING, "durable-http-call")
         self._told: deque[tuple[asyncio.Future[None], DurableError | None]] = deque()
         self._woken = False
 
     async def read(self, look: Callable[[Client], T]) -> T:
         """What a look at the files gives."""
-        return await self._aside(look, Client(self._root))
+        return await _aside(self._reading, look, Client(self._root))
 
     async def call(self, act: Callable[[Client], T]) -> T:
         """What a call that may post gives, when all that it posted is on disk."""
         if self._engine is None:
-            return await self._aside(act, Client(self._root))
+            return await _aside(self._calling, act, Client(self._root))
         kept = Kept()
-        result = await self._aside(act, Client(self._root, kept))
+        result = await _aside(self._calling, act, Client(self._root, kept))
         for letter in kept.letters:
             await self._post(self._engine, letter)
         return result
@@ -74,7 +77,8 @@ class Desk:
         if self._engine is None:
             return await self.call(lambda client: client.start_new(name, None, data, version))
         item = Item(new_id(), name, data, version)
-        await self._post(self._engine, Letter("start", [item], new_message()))
+        # The id is as random as that of a message would be, and the system isn't asked twice.
+        await self._post(self._engine, Letter("start", [item], f"m-{item.instance}"))
         return item.instance
 
     async def _post(self, engine: Engine, letter: Letter) -> None:
@@ -93,7 +97,8 @@ class Desk:
 
     def close(self) -> None:
         """Let the threads go."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        for threads in (self._reading, self._calling):
+            threads.shutdown(wait=False, cancel_futures=True)
 
     def _deliver(self) -> None:
         self._woken = False  # before looking: what is told from now on wakes again
@@ -106,5 +111,6 @@ class Desk:
             else:
                 waiting.set_exception(error)
 
-    async def _aside(self, do: Callable[[Client], T], client: Client) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._threads, do, client)
+
+async def _aside(threads: ThreadPoolExecutor, do: Callable[[Client], T], client: Client) -> T:
+    return await asyncio.get_running_loop().run_in_executor(threads, do, client)

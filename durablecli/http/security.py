@@ -1,18 +1,29 @@
-"""Who may ask: keys, the names that we answer to, and what a request may weigh.
+"""The keys: who may ask for what, at an address that others can reach.
 
-Whoever reaches a loopback address is the user already; only a browser must not be made to ask for others. So a name
-that isn't ours is refused before anything else is looked at (DNS rebinding), and what another site sends can't change
-anything. Every other address asks for a key.
+Whoever reaches a loopback address is the user, and needs none; everywhere else there is always one. What isn't given
+by the settings is made once, kept beside the hub for its owner only, and shown once.
 """
 
 from __future__ import annotations
 
 import hmac
+import ipaddress
+import secrets
 from enum import IntEnum
 
+import msgspec
 from starlette.requests import Request
 
+from durablecli.config import HttpKeys
+from durablecli.errors import ConfigError
 from durablecli.http.answers import Refused
+from durablecli.store.disk import Disk, LocalDisk
+
+LARGEST_HEAD = 16 * 1024
+LONGEST_URL = 8 * 1024
+FILE = "keys.json"
+_NO_KEY = "A key is needed: send it as x-functions-key, or as code in the query"
+_OTHERS = 0o077
 
 
 class Level(IntEnum):
@@ -46,8 +57,44 @@ class Keys:
             return
         given = request.headers.get("x-functions-key") or request.query_params.get("code") or ""
         # Every key is compared, whatever the first ones give: the time must not tell which one was nearly right.
-        opens = [hmac.compare_digest(given.encode(), key) and own >= level for own, key in self._keys]
+        data = given.encode("utf-8", "surrogatepass")
+        opens = [hmac.compare_digest(data, key) and own >= level for own, key in self._keys]
         if not any(opens):
-            raise Refused(
-                401, "A key is needed: send it as x-functions-key, or as code in the query", kind="Unauthorized"
-            )
+            raise Refused(401, _NO_KEY, kind="Unauthorized")
+
+
+def find_keys(address: str, given: HttpKeys, root: str, disk: Disk | None = None) -> tuple[Keys, bool]:
+    """The keys for a server at this address, and whether they were made just now."""
+    if given.function or given.system or given.master:
+        if not (given.system or given.master):
+            raise ConfigError("http.keys: the management API needs a key of its own: give system, or master")
+        return Keys(given.function, given.system, given.master), False
+    if is_loopback(address):
+        return Keys(), False
+    kept, made = _kept(disk or LocalDisk(), f"{root}/{FILE}")
+    return Keys(kept.function, kept.system, kept.master), made
+
+
+def is_loopback(address: str) -> bool:
+    """Whether only this machine reaches it."""
+    try:
+        return ipaddress.ip_address(address).is_loopback
+    except ValueError:
+        return address.lower() == "localhost"
+
+
+def _kept(disk: Disk, path: str) -> tuple[HttpKeys, bool]:
+    facts = disk.facts(path)
+    if facts is None:
+        made = HttpKeys(*(secrets.token_urlsafe(32) for _ in range(3)))
+        disk.replace(path, msgspec.json.encode(made) + b"\n")
+        return made, True
+    if facts.kind != "file" or facts.owner != disk.user or facts.mode & _OTHERS:
+        raise ConfigError(f"{path} isn't a file that only you can read: mend it (chmod 600), or remove it")
+    try:
+        found = msgspec.json.decode(disk.read(path), type=HttpKeys)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: {error}: mend it, or remove it and new keys are made") from None
+    if not (found.system or found.master):
+        raise ConfigError(f"{path} holds no key: mend it, or remove it and new keys are made")
+    return found, False

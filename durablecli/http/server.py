@@ -7,46 +7,76 @@ import logging
 import socket
 import threading
 from collections.abc import Callable
+from datetime import timedelta
 
+import msgspec
 import uvicorn
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Mount, Route
 
 from durablecli.app import Registry
+from durablecli.azure.links import BASE, Place
 from durablecli.client import Client
 from durablecli.config import Http
 from durablecli.errors import ConfigError
-from durablecli.http import links
+from durablecli.http import functions
 from durablecli.http.answers import Refused, defect, refusal_answer
-from durablecli.http.management import Management, nothing_here
+from durablecli.http.guard import Guard, Hosts
+from durablecli.http.management import Closing, Management, nothing_here
 from durablecli.http.posting import Desk
-from durablecli.http.security import Keys
+from durablecli.http.protocol import Connection
+from durablecli.http.security import LARGEST_HEAD, LONGEST_URL, Keys
+
+_ALONE = "127.0.0.1:7071"
 
 
 def make_app(
-    client: Client, *, registry: Registry | None = None, keys: Keys | None = None, settings: Http | None = None
+    client: Client,
+    *,
+    registry: Registry | None = None,
+    keys: Keys | None = None,
+    settings: Http | None = None,
+    closing: Closing | None = None,
 ) -> Starlette:
-    """Everything that a hub answers by HTTP. `client` posts to the engine of this process, or to the inbox."""
-    keys = keys or Keys()
+    """Everything that a hub answers by HTTP. `client` posts to the engine of this process, or to the inbox.
+
+    Once `closing` is said, requests that wait for an instance to end are answered as it stands.
+    """
+    keys, settings, closing = keys or Keys(), settings or Http(), closing or Closing()
     desk = Desk(client)
-    management = Management(desk, keys, registry)
+    management = Management(desk, keys, registry, closing)
 
     async def start(request: Request) -> Response:
         return await management.answer(request, ["orchestrators", request.path_params["name"]])
 
-    routes: list[BaseRoute] = [Mount(links.BASE, management)]
-    routes.append(Route("/api/orchestrators/{name}", start, methods=["POST"]))
-    return Starlette(routes=routes, exception_handlers={HTTPException: _http_error, Refused: _refused, 500: _defect})
+    listen = str(settings.listen or _ALONE)
+    address, _ = parse_listen(listen)
+    prefix = settings.route_prefix.strip("/")
+    routes: list[BaseRoute] = [Mount(BASE, management)]
+    if registry is not None:
+        place = Place(f"http://{listen}", keys.code)
+        routes += functions.routes(registry, client, keys, prefix, place=place)
+    routes.append(Route(f"{'/' if prefix else ''}{prefix}/orchestrators/{{name}}", start, methods=["POST"]))
+
+    guard = Middleware(
+        Guard,
+        hosts=Hosts(address, settings.allowed_hosts),
+        body_limit=settings.body_limit,
+        body_timeout=settings.body_timeout.total_seconds(),
+    )
+    handlers = {HTTPException: _http_error, Refused: _refused, 500: _defect}
+    return Starlette(routes=routes, middleware=[guard], exception_handlers=handlers)
 
 
 async def _http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     if error.status_code in (404, 405):
         return refusal_answer(nothing_here(request))
-    return refusal_answer(Refused(error.status_code, error.detail))
+    return refusal_answer(Refused(error.status_code, error.detail), error.headers)
 
 
 async def _refused(request: Request, error: Exception) -> Response:
@@ -81,16 +111,27 @@ def parse_listen(listen: str) -> tuple[str, int]:
 
 
 class HttpServer:
-    """The server in its thread. It answers from `start` on; `leave` takes no new requests and lets those end that run."""
+    """The server in its thread. It answers from `start` on; `leave` takes no new requests, and lets those end
+    that run."""
 
     def __init__(
-        self, app: Starlette, taken: socket.socket, settings: Http, drain: float, left: Callable[[], None]
+        self,
+        taken: socket.socket,
+        client: Client,
+        registry: Registry,
+        keys: Keys,
+        settings: Http,
+        drain: timedelta,
+        left: Callable[[], None],
     ) -> None:
         self._socket = taken
+        self._closing = Closing()
+        at = msgspec.structs.replace(settings, listen=self.url.removeprefix("http://"))
+        app = make_app(client, registry=registry, keys=keys, settings=at, closing=self._closing)
         self._left = left
         self._ready = threading.Event()
         self._error: BaseException | None = None
-        self._server = _Server(_uvicorn_config(app, settings, drain), self._ready)
+        self._server = _Server(_uvicorn_config(app, settings, drain.total_seconds()), self._ready)
         self._thread = threading.Thread(target=self._serve, name="durable-http", daemon=True)
 
     @property
@@ -112,6 +153,7 @@ class HttpServer:
 
     def leave(self) -> None:
         """Take no new requests; the thread ends with the last that runs."""
+        self._closing.said = True
         self._server.should_exit = True
 
     def close(self) -> None:
@@ -142,12 +184,18 @@ class _Server(uvicorn.Server):
         self._ready.set()
 
 
+def _connection(settings: Http) -> type[Connection]:
+    return type("Connection", (Connection,), {"head_timeout": settings.header_timeout.total_seconds()})
+
+
 def _uvicorn_config(app: Starlette, settings: Http, drain: float) -> uvicorn.Config:
     return uvicorn.Config(
         app,
         loop="asyncio",
-        http="h11",
+        http=_connection(settings),
         ws="none",
+        h11_max_incomplete_event_size=LARGEST_HEAD + LONGEST_URL,
+        timeout_keep_alive=max(1, int(settings.keep_alive.total_seconds())),
         lifespan="off",
         log_config=None,
         access_log=False,  # a path may hold a key

@@ -1,0 +1,131 @@
+"""What every request passes before anything looks at its path: is it for us, may it come from there, is it too large.
+
+A browser will send what any page tells it to, also to a loopback address. It can't lie about two things, though: the
+name that it was told to reach (a page whose own name was turned to 127.0.0.1 still says that name), and where the page
+came from. So a name that isn't ours is refused, and so is what another site sends to change something.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import socket
+from collections.abc import Iterable
+from urllib.parse import urlsplit
+
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from durablecli.http.answers import Refused, refusal_answer
+from durablecli.http.security import LARGEST_HEAD, LONGEST_URL, is_loopback
+
+_SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
+_OWN = frozenset({"same-origin", "none"})
+
+
+class Hosts:
+    """The names under which a server at this address is reached.
+
+    At a loopback address these are the loopback names. Elsewhere any plain address is one of ours, as no page can be
+    served from it unless it is the very machine, and so is the machine's own name.
+    """
+
+    def __init__(self, address: str, allowed: Iterable[str] = ()) -> None:
+        self._any_address = not is_loopback(address)
+        self._names = {"localhost", "127.0.0.1", "::1", address.lower(), *(name.lower() for name in allowed)}
+        if self._any_address:
+            self._names.add(socket.gethostname().lower())
+
+    def has(self, host: str) -> bool:
+        """Whether a Host header, with or without port, names us."""
+        name = _name(host)
+        return name in self._names or (self._any_address and _is_address(name))
+
+
+class Guard:
+    """The middleware; `body_timeout` is in seconds, and for the whole of the body."""
+
+    def __init__(self, app: ASGIApp, hosts: Hosts, body_limit: int, body_timeout: float) -> None:
+        self._app = app
+        self._hosts = hosts
+        self._body_limit = body_limit
+        self._body_timeout = body_timeout
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        refused = self._refusal(scope)
+        if refused is not None:
+            # What is left of the body isn't waited for.
+            await refusal_answer(refused, {"connection": "close"})(scope, receive, send)
+            return
+        await self._app(scope, self._bounded(receive), send)
+
+    def _refusal(self, scope: Scope) -> Refused | None:
+        headers = scope["headers"]
+        if len(scope.get("raw_path") or scope["path"]) + len(scope["query_string"]) > LONGEST_URL:
+            return Refused(414, f"The URL is longer than {LONGEST_URL} bytes")
+        if sum(len(name) + len(value) + 4 for name, value in headers) > LARGEST_HEAD:
+            return Refused(431, f"The headers have more than {LARGEST_HEAD} bytes")
+        given = {name: value.decode("latin-1") for name, value in headers}
+        host = given.get(b"host", "")
+        if not self._hosts.has(host):
+            return Refused(403, "This server isn't known by that name: see http.allowed_hosts", kind="Forbidden")
+        if scope["method"] not in _SAFE and _is_foreign(given, host):
+            return Refused(403, "What another site sends is not taken", kind="Forbidden")
+        length = given.get(b"content-length", "")
+        if length.isdigit() and int(length) > self._body_limit:
+            return self._too_large()
+        return None
+
+    def _bounded(self, receive: Receive) -> Receive:
+        """The body no longer than the limit, and no slower than the time-out."""
+        size = 0
+        until: float | None = None
+
+        async def bounded() -> Message:
+            nonlocal size, until
+            now = asyncio.get_running_loop().time
+            until = until or now() + self._body_timeout
+            try:
+                message = await asyncio.wait_for(receive(), max(0.0, until - now()))
+            except TimeoutError:
+                raise HTTPException(408, "The body of the request didn't come in time", _CLOSE) from None
+            size += len(message.get("body", b""))
+            if size > self._body_limit:
+                raise HTTPException(413, self._too_large().message, _CLOSE)
+            return message
+
+        return bounded
+
+    def _too_large(self) -> Refused:
+        return Refused(413, f"The body has more than {self._body_limit} bytes, the limit")
+
+
+_CLOSE = {"connection": "close"}
+
+
+def _is_foreign(given: dict[bytes, str], host: str) -> bool:
+    """Whether a browser says that a page of another site sends this."""
+    site = given.get(b"sec-fetch-site")
+    if site is not None and site.lower() not in _OWN:
+        return True
+    origin = given.get(b"origin")
+    return origin is not None and urlsplit(origin).netloc.lower() != host.lower()
+
+
+def _name(host: str) -> str:
+    """The name in a Host header, without its port; empty if it makes no sense."""
+    try:
+        return (urlsplit(f"//{host}").hostname or "").rstrip(".")
+    except ValueError:
+        return ""
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True
