@@ -15,7 +15,7 @@ from typing import Any, TypeVar, overload
 
 from durablecli.blueprints import Bindings, Blueprint, Trigger, bindings_of
 from durablecli.entities.methods import Methods, check_entity
-from durablecli.replay.names import MARK, Mark, mark_of, return_annotation
+from durablecli.replay.names import MARK, Mark, made_of_json, mark_of, return_annotation
 
 F = TypeVar("F", bound=Callable[..., Any])
 _CALLED = frozenset({"orchestrator", "activity", "entity"})
@@ -122,11 +122,13 @@ class Function:
     """One loaded function: what it is called, where it stands, and how it is to be run.
 
     `kind` is orchestrator, activity, entity, http, timer or other; the last three have a `trigger`. `client` is the
-    parameter that receives the durable client, `bindings` are those that receive what only the cloud has.
+    parameter that receives the durable client, `bindings` are those that receive what only the cloud has. `argument`
+    is the parameter that Azure fills with what started it; only functions that Azure would call have one.
     """
 
     def __init__(self, mark: Mark, call: Callable[..., Any], module: str, bindings: Bindings | None = None) -> None:
         self.trigger: Trigger | None = bindings.trigger if bindings else None
+        self.argument = bindings.argument if bindings and bindings.loose else None
         self.client = bindings.client if bindings else None
         self.bindings: Mapping[str, str] = bindings.others if bindings else {}
         self.name = mark.name
@@ -170,7 +172,8 @@ class Function:
     @cached_property
     def returns(self) -> Any:
         """Its return annotation; Any where it says nothing."""
-        return return_annotation(self.call)
+        found = return_annotation(self.call)
+        return found if self.argument is None else made_of_json(found)
 
     @property
     def signature(self) -> str:
@@ -178,7 +181,7 @@ class Function:
         if self.methods is not None:
             return f"{self.name}{{{', '.join(method.signature for method in self.methods)}}}"
         try:
-            return f"{self.name}{inspect.signature(self.call)}"
+            return f"{self.name}{inspect.signature(inspect.unwrap(self.call))}"
         except (TypeError, ValueError):
             return f"{self.name}(…)"
 

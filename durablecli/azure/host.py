@@ -92,6 +92,8 @@ def settings(overrides: Mapping[str, object] | None = None) -> Config:
     host = read(folder)
     defaults |= {**host.settings, "state_dir": host.state_dir, "http.listen": host.port or PORT}
     defaults["http.route_prefix"] = host.route_prefix
+    if host.poll is not None:
+        defaults["call_http.poll"] = host.poll
     return load(overrides=overrides, defaults=defaults)
 
 

@@ -13,7 +13,7 @@ import os
 import pkgutil
 import sys
 import traceback
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.abc import MetaPathFinder
 from types import ModuleType
@@ -21,6 +21,9 @@ from typing import NoReturn
 
 from durablecli.app import Registry
 from durablecli.errors import ConfigError
+
+ROOT = "__app__"
+"""What an app of Azure's calls its own folder."""
 
 # A file of such a name would be found in place of the real one by whoever imports it late, the engine itself included.
 _RESERVED = sys.stdlib_module_names | {"durablecli", "click", "filelock", "msgspec", "rich", "yaml"}
@@ -46,8 +49,7 @@ class Loaded:
 def load(targets: Sequence[str], base: str | os.PathLike[str] = ".") -> Loaded:
     """Import what `targets` name, relative to `base`. Raises ConfigError if a target doesn't exist."""
     wanted = [_resolve(target, os.fspath(base)) for target in targets]
-    _forget_earlier_loads()
-    finder = _install(target.folder for target in wanted)
+    finder = _start_afresh(target.folder for target in wanted)
     registry = Registry()
     modules: dict[tuple[str, str], LoadedModule] = {}
     for target in wanted:
@@ -57,6 +59,32 @@ def load(targets: Sequence[str], base: str | os.PathLike[str] = ".") -> Loaded:
                 if module is not None:
                     registry.add(module)
     return Loaded(registry, tuple(modules.values()))
+
+
+Take = Callable[[Registry, ModuleType], None]
+"""Puts what a module holds into the registry."""
+
+
+def load_modules(folder: str, takes: Iterable[tuple[str, Take]]) -> Loaded:
+    """Import modules of one folder by name; beside each stands what becomes of it.
+
+    The folder is known as the package `__app__` too, so that code in a folder of its own reaches those beside it.
+    """
+    folder = os.path.abspath(folder)
+    finder = _start_afresh([folder], folder)
+    registry = Registry()
+    modules = []
+    for name, take in takes:
+        error = None
+        path = _source(folder, name.removeprefix(f"{ROOT}.")) or ""
+        try:
+            take(registry, importlib.import_module(name))
+        except KeyboardInterrupt:
+            raise
+        except BaseException as failure:  # noqa: BLE001 - SystemExit too: what an app does must not end the engine
+            error = _explain(failure, finder.found, path)
+        modules.append(LoadedModule(name.removeprefix(f"{ROOT}."), _shown(path), error))
+    return Loaded(registry, tuple(modules))
 
 
 # What a target names.
@@ -179,14 +207,17 @@ class _Source(importlib.machinery.SourceFileLoader):
 class _Finder(MetaPathFinder):
     """Finds the modules of the app's folders, before anything installed, and remembers which it found."""
 
-    def __init__(self, folders: tuple[str, ...]) -> None:
+    def __init__(self, folders: tuple[str, ...], root: str | None) -> None:
         self.folders = folders
+        self.root = root
         self.found: dict[str, str] = {}
 
     def find_spec(
         self, name: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> importlib.machinery.ModuleSpec | None:
         parent = name.rpartition(".")[0]
+        if name == ROOT and self.root:
+            return self._namespace(name, [self.root])
         if parent not in self.found if parent else name in _RESERVED:
             return None
         for folder in path or () if parent else self.folders:
@@ -198,7 +229,28 @@ class _Finder(MetaPathFinder):
                 return importlib.util.spec_from_file_location(
                     name, file, loader=loader, submodule_search_locations=inside
                 )
-        return None
+        return self._plain_folder(name, path or () if parent else self.folders)
+
+    def _plain_folder(self, name: str, places: Iterable[str]) -> importlib.machinery.ModuleSpec | None:
+        """A folder without an `__init__.py` holds modules too, unless something installed has its name."""
+        inside = [os.path.join(place, name.rpartition(".")[2]) for place in places]
+        inside = [folder for folder in inside if os.path.isdir(folder)]
+        if not inside:
+            return None
+        other = None if "." in name else importlib.machinery.PathFinder.find_spec(name)
+        if other is not None and other.origin is not None:
+            return None
+        return self._namespace(name, list(dict.fromkeys([*inside, *_locations(other)])))
+
+    def _namespace(self, name: str, folders: list[str]) -> importlib.machinery.ModuleSpec:
+        self.found[name] = folders[0]
+        spec = importlib.machinery.ModuleSpec(name, None, is_package=True)
+        spec.submodule_search_locations = folders
+        return spec
+
+
+def _locations(spec: importlib.machinery.ModuleSpec | None) -> Sequence[str]:
+    return (spec.submodule_search_locations if spec is not None else None) or ()
 
 
 def _source(folder: str, name: str) -> str | None:
@@ -206,8 +258,9 @@ def _source(folder: str, name: str) -> str | None:
     return next((file for file in (os.path.join(path, "__init__.py"), f"{path}.py") if os.path.isfile(file)), None)
 
 
-def _install(folders: Iterable[str]) -> _Finder:
-    finder = _Finder(tuple(dict.fromkeys(folders)))
+def _start_afresh(folders: Iterable[str], root: str | None = None) -> _Finder:
+    _forget_earlier_loads()
+    finder = _Finder(tuple(dict.fromkeys(folders)), root)
     place = next((k for k, found in enumerate(sys.meta_path) if found is importlib.machinery.PathFinder), 0)
     sys.meta_path.insert(place, finder)
     # For processes that the author's code spawns: they get this list, and not the finder.
@@ -223,5 +276,11 @@ def _forget_earlier_loads() -> None:
             if folder in sys.path:
                 del sys.path[len(sys.path) - 1 - sys.path[::-1].index(folder)]
         for name, file in finder.found.items():
-            if getattr(sys.modules.get(name), "__file__", None) == file:
+            if name in sys.modules and _place(sys.modules[name]) == file:
                 del sys.modules[name]
+
+
+def _place(module: ModuleType) -> str | None:
+    """The file of a module, or the folder of a package without one."""
+    file: str | None = getattr(module, "__file__", None)
+    return file or next(iter(getattr(module, "__path__", ())), None)

@@ -53,11 +53,15 @@ def return_annotation(function: Callable[..., Any]) -> Any:
     """What a function says that it returns; Any where it says nothing that can be resolved."""
     found = mark_of(function)
     annotation = _return_annotation(function)
-    return annotation if found is None or not found.loose or _tells_how(annotation) else Any
+    return annotation if found is None or not found.loose else made_of_json(annotation)
+
+
+def made_of_json(annotation: Any) -> Any:
+    """The annotation, if a class in it says how it is made of JSON; else Any."""
+    return annotation if _tells_how(annotation) else Any
 
 
 def _tells_how(annotation: Any) -> bool:
-    """Whether a class in it says how it is made of JSON."""
     return hasattr(annotation, "from_json") or any(_tells_how(part) for part in get_args(annotation))
 
 
