@@ -1,0 +1,190 @@
+"""Timer functions: each is carried by an orchestration of ours, `timer:<function>`, so no restart makes it forget.
+
+It sleeps by a durable timer until the schedule says, calls the function as an activity and begins anew. What came due
+while no engine ran is due at once when one does: once, however often it was missed, and with `past_due`. The
+orchestration may be looked at, suspended and resumed like any other. Its status tells the last call and the next.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Generator, Iterator
+from datetime import datetime, timedelta
+from typing import Any
+
+import msgspec
+
+from durablecli.app import Function, Registry
+from durablecli.azure.functions import TimerRequest
+from durablecli.azure.host import resolve
+from durablecli.azure.invocation import Clients, arguments
+from durablecli.azure.schedules import parse
+from durablecli.blueprints import TimerTrigger
+from durablecli.client import Client, Item, Mailbox, Query
+from durablecli.errors import ConfigError
+from durablecli.model.payloads import encode
+from durablecli.replay.context import DurableOrchestrationContext
+from durablecli.replay.names import MARK, Mark
+
+ORCHESTRATOR = "BuiltIn__Timer"
+PREFIX = "timer:"
+"""What the ids of the orchestrations, and the names of their activities, begin with."""
+
+_NEWS = "schedule"
+_LATE = timedelta(seconds=1)
+_log = logging.getLogger("durablecli.timer")
+
+
+class Order(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):
+    """What one execution has to do: wait until the function is due by its schedule, or call it `at_once`."""
+
+    function: str
+    schedule: str
+    due: datetime | None = None
+    at_once: bool = False
+    last: datetime | None = None
+    failure: str | None = None
+
+
+class News(msgspec.Struct, frozen=True, rename="camel"):
+    """What an engine that starts tells the orchestration. With `run` the function is called, unless it was `since`."""
+
+    schedule: str
+    since: datetime
+    run: bool = False
+
+
+class Occasion(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):
+    """What the function is told of its call."""
+
+    past_due: bool
+    due: datetime
+    following: datetime
+    last: datetime | None = None
+
+
+# What carries the functions.
+
+
+def built_ins(registry: Registry, clients: Callable[[], Clients]) -> Iterator[Callable[..., Any]]:
+    """The orchestrator, and for each timer function the activity that calls it, marked; nothing where there is none."""
+    functions = registry.of_kind("timer")
+    if functions:
+        yield _marked(_carry, Mark("orchestrator", ORCHESTRATOR))
+    for function in functions:
+        yield _activity(function, clients)
+
+
+def _carry(context: DurableOrchestrationContext) -> Generator[Any, Any, None]:
+    order: Order = context.get_input(Order)
+    schedule = parse(order.schedule)
+    due = order.due or schedule.after(context.current_utc_datetime)
+    if not order.at_once:
+        _show(context, order, due)
+        timer, news = context.create_timer(due), context.wait_for_external_event(_NEWS, News)
+        if (yield context.task_any([timer, news])) is news:
+            timer.cancel()
+            context.continue_as_new(_follow(order, due, news.result))
+            return
+    began = context.current_utc_datetime
+    late = not order.at_once and began - due > _LATE
+    occasion = Occasion(late, began if order.at_once else due, schedule.after(max(began, due)), order.last)
+    failure = None
+    try:
+        yield context.call_activity(PREFIX + order.function, occasion)
+    except Exception as error:  # noqa: BLE001 - the schedule goes on, whatever a call came to
+        failure = str(error)
+    context.continue_as_new(Order(order.function, order.schedule, last=began, failure=failure))
+
+
+def _follow(order: Order, due: datetime, news: News) -> Order:
+    """What to do after an engine has started."""
+    same = news.schedule == order.schedule
+    run = news.run and (order.last is None or order.last < news.since)
+    changed = {"schedule": news.schedule, "due": due if same and not run else None, "at_once": run}
+    return msgspec.structs.replace(order, **changed)
+
+
+def _show(context: DurableOrchestrationContext, order: Order, due: datetime) -> None:
+    status = {"schedule": order.schedule, "next": due, "last": order.last, "failure": order.failure}
+    context.set_custom_status({key: value for key, value in status.items() if value is not None})
+
+
+def _activity(function: Function, clients: Callable[[], Clients]) -> Callable[..., Any]:
+    assert isinstance(function.trigger, TimerTrigger)
+    argument = function.trigger.argument
+
+    def given(occasion: Occasion) -> dict[str, Any]:
+        return arguments(function, {argument: _request(occasion)}, clients())
+
+    async def call_async(occasion: Occasion) -> None:
+        try:
+            await function.call(**given(occasion))
+        except Exception:
+            _log.exception("timer function '%s' failed", function.name)
+            raise
+
+    def call(occasion: Occasion) -> None:
+        try:
+            function.call(**given(occasion))
+        except Exception:
+            _log.exception("timer function '%s' failed", function.name)
+            raise
+
+    return _marked(call_async if function.executor == "async" else call, Mark("activity", PREFIX + function.name))
+
+
+def _request(occasion: Occasion) -> TimerRequest:
+    last = occasion.last or datetime.min
+    status = {"Last": last.isoformat(), "Next": occasion.following.isoformat(), "LastUpdated": last.isoformat()}
+    return TimerRequest(past_due=occasion.past_due, schedule_status=status, schedule={"AdjustForDST": True})
+
+
+def _marked(call: Callable[..., Any], mark: Mark) -> Callable[..., Any]:
+    setattr(call, MARK, mark)
+    return call
+
+
+# What an engine that starts has to see to.
+
+
+def keep(
+    registry: Registry, client: Client, mailbox: Mailbox, since: datetime, *, whole: bool, say: Callable[[str], None]
+) -> None:
+    """See that each timer function has its orchestration, under its present schedule.
+
+    `since` is when this engine began: what has run from then on isn't run again because of it. Where the `whole` app
+    could be loaded, the orchestrations of functions that it doesn't have any more are ended.
+    """
+    functions = registry.of_kind("timer")
+    for function in functions:
+        try:
+            _keep(function, client, mailbox, since)
+        except (ConfigError, ValueError) as error:
+            say(f"timer function {function.name} isn't started: {error}")
+    if whole:
+        _end_others({PREFIX + function.name for function in functions}, client, mailbox)
+
+
+def _keep(function: Function, client: Client, mailbox: Mailbox, since: datetime) -> None:
+    assert isinstance(function.trigger, TimerTrigger)
+    schedule, run = resolve(function.trigger.schedule), function.trigger.run_on_startup
+    parse(schedule)
+    instance = PREFIX + function.name
+    status = client.get_status(instance)
+    if not status or status.ended:
+        order = Order(function.name, schedule, at_once=run)
+        mailbox.post("start", [Item(instance, ORCHESTRATOR, encode(order))])
+    elif run or _schedule(status.input_) != schedule:
+        mailbox.post("raise-event", [Item(instance, _NEWS, encode(News(schedule, since, run)))])
+
+
+def _schedule(input: Any) -> Any:
+    return input.get("schedule") if isinstance(input, dict) else None
+
+
+def _end_others(known: set[str], client: Client, mailbox: Mailbox) -> None:
+    for instance in list(client.select(Query(name=ORCHESTRATOR, prefix=PREFIX))):
+        status = client.get_status(instance)
+        if instance not in known and status and not status.ended:
+            mailbox.post("terminate", [Item(instance, reason="the app has no such timer function any more")])

@@ -1,0 +1,219 @@
+"""Timer functions: called on schedule, over restarts, once for what was missed; visible as an orchestration each."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+
+import durablecli as df
+from durablecli import testing
+from durablecli.azure import functions as func
+from durablecli.azure import timers
+from durablecli.azure.client import DurableFunctionsClient, SyncDurableFunctionsClient
+from durablecli.azure.invocation import Clients
+
+HOUR = timedelta(hours=1)
+EVERY_HOUR = "0 0 * * * *"
+
+
+class Stage:
+    """A hub with one timer function, which notes its calls."""
+
+    def __init__(self, schedule: str = EVERY_HOUR, startup: bool = False, name: str = "tick") -> None:
+        self.calls: list[tuple[str, bool]] = []
+        self.fails = False
+        self.said: list[str] = []
+        self.hub = testing.hub(self.app(schedule, startup, name))
+        self.begin()
+
+    def app(self, schedule: str, startup: bool = False, name: str = "tick") -> df.DFApp:
+        app = df.DFApp()
+
+        @app.function_name(name)
+        @app.timer_trigger(arg_name="timer", schedule=schedule, run_on_startup=startup)
+        def tick(timer: func.TimerRequest) -> None:
+            self.calls.append((f"{self.hub.clock.now():%d.%H:%M}", timer.past_due))
+            if self.fails:
+                raise OSError("no disk")
+
+        return app
+
+    def begin(self, whole: bool = True) -> None:
+        """What an engine does that starts."""
+        hub = self.hub
+        hub.registry.build_in(timers.built_ins(hub.registry, lambda: Clients(hub.client)))
+        mailbox = hub.client.mailbox
+        assert mailbox is not None
+        timers.keep(hub.registry, hub.client, mailbox, hub.clock.now(), whole=whole, say=self.said.append)
+        hub.run()
+
+    def miss(self, time: timedelta, *functions: Any, whole: bool = True) -> None:
+        """Be gone for a while, and start again, with other functions where some are given."""
+        self.hub.clock.move_to(self.hub.clock.now() + time)
+        since = self.hub.clock.now()
+        self.hub.restart(*functions)
+        self.hub.registry.build_in(timers.built_ins(self.hub.registry, lambda: Clients(self.hub.client)))
+        self.hub.run()
+        mailbox = self.hub.client.mailbox
+        assert mailbox is not None
+        timers.keep(self.hub.registry, self.hub.client, mailbox, since, whole=whole, say=self.said.append)
+        self.hub.run()
+
+    def status(self, name: str = "tick") -> df.DurableOrchestrationStatus:
+        return self.hub.client.get_status(f"timer:{name}")
+
+
+@pytest.fixture
+def stage() -> Iterator[Stage]:
+    stage = Stage()
+    with stage.hub:
+        yield stage
+
+
+def test_a_timer_function_is_called_on_schedule(stage: Stage) -> None:
+    stage.hub.advance(3 * HOUR)
+    assert stage.calls == [("01.01:00", False), ("01.02:00", False), ("01.03:00", False)]
+    assert stage.said == []
+
+
+def test_its_orchestration_tells_the_last_call_and_the_next(stage: Stage) -> None:
+    assert stage.status().custom_status == {"schedule": EVERY_HOUR, "next": "2026-01-01T01:00:00Z"}
+    stage.hub.advance(HOUR)
+    status = stage.status()
+    assert status.custom_status == {
+        "schedule": EVERY_HOUR,
+        "next": "2026-01-01T02:00:00Z",
+        "last": "2026-01-01T01:00:00Z",
+    }
+    assert status.name == timers.ORCHESTRATOR
+    assert {waiting.kind for waiting in status.waiting_for} == {"timer", "event"}
+
+
+def test_its_history_stays_short(stage: Stage) -> None:
+    stage.hub.advance(200 * HOUR)
+    assert len(stage.calls) == 200
+    assert stage.status().records < 10
+
+
+def test_what_was_missed_is_made_up_for_once(stage: Stage) -> None:
+    stage.hub.advance(HOUR)
+    stage.miss(timedelta(hours=5, minutes=30))
+    assert stage.calls == [("01.01:00", False), ("01.06:30", True)]
+    stage.hub.advance(HOUR)
+    assert stage.calls[2:] == [("01.07:00", False)]
+
+
+def test_a_restart_in_time_changes_nothing(stage: Stage) -> None:
+    records = stage.status().records
+    stage.miss(timedelta(minutes=10))
+    assert stage.status().records == records
+    stage.hub.advance(HOUR)
+    assert stage.calls == [("01.01:00", False)]
+
+
+def test_a_function_may_run_at_every_start_once() -> None:
+    stage = Stage(startup=True)
+    with stage.hub:
+        assert stage.calls == [("01.00:00", False)]
+        stage.miss(timedelta(minutes=10))
+        assert stage.calls[1:] == [("01.00:10", False)]
+        stage.miss(2 * HOUR)
+        assert stage.calls[2:] == [("01.02:10", True)]  # that it was missed is reason enough, and one reason
+        stage.hub.advance(HOUR)
+        assert stage.calls[3:] == [("01.03:00", False)]
+
+
+def test_a_changed_schedule_takes_effect_at_the_next_start(stage: Stage) -> None:
+    stage.miss(timedelta(minutes=10), stage.app("0 */20 * * * *"))
+    stage.hub.advance(timedelta(minutes=35))
+    assert stage.calls == [("01.00:20", False), ("01.00:40", False)]
+    stage.miss(timedelta(0), stage.app("02:00:00"))
+    stage.hub.advance(timedelta(hours=4))
+    assert stage.calls[2:] == [("01.02:45", False), ("01.04:45", False)]
+
+
+def test_a_call_that_fails_is_logged_and_told_and_the_schedule_goes_on(
+    stage: Stage, caplog: pytest.LogCaptureFixture
+) -> None:
+    stage.fails = True
+    with caplog.at_level(logging.ERROR, "durablecli.timer"):
+        stage.hub.advance(HOUR)
+    assert "timer function 'tick' failed" in caplog.text
+    assert "no disk" in stage.status().custom_status["failure"]
+    stage.fails = False
+    stage.hub.advance(HOUR)
+    assert len(stage.calls) == 2
+    assert "failure" not in stage.status().custom_status
+
+
+def test_a_function_that_is_gone_has_its_orchestration_ended_if_the_whole_app_was_loaded(stage: Stage) -> None:
+    other = stage.app(EVERY_HOUR, name="other")
+    stage.miss(timedelta(minutes=1), other, whole=False)
+    assert not stage.status().ended
+    stage.miss(timedelta(minutes=1), other)
+    assert stage.status().ended
+    assert "no such timer function" in stage.status().output
+    assert not stage.status("other").ended
+    stage.miss(timedelta(minutes=1), stage.app(EVERY_HOUR))
+    stage.hub.advance(HOUR)
+    assert stage.calls == [("01.01:00", False)]
+
+
+def test_one_that_is_suspended_stays_so_over_a_restart(stage: Stage) -> None:
+    stage.hub.client.suspend("timer:tick", "holidays")
+    stage.hub.run()
+    stage.miss(5 * HOUR)
+    assert stage.calls == []
+    stage.hub.client.resume("timer:tick")
+    stage.hub.advance(HOUR)
+    assert [late for _, late in stage.calls] == [True, False]
+
+
+def test_a_schedule_may_stand_in_a_setting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TICK", EVERY_HOUR)
+    stage = Stage("%TICK%")
+    with stage.hub:
+        stage.hub.advance(HOUR)
+        assert stage.calls == [("01.01:00", False)]
+
+
+@pytest.mark.parametrize(("schedule", "why"), [("%NOT_SET%", "NOT_SET"), ("every day", "no schedule")])
+def test_one_whose_schedule_makes_no_sense_is_left_out_with_a_line(schedule: str, why: str) -> None:
+    stage = Stage(schedule)
+    with stage.hub:
+        assert len(stage.said) == 1
+        assert "timer function tick isn't started" in stage.said[0]
+        assert why in stage.said[0]
+        assert not stage.status()
+
+
+def test_timer_functions_have_clients_and_may_be_coroutines() -> None:
+    app, seen = df.DFApp(), []
+
+    @app.timer_trigger(arg_name="t", schedule=EVERY_HOUR)
+    @app.durable_client_input(client_name="client")
+    def in_thread(t: func.TimerRequest, client: Any, context: func.Context) -> None:
+        seen.append((type(client), context.function_name, sorted(t.schedule_status)))
+
+    @app.schedule(arg_name="t", schedule=EVERY_HOUR)
+    @app.durable_client_input(client_name="client")
+    async def on_loop(t: func.TimerRequest, client: Any) -> None:
+        seen.append((type(client), t.schedule_status["Next"], datetime.min.isoformat() == t.schedule_status["Last"]))
+
+    with testing.hub(app) as hub:
+        hub.registry.build_in(timers.built_ins(hub.registry, lambda: Clients(hub.client)))
+        assert hub.client.mailbox is not None
+        timers.keep(hub.registry, hub.client, hub.client.mailbox, hub.clock.now(), whole=True, say=print)
+        hub.advance(HOUR)
+    assert sorted(seen, key=str) == [
+        (DurableFunctionsClient, "2026-01-01T02:00:00+00:00", True),
+        (SyncDurableFunctionsClient, "in_thread", ["Last", "LastUpdated", "Next"]),
+    ]
+
+
+def test_an_app_without_timers_has_nothing_built_in() -> None:
+    assert list(timers.built_ins(testing.registry(), lambda: pytest.fail("nobody asked"))) == []
