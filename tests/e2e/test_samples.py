@@ -6,13 +6,18 @@ import hashlib
 import http.client
 import json
 import os
+import re
 import subprocess
 import sys
 import tarfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
+
+from tests.e2e.harness import Process, until
 
 WORKFLOWS = Path(__file__).parents[2] / "workflows"
 
@@ -226,3 +231,52 @@ def test_bank_moves_money_only_where_there_is_enough(durable: Command) -> None:
     assert [state(durable, f"@account@{name}")["balance"] for name in ("ada", "bob")] == [70, 30]
     listed = json.loads(durable("entity", "list", "--name", "account", "-o", "json"))
     assert sorted(row["entityId"] for row in listed) == ["@account@ada", "@account@bob"]
+
+
+@pytest.fixture
+def door(durable: Command) -> Iterator[str]:
+    """Where a daemon with all samples answers HTTP."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("DURABLE_")}
+    arguments = ["run-daemon", "--app", str(WORKFLOWS), "--http", "127.0.0.1:0", "--state-dir", ".state"]
+    daemon = Process(arguments, durable.folder, environment | {"NO_PROXY": "127.0.0.1"}, durable.folder / "said")
+    try:
+        daemon.says("answers at ")
+        yield re.findall(r"answers at (http://127\.0\.0\.1:\d+)", daemon.said)[0]
+    finally:
+        daemon.kill()
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Three files, of which two are equal."""
+    (tmp_path / "papers" / "old").mkdir(parents=True)
+    for name, text in {"a": "one", "b": "two", "old/a": "one"}.items():
+        (tmp_path / "papers" / name).write_text(text)
+    return tmp_path / "papers"
+
+
+def test_async_http_api_is_accepted_and_polled_until_it_is_done(door: str, folder: Path) -> None:
+    """Its own door, and the one that every orchestration has."""
+    for path in ("orchestrators/DoWork", "inventories/papers"):
+        begun = httpx.post(f"{door}/api/{path}", json={"folder": str(folder)})
+        assert begun.status_code == 202
+        location = begun.headers["Location"]
+        assert location.startswith(f"{door}/runtime/webhooks/durabletask/instances/")
+        until(lambda: httpx.get(location).status_code == 200, what=path, every=0.05)  # noqa: B023 - called at once
+        found = httpx.get(location).json()
+        assert found["runtimeStatus"] == "Completed"
+        assert found["output"] == {"files": 3, "different": 2}
+        assert found["customStatus"] == {"files": 3, "done": 3}
+
+
+def test_async_http_api_refuses_what_is_no_folder(door: str, folder: Path) -> None:
+    refused = httpx.post(f"{door}/api/inventories/papers", json={"folder": str(folder / "a")})
+    assert (refused.status_code, refused.text) == (400, f"{folder / 'a'} is no folder")
+
+
+def test_async_http_api_is_asked_by_another_orchestration(durable: Command, door: str, folder: Path) -> None:
+    given = {"uri": f"{door}/api/inventories/papers", "content": {"folder": str(folder)}}
+    assert durable.run("ask", given) == {"files": 3, "different": 2}
+    given["content"] = {"folder": "/nowhere"}
+    shown = durable("run", "ask", "--input", json.dumps(given), "--app", str(WORKFLOWS), code=6)
+    assert shown == ""
