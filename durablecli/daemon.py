@@ -13,7 +13,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from socket import socket
 from time import monotonic
@@ -21,12 +21,13 @@ from types import FrameType, ModuleType
 from typing import TYPE_CHECKING
 
 from durablecli.app import Registry
+from durablecli.azure.loading import load
 from durablecli.client import Client
 from durablecli.config import Config
 from durablecli.durable_http import built_ins
 from durablecli.engine.crew import Crew
 from durablecli.engine.cycle import Engine, Options
-from durablecli.engine.loader import Loaded, load
+from durablecli.engine.loader import Loaded
 from durablecli.engine.notice import Notice
 from durablecli.engine.watch import Watchdog, left_behind
 from durablecli.errors import ConfigError, HubLocked
@@ -56,6 +57,7 @@ def serve(
 
     `listen` says where to answer HTTP; without it the settings do."""
     logging.basicConfig(level=config.log.level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    since = datetime.now(UTC)
     with _port(listen or config.http.listen) as port, _hub(state_dir, say) as hub:
         loaded = load(config.app, config.base)
         _introduce(config, loaded, hub, say)
@@ -64,6 +66,7 @@ def serve(
             _signals(engine, say),
             _http(port, config, loaded.registry, engine, say) as server,
         ):
+            _keep_timers(loaded, hub, since, say)
             engine.run(until=(lambda engine: engine.is_idle) if until_idle else (lambda engine: False))
             say("idle: nothing can move without a timer or an event" if until_idle else "stopping")
             until = monotonic() + config.drain.total_seconds()
@@ -204,6 +207,17 @@ def _let_requests_end(server: HttpServer | None, engine: Engine, until: float) -
         engine.step(_AGAIN)
 
 
+# ── timer functions ────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _keep_timers(loaded: Loaded, hub: Hub, since: datetime, say: Say) -> None:
+    """Through the inbox: the engine, which would take it at once, doesn't run yet."""
+    from durablecli.azure import timers
+
+    whole = all(module.error is None for module in loaded.modules)
+    timers.keep(loaded.registry, Client(hub.root), Inbox(LocalDisk(), hub.root), since, whole=whole, say=say)
+
+
 # ── the parts ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -245,6 +259,10 @@ def _engine(hub: Hub, config: Config, loaded: Loaded, replay_always: bool, say: 
         notice=Notice(hub.root, registry),
         say=say,
     )
+    if registry.of_kind("timer"):
+        from durablecli.azure import invocation, timers  # only apps that have timer functions pay for it
+
+        timers.build_in(registry, invocation.Clients(Client(hub.root, engine)))
     bell, watchdog = Bell(hub.root), Watchdog(engine.watch, note, say)
     stuck = left_behind(note)
     engine.voice.start()
@@ -290,6 +308,8 @@ def _introduce(config: Config, loaded: Loaded, hub: Hub, say: Say) -> None:
     for module in loaded.modules:
         if module.error is not None:
             say(f"not loaded: {module.name}: {module.error}")
+    for remark in loaded.remarks:
+        say(remark)
     for places in loaded.registry.clashes.values():
         say(f"disabled, as two functions share the name: {', '.join(places)}")
     if not len(loaded.registry):
@@ -303,6 +323,10 @@ def _introduce(config: Config, loaded: Loaded, hub: Hub, say: Say) -> None:
     ]
     if "entity" in kinds:
         found.append(_counted(kinds.count("entity"), "entity", "entities"))
+    if "http" in kinds:
+        found.append(_counted(kinds.count("http"), "HTTP function"))
+    if "timer" in kinds:
+        found.append(_counted(kinds.count("timer"), "timer"))
     say(f"loaded {', '.join(found[:-1])} and {found[-1]} from {', '.join(config.app)}")
 
 

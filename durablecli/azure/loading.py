@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from types import ModuleType
 from typing import Any
@@ -17,7 +17,7 @@ from durablecli.app import Entity, Function, Orchestrator, Registry
 from durablecli.azure import imports
 from durablecli.azure.activities import adapted
 from durablecli.azure.host import Host, function_files, is_app, read, read_json
-from durablecli.blueprints import Bindings
+from durablecli.blueprints import Bindings, OtherTrigger
 from durablecli.engine import loader
 from durablecli.engine.loader import ROOT, Loaded, Take
 from durablecli.errors import ConfigError
@@ -56,13 +56,26 @@ def load_app(folder: str | os.PathLike[str]) -> AzureApp:
     for name, value in host.values.items():
         os.environ.setdefault(name, value)
     imports.install()
-    return AzureApp(loader.load_modules(folder, _modules(folder)), host)
+    loaded = loader.load_modules(folder, _modules(folder))
+    return AzureApp(replace(loaded, remarks=tuple(_remarks(loaded.registry, host))), host)
 
 
 def unload() -> None:
     """Forget the app, and leave `azure` as it was before."""
     imports.uninstall()
     loader.load([])
+
+
+def _remarks(registry: Registry, host: Host) -> Iterator[str]:
+    if host.remark is not None:
+        yield host.remark
+    for function in registry.of_kind("other"):
+        kind = function.trigger.kind if isinstance(function.trigger, OtherTrigger) else "no trigger"
+        yield f"not run here: {function.name} ({kind})"
+    for function in registry:
+        if function.bindings and function.kind != "other":
+            kinds = ", ".join(f"{argument} ({kind})" for argument, kind in function.bindings.items())
+            yield f"{function.name} runs, but these bindings lead nowhere here: {kinds}"
 
 
 def _modules(folder: str) -> Iterator[tuple[str, Take]]:

@@ -25,7 +25,7 @@ HEAD = ("NAME", "KIND", "SIGNATURE", "WHERE")
 @output_option
 def command(app: tuple[str, ...], form: str | None) -> int:
     """Show the functions that are loaded, and the modules that can't be."""
-    from durablecli.engine.loader import load
+    from durablecli.azure.loading import load
 
     config = settings(app=app)
     with redirect_stdout(sys.stderr):  # what a module prints while it is imported is no part of the list
@@ -33,7 +33,7 @@ def command(app: tuple[str, ...], form: str | None) -> int:
     screen = Screen(form)
     if screen.for_people:
         rows = [
-            (one.name, one.kind, _short(one.signature.removeprefix(one.name)), _near(one.place))
+            (one.name, _kind(one), _short(one.signature.removeprefix(one.name)), _near(one.place))
             for one in loaded.registry
         ]
         if rows:
@@ -51,6 +51,7 @@ def command(app: tuple[str, ...], form: str | None) -> int:
 def troubles(loaded: Loaded) -> list[str]:
     """A line for each module that can't be imported, and for each name that two functions share."""
     lines = [f"{module.name} isn't loaded: {module.error}" for module in loaded.modules if module.error]
+    lines += loaded.remarks
     for places in loaded.registry.clashes.values():
         lines.append(f"two functions share a name, so neither is used: {', '.join(map(_near, places))}")
     return lines
@@ -64,8 +65,26 @@ def _as_data(loaded: Loaded) -> dict[str, object]:
     }
 
 
-def _function(one: Function) -> dict[str, str]:
-    return {"name": one.name, "kind": one.kind, "signature": one.signature, "place": one.place, "module": one.module}
+def _function(one: Function) -> dict[str, object]:
+    found: dict[str, object] = {
+        "name": one.name, "kind": one.kind, "signature": one.signature, "place": one.place, "module": one.module
+    }  # fmt: skip
+    return found if one.trigger is None else found | {"trigger": one.trigger._asdict()}
+
+
+def _kind(one: Function) -> str:
+    """The kind, and what starts a function that nobody calls."""
+    from durablecli.blueprints import HttpTrigger, TimerTrigger
+
+    match one.trigger:
+        case HttpTrigger(route, methods):
+            return f"http {','.join(methods or ('GET', 'POST'))} /{one.name if route is None else route.lstrip('/')}"
+        case TimerTrigger(schedule):
+            return f"timer {schedule}"
+        case None:
+            return one.kind
+        case other:
+            return f"{other.kind}: not run here"
 
 
 def _short(signature: str) -> str:

@@ -61,9 +61,9 @@ def command(
 
 
 def _load(config: Config, name: str) -> Loaded:
+    from durablecli.azure.loading import load
     from durablecli.cli.functions import troubles
     from durablecli.client import unknown_orchestrator
-    from durablecli.engine.loader import load
     from durablecli.errors import ConfigError
 
     with redirect_stdout(sys.stderr):

@@ -40,10 +40,11 @@ class LoadedModule:
 
 @dataclass(frozen=True)
 class Loaded:
-    """What the modules hold, and how each of them fared."""
+    """What the modules hold, and how each of them fared. `remarks` are lines for whoever runs them."""
 
     registry: Registry
     modules: tuple[LoadedModule, ...]
+    remarks: tuple[str, ...] = ()
 
 
 def load(targets: Sequence[str], base: str | os.PathLike[str] = ".") -> Loaded:
