@@ -26,10 +26,11 @@ from durablecli.client import Client, DurableOrchestrationStatus
 from durablecli.client import Query as Rows
 from durablecli.errors import Conflict, DurableError, NotFound, WrongState
 from durablecli.http.answers import Refused, empty_answer, json_answer, refusal_answer, refusal_of
+from durablecli.http.openapi import document
 from durablecli.http.posting import Desk
 from durablecli.http.requests import CONTINUATION, Query, is_json, matches, parse_body, parts
 from durablecli.http.security import Keys, Level
-from durablecli.model.entities import EntityId, told_entity
+from durablecli.model.entities import EntityId
 from durablecli.model.ids import check_instance_id
 from durablecli.model.status import ENDED
 
@@ -80,6 +81,7 @@ class Management:
                 ("POST", "instances/{instanceId}/resume", self.resume),
                 ("POST", "instances/{instanceId}/rewind", self.rewind),
                 ("POST", "instances/{instanceId}/restart", self.restart),
+                ("GET", "openapi.json", self.describe),
                 ("GET", "entities", self.list_entities),
                 ("GET", "entities/{entityName}", self.list_entities),
                 ("GET", "entities/{entityName}/{entityKey}", self.entity),
@@ -106,6 +108,10 @@ class Management:
         except Refused as refused:
             return refusal_answer(refused)
         return refusal_answer(nothing_here(request))
+
+    async def describe(self, asked: Asked) -> Response:
+        """The OpenAPI document."""
+        return json_answer(document())
 
     # ── start ──────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -406,7 +412,10 @@ def _between(since: datetime | None, time: datetime | None, to: datetime | None)
 
 
 def _entity(asked: Asked) -> EntityId:
-    return told_entity(f"@{asked.given[0]}@{asked.given[1]}")
+    try:
+        return EntityId(*asked.given)
+    except ValueError as error:
+        raise Refused(400, str(error)) from None
 
 
 def _entity_body(found: Any, state: bool) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from durablecli.model.events import NULL
 from durablecli.model.status import OrchestrationRuntimeStatus
 
 CONTINUATION = "x-ms-continuation-token"
-_LARGEST_PAGE = 1000
+LARGEST_PAGE = 1000
 _MOST_PARAMETERS = 100
 _LONGEST_WAIT = 86_400.0
 _WORDS = {"true": True, "false": False, "1": True, "0": False}
@@ -94,7 +94,7 @@ class Query:
             return 100
         if not (text.isascii() and text.isdigit() and len(text) < 10 and int(text) > 0):
             raise _wrong("top", text, "a number from 1 on")
-        return min(int(text), _LARGEST_PAGE)
+        return min(int(text), LARGEST_PAGE)
 
     def statuses(self) -> tuple[str, ...]:
         """The runtime statuses, with commas between or given several times."""

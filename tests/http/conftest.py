@@ -1,0 +1,145 @@
+"""A hub with its engine and its server in this process, and a client that knows nothing of us."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Generator, Iterator
+from contextlib import ExitStack, contextmanager
+from datetime import timedelta
+from pathlib import Path
+from time import monotonic, sleep
+from typing import Any, NamedTuple
+
+import httpx
+import jsonschema  # type: ignore[import-untyped]  # it brings no types
+import pytest
+
+import durablecli as df
+from durablecli import Client
+from durablecli.app import Registry
+from durablecli.config import Http
+from durablecli.daemon import embedded
+from durablecli.http.openapi import document
+from durablecli.http.requests import CONTINUATION
+from durablecli.http.security import Keys
+from durablecli.http.server import HttpServer, bind
+
+BASE = "/runtime/webhooks/durabletask"
+
+
+@df.orchestrator
+def echo(context: df.DurableOrchestrationContext) -> Any:
+    return context.get_input()
+
+
+@df.activity
+def shout(text: str) -> str:
+    return text.upper()
+
+
+@df.orchestrator
+def waiter(context: df.DurableOrchestrationContext) -> Generator[Any, Any, Any]:
+    context.set_custom_status("waiting")
+    told = yield context.wait_for_external_event("Go")
+    return (yield context.call_activity(shout, str(told)))
+
+
+@df.orchestrator
+def failing(context: df.DurableOrchestrationContext) -> None:
+    raise ValueError("nothing works")
+
+
+@df.entity
+def counter(context: df.DurableEntityContext) -> None:
+    context.set_state(context.get_state(lambda: 0) + (context.get_input() or 1))
+
+
+class Site(NamedTuple):
+    """A server, its address, and both clients: by HTTP, and by the files."""
+
+    url: str
+    http: httpx.Client
+    client: Client
+
+    def until(self, instance: str, *words: str) -> dict[str, Any]:
+        """The status of an instance once it is one of these."""
+
+        def look() -> dict[str, Any] | None:
+            body: dict[str, Any] = self.http.get(f"{BASE}/instances/{instance}").json()
+            return body if body.get("runtimeStatus") in words else None
+
+        found: dict[str, Any] = wait_for(look)
+        return found
+
+    def started(self, name: str, data: Any = None) -> str:
+        answer = self.http.post(f"{BASE}/orchestrators/{name}", json=data)
+        assert answer.status_code == 202, answer.text
+        return str(answer.json()["id"])
+
+
+def wait_for(look: Callable[[], Any], seconds: float = 20.0) -> Any:
+    """What `look` finds, once it finds something."""
+    limit = monotonic() + seconds
+    while not (found := look()):
+        assert monotonic() < limit, "waited in vain"
+        sleep(0.01)
+    return found
+
+
+def described(response: httpx.Response) -> None:
+    """Hold an answer against the OpenAPI document; what no route is for is held to be careful."""
+    response.read()
+    request = response.request
+    operation = next(
+        (
+            methods[request.method.lower()]
+            for path, methods in document()["paths"].items()
+            if request.method.lower() in methods and _fits(request.url.raw_path.decode(), path)
+        ),
+        None,
+    )
+    assert response.headers["x-content-type-options"] == "nosniff"
+    assert response.headers["cache-control"] == "no-store"
+    assert "Traceback" not in response.text
+    if operation is None:
+        return
+    answers = operation["responses"]
+    answer = answers.get(str(response.status_code)) or answers["default"]
+    for name in answer.get("headers", {}):
+        assert name in response.headers or name == CONTINUATION
+    if "content" not in answer:
+        assert response.content == b""
+        return
+    assert response.headers["content-type"] == "application/json"
+    schema = {**answer["content"]["application/json"]["schema"], "components": document()["components"]}
+    jsonschema.Draft202012Validator(schema).validate(response.json())
+
+
+def _fits(raw: str, path: str) -> bool:
+    given, wanted = raw.partition("?")[0].split("/"), path.split("/")
+    return len(given) == len(wanted) and all(
+        w[:1] == "{" or g.lower() == w.lower() for g, w in zip(given, wanted, strict=True)
+    )
+
+
+@contextmanager
+def site(folder: Path, *, keys: Keys | None = None, settings: Http | None = None) -> Iterator[Site]:
+    registry = Registry()
+    registry.add(sys.modules[__name__])
+    with ExitStack() as stack:
+        client = stack.enter_context(embedded(registry, folder / ".state"))
+        port = stack.enter_context(bind("127.0.0.1:0"))
+        server = HttpServer(
+            port, client, registry, keys or Keys(), settings or Http(), timedelta(seconds=5), left=lambda: None
+        )
+        stack.callback(server.close)
+        server.start()
+        hooks = {"response": [described]}
+        http = stack.enter_context(httpx.Client(base_url=server.url, timeout=20, event_hooks=hooks))
+        yield Site(server.url, http, client)
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    with site(tmp_path_factory.mktemp("hub")) as made:
+        yield made

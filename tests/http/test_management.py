@@ -1,0 +1,348 @@
+"""The management API, route by route; the client holds every answer against the OpenAPI document."""
+
+from __future__ import annotations
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from typing import Any, NamedTuple
+from urllib.parse import quote
+
+import jsonschema  # type: ignore[import-untyped]  # it brings no types
+import pytest
+import yaml
+
+from durablecli.http.openapi import document
+from tests.http.conftest import BASE, Site, wait_for
+
+LINKS = [
+    "id",
+    "statusQueryGetUri",
+    "sendEventPostUri",
+    "terminatePostUri",
+    "purgeHistoryDeleteUri",
+    "restartPostUri",
+    "suspendPostUri",
+    "resumePostUri",
+]
+STATUS = ["name", "instanceId", "runtimeStatus", "input", "customStatus", "output", "createdTime", "lastUpdatedTime"]
+
+
+class Row(NamedTuple):
+    """A request and its answer; `{running}`, `{done}` and `{failed}` in a path are instances in that state."""
+
+    method: str
+    path: str
+    status: int
+    message: str | None = None
+    body: bytes | None = None
+    media: str | None = "application/json"
+
+
+NO_ID = "No instance with ID 'nobody' found."
+GONE = "is gone: either completed or failed"
+WRONG = "The value of '{}' is wrong"
+NO_JSON = "Invalid JSON content"
+TABLE = [
+    # start
+    Row("POST", "orchestrators/echo", 202),
+    Row("POST", "ORCHESTRATORS/ECHO", 202),
+    Row("POST", "orchestrators/echo", 202, body=b'{"a":[1,2.5,null]}', media=None),
+    Row("POST", "orchestrators/nothing", 400, "doesn't exist"),
+    Row("POST", "orchestrators/echo", 400, NO_JSON, b"{"),
+    Row("POST", "orchestrators/echo", 400, NO_JSON, b"NaN"),
+    Row("POST", "orchestrators/echo", 400, NO_JSON, b"[" * 100_000),
+    Row("POST", "orchestrators/echo", 400, NO_JSON, b"[" * 300 + b"]" * 300),
+    Row("POST", "orchestrators/echo", 400, NO_JSON, b'"\xff"'),
+    Row("POST", "orchestrators/echo", 400, NO_JSON, b'"\\ud800"'),
+    Row("POST", "orchestrators/echo?timeout=soon&pollingInterval=1", 400, WRONG.format("timeout")),
+    Row("POST", "orchestrators/echo?timeout=1&pollingInterval=nan", 400, WRONG.format("pollingInterval")),
+    Row("GET", "orchestrators/echo", 404),
+    Row("POST", "orchestrators", 404),
+    Row("POST", "orchestrators/echo/{running}", 409, "An Orchestration instance with the status"),
+    Row("POST", "orchestrators/echo/%40me", 400, "arguments"),
+    Row("POST", "orchestrators/echo/a%2Fb", 400, "arguments"),
+    Row("POST", f"orchestrators/echo/{'x' * 257}", 400, "arguments"),
+    Row("POST", "orchestrators/echo/%FF", 400, "UTF-8"),
+    # one instance
+    Row("GET", "instances/{running}", 202),
+    Row("GET", "instances/{done}", 200),
+    Row("GET", "instances/{failed}", 200),
+    Row("GET", "instances/{failed}?returnInternalServerErrorOnFailure=true", 500),
+    Row("GET", "instances/nobody", 404, NO_ID),
+    Row("GET", "instances/@counter@a", 404),
+    Row("GET", "instances/{done}?showInput=perhaps", 400, WRONG.format("showInput")),
+    Row("PUT", "instances/{done}", 404),
+    Row("HEAD", "instances/{done}", 404),
+    # many
+    Row("GET", "instances", 200),
+    Row("GET", "instances?top=0", 400, WRONG.format("top")),
+    Row("GET", "instances?top=many", 400, WRONG.format("top")),
+    Row("GET", "instances?createdTimeFrom=yesterday", 400, WRONG.format("createdTimeFrom")),
+    Row("GET", "instances?runtimeStatus=Bogus", 400, WRONG.format("runtimeStatus")),
+    Row("GET", "instances?instanceIdPrefix=%FF", 400, "query"),
+    Row("POST", "instances", 404),
+    # events
+    Row("POST", "instances/{running}/raiseEvent/Other", 202, body=b"true"),
+    Row("POST", "instances/{running}/RAISEEVENT/Other", 202, body=b""),
+    Row("POST", "instances/nobody/raiseEvent/Go", 404, NO_ID, b"{", None),
+    Row("POST", "instances/{done}/raiseEvent/Go", 410, GONE, b"{", None),
+    Row("POST", "instances/{running}/raiseEvent/Go", 400, "Only application/json", b"{", "text/plain"),
+    Row("POST", "instances/{running}/raiseEvent/Go", 400, NO_JSON, b"{"),
+    Row("GET", "instances/{running}/raiseEvent/Go", 404),
+    # what holds and ends
+    Row("POST", "instances/{running}/suspend?reason=why", 202),
+    Row("POST", "instances/{running}/suspend", 202),
+    Row("POST", "instances/{running}/resume", 202),
+    Row("POST", "instances/{running}/resume", 202),
+    *(
+        row
+        for verb in ("suspend", "resume", "terminate", "rewind")
+        for row in (
+            Row("POST", f"instances/nobody/{verb}", 404, NO_ID),
+            Row("POST", f"instances/{{done}}/{verb}", 410),
+            Row("GET", f"instances/{{running}}/{verb}", 404),
+            Row("POST", f"instances/{{running}}/{verb}?reason=%FF", 400, "query"),
+        )
+    ),
+    Row("POST", "instances/{running}/rewind", 409, "only a failed instance"),
+    Row("POST", "instances/{failed}/rewind", 202),
+    # once more
+    Row("POST", "instances/{done}/restart", 202),
+    Row("POST", "instances/{running}/restart", 202),
+    Row("POST", "instances/{running}/restart?restartWithNewInstanceId=false", 409),
+    Row("POST", "instances/nobody/restart", 404, NO_ID),
+    Row("POST", "instances/{done}/restart?restartWithNewInstanceId=2", 400, WRONG.format("restartWithNewInstanceId")),
+    Row("GET", "instances/{done}/restart", 404),
+    # taking away
+    Row("DELETE", "instances/{running}", 409, "terminate it first"),
+    Row("DELETE", "instances/nobody", 404, NO_ID),
+    Row("DELETE", "instances", 400, "Please provide value for 'createdTimeFrom' parameter."),
+    Row("DELETE", "instances?createdTimeFrom=x", 400, WRONG.format("createdTimeFrom")),
+    Row("DELETE", "instances?createdTimeFrom=2020-01-01&runtimeStatus=Running", 404),
+    Row("DELETE", "instances?createdTimeFrom=2020-01-01&runtimeStatus=Bogus", 400, WRONG.format("runtimeStatus")),
+    Row("DELETE", "instances?createdTimeFrom=2020-01-01&createdTimeTo=2020-01-02", 404),
+    # entities
+    Row("POST", "entities/counter/a?op=add", 202, body=b"2"),
+    Row("POST", "entities/counter/a?op=add", 202, body=b""),
+    Row("POST", "entities/counter/a", 400, "'op'", b"1"),
+    Row("POST", "entities/counter/a?op=add", 400, "Could not parse JSON content", b"{"),
+    Row("POST", "entities/counter/a?op=add", 400, "UTF-8", b"\xff", "text/plain"),
+    Row("POST", "entities/nothing/a?op=add", 400, "is no entity"),
+    Row("POST", "entities/a%40b/c?op=add", 400, "Entity name cannot contain @"),
+    Row("GET", "entities/counter/nobody", 404),
+    Row("GET", "entities", 200),
+    Row("GET", "entities/counter", 200),
+    Row("GET", "entities?fetchState=maybe", 400, WRONG.format("fetchState")),
+    Row("GET", "entities?lastOperationTimeFrom=maybe", 400, WRONG.format("lastOperationTimeFrom")),
+    Row("DELETE", "entities/counter/nobody", 404),
+    Row("PUT", "entities/counter/a", 404),
+    Row("DELETE", "entities", 404),
+    # and what isn't there
+    Row("GET", "", 404),
+    Row("GET", "nothing", 404),
+    Row("GET", "instances/a/b/c/d", 404),
+    Row("GET", "openapi.json", 200),
+    Row("POST", "openapi.json", 404),
+]
+
+
+@pytest.fixture(scope="module")
+def there(served: Site) -> dict[str, str]:
+    """An instance in each state."""
+    found = {
+        "running": served.started("waiter"),
+        "done": served.started("echo", 1),
+        "failed": served.started("failing"),
+    }
+    served.until(found["running"], "Running")
+    served.until(found["done"], "Completed")
+    served.until(found["failed"], "Failed")
+    return found
+
+
+@pytest.mark.parametrize("row", TABLE, ids=lambda row: f"{row.method} {row.path[:50]} {row.status}")
+def test_each_route_answers_as_the_table_says(served: Site, there: dict[str, str], row: Row) -> None:
+    path = row.path
+    for word, instance in there.items():
+        path = path.replace(f"{{{word}}}", instance)
+    if "{failed}" in row.path:
+        served.until(there["failed"], "Failed")
+    headers = {} if row.media is None else {"content-type": row.media}
+    answer = served.http.request(row.method, f"{BASE}/{path}", content=row.body, headers=headers)
+    assert answer.status_code == row.status, answer.text
+    if row.status < 400 or (row.method, row.status) == ("GET", 500) or row.method == "HEAD":
+        return
+    error = answer.json()
+    assert [*error] == ["Message", "ExceptionMessage", "ExceptionType", "StackTrace"]
+    assert error["StackTrace"] is None
+    assert (row.message or "") in error["Message"]
+
+
+def test_the_document_is_one() -> None:
+    text = json.dumps(document())
+    assert yaml.safe_load(text) == document()
+    for schema in document()["components"]["schemas"].values():
+        jsonschema.Draft202012Validator.check_schema(schema)
+
+
+def test_a_start_says_where_to_look(served: Site) -> None:
+    answer = served.http.post(f"{BASE}/orchestrators/echo/some%20id%3A1", json={"a": 1})
+    assert [*answer.json()] == LINKS
+    link = f"{served.url}{BASE}/instances/some%20id%3A1"
+    assert answer.headers["location"] == answer.json()["statusQueryGetUri"] == link
+    assert answer.headers["retry-after"] == "10"
+    assert answer.json()["terminatePostUri"] == f"{link}/terminate?reason={{text}}"
+    assert served.until(quote("some id:1"), "Completed")["output"] == {"a": 1}
+
+
+def test_an_ended_id_may_be_started_again(served: Site) -> None:
+    for data in (1, 2):
+        assert served.http.post(f"{BASE}/orchestrators/echo/again", json=data).status_code == 202
+        wait_for(lambda: served.until("again", "Completed")["output"] == data)  # noqa: B023
+
+
+def test_of_many_starts_of_one_id_one_is_taken(served: Site) -> None:
+    def start(number: int) -> int:
+        return served.http.post(f"{BASE}/orchestrators/waiter/only-one", json=number).status_code
+
+    with ThreadPoolExecutor(8) as threads:
+        assert sorted(threads.map(start, range(8))) == [202, *[409] * 7]
+
+
+def test_the_status_of_a_running_one_points_to_itself(served: Site, there: dict[str, str]) -> None:
+    answer = served.http.get(f"{BASE}/instances/{there['running']}?showInput=false")
+    assert answer.headers["location"] == f"{served.url}{BASE}/instances/{there['running']}?showInput=false"
+    assert answer.headers["retry-after"] == "5"
+    assert [*answer.json()] == STATUS
+    assert answer.json()["customStatus"] == "waiting"
+
+
+def test_what_only_we_know_is_told_when_asked_for(served: Site) -> None:
+    instance = served.started("waiter")
+    served.until(instance, "Running")
+    body = served.http.get(f"{BASE}/instances/{instance}?showWaiting=true").json()
+    assert body["waitingFor"][0]["name"] == "Go"
+    assert body["blocked"] is None
+
+
+def test_a_history_has_inputs_and_results_when_asked_for(served: Site) -> None:
+    instance = served.started("waiter")
+    served.until(instance, "Running")
+    served.http.post(f"{BASE}/instances/{instance}/raiseEvent/Go", json="loud")
+    assert served.until(instance, "Completed")["output"] == "LOUD"
+    path = f"{BASE}/instances/{instance}?showHistory=true"
+    plain = served.http.get(f"{path}&showInput=false").json()["historyEvents"]
+    assert [row["EventType"] for row in plain] == [
+        "ExecutionStarted",
+        "EventRaised",
+        "TaskCompleted",
+        "ExecutionCompleted",
+    ]
+    assert not any("Result" in row or "Input" in row for row in plain)
+    full = served.http.get(f"{path}&showHistoryOutput=TRUE").json()["historyEvents"]
+    assert full[1]["Input"] == "loud"
+    assert full[2]["Result"] == full[3]["Result"] == "LOUD"
+    assert "historyEvents" not in served.http.get(f"{BASE}/instances/{instance}?showHistoryOutput=true").json()
+
+
+def test_wait_mode_gives_the_output_or_the_status_or_the_links(served: Site) -> None:
+    def start(name: str, query: str) -> Any:
+        answer = served.http.post(f"{BASE}/orchestrators/{name}?{query}", json="x")
+        return answer.status_code, answer.json()
+
+    assert start("echo", "timeout=10&pollingInterval=0.05") == (200, "x")
+    code, body = start("failing", "timeout=10&pollingInterval=0.05")
+    assert (code, body["runtimeStatus"]) == (200, "Failed")
+    code, body = start("waiter", "timeout=0.2&pollingInterval=0.05")
+    assert (code, [*body]) == (202, LINKS)
+    assert start("waiter", "timeout=9")[0] == 202
+
+
+def test_suspending_and_terminating(served: Site) -> None:
+    instance = served.started("waiter")
+    served.http.post(f"{BASE}/instances/{instance}/suspend?reason=later")
+    served.until(instance, "Suspended")
+    served.http.post(f"{BASE}/instances/{instance}/resume")
+    served.until(instance, "Running")
+    served.http.post(f"{BASE}/instances/{instance}/terminate?reason=enough")
+    assert served.until(instance, "Terminated")["output"] == "enough"
+
+
+def test_a_restart_has_the_same_input(served: Site) -> None:
+    first = served.started("echo", [1])
+    served.until(first, "Completed")
+    second = served.http.post(f"{BASE}/instances/{first}/restart").json()["id"]
+    assert second != first
+    assert served.until(second, "Completed")["output"] == [1]
+    same = served.http.post(f"{BASE}/instances/{first}/restart?restartWithNewInstanceId=false").json()["id"]
+    assert same == first
+
+
+def test_pages_hold_every_instance_once(served: Site) -> None:
+    wanted = [f"page-{number}" for number in range(7)]
+    for instance in wanted:
+        served.http.post(f"{BASE}/orchestrators/echo/{instance}", json=instance)
+        served.until(instance, "Completed")
+    found: list[str] = []
+    headers: dict[str, str] = {}
+    path = f"{BASE}/instances?instanceIdPrefix=page-&top=3&runtimeStatus=Completed,Failed&runtimeStatus=Running"
+    while True:
+        answer = served.http.get(path, headers=headers)
+        found += [row["instanceId"] for row in answer.json()]
+        assert all(row["input"] == row["instanceId"] for row in answer.json())
+        if "x-ms-continuation-token" not in answer.headers:
+            break
+        headers = {"x-ms-continuation-token": answer.headers["x-ms-continuation-token"]}
+    assert found == wanted
+    assert served.http.get(f"{path}&showInput=false").json()[0]["input"] is None
+    assert served.http.get(path, headers={"x-ms-continuation-token": "none"}).status_code == 400
+    later = (datetime.now(UTC) + timedelta(hours=1)).isoformat()  # its plus sign goes unescaped, as many send it
+    assert served.http.get(f"{path}&createdTimeFrom={later}").json() == []
+
+
+def test_a_purge_takes_ended_ones_only(served: Site) -> None:
+    since = datetime.now(UTC).isoformat()
+    done, live = served.started("echo"), served.started("waiter")
+    served.until(done, "Completed")
+    served.until(live, "Running")
+    answer = served.http.delete(f"{BASE}/instances", params={"createdTimeFrom": since})
+    assert answer.json() == {"instancesDeleted": 1}
+    wait_for(lambda: served.http.get(f"{BASE}/instances/{done}").status_code == 404)
+    assert served.http.get(f"{BASE}/instances/{live}").status_code == 202
+    assert served.http.delete(f"{BASE}/instances", params={"createdTimeFrom": since}).status_code == 404
+    served.http.post(f"{BASE}/instances/{live}/terminate")
+    served.until(live, "Terminated")
+    assert served.http.delete(f"{BASE}/instances/{live}").json() == {"instancesDeleted": 1}
+
+
+def test_entities_are_signaled_listed_and_deleted(served: Site) -> None:
+    path = f"{BASE}/entities/Counter/x%2Fy"
+    since = datetime.now(UTC) - timedelta(seconds=1)
+    for _ in range(2):
+        assert served.http.post(f"{path}?op=add", json=3).content == b""
+    wait_for(lambda: served.http.get(path).text == "6")
+    listed = f"{BASE}/entities/counter?fetchState=true&lastOperationTimeFrom={quote(since.isoformat())}"
+    rows = {row["entityId"]["key"]: row for row in served.http.get(listed).json()}
+    assert rows["x/y"]["state"] == 6
+    assert rows["x/y"]["entityId"]["name"] == "counter"
+    assert served.http.get(f"{BASE}/entities?lastOperationTimeTo=2020-01-01").json() == []
+    assert all("state" not in row for row in served.http.get(f"{BASE}/entities").json())
+    assert served.http.delete(path).status_code == 202
+    wait_for(lambda: served.http.get(path).status_code == 404)
+    assert served.http.delete(path).status_code == 202
+
+
+def test_text_for_an_entity_is_a_string(served: Site) -> None:
+    answer = served.http.post(f"{BASE}/orchestrators/echo", content=b"\n", headers={"content-type": "text/plain"})
+    assert answer.status_code == 400
+    sent = served.http.post(f"{BASE}/entities/counter/t?op=add", content="7", headers={"content-type": "text/plain"})
+    assert sent.status_code == 202
+
+
+def test_the_route_of_the_documentation(served: Site) -> None:
+    answer = served.http.post("/api/orchestrators/echo", json=5)
+    assert answer.status_code == 202
+    assert served.until(answer.json()["id"], "Completed")["output"] == 5
+    assert served.http.get("/api/orchestrators/echo").status_code == 404
+    assert served.http.get("/").status_code == 404

@@ -1,0 +1,213 @@
+"""Who is answered, and who isn't: hosts, origins, keys, sizes, and what comes too slowly."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from time import monotonic
+
+import pytest
+
+from durablecli.config import Http, HttpKeys, Size
+from durablecli.errors import ConfigError
+from durablecli.http.guard import Hosts
+from durablecli.http.security import Keys, find_keys
+from tests.http.conftest import BASE, Site, site
+
+ONE = f"{BASE}/orchestrators/echo"
+KEYS = Keys(function="f" * 32, system="s" * 32, master="m" * 32)
+
+
+@pytest.fixture(scope="module")
+def strict(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    soon = timedelta(seconds=0.3)
+    settings = Http(body_limit=Size(1000), header_timeout=soon, body_timeout=soon)
+    with site(tmp_path_factory.mktemp("hub"), settings=settings) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def keyed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    with site(tmp_path_factory.mktemp("hub"), keys=KEYS) as made:
+        yield made
+
+
+def spoken(url: str, data: bytes, *, seconds: float = 5.0) -> bytes:
+    """All that a server says to these bytes, until it hangs up."""
+    host, _, port = url.removeprefix("http://").partition(":")
+    with socket.create_connection((host, int(port)), timeout=seconds) as connection:
+        connection.sendall(data)
+        found = b""
+        while part := connection.recv(65536):
+            found += part
+    return found
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        ("localhost", 202),
+        ("localhost:80", 202),
+        ("LOCALHOST", 202),
+        ("localhost.", 202),
+        ("127.0.0.1:7071", 202),
+        ("[::1]:7071", 202),
+        ("evil.example", 403),
+        ("localhost.evil.example", 403),
+        ("127.0.0.1.evil.example", 403),
+        ("evil.example:7071", 403),
+        ("10.0.0.1", 403),
+        ("localhost@evil.example", 403),
+        ("", 403),
+    ],
+)
+def test_only_our_own_names_are_answered(strict: Site, host: str, status: int) -> None:
+    assert strict.http.post(ONE, headers={"host": host}).status_code == status
+    assert strict.http.get("/nothing", headers={"host": host}).status_code == (404 if status == 202 else 403)
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({}, 202),
+        ({"sec-fetch-site": "same-origin"}, 202),
+        ({"sec-fetch-site": "none"}, 202),
+        ({"sec-fetch-site": "cross-site"}, 403),
+        ({"sec-fetch-site": "same-site"}, 403),
+        ({"origin": "http://localhost:7071"}, 202),
+        ({"origin": "http://localhost:8000"}, 403),
+        ({"origin": "http://evil.example"}, 403),
+        ({"origin": "null"}, 403),
+        ({"origin": "http://localhost:7071", "sec-fetch-site": "cross-site"}, 403),
+    ],
+)
+def test_what_another_site_sends_changes_nothing(strict: Site, headers: dict[str, str], status: int) -> None:
+    headers = {"host": "localhost:7071", **headers}
+    answer = strict.http.post(ONE, headers=headers)
+    assert answer.status_code == status
+    assert not any(name.startswith("access-control-") for name in answer.headers)
+    assert strict.http.delete(f"{BASE}/instances/x", headers=headers).status_code == (404 if status == 202 else 403)
+    assert strict.http.get(f"{BASE}/instances", headers=headers).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("key", "management", "start"),
+    [
+        (None, 401, 401),
+        ("", 401, 401),
+        ("x" * 32, 401, 401),
+        ("s" * 31, 401, 401),
+        ("f" * 32, 401, 401),
+        ("ß", 401, 401),
+        ("s" * 32, 200, 202),
+        ("m" * 32, 200, 202),
+    ],
+)
+def test_a_key_opens_what_it_is_for(keyed: Site, key: str | None, management: int, start: int) -> None:
+    in_header = {} if key is None else {b"x-functions-key": key.encode()}
+    in_query = {} if key is None else {"code": key}
+    path = f"{BASE}/instances"
+    assert keyed.http.get(path, headers=in_header).status_code == management
+    assert keyed.http.get(path, params=in_query).status_code == management
+    assert keyed.http.post("/api/orchestrators/echo", params=in_query).status_code == start
+    assert keyed.http.get(f"{BASE}/nothing").status_code == 401
+
+
+def test_links_carry_the_key_that_is_in_force(keyed: Site) -> None:
+    body = keyed.http.post(ONE, headers={"x-functions-key": "m" * 32}).json()
+    assert body["statusQueryGetUri"].endswith(f"?code={'s' * 32}")
+    assert body["terminatePostUri"].endswith(f"/terminate?reason={{text}}&code={'s' * 32}")
+    assert keyed.http.get(body["statusQueryGetUri"]).status_code in (200, 202)
+
+
+def test_no_key_is_asked_for_at_a_loopback_address(tmp_path: Path) -> None:
+    for address in ("127.0.0.1", "::1", "127.1.2.3"):
+        keys, made = find_keys(address, HttpKeys(), str(tmp_path))
+        assert not keys.in_force
+        assert not made
+    assert [*tmp_path.iterdir()] == []
+
+
+def test_a_public_address_has_keys_made_once(tmp_path: Path) -> None:
+    keys, made = find_keys("0.0.0.0", HttpKeys(), str(tmp_path))  # noqa: S104  the point of the test
+    assert made
+    assert len(keys.code or "") >= 32
+    path = tmp_path / "keys.json"
+    assert path.stat().st_mode & 0o777 == 0o600
+    again, made = find_keys("192.168.0.1", HttpKeys(), str(tmp_path))
+    assert not made
+    assert again.code == keys.code
+    path.chmod(0o644)
+    with pytest.raises(ConfigError, match="only you can read"):
+        find_keys("0.0.0.0", HttpKeys(), str(tmp_path))  # noqa: S104
+
+
+def test_keys_of_the_settings_hold_everywhere(tmp_path: Path) -> None:
+    keys, made = find_keys("127.0.0.1", HttpKeys(master="mine"), str(tmp_path))
+    assert keys.in_force
+    assert not made
+    assert keys.code == "mine"
+    with pytest.raises(ConfigError, match="system, or master"):
+        find_keys("127.0.0.1", HttpKeys(function="mine"), str(tmp_path))
+
+
+def test_a_public_server_is_known_by_addresses_but_not_by_any_name() -> None:
+    hosts = Hosts("0.0.0.0", ["durable.example"])  # noqa: S104  the point of the test
+    known = ["10.1.2.3:80", "[fe80::1]:80", "localhost", "durable.example:443", socket.gethostname()]
+    assert all(map(hosts.has, known))
+    assert not any(map(hosts.has, ["evil.example", "10.1.2.3.evil.example", ""]))
+
+
+def test_what_is_too_large_is_refused(strict: Site) -> None:
+    post = strict.http.post
+    assert post(ONE, json="x" * 900).status_code == 202
+    assert post(ONE, json="x" * 1000).status_code == 413
+    assert post(ONE, content=iter([b'"' + b"x" * 600, b"x" * 600 + b'"'])).status_code == 413
+    assert strict.http.get(f"{BASE}/instances?x={'y' * 7000}").status_code == 200
+    assert strict.http.get(f"{BASE}/instances?x={'y' * 8192}").status_code == 414
+    assert strict.http.get(f"{BASE}/instances", headers={"x": "y" * 15_000}).status_code == 200
+    assert strict.http.get(f"{BASE}/instances", headers={"x": "y" * 17_000}).status_code == 431
+    assert strict.http.get(f"{BASE}/instances", headers={"x": "y" * 1_000_000}).status_code in (400, 431)
+    assert strict.http.get(f"{BASE}/instances").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("sent", "answer"),
+    [
+        (b"", b"HTTP/1.1 408 "),
+        (b"GET / HTTP/1.1\r\nHost: localhost\r\nX", b"HTTP/1.1 408 "),
+        (b"POST %b HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n\r\n1" % ONE.encode(), b"HTTP/1.1 408 "),
+        (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03 no HTTP\r\n\r\n", b"HTTP/1.1 400 "),
+        (b"GET / HTTP/1.1\r\n\r\n", b"HTTP/1.1 400 "),
+    ],
+    ids=["nothing", "half a head", "half a body", "no HTTP", "no host"],
+)
+def test_what_comes_too_slowly_or_makes_no_sense_is_hung_up_on(strict: Site, sent: bytes, answer: bytes) -> None:
+    before = monotonic()
+    said = spoken(strict.url, sent)
+    assert said.startswith(answer), said
+    assert b"nosniff" in said
+    assert monotonic() - before < 3
+
+
+def test_a_head_that_drips_is_hung_up_on_all_the_same(strict: Site) -> None:
+    host, _, port = strict.url.removeprefix("http://").partition(":")
+    before = monotonic()
+    with socket.create_connection((host, int(port)), timeout=0.1) as connection:
+        said = b""
+        while not said:
+            assert monotonic() - before < 3
+            connection.sendall(b"G")
+            try:
+                said = connection.recv(1000)
+            except TimeoutError:
+                continue
+    assert said.startswith(b"HTTP/1.1 408 ")
+
+
+def test_a_connection_is_kept_for_what_comes_next(strict: Site) -> None:
+    ask = b"GET %b/instances HTTP/1.1\r\nHost: localhost\r\n" % BASE.encode()
+    said = spoken(strict.url, ask + b"\r\n" + ask + b"Connection: close\r\n\r\n")
+    assert said.count(b"HTTP/1.1 200 ") == 2
