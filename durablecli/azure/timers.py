@@ -8,7 +8,7 @@ orchestration may be looked at, suspended and resumed like any other. Its status
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -66,13 +66,10 @@ class Occasion(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):
 # What carries the functions.
 
 
-def built_ins(registry: Registry, clients: Callable[[], Clients]) -> Iterator[Callable[..., Any]]:
-    """The orchestrator, and for each timer function the activity that calls it, marked; nothing where there is none."""
-    functions = registry.of_kind("timer")
-    if functions:
-        yield _marked(_carry, Mark("orchestrator", ORCHESTRATOR))
-    for function in functions:
-        yield _activity(function, clients)
+def build_in(registry: Registry, clients: Clients) -> None:
+    """Have the orchestrator at hand, and for each timer function the activity that calls it."""
+    calls = [_activity(function, clients) for function in registry.of_kind("timer")]
+    registry.build_in([_marked(_carry, Mark("orchestrator", ORCHESTRATOR)), *calls])
 
 
 def _carry(context: DurableOrchestrationContext) -> Generator[Any, Any, None]:
@@ -110,12 +107,12 @@ def _show(context: DurableOrchestrationContext, order: Order, due: datetime) -> 
     context.set_custom_status({key: value for key, value in status.items() if value is not None})
 
 
-def _activity(function: Function, clients: Callable[[], Clients]) -> Callable[..., Any]:
+def _activity(function: Function, clients: Clients) -> Callable[..., Any]:
     assert isinstance(function.trigger, TimerTrigger)
     argument = function.trigger.argument
 
     def given(occasion: Occasion) -> dict[str, Any]:
-        return arguments(function, {argument: _request(occasion)}, clients())
+        return arguments(function, {argument: _request(occasion)}, clients)
 
     async def call_async(occasion: Occasion) -> None:
         try:
