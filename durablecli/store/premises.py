@@ -17,6 +17,9 @@ from durablecli.store.lock import Holder
 FORMAT = 1
 FILE = "hub.json"
 JOURNAL = "journal"
+_HUBS = ".state"
+"""The folder in which each app of Azure's has its hub; any other has to be there."""
+
 _FOLDERS = (JOURNAL, histories.FOLDER, "inbox", "inbox/new", "inbox/tmp", "inbox/ids")
 _LATER_FOLDERS = (histories.ENTITIES,)
 """Hubs that an earlier version made lack them until an engine opens them."""
@@ -70,6 +73,9 @@ def make_folders(disk: Disk, root: str) -> None:
     parent = os.path.dirname(root) or "."
     if disk.facts(root, follow=True) is None:
         try:
+            if os.path.basename(parent) == _HUBS and disk.facts(parent, follow=True) is None:
+                disk.make_folder(parent)
+                disk.sync_folder(os.path.dirname(parent) or ".")
             disk.make_folder(root)
         except FileNotFoundError:
             raise NotFound(f"the folder {parent} doesn't exist; make it, or give another --state-dir") from None
