@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from durablecli.entities.context import DurableEntity, DurableEntityContext
     from durablecli.errors import TaskFailedError
     from durablecli.model.entities import EntityId
+    from durablecli.model.http import DurableHttpRequest, DurableHttpResponse, ManagedIdentityTokenSource, TokenSource
     from durablecli.model.retries import RetryOptions, RetryPolicy
     from durablecli.model.status import OrchestrationRuntimeStatus
     from durablecli.replay.context import DurableOrchestrationContext
@@ -30,11 +31,14 @@ _HOMES = {
     "DFApp": "durablecli.blueprints",
     "DurableEntity": "durablecli.entities.context",
     "DurableEntityContext": "durablecli.entities.context",
+    "DurableHttpRequest": "durablecli.model.http",
+    "DurableHttpResponse": "durablecli.model.http",
     "DurableOrchestrationClient": "durablecli.client",
     "DurableOrchestrationContext": "durablecli.replay.context",
     "DurableOrchestrationStatus": "durablecli.client",
     "Entity": "durablecli.app",
     "EntityId": "durablecli.model.entities",
+    "ManagedIdentityTokenSource": "durablecli.model.http",
     "OrchestrationRuntimeStatus": "durablecli.model.status",
     "Orchestrator": "durablecli.app",
     "PurgeHistoryResult": "durablecli.client",
@@ -42,6 +46,7 @@ _HOMES = {
     "RetryPolicy": "durablecli.model.retries",
     "Task": "durablecli.replay.tasks",
     "TaskFailedError": "durablecli.errors",
+    "TokenSource": "durablecli.model.http",
     "activity": "durablecli.app",
     "entity": "durablecli.app",
     "orchestrator": "durablecli.app",
@@ -54,11 +59,14 @@ __all__ = [
     "DFApp",
     "DurableEntity",
     "DurableEntityContext",
+    "DurableHttpRequest",
+    "DurableHttpResponse",
     "DurableOrchestrationClient",
     "DurableOrchestrationContext",
     "DurableOrchestrationStatus",
     "Entity",
     "EntityId",
+    "ManagedIdentityTokenSource",
     "OrchestrationRuntimeStatus",
     "Orchestrator",
     "PurgeHistoryResult",
@@ -66,6 +74,7 @@ __all__ = [
     "RetryPolicy",
     "Task",
     "TaskFailedError",
+    "TokenSource",
     "activity",
     "entity",
     "orchestrator",

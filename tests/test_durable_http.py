@@ -356,6 +356,29 @@ def test_a_killed_engine_goes_on_polling_where_it_was(server: Web, replay_always
     assert server.paths() == ["POST /work", "GET /status", "GET /status"]
 
 
+def test_a_failed_call_is_made_again_by_a_rewind(server: Web, replay_always: bool) -> None:
+    server.script("/work", Answer(202, {"Location": "/status"}))
+    server.script("/status", Answer(200, {"Content-Length": "9"}, b"short"), Answer(200, {}, b"done"))
+    with testing.hub(call, replay_always=replay_always) as hub:
+        given = {"method": "POST", "uri": f"{server.url}/work"}
+        instance = hub.client.start_new(call, client_input=given)
+        assert hub.finish(instance).runtime_status is df.OrchestrationRuntimeStatus.Failed
+        hub.client.rewind(instance)
+        assert hub.finish(instance).output["content"] == "done"
+    assert server.paths() == ["POST /work", "GET /status", "GET /status"]
+
+
+def test_a_call_ends_with_whoever_made_it(server: Web, replay_always: bool) -> None:
+    uri = server.script("/", Answer(202, {"Location": "/"}))
+    with testing.hub(call, replay_always=replay_always) as hub:
+        instance = hub.client.start_new(call, client_input={"method": "GET", "uri": uri})
+        hub.advance(timedelta(seconds=45))
+        hub.client.terminate(instance)
+        hub.advance(timedelta(days=1))
+        assert {one.runtime_status for one in hub.client.get_status_all()} == {df.OrchestrationRuntimeStatus.Terminated}
+    assert len(server.asked) == 2
+
+
 def test_polling_for_long_makes_no_long_history(server: Web, replay_always: bool) -> None:
     promise = Answer(202, {"Location": "/", "Retry-After": "3600"})
     polls = 2 * _POLLS + 10
