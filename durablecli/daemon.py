@@ -38,6 +38,7 @@ from durablecli.store.inbox import Inbox
 from durablecli.store.mailbox import Item, Receipt
 
 if TYPE_CHECKING:  # only whoever asks for HTTP pays for it
+    from durablecli.azure.links import Place
     from durablecli.http.server import HttpServer
 
 Say = Callable[[str], None]
@@ -57,12 +58,12 @@ def serve(
 
     `listen` says where to answer HTTP; without it the settings do."""
     logging.basicConfig(level=config.log.level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    since = datetime.now(UTC)
+    since, server = datetime.now(UTC), None
     with _port(listen or config.http.listen) as port, _hub(state_dir, say) as hub:
         loaded = load(config.app, config.base)
         _introduce(config, loaded, hub, say)
         with (
-            _engine(hub, config, loaded, replay_always, say) as engine,
+            _engine(hub, config, loaded, replay_always, say, lambda: server.place if server else None) as engine,
             _signals(engine, say),
             _http(port, config, loaded.registry, engine, say) as server,
         ):
@@ -193,6 +194,8 @@ def _http(
         if made:
             say(f"a key was made, and is shown this once: {keys.code} ({engine.hub.root}/{FILE} has all of them)")
         say(f"answers at {server.url}, hub {engine.hub.root}")
+        for name, methods, path in server.served:
+            say(f"  {name}: {','.join(methods)} {server.url}{path}")
         yield server
     finally:
         server.close()
@@ -237,8 +240,17 @@ def _hub(state_dir: str, say: Say) -> Iterator[Hub]:
 
 
 @contextmanager
-def _engine(hub: Hub, config: Config, loaded: Loaded, replay_always: bool, say: Say) -> Iterator[Engine]:
-    """An engine that has taken up the hub, with its bell, its watchdog and its notice."""
+def _engine(
+    hub: Hub,
+    config: Config,
+    loaded: Loaded,
+    replay_always: bool,
+    say: Say,
+    place: Callable[[], Place | None] = lambda: None,
+) -> Iterator[Engine]:
+    """An engine that has taken up the hub, with its bell, its watchdog and its notice.
+
+    `place` is where the hub answers HTTP, once it does."""
     registry = loaded.registry
     registry.build_in(built_ins(config.call_http.poll, config.call_http.timeout))
     options = Options(
@@ -262,7 +274,7 @@ def _engine(hub: Hub, config: Config, loaded: Loaded, replay_always: bool, say: 
     if registry.of_kind("timer"):
         from durablecli.azure import invocation, timers  # only apps that have timer functions pay for it
 
-        timers.build_in(registry, invocation.Clients(Client(hub.root, engine)))
+        timers.build_in(registry, lambda: invocation.Clients(Client(hub.root, engine), place()))
     bell, watchdog = Bell(hub.root), Watchdog(engine.watch, note, say)
     stuck = left_behind(note)
     engine.voice.start()

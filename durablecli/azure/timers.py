@@ -1,8 +1,9 @@
 """Timer functions: each is carried by an orchestration of ours, `timer:<function>`, so no restart makes it forget.
 
 It sleeps by a durable timer until the schedule says, calls the function as an activity and begins anew. What came due
-while no engine ran is due at once when one does: once, however often it was missed, and with `past_due`. The
-orchestration may be looked at, suspended and resumed like any other. Its status tells the last call and the next.
+while no engine ran is due at once when one does: once, however often it was missed, and with `past_due`. So is a call
+that was cut off. The orchestration may be looked at, suspended and resumed like any other; its status tells the last
+call and the next.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from durablecli.azure.invocation import Clients, arguments
 from durablecli.azure.schedules import parse
 from durablecli.blueprints import TimerTrigger
 from durablecli.client import Client, Item, Mailbox, Query
+from durablecli.engine.activity import ActivityContext
 from durablecli.errors import ConfigError
 from durablecli.model.payloads import encode
 from durablecli.replay.context import DurableOrchestrationContext
@@ -66,8 +68,10 @@ class Occasion(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):
 # What carries the functions.
 
 
-def build_in(registry: Registry, clients: Clients) -> None:
-    """Have the orchestrator at hand, and for each timer function the activity that calls it."""
+def build_in(registry: Registry, clients: Callable[[], Clients]) -> None:
+    """Have the orchestrator at hand, and for each timer function the activity that calls it.
+
+    `clients` is asked at each call: where the hub answers HTTP is known only when it does."""
     calls = [_activity(function, clients) for function in registry.of_kind("timer")]
     registry.build_in([_marked(_carry, Mark("orchestrator", ORCHESTRATOR)), *calls])
 
@@ -107,23 +111,24 @@ def _show(context: DurableOrchestrationContext, order: Order, due: datetime) -> 
     context.set_custom_status({key: value for key, value in status.items() if value is not None})
 
 
-def _activity(function: Function, clients: Clients) -> Callable[..., Any]:
+def _activity(function: Function, clients: Callable[[], Clients]) -> Callable[..., Any]:
     assert isinstance(function.trigger, TimerTrigger)
     argument = function.trigger.argument
 
-    def given(occasion: Occasion) -> dict[str, Any]:
-        return arguments(function, {argument: _request(occasion)}, clients)
+    def given(occasion: Occasion, context: ActivityContext) -> dict[str, Any]:
+        request = _request(occasion, occasion.past_due or context.redelivered)
+        return arguments(function, {argument: request}, clients())
 
-    async def call_async(occasion: Occasion) -> None:
+    async def call_async(occasion: Occasion, context: ActivityContext) -> None:
         try:
-            await function.call(**given(occasion))
+            await function.call(**given(occasion, context))
         except Exception:
             _log.exception("timer function '%s' failed", function.name)
             raise
 
-    def call(occasion: Occasion) -> None:
+    def call(occasion: Occasion, context: ActivityContext) -> None:
         try:
-            function.call(**given(occasion))
+            function.call(**given(occasion, context))
         except Exception:
             _log.exception("timer function '%s' failed", function.name)
             raise
@@ -131,10 +136,10 @@ def _activity(function: Function, clients: Clients) -> Callable[..., Any]:
     return _marked(call_async if function.executor == "async" else call, Mark("activity", PREFIX + function.name))
 
 
-def _request(occasion: Occasion) -> TimerRequest:
+def _request(occasion: Occasion, late: bool) -> TimerRequest:
     last = occasion.last or datetime.min
     status = {"Last": last.isoformat(), "Next": occasion.following.isoformat(), "LastUpdated": last.isoformat()}
-    return TimerRequest(past_due=occasion.past_due, schedule_status=status, schedule={"AdjustForDST": True})
+    return TimerRequest(past_due=late, schedule_status=status, schedule={"AdjustForDST": True})
 
 
 def _marked(call: Callable[..., Any], mark: Mark) -> Callable[..., Any]:

@@ -128,6 +128,8 @@ class HttpServer:
         self._closing = Closing()
         at = msgspec.structs.replace(settings, listen=self.url.removeprefix("http://"))
         app = make_app(client, registry=registry, keys=keys, settings=at, closing=self._closing)
+        self.place = Place(self.url, keys.code)
+        self.served = functions.listing(app.routes)
         self._left = left
         self._ready = threading.Event()
         self._error: BaseException | None = None

@@ -45,7 +45,7 @@ class Stage:
     def begin(self, whole: bool = True) -> None:
         """What an engine does that starts."""
         hub = self.hub
-        timers.build_in(hub.registry, Clients(hub.client))
+        timers.build_in(hub.registry, lambda: Clients(hub.client))
         mailbox = hub.client.mailbox
         assert mailbox is not None
         timers.keep(hub.registry, hub.client, mailbox, hub.clock.now(), whole=whole, say=self.said.append)
@@ -56,7 +56,7 @@ class Stage:
         self.hub.clock.move_to(self.hub.clock.now() + time)
         since = self.hub.clock.now()
         self.hub.restart(*functions)
-        timers.build_in(self.hub.registry, Clients(self.hub.client))
+        timers.build_in(self.hub.registry, lambda: Clients(self.hub.client))
         self.hub.run()
         mailbox = self.hub.client.mailbox
         assert mailbox is not None
@@ -205,7 +205,7 @@ def test_timer_functions_have_clients_and_may_be_coroutines() -> None:
         seen.append((type(client), t.schedule_status["Next"], datetime.min.isoformat() == t.schedule_status["Last"]))
 
     with testing.hub(app) as hub:
-        timers.build_in(hub.registry, Clients(hub.client))
+        timers.build_in(hub.registry, lambda: Clients(hub.client))
         assert hub.client.mailbox is not None
         timers.keep(hub.registry, hub.client, hub.client.mailbox, hub.clock.now(), whole=True, say=print)
         hub.advance(HOUR)
@@ -213,3 +213,11 @@ def test_timer_functions_have_clients_and_may_be_coroutines() -> None:
         (DurableFunctionsClient, "2026-01-01T02:00:00+00:00", True),
         (SyncDurableFunctionsClient, "in_thread", ["Last", "LastUpdated", "Next"]),
     ]
+
+
+def test_a_call_that_was_cut_off_is_made_again_and_is_late(stage: Stage) -> None:
+    stage.hub.clock.move_to(stage.hub.clock.now() + HOUR)
+    while not stage.hub.inline.waiting:
+        stage.hub.engine.step()
+    stage.miss(timedelta(minutes=1))
+    assert stage.calls == [("01.01:01", True)]
