@@ -120,7 +120,7 @@ def _wait(headers: HttpHeaders, now: datetime, default: timedelta) -> timedelta:
     except (ValueError, TypeError, OverflowError):
         return default
     at = at.replace(tzinfo=UTC) if at.tzinfo is None else at
-    return min(max(at - now, timedelta(0)), _LONGEST_WAIT)
+    return min(at - now, _LONGEST_WAIT)
 
 
 # ── the activity ───────────────────────────────────────────────────────────────────────────────────────────────────

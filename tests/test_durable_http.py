@@ -19,7 +19,7 @@ import pytest
 import durablecli as df
 from durablecli import testing
 from durablecli.client import DurableOrchestrationStatus
-from durablecli.durable_http import _LARGEST, _POLLS, is_same_origin, send
+from durablecli.durable_http import _LARGEST, _POLLS, following, is_same_origin, send
 from durablecli.model.http import (
     HTTP_ACTIVITY,
     HTTP_ORCHESTRATOR,
@@ -326,13 +326,22 @@ def test_credentials_are_not_told_to_another_origin(server: Web, other: Web, rep
     other.script("/away", Answer(202, {"Location": back}))
     server.script("/near", Answer(202, {"Location": f"{other.url}/away"}))
     uri = server.script("/", Answer(202, {"Location": "/near"}))
-    answered(replay_always, method="POST", uri=uri, headers={**secrets, "X-Plain": "e"})
+    answered(replay_always, method="POST", uri=uri, headers={**secrets, "X-Plain": "e", "Host": "own"})
     near, away, back_again = server.asked[1], other.asked[0], server.asked[2]
     assert [near.headers[name] for name in secrets] == list(secrets.values())
     for asked in (away, back_again):
         assert [asked.headers[name] for name in secrets] == [None] * 4
         assert asked.headers["X-Plain"] == "e"
+    assert near.headers["Host"] == "own"
     assert away.headers["Host"] == other.url.removeprefix("http://")
+
+
+@pytest.mark.parametrize(("location", "kept"), [("https://a/y", True), ("https://b/y", False), ("http://a/y", False)])
+def test_a_token_is_for_one_origin(location: str, kept: bool) -> None:
+    source = ManagedIdentityTokenSource("https://vault.azure.net")
+    polled = following(DurableHttpRequest("PUT", "https://a/x", "{}", {}, source), location)
+    assert (polled.method, polled.content) == ("GET", None)
+    assert (polled.token_source is not None) is kept
 
 
 def test_a_location_that_is_no_web_address_is_a_failure(server: Web, replay_always: bool) -> None:
