@@ -1,0 +1,174 @@
+"""`import azure.functions` while an app is loaded: ours, nobody else's are touched, and all is as before afterwards."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import importlib.machinery
+import subprocess
+import sys
+import textwrap
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from durablecli.azure import durable_functions, functions, imports
+
+HIDDEN = """
+    import importlib.machinery, sys
+    find = importlib.machinery.PathFinder.find_spec
+    def hide(name, path=None, target=None):
+        return None if f"{name}.".startswith("azure.") else find(name, path, target)
+    importlib.machinery.PathFinder.find_spec = staticmethod(hide)
+"""
+
+
+@pytest.fixture(autouse=True)
+def installed() -> Iterator[None]:
+    imports.install()
+    yield
+    imports.uninstall()
+    assert not imports.is_installed()
+
+
+def run(program: str, hidden: bool = False) -> str:
+    """What a fresh Python prints."""
+    text = textwrap.dedent(HIDDEN if hidden else "") + textwrap.dedent(program)
+    done = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_the_two_names_are_ours() -> None:
+    ours, durable = importlib.import_module("azure.functions"), importlib.import_module("azure.durable_functions")
+    assert ours.HttpRequest is functions.HttpRequest
+    assert durable.DFApp is durable_functions.DFApp
+    assert sorted(ours.__all__) == sorted(functions.__all__)
+
+
+@pytest.mark.parametrize("name", ["azure.functions", "azure.durable_functions"])
+def test_all_names_of_the_original_are_there(name: str) -> None:
+    imports.uninstall()
+    spec = importlib.machinery.PathFinder.find_spec("azure")
+    if spec is None or spec.submodule_search_locations is None:
+        pytest.skip("the original isn't installed")
+    file = Path(next(iter(spec.submodule_search_locations)), name.partition(".")[2], "__init__.py")
+    if not file.exists():
+        pytest.skip("the original isn't installed")
+    wanted = set()
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Assign | ast.AugAssign | ast.Expr):
+            found = ast.unparse(node)
+            if "__all__" in found:
+                wanted |= {one.value for one in ast.walk(node) if isinstance(one, ast.Constant)}
+    imports.install()
+    module = importlib.import_module(name)
+    assert len(wanted) > 8
+    assert {one for one in wanted if isinstance(one, str)} - set(dir(module)) - {"__all__"} <= {"openai_agents"}
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "from azure.durable_functions.models.DurableOrchestrationContext import DurableOrchestrationContext as found",
+        "from azure.durable_functions.models import DurableOrchestrationContext as found",
+        "from azure.durable_functions.models.DurableOrchestrationStatus import DurableOrchestrationStatus as found",
+        "from azure.durable_functions.models.PurgeHistoryResult import PurgeHistoryResult as found",
+        "from azure.durable_functions.models.EntityStateResponse import EntityStateResponse as found",
+        "from azure.durable_functions.models.TokenSource import TokenSource as found",
+        "from azure.durable_functions.models.DurableHttpRequest import DurableHttpRequest as found",
+        "from azure.durable_functions.models.Task import TaskBase as found",
+        "from azure.durable_functions.models.utils.entity_utils import EntityId as found",
+        "from azure.durable_functions.orchestrator import Orchestrator as found",
+        "from azure.durable_functions.testing import orchestrator_generator_wrapper as found",
+        "from azure.functions.decorators.core import AuthLevel as found",
+        "from azure.functions.http import HttpRequest as found",
+    ],
+)
+def test_what_apps_reach_for_inside_is_there(line: str) -> None:
+    names: dict[str, object] = {}
+    exec(line, names)  # noqa: S102
+    assert callable(names["found"])
+
+
+def test_a_class_isnt_hidden_by_the_module_of_its_name() -> None:
+    models = importlib.import_module("azure.durable_functions.models")
+    importlib.import_module("azure.durable_functions.models.DurableOrchestrationContext")
+    assert models.DurableOrchestrationContext is durable_functions.DurableOrchestrationContext
+
+
+def test_what_the_original_hasnt_isnt_found() -> None:
+    with pytest.raises(ModuleNotFoundError, match=r"azure\.functions\.nonsense"):
+        importlib.import_module("azure.functions.nonsense")
+
+
+def test_other_packages_below_azure_stay_as_they_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "azure" / "somewhere").mkdir(parents=True)
+    (tmp_path / "azure" / "somewhere" / "__init__.py").write_text("VALUE = 1\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    importlib.import_module("azure.functions")
+    other = importlib.import_module("azure.somewhere")
+    imports.uninstall()
+    assert importlib.import_module("azure.somewhere") is other
+    del sys.modules["azure.somewhere"]
+
+
+def test_what_was_imported_before_comes_back() -> None:
+    out = run("""
+        import azure.functions as before
+        from durablecli.azure import imports
+        imports.install()
+        from azure import functions as ours
+        import azure.functions as again
+        print(ours is again, ours is before, ours.__name__)
+        imports.uninstall()
+        from azure import functions as now
+        import azure.functions as later
+        print(now is before, later is before, "azure.functions.http" in __import__("sys").modules)
+    """)
+    assert out.split() == ["True", "False", "azure.functions", "True", "True", "True"]
+
+
+def test_with_nothing_below_azure_it_works_and_is_gone_afterwards() -> None:
+    out = run(
+        """
+        from durablecli.azure import imports
+        imports.install()
+        import azure.durable_functions as df
+        print(df.DFApp.__name__)
+        imports.uninstall()
+        print([name for name in sys.modules if name.partition(".")[0] == "azure"])
+        try:
+            import azure
+        except ModuleNotFoundError:
+            print("gone")
+        """,
+        hidden=True,
+    )
+    assert out.split() == ["DFApp", "[]", "gone"]
+
+
+def test_importing_durablecli_imports_none_of_this() -> None:
+    out = run("import sys, durablecli; durablecli.DFApp; print([n for n in sys.modules if 'azure' in n])")
+    assert out.strip() == "[]"
+
+
+def test_a_generator_can_be_driven_as_authors_test_theirs() -> None:
+    class Done:
+        result = 4
+
+    class Failed:
+        @property
+        def result(self) -> int:
+            raise ValueError("no")
+
+    def orchestrator(context: object) -> Iterator[object]:
+        number = yield Done()
+        try:
+            yield Failed()
+        except ValueError as error:
+            return f"{number} {error}"
+
+    *tasks, output = durable_functions.orchestrator_generator_wrapper(orchestrator(None))  # type: ignore[arg-type]
+    assert (len(tasks), output) == (2, "4 no")

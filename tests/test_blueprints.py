@@ -1,0 +1,174 @@
+"""Azure's decorators: what they note, in any order, and what the registry makes of it."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Generator
+from enum import Enum
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+import durablecli as df
+from durablecli.app import Function, Registry
+from durablecli.blueprints import HttpTrigger, OtherTrigger, TimerTrigger
+
+Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+
+
+class Level(Enum):
+    ADMIN = "admin"
+
+
+class Verb(Enum):
+    PUT = "PUT"
+
+
+def registry_of(*apps: df.Blueprint, **functions: Any) -> Registry:
+    module = ModuleType("function_app")
+    vars(module).update({f"app_{k}": app for k, app in enumerate(apps)}, **functions)
+    registry = Registry()
+    registry.add(module)
+    return registry
+
+
+def the(registry: Registry, name: str) -> Function:
+    function = registry.function(name)
+    assert function is not None
+    return function
+
+
+def decorated(*decorators: Decorator) -> Callable[..., Any]:
+    def work(req: Any, client: Any = None, box: Any = None) -> str:
+        return f"{req}!"
+
+    function: Callable[..., Any] = work
+    for decorator in decorators:
+        function = decorator(function)
+    return function
+
+
+def test_an_http_function_has_its_route_its_methods_and_its_client() -> None:
+    app = df.DFApp(http_auth_level="anonymous")
+    decorated(
+        app.durable_client_input(client_name="client"),
+        app.route(route="a/{id}", methods=["get", Verb.PUT]),
+        app.function_name("Named"),
+    )
+    function = the(registry_of(app), "named")
+    assert (function.name, function.kind, function.client) == ("Named", "http", "client")
+    assert function.trigger == HttpTrigger("a/{id}", ("GET", "PUT"), "ANONYMOUS", "req")
+
+
+def test_decorators_stack_in_any_order() -> None:
+    app = df.DFApp()
+    steps = [app.function_name("x"), app.route(methods="POST"), app.durable_client_input("client")]
+    for order in (steps, steps[::-1], [steps[1], steps[0], steps[2]]):
+        app.functions.clear()
+        function = the(registry_of(app, work=decorated(*order)), "x")
+        assert (function.trigger, function.client) == (HttpTrigger(None, ("POST",), "FUNCTION", "req"), "client")
+        assert function.call("hi") == "hi!"
+
+
+def test_a_decorator_of_the_authors_between_ours_hands_on_what_was_noted() -> None:
+    app = df.DFApp()
+
+    def loud(function: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(function)
+        def call(*arguments: Any) -> Any:
+            return function(*arguments).upper()
+
+        return call
+
+    decorated(app.durable_client_input("client"), loud, app.route())
+    registry = registry_of(app)
+    assert len(registry) == 1
+    assert registry.clashes == {}
+    assert (the(registry, "work").client, the(registry, "work").call("hi")) == ("client", "HI!")
+
+
+@pytest.mark.parametrize(
+    ("asked", "app_level", "expected"),
+    [(None, None, "FUNCTION"), (None, "anonymous", "ANONYMOUS"), (Level.ADMIN, "anonymous", "ADMIN")],
+)
+def test_a_blueprints_function_has_the_level_of_its_app_unless_it_names_one(
+    asked: Any, app_level: str | None, expected: str
+) -> None:
+    part = df.Blueprint()
+    decorated(part.route(auth_level=asked))
+    app = df.DFApp() if app_level is None else df.DFApp(http_auth_level=app_level)
+    app.register_functions(part)
+    app.register_blueprint(part)
+    trigger = the(registry_of(part, app), "work").trigger
+    assert isinstance(trigger, HttpTrigger)
+    assert trigger.auth_level == expected
+
+
+def test_a_level_that_is_none_is_refused() -> None:
+    with pytest.raises(ValueError, match="'secret' is no auth level: choose from ANONYMOUS, FUNCTION, ADMIN"):
+        df.DFApp(http_auth_level="secret")
+
+
+@pytest.mark.parametrize("decorator", ["timer_trigger", "schedule"])
+def test_a_timer_function_has_its_schedule(decorator: str) -> None:
+    app = df.DFApp()
+    decorated(getattr(app, decorator)(arg_name="req", schedule="0 0 3 * * *", run_on_startup=True, use_monitor=False))
+    assert the(registry_of(app), "work").trigger == TimerTrigger("0 0 3 * * *", "req", True)
+
+
+def test_what_only_the_cloud_has_is_known_and_not_run() -> None:
+    app = df.DFApp()
+    decorated(
+        app.queue_trigger(arg_name="req", queue_name="q", connection="c"),
+        app.blob_output(arg_name="box", path="p", connection="c"),
+        app.retry(strategy="fixed_delay", max_retry_count="3"),
+    )
+    (function,) = registry_of(app).of_kind("other")
+    assert (function.trigger, function.bindings) == (OtherTrigger("queueTrigger"), {"box": "blob"})
+
+
+def test_a_function_without_a_trigger_is_listed_all_the_same() -> None:
+    app = df.DFApp()
+    decorated(app.durable_client_input("client"))
+    assert [one.name for one in registry_of(app).of_kind("other")] == ["work"]
+
+
+def test_generic_decorators_speak_the_words_of_function_json() -> None:
+    app = df.DFApp()
+    decorated(
+        app.generic_input_binding(arg_name="client", type="durableClient"),
+        app.generic_output_binding(arg_name="$return", type="http"),
+        app.generic_trigger(arg_name="req", type="httpTrigger", route="r", methods=["get"], authLevel="anonymous"),
+    )
+    function = the(registry_of(app), "work")
+    assert function.trigger == HttpTrigger("r", ("GET",), "ANONYMOUS", "req")
+    assert (function.client, function.bindings) == ("client", {})
+
+
+def test_every_decorator_of_the_original_is_there() -> None:
+    original = pytest.importorskip("azure.functions").FunctionApp
+    names = [name for name in dir(original) if name.endswith(("_trigger", "_input", "_output", "_trigger_v3"))]
+    assert len(names) > 40
+    for name in names:
+        assert callable(getattr(df.DFApp(), name)), name
+
+
+def test_a_slip_in_a_decorators_name_is_no_decorator() -> None:
+    with pytest.raises(AttributeError, match="'DFApp' object has no attribute 'quee_trigger'"):
+        df.DFApp().quee_trigger  # noqa: B018
+
+
+def test_an_http_function_may_share_the_name_of_an_orchestrator() -> None:
+    app = df.DFApp()
+    decorated(app.route())
+
+    @app.orchestration_trigger("context", orchestration="work")
+    def other(context: df.DurableOrchestrationContext) -> Generator[Any, Any, None]:
+        yield
+
+    registry = registry_of(app)
+    assert registry.clashes == {}
+    assert sorted(one.kind for one in registry) == ["http", "orchestrator"]
+    assert registry.orchestrator("work") is the(registry, "work")
+    assert [one.name for one in registry.of_kind("http")] == ["work"]
