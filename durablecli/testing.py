@@ -42,12 +42,13 @@ _MOST_STEPS = 1_000_000
 
 
 def hub(*functions: Any, start: datetime = START, replay_always: bool = False) -> Hub:
-    """A hub that knows these functions: decorated ones, modules that hold some, a DFApp or a Blueprint.
+    """A hub that knows these functions: decorated ones, modules that hold some, a DFApp or a Blueprint; or a Registry.
 
     `start` is what its clock shows first. With `replay_always` every turn replays the history from its beginning.
     """
     options = Options(replay_always=replay_always, threads=False, share=timedelta.max)
-    return Hub(registry(*functions), start, options)
+    found = functions[0] if len(functions) == 1 and isinstance(functions[0], Registry) else registry(*functions)
+    return Hub(found, start, options)
 
 
 def registry(*functions: Any) -> Registry:

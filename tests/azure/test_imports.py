@@ -8,8 +8,9 @@ import importlib.machinery
 import subprocess
 import sys
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -163,12 +164,12 @@ def test_a_generator_can_be_driven_as_authors_test_theirs() -> None:
         def result(self) -> int:
             raise ValueError("no")
 
-    def orchestrator(context: object) -> Iterator[object]:
+    def orchestrator(context: object) -> Generator[object, Any, str]:
         number = yield Done()
         try:
             yield Failed()
         except ValueError as error:
             return f"{number} {error}"
 
-    *tasks, output = durable_functions.orchestrator_generator_wrapper(orchestrator(None))  # type: ignore[arg-type]
+    *tasks, output = durable_functions.orchestrator_generator_wrapper(orchestrator(None))
     assert (len(tasks), output) == (2, "4 no")

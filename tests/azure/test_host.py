@@ -1,0 +1,148 @@
+"""host.json and local.settings.json: what is taken from them, what is refused, and what is named as without meaning."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from durablecli.azure import host
+from durablecli.errors import ConfigError
+
+
+@pytest.fixture(autouse=True)
+def in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("DURABLE_APP", "DURABLE_STATE_DIR"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def write(durable: Mapping[str, Any] | None = None, values: Mapping[str, Any] | None = None, **more: Any) -> None:
+    extensions = {"durableTask": durable or {}, **more}
+    Path("host.json").write_text(json.dumps({"version": "2.0", "extensions": extensions}))
+    if values is not None:
+        Path("local.settings.json").write_text(json.dumps({"IsEncrypted": False, "Values": values}))
+
+
+def test_without_files_everything_has_its_default() -> None:
+    found = host.read(".", {})
+    assert (found.hub_name, found.route_prefix, found.settings, found.remark) == ("TestHubName", "api", {}, None)
+    assert found.state_dir == ".state/TestHubName"
+
+
+def test_settings_are_taken_whatever_their_case() -> None:
+    write(
+        {
+            "HubName": "MyHub",
+            "defaultVersion": "2.1",
+            "maxConcurrentActivityFunctions": 4,
+            "maxConcurrentEntityFunctions": 2,
+            "httpSettings": {"defaultAsyncRequestSleepTimeMilliseconds": 1500},
+        },
+        http={"routePrefix": "/v1/"},
+    )
+    found = host.read(".", {})
+    assert (found.hub_name, found.route_prefix, found.poll) == ("MyHub", "v1", timedelta(seconds=1.5))
+    assert found.settings == {"default_version": "2.1", "concurrency.activities": 4, "concurrency.entities": 2}
+    assert found.remark is None
+
+
+def test_an_empty_prefix_is_none() -> None:
+    write(http={"routePrefix": ""})
+    assert host.read(".", {}).route_prefix == ""
+
+
+def test_what_has_no_meaning_here_is_named_in_one_line() -> None:
+    write({"hubName": "MyHub", "storageProvider": {"type": "mssql"}, "useAppLease": True}, queues={"batchSize": 1})
+    assert host.read(".", {}).remark == (
+        "host.json: nothing is done here about "
+        "extensions.durableTask.storageProvider, extensions.durableTask.useAppLease, extensions.queues"
+    )
+
+
+def test_comments_and_last_commas_are_read_over() -> None:
+    Path("host.json").write_text(
+        '\ufeff{ // a "comment"\n "extensions": { "durableTask": { /* , } */ "hubName": "A12", }, },\n}'
+    )
+    assert host.read(".", {}).hub_name == "A12"
+    Path("more.json").write_text('{"a": "no // comment, }", "b": ["/*", ], }')
+    assert host.read_json("more.json") == {"a": "no // comment, }", "b": ["/*"]}
+
+
+def test_a_setting_may_stand_in_the_environment_which_beats_the_file() -> None:
+    write({"hubName": "%MY_HUB%"}, {"MY_HUB": "FromFile", "OTHER": 5, "NONE": None})
+    assert host.read(".", {}).hub_name == "FromFile"
+    assert host.read(".", {"MY_HUB": "FromEnvironment"}).hub_name == "FromEnvironment"
+    assert host.read(".", {}).values == {"MY_HUB": "FromFile", "OTHER": "5"}
+
+
+def test_a_variable_overrides_a_setting() -> None:
+    write({"hubName": "FromFile"}, {"AzureFunctionsJobHost__extensions__durableTask__hubName": "FromValues"})
+    assert host.read(".", {}).hub_name == "FromValues"
+    variable = {"AzureFunctionsJobHost__extensions__durableTask__hubName": "FromEnvironment"}
+    assert host.read(".", variable).hub_name == "FromEnvironment"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("{", "line 1: Expecting"),
+        ("[]", "expected an object, got list"),
+        ('{"extensions": {"durableTask": {"hubName": "a b"}}}', "'a b' is no name of a hub: 3 to 45 letters"),
+        ('{"extensions": {"durableTask": {"hubName": "../up"}}}', "is no name of a hub"),
+        ('{"extensions": {"durableTask": {"hubName": "%NONE%"}}}', "%NONE% has no value: set it in the environment"),
+        ('{"extensions": {"durableTask": {"maxConcurrentActivityFunctions": 0}}}', "expected a number from 1"),
+        ('{"extensions": {"durableTask": {"maxConcurrentActivityFunctions": true}}}', "expected a number from 1"),
+        ('{"extensions": {"durableTask": {"maxConcurrentEntityFunctions": "x"}}}', "expected a number from 1"),
+    ],
+)
+def test_a_slip_is_named_in_one_line(text: str, said: str) -> None:
+    Path("host.json").write_text(text)
+    with pytest.raises(ConfigError) as caught:
+        host.read(".", {})
+    assert said in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_settings_of_the_folder_are_those_of_the_hub() -> None:
+    write({"hubName": "MyHub", "maxConcurrentActivityFunctions": 4, "defaultVersion": "2"})
+    Path("local.settings.json").write_text('{"Host": {"LocalHttpPort": 7099}}')
+    config = host.settings()
+    assert (config.app, config.state_dir, config.http.listen) == ((".",), ".state/MyHub", 7099)
+    assert (config.concurrency.activities, config.default_version) == (4, "2")
+
+
+def test_what_durablecli_is_told_beats_the_files_of_the_app() -> None:
+    write({"hubName": "MyHub", "maxConcurrentActivityFunctions": 4})
+    Path("durable.yaml").write_text("concurrency: {activities: 9}\n")
+    config = host.settings({"state_dir": "elsewhere"})
+    assert (config.state_dir, config.concurrency.activities) == ("elsewhere", 9)
+
+
+def test_an_app_named_from_elsewhere_has_its_hub_in_its_own_folder() -> None:
+    Path("shop").mkdir()
+    Path("shop/function_app.py").touch()
+    assert host.settings({"app": ["shop"]}).state_dir == "shop/.state/TestHubName"
+    Path("durable.yaml").write_text("app: [shop]\n")
+    assert host.settings().state_dir == "shop/.state/TestHubName"
+
+
+def test_another_app_in_such_a_folder_has_its_own_settings() -> None:
+    write({"hubName": "MyHub"})
+    Path("flows").mkdir()
+    config = host.settings({"app": ["flows"]})
+    assert (config.app, config.state_dir, config.http.listen) == (("flows",), ".state", None)
+
+
+def test_an_app_of_azures_is_named_alone() -> None:
+    write()
+    with pytest.raises(ConfigError, match="which is loaded alone: name nothing beside it"):
+        host.settings({"app": [".", "flows"]})
+
+
+def test_settings_in_a_text_are_resolved() -> None:
+    assert host.resolve("%A% and %B%, 100 %", {"A": "1", "B": "2"}) == "1 and 2, 100 %"
