@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -73,6 +74,17 @@ def test_a_refused_call_says_what_refused(hub: Hub) -> None:
     shown = hub.status("lost")
     assert shown["runtimeStatus"] == "Failed"
     assert "connection refused" in json.dumps(shown["output"])
+
+
+def test_settings_say_how_often_is_polled_and_how_long_is_waited(hub: Hub, server: Web) -> None:
+    over = threading.Event()
+    server.script("/status", Answer(after=over))
+    asked = {"method": "GET", "uri": server.script("/work", Answer(202, {"Location": "/status"}))}
+    hub("start", "call", "--id", "impatient", "--input", json.dumps(asked))
+    hub.daemon("calls", NO_PROXY="127.0.0.1", DURABLE_CALL_HTTP__POLL="0.1s", DURABLE_CALL_HTTP__TIMEOUT="0.5s")
+    assert "no answer within 0.5 s" in hub("wait", "impatient", "--timeout", "20", code=6).err
+    assert server.paths() == ["GET /work", "GET /status"]
+    over.set()
 
 
 def test_built_ins_are_not_listed_and_not_started(hub: Hub) -> None:
