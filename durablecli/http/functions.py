@@ -1,18 +1,13 @@
 """The HTTP functions of an app: their routes, and the way from a request to a function and back.
 
-A coroutine runs on the server's loop, any other function in a thread of its own. What a function raises is logged with
-its trace, and the caller is told nothing but that there was an error.
+What a function raises is logged with its trace, and the caller is told nothing but that there was an error.
 """
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import re
-import threading
-from collections.abc import Callable, Sequence
-from contextlib import suppress
-from contextvars import copy_context
+from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol
 
 from starlette.requests import Request
@@ -29,11 +24,11 @@ from durablecli.client import Client
 from durablecli.http.answers import defect, refusal_answer
 from durablecli.http.requests import parts
 from durablecli.http.security import Keys, Level
+from durablecli.http.stage import Stage
 from durablecli.http.templates import Template
 
 _log = logging.getLogger("durablecli.function")
 _METHODS = ("GET", "POST")
-_AT_ONCE = 100
 _WITHOUT_BODY = frozenset({204, 304})
 _is_header = re.compile(r"[^\x00-\x08\x0a-\x1f\x7f]*").fullmatch
 _is_token = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+").fullmatch
@@ -64,12 +59,11 @@ def routes(
     registry: Registry, client: Client, keys: Keys, prefix: str = "api", *, place: Place | None = None
 ) -> list[BaseRoute]:
     """A route for each HTTP function, the most specific first. What makes no sense is logged and left out."""
-    clients = Clients(client, place)
-    slots = asyncio.Semaphore(_AT_ONCE)
+    clients, stage = Clients(client, place), Stage()
     found: list[FunctionRoute] = []
     for function in registry.of_kind("http"):
         try:
-            found.append(FunctionRoute(function, clients, keys, prefix.strip("/"), slots))
+            found.append(FunctionRoute(function, clients, keys, prefix.strip("/"), stage))
         except ValueError as error:
             _log.error("not served: %s: %s", function.name, error)
     found.sort(key=lambda route: route.template.rank)
@@ -84,14 +78,14 @@ def listing(found: Sequence[BaseRoute]) -> list[Served]:
 class FunctionRoute(BaseRoute):
     """One function, at the requests that its trigger asks for."""
 
-    def __init__(self, function: Function, clients: Clients, keys: Keys, prefix: str, slots: asyncio.Semaphore) -> None:
+    def __init__(self, function: Function, clients: Clients, keys: Keys, prefix: str, stage: Stage) -> None:
         assert isinstance(function.trigger, HttpTrigger)
         self._function = function
         self._trigger = function.trigger
         self._clients = clients
         self._keys = keys
         self._prefix = prefix.lower().split("/") if prefix else []
-        self._slots = slots
+        self._stage = stage
         self.template = Template(function.name if function.trigger.route is None else function.trigger.route)
         self.methods = function.trigger.methods or _METHODS
 
@@ -122,46 +116,14 @@ class FunctionRoute(BaseRoute):
     async def _answer(self, request: Request) -> Response:
         asked = await _read_request(request)
         given = arguments(self._function, {self._trigger.argument: asked}, self._clients)
-        try:
-            result = await self._call(given)
-            return to_response(put_out(given) if result is None else result)
-        except asyncio.CancelledError:
-            raise
-        except BaseException:  # noqa: BLE001 - user code may raise anything, SystemExit too
-            _log.exception("HTTP function '%s' failed", self._function.name)
-            return refusal_answer(defect())
-
-    async def _call(self, given: dict[str, Any]) -> Any:
-        if self._function.executor == "async":
-            return await self._function.call(**given)
-        async with self._slots:
-            return await _in_thread(lambda: self._function.call(**given))
-
-
-async def _in_thread(call: Callable[[], Any]) -> Any:
-    """What a call gives that may take its time. Its thread is never waited for when the process ends."""
-    loop = asyncio.get_running_loop()
-    waiting: asyncio.Future[tuple[Any, BaseException | None]] = loop.create_future()
-
-    def tell(result: Any, error: BaseException | None) -> None:
-        if not waiting.done():
-            waiting.set_result((result, error))
-
-    def run() -> None:
-        result, raised = None, None
-        try:
-            result = context.run(call)
-        except BaseException as error:  # noqa: BLE001 - user code may raise anything
-            raised = error
-        with suppress(RuntimeError):  # the loop is gone, and nobody waits any more
-            loop.call_soon_threadsafe(tell, result, raised)
-
-    context = copy_context()
-    threading.Thread(target=run, name="durable-function", daemon=True).start()
-    result, error = await waiting
-    if error is not None:
-        raise error
-    return result
+        result, error = await self._stage.run(self._function, given)
+        if error is None:
+            try:
+                return to_response(put_out(given) if result is None else result)
+            except Exception as wrong:  # noqa: BLE001 - what was returned may be anything
+                error = wrong
+        _log.error("HTTP function '%s' failed", self._function.name, exc_info=error)
+        return refusal_answer(defect())
 
 
 async def _read_request(request: Request) -> HttpRequest:

@@ -6,6 +6,7 @@ import asyncio
 import inspect
 import json
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -224,6 +225,8 @@ def test_a_signal_may_be_given_its_input_in_both_spellings(
     client.signal_entity(entity, "add", 0)
     hub.run()
     assert client.read_entity_state(entity, "any hub").entity_state == 3
+    client.signal_entity(entity, "add", input=10, signal_time=hub.clock.now() + timedelta(hours=1))
+    hub.run()
     found = client.get_entity(entity)
     assert found is not None
     assert (found.get_state(), found.get_state(int), found.includes_state) == (3, 3, True)

@@ -61,6 +61,11 @@ def raises(req: func.HttpRequest) -> str:
     raise RuntimeError("the secret of the house")
 
 
+@app.route(route="gives_up")
+async def gives_up(req: func.HttpRequest) -> str:
+    raise asyncio.CancelledError
+
+
 @app.route(route="leaves")
 async def leaves(req: func.HttpRequest) -> str:
     raise SystemExit(3)
@@ -173,8 +178,8 @@ def test_a_function_is_given_all_of_a_request_and_answers_with_all_of_a_response
     }
 
 
-def test_a_coroutine_runs_on_the_loop_at_its_own_name(hub: testing.Hub) -> None:
-    assert ask(hub, "POST", "/api/on_loop", json={"a": 1}).text == "MainThread 1"
+def test_a_coroutine_runs_on_a_loop_of_its_own_at_its_own_name(hub: testing.Hub) -> None:
+    assert ask(hub, "POST", "/api/on_loop", json={"a": 1}).text == "durable-functions 1"
 
 
 @pytest.mark.parametrize(
@@ -199,7 +204,7 @@ def test_a_header_may_come_twice(hub: testing.Hub) -> None:
     assert ask(hub, "GET", "/api/returns/twice").headers.get_list("set-cookie") == ["a=1", "b=2"]
 
 
-@pytest.mark.parametrize("path", ["raises", "leaves", "returns/dict", "returns/injected", "returns/early"])
+@pytest.mark.parametrize("path", ["raises", "leaves", "gives_up", "returns/dict", "returns/injected", "returns/early"])
 def test_an_error_is_logged_with_its_trace_and_told_without(
     hub: testing.Hub, caplog: pytest.LogCaptureFixture, path: str
 ) -> None:
@@ -279,6 +284,31 @@ def test_a_function_asks_for_the_key_of_its_level(hub: testing.Hub, path: str, k
 
 def test_without_keys_everything_is_open(hub: testing.Hub) -> None:
     assert ask(hub, "GET", "/api/locked").text == "open"
+
+
+def test_a_coroutine_may_block_and_ask_this_very_server(hub: testing.Hub) -> None:
+    blueprint = df.Blueprint()
+    asked, answered = threading.Event(), threading.Event()
+
+    @blueprint.route(route="blocks")
+    async def blocks(req: func.HttpRequest) -> str:
+        asked.set()
+        return str(await asyncio.sleep(0, answered.wait(20)))  # what no coroutine should do
+
+    @blueprint.route(route="other")
+    def other(req: func.HttpRequest) -> str:
+        asked.wait(20)
+        answered.set()
+        return "answered"
+
+    served = Starlette(routes=routes(testing.registry(blueprint), hub.client, Keys()))
+
+    async def send() -> list[str]:
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(served), base_url="http://here") as client:
+            found = await asyncio.gather(client.get("/api/blocks"), client.get("/api/other"))
+            return [response.text for response in found]
+
+    assert asyncio.run(send()) == ["True", "answered"]
 
 
 def test_slow_functions_run_at_the_same_time(hub: testing.Hub) -> None:
