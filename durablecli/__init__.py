@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from durablecli.app import Entity, Orchestrator, activity, entity, orchestrator
+    from durablecli.azure.client import DurableFunctionsClient, SyncDurableFunctionsClient
     from durablecli.blueprints import Blueprint, DFApp
     from durablecli.client import (
         Client,
@@ -31,6 +32,7 @@ _HOMES = {
     "DFApp": "durablecli.blueprints",
     "DurableEntity": "durablecli.entities.context",
     "DurableEntityContext": "durablecli.entities.context",
+    "DurableFunctionsClient": "durablecli.azure.client",
     "DurableHttpRequest": "durablecli.model.http",
     "DurableHttpResponse": "durablecli.model.http",
     "DurableOrchestrationClient": "durablecli.client",
@@ -44,6 +46,7 @@ _HOMES = {
     "PurgeHistoryResult": "durablecli.client",
     "RetryOptions": "durablecli.model.retries",
     "RetryPolicy": "durablecli.model.retries",
+    "SyncDurableFunctionsClient": "durablecli.azure.client",
     "Task": "durablecli.replay.tasks",
     "TaskFailedError": "durablecli.errors",
     "TokenSource": "durablecli.model.http",
@@ -59,6 +62,7 @@ __all__ = [
     "DFApp",
     "DurableEntity",
     "DurableEntityContext",
+    "DurableFunctionsClient",
     "DurableHttpRequest",
     "DurableHttpResponse",
     "DurableOrchestrationClient",
@@ -72,6 +76,7 @@ __all__ = [
     "PurgeHistoryResult",
     "RetryOptions",
     "RetryPolicy",
+    "SyncDurableFunctionsClient",
     "Task",
     "TaskFailedError",
     "TokenSource",
