@@ -30,7 +30,8 @@ def write(durable: Mapping[str, Any] | None = None, values: Mapping[str, Any] | 
 
 def test_without_files_everything_has_its_default() -> None:
     found = host.read(".", {})
-    assert (found.hub_name, found.route_prefix, found.settings, found.remark) == ("TestHubName", "api", {}, None)
+    assert (found.hub_name, found.route_prefix, found.remark) == ("TestHubName", "api", None)
+    assert found.settings == {"version_match": "current_or_older"}
     assert found.state_dir == ".state/TestHubName"
 
 
@@ -47,8 +48,27 @@ def test_settings_are_taken_whatever_their_case() -> None:
     )
     found = host.read(".", {})
     assert (found.hub_name, found.route_prefix, found.poll) == ("MyHub", "v1", timedelta(seconds=1.5))
-    assert found.settings == {"default_version": "2.1", "concurrency.activities": 4, "concurrency.entities": 2}
+    assert found.settings == {
+        "default_version": "2.1",
+        "version_match": "current_or_older",
+        "concurrency.activities": 4,
+        "concurrency.entities": 2,
+    }
     assert found.remark is None
+
+
+@pytest.mark.parametrize(
+    ("match", "failure", "settings"),
+    [
+        ("None", "Reject", ("none", "block")),
+        ("strict", "Fail", ("strict", "fail")),
+        ("CurrentOrOlder", "reject", ("current_or_older", "block")),
+    ],
+)
+def test_strategies_of_versions_are_taken(match: str, failure: str, settings: tuple[str, str]) -> None:
+    write({"versionMatchStrategy": match, "versionFailureStrategy": failure})
+    config = host.settings()
+    assert (config.version_match, config.version_failure) == settings
 
 
 def test_an_empty_prefix_is_none() -> None:
@@ -97,6 +117,7 @@ def test_a_variable_overrides_a_setting() -> None:
         ('{"extensions": {"durableTask": {"hubName": "%NONE%"}}}', "%NONE% has no value: set it in the environment"),
         ('{"extensions": {"durableTask": {"maxConcurrentActivityFunctions": 0}}}', "expected a number from 1"),
         ('{"extensions": {"durableTask": {"maxConcurrentActivityFunctions": true}}}', "expected a number from 1"),
+        ('{"extensions": {"durableTask": {"versionMatchStrategy": "any"}}}', "'any' is not one of none, strict, curr"),
         ('{"extensions": {"durableTask": {"maxConcurrentEntityFunctions": "x"}}}', "expected a number from 1"),
     ],
 )
@@ -109,11 +130,13 @@ def test_a_slip_is_named_in_one_line(text: str, said: str) -> None:
 
 
 def test_settings_of_the_folder_are_those_of_the_hub() -> None:
-    write({"hubName": "MyHub", "maxConcurrentActivityFunctions": 4, "defaultVersion": "2"})
+    polls = {"defaultAsyncRequestSleepTimeMilliseconds": 1500}
+    write({"hubName": "MyHub", "maxConcurrentActivityFunctions": 4, "defaultVersion": "2", "httpSettings": polls})
     Path("local.settings.json").write_text('{"Host": {"LocalHttpPort": 7099}}')
     config = host.settings()
     assert (config.app, config.state_dir, config.http.listen) == ((".",), ".state/MyHub", 7099)
     assert (config.concurrency.activities, config.default_version) == (4, "2")
+    assert config.call_http.poll == timedelta(milliseconds=1500)
 
 
 def test_what_durablecli_is_told_beats_the_files_of_the_app() -> None:

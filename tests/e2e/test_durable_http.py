@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 
 from durablecli.model.http import HTTP_ORCHESTRATOR
@@ -88,7 +89,10 @@ def test_settings_say_how_often_is_polled_and_how_long_is_waited(hub: Hub, serve
 
 
 def test_built_ins_are_not_listed_and_not_started(hub: Hub) -> None:
-    daemon, _ = serving(hub)
+    daemon, origin = serving(hub)
+    refused = httpx.post(f"{origin}/api/orchestrators/{HTTP_ORCHESTRATOR}", json={})
+    assert refused.status_code == 400
+    assert "known orchestrator functions: 'call', 'doubled', 'through_the_door'" in refused.text
     assert "BuiltIn" not in hub("functions", "--app", str(Path(__file__).parent / "flows" / "calls.py")).out
     assert "known are: call, doubled" in hub("start", "BuiltIn__HttpPollOrchestrator", code=3).err
     assert "BuiltIn" not in daemon.said
