@@ -101,6 +101,8 @@ class Config(Section, frozen=True):
     app: tuple[Text, ...] = ()
     state_dir: Text = ".state"
     default_version: str | None = None
+    version_match: Literal["none", "strict", "current_or_older"] = "none"
+    version_failure: Literal["block", "fail"] = "block"
     on_nondeterminism: Literal["block", "fail"] = "block"
     replay_always: bool = False
     drain: timedelta = timedelta(seconds=10)
@@ -224,7 +226,7 @@ def _from_env(env: Mapping[str, str]) -> dict[str, object]:
     for name, text in env.items():
         if name in kinds and text:
             key, kind = kinds[name]
-            value = [part for part in text.split(",") if part] if key == "app" else text
+            value = [part for part in text.split(",") if part] if get_origin(kind) is tuple else text
             settings[key] = _value(name, kind, value, strict=False)
         elif name not in kinds and name.startswith(sections):
             # Only here a stranger is surely a slip: DURABLE_TASK_… and the like belong to other programs.

@@ -31,6 +31,7 @@ from durablecli.engine.loader import Loaded
 from durablecli.engine.notice import Notice
 from durablecli.engine.watch import Watchdog, left_behind
 from durablecli.errors import ConfigError, HubLocked
+from durablecli.model.versions import Versions
 from durablecli.store.bell import Bell
 from durablecli.store.disk import LocalDisk
 from durablecli.store.hub import Hub, close, open_hub
@@ -59,7 +60,7 @@ def serve(
     `listen` says where to answer HTTP; without it the settings do."""
     logging.basicConfig(level=config.log.level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     since, server = datetime.now(UTC), None
-    with _port(listen or config.http.listen) as port, _hub(state_dir, say) as hub:
+    with _port(config.http.listen if listen is None else listen) as port, _hub(state_dir, say) as hub:
         loaded = load(config.app, config.base)
         _introduce(config, loaded, hub, say)
         with (
@@ -256,7 +257,7 @@ def _engine(
     options = Options(
         replay_always=replay_always or config.replay_always,
         fail_on_nondeterminism=config.on_nondeterminism == "fail",
-        default_version=config.default_version,
+        versions=Versions(config.default_version, config.version_match, config.version_failure == "fail"),
         live_instances=config.concurrency.live_instances,
         checkpoint_bytes=config.checkpoint.bytes,
         checkpoint_every=config.checkpoint.every,

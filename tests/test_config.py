@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from durablecli.config import Config, load, parse_duration, parse_size, parse_time
+from durablecli.config import Config, HttpKeys, load, parse_duration, parse_size, parse_time
 from durablecli.errors import ConfigError, UsageError
 
 EVERYTHING = """
@@ -25,6 +25,12 @@ drain: 1m30s
 concurrency: {activities: 7, entities: 8, process_workers: 3, async_activities: 5, live_instances: 6}
 checkpoint: {bytes: 4MiB, every: 90}
 limits: {payload: 1MiB, history_warning: 50}
+http:
+  listen: 7072
+  allowed_hosts: [one.example]
+  body_limit: 1MiB
+  body_timeout: 1m
+  keys: {master: secret}
 log: {level: debug}
 """
 
@@ -69,6 +75,9 @@ def test_every_setting_of_the_file_is_read() -> None:
     assert config.limits.payload == 1024 * 1024
     assert config.limits.history_warning == 50
     assert config.log.level == "debug"
+    assert (config.http.listen, config.http.allowed_hosts) == (7072, ("one.example",))
+    assert config.http.body_limit == 1024 * 1024
+    assert (config.http.body_timeout, config.http.keys.master) == (timedelta(minutes=1), "secret")
 
 
 @pytest.mark.parametrize("text", ["", "# nothing yet\n", "concurrency:\n"])
@@ -96,11 +105,17 @@ def test_every_setting_can_come_from_the_environment() -> None:
         "DURABLE_CHECKPOINT__BYTES": "1MiB",
         "DURABLE_LOG__LEVEL": "warning",
         "DURABLE_DEFAULT_VERSION": "",
+        "DURABLE_HTTP__LISTEN": "7072",
+        "DURABLE_HTTP__ALLOWED_HOSTS": "one.example,two.example",
+        "DURABLE_HTTP__KEYS__SYSTEM": "secret",
     }
     config = load(env=env)
     assert (config.app, config.state_dir, config.replay_always) == (("one", "two.py"), "elsewhere", True)
     assert (config.drain, config.checkpoint.bytes) == (timedelta(minutes=2), 1024 * 1024)
     assert (config.log.level, config.default_version) == ("warning", None)
+    assert str(config.http.listen) == "7072"
+    assert config.http.allowed_hosts == ("one.example", "two.example")
+    assert config.http.keys == HttpKeys(system="secret")
 
 
 def test_paths_of_a_file_elsewhere_are_relative_to_it() -> None:

@@ -83,16 +83,20 @@ class Guard:
         """The body no longer than the limit, and no slower than the time-out."""
         size = 0
         until: float | None = None
+        whole = False
 
         async def bounded() -> Message:
-            nonlocal size, until
-            now = asyncio.get_running_loop().time
-            until = until or now() + self._body_timeout
+            nonlocal size, until, whole
+            if whole:  # what is waited for now is that the client goes
+                return await receive()
+            until = until or asyncio.get_running_loop().time() + self._body_timeout
             try:
-                message = await asyncio.wait_for(receive(), max(0.0, until - now()))
+                async with asyncio.timeout_at(until):
+                    message = await receive()
             except TimeoutError:
                 raise HTTPException(408, "The body of the request didn't come in time", _CLOSE) from None
             size += len(message.get("body", b""))
+            whole = not message.get("more_body", False)
             if size > self._body_limit:
                 raise HTTPException(413, self._too_large().message, _CLOSE)
             return message

@@ -200,7 +200,7 @@ def _uvicorn_config(app: Starlette, settings: Http, drain: float) -> uvicorn.Con
         timeout_keep_alive=max(1, int(settings.keep_alive.total_seconds())),
         lifespan="off",
         log_config=None,
-        access_log=False,  # a path may hold a key
+        access_log=False,
         server_header=False,
         proxy_headers=False,
         timeout_graceful_shutdown=max(1, int(drain)),

@@ -49,6 +49,8 @@ TABLE = [
     Row("POST", "ORCHESTRATORS/ECHO", 202),
     Row("POST", "orchestrators/echo", 202, body=b'{"a":[1,2.5,null]}', media=None),
     Row("POST", "orchestrators/nothing", 400, "doesn't exist"),
+    Row("POST", "orchestrators/shout", 400, "not an orchestrator"),
+    Row("POST", "orchestrators/BuiltIn__HttpPollOrchestrator", 400, "not an orchestrator"),
     Row("POST", "orchestrators/echo", 400, NO_JSON, b"{"),
     Row("POST", "orchestrators/echo", 400, NO_JSON, b"NaN"),
     Row("POST", "orchestrators/echo", 400, NO_JSON, b"[" * 100_000),

@@ -211,3 +211,12 @@ def test_a_connection_is_kept_for_what_comes_next(strict: Site) -> None:
     ask = b"GET %b/instances HTTP/1.1\r\nHost: localhost\r\n" % BASE.encode()
     said = spoken(strict.url, ask + b"\r\n" + ask + b"Connection: close\r\n\r\n")
     assert said.count(b"HTTP/1.1 200 ") == 2
+
+
+def test_what_a_key_is_never_gets_into_the_log(keyed: Site, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("DEBUG", "uvicorn")
+    caplog.set_level("DEBUG", "durablecli")
+    assert keyed.http.post(f"{ONE}?code={'s' * 32}").status_code == 202
+    assert keyed.http.post(f"{ONE}?code={'w' * 32}").status_code == 401
+    assert "s" * 32 not in caplog.text
+    assert "w" * 32 not in caplog.text
