@@ -250,6 +250,10 @@ class Registry:
             assert mark is not None
             self._built_in[mark.name.casefold()] = Function(mark, call, call.__module__)
 
+    def is_built_in(self, function: Function) -> bool:
+        """Whether it is durablecli's own."""
+        return self._built_in.get(function.name.casefold()) is function
+
     def orchestrator(self, name: str) -> Function | None:
         """The orchestrator of this name, or None."""
         return self._of("orchestrator", name)

@@ -32,6 +32,8 @@ _is_hub_name = re.compile(r"[A-Za-z][A-Za-z0-9]{2,44}").fullmatch
 # Where a setting of host.json goes; what is true of every hub of ours needs no word.
 _SETTINGS = {
     "extensions.durabletask.defaultversion": "default_version",
+    "extensions.durabletask.versionfailurestrategy": "version_failure",
+    "extensions.durabletask.versionmatchstrategy": "version_match",
     "extensions.durabletask.maxconcurrentactivityfunctions": "concurrency.activities",
     "extensions.durabletask.maxconcurrententityfunctions": "concurrency.entities",
 }
@@ -40,6 +42,10 @@ _UNDERSTOOD = {
     "extensions.durabletask.hubname",
     "extensions.durabletask.httpsettings.defaultasyncrequestsleeptimemilliseconds",
     "extensions.http.routeprefix",
+}
+_WORDS = {
+    "version_match": {"none": "none", "strict": "strict", "currentorolder": "current_or_older"},
+    "version_failure": {"reject": "block", "fail": "fail"},
 }
 _SECTIONS = {"extensions", "extensions.durabletask", "extensions.http", "extensions.durabletask.httpsettings"}
 
@@ -117,7 +123,7 @@ def read(folder: str, env: Mapping[str, str] = os.environ) -> Host:
     return Host(
         folder,
         _hub_name(file, found.get("extensions.durabletask.hubname"), known),
-        {key: _number(file, key, value) for key, value in settings.items()},
+        {"version_match": "current_or_older"} | {key: _value(file, key, value) for key, value in settings.items()},
         str(found.get("extensions.http.routeprefix", ("", "api"))[1]).strip("/"),
         _port(_mapping(local, "host")),
         None if poll is None else timedelta(milliseconds=_number(file, poll[0], poll[1], most=86_400_000)),
@@ -203,10 +209,18 @@ def _hub_name(file: str, found: tuple[str, Any] | None, env: Mapping[str, str]) 
     return name
 
 
-def _number(file: str, name: str, value: Any, most: int = 100_000) -> Any:
-    """Settings that count; what is a text stays one."""
+def _value(file: str, name: str, value: Any) -> Any:
     if name == "default_version":
         return None if value == "" else _text(value)
+    if name not in _WORDS:
+        return _number(file, name, value)
+    word = _WORDS[name].get(str(value).lower())
+    if word is None:
+        raise ConfigError(f"{file}: {name}: {value!r} is not one of {', '.join(_WORDS[name])}")
+    return word
+
+
+def _number(file: str, name: str, value: Any, most: int = 100_000) -> int:
     try:
         number = int(value)
     except (TypeError, ValueError):

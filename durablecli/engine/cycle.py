@@ -36,6 +36,7 @@ from durablecli.engine.watch import Stuck, Watch, is_unchanged, reason
 from durablecli.engine.writer import Writer
 from durablecli.errors import DurableError, HubLocked, StorageError
 from durablecli.model.entities import is_entity
+from durablecli.model.versions import ANY_VERSION, Versions
 from durablecli.store import histories as store_histories
 from durablecli.store.commits import line
 from durablecli.store.hub import Hub, begin_checkpoint, finish_checkpoint, still_ours
@@ -54,7 +55,7 @@ class Options:
 
     replay_always: bool = False
     fail_on_nondeterminism: bool = False
-    default_version: str | None = None
+    versions: Versions = ANY_VERSION
     live_instances: int = 10_000
     checkpoint_bytes: int = 16 * 1024 * 1024
     checkpoint_every: timedelta = timedelta(seconds=10)
@@ -116,7 +117,7 @@ class Engine:
             share=options.share.total_seconds(),
             replay_always=options.replay_always,
             fail_on_nondeterminism=options.fail_on_nondeterminism,
-            default_version=options.default_version,
+            versions=options.versions,
         )
         self.publisher = Publisher(hub.histories, self.instances, hub.index, self.background)
         self.writer = Writer(hub.journal, lambda c, error: self._queue.put(Synced(c, error)), threaded=options.threads)
@@ -124,7 +125,7 @@ class Engine:
         self.crew = crew(self._queue.put) if crew is not None else None
         self._c = hub.last_commit
         self._unsynced: deque[Draft] = deque()
-        self._sources = Sources(hub, self.turns, self.timers, self.crew, options.default_version, say)
+        self._sources = Sources(hub, self.turns, self.timers, self.crew, options.versions.current, say)
         self._moved = 0.0
         self._checkpointing = False
         self._checkpointed = monotonic()

@@ -29,6 +29,7 @@ from durablecli.engine.watch import Stuck, Watch, reason
 from durablecli.engine.weight import target, weight
 from durablecli.model import events as ev
 from durablecli.model.failures import Failure
+from durablecli.model.versions import ANY_VERSION, Versions
 from durablecli.replay import agenda
 from durablecli.replay.machine import Machine
 from durablecli.replay.restore import restore
@@ -55,7 +56,7 @@ class Turns:
         share: float = 0.010,
         replay_always: bool = False,
         fail_on_nondeterminism: bool = False,
-        default_version: str | None = None,
+        versions: Versions = ANY_VERSION,
     ) -> None:
         self.instances = instances
         self.registry = registry
@@ -69,7 +70,8 @@ class Turns:
         self.fail_on_nondeterminism = fail_on_nondeterminism
         self.draft = Draft(0, 0, clock.now())
         self.effects = Effects(self.draft, instances, registry, timers, reserve)
-        self.entities = Entities(self.effects, default_version)
+        self.versions = versions
+        self.entities = Entities(self.effects, versions.current)
         self.ready = self.effects.ready
         self.parked: list[tuple[str, str | None, ev.Arrival | ev.EntityArrival]] = []
         self.stats = self.effects.stats
@@ -303,6 +305,10 @@ class Turns:
         if function is None:
             self.block(instance, f"orchestrator '{started.name}' isn't loaded")
             return False
+        unfit = None if self.registry.is_built_in(function) else self.versions.refusal(started.version)
+        if unfit is not None:
+            self._stop(instance, unfit, "durablecli.VersionMismatch" if self.versions.fail else None)
+            return False
         if isinstance(event, ev.ExecutionStarted):
             instance.machine = Machine(function.call, event, self.registry.returns, payload_limit=self.limits.payload)
             return True
@@ -337,12 +343,16 @@ class Turns:
 
     def block(self, instance: Instance, reason: str) -> None:
         """Record why an instance can't go on; once per reason. It stays Running, and what follows is held."""
+        self._stop(instance, reason, "durablecli.NonDeterminism" if self.fail_on_nondeterminism else None)
+
+    def _stop(self, instance: Instance, reason: str, failure_kind: str | None) -> None:
+        """Block an instance, or fail it where that is asked for."""
         instance.drop_machine()
         ledger = instance.ledger
         if ledger.last_n == 0:
             return  # its start is recorded first, held, and looked at again
-        if self.fail_on_nondeterminism:
-            failure = Failure("durablecli.NonDeterminism", reason)
+        if failure_kind is not None:
+            failure = Failure(failure_kind, reason)
             n = ledger.last_n + 1
             at = max(self.draft.at, ledger.updated)
             self._place(instance, [ev.Record(n, at, ev.ExecutionCompleted("Failed", failure=failure))])

@@ -1,0 +1,53 @@
+"""Code that takes on orchestrations of its own version only: the others wait for their code, or fail."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from datetime import timedelta
+from typing import Any
+
+import durablecli as df
+from durablecli.engine.cycle import Options
+from durablecli.model.versions import Versions
+from durablecli.replay.names import MARK, Mark
+from durablecli.testing import START, Hub, registry
+
+
+@df.orchestrator
+def versioned(context: df.DurableOrchestrationContext) -> Generator[Any, Any, str | None]:
+    yield context.create_timer(timedelta(seconds=1))
+    return context.version
+
+
+def hub(match: str, fail: bool) -> Hub:
+    versions = Versions("1.1", match, fail)
+    return Hub(registry(versioned), START, Options(threads=False, share=timedelta.max, versions=versions))
+
+
+def test_an_orchestration_of_another_version_waits_for_its_code() -> None:
+    with hub("current_or_older", fail=False) as tested:
+        newer = tested.client.start_new(versioned, version="2.0")
+        older = tested.client.start_new(versioned, version="1.0")
+        own = tested.client.start_new(versioned)
+        assert [tested.finish(one).output for one in (older, own)] == ["1.0", "1.1"]
+        status = tested.client.get_status(newer)
+        assert status.runtime_status is df.OrchestrationRuntimeStatus.Running
+        assert status.blocked is not None
+        assert status.blocked.reason.startswith("it has version '2.0', the code has '1.1'")
+
+
+def test_an_orchestration_of_another_version_fails_where_that_is_asked_for() -> None:
+    with hub("strict", fail=True) as tested:
+        status = tested.finish(tested.client.start_new(versioned, version="1.0"))
+        assert status.runtime_status is df.OrchestrationRuntimeStatus.Failed
+        assert status.output == "it has version '1.0', the code has '1.1', and only this version is taken on"
+
+
+def test_what_is_built_in_belongs_to_every_version() -> None:
+    def work(context: df.DurableOrchestrationContext) -> int:
+        return 1
+
+    setattr(work, MARK, Mark("orchestrator", "Own"))
+    with hub("strict", fail=True) as tested:
+        tested.registry.build_in([work])
+        assert tested.finish(tested.client.start_new("Own", version="0.1")).output == 1

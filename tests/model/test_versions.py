@@ -1,0 +1,44 @@
+"""Which versions go on with which, and which of two is older."""
+
+from __future__ import annotations
+
+import pytest
+
+from durablecli.model.versions import Versions, compare
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "order"),
+    [
+        ("1.9", "1.10", -1),
+        ("2.0", "1.10", 1),
+        ("1.0.1", "1.0", 1),
+        ("1.0", "1.0", 0),
+        (None, "1.0", -1),
+        ("", None, 0),
+        ("Beta", "beta", 0),
+        ("alpha", "beta", -1),
+    ],
+)
+def test_versions_have_an_order(one: str | None, other: str | None, order: int) -> None:
+    assert compare(one, other) == order
+    assert compare(other, one) == -order
+
+
+@pytest.mark.parametrize(
+    ("match", "taken"),
+    [("none", [None, "1.0", "1.1", "2.0"]), ("strict", ["1.1"]), ("current_or_older", [None, "1.0", "1.1"])],
+)
+def test_code_takes_on_what_its_strategy_says(match: str, taken: list[str | None]) -> None:
+    versions = Versions("1.1", match)
+    assert [version for version in (None, "1.0", "1.1", "2.0") if versions.refusal(version) is None] == taken
+
+
+def test_code_without_a_version_takes_on_everything() -> None:
+    assert Versions(None, "strict").refusal("7") is None
+
+
+def test_a_refusal_says_both_versions() -> None:
+    assert Versions("1.1", "strict").refusal(None) == (
+        "it has version '', the code has '1.1', and only this version is taken on"
+    )
