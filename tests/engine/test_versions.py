@@ -31,7 +31,7 @@ def test_an_orchestration_of_another_version_waits_for_its_code() -> None:
         own = tested.client.start_new(versioned)
         assert [tested.finish(one).output for one in (older, own)] == ["1.0", "1.1"]
         status = tested.client.get_status(newer)
-        assert status.runtime_status is df.OrchestrationRuntimeStatus.Running
+        assert status.runtime_status is df.OrchestrationRuntimeStatus.Pending
         assert status.blocked is not None
         assert status.blocked.reason.startswith("it has version '2.0', the code has '1.1'")
 
