@@ -61,7 +61,8 @@ def _annotation(function: Function, name: str) -> Any:
 def _is_out(annotation: Any) -> bool:
     if isinstance(annotation, str):
         return annotation.rpartition(".")[2].startswith("Out[") or ".Out[" in annotation
-    return annotation is Out or get_origin(annotation) is Out
+    # By its name: the one of Azure's own package, where an app has that, is meant as well.
+    return getattr(get_origin(annotation) or annotation, "__name__", "") == Out.__name__
 
 
 def _context(function: Function) -> Context:

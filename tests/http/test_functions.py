@@ -360,3 +360,26 @@ def test_the_most_specific_route_is_served_and_one_that_makes_no_sense_is_left_o
             return [(await client.request(*asked)).text for asked in (("GET", "/v1/x/1"), ("POST", "/v1/x/1"))]
 
     assert asyncio.run(send()) == ["by number", "anything"]
+
+
+def test_the_types_of_azures_own_package_are_understood(hub: testing.Hub) -> None:
+    theirs = pytest.importorskip("azure.functions")
+    app = df.DFApp(http_auth_level=theirs.AuthLevel.ANONYMOUS)
+
+    def with_response(req: Any) -> Any:
+        response = theirs.HttpResponse("ok", status_code=203, headers={"A": "1"}, mimetype="text/html")
+        response.headers.add("Set-Cookie", "a=1")
+        response.headers.add("Set-Cookie", "b=2")
+        return response
+
+    def with_out(req: Any, out: Any) -> None:
+        out.set("put")
+
+    with_out.__annotations__["out"] = theirs.Out[str]
+    app.route(route="response", methods=[theirs.HttpMethod.GET])(with_response)
+    app.route(route="out")(with_out)
+    with testing.hub(app) as own:
+        found = ask(own, "GET", "/api/response")
+        assert (found.status_code, found.headers["content-type"]) == (203, "text/html; charset=utf-8")
+        assert found.headers.get_list("set-cookie") == ["a=1", "b=2"]
+        assert ask(own, "GET", "/api/out").text == "put"
