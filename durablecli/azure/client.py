@@ -12,7 +12,8 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from math import inf
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
@@ -516,6 +517,19 @@ class DurableFunctionsClient(DurableOrchestrationClient, _Links):
     get_entity = awaited(_Sync.get_entity)
     get_all_entities = awaited(_Sync.get_all_entities)
     clean_entity_storage = awaited(_Sync.clean_entity_storage)
+
+    async def wait(
+        self,
+        instance_id: str,
+        timeout: timedelta | float | None = None,  # noqa: ASYNC109 - the sync client's name
+    ) -> DurableOrchestrationStatus:
+        """The status once the instance has ended; raises NotFound, and TimedOut after `timeout` (seconds)."""
+        seconds = timeout.total_seconds() if isinstance(timeout, timedelta) else inf if timeout is None else timeout
+        wait = Wait(self.client, instance_id, has_ended, seconds)
+        await _paused(wait)
+        if wait.satisfied:
+            return wait.status
+        return await asyncio.to_thread(self.client.wait, instance_id, 0)  # for what it has to say
 
     async def wait_for_orchestration_start(
         self,

@@ -3,7 +3,7 @@
 It sleeps by a durable timer until the schedule says, calls the function as an activity and begins anew. What came due
 while no engine ran is due at once when one does: once, however often it was missed, and with `past_due`. So is a call
 that was cut off. The orchestration may be looked at, suspended and resumed like any other; its status tells the last
-call and the next.
+call and the next. One that was ended begins anew with the next engine.
 """
 
 from __future__ import annotations
@@ -177,6 +177,8 @@ def _keep(function: Function, client: Client, mailbox: Mailbox, since: datetime)
     if not status or status.ended:
         order = Order(function.name, schedule, at_once=run)
         mailbox.post("start", [Item(instance, ORCHESTRATOR, encode(order))])
+    elif status.name != ORCHESTRATOR:
+        raise ConfigError(f"{instance} is an instance of {status.name}: end it, or call the function otherwise")
     elif run or _schedule(status.input_) != schedule:
         mailbox.post("raise-event", [Item(instance, _NEWS, encode(News(schedule, since, run)))])
 

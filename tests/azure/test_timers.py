@@ -191,6 +191,32 @@ def test_one_whose_schedule_makes_no_sense_is_left_out_with_a_line(schedule: str
         assert not stage.status()
 
 
+def test_one_that_was_ended_begins_anew_with_the_next_engine(stage: Stage) -> None:
+    stage.hub.client.terminate("timer:tick")
+    stage.hub.advance(2 * HOUR)
+    assert stage.calls == []
+    stage.miss(timedelta(0))
+    stage.hub.advance(HOUR)
+    assert stage.calls == [("01.03:00", False)]
+
+
+def test_an_instance_of_the_authors_is_left_alone(stage: Stage) -> None:
+    @df.orchestrator
+    def own(context: df.DurableOrchestrationContext) -> Any:
+        yield context.wait_for_external_event("go")
+
+    stage.hub.client.terminate("timer:tick")
+    stage.hub.run()
+    stage.hub.restart(own, stage.app("0 0 1 * * *"))
+    stage.hub.client.start_new(own, "timer:tick")
+    stage.hub.run()
+    stage.begin()
+    assert stage.said == [
+        "timer function tick isn't started: timer:tick is an instance of own: end it, or call the function otherwise"
+    ]
+    assert not stage.status().ended
+
+
 def test_timer_functions_have_clients_and_may_be_coroutines() -> None:
     app, seen = df.DFApp(), []
 

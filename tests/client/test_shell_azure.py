@@ -19,7 +19,7 @@ from durablecli.azure.http import HttpRequest
 from durablecli.azure.links import BASE, Place
 from durablecli.azure.native import EntityQuery, OrchestrationFailedError, OrchestrationQuery
 from durablecli.daemon import embedded
-from durablecli.errors import NotFound, UsageError, WrongState
+from durablecli.errors import NotFound, TimedOut, UsageError, WrongState
 
 _REQUEST = HttpRequest("POST", "http://proxy.example:8080/api/start?x=1")
 
@@ -326,7 +326,12 @@ def test_waiting_for_the_start_and_the_end_of_an_instance(tmp_path: Path) -> Non
         assert begun is not None
         with pytest.raises(TimeoutError, match=instance):
             await client.wait_for_orchestration_completion(instance, timeout=0.02)
+        with pytest.raises(TimedOut, match="is still Running"):
+            await client.wait(instance, timedelta(milliseconds=20))
+        with pytest.raises(NotFound):
+            await client.wait("unknown", 5)
         await client.raise_event(instance, "go", 5)
+        assert (await client.wait(instance)).output == 5
         ended = await client.wait_for_orchestration_completion(instance, timeout=20)
         assert ended is not None
         assert ended.get_output() == 5
