@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from email.message import Message
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import NamedTuple
@@ -69,6 +69,10 @@ class Web:
                 given = web._answer(self.path)
                 if given.after is not None:
                     given.after.wait(20)
+                with suppress(ConnectionError):  # whoever asked may have gone
+                    self.say(given)
+
+            def say(self, given: Answer) -> None:
                 self.send_response(given.status)
                 for name, value in {"Content-Length": str(len(given.body)), **given.headers}.items():
                     self.send_header(name, value)
