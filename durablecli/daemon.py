@@ -272,10 +272,14 @@ def _engine(
         notice=Notice(hub.root, registry),
         say=say,
     )
-    if registry.of_kind("timer"):
-        from durablecli.azure import invocation, timers  # only apps that have timer functions pay for it
+    if any(one.kind == "timer" or one.client is not None for one in registry):
+        from durablecli.azure import activities, invocation, timers  # only apps that have such functions pay for it
 
-        timers.build_in(registry, lambda: invocation.Clients(Client(hub.root, engine), place()))
+        def clients() -> invocation.Clients:
+            return invocation.Clients(Client(hub.root, engine), place())
+
+        timers.build_in(registry, clients)
+        activities.give_clients(registry, clients)
     bell, watchdog = Bell(hub.root), Watchdog(engine.watch, note, say)
     stuck = left_behind(note)
     engine.voice.start()

@@ -9,12 +9,14 @@ from __future__ import annotations
 import inspect
 import os
 from collections.abc import Callable
-from functools import wraps
+from functools import partial, wraps
 from typing import Any
 
 from msgspec import Raw
 
+from durablecli.app import Function, Registry
 from durablecli.azure.functions import Context
+from durablecli.azure.invocation import Clients
 from durablecli.engine.activity import ActivityContext
 from durablecli.errors import Mismatch
 from durablecli.model.payloads import decode
@@ -22,8 +24,22 @@ from durablecli.model.payloads import decode
 _CONTEXT = "context"
 
 
-def adapted(function: Callable[..., Any], argument: str, name: str) -> Callable[..., Any]:
-    """The activity as the engine calls it: with its input in JSON, and the context."""
+def give_clients(registry: Registry, clients: Callable[[], Clients]) -> None:
+    """See that activities which want a client of the hub get one; `clients` is asked at each call."""
+    for function in registry.of_kind("activity"):
+        if function.argument is not None and function.client is not None:
+            own = inspect.unwrap(function.call, stop=lambda call: "__signature__" not in vars(call))
+            function.call = adapted(own, function.argument, function.name, partial(_client, function, clients))
+
+
+def _client(function: Function, clients: Callable[[], Clients]) -> dict[str, Any]:
+    return {function.client or "": clients().of(function)}
+
+
+def adapted(
+    function: Callable[..., Any], argument: str, name: str, more: Callable[[], dict[str, Any]] = dict
+) -> Callable[..., Any]:
+    """The activity as the engine calls it: with its input in JSON, and the context. `more` are arguments by name."""
     parameters = _parameters(function)
     if argument not in parameters and parameters:
         argument = next(iter(parameters))
@@ -35,7 +51,7 @@ def adapted(function: Callable[..., Any], argument: str, name: str) -> Callable[
         if _CONTEXT in parameters and argument != _CONTEXT:
             wants_ours = parameters[_CONTEXT].annotation is ActivityContext
             named[_CONTEXT] = context if wants_ours else Context(name, context.idempotency_key, folder)
-        return named
+        return named | more()
 
     if inspect.iscoroutinefunction(function):
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import sys
@@ -14,7 +15,10 @@ from msgspec import Raw
 
 from durablecli.app import Function
 from durablecli.azure import imports
+from durablecli.azure.activities import give_clients
+from durablecli.azure.invocation import Clients
 from durablecli.azure.loading import load, load_app, unload
+from durablecli.client import Client
 from durablecli.engine.activity import ActivityContext, Cancellation, arguments
 from durablecli.engine.loader import Loaded
 from durablecli.errors import ConfigError
@@ -26,6 +30,7 @@ APPS = Path(__file__).parent / "apps"
 @pytest.fixture(autouse=True)
 def in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.chdir(tmp_path)
+    unload()  # whatever another test has loaded goes first
     before, path = dict(os.environ), list(sys.path)
     yield
     unload()
@@ -207,6 +212,21 @@ def test_an_activity_gets_its_input_as_it_came_and_a_context() -> None:
     assert call(loaded, "wrong", {"a": [1]}) == {"a": [1]}
     assert call(loaded, "named", 5) == ("named", 5)
     assert call(loaded, "other", 6) == 6
+
+
+def test_an_activity_gets_the_client_that_it_asks_for(tmp_path: Path) -> None:
+    write(
+        "shop/function_app.py",
+        "import azure.durable_functions as df\napp = df.DFApp()\n"
+        "@app.activity_trigger(input_name='given')\n@app.durable_client_input(client_name='client')\n"
+        "def ask(given, client): return given, type(client).__name__\n"
+        "@app.activity_trigger(input_name='given')\n@app.durable_client_input(client_name='client')\n"
+        "async def wait(given, client): return given, type(client).__name__\n",
+    )
+    loaded = load(["shop"])
+    give_clients(loaded.registry, lambda: Clients(Client(tmp_path / "hub")))
+    assert call(loaded, "ask", 1) == (1, "SyncDurableFunctionsClient")
+    assert asyncio.run(call(loaded, "wait", 2)) == (2, "DurableFunctionsClient")
 
 
 def test_an_app_can_be_tested_without_a_daemon() -> None:
