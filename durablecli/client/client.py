@@ -33,7 +33,7 @@ from durablecli.replay.names import told_name
 from durablecli.store import premises
 from durablecli.store.disk import Disk, LocalDisk
 from durablecli.store.inbox import Inbox
-from durablecli.store.mailbox import Item, Mailbox
+from durablecli.store.mailbox import Item, Mailbox, Publishing
 from durablecli.store.query import Page, Query
 
 if TYPE_CHECKING:  # only whoever asks the doctor pays for him
@@ -50,7 +50,7 @@ class Client:
     ) -> None:
         self.root = fspath(state_dir)
         self._disk: Disk = disk or LocalDisk()
-        self._reader = Reader(self.root, self._disk)
+        self._reader = Reader(self.root, self._disk, mailbox.is_published if isinstance(mailbox, Publishing) else None)
         self._entities = Entities(self._reader)
         self._inbox = Inbox(self._disk, self.root)
         self._given = mailbox

@@ -34,10 +34,10 @@ _SLICE = 1000
 class Reader:
     """One hub, as its files stand at each call."""
 
-    def __init__(self, root: str, disk: Disk | None = None) -> None:
+    def __init__(self, root: str, disk: Disk | None = None, is_published: Callable[[str], bool] | None = None) -> None:
         self.root = root
         self._disk: Disk = disk or LocalDisk()
-        self._hub = ReadHub(root, self._disk)
+        self._hub = ReadHub(root, self._disk, is_published)
 
     def status(
         self, instance: str, *, history: bool = False, history_output: bool = False, show_input: bool = True

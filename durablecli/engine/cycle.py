@@ -164,6 +164,10 @@ class Engine:
             posted.refuse(self._failed or _gone())
         return posted
 
+    def is_published(self, instance: str) -> bool:
+        """Whether a history is whole without the journal: everything of it that is durable is in its file."""
+        return self.publisher.is_published(instance)
+
     # ── life ───────────────────────────────────────────────────────────────────────────────────────────────────
 
     def open(self, stuck: Stuck | None = None) -> int:

@@ -104,8 +104,9 @@ class Publisher:
             self._publish(next(iter(self._waiting)))
 
     def _publish(self, id: str) -> None:
-        waiting = self._waiting.pop(id)
+        waiting = self._waiting[id]
         self._histories.publish(waiting.writes)
+        del self._waiting[id]  # not before: whoever sees it gone reads the file alone
         instance = waiting.instance
         instance.published(self._commit)
         ended = isinstance(instance, Instance) and instance.ledger.ended
@@ -113,6 +114,10 @@ class Publisher:
             self._instances.forget(id)  # whoever asks for it once more reads its file
         if not self._waiting:
             self._bytes = 0
+
+    def is_published(self, id: str) -> bool:
+        """Whether the history in the file is all that is durable; any thread may ask."""
+        return id not in self._waiting
 
     @property
     def floor(self) -> int | None:

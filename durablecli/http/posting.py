@@ -37,8 +37,9 @@ class Letter(NamedTuple):
 class Kept:
     """A mailbox that keeps what is posted."""
 
-    def __init__(self) -> None:
+    def __init__(self, engine: Engine) -> None:
         self.letters: list[Letter] = []
+        self.is_published = engine.is_published
 
     def post(self, kind: str, items: Sequence[Item], message: str | None = None) -> Receipt:
         letter = Letter(kind, items, message or new_message())
@@ -60,13 +61,13 @@ class Desk:
 
     async def read(self, look: Callable[[Client], T]) -> T:
         """What a look at the files gives."""
-        return await _aside(self._reading, look, Client(self._root))
+        return await _aside(self._reading, look, Client(self._root, self._engine))
 
     async def call(self, act: Callable[[Client], T]) -> T:
         """What a call that may post gives, when all that it posted is on disk."""
         if self._engine is None:
             return await _aside(self._calling, act, Client(self._root))
-        kept = Kept()
+        kept = Kept(self._engine)
         result = await _aside(self._calling, act, Client(self._root, kept))
         for letter in kept.letters:
             await self._post(self._engine, letter)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 from uuid import uuid4
 
 import msgspec
@@ -81,6 +81,15 @@ class Mailbox(Protocol):
 
     def post(self, kind: str, items: Sequence[Item], message: str | None = None) -> Receipt:
         """Hand over one message; durable on return. `message` is its id where the caller already has one."""
+        ...
+
+
+@runtime_checkable
+class Publishing(Protocol):
+    """A mailbox in the process of the engine, which knows what the journal holds and the histories don't yet."""
+
+    def is_published(self, instance: str) -> bool:
+        """Whether a history is whole without the journal; then nobody need read that, which may have grown large."""
         ...
 
 

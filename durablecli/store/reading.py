@@ -36,8 +36,9 @@ _T = TypeVar("_T")
 class ReadHub:
     """A hub to look at. One that is missing looks empty."""
 
-    def __init__(self, root: str, disk: Disk | None = None) -> None:
+    def __init__(self, root: str, disk: Disk | None = None, is_published: Callable[[str], bool] | None = None) -> None:
         self._root = root
+        self._is_published = is_published
         self._disk: Disk = disk or LocalDisk()
         self._journal = f"{root}/{premises.JOURNAL}"
         self._inbox = Inbox(self._disk, root)
@@ -84,7 +85,9 @@ class ReadHub:
 
     def _look(self, instance: str) -> History | None:
         with refusal(_NOTHING):
-            commits = glimpse(self._disk, self._journal).about(instance)
+            # Asked before the file is read: what is in it then stays in it.
+            known = self._is_published is not None and self._is_published(instance)
+            commits = [] if known else glimpse(self._disk, self._journal).about(instance)
             return histories.read_live(self._disk, self._root, commits, instance)
 
     def stamp(self, instance: str) -> tuple[object, ...]:

@@ -21,7 +21,7 @@ from time import perf_counter
 from tests.benchmarks.ground import bare_loop, introduce
 
 CLIENTS = 64
-STARTS = 3_000
+STARTS = 4_000
 READS = 4_000
 ROUNDS = 3
 BASE = "/runtime/webhooks/durabletask"

@@ -348,3 +348,18 @@ def test_the_route_of_the_documentation(served: Site) -> None:
     assert served.until(answer.json()["id"], "Completed")["output"] == 5
     assert served.http.get("/api/orchestrators/echo").status_code == 404
     assert served.http.get("/").status_code == 404
+
+
+def test_a_status_doesnt_read_the_journal_once_the_history_is_whole(
+    served: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    instance = served.started("echo", 1)
+    served.until(instance, "Completed")
+
+    def never(disk: object, folder: str) -> None:
+        raise AssertionError("the journal was read")
+
+    with monkeypatch.context() as patch:
+        wait_for(lambda: served.client.mailbox.is_published(instance))  # type: ignore[union-attr]
+        patch.setattr("durablecli.store.reading.glimpse", never)
+        assert served.http.get(f"{BASE}/instances/{instance}").json()["output"] == 1
