@@ -122,6 +122,9 @@ class Entities:
         lock = entity.ledger.lock
         if lock is not None and not self._wants(lock.sender):  # its history was cut by a repair
             self._effects.deliver(id, None, ev.EntityUnlockReceived(lock.entities, lock.sender))
+        elif lock is not None and _after(id, lock.entities) is None:  # unless it has been told already
+            sender = lock.sender
+            self._effects.deliver(sender.instance, sender.execution, ev.EntityLockGranted(sender.n))
         self._wake(entity)
 
     # ── running ────────────────────────────────────────────────────────────────────────────────────────────────
@@ -200,6 +203,13 @@ class Entities:
         self._send(entity, batch)
         for sender, answer in answers:
             self._effects.deliver(sender.instance, sender.execution, answer)
+
+    def callers(self, outcome: BatchOutcome) -> list[str]:
+        """The instances that wait for what came of a batch."""
+        entity = self._effects.instances.entity(outcome.key[0])
+        if entity is None or entity.ledger.execution != outcome.key[1]:
+            return []
+        return [sender.instance for sender, _ in _answers(entity.ledger, outcome.event)]
 
     def _send(self, entity: Entity, batch: ev.EntityBatch) -> None:
         effects = self._effects
