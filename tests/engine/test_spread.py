@@ -9,7 +9,7 @@ import pytest
 
 import durablecli as df
 from durablecli import testing
-from durablecli.engine import draft, entities, turns
+from durablecli.engine import draft, turns
 
 A, B = (df.EntityId("counter", key) for key in "ab")
 Steps = Generator[Any, Any, Any]
@@ -30,15 +30,6 @@ def call_and_signal(context: df.DurableOrchestrationContext) -> Steps:
     for _ in range(40):
         context.signal_entity(B, "add", 1)
     return (yield task)
-
-
-@df.orchestrator
-def call_then_signal(context: df.DurableOrchestrationContext) -> Steps:
-    """Call, and say much once the answer is there."""
-    yield context.call_entity(A, "get")
-    for _ in range(40):
-        context.signal_entity(B, "add", 1)
-    return "done"
 
 
 @df.orchestrator
@@ -77,7 +68,7 @@ def talk_twice(context: df.DurableOrchestrationContext) -> None:
         context.send_event(context.get_input(), "Go", n)
 
 
-FUNCTIONS = (counter, call_and_signal, call_then_signal, lock_and_signal, call_twice, listen_twice, talk_twice)
+FUNCTIONS = (counter, call_and_signal, lock_and_signal, call_twice, listen_twice, talk_twice)
 
 
 @pytest.fixture(autouse=True, params=[3, 8])
@@ -101,21 +92,3 @@ def test_what_comes_for_a_turn_that_is_spread_outlives_the_engine(function: Any,
             hub.engine.step()
         hub.restart()
         assert hub.finish(instance).output == result
-
-
-@pytest.mark.parametrize("cycles", range(8))
-def test_answers_to_several_are_recorded_with_the_batch_that_gave_them(
-    cycles: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The commit is almost full by then: the log of the entity begins anew in it."""
-    for name in ("_COMPACT_AT", "_COMPACT_BY"):
-        monkeypatch.setattr(entities, name, 1)
-    with testing.hub(*FUNCTIONS) as hub:
-        instances = [hub.client.start_new(call_then_signal) for _ in range(3)]
-        while hub.engine.step():
-            pass
-        hub.inline.work()
-        for _ in range(cycles):
-            hub.engine.step()
-        hub.restart()
-        assert [hub.finish(instance).output for instance in instances] == ["done"] * 3
