@@ -42,7 +42,7 @@ class EntityId:
         """The entity that `@name@key` names; the key may hold more of these signs."""
         name, sign, key = text[1:].partition(SIGN) if isinstance(text, str) else ("", "", "")
         if not sign or text[0] != SIGN:
-            raise ValueError(f"Unexpected format in SchedulerId: {text!r} isn't @name@key")
+            raise ValueError(f"Unexpected format in SchedulerId: {text!r}")
         return cls(name, key)
 
     @property
@@ -112,4 +112,4 @@ def told_entity(named: EntityId | str) -> EntityId:
     try:
         return EntityId.parse(named)
     except (ValueError, TypeError) as error:
-        raise UsageError(f"{error}; write it as @counter@a") from None
+        raise UsageError(f"{error}; an entity is named @name@key, as @counter@a") from None

@@ -321,9 +321,15 @@ def test_delete_and_purge_take_effect_without_a_daemon_and_without_code(durable:
 
 
 def test_a_delete_behind_operations_that_need_code_says_so(durable: Durable, hub: Path) -> None:
-    told = "@gone@x  delete queued, it waits for what was sent before\n"
-    assert durable("entity", "delete", "@gone@x") == (0, told, "")
-    assert "queued     delete, for 0 s\n" in durable("entity", "get", "@gone@x").out
+    durable("entity", "signal", "@counter@new", "add", "--input", "1")
+    told = "@counter@new  delete queued, it waits for what was sent before\n"
+    assert durable("entity", "delete", "@counter@new") == (0, told, "")
+    assert "queued     delete, for 0 s\n" in durable("entity", "get", "@counter@new").out
+
+
+def test_a_delete_of_an_entity_whose_code_is_missing_takes_along_what_waits(durable: Durable, hub: Path) -> None:
+    assert durable("entity", "delete", "@gone@x") == (0, "@gone@x  deleted\n", "")
+    assert "queued" not in durable("entity", "get", "@gone@x").out
 
 
 def test_a_daemon_runs_what_was_signaled(durable: Durable, here: Path) -> None:
