@@ -16,7 +16,7 @@ from durablecli.engine import draft, entities, turns
 from tests.laws.forum import Action, Forum
 from tests.laws.society import Body, actions, societies
 
-EXAMPLES = int(os.environ.get("DURABLE_LAWS_EXAMPLES", "300"))
+EXAMPLES = int(os.environ.get("DURABLE_LAWS_EXAMPLES", "200"))
 MANY = 20_000
 LEAST = 0.05
 SAID = [
