@@ -291,7 +291,7 @@ def test_an_entity_reminds_itself_by_the_clock_of_the_engine() -> None:
 @pytest.mark.parametrize(
     ("wrong", "text"),
     [
-        (lambda context: context.signal_entity("other", "x"), "'other' isn't @name@key"),
+        (lambda context: context.signal_entity("other", "x"), "Unexpected format in SchedulerId: 'other'"),
         (lambda context: context.signal_entity("@a@b", ""), "needs the name of the operation"),
         (lambda context: context.signal_entity("@a@b", "x", at=5), "at is a datetime or a timedelta, not int"),
         (lambda context: context.signal_entity("@a@b", "x", float("nan")), "nan is no JSON number"),
