@@ -83,7 +83,7 @@ def _of_ledger(entity: EntityId, ledger: EntityLedger, posted: tuple[Posted, ...
         last_operation_time=ledger.modified,
         execution=ledger.execution,
         locked_by=None if lock is None else LockHolder(lock.sender.instance, lock.since, lock.entities),
-        queued=tuple(map(_queued, chain(ledger.inner, ledger.queue))),
+        queued=tuple(map(_queued, ledger.standing())),
         scheduled=tuple(sorted(map(_queued, ledger.scheduled.values()), key=_due)),
         failures=ledger.failures,
         last_failure=None if ledger.last_failure is None else _failure(ledger.last_failure),

@@ -383,6 +383,7 @@ class Turns:
             self.effects.apply(instance, records[0])  # an arrival is recorded with what made it, whatever comes then
             self._spreading = (instance, deque(records[1:]))
             self.instances.kept = instance
+            self.effects.busy = instance.id
             self.spread_since = self.draft.c
             self._spread()
         else:
@@ -451,7 +452,7 @@ class Turns:
             self.effects.apply(instance, rest.popleft())
         self.draft.goes_on(instance, bool(rest))
         if not rest:
-            self._spreading = self.instances.kept = None
+            self._spreading = self.instances.kept = self.effects.busy = None
             parked, self.parked = self.parked, []
             self.effects.deliveries.extend(parked)
             self._patient.clear()

@@ -57,7 +57,8 @@ def test_an_instance_on_record_is_folded_and_replayed(release: str, name: str) -
     function = registry.orchestrator(ledger.started.name)
     assert function is not None
     if ledger.begun:
-        _, fresh = restore(function.call, ledger, registry.returns)
+        machine, fresh = restore(function.call, ledger, registry.returns)
+        machine.close()
         assert fresh == []
 
 

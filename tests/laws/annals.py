@@ -13,6 +13,7 @@ from collections import defaultdict
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from durablecli.model import codec
 from durablecli.model import events as ev
@@ -76,7 +77,7 @@ class Figure:
         assert n == self.n + 1, f"{self.id}: n {n} after {self.n}"
         self.n = n
         match event:
-            case ev.EntityOperationReceived(scheduled_time=due) if due is not None and due > at:
+            case ev.EntityOperationReceived(scheduled_time=due) if due is not None:
                 self.scheduled[n] = event
             case ev.EntityOperationReceived() | ev.EntityDeletionReceived() | ev.EntityLockReceived():
                 self.stand(n, event)
@@ -84,7 +85,7 @@ class Figure:
                 due = self.scheduled[event.timer].scheduled_time
                 assert due is not None
                 assert at >= due, "done too early"
-                self.stand(event.timer, self.scheduled.pop(event.timer))
+                self.stand(event.timer, replace(self.scheduled.pop(event.timer), scheduled_time=None))
             case ev.EntityUnlockReceived():
                 assert self.holder == event.sender or event.sender in self.asking()
                 if self.holder == event.sender:
