@@ -15,6 +15,7 @@ from typing import Any, TypeVar, overload
 
 from durablecli.entities.methods import Methods, check_class
 from durablecli.model.entities import EntityId
+from durablecli.model.names import name_of
 from durablecli.replay.names import MARK, Mark, mark_of, return_annotation
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -103,6 +104,7 @@ def _entity_name(name: str) -> str:
 def _marked(function: F, mark: Mark) -> F:
     if not callable(function):
         raise TypeError(f"@df.{mark.kind} decorates a function, not {type(function).__name__}")
+    name_of(mark.name, f"an {mark.kind}")
     setattr(function, MARK, mark)
     return function
 

@@ -7,7 +7,7 @@ names are those of Durable Functions' client. Times are UTC; a naive one is read
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from os import PathLike, fspath
 from time import monotonic
 from typing import TYPE_CHECKING, Any
@@ -28,6 +28,7 @@ from durablecli.model.entities import EntityId, is_entity, told_entity
 from durablecli.model.events import Record
 from durablecli.model.history import project_history
 from durablecli.model.ids import check_instance_id, new_id
+from durablecli.model.names import name_of, reason_of, time_of, version_of
 from durablecli.model.status import ENDED, OrchestrationRuntimeStatus
 from durablecli.replay.names import told_name
 from durablecli.store import premises
@@ -78,7 +79,7 @@ class Client:
             raise UsageError(f"if_exists is one of {', '.join(POLICIES)}, not {if_exists!r}")
         name = self._known(orchestration_function_name)
         instance = new_id() if instance_id is None else check_instance_id(instance_id)
-        item = Item(instance, name, encode(client_input), version, _utc(start_at), if_exists)
+        item = Item(instance, name, encode(client_input), version_of(version), _utc(start_at), if_exists)
         if instance_id is None:
             return self._mailbox().post("start", [item]).instances[0]
         return start_chosen(self._reader, self._mailbox(), self._inbox, item)
@@ -90,7 +91,7 @@ class Client:
         version: str | None = None,
     ) -> list[str]:
         """Start one instance per input, all or none of them; the ids are `<batch>-<index>`."""
-        items = batch_items(self._known(orchestration_function_name), list(inputs), version)
+        items = batch_items(self._known(orchestration_function_name), list(inputs), version_of(version))
         return self._mailbox().post("start", items).instances if items else []
 
     def restart(self, instance_id: str, restart_with_new_instance_id: bool = True) -> str:
@@ -197,32 +198,30 @@ class Client:
 
     def raise_event(self, instance_id: str, event_name: str, event_data: Any = None) -> None:
         """Send an external event; it is on disk then. NotFound for an unknown instance, WrongState for an ended one."""
-        if not isinstance(event_name, str) or not event_name:
-            raise ValueError("event_name must be a non-empty string.")
-        data = encode(event_data)
+        name, data = name_of(event_name, "an event"), encode(event_data)
         if self._given is not None or not self._standing.holds(instance_id):
             since = monotonic()
             current = self._existing(instance_id)
             if current.ended:
                 raise WrongState(f"{instance_id} is {word_of(current)}: it takes no events any more")
             self._standing.looked(instance_id, since)
-        self._mailbox().post("raise-event", [Item(instance_id, event_name, data)])
+        self._mailbox().post("raise-event", [Item(instance_id, name, data)])
 
     def terminate(self, instance_id: str, reason: str = "", *, recursive: bool = True) -> None:
         """End an instance, and its sub-orchestrations unless `recursive` is false."""
-        self._one("terminate", Item(instance_id, reason=reason, recursive=recursive))
+        self._one("terminate", Item(instance_id, reason=reason_of(reason), recursive=recursive))
 
     def suspend(self, instance_id: str, reason: str = "") -> None:
         """Hold an instance: what arrives is kept until it is resumed."""
-        self._one("suspend", Item(instance_id, reason=reason))
+        self._one("suspend", Item(instance_id, reason=reason_of(reason)))
 
     def resume(self, instance_id: str, reason: str = "") -> None:
         """Let a suspended instance go on."""
-        self._one("resume", Item(instance_id, reason=reason))
+        self._one("resume", Item(instance_id, reason=reason_of(reason)))
 
     def rewind(self, instance_id: str, reason: str = "") -> None:
         """Send again what made an instance fail; all that went well is kept. WrongState unless it has failed."""
-        self._one("rewind", Item(instance_id, reason=reason))
+        self._one("rewind", Item(instance_id, reason=reason_of(reason)))
 
     def rewind_preview(self, instance_id: str) -> list[str]:
         """What a rewind would send again, a line each."""
@@ -306,12 +305,11 @@ class Client:
         """Send an operation that nobody waits for, run not before `at`; it is on disk then. An entity that isn't there
         yet begins with it. Raises NotFound if an engine runs that doesn't know the function."""
         entity = told_entity(entityId)
-        if not isinstance(operation_name, str) or not operation_name:
-            raise ValueError("operation_name must be a non-empty string.")
+        operation = name_of(operation_name, "an operation")
         published = self._reader.published() if self._reader.engine().alive else None
         if published is not None and not published.has_entity(entity.name):
             raise published.unknown_entity(entity.name)
-        item = Item(str(entity), operation_name, encode(operation_input), start_at=_utc(at))
+        item = Item(str(entity), operation, encode(operation_input), start_at=_utc(at))
         self._mailbox().post("signal", [item])
 
     def read_entity_state(self, entityId: EntityId | str) -> EntityStateResponse:  # noqa: N803  Azure's name
@@ -432,9 +430,7 @@ def _of_entities(query: Query | None) -> Query:
 
 
 def _utc(time: datetime | None) -> datetime | None:
-    if time is None:
-        return None
-    return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
+    return None if time is None else time_of(time, "a time")
 
 
 def _query(

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from msgspec import Raw
 
-from durablecli.model.entities import EntityId
+from durablecli.model.entities import EntityId, told_entity
 from durablecli.model.events import ABSENT, NULL, OperationSignal, OperationStart
 from durablecli.model.ids import check_instance_id, new_id
+from durablecli.model.names import due_of, name_of, version_of
 from durablecli.model.payloads import decode, encode
 from durablecli.replay.names import told_name
 
@@ -152,11 +153,10 @@ class DurableEntityContext:
         It isn't run before `at`: a time (naive ones are UTC), or a while from now.
         """
         act = self._running()
-        if not isinstance(entityId, EntityId):
-            entityId = EntityId.parse(entityId)  # noqa: N806
-        if not isinstance(operationName, str) or not operationName:
-            raise ValueError("signal_entity needs the name of the operation, a non-empty string")
-        signal = OperationSignal(str(entityId), operationName, encode(operationInput, act.limit), _when(at, act.at))
+        entity = str(told_entity(entityId))
+        operation = name_of(operationName, "an operation")
+        due = None if at is None else due_of(at, "at", act.at)
+        signal = OperationSignal(entity, operation, encode(operationInput, act.limit), due)
         act.signals.append(signal)
         act.sent += _OVERHEAD + len(signal.input)
 
@@ -171,7 +171,7 @@ class DurableEntityContext:
         act = self._running()
         text = told_name(name, "orchestrator")
         id = new_id() if instance_id is None else check_instance_id(instance_id)
-        start = OperationStart(id, text, encode(client_input, act.limit), version)
+        start = OperationStart(id, text, encode(client_input, act.limit), version_of(version))
         act.starts.append(start)
         act.sent += _OVERHEAD + len(start.input)
         return id
@@ -180,16 +180,6 @@ class DurableEntityContext:
         if self._act.over:
             raise RuntimeError("Entity operation is unassigned")
         return self._act
-
-
-def _when(at: datetime | timedelta | None, now: datetime) -> datetime | None:
-    if at is None:
-        return None
-    if isinstance(at, timedelta):
-        return now + at
-    if not isinstance(at, datetime):
-        raise TypeError(f"at is a datetime or a timedelta, not {type(at).__name__}")
-    return (at if at.tzinfo else at.replace(tzinfo=UTC)).astimezone(UTC)
 
 
 class DurableEntity:

@@ -256,9 +256,11 @@ class EntityOperationReceived(Event, frozen=True):
 
 
 class EntityDeletionReceived(Event, frozen=True):
-    """Take the state away, when its turn comes; no code of the author is asked."""
+    """Take the state away, when its turn comes; no code of the author is asked. With `force` all that stands before it
+    fails, also an operation that runs."""
 
     message: str | None = None
+    force: bool = False
 
 
 class EntityLockReceived(Event, frozen=True):

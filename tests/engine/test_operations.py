@@ -6,7 +6,7 @@ import asyncio
 import dataclasses
 import functools
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 from enum import Enum
 from typing import Any, ClassVar, Final
 
@@ -26,6 +26,7 @@ from durablecli.model.failures import Failure
 
 AT = datetime(2026, 1, 1, 12, tzinfo=UTC)
 LIMIT = 16 * 1024 * 1024
+EDGE = datetime(9999, 12, 31, 23, tzinfo=timezone(timedelta(hours=-2)))
 Call = str | tuple[str, Any]
 
 
@@ -269,6 +270,37 @@ def test_signals_and_starts_are_recorded_in_order() -> None:
     )
 
 
+class Word(str):
+    """What it says of itself isn't what it is."""
+
+    __slots__ = ()
+
+    def __str__(self) -> str:
+        return "\ud800"
+
+    def __format__(self, _: str) -> str:
+        return "\ud800"
+
+
+class Moment(datetime):
+    """As libraries have them that know more of time."""
+
+
+def test_what_is_sent_is_named_and_dated_by_plain_values() -> None:
+    @df.entity
+    def sender(context: df.DurableEntityContext) -> Any:
+        context.signal_entity(df.EntityId(Word("Other"), Word("Key")), Word("go"), at=Moment(2026, 5, 1, tzinfo=UTC))
+        context.signal_entity(Word("@other@key"), Word("go"))
+        return context.start_new(Word("report"), Word("mine"), None, Word("2.0"))
+
+    event = run(sender, "go")
+    assert results(event) == ["mine"]
+    assert [type(each.scheduled_time) for each in event.signals] == [datetime, type(None)]
+    said = [text for each in (*event.signals, *event.starts) for text in msgspec.structs.astuple(each)]
+    assert {type(text) for text in said if isinstance(text, str)} == {str}
+    assert msgspec.json.decode(msgspec.json.encode(event), type=ev.EntityBatch) == event
+
+
 def test_an_entity_reminds_itself_by_the_clock_of_the_engine() -> None:
     @df.entity
     class Clock(df.DurableEntity):
@@ -292,12 +324,19 @@ def test_an_entity_reminds_itself_by_the_clock_of_the_engine() -> None:
     ("wrong", "text"),
     [
         (lambda context: context.signal_entity("other", "x"), "Unexpected format in SchedulerId: 'other'"),
-        (lambda context: context.signal_entity("@a@b", ""), "needs the name of the operation"),
+        (lambda context: context.signal_entity("@a@b", ""), "the name of an operation must be a non-empty string"),
         (lambda context: context.signal_entity("@a@b", "x", at=5), "at is a datetime or a timedelta, not int"),
         (lambda context: context.signal_entity("@a@b", "x", float("nan")), "nan is no JSON number"),
-        (lambda context: context.start_new(""), "the name of an orchestrator can't be empty"),
+        (lambda context: context.start_new(""), "the name of an orchestrator must be a non-empty string"),
         (lambda context: context.start_new(tally), "tally is an entity, and an orchestrator is needed here"),
         (lambda context: context.start_new("x", "@a@b"), "must not start with @"),
+        (lambda context: context.start_new("x\ud800"), "the name of an orchestrator must be valid Unicode"),
+        (lambda context: context.start_new("x", version=5), "a version must be a string, not int"),
+        (lambda context: context.start_new("x", version="\ud800"), "a version must be valid Unicode"),
+        (lambda context: context.signal_entity("@a@b", "\udfff"), "the name of an operation must be valid Unicode"),
+        (lambda context: context.signal_entity("@a@b", "x" * 257), "an operation has 257 characters, at most 256"),
+        (lambda context: context.signal_entity("@a@b", "x", at=EDGE), "between the years 1 and 9999"),
+        (lambda context: context.signal_entity("@a@b", "x", at=timedelta.max), "between the years 1 and 9999"),
         (lambda context: context.set_state(object()), "object can't be written as JSON"),
         (lambda context: {1: 2}, "the key 1 is no string"),
     ],
