@@ -35,6 +35,13 @@ def named(entities: Sequence[str]) -> str:
     return ", ".join(entities) if more <= 1 else f"{', '.join(entities[:_NAMED])} and {more} more"
 
 
+def asked(kind: str, name: str | None) -> str:
+    """What stands in an entity's line, in words."""
+    if kind == "lock":
+        return "a request for the lock"
+    return f"operation {name}" if kind == "operation" else kind
+
+
 def text_of(raw: object) -> str:
     """JSON as it was written."""
     return bytes(memoryview(raw)).decode()  # type: ignore[arg-type]  # a Raw is a buffer, which typeshed can't say

@@ -3,8 +3,9 @@
 from durablecli.client.client import Client
 from durablecli.client.entity_status import EntityStateResponse, EntityStatus, LockHolder, Posted, Queued
 from durablecli.client.functions import Published, unknown_orchestrator
+from durablecli.client.running import Running, Runs
 from durablecli.client.shell import DurableOrchestrationClient
-from durablecli.client.status import Blocked, DurableOrchestrationStatus, Engine, PurgeHistoryResult, Suspended
+from durablecli.client.status import Blocked, DurableOrchestrationStatus, Engine, Held, PurgeHistoryResult, Suspended
 from durablecli.client.tail import Line
 from durablecli.client.waits import EntityWait
 from durablecli.store.mailbox import Item, Mailbox, Receipt
@@ -19,6 +20,7 @@ __all__ = [
     "EntityStateResponse",
     "EntityStatus",
     "EntityWait",
+    "Held",
     "Item",
     "Line",
     "LockHolder",
@@ -30,6 +32,8 @@ __all__ = [
     "Query",
     "Queued",
     "Receipt",
+    "Running",
+    "Runs",
     "Suspended",
     "unknown_orchestrator",
 ]

@@ -6,7 +6,7 @@ names are those of Durable Functions' client. Times are UTC; a naive one is read
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from os import PathLike, fspath
 from time import monotonic
@@ -19,6 +19,7 @@ from durablecli.client.entity_status import EntityStateResponse, EntityStatus
 from durablecli.client.functions import Published
 from durablecli.client.reading import Reader
 from durablecli.client.refusals import refusal_of, word_of
+from durablecli.client.running import Running
 from durablecli.client.standing import Standing
 from durablecli.client.starting import POLICIES, batch_items, encode, start_chosen
 from durablecli.client.status import DurableOrchestrationStatus, Engine, PurgeHistoryResult
@@ -323,6 +324,10 @@ class Client:
     def list_entities(self, query: Query | None = None) -> Page:
         """One page of entities, as rows without their states; a status is Exists or Empty."""
         return self._reader.page(_of_entities(query))
+
+    def running(self) -> Mapping[str, Running]:
+        """The operations that run just now, by the ids of their entities, as the engine says if one is alive."""
+        return self._reader.running(self.engine())
 
     def count_entities(self, query: Query | None = None) -> int:
         """How many entities fit."""
