@@ -310,6 +310,7 @@ class OperationStart(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
 class EntityBatch(Event, frozen=True):
     """The outcome of all operations that waited, up to and with record `upto`.
 
+    Record `upto` may be a deletion as well: then the batch stands for that alone, without code having run.
     `state` is the new state; without one it is as it was before, or gone where `deleted` says so. Operations that
     neither failed nor were waited for leave nothing in `results`.
     """
