@@ -13,6 +13,7 @@ from functools import cached_property
 from types import ModuleType
 from typing import Any, TypeVar, overload
 
+from durablecli.entities.forms import ClassForm, Form, FunctionForm
 from durablecli.entities.methods import Methods, check_class
 from durablecli.model.entities import EntityId
 from durablecli.model.names import name_of
@@ -200,6 +201,13 @@ class Function:
     def methods(self) -> Methods | None:
         """The operations of an entity that is a class."""
         return Methods(self.call) if self.kind == "entity" and isinstance(self.call, type) else None
+
+    @cached_property
+    def form(self) -> Form:
+        """How the operations of an entity are called."""
+        if self.methods is not None:
+            return ClassForm(self.methods)
+        return FunctionForm(self.call, self.executor == "async")
 
     @property
     def _is_async(self) -> bool:

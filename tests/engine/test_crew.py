@@ -146,7 +146,7 @@ def test_a_batch_that_is_cancelled_in_its_queue_never_begins() -> None:
     assert [crew.settled(outcome) is not None for outcome in found] == [True, False, True]
     dropped = found[1]
     assert isinstance(dropped, BatchOutcome)
-    assert dropped.event == ev.EntityBatch(1)
+    assert [each.failure is not None for each in dropped.event.results] == [True]
     crew.stop()
 
 

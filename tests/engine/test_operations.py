@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import functools
+import threading
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta, timezone
 from enum import Enum
+from queue import SimpleQueue
 from typing import Any, ClassVar, Final
 
 import msgspec
@@ -20,6 +22,8 @@ import durablecli as df
 from durablecli import testing
 from durablecli.engine import operations
 from durablecli.engine.activity import Cancellation
+from durablecli.engine.executors import Threads
+from durablecli.engine.loop import Loop
 from durablecli.engine.operations import Batch, Operation
 from durablecli.model import events as ev
 from durablecli.model.failures import Failure
@@ -389,10 +393,38 @@ def test_a_batch_ends_early_when_its_time_is_up_but_does_something(monkeypatch: 
 def test_a_batch_ends_early_when_it_has_gathered_enough() -> None:
     @df.entity
     def large(context: df.DurableEntityContext) -> Any:
-        return "x" * 1_500_000
+        return "x" * 800_000
 
     assert run(large, *["any"] * 9).upto == 4
     assert run(large, *["any"] * 9, waits=False).upto == 10
+
+
+@pytest.mark.parametrize("kind", ["signal", "start"])
+def test_what_is_sent_counts_with_its_names_and_its_records(kind: str) -> None:
+    @df.entity
+    def chatty(context: df.DurableEntityContext) -> Any:
+        for _ in range(context.get_input(int)):
+            if kind == "signal":
+                context.signal_entity("@a@" + "k" * 200, "o" * 200)
+            else:
+                context.start_new("f" * 200, "i" * 200)
+
+    assert failure(run(chatty, ("go", 10), limit=8_000)).message.startswith("the operation's state, result and what")
+    assert run(chatty, ("go", 9), limit=8_000).results[0].failure is None
+    assert run(chatty, *[("go", 1_000)] * 9).upto == 4
+
+
+def test_one_operation_sends_at_most_ten_thousand() -> None:
+    @df.entity
+    def chatty(context: df.DurableEntityContext) -> Any:
+        context.start_new("x")
+        for _ in range(context.get_input(int) - 1):
+            context.signal_entity("@a@b", "x")
+
+    event = run(chatty, ("go", 10_001))
+    assert "at most 10,000 signals and starts" in failure(event).message
+    assert (event.signals, event.starts) == ((), ())
+    assert len(run(chatty, ("go", 10_000)).signals) == 9_999
 
 
 def test_a_batch_that_is_told_to_stop_does_at_most_one_more() -> None:
@@ -647,6 +679,42 @@ def test_asynchronous_operations_are_awaited_one_after_another() -> None:
     assert state(run(slow, "a", "b")) == 2
 
 
+def test_an_operation_that_blocks_delays_no_other_entity() -> None:
+    """A class with one asynchronous operation may have synchronous ones, which don't run on the event loop."""
+    reached, go_on = threading.Event(), threading.Event()
+
+    @df.entity
+    class Mixed:
+        value: int = 0
+
+        def block(self) -> int:
+            reached.set()
+            self.value += 1
+            return self.value if go_on.wait(30) else -1
+
+        async def add(self) -> int:
+            self.value += 1
+            return self.value
+
+    [function] = testing.registry(Mixed)
+    outcomes: SimpleQueue[Any] = SimpleQueue()
+    loop = Loop(200, outcomes.put)
+    names = ("add", "block", "block", "add")
+    try:
+        wanted = [Operation(n, name, ev.NULL, True) for n, name in enumerate(names, 2)]
+        for i in range(40):  # more than asyncio.to_thread has threads
+            loop.start([Batch((f"@mixed@{i}", "1", 5), function, Raw(), wanted, LIMIT, Cancellation(), AT)])
+        assert reached.wait(30)
+        loop.start([Batch(("@mixed@b", "1", 2), function, Raw(), wanted[:1], LIMIT, Cancellation(), AT)])
+        assert results(outcomes.get(timeout=30).event) == [1]
+        go_on.set()
+        held = [outcomes.get(timeout=30).event for _ in range(40)]
+    finally:
+        go_on.set()
+        loop.stop()
+    assert all(results(event) == [1, 2, 3, 4][: event.upto - 1] for event in held)
+
+
 # ── batches ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 CALLS = st.one_of(
@@ -665,3 +733,33 @@ def test_nothing_depends_on_how_operations_were_put_into_batches(entity: Any, ca
         answers += [(each.n, each.result, each.failure and each.failure.message) for each in event.results]
     assert held == whole.state
     assert answers == [(each.n, each.result, each.failure and each.failure.message) for each in whole.results]
+
+
+class Hostile(type):
+    """Code of the author that runs before any operation does."""
+
+    def __dir__(cls) -> Any:
+        raise SystemExit("no list of names")
+
+
+def test_a_class_that_cannot_even_be_looked_at_fails_its_first_operation() -> None:
+    @df.entity
+    class Bad(metaclass=Hostile):
+        def go(self) -> None: ...
+
+    [function] = testing.registry(Bad)
+    outcomes: SimpleQueue[Any] = SimpleQueue()
+    threads = Threads(1, outcomes.put, "entity")
+    wanted = [Operation(n, "go", ev.NULL, True) for n in (2, 3)]
+    for i in range(2):  # the second shows that the thread is still there
+        threads.start([Batch((f"@bad@{i}", "1", 3), function, Raw(), wanted, LIMIT, Cancellation(), AT)])
+    events = [outcomes.get(timeout=30).event for _ in range(2)]
+    threads.stop()
+    assert [(event.upto, results(event)) for event in events] == [(2, ["no list of names"])] * 2
+
+
+def test_a_batch_that_was_dropped_speaks_for_one_operation_at_most() -> None:
+    [function] = testing.registry(tally)
+    wanted = [Operation(n, "add", Raw(b"1"), False) for n in (2, 3)]
+    event = Batch(("@tally@a", "1", 3), function, Raw(), wanted, LIMIT, Cancellation(), AT).dropped().event
+    assert (event.upto, [each.n for each in event.results]) == (2, [2])
