@@ -93,25 +93,40 @@ class Crew:
 
     def settled(self, outcome: Outcome | BatchOutcome) -> Work | None:
         """An outcome has come in: what it belongs to, or None when nobody waits for it any more."""
-        call = self._calls.pop(outcome.key, None)
+        call = self._forget(outcome.key)
         if call is None:
             return None
-        siblings = self._by_execution[call.key[:2]]
-        del siblings[call.key]
-        if not siblings:
-            del self._by_execution[call.key[:2]]
         following = self._gate.leave(call.function)
         if following is not None and not self._held_back:
             self._executor(following.function.executor).start([following])
         return None if call.cancellation.asked else call
 
+    def drop(self, keys: Iterable[Key]) -> None:
+        """Wait for these batches no more: their outcomes don't count, whether they come or not."""
+        for key in keys:
+            batch = self._forget(key)
+            if batch is not None:
+                self._stop(batch)
+
+    def _forget(self, key: Key) -> Work | None:
+        call = self._calls.pop(key, None)
+        if call is not None:
+            siblings = self._by_execution[key[:2]]
+            del siblings[key]
+            if not siblings:
+                del self._by_execution[key[:2]]
+        return call
+
+    def _stop(self, call: Work) -> None:
+        call.cancellation.asked = True
+        executor = self._executors.get(_kind(call))
+        if executor is not None:
+            executor.cancel(call.key)
+
     def cancel(self, instance: str, execution: str) -> None:
         """Tell every call of one execution to stop; their outcomes are dropped."""
-        for key, call in self._by_execution.get((instance, execution), {}).items():
-            call.cancellation.asked = True
-            executor = self._executors.get(_kind(call))
-            if executor is not None:
-                executor.cancel(key)
+        for call in self._by_execution.get((instance, execution), {}).values():
+            self._stop(call)
 
     def hold_back(self) -> None:
         """Start nothing more: the engine is stopping."""

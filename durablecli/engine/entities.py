@@ -131,24 +131,33 @@ class Entities:
 
     def _move(self, entity: Entity) -> None:
         """Do what needs no code, and note that there may be something to run."""
+        if entity.running and entity.ledger.awaits_forced_deletion:
+            self._effects.draft.dropped.append((entity.id, entity.ledger.execution, entity.running))
+            entity.running = 0
         while not entity.running and (line := entity.ledger.runnable):
             head = line[0]
             if isinstance(head.event, ev.EntityDeletionReceived):
                 self._record(entity, ev.EntityBatch(head.n, deleted=entity.ledger.exists))
-            elif entity.ledger.blocked is not None and entity.ledger.awaits_deletion:
-                if not self._give_up(entity):
-                    break
-            else:
+            elif not self._is_given_up(entity.ledger):
                 self._effects.draft.moved[entity.id] = entity
                 break
-        if not entity.running and entity.ledger.size >= max(_COMPACT_AT, entity.compact_at):
-            self._compact(entity)
+            elif not self._give_up(entity):
+                break
+        if not entity.running:
+            self._tidy(entity)
+
+    def _is_given_up(self, ledger: EntityLedger) -> bool:
+        """Whether what stands before a deletion will never be done."""
+        return ledger.awaits_forced_deletion or (ledger.blocked is not None and ledger.awaits_deletion)
 
     def _give_up(self, entity: Entity) -> bool:
-        """Let operations fail whose code is missing, as the entity is to be deleted behind them. False where one of
-        their callers is just being spread over commits: the answer couldn't be recorded there, and could be lost."""
+        """Let the operations fail that stand before a deletion. False where one of their callers is just being spread
+        over commits: the answer couldn't be recorded there, and could be lost."""
         operations = entity.ledger.operations(entity.ledger.queued)
-        failure = Failure("durablecli.errors.NotFound", f"{entity.ledger.blocked}, and the entity was deleted")
+        why = "the entity was deleted"
+        if entity.ledger.blocked is not None:
+            why = f"{entity.ledger.blocked}, and {why}"
+        failure = Failure("durablecli.errors.NotFound", why)
         results = tuple(ev.OperationOutcome(record.n, failure=failure) for record in operations)
         batch = ev.EntityBatch(operations[-1].n, results=results)
         busy = self._effects.busy
@@ -157,6 +166,14 @@ class Entities:
             return False
         self._apply(entity, batch)
         return True
+
+    def _tidy(self, entity: Entity) -> None:
+        """Nothing is blocked where nothing waits; and a long log begins anew."""
+        ledger = entity.ledger
+        if ledger.blocked is not None and not ledger.queued:
+            self._effects.add(entity, ev.ExecutionUnblocked())
+        if ledger.size >= max(_COMPACT_AT, entity.compact_at):
+            self._compact(entity)
 
     def start(self) -> None:
         """Give out a batch for every entity that has something to run: what the whole cycle brought it, together."""
@@ -178,7 +195,7 @@ class Entities:
                 continue
             if ledger.blocked is not None:
                 self._effects.add(entity, ev.ExecutionUnblocked())
-            entity.running = True
+            entity.running = operations[-1].n
             wanted, at = [_operation(record) for record in operations], self._effects.draft.at
             self._effects.draft.batches.append(BatchJob(entity.id, ledger.execution, ledger.state, wanted, at))
         moved.clear()
@@ -195,12 +212,12 @@ class Entities:
 
     def done(self, outcome: BatchOutcome) -> None:
         """Apply what came of a batch: the state, what was sent, and the answers to those who wait."""
-        id, execution, _ = outcome.key
+        id, execution, last = outcome.key
         entity = self._effects.instances.entity(id)
-        if entity is None or entity.ledger.execution != execution:
+        if entity is None or entity.ledger.execution != execution or entity.running != last:
             self._effects.stats["dropped"] += 1
             return
-        entity.running = False
+        entity.running = 0
         batch = outcome.event
         if batch.starts:
             batch = replace(batch, starts=tuple(map(self._checked, batch.starts)))

@@ -8,7 +8,7 @@ comes to the front the lock is granted, and from then on only its holder's opera
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterable, Iterator
 from datetime import datetime
 from itertools import chain, islice
@@ -41,7 +41,8 @@ class EntityLedger:
         self._requests: dict[Key, int] = {}
         """The requests for the lock that stand in the queue. One that isn't here any more was taken back."""
         self._withdrawn = 0
-        self._deletions = 0
+        self._deletions: Counter[bool] = Counter()
+        """How many stand in the queue, by whether they are forced."""
         self.lock: ev.EntityLock | None = None
         self.failures = 0
         self.last_failure: ev.OperationFailure | None = None
@@ -72,7 +73,12 @@ class EntityLedger:
     @property
     def awaits_deletion(self) -> bool:
         """Whether a deletion stands somewhere among what may be done now."""
-        return self._deletions > 0 and self.lock is None
+        return self.lock is None and self._deletions.total() > 0
+
+    @property
+    def awaits_forced_deletion(self) -> bool:
+        """Whether all that stands before a deletion is to be dropped."""
+        return self.lock is None and self._deletions[True] > 0
 
     def concerns(self, sender: ev.Origin) -> bool:
         """Whether this request for the lock was granted here, or waits here."""
@@ -127,7 +133,7 @@ class EntityLedger:
                 self._grant(at)
             case ev.EntityDeletionReceived():
                 self.queue.append(record)
-                self._deletions += 1
+                self._deletions[event.force] += 1
             case ev.TimerFired():
                 self._fired(event.timer)
             case ev.ExecutionBlocked():
@@ -160,7 +166,7 @@ class EntityLedger:
             record = line.popleft()
             failure = failed.get(record.n) if failed else None
             if isinstance(record.event, ev.EntityDeletionReceived):
-                self._deletions -= 1
+                self._deletions[record.event.force] -= 1
             elif failure is not None and isinstance(record.event, ev.EntityOperationReceived):
                 self.failures += 1
                 self.last_failure = ev.OperationFailure(record.event.name, at, failure)

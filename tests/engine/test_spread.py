@@ -92,3 +92,29 @@ def test_what_comes_for_a_turn_that_is_spread_outlives_the_engine(function: Any,
             hub.engine.step()
         hub.restart()
         assert hub.finish(instance).output == result
+
+
+@df.orchestrator
+def call_a_stranger(context: df.DurableOrchestrationContext) -> Steps:
+    """Call an entity whose code is missing, and say much in the same turn."""
+    task = context.call_entity("@stranger@a", "get")
+    for _ in range(40):
+        context.signal_entity(B, "add", 1)
+    try:
+        yield task
+    except df.TaskFailedError:
+        return "deleted"
+
+
+@pytest.mark.parametrize("before", [1, 2, 3, 5])
+@pytest.mark.parametrize("after", [0, 1, 2, 3])
+def test_a_caller_that_is_being_spread_hears_of_a_deletion(before: int, after: int) -> None:
+    with testing.hub(counter, call_a_stranger) as hub:
+        instance = hub.client.start_new(call_a_stranger)
+        for _ in range(before):
+            hub.engine.step()
+        hub.client.delete_entity("@stranger@a")
+        for _ in range(after):
+            hub.engine.step()
+        hub.restart()
+        assert hub.finish(instance).output == "deleted"

@@ -198,7 +198,7 @@ def entity_findings(events: list[ev.AnyEvent], first: int = 1) -> list[tuple[int
     "events",
     [
         [ADD, batch(2), ADD, WAITED, ADD, batch(5, 5), batch(6, 6)],
-        [WAITED, ev.EntityDeletionReceived(), batch(2, 2), batch(3), NOW, batch(6)],
+        [WAITED, ev.EntityDeletionReceived(), batch(2, 2), batch(3), NOW, ev.TimerFired(6), batch(6)],
         [ev.ExecutionBlocked("no code"), ADD, ev.ExecutionUnblocked(), batch(3)],
         [LOCK, ADD, INSIDE, batch(4, 4), UNLOCK, batch(3)],
         [ADD, LOCK, NEXT, batch(2), INSIDE, batch(6, 6), UNLOCK, WAITED, LEAVE, batch(9, 9)],
@@ -453,7 +453,7 @@ def test_a_log_is_carried_over_from_a_damaged_journal(root: str) -> None:
 
 def test_a_later_hub_is_left_alone(root: str) -> None:
     end(a_hub(root), root)
-    Path(root, "hub.json").write_bytes(b'{"format":2}')
+    Path(root, "hub.json").write_bytes(b'{"format":3}')
     for look in (check, repair):
         with pytest.raises(NewerHub):
             look(root)
