@@ -494,3 +494,17 @@ def test_decisions_hold_plain_strings_and_times() -> None:
     kept = [value for _, _, event in stage.records[1:] for value in msgspec.structs.astuple(event)]
     assert {type(value) for value in kept if isinstance(value, str | datetime)} == {str, datetime}
     assert "".join(value for value in kept if isinstance(value, str) and len(value) == 1) == "ab2cdxef"
+
+
+class Rude(Exception):
+    """Raises whatever is asked of it."""
+
+    def __getattribute__(self, name: str) -> Any:
+        raise KeyboardInterrupt
+
+
+def test_an_exception_that_raises_when_it_is_looked_at_fails_the_orchestration() -> None:
+    def flow(context: Context) -> Any:
+        raise Rude
+
+    assert "ExecutionCompleted Failed" in Stage(flow).first[0]
