@@ -1,7 +1,7 @@
 """The client of a hub: the one way in for the command line, for HTTP and for any Python program."""
 
 from durablecli.client.client import Client
-from durablecli.client.entity_status import EntityStateResponse, EntityStatus, LockHolder, Posted, Queued
+from durablecli.client.entity_status import EntityStateResponse, EntityStatus, LockHolder, Queued, Requested
 from durablecli.client.functions import Published, unknown_orchestrator
 from durablecli.client.running import Running, Runs
 from durablecli.client.shell import DurableOrchestrationClient
@@ -26,12 +26,12 @@ __all__ = [
     "LockHolder",
     "Mailbox",
     "Page",
-    "Posted",
     "Published",
     "PurgeHistoryResult",
     "Query",
     "Queued",
     "Receipt",
+    "Requested",
     "Running",
     "Runs",
     "Suspended",

@@ -5,7 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import chain
 
-from durablecli.client.entity_status import EntityStateResponse, EntityStatus, LastFailure, LockHolder, Posted, Queued
+from durablecli.client.entity_status import (
+    EntityStateResponse,
+    EntityStatus,
+    LastFailure,
+    LockHolder,
+    Queued,
+    Requested,
+)
 from durablecli.client.reading import Reader, parse
 from durablecli.client.running import Running, Runs
 from durablecli.client.status import NULL, Blocked, Engine
@@ -75,7 +82,7 @@ def _nothing_to_delete(current: EntityStatus) -> str:
 
 
 def _of_ledger(
-    entity: EntityId, ledger: EntityLedger, posted: tuple[Posted, ...], engine: Engine, running: Running | None
+    entity: EntityId, ledger: EntityLedger, posted: tuple[Requested, ...], engine: Engine, running: Running | None
 ) -> EntityStatus:
     lock = ledger.lock
     return EntityStatus(
@@ -111,5 +118,5 @@ def _due(queued: Queued) -> tuple[float, int]:
     return (queued.scheduled_time.timestamp() if queued.scheduled_time else 0.0), queued.id
 
 
-def _posted(message: Message) -> Iterator[Posted]:
-    return (Posted(message.kind, message.at, item.name, item.start_at) for item in message.items)
+def _posted(message: Message) -> Iterator[Requested]:
+    return (Requested(message.kind, message.at, item.name, item.start_at) for item in message.items)

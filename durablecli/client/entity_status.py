@@ -57,7 +57,7 @@ class Queued(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):
                 return cls("delete", n, at)
 
 
-class Posted(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):
+class Requested(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):
     """A message that is on disk and that no engine has taken yet: kind is signal, delete or purge."""
 
     kind: str
@@ -97,7 +97,7 @@ class EntityStatus(msgspec.Struct, frozen=True, kw_only=True):
     failures: int = 0
     last_failure: LastFailure | None = None
     blocked: Blocked | None = None
-    requested: tuple[Posted, ...] = ()
+    requested: tuple[Requested, ...] = ()
     engine: Engine = Engine(alive=False)
 
     def __bool__(self) -> bool:

@@ -8,7 +8,7 @@ from datetime import datetime
 
 from durablecli.cli.reasons import asked, blocked, no_daemon, text_of
 from durablecli.cli.times import clock, moment, span
-from durablecli.client import EntityStatus, Posted, Queued
+from durablecli.client import EntityStatus, Queued, Requested
 
 _MOST = 10
 
@@ -68,7 +68,7 @@ def _scheduled(one: Queued, now: datetime) -> str:
     return f"{_what(one)} at {moment(one.scheduled_time)}, {when}"
 
 
-def _posted(one: Posted, now: datetime) -> str:
+def _posted(one: Requested, now: datetime) -> str:
     due = f" at {moment(one.scheduled_time)}" if one.scheduled_time else ""
     return f"{one.kind}{f' {one.name}' if one.name else ''}{due}, {_for(one.since, now)}; no engine has taken it yet"
 
