@@ -84,19 +84,23 @@ def _matching(client: Client, filters: dict[str, Any], allowed: tuple[str, ...])
 
 
 def _preview(client: Client, screen: Screen, verb: str, items: list[Item]) -> int:
-    rows: list[dict[str, str]] = []
-
-    def look(item: Item) -> None:
+    def look(item: Item) -> dict[str, str]:
         status = client.permit(verb, item)
         word = status.runtime_status.value if status.runtime_status else "unknown"
-        rows.append({"instanceId": item.instance, "name": status.name or "", "runtimeStatus": word})
+        return {"instanceId": item.instance, "name": status.name or "", "runtimeStatus": word}
 
-    code = each(items, look)
+    return preview(screen, verb, items, look)
+
+
+def preview(screen: Screen, verb: str, ones: Iterable[One], look: Callable[[One], dict[str, str]]) -> int:
+    """Show what a verb would touch, a row each, and do nothing; the highest exit code."""
+    rows: list[dict[str, str]] = []
+    code = each(ones, lambda one: rows.append(look(one)))
     if not screen.for_people:
         screen.many(rows)
         return code
     for row in rows:
-        screen.line(f"would {verb} {row['instanceId']}  {row['name']}  {row['runtimeStatus']}")
+        screen.line(f"would {verb} {'  '.join(row.values())}")
     screen.line(f"{len(rows)} in all; nothing was done")
     return code
 

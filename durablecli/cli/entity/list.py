@@ -8,8 +8,8 @@ from functools import partial
 
 import click
 
-from durablecli.cli.list import SORTS, point_on
 from durablecli.cli.options import client, common, exits
+from durablecli.cli.paging import paging, point_on
 from durablecli.cli.render import Screen
 from durablecli.cli.times import day, moment, span
 from durablecli.client import Client, Query
@@ -24,11 +24,7 @@ HEAD = ("ENTITY", "STATUS", "CREATED", "UPDATED", "QUEUED", "WAITS FOR")
 @click.option("--prefix", metavar="TEXT", help="Ids that begin so, as @counter@user-.")
 @click.option("--exists", "status", flag_value="Exists", help="Only those that have a state.")
 @click.option("--empty", "status", flag_value="Empty", help="Only those that have none.")
-@click.option("--sort", type=click.Choice(SORTS), default="created", help="Times: newest first; else lowest first.")
-@click.option("--reverse", is_flag=True, help="The other way round.")
-@click.option("--limit", type=click.IntRange(1, 100_000), default=100, show_default=True, help="Rows of a page.")
-@click.option("--cursor", metavar="TEXT", help="Go on where the last page ended.")
-@click.option("--count", "only_count", is_flag=True, help="Print only how many there are.")
+@paging
 @common
 def command(
     name: str | None,
