@@ -6,10 +6,10 @@ import shlex
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 
-from durablecli.cli.reasons import asked, blocked, named, no_daemon, text_of
+from durablecli.cli.reasons import blocked, in_the_way, named, no_daemon, text_of
 from durablecli.cli.render import COLORS, Screen
 from durablecli.cli.times import clock, moment, span
-from durablecli.client import DurableOrchestrationStatus, EntityStatus, EntityWait, Queued
+from durablecli.client import DurableOrchestrationStatus, EntityStatus
 from durablecli.model.status import Waiting
 
 _MOST = 10
@@ -128,31 +128,10 @@ def _lock(one: Waiting, now: datetime, name: str) -> str:
 
 
 def _in_its_way(one: Waiting, now: datetime) -> str:
-    """What the entity says, on lines of their own: who holds its lock, what stands before, what runs, why it is
-    blocked."""
-    if not isinstance(one, EntityWait):
-        return ""
-    lines = []
-    if one.holder is not None:
-        since = f" since {clock(one.held_since, now)}" if one.held_since else ""
-        stands = f", and is {one.holder_stands}" if one.holder_stands else ""
-        lines.append(f"{one.holder} holds the lock{since}{stands}    durable status {shlex.quote(one.holder)}")
-    runs = f"running for {span(now - one.running_since)}" if one.running_since else ""
-    if one.first is not None:
-        lines.append(_behind(one, one.first, runs))
-    elif runs:
-        lines.append(runs)
-    if one.blocked is not None:
-        first, *_ = one.blocked.splitlines() or [""]
-        lines.append(f"{one.entity} is blocked: {first}    durable status {shlex.quote(one.entity or '')}")
-    return "".join(f"\n{line}" for line in lines)
-
-
-def _behind(one: EntityWait, first: Queued, runs: str) -> str:
-    sender = [f"from {first.sender}"] if first.sender else []
-    told = ", ".join([asked(first.kind, first.name), *sender, *([runs] if runs else [])])
-    counted = f"{one.ahead:,} others, first " if one.ahead > 1 else ""
-    return f"behind {counted}{told}    durable status {shlex.quote(one.entity or '')}"
+    """What the entity says, on lines of their own."""
+    return "".join(
+        f"\n{text}" + (f"    durable status {shlex.quote(whom)}" if whom else "") for text, whom in in_the_way(one, now)
+    )
 
 
 def _other(one: Waiting, now: datetime, name: str) -> str:

@@ -7,7 +7,7 @@ names are those of Durable Functions' client. Times are UTC; a naive one is read
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from os import PathLike, fspath
 from time import monotonic
 from typing import TYPE_CHECKING, Any
@@ -29,8 +29,9 @@ from durablecli.model.entities import EntityId, is_entity, told_entity
 from durablecli.model.events import Record
 from durablecli.model.history import project_history
 from durablecli.model.ids import check_instance_id, new_id
-from durablecli.model.names import name_of, reason_of, time_of, version_of
-from durablecli.model.status import ENDED, OrchestrationRuntimeStatus
+from durablecli.model.names import due_of, name_of, reason_of, time_of, version_of
+from durablecli.model.status import ENDED, OrchestrationRuntimeStatus, Waiting
+from durablecli.replay.ledger import Ledger
 from durablecli.replay.names import told_name
 from durablecli.store import premises
 from durablecli.store.disk import Disk, LocalDisk
@@ -301,16 +302,23 @@ class Client:
         operation_name: str,
         operation_input: Any = None,
         *,
-        at: datetime | None = None,
+        at: datetime | timedelta | None = None,
+        signal_time: datetime | timedelta | None = None,
     ) -> None:
-        """Send an operation that nobody waits for, run not before `at`; it is on disk then. An entity that isn't there
-        yet begins with it. Raises NotFound if an engine runs that doesn't know the function."""
+        """Send an operation that nobody waits for; it is on disk then. An entity that isn't there yet begins with it.
+
+        It is run not before `at`, or a while from now; `signal_time` is another name for the same. Raises NotFound if
+        an engine runs that doesn't know the function, or knows that its class has no such operation.
+        """
         entity = told_entity(entityId)
         operation = name_of(operation_name, "an operation")
+        scheduled = _scheduled(at, signal_time)
         published = self._reader.published() if self._reader.engine().alive else None
         if published is not None and not published.has_entity(entity.name):
             raise published.unknown_entity(entity.name)
-        item = Item(str(entity), operation, encode(operation_input), start_at=_utc(at))
+        if published is not None and (refusal := published.unknown_operation(entity.name, operation)):
+            raise refusal
+        item = Item(str(entity), operation, encode(operation_input), start_at=scheduled)
         self._mailbox().post("signal", [item])
 
     def read_entity_state(self, entityId: EntityId | str) -> EntityStateResponse:  # noqa: N803  Azure's name
@@ -328,6 +336,10 @@ class Client:
     def running(self) -> Mapping[str, Running]:
         """The operations that run just now, by the ids of their entities, as the engine says if one is alive."""
         return self._reader.running(self.engine())
+
+    def told(self, ledger: Ledger, waits: tuple[Waiting, ...]) -> tuple[Waiting, ...]:
+        """What an instance of this ledger waits for, with what stands in its way at entities."""
+        return self._reader.told(ledger, waits)
 
     def count_entities(self, query: Query | None = None) -> int:
         """How many entities fit."""
@@ -350,9 +362,12 @@ class Client:
         entity = told_entity(entity_id)
         return follow(self._reader, str(entity), lambda: not self._entities.existing(entity))
 
-    def delete_entity(self, entity_id: EntityId | str) -> None:
-        """Take an entity's state away, once what was sent before is done. WrongState if it is Empty."""
-        self._one("delete", Item(str(told_entity(entity_id))))
+    def delete_entity(self, entity_id: EntityId | str, force: bool = False) -> None:
+        """Take an entity's state away, once what was sent before is done. WrongState if it is Empty.
+
+        With `force` that is dropped, also an operation that runs; callers get a failure. A lock is left to its holder.
+        """
+        self._one("delete", Item(str(told_entity(entity_id)), force=force))
 
     def purge_entities(self, entity_ids: Iterable[EntityId | str] | None = None) -> PurgeHistoryResult:
         """Delete the logs of these entities, or of all that may go: that are Empty, unlocked, and have nothing waiting.
@@ -436,6 +451,14 @@ def _of_entities(query: Query | None) -> Query:
 
 def _utc(time: datetime | None) -> datetime | None:
     return None if time is None else time_of(time, "a time")
+
+
+def _scheduled(at: object, signal_time: object) -> datetime | None:
+    if at is not None and signal_time is not None:
+        raise UsageError("at and signal_time say the same thing: give one of them")
+    given = signal_time if at is None else at
+    what = "signal_time" if at is None else "at"
+    return None if given is None else due_of(given, what, datetime.now(UTC))
 
 
 def _query(

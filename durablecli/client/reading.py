@@ -18,7 +18,7 @@ from durablecli.model import codec
 from durablecli.model.entities import is_entity
 from durablecli.model.events import EntityLockGranted, Origin, Record
 from durablecli.model.history import project_history
-from durablecli.model.status import OrchestrationRuntimeStatus, Summary
+from durablecli.model.status import OrchestrationRuntimeStatus, Summary, Waiting
 from durablecli.replay.agenda import waiting
 from durablecli.replay.entity import EntityLedger, fold_entity
 from durablecli.replay.ledger import Ledger, fold
@@ -140,9 +140,9 @@ class Reader:
         """By entity, what the engine says that it runs."""
         return running_of(self._hub.engine_info() if engine.alive else None, engine)
 
-    def looks(self) -> Looks:
-        """How to look at what an orchestration waits for, or is held up by."""
-        return self._looks(self._hub.read)
+    def told(self, ledger: Ledger, waits: tuple[Waiting, ...]) -> tuple[Waiting, ...]:
+        """The same waits, with what the entities say that it waits for."""
+        return told(waits, ledger.instance, ledger.execution, self._looks(self._hub.read))
 
     def _looks(self, read: Callable[[str], History | None]) -> Looks:
         def entity(id: str) -> EntityLedger | None:

@@ -29,6 +29,8 @@ _COMPACT_AT = 128 * 1024
 _COMPACT_BY = 4
 _AROUND_INPUT = 200
 
+_BLOCKED = "%s is blocked: %s; known are: %s. It goes on when its code is loaded, or: durable entity delete %s"
+
 
 class Entities:
     """Takes what is sent to entities, gives out batches, and applies what comes of them."""
@@ -205,8 +207,12 @@ class Entities:
         reason = f"entity '{name}' isn't loaded"
         if entity.ledger.blocked != reason:
             self._effects.add(entity, ev.ExecutionBlocked(reason))
-            told = (entity.id, reason)
-            self._effects.draft.spoken.append(Spoken(f"entity.{name}", logging.WARNING, "%s is blocked: %s", told))
+            told = (entity.id, reason, self._known(), entity.id)
+            self._effects.draft.spoken.append(Spoken(f"entity.{name}", logging.WARNING, _BLOCKED, told))
+
+    def _known(self) -> str:
+        registry = self._effects.registry
+        return ", ".join(one.name for one in registry or () if one.kind == "entity") or "none"
 
     # ── outcomes ───────────────────────────────────────────────────────────────────────────────────────────────
 
