@@ -95,6 +95,28 @@ def test_a_function_that_the_last_engine_lacked_is_signaled_with_one_warning(dur
     assert "known are: counter (of the last engine); sent all the same" in result.err
 
 
+def test_an_engine_refuses_an_operation_that_a_class_lacks_and_knows_none_of_a_function(
+    durable: Durable, here: Path
+) -> None:
+    kinds = '{"name":"Counter","kind":"entity","operations":["add","get"]},{"name":"free","kind":"entity"}'
+    with scribe(".state"):
+        says(functions=kinds)
+        refused = durable("entity", "signal", "@counter@a", "addd")
+        told = "durable: counter has no operation 'addd'; there are: add, get\n"
+        assert refused == (3, "", told)
+        for entity, operation in (("@counter@a", "Add"), ("@counter@a", "delete"), ("@free@a", "addd")):
+            assert durable("entity", "signal", entity, operation).code == 0
+    assert durable("entity", "signal", "@counter@a", "addd").code == 0
+
+
+@pytest.mark.parametrize("name", ["", "x" * 257])
+def test_an_operation_is_named_as_names_are(durable: Durable, here: Path, name: str) -> None:
+    refused = durable("entity", "signal", "@counter@a", name)
+    assert (refused.code, refused.err.count("\n")) == (2, 1)
+    assert "the name of an operation " in refused.err
+    assert not (here / ".state").exists()
+
+
 # ── get and status ─────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -394,9 +416,34 @@ def test_delete_and_purge_take_effect_without_a_daemon_and_without_code(durable:
 
 def test_a_delete_behind_operations_that_need_code_says_so(durable: Durable, hub: Path) -> None:
     durable("entity", "signal", "@counter@new", "add", "--input", "1")
-    told = "@counter@new  delete queued, it waits for what was sent before\n"
+    told = "@counter@new  delete queued, it waits for what was sent before; --force drops that\n"
     assert durable("entity", "delete", "@counter@new") == (0, told, "")
     assert "queued     delete, for 0 s\n" in durable("entity", "get", "@counter@new").out
+    assert durable("entity", "delete", "@counter@new", "--force") == (0, "@counter@new  deleted\n", "")
+    assert "queued" not in durable("entity", "get", "@counter@new").out
+
+
+def test_a_delete_of_what_is_locked_names_the_holder(durable: Durable, here: Path) -> None:
+    with scribe(".state") as writer:
+        request = ev.EntityLockRequested(PAIR[:1])
+        writer.write(
+            "h", ev.ExecutionStarted("h", "1", "hold"), request, ev.EntityLockGranted(2), ev.EventAwaited("Go")
+        )
+        lock = ev.EntityLockReceived(PAIR[:1], ev.Origin("h", "1", 2))
+        writer.write(PAIR[0], ev.EntityStarted(PAIR[0], "1"), ev.EntityOperationReceived("add"), lock)
+        writer.write(PAIR[0], ev.EntityBatch(2, state=Raw(b"5")))
+    told = "@account@a  delete queued, it waits for the lock of h; terminate that first\n"
+    assert durable("entity", "delete", "@account@a", "--force") == (0, told, "")
+
+
+def test_a_run_that_meets_an_entity_without_code_says_which_there_are(
+    durable: Durable, here: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (here / "workflows").mkdir()
+    (here / "workflows" / "counting.py").write_text(COUNTING)
+    durable("entity", "signal", "@gone@a", "add")
+    assert durable("run-daemon", "--until-idle").code == 0
+    assert "@gone@a is blocked: entity 'gone' isn't loaded; known are: counter. It goes on when its code" in caplog.text
 
 
 def test_a_delete_of_an_entity_whose_code_is_missing_takes_along_what_waits(durable: Durable, hub: Path) -> None:
