@@ -11,6 +11,8 @@ if TYPE_CHECKING:
         Client,
         DurableOrchestrationClient,
         DurableOrchestrationStatus,
+        EntityStateResponse,
+        EntityStatus,
         PurgeHistoryResult,
     )
     from durablecli.engine.activity import ActivityContext
@@ -20,12 +22,14 @@ if TYPE_CHECKING:
     from durablecli.model.retries import RetryOptions, RetryPolicy
     from durablecli.model.status import OrchestrationRuntimeStatus
     from durablecli.replay.context import DurableOrchestrationContext
+    from durablecli.replay.sections import CriticalSection, LockTask
     from durablecli.replay.tasks import Task
 
 _HOMES = {
     "ActivityContext": "durablecli.engine.activity",
     "Blueprint": "durablecli.app",
     "Client": "durablecli.client",
+    "CriticalSection": "durablecli.replay.sections",
     "DFApp": "durablecli.app",
     "DurableEntity": "durablecli.entities.context",
     "DurableEntityContext": "durablecli.entities.context",
@@ -34,6 +38,9 @@ _HOMES = {
     "DurableOrchestrationStatus": "durablecli.client",
     "Entity": "durablecli.app",
     "EntityId": "durablecli.model.entities",
+    "EntityStateResponse": "durablecli.client",
+    "EntityStatus": "durablecli.client",
+    "LockTask": "durablecli.replay.sections",
     "OrchestrationRuntimeStatus": "durablecli.model.status",
     "Orchestrator": "durablecli.app",
     "PurgeHistoryResult": "durablecli.client",
@@ -50,6 +57,7 @@ __all__ = [
     "ActivityContext",
     "Blueprint",
     "Client",
+    "CriticalSection",
     "DFApp",
     "DurableEntity",
     "DurableEntityContext",
@@ -58,6 +66,9 @@ __all__ = [
     "DurableOrchestrationStatus",
     "Entity",
     "EntityId",
+    "EntityStateResponse",
+    "EntityStatus",
+    "LockTask",
     "OrchestrationRuntimeStatus",
     "Orchestrator",
     "PurgeHistoryResult",
