@@ -194,7 +194,8 @@ class Function:
         self.kind = mark.kind
         self.call = call
         self.module = module
-        self.executor = mark.executor or ("async" if self._is_async else "thread")
+        is_async = self.kind != "entity" and inspect.iscoroutinefunction(call)
+        self.executor = mark.executor or ("async" if is_async else "thread")
         self.max_concurrency = mark.max_concurrency
 
     @cached_property
@@ -207,13 +208,7 @@ class Function:
         """How the operations of an entity are called."""
         if self.methods is not None:
             return ClassForm(self.methods)
-        return FunctionForm(self.call, self.executor == "async")
-
-    @property
-    def _is_async(self) -> bool:
-        if self.methods is not None:
-            return any(method.is_async for method in self.methods)
-        return inspect.iscoroutinefunction(self.call)
+        return FunctionForm(self.call)
 
     @property
     def place(self) -> str:

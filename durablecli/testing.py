@@ -19,12 +19,11 @@ from typing import Any
 from durablecli.app import Blueprint, Registry
 from durablecli.client import Client, DurableOrchestrationStatus
 from durablecli.config import Concurrency
-from durablecli.engine.activity import Outcome
+from durablecli.engine.activity import Call
 from durablecli.engine.clock import VirtualClock
 from durablecli.engine.crew import Crew
 from durablecli.engine.cycle import Engine, Options
 from durablecli.engine.executors import Key, Report, Work
-from durablecli.engine.operations import BatchOutcome
 from durablecli.errors import TimedOut
 from durablecli.replay.names import mark_of
 from durablecli.store.hub import open_hub
@@ -161,7 +160,10 @@ class Inline:
         if not self.waiting:
             return False
         call = self.waiting.pop(next(iter(self.waiting)) if key is None else key)
-        self.report(asyncio.run(_awaited(call)) if call.function.executor == "async" else call.run())
+        if isinstance(call, Call) and call.function.executor == "async":
+            self.report(asyncio.run(call.run_async()))
+        else:
+            self.report(call.run())
         return True
 
     def cancel(self, key: Key) -> None:
@@ -178,10 +180,6 @@ class Inline:
 
     def stop(self) -> None:
         self.waiting.clear()
-
-
-async def _awaited(work: Work) -> Outcome | BatchOutcome:
-    return await work.run_async()
 
 
 class _Here:

@@ -2,15 +2,18 @@
 
 The state crosses the codec between any two operations, so nothing depends on how they were put into batches. An
 operation that raises leaves the state, what it sent and what it started as if it had never run.
+
+A batch has its thread to itself, and an event loop of its own where something is to be awaited: so one that blocks
+holds up no other entity.
 """
 
 from __future__ import annotations
 
-from asyncio import CancelledError
-from collections.abc import Iterable, Sequence
+import asyncio
+from collections.abc import Awaitable, Sequence
+from contextlib import suppress
 from datetime import datetime
 from inspect import isawaitable
-from itertools import groupby
 from time import monotonic
 from typing import Any, NamedTuple
 
@@ -18,7 +21,6 @@ from msgspec import Raw
 
 from durablecli.app import Function
 from durablecli.engine.activity import Cancellation
-from durablecli.engine.aside import aside
 from durablecli.entities.context import Act
 from durablecli.errors import UsageError
 from durablecli.model import events as ev
@@ -63,26 +65,17 @@ class Batch(NamedTuple):
 
     def run(self) -> BatchOutcome:
         """Run them here and now, until the batch is done or has taken its time. What one raises is its failure."""
-        course = Course(self)
-        course.run(self.operations)
-        return course.outcome()
-
-    async def run_async(self) -> BatchOutcome:
-        """Run those of an asynchronous entity. Operations that aren't get a thread, as they may block."""
-        course = Course(self)
-        for is_async, operations in groupby(self.operations, course.is_async):
-            if is_async:
-                await course.run_async(operations)
-            else:
-                await aside(course.run, list(operations))
-            if course.is_over:
-                break
+        with Course(self) as course:
+            for operation in self.operations:
+                course.run(operation)
+                if course.is_over:
+                    break
         return course.outcome()
 
     def dropped(self) -> BatchOutcome:
         """The outcome of a batch that was cancelled before it began. Nobody reads it; if anybody did, its first
         operation would have failed, as an outcome is always that of at least one."""
-        return self.failed(CancelledError("it was cancelled before it began"))
+        return self.failed(asyncio.CancelledError("it was cancelled before it began"))
 
     def failed(self, error: BaseException) -> BatchOutcome:
         """The outcome of a batch that an executor could not run to its end: its first operation fails."""
@@ -106,37 +99,45 @@ class Course:
         self._upto = 0
         self._until = monotonic() + LONGEST
         self._act: Act | None = None
+        self._runner: asyncio.Runner | None = None
 
     @property
     def is_over(self) -> bool:
         """Whether it ends here, whatever is left to do: that is another batch's."""
         return self._size >= LARGEST or monotonic() >= self._until or self._batch.cancellation.asked
 
-    def is_async(self, operation: Operation) -> bool:
-        return self._form.is_async(operation.name)
+    def __enter__(self) -> Course:
+        return self
 
-    def run(self, operations: Iterable[Operation]) -> None:
-        """Run synchronous operations, until there are none left or the batch is over."""
-        for operation in operations:
-            try:
-                self._end(operation, self._begin(operation))
-            except BaseException as error:  # noqa: BLE001 - user code may raise anything
-                self._fail(operation, error)
-            if self.is_over:
-                break
+    def __exit__(self, *_: object) -> None:
+        self._batch.cancellation.wake = None
+        if self._runner is not None:
+            with suppress(Exception):  # what the author's code left running may refuse to end
+                self._runner.close()
 
-    async def run_async(self, operations: Iterable[Operation]) -> None:
-        """Run asynchronous ones."""
-        for operation in operations:
-            try:
-                value = self._begin(operation)
-                self._end(operation, await value if isawaitable(value) else value)
-            except GeneratorExit:
-                raise  # the loop is closed, and lets nobody wait any more
-            except BaseException as error:  # noqa: BLE001 - user code may raise anything
-                self._fail(operation, error)
-            if self.is_over:
-                break
+    def run(self, operation: Operation) -> None:
+        """Run one operation."""
+        try:
+            value = self._begin(operation)
+            self._end(operation, self._wait_for(value) if isawaitable(value) else value)
+        except BaseException as error:  # noqa: BLE001 - user code may raise anything
+            self._fail(operation, error)
+
+    def _wait_for(self, value: Awaitable[Any]) -> Any:
+        if self._runner is None or self._runner.get_loop().is_closed():
+            self._runner = asyncio.Runner()
+        loop = self._runner.get_loop()
+
+        async def waited() -> Any:
+            task = asyncio.current_task()
+            assert task is not None
+            cancellation = self._batch.cancellation
+            cancellation.wake = lambda: loop.call_soon_threadsafe(task.cancel)
+            if cancellation.asked:
+                task.cancel()
+            return await value
+
+        return self._runner.run(waited())
 
     def _begin(self, operation: Operation) -> Any:
         """Call the user's code; what it returns may have to be awaited."""

@@ -16,10 +16,6 @@ _DELETE = "delete"
 class Form(Protocol):
     """Calls the operations of one entity function."""
 
-    def is_async(self, operation: str) -> bool:
-        """Whether an operation waits on an event loop; one that doesn't may block the thread that it runs in."""
-        ...
-
     def begin(self, act: Act) -> Any:
         """Call the author's code: what it returns, or the awaitable of an asynchronous one."""
         ...
@@ -32,12 +28,8 @@ class Form(Protocol):
 class FunctionForm:
     """A function that takes the context, and looks at the name of the operation itself."""
 
-    def __init__(self, call: Callable[..., Any], is_async: bool) -> None:
+    def __init__(self, call: Callable[..., Any]) -> None:
         self._call = call
-        self._is_async = is_async
-
-    def is_async(self, operation: str) -> bool:
-        return self._is_async
 
     def begin(self, act: Act) -> Any:
         return self._call(DurableEntityContext(act))
@@ -53,10 +45,6 @@ class ClassForm:
     def __init__(self, methods: Methods) -> None:
         self._methods = methods
         self._members = members(methods.kind)
-
-    def is_async(self, operation: str) -> bool:
-        method = self._methods.find(operation)
-        return method is not None and method.is_async
 
     def begin(self, act: Act) -> Any:
         method = self._methods.find(act.name)

@@ -126,7 +126,7 @@ def test_entities_that_wait_for_ever_hold_no_other_up_as_long_as_threads_are_lef
 
 def test_neither_entities_nor_activities_wait_for_the_others() -> None:
     outcomes: Outcomes = SimpleQueue()
-    crew = crew_of(outcomes, entities=1, activities=1)
+    crew = crew_of(outcomes, entities=2, activities=1)
     crew.run_batches([batch("@patient@a", "wait")])
     crew.start([Job("x", "1", 2, ev.TaskScheduled("in_a_thread", Raw(b"1")))])
     crew.run_batches([batch("@swift@a", "go")])

@@ -23,7 +23,6 @@ from durablecli import testing
 from durablecli.engine import operations
 from durablecli.engine.activity import Cancellation
 from durablecli.engine.executors import Threads
-from durablecli.engine.loop import Loop
 from durablecli.engine.operations import Batch, Operation
 from durablecli.model import events as ev
 from durablecli.model.failures import Failure
@@ -47,7 +46,7 @@ def batch(
     wanted = [Operation(n, name, Raw(msgspec.json.encode(x)), waits) for n, (name, x) in enumerate(named, first)]
     key = (f"@{function.name.lower()}@a", "1", wanted[-1].n)
     made = Batch(key, function, Raw(state), wanted, limit, Cancellation(), AT)
-    outcome = asyncio.run(made.run_async()) if function.executor == "async" else made.run()
+    outcome = made.run()
     assert outcome.key == key
     return outcome.event
 
@@ -679,8 +678,9 @@ def test_asynchronous_operations_are_awaited_one_after_another() -> None:
     assert state(run(slow, "a", "b")) == 2
 
 
-def test_an_operation_that_blocks_delays_no_other_entity() -> None:
-    """A class with one asynchronous operation may have synchronous ones, which don't run on the event loop."""
+@pytest.mark.parametrize("name", ["block", "block_async"])
+def test_an_operation_that_blocks_delays_no_other_entity(name: str) -> None:
+    """Also one that is `async`, and blocks without awaiting."""
     reached, go_on = threading.Event(), threading.Event()
 
     @df.entity
@@ -692,27 +692,67 @@ def test_an_operation_that_blocks_delays_no_other_entity() -> None:
             self.value += 1
             return self.value if go_on.wait(30) else -1
 
+        async def block_async(self) -> int:
+            return self.block()
+
         async def add(self) -> int:
             self.value += 1
             return self.value
 
     [function] = testing.registry(Mixed)
     outcomes: SimpleQueue[Any] = SimpleQueue()
-    loop = Loop(200, outcomes.put)
-    names = ("add", "block", "block", "add")
+    threads = Threads(50, outcomes.put, "entity")
+    wanted = [Operation(n, each, ev.NULL, True) for n, each in enumerate(("add", name, name, "add"), 2)]
     try:
-        wanted = [Operation(n, name, ev.NULL, True) for n, name in enumerate(names, 2)]
-        for i in range(40):  # more than asyncio.to_thread has threads
-            loop.start([Batch((f"@mixed@{i}", "1", 5), function, Raw(), wanted, LIMIT, Cancellation(), AT)])
+        for i in range(40):
+            threads.start([Batch((f"@mixed@{i}", "1", 5), function, Raw(), wanted, LIMIT, Cancellation(), AT)])
         assert reached.wait(30)
-        loop.start([Batch(("@mixed@b", "1", 2), function, Raw(), wanted[:1], LIMIT, Cancellation(), AT)])
+        threads.start([Batch(("@mixed@b", "1", 2), function, Raw(), wanted[:1], LIMIT, Cancellation(), AT)])
         assert results(outcomes.get(timeout=30).event) == [1]
         go_on.set()
         held = [outcomes.get(timeout=30).event for _ in range(40)]
     finally:
         go_on.set()
-        loop.stop()
+        threads.stop()
     assert all(results(event) == [1, 2, 3, 4][: event.upto - 1] for event in held)
+
+
+def test_an_operation_that_awaits_for_ever_ends_when_nobody_waits_for_it_any_more() -> None:
+    waits = threading.Event()
+
+    @df.entity
+    async def patient(context: df.DurableEntityContext) -> None:
+        waits.set()
+        await asyncio.sleep(1e9)
+
+    [function] = testing.registry(patient)
+    outcomes: SimpleQueue[Any] = SimpleQueue()
+    threads, cancellation = Threads(1, outcomes.put, "entity"), Cancellation()
+    wanted = [Operation(2, "go", ev.NULL, True)]
+    threads.start([Batch(("@patient@a", "1", 2), function, Raw(), wanted, LIMIT, cancellation, AT)])
+    try:
+        assert waits.wait(30)
+        while cancellation.wake is None:
+            pass
+        cancellation.ask()
+        assert outcomes.get(timeout=30).event.results[0].failure is not None
+    finally:
+        threads.stop()
+
+
+def test_an_operation_that_stops_its_event_loop_fails_alone() -> None:
+    @df.entity
+    class Vandal:
+        async def stop(self) -> None:
+            asyncio.get_running_loop().stop()
+            await asyncio.sleep(10)
+
+        async def get(self) -> int:
+            await asyncio.sleep(0)
+            return 1
+
+    event = run(Vandal, "stop", "get")
+    assert [each.failure is None for each in event.results] == [False, True]
 
 
 # ── batches ────────────────────────────────────────────────────────────────────────────────────────────────────────
