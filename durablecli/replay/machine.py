@@ -218,7 +218,8 @@ class Machine:
 
     def _threw(self, error: BaseException) -> None:
         """User code has raised: that ends the execution, but for the machine's own verdicts."""
-        if isinstance(error, NonDeterminism | Runaway):
+        kind = type(error)  # isinstance would ask `error.__class__`, which may be the author's code
+        if issubclass(kind, NonDeterminism) or issubclass(kind, Runaway):
             self._verdict = error
         elif self._verdict is None:
             self._fail(error)
