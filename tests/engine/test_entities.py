@@ -40,6 +40,8 @@ def counter(context: df.DurableEntityContext) -> Any:
             context.set_state(99)
             context.signal_entity(df.EntityId("counter", "b"), "add", 99)
             raise ValueError("not today")
+        case "fail in silence":
+            raise KeyboardInterrupt
     return None
 
 
@@ -157,6 +159,11 @@ def test_a_failed_call_leaves_state_and_signals_as_they_were(hub: testing.Hub) -
     failure = ledger(hub, A).last_failure
     assert failure is not None
     assert (failure.name, failure.failure.type, failure.failure.message) == ("fail", "builtins.ValueError", "not today")
+
+
+def test_a_failure_without_a_message_is_told_by_its_type(hub: testing.Hub) -> None:
+    status = hub.finish(hub.client.start_new(call, client_input="fail in silence"))
+    assert status.output == "Operation 'fail in silence' of entity @counter@a failed: KeyboardInterrupt"
 
 
 def test_a_failed_signal_stands_in_the_log_and_the_next_one_is_run(hub: testing.Hub) -> None:
