@@ -11,8 +11,8 @@ demo: $(READY)
 	$(BIN)/durable run fan_out_fan_in --input "{\"root\": \"$$root\", \"pattern\": \"**/*.py\"}"
 
 test: $(READY)
-	$(BIN)/python -m pytest
-	DURABLE_REPLAY_ALWAYS=1 $(BIN)/python -m pytest tests/engine tests/client tests/cli tests/e2e -k "not thirty and not ten_thousand"
+	$(BIN)/python -m pytest -n 2
+	DURABLE_REPLAY_ALWAYS=1 $(BIN)/python -m pytest -n 2 tests/engine tests/client tests/cli tests/e2e -k "not thirty and not ten_thousand"
 	$(MAKE) lint
 
 lint: $(READY)

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
         Client,
         DurableOrchestrationClient,
         DurableOrchestrationStatus,
+        EntityStateResponse,
+        EntityStatus,
         PurgeHistoryResult,
     )
     from durablecli.engine.activity import ActivityContext
@@ -23,12 +25,14 @@ if TYPE_CHECKING:
     from durablecli.model.retries import RetryOptions, RetryPolicy
     from durablecli.model.status import OrchestrationRuntimeStatus
     from durablecli.replay.context import DurableOrchestrationContext
+    from durablecli.replay.sections import CriticalSection, LockTask
     from durablecli.replay.tasks import Task
 
 _HOMES = {
     "ActivityContext": "durablecli.engine.activity",
     "Blueprint": "durablecli.blueprints",
     "Client": "durablecli.client",
+    "CriticalSection": "durablecli.replay.sections",
     "DFApp": "durablecli.blueprints",
     "DurableEntity": "durablecli.entities.context",
     "DurableEntityContext": "durablecli.entities.context",
@@ -40,6 +44,9 @@ _HOMES = {
     "DurableOrchestrationStatus": "durablecli.client",
     "Entity": "durablecli.app",
     "EntityId": "durablecli.model.entities",
+    "EntityStateResponse": "durablecli.client",
+    "EntityStatus": "durablecli.client",
+    "LockTask": "durablecli.replay.sections",
     "ManagedIdentityTokenSource": "durablecli.model.http",
     "OrchestrationRuntimeStatus": "durablecli.model.status",
     "Orchestrator": "durablecli.app",
@@ -59,6 +66,7 @@ __all__ = [
     "ActivityContext",
     "Blueprint",
     "Client",
+    "CriticalSection",
     "DFApp",
     "DurableEntity",
     "DurableEntityContext",
@@ -70,6 +78,9 @@ __all__ = [
     "DurableOrchestrationStatus",
     "Entity",
     "EntityId",
+    "EntityStateResponse",
+    "EntityStatus",
+    "LockTask",
     "ManagedIdentityTokenSource",
     "OrchestrationRuntimeStatus",
     "Orchestrator",

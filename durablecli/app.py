@@ -14,7 +14,9 @@ from types import ModuleType
 from typing import Any, TypeVar, overload
 
 from durablecli.blueprints import Bindings, Blueprint, Trigger, bindings_of
+from durablecli.entities.forms import ClassForm, Form, FunctionForm
 from durablecli.entities.methods import Methods, check_entity
+from durablecli.model.names import name_of
 from durablecli.replay.names import MARK, Mark, made_of_json, mark_of, return_annotation
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -81,6 +83,7 @@ def entity(entity: F | None = None, /, *, name: str | None = None) -> F | Callab
 def _marked(function: F, mark: Mark) -> F:
     if not callable(function):
         raise TypeError(f"@df.{mark.kind} decorates a function, not {type(function).__name__}")
+    name_of(mark.name, f"an {mark.kind}")
     setattr(function, MARK, mark)
     return function
 
@@ -135,7 +138,8 @@ class Function:
         self.kind = mark.kind
         self.call = call
         self.module = module
-        self.executor = mark.executor or ("async" if self._is_async else "thread")
+        is_async = self.kind != "entity" and inspect.iscoroutinefunction(call)
+        self.executor = mark.executor or ("async" if is_async else "thread")
         self.max_concurrency = mark.max_concurrency
 
     @cached_property
@@ -143,11 +147,12 @@ class Function:
         """The operations of an entity that is a class."""
         return Methods(self.call) if self.kind == "entity" and isinstance(self.call, type) else None
 
-    @property
-    def _is_async(self) -> bool:
+    @cached_property
+    def form(self) -> Form:
+        """How the operations of an entity are called."""
         if self.methods is not None:
-            return any(method.is_async for method in self.methods)
-        return inspect.iscoroutinefunction(self.call)
+            return ClassForm(self.methods)
+        return FunctionForm(self.call)
 
     @property
     def place(self) -> str:

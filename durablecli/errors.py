@@ -2,6 +2,7 @@
 
     DurableError                 1  500   a defect of ours, unless a subclass says better
     ├── UsageError               2  400   what was asked makes no sense: bad JSON, bad id, bad duration
+    │   ├── BadName              2  400   a name or a version that can't be kept as it is
     │   ├── Unserializable       2  400   a value that JSON can't hold, with its path
     │   └── Mismatch             2  400   a payload that doesn't fit its annotation, with its path
     ├── NotFound                 3  404   no such instance, function or file
@@ -36,6 +37,10 @@ class UsageError(DurableError):
 
     exit_code = 2
     http_status = 400
+
+
+class BadName(UsageError, ValueError):
+    """A name or a version that can't be kept as it is: no string, empty, too long, or no valid Unicode."""
 
 
 class Unserializable(UsageError, TypeError):

@@ -21,12 +21,11 @@ from durablecli.blueprints import Blueprint
 from durablecli.client import Client, DurableOrchestrationStatus
 from durablecli.config import Concurrency
 from durablecli.durable_http import built_ins
-from durablecli.engine.activity import Outcome
+from durablecli.engine.activity import Call
 from durablecli.engine.clock import VirtualClock
 from durablecli.engine.crew import Crew
 from durablecli.engine.cycle import Engine, Options
 from durablecli.engine.executors import Key, Report, Work
-from durablecli.engine.operations import BatchOutcome
 from durablecli.errors import TimedOut
 from durablecli.replay.names import mark_of
 from durablecli.store.hub import open_hub
@@ -165,7 +164,10 @@ class Inline:
         if not self.waiting:
             return False
         call = self.waiting.pop(next(iter(self.waiting)) if key is None else key)
-        self.report(asyncio.run(_awaited(call)) if call.function.executor == "async" else call.run())
+        if isinstance(call, Call) and call.function.executor == "async":
+            self.report(asyncio.run(call.run_async()))
+        else:
+            self.report(call.run())
         return True
 
     def cancel(self, key: Key) -> None:
@@ -182,10 +184,6 @@ class Inline:
 
     def stop(self) -> None:
         self.waiting.clear()
-
-
-async def _awaited(work: Work) -> Outcome | BatchOutcome:
-    return await work.run_async()
 
 
 class _Here:

@@ -51,18 +51,6 @@ def test_entities_are_found_without_case_and_only_as_entities() -> None:
     assert (registry.activity("tally"), registry.orchestrator("tally")) == (None, None)
 
 
-def test_an_entity_whose_operations_wait_runs_on_the_loop() -> None:
-    @df.entity
-    async def swift(context: df.DurableEntityContext) -> None: ...
-
-    registry = testing.registry(tally, Purse, swift)
-    assert [(each.name, each.executor) for each in registry] == [
-        ("Money Box", "async"),
-        ("swift", "async"),
-        ("tally", "thread"),
-    ]
-
-
 def test_people_see_the_operations_of_a_class_and_where_it_stands() -> None:
     registry = testing.registry(tally, Purse)
     assert the_entity(registry, "money box").signature == "Money Box{add(amount: int) -> None, get() -> int}"

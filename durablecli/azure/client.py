@@ -219,12 +219,12 @@ class SyncDurableFunctionsClient(Client, _Links):
         connection_name: str | None = None,
         *,
         input: Any = None,
-        signal_time: datetime | None = None,
-        at: datetime | None = None,
+        at: datetime | timedelta | None = None,
+        signal_time: datetime | timedelta | None = None,
     ) -> None:
         """Send an operation that nobody waits for, not run before `signal_time`. `input` is `operation_input`."""
         given = input if operation_input is None else operation_input
-        super().signal_entity(entityId, operation_name, given, at=signal_time or at)
+        super().signal_entity(entityId, operation_name, given, at=at, signal_time=signal_time)
 
     def wait_for_completion_or_create_check_status_response(
         self,

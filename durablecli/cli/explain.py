@@ -6,10 +6,10 @@ import shlex
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 
-from durablecli.cli.reasons import blocked, named, no_daemon, text_of
+from durablecli.cli.reasons import blocked, in_the_way, named, no_daemon, text_of
 from durablecli.cli.render import COLORS, Screen
 from durablecli.cli.times import clock, moment, span
-from durablecli.client import DurableOrchestrationStatus, EntityStatus, EntityWait
+from durablecli.client import DurableOrchestrationStatus, EntityStatus
 from durablecli.model.status import Waiting
 
 _MOST = 10
@@ -77,10 +77,14 @@ def reasons(status: DurableOrchestrationStatus, now: datetime) -> Iterator[tuple
         yield from (("", line) for line in rest)
     if len(status.waiting_for) > _MOST:
         yield "", f"… and {len(status.waiting_for) - _MOST} more"
+    for held in status.holds:
+        since = f", since {clock(held.since, now)}" if held.since else ""
+        yield "holds", f"lock of {named(held.entities)}{since}"
     if status.suspended is not None:
         kept = f"{status.suspended.kept} arrival" + ("" if status.suspended.kept == 1 else "s")
+        reason = f': "{status.suspended.reason}"' if status.suspended.reason else ""
         since = clock(status.suspended.since, now)
-        yield "suspended", f'since {since}: "{status.suspended.reason}"; {kept} kept    durable resume {name}'
+        yield "suspended", f"since {since}{reason}; {kept} kept    durable resume {name}"
     yield from blocked(status.blocked, now)
     if not status.engine.alive:
         yield no_daemon(status.engine, now)
@@ -124,17 +128,10 @@ def _lock(one: Waiting, now: datetime, name: str) -> str:
 
 
 def _in_its_way(one: Waiting, now: datetime) -> str:
-    """What the entity says, on lines of their own: who holds its lock, and why it is blocked."""
-    if not isinstance(one, EntityWait):
-        return ""
-    lines = []
-    if one.holder is not None:
-        since = f" since {clock(one.held_since, now)}" if one.held_since else ""
-        lines.append(f"{one.holder} holds the lock{since}    durable status {shlex.quote(one.holder)}")
-    if one.blocked is not None:
-        first, *_ = one.blocked.splitlines() or [""]
-        lines.append(f"{one.entity} is blocked: {first}    durable status {shlex.quote(one.entity or '')}")
-    return "".join(f"\n{line}" for line in lines)
+    """What the entity says, on lines of their own."""
+    return "".join(
+        f"\n{text}" + (f"    durable status {shlex.quote(whom)}" if whom else "") for text, whom in in_the_way(one, now)
+    )
 
 
 def _other(one: Waiting, now: datetime, name: str) -> str:

@@ -9,14 +9,14 @@ from functools import partial
 import click
 
 from durablecli.cli.options import Statuses, Time, client, common, exits
+from durablecli.cli.paging import paging, point_on
 from durablecli.cli.reasons import named
-from durablecli.cli.render import Screen, say
+from durablecli.cli.render import Screen
 from durablecli.cli.times import day, moment
-from durablecli.client import Client, Page, Query
+from durablecli.client import Client, Query
 from durablecli.model.status import Summary, Waiting
 
 HEAD = ("ID", "NAME", "STATUS", "CREATED", "UPDATED", "WAITS FOR")
-SORTS = ("created", "updated", "name", "id", "status")
 
 
 @click.command("list", epilog=exits("0 done", "2 usage", "65 damaged hub", "77 no permission"))
@@ -25,11 +25,7 @@ SORTS = ("created", "updated", "name", "id", "status")
 @click.option("--prefix", metavar="TEXT", help="Ids that begin so.")
 @click.option("--created-after", type=Time(), metavar="TIME", help="Created at or after.")
 @click.option("--created-before", type=Time(), metavar="TIME", help="Created at or before.")
-@click.option("--sort", type=click.Choice(SORTS), default="created", help="Times: newest first; else lowest first.")
-@click.option("--reverse", is_flag=True, help="The other way round.")
-@click.option("--limit", type=click.IntRange(1, 100_000), default=100, show_default=True, help="Rows of a page.")
-@click.option("--cursor", metavar="TEXT", help="Go on where the last page ended.")
-@click.option("--count", "only_count", is_flag=True, help="Print only how many there are.")
+@paging
 @common
 def command(
     name: str | None,
@@ -85,9 +81,3 @@ def _what(one: Waiting) -> str:
     if one.kind == "lock":
         return f"lock of {named(one.entities)}"
     return f"{one.kind} {one.name or ''}" if one.entity is None else f"{one.name} of {one.entity}"
-
-
-def point_on(page: Page) -> None:
-    """Say how to see what follows."""
-    if page.cursor:
-        say(f"more: --cursor {page.cursor}")

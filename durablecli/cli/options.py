@@ -10,7 +10,7 @@ import click
 from click.shell_completion import CompletionItem
 
 if TYPE_CHECKING:  # only named: a verb imports the client when it has parsed its arguments
-    from durablecli.client import Client, Mailbox
+    from durablecli.client import Client, Mailbox, Published
     from durablecli.config import Config
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -122,6 +122,48 @@ class EntityName(click.ParamType):  # type: ignore[type-arg]  # generic from cli
         except (DurableError, OSError):
             return []  # a shell in the middle of a line has no place for an error
         return [CompletionItem(row.id, help=row.status) for row in page.rows]
+
+
+class Operation(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.2 on
+    """An operation of the entity before it; the shell completes those that its class has."""
+
+    name = "operation"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        from durablecli.model.names import name_of
+
+        return name_of(value, "an operation")
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        from durablecli.model.entities import EntityId
+
+        published = _published(ctx)
+        operations = published and published.operations(EntityId.parse(ctx.params["entity"]).name)
+        return [CompletionItem(each) for each in operations or () if each.startswith(incomplete)]
+
+
+class FunctionName(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.2 on
+    """The name of a function of one kind; the shell completes those that the last engine had loaded."""
+
+    name = "function"
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        published = _published(ctx)
+        names = published.names(self.kind) if published else []
+        return [CompletionItem(name) for name in names if name.casefold().startswith(incomplete.casefold())]
+
+
+def _published(ctx: click.Context) -> Published | None:
+    """What the last engine had loaded, as far as a shell in the middle of a line can find out."""
+    from durablecli.errors import DurableError
+
+    try:
+        return client(ctx.params.get("state_dir")).published()
+    except (DurableError, OSError):
+        return None
 
 
 class AnyId(InstanceId):

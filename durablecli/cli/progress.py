@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
-from durablecli.cli.reasons import named
+from durablecli.cli.reasons import in_the_way, named
 from durablecli.cli.times import moment, span
 from durablecli.client import Line
 from durablecli.model import events as ev
@@ -20,6 +20,10 @@ _SCHEDULED = (ev.TaskScheduled, ev.SubOrchestrationInstanceCreated)
 _SHORTEST = 0.2
 
 
+Tell = Callable[[Ledger, tuple[Waiting, ...]], tuple[Waiting, ...]]
+"""The same waits, with what stands in their way."""
+
+
 class Tail(Protocol):
     """Where the records come from."""
 
@@ -29,8 +33,12 @@ class Tail(Protocol):
 class Progress:
     """Folds the history as it grows. A look at it costs what is new, and it never takes a tenth of the time."""
 
-    def __init__(self, tail: Tail, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, tail: Tail, clock: Callable[[], float] = time.monotonic, tell: Tell = lambda ledger, waits: waits
+    ) -> None:
         self._tail = tail
+        self._tell = tell
+        self._waits: tuple[Waiting, ...] = ()
         self._clock = clock
         self._started = self._next = clock()
         self._ledger = Ledger(keep_script=True)
@@ -46,7 +54,7 @@ class Progress:
         head = f"{ledger.started.name}  {ledger.status}, {elapsed}"
         counted = f"  {self._scheduled - self._open()} of {self._scheduled} tasks done" if self._scheduled else ""
         custom = [f"  {bytes(memoryview(ledger.custom_status)).decode()}"] if ledger.custom_status else []
-        return [head + counted, f"  {ledger.instance}", *custom, *self._waits()]
+        return [head + counted, f"  {ledger.instance}", *custom, *self._reasons()]
 
     def _catch_up(self) -> None:
         now = self._clock()
@@ -57,17 +65,20 @@ class Progress:
                 self._ledger, self._scheduled = Ledger(keep_script=True), 0
             self._ledger.apply(line.record)
             self._scheduled += isinstance(line.record.event, _SCHEDULED)
+        self._waits = self._tell(self._ledger, waiting(self._ledger, _SHOWN + 1)) if self._ledger.last_n else ()
         self._next = now + max(_SHORTEST, 10 * (self._clock() - now))
 
     def _open(self) -> int:
         return sum(isinstance(event, _SCHEDULED) for event in self._ledger.open.values())
 
-    def _waits(self) -> list[str]:
-        found = waiting(self._ledger, _SHOWN + 1)
-        lines = [f"  {_describe(one)}" for one in found[:_SHOWN]]
+    def _reasons(self) -> Iterator[str]:
+        for one in self._waits[:_SHOWN]:
+            yield f"  {_describe(one)}"
+            yield from (f"    {text}" for text, _ in in_the_way(one, datetime.now(UTC)))
         if self._ledger.blocked is not None:
-            lines.append(f"  blocked: {self._ledger.blocked}")
-        return [*lines, "  …"] if len(found) > _SHOWN else lines
+            yield f"  blocked: {self._ledger.blocked}"
+        if len(self._waits) > _SHOWN:
+            yield "  …"
 
 
 def _describe(one: Waiting) -> str:

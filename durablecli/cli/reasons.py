@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 
-from durablecli.cli.times import clock
-from durablecli.client import Blocked, Engine
+from durablecli.cli.times import clock, span
+from durablecli.client import Blocked, Engine, EntityWait, Queued
+from durablecli.model.status import Waiting
 
 _NAMED = 3
 
@@ -33,6 +34,39 @@ def named(entities: Sequence[str]) -> str:
     """Entities that are locked together; of many, the first."""
     more = len(entities) - _NAMED
     return ", ".join(entities) if more <= 1 else f"{', '.join(entities[:_NAMED])} and {more} more"
+
+
+def asked(kind: str, name: str | None) -> str:
+    """What stands in an entity's line, in words."""
+    if kind == "lock":
+        return "a request for the lock"
+    return f"operation {name}" if kind == "operation" else kind
+
+
+def in_the_way(one: Waiting, now: datetime) -> Iterator[tuple[str, str]]:
+    """Why an entity doesn't answer, and whose status says more: who holds its lock, what stands before, what runs, why
+    it is blocked."""
+    if not isinstance(one, EntityWait):
+        return
+    entity = one.entity or ""
+    if one.holder is not None:
+        since = f" since {clock(one.held_since, now)}" if one.held_since else ""
+        stands = f", and is {one.holder_stands}" if one.holder_stands else ""
+        yield f"{one.holder} holds the lock{since}{stands}", one.holder
+    runs = [f"running for {span(now - one.running_since)}"] if one.running_since else []
+    if one.first is not None:
+        yield _behind(one.ahead, one.first, runs), entity
+    elif runs:
+        yield runs[0], ""
+    if one.blocked is not None:
+        first, *_ = one.blocked.splitlines() or [""]
+        yield f"{entity} is blocked: {first}", entity
+
+
+def _behind(count: int, first: Queued, runs: list[str]) -> str:
+    counted = f"{count:,} others, first " if count > 1 else ""
+    sender = [f"from {first.sender}"] if first.sender else []
+    return f"behind {counted}{', '.join([asked(first.kind, first.name), *sender, *runs])}"
 
 
 def text_of(raw: object) -> str:

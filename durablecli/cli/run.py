@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from durablecli.cli.inputs import EXPLAINED, read_value
-from durablecli.cli.options import InstanceId, app_option, client, common, exits, settings
+from durablecli.cli.options import FunctionName, InstanceId, app_option, client, common, exits, settings
 from durablecli.cli.render import Screen, complain, say
 from durablecli.errors import NotFound
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
         "65 damaged or newer hub", "74 storage error", "77 no permission", "78 no function loads", "130 Ctrl-C",
     ),
 )  # fmt: skip
-@click.argument("name")
+@click.argument("name", type=FunctionName("orchestrator"))
 @click.option("--input", "text", metavar="JSON|@FILE|-", help=f"Input: {EXPLAINED}.")
 @click.option("--id", "instance", type=InstanceId(), metavar="ID", help="Instance id (default: 32 hex digits).")
 @click.option(
@@ -86,7 +86,7 @@ def _work(config: Config, loaded: Loaded, instance: str, screen: Screen) -> int:
     # In a pipe stdout is for the output alone: what functions print is for whoever watches.
     aside = nullcontext() if screen.terminal else redirect_stdout(sys.stderr)
     try:
-        with aside, screen.live(Progress(hub.tail(instance)).lines):
+        with aside, screen.live(Progress(hub.tail(instance), tell=hub.told).lines):
             work_until(config, config.state_dir, loaded, instance)
     except KeyboardInterrupt:
         status = hub.get_status(instance)

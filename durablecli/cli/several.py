@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 import click
 
-from durablecli.cli.options import InstanceId, Statuses, Time
+from durablecli.cli.options import FunctionName, InstanceId, Statuses, Time
 from durablecli.cli.render import Screen, complain, say
 from durablecli.client import Client, Item, Query
 from durablecli.errors import DurableError, UsageError
@@ -32,7 +32,9 @@ def selection(function: F) -> F:
         click.option("--created-after", type=Time(), metavar="TIME", help="Filter: created at or after."),
         click.option("--prefix", metavar="TEXT", help="Filter: ids that begin so."),
         click.option("--status", type=Statuses(), metavar="STATUS,...", help="Filter: runtime statuses."),
-        click.option("--name", metavar="FUNCTION", help="Filter: the orchestrator's name."),
+        click.option(
+            "--name", type=FunctionName("orchestrator"), metavar="FUNCTION", help="Filter: the orchestrator's name."
+        ),
         click.argument("ids", metavar="[ID]...", nargs=-1, type=InstanceId()),
     ):
         function = option(function)
@@ -84,19 +86,23 @@ def _matching(client: Client, filters: dict[str, Any], allowed: tuple[str, ...])
 
 
 def _preview(client: Client, screen: Screen, verb: str, items: list[Item]) -> int:
-    rows: list[dict[str, str]] = []
-
-    def look(item: Item) -> None:
+    def look(item: Item) -> dict[str, str]:
         status = client.permit(verb, item)
         word = status.runtime_status.value if status.runtime_status else "unknown"
-        rows.append({"instanceId": item.instance, "name": status.name or "", "runtimeStatus": word})
+        return {"instanceId": item.instance, "name": status.name or "", "runtimeStatus": word}
 
-    code = each(items, look)
+    return preview(screen, verb, items, look)
+
+
+def preview(screen: Screen, verb: str, ones: Iterable[One], look: Callable[[One], dict[str, str]]) -> int:
+    """Show what a verb would touch, a row each, and do nothing; the highest exit code."""
+    rows: list[dict[str, str]] = []
+    code = each(ones, lambda one: rows.append(look(one)))
     if not screen.for_people:
         screen.many(rows)
         return code
     for row in rows:
-        screen.line(f"would {verb} {row['instanceId']}  {row['name']}  {row['runtimeStatus']}")
+        screen.line(f"would {verb} {'  '.join(row.values())}")
     screen.line(f"{len(rows)} in all; nothing was done")
     return code
 
@@ -130,11 +136,11 @@ def control(
     items: list[Item],
     done: str,
     *,
-    late: Callable[[str], bool] = lambda id: False,
+    late: Callable[[str], str] = lambda id: "",
 ) -> int:
     """Post one verb for several instances or entities and say what became of each; the highest exit code.
 
-    `late` says whether one that an engine has taken waits its turn behind something else.
+    `late` says why one that an engine has taken waits its turn, if it does.
     """
     code = 0
     told: list[dict[str, str]] = []
@@ -148,25 +154,21 @@ def control(
                 complain(str(error))
                 code = max(code, error.exit_code)
                 continue
-            word = _outcome(client, id, kind, patience, late)
+            word, reason = _outcome(client, id, kind, patience, late)
             told.append({"entityId" if is_entity(id) else "instanceId": id, kind: word})
             if screen.for_people:
-                screen.line(f"{id}  {done if word == 'done' else f'{kind} {_UNDONE[word]}'}")
+                screen.line(f"{id}  {f'{kind} {word}, {reason}' if reason else done}")
     if not screen.for_people:
         screen.many(told)
     return code
 
 
-_UNDONE = {
-    "requested": "requested, no engine has taken it yet",
-    "queued": "queued, it waits for what was sent before",
-}
-
-
-def _outcome(client: Client, id: str, kind: str, patience: float, late: Callable[[str], bool]) -> str:
+def _outcome(client: Client, id: str, kind: str, patience: float, late: Callable[[str], str]) -> tuple[str, str]:
+    """One word for it, and why it isn't done yet."""
     if not _is_taken(client, id, kind, patience):
-        return "requested"
-    return "queued" if late(id) else "done"
+        return "requested", "no engine has taken it yet"
+    reason = late(id)
+    return ("queued", reason) if reason else ("done", "")
 
 
 def _is_taken(client: Client, instance: str, kind: str, until: float) -> bool:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from durablecli.cli.inputs import EXPLAINED, read_batch, read_value
-from durablecli.cli.options import Duration, InstanceId, Time, client, common, due, exits, settings
+from durablecli.cli.options import Duration, FunctionName, InstanceId, Time, client, common, due, exits, settings
 from durablecli.cli.render import Screen, say
 from durablecli.errors import UsageError
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
         "77 no permission", "78 durable.yaml",
     ),
 )  # fmt: skip
-@click.argument("name")
+@click.argument("name", type=FunctionName("orchestrator"))
 @click.option("--input", "text", metavar="JSON|@FILE|-", help=f"Input: {EXPLAINED}.")
 @click.option(
     "--batch",

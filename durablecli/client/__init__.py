@@ -1,10 +1,11 @@
 """The client of a hub: the one way in for the command line, for HTTP and for any Python program."""
 
 from durablecli.client.client import Client
-from durablecli.client.entity_status import EntityStateResponse, EntityStatus, LockHolder, Posted, Queued
+from durablecli.client.entity_status import EntityStateResponse, EntityStatus, LockHolder, Queued, Requested
 from durablecli.client.functions import Published, unknown_orchestrator
+from durablecli.client.running import Running, Runs
 from durablecli.client.shell import DurableOrchestrationClient
-from durablecli.client.status import Blocked, DurableOrchestrationStatus, Engine, PurgeHistoryResult, Suspended
+from durablecli.client.status import Blocked, DurableOrchestrationStatus, Engine, Held, PurgeHistoryResult, Suspended
 from durablecli.client.tail import Line
 from durablecli.client.waits import EntityWait
 from durablecli.store.mailbox import Item, Mailbox, Receipt
@@ -19,17 +20,20 @@ __all__ = [
     "EntityStateResponse",
     "EntityStatus",
     "EntityWait",
+    "Held",
     "Item",
     "Line",
     "LockHolder",
     "Mailbox",
     "Page",
-    "Posted",
     "Published",
     "PurgeHistoryResult",
     "Query",
     "Queued",
     "Receipt",
+    "Requested",
+    "Running",
+    "Runs",
     "Suspended",
     "unknown_orchestrator",
 ]

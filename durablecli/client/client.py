@@ -6,7 +6,7 @@ names are those of Durable Functions' client. Times are UTC; a naive one is read
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from os import PathLike, fspath
 from time import monotonic
@@ -19,6 +19,7 @@ from durablecli.client.entity_status import EntityStateResponse, EntityStatus
 from durablecli.client.functions import Published
 from durablecli.client.reading import Reader
 from durablecli.client.refusals import refusal_of, word_of
+from durablecli.client.running import Running
 from durablecli.client.standing import Standing
 from durablecli.client.starting import POLICIES, batch_items, encode, start_chosen
 from durablecli.client.status import DurableOrchestrationStatus, Engine, PurgeHistoryResult
@@ -28,7 +29,9 @@ from durablecli.model.entities import EntityId, is_entity, told_entity
 from durablecli.model.events import Record
 from durablecli.model.history import project_history
 from durablecli.model.ids import check_instance_id, new_id
-from durablecli.model.status import ENDED, OrchestrationRuntimeStatus
+from durablecli.model.names import due_of, name_of, reason_of, time_of, version_of
+from durablecli.model.status import ENDED, OrchestrationRuntimeStatus, Waiting
+from durablecli.replay.ledger import Ledger
 from durablecli.replay.names import told_name
 from durablecli.store import premises
 from durablecli.store.disk import Disk, LocalDisk
@@ -83,7 +86,7 @@ class Client:
             raise UsageError(f"if_exists is one of {', '.join(POLICIES)}, not {if_exists!r}")
         name = self._known(orchestration_function_name)
         instance = new_id() if instance_id is None else check_instance_id(instance_id)
-        item = Item(instance, name, encode(client_input), version, _utc(start_at), if_exists)
+        item = Item(instance, name, encode(client_input), version_of(version), _utc(start_at), if_exists)
         if instance_id is None:
             return self._mailbox().post("start", [item]).instances[0]
         return start_chosen(self._reader, self._mailbox(), self._inbox, item)
@@ -95,7 +98,7 @@ class Client:
         version: str | None = None,
     ) -> list[str]:
         """Start one instance per input, all or none of them; the ids are `<batch>-<index>`."""
-        items = batch_items(self._known(orchestration_function_name), list(inputs), version)
+        items = batch_items(self._known(orchestration_function_name), list(inputs), version_of(version))
         return self._mailbox().post("start", items).instances if items else []
 
     def restart(self, instance_id: str, restart_with_new_instance_id: bool = True) -> str:
@@ -206,32 +209,30 @@ class Client:
 
     def raise_event(self, instance_id: str, event_name: str, event_data: Any = None) -> None:
         """Send an external event; it is on disk then. NotFound for an unknown instance, WrongState for an ended one."""
-        if not isinstance(event_name, str) or not event_name:
-            raise ValueError("event_name must be a non-empty string.")
-        data = encode(event_data)
+        name, data = name_of(event_name, "an event"), encode(event_data)
         if self._given is not None or not self._standing.holds(instance_id):
             since = monotonic()
             current = self._existing(instance_id)
             if current.ended:
                 raise WrongState(f"{instance_id} is {word_of(current)}: it takes no events any more")
             self._standing.looked(instance_id, since)
-        self._mailbox().post("raise-event", [Item(instance_id, event_name, data)])
+        self._mailbox().post("raise-event", [Item(instance_id, name, data)])
 
     def terminate(self, instance_id: str, reason: str = "", *, recursive: bool = True) -> None:
         """End an instance, and its sub-orchestrations unless `recursive` is false."""
-        self._one("terminate", Item(instance_id, reason=reason, recursive=recursive))
+        self._one("terminate", Item(instance_id, reason=reason_of(reason), recursive=recursive))
 
     def suspend(self, instance_id: str, reason: str = "") -> None:
         """Hold an instance: what arrives is kept until it is resumed."""
-        self._one("suspend", Item(instance_id, reason=reason))
+        self._one("suspend", Item(instance_id, reason=reason_of(reason)))
 
     def resume(self, instance_id: str, reason: str = "") -> None:
         """Let a suspended instance go on."""
-        self._one("resume", Item(instance_id, reason=reason))
+        self._one("resume", Item(instance_id, reason=reason_of(reason)))
 
     def rewind(self, instance_id: str, reason: str = "") -> None:
         """Send again what made an instance fail; all that went well is kept. WrongState unless it has failed."""
-        self._one("rewind", Item(instance_id, reason=reason))
+        self._one("rewind", Item(instance_id, reason=reason_of(reason)))
 
     def rewind_preview(self, instance_id: str) -> list[str]:
         """What a rewind would send again, a line each."""
@@ -310,17 +311,23 @@ class Client:
         operation_name: str,
         operation_input: Any = None,
         *,
-        at: datetime | None = None,
+        at: datetime | timedelta | None = None,
+        signal_time: datetime | timedelta | None = None,
     ) -> None:
-        """Send an operation that nobody waits for, run not before `at`; it is on disk then. An entity that isn't there
-        yet begins with it. Raises NotFound if an engine runs that doesn't know the function."""
+        """Send an operation that nobody waits for; it is on disk then. An entity that isn't there yet begins with it.
+
+        It is run not before `at`, or a while from now; `signal_time` is another name for the same. Raises NotFound if
+        an engine runs that doesn't know the function, or knows that its class has no such operation.
+        """
         entity = told_entity(entityId)
-        if not isinstance(operation_name, str) or not operation_name:
-            raise ValueError("operation_name must be a non-empty string.")
+        operation = name_of(operation_name, "an operation")
+        scheduled = _scheduled(at, signal_time)
         published = self._reader.published() if self._reader.engine().alive else None
         if published is not None and not published.has_entity(entity.name):
             raise published.unknown_entity(entity.name)
-        item = Item(str(entity), operation_name, encode(operation_input), start_at=_utc(at))
+        if published is not None and (refusal := published.unknown_operation(entity.name, operation)):
+            raise refusal
+        item = Item(str(entity), operation, encode(operation_input), start_at=scheduled)
         self._mailbox().post("signal", [item])
 
     def read_entity_state(self, entityId: EntityId | str) -> EntityStateResponse:  # noqa: N803  Azure's name
@@ -334,6 +341,14 @@ class Client:
     def list_entities(self, query: Query | None = None) -> Page:
         """One page of entities, as rows without their states; a status is Exists or Empty."""
         return self._reader.page(_of_entities(query))
+
+    def running(self) -> Mapping[str, Running]:
+        """The operations that run just now, by the ids of their entities, as the engine says if one is alive."""
+        return self._reader.running(self.engine())
+
+    def told(self, ledger: Ledger, waits: tuple[Waiting, ...]) -> tuple[Waiting, ...]:
+        """What an instance of this ledger waits for, with what stands in its way at entities."""
+        return self._reader.told(ledger, waits)
 
     def count_entities(self, query: Query | None = None) -> int:
         """How many entities fit."""
@@ -356,9 +371,12 @@ class Client:
         entity = told_entity(entity_id)
         return follow(self._reader, str(entity), lambda: not self._entities.existing(entity))
 
-    def delete_entity(self, entity_id: EntityId | str) -> None:
-        """Take an entity's state away, once what was sent before is done. WrongState if it is Empty."""
-        self._one("delete", Item(str(told_entity(entity_id))))
+    def delete_entity(self, entity_id: EntityId | str, force: bool = False) -> None:
+        """Take an entity's state away, once what was sent before is done. WrongState if it is Empty.
+
+        With `force` that is dropped, also an operation that runs; callers get a failure. A lock is left to its holder.
+        """
+        self._one("delete", Item(str(told_entity(entity_id)), force=force))
 
     def purge_entities(self, entity_ids: Iterable[EntityId | str] | None = None) -> PurgeHistoryResult:
         """Delete the logs of these entities, or of all that may go: that are Empty, unlocked, and have nothing waiting.
@@ -441,9 +459,15 @@ def _of_entities(query: Query | None) -> Query:
 
 
 def _utc(time: datetime | None) -> datetime | None:
-    if time is None:
-        return None
-    return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
+    return None if time is None else time_of(time, "a time")
+
+
+def _scheduled(at: object, signal_time: object) -> datetime | None:
+    if at is not None and signal_time is not None:
+        raise UsageError("at and signal_time say the same thing: give one of them")
+    given = signal_time if at is None else at
+    what = "signal_time" if at is None else "at"
+    return None if given is None else due_of(given, what, datetime.now(UTC))
 
 
 def _query(

@@ -5,8 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import chain
 
-from durablecli.client.entity_status import EntityStateResponse, EntityStatus, LastFailure, LockHolder, Posted, Queued
+from durablecli.client.entity_status import (
+    EntityStateResponse,
+    EntityStatus,
+    LastFailure,
+    LockHolder,
+    Queued,
+    Requested,
+)
 from durablecli.client.reading import Reader, parse
+from durablecli.client.running import Running, Runs
 from durablecli.client.status import NULL, Blocked, Engine
 from durablecli.errors import NotFound, WrongState
 from durablecli.model import events as ev
@@ -35,7 +43,8 @@ class Entities:
         engine = self._reader.engine()
         if found is None:
             return EntityStatus(entity_id=entity, requested=posted, engine=engine)
-        return _of_ledger(entity, fold_entity(parse(found), found.good), posted, engine)
+        running = self._reader.running(engine).get(str(entity))
+        return _of_ledger(entity, fold_entity(parse(found), found.good), posted, engine, running)
 
     def existing(self, named: EntityId | str) -> EntityStatus:
         """The same for an entity that there is, with or without a state; raises NotFound."""
@@ -72,7 +81,9 @@ def _nothing_to_delete(current: EntityStatus) -> str:
     return "is Empty: it has no state to delete"
 
 
-def _of_ledger(entity: EntityId, ledger: EntityLedger, posted: tuple[Posted, ...], engine: Engine) -> EntityStatus:
+def _of_ledger(
+    entity: EntityId, ledger: EntityLedger, posted: tuple[Requested, ...], engine: Engine, running: Running | None
+) -> EntityStatus:
     lock = ledger.lock
     return EntityStatus(
         entity_id=entity,
@@ -83,8 +94,9 @@ def _of_ledger(entity: EntityId, ledger: EntityLedger, posted: tuple[Posted, ...
         last_operation_time=ledger.modified,
         execution=ledger.execution,
         locked_by=None if lock is None else LockHolder(lock.sender.instance, lock.since, lock.entities),
-        queued=tuple(map(_queued, chain(ledger.inner, ledger.queue))),
-        scheduled=tuple(sorted(map(_queued, ledger.scheduled.values()), key=_due)),
+        queued=tuple(map(Queued.of, ledger.standing())),
+        running=None if running is None else _runs(running, ledger),
+        scheduled=tuple(sorted(map(Queued.of, ledger.scheduled.values()), key=_due)),
         failures=ledger.failures,
         last_failure=None if ledger.last_failure is None else _failure(ledger.last_failure),
         blocked=None if ledger.blocked is None else Blocked(ledger.blocked, ledger.blocked_at),
@@ -93,25 +105,18 @@ def _of_ledger(entity: EntityId, ledger: EntityLedger, posted: tuple[Posted, ...
     )
 
 
+def _runs(running: Running, ledger: EntityLedger) -> Runs | None:
+    operations = running.among(ledger)
+    return Runs(running.since, operations) if operations else None
+
+
 def _failure(last: ev.OperationFailure) -> LastFailure:
     return LastFailure(last.name, last.at, last.failure.type, last.failure.message)
-
-
-def _queued(record: ev.Record) -> Queued:
-    n, at, event = record
-    match event:
-        case ev.EntityOperationReceived():
-            sender = event.sender.instance if event.sender else None
-            return Queued("operation", n, at, event.name, sender, event.scheduled_time)
-        case ev.EntityLockReceived():
-            return Queued("lock", n, at, sender=event.sender.instance)
-        case _:
-            return Queued("delete", n, at)
 
 
 def _due(queued: Queued) -> tuple[float, int]:
     return (queued.scheduled_time.timestamp() if queued.scheduled_time else 0.0), queued.id
 
 
-def _posted(message: Message) -> Iterator[Posted]:
-    return (Posted(message.kind, message.at, item.name, item.start_at) for item in message.items)
+def _posted(message: Message) -> Iterator[Requested]:
+    return (Requested(message.kind, message.at, item.name, item.start_at) for item in message.items)

@@ -8,7 +8,9 @@ from typing import Any
 import msgspec
 from msgspec import Raw
 
+from durablecli.client.running import Runs
 from durablecli.client.status import NULL, Blocked, Engine, second
+from durablecli.model import events as ev
 from durablecli.model.entities import EntityId
 
 
@@ -41,8 +43,21 @@ class Queued(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):
     sender: str | None = None
     scheduled_time: datetime | None = None
 
+    @classmethod
+    def of(cls, record: ev.Record) -> Queued:
+        """What a record of the log asks for."""
+        n, at, event = record
+        match event:
+            case ev.EntityOperationReceived():
+                sender = event.sender.instance if event.sender else None
+                return cls("operation", n, at, event.name, sender, event.scheduled_time)
+            case ev.EntityLockReceived():
+                return cls("lock", n, at, sender=event.sender.instance)
+            case _:
+                return cls("delete", n, at)
 
-class Posted(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):
+
+class Requested(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):
     """A message that is on disk and that no engine has taken yet: kind is signal, delete or purge."""
 
     kind: str
@@ -64,7 +79,8 @@ class EntityStatus(msgspec.Struct, frozen=True, kw_only=True):
     """The status of one entity. It is falsy if nothing was ever sent to it.
 
     `exists` says whether it has a state. `queued` is in the order in which it is run; while the lock is held, what its
-    holder sent comes first, and the rest waits for the lock. `failures` counts the operations that failed.
+    holder sent comes first, and the rest waits for the lock. `running` counts those
+    that run. `failures` counts the operations that failed.
     """
 
     entity_id: EntityId
@@ -76,11 +92,12 @@ class EntityStatus(msgspec.Struct, frozen=True, kw_only=True):
     execution: str | None = None
     locked_by: LockHolder | None = None
     queued: tuple[Queued, ...] = ()
+    running: Runs | None = None
     scheduled: tuple[Queued, ...] = ()
     failures: int = 0
     last_failure: LastFailure | None = None
     blocked: Blocked | None = None
-    requested: tuple[Posted, ...] = ()
+    requested: tuple[Requested, ...] = ()
     engine: Engine = Engine(alive=False)
 
     def __bool__(self) -> bool:
@@ -115,6 +132,7 @@ class EntityStatus(msgspec.Struct, frozen=True, kw_only=True):
             "lastOperationTime": second(self.last_operation_time),
             "lockedBy": lock and {"instanceId": lock.instance, "since": lock.since, "entities": lock.entities},
             "queued": self.queued,
+            "running": self.running,
             "scheduled": self.scheduled,
             "failures": self.failures,
             "lastFailure": self.last_failure,

@@ -11,10 +11,11 @@ from durablecli.errors import NotFound
 
 
 class Known(msgspec.Struct, frozen=True):
-    """One function, by name and kind."""
+    """One function, by name and kind; `operations` are those of a class entity, of any other nobody knows them."""
 
     name: str
     kind: str
+    operations: tuple[str, ...] | None = None
 
 
 class Published(msgspec.Struct, frozen=True):
@@ -33,18 +34,32 @@ class Published(msgspec.Struct, frozen=True):
 
     def unknown(self, name: str) -> NotFound:
         """The error that names what could be started instead."""
-        return unknown_orchestrator(name, self._names("orchestrator"))
+        return unknown_orchestrator(name, self.names("orchestrator"))
 
     def unknown_entity(self, name: str) -> NotFound:
         """The error that names the entity functions that there are."""
-        names = _listed(self._names("entity"))
+        names = _listed(self.names("entity"))
         return NotFound(f"the function '{name}' doesn't exist, is disabled, or is no entity; known are: {names}")
 
-    def _has(self, name: str, kind: str) -> bool:
-        return any(known.casefold() == name.casefold() for known in self._names(kind))
+    def unknown_operation(self, entity: str, operation: str) -> NotFound | None:
+        """The error that names the operations that there are; None if this is one, or may be. `delete` always is."""
+        known = self.operations(entity)
+        if known is None or operation.casefold() in {"delete", *map(str.casefold, known)}:
+            return None
+        return NotFound(f"{entity} has no operation '{operation}'; there are: {', '.join(known) or 'none'}")
 
-    def _names(self, kind: str) -> list[str]:
+    def operations(self, entity: str) -> tuple[str, ...] | None:
+        """The operations of a class entity; None where they aren't known."""
+        fits = (one for one in self.functions if one.kind == "entity" and one.name.casefold() == entity.casefold())
+        found = next(fits, None)
+        return None if found is None else found.operations
+
+    def names(self, kind: str) -> list[str]:
+        """The names of all functions of one kind."""
         return [known.name for known in self.functions if known.kind == kind]
+
+    def _has(self, name: str, kind: str) -> bool:
+        return any(known.casefold() == name.casefold() for known in self.names(kind))
 
 
 def unknown_orchestrator(name: str, known: Iterable[str]) -> NotFound:

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import cache
 from typing import Any
 
 import msgspec
 from msgspec import Raw
 
 from durablecli.client.functions import Published, parse_published
-from durablecli.client.status import NULL, Blocked, DurableOrchestrationStatus, Engine, Suspended
-from durablecli.client.waits import told
+from durablecli.client.running import Running, running_of
+from durablecli.client.status import NULL, Blocked, DurableOrchestrationStatus, Engine, Held, Suspended
+from durablecli.client.waits import Looks, told
 from durablecli.errors import DamagedHub
 from durablecli.model import codec
 from durablecli.model.entities import is_entity
-from durablecli.model.events import Origin, Record
+from durablecli.model.events import EntityLockGranted, Origin, Record
 from durablecli.model.history import project_history
-from durablecli.model.status import OrchestrationRuntimeStatus, Summary
+from durablecli.model.status import OrchestrationRuntimeStatus, Summary, Waiting
 from durablecli.replay.agenda import waiting
 from durablecli.replay.entity import EntityLedger, fold_entity
 from durablecli.replay.ledger import Ledger, fold
@@ -53,19 +55,21 @@ class Reader:
             return _of_start(instance, messages, engine, show_input)
         records = list(parse(found))
         rows = project_history(records, results=history_output, inputs=show_input) if history else None
-        status = _of_ledger(fold(records, found.good), messages, engine, rows, show_input)
-        return _told(status, self._hub.read)
+        status = _of_ledger(fold(records, found.good), records, messages, engine, rows, show_input)
+        return _told(status, self._looks(self._hub.read))
 
     def statuses(self, instances: Iterable[str]) -> Iterator[DurableOrchestrationStatus]:
         """How each of many instances stands."""
         read, engine = self._hub.reader(), self.engine()
+        looks = self._looks(read)
         for instance in instances:
             messages = self._hub.pending(instance)
             found = read(instance)
             if found is None:
                 yield _of_start(instance, messages, engine, True)
             else:
-                yield _told(_of_ledger(fold(parse(found), found.good), messages, engine, None, True), read)
+                records = list(parse(found))
+                yield _told(_of_ledger(fold(records, found.good), records, messages, engine, None, True), looks)
 
     def is_requested(self, instance: str, kind: str) -> bool:
         """Whether such a message waits for an engine."""
@@ -132,6 +136,32 @@ class Reader:
         info = self._hub.engine_info()
         return None if info is None else parse_published(info)
 
+    def running(self, engine: Engine) -> Mapping[str, Running]:
+        """By entity, what the engine says that it runs."""
+        return running_of(self._hub.engine_info() if engine.alive else None, engine)
+
+    def told(self, ledger: Ledger, waits: tuple[Waiting, ...]) -> tuple[Waiting, ...]:
+        """The same waits, with what the entities say that it waits for."""
+        return told(waits, ledger.instance, ledger.execution, self._looks(self._hub.read))
+
+    def _looks(self, read: Callable[[str], History | None]) -> Looks:
+        def entity(id: str) -> EntityLedger | None:
+            try:
+                found = read(id)
+            except DamagedHub:
+                return None  # whoever asks for that entity is told
+            return fold_entity(parse(found)) if found else None
+
+        @cache
+        def instance(id: str) -> str | None:
+            try:
+                found = read(id)
+            except DamagedHub:
+                return None
+            return _standstill(fold(parse(found))) if found else None
+
+        return Looks(entity, instance, cache(lambda: self.running(self.engine())))
+
     def engine(self) -> Engine:
         """The engine that runs, or what is known of the last one."""
         try:
@@ -179,7 +209,12 @@ def _of_start(instance: str, messages: list[Message], engine: Engine, show_input
 
 
 def _of_ledger(
-    ledger: Ledger, messages: list[Message], engine: Engine, history: list[dict[str, Any]] | None, show_input: bool
+    ledger: Ledger,
+    records: Iterable[Record],
+    messages: list[Message],
+    engine: Engine,
+    history: list[dict[str, Any]] | None,
+    show_input: bool,
 ) -> DurableOrchestrationStatus:
     started = ledger.started
     return DurableOrchestrationStatus(
@@ -197,6 +232,7 @@ def _of_ledger(
         parent_instance_id=started.parent.instance if started.parent else None,
         records=ledger.last_n,
         waiting_for=waiting(ledger),
+        holds=_holds(ledger, records),
         blocked=None if ledger.blocked is None else Blocked(ledger.blocked, ledger.blocked_at),
         suspended=_suspended(ledger),
         requested=tuple(message.kind for message in messages),
@@ -205,18 +241,24 @@ def _of_ledger(
     )
 
 
-def _told(status: DurableOrchestrationStatus, read: Callable[[str], History | None]) -> DurableOrchestrationStatus:
+def _told(status: DurableOrchestrationStatus, looks: Looks) -> DurableOrchestrationStatus:
     """The same, with what the entities say that it waits for."""
-
-    def look(entity: str) -> EntityLedger | None:
-        try:
-            found = read(entity)
-        except DamagedHub:
-            return None  # whoever asks for that entity is told
-        return fold_entity(parse(found)) if found else None
-
-    waits = told(status.waiting_for, status.instance_id, status.execution or "", look)
+    waits = told(status.waiting_for, status.instance_id, status.execution or "", looks)
     return status if waits is status.waiting_for else msgspec.structs.replace(status, waiting_for=waits)
+
+
+def _standstill(ledger: Ledger) -> str | None:
+    """Why it can't go on by itself, in a word."""
+    if ledger.suspended is not None:
+        return "suspended"
+    return "blocked" if ledger.blocked is not None else None
+
+
+def _holds(ledger: Ledger, records: Iterable[Record]) -> tuple[Held, ...]:
+    if not ledger.locks:
+        return ()
+    granted = {event.task: at for _, at, event in records if isinstance(event, EntityLockGranted)}
+    return tuple(Held(request.entities, granted.get(n)) for n, request in ledger.locks.items())
 
 
 def _suspended(ledger: Ledger) -> Suspended | None:

@@ -29,6 +29,13 @@ class Suspended(msgspec.Struct, frozen=True):
     kept: int
 
 
+class Held(msgspec.Struct, frozen=True):
+    """The locks of one critical section that it is in, since when."""
+
+    entities: tuple[str, ...]
+    since: datetime | None
+
+
 class Engine(msgspec.Struct, frozen=True):
     """The engine of the hub: `alive`, or the last one that was seen."""
 
@@ -60,6 +67,7 @@ class DurableOrchestrationStatus(msgspec.Struct, frozen=True, kw_only=True):
     parent_instance_id: str | None = None
     records: int = 0
     waiting_for: tuple[Waiting, ...] = ()
+    holds: tuple[Held, ...] = ()
     blocked: Blocked | None = None
     suspended: Suspended | None = None
     engine: Engine = Engine(alive=False)
@@ -95,7 +103,7 @@ class DurableOrchestrationStatus(msgspec.Struct, frozen=True, kw_only=True):
         return self.execution is not None
 
     def payload(self) -> dict[str, Any]:
-        """The body of `GET instances/{id}` of the HTTP API, with waitingFor, blocked and daemon added to it."""
+        """The body of `GET instances/{id}` of the HTTP API, with waitingFor, holds, blocked and daemon added."""
         body: dict[str, Any] = {
             "name": self.name,
             "instanceId": self.instance_id,
@@ -106,6 +114,7 @@ class DurableOrchestrationStatus(msgspec.Struct, frozen=True, kw_only=True):
             "createdTime": second(self.created_time),
             "lastUpdatedTime": second(self.last_updated_time),
             "waitingFor": self.waiting_for,
+            "holds": self.holds,
             "blocked": self.blocked,
             "daemon": {"pid": self.engine.pid, "since": self.engine.since} if self.engine.alive else None,
         }

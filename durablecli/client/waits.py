@@ -1,75 +1,119 @@
-"""Where an orchestration waits at entities: at which of them, who holds its lock since when, or why it is blocked."""
+"""Where an orchestration waits at entities: at which of them, who holds its lock since when, what stands before it, or
+why it is blocked."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from bisect import bisect_left
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from functools import cache
+from itertools import takewhile
+from typing import Any, NamedTuple
 
 import msgspec
 
+from durablecli.client.entity_status import Queued
+from durablecli.client.running import Running
+from durablecli.model import events as ev
 from durablecli.model.events import Origin
 from durablecli.model.status import Waiting
 from durablecli.replay.entity import EntityLedger
 
 _MOST = 20
-"""So many entities are looked at: an instance that waits for thousands of operations is told about the first."""
+"""So many entities are looked at for the operations that an instance waits for; of thousands these are the first."""
 
-Look = Callable[[str], EntityLedger | None]
+_AT_ENTITIES = ("entity", "lock")
 
 
 class EntityWait(Waiting, frozen=True, omit_defaults=True, rename="camel"):
-    """A wait with what its entity says: `holder` has the lock since `held_since`, `blocked` is why nothing runs."""
+    """A wait with what its entity says.
+
+    `holder` has the lock since `held_since`; `holder_stands` is suspended or blocked if that one can't go on. Where
+    nobody else holds it, `ahead` counts what stands before that which is waited for, `first` is the first of these, and
+    `running_since` tells since when the entity runs operations. `blocked` is why it runs none.
+    """
 
     held_since: datetime | None = None
+    holder_stands: str | None = None
+    ahead: int = 0
+    first: Queued | None = None
+    running_since: datetime | None = None
     blocked: str | None = None
 
 
-def told(waits: tuple[Waiting, ...], instance: str, execution: str, look: Look) -> tuple[Waiting, ...]:
-    """The same waits; those for entities say what stands in their way. `look` gives the ledger of an entity."""
-    if not any(one.kind in _ASKED for one in waits):
+class Looks(NamedTuple):
+    """How to look around: at an entity's ledger, at how an instance stands (suspended, blocked), at what runs."""
+
+    entity: Callable[[str], EntityLedger | None]
+    instance: Callable[[str], str | None] = lambda instance: None
+    running: Callable[[], Mapping[str, Running]] = dict
+
+
+def told(waits: tuple[Waiting, ...], instance: str, execution: str, looks: Looks) -> tuple[Waiting, ...]:
+    """The same waits; those for entities say what stands in their way."""
+    if not any(one.kind in _AT_ENTITIES for one in waits):
         return waits
     looked: set[str] = set()
 
     @cache
     def bounded(entity: str) -> EntityLedger | None:
         looked.add(entity)
-        return look(entity) if len(looked) <= _MOST else None
+        return looks.entity(entity) if len(looked) <= _MOST else None
 
-    return tuple(
-        _ASKED[one.kind](one, Origin(instance, execution, one.id or 0), bounded) if one.kind in _ASKED else one
-        for one in waits
-    )
+    few = looks._replace(entity=bounded)
+
+    def at_entities(one: Waiting) -> Waiting:
+        origin = Origin(instance, execution, one.id or 0)
+        match one.kind:
+            case "entity":
+                return _operation(one, origin, few)
+            case "lock":
+                return _lock(one, origin, looks)
+            case _:
+                return one
+
+    return tuple(map(at_entities, waits))
 
 
-def _operation(wait: Waiting, sender: Origin, look: Look) -> Waiting:
-    ledger = look(wait.entity) if wait.entity else None
-    if ledger is None or ledger.lock is None:
-        return _at(wait, ledger, None)
-    holder = ledger.lock.sender
-    is_ours = (holder.instance, holder.execution) == (sender.instance, sender.execution)
-    return _at(wait, ledger, None if is_ours else holder)
+def _operation(wait: Waiting, sender: Origin, looks: Looks) -> Waiting:
+    ledger = looks.entity(wait.entity) if wait.entity else None
+    return wait if ledger is None else _at(wait, ledger, sender, looks)
 
 
-def _lock(wait: Waiting, sender: Origin, look: Look) -> Waiting:
+def _lock(wait: Waiting, sender: Origin, looks: Looks) -> Waiting:
     """The locks are taken in the order of `entities`: it waits at the first that it doesn't hold."""
-    for entity in wait.entities:
-        ledger = look(entity)
-        if ledger is None:
-            return wait
-        holder = ledger.lock.sender if ledger.lock else None
-        if holder != sender:
-            return _at(msgspec.structs.replace(wait, entity=entity), ledger, holder)
-    return wait
+
+    def is_to_come(entity: str) -> bool:
+        ledger = looks.entity(entity)
+        return ledger is None or ledger.lock is None or ledger.lock.sender != sender
+
+    at = bisect_left(wait.entities, True, key=is_to_come)
+    ledger = looks.entity(wait.entities[at]) if at < len(wait.entities) else None
+    if ledger is None:
+        return wait
+    return _at(msgspec.structs.replace(wait, entity=wait.entities[at]), ledger, sender, looks)
 
 
-def _at(wait: Waiting, ledger: EntityLedger | None, holder: Origin | None) -> Waiting:
-    since = ledger.lock.since if ledger and ledger.lock and holder else None
-    return EntityWait(
-        **msgspec.structs.asdict(wait) | {"holder": holder.instance if holder else None},
-        held_since=since,
-        blocked=ledger.blocked if ledger else None,
-    )
+def _at(wait: Waiting, ledger: EntityLedger, sender: Origin, looks: Looks) -> EntityWait:
+    lock = ledger.lock
+    found: dict[str, Any] = msgspec.structs.asdict(wait) | {"blocked": ledger.blocked}
+    if lock is not None and (wait.kind == "lock" or not _is_same(lock.sender, sender)):
+        holder = lock.sender.instance
+        found |= {"holder": holder, "held_since": lock.since, "holder_stands": looks.instance(holder)}
+        return EntityWait(**found)
+    standing = list(ledger.standing())
+    ahead = list(takewhile(lambda record: not _is_from(record.event, sender), standing))
+    running = looks.running().get(ledger.id)
+    if len(ahead) < len(standing):  # else it hasn't come yet, or is done already
+        found |= {"ahead": len(ahead), "first": Queued.of(ahead[0]) if ahead else None}
+    if running is not None and running.among(ledger):
+        found["running_since"] = running.since
+    return EntityWait(**found)
 
 
-_ASKED: dict[str, Callable[[Waiting, Origin, Look], Waiting]] = {"entity": _operation, "lock": _lock}
+def _is_same(holder: Origin, sender: Origin) -> bool:
+    return (holder.instance, holder.execution) == (sender.instance, sender.execution)
+
+
+def _is_from(event: ev.AnyEvent, sender: Origin) -> bool:
+    return isinstance(event, ev.EntityOperationReceived | ev.EntityLockReceived) and event.sender == sender

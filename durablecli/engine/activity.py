@@ -16,12 +16,18 @@ from durablecli.model.payloads import decode, encode
 
 
 class Cancellation:
-    """Whether a call was asked to stop; set once, from any thread."""
+    """Whether a call was asked to stop; set once, from any thread. `wake` ends what it awaits, where that is known."""
 
-    __slots__ = ("asked",)
+    __slots__ = ("asked", "wake")
 
     def __init__(self) -> None:
         self.asked = False
+        self.wake: Callable[[], object] | None = None
+
+    def ask(self) -> None:
+        self.asked = True
+        if self.wake is not None:
+            self.wake()
 
 
 class ActivityContext:

@@ -13,6 +13,8 @@ from durablecli.engine.operations import Batch, BatchOutcome
 from durablecli.model.entities import entity_name
 from durablecli.model.payloads import PAYLOAD_LIMIT
 
+_ENTITY = "entity"
+
 
 class Crew:
     """Starts each owed activity once. What is in flight isn't started a second time, whoever asks.
@@ -74,7 +76,7 @@ class Crew:
 
     def run_batches(self, jobs: Iterable[BatchJob]) -> None:
         """Run operations that a commit holds. An entity has one batch in flight at most: who asks sees to that."""
-        batches: dict[str, list[Batch]] = {}
+        batches: list[Batch] = []
         for job in jobs:
             key = (job.entity, job.execution, job.operations[-1].n)
             function = self._registry.entity(entity_name(job.entity))
@@ -83,9 +85,9 @@ class Crew:
             batch = Batch(key, function, job.state, job.operations, self._payload_limit, Cancellation(), job.at)
             self._note(batch)
             if not self._held_back:
-                batches.setdefault(_kind(batch), []).append(batch)
-        for kind, found in batches.items():
-            self._executor(kind).start(found)
+                batches.append(batch)
+        if batches:
+            self._executor(_ENTITY).start(batches)
 
     def _note(self, work: Work) -> None:
         self._calls[work.key] = work
@@ -93,25 +95,40 @@ class Crew:
 
     def settled(self, outcome: Outcome | BatchOutcome) -> Work | None:
         """An outcome has come in: what it belongs to, or None when nobody waits for it any more."""
-        call = self._calls.pop(outcome.key, None)
+        call = self._forget(outcome.key)
         if call is None:
             return None
-        siblings = self._by_execution[call.key[:2]]
-        del siblings[call.key]
-        if not siblings:
-            del self._by_execution[call.key[:2]]
         following = self._gate.leave(call.function)
         if following is not None and not self._held_back:
             self._executor(following.function.executor).start([following])
         return None if call.cancellation.asked else call
 
+    def drop(self, keys: Iterable[Key]) -> None:
+        """Wait for these batches no more: their outcomes don't count, whether they come or not."""
+        for key in keys:
+            batch = self._forget(key)
+            if batch is not None:
+                self._stop(batch)
+
+    def _forget(self, key: Key) -> Work | None:
+        call = self._calls.pop(key, None)
+        if call is not None:
+            siblings = self._by_execution[key[:2]]
+            del siblings[key]
+            if not siblings:
+                del self._by_execution[key[:2]]
+        return call
+
+    def _stop(self, call: Work) -> None:
+        call.cancellation.ask()
+        executor = self._executors.get(_kind(call))
+        if executor is not None:
+            executor.cancel(call.key)
+
     def cancel(self, instance: str, execution: str) -> None:
         """Tell every call of one execution to stop; their outcomes are dropped."""
-        for key, call in self._by_execution.get((instance, execution), {}).items():
-            call.cancellation.asked = True
-            executor = self._executors.get(_kind(call))
-            if executor is not None:
-                executor.cancel(key)
+        for call in self._by_execution.get((instance, execution), {}).values():
+            self._stop(call)
 
     def hold_back(self) -> None:
         """Start nothing more: the engine is stopping."""
@@ -121,7 +138,7 @@ class Crew:
 
     def stop(self) -> None:
         for call in self._calls.values():
-            call.cancellation.asked = True
+            call.cancellation.ask()
         for executor in self._executors.values():
             executor.stop()
 
@@ -132,20 +149,19 @@ class Crew:
         return executor
 
     def _made(self, kind: str) -> Executor:
-        if kind in ("async", "entity-async"):
+        if kind == "async":
             from durablecli.engine.loop import Loop
 
-            most = self._limits.async_activities if kind == "async" else self._limits.entities
-            return Loop(most, self._report, kind)
+            return Loop(self._limits.async_activities, self._report)
         if kind == "process":
             from durablecli.engine.workers import Workers
 
             return Workers(self._limits.process_workers, self._report, self._targets, self._base)
-        if kind == "entity-thread":
+        if kind == _ENTITY:
             return Threads(self._limits.entities, self._report, "entity")
         return Threads(self._limits.activities, self._report)
 
 
 def _kind(work: Work) -> str:
     """Which of the executors runs it."""
-    return work.function.executor if isinstance(work, Call) else f"entity-{work.function.executor}"
+    return work.function.executor if isinstance(work, Call) else _ENTITY

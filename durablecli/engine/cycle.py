@@ -412,7 +412,8 @@ class Engine:
         self.publisher.add(draft)
         if draft.jobs and self.crew is not None:
             self.crew.start(draft.jobs)
-        if draft.batches and self.crew is not None:
+        if self.crew is not None:
+            self.crew.drop(draft.dropped)
             self.crew.run_batches(draft.batches)
         for id, execution in draft.cancelled:
             if self.crew is not None:

@@ -62,6 +62,8 @@ class Draft:
         """The entities that may have something to run."""
         self.jobs: list[Job] = []
         self.batches: list[BatchJob] = []
+        self.dropped: list[tuple[str, str, int]] = []
+        """Batches that nobody waits for any more; what follows of the same entity may be given out in this commit."""
         self.cancelled: list[tuple[str, str]] = []
         self.spoken: list[Spoken] = []
         self.released: list[str] = []

@@ -64,6 +64,8 @@ class Effects:
         self.coming: set[str] = set()
         self.deliveries: deque[tuple[str, str | None, ev.Arrival | ev.EntityArrival]] = deque()
         self.delivering = 0
+        self.busy: str | None = None
+        """The instance whose turn is being spread over commits; what comes for it meanwhile can't be recorded."""
         self.stats: Counter[str] = Counter()
 
     def add(self, instance: Instance | Entity, event: ev.AnyEvent) -> None:

@@ -9,6 +9,7 @@ so does whatever gives them back: neither can overtake the other.
 from __future__ import annotations
 
 import logging
+from datetime import datetime
 
 from msgspec.structs import replace
 
@@ -28,13 +29,16 @@ _COMPACT_AT = 128 * 1024
 _COMPACT_BY = 4
 _AROUND_INPUT = 200
 
+_BLOCKED = "%s is blocked: %s; known are: %s. It goes on when its code is loaded, or: durable entity delete %s"
+
 
 class Entities:
     """Takes what is sent to entities, gives out batches, and applies what comes of them."""
 
     def __init__(self, effects: Effects, default_version: str | None = None) -> None:
         self._effects = effects
-        self.default_version = default_version
+        self._default_version = default_version
+        self._deferred: dict[str, Entity] = {}
 
     # ── arrivals ───────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -63,8 +67,8 @@ class Entities:
         before = entity.ledger.lock
         self._effects.add(entity, event)
         ledger = entity.ledger
-        if isinstance(event, ev.EntityOperationReceived) and ledger.last_n in ledger.scheduled:
-            self._set_timer(entity, ledger.last_n)
+        if isinstance(event, ev.EntityOperationReceived) and event.scheduled_time is not None:
+            self._due_at(entity, ledger.last_n, event.scheduled_time)
         if ledger.lock is not None and ledger.lock is not before:
             self._granted(entity, ledger.lock)
 
@@ -102,17 +106,15 @@ class Entities:
 
     def _wake(self, entity: Entity) -> None:
         for n, at in sorted(entity.ledger.due(), key=lambda each: (each[1], each[0])):
-            if at <= self._effects.draft.at:
-                self._record(entity, ev.TimerFired(n))
-            else:
-                self._set_timer(entity, n)
+            self._due_at(entity, n, at)
         self._move(entity)
 
-    def _set_timer(self, entity: Entity, n: int) -> None:
-        event = entity.ledger.scheduled[n].event
-        assert isinstance(event, ev.EntityOperationReceived)
-        assert event.scheduled_time is not None
-        self._effects.timers.set(event.scheduled_time, entity.id, entity.ledger.execution, n)
+    def _due_at(self, entity: Entity, n: int, at: datetime) -> None:
+        """Let an operation whose time has come stand in line, unless this commit is full, or see that it will."""
+        if at <= self._effects.draft.at and not self._effects.draft.full:
+            self._record(entity, ev.TimerFired(n))
+        else:
+            self._effects.timers.set(at, entity.id, entity.ledger.execution, n)
 
     def resume(self, id: str) -> None:
         """Take up an entity that an earlier engine left: its due operations, and what it has to run."""
@@ -122,32 +124,65 @@ class Entities:
         lock = entity.ledger.lock
         if lock is not None and not self._wants(lock.sender):  # its history was cut by a repair
             self._effects.deliver(id, None, ev.EntityUnlockReceived(lock.entities, lock.sender))
+        elif lock is not None and _after(id, lock.entities) is None:  # unless it has been told already
+            sender = lock.sender
+            self._effects.deliver(sender.instance, sender.execution, ev.EntityLockGranted(sender.n))
         self._wake(entity)
 
     # ── running ────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _move(self, entity: Entity) -> None:
         """Do what needs no code, and note that there may be something to run."""
-        ledger = entity.ledger
-        while not entity.running and ledger.runnable:
-            head = ledger.runnable[0]
+        if entity.running and entity.ledger.awaits_forced_deletion:
+            self._effects.draft.dropped.append((entity.id, entity.ledger.execution, entity.running))
+            entity.running = 0
+        while not entity.running and (line := entity.ledger.runnable):
+            head = line[0]
             if isinstance(head.event, ev.EntityDeletionReceived):
-                self._record(entity, ev.EntityBatch(head.n, deleted=ledger.exists))
-            elif ledger.blocked is not None and ledger.awaits_deletion:
-                self._give_up(entity)
-            else:
+                self._record(entity, ev.EntityBatch(head.n, deleted=entity.ledger.exists))
+            elif not self._is_given_up(entity.ledger):
                 self._effects.draft.moved[entity.id] = entity
-                return
+                break
+            elif not self._give_up(entity):
+                break
+        if not entity.running:
+            self._tidy(entity)
 
-    def _give_up(self, entity: Entity) -> None:
-        """Let operations fail whose code is missing, as the entity is to be deleted behind them."""
+    def _is_given_up(self, ledger: EntityLedger) -> bool:
+        """Whether what stands before a deletion will never be done."""
+        return ledger.awaits_forced_deletion or (ledger.blocked is not None and ledger.awaits_deletion)
+
+    def _give_up(self, entity: Entity) -> bool:
+        """Let the operations fail that stand before a deletion. False where one of their callers is just being spread
+        over commits: the answer couldn't be recorded there, and could be lost."""
         operations = entity.ledger.operations(entity.ledger.queued)
-        failure = Failure("durablecli.errors.NotFound", f"{entity.ledger.blocked}, and the entity was deleted")
+        why = "the entity was deleted"
+        if entity.ledger.blocked is not None:
+            why = f"{entity.ledger.blocked}, and {why}"
+        failure = Failure("durablecli.errors.NotFound", why)
         results = tuple(ev.OperationOutcome(record.n, failure=failure) for record in operations)
-        self._apply(entity, ev.EntityBatch(operations[-1].n, results=results))
+        batch = ev.EntityBatch(operations[-1].n, results=results)
+        busy = self._effects.busy
+        if busy is not None and any(sender.instance == busy for sender, _ in _answers(entity.ledger, batch)):
+            self._deferred[entity.id] = entity
+            return False
+        self._apply(entity, batch)
+        return True
+
+    def _tidy(self, entity: Entity) -> None:
+        """Nothing is blocked where nothing waits; and a long log begins anew."""
+        ledger = entity.ledger
+        if ledger.blocked is not None and not ledger.queued:
+            self._effects.add(entity, ev.ExecutionUnblocked())
+        if ledger.size >= max(_COMPACT_AT, entity.compact_at):
+            self._compact(entity)
 
     def start(self) -> None:
         """Give out a batch for every entity that has something to run: what the whole cycle brought it, together."""
+        if self._deferred and self._effects.busy is None:
+            deferred, self._deferred = self._deferred, {}
+            for entity in deferred.values():
+                self._move(entity)
         moved, registry = self._effects.draft.moved, self._effects.registry
         if registry is None:
             return
@@ -162,7 +197,7 @@ class Entities:
                 continue
             if ledger.blocked is not None:
                 self._effects.add(entity, ev.ExecutionUnblocked())
-            entity.running = True
+            entity.running = operations[-1].n
             wanted, at = [_operation(record) for record in operations], self._effects.draft.at
             self._effects.draft.batches.append(BatchJob(entity.id, ledger.execution, ledger.state, wanted, at))
         moved.clear()
@@ -172,26 +207,28 @@ class Entities:
         reason = f"entity '{name}' isn't loaded"
         if entity.ledger.blocked != reason:
             self._effects.add(entity, ev.ExecutionBlocked(reason))
-            told = (entity.id, reason)
-            self._effects.draft.spoken.append(Spoken(f"entity.{name}", logging.WARNING, "%s is blocked: %s", told))
+            told = (entity.id, reason, self._known(), entity.id)
+            self._effects.draft.spoken.append(Spoken(f"entity.{name}", logging.WARNING, _BLOCKED, told))
+
+    def _known(self) -> str:
+        registry = self._effects.registry
+        return ", ".join(one.name for one in registry or () if one.kind == "entity") or "none"
 
     # ── outcomes ───────────────────────────────────────────────────────────────────────────────────────────────
 
     def done(self, outcome: BatchOutcome) -> None:
         """Apply what came of a batch: the state, what was sent, and the answers to those who wait."""
-        id, execution, _ = outcome.key
+        id, execution, last = outcome.key
         entity = self._effects.instances.entity(id)
-        if entity is None or entity.ledger.execution != execution:
+        if entity is None or entity.ledger.execution != execution or entity.running != last:
             self._effects.stats["dropped"] += 1
             return
-        entity.running = False
+        entity.running = 0
         batch = outcome.event
         if batch.starts:
             batch = replace(batch, starts=tuple(map(self._checked, batch.starts)))
         self._effects.stats["batches"] += 1
         self._apply(entity, batch)
-        if entity.ledger.size >= max(_COMPACT_AT, entity.compact_at):
-            self._compact(entity)
         self._move(entity)
 
     def _apply(self, entity: Entity, batch: ev.EntityBatch) -> None:
@@ -200,6 +237,13 @@ class Entities:
         self._send(entity, batch)
         for sender, answer in answers:
             self._effects.deliver(sender.instance, sender.execution, answer)
+
+    def callers(self, outcome: BatchOutcome) -> list[str]:
+        """The instances that wait for what came of a batch."""
+        entity = self._effects.instances.entity(outcome.key[0])
+        if entity is None or entity.ledger.execution != outcome.key[1]:
+            return []
+        return [sender.instance for sender, _ in _answers(entity.ledger, outcome.event)]
 
     def _send(self, entity: Entity, batch: ev.EntityBatch) -> None:
         effects = self._effects
@@ -211,7 +255,7 @@ class Entities:
             effects.deliver(signal.entity, None, received)
         for start in batch.starts:
             if not start.undelivered:
-                version = start.version if start.version is not None else self.default_version
+                version = start.version if start.version is not None else self._default_version
                 execution = effects.draft.execution
                 started = ev.ExecutionStarted(start.instance, execution, start.name, start.input, version)
                 effects.deliver(start.instance, None, started)
@@ -237,15 +281,16 @@ class Entities:
             entity.compact_at = old.size + old.size // _COMPACT_BY
             return
         entity.compact_at = 0
-        snapshot = old.snapshot()
-        at = max(self._effects.draft.at, old.updated)
+        effects, snapshot = self._effects, old.snapshot()
+        for n in old.scheduled:
+            effects.timers.drop(entity.id, old.execution, n)
+        at = max(effects.draft.at, old.updated)
         entity.begin_file()
-        draft = self._effects.draft
-        draft.add(entity, ev.Record(snapshot.upto + 1, at, snapshot))
+        effects.draft.add(entity, ev.Record(snapshot.upto + 1, at, snapshot))
         for record in waiting:
-            self._effects.add(entity, record.event)
-        for n in entity.ledger.scheduled:
-            self._set_timer(entity, n)
+            effects.add(entity, record.event)
+        for n, due in entity.ledger.due():
+            effects.timers.set(due, entity.id, entity.ledger.execution, n)
 
 
 def _after(id: str, entities: tuple[str, ...]) -> str | None:

@@ -116,7 +116,10 @@ class Threads:
             self._running[call.key] = None
             if self._calls and len(self._threads) < self._most:
                 self._grow()  # whoever started these may not have seen this one run yet
-            outcome = call.run()
+            try:
+                outcome = call.run()
+            except BaseException as error:  # noqa: BLE001 - user code may raise where nobody expects any
+                outcome = call.failed(error)
             del self._running[call.key]
             self._report(outcome)
 

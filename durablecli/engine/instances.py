@@ -70,14 +70,14 @@ class Instance(Kept):
 
 
 class Entity(Kept):
-    """One entity in mind. `running` says that a batch of its operations is on its way."""
+    """One entity in mind. `running` is the last operation of the batch that is on its way, 0 where none is."""
 
     __slots__ = ("compact_at", "ledger", "running")
 
     def __init__(self, id: str, execution: str, ledger: EntityLedger) -> None:
         super().__init__(id, execution)
         self.ledger = ledger
-        self.running = False
+        self.running = 0
         self.compact_at = 0
         """The size of the log at which it is worth looking whether it can be made shorter."""
 
@@ -196,7 +196,7 @@ class Instances:
             return
         for id in list(self._known)[: excess + 64]:
             instance = self._known[id]
-            busy = instance.running if isinstance(instance, Entity) else instance is self.kept
+            busy = instance.running > 0 if isinstance(instance, Entity) else instance is self.kept
             if not (instance.recent or busy):
                 self.forget(id)
 

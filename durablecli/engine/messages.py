@@ -160,7 +160,7 @@ class Messages:
         elif not self._knows(item.instance):
             self._undelivered(message, item, "there is no such entity")
         elif message.kind == "delete":
-            entities.arrive(item.instance, ev.EntityDeletionReceived(message.message))
+            entities.arrive(item.instance, ev.EntityDeletionReceived(message.message, item.force))
         elif message.kind == "purge":
             self._purge_entity(message, item)
         else:

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from durablecli.app import Registry
+from durablecli.app import Function, Registry
 from durablecli.engine.activity import Call
 from durablecli.engine.executors import Work
 
@@ -23,9 +23,7 @@ class Notice:
 
     def __init__(self, root: str, registry: Registry) -> None:
         self._path = Path(root) / "engine.json"
-        self._functions = [
-            {"name": one.name, "kind": one.kind, "place": one.place, "signature": one.signature} for one in registry
-        ]
+        self._functions = [_function(one) for one in registry]
         self._since: dict[tuple[str, str, int], datetime] = {}
         self._written: datetime | None = None
         self._said: object = None
@@ -59,3 +57,9 @@ class Notice:
             with os.fdopen(descriptor, "wb") as file:
                 file.write(msgspec.json.encode(text))
             temporary.replace(self._path)
+
+
+def _function(one: Function) -> dict[str, Any]:
+    told = {"name": one.name, "kind": one.kind, "place": one.place, "signature": one.signature}
+    operations = {} if one.methods is None else {"operations": [method.name for method in one.methods]}
+    return told | operations

@@ -2,23 +2,26 @@
 
 The state crosses the codec between any two operations, so nothing depends on how they were put into batches. An
 operation that raises leaves the state, what it sent and what it started as if it had never run.
+
+A batch has its thread to itself, and an event loop of its own where something is to be awaited: so one that blocks
+holds up no other entity.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Awaitable, Sequence
+from contextlib import suppress
 from datetime import datetime
-from functools import lru_cache
 from inspect import isawaitable
 from time import monotonic
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 from msgspec import Raw
 
 from durablecli.app import Function
 from durablecli.engine.activity import Cancellation
-from durablecli.entities.attributes import keeper
-from durablecli.entities.context import Act, DurableEntityContext
+from durablecli.entities.context import Act
 from durablecli.errors import UsageError
 from durablecli.model import events as ev
 from durablecli.model.entities import EntityId
@@ -27,9 +30,8 @@ from durablecli.model.payloads import encode
 
 LONGEST = 0.1
 """Seconds after which a batch ends early, so that what it has done so far gets to the disk."""
-LARGEST = 4 * 1024 * 1024
+LARGEST = 2 * 1024 * 1024
 """Bytes of results, signals and starts after which it does."""
-_DELETE = "delete"
 _OVERHEAD = 64
 
 
@@ -63,34 +65,17 @@ class Batch(NamedTuple):
 
     def run(self) -> BatchOutcome:
         """Run them here and now, until the batch is done or has taken its time. What one raises is its failure."""
-        course = Course(self)
-        for operation in self.operations:
-            try:
-                course.end(operation, course.begin(operation))
-            except BaseException as error:  # noqa: BLE001 - user code may raise anything
-                course.fail(operation, error)
-            if course.is_over or self.cancellation.asked:
-                break
-        return course.outcome()
-
-    async def run_async(self) -> BatchOutcome:
-        """Run those of an asynchronous entity, whose operations need not all be."""
-        course = Course(self)
-        for operation in self.operations:
-            try:
-                value = course.begin(operation)
-                course.end(operation, await value if isawaitable(value) else value)
-            except GeneratorExit:
-                raise  # the loop is closed, and lets nobody wait any more
-            except BaseException as error:  # noqa: BLE001 - user code may raise anything
-                course.fail(operation, error)
-            if course.is_over or self.cancellation.asked:
-                break
+        with Course(self) as course:
+            for operation in self.operations:
+                course.run(operation)
+                if course.is_over:
+                    break
         return course.outcome()
 
     def dropped(self) -> BatchOutcome:
-        """The outcome of a batch that was cancelled before it began: nobody reads it."""
-        return BatchOutcome(self.key, ev.EntityBatch(self.operations[0].n - 1))
+        """The outcome of a batch that was cancelled before it began. Nobody reads it; if anybody did, its first
+        operation would have failed, as an outcome is always that of at least one."""
+        return self.failed(asyncio.CancelledError("it was cancelled before it began"))
 
     def failed(self, error: BaseException) -> BatchOutcome:
         """The outcome of a batch that an executor could not run to its end: its first operation fails."""
@@ -104,7 +89,7 @@ class Course:
 
     def __init__(self, batch: Batch) -> None:
         self._batch = batch
-        self._form = _form(batch.function)
+        self._form = batch.function.form
         self._id = EntityId.parse(batch.key[0])
         self._state = batch.state
         self._results: list[ev.OperationOutcome] = []
@@ -114,19 +99,54 @@ class Course:
         self._upto = 0
         self._until = monotonic() + LONGEST
         self._act: Act | None = None
+        self._runner: asyncio.Runner | None = None
 
     @property
     def is_over(self) -> bool:
-        return self._size >= LARGEST or monotonic() >= self._until
+        """Whether it ends here, whatever is left to do: that is another batch's."""
+        return self._size >= LARGEST or monotonic() >= self._until or self._batch.cancellation.asked
 
-    def begin(self, operation: Operation) -> Any:
+    def __enter__(self) -> Course:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._batch.cancellation.wake = None
+        if self._runner is not None:
+            with suppress(Exception):  # what the author's code left running may refuse to end
+                self._runner.close()
+
+    def run(self, operation: Operation) -> None:
+        """Run one operation."""
+        try:
+            value = self._begin(operation)
+            self._end(operation, self._wait_for(value) if isawaitable(value) else value)
+        except BaseException as error:  # noqa: BLE001 - user code may raise anything
+            self._fail(operation, error)
+
+    def _wait_for(self, value: Awaitable[Any]) -> Any:
+        if self._runner is None or self._runner.get_loop().is_closed():
+            self._runner = asyncio.Runner()
+        loop = self._runner.get_loop()
+
+        async def waited() -> Any:
+            task = asyncio.current_task()
+            assert task is not None
+            cancellation = self._batch.cancellation
+            cancellation.wake = lambda: loop.call_soon_threadsafe(task.cancel)
+            if cancellation.asked:
+                task.cancel()
+            return await value
+
+        return self._runner.run(waited())
+
+    def _begin(self, operation: Operation) -> Any:
         """Call the user's code; what it returns may have to be awaited."""
         batch = self._batch
         self._upto = operation.n
         self._act = act = Act(self._id, operation.name, operation.input, self._state, batch.payload_limit, batch.at)
         return self._form.begin(act)
 
-    def end(self, operation: Operation, value: Any) -> None:
+    def _end(self, operation: Operation, value: Any) -> None:
         """Take over what an operation did; raises if that can't be kept."""
         act = self._act
         assert act is not None
@@ -147,7 +167,7 @@ class Course:
             self._starts += act.starts
             self._size += act.sent
 
-    def fail(self, operation: Operation, error: BaseException) -> None:
+    def _fail(self, operation: Operation, error: BaseException) -> None:
         """Forget what an operation did; its failure is recorded, whether or not anybody waits for it."""
         if self._act is not None:
             self._act.over = True
@@ -172,56 +192,3 @@ class Course:
             tuple(self._starts),
         )
         return BatchOutcome(self._batch.key, event)
-
-
-# ── functions and classes ──────────────────────────────────────────────────────────────────────────────────────────
-
-
-class Form(Protocol):
-    """How an entity is written, and so how an operation of it is called, and what counts once it has returned."""
-
-    def begin(self, act: Act) -> Any: ...
-    def end(self, act: Act, value: Any) -> None: ...
-
-
-class FunctionForm:
-    """A function that takes the context, and looks at the name of the operation itself."""
-
-    def __init__(self, function: Function) -> None:
-        self._call = function.call
-
-    def begin(self, act: Act) -> Any:
-        return self._call(DurableEntityContext(act))
-
-    def end(self, act: Act, value: Any) -> None:
-        if value is None and act.is_idle and act.name.casefold() == _DELETE:
-            act.keep(ev.ABSENT)
-
-
-class ClassForm:
-    """A class whose methods are the operations, and whose attributes are the state."""
-
-    def __init__(self, function: Function) -> None:
-        assert function.methods is not None
-        self._methods = function.methods
-        self._keeper = keeper(function.methods.kind)
-
-    def begin(self, act: Act) -> Any:
-        method = self._methods.find(act.name)
-        if method is not None:
-            context = DurableEntityContext(act)
-            act.subject = self._keeper.make(act.state, context)
-            return method.run(act, context)
-        if act.name.casefold() != _DELETE:
-            raise self._methods.unknown(act.name)
-        act.keep(ev.ABSENT)
-        return None
-
-    def end(self, act: Act, value: Any) -> None:
-        if not act.touched:
-            act.state = self._keeper.save(act.subject, act.limit)
-
-
-@lru_cache(4096)
-def _form(function: Function) -> Form:
-    return FunctionForm(function) if function.methods is None else ClassForm(function)

@@ -168,10 +168,13 @@ class Sources:
 
     def _take_outcomes(self) -> None:
         assert self._crew is not None or not self.outcomes
+        later: list[BatchOutcome] = []
         while self._crew is not None and self.outcomes and not self._turns.over:
             outcome = self.outcomes.popleft()
             id, execution, n = outcome.key
-            if self._crew.settled(outcome) is None:
+            if isinstance(outcome, BatchOutcome) and self._answers_spreading(outcome):
+                later.append(outcome)
+            elif self._crew.settled(outcome) is None:
                 self._turns.stats["dropped"] += 1
             elif isinstance(outcome, BatchOutcome):
                 self._turns.entities.done(outcome)
@@ -180,6 +183,12 @@ class Sources:
                 self._turns.arrive(id, execution, ev.TaskFailed(n, outcome.failure))
             else:
                 self._turns.arrive(id, execution, ev.TaskCompleted(n, outcome.result or ev.NULL))
+        self.outcomes.extendleft(reversed(later))
+
+    def _answers_spreading(self, outcome: BatchOutcome) -> bool:
+        """Whether it answers an instance whose turn is being spread: what can't be recorded there could be lost."""
+        turns = self._turns
+        return turns.is_busy_spreading and any(map(turns.is_spreading, turns.entities.callers(outcome)))
 
     # ── the clock ──────────────────────────────────────────────────────────────────────────────────────────────
 

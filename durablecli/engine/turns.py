@@ -381,16 +381,19 @@ class Turns:
 
     def _place(self, instance: Instance, records: list[ev.Record]) -> bool:
         """Write a turn down and do what it says. False when the turn had to be given up."""
-        if self._collides(instance, records):
+        spreads = self._spreads(instance, records)
+        if self._collides(instance, records) or (spreads and self._is_expected(instance)):
             instance.drop_machine()
             if self._spreading is not None:
                 self._patient.add(instance.id)
             return False
         if instance.machine is not None:
             self._speak(instance.machine)
-        if self._spreads(instance, records):
-            self._spreading = (instance, deque(records))
+        if spreads:
+            self.effects.apply(instance, records[0])  # an arrival is recorded with what made it, whatever comes then
+            self._spreading = (instance, deque(records[1:]))
             self.instances.kept = instance
+            self.effects.busy = instance.id
             self.spread_since = self.draft.c
             self._spread()
         else:
@@ -424,6 +427,10 @@ class Turns:
             return True
         return any(target(record.event) == busy for record in records) or self._is_heavy(records)
 
+    def _is_expected(self, instance: Instance) -> bool:
+        """Whether something is on its way to this instance; while its turn is spread, a crash could lose it."""
+        return any(id == instance.id for id, _, _ in self.effects.deliveries)
+
     def _is_young(self, child: str) -> bool:
         """Whether a sub-orchestration takes an id whose earlier execution began in this very commit."""
         known = self.instances.in_mind(child)
@@ -455,7 +462,7 @@ class Turns:
             self.effects.apply(instance, rest.popleft())
         self.draft.goes_on(instance, bool(rest))
         if not rest:
-            self._spreading = self.instances.kept = None
+            self._spreading = self.instances.kept = self.effects.busy = None
             parked, self.parked = self.parked, []
             self.effects.deliveries.extend(parked)
             self._patient.clear()

@@ -25,15 +25,15 @@ _SHARED_SAFELY = (type(None), bool, int, float, str, bytes)
 _CONTAINERS = (list, dict, set, bytearray)
 
 
-class Keeper(Protocol):
-    """Makes an object of its class from a state, and a state of such an object."""
+class Members(Protocol):
+    """What an object of a class is made of: makes one from a state, and a state of one."""
 
     def make(self, state: Raw, context: DurableEntityContext) -> Any: ...
     def save(self, subject: Any, limit: int) -> Raw: ...
 
 
-def keeper(kind: type) -> Keeper:
-    """What keeps the state of this class."""
+def members(kind: type) -> Members:
+    """How objects of this class keep their state."""
     return Fields(kind) if issubclass(kind, msgspec.Struct) else Attributes(kind)
 
 

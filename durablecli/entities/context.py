@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from msgspec import Raw
 
-from durablecli.model.entities import EntityId
+from durablecli.errors import UsageError
+from durablecli.model.entities import EntityId, told_entity
 from durablecli.model.events import ABSENT, NULL, OperationSignal, OperationStart
 from durablecli.model.ids import check_instance_id, new_id
+from durablecli.model.names import due_of, name_of, version_of
 from durablecli.model.payloads import decode, encode
 from durablecli.replay.names import told_name
 
 CONTEXT = "_entity_context"
 """Under this name an object of a class entity holds its context; it is no part of the state."""
-_OVERHEAD = 64
-"""About what a signal or a start takes besides its input."""
+MOST_SENT = 10_000
+"""Signals and starts of one operation."""
+_OVERHEAD = 400
+"""About what a signal or a start takes besides names and input: a place in the batch, and a record or two where it
+arrives."""
 
 
 class Act:
@@ -45,7 +50,7 @@ class Act:
         self.signals: list[OperationSignal] = []
         self.starts: list[OperationStart] = []
         self.sent = 0
-        """Bytes of its signals and starts."""
+        """About how many bytes its signals and starts take."""
         self.touched = False
         self.over = False
         self.subject: Any = None
@@ -60,6 +65,15 @@ class Act:
     def size(self) -> int:
         """The bytes of its state, its result and what it sends."""
         return len(self.state) + len(self.result) + self.sent
+
+    def sends(self, size: int) -> None:
+        """Count a signal or a start, whose names and input have this size; raises UsageError when they are too many."""
+        if len(self.signals) + len(self.starts) >= MOST_SENT:
+            raise UsageError(
+                f"one operation sends at most {MOST_SENT:,} signals and starts: let it send itself a signal, "
+                "and go on with the rest there"
+            )
+        self.sent += _OVERHEAD + size
 
     def keep(self, state: Raw) -> None:
         """Set the state; null takes it away, as ABSENT does."""
@@ -152,13 +166,12 @@ class DurableEntityContext:
         It isn't run before `at`: a time (naive ones are UTC), or a while from now.
         """
         act = self._running()
-        if not isinstance(entityId, EntityId):
-            entityId = EntityId.parse(entityId)  # noqa: N806
-        if not isinstance(operationName, str) or not operationName:
-            raise ValueError("signal_entity needs the name of the operation, a non-empty string")
-        signal = OperationSignal(str(entityId), operationName, encode(operationInput, act.limit), _when(at, act.at))
+        entity = str(told_entity(entityId))
+        operation = name_of(operationName, "an operation")
+        due = None if at is None else due_of(at, "at", act.at)
+        signal = OperationSignal(entity, operation, encode(operationInput, act.limit), due)
+        act.sends(len(entity) + len(operation) + len(signal.input))
         act.signals.append(signal)
-        act.sent += _OVERHEAD + len(signal.input)
 
     def start_new(
         self,
@@ -171,25 +184,15 @@ class DurableEntityContext:
         act = self._running()
         text = told_name(name, "orchestrator")
         id = new_id() if instance_id is None else check_instance_id(instance_id)
-        start = OperationStart(id, text, encode(client_input, act.limit), version)
+        start = OperationStart(id, text, encode(client_input, act.limit), version_of(version))
+        act.sends(len(id) + len(text) + len(start.input))
         act.starts.append(start)
-        act.sent += _OVERHEAD + len(start.input)
         return id
 
     def _running(self) -> Act:
         if self._act.over:
             raise RuntimeError("Entity operation is unassigned")
         return self._act
-
-
-def _when(at: datetime | timedelta | None, now: datetime) -> datetime | None:
-    if at is None:
-        return None
-    if isinstance(at, timedelta):
-        return now + at
-    if not isinstance(at, datetime):
-        raise TypeError(f"at is a datetime or a timedelta, not {type(at).__name__}")
-    return (at if at.tzinfo else at.replace(tzinfo=UTC)).astimezone(UTC)
 
 
 class DurableEntity:

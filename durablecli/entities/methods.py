@@ -24,7 +24,6 @@ class Method:
     def __init__(self, name: str, call: Callable[..., Any]) -> None:
         self.name = name
         self.call = call
-        self.is_async = inspect.iscoroutinefunction(call)
         self._signature = _signature(call)
         parameters = list(self._signature.parameters.values())[1:]
         self._places = [each for each in parameters if each.kind in _POSITIONAL]

@@ -27,6 +27,7 @@ class EntityId:
     def __init__(self, name: str, key: str) -> None:
         if not isinstance(name, str) or not isinstance(key, str):
             raise TypeError("the name and the key of an entity are strings")
+        name, key = str.__str__(name), str.__str__(key)  # of a subclass: what is kept is a plain str
         if not name:
             raise ValueError("Entity name cannot be empty")
         if not key:
@@ -40,9 +41,10 @@ class EntityId:
     @classmethod
     def parse(cls, text: str) -> EntityId:
         """The entity that `@name@key` names; the key may hold more of these signs."""
-        name, sign, key = text[1:].partition(SIGN) if isinstance(text, str) else ("", "", "")
-        if not sign or text[0] != SIGN:
-            raise ValueError(f"Unexpected format in SchedulerId: {text!r} isn't @name@key")
+        plain = str.__str__(text) if isinstance(text, str) else ""
+        name, sign, key = plain[1:].partition(SIGN)
+        if not sign or plain[0] != SIGN:
+            raise ValueError(f"Unexpected format in SchedulerId: {text!r}")
         return cls(name, key)
 
     @property
@@ -107,9 +109,11 @@ def entity_name(id: str) -> str:
 
 def told_entity(named: EntityId | str) -> EntityId:
     """The entity that a user named by its id or as `@name@key`; raises UsageError."""
-    if isinstance(named, EntityId):
+    if type(named) is EntityId:
         return named
+    if isinstance(named, EntityId):
+        return EntityId(named.name, named.key)
     try:
         return EntityId.parse(named)
     except (ValueError, TypeError) as error:
-        raise UsageError(f"{error}; write it as @counter@a") from None
+        raise UsageError(f"{error}; an entity is named @name@key, as @counter@a") from None

@@ -256,9 +256,11 @@ class EntityOperationReceived(Event, frozen=True):
 
 
 class EntityDeletionReceived(Event, frozen=True):
-    """Take the state away, when its turn comes; no code of the author is asked."""
+    """Take the state away, when its turn comes; no code of the author is asked. With `force` all that stands before it
+    fails, also an operation that runs."""
 
     message: str | None = None
+    force: bool = False
 
 
 class EntityLockReceived(Event, frozen=True):
@@ -308,6 +310,7 @@ class OperationStart(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
 class EntityBatch(Event, frozen=True):
     """The outcome of all operations that waited, up to and with record `upto`.
 
+    Record `upto` may be a deletion as well: then the batch stands for that alone, without code having run.
     `state` is the new state; without one it is as it was before, or gone where `deleted` says so. Operations that
     neither failed nor were waited for leave nothing in `results`.
     """

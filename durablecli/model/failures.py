@@ -50,12 +50,15 @@ def qualified_name(kind: type) -> str:
 
 
 def from_exception(error: BaseException) -> Failure:
-    """The record of an exception: it holds nothing of the process, and its size is bounded."""
+    """The record of an exception: it holds nothing of the process, and its size is bounded.
+
+    An exception is code of its author's: whatever is asked of it may raise anything, and it is recorded all the same.
+    """
     chain: list[BaseException] = []
     link: BaseException | None = error
     while link is not None and len(chain) < DEEPEST and not any(link is seen for seen in chain):
         chain.append(link)
-        link = None if _recorded(link) else _cause(link)
+        link = None if _recorded(link) else cause_of(link)
     failure = _recorded(chain[-1])
     for link in reversed(chain):
         failure = _one(link, failure)
@@ -65,26 +68,45 @@ def from_exception(error: BaseException) -> Failure:
 
 def _recorded(error: BaseException) -> Failure | None:
     """The failure that an awaited task brought along: better than what Python remembers of it here."""
-    failure = getattr(error, "failure", None)
-    return failure if isinstance(failure, Failure) else None
+    try:
+        failure = getattr(error, "failure", None)
+    except BaseException:  # noqa: BLE001 - user code
+        return None
+    return failure if issubclass(type(failure), Failure) else None
 
 
-def _cause(error: BaseException) -> BaseException | None:
-    if error.__cause__ is not None:
-        return error.__cause__
-    return None if error.__suppress_context__ else error.__context__
+def cause_of(error: BaseException) -> BaseException | None:
+    """What an exception was raised from, or else while; asks no code of the author's."""
+    cause: BaseException | None = _CAUSE(error)
+    if cause is not None:
+        return cause
+    return None if _IS_SUPPRESSED(error) else _CONTEXT(error)
+
+
+# As Python itself keeps them: a class of the author's may say something else, or raise.
+_CAUSE: Any = vars(BaseException)["__cause__"].__get__
+_CONTEXT: Any = vars(BaseException)["__context__"].__get__
+_IS_SUPPRESSED: Any = vars(BaseException)["__suppress_context__"].__get__
+_MRO: Any = vars(type)["__mro__"].__get__
 
 
 def _one(error: BaseException, cause: Failure | None) -> Failure:
     kind = type(error)
-    name = qualified_name(kind)
-    bases = dict.fromkeys(qualified_name(base) for base in kind.__mro__ if base not in _UNNAMED)
+    name = _name(kind)
+    bases = dict.fromkeys(_name(base) for base in _MRO(kind) if not any(base is each for each in _UNNAMED))
     bases.pop(name, None)
     try:
-        message = str(error)
-    except Exception as reason:  # noqa: BLE001 - user code; a failure is recorded all the same
-        message = f"<no text: its __str__ raised {type(reason).__name__}>"
-    return Failure(name, _start(message), tuple(map(_valid, bases)), _end(_traceback(error)), cause)
+        message = str.__str__(str(error))
+    except BaseException as reason:  # noqa: BLE001 - user code
+        message = f"<no text: its __str__ raised {_name(type(reason)).rpartition('.')[2]}>"
+    return Failure(name, _start(message), tuple(bases), _end(_traceback(error)), cause)
+
+
+def _name(kind: type) -> str:
+    try:
+        return _valid(qualified_name(kind))
+    except BaseException:  # noqa: BLE001 - user code: a metaclass may do as it likes
+        return "builtins.Exception"
 
 
 def _traceback(error: BaseException) -> str:
@@ -92,8 +114,8 @@ def _traceback(error: BaseException) -> str:
 
     try:
         return "".join(traceback.format_exception(type(error), error, error.__traceback__, chain=False))
-    except Exception as reason:  # noqa: BLE001 - as above
-        return f"<no traceback: formatting it raised {type(reason).__name__}>"
+    except BaseException as reason:  # noqa: BLE001 - user code
+        return f"<no traceback: formatting it raised {_name(type(reason)).rpartition('.')[2]}>"
 
 
 def _valid(text: str) -> str:

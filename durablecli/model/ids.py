@@ -35,6 +35,7 @@ def check_instance_id(text: str) -> str:
     """The id itself, if an orchestration may have it; raises UsageError. The limits are those of Durable Functions."""
     if not isinstance(text, str):
         raise UsageError(f"Orchestration instance ids must be strings, not {type(text).__name__}.")
+    text = text if type(text) is str else str.__str__(text)  # what is kept is a plain str
     if not text:
         raise UsageError("Orchestration instance ids must not be empty.")
     if len(text) > LONGEST_ID:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any, NoReturn
 from uuid import NAMESPACE_OID, NAMESPACE_URL, UUID, uuid5
 
@@ -18,6 +18,7 @@ from durablecli.model import events as ev
 from durablecli.model.entities import EntityId
 from durablecli.model.http import HTTP_ORCHESTRATOR, DurableHttpResponse, make_request
 from durablecli.model.ids import check_instance_id, child_id
+from durablecli.model.names import due_of, name_of, version_of
 from durablecli.model.payloads import decode
 from durablecli.model.retries import RetryPolicy
 from durablecli.replay.machine import Machine
@@ -106,8 +107,9 @@ class DurableOrchestrationContext:
         section = machine.section
         if section is not None:
             section.check_call(entity)
-        event = ev.EntityOperationCalled(entity, _operation(operationName), machine.encode(operationInput))
-        label = f"Operation '{operationName}' of entity {entity}"
+        operation = name_of(operationName, "an operation")
+        event = ev.EntityOperationCalled(entity, operation, machine.encode(operationInput))
+        label = f"Operation '{operation}' of entity {entity}"
         annotation = Any if expected_type is None else expected_type
         task = machine.call(label, annotation, None, lambda attempt, retry_of: machine.decide(event))
         if section is not None:
@@ -140,10 +142,10 @@ class DurableOrchestrationContext:
         if self._machine.section is not None:
             self._machine.section.check_child()
         raw = self._machine.encode(value)
-        version = self.version if version is None else version
-        self._check_child_id(instance_id)
+        version = self.version if version is None else version_of(version)
+        given = None if instance_id is None else self._checked_child_id(instance_id)
         annotation, label = self._annotation(name, text, expected_type), f"Orchestrator function '{text}'"
-        return self._start_child(text, label, annotation, policy, raw, instance_id, version)
+        return self._start_child(text, label, annotation, policy, raw, given, version)
 
     def _start_child(
         self,
@@ -163,16 +165,15 @@ class DurableOrchestrationContext:
 
         return machine.call(label, annotation, policy, make)
 
-    def _check_child_id(self, instance_id: str | None) -> None:
-        if instance_id is None:
-            return
-        check_instance_id(instance_id)
+    def _checked_child_id(self, instance_id: str) -> str:
+        given = check_instance_id(instance_id)
         own = [self.instance_id, self.parent_instance_id or ""]
-        if instance_id.casefold() in [id.casefold() for id in own]:
+        if given.casefold() in [id.casefold() for id in own]:
             raise ValueError(
                 "The instance ID of a sub-orchestration must be different than "
                 "the instance ID of a parent orchestration."
             )
+        return given
 
     def _annotation(self, name: str | Callable[..., Any], text: str, expected_type: Any) -> Any:
         if expected_type is not None:
@@ -183,18 +184,11 @@ class DurableOrchestrationContext:
 
     def create_timer(self, fire_at: datetime | timedelta) -> TimerTask:
         """A durable timer: due at a time (naive ones are UTC) or after a while, however long."""
-        return self._machine.timer(self._time(fire_at))
-
-    def _time(self, at: datetime | timedelta) -> datetime:
-        if isinstance(at, timedelta):
-            return self._machine.now + at
-        return (at.replace(tzinfo=UTC) if at.tzinfo is None else at).astimezone(UTC)
+        return self._machine.timer(due_of(fire_at, "fire_at", self._machine.now))
 
     def wait_for_external_event(self, name: str, expected_type: Any = None) -> EventTask[Any]:
         """Wait for an event of this name, without case. Events that come early are kept, in order."""
-        if not isinstance(name, str) or not name:
-            raise ValueError("wait_for_external_event needs the name of the event, a non-empty string")
-        return self._machine.wait(name, Any if expected_type is None else expected_type)
+        return self._machine.wait(name_of(name, "an event"), Any if expected_type is None else expected_type)
 
     def lock_entities(self, entities: Iterable[EntityId | str]) -> LockTask:
         """Wait for the locks of these entities, 1 to 100: `with (yield context.lock_entities([a, b])):`.
@@ -216,7 +210,8 @@ class DurableOrchestrationContext:
 
     def send_event(self, instance_id: str, name: str, data: Any = None) -> None:
         """Raise an event in another orchestration, without waiting; that it isn't there is no error."""
-        self._machine.decide(ev.EventSent(check_instance_id(instance_id), name, self._machine.encode(data)))
+        event = name_of(name, "an event")
+        self._machine.decide(ev.EventSent(check_instance_id(instance_id), event, self._machine.encode(data)))
 
     def signal_entity(
         self,
@@ -230,9 +225,9 @@ class DurableOrchestrationContext:
         entity = entity_named(entityId)
         if machine.section is not None:
             machine.section.check_signal(entity)
-        due = None if at is None else self._time(at)
-        raw = machine.encode(operationInput)
-        machine.decide(ev.EntityOperationSignaled(entity, _operation(operationName), raw, due))
+        operation = name_of(operationName, "an operation")
+        due = None if at is None else due_of(at, "at", machine.now)
+        machine.decide(ev.EntityOperationSignaled(entity, operation, machine.encode(operationInput), due))
 
     def continue_as_new(self, input_: Any, save_events: bool = True) -> None:
         """Start over with `input_` and an empty history when the function ends. Unread events move on by default."""
@@ -299,12 +294,6 @@ class DurableOrchestrationContext:
     @property
     def histories(self) -> NoReturn:
         raise NotImplementedError("an orchestrator can't read its own history; `durable history` shows it")
-
-
-def _operation(name: str) -> str:
-    if not isinstance(name, str) or not name:
-        raise ValueError("an operation of an entity is named by a string that isn't empty")
-    return name
 
 
 class TurnLogger(logging.LoggerAdapter[logging.Logger]):

@@ -8,12 +8,13 @@ comes to the front the lock is granted, and from then on only its holder's opera
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterable, Iterator
 from datetime import datetime
 from itertools import chain, islice
 
 from msgspec import Raw
+from msgspec.structs import replace
 
 from durablecli.model import events as ev
 from durablecli.model.entities import entity_name
@@ -36,6 +37,12 @@ class EntityLedger:
         self.inner: deque[ev.Record] = deque()
         """The operations of whoever holds the lock."""
         self.scheduled: dict[int, ev.Record] = {}
+        """What waits for its time: it stands in no line before a TimerFired says so."""
+        self._requests: dict[Key, int] = {}
+        """The requests for the lock that stand in the queue. One that isn't here any more was taken back."""
+        self._withdrawn = 0
+        self._deletions: Counter[bool] = Counter()
+        """How many stand in the queue, by whether they are forced."""
         self.lock: ev.EntityLock | None = None
         self.failures = 0
         self.last_failure: ev.OperationFailure | None = None
@@ -51,7 +58,7 @@ class EntityLedger:
     @property
     def queued(self) -> int:
         """How many operations and requests for the lock wait."""
-        return len(self.queue) + len(self.inner)
+        return len(self.queue) + len(self.inner) - self._withdrawn
 
     @property
     def runnable(self) -> deque[ev.Record]:
@@ -65,14 +72,17 @@ class EntityLedger:
 
     @property
     def awaits_deletion(self) -> bool:
-        """Whether a deletion stands somewhere among what may be done now; looks at all of it."""
-        return any(isinstance(record.event, ev.EntityDeletionReceived) for record in self.runnable)
+        """Whether a deletion stands somewhere among what may be done now."""
+        return self.lock is None and self._deletions.total() > 0
+
+    @property
+    def awaits_forced_deletion(self) -> bool:
+        """Whether all that stands before a deletion is to be dropped."""
+        return self.lock is None and self._deletions[True] > 0
 
     def concerns(self, sender: ev.Origin) -> bool:
         """Whether this request for the lock was granted here, or waits here."""
-        if self.lock is not None and self.lock.sender == sender:
-            return True
-        return any(isinstance(event, ev.EntityLockReceived) and event.sender == sender for _, _, event in self.queue)
+        return (self.lock is not None and self.lock.sender == sender) or _key(sender) in self._requests
 
     def operations(self, most: int) -> list[ev.Record]:
         """The next operations that may run one after another, up to the first thing that is none."""
@@ -83,9 +93,17 @@ class EntityLedger:
             found.append(record)
         return found
 
+    def standing(self) -> Iterator[ev.Record]:
+        """All that stands in line, in order; what was taken back doesn't."""
+        return chain(self.inner, filter(self._stands, self.queue))
+
     def waiting(self) -> Iterator[ev.Record]:
         """All that still waits, in an order in which it can be received once more."""
-        return chain(self.inner, self.queue, self.scheduled.values())
+        return chain(self.standing(), self.scheduled.values())
+
+    def _stands(self, record: ev.Record) -> bool:
+        event = record.event
+        return not isinstance(event, ev.EntityLockReceived) or self._requests.get(_key(event.sender)) == record.n
 
     def due(self) -> list[tuple[int, datetime]]:
         """The operations that wait for their time, and when it comes."""
@@ -100,23 +118,24 @@ class EntityLedger:
         self.updated = at
         match event:
             case ev.EntityOperationReceived():
-                if event.scheduled_time is not None and event.scheduled_time > at:
+                if event.scheduled_time is not None:
                     self.scheduled[n] = record
                 else:
-                    self._enqueue(record)
+                    self._enqueue(record, event)
             case ev.EntityBatch():
                 self._done(event, at)
             case ev.EntityLockReceived():
                 self.queue.append(record)
+                self._requests[_key(event.sender)] = n
                 self._grant(at)
             case ev.EntityUnlockReceived():
                 self._release(event.sender)
                 self._grant(at)
             case ev.EntityDeletionReceived():
                 self.queue.append(record)
+                self._deletions[event.force] += 1
             case ev.TimerFired():
-                if (scheduled := self.scheduled.pop(event.timer, None)) is not None:
-                    self._enqueue(scheduled)
+                self._fired(event.timer)
             case ev.ExecutionBlocked():
                 self.blocked, self.blocked_at = event.reason, at
             case ev.ExecutionUnblocked():
@@ -129,9 +148,13 @@ class EntityLedger:
             case _:
                 raise AssertionError(f"{type(event).__name__} has no place in the log of an entity")
 
-    def _enqueue(self, record: ev.Record) -> None:
-        event = record.event
-        assert isinstance(event, ev.EntityOperationReceived)
+    def _fired(self, n: int) -> None:
+        record = self.scheduled.pop(n, None)
+        if record is not None and isinstance(record.event, ev.EntityOperationReceived):
+            event = replace(record.event, scheduled_time=None)
+            self._enqueue(record._replace(event=event), event)
+
+    def _enqueue(self, record: ev.Record, event: ev.EntityOperationReceived) -> None:
         line = self.inner if self.lock is not None and _is_holder(self.lock, event.sender) else self.queue
         line.append(record)
 
@@ -142,7 +165,9 @@ class EntityLedger:
         while line:
             record = line.popleft()
             failure = failed.get(record.n) if failed else None
-            if failure is not None and isinstance(record.event, ev.EntityOperationReceived):
+            if isinstance(record.event, ev.EntityDeletionReceived):
+                self._deletions[record.event.force] -= 1
+            elif failure is not None and isinstance(record.event, ev.EntityOperationReceived):
                 self.failures += 1
                 self.last_failure = ev.OperationFailure(record.event.name, at, failure)
             if record.n == batch.upto:
@@ -155,20 +180,20 @@ class EntityLedger:
 
     def _grant(self, at: datetime) -> None:
         """Give the lock to whoever asked for it, once that request stands at the front."""
-        if self.lock is None and self.queue and isinstance(event := self.queue[0].event, ev.EntityLockReceived):
-            self.lock = ev.EntityLock(event.sender, event.entities, at)
-            self.queue.popleft()
+        while self.lock is None and self.queue and isinstance(event := self.queue[0].event, ev.EntityLockReceived):
+            if self._stands(self.queue.popleft()):
+                del self._requests[_key(event.sender)]
+                self.lock = ev.EntityLock(event.sender, event.entities, at)
+            else:
+                self._withdrawn -= 1
 
     def _release(self, sender: ev.Origin) -> None:
         if self.lock is not None and self.lock.sender == sender:
             self.lock = None
             self.queue.extendleft(reversed(self.inner))  # sent under the lock, so before all that waited for it
             self.inner.clear()
-            return
-        for record in self.queue:
-            if isinstance(record.event, ev.EntityLockReceived) and record.event.sender == sender:
-                self.queue.remove(record)
-                return
+        elif self._requests.pop(_key(sender), None) is not None:
+            self._withdrawn += 1  # looked for in the queue, it would cost the more the longer that is
 
     def _restore(self, event: ev.EntitySnapshot) -> None:
         self.id, self.execution = event.instance, event.execution
@@ -189,6 +214,13 @@ class EntityLedger:
             self.failures,
             self.last_failure,
         )
+
+
+Key = tuple[str, str, int]
+
+
+def _key(sender: ev.Origin) -> Key:
+    return sender.instance, sender.execution, sender.n
 
 
 def _is_holder(lock: ev.EntityLock, sender: ev.Origin | None) -> bool:

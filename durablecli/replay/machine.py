@@ -20,7 +20,7 @@ from msgspec import Raw
 
 from durablecli.model import events as ev
 from durablecli.model.entities import EntityId
-from durablecli.model.failures import Failure, from_exception, to_exception
+from durablecli.model.failures import Failure, cause_of, from_exception, to_exception
 from durablecli.model.payloads import PAYLOAD_LIMIT, decode, encode
 from durablecli.model.retries import RetryPolicy, delay
 from durablecli.replay.sections import NESTED, CriticalSection, LockTask
@@ -218,7 +218,8 @@ class Machine:
 
     def _threw(self, error: BaseException) -> None:
         """User code has raised: that ends the execution, but for the machine's own verdicts."""
-        if isinstance(error, NonDeterminism | Runaway):
+        kind = type(error)  # isinstance would ask `error.__class__`, which may be the author's code
+        if issubclass(kind, NonDeterminism) or issubclass(kind, Runaway):
             self._verdict = error
         elif self._verdict is None:
             self._fail(error)
@@ -446,6 +447,9 @@ def _causes(error: BaseException) -> tuple[int, ...]:
     link: BaseException | None = error
     while link is not None and id(link) not in seen:
         seen.add(id(link))
-        found.update(getattr(link, "outcomes", ()))
-        link = link.__cause__ or (None if link.__suppress_context__ else link.__context__)
+        try:
+            found.update(n for n in getattr(link, "outcomes", ()) if type(n) is int)
+        except BaseException as ignored:  # noqa: BLE001 - an exception of the author's may raise whatever is asked of it
+            del ignored
+        link = cause_of(link)
     return tuple(sorted(found))

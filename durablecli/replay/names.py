@@ -7,6 +7,8 @@ from collections.abc import Callable, Generator
 from functools import lru_cache
 from typing import Any, NamedTuple, get_args, get_origin
 
+from durablecli.model.names import name_of
+
 
 class Mark(NamedTuple):
     """What a decorator leaves on a function: that it is one of ours, under which name, and how it wants to run.
@@ -36,16 +38,14 @@ def mark_of(thing: object) -> Mark | None:
 def told_name(named: str | Callable[..., Any], kind: str) -> str:
     """The function's name; ValueError says what to decorate."""
     if isinstance(named, str):
-        if not named:
-            raise ValueError(f"the name of an {kind} can't be empty")
-        return named
+        return name_of(named, f"an {kind}")
     found = mark_of(named)
     if found is None:
         label = getattr(named, "__name__", repr(named))
         raise ValueError(f"{label} isn't an {kind}: decorate it with {_OTHER[kind]}, or give its name as a string")
     if found.kind != kind:
         raise ValueError(f"{found.name} is an {found.kind}, and an {kind} is needed here")
-    return found.name
+    return name_of(found.name, f"an {kind}")
 
 
 @lru_cache(4096)

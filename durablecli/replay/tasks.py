@@ -112,7 +112,8 @@ class CallTask(Task[T]):
 
     def _raised(self) -> BaseException:
         assert self._failed is not None
-        error = self._keeper.raised(self._failed, f"{self.label} failed: {self._failed.message}")
+        said = self._failed.message or self._failed.type.rpartition(".")[2]
+        error = self._keeper.raised(self._failed, f"{self.label} failed: {said}")
         error.outcomes = self.outcomes  # type: ignore[attr-defined]  # read back when the exception ends the execution
         return error
 

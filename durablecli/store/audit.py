@@ -39,6 +39,8 @@ class _Ledger:
         self.decided: dict[int, _Decision] = {}
         self.answered: dict[int, int] = {}
         self.given_back: dict[int, int] = {}
+        self.fired_unseen: set[int] = set()
+        """Timers whose firing was held: a turn before it may still cancel them."""
         self.completed = 0
 
     def look(self, record: ev.Record) -> Iterator[str]:
@@ -66,11 +68,15 @@ class _Ledger:
         asked = self.decided.get(task)
         if not isinstance(asked, kind):
             yield f"answers n {task}, which is no open {kind.__name__}"
-        elif task in self.answered:
+        elif task in self.answered and not (isinstance(event, ev.TimerCanceled) and task in self.fired_unseen):
             yield f"answers n {task} a second time, after n {self.answered[task]}"
         elif isinstance(asked, ev.TimerCreated) and isinstance(event, ev.TimerFired) and at < asked.fire_at:
             yield f"fires the timer of n {task} before {asked.fire_at:%Y-%m-%d %H:%M:%S.%fZ}"
         self.answered[task] = n
+        if isinstance(event, ev.TimerFired) and event.held:
+            self.fired_unseen.add(task)
+        else:
+            self.fired_unseen.discard(task)
 
     def give_back(self, n: int, lock: int) -> Iterator[str]:
         if not isinstance(self.decided.get(lock), ev.EntityLockRequested):

@@ -26,12 +26,12 @@ class EntityAudit:
 
     def look(self, record: ev.Record) -> Iterator[str]:
         """What is wrong about a record, given those before it."""
-        n, at, event = record
+        n, _, event = record
         self.seen += 1
         yield from self._look_at_beginning(n, event)
         match event:
             case ev.EntityOperationReceived():
-                if event.scheduled_time is not None and event.scheduled_time > at:
+                if event.scheduled_time is not None:
                     self.scheduled[n] = event
                 else:
                     self._line_for(event)[n] = event

@@ -120,6 +120,7 @@ def _enter(disk: Disk, root: str, named: bool) -> HubFile:
     """Write our name and a new epoch into hub.json, before anything else: a zombie of an engine sees it and stops."""
     file = premises.read_hub_file(disk, root)
     now = datetime.now(UTC)
+    file.format = premises.FORMAT
     file.epoch += 1
     file.engine = this_process(now) if named else None
     file.clean = False

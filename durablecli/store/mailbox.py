@@ -24,8 +24,8 @@ class Item(msgspec.Struct, frozen=True, omit_defaults=True):
     `reserved` says that the id was, so that the engine lets it go.
     `if_exists` is fail (any instance of this id is refused), skip, replace, or fail_if_running (an ended one is
     replaced). raise-event: `name`, `input`. terminate, suspend, resume, rewind: `reason`. restart: `new_instance`.
-    terminate and purge: `recursive`, `force`. signal, to an entity: `name` of the operation, `input`, and
-    `start_at`, before which it isn't run. delete takes the state of an entity away, purge also its log.
+    terminate and purge: `recursive`, `force`. signal, to an entity: `name` of the operation, `input`, and `start_at`,
+    before which it isn't run. delete takes the state of an entity away (`force`: and what waits), purge also its log.
     """
 
     instance: str

@@ -14,7 +14,8 @@ from durablecli.store.disk import Disk
 from durablecli.store.journal import Checkpoint, Journal, write_checkpoint
 from durablecli.store.lock import Holder
 
-FORMAT = 1
+FORMAT = 2
+"""2 since there are entities, which an earlier version takes for damage."""
 FILE = "hub.json"
 JOURNAL = "journal"
 _HUBS = ".state"

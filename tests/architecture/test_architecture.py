@@ -51,6 +51,19 @@ def test_a_call_from_outside_would_be_seen(call: str) -> None:
     assert IMPURE.search(call)
 
 
+def test_whatever_a_public_method_of_entities_gives_can_be_named() -> None:
+    faces = (durablecli.Client, durablecli.DurableOrchestrationContext, durablecli.EntityId)
+    hints = [
+        str(method.__annotations__.get("return"))
+        for face in faces
+        for method in vars(face).values()
+        if callable(method)
+    ]
+    given = {name for hint in hints for name in re.findall(r"\b(?:Entity\w+|\w*Lock\w*|\w*Section)\b", hint)}
+    assert given >= {"EntityStateResponse", "EntityStatus", "LockTask"}
+    assert given | {"CriticalSection"} <= set(durablecli.__all__)
+
+
 def test_all_names_exactly_what_is_exported() -> None:
     tree = ast.parse((PACKAGE / "__init__.py").read_text())
     imports = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]

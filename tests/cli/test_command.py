@@ -150,6 +150,14 @@ def complete(durable: Durable, monkeypatch: pytest.MonkeyPatch, line: str) -> li
         ("durable entity get @", ["@counter@a", "@counter@b"]),
         ("durable entity get tour", []),
         ("durable status @counter@a", ["@counter@a"]),
+        ("durable entity list --name c", ["Counter"]),
+        ("durable list --name ", ["tour"]),
+        ("durable purge --name t", ["tour"]),
+        ("durable run t", ["tour"]),
+        ("durable start c", []),
+        ("durable entity signal @counter@a a", ["add"]),
+        ("durable entity signal @free@a a", []),
+        ("durable entity signal @none@a a", []),
     ],
 )
 def test_verbs_ids_and_statuses_complete(
@@ -160,6 +168,12 @@ def test_verbs_ids_and_statuses_complete(
             writer.write(instance, ev.ExecutionStarted(instance, "1", "tour"))
         for entity in ("@counter@a", "@counter@b"):
             writer.write(entity, ev.EntityStarted(entity, "1"))
+    functions = [
+        {"name": "tour", "kind": "orchestrator"},
+        {"name": "free", "kind": "entity"},
+        {"name": "Counter", "kind": "entity", "operations": ["add", "get"]},
+    ]
+    (here / ".state" / "engine.json").write_text(json.dumps({"functions": functions}))
     assert sorted(complete(durable, monkeypatch, line)) == expected
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import re
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import msgspec
@@ -15,7 +16,7 @@ from msgspec import Raw
 from durablecli.model import events as ev
 from durablecli.model.failures import Failure
 from tests.cli.conftest import Durable
-from tests.client.scribe import scribe
+from tests.client.scribe import Scribe, scribe
 
 LATER = datetime(2999, 1, 1, tzinfo=UTC)
 HOLDER = ev.Origin("transfer-7", "1", 4)
@@ -94,6 +95,28 @@ def test_a_function_that_the_last_engine_lacked_is_signaled_with_one_warning(dur
     assert "known are: counter (of the last engine); sent all the same" in result.err
 
 
+def test_an_engine_refuses_an_operation_that_a_class_lacks_and_knows_none_of_a_function(
+    durable: Durable, here: Path
+) -> None:
+    kinds = '{"name":"Counter","kind":"entity","operations":["add","get"]},{"name":"free","kind":"entity"}'
+    with scribe(".state"):
+        says(functions=kinds)
+        refused = durable("entity", "signal", "@counter@a", "addd")
+        told = "durable: counter has no operation 'addd'; there are: add, get\n"
+        assert refused == (3, "", told)
+        for entity, operation in (("@counter@a", "Add"), ("@counter@a", "delete"), ("@free@a", "addd")):
+            assert durable("entity", "signal", entity, operation).code == 0
+    assert durable("entity", "signal", "@counter@a", "addd").code == 0
+
+
+@pytest.mark.parametrize("name", ["", "x" * 257])
+def test_an_operation_is_named_as_names_are(durable: Durable, here: Path, name: str) -> None:
+    refused = durable("entity", "signal", "@counter@a", name)
+    assert (refused.code, refused.err.count("\n")) == (2, 1)
+    assert "the name of an operation " in refused.err
+    assert not (here / ".state").exists()
+
+
 # ── get and status ─────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -144,7 +167,7 @@ def test_the_json_of_an_entity_is_all_that_is_known_of_it(durable: Durable, hub:
     payload = json.loads(durable("entity", "get", "@account@a", "-o", "json").out)
     assert list(payload) == [
         "entityId", "name", "key", "exists", "state", "createdTime", "lastUpdatedTime", "lastOperationTime", "lockedBy",
-        "queued", "scheduled", "failures", "lastFailure", "blocked", "requested", "daemon",
+        "queued", "running", "scheduled", "failures", "lastFailure", "blocked", "requested", "daemon",
     ]  # fmt: skip
     assert payload["lockedBy"]["instanceId"] == "transfer-7"
     assert [(one["kind"], one["sender"]) for one in payload["queued"]] == [("operation", "reader"), ("lock", "next")]
@@ -207,6 +230,77 @@ def test_of_many_entities_that_are_locked_together_the_first_are_named(durable: 
     assert f"lock of {told}\n" in durable("list").out
     assert f"EntityLockRequested  {told}\n" in durable("history", "t").out
     assert len(json.loads(durable("status", "t", "-o", "json").out)["waitingFor"][0]["entities"]) == 100
+
+
+RUNS = ev.EntityOperationReceived("spin", sender=ev.Origin("ls", "1", 3), waits=True)
+
+
+def says(running: str = "", pid: int | None = None, functions: str = "") -> None:
+    """What a running engine has written about itself: this process is one while a scribe is open."""
+    since = (datetime.now(UTC) - timedelta(seconds=10, milliseconds=500)).isoformat()
+    runs = (
+        f'{{"instance":"{running}","execution":"1","id":3,"name":"c","attempt":1,"since":"{since}"}}' if running else ""
+    )
+    at = datetime.now(UTC).isoformat()
+    text = f'{{"at":"{at}","pid":{pid or os.getpid()},"functions":[{functions}],"running":[{runs}]}}'
+    Path(".state", "engine.json").write_text(text)
+
+
+def line_of(writer: Scribe) -> None:
+    """Two operations at an entity, and behind them a request for its lock and a call."""
+    lock = ev.EntityLockReceived(("@blk@a",), ev.Origin("taker", "1", 2))
+    writer.write("@blk@a", ev.EntityStarted("@blk@a", "1"), RUNS, RUNS, lock)
+    writer.write("taker", ev.ExecutionStarted("taker", "1", "take"), ev.EntityLockRequested(("@blk@a",)))
+    writer.write("ls", ev.ExecutionStarted("ls", "1", "ls"), ev.CustomStatusSet(Raw(b"1")))
+    writer.write("ls", ev.EntityOperationCalled("@blk@a", "spin"))
+
+
+def test_what_runs_for_an_entity_is_shown_wherever_one_asks_for_it(durable: Durable, here: Path) -> None:
+    with scribe(".state") as writer:
+        line_of(writer)
+        says("@blk@a")
+        told = durable("entity", "get", "@blk@a").out
+        assert (
+            "\nrunning    operation spin, from ls, and the 1 behind it, for 10 s\nqueued     request of taker" in told
+        )
+        running = json.loads(durable("entity", "get", "@blk@a", "-o", "json").out)["running"]
+        assert running["operations"] == 2
+        assert durable("entity", "list").out.endswith("  3       running for 10 s\n")
+        assert re.search("operation spin of @blk@a .*\n {11}running for 10 s\n", durable("status", "ls").out)
+        behind = "\n {11}behind 2 others, first operation spin, from ls, running for 10 s    durable status @blk@a\n"
+        assert re.search(f"lock of @blk@a, for .*{behind}", durable("status", "taker").out)
+        (wait,) = json.loads(durable("status", "taker", "-o", "json").out)["waitingFor"]
+        assert (wait["ahead"], wait["first"]["name"]) == (2, "spin")
+
+
+@pytest.mark.parametrize("pid", [1, None])
+def test_what_an_earlier_engine_ran_is_not_said_to_run(durable: Durable, here: Path, pid: int | None) -> None:
+    with scribe(".state") as writer:
+        line_of(writer)
+        says("@blk@a", pid)
+        if pid:
+            assert "running" not in durable("entity", "get", "@blk@a").out
+    assert "running for" not in durable("entity", "list").out
+    assert "running for" not in durable("status", "ls").out
+
+
+def test_a_holder_says_what_it_holds_and_a_waiter_that_its_holder_is_suspended(durable: Durable, here: Path) -> None:
+    request = ev.EntityLockRequested(PAIR)
+    with scribe(".state") as writer:
+        writer.write(
+            "h", ev.ExecutionStarted("h", "1", "hold"), request, ev.EntityLockGranted(2), ev.EventAwaited("Go")
+        )
+        writer.write("h", ev.ExecutionSuspended(""))
+        waits = [ev.EntityLockReceived(PAIR, ev.Origin(one, "1", 2)) for one in ("h", "w")]
+        for entity in PAIR:
+            writer.write(entity, ev.EntityStarted(entity, "1"), *waits)
+        writer.write("w", ev.ExecutionStarted("w", "1", "hold"), request)
+    holder = durable("status", "h").out
+    assert "\nholds      lock of @account@a, @account@b, since 2026-11-22 12:00:0" in holder
+    assert re.search("\nsuspended  since [^:]*:[^:]*:..Z; 0 arrivals kept    durable resume h\n", holder)
+    payload = json.loads(durable("status", "h", "-o", "json").out)
+    assert payload["holds"] == [{"entities": list(PAIR), "since": "2026-11-22T12:00:03Z"}]
+    assert re.search("h holds the lock since .*Z, and is suspended    durable status h\n", durable("status", "w").out)
 
 
 # ── list ───────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -321,9 +415,40 @@ def test_delete_and_purge_take_effect_without_a_daemon_and_without_code(durable:
 
 
 def test_a_delete_behind_operations_that_need_code_says_so(durable: Durable, hub: Path) -> None:
-    told = "@gone@x  delete queued, it waits for what was sent before\n"
-    assert durable("entity", "delete", "@gone@x") == (0, told, "")
-    assert "queued     delete, for 0 s\n" in durable("entity", "get", "@gone@x").out
+    durable("entity", "signal", "@counter@new", "add", "--input", "1")
+    told = "@counter@new  delete queued, it waits for what was sent before; --force drops that\n"
+    assert durable("entity", "delete", "@counter@new") == (0, told, "")
+    assert "queued     delete, for 0 s\n" in durable("entity", "get", "@counter@new").out
+    assert durable("entity", "delete", "@counter@new", "--force") == (0, "@counter@new  deleted\n", "")
+    assert "queued" not in durable("entity", "get", "@counter@new").out
+
+
+def test_a_delete_of_what_is_locked_names_the_holder(durable: Durable, here: Path) -> None:
+    with scribe(".state") as writer:
+        request = ev.EntityLockRequested(PAIR[:1])
+        writer.write(
+            "h", ev.ExecutionStarted("h", "1", "hold"), request, ev.EntityLockGranted(2), ev.EventAwaited("Go")
+        )
+        lock = ev.EntityLockReceived(PAIR[:1], ev.Origin("h", "1", 2))
+        writer.write(PAIR[0], ev.EntityStarted(PAIR[0], "1"), ev.EntityOperationReceived("add"), lock)
+        writer.write(PAIR[0], ev.EntityBatch(2, state=Raw(b"5")))
+    told = "@account@a  delete queued, it waits for the lock of h; terminate that first\n"
+    assert durable("entity", "delete", "@account@a", "--force") == (0, told, "")
+
+
+def test_a_run_that_meets_an_entity_without_code_says_which_there_are(
+    durable: Durable, here: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (here / "workflows").mkdir()
+    (here / "workflows" / "counting.py").write_text(COUNTING)
+    durable("entity", "signal", "@gone@a", "add")
+    assert durable("run-daemon", "--until-idle").code == 0
+    assert "@gone@a is blocked: entity 'gone' isn't loaded; known are: counter. It goes on when its code" in caplog.text
+
+
+def test_a_delete_of_an_entity_whose_code_is_missing_takes_along_what_waits(durable: Durable, hub: Path) -> None:
+    assert durable("entity", "delete", "@gone@x") == (0, "@gone@x  deleted\n", "")
+    assert "queued" not in durable("entity", "get", "@gone@x").out
 
 
 def test_a_daemon_runs_what_was_signaled(durable: Durable, here: Path) -> None:

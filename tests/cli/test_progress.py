@@ -8,8 +8,10 @@ import pytest
 from msgspec import Raw
 
 from durablecli.cli.progress import Progress
-from durablecli.client import Line
+from durablecli.client import EntityWait, Line
 from durablecli.model import events as ev
+from durablecli.model.status import Waiting
+from durablecli.replay.ledger import Ledger
 
 
 class Tape:
@@ -79,6 +81,18 @@ def test_each_wait_has_its_words(tape: Tape, event: ev.AnyEvent, text: str) -> N
     shown, _ = progress(tape)
     tape.write(ev.ExecutionStarted("t", "1", "tour"), event)
     assert shown.lines()[-1] == text
+
+
+def test_what_stands_in_the_way_of_a_wait_is_shown_below_it(tape: Tape) -> None:
+    def tell(ledger: Ledger, waits: tuple[Waiting, ...]) -> tuple[Waiting, ...]:
+        (wait,) = waits
+        return (EntityWait(wait.kind, wait.id, wait.name, entity=wait.entity, blocked="entity 'gone' isn't loaded"),)
+
+    tape.write(ev.ExecutionStarted("t", "1", "tour"), ev.EntityOperationCalled("@gone@a", "get"))
+    assert Progress(tape, lambda: 0.0, tell).lines()[2:] == [
+        "  operation get of @gone@a",
+        "    @gone@a is blocked: entity 'gone' isn't loaded",
+    ]
 
 
 def test_a_new_execution_counts_from_the_start(tape: Tape) -> None:

@@ -199,7 +199,7 @@ def test_the_json_of_an_instance_is_the_status_payload(durable: Durable, hub: Pa
     payload = json.loads(durable("status", "tour-7", "-o", "json").out)
     assert list(payload) == [
         "name", "instanceId", "runtimeStatus", "input", "customStatus", "output", "createdTime", "lastUpdatedTime",
-        "waitingFor", "blocked", "daemon",
+        "waitingFor", "holds", "blocked", "daemon",
     ]  # fmt: skip
     assert payload["input"] is None
     assert json.loads(durable("status", "tour-7", "--show-input", "-o", "json").out)["input"] == {"city": "Tokyo"}

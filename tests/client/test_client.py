@@ -10,13 +10,14 @@ import threading
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
 from msgspec import Raw
 
 from durablecli.client import Client, DurableOrchestrationClient, Item, Query
-from durablecli.errors import Conflict, NotFound, TimedOut, Unserializable, UsageError, WrongState
+from durablecli.errors import BadName, Conflict, NotFound, TimedOut, Unserializable, UsageError, WrongState
 from durablecli.model import events as ev
 from durablecli.model.failures import Failure
 from durablecli.store.disk import LocalDisk
@@ -231,6 +232,27 @@ def test_an_event_reaches_a_start_that_still_waits(client: Client, root: str) ->
     kinds = [(message.kind, message.items[0].name) for message in inbox(root).pending("t")]
     assert kinds == [("start", "tour"), ("raise-event", "Go")]
     assert client.get_status("t").requested == ("raise-event",)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        lambda client: client.start_new("tour\ud800"),
+        lambda client: client.start_new("tour", version=5),
+        lambda client: client.start_new("tour", version="\ud800"),
+        lambda client: client.start_new("t" * 257),
+        lambda client: client.start_many("tour", [1], 5),
+        lambda client: client.raise_event("t", "\ud800"),
+        lambda client: client.terminate("t", "\ud800"),
+        lambda client: client.suspend("t", None),
+        lambda client: client.signal_entity("@a@b", "\ud800"),
+    ],
+)
+def test_nothing_is_posted_that_no_record_can_hold(client: Client, root: str, wrong: Any) -> None:
+    client.start_new("tour", "t")
+    with pytest.raises(BadName):
+        wrong(client)
+    assert [message.kind for message in inbox(root).waiting()] == ["start"]
 
 
 @pytest.mark.parametrize("name", ["", None, 3])

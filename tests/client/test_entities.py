@@ -71,6 +71,35 @@ def test_a_signal_needs_an_operation_and_an_entity(client: Client, root: str) ->
     assert not os.path.exists(root)
 
 
+@pytest.mark.parametrize("name", ["at", "signal_time"])
+@pytest.mark.parametrize("given", [LATER, LATER.replace(tzinfo=None), timedelta(days=360_000)])
+def test_a_signal_is_for_a_time_or_a_while_from_now(
+    client: Client, root: str, name: str, given: datetime | timedelta
+) -> None:
+    client.signal_entity(A, "add", **{name: given})
+    ((_, item),) = posted(root, A)
+    assert item.start_at is not None
+    assert item.start_at == LATER if isinstance(given, datetime) else item.start_at > LATER
+
+
+@pytest.mark.parametrize(
+    ("times", "expected"),
+    [
+        ({"at": "tomorrow"}, "at is a datetime or a timedelta, not str"),
+        ({"at": 5}, "at is a datetime or a timedelta, not int"),
+        ({"signal_time": 5}, "signal_time is a datetime or a timedelta, not int"),
+        ({"at": LATER, "signal_time": LATER}, "say the same thing: give one of them"),
+        ({"at": timedelta.max}, "between the years 1 and 9999"),
+    ],
+)
+def test_a_time_that_is_none_is_refused_in_a_line(
+    client: Client, root: str, times: dict[str, Any], expected: str
+) -> None:
+    with pytest.raises((TypeError, UsageError), match=expected):
+        client.signal_entity(A, "add", **times)
+    assert not os.path.exists(root)
+
+
 def test_an_engine_that_runs_refuses_functions_that_it_lacks(client: Client, root: str) -> None:
     with scribe(root):
         Path(root, "engine.json").write_text('{"functions":[{"name":"Counter","kind":"entity"}]}')
@@ -200,6 +229,13 @@ def test_entities_and_instances_are_never_in_one_list(client: Client, root: str)
 
 
 # ── deleting and purging ───────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_delete_is_forced_only_where_one_says_so(client: Client, root: str) -> None:
+    write(root, A, ADD, FIVE)
+    client.delete_entity(A)
+    client.delete_entity(A, force=True)
+    assert [(kind, item.force) for kind, item in posted(root, A)] == [("delete", False), ("delete", True)]
 
 
 def test_a_delete_needs_a_state_or_something_that_may_yet_make_one(client: Client, root: str) -> None:

@@ -6,7 +6,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from durablecli.client.waits import EntityWait, told
+from durablecli.client import Running
+from durablecli.client.waits import EntityWait, Looks, told
 from durablecli.model import events as ev
 from durablecli.model.status import Waiting
 from durablecli.replay.entity import EntityLedger, fold_entity
@@ -26,8 +27,10 @@ def request(*senders: ev.Origin) -> list[ev.AnyEvent]:
     return [ev.EntityLockReceived(PAIR, sender) for sender in senders]
 
 
-def tell(wait: Waiting, *ledgers: EntityLedger) -> Waiting:
-    (found,) = told((wait,), "we", "1", {one.id: one for one in ledgers}.get)
+def tell(wait: Waiting, *ledgers: EntityLedger, stands: str | None = None, upto: int = 0) -> Waiting:
+    running = {one.id: Running(NOON, upto, "1") for one in ledgers}
+    looks = Looks({one.id: one for one in ledgers}.get, lambda instance: stands, lambda: running)
+    (found,) = told((wait,), "we", "1", looks)
     return found
 
 
@@ -41,6 +44,54 @@ def test_a_lock_is_waited_for_at_the_first_entity_that_another_holds() -> None:
     assert isinstance(found, EntityWait)
     assert (found.entity, found.holder, found.held_since) == (PAIR[1], "other", NOON + timedelta(seconds=2))
     assert (found.kind, found.id, found.since, found.entities) == ("lock", 4, NOON, PAIR)
+
+
+def test_a_holder_that_cannot_go_on_is_told_of_with_its_reason() -> None:
+    found = tell(WAIT, ledger(PAIR[0], *request(OTHER, OURS)), stands="suspended")
+    assert isinstance(found, EntityWait)
+    assert (found.holder, found.holder_stands) == ("other", "suspended")
+
+
+def test_of_a_hundred_locks_the_one_that_is_waited_for_is_found_with_a_few_looks() -> None:
+    hundred = tuple(f"@seat@{n:03}" for n in range(100))
+    looked: list[str] = []
+
+    def look(entity: str) -> EntityLedger | None:
+        looked.append(entity)
+        at = hundred.index(entity)
+        senders = [OURS] if at < 70 else [OTHER, OURS] if at == 70 else [OTHER]
+        return ledger(entity, *(ev.EntityLockReceived(hundred, sender) for sender in senders))
+
+    (found,) = told((Waiting("lock", 4, since=NOON, entities=hundred),), "we", "1", Looks(look))
+    assert (found.entity, found.holder) == (hundred[70], "other")
+    assert len(looked) < 10
+
+
+def test_what_stands_before_a_request_is_counted_and_its_first_named() -> None:
+    spin = ev.EntityOperationReceived("spin", sender=OTHER, waits=True)
+    found = tell(WAIT, ledger(PAIR[0], spin, ev.EntityDeletionReceived(), *request(OURS, OTHER)), upto=2)
+    assert isinstance(found, EntityWait)
+    assert (found.entity, found.holder, found.ahead, found.running_since) == (PAIR[0], None, 2, NOON)
+    assert found.first is not None
+    assert (found.first.kind, found.first.name, found.first.sender) == ("operation", "spin", "other")
+
+
+def test_an_operation_that_runs_has_nothing_before_it_and_one_that_is_done_does_not_run() -> None:
+    a = ledger(PAIR[0], ev.EntityOperationReceived("add", sender=OURS, waits=True))
+    found = tell(CALL, a, upto=2)
+    assert isinstance(found, EntityWait)
+    assert (found.ahead, found.first, found.running_since) == (0, None, NOON)
+    found = tell(CALL, a, upto=1)
+    assert isinstance(found, EntityWait)
+    assert found.running_since is None
+
+
+def test_the_operation_of_a_holder_stands_before_what_waits_for_the_lock() -> None:
+    get = ev.EntityOperationReceived("get", waits=True)
+    held = ledger(PAIR[0], *request(ev.Origin("we", "1", 2)), get, ev.EntityOperationReceived("add", sender=OURS))
+    found = tell(CALL, held, upto=4)
+    assert isinstance(found, EntityWait)
+    assert (found.ahead, found.running_since) == (0, NOON)
 
 
 def test_another_section_of_the_same_instance_is_another_holder() -> None:
@@ -81,7 +132,7 @@ def test_other_waits_are_left_alone_and_only_so_many_entities_are_looked_at() ->
 
     waits = [Waiting("entity", n, "add", NOON, entity=f"@c@{n % 50}") for n in range(200)]
     timer = Waiting("timer", 3)
-    found = told((timer, *waits), "we", "1", look)
+    found = told((timer, *waits), "we", "1", Looks(look))
     assert found[0] is timer
     assert len(found) == 201
     assert len(looked) == 20

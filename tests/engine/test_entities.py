@@ -7,12 +7,16 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from msgspec import Raw
 
 import durablecli as df
 from durablecli import testing
+from durablecli.engine import entities
+from durablecli.engine.operations import Batch
 from durablecli.model import events as ev
 from durablecli.replay.entity import EntityLedger, fold_entity
 from durablecli.store.histories import path
+from durablecli.store.mailbox import Item
 
 A, B, C = (df.EntityId("counter", key) for key in "abc")
 Steps = Generator[Any, Any, Any]
@@ -36,6 +40,8 @@ def counter(context: df.DurableEntityContext) -> Any:
             context.set_state(99)
             context.signal_entity(df.EntityId("counter", "b"), "add", 99)
             raise ValueError("not today")
+        case "fail in silence":
+            raise KeyboardInterrupt
     return None
 
 
@@ -79,7 +85,15 @@ def twice(context: df.DurableOrchestrationContext) -> Steps:
         return (yield context.call_entity(B, "get"))
 
 
-FUNCTIONS = (counter, add_one, fan_out, call, hold, twice)
+@df.orchestrator
+def twice_unheld(context: df.DurableOrchestrationContext) -> Steps:
+    """Two locks one after the other, and nothing done inside."""
+    for _ in range(2):
+        with (yield context.lock_entities([A])):
+            pass
+
+
+FUNCTIONS = (counter, add_one, fan_out, call, hold, twice, twice_unheld)
 
 
 @pytest.fixture(params=[False, True], ids=["live", "replayed"])
@@ -145,6 +159,11 @@ def test_a_failed_call_leaves_state_and_signals_as_they_were(hub: testing.Hub) -
     failure = ledger(hub, A).last_failure
     assert failure is not None
     assert (failure.name, failure.failure.type, failure.failure.message) == ("fail", "builtins.ValueError", "not today")
+
+
+def test_a_failure_without_a_message_is_told_by_its_type(hub: testing.Hub) -> None:
+    status = hub.finish(hub.client.start_new(call, client_input="fail in silence"))
+    assert status.output == "Operation 'fail in silence' of entity @counter@a failed: KeyboardInterrupt"
 
 
 def test_a_failed_signal_stands_in_the_log_and_the_next_one_is_run(hub: testing.Hub) -> None:
@@ -253,6 +272,89 @@ def test_an_entity_whose_function_is_missing_can_be_deleted_with_all_that_waits(
         hub.client.purge_entities([A])
         hub.run()
         assert not hub.client.entity(A)
+
+
+def post(hub: testing.Hub, kind: str, items: list[Item]) -> None:
+    posted = hub.engine.hand_in(kind, items)
+    while not posted.done.is_set():
+        hub.engine.step()
+
+
+def delete_by_force(hub: testing.Hub, id: df.EntityId) -> None:
+    post(hub, "delete", [Item(str(id), force=True)])
+
+
+def test_a_forced_deletion_drops_what_waits_and_what_runs(hub: testing.Hub) -> None:
+    hub.client.start_new(call, "caller", "get")
+    hub.engine.step()
+    assert hub.inline.waiting, "the operation isn't given out"
+    delete_by_force(hub, A)
+    assert not hub.inline.waiting
+    hub.client.signal_entity(A, "add", 4)
+    hub.run()
+    assert "failed: the entity was deleted" in hub.client.get_status("caller").output
+    assert state(hub, A) == 4
+
+
+def test_what_a_dropped_operation_still_brings_is_not_applied(hub: testing.Hub) -> None:
+    hub.client.signal_entity(A, "add", 1)
+    hub.engine.step()
+    (work,) = hub.inline.waiting.values()
+    delete_by_force(hub, A)
+    assert isinstance(work, Batch)
+    hub.inline.report(work.run())
+    hub.run()
+    assert not hub.client.read_entity_state(A).entity_exists
+    hub.restart()
+    hub.run()
+    assert not hub.client.read_entity_state(A).entity_exists
+
+
+def test_a_forced_deletion_waits_for_the_holder_of_the_lock(hub: testing.Hub) -> None:
+    start_holding(hub, "owner", "a")
+    hub.client.signal_entity(A, "add", 1)
+    delete_by_force(hub, A)
+    assert ledger(hub, A).queued == 2
+    hub.client.terminate("owner")
+    assert ledger(hub, A).is_bare
+
+
+def test_nothing_is_blocked_where_nothing_waits() -> None:
+    with testing.hub(add_one) as hub:
+        hub.client.start_new(add_one, client_input=str(A))
+        hub.run()
+        hub.client.delete_entity(A)
+        assert ledger(hub, A).blocked is None
+
+
+# ── time ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_signal_for_later_is_never_early_though_the_clock_goes_back(hub: testing.Hub) -> None:
+    hub.client.signal_entity(A, "add", 1)
+    hub.run()
+    hub.clock.move_to(hub.clock.now() - timedelta(hours=2))
+    hub.client.signal_entity(A, "add", 10, at=hub.clock.now() + timedelta(hours=1))
+    assert state(hub, A) == 1
+    hub.advance(timedelta(hours=1))
+    assert state(hub, A) == 11
+
+
+def test_a_signal_for_a_time_that_is_over_is_run_at_once(hub: testing.Hub) -> None:
+    hub.client.signal_entity(A, "add", 1, at=hub.clock.now() - timedelta(days=1))
+    assert state(hub, A) == 1
+
+
+def test_timers_of_what_was_carried_over_dont_pile_up(hub: testing.Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(entities, "_COMPACT_AT", 1)
+    for _ in range(20):
+        hub.client.signal_entity(A, "later")
+    for _ in range(200):
+        hub.client.signal_entity(A, "add", 1)
+        hub.run()
+    assert len(hub.engine.timers) < 1_100
+    hub.advance(timedelta(hours=1))
+    assert state(hub, A) == 220
 
 
 # ── locks ──────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -389,6 +491,25 @@ def test_a_log_stays_short_however_the_signals_come(hub: testing.Hub) -> None:
         sizes.append(sum(map(len, lines(hub, A))))
         assert state(hub, A) == 2_800 * (round + 1)
     assert max(sizes) < 200_000
+
+
+def test_the_log_of_an_entity_that_is_only_locked_stays_short(hub: testing.Hub) -> None:
+    for _ in range(600):
+        hub.finish(hub.client.start_new(twice_unheld))
+    assert sum(map(len, lines(hub, A))) < 200_000
+
+
+def test_thousands_of_requests_are_taken_back_in_no_time(hub: testing.Hub) -> None:
+    """One look at each other request for each of them would take minutes."""
+    start_holding(hub, "owner", "a")
+    waiters = [f"waiter-{number}" for number in range(3_000)]
+    post(hub, "start", [Item(waiter, "hold", Raw(b'[["a"],"return"]')) for waiter in waiters])
+    hub.run()
+    assert ledger(hub, A).queued == len(waiters)
+    post(hub, "terminate", [Item(waiter) for waiter in waiters])
+    assert ledger(hub, A).queued == 0
+    hub.client.raise_event("owner", "Go")
+    assert ledger(hub, A).is_bare
 
 
 def test_what_waits_is_carried_into_the_new_file(hub: testing.Hub) -> None:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import functools
+import threading
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 from enum import Enum
+from queue import SimpleQueue
 from typing import Any, ClassVar, Final
 
 import msgspec
@@ -20,12 +22,14 @@ import durablecli as df
 from durablecli import testing
 from durablecli.engine import operations
 from durablecli.engine.activity import Cancellation
+from durablecli.engine.executors import Threads
 from durablecli.engine.operations import Batch, Operation
 from durablecli.model import events as ev
 from durablecli.model.failures import Failure
 
 AT = datetime(2026, 1, 1, 12, tzinfo=UTC)
 LIMIT = 16 * 1024 * 1024
+EDGE = datetime(9999, 12, 31, 23, tzinfo=timezone(timedelta(hours=-2)))
 Call = str | tuple[str, Any]
 
 
@@ -42,7 +46,7 @@ def batch(
     wanted = [Operation(n, name, Raw(msgspec.json.encode(x)), waits) for n, (name, x) in enumerate(named, first)]
     key = (f"@{function.name.lower()}@a", "1", wanted[-1].n)
     made = Batch(key, function, Raw(state), wanted, limit, Cancellation(), AT)
-    outcome = asyncio.run(made.run_async()) if function.executor == "async" else made.run()
+    outcome = made.run()
     assert outcome.key == key
     return outcome.event
 
@@ -269,6 +273,37 @@ def test_signals_and_starts_are_recorded_in_order() -> None:
     )
 
 
+class Word(str):
+    """What it says of itself isn't what it is."""
+
+    __slots__ = ()
+
+    def __str__(self) -> str:
+        return "\ud800"
+
+    def __format__(self, _: str) -> str:
+        return "\ud800"
+
+
+class Moment(datetime):
+    """As libraries have them that know more of time."""
+
+
+def test_what_is_sent_is_named_and_dated_by_plain_values() -> None:
+    @df.entity
+    def sender(context: df.DurableEntityContext) -> Any:
+        context.signal_entity(df.EntityId(Word("Other"), Word("Key")), Word("go"), at=Moment(2026, 5, 1, tzinfo=UTC))
+        context.signal_entity(Word("@other@key"), Word("go"))
+        return context.start_new(Word("report"), Word("mine"), None, Word("2.0"))
+
+    event = run(sender, "go")
+    assert results(event) == ["mine"]
+    assert [type(each.scheduled_time) for each in event.signals] == [datetime, type(None)]
+    said = [text for each in (*event.signals, *event.starts) for text in msgspec.structs.astuple(each)]
+    assert {type(text) for text in said if isinstance(text, str)} == {str}
+    assert msgspec.json.decode(msgspec.json.encode(event), type=ev.EntityBatch) == event
+
+
 def test_an_entity_reminds_itself_by_the_clock_of_the_engine() -> None:
     @df.entity
     class Clock(df.DurableEntity):
@@ -291,13 +326,20 @@ def test_an_entity_reminds_itself_by_the_clock_of_the_engine() -> None:
 @pytest.mark.parametrize(
     ("wrong", "text"),
     [
-        (lambda context: context.signal_entity("other", "x"), "'other' isn't @name@key"),
-        (lambda context: context.signal_entity("@a@b", ""), "needs the name of the operation"),
+        (lambda context: context.signal_entity("other", "x"), "Unexpected format in SchedulerId: 'other'"),
+        (lambda context: context.signal_entity("@a@b", ""), "the name of an operation must be a non-empty string"),
         (lambda context: context.signal_entity("@a@b", "x", at=5), "at is a datetime or a timedelta, not int"),
         (lambda context: context.signal_entity("@a@b", "x", float("nan")), "nan is no JSON number"),
-        (lambda context: context.start_new(""), "the name of an orchestrator can't be empty"),
+        (lambda context: context.start_new(""), "the name of an orchestrator must be a non-empty string"),
         (lambda context: context.start_new(tally), "tally is an entity, and an orchestrator is needed here"),
         (lambda context: context.start_new("x", "@a@b"), "must not start with @"),
+        (lambda context: context.start_new("x\ud800"), "the name of an orchestrator must be valid Unicode"),
+        (lambda context: context.start_new("x", version=5), "a version must be a string, not int"),
+        (lambda context: context.start_new("x", version="\ud800"), "a version must be valid Unicode"),
+        (lambda context: context.signal_entity("@a@b", "\udfff"), "the name of an operation must be valid Unicode"),
+        (lambda context: context.signal_entity("@a@b", "x" * 257), "an operation has 257 characters, at most 256"),
+        (lambda context: context.signal_entity("@a@b", "x", at=EDGE), "between the years 1 and 9999"),
+        (lambda context: context.signal_entity("@a@b", "x", at=timedelta.max), "between the years 1 and 9999"),
         (lambda context: context.set_state(object()), "object can't be written as JSON"),
         (lambda context: {1: 2}, "the key 1 is no string"),
     ],
@@ -350,10 +392,38 @@ def test_a_batch_ends_early_when_its_time_is_up_but_does_something(monkeypatch: 
 def test_a_batch_ends_early_when_it_has_gathered_enough() -> None:
     @df.entity
     def large(context: df.DurableEntityContext) -> Any:
-        return "x" * 1_500_000
+        return "x" * 800_000
 
     assert run(large, *["any"] * 9).upto == 4
     assert run(large, *["any"] * 9, waits=False).upto == 10
+
+
+@pytest.mark.parametrize("kind", ["signal", "start"])
+def test_what_is_sent_counts_with_its_names_and_its_records(kind: str) -> None:
+    @df.entity
+    def chatty(context: df.DurableEntityContext) -> Any:
+        for _ in range(context.get_input(int)):
+            if kind == "signal":
+                context.signal_entity("@a@" + "k" * 200, "o" * 200)
+            else:
+                context.start_new("f" * 200, "i" * 200)
+
+    assert failure(run(chatty, ("go", 10), limit=8_000)).message.startswith("the operation's state, result and what")
+    assert run(chatty, ("go", 9), limit=8_000).results[0].failure is None
+    assert run(chatty, *[("go", 1_000)] * 9).upto == 4
+
+
+def test_one_operation_sends_at_most_ten_thousand() -> None:
+    @df.entity
+    def chatty(context: df.DurableEntityContext) -> Any:
+        context.start_new("x")
+        for _ in range(context.get_input(int) - 1):
+            context.signal_entity("@a@b", "x")
+
+    event = run(chatty, ("go", 10_001))
+    assert "at most 10,000 signals and starts" in failure(event).message
+    assert (event.signals, event.starts) == ((), ())
+    assert len(run(chatty, ("go", 10_000)).signals) == 9_999
 
 
 def test_a_batch_that_is_told_to_stop_does_at_most_one_more() -> None:
@@ -608,6 +678,83 @@ def test_asynchronous_operations_are_awaited_one_after_another() -> None:
     assert state(run(slow, "a", "b")) == 2
 
 
+@pytest.mark.parametrize("name", ["block", "block_async"])
+def test_an_operation_that_blocks_delays_no_other_entity(name: str) -> None:
+    """Also one that is `async`, and blocks without awaiting."""
+    reached, go_on = threading.Event(), threading.Event()
+
+    @df.entity
+    class Mixed:
+        value: int = 0
+
+        def block(self) -> int:
+            reached.set()
+            self.value += 1
+            return self.value if go_on.wait(30) else -1
+
+        async def block_async(self) -> int:
+            return self.block()
+
+        async def add(self) -> int:
+            self.value += 1
+            return self.value
+
+    [function] = testing.registry(Mixed)
+    outcomes: SimpleQueue[Any] = SimpleQueue()
+    threads = Threads(50, outcomes.put, "entity")
+    wanted = [Operation(n, each, ev.NULL, True) for n, each in enumerate(("add", name, name, "add"), 2)]
+    try:
+        for i in range(40):
+            threads.start([Batch((f"@mixed@{i}", "1", 5), function, Raw(), wanted, LIMIT, Cancellation(), AT)])
+        assert reached.wait(30)
+        threads.start([Batch(("@mixed@b", "1", 2), function, Raw(), wanted[:1], LIMIT, Cancellation(), AT)])
+        assert results(outcomes.get(timeout=30).event) == [1]
+        go_on.set()
+        held = [outcomes.get(timeout=30).event for _ in range(40)]
+    finally:
+        go_on.set()
+        threads.stop()
+    assert all(results(event) == [1, 2, 3, 4][: event.upto - 1] for event in held)
+
+
+def test_an_operation_that_awaits_for_ever_ends_when_nobody_waits_for_it_any_more() -> None:
+    waits = threading.Event()
+
+    @df.entity
+    async def patient(context: df.DurableEntityContext) -> None:
+        waits.set()
+        await asyncio.sleep(1e9)
+
+    [function] = testing.registry(patient)
+    outcomes: SimpleQueue[Any] = SimpleQueue()
+    threads, cancellation = Threads(1, outcomes.put, "entity"), Cancellation()
+    wanted = [Operation(2, "go", ev.NULL, True)]
+    threads.start([Batch(("@patient@a", "1", 2), function, Raw(), wanted, LIMIT, cancellation, AT)])
+    try:
+        assert waits.wait(30)
+        while cancellation.wake is None:
+            pass
+        cancellation.ask()
+        assert outcomes.get(timeout=30).event.results[0].failure is not None
+    finally:
+        threads.stop()
+
+
+def test_an_operation_that_stops_its_event_loop_fails_alone() -> None:
+    @df.entity
+    class Vandal:
+        async def stop(self) -> None:
+            asyncio.get_running_loop().stop()
+            await asyncio.sleep(10)
+
+        async def get(self) -> int:
+            await asyncio.sleep(0)
+            return 1
+
+    event = run(Vandal, "stop", "get")
+    assert [each.failure is None for each in event.results] == [False, True]
+
+
 # ── batches ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 CALLS = st.one_of(
@@ -626,3 +773,33 @@ def test_nothing_depends_on_how_operations_were_put_into_batches(entity: Any, ca
         answers += [(each.n, each.result, each.failure and each.failure.message) for each in event.results]
     assert held == whole.state
     assert answers == [(each.n, each.result, each.failure and each.failure.message) for each in whole.results]
+
+
+class Hostile(type):
+    """Code of the author that runs before any operation does."""
+
+    def __dir__(cls) -> Any:
+        raise SystemExit("no list of names")
+
+
+def test_a_class_that_cannot_even_be_looked_at_fails_its_first_operation() -> None:
+    @df.entity
+    class Bad(metaclass=Hostile):
+        def go(self) -> None: ...
+
+    [function] = testing.registry(Bad)
+    outcomes: SimpleQueue[Any] = SimpleQueue()
+    threads = Threads(1, outcomes.put, "entity")
+    wanted = [Operation(n, "go", ev.NULL, True) for n in (2, 3)]
+    for i in range(2):  # the second shows that the thread is still there
+        threads.start([Batch((f"@bad@{i}", "1", 3), function, Raw(), wanted, LIMIT, Cancellation(), AT)])
+    events = [outcomes.get(timeout=30).event for _ in range(2)]
+    threads.stop()
+    assert [(event.upto, results(event)) for event in events] == [(2, ["no list of names"])] * 2
+
+
+def test_a_batch_that_was_dropped_speaks_for_one_operation_at_most() -> None:
+    [function] = testing.registry(tally)
+    wanted = [Operation(n, "add", Raw(b"1"), False) for n in (2, 3)]
+    event = Batch(("@tally@a", "1", 3), function, Raw(), wanted, LIMIT, Cancellation(), AT).dropped().event
+    assert (event.upto, [each.n for each in event.results]) == (2, [2])

@@ -131,6 +131,57 @@ def test_an_exception_that_has_no_text_is_recorded_all_the_same() -> None:
     assert from_exception(raised(Silent())).message == "<no text: its __str__ raised RuntimeError>"
 
 
+def rude() -> Exception:
+    """Raises whatever is asked of it."""
+
+    class Rude(Exception):
+        def __str__(self) -> str:
+            raise KeyboardInterrupt
+
+        __repr__ = __str__
+
+        def __getattribute__(self, name: str) -> Any:
+            raise SystemExit(name)
+
+    return Rude("no")
+
+
+def nameless() -> Exception:
+    """Its class doesn't say what it is called."""
+
+    class Unnamed(type):
+        def __getattribute__(cls, name: str) -> Any:
+            raise KeyboardInterrupt
+
+        def __eq__(cls, _: object) -> bool:
+            raise KeyboardInterrupt
+
+        def __hash__(cls) -> int:
+            raise KeyboardInterrupt
+
+    class Nameless(Exception, metaclass=Unnamed):
+        pass
+
+    return Nameless("no")
+
+
+def misnamed() -> Exception:
+    class Misnamed(Exception):
+        pass
+
+    Misnamed.__qualname__ = "Mis\ud800named"
+    return Misnamed("no")
+
+
+@pytest.mark.parametrize("make", [rude, nameless, misnamed])
+def test_an_exception_that_raises_when_it_is_looked_at_is_recorded_all_the_same(make: Any) -> None:
+    failure = round_trip(from_exception(make()))
+    assert "builtins.Exception" in (failure.type, *failure.bases)
+    outside = ValueError("outside")
+    outside.__cause__ = make()
+    assert from_exception(outside).cause == failure
+
+
 def test_the_end_of_a_long_traceback_is_kept() -> None:
     failure = from_exception(raised(ValueError("é" * LONGEST_TEXT + "the end")))
     assert len(failure.traceback.encode()) <= LONGEST_TEXT

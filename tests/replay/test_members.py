@@ -6,9 +6,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+import msgspec
 import pytest
 
 import durablecli as df
+from durablecli.errors import UsageError
 from durablecli.model import events as ev
 from durablecli.model.payloads import encode
 from tests.replay.stage import START, Stage, seconds
@@ -426,3 +428,83 @@ def test_whatever_a_function_raises_is_its_own_failure(error: BaseException) -> 
     stage = Stage(flow)
     stage.done(2)
     assert stage.ledger.status == "Failed"
+
+
+LONE = "x\ud800"
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        lambda context: context.call_activity(LONE),
+        lambda context: context.call_activity("x" * 257),
+        lambda context: context.call_sub_orchestrator(LONE),
+        lambda context: context.call_sub_orchestrator("x", version=5),
+        lambda context: context.call_sub_orchestrator("x", version=LONE),
+        lambda context: context.call_sub_orchestrator("x", instance_id=LONE),
+        lambda context: context.call_entity("@a@b", LONE),
+        lambda context: context.call_entity("@a@" + LONE, "x"),
+        lambda context: context.signal_entity("@a@b", LONE),
+        lambda context: context.signal_entity("@a@b", "x", at=timedelta.max),
+        lambda context: context.signal_entity("@a@b", "x", at=5),
+        lambda context: context.wait_for_external_event(LONE),
+        lambda context: context.send_event("x", LONE),
+        lambda context: context.send_event("x", 5),
+        lambda context: context.send_event(LONE, "x"),
+        lambda context: context.create_timer(5),
+        lambda context: context.create_timer(timedelta.max),
+    ],
+)
+def test_what_no_record_can_hold_is_refused_where_it_is_given(wrong: Any) -> None:
+    def flow(context: Context) -> Any:
+        try:
+            wrong(context)
+        except (UsageError, TypeError):
+            return "refused"
+        yield context.wait_for_external_event("Never")
+
+    assert Stage(flow).first == ['2 ExecutionCompleted Completed "refused"']
+
+
+class Word(str):
+    __slots__ = ()
+
+    def __str__(self) -> str:
+        return LONE
+
+    def __format__(self, _: str) -> str:
+        return LONE
+
+
+class Moment(datetime):
+    """As libraries have them that know more of time."""
+
+
+def test_decisions_hold_plain_strings_and_times() -> None:
+    def flow(context: Context) -> Any:
+        context.call_activity(Word("a"))
+        context.call_sub_orchestrator(Word("b"), None, Word("id"), Word("2"))
+        context.call_entity(Word("@a@b"), Word("c"))
+        context.signal_entity(df.EntityId(Word("a"), Word("b")), Word("d"), at=Moment(2027, 1, 1, tzinfo=UTC))
+        context.send_event(Word("x"), Word("e"))
+        context.create_timer(Moment(2027, 1, 1, tzinfo=UTC))
+        yield context.wait_for_external_event(Word("f"))
+
+    stage = Stage(flow)
+    kept = [value for _, _, event in stage.records[1:] for value in msgspec.structs.astuple(event)]
+    assert {type(value) for value in kept if isinstance(value, str | datetime)} == {str, datetime}
+    assert "".join(value for value in kept if isinstance(value, str) and len(value) == 1) == "ab2cdxef"
+
+
+class Rude(Exception):
+    """Raises whatever is asked of it."""
+
+    def __getattribute__(self, name: str) -> Any:
+        raise KeyboardInterrupt
+
+
+def test_an_exception_that_raises_when_it_is_looked_at_fails_the_orchestration() -> None:
+    def flow(context: Context) -> Any:
+        raise Rude
+
+    assert "ExecutionCompleted Failed" in Stage(flow).first[0]

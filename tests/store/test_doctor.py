@@ -131,6 +131,7 @@ DONE = ev.ExecutionCompleted("Completed")
         [TASK, ev.TaskCompleted(2), DONE],
         [TASK, ev.TaskFailed(2, FAILURE), DONE, ev.EventRaised("late")],
         [TIMER, ev.TimerFired(2), TIMER, ev.TimerCanceled(4)],
+        [TIMER, ev.TimerFired(2, held=True), ev.TimerCanceled(2)],
         [CHILD, ev.SubOrchestrationInstanceCompleted(2), CHILD, ev.SubOrchestrationInstanceFailed(4, FAILURE)],
         [TASK, ev.TaskFailed(2, FAILURE), DONE, REWOUND, ev.TaskCompleted(2), DONE],
         [CALL, ev.EntityOperationCompleted(2), CALL, ev.EntityOperationFailed(4, FAILURE)],
@@ -151,6 +152,7 @@ def test_what_may_happen_is_not_found_fault_with(events: list[ev.AnyEvent]) -> N
         ([TASK, ev.SubOrchestrationInstanceCompleted(2)], 3, "no open SubOrchestrationInstanceCreated"),
         ([TASK, ev.TaskCompleted(2), ev.TaskFailed(2, FAILURE)], 4, "a second time, after n 3"),
         ([TIMER, ev.TimerCanceled(2), ev.TimerFired(2)], 4, "a second time, after n 3"),
+        ([TIMER, ev.TimerFired(2), ev.TimerCanceled(2)], 4, "a second time, after n 3"),
         ([LATE, ev.TimerFired(2)], 3, "fires the timer of n 2 before 2026-11-22 09:00:01"),
         ([DONE, DONE], 3, "completes the execution a second time, after n 2"),
         ([began()], 2, "is a second ExecutionStarted"),
@@ -196,7 +198,7 @@ def entity_findings(events: list[ev.AnyEvent], first: int = 1) -> list[tuple[int
     "events",
     [
         [ADD, batch(2), ADD, WAITED, ADD, batch(5, 5), batch(6, 6)],
-        [WAITED, ev.EntityDeletionReceived(), batch(2, 2), batch(3), NOW, batch(6)],
+        [WAITED, ev.EntityDeletionReceived(), batch(2, 2), batch(3), NOW, ev.TimerFired(6), batch(6)],
         [ev.ExecutionBlocked("no code"), ADD, ev.ExecutionUnblocked(), batch(3)],
         [LOCK, ADD, INSIDE, batch(4, 4), UNLOCK, batch(3)],
         [ADD, LOCK, NEXT, batch(2), INSIDE, batch(6, 6), UNLOCK, WAITED, LEAVE, batch(9, 9)],
@@ -451,7 +453,7 @@ def test_a_log_is_carried_over_from_a_damaged_journal(root: str) -> None:
 
 def test_a_later_hub_is_left_alone(root: str) -> None:
     end(a_hub(root), root)
-    Path(root, "hub.json").write_bytes(b'{"format":2}')
+    Path(root, "hub.json").write_bytes(b'{"format":3}')
     for look in (check, repair):
         with pytest.raises(NewerHub):
             look(root)

@@ -219,9 +219,9 @@ def test_what_crashes_tear_off_the_journal_is_set_aside(root: str) -> None:
 def test_a_later_hub_is_refused_and_left_as_it_is(root: str) -> None:
     close(open_hub(root))
     file = Path(root, "hub.json")
-    file.write_bytes(file.read_bytes().replace(b'"format":1', b'"format":2'))
+    file.write_bytes(file.read_bytes().replace(b'"format":2', b'"format":3'))
     before = file.read_bytes()
-    with pytest.raises(NewerHub, match="format 2"):
+    with pytest.raises(NewerHub, match="format 3"):
         open_hub(root)
     assert file.read_bytes() == before
     file.write_bytes(b"{")

@@ -66,8 +66,8 @@ MUTANTS: dict[str, Skip] = {
 }
 
 
-def explore_until_it_fails(skip: Skip) -> None:
-    for number in range(20):
+def explore_until_it_fails(skip: Skip, first: int = 0) -> None:
+    for number in range(first, first + 20):
         Explorer(number, deaths=3, skip=skip).run()
 
 
@@ -81,4 +81,4 @@ def test_the_explorer_notices_when_the_crc_isnt_checked(monkeypatch: pytest.Monk
     for module in (codec, commits, histories, tail):
         monkeypatch.setattr(module, "unseal", without_crc)
     with pytest.raises((AssertionError, DamagedHub, codec.Damaged)):
-        explore_until_it_fails(lambda operation, path: False)
+        explore_until_it_fails(lambda operation, path: False, first=17)  # the first that needs the crc

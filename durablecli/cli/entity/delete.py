@@ -17,13 +17,23 @@ CODES = exits("0 done", "2 usage", "3 no such entity", "5 it is empty", "74 stor
 
 @click.command("delete", epilog=CODES)
 @entities_argument
+@click.option(
+    "--force",
+    is_flag=True,
+    help="Drop what waits too, and an operation that runs; callers get a failure. Terminate a lock's holder first.",
+)
 @common
-def command(ids: tuple[str, ...], state_dir: str | None, form: str | None) -> int:
+def command(ids: tuple[str, ...], force: bool, state_dir: str | None, form: str | None) -> int:
     """Take the state of entities away, once what was sent to them before is done."""
     hub = mending_client(state_dir)
-    items = [Item(one) for one in dict.fromkeys(ids)]
+    items = [Item(one, force=force) for one in dict.fromkeys(ids)]
     return control(hub, Screen(form), "delete", items, "deleted", late=partial(_waits, hub))
 
 
-def _waits(hub: Client, entity: str) -> bool:
-    return any(one.kind == "delete" for one in hub.entity(entity).queued)
+def _waits(hub: Client, entity: str) -> str:
+    status = hub.entity(entity)
+    if not any(one.kind == "delete" for one in status.queued):
+        return ""
+    if status.locked_by is not None:
+        return f"it waits for the lock of {status.locked_by.instance}; terminate that first"
+    return "it waits for what was sent before; --force drops that"

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 
-from durablecli.cli.reasons import blocked, no_daemon, text_of
+from durablecli.cli.reasons import asked, blocked, no_daemon, text_of
 from durablecli.cli.times import clock, moment, span
-from durablecli.client import EntityStatus, Posted, Queued
+from durablecli.client import EntityStatus, Queued, Requested
 
 _MOST = 10
 
@@ -22,7 +22,11 @@ def lines(status: EntityStatus, now: datetime) -> Iterator[tuple[str, str]]:
         yield "state", text_of(status.raw_state)
     if (lock := status.locked_by) is not None:
         yield "locked by", f"{lock.instance}, {_for(lock.since, now)}    {_ask(lock.instance)}"
-    yield from _some("queued", [_queued(one, now) for one in status.queued[:_MOST]], len(status.queued))
+    queued, running = status.queued, status.running
+    if running is not None:
+        yield "running", _running(queued[: running.operations], running.since, now)
+        queued = queued[running.operations :]
+    yield from _some("queued", [_queued(one, now) for one in queued[:_MOST]], len(queued))
     yield from _some("scheduled", [_scheduled(one, now) for one in status.scheduled[:_MOST]], len(status.scheduled))
     if (failure := status.last_failure) is not None:
         first, *_ = failure.message.splitlines() or [""]
@@ -41,6 +45,14 @@ def _some(label: str, shown: list[str], count: int) -> Iterator[tuple[str, str]]
         yield "", f"… and {count - len(shown):,} more"
 
 
+def _running(operations: Sequence[Queued], since: datetime, now: datetime) -> str:
+    """What runs together; nobody outside the engine knows how far it has come."""
+    first, *others = operations
+    sender = f", from {first.sender}" if first.sender else ""
+    more = f", and the {len(others):,} behind it" if others else ""
+    return f"{_what(first)}{sender}{more}, {_for(since, now)}"
+
+
 def _queued(one: Queued, now: datetime) -> str:
     if one.kind == "lock":
         return f"request of {one.sender} for the lock, {_for(one.since, now)}"
@@ -56,13 +68,13 @@ def _scheduled(one: Queued, now: datetime) -> str:
     return f"{_what(one)} at {moment(one.scheduled_time)}, {when}"
 
 
-def _posted(one: Posted, now: datetime) -> str:
+def _posted(one: Requested, now: datetime) -> str:
     due = f" at {moment(one.scheduled_time)}" if one.scheduled_time else ""
     return f"{one.kind}{f' {one.name}' if one.name else ''}{due}, {_for(one.since, now)}; no engine has taken it yet"
 
 
 def _what(one: Queued) -> str:
-    return f"operation {one.name}" if one.kind == "operation" else one.kind
+    return asked(one.kind, one.name)
 
 
 def _for(since: datetime, now: datetime) -> str:

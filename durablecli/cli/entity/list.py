@@ -8,10 +8,10 @@ from functools import partial
 
 import click
 
-from durablecli.cli.list import SORTS, point_on
 from durablecli.cli.options import client, common, exits
+from durablecli.cli.paging import paging, point_on
 from durablecli.cli.render import Screen
-from durablecli.cli.times import day, moment
+from durablecli.cli.times import day, moment, span
 from durablecli.client import Client, Query
 from durablecli.errors import UsageError
 from durablecli.model.status import Summary
@@ -24,11 +24,7 @@ HEAD = ("ENTITY", "STATUS", "CREATED", "UPDATED", "QUEUED", "WAITS FOR")
 @click.option("--prefix", metavar="TEXT", help="Ids that begin so, as @counter@user-.")
 @click.option("--exists", "status", flag_value="Exists", help="Only those that have a state.")
 @click.option("--empty", "status", flag_value="Empty", help="Only those that have none.")
-@click.option("--sort", type=click.Choice(SORTS), default="created", help="Times: newest first; else lowest first.")
-@click.option("--reverse", is_flag=True, help="The other way round.")
-@click.option("--limit", type=click.IntRange(1, 100_000), default=100, show_default=True, help="Rows of a page.")
-@click.option("--cursor", metavar="TEXT", help="Go on where the last page ended.")
-@click.option("--count", "only_count", is_flag=True, help="Print only how many there are.")
+@paging
 @common
 def command(
     name: str | None,
@@ -51,8 +47,10 @@ def command(
         return
     page = hub.list_entities(query)
     if screen.for_people:
-        time = partial(day, now=datetime.now(UTC)) if screen.terminal else moment
-        screen.table(HEAD, [_row(row, time) for row in page.rows], paint=1, spare=(2,))
+        now, running = datetime.now(UTC), hub.running()
+        time = partial(day, now=now) if screen.terminal else moment
+        runs = {id: f"running for {span(now - one.since)}" for id, one in running.items()}
+        screen.table(HEAD, [_row(row, time, runs.get(row.id)) for row in page.rows], paint=1, spare=(2,))
     else:
         screen.many(payload for row in page.rows if (payload := _payload(hub, row)) is not None)
     point_on(page)
@@ -73,12 +71,13 @@ def _payload(hub: Client, row: Summary) -> dict[str, object] | None:
     return status.payload() if status else None  # purged since the page was read
 
 
-def _row(row: Summary, time: Callable[[datetime], str]) -> Sequence[str]:
+def _row(row: Summary, time: Callable[[datetime], str], runs: str | None) -> Sequence[str]:
     queued = f"{row.queued:,}" if row.queued else ""
-    return row.id, row.status, time(row.created), time(row.updated), queued, _waits(row)
+    return row.id, row.status, time(row.created), time(row.updated), queued, _waits(row, runs)
 
 
-def _waits(row: Summary) -> str:
+def _waits(row: Summary, runs: str | None) -> str:
     if row.blocked is not None:
         return f"blocked: {row.blocked.splitlines()[0] if row.blocked else ''}"
-    return f"lock of {row.locked_by}" if row.locked_by else ""
+    reasons = [f"lock of {row.locked_by}"] if row.locked_by else []
+    return ", ".join([*reasons, runs] if runs and row.queued else reasons)

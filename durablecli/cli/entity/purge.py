@@ -7,7 +7,7 @@ import click
 from durablecli.cli.mending import mending_client
 from durablecli.cli.options import EntityName, common, exits
 from durablecli.cli.render import Screen, say
-from durablecli.cli.several import confirm, control, each
+from durablecli.cli.several import confirm, control, preview
 from durablecli.client import Client, Item, Query
 from durablecli.errors import DurableError, UsageError
 
@@ -50,17 +50,8 @@ def _all_empty(hub: Client) -> list[str]:
 
 
 def _preview(hub: Client, screen: Screen, chosen: list[str]) -> int:
-    rows: list[dict[str, str]] = []
-
-    def look(entity: str) -> None:
+    def look(entity: str) -> dict[str, str]:
         hub.permit_entity("purge", Item(entity))
-        rows.append({"entityId": entity})
+        return {"entityId": entity}
 
-    code = each(chosen, look)
-    if not screen.for_people:
-        screen.many(rows)
-        return code
-    for row in rows:
-        screen.line(f"would purge {row['entityId']}")
-    screen.line(f"{len(rows)} in all; nothing was done")
-    return code
+    return preview(screen, "purge", chosen, look)

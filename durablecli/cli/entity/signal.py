@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING
 import click
 
 from durablecli.cli.inputs import EXPLAINED, read_value
-from durablecli.cli.options import Duration, Time, client, common, due, entity_argument, exits
+from durablecli.cli.options import Duration, Operation, Time, client, common, due, entity_argument, exits
 from durablecli.cli.render import Screen, say
-from durablecli.errors import UsageError
 from durablecli.model.entities import EntityId
 
 if TYPE_CHECKING:
@@ -18,10 +17,11 @@ if TYPE_CHECKING:
 
 
 @click.command(
-    "signal", epilog=exits("0 on disk", "2 usage", "3 no such function", "74 storage error", "77 no permission")
+    "signal",
+    epilog=exits("0 on disk", "2 usage", "3 no such function or operation", "74 storage error", "77 no permission"),
 )
 @entity_argument
-@click.argument("operation")
+@click.argument("operation", type=Operation())
 @click.option("--input", "text", metavar="JSON|@FILE|-", help=f"What the operation gets: {EXPLAINED}.")
 @click.option("--at", type=Time(), metavar="TIME", help="Not before this time: 2026-12-01T09:00Z (no zone: UTC).")
 @click.option("--delay", type=Duration(), metavar="DURATION", help="Not before: 90, 10m, 1h30m, 30d from now.")
@@ -37,8 +37,6 @@ def command(
 ) -> None:
     """Send an operation to an entity; it begins with its first one. Needs no daemon."""
     scheduled = due(at, delay)
-    if not operation:
-        raise UsageError("the operation's name is empty")
     value = None if text is None else read_value(text)
     hub, screen = client(state_dir), Screen(form)
     _doubt(hub, EntityId.parse(entity).name)

@@ -1,0 +1,37 @@
+"""Lists page by page: the options that those of instances and of entities share, and how to see what follows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+from durablecli.cli.render import say
+from durablecli.client import Page
+
+F = TypeVar("F", bound=Callable[..., Any])
+SORTS = ("created", "updated", "name", "id", "status")
+
+
+def paging(function: F) -> F:
+    """`--sort`, `--reverse`, `--limit`, `--cursor` and `--count`."""
+    for option in (
+        click.option("--count", "only_count", is_flag=True, help="Print only how many there are."),
+        click.option("--cursor", metavar="TEXT", help="Go on where the last page ended."),
+        click.option(
+            "--limit", type=click.IntRange(1, 100_000), default=100, show_default=True, help="Rows of a page."
+        ),
+        click.option("--reverse", is_flag=True, help="The other way round."),
+        click.option(
+            "--sort", type=click.Choice(SORTS), default="created", help="Times: newest first; else lowest first."
+        ),
+    ):
+        function = option(function)
+    return function
+
+
+def point_on(page: Page) -> None:
+    """Say how to see what follows."""
+    if page.cursor:
+        say(f"more: --cursor {page.cursor}")

@@ -1,0 +1,74 @@
+"""What users name things by, and times: checked where they are given, so that the error is the author's.
+
+A record that UTF-8 or JSON can't hold would stop the engine at every commit. And a subclass of str or datetime is
+another value once it was read back, so what is kept is the plain one.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+from durablecli.errors import BadName, UsageError
+
+LONGEST = 256
+
+
+def name_of(given: object, what: str) -> str:
+    """The name of `what`, as a plain str: not empty, at most 256 characters, nothing that UTF-8 can't hold."""
+    if not isinstance(given, str) or not given:
+        raise BadName(f"the name of {what} must be a non-empty string")
+    return _short(_text(given, f"the name of {what}"), f"the name of {what}")
+
+
+def version_of(given: object) -> str | None:
+    """A version as a plain str, by the same rules; None where there is none. It may be empty."""
+    return None if given is None else _short(_text(given, "a version"), "a version")
+
+
+def reason_of(given: object) -> str:
+    """The reason that somebody gives for what is done to an instance: any text, of any length."""
+    return _text(given, "a reason")
+
+
+def time_of(given: object, what: str) -> datetime:
+    """A time as a plain datetime in UTC; naive ones are UTC."""
+    if not isinstance(given, datetime):
+        raise TypeError(f"{what} is a datetime, not {type(given).__name__}")
+    try:
+        at = datetime(
+            given.year, given.month, given.day, given.hour, given.minute, given.second, given.microsecond,
+            given.tzinfo, fold=given.fold,
+        )  # fmt: skip
+        return (at.replace(tzinfo=UTC) if at.utcoffset() is None else at).astimezone(UTC)
+    except (OverflowError, ValueError) as error:
+        raise UsageError(f"{what} must lie between the years 1 and 9999, in UTC too ({error})") from None
+
+
+def due_of(given: object, what: str, now: datetime) -> datetime:
+    """A time, or the one that is a while from now, as a plain datetime in UTC."""
+    if not isinstance(given, timedelta):
+        if not isinstance(given, datetime):
+            raise TypeError(f"{what} is a datetime or a timedelta, not {type(given).__name__}")
+        return time_of(given, what)
+    try:
+        return now + timedelta(given.days, given.seconds, given.microseconds)
+    except OverflowError:
+        raise UsageError(f"{what} must lie between the years 1 and 9999: {given} from now doesn't") from None
+
+
+def _text(given: object, what: str) -> str:
+    if not isinstance(given, str):
+        raise BadName(f"{what} must be a string, not {type(given).__name__}")
+    text = given if type(given) is str else str.__str__(given)  # one's own `__str__` may say anything
+    if not text.isascii():
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            raise BadName(f"{what} must be valid Unicode; {ascii(text)[:80]} holds a lone surrogate") from None
+    return text
+
+
+def _short(text: str, what: str) -> str:
+    if len(text) > LONGEST:
+        raise BadName(f"{what} has {len(text):,} characters, at most {LONGEST} are allowed")
+    return text

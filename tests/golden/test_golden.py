@@ -1,0 +1,80 @@
+"""Histories that earlier releases wrote are read for ever, and mean what they meant."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from msgspec import json
+
+from durablecli import testing
+from durablecli.model.codec import frame, parse, seed
+from durablecli.model.entities import is_entity
+from durablecli.model.events import Record
+from durablecli.replay.entity import fold_entity
+from durablecli.replay.ledger import fold
+from durablecli.replay.restore import restore
+from durablecli.store.audit import audit
+from durablecli.store.disk import LocalDisk
+from durablecli.store.histories import History, read_file
+from tests.golden.scenario import FUNCTIONS
+
+RELEASES = sorted(each.name for each in Path(__file__).parent.iterdir() if each.name[0].isdigit())
+INSTANCES: dict[str, tuple[str, Any]] = {
+    "tour": ("Completed", ["Hello Tokyo!", "Activity function 'greet' failed: no name", "Hello Paris!", "Hello Lima!"]),
+    "tour-child": ("Completed", "Hello Paris!"),
+    "asker": ("Completed", ["the tour is over", 5]),
+    "owner": ("Completed", 15),
+    "waiter": ("Running", None),
+    "broken": ("Failed", None),
+    "eternal": ("Completed", "done"),
+    "early": ("Pending", None),
+}
+ENTITIES = {"counter-a": {"value": 25}, "counter-b": None, "counter-c": {"value": 3_002}}
+
+
+def on_record(release: str, name: str) -> tuple[History, list[Record]]:
+    history = read_file(LocalDisk(), str(Path(__file__).parent / release / f"{name}.jsonl"))
+    assert history is not None
+    assert history.whole
+    start = seed(history.instance, history.execution)
+    records = [parse(line, start) for line in history.lines]
+    assert list(audit(history.instance, history.execution, history.lines, history.first)) == []
+    assert [frame(record, start) for record in records] == history.lines, "the same would be written otherwise now"
+    return history, records
+
+
+@pytest.mark.parametrize("release", RELEASES)
+@pytest.mark.parametrize("name", INSTANCES)
+def test_an_instance_on_record_is_folded_and_replayed(release: str, name: str) -> None:
+    _, records = on_record(release, f"instance-{name}")
+    ledger = fold(records)
+    status, output = INSTANCES[name]
+    assert ledger.status == status
+    assert (json.decode(ledger.result) if ledger.result else None) == output
+    registry = testing.registry(*FUNCTIONS)
+    function = registry.orchestrator(ledger.started.name)
+    assert function is not None
+    if ledger.begun:
+        machine, fresh = restore(function.call, ledger, registry.returns)
+        machine.close()
+        assert fresh == []
+
+
+@pytest.mark.parametrize("release", RELEASES)
+@pytest.mark.parametrize("name", ENTITIES)
+def test_an_entity_on_record_is_folded(release: str, name: str) -> None:
+    history, records = on_record(release, f"entity-{name}")
+    assert is_entity(history.instance)
+    ledger = fold_entity(records)
+    assert (json.decode(ledger.state) if ledger.state else None) == ENTITIES[name]
+    holder = ledger.lock.sender.instance if ledger.lock is not None else None
+    assert holder == (None if name == "counter-c" else "waiter")
+    assert ledger.failures == (name == "counter-b")
+    assert len(ledger.scheduled) == (name == "counter-a")
+    assert (history.first > 1) == (name == "counter-c")
+
+
+def test_there_is_a_release_on_record() -> None:
+    assert RELEASES

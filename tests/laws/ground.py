@@ -1,0 +1,62 @@
+"""A disk that keeps every commit that was ever on it, and lets the power go at any change."""
+
+from __future__ import annotations
+
+from durablecli.model.codec import Damaged
+from durablecli.store.commits import Commit, parse_line
+from durablecli.store.memory import MemoryDisk, Node
+
+
+class PowerCut(BaseException):
+    """The process is gone, in the middle of whatever it did."""
+
+
+class Ground(MemoryDisk):
+    """`fuse` counts the changes down; `dark` says that it has blown, and nothing changes any more."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fuse: int | None = None
+        self.dark = False
+        self.commits: dict[int, Commit] = {}
+
+    def _burn(self) -> None:
+        if self.fuse is not None:
+            self.fuse -= 1
+            if self.fuse <= 0:
+                self.fuse, self.dark = None, True
+        if self.dark:
+            raise PowerCut
+
+    def extend(self, node: Node, data: bytes, path: str) -> None:
+        self._burn()
+        super().extend(node, data, path)
+        if "/journal/" in path:
+            for line in data.split(b"\n"):
+                self._remember(line)
+
+    def _remember(self, line: bytes) -> None:
+        if not line.startswith(b'{"c":'):
+            return
+        try:
+            commit = parse_line(line)
+        except Damaged:
+            raise AssertionError(f"a commit that can't be read: {line!r}") from None
+        known = self.commits.setdefault(commit.c, commit)
+        assert known.writes == commit.writes, f"commit {commit.c} was changed"
+
+    def enter(self, path: str, node: Node) -> None:
+        self._burn()
+        super().enter(path, node)
+
+    def rename(self, old: str, new: str) -> None:
+        self._burn()
+        super().rename(old, new)
+
+    def unlink(self, path: str) -> None:
+        self._burn()
+        super().unlink(path)
+
+    def truncate(self, path: str, size: int) -> None:
+        self._burn()
+        super().truncate(path, size)
