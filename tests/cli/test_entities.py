@@ -109,6 +109,15 @@ def test_an_engine_refuses_an_operation_that_a_class_lacks_and_knows_none_of_a_f
     assert durable("entity", "signal", "@counter@a", "addd").code == 0
 
 
+def test_an_engine_says_which_operations_its_classes_have(durable: Durable, here: Path) -> None:
+    (here / "workflows").mkdir()
+    text = "import durablecli as df\n\n@df.entity\nclass Counter:\n    def add(self): ...\n    def get(self): ...\n"
+    (here / "workflows" / "counting.py").write_text(text + "\n@df.entity\ndef free(context): ...\n")
+    durable("run-daemon", "--until-idle")
+    functions = json.loads((here / ".state" / "engine.json").read_text())["functions"]
+    assert {one["name"]: one.get("operations") for one in functions} == {"Counter": ["add", "get"], "free": None}
+
+
 @pytest.mark.parametrize("name", ["", "x" * 257])
 def test_an_operation_is_named_as_names_are(durable: Durable, here: Path, name: str) -> None:
     refused = durable("entity", "signal", "@counter@a", name)
