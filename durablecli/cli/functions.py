@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sys
+from collections.abc import Iterator
 from contextlib import redirect_stdout
 from typing import TYPE_CHECKING
 
@@ -32,10 +33,7 @@ def command(app: tuple[str, ...], form: str | None) -> int:
         loaded = load(config.app, config.base)
     screen = Screen(form)
     if screen.for_people:
-        rows = [
-            (one.name, _kind(one), _short(one.signature.removeprefix(one.name)), _near(one.place))
-            for one in loaded.registry
-        ]
+        rows = [row for one in loaded.registry for row in _rows(one)]
         if rows:
             screen.table(HEAD, rows, elastic=2)
     else:
@@ -85,6 +83,16 @@ def _kind(one: Function) -> str:
             return one.kind
         case other:
             return f"{other.kind}: not run here"
+
+
+def _rows(one: Function) -> Iterator[tuple[str, str, str, str]]:
+    """A row of the table; a class has one for each of its operations."""
+    if one.methods is None:
+        yield one.name, _kind(one), _short(one.signature.removeprefix(one.name)), _near(one.place)
+        return
+    first, *others = [_short(method.signature) for method in one.methods] or [""]
+    yield one.name, one.kind, first, _near(one.place)
+    yield from (("", "", signature, "") for signature in others)
 
 
 def _short(signature: str) -> str:

@@ -8,7 +8,7 @@ from functools import partial
 
 import click
 
-from durablecli.cli.options import Statuses, Time, client, common, exits
+from durablecli.cli.options import FunctionName, Statuses, Time, client, common, exits
 from durablecli.cli.paging import paging, point_on
 from durablecli.cli.reasons import named
 from durablecli.cli.render import Screen
@@ -20,7 +20,7 @@ HEAD = ("ID", "NAME", "STATUS", "CREATED", "UPDATED", "WAITS FOR")
 
 
 @click.command("list", epilog=exits("0 done", "2 usage", "65 damaged hub", "77 no permission"))
-@click.option("--name", metavar="FUNCTION", help="The orchestrator's name.")
+@click.option("--name", type=FunctionName("orchestrator"), metavar="FUNCTION", help="The orchestrator's name.")
 @click.option("--status", type=Statuses(), metavar="STATUS,...", help="Runtime statuses, with commas between.")
 @click.option("--prefix", metavar="TEXT", help="Ids that begin so.")
 @click.option("--created-after", type=Time(), metavar="TIME", help="Created at or after.")
@@ -50,7 +50,7 @@ def command(
     page = hub.page(query)
     if screen.for_people:
         time = partial(day, now=datetime.now(UTC)) if screen.terminal else moment
-        screen.table(HEAD, [_row(row, time) for row in page.rows], paint=2, spare=(4,))
+        screen.table(HEAD, [_row(row, time) for row in page.rows], paint=2, spare=(4, 3))
     else:
         screen.many(payload for row in page.rows if (payload := _payload(hub, row)) is not None)
     point_on(page)

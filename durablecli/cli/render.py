@@ -104,8 +104,9 @@ class Screen:
     ) -> None:
         """Rows under a head. `paint` is the column of runtime statuses.
 
-        Where a terminal is narrow the `spare` columns go, and the `elastic` one (the last one, unless told) gives way
-        first. The first and the last column are folded, not shortened: they hold what people copy.
+        Where a terminal is narrow the first of the `spare` columns goes, the others where a word would be broken else,
+        and the `elastic` one (the last one, unless told) gives way first. It is folded, not shortened, like the first
+        and the last column: they hold what people copy.
         """
         if not self.terminal:
             self._plain(head, rows)
@@ -115,12 +116,12 @@ class Screen:
 
         console = self.console()
         table = Table(box=None, pad_edge=False, header_style="bold" if self.colors else "")
-        widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
-        narrow = sum(widths) + _GAP * (len(widths) - 1) > console.width
-        shown = [at for at in range(len(head)) if not (narrow and at in spare)]
-        gives_way = shown.index(len(head) - 1 if elastic is None else elastic)
-        for at, width in zip(shown, _fit([widths[at] for at in shown], console.width, gives_way), strict=True):
-            whole = at in (shown[0], shown[-1])
+        elastic = len(head) - 1 if elastic is None else elastic
+        columns = [_Column(cells, at == elastic) for at, cells in enumerate(zip(head, *rows, strict=True))]
+        shown = _shown(columns, spare, console.width)
+        fitted = _fit([columns[at] for at in shown], console.width)
+        for at, width in zip(shown, fitted, strict=True):
+            whole = at in (shown[0], shown[-1], elastic)
             table.add_column(head[at], width=width, no_wrap=not whole, overflow="fold" if whole else "ellipsis")
         for row in rows:
             cells = [Text(escape(cell)) for cell in row]
@@ -176,13 +177,38 @@ class Screen:
             sys.stdout.flush()
 
 
-def _fit(widths: Sequence[int], room: int, elastic: int) -> list[int]:
+class _Column:
+    """How wide a column is, and how narrow it may become: `unbroken` while the words in it stay whole."""
+
+    def __init__(self, cells: Sequence[str], is_elastic: bool) -> None:
+        self.width = max(map(len, cells))
+        self.is_elastic = is_elastic
+        self.least = min(self.width, _LITTLE if is_elastic else _LEAST)
+        longest = max((len(word) for cell in cells for word in cell.split()), default=0)
+        self.unbroken = max(self.least, longest) if is_elastic else self.least
+
+
+def _shown(columns: Sequence[_Column], spare: Sequence[int], room: int) -> list[int]:
+    """The columns that stay: a spare one goes if the table is too wide, another if a word would be broken else."""
+    shown = list(range(len(columns)))
+    for count, at in enumerate(spare):
+        first, *others = [columns[each] for each in shown]
+        gaps = _GAP * len(others)
+        needed = sum(each.width if count == 0 else each.unbroken for each in others)
+        if first.width + needed + gaps > room:
+            shown.remove(at)
+    return shown
+
+
+def _fit(columns: Sequence[_Column], room: int) -> list[int]:
     """Widths that fit: the elastic column gives way first, then the widest of the others, the first one last of all."""
-    fitted = list(widths)
+    fitted = [each.width for each in columns]
     over = sum(fitted) + _GAP * (len(fitted) - 1) - room
+    elastic = next(at for at, each in enumerate(columns) if each.is_elastic)
     others = sorted(set(range(1, len(fitted))) - {elastic}, key=lambda at: -fitted[at])
-    for at in (elastic, *others, 0):
-        given = min(max(over, 0), max(fitted[at] - (_LITTLE if at == elastic else _LEAST), 0))
+    steps = [(elastic, columns[elastic].unbroken), *((at, columns[at].least) for at in (*others, elastic, 0))]
+    for at, least in steps:
+        given = min(max(over, 0), max(fitted[at] - least, 0))
         fitted[at] -= given
         over -= given
     return fitted

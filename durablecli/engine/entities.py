@@ -39,6 +39,8 @@ class Entities:
         self._effects = effects
         self._default_version = default_version
         self._deferred: dict[str, Entity] = {}
+        self._told: set[str] = set()
+        """The names of the entities whose code is known to be missing."""
 
     # ── arrivals ───────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -203,10 +205,13 @@ class Entities:
         moved.clear()
 
     def _block(self, entity: Entity, name: str) -> None:
-        """Record, once, that the code is missing. What is sent meanwhile is kept."""
+        """Record, once, that the code is missing, and say so in each process. What is sent meanwhile is kept."""
         reason = f"entity '{name}' isn't loaded"
-        if entity.ledger.blocked != reason:
+        is_new = entity.ledger.blocked != reason
+        if is_new:
             self._effects.add(entity, ev.ExecutionBlocked(reason))
+        if is_new or name not in self._told:
+            self._told.add(name)
             told = (entity.id, reason, self._known(), entity.id)
             self._effects.draft.spoken.append(Spoken(f"entity.{name}", logging.WARNING, _BLOCKED, told))
 

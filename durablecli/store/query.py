@@ -22,7 +22,8 @@ _LAST_CHARACTER = 0x10FFFF
 class Query(msgspec.Struct, frozen=True):
     """Which instances, in which order. Filters combine; `status` holds those that are wanted, none means all.
 
-    `entities` asks for entities, and for nothing else; without it there are none among the rows.
+    `entities` asks for entities, and for nothing else; without it there are none among the rows. `locked` and `blocked`
+    leave only those that are.
     `created_after` and `created_before` are both inclusive. By `created` and `updated` the newest come first, by
     `name`, `id` and `status` the lowest; `reverse` turns that round. `cursor` is that of the page before.
     """
@@ -38,6 +39,8 @@ class Query(msgspec.Struct, frozen=True):
     limit: int = 100
     cursor: str | None = None
     entities: bool = False
+    locked: bool = False
+    blocked: bool = False
 
     @property
     def descending(self) -> bool:
@@ -53,6 +56,8 @@ class Query(msgspec.Struct, frozen=True):
             and (self.created_after is None or row.created >= self.created_after)
             and (self.created_before is None or row.created <= self.created_before)
             and (self.parent is None or row.parent == self.parent)
+            and not (self.locked and row.locked_by is None)
+            and not (self.blocked and row.blocked is None)
         )
 
     def key(self, row: Summary) -> tuple[str | int, str]:
@@ -157,6 +162,10 @@ def _filters(query: Query) -> list[tuple[str, tuple[object, ...]]]:
         found.append(("created <= ?", (micros(query.created_before),)))
     if query.parent is not None:
         found.append(("parent = ?", (query.parent,)))
+    if query.locked:
+        found.append(("locked_by IS NOT NULL", ()))
+    if query.blocked:
+        found.append(("blocked IS NOT NULL", ()))
     return found
 
 

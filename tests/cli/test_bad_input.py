@@ -100,7 +100,11 @@ BAD: dict[str, tuple[list[str], int, str]] = {
     "an event for an entity": (["raise-event", "@counter@k", "Go"], 2, "'durable entity signal' is for those"),
     "a wait for an entity": (["wait", "@counter@k"], 2, "is an entity: 'durable entity get' is for those"),
     "a rewind of an entity": (["rewind", "@counter@k"], 2, "is an entity: 'durable entity get' is for those"),
-    "a signal without an operation": (["entity", "signal", "@a@b", ""], 2, "the operation's name is empty"),
+    "a signal without an operation": (
+        ["entity", "signal", "@a@b", ""],
+        2,
+        "the name of an operation must be a non-empty string",
+    ),
     "bad input of a signal": (["entity", "signal", "@a@b", "add", "--input", "{"], 2, "--input: not JSON"),
     "two times of a signal": (["entity", "signal", "@a@b", "x", "--at", "2030-01-01", "--delay", "5"], 2, "--at and"),
     "a delete of nobody": (["entity", "delete", "@a@b"], 3, "no entity '@a@b'"),

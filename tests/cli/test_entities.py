@@ -109,6 +109,15 @@ def test_an_engine_refuses_an_operation_that_a_class_lacks_and_knows_none_of_a_f
     assert durable("entity", "signal", "@counter@a", "addd").code == 0
 
 
+def test_an_engine_says_which_operations_its_classes_have(durable: Durable, here: Path) -> None:
+    (here / "workflows").mkdir()
+    text = "import durablecli as df\n\n@df.entity\nclass Counter:\n    def add(self): ...\n    def get(self): ...\n"
+    (here / "workflows" / "counting.py").write_text(text + "\n@df.entity\ndef free(context): ...\n")
+    durable("run-daemon", "--until-idle")
+    functions = json.loads((here / ".state" / "engine.json").read_text())["functions"]
+    assert {one["name"]: one.get("operations") for one in functions} == {"Counter": ["add", "get"], "free": None}
+
+
 @pytest.mark.parametrize("name", ["", "x" * 257])
 def test_an_operation_is_named_as_names_are(durable: Durable, here: Path, name: str) -> None:
     refused = durable("entity", "signal", "@counter@a", name)
@@ -315,6 +324,10 @@ def test_list_filters_sorts_counts_and_goes_on(durable: Durable, hub: Path) -> N
     assert ids("--name", "COUNTER", "--exists") == ["@counter@a", "@counter@b"]
     assert ids("--empty", "--reverse") == ["@gone@x", "@counter@empty"]
     assert ids("--prefix", "@Counter@e") == ["@counter@empty"]
+    assert ids("--locked") == ["@account@a"]
+    assert ids("--blocked") == ["@gone@x"]
+    assert ids("--blocked", "--locked") == []
+    assert durable("entity", "list", "--locked", "--count").out == "1\n"
     assert durable("entity", "list", "--count").out == "5\n"
     first = durable("entity", "list", "--sort", "id", "--limit", "3", "-o", "json")
     cursor = first.err.removeprefix("more: --cursor ").strip()
@@ -339,6 +352,39 @@ def test_no_line_of_a_list_is_wider_than_the_terminal_and_ids_are_whole(
     out = durable("entity", "list", terminal=True).out
     assert max(map(len, out.splitlines())) <= 80
     assert f"@counter@{key}  Empty " in out
+
+
+@pytest.mark.parametrize("verb", [["list"], ["entity", "list"]])
+def test_ids_stay_whole_where_other_columns_can_go(
+    durable: Durable, here: Path, monkeypatch: pytest.MonkeyPatch, verb: list[str]
+) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    holder, entity = "transfer-of-the-22nd-of-november-0001", "@account@of-some-customer"
+    with scribe(".state") as writer:
+        writer.write(holder, ev.ExecutionStarted(holder, "1", "t"), ev.EntityOperationCalled(entity, "get"))
+        lock = ev.EntityLockReceived((entity,), ev.Origin(holder, "1", 2))
+        writer.write(entity, ev.EntityStarted(entity, "1"), lock)
+    out = durable(*verb, terminal=True).out
+    assert max(map(len, out.splitlines())) <= 80
+    assert holder in out
+    assert entity in out
+
+
+def test_functions_shows_each_operation_of_a_class_on_a_line_of_its_own(
+    durable: Durable, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    (here / "workflows").mkdir()
+    operations = "".join(f"    def operation_{n}(self, amount: int = 0) -> int: ...\n" for n in range(9))
+    text = f"import durablecli as df\n\n@df.entity\nclass Counter:\n{operations}"
+    (here / "workflows" / "counting.py").write_text(text)
+    for terminal in (False, True):
+        head, first, *others = durable("functions", terminal=terminal).out.splitlines()
+        assert first.split() == [
+            "Counter", "entity", "operation_0(amount:", "int", "=", "0)", "->", "int", "workflows/counting.py:3"
+        ]  # fmt: skip
+        assert [line.strip() for line in others] == [f"operation_{n}(amount: int = 0) -> int" for n in range(1, 9)]
+        assert max(map(len, (head, first, *others))) <= 80
 
 
 def test_a_terminal_gets_colors_unless_it_asked_for_none(
@@ -443,7 +489,10 @@ def test_a_run_that_meets_an_entity_without_code_says_which_there_are(
     (here / "workflows" / "counting.py").write_text(COUNTING)
     durable("entity", "signal", "@gone@a", "add")
     assert durable("run-daemon", "--until-idle").code == 0
-    assert "@gone@a is blocked: entity 'gone' isn't loaded; known are: counter. It goes on when its code" in caplog.text
+    told = "@gone@a is blocked: entity 'gone' isn't loaded; known are: counter. It goes on when its code"
+    assert caplog.text.count(told) == 1
+    assert durable("run-daemon", "--until-idle").code == 0
+    assert caplog.text.count(told) == 2  # it was so before, and whoever looks on now doesn't know
 
 
 def test_a_delete_of_an_entity_whose_code_is_missing_takes_along_what_waits(durable: Durable, hub: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import runpy
 import shlex
 import shutil
 import socket
@@ -132,6 +133,19 @@ def test_the_app_of_the_readme_runs_as_it_is(shell: Shell) -> None:
     (shell.home / "function_app.py").write_text(app, encoding="utf-8")
     (shell.home / "host.json").write_text(blocks("json")[0], encoding="utf-8")
     prints_what_it_shows(shell, blocks("console")[3])
+
+
+def test_an_entity_that_is_a_function_does_what_the_readme_says(home: Path) -> None:
+    durable("durable entity signal @light@hall toggle", home)
+    durable("durable run-daemon --until-idle", home)
+    assert "state      true" in durable("durable entity get @light@hall", home)
+    assert 'state      {"value":1}' in durable("durable entity get @counter@toggles", home)
+    durable("durable entity delete --force @light@hall", home)
+    program = next(path for path in (home / "workflows").iterdir() if "df.Client(" in path.read_text(encoding="utf-8"))
+    assert runpy.run_path(str(program))["turn_on"](str(home / ".state")) is False
+    assert any(
+        line.startswith("requested  signal toggle at ") for line in durable("durable entity get @light@hall", home)
+    )
 
 
 def test_every_verb_stands_in_the_readme(home: Path) -> None:

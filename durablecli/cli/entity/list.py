@@ -8,7 +8,7 @@ from functools import partial
 
 import click
 
-from durablecli.cli.options import client, common, exits
+from durablecli.cli.options import FunctionName, client, common, exits
 from durablecli.cli.paging import paging, point_on
 from durablecli.cli.render import Screen
 from durablecli.cli.times import day, moment, span
@@ -20,16 +20,20 @@ HEAD = ("ENTITY", "STATUS", "CREATED", "UPDATED", "QUEUED", "WAITS FOR")
 
 
 @click.command("list", epilog=exits("0 done", "2 usage", "65 damaged hub", "77 no permission"))
-@click.option("--name", metavar="FUNCTION", help="The entity function's name.")
+@click.option("--name", type=FunctionName("entity"), metavar="FUNCTION", help="The entity function's name.")
 @click.option("--prefix", metavar="TEXT", help="Ids that begin so, as @counter@user-.")
 @click.option("--exists", "status", flag_value="Exists", help="Only those that have a state.")
 @click.option("--empty", "status", flag_value="Empty", help="Only those that have none.")
+@click.option("--locked", is_flag=True, help="Only those whose lock an orchestration holds.")
+@click.option("--blocked", is_flag=True, help="Only those that can't go on: their code isn't loaded.")
 @paging
 @common
 def command(
     name: str | None,
     prefix: str | None,
     status: str | None,
+    locked: bool,
+    blocked: bool,
     sort: str,
     reverse: bool,
     limit: int,
@@ -38,10 +42,17 @@ def command(
     state_dir: str | None,
     form: str | None,
 ) -> None:
-    """List entities, the newest first."""
+    """List entities, the newest first. Filters combine.
+
+    WAITS FOR says who holds the lock, what runs and for how long, or why it is blocked; `durable entity get ID` says
+    more. An entity is listed once an engine has taken what was sent to it.
+    """
     hub, screen = client(state_dir), Screen(form)
     wanted = (status,) if status else ()
-    query = Query(name, wanted, _prefix(prefix), sort=sort, reverse=reverse, limit=limit, cursor=cursor)
+    query = Query(
+        name, wanted, _prefix(prefix), sort=sort, reverse=reverse, limit=limit, cursor=cursor, locked=locked,
+        blocked=blocked,
+    )  # fmt: skip
     if only_count:
         screen.line(str(hub.count_entities(query)))
         return
@@ -50,7 +61,7 @@ def command(
         now, running = datetime.now(UTC), hub.running()
         time = partial(day, now=now) if screen.terminal else moment
         runs = {id: f"running for {span(now - one.since)}" for id, one in running.items()}
-        screen.table(HEAD, [_row(row, time, runs.get(row.id)) for row in page.rows], paint=1, spare=(2,))
+        screen.table(HEAD, [_row(row, time, runs.get(row.id)) for row in page.rows], paint=1, spare=(2, 3))
     else:
         screen.many(payload for row in page.rows if (payload := _payload(hub, row)) is not None)
     point_on(page)
