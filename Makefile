@@ -22,7 +22,7 @@ lint: $(READY)
 	$(BIN)/lint-imports
 
 bench: $(READY)
-	for bench in hello5 chain signals bank entities; do $(BIN)/python -m tests.benchmarks.bench_$$bench || exit 1; done
+	for bench in hello5 chain signals bank entities http; do $(BIN)/python -m tests.benchmarks.bench_$$bench || exit 1; done
 
 soak: $(READY)
 	$(BIN)/python -m pytest -m soak --timeout 0
