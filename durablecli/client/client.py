@@ -209,6 +209,8 @@ class Client:
 
     def raise_event(self, instance_id: str, event_name: str, event_data: Any = None) -> None:
         """Send an external event; it is on disk then. NotFound for an unknown instance, WrongState for an ended one."""
+        if not event_name:
+            raise ValueError("event_name must be a non-empty string.")
         name, data = name_of(event_name, "an event"), encode(event_data)
         if self._given is not None or not self._standing.holds(instance_id):
             since = monotonic()
