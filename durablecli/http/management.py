@@ -35,7 +35,7 @@ from durablecli.model.ids import check_instance_id
 from durablecli.model.status import ENDED
 
 _RETRY_AFTER = {"retry-after": "10"}
-_OURS = ("waitingFor", "blocked", "daemon")
+_OURS = ("waitingFor", "holds", "blocked", "daemon")
 _SHORTEST_POLL = 0.02
 _LONGEST_POLL = 1.0  # so that a server that stops is heard of in time
 

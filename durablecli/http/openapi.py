@@ -276,7 +276,7 @@ def _schemas() -> dict[str, Json]:
         "lastUpdatedTime": _MAYBE_TIME,
     }
     row = {"type": "object", "properties": {"EventType": _TEXT, "Timestamp": _TEXT}, "required": ["EventType"]}
-    ours = {"waitingFor": {"type": "array"}, "blocked": {}, "daemon": {}}
+    ours = {"waitingFor": {"type": "array"}, "holds": {"type": "array"}, "blocked": {}, "daemon": {}}
     entity = _object({"name": _TEXT, "key": _TEXT})
     return {
         "CheckStatus": _object({"id": _TEXT, **dict.fromkeys(_LINKS, _TEXT)}),
