@@ -353,10 +353,10 @@ class Management:
     # ── links ──────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _self(self, asked: Asked) -> str:
-        """The URL of the request itself."""
-        url = asked.request.url
-        path = quote(asked.request.scope["path"], safe="/") if "raw_path" not in asked.request.scope else url.path
-        return f"{origin(asked.request)}{path}{'?' + url.query if url.query else ''}"
+        """The URL of the request itself, escaped as it came."""
+        scope = asked.request.scope
+        path = (scope.get("raw_path") or quote(scope["path"]).encode()) + (b"?" if scope["query_string"] else b"")
+        return origin(asked.request) + (path + scope["query_string"]).decode("latin-1")
 
 
 def origin(request: Request) -> str:

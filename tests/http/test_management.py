@@ -363,3 +363,16 @@ def test_a_status_doesnt_read_the_journal_once_the_history_is_whole(
         wait_for(lambda: served.client.mailbox.is_published(instance))  # type: ignore[union-attr]
         patch.setattr("durablecli.store.reading.glimpse", never)
         assert served.http.get(f"{BASE}/instances/{instance}").json()["output"] == 1
+
+
+@pytest.mark.parametrize("id", ["two words", "%20", "a%b+c", "é", "日本"])
+def test_whatever_the_id_is_its_link_leads_to_it(served: Site, id: str) -> None:
+    where = f"{BASE}/instances/{quote(id, safe='')}"
+    assert served.http.post(f"{BASE}/orchestrators/waiter/{quote(id, safe='')}").status_code == 202
+    wait_for(lambda: served.http.get(where).json()["runtimeStatus"] == "Running")
+    first = served.http.get(f"{where}?showInput=false")
+    assert first.status_code == 202
+    again = served.http.get(first.headers["location"])
+    assert (again.status_code, again.json()["instanceId"]) == (202, id)
+    assert again.headers["location"] == first.headers["location"]
+    served.http.post(f"{where}/terminate")
