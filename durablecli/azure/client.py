@@ -9,18 +9,15 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from math import inf
-from typing import Any, Protocol
-from urllib.parse import urlsplit
+from typing import Any
 
-import msgspec
-
+from durablecli.azure.binding import Binding, Links, Request, from_json
 from durablecli.azure.http import HttpResponse
-from durablecli.azure.links import BASE, HttpManagementPayload, Place
+from durablecli.azure.links import Place
 from durablecli.azure.native import (
     CleanEntityStorageResult,
     EntityMetadata,
@@ -30,6 +27,7 @@ from durablecli.azure.native import (
     Page,
     PurgeInstancesResult,
 )
+from durablecli.azure.waits import Completion, Wait, has_begun, has_ended, paused, slept
 from durablecli.client import (
     Client,
     DurableOrchestrationClient,
@@ -50,79 +48,7 @@ _LONGEST_PAUSE = 0.2
 _LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-class Request(Protocol):
-    """The request that a function serves, as far as links are concerned."""
-
-    @property
-    def url(self) -> str: ...
-
-
-class Binding(str):
-    """What a function that wants a string receives: JSON, as Azure writes it, to make a client from."""
-
-    client: Client
-    place: Place
-
-    __slots__ = ("client", "place")
-
-    def __new__(cls, client: Client, place: Place) -> Binding:
-        """Describe the client of a hub, and where its management API answers."""
-        links = place.management("INSTANCEID")
-        start = f"{place.origin}{BASE}/orchestrators/{{functionName}}[/{{instanceId}}]"
-        code = f"code={place.code}" if place.code else ""
-        described = {
-            "taskHubName": client.root,
-            "creationUrls": {
-                "createNewInstancePostUri": start,
-                "createAndWaitOnNewInstancePostUri": f"{start}?timeout={{timeoutInSeconds}}"
-                "&pollingInterval={intervalInSeconds}",
-            },
-            "managementUrls": links,
-            "baseUrl": f"{place.origin}{BASE}",
-            "requiredQueryStringParameters": code,
-            "rpcBaseUrl": f"{place.origin}{BASE}/",
-        }
-        self = super().__new__(cls, json.dumps(described))
-        self.client, self.place = client, place
-        return self
-
-
-class _Links:
-    """The answers that tell a caller where to ask on. They ask nobody themselves, so both clients have the same."""
-
-    place: Place
-
-    def create_check_status_response(
-        self, request: Request | None, instance_id: str, return_internal_server_error_on_failure: bool = False
-    ) -> HttpResponse:
-        """202, with the links of the instance as its body, and where and when to look."""
-        links = self._links(request, instance_id, return_internal_server_error_on_failure)
-        headers = {"Content-Type": _JSON, "Location": links["statusQueryGetUri"], "Retry-After": "10"}
-        return HttpResponse(json.dumps(links), status_code=202, headers=headers, mimetype=_JSON)
-
-    def create_http_management_payload(
-        self,
-        request: Request | str | None = None,
-        instance_id: str | None = None,
-        return_internal_server_error_on_failure: bool = False,
-    ) -> HttpManagementPayload:
-        """The links of an instance: `(request, instance_id)`, or `(instance_id)` alone."""
-        if isinstance(request, str):
-            request, instance_id = None, request
-        if instance_id is None:
-            raise UsageError("create_http_management_payload needs the id of an instance")
-        return self._links(request, instance_id, return_internal_server_error_on_failure)
-
-    def get_client_response_links(self, request: Request | None, instance_id: str) -> HttpManagementPayload:
-        """The links of an instance, under the origin of the request where there is one."""
-        return self._links(request, instance_id, False)
-
-    def _links(self, request: Request | None, instance_id: str, error_on_failure: bool) -> HttpManagementPayload:
-        place = self.place if request is None else self.place.seen_by(request.url)
-        return place.management(instance_id, error_on_failure=error_on_failure)
-
-
-class SyncDurableFunctionsClient(Client, _Links):
+class SyncDurableFunctionsClient(Client, Links):
     """The client of a function that isn't a coroutine. It is the hub's client, with Azure's words and answers.
 
     It is made from what a function receives: a `Binding`, its JSON, or another client.
@@ -238,13 +164,14 @@ class SyncDurableFunctionsClient(Client, _Links):
         links of `create_check_status_response`."""
         wait = Completion(
             self,
+            self,
             request,
             instance_id,
             timeout_in_milliseconds,
             retry_interval_in_milliseconds,
             return_internal_server_error_on_failure,
         )
-        _slept(wait)
+        slept(wait)
         return wait.answer()
 
     # ── v2 ─────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -307,7 +234,7 @@ class SyncDurableFunctionsClient(Client, _Links):
     ) -> OrchestrationState | None:
         """The state once the instance is no longer Pending; None if there is none. Raises TimeoutError."""
         wait = Wait(self, instance_id, has_begun, timeout)
-        _slept(wait)
+        slept(wait)
         return wait.state(fetch_payloads)
 
     def wait_for_orchestration_completion(
@@ -315,7 +242,7 @@ class SyncDurableFunctionsClient(Client, _Links):
     ) -> OrchestrationState | None:
         """The state once the instance has ended; None if there is none. Raises TimeoutError."""
         wait = Wait(self, instance_id, has_ended, timeout)
-        _slept(wait)
+        slept(wait)
         return wait.state(fetch_payloads)
 
     def raise_orchestration_event(self, instance_id: str, event_name: str, *, data: Any = None) -> None:
@@ -377,111 +304,13 @@ class SyncDurableFunctionsClient(Client, _Links):
         return CleanEntityStorageResult(self.purge_entities().instances_deleted if remove_empty_entities else 0)
 
 
-# Waiting: what to do at each look, and for how long to pause before the next.
-
-
-def has_begun(status: DurableOrchestrationStatus) -> bool:
-    """Whether an engine has begun it."""
-    return status.runtime_status is not OrchestrationRuntimeStatus.Pending
-
-
-def has_ended(status: DurableOrchestrationStatus) -> bool:
-    """Whether nothing will happen any more."""
-    return status.ended
-
-
-class Wait:
-    """Looks at an instance, soon at first and less often later, until it is as it should be."""
-
-    def __init__(
-        self,
-        client: Client,
-        instance_id: str,
-        enough: Callable[[DurableOrchestrationStatus], bool],
-        seconds: float,
-        longest_pause: float = _LONGEST_PAUSE,
-    ) -> None:
-        self.status = DurableOrchestrationStatus(instance_id=instance_id)
-        self._client = client
-        self._enough = enough
-        self._until = time.monotonic() + seconds
-        self._longest = longest_pause
-        self._pause = min(_FIRST_PAUSE, longest_pause)
-
-    @property
-    def satisfied(self) -> bool:
-        """Whether the last look was enough."""
-        return bool(self.status) and self._enough(self.status)
-
-    def look(self) -> float:
-        """Look once; the seconds to pause before the next look, 0.0 when there is nothing to wait for any more."""
-        self.status = self._client.get_status(self.status.instance_id)
-        left = self._until - time.monotonic()
-        if not self.status or self.satisfied or left <= 0:
-            return 0.0
-        pause, self._pause = min(self._pause, left), min(self._pause * 1.5, self._longest)
-        return pause
-
-    def state(self, fetch_payloads: bool) -> OrchestrationState | None:
-        """What was waited for; raises TimeoutError if it wasn't to be had."""
-        if self.status and not self.satisfied:
-            raise TimeoutError(f"Timed-out waiting for the orchestration {self.status.instance_id}")
-        return OrchestrationState.of(self.status, fetch_payloads)
-
-
-class Completion(Wait):
-    """Waits for an instance to end, for whoever wants an answer in any case."""
-
-    def __init__(
-        self,
-        client: SyncDurableFunctionsClient,
-        request: Request | None,
-        instance_id: str,
-        timeout: int,
-        interval: int,
-        error_on_failure: bool,
-    ) -> None:
-        if interval > timeout:
-            raise ValueError(f"Total timeout {timeout} (ms) should be bigger than retry timeout {interval} (ms)")
-        super().__init__(client, instance_id, has_ended, timeout / 1000, max(interval / 1000, _FIRST_PAUSE))
-        self._links = client
-        self._request = request
-        self._error_on_failure = error_on_failure
-
-    def answer(self) -> HttpResponse:
-        """The answer to whoever started the instance."""
-        if not self.satisfied:
-            instance = self.status.instance_id
-            return self._links.create_check_status_response(self._request, instance, self._error_on_failure)
-        if self.status.runtime_status is OrchestrationRuntimeStatus.Completed:
-            output = self.status.output
-            return _answer(200, output if isinstance(output, str) else bytes(self.status.raw_output))
-        failed = self.status.runtime_status is OrchestrationRuntimeStatus.Failed
-        return _answer(500 if failed and self._error_on_failure else 200, msgspec.json.encode(self.status.to_json()))
-
-
-def _slept(wait: Wait) -> None:
-    while pause := wait.look():
-        time.sleep(pause)
-
-
-def _answer(status: int, body: str | bytes) -> HttpResponse:
-    return HttpResponse(body, status_code=status, headers={"Content-Type": _JSON}, mimetype=_JSON)
-
-
 # The async client.
-
-
-async def _paused(wait: Wait) -> None:
-    """Wait without holding up a thread between the looks."""
-    while pause := await asyncio.to_thread(wait.look):  # noqa: ASYNC110 - what changes is a file
-        await asyncio.sleep(pause)
 
 
 _Sync = SyncDurableFunctionsClient
 
 
-class DurableFunctionsClient(DurableOrchestrationClient, _Links):
+class DurableFunctionsClient(DurableOrchestrationClient, Links):
     """The client of a coroutine: the calls of the sync client, to be awaited. What only makes links isn't awaited."""
 
     client: SyncDurableFunctionsClient
@@ -526,7 +355,7 @@ class DurableFunctionsClient(DurableOrchestrationClient, _Links):
         """The status once the instance has ended; raises NotFound, and TimedOut after `timeout` (seconds)."""
         seconds = timeout.total_seconds() if isinstance(timeout, timedelta) else inf if timeout is None else timeout
         wait = Wait(self.client, instance_id, has_ended, seconds)
-        await _paused(wait)
+        await paused(wait)
         if wait.satisfied:
             return wait.status
         return await asyncio.to_thread(self.client.wait, instance_id, 0)  # for what it has to say
@@ -540,7 +369,7 @@ class DurableFunctionsClient(DurableOrchestrationClient, _Links):
     ) -> OrchestrationState | None:
         """The state once the instance is no longer Pending; None if there is none. Raises TimeoutError."""
         wait = Wait(self.client, instance_id, has_begun, timeout)
-        await _paused(wait)
+        await paused(wait)
         return wait.state(fetch_payloads)
 
     async def wait_for_orchestration_completion(
@@ -552,7 +381,7 @@ class DurableFunctionsClient(DurableOrchestrationClient, _Links):
     ) -> OrchestrationState | None:
         """The state once the instance has ended; None if there is none. Raises TimeoutError."""
         wait = Wait(self.client, instance_id, has_ended, timeout)
-        await _paused(wait)
+        await paused(wait)
         return wait.state(fetch_payloads)
 
     async def wait_for_completion_or_create_check_status_response(
@@ -567,13 +396,14 @@ class DurableFunctionsClient(DurableOrchestrationClient, _Links):
         links of `create_check_status_response`."""
         wait = Completion(
             self.client,
+            self,
             request,
             instance_id,
             timeout_in_milliseconds,
             retry_interval_in_milliseconds,
             return_internal_server_error_on_failure,
         )
-        await _paused(wait)
+        await paused(wait)
         return wait.answer()
 
 
@@ -587,17 +417,7 @@ def _resolved(context: str | Client | DurableFunctionsClient) -> tuple[Client, P
         return context, Place()
     if isinstance(context, Binding):
         return context.client, context.place
-    return _from_json(context)
-
-
-def _from_json(context: str) -> tuple[Client, Place]:
-    try:
-        found = json.loads(context)
-        base = urlsplit(found["baseUrl"])
-        code = found.get("requiredQueryStringParameters", "").removeprefix("code=") or None
-        return Client(found["taskHubName"]), Place(f"{base.scheme}://{base.netloc}", code)
-    except (ValueError, KeyError, TypeError, AttributeError):
-        raise UsageError("a client is made from what the binding of a function received, as it is") from None
+    return from_json(context)
 
 
 @contextmanager

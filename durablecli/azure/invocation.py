@@ -9,7 +9,8 @@ from typing import Any, get_origin
 from uuid import uuid4
 
 from durablecli.app import Function
-from durablecli.azure.client import Binding, DurableFunctionsClient, SyncDurableFunctionsClient
+from durablecli.azure.binding import Binding
+from durablecli.azure.client import DurableFunctionsClient, SyncDurableFunctionsClient
 from durablecli.azure.functions import Context, Out
 from durablecli.azure.links import Place
 from durablecli.client import Client

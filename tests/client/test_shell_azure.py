@@ -14,7 +14,8 @@ import pytest
 
 import durablecli as df
 from durablecli import testing
-from durablecli.azure.client import Binding, DurableFunctionsClient, SyncDurableFunctionsClient
+from durablecli.azure.binding import Binding
+from durablecli.azure.client import DurableFunctionsClient, SyncDurableFunctionsClient
 from durablecli.azure.http import HttpRequest
 from durablecli.azure.links import BASE, Place
 from durablecli.azure.native import EntityQuery, OrchestrationFailedError, OrchestrationQuery

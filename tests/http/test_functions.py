@@ -18,7 +18,8 @@ from starlette.responses import PlainTextResponse, Response
 import durablecli as df
 from durablecli import testing
 from durablecli.azure import functions as func
-from durablecli.azure.client import Binding, DurableFunctionsClient, SyncDurableFunctionsClient
+from durablecli.azure.binding import Binding
+from durablecli.azure.client import DurableFunctionsClient, SyncDurableFunctionsClient
 from durablecli.azure.links import BASE, Place
 from durablecli.http.answers import Refused, refusal_answer
 from durablecli.http.functions import listing, routes
