@@ -2,7 +2,8 @@
 
 An answer of 202 with a Location is a promise of another one. The orchestrator sleeps as long as the server says
 (Retry-After) by a durable timer, and asks again at the Location; so nothing is lost when the engine is killed between
-two polls. Whatever is no such 202 is the result. Nothing that could be a credential goes to another origin.
+two polls. Whatever is no such 202 is the result. Another origin is told a few headers that say nothing of whoever
+asks, and never the content.
 """
 
 from __future__ import annotations
@@ -45,7 +46,10 @@ _POLLS = 100
 _LONGEST_WAIT = timedelta(days=366)
 _sending: ContextVar[bool] = ContextVar("durablecli_sending", default=False)
 _PORTS = {"http": 80, "https": 443}
-_is_credential = re.compile(r"auth|cookie|key|token|secret|credential|signature|password|session", re.IGNORECASE).search
+_is_for_anyone = re.compile(
+    r"accept(-.*)?|user-agent|content-.*|cache-control|prefer|traceparent|tracestate", re.IGNORECASE
+).fullmatch
+"""The headers that another origin may be told: any other may be a credential, whatever it is called."""
 
 
 def built_ins(poll: timedelta = POLL, timeout: timedelta = TIMEOUT) -> tuple[Callable[..., Any], ...]:
@@ -86,7 +90,7 @@ def following(request: DurableHttpRequest, location: str) -> DurableHttpRequest:
     # The key of a function isn't the key of the management API, and the content stays behind.
     _drop(headers, lambda name: name in ("x-functions-key", "content-type", "content-length"))
     if not is_same_origin(request.uri, location):
-        _drop(headers, _goes_to_one_origin)
+        _drop(headers, lambda name: not _is_for_anyone(name))
         source = None
     return DurableHttpRequest("GET", location, None, headers, source)
 
@@ -94,10 +98,6 @@ def following(request: DurableHttpRequest, location: str) -> DurableHttpRequest:
 def _drop(headers: HttpHeaders, unwanted: Callable[[str], object]) -> None:
     for name in [name for name in headers if unwanted(name.casefold())]:
         del headers[name]
-
-
-def _goes_to_one_origin(name: str) -> bool:
-    return name == "host" or bool(_is_credential(name))
 
 
 def is_same_origin(one: str, other: str) -> bool:
@@ -163,15 +163,19 @@ async def _exchange(request: DurableHttpRequest) -> DurableHttpResponse:
                     return await _read(answer)
             finally:
                 await answer.aclose()
-            asked = _redirected(asked, answer.next_request)
+            asked = _redirected(request, asked, answer.next_request)
     raise ConnectionError(f"{request.label}: more than {_MOST_REDIRECTS} redirects")
 
 
-def _redirected(asked: httpx.Request, following: httpx.Request) -> httpx.Request:
+def _redirected(request: DurableHttpRequest, asked: httpx.Request, following: httpx.Request) -> httpx.Request:
     check_uri(str(following.url))
-    if not is_same_origin(str(asked.url), str(following.url)):
-        for name in [name for name in following.headers if name != "host" and _is_credential(name)]:
-            del following.headers[name]
+    if is_same_origin(str(asked.url), str(following.url)):
+        return following
+    if following.read():
+        origin = f"{following.url.scheme}://{following.url.netloc.decode('ascii')}"
+        raise ConnectionError(f"{request.label}: redirected to {origin}: the content isn't told to another origin")
+    for name in [name for name in following.headers if name != "host" and not _is_for_anyone(name)]:
+        del following.headers[name]
     return following
 
 

@@ -147,18 +147,32 @@ def test_the_orchestrator_reads_an_answer_by_attribute_and_as_a_mapping(server: 
 
 
 def test_redirects_are_followed_and_credentials_stay_at_home(server: Web, other: Web, replay_always: bool) -> None:
-    secrets = {"Authorization": "Bearer a", "Cookie": "b", "X-Functions-Key": "c", "X-Api-Key": "d", "X-Plain": "e"}
+    secrets = {"Authorization": "Bearer a", "Cookie": "b", "X-Functions-Key": "c", "X-Pin": "d", "X-Plain": "e"}
+    told = {"Accept-Language": "fr", "User-Agent": "me", "Prefer": "respond-async", "traceparent": "00-1-2-01"}
     there = other.script("/there", Answer(200, {}, b"found"))
     near = server.script("/near", Answer(307, {"Location": there}))
     uri = server.script("/", Answer(302, {"Location": near.removeprefix(server.url)}))
-    assert answered(replay_always, method="GET", uri=uri, headers=secrets)["content"] == "found"
+    assert answered(replay_always, method="GET", uri=uri, headers=secrets | told)["content"] == "found"
     assert [dict(server.asked[1].headers).get(name) for name in ("Authorization", "X-Functions-Key")] == [
         "Bearer a",
         "c",
     ]
     sent = {name.lower(): value for name, value in other.asked[0].headers.items()}
-    assert sent["x-plain"] == "e"
-    assert not {name.lower() for name in secrets} & sent.keys() - {"x-plain"}
+    assert {name: sent[name.lower()] for name in told} == told
+    assert not {name.lower() for name in secrets} & sent.keys()
+
+
+@pytest.mark.parametrize(("status", "method"), [(307, "POST"), (308, "PUT"), (301, "PUT")])
+def test_content_isnt_redirected_to_another_origin(
+    server: Web, other: Web, replay_always: bool, status: int, method: str
+) -> None:
+    there = other.script("/there?code=a", Answer())
+    uri = server.script("/", Answer(status, {"Location": there}))
+    failed = called(replay_always, method=method, uri=uri, content={"pin": 1})
+    assert f"redirected to {other.url}: the content isn't told to another origin" in str(failed.output)
+    assert not other.asked
+    answered(replay_always, method="DELETE", uri=uri)
+    assert other.paths() == ["DELETE /there?code=a"]
 
 
 def test_redirects_have_an_end(server: Web, replay_always: bool) -> None:
@@ -321,17 +335,17 @@ def test_a_202_without_a_location_is_the_result(server: Web, replay_always: bool
 
 
 def test_credentials_are_not_told_to_another_origin(server: Web, other: Web, replay_always: bool) -> None:
-    secrets = {"Authorization": "Bearer a", "Cookie": "b", "Proxy-Authorization": "c", "X-Api-Key": "d"}
+    secrets = {"Authorization": "Bearer a", "Cookie": "b", "Proxy-Authorization": "c", "X-Pin": "d"}
     back = server.script("/back", Answer(200, {}, b"done"))
     other.script("/away", Answer(202, {"Location": back}))
     server.script("/near", Answer(202, {"Location": f"{other.url}/away"}))
     uri = server.script("/", Answer(202, {"Location": "/near"}))
-    answered(replay_always, method="POST", uri=uri, headers={**secrets, "X-Plain": "e", "Host": "own"})
+    answered(replay_always, method="POST", uri=uri, headers={**secrets, "Accept": "text/e", "Host": "own"})
     near, away, back_again = server.asked[1], other.asked[0], server.asked[2]
     assert [near.headers[name] for name in secrets] == list(secrets.values())
     for asked in (away, back_again):
         assert [asked.headers[name] for name in secrets] == [None] * 4
-        assert asked.headers["X-Plain"] == "e"
+        assert asked.headers["Accept"] == "text/e"
     assert near.headers["Host"] == "own"
     assert away.headers["Host"] == other.url.removeprefix("http://")
 
