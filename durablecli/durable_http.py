@@ -43,6 +43,7 @@ _LARGEST = 16 * 1024 * 1024
 _MOST_REDIRECTS = 20
 _POLLS = 100
 """So many polls make one execution: what is polled for days has no long history."""
+_SHORTEST_WAIT = timedelta(seconds=1)  # whatever the server says: each poll is written to disk
 _LONGEST_WAIT = timedelta(days=366)
 _sending: ContextVar[bool] = ContextVar("durablecli_sending", default=False)
 _PORTS = {"http": 80, "https": 443}
@@ -114,13 +115,17 @@ def _wait(headers: HttpHeaders, now: datetime, default: timedelta) -> timedelta:
     """How long the server asks to be left alone: seconds, or the date of the next attempt."""
     said = str(headers.get("Retry-After", "")).strip()
     if re.fullmatch(r"[0-9]{1,9}", said):
-        return min(timedelta(seconds=int(said)), _LONGEST_WAIT)
+        return _bounded(timedelta(seconds=int(said)))
     try:
         at = parsedate_to_datetime(said)
     except (ValueError, TypeError, OverflowError):
         return default
     at = at.replace(tzinfo=UTC) if at.tzinfo is None else at
-    return min(at - now, _LONGEST_WAIT)
+    return _bounded(at - now)
+
+
+def _bounded(wait: timedelta) -> timedelta:
+    return min(max(wait, _SHORTEST_WAIT), _LONGEST_WAIT)
 
 
 # ── the activity ───────────────────────────────────────────────────────────────────────────────────────────────────

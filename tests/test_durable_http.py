@@ -292,10 +292,10 @@ def took(status: DurableOrchestrationStatus) -> timedelta:
     ("said", "seconds"),
     [
         ("7", 7),
-        ("0", 0),
+        ("0", 1),
         ("Thu, 01 Jan 2026 00:01:30 GMT", 90),
         ("Thu, 01 Jan 2026 00:01:30 -0000", 90),
-        ("Wed, 31 Dec 2025 00:00:00 GMT", 0),
+        ("Wed, 31 Dec 2025 00:00:00 GMT", 1),
         (None, 30),
         ("soon", 30),
         ("-5", 30),
