@@ -272,6 +272,25 @@ def test_what_makes_no_sense_is_said_at_the_call(replay_always: bool, wrong: dic
     assert text in str(status.output)
 
 
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "ftp://me:secret@host/a?code=secret",
+        "http://me:secret@host:notaport/a?code=secret",
+        "http://me:secret@[::/a#secret",
+        "http://me:secret@host\u2100/a?code=secret",
+        "me:secret@host/a?code=secret",
+        "/a?code=secret",
+        "?code=secret",
+    ],
+)
+def test_keys_in_an_address_are_not_told_with_what_is_wrong(uri: str) -> None:
+    with pytest.raises(ValueError, match=r"is no address|goes to an absolute address") as caught:
+        DurableHttpRequest("GET", uri)
+    assert "secret" not in str(caught.value)
+    assert "/a" in str(caught.value) or "/a" not in uri
+
+
 def test_keys_in_an_address_are_not_logged(server: Web, caplog: pytest.LogCaptureFixture, replay_always: bool) -> None:
     caplog.set_level(logging.INFO)
     answered(replay_always, method="GET", uri=server.script("/?code=secret", Answer()))

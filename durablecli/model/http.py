@@ -165,11 +165,18 @@ def check_uri(uri: str) -> str:
     try:
         parts = urlsplit(uri)
         host = parts.hostname and parts.port != 0
-    except ValueError as error:
-        raise ValueError(f"{uri!r} is no address: {error}") from None
+    except ValueError:  # whose text may have all of it
+        raise ValueError(f"{_bare(uri)!r} is no address: its host or its port can't be read") from None
     if parts.scheme.lower() not in ("http", "https") or not host:
-        raise ValueError(f"{uri!r}: an HTTP call goes to an absolute address, http or https")
+        raise ValueError(f"{_bare(uri)!r}: an HTTP call goes to an absolute address, http or https")
     return uri
+
+
+def _bare(uri: str) -> str:
+    """An address without what may be secret in it, even where it makes no sense."""
+    path = re.split(r"[?#;]", uri, maxsplit=1)[0]
+    scheme, mark, rest = path.rpartition("//")
+    return scheme + mark + rest.rpartition("@")[2]
 
 
 def _method(method: str | Enum) -> str:
