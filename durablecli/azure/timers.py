@@ -155,8 +155,9 @@ def keep(
 ) -> None:
     """See that each timer function has its orchestration, under its present schedule.
 
-    `since` is when this engine began: what has run from then on isn't run again because of it. Where the `whole` app
-    could be loaded, the orchestrations of functions that it doesn't have any more are ended.
+    `since` is when this engine began: what has run from then on isn't run again because of it. Where a schedule makes
+    no sense, the orchestration that goes by an old one is ended. Where the `whole` app could be loaded, those of
+    functions that it doesn't have any more are ended too.
     """
     functions = registry.of_kind("timer")
     for function in functions:
@@ -164,6 +165,7 @@ def keep(
             _keep(function, client, mailbox, since)
         except (ConfigError, ValueError) as error:
             say(f"timer function {function.name} isn't started: {error}")
+            _end(PREFIX + function.name, f"it can't be started: {error}", client, mailbox)
     if whole:
         _end_others({PREFIX + function.name for function in functions}, client, mailbox)
 
@@ -189,6 +191,12 @@ def _schedule(input: Any) -> Any:
 
 def _end_others(known: set[str], client: Client, mailbox: Mailbox) -> None:
     for instance in list(client.select(Query(name=ORCHESTRATOR, prefix=PREFIX))):
-        status = client.get_status(instance)
-        if instance not in known and status and not status.ended:
-            mailbox.post("terminate", [Item(instance, reason="the app has no such timer function any more")])
+        if instance not in known:
+            _end(instance, "the app has no such timer function any more", client, mailbox)
+
+
+def _end(instance: str, reason: str, client: Client, mailbox: Mailbox) -> None:
+    """End an orchestration of ours that still goes on by an old schedule."""
+    status = client.get_status(instance)
+    if status and status.name == ORCHESTRATOR and not status.ended:
+        mailbox.post("terminate", [Item(instance, reason=reason)])

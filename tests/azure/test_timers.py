@@ -191,6 +191,20 @@ def test_one_whose_schedule_makes_no_sense_is_left_out_with_a_line(schedule: str
         assert not stage.status()
 
 
+@pytest.mark.parametrize(("schedule", "why"), [("%NOT_SET%", "NOT_SET"), ("every day", "no schedule")])
+def test_one_whose_schedule_makes_no_sense_any_more_is_ended(stage: Stage, schedule: str, why: str) -> None:
+    stage.miss(timedelta(minutes=1), stage.app(schedule))
+    assert len(stage.said) == 1
+    assert stage.status().runtime_status is df.OrchestrationRuntimeStatus.Terminated
+    assert "it can't be started" in stage.status().output
+    assert why in stage.status().output
+    stage.hub.advance(2 * HOUR)
+    assert stage.calls == []
+    stage.miss(timedelta(0), stage.app(EVERY_HOUR))
+    stage.hub.advance(HOUR)
+    assert len(stage.calls) == 1
+
+
 def test_one_that_was_ended_begins_anew_with_the_next_engine(stage: Stage) -> None:
     stage.hub.client.terminate("timer:tick")
     stage.hub.advance(2 * HOUR)
