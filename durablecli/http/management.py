@@ -355,8 +355,9 @@ class Management:
     def _self(self, asked: Asked) -> str:
         """The URL of the request itself, escaped as it came."""
         scope = asked.request.scope
-        path = (scope.get("raw_path") or quote(scope["path"]).encode()) + (b"?" if scope["query_string"] else b"")
-        return origin(asked.request) + (path + scope["query_string"]).decode("latin-1")
+        path: bytes = scope.get("raw_path") or quote(scope["path"]).encode()
+        query: bytes = scope["query_string"]
+        return origin(asked.request) + (path + (b"?" if query else b"") + query).decode("latin-1")
 
 
 def origin(request: Request) -> str:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
+import resource
 import socket
 import threading
 from collections.abc import Callable
 from datetime import timedelta
+from typing import Any
 
 import msgspec
 import uvicorn
@@ -31,6 +34,11 @@ from durablecli.http.posting import Desk
 from durablecli.http.protocol import Connection
 from durablecli.http.security import LARGEST_HEAD, LONGEST_URL, Keys
 
+_log = logging.getLogger("durablecli.http")
+_MOST_CONNECTIONS = 4096
+_AT_ONCE = 128  # so many connections are taken before the first one is looked at
+_NO_HANDLES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+_COMPLAIN_EVERY = 60.0
 _ALONE = "127.0.0.1:7071"
 
 
@@ -182,12 +190,40 @@ class _Server(uvicorn.Server):
         self._ready = ready
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        asyncio.get_running_loop().set_exception_handler(_Complaints())
         await super().startup(sockets)
         self._ready.set()
 
 
 def _connection(settings: Http) -> type[Connection]:
-    return type("Connection", (Connection,), {"head_timeout": settings.header_timeout.total_seconds()})
+    own = {
+        "head_timeout": settings.header_timeout.total_seconds(),
+        "body_timeout": settings.body_timeout.total_seconds(),
+        "most": _most_connections(),
+    }
+    return type("Connection", (Connection,), own)
+
+
+def _most_connections() -> int:
+    """Half of the files that the process may have open: the rest is the engine's."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return _MOST_CONNECTIONS if soft < 0 else min(_MOST_CONNECTIONS, max(1, soft // 2))
+
+
+class _Complaints:
+    """What the loop complains of, but for one thing now and then only: that there are no more handles, which it says
+    for every connection that it can't take."""
+
+    def __init__(self) -> None:
+        self._next = 0.0
+
+    def __call__(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        error = context.get("exception")
+        if not (isinstance(error, OSError) and error.errno in _NO_HANDLES):
+            loop.default_exception_handler(context)
+        elif loop.time() >= self._next:
+            self._next = loop.time() + _COMPLAIN_EVERY
+            _log.warning("connections have to wait: %s", error.strerror)
 
 
 def _uvicorn_config(app: Starlette, settings: Http, drain: float) -> uvicorn.Config:
@@ -196,6 +232,7 @@ def _uvicorn_config(app: Starlette, settings: Http, drain: float) -> uvicorn.Con
         loop="asyncio",
         http=_connection(settings),
         ws="none",
+        backlog=max(1, min(_AT_ONCE, _most_connections() // 4)),
         h11_max_incomplete_event_size=LARGEST_HEAD + LONGEST_URL,
         timeout_keep_alive=max(1, int(settings.keep_alive.total_seconds())),
         lifespan="off",

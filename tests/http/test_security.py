@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import errno
+import resource
 import socket
 from collections.abc import Iterator
+from contextlib import ExitStack
 from datetime import timedelta
 from pathlib import Path
-from time import monotonic
+from time import monotonic, sleep
 
 import pytest
 
@@ -14,7 +18,8 @@ from durablecli.config import Http, HttpKeys, Size
 from durablecli.errors import ConfigError
 from durablecli.http.guard import Hosts
 from durablecli.http.security import Keys, find_keys
-from tests.http.conftest import BASE, Site, site
+from durablecli.http.server import _Complaints
+from tests.http.conftest import BASE, Site, site, wait_for
 
 ONE = f"{BASE}/orchestrators/echo"
 KEYS = Keys(function="f" * 32, system="s" * 32, master="m" * 32)
@@ -220,3 +225,75 @@ def test_what_a_key_is_never_gets_into_the_log(keyed: Site, caplog: pytest.LogCa
     assert keyed.http.post(f"{ONE}?code={'w' * 32}").status_code == 401
     assert "s" * 32 not in caplog.text
     assert "w" * 32 not in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("head", "answer"),
+    [
+        (b"GET %b/instances/nope" % BASE.encode(), b"HTTP/1.1 404 "),
+        (b"POST %b" % ONE.encode(), b"HTTP/1.1 408 "),
+    ],
+    ids=["not waited for", "waited for"],
+)
+def test_a_body_that_drips_is_hung_up_on(strict: Site, head: bytes, answer: bytes) -> None:
+    host, _, port = strict.url.removeprefix("http://").partition(":")
+    before = monotonic()
+    with socket.create_connection((host, int(port)), timeout=0.1) as connection:
+        connection.sendall(head + b" HTTP/1.1\r\nHost: localhost\r\nContent-Length: 900\r\n\r\n")
+        said, over = b"", False
+        while not over:
+            assert monotonic() - before < 4
+            try:
+                connection.sendall(b"1")
+                part = connection.recv(1000)
+                said, over = said + part, not part
+            except TimeoutError:
+                continue
+            except OSError:
+                over = True
+    assert said.startswith(answer)
+    assert b"connection: close" in said.lower()
+
+
+def test_who_is_refused_while_sending_much_gets_to_read_why(strict: Site) -> None:
+    host, _, port = strict.url.removeprefix("http://").partition(":")
+    with socket.create_connection((host, int(port)), timeout=5) as connection:
+        connection.sendall(b"POST %b HTTP/1.1\r\nHost: localhost\r\nContent-Length: 3000000\r\n\r\n" % ONE.encode())
+        connection.sendall(b"1" * 3_000_000)
+        assert connection.recv(1000).startswith(b"HTTP/1.1 413 ")
+
+
+def test_an_answer_that_is_not_taken_is_hung_up_on(strict: Site) -> None:
+    host, _, port = strict.url.removeprefix("http://").partition(":")
+    before = monotonic()
+    with socket.create_connection((host, int(port)), timeout=5) as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        ask = b"GET %b/openapi.json HTTP/1.1\r\nHost: localhost\r\n\r\n" % BASE.encode()
+
+        def ask_on() -> None:
+            while monotonic() - before < 4:
+                connection.sendall(ask)
+                sleep(0.001)
+
+        with pytest.raises(OSError, match=r"reset|pipe"):
+            ask_on()
+
+
+def test_there_are_fewer_places_than_handles(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resource, "getrlimit", lambda which: (20, 20))
+    with site(tmp_path) as made, ExitStack() as stack:
+        host, _, port = made.url.removeprefix("http://").partition(":")
+        for _ in range(10):
+            stack.enter_context(socket.create_connection((host, int(port))))
+        assert spoken(made.url, b"").startswith(b"HTTP/1.1 503 ")
+        stack.close()
+        wait_for(lambda: made.http.get(f"{BASE}/instances").status_code == 200)
+
+
+def test_running_out_of_handles_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
+    complaints, loop = _Complaints(), asyncio.new_event_loop()
+    for _ in range(100):
+        complaints(loop, {"message": "out of system resource", "exception": OSError(errno.EMFILE, "Too many")})
+    complaints(loop, {"message": "something else"})
+    loop.close()
+    assert len(caplog.records) == 2
