@@ -89,7 +89,7 @@ _OUTPUTS = {
 
 
 class HttpTrigger(NamedTuple):
-    """Started by a request. `route` None means the function's name, `methods` None means GET and POST."""
+    """Started by a request. `route` None means the function's name, `methods` None means any method."""
 
     route: str | None
     methods: tuple[str, ...] | None
@@ -245,7 +245,7 @@ class Blueprint:
         trigger_extra_fields: object = None,
         binding_extra_fields: object = None,
     ) -> Callable[[F], F]:
-        """Start the function by requests at this route, which is the function's name by default."""
+        """Start the function by requests at this route, by default its name, with these methods, by default any."""
         return self._binding("httpTrigger", trigger_arg_name, route=route, methods=methods, authLevel=auth_level)
 
     def timer_trigger(

@@ -12,7 +12,7 @@ import pytest
 
 import durablecli as df
 from durablecli.app import Function, Registry
-from durablecli.blueprints import HttpTrigger, OtherTrigger, TimerTrigger
+from durablecli.blueprints import Bindings, HttpTrigger, OtherTrigger, TimerTrigger
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
@@ -115,6 +115,16 @@ def test_a_timer_function_has_its_schedule(decorator: str) -> None:
     app = df.DFApp()
     decorated(getattr(app, decorator)(arg_name="req", schedule="0 0 3 * * *", run_on_startup=True, use_monitor=False))
     assert the(registry_of(app), "work").trigger == TimerTrigger("0 0 3 * * *", "req", True)
+
+
+@pytest.mark.parametrize("given", [{}, {"methods": None}, {"methods": []}])
+def test_a_route_that_names_no_method_has_none_in_either_layout(given: dict[str, Any]) -> None:
+    bindings = Bindings("work")
+    bindings.add("httpTrigger", "req", given)
+    app = df.DFApp()
+    decorated(app.route(**given))
+    expected = HttpTrigger(None, None, "FUNCTION", "req")
+    assert [bindings.trigger, the(registry_of(app), "work").trigger] == [expected, expected]
 
 
 def test_what_only_the_cloud_has_is_known_and_not_run() -> None:

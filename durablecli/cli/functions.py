@@ -76,7 +76,7 @@ def _kind(one: Function) -> str:
 
     match one.trigger:
         case HttpTrigger(route, methods):
-            return f"http {','.join(methods or ('GET', 'POST'))} /{one.name if route is None else route.lstrip('/')}"
+            return f"http {','.join(methods or ('any',))} /{one.name if route is None else route.lstrip('/')}"
         case TimerTrigger(schedule):
             return f"timer {schedule}"
         case None:

@@ -28,7 +28,7 @@ from durablecli.http.stage import Stage
 from durablecli.http.templates import Template
 
 _log = logging.getLogger("durablecli.function")
-_METHODS = ("GET", "POST")
+_ANY = ("any",)
 _WITHOUT_BODY = frozenset({204, 304})
 _is_header = re.compile(r"[^\x00-\x08\x0a-\x1f\x7f]*").fullmatch
 _is_token = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+").fullmatch
@@ -48,7 +48,7 @@ class Answer(Protocol):
 
 
 class Served(NamedTuple):
-    """An HTTP function at its place: what `listing` tells."""
+    """An HTTP function at its place: what `listing` tells. One for every method has the method `any`."""
 
     name: str
     methods: tuple[str, ...]
@@ -87,14 +87,16 @@ class FunctionRoute(BaseRoute):
         self._prefix = prefix.lower().split("/") if prefix else []
         self._stage = stage
         self.template = Template(function.name if function.trigger.route is None else function.trigger.route)
-        self.methods = function.trigger.methods or _METHODS
 
     @property
     def served(self) -> Served:
-        return Served(self._function.name, self.methods, "/".join(["", *self._prefix, self.template.text]))
+        return Served(
+            self._function.name, self._trigger.methods or _ANY, "/".join(["", *self._prefix, self.template.text])
+        )
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
-        if scope["type"] == "http" and scope["method"] in self.methods:
+        methods = self._trigger.methods
+        if scope["type"] == "http" and (methods is None or scope["method"] in methods):
             values = self._read(scope)
             if values is not None:
                 return Match.FULL, {"path_params": values}

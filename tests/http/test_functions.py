@@ -224,8 +224,8 @@ def test_an_error_is_logged_with_its_trace_and_told_without(
 @pytest.mark.parametrize(
     ("method", "path"),
     [
-        ("DELETE", "/api/raises"),
-        ("HEAD", "/api/raises"),
+        ("DELETE", "/api/plain/a"),
+        ("HEAD", "/api/plain/a"),
         ("GET", "/api/sync/echo"),
         ("GET", "/api"),
         ("GET", "/raises"),
@@ -236,6 +236,11 @@ def test_an_error_is_logged_with_its_trace_and_told_without(
 )
 def test_what_no_route_asks_for_is_not_found(hub: testing.Hub, method: str, path: str) -> None:
     assert ask(hub, method, path).status_code == 404
+
+
+@pytest.mark.parametrize("method", ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "HEAD", "PROPFIND"])
+def test_a_route_that_names_no_method_answers_every_one(hub: testing.Hub, method: str) -> None:
+    assert ask(hub, method, "/api/returns/text").status_code == 200
 
 
 def test_a_coroutine_is_given_the_async_client(hub: testing.Hub) -> None:
@@ -351,7 +356,7 @@ def test_the_most_specific_route_is_served_and_one_that_makes_no_sense_is_left_o
     found = routes(testing.registry(blueprint), hub.client, Keys(), "/v1/")
     assert "not served: wrong" in caplog.text
     assert [tuple(one) for one in listing(found)] == [
-        ("anything", ("GET", "POST"), "/v1/{*rest}"),
+        ("anything", ("any",), "/v1/{*rest}"),
         ("by_number", ("GET",), "/v1/x/{id:int}"),
     ]
     served = Starlette(routes=found)
