@@ -23,6 +23,8 @@ from durablecli.engine.loader import ROOT, Loaded, Take
 from durablecli.errors import ConfigError
 
 _CODE = "function_app"
+_set: dict[str, str] = {}
+"""What the environment has of the app that is loaded."""
 
 
 @dataclass(frozen=True)
@@ -42,28 +44,47 @@ def load(targets: Sequence[str], base: str | os.PathLike[str] = ".") -> Loaded:
     folders = [os.path.normpath(os.path.join(base, target)) for target in targets]
     if len(folders) == 1 and is_app(folders[0]):
         return load_app(folders[0]).loaded
-    imports.uninstall()
+    _leave()
     return loader.load(targets, base)
 
 
 def load_app(folder: str | os.PathLike[str]) -> AzureApp:
-    """Import the app in a folder. The values of local.settings.json are in the environment from then on.
+    """Import the app in a folder. Until something else is loaded, `azure.functions` and `azure.durable_functions` are
+    durablecli's, and the values of local.settings.json are in the environment.
 
-    `azure.functions` and `azure.durable_functions` are durablecli's until something else is loaded. Raises ConfigError.
+    Raises ConfigError, and leaves nothing behind then.
     """
     folder = os.fspath(folder)
+    _leave()
     host = read(folder)
-    for name, value in host.values.items():
-        os.environ.setdefault(name, value)
-    imports.install()
-    loaded = loader.load_modules(folder, _modules(folder))
+    try:
+        _enter(host)
+        loaded = loader.load_modules(folder, _modules(folder))
+    except BaseException:
+        unload()
+        raise
     return AzureApp(replace(loaded, remarks=tuple(_remarks(loaded.registry, host))), host)
 
 
 def unload() -> None:
-    """Forget the app, and leave `azure` as it was before."""
+    """Forget the app, and leave `azure` and the environment as they were before."""
+    _leave()
+    loader.forget_earlier_loads()
+
+
+def _enter(host: Host) -> None:
+    for name, value in host.values.items():
+        if name not in os.environ:
+            os.environ[name] = _set[name] = value
+    imports.install()
+
+
+def _leave() -> None:
     imports.uninstall()
-    loader.load([])
+    while _set:
+        name, value = _set.popitem()
+        if os.environ.get(name) == value:  # what the app has put in its place is its own affair
+            del os.environ[name]
 
 
 def _remarks(registry: Registry, host: Host) -> Iterator[str]:

@@ -260,7 +260,7 @@ def _source(folder: str, name: str) -> str | None:
 
 
 def _start_afresh(folders: Iterable[str], root: str | None = None) -> _Finder:
-    _forget_earlier_loads()
+    forget_earlier_loads()
     finder = _Finder(tuple(dict.fromkeys(folders)), root)
     place = next((k for k, found in enumerate(sys.meta_path) if found is importlib.machinery.PathFinder), 0)
     sys.meta_path.insert(place, finder)
@@ -270,7 +270,8 @@ def _start_afresh(folders: Iterable[str], root: str | None = None) -> _Finder:
     return finder
 
 
-def _forget_earlier_loads() -> None:
+def forget_earlier_loads() -> None:
+    """Find nothing any more of what was loaded."""
     for finder in [found for found in sys.meta_path if isinstance(found, _Finder)]:
         sys.meta_path.remove(finder)
         for folder in finder.folders:

@@ -130,6 +130,38 @@ def test_values_of_local_settings_are_in_the_environment_unless_it_has_them(monk
     assert sys.modules["function_app"].FOUND == ("mine", "theirs")
 
 
+def test_values_of_local_settings_leave_the_environment_with_the_app(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SHOP_A", "mine")
+    for shop in "one", "two":
+        values = {"SHOP_A": shop, "SHOP_B": shop, f"SHOP_{shop}": shop, "SHOP_OWN": shop}
+        write(f"{shop}/local.settings.json", json.dumps({"Values": values}))
+        write(f"{shop}/function_app.py", "import os\nos.environ['SHOP_OWN'] = 'changed'\n")
+    before = {**os.environ, "SHOP_OWN": "changed"}
+    for shop in "one", "two":
+        load([shop])
+        assert dict(os.environ) == before | {"SHOP_B": shop, f"SHOP_{shop}": shop}
+    write("flows/three.py")
+    load(["flows"])
+    assert dict(os.environ) == before
+    load(["one"])
+    unload()
+    assert dict(os.environ) == before
+
+
+@pytest.mark.parametrize(("text", "code"), [('{"bindings": 1}', ""), ('{"bindings": []}', "raise KeyboardInterrupt")])
+def test_an_app_that_is_refused_leaves_nothing_behind(text: str, code: str) -> None:
+    write("shop/host.json", "{}")
+    write("shop/local.settings.json", '{"Values": {"SHOP_B": "theirs"}}')
+    activity("shop/Alright", "def main(given): return 1\n")
+    write("shop/Bad/function.json", text)
+    write("shop/Bad/main.py", code)
+    before, modules, path = dict(os.environ), list(sys.meta_path), list(sys.path)
+    with pytest.raises((ConfigError, KeyboardInterrupt)):
+        load(["shop"])
+    assert (dict(os.environ), sys.meta_path, sys.path) == (before, modules, path)
+    assert not imports.is_installed()
+
+
 def test_function_folders_reach_each_other_in_every_way() -> None:
     write("shop/host.json", "{}")
     write("shop/shared/__init__.py")
