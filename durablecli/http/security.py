@@ -44,8 +44,8 @@ class Keys:
             for level, key in ((Level.FUNCTION, function), (Level.SYSTEM, system), (Level.ADMIN, master))
             if key
         ]
-        self.code = system or master
-        """What the links of the management API carry."""
+        self.code = system
+        """What the links of the management API carry: never the master key, which opens more than they lead to."""
 
     @property
     def in_force(self) -> bool:
@@ -68,7 +68,10 @@ def find_keys(address: str, given: HttpKeys, root: str, disk: Disk | None = None
     if given.function or given.system or given.master:
         if not (given.system or given.master):
             raise ConfigError("http.keys: the management API needs a key of its own: give system, or master")
-        return Keys(given.function, given.system, given.master), False
+        if given.system:
+            return Keys(given.function, given.system, given.master), False
+        kept, made = _kept(disk or LocalDisk(), f"{root}/{FILE}")  # for the links, which need one
+        return Keys(given.function, kept.system, given.master), made
     if is_loopback(address):
         return Keys(), False
     kept, made = _kept(disk or LocalDisk(), f"{root}/{FILE}")
@@ -95,6 +98,6 @@ def _kept(disk: Disk, path: str) -> tuple[HttpKeys, bool]:
         found = msgspec.json.decode(disk.read(path), type=HttpKeys)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: {error}: mend it, or remove it and new keys are made") from None
-    if not (found.system or found.master):
-        raise ConfigError(f"{path} holds no key: mend it, or remove it and new keys are made")
+    if not found.system:
+        raise ConfigError(f"{path} holds no system key: mend it, or remove it and new keys are made")
     return found, False

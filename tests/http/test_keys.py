@@ -1,0 +1,44 @@
+"""Which key the links carry: one that opens what they lead to, and no more."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from durablecli.config import HttpKeys
+from durablecli.errors import ConfigError
+from durablecli.http.security import FILE, Keys, find_keys
+from tests.http.conftest import BASE, site
+
+MASTER = "m" * 32
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "10.0.0.1"])
+def test_a_master_key_alone_gets_a_system_key_beside_it(tmp_path: Path, address: str) -> None:
+    keys, made = find_keys(address, HttpKeys(master=MASTER), str(tmp_path))
+    assert made
+    assert keys.code == json.loads((tmp_path / FILE).read_bytes())["system"]
+    again, made = find_keys(address, HttpKeys(master=MASTER), str(tmp_path))
+    assert (again.code, made) == (keys.code, False)
+
+
+def test_links_never_carry_the_master_key(tmp_path: Path) -> None:
+    for keys in (find_keys("127.0.0.1", HttpKeys(master=MASTER), str(tmp_path))[0], Keys(master=MASTER)):
+        folder = tmp_path / str(keys.code)
+        folder.mkdir()
+        with site(folder, keys=keys) as made:
+            head = {"x-functions-key": MASTER}
+            answer = made.http.post(f"{BASE}/orchestrators/echo", headers=head)
+            assert answer.status_code == 202
+            assert MASTER not in answer.text + str(answer.headers)
+            found = made.http.get(answer.headers["location"]).status_code
+            assert found in (200, 202) if keys.code else found == 401
+
+
+def test_keys_that_are_kept_have_one_for_the_links(tmp_path: Path) -> None:
+    (tmp_path / FILE).write_text(json.dumps({"master": MASTER}))
+    (tmp_path / FILE).chmod(0o600)
+    with pytest.raises(ConfigError, match="holds no system key"):
+        find_keys("10.0.0.1", HttpKeys(), str(tmp_path))
