@@ -69,11 +69,13 @@ def serve(
             _http(port, config, loaded.registry, engine, say) as server,
         ):
             _keep_timers(loaded, hub, since, say)
-            engine.run(until=(lambda engine: engine.is_idle) if until_idle else (lambda engine: False))
+            engine.run(until=lambda engine: (until_idle and engine.is_idle) or (server is not None and server.broken))
             say("idle: nothing can move without a timer or an event" if until_idle else "stopping")
             until = monotonic() + config.drain.total_seconds()
-            _let_requests_end(server, engine, until)
+            _let_requests_end(server, engine, monotonic() + config.drain.total_seconds() / 2)
             engine.drain(timedelta(seconds=max(0.0, until - monotonic())))
+            if server is not None:
+                server.check()
     return 0
 
 
@@ -203,9 +205,12 @@ def _http(
 
 
 def _let_requests_end(server: HttpServer | None, engine: Engine, until: float) -> None:
-    """Take no new requests, and finish those that run: what they post has to be taken for that."""
+    """Take no new requests, and finish those that run: what they post has to be taken for that. What they would have
+    begun is the next engine's."""
     if server is None:
         return
+    if engine.crew is not None:
+        engine.crew.hold_back()
     server.leave()
     while server.alive and monotonic() < until:
         engine.step(_AGAIN)

@@ -17,6 +17,13 @@ _DEFECT = "Something went wrong while processing your request"
 _encode = msgspec.json.Encoder().encode
 
 
+class Closing:
+    """Whether the server is about to stop; whoever waits looks now and then."""
+
+    def __init__(self) -> None:
+        self.said = False
+
+
 class Refused(Exception):
     """A request that is answered with an error; `detail` is what the error says beyond its message."""
 

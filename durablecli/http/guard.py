@@ -11,15 +11,19 @@ import asyncio
 import ipaddress
 import socket
 from collections.abc import Iterable
+from contextlib import suppress
 from urllib.parse import urlsplit
 
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from durablecli.http.answers import Refused, refusal_answer
+from durablecli.http.answers import Closing, Refused, refusal_answer
 from durablecli.http.security import LARGEST_HEAD, LONGEST_URL, is_loopback
 
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
+_CLOSE = {"connection": "close"}
+_STOPPING = "The server is about to stop"
+_LOOK = 0.2
 _OWN = frozenset({"same-origin", "none"})
 
 
@@ -45,8 +49,9 @@ class Hosts:
 class Guard:
     """The middleware; `body_timeout` is in seconds, and for the whole of the body."""
 
-    def __init__(self, app: ASGIApp, hosts: Hosts, body_limit: int, body_timeout: float) -> None:
+    def __init__(self, app: ASGIApp, hosts: Hosts, body_limit: int, body_timeout: float, closing: Closing) -> None:
         self._app = app
+        self._closing = closing
         self._hosts = hosts
         self._body_limit = body_limit
         self._body_timeout = body_timeout
@@ -60,7 +65,17 @@ class Guard:
             # What is left of the body isn't waited for.
             await refusal_answer(refused, {"connection": "close"})(scope, receive, send)
             return
-        await self._app(scope, self._bounded(receive), send)
+        try:
+            await self._app(scope, self._bounded(receive), send)
+        except asyncio.CancelledError:
+            if not self._closing.said:
+                raise
+            await self._cut(scope, receive, send)
+
+    async def _cut(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer what would take longer than the server has."""
+        with suppress(RuntimeError):  # it has been answered in part
+            await refusal_answer(Refused(503, _STOPPING, kind="Unavailable"), _CLOSE)(scope, receive, send)
 
     def _refusal(self, scope: Scope) -> Refused | None:
         headers = scope["headers"]
@@ -90,11 +105,7 @@ class Guard:
             if whole:  # what is waited for now is that the client goes
                 return await receive()
             until = until or asyncio.get_running_loop().time() + self._body_timeout
-            try:
-                async with asyncio.timeout_at(until):
-                    message = await receive()
-            except TimeoutError:
-                raise HTTPException(408, "The body of the request didn't come in time", _CLOSE) from None
+            message = await self._part(receive, until)
             size += len(message.get("body", b""))
             whole = not message.get("more_body", False)
             if size > self._body_limit:
@@ -103,11 +114,21 @@ class Guard:
 
         return bounded
 
+    async def _part(self, receive: Receive, until: float) -> Message:
+        """The next part of a body. A server that stops doesn't wait for it."""
+        now = asyncio.get_running_loop().time
+        while True:
+            try:
+                async with asyncio.timeout_at(min(until, now() + _LOOK)):
+                    return await receive()
+            except TimeoutError:
+                if self._closing.said:
+                    raise HTTPException(503, _STOPPING, _CLOSE) from None
+                if now() >= until:
+                    raise HTTPException(408, "The body of the request didn't come in time", _CLOSE) from None
+
     def _too_large(self) -> Refused:
         return Refused(413, f"The body has more than {self._body_limit} bytes, the limit")
-
-
-_CLOSE = {"connection": "close"}
 
 
 def _is_foreign(given: dict[bytes, str], host: str) -> bool:

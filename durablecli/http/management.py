@@ -25,7 +25,7 @@ from durablecli.azure.links import BASE, Place
 from durablecli.client import Client, DurableOrchestrationStatus
 from durablecli.client import Query as Rows
 from durablecli.errors import Conflict, DurableError, NotFound, WrongState
-from durablecli.http.answers import Refused, empty_answer, json_answer, refusal_answer, refusal_of
+from durablecli.http.answers import Closing, Refused, empty_answer, json_answer, refusal_answer, refusal_of
 from durablecli.http.openapi import document
 from durablecli.http.posting import Desk
 from durablecli.http.requests import CONTINUATION, Query, is_json, matches, parse_body, parts
@@ -38,13 +38,6 @@ _RETRY_AFTER = {"retry-after": "10"}
 _OURS = ("waitingFor", "holds", "blocked", "daemon")
 _SHORTEST_POLL = 0.02
 _LONGEST_POLL = 1.0  # so that a server that stops is heard of in time
-
-
-class Closing:
-    """Whether the server is about to stop; whoever waits looks now and then."""
-
-    def __init__(self) -> None:
-        self.said = False
 
 
 class Asked(NamedTuple):

@@ -10,7 +10,7 @@ import socket
 import threading
 from collections.abc import Callable
 from datetime import timedelta
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 import uvicorn
@@ -25,11 +25,11 @@ from durablecli.app import Registry
 from durablecli.azure.links import BASE, Place
 from durablecli.client import Client
 from durablecli.config import Http
-from durablecli.errors import ConfigError
+from durablecli.errors import ConfigError, DurableError
 from durablecli.http import functions
-from durablecli.http.answers import Refused, defect, refusal_answer
+from durablecli.http.answers import Closing, Refused, defect, refusal_answer
 from durablecli.http.guard import Guard, Hosts
-from durablecli.http.management import Closing, Management, nothing_here
+from durablecli.http.management import Management, nothing_here
 from durablecli.http.posting import Desk
 from durablecli.http.protocol import Connection
 from durablecli.http.security import LARGEST_HEAD, LONGEST_URL, Keys
@@ -75,6 +75,7 @@ def make_app(
         hosts=Hosts(address, settings.allowed_hosts),
         body_limit=settings.body_limit,
         body_timeout=settings.body_timeout.total_seconds(),
+        closing=closing,
     )
     handlers = {HTTPException: _http_error, Refused: _refused, 500: _defect}
     return Starlette(routes=routes, middleware=[guard], exception_handlers=handlers)
@@ -141,7 +142,8 @@ class HttpServer:
         self._left = left
         self._ready = threading.Event()
         self._error: BaseException | None = None
-        self._server = _Server(_uvicorn_config(app, settings, drain.total_seconds()), self._ready)
+        self._over = False
+        self._server = _Server(_uvicorn_config(app, settings, drain.total_seconds() / 2), self._ready)
         self._thread = threading.Thread(target=self._serve, name="durable-http", daemon=True)
 
     @property
@@ -153,6 +155,16 @@ class HttpServer:
     @property
     def alive(self) -> bool:
         return self._thread.is_alive()
+
+    @property
+    def broken(self) -> bool:
+        """Whether it has ended though nobody told it to."""
+        return self._over and not self._closing.said
+
+    def check(self) -> None:
+        """Raises what it ended with, if it wasn't told to end when it did."""
+        if self._error is not None:
+            raise DurableError(f"the HTTP server broke: {type(self._error).__name__}: {self._error}") from self._error
 
     def start(self) -> None:
         """Returns when it answers."""
@@ -176,9 +188,12 @@ class HttpServer:
     def _serve(self) -> None:
         try:
             asyncio.run(self._server.serve([self._socket]))
+            if not self._closing.said and not self._server.force_exit:
+                self._error = RuntimeError("it ended by itself")
         except BaseException as error:  # noqa: BLE001 - whoever waits for it to start is told
             self._error = error
         finally:
+            self._over = True
             self._ready.set()
             self._left()
 
@@ -240,5 +255,5 @@ def _uvicorn_config(app: Starlette, settings: Http, drain: float) -> uvicorn.Con
         access_log=False,
         server_header=False,
         proxy_headers=False,
-        timeout_graceful_shutdown=max(1, int(drain)),
+        timeout_graceful_shutdown=cast("int", drain),  # it takes fractions too
     )

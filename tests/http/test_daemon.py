@@ -10,11 +10,16 @@ import socket
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from time import monotonic
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 
+from durablecli.config import Config
+from durablecli.daemon import serve
+from durablecli.errors import DurableError
+from durablecli.http.server import _Server
 from tests.e2e.harness import Hub, Process, until
 
 FLOW = str(Path(__file__).with_name("flow.py"))
@@ -146,3 +151,47 @@ def test_a_public_address_shows_its_key_once(hub: Hub) -> None:
     again, _ = serving(hub, "0.0.0.0:0")
     assert key not in again.said
     hub.is_sound()
+
+
+def test_stopping_waits_for_no_body_and_begins_nothing_more(hub: Hub) -> None:
+    daemon, url = serving(hub)
+    ask(f"{url}/api/orchestrators/Chain", "POST", b"0.05")
+    where = urlsplit(url)
+    with socket.create_connection((where.hostname or "", where.port or 0), timeout=10) as connection:
+        head = b"POST /api/orchestrators/DoWork HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n\r\n1"
+        connection.sendall(head)
+        until(lambda: len(hub.ran()) > 2, what="begun")
+        daemon.signal(signal.SIGTERM)
+        begun = len(hub.ran())
+        before = monotonic()
+        assert connection.recv(1000).startswith(b"HTTP/1.1 503 ")
+    assert daemon.ends() == 0
+    assert monotonic() - before < 4
+    assert len(hub.ran()) <= begun + 2
+    assert "Exception in ASGI" not in daemon.said
+    hub.is_sound()
+
+
+def test_stopping_cuts_a_request_that_takes_longer(hub: Hub) -> None:
+    daemon, url = serving(hub, DURABLE_DRAIN="2s")
+    with ThreadPoolExecutor(1) as threads:
+        slow = threads.submit(ask, f"{url}/api/slow")
+        until(hub.ran, what="begun")
+        before = monotonic()
+        daemon.signal(signal.SIGTERM)
+        assert slow.result(10)[0] == 503
+    assert monotonic() - before < 1.8
+    assert daemon.ends() == 0
+    assert "Exception in ASGI" not in daemon.said
+
+
+def test_a_server_that_breaks_stops_the_daemon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def break_down(self: _Server, counter: int) -> bool:
+        if counter > 2:
+            raise ZeroDivisionError("nothing works")
+        return False
+
+    monkeypatch.setattr(_Server, "on_tick", break_down)
+    config = Config(app=(FLOW,), base=str(tmp_path))
+    with pytest.raises(DurableError, match="nothing works"):
+        serve(config, state_dir=str(tmp_path / "hub"), listen="0", say=lambda text: None)
