@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import re
 import socket
 from collections.abc import Iterable
 from contextlib import suppress
-from urllib.parse import urlsplit
 
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -21,6 +21,7 @@ from durablecli.http.answers import Closing, Refused, refusal_answer
 from durablecli.http.security import LARGEST_HEAD, LONGEST_URL, is_loopback
 
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
+_is_host = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9._-]+))(?::[0-9]{1,5})?").fullmatch
 _CLOSE = {"connection": "close"}
 _STOPPING = "The server is about to stop"
 _LOOK = 0.2
@@ -87,9 +88,11 @@ class Guard:
         host = given.get(b"host", "")
         if not self._hosts.has(host):
             return Refused(403, "This server isn't known by that name: see http.allowed_hosts", kind="Forbidden")
-        if scope["method"] not in _SAFE and _is_foreign(given, host):
+        if scope["method"] not in _SAFE and _is_foreign(given, f"{scope['scheme']}://{host}"):
             return Refused(403, "What another site sends is not taken", kind="Forbidden")
         length = given.get(b"content-length", "")
+        if length and b"transfer-encoding" in given:  # whoever stands before us may have taken the other one
+            return Refused(400, "The body has two lengths")
         if length.isdigit() and int(length) > self._body_limit:
             return self._too_large()
         return None
@@ -131,21 +134,19 @@ class Guard:
         return Refused(413, f"The body has more than {self._body_limit} bytes, the limit")
 
 
-def _is_foreign(given: dict[bytes, str], host: str) -> bool:
+def _is_foreign(given: dict[bytes, str], origin: str) -> bool:
     """Whether a browser says that a page of another site sends this."""
     site = given.get(b"sec-fetch-site")
     if site is not None and site.lower() not in _OWN:
         return True
-    origin = given.get(b"origin")
-    return origin is not None and urlsplit(origin).netloc.lower() != host.lower()
+    sender = given.get(b"origin")
+    return sender is not None and sender.lower() != origin.lower()
 
 
 def _name(host: str) -> str:
-    """The name in a Host header, without its port; empty if it makes no sense."""
-    try:
-        return (urlsplit(f"//{host}").hostname or "").rstrip(".")
-    except ValueError:
-        return ""
+    """The name in a Host header, without its port; empty if it is anything but a name and a port."""
+    found = _is_host(host)
+    return "" if found is None else (found[1] or found[2]).lower().removesuffix(".")
 
 
 def _is_address(name: str) -> bool:

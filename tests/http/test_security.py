@@ -65,6 +65,14 @@ def spoken(url: str, data: bytes, *, seconds: float = 5.0) -> bytes:
         ("evil.example:7071", 403),
         ("10.0.0.1", 403),
         ("localhost@evil.example", 403),
+        ("evil.example@localhost", 403),
+        ("localhost/evil", 403),
+        ("localhost#@evil.example", 403),
+        ("evil.example#@localhost", 403),
+        ('localhost:80"><script>', 403),
+        ("localhost:abc", 403),
+        ("localhost..", 403),
+        ("localhost:1:2", 403),
         ("", 403),
     ],
 )
@@ -83,6 +91,8 @@ def test_only_our_own_names_are_answered(strict: Site, host: str, status: int) -
         ({"sec-fetch-site": "same-site"}, 403),
         ({"origin": "http://localhost:7071"}, 202),
         ({"origin": "http://localhost:8000"}, 403),
+        ({"origin": "https://localhost:7071"}, 403),
+        ({"origin": "http://evil.example@localhost:7071"}, 403),
         ({"origin": "http://evil.example"}, 403),
         ({"origin": "null"}, 403),
         ({"origin": "http://localhost:7071", "sec-fetch-site": "cross-site"}, 403),
@@ -186,8 +196,13 @@ def test_what_is_too_large_is_refused(strict: Site) -> None:
         (b"POST %b HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n\r\n1" % ONE.encode(), b"HTTP/1.1 408 "),
         (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03 no HTTP\r\n\r\n", b"HTTP/1.1 400 "),
         (b"GET / HTTP/1.1\r\n\r\n", b"HTTP/1.1 400 "),
+        (
+            b"POST %b HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"
+            % ONE.encode(),
+            b"HTTP/1.1 400 ",
+        ),
     ],
-    ids=["nothing", "half a head", "half a body", "no HTTP", "no host"],
+    ids=["nothing", "half a head", "half a body", "no HTTP", "no host", "two lengths"],
 )
 def test_what_comes_too_slowly_or_makes_no_sense_is_hung_up_on(strict: Site, sent: bytes, answer: bytes) -> None:
     before = monotonic()
