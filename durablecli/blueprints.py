@@ -152,8 +152,9 @@ class Bindings:
     def add(self, type: str, argument: str, given: Mapping[str, Any]) -> None:
         """Take in one binding, as function.json writes it."""
         if type in _DURABLE:
-            self.kind, self.argument = _DURABLE[type], argument
-            self.own_name = given.get(_NAMED_BY[self.kind]) or None
+            self.own_name = given.get(_NAMED_BY[_DURABLE[type]]) or None
+            if not isinstance(self._trigger, OtherTrigger):  # what can't run here can't run by another name
+                self.kind, self.argument = _DURABLE[type], argument
         elif type == "httpTrigger":
             self._set("http", argument, HttpTrigger(given.get("route"), _methods(given.get("methods")), "", argument))
             self._asked_level = level(given.get("authLevel"))
@@ -283,6 +284,11 @@ class Blueprint:
             return self._remark(function, bindings)
 
         return mark
+
+    def durable_openai_agent_orchestrator(self, _func: Callable[..., Any] | None = None, **more: object) -> Any:
+        """Declare an orchestrator of OpenAI agents, which isn't run here: it needs the library of the agents."""
+        mark = self._binding("openAIAgentTrigger", "")
+        return mark if _func is None else mark(_func)
 
     def retry(self, *arguments: object, **more: object) -> Callable[[F], F]:
         """Accepted: what starts a function here tries it once."""

@@ -138,6 +138,17 @@ def test_what_only_the_cloud_has_is_known_and_not_run() -> None:
     assert (function.trigger, function.bindings) == (OtherTrigger("queueTrigger"), {"box": "blob"})
 
 
+@pytest.mark.parametrize("called", [False, True])
+@pytest.mark.parametrize("inside", [False, True])
+def test_an_orchestrator_of_openai_agents_is_known_and_not_run(called: bool, inside: bool) -> None:
+    app = df.DFApp()
+    agent = app.durable_openai_agent_orchestrator
+    both = [app.orchestration_trigger("context", "agent"), agent(model_provider=None) if called else agent]
+    decorated(*(reversed(both) if inside else both))
+    (function,) = registry_of(app)
+    assert (function.name, function.kind, function.trigger) == ("agent", "other", OtherTrigger("openAIAgentTrigger"))
+
+
 def test_a_function_without_a_trigger_is_listed_all_the_same() -> None:
     app = df.DFApp()
     decorated(app.durable_client_input("client"))
