@@ -60,24 +60,32 @@ class Publisher:
     def add(self, draft: Draft) -> None:
         """A commit has become durable."""
         commit = draft.commit
-        if commit.purged:
-            self._histories.remove(commit.purged)
-            for purged in commit.purged:
-                self._waiting.pop(purged.instance, None)  # what isn't written yet need not be
-                self._instances.gone.discard(purged.instance)
-                self._dirty.pop(purged.instance, None)
-                self._removed.add(purged.instance)
+        purged = {each.instance for each in commit.purged}
+        # First of all: from here on whoever reads one of these looks into the journal too.
         for write in commit.writes:
-            self._gather(write, draft)
+            self._gather(write, draft, anew=write.instance in purged)
+            purged.discard(write.instance)
+        if commit.purged:
+            # What has begun anew takes the place of the old file when it is published. Until then that file has to
+            # stay, for a reader who was told before that the file is enough.
+            self._histories.remove(each for each in commit.purged if each.instance in purged)
+            for id in purged:
+                self._waiting.pop(id, None)  # what isn't written yet need not be
+                self._dirty.pop(id, None)
+                self._removed.add(id)
+            for each in commit.purged:
+                self._instances.gone.discard(each.instance)
         self._bytes += draft.size
         self._dirty.update(draft.touched)
         self._removed.difference_update(draft.touched)
         self._commit = commit.c
 
-    def _gather(self, write: Write, draft: Draft) -> None:
+    def _gather(self, write: Write, draft: Draft, *, anew: bool) -> None:
+        """`anew`: what waits is of a history that this commit has taken away."""
         waiting = self._waiting.get(write.instance)
-        if waiting is None:
+        if waiting is None or anew:
             self._waiting[write.instance] = _Unpublished(draft.c, monotonic(), draft.touched[write.instance], [write])
+            self._waiting.move_to_end(write.instance)  # the oldest come first
         elif write.begins:
             waiting.writes = [write]
         elif waiting.writes[-1].execution == write.execution:

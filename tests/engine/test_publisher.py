@@ -1,0 +1,81 @@
+"""The order in which a commit gets to the files: nobody who reads meanwhile misses what is durable."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+import durablecli as df
+from durablecli import testing
+from durablecli.store.mailbox import Item
+from durablecli.testing import Hub
+
+
+@df.orchestrator
+def wait(context: df.DurableOrchestrationContext) -> Any:
+    return (yield context.wait_for_external_event("go"))
+
+
+def watched(hub: Hub, monkeypatch: pytest.MonkeyPatch, look: Callable[[], object]) -> list[tuple[str, object, object]]:
+    """What a look gives before and after each change of the files."""
+    seen: list[tuple[str, object, object]] = []
+    histories = hub.engine.hub.histories
+
+    def watch(name: str, do: Callable[[Any], None]) -> None:
+        def watched(each: Iterable[Any]) -> None:
+            changes, before = list(each), look()
+            do(changes)
+            if changes:
+                seen.append((name, before, look()))
+
+        monkeypatch.setattr(histories, name, watched)
+
+    watch("publish", histories.publish)
+    watch("remove", histories.remove)
+    return seen
+
+
+def ended(hub: Hub) -> None:
+    hub.client.start_new(wait, "a")
+    hub.client.raise_event("a", "go", 1)
+    hub.finish("a")
+    hub.advance(timedelta(seconds=1))
+    assert hub.engine.is_published("a")
+
+
+def test_the_journal_is_looked_into_until_the_file_has_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    with testing.hub(wait) as hub:
+        seen = watched(hub, monkeypatch, lambda: hub.engine.is_published("a"))
+        hub.client.start_new(wait, "a")
+        hub.run()
+        assert seen == [("publish", False, False)]
+        assert hub.engine.is_published("a")
+
+
+def test_what_is_purged_and_begun_anew_in_one_commit_is_there_all_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    with testing.hub(wait) as hub:
+        ended(hub)
+        seen = watched(hub, monkeypatch, lambda: hub.client.get_status("a").runtime_status)
+        known = watched(hub, monkeypatch, lambda: hub.engine.is_published("a"))
+        hub.engine.hand_in("purge", [Item("a")])
+        hub.engine.hand_in("start", [Item("a", "wait")])
+        hub.run()
+        assert seen
+        assert all(before and after for _, before, after in seen)
+        assert not any(before for _, before, _ in known)
+        assert hub.client.get_status("a").runtime_status is df.OrchestrationRuntimeStatus.Running
+        assert hub.engine.is_published("a")
+        hub.restart()
+        assert hub.client.get_status("a").runtime_status is df.OrchestrationRuntimeStatus.Running
+
+
+def test_a_purge_takes_the_file_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    with testing.hub(wait) as hub:
+        ended(hub)
+        seen = watched(hub, monkeypatch, lambda: bool(hub.client.get_status("a")))
+        hub.client.purge_instance_history("a")
+        hub.run()
+        assert [(name, after) for name, _, after in seen] == [("remove", False)]
