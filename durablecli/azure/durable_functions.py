@@ -17,7 +17,7 @@ from durablecli.model.http import DurableHttpRequest, DurableHttpResponse, Manag
 from durablecli.model.retries import RetryOptions, RetryPolicy
 from durablecli.model.status import OrchestrationRuntimeStatus
 from durablecli.replay.context import DurableOrchestrationContext
-from durablecli.replay.tasks import Task, WhenAll, WhenAny
+from durablecli.replay.tasks import CallTask, Composite, EventTask, Task, TimerTask, WhenAll, WhenAny
 
 __all__ = [
     "Blueprint",
@@ -56,7 +56,8 @@ ENTITY_TRIGGER = "entityTrigger"
 DURABLE_CLIENT = "durableClient"
 
 DurableOrchestrationClient = DurableFunctionsClient
-TaskBase, WhenAllTask, WhenAnyTask = Task, WhenAll, WhenAny
+TaskBase, CompoundTask, WhenAllTask, WhenAnyTask = Task, Composite, WhenAll, WhenAny
+AtomicTask: Any = CallTask | EventTask | TimerTask  # TimerTask is found here, too
 
 
 class Blueprint(functions.Blueprint):

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import json
 from collections import UserDict, UserList
+from collections.abc import Callable
+from datetime import datetime
 from enum import Enum
 from io import BytesIO
 from threading import local
@@ -154,8 +156,17 @@ class Context:
         self.invocation_id = invocation_id
         self.function_directory = function_directory
         self.thread_local_storage = local()
-        self.trace_context: Any = None
+        self.trace_context = TraceContext()
         self.retry_context: Any = None
+
+
+class TraceContext:
+    """Where a call stands in a trace; here it stands in none."""
+
+    def __init__(self, trace_parent: str = "", trace_state: str = "", attributes: dict[str, str] | None = None) -> None:
+        self.trace_parent = trace_parent
+        self.trace_state = trace_state
+        self.attributes = attributes or {}
 
 
 class TimerRequest:
@@ -205,6 +216,15 @@ class FunctionRegister(blueprints.DFApp):
     def __init__(self, auth_level: object = AuthLevel.FUNCTION, *arguments: object, **more: object) -> None:
         super().__init__(auth_level)
 
+    @property
+    def auth_level(self) -> AuthLevel:
+        """Who may call the functions that name no level of their own."""
+        return AuthLevel[self._level or "FUNCTION"]
+
+    def get_functions(self) -> list[Function]:
+        """All functions, as tests of apps ask for them."""
+        return [Function(function) for function in self.functions]
+
 
 class FunctionApp(FunctionRegister):
     """The app of a `function_app.py`."""
@@ -241,6 +261,38 @@ class WsgiFunctionApp(ExternalHttpFunctionApp):
     """A WSGI app in a function."""
 
     kind = "wsgiApp"
+
+
+class Function:
+    """A function of an app."""
+
+    def __init__(self, func: Callable[..., Any], script_file: str | None = None) -> None:
+        self._function = func
+
+    def __call__(self, *arguments: Any, **more: Any) -> Any:
+        return self._function(*arguments, **more)
+
+    def get_user_function(self) -> Callable[..., Any]:
+        """The function as its author wrote it."""
+        return self._function
+
+    def get_function_name(self) -> str:
+        """Its name in the app."""
+        found = blueprints.bindings_of(self._function)
+        return found.name if found else self._function.__name__
+
+    def is_http_function(self) -> bool:
+        """Whether requests start it."""
+        found = blueprints.bindings_of(self._function)
+        return found is not None and found.kind == "http"
+
+
+class FunctionBuilder(Function):
+    """A function that is being declared: here it is what it will be."""
+
+    def build(self, auth_level: AuthLevel | None = None) -> Function:
+        """The function."""
+        return self
 
 
 # What only the cloud has.
@@ -324,7 +376,19 @@ class EventHubEvent(_Message): ...
 class KafkaEvent(_Message): ...
 
 
-class QueueMessage(_Message): ...
+class QueueMessage(_Message):
+    """A message of a queue, as tests of apps make it."""
+
+    id: str | None = None
+    dequeue_count: int | None = None
+    expiration_time: datetime | None = None
+    insertion_time: datetime | None = None
+    time_next_visible: datetime | None = None
+    pop_receipt: str | None = None
+
+    def get_body(self) -> bytes:
+        body: str | bytes = super().get_body() or b""
+        return body.encode() if isinstance(body, str) else bytes(body)
 
 
 class ServiceBusMessage(_Message): ...
@@ -346,9 +410,6 @@ class PromptArgument(_CloudOnly): ...
 
 
 class WarmUpContext(_CloudOnly): ...
-
-
-class Function(_CloudOnly): ...
 
 
 class KafkaConverter(_CloudOnly): ...

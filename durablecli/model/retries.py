@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from math import isfinite
+from typing import Any
 
 from durablecli.model.failures import Failure, qualified_name
 
@@ -70,6 +71,13 @@ class RetryOptions(RetryPolicy):
     @property
     def retry_timeout_in_milliseconds(self) -> float | None:
         return None if self.retry_timeout is None else _in_milliseconds(self.retry_timeout)
+
+    def to_json(self) -> dict[str, Any]:
+        """What the original has of it, in the words of its protocol."""
+        return {
+            "firstRetryIntervalInMilliseconds": self.first_retry_interval_in_milliseconds,
+            "maxNumberOfAttempts": self.max_number_of_attempts,
+        }
 
 
 def delay(

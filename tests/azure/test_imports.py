@@ -174,3 +174,39 @@ def test_a_generator_can_be_driven_as_authors_test_theirs() -> None:
 
     *tasks, output = durable_functions.orchestrator_generator_wrapper(orchestrator(None))
     assert (len(tasks), output) == (2, "4 no")
+
+
+@pytest.mark.parametrize("name", ["AtomicTask", "CompoundTask", "TaskBase", "TimerTask", "WhenAllTask", "WhenAnyTask"])
+def test_tasks_can_be_told_apart_by_their_original_names(name: str) -> None:
+    found = importlib.import_module("azure.durable_functions.models.Task")
+    assert not isinstance(1, getattr(found, name))
+
+
+def test_an_app_tells_its_level_and_its_functions() -> None:
+    found = importlib.import_module("azure.functions.decorators.function_app")
+    app = functions.FunctionApp(http_auth_level=functions.AuthLevel.ADMIN)
+    assert type(app) is found.FunctionApp
+
+    @app.function_name("Named")
+    @app.route()
+    def work(req: str) -> str:
+        return f"{req}!"
+
+    (function,) = app.get_functions()
+    assert app.auth_level is functions.AuthLevel.ADMIN
+    assert (function.get_function_name(), function.is_http_function(), function("hi")) == ("Named", True, "hi!")
+    built = found.FunctionBuilder(work, "function_app.py").build(app.auth_level)
+    assert built.get_user_function() is function.get_user_function() is work
+
+
+def test_a_message_of_a_queue_can_be_made_and_asked() -> None:
+    message = functions.QueueMessage(id="1", body='{"a": 1}')
+    assert (message.id, message.get_body(), message.get_json()) == ("1", b'{"a": 1}', {"a": 1})
+    assert (message.dequeue_count, message.insertion_time, message.pop_receipt) == (None, None, None)
+    assert functions.QueueMessage().get_body() == b""
+
+
+def test_a_call_stands_in_no_trace() -> None:
+    trace = functions.Context().trace_context
+    assert isinstance(trace, importlib.import_module("azure.functions._abc").TraceContext)
+    assert (trace.trace_parent, trace.trace_state, trace.attributes) == ("", "", {})

@@ -153,3 +153,8 @@ def test_policies_compare_by_value() -> None:
     assert hash(RetryOptions(1000, 3, non_retryable=[KeyError])) == hash(
         RetryOptions(1000, 3, non_retryable="builtins.KeyError")
     )
+
+
+def test_options_are_written_as_the_original_writes_them() -> None:
+    written = RetryOptions(500, 3).to_json()
+    assert written == {"firstRetryIntervalInMilliseconds": 500, "maxNumberOfAttempts": 3}
