@@ -20,6 +20,8 @@ from time import monotonic
 from types import FrameType, ModuleType
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from durablecli.app import Registry
 from durablecli.azure.loading import load
 from durablecli.client import Client
@@ -60,7 +62,9 @@ def serve(
     `listen` says where to answer HTTP; without it the settings do."""
     logging.basicConfig(level=config.log.level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     since, server = datetime.now(UTC), None
-    with _port(config.http.listen if listen is None else listen) as port, _hub(state_dir, say) as hub:
+    if listen is not None:
+        config = msgspec.structs.replace(config, http=msgspec.structs.replace(config.http, listen=listen))
+    with _port(config.http.listen) as port, _hub(state_dir, say) as hub:
         loaded = load(config.app, config.base)
         _introduce(config, loaded, hub, say)
         with (

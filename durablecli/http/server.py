@@ -39,6 +39,7 @@ _MOST_CONNECTIONS = 4096
 _AT_ONCE = 128  # so many connections are taken before the first one is looked at
 _NO_HANDLES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 _COMPLAIN_EVERY = 60.0
+_ANYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  what isn't to be shown
 _ALONE = "127.0.0.1:7071"
 
 
@@ -62,11 +63,11 @@ def make_app(
         return await management.answer(request, ["orchestrators", request.path_params["name"]])
 
     listen = str(settings.listen or _ALONE)
-    address, _ = parse_listen(listen)
+    address, port = parse_listen(listen)
     prefix = settings.route_prefix.strip("/")
     routes: list[BaseRoute] = [Mount(BASE, management)]
     if registry is not None:
-        place = Place(f"http://{listen}", keys.code)
+        place = Place(_url(address, port), keys.code)
         routes += functions.routes(registry, client, keys, prefix, place=place)
     routes.append(Route(f"{'/' if prefix else ''}{prefix}/orchestrators/{{name}}", start, methods=["POST"]))
 
@@ -119,6 +120,15 @@ def parse_listen(listen: str) -> tuple[str, int]:
     return host.strip("[]") or "127.0.0.1", int(port)
 
 
+def _url(host: str, port: int) -> str:
+    """Where a server is reached that listens there; what listens everywhere is reached on this machine at least."""
+    return f"http://{_bracketed(_ANYWHERE.get(host, host))}:{port}"
+
+
+def _bracketed(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
+
+
 class HttpServer:
     """The server in its thread. It answers from `start` on; `leave` takes no new requests, and lets those end
     that run."""
@@ -135,7 +145,13 @@ class HttpServer:
     ) -> None:
         self._socket = taken
         self._closing = Closing()
-        at = msgspec.structs.replace(settings, listen=self.url.removeprefix("http://"))
+        address, port = taken.getsockname()[:2]
+        self._name = address if settings.listen is None else parse_listen(str(settings.listen))[0]
+        at = msgspec.structs.replace(
+            settings,
+            listen=f"{_bracketed(address)}:{port}",
+            allowed_hosts=(*settings.allowed_hosts, self._name),
+        )
         app = make_app(client, registry=registry, keys=keys, settings=at, closing=self._closing)
         self.place = Place(self.url, keys.code)
         self.served = functions.listing(app.routes)
@@ -148,9 +164,8 @@ class HttpServer:
 
     @property
     def url(self) -> str:
-        """Where it is reached."""
-        host, port = self._socket.getsockname()[:2]
-        return f"http://{f'[{host}]' if ':' in host else host}:{port}"
+        """Where it is reached: under the name that was given for it."""
+        return _url(self._name, self._socket.getsockname()[1])
 
     @property
     def alive(self) -> bool:

@@ -139,7 +139,7 @@ def test_the_settings_may_turn_it_on(hub: Hub) -> None:
 
 def test_a_public_address_shows_its_key_once(hub: Hub) -> None:
     daemon, url = serving(hub, "0.0.0.0:0")
-    url = url.replace("0.0.0.0", "127.0.0.1")  # noqa: S104  where it listens, not where it is asked
+    assert url.startswith("http://127.0.0.1:")
     key = json.loads((hub.root / "keys.json").read_text())["system"]
     assert key in daemon.said
     assert ask(f"{url}{BASE}/instances")[0] == 401
@@ -195,3 +195,11 @@ def test_a_server_that_breaks_stops_the_daemon(tmp_path: Path, monkeypatch: pyte
     config = Config(app=(FLOW,), base=str(tmp_path))
     with pytest.raises(DurableError, match="nothing works"):
         serve(config, state_dir=str(tmp_path / "hub"), listen="0", say=lambda text: None)
+
+
+def test_a_server_is_known_by_the_name_that_was_given_for_it(hub: Hub) -> None:
+    _, url = serving(hub, "127.1:0")  # a name of the loopback address that isn't known otherwise
+    assert url.startswith("http://127.1:")
+    assert ask(f"{url}{BASE}/instances")[0] == 200
+    assert ask(f"{url}/api/orchestrators/DoWork", "POST")[1]["location"].startswith(url)
+    assert ask(f"{url}{BASE}/instances", Host="127.2")[0] == 403
