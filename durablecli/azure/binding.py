@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from typing import Protocol
 from urllib.parse import urlsplit
 
@@ -35,7 +36,8 @@ class Binding(str):
         start = f"{place.origin}{BASE}/orchestrators/{{functionName}}[/{{instanceId}}]"
         code = f"code={place.code}" if place.code else ""
         described = {
-            "taskHubName": client.root,
+            "taskHubName": os.path.basename(os.path.abspath(client.root)),
+            "stateDirectory": client.root,  # ours: where a client that is made from the text alone finds the hub
             "creationUrls": {
                 "createNewInstancePostUri": start,
                 "createAndWaitOnNewInstancePostUri": f"{start}?timeout={{timeoutInSeconds}}"
@@ -92,6 +94,6 @@ def from_json(context: str) -> tuple[Client, Place]:
         found = json.loads(context)
         base = urlsplit(found["baseUrl"])
         code = found.get("requiredQueryStringParameters", "").removeprefix("code=") or None
-        return Client(found["taskHubName"]), Place(f"{base.scheme}://{base.netloc}", code)
+        return Client(found["stateDirectory"]), Place(f"{base.scheme}://{base.netloc}", code)
     except (ValueError, KeyError, TypeError, AttributeError):
         raise UsageError("a client is made from what the binding of a function received, as it is") from None

@@ -165,9 +165,10 @@ def test_links_carry_a_code_only_when_a_key_is_in_force(hub: testing.Hub) -> Non
 
 def test_a_client_is_made_from_what_a_binding_received_also_after_it_was_copied(tmp_path: Path) -> None:
     place = Place("http://10.0.0.1:7071", "secret")
-    with embedded(testing.registry(echo), tmp_path) as engine:
+    with embedded(testing.registry(echo), tmp_path / "MyHub") as engine:
         binding = Binding(engine, place)
         described = json.loads(binding)
+        assert described["taskHubName"] == "MyHub"
         assert described["managementUrls"]["statusQueryGetUri"].endswith("/instances/INSTANCEID?code=secret")
         for context in (binding, str.__str__(binding)[:], SyncDurableFunctionsClient(binding)):
             made = DurableFunctionsClient(context, "invocation")
