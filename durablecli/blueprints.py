@@ -96,6 +96,11 @@ class HttpTrigger(NamedTuple):
     auth_level: str
     argument: str = "req"
 
+    def path(self, name: str, prefix: str) -> str:
+        """Where a function of this name is reached, in an app whose routes begin with `prefix`."""
+        parts = (prefix.strip("/").lower(), (name if self.route is None else self.route).strip("/"))
+        return "/" + "/".join(part for part in parts if part)
+
 
 class TimerTrigger(NamedTuple):
     """Started by the clock: `schedule` is NCRONTAB with seconds, `hh:mm:ss`, or a `%SETTING%` that holds one."""

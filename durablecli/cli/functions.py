@@ -33,7 +33,7 @@ def command(app: tuple[str, ...], form: str | None) -> int:
         loaded = load(config.app, config.base)
     screen = Screen(form)
     if screen.for_people:
-        rows = [row for one in loaded.registry for row in _rows(one)]
+        rows = [row for one in loaded.registry for row in _rows(one, config.http.route_prefix)]
         if rows:
             screen.table(HEAD, rows, elastic=2)
     else:
@@ -70,13 +70,13 @@ def _function(one: Function) -> dict[str, object]:
     return found if one.trigger is None else found | {"trigger": one.trigger._asdict()}
 
 
-def _kind(one: Function) -> str:
+def _kind(one: Function, prefix: str) -> str:
     """The kind, and what starts a function that nobody calls."""
     from durablecli.blueprints import HttpTrigger, TimerTrigger
 
     match one.trigger:
-        case HttpTrigger(route, methods):
-            return f"http {','.join(methods or ('any',))} /{one.name if route is None else route.lstrip('/')}"
+        case HttpTrigger(methods=methods) as http:
+            return f"http {','.join(methods or ('any',))} {http.path(one.name, prefix)}"
         case TimerTrigger(schedule):
             return f"timer {schedule}"
         case None:
@@ -85,10 +85,10 @@ def _kind(one: Function) -> str:
             return f"{other.kind}: not run here"
 
 
-def _rows(one: Function) -> Iterator[tuple[str, str, str, str]]:
+def _rows(one: Function, prefix: str) -> Iterator[tuple[str, str, str, str]]:
     """A row of the table; a class has one for each of its operations."""
     if one.methods is None:
-        yield one.name, _kind(one), _short(one.signature.removeprefix(one.name)), _near(one.place)
+        yield one.name, _kind(one, prefix), _short(one.signature.removeprefix(one.name)), _near(one.place)
         return
     first, *others = [_short(method.signature) for method in one.methods] or [""]
     yield one.name, one.kind, first, _near(one.place)

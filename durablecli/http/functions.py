@@ -90,9 +90,8 @@ class FunctionRoute(BaseRoute):
 
     @property
     def served(self) -> Served:
-        return Served(
-            self._function.name, self._trigger.methods or _ANY, "/".join(["", *self._prefix, self.template.text])
-        )
+        path = self._trigger.path(self._function.name, "/".join(self._prefix))
+        return Served(self._function.name, self._trigger.methods or _ANY, path)
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
         methods = self._trigger.methods

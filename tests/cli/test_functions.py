@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from tests.cli.conftest import Durable
 
 APP = '''"""Functions of an app."""
@@ -22,9 +24,13 @@ def order(req): ...
 '''
 
 
-def test_a_route_is_shown_with_its_methods(durable: Durable, here: Path) -> None:
+@pytest.mark.parametrize(("prefix", "begin"), [("api", "/api"), ("/V9/", "/v9"), ("/", "")])
+def test_a_route_is_shown_with_its_methods_where_it_is_reached(
+    durable: Durable, here: Path, monkeypatch: pytest.MonkeyPatch, prefix: str, begin: str
+) -> None:
+    monkeypatch.setenv("DURABLE_HTTP__ROUTE_PREFIX", prefix)
     (here / "workflows").mkdir()
     (here / "workflows" / "web.py").write_text(APP)
     out = durable("functions").out
-    assert "http any /" in out
-    assert "http GET,DELETE /" in out
+    assert f"http any {begin}/anything " in out
+    assert f"http GET,DELETE {begin}/orders/{{id}} " in out
