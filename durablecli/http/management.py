@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
+from functools import partial
 from time import monotonic
 from typing import Any, NamedTuple
 from urllib.parse import quote
@@ -36,6 +37,7 @@ from durablecli.model.status import ENDED
 
 _RETRY_AFTER = {"retry-after": "10"}
 _OURS = ("waitingFor", "holds", "blocked", "daemon")
+_ABOVE = len(BASE.strip("/").split("/"))
 _SHORTEST_POLL = 0.02
 _LONGEST_POLL = 1.0  # so that a server that stops is heard of in time
 
@@ -85,15 +87,16 @@ class Management:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive)
-        response = await self.answer(request, parts(request, BASE))
+        response = await self.answer(request, parts(request, "")[_ABOVE:])
         await response(scope, receive, send)
 
     async def answer(self, request: Request, path: list[str]) -> Response:
         """The answer to a request for such a path below the base."""
         try:
             self._keys.check(request, Level.SYSTEM)
+            asked_for = "GET" if request.method == "HEAD" else request.method  # its body isn't sent
             for method, pattern, handler in self._routes:
-                if method == request.method and matches(path, pattern):
+                if method == asked_for and matches(path, pattern):
                     given = tuple(part for part, wanted in zip(path, pattern, strict=True) if wanted[0] == "{")
                     return await handler(Asked(request, given, Query(request)))
         except DurableError as error:
@@ -114,7 +117,7 @@ class Management:
         wait = _wait(asked.query)
         self._check_known(name)
         version = asked.query.text("version")
-        data = parse_body(await asked.request.body())
+        data = await self._desk.parse(await asked.request.body(), parse_body)
         try:
             if chosen:
                 id = check_instance_id(chosen[0])
@@ -213,7 +216,8 @@ class Management:
     async def purge(self, asked: Asked) -> Response:
         """Take an ended instance away."""
         (instance,) = asked.given
-        result = await self._control(instance, lambda client: client.purge_instance_history(instance), "purge")
+        async with self._desk.alone(instance):  # of several who ask at once, one takes it away
+            result = await self._control(instance, lambda client: client.purge_instance_history(instance), "purge")
         if not result.instances_deleted:
             raise _no_instance(instance)
         return json_answer({"instancesDeleted": result.instances_deleted})
@@ -242,7 +246,7 @@ class Management:
             raise _gone(instance)
         if not is_json(asked.request):
             raise Refused(400, "Only application/json request content is supported")
-        data = parse_body(await asked.request.body())
+        data = await self._desk.parse(await asked.request.body(), parse_body)
         await self._control(instance, lambda client: client.raise_event(instance, event, data))
         return empty_answer(202)
 
@@ -324,8 +328,8 @@ class Management:
         entity, operation = _entity(asked), asked.query.text("op")
         if operation is None:
             raise Refused(400, "Please provide value for 'op' parameter.")
-        body = await asked.request.body()
-        data = _operation_input(body, is_json(asked.request))
+        read = partial(_operation_input, json=is_json(asked.request))
+        data = await self._desk.parse(await asked.request.body(), read)
         try:
             await self._desk.call(lambda client: client.signal_entity(entity, operation, data))
         except NotFound as error:

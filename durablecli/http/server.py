@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import errno
 import logging
+import re
 import resource
 import socket
 import threading
 from collections.abc import Callable
 from datetime import timedelta
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import msgspec
 import uvicorn
@@ -34,6 +35,7 @@ from durablecli.http.posting import Desk
 from durablecli.http.protocol import Connection
 from durablecli.http.security import LARGEST_HEAD, LONGEST_URL, Keys
 
+T = TypeVar("T", Mount, Route)
 _log = logging.getLogger("durablecli.http")
 _MOST_CONNECTIONS = 4096
 _AT_ONCE = 128  # so many connections are taken before the first one is looked at
@@ -65,11 +67,12 @@ def make_app(
     listen = str(settings.listen or _ALONE)
     address, port = parse_listen(listen)
     prefix = settings.route_prefix.strip("/")
-    routes: list[BaseRoute] = [Mount(BASE, management)]
+    routes: list[BaseRoute] = [_without_case(Mount(BASE, management))]
     if registry is not None:
         place = Place(_url(address, port), keys.code)
         routes += functions.routes(registry, client, keys, prefix, place=place)
-    routes.append(Route(f"{'/' if prefix else ''}{prefix}/orchestrators/{{name}}", start, methods=["POST"]))
+    path = f"{'/' if prefix else ''}{prefix}/orchestrators/{{name}}"
+    routes.append(_without_case(Route(path, start, methods=["POST"])))
 
     guard = Middleware(
         Guard,
@@ -79,7 +82,15 @@ def make_app(
         closing=closing,
     )
     handlers = {HTTPException: _http_error, Refused: _refused, 500: _defect}
-    return Starlette(routes=routes, middleware=[guard], exception_handlers=handlers)
+    app = Starlette(routes=routes, middleware=[guard], exception_handlers=handlers)
+    app.router.redirect_slashes = False  # no path but those of the API is an answer
+    return app
+
+
+def _without_case(route: T) -> T:
+    """The same route, which doesn't care for capitals, as those of Azure don't."""
+    route.path_regex = re.compile(route.path_regex.pattern, re.IGNORECASE)
+    return route
 
 
 async def _http_error(request: Request, error: Exception) -> Response:

@@ -75,7 +75,9 @@ TABLE = [
     Row("GET", "instances/@counter@a", 404),
     Row("GET", "instances/{done}?showInput=perhaps", 400, WRONG.format("showInput")),
     Row("PUT", "instances/{done}", 404),
-    Row("HEAD", "instances/{done}", 404),
+    Row("HEAD", "instances/{done}", 200),
+    Row("HEAD", "instances/{running}", 202),
+    Row("HEAD", "instances/{done}/terminate", 404),
     # many
     Row("GET", "instances", 200),
     Row("GET", "instances?top=0", 400, WRONG.format("top")),
@@ -376,3 +378,19 @@ def test_whatever_the_id_is_its_link_leads_to_it(served: Site, id: str) -> None:
     assert (again.status_code, again.json()["instanceId"]) == (202, id)
     assert again.headers["location"] == first.headers["location"]
     served.http.post(f"{where}/terminate")
+
+
+def test_paths_are_taken_without_case_and_only_as_they_are(served: Site) -> None:
+    get, post = served.http.get, served.http.post
+    assert get("/Runtime/WebHooks/DurableTask/Instances").status_code == 200
+    assert get("/runtime/webhooks/durable%74ask/instances/nobody").json()["Message"] == NO_ID
+    assert post("/API/Orchestrators/echo").status_code == 202
+    for path in (BASE, "/api/orchestrators/echo/", "/api/orchestrators/"):
+        assert post(path).status_code == 404
+
+
+def test_head_answers_as_get_without_the_body(served: Site) -> None:
+    for path in ("openapi.json", "entities"):
+        get, head = served.http.get(f"{BASE}/{path}"), served.http.head(f"{BASE}/{path}")
+        assert (head.status_code, head.content) == (200, b"")
+        assert head.headers["content-length"] == get.headers["content-length"]
