@@ -217,6 +217,7 @@ class Management:
         """Take an ended instance away."""
         (instance,) = asked.given
         async with self._desk.alone(instance):  # of several who ask at once, one takes it away
+            async with self._desk.alone(instance):  # of several who ask at once, one takes it away
             result = await self._control(instance, lambda client: client.purge_instance_history(instance), "purge")
         if not result.instances_deleted:
             raise _no_instance(instance)

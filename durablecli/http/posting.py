@@ -7,10 +7,13 @@ wake-up lets them all go on. What has to read files runs in a few threads; what 
 from __future__ import annotations
 
 import asyncio
+import threading
+import weakref
 from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
+from queue import SimpleQueue
 from typing import NamedTuple, TypeVar
 
 from msgspec import Raw
@@ -24,6 +27,8 @@ from durablecli.store.mailbox import Item, Receipt, new_message
 T = TypeVar("T")
 _READING = 2
 _CALLING = 4
+_QUICK = 64 * 1024
+"""So many bytes are parsed while the loop waits."""
 
 
 class Letter(NamedTuple):
@@ -54,24 +59,36 @@ class Desk:
         self._root = client.root
         self._engine = client.mailbox if isinstance(client.mailbox, Engine) else None
         # Few: more of them only take the interpreter from one another, and from the loop.
-        self._reading = ThreadPoolExecutor(_READING, "durable-http-read")
-        self._calling = ThreadPoolExecutor(_CALLING, "durable-http-call")
+        self._reading = Threads(_READING, "durable-http-read")
+        self._calling = Threads(_CALLING, "durable-http-call")
+        self._alone: weakref.WeakValueDictionary[str, asyncio.Lock] = weakref.WeakValueDictionary()
         self._told: deque[tuple[asyncio.Future[None], DurableError | None]] = deque()
         self._woken = False
 
     async def read(self, look: Callable[[Client], T]) -> T:
         """What a look at the files gives."""
-        return await _aside(self._reading, look, Client(self._root, self._engine))
+        client = Client(self._root, self._engine)
+        return await self._reading.do(lambda: look(client))
 
     async def call(self, act: Callable[[Client], T]) -> T:
         """What a call that may post gives, when all that it posted is on disk."""
         if self._engine is None:
-            return await _aside(self._calling, act, Client(self._root))
+            client = Client(self._root)
+            return await self._calling.do(lambda: act(client))
         kept = Kept(self._engine)
-        result = await _aside(self._calling, act, Client(self._root, kept))
+        posting = Client(self._root, kept)
+        result = await self._calling.do(lambda: act(posting))
         for letter in kept.letters:
             await self._post(self._engine, letter)
         return result
+
+    def alone(self, instance: str) -> asyncio.Lock:
+        """What to hold where whoever acts on this instance next has to see what came of it."""
+        return self._alone.setdefault(instance, asyncio.Lock())
+
+    async def parse(self, body: bytes, parse: Callable[[bytes], T]) -> T:
+        """What a body says; a large one is parsed aside."""
+        return await self._calling.do(lambda: parse(body)) if len(body) > _QUICK else parse(body)
 
     async def start(self, name: str, data: Raw, version: str | None = None) -> str:
         """Start an orchestration that is known to be there, under a new id; without an engine as `call` does it."""
@@ -96,11 +113,6 @@ class Desk:
         engine.hand_in(*letter, told)
         await waiting
 
-    def close(self) -> None:
-        """Let the threads go."""
-        for threads in (self._reading, self._calling):
-            threads.shutdown(wait=False, cancel_futures=True)
-
     def _deliver(self) -> None:
         self._woken = False  # before looking: what is told from now on wakes again
         while self._told:
@@ -113,5 +125,46 @@ class Desk:
                 waiting.set_exception(error)
 
 
-async def _aside(threads: ThreadPoolExecutor, do: Callable[[Client], T], client: Client) -> T:
-    return await asyncio.get_running_loop().run_in_executor(threads, do, client)
+class Threads:
+    """A few threads that take work in order. They end when nobody has this any more, and no process waits for them."""
+
+    def __init__(self, most: int, name: str) -> None:
+        self._most = most
+        self._name = name
+        self._begun = 0
+        self._work: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+        weakref.finalize(self, _dismiss, self._work, most)
+
+    async def do(self, act: Callable[[], T]) -> T:
+        """What it gives, or raises, in one of the threads."""
+        loop = asyncio.get_running_loop()
+        waiting: asyncio.Future[T] = loop.create_future()
+        self._work.put(lambda: _carry_out(act, waiting, loop))
+        if self._begun < self._most:
+            self._begun += 1
+            threading.Thread(target=_work, args=(self._work,), name=self._name, daemon=True).start()
+        return await waiting
+
+
+def _work(given: SimpleQueue[Callable[[], None] | None]) -> None:
+    while (act := given.get()) is not None:
+        act()
+        del act  # what it holds on to may be what these threads end with
+
+
+def _dismiss(given: SimpleQueue[Callable[[], None] | None], most: int) -> None:
+    for _ in range(most):
+        given.put(None)
+
+
+def _carry_out(act: Callable[[], T], waiting: asyncio.Future[T], loop: asyncio.AbstractEventLoop) -> None:
+    if waiting.cancelled():
+        return  # whoever asked has gone
+    try:
+        result = act()
+    except BaseException as error:  # noqa: BLE001 - whoever asked is told
+        tell: Callable[[], None] = partial(waiting.set_exception, error)
+    else:
+        tell = partial(waiting.set_result, result)
+    with suppress(RuntimeError):  # the loop is gone, and nobody waits any more
+        loop.call_soon_threadsafe(lambda: None if waiting.done() else tell())
