@@ -38,7 +38,7 @@ from durablecli.model.status import ENDED
 _RETRY_AFTER = {"retry-after": "10"}
 _OURS = ("waitingFor", "holds", "blocked", "daemon")
 _ABOVE = len(BASE.strip("/").split("/"))
-_SHORTEST_POLL = 0.02
+_SHORTEST_POLL = 0.1
 _LONGEST_POLL = 1.0  # so that a server that stops is heard of in time
 
 
@@ -153,7 +153,7 @@ class Management:
     async def _started(self, asked: Asked, instance: str, wait: tuple[float, float] | None) -> Response:
         """The links of what was started; in wait mode, how it ended, if it does so in time."""
         if wait is not None:
-            current = await self._ended(instance, *wait)
+            current = await self._ended(asked.request, instance, *wait)
             if current.ended:
                 completed = current.runtime_status is not None and current.runtime_status.value == "Completed"
                 return json_answer(current.raw_output if completed else _body(current, ours=False))
@@ -161,13 +161,16 @@ class Management:
         del body["rewindPostUri"]  # as in the original, where only the client of an app gives it out
         return json_answer(body, 202, {"location": body["statusQueryGetUri"], **_RETRY_AFTER})
 
-    async def _ended(self, instance: str, seconds: float, interval: float) -> DurableOrchestrationStatus:
-        """The status once the instance has ended, or when the time is over, or when the server is to stop."""
+    async def _ended(
+        self, request: Request, instance: str, seconds: float, interval: float
+    ) -> DurableOrchestrationStatus:
+        """The status once the instance has ended, or when the time is over, or nobody waits for it any more, or the
+        server is to stop."""
         until = monotonic() + seconds
         while True:
             current = await self._desk.read(lambda client: client.get_status(instance))
             left = until - monotonic()
-            if current.ended or left <= 0 or self._closing.said:
+            if current.ended or left <= 0 or self._closing.said or await request.is_disconnected():
                 return current
             await asyncio.sleep(min(max(interval, _SHORTEST_POLL), _LONGEST_POLL, left))
 
@@ -217,7 +220,6 @@ class Management:
         """Take an ended instance away."""
         (instance,) = asked.given
         async with self._desk.alone(instance):  # of several who ask at once, one takes it away
-            async with self._desk.alone(instance):  # of several who ask at once, one takes it away
             result = await self._control(instance, lambda client: client.purge_instance_history(instance), "purge")
         if not result.instances_deleted:
             raise _no_instance(instance)

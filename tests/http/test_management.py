@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from time import sleep
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
+import httpx
 import jsonschema  # type: ignore[import-untyped]  # it brings no types
 import pytest
 import yaml
 
+from durablecli.client import Client
 from durablecli.http.openapi import document
 from tests.http.conftest import BASE, Site, wait_for
 
@@ -394,3 +397,22 @@ def test_head_answers_as_get_without_the_body(served: Site) -> None:
         get, head = served.http.get(f"{BASE}/{path}"), served.http.head(f"{BASE}/{path}")
         assert (head.status_code, head.content) == (200, b"")
         assert head.headers["content-length"] == get.headers["content-length"]
+
+
+def test_nobody_goes_on_looking_for_a_client_that_has_gone(served: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    looks: list[str] = []
+    get_status = Client.get_status
+
+    def counted(client: Client, instance_id: str, *rest: Any) -> Any:
+        looks.append(instance_id)
+        return get_status(client, instance_id, *rest)
+
+    monkeypatch.setattr(Client, "get_status", counted)
+    path = f"{BASE}/orchestrators/waiter/abandoned?timeout=600&pollingInterval=0"
+    with pytest.raises(httpx.ReadTimeout):
+        served.http.post(path, timeout=1)
+    assert 2 < len(looks) < 12
+    sleep(0.3)
+    before = len(looks)
+    sleep(0.5)
+    assert len(looks) == before
