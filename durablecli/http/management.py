@@ -8,7 +8,7 @@ suspending twice is no error.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from functools import partial
 from time import monotonic
@@ -23,8 +23,9 @@ from starlette.types import Receive, Scope, Send
 
 from durablecli.app import Registry
 from durablecli.azure.links import BASE, Place
-from durablecli.client import Client, DurableOrchestrationStatus
+from durablecli.client import Client, DurableOrchestrationStatus, Page
 from durablecli.client import Query as Rows
+from durablecli.config import MIB
 from durablecli.errors import Conflict, DurableError, NotFound, WrongState
 from durablecli.http.answers import Closing, Refused, empty_answer, json_answer, refusal_answer, refusal_of
 from durablecli.http.openapi import document
@@ -38,6 +39,7 @@ from durablecli.model.status import ENDED
 _RETRY_AFTER = {"retry-after": "10"}
 _OURS = ("waitingFor", "holds", "blocked", "daemon")
 _ABOVE = len(BASE.strip("/").split("/"))
+_LARGEST_ANSWER = 16 * MIB
 _SHORTEST_POLL = 0.1
 _LONGEST_POLL = 1.0  # so that a server that stops is heard of in time
 
@@ -207,12 +209,14 @@ class Management:
             cursor=_cursor(asked),
         )
 
-        def look(client: Client) -> tuple[list[DurableOrchestrationStatus], str | None]:
-            page = client.page(rows)
-            return [each for each in client.statuses([row.id for row in page.rows]) if each], page.cursor
+        def look(client: Client) -> Filled:
+            def bodies(ids: Iterable[str]) -> Iterator[dict[str, Any] | None]:
+                for each in client.statuses(ids):
+                    yield _body(each, ours=ours, show_input=show_input) if each else None
 
-        found, cursor = await self._desk.read(look)
-        return _page([_body(each, ours=ours, show_input=show_input) for each in found], cursor)
+            return _fill(client.page, rows, bodies)
+
+        return _page(await self._desk.read(look))
 
     # ── end, hold and take away ────────────────────────────────────────────────────────────────────────────────
 
@@ -318,13 +322,15 @@ class Management:
         name = asked.given[0] if asked.given else None
         rows = Rows(name, ("Exists",), limit=query.page_size(), sort="id", cursor=_cursor(asked))
 
-        def look(client: Client) -> tuple[list[dict[str, Any]], str | None]:
-            page = client.list_entities(rows)
-            found = (client.entity(row.id) for row in page.rows)
-            wanted = (each for each in found if each.exists and _between(since, each.last_operation_time, to))
-            return [_entity_body(each, state) for each in wanted], page.cursor
+        def look(client: Client) -> Filled:
+            def bodies(ids: Iterable[str]) -> Iterator[dict[str, Any] | None]:
+                for each in map(client.entity, ids):
+                    wanted = each.exists and _between(since, each.last_operation_time, to)
+                    yield _entity_body(each, state) if wanted else None
 
-        return _page(*await self._desk.read(look))
+            return _fill(client.list_entities, rows, bodies)
+
+        return _page(await self._desk.read(look))
 
     async def signal(self, asked: Asked) -> Response:
         """Send an operation that nobody waits for."""
@@ -398,8 +404,45 @@ def _body(current: DurableOrchestrationStatus, *, ours: bool, show_input: bool =
     return body if ours else {key: value for key, value in body.items() if key not in _OURS}
 
 
-def _page(rows: list[dict[str, Any]], cursor: str | None) -> Response:
-    return json_answer(rows, headers={CONTINUATION: cursor} if cursor else None)
+class Filled(NamedTuple):
+    """The rows of a page as JSON, and the cursor to what follows."""
+
+    rows: list[Raw]
+    cursor: str | None
+
+
+def _fill(
+    look: Callable[[Rows], Page], rows: Rows, bodies: Callable[[Iterable[str]], Iterator[dict[str, Any] | None]]
+) -> Filled:
+    """A page that ends where it is full, or where it is large; `bodies` has None for a row that isn't wanted."""
+    while True:
+        page = look(rows)
+        ids = [row.id for row in page.rows]
+        found, count = _fitting(bodies(ids))
+        if count == len(ids):
+            return Filled(found, page.cursor)
+        part = look(msgspec.structs.replace(rows, limit=count))
+        if [row.id for row in part.rows] == ids[:count]:  # else something was taken away, and the cursor skips a row
+            return Filled(found, part.cursor)
+
+
+def _fitting(bodies: Iterator[dict[str, Any] | None]) -> tuple[list[Raw], int]:
+    """As many as make an answer of some size, at least one; and how many were looked at."""
+    found: list[Raw] = []
+    size = count = 0
+    for body in bodies:
+        count += 1
+        if body is not None:
+            text = msgspec.json.encode(body)
+            found.append(Raw(text))
+            size += len(text)
+        if size >= _LARGEST_ANSWER:
+            break
+    return found, count
+
+
+def _page(filled: Filled) -> Response:
+    return json_answer(filled.rows, headers={CONTINUATION: filled.cursor} if filled.cursor else None)
 
 
 def _cursor(asked: Asked) -> str | None:

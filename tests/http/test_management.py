@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from time import sleep
 from typing import Any, NamedTuple
 from urllib.parse import quote
@@ -15,7 +16,9 @@ import pytest
 import yaml
 
 from durablecli.client import Client
+from durablecli.http import management
 from durablecli.http.openapi import document
+from durablecli.http.requests import CONTINUATION
 from tests.http.conftest import BASE, Site, wait_for
 
 LINKS = [
@@ -416,3 +419,36 @@ def test_nobody_goes_on_looking_for_a_client_that_has_gone(served: Site, monkeyp
     before = len(looks)
     sleep(0.5)
     assert len(looks) == before
+
+
+def test_a_page_ends_where_it_is_large(served: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(5):
+        assert served.http.post(f"{BASE}/orchestrators/waiter/large{number}", json="x" * 1000).status_code == 202
+        signal = f"{BASE}/entities/counter/large{number}?op=add"
+        assert served.http.post(signal, json=1).status_code == 202
+    for number in range(5):
+        wait_for(partial(_is_there, served, f"{BASE}/entities/counter/large{number}"))
+    monkeypatch.setattr(management, "_LARGEST_ANSWER", 1500)
+    pages = paged(served, f"{BASE}/instances?instanceIdPrefix=large")
+    assert [len(page) for page in pages] == [2, 2, 1]
+    assert [row["instanceId"] for page in pages for row in page] == [f"large{number}" for number in range(5)]
+    monkeypatch.setattr(management, "_LARGEST_ANSWER", 1)
+    pages = paged(served, f"{BASE}/entities/counter")
+    assert {len(page) for page in pages} == {1}
+    assert {f"large{number}" for number in range(5)} <= {row["entityId"]["key"] for page in pages for row in page}
+
+
+def _is_there(served: Site, path: str) -> bool:
+    return served.http.get(path).status_code == 200
+
+
+def paged(served: Site, path: str) -> list[list[Any]]:
+    """All pages of a list."""
+    pages: list[list[Any]] = []
+    headers: dict[str, str] = {}
+    while True:
+        answer = served.http.get(path, headers=headers)
+        pages.append(answer.json())
+        if CONTINUATION not in answer.headers:
+            return pages
+        headers = {CONTINUATION: answer.headers[CONTINUATION]}
