@@ -64,7 +64,7 @@ def serve(
     since, server = datetime.now(UTC), None
     if listen is not None:
         config = msgspec.structs.replace(config, http=msgspec.structs.replace(config.http, listen=listen))
-    with _port(config.http.listen) as port, _hub(state_dir, say) as hub:
+    with _hub(state_dir, say) as hub, _port(config.http.listen) as port:  # whose hub it is counts before whose port
         loaded = load(config.app, config.base)
         _introduce(config, loaded, hub, say)
         with (

@@ -95,7 +95,9 @@ def _carry(context: DurableOrchestrationContext) -> Generator[Any, Any, None]:
         yield context.call_activity(PREFIX + order.function, occasion)
     except Exception as error:  # noqa: BLE001 - the schedule goes on, whatever a call came to
         failure = str(error)
-    context.continue_as_new(Order(order.function, order.schedule, last=began, failure=failure))
+    # Reckoned from the run and not from now: an engine that dies here must not make the next run be forgotten.
+    due = occasion.following
+    context.continue_as_new(Order(order.function, order.schedule, due=due, last=began, failure=failure))
 
 
 def _follow(order: Order, due: datetime, news: News) -> Order:

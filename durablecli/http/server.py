@@ -71,8 +71,9 @@ def make_app(
     if registry is not None:
         place = Place(_url(address, port), keys.code)
         routes += functions.routes(registry, client, keys, prefix, place=place)
-    path = f"{'/' if prefix else ''}{prefix}/orchestrators/{{name}}"
-    routes.append(_without_case(Route(path, start, methods=["POST"])))
+    for place_of_starts in dict.fromkeys((f"/{prefix}".rstrip("/"), "/api")):  # the second is what everybody writes
+        path = f"{place_of_starts}/orchestrators/{{name}}"
+        routes.append(_without_case(Route(path, start, methods=["POST"])))
 
     guard = Middleware(
         Guard,

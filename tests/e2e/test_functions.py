@@ -46,3 +46,12 @@ def test_a_timer_function_goes_on_after_a_kill_and_makes_up_once_for_what_was_mi
     again.signal(signal.SIGTERM)
     assert again.ends() == 0
     hub.is_sound()
+
+
+def test_a_second_daemon_is_told_of_the_first_and_not_of_the_port(hub: Hub) -> None:
+    port = str(free_port())
+    first = hub.begin("run-daemon", "--http", port, app="ticking", EVERY="24:00:00")
+    first.says("answers at")
+    second = hub.begin("run-daemon", "--http", port, app="ticking", EVERY="24:00:00")
+    assert second.ends() == 75
+    assert str(first.pid) in second.said
