@@ -6,6 +6,7 @@ import json
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from pathlib import Path
 from time import sleep
 from typing import Any, NamedTuple
 from urllib.parse import quote
@@ -16,10 +17,11 @@ import pytest
 import yaml
 
 from durablecli.client import Client
+from durablecli.config import Http
 from durablecli.http import management
 from durablecli.http.openapi import document
 from durablecli.http.requests import CONTINUATION
-from tests.http.conftest import BASE, Site, wait_for
+from tests.http.conftest import BASE, Site, site, wait_for
 
 LINKS = [
     "id",
@@ -348,6 +350,13 @@ def test_text_for_an_entity_is_a_string(served: Site) -> None:
     assert answer.status_code == 400
     sent = served.http.post(f"{BASE}/entities/counter/t?op=add", content="7", headers={"content-type": "text/plain"})
     assert sent.status_code == 202
+
+
+@pytest.mark.parametrize("prefix", ["", "v9", "api"])
+def test_starts_are_taken_below_api_whatever_the_prefix_of_the_app(tmp_path: Path, prefix: str) -> None:
+    with site(tmp_path, settings=Http(route_prefix=prefix)) as made:
+        for path in ("/api", f"/{prefix}".rstrip("/")):
+            assert made.http.post(f"{path}/orchestrators/echo", json=1).status_code == 202
 
 
 def test_the_route_of_the_documentation(served: Site) -> None:
