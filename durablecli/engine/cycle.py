@@ -123,7 +123,7 @@ class Engine:
         self.writer = Writer(hub.journal, lambda c, error: self._queue.put(Synced(c, error)), threaded=options.threads)
         self._notice = notice
         self.crew = crew(self._queue.put) if crew is not None else None
-        self._c = hub.last_commit
+        self._c = self._handed_over = hub.last_commit
         self._unsynced: deque[Draft] = deque()
         self._sources = Sources(hub, self.turns, self.timers, self.crew, options.versions.current, say)
         self._moved = 0.0
@@ -165,8 +165,9 @@ class Engine:
         return posted
 
     def is_published(self, instance: str) -> bool:
-        """Whether a history is whole without the journal: everything of it that is durable is in its file."""
-        return self.publisher.is_published(instance)
+        """Whether a history is whole without the journal: everything of it that is durable is in its file. While a
+        commit is on its way nobody knows: whoever has seen it in the journal must not read an older file then."""
+        return self._handed_over == self._c and self.publisher.is_published(instance)
 
     # ── life ───────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -410,6 +411,7 @@ class Engine:
     def _publish(self, draft: Draft) -> None:
         """The commit is on disk: now, and not before, it has its effects."""
         self.publisher.add(draft)
+        self._handed_over = draft.commit.c
         if draft.jobs and self.crew is not None:
             self.crew.start(draft.jobs)
         if self.crew is not None:

@@ -19,7 +19,7 @@ from durablecli.model.status import Summary, Waiting
 from durablecli.store import histories, premises, recovery
 from durablecli.store.disk import Disk, LocalDisk
 from durablecli.store.glimpse import Glimpse, glimpse
-from durablecli.store.histories import History
+from durablecli.store.histories import Claim, History
 from durablecli.store.inbox import Inbox
 from durablecli.store.index import Index, Reader, Unusable, check, open_readonly
 from durablecli.store.lock import Holder, read_holder
@@ -160,11 +160,19 @@ class ReadHub:
 
     def _view(self, table: Reader, journal: Glimpse, starts: list[Summary]) -> _View:
         newer: dict[str, Summary | None] = {}
+        told: dict[str, Claim] | None = None
         for instance, claim in histories.claims(journal.beyond(table.last_commit)).items():
-            found = histories.merge(histories.read(self._disk, self._root, instance), claim, instance)
+            found = self._joined(instance, claim)
+            if not claim.gone and (found is None or found.last < claim.last):
+                # The table is ahead of the file: what lies between stands further up in the journal.
+                told = histories.claims(journal.beyond(0)) if told is None else told
+                found = self._joined(instance, told[instance])
             newer[instance] = _summary(found)
         pending = [row for row in starts if newer.get(row.id) is None and table.get(row.id) is None]
         return _View(table, newer, {row.id: row for row in reversed(pending)})
+
+    def _joined(self, instance: str, claim: Claim) -> History | None:
+        return histories.merge(histories.read(self._disk, self._root, instance), claim, instance)
 
     def _pending_starts(self) -> Iterator[Summary]:
         for message in self._inbox.pending_starts():
