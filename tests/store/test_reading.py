@@ -320,6 +320,17 @@ def test_a_list_lays_the_journal_over_the_index(root: Path, engine: Engine) -> N
     assert (reader.count(Query()), reader.count(Query(status=("Running",)))) == (3, 2)
 
 
+def test_a_list_is_right_where_the_index_is_ahead_of_the_files(root: Path, engine: Engine) -> None:
+    """The lines of a busy engine gather before they are written; its index may know them by then."""
+    engine.commit(operated("@e@a", 1))
+    engine.commit(begun("b", 2), logged("@e@a", 1, 4, [EntityOperationReceived("set")]), published=False)
+    engine.index()
+    engine.commit(ended("b", 2, 3), logged("@e@a", 1, 5, [EntityBatch(4)]), published=False)
+    assert listed(root) == [("b", "Completed")]
+    (entity,) = ReadHub(str(root)).page(ALL_ENTITIES).rows
+    assert (entity.queued, entity.records) == (0, 5)
+
+
 def test_pages_of_index_and_journal_hold_every_row_once(root: Path, engine: Engine) -> None:
     dice = random.Random(4)
     known: set[str] = set()
