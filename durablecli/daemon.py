@@ -190,7 +190,8 @@ def _http(
     if port is None:
         yield None
         return
-    from durablecli.http.security import FILE, find_keys
+    from durablecli.client.keys import FILE
+    from durablecli.http.security import find_keys
     from durablecli.http.server import HttpServer
 
     keys, made = find_keys(port.getsockname()[0], config.http.keys, engine.hub.root)

@@ -8,7 +8,7 @@ from durablecli.client.shell import DurableOrchestrationClient
 from durablecli.client.status import Blocked, DurableOrchestrationStatus, Engine, Held, PurgeHistoryResult, Suspended
 from durablecli.client.tail import Line
 from durablecli.client.waits import EntityWait
-from durablecli.store.mailbox import Item, Mailbox, Receipt
+from durablecli.store.mailbox import Item, Mailbox, Receipt, new_message
 from durablecli.store.query import Page, Query
 
 __all__ = [
@@ -35,5 +35,6 @@ __all__ = [
     "Running",
     "Runs",
     "Suspended",
+    "new_message",
     "unknown_orchestrator",
 ]

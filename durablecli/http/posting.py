@@ -18,11 +18,10 @@ from typing import NamedTuple, TypeVar
 
 from msgspec import Raw
 
-from durablecli.client import Client
+from durablecli.client import Client, Item, Receipt, new_message
 from durablecli.engine.cycle import Engine
 from durablecli.errors import DurableError
 from durablecli.model.ids import new_id
-from durablecli.store.mailbox import Item, Receipt, new_message
 
 T = TypeVar("T")
 _READING = 2

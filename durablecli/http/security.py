@@ -8,22 +8,18 @@ from __future__ import annotations
 
 import hmac
 import ipaddress
-import secrets
 from enum import IntEnum
 
-import msgspec
 from starlette.requests import Request
 
+from durablecli.client.keys import kept_keys
 from durablecli.config import HttpKeys
 from durablecli.errors import ConfigError
 from durablecli.http.answers import Refused
-from durablecli.store.disk import Disk, LocalDisk
 
 LARGEST_HEAD = 16 * 1024
 LONGEST_URL = 8 * 1024
-FILE = "keys.json"
 _NO_KEY = "A key is needed: send it as x-functions-key, or as code in the query"
-_OTHERS = 0o077
 
 
 class Level(IntEnum):
@@ -63,18 +59,18 @@ class Keys:
             raise Refused(401, _NO_KEY, kind="Unauthorized")
 
 
-def find_keys(address: str, given: HttpKeys, root: str, disk: Disk | None = None) -> tuple[Keys, bool]:
+def find_keys(address: str, given: HttpKeys, root: str) -> tuple[Keys, bool]:
     """The keys for a server at this address, and whether they were made just now."""
     if given.function or given.system or given.master:
         if not (given.system or given.master):
             raise ConfigError("http.keys: the management API needs a key of its own: give system, or master")
         if given.system:
             return Keys(given.function, given.system, given.master), False
-        kept, made = _kept(disk or LocalDisk(), f"{root}/{FILE}")  # for the links, which need one
+        kept, made = kept_keys(root)  # for the links, which need one
         return Keys(given.function, kept.system, given.master), made
     if is_loopback(address):
         return Keys(), False
-    kept, made = _kept(disk or LocalDisk(), f"{root}/{FILE}")
+    kept, made = kept_keys(root)
     return Keys(kept.function, kept.system, kept.master), made
 
 
@@ -84,20 +80,3 @@ def is_loopback(address: str) -> bool:
         return ipaddress.ip_address(address).is_loopback
     except ValueError:
         return address.lower() == "localhost"
-
-
-def _kept(disk: Disk, path: str) -> tuple[HttpKeys, bool]:
-    facts = disk.facts(path)
-    if facts is None:
-        made = HttpKeys(*(secrets.token_urlsafe(32) for _ in range(3)))
-        disk.replace(path, msgspec.json.encode(made) + b"\n")
-        return made, True
-    if facts.kind != "file" or facts.owner != disk.user or facts.mode & _OTHERS:
-        raise ConfigError(f"{path} isn't a file that only you can read: mend it (chmod 600), or remove it")
-    try:
-        found = msgspec.json.decode(disk.read(path), type=HttpKeys)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: {error}: mend it, or remove it and new keys are made") from None
-    if not found.system:
-        raise ConfigError(f"{path} holds no system key: mend it, or remove it and new keys are made")
-    return found, False
