@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from functools import cached_property
 from types import ModuleType
 from typing import Any, TypeVar, overload
@@ -16,10 +17,12 @@ from typing import Any, TypeVar, overload
 from durablecli.blueprints import Bindings, Blueprint, Trigger, bindings_of
 from durablecli.entities.forms import ClassForm, Form, FunctionForm
 from durablecli.entities.methods import Methods, check_entity
+from durablecli.model.annotations import hints_of, signature_of, unresolved
 from durablecli.model.names import name_of
 from durablecli.replay.names import MARK, Mark, made_of_json, mark_of, return_annotation
 
 F = TypeVar("F", bound=Callable[..., Any])
+_CONTEXTS = frozenset({"ActivityContext", "DurableEntityContext", "DurableOrchestrationContext"})
 _CALLED = frozenset({"orchestrator", "activity", "entity"})
 
 
@@ -166,19 +169,38 @@ class Function:
     def parameters(self) -> list[inspect.Parameter]:
         """Its parameters, annotations resolved where they can be."""
         try:
-            found = inspect.signature(self.call, eval_str=True)
-        except (NameError, TypeError, ValueError, SyntaxError, AttributeError):
-            try:
-                found = inspect.signature(self.call)
-            except (TypeError, ValueError):
-                return []
-        return list(found.parameters.values())
+            return list(signature_of(self.call).parameters.values())
+        except (TypeError, ValueError):
+            return []
 
     @cached_property
     def returns(self) -> Any:
         """Its return annotation; Any where it says nothing."""
         found = return_annotation(self.call)
         return found if self.argument is None else made_of_json(found)
+
+    @property
+    def unresolved(self) -> list[str]:
+        """Where an annotation that values are decoded by can't be resolved: the parameter or field, and the annotation.
+
+        Not for functions of Azure apps: their annotations are for readers.
+        """
+        if self.argument is not None:
+            return []
+        seen: set[Any] = set()
+        found = [line for where, part in self._decoded_by() for line in unresolved(part, where, seen)]
+        return list(dict.fromkeys(found))
+
+    def _decoded_by(self) -> Iterator[tuple[str, Any]]:
+        if self.methods is not None:
+            yield from ((name, hint) for name, hint in hints_of(self.methods.kind).items())
+            for method in self.methods:
+                yield from ((f"{method.name}({each.name})", each.annotation) for each in method.inputs)
+        elif self.kind == "activity":
+            yield from ((each.name, each.annotation) for each in self.parameters if not _is_context(each))
+        if self.kind in ("activity", "orchestrator"):
+            with suppress(TypeError, ValueError):
+                yield "return value", signature_of(inspect.unwrap(self.call)).return_annotation
 
     @property
     def signature(self) -> str:
@@ -189,6 +211,12 @@ class Function:
             return f"{self.name}{inspect.signature(inspect.unwrap(self.call))}"
         except (TypeError, ValueError):
             return f"{self.name}(…)"
+
+
+def _is_context(parameter: inspect.Parameter) -> bool:
+    """Whether it receives a context. One whose annotation can't be resolved is known by its name."""
+    annotation = parameter.annotation
+    return isinstance(annotation, str) and annotation.rpartition(".")[2] in _CONTEXTS
 
 
 def _place_of_class(kind: type) -> str:

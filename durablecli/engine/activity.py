@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 from collections.abc import Callable
 from functools import lru_cache
@@ -125,13 +126,20 @@ def _wanted(function: Function) -> tuple[Any, ...]:
     for i, parameter in enumerate(function.parameters):
         if parameter.kind not in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD):
             break
-        if parameter.annotation is ActivityContext or (i == 1 and parameter.default is parameter.empty):
+        if _is_context(parameter) or (i == 1 and parameter.default is parameter.empty):
             found.append(ActivityContext)
         elif i == 0:
             found.append(Any if parameter.annotation is parameter.empty else parameter.annotation)
         else:
             break
     return tuple(found)
+
+
+def _is_context(parameter: inspect.Parameter) -> bool:
+    annotation = parameter.annotation
+    if isinstance(annotation, str):  # unresolved: it is imported for type checkers only
+        return annotation.rpartition(".")[2] == ActivityContext.__name__
+    return annotation is ActivityContext
 
 
 def settle(call: Call, value: Any) -> Outcome:

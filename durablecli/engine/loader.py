@@ -59,7 +59,22 @@ def load(targets: Sequence[str], base: str | os.PathLike[str] = ".") -> Loaded:
                 modules[tried.name, tried.path] = tried
                 if module is not None:
                     registry.add(module)
-    return Loaded(registry, tuple(modules.values()))
+    return Loaded(registry, tuple(modules.values()), tuple(_unresolved(registry)))
+
+
+def _unresolved(registry: Registry) -> Iterator[str]:
+    """A line for each function whose values arrive as plain JSON, where it may expect objects."""
+    for function in registry:
+        if found := function.unresolved:
+            yield (
+                f"{_shown_place(function.place)}: {function.name}: can't resolve the annotation of {'; '.join(found)}. "
+                "Such values arrive as plain JSON: import the name at run time, not only under TYPE_CHECKING"
+            )
+
+
+def _shown_place(place: str) -> str:
+    path, _, line = place.rpartition(":")
+    return f"{_shown(path)}:{line}" if line.isdigit() else place
 
 
 Take = Callable[[Registry, ModuleType], None]

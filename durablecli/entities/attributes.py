@@ -19,6 +19,7 @@ from msgspec import Raw
 from durablecli.entities.context import CONTEXT, DurableEntity, DurableEntityContext
 from durablecli.errors import Mismatch
 from durablecli.model import shapes
+from durablecli.model.annotations import hints_of
 from durablecli.model.payloads import decode, encode
 
 _SHARED_SAFELY = (type(None), bool, int, float, str, bytes)
@@ -42,13 +43,13 @@ class Attributes:
 
     def __init__(self, kind: Any) -> None:
         self._kind = kind
-        self._hints = {name: hint for name, hint in _hints(kind).items() if not _is_apart(hint)}
+        self._hints = {name: hint for name, hint in hints_of(kind).items() if not _is_apart(hint)}
         self._slots = _slots(kind)
         found = _defaults(kind)
         self._plain = {name: found[name] for name in self._hints if name in found and _is_shared_safely(found[name])}
         self._copied = {name: found[name] for name in self._hints if name in found and name not in self._plain}
         # Without an annotation it may be meant as a constant: it is copied as well, and saved once it differs.
-        rest = found.keys() - _hints(kind).keys()
+        rest = found.keys() - hints_of(kind).keys()
         self._perhaps = {name: found[name] for name in rest if isinstance(found[name], _CONTAINERS)}
         self._unsaved = {name for name in dir(kind) if isinstance(_static(kind, name), functools.cached_property)}
         self._wants_context = issubclass(kind, DurableEntity)
@@ -119,16 +120,6 @@ class Fields:
 
 
 # ── looking at classes ─────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def _hints(kind: type) -> dict[str, Any]:
-    try:
-        return typing.get_type_hints(kind, include_extras=True)
-    except Exception:  # noqa: BLE001 - a name that doesn't resolve: its annotation says nothing
-        found: dict[str, Any] = {}
-        for base in reversed(kind.__mro__):
-            found |= vars(base).get("__annotations__", {})
-        return found
 
 
 def _is_apart(hint: Any) -> bool:

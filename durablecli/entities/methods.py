@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from durablecli.entities.context import Act, DurableEntity, DurableEntityContext
+from durablecli.model.annotations import signature_of
 from durablecli.model.entities import EntityId
 from durablecli.model.events import NULL
 from durablecli.model.payloads import decode
@@ -24,7 +25,7 @@ class Method:
     def __init__(self, name: str, call: Callable[..., Any]) -> None:
         self.name = name
         self.call = call
-        self._signature = _signature(call)
+        self._signature = signature_of(call)
         parameters = list(self._signature.parameters.values())[1:]
         self._places = [each for each in parameters if each.kind in _POSITIONAL]
         named = [each for each in parameters if each.kind is each.KEYWORD_ONLY]
@@ -35,10 +36,14 @@ class Method:
         self._is_simple = not self._named and self._places == inputs
 
     @property
+    def inputs(self) -> list[inspect.Parameter]:
+        """The parameter of its input, if it takes one."""
+        return [each for each in self._places if not _is_context(each)]
+
+    @property
     def signature(self) -> str:
         """As whoever calls it reads it: `add(amount: int) -> None`."""
-        inputs = [each for each in self._places if not _is_context(each)]
-        return f"{self.name}{self._signature.replace(parameters=inputs)}"
+        return f"{self.name}{self._signature.replace(parameters=self.inputs)}"
 
     def run(self, act: Act, context: DurableEntityContext) -> Any:
         """Call it on the act's object: what it returns, or the awaitable of an asynchronous one."""
@@ -71,13 +76,6 @@ def _is_context(parameter: inspect.Parameter) -> bool:
     if isinstance(annotation, str):  # it couldn't be resolved, as where it is imported for the type checker only
         return annotation.rpartition(".")[2] == DurableEntityContext.__name__
     return annotation is DurableEntityContext
-
-
-def _signature(call: Callable[..., Any]) -> inspect.Signature:
-    try:
-        return inspect.signature(call, eval_str=True)
-    except (NameError, TypeError, ValueError, SyntaxError, AttributeError):
-        return inspect.signature(call)
 
 
 class Methods:

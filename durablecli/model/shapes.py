@@ -25,6 +25,7 @@ import msgspec
 from msgspec import Raw
 
 from durablecli.errors import Mismatch
+from durablecli.model.annotations import hints_of, is_unresolved
 
 _read = msgspec.json.Decoder().decode
 _NATIVE = frozenset(
@@ -114,7 +115,7 @@ def _bare(annotation: Any) -> Any:
 
 
 def _says_nothing(kind: Any) -> bool:
-    if kind is None or kind is Any or kind is object or isinstance(kind, str | typing.ForwardRef | typing.TypeVar):
+    if kind is None or kind is Any or kind is object or is_unresolved(kind) or isinstance(kind, typing.TypeVar):
         return True
     return getattr(kind, "__module__", "") == "inspect" and getattr(kind, "__qualname__", "") == "_empty"
 
@@ -160,33 +161,26 @@ def _fields(kind: Any) -> tuple[Field, ...] | None:
     if issubclass(kind, msgspec.Struct):
         return _struct_fields(kind)
     if dataclasses.is_dataclass(kind):
-        hints, nothing = _hints(kind), dataclasses.MISSING
+        hints, nothing = hints_of(kind), dataclasses.MISSING
         return tuple(
             Field(f.name, f.name, hints.get(f.name, Any), f.default is nothing and f.default_factory is nothing)
             for f in dataclasses.fields(kind)
             if f.init
         )
     if typing.is_typeddict(kind):
-        return tuple(Field(name, name, hint, name in kind.__required_keys__) for name, hint in _hints(kind).items())
+        return tuple(Field(name, name, hint, name in kind.__required_keys__) for name, hint in hints_of(kind).items())
     if issubclass(kind, tuple) and hasattr(kind, "_field_defaults"):
-        hints = _hints(kind)
+        hints = hints_of(kind)
         return tuple(Field(n, n, hints.get(n, Any), n not in kind._field_defaults) for n in kind._fields)
     return None
 
 
 def _struct_fields(kind: type[msgspec.Struct]) -> tuple[Field, ...]:
-    try:
-        return tuple(Field(f.encode_name, f.name, f.type, f.required) for f in msgspec.structs.fields(kind))
-    except NameError:  # as in _hints
-        names = zip(kind.__struct_encode_fields__, kind.__struct_fields__, strict=True)
-        return tuple(Field(key, name, Any, False) for key, name in names)
-
-
-def _hints(kind: Any) -> dict[str, Any]:
-    try:
-        return typing.get_type_hints(kind, include_extras=True)
-    except Exception:  # noqa: BLE001 - a name that doesn't resolve: the class is built without looking into its fields
-        return dict.fromkeys(kind.__annotations__, Any)
+    hints, nothing = hints_of(kind), msgspec.NODEFAULT
+    keys, names, defaults = kind.__struct_encode_fields__, kind.__struct_fields__, kind.__struct_defaults__
+    defaults = (nothing,) * (len(names) - len(defaults)) + defaults
+    parts = zip(keys, names, defaults, strict=True)
+    return tuple(Field(key, name, hints.get(name, Any), default is nothing) for key, name, default in parts)
 
 
 # ── building ───────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -7,6 +7,7 @@ from collections.abc import Callable, Generator
 from functools import lru_cache
 from typing import Any, NamedTuple, get_args, get_origin
 
+from durablecli.model.annotations import is_unresolved, signature_of
 from durablecli.model.names import name_of
 
 
@@ -68,11 +69,11 @@ def _tells_how(annotation: Any) -> bool:
 def _return_annotation(function: Callable[..., Any]) -> Any:
     plain = inspect.unwrap(function)
     try:
-        annotation = inspect.signature(plain, eval_str=True).return_annotation
-    except (NameError, TypeError, ValueError, SyntaxError, AttributeError):
+        annotation = signature_of(plain).return_annotation
+    except (TypeError, ValueError):
         return Any
     if inspect.isgeneratorfunction(plain):
         # `Generator[Any, Any, str]` gives a str; an Iterator or a bare Generator doesn't say what it gives.
         said = get_args(annotation)
         return said[2] if get_origin(annotation) is Generator and len(said) == 3 else Any
-    return Any if annotation in (inspect.Signature.empty, None) else annotation
+    return Any if annotation in (inspect.Signature.empty, None) or is_unresolved(annotation) else annotation

@@ -251,3 +251,35 @@ def test_nothing_named_loads_nothing() -> None:
     loaded = load([])
     assert loaded.modules == ()
     assert loaded.registry.activity("anything") is None
+
+
+def test_annotations_that_cannot_be_resolved_are_named() -> None:
+    write(
+        "flows/one.py",
+        "from __future__ import annotations\n"
+        "from dataclasses import dataclass\n"
+        "from typing import TYPE_CHECKING, Literal\n"
+        "import durablecli as df\n"
+        "if TYPE_CHECKING:\n"
+        "    from decimal import Decimal\n"
+        "    from durablecli import ActivityContext, DurableOrchestrationContext\n"
+        "@dataclass\n"
+        "class Order:\n"
+        "    price: Decimal\n"
+        "@df.activity\n"
+        "def pack(order: Order, context: ActivityContext) -> Literal['a', 'b']: ...\n"
+        "@df.activity\n"
+        "def price(order: int) -> list[Decimal]: ...\n"
+        "@df.orchestrator\n"
+        "def ship(context: DurableOrchestrationContext): ...\n"
+        "@df.entity\n"
+        "class Cart:\n"
+        "    total: Decimal\n"
+        "    def add(self, order: list[Order], context: df.DurableEntityContext) -> Decimal: ...\n",
+    )
+    found = [remark.partition(". ")[0] for remark in load(["flows"]).remarks]
+    assert found == [
+        "flows/one.py:17: Cart: can't resolve the annotation of total: Decimal; Order.price: Decimal",
+        "flows/one.py:11: pack: can't resolve the annotation of Order.price: Decimal",
+        "flows/one.py:13: price: can't resolve the annotation of return value: list[Decimal]",
+    ]
