@@ -128,15 +128,20 @@ class Function:
     """One loaded function: what it is called, where it stands, and how it is to be run.
 
     `kind` is orchestrator, activity, entity, http, timer or other; the last three have a `trigger`. `client` is the
-    parameter that receives the durable client, `bindings` are those that receive what only the cloud has. `argument`
-    is the parameter that Azure fills with what started it; only functions that Azure would call have one.
+    parameter that receives the durable client, `bindings` are those that receive what only the cloud has, `outputs`
+    those of them that the function sets. `response` is the one that an HTTP function sets its response on.
+    `input_name` is the parameter that a trigger's decorator names for what started the function; `argument` is the
+    same, and only functions that Azure would call have one.
     """
 
     def __init__(self, mark: Mark, call: Callable[..., Any], module: str, bindings: Bindings | None = None) -> None:
         self.trigger: Trigger | None = bindings.trigger if bindings else None
+        self.input_name = bindings.argument if bindings else None
         self.argument = bindings.argument if bindings and bindings.loose else None
         self.client = bindings.client if bindings else None
         self.bindings: Mapping[str, str] = bindings.others if bindings else {}
+        self.outputs: Mapping[str, str] = bindings.outputs if bindings else {}
+        self.response = bindings.response if bindings else None
         self.name = mark.name
         self.kind = mark.kind
         self.call = call

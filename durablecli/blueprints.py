@@ -17,6 +17,9 @@ from durablecli.replay.names import MARK, Mark, mark_of
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+RETURN = "$return"
+"""The name of the output binding whose value is what the function returns."""
+
 _BINDINGS = "__durable_bindings__"
 _LEVELS = ("ANONYMOUS", "FUNCTION", "ADMIN")
 _DURABLE = {"orchestrationTrigger": "orchestrator", "activityTrigger": "activity", "entityTrigger": "entity"}
@@ -123,7 +126,9 @@ class Bindings:
     """What is known of one function: what starts it, and what its parameters receive.
 
     `argument` is the parameter that receives what started it, `client` the one that receives the durable client;
-    `others` are the parameters that receive what only the cloud has, each with the kind of its binding.
+    `others` are the parameters that receive what only the cloud has, each with the kind of its binding. `outputs` are
+    those of `others` that the function sets, and `$return` where its return value is one. `response` is the parameter
+    that an HTTP function sets its response on, or `$return`; None where no binding says so.
     """
 
     def __init__(self, name: str, level: str | None = None, *, loose: bool = False) -> None:
@@ -134,6 +139,8 @@ class Bindings:
         self.argument: str | None = None
         self.client: str | None = None
         self.others: dict[str, str] = {}
+        self.outputs: dict[str, str] = {}
+        self.response: str | None = None
         self._level = level
         self._trigger: Trigger | None = None
         self._asked_level: str | None = None
@@ -170,8 +177,15 @@ class Bindings:
             self.client = argument
         elif type.endswith("Trigger"):
             self._set("other", argument, OtherTrigger(type))
-        elif type != "http":
-            self.others[argument] = type
+        elif type == "http":
+            self.response = argument
+        else:
+            self._add_other(type, argument, given.get("direction"))
+
+    def _add_other(self, type: str, argument: str, direction: object) -> None:
+        self.others[argument] = type
+        if argument == RETURN or str(direction).lower() == "out":
+            self.outputs[argument] = type
 
     def _set(self, kind: str, argument: str, trigger: Trigger) -> None:
         self.kind, self.argument, self._trigger = kind, argument, trigger
@@ -251,8 +265,17 @@ class Blueprint:
         trigger_extra_fields: object = None,
         binding_extra_fields: object = None,
     ) -> Callable[[F], F]:
-        """Start the function by requests at this route, by default its name, with these methods, by default any."""
-        return self._binding("httpTrigger", trigger_arg_name, route=route, methods=methods, authLevel=auth_level)
+        """Start the function by requests at this route, by default its name, with these methods, by default any.
+
+        The response is what it returns, or what it sets on its parameter `binding_arg_name`.
+        """
+        given = {"route": route, "methods": methods, "authLevel": auth_level}
+
+        def mark(function: F) -> F:
+            self._bind(function, "http", binding_arg_name, {})
+            return self._bind(function, "httpTrigger", trigger_arg_name, given)
+
+        return mark
 
     def timer_trigger(
         self,
@@ -278,7 +301,11 @@ class Blueprint:
         """Declare an input by the words of function.json."""
         return self._binding(type, arg_name, **more)
 
-    generic_output_binding = generic_input_binding
+    def generic_output_binding(
+        self, arg_name: str, type: str, data_type: object = None, **more: object
+    ) -> Callable[[F], F]:
+        """Declare an output by the words of function.json."""
+        return self._binding(type, arg_name, **more | {"direction": "out"})
 
     def function_name(self, name: str, setting_extra_fields: object = None) -> Callable[[F], F]:
         """Name the function otherwise than in Python."""
@@ -305,13 +332,15 @@ class Blueprint:
 
     def __getattr__(self, name: str) -> Callable[..., Callable[[F], F]]:
         """The decorators of what only the cloud has."""
-        for kinds in (_TRIGGERS, _INPUTS, _OUTPUTS):
+        for kinds, direction in ((_TRIGGERS, "in"), (_INPUTS, "in"), (_OUTPUTS, "out")):
             if name in kinds:
-                return partial(self._cloud, kinds[name])
+                return partial(self._cloud, kinds[name], direction)
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
-    def _cloud(self, type: str, arg_name: str = "", *arguments: object, **more: object) -> Callable[[F], F]:
-        return self._binding(type, arg_name if isinstance(arg_name, str) else "")
+    def _cloud(
+        self, type: str, direction: str, arg_name: str = "", *arguments: object, **more: object
+    ) -> Callable[[F], F]:
+        return self._binding(type, arg_name if isinstance(arg_name, str) else "", direction=direction)
 
     def _binding(self, type: str, argument: str, **given: object) -> Callable[[F], F]:
         def mark(function: F) -> F:

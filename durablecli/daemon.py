@@ -282,7 +282,7 @@ def _engine(
         notice=Notice(hub.root, registry),
         say=say,
     )
-    if any(one.kind == "timer" or one.client is not None for one in registry):
+    if any(one.kind == "timer" or one.client is not None or one.bindings for one in registry):
         from durablecli.azure import activities, invocation, timers  # only apps that have such functions pay for it
 
         def clients() -> invocation.Clients:

@@ -12,6 +12,7 @@
     ├── DamagedHub              65  500   the files on disk contradict each other
     ├── NewerHub                65  500   the hub was written by a later version
     ├── StorageError            74  500   the disk refused a write or a sync
+    ├── BindingUnavailable       1  501   a function needs an input that only Azure provides
     ├── HubLocked               75  503   another engine runs this hub
     ├── NoPermission            77  403   the state directory isn't ours to use
     └── ConfigError             78  500   durable.yaml, or the modules it names
@@ -105,6 +106,12 @@ class StorageError(DurableError):
     """The disk refused a write or a sync. The engine stops; a restart reads the truth from disk."""
 
     exit_code = 74
+
+
+class BindingUnavailable(DurableError):
+    """A function has an input binding whose value only a service of Azure provides."""
+
+    http_status = 501
 
 
 class HubLocked(DurableError):

@@ -133,6 +133,7 @@ class Hub:
 
     def _open(self) -> tuple[Engine, Inline]:
         inline = Inline()
+        self._bind()
 
         def crew(report: Report) -> Crew:
             inline.report = report
@@ -142,6 +143,13 @@ class Hub:
         engine = Engine(opened, self.registry, options=self._options, clock=self.clock, crew=crew, say=self.said.append)
         engine.open()
         return engine, inline
+
+    def _bind(self) -> None:
+        """Give activities what else than their input they are bound to."""
+        if any(one.client is not None or one.bindings for one in self.registry.of_kind("activity")):
+            from durablecli.azure import activities, invocation  # only apps that have such functions pay for it
+
+            activities.give_clients(self.registry, lambda: invocation.Clients(self.client))
 
     def _is_at_rest(self) -> bool:
         due = self.engine.timers.next()

@@ -1,7 +1,7 @@
 """Calls an activity as Azure does: by the names of its parameters, with its input as it came.
 
 Its annotations are for readers. Where one can be followed it is, so that a class with `from_json` gets its objects;
-where it can't, the plain value is passed, and not refused.
+where it can't, the plain value is passed, and not refused. An activity of durablecli's own apps is held to them.
 """
 
 from __future__ import annotations
@@ -9,68 +9,117 @@ from __future__ import annotations
 import inspect
 import os
 from collections.abc import Callable
-from functools import partial, wraps
+from functools import wraps
 from typing import Any
 
 from msgspec import Raw
 
 from durablecli.app import Function, Registry
+from durablecli.azure import outputs
 from durablecli.azure.functions import Context
-from durablecli.azure.invocation import Clients
-from durablecli.engine.activity import ActivityContext
+from durablecli.azure.invocation import CONTEXT, Clients
+from durablecli.engine.activity import ActivityContext, Returned
 from durablecli.errors import Mismatch
 from durablecli.model.payloads import decode
 
-_CONTEXT = "context"
+_ORIGINAL = "__durable_activity__"
+
+
+def bind(registry: Registry) -> None:
+    """Have each activity with bindings called with what its parameters are bound to, except for clients of the hub."""
+    _bind(registry, None)
 
 
 def give_clients(registry: Registry, clients: Callable[[], Clients]) -> None:
-    """See that activities which want a client of the hub get one; `clients` is asked at each call."""
+    """Do the same, and give clients of the hub to those that want one; `clients` is asked at each call."""
+    _bind(registry, clients)
+
+
+def _bind(registry: Registry, clients: Callable[[], Clients] | None) -> None:
     for function in registry.of_kind("activity"):
-        if function.argument is not None and function.client is not None:
-            own = inspect.unwrap(function.call, stop=lambda call: "__signature__" not in vars(call))
-            function.call = adapted(own, function.argument, function.name, partial(_client, function, clients))
+        if function.argument is not None or function.client is not None or function.bindings:
+            function.call = _adapted(function, getattr(function.call, _ORIGINAL, function.call), clients)
 
 
-def _client(function: Function, clients: Callable[[], Clients]) -> dict[str, Any]:
-    return {function.client or "": clients().of(function)}
-
-
-def adapted(
-    function: Callable[..., Any], argument: str, name: str, more: Callable[[], dict[str, Any]] = dict
+def _adapted(
+    function: Function, original: Callable[..., Any], clients: Callable[[], Clients] | None
 ) -> Callable[..., Any]:
-    """The activity as the engine calls it: with its input in JSON, and the context. `more` are arguments by name."""
-    parameters = _parameters(function)
-    if argument not in parameters and parameters:
-        argument = next(iter(parameters))
-    annotation = _annotation(parameters.get(argument))
-    folder = os.path.dirname(inspect.unwrap(function).__code__.co_filename)
+    """The activity as the engine calls it: with its input in JSON, and the context."""
+    bound = _Parameters(function, original, clients)
 
-    def arguments(given: Raw, context: ActivityContext) -> dict[str, Any]:
-        named: dict[str, Any] = {argument: _read(given, annotation)} if parameters else {}
-        if _CONTEXT in parameters and argument != _CONTEXT:
-            wants_ours = parameters[_CONTEXT].annotation is ActivityContext
-            named[_CONTEXT] = context if wants_ours else Context(name, context.idempotency_key, folder)
-        return named | more()
+    if inspect.iscoroutinefunction(original):
 
-    if inspect.iscoroutinefunction(function):
-
-        @wraps(function)
+        @wraps(original)
         async def call(given: Raw, context: ActivityContext) -> Any:
-            return await function(**arguments(given, context))
+            arguments = bound.arguments(given, context)
+            return bound.returned(arguments, await original(**arguments))
     else:
 
-        @wraps(function)
+        @wraps(original)
         def call(given: Raw, context: ActivityContext) -> Any:
-            return function(**arguments(given, context))
+            arguments = bound.arguments(given, context)
+            return bound.returned(arguments, original(**arguments))
 
     vars(call)["__signature__"] = _SIGNATURE
+    vars(call)[_ORIGINAL] = original
     return call
+
+
+class _Parameters:
+    """The parameters of one activity, and what each of them receives at a call."""
+
+    def __init__(self, function: Function, original: Callable[..., Any], clients: Callable[[], Clients] | None) -> None:
+        self._function = function
+        self._clients = clients
+        self._parameters = parameters = _parameters(original)
+        self._input = self._input_name()
+        self._read = decode if function.argument is None else _read
+        self._annotation = _annotation(parameters.get(self._input or ""))
+        self._wants_context = CONTEXT in parameters and self._input != CONTEXT
+        self._records = bool(outputs.outs(function, parameters.values())) or bool(function.outputs)
+        self._folder = os.path.dirname(getattr(inspect.unwrap(original), "__code__", _SELF).co_filename)
+        self._own = [name for name, one in parameters.items() if one.annotation is ActivityContext]
+
+    def arguments(self, given: Raw, context: ActivityContext) -> dict[str, Any]:
+        """The arguments by name; raises BindingUnavailable."""
+        function = self._function
+        named: dict[str, Any] = {}
+        if self._input is not None:
+            named[self._input] = self._read(given, self._annotation)
+        if self._wants_context:
+            named[CONTEXT] = Context(function.name, context.idempotency_key, self._folder)
+        named.update(dict.fromkeys(self._own, context))
+        if function.bindings:
+            outputs.check_inputs(function)
+        if self._records:
+            named.update(outputs.outs(function, self._parameters.values()))
+        if function.client is not None and self._clients is not None:
+            named[function.client] = self._clients().of(function)
+        return named
+
+    def returned(self, arguments: dict[str, Any], value: Any) -> Any:
+        """The return value, with what was set on outputs where there are any."""
+        return Returned(value, outputs.recorded(self._function, arguments, value)) if self._records else value
+
+    def _input_name(self) -> str | None:
+        """The parameter that receives the input: the one that the trigger names, or the first that nothing else is
+        bound to."""
+        parameters, declared = self._parameters, self._function.input_name
+        if declared in parameters or any(one.kind is one.VAR_KEYWORD for one in parameters.values()):
+            return declared
+        taken = {self._function.client, *self._function.bindings, *outputs.outs(self._function, parameters.values())}
+        free = [
+            name
+            for name, one in parameters.items()
+            if name not in taken and one.kind is not one.VAR_POSITIONAL and one.annotation is not ActivityContext
+        ]
+        return next((name for name in free if name != CONTEXT), CONTEXT if free else None)
 
 
 def _engine_calls(given: Raw, context: ActivityContext) -> None: ...
 
 
+_SELF = _engine_calls.__code__
 _SIGNATURE = inspect.signature(_engine_calls, eval_str=True)
 
 

@@ -5,17 +5,20 @@ from __future__ import annotations
 import inspect
 import os
 from collections.abc import Mapping
-from typing import Any, get_origin
+from typing import Any
 from uuid import uuid4
 
 from durablecli.app import Function
+from durablecli.azure import outputs
 from durablecli.azure.binding import Binding
 from durablecli.azure.client import DurableFunctionsClient, SyncDurableFunctionsClient
 from durablecli.azure.functions import Context, Out
 from durablecli.azure.links import Place
+from durablecli.blueprints import RETURN
 from durablecli.client import Client
 
-_CONTEXT = "context"
+CONTEXT = "context"
+"""The parameter that receives the context of a call, unless a binding has this name."""
 
 
 class Clients:
@@ -34,36 +37,40 @@ class Clients:
 
 
 def arguments(function: Function, given: Mapping[str, Any], clients: Clients) -> dict[str, Any]:
-    """The arguments of a call, by name; `given` is what started it. What only the cloud has is None, or an Out."""
-    found = dict(given)
+    """The arguments of a call, by name; `given` is what started it. An output binding receives an Out.
+
+    Raises BindingUnavailable if an input binding needs what only the cloud has."""
+    outputs.check_inputs(function)
+    found = {**given, **outputs.outs(function, function.parameters)}
     if function.client is not None:
         found[function.client] = clients.of(function)
     for parameter in function.parameters:
         if parameter.name in found or parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
             continue
-        if _is_out(parameter.annotation):
-            found[parameter.name] = Out()
-        elif parameter.name == _CONTEXT:
+        if parameter.name == CONTEXT:
             found[parameter.name] = _context(function)
         elif parameter.default is parameter.empty:
             found[parameter.name] = None
     return found
 
 
-def put_out(arguments: Mapping[str, Any]) -> Any:
-    """What the function put into its first Out that holds something; None if there is none."""
-    return next((out.get() for out in arguments.values() if isinstance(out, Out) and out.get() is not None), None)
+def response(function: Function, arguments: Mapping[str, Any], returned: Any) -> Any:
+    """What an HTTP function answers with: what it returned, or set on the parameter that its response is bound to.
+
+    Where nothing was returned and no binding says more, it is what was set on an Out that is no output of another kind.
+    """
+    if function.response not in (RETURN, None):
+        answer = arguments.get(function.response or "")
+        found = answer.get() if isinstance(answer, Out) else None
+        return returned if found is None else found
+    if returned is not None:
+        return None if function.response is None and RETURN in function.outputs else returned
+    others = (out for name, out in arguments.items() if isinstance(out, Out) and name not in function.outputs)
+    return next((out.get() for out in others if out.get() is not None), None)
 
 
 def _annotation(function: Function, name: str) -> Any:
     return next((one.annotation for one in function.parameters if one.name == name), None)
-
-
-def _is_out(annotation: Any) -> bool:
-    if isinstance(annotation, str):
-        return annotation.rpartition(".")[2].startswith("Out[") or ".Out[" in annotation
-    # By its name: the one of Azure's own package, where an app has that, is meant as well.
-    return getattr(get_origin(annotation) or annotation, "__name__", "") == Out.__name__
 
 
 def _context(function: Function) -> Context:

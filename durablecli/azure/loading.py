@@ -15,7 +15,7 @@ from typing import Any
 
 from durablecli.app import Entity, Function, Orchestrator, Registry
 from durablecli.azure import imports
-from durablecli.azure.activities import adapted
+from durablecli.azure.activities import bind
 from durablecli.azure.host import Host, function_files, is_app, read, read_json
 from durablecli.blueprints import Bindings, OtherTrigger
 from durablecli.engine import loader
@@ -60,6 +60,7 @@ def load_app(folder: str | os.PathLike[str]) -> AzureApp:
     try:
         _enter(host)
         loaded = loader.load_modules(folder, _modules(folder))
+        bind(loaded.registry)
     except BaseException:
         unload()
         raise
@@ -95,8 +96,20 @@ def _remarks(registry: Registry, host: Host) -> Iterator[str]:
         yield f"not run here: {function.name} ({kind})"
     for function in registry:
         if function.bindings and function.kind != "other":
-            kinds = ", ".join(f"{argument} ({kind})" for argument, kind in function.bindings.items())
-            yield f"{function.name} runs, but these bindings lead nowhere here: {kinds}"
+            yield from _bindings(function)
+
+
+def _bindings(function: Function) -> Iterator[str]:
+    """What becomes of the bindings of a function that need what only the cloud has."""
+    inputs = {name: kind for name, kind in function.bindings.items() if name not in function.outputs}
+    if inputs:
+        yield f"{function.name} fails when it is called: only Azure provides its input {_listed(inputs)}"
+    elif function.outputs:
+        yield f"{function.name} runs, but these bindings lead nowhere here: {_listed(function.outputs)}"
+
+
+def _listed(bindings: Mapping[str, str]) -> str:
+    return ", ".join(f"{name} ({kind})" for name, kind in bindings.items())
 
 
 def _modules(folder: str) -> Iterator[tuple[str, Take]]:
@@ -112,8 +125,6 @@ def _modules(folder: str) -> Iterator[tuple[str, Take]]:
 
 def _take_declared(registry: Registry, module: ModuleType) -> None:
     registry.add(module)
-    for function in registry.of_kind("activity"):
-        _adapt(function)
 
 
 def _take_defined(name: str, definition: Mapping[str, Any], registry: Registry, module: ModuleType) -> None:
@@ -128,15 +139,7 @@ def _take_defined(name: str, definition: Mapping[str, Any], registry: Registry, 
     bindings = Bindings(name, loose=True)
     for binding in definition.get("bindings") or ():
         bindings.add(str(binding["type"]), str(binding.get("name", "")), binding)
-    function = Function(bindings.mark, found, module.__name__, bindings)
-    if function.kind == "activity":
-        _adapt(function)
-    registry.declare(function)
-
-
-def _adapt(function: Function) -> None:
-    if function.argument is not None:
-        function.call = adapted(function.call, function.argument, function.name)
+    registry.declare(Function(bindings.mark, found, module.__name__, bindings))
 
 
 def _definition(path: str) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from typing import Any
 import msgspec
 
 from durablecli.app import Function, Registry
+from durablecli.azure import outputs
 from durablecli.azure.functions import TimerRequest
 from durablecli.azure.host import resolve
 from durablecli.azure.invocation import Clients, arguments
@@ -121,16 +122,23 @@ def _activity(function: Function, clients: Callable[[], Clients]) -> Callable[..
         request = _request(occasion, occasion.past_due or context.redelivered)
         return arguments(function, {argument: request}, clients())
 
+    def log_outputs(named: dict[str, Any], returned: Any) -> None:
+        # The history of the call is replaced before anybody reads it.
+        if found := outputs.recorded(function, named, returned):
+            _log.info("timer function '%s': %s: %s", function.name, outputs.NOT_SENT, outputs.described(found))
+
     async def call_async(occasion: Occasion, context: ActivityContext) -> None:
         try:
-            await function.call(**given(occasion, context))
+            named = given(occasion, context)
+            log_outputs(named, await function.call(**named))
         except Exception:
             _log.exception("timer function '%s' failed", function.name)
             raise
 
     def call(occasion: Occasion, context: ActivityContext) -> None:
         try:
-            function.call(**given(occasion, context))
+            named = given(occasion, context)
+            log_outputs(named, function.call(**named))
         except Exception:
             _log.exception("timer function '%s' failed", function.name)
             raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -39,7 +40,9 @@ def _what(event: ev.AnyEvent) -> str:
             return f"{event.name}({_json(event.input)}){_again(event.attempt, event.retry_of)}"
         case ev.SubOrchestrationInstanceCreated():
             return f"{event.name}({_json(event.input)}) as {event.instance}{_again(event.attempt, event.retry_of)}"
-        case ev.TaskCompleted() | ev.SubOrchestrationInstanceCompleted() | ev.EntityOperationCompleted():
+        case ev.TaskCompleted():
+            return f"of {event.task}: {_json(event.result)}{_outputs(event.outputs)}"
+        case ev.SubOrchestrationInstanceCompleted() | ev.EntityOperationCompleted():
             return f"of {event.task}: {_json(event.result)}"
         case ev.TaskFailed() | ev.SubOrchestrationInstanceFailed() | ev.EntityOperationFailed():
             return f"of {event.task}: {_failure(event.failure)}"
@@ -98,6 +101,16 @@ def _what_of_entities(event: ev.AnyEvent) -> str:
             return f"up to {event.upto}: {_state(event.state) or 'no state'}"
         case _:
             return str(getattr(event, "reason", "")).split("\n")[0]
+
+
+def _outputs(outputs: Sequence[ev.Output]) -> str:
+    """The values set on output bindings, each with its status, as `; not sent: msg (queue) "hello"`."""
+    return "".join(f"; {one.status}: {one.name} ({one.type}) {_output(one)}" for one in outputs)
+
+
+def _output(output: ev.Output) -> str:
+    size = "" if output.size is None else f" ({output.size:,} bytes)"
+    return f"{_json(output.value)}{size}"
 
 
 def _batch(event: ev.EntityBatch) -> str:

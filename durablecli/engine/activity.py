@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from msgspec import Raw
 
 from durablecli.app import Function
-from durablecli.model.events import NULL
+from durablecli.model.events import NULL, Output
 from durablecli.model.failures import Failure, from_exception
 from durablecli.model.payloads import decode, encode
 
@@ -107,11 +107,19 @@ class Call(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """What came of a call: a result, or a failure."""
+    """What came of a call: a result, or a failure. `outputs` are the values set on output bindings."""
 
     key: tuple[str, str, int]
     result: Raw | None
     failure: Failure | None
+    outputs: tuple[Output, ...] = ()
+
+
+class Returned(NamedTuple):
+    """The return value of an activity that has output bindings, with the values set on them."""
+
+    value: Any
+    outputs: tuple[Output, ...]
 
 
 def arguments(function: Function, raw: Raw, context: Callable[[], ActivityContext]) -> list[Any]:
@@ -145,8 +153,9 @@ def _is_context(parameter: inspect.Parameter) -> bool:
 def settle(call: Call, value: Any) -> Outcome:
     """The outcome of a call that returned."""
     key = call.key
+    value, outputs = value if type(value) is Returned else (value, ())
     try:
-        return Outcome(key, encode(value, call.payload_limit), None)
+        return Outcome(key, encode(value, call.payload_limit), None, outputs)
     except Exception as error:  # noqa: BLE001 - user code may raise anything
         return failed(key, error)
 

@@ -182,7 +182,8 @@ class Sources:
             elif outcome.failure is not None:
                 self._turns.arrive(id, execution, ev.TaskFailed(n, outcome.failure))
             else:
-                self._turns.arrive(id, execution, ev.TaskCompleted(n, outcome.result or ev.NULL))
+                completed = ev.TaskCompleted(n, outcome.result or ev.NULL, outputs=outcome.outputs)
+                self._turns.arrive(id, execution, completed)
         self.outcomes.extendleft(reversed(later))
 
     def _answers_spreading(self, outcome: BatchOutcome) -> bool:

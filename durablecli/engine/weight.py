@@ -31,7 +31,13 @@ def weight(event: ev.AnyEvent) -> int:
     if kind in _SENT:
         return 2 * memoryview(event.input).nbytes + _ENVELOPE  # type: ignore[union-attr]
     if kind in _RESULTS:
-        return memoryview(event.result).nbytes + _ENVELOPE  # type: ignore[union-attr]
+        return memoryview(event.result).nbytes + _ENVELOPE + _outputs(event)  # type: ignore[union-attr]
     if isinstance(event, ev.EntityLockRequested):
         return 2 * sum(map(len, event.entities)) + _ENVELOPE
     return _ENVELOPE
+
+
+def _outputs(event: ev.AnyEvent) -> int:
+    """The bytes of the values set on output bindings, which seldom are any."""
+    outputs = event.outputs if isinstance(event, ev.TaskCompleted) else ()
+    return sum(memoryview(each.value).nbytes + _ENVELOPE for each in outputs) if outputs else 0

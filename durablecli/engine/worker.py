@@ -47,7 +47,7 @@ def main() -> None:
     registry = load(targets, Path(base)).registry
     for line in sys.stdin.buffer:
         outcome = answer(registry, _order.decode(line))
-        pipe.write(msgspec.json.encode(Answer(outcome.result or ABSENT, outcome.failure)) + b"\n")
+        pipe.write(msgspec.json.encode(Answer(outcome.result or ABSENT, outcome.failure, outcome.outputs)) + b"\n")
         pipe.flush()
 
 

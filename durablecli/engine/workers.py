@@ -18,7 +18,7 @@ from msgspec import Raw
 
 from durablecli.engine.activity import Call, Outcome, failed
 from durablecli.engine.executors import Key, Report, Work
-from durablecli.model.events import ABSENT, NULL
+from durablecli.model.events import ABSENT, NULL, Output
 from durablecli.model.failures import Failure
 
 DEATHS = 5
@@ -44,6 +44,7 @@ class Answer(msgspec.Struct):
 
     result: Raw = ABSENT
     failure: Failure | None = None
+    outputs: tuple[Output, ...] = ()
 
 
 _answer = msgspec.json.Decoder(Answer)
@@ -117,7 +118,7 @@ class Workers:
             finally:
                 self._running.pop(call.key, None)
             if answer is not None and not call.cancellation.asked:
-                self._report(Outcome(call.key, answer.result, answer.failure))
+                self._report(Outcome(call.key, answer.result, answer.failure, answer.outputs))
                 continue
             # One that is dying, or is about to be killed, must not be given the next order.
             code, worker = _dismiss(worker), None

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from starlette.requests import Request
@@ -16,12 +16,14 @@ from starlette.routing import BaseRoute, Match
 from starlette.types import Receive, Scope, Send
 
 from durablecli.app import Function, Registry
+from durablecli.azure import outputs
 from durablecli.azure.http import HttpRequest
-from durablecli.azure.invocation import Clients, arguments, put_out
+from durablecli.azure.invocation import Clients, arguments, response
 from durablecli.azure.links import Place
 from durablecli.blueprints import HttpTrigger
 from durablecli.client import Client
-from durablecli.http.answers import defect, refusal_answer
+from durablecli.errors import BindingUnavailable
+from durablecli.http.answers import defect, refusal_answer, refusal_of
 from durablecli.http.requests import parts
 from durablecli.http.security import Keys, Level
 from durablecli.http.stage import Stage
@@ -116,15 +118,27 @@ class FunctionRoute(BaseRoute):
 
     async def _answer(self, request: Request) -> Response:
         asked = await _read_request(request)
-        given = arguments(self._function, {self._trigger.argument: asked}, self._clients)
+        try:
+            given = arguments(self._function, {self._trigger.argument: asked}, self._clients)
+        except BindingUnavailable as unavailable:
+            _log.error("%s", unavailable)
+            return refusal_answer(refusal_of(unavailable))
         result, error = await self._stage.run(self._function, given)
         if error is None:
             try:
-                return to_response(put_out(given) if result is None else result)
+                answer = to_response(response(self._function, given, result))
             except Exception as wrong:  # noqa: BLE001 - what was returned may be anything
                 error = wrong
+            else:
+                self._log_outputs(given, result)
+                return answer
         _log.error("HTTP function '%s' failed", self._function.name, exc_info=error)
         return refusal_answer(defect())
+
+    def _log_outputs(self, given: Mapping[str, Any], result: Any) -> None:
+        """Log what the function set on outputs that lead to the cloud: no history has it."""
+        if found := outputs.recorded(self._function, given, result):
+            _log.info("HTTP function '%s': %s: %s", self._function.name, outputs.NOT_SENT, outputs.described(found))
 
 
 async def _read_request(request: Request) -> HttpRequest:

@@ -50,10 +50,24 @@ class ExecutionStarted(Event, frozen=True):
     held: bool = False
 
 
+class Output(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
+    """A value that an activity set on an output binding of type `type`. It is recorded, and not sent.
+
+    `value` is the value as JSON, or its beginning as a string where `size` gives the bytes of the whole.
+    """
+
+    name: str
+    type: str
+    status: str
+    value: Raw = NULL
+    size: int | None = None
+
+
 class TaskCompleted(Event, frozen=True):
     task: int
     result: Raw = NULL
     held: bool = False
+    outputs: tuple[Output, ...] = ()
 
 
 class TaskFailed(Event, frozen=True):

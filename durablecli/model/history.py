@@ -65,7 +65,9 @@ class _Projection:
                 return {"Name": event.name, "InstanceId": event.instance, **self._input(event.input)}
             case ev.EventRaised():
                 return {"Name": event.name, **self._input(event.input)}
-            case ev.TaskCompleted() | ev.SubOrchestrationInstanceCompleted() | ev.EntityOperationCompleted():
+            case ev.TaskCompleted():
+                return {**self._scheduled(event.task), **self._result(event.result), **self._outputs(event.outputs)}
+            case ev.SubOrchestrationInstanceCompleted() | ev.EntityOperationCompleted():
                 return {**self._scheduled(event.task), **self._result(event.result)}
             case ev.TaskFailed() | ev.SubOrchestrationInstanceFailed() | ev.EntityOperationFailed():
                 return {**self._scheduled(event.task), "FailureDetails": failure_details(event.failure)}
@@ -127,6 +129,15 @@ class _Projection:
 
     def _input(self, raw: msgspec.Raw) -> dict[str, Any]:
         return {"Input": _json(raw)} if self._inputs else {}
+
+    def _outputs(self, outputs: Sequence[ev.Output]) -> dict[str, Any]:
+        """The values set on output bindings; durablecli's own field, there only where such values are."""
+        return {"Outputs": [self._output(each) for each in outputs]} if outputs else {}
+
+    def _output(self, output: ev.Output) -> dict[str, Any]:
+        value = {"Value": _json(output.value)} if self._results else {}
+        size = {} if output.size is None else {"Size": output.size}
+        return {"Name": output.name, "Type": output.type, "Status": output.status, **value, **size}
 
     def _result(self, raw: msgspec.Raw) -> dict[str, Any]:
         return {"Result": _json(raw)} if self._results else {}

@@ -1,0 +1,119 @@
+"""Output bindings: the Outs that a function receives, and the record of the values set on them. Nothing is sent.
+
+The record is for people, so a value that JSON can't hold never fails the function, as far as it can be described.
+"""
+
+from __future__ import annotations
+
+import inspect
+from base64 import b64encode
+from collections import UserDict, UserList
+from collections.abc import Iterable, Mapping
+from typing import Any, get_origin
+
+from durablecli.app import Function
+from durablecli.azure.functions import CloudOnly, Out
+from durablecli.blueprints import RETURN
+from durablecli.errors import BindingUnavailable
+from durablecli.model.events import Output
+from durablecli.model.payloads import encode
+
+NOT_SENT = "not sent"
+LONGEST = 64 * 1024
+"""The bytes of a value that are recorded; of a longer one its beginning is."""
+
+_UNDECLARED = "undeclared"
+
+
+def check_inputs(function: Function) -> None:
+    """Raise BindingUnavailable if the function has input bindings: none of their values exist here."""
+    inputs = [f"'{name}' ({kind})" for name, kind in function.bindings.items() if name not in function.outputs]
+    if inputs:
+        bindings = f"{'binding' if len(inputs) == 1 else 'bindings'} {', '.join(inputs)}"
+        raise BindingUnavailable(
+            f"'{function.name}' can't be called here: its input {bindings} would need a service of Azure; "
+            "read the data inside the function instead"
+        )
+
+
+def outs(function: Function, parameters: Iterable[inspect.Parameter]) -> dict[str, Out[Any]]:
+    """An Out for each parameter that is bound to an output, or annotated as one."""
+    parameters = list(parameters)
+    names = {one.name for one in parameters}
+    open_ended = any(one.kind is one.VAR_KEYWORD for one in parameters)
+    bound = {*function.outputs, function.response} - {RETURN, None}
+    found = [name for name in bound if name is not None and (open_ended or name in names)]
+    return {name: Out() for name in [*found, *(one.name for one in parameters if _is_out(one.annotation))]}
+
+
+def recorded(function: Function, arguments: Mapping[str, Any], returned: Any) -> tuple[Output, ...]:
+    """What the function set on its Outs, and what it returned where its return value is bound to an output.
+
+    The response of an HTTP function is sent, and so is no part of it."""
+    values = {name: out.get() for name, out in arguments.items() if isinstance(out, Out)}
+    if RETURN in function.outputs:
+        values[RETURN] = returned
+    return tuple(
+        _output(name, function.outputs.get(name, _UNDECLARED), value)
+        for name, value in values.items()
+        if value is not None and name != function.response
+    )
+
+
+def described(outputs: Iterable[Output]) -> str:
+    """A line about values that were set, as `msg (queue): "hello"`."""
+    return "; ".join(f"{one.name} ({one.type}): {bytes(one.value).decode()[:200]}" for one in outputs)
+
+
+def _is_out(annotation: Any) -> bool:
+    if isinstance(annotation, str):
+        return annotation.rpartition(".")[2].startswith("Out[") or ".Out[" in annotation
+    # By its name: the one of Azure's own package, where an app has that, is meant as well.
+    return getattr(get_origin(annotation) or annotation, "__name__", "") == Out.__name__
+
+
+def _output(name: str, type: str, value: Any) -> Output:
+    try:
+        data = encode(_plain(value))
+    except Exception:  # noqa: BLE001 - objects of the app may raise anything
+        data = encode(_name(value))
+    if len(bytes(data)) <= LONGEST:
+        return Output(name, type, NOT_SENT, data)
+    return Output(name, type, NOT_SENT, encode(bytes(data)[:LONGEST].decode(errors="ignore")), len(bytes(data)))
+
+
+def _plain(value: Any) -> Any:
+    """A value of a binding as plain data: messages by their fields, contents of files as text."""
+    if isinstance(value, bytes | bytearray | memoryview):
+        return _text(bytes(value))
+    if isinstance(value, UserDict | UserList):
+        return _plain(value.data)
+    if isinstance(value, CloudOnly):
+        return _fields(value)
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    for reader in ("read", "get_body"):
+        if callable(read := getattr(value, reader, None)) and not isinstance(value, type):
+            return _plain(read())
+    return value
+
+
+def _fields(value: CloudOnly) -> Any:
+    fields = {name: item for name, item in vars(value).items() if name != "arguments" and item is not None}
+    return _plain({"arguments": list(value.arguments), **fields} if value.arguments else fields)
+
+
+def _text(data: bytes) -> str:
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        return b64encode(data).decode()
+
+
+def _name(value: Any) -> str:
+    try:
+        return ascii(value)
+    except Exception:  # noqa: BLE001 - a `__repr__` of the app may raise anything
+        return f"<{type(value).__name__}>"

@@ -1,0 +1,432 @@
+"""Bindings of apps: parameters receive what they are bound to; what is set on outputs is recorded, and not sent."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import json
+import logging
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+import msgspec
+import pytest
+from starlette.applications import Starlette
+
+import durablecli as df
+from durablecli import testing
+from durablecli.app import Registry
+from durablecli.azure import timers
+from durablecli.azure.activities import give_clients
+from durablecli.azure.functions import CloudEvent, Document, Out, QueueMessage
+from durablecli.azure.invocation import Clients
+from durablecli.azure.loading import load, load_app, unload
+from durablecli.azure.outputs import LONGEST
+from durablecli.cli.records import describe
+from durablecli.engine.workers import Answer
+from durablecli.http.functions import routes
+from durablecli.http.security import Keys
+from durablecli.model import events as ev
+
+APPS = Path(__file__).parent / "apps"
+ORDER = {"id": "o1", "email": "ann@example.com"}
+
+
+@pytest.fixture(autouse=True)
+def unloaded() -> Iterator[None]:
+    yield
+    unload()
+
+
+@pytest.fixture
+def newer() -> Iterator[testing.Hub]:
+    with _hub("bindings_v2") as hub:
+        yield hub
+
+
+@pytest.fixture
+def older() -> Iterator[testing.Hub]:
+    with _hub("bindings_v1") as hub:
+        yield hub
+
+
+def _hub(name: str) -> testing.Hub:
+    loaded = load_app(APPS / name).loaded
+    assert [module for module in loaded.modules if module.error] == []
+    hub = testing.hub(loaded.registry)
+    give_clients(loaded.registry, lambda: Clients(hub.client))
+    return hub
+
+
+def ask(hub: testing.Hub, path: str, body: object = None) -> httpx.Response:
+    served = Starlette(routes=routes(hub.registry, hub.client, Keys()))
+
+    async def send() -> httpx.Response:
+        transport = httpx.ASGITransport(served, raise_app_exceptions=False)
+        async with httpx.AsyncClient(transport=transport, base_url="http://here") as client:
+            return await client.request("POST", path, content=b"" if body is None else json.dumps(body))
+
+    return asyncio.run(send())
+
+
+def outputs(hub: testing.Hub, instance: str) -> dict[str, tuple[str, Any]]:
+    """The type and the value of all outputs of an instance, by name."""
+    found = [
+        each
+        for record in hub.client.get_history(instance)
+        if isinstance(record.event, ev.TaskCompleted)
+        for each in record.event.outputs
+    ]
+    assert {each.status for each in found} <= {"not sent"}
+    return {each.name: (each.type, msgspec.json.decode(each.value)) for each in found}
+
+
+def completed(hub: testing.Hub, name: str, given: object) -> tuple[str, Any]:
+    instance = hub.client.start_new(name, client_input=given)
+    status = hub.finish(instance)
+    assert status.runtime_status is df.OrchestrationRuntimeStatus.Completed, status.output
+    return instance, status.output
+
+
+# What activities set.
+
+
+def test_an_activity_gets_all_that_it_is_bound_to_and_what_it_sets_is_recorded(newer: testing.Hub) -> None:
+    instance, output = completed(newer, "order_orchestrator", ORDER)
+    assert output == {
+        "receipt": "receipt for o1",
+        "sent": "notify ann@example.com",
+        "stored": 7,
+        "routed": "route o1",
+    }
+    assert outputs(newer, instance) == {
+        "receipt": ("blob", "receipt for o1"),
+        "message": ("sendGrid", '{"personalizations": [{"to": [{"email": "ann@example.com"}]}]}'),
+        "sms": ("twilioSms", '{"body": "on its way", "to": "+1"}'),
+        "documents": ("cosmosDB", [{"id": "o1"}]),
+        "event": ("eventHub", "second"),
+        "bus": ("serviceBus", json.dumps(ORDER)),
+        "topic": ("serviceBus", ["a", "b"]),
+        "grid": (
+            "eventGrid",
+            {"id": "1", "data": {"a": 1}, "subject": "s", "event_type": "t", "data_version": "1.0"},
+        ),
+        "row": ("table", '{"RowKey": "o1"}'),
+        "picture": ("blob", "iVBORw=="),
+        "$return": ("queue", "route o1"),
+    }
+
+
+def test_function_json_binds_parameters_in_any_order_with_or_without_annotations(older: testing.Hub) -> None:
+    instance, output = completed(older, "Order", 5)
+    assert output[0] == "Invoice 5"
+    assert "'rows' (cosmosDB)" in output[1]
+    assert outputs(older, instance) == {
+        "outputBlob": ("blob", "invoice over 5"),
+        "message": ("twilioSms", '{"body": "paid"}'),
+        "$return": ("queue", "Invoice 5"),
+    }
+
+
+def test_the_history_shows_what_was_set_as_not_sent(newer: testing.Hub) -> None:
+    instance, _ = completed(newer, "order_orchestrator", ORDER)
+    records = newer.client.get_history(instance)
+    rows = [describe(record)[-1] for record in records]
+    assert 'of 2: "receipt for o1"; not sent: receipt (blob) "receipt for o1"' in rows
+    lines = [json.loads(line.text) for line in newer.client.get_lines(instance)]
+    (line,) = [line for line in lines if line.get("task") == 2]
+    assert line["outputs"] == [
+        {"name": "receipt", "type": "blob", "status": "not sent", "value": "receipt for o1"},
+    ]
+    projected = newer.client.project_history(instance)
+    (row,) = [row for row in projected if row.get("FunctionName") == "write_receipt"]
+    assert row["Outputs"] == [{"Name": "receipt", "Type": "blob", "Status": "not sent", "Value": "receipt for o1"}]
+    newer.restart()
+    assert newer.client.get_history(instance) == records
+
+
+def test_an_input_that_only_the_cloud_has_fails_the_activity_and_says_so(newer: testing.Hub) -> None:
+    _, output = completed(newer, "reads_a_blob", None)
+    assert "'read_blob' can't be called here: its input binding 'blob' (blob) would need a service of Azure" in output
+
+
+def _activity(set_: Any) -> tuple[df.DFApp, type[Out[Any]]]:
+    """An app of durablecli's own, whose activity sets something on an output."""
+    app = df.DFApp()
+
+    @app.activity_trigger(input_name="given")
+    @app.queue_output(arg_name="out", queue_name="q", connection="c")
+    def act(out: Out[Any], given: int) -> int:
+        out.set(set_)
+        return given + 1
+
+    @app.orchestration_trigger(context_name="context")
+    def flow(context: df.DurableOrchestrationContext) -> Any:
+        return (yield context.call_activity("act", context.get_input()))
+
+    return app, Out
+
+
+class Odd:
+    """Nothing that JSON could hold."""
+
+    def __repr__(self) -> str:
+        return "odd \udc80"
+
+
+class Worse:
+    def __repr__(self) -> str:
+        raise ValueError("no")
+
+
+class File:
+    def read(self) -> bytes:
+        return b"content"
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        ("text", "text"),
+        (b"bytes", "bytes"),
+        (bytearray(b"\xff"), "/w=="),
+        ({"a": [1, {"b": b"c"}]}, {"a": [1, {"b": "c"}]}),
+        (QueueMessage(id="1", body=b"hello"), {"id": "1", "body": "hello"}),
+        ([QueueMessage(body="x")], [{"body": "x"}]),
+        (CloudEvent("plain"), {"arguments": ["plain"]}),
+        (Document({"a": 1}), {"a": 1}),
+        (File(), "content"),
+        (float("nan"), "nan"),
+        (Odd(), "odd \\udc80"),
+        (Worse(), "<Worse>"),
+        ("\ud800", "'\\ud800'"),
+    ],
+    ids=range(13),
+)
+def test_whatever_is_set_is_recorded_and_fails_nothing(value: object, shown: object) -> None:
+    app, _ = _activity(value)
+    with testing.hub(app) as hub:
+        instance, output = completed(hub, "flow", 1)
+        assert output == 2
+        assert outputs(hub, instance) == {"out": ("queue", shown)}
+
+
+def test_an_output_that_nothing_is_set_on_leaves_no_record() -> None:
+    app, _ = _activity(None)
+    with testing.hub(app) as hub:
+        instance, _ = completed(hub, "flow", 1)
+        assert outputs(hub, instance) == {}
+        assert "outputs" not in "".join(line.text.decode() for line in hub.client.get_lines(instance))
+
+
+def test_of_a_long_value_the_beginning_is_recorded_and_its_size() -> None:
+    app, _ = _activity("é" * 1_000_000)
+    with testing.hub(app) as hub:
+        instance, _ = completed(hub, "flow", 1)
+        (output,) = [
+            each
+            for record in hub.client.get_history(instance)
+            if isinstance(record.event, ev.TaskCompleted)
+            for each in record.event.outputs
+        ]
+        assert output.size == 2_000_002
+        assert LONGEST - 4 < len(bytes(output.value)) < LONGEST + 10
+        rows = [describe(record)[-1] for record in hub.client.get_history(instance)]
+        assert any("(2,000,002 bytes)" in row for row in rows)
+
+
+def test_an_activity_that_fails_leaves_no_record_of_what_it_set() -> None:
+    app = df.DFApp()
+
+    @app.activity_trigger(input_name="given")
+    @app.queue_output(arg_name="out", queue_name="q", connection="c")
+    def act(given: int, out: Out[str]) -> None:
+        out.set("too early")
+        raise OSError("no")
+
+    @app.orchestration_trigger(context_name="context")
+    def flow(context: df.DurableOrchestrationContext) -> Any:
+        yield context.call_activity("act", 1)
+
+    with testing.hub(app) as hub:
+        instance = hub.client.start_new("flow")
+        assert hub.finish(instance).runtime_status is df.OrchestrationRuntimeStatus.Failed
+        assert outputs(hub, instance) == {}
+
+
+def test_a_worker_process_hands_outputs_on() -> None:
+    given = Answer(ev.NULL, outputs=(ev.Output("a", "queue", "not sent", msgspec.Raw(b"1")),))
+    assert msgspec.json.decode(msgspec.json.encode(given), type=Answer) == given
+
+
+# What other functions set.
+
+
+def test_an_http_function_answers_and_its_outputs_are_logged(
+    newer: testing.Hub, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "durablecli.function")
+    response = ask(newer, "/api/orders", ORDER)
+    assert response.status_code == 202
+    assert newer.finish("o1").output["stored"] == 7
+    assert 'not sent: audit (queue): {"id":"a1","body":"{\\"started\\": \\"o1\\"}"}' in caplog.text
+    assert newer.finish(ask(newer, "/api/orders/sync", ORDER).text).output["stored"] == 7
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "text"),
+    [
+        ("/api/by_out/ann", 203, "Hello ann"),
+        ("/api/by_generic", 200, "generic"),
+        ("/api/nothing", 204, ""),
+    ],
+)
+def test_a_response_comes_by_its_own_binding_alone(newer: testing.Hub, path: str, status: int, text: str) -> None:
+    response = ask(newer, path)
+    assert (response.status_code, response.text) == (status, text)
+
+
+@pytest.mark.parametrize(("path", "status", "text"), [("/api/by_out", 201, "by out"), ("/api/to_queue", 204, "")])
+def test_a_response_comes_by_the_binding_of_function_json(
+    older: testing.Hub, path: str, status: int, text: str
+) -> None:
+    response = ask(older, path)
+    assert (response.status_code, response.text) == (status, text)
+
+
+def test_an_http_function_with_output_and_old_client_starts(older: testing.Hub) -> None:
+    response = ask(older, "/api/orders/4")
+    assert response.status_code == 202
+    assert older.finish(response.json()["id"]).output[0] == "Invoice 4"
+
+
+def test_an_http_function_whose_input_only_the_cloud_has_says_so(newer: testing.Hub) -> None:
+    response = ask(newer, "/api/catalog")
+    assert (response.status_code, response.json()["ExceptionType"]) == (501, "BindingUnavailable")
+    assert "input binding 'catalog' (blob)" in response.json()["ExceptionMessage"]
+
+
+def test_a_negotiation_that_only_the_cloud_can_do_says_so(older: testing.Hub) -> None:
+    response = ask(older, "/api/negotiate")
+    assert response.status_code == 501
+    assert "'info' (signalRConnectionInfo)" in response.text
+
+
+def _at_startup(hub: testing.Hub) -> None:
+    timers.build_in(hub.registry, lambda: Clients(hub.client))
+    assert hub.client.mailbox is not None
+    timers.keep(hub.registry, hub.client, hub.client.mailbox, hub.clock.now(), whole=True, say=hub.said.append)
+    hub.run()
+
+
+def test_what_a_timer_function_sets_is_logged(newer: testing.Hub, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "durablecli.timer")
+    _at_startup(newer)
+    assert "timer function 'nightly_report': not sent: report (queue): \"report, past due: False\"" in caplog.text
+
+
+def test_a_timer_function_whose_input_only_the_cloud_has_tells_its_failure(
+    older: testing.Hub, caplog: pytest.LogCaptureFixture
+) -> None:
+    _at_startup(older)
+    assert "'rows' (table)" in older.client.get_status("timer:TimerStart").custom_status["failure"]
+
+
+def test_a_timer_function_starts_an_orchestration(newer: testing.Hub) -> None:
+    _at_startup(newer)
+    newer.advance(timedelta(minutes=5))
+    (instance,) = [one.instance_id for one in newer.client.get_status_all() if one.name == "order_orchestrator"]
+    assert newer.finish(instance).output["sent"] == "notify ops@example.com"
+
+
+# What is said at load.
+
+
+def test_bindings_are_told_at_load() -> None:
+    remarks = load_app(APPS / "bindings_v2").loaded.remarks
+    assert "not run here: queue_start (queueTrigger)" in remarks
+    assert "write_receipt runs, but these bindings lead nowhere here: receipt (blob)" in remarks
+    assert "read_blob fails when it is called: only Azure provides its input blob (blob)" in remarks
+    assert "catalog fails when it is called: only Azure provides its input catalog (blob)" in remarks
+    assert not any("by_out" in remark or "http_start_sync" in remark for remark in remarks)
+
+
+def _decorators() -> list[str]:
+    try:
+        original = importlib.import_module("azure.functions").FunctionApp
+    except ImportError:
+        return ["queue_output"]
+    ends = ("_trigger", "_input", "_output", "_trigger_v3", "_input_v3", "_output_v3", "_property", "_tool")
+    return [name for name in dir(original) if name.endswith(ends) and name[0] != "_"]
+
+
+@pytest.mark.parametrize("name", _decorators())
+def test_a_function_with_any_decorator_of_the_original_loads(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    argument = {
+        "activity_trigger": "input_name",
+        "orchestration_trigger": "context_name",
+        "entity_trigger": "context_name",
+        "durable_client_input": "client_name",
+    }.get(name, "arg_name")
+    more = {"timer_trigger": ", schedule='0 0 3 * * *'"}.get(name, ", connection='c', path='p', queue_name='q'")
+    more = "" if argument != "arg_name" or name == "mcp_tool" else more
+    given = "metadata='{}'" if name == "mcp_tool" else f"{argument}='x'"
+    trigger = "" if "trigger" in name or name == "mcp_tool" else "@app.activity_trigger(input_name='given')\n"
+    if name.startswith("generic"):
+        more = ", type='queueTrigger'" if "trigger" in name else ", type='queue'"
+    Path("function_app.py").write_text(
+        "import azure.functions as func\nimport azure.durable_functions as df\napp = df.DFApp()\n"
+        f"{trigger}@app.{name}({given}{more})\ndef work(x, given=None): return 1\n"
+    )
+    loaded = load(["."])
+    (function,) = loaded.registry
+    assert [module.error for module in loaded.modules] == [None]
+    if name.endswith(("_output", "_output_v3")):
+        assert list(function.outputs) == ["x"]
+        assert ("x" in function.outputs) == any("lead nowhere" in remark for remark in loaded.remarks)
+    elif name.endswith(("_input", "_input_v3")) and name != "durable_client_input":
+        assert (list(function.bindings), dict(function.outputs)) == (["x"], {})
+        assert any("fails when it is called" in remark for remark in loaded.remarks)
+
+
+def test_an_own_app_has_its_activity_bound_by_name_and_held_to_its_annotations() -> None:
+    app = df.DFApp()
+
+    @app.activity_trigger(input_name="given")
+    @app.blob_output(arg_name="out", path="p", connection="c")
+    def act(context: df.ActivityContext, out: Out[str], given: int) -> str:
+        out.set("x")
+        return f"{context.name} {given + 1}"
+
+    @app.orchestration_trigger(context_name="context")
+    def flow(context: df.DurableOrchestrationContext) -> Any:
+        return (yield context.call_activity("act", context.get_input()))
+
+    with testing.hub(app) as hub:
+        assert completed(hub, "flow", 1)[1] == "act 2"
+        instance = hub.client.start_new("flow", client_input="no number")
+        assert hub.finish(instance).runtime_status is df.OrchestrationRuntimeStatus.Failed
+
+
+def test_a_registry_may_be_bound_twice() -> None:
+    registry = Registry()
+    app, _ = _activity("x")
+    for _ in range(2):
+        registry.add(_module(app))
+        give_clients(registry, lambda: pytest.fail("nobody wants a client"))
+    with testing.hub(registry) as hub:
+        assert completed(hub, "flow", 1)[1] == 2
+
+
+def _module(app: df.DFApp) -> Any:
+    from types import ModuleType
+
+    module = ModuleType("own")
+    vars(module)["app"] = app
+    return module
