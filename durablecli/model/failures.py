@@ -7,23 +7,26 @@ knows: a property of the code, so replay raises the same type in every process.
 from __future__ import annotations
 
 import builtins
-import functools
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from types import ModuleType
 from typing import Any
 
 import msgspec
+from msgspec import Raw
+
+from durablecli.model.exception_attributes import NO_ATTRIBUTES, collect_attributes, restore_attributes
+from durablecli.model.exception_types import TASK_FAILED, OwnBehaviour, Refusal, fill, make_exception
 
 LONGEST_TEXT = 64 * 1024
 DEEPEST = 20
-_TASK_FAILED = "durablecli.errors.TaskFailedError"
 
 
 class Failure(msgspec.Struct, frozen=True, omit_defaults=True):
     """One exception and its cause chain.
 
     `type` is the qualified name (`builtins.ValueError`); `bases` the qualified names of the rest of its MRO,
-    without `object` and `BaseException`; `message` and `traceback` have at most 64 KiB each.
+    without `object` and `BaseException`; `message` and `traceback` have at most 64 KiB each. `attributes` is a JSON
+    object of the exception's own attributes that JSON can hold.
     """
 
     type: str
@@ -31,6 +34,7 @@ class Failure(msgspec.Struct, frozen=True, omit_defaults=True):
     bases: tuple[str, ...] = ()
     traceback: str = ""
     cause: Failure | None = None
+    attributes: Raw = NO_ATTRIBUTES
 
     def is_caused_by(self, kind: builtins.type[BaseException] | str) -> bool:
         """Whether what was raised is a `kind`: a class, its qualified name, or its bare name."""
@@ -90,6 +94,9 @@ _IS_SUPPRESSED: Any = vars(BaseException)["__suppress_context__"].__get__
 _MRO: Any = vars(type)["__mro__"].__get__
 
 
+_UNNAMED = (object, BaseException, OwnBehaviour)
+
+
 def _one(error: BaseException, cause: Failure | None) -> Failure:
     kind = type(error)
     name = _name(kind)
@@ -99,7 +106,7 @@ def _one(error: BaseException, cause: Failure | None) -> Failure:
         message = str.__str__(str(error))
     except BaseException as reason:  # noqa: BLE001 - user code
         message = f"<no text: its __str__ raised {_name(type(reason)).rpartition('.')[2]}>"
-    return Failure(name, _start(message), tuple(bases), _end(_traceback(error)), cause)
+    return Failure(name, _start(message), tuple(bases), _end(_traceback(error)), cause, collect_attributes(error))
 
 
 def _name(kind: type) -> str:
@@ -141,43 +148,39 @@ def _end(text: str) -> str:
 # ── raising again ──────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-class _Raised:
-    """What a TaskFailedError that is a recorded class too takes from neither of them."""
-
-    args: tuple[Any, ...]
-
-    def __str__(self) -> str:
-        return str(self.args[0])
-
-    def __init_subclass__(cls, **_: Any) -> None:
-        """Keeps the hook of the recorded class out of it: user code must not notice that a class was made."""
-
-
-_UNNAMED = (object, BaseException, _Raised)
+_NAMES: Any = vars(ModuleType)["__dict__"].__get__
 _NOT_RAISED = (StopIteration, StopAsyncIteration)  # a generator would turn them into a RuntimeError
 
 
 def to_exception(failure: Failure, message: str, globals: Mapping[str, Any]) -> Exception:
     """What to raise for a failed task in an orchestrator whose module has these globals.
 
-    It is a TaskFailedError with `failure` and the text `message`; made without running the constructor of the
-    recorded type, whose arguments nobody knows any more.
+    It is a TaskFailedError with `failure`, the text `message` and the recorded attributes; made without running the
+    constructor of the recorded type, whose arguments nobody knows any more.
     """
-    known: Any = _known_class(failure, globals)
-    error: Exception = _maker(known)()
-    error.args = (message,)
-    error.__dict__["failure"] = failure
+    error = _made(failure, globals)
+    restore_attributes(error, failure.attributes)
+    fill(error, message, failure)
     return error
 
 
-def _known_class(failure: Failure, names: Mapping[str, Any]) -> type[Exception] | None:
-    """The most derived class of the recorded MRO among the built-ins and what the module's names lead to."""
+def _made(failure: Failure, globals: Mapping[str, Any]) -> Exception:
+    """Of the most derived class of the recorded MRO among the built-ins and what the module's names lead to."""
     for name in (failure.type, *failure.bases):
-        if name == _TASK_FAILED:
-            continue
-        for found in _candidates(name, names):
-            if isinstance(found, type) and issubclass(found, Exception) and qualified_name(found) == name:
-                return None if issubclass(found, _NOT_RAISED) else found
+        found = None if name == TASK_FAILED else _known_class(name, globals)
+        if found is not None:
+            try:
+                return make_exception(found)
+            except Refusal:  # then its base may do
+                continue
+    return make_exception(None)
+
+
+def _known_class(name: str, names: Mapping[str, Any]) -> type[Exception] | None:
+    for found in _candidates(name, names):
+        # isinstance would ask `found.__class__`, which may be the author's code
+        if issubclass(type(found), type) and issubclass(found, Exception) and _name(found) == name:
+            return None if issubclass(found, _NOT_RAISED) else found
     return None
 
 
@@ -188,23 +191,4 @@ def _candidates(name: str, names: Mapping[str, Any]) -> Iterator[Any]:
         return
     for value in list(names.values()):
         # `import requests` and `except requests.HTTPError` know the class as well
-        yield vars(value).get(last) if isinstance(value, ModuleType) else value
-
-
-@functools.lru_cache(maxsize=1024)
-def _maker(found: type[Exception] | None) -> Callable[[], Any]:
-    """What makes a TaskFailedError that is a `found` as well, where the two go together."""
-    from durablecli.errors import TaskFailedError  # errors is built on Failure, so this can't stand at the head
-
-    plain = functools.partial(TaskFailedError.__new__, TaskFailedError)
-    if found is None:
-        return plain
-    module, _, name = _TASK_FAILED.rpartition(".")
-    try:
-        kind = type(name, (_Raised, TaskFailedError, found), {"__module__": module, "__qualname__": name})
-        built_in = next(base for base in kind.__mro__ if base.__module__ == "builtins")
-        made = functools.partial(built_in.__new__, kind)
-        made()
-    except Exception:  # noqa: BLE001 - layouts that don't go together, a metaclass or a __new__ that refuses
-        return plain
-    return made
+        yield _NAMES(value).get(last) if issubclass(type(value), ModuleType) else value

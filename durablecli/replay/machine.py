@@ -20,9 +20,10 @@ from msgspec import Raw
 
 from durablecli.model import events as ev
 from durablecli.model.entities import EntityId
-from durablecli.model.failures import Failure, cause_of, from_exception, to_exception
+from durablecli.model.failures import Failure, from_exception, to_exception
 from durablecli.model.payloads import PAYLOAD_LIMIT, decode, encode
 from durablecli.model.retries import RetryPolicy, delay
+from durablecli.replay.outcomes import causes_of
 from durablecli.replay.sections import NESTED, CriticalSection, LockTask
 from durablecli.replay.tasks import CallTask, Composite, EventTask, Race, Task, TimerTask, WhenAny
 from durablecli.replay.verdicts import NonDeterminism, Runaway, Sealed, alike
@@ -276,7 +277,7 @@ class Machine:
     def _fail(self, error: BaseException) -> None:
         failure = from_exception(error)
         try:
-            self._end(ev.ExecutionCompleted("Failed", failure=failure, causes=_causes(error)))
+            self._end(ev.ExecutionCompleted("Failed", failure=failure, causes=causes_of(error)))
         except (NonDeterminism, Runaway) as verdict:
             self._verdict = verdict
 
@@ -438,18 +439,3 @@ def _not_a_task(value: object) -> str:
     if isinstance(value, list | tuple):
         return f"an orchestrator may yield tasks only, not a {kind}: use context.task_all or context.task_any"
     return f"an orchestrator may yield or await the context's own tasks only, not {kind}"
-
-
-def _causes(error: BaseException) -> tuple[int, ...]:
-    """The records of every failed outcome in the cause chain of what ended the execution."""
-    found: set[int] = set()
-    seen: set[int] = set()
-    link: BaseException | None = error
-    while link is not None and id(link) not in seen:
-        seen.add(id(link))
-        try:
-            found.update(n for n in getattr(link, "outcomes", ()) if type(n) is int)
-        except BaseException as ignored:  # noqa: BLE001 - an exception of the author's may raise whatever is asked of it
-            del ignored
-        link = cause_of(link)
-    return tuple(sorted(found))

@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import Any, Generic, NoReturn, Protocol, TypeVar
 
 from durablecli.model.failures import Failure
+from durablecli.replay.outcomes import note_outcomes
 
 T = TypeVar("T")
 
@@ -114,7 +115,7 @@ class CallTask(Task[T]):
         assert self._failed is not None
         said = self._failed.message or self._failed.type.rpartition(".")[2]
         error = self._keeper.raised(self._failed, f"{self.label} failed: {said}")
-        error.outcomes = self.outcomes  # type: ignore[attr-defined]  # read back when the exception ends the execution
+        note_outcomes(error, self.outcomes)
         return error
 
 
@@ -211,7 +212,7 @@ class WhenAll(Composite[list[Any]]):
 
     def _raised(self, first: Task[Any]) -> BaseException:
         error: BaseException = first.result
-        error.outcomes = self.outcomes  # type: ignore[attr-defined]  # all the failed children, as rewind needs them
+        note_outcomes(error, self.outcomes)  # of all the failed children
         return error
 
 

@@ -7,12 +7,14 @@ import subprocess
 import types
 from abc import ABC
 from enum import Enum
+from http import HTTPStatus
 from typing import Any, ClassVar, NoReturn
 
 import msgspec
 import pytest
 
 from durablecli.errors import TaskFailedError
+from durablecli.model.exception_attributes import LARGEST_ATTRIBUTES, MOST_ATTRIBUTES
 from durablecli.model.failures import DEEPEST, LONGEST_TEXT, Failure, from_exception, to_exception
 
 HERE = __name__
@@ -278,7 +280,7 @@ def test_a_class_is_known_through_the_module_that_holds_it() -> None:
 def test_the_constructor_of_the_recorded_type_does_not_run() -> None:
     error = to_exception(from_exception(Picky(code=7, reason="why")), "text", globals())
     assert isinstance(error, Picky)
-    assert not hasattr(error, "code")
+    assert vars(error)["code"] == 7  # not set by the constructor: recorded, and restored
 
 
 def test_user_code_does_not_notice_that_a_class_was_made() -> None:
@@ -302,9 +304,29 @@ def test_what_ends_a_process_is_raised_as_a_failed_task_only(error: BaseExceptio
     assert type(again) is TaskFailedError
 
 
-def test_a_type_that_cannot_be_mixed_is_raised_as_a_failed_task_only() -> None:
+def test_a_group_is_raised_as_one_that_holds_a_failed_task() -> None:
     group = from_exception(ExceptionGroup("several", [ValueError("a")]))
-    assert type(to_exception(group, "text", {})) is TaskFailedError
+    error = to_exception(group, "text", {})
+    assert isinstance(error, ExceptionGroup)
+    assert isinstance(error, TaskFailedError)
+    (member,) = error.exceptions
+    assert (type(member), str(member)) == (TaskFailedError, "text")
+
+
+def test_of_a_type_that_cannot_be_subclassed_its_base_is_raised() -> None:
+    class Final(type):
+        def mro(cls) -> list[type]:
+            if cls.__name__ != "Last":
+                raise TypeError("final")
+            return list(super().mro())
+
+    class Last(ConnectionError, metaclass=Final):
+        pass
+
+    error = to_exception(from_exception(Last("x")), "text", {"Last": Last})
+    assert isinstance(error, ConnectionError)
+    assert isinstance(error, TaskFailedError)
+    assert not isinstance(error, Last)
 
 
 def test_a_name_that_only_looks_like_a_built_in_exception_is_none() -> None:
@@ -363,3 +385,88 @@ def test_the_traceback_names_the_line() -> None:
         failure = from_exception(error)
     assert "test_failures.py" in failure.traceback
     assert 'raise ValueError("here")' in failure.traceback
+
+
+class Http(Exception):
+    __slots__ = ("method",)
+
+    def __init__(self, status: int, **more: Any) -> None:
+        super().__init__(f"status {status}")
+        self.status_code = status
+        self.method = "GET"
+        self._inner = "hidden"
+        self.args = ("shown",)
+        self.failure = "of the network"
+        vars(self).update(more)
+
+
+class Level(Enum):
+    HIGH = "high"
+
+
+class Text(str):
+    __slots__ = ()
+
+
+cyclic: list[Any] = []
+cyclic.append(cyclic)
+
+
+@pytest.mark.parametrize(
+    ("value", "restored"),
+    [
+        (404, 404),
+        (None, None),
+        (1.5, 1.5),
+        (True, True),
+        ("é\n", "é\n"),
+        (Text("own"), "own"),
+        (HTTPStatus.NOT_FOUND, 404),
+        (Level.HIGH, "high"),
+        ({"a": [1, {"b": None}]}, {"a": [1, {"b": None}]}),
+        ((1, "a"), [1, "a"]),
+    ],
+)
+def test_attributes_that_json_can_hold_survive(value: Any, restored: Any) -> None:
+    failure = round_trip(from_exception(raised(Http(404, value=value))))
+    for globals_ in (globals(), {}):
+        error: Any = to_exception(failure, "text", globals_)
+        assert (error.status_code, error.method, error.value) == (404, "GET", restored)
+        assert type(error.value) is type(restored)
+        assert (str(error), error.args, error.failure) == ("text", ("text",), failure)
+        assert not hasattr(error, "_inner")
+        again: Any = to_exception(from_exception(raised(error)), "of the parent", globals())
+        assert again.value == restored
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        *(object(), b"x", {1: 2}, {1}, float("nan"), "\ud800", {"\ud800": 1}, cyclic, ValueError("x"), Http),
+        *("x" * LARGEST_ATTRIBUTES, [0] * LARGEST_ATTRIBUTES, 2**200_000, {"a": object()}),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_other_attributes_are_left_out(value: Any) -> None:
+    failure = round_trip(from_exception(raised(Http(404, value=value, after=1))))
+    error: Any = to_exception(failure, "text", globals())
+    assert not hasattr(error, "value")
+    assert (error.status_code, error.after) == (404, 1)
+
+
+def test_attributes_are_bounded_in_number_and_size() -> None:
+    failure = from_exception(Http(404, **{f"a{i}": "x" * 400 for i in range(100)}))
+    assert len(failure.attributes) <= LARGEST_ATTRIBUTES
+    assert 10 < len(msgspec.json.decode(failure.attributes)) <= MOST_ATTRIBUTES
+
+
+def test_what_an_operating_system_says_survives() -> None:
+    failure = round_trip(from_exception(raised(FileNotFoundError(2, "No such file", "x.txt"))))
+    error: Any = to_exception(failure, "text", {})
+    assert isinstance(error, FileNotFoundError)
+    assert (error.errno, error.strerror, error.filename) == (2, "No such file", "x.txt")
+    assert str(error) == "text"
+
+
+def test_a_failure_without_attributes_has_none_in_its_line() -> None:
+    assert b"attributes" not in msgspec.json.encode(from_exception(ValueError("x")))

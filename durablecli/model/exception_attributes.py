@@ -1,0 +1,136 @@
+"""Attributes of an exception that JSON can hold: recorded with its failure, and set on the exception raised for it.
+
+They are read and written without running code of the exception's class, and bounded in number and size.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from enum import Enum
+from math import isfinite
+from types import MemberDescriptorType
+from typing import Any
+
+import msgspec
+from msgspec import Raw
+
+NO_ATTRIBUTES = Raw()
+"""Left out of the line: msgspec compares this default by identity."""
+MOST_ATTRIBUTES = 32
+LARGEST_ATTRIBUTES = 8 * 1024
+_DEEPEST = 20
+_SKIPPED = frozenset({"args", "failure", "with_traceback", "add_note", "obj"})
+"""Names that a TaskFailedError has itself, and the object on which an AttributeError missed something."""
+
+_DICT: Any = vars(BaseException)["__dict__"].__get__
+_MRO: Any = vars(type)["__mro__"].__get__
+_MEMBERS: Any = vars(type)["__dict__"].__get__
+
+
+class _NotJson(Exception):
+    """JSON can't hold a value, or it is too large to record."""
+
+
+def collect_attributes(error: BaseException) -> Raw:
+    """The public attributes of an exception as a JSON object; empty if there are none."""
+    found: dict[str, Any] = {}
+    room = LARGEST_ATTRIBUTES
+    try:
+        for name, value in _attributes(error).items():
+            if len(found) == MOST_ATTRIBUTES:
+                break
+            with suppress(_NotJson):
+                found[name], room = _plain(value, room - len(name) - 4)
+        return Raw(msgspec.json.encode(found)) if found else NO_ATTRIBUTES
+    except Exception:  # noqa: BLE001 - user code, or text that UTF-8 can't hold
+        return NO_ATTRIBUTES
+
+
+def restore_attributes(error: BaseException, attributes: Raw) -> None:
+    """Set recorded attributes on an exception, except those that its class doesn't let be set."""
+    if not attributes:
+        return
+    for name, value in msgspec.json.decode(attributes).items():
+        if name not in _SKIPPED:
+            set_attribute(error, name, value)
+
+
+def set_attribute(error: BaseException, name: str, value: object) -> None:
+    """Set an attribute without running code of the exception's class: into its slot, or else its dictionary."""
+    for base in _MRO(type(error)):
+        member = _MEMBERS(base).get(name)
+        if type(member) is MemberDescriptorType:
+            with suppress(AttributeError, TypeError):  # a read-only one, or one of another type
+                member.__set__(error, value)
+            return
+    _DICT(error)[name] = value
+
+
+def _attributes(error: BaseException) -> dict[str, Any]:
+    found = {name: value for name, value in _DICT(error).items() if type(name) is str}
+    for base in _MRO(type(error)):
+        for name, member in _MEMBERS(base).items():
+            if type(member) is MemberDescriptorType and name not in found:
+                with suppress(AttributeError):  # an empty slot
+                    value = member.__get__(error)
+                    if value is not None:
+                        found[name] = value
+    return {name: value for name, value in found.items() if not name.startswith("_") and name not in _SKIPPED}
+
+
+def _plain(value: Any, room: int, depth: int = 0) -> tuple[Any, int]:
+    """The value as the types of JSON, and the bytes that are left of `room`; raises _NotJson."""
+    kind = type(value)
+    if issubclass(kind, Enum):
+        value = value.value
+        kind = type(value)
+    if value is None or kind is bool:
+        return value, _take(room, 5)
+    if issubclass(kind, str):
+        return str.__str__(value), _take_text(room, str.__str__(value))
+    if issubclass(kind, int):
+        return int.__int__(value), _take(room, int.bit_length(value) // 3 + 2)
+    if issubclass(kind, float):
+        if not isfinite(float.__float__(value)):
+            raise _NotJson
+        return float.__float__(value), _take(room, 18)
+    if depth == _DEEPEST:
+        raise _NotJson
+    if kind is list or kind is tuple:
+        return _plain_items(value, room, depth)
+    if kind is dict:
+        return _plain_fields(value, room, depth)
+    raise _NotJson
+
+
+def _plain_items(items: list[Any] | tuple[Any, ...], room: int, depth: int) -> tuple[list[Any], int]:
+    found = []
+    room = _take(room, 2)
+    for item in items:
+        plain, room = _plain(item, room - 1, depth + 1)
+        found.append(plain)
+    return found, room
+
+
+def _plain_fields(fields: dict[Any, Any], room: int, depth: int) -> tuple[dict[str, Any], int]:
+    found = {}
+    room = _take(room, 2)
+    for name, value in fields.items():
+        if type(name) is not str:
+            raise _NotJson
+        found[name], room = _plain(value, _take_text(room, name) - 2, depth + 1)
+    return found, room
+
+
+def _take(room: int, size: int) -> int:
+    if size > room:
+        raise _NotJson
+    return room - size
+
+
+def _take_text(room: int, text: str) -> int:
+    _take(room, len(text) + 2)  # before the bytes of a large one are made
+    try:
+        return _take(room, len(text.encode()) + 2)
+    except UnicodeEncodeError:
+        raise _NotJson from None
