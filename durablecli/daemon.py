@@ -278,7 +278,15 @@ def _engine(
         hub,
         registry,
         options=options,
-        crew=lambda report: Crew(registry, report, config.concurrency, config.app, config.base, config.limits.payload),
+        crew=lambda report: Crew(
+            registry,
+            report,
+            config.concurrency,
+            config.app,
+            os.path.join(loaded.folder, config.base),
+            config.limits.payload,
+            folder=loaded.folder,
+        ),
         notice=Notice(hub.root, registry),
         say=say,
     )

@@ -186,9 +186,18 @@ class Inline:
     def hold_back(self) -> None:
         self.waiting.clear()
 
+    def tend(self) -> None: ...
+
     @property
     def busy(self) -> bool:
         return False
+
+    @property
+    def most(self) -> int:
+        return 1
+
+    def running(self) -> dict[Key, float]:
+        return {}
 
     def stop(self) -> None:
         self.waiting.clear()

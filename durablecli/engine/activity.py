@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -17,18 +17,39 @@ from durablecli.model.payloads import decode, encode
 
 
 class Cancellation:
-    """Whether a call was asked to stop; set once, from any thread. `wake` ends what it awaits, where that is known."""
+    """Whether a call is to stop; set once, from any thread.
 
-    __slots__ = ("asked", "wake")
+    `dropped`: nobody waits for its outcome any more, and it need not begin. `seen`: its function has read that it is
+    to stop. `wake` ends what it awaits, where that is known.
+    """
+
+    __slots__ = ("asked", "dropped", "seen", "wake")
 
     def __init__(self) -> None:
         self.asked = False
+        self.dropped = False
+        self.seen = False
         self.wake: Callable[[], object] | None = None
 
     def ask(self) -> None:
+        """Let the function see that it is to stop, as the engine stops. Its outcome counts, unless it has seen that."""
         self.asked = True
+
+    def drop(self) -> None:
+        """Stop it: its outcome counts no more."""
+        self.asked = self.dropped = True
         if self.wake is not None:
             self.wake()
+
+    def look(self) -> bool:
+        """Whether the function is to stop; it knows from now on."""
+        self.seen = self.seen or self.asked
+        return self.asked
+
+    @property
+    def counts(self) -> bool:
+        """Whether an outcome would be recorded. One that has seen it may have stopped half-way."""
+        return not (self.dropped or self.seen)
 
 
 class ActivityContext:
@@ -36,7 +57,11 @@ class ActivityContext:
 
     `attempt` counts the tries of a retry policy from 1; `redelivered` says that an earlier engine may have begun this
     very attempt. `idempotency_key` is the same for all attempts and redeliveries of one call: give it to whatever must
-    not happen twice. `cancelled` turns true when the orchestration was terminated or the engine is stopping.
+    not happen twice.
+
+    `cancelled` turns true when the orchestration has ended, was terminated or has continued as new, and when the engine
+    begins to stop. An activity that has read it as true may return or raise what it likes: that is not recorded, and if
+    the orchestration still needs the activity, the next engine runs it again.
     """
 
     def __init__(
@@ -60,7 +85,7 @@ class ActivityContext:
 
     @property
     def cancelled(self) -> bool:
-        return self._cancellation.asked
+        return self._cancellation.look()
 
 
 class Call(NamedTuple):
@@ -82,9 +107,14 @@ class Call(NamedTuple):
         return ActivityContext(instance, n, name, self.attempt, self.redelivered, idempotency_key, self.cancellation)
 
     def run(self) -> Outcome:
-        """Run a synchronous activity to its end, here and now. Whatever it raises is its failure, never ours."""
+        """Run an activity to its end, here and now. Whatever it raises is its failure, never ours.
+
+        One that turns out to be asynchronous, as in a worker process or behind a decorator, gets its own event loop.
+        """
         try:
             value = self.function.call(*arguments(self.function, self.input, self.context))
+            if isinstance(value, Awaitable):
+                value = _wait_for(value)
         except BaseException as error:  # noqa: BLE001 - user code may raise anything
             return failed(self.key, error)
         return settle(self, value)
@@ -104,6 +134,15 @@ class Call(NamedTuple):
     def failed(self, error: BaseException) -> Outcome:
         """The outcome of one that an executor could not run to its end."""
         return failed(self.key, error)
+
+
+def _wait_for(value: Awaitable[Any]) -> Any:
+    import asyncio  # worker processes seldom need it
+
+    async def waited() -> Any:
+        return await value
+
+    return asyncio.run(waited())
 
 
 class Outcome(NamedTuple):

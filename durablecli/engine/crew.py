@@ -31,6 +31,7 @@ class Crew:
         base: str = ".",
         payload_limit: int = PAYLOAD_LIMIT,
         make: Callable[[str], Executor] | None = None,
+        folder: str = ".",
     ) -> None:
         self._registry = registry
         self._payload_limit = payload_limit
@@ -38,11 +39,14 @@ class Crew:
         self._limits = limits
         self._targets = targets
         self._base = base
+        self._folder = folder
         self._make = make or self._made
         self._executors: dict[str, Executor] = {}
         self._gate = Gate()
         self._calls: dict[Key, Work] = {}
         self._by_execution: dict[tuple[str, str], dict[Key, Work]] = {}
+        self._again: dict[Key, Job] = {}
+        """Work that is needed again while an earlier call of it, whose outcome doesn't count, hasn't come back yet."""
         self._held_back = False
 
     @property
@@ -63,7 +67,11 @@ class Crew:
         for job in jobs:
             key = (job.instance, job.execution, job.n)
             function = self._registry.activity(job.task.name)
-            if key in self._calls or function is None:
+            if function is None:
+                continue
+            if (earlier := self._calls.get(key)) is not None:
+                if earlier.cancellation.dropped:
+                    self._again[key] = job._replace(redelivered=True)
                 continue
             first = job.task.retry_of or job.n
             task, limit = job.task, self._payload_limit
@@ -101,7 +109,10 @@ class Crew:
         following = self._gate.leave(call.function)
         if following is not None and not self._held_back:
             self._executor(following.function.executor).start([following])
-        return None if call.cancellation.asked else call
+        again = self._again.pop(outcome.key, None)
+        if again is not None:
+            self.start([again])
+        return call if call.cancellation.counts else None
 
     def drop(self, keys: Iterable[Key]) -> None:
         """Wait for these batches no more: their outcomes don't count, whether they come or not."""
@@ -120,7 +131,7 @@ class Crew:
         return call
 
     def _stop(self, call: Work) -> None:
-        call.cancellation.ask()
+        call.cancellation.drop()
         executor = self._executors.get(_kind(call))
         if executor is not None:
             executor.cancel(call.key)
@@ -131,16 +142,23 @@ class Crew:
             self._stop(call)
 
     def hold_back(self) -> None:
-        """Start nothing more: the engine is stopping."""
+        """Start nothing more, and let what runs know: the engine is stopping."""
         self._held_back = True
+        for call in self._calls.values():
+            call.cancellation.ask()
         for executor in self._executors.values():
             executor.hold_back()
 
     def stop(self) -> None:
         for call in self._calls.values():
-            call.cancellation.ask()
+            call.cancellation.drop()
         for executor in self._executors.values():
             executor.stop()
+
+    def tend(self) -> None:
+        """Go on with what couldn't be started for want of threads."""
+        for executor in self._executors.values():
+            executor.tend()
 
     def _executor(self, kind: str) -> Executor:
         executor = self._executors.get(kind)
@@ -156,7 +174,7 @@ class Crew:
         if kind == "process":
             from durablecli.engine.workers import Workers
 
-            return Workers(self._limits.process_workers, self._report, self._targets, self._base)
+            return Workers(self._limits.process_workers, self._report, self._targets, self._base, self._folder)
         if kind == _ENTITY:
             return Threads(self._limits.entities, self._report, "entity")
         return Threads(self._limits.activities, self._report)

@@ -436,6 +436,8 @@ class Engine:
         if not self._unsynced:
             self._tidy()
         self.instances.trim()
+        if self.crew is not None:
+            self.crew.tend()
         if self._notice is not None and self.crew is not None:
             self._notice.update(self.crew.calls(), self.clock.now())
 

@@ -9,11 +9,13 @@ import threading
 from collections import Counter, deque
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from time import monotonic
 from typing import Protocol
 
 from durablecli.app import Function
 from durablecli.engine.activity import Call, Outcome
 from durablecli.engine.operations import Batch, BatchOutcome
+from durablecli.engine.threads import start_thread
 
 Key = tuple[str, str, int]
 Work = Call | Batch
@@ -33,9 +35,22 @@ class Executor(Protocol):
         """Begin nothing more; what has begun goes on."""
         ...
 
+    def tend(self) -> None:
+        """Go on with what couldn't be started for want of threads. Called about once a second."""
+        ...
+
     @property
     def busy(self) -> bool:
         """Whether a call is being run."""
+        ...
+
+    @property
+    def most(self) -> int:
+        """How many calls it runs at the same time."""
+        ...
+
+    def running(self) -> dict[Key, float]:
+        """The calls that have begun and not ended, with the monotonic time at which each began."""
         ...
 
     def stop(self) -> None: ...
@@ -52,7 +67,7 @@ class Threads:
         self._idle: deque[threading.Lock] = deque()
         self._threads: list[threading.Thread] = []
         self._growing = threading.Lock()
-        self._running: dict[Key, None] = {}
+        self._running: dict[Key, float] = {}
         self._held_back = False
         self._stopped = False
 
@@ -67,9 +82,20 @@ class Threads:
     def hold_back(self) -> None:
         self._held_back = True
 
+    def tend(self) -> None:
+        if self._calls:
+            self._grow()
+
     @property
     def busy(self) -> bool:
         return bool(self._running)
+
+    @property
+    def most(self) -> int:
+        return self._most
+
+    def running(self) -> dict[Key, float]:
+        return self._running.copy()
 
     def stop(self) -> None:
         self._stopped = True
@@ -86,8 +112,9 @@ class Threads:
             while len(self._threads) < min(self._most, len(self._calls) + len(self._running)):
                 name = f"durable-{self._name}-{len(self._threads)}"
                 thread = threading.Thread(target=self._work, name=name, daemon=True)
+                if not start_thread(thread):
+                    return
                 self._threads.append(thread)
-                thread.start()
 
     def _take(self, lock: threading.Lock) -> Work | None:
         """The next call, waiting for one. Whoever takes one wakes the next thread while there is more to do, so a batch
@@ -110,10 +137,10 @@ class Threads:
         while (call := self._take(lock)) is not None:
             if self._held_back:
                 continue
-            if call.cancellation.asked:
+            if call.cancellation.dropped:
                 self._report(call.dropped())
                 continue
-            self._running[call.key] = None
+            self._running[call.key] = monotonic()
             if self._calls and len(self._threads) < self._most:
                 self._grow()  # whoever started these may not have seen this one run yet
             try:

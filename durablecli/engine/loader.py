@@ -40,15 +40,20 @@ class LoadedModule:
 
 @dataclass(frozen=True)
 class Loaded:
-    """What the modules hold, and how each of them fared. `remarks` are lines for whoever runs them."""
+    """What the modules hold, and how each of them fared. `remarks` are lines for whoever runs them.
+
+    `folder` is the current folder of the process when it began to load them.
+    """
 
     registry: Registry
     modules: tuple[LoadedModule, ...]
     remarks: tuple[str, ...] = ()
+    folder: str = "."
 
 
 def load(targets: Sequence[str], base: str | os.PathLike[str] = ".") -> Loaded:
     """Import what `targets` name, relative to `base`. Raises ConfigError if a target doesn't exist."""
+    here = os.getcwd()
     wanted = [_resolve(target, os.fspath(base)) for target in targets]
     finder = _start_afresh(target.folder for target in wanted)
     registry = Registry()
@@ -59,7 +64,7 @@ def load(targets: Sequence[str], base: str | os.PathLike[str] = ".") -> Loaded:
                 modules[tried.name, tried.path] = tried
                 if module is not None:
                     registry.add(module)
-    return Loaded(registry, tuple(modules.values()), tuple(_unresolved(registry)))
+    return Loaded(registry, tuple(modules.values()), tuple(_unresolved(registry)), here)
 
 
 def _unresolved(registry: Registry) -> Iterator[str]:
@@ -86,6 +91,7 @@ def load_modules(folder: str, takes: Iterable[tuple[str, Take]]) -> Loaded:
 
     The folder is known as the package `__app__` too, so that code in a folder of its own reaches those beside it.
     """
+    here = os.getcwd()
     folder = os.path.abspath(folder)
     finder = _start_afresh([folder], folder)
     registry = Registry()
@@ -100,7 +106,7 @@ def load_modules(folder: str, takes: Iterable[tuple[str, Take]]) -> Loaded:
         except BaseException as failure:  # noqa: BLE001 - SystemExit too: what an app does must not end the engine
             error = _explain(failure, finder.found, path)
         modules.append(LoadedModule(name.removeprefix(f"{ROOT}."), _shown(path), error))
-    return Loaded(registry, tuple(modules))
+    return Loaded(registry, tuple(modules), folder=here)
 
 
 # What a target names.

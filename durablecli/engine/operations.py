@@ -133,7 +133,7 @@ class Course:
             assert task is not None
             cancellation = self._batch.cancellation
             cancellation.wake = lambda: loop.call_soon_threadsafe(task.cancel)
-            if cancellation.asked:
+            if cancellation.dropped:
                 task.cancel()
             return await value
 

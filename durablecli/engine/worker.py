@@ -1,6 +1,7 @@
 """The main program of a worker process: runs one activity after another, an order and an answer a line.
 
-Its stdout is the pipe to the engine; what activities print goes to stderr instead, and so is seen in the terminal.
+A thread reads the orders, and so notices the end of the engine even while an activity runs: then the process group is
+killed, so that nothing of the activity goes on beside its redelivery.
 """
 
 from __future__ import annotations
@@ -8,47 +9,139 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import threading
+from contextlib import suppress
 from pathlib import Path
+from queue import SimpleQueue
 
 import msgspec
 
-from durablecli.app import Registry
 from durablecli.engine.activity import Call, Cancellation, Outcome, failed
-from durablecli.engine.loader import load
-from durablecli.engine.workers import Answer, Order
+from durablecli.engine.loader import Loaded, load
+from durablecli.engine.pipes import LineReader, close_quietly, write_line
+from durablecli.engine.worker_process import GRACE, Answer, Cancel, Order, Setup
+from durablecli.errors import ConfigError
 from durablecli.model.events import ABSENT
 
-_order = msgspec.json.Decoder(Order)
+_message = msgspec.json.Decoder(Setup | Order | Cancel)
 
 
-def answer(registry: Registry, order: Order) -> Outcome:
-    """Run one order."""
-    function = registry.activity(order.name)
-    if function is None:
-        return failed(order.key, LookupError(f"activity '{order.name}' isn't loaded in the worker"))
-    call = Call(
-        order.key,
-        function,
-        order.input,
-        order.attempt,
-        order.redelivered,
-        order.first,
-        order.payload_limit,
-        Cancellation(),
-    )
-    return call.run()
+class Connection:
+    """The two pipes to the engine."""
+
+    def __init__(self, orders: int, answers: int) -> None:
+        self.setups: SimpleQueue[Setup | None] = SimpleQueue()
+        self.calls: SimpleQueue[tuple[Order, Cancellation] | None] = SimpleQueue()
+        self._orders = orders
+        self._answers = answers
+        self._current = Cancellation()
+        self._is_busy = False
+        self._process = os.getpid()
+        for fd in (orders, answers):
+            os.set_inheritable(fd, False)
+        os.register_at_fork(after_in_child=self._forget)
+
+    def start(self) -> None:
+        threading.Thread(target=self._read, name="durable-orders", daemon=True).start()
+
+    def answer(self, answer: Answer) -> None:
+        """Send what has come of the current order."""
+        if os.getpid() != self._process:
+            os._exit(1 if answer.failure is not None else 0)  # a child that the activity has forked ends with it
+        self._is_busy = False
+        write_line(self._answers, _encoded(answer))
+
+    def _read(self) -> None:
+        parent = os.getppid()
+        reader = LineReader(self._orders, lambda: os.getppid() == parent)
+        while (line := reader.read()) is not None:
+            match _message.decode(line):
+                case Setup() as setup:
+                    self.setups.put(setup)
+                case Order() as order:
+                    self._is_busy = True
+                    self._current = Cancellation()
+                    self.calls.put((order, self._current))
+                case Cancel():
+                    self._current.ask()
+        if self._is_busy:
+            _kill_group()
+        self.setups.put(None)
+        self.calls.put(None)
+
+    def _forget(self) -> None:
+        """In a forked child, which is no part of the conversation."""
+        close_quietly(self._orders, self._answers)
+
+
+def _encoded(answer: Answer) -> bytes:
+    try:
+        return msgspec.json.encode(answer)
+    except Exception as error:  # noqa: BLE001 - an answer has to be sent, else the engine waits for ever
+        return msgspec.json.encode(Answer(failure=failed(("", "", 0), error).failure))
+
+
+def _kill_group() -> None:
+    with suppress(OSError):
+        if os.getpgrp() == os.getpid():
+            os.killpg(0, signal.SIGKILL)
+    os._exit(1)
+
+
+class Runner:
+    """Loads the modules once, and runs each activity in the folder in which the first one began."""
+
+    def __init__(self, setup: Setup) -> None:
+        self._loaded: Loaded | None = None
+        self._error = ""
+        # Not before all that the worker itself needs is imported: no file of the author's takes the place of a module.
+        sys.path[:] = setup.path
+        try:
+            self._loaded = load(setup.targets, Path(setup.base))
+        except ConfigError as error:
+            self._error = str(error)
+        self._folder = os.getcwd()
+
+    def run(self, order: Order, cancellation: Cancellation) -> Outcome:
+        """Run one activity to its end."""
+        with suppress(OSError):
+            os.chdir(self._folder)
+        function = self._loaded.registry.activity(order.name) if self._loaded is not None else None
+        if function is None:
+            return failed(order.key, LookupError(self._why_missing(order.name)))
+        input, attempt, limit = order.input, order.attempt, order.payload_limit
+        return Call(order.key, function, input, attempt, order.redelivered, order.first, limit, cancellation).run()
+
+    def _why_missing(self, name: str) -> str:
+        errors = [module.error for module in self._loaded.modules if module.error] if self._loaded else [self._error]
+        return "; ".join([f"activity '{name}' can't be loaded in the worker process", *errors])
 
 
 def main() -> None:
-    base, *targets = sys.argv[1:]
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the engine's to handle
-    pipe = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)
-    registry = load(targets, Path(base)).registry
-    for line in sys.stdin.buffer:
-        outcome = answer(registry, _order.decode(line))
-        pipe.write(msgspec.json.encode(Answer(outcome.result or ABSENT, outcome.failure, outcome.outputs)) + b"\n")
-        pipe.flush()
+    connection = Connection(int(sys.argv[1]), int(sys.argv[2]))
+    signal.signal(signal.SIGINT, lambda number, frame: None)  # the engine decides what Ctrl-C means
+    with suppress(OSError):
+        os.dup2(2, 1)
+    for stream in (sys.stdout, sys.stderr):
+        getattr(stream, "reconfigure", lambda **_: None)(line_buffering=True, errors="backslashreplace")
+    connection.start()
+    setup = connection.setups.get()
+    if setup is None:
+        return
+    runner = Runner(setup)
+    while (given := connection.calls.get()) is not None:
+        order, cancellation = given
+        outcome = runner.run(order, cancellation)
+        connection.answer(Answer(outcome.result or ABSENT, outcome.failure, outcome.outputs, cancellation.seen))
+    _exit_soon()
+
+
+def _exit_soon() -> None:
+    """End the process even if an activity has left a thread behind that doesn't end."""
+    timer = threading.Timer(GRACE / 2, os._exit, (0,))
+    timer.daemon = True
+    with suppress(RuntimeError):
+        timer.start()
 
 
 if __name__ == "__main__":

@@ -734,7 +734,7 @@ def test_an_operation_that_awaits_for_ever_ends_when_nobody_waits_for_it_any_mor
         assert waits.wait(30)
         while cancellation.wake is None:
             pass
-        cancellation.ask()
+        cancellation.drop()
         assert outcomes.get(timeout=30).event.results[0].failure is not None
     finally:
         threads.stop()

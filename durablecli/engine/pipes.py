@@ -1,0 +1,52 @@
+"""Lines over a pipe between the engine and a worker process. Each side notices that the other has died."""
+
+from __future__ import annotations
+
+import os
+import select
+from collections.abc import Callable
+from contextlib import suppress
+
+_CHECK_EVERY = 500
+"""Milliseconds. A process that the other side has forked may hold the pipe open, so its end alone proves nothing."""
+_PIECE = 1 << 20
+
+
+class LineReader:
+    """Reads whole lines from a descriptor. `is_alive` is asked about the other side while nothing arrives."""
+
+    def __init__(self, fd: int, is_alive: Callable[[], bool]) -> None:
+        self._fd = fd
+        self._is_alive = is_alive
+        self._rest = b""
+        self._poll = select.poll()  # select() refuses descriptors above 1023
+        self._poll.register(fd, select.POLLIN)
+
+    def read(self) -> bytes | None:
+        """The next line without its end; None when the other side has closed the pipe or died."""
+        pieces = [self._rest]
+        while b"\n" not in pieces[-1]:
+            if not self._poll.poll(_CHECK_EVERY):
+                if self._is_alive():
+                    continue
+                return None
+            piece = os.read(self._fd, _PIECE)
+            if not piece:
+                return None
+            pieces.append(piece)
+        line, _, self._rest = b"".join(pieces).partition(b"\n")
+        return line
+
+
+def write_line(fd: int, line: bytes) -> None:
+    """Write one line, however large; raises OSError when nobody reads any more."""
+    data = memoryview(line + b"\n")
+    while data:
+        data = data[os.write(fd, data) :]
+
+
+def close_quietly(*fds: int) -> None:
+    """Close descriptors that may be closed already."""
+    for fd in fds:
+        with suppress(OSError):
+            os.close(fd)
