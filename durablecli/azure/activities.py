@@ -1,7 +1,7 @@
 """Calls an activity as Azure does: by the names of its parameters, with its input as it came.
 
-Its annotations are for readers. Where one can be followed it is, so that a class with `from_json` gets its objects;
-where it can't, the plain value is passed, and not refused. An activity of durablecli's own apps is held to them.
+Its annotations are for readers, but for classes with `from_json`: those get their objects, where the input fits.
+Whatever else is annotated receives the plain value. An activity of durablecli's own apps is held to its annotations.
 """
 
 from __future__ import annotations
@@ -20,7 +20,9 @@ from durablecli.azure.functions import Context
 from durablecli.azure.invocation import CONTEXT, Clients
 from durablecli.engine.activity import ActivityContext, Returned
 from durablecli.errors import Mismatch
+from durablecli.model.annotations import signature_of
 from durablecli.model.payloads import decode
+from durablecli.replay.names import made_of_json
 
 _ORIGINAL = "__durable_activity__"
 
@@ -73,8 +75,10 @@ class _Parameters:
         self._clients = clients
         self._parameters = parameters = _parameters(original)
         self._input = self._input_name()
-        self._read = decode if function.argument is None else _read
-        self._annotation = _annotation(parameters.get(self._input or ""))
+        is_ours = function.argument is None
+        annotation = _annotation(parameters.get(self._input or ""))
+        self._read = decode if is_ours else _read
+        self._annotation = annotation if is_ours else made_of_json(annotation)
         self._wants_context = CONTEXT in parameters and self._input != CONTEXT
         self._records = bool(outputs.outs(function, parameters.values())) or bool(function.outputs)
         self._folder = os.path.dirname(getattr(inspect.unwrap(original), "__code__", _SELF).co_filename)
@@ -124,16 +128,11 @@ _SIGNATURE = inspect.signature(_engine_calls, eval_str=True)
 
 
 def _parameters(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:
-    try:
-        return dict(inspect.signature(function, eval_str=True).parameters)
-    except (NameError, TypeError, ValueError, SyntaxError, AttributeError):
-        return dict(inspect.signature(function).parameters)
+    return dict(signature_of(function).parameters)
 
 
 def _annotation(parameter: inspect.Parameter | None) -> Any:
-    if parameter is None or parameter.annotation is parameter.empty or isinstance(parameter.annotation, str):
-        return Any
-    return parameter.annotation
+    return Any if parameter is None or parameter.annotation is parameter.empty else parameter.annotation
 
 
 def _read(given: Raw, annotation: Any) -> Any:

@@ -21,6 +21,7 @@ from durablecli.blueprints import Bindings, OtherTrigger
 from durablecli.engine import loader
 from durablecli.engine.loader import ROOT, Loaded, Take
 from durablecli.errors import ConfigError
+from durablecli.model import custom_objects
 
 _CODE = "function_app"
 _set: dict[str, str] = {}
@@ -61,6 +62,7 @@ def load_app(folder: str | os.PathLike[str]) -> AzureApp:
         _enter(host)
         loaded = loader.load_modules(folder, _modules(folder))
         bind(loaded.registry)
+        custom_objects.use(loaded.sources)
     except BaseException:
         unload()
         raise
@@ -82,6 +84,7 @@ def _enter(host: Host) -> None:
 
 def _leave() -> None:
     imports.uninstall()
+    custom_objects.forget()
     while _set:
         name, value = _set.popitem()
         if os.environ.get(name) == value:  # what the app has put in its place is its own affair

@@ -14,7 +14,7 @@ import pkgutil
 import sys
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.abc import MetaPathFinder
 from types import ModuleType
 from typing import NoReturn
@@ -43,12 +43,14 @@ class Loaded:
     """What the modules hold, and how each of them fared. `remarks` are lines for whoever runs them.
 
     `folder` is the current folder of the process when it began to load them.
+    `sources` maps the names of the modules found so far to their files; it grows with each later import.
     """
 
     registry: Registry
     modules: tuple[LoadedModule, ...]
     remarks: tuple[str, ...] = ()
     folder: str = "."
+    sources: Mapping[str, str] = field(default_factory=dict)
 
 
 def load(targets: Sequence[str], base: str | os.PathLike[str] = ".") -> Loaded:
@@ -106,7 +108,7 @@ def load_modules(folder: str, takes: Iterable[tuple[str, Take]]) -> Loaded:
         except BaseException as failure:  # noqa: BLE001 - SystemExit too: what an app does must not end the engine
             error = _explain(failure, finder.found, path)
         modules.append(LoadedModule(name.removeprefix(f"{ROOT}."), _shown(path), error))
-    return Loaded(registry, tuple(modules), folder=here)
+    return Loaded(registry, tuple(modules), folder=here, sources=finder.found)
 
 
 # What a target names.

@@ -18,7 +18,7 @@ from msgspec import Raw
 
 from durablecli.entities.context import CONTEXT, DurableEntity, DurableEntityContext
 from durablecli.errors import Mismatch
-from durablecli.model import shapes
+from durablecli.model import payloads, shapes
 from durablecli.model.annotations import hints_of
 from durablecli.model.payloads import decode, encode
 
@@ -88,7 +88,7 @@ class Attributes:
     def _read(self, state: Raw) -> dict[str, Any]:
         hints = self._hints
         made = {}
-        for name, raw in decode(state, dict[str, Raw]).items():
+        for name, raw in payloads.members(state).items():
             try:
                 made[name] = decode(raw, hints.get(name, Any))
             except Mismatch as error:

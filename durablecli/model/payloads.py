@@ -23,13 +23,14 @@ import msgspec
 from msgspec import Raw
 
 from durablecli.errors import Mismatch, Unserializable, UsageError
-from durablecli.model import shapes
+from durablecli.model import custom_objects, shapes
 
 PAYLOAD_LIMIT = 16 * 1024 * 1024
 DEEPEST = 200
 
 _write = msgspec.json.Encoder().encode
 _read = msgspec.json.Decoder().decode
+_read_members = msgspec.json.Decoder(dict[str, Raw]).decode
 _ATOMS = frozenset({str, int, bool, type(None)})
 _NUMBERS = _ATOMS | {float}
 _TEXT = frozenset({str})
@@ -53,6 +54,8 @@ def encode(value: Any, limit: int = PAYLOAD_LIMIT) -> Raw:
 def decode(raw: Raw | bytes, annotation: Any = Any) -> Any:
     """The value of a payload, built by the annotation; raises Mismatch with the path. Without one: plain JSON."""
     try:
+        if annotation is not Raw and custom_objects.may_be_in(raw):
+            return shapes.build(_read(raw), annotation, "$")
         if annotation is Any:
             return _read(raw)
         return shapes.reader(annotation)(raw)
@@ -62,6 +65,14 @@ def decode(raw: Raw | bytes, annotation: Any = Any) -> Any:
         raise Mismatch("$", f"this is no JSON: {error}") from None
     except RecursionError:
         raise Mismatch("$", "the JSON is nested too deep") from None
+
+
+def members(raw: Raw | bytes) -> dict[str, Raw]:
+    """The members of a JSON object, undecoded; raises Mismatch."""
+    try:
+        return _read_members(raw)
+    except msgspec.ValidationError as error:
+        raise Mismatch(*shapes.located(error)) from None
 
 
 # ── writing ────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -111,7 +122,8 @@ def _plain(value: Any, path: str, depth: int) -> Any:
     if value is None or isinstance(value, bool):
         return value
     if (hook := _hook(type(value))) is not None:
-        return _plain(_hooked(hook, value, path), path, depth + 1)
+        data = _plain(_hooked(hook, value, path), path, depth + 1)
+        return custom_objects.in_envelope(type(value), data)
     if isinstance(value, Enum):
         return _plain(value.value, path, depth + 1)
     if isinstance(value, str | int | float):

@@ -25,6 +25,7 @@ import msgspec
 from msgspec import Raw
 
 from durablecli.errors import Mismatch
+from durablecli.model import custom_objects
 from durablecli.model.annotations import hints_of, is_unresolved
 
 _read = msgspec.json.Decoder().decode
@@ -188,9 +189,12 @@ def _struct_fields(kind: type[msgspec.Struct]) -> tuple[Field, ...]:
 
 def build(value: Any, annotation: Any, path: str) -> Any:
     """The object that `annotation` asks for, from plain JSON; raises Mismatch."""
+    if (named := custom_objects.class_in(value, path)) is not None:
+        data = build(custom_objects.data_in(value), Any, path)
+        return _hooked(_hook(named), named, data, path)
     kind = _bare(annotation)
     if _says_nothing(kind):
-        return value
+        return _with_objects(value, path) if custom_objects.is_used() else value
     origin = typing.get_origin(kind) or kind
     arguments = typing.get_args(kind)
     if origin in _UNIONS:
@@ -214,6 +218,15 @@ def build(value: Any, annotation: Any, path: str) -> Any:
     return _leaf(value, annotation, path)
 
 
+def _with_objects(value: Any, path: str) -> Any:
+    """Plain JSON, with the objects of an app for Azure in the place of their envelopes."""
+    if isinstance(value, dict):
+        return {key: build(item, Any, path + step(key)) for key, item in value.items()}
+    if isinstance(value, list):
+        return [build(item, Any, f"{path}[{index}]") for index, item in enumerate(value)]
+    return value
+
+
 def _leaf(value: Any, annotation: Any, path: str) -> Any:
     try:
         return msgspec.convert(value, annotation)
@@ -232,7 +245,8 @@ def _advice(reason: str, annotation: Any) -> str:
     return f"{reason}; make it a dataclass, or give it to_json and from_json"
 
 
-def _hooked(hook: Callable[[Any], Any], kind: type, value: Any, path: str) -> Any:
+def _hooked(hook: Callable[[Any], Any] | None, kind: type, value: Any, path: str) -> Any:
+    assert hook is not None
     try:
         return hook(value)
     except Exception as error:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Generator
 from functools import lru_cache
-from typing import Any, NamedTuple, get_args, get_origin
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_origin
 
 from durablecli.model.annotations import is_unresolved, signature_of
 from durablecli.model.names import name_of
@@ -58,12 +59,16 @@ def return_annotation(function: Callable[..., Any]) -> Any:
 
 
 def made_of_json(annotation: Any) -> Any:
-    """The annotation, if a class in it says how it is made of JSON; else Any."""
-    return annotation if _tells_how(annotation) else Any
-
-
-def _tells_how(annotation: Any) -> bool:
-    return hasattr(annotation, "from_json") or any(_tells_how(part) for part in get_args(annotation))
+    """The annotation with Any in place of each class that doesn't say by `from_json` how it is made of JSON."""
+    if annotation is NoneType or hasattr(annotation, "from_json"):
+        return annotation
+    origin = get_origin(annotation)
+    parts = tuple(each if each is Ellipsis else made_of_json(each) for each in get_args(annotation))
+    if origin is Annotated:
+        return parts[0]
+    if origin is Literal or all(part in (Any, NoneType, Ellipsis) for part in parts):
+        return Any
+    return Union[parts] if origin in (Union, UnionType) else origin[parts]  # noqa: UP007 - made of a tuple
 
 
 def _return_annotation(function: Callable[..., Any]) -> Any:

@@ -1,0 +1,81 @@
+"""Objects of an app for Azure: written in an envelope that names their class, as Azure's codec does, and read back.
+
+    {"__class__": "Parcel", "__module__": "function_app", "__data__": …}
+
+This holds only for classes that the loaded app's own modules define, and that have both `to_json` and `from_json`.
+Nothing is imported because of a payload: what names any other class stays plain JSON. Which modules are the app's is
+known to the whole process, as `sys.modules` is.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Container
+from typing import Any
+
+from msgspec import Raw
+
+from durablecli.errors import Mismatch
+
+_CLASS, _MODULE, _DATA = "__class__", "__module__", "__data__"
+_MARK = f'"{_CLASS}"'.encode()
+_app: list[Container[str]] = []
+"""The names of the modules of the app that is loaded, if it is one for Azure."""
+
+
+def use(modules: Container[str]) -> None:
+    """Write and read objects of these modules in envelopes, from now on."""
+    _app[:] = [modules]
+
+
+def forget() -> None:
+    """Write and read no envelopes any more."""
+    _app.clear()
+
+
+def is_used() -> bool:
+    """Whether an app is loaded whose objects are written so."""
+    return bool(_app)
+
+
+def may_be_in(raw: Raw | bytes) -> bool:
+    """Whether a payload can hold an envelope that counts."""
+    return bool(_app) and _MARK in bytes(raw)
+
+
+def in_envelope(kind: type, data: Any) -> Any:
+    """What `to_json` of an object gave, in the envelope that its class is to have."""
+    module, name = kind.__module__, kind.__name__
+    if not _app or module not in _app[0] or _class_of_app(module, name) is not kind:
+        return data
+    return {_CLASS: name, _MODULE: module, _DATA: data}
+
+
+def class_in(value: Any, path: str) -> type | None:
+    """The class that an envelope names, if it is the app's; None for any other value.
+
+    Raises Mismatch if the module is the app's and has no such class.
+    """
+    if not (_app and type(value) is dict and _CLASS in value and _MODULE in value and _DATA in value):
+        return None
+    module, name = value[_MODULE], value[_CLASS]
+    if not (isinstance(module, str) and isinstance(name, str)) or module not in _app[0]:
+        return None
+    kind = _class_of_app(module, name)
+    if kind is None:
+        raise Mismatch(path, f"the app has no class {module}.{name} with to_json and from_json")
+    return kind
+
+
+def data_in(envelope: dict[str, Any]) -> Any:
+    """What `from_json` is to be given."""
+    return envelope[_DATA]
+
+
+def _class_of_app(module: str, name: str) -> type | None:
+    """A class that this module itself defines, with both methods."""
+    kind = vars(sys.modules[module]).get(name) if module in sys.modules else None
+    if not isinstance(kind, type) or kind.__module__ != module:
+        return None
+    both = callable(getattr(kind, "to_json", None)) and callable(getattr(kind, "from_json", None))
+    return kind if both else None
