@@ -10,6 +10,7 @@
     ├── WrongState               5  410   the instance has ended, or is not in the state the verb needs
     ├── TimedOut                 8  504   the wait was longer than allowed
     ├── DamagedHub              65  500   the files on disk contradict each other
+    │   └── InstanceSetAside     65  409   one instance or entity can't be used; the rest of the hub can
     ├── NewerHub                65  500   the hub was written by a later version
     ├── StorageError            74  500   the disk refused a write or a sync
     ├── BindingUnavailable       1  501   a function needs an input that only Azure provides
@@ -94,6 +95,12 @@ class DamagedHub(DurableError):
     """The files on disk contradict each other where no crash explains it."""
 
     exit_code = 65
+
+
+class InstanceSetAside(DamagedHub):
+    """One instance, or entity, can't be used: its history is damaged, or it failed unexpectedly. The hub goes on."""
+
+    http_status = 409
 
 
 class NewerHub(DurableError):

@@ -37,6 +37,7 @@ from durablecli.engine.writer import Writer
 from durablecli.errors import DurableError, HubLocked, StorageError
 from durablecli.model.entities import is_entity
 from durablecli.model.versions import ANY_VERSION, Versions
+from durablecli.store import cuts
 from durablecli.store import histories as store_histories
 from durablecli.store.commits import line
 from durablecli.store.hub import Hub, begin_checkpoint, finish_checkpoint, still_ours
@@ -103,6 +104,8 @@ class Engine:
             lambda id: store_histories.path(hub.root, id),
             hub.torn,
             options.live_instances,
+            hub.set_aside,
+            say,
         )
         self.timers = Timers()
         self.turns = Turns(
@@ -178,7 +181,8 @@ class Engine:
         self.turns.begin(draft)
         for id, due in self.hub.index.due():
             self.timers.set(due, id, "", None)
-        owing = {*self.hub.index.owing(), *self.hub.index.locked(), *self.hub.torn}
+        tried_again = self.hub.set_aside.retry()
+        owing = {*self.hub.index.owing(), *self.hub.index.locked(), *self.hub.torn, *tried_again}
         if stuck is not None and is_unchanged(reason(stuck)):
             self.turns.stuck = stuck
             owing.add(stuck.instance)
@@ -190,14 +194,19 @@ class Engine:
                 continue
             instance = self.instances.get(id)
             if instance is None or instance.ledger.ended:
-                self.hub.torn.discard(id)
+                if not self.instances.is_set_aside(id):
+                    self.hub.torn.discard(id)
                 continue
             if self.turns.stuck is not None and self.turns.stuck.instance == id:
                 self.turns.block(instance, reason(self.turns.stuck))
             elif not (instance.ledger.blocked and is_unchanged(instance.ledger.blocked)):
                 self.turns.resume(instance)
             draft = self._next_if_full(draft)
+        for id in self.hub.kept.instances():
+            for _ in self._sources.redeliver(id):
+                draft = self._next_if_full(draft)
         self._commit(draft)
+        self._save_set_aside()
         return len(owing)
 
     def _next_if_full(self, draft: Draft) -> Draft:
@@ -238,6 +247,7 @@ class Engine:
             self._commit(draft)
         self.publisher.flush()
         self.publisher.update_index()
+        self._save_set_aside()
 
     def close(self) -> None:
         """Stop the threads. Everything durable stays; nothing else is lost that anybody was told of.
@@ -411,6 +421,8 @@ class Engine:
     def _publish(self, draft: Draft) -> None:
         """The commit is on disk: now, and not before, it has its effects."""
         self.publisher.add(draft)
+        if draft.commit.kept or draft.commit.delivered:
+            self.hub.kept.publish(draft.commit)
         self._handed_over = draft.commit.c
         if draft.jobs and self.crew is not None:
             self.crew.start(draft.jobs)
@@ -429,8 +441,16 @@ class Engine:
         for ack in draft.acks:
             ack()
 
+    def _save_set_aside(self) -> None:
+        """Write the list of instances that are set aside, and let the journal go on without their unfinished turns."""
+        if unfinished := [id for id in self.hub.torn if id in self.hub.set_aside]:
+            cuts.add(self.hub.disk, self.hub.root, unfinished)
+            self.hub.torn.difference_update(unfinished)
+        self.hub.set_aside.save()
+
     def _rest(self) -> None:
         """Between two cycles: histories, memory, the notice."""
+        self._save_set_aside()
         calm = monotonic() - self._moved > _CALM
         self.publisher.flush_share(idle=calm and not self._sources.at_hand and self._queue.empty())
         if not self._unsynced:

@@ -12,10 +12,12 @@ from durablecli.engine.instances import Entity, Instance
 from durablecli.engine.operations import Operation
 from durablecli.model import codec
 from durablecli.model import events as ev
-from durablecli.store.journal import Commit, Purged, Taken, Write
+from durablecli.store.commits import Commit, Delivered, Kept, Purged, Taken, Write
 
 MOST_RECORDS = 4_096
 MOST_BYTES = 8 * 1024 * 1024
+_KEPT_SIZE = 1_000
+"""About what one kept message takes beside its payload, which is seldom large."""
 
 
 class Job(NamedTuple):
@@ -75,7 +77,8 @@ class Draft:
 
     @property
     def empty(self) -> bool:
-        return not (self.commit.writes or self.commit.taken or self.commit.purged)
+        commit = self.commit
+        return not (commit.writes or commit.taken or commit.purged or commit.kept or commit.delivered)
 
     @property
     def has_effects(self) -> bool:
@@ -111,6 +114,21 @@ class Draft:
         self.commit.purged.append(Purged(instance.id, instance.ledger.execution))
         self.commit.writes = [write for write in self.commit.writes if write.instance != instance.id]
         self.touched.pop(instance.id, None)
+
+    def discard(self, id: str, execution: str) -> None:
+        """Take an instance away that is set aside, with what is kept for it."""
+        self.commit.purged.append(Purged(id, execution))
+        self.deliver(id, self.c)
+
+    def keep(self, kept: Kept) -> None:
+        """Keep what was sent to an instance that is set aside."""
+        self.commit.kept.append(kept)
+        self.size += _KEPT_SIZE
+        self.records += 1
+
+    def deliver(self, id: str, upto: int) -> None:
+        """Say that what was kept for an instance by commits up to `upto` is delivered with this one."""
+        self.commit.delivered.append(Delivered(id, upto))
 
     def take(self, message: str, upto: int | None = None) -> None:
         self.commit.taken.append(Taken(message, upto))

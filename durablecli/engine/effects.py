@@ -20,6 +20,7 @@ from durablecli.errors import Conflict
 from durablecli.model import events as ev
 from durablecli.model.failures import Failure
 from durablecli.replay import agenda
+from durablecli.store.commits import Kept
 
 _EFFECTIVE = frozenset(
     (
@@ -120,6 +121,11 @@ class Effects:
             case _:
                 raise AssertionError(f"{type(event).__name__} has no effect beyond its instance")
 
+    def keep(self, id: str, execution: str | None, event: ev.Arrival | ev.EntityArrival) -> None:
+        """Keep an arrival for an instance that is set aside, until it can take it."""
+        self.stats["kept"] += 1
+        self.draft.keep(Kept(id, execution, event))
+
     def deliver(self, id: str, execution: str | None, event: ev.Arrival | ev.EntityArrival) -> None:
         self.deliveries.append((id, execution, event))
         self.delivering += 1
@@ -142,7 +148,8 @@ class Effects:
     def _send(self, instance: Instance, record: ev.Record, event: ev.EventSent) -> ev.Record:
         target = self.instances.get(event.instance)
         reached = target is not None and (target is instance or not target.ledger.ended)
-        if not reached and event.instance not in self.coming:
+        reached = reached or event.instance in self.coming or self.instances.is_set_aside(event.instance)
+        if not reached:
             return record._replace(event=replace(event, undelivered=True))
         origin = ev.Origin(instance.id, instance.ledger.execution, record.n)
         self.deliver(event.instance, None, ev.EventRaised(event.name, event.input, sender=origin))
@@ -192,7 +199,7 @@ class Effects:
         """Whether a child may have this id: nobody has it, or an earlier child of the same parent, which has ended."""
         known = self.instances.get(id)
         if known is None:
-            return True
+            return not self.instances.is_set_aside(id)
         origin = known.ledger.started.parent
         return known.ledger.ended and origin is not None and origin.instance == parent
 
@@ -200,7 +207,7 @@ class Effects:
         """Take an id for an orchestration that an entity starts; raises Conflict where one that lives has it."""
         known = self.instances.get(id)
         taken = known is not None and (not known.ledger.ended or known.ledger.execution == self.draft.execution)
-        if taken or id in self.coming:
+        if taken or id in self.coming or self.instances.is_set_aside(id):
             raise Conflict(f"the instance id '{id}' is taken")
         self.reserve(id)
         self.draft.released.append(id)
@@ -211,6 +218,8 @@ class Effects:
         execution = parent.ledger.execution
         for n, child in agenda.children(parent.ledger):
             known = self.instances.get(child.instance)
+            if self.instances.is_set_aside(child.instance):
+                continue
             if child.instance in self.coming or (
                 known is not None and known.ledger.started.parent == ev.Origin(parent.id, execution, n)
             ):

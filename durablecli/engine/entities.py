@@ -47,6 +47,10 @@ class Entities:
     def arrive(self, id: str, event: ev.EntityArrival) -> None:
         """Record what was sent to an entity; the first time, that begins it."""
         entity = self._effects.instances.entity(id)
+        if entity is None and self._effects.instances.is_set_aside(id):
+            self._effects.keep(id, None, event)
+            if not isinstance(event, ev.EntityUnlockReceived):
+                return  # what gives locks back goes on to the next entity: it may hold one too
         if isinstance(event, ev.EntityUnlockReceived):
             self._unlock(id, entity, event)
             return
@@ -88,6 +92,8 @@ class Entities:
     def _wants(self, sender: ev.Origin) -> bool:
         """Whether an orchestration still asks for, or holds, the locks of its decision `n`."""
         owner = self._effects.instances.get(sender.instance)
+        if owner is None and self._effects.instances.is_set_aside(sender.instance):
+            return True  # what its history says of it isn't known, and a repair may let it go on
         if owner is None or owner.ledger.execution != sender.execution:
             return False
         ledger = owner.ledger

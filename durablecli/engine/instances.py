@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable
+from typing import TypeVar
 
+from durablecli.errors import DamagedHub
 from durablecli.model import codec
 from durablecli.model import events as ev
 from durablecli.model.entities import is_entity
@@ -17,7 +19,9 @@ from durablecli.replay.ledger import Ledger
 from durablecli.replay.machine import Machine
 from durablecli.store.histories import History
 from durablecli.store.journal import Write
+from durablecli.store.set_aside import SetAsideList
 
+_L = TypeVar("_L", Ledger, EntityLedger)
 _CRC = len(',"crc":"01234567"}')
 
 
@@ -89,20 +93,56 @@ class Entity(Kept):
 
 class Instances:
     """The cache. `read` gives an instance's history, `path` says where its file is; `torn` names those whose last
-    turn a crash cut off."""
+    turn a crash cut off.
+
+    An instance that is set aside isn't in the cache, and `get` and `entity` give None for it, as for one that there
+    isn't: who asks must tell the two apart with `is_set_aside`, and keep what is sent to it (`Effects.keep`).
+    """
 
     def __init__(
-        self, read: Callable[[str], History | None], path: Callable[[str], str], torn: set[str], most: int
+        self,
+        read: Callable[[str], History | None],
+        path: Callable[[str], str],
+        torn: set[str],
+        most: int,
+        set_aside: SetAsideList,
+        say: Callable[[str], None] = lambda text: None,
     ) -> None:
         self._read = read
         self._path = path
         self._files: set[int] | None = None
         self.torn = torn
         self._most = most
+        self._set_aside = set_aside
+        self._say = say
         self._known: OrderedDict[str, Instance | Entity] = OrderedDict()
         self.gone: set[str] = set()
         self.kept: Instance | None = None
         """Never dropped: its turn is being spread, and what is still to be written is numbered for this very ledger."""
+
+    def set_aside(self, id: str, reason: str) -> None:
+        """Leave an instance, or entity, alone from now on, and let the hub go on without it.
+
+        For whatever concerns one instance alone: a history that is damaged or can't be folded, an unexpected error in
+        one of its turns. `reason` is a line for people. Nothing is written to its history. The instance leaves the
+        cache; what is sent to it is kept, and delivered when an engine opens the hub and can use the instance again:
+        each open tries. `list`, `status` and `doctor` show it with the reason.
+
+        In a turn that has written records to the draft already, call `Turns.set_aside`, which says that the turn isn't
+        complete.
+        """
+        if id not in self._set_aside:
+            self._set_aside.add(id, reason)
+            self._say(f"{id} is set aside: {reason}; all else goes on")
+        self.forget(id)
+
+    def is_set_aside(self, id: str) -> bool:
+        """Whether an instance, or entity, is left alone. Known for certain once it was asked for."""
+        return bool(self._set_aside) and id in self._set_aside
+
+    def take_back(self, id: str) -> None:
+        """Forget that an instance is set aside, because it is purged or replaced."""
+        self._set_aside.discard(id)
 
     def get(self, id: str) -> Instance | None:
         """The instance, read from its file where it isn't in mind; None when there is none."""
@@ -111,12 +151,9 @@ class Instances:
             self._known.move_to_end(id)
             return instance
         history = None if is_entity(id) else self._history(id)
-        if history is None:
+        ledger = None if history is None else self._folded(id, history, _fold)
+        if ledger is None:
             return None
-        ledger = Ledger(keep_script=True)
-        for record in records(history.lines):
-            ledger.apply(record)
-        ledger.size = history.good
         instance = Instance(id, ledger)
         instance.torn = id in self.torn
         self._known[id] = instance
@@ -129,19 +166,31 @@ class Instances:
             self._known.move_to_end(id)
             return entity
         history = self._history(id)
-        if history is None:
+        ledger = None if history is None else self._folded(id, history, _fold_entity)
+        if ledger is None:
             return None
-        ledger = fold_entity(records(history.lines), history.good)
         entity = self._known[id] = Entity(id, ledger.execution, ledger)
         return entity
 
     def _history(self, id: str) -> History | None:
-        if id in self.gone:  # purged, and the file not yet taken away
+        if id in self.gone or self.is_set_aside(id):  # purged, and the file not yet taken away
             return None
         if self._files is not None and hash(self._path(id)) not in self._files:
             return None
-        history = self._read(id)
+        try:
+            history = self._read(id)
+        except DamagedHub as error:
+            self.set_aside(id, str(error))
+            return None
         return history if history is not None and history.lines else None
+
+    def _folded(self, id: str, history: History, fold: Callable[[History], _L]) -> _L | None:
+        """The ledger of a history; None if it can't be folded, for which the instance is set aside."""
+        try:
+            return fold(history)
+        except Exception as error:  # noqa: BLE001 - whole lines that make no history may break the fold anywhere
+            self.set_aside(id, f"{self._path(id)} can't be read as a history: {type(error).__name__}: {error}")
+            return None
 
     def note_files(self, paths: Iterable[str]) -> None:
         """Remember which histories there are: most ids that are asked for are new, and need no look at the disk."""
@@ -171,18 +220,27 @@ class Instances:
         """Whether this, and no other of its id, is what is in mind."""
         return self._known.get(kept.id) is kept
 
-    def reread(self, instance: Instance) -> None:
-        """Fold the ledger again with its script, from the file and what isn't in it yet."""
-        ledger = Ledger(keep_script=True)
-        history = self._read(instance.id)
+    def reread(self, instance: Instance) -> bool:
+        """Fold the ledger again with its script, from the file and what isn't in it yet.
+
+        False if the file is damaged: then the instance is set aside.
+        """
+        try:
+            history = self._read(instance.id)
+        except DamagedHub as error:
+            self.set_aside(instance.id, str(error))
+            return False
+        ledger: Ledger | None = Ledger(keep_script=True)
         if history is not None and history.execution == instance.ledger.execution:
-            for record in records(history.lines):
-                ledger.apply(record)
+            ledger = self._folded(instance.id, history, _fold)
+        if ledger is None:
+            return False
         for _, record in instance.recent:
             if record.n > ledger.last_n:
                 ledger.apply(record)
         ledger.size = instance.ledger.size
         instance.ledger = ledger
+        return True
 
     def forget(self, id: str) -> None:
         instance = self._known.pop(id, None)
@@ -203,6 +261,18 @@ class Instances:
     def close(self) -> None:
         for id in list(self._known):
             self.forget(id)
+
+
+def _fold(history: History) -> Ledger:
+    ledger = Ledger(keep_script=True)
+    for record in records(history.lines):
+        ledger.apply(record)
+    ledger.size = history.good
+    return ledger
+
+
+def _fold_entity(history: History) -> EntityLedger:
+    return fold_entity(records(history.lines), history.good)
 
 
 def records(lines: list[bytes]) -> list[ev.Record]:

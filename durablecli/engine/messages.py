@@ -7,9 +7,10 @@ slices, each of which says up to where it goes.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from durablecli.engine.instances import Instance
+from durablecli.engine.set_aside import SetAsideMessages
 from durablecli.engine.turns import Turns
 from durablecli.errors import WrongState
 from durablecli.model import events as ev
@@ -33,8 +34,10 @@ class Messages:
         undelivered: Callable[[Message, Item, str], None],
         default_version: str | None,
         begun: dict[str, Begun],
+        set_aside: SetAsideMessages,
     ) -> None:
         self._turns = turns
+        self._set_aside = set_aside
         self._items = items
         self._undelivered = undelivered
         self._default_version = default_version
@@ -58,6 +61,10 @@ class Messages:
             self._carry_out(message, item)
         self._turns.draft.take(message.message)
         return True
+
+    def redeliver(self, id: str) -> Iterator[None]:
+        """Deliver what is kept for an instance that was set aside, if it can be used again; yields between commits."""
+        yield from self._set_aside.redeliver(id, self._carry_out)
 
     def _take_slice(self, message: Message) -> bool:
         turns = self._turns
@@ -83,7 +90,8 @@ class Messages:
 
     def _knows(self, id: str) -> bool:
         instances = self._turns.instances
-        return (instances.entity(id) if is_entity(id) else instances.get(id)) is not None
+        found = instances.entity(id) if is_entity(id) else instances.get(id)
+        return found is not None or instances.is_set_aside(id)
 
     def _must_wait(self, kind: str, item: Item) -> bool:
         """Whether this can't be done while a turn is being spread, or before the history is in its file."""
@@ -120,7 +128,10 @@ class Messages:
         elif message.kind == "start":
             self._start(message, item)
         elif (instance := self._turns.instances.get(item.instance)) is None:
-            self._undelivered(message, item, "there is no such instance")
+            if self._turns.instances.is_set_aside(item.instance):
+                self._set_aside.take(message, item)
+            else:
+                self._undelivered(message, item, "there is no such instance")
         else:
             self._reach(message, item, instance)
         self._turns.settle()
@@ -159,6 +170,8 @@ class Messages:
             entities.arrive(item.instance, received)
         elif not self._knows(item.instance):
             self._undelivered(message, item, "there is no such entity")
+        elif self._turns.instances.is_set_aside(item.instance):
+            self._set_aside.take(message, item)
         elif message.kind == "delete":
             entities.arrive(item.instance, ev.EntityDeletionReceived(message.message, item.force))
         elif message.kind == "purge":
@@ -184,6 +197,11 @@ class Messages:
         if item.reserved:
             turns.draft.released.append(item.instance)
         existing = turns.instances.get(item.instance)
+        if turns.instances.is_set_aside(item.instance):
+            if item.if_exists != "replace":
+                self._undelivered(message, item, "an instance of this id is set aside")
+                return
+            self._set_aside.discard(item.instance, "was damaged and has been replaced by a new start")
         if existing is not None and not self._may_replace(message, item, existing.ledger):
             return
         if existing is not None and not existing.ledger.ended:
@@ -239,7 +257,8 @@ class Messages:
     def _may_rewind(self, instance: Instance) -> bool:
         """Whether neither it nor a child that is rewound with it failed in a critical section."""
         instances = self._turns.instances
-        instances.reread(instance)
+        if not instances.reread(instance):
+            return False
         try:
             plan = cut(instance.ledger)
         except WrongState:
@@ -265,7 +284,9 @@ class Messages:
         for n, created in agenda.children(instance.ledger):
             child = turns.instances.get(created.instance)
             origin = ev.Origin(instance.id, instance.ledger.execution, n)
-            if child is None or child.ledger.started.parent != origin:
+            if turns.instances.is_set_aside(created.instance):
+                pass  # once it can be used again it goes on or answers
+            elif child is None or child.ledger.started.parent != origin:
                 turns.restart_child(created, origin)
             elif not child.ledger.ended:
                 pass  # it goes on, and will answer
@@ -293,7 +314,8 @@ class Messages:
 
     def _descendants(self, instance: Instance) -> list[Instance]:
         turns = self._turns
-        turns.instances.reread(instance)
+        if not turns.instances.reread(instance):
+            return []
         found: list[Instance] = []
         for id in agenda.ever_created(instance.ledger):
             child = turns.instances.get(id)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from time import monotonic
@@ -18,6 +18,7 @@ from durablecli.engine.activity import Outcome
 from durablecli.engine.crew import Crew
 from durablecli.engine.messages import Messages
 from durablecli.engine.operations import BatchOutcome
+from durablecli.engine.set_aside import SetAsideMessages
 from durablecli.engine.timers import Due, Timers
 from durablecli.engine.turns import Turns
 from durablecli.errors import DurableError
@@ -74,7 +75,8 @@ class Sources:
         self._timers = timers
         self._crew = crew
         self._say = say
-        self._messages = Messages(turns, hub.inbox.items, self._undelivered, default_version, hub.begun)
+        set_aside = SetAsideMessages(hub, turns)
+        self._messages = Messages(turns, hub.inbox.items, self._undelivered, default_version, hub.begun, set_aside)
         self.outcomes: deque[Outcome | BatchOutcome] = deque()
         self.posted: deque[Posted] = deque()
         self._taken: deque[Posted] = deque()
@@ -83,6 +85,10 @@ class Sources:
         self._look_again = True
         self._looked = 0.0
         self._first = 0
+
+    def redeliver(self, id: str) -> Iterator[None]:
+        """Deliver what is kept for an instance that was set aside; the draft may be another one after each step."""
+        return self._messages.redeliver(id)
 
     def look_again(self) -> None:
         """There may be something new in the inbox."""

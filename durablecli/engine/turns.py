@@ -175,6 +175,9 @@ class Turns:
             self._child_started(event, hold)
             return
         instance = self.instances.get(id)
+        if instance is None and self.instances.is_set_aside(id):
+            self.effects.keep(id, execution, event)
+            return
         if instance is None or (execution is not None and instance.ledger.execution != execution):
             self.stats["dropped"] += 1
             return
@@ -191,11 +194,26 @@ class Turns:
             self._hold(instance, event)
 
     def _hold(self, instance: Instance, event: ev.Arrival) -> None:
+        if self.instances.is_set_aside(instance.id):  # its file turned out to be damaged
+            self.effects.keep(instance.id, instance.ledger.execution, event)
+            return
         if not instance.ledger.accepts(event):  # finishing a turn that was cut off has made it void
             self.stats["dropped"] += 1
             return
         self.effects.add(instance, replace(event, held=True))
         self._look_soon(instance)
+
+    def set_aside(self, id: str, reason: str) -> None:
+        """Set an instance aside whose turn has failed unexpectedly, perhaps with half of it in the draft.
+
+        What is written stays, marked as a turn that goes on; an engine that can use the instance again completes it.
+        """
+        instance = self.instances.in_mind(id)
+        if instance is not None and id in self.draft.touched:
+            self.draft.goes_on(instance, True)
+            self.instances.torn.add(id)
+        self.ready.pop(id, None)
+        self.instances.set_aside(id, reason)
 
     # ── one turn ───────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -315,8 +333,8 @@ class Turns:
         return self._replay(instance, function.call)
 
     def _replay(self, instance: Instance, call: Callable[[Any], Any]) -> bool:
-        if instance.ledger.script is None:
-            self.instances.reread(instance)
+        if instance.ledger.script is None and not self.instances.reread(instance):
+            return False
         assert self.registry is not None
         self.stats["replays"] += 1
         self.watch.begin(instance.id, None)

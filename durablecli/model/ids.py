@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 import uuid
 from hashlib import sha256
+from urllib.parse import unquote_to_bytes
 from zlib import crc32
 
 from durablecli.errors import UsageError
@@ -64,6 +65,19 @@ def entity_file_name(id: str) -> str:
     name, sign, key = id[1:].partition("@")
     data = id.encode("utf-8", "surrogatepass")
     return _cut(sign.join(_spelled(part.encode("utf-8", "surrogatepass")) for part in (name, key)), data)
+
+
+def name_of_file(name: str) -> str | None:
+    """The id whose file has this name (without extension); None where the name was cut, or is none of ours."""
+    if "~" in name:
+        return None
+    entity, sign, key = name.partition("@")
+    try:
+        parts = [unquote_to_bytes(part).decode("utf-8", "surrogatepass") for part in (entity, key)]
+    except UnicodeDecodeError:
+        return None
+    id = f"@{parts[0]}@{parts[1]}" if sign else parts[0]
+    return id if name in (file_name(id), entity_file_name(id)) else None
 
 
 def _spelled(data: bytes) -> str:

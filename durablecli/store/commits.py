@@ -13,6 +13,8 @@ from zlib import crc32
 import msgspec
 
 from durablecli.model.codec import Damaged, seal, stamp, unseal
+from durablecli.model.events import AnyEvent
+from durablecli.store.mailbox import Item
 
 _string = msgspec.json.Encoder().encode
 _CRC = len(',"crc":"01234567"}')
@@ -53,6 +55,25 @@ class Purged(msgspec.Struct):
     execution: str
 
 
+class Kept(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What was sent to an instance that is set aside: an arrival (`event`, for that `execution` or for any), or one
+    `item` of the `message` of a client, of that `kind`."""
+
+    instance: str
+    execution: str | None = None
+    event: AnyEvent | None = None
+    kind: str = ""
+    message: str = ""
+    item: Item | None = None
+
+
+class Delivered(msgspec.Struct, frozen=True):
+    """All that commits up to `upto` kept for an instance has been delivered, or went with it."""
+
+    instance: str
+    upto: int
+
+
 class Commit(msgspec.Struct):
     """`c` counts the commits of a hub, for ever; `after` is the last one that was on disk when this one was written."""
 
@@ -63,6 +84,8 @@ class Commit(msgspec.Struct):
     taken: list[Taken] = []
     purged: list[Purged] = []
     after: int = 0
+    kept: list[Kept] = []
+    delivered: list[Delivered] = []
 
 
 class _Write(msgspec.Struct):
@@ -82,6 +105,8 @@ class _Commit(msgspec.Struct):
     taken: list[Taken] = []
     purged: list[Purged] = []
     after: int = 0
+    kept: list[Kept] = []
+    delivered: list[Delivered] = []
 
 
 _decode = msgspec.json.Decoder(_Commit).decode
@@ -106,6 +131,10 @@ def line(commit: Commit) -> bytes:
         rest = b',"taken":' + _string(commit.taken)
     if commit.purged:
         rest += b',"purged":' + _string(commit.purged)
+    if commit.kept:
+        rest += b',"kept":' + _string(commit.kept)
+    if commit.delivered:
+        rest += b',"delivered":' + _string(commit.delivered)
     head = b'{"c":%d,"epoch":%d,"at":"%b","writes":[' % (commit.c, commit.epoch, stamp(commit.at).encode())
     return seal(b"%b%b]%b" % (head, b",".join(pieces), rest))
 
@@ -130,4 +159,6 @@ def parse_line(data: bytes) -> Commit:
     writes = [
         Write(w.instance, w.execution, w.first, [bytes(r) for r in w.records], w.more, w.fresh) for w in found.writes
     ]
-    return Commit(found.c, found.epoch, found.at, writes, found.taken, found.purged, found.after)
+    return Commit(
+        found.c, found.epoch, found.at, writes, found.taken, found.purged, found.after, found.kept, found.delivered
+    )

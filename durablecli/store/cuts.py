@@ -11,6 +11,7 @@ from contextlib import suppress
 import msgspec
 
 from durablecli.store.disk import Disk
+from durablecli.store.refusal import refusal
 
 _FILE = "cut.json"
 
@@ -25,10 +26,15 @@ def read(disk: Disk, root: str) -> set[str]:
 
 def add(disk: Disk, root: str, instances: Iterable[str]) -> None:
     """Put instances on the list, durably."""
-    disk.replace(f"{root}/{_FILE}", msgspec.json.encode(sorted(read(disk, root) | set(instances))))
+    with refusal("nothing more is accepted"):
+        disk.replace(f"{root}/{_FILE}", msgspec.json.encode(sorted(read(disk, root) | set(instances))))
 
 
-def clear(disk: Disk, root: str) -> None:
-    """Take the list away."""
-    with suppress(FileNotFoundError):
-        disk.unlink(f"{root}/{_FILE}")
+def keep_only(disk: Disk, root: str, instances: Iterable[str]) -> None:
+    """Take all others off the list; without any that is left the list goes."""
+    before = read(disk, root)
+    if left := before & set(instances):
+        disk.replace(f"{root}/{_FILE}", msgspec.json.encode(sorted(left)))
+    elif before:
+        with suppress(FileNotFoundError):
+            disk.unlink(f"{root}/{_FILE}")

@@ -15,10 +15,10 @@ from typing import NamedTuple
 
 import msgspec
 
-from durablecli.errors import DamagedHub, StorageError
+from durablecli.errors import DamagedHub, InstanceSetAside, StorageError
 from durablecli.model.codec import Damaged, seed, unseal
 from durablecli.model.entities import is_entity
-from durablecli.model.ids import entity_file_name, file_name, shard
+from durablecli.model.ids import entity_file_name, file_name, name_of_file, shard
 from durablecli.store.commits import Commit, Purged, Write
 from durablecli.store.disk import Disk
 
@@ -187,6 +187,21 @@ class Histories:
             raise _refused(file, error) from error
         self._touch(folder, file)
 
+    def append_missing(self, instance: str, claim: Claim) -> None:
+        """Put the lines of a claim that a damaged file lacks behind it, for a repair to find them there."""
+        folder, file = _place(self._root, instance)
+        try:
+            self._make_shard(folder)
+            data = self._disk.read(file) if self._disk.exists(file) else None
+            known = set((data or b"").split(b"\n"))
+            missing = [line for line in claim.lines if line not in known]
+            if missing:
+                end = b"\n" if data and not data.endswith(b"\n") else b""
+                self._disk.append_once(file, end + b"\n".join((*missing, b"")), create=data is None)
+        except OSError as error:
+            raise _refused(file, error) from error
+        self._touch(folder, file)
+
     def _foundation(self, instance: str, file: str, claim: Claim) -> int:
         """The bytes of the lines before the claim's first; raises DamagedHub if they aren't all there."""
         found = read(self._disk, self._root, instance)
@@ -248,10 +263,15 @@ def read_whole(disk: Disk, root: str, instance: str) -> History | None:
     return found
 
 
-def damaged(file: str, found: History) -> DamagedHub:
+def damaged(file: str, found: History) -> InstanceSetAside:
     """The error that names the first bad line of a file."""
     place = f"{file}: byte {found.good}: record n {found.last + 1}"
-    return DamagedHub(f"{place} is damaged; `durable doctor --repair` cuts the file there")
+    return InstanceSetAside(f"{place} is damaged; stop the engine and run `durable doctor --repair`")
+
+
+def owner(file: str, found: History) -> str | None:
+    """Whose file this is, by its first line or its name; None if neither says so."""
+    return found.instance or name_of_file(file.rpartition("/")[2].removesuffix(".jsonl"))
 
 
 def read_file(disk: Disk, file: str, instance: str | None = None) -> History | None:
@@ -340,12 +360,28 @@ def reaches(found: History, claim: Claim) -> bool:
     return found.execution == claim.execution and found.first <= claim.first <= found.last + 1
 
 
-def complete(histories: Histories, commits: Iterable[Commit]) -> dict[str, Claim]:
-    """Bring the files to what the commits say, and return that; doing it again changes nothing."""
+class Completed(NamedTuple):
+    """What the journal said about each instance, and why some of these can't be completed: their files are damaged."""
+
+    claims: dict[str, Claim]
+    damaged: dict[str, str]
+
+
+def complete(histories: Histories, commits: Iterable[Commit]) -> Completed:
+    """Bring the files to what the commits say; doing it again changes nothing.
+
+    A file that is damaged before the first line that the journal has is left as it is, with all lines that the journal
+    has of it behind.
+    """
     found = claims(commits)
+    damaged: dict[str, str] = {}
     for instance, claim in found.items():
-        histories.restore(instance, claim)
-    return found
+        try:
+            histories.restore(instance, claim)
+        except DamagedHub as error:
+            damaged[instance] = str(error)
+            histories.append_missing(instance, claim)
+    return Completed(found, damaged)
 
 
 def read_live(disk: Disk, root: str, journal_commits: Iterable[Commit], instance: str) -> History | None:

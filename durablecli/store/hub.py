@@ -12,8 +12,10 @@ from durablecli.store.histories import Histories, Touched
 from durablecli.store.inbox import Inbox
 from durablecli.store.index import Index
 from durablecli.store.journal import Journal, raw_tail
+from durablecli.store.kept import KeptMessages
 from durablecli.store.lock import EngineLock, this_process
 from durablecli.store.premises import HubFile
+from durablecli.store.set_aside import SetAsideList
 
 __all__ = ["Hub", "begin_checkpoint", "checkpoint", "close", "create_if_missing", "finish_checkpoint", "open_hub"]
 
@@ -32,6 +34,8 @@ class Hub:
     histories: Histories
     index: Index
     inbox: Inbox
+    kept: KeptMessages
+    set_aside: SetAsideList
     last_commit: int
     torn: set[str]
     identity: tuple[object, ...]
@@ -101,14 +105,36 @@ def _recover(
     tail = raw_tail(disk, folder)
     journal = recovery.resume_journal(disk, folder, file.hub, tail)
     histories = Histories(disk, root)
-    torn = recovery.complete_histories(histories, tail) | cuts.read(disk, root)
+    found = recovery.complete_histories(histories, tail)
+    kept = KeptMessages(disk, root)
+    kept.follow(tail.commits)
+    set_aside = SetAsideList(disk, root)
+    for instance, reason in found.damaged.items():
+        set_aside.add(instance, reason)
+    for instance in kept.instances():  # what came first has to be delivered first
+        set_aside.add(instance, "what was sent to it is kept until an engine runs")
     inbox = Inbox(disk, root)
     inbox.remove(recovery.taken(tail))
     inbox.sweep()
     index = index or Index(f"{root}/index.sqlite")
-    recovery.bring_up(index, disk, root, tail, progress=progress)
+    for instance, reason in recovery.bring_up(index, disk, root, tail, progress=progress).items():
+        set_aside.add(instance, reason)
     hub = Hub(
-        disk, root, file.hub, file.name, file.epoch, lock, journal, histories, index, inbox, journal.last, torn, ()
+        disk=disk,
+        root=root,
+        hub_id=file.hub,
+        name=file.name,
+        epoch=file.epoch,
+        lock=lock,
+        journal=journal,
+        histories=histories,
+        index=index,
+        inbox=inbox,
+        kept=kept,
+        set_aside=set_aside,
+        last_commit=journal.last,
+        torn=found.torn | cuts.read(disk, root),
+        identity=(),
     )
     hub.identity = _identity(hub)
     hub.first = tail.following - len(tail.lines)
@@ -176,7 +202,7 @@ def close(hub: Hub, clean: bool = True, *, floor: int | None = None) -> None:
         if clean:
             checkpoint(hub, floor=floor)
             if not hub.torn:
-                cuts.clear(hub.disk, hub.root)
+                cuts.keep_only(hub.disk, hub.root, hub.set_aside)
             file = premises.read_hub_file(hub.disk, hub.root)
             file.engine, file.clean, file.last_seen = None, True, datetime.now(UTC)
             premises.write_hub_file(hub.disk, hub.root, file)

@@ -19,7 +19,7 @@ from durablecli.replay.agenda import summary
 from durablecli.replay.entity import entity_summary, fold_entity
 from durablecli.replay.ledger import fold
 from durablecli.store.disk import Disk
-from durablecli.store.histories import Claim, Histories, claims, complete, files, read, read_file
+from durablecli.store.histories import Claim, Histories, claims, complete, damaged, files, owner, read, read_file
 from durablecli.store.index import Index
 from durablecli.store.journal import Journal
 from durablecli.store.tail import Tail
@@ -60,10 +60,18 @@ def resume_journal(disk: Disk, folder: str, hub: str, tail: Tail) -> Journal:
     return Journal.resume(disk, folder, hub=hub, tail=tail)
 
 
-def complete_histories(histories: Histories, tail: Tail) -> set[str]:
-    """Bring the files to what the tail says; the instances whose turn was cut off between two commits."""
+class Opened(NamedTuple):
+    """What completing the histories has shown: the instances whose turn was cut off between two commits, and those
+    whose files are damaged, with the reason."""
+
+    torn: set[str]
+    damaged: dict[str, str]
+
+
+def complete_histories(histories: Histories, tail: Tail) -> Opened:
+    """Bring the files to what the tail says."""
     found = complete(histories, tail.commits)
-    return {instance for instance, claim in found.items() if claim.more and not claim.gone}
+    return Opened({id for id, claim in found.claims.items() if claim.more and not claim.gone}, found.damaged)
 
 
 def taken(tail: Tail) -> set[str]:
@@ -91,8 +99,9 @@ def begun(tail: Tail) -> dict[str, Begun]:
     return found
 
 
-def bring_up(index: Index, disk: Disk, root: str, tail: Tail, *, progress: Progress | None = None) -> None:
-    """Bring the index to the end of the tail: by the instances it misses, or anew when it misses too much.
+def bring_up(index: Index, disk: Disk, root: str, tail: Tail, *, progress: Progress | None = None) -> dict[str, str]:
+    """Bring the index to the end of the tail: by the instances it misses, or anew when it misses too much. Gives the
+    instances whose histories it found damaged, with the reason.
 
     Nothing is in the index that wasn't on disk before. If it knows more than the journal, the journal has lost its end
     where it looks like a crash; numbers would be given out twice.
@@ -104,23 +113,36 @@ def bring_up(index: Index, disk: Disk, root: str, tail: Tail, *, progress: Progr
             " journal from a backup, or see `durable doctor`"
         )
     if index.last_commit < last - len(tail.lines):
-        rebuild(index, disk, root, last, progress=progress)
-    elif index.last_commit < last:
+        return rebuild(index, disk, root, last, progress=progress)
+    if index.last_commit < last:
         missing = claims(commit for commit in tail.commits if commit.c > index.last_commit)
         rows = list(_rows(disk, root, missing))
         index.apply(rows, [instance for instance, claim in missing.items() if claim.gone], last)
+    return {}
 
 
-def rebuild(index: Index, disk: Disk, root: str, last: int, *, progress: Progress | None = None) -> None:
-    """Fold every history into an emptied index; those damaged from their first line on can't be in it."""
+def rebuild(index: Index, disk: Disk, root: str, last: int, *, progress: Progress | None = None) -> dict[str, str]:
+    """Fold every history into an emptied index; those damaged from their first line on can't be in it.
+
+    Gives the instances whose histories are damaged, with the reason.
+    """
     index.clear()
     rows: list[Summary] = []
+    bad: dict[str, str] = {}
     count = 0
     for file in files(disk, root):
         history = read_file(disk, file)
-        if history is None or not history.lines:
+        if history is None:
             continue
-        rows.append(summarize(history.instance, history.execution, history.lines))
+        if not history.whole and (instance := owner(file, history)) is not None:
+            bad[instance] = str(damaged(file, history))
+        if not history.lines:
+            continue
+        try:
+            rows.append(summarize(history.instance, history.execution, history.lines))
+        except Exception as error:  # noqa: BLE001 - whole lines that make no history may break the fold anywhere
+            bad[history.instance] = f"{file} can't be read as a history: {type(error).__name__}: {error}"
+            continue
         count += 1
         if len(rows) == _ROWS:
             index.apply(rows, [], 0)
@@ -128,15 +150,20 @@ def rebuild(index: Index, disk: Disk, root: str, last: int, *, progress: Progres
             if progress is not None:
                 progress(count)
     index.apply(rows, [], last)
+    return bad
 
 
 def _rows(disk: Disk, root: str, found: dict[str, Claim]) -> Iterator[Summary]:
     for instance, claim in found.items():
         if not claim.gone:
             history = read(disk, root, instance)
-            if history is None or history.execution != claim.execution:
-                raise DamagedHub(f"the history of {instance!r} went away while the hub was opened; open it again")
-            yield summarize(instance, history.execution, history.lines)
+            if history is None or not history.lines:
+                continue  # damaged from its first line on
+            try:
+                row = summarize(instance, history.execution, history.lines)
+            except Exception:  # noqa: BLE001, S112 - as in rebuild; who asks for this instance is told
+                continue
+            yield row
 
 
 def sweep(disk: Disk, folder: str) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from durablecli.engine.instances import Instances
 from durablecli.store.histories import History
+from durablecli.store.memory import MemoryDisk
+from durablecli.store.set_aside import SetAsideList
 
 
 def test_only_histories_that_there_are_are_looked_for() -> None:
@@ -13,7 +15,7 @@ def test_only_histories_that_there_are_are_looked_for() -> None:
         asked.append(id)
         return None
 
-    instances = Instances(read, lambda id: f"instances/{id}.jsonl", set(), 10)
+    instances = Instances(read, lambda id: f"instances/{id}.jsonl", set(), 10, SetAsideList(MemoryDisk(), "hub"))
     instances.get("any")
     assert asked == ["any"]  # nobody has said yet what there is
     instances.note_files(["instances/old.jsonl"])

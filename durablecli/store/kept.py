@@ -1,0 +1,138 @@
+"""What is sent to an instance that is set aside: kept in a file beside, in order, until the instance can take it.
+
+The commit that decides to keep something holds it, and the commit that delivers it says so, so nothing is lost or
+delivered twice. The files follow the journal, as histories do; `kept/` holds one for each such instance.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+
+import msgspec
+
+from durablecli.model.codec import Damaged, seal, unseal
+from durablecli.model.entities import is_entity
+from durablecli.model.ids import entity_file_name, file_name
+from durablecli.store.commits import Commit, Kept
+from durablecli.store.disk import Disk
+from durablecli.store.refusal import refusal
+
+FOLDER = "kept"
+
+
+class Entry(msgspec.Struct):
+    """One line of such a file: `c` is the commit that kept `what`."""
+
+    c: int
+    what: Kept
+
+
+_decode = msgspec.json.Decoder(Entry).decode
+
+
+def path(root: str, instance: str) -> str:
+    """Where that is which is kept for an instance."""
+    name = entity_file_name(instance) if is_entity(instance) else file_name(instance)
+    return f"{root}/{FOLDER}/{name}.jsonl"
+
+
+def read(disk: Disk, root: str, instance: str) -> list[Entry]:
+    """What is kept for an instance, in order."""
+    return _read(disk, path(root, instance))
+
+
+def instances(disk: Disk, root: str) -> Iterator[str]:
+    """The instances for which something is kept."""
+    for name in sorted(disk.listdir(f"{root}/{FOLDER}")):
+        if name.endswith(".jsonl") and (entries := _read(disk, f"{root}/{FOLDER}/{name}")):
+            yield entries[0].what.instance
+
+
+def _read(disk: Disk, file: str) -> list[Entry]:
+    try:
+        lines = disk.read(file).split(b"\n")
+    except FileNotFoundError:
+        return []
+    found: list[Entry] = []
+    for line in lines:
+        # A bad line is a torn one, which the journal still has, or damage: what stands behind it is of other commits.
+        with suppress(Damaged, msgspec.MsgspecError, UnicodeDecodeError):
+            found.append(_decode(unseal(line) + b"}"))
+    return found
+
+
+class KeptMessages:
+    """The writer, for the one engine. What it writes is on disk when a call returns: it is seldom needed."""
+
+    def __init__(self, disk: Disk, root: str) -> None:
+        self._disk = disk
+        self._root = root
+
+    def read(self, instance: str) -> list[Entry]:
+        """What is kept for an instance, in order."""
+        return read(self._disk, self._root, instance)
+
+    def instances(self) -> list[str]:
+        """The instances for which something is kept."""
+        return list(instances(self._disk, self._root))
+
+    def publish(self, commit: Commit) -> None:
+        """Write down what a commit keeps and delivers that is in the journal."""
+        kept: dict[str, list[Entry]] = {}
+        for each in commit.kept:
+            kept.setdefault(each.instance, []).append(Entry(commit.c, each))
+        with refusal("what is sent to an instance that is set aside can't be kept"):
+            for instance, entries in kept.items():
+                self._append(path(self._root, instance), entries)
+            for delivered in commit.delivered:
+                file = path(self._root, delivered.instance)
+                self._replace(file, [each for each in _read(self._disk, file) if each.c > delivered.upto])
+
+    def follow(self, commits: Iterable[Commit]) -> None:
+        """Bring the files to what commits say, whatever of it is there already."""
+        for instance, (upto, kept) in _told(commits).items():
+            file = path(self._root, instance)
+            entries = [each for each in _read(self._disk, file) if each.c > upto]
+            there = Counter(each.c for each in entries)
+            for each in kept:
+                if there[each.c] > 0:
+                    there[each.c] -= 1
+                else:
+                    entries.append(each)
+            self._replace(file, entries)
+
+    def _append(self, file: str, entries: list[Entry]) -> None:
+        if not self._disk.exists(file):
+            self._replace(file, entries)
+            return
+        self._disk.append_once(file, _lines(entries), create=False)
+        self._disk.sync_file(file)
+
+    def _replace(self, file: str, entries: list[Entry]) -> None:
+        folder = f"{self._root}/{FOLDER}"
+        if entries:
+            self._disk.make_folder(folder)
+            self._disk.sync_folder(self._root)
+            self._disk.replace(file, _lines(entries))
+        else:
+            with suppress(FileNotFoundError):
+                self._disk.unlink(file)
+                self._disk.sync_folder(folder)
+
+
+def _lines(entries: Iterable[Entry]) -> bytes:
+    return b"".join(seal(msgspec.json.encode(each)[:-1]) + b"\n" for each in entries)
+
+
+def _told(commits: Iterable[Commit]) -> dict[str, tuple[int, list[Entry]]]:
+    """By instance: up to which commit all was delivered, and what was kept since."""
+    found: dict[str, tuple[int, list[Entry]]] = {}
+    for commit in commits:
+        for kept in commit.kept:
+            found.setdefault(kept.instance, (0, []))[1].append(Entry(commit.c, kept))
+        for delivered in commit.delivered:
+            _, entries = found.get(delivered.instance, (0, []))
+            found[delivered.instance] = (delivered.upto, [each for each in entries if each.c > delivered.upto])
+    return found

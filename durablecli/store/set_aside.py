@@ -1,0 +1,88 @@
+"""Instances set aside: those that the engine leaves alone, because their history is damaged or they fail unexpectedly.
+
+    One bad instance never stops the hub: it is set aside with a reason, and the rest of the hub runs.
+
+`set-aside.json` lists them for readers. It is derived: the engine that opens the hub next tries each of them again, and
+lists again those that still can't be used. What is sent to such an instance is kept: see `kept`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import suppress
+from datetime import UTC, datetime
+
+import msgspec
+
+from durablecli.store.disk import Disk
+from durablecli.store.refusal import refusal
+
+FILE = "set-aside.json"
+
+
+class SetAside(msgspec.Struct, frozen=True):
+    """Why and since when one instance, or entity, is set aside."""
+
+    instance: str
+    reason: str
+    since: datetime
+
+
+_decode = msgspec.json.Decoder(list[SetAside]).decode
+
+
+def read(disk: Disk, root: str) -> dict[str, SetAside]:
+    """The instances in the list; none when there is no list, or none that can be read."""
+    try:
+        return {each.instance: each for each in _decode(disk.read(f"{root}/{FILE}"))}
+    except (FileNotFoundError, msgspec.MsgspecError, UnicodeDecodeError):
+        return {}
+
+
+class SetAsideList:
+    """The list of one hub, for its one engine. `save` writes it when it has changed."""
+
+    def __init__(self, disk: Disk, root: str) -> None:
+        self._disk = disk
+        self._root = root
+        self._entries = read(disk, root)
+        self._saved = dict(self._entries)
+
+    def retry(self) -> list[str]:
+        """Empty the list; the instances that were on it, which are to be tried again."""
+        found = sorted(self._entries)
+        self._entries.clear()
+        return found
+
+    def add(self, instance: str, reason: str) -> None:
+        """Put an instance on the list; one that is on it keeps its reason."""
+        if instance not in self._entries:
+            before = self._saved.get(instance)
+            since = before.since if before is not None else datetime.now(UTC)
+            self._entries[instance] = SetAside(instance, reason, since)
+
+    def discard(self, instance: str) -> None:
+        """Take an instance off the list."""
+        self._entries.pop(instance, None)
+
+    def __contains__(self, instance: object) -> bool:
+        return instance in self._entries
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._entries)
+
+    def __bool__(self) -> bool:
+        return bool(self._entries)
+
+    def save(self) -> None:
+        """Write the list, durably, if it isn't what the file holds."""
+        if self._entries == self._saved:
+            return
+        path = f"{self._root}/{FILE}"
+        with refusal("nothing more is accepted"):
+            if self._entries:
+                self._disk.replace(path, msgspec.json.encode(list(self._entries.values())))
+            else:
+                with suppress(FileNotFoundError):
+                    self._disk.unlink(path)
+        self._saved = dict(self._entries)

@@ -1,0 +1,311 @@
+"""An instance whose history is damaged is set aside, wherever that shows. The rest runs, and what is sent is kept."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from msgspec import Raw
+
+import durablecli as df
+from durablecli import testing
+from durablecli.store import kept, set_aside
+from durablecli.store.histories import path
+from durablecli.store.hub import checkpoint
+from durablecli.store.mailbox import Item
+
+Context = df.DurableOrchestrationContext
+ROOT = "hub"
+
+
+@df.activity
+def echo(value: Any) -> Any:
+    return value
+
+
+@df.orchestrator
+def calls(context: Context) -> Any:
+    first = yield context.call_activity(echo, 1)
+    second = yield context.call_activity(echo, 2)
+    return [first, second]
+
+
+@df.orchestrator
+def waits(context: Context) -> Any:
+    got = []
+    for _ in range(3):
+        got.append((yield context.wait_for_external_event("Go")))
+    return got
+
+
+@df.orchestrator
+def sleeps(context: Context) -> Any:
+    yield context.create_timer(context.current_utc_datetime + timedelta(hours=1))
+    return "woken"
+
+
+@df.orchestrator
+def parent(context: Context) -> Any:
+    try:
+        return (yield context.call_sub_orchestrator("waits", None, "child"))
+    except Exception as error:  # noqa: BLE001 - whatever is answered
+        return str(error)
+
+
+@df.orchestrator
+def sends(context: Context) -> Any:
+    yield context.wait_for_external_event("Now")
+    context.send_event("w", "Go", 7)
+    return "sent"
+
+
+@df.orchestrator
+def adds(context: Context) -> Any:
+    entity = df.EntityId("counter", "a")
+    context.signal_entity(entity, "add", 1)
+    return (yield context.call_entity(entity, "add", 10))
+
+
+@df.orchestrator
+def locks(context: Context) -> Any:
+    entity = df.EntityId("counter", "a")
+    with (yield context.lock_entities([entity])):
+        yield context.wait_for_external_event("Go")
+        return (yield context.call_entity(entity, "add", 100))
+
+
+@df.entity
+def counter(context: df.DurableEntityContext) -> None:
+    context.set_state(context.get_state(lambda: 0) + context.get_input())
+    context.set_result(context.get_state())
+
+
+FUNCTIONS = [echo, calls, waits, sleeps, parent, sends, adds, locks, counter]
+COUNTER = "@counter@a"
+
+
+@pytest.fixture
+def hub(replay_always: bool) -> Any:
+    with testing.hub(*FUNCTIONS, replay_always=replay_always) as hub:
+        yield hub
+
+
+def damage(hub: testing.Hub, id: str, line: int = 1) -> Callable[[], None]:
+    """Flip a bit in a line (counted from 0) of a history in its file; what is given takes it back."""
+    hub.engine.settle()
+    checkpoint(hub.engine.hub)  # else the journal has all of it
+    data = hub.disk.files[path(ROOT, id)].data
+    at = sum(len(each) + 1 for each in bytes(data).split(b"\n")[:line]) + 12
+    data[at] ^= 1
+
+    def undo() -> None:
+        data[at] ^= 1
+
+    return undo
+
+
+def forget(hub: testing.Hub, id: str) -> None:
+    """As an engine does that has too many instances in mind."""
+    hub.engine.instances.forget(id)
+
+
+def listed(hub: testing.Hub) -> set[str]:
+    return set(set_aside.read(hub.disk, ROOT))
+
+
+def purge(hub: testing.Hub, id: str) -> None:
+    hub.engine.hand_in("purge", [Item(id, force=True)])
+    hub.run()
+
+
+def output(hub: testing.Hub, id: str) -> Any:
+    return hub.client.get_status(id).output
+
+
+def ended(hub: testing.Hub, id: str) -> bool:
+    return hub.client.get_status(id).ended
+
+
+def test_a_damaged_history_stops_no_engine(hub: testing.Hub) -> None:
+    hub.client.start_new("waits", "w")
+    hub.client.start_new("waits", "other")
+    hub.run()
+    undo = damage(hub, "w")
+    hub.restart()
+    hub.client.raise_event("other", "Go", 1)
+    for number in (2, 3):
+        hub.client.raise_event("other", "Go", number)
+    hub.run()
+    assert output(hub, "other") == [1, 2, 3]
+    hub.engine.hand_in("raise-event", [Item("w", "Go")])
+    hub.run()
+    assert listed(hub) == {"w"}
+    undo()
+    hub.restart()
+    hub.run()
+    assert listed(hub) == set()
+
+
+def test_messages_for_it_are_kept_in_order_and_delivered_once(hub: testing.Hub) -> None:
+    hub.client.start_new("waits", "w")
+    hub.run()
+    undo = damage(hub, "w")
+    hub.restart()
+    for number in (b"1", b"2"):
+        hub.engine.hand_in("raise-event", [Item("w", "Go", Raw(number))])
+        hub.run()
+    hub.restart()
+    hub.engine.hand_in("raise-event", [Item("w", "Go", Raw(b"3"))])
+    hub.run()
+    assert len(kept.read(hub.disk, ROOT, "w")) == 3
+    undo()
+    hub.restart()
+    hub.run()
+    assert output(hub, "w") == [1, 2, 3]
+    assert kept.read(hub.disk, ROOT, "w") == []
+    hub.restart()
+    assert output(hub, "w") == [1, 2, 3]
+
+
+def test_an_outcome_for_it_is_kept(hub: testing.Hub) -> None:
+    hub.client.start_new("calls", "c")
+    hub.engine.step()
+    undo = damage(hub, "c")
+    forget(hub, "c")
+    hub.run()
+    assert listed(hub) == {"c"}
+    undo()
+    hub.restart()
+    hub.run()
+    assert output(hub, "c") == [1, 2]
+
+
+def test_its_timer_fires_when_it_is_whole_again(hub: testing.Hub) -> None:
+    hub.client.start_new("sleeps", "s")
+    hub.run()
+    undo = damage(hub, "s")
+    hub.restart()
+    hub.advance(timedelta(hours=2))
+    assert listed(hub) == {"s"}
+    undo()
+    hub.restart()
+    hub.run()
+    assert output(hub, "s") == "woken"
+
+
+def test_a_child_answers_a_parent_that_is_set_aside(hub: testing.Hub) -> None:
+    hub.client.start_new("parent", "p")
+    hub.run()
+    undo = damage(hub, "p")
+    hub.restart()
+    for number in range(3):
+        hub.client.raise_event("child", "Go", number)
+    hub.run()
+    assert ended(hub, "child")
+    assert listed(hub) == {"p"}
+    undo()
+    hub.restart()
+    hub.run()
+    assert output(hub, "p") == [0, 1, 2]
+
+
+def test_what_a_sender_sends_to_it_is_kept(hub: testing.Hub) -> None:
+    hub.client.start_new("waits", "w")
+    hub.client.start_new("sends", "s")
+    hub.run()
+    undo = damage(hub, "w")
+    hub.restart()
+    hub.client.raise_event("s", "Now")
+    hub.run()
+    assert ended(hub, "s")
+    undo()
+    hub.restart()
+    hub.client.raise_event("w", "Go", 8)
+    hub.client.raise_event("w", "Go", 9)
+    hub.run()
+    assert output(hub, "w") == [7, 8, 9]
+
+
+def test_operations_for_a_damaged_entity_are_kept(hub: testing.Hub) -> None:
+    hub.client.signal_entity(COUNTER, "add", 5)
+    hub.run()
+    undo = damage(hub, COUNTER)
+    hub.restart()
+    hub.client.start_new("adds", "a")
+    hub.run()
+    hub.client.start_new("locks", "l")
+    hub.run()
+    assert not ended(hub, "a")
+    assert listed(hub) == {COUNTER}
+    undo()
+    hub.restart()
+    hub.run()
+    assert output(hub, "a") == 16
+    hub.client.raise_event("l", "Go")
+    hub.run()
+    assert output(hub, "l") == 116
+
+
+def test_a_holder_of_a_lock_keeps_it_while_it_is_set_aside(hub: testing.Hub) -> None:
+    hub.client.start_new("locks", "l")
+    hub.run()
+    undo = damage(hub, "l")
+    hub.restart()
+    hub.client.signal_entity(COUNTER, "add", 1)
+    hub.run()
+    assert hub.client.entity(COUNTER).locked_by is not None
+    undo()
+    hub.restart()
+    hub.client.raise_event("l", "Go")
+    hub.run()
+    assert output(hub, "l") == 100
+    assert hub.client.read_entity_state(COUNTER).entity_state == 101
+
+
+@pytest.mark.parametrize("line", [0, 1, 3])
+def test_a_forced_purge_takes_it_away(hub: testing.Hub, line: int) -> None:
+    hub.client.start_new("waits", "w")
+    hub.run()
+    hub.client.raise_event("w", "Go", 1)
+    hub.run()
+    damage(hub, "w", line)
+    hub.restart()
+    hub.engine.hand_in("raise-event", [Item("w", "Go")])
+    hub.run()
+    purge(hub, "w")
+    assert not hub.client.get_status("w")
+    assert (listed(hub), kept.read(hub.disk, ROOT, "w")) == (set(), [])
+    hub.restart()
+    assert not hub.client.get_status("w")
+
+
+def test_a_forced_purge_tells_those_who_wait_for_it(hub: testing.Hub) -> None:
+    hub.client.start_new("parent", "p")
+    hub.client.start_new("locks", "l")
+    hub.run()
+    damage(hub, "child", 1)
+    damage(hub, "l", 3)
+    hub.restart()
+    hub.client.signal_entity(COUNTER, "add", 1)
+    for id in ("child", "l"):
+        purge(hub, id)
+    assert "purged" in output(hub, "p")
+    assert hub.client.read_entity_state(COUNTER).entity_state == 1
+
+
+def test_an_instance_is_set_aside_in_the_middle_of_a_turn(hub: testing.Hub) -> None:
+    """As after an unexpected error: nothing is wrong with its file, and the next engine goes on with it."""
+    hub.client.start_new("waits", "w")
+    hub.run()
+    hub.engine.turns.set_aside("w", "an unexpected error")
+    hub.engine.hand_in("raise-event", [Item("w", "Go")])
+    hub.run()
+    assert listed(hub) == {"w"}
+    hub.restart()
+    for _ in range(2):
+        hub.client.raise_event("w", "Go")
+    hub.run()
+    assert ended(hub, "w")
+    assert listed(hub) == set()
