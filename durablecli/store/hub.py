@@ -203,6 +203,7 @@ def close(hub: Hub, clean: bool = True, *, floor: int | None = None) -> None:
             checkpoint(hub, floor=floor)
             if not hub.torn:
                 cuts.keep_only(hub.disk, hub.root, hub.set_aside)
+            hub.set_aside.save()
             file = premises.read_hub_file(hub.disk, hub.root)
             file.engine, file.clean, file.last_seen = None, True, datetime.now(UTC)
             premises.write_hub_file(hub.disk, hub.root, file)
