@@ -17,7 +17,7 @@ if TYPE_CHECKING:
         EntityStatus,
         PurgeHistoryResult,
     )
-    from durablecli.engine.activity import ActivityContext
+    from durablecli.engine.activity_context import ActivityContext
     from durablecli.entities.context import DurableEntity, DurableEntityContext
     from durablecli.errors import TaskFailedError
     from durablecli.model.entities import EntityId
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from durablecli.replay.tasks import Task
 
 _HOMES = {
-    "ActivityContext": "durablecli.engine.activity",
+    "ActivityContext": "durablecli.engine.activity_context",
     "Blueprint": "durablecli.blueprints",
     "Client": "durablecli.client",
     "CriticalSection": "durablecli.replay.sections",

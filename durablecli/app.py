@@ -10,9 +10,9 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
-from functools import cached_property
+from functools import cached_property, partial, update_wrapper
 from types import ModuleType
-from typing import Any, TypeVar, overload
+from typing import Any, TypeVar, cast, overload
 
 from durablecli.blueprints import Bindings, Blueprint, Trigger, bindings_of
 from durablecli.entities.forms import ClassForm, Form, FunctionForm
@@ -51,7 +51,7 @@ def activity(
         raise ValueError("max_concurrency is at least 1")
 
     def mark(function: F) -> F:
-        return _marked(function, Mark("activity", name or function.__name__, executor, max_concurrency))
+        return _marked(function, Mark("activity", name or _own_name(function, "activity"), executor, max_concurrency))
 
     return mark if function is None else mark(function)
 
@@ -64,7 +64,7 @@ def orchestrator(function: F | None = None, /, *, name: str | None = None) -> F 
     """Mark an orchestrator: a generator that yields the context's tasks, or an `async def` that awaits them."""
 
     def mark(function: F) -> F:
-        return _marked(function, Mark("orchestrator", name or function.__name__))
+        return _marked(function, Mark("orchestrator", name or _own_name(function, "orchestrator")))
 
     return mark if function is None else mark(function)
 
@@ -87,8 +87,20 @@ def _marked(function: F, mark: Mark) -> F:
     if not callable(function):
         raise TypeError(f"@df.{mark.kind} decorates a function, not {type(function).__name__}")
     name_of(mark.name, f"an {mark.kind}")
-    setattr(function, MARK, mark)
+    try:
+        setattr(function, MARK, mark)
+    except (AttributeError, TypeError):
+        # The method of an object, or a built-in function, has no room for a mark; a partial that calls it has.
+        function = cast("F", update_wrapper(partial(function), function))
+        setattr(function, MARK, mark)
     return function
+
+
+def _own_name(function: Callable[..., Any], kind: str) -> str:
+    name = getattr(function, "__name__", None)
+    if not callable(function) or isinstance(name, str):
+        return name or ""
+    raise TypeError(f"{type(function).__name__} has no name of its own: write @df.{kind}(name=...)")
 
 
 class Orchestrator:
@@ -167,7 +179,7 @@ class Function:
         """`file:line` of its definition."""
         if isinstance(self.call, type):
             return _place_of_class(self.call)
-        code = getattr(inspect.unwrap(self.call), "__code__", None)
+        code = getattr(_definition(self.call), "__code__", None)
         return f"{code.co_filename}:{code.co_firstlineno}" if code else self.module
 
     @cached_property
@@ -224,6 +236,16 @@ def _is_context(parameter: inspect.Parameter) -> bool:
     return isinstance(annotation, str) and annotation.rpartition(".")[2] in _CONTEXTS
 
 
+def _definition(call: Any) -> Any:
+    """The function that is run in the end: behind decorators and partials, of a method or of a callable object."""
+    inner = inspect.unwrap(call)
+    if isinstance(inner, partial):
+        return _definition(inner.func)
+    if inspect.ismethod(inner):
+        return _definition(inner.__func__)
+    return inner if hasattr(inner, "__code__") else vars(type(inner)).get("__call__", inner)
+
+
 def _place_of_class(kind: type) -> str:
     try:
         return f"{inspect.getsourcefile(kind)}:{inspect.getsourcelines(kind)[1]}"
@@ -262,7 +284,7 @@ class Registry:
     def _take_marked(self, thing: Any, module: str) -> None:
         mark = mark_of(thing)
         if mark is not None and callable(thing):
-            self._take(mark, thing, getattr(thing, "__module__", module) or module)
+            self._take(mark, thing, getattr(_definition(thing), "__module__", module) or module)
 
     def _take(self, mark: Mark, call: Callable[..., Any], module: str) -> None:
         if id(call) in self._seen:

@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterable, Sequence
 
 from durablecli.app import Registry
 from durablecli.config import Concurrency
-from durablecli.engine.activity import Call, Cancellation, Outcome
+from durablecli.engine.activity import Call, Outcome
+from durablecli.engine.activity_context import Cancellation
 from durablecli.engine.draft import BatchJob, Job
 from durablecli.engine.executors import Executor, Gate, Key, Report, Threads, Work
 from durablecli.engine.operations import Batch, BatchOutcome

@@ -16,7 +16,8 @@ from queue import SimpleQueue
 
 import msgspec
 
-from durablecli.engine.activity import Call, Cancellation, Outcome, failed
+from durablecli.engine.activity import Call, Outcome, failed
+from durablecli.engine.activity_context import Cancellation
 from durablecli.engine.loader import Loaded, load
 from durablecli.engine.pipes import LineReader, close_quietly, write_line
 from durablecli.engine.worker_process import GRACE, Answer, Cancel, Order, Setup

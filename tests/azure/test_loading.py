@@ -19,7 +19,8 @@ from durablecli.azure.activities import give_clients
 from durablecli.azure.invocation import Clients
 from durablecli.azure.loading import load, load_app, unload
 from durablecli.client import Client
-from durablecli.engine.activity import ActivityContext, Cancellation, arguments
+from durablecli.engine.activity_context import ActivityContext, Cancellation
+from durablecli.engine.arguments import bind
 from durablecli.engine.loader import Loaded
 from durablecli.errors import ConfigError
 from durablecli.testing import hub
@@ -61,12 +62,13 @@ def errors(loaded: Loaded) -> dict[str, str | None]:
 def call(loaded: Loaded, name: str, given: object = 0) -> Any:
     found = loaded.registry.activity(name)
     assert found is not None
-    return found.call(*_arguments(found, given))
+    places, names = _arguments(found, given)
+    return found.call(*places, **names)
 
 
-def _arguments(found: Function, given: object) -> list[Any]:
+def _arguments(found: Function, given: object) -> tuple[list[Any], Mapping[str, Any]]:
     context = ActivityContext("i", 1, found.name, 1, False, "key", Cancellation())
-    return arguments(found, Raw(json.dumps(given).encode()), lambda: context)
+    return bind(found, Raw(json.dumps(given).encode()), lambda: context)
 
 
 def test_the_apps_of_the_tests_load_whole() -> None:

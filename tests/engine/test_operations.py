@@ -21,7 +21,7 @@ from msgspec import Raw
 import durablecli as df
 from durablecli import testing
 from durablecli.engine import operations
-from durablecli.engine.activity import Cancellation
+from durablecli.engine.activity_context import Cancellation
 from durablecli.engine.executors import Threads
 from durablecli.engine.operations import Batch, Operation
 from durablecli.model import events as ev

@@ -16,7 +16,8 @@ from msgspec import Raw
 
 from durablecli.app import Function
 from durablecli.engine import workers as module
-from durablecli.engine.activity import Call, Cancellation, Outcome
+from durablecli.engine.activity import Call, Outcome
+from durablecli.engine.activity_context import Cancellation
 from durablecli.engine.operations import BatchOutcome
 from durablecli.engine.workers import Workers
 from durablecli.model.failures import Failure
