@@ -29,7 +29,7 @@ from durablecli.model.entities import EntityId, is_entity, told_entity
 from durablecli.model.events import Record
 from durablecli.model.history import project_history
 from durablecli.model.ids import check_instance_id, new_id
-from durablecli.model.names import due_of, name_of, reason_of, time_of, version_of
+from durablecli.model.names import due_of, name_of, operation_of, reason_of, time_of, version_of
 from durablecli.model.status import ENDED, OrchestrationRuntimeStatus, Waiting
 from durablecli.replay.ledger import Ledger
 from durablecli.replay.names import told_name
@@ -322,7 +322,7 @@ class Client:
         an engine runs that doesn't know the function, or knows that its class has no such operation.
         """
         entity = told_entity(entityId)
-        operation = name_of(operation_name, "an operation")
+        operation = operation_of(operation_name)
         scheduled = _scheduled(at, signal_time)
         published = self._reader.published() if self._reader.engine().alive else None
         if published is not None and not published.has_entity(entity.name):

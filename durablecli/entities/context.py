@@ -13,7 +13,7 @@ from durablecli.errors import UsageError
 from durablecli.model.entities import EntityId, told_entity
 from durablecli.model.events import ABSENT, NULL, OperationSignal, OperationStart
 from durablecli.model.ids import check_instance_id, new_id
-from durablecli.model.names import due_of, name_of, version_of
+from durablecli.model.names import due_of, operation_of, version_of
 from durablecli.model.payloads import decode, encode
 from durablecli.replay.names import told_name
 
@@ -167,7 +167,7 @@ class DurableEntityContext:
         """
         act = self._running()
         entity = str(told_entity(entityId))
-        operation = name_of(operationName, "an operation")
+        operation = operation_of(operationName)
         due = None if at is None else due_of(at, "at", act.at)
         signal = OperationSignal(entity, operation, encode(operationInput, act.limit), due)
         act.sends(len(entity) + len(operation) + len(signal.input))

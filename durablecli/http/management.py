@@ -334,7 +334,7 @@ class Management:
 
     async def signal(self, asked: Asked) -> Response:
         """Send an operation that nobody waits for."""
-        entity, operation = _entity(asked), asked.query.text("op")
+        entity, operation = _entity(asked), asked.query.maybe_empty("op")
         if operation is None:
             raise Refused(400, "Please provide value for 'op' parameter.")
         read = partial(_operation_input, json=is_json(asked.request))

@@ -193,7 +193,7 @@ def _signal() -> Json:
         "Send an operation that nobody waits for.",
         {202: _NOTHING},
         path=["entityName", "entityKey"],
-        query={"op": _NAME},
+        query={"op": _TEXT},
         required=("op",),
         body=({}, False),
     )

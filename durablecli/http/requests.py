@@ -39,21 +39,28 @@ def parts(request: Request, prefix: str) -> list[str]:
 
 
 class Query:
-    """The query of a request; names are taken without case, and an empty value is none."""
+    """The query of a request; names are taken without case, and an empty value counts as none."""
 
     def __init__(self, request: Request) -> None:
         self._given: dict[str, list[str]] = {}
         try:
             text = request.scope["query_string"].decode("ascii")
-            pairs = parse_qsl(text, errors="strict", max_num_fields=_MOST_PARAMETERS) if text else []
+            pairs = parse_qsl(text, True, errors="strict", max_num_fields=_MOST_PARAMETERS) if text else []
         except ValueError:
             raise Refused(400, "The query can't be read") from None
+        self._names = {name.lower() for name, _ in pairs}
         for name, value in pairs:
-            self._given.setdefault(name.lower(), []).append(value)
+            if value:
+                self._given.setdefault(name.lower(), []).append(value)
 
     def text(self, name: str) -> str | None:
         """The value given last."""
         return self._given.get(name.lower(), [None])[-1]
+
+    def maybe_empty(self, name: str) -> str | None:
+        """The same, where an empty value is one."""
+        found = self.text(name)
+        return "" if found is None and name.lower() in self._names else found
 
     def flag(self, name: str, default: bool) -> bool:
         """`true` or `false`."""

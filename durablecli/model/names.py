@@ -20,6 +20,11 @@ def name_of(given: object, what: str) -> str:
     return _short(_text(given, f"the name of {what}"), f"the name of {what}")
 
 
+def operation_of(given: object) -> str:
+    """The name of an operation of an entity, by the same rules; it may be empty, as Azure's apps call it."""
+    return _short(_text(given, "the name of an operation"), "the name of an operation")
+
+
 def version_of(given: object) -> str | None:
     """A version as a plain str, by the same rules; None where there is none. It may be empty."""
     return None if given is None else _short(_text(given, "a version"), "a version")

@@ -18,7 +18,7 @@ from durablecli.model import events as ev
 from durablecli.model.entities import EntityId
 from durablecli.model.http import HTTP_ORCHESTRATOR, DurableHttpResponse, make_request
 from durablecli.model.ids import check_instance_id, child_id
-from durablecli.model.names import due_of, name_of, version_of
+from durablecli.model.names import due_of, name_of, operation_of, version_of
 from durablecli.model.payloads import decode
 from durablecli.model.retries import RetryPolicy
 from durablecli.replay.machine import Machine
@@ -107,7 +107,7 @@ class DurableOrchestrationContext:
         section = machine.section
         if section is not None:
             section.check_call(entity)
-        operation = name_of(operationName, "an operation")
+        operation = operation_of(operationName)
         event = ev.EntityOperationCalled(entity, operation, machine.encode(operationInput))
         label = f"Operation '{operation}' of entity {entity}"
         annotation = Any if expected_type is None else expected_type
@@ -225,7 +225,7 @@ class DurableOrchestrationContext:
         entity = entity_named(entityId)
         if machine.section is not None:
             machine.section.check_signal(entity)
-        operation = name_of(operationName, "an operation")
+        operation = operation_of(operationName)
         due = None if at is None else due_of(at, "at", machine.now)
         machine.decide(ev.EntityOperationSignaled(entity, operation, machine.encode(operationInput), due))
 

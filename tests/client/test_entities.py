@@ -62,13 +62,17 @@ def test_a_signal_is_on_disk_and_keeps_falsy_inputs(client: Client, root: str, n
 
 
 def test_a_signal_needs_an_operation_and_an_entity(client: Client, root: str) -> None:
-    for name in ("", None):
-        with pytest.raises(ValueError, match="non-empty string"):
-            client.signal_entity(A, name)  # type: ignore[arg-type]  # on purpose
+    with pytest.raises(ValueError, match="the name of an operation must be a string, not NoneType"):
+        client.signal_entity(A, None)  # type: ignore[arg-type]  # on purpose
     for named in ("counter", "@counter", "", "@@a", None):
         with pytest.raises(UsageError, match="named @name@key"):
             client.signal_entity(named, "add")  # type: ignore[arg-type]  # on purpose
     assert not os.path.exists(root)
+
+
+def test_the_name_of_an_operation_may_be_empty(client: Client, root: str) -> None:
+    client.signal_entity(A, "", 1)
+    assert posted(root, A) == [("signal", Item(A, "", Raw(b"1")))]
 
 
 @pytest.mark.parametrize("name", ["at", "signal_time"])

@@ -327,7 +327,7 @@ def test_an_entity_reminds_itself_by_the_clock_of_the_engine() -> None:
     ("wrong", "text"),
     [
         (lambda context: context.signal_entity("other", "x"), "Unexpected format in SchedulerId: 'other'"),
-        (lambda context: context.signal_entity("@a@b", ""), "the name of an operation must be a non-empty string"),
+        (lambda context: context.signal_entity("@a@b", None), "the name of an operation must be a string, not None"),
         (lambda context: context.signal_entity("@a@b", "x", at=5), "at is a datetime or a timedelta, not int"),
         (lambda context: context.signal_entity("@a@b", "x", float("nan")), "nan is no JSON number"),
         (lambda context: context.start_new(""), "the name of an orchestrator must be a non-empty string"),

@@ -138,6 +138,7 @@ TABLE = [
     Row("POST", "entities/counter/a?op=add", 202, body=b"2"),
     Row("POST", "entities/counter/a?op=add", 202, body=b""),
     Row("POST", "entities/counter/a", 400, "'op'", b"1"),
+    Row("POST", "entities/counter/a?op=", 202, body=b"1"),
     Row("POST", "entities/counter/a?op=add", 400, "Could not parse JSON content", b"{"),
     Row("POST", "entities/counter/a?op=add", 400, "UTF-8", b"\xff", "text/plain"),
     Row("POST", "entities/nothing/a?op=add", 400, "is no entity"),

@@ -127,7 +127,7 @@ def test_what_names_no_entity_is_refused_with_what_does(wrong: Any) -> None:
     assert Stage(flow).first == ["2 ExecutionCompleted Completed [1,1]"]
 
 
-@pytest.mark.parametrize("wrong", ["", None, Balance])
+@pytest.mark.parametrize("wrong", [5, None, Balance])
 def test_an_operation_is_named_by_a_string(wrong: Any) -> None:
     def flow(context: Context) -> Any:
         for use in (context.call_entity, context.signal_entity):
