@@ -219,6 +219,11 @@ class Function:
             with suppress(TypeError, ValueError):
                 yield "return value", signature_of(inspect.unwrap(self.call)).return_annotation
 
+    def call_by(self, call: Callable[..., Any]) -> None:
+        """Have it called by another callable, whose parameters are then its own."""
+        self.call = call
+        vars(self).pop("parameters", None)
+
     @property
     def signature(self) -> str:
         """As people read it: `count_words(path: str) -> int`, or `Counter{add(amount: int), get() -> int}`."""
@@ -302,6 +307,10 @@ class Registry:
             places.append(f"{function.name} ({function.kind}, {function.place})")
             return
         self._functions[key] = function
+
+    def remove(self, function: Function) -> None:
+        """Take a function out."""
+        del self._functions[_key(function.kind, function.name)]
 
     def build_in(self, functions: Iterable[Callable[..., Any]]) -> None:
         """Have functions of durablecli's own at hand, unlisted. One of the author's by that name goes first."""

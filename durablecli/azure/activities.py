@@ -41,7 +41,7 @@ def give_clients(registry: Registry, clients: Callable[[], Clients]) -> None:
 def _bind(registry: Registry, clients: Callable[[], Clients] | None) -> None:
     for function in registry.of_kind("activity"):
         if function.argument is not None or function.client is not None or function.bindings:
-            function.call = _adapted(function, getattr(function.call, _ORIGINAL, function.call), clients)
+            function.call_by(_adapted(function, getattr(function.call, _ORIGINAL, function.call), clients))
 
 
 def _adapted(
@@ -99,7 +99,7 @@ class _Parameters:
         if self._records:
             named.update(outputs.outs(function, self._parameters.values()))
         if function.client is not None and self._clients is not None:
-            named[function.client] = self._clients().of(function)
+            named[function.client] = self._clients().of(function, self._parameters.get(function.client))
         return named
 
     def returned(self, arguments: dict[str, Any], value: Any) -> Any:

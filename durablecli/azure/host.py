@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
@@ -21,6 +21,7 @@ from durablecli.errors import ConfigError
 HUB = "TestHubName"
 PORT = 7071
 PREFIX = "AzureFunctionsJobHost__"
+_STORAGE = "azurestorage"
 
 _CODE = "function_app.py"
 _FUNCTION = "function.json"
@@ -28,6 +29,10 @@ _comment = re.compile(r'("(?:\\.|[^"\\])*")|//[^\n]*|/\*.*?\*/', re.DOTALL)
 _comma = re.compile(r'("(?:\\.|[^"\\])*")|,(?=\s*[}\]])')
 _setting = re.compile(r"%([^%\s]+)%")
 _is_hub_name = re.compile(r"[A-Za-z][A-Za-z0-9]{2,44}").fullmatch
+_is_free_hub_name = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_-]{0,62}[A-Za-z0-9])?").fullmatch
+_imports_azure = re.compile(
+    rb"^[ \t]*(?:from|import)[ \t]+azure\b[^\n]*\b(?:durable_)?functions\b", re.MULTILINE
+).search
 
 # Where a setting of host.json goes; what is true of every hub of ours needs no word.
 _SETTINGS = {
@@ -80,12 +85,34 @@ def is_app(folder: str) -> bool:
 
 
 def app_folder(config: Config) -> str | None:
-    """The folder of the app, if the settings name one of Azure's. Raises ConfigError if they name more beside it."""
-    folders = [os.path.normpath(os.path.join(config.base, target)) for target in config.app]
-    found = [folder for folder in folders if is_app(folder)]
-    if found and len(folders) > 1:
+    """The folder of the app, if the settings name one of Azure's, or one file of it. Raises ConfigError if they name
+    more beside a folder."""
+    paths = [os.path.normpath(os.path.join(config.base, target)) for target in config.app]
+    found = [path for path in paths if is_app(path)]
+    if found and len(paths) > 1:
         raise ConfigError(f"app: {found[0]} is an app of Azure's, which is loaded alone: name nothing beside it")
-    return found[0] if found else None
+    return found[0] if found else folder_of_file(paths)
+
+
+def folder_of_file(paths: Sequence[str]) -> str | None:
+    """The folder of an app of Azure's, if the only path is a file of it that imports Azure's packages."""
+    if len(paths) != 1 or not paths[0].endswith(".py"):
+        return None
+    folder = os.path.dirname(paths[0]) or os.curdir
+    return folder if is_app(folder) and _uses_azure(paths[0]) else None
+
+
+def is_whole(path: str) -> bool:
+    """Whether a file stands for the app in its folder."""
+    return os.path.basename(path) == _CODE
+
+
+def _uses_azure(path: str) -> bool:
+    try:
+        with open(path, "rb") as file:
+            return is_whole(path) or _imports_azure(file.read()) is not None
+    except OSError:
+        return False
 
 
 def settings(overrides: Mapping[str, object] | None = None) -> Config:
@@ -122,7 +149,7 @@ def read(folder: str, env: Mapping[str, str] = os.environ) -> Host:
     poll = found.get("extensions.durabletask.httpsettings.defaultasyncrequestsleeptimemilliseconds")
     return Host(
         folder,
-        _hub_name(file, found.get("extensions.durabletask.hubname"), known),
+        _hub_name(file, found.get("extensions.durabletask.hubname"), known, _provider(found, known)),
         {"version_match": "current_or_older"} | {key: _value(file, key, value) for key, value in settings.items()},
         str(found.get("extensions.http.routeprefix", ("", "api"))[1]).strip("/"),
         _port(_mapping(local, "host")),
@@ -130,6 +157,25 @@ def read(folder: str, env: Mapping[str, str] = os.environ) -> Host:
         values,
         tuple(dict.fromkeys(name for path, (name, _) in found.items() if path not in _UNDERSTOOD | {*_SETTINGS})),
     )
+
+
+def disabled_by(name: str, definition: Mapping[str, Any], env: Mapping[str, str] = os.environ) -> str | None:
+    """What disables a function: a setting `AzureWebJobs.NAME.Disabled`, or `disabled` of its function.json.
+
+    Where periods can't be in a setting, it may have underscores; `disabled` may name a setting, too."""
+    known = {key.lower(): value for key, value in env.items()}
+    for separator in (".", "_", "__", ":"):
+        setting = f"AzureWebJobs{separator}{name}{separator}Disabled"
+        if _is_true(known.get(setting.lower())):
+            return setting
+    told = definition.get("disabled")
+    if _is_true(told) or (isinstance(told, str) and _is_true(known.get(told.strip("%").lower()))):
+        return "function.json"
+    return None
+
+
+def _is_true(value: object) -> bool:
+    return str(value).strip().lower() in ("true", "1")
 
 
 def resolve(text: str, env: Mapping[str, str] = os.environ) -> str:
@@ -198,14 +244,25 @@ def _resolved(value: Any, env: Mapping[str, str]) -> Any:
     return resolve(value, env) if isinstance(value, str) else value
 
 
-def _hub_name(file: str, found: tuple[str, Any] | None, env: Mapping[str, str]) -> str:
+def _provider(found: Mapping[str, tuple[str, Any]], env: Mapping[str, str]) -> str:
+    """The storage provider that an app has in Azure, in lower case: its hubs are named by the rules of that."""
+    section = found.get("extensions.durabletask.storageprovider", ("", {}))[1]
+    inside = next((value for key, value in section.items() if key.lower() == "type"), None) if section else None
+    _, named = found.get("extensions.durabletask.storageprovider.type", ("", inside))
+    return str(_resolved(named or _STORAGE, env)).lower()
+
+
+def _hub_name(file: str, found: tuple[str, Any] | None, env: Mapping[str, str], provider: str) -> str:
     if found is None:
         return HUB
     name = _resolved(found[1], env)
-    if not isinstance(name, str) or not _is_hub_name(name):
-        raise ConfigError(
-            f"{file}: {found[0]}: {name!r} is no name of a hub: 3 to 45 letters and digits, a letter first"
-        )
+    fits, rule = (
+        (_is_hub_name, "3 to 45 letters and digits, a letter first")
+        if provider == _STORAGE
+        else (_is_free_hub_name, "1 to 64 letters, digits, hyphens and underscores, a letter or a digit at both ends")
+    )
+    if not isinstance(name, str) or not fits(name):
+        raise ConfigError(f"{file}: {found[0]}: {name!r} is no name of a hub: {rule}")
     return name
 
 

@@ -103,6 +103,11 @@ def is_installed() -> bool:
     return any(isinstance(found, _Finder) for found in sys.meta_path)
 
 
+def are_used() -> bool:
+    """Whether one of them has been imported since."""
+    return is_installed() and any(name in sys.modules for name in _HOMES)
+
+
 def _take_out() -> dict[str, ModuleType]:
     """The modules of both packages, which nobody finds imported any more."""
     names = [name for name in sys.modules if f"{name}.".startswith(tuple(f"{home}." for home in _HOMES))]

@@ -29,9 +29,14 @@ class Clients:
         self._async = DurableFunctionsClient(self._sync)
         self._binding = Binding(self._sync, self._sync.place)
 
-    def of(self, function: Function) -> SyncDurableFunctionsClient | DurableFunctionsClient | Binding:
-        """What such a function expects: coroutines await theirs; who says `str` makes one from that."""
-        if _annotation(function, function.client or "") in (str, "str"):
+    def of(
+        self, function: Function, parameter: inspect.Parameter | None = None
+    ) -> SyncDurableFunctionsClient | DurableFunctionsClient | Binding:
+        """What such a function expects: coroutines await theirs; who says `str` makes one from that.
+
+        `parameter` is the one that receives it, where that is no parameter of the callable any more."""
+        annotation = parameter.annotation if parameter else _annotation(function, function.client or "")
+        if annotation in (str, "str"):
             return self._binding
         return self._async if function.executor == "async" else self._sync
 

@@ -7,7 +7,7 @@ what starts it and what its parameters receive.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from types import ModuleType
@@ -16,8 +16,8 @@ from typing import Any
 from durablecli.app import Entity, Function, Orchestrator, Registry
 from durablecli.azure import imports
 from durablecli.azure.activities import bind
-from durablecli.azure.host import Host, function_files, is_app, read, read_json
-from durablecli.blueprints import Bindings, OtherTrigger
+from durablecli.azure.host import Host, disabled_by, folder_of_file, function_files, is_app, is_whole, read, read_json
+from durablecli.blueprints import Bindings, OtherTrigger, bindings_of
 from durablecli.engine import loader
 from durablecli.engine.loader import ROOT, Loaded, Take
 from durablecli.errors import ConfigError
@@ -41,12 +41,27 @@ class AzureApp:
 
 
 def load(targets: Sequence[str], base: str | os.PathLike[str] = ".") -> Loaded:
-    """Import what `targets` name, relative to `base`; an app of Azure's as that. Raises ConfigError."""
-    folders = [os.path.normpath(os.path.join(base, target)) for target in targets]
-    if len(folders) == 1 and is_app(folders[0]):
-        return load_app(folders[0]).loaded
+    """Import what `targets` name, relative to `base`; an app of Azure's as that. Raises ConfigError.
+
+    Any module may import `azure.functions` and `azure.durable_functions`: they are durablecli's if one does.
+    """
+    paths = [os.path.normpath(os.path.join(base, target)) for target in targets]
+    folder = folder_of_file(paths)
+    if len(paths) == 1 and (is_app(paths[0]) or (folder is not None and is_whole(paths[0]))):
+        return load_app(folder or paths[0]).loaded
     _leave()
-    return loader.load(targets, base)
+    host = read(folder) if folder is not None else None
+    try:
+        _enter(host)
+        loaded = loader.load(targets, base)
+        if not imports.are_used():
+            imports.uninstall()
+            return _finished(loaded, host, ())
+        custom_objects.use(loaded.sources)
+        return _finished(loaded, host, list(_drop_disabled(loaded.registry)))
+    except BaseException:
+        unload()
+        raise
 
 
 def load_app(folder: str | os.PathLike[str]) -> AzureApp:
@@ -60,13 +75,21 @@ def load_app(folder: str | os.PathLike[str]) -> AzureApp:
     host = read(folder)
     try:
         _enter(host)
-        loaded = loader.load_modules(folder, _modules(folder))
-        bind(loaded.registry)
+        disabled: list[str] = []
+        loaded = loader.load_modules(folder, _modules(folder, disabled))
+        disabled += _drop_disabled(loaded.registry)
         custom_objects.use(loaded.sources)
+        return AzureApp(_finished(loaded, host, disabled), host)
     except BaseException:
         unload()
         raise
-    return AzureApp(replace(loaded, remarks=tuple(_remarks(loaded.registry, host))), host)
+
+
+def _finished(loaded: Loaded, host: Host | None, disabled: Iterable[str]) -> Loaded:
+    """What was loaded, with its activities bound, and with what has to be said about it."""
+    bind(loaded.registry)
+    said = [*loaded.remarks, *_remarks(loaded.registry, host), *(f"disabled: {each}" for each in disabled)]
+    return replace(loaded, remarks=tuple(said))
 
 
 def unload() -> None:
@@ -75,8 +98,8 @@ def unload() -> None:
     loader.forget_earlier_loads()
 
 
-def _enter(host: Host) -> None:
-    for name, value in host.values.items():
+def _enter(host: Host | None) -> None:
+    for name, value in host.values.items() if host else ():
         if name not in os.environ:
             os.environ[name] = _set[name] = value
     imports.install()
@@ -91,8 +114,8 @@ def _leave() -> None:
             del os.environ[name]
 
 
-def _remarks(registry: Registry, host: Host) -> Iterator[str]:
-    if host.remark is not None:
+def _remarks(registry: Registry, host: Host | None) -> Iterator[str]:
+    if host is not None and host.remark is not None:
         yield host.remark
     for function in registry.of_kind("other"):
         kind = function.trigger.kind if isinstance(function.trigger, OtherTrigger) else "no trigger"
@@ -115,19 +138,29 @@ def _listed(bindings: Mapping[str, str]) -> str:
     return ", ".join(f"{name} ({kind})" for name, kind in bindings.items())
 
 
-def _modules(folder: str) -> Iterator[tuple[str, Take]]:
+def _modules(folder: str, disabled: list[str]) -> Iterator[tuple[str, Take]]:
+    """The modules to import; functions that are disabled are noted in `disabled`, and aren't imported."""
     if os.path.isfile(os.path.join(folder, f"{_CODE}.py")):
-        yield _CODE, _take_declared
+        yield _CODE, Registry.add
         return
     for name, path in function_files(folder):
         definition = _definition(path)
-        if definition.get("disabled") is not True:
-            script = _script(folder, os.path.dirname(path), definition.get("scriptFile"))
-            yield f"{ROOT}.{script}", partial(_take_defined, name, definition)
+        if (setting := disabled_by(name, definition)) is not None:
+            disabled.append(f"{name}, by {setting}")
+            continue
+        script = _script(folder, os.path.dirname(path), definition.get("scriptFile"))
+        yield f"{ROOT}.{script}", partial(_take_defined, name, definition)
 
 
-def _take_declared(registry: Registry, module: ModuleType) -> None:
-    registry.add(module)
+def _drop_disabled(registry: Registry) -> Iterator[str]:
+    """Take out the declared functions that a setting disables."""
+    for function in list(registry):
+        bindings = bindings_of(function.call)
+        for name in dict.fromkeys((bindings.name if bindings else function.name, function.name)):
+            if (setting := disabled_by(name, {})) is not None:
+                registry.remove(function)
+                yield f"{name}, by {setting}"
+                break
 
 
 def _take_defined(name: str, definition: Mapping[str, Any], registry: Registry, module: ModuleType) -> None:

@@ -66,7 +66,7 @@ def load(targets: Sequence[str], base: str | os.PathLike[str] = ".") -> Loaded:
                 modules[tried.name, tried.path] = tried
                 if module is not None:
                     registry.add(module)
-    return Loaded(registry, tuple(modules.values()), tuple(_unresolved(registry)), here)
+    return Loaded(registry, tuple(modules.values()), tuple(_unresolved(registry)), here, finder.found)
 
 
 def _unresolved(registry: Registry) -> Iterator[str]:

@@ -167,5 +167,54 @@ def test_an_app_of_azures_is_named_alone() -> None:
         host.settings({"app": [".", "flows"]})
 
 
+@pytest.mark.parametrize("name", ["default", "my-hub", "team_hub-7", "A", "7", "x" * 64])
+@pytest.mark.parametrize("provider", ["azureManaged", "AzureManaged", "mssql", "netherite"])
+def test_a_hub_is_named_by_the_rules_of_its_storage_provider(name: str, provider: str) -> None:
+    write({"hubName": name, "storageProvider": {"type": provider, "connectionStringName": "C"}})
+    assert host.read(".", {}).hub_name == name
+    assert host.read(".", {}).state_dir == f".state/{name}"
+
+
+def test_a_storage_provider_may_stand_in_the_environment() -> None:
+    write({"hubName": "%HUB%", "StorageProvider": {"Type": "%KIND%"}}, {"HUB": "my-hub", "KIND": "azureManaged"})
+    assert host.read(".", {}).hub_name == "my-hub"
+    write({"hubName": "my-hub", "storageProvider": None})
+    variable = "AzureFunctionsJobHost__extensions__durableTask__storageProvider__type"
+    assert host.read(".", {variable: "azureManaged"}).hub_name == "my-hub"
+
+
+@pytest.mark.parametrize("provider", ["azureManaged", "AzureStorage", None])
+@pytest.mark.parametrize("name", ["", "..", "../up", "a/b", "a b", "-a", "a-", ".a", "x" * 65, 5])
+def test_no_provider_has_a_hub_that_leads_elsewhere(name: object, provider: str | None) -> None:
+    write({"hubName": name, "storageProvider": {"type": provider}})
+    with pytest.raises(ConfigError, match="is no name of a hub"):
+        host.read(".", {})
+
+
+def test_without_another_provider_a_hub_is_named_as_azure_storage_needs_it() -> None:
+    for provider in (None, {}, {"type": "AzureStorage"}):
+        write({"hubName": "my-hub", "storageProvider": provider})
+        with pytest.raises(ConfigError, match="3 to 45 letters and digits"):
+            host.read(".", {})
+
+
+def test_one_file_of_an_app_has_the_settings_of_the_app() -> None:
+    write({"hubName": "MyHub"})
+    Path("flows.py").write_text("import json\n")
+    assert host.settings({"app": ["flows.py"]}).state_dir == ".state"
+    for text in ("import azure.functions as func\n", "x = 1\n  from azure.durable_functions.models import Task\n",
+                 "from azure import durable_functions\n"):  # fmt: skip
+        Path("flows.py").write_text(text)
+        config = host.settings({"app": ["flows.py"]})
+        assert (config.app, config.state_dir) == (("flows.py",), ".state/MyHub")
+    assert host.settings({"app": ["flows.py", "other.py"]}).state_dir == ".state"
+
+
+def test_the_file_of_the_app_has_its_settings_from_elsewhere_too() -> None:
+    Path("shop").mkdir()
+    Path("shop/function_app.py").touch()
+    assert host.settings({"app": ["shop/function_app.py"]}).state_dir == "shop/.state/TestHubName"
+
+
 def test_settings_in_a_text_are_resolved() -> None:
     assert host.resolve("%A% and %B%, 100 %", {"A": "1", "B": "2"}) == "1 and 2, 100 %"

@@ -255,12 +255,15 @@ def test_an_activity_gets_the_client_that_it_asks_for(tmp_path: Path) -> None:
         "@app.activity_trigger(input_name='given')\n@app.durable_client_input(client_name='client')\n"
         "def ask(given, client): return given, type(client).__name__\n"
         "@app.activity_trigger(input_name='given')\n@app.durable_client_input(client_name='client')\n"
-        "async def wait(given, client): return given, type(client).__name__\n",
+        "async def wait(given, client): return given, type(client).__name__\n"
+        "@app.activity_trigger(input_name='given')\n@app.durable_client_input(client_name='starter')\n"
+        "def make(given, starter: str): return given, type(starter).__name__\n",
     )
     loaded = load(["shop"])
     give_clients(loaded.registry, lambda: Clients(Client(tmp_path / "hub")))
     assert call(loaded, "ask", 1) == (1, "SyncDurableFunctionsClient")
     assert asyncio.run(call(loaded, "wait", 2)) == (2, "DurableFunctionsClient")
+    assert call(loaded, "make", 3) == (3, "Binding")
 
 
 def test_an_app_can_be_tested_without_a_daemon() -> None:

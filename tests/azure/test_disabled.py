@@ -1,0 +1,121 @@
+"""Functions that the settings of an app disable: they are left out, and it is said by which setting."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from durablecli.azure.loading import load, unload
+from durablecli.engine.loader import Loaded
+
+CODE = """
+import azure.durable_functions as df
+import azure.functions as func
+
+app = df.DFApp()
+
+@app.timer_trigger(arg_name="timer", schedule="0 0 3 * * *")
+def my_tick(timer: func.TimerRequest) -> None: ...
+
+@app.function_name("Page")
+@app.route()
+def page(req: func.HttpRequest) -> str: return ""
+
+@app.activity_trigger(input_name="name", activity="Hello")
+def say_hello(name: str) -> str: return name
+"""
+
+
+@pytest.fixture(autouse=True)
+def in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.chdir(tmp_path)
+    unload()
+    yield
+    unload()
+
+
+def newer(values: dict[str, object]) -> Loaded:
+    Path("function_app.py").write_text(CODE)
+    Path("local.settings.json").write_text(json.dumps({"IsEncrypted": False, "Values": values}))
+    return load(["."])
+
+
+def older(disabled: object, values: dict[str, object]) -> Loaded:
+    Path("host.json").write_text("{}")
+    Path("local.settings.json").write_text(json.dumps({"Values": values}))
+    for name in ("Off", "On"):
+        Path(name).mkdir()
+        definition = {"bindings": [{"type": "activityTrigger", "name": "x", "direction": "in"}]}
+        if name == "Off" and disabled is not None:
+            definition["disabled"] = disabled  # type: ignore[assignment]
+        Path(name, "function.json").write_text(json.dumps(definition))
+        Path(name, "__init__.py").write_text("def main(x): return x\n")
+    return load(["."])
+
+
+def names(loaded: Loaded) -> list[str]:
+    assert [module.error for module in loaded.modules if module.error] == []
+    return [one.name for one in loaded.registry]
+
+
+@pytest.mark.parametrize("value", [True, "true", "True", " TRUE ", "1", 1])
+@pytest.mark.parametrize(
+    ("setting", "left"),
+    [
+        ("AzureWebJobs.my_tick.Disabled", ["Hello", "Page"]),
+        ("azurewebjobs.MY_TICK.disabled", ["Hello", "Page"]),
+        ("AzureWebJobs_my_tick_Disabled", ["Hello", "Page"]),
+        ("AzureWebJobs__my_tick__Disabled", ["Hello", "Page"]),
+        ("AzureWebJobs.Page.Disabled", ["Hello", "my_tick"]),
+        ("AzureWebJobs.say_hello.Disabled", ["my_tick", "Page"]),
+        ("AzureWebJobs.Hello.Disabled", ["my_tick", "Page"]),
+    ],
+)
+def test_a_setting_disables_a_function(setting: str, value: object, left: list[str]) -> None:
+    loaded = newer({setting: value})
+    assert sorted(names(loaded), key=str.casefold) == sorted(left, key=str.casefold)
+    (remark,) = [remark for remark in loaded.remarks if remark.startswith("disabled: ")]
+    assert f"by {setting}".casefold() in remark.casefold()
+
+
+@pytest.mark.parametrize("value", [False, "false", "0", "", "no", None])
+def test_any_other_value_disables_nothing(value: object) -> None:
+    loaded = newer({"AzureWebJobs.my_tick.Disabled": value, "AzureWebJobs.other.Disabled": "true"})
+    assert len(names(loaded)) == 3
+    assert loaded.remarks == ()
+
+
+def test_a_variable_disables_a_function(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(os.environ, "AzureWebJobs.my_tick.Disabled", "true")
+    assert "my_tick" not in names(newer({}))
+    monkeypatch.setitem(os.environ, "AzureWebJobs.my_tick.Disabled", "false")
+    assert "my_tick" in names(newer({"AzureWebJobs.my_tick.Disabled": "true"}))
+
+
+@pytest.mark.parametrize(
+    ("disabled", "values"),
+    [
+        (True, {}),
+        ("true", {}),
+        ("IS_OFF", {"IS_OFF": "true"}),
+        ("%IS_OFF%", {"IS_OFF": "1"}),
+        (None, {"AzureWebJobs.Off.Disabled": "true"}),
+        (False, {"AzureWebJobs.off.Disabled": "1"}),
+    ],
+)
+def test_a_function_of_the_older_layout_is_disabled_and_not_imported(
+    disabled: object, values: dict[str, object]
+) -> None:
+    loaded = older(disabled, values)
+    assert names(loaded) == ["On"]
+    assert [module.name for module in loaded.modules] == ["On"]
+    assert any(remark.startswith("disabled: Off, by ") for remark in loaded.remarks)
+
+
+@pytest.mark.parametrize("disabled", [None, False, "IS_OFF", "%IS_OFF%", "false"])
+def test_a_function_of_the_older_layout_stays(disabled: object) -> None:
+    assert names(older(disabled, {"IS_OFF": "false"})) == ["Off", "On"]
