@@ -70,10 +70,15 @@ class HttpKeys(Section, frozen=True):
 
 
 class Http(Section, frozen=True):
-    """The server: off unless `listen` says where, as 7071 or 127.0.0.1:7071. Any address but loopback needs a key."""
+    """The server: off unless `listen` says where, as 7071 or 127.0.0.1:7071. Any address but loopback needs a key.
+
+    Pages of `allowed_origins`, as `http://localhost:3000` or `*`, may call the functions of the app from a browser.
+    """
 
     listen: Text | Count | None = None
     allowed_hosts: tuple[Text, ...] = ()
+    allowed_origins: tuple[Text, ...] = ()
+    allow_credentials: bool = False
     route_prefix: str = "api"
     body_limit: Size = Size(16 * MIB)
     header_timeout: timedelta = timedelta(seconds=10)

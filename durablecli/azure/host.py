@@ -65,6 +65,8 @@ class Host:
     route_prefix: str = "api"
     port: int | None = None
     poll: timedelta | None = None
+    origins: tuple[str, ...] = ()
+    credentials: bool = False
     values: Mapping[str, str] = field(default_factory=dict)
     ignored: tuple[str, ...] = ()
 
@@ -125,6 +127,8 @@ def settings(overrides: Mapping[str, object] | None = None) -> Config:
     host = read(folder)
     defaults |= {**host.settings, "state_dir": host.state_dir, "http.listen": host.port or PORT}
     defaults["http.route_prefix"] = host.route_prefix
+    if host.origins:
+        defaults |= {"http.allowed_origins": host.origins, "http.allow_credentials": host.credentials}
     if host.poll is not None:
         defaults["call_http.poll"] = host.poll
     return load(overrides=overrides, defaults=defaults)
@@ -154,6 +158,8 @@ def read(folder: str, env: Mapping[str, str] = os.environ) -> Host:
         str(found.get("extensions.http.routeprefix", ("", "api"))[1]).strip("/"),
         _port(_mapping(local, "host")),
         None if poll is None else timedelta(milliseconds=_number(file, poll[0], poll[1], most=86_400_000)),
+        _origins(_mapping(local, "host")),
+        _is_true(_setting_of(_mapping(local, "host"), "corscredentials")),
         values,
         tuple(dict.fromkeys(name for path, (name, _) in found.items() if path not in _UNDERSTOOD | {*_SETTINGS})),
     )
@@ -215,7 +221,7 @@ def _read_json(path: str) -> dict[str, Any]:
 
 def _mapping(tree: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     """An object by its name, without case; empty if there is none."""
-    found = next((value for key, value in tree.items() if key.lower() == name), None)
+    found = _setting_of(tree, name)
     return found if isinstance(found, dict) else {}
 
 
@@ -287,8 +293,19 @@ def _number(file: str, name: str, value: Any, most: int = 100_000) -> int:
     return number
 
 
+def _setting_of(section: Mapping[str, Any], name: str) -> Any:
+    """A setting by its name, without case; None if there is none."""
+    return next((value for key, value in section.items() if key.lower() == name), None)
+
+
+def _origins(host: Mapping[str, Any]) -> tuple[str, ...]:
+    """The origins of `CORS`: a text, with commas between them."""
+    given = _setting_of(host, "cors")
+    return tuple(part.strip() for part in given.split(",") if part.strip()) if isinstance(given, str) else ()
+
+
 def _port(host: Mapping[str, Any]) -> int | None:
-    port = next((value for key, value in host.items() if key.lower() == "localhttpport"), None)
+    port = _setting_of(host, "localhttpport")
     return port if isinstance(port, int) and 0 < port < 65536 else None
 
 

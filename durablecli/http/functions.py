@@ -24,6 +24,7 @@ from durablecli.blueprints import HttpTrigger
 from durablecli.client import Client
 from durablecli.errors import BindingUnavailable
 from durablecli.http.answers import defect, refusal_answer, refusal_of
+from durablecli.http.origins import Origins
 from durablecli.http.requests import parts
 from durablecli.http.security import Keys, Level
 from durablecli.http.stage import Stage
@@ -58,14 +59,23 @@ class Served(NamedTuple):
 
 
 def routes(
-    registry: Registry, client: Client, keys: Keys, prefix: str = "api", *, place: Place | None = None
+    registry: Registry,
+    client: Client,
+    keys: Keys,
+    prefix: str = "api",
+    *,
+    place: Place | None = None,
+    origins: Origins | None = None,
 ) -> list[BaseRoute]:
-    """A route for each HTTP function, the most specific first. What makes no sense is logged and left out."""
+    """A route for each HTTP function, the most specific first. What makes no sense is logged and left out.
+
+    Pages of other sites than those of `origins` are refused: a function may start something at any method."""
     clients, stage = Clients(client, place), Stage()
+    origins = origins or Origins()
     found: list[FunctionRoute] = []
     for function in registry.of_kind("http"):
         try:
-            found.append(FunctionRoute(function, clients, keys, prefix.strip("/"), stage))
+            found.append(FunctionRoute(function, clients, keys, prefix.strip("/"), stage, origins))
         except ValueError as error:
             _log.error("not served: %s: %s", function.name, error)
     found.sort(key=lambda route: route.template.rank)
@@ -80,7 +90,9 @@ def listing(found: Sequence[BaseRoute]) -> list[Served]:
 class FunctionRoute(BaseRoute):
     """One function, at the requests that its trigger asks for."""
 
-    def __init__(self, function: Function, clients: Clients, keys: Keys, prefix: str, stage: Stage) -> None:
+    def __init__(
+        self, function: Function, clients: Clients, keys: Keys, prefix: str, stage: Stage, origins: Origins
+    ) -> None:
         assert isinstance(function.trigger, HttpTrigger)
         self._function = function
         self._trigger = function.trigger
@@ -88,6 +100,7 @@ class FunctionRoute(BaseRoute):
         self._keys = keys
         self._prefix = prefix.lower().split("/") if prefix else []
         self._stage = stage
+        self._origins = origins
         self.template = Template(function.name if function.trigger.route is None else function.trigger.route)
 
     @property
@@ -112,6 +125,7 @@ class FunctionRoute(BaseRoute):
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive)
+        self._origins.check(scope)
         self._keys.check(request, Level[self._trigger.auth_level])
         response = await self._answer(request)
         await response(scope, receive, send)

@@ -2,7 +2,8 @@
 
 A browser will send what any page tells it to, also to a loopback address. It can't lie about two things, though: the
 name that it was told to reach (a page whose own name was turned to 127.0.0.1 still says that name), and where the page
-came from. So a name that isn't ours is refused, and so is what another site sends to change something.
+came from. So a name that isn't ours is refused, and so is what another site sends to change something, unless the
+settings allow its origin. The management API and the functions of an app look at the origin once more: see there.
 """
 
 from __future__ import annotations
@@ -18,14 +19,14 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from durablecli.http.answers import Closing, Refused, refusal_answer
+from durablecli.http.origins import Origins, is_foreign, refusal
 from durablecli.http.security import LARGEST_HEAD, LONGEST_URL, is_loopback
 
-_SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
+SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 _is_host = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9._-]+))(?::[0-9]{1,5})?").fullmatch
 _CLOSE = {"connection": "close"}
 _STOPPING = "The server is about to stop"
 _LOOK = 0.2
-_OWN = frozenset({"same-origin", "none"})
 
 
 class Hosts:
@@ -50,10 +51,19 @@ class Hosts:
 class Guard:
     """The middleware; `body_timeout` is in seconds, and for the whole of the body."""
 
-    def __init__(self, app: ASGIApp, hosts: Hosts, body_limit: int, body_timeout: float, closing: Closing) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        hosts: Hosts,
+        body_limit: int,
+        body_timeout: float,
+        closing: Closing,
+        origins: Origins | None = None,
+    ) -> None:
         self._app = app
         self._closing = closing
         self._hosts = hosts
+        self._origins = origins or Origins()
         self._body_limit = body_limit
         self._body_timeout = body_timeout
 
@@ -88,8 +98,8 @@ class Guard:
         host = given.get(b"host", "")
         if not self._hosts.has(host):
             return Refused(403, "This server isn't known by that name: see http.allowed_hosts", kind="Forbidden")
-        if scope["method"] not in _SAFE and _is_foreign(given, f"{scope['scheme']}://{host}"):
-            return Refused(403, "What another site sends is not taken", kind="Forbidden")
+        if scope["method"] not in SAFE and is_foreign(scope) and not self._origins.has(given.get(b"origin")):
+            return refusal()
         length = given.get(b"content-length", "")
         if length and b"transfer-encoding" in given:  # whoever stands before us may have taken the other one
             return Refused(400, "The body has two lengths")
@@ -132,15 +142,6 @@ class Guard:
 
     def _too_large(self) -> Refused:
         return Refused(413, f"The body has more than {self._body_limit} bytes, the limit")
-
-
-def _is_foreign(given: dict[bytes, str], origin: str) -> bool:
-    """Whether a browser says that a page of another site sends this."""
-    site = given.get(b"sec-fetch-site")
-    if site is not None and site.lower() not in _OWN:
-        return True
-    sender = given.get(b"origin")
-    return sender is not None and sender.lower() != origin.lower()
 
 
 def _name(host: str) -> str:

@@ -28,7 +28,9 @@ from durablecli.client import Query as Rows
 from durablecli.config import MIB
 from durablecli.errors import Conflict, DurableError, NotFound, WrongState
 from durablecli.http.answers import Closing, Refused, empty_answer, json_answer, refusal_answer, refusal_of
+from durablecli.http.guard import SAFE
 from durablecli.http.openapi import document
+from durablecli.http.origins import is_foreign, refusal
 from durablecli.http.posting import Desk
 from durablecli.http.requests import CONTINUATION, Query, is_json, matches, parse_body, parts
 from durablecli.http.security import Keys, Level
@@ -95,6 +97,8 @@ class Management:
     async def answer(self, request: Request, path: list[str]) -> Response:
         """The answer to a request for such a path below the base."""
         try:
+            if request.method not in SAFE and is_foreign(request.scope):  # an allowed origin may call functions only
+                raise refusal()
             self._keys.check(request, Level.SYSTEM)
             asked_for = "GET" if request.method == "HEAD" else request.method  # its body isn't sent
             for method, pattern, handler in self._routes:

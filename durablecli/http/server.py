@@ -31,6 +31,7 @@ from durablecli.http import functions
 from durablecli.http.answers import Closing, Refused, defect, refusal_answer
 from durablecli.http.guard import Guard, Hosts
 from durablecli.http.management import Management, nothing_here
+from durablecli.http.origins import Origins
 from durablecli.http.posting import Desk
 from durablecli.http.protocol import Connection
 from durablecli.http.security import LARGEST_HEAD, LONGEST_URL, Keys
@@ -64,13 +65,14 @@ def make_app(
     async def start(request: Request) -> Response:
         return await management.answer(request, ["orchestrators", request.path_params["name"]])
 
+    origins = Origins(settings.allowed_origins, credentials=settings.allow_credentials)
     listen = str(settings.listen or _ALONE)
     address, port = parse_listen(listen)
     prefix = settings.route_prefix.strip("/")
     routes: list[BaseRoute] = [_without_case(Mount(BASE, management))]
     if registry is not None:
         place = Place(_url(address, port), keys.code)
-        routes += functions.routes(registry, client, keys, prefix, place=place)
+        routes += functions.routes(registry, client, keys, prefix, place=place, origins=origins)
     for place_of_starts in dict.fromkeys((f"/{prefix}".rstrip("/"), "/api")):  # the second is what everybody writes
         path = f"{place_of_starts}/orchestrators/{{name}}"
         routes.append(_without_case(Route(path, start, methods=["POST"])))
@@ -81,9 +83,10 @@ def make_app(
         body_limit=settings.body_limit,
         body_timeout=settings.body_timeout.total_seconds(),
         closing=closing,
+        origins=origins,
     )
     handlers = {HTTPException: _http_error, Refused: _refused, 500: _defect}
-    app = Starlette(routes=routes, middleware=[guard], exception_handlers=handlers)
+    app = Starlette(routes=routes, middleware=[guard, *origins.middleware()], exception_handlers=handlers)
     app.router.redirect_slashes = False  # no path but those of the API is an answer
     return app
 

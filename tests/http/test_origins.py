@@ -1,0 +1,191 @@
+"""Pages of other sites: they start nothing through a function of an app, unless the settings allow their origin."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+import durablecli as df
+from durablecli import testing
+from durablecli.azure import functions as func
+from durablecli.azure import host
+from durablecli.azure.links import BASE
+from durablecli.config import Http
+from durablecli.http.server import make_app
+
+app = df.DFApp(http_auth_level=func.AuthLevel.ANONYMOUS)
+FRIEND = "http://localhost:3000"
+
+
+@app.orchestration_trigger(context_name="context")
+def echo(context: df.DurableOrchestrationContext) -> Any:
+    return context.get_input()
+
+
+@app.route(route="start")
+@app.durable_client_input(client_name="client")
+def start(req: func.HttpRequest, client: Any) -> str:
+    return str(client.start_new("echo"))
+
+
+@app.route(route="get_only", methods=["GET"])
+@app.durable_client_input(client_name="client")
+async def get_only(req: func.HttpRequest, client: Any) -> str:
+    return str(await client.start_new("echo"))
+
+
+def ask(method: str, path: str, headers: dict[str, str], *allowed: str, **more: Any) -> tuple[httpx.Response, int]:
+    """The answer, and how many instances there are then."""
+    with testing.hub(app) as hub:
+        served = make_app(hub.client, registry=hub.registry, settings=Http(allowed_origins=allowed, **more))
+
+        async def send() -> httpx.Response:
+            transport = httpx.ASGITransport(served, raise_app_exceptions=False)
+            async with httpx.AsyncClient(transport=transport, base_url="http://localhost:7071") as client:
+                return await client.request(method, path, headers=headers)
+
+        response = asyncio.run(send())
+        return response, len(hub.client.get_status_all())
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"sec-fetch-site": "cross-site"},
+        {"sec-fetch-site": "same-site"},
+        {"sec-fetch-site": "cross-site", "sec-fetch-mode": "navigate", "sec-fetch-dest": "document"},
+        {"sec-fetch-site": "Cross-Site"},
+        {"origin": "http://evil.example"},
+        {"origin": "http://localhost:8000"},
+        {"origin": "https://localhost:7071"},
+        {"origin": "null"},
+        {"origin": "http://localhost:7071", "sec-fetch-site": "cross-site"},
+        {"referer": "http://localhost:3000/", "sec-fetch-site": "cross-site"},
+    ],
+)
+@pytest.mark.parametrize("allowed", [(), (FRIEND,)])
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        *((method, "/api/start") for method in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "QUERY")),
+        ("GET", "/api/get_only"),
+        ("GET", "/API/Start"),
+    ],
+)
+def test_a_page_of_another_site_starts_nothing(
+    method: str, path: str, headers: dict[str, str], allowed: tuple[str, ...]
+) -> None:
+    response, instances = ask(method, path, headers, *allowed)
+    assert (response.status_code, instances) == (403, 0)
+    assert response.headers.get("access-control-allow-origin") is None
+
+
+def test_the_refusal_says_how_to_allow_it() -> None:
+    response, _ = ask("GET", "/api/start", {"sec-fetch-site": "cross-site"})
+    assert "http.allowed_origins" in response.json()["Message"]
+    assert "local.settings.json" in response.json()["Message"]
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"sec-fetch-site": "same-origin"},
+        {"sec-fetch-site": "none"},
+        {"origin": "http://localhost:7071"},
+        {"origin": "http://localhost:7071", "sec-fetch-site": "same-origin"},
+    ],
+)
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_our_own_pages_and_other_programs_start(method: str, headers: dict[str, str]) -> None:
+    response, instances = ask(method, "/api/start", headers)
+    assert (response.status_code, instances) == (200, 1)
+
+
+@pytest.mark.parametrize("allowed", [(FRIEND,), ("http://other", f"{FRIEND}/"), ("HTTP://LocalHost:3000",)])
+@pytest.mark.parametrize("method", ["GET", "POST", "DELETE"])
+def test_a_page_whose_origin_is_allowed_starts_and_may_read_the_answer(method: str, allowed: tuple[str, ...]) -> None:
+    headers = {"origin": FRIEND, "sec-fetch-site": "same-site", "sec-fetch-mode": "cors"}
+    response, instances = ask(method, "/api/start", headers, *allowed)
+    assert (response.status_code, instances) == (200, 1)
+    assert response.headers["access-control-allow-origin"] == FRIEND
+    assert "access-control-allow-credentials" not in response.headers
+
+
+@pytest.mark.parametrize("headers", [{"sec-fetch-site": "cross-site"}, {"origin": "null"}, {"origin": "http://any"}])
+def test_a_star_allows_every_page(headers: dict[str, str]) -> None:
+    response, instances = ask("GET", "/api/start", headers, "*", allow_credentials=True)
+    assert (response.status_code, instances) == (200, 1)
+    assert "access-control-allow-credentials" not in response.headers
+
+
+def test_credentials_may_be_allowed() -> None:
+    response, _ = ask("GET", "/api/start", {"origin": FRIEND}, FRIEND, allow_credentials=True)
+    assert response.headers["access-control-allow-credentials"] == "true"
+
+
+def test_a_browser_may_ask_before_it_sends() -> None:
+    headers = {"origin": FRIEND, "access-control-request-method": "PUT", "access-control-request-headers": "x-own"}
+    response, instances = ask("OPTIONS", "/api/start", headers, FRIEND)
+    assert (response.status_code, instances) == (200, 0)
+    assert response.headers["access-control-allow-origin"] == FRIEND
+    assert "PUT" in response.headers["access-control-allow-methods"]
+    refused, _ = ask("OPTIONS", "/api/start", headers | {"origin": "http://evil.example"}, FRIEND)
+    assert refused.status_code == 400
+    assert "access-control-allow-origin" not in refused.headers
+
+
+@pytest.mark.parametrize("allowed", [(FRIEND,), ("*",)])
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("POST", f"{BASE}/orchestrators/echo"),
+        ("POST", "/api/orchestrators/echo"),
+        ("POST", f"{BASE}/instances/x/terminate"),
+        ("DELETE", f"{BASE}/instances"),
+    ],
+)
+def test_no_page_of_another_site_changes_anything_through_the_management_api(
+    method: str, path: str, allowed: tuple[str, ...]
+) -> None:
+    response, instances = ask(method, path, {"origin": FRIEND}, *allowed)
+    assert (response.status_code, instances) == (403, 0)
+
+
+def test_a_page_whose_origin_is_allowed_may_read_the_management_api() -> None:
+    response, _ = ask("GET", f"{BASE}/instances", {"origin": FRIEND}, FRIEND)
+    assert (response.status_code, response.headers["access-control-allow-origin"]) == (200, FRIEND)
+
+
+@pytest.mark.parametrize(
+    ("section", "origins", "credentials"),
+    [
+        ({"CORS": "http://a:1, http://b:2,"}, ("http://a:1", "http://b:2"), False),
+        ({"cors": "*", "CORSCredentials": False}, ("*",), False),
+        ({"CORS": "http://a:1", "corsCredentials": True}, ("http://a:1",), True),
+        ({"CORS": ""}, (), False),
+        ({"CORS": None}, (), False),
+        ({"LocalHttpPort": 7100}, (), False),
+    ],
+)
+def test_local_settings_allow_origins(
+    section: dict[str, Any], origins: tuple[str, ...], credentials: bool, tmp_path: Path, monkeypatch: Any
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("host.json").write_text("{}")
+    Path("local.settings.json").write_text(json.dumps({"Host": section}))
+    found = host.settings().http
+    assert (found.allowed_origins, found.allow_credentials) == (origins, credentials)
+
+
+def test_what_durablecli_is_told_beats_local_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("host.json").write_text("{}")
+    Path("local.settings.json").write_text('{"Host": {"CORS": "*"}}')
+    monkeypatch.setenv("DURABLE_HTTP__ALLOWED_ORIGINS", "http://a:1,http://b:2")
+    assert host.settings().http.allowed_origins == ("http://a:1", "http://b:2")
