@@ -6,6 +6,7 @@ from collections.abc import Awaitable
 from typing import Any, NamedTuple
 
 from msgspec import Raw
+from msgspec.structs import replace
 
 from durablecli.app import Function
 from durablecli.engine.activity_context import ActivityContext, Cancellation
@@ -40,6 +41,9 @@ class Call(NamedTuple):
         """
         try:
             places, names = bind(self.function, self.input, self.context)
+        except BaseException as error:  # noqa: BLE001 - user code may raise anything
+            return failed(self.key, error, retryable=False)
+        try:
             value = self.function.call(*places, **names)
             if isinstance(value, Awaitable):
                 value = _wait_for(value)
@@ -51,6 +55,9 @@ class Call(NamedTuple):
         """Run an asynchronous one."""
         try:
             places, names = bind(self.function, self.input, self.context)
+        except BaseException as error:  # noqa: BLE001 - user code may raise anything
+            return failed(self.key, error, retryable=False)
+        try:
             value = await self.function.call(*places, **names)
         except BaseException as error:  # noqa: BLE001 - user code may raise anything
             return failed(self.key, error)
@@ -97,9 +104,10 @@ def settle(call: Call, value: Any) -> Outcome:
     try:
         return Outcome(key, encode(value, call.payload_limit), None, outputs)
     except Exception as error:  # noqa: BLE001 - user code may raise anything
-        return failed(key, error)
+        return failed(key, error, retryable=False)
 
 
-def failed(key: tuple[str, str, int], error: BaseException) -> Outcome:
+def failed(key: tuple[str, str, int], error: BaseException, *, retryable: bool = True) -> Outcome:
     """The outcome of a call that raised."""
-    return Outcome(key, None, from_exception(error))
+    failure = from_exception(error)
+    return Outcome(key, None, failure if retryable else replace(failure, retryable=False))

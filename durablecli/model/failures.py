@@ -26,7 +26,8 @@ class Failure(msgspec.Struct, frozen=True, omit_defaults=True):
 
     `type` is the qualified name (`builtins.ValueError`); `bases` the qualified names of the rest of its MRO,
     without `object` and `BaseException`; `message` and `traceback` have at most 64 KiB each. `attributes` is a JSON
-    object of the exception's own attributes that JSON can hold.
+    object of the exception's own attributes that JSON can hold. `retryable` is false where another attempt would only
+    repeat the side effects: the input didn't fit, or the result can't be written.
     """
 
     type: str
@@ -35,6 +36,7 @@ class Failure(msgspec.Struct, frozen=True, omit_defaults=True):
     traceback: str = ""
     cause: Failure | None = None
     attributes: Raw = NO_ATTRIBUTES
+    retryable: bool = True
 
     def is_caused_by(self, kind: builtins.type[BaseException] | str) -> bool:
         """Whether what was raised is a `kind`: a class, its qualified name, or its bare name."""

@@ -20,7 +20,8 @@ class RetryPolicy:
 
     After attempt k (from 1) has failed the wait is `first_retry_interval` × `backoff_coefficient`^(k−1), at most
     `max_retry_interval`. It ends after `max_number_of_attempts`, when `retry_timeout` has passed since the first
-    attempt was scheduled, or with a failure of a type in `non_retryable` (classes, qualified or bare names).
+    attempt was scheduled, or with a failure of a type in `non_retryable` (classes, qualified or bare names). An input
+    that doesn't fit, or a result that can't be written, is never tried again: the side effects would be repeated.
     """
 
     first_retry_interval: timedelta
@@ -90,6 +91,8 @@ def delay(
     if attempt >= policy.max_number_of_attempts:
         return None
     if policy.retry_timeout is not None and now - first_at >= policy.retry_timeout:
+        return None
+    if failure is not None and not failure.retryable:
         return None
     if failure is not None and any(failure.is_caused_by(kind) for kind in policy.non_retryable):
         return None

@@ -17,6 +17,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from msgspec import Raw
+from msgspec.structs import replace
 
 from durablecli.model import events as ev
 from durablecli.model.entities import EntityId
@@ -272,10 +273,17 @@ class Machine:
             return
         if isinstance(value, Task):
             raise TypeError("the orchestrator returned a task: did you forget `yield` or `await`?")
-        self._end(ev.ExecutionCompleted("Completed", result=self.encode(value)))
+        try:
+            result = self.encode(value)
+        except Exception as error:  # noqa: BLE001 - a value may have code of the author's
+            self._fail(error, retryable=False)
+            return
+        self._end(ev.ExecutionCompleted("Completed", result=result))
 
-    def _fail(self, error: BaseException) -> None:
+    def _fail(self, error: BaseException, *, retryable: bool = True) -> None:
         failure = from_exception(error)
+        if not retryable:
+            failure = replace(failure, retryable=False)
         try:
             self._end(ev.ExecutionCompleted("Failed", failure=failure, causes=causes_of(error)))
         except (NonDeterminism, Runaway) as verdict:
