@@ -29,6 +29,7 @@ from durablecli.config import Config
 from durablecli.durable_http import built_ins
 from durablecli.engine.crew import Crew
 from durablecli.engine.cycle import Engine, Options
+from durablecli.engine.forks import doing_in_children
 from durablecli.engine.loader import Loaded
 from durablecli.engine.notice import Notice
 from durablecli.engine.watch import Watchdog, left_behind
@@ -179,7 +180,7 @@ def _port(listen: str | int | None) -> Iterator[socket | None]:
         return
     from durablecli.http.server import bind  # only whoever asks for HTTP pays for it
 
-    with bind(str(listen)) as taken:
+    with bind(str(listen)) as taken, doing_in_children(taken.close):
         yield taken
 
 
@@ -332,11 +333,16 @@ def _signals(engine: Engine, say: Say) -> Iterator[None]:
         engine.stop()
 
     before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
+
+    def restore() -> None:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+    try:
+        with doing_in_children(restore):
+            yield
+    finally:
+        restore()
 
 
 def _introduce(config: Config, loaded: Loaded, hub: Hub, say: Say) -> None:

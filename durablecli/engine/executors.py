@@ -5,6 +5,7 @@ An executor reports each outcome once, from whatever thread it likes; `report` i
 
 from __future__ import annotations
 
+import os
 import threading
 from collections import Counter, deque
 from collections.abc import Callable, Iterable
@@ -14,6 +15,7 @@ from typing import Protocol
 
 from durablecli.app import Function
 from durablecli.engine.activity import Call, Outcome
+from durablecli.engine.forks import end_child_of
 from durablecli.engine.operations import Batch, BatchOutcome
 from durablecli.engine.threads import start_thread
 
@@ -68,6 +70,7 @@ class Threads:
         self._threads: list[threading.Thread] = []
         self._growing = threading.Lock()
         self._running: dict[Key, float] = {}
+        self._process = os.getpid()
         self._held_back = False
         self._stopped = False
 
@@ -147,6 +150,7 @@ class Threads:
                 outcome = call.run()
             except BaseException as error:  # noqa: BLE001 - user code may raise where nobody expects any
                 outcome = call.failed(error)
+            end_child_of(self._process, outcome)
             del self._running[call.key]
             self._report(outcome)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable
@@ -17,6 +18,7 @@ from typing import NamedTuple
 
 from durablecli.engine.activity import Call
 from durablecli.engine.executors import Key, Report, Work
+from durablecli.engine.forks import end_child_of
 from durablecli.engine.threads import start_thread
 
 _STOPS = "an activity may not stop the event loop, which it shares with others: return or raise instead"
@@ -39,6 +41,7 @@ class Loop:
         self._running: dict[Key, _Running] = {}
         self._refused: dict[Key, RuntimeError] = {}
         self._stopping = False
+        self._process = os.getpid()
         self._loop: _SharedLoop | None = None
         self._thread: threading.Thread | None = None
         self.tend()
@@ -131,6 +134,7 @@ class Loop:
             outcome = await call.run_async()
         except BaseException as error:  # noqa: BLE001 - a task that was cancelled before its first step
             outcome = call.failed(error)
+        end_child_of(self._process, outcome)
         self._running.pop(call.key, None)
         refused = self._refused.pop(call.key, None)
         self._report(outcome if refused is None else call.failed(refused))

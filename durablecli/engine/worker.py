@@ -18,6 +18,7 @@ import msgspec
 
 from durablecli.engine.activity import Call, Outcome, failed
 from durablecli.engine.activity_context import Cancellation
+from durablecli.engine.forks import end_child_of, in_children
 from durablecli.engine.loader import Loaded, load
 from durablecli.engine.pipes import LineReader, close_quietly, write_line
 from durablecli.engine.worker_process import GRACE, Answer, Cancel, Order, Setup
@@ -37,18 +38,15 @@ class Connection:
         self._answers = answers
         self._current = Cancellation()
         self._is_busy = False
-        self._process = os.getpid()
         for fd in (orders, answers):
             os.set_inheritable(fd, False)
-        os.register_at_fork(after_in_child=self._forget)
+        in_children(lambda: close_quietly(orders, answers))
 
     def start(self) -> None:
         threading.Thread(target=self._read, name="durable-orders", daemon=True).start()
 
     def answer(self, answer: Answer) -> None:
         """Send what has come of the current order."""
-        if os.getpid() != self._process:
-            os._exit(1 if answer.failure is not None else 0)  # a child that the activity has forked ends with it
         self._is_busy = False
         write_line(self._answers, _encoded(answer))
 
@@ -69,10 +67,6 @@ class Connection:
             _kill_group()
         self.setups.put(None)
         self.calls.put(None)
-
-    def _forget(self) -> None:
-        """In a forked child, which is no part of the conversation."""
-        close_quietly(self._orders, self._answers)
 
 
 def _encoded(answer: Answer) -> bytes:
@@ -129,10 +123,11 @@ def main() -> None:
     setup = connection.setups.get()
     if setup is None:
         return
-    runner = Runner(setup)
+    runner, process = Runner(setup), os.getpid()
     while (given := connection.calls.get()) is not None:
         order, cancellation = given
         outcome = runner.run(order, cancellation)
+        end_child_of(process, outcome)
         connection.answer(Answer(outcome.result or ABSENT, outcome.failure, outcome.outputs, cancellation.seen))
     _exit_soon()
 

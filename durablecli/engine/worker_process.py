@@ -19,6 +19,7 @@ from time import monotonic, sleep
 import msgspec
 
 from durablecli.engine.executors import Key
+from durablecli.engine.forks import in_children
 from durablecli.engine.pipes import LineReader, close_quietly, write_line
 from durablecli.model.events import ABSENT, Output
 from durablecli.model.failures import Failure
@@ -91,6 +92,7 @@ class WorkerProcess:
         self._ended = False
         self._cancelled = False
         self._kill_at: float | None = None
+        self._forget_in_children = in_children(lambda: close_quietly(self._orders, self._answers))
         self._send(Setup(base, list(targets), [os.path.abspath(os.path.join(folder, each)) for each in sys.path]))
 
     @property
@@ -162,13 +164,15 @@ class WorkerProcess:
     def _close(self) -> None:
         """Send no more: for the worker that is the end of its work."""
         with self._writing:
-            close_quietly(self._orders)
-            self._orders = -1  # its number may soon be another file's
+            orders, self._orders = self._orders, -1  # its number may soon be another file's
+            close_quietly(orders)
 
     def _reap(self) -> int:
         with self._signalling:
             self._ended = True
-        close_quietly(self._answers)
+        self._forget_in_children()
+        answers, self._answers = self._answers, -1
+        close_quietly(answers)
         return self._process.wait()
 
     def _signal(self, number: signal.Signals) -> None:

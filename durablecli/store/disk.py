@@ -278,6 +278,7 @@ class LocalDisk:
             fcntl.flock(fd, fcntl.LOCK_EX)
             yield
         finally:
+            fcntl.flock(fd, fcntl.LOCK_UN)  # closing isn't enough where a child that was forked meanwhile has it open
             os.close(fd)
 
 
