@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Generator
-from enum import Enum
 from typing import Any
 
 from durablecli.app import Entity, Orchestrator
@@ -17,7 +16,16 @@ from durablecli.model.http import DurableHttpRequest, DurableHttpResponse, Manag
 from durablecli.model.retries import RetryOptions, RetryPolicy
 from durablecli.model.status import OrchestrationRuntimeStatus
 from durablecli.replay.context import DurableOrchestrationContext
-from durablecli.replay.tasks import CallTask, Composite, EventTask, Task, TimerTask, WhenAll, WhenAny
+from durablecli.replay.tasks import (
+    CallTask,
+    Composite,
+    EventTask,
+    Task,
+    TaskState,  # noqa: F401 - apps import it from models.Task
+    TimerTask,
+    WhenAll,
+    WhenAny,
+)
 
 __all__ = [
     "Blueprint",
@@ -70,14 +78,6 @@ class DFApp(functions.FunctionApp):
 
 class DurableFunctionsCompatibilityWarning(UserWarning):
     """Warns of what later releases of the original won't take; nothing here does."""
-
-
-class TaskState(Enum):
-    """How far a task is."""
-
-    RUNNING = 0
-    SUCCEEDED = 1
-    FAILED = 2
 
 
 def orchestrator_generator_wrapper(generator: Generator[Any, Any, Any]) -> Generator[Any, None, None]:

@@ -66,6 +66,8 @@ def _what_of_the_rest(event: ev.AnyEvent) -> str:
             return f"of {event.timer}"
         case ev.EventAwaited():
             return event.name
+        case ev.EventWaitsChanged():
+            return ", ".join(f"{name} (id {n})" for n, name in event.waits) or "no wait takes events"
         case ev.CustomStatusSet():
             return _json(event.status)
         case ev.ContinueAsNew():

@@ -183,7 +183,7 @@ class Effects:
         )
         explicit = not event.instance.startswith(f"{parent.id}:")
         try:
-            if not self.is_free(event.instance, parent.id):
+            if event.instance in self.coming or not self.is_free(event.instance, parent.id):
                 raise Conflict(f"the instance id '{event.instance}' is taken")
             if explicit:
                 self.reserve(event.instance)

@@ -32,8 +32,9 @@ from durablecli.model.failures import Failure
 from durablecli.model.versions import ANY_VERSION, Versions
 from durablecli.replay import agenda
 from durablecli.replay.machine import Machine
-from durablecli.replay.restore import restore
+from durablecli.replay.restore import compared, restore
 from durablecli.replay.verdicts import NonDeterminism, Runaway
+from durablecli.replay.waits import changed_waits
 
 _LIGHT = 64
 """A turn of fewer decisions, with inputs of less than 64 KiB each, is not weighed."""
@@ -328,9 +329,19 @@ class Turns:
             self._stop(instance, unfit, "durablecli.VersionMismatch" if self.versions.fail else None)
             return False
         if isinstance(event, ev.ExecutionStarted):
-            instance.machine = Machine(function.call, event, self.registry.returns, payload_limit=self.limits.payload)
+            self._begin(instance, event, function.call)
             return True
         return self._replay(instance, function.call)
+
+    def _begin(self, instance: Instance, started: ev.ExecutionStarted, call: Callable[[Any], Any]) -> None:
+        """Make the machine of an execution's first turn. A rewind may have kept decisions of that turn."""
+        assert self.registry is not None
+        ledger = instance.ledger
+        instance.machine = Machine(
+            call, started, self.registry.returns, payload_limit=self.limits.payload, reopened=ledger.reopened
+        )
+        instance.machine.expect(compared(ledger.kept))
+        ledger.script = None
 
     def _replay(self, instance: Instance, call: Callable[[Any], Any]) -> bool:
         if instance.ledger.script is None and not self.instances.reread(instance):
@@ -417,8 +428,18 @@ class Turns:
         else:
             for record in records:
                 self.effects.apply(instance, record)
+            self._note_waits(instance)
         self._warn(instance, len(records))
         return True
+
+    def _note_waits(self, instance: Instance) -> None:
+        """Record which waits take events, where the ledger can't know it: a wait sleeps once it isn't needed."""
+        machine = instance.machine
+        if machine is None or machine.ended:
+            return
+        changed = changed_waits(machine.events, instance.ledger)
+        if changed is not None:
+            self.effects.add(instance, changed)
 
     def _warn(self, instance: Instance, added: int) -> None:
         """Say once that a history has grown long: reading and replaying it take their time."""
@@ -480,6 +501,7 @@ class Turns:
             self.effects.apply(instance, rest.popleft())
         self.draft.goes_on(instance, bool(rest))
         if not rest:
+            self._note_waits(instance)
             self._spreading = self.instances.kept = self.effects.busy = None
             parked, self.parked = self.parked, []
             self.effects.deliveries.extend(parked)

@@ -136,13 +136,18 @@ class ExecutionTerminated(Event, frozen=True):
 
 
 class ExecutionRewound(Event, frozen=True):
-    """From here on `forgotten` outcomes and `void` decisions (with their outcomes) no longer count."""
+    """From here on `forgotten` outcomes and `void` decisions (with their outcomes) no longer count.
+
+    The turns from arrival `start` on are taken again; their other decisions are kept. With `resets_timeouts` the retry
+    timeouts of all calls that are open count from here.
+    """
 
     start: int = msgspec.field(name="from")
     reason: str = ""
     forgotten: tuple[int, ...] = ()
     void: tuple[int, ...] = ()
     message: str | None = None
+    resets_timeouts: bool = False
 
 
 # ── of the ledger: no arrival, no decision; they say what may be applied ───────────────────────────────────────────
@@ -152,6 +157,16 @@ class OrchestratorStarted(Event, frozen=True):
     """Applies the held arrival `upto`, and every held one before it, at this record's `at`."""
 
     upto: int
+
+
+class EventWaitsChanged(Event, frozen=True):
+    """The waits that take events after the turn before: number and name of each. All other waits sleep.
+
+    `unread` counts the events of each name, in lower case, that no wait has taken.
+    """
+
+    waits: tuple[tuple[int, str], ...] = ()
+    unread: dict[str, int] = {}
 
 
 class ExecutionBlocked(Event, frozen=True):
@@ -240,12 +255,17 @@ class ContinueAsNew(Event, frozen=True):
 
 
 class ExecutionCompleted(Event, frozen=True):
-    """`status` is Completed, Failed or Terminated; `causes` names the failed outcomes that ended a failed one."""
+    """`status` is Completed, Failed or Terminated; `causes` names the outcomes that ended a failed one.
+
+    `rewind_from` is the first arrival whose turn a rewind takes again, where that isn't the first of the causes: an
+    event may have waited for long before it was read.
+    """
 
     status: str
     result: Raw = ABSENT
     failure: Failure | None = None
     causes: tuple[int, ...] = ()
+    rewind_from: int = 0
 
 
 # ── the log of an entity: what was sent to it ──────────────────────────────────────────────────────────────────────
@@ -383,7 +403,7 @@ Arrival = (
     | ExecutionTerminated
     | ExecutionRewound
 )
-Mark = OrchestratorStarted | ExecutionBlocked | ExecutionUnblocked
+Mark = OrchestratorStarted | EventWaitsChanged | ExecutionBlocked | ExecutionUnblocked
 Decision = (
     TaskScheduled
     | TimerCreated

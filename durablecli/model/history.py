@@ -18,6 +18,7 @@ from durablecli.model.failures import Failure
 _OURS = (
     ev.OrchestratorStarted,
     ev.EventAwaited,
+    ev.EventWaitsChanged,
     ev.TimerCanceled,
     ev.CustomStatusSet,
     ev.ExecutionBlocked,

@@ -198,13 +198,23 @@ class DurableOrchestrationContext:
         """
         return self._machine.lock(entities_to_lock(entities))
 
-    def task_all(self, tasks: Iterable[Task[Any]]) -> WhenAll:
-        """Wait for all; then the results in input order, or the first failure in input order. `[]` gives `[]`."""
-        return WhenAll(self._machine, tasks)
+    def task_all(
+        self, tasks: Iterable[Task[Any]] | None = None, *, activities: Iterable[Task[Any]] | None = None
+    ) -> WhenAll:
+        """Wait for all; then the results in input order, or the first failure in time. `[]` gives `[]`.
 
-    def task_any(self, tasks: Iterable[Task[Any]]) -> WhenAny:
-        """Wait for the first; the result is that task, failed or not. The others go on and can be awaited later."""
-        return WhenAny(self._machine, tasks)
+        `activities` is the name that Azure's SDK has for `tasks`.
+        """
+        return WhenAll(self._machine, _one_of("task_all", tasks, activities))
+
+    def task_any(
+        self, tasks: Iterable[Task[Any]] | None = None, *, activities: Iterable[Task[Any]] | None = None
+    ) -> WhenAny:
+        """Wait for the first; the result is that task, failed or not. The others go on and can be awaited later.
+
+        `[]` gives None. `activities` is the name that Azure's SDK has for `tasks`.
+        """
+        return WhenAny(self._machine, _one_of("task_any", tasks, activities))
 
     # ── effects ────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -286,6 +296,34 @@ class DurableOrchestrationContext:
         """Whether continue_as_new has been called in this execution."""
         return self._machine.will_continue_as_new
 
+    # ── private names of Azure's SDK that apps use all the same ────────────────────────────────────────────────
+
+    @property
+    def _input(self) -> str | None:
+        """The input as its JSON text; None where there is none."""
+        raw = bytes(self._started.input)
+        return None if raw in (b"", b"null") else raw.decode()
+
+    @property
+    def _instance_id(self) -> str:
+        return self.instance_id
+
+    @property
+    def _parent_instance_id(self) -> str | None:
+        return self.parent_instance_id
+
+    @property
+    def _is_replaying(self) -> bool:
+        return self.is_replaying
+
+    @property
+    def _custom_status(self) -> Any:
+        return self.custom_status
+
+    @_custom_status.setter
+    def _custom_status(self, status: Any) -> None:
+        self.set_custom_status(status)
+
     @property
     def function_context(self) -> dict[str, Any]:
         """Azure's bag of host fields: empty here."""
@@ -294,6 +332,14 @@ class DurableOrchestrationContext:
     @property
     def histories(self) -> NoReturn:
         raise NotImplementedError("an orchestrator can't read its own history; `durable history` shows it")
+
+
+def _one_of(
+    verb: str, tasks: Iterable[Task[Any]] | None, activities: Iterable[Task[Any]] | None
+) -> Iterable[Task[Any]]:
+    if (tasks is None) == (activities is None):
+        raise TypeError(f"{verb} takes one list of tasks")
+    return tasks if tasks is not None else activities or ()
 
 
 class TurnLogger(logging.LoggerAdapter[logging.Logger]):

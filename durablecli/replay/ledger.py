@@ -10,7 +10,7 @@ from its starting point on held once more, except those it forgets.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -42,6 +42,9 @@ class Ledger:
 
     `open` is what is asked for and not answered, `locks` what was granted and not given back. Of a failed execution the
     calls of entities stay open: what they did can't be asked for twice, and a rewind makes a late answer count.
+
+    After a rewind `kept` holds the decisions of a turn that is to be taken again, and `reopened` when the open calls
+    were given more time.
     """
 
     def __init__(self, *, keep_script: bool = False) -> None:
@@ -55,13 +58,17 @@ class Ledger:
         self.scheduled_at: dict[int, datetime] = {}
         self.held: deque[ev.Record] = deque()
         self.waits: dict[int, tuple[str, datetime]] = {}
+        self._lines: dict[str, dict[int, None]] = {}
         self.unread: dict[str, int] = {}
+        self.kept: list[ev.Record] = []
+        self.reopened: dict[int, datetime] = {}
         self.begun = False
         self.torn = False
         self.status_ended: str | None = None
         self.result: Raw = ev.ABSENT
         self.failure: Failure | None = None
         self.causes: tuple[int, ...] = ()
+        self.rewind_from = 0
         self.completed_n = 0
         self.custom_status: Raw = ev.ABSENT
         self.suspended: str | None = None
@@ -169,7 +176,7 @@ class Ledger:
                 self._close("ContinuedAsNew")
                 self._decided(record)
             case ev.ExecutionRewound():
-                self._rewound(event)
+                self._rewound(event, at)
             case _:
                 if not self._of_entities(record, event):
                     self._marked(event, at)
@@ -202,6 +209,8 @@ class Ledger:
                 self.blocked, self.blocked_at = event.reason, at
             case ev.ExecutionUnblocked():
                 self.blocked = self.blocked_at = None
+            case ev.EventWaitsChanged():
+                self._set_waits(event, at)
             case ev.ExecutionTerminated():
                 pass
             case _:
@@ -242,8 +251,9 @@ class Ledger:
         event = record.event
         if isinstance(event, ev.EventRaised):
             self._event_read(event.name.casefold())
+        kept, self.kept = self.kept, []
         if self.script is not None:
-            self.script.append(Turn(record, at))
+            self.script.append(Turn(record, at, kept))
 
     def _decided(self, record: ev.Record) -> None:
         self.torn = False
@@ -251,22 +261,43 @@ class Ledger:
             self.script[-1].decisions.append(record)
 
     def _awaited(self, n: int, name: str, at: datetime) -> None:
-        if self.unread.get(name.casefold()):
-            self.unread[name.casefold()] -= 1
+        folded = name.casefold()
+        if self.unread.get(folded):
+            self.unread[folded] -= 1
         else:
-            self.waits[n] = (name, at)
+            self._wait(n, name, at)
+
+    def _wait(self, n: int, name: str, since: datetime) -> None:
+        self.waits[n] = (name, since)
+        self._lines.setdefault(name.casefold(), {})[n] = None
 
     def _event_read(self, name: str) -> None:
-        for n, (waited, _) in self.waits.items():
-            if waited.casefold() == name:
-                del self.waits[n]
-                return
-        self.unread[name] = self.unread.get(name, 0) + 1
+        line = self._lines.get(name)
+        if not line:
+            self.unread[name] = self.unread.get(name, 0) + 1
+            return
+        n = next(iter(line))
+        del line[n], self.waits[n]
+
+    def _set_waits(self, event: ev.EventWaitsChanged, at: datetime) -> None:
+        before, self.waits, self._lines = self.waits, {}, {}
+        for n, name in event.waits:
+            self._wait(n, name, before[n][1] if n in before else at)
+        self.unread = dict(event.unread)
+
+    def is_waiting_for(self, waits: Mapping[int, str], unread: Mapping[str, int]) -> bool:
+        """Whether these are the waits, in their order for each name, and the unread events. The fold knows nothing of
+        waits that sleep: only the machine does."""
+        lines: dict[str, list[int]] = {}
+        for n, name in waits.items():
+            lines.setdefault(name.casefold(), []).append(n)
+        known = {name: list(line) for name, line in self._lines.items() if line}
+        return lines == known and {name: count for name, count in self.unread.items() if count} == unread
 
     def _completed(self, n: int, event: ev.ExecutionCompleted) -> None:
         self._close(event.status)
         self.result, self.failure = event.result, event.failure
-        self.causes, self.completed_n = event.causes, n
+        self.causes, self.completed_n, self.rewind_from = event.causes, n, event.rewind_from
 
     def _close(self, status: str) -> None:
         self.status_ended = status
@@ -275,18 +306,21 @@ class Ledger:
         self.scheduled_at = {n: self.scheduled_at[n] for n in self.open}
         self.locks.clear()
         self.waits.clear()
+        self._lines.clear()
         self.suspended = self.suspended_at = self.blocked = self.blocked_at = None
 
     # ── rewind ─────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _rewound(self, event: ev.ExecutionRewound) -> None:
+    def _rewound(self, event: ev.ExecutionRewound, at: datetime) -> None:
         """Take the end back. The turns from `from` on are held again, but for what is forgotten or void."""
         self.status_ended = None
         self.result, self.failure = ev.ABSENT, None
-        self.causes, self.completed_n = (), 0
+        self.causes, self.completed_n, self.rewind_from = (), 0, 0
         self.torn = True
         if self.script is not None:
             self._rewrite(self.script, frozenset(event.forgotten), frozenset(event.void), event.start)
+            if event.resets_timeouts:
+                self.reopened.update((_first_attempt(n, asked), at) for n, asked in self.open.items())
 
     def _rewrite(self, script: list[Turn], forgotten: frozenset[int], void: frozenset[int], start: int) -> None:
         first = next((i for i, turn in enumerate(script) if turn.arrival.n >= start), len(script))
@@ -295,7 +329,9 @@ class Ledger:
             for turn in script[first:]
             if turn.arrival.n not in forgotten and answers(turn.arrival.event) not in void
         ]
-        del script[first:]
+        self.kept = [record for turn in script[first:] for record in turn.decisions if record.n not in void]
+        # An event may be forgotten that came before `start`, when nothing read it: its turn has decided nothing.
+        script[:] = [turn for turn in script[:first] if turn.arrival.n not in forgotten or turn.decisions]
         for turn in script:
             turn.decisions = [record for record in turn.decisions if record.n not in void]
         behind = [r for r in self.held if answers(r.event) not in void]
@@ -308,21 +344,30 @@ class Ledger:
 
         Locks there are none: the end has given them back, and nobody is rewound into a critical section.
         """
-        self.waits, self.unread, self.open, self.scheduled_at = {}, {}, {}, {}
+        self.waits, self._lines, self.unread, self.open, self.scheduled_at = {}, {}, {}, {}, {}
         for turn in script:
             if isinstance(turn.arrival.event, ev.EventRaised):
                 self._event_read(turn.arrival.event.name.casefold())
-            for n, at, event in turn.decisions:
-                if isinstance(event, ev.EventAwaited):
-                    self._awaited(n, event.name, at)
-                elif isinstance(event, Owed):
-                    self.open[n] = event
-                    self.scheduled_at[n] = at
+            self._count(turn.decisions)
+        self._count(self.kept)
         for turn in script:
             for record in (turn.arrival, *turn.decisions):
                 self._answered(answers(record.event))
-        for record in self.held:
+        for record in (*self.kept, *self.held):
             self._answered(answers(record.event))
+
+    def _count(self, decisions: Iterable[ev.Record]) -> None:
+        for n, at, event in decisions:
+            if isinstance(event, ev.EventAwaited):
+                self._awaited(n, event.name, at)
+            elif isinstance(event, Owed):
+                self.open[n] = event
+                self.scheduled_at[n] = at
+
+
+def _first_attempt(n: int, asked: Owed) -> int:
+    """The number of a call's first attempt, from that of any attempt or of the timer before one."""
+    return getattr(asked, "retry_of", None) or n
 
 
 def answers(event: ev.AnyEvent) -> int:

@@ -5,13 +5,15 @@
 Everything that affects a decision comes in through `apply`: the arrival, and `at`, which is the function's clock. A
 machine that replays a history holds the recorded decisions as `expected` and compares: by kind, name, entity and order.
 Inputs, due times and custom statuses are not compared. The first difference is the non-determinism error.
+
+Changed code may make a decision later than the history has its outcome: the outcome is then kept until the decision.
 """
 
 from __future__ import annotations
 
 import inspect
 from collections import deque
-from collections.abc import Callable, Coroutine, Generator, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Generator, Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from typing import Any, NamedTuple
@@ -24,10 +26,12 @@ from durablecli.model.entities import EntityId
 from durablecli.model.failures import Failure, from_exception, to_exception
 from durablecli.model.payloads import PAYLOAD_LIMIT, decode, encode
 from durablecli.model.retries import RetryPolicy, delay
+from durablecli.replay.hints import NO_ASYNCIO, RETURNED_TASK, needs_a_loop, not_a_result, not_a_task
 from durablecli.replay.outcomes import causes_of
 from durablecli.replay.sections import NESTED, CriticalSection, LockTask
-from durablecli.replay.tasks import CallTask, Composite, EventTask, Race, Task, TimerTask, WhenAny
+from durablecli.replay.tasks import CallTask, Composite, EventTask, Race, Task, TimerTask, Waits, WhenAny
 from durablecli.replay.verdicts import NonDeterminism, Runaway, Sealed, alike
+from durablecli.replay.waits import EventWaits
 
 MOST_DECISIONS = 100_000
 _MOST_REFUSALS = 1_000
@@ -61,6 +65,7 @@ class Machine:
         *,
         torn: bool = False,
         payload_limit: int = PAYLOAD_LIMIT,
+        reopened: Mapping[int, datetime] | None = None,
     ) -> None:
         self.started = started
         self.signatures = signatures
@@ -75,6 +80,7 @@ class Machine:
         self._function = function
         self._expected = deque(expected)
         self._torn = torn
+        self._reopened = reopened or {}
         self._sealed = False
         self._refused = 0
         self._verdict: BaseException | None = None
@@ -88,9 +94,11 @@ class Machine:
         self._calls: dict[int, Call] = {}
         self._back_off: dict[int, Call] = {}
         self._timers: dict[int, TimerTask] = {}
-        self._waits: dict[str, dict[EventTask[Any], None]] = {}
-        self._unread: dict[str, deque[int]] = {}
-        self._arrived: dict[int, ev.EventRaised] = {}
+        self._early: dict[int, ev.Record] = {}
+        self._failures = 0
+        self._turn_of: dict[int, int] = {}
+        self._arrival = 0
+        self.events = EventWaits(self._take_event)
         self._continue: tuple[Raw, bool] | None = None
 
     # ── one turn ───────────────────────────────────────────────────────────────────────────────────────────────
@@ -102,12 +110,19 @@ class Machine:
         self._next = n
         self._fresh = []
         self._in_turn = 0
+        self._arrival = arrival.n
         self._accept(arrival)
         if self._verdict is None and not self.ended:
             self._run()
+        if self._expected and not replaying and self._verdict is None:
+            self._verdict = NonDeterminism(self._expected[0], None, self.line())
         if self._verdict is not None:
             raise self._verdict
         return self._fresh
+
+    def expect(self, decisions: Iterable[ev.Record]) -> None:
+        """Compare the next turn with these decisions: a rewind has kept them of a turn that is taken again."""
+        self._expected.extend(decisions)
 
     def caught_up(self) -> None:
         """Say that the replay is over; raises NonDeterminism for decisions that the code didn't make again."""
@@ -121,20 +136,38 @@ class Machine:
             case ev.TaskCompleted() | ev.SubOrchestrationInstanceCompleted() | ev.EntityOperationCompleted():
                 if call := self._calls.pop(event.task, None):
                     self._settle(call.task, event.result, call.task.annotation)
+                else:
+                    self._keep_early(event.task, arrival)
             case ev.TaskFailed() | ev.SubOrchestrationInstanceFailed() | ev.EntityOperationFailed():
                 if call := self._calls.pop(event.task, None):
                     self._attempt_failed(call, n, event.failure)
+                else:
+                    self._keep_early(event.task, arrival)
             case ev.TimerFired():
-                self._timer_fired(event.timer)
+                if not self._timer_fired(event.timer):
+                    self._keep_early(event.timer, arrival)
             case ev.EventRaised():
-                self._event_raised(n, event)
+                self.events.raised(n, event)
             case ev.EntityLockGranted():
                 if self.section is not None and self.section.id == event.task:
                     self.section.granted()
+                else:
+                    self._keep_early(event.task, arrival)
             case ev.ExecutionStarted():
                 self._begin()
             case _:
                 raise AssertionError(f"{type(event).__name__} is for the ledger, not for the machine")
+
+    def _keep_early(self, decision: int, arrival: ev.Record) -> None:
+        """Keep an outcome whose decision is still expected. Any other outcome answers what was taken back meanwhile."""
+        if self._expected and decision >= self._expected[0].n:
+            self._early[decision] = arrival
+
+    def _use_early(self, decision: int) -> None:
+        """Apply the outcome of a decision that was just made, if the history has it already."""
+        arrival = self._early.pop(decision, None) if self._early else None
+        if arrival is not None:
+            self._accept(arrival)
 
     def _settle(self, task: Task[Any], raw: Raw, annotation: Any) -> None:
         try:
@@ -155,21 +188,29 @@ class Machine:
             return
         timer = self.decide(ev.TimerCreated(self.now + wait, call.first))
         self._back_off[timer] = call._replace(attempt=call.attempt + 1, failed=failed)
+        self._use_early(timer)
 
-    def _timer_fired(self, timer: int) -> None:
+    def _timer_fired(self, timer: int) -> bool:
+        """Complete a timer, or make the attempt that has waited for it. False where there is no such timer."""
         if task := self._timers.pop(timer, None):
             task._complete()
         elif call := self._back_off.pop(timer, None):
-            self._calls[call.make(call.attempt, call.first)] = call
+            n = call.make(call.attempt, call.first)
+            self._calls[n] = call
+            self._use_early(n)
+        else:
+            return False
+        return True
 
-    def _event_raised(self, n: int, event: ev.EventRaised) -> None:
-        name = event.name.casefold()
-        for task in self._waits.get(name, ()):
-            del self._waits[name][task]
-            self._settle(task, event.input, task.annotation)
-            return
-        self._unread.setdefault(name, deque()).append(n)
-        self._arrived[n] = event
+    def _take_event(self, task: EventTask[Any], n: int, event: ev.EventRaised) -> None:
+        """Complete a wait with an event. One that doesn't fit fails it, and is what a rewind has to take back."""
+        try:
+            value = decode(event.input, task.annotation)
+        except Exception as error:  # noqa: BLE001 - a payload that doesn't fit its annotation fails the wait that took it
+            self._turn_of[n] = self._arrival
+            task.misfit(n, from_exception(error))
+        else:
+            task._complete(value)
 
     # ── running the function ───────────────────────────────────────────────────────────────────────────────────
 
@@ -197,7 +238,7 @@ class Machine:
                 task = self._awaiting
                 if task is None:
                     self._step(None, None)
-                elif task._done or (isinstance(task, WhenAny) and self._won(task)):
+                elif self._is_over(task):
                     self._awaiting = None
                     self._step(task._value, task._error)
                 else:
@@ -212,7 +253,7 @@ class Machine:
         try:
             yielded = flow.throw(error()) if error is not None else flow.send(value)
             while not isinstance(yielded, Task):
-                yielded = flow.throw(TypeError(_not_a_task(yielded)))
+                yielded = flow.throw(TypeError(not_a_task(yielded)))
         except StopIteration as stop:
             self._finish(stop.value)
             return
@@ -228,42 +269,45 @@ class Machine:
 
     def _await(self, task: Task[Any]) -> None:
         self._awaiting = task
+        if isinstance(task, EventTask | Composite):
+            self._wake_for(task)
+
+    def _wake_for(self, task: Waits) -> None:
+        """Wake the waits that an awaited task needs, in order."""
+        to_wake: list[EventTask[Any]] = []
+        race: Race | None = None
         if isinstance(task, EventTask):
-            self._wake(task)
+            task.need(to_wake)
+        elif task._done:
+            task.pass_over()
         elif isinstance(task, WhenAny):
-            if self._race is None or not self.races(task.children):
-                self._race = Race(task.children)
-            for event in list(self._race.events):
-                self._wake(event)
-        elif isinstance(task, Composite) and not task._done:
-            for event in list(task.events()):
-                self._wake(event)
+            race = self._race
+            if race is None or not race.is_for(task.children):
+                self._race = race = Race(task.children)
+            race.need(to_wake)
+        else:
+            task.need(to_wake)
+        for event in to_wake:
+            if race is not None and race.finished:
+                return  # the first to wake took an event that was kept: the others aren't needed any more
+            if event.must_wake:
+                self.events.wake(event)
 
-    def _won(self, task: WhenAny) -> bool:
+    def _is_over(self, task: Task[Any]) -> bool:
+        """Whether the awaited task is complete. The waits that lost a `task_any` sleep from then on."""
         race = self._race
-        if race is None or not race.finished:
-            return False
-        winner = race.finished[0]
-        task.win(winner)
-        for event in race.events:
-            if not event._done:
-                self.sleep(event)
-        race.leave(winner)
+        if not isinstance(task, WhenAny) or race is None:
+            return task._done
+        if not task._done:
+            if not race.finished:
+                return False
+            winner = race.finished[0]
+            task.win(winner)
+            race.rest()
+            race.leave(winner)
+        else:
+            race.rest()
         return True
-
-    def _wake(self, task: EventTask[Any]) -> None:
-        if task.dormant and not task._done:
-            task.dormant = False
-            self._listen(task)
-
-    def _listen(self, task: EventTask[Any]) -> None:
-        name = task.name.casefold()
-        unread = self._unread.get(name)
-        if not unread:
-            self._waits.setdefault(name, {})[task] = None
-            return
-        event = self._arrived.pop(unread.popleft())
-        self._settle(task, event.input, task.annotation)
 
     # ── the end ────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -272,7 +316,9 @@ class Machine:
             self._end(ev.ContinueAsNew(*self._continue))
             return
         if isinstance(value, Task):
-            raise TypeError("the orchestrator returned a task: did you forget `yield` or `await`?")
+            raise TypeError(RETURNED_TASK)
+        if (hint := not_a_result(value)) is not None:
+            raise TypeError(hint)
         try:
             result = self.encode(value)
         except Exception as error:  # noqa: BLE001 - a value may have code of the author's
@@ -281,11 +327,16 @@ class Machine:
         self._end(ev.ExecutionCompleted("Completed", result=result))
 
     def _fail(self, error: BaseException, *, retryable: bool = True) -> None:
+        if needs_a_loop(error):
+            error = _caused(RuntimeError(NO_ASYNCIO), error)
         failure = from_exception(error)
         if not retryable:
             failure = replace(failure, retryable=False)
+        causes = causes_of(error)
+        first = min((self._turn_of.get(n, n) for n in causes), default=0)
+        rewind_from = first if causes and first != causes[0] else 0
         try:
-            self._end(ev.ExecutionCompleted("Failed", failure=failure, causes=causes_of(error)))
+            self._end(ev.ExecutionCompleted("Failed", failure=failure, causes=causes, rewind_from=rewind_from))
         except (NonDeterminism, Runaway) as verdict:
             self._verdict = verdict
 
@@ -296,7 +347,7 @@ class Machine:
 
     def unread(self) -> list[ev.EventRaised]:
         """The events that no wait has taken, in order of arrival: they move on with continue_as_new."""
-        return list(self._arrived.values())
+        return self.events.unread
 
     def close(self) -> None:
         """Drop the function. It may run its `finally` blocks; nothing it does there counts."""
@@ -353,18 +404,21 @@ class Machine:
     ) -> CallTask[Any]:
         """Make the first attempt of an activity, a child or an operation; `make(attempt, retry_of)` decides it."""
         task: CallTask[Any] = CallTask(self, label, annotation)
-        task.id = make(1, None)
-        self._calls[task.id] = Call(task, make, policy, task.id, self.now, 1, ())
+        task.id = n = make(1, None)
+        first_at = self._reopened.get(n, self.now) if self._reopened else self.now
+        self._calls[n] = Call(task, make, policy, n, first_at, 1, ())
+        self._use_early(n)
         return task
 
     def timer(self, fire_at: datetime) -> TimerTask:
         n = self.decide(ev.TimerCreated(fire_at))
         task = self._timers[n] = TimerTask(self, n, fire_at)
+        self._use_early(n)
         return task
 
     def wait(self, name: str, annotation: Any) -> EventTask[Any]:
         task: EventTask[Any] = EventTask(self, self.decide(ev.EventAwaited(name)), name, annotation)
-        self._listen(task)
+        self.events.listen(task)
         return task
 
     def lock(self, entities: tuple[EntityId, ...]) -> LockTask:
@@ -373,7 +427,9 @@ class Machine:
             raise RuntimeError(NESTED)
         n = self.decide(ev.EntityLockRequested(tuple(map(str, entities))))
         self.section = CriticalSection(self, n, entities)
-        return self.section.ask()
+        asked = self.section.ask()
+        self._use_early(n)
+        return asked
 
     def unlock(self, section: CriticalSection) -> None:
         """Give locks back. A sealed machine keeps them: the execution goes on elsewhere."""
@@ -408,6 +464,14 @@ class Machine:
         """The number that the next decision will have: never used twice, so what a sub-orchestration's id ends in."""
         return self._expected[0].n if self._expected else self._next
 
+    @property
+    def pending(self) -> set[int]:
+        """The numbers of the decisions whose outcome it waits for."""
+        found = {*self._calls, *self._timers, *self._back_off}
+        if self.section is not None and not self.section.is_held:
+            found.add(self.section.id)
+        return found
+
     # ── for tasks ──────────────────────────────────────────────────────────────────────────────────────────────
 
     def completed(self, task: Task[Any]) -> None:
@@ -419,9 +483,13 @@ class Machine:
         return self._race is not None and self._race.is_for(tasks)
 
     def sleep(self, event: EventTask[Any]) -> None:
-        """Let a wait that lost take nothing, until it is yielded again."""
-        event.dormant = True
-        self._waits.get(event.name.casefold(), {}).pop(event, None)
+        """Let a wait that isn't needed take nothing, until it is."""
+        self.events.sleep(event)
+
+    def count_failure(self) -> int:
+        """The position of a failure among all of this execution, in time."""
+        self._failures += 1
+        return self._failures
 
     def cancel_timer(self, timer: int) -> None:
         self.decide(ev.TimerCanceled(timer))
@@ -442,8 +510,6 @@ class Machine:
         return f"{frame.f_code.co_filename}:{frame.f_lineno}"
 
 
-def _not_a_task(value: object) -> str:
-    kind = type(value).__name__
-    if isinstance(value, list | tuple):
-        return f"an orchestrator may yield tasks only, not a {kind}: use context.task_all or context.task_any"
-    return f"an orchestrator may yield or await the context's own tasks only, not {kind}"
+def _caused(error: BaseException, cause: BaseException) -> BaseException:
+    error.__cause__ = cause
+    return error

@@ -28,7 +28,7 @@ class Cut:
     calls: tuple[tuple[int, ev.EntityOperationCalled], ...]
 
     def event(self, reason: str, message: str | None = None) -> ev.ExecutionRewound:
-        return ev.ExecutionRewound(self.start, reason, self.forgotten, self.void, message)
+        return ev.ExecutionRewound(self.start, reason, self.forgotten, self.void, message, resets_timeouts=True)
 
 
 def cut(ledger: Ledger) -> Cut:
@@ -40,8 +40,9 @@ def cut(ledger: Ledger) -> Cut:
         raise WrongState(f"{ledger.instance} is {ledger.status}: only a failed instance can be rewound")
     if not ledger.causes:
         _refuse_sections(ledger, ledger.script, ledger.script[-1:])
-        return Cut(ledger.completed_n, (), (ledger.completed_n,), (), (), ())
-    start = ledger.causes[0]
+        start = ledger.script[-1].arrival.n if ledger.script else ledger.completed_n
+        return Cut(start, (), (ledger.completed_n,), (), (), ())
+    start = ledger.rewind_from or ledger.causes[0]
     first = next((i for i, turn in enumerate(ledger.script) if turn.arrival.n >= start), len(ledger.script))
     _refuse_sections(ledger, ledger.script, ledger.script[first:])
     decided = [record.n for turn in ledger.script[first:] for record in turn.decisions]

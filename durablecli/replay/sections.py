@@ -74,7 +74,8 @@ class CriticalSection:
     # ── the rules, from the request to the release ─────────────────────────────────────────────────────────────
 
     @property
-    def _is_held(self) -> bool:
+    def is_held(self) -> bool:
+        """Whether the locks are granted."""
         return self._asked is None
 
     def check_signal(self, entity: str) -> None:
@@ -84,7 +85,7 @@ class CriticalSection:
 
     def check_call(self, entity: str) -> None:
         """Raise for a call that could wait for ever, or that the locks don't cover."""
-        if not self._is_held:
+        if not self.is_held:
             if entity in self._ids:
                 raise RuntimeError(CALL_BEFORE_GRANT)
         elif entity not in self._ids:
@@ -98,7 +99,7 @@ class CriticalSection:
 
     def check_child(self) -> None:
         """Raise for a sub-orchestration: it would be locked out by its parent."""
-        if self._is_held:
+        if self.is_held:
             raise RuntimeError(CHILD_WITH_LOCKS)
 
 

@@ -3,15 +3,21 @@
 Completing is O(1) per event: a `task_all` counts down. A `task_any` that is yielded doesn't enlist with its tasks;
 the machine keeps one *race* for it, which the next `task_any` over the same tasks but the winner takes over as it is,
 so a loop over 10,000 tasks as they complete doesn't look at all of them again each time.
+
+A wait takes events until it is awaited for the first time, and from then on exactly while something that is awaited
+needs it. The awaited task needs its children, and these need theirs, until each of them is complete; a wait counts how
+many need it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from datetime import datetime
+from enum import Enum
 from typing import Any, Generic, NoReturn, Protocol, TypeVar
 
 from durablecli.model.failures import Failure
+from durablecli.replay.hints import described
 from durablecli.replay.outcomes import note_outcomes
 
 T = TypeVar("T")
@@ -21,10 +27,19 @@ class Keeper(Protocol):
     """What a task needs of the machine that made it."""
 
     def completed(self, task: Task[Any]) -> None: ...
+    def count_failure(self) -> int: ...
     def cancel_timer(self, timer: int) -> None: ...
     def sleep(self, event: EventTask[Any]) -> None: ...
     def races(self, tasks: list[Task[Any]]) -> bool: ...
     def raised(self, failure: Failure, message: str) -> Exception: ...
+
+
+class TaskState(Enum):
+    """The state of a task, as Azure's SDK names it."""
+
+    RUNNING = 0
+    SUCCEEDED = 1
+    FAILED = 2
 
 
 class Task(Generic[T]):
@@ -34,12 +49,14 @@ class Task(Generic[T]):
     while it runs; `get_result()` returns the value or raises.
     """
 
-    __slots__ = ("_done", "_error", "_keeper", "_value", "_waiters", "id", "outcomes")
+    __slots__ = ("_done", "_error", "_keeper", "_value", "_waiters", "failure_order", "id", "outcomes")
 
     def __init__(self, keeper: Keeper, id: int = 0) -> None:
         self._keeper = keeper
         self.id = id
         self.outcomes: tuple[int, ...] = ()
+        self.failure_order = 0
+        """The position of its failure among all failures of the execution, in time; 0 where it hasn't failed."""
         self._done = False
         self._value: Any = None
         self._error: Callable[[], BaseException] | None = None
@@ -52,6 +69,13 @@ class Task(Generic[T]):
     @property
     def is_faulted(self) -> bool:
         return self._done and self._error is not None
+
+    @property
+    def state(self) -> TaskState:
+        """The same as `is_completed` and `is_faulted`, in the word of Azure's SDK."""
+        if not self.is_completed:
+            return TaskState.RUNNING
+        return TaskState.FAILED if self.is_faulted else TaskState.SUCCEEDED
 
     @property
     def result(self) -> Any:
@@ -79,6 +103,8 @@ class Task(Generic[T]):
         self._done = True
         self._value = value
         self._error = error
+        if error is not None:
+            self.failure_order = self._keeper.count_failure()
         waiters, self._waiters = self._waiters, None
         self._keeper.completed(self)
         for waiter in waiters or ():
@@ -139,50 +165,140 @@ class TimerTask(Task[None]):
 
 
 class EventTask(Task[T]):
-    """A wait for an external event. `dormant` once it lost a `task_any`, until it is yielded again."""
+    """A wait for an external event. `dormant` while it takes no events: it was awaited, and is no longer needed."""
 
-    __slots__ = ("annotation", "dormant", "name")
+    __slots__ = ("_misfit", "_needs", "annotation", "dormant", "name")
 
     def __init__(self, keeper: Keeper, id: int, name: str, annotation: Any) -> None:
         super().__init__(keeper, id)
         self.name = name
         self.annotation = annotation
         self.dormant = False
+        self._misfit: Failure | None = None
+        self._needs = 0
+
+    def misfit(self, n: int, failure: Failure) -> None:
+        """Fail with what came of reading event `n`."""
+        self._misfit = failure
+        self.outcomes = (n,)
+        self._complete(error=self._raised)
+
+    def _raised(self) -> BaseException:
+        assert self._misfit is not None
+        text = (
+            f"Event '{self.name}' (record {self.outcomes[0]}) doesn't fit the type that its wait expects: "
+            f"{self._misfit.message}. A rewind drops this event; then raise it again"
+        )
+        error = self._keeper.raised(self._misfit, text)
+        note_outcomes(error, self.outcomes)
+        return error
+
+    @property
+    def must_wake(self) -> bool:
+        """Whether it is needed and doesn't take events yet."""
+        return self.dormant and self._needs > 0 and not self._done
+
+    def need(self, to_wake: list[EventTask[Any]]) -> None:
+        """Count one more that needs it."""
+        self._needs += 1
+        if self.dormant:
+            to_wake.append(self)
+
+    def release(self) -> None:
+        """Count one less; a wait that nothing needs takes no events."""
+        self._needs -= 1
+        self.pass_over()
+
+    def pass_over(self) -> None:
+        """Take no events, unless something needs it."""
+        if not self._needs and not self._done:
+            self._keeper.sleep(self)
 
 
 class Composite(Task[T]):
     """A task made of tasks."""
 
-    __slots__ = ("children",)
+    __slots__ = ("_below", "_claims", "_needs", "_passed", "children")
 
     def __init__(self, keeper: Keeper, children: Iterable[Task[Any]], verb: str) -> None:
         super().__init__(keeper)
         self.children = list(children)
+        self._needs = 0
+        self._passed = False
+        self._below: list[Waits] | None = None
+        self._claims: list[Waits] = []
         if keeper.races(self.children):
             return  # the same tasks as a moment ago, but the winner: they needn't be looked at one by one
         for kind in dict.fromkeys(map(type, self.children)):
             if not issubclass(kind, Task):
-                raise TypeError(f"{verb} takes tasks only, not {kind.__name__}")
+                raise TypeError(f"{verb} takes tasks only, not {described(kind)}")
+
+    def need(self, to_wake: list[EventTask[Any]]) -> None:
+        """Count one more that needs it. The first makes it need its children, as far as they aren't complete."""
+        self._needs += 1
+        if self._needs == 1:
+            self._claims = claim(self._waits_below(), to_wake)
+
+    def release(self) -> None:
+        """Count one less. What nothing needs doesn't need its children."""
+        self._needs -= 1
+        if not self._needs:
+            self._let_go()
+
+    def pass_over(self) -> None:
+        """Let the waits below take no events, unless something needs them: this was awaited, and is complete."""
+        if not self._passed:
+            self._passed = True
+            for each in self._waits_below():
+                each.pass_over()
+
+    def _waits_below(self) -> list[Waits]:
+        if self._below is None:
+            self._below = waits_among(self.children)
+        return self._below
+
+    def _let_go(self) -> None:
+        claims, self._claims = self._claims, []
+        let_go(claims)
+
+    def _complete(self, value: Any = None, error: Callable[[], BaseException] | None = None) -> None:
+        self._let_go()
+        super()._complete(value, error)
 
     def _child_completed(self, child: Task[Any]) -> None:
         raise NotImplementedError
 
-    def events(self) -> Iterator[EventTask[Any]]:
-        """Every pending wait below this one."""
-        return _events(self.children)
+
+Waits = EventTask[Any] | Composite[Any]
+"""The tasks that are waits for events, or may have some below them."""
 
 
-def _events(tasks: Iterable[Task[Any]]) -> Iterator[EventTask[Any]]:
+def waits_among(tasks: Iterable[Task[Any]]) -> list[Waits]:
+    """The tasks that matter to waits, each once."""
+    return list(dict.fromkeys(task for task in tasks if isinstance(task, EventTask | Composite)))
+
+
+def claim(tasks: Iterable[Waits], to_wake: list[EventTask[Any]]) -> list[Waits]:
+    """Need all that aren't complete, and return them. No wait is woken yet: the first to wake may complete others."""
+    claimed = []
     for task in tasks:
-        if isinstance(task, EventTask):
-            if not task._done:
-                yield task
-        elif isinstance(task, Composite) and not task._done:
-            yield from _events(task.children)
+        if not task._done:
+            claimed.append(task)
+            task.need(to_wake)
+        elif isinstance(task, Composite):
+            task.pass_over()
+    return claimed
+
+
+def let_go(claims: Iterable[Waits]) -> None:
+    """Release those that aren't complete."""
+    for task in claims:
+        if not task._done:
+            task.release()
 
 
 class WhenAll(Composite[list[Any]]):
-    """Waits for all; then the results in input order, or the first failure in input order."""
+    """Waits for all; then the results in input order, or the first failure in time."""
 
     __slots__ = ("_left",)
 
@@ -206,7 +322,8 @@ class WhenAll(Composite[list[Any]]):
         failed = [child for child in self.children if child._error is not None]
         if failed:
             self.outcomes = tuple(sorted({n for child in failed for n in child.outcomes}))
-            self._complete(error=lambda: self._raised(failed[0]))
+            first = min(failed, key=lambda child: child.failure_order)
+            self._complete(error=lambda: self._raised(first))
         else:
             self._complete([child._value for child in self.children])
 
@@ -217,7 +334,7 @@ class WhenAll(Composite[list[Any]]):
 
 
 class WhenAny(Composite[Task[Any]]):
-    """Waits for the first; its result is the winning task, failed or not. The losers go on."""
+    """Waits for the first; its result is the winning task, failed or not. The losers go on. Of nothing it is None."""
 
     __slots__ = ("_enlisted",)
 
@@ -225,11 +342,28 @@ class WhenAny(Composite[Task[Any]]):
         self._enlisted = False
         super().__init__(keeper, children, "task_any")
         if not self.children:
-            raise ValueError("task_any needs at least one task")
+            self._complete(None)
 
     @property
     def is_completed(self) -> bool:
         return self._done or any(child.is_completed for child in self.children)
+
+    @property
+    def result(self) -> Any:
+        self._look()
+        return super().result
+
+    def get_result(self) -> Task[Any]:
+        """The winning task; RuntimeError while there is none."""
+        self._look()
+        return super().get_result()
+
+    def _look(self) -> None:
+        """Find the winner of one that was not awaited: its result must agree with `is_completed`."""
+        if not self._done:
+            winner = next((child for child in self.children if child.is_completed), None)
+            if winner is not None:
+                self.win(winner)
 
     def enlist(self) -> None:
         """Be told by the children themselves: for one that stands inside another composite."""
@@ -253,23 +387,22 @@ class WhenAny(Composite[Task[Any]]):
         if self._enlisted:
             for child in self.children:
                 child._leave(self)
-            for event in self.events():
-                self._keeper.sleep(event)
         self._complete(winner)
 
 
 class Race:
     """Who is in the running for the `task_any` that is being waited for, and who has finished, in order."""
 
-    __slots__ = ("_members", "_ordered", "events", "finished")
+    __slots__ = ("_below", "_claims", "_members", "_ordered", "finished")
 
     def __init__(self, children: list[Task[Any]]) -> None:
         self._ordered = list(dict.fromkeys(children))
         self._members = set(children)
-        self.events = list(_events(children))
         for child in children:
             if isinstance(child, WhenAny):
                 child.enlist()
+        self._below = waits_among(self._ordered)
+        self._claims: list[Waits] = []
         self.finished = [child for child in self._ordered if child._done]
 
     def is_for(self, children: list[Task[Any]]) -> bool:
@@ -279,10 +412,19 @@ class Race:
         if task in self._members:
             self.finished.append(task)
 
+    def need(self, to_wake: list[EventTask[Any]]) -> None:
+        """It is awaited: its tasks are needed."""
+        self._claims = claim(self._below, to_wake)
+
+    def rest(self) -> None:
+        """It is no longer awaited: its tasks aren't needed any more."""
+        claims, self._claims = self._claims, []
+        let_go(claims)
+
     def leave(self, winner: Task[Any]) -> None:
         """Make ready for the next wait over the same tasks but the winner."""
         self._members.discard(winner)
         self._ordered.remove(winner)
         self.finished.remove(winner)
-        if winner in self.events:
-            self.events.remove(winner)
+        if isinstance(winner, EventTask | Composite):
+            self._below.remove(winner)

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 from durablecli.model import events as ev
 
+ADVICE = "restore the code that this instance began with, or terminate it and start it again"
+
 
 class NonDeterminism(BaseException):
     """The code decides otherwise than the history. A BaseException, so that no `except Exception` swallows it."""
 
-    def __init__(self, record: ev.Record | None, now: ev.Event | None, line: str) -> None:
+    def __init__(self, record: ev.Record | None, now: ev.Event | None, line: str, what: str | None = None) -> None:
         where = f" at record {record.n}" if record else ", which ends here"
+        pair = record is not None and type(record.event) is type(now) and type(now) in _OF_ANOTHER
+        now_text = what or (describe(now, of_another=pair) if now else "nothing more")
         super().__init__(
             f"the code decides otherwise than the history{where}\n"
-            f"history  {describe(record.event) if record else 'nothing more'}\n"
-            f"now      {describe(now) if now else 'nothing more'} ({line})"
+            f"history  {describe(record.event, of_another=pair) if record else 'nothing more'}\n"
+            f"now      {now_text} ({line})\n"
+            f"{ADVICE}"
         )
 
 
@@ -26,27 +31,42 @@ class Sealed(BaseException):
 
 
 _FOR_ENTITIES = frozenset({ev.EntityOperationCalled, ev.EntityOperationSignaled, ev.EntityLockRequested})
+_OF_ANOTHER = frozenset({ev.TimerCanceled, ev.EntityUnlockSent})
 
 
 def alike(recorded: ev.Event, now: ev.Event) -> bool:
-    """Whether two decisions are the same for a replay: in kind and name, and in the entities they are for."""
+    """Whether two decisions are the same for a replay: in kind and name, in the entities they are for, and in the
+    decision that they take back."""
     if type(recorded) is not type(now):
         return False
     then: str = getattr(recorded, "name", "")
     name: str = getattr(now, "name", "")
     if then != name and then.casefold() != name.casefold():
         return False
+    if type(now) in _OF_ANOTHER and _taken_back(recorded) != _taken_back(now):
+        return False
     return type(now) not in _FOR_ENTITIES or _entities(recorded) == _entities(now)
 
 
-def describe(event: ev.Event) -> str:
-    """A decision as the non-determinism error shows it: kind and name, and the entities it is for."""
+def describe(event: ev.Event, *, of_another: bool = False) -> str:
+    """A decision as the non-determinism error shows it: kind and name, and the entities it is for.
+
+    With `of_another` also the decision that it takes back.
+    """
     name = getattr(event, "name", None)
     entities = ", ".join(_entities(event))
-    words = (type(event).__name__, name, entities and name and "of", entities)
+    taken_back = _taken_back(event) if of_another else 0
+    words = (type(event).__name__, name, entities and name and "of", entities, taken_back and f"of record {taken_back}")
     return " ".join(word for word in words if word)
 
 
 def _entities(event: ev.Event) -> tuple[str, ...]:
     entity: str | None = getattr(event, "entity", None)
     return getattr(event, "entities", ()) if entity is None else (entity,)
+
+
+def _taken_back(event: ev.Event) -> int:
+    """The number of the decision that this one takes back; 0 where there is none."""
+    if isinstance(event, ev.TimerCanceled):
+        return event.timer
+    return event.lock if isinstance(event, ev.EntityUnlockSent) else 0

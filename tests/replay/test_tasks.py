@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import sys
 from datetime import timedelta
 from typing import Any
@@ -33,7 +35,7 @@ def test_all_of_nothing_is_nothing() -> None:
     assert Stage(flow).output == []
 
 
-def test_all_waits_for_all_and_then_raises_the_first_failure_in_input_order() -> None:
+def test_all_waits_for_all_and_then_raises_the_first_failure_in_time() -> None:
     def flow(context: Context) -> Any:
         yield context.task_all([context.call_activity("F", i) for i in range(3)])
 
@@ -42,8 +44,28 @@ def test_all_waits_for_all_and_then_raises_the_first_failure_in_input_order() ->
     stage.failed(3, "second")
     assert stage.ledger.status == "Running"
     stage.done(2)
-    assert stage.error == "Activity function 'F' failed: second"
+    assert stage.error == "Activity function 'F' failed: third"
     assert stage.ledger.causes == (5, 6)
+
+
+def test_all_raises_the_first_failure_in_time_also_of_tasks_that_had_failed_before_and_of_nested_ones() -> None:
+    def flow(context: Context) -> Any:
+        a, b, c, gate = (context.call_activity("F", i) for i in range(4))
+        yield gate
+        with pytest.raises(ValueError, match="second"):
+            yield context.task_all([a, b])
+        with pytest.raises(ValueError, match="second"):
+            yield context.task_all([context.task_all([a, c]), b, context.task_any([b])])
+        with pytest.raises(ValueError, match="third"):
+            yield context.task_all([context.task_all([a, c]), context.task_any([b])])
+        return "done"
+
+    stage = Stage(flow)
+    stage.failed(4, "third")
+    stage.failed(3, "second")
+    stage.failed(2, "first")
+    stage.done(5)
+    assert stage.output == "done"
 
 
 def test_all_takes_a_task_twice() -> None:
@@ -56,11 +78,75 @@ def test_all_takes_a_task_twice() -> None:
     assert stage.output == [1, 1]
 
 
-def test_any_of_nothing_is_an_error() -> None:
+def test_any_of_nothing_is_none() -> None:
     def flow(context: Context) -> Any:
-        yield context.task_any([])
+        nothing = context.task_any([])
+        assert nothing.is_completed
+        first = yield context.task_any([])
+        return [first, nothing.result, (yield context.task_all([nothing, context.task_any([])]))]
 
-    assert "at least one" in Stage(flow).error
+    assert Stage(flow).output == [None, None, [None, None]]
+
+
+@pytest.mark.parametrize("verb", ["task_all", "task_any"])
+def test_the_list_of_tasks_may_have_the_name_that_azure_has_for_it(verb: str) -> None:
+    def flow(context: Context) -> Any:
+        task = context.call_activity("F")
+        found = yield getattr(context, verb)(activities=[task])
+        assert (yield getattr(context, verb)(tasks=[task])) == found
+        return found is task or found
+
+    stage = Stage(flow)
+    stage.done(2, 7)
+    assert stage.output == (True if verb == "task_any" else [7])
+
+
+@pytest.mark.parametrize("given", [{}, {"tasks": [], "activities": []}])
+def test_a_composite_takes_one_list(given: Any) -> None:
+    def flow(context: Context) -> Any:
+        yield context.task_all(**given)
+
+    assert "takes one list of tasks" in Stage(flow).error
+
+
+def test_an_any_that_was_not_yielded_agrees_with_itself() -> None:
+    def flow(context: Context) -> Any:
+        a, b = context.call_activity("F", 0), context.call_activity("F", 1)
+        either = context.task_any([a, b])
+        outer = context.task_any([either, context.call_activity("F", 2)])
+        assert (either.is_completed, either.result, outer.result) == (False, None, None)
+        with pytest.raises(RuntimeError, match="hasn't completed"):
+            either.get_result()
+        yield b
+        assert either.is_completed
+        assert either.result is b
+        assert either.get_result() is b
+        assert outer.get_result() is either
+        yield a
+        assert (yield either) is b
+        assert (yield outer) is either
+        return "done"
+
+    stage = Stage(flow)
+    stage.done(3)
+    stage.done(2)
+    assert stage.output == "done"
+
+
+def test_a_task_has_a_state_as_in_azure() -> None:
+    def flow(context: Context) -> Any:
+        tasks = [context.call_activity("F", i) for i in range(3)]
+        either = context.task_any(tasks[:2])
+        before = [task.state.name for task in [*tasks, either]]
+        yield tasks[0]
+        with contextlib.suppress(ValueError):
+            yield tasks[1]
+        return [before, [task.state.value for task in [*tasks, either]]]
+
+    stage = Stage(flow)
+    stage.done(2)
+    stage.failed(3)
+    assert stage.output == [["RUNNING"] * 4, [1, 2, 0, 1]]
 
 
 def test_any_gives_the_winning_task_and_never_raises() -> None:
@@ -214,6 +300,24 @@ def test_an_event_is_decoded_by_what_is_expected() -> None:
     stage = Stage(flow)
     stage.event("E", "not a number")
     assert "int" in stage.error
+    assert "Event 'E' (record 3)" in stage.error
+    assert stage.ledger.causes == (3,)
+
+
+def test_an_event_that_does_not_fit_fails_its_wait_as_other_tasks_fail() -> None:
+    def flow(context: Context) -> Any:
+        found = []
+        for kind in (ValueError, df.TaskFailedError):
+            try:
+                yield context.wait_for_external_event("E", int)
+            except kind as error:
+                found.append(str(error).partition(" (")[0])
+        return found
+
+    stage = Stage(flow)
+    for _ in range(2):
+        stage.event("E", "one")
+    assert stage.output == ["Event 'E'"] * 2
 
 
 @pytest.mark.parametrize("name", ["", None, 5])
@@ -254,6 +358,52 @@ def test_composites_take_tasks_only(verb: str) -> None:
         yield getattr(context, verb)([context.call_activity("F"), 5])
 
     assert f"{verb} takes tasks only, not int" in Stage(flow).error
+
+
+@pytest.mark.parametrize("verb", ["task_all", "task_any"])
+def test_a_yield_in_a_lambda_is_explained(verb: str) -> None:
+    def composes(context: Context) -> Any:
+        call: Any = lambda value: (yield context.call_activity("F", value))  # noqa: E731 - what authors write
+        yield getattr(context, verb)([call(i) for i in range(2)])
+
+    def yields(context: Context) -> Any:
+        call: Any = lambda value: (yield context.call_activity("F", value))  # noqa: E731 - what authors write
+        yield call(1)
+
+    def returns(context: Context) -> Any:
+        call: Any = lambda value: (yield context.call_activity("F", value))  # noqa: E731 - what authors write
+        return call(1)
+        yield
+
+    for flow in (composes, yields, returns):
+        error = Stage(flow).error
+        assert "generator" in error
+        assert "lambda" in error
+        assert "yield from" in error
+
+
+ASYNCIO: dict[str, Any] = {
+    "sleep": lambda context: asyncio.sleep(1),
+    "sleep of nothing": lambda context: asyncio.sleep(0),
+    "gather": lambda context: asyncio.gather(context.call_activity("F"), context.call_activity("F")),
+    "wait_for": lambda context: asyncio.wait_for(context.call_activity("F"), 5),
+    "to_thread": lambda context: asyncio.to_thread(print),
+}
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning", "ignore::DeprecationWarning")
+@pytest.mark.parametrize("inside", [False, True], ids=["no loop", "in a loop"])
+@pytest.mark.parametrize("name", ASYNCIO)
+def test_asyncio_in_an_orchestrator_fails_with_advice(name: str, inside: bool) -> None:
+    async def flow(context: Context) -> Any:
+        await ASYNCIO[name](context)
+
+    async def in_a_loop() -> str:
+        return Stage(flow, check=False).error
+
+    error = asyncio.run(in_a_loop()) if inside else Stage(flow).error
+    for advice in ("context.create_timer", "context.task_all", "context.task_any"):
+        assert advice in error
 
 
 # ── what it costs ──────────────────────────────────────────────────────────────────────────────────────────────────
