@@ -258,3 +258,127 @@ def test_a_torn_turn_is_decided_to_its_end() -> None:
         machine.close()
     with pytest.raises(NonDeterminism, match="nothing more"):
         restore(flow, fold(whole[:3]), no_signatures)
+
+
+# ── changed code whose decisions come later than their outcomes in the history, or not at all ──────────────────────
+
+RETRY = df.RetryPolicy(timedelta(seconds=1), 3)
+
+
+def fail_and_retry(stage: Stage) -> None:
+    stage.failed(3)
+    stage.fired(5)
+    stage.done(7, "x")
+
+
+LATE: dict[str, tuple[Any, Any]] = {
+    "activity": (lambda context: context.call_activity("X"), lambda stage: stage.done(3, "x")),
+    "failed activity": (lambda context: context.call_activity("X"), lambda stage: stage.failed(3)),
+    "retried activity": (lambda context: context.call_activity_with_retry("X", RETRY), fail_and_retry),
+    "child": (lambda context: context.call_sub_orchestrator("X"), lambda stage: stage.child_done(3, "x")),
+    "timer": (lambda context: context.create_timer(timedelta(hours=1)), lambda stage: stage.fired(3)),
+    "event": (lambda context: context.wait_for_external_event("X"), lambda stage: stage.event("X", "x")),
+    "operation": (lambda context: context.call_entity(A, "get"), lambda stage: stage.answered(3, "x")),
+    "lock": (lambda context: context.lock_entities([A]), lambda stage: stage.granted(3)),
+}
+A = "@account@a"
+
+
+@pytest.mark.parametrize("kind", LATE)
+def test_the_recorded_outcome_is_used_when_its_decision_comes_later(kind: str) -> None:
+    make, settle = LATE[kind]
+
+    def end(context: Context, task: Any) -> Any:
+        try:
+            yield task
+        except ValueError:
+            yield context.call_activity("Failed")
+        if context.get_input() == "wait":
+            yield context.call_activity("Last")
+        return "done"
+
+    def early(context: Context) -> Any:
+        gate, task = context.call_activity("Gate"), make(context)
+        yield gate
+        yield from end(context, task)
+
+    def late(context: Context) -> Any:
+        yield context.call_activity("Gate")
+        yield from end(context, make(context))
+
+    stage = Stage(early, "wait")
+    settle(stage)
+    with pytest.raises(NonDeterminism, match="at record 3"):
+        restore(late, fold(stage.records), no_signatures)
+    stage.done(2)
+    machine, fresh = restore(late, fold(stage.records), no_signatures)
+    assert fresh == []
+    assert machine.pending == set(fold(stage.records).open)
+    (last,) = stage.ledger.open
+    decided = machine.apply(ev.Record(99, stage.now, ev.TaskCompleted(last)), stage.now, 100)
+    assert decided, "it goes on"
+    machine.close()
+
+
+@pytest.mark.parametrize("kind", LATE)
+def test_a_decision_that_is_dropped_is_found_whether_its_outcome_has_come_or_not(kind: str) -> None:
+    make, settle = LATE[kind]
+
+    def before(context: Context) -> Any:
+        gate = context.call_activity("Gate")
+        make(context)
+        yield gate
+        yield context.wait_for_external_event("Last")
+
+    def after(context: Context) -> Any:
+        yield context.call_activity("Gate")
+        yield context.wait_for_external_event("Last")
+
+    def at_the_end(context: Context) -> Any:
+        yield context.call_activity("Gate")
+        yield context.create_timer(timedelta(days=1))
+        yield make(context)
+
+    for come in (False, True):
+        stage = Stage(before, check=kind != "failed activity")
+        if come:
+            settle(stage)
+        for changed in (after, at_the_end):
+            with pytest.raises(NonDeterminism, match="at record 3"):
+                restore(changed, fold(stage.records), no_signatures)
+        stage.done(2)
+        with pytest.raises(NonDeterminism, match="at record 3"):
+            restore(after, fold(stage.records), no_signatures)
+
+
+def test_another_timer_that_is_cancelled_is_another_decision() -> None:
+    def first(context: Context) -> Any:
+        timers = [context.create_timer(timedelta(hours=1)) for _ in range(2)]
+        timers[0].cancel()
+        yield timers[1]
+
+    def second(context: Context) -> Any:
+        timers = [context.create_timer(timedelta(hours=1)) for _ in range(2)]
+        timers[1].cancel()
+        yield timers[0]
+
+    with pytest.raises(NonDeterminism) as caught:
+        restore(second, fold(Stage(first).records), no_signatures)
+    assert "history  TimerCanceled of record 2\nnow      TimerCanceled of record 3 (" in str(caught.value)
+
+
+def test_what_would_wait_for_an_outcome_that_cannot_come_is_refused() -> None:
+    def flow(context: Context) -> Any:
+        yield context.call_activity("F")
+
+    records = Stage(flow).records
+    ledger = fold(records)
+    del ledger.open[2]
+    with pytest.raises(NonDeterminism) as caught:
+        restore(flow, ledger, no_signatures)
+    assert "history  TaskScheduled F\nnow      waits for its outcome, which isn't open any more (" in str(caught.value)
+
+
+def test_the_text_says_what_to_do() -> None:
+    with pytest.raises(NonDeterminism, match="restore the code that this instance began with"):
+        restore(other_name, fold(history()), no_signatures)
