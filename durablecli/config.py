@@ -15,8 +15,8 @@ from typing import Annotated, Any, Literal, NewType, TypeVar, get_args, get_orig
 import msgspec
 
 from durablecli.errors import ConfigError, UsageError
+from durablecli.project import DEFAULT_STATE_DIR, FILE_NAME, WORKFLOWS, absolute, find_project
 
-FILE_NAME = "durable.yaml"
 PREFIX = "DURABLE_"
 MIB = 1024 * 1024
 
@@ -101,10 +101,11 @@ class CallHttp(Section, frozen=True):
 
 
 class Config(Section, frozen=True):
-    """All settings. `app` is relative to `base`; `state_dir` is ready to be opened."""
+    """All settings. `app` is relative to `base`. What `load` returns has absolute paths in `base`, `state_dir` and
+    `project`, the folder whose packages the app's modules may import: they stay right when code changes the folder."""
 
     app: tuple[Text, ...] = ()
-    state_dir: Text = ".state"
+    state_dir: Text = DEFAULT_STATE_DIR
     default_version: str | None = None
     version_match: Literal["none", "strict", "current_or_older"] = "none"
     version_failure: Literal["block", "fail"] = "block"
@@ -118,9 +119,10 @@ class Config(Section, frozen=True):
     http: Http = Http()
     log: Log = Log()
     base: str = "."
+    project: str = "."
 
 
-_NOT_SETTINGS = frozenset({"base"})
+_NOT_SETTINGS = frozenset({"base", "project"})
 
 
 def load(
@@ -131,14 +133,27 @@ def load(
 ) -> Config:
     """Read the settings. `overrides` are flags by key (`state_dir`, `concurrency.activities`); None means not given.
 
-    `defaults` are typed values by key, for what nobody says. Without `path`, durable.yaml is looked for in the current
-    folder only. Raises ConfigError, in one line.
+    `defaults` are typed values by key, for what nobody says. Without `path` the project is looked for in the current
+    folder and then in those above it: see `find_project`. Raises ConfigError, in one line.
     """
-    folder = os.path.dirname(path or "")
+    here = find_project() if path is None else os.path.dirname(path)
+    project = absolute(here)
     settings = (
-        _default_app(folder) | dict(defaults or {}) | _from_file(path) | _from_env(env) | _from_flags(overrides or {})
+        _default_app(project)
+        | dict(defaults or {})
+        | _from_file(path or os.path.normpath(os.path.join(here, FILE_NAME)), required=path is not None)
+        | _from_env(env)
+        | _from_flags(overrides or {})
     )
-    return _build(Config, "", settings)
+    for key in ("base", "state_dir"):
+        settings[key] = absolute(os.path.join(project, str(settings.get(key, DEFAULT_STATE_DIR))))
+    return _build(Config, "", settings | {"project": project})
+
+
+def import_folder(config: Config) -> str | None:
+    """The folder whose packages the app's modules may import; None where that is the state directory or inside it."""
+    inside = f"{config.project}{os.sep}".startswith(f"{config.state_dir}{os.sep}")
+    return None if inside else config.project
 
 
 def parse_duration(text: str) -> timedelta:
@@ -174,26 +189,22 @@ def parse_time(text: str) -> datetime:
 
 
 def _default_app(folder: str) -> dict[str, object]:
-    found = os.path.isdir(os.path.join(folder, "workflows"))
-    return {"app": ("workflows",) if found else (), "base": folder or "."}
+    found = os.path.isdir(os.path.join(folder, WORKFLOWS))
+    return {"app": (WORKFLOWS,) if found else (), "base": folder}
 
 
-def _from_file(path: str | None) -> dict[str, object]:
-    name = path or FILE_NAME
+def _from_file(name: str, *, required: bool) -> dict[str, object]:
     try:
         with open(name, "rb") as file:
             data = file.read()
     except FileNotFoundError:
-        if path is None:
+        if not required:
             return {}
-        raise ConfigError(f"{path}: no such file") from None
+        raise ConfigError(f"{name}: no such file") from None
     except OSError as error:
         raise ConfigError(f"{name}: {error.strerror}") from None
     tree = _parse_yaml(name, data)
-    settings = dict(_typed(name, Config, "", {} if tree is None else tree))
-    if "state_dir" in settings:
-        settings["state_dir"] = os.path.join(os.path.dirname(name), str(settings["state_dir"]))
-    return settings
+    return dict(_typed(name, Config, "", {} if tree is None else tree))
 
 
 def _parse_yaml(name: str, data: bytes) -> object:
@@ -248,8 +259,10 @@ def _from_flags(overrides: Mapping[str, object]) -> dict[str, object]:
 
 
 def _here(settings: dict[str, object]) -> dict[str, object]:
-    """What a variable or a flag names as `app` is relative to the current folder."""
-    return settings | {"base": "."} if "app" in settings else settings
+    """What a variable or a flag names as `app` or `state_dir` is relative to the current folder."""
+    if "state_dir" in settings:
+        settings["state_dir"] = absolute(str(settings["state_dir"]))
+    return settings | {"base": absolute(os.curdir)} if "app" in settings else settings
 
 
 # Keys, kinds and values.

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from durablecli.app import Registry
-from durablecli.azure.loading import load
+from durablecli.azure.loading import load_configured
 from durablecli.client import Client
 from durablecli.config import Config
 from durablecli.durable_http import built_ins
@@ -35,6 +35,7 @@ from durablecli.engine.notice import Notice
 from durablecli.engine.watch import Watchdog, left_behind
 from durablecli.errors import ConfigError, HubLocked
 from durablecli.model.versions import Versions
+from durablecli.project import absolute
 from durablecli.store.bell import Bell
 from durablecli.store.disk import LocalDisk
 from durablecli.store.hub import Hub, close, open_hub
@@ -66,7 +67,7 @@ def serve(
     if listen is not None:
         config = msgspec.structs.replace(config, http=msgspec.structs.replace(config.http, listen=listen))
     with _hub(state_dir, say) as hub, _port(config.http.listen) as port:  # whose hub it is counts before whose port
-        loaded = load(config.app, config.base)
+        loaded = load_configured(config)
         _introduce(config, loaded, hub, say)
         with (
             _engine(hub, config, loaded, replay_always, say, lambda: server.place if server else None) as engine,
@@ -104,6 +105,7 @@ def work_until(
 
 def act(state_dir: str, kind: str, items: Sequence[Item]) -> Receipt:
     """Carry out a message that needs no user code: here and now if no engine runs, else by posting it."""
+    state_dir = absolute(state_dir)
     try:
         hub = open_hub(state_dir, timeout=0.0)
     except HubLocked:
@@ -130,7 +132,8 @@ def embedded(app: Registry | ModuleType | Sequence[ModuleType], state_dir: str |
     if not isinstance(app, Registry):
         for module in [app] if isinstance(app, ModuleType) else app:
             registry.add(module)
-    config = Config(state_dir=str(state_dir))
+    root = absolute(state_dir)
+    config = Config(state_dir=root)
     ready, box = threading.Event(), _Box()
     thread = threading.Thread(target=_embed, args=(config, registry, ready, box), name="durable-engine", daemon=True)
     thread.start()
@@ -138,7 +141,7 @@ def embedded(app: Registry | ModuleType | Sequence[ModuleType], state_dir: str |
     if box.error is not None or box.engine is None:
         raise box.error or RuntimeError("the engine didn't start")
     try:
-        yield Client(str(state_dir), box.engine)
+        yield Client(root, box.engine)
     finally:
         box.engine.stop()
         thread.join()
@@ -242,7 +245,7 @@ def _hub(state_dir: str, say: Say) -> Iterator[Hub]:
         if done and done % 10_000 == 0:
             say(f"rebuilding the index: {done:,} instances")
 
-    hub = open_hub(state_dir, progress=progress)
+    hub = open_hub(absolute(state_dir), progress=progress, on_create=lambda root: say(f"created the hub {root}"))
     clean = False
     try:
         yield hub

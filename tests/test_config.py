@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
@@ -12,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from durablecli.config import Config, HttpKeys, load, parse_duration, parse_size, parse_time
+from durablecli.config import Config, HttpKeys, import_folder, load, parse_duration, parse_size, parse_time
 from durablecli.errors import ConfigError, UsageError
 
 EVERYTHING = """
@@ -46,6 +47,12 @@ def written(text: str, name: str = "durable.yaml") -> str:
     return name
 
 
+def untouched() -> Config:
+    """The defaults, as they are in the current folder."""
+    here = os.getcwd()
+    return Config(base=here, project=here, state_dir=f"{here}/.state")
+
+
 def refused(text: str) -> str:
     written(text)
     with pytest.raises(ConfigError) as caught:
@@ -55,14 +62,18 @@ def refused(text: str) -> str:
 
 
 def test_without_a_file_everything_has_its_default() -> None:
-    assert load(env={}) == Config()
+    assert load(env={}) == untouched()
 
 
 def test_every_setting_of_the_file_is_read() -> None:
     written(EVERYTHING)
     config = load(env={})
     assert config.app == ("workflows", "extra.py", "my.package")
-    assert (config.state_dir, config.default_version, config.on_nondeterminism) == ("hub", "1.2", "fail")
+    assert (config.state_dir, config.default_version, config.on_nondeterminism) == (
+        os.path.abspath("hub"),
+        "1.2",
+        "fail",
+    )
     assert config.replay_always is True
     assert config.drain == timedelta(seconds=90)
     assert config.concurrency.activities == 7
@@ -83,7 +94,7 @@ def test_every_setting_of_the_file_is_read() -> None:
 @pytest.mark.parametrize("text", ["", "# nothing yet\n", "concurrency:\n"])
 def test_a_file_that_says_nothing_changes_nothing(text: str) -> None:
     written(text)
-    assert load(env={}) == Config()
+    assert load(env={}) == untouched()
 
 
 def test_a_flag_beats_the_environment_and_that_beats_the_file() -> None:
@@ -110,7 +121,11 @@ def test_every_setting_can_come_from_the_environment() -> None:
         "DURABLE_HTTP__KEYS__SYSTEM": "secret",
     }
     config = load(env=env)
-    assert (config.app, config.state_dir, config.replay_always) == (("one", "two.py"), "elsewhere", True)
+    assert (config.app, config.state_dir, config.replay_always) == (
+        ("one", "two.py"),
+        os.path.abspath("elsewhere"),
+        True,
+    )
     assert (config.drain, config.checkpoint.bytes) == (timedelta(minutes=2), 1024 * 1024)
     assert (config.log.level, config.default_version) == ("warning", None)
     assert str(config.http.listen) == "7072"
@@ -121,9 +136,10 @@ def test_every_setting_can_come_from_the_environment() -> None:
 def test_paths_of_a_file_elsewhere_are_relative_to_it() -> None:
     written("app: [flows]\nstate_dir: hub\n", "project/durable.yaml")
     config = load("project/durable.yaml", env={})
-    assert (config.base, config.app, config.state_dir) == ("project", ("flows",), "project/hub")
+    project, here = os.path.abspath("project"), os.getcwd()
+    assert (config.base, config.app, config.state_dir) == (project, ("flows",), f"{project}/hub")
     config = load("project/durable.yaml", env={"DURABLE_STATE_DIR": "hub"}, overrides={"app": ["flows"]})
-    assert (config.base, config.app, config.state_dir) == (".", ("flows",), "hub")
+    assert (config.base, config.app, config.state_dir) == (here, ("flows",), f"{here}/hub")
 
 
 def test_an_absolute_state_dir_stays_as_it_is(tmp_path: Path) -> None:
@@ -214,7 +230,7 @@ def test_a_slip_in_the_environment_names_the_variable(env: dict[str, str], said:
 
 
 def test_variables_of_other_programs_are_left_alone() -> None:
-    assert load(env={"DURABLE_TASK_SCHEDULER_CONNECTION_STRING": "x", "PATH": "y"}) == Config()
+    assert load(env={"DURABLE_TASK_SCHEDULER_CONNECTION_STRING": "x", "PATH": "y"}) == untouched()
 
 
 def test_a_slip_in_a_flag_names_the_flag() -> None:
@@ -299,3 +315,95 @@ def test_yaml_is_only_imported_where_there_is_a_file() -> None:
             written(text)
         shown.append(subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout)
     assert shown == ["False\n", "True\n"]
+
+
+# ── which folder ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def made(folder: str) -> str:
+    """A hub in this folder, as far as anybody looks for one."""
+    Path(folder, ".state").mkdir(parents=True)
+    Path(folder, ".state/hub.json").touch()
+    return os.path.abspath(folder)
+
+
+def enter(monkeypatch: pytest.MonkeyPatch, folder: str) -> None:
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    monkeypatch.chdir(folder)
+
+
+def test_a_file_above_is_found_with_its_paths(monkeypatch: pytest.MonkeyPatch) -> None:
+    written("app: [flows]\nstate_dir: data/hub\n", "project/durable.yaml")
+    project = os.path.abspath("project")
+    enter(monkeypatch, "project/flows/deep")
+    config = load(env={})
+    assert (config.base, config.app, config.state_dir) == (project, ("flows",), f"{project}/data/hub")
+    assert config.project == project
+
+
+def test_a_hub_above_is_found_with_its_workflows(monkeypatch: pytest.MonkeyPatch) -> None:
+    project = made("project")
+    enter(monkeypatch, "project/workflows/deep")
+    config = load(env={})
+    assert (config.base, config.app, config.state_dir) == (project, ("workflows",), f"{project}/.state")
+
+
+def test_the_nearest_folder_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    made("outer")
+    inner = made("outer/inner")
+    enter(monkeypatch, "outer/inner/deep")
+    assert load(env={}).state_dir == f"{inner}/.state"
+    monkeypatch.chdir(inner)
+    written("state_dir: here\n")
+    assert load(env={}).state_dir == f"{inner}/here"
+
+
+def test_flags_and_variables_stay_relative_to_the_current_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    project = made("project")
+    enter(monkeypatch, "project/deep")
+    config = load(env={"DURABLE_STATE_DIR": "hub"}, overrides={"app": ["one.py"]})
+    assert (config.base, config.state_dir) == (f"{project}/deep", f"{project}/deep/hub")
+    assert config.project == project
+
+
+def test_a_state_folder_above_that_is_no_hub_is_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("home/.state").mkdir(parents=True)
+    Path("home/.state/of_another_program").touch()
+    enter(monkeypatch, "home/deep")
+    assert load(env={}) == untouched()
+
+
+def test_a_folder_with_an_app_of_its_own_uses_no_hub_above(monkeypatch: pytest.MonkeyPatch) -> None:
+    made("outer")
+    enter(monkeypatch, "outer/project/workflows")
+    monkeypatch.chdir("..")
+    assert load(env={}).state_dir == os.path.abspath(".state")
+    monkeypatch.chdir("workflows")
+    assert load(env={}).state_dir == os.path.abspath(".state")
+
+
+def test_a_file_of_another_user_above_is_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    written("state_dir: hub\n", "project/durable.yaml")
+    enter(monkeypatch, "project/deep")
+    monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
+    assert load(env={}) == untouched()
+
+
+def test_a_current_folder_that_is_gone_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    enter(monkeypatch, "gone")
+    (tmp_path / "gone").rmdir()
+    with pytest.raises(ConfigError, match="the current folder no longer exists"):
+        load(env={})
+
+
+def test_paths_stay_when_the_folder_is_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = load(env={}, overrides={"app": ["flows"], "state_dir": "hub"})
+    monkeypatch.chdir("/")
+    assert (config.base, config.state_dir) == (str(tmp_path), str(tmp_path / "hub"))
+
+
+def test_no_package_is_imported_from_the_state_directory() -> None:
+    here = os.getcwd()
+    assert import_folder(load(env={})) == here
+    assert import_folder(load(env={}, overrides={"state_dir": "."})) is None
+    assert import_folder(load(env={}, overrides={"state_dir": ".."})) is None

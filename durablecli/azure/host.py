@@ -17,6 +17,7 @@ from typing import Any
 
 from durablecli.config import Config, load
 from durablecli.errors import ConfigError
+from durablecli.project import find_project
 
 HUB = "TestHubName"
 PORT = 7071
@@ -119,7 +120,7 @@ def _uses_azure(path: str) -> bool:
 
 def settings(overrides: Mapping[str, object] | None = None) -> Config:
     """All settings: what durablecli is told beats what the files of the app say. Raises ConfigError."""
-    defaults: dict[str, object] = {"app": (os.curdir,)} if is_app(os.curdir) else {}
+    defaults: dict[str, object] = {"app": (os.curdir,)} if is_app(find_project()) else {}
     config = load(overrides=overrides, defaults=defaults)
     folder = app_folder(config)
     if folder is None:

@@ -18,6 +18,7 @@ from durablecli.azure import imports
 from durablecli.azure.activities import bind
 from durablecli.azure.host import Host, disabled_by, folder_of_file, function_files, is_app, is_whole, read, read_json
 from durablecli.blueprints import Bindings, OtherTrigger, bindings_of
+from durablecli.config import Config, import_folder
 from durablecli.engine import loader
 from durablecli.engine.loader import ROOT, Loaded, Take
 from durablecli.errors import ConfigError
@@ -40,10 +41,11 @@ class AzureApp:
         return self.host.hub_name
 
 
-def load(targets: Sequence[str], base: str | os.PathLike[str] = ".") -> Loaded:
+def load(targets: Sequence[str], base: str | os.PathLike[str] = ".", project: str | None = None) -> Loaded:
     """Import what `targets` name, relative to `base`; an app of Azure's as that. Raises ConfigError.
 
     Any module may import `azure.functions` and `azure.durable_functions`: they are durablecli's if one does.
+    Modules may import what is in the folder `project` too.
     """
     paths = [os.path.normpath(os.path.join(base, target)) for target in targets]
     folder = folder_of_file(paths)
@@ -53,7 +55,7 @@ def load(targets: Sequence[str], base: str | os.PathLike[str] = ".") -> Loaded:
     host = read(folder) if folder is not None else None
     try:
         _enter(host)
-        loaded = loader.load(targets, base)
+        loaded = loader.load(targets, base, project)
         if not imports.are_used():
             imports.uninstall()
             return _finished(loaded, host, ())
@@ -64,13 +66,18 @@ def load(targets: Sequence[str], base: str | os.PathLike[str] = ".") -> Loaded:
         raise
 
 
+def load_configured(config: Config) -> Loaded:
+    """Import what the settings name. Raises ConfigError."""
+    return load(config.app, config.base, import_folder(config))
+
+
 def load_app(folder: str | os.PathLike[str]) -> AzureApp:
     """Import the app in a folder. Until something else is loaded, `azure.functions` and `azure.durable_functions` are
     durablecli's, and the values of local.settings.json are in the environment.
 
     Raises ConfigError, and leaves nothing behind then.
     """
-    folder = os.fspath(folder)
+    folder = os.path.abspath(folder)
     _leave()
     host = read(folder)
     try:

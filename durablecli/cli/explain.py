@@ -13,6 +13,11 @@ from durablecli.client import DurableOrchestrationStatus, EntityStatus
 from durablecli.model.status import Waiting
 
 _MOST = 10
+_EVENT_STATES = {
+    "posted": "not taken by an engine yet",
+    "held": "held until the instance goes on",
+    "unread": "not read: the instance doesn't wait for it",
+}
 
 
 def show(screen: Screen, status: DurableOrchestrationStatus | EntityStatus, *, show_input: bool) -> None:
@@ -59,6 +64,7 @@ def lines(status: DurableOrchestrationStatus, now: datetime, *, show_input: bool
         yield "output", text_of(status.raw_output)
     else:
         yield from reasons(status, now)
+        yield from _unread(status, now)
     for verb in status.requested:
         yield "requested", f"{verb}; no engine has taken it yet"
 
@@ -88,6 +94,14 @@ def reasons(status: DurableOrchestrationStatus, now: datetime) -> Iterator[tuple
     yield from blocked(status.blocked, now)
     if not status.engine.alive:
         yield no_daemon(status.engine, now)
+
+
+def _unread(status: DurableOrchestrationStatus, now: datetime) -> Iterator[tuple[str, str]]:
+    """The events that nothing has read yet."""
+    for event in status.unread_events[:_MOST]:
+        yield "event", f"{event.name}, since {clock(event.since, now)}, {_EVENT_STATES[event.state]}"
+    if len(status.unread_events) > _MOST:
+        yield "", f"… and {len(status.unread_events) - _MOST} more"
 
 
 def _activity(one: Waiting, now: datetime, name: str) -> str:

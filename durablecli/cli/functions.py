@@ -26,11 +26,11 @@ HEAD = ("NAME", "KIND", "SIGNATURE", "WHERE")
 @output_option
 def command(app: tuple[str, ...], form: str | None) -> int:
     """Show the functions that are loaded, and the modules that can't be."""
-    from durablecli.azure.loading import load
+    from durablecli.azure.loading import load_configured
 
     config = settings(app=app)
     with redirect_stdout(sys.stderr):  # what a module prints while it is imported is no part of the list
-        loaded = load(config.app, config.base)
+        loaded = load_configured(config)
     screen = Screen(form)
     if screen.for_people:
         rows = [row for one in loaded.registry for row in _rows(one, config.http.route_prefix)]

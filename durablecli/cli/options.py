@@ -202,7 +202,9 @@ def common(function: F) -> F:
 
 
 state_dir_option = click.option(
-    "--state-dir", metavar="DIR", help="The hub: a folder. Default: $DURABLE_STATE_DIR, durable.yaml, or .state."
+    "--state-dir",
+    metavar="DIR",
+    help="The hub's folder. Default: $DURABLE_STATE_DIR, durable.yaml, or .state, here or in a folder above.",
 )
 output_option = click.option(
     "-o", "--output", "form", type=click.Choice(FORMATS), help="For people (table, the default) or for programs."
@@ -244,8 +246,10 @@ def settings(state_dir: str | None = None, app: tuple[str, ...] = ()) -> Config:
     return settings(overrides)
 
 
-def client(state_dir: str | None, mailbox: Mailbox | None = None) -> Client:
+def client(state_dir: str | None, mailbox: Mailbox | None = None, *, check_names: bool = True) -> Client:
     """The client of the hub that flag, environment or durable.yaml name."""
+    from durablecli.cli.render import say
     from durablecli.client import Client
 
-    return Client(state_dir or settings(state_dir).state_dir, mailbox)
+    root = state_dir or settings(state_dir).state_dir
+    return Client(root, mailbox, on_create=lambda root: say(f"created the hub {root}"), check_names=check_names)

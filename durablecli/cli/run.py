@@ -61,13 +61,13 @@ def command(
 
 
 def _load(config: Config, name: str) -> Loaded:
-    from durablecli.azure.loading import load
+    from durablecli.azure.loading import load_configured
     from durablecli.cli.functions import troubles
     from durablecli.client import unknown_orchestrator
     from durablecli.errors import ConfigError
 
     with redirect_stdout(sys.stderr):
-        loaded = load(config.app, config.base)
+        loaded = load_configured(config)
     for line in troubles(loaded):
         complain(line)
     if not len(loaded.registry):

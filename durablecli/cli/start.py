@@ -1,20 +1,28 @@
-"""`durable start`: the start is on disk when the verb returns; no daemon and no user code is needed."""
+"""`durable start`: the start is on disk when the verb returns; no daemon is needed."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
 
 import click
 
 from durablecli.cli.inputs import EXPLAINED, read_batch, read_value
-from durablecli.cli.options import Duration, FunctionName, InstanceId, Time, client, common, due, exits, settings
+from durablecli.cli.lookup import anyway_option, check_orchestrator, say_unchecked
+from durablecli.cli.options import (
+    Duration,
+    FunctionName,
+    InstanceId,
+    Time,
+    app_option,
+    client,
+    common,
+    due,
+    exits,
+    settings,
+)
 from durablecli.cli.render import Screen, say
 from durablecli.errors import UsageError
-
-if TYPE_CHECKING:
-    from durablecli.client import Client
 
 
 @click.command(
@@ -43,6 +51,8 @@ if TYPE_CHECKING:
 @click.option("--version", metavar="TEXT", help="Version for context.version (default: default_version).")
 @click.option("--wait", "and_wait", is_flag=True, help="Wait for the end, print the output, exit by outcome.")
 @click.option("--timeout", type=Duration(), metavar="DURATION", help="With --wait: how long at most.")
+@anyway_option
+@app_option
 @common
 def command(
     name: str,
@@ -55,10 +65,15 @@ def command(
     version: str | None,
     and_wait: bool,
     timeout: timedelta | None,
+    anyway: bool,
+    app: tuple[str, ...],
     state_dir: str | None,
     form: str | None,
 ) -> int:
-    """Start an orchestration. Returns when the start is on disk; needs no daemon."""
+    """Start an orchestration. Returns when the start is on disk; needs no daemon.
+
+    A name that no engine has published is looked up in the modules, and refused if it isn't there either.
+    """
     start_at = due(at, delay)
     if batch is not None and any((instance, text, at, delay, and_wait)):
         raise UsageError("--batch goes with --version only: each line is the input of an instance of its own")
@@ -66,18 +81,19 @@ def command(
         raise UsageError("the orchestrator's name is empty")
     if timeout is not None and not and_wait:
         raise UsageError("--timeout goes with --wait")
-    config = settings(state_dir)
-    hub = client(config.state_dir)
+    config = settings(state_dir, app)
+    hub = client(config.state_dir, check_names=not anyway)
     version = version or config.default_version
     screen = Screen(form)
-    if batch is not None:
-        inputs = read_batch(batch)
-        _doubt(hub, name)
+    inputs = None if batch is None else read_batch(batch)
+    value = None if text is None else read_value(text)
+    checked = anyway or check_orchestrator(hub, config, name)
+    if inputs is not None:
         _tell_batch(screen, name, hub.start_many(name, inputs, version))
         return 0
-    value = None if text is None else read_value(text)
-    _doubt(hub, name)
     started = hub.start_new(name, instance, value, version, if_exists=if_exists, start_at=start_at)
+    if not checked:
+        say_unchecked(config, name)
     if not and_wait:
         _tell(screen, name, started)
         if screen.terminal and screen.for_people and not hub.engine().alive:
@@ -86,13 +102,6 @@ def command(
     from durablecli.cli.outcome import await_end
 
     return await_end(hub, screen, started, timeout)
-
-
-def _doubt(hub: Client, name: str) -> None:
-    """No engine runs to refuse an unknown name: say once that the last one didn't know it."""
-    published = hub.published()
-    if not hub.engine().alive and published is not None and not published.has_orchestrator(name):
-        say(f"durable: {published.unknown(name)} (of the last engine); started all the same")
 
 
 def _tell(screen: Screen, name: str, started: str) -> None:

@@ -2,7 +2,7 @@
 
 from durablecli.client.client import Client
 from durablecli.client.entity_status import EntityStateResponse, EntityStatus, LockHolder, Queued, Requested
-from durablecli.client.functions import Published, unknown_orchestrator
+from durablecli.client.functions import Published, published_by, unknown_orchestrator
 from durablecli.client.running import Running, Runs
 from durablecli.client.shell import DurableOrchestrationClient
 from durablecli.client.status import Blocked, DurableOrchestrationStatus, Engine, Held, PurgeHistoryResult, Suspended
@@ -36,5 +36,6 @@ __all__ = [
     "Runs",
     "Suspended",
     "new_message",
+    "published_by",
     "unknown_orchestrator",
 ]

@@ -31,6 +31,7 @@ from durablecli.model.history import project_history
 from durablecli.model.ids import check_instance_id, new_id
 from durablecli.model.names import due_of, name_of, operation_of, reason_of, time_of, version_of
 from durablecli.model.status import ENDED, OrchestrationRuntimeStatus, Waiting
+from durablecli.project import absolute
 from durablecli.replay.ledger import Ledger
 from durablecli.replay.names import told_name
 from durablecli.store import premises
@@ -49,14 +50,24 @@ class Client:
     """The client of one hub. Every method may be called with no engine running; `wait` then waits for one."""
 
     def __init__(
-        self, state_dir: str | PathLike[str] = ".state", mailbox: Mailbox | None = None, disk: Disk | None = None
+        self,
+        state_dir: str | PathLike[str] = ".state",
+        mailbox: Mailbox | None = None,
+        disk: Disk | None = None,
+        *,
+        on_create: Callable[[str], None] = lambda root: None,
+        check_names: bool = True,
     ) -> None:
-        self.root = fspath(state_dir)
+        """`on_create` is called with the path of the hub when posting has created it. With `check_names` false,
+        functions and operations that a running engine doesn't know are accepted too."""
+        self.root = fspath(state_dir) if disk is not None else absolute(state_dir)
         self._disk: Disk = disk or LocalDisk()
         self._reader = Reader(self.root, self._disk, mailbox.is_published if isinstance(mailbox, Publishing) else None)
         self._entities = Entities(self._reader)
         self._inbox = Inbox(self._disk, self.root)
         self._given = mailbox
+        self._on_create = on_create
+        self._checks_names = check_names
         self._standing = Standing()
 
     @property
@@ -324,7 +335,7 @@ class Client:
         entity = told_entity(entityId)
         operation = operation_of(operation_name)
         scheduled = _scheduled(at, signal_time)
-        published = self._reader.published() if self._reader.engine().alive else None
+        published = self._decisive()
         if published is not None and not published.has_entity(entity.name):
             raise published.unknown_entity(entity.name)
         if published is not None and (refusal := published.unknown_operation(entity.name, operation)):
@@ -419,7 +430,8 @@ class Client:
             return self._given
         try:
             premises.check_ours(self._disk, self.root)
-            premises.create_if_missing(self._disk, self.root)
+            if premises.create_if_missing(self._disk, self.root):
+                self._on_create(self.root)
         except OSError as error:
             raise premises.storage_error(self.root, error) from error
         self._reader.check()
@@ -444,9 +456,13 @@ class Client:
             self._standing.forget()
         return current
 
+    def _decisive(self) -> Published | None:
+        """What a running engine has published, which decides what may be started or sent."""
+        return self._reader.published() if self._checks_names and self._reader.engine().alive else None
+
     def _known(self, function: str | Callable[..., Any]) -> str:
         name = told_name(function, "orchestrator")
-        published = self._reader.published() if self._reader.engine().alive else None
+        published = self._decisive()
         if published is not None and not published.has_orchestrator(name):
             raise published.unknown(name)
         return name

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from durablecli.errors import NotFound
+from durablecli.model.suggestions import did_you_mean
+
+if TYPE_CHECKING:  # only named: most verbs load no code
+    from durablecli.app import Function, Registry
 
 
 class Known(msgspec.Struct, frozen=True):
@@ -38,15 +43,15 @@ class Published(msgspec.Struct, frozen=True):
 
     def unknown_entity(self, name: str) -> NotFound:
         """The error that names the entity functions that there are."""
-        names = _listed(self.names("entity"))
-        return NotFound(f"the function '{name}' doesn't exist, is disabled, or is no entity; known are: {names}")
+        return _unknown(name, "entity", self.names("entity"))
 
     def unknown_operation(self, entity: str, operation: str) -> NotFound | None:
         """The error that names the operations that there are; None if this is one, or may be. `delete` always is."""
         known = self.operations(entity)
         if known is None or operation.casefold() in {"delete", *map(str.casefold, known)}:
             return None
-        return NotFound(f"{entity} has no operation '{operation}'; there are: {', '.join(known) or 'none'}")
+        meant = did_you_mean(operation, known)
+        return NotFound(f"{entity} has no operation '{operation}'{meant}; there are: {', '.join(known) or 'none'}")
 
     def operations(self, entity: str) -> tuple[str, ...] | None:
         """The operations of a class entity; None where they aren't known."""
@@ -64,12 +69,22 @@ class Published(msgspec.Struct, frozen=True):
 
 def unknown_orchestrator(name: str, known: Iterable[str]) -> NotFound:
     """The error of Durable Functions, with the known names."""
-    names = _listed(known)
-    return NotFound(f"the function '{name}' doesn't exist, is disabled, or is no orchestrator; known are: {names}")
+    return _unknown(name, "orchestrator", list(known))
 
 
-def _listed(names: Iterable[str]) -> str:
-    return ", ".join(sorted(names)) or "none"
+def _unknown(name: str, kind: str, known: Sequence[str]) -> NotFound:
+    names = ", ".join(sorted(known)) or "none"
+    meant = did_you_mean(name, known)
+    return NotFound(f"the function '{name}' doesn't exist, is disabled, or is no {kind}{meant}; known are: {names}")
+
+
+def published_by(registry: Registry) -> Published:
+    """What an engine with these functions would publish."""
+    return Published(tuple(Known(one.name, one.kind, _operations(one)) for one in registry))
+
+
+def _operations(function: Function) -> tuple[str, ...] | None:
+    return None if function.methods is None else tuple(method.name for method in function.methods)
 
 
 def parse_published(info: Mapping[str, object]) -> Published | None:

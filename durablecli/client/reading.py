@@ -11,12 +11,20 @@ from msgspec import Raw
 
 from durablecli.client.functions import Published, parse_published
 from durablecli.client.running import Running, running_of
-from durablecli.client.status import NULL, Blocked, DurableOrchestrationStatus, Engine, Held, Suspended
+from durablecli.client.status import (
+    NULL,
+    Blocked,
+    DurableOrchestrationStatus,
+    Engine,
+    Held,
+    Suspended,
+    UnreadEvent,
+)
 from durablecli.client.waits import Looks, told
 from durablecli.errors import DamagedHub
 from durablecli.model import codec
 from durablecli.model.entities import is_entity
-from durablecli.model.events import EntityLockGranted, Origin, Record
+from durablecli.model.events import EntityLockGranted, EventRaised, Origin, Record
 from durablecli.model.history import project_history
 from durablecli.model.status import OrchestrationRuntimeStatus, Summary, Waiting
 from durablecli.replay.agenda import waiting
@@ -204,6 +212,7 @@ def _of_start(instance: str, messages: list[Message], engine: Engine, show_input
         version=item.version,
         start_at=item.start_at,
         requested=tuple(other.kind for other in messages if other is not message),
+        unread_events=tuple(_posted_events(messages, instance)),
         engine=engine,
     )
 
@@ -236,6 +245,7 @@ def _of_ledger(
         blocked=None if ledger.blocked is None else Blocked(ledger.blocked, ledger.blocked_at),
         suspended=_suspended(ledger),
         requested=tuple(message.kind for message in messages),
+        unread_events=_unread_events(ledger, records, messages),
         start_at=started.start_at,
         engine=engine,
     )
@@ -245,6 +255,32 @@ def _told(status: DurableOrchestrationStatus, looks: Looks) -> DurableOrchestrat
     """The same, with what the entities say that it waits for."""
     waits = told(status.waiting_for, status.instance_id, status.execution or "", looks)
     return status if waits is status.waiting_for else msgspec.structs.replace(status, waiting_for=waits)
+
+
+def _unread_events(ledger: Ledger, records: Iterable[Record], messages: list[Message]) -> tuple[UnreadEvent, ...]:
+    """The events that a live instance has and hasn't read, in the order in which they came."""
+    if ledger.ended:
+        return ()
+    unread = dict(ledger.unread)
+    held = {record.n for record in ledger.held}
+    found: list[UnreadEvent] = []
+    for n, at, event in reversed(list(records)):
+        if not isinstance(event, EventRaised):
+            continue
+        if n in held:
+            found.append(UnreadEvent(event.name, at, "held"))
+        elif unread.get(event.name.casefold()):
+            unread[event.name.casefold()] -= 1
+            found.append(UnreadEvent(event.name, at, "unread"))
+    return (*reversed(found), *_posted_events(messages, ledger.instance))
+
+
+def _posted_events(messages: list[Message], instance: str) -> Iterator[UnreadEvent]:
+    for message in messages:
+        if message.kind == "raise-event":
+            for item in message.items:
+                if item.instance == instance:
+                    yield UnreadEvent(item.name or "", message.at, "posted")
 
 
 def _standstill(ledger: Ledger) -> str | None:

@@ -36,6 +36,15 @@ class Held(msgspec.Struct, frozen=True):
     since: datetime | None
 
 
+class UnreadEvent(msgspec.Struct, frozen=True):
+    """An external event that nothing has read yet. `state` says where it is: `posted` for an engine to take, `held`
+    until the instance goes on, or `unread`, as the instance hasn't waited for it."""
+
+    name: str
+    since: datetime
+    state: str
+
+
 class Engine(msgspec.Struct, frozen=True):
     """The engine of the hub: `alive`, or the last one that was seen."""
 
@@ -72,6 +81,7 @@ class DurableOrchestrationStatus(msgspec.Struct, frozen=True, kw_only=True):
     suspended: Suspended | None = None
     engine: Engine = Engine(alive=False)
     requested: tuple[str, ...] = ()
+    unread_events: tuple[UnreadEvent, ...] = ()
     start_at: datetime | None = None
 
     def __bool__(self) -> bool:
@@ -103,7 +113,8 @@ class DurableOrchestrationStatus(msgspec.Struct, frozen=True, kw_only=True):
         return self.execution is not None
 
     def payload(self) -> dict[str, Any]:
-        """The body of `GET instances/{id}` of the HTTP API, with waitingFor, holds, blocked and daemon added."""
+        """The body of `GET instances/{id}` of the HTTP API, with waitingFor, holds, blocked and daemon added, and
+        unreadEvents if there are any."""
         body: dict[str, Any] = {
             "name": self.name,
             "instanceId": self.instance_id,
@@ -118,6 +129,8 @@ class DurableOrchestrationStatus(msgspec.Struct, frozen=True, kw_only=True):
             "blocked": self.blocked,
             "daemon": {"pid": self.engine.pid, "since": self.engine.since} if self.engine.alive else None,
         }
+        if self.unread_events:
+            body["unreadEvents"] = self.unread_events
         if self.history is not None:
             body["historyEvents"] = self.history
         return body

@@ -25,6 +25,8 @@ from durablecli.errors import ConfigError
 ROOT = "__app__"
 """What an app of Azure's calls its own folder."""
 
+_HUB_FILE = "hub.json"
+
 # A file of such a name would be found in place of the real one by whoever imports it late, the engine itself included.
 _RESERVED = sys.stdlib_module_names | {"durablecli", "click", "filelock", "msgspec", "rich", "yaml"}
 
@@ -53,11 +55,14 @@ class Loaded:
     sources: Mapping[str, str] = field(default_factory=dict)
 
 
-def load(targets: Sequence[str], base: str | os.PathLike[str] = ".") -> Loaded:
-    """Import what `targets` name, relative to `base`. Raises ConfigError if a target doesn't exist."""
+def load(targets: Sequence[str], base: str | os.PathLike[str] = ".", project: str | None = None) -> Loaded:
+    """Import what `targets` name, relative to `base`. Raises ConfigError if a target doesn't exist.
+
+    Modules may import what is in the folder `project` too, except names that are installed.
+    """
     here = os.getcwd()
     wanted = [_resolve(target, os.fspath(base)) for target in targets]
-    finder = _start_afresh(target.folder for target in wanted)
+    finder = _start_afresh([target.folder for target in wanted], project=project)
     registry = Registry()
     modules: dict[tuple[str, str], LoadedModule] = {}
     for target in wanted:
@@ -214,7 +219,10 @@ def _explain(error: BaseException, found: Mapping[str, str], path: str) -> str:
 
 
 def _shown(path: str) -> str:
-    short = os.path.relpath(path) if path else path
+    try:
+        short = os.path.relpath(path) if path else path
+    except FileNotFoundError:  # a module has removed the current folder
+        return path
     return path if short.startswith(os.pardir) else short
 
 
@@ -231,9 +239,10 @@ class _Source(importlib.machinery.SourceFileLoader):
 class _Finder(MetaPathFinder):
     """Finds the modules of the app's folders, before anything installed, and remembers which it found."""
 
-    def __init__(self, folders: tuple[str, ...], root: str | None) -> None:
+    def __init__(self, folders: tuple[str, ...], root: str | None, project: str | None) -> None:
         self.folders = folders
         self.root = root
+        self.project = () if project is None or project in folders else (project,)
         self.found: dict[str, str] = {}
 
     def find_spec(
@@ -247,13 +256,27 @@ class _Finder(MetaPathFinder):
         for folder in path or () if parent else self.folders:
             file = _source(folder, name.rpartition(".")[2])
             if file:
-                self.found[name] = file
-                inside = [os.path.dirname(file)] if os.path.basename(file) == "__init__.py" else None
-                loader = _Source(name, file)
-                return importlib.util.spec_from_file_location(
-                    name, file, loader=loader, submodule_search_locations=inside
-                )
-        return self._plain_folder(name, path or () if parent else self.folders)
+                return self._module(name, file)
+        if parent:
+            return self._plain_folder(name, path or ())
+        return self._plain_folder(name, self.folders) or self._in_project(name)
+
+    def _module(self, name: str, file: str) -> importlib.machinery.ModuleSpec | None:
+        self.found[name] = file
+        inside = [os.path.dirname(file)] if os.path.basename(file) == "__init__.py" else None
+        loader = _Source(name, file)
+        return importlib.util.spec_from_file_location(name, file, loader=loader, submodule_search_locations=inside)
+
+    def _in_project(self, name: str) -> importlib.machinery.ModuleSpec | None:
+        """A module or package of the project, unless something installed has its name."""
+        for folder in self.project:
+            file = _source(folder, name)
+            if file is None:
+                continue
+            other = importlib.machinery.PathFinder.find_spec(name)
+            is_installed = other is not None and other.origin is not None and os.path.abspath(other.origin) != file
+            return None if is_installed else self._module(name, file)
+        return self._plain_folder(name, self.project)
 
     def _plain_folder(self, name: str, places: Iterable[str]) -> importlib.machinery.ModuleSpec | None:
         """A folder without an `__init__.py` holds modules too, unless something installed has its name."""
@@ -264,6 +287,8 @@ class _Finder(MetaPathFinder):
         other = None if "." in name else importlib.machinery.PathFinder.find_spec(name)
         if other is not None and other.origin is not None:
             return None
+        if any(map(_is_hub, inside)):  # without an error sys.path would lead there
+            raise ModuleNotFoundError(f"No module named {name!r}: that folder is a state directory", name=name)
         return self._namespace(name, list(dict.fromkeys([*inside, *_locations(other)])))
 
     def _namespace(self, name: str, folders: list[str]) -> importlib.machinery.ModuleSpec:
@@ -271,6 +296,11 @@ class _Finder(MetaPathFinder):
         spec = importlib.machinery.ModuleSpec(name, None, is_package=True)
         spec.submodule_search_locations = folders
         return spec
+
+
+def _is_hub(folder: str) -> bool:
+    """Whether a folder is a state directory: no code is ever imported from one."""
+    return os.path.isfile(os.path.join(folder, _HUB_FILE))
 
 
 def _locations(spec: importlib.machinery.ModuleSpec | None) -> Sequence[str]:
@@ -282,13 +312,13 @@ def _source(folder: str, name: str) -> str | None:
     return next((file for file in (os.path.join(path, "__init__.py"), f"{path}.py") if os.path.isfile(file)), None)
 
 
-def _start_afresh(folders: Iterable[str], root: str | None = None) -> _Finder:
+def _start_afresh(folders: Iterable[str], root: str | None = None, project: str | None = None) -> _Finder:
     forget_earlier_loads()
-    finder = _Finder(tuple(dict.fromkeys(folders)), root)
+    finder = _Finder(tuple(dict.fromkeys(folders)), root, project)
     place = next((k for k, found in enumerate(sys.meta_path) if found is importlib.machinery.PathFinder), 0)
     sys.meta_path.insert(place, finder)
     # For processes that the author's code spawns: they get this list, and not the finder.
-    sys.path.extend(finder.folders)
+    sys.path.extend((*finder.folders, *finder.project))
     importlib.invalidate_caches()
     return finder
 
@@ -297,7 +327,7 @@ def forget_earlier_loads() -> None:
     """Find nothing any more of what was loaded."""
     for finder in [found for found in sys.meta_path if isinstance(found, _Finder)]:
         sys.meta_path.remove(finder)
-        for folder in finder.folders:
+        for folder in (*finder.folders, *finder.project):
             if folder in sys.path:
                 del sys.path[len(sys.path) - 1 - sys.path[::-1].index(folder)]
         for name, file in finder.found.items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import NamedTuple
@@ -72,8 +73,9 @@ def open_hub(
     index: Index | None = None,
     progress: recovery.Progress | None = None,
     timeout: float = 1.0,
+    on_create: Callable[[str], None] = lambda root: None,
 ) -> Hub:
-    """Take the hub: make it if it is missing, lock it, recover what the last engine left.
+    """Take the hub: make it if it is missing (then `on_create` is called), lock it, recover what the last engine left.
 
     Raises HubLocked, NoPermission, NewerHub, DamagedHub (naming file and byte) or StorageError, and then holds nothing.
     """
@@ -81,7 +83,8 @@ def open_hub(
     held: EngineLock | None = None
     try:
         premises.check_ours(disk, root)
-        premises.create_if_missing(disk, root)
+        if premises.create_if_missing(disk, root):
+            on_create(root)
         premises.read_hub_file(disk, root)  # a later version's hub isn't even locked
         if lock:
             held = EngineLock(disk, root)

@@ -56,15 +56,17 @@ def missing_folders(disk: Disk, root: str) -> list[str]:
     return [path for path in paths if disk.facts(path) is None]
 
 
-def create_if_missing(disk: Disk, root: str) -> None:
-    """Make the hub, durably, unless it is there. Several processes may do so at once."""
+def create_if_missing(disk: Disk, root: str) -> bool:
+    """Make the hub, durably, unless it is there; whether this call made it. Several processes may do so at once."""
     if disk.exists(f"{root}/{FILE}"):
-        return
+        return False
     try:
         make_folders(disk, root)
         with disk.lock(f"{root}/inbox/lock"):
-            if not disk.exists(f"{root}/{FILE}"):
-                _make_files(disk, root)
+            if disk.exists(f"{root}/{FILE}"):
+                return False
+            _make_files(disk, root)
+            return True
     except OSError as error:
         raise storage_error(root, error) from error
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
@@ -134,7 +135,7 @@ def test_settings_of_the_folder_are_those_of_the_hub() -> None:
     write({"hubName": "MyHub", "maxConcurrentActivityFunctions": 4, "defaultVersion": "2", "httpSettings": polls})
     Path("local.settings.json").write_text('{"Host": {"LocalHttpPort": 7099}}')
     config = host.settings()
-    assert (config.app, config.state_dir, config.http.listen) == ((".",), ".state/MyHub", 7099)
+    assert (config.app, config.state_dir, config.http.listen) == ((".",), os.path.abspath(".state/MyHub"), 7099)
     assert (config.concurrency.activities, config.default_version) == (4, "2")
     assert config.call_http.poll == timedelta(milliseconds=1500)
 
@@ -143,22 +144,22 @@ def test_what_durablecli_is_told_beats_the_files_of_the_app() -> None:
     write({"hubName": "MyHub", "maxConcurrentActivityFunctions": 4})
     Path("durable.yaml").write_text("concurrency: {activities: 9}\n")
     config = host.settings({"state_dir": "elsewhere"})
-    assert (config.state_dir, config.concurrency.activities) == ("elsewhere", 9)
+    assert (config.state_dir, config.concurrency.activities) == (os.path.abspath("elsewhere"), 9)
 
 
 def test_an_app_named_from_elsewhere_has_its_hub_in_its_own_folder() -> None:
     Path("shop").mkdir()
     Path("shop/function_app.py").touch()
-    assert host.settings({"app": ["shop"]}).state_dir == "shop/.state/TestHubName"
+    assert host.settings({"app": ["shop"]}).state_dir == os.path.abspath("shop/.state/TestHubName")
     Path("durable.yaml").write_text("app: [shop]\n")
-    assert host.settings().state_dir == "shop/.state/TestHubName"
+    assert host.settings().state_dir == os.path.abspath("shop/.state/TestHubName")
 
 
 def test_another_app_in_such_a_folder_has_its_own_settings() -> None:
     write({"hubName": "MyHub"})
     Path("flows").mkdir()
     config = host.settings({"app": ["flows"]})
-    assert (config.app, config.state_dir, config.http.listen) == (("flows",), ".state", None)
+    assert (config.app, config.state_dir, config.http.listen) == (("flows",), os.path.abspath(".state"), None)
 
 
 def test_an_app_of_azures_is_named_alone() -> None:

@@ -283,3 +283,62 @@ def test_annotations_that_cannot_be_resolved_are_named() -> None:
         "flows/one.py:11: pack: can't resolve the annotation of Order.price: Decimal",
         "flows/one.py:13: price: can't resolve the annotation of return value: list[Decimal]",
     ]
+
+
+# ── the project's folder ───────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_modules_import_packages_and_modules_of_the_project(tmp_path: Path) -> None:
+    write("shop/__init__.py", "VALUE = 40\n")
+    write("shop/deep/more.py", "VALUE = 1\n")
+    write("plain/inner.py", "VALUE = 1\n")
+    write("settings_of_mine.py", "raise AssertionError('loaded as if it were of the app')\n")
+    body = "from shop import VALUE\nimport shop.deep.more, plain.inner\n"
+    write("workflows/one.py", body + activity("first", "VALUE + shop.deep.more.VALUE + plain.inner.VALUE"))
+    loaded = load(["workflows"], tmp_path, str(tmp_path))
+    assert errors(loaded) == {"one": None}
+    assert call(loaded, "first") == 42
+    write("shop/__init__.py", "VALUE = 50\n")
+    assert call(load(["workflows"], tmp_path, str(tmp_path)), "first") == 52
+    assert (
+        errors(load(["workflows"], tmp_path))["one"]
+        == "workflows/one.py:1: ModuleNotFoundError: No module named 'shop'"
+    )
+
+
+def test_what_is_installed_or_of_the_app_is_not_replaced_by_the_project(tmp_path: Path) -> None:
+    write("click.py", "raise AssertionError('not the installed one')\n")
+    write("hypothesis/__init__.py", "raise AssertionError('not the installed one')\n")
+    write("sibling.py", "raise AssertionError('not that of the app')\n")
+    write("workflows/sibling.py", "VALUE = 1\n")
+    write("workflows/one.py", "import click, hypothesis, sibling\n" + activity("first", "sibling.VALUE"))
+    assert call(load(["workflows"], tmp_path, str(tmp_path)), "first") == 1
+
+
+def test_a_state_directory_in_the_project_holds_no_code(tmp_path: Path) -> None:
+    write("hub/hub.json", "{}")
+    write("hub/planted.py", "raise AssertionError('loaded')\n")
+    write("workflows/one.py", "import hub.planted\n")
+    assert "ModuleNotFoundError: No module named 'hub'" in str(
+        errors(load(["workflows"], tmp_path, str(tmp_path)))["one"]
+    )
+
+
+def test_processes_spawned_by_the_author_find_the_project_too(tmp_path: Path) -> None:
+    write("shop.py", "VALUE = 5\n")
+    write("workflows/one.py", "import shop\nVALUE = shop.VALUE\n")
+    load(["workflows"], tmp_path, str(tmp_path))
+    program = f"import sys; sys.path[:] = {sys.path!r}; import one; print(one.VALUE)"
+    assert subprocess.run([sys.executable, "-P", "-c", program], capture_output=True, check=True).stdout == b"5\n"
+
+
+def test_a_module_may_change_and_remove_the_current_folder(tmp_path: Path) -> None:
+    write(
+        "flows/one.py",
+        "import os\nos.mkdir('/tmp/gone-' + str(os.getpid())); os.chdir('/tmp/gone-' + str(os.getpid()))\n"
+        "os.rmdir(os.getcwd())\n" + activity("first"),
+    )
+    write("flows/two.py", activity("second"))
+    loaded = load(["flows"], tmp_path)
+    os.chdir(tmp_path)
+    assert errors(loaded) == {"one": None, "two": None}

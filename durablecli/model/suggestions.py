@@ -1,0 +1,57 @@
+"""Finds the name that somebody probably meant."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+_LETTERS_PER_TYPO = 3
+_MOST_TYPOS = 2
+
+
+def closest(word: str, known: Iterable[str]) -> str | None:
+    """The known name that resembles a word most, without case; None if none does."""
+    import difflib  # only after a slip
+
+    names = {name.casefold(): name for name in known}
+    near = difflib.get_close_matches(word.casefold(), names, n=1)
+    return names[near[0]] if near else None
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """`; did you mean 'order'?`, or nothing."""
+    near = closest(word, known)
+    return f"; did you mean '{near}'?" if near else ""
+
+
+def misspelled(word: str, known: Iterable[str]) -> str | None:
+    """The known name that a word differs from by a slip of the keyboard: one or two letters, a third of it at most.
+
+    Names that differ in their numbers only are different names.
+    """
+    folded = word.casefold()
+    for name in known:
+        other = name.casefold()
+        most = min(_MOST_TYPOS, min(len(folded), len(other)) // _LETTERS_PER_TYPO)
+        if folded != other and _without_numbers(folded) != _without_numbers(other) and _distance(folded, other) <= most:
+            return name
+    return None
+
+
+def _without_numbers(word: str) -> str:
+    return re.sub(r"[0-9]+", "0", word)
+
+
+def _distance(one: str, other: str) -> int:
+    """How many letters are missing, added, replaced, or swapped with their neighbour."""
+    before: list[int] = []
+    last = list(range(len(other) + 1))
+    for i, letter in enumerate(one, 1):
+        row = [i]
+        for j, opposite in enumerate(other, 1):
+            least = min(last[j] + 1, row[j - 1] + 1, last[j - 1] + (letter != opposite))
+            if i > 1 and j > 1 and letter == other[j - 2] and one[i - 2] == opposite:
+                least = min(least, before[j - 2] + 1)
+            row.append(least)
+        before, last = last, row
+    return last[-1]

@@ -1,0 +1,72 @@
+"""Finds the project that a command belongs to, and makes paths absolute before any code can change the folder."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+from durablecli.errors import ConfigError
+
+FILE_NAME = "durable.yaml"
+DEFAULT_STATE_DIR = ".state"
+WORKFLOWS = "workflows"
+_HUB_FILE = "hub.json"
+_APP_FILES = ("host.json", "function_app.py")
+
+
+def absolute(path: str | os.PathLike[str]) -> str:
+    """The absolute path; raises ConfigError where the current folder is gone."""
+    try:
+        return os.path.abspath(path)
+    except FileNotFoundError:
+        raise ConfigError(f"{os.fspath(path)}: the current folder no longer exists; change to another one") from None
+
+
+def find_project() -> str:
+    """The folder with the durable.yaml or the `.state` that a command in the current folder uses, as git finds `.git`.
+
+    The current folder comes first, as `.`, and is the answer where no folder above has either. A file or folder above
+    that another user owns is passed over: it could name code to run. A `.state` above counts only if it holds a hub,
+    or nothing yet, and not for a folder with an app of its own.
+    """
+    if _has(os.curdir, FILE_NAME) or os.path.isdir(DEFAULT_STATE_DIR):
+        return os.curdir
+    has_app = _has_app(os.curdir)
+    for folder in _above(absolute(os.curdir)):
+        file, state = os.path.join(folder, FILE_NAME), os.path.join(folder, DEFAULT_STATE_DIR)
+        if os.path.isfile(file) and _is_own(file):
+            return folder
+        if not has_app and _is_own(state) and _is_state_dir(state):
+            return folder
+        has_app = has_app or _has_app(folder)
+    return os.curdir
+
+
+def _above(folder: str) -> Iterator[str]:
+    while (parent := os.path.dirname(folder)) != folder:
+        yield parent
+        folder = parent
+
+
+def _has(folder: str, name: str) -> bool:
+    return os.path.exists(os.path.join(folder, name))
+
+
+def _has_app(folder: str) -> bool:
+    return os.path.isdir(os.path.join(folder, WORKFLOWS)) or any(_has(folder, name) for name in _APP_FILES)
+
+
+def _is_own(path: str) -> bool:
+    try:
+        return os.stat(path).st_uid == os.geteuid()
+    except OSError:
+        return False
+
+
+def _is_state_dir(path: str) -> bool:
+    """Whether a folder is a hub, holds the hubs of an Azure app, or is still empty."""
+    try:
+        names = os.listdir(path)
+    except OSError:
+        return False
+    return not names or any(_has(path, found) for name in names for found in (_HUB_FILE, f"{name}/{_HUB_FILE}"))

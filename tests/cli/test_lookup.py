@@ -1,0 +1,212 @@
+"""Names that nothing has: refused with a suggestion before anything is sent, unless the caller insists."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+
+from durablecli.model import events as ev
+from durablecli.model.suggestions import closest, misspelled
+from tests.cli.conftest import Durable
+from tests.client.scribe import scribe
+
+FLOWS = """
+import durablecli as df
+
+@df.activity
+def pack(x): return x
+
+@df.orchestrator
+def order(context):
+    return (yield context.call_activity(pack, 1))
+
+@df.entity
+class Stock:
+    def add(self, n: int = 1) -> None: ...
+"""
+
+
+@pytest.fixture
+def flows(here: Path) -> Path:
+    (here / "workflows").mkdir()
+    (here / "workflows" / "flows.py").write_text(FLOWS)
+    return here
+
+
+def published(root: Path, *functions: tuple[str, str]) -> None:
+    """What the last engine has published."""
+    (root / ".state").mkdir(exist_ok=True)
+    known = [{"name": name, "kind": kind} for name, kind in functions]
+    (root / ".state" / "engine.json").write_text(json.dumps({"functions": known}))
+
+
+# ── start ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("batch", [False, True])
+def test_a_start_that_no_module_knows_is_refused_and_creates_no_hub(durable: Durable, flows: Path, batch: bool) -> None:
+    result = durable("start", "ordr", *(["--batch", "-"] if batch else []), stdin="1\n")
+    assert (result.code, result.out, result.err.count("\n")) == (3, "", 1)
+    assert "did you mean 'order'?" in result.err
+    assert "--anyway" in result.err
+    assert not (flows / ".state").exists()
+
+
+def test_a_start_in_any_case_is_accepted_and_a_wrong_one_where_the_caller_insists(
+    durable: Durable, flows: Path
+) -> None:
+    assert durable("start", "Order", "--id", "a").code == 0
+    assert durable("start", "ordr", "--id", "b", "--anyway").out == "b\n"
+
+
+def test_an_activity_is_no_orchestrator(durable: Durable, flows: Path) -> None:
+    result = durable("start", "pack")
+    assert result.code == 3
+    assert "is no orchestrator" in result.err
+
+
+def test_a_start_whose_module_cannot_be_imported_is_refused_with_the_reason(durable: Durable, flows: Path) -> None:
+    (flows / "workflows" / "broken.py").write_text("import nothing_of_that_name\n")
+    result = durable("start", "broken")
+    assert result.code == 3
+    assert "broken isn't loaded: workflows/broken.py:1: ModuleNotFoundError" in result.err
+    assert durable("start", "order").code == 0
+
+
+def test_a_published_name_is_accepted_without_loading_any_module(durable: Durable, flows: Path) -> None:
+    (flows / "workflows" / "flows.py").write_text('raise SystemExit("loaded")')
+    published(flows, ("tour", "orchestrator"), ("counter", "entity"))
+    assert durable("start", "TOUR").code == 0
+    assert durable("entity", "signal", "@Counter@a", "add").code == 0
+
+
+def test_a_name_that_the_last_engine_lacked_is_looked_up_in_the_modules(durable: Durable, flows: Path) -> None:
+    published(flows, ("tour", "orchestrator"))
+    assert durable("start", "order").code == 0
+    assert durable("entity", "signal", "@stock@a", "add").code == 0
+
+
+def test_where_no_modules_are_named_the_last_engine_decides(durable: Durable, here: Path) -> None:
+    published(here, ("tour", "orchestrator"), ("counter", "entity"))
+    assert durable("start", "tour").code == 0
+    refused = durable("start", "tuor")
+    assert refused.code == 3
+    assert "did you mean 'tour'?" in refused.err
+    assert durable("entity", "signal", "@cuonter@a", "add").code == 3
+
+
+def test_where_nothing_can_be_looked_up_it_is_started_with_a_remark(durable: Durable, here: Path) -> None:
+    result = durable("start", "tour", "--id", "a")
+    assert (result.code, result.out) == (0, "a\n")
+    assert f"the name 'tour' was not checked: {here} has no workflows/" in result.err
+
+
+def test_the_modules_can_be_named(durable: Durable, flows: Path) -> None:
+    (flows / "workflows").rename(flows / "flows")
+    assert durable("start", "order", "--app", "flows").code == 0
+    assert durable("start", "ordr", "--app", "flows").code == 3
+
+
+def test_run_suggests_too(durable: Durable, flows: Path) -> None:
+    result = durable("run", "ordr")
+    assert result.code == 3
+    assert "did you mean 'order'?" in result.err
+
+
+# ── entity signal ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("entity", "operation", "meant"), [("@stok@a", "add", "Stock"), ("@stock@a", "ad", "add"), ("@pack@a", "add", "no")]
+)
+def test_a_signal_that_no_module_knows_is_refused(
+    durable: Durable, flows: Path, entity: str, operation: str, meant: str
+) -> None:
+    result = durable("entity", "signal", entity, operation)
+    assert (result.code, result.out, result.err.count("\n")) == (3, "", 1)
+    assert meant in result.err
+    assert not (flows / ".state").exists()
+    assert durable("entity", "signal", entity, operation, "--anyway").code == 0
+
+
+def test_every_entity_can_be_deleted(durable: Durable, flows: Path) -> None:
+    assert durable("entity", "signal", "@stock@a", "delete").code == 0
+
+
+# ── raise-event ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.fixture
+def waiting(here: Path) -> Path:
+    """`w` waits for Packed, and has an event Early that it hasn't read; `s` is suspended and holds one."""
+    with scribe(".state") as writer:
+        writer.write(
+            "w",
+            ev.ExecutionStarted("w", "1", "order"),
+            ev.EventAwaited("Paked"),
+            ev.EventRaised("Paked"),
+            ev.EventAwaited("Packed"),
+            ev.EventAwaited("Step1"),
+            ev.EventRaised("Early"),
+        )
+        writer.write(
+            "s",
+            ev.ExecutionStarted("s", "1", "order"),
+            ev.EventAwaited("Go"),
+            ev.ExecutionSuspended("audit"),
+            ev.EventRaised("Go", held=True),
+        )
+    return here
+
+
+def test_an_event_that_is_nearly_one_that_is_waited_for_is_refused(durable: Durable, waiting: Path) -> None:
+    result = durable("raise-event", "w", "Pakced")
+    assert (result.code, result.err.count("\n")) == (3, 1)
+    assert "did you mean 'Packed'?" in result.err
+    assert durable("raise-event", "w", "Pakced", "--anyway").code == 0
+
+
+@pytest.mark.parametrize("event", ["packed", "Later", "Step2", "paked"])
+def test_other_events_are_sent(durable: Durable, waiting: Path, event: str) -> None:
+    assert durable("raise-event", "w", event).code == 0
+
+
+def test_status_lists_the_events_that_nothing_has_read(durable: Durable, waiting: Path) -> None:
+    durable("raise-event", "w", "Later")
+    shown = durable("status", "w").out
+    assert "event      Early, since " in shown
+    assert ", not read: the instance doesn't wait for it\n" in shown
+    assert ", not taken by an engine yet\n" in shown
+    told = json.loads(durable("status", "w", "-o", "json").out)["unreadEvents"]
+    assert [(each["name"], each["state"]) for each in told] == [("Early", "unread"), ("Later", "posted")]
+    assert all(datetime.fromisoformat(each["since"]) for each in told)
+    assert ", held until the instance goes on\n" in durable("status", "s").out
+
+
+# ── suggestions ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("word", "known", "meant"),
+    [
+        ("pakced", ["Packed"], "Packed"),
+        ("approvd", ["rejected", "Approved"], "Approved"),
+        ("aproval", ["approval"], "approval"),
+        ("packed", ["Packed"], None),
+        ("step2", ["step1"], None),
+        ("unlock", ["lock"], None),
+        ("restart", ["start"], None),
+        ("no", ["go"], None),
+        ("rejected", ["accepted"], None),
+    ],
+)
+def test_a_slip_of_the_keyboard_is_told_from_another_name(word: str, known: list[str], meant: str | None) -> None:
+    assert misspelled(word, known) == meant
+
+
+def test_the_closest_name_is_found_without_case() -> None:
+    assert closest("ORDR", ["order", "tour"]) == "order"
+    assert closest("zzz", ["order", "tour"]) is None
