@@ -63,6 +63,8 @@ def test_verbs_that_start_fast_import_neither_asyncio_nor_rich_nor_user_code(her
     with scribe(".state") as writer:
         writer.write("t", ev.ExecutionStarted("t", "1", "tour"))
         writer.write("@counter@b", ev.EntityStarted("@counter@b", "1"))
+    functions = [{"name": "tour", "kind": "orchestrator"}, {"name": "counter", "kind": "entity"}]
+    (here / ".state" / "engine.json").write_text(json.dumps({"functions": functions}))
     modules = imported(here, *arguments)
     heavy = {"asyncio", "rich", "filelock", "yaml", "uvicorn", "durablecli.engine", "durablecli.daemon", "mine"}
     assert modules & heavy == set()

@@ -70,9 +70,14 @@ def hub(here: Path) -> Path:
 
 
 def test_signal_is_silent_in_a_pipe_and_a_sentence_on_a_terminal(durable: Durable, here: Path) -> None:
-    assert durable("entity", "signal", "@Counter@a", "add", "--input", "5") == (0, "", "")
+    created = f"created the hub {here}/.state\n"
+    assert durable("entity", "signal", "@Counter@a", "add", "--input", "5", "--anyway") == (0, "", created)
     hint = "no daemon is running: durable run-daemon does the work\n"
-    assert durable("entity", "signal", "@counter@a", "add", terminal=True) == (0, "@counter@a  add sent\n", hint)
+    assert durable("entity", "signal", "@counter@a", "add", "--anyway", terminal=True) == (
+        0,
+        "@counter@a  add sent\n",
+        hint,
+    )
     told = json.loads(durable("entity", "signal", "@counter@a", "add", "-o", "json").out)
     assert told == {"entityId": "@counter@a", "operation": "add"}
     messages = [path.read_text() for path in sorted((here / ".state" / "inbox" / "new").iterdir())]
@@ -87,14 +92,6 @@ def test_a_signal_has_its_time(durable: Durable, here: Path) -> None:
     assert out.count("requested  signal add at 2") == 2
 
 
-def test_a_function_that_the_last_engine_lacked_is_signaled_with_one_warning(durable: Durable, hub: Path) -> None:
-    (hub / ".state" / "engine.json").write_text('{"functions":[{"name":"counter","kind":"entity"}]}')
-    assert durable("entity", "signal", "@COUNTER@a", "add").err == ""
-    result = durable("entity", "signal", "@cuonter@a", "add")
-    assert (result.code, result.err.count("\n")) == (0, 1)
-    assert "known are: counter (of the last engine); sent all the same" in result.err
-
-
 def test_an_engine_refuses_an_operation_that_a_class_lacks_and_knows_none_of_a_function(
     durable: Durable, here: Path
 ) -> None:
@@ -102,11 +99,12 @@ def test_an_engine_refuses_an_operation_that_a_class_lacks_and_knows_none_of_a_f
     with scribe(".state"):
         says(functions=kinds)
         refused = durable("entity", "signal", "@counter@a", "addd")
-        told = "durable: counter has no operation 'addd'; there are: add, get\n"
-        assert refused == (3, "", told)
+        told = "durable: counter has no operation 'addd'; did you mean 'add'?; there are: add, get;"
+        assert (refused.code, refused.err) == (3, f"{told} --anyway sends it all the same\n")
         for entity, operation in (("@counter@a", "Add"), ("@counter@a", "delete"), ("@free@a", "addd")):
             assert durable("entity", "signal", entity, operation).code == 0
-    assert durable("entity", "signal", "@counter@a", "addd").code == 0
+    assert durable("entity", "signal", "@counter@a", "addd").code == 3
+    assert durable("entity", "signal", "@counter@a", "addd", "--anyway").code == 0
 
 
 def test_an_engine_says_which_operations_its_classes_have(durable: Durable, here: Path) -> None:
@@ -187,7 +185,7 @@ def test_the_json_of_an_entity_is_all_that_is_known_of_it(durable: Durable, hub:
 
 def test_instances_and_entities_are_asked_for_together(durable: Durable, hub: Path) -> None:
     result = durable("status", "next", "@counter@a", "@counter@none")
-    assert (result.code, result.err) == (3, "durable: no entity '@counter@none' in .state\n")
+    assert (result.code, result.err) == (3, f"durable: no entity '@counter@none' in {hub}/.state\n")
     assert "next  transfer  Running" in result.out
     assert "\n\n@counter@a  Exists" in result.out
     assert len(json.loads(durable("status", "next", "@counter@a", "-o", "json").out)) == 2
@@ -487,7 +485,7 @@ def test_a_run_that_meets_an_entity_without_code_says_which_there_are(
 ) -> None:
     (here / "workflows").mkdir()
     (here / "workflows" / "counting.py").write_text(COUNTING)
-    durable("entity", "signal", "@gone@a", "add")
+    durable("entity", "signal", "@gone@a", "add", "--anyway")
     assert durable("run-daemon", "--until-idle").code == 0
     told = "@gone@a is blocked: entity 'gone' isn't loaded; known are: counter. It goes on when its code"
     assert caplog.text.count(told) == 1
