@@ -296,8 +296,11 @@ class Engine:
 
     @property
     def is_idle(self) -> bool:
-        """Whether nothing can move without a timer or a message; a pending retry counts as work."""
+        """Whether nothing can move without a message or a timer that is still to come; a pending retry is work."""
         if not self.is_at_rest:
+            return False
+        due = self.timers.next()
+        if due is not None and due <= self.clock.now():
             return False
         if self.crew is not None and self.crew.running:
             return False

@@ -60,14 +60,19 @@ def next_due(ledger: Ledger) -> datetime | None:
 
 
 def owes(ledger: Ledger) -> bool:
-    """Whether an engine that opens the hub must look at this instance at once: activities, held arrivals, cut turns."""
+    """Whether an engine that opens the hub must look at this instance at once: activities, pending retries, held
+    arrivals, cut turns."""
     if ledger.ended:
         return False
     if ledger.blocked is not None or ledger.torn:
         return True
     if ledger.held and ledger.suspended is None and delayed_start(ledger) is None:
         return True
-    return any(type(event) is ev.TaskScheduled for event in ledger.open.values())
+    return any(_is_work(event) for event in ledger.open.values())
+
+
+def _is_work(event: ev.AnyEvent) -> bool:
+    return type(event) is ev.TaskScheduled or (type(event) is ev.TimerCreated and event.retry_of is not None)
 
 
 def waiting(ledger: Ledger, most: int | None = None) -> tuple[Waiting, ...]:

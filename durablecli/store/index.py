@@ -24,7 +24,8 @@ from durablecli.model.status import Summary, Waiting
 from durablecli.store.lock import boot_id
 from durablecli.store.query import Page, Query, compile_count, compile_page, finish, micros
 
-FORMAT = 2
+FORMAT = 3
+"""3 since pending retries count as owed."""
 MEMORY = ":memory:"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _BUSY_SECONDS = 60.0  # a reader may have been stopped in the middle of a page; the index lags meanwhile

@@ -47,3 +47,56 @@ def test_a_timer_that_was_dropped_and_set_again_fires_in_its_order() -> None:
     assert fired[0] == 2_995
     assert set(fired) == {2_995, 2_990}
     assert len(timers) == 0
+
+
+# ── what counts as work ────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@df.activity
+def refuse(value: Any) -> None:
+    raise ValueError("not today")
+
+
+@df.orchestrator
+def retries(context: df.DurableOrchestrationContext) -> Any:
+    options = df.RetryOptions(3_600_000, 2)
+    yield context.call_activity_with_retry(refuse, options, 1)
+
+
+@df.orchestrator
+def sleeps(context: df.DurableOrchestrationContext) -> Any:
+    for _ in range(5):
+        yield context.create_timer(timedelta(seconds=context.get_input()))
+
+
+def test_a_pending_retry_is_work_for_a_later_engine_too(replay_always: bool) -> None:
+    with testing.hub(refuse, retries, replay_always=replay_always) as hub:
+        instance = hub.client.start_new(retries)
+        hub.run()
+        assert not hub.engine.is_idle
+        hub.restart()
+        hub.run()
+        assert not hub.engine.is_idle
+        hub.client.suspend(instance)
+        hub.run()
+        assert hub.engine.is_idle
+        hub.client.resume(instance)
+        assert hub.finish(instance).runtime_status is df.OrchestrationRuntimeStatus.Failed
+        assert hub.engine.is_idle
+
+
+def test_an_engine_is_not_idle_while_a_timer_is_due(replay_always: bool) -> None:
+    with testing.hub(sleeps, replay_always=replay_always) as hub:
+        at_once = hub.client.start_new(sleeps, client_input=0)
+        while not hub.engine.is_idle:
+            hub.engine.step()
+        assert hub.client.get_status(at_once).ended
+        late = hub.client.start_new(sleeps, client_input=60)
+        hub.run()
+        assert hub.engine.is_idle
+        hub.clock.move_to(hub.clock.now() + timedelta(seconds=61))
+        hub.restart()
+        assert not hub.engine.is_idle
+        hub.run()
+        assert hub.engine.is_idle
+        assert hub.finish(late).ended
