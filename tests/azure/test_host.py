@@ -214,7 +214,7 @@ def test_one_file_of_an_app_has_the_settings_of_the_app() -> None:
 def test_the_file_of_the_app_has_its_settings_from_elsewhere_too() -> None:
     Path("shop").mkdir()
     Path("shop/function_app.py").touch()
-    assert host.settings({"app": ["shop/function_app.py"]}).state_dir == "shop/.state/TestHubName"
+    assert host.settings({"app": ["shop/function_app.py"]}).state_dir == os.path.abspath("shop/.state/TestHubName")
 
 
 def test_settings_in_a_text_are_resolved() -> None:
