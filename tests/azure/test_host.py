@@ -33,7 +33,7 @@ def test_without_files_everything_has_its_default() -> None:
     found = host.read(".", {})
     assert (found.hub_name, found.route_prefix, found.remark) == ("TestHubName", "api", None)
     assert found.settings == {"version_match": "current_or_older"}
-    assert found.state_dir == ".state/TestHubName"
+    assert found.state_dir == os.path.abspath(".state/TestHubName")
 
 
 def test_settings_are_taken_whatever_their_case() -> None:
@@ -202,13 +202,13 @@ def test_without_another_provider_a_hub_is_named_as_azure_storage_needs_it() -> 
 def test_one_file_of_an_app_has_the_settings_of_the_app() -> None:
     write({"hubName": "MyHub"})
     Path("flows.py").write_text("import json\n")
-    assert host.settings({"app": ["flows.py"]}).state_dir == ".state"
+    assert host.settings({"app": ["flows.py"]}).state_dir == os.path.abspath(".state")
     for text in ("import azure.functions as func\n", "x = 1\n  from azure.durable_functions.models import Task\n",
                  "from azure import durable_functions\n"):  # fmt: skip
         Path("flows.py").write_text(text)
         config = host.settings({"app": ["flows.py"]})
         assert (config.app, config.state_dir) == (("flows.py",), ".state/MyHub")
-    assert host.settings({"app": ["flows.py", "other.py"]}).state_dir == ".state"
+    assert host.settings({"app": ["flows.py", "other.py"]}).state_dir == os.path.abspath(".state")
 
 
 def test_the_file_of_the_app_has_its_settings_from_elsewhere_too() -> None:
