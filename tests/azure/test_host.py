@@ -33,7 +33,7 @@ def test_without_files_everything_has_its_default() -> None:
     found = host.read(".", {})
     assert (found.hub_name, found.route_prefix, found.remark) == ("TestHubName", "api", None)
     assert found.settings == {"version_match": "current_or_older"}
-    assert found.state_dir == os.path.abspath(".state/TestHubName")
+    assert found.state_dir == ".state/TestHubName"
 
 
 def test_settings_are_taken_whatever_their_case() -> None:
@@ -207,7 +207,7 @@ def test_one_file_of_an_app_has_the_settings_of_the_app() -> None:
                  "from azure import durable_functions\n"):  # fmt: skip
         Path("flows.py").write_text(text)
         config = host.settings({"app": ["flows.py"]})
-        assert (config.app, config.state_dir) == (("flows.py",), ".state/MyHub")
+        assert (config.app, config.state_dir) == (("flows.py",), os.path.abspath(".state/MyHub"))
     assert host.settings({"app": ["flows.py", "other.py"]}).state_dir == os.path.abspath(".state")
 
 
