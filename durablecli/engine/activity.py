@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from durablecli.app import Function
 from durablecli.engine.activity_context import ActivityContext, Cancellation
 from durablecli.engine.arguments import bind
+from durablecli.errors import BindingUnavailable
 from durablecli.model.events import NULL, Output
 from durablecli.model.failures import Failure, from_exception
 from durablecli.model.payloads import encode
@@ -110,4 +111,6 @@ def settle(call: Call, value: Any) -> Outcome:
 def failed(key: tuple[str, str, int], error: BaseException, *, retryable: bool = True) -> Outcome:
     """The outcome of a call that raised."""
     failure = from_exception(error)
+    if isinstance(error, BindingUnavailable):  # no later attempt would find what the binding needs
+        retryable = False
     return Outcome(key, None, failure if retryable else replace(failure, retryable=False))

@@ -149,8 +149,10 @@ def test_the_history_shows_what_was_set_as_not_sent(newer: testing.Hub) -> None:
 
 
 def test_an_input_that_only_the_cloud_has_fails_the_activity_and_says_so(newer: testing.Hub) -> None:
-    _, output = completed(newer, "reads_a_blob", None)
+    instance, output = completed(newer, "reads_a_blob", None)
     assert "'read_blob' can't be called here: its input binding 'blob' (blob) would need a service of Azure" in output
+    scheduled = [one for one in newer.client.get_history(instance) if isinstance(one.event, ev.TaskScheduled)]
+    assert len(scheduled) == 1, "another attempt would fail in the same way"
 
 
 def _activity(set_: Any) -> tuple[df.DFApp, type[Out[Any]]]:

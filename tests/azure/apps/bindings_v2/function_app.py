@@ -152,7 +152,7 @@ def route_order(order: dict) -> str:
 @app.orchestration_trigger(context_name="context")
 def reads_a_blob(context: df.DurableOrchestrationContext):
     try:
-        yield context.call_activity("read_blob", "x")
+        yield context.call_activity_with_retry("read_blob", df.RetryOptions(60_000, 5), "x")
     except Exception as error:
         return str(error)
 
