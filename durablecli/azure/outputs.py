@@ -37,13 +37,13 @@ def check_inputs(function: Function) -> None:
 
 
 def outs(function: Function, parameters: Iterable[inspect.Parameter]) -> dict[str, Out[Any]]:
-    """An Out for each parameter that is bound to an output, or annotated as one."""
+    """An Out for each parameter that is bound to an output, or annotated as one, in their order."""
     parameters = list(parameters)
-    names = {one.name for one in parameters}
-    open_ended = any(one.kind is one.VAR_KEYWORD for one in parameters)
-    bound = {*function.outputs, function.response} - {RETURN, None}
-    found = [name for name in bound if name is not None and (open_ended or name in names)]
-    return {name: Out() for name in [*found, *(one.name for one in parameters if _is_out(one.annotation))]}
+    bound = [name for name in (*function.outputs, function.response) if name not in (RETURN, None)]
+    found = [one.name for one in parameters if one.name in bound or _is_out(one.annotation)]
+    if any(one.kind is one.VAR_KEYWORD for one in parameters):
+        found += [name for name in bound if name is not None and name not in found]
+    return {name: Out() for name in found}
 
 
 def recorded(function: Function, arguments: Mapping[str, Any], returned: Any) -> tuple[Output, ...]:

@@ -178,3 +178,26 @@ def test_the_app_of_the_older_layout_passes_its_scenario(older: App) -> None:
         "TickTock": "timer",
     }
     assert (older.folder / ".state" / "OlderHub" / "hub.json").is_file()
+
+
+def test_an_app_with_bindings_of_every_kind_runs_and_shows_what_it_would_have_sent(tmp_path: Path) -> None:
+    desk = App("bindings_v2", tmp_path, "installed")
+    try:
+        desk.run()
+        started = desk.http.post("/api/orders", json={"id": "o1", "email": "ann@example.com"})
+        assert desk.completed(started.headers["location"])["output"]["sent"] == "notify ann@example.com"
+        sent = {
+            output["Name"]: (output["Type"], output["Status"])
+            for row in desk.durable("history", "o1", "-o", "json")
+            for output in row.get("Outputs", [])
+        }
+        assert sent["sms"] == ("twilioSms", "not sent")
+        assert len(sent) == 11
+        assert desk.http.get("/api/by_out/ann").status_code == 203
+        assert desk.http.get("/api/by_out/ann", headers={"Sec-Fetch-Site": "cross-site"}).status_code == 403
+        assert desk.http.get("/api/catalog").status_code == 501
+        said = (desk.folder / "said").read_text()
+        assert "catalog fails when it is called: only Azure provides its input catalog (blob)" in said
+        assert "HTTP function 'http_start': not sent: audit (queue)" in said
+    finally:
+        desk.close()
