@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 
-from durablecli.cli.reasons import blocked, in_the_way, named, no_daemon, text_of
+from durablecli.cli.reasons import blocked, in_the_way, named, no_daemon, set_aside, text_of
 from durablecli.cli.render import COLORS, Screen
 from durablecli.cli.times import clock, moment, span
 from durablecli.client import DurableOrchestrationStatus, EntityStatus
@@ -36,7 +36,7 @@ def show(screen: Screen, status: DurableOrchestrationStatus | EntityStatus, *, s
 
 
 def _head(screen: Screen, status: DurableOrchestrationStatus) -> str:
-    word = status.runtime_status.value if status.runtime_status else ""
+    word = status.runtime_status.value if status.runtime_status else "Unknown"
     details = [f"version {status.version}"] if status.version else []
     if status.taken:
         details.append(f"{status.records} record" + ("" if status.records == 1 else "s"))
@@ -51,6 +51,9 @@ def _painted(screen: Screen, word: str) -> str:
 
 def lines(status: DurableOrchestrationStatus, now: datetime, *, show_input: bool) -> Iterator[tuple[str, str]]:
     """The lines under the head, as label and text."""
+    yield from set_aside(status.set_aside, now)
+    if status.created_time is None:
+        return  # nothing of it can be read
     yield "created", moment(status.created_time)
     if status.taken:
         yield "updated", moment(status.last_updated_time)

@@ -66,6 +66,8 @@ def _row(row: Summary, time: Callable[[datetime], str]) -> Sequence[str]:
 
 
 def _waits(row: Summary) -> str:
+    if row.set_aside is not None:
+        return f"set aside: {row.set_aside.splitlines()[0] if row.set_aside else ''}"
     if row.blocked is not None:
         return f"blocked: {row.blocked.splitlines()[0] if row.blocked else ''}"
     first = next((one for one in row.waiting if one.kind != "suspended"), None)

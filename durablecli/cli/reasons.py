@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 
 from durablecli.cli.times import clock, span
-from durablecli.client import Blocked, Engine, EntityWait, Queued
+from durablecli.client import Blocked, Engine, EntityWait, Queued, SetAside
 from durablecli.model.status import Waiting
 
 _NAMED = 3
@@ -20,6 +20,16 @@ def blocked(found: Blocked | None, now: datetime) -> Iterator[tuple[str, str]]:
     yield "blocked", f"since {clock(found.since, now)}: {first}"
     yield from (("", line.strip()) for line in rest)
     yield "", "it goes on when the code fits again"
+
+
+def set_aside(found: SetAside | None, now: datetime) -> Iterator[tuple[str, str]]:
+    """Why the engine leaves it alone."""
+    if found is None:
+        return
+    since = f"since {clock(found.since, now)}: " if found.since is not None else ""
+    yield "set aside", f"{since}{found.reason}"
+    if found.kept:
+        yield "", f"{found.kept:,} message{'' if found.kept == 1 else 's'} kept for it; delivered once it is repaired"
 
 
 def no_daemon(engine: Engine, now: datetime) -> tuple[str, str]:

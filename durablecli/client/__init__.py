@@ -5,7 +5,15 @@ from durablecli.client.entity_status import EntityStateResponse, EntityStatus, L
 from durablecli.client.functions import Published, published_by, unknown_orchestrator
 from durablecli.client.running import Running, Runs
 from durablecli.client.shell import DurableOrchestrationClient
-from durablecli.client.status import Blocked, DurableOrchestrationStatus, Engine, Held, PurgeHistoryResult, Suspended
+from durablecli.client.status import (
+    Blocked,
+    DurableOrchestrationStatus,
+    Engine,
+    Held,
+    PurgeHistoryResult,
+    SetAside,
+    Suspended,
+)
 from durablecli.client.tail import Line
 from durablecli.client.waits import EntityWait
 from durablecli.store.mailbox import Item, Mailbox, Receipt, new_message
@@ -34,6 +42,7 @@ __all__ = [
     "Requested",
     "Running",
     "Runs",
+    "SetAside",
     "Suspended",
     "new_message",
     "published_by",

@@ -22,9 +22,9 @@ from durablecli.client.refusals import refusal_of, word_of
 from durablecli.client.running import Running
 from durablecli.client.standing import Standing
 from durablecli.client.starting import POLICIES, batch_items, encode, start_chosen
-from durablecli.client.status import DurableOrchestrationStatus, Engine, PurgeHistoryResult
+from durablecli.client.status import DurableOrchestrationStatus, Engine, PurgeHistoryResult, SetAside
 from durablecli.client.tail import Line, Pace, Tail, follow
-from durablecli.errors import Conflict, DurableError, NotFound, TimedOut, UsageError, WrongState
+from durablecli.errors import Conflict, DurableError, InstanceSetAside, NotFound, TimedOut, UsageError, WrongState
 from durablecli.model.entities import EntityId, is_entity, told_entity
 from durablecli.model.events import Record
 from durablecli.model.history import project_history
@@ -295,7 +295,12 @@ class Client:
 
     def permit(self, kind: str, item: Item) -> DurableOrchestrationStatus:
         """How an instance stands that such a verb may touch; raises NotFound, WrongState or Conflict for any other."""
-        current = self._existing(item.instance)
+        current = self._present(item.instance)
+        if current.set_aside is not None and not (kind == "purge" and item.force):
+            hint = "; `durable purge --force` deletes it" if kind == "purge" else ""
+            raise _set_aside(item.instance, current.set_aside, hint)
+        if current.set_aside is not None:
+            return current
         if refusal := refusal_of(kind, current, item):
             raise WrongState(f"{item.instance} is {word_of(current)}: {refusal}")
         if kind in ("rewind", "purge") and current.ended and self._inbox.reserved(item.instance):
@@ -310,7 +315,7 @@ class Client:
         """How an entity stands that a delete or a purge may touch; raises NotFound or WrongState for any other."""
         if kind not in ("delete", "purge"):
             raise _no_instance(item.instance)
-        return self._entities.permit(kind, item.instance)
+        return self._entities.permit(kind, item.instance, force=item.force)
 
     def is_requested(self, instance_id: str, kind: str) -> bool:
         """Whether a verb for this instance is on disk and no engine has taken it yet."""
@@ -443,6 +448,13 @@ class Client:
             raise error
 
     def _existing(self, instance_id: str) -> DurableOrchestrationStatus:
+        """The status of an instance that can be used; raises NotFound or InstanceSetAside."""
+        current = self._present(instance_id)
+        if current.set_aside is not None:
+            raise _set_aside(instance_id, current.set_aside)
+        return current
+
+    def _present(self, instance_id: str) -> DurableOrchestrationStatus:
         if is_entity(instance_id):
             raise _no_instance(instance_id)
         current = self._seen(self._reader.status(instance_id))
@@ -466,6 +478,10 @@ class Client:
         if published is not None and not published.has_orchestrator(name):
             raise published.unknown(name)
         return name
+
+
+def _set_aside(instance: str, found: SetAside, hint: str = "") -> InstanceSetAside:
+    return InstanceSetAside(f"{instance} is set aside: {found.reason}{hint}")
 
 
 def _no_instance(entity: str) -> UsageError:

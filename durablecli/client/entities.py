@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import chain
 
+from msgspec.structs import replace
+
 from durablecli.client.entity_status import (
     EntityStateResponse,
     EntityStatus,
@@ -16,7 +18,7 @@ from durablecli.client.entity_status import (
 from durablecli.client.reading import Reader, parse
 from durablecli.client.running import Running, Runs
 from durablecli.client.status import NULL, Blocked, Engine
-from durablecli.errors import NotFound, WrongState
+from durablecli.errors import InstanceSetAside, NotFound, WrongState
 from durablecli.model import events as ev
 from durablecli.model.entities import EntityId, told_entity
 from durablecli.replay.entity import EntityLedger, fold_entity
@@ -32,6 +34,8 @@ class Entities:
     def state(self, named: EntityId | str) -> EntityStateResponse:
         """The state alone."""
         found = self.status(named)
+        if found.set_aside is not None:
+            raise InstanceSetAside(f"{found.entity_id} is set aside: {found.set_aside.reason}")
         return EntityStateResponse(found.exists, found.state)
 
     def status(self, named: EntityId | str) -> EntityStatus:
@@ -39,12 +43,13 @@ class Entities:
         entity = told_entity(named)
         # The inbox first: a signal that is taken in between is then in the log.
         posted = tuple(chain.from_iterable(map(_posted, self._reader.pending(str(entity)))))
-        found = self._reader.lines(str(entity))
+        found, set_aside = self._reader.find(str(entity))
         engine = self._reader.engine()
         if found is None:
-            return EntityStatus(entity_id=entity, requested=posted, engine=engine)
+            return EntityStatus(entity_id=entity, requested=posted, engine=engine, set_aside=set_aside)
         running = self._reader.running(engine).get(str(entity))
-        return _of_ledger(entity, fold_entity(parse(found), found.good), posted, engine, running)
+        status = _of_ledger(entity, fold_entity(parse(found), found.good), posted, engine, running)
+        return status if set_aside is None else replace(status, set_aside=set_aside)
 
     def existing(self, named: EntityId | str) -> EntityStatus:
         """The same for an entity that there is, with or without a state; raises NotFound."""
@@ -53,9 +58,14 @@ class Entities:
             raise NotFound(f"no entity '{current.entity_id}' in {self._reader.root}")
         return current
 
-    def permit(self, kind: str, named: str) -> EntityStatus:
+    def permit(self, kind: str, named: str, *, force: bool = False) -> EntityStatus:
         """How an entity stands whose state (delete) or whose log (purge) may go; raises NotFound or WrongState."""
         current = self.existing(named)
+        if current.set_aside is not None:
+            if kind == "purge" and force:
+                return current
+            hint = "; `durable entity purge --force` deletes it" if kind == "purge" else ""
+            raise InstanceSetAside(f"{current.entity_id} is set aside: {current.set_aside.reason}{hint}")
         refusal = _still_needed(current) if kind == "purge" else _nothing_to_delete(current)
         if refusal:
             raise WrongState(f"{current.entity_id} {refusal}")

@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Raw
 
 from durablecli.client.running import Runs
-from durablecli.client.status import NULL, Blocked, Engine, second
+from durablecli.client.status import NULL, Blocked, Engine, SetAside, second
 from durablecli.model import events as ev
 from durablecli.model.entities import EntityId
 
@@ -97,11 +97,12 @@ class EntityStatus(msgspec.Struct, frozen=True, kw_only=True):
     failures: int = 0
     last_failure: LastFailure | None = None
     blocked: Blocked | None = None
+    set_aside: SetAside | None = None
     requested: tuple[Requested, ...] = ()
     engine: Engine = Engine(alive=False)
 
     def __bool__(self) -> bool:
-        return self.taken or bool(self.requested)
+        return self.taken or bool(self.requested) or self.set_aside is not None
 
     @property
     def taken(self) -> bool:
@@ -111,6 +112,8 @@ class EntityStatus(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def word(self) -> str:
         """Exists, Empty (it has no state), or Pending (no engine has taken what was sent to it)."""
+        if self.set_aside is not None and not self.taken:
+            return "Unknown"
         return "Exists" if self.exists else "Empty" if self.taken else "Pending"
 
     @property
@@ -121,7 +124,7 @@ class EntityStatus(msgspec.Struct, frozen=True, kw_only=True):
     def payload(self) -> dict[str, Any]:
         """All of it, in the manner of the HTTP API."""
         lock = self.locked_by
-        return {
+        body: dict[str, Any] = {
             "entityId": str(self.entity_id),
             "name": self.entity_id.name,
             "key": self.entity_id.key,
@@ -140,3 +143,6 @@ class EntityStatus(msgspec.Struct, frozen=True, kw_only=True):
             "requested": self.requested,
             "daemon": {"pid": self.engine.pid, "since": self.engine.since} if self.engine.alive else None,
         }
+        if self.set_aside is not None:
+            body["setAside"] = self.set_aside
+        return body

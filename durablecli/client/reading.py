@@ -17,11 +17,12 @@ from durablecli.client.status import (
     DurableOrchestrationStatus,
     Engine,
     Held,
+    SetAside,
     Suspended,
     UnreadEvent,
 )
 from durablecli.client.waits import Looks, told
-from durablecli.errors import DamagedHub
+from durablecli.errors import DamagedHub, InstanceSetAside
 from durablecli.model import codec
 from durablecli.model.entities import is_entity
 from durablecli.model.events import EntityLockGranted, EventRaised, Origin, Record
@@ -57,14 +58,32 @@ class Reader:
             return DurableOrchestrationStatus(instance_id=instance)
         # The inbox first: a start that is taken in between is then in the history.
         messages = self._hub.pending(instance)
-        found = self._hub.read(instance)
+        found, set_aside = self.find(instance)
         engine = self.engine()
         if found is None:
-            return _of_start(instance, messages, engine, show_input)
+            return _of_start(instance, messages, engine, show_input, set_aside)
         records = list(parse(found))
         rows = project_history(records, results=history_output, inputs=show_input) if history else None
-        status = _of_ledger(fold(records, found.good), records, messages, engine, rows, show_input)
+        status = _of_ledger(fold(records, found.good), records, messages, engine, rows, show_input, set_aside)
         return _told(status, self._looks(self._hub.read))
+
+    def find(
+        self, instance: str, read: Callable[[str], History | None] | None = None
+    ) -> tuple[History | None, SetAside | None]:
+        """The history of an instance, or the log of an entity, and whether it is set aside; of a damaged one there is
+        as much as can be read."""
+        listed = self._hub.set_aside(instance)
+        try:
+            found = (read or self._hub.read)(instance)
+            if listed is None:
+                return found, None
+        except InstanceSetAside as error:
+            found = self._hub.read_readable(instance)
+            since = None if listed is None else listed.since
+            return _foldable(found), SetAside(str(error), since, self._hub.kept(instance))
+        if found is None:
+            return None, None  # purged since
+        return _foldable(found), SetAside(listed.reason, listed.since, self._hub.kept(instance))
 
     def statuses(self, instances: Iterable[str]) -> Iterator[DurableOrchestrationStatus]:
         """How each of many instances stands."""
@@ -72,12 +91,12 @@ class Reader:
         looks = self._looks(read)
         for instance in instances:
             messages = self._hub.pending(instance)
-            found = read(instance)
+            found, aside = self.find(instance, read)
             if found is None:
-                yield _of_start(instance, messages, engine, True)
+                yield _of_start(instance, messages, engine, True, aside)
             else:
                 records = list(parse(found))
-                yield _told(_of_ledger(fold(records, found.good), records, messages, engine, None, True), looks)
+                yield _told(_of_ledger(fold(records, found.good), records, messages, engine, None, True, aside), looks)
 
     def is_requested(self, instance: str, kind: str) -> bool:
         """Whether such a message waits for an engine."""
@@ -197,10 +216,24 @@ def _start(messages: list[Message], instance: str) -> tuple[Message, Item] | Non
     return None
 
 
-def _of_start(instance: str, messages: list[Message], engine: Engine, show_input: bool) -> DurableOrchestrationStatus:
-    found = _start(messages, instance)
+def _foldable(found: History | None) -> History | None:
+    """The same, if a status can be made of it; whole lines that make no history may break the fold anywhere."""
     if found is None:
-        return DurableOrchestrationStatus(instance_id=instance, engine=engine)
+        return None
+    try:
+        records = list(parse(found))
+        fold_entity(records) if is_entity(found.instance) else fold(records)
+    except Exception:  # noqa: BLE001 - see above
+        return None
+    return found
+
+
+def _of_start(
+    instance: str, messages: list[Message], engine: Engine, show_input: bool, set_aside: SetAside | None
+) -> DurableOrchestrationStatus:
+    found = _start(messages, instance)
+    if found is None or set_aside is not None:
+        return DurableOrchestrationStatus(instance_id=instance, engine=engine, set_aside=set_aside)
     message, item = found
     return DurableOrchestrationStatus(
         instance_id=instance,
@@ -224,6 +257,7 @@ def _of_ledger(
     engine: Engine,
     history: list[dict[str, Any]] | None,
     show_input: bool,
+    set_aside: SetAside | None,
 ) -> DurableOrchestrationStatus:
     started = ledger.started
     return DurableOrchestrationStatus(
@@ -243,6 +277,7 @@ def _of_ledger(
         waiting_for=waiting(ledger),
         holds=_holds(ledger, records),
         blocked=None if ledger.blocked is None else Blocked(ledger.blocked, ledger.blocked_at),
+        set_aside=set_aside,
         suspended=_suspended(ledger),
         requested=tuple(message.kind for message in messages),
         unread_events=_unread_events(ledger, records, messages),

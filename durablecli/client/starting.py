@@ -10,7 +10,7 @@ from msgspec import Raw
 
 from durablecli.client.reading import Reader
 from durablecli.client.status import DurableOrchestrationStatus
-from durablecli.errors import Conflict
+from durablecli.errors import Conflict, InstanceSetAside
 from durablecli.model import payloads
 from durablecli.model.ids import new_id
 from durablecli.store.mailbox import Item, Mailbox, new_message
@@ -53,7 +53,9 @@ def start_chosen(reader: Reader, mailbox: Mailbox, reservations: Reserving, item
     return item.target
 
 
-def _refusal(current: DurableOrchestrationStatus, if_exists: str, rewound: bool) -> Conflict | None:
+def _refusal(current: DurableOrchestrationStatus, if_exists: str, rewound: bool) -> Conflict | InstanceSetAside | None:
+    if current.set_aside is not None and if_exists not in ("skip", "replace"):
+        return InstanceSetAside(f"{current.instance_id} exists and is set aside: {current.set_aside.reason}")
     if current.runtime_status is None:
         return None
     taken = f"{current.instance_id} exists already and is {current.runtime_status.value}"

@@ -21,6 +21,15 @@ class Blocked(msgspec.Struct, frozen=True):
     since: datetime | None
 
 
+class SetAside(msgspec.Struct, frozen=True):
+    """The engine leaves it alone: its history is damaged, or it failed unexpectedly. `kept` counts what was sent to it
+    and will be delivered once it can be used again; `since` is None while no engine has met it."""
+
+    reason: str
+    since: datetime | None
+    kept: int = 0
+
+
 class Suspended(msgspec.Struct, frozen=True):
     """Held by whom, since when, and how many arrivals are kept for the time after."""
 
@@ -78,6 +87,7 @@ class DurableOrchestrationStatus(msgspec.Struct, frozen=True, kw_only=True):
     waiting_for: tuple[Waiting, ...] = ()
     holds: tuple[Held, ...] = ()
     blocked: Blocked | None = None
+    set_aside: SetAside | None = None
     suspended: Suspended | None = None
     engine: Engine = Engine(alive=False)
     requested: tuple[str, ...] = ()
@@ -85,7 +95,7 @@ class DurableOrchestrationStatus(msgspec.Struct, frozen=True, kw_only=True):
     start_at: datetime | None = None
 
     def __bool__(self) -> bool:
-        return self.runtime_status is not None
+        return self.runtime_status is not None or self.set_aside is not None
 
     @property
     def input_(self) -> Any:
@@ -131,6 +141,8 @@ class DurableOrchestrationStatus(msgspec.Struct, frozen=True, kw_only=True):
         }
         if self.unread_events:
             body["unreadEvents"] = self.unread_events
+        if self.set_aside is not None:
+            body["setAside"] = self.set_aside
         if self.history is not None:
             body["historyEvents"] = self.history
         return body

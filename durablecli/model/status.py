@@ -46,6 +46,8 @@ class Waiting(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):
 class Summary(msgspec.Struct, frozen=True):
     """One instance in a list: derived from its history, kept in the index. Times are UTC; `next_due` too.
 
+    `set_aside` says why the engine leaves it alone; then the rest is as much of it as could be read.
+
     A row may stand for an entity: then `status` is Exists or Empty, `locked_by` the instance that holds its lock, and
     `queued` counts what waits for it.
     """
@@ -67,3 +69,4 @@ class Summary(msgspec.Struct, frozen=True):
     blocked_at: datetime | None
     locked_by: str | None = None
     queued: int = 0
+    set_aside: str | None = None

@@ -16,7 +16,7 @@ from durablecli.errors import DamagedHub, NoPermission
 from durablecli.model.codec import Damaged, unseal
 from durablecli.model.events import EntityLock
 from durablecli.model.status import Summary
-from durablecli.store import premises
+from durablecli.store import kept, premises, set_aside
 from durablecli.store.audit import audit
 from durablecli.store.disk import Disk, LocalDisk
 from durablecli.store.histories import Claim, History, claims, files, folders, merge, path, read, read_file
@@ -72,6 +72,7 @@ class _Examination:
         self._look_at_premises()
         tail = self._look_at_journal()
         self._look_at_histories(tail)
+        self._look_at_set_aside()
         if not self.running:
             # Beside an engine at work the inbox and the index change faster than they can be compared.
             self._look_at_inbox(tail)
@@ -166,7 +167,11 @@ class _Examination:
         for n, reason in audit(history.instance, history.execution, history.lines, history.first):
             self.report.findings.append(f"{file}: record n {n} {reason}")
         if not self.running:
-            row = summarize(history.instance, history.execution, history.lines)
+            try:
+                row = summarize(history.instance, history.execution, history.lines)
+            except Exception as error:  # noqa: BLE001 - whole lines that make no history may break the fold anywhere
+                self.report.findings.append(f"{file} can't be read as a history: {type(error).__name__}: {error}")
+                return
             self.expected[history.instance] = row
             if row.locked_by is not None and (lock := lock_of(history)) is not None:
                 self.locks[file] = lock
@@ -189,6 +194,19 @@ class _Examination:
         if not self.running:
             for folder in folders(self.disk, self.root):
                 yield from (f"{folder}/{each}" for each in self.disk.listdir(folder) if _odd(each))
+
+    def _look_at_set_aside(self) -> None:
+        """What the engine leaves alone, and what is kept for it."""
+        listed = set_aside.read(self.disk, self.root)
+        for entry in listed.values():
+            self.report.findings.append(
+                f"{entry.instance} is set aside since {entry.since:%Y-%m-%d %H:%M:%SZ}: {entry.reason}"
+            )
+        for instance in kept.instances(self.disk, self.root):
+            count = len(kept.read(self.disk, self.root, instance))
+            when = "it is repaired and an engine opens the hub" if instance in listed else "an engine opens the hub"
+            messages = f"{count:,} message{'' if count == 1 else 's'}"
+            self.report.notes.append(f"{messages} for {instance} kept; delivered when {when}")
 
     # ── what is derived, or on its way ─────────────────────────────────────────────────────────────────────────────
 

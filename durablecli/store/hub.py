@@ -115,7 +115,7 @@ def _recover(
     for instance, reason in found.damaged.items():
         set_aside.add(instance, reason)
     for instance in kept.instances():  # what came first has to be delivered first
-        set_aside.add(instance, "what was sent to it is kept until an engine runs")
+        set_aside.hold(instance)
     inbox = Inbox(disk, root)
     inbox.remove(recovery.taken(tail))
     inbox.sweep()

@@ -23,7 +23,7 @@ class Query(msgspec.Struct, frozen=True):
     """Which instances, in which order. Filters combine; `status` holds those that are wanted, none means all.
 
     `entities` asks for entities, and for nothing else; without it there are none among the rows. `locked` and `blocked`
-    leave only those that are.
+    leave only those that are; one that is set aside counts as blocked.
     `created_after` and `created_before` are both inclusive. By `created` and `updated` the newest come first, by
     `name`, `id` and `status` the lowest; `reverse` turns that round. `cursor` is that of the page before.
     """
@@ -57,7 +57,7 @@ class Query(msgspec.Struct, frozen=True):
             and (self.created_before is None or row.created <= self.created_before)
             and (self.parent is None or row.parent == self.parent)
             and not (self.locked and row.locked_by is None)
-            and not (self.blocked and row.blocked is None)
+            and not (self.blocked and row.blocked is None and row.set_aside is None)
         )
 
     def key(self, row: Summary) -> tuple[str | int, str]:

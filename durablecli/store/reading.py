@@ -15,8 +15,9 @@ from typing import Any, NamedTuple, TypeVar
 import msgspec
 
 from durablecli.errors import DamagedHub
+from durablecli.model.entities import entity_name, is_entity
 from durablecli.model.status import Summary, Waiting
-from durablecli.store import histories, premises, recovery
+from durablecli.store import histories, kept, premises, recovery, set_aside
 from durablecli.store.disk import Disk, LocalDisk
 from durablecli.store.glimpse import Glimpse, glimpse
 from durablecli.store.histories import Claim, History
@@ -26,6 +27,7 @@ from durablecli.store.lock import Holder, read_holder
 from durablecli.store.mailbox import Item, Message
 from durablecli.store.query import Page, Query, arrange, finish
 from durablecli.store.refusal import refusal
+from durablecli.store.set_aside import SetAside
 
 _NOTHING = "nothing could be read"
 _TRIES = 3
@@ -67,6 +69,21 @@ class ReadHub:
         if found is not None and (found.broken or not found.lines):
             raise histories.damaged(histories.path(self._root, instance), found)
         return found
+
+    def read_readable(self, instance: str) -> History | None:
+        """The records before the first bad line, of a history that is damaged; None if nothing can be read."""
+        found = self._look(instance)
+        return found if found is not None and found.lines else None
+
+    def set_aside(self, instance: str) -> SetAside | None:
+        """Why the engine leaves an instance alone, if it does."""
+        with refusal(_NOTHING):
+            return set_aside.read(self._disk, self._root).get(instance)
+
+    def kept(self, instance: str) -> int:
+        """How much is kept for an instance that is, or was, set aside."""
+        with refusal(_NOTHING):
+            return len(kept.read(self._disk, self._root, instance))
 
     def reader(self) -> Callable[[str], History | None]:
         """`read` for many instances, with one look at the journal for all of them."""
@@ -168,8 +185,20 @@ class ReadHub:
                 told = histories.claims(journal.beyond(0)) if told is None else told
                 found = self._joined(instance, told[instance])
             newer[instance] = _summary(found)
+        newer |= self._set_aside(table, newer)
         pending = [row for row in starts if newer.get(row.id) is None and table.get(row.id) is None]
         return _View(table, newer, {row.id: row for row in reversed(pending)})
+
+    def _set_aside(self, table: Reader, newer: dict[str, Summary | None]) -> dict[str, Summary | None]:
+        """The rows of instances that are set aside."""
+        found: dict[str, Summary | None] = {}
+        for id, entry in set_aside.read(self._disk, self._root).items():
+            row = newer[id] if id in newer else table.get(id)
+            if row is not None:
+                found[id] = msgspec.structs.replace(row, set_aside=entry.reason)
+            elif self._disk.exists(histories.path(self._root, id)):
+                found[id] = _unreadable_row(entry)
+        return found
 
     def _joined(self, instance: str, claim: Claim) -> History | None:
         return histories.merge(histories.read(self._disk, self._root, instance), claim, instance)
@@ -219,6 +248,27 @@ def _summary(found: History | None) -> Summary | None:
     if found is None or not found.lines:
         return None
     return recovery.summarize(found.instance, found.execution, found.lines)
+
+
+def _unreadable_row(entry: SetAside) -> Summary:
+    return Summary(
+        id=entry.instance,
+        name=entity_name(entry.instance) if is_entity(entry.instance) else "",
+        status="Unknown",
+        execution="",
+        parent=None,
+        version=None,
+        created=entry.since,
+        updated=entry.since,
+        records=0,
+        bytes=0,
+        next_due=None,
+        owes=False,
+        waiting=(),
+        blocked=None,
+        blocked_at=None,
+        set_aside=entry.reason,
+    )
 
 
 def _pending_row(message: Message, item: Item) -> Summary:

@@ -47,12 +47,18 @@ class SetAsideList:
         self._root = root
         self._entries = read(disk, root)
         self._saved = dict(self._entries)
+        self._held: set[str] = set()
 
     def retry(self) -> list[str]:
         """Empty the list; the instances that were on it, which are to be tried again."""
-        found = sorted(self._entries)
+        found = sorted({*self._entries, *self._held})
         self._entries.clear()
+        self._held.clear()
         return found
+
+    def hold(self, instance: str) -> None:
+        """Leave an instance alone until it is tried again, without listing it: what is kept for it comes first."""
+        self._held.add(instance)
 
     def add(self, instance: str, reason: str) -> None:
         """Put an instance on the list; one that is on it keeps its reason."""
@@ -64,15 +70,16 @@ class SetAsideList:
     def discard(self, instance: str) -> None:
         """Take an instance off the list."""
         self._entries.pop(instance, None)
+        self._held.discard(instance)
 
     def __contains__(self, instance: object) -> bool:
-        return instance in self._entries
+        return instance in self._entries or instance in self._held
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._entries)
 
     def __bool__(self) -> bool:
-        return bool(self._entries)
+        return bool(self._entries or self._held)
 
     def save(self) -> None:
         """Write the list, durably, if it isn't what the file holds."""

@@ -11,10 +11,12 @@ from msgspec import Raw
 
 import durablecli as df
 from durablecli import testing
+from durablecli.errors import InstanceSetAside
 from durablecli.store import kept, set_aside
 from durablecli.store.histories import path
 from durablecli.store.hub import checkpoint
 from durablecli.store.mailbox import Item
+from durablecli.store.query import Query
 
 Context = df.DurableOrchestrationContext
 ROOT = "hub"
@@ -116,7 +118,7 @@ def listed(hub: testing.Hub) -> set[str]:
 
 
 def purge(hub: testing.Hub, id: str) -> None:
-    hub.engine.hand_in("purge", [Item(id, force=True)])
+    hub.client.purge_instance_history(id, force=True)
     hub.run()
 
 
@@ -295,6 +297,33 @@ def test_a_forced_purge_tells_those_who_wait_for_it(hub: testing.Hub) -> None:
     assert hub.client.read_entity_state(COUNTER).entity_state == 1
 
 
+def test_a_start_that_replaces_takes_its_place(hub: testing.Hub) -> None:
+    hub.client.start_new("waits", "w")
+    hub.run()
+    damage(hub, "w")
+    hub.restart()
+    with pytest.raises(InstanceSetAside):
+        hub.client.start_new("calls", "w")
+    hub.client.start_new("calls", "w", if_exists="replace")
+    hub.run()
+    assert output(hub, "w") == [1, 2]
+
+
+def test_the_client_refuses_what_cant_reach_it(hub: testing.Hub) -> None:
+    hub.client.start_new("waits", "w")
+    hub.run()
+    damage(hub, "w")
+    hub.restart()
+    for refused in (
+        lambda: hub.client.raise_event("w", "Go"),
+        lambda: hub.client.terminate("w"),
+        lambda: hub.client.purge_instance_history("w"),
+        lambda: hub.client.restart("w"),
+    ):
+        with pytest.raises(InstanceSetAside, match=r"w\.jsonl.*doctor"):
+            refused()
+
+
 def test_an_instance_is_set_aside_in_the_middle_of_a_turn(hub: testing.Hub) -> None:
     """As after an unexpected error: nothing is wrong with its file, and the next engine goes on with it."""
     hub.client.start_new("waits", "w")
@@ -309,3 +338,28 @@ def test_an_instance_is_set_aside_in_the_middle_of_a_turn(hub: testing.Hub) -> N
     hub.run()
     assert ended(hub, "w")
     assert listed(hub) == set()
+
+
+def test_lists_and_statuses_show_it(hub: testing.Hub) -> None:
+    hub.client.start_new("waits", "w")
+    hub.client.start_new("waits", "first")
+    hub.client.signal_entity(COUNTER, "add", 1)
+    hub.run()
+    damage(hub, "w")
+    damage(hub, "first", 0)
+    damage(hub, COUNTER)
+    hub.restart()
+    hub.engine.hand_in("raise-event", [Item("w", "Go"), Item("first", "Go")])
+    hub.engine.hand_in("signal", [Item(COUNTER, "add", Raw(b"1"))])
+    hub.run()
+    rows = {row.id: row for row in hub.client.page(Query()).rows}
+    rows |= {row.id: row for row in hub.client.list_entities().rows}
+    for id in ("w", "first", COUNTER):
+        status = hub.client.entity(id) if id == COUNTER else hub.client.get_status(id)
+        assert status
+        assert status.set_aside is not None
+        assert status.set_aside.kept == 1
+        assert status.payload()["setAside"] == status.set_aside
+        assert rows[id].set_aside == status.set_aside.reason
+    assert {row.id for row in hub.client.page(Query(blocked=True)).rows} == {"w", "first"}
+    assert {status.instance_id for status in hub.client.get_status_all()} == {"first", "w"}

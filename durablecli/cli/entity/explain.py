@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 
-from durablecli.cli.reasons import asked, blocked, no_daemon, text_of
+from durablecli.cli.reasons import asked, blocked, no_daemon, set_aside, text_of
 from durablecli.cli.times import clock, moment, span
 from durablecli.client import EntityStatus, Queued, Requested
 
@@ -15,6 +15,7 @@ _MOST = 10
 
 def lines(status: EntityStatus, now: datetime) -> Iterator[tuple[str, str]]:
     """The lines under the head, as label and text."""
+    yield from set_aside(status.set_aside, now)
     if status.taken:
         yield "created", moment(status.created_time)
         yield "updated", moment(status.last_updated_time)

@@ -88,6 +88,8 @@ def _row(row: Summary, time: Callable[[datetime], str], runs: str | None) -> Seq
 
 
 def _waits(row: Summary, runs: str | None) -> str:
+    if row.set_aside is not None:
+        return f"set aside: {row.set_aside.splitlines()[0] if row.set_aside else ''}"
     if row.blocked is not None:
         return f"blocked: {row.blocked.splitlines()[0] if row.blocked else ''}"
     reasons = [f"lock of {row.locked_by}"] if row.locked_by else []

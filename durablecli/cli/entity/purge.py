@@ -17,11 +17,18 @@ CODES = exits("0 done", "2 usage", "3 no such entity", "5 it is in use", "74 sto
 @click.command("purge", epilog=CODES)
 @click.argument("ids", metavar="[ID]...", nargs=-1, type=EntityName())
 @click.option("--all-empty", is_flag=True, help="All that may be purged.")
+@click.option("--force", is_flag=True, help="Also those that are set aside because their log is damaged.")
 @click.option("--dry-run", is_flag=True, help="Only show what would be touched.")
 @click.option("-y", "--yes", is_flag=True, help="Don't ask.")
 @common
 def command(
-    ids: tuple[str, ...], all_empty: bool, dry_run: bool, yes: bool, state_dir: str | None, form: str | None
+    ids: tuple[str, ...],
+    all_empty: bool,
+    force: bool,
+    dry_run: bool,
+    yes: bool,
+    state_dir: str | None,
+    form: str | None,
 ) -> int:
     """Delete entities and their logs: only those without a state, not locked, and with nothing waiting for them."""
     if all_empty == bool(ids):
@@ -29,12 +36,12 @@ def command(
     hub, screen = mending_client(state_dir), Screen(form)
     chosen = _all_empty(hub) if all_empty else list(dict.fromkeys(ids))
     if dry_run:
-        return _preview(hub, screen, chosen)
+        return _preview(hub, screen, chosen, force)
     if all_empty and not chosen:
         say("no entity is empty: nothing to purge")
     elif all_empty and not yes:
         confirm("purge", chosen, "entity", "entities")
-    return control(hub, screen, "purge", [Item(one) for one in chosen], "purged")
+    return control(hub, screen, "purge", [Item(one, force=force) for one in chosen], "purged")
 
 
 def _all_empty(hub: Client) -> list[str]:
@@ -49,9 +56,9 @@ def _all_empty(hub: Client) -> list[str]:
     return chosen
 
 
-def _preview(hub: Client, screen: Screen, chosen: list[str]) -> int:
+def _preview(hub: Client, screen: Screen, chosen: list[str], force: bool) -> int:
     def look(entity: str) -> dict[str, str]:
-        hub.permit_entity("purge", Item(entity))
+        hub.permit_entity("purge", Item(entity, force=force))
         return {"entityId": entity}
 
     return preview(screen, "purge", chosen, look)
