@@ -8,7 +8,7 @@ import click
 
 from durablecli.cli.options import any_ids_argument, client, common, exits
 from durablecli.cli.render import Screen
-from durablecli.errors import NotFound
+from durablecli.errors import InstanceSetAside, NotFound
 from durablecli.model.entities import is_entity
 
 if TYPE_CHECKING:
@@ -25,7 +25,10 @@ def command(ids: tuple[str, ...], show_input: bool, state_dir: str | None, form:
 
 
 def tell(hub: Client, screen: Screen, ids: tuple[str, ...], *, show_input: bool = False) -> int:
-    """Say how each of them stands, be it an instance or an entity; the highest exit code."""
+    """Say how each of them stands, be it an instance or an entity; the highest exit code.
+
+    One that is set aside is shown as far as it can be read, and counts as an error.
+    """
     from durablecli.cli import explain
     from durablecli.cli.several import each
 
@@ -40,6 +43,8 @@ def tell(hub: Client, screen: Screen, ids: tuple[str, ...], *, show_input: bool 
             if len(found) > 1:
                 screen.line()
             explain.show(screen, status, show_input=show_input)
+        if status.set_aside is not None:
+            raise InstanceSetAside(f"{id} is set aside: {status.set_aside.reason}")
 
     code = each(ids, one)
     if not screen.for_people:

@@ -40,7 +40,8 @@ from durablecli.model.versions import ANY_VERSION, Versions
 from durablecli.store import cuts
 from durablecli.store import histories as store_histories
 from durablecli.store.commits import line
-from durablecli.store.hub import Hub, begin_checkpoint, finish_checkpoint, still_ours
+from durablecli.store.hub import Hub, ask_index, begin_checkpoint, finish_checkpoint, still_ours
+from durablecli.store.index import Index
 from durablecli.store.mailbox import Item, Message, Receipt, new_message
 
 _LONGEST_SLEEP = 1.0
@@ -122,7 +123,7 @@ class Engine:
             fail_on_nondeterminism=options.fail_on_nondeterminism,
             versions=options.versions,
         )
-        self.publisher = Publisher(hub.histories, self.instances, hub.index, self.background)
+        self.publisher = Publisher(hub, self.instances, self.background)
         self.writer = Writer(hub.journal, lambda c, error: self._queue.put(Synced(c, error)), threaded=options.threads)
         self._notice = notice
         self.crew = crew(self._queue.put) if crew is not None else None
@@ -179,10 +180,11 @@ class Engine:
         self.instances.note_files(store_histories.files(self.hub.disk, self.hub.root))
         draft = self._draft()
         self.turns.begin(draft)
-        for id, due in self.hub.index.due():
+        for id, due in ask_index(self.hub, Index.due):
             self.timers.set(due, id, "", None)
         tried_again = self.hub.set_aside.retry()
-        owing = {*self.hub.index.owing(), *self.hub.index.locked(), *self.hub.torn, *tried_again}
+        moving = ask_index(self.hub, lambda index: [*index.owing(), *index.locked()])
+        owing = {*moving, *self.hub.torn, *tried_again}
         if stuck is not None and is_unchanged(reason(stuck)):
             self.turns.stuck = stuck
             owing.add(stuck.instance)

@@ -19,8 +19,7 @@ from durablecli.engine.instances import Entity, Instance, Instances
 from durablecli.model.status import Summary
 from durablecli.replay import agenda
 from durablecli.replay.entity import entity_summary
-from durablecli.store.histories import Histories
-from durablecli.store.index import Index
+from durablecli.store.hub import Hub, ask_index
 from durablecli.store.journal import Write
 
 _SHARE = 0.003
@@ -43,15 +42,15 @@ class _Unpublished:
 class Publisher:
     """Knows what the journal holds and the histories, or the index, don't yet."""
 
-    def __init__(self, histories: Histories, instances: Instances, index: Index, background: Background) -> None:
-        self._histories = histories
+    def __init__(self, hub: Hub, instances: Instances, background: Background) -> None:
+        self._hub = hub
+        self._histories = hub.histories
         self._instances = instances
-        self._index = index
         self._background = background
         # An OrderedDict, as a plain dict takes longer and longer to find its first entry while that one is removed.
         self._waiting: OrderedDict[str, _Unpublished] = OrderedDict()
         self._bytes = 0
-        self._commit = index.last_commit
+        self._commit = hub.last_commit
         self._dirty: dict[str, Instance | Entity] = {}
         self._removed: set[str] = set()
         self._indexed = 0.0
@@ -146,7 +145,7 @@ class Publisher:
         self._removed.clear()
         self._indexed = monotonic()
         self._index_every = max(_INDEX_EVERY, (self._indexed - began) / _INDEX_SHARE)
-        self._background.do(lambda: self._index.apply(rows, removed, commit))
+        self._background.do(lambda: ask_index(self._hub, lambda index: index.apply(rows, removed, commit)))
 
     @property
     def has_rows(self) -> bool:

@@ -2,23 +2,36 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
+from durablecli.errors import StorageError
 from durablecli.store import cuts, premises, recovery
 from durablecli.store.disk import Disk, LocalDisk
 from durablecli.store.histories import Histories, Touched
 from durablecli.store.inbox import Inbox
-from durablecli.store.index import Index
+from durablecli.store.index import Index, Unusable
 from durablecli.store.journal import Journal, raw_tail
 from durablecli.store.kept import KeptMessages
 from durablecli.store.lock import EngineLock, this_process
 from durablecli.store.premises import HubFile
 from durablecli.store.set_aside import SetAsideList
 
-__all__ = ["Hub", "begin_checkpoint", "checkpoint", "close", "create_if_missing", "finish_checkpoint", "open_hub"]
+__all__ = [
+    "Hub",
+    "ask_index",
+    "begin_checkpoint",
+    "checkpoint",
+    "close",
+    "create_if_missing",
+    "finish_checkpoint",
+    "open_hub",
+]
+
+_T = TypeVar("_T")
 
 
 @dataclass
@@ -120,7 +133,11 @@ def _recover(
     inbox.remove(recovery.taken(tail))
     inbox.sweep()
     index = index or Index(f"{root}/index.sqlite")
-    for instance, reason in recovery.bring_up(index, disk, root, tail, progress=progress).items():
+    try:
+        damaged = recovery.bring_up(index, disk, root, tail, progress=progress)
+    except Unusable:
+        damaged = recovery.rebuild(index, disk, root, tail.following - 1, progress=progress)
+    for instance, reason in damaged.items():
         set_aside.add(instance, reason)
     hub = Hub(
         disk=disk,
@@ -169,6 +186,19 @@ def still_ours(hub: Hub) -> bool:
     return _identity(hub) == hub.identity
 
 
+def ask_index(hub: Hub, question: Callable[[Index], _T]) -> _T:
+    """Ask the index something, or write to it; a damaged one is rebuilt for it. Raises StorageError."""
+    try:
+        return question(hub.index)
+    except Unusable as damage:
+        logging.getLogger("durablecli").warning("rebuilding %s/index.sqlite, which is damaged: %s", hub.root, damage)
+    try:
+        recovery.rebuild_beside_engine(hub.index, hub.disk, hub.root, hub.journal.durable)
+        return question(hub.index)
+    except Unusable as error:
+        raise StorageError(f"{hub.root}/index.sqlite is damaged and can't be rebuilt: {error}") from error
+
+
 def begin_checkpoint(hub: Hub, *, floor: int | None = None) -> Pending:
     """The quick part, for the thread that appends: what follows goes into a new segment.
 
@@ -188,10 +218,15 @@ def finish_checkpoint(hub: Hub, pending: Pending) -> None:
     try:
         hub.histories.sync(pending.touched)
         hub.disk.sync_folder(f"{hub.root}/inbox/new")
-        hub.index.durable()
-        hub.journal.checkpointed(min(pending.first, hub.index.last_commit + 1))
+        indexed = ask_index(hub, _made_durable)
+        hub.journal.checkpointed(min(pending.first, indexed + 1))
     except OSError as error:
         raise premises.storage_error(hub.root, error) from error
+
+
+def _made_durable(index: Index) -> int:
+    index.durable()
+    return index.last_commit
 
 
 def checkpoint(hub: Hub, *, floor: int | None = None) -> None:

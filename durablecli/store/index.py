@@ -28,6 +28,22 @@ FORMAT = 3
 """3 since pending retries count as owed."""
 MEMORY = ":memory:"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_LARGEST_CHECKED = 32 * 1024 * 1024
+"""An index up to this size is checked when it is opened; a larger one would delay the start."""
+_DISK_ERRORS = frozenset(
+    (
+        sqlite3.SQLITE_PERM,
+        sqlite3.SQLITE_BUSY,
+        sqlite3.SQLITE_LOCKED,
+        sqlite3.SQLITE_NOMEM,
+        sqlite3.SQLITE_READONLY,
+        sqlite3.SQLITE_INTERRUPT,
+        sqlite3.SQLITE_IOERR,
+        sqlite3.SQLITE_FULL,
+        sqlite3.SQLITE_CANTOPEN,
+        sqlite3.SQLITE_AUTH,
+    )
+)
 _BUSY_SECONDS = 60.0  # a reader may have been stopped in the middle of a page; the index lags meanwhile
 _CACHE_KIB = 32768
 _COLUMNS = (
@@ -81,7 +97,7 @@ class Reader:
     @property
     def last_commit(self) -> int:
         with self._guard, _unusable():
-            return int(self._db.execute("SELECT value FROM meta WHERE key = 'last_commit'").fetchone()[0])
+            return _last_commit(self._db)
 
     def page(self, query: Query) -> Page:
         """The rows that fit, in order, from the cursor on; raises UsageError for a cursor of another query."""
@@ -159,6 +175,8 @@ class Index(Reader):
                     db.executescript(f"BEGIN; PRAGMA user_version = {_mark()}; {_SCHEMA}")
                     db.executemany("INSERT INTO meta VALUES(?, ?)", [("format", FORMAT), ("last_commit", 0)])
                     db.execute("COMMIT")
+                if self._path != MEMORY and os.path.getsize(self._path) <= _LARGEST_CHECKED:
+                    _check_pages(db)
                 check(db)
                 self._marked = _user_version(db) != 0
             except BaseException:
@@ -167,7 +185,10 @@ class Index(Reader):
             return db
 
     def apply(self, rows: Iterable[Summary], removed: Iterable[str], last_commit: int) -> None:
-        """Put rows in, take instances out, and note the last commit: all or nothing, and not yet durable."""
+        """Put rows in, take instances out, and note the last commit: all or nothing, and not yet durable.
+
+        Raises StorageError, and Unusable if the index is damaged.
+        """
         with self._guard, _refused(self._path):
             if not self._marked:
                 self._set_mark(_mark())
@@ -176,6 +197,7 @@ class Index(Reader):
                 self._db.executemany("DELETE FROM instances WHERE entity = ? AND id = ?", map(_key, removed))
                 self._db.executemany(_UPSERT, map(_row, rows))
                 self._db.execute("UPDATE meta SET value = ? WHERE key = 'last_commit'", (last_commit,))
+                self._db.execute("INSERT OR REPLACE INTO meta VALUES('last_commit_crc', ?)", (_crc(last_commit),))
                 self._patiently("COMMIT")
             except BaseException:
                 if self._db.in_transaction:
@@ -183,7 +205,10 @@ class Index(Reader):
                 raise
 
     def durable(self) -> None:
-        """Return when all that was applied is on disk, and would be believed after a power cut."""
+        """Return when all that was applied is on disk, and would be believed after a power cut.
+
+        Raises StorageError, and Unusable if the index is damaged.
+        """
         if self._path == MEMORY or not self._marked:
             return
         with self._guard, _refused(self._path):
@@ -197,7 +222,8 @@ class Index(Reader):
     def clear(self) -> None:
         """Begin anew with an empty index, whatever state the old one is in."""
         with self._guard, _refused(self._path):
-            self._db.close()
+            with suppress(sqlite3.Error):
+                self._db.close()
             self._remove()
             self._db = self._open()
 
@@ -258,6 +284,26 @@ def check(db: sqlite3.Connection) -> None:
     found = dict(db.execute("SELECT key, value FROM meta").fetchall())
     if found.get("format") != FORMAT or not isinstance(found.get("last_commit"), int):
         raise Unusable("the index has another format")
+    _last_commit(db)
+
+
+def _last_commit(db: sqlite3.Connection) -> int:
+    """The last commit that the index contains; without its crc it isn't believed, for it says what numbers are used."""
+    found = dict(db.execute("SELECT key, value FROM meta WHERE key IN ('last_commit', 'last_commit_crc')").fetchall())
+    last = int(found["last_commit"])
+    if found.get("last_commit_crc", _crc(last)) != _crc(last):
+        raise Unusable("the index is damaged: the crc of its last commit doesn't fit")
+    return last
+
+
+def _crc(commit: int) -> int:
+    return crc32(b"%d" % commit)
+
+
+def _check_pages(db: sqlite3.Connection) -> None:
+    found = db.execute("PRAGMA quick_check(1)").fetchone()[0]
+    if found != "ok":
+        raise Unusable(f"the index is damaged: {found}")
 
 
 def _user_version(db: sqlite3.Connection) -> int:
@@ -280,7 +326,7 @@ def _sync(path: str, flags: int) -> None:
 def _unusable() -> Iterator[None]:
     try:
         yield
-    except (sqlite3.Error, OSError, msgspec.MsgspecError, TypeError) as error:
+    except (sqlite3.Error, OSError, msgspec.MsgspecError, ArithmeticError, LookupError, TypeError, ValueError) as error:
         raise Unusable(str(error)) from error
 
 
@@ -289,7 +335,17 @@ def _refused(path: str) -> Iterator[None]:
     try:
         yield
     except (sqlite3.Error, OSError, Unusable) as error:
+        if isinstance(error, sqlite3.Error) and _is_damage(error):
+            raise Unusable(str(error)) from error
         raise StorageError(f"{path}: {error}; it may be deleted when no engine runs, and is rebuilt then") from error
+
+
+def _is_damage(error: sqlite3.Error) -> bool:
+    """Whether the file's content is to blame, and a new file would do better."""
+    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT)
+    if code in (sqlite3.SQLITE_IOERR_SHORT_READ, sqlite3.SQLITE_READONLY_DBMOVED):
+        return True
+    return code & 0xFF not in _DISK_ERRORS
 
 
 def _time(value: int) -> datetime:

@@ -19,7 +19,8 @@ from durablecli.replay.agenda import summary
 from durablecli.replay.entity import entity_summary, fold_entity
 from durablecli.replay.ledger import fold
 from durablecli.store.disk import Disk
-from durablecli.store.histories import Claim, Histories, claims, complete, damaged, files, owner, read, read_file
+from durablecli.store.glimpse import glimpse
+from durablecli.store.histories import Claim, Histories, claims, complete, damaged, files, merge, owner, read, read_file
 from durablecli.store.index import Index
 from durablecli.store.journal import Journal
 from durablecli.store.tail import Tail
@@ -151,6 +152,19 @@ def rebuild(index: Index, disk: Disk, root: str, last: int, *, progress: Progres
                 progress(count)
     index.apply(rows, [], last)
     return bad
+
+
+def rebuild_beside_engine(index: Index, disk: Disk, root: str, durable: int) -> None:
+    """Rebuild a damaged index while the engine runs: from the files, and from the journal up to commit `durable`.
+
+    Files that are written meanwhile may be ahead; their rows are applied once more.
+    """
+    commits = [commit for commit in glimpse(disk, f"{root}/journal").beyond(0) if commit.c <= durable]
+    rebuild(index, disk, root, 0)
+    told = claims(commits)
+    joined = (merge(read(disk, root, instance), claim, instance) for instance, claim in told.items())
+    rows = [summarize(found.instance, found.execution, found.lines) for found in joined if found and found.lines]
+    index.apply(rows, [instance for instance, claim in told.items() if claim.gone], durable)
 
 
 def _rows(disk: Disk, root: str, found: dict[str, Claim]) -> Iterator[Summary]:

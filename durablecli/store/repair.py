@@ -15,7 +15,7 @@ import msgspec
 from durablecli.errors import DamagedHub
 from durablecli.model.codec import Damaged, unseal
 from durablecli.model.entities import is_entity
-from durablecli.store import cuts, doctor, premises
+from durablecli.store import cuts, doctor, premises, set_aside
 from durablecli.store.commits import Commit, Write, parse_line
 from durablecli.store.disk import Disk, LocalDisk
 from durablecli.store.doctor import Report
@@ -63,8 +63,8 @@ class _Repair:
         yield from self._mend_journal()
         yield from self._mend_histories()
         self.histories.sync(self.histories.touched())
-        # Made anew when the hub is opened.
-        for name in ("index.sqlite", "index.sqlite-journal"):
+        # Opening the hub rebuilds the index, and an engine tries every instance again.
+        for name in ("index.sqlite", "index.sqlite-journal", set_aside.FILE):
             with suppress(FileNotFoundError):
                 self.disk.unlink(f"{self.root}/{name}")
 

@@ -508,11 +508,17 @@ def test_nothing_is_written_behind_a_damaged_line_and_no_event_is_lost(durable: 
     (file,) = Path(".state").glob("instances/*/p.jsonl")
     file.write_bytes(file.read_bytes().replace(b'"EventAwaited"', b'"EventAwoited"'))
     before = file.read_bytes()
-    for verb in (["run-daemon", "--until-idle"], ["status", "p"], ["history", "p"], ["raise-event", "p", "Go"]):
+    said = r"p\.jsonl: byte \d+: record n 2 is damaged; stop the engine and run `durable doctor --repair`"
+    running = durable("run-daemon", "--until-idle")
+    assert (running.code, bool(re.search(f"p is set aside: .*{said}", running.err))) == (0, True)
+    for verb in (["status", "p"], ["history", "p"], ["raise-event", "p", "Go"], ["terminate", "p"], ["purge", "p"]):
         result = durable(*verb)
         assert result.code == 65, verb
-        assert re.search(r"p\.jsonl: byte \d+: record n 2 is damaged; `durable doctor --repair`", result.err)
+        assert re.search(said, result.err), verb
         assert file.read_bytes() == before
+    assert "1 message kept for it" in durable("status", "p").out
+    assert "set aside" in durable("list").out
+    assert "p is set aside" in durable("doctor").out
     assert durable("doctor", "--repair").code == 0
     assert durable("run-daemon", "--until-idle").code == 0
     assert "Go: 7" in durable("history", "p").out
