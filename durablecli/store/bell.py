@@ -1,4 +1,9 @@
-"""The bell: a named pipe that wakes an idle engine. Losing a ring costs a second, never a message."""
+"""The bell: a named pipe that wakes an idle engine. Losing a ring costs a second, never a message.
+
+The pipe isn't in the hub, for a folder that holds one can't be copied: it is in a folder of the hub's owner among the
+temporary files, under the number that the file system has for the inbox. Whoever has other temporary files (another
+TMPDIR, another container) can't ring it, and the engine finds the message when it looks, once a second.
+"""
 
 from __future__ import annotations
 
@@ -11,14 +16,22 @@ from collections.abc import Callable
 
 
 def path(root: str) -> str:
-    return f"{root}/inbox/bell"
+    """Where the pipe of a hub is; raises OSError if there is no such hub."""
+    inbox = os.stat(f"{root}/inbox")
+    return f"{_folder(inbox.st_uid)}/{inbox.st_dev:x}-{inbox.st_ino:x}"
+
+
+def _folder(owner: int) -> str:
+    return f"{os.environ.get('TMPDIR') or '/tmp'}/durablecli-{owner}"  # noqa: S108  what is in it is checked
 
 
 def ring(root: str) -> None:
     """Wake whoever listens. Never blocks, never fails: the engine looks every second anyway."""
     with contextlib.suppress(OSError):
+        pipe = path(root)
+        _check(os.path.dirname(pipe), os.stat(f"{root}/inbox").st_uid)
         # Without a reader the open fails at once (ENXIO); a full pipe has rung already (EAGAIN).
-        fd = os.open(path(root), os.O_WRONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+        fd = os.open(pipe, os.O_WRONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
         try:
             if stat.S_ISFIFO(os.fstat(fd).st_mode):
                 os.write(fd, b"!")
@@ -26,11 +39,19 @@ def ring(root: str) -> None:
             os.close(fd)
 
 
+def _check(folder: str, owner: int) -> None:
+    """Raise OSError unless the folder is the owner's own: the name may be taken by anybody."""
+    found = os.lstat(folder)
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != owner or found.st_mode & 0o022:
+        raise PermissionError(f"{folder} isn't a folder of its own")
+
+
 class Bell:
     """Listens to the pipe of one hub in a thread of its own."""
 
     def __init__(self, root: str) -> None:
-        self._path = path(root)
+        self._root = root
+        self._path = ""
         self._fd = -1
         self._stop: tuple[int, int] = (-1, -1)
         self._thread: threading.Thread | None = None
@@ -47,16 +68,23 @@ class Bell:
         return True
 
     def close(self) -> None:
-        """Stop listening. The pipe stays; without a reader nobody can ring it."""
+        """Stop listening, and take the pipe away."""
         if self._thread is None:
             return
         os.write(self._stop[1], b"!")
         self._thread.join()
         self._thread = None
+        with contextlib.suppress(OSError):
+            os.unlink(self._path)
         for fd in (self._fd, *self._stop):
             os.close(fd)
 
     def _open(self) -> int:
+        self._path = path(self._root)
+        folder = os.path.dirname(self._path)
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(folder, 0o700)
+        _check(folder, os.geteuid())
         with contextlib.suppress(FileNotFoundError):
             if not stat.S_ISFIFO(os.lstat(self._path).st_mode):
                 os.unlink(self._path)

@@ -13,10 +13,16 @@ import stat
 import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
+from time import monotonic, sleep
 from typing import NamedTuple, Protocol
+
+from durablecli.errors import HubLocked
 
 _NEW = os.O_CREAT | os.O_EXCL
 _SAFE = os.O_NOFOLLOW | os.O_CLOEXEC
+_SAY_AFTER = 2.0
+_GIVE_UP_AFTER = 30.0
+"""How long, in seconds, a lock that is held for moments only may be held by another."""
 _FULL_SYNC: int | None = getattr(fcntl, "F_FULLFSYNC", None)
 
 
@@ -98,7 +104,7 @@ class Disk(Protocol):
         """Put `data` in the place of the file, durably: the old bytes or the new ones, never a mixture."""
 
     def lock(self, path: str) -> AbstractContextManager[None]:
-        """Hold the file's exclusive lock, made if missing; for moments only."""
+        """Hold the file's exclusive lock, made if missing; for moments only. Raises HubLocked after half a minute."""
 
 
 def _sync(fd: int) -> None:
@@ -275,11 +281,43 @@ class LocalDisk:
     def lock(self, path: str) -> Iterator[None]:
         fd = os.open(path, os.O_RDWR | os.O_CREAT | _SAFE, 0o600)
         try:
-            fcntl.flock(fd, fcntl.LOCK_EX)
+            _wait_for_lock(fd, path)
+            with suppress(OSError):  # on a full disk nobody is named
+                os.pwrite(fd, b"%011d\n" % os.getpid(), 0)
             yield
         finally:
             fcntl.flock(fd, fcntl.LOCK_UN)  # closing isn't enough where a child that was forked meanwhile has it open
             os.close(fd)
+
+
+def _wait_for_lock(fd: int, path: str) -> None:
+    """Take the lock; a holder that was stopped is named, and waited for no longer than half a minute."""
+    began, pause, said = monotonic(), 0.0005, False
+    while True:
+        with suppress(BlockingIOError):
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        waited = monotonic() - began
+        if waited > _GIVE_UP_AFTER:
+            raise HubLocked(f"{path} is held by {_holder(fd)}; nothing was done. End that process, then try again")
+        if waited > _SAY_AFTER and not said:
+            said = True
+            with suppress(OSError, ValueError, AttributeError):  # there may be no stderr
+                sys.stderr.write(f"waiting for {path}, which is held by {_holder(fd)}\n")
+        sleep(pause)
+        pause = min(pause * 1.5, 0.02)
+
+
+def _holder(fd: int) -> str:
+    """The process that has written its number into a file that it has locked."""
+    text = os.pread(fd, 12, 0).strip()
+    if not text.isdigit():
+        return "another process"
+    pid = int(text)
+    with suppress(OSError), open(f"/proc/{pid}/stat", "rb") as file:
+        if file.read().rpartition(b") ")[2][:1] in (b"T", b"t"):
+            return f"pid {pid}, which is stopped"
+    return f"pid {pid}"
 
 
 def _open_to_append(path: str, create: bool) -> int:

@@ -115,6 +115,7 @@ def _recover(
     disk: Disk, root: str, lock: EngineLock | None, index: Index | None, progress: recovery.Progress | None
 ) -> Hub:
     premises.make_later_folders(disk, root)
+    premises.remove_old_pipe(disk, root)
     file = _enter(disk, root, lock is not None)
     folder = f"{root}/{premises.JOURNAL}"
     recovery.sweep(disk, folder)

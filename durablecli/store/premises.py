@@ -100,6 +100,13 @@ def make_later_folders(disk: Disk, root: str) -> None:
     disk.sync_folder(root)
 
 
+def remove_old_pipe(disk: Disk, root: str) -> None:
+    """Take the named pipe away that an earlier version kept in the hub: with it the folder can't be copied."""
+    facts = disk.facts(f"{root}/inbox/bell")
+    if facts is not None and facts.kind != "folder":
+        disk.unlink(f"{root}/inbox/bell")
+
+
 def _make_files(disk: Disk, root: str) -> None:
     hub = uuid4().hex
     journal = Journal.open(disk, f"{root}/{JOURNAL}", hub=hub, first=1)

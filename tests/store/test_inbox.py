@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import os
 import random
+import shutil
+import signal
 import subprocess
 import sys
 import threading
@@ -14,10 +16,13 @@ from pathlib import Path
 import pytest
 from msgspec import Raw
 
-from durablecli.errors import Conflict, StorageError, UsageError
+from durablecli.errors import Conflict, HubLocked, StorageError, UsageError
 from durablecli.store import batches
+from durablecli.store import disk as disk_module
 from durablecli.store.bell import Bell, ring
+from durablecli.store.bell import path as bell_path
 from durablecli.store.disk import LocalDisk
+from durablecli.store.hub import close, open_hub
 from durablecli.store.inbox import Inbox
 from durablecli.store.mailbox import Item, Message
 from durablecli.store.memory import MemoryDisk
@@ -464,9 +469,13 @@ def test_the_bell_wakes_whoever_listens(tmp_path: Path) -> None:
             inbox.post("raise-event", event("a"))
             assert woken.wait(10)
             woken.clear()
-        assert (tmp_path / "inbox/bell").stat().st_mode & 0o777 == 0o600
+        pipe = Path(bell_path(str(tmp_path)))
+        assert pipe.stat().st_mode & 0o777 == 0o600
+        assert pipe.parent.stat().st_mode & 0o777 == 0o700
+        shutil.copytree(tmp_path, tmp_path.with_name("copy"))  # which refuses a pipe
     finally:
         bell.close()
+    assert not pipe.exists()
 
 
 def test_ringing_blocks_nobody_when_nobody_listens(tmp_path: Path) -> None:
@@ -487,13 +496,65 @@ def test_ringing_blocks_nobody_when_nobody_listens(tmp_path: Path) -> None:
 
 def test_a_file_in_the_place_of_the_bell_is_neither_written_nor_kept(tmp_path: Path) -> None:
     a_real_inbox(tmp_path)
-    (tmp_path / "inbox/bell").write_bytes(b"")
+    Bell(str(tmp_path)).listen(lambda: None)
+    place = Path(bell_path(str(tmp_path)))
+    place.unlink()
+    place.write_bytes(b"")
     ring(str(tmp_path))
-    assert (tmp_path / "inbox/bell").read_bytes() == b""
+    assert place.read_bytes() == b""
     bell = Bell(str(tmp_path))
     assert bell.listen(lambda: None)
+    assert place.is_fifo()
     bell.close()
-    assert (tmp_path / "inbox/bell").is_fifo()
+
+
+def test_a_folder_that_is_not_the_owners_own_holds_no_bell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    a_real_inbox(tmp_path)
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    folder = Path(bell_path(str(tmp_path))).parent
+    folder.mkdir()
+    folder.chmod(0o777)
+    assert not Bell(str(tmp_path)).listen(lambda: None)
+    folder.rmdir()
+    folder.symlink_to(tmp_path / "inbox")
+    assert not Bell(str(tmp_path)).listen(lambda: None)
+    ring(str(tmp_path))
+
+
+def test_a_pipe_of_an_earlier_version_is_taken_away(tmp_path: Path) -> None:
+    root = str(tmp_path / "state")
+    close(open_hub(root))
+    os.mkfifo(f"{root}/inbox/bell")
+    close(open_hub(root))
+    assert not os.path.lexists(f"{root}/inbox/bell")
+    shutil.copytree(root, tmp_path / "copy")
+
+
+# ── the lock ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_who_waits_for_the_lock_says_who_holds_it_and_gives_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    a_real_inbox(tmp_path)
+    monkeypatch.setattr(disk_module, "_SAY_AFTER", 0.05)
+    monkeypatch.setattr(disk_module, "_GIVE_UP_AFTER", 0.2)
+    code = (
+        "import os, signal, sys; from durablecli.store.disk import LocalDisk\n"
+        f"with LocalDisk().lock({str(tmp_path / 'inbox/lock')!r}):\n"
+        "    print('held', flush=True); os.kill(os.getpid(), signal.SIGSTOP)\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "held\n"
+        os.waitpid(holder.pid, os.WUNTRACED)
+        inbox = Inbox(LocalDisk(), str(tmp_path))
+        with pytest.raises(HubLocked, match=rf"inbox/lock.*pid {holder.pid}, which is stopped"):
+            inbox.post("raise-event", event("a"))
+        assert f"pid {holder.pid}" in capsys.readouterr().err
+        holder.send_signal(signal.SIGCONT)
+        holder.wait(30)
+    inbox.post("raise-event", event("a"))
 
 
 def test_without_a_place_for_a_pipe_there_is_no_bell(tmp_path: Path) -> None:

@@ -1,0 +1,103 @@
+"""A damaged index is rebuilt, when the daemon starts and while it runs; nothing but the histories is believed."""
+
+from __future__ import annotations
+
+import random
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+from time import sleep
+
+import pytest
+
+from tests.e2e.harness import Hub, until
+
+PAGE = 4096
+
+
+def flip(data: bytearray, dice: random.Random) -> None:
+    for _ in range(200):
+        data[dice.randrange(PAGE, len(data))] ^= 1 << dice.randrange(8)
+
+
+def zero_pages(data: bytearray, dice: random.Random) -> None:
+    for page in range(1, len(data) // PAGE):
+        if dice.random() < 0.5:
+            data[page * PAGE : (page + 1) * PAGE] = bytes(PAGE)
+
+
+def swap_pages(data: bytearray, dice: random.Random) -> None:
+    pages = [data[at : at + PAGE] for at in range(PAGE, len(data), PAGE)]
+    dice.shuffle(pages)
+    data[PAGE:] = b"".join(pages)
+
+
+def cut(data: bytearray, dice: random.Random) -> None:
+    del data[2 * PAGE :]
+
+
+def no_database(data: bytearray, dice: random.Random) -> None:
+    data[:] = b"this is no database" * 1000
+
+
+DAMAGES = [flip, zero_pages, swap_pages, cut, no_database]
+
+
+def damage(hub: Hub, how: Callable[[bytearray, random.Random], None], seed: int = 1) -> None:
+    file = hub.root / "index.sqlite"
+    data = bytearray(file.read_bytes())
+    how(data, random.Random(seed))
+    with file.open("r+b") as opened:
+        opened.truncate(len(data))
+        opened.write(data)
+
+
+def batch(hub: Hub, tmp_path: Path, count: int = 60) -> None:
+    lines = tmp_path / "inputs.jsonl"
+    lines.write_text("".join(f'"{number}"\n' for number in range(count)))
+    hub("start", "approval", "--batch", str(lines))
+
+
+@pytest.mark.parametrize("how", DAMAGES)
+def test_a_daemon_starts_with_a_damaged_index(hub: Hub, tmp_path: Path, how: Callable[..., None]) -> None:
+    batch(hub, tmp_path)
+    hub("start", "hello", "--id", "owing", "--input", '"x"')
+    hub.finish("plain")
+    hub("start", "approval", "--id", "late")
+    for seed in (1, 2):
+        damage(hub, how, seed)
+        hub.finish("plain")
+    assert hub("list", "--count").out.strip() == "62"
+    hub.is_sound()
+
+
+@pytest.mark.parametrize("how", DAMAGES)
+def test_a_daemon_goes_on_when_its_index_is_damaged(hub: Hub, tmp_path: Path, how: Callable[..., None]) -> None:
+    batch(hub, tmp_path)
+    daemon = hub.daemon("plain")
+    until(lambda: hub.client.get_status_all() and all(each.taken for each in hub.client.get_status_all()))
+    sleep(0.5)  # the index has it by then
+    for number in range(3):
+        damage(hub, how, number)
+        hub.client.start_new("hello", f"more-{number}", client_input="x")
+        hub.client.wait(f"more-{number}", 30)
+        sleep(0.5)
+    assert daemon.alive, daemon.said
+    assert hub("list", "--count").out.strip() == "63"
+    daemon.signal(15)
+    assert daemon.ends() == 0, daemon.said
+    hub.finish("plain")
+    hub.is_sound()
+
+
+def test_an_index_that_says_a_wrong_commit_is_not_believed(hub: Hub) -> None:
+    hub("start", "hello", "--id", "h", "--input", '"x"')
+    hub.finish("plain")
+    connection = sqlite3.connect(hub.root / "index.sqlite")
+    connection.execute("UPDATE meta SET value = 1000000 WHERE key = 'last_commit'")
+    connection.commit()
+    connection.close()
+    hub("start", "hello", "--id", "g", "--input", '"x"')
+    hub.finish("plain")
+    assert hub.status("g")["runtimeStatus"] == "Completed"
+    hub.is_sound()
