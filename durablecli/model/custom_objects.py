@@ -19,34 +19,29 @@ from durablecli.errors import Mismatch
 
 _CLASS, _MODULE, _DATA = "__class__", "__module__", "__data__"
 _MARK = f'"{_CLASS}"'.encode()
-_app: list[Container[str]] = []
-"""The names of the modules of the app that is loaded, if it is one for Azure."""
+APP: list[Container[str]] = []
+"""The names of the modules of the app that is loaded; nothing unless it is one for Azure."""
 
 
 def use(modules: Container[str]) -> None:
     """Write and read objects of these modules in envelopes, from now on."""
-    _app[:] = [modules]
+    APP[:] = [modules]
 
 
 def forget() -> None:
     """Write and read no envelopes any more."""
-    _app.clear()
-
-
-def is_used() -> bool:
-    """Whether an app is loaded whose objects are written so."""
-    return bool(_app)
+    APP.clear()
 
 
 def may_be_in(raw: Raw | bytes) -> bool:
-    """Whether a payload can hold an envelope that counts."""
-    return bool(_app) and _MARK in bytes(raw)
+    """Whether a payload can hold an envelope; asked only while APP holds one."""
+    return _MARK in bytes(raw)
 
 
 def in_envelope(kind: type, data: Any) -> Any:
     """What `to_json` of an object gave, in the envelope that its class is to have."""
     module, name = kind.__module__, kind.__name__
-    if not _app or module not in _app[0] or _class_of_app(module, name) is not kind:
+    if not APP or module not in APP[0] or _class_of_app(module, name) is not kind:
         return data
     return {_CLASS: name, _MODULE: module, _DATA: data}
 
@@ -56,10 +51,10 @@ def class_in(value: Any, path: str) -> type | None:
 
     Raises Mismatch if the module is the app's and has no such class.
     """
-    if not (_app and type(value) is dict and _CLASS in value and _MODULE in value and _DATA in value):
+    if not (APP and type(value) is dict and _CLASS in value and _MODULE in value and _DATA in value):
         return None
     module, name = value[_MODULE], value[_CLASS]
-    if not (isinstance(module, str) and isinstance(name, str)) or module not in _app[0]:
+    if not (isinstance(module, str) and isinstance(name, str)) or module not in APP[0]:
         return None
     kind = _class_of_app(module, name)
     if kind is None:

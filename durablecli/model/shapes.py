@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import collections
 import collections.abc
-import dataclasses
 import functools
 import types
 import typing
@@ -17,22 +16,25 @@ from collections.abc import Callable, Iterable
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum
+from math import isfinite
 from pathlib import PurePath
-from typing import Any, NamedTuple
+from typing import Any
 from uuid import UUID
 
 import msgspec
 from msgspec import Raw
 
 from durablecli.errors import Mismatch
-from durablecli.model import custom_objects
-from durablecli.model.annotations import hints_of, is_unresolved
+from durablecli.model import custom_objects, pydantic_models
+from durablecli.model.annotations import is_unresolved
+from durablecli.model.fields import Field, fields_of
 
 _read = msgspec.json.Decoder().decode
 _NATIVE = frozenset(
     {type(None), bool, int, float, str, bytes, bytearray, datetime, date, time, timedelta, UUID, Decimal}
     | {list, tuple, dict, set, frozenset, Raw}
 )
+_SUBCLASSED = (str, int, float, datetime, date, time)
 _LISTS = (collections.abc.Iterable, collections.abc.Collection, collections.abc.Sequence)
 _ABSTRACT: dict[Any, type] = {
     **dict.fromkeys((*_LISTS, collections.abc.MutableSequence), list),
@@ -43,21 +45,23 @@ _UNIONS = (typing.Union, types.UnionType)
 _WRAPPERS = (typing.Annotated, typing.Final, typing.ClassVar, typing.Required, typing.NotRequired)
 
 
-class Field(NamedTuple):
-    """A field of a class as JSON has it: its key there, its name in Python, its annotation, and if it must be there."""
-
-    key: str
-    name: str
-    annotation: Any
-    required: bool
-
-
 def step(key: object) -> str:
     """One step of a path by key: `.name`, or `["any other key"]`."""
     text = str(key)
     if text.isidentifier():
         return f".{text}"
     return '["{}"]'.format(text.encode("utf-8", "backslashreplace").decode())
+
+
+def key_text(key: object) -> str | None:
+    """A key of a dict as json.dumps writes it; None if it can't be one."""
+    if isinstance(key, str):
+        return str.__str__(key)
+    if key is None or isinstance(key, bool):
+        return {None: "null", True: "true", False: "false"}[key]
+    if isinstance(key, int):
+        return int.__repr__(key)
+    return float.__repr__(key) if isinstance(key, float) and isfinite(key) else None
 
 
 def located(error: msgspec.ValidationError) -> tuple[str, str]:
@@ -75,7 +79,7 @@ def reader(annotation: Any) -> Callable[[Raw | bytes], Any]:
 
 
 def _reader(annotation: Any) -> Callable[[Raw | bytes], Any]:
-    if _says_nothing(_bare(annotation)):
+    if _says_nothing(bare(annotation)):
         return _read
     if not _by_hand(annotation, frozenset()):
         try:
@@ -102,7 +106,8 @@ def _read_native(decoder: msgspec.json.Decoder[Any], annotation: Any, raw: Raw |
 # ── looking at annotations ─────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _bare(annotation: Any) -> Any:
+def bare(annotation: Any) -> Any:
+    """The annotation without what only adds notes to it: Annotated, NewType, aliases and the like."""
     while True:
         origin = typing.get_origin(annotation)
         if origin in _WRAPPERS:
@@ -123,13 +128,14 @@ def _says_nothing(kind: Any) -> bool:
 
 def _by_hand(annotation: Any, seen: frozenset[Any]) -> bool:
     """Whether something in this annotation is beyond msgspec."""
-    kind = _bare(annotation)
+    kind = bare(annotation)
     origin = typing.get_origin(kind) or kind
     if kind is Any or kind is object or kind in _NATIVE or kind in _ABSTRACT or origin is typing.Literal:
         return False
     if _says_nothing(kind):
         return True
-    if any(_by_hand(part, seen) for part in typing.get_args(kind) if part is not Ellipsis):
+    parts = [part for part in typing.get_args(kind) if part is not Ellipsis]
+    if any(_by_hand(part, seen) for part in parts) or (_is_dict(origin) and parts and _is_key_by_hand(parts[0])):
         return True
     if origin in _UNIONS or origin in _NATIVE or origin in _ABSTRACT or kind in seen:
         return False
@@ -138,10 +144,18 @@ def _by_hand(annotation: Any, seen: frozenset[Any]) -> bool:
     if issubclass(origin, Enum):
         return not _plain_enum(origin)
     shape: Any = origin
-    fields = _fields(shape)
-    if fields is None:
-        return not hasattr(origin, "__attrs_attrs__")
-    return any(_by_hand(field.annotation, seen | {kind}) for field in fields)
+    fields = fields_of(shape)
+    return fields is None or any(_by_hand(field.annotation, seen | {kind}) for field in fields)
+
+
+def _is_dict(kind: Any) -> bool:
+    return kind in _ABSTRACT or (isinstance(kind, type) and issubclass(kind, dict))
+
+
+def _is_key_by_hand(annotation: Any) -> bool:
+    """Whether msgspec reads such keys of a dict as strings only, or not at all."""
+    kind = bare(annotation)
+    return typing.get_origin(kind) in _UNIONS or kind in (bool, type(None))
 
 
 def _plain_enum(kind: type[Enum]) -> bool:
@@ -150,38 +164,12 @@ def _plain_enum(kind: type[Enum]) -> bool:
 
 
 def _hook(kind: type) -> Callable[[Any], Any] | None:
-    for name in ("from_json", "model_validate"):
-        if callable(hook := getattr(kind, name, None)):
-            return hook  # type: ignore[no-any-return]
-    return None
-
-
-@functools.lru_cache(maxsize=1024)
-def _fields(kind: Any) -> tuple[Field, ...] | None:
-    """The fields of a Struct, dataclass, TypedDict or named tuple; None for all else."""
-    if issubclass(kind, msgspec.Struct):
-        return _struct_fields(kind)
-    if dataclasses.is_dataclass(kind):
-        hints, nothing = hints_of(kind), dataclasses.MISSING
-        return tuple(
-            Field(f.name, f.name, hints.get(f.name, Any), f.default is nothing and f.default_factory is nothing)
-            for f in dataclasses.fields(kind)
-            if f.init
-        )
-    if typing.is_typeddict(kind):
-        return tuple(Field(name, name, hint, name in kind.__required_keys__) for name, hint in hints_of(kind).items())
-    if issubclass(kind, tuple) and hasattr(kind, "_field_defaults"):
-        hints = hints_of(kind)
-        return tuple(Field(n, n, hints.get(n, Any), n not in kind._field_defaults) for n in kind._fields)
-    return None
-
-
-def _struct_fields(kind: type[msgspec.Struct]) -> tuple[Field, ...]:
-    hints, nothing = hints_of(kind), msgspec.NODEFAULT
-    keys, names, defaults = kind.__struct_encode_fields__, kind.__struct_fields__, kind.__struct_defaults__
-    defaults = (nothing,) * (len(names) - len(defaults)) + defaults
-    parts = zip(keys, names, defaults, strict=True)
-    return tuple(Field(key, name, hints.get(name, Any), default is nothing) for key, name, default in parts)
+    """How a class says that it is made: `from_json`, or the ways of pydantic."""
+    if callable(hook := getattr(kind, "from_json", None)):
+        return hook  # type: ignore[no-any-return]
+    if pydantic_models.is_one(kind):
+        return functools.partial(pydantic_models.read, kind)
+    return getattr(kind, "model_validate", None)
 
 
 # ── building ───────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -192,9 +180,9 @@ def build(value: Any, annotation: Any, path: str) -> Any:
     if (named := custom_objects.class_in(value, path)) is not None:
         data = build(custom_objects.data_in(value), Any, path)
         return _hooked(_hook(named), named, data, path)
-    kind = _bare(annotation)
+    kind = bare(annotation)
     if _says_nothing(kind):
-        return _with_objects(value, path) if custom_objects.is_used() else value
+        return _with_objects(value, path) if custom_objects.APP else value
     origin = typing.get_origin(kind) or kind
     arguments = typing.get_args(kind)
     if origin in _UNIONS:
@@ -206,7 +194,7 @@ def build(value: Any, annotation: Any, path: str) -> Any:
     origin = _ABSTRACT.get(origin, origin)
     if issubclass(origin, Enum) and not _plain_enum(origin):
         return _member(value, origin, path)
-    if (fields := _fields(origin)) is not None:
+    if (fields := fields_of(origin)) is not None:
         parameters = getattr(origin, "__parameters__", ())
         return _from_fields(value, origin, fields, dict(zip(parameters, arguments, strict=False)), path)
     if issubclass(origin, dict):
@@ -215,7 +203,17 @@ def build(value: Any, annotation: Any, path: str) -> Any:
         return _sequence(value, origin, arguments, path)
     if issubclass(origin, PurePath) and isinstance(value, str):
         return origin(value)
+    if origin not in _NATIVE and issubclass(origin, _SUBCLASSED) and not issubclass(origin, Enum):
+        return _of_subclass(value, origin, path)
     return _leaf(value, annotation, path)
+
+
+def _of_subclass(value: Any, kind: Any, path: str) -> Any:
+    """An object of the author's own kind of string, number or date: made of an object of its base."""
+    base = next(each for each in kind.__mro__ if each in _SUBCLASSED)
+    plain = _leaf(value, base, path)
+    make = kind.fromisoformat if issubclass(kind, datetime | date | time) else kind
+    return _hooked(make, kind, value if make is not kind else plain, path)
 
 
 def _with_objects(value: Any, path: str) -> Any:
@@ -277,8 +275,8 @@ def _one_of(value: Any, options: tuple[Any, ...], path: str) -> Any:
 
 
 def _unread(value: dict[str, Any], option: Any) -> int:
-    origin = typing.get_origin(_bare(option)) or _bare(option)
-    fields = _fields(origin) if isinstance(origin, type) else None
+    origin = typing.get_origin(bare(option)) or bare(option)
+    fields = fields_of(origin) if isinstance(origin, type) else None
     return 0 if fields is None else len(value.keys() - {field.key for field in fields})
 
 
@@ -299,15 +297,20 @@ def _from_fields(value: Any, kind: Any, fields: Iterable[Field], bound: dict[Any
         value, steps = _named(value, kind, fields, path)
     elif not isinstance(value, dict):
         raise Mismatch(path, f"Expected `object`, got `{_word(value)}`")
-    made = {}
+    made: dict[str, Any] = {}
+    later: dict[str, Any] = {}
     for field in fields:
         if field.key in value:
             inner = bound.get(field.annotation, field.annotation)
-            made[field.name] = build(value[field.key], inner, path + steps[field.key])
+            item = build(value[field.key], inner, path + steps[field.key])
+            (made if field.in_init else later)[field.name] = item
         elif field.required:
             raise Mismatch(path, f"Object missing required field `{field.key}`")
     try:
-        return kind(**made)
+        found = kind(**made)
+        for name, item in later.items():
+            object.__setattr__(found, name, item)  # also of a frozen one
+        return found
     except (TypeError, ValueError) as error:  # what __post_init__ refuses
         raise Mismatch(path, str(error)) from error
 
@@ -337,12 +340,38 @@ def _dict(value: Any, kind: type[dict[Any, Any]], arguments: tuple[Any, ...], pa
 
 
 def _dict_key(key: str, annotation: Any, path: str) -> Any:
-    if isinstance(_bare(annotation), type) and _bare(annotation) in (int, float):
+    """A key by its annotation. Numbers, booleans and None are written as strings."""
+    kind = bare(annotation)
+    if typing.get_origin(kind) in _UNIONS:
+        return _key_of_union(key, typing.get_args(kind), path)
+    is_enum = isinstance(kind, type) and issubclass(kind, Enum)
+    if kind in (bool, type(None)) or (is_enum and not _plain_enum(kind)):
+        return _key_among(key, kind, path)
+    if not is_enum and kind not in (int, float):
+        return build(key, annotation, path)
+    try:
+        return msgspec.convert(key, annotation, strict=False)
+    except msgspec.ValidationError as error:
+        raise Mismatch(path, f"the key: {located(error)[1]}") from None
+
+
+def _key_among(key: str, kind: Any, path: str) -> Any:
+    """The value of a kind that has few, by the key that it is written as."""
+    values: Iterable[Any] = (None,) if kind is type(None) else (True, False) if kind is bool else kind
+    for value in values:
+        if key_text(value.value if isinstance(value, Enum) else value) == key:
+            return value
+    raise Mismatch(path, f"the key {key!r:.60} is no value of {kind.__qualname__}")
+
+
+def _key_of_union(key: str, options: Iterable[Any], path: str) -> Any:
+    """The first type that a key fits; a string is what fits none of the others."""
+    for option in sorted(options, key=lambda each: each is str):
         try:
-            return msgspec.convert(key, annotation, strict=False)
-        except msgspec.ValidationError as error:
-            raise Mismatch(path, f"the key: {located(error)[1]}") from None
-    return build(key, annotation, path)
+            return _dict_key(key, option, path)
+        except Mismatch:
+            continue
+    raise Mismatch(path, f"the key {key!r:.60} fits none of the types it may have")
 
 
 def _sequence(value: Any, kind: Any, arguments: tuple[Any, ...], path: str) -> Any:

@@ -341,7 +341,7 @@ def test_an_entity_reminds_itself_by_the_clock_of_the_engine() -> None:
         (lambda context: context.signal_entity("@a@b", "x", at=EDGE), "between the years 1 and 9999"),
         (lambda context: context.signal_entity("@a@b", "x", at=timedelta.max), "between the years 1 and 9999"),
         (lambda context: context.set_state(object()), "object can't be written as JSON"),
-        (lambda context: {1: 2}, "the key 1 is no string"),
+        (lambda context: {(1, 2): 2}, "the key (1, 2) is no string, finite number, boolean or None"),
     ],
 )
 def test_what_makes_no_sense_fails_the_operation_with_its_reason(wrong: Any, text: str) -> None:

@@ -16,10 +16,12 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime, time, timedelta, timezone
 from decimal import Decimal
 from pathlib import Path, PurePosixPath
-from typing import Annotated, Any, Literal, NamedTuple, NewType, Optional, TypedDict, TypeVar
+from typing import Annotated, Any, Literal, NamedTuple, NewType, NoReturn, Optional, TypedDict, TypeVar
 from uuid import UUID
 
+import attrs
 import msgspec
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -92,6 +94,30 @@ class Box(typing.Generic[T]):
 class Packed(msgspec.Struct, rename="camel", tag="packed"):
     first_name: str
     tags: set[str] = set()
+
+
+class Name(str):
+    __slots__ = ()
+
+
+class Day(date):
+    pass
+
+
+@dataclasses.dataclass
+class Counted:
+    start: int
+    total: int | Path = dataclasses.field(init=False, default=0)
+
+    def __init__(self, start: int, total: int = 0) -> None:
+        self.start = start
+        self.total = total
+
+
+@attrs.define
+class Hidden:
+    x: int
+    _folder: Path = Path()
 
 
 class Row(msgspec.Struct, array_like=True):
@@ -244,6 +270,18 @@ ROUND_TRIPS: list[tuple[Any, Any, bytes]] = [
     ([1], Sequence[int], b"[1]"),
     ({"a": Path("b")}, Mapping[str, Path], b'{"a":"b"}'),
     ({Colour.RED: 1}, dict[Colour, int], b'{"red":1}'),
+    ({1: "a", -(2**70): "b"}, dict[int, str], b'{"1":"a","-1180591620717411303424":"b"}'),
+    ({1.5: "a", 1e300: "b"}, dict[float, str], b'{"1.5":"a","1e+300":"b"}'),
+    ({True: 1, False: Path("a")}, dict[bool, int | Path], b'{"true":1,"false":"a"}'),
+    ({None: 1, 2: 3}, dict[int | None, int], b'{"null":1,"2":3}'),
+    ({"a": 1, 2: 3}, dict[int | str, int], b'{"a":1,"2":3}'),
+    ({Level.LOW: 1}, dict[Level, int], b'{"1":1}'),
+    ({Ratio.HALF: 1}, dict[Ratio, int], b'{"0.5":1}'),
+    ({Level.LOW: Path("a")}, dict[Level, Path], b'{"1":"a"}'),
+    (Counted(3, total=9), Counted, b'{"start":3,"total":9}'),
+    (Hidden(1, Path("a")), Hidden, b'{"x":1,"_folder":"a"}'),
+    (Name("x"), Name, b'"x"'),
+    ([Day(2026, 1, 2)], list[Day], b'["2026-01-02"]'),
 ]
 
 
@@ -267,6 +305,12 @@ def test_a_value_survives(value: Any, annotation: Any, written: bytes) -> None:
         (type("Text", (str,), {})("x"), "x"),
         (type("Real", (float,), {})(1.5), 1.5),
         (type("Day", (datetime,), {})(2026, 1, 1), "2026-01-01T00:00:00"),
+        (type("While", (timedelta,), {})(days=1), "P1D"),
+        (type("Id", (UUID,), {})(int=1), "00000000-0000-0000-0000-000000000001"),
+        (type("Price", (Decimal,), {})("1.10"), "1.10"),
+        (type("Data", (bytes,), {})(b"abc"), "YWJj"),
+        (np.float64(1.5), 1.5),
+        (np.str_("a"), "a"),
         ({1.5, 2, True}, [True, 1.5, 2]),
         ({"b", 1}, ["b", 1]),
         (set(), []),
@@ -279,6 +323,38 @@ def test_what_else_can_be_written(value: Any, plain: Any) -> None:
 
 class Meters(int):
     pass
+
+
+class Moment(datetime):
+    """As a pandas.Timestamp, which has nanoseconds too."""
+
+    def isoformat(self, sep: str = "T", timespec: str = "auto") -> str:
+        return super().isoformat(sep, timespec) + ".000000007"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Moment)
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+class NotATime(datetime):
+    """As pandas.NaT."""
+
+    def utcoffset(self) -> NoReturn:
+        raise ValueError("NotATime does not support utcoffset")
+
+    def isoformat(self, sep: str = "T", timespec: str = "auto") -> str:
+        return "NaT"
+
+
+class Frame:
+    """As a pandas.DataFrame: its to_json gives a text, and nothing reads it back."""
+
+    def to_json(self) -> str:
+        return '{"a":{"0":1}}'
+
+
+Frame.__module__ = "pandas.core.frame"
 
 
 class Loop:
@@ -321,11 +397,14 @@ def deep(levels: int) -> Any:
         ({"a": ["\udfff"]}, "$.a[0]", "lone surrogate"),
         ({"\ud800": 1}, "$", "lone surrogate"),
         (Path(os.fsdecode(b"\xff")), "$", "lone surrogate"),
-        ({"a": {1: 2}}, "$.a", "the key 1 is no string"),
-        ({None: 2}, "$", "the key None"),
-        ({(1, 2): 2}, "$", "the key (1, 2)"),
-        ({Level.LOW: 2}, "$", "the key 1"),
-        ({Colour.RED: 1, "red": 2}, "$", "two keys are written alike"),
+        ({"a": {(1, 2): 2}}, "$.a", "the key (1, 2)"),
+        ({b"a": 2}, "$", "the key b'a' is no string, finite number, boolean or None; pass str(key)"),
+        ({float("nan"): 2}, "$", "the key nan"),
+        ({"a": [{1: 1, "1": 2}]}, "$.a[0]", "two keys are both written as '1'"),
+        ({True: 1, "true": 2}, "$", "two keys are both written as 'true'"),
+        ({None: 1, "null": 2}, "$", "two keys are both written as 'null'"),
+        ({1.5: 1, "1.5": 2}, "$", "two keys are both written as '1.5'"),
+        ({Colour.RED: 1, "red": 2}, "$", "two keys are both written as 'red'"),
         ({"a": Meters(3)}, "$.a", "Meters is a kind of int"),
         ({"odd key": {"0": 1j}}, '$["odd key"]["0"]', "complex can't be written"),
         (object(), "$", "object can't be written as JSON; make it a dataclass"),
@@ -339,6 +418,22 @@ def deep(levels: int) -> Any:
         (endless(), "$", "nested deeper"),
         (deep(DEEPEST + 5), "$", "nested deeper"),
         (ValueError("x"), "$", "ValueError can't be written"),
+        (np.int64(3), "$", "numpy.int64 can't be written as JSON; pass value.item()"),
+        ([np.bool_(True)], "$[0]", "numpy.bool can't be written as JSON; pass value.item()"),
+        ({"a": np.float32(1.5)}, "$.a", "numpy.float32 can't be written as JSON; pass value.item()"),
+        (np.array([1]), "$", "numpy.ndarray can't be written as JSON; pass value.tolist()"),
+        (np.array(1), "$", "numpy.ndarray can't be written as JSON; pass value.item()"),
+        (Circle(np.array([1.5])), "$.radius", "numpy.ndarray can't be written as JSON; pass value.tolist()"),  # type: ignore[arg-type]
+        ({np.int64(3): 1}, "$", "the key np.int64(3) is no string, finite number, boolean or None; pass key.item()"),
+        (np.datetime64("2026-01-01"), "$", "numpy.datetime64 can't be written as JSON; pass str(value)"),
+        ({"a": Frame()}, "$.a", "pandas.Frame has a to_json that gives a text, and no from_json to read it back"),
+        (Moment(2026, 1, 1), "$", "is more than a datetime holds; pass str(value)"),
+        ([NotATime(2026, 1, 1)], "$[0]", "NotATime can't be written"),
+        (
+            datetime(1900, 1, 1, tzinfo=timezone(timedelta(seconds=34))),
+            "$",
+            "has a UTC offset with seconds; pass it in UTC",
+        ),
     ],
     ids=lambda part: str(part)[:30] if isinstance(part, str | int | float) else type(part).__name__,
 )
@@ -359,6 +454,48 @@ def test_a_forgotten_await_is_named() -> None:
 def test_what_is_nested_to_the_limit_survives() -> None:
     assert decode(encode(deep(DEEPEST))) == deep(DEEPEST)
     assert decode(encode([deep(DEEPEST - 1), Point(1)]))[0] == deep(DEEPEST - 1)
+    assert decode(encode(Raw(b"[" * DEEPEST + b"]" * DEEPEST))) == decode(b"[" * DEEPEST + b"]" * DEEPEST)
+
+
+def nested_structs(levels: int) -> Any:
+    value: Any = None
+    for _ in range(levels):
+        value = Box(value)
+    return value
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        deep(DEEPEST + 1),
+        {"a": deep(DEEPEST)},
+        {1: deep(DEEPEST)},
+        nested_structs(DEEPEST + 1),
+        [Raw(b"[" * DEEPEST + b"]" * DEEPEST)],
+        Raw(b"[" * (DEEPEST + 1) + b"]" * (DEEPEST + 1)),
+        Raw(b'{"a":' * (DEEPEST + 1) + b"1" + b"}" * (DEEPEST + 1)),
+        Raw(b"[" * 100_000 + b"]" * 100_000),
+    ],
+    ids=["list", "dict", "other keys", "dataclasses", "Raw within", "Raw", "Raw of objects", "beyond any stack"],
+)
+def test_what_is_nested_one_level_deeper_is_refused(value: Any) -> None:
+    with pytest.raises(Unserializable, match="nested deeper than 200 levels"):
+        encode(value)
+
+
+def test_many_brackets_that_are_not_nested_are_no_nesting() -> None:
+    flat = Raw(b"[" + b",".join([b"[]", b'"[[[["'] * 5_000) + b"]")
+    assert len(decode(encode(flat))) == 10_000
+
+
+@pytest.mark.parametrize("text", [b"", b"{", b"nonsense", b"1 2", b'"\xff"', b"[\n", b"NaN"])
+def test_a_raw_that_holds_no_json_is_refused(text: bytes) -> None:
+    with pytest.raises(Unserializable, match="holds no JSON"):
+        encode(Raw(text))
+
+
+def test_a_raw_is_written_on_one_line() -> None:
+    assert bytes(encode(Raw(b'{\n  "a": 1.50,\r\n"b": "\\n"}'))) == b'{"a":1.50,"b":"\\n"}'
 
 
 def test_a_payload_may_have_as_many_bytes_as_the_limit_and_no_more() -> None:
@@ -442,7 +579,10 @@ def test_the_quick_way_and_the_careful_way_write_alike(value: Any) -> None:
         (b"", Any, "$", "no JSON"),
         (b'"\xff"', Any, "$", "no JSON"),
         (b"1 2", int, "$", "no JSON"),
-        (b"[" * 100_000, Any, "$", "nested too deep"),
+        (b"[" * 100_000, Any, "$", "nested deeper than 200 levels"),
+        (b'{"yes":1}', dict[bool, int], "$.yes", "the key 'yes' is no value of bool"),
+        (b'{"a":1}', dict[int | None, int], "$.a", "fits none of the types"),
+        (b'{"0.7":1}', dict[Ratio, int], '$["0.7"]', "is no value of Ratio"),
     ],
     ids=lambda part: str(part)[:30],
 )

@@ -1,0 +1,73 @@
+"""The fields of a class, as JSON has them and as its __init__ takes them."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import sys
+import typing
+from typing import Any, NamedTuple
+
+import msgspec
+
+from durablecli.model.annotations import hints_of
+
+
+class Field(NamedTuple):
+    """A field of a class as JSON has it: its key there, its name in Python, its annotation, and if it must be there."""
+
+    key: str
+    name: str
+    annotation: Any
+    required: bool
+    in_init: bool = True
+
+
+@functools.lru_cache(maxsize=1024)
+def fields_of(kind: Any) -> tuple[Field, ...] | None:
+    """The fields of a Struct, dataclass, TypedDict or named tuple; None for all else."""
+    if issubclass(kind, msgspec.Struct):
+        return _struct_fields(kind)
+    if dataclasses.is_dataclass(kind):
+        hints, nothing = hints_of(kind), dataclasses.MISSING
+        return tuple(
+            Field(
+                key=f.name,
+                name=f.name,
+                annotation=hints.get(f.name, Any),
+                required=f.init and f.default is nothing and f.default_factory is nothing,
+                in_init=f.init,
+            )
+            for f in dataclasses.fields(kind)
+        )
+    if hasattr(kind, "__attrs_attrs__"):
+        return _attrs_fields(kind)
+    if typing.is_typeddict(kind):
+        return tuple(Field(name, name, hint, name in kind.__required_keys__) for name, hint in hints_of(kind).items())
+    if issubclass(kind, tuple) and hasattr(kind, "_field_defaults"):
+        hints = hints_of(kind)
+        return tuple(Field(n, n, hints.get(n, Any), n not in kind._field_defaults) for n in kind._fields)
+    return None
+
+
+def _attrs_fields(kind: Any) -> tuple[Field, ...]:
+    """Of a class of attrs, whose __init__ calls a field `_x` by the name `x`, or by its alias."""
+    hints, nothing = hints_of(kind), sys.modules["attr"].NOTHING
+    return tuple(
+        Field(
+            key=each.name,
+            name=each.name if not each.init else getattr(each, "alias", None) or each.name.lstrip("_"),
+            annotation=hints.get(each.name, Any),
+            required=each.init and each.default is nothing,
+            in_init=each.init,
+        )
+        for each in kind.__attrs_attrs__
+    )
+
+
+def _struct_fields(kind: type[msgspec.Struct]) -> tuple[Field, ...]:
+    hints, nothing = hints_of(kind), msgspec.NODEFAULT
+    keys, names, defaults = kind.__struct_encode_fields__, kind.__struct_fields__, kind.__struct_defaults__
+    defaults = (nothing,) * (len(names) - len(defaults)) + defaults
+    parts = zip(keys, names, defaults, strict=True)
+    return tuple(Field(key, name, hints.get(name, Any), default is nothing) for key, name, default in parts)

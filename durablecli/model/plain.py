@@ -1,0 +1,278 @@
+"""Values into plain JSON, step by step. What JSON can't hold, or would not give back, is refused with its path."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
+from enum import Enum
+from math import isfinite
+from pathlib import PurePath
+from typing import Any
+from uuid import UUID
+
+import msgspec
+from msgspec import Raw
+
+from durablecli.errors import Unserializable
+from durablecli.model import custom_objects, pydantic_losses, pydantic_models, shapes
+from durablecli.model.kept import check_fields
+
+DEEPEST = 200
+"""Levels of arrays and objects in a payload."""
+TOO_DEEP = f"nested deeper than {DEEPEST} levels, the limit (or it contains itself); pass a flatter value"
+
+_write = msgspec.json.Encoder().encode
+_read = msgspec.json.Decoder().decode
+_ATOMS = frozenset({str, int, bool, type(None)})
+_NUMBERS = _ATOMS | {float}
+_TEXT = frozenset({str})
+_SCALARS = (datetime, date, time, timedelta, UUID, Decimal, bytes, bytearray, memoryview)
+_NO_TIME, _MINUTE = timedelta(), timedelta(minutes=1)
+
+
+def is_plain(value: Any, depth: int = 0) -> bool:
+    """Whether msgspec writes this as it stands. Looks at types in bulk: a long list of numbers costs one pass in C."""
+    kind = type(value)
+    if kind in _ATOMS:
+        return True
+    if kind is float:
+        return isfinite(value)
+    if kind is dict:
+        if value and not _TEXT.issuperset(map(type, value)):
+            return False
+        items = value.values()
+    elif kind is list or kind is tuple:
+        items = value
+    else:
+        return False
+    if depth >= DEEPEST:
+        return False
+    kinds = set(map(type, items))
+    if kinds <= _ATOMS:
+        return True
+    if kinds <= _NUMBERS:
+        return all(isfinite(item) for item in items if type(item) is float)
+    return all(is_plain(item, depth + 1) for item in items)
+
+
+def plain(value: Any, path: str = "$", depth: int = 0) -> Any:
+    """The same value in None, bool, int, float, str, list and dict. `depth` is how many of those it is within."""
+    if value is None or isinstance(value, bool):
+        return value
+    kind: Any = type(value)
+    if (hook := _hook(kind)) is not None:
+        return custom_objects.in_envelope(kind, plain(_hooked(hook, value, path), path, depth))
+    if isinstance(value, Enum):
+        return plain(value.value, path, depth)
+    if isinstance(value, str | int | float):
+        return _atom(value, path)
+    if isinstance(value, _SCALARS):
+        return _scalar(value, path)
+    if isinstance(value, PurePath):
+        return _text(str(value), path)
+    if isinstance(value, Raw):
+        return plain(_read(value), path, depth)
+    if depth >= DEEPEST:
+        raise Unserializable("$", TOO_DEEP)
+    return _composite(value, path, depth)
+
+
+@functools.lru_cache(maxsize=1024)
+def _hook(kind: Any) -> Callable[[Any], Any] | None:
+    """How a class says it is written: `to_json` (static, or of the instance), or pydantic's `model_dump`."""
+    if callable(hook := getattr(kind, "to_json", None)):
+        return hook if callable(getattr(kind, "from_json", None)) else _one_way(hook)
+    if pydantic_models.is_one(kind):
+        return pydantic_losses.dumped_whole
+    if callable(dump := getattr(kind, "model_dump", None)):
+        return lambda value: dump(value, mode="json")
+    return None
+
+
+def _one_way(hook: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """A `to_json` without `from_json`, as pandas has it: a text of JSON would stay a text for ever."""
+
+    def written(value: Any) -> Any:
+        found = hook(value)
+        if isinstance(found, str) and found[:1] in ("{", "["):
+            raise Unserializable(
+                "$",
+                f"{_named(type(value))} has a to_json that gives a text, and no from_json to read it back: pass plain "
+                "data of it, as df.to_dict('records') of a pandas DataFrame, or series.tolist()",
+            )
+        return found
+
+    return written
+
+
+def _hooked(hook: Callable[[Any], Any], value: Any, path: str) -> Any:
+    try:
+        return hook(value)
+    except Unserializable as error:
+        raise Unserializable(f"{path}{error.path[1:]}", error.reason) from error
+    except Exception as error:
+        name = type(value).__qualname__
+        raise Unserializable(path, f"{name} couldn't be written: {type(error).__name__}: {error}") from error
+
+
+def _atom(value: str | float, path: str) -> Any:
+    if isinstance(value, str):
+        return _text(str.__str__(value), path)
+    if isinstance(value, float):
+        if not isfinite(value):
+            raise Unserializable(path, f"{float.__repr__(value)} is no JSON number; pass None or a string")
+        return float.__float__(value)
+    if type(value) is not int:
+        name = type(value).__qualname__
+        raise Unserializable(path, f"{name} is a kind of int that JSON would not keep; pass int(value)")
+    try:
+        _write(value)
+    except ValueError:
+        raise Unserializable(path, "an integer of more than 4,300 digits; pass it as a string") from None
+    return value
+
+
+def _text(text: str, path: str) -> str:
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise Unserializable(path, f"the text holds a lone surrogate at {error.start}; pass bytes instead") from None
+    return text
+
+
+# ── dates, bytes and the like ──────────────────────────────────────────────────────────────────────────────────────
+
+
+def _scalar(value: Any, path: str) -> Any:
+    kind = next(base for base in type(value).__mro__ if base in _SCALARS)
+    try:
+        base: Any = value if type(value) is kind else _as_base(value, kind)
+        if kind in (datetime, time) and (base.utcoffset() or _NO_TIME) % _MINUTE:
+            raise ValueError(f"{value!s:.60} has a UTC offset with seconds; pass it in UTC")
+        return msgspec.to_builtins(base)
+    except (TypeError, ValueError, BufferError) as error:
+        raise Unserializable(path, f"{_named(type(value))} can't be written: {error}") from None
+
+
+def _as_base(value: Any, kind: Any) -> Any:
+    """An object of a subclass as one of its base. Raises ValueError if it is more, as a pandas.Timestamp may be."""
+    base: Any
+    if kind is timedelta:
+        base = timedelta(value.days, value.seconds, value.microseconds)
+    elif kind in (datetime, date, time):
+        base = kind.fromisoformat(value.isoformat())
+    elif kind is UUID:
+        base = UUID(int=value.int)
+    else:
+        base = kind(value)
+    if not bool(base == value):
+        raise ValueError(f"{value!s:.60} is more than a {kind.__name__} holds; pass str(value)")
+    return base
+
+
+# ── what holds other values ────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _composite(value: Any, path: str, depth: int) -> Any:
+    if isinstance(value, type):
+        raise Unserializable(path, f"the class {value.__qualname__} can't be written as JSON; pass an object of it")
+    fields = _fields(value)
+    if fields is not None:
+        check_fields(value, path)
+        return {name: plain(item, f"{path}{shapes.step(name)}", depth + 1) for name, item in fields}
+    if isinstance(value, Mapping):
+        return _mapping(value, path, depth)
+    if isinstance(value, msgspec.Struct):  # array_like
+        check_fields(value, path)
+        value = [*_struct_tag(value), *(getattr(value, name) for name in value.__struct_fields__)]
+    if isinstance(value, list | tuple | deque):
+        if hasattr(value, "_fields"):
+            check_fields(value, path)
+        return [plain(item, f"{path}[{index}]", depth + 1) for index, item in enumerate(value)]
+    if isinstance(value, set | frozenset):
+        return _sorted([plain(item, f"{path}[*]", depth + 1) for item in value])
+    raise Unserializable(path, _refusal(value))
+
+
+def _fields(value: Any) -> Iterable[tuple[str, Any]] | None:
+    """Names and values of what is written as an object by its fields; None if it isn't."""
+    kind = type(value)
+    if isinstance(value, msgspec.Struct):
+        if kind.__struct_config__.array_like:
+            return None
+        tag = kind.__struct_config__.tag
+        head = [] if tag is None else [(kind.__struct_config__.tag_field or "type", tag)]
+        names = zip(kind.__struct_encode_fields__, kind.__struct_fields__, strict=True)
+        body = [(wire, getattr(value, name)) for wire, name in names]
+        return [*head, *(pair for pair in body if pair[1] is not msgspec.UNSET)]
+    if dataclasses.is_dataclass(value):
+        return [(field.name, getattr(value, field.name)) for field in dataclasses.fields(value)]
+    if (attributes := getattr(kind, "__attrs_attrs__", None)) is not None:
+        return [(attribute.name, getattr(value, attribute.name)) for attribute in attributes]
+    return None
+
+
+def _struct_tag(value: msgspec.Struct) -> list[Any]:
+    tag = type(value).__struct_config__.tag
+    return [] if tag is None else [tag]
+
+
+def _mapping(value: Mapping[Any, Any], path: str, depth: int) -> dict[str, Any]:
+    made: dict[str, Any] = {}
+    for key, item in value.items():
+        text = _key(key, path)
+        if text in made:
+            raise Unserializable(path, f"two keys are both written as {text!r:.60}: JSON has strings for keys only")
+        made[text] = plain(item, f"{path}{shapes.step(text)}", depth + 1)
+    return made
+
+
+def _key(key: Any, path: str) -> str:
+    """A key as json.dumps writes it."""
+    if isinstance(key, Enum):
+        key = key.value
+    text = shapes.key_text(key)
+    if text is None:
+        instead = "key.item()" if callable(getattr(type(key), "tolist", None)) else "str(key)"
+        raise Unserializable(path, f"the key {key!r:.60} is no string, finite number, boolean or None; pass {instead}")
+    return _text(text, path)
+
+
+def _sorted(items: list[Any]) -> list[Any]:
+    """One order for equal sets, whatever the hash seed: numbers by value, all else by its JSON."""
+    if all(isinstance(item, int | float) for item in items):
+        return sorted(items)
+    return sorted(items, key=_write)
+
+
+# ── what can't be written ──────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _refusal(value: Any) -> str:
+    kind = type(value)
+    name = _named(kind)
+    if hasattr(kind, "__await__"):
+        return f"{name} is not a value yet; did you forget yield or await?"
+    if callable(getattr(kind, "get_secret_value", None)):
+        return f"{name} is a secret and isn't written; {pydantic_losses.IN_CLEAR}"
+    if callable(getattr(kind, "tolist", None)):  # numpy, and what is made after it
+        return f"{name} can't be written as JSON; pass {_instead_of_numpy(value)}"
+    if hasattr(kind, "__next__") or name in ("range", "dict_keys", "dict_values", "dict_items"):
+        return f"{name} can't be written as JSON; pass list(...) of it"
+    return f"{name} can't be written as JSON; make it a dataclass, or give it to_json and from_json"
+
+
+def _instead_of_numpy(value: Any) -> str:
+    if not hasattr(value, "item") or getattr(value, "shape", None):
+        return "value.tolist()"
+    return "str(value)" if type(value).__name__ in ("datetime64", "timedelta64") else "value.item()"
+
+
+def _named(kind: type) -> str:
+    """The name of a class; with the package that it comes from, where that is widely known by it."""
+    package = kind.__module__.partition(".")[0]
+    return f"{package}.{kind.__qualname__}" if package in ("numpy", "pandas") else kind.__qualname__

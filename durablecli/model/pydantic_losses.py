@@ -1,0 +1,123 @@
+"""Refuses objects of pydantic's of which something would be lost: secrets, excluded fields, subclasses, bytes.
+
+pydantic itself leaves these out, or writes something else in their place, and says nothing.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections import deque
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from durablecli.errors import Unserializable
+from durablecli.model import pydantic_models, shapes
+from durablecli.model.kept import Classes, check, check_fields, classes_in, field_names, has_serializer
+
+IN_CLEAR = (
+    "pass the name under which the activity finds it, as an environment variable; or get_secret_value(), which is then "
+    "stored in plain text"
+)
+_STARS = "**********"
+_ATOMS = frozenset({str, int, float, bool, type(None)})
+_BASE64 = "model_config = ConfigDict(ser_json_bytes='base64', val_json_bytes='base64')"
+
+
+class _Field(NamedTuple):
+    """A field. Of one with a serializer of the author's own, what is written is the author's affair."""
+
+    name: str
+    info: Any
+    classes: Classes
+    has_serializer: bool
+
+
+def dumped_whole(value: Any) -> Any:
+    """The object in plain JSON; raises Unserializable with the path of what would be lost."""
+    secrets: list[str] = []
+    _look(value, "$", secrets)
+    try:
+        found = pydantic_models.dumped(value)
+    except UnicodeDecodeError:
+        raise Unserializable("$", f"holds bytes that aren't UTF-8: give the model {_BASE64}") from None
+    if secrets and _has_stars(found):
+        raise Unserializable(secrets[0], f"a secret is written as {_STARS}, and its value lost; {IN_CLEAR}")
+    return found
+
+
+def _look(value: Any, path: str, secrets: list[str]) -> None:
+    """Refuse what would be lost, and note where secrets are."""
+    kind: Any = type(value)
+    if kind in _ATOMS:
+        return
+    if callable(getattr(kind, "get_secret_value", None)):
+        if value.get_secret_value():
+            secrets.append(path)
+    elif isinstance(value, Mapping):
+        for key, item in value.items():
+            _look(item, f"{path}{shapes.step(key)}", secrets)
+    elif isinstance(value, list | tuple | set | frozenset | deque):
+        for index, item in enumerate(value):
+            _look(item, f"{path}[{index}]", secrets)
+    elif pydantic_models.is_one(kind):
+        _look_at_fields(value, path, secrets)
+    elif (names := field_names(kind)) is not None:
+        check_fields(value, path)
+        for name in names:
+            _look(getattr(value, name, None), f"{path}{shapes.step(name)}", secrets)
+
+
+def _look_at_fields(value: Any, path: str, secrets: list[str]) -> None:
+    kind: Any = type(value)
+    for field in _fields(kind):
+        item = getattr(value, field.name, None)
+        where = f"{path}{shapes.step(field.name)}"
+        if not field.has_serializer:
+            _check_field(value, field, item, where)
+        _look(item, where, secrets)
+    _look(getattr(value, "__pydantic_extra__", None) or {}, path, secrets)
+
+
+def _check_field(value: Any, field: _Field, item: Any, where: str) -> None:
+    if _is_excluded(field.info, item) and not _is_default(field.info, item):
+        raise Unserializable(
+            where,
+            "the field is excluded (exclude=True), so its value would be lost; remove exclude, or reset the field",
+        )
+    if type(item) is bytes and not field.info.metadata and not _keeps_bytes(type(value)):
+        raise Unserializable(where, f"bytes are written in another way than they are read: give the model {_BASE64}")
+    check(item, field.classes, where)
+
+
+def _is_excluded(info: Any, item: Any) -> bool:
+    condition = getattr(info, "exclude_if", None)
+    return bool(info.exclude) or (condition is not None and bool(condition(item)))
+
+
+def _is_default(info: Any, item: Any) -> bool:
+    try:
+        return bool(info.get_default(call_default_factory=True) == item)
+    except Exception:  # noqa: BLE001 - a factory, or an `==`, of the author's
+        return False
+
+
+def _keeps_bytes(kind: Any) -> bool:
+    config = getattr(kind, "model_config", None) or getattr(kind, "__pydantic_config__", None) or {}
+    return bool(config.get("ser_json_bytes", "utf8") == config.get("val_json_bytes", "utf8"))
+
+
+def _has_stars(dump: Any) -> bool:
+    if isinstance(dump, dict):
+        return any(map(_has_stars, dump.values()))
+    return any(map(_has_stars, dump)) if isinstance(dump, list) else bool(dump == _STARS)
+
+
+@functools.lru_cache(maxsize=1024)
+def _fields(kind: Any) -> tuple[_Field, ...]:
+    decorators = kind.__pydantic_decorators__
+    own = {name for each in decorators.field_serializers.values() for name in each.info.fields}
+    has_all = bool(decorators.model_serializers) or "*" in own
+    return tuple(
+        _Field(name, info, classes_in(info.annotation), has_all or name in own or has_serializer(info.metadata))
+        for name, info in (pydantic_models.fields(kind) or {}).items()
+    )
