@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+import inspect
 import json
 import logging
 from collections.abc import Iterator
@@ -25,6 +26,7 @@ from durablecli.azure.functions import CloudEvent, Document, Out, QueueMessage
 from durablecli.azure.invocation import Clients
 from durablecli.azure.loading import load, load_app, unload
 from durablecli.azure.outputs import LONGEST
+from durablecli.blueprints import OtherTrigger, bindings_of
 from durablecli.cli.records import describe
 from durablecli.engine.worker_process import Answer
 from durablecli.http.functions import routes
@@ -397,6 +399,37 @@ def test_a_function_with_any_decorator_of_the_original_loads(
     elif name.endswith(("_input", "_input_v3")) and name != "durable_client_input":
         assert (list(function.bindings), dict(function.outputs)) == (["x"], {})
         assert any("fails when it is called" in remark for remark in loaded.remarks)
+
+
+@pytest.mark.parametrize("name", _decorators())
+def test_a_decorator_means_what_it_means_in_the_original(name: str) -> None:
+    original = pytest.importorskip("azure.durable_functions").DFApp()
+
+    def work(x: object) -> None: ...
+
+    def other(x: object) -> None: ...
+
+    required = [
+        one for one in inspect.signature(getattr(original, name)).parameters.values() if one.default is one.empty
+    ]
+    given = {one.name: "x" for one in required if one.kind is not one.VAR_KEYWORD}
+    if name in ("mcp_tool", "mcp_tool_property"):
+        pytest.skip("it binds nothing by itself")
+    if name == "event_grid_output":
+        given["connection"] = "c"
+    built = getattr(original, name)(**given)(work)._function
+    expected = {(each.type, each.name, int(each.direction) == 1) for each in built.get_bindings()}
+    getattr(df.DFApp(), name)(**given)(other)
+    found = bindings_of(other)
+    assert found is not None
+    kinds = {**found.others}
+    if found.client is not None:
+        kinds[found.client] = "durableClient"
+    if isinstance(found.trigger, OtherTrigger):
+        kinds["x"] = found.trigger.kind
+    elif found.argument is not None:
+        kinds[found.argument] = f"{found.kind}Trigger".replace("orchestratorT", "orchestrationT")
+    assert {(kind, argument, argument in found.outputs) for argument, kind in kinds.items()} == expected
 
 
 def test_an_own_app_has_its_activity_bound_by_name_and_held_to_its_annotations() -> None:
