@@ -93,10 +93,15 @@ def work_until(
     Returns too when somebody has purged it.
     """
     client = Client(state_dir)
-    while (status := client.get_status(instance)) and not status.ended:
+
+    def has_ended(engine: Engine) -> bool:
+        # What the engine knows may be the execution that a start in the inbox is to replace.
+        return engine.has_ended(instance) and client.has_ended(instance)
+
+    while not client.has_ended(instance):
         try:
             with _hub(state_dir, lambda text: None) as hub, _engine(hub, config, loaded, False, _warn) as engine:
-                engine.run(until=lambda engine: engine.has_ended(instance))
+                engine.run(until=has_ended)
                 engine.settle()
         except HubLocked:
             threading.Event().wait(_AGAIN)

@@ -18,7 +18,7 @@ from durablecli.client.entities import Entities
 from durablecli.client.entity_status import EntityStateResponse, EntityStatus
 from durablecli.client.functions import Published
 from durablecli.client.reading import Reader
-from durablecli.client.refusals import refusal_of, word_of
+from durablecli.client.refusals import refusal_of, state_of, will_have_ended, word_of
 from durablecli.client.running import Running
 from durablecli.client.standing import Standing
 from durablecli.client.starting import POLICIES, batch_items, encode, start_chosen
@@ -122,7 +122,7 @@ class Client:
         if restart_with_new_instance_id:
             item = Item(new_id(), current.name, current.raw_input, version)
             return self._mailbox().post("start", [item]).instances[0]
-        if not current.ended:
+        if not will_have_ended(current) and "rewind" not in current.requested:
             raise WrongState(f"{instance_id} is {word_of(current)}: terminate it first, or restart it under a new id")
         item = Item(instance_id, current.name, current.raw_input, version)
         return start_chosen(self._reader, self._mailbox(), self._inbox, item)
@@ -212,6 +212,11 @@ class Client:
                 raise TimedOut(f"{instance_id} is still {word_of(current)}; it goes on, and so does `durable wait`")
             pace.until_changed(lambda: self._reader.stamp(instance_id), stamp)
 
+    def has_ended(self, instance_id: str) -> bool:
+        """Whether the instance has ended and nothing that was posted starts or rewinds it, or there is none."""
+        current = self._reader.status(instance_id, show_input=False)
+        return not current or current.ended
+
     def follow(self, instance_id: str) -> Iterator[Line]:
         """Every record as it is written, until the instance has ended; raises NotFound at the first step."""
         return follow(self._reader, instance_id, lambda: self._existing(instance_id).ended)
@@ -226,8 +231,8 @@ class Client:
         if self._given is not None or not self._standing.holds(instance_id):
             since = monotonic()
             current = self._existing(instance_id)
-            if current.ended:
-                raise WrongState(f"{instance_id} is {word_of(current)}: it takes no events any more")
+            if will_have_ended(current):
+                raise WrongState(f"{instance_id} {state_of(current)}: it takes no events any more")
             self._standing.looked(instance_id, since)
         self._mailbox().post("raise-event", [Item(instance_id, name, data)])
 
@@ -302,13 +307,16 @@ class Client:
         if current.set_aside is not None:
             return current
         if refusal := refusal_of(kind, current, item):
-            raise WrongState(f"{item.instance} is {word_of(current)}: {refusal}")
-        if kind in ("rewind", "purge") and current.ended and self._inbox.reserved(item.instance):
+            if kind in ("rewind", "purge") and not current.taken and self._reader.is_replaced(item.instance):
+                raise Conflict(f"{item.instance} is just being started anew; try again")
+            if kind == "purge" and "rewind" in current.requested:
+                raise Conflict(f"{item.instance} is just being rewound; let it end, or use --force")
+            raise WrongState(f"{item.instance} {state_of(current)}: {refusal}")
+        held = self._inbox.reserved(item.instance) if kind in ("rewind", "purge") and current.ended else None
+        if held is not None and held.binding and not self._reader.is_taken(held.message):
             raise Conflict(f"{item.instance} is just being started anew; try again")
         if kind == "rewind":
             self._reader.rewind_preview(item.instance)  # for what it refuses
-        if kind == "purge" and not item.force and self.is_requested(item.instance, "rewind"):
-            raise Conflict(f"{item.instance} is just being rewound; let it end, or use --force")
         return current
 
     def permit_entity(self, kind: str, item: Item) -> EntityStatus:

@@ -35,9 +35,10 @@ from durablecli.replay.rewind import cut
 from durablecli.store import premises
 from durablecli.store.disk import Disk, LocalDisk
 from durablecli.store.histories import History
-from durablecli.store.mailbox import Item, Message
+from durablecli.store.mailbox import Message
 from durablecli.store.query import Page, Query
-from durablecli.store.reading import ReadHub
+from durablecli.store.reading import Look, ReadHub
+from durablecli.store.requests import Outlook, Request, outlook, passing, requests_for
 
 _SLICE = 1000
 
@@ -56,16 +57,26 @@ class Reader:
         """How the instance stands; falsy where neither a history nor a start is there."""
         if is_entity(instance):
             return DurableOrchestrationStatus(instance_id=instance)
-        # The inbox first: a start that is taken in between is then in the history.
-        messages = self._hub.pending(instance)
-        found, set_aside = self.find(instance)
-        engine = self.engine()
-        if found is None:
-            return _of_start(instance, messages, engine, show_input, set_aside)
-        records = list(parse(found))
-        rows = project_history(records, results=history_output, inputs=show_input) if history else None
-        status = _of_ledger(fold(records, found.good), records, messages, engine, rows, show_input, set_aside)
+        (seen, aside), engine = self._look(instance, self._hub.look), self.engine()
+        status = _status(
+            instance, seen, engine, aside, history=history, history_output=history_output, show_input=show_input
+        )
         return _told(status, self._looks(self._hub.read))
+
+    def _look(self, instance: str, look: Callable[[str], Look]) -> tuple[Look, SetAside | None]:
+        """What was posted for an orchestration with its history, and whether it is set aside; as `find`."""
+        listed = self._hub.set_aside(instance)
+        try:
+            seen = look(instance)
+        except InstanceSetAside as error:
+            seen = Look(self._hub.requests(instance), _foldable(self._hub.read_readable(instance)))
+            since = None if listed is None else listed.since
+            return seen, SetAside(str(error), since, self._hub.kept(instance))
+        if listed is None or seen.history is None:
+            return seen, None
+        return seen._replace(history=_foldable(seen.history)), SetAside(
+            listed.reason, listed.since, self._hub.kept(instance)
+        )
 
     def find(
         self, instance: str, read: Callable[[str], History | None] | None = None
@@ -87,24 +98,32 @@ class Reader:
 
     def statuses(self, instances: Iterable[str]) -> Iterator[DurableOrchestrationStatus]:
         """How each of many instances stands."""
-        read, engine = self._hub.reader(), self.engine()
+        (look, read), engine = self._hub.readers(), self.engine()
         looks = self._looks(read)
         for instance in instances:
-            messages = self._hub.pending(instance)
-            found, aside = self.find(instance, read)
-            if found is None:
-                yield _of_start(instance, messages, engine, True, aside)
-            else:
-                records = list(parse(found))
-                yield _told(_of_ledger(fold(records, found.good), records, messages, engine, None, True, aside), looks)
+            seen, aside = self._look(instance, look)
+            yield _told(_status(instance, seen, engine, aside), looks)
 
     def is_requested(self, instance: str, kind: str) -> bool:
         """Whether such a message waits for an engine."""
-        return any(message.kind == kind for message in self._hub.pending(instance))
+        if is_entity(instance):
+            return any(message.kind == kind for message in self._hub.pending(instance))
+        return any(message.kind == kind for message in self._hub.look(instance).requests)
 
-    def pending(self, instance: str) -> list[Message]:
-        """What was posted for it and no engine has taken yet. Ask before you read its history."""
-        return self._hub.pending(instance)
+    def pending(self, entity: str) -> list[Message]:
+        """What was posted for an entity and no engine has taken yet. Ask before you read its log."""
+        return self._hub.pending(entity)
+
+    def is_taken(self, message: str) -> bool:
+        """Whether a recent commit has taken this message."""
+        return self._hub.is_taken(message)
+
+    def is_replaced(self, instance: str) -> bool:
+        """Whether a start that waits for an engine will take the place of what its history holds."""
+        if is_entity(instance):
+            return False
+        seen = self._hub.look(instance)
+        return seen.history is not None and _outlook(instance, seen, fold(parse(seen.history)), None).start is not None
 
     def lines(self, instance: str) -> History | None:
         """The lines of its history as they stand on disk; None where nothing has begun."""
@@ -207,15 +226,6 @@ def parse(found: History) -> Iterator[Record]:
     return (codec.parse(line, seed) for line in found.lines)
 
 
-def _start(messages: list[Message], instance: str) -> tuple[Message, Item] | None:
-    for message in messages:
-        if message.kind in ("start", "restart"):
-            for item in message.items:
-                if item.target == instance:
-                    return message, item
-    return None
-
-
 def _foldable(found: History | None) -> History | None:
     """The same, if a status can be made of it; whole lines that make no history may break the fold anywhere."""
     if found is None:
@@ -228,24 +238,55 @@ def _foldable(found: History | None) -> History | None:
     return found
 
 
-def _of_start(
-    instance: str, messages: list[Message], engine: Engine, show_input: bool, set_aside: SetAside | None
+def _status(
+    instance: str,
+    seen: Look,
+    engine: Engine,
+    set_aside: SetAside | None,
+    *,
+    history: bool = False,
+    history_output: bool = False,
+    show_input: bool = True,
 ) -> DurableOrchestrationStatus:
-    found = _start(messages, instance)
-    if found is None or set_aside is not None:
+    """How an instance stands once what was posted for it is taken."""
+    found = seen.history
+    records = list(parse(found)) if found is not None else []
+    ledger = fold(records, found.good) if found is not None else None
+    ahead = _outlook(instance, seen, ledger, set_aside)
+    if ahead.status is None:
+        return DurableOrchestrationStatus(instance_id=instance, engine=engine)
+    if ahead.start is not None:
+        return _of_start(ahead, ahead.start, seen, ledger, engine, history, show_input)
+    if ledger is None:
         return DurableOrchestrationStatus(instance_id=instance, engine=engine, set_aside=set_aside)
-    message, item = found
+    rows = project_history(records, results=history_output, inputs=show_input) if history else None
+    return _of_ledger(ledger, records, ahead, seen, engine, rows, show_input, set_aside)
+
+
+def _outlook(instance: str, seen: Look, ledger: Ledger | None, set_aside: SetAside | None) -> Outlook:
+    requests = requests_for(instance, seen.requests)
+    if set_aside is None:
+        return outlook(None if ledger is None else ledger.status, requests)
+    return outlook("Unknown" if ledger is None else ledger.status, passing(requests))
+
+
+def _of_start(
+    ahead: Outlook, start: Request, seen: Look, old: Ledger | None, engine: Engine, history: bool, show_input: bool
+) -> DurableOrchestrationStatus:
+    message, item = start
     return DurableOrchestrationStatus(
-        instance_id=instance,
-        name=item.name,
-        runtime_status=OrchestrationRuntimeStatus.Pending,
+        instance_id=item.target,
+        name=item.name or (old.started.name if old is not None else None),
+        runtime_status=OrchestrationRuntimeStatus(ahead.status),
         created_time=message.at,
         last_updated_time=message.at,
         raw_input=(item.input or NULL) if show_input else NULL,
+        history=[] if history else None,
         version=item.version,
         start_at=item.start_at,
-        requested=tuple(other.kind for other in messages if other is not message),
-        unread_events=tuple(_posted_events(messages, instance)),
+        requested=ahead.requested,
+        unread_events=tuple(_posted_events(each for each in seen.requests if each.number > message.number)),
+        ends=ahead.ends,
         engine=engine,
     )
 
@@ -253,7 +294,8 @@ def _of_start(
 def _of_ledger(
     ledger: Ledger,
     records: Iterable[Record],
-    messages: list[Message],
+    ahead: Outlook,
+    seen: Look,
     engine: Engine,
     history: list[dict[str, Any]] | None,
     show_input: bool,
@@ -263,11 +305,11 @@ def _of_ledger(
     return DurableOrchestrationStatus(
         instance_id=ledger.instance,
         name=started.name,
-        runtime_status=OrchestrationRuntimeStatus(ledger.status),
+        runtime_status=OrchestrationRuntimeStatus(ahead.status),
         created_time=ledger.created,
         last_updated_time=ledger.updated,
         raw_input=started.input if show_input else NULL,
-        raw_output=_output(ledger),
+        raw_output=_output(ledger) if ahead.status == ledger.status else NULL,
         raw_custom_status=ledger.custom_status or NULL,
         history=history,
         version=started.version,
@@ -279,8 +321,9 @@ def _of_ledger(
         blocked=None if ledger.blocked is None else Blocked(ledger.blocked, ledger.blocked_at),
         set_aside=set_aside,
         suspended=_suspended(ledger),
-        requested=tuple(message.kind for message in messages),
-        unread_events=_unread_events(ledger, records, messages),
+        requested=ahead.requested,
+        unread_events=_unread_events(ledger, records, seen.requests),
+        ends=ahead.ends,
         start_at=started.start_at,
         engine=engine,
     )
@@ -307,15 +350,14 @@ def _unread_events(ledger: Ledger, records: Iterable[Record], messages: list[Mes
         elif unread.get(event.name.casefold()):
             unread[event.name.casefold()] -= 1
             found.append(UnreadEvent(event.name, at, "unread"))
-    return (*reversed(found), *_posted_events(messages, ledger.instance))
+    return (*reversed(found), *_posted_events(messages))
 
 
-def _posted_events(messages: list[Message], instance: str) -> Iterator[UnreadEvent]:
+def _posted_events(messages: Iterable[Message]) -> Iterator[UnreadEvent]:
     for message in messages:
-        if message.kind == "raise-event":
-            for item in message.items:
-                if item.instance == instance:
-                    yield UnreadEvent(item.name or "", message.at, "posted")
+        for item in message.items if message.kind == "raise-event" else ():
+            if item.name is not None:  # of thousands only the first are read
+                yield UnreadEvent(item.name, message.at, "posted")
 
 
 def _standstill(ledger: Ledger) -> str | None:

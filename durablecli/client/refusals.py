@@ -16,8 +16,18 @@ def word_of(current: DurableOrchestrationStatus) -> str:
     return current.runtime_status.value if current.runtime_status else "unknown"
 
 
+def will_have_ended(current: DurableOrchestrationStatus) -> bool:
+    """Whether a message that is posted now will find the instance ended."""
+    return current.ended or current.ends
+
+
+def state_of(current: DurableOrchestrationStatus) -> str:
+    """Its state in words, as they follow its id."""
+    return "is being terminated" if current.ends else f"is {word_of(current)}"
+
+
 def _ended(current: DurableOrchestrationStatus, item: Item) -> str:
-    return "nothing is left to do" if current.ended else ""
+    return "nothing is left to do" if will_have_ended(current) else ""
 
 
 def _not_failed(current: DurableOrchestrationStatus, item: Item) -> str:
@@ -25,7 +35,7 @@ def _not_failed(current: DurableOrchestrationStatus, item: Item) -> str:
 
 
 def _live(current: DurableOrchestrationStatus, item: Item) -> str:
-    return "" if current.ended or item.force else "terminate it first, or use --force"
+    return "" if will_have_ended(current) or item.force else "terminate it first, or use --force"
 
 
 _REFUSALS = {"terminate": _ended, "suspend": _ended, "resume": _ended, "rewind": _not_failed, "purge": _live}

@@ -3,27 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from contextlib import suppress
+from typing import Any
 
 import msgspec
 from msgspec import Raw
 
 from durablecli.client.reading import Reader
+from durablecli.client.refusals import will_have_ended
 from durablecli.client.status import DurableOrchestrationStatus
 from durablecli.errors import Conflict, InstanceSetAside
 from durablecli.model import payloads
 from durablecli.model.ids import new_id
+from durablecli.store.inbox import Inbox
 from durablecli.store.mailbox import Item, Mailbox, new_message
+from durablecli.store.reservations import ReservationLost
 
+_TRIES = 3
 POLICIES = ("fail", "skip", "replace", "fail_if_running")
-
-
-class Reserving(Protocol):
-    """Where ids are reserved."""
-
-    def reserve(self, instance: str, message: str) -> None: ...
-
-    def release(self, instances: Sequence[str]) -> None: ...
 
 
 def encode(value: Any) -> Raw:
@@ -31,29 +28,40 @@ def encode(value: Any) -> Raw:
     return value if isinstance(value, Raw) else payloads.encode(value)
 
 
-def start_chosen(reader: Reader, mailbox: Mailbox, reservations: Reserving, item: Item) -> str:
+def start_chosen(reader: Reader, mailbox: Mailbox, inbox: Inbox, item: Item) -> str:
     """Start under a given id. Raises Conflict if the id is taken and `if_exists` doesn't allow for that."""
+    for _ in range(_TRIES):
+        with suppress(ReservationLost):
+            return _start_once(reader, mailbox, inbox, item)
+    return _start_once(reader, mailbox, inbox, item)
+
+
+def _start_once(reader: Reader, mailbox: Mailbox, inbox: Inbox, item: Item) -> str:
     message = new_message()
     try:
-        reservations.reserve(item.target, message)
+        before = inbox.reserve(item.target, message, over_waiting=True)
     except Conflict:
         if item.if_exists == "skip":
             return item.target
         raise
-    # Only now: what was started before has released the id, and so is seen here.
-    current = reader.status(item.target)
-    rewound = current.ended and reader.is_requested(item.target, "rewind")
-    if refusal := _refusal(current, item.if_exists, rewound):
-        reservations.release([item.target])
-        raise refusal
-    if current and item.if_exists == "skip":
-        reservations.release([item.target])
-        return item.target
-    mailbox.post("start", [msgspec.structs.replace(item, reserved=True)], message)
+    posted = False
+    try:
+        # Only now: what was started before has released the id, or waits, and so is seen here.
+        current = reader.status(item.target)
+        if refusal := _refusal(current, item.if_exists):
+            raise refusal
+        if not (current and item.if_exists == "skip"):
+            if mailbox is not inbox:
+                inbox.make_final(item.target, message)
+            mailbox.post("start", [msgspec.structs.replace(item, reserved=True)], message)
+            posted = True
+    finally:
+        if not posted:
+            inbox.give_back(item.target, message, before)
     return item.target
 
 
-def _refusal(current: DurableOrchestrationStatus, if_exists: str, rewound: bool) -> Conflict | InstanceSetAside | None:
+def _refusal(current: DurableOrchestrationStatus, if_exists: str) -> Conflict | InstanceSetAside | None:
     if current.set_aside is not None and if_exists not in ("skip", "replace"):
         return InstanceSetAside(f"{current.instance_id} exists and is set aside: {current.set_aside.reason}")
     if current.runtime_status is None:
@@ -61,11 +69,11 @@ def _refusal(current: DurableOrchestrationStatus, if_exists: str, rewound: bool)
     taken = f"{current.instance_id} exists already and is {current.runtime_status.value}"
     if if_exists == "fail":
         return Conflict(f"{taken}: choose another id, or --if-exists skip or replace")
-    if if_exists == "fail_if_running" and not current.ended:
-        return Conflict(f"{taken}: terminate it first, or choose another id")
-    if if_exists == "fail_if_running" and rewound:
-        return Conflict(f"{taken}, and just being rewound: let it end, or choose another id")
-    return None
+    if if_exists != "fail_if_running" or will_have_ended(current):
+        return None
+    if "rewind" in current.requested:
+        return Conflict(f"{taken}, as it is just being rewound: let it end, or choose another id")
+    return Conflict(f"{taken}: terminate it first, or choose another id")
 
 
 def batch_items(name: str, inputs: Sequence[Any], version: str | None) -> list[Item]:

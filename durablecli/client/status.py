@@ -68,7 +68,8 @@ class DurableOrchestrationStatus(msgspec.Struct, frozen=True, kw_only=True):
 
     `input_`, `output` and `custom_status` are decoded JSON; the `raw_` fields are the JSON itself. The output of a
     failed instance is its failure's message, that of a terminated one the reason. `requested` names the verbs that
-    are on disk and that no engine has taken yet.
+    are on disk and that no engine has taken yet; the status is the one that they lead to, except that an instance
+    isn't called Terminated before it is: then `ends` is set.
     """
 
     instance_id: str
@@ -92,6 +93,7 @@ class DurableOrchestrationStatus(msgspec.Struct, frozen=True, kw_only=True):
     engine: Engine = Engine(alive=False)
     requested: tuple[str, ...] = ()
     unread_events: tuple[UnreadEvent, ...] = ()
+    ends: bool = False
     start_at: datetime | None = None
 
     def __bool__(self) -> bool:

@@ -32,9 +32,12 @@ class Tail:
         self._seen = 0
 
     def news(self) -> list[Line]:
-        """The records that weren't there at the last call; those of a new execution from its first on."""
+        """The records that weren't there at the last call; those of a new execution from its first on.
+
+        While a start waits that replaces the execution on disk, that one has no news any more.
+        """
         found = self._reader.lines(self._instance)
-        if found is None:
+        if found is None or (found.execution != self._execution and self._reader.is_replaced(self._instance)):
             return []
         if found.execution != self._execution:
             self._execution, self._seen = found.execution, 0

@@ -115,7 +115,7 @@ class Engine:
             self.timers,
             self.clock,
             self.watch,
-            lambda id: hub.inbox.reserve(id, ""),
+            hub.inbox.claim,
             limits=options.limits,
             say=say,
             share=options.share.total_seconds(),
@@ -439,10 +439,10 @@ class Engine:
                 self.crew.cancel(id, execution)
         if draft.spoken:
             self.voice.speak(draft.spoken)
-        if draft.commit.taken:
-            self.hub.inbox.remove(taken.message for taken in draft.commit.taken if taken.upto is None)
         if draft.released:
             self.hub.inbox.release(draft.released)  # who asks from now on finds it in the journal
+        if draft.commit.taken:  # last: a reserved id whose message is gone would seem to be one that is just decided
+            self.hub.inbox.remove(taken.message for taken in draft.commit.taken if taken.upto is None)
         for ack in draft.acks:
             ack()
 

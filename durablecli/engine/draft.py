@@ -68,7 +68,8 @@ class Draft:
         """Batches that nobody waits for any more; what follows of the same entity may be given out in this commit."""
         self.cancelled: list[tuple[str, str]] = []
         self.spoken: list[Spoken] = []
-        self.released: list[str] = []
+        self.released: list[tuple[str, str]] = []
+        """The ids that were reserved for what begins here, each with the message of its reservation."""
         self.acks: list[Callable[[], None]] = []
 
     @property

@@ -187,7 +187,7 @@ class Effects:
                 raise Conflict(f"the instance id '{event.instance}' is taken")
             if explicit:
                 self.reserve(event.instance)
-                self.draft.released.append(event.instance)
+                self.draft.released.append((event.instance, ""))
         except Conflict as error:
             failure = Failure("durablecli.errors.Conflict", str(error))
             self.deliver(parent.id, origin.execution, ev.SubOrchestrationInstanceFailed(n, failure))
@@ -210,7 +210,7 @@ class Effects:
         if taken or id in self.coming or self.instances.is_set_aside(id):
             raise Conflict(f"the instance id '{id}' is taken")
         self.reserve(id)
-        self.draft.released.append(id)
+        self.draft.released.append((id, ""))
         self.coming.add(id)
 
     def refuse_again(self, parent: Instance) -> None:

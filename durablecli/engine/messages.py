@@ -195,7 +195,7 @@ class Messages:
     def _start(self, message: Message, item: Item) -> None:
         turns = self._turns
         if item.reserved:
-            turns.draft.released.append(item.instance)
+            turns.draft.released.append((item.instance, message.message))
         existing = turns.instances.get(item.instance)
         if turns.instances.is_set_aside(item.instance):
             if item.if_exists != "replace":

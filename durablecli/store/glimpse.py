@@ -6,7 +6,8 @@ not decided here; what can't be read is passed over, and opening the hub says wh
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Collection, Iterator
 from typing import NamedTuple
 
 import msgspec
@@ -18,6 +19,8 @@ from durablecli.store.disk import Disk
 from durablecli.store.tail import read_checkpoint, segment_path, segments
 
 _RACES = 20
+_MANY = 16
+_TAKEN = re.compile(rb'\{"message":"([^"\\]*)"\}')
 
 
 class Glimpse(NamedTuple):
@@ -38,6 +41,12 @@ class Glimpse(NamedTuple):
     def beyond(self, last: int) -> list[Commit]:
         """The commits after number `last`."""
         return self._commits(b"", max(last + 1, self.first))
+
+    def taken(self, messages: Collection[str]) -> set[str]:
+        """Which of these messages a commit has taken whole."""
+        if len(messages) > _MANY:
+            return set(messages).intersection(each.decode() for data in self.data for each in _TAKEN.findall(data))
+        return {each for each in messages if any(b'{"message":"%b"}' % each.encode() in data for data in self.data)}
 
     def _commits(self, needle: bytes, first: int) -> list[Commit]:
         found: list[Commit] = []

@@ -12,14 +12,14 @@ import os
 import threading
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from datetime import UTC, datetime
 from functools import partial
 from hashlib import sha256
 
 import msgspec
 
-from durablecli.errors import StorageError, UsageError
+from durablecli.errors import Conflict, StorageError, UsageError
 from durablecli.model.codec import Damaged, seal, unseal
 from durablecli.store import batches, bell
 from durablecli.store.disk import Disk
@@ -32,6 +32,8 @@ LARGEST = 16 * 1024 * 1024 + 65536  # one payload at its limit, and what stands 
 _TAKE_BYTES = 8 * 1024 * 1024
 _HEAD = b'{"format":%d,' % FORMAT
 _BATCH = "batch"
+_EVENTS_READ = 100
+_UNREAD = datetime(1970, 1, 1, tzinfo=UTC)
 _COUNTER_LINE = 13
 _COUNTER_SIZE = 4096
 _NO_HANDLES = frozenset({errno.EMFILE, errno.ENFILE})
@@ -102,12 +104,23 @@ class Inbox:
         try:
             if parts:
                 self._parts.write(draft, parts)
-            self._disk.rename(temporary, f"{self._new}/{_name(draft, items)}")
-        except OSError:
+            self._show(temporary, draft, items)
+        except (OSError, Conflict):
             with suppress(OSError):
                 self._disk.unlink(temporary)
             raise
         self._disk.sync_folder(self._new)
+
+    def _show(self, temporary: str, draft: Message, items: Sequence[Item]) -> None:
+        """Give the file its name. What was decided about an id is looked at again, as others may decide meanwhile."""
+        reserved = [item.target for item in items if item.reserved]
+        exclusive = reserved or draft.kind == "rewind"
+        with self._disk.lock(f"{self._folder}/lock") if exclusive else nullcontext():
+            for instance in reserved:
+                self._reservations.check(instance, draft.message)
+            for item in items if draft.kind == "rewind" else ():
+                self._reservations.drop_open(item.instance)
+            self._disk.rename(temporary, f"{self._new}/{_name(draft, items)}")
 
     def next_number(self) -> int:
         """A number above all that were given out before.
@@ -151,15 +164,29 @@ class Inbox:
 
     def pending(self, instance: str) -> list[Message]:
         """What waits for this instance, in order; of messages about several only its items."""
+        return list(self._about(instance, self._disk.listdir(self._new), whole=True))
+
+    def listing(self) -> Listing:
+        """The names of all that waits, for `requests` about several instances."""
+        return Listing(self._disk.listdir(self._new))
+
+    def requests(self, instance: str, listing: Listing | None = None) -> list[Message]:
+        """What waits for an orchestration, in order: like `pending`, but of many events all but the first are only
+        counted, and come without name and payload."""
+        return list(self._about(instance, (listing or self.listing()).about(instance), whole=False))
+
+    def _about(self, instance: str, names: Iterable[str], *, whole: bool) -> Iterator[Message]:
         endings = (f"-{_hash(instance)}.json", f"-{_BATCH}.json")
-        found: list[Message] = []
-        for name in sorted(self._disk.listdir(self._new)):
-            if not name.endswith(endings) or (message := self._peek(name)) is None:
+        events = 0
+        for name in sorted(name for name in names if name.endswith(endings)):
+            events += _kind(name) == "raise-event"
+            if not whole and events > _EVENTS_READ and _kind(name) == "raise-event" and name.endswith(endings[0]):
+                yield Message("", _number(name), _UNREAD, "raise-event", [Item(instance)])
                 continue
-            items = self._items_of(message, instance)
-            if items:
-                found.append(msgspec.structs.replace(message, items=items, count=0, parts=(), batch=None))
-        return found
+            message = self._peek(name)
+            if message is not None and (items := self._items_of(message, instance)):
+                count = 0 if whole else message.total
+                yield msgspec.structs.replace(message, items=items, count=count, parts=(), batch=None)
 
     def _items_of(self, message: Message, instance: str) -> list[Item]:
         start, count = 0, message.total
@@ -172,8 +199,12 @@ class Inbox:
 
     def pending_starts(self) -> Iterator[Message]:
         """Every start that waits, in order. A batch in parts comes without its items: see `items`."""
-        for name in sorted(self._disk.listdir(self._new)):
-            if name[12:19] == "-start-" and name.endswith(".json") and (message := self._peek(name)) is not None:
+        return self.pending_kinds({"start"})
+
+    def pending_kinds(self, kinds: Collection[str]) -> Iterator[Message]:
+        """Every message of these kinds that waits, in order. A batch in parts comes without its items: see `items`."""
+        for name in sorted(name for name in self._disk.listdir(self._new) if _kind(name) in kinds):
+            if (message := self._peek(name)) is not None:
                 yield message
 
     def items(self, message: Message, start: int, count: int) -> list[Item]:
@@ -324,16 +355,41 @@ class Inbox:
 
     # ── ids that a starter chose himself ───────────────────────────────────────────────────────────────────────────
 
-    def reserve(self, instance: str, message: str) -> None:
+    def reserve(
+        self, instance: str, message: str, *, over_waiting: bool = False, final: bool = False
+    ) -> Reservation | None:
         """Hold an id for the start that `message` will be; raises Conflict when it is held or its start waits.
 
-        Whether the instance exists already is for the caller to see, after this; if it does, he releases the id.
+        Whether the instance exists already is for the caller to see, after this; if it does, he gives the id back.
+        `over_waiting` says that he looks at a start that waits as well: he gets the reservation of that one, for giving
+        the id back. A `final` reservation falls to nobody else.
         """
         with refusal(f"the id {instance!r} is not reserved"), self._disk.lock(f"{self._folder}/lock"):
             if self._were_waiting is None:
                 # Later ones have a reservation to be seen by: only a power cut loses those, and it loses us too.
                 self._were_waiting = {_target(name) for name in self._disk.listdir(self._new)}
-            self._reservations.hold(instance, message, lambda sure: self._start_waits(instance, sure))
+            return self._reservations.hold(
+                instance, message, lambda sure: self._starts(instance, sure), over_waiting=over_waiting, final=final
+            )
+
+    def claim(self, instance: str) -> None:
+        """Hold an id for what the engine itself starts; raises Conflict as `reserve` does."""
+        self.reserve(instance, "", final=True)
+
+    def make_final(self, instance: str, message: str) -> None:
+        """Keep a reservation from falling to another; the engine that takes the start gives it back."""
+        with refusal(f"the id {instance!r} is not reserved"), self._disk.lock(f"{self._folder}/lock"):
+            self._reservations.make_final(instance, message)
+
+    def give_back(self, instance: str, message: str, before: Reservation | None) -> None:
+        """Undo `reserve`, for a starter who posts nothing: an earlier start that still waits has its id again."""
+        with refusal("an id can't be released"), self._disk.lock(f"{self._folder}/lock"):
+            if not self._reservations.names(instance, message):
+                return
+            if before is not None and before.message in self._starts(instance, True):
+                self._reservations.restore(before)
+            else:
+                self._reservations.release(instance, message)
 
     def reserved(self, instance: str) -> Reservation | None:
         """Who holds an id. A rewind or a purge of it is a conflict for as long."""
@@ -343,16 +399,40 @@ class Inbox:
         """All ids that are held, for whoever looks for stale ones."""
         return self._reservations.all()
 
-    def release(self, instances: Iterable[str]) -> None:
-        """Give ids back: the starter who was refused, or the engine when the history stands."""
+    def release(self, reserved: Iterable[tuple[str, str]]) -> None:
+        """Give ids back, each with the message that it was reserved for: the engine, when the history stands."""
         with refusal("an id can't be released"):
-            for instance in instances:
-                self._reservations.release(instance)
+            for instance, message in reserved:
+                self._reservations.release(instance, message)
 
-    def _start_waits(self, instance: str, sure: bool) -> bool:
+    def _starts(self, instance: str, sure: bool) -> set[str]:
+        """The messages that wait and start an instance."""
         if not sure and not {_hash(instance), _BATCH} & (self._were_waiting or set()):
-            return False
-        return any(each.kind in ("start", "restart") for each in self.pending(instance))
+            return set()
+        return {each.message for each in self.requests(instance) if each.kind in ("start", "restart")}
+
+
+class Listing:
+    """The names of what waits at one moment, by the instance that they are about."""
+
+    def __init__(self, names: Iterable[str]) -> None:
+        self._by_target: dict[str, list[str]] = {}
+        for name in names:
+            self._by_target.setdefault(_target(name), []).append(name)
+
+    def about(self, instance: str) -> list[str]:
+        """The names of the messages that may be about this instance."""
+        return [*self._by_target.get(_hash(instance), ()), *self._by_target.get(_BATCH, ())]
+
+    @property
+    def numbers(self) -> set[int]:
+        """The numbers of all that waits."""
+        return {_number(name) for names in self._by_target.values() for name in names}
+
+
+def _kind(name: str) -> str:
+    """The kind of message that a name stands for; empty for names that aren't ours."""
+    return name[13:].rpartition("-")[0] if name.endswith(".json") else ""
 
 
 def _target(name: str) -> str:

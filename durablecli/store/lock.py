@@ -125,6 +125,15 @@ def start_token(pid: int) -> str | None:
     return f"{boot_id()}:{int(fields[19])}"
 
 
+@cache
+def pid_namespace() -> str:
+    """What names the PID namespace of this process; empty where there are none."""
+    try:
+        return os.readlink("/proc/self/ns/pid")
+    except OSError:
+        return ""
+
+
 def alive(pid: int, started: str) -> bool:
     """Whether the process that had this token still runs."""
     return start_token(pid) == started

@@ -16,23 +16,25 @@ import msgspec
 
 from durablecli.errors import DamagedHub
 from durablecli.model.entities import entity_name, is_entity
-from durablecli.model.status import Summary, Waiting
+from durablecli.model.status import Summary
 from durablecli.store import histories, kept, premises, recovery, set_aside
 from durablecli.store.disk import Disk, LocalDisk
 from durablecli.store.glimpse import Glimpse, glimpse
 from durablecli.store.histories import Claim, History
-from durablecli.store.inbox import Inbox
+from durablecli.store.inbox import Inbox, Listing
 from durablecli.store.index import Index, Reader, Unusable, check, open_readonly
 from durablecli.store.lock import Holder, read_holder
-from durablecli.store.mailbox import Item, Message
+from durablecli.store.mailbox import Message
 from durablecli.store.query import Page, Query, arrange, finish
 from durablecli.store.refusal import refusal
+from durablecli.store.requests import CHANGING, Request, foreseen, is_of_batch, passing
 from durablecli.store.set_aside import SetAside
 
 _NOTHING = "nothing could be read"
 _TRIES = 3
 _SLICE = 1000
 _T = TypeVar("_T")
+_Posted = dict[str, list[Request]]
 
 
 class ReadHub:
@@ -62,17 +64,20 @@ class ReadHub:
         it is bad; `whole` is False when its last one is just being written."""
         if not self.exists():
             return None
-        found = self._look(instance)
+        return self._read(instance, None)
+
+    def _read(self, instance: str, journal: Glimpse | None) -> History | None:
+        found = self._join(instance, journal)
         if found is not None and (found.broken or not found.lines):
             # A file that was made a moment ago is still empty, and the glimpse of the journal was older than that.
-            found = self._look(instance)
+            found = self._join(instance, None)
         if found is not None and (found.broken or not found.lines):
             raise histories.damaged(histories.path(self._root, instance), found)
         return found
 
     def read_readable(self, instance: str) -> History | None:
         """The records before the first bad line, of a history that is damaged; None if nothing can be read."""
-        found = self._look(instance)
+        found = self._join(instance, None)
         return found if found is not None and found.lines else None
 
     def set_aside(self, instance: str) -> SetAside | None:
@@ -84,6 +89,48 @@ class ReadHub:
         """How much is kept for an instance that is, or was, set aside."""
         with refusal(_NOTHING):
             return len(kept.read(self._disk, self._root, instance))
+
+    def requests(self, instance: str) -> list[Message]:
+        """What waits in the inbox for an orchestration, in order."""
+        with refusal(_NOTHING):
+            return self._inbox.requests(instance)
+
+    def look(self, instance: str) -> Look:
+        """What was posted for an orchestration and is in no commit yet, in order, and its history; both of one moment.
+        Raises as `read`."""
+        seen = Look([], None)
+        for _ in range(_TRIES if self.exists() else 0):
+            with refusal(_NOTHING):
+                requests = self._inbox.requests(instance)
+            if not requests:
+                return Look([], self.read(instance))
+            with refusal(_NOTHING):
+                # One look at the journal says what of them is taken, and what came of it.
+                journal = glimpse(self._disk, self._journal)
+                found = self._read(instance, journal)
+                seen = Look(_not_taken(requests, journal, found), found)
+                # A message that is gone by now was taken, maybe after that look.
+                if {each.number for each in requests} <= self._inbox.listing().numbers:
+                    break
+        return seen
+
+    def readers(self) -> tuple[Callable[[str], Look], Callable[[str], History | None]]:
+        """`look` and `read` for many instances, with one listing of the inbox and one look at the journal for all."""
+        with refusal(_NOTHING):
+            listing = self._inbox.listing() if self.exists() else Listing([])
+        read = self.reader()
+
+        def look(instance: str) -> Look:
+            with refusal(_NOTHING):
+                requests = self._inbox.requests(instance, listing)
+            return self.look(instance) if requests else Look([], read(instance))
+
+        return look, read
+
+    def is_taken(self, message: str) -> bool:
+        """Whether a commit that the journal still holds has taken this message whole."""
+        with refusal(_NOTHING):
+            return bool(glimpse(self._disk, self._journal).taken([message]))
 
     def reader(self) -> Callable[[str], History | None]:
         """`read` for many instances, with one look at the journal for all of them."""
@@ -100,11 +147,11 @@ class ReadHub:
 
         return read
 
-    def _look(self, instance: str) -> History | None:
+    def _join(self, instance: str, journal: Glimpse | None) -> History | None:
         with refusal(_NOTHING):
             # Asked before the file is read: what is in it then stays in it.
-            known = self._is_published is not None and self._is_published(instance)
-            commits = [] if known else glimpse(self._disk, self._journal).about(instance)
+            known = journal is None and self._is_published is not None and self._is_published(instance)
+            commits = [] if known else (journal or glimpse(self._disk, self._journal)).about(instance)
             return histories.read_live(self._disk, self._root, commits, instance)
 
     def stamp(self, instance: str) -> tuple[object, ...]:
@@ -161,21 +208,43 @@ class ReadHub:
 
     # ── lists: the index, what the journal knows beyond it, and what waits in the inbox ────────────────────────────
 
-    def _ask(self, answer: Callable[[_View], _T]) -> _T:
+    def _ask(self, answer: Callable[[_View], _T], tries: int = _TRIES) -> _T:
         with refusal(_NOTHING):
             # In the order that a start travels in: one that moves on meanwhile is then seen twice, and never missed.
-            starts = list(self._pending_starts())
-            journal = glimpse(self._disk, self._journal)
-            for table in self._tables(journal):
-                try:
-                    return answer(self._view(table, journal, starts))
-                except Unusable:
-                    continue  # damaged further down
-                finally:
-                    table.close()
+            posted = self._posted()
+            found, used = self._answer(answer, glimpse(self._disk, self._journal), posted)
+            # A message that is gone by now was taken, and the table may be older than that.
+            is_stale = bool(used) and not used <= self._inbox.listing().numbers
+        return self._ask(answer, tries - 1) if is_stale and tries > 1 else found
+
+    def _answer(self, answer: Callable[[_View], _T], journal: Glimpse, posted: _Posted) -> tuple[_T, set[int]]:
+        """The answer, and the numbers of the messages that have changed recorded rows in it."""
+        for table in self._tables(journal):
+            try:
+                view = self._view(table, journal, posted)
+                return answer(view), view.used
+            except Unusable:
+                continue  # damaged further down
+            finally:
+                table.close()
         raise DamagedHub(f"the instances of {self._root} can't be listed; see `durable doctor`")
 
-    def _view(self, table: Reader, journal: Glimpse, starts: list[Summary]) -> _View:
+    def _view(self, table: Reader, journal: Glimpse, posted: _Posted) -> _View:
+        newer = self._newer(table, journal)
+        recorded = {id: newer[id] if id in newer else table.get(id) for id in posted}
+        pending = {id: row for id in posted if recorded[id] is None and (row := foreseen(None, posted[id])) is not None}
+        used = [each for id, row in recorded.items() if row is not None for each in posted[id]]
+        taken = journal.taken({each.message.message for each in used}) if used else set()
+        for id, row in recorded.items():
+            if row is not None:
+                left = [
+                    each for each in posted[id] if each.message.message not in taken and not is_of_batch(each.message)
+                ]
+                newer[id] = foreseen(row, passing(left) if row.set_aside else left)
+        return _View(table, newer, pending, {each.message.number for each in used})
+
+    def _newer(self, table: Reader, journal: Glimpse) -> dict[str, Summary | None]:
+        """The instances that the table is too old for."""
         newer: dict[str, Summary | None] = {}
         told: dict[str, Claim] | None = None
         for instance, claim in histories.claims(journal.beyond(table.last_commit)).items():
@@ -185,9 +254,7 @@ class ReadHub:
                 told = histories.claims(journal.beyond(0)) if told is None else told
                 found = self._joined(instance, told[instance])
             newer[instance] = _summary(found)
-        newer |= self._set_aside(table, newer)
-        pending = [row for row in starts if newer.get(row.id) is None and table.get(row.id) is None]
-        return _View(table, newer, {row.id: row for row in reversed(pending)})
+        return newer | self._set_aside(table, newer)
 
     def _set_aside(self, table: Reader, newer: dict[str, Summary | None]) -> dict[str, Summary | None]:
         """The rows of instances that are set aside."""
@@ -203,11 +270,15 @@ class ReadHub:
     def _joined(self, instance: str, claim: Claim) -> History | None:
         return histories.merge(histories.read(self._disk, self._root, instance), claim, instance)
 
-    def _pending_starts(self) -> Iterator[Summary]:
-        for message in self._inbox.pending_starts():
+    def _posted(self) -> _Posted:
+        """The requests that can change a row, by instance."""
+        found: _Posted = {}
+        for message in self._inbox.pending_kinds(CHANGING):
             for first in range(0, message.total, _SLICE):
                 for item in self._inbox.items(message, first, _SLICE):
-                    yield _pending_row(message, item)
+                    if not is_entity(item.target):
+                        found.setdefault(item.target, []).append(Request(message, item))
+        return found
 
     def _tables(self, journal: Glimpse) -> Iterator[Reader]:
         """What the journal can be laid over: the index, a private copy of it, or one folded for the moment."""
@@ -224,17 +295,35 @@ class ReadHub:
         yield folded
 
 
+class Look(NamedTuple):
+    """The requests for an instance that no engine has taken yet, in order, and its history."""
+
+    requests: list[Message]
+    history: History | None
+
+
 class _View(NamedTuple):
-    """A table, the instances that it is too old for (None: gone), and the starts that nobody has taken."""
+    """A table, the instances that it is too old for (None: gone), and the starts that nobody has taken.
+
+    `used` are the numbers of the messages that have changed something among them.
+    """
 
     table: Reader
     newer: dict[str, Summary | None]
     pending: dict[str, Summary]
+    used: set[int]
 
     def own(self) -> Iterator[Summary]:
         """The rows that aren't in the table."""
         yield from (row for row in self.newer.values() if row is not None)
         yield from self.pending.values()
+
+
+def _not_taken(requests: list[Message], journal: Glimpse, found: History | None) -> list[Message]:
+    """Those that no commit has taken. The file of one that was taken goes a moment later."""
+    gone = journal.taken([each.message for each in requests if each.kind in CHANGING])
+    # Of a batch some starts are taken earlier than others; the history says so of this one.
+    return [each for each in requests if each.message not in gone and not (found and is_of_batch(each))]
 
 
 def _reaches(table: Reader, commit: int) -> bool:
@@ -268,26 +357,6 @@ def _unreadable_row(entry: SetAside) -> Summary:
         blocked=None,
         blocked_at=None,
         set_aside=entry.reason,
-    )
-
-
-def _pending_row(message: Message, item: Item) -> Summary:
-    return Summary(
-        id=item.target,
-        name=item.name or "",
-        status="Pending",
-        execution="",
-        parent=None,
-        version=item.version,
-        created=message.at,
-        updated=message.at,
-        records=0,
-        bytes=0,
-        next_due=None,
-        owes=False,
-        waiting=(Waiting("start", since=message.at, fire_at=item.start_at),),
-        blocked=None,
-        blocked_at=None,
     )
 
 

@@ -1,7 +1,10 @@
-"""Reservations: who starts an instance under an id of his own choice holds `inbox/ids/<id>` until its history stands.
+"""Reservations: while a start under a chosen id is decided and posted, `inbox/ids/<id>` names the message it will be.
 
-So an acknowledged start is never refused later. They aren't synced: after a power cut the waiting start itself, which
-was, says that the id is taken.
+    A start is posted only while the reservation names it, and both are looked at under the inbox's lock.
+
+So of several starters one wins, and an acknowledged start is never refused later. Whether the process that made a
+reservation still runs is only a hint: it may live in another PID namespace, where nobody can tell. Reservations aren't
+synced: after a power cut the waiting start itself, which was, says that the id is taken.
 """
 
 from __future__ import annotations
@@ -16,51 +19,109 @@ from durablecli.errors import Conflict
 from durablecli.model.codec import Damaged, seal, unseal
 from durablecli.model.ids import file_name
 from durablecli.store.disk import Disk
-from durablecli.store.lock import alive, start_token
+from durablecli.store.lock import alive, pid_namespace, start_token
 
 
-class Reservation(msgspec.Struct, frozen=True):
-    """An id, the message that starts it, and the process that is about to post this message or has posted it."""
+class Reservation(msgspec.Struct, frozen=True, omit_defaults=True):
+    """An id, the message that starts it, and the process that is about to post this message or has posted it.
+
+    One that is `final` falls to no other starter: an engine takes its start without looking at the reservation again.
+    `namespace` is the PID namespace that `pid` is a number of.
+    """
 
     id: str
     message: str
     pid: int
     started: str
+    final: bool = False
+    namespace: str = ""
 
     @property
     def alive(self) -> bool:
+        """Whether the process runs, as far as can be seen from here."""
         return alive(self.pid, self.started)
+
+    @property
+    def binding(self) -> bool:
+        """Whether it may not fall to another starter, although its start doesn't wait in the inbox."""
+        return self.alive or (self.final and self.namespace != pid_namespace())
+
+
+class ReservationLost(Conflict):
+    """Another starter, or an engine that opened the hub, has taken the reservation away before the start was posted."""
 
 
 _decode = msgspec.json.Decoder(Reservation).decode
 
 
 class Reservations:
-    """The folder of reserved ids. Whoever calls `hold` or `forget_stale` has the inbox's lock."""
+    """The folder of reserved ids. Whoever changes something has the inbox's lock, except for `release`."""
 
     def __init__(self, disk: Disk, folder: str) -> None:
         self._disk = disk
         self._folder = folder
 
-    def hold(self, instance: str, message: str, start_waits: Callable[[bool], bool]) -> None:
-        """Reserve an id or raise Conflict. One left by a dead process falls to the next who asks, unless its start
-        waits: `start_waits(sure)` says that, `sure` when it has to look."""
-        path = self._path(instance)
-        there = self._disk.exists(path)
+    def hold(
+        self,
+        instance: str,
+        message: str,
+        waiting: Callable[[bool], Collection[str]],
+        *,
+        over_waiting: bool = False,
+        final: bool = False,
+    ) -> Reservation | None:
+        """Reserve an id or raise Conflict; gives the reservation whose place it takes.
+
+        `waiting(sure)` gives the messages in the inbox that start it; `sure` when it has to look. With `over_waiting`
+        that is no conflict.
+        """
+        starts = waiting(self._disk.exists(self._path(instance)))
+        # Asked after that: an engine gives an id back before it takes the message away.
         held = self.get(instance)
-        if held is not None and held.alive:
-            raise Conflict(f"the id {instance!r} is being started by another process (pid {held.pid})")
-        if start_waits(there):
+        if held is not None and held.message not in starts and held.binding:
+            raise Conflict(f"the id {instance!r} is being started by process {held.pid}; try again")
+        if starts and not over_waiting:
             raise Conflict(f"the id {instance!r} is taken: its start waits for a daemon")
-        if there:
-            with suppress(FileNotFoundError):
-                self._disk.unlink(path)
+        self._write(instance, message, final)
+        return held
+
+    def names(self, instance: str, message: str) -> bool:
+        """Whether the reservation of the id is this message's."""
+        held = self.get(instance)
+        return held is not None and held.message == message
+
+    def make_final(self, instance: str, message: str) -> None:
+        """See that no other starter takes the reservation over; raises ReservationLost."""
+        self.check(instance, message)
+        self._write(instance, message, final=True)
+
+    def check(self, instance: str, message: str) -> None:
+        """Raise ReservationLost unless the reservation of the id is this message's."""
+        if not self.names(instance, message):
+            raise ReservationLost(f"the id {instance!r} was taken by another start at the same time; try again")
+
+    def restore(self, before: Reservation) -> None:
+        """Put an earlier reservation back in its place."""
+        self._put(before)
+
+    def drop_open(self, instance: str) -> None:
+        """Take an id from a starter who has decided and not posted yet; raises Conflict where an engine may have it."""
+        held = self.get(instance)
+        if held is not None and held.final and held.binding:
+            raise Conflict(f"{instance} is just being started anew; try again")
+        self._unlink(file_name(instance))
+
+    def _write(self, instance: str, message: str, final: bool) -> None:
         pid = os.getpid()
-        body = msgspec.json.encode(Reservation(instance, message, pid, start_token(pid) or ""))[:-1]
+        self._put(Reservation(instance, message, pid, start_token(pid) or "", final, pid_namespace()))
+
+    def _put(self, reservation: Reservation) -> None:
+        self._unlink(file_name(reservation.id))
+        body = msgspec.json.encode(reservation)[:-1]
         try:
-            self._disk.create(path, seal(body) + b"\n", sync=False)
+            self._disk.create(self._path(reservation.id), seal(body) + b"\n", sync=False)
         except FileExistsError:
-            raise Conflict(f"the id {instance!r} is being started by another process") from None
+            raise Conflict(f"the id {reservation.id!r} is being started by another process; try again") from None
 
     def get(self, instance: str) -> Reservation | None:
         """Who holds an id; None when nobody does, or nobody can tell."""
@@ -71,18 +132,23 @@ class Reservations:
         found = (self._read(name) for name in sorted(self._disk.listdir(self._folder)))
         return [each for each in found if each is not None]
 
-    def release(self, instance: str) -> None:
-        with suppress(FileNotFoundError):
-            self._disk.unlink(self._path(instance))
+    def release(self, instance: str, message: str) -> None:
+        """Give an id back if it is this message's. Without the lock a reservation that was made in this very moment
+        may go as well; its maker sees that and begins again."""
+        if self.names(instance, message):
+            self._unlink(file_name(instance))
 
     def forget_stale(self, waiting: Collection[str], taken: Collection[str]) -> None:
-        """Release those whose message is taken, and those of dead processes whose message isn't waiting."""
+        """Release those whose message is taken, and those of dead processes or engines whose message isn't waiting."""
         for name in self._disk.listdir(self._folder):
             held = self._read(name)
-            stale = held is None or (held.message not in waiting and not held.alive)
+            stale = held is None or (held.message not in waiting and (held.final or not held.alive))
             if stale or (held is not None and held.message in taken):
-                with suppress(FileNotFoundError):
-                    self._disk.unlink(f"{self._folder}/{name}")
+                self._unlink(name)
+
+    def _unlink(self, name: str) -> None:
+        with suppress(FileNotFoundError):
+            self._disk.unlink(f"{self._folder}/{name}")
 
     def _read(self, name: str) -> Reservation | None:
         try:

@@ -16,10 +16,21 @@ import msgspec
 import pytest
 from msgspec import Raw
 
-from durablecli.client import Client, DurableOrchestrationClient, Item, Query
-from durablecli.errors import BadName, Conflict, NotFound, TimedOut, Unserializable, UsageError, WrongState
+from durablecli.client import Client, DurableOrchestrationClient, Item, Query, Receipt
+from durablecli.errors import (
+    BadName,
+    Conflict,
+    HubLocked,
+    NotFound,
+    StorageError,
+    TimedOut,
+    Unserializable,
+    UsageError,
+    WrongState,
+)
 from durablecli.model import events as ev
 from durablecli.model.failures import Failure
+from durablecli.store import reservations
 from durablecli.store.disk import LocalDisk
 from durablecli.store.inbox import Inbox
 from tests.client.scribe import NOON, scribe
@@ -74,7 +85,7 @@ def test_a_missing_instance_is_falsy_and_nothing_is_written_for_it(client: Clien
     assert not os.path.exists(root)
 
 
-@pytest.mark.parametrize("if_exists", ["fail", "fail_if_running", "replace"])
+@pytest.mark.parametrize("if_exists", ["fail", "fail_if_running"])
 def test_an_id_whose_start_waits_is_a_conflict(client: Client, if_exists: str) -> None:
     client.start_new("tour", "t")
     with pytest.raises(Conflict):
@@ -134,6 +145,83 @@ def test_of_many_starters_of_one_id_one_wins(root: str) -> None:
         thread.join()
     assert won == ["t"]
     assert len(refused) == 7
+
+
+def test_of_many_starters_in_other_namespaces_one_wins(root: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reservations, "alive", lambda pid, started: False)  # nobody sees the others' processes
+    test_of_many_starters_of_one_id_one_wins(root)
+    assert len(list(inbox(root).pending_starts())) == 2
+
+
+def test_a_start_whose_reservation_another_has_taken_over_is_decided_again(
+    client: Client, root: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reservations, "alive", lambda pid, started: False)
+    client.start_new("warm", "up")
+    post, other = Inbox.post, Client(root)
+
+    def late(self: Inbox, *arguments: Any) -> Any:
+        monkeypatch.setattr(Inbox, "post", post)
+        other.start_new("tour", "t", "other")
+        return post(self, *arguments)
+
+    monkeypatch.setattr(Inbox, "post", late)
+    with pytest.raises(Conflict, match="t exists already and is Pending"):
+        client.start_new("tour", "t", "own")
+    assert client.get_status("t").input_ == "other"
+    assert len(inbox(root).pending("t")) == 1
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt()])
+def test_an_id_whose_start_could_not_be_posted_is_free(
+    client: Client, root: str, monkeypatch: pytest.MonkeyPatch, error: BaseException
+) -> None:
+    client.start_new("warm", "up")
+
+    def fail(self: LocalDisk, old: str, new: str) -> None:
+        raise error
+
+    with monkeypatch.context() as patch:
+        patch.setattr(LocalDisk, "rename", fail)
+        with pytest.raises((StorageError, KeyboardInterrupt)):
+            client.start_new("tour", "t")
+    assert inbox(root).reserved("t") is None
+    assert not client.get_status("t")
+    client.start_new("tour", "t")
+
+
+def test_an_id_is_free_when_the_engine_of_this_process_refuses_its_start(client: Client, root: str) -> None:
+    class Stopped:
+        def post(self, kind: str, items: object, message: str | None = None) -> Receipt:
+            held = inbox(root).reserved("t")
+            assert held is not None
+            assert held.final
+            raise HubLocked("the engine has stopped")
+
+    client.start_new("warm", "up")
+    with pytest.raises(HubLocked):
+        Client(root, Stopped()).start_new("tour", "t")
+    assert inbox(root).reserved("t") is None
+    client.start_new("tour", "t")
+
+
+def test_a_rewind_and_a_start_at_the_same_time_are_never_both_acknowledged(
+    client: Client, root: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reservations, "alive", lambda pid, started: False)
+    with scribe(root) as hub:
+        hub.write("t", started("t"), FAILED)
+    post, other = Inbox.post, Client(root)
+
+    def late(self: Inbox, *arguments: Any) -> Any:
+        monkeypatch.setattr(Inbox, "post", post)
+        other.rewind("t")
+        return post(self, *arguments)
+
+    monkeypatch.setattr(Inbox, "post", late)
+    with pytest.raises(Conflict, match="just being rewound"):
+        client.start_new("tour", "t")
+    assert [message.kind for message in inbox(root).pending("t")] == ["rewind"]
 
 
 def test_a_batch_is_one_message_with_an_instance_per_input(client: Client, root: str) -> None:

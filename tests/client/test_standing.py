@@ -46,7 +46,8 @@ def test_what_the_client_has_seen_end_takes_no_event_any_more(tmp_path: Path) ->
     client.start_new("f", "a")
     client.raise_event("a", "e")
     with scribe(client.root) as hub:
-        hub.write("a", ExecutionStarted("a", "1", "f"), ExecutionCompleted("Completed"))
+        taken = hub.hub.inbox.waiting()
+        hub.write("a", ExecutionStarted("a", "1", "f"), ExecutionCompleted("Completed"), taken=taken)
     assert client.get_status("a").ended
     with pytest.raises(WrongState):
         client.raise_event("a", "e")

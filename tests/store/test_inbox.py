@@ -17,7 +17,7 @@ import pytest
 from msgspec import Raw
 
 from durablecli.errors import Conflict, HubLocked, StorageError, UsageError
-from durablecli.store import batches
+from durablecli.store import batches, reservations
 from durablecli.store import disk as disk_module
 from durablecli.store.bell import Bell, ring
 from durablecli.store.bell import path as bell_path
@@ -402,7 +402,9 @@ def test_a_released_id_is_free_again() -> None:
     inbox.reserve("a", "m-1")
     with pytest.raises(Conflict, match="'a' is being started"):
         inbox.reserve("a", "m-2")
-    inbox.release(["a", "b"])
+    inbox.release([("a", "m-2"), ("b", "m-1")])
+    assert [each.message for each in inbox.reservations()] == ["m-1"]
+    inbox.release([("a", "m-1")])
     assert inbox.reserved("a") is None
     inbox.reserve("a", "m-2")
     assert [each.message for each in inbox.reservations()] == ["m-2"]
@@ -442,6 +444,47 @@ def test_an_id_whose_start_waits_is_taken_though_its_poster_is_gone(tmp_path: Pa
     assert inbox.reserved("a") is not None
     Inbox(LocalDisk(), str(tmp_path)).remove(["m-1"])
     assert inbox.reserved("a") is None
+
+
+def test_a_start_that_waits_gives_its_id_to_one_that_may_replace_it_and_gets_it_back() -> None:
+    inbox = an_inbox()
+    inbox.reserve("a", "m-1")
+    reserved = Item("a", name="f", reserved=True)
+    inbox.post("start", [reserved], "m-1")
+    before = inbox.reserve("a", "m-2", over_waiting=True)
+    inbox.give_back("a", "m-2", before)
+    assert [each.message for each in inbox.reservations()] == ["m-1"]
+    before = inbox.reserve("a", "m-3", over_waiting=True)
+    inbox.waiting()
+    inbox.remove(["m-1"])
+    inbox.give_back("a", "m-3", before)
+    assert inbox.reservations() == []
+
+
+def test_a_start_is_posted_only_while_the_reservation_names_it() -> None:
+    inbox = an_inbox()
+    inbox.reserve("a", "m-1")
+    inbox.give_back("a", "m-1", None)
+    with pytest.raises(Conflict, match="at the same time"):
+        inbox.post("start", [Item("a", name="f", reserved=True)], "m-1")
+    assert inbox.waiting() == []
+
+
+def test_a_final_reservation_falls_to_nobody_but_the_next_engine(monkeypatch: pytest.MonkeyPatch) -> None:
+    inbox = an_inbox()
+    inbox.reserve("a", "m-1")
+    inbox.make_final("a", "m-1")
+    monkeypatch.setattr(reservations, "pid_namespace", lambda: "another one")
+    monkeypatch.setattr(reservations, "alive", lambda pid, started: False)
+    with pytest.raises(Conflict, match="'a' is being started"):
+        inbox.reserve("a", "m-2", over_waiting=True)
+    with pytest.raises(Conflict, match="just being started"):
+        inbox.post("rewind", [Item("a")])
+    inbox.sweep()
+    inbox.claim("a")
+    held = inbox.reserved("a")
+    assert held is not None
+    assert held.final
 
 
 def test_the_waiting_start_says_that_an_id_is_taken_when_a_power_cut_lost_the_reservation() -> None:

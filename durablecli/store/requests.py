@@ -1,0 +1,136 @@
+"""Requests: what was posted for an instance and no engine has taken yet, applied in order to its recorded status.
+
+    A reader sees what was acknowledged before it looked, although no engine has taken it.
+
+The rules are those by which an engine takes messages. Only two outcomes aren't foretold: an instance isn't called
+Terminated, and shows no output, before an engine has ended it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import msgspec
+
+from durablecli.model.status import ENDED, Summary, Waiting
+from durablecli.store.mailbox import Item, Message
+
+CHANGING = frozenset({"start", "restart", "purge", "rewind", "suspend", "resume", "terminate"})
+"""The kinds of messages that can change the status of an instance."""
+
+
+class Request(NamedTuple):
+    """What one message asks for one instance."""
+
+    message: Message
+    item: Item
+
+
+class Outlook(NamedTuple):
+    """An instance as it will be once the requests are taken. `status` is None where it isn't there.
+
+    `start` is set if a start that waits has taken the place of the recorded execution. `requested` are the kinds of
+    what follows that start, or of all. With `ends` the instance will have ended, though its status doesn't say so yet.
+    """
+
+    status: str | None
+    start: Request | None = None
+    requested: tuple[str, ...] = ()
+    ends: bool = False
+
+    @property
+    def ended(self) -> bool:
+        """Whether a message that is posted now will find it ended."""
+        return self.ends or self.status in ENDED
+
+
+def outlook(recorded: str | None, requests: Iterable[Request]) -> Outlook:
+    """What `requests`, in the order of their numbers, make of an instance whose history says `recorded`."""
+    seen = Outlook(recorded)
+    for request in requests:
+        seen = _apply(seen, request)
+    return seen
+
+
+def requests_for(instance: str, messages: Iterable[Message]) -> list[Request]:
+    """What these messages ask for one instance."""
+    return [Request(message, item) for message in messages for item in message.items if item.target == instance]
+
+
+def is_of_batch(message: Message) -> bool:
+    """Whether it starts several instances, under new ids. It is taken in slices, so some of them may exist already."""
+    return message.kind == "start" and message.total > 1
+
+
+def passing(requests: Iterable[Request]) -> list[Request]:
+    """Those requests that reach an instance that is set aside, too."""
+    return [
+        each
+        for each in requests
+        if (each.message.kind == "purge" and each.item.force)
+        or (each.message.kind == "start" and each.item.if_exists == "replace")
+    ]
+
+
+def foreseen(recorded: Summary | None, requests: Iterable[Request]) -> Summary | None:
+    """The row of an instance as it will be once the requests are taken; None where it isn't there."""
+    seen = outlook(recorded.status if recorded else None, requests)
+    if seen.status is None:
+        return None
+    if seen.start is not None:
+        return _pending_row(seen.start, seen.status, recorded)
+    return recorded and msgspec.structs.replace(recorded, status=seen.status)
+
+
+def _pending_row(start: Request, status: str, old: Summary | None) -> Summary:
+    message, item = start
+    return Summary(
+        id=item.target,
+        name=item.name or (old.name if old else ""),
+        status=status,
+        execution="",
+        parent=None,
+        version=item.version,
+        created=message.at,
+        updated=message.at,
+        records=0,
+        bytes=0,
+        next_due=None,
+        owes=False,
+        waiting=(Waiting("start", since=message.at, fire_at=item.start_at),),
+        blocked=None,
+        blocked_at=None,
+    )
+
+
+def _apply(seen: Outlook, request: Request) -> Outlook:
+    kind, item = request.message.kind, request.item
+    if kind in ("start", "restart"):
+        return Outlook("Pending", request) if _starts(seen, kind, item) else seen
+    if seen.status is None:
+        return seen
+    if kind == "purge":
+        return Outlook(None) if seen.ended or item.force else seen
+    status, ends = seen.status, seen.ends
+    if not seen.ended:
+        ends = kind == "terminate"
+        if kind in ("suspend", "resume"):
+            status = _suspended(seen, kind)
+    elif kind == "rewind" and status == "Failed":
+        status = "Running"
+    return Outlook(status, seen.start, (*seen.requested, kind), ends)
+
+
+def _starts(seen: Outlook, kind: str, item: Item) -> bool:
+    """Whether an engine that takes this start begins an execution."""
+    if seen.status is None:
+        return kind == "start" or item.new_instance is not None
+    return item.if_exists == "replace" or (item.if_exists == "fail_if_running" and seen.ended)
+
+
+def _suspended(seen: Outlook, kind: str) -> str:
+    """The status after a suspend or a resume; a start that waits stays Pending until an engine takes it."""
+    if kind == "suspend":
+        return "Suspended" if seen.start is None else "Pending"
+    return "Running" if seen.status == "Suspended" else seen.status or "Running"
