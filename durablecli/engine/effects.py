@@ -181,13 +181,11 @@ class Effects:
         started = ev.ExecutionStarted(
             event.instance, self.draft.execution, event.name, event.input, event.version, origin
         )
-        explicit = not event.instance.startswith(f"{parent.id}:")
         try:
             if event.instance in self.coming or not self.is_free(event.instance, parent.id):
                 raise Conflict(f"the instance id '{event.instance}' is taken")
-            if explicit:
-                self.reserve(event.instance)
-                self.draft.released.append((event.instance, ""))
+            if event.explicit:
+                self.take_id(event.instance)
         except Conflict as error:
             failure = Failure("durablecli.errors.Conflict", str(error))
             self.deliver(parent.id, origin.execution, ev.SubOrchestrationInstanceFailed(n, failure))
@@ -209,9 +207,13 @@ class Effects:
         taken = known is not None and (not known.ledger.ended or known.ledger.execution == self.draft.execution)
         if taken or id in self.coming or self.instances.is_set_aside(id):
             raise Conflict(f"the instance id '{id}' is taken")
+        self.take_id(id)
+        self.coming.add(id)
+
+    def take_id(self, id: str) -> None:
+        """Keep an id from being started by anybody else; raises Conflict where a start of it waits in the inbox."""
         self.reserve(id)
         self.draft.released.append((id, ""))
-        self.coming.add(id)
 
     def refuse_again(self, parent: Instance) -> None:
         """Answer for the children that a turn before a crash couldn't have: their ids were taken, and are so still."""

@@ -27,6 +27,7 @@ from durablecli.engine.instances import Instance, Instances
 from durablecli.engine.timers import Timers
 from durablecli.engine.watch import Stuck, Watch, reason
 from durablecli.engine.weight import target, weight
+from durablecli.errors import Conflict
 from durablecli.model import events as ev
 from durablecli.model.failures import Failure
 from durablecli.model.versions import ANY_VERSION, Versions
@@ -523,6 +524,14 @@ class Turns:
 
     def restart_child(self, event: ev.SubOrchestrationInstanceCreated, origin: ev.Origin) -> None:
         """Start a sub-orchestration anew that its rewound parent waits for; it fails again where its id isn't free."""
+        try:
+            self.effects.take_id(event.instance)
+        except Conflict as error:
+            failure = Failure("durablecli.errors.Conflict", str(error))
+            self.effects.deliver(
+                origin.instance, origin.execution, ev.SubOrchestrationInstanceFailed(origin.n, failure)
+            )
+            return
         self._child_started(
             ev.ExecutionStarted(event.instance, self.draft.execution, event.name, event.input, event.version, origin),
             hold=False,

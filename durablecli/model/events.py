@@ -208,12 +208,15 @@ class EventSent(Event, frozen=True):
 
 
 class SubOrchestrationInstanceCreated(Event, frozen=True):
+    """`explicit` says that the orchestrator chose the instance id, which others may choose too."""
+
     name: str
     instance: str
     input: Raw = NULL
     version: str | None = None
     attempt: int = 1
     retry_of: int | None = None
+    explicit: bool = False
 
 
 class EntityOperationCalled(Event, frozen=True):

@@ -161,7 +161,10 @@ class DurableOrchestrationContext:
 
         def make(attempt: int, retry_of: int | None) -> int:
             child = instance_id or child_id(started.instance, started.execution, machine.following)
-            return machine.decide(ev.SubOrchestrationInstanceCreated(name, child, raw, version, attempt, retry_of))
+            created = ev.SubOrchestrationInstanceCreated(
+                name, child, raw, version, attempt, retry_of, explicit=instance_id is not None
+            )
+            return machine.decide(created)
 
         return machine.call(label, annotation, policy, make)
 

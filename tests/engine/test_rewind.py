@@ -7,12 +7,14 @@ from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
+import msgspec
 import pytest
 
 import durablecli as df
 from durablecli import testing
 from durablecli.errors import WrongState
 from durablecli.model import events as ev
+from durablecli.store.inbox import Inbox
 from durablecli.store.mailbox import Item
 
 Context = df.DurableOrchestrationContext
@@ -277,6 +279,23 @@ def test_a_child_that_was_purged_meanwhile_is_started_anew(stage: Stage) -> None
     assert not stage.hub.client.get_status(created.instance)
     stage.mended = True
     assert stage.rewind().output == [["in child", "child is well"]]
+
+
+def test_a_purged_child_is_not_started_anew_while_a_start_of_its_id_waits(stage: Stage) -> None:
+    stage.start([], "sick_child", [])
+    stage.until_ended()
+    child = next(each.instance_id for each in stage.hub.client.get_status_all() if each.name == "child")
+    stage.hub.client.purge_instance_history(child)
+    stage.hub.run()
+    stage.mended = True
+    inbox = Inbox(stage.hub.disk, "hub")
+    inbox.reserve(child, "m-1")
+    inbox.post("start", [Item(child, "child", msgspec.Raw(b"false"), reserved=True)], "m-1")
+    stage.hub.client.rewind("p")
+    stage.hub.run()
+    assert "is taken" in str(stage.hub.client.get_status("p").output)
+    assert stage.hub.client.get_status(child).parent_instance_id is None
+    assert stage.hub.engine.stats["undelivered"] == 0
 
 
 def test_the_late_result_of_a_void_activity_is_dropped_and_counted() -> None:

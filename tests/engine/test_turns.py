@@ -14,6 +14,7 @@ from durablecli import testing
 from durablecli.engine import draft, turns
 from durablecli.errors import Conflict, NotFound, WrongState
 from durablecli.model import events as ev
+from durablecli.store.inbox import Inbox
 from durablecli.store.mailbox import Item
 
 Context = df.DurableOrchestrationContext
@@ -286,6 +287,18 @@ def test_a_child_whose_id_is_taken_fails_at_once(hub: testing.Hub) -> None:
     hub.run()
     assert "the instance id 'c' is taken" in hub.client.get_status("p").output
     assert status(hub, "c") == "Running"
+
+
+@pytest.mark.parametrize("id", ["c", "p:c", "p:1:0"])
+def test_a_child_never_takes_an_id_whose_start_is_acknowledged(hub: testing.Hub, id: str) -> None:
+    inbox = Inbox(hub.disk, "hub")
+    inbox.reserve(id, "m-1")  # a client in another process, whose message the engine has not listed yet
+    inbox.post("start", [Item(id, "waits", reserved=True)], "m-1")
+    hub.client.start_new(parent, "p", [id, "calls"])
+    hub.run()
+    assert f"id '{id}' is taken" in hub.client.get_status("p").output
+    assert hub.client.get_status(id).name == "waits"
+    assert hub.engine.stats["undelivered"] == 0
 
 
 def test_an_id_of_a_child_that_has_ended_can_be_used_again_by_its_parent(hub: testing.Hub) -> None:

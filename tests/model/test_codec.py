@@ -41,6 +41,7 @@ EVENTS: list[ev.AnyEvent] = [
     ev.EventAwaited("Guide"),
     ev.EventSent("other", "Go", Raw(b"[]"), undelivered=True),
     ev.SubOrchestrationInstanceCreated("child", "tour-7:2a:5", Raw(b"0"), "1.2"),
+    ev.SubOrchestrationInstanceCreated("child", "own", explicit=True),
     ev.CustomStatusSet(Raw(b'"waiting"')),
     ev.ContinueAsNew(Raw(b"{}"), save_events=False),
     ev.ExecutionCompleted("Failed", failure=FAILURE, causes=(16,)),
