@@ -23,8 +23,9 @@ RETURN = "$return"
 _BINDINGS = "__durable_bindings__"
 _LEVELS = ("ANONYMOUS", "FUNCTION", "ADMIN")
 _DURABLE = {"orchestrationTrigger": "orchestrator", "activityTrigger": "activity", "entityTrigger": "entity"}
-_NAMED_BY = {"orchestrator": "orchestration", "activity": "activity", "entity": "entityName"}
+_NAMED_BY = {"orchestrator": "orchestration", "activity": "activity", "entity": "entityname"}
 _CLIENTS = ("durableClient", "orchestrationClient")
+_KNOWN = {type.lower(): type for type in (*_DURABLE, *_CLIENTS, "httpTrigger", "timerTrigger", "http")}
 
 # The decorators of what only the cloud has, and what function.json calls each of them.
 _TRIGGERS = {
@@ -162,20 +163,22 @@ class Bindings:
         self._level = level or self._level
 
     def add(self, type: str, argument: str, given: Mapping[str, Any]) -> None:
-        """Take in one binding, as function.json writes it."""
+        """Take in one binding, as function.json writes it: in any case. A decorator may write `auth_level`."""
+        type = _KNOWN.get(type.lower(), type)
+        given = {key.replace("_", "").lower(): value for key, value in given.items()}
         if type in _DURABLE:
             self.own_name = given.get(_NAMED_BY[_DURABLE[type]]) or None
             if not isinstance(self._trigger, OtherTrigger):  # what can't run here can't run by another name
                 self.kind, self.argument = _DURABLE[type], argument
         elif type == "httpTrigger":
             self._set("http", argument, HttpTrigger(given.get("route"), _methods(given.get("methods")), "", argument))
-            self._asked_level = level(given.get("authLevel"))
+            self._asked_level = level(given.get("authlevel"))
         elif type == "timerTrigger":
-            startup = bool(given.get("runOnStartup"))
+            startup = bool(given.get("runonstartup"))
             self._set("timer", argument, TimerTrigger(str(given["schedule"]), argument, startup))
         elif type in _CLIENTS:
             self.client = argument
-        elif type.endswith("Trigger"):
+        elif type.lower().endswith("trigger"):
             self._set("other", argument, OtherTrigger(type))
         elif type == "http":
             self.response = argument

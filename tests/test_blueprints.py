@@ -167,6 +167,29 @@ def test_generic_decorators_speak_the_words_of_function_json() -> None:
     assert (function.client, function.bindings) == ("client", {})
 
 
+@pytest.mark.parametrize("level", ["authLevel", "auth_level", "authlevel", "AuthLevel"])
+def test_the_words_of_a_binding_may_be_written_in_any_case(level: str) -> None:
+    app = df.DFApp()
+    decorated(
+        app.generic_trigger(arg_name="req", type="HttpTrigger", Route="r", **{level: "anonymous"}),
+        app.generic_output_binding(arg_name="answer", type="HTTP"),
+        app.generic_input_binding(arg_name="client", type="DurableClient"),
+    )
+    function = the(registry_of(app), "work")
+    assert function.trigger == HttpTrigger("r", None, "ANONYMOUS", "req")
+    assert (function.client, function.response) == ("client", "answer")
+
+
+def test_a_schedule_may_be_written_in_any_case() -> None:
+    app = df.DFApp()
+    decorated(app.generic_trigger(arg_name="t", type="TimerTrigger", schedule="0 0 3 * * *", run_on_startup=True))
+    assert the(registry_of(app), "work").trigger == TimerTrigger("0 0 3 * * *", "t", True)
+    bindings = Bindings("work")
+    bindings.add("Queue", "msg", {"Direction": "OUT"})
+    bindings.add("QUEUETRIGGER", "x", {})
+    assert (bindings.outputs, bindings.kind) == ({"msg": "Queue"}, "other")
+
+
 def test_every_decorator_of_the_original_is_there() -> None:
     original = pytest.importorskip("azure.functions").FunctionApp
     names = [name for name in dir(original) if name.endswith(("_trigger", "_input", "_output", "_trigger_v3"))]

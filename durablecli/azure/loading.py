@@ -155,7 +155,7 @@ def _modules(folder: str, disabled: list[str]) -> Iterator[tuple[str, Take]]:
         if (setting := disabled_by(name, definition)) is not None:
             disabled.append(f"{name}, by {setting}")
             continue
-        script = _script(folder, os.path.dirname(path), definition.get("scriptFile"))
+        script = _script(folder, os.path.dirname(path), definition.get("scriptfile"))
         yield f"{ROOT}.{script}", partial(_take_defined, name, definition)
 
 
@@ -171,7 +171,7 @@ def _drop_disabled(registry: Registry) -> Iterator[str]:
 
 
 def _take_defined(name: str, definition: Mapping[str, Any], registry: Registry, module: ModuleType) -> None:
-    entry = definition.get("entryPoint") or "main"
+    entry = definition.get("entrypoint") or "main"
     found = getattr(module, entry, None)
     if isinstance(found, Orchestrator):
         found = found.orchestrator_function
@@ -186,11 +186,18 @@ def _take_defined(name: str, definition: Mapping[str, Any], registry: Registry, 
 
 
 def _definition(path: str) -> dict[str, Any]:
-    found: Any = read_json(path)
-    bindings = found.get("bindings") if isinstance(found, dict) else None
-    if not isinstance(bindings, list) or not all(isinstance(one, dict) and "type" in one for one in bindings):
+    """What a function.json says, with its names in lower case, as they count without case."""
+    found = _lowered(read_json(path))
+    bindings = found.get("bindings")
+    if isinstance(bindings, list):
+        found["bindings"] = bindings = [_lowered(one) for one in bindings]
+    if not isinstance(bindings, list) or not all("type" in one for one in bindings):
         raise ConfigError(f"{path}: expected an object with a list of bindings, each with its type")
-    return dict(found)
+    return found
+
+
+def _lowered(found: Any) -> dict[str, Any]:
+    return {key.lower(): value for key, value in found.items()} if isinstance(found, dict) else {}
 
 
 def _script(root: str, folder: str, named: object) -> str:

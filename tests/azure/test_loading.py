@@ -191,6 +191,20 @@ def test_a_script_and_an_entry_point_may_be_named_and_shared() -> None:
     assert loaded.registry.activity("Off") is None
 
 
+def test_the_words_of_function_json_may_be_written_in_any_case() -> None:
+    write("shop/host.json", "{}")
+    write("shop/Work/code.py", "def work(given, msg): msg.set(given)\n")
+    bindings = [
+        {"Type": "ActivityTrigger", "Name": "given", "Direction": "In"},
+        {"Type": "Queue", "Name": "msg", "Direction": "Out"},
+    ]
+    write("shop/Work/function.json", json.dumps({"ScriptFile": "code.py", "EntryPoint": "work", "Bindings": bindings}))
+    loaded = load(["shop"])
+    (function,) = loaded.registry
+    assert (function.kind, dict(function.outputs)) == ("activity", {"msg": "Queue"})
+    assert bytes(call(loaded, "Work", 5).outputs[0].value) == b"5"
+
+
 @pytest.mark.parametrize(
     ("more", "said"),
     [
