@@ -11,6 +11,7 @@
     ├── TimedOut                 8  504   the wait was longer than allowed
     ├── DamagedHub              65  500   the files on disk contradict each other
     │   └── InstanceSetAside     65  409   one instance or entity can't be used; the rest of the hub can
+    ├── DamagedMessage          65  500   a message in the inbox can't be read whole
     ├── NewerHub                65  500   the hub was written by a later version
     ├── StorageError            74  500   the disk refused a write or a sync
     ├── BindingUnavailable       1  501   a function needs an input that only Azure provides
@@ -101,6 +102,12 @@ class InstanceSetAside(DamagedHub):
     """One instance, or entity, can't be used: its history is damaged, or it failed unexpectedly. The hub goes on."""
 
     http_status = 409
+
+
+class DamagedMessage(DurableError):
+    """A message in the inbox can't be read whole. Only that message is concerned; the engine sets it aside."""
+
+    exit_code = 65
 
 
 class NewerHub(DurableError):

@@ -9,6 +9,7 @@ decides; commits are published in order.
 
 from __future__ import annotations
 
+import logging
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -25,16 +26,18 @@ from durablecli.engine.crew import Crew
 from durablecli.engine.draft import Draft
 from durablecli.engine.executors import Report
 from durablecli.engine.instances import Instances
+from durablecli.engine.message_queue import MessageQueue, Posted, described
 from durablecli.engine.notice import Notice
 from durablecli.engine.operations import BatchOutcome
 from durablecli.engine.publisher import Background, Publisher
-from durablecli.engine.sources import Posted, Sources
+from durablecli.engine.rollback import Rollback
+from durablecli.engine.sources import Sources
 from durablecli.engine.timers import Due, Timers
 from durablecli.engine.turns import Turns
 from durablecli.engine.voice import Voice
 from durablecli.engine.watch import Stuck, Watch, is_unchanged, reason
 from durablecli.engine.writer import Writer
-from durablecli.errors import DurableError, HubLocked, StorageError
+from durablecli.errors import DamagedHub, DurableError, HubLocked, NewerHub, NoPermission, StorageError
 from durablecli.model.entities import is_entity
 from durablecli.model.versions import ANY_VERSION, Versions
 from durablecli.store import cuts
@@ -48,6 +51,10 @@ _LONGEST_SLEEP = 1.0
 _CALM = 0.005
 """An engine that has decided nothing for so long is idle: what is just on its way back would only be held up."""
 _MOST_UNSYNCED = 16
+_LONGEST_ERROR = 2_000
+_FATAL = (OSError, StorageError, HubLocked, DamagedHub, NewerHub, NoPermission)
+"""What stops an engine: the disk, or the hub itself, and never one message or one instance."""
+_log = logging.getLogger("durablecli.engine")
 _MOST_SLICES_UNSYNCED = 2
 
 
@@ -109,6 +116,7 @@ class Engine:
             say,
         )
         self.timers = Timers()
+        queue = MessageQueue(hub.inbox)
         self.turns = Turns(
             self.instances,
             registry,
@@ -122,6 +130,7 @@ class Engine:
             replay_always=options.replay_always,
             fail_on_nondeterminism=options.fail_on_nondeterminism,
             versions=options.versions,
+            queue=queue,
         )
         self.publisher = Publisher(hub, self.instances, self.background)
         self.writer = Writer(hub.journal, lambda c, error: self._queue.put(Synced(c, error)), threaded=options.threads)
@@ -129,7 +138,10 @@ class Engine:
         self.crew = crew(self._queue.put) if crew is not None else None
         self._c = self._handed_over = hub.last_commit
         self._unsynced: deque[Draft] = deque()
-        self._sources = Sources(hub, self.turns, self.timers, self.crew, options.versions.current, say)
+        self._sources = Sources(hub, self.turns, self.timers, self.crew, queue, options.versions.current, say)
+        self._rollback = Rollback(
+            self.instances, self.turns, self.timers, self._sources, self.publisher, hub.inbox, self.crew
+        )
         self._moved = 0.0
         self._checkpointing = False
         self._checkpointed = monotonic()
@@ -178,8 +190,7 @@ class Engine:
     def open(self, stuck: Stuck | None = None) -> int:
         """Take up what the hub holds: due times, and the instances that owe work. Returns how many these are."""
         self.instances.note_files(store_histories.files(self.hub.disk, self.hub.root))
-        draft = self._draft()
-        self.turns.begin(draft)
+        draft = self._begin()
         for id, due in ask_index(self.hub, Index.due):
             self.timers.set(due, id, "", None)
         tried_again = self.hub.set_aside.retry()
@@ -188,36 +199,46 @@ class Engine:
         if stuck is not None and is_unchanged(reason(stuck)):
             self.turns.stuck = stuck
             owing.add(stuck.instance)
-        for id in sorted(owing):
-            if is_entity(id):
-                self.turns.entities.resume(id)
-                self.turns.settle()
-                draft = self._next_if_full(draft)
-                continue
-            instance = self.instances.get(id)
-            if instance is None or instance.ledger.ended:
-                if not self.instances.is_set_aside(id):
-                    self.hub.torn.discard(id)
-                continue
-            if self.turns.stuck is not None and self.turns.stuck.instance == id:
-                self.turns.block(instance, reason(self.turns.stuck))
-            elif not (instance.ledger.blocked and is_unchanged(instance.ledger.blocked)):
-                self.turns.resume(instance)
-            draft = self._next_if_full(draft)
+        line, in_draft = deque(sorted(owing)), list[str]()
+        while line:
+            id = line.popleft()
+            in_draft.append(id)
+            try:
+                draft.handling = id
+                self._take_up(id)
+                draft.handling = None
+            except Exception as error:  # noqa: BLE001 - it is contained, or raised again
+                self._contain(error, draft)
+                line.extendleft(reversed(in_draft))
+                in_draft, draft = [], self._begin()
+            if draft.full:
+                self._commit(draft)
+                in_draft, draft = [], self._begin()
         for id in self.hub.kept.instances():
             for _ in self._sources.redeliver(id):
-                draft = self._next_if_full(draft)
+                if draft.full:
+                    self._commit(draft)
+                    draft = self._begin()
         self._commit(draft)
         self._save_set_aside()
         return len(owing)
 
-    def _next_if_full(self, draft: Draft) -> Draft:
-        if not draft.full:
-            return draft
-        self._commit(draft)
-        following = self._draft()
-        self.turns.begin(following)
-        return following
+    def _take_up(self, id: str, *, redeliver: bool = True) -> None:
+        """See what an instance or entity has to do that was read from its file."""
+        if is_entity(id):
+            self.turns.entities.resume(id)
+            self.turns.settle()
+            return
+        instance, stuck = self.instances.get(id), self.turns.stuck
+        if instance is None or instance.ledger.ended:
+            if not self.instances.is_set_aside(id):
+                self.hub.torn.discard(id)
+        elif id in self.turns.faulty:
+            self.turns.block(instance, self.turns.faulty[id])
+        elif stuck is not None and stuck.instance == id:
+            self.turns.block(instance, reason(stuck))
+        elif not (instance.ledger.blocked and is_unchanged(instance.ledger.blocked)):
+            self.turns.resume(instance, redeliver=redeliver)
 
     def run(self, until: Callable[[Engine], bool] = lambda engine: False) -> None:
         """Cycle until `stop` is called, or `until` says so between two cycles."""
@@ -322,11 +343,56 @@ class Engine:
         if not self._may_go_on():
             return True
         draft = self._draft()
-        self.turns.begin(draft)
-        self._sources.take()
+        try:
+            self.turns.begin(draft)
+            self._sources.take()
+            self.turns.give_out()
+        except Exception as error:  # noqa: BLE001 - it is contained, or raised again
+            self._contain(error, draft)
+            return True
         moved = self._commit(draft)
         self._rest()
         return moved
+
+    def _contain(self, error: Exception, draft: Draft) -> None:
+        """Set aside the message, or block the instance, whose handling failed unexpectedly, and give the cycle up.
+
+        Errors of the disk still stop the engine, and so does a failure that can't be put down to anything.
+        """
+        handled, text = draft.handling, f"{type(error).__name__}: {error}"[:_LONGEST_ERROR]
+        if isinstance(error, _FATAL) or handled is None:
+            raise error
+        if isinstance(handled, str) and self.instances.is_set_aside(handled):
+            raise error
+        _log.error("unexpected error while handling %s", described(handled), exc_info=error)
+        if self.turns.is_busy_spreading:
+            if not isinstance(handled, str):
+                self._sources.set_aside(handled, text)
+            raise error
+        self._flush()
+        concerned = self._rollback.undo(draft)
+        if not isinstance(handled, str):
+            self._sources.set_aside(handled, text)
+        elif is_entity(handled) or handled in self.turns.faulty:
+            self.instances.set_aside(handled, f"internal error: {text}")
+        else:
+            self.turns.faulty[handled] = f"internal error: {text}"
+        following = self._begin()
+        for id in sorted(concerned):
+            self._take_up(id, redeliver=False)
+        self._commit(following)
+
+    def _flush(self) -> None:
+        """Bring all commits to the disk and the histories."""
+        while self._unsynced:
+            self._gather(_LONGEST_SLEEP)
+        self.publisher.flush()
+
+    def _begin(self) -> Draft:
+        """The draft of a cycle of its own."""
+        draft = self._draft()
+        self.turns.begin(draft)
+        return draft
 
     def _draft(self) -> Draft:
         return Draft(self._c + 1, self.hub.epoch, self.clock.now())
@@ -398,7 +464,7 @@ class Engine:
             self._fail(StorageError(f"{self.hub.root}: another engine has taken the hub; this one stops"))
         self._c = draft.c
         self._moved = monotonic()
-        data = line(draft.commit)
+        data = line(draft.finish())
         self.stats["commits"] += 1
         if self._unsynced:
             self.stats["decided_during_sync"] += 1

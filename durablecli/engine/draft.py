@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from msgspec import Raw
 
 from durablecli.engine.instances import Entity, Instance
+from durablecli.engine.message_queue import Handled
 from durablecli.engine.operations import Operation
 from durablecli.model import codec
 from durablecli.model import events as ev
@@ -71,10 +72,19 @@ class Draft:
         self.released: list[tuple[str, str]] = []
         """The ids that were reserved for what begins here, each with the message of its reservation."""
         self.acks: list[Callable[[], None]] = []
+        self.reserved: list[tuple[str, str]] = []
+        """The ids that were reserved for this commit, each with its message."""
+        self.looked_at: list[str] = []
+        """The instances that were ready and whose turn came."""
+        self.handling: Handled = None
 
     @property
     def full(self) -> bool:
         return self.records >= MOST_RECORDS or self.size >= MOST_BYTES
+
+    @property
+    def half_full(self) -> bool:
+        return self.records >= MOST_RECORDS // 2 or self.size >= MOST_BYTES // 2
 
     @property
     def empty(self) -> bool:
@@ -113,7 +123,6 @@ class Draft:
     def purge(self, instance: Instance | Entity) -> None:
         """Take an instance away, and with it whatever this commit was about to write of it."""
         self.commit.purged.append(Purged(instance.id, instance.ledger.execution))
-        self.commit.writes = [write for write in self.commit.writes if write.instance != instance.id]
         self.touched.pop(instance.id, None)
 
     def discard(self, id: str, execution: str) -> None:
@@ -130,6 +139,14 @@ class Draft:
     def deliver(self, id: str, upto: int) -> None:
         """Say that what was kept for an instance by commits up to `upto` is delivered with this one."""
         self.commit.delivered.append(Delivered(id, upto))
+
+    def finish(self) -> Commit:
+        """The commit as it is to be written: without what it was about to write of instances that it takes away."""
+        commit = self.commit
+        if commit.purged:
+            purged = {(each.instance, each.execution) for each in commit.purged}
+            commit.writes = [each for each in commit.writes if (each.instance, each.execution) not in purged]
+        return commit
 
     def take(self, message: str, upto: int | None = None) -> None:
         self.commit.taken.append(Taken(message, upto))

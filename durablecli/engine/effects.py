@@ -213,6 +213,7 @@ class Effects:
     def take_id(self, id: str) -> None:
         """Keep an id from being started by anybody else; raises Conflict where a start of it waits in the inbox."""
         self.reserve(id)
+        self.draft.reserved.append((id, ""))
         self.draft.released.append((id, ""))
 
     def refuse_again(self, parent: Instance) -> None:

@@ -137,6 +137,10 @@ class Entities:
             self._effects.deliver(sender.instance, sender.execution, ev.EntityLockGranted(sender.n))
         self._wake(entity)
 
+    def abandon(self) -> None:
+        """Forget which entities were to be looked at again; the commit is given up and they are read again."""
+        self._deferred.clear()
+
     # ── running ────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _move(self, entity: Entity) -> None:

@@ -247,6 +247,11 @@ class Instances:
         if isinstance(instance, Instance):
             instance.drop_machine()
 
+    def forget_all(self) -> None:
+        """Drop everything, to be read again from the files; nothing may be waiting to get there."""
+        self.close()
+        self.gone.clear()
+
     def trim(self) -> None:
         """Drop the longest unused beyond the limit; not `kept`, entities at work, nor what isn't in its file yet."""
         excess = len(self._known) - self._most

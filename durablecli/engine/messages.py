@@ -6,10 +6,11 @@ slices, each of which says up to where it goes.
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterator
 
 from durablecli.engine.instances import Instance
+from durablecli.engine.message_queue import BatchItem, MessageQueue, PendingBatch
 from durablecli.engine.set_aside import SetAsideMessages
 from durablecli.engine.turns import Turns
 from durablecli.errors import WrongState
@@ -35,9 +36,11 @@ class Messages:
         default_version: str | None,
         begun: dict[str, Begun],
         set_aside: SetAsideMessages,
+        queue: MessageQueue,
     ) -> None:
         self._turns = turns
         self._set_aside = set_aside
+        self._queue = queue
         self._items = items
         self._undelivered = undelivered
         self._default_version = default_version
@@ -45,14 +48,21 @@ class Messages:
         self._unknown: dict[str, int] = {}
         self.stats: Counter[str] = turns.stats
 
+    def is_sliced(self, message: Message) -> bool:
+        """Whether a message starts so many instances that it is taken slice by slice."""
+        return bool(message.parts) or (message.kind == "start" and len(message.items) > _SLICE)
+
+    def taken_upto(self, message: Message) -> int:
+        """How many items of a batch are taken already, by this engine or an earlier one."""
+        begun = self._begun.get(message.message)
+        return begun.upto if begun is not None else 0
+
     def take(self, message: Message, listing: int | None = None) -> bool:
         """Carry a message out; False when it has to wait for a later cycle.
 
         `listing` counts the listings of the inbox: a message for an instance that isn't known waits for a later one, as
         the start may just have been overlooked. None: there is no such doubt.
         """
-        if message.parts or (message.kind == "start" and len(message.items) > _SLICE):
-            return self._take_slice(message)
         if any(self._must_wait(message.kind, item) for item in message.items):
             return False
         if listing is not None and self._may_come(message, listing):
@@ -66,22 +76,37 @@ class Messages:
         """Deliver what is kept for an instance that was set aside, if it can be used again; yields between commits."""
         yield from self._set_aside.redeliver(id, self._carry_out)
 
-    def _take_slice(self, message: Message) -> bool:
-        turns = self._turns
-        done = self._begun[message.message].upto if message.message in self._begun else 0
-        for item in self._items(message, done, _SLICE):
-            self._start(message, item)
-            turns.settle()
-            done += 1
+    def take_slice(self, batch: PendingBatch) -> bool:
+        """Start the next instances of a batch; True when all of them are started."""
+        turns, message = self._turns, batch.message
+        for item in self._items(message, batch.upto, _SLICE):
+            if batch.upto in batch.early:
+                batch.early.discard(batch.upto)
+            else:
+                self._start_item(batch, batch.upto, item)
+            batch.upto += 1
             if turns.over:
                 break
-        if done < message.total:
-            self._begun[message.message] = Begun(done, turns.draft.c)
-            turns.draft.take(message.message, done)
+        if batch.upto < message.total:
+            self._begun[message.message] = Begun(batch.upto, turns.draft.c)
+            turns.draft.take(message.message, batch.upto)
             return False
         self._begun.pop(message.message, None)
         turns.draft.take(message.message)
         return True
+
+    def take_early(self, batch: PendingBatch, index: int) -> None:
+        """Start one instance of a batch ahead of its turn: something is on its way to it."""
+        item = self._items(batch.message, index, 1)[0]
+        self._start_item(batch, index, item)
+        batch.early.add(index)
+
+    def _start_item(self, batch: PendingBatch, index: int, item: Item) -> None:
+        turns = self._turns
+        turns.draft.handling = BatchItem(batch, index, item)
+        self._start(batch.message, item)
+        turns.settle()
+        turns.draft.handling = batch
 
     def _may_come(self, message: Message, listing: int) -> bool:
         if message.kind in ("start", "signal") or all(self._knows(item.instance) for item in message.items):
@@ -98,6 +123,8 @@ class Messages:
         turns = self._turns
         if is_entity(item.instance):
             return kind == "purge" and self._is_young(item.instance)
+        if kind == "purge" and self._queue.was_early(item.instance):
+            return True  # its batch would start it again
         if turns.is_spreading(item.instance) or turns.is_spreading(item.target):
             return True
         if kind in ("raise-event", "suspend", "resume"):
@@ -313,14 +340,20 @@ class Messages:
             turns.instances.gone.add(each.id)
 
     def _descendants(self, instance: Instance) -> list[Instance]:
-        turns = self._turns
-        if not turns.instances.reread(instance):
-            return []
-        found: list[Instance] = []
-        for id in agenda.ever_created(instance.ledger):
-            child = turns.instances.get(id)
-            parent = child.ledger.started.parent if child is not None else None
-            if child is None or parent is None or parent.instance != instance.id or not child.ledger.ended:
+        """The ended sub-orchestrations below an instance, parents before children; a loop, as trees may be deep."""
+        instances = self._turns.instances
+        found = {instance.id: instance}
+        line = deque([instance])
+        while line:
+            parent = line.popleft()
+            if not instances.reread(parent):
                 continue
-            found += [child, *self._descendants(child)]
-        return found
+            for id in agenda.ever_created(parent.ledger):
+                child = instances.get(id)
+                origin = child.ledger.started.parent if child is not None else None
+                if child is None or origin is None or origin.instance != parent.id:
+                    continue
+                if child.ledger.ended and id not in found:
+                    found[id] = child
+                    line.append(child)
+        return list(found.values())[1:]

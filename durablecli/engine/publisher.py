@@ -16,6 +16,7 @@ from time import monotonic
 
 from durablecli.engine.draft import Draft
 from durablecli.engine.instances import Entity, Instance, Instances
+from durablecli.model.entities import is_entity
 from durablecli.model.status import Summary
 from durablecli.replay import agenda
 from durablecli.replay.entity import entity_summary
@@ -146,6 +147,14 @@ class Publisher:
         self._indexed = monotonic()
         self._index_every = max(_INDEX_EVERY, (self._indexed - began) / _INDEX_SHARE)
         self._background.do(lambda: ask_index(self._hub, lambda index: index.apply(rows, removed, commit)))
+
+    def reread_rows(self) -> None:
+        """Take the rows that wait for the index from the files; what was cached is no longer what was committed."""
+        instances = self._instances
+        for id in list(self._dirty):
+            current = instances.entity(id) if is_entity(id) else instances.get(id)
+            if current is not None:
+                self._dirty[id] = current
 
     @property
     def has_rows(self) -> bool:

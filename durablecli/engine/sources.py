@@ -5,9 +5,8 @@ Each source gives to the turns what it has for as long as the cycle lasts, and k
 
 from __future__ import annotations
 
-import threading
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from time import monotonic
@@ -16,6 +15,9 @@ import msgspec
 
 from durablecli.engine.activity import Outcome
 from durablecli.engine.crew import Crew
+from durablecli.engine.draft import Draft
+from durablecli.engine.executors import Key
+from durablecli.engine.message_queue import BatchItem, MessageQueue, PendingBatch, Posted, QueuedMessage
 from durablecli.engine.messages import Messages
 from durablecli.engine.operations import BatchOutcome
 from durablecli.engine.set_aside import SetAsideMessages
@@ -27,34 +29,21 @@ from durablecli.model.entities import is_entity
 from durablecli.replay import agenda
 from durablecli.store.hub import Hub
 from durablecli.store.mailbox import Item, Message
+from durablecli.store.recovery import Begun
 
 _MOST_WAITING = 1_000
-_LOOK_EVERY = 1.0
+_POLL_EVERY = 1.0
 _UNDELIVERED = "undelivered.jsonl"
 
 
 @dataclass
-class Posted:
-    """A message of a client in this process; `done` is set by the commit that takes it.
+class CycleInputs:
+    """What a cycle has taken, so that it can be put back if the cycle is given up."""
 
-    Who can't wait for that is `told`, in the engine's thread: with the error, or None when the message is on disk.
-    """
-
-    message: Message
-    told: Callable[[DurableError | None], None] | None = None
-    done: threading.Event = field(default_factory=threading.Event)
-    error: DurableError | None = None
-
-    def accept(self) -> None:
-        self.done.set()
-        if self.told is not None:
-            self.told(None)
-
-    def refuse(self, error: DurableError) -> None:
-        self.error = error
-        self.done.set()
-        if self.told is not None:
-            self.told(error)
+    entries: list[QueuedMessage] = field(default_factory=list)
+    outcomes: list[Outcome | BatchOutcome] = field(default_factory=list)
+    due: list[Due] = field(default_factory=list)
+    batches: list[tuple[PendingBatch, int, set[int], Begun | None]] = field(default_factory=list)
 
 
 class Sources:
@@ -66,6 +55,7 @@ class Sources:
         turns: Turns,
         timers: Timers,
         crew: Crew | None,
+        queue: MessageQueue,
         default_version: str | None,
         say: Callable[[str], None],
     ) -> None:
@@ -75,16 +65,22 @@ class Sources:
         self._timers = timers
         self._crew = crew
         self._say = say
+        self._queue = queue
         set_aside = SetAsideMessages(hub, turns)
-        self._messages = Messages(turns, hub.inbox.items, self._undelivered, default_version, hub.begun, set_aside)
+        self._messages = Messages(
+            turns, hub.inbox.items, self._undelivered, default_version, hub.begun, set_aside, queue
+        )
         self.outcomes: deque[Outcome | BatchOutcome] = deque()
         self.posted: deque[Posted] = deque()
-        self._taken: deque[Posted] = deque()
+        self._unacknowledged: deque[Posted] = deque()
         """Those in a commit that isn't on disk yet, in the order in which commits get there."""
-        self._waiting: deque[Message] = deque()
-        self._look_again = True
-        self._looked = 0.0
+        self._poll = True
+        self._polled = 0.0
+        self._up_to_date = False
         self._first = 0
+        self._taken = CycleInputs()
+        self._settled: set[Key] = set()
+        """Outcomes that were taken in a cycle that was given up: the crew knows already that they are back."""
 
     def redeliver(self, id: str) -> Iterator[None]:
         """Deliver what is kept for an instance that was set aside; the draft may be another one after each step."""
@@ -92,71 +88,188 @@ class Sources:
 
     def look_again(self) -> None:
         """There may be something new in the inbox."""
-        self._look_again = True
+        self._poll = True
 
     @property
     def has_messages(self) -> bool:
         """Whether the inbox has something, as far as can be known without looking."""
-        return bool(self._waiting or self._look_again or self._inbox.more)
+        return bool(self._queue or self._poll or self._inbox.more)
 
     @property
     def at_hand(self) -> bool:
         """Whether a cycle would find something to do at once."""
-        return bool(self.outcomes or self.posted or self._waiting or self._turns.can_go_on)
+        return bool(self.outcomes or self.posted or self._queue or self._turns.can_go_on)
 
     def take(self) -> None:
-        """Give each source its chance, another one first in every cycle, so that none of them starves."""
-        sources = (self._take_messages, self._take_outcomes, self._take_due, self._turns.look)
+        """Give each source its chance. Messages come first, as others have to wait for those that were acknowledged
+        earlier; they leave half of the cycle to the rest, of which another one begins each time."""
+        self._taken = CycleInputs()
+        self._learn()
+        self._take_messages(lambda: self._turns.half_over)
+        sources = (self._take_outcomes, self._take_due, self._turns.look, self._take_slice)
         for i in range(len(sources)):
             if not self._turns.over:
                 sources[(self._first + i) % len(sources)]()
         self._first = (self._first + 1) % len(sources)
+        self._take_messages(lambda: self._turns.over)
 
     def refuse(self, error: DurableError) -> None:
         """Tell the clients of this process that nothing more is taken, nor acknowledged."""
-        for waiting in (self._taken, self.posted):
-            while waiting:
-                waiting.popleft().refuse(error)
+        for posted in [*self._unacknowledged, *self._queue.all_posted(), *self.posted]:
+            posted.refuse(error)
+        self._unacknowledged.clear()
+        self._queue.clear()
+        self.posted.clear()
 
-    def _acknowledge(self) -> None:
-        self._taken.popleft().accept()
+    def put_back(self, draft: Draft) -> set[str]:
+        """Put back what the cycle of this draft has taken; gives the instances and entities whose timers were taken."""
+        taken, self._taken = self._taken, CycleInputs()
+        for _ in draft.acks:
+            self._unacknowledged.pop()
+        self._queue.restore(taken.entries)
+        for batch, upto, early, begun in taken.batches:
+            batch.upto, batch.early = upto, early
+            if begun is None:
+                self._hub.begun.pop(batch.message.message, None)
+            else:
+                self._hub.begun[batch.message.message] = begun
+            if batch not in self._queue.batches:
+                self._queue.batches.appendleft(batch)
+        self._settled.update(outcome.key for outcome in taken.outcomes)
+        self.outcomes.extendleft(reversed(taken.outcomes))
+        return {due.instance for due in taken.due}
+
+    def returning(self) -> list[Key]:
+        """The batches of operations whose outcomes have come back and are not applied."""
+        return [outcome.key for outcome in self.outcomes if isinstance(outcome, BatchOutcome)]
+
+    def set_aside(self, handled: QueuedMessage | PendingBatch | BatchItem, error: str) -> None:
+        """Take a message out of line whose handling failed, and keep it where a repair finds it."""
+        message, posted = (handled.batch if isinstance(handled, BatchItem) else handled).message, None
+        match handled:
+            case BatchItem(batch, position, item):
+                batch.early.add(position)  # it counts as started
+                message = msgspec.structs.replace(message, items=[item], count=0, parts=(), batch=None)
+                self._inbox.keep_aside(message, error)
+            case QueuedMessage():
+                posted = handled.posted
+                self._queue.remove(handled)
+            case PendingBatch():
+                posted = handled.posted
+                self._queue.batches.remove(handled)
+                self._hub.begun.pop(message.message, None)
+        if posted is not None:
+            posted.refuse(DurableError(f"internal error: {error}; the message was not accepted"))
+        elif not isinstance(handled, BatchItem):
+            self._inbox.set_aside(message, error)
+        self._inbox.release((item.target, message.message) for item in message.items if item.reserved)
+        targets = ", ".join(item.target for item in message.items[:3]) or message.batch or "?"
+        self._say(f"{message.kind} for {targets} was set aside: {error}; see: durable doctor")
 
     # ── messages ───────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _take_messages(self) -> None:
-        while self.posted and not self._turns.over:
-            posted = self.posted[0]
-            if not self._messages.take(posted.message):
-                break
-            self._taken.append(self.posted.popleft())
+    def _learn(self) -> None:
+        """Put in line all that was acknowledged before this cycle, and behind it what clients of this process ask."""
+        listings = self._inbox.listings
+        self._up_to_date = self._inbox.catch_up(force=self._poll or monotonic() - self._polled > _POLL_EVERY)
+        if self._inbox.listings != listings:
+            self._poll, self._polled = False, monotonic()
+        if len(self._queue) < _MOST_WAITING and self._inbox.more:
+            for message in self._inbox.waiting():
+                self._enqueue(message, None)
+        for finding in self._inbox.findings():
+            self._say(finding)
+        if self.posted and self._up_to_date:
+            self._enqueue_posted()
+
+    def _enqueue_posted(self) -> None:
+        """Put what clients of this process ask in line, unless something listed in the inbox has to be read first."""
+        later: deque[Posted] = deque()
+        held_up: set[str] = set()
+        for posted in self.posted:
+            targets = {item.target for item in posted.message.items} if self._inbox.more else set[str]()
+            if held_up.isdisjoint(targets) and not any(map(self._inbox.has_unread, targets)):
+                self._enqueue(posted.message, posted)
+            else:
+                later.append(posted)
+                held_up |= targets
+        self.posted = later
+
+    def _enqueue(self, message: Message, posted: Posted | None) -> None:
+        if self._messages.is_sliced(message):
+            self._queue.add_batch(message, posted, self._messages.taken_upto(message))
+        else:
+            self._queue.add(message, posted)
+
+    def _take_messages(self, is_over: Callable[[], bool]) -> None:
+        """Take messages in order. One that has to wait lets those for other targets pass."""
+        held_up: set[str] = set()
+        for entry in self._queue.entries() if len(self._queue) else ():
+            if is_over():
+                return
+            if not held_up.isdisjoint(entry.targets) or not self._take_message(entry):
+                held_up.update(entry.targets)
+                self._poll |= entry.posted is None
+
+    def _take_message(self, entry: QueuedMessage) -> bool:
+        """Take one message, before which nothing is in line for its targets; False when it has to wait."""
+        for target in entry.targets:
+            self._start_early(target)
+        self._turns.draft.handling = entry
+        if not self._messages.take(entry.message, None if entry.posted is not None else self._inbox.listings):
+            return False
+        self._turns.draft.handling = None
+        self._queue.remove(entry)
+        self._taken.entries.append(entry)
+        self._acknowledge_later(entry.posted)
+        return True
+
+    def _acknowledge_later(self, posted: Posted | None) -> None:
+        if posted is not None:
+            self._unacknowledged.append(posted)
             self._turns.draft.acks.append(self._acknowledge)
-        self._look()
-        self._take_inbox()
 
-    def _take_inbox(self) -> None:
-        later: list[Message] = []
-        targets: set[str] = set()
-        while self._waiting and not self._turns.over:
-            message = self._waiting.popleft()
-            wanted = {item.target for item in message.items}
-            if wanted.isdisjoint(targets) and self._messages.take(message, self._inbox.listings):
-                continue
-            later.append(message)
-            targets |= wanted  # what follows for the same instance has to wait as well
-            if message.parts:
-                break
-        self._waiting.extendleft(reversed(later))
-        self._look_again |= bool(targets)
+    def _acknowledge(self) -> None:
+        self._unacknowledged.popleft().accept()
 
-    def _look(self) -> None:
-        if len(self._waiting) >= _MOST_WAITING:
+    def _start_early(self, target: str) -> None:
+        """Start an instance that a batch has still to start, as something is on its way to it."""
+        if self._queue.batches and (found := self._queue.waiting_batch(target)) is not None:
+            batch, index = found
+            self._note(batch)
+            self._messages.take_early(batch, index)
+
+    def _note(self, batch: PendingBatch) -> None:
+        """Remember how far a batch was before this cycle."""
+        if not any(noted is batch for noted, _, _, _ in self._taken.batches):
+            begun = self._hub.begun.get(batch.message.message)
+            self._taken.batches.append((batch, batch.upto, set(batch.early), begun))
+
+    def _is_next(self, target: str) -> bool:
+        """Whether something else may reach this target now: the messages for it that were acknowledged earlier are
+        taken first, as far as that is possible in this cycle."""
+        if self._queue.is_clear:
+            return self._up_to_date
+        self._start_early(target)
+        for entry in self._queue.before(target):
+            if self._turns.over or not self._take_message(entry):
+                return False
+        return self._up_to_date and not self._inbox.has_unread(target)
+
+    def _take_slice(self) -> None:
+        """Take a slice of a batch, of another one in every cycle."""
+        if not self._queue.batches:
             return
-        if self._look_again or self._inbox.more or monotonic() - self._looked > _LOOK_EVERY:
-            self._look_again = False
-            self._looked = monotonic()
-            self._waiting.extend(self._inbox.waiting())
-            for finding in self._inbox.findings():
-                self._say(finding)
+        batch = self._queue.batches[0]
+        self._note(batch)
+        self._turns.draft.handling = batch
+        done = self._messages.take_slice(batch)
+        self._turns.draft.handling = None
+        self._queue.batches.popleft()
+        if done:
+            self._acknowledge_later(batch.posted)
+        else:
+            self._queue.batches.append(batch)
 
     def _undelivered(self, message: Message, item: Item, why: str) -> None:
         """Note what met nothing, and say so once."""
@@ -174,23 +287,45 @@ class Sources:
 
     def _take_outcomes(self) -> None:
         assert self._crew is not None or not self.outcomes
-        later: list[BatchOutcome] = []
+        later: list[Outcome | BatchOutcome] = []
         while self._crew is not None and self.outcomes and not self._turns.over:
             outcome = self.outcomes.popleft()
-            id, execution, n = outcome.key
-            if isinstance(outcome, BatchOutcome) and self._answers_spreading(outcome):
+            if not self._take_outcome(outcome, self._crew):
                 later.append(outcome)
-            elif self._crew.settled(outcome) is None:
-                self._turns.stats["dropped"] += 1
-            elif isinstance(outcome, BatchOutcome):
-                self._turns.entities.done(outcome)
-                self._turns.settle()
-            elif outcome.failure is not None:
-                self._turns.arrive(id, execution, ev.TaskFailed(n, outcome.failure))
-            else:
-                completed = ev.TaskCompleted(n, outcome.result or ev.NULL, outputs=outcome.outputs)
-                self._turns.arrive(id, execution, completed)
         self.outcomes.extendleft(reversed(later))
+
+    def _take_outcome(self, outcome: Outcome | BatchOutcome, crew: Crew) -> bool:
+        """Take what came of an activity, or of operations of an entity; False when it has to wait."""
+        id, execution, n = outcome.key
+        if isinstance(outcome, BatchOutcome) and self._answers_spreading(outcome):
+            return False
+        if not all(map(self._is_next, self._reached(outcome))):
+            return False
+        if outcome.key in self._settled:
+            self._settled.discard(outcome.key)
+        elif crew.settled(outcome) is None:
+            self._turns.stats["dropped"] += 1
+            return True
+        self._taken.outcomes.append(outcome)
+        self._turns.draft.handling = id
+        if isinstance(outcome, BatchOutcome):
+            self._turns.entities.done(outcome)
+            self._turns.settle()
+        elif outcome.failure is not None:
+            self._turns.arrive(id, execution, ev.TaskFailed(n, outcome.failure))
+        else:
+            completed = ev.TaskCompleted(n, outcome.result or ev.NULL, outputs=outcome.outputs)
+            self._turns.arrive(id, execution, completed)
+        self._turns.draft.handling = None
+        return True
+
+    def _reached(self, outcome: Outcome | BatchOutcome) -> Iterable[str]:
+        """Which instances and entities an outcome reaches."""
+        if not isinstance(outcome, BatchOutcome) or self._queue.is_clear:
+            return (outcome.key[0],)
+        event = outcome.event
+        sent = [*(each.entity for each in event.signals), *(each.instance for each in event.starts)]
+        return (outcome.key[0], *self._turns.entities.callers(outcome), *sent)
 
     def _answers_spreading(self, outcome: BatchOutcome) -> bool:
         """Whether it answers an instance whose turn is being spread: what can't be recorded there could be lost."""
@@ -202,8 +337,17 @@ class Sources:
     def _take_due(self) -> None:
         if self._turns.registry is None:
             return
+        later: list[Due] = []
         while not self._turns.over and (due := self._timers.take(self._turns.draft.at)):
-            self._fire(due)
+            if self._is_next(due.instance):
+                self._taken.due.append(due)
+                self._turns.draft.handling = due.instance
+                self._fire(due)
+                self._turns.draft.handling = None
+            else:
+                later.append(due)
+        for due in later:
+            self._timers.put_back(due)
 
     def _fire(self, due: Due) -> None:
         turns = self._turns

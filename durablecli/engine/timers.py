@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import datetime
 from heapq import heapify, heappop, heappush
 from typing import NamedTuple
@@ -54,6 +55,16 @@ class Timers:
                 return due
             self._dropped.discard(due[2:5])
         return None
+
+    def put_back(self, due: Due) -> None:
+        """Let an entry that was taken be due again."""
+        heappush(self._heap, due)
+
+    def forget(self, instances: Collection[str]) -> None:
+        """Remove all entries of these instances."""
+        self._heap = [due for due in self._heap if due.instance not in instances]
+        heapify(self._heap)
+        self._dropped = {key for key in self._dropped if key[0] not in instances}
 
     def back_offs(self) -> list[Due]:
         """Every entry that stands for a pending retry."""

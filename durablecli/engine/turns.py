@@ -24,6 +24,7 @@ from durablecli.engine.draft import MOST_BYTES, MOST_RECORDS, Draft, Spoken
 from durablecli.engine.effects import Effects
 from durablecli.engine.entities import Entities
 from durablecli.engine.instances import Instance, Instances
+from durablecli.engine.message_queue import MessageQueue
 from durablecli.engine.timers import Timers
 from durablecli.engine.watch import Stuck, Watch, reason
 from durablecli.engine.weight import target, weight
@@ -59,7 +60,13 @@ class Turns:
         replay_always: bool = False,
         fail_on_nondeterminism: bool = False,
         versions: Versions = ANY_VERSION,
+        queue: MessageQueue | None = None,
     ) -> None:
+        self._queue = queue
+        self._behind: dict[str, str] = {}
+        """Instances whose turn sends to a target for which a message waits that was acknowledged earlier."""
+        self.faulty: dict[str, str] = {}
+        """Instances whose turns failed unexpectedly, and how: they are blocked instead of being turned again."""
         self.instances = instances
         self.registry = registry
         self.timers = timers
@@ -102,6 +109,11 @@ class Turns:
         return self.draft.full or monotonic() > self._until
 
     @property
+    def half_over(self) -> bool:
+        """Whether this cycle has had half of its share."""
+        return self.draft.half_full or monotonic() > self._until - self.share / 2
+
+    @property
     def idle(self) -> bool:
         """Whether nothing is left to do but what comes from outside."""
         return not (self.ready or self.parked or self._spreading)
@@ -127,11 +139,14 @@ class Turns:
 
     def settle(self) -> None:
         """Deliver what turns have sent: applied while the cycle lasts, held from then on."""
+        handling = self.draft.handling
         while self.effects.deliveries:
             id, execution, event = self.effects.deliveries.popleft()
+            self.draft.handling = id
             self._arrive(id, execution, event, hold=self.over)
         self.effects.delivering = 0
         self.effects.coming.clear()
+        self.draft.handling = handling
 
     def give_out(self) -> None:
         """Start what the cycle has brought entities to do, before it is committed."""
@@ -151,7 +166,7 @@ class Turns:
         for id in list(self.ready):
             if self.over or self.registry is None:
                 return
-            if self.is_spreading(id) or id in self._patient:
+            if self.is_spreading(id) or id in self._patient or self._is_behind(id):
                 continue
             instance = self.instances.get(id)
             if instance is not None and self._is_child_of_spreading(instance):
@@ -159,8 +174,20 @@ class Turns:
                 continue
             del self.ready[id]
             if instance is not None:
+                self.draft.looked_at.append(id)
+                self.draft.handling = id
                 self._go_on(instance)
                 self.settle()
+                self.draft.handling = None
+
+    def _is_behind(self, id: str) -> bool:
+        target = self._behind.get(id)
+        if target is None:
+            return False
+        if self._queue is not None and self._queue.holds(target):
+            return True
+        del self._behind[id]
+        return False
 
     def _is_child_of_spreading(self, instance: Instance) -> bool:
         parent = instance.ledger.started.parent
@@ -192,8 +219,10 @@ class Turns:
 
     def receive(self, instance: Instance, event: ev.Arrival, hold: bool = False) -> None:
         """Apply an arrival, or hold it where it can't be applied now."""
+        handling, self.draft.handling = self.draft.handling, instance.id
         if hold or self.registry is None or instance.ledger.must_hold or not self._turn(instance, event):
             self._hold(instance, event)
+        self.draft.handling = handling
 
     def _hold(self, instance: Instance, event: ev.Arrival) -> None:
         if self.instances.is_set_aside(instance.id):  # its file turned out to be damaged
@@ -319,6 +348,9 @@ class Turns:
         if self.stuck is not None and self.stuck.instance == instance.id:
             self.block(instance, reason(self.stuck))
             return False
+        if instance.id in self.faulty:
+            self.block(instance, self.faulty[instance.id])
+            return False
         ledger = instance.ledger
         started = event if isinstance(event, ev.ExecutionStarted) else ledger.started
         function = self.registry.orchestrator(started.name)
@@ -412,6 +444,11 @@ class Turns:
     def _place(self, instance: Instance, records: list[ev.Record]) -> bool:
         """Write a turn down and do what it says. False when the turn had to be given up."""
         spreads = self._spreads(instance, records)
+        if (behind := self._awaited_target(instance, records)) is not None:
+            self._behind[instance.id] = behind
+            self.ready[instance.id] = None
+            instance.drop_machine()
+            return False
         if self._collides(instance, records) or (spreads and self._is_expected(instance)):
             instance.drop_machine()
             if self._spreading is not None:
@@ -447,6 +484,20 @@ class Turns:
         n, most = instance.ledger.last_n, self.limits.history_warning
         if n >= most > n - added:
             self.say(f"{instance.id} has {n:,} records in its history: continue_as_new would begin an empty one")
+
+    def _awaited_target(self, instance: Instance, records: list[ev.Record]) -> str | None:
+        """A target of this turn for which a message waits that was acknowledged earlier than what the turn sends."""
+        queue = self._queue
+        if queue is None or queue.is_clear:
+            return None
+        parent = instance.ledger.started.parent if instance.ledger.last_n else None
+        for record in records:
+            reached = target(record.event)
+            if reached is None and parent is not None and isinstance(record.event, ev.ExecutionCompleted):
+                reached = parent.instance
+            if reached is not None and reached != instance.id and queue.holds(reached):
+                return reached
+        return None
 
     def _collides(self, instance: Instance, records: list[ev.Record]) -> bool:
         """Whether this turn meets one that is being spread, or begins a second execution in one commit."""
@@ -512,6 +563,14 @@ class Turns:
                 self.ready[instance.id] = None  # it may hold arrivals, or still stand as blocked
         self.settle_held()
 
+    def abandon(self) -> None:
+        """Forget what the cycle was about to do; its commit is given up. Not while a turn is spread over commits."""
+        self.effects.deliveries.clear()
+        self.effects.coming.clear()
+        self.effects.delivering = 0
+        self._behind.clear()
+        self.entities.abandon()
+
     def settle_held(self) -> None:
         """Deliver what a slice has sent, all of it held: the slice has had the cycle's share."""
         while self.effects.deliveries:
@@ -562,8 +621,9 @@ class Turns:
 
     # ── what an instance that was read from disk owes ──────────────────────────────────────────────────────────
 
-    def resume(self, instance: Instance) -> None:
-        """Take up an instance that an earlier engine left, or that was rewound: its timers, activities and turns."""
+    def resume(self, instance: Instance, *, redeliver: bool = True) -> None:
+        """Take up an instance that an earlier engine left, or that was rewound: its timers, turns and, with
+        `redeliver`, its activities."""
         ledger = instance.ledger
         for n, timer in agenda.timers(ledger):
             back_off = timer.retry_of is not None
@@ -574,5 +634,5 @@ class Turns:
             return
         if ledger.blocked is not None or instance.torn or ledger.torn or ledger.appliable(self.draft.at):
             self.ready[instance.id] = None
-        if ledger.blocked is None and not self._lacks(instance):
+        if redeliver and ledger.blocked is None and not self._lacks(instance):
             self.effects.owe(instance.id, ledger.execution, agenda.activities(ledger))

@@ -19,6 +19,7 @@ from durablecli.model.status import Summary
 from durablecli.store import kept, premises, set_aside
 from durablecli.store.audit import audit
 from durablecli.store.disk import Disk, LocalDisk
+from durablecli.store.failed_messages import MessageFailure
 from durablecli.store.histories import Claim, History, claims, files, folders, merge, path, read, read_file
 from durablecli.store.inbox import Inbox
 from durablecli.store.index import Reader, Unusable, open_readonly
@@ -73,6 +74,7 @@ class _Examination:
         tail = self._look_at_journal()
         self._look_at_histories(tail)
         self._look_at_set_aside()
+        self._look_at_failed_messages()
         if not self.running:
             # Beside an engine at work the inbox and the index change faster than they can be compared.
             self._look_at_inbox(tail)
@@ -219,8 +221,14 @@ class _Examination:
         for each in inbox.reservations():
             if not each.alive and each.message not in waiting:
                 self.report.notes.append(f"the id {each.id!r} is held by a process that is gone")
+
+    def _look_at_failed_messages(self) -> None:
         for name in sorted(self.disk.listdir(f"{self.root}/inbox/bad")):
-            self.report.notes.append(f"{self.root}/inbox/bad/{name} couldn't be read and was put aside")
+            text = f"{self.root}/inbox/bad/{name}: the message can't be read and was set aside; --repair moves it away"
+            self.report.findings.append(text)
+        failed = Inbox(self.disk, self.root).failed
+        for name in failed.names():
+            self.report.findings.append(_failed(f"{self.root}/inbox/failed/{name}", failed.why(name)))
 
     def _messages(self) -> Iterator[str]:
         folder = f"{self.root}/inbox/new"
@@ -229,7 +237,7 @@ class _Examination:
                 yield _message(unseal(self.disk.read(f"{folder}/{name}").removesuffix(b"\n")) + b"}").message
             except FileNotFoundError:
                 continue
-            except (Damaged, msgspec.MsgspecError) as error:
+            except (Damaged, msgspec.MsgspecError, RecursionError) as error:
                 self.report.findings.append(f"{folder}/{name}: byte 0: {error}")
 
     def _look_at_index(self, tail: Tail | None) -> None:
@@ -266,6 +274,15 @@ class _Examination:
         surplus = rows - sum(reader.get(instance) is not None for instance in self.expected)
         if surplus:
             self.report.findings.append(f"{file}: {surplus} rows have no history")
+
+
+def _failed(path: str, why: MessageFailure | None) -> str:
+    if why is None:
+        return f"{path}: the message was set aside; --repair handles it again"
+    about = f"{why.kind} for {', '.join(why.instances[:3]) or 'a batch'}"
+    if why.is_final:
+        return f"{path}: {about} was set aside again: {why.error}; --repair drops it"
+    return f"{path}: {about} was set aside at {why.at:%Y-%m-%dT%H:%M:%SZ}: {why.error}; --repair handles it again"
 
 
 def covers(claim: Claim | None, history: History) -> bool:

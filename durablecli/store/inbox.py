@@ -10,19 +10,21 @@ from __future__ import annotations
 import errno
 import os
 import threading
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import nullcontext, suppress
 from datetime import UTC, datetime
 from functools import partial
 from hashlib import sha256
+from time import monotonic
 
 import msgspec
 
-from durablecli.errors import Conflict, StorageError, UsageError
+from durablecli.errors import Conflict, DamagedMessage, UsageError
 from durablecli.model.codec import Damaged, seal, unseal
 from durablecli.store import batches, bell
 from durablecli.store.disk import Disk
+from durablecli.store.failed_messages import FailedMessages
 from durablecli.store.mailbox import KINDS, Item, Message, Receipt, new_message
 from durablecli.store.refusal import refusal
 from durablecli.store.reservations import Reservation, Reservations
@@ -34,6 +36,11 @@ _HEAD = b'{"format":%d,' % FORMAT
 _BATCH = "batch"
 _EVENTS_READ = 100
 _UNREAD = datetime(1970, 1, 1, tzinfo=UTC)
+_POSTED = "posted"
+"""This file grows by a byte with every message, after it is on disk and before it is acknowledged."""
+_LONG_LISTING = 0.001
+_LISTING_SHARE = 5
+"""A long listing is repeated at the earliest after this many times what it took."""
 _COUNTER_LINE = 13
 _COUNTER_SIZE = 4096
 _NO_HANDLES = frozenset({errno.EMFILE, errno.ENFILE})
@@ -69,6 +76,11 @@ class Inbox:
         self._were_waiting: set[str] | None = None
         self._parts = batches.Parts(disk, self._new)
         self._findings: list[str] = []
+        self._unread: Counter[str] = Counter()  # names in the queue, by what they end in
+        self._posted_seen = -1
+        self.failed = FailedMessages(disk, self._folder)
+        self._retried: set[str] = set()  # names that were set aside once
+        self._list_again = 0.0
         self.listings = 0
 
     # ── for clients ────────────────────────────────────────────────────────────────────────────────────────────────
@@ -110,6 +122,18 @@ class Inbox:
                 self._disk.unlink(temporary)
             raise
         self._disk.sync_folder(self._new)
+        self._count_posted()
+
+    def _count_posted(self) -> None:
+        """Let the engine see, without listing the folder, that a message was posted before it was acknowledged."""
+        path = f"{self._folder}/{_POSTED}"
+        with suppress(FileNotFoundError):
+            self._disk.append_once(path, b"\n", create=False)
+            return
+        with suppress(FileExistsError):
+            self._disk.append_once(path, b"\n", create=True)
+            return
+        self._disk.append_once(path, b"\n", create=False)
 
     def _show(self, temporary: str, draft: Message, items: Sequence[Item]) -> None:
         """Give the file its name. What was decided about an id is looked at again, as others may decide meanwhile."""
@@ -213,8 +237,21 @@ class Inbox:
             return message.items[start : start + count]
         try:
             return self._parts.read(message, start, count)
-        except Damaged as error:
-            raise StorageError(f"{self._new}: a part of batch {message.message}: {error}") from None
+        except (Damaged, FileNotFoundError) as error:
+            raise DamagedMessage(f"a part of batch {message.message} is damaged or missing: {error}") from None
+
+    def unreadable(self) -> list[str]:
+        """The files that wait and can't be read as messages."""
+        found: list[str] = []
+        for name in sorted(self._disk.listdir(self._new)):
+            try:
+                if name.endswith(".json"):
+                    self._read(name)
+            except FileNotFoundError:
+                continue
+            except Damaged:
+                found.append(f"{self._new}/{name}")
+        return found
 
     def _peek(self, name: str) -> Message | None:
         try:
@@ -230,7 +267,7 @@ class Inbox:
             raise Damaged("it isn't a message, or one of a later version")
         try:
             return _message(body + b"}"), len(data)
-        except (msgspec.MsgspecError, ValueError) as error:
+        except (msgspec.MsgspecError, ValueError, RecursionError) as error:
             raise Damaged(str(error)) from None
 
     # ── for the engine ─────────────────────────────────────────────────────────────────────────────────────────────
@@ -262,27 +299,66 @@ class Inbox:
                     found.append(message)
                     size += length
                 self._queue.popleft()
+                self._read_one(name)
         return found
+
+    def _read_one(self, name: str) -> None:
+        ending = _target(name)
+        self._unread[ending] -= 1
+        if not self._unread[ending]:
+            del self._unread[ending]
+
+    def catch_up(self, *, force: bool = False) -> bool:
+        """List the folder if anything was posted since the last listing, or in any case with `force`.
+
+        True if everything that was acknowledged before this call has been listed. Listing a very full folder takes
+        long: then it isn't done too often, and the answer may be False.
+        """
+        with self._guard, refusal("the inbox can't be read"):
+            is_known = self._posted() == self._posted_seen
+            if is_known and not force:
+                return True
+            began = monotonic()
+            if began < self._list_again or not self._list():
+                return is_known
+            took = monotonic() - began
+            self._list_again = began + took * _LISTING_SHARE if took > _LONG_LISTING else 0.0
+        return True
+
+    def _posted(self) -> int:
+        try:
+            return self._disk.size(f"{self._folder}/{_POSTED}")
+        except FileNotFoundError:
+            return 0
+
+    def has_unread(self, target: str) -> bool:
+        """Whether a message that is listed and not yet read is, or may be, for this target."""
+        return bool(self._queue) and (self._unread[_BATCH] > 0 or self._unread[_hash(target)] > 0)
 
     @property
     def more(self) -> bool:
         """Whether `waiting` has more to hand out without listing again."""
         return bool(self._queue)
 
-    def _list(self) -> None:
-        self.listings += 1
+    def _list(self) -> bool:
+        """False if there is no file handle to list the folder with."""
+        posted = self._posted()
         try:
             first = [name for name in self._disk.listdir(self._new) if self._is_new(name)]
             second = self._disk.listdir(self._new) if first else []
         except OSError as error:
             if error.errno in _NO_HANDLES:
-                return
+                return False
             raise
         if first:
             top = max(map(_number, first))
             names = sorted(name for name in second if self._is_new(name) and _number(name) <= top)
             self._seen.update(names)
             self._queue.extend(names)
+            self._unread.update(map(_target, names))
+        self._posted_seen = posted
+        self.listings += 1
+        return True
 
     def _is_new(self, name: str) -> bool:
         return name.endswith(".json") and _number(name) > 0 and name not in self._seen
@@ -292,6 +368,20 @@ class Inbox:
         self._disk.rename(f"{self._new}/{name}", f"{self._folder}/bad/{name}")
         self._seen.discard(name)
         self._findings.append(f"{self._folder}/bad/{name}: {error}; the message was put aside and has no effect")
+
+    def set_aside(self, message: Message, error: str) -> None:
+        """Take a message out of the inbox that can't be handled: it is kept, and a repair may try it again."""
+        with self._guard, refusal("a message can't be set aside"):
+            name = self._out.pop(message.message, None)
+            if name is not None:
+                self.failed.move(name, message, message.items, self._now(), error)
+                self._seen.discard(name)
+
+    def keep_aside(self, message: Message, error: str) -> None:
+        """Keep a message that has no file of its own, as one that is set aside: one item of a batch."""
+        body = b"%b%b" % (_HEAD, _encode(message)[1:-1])
+        with self._guard, refusal("a message can't be set aside"):
+            self.failed.keep(_name(message, message.items), seal(body) + b"\n", message, self._now(), error)
 
     def findings(self) -> list[str]:
         """What had to be put aside since the last call, a line each."""
@@ -314,6 +404,7 @@ class Inbox:
     def sweep(self) -> None:
         """Unlink what died with its process: half-written files, reservations that nobody needs. For the engine, once,
         when it opens the hub."""
+        self._retried = self.failed.retried()
         self._settle(frozenset())
 
     def _settle(self, taken: Collection[str]) -> None:
@@ -339,6 +430,9 @@ class Inbox:
             self._disk.unlink(f"{self._new}/{name}")
         if name.endswith(f"-{_BATCH}.json"):
             self._parts.remove(name)
+        if name in self._retried:
+            self.failed.forget(name)
+            self._retried.discard(name)
         self._seen.discard(name)
 
     def _sweep(self) -> None:

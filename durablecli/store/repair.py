@@ -62,6 +62,7 @@ class _Repair:
         yield from self._mend_hub_file()
         yield from self._mend_journal()
         yield from self._mend_histories()
+        yield from self._retry_messages()
         self.histories.sync(self.histories.touched())
         # Opening the hub rebuilds the index, and an engine tries every instance again.
         for name in ("index.sqlite", "index.sqlite-journal", set_aside.FILE):
@@ -72,6 +73,26 @@ class _Repair:
         missing = premises.missing_folders(self.disk, self.root)
         premises.make_folders(self.disk, self.root)
         yield from (f"{folder} was made anew" for folder in missing)
+
+    # ── messages ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _retry_messages(self) -> Iterator[str]:
+        """Put messages that were set aside back into the inbox, once; move those away that failed again, or can't be
+        read."""
+        inbox = Inbox(self.disk, self.root)
+        failed = inbox.failed
+        for name in failed.names():
+            why = failed.why(name)
+            if why is not None and why.is_final:
+                failed.drop(name, f"{self.root}/{_KEPT}")
+                yield f"{name}, which failed twice, was moved to {self.root}/{_KEPT}"
+            else:
+                failed.retry(name)
+                yield f"{name} was put back into the inbox"
+        bad = f"{self.root}/inbox/bad"
+        for file in [*(f"{bad}/{name}" for name in sorted(self.disk.listdir(bad))), *inbox.unreadable()]:
+            self._keep(file)
+            yield f"{file}, which can't be read, was moved to {self.root}/{_KEPT}"
 
     # ── hub.json ───────────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from durablecli import testing
 from durablecli.engine.cycle import Options
-from durablecli.engine.sources import Posted
+from durablecli.engine.message_queue import Posted
 from durablecli.errors import DurableError
 from durablecli.model.payloads import encode
 from durablecli.replay.entity import fold_entity

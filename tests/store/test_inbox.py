@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from msgspec import Raw
 
-from durablecli.errors import Conflict, HubLocked, StorageError, UsageError
+from durablecli.errors import Conflict, DamagedMessage, HubLocked, StorageError, UsageError
 from durablecli.store import batches, reservations
 from durablecli.store import disk as disk_module
 from durablecli.store.bell import Bell, ring
@@ -331,13 +331,16 @@ def test_a_batch_of_any_ids_is_found_too() -> None:
     assert [[item.instance for item in each.items] for each in inbox.pending("b-0")] == [["b-0"]]
 
 
-def test_a_damaged_part_is_a_storage_error() -> None:
+def test_a_damaged_or_missing_part_concerns_its_message_only() -> None:
     disk = MemoryDisk()
     inbox = an_inbox(disk)
     inbox.post("start", a_batch())
     (message,) = inbox.waiting()
     disk.truncate(f"{NEW}/000000000001-start-batch.1.part", 1000)
-    with pytest.raises(StorageError, match="part of batch"):
+    with pytest.raises(DamagedMessage, match="part of batch"):
+        inbox.items(message, 50, 10)
+    disk.unlink(f"{NEW}/000000000001-start-batch.1.part")
+    with pytest.raises(DamagedMessage, match="part of batch"):
         inbox.items(message, 50, 10)
 
 

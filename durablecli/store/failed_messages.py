@@ -1,0 +1,118 @@
+"""Messages set aside: handling one failed unexpectedly, so it is kept out of the engine's way until a repair.
+
+`inbox/failed/` holds the message under its name (a batch with its parts), and beside it `<name>.error`, which says what
+happened and how often the message has been tried. `durable doctor` shows them; a repair tries each once more, and drops
+one that has failed again.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from datetime import datetime
+
+import msgspec
+
+from durablecli.model.codec import Damaged, seal, unseal
+from durablecli.store.disk import Disk
+from durablecli.store.mailbox import Item, Message
+
+_ERROR = ".error"
+_MOST_TRIES = 2
+
+
+class MessageFailure(msgspec.Struct, frozen=True):
+    """Why a message was set aside. `tries` counts how often it was handled in vain."""
+
+    at: datetime
+    kind: str
+    instances: list[str]
+    error: str
+    tries: int = 1
+
+    @property
+    def is_final(self) -> bool:
+        """Whether another try makes no sense: the message has failed after a repair too."""
+        return self.tries >= _MOST_TRIES
+
+
+_decode = msgspec.json.Decoder(MessageFailure).decode
+
+
+class FailedMessages:
+    """The folder `inbox/failed`. The engine puts messages there; a repair, without an engine, takes them out."""
+
+    def __init__(self, disk: Disk, inbox: str) -> None:
+        self._disk = disk
+        self._new = f"{inbox}/new"
+        self._folder = f"{inbox}/failed"
+
+    def move(self, name: str, message: Message, items: list[Item], at: datetime, error: str) -> None:
+        """Move a message's file, and the parts of a batch, out of the inbox; durable on return."""
+        self._note(
+            name, MessageFailure(at, message.kind, [item.target for item in items], error, self._tries(name) + 1)
+        )
+        stem = name.removesuffix(".json")
+        for other in self._disk.listdir(self._new) if message.parts else ():
+            if other.startswith(f"{stem}.") and other.endswith(".part"):
+                self._disk.rename(f"{self._new}/{other}", f"{self._folder}/{other}")
+        self._disk.rename(f"{self._new}/{name}", f"{self._folder}/{name}")
+        self._disk.sync_folder(self._folder)
+        self._disk.sync_folder(self._new)
+
+    def keep(self, name: str, data: bytes, message: Message, at: datetime, error: str) -> None:
+        """Keep a message that has no file of its own: one item of a batch; durable on return."""
+        if self._disk.exists(f"{self._folder}/{name}"):
+            return
+        self._note(name, MessageFailure(at, message.kind, [item.target for item in message.items], error))
+        self._disk.create(f"{self._folder}/{name}", data, sync=True)
+        self._disk.sync_folder(self._folder)
+
+    def _note(self, name: str, why: MessageFailure) -> None:
+        self._disk.make_folder(self._folder)
+        self._disk.replace(f"{self._folder}/{name}{_ERROR}", seal(msgspec.json.encode(why)[:-1]) + b"\n")
+
+    def _tries(self, name: str) -> int:
+        why = self.why(name)
+        return why.tries if why is not None else 0
+
+    def names(self) -> list[str]:
+        """The messages that are set aside, in the order in which they were posted."""
+        return sorted(name for name in self._disk.listdir(self._folder) if name.endswith(".json"))
+
+    def retried(self) -> set[str]:
+        """The names of messages that a repair has put back into the inbox."""
+        names = set(self._disk.listdir(self._folder))
+        return {name.removesuffix(_ERROR) for name in names if name.endswith(_ERROR)} - names
+
+    def why(self, name: str) -> MessageFailure | None:
+        """What is known about a message that is set aside, or that a repair has put back."""
+        try:
+            data = self._disk.read(f"{self._folder}/{name}{_ERROR}")
+            return _decode(unseal(data.removesuffix(b"\n")) + b"}")
+        except (FileNotFoundError, Damaged, msgspec.MsgspecError, ValueError):
+            return None
+
+    def retry(self, name: str) -> None:
+        """Put a message back into the inbox. What is known about its failure stays, to count the tries."""
+        stem = name.removesuffix(".json")
+        for other in self._disk.listdir(self._folder):
+            if other.startswith(f"{stem}.") and other.endswith(".part"):
+                self._disk.rename(f"{self._folder}/{other}", f"{self._new}/{other}")
+        self._disk.rename(f"{self._folder}/{name}", f"{self._new}/{name}")
+        self._disk.sync_folder(self._new)
+        self._disk.sync_folder(self._folder)
+
+    def drop(self, name: str, dropped: str) -> None:
+        """Move a message that failed again into the folder `dropped`, where nothing looks any more."""
+        self._disk.make_folder(dropped)
+        stem = name.removesuffix(".json")
+        for other in self._disk.listdir(self._folder):
+            if other.startswith(f"{stem}."):
+                self._disk.rename(f"{self._folder}/{other}", f"{dropped}/{other}")
+        self._disk.sync_folder(dropped)
+        self._disk.sync_folder(self._folder)
+
+    def forget(self, name: str) -> None:
+        """The message was handled after all."""
+        with suppress(FileNotFoundError):
+            self._disk.unlink(f"{self._folder}/{name}{_ERROR}")

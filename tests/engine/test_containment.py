@@ -1,0 +1,301 @@
+"""One bad message or instance never stops the engine: it is set aside or blocked, and everything else goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from msgspec import Raw
+
+import durablecli as df
+from durablecli import daemon, testing
+from durablecli.client import Client
+from durablecli.engine import messages
+from durablecli.engine.effects import Effects
+from durablecli.engine.entities import Entities
+from durablecli.engine.messages import Messages
+from durablecli.engine.turns import Turns
+from durablecli.errors import DurableError, StorageError
+from durablecli.store.inbox import Inbox
+from durablecli.store.mailbox import Item
+
+Context = df.DurableOrchestrationContext
+ran: list[Any] = []
+
+
+@df.activity
+def step(value: Any) -> Any:
+    ran.append(value)
+    return value
+
+
+@df.orchestrator
+def steps(context: Context) -> Any:
+    for at in range(3):
+        yield context.call_activity(step, [context.instance_id, at])
+    yield context.create_timer(timedelta(seconds=60))
+    return "done"
+
+
+@df.orchestrator
+def waits(context: Context) -> Any:
+    return (yield context.wait_for_external_event("Go"))
+
+
+@df.orchestrator
+def calls(context: Context) -> Any:
+    return (yield context.call_entity(df.EntityId("counter", "k"), "add", 1))
+
+
+@df.entity
+def counter(context: df.DurableEntityContext) -> None:
+    context.set_state(context.get_state(lambda: 0) + context.get_input())
+    context.set_result(context.get_state())
+
+
+FUNCTIONS = [step, steps, waits, calls, counter]
+
+
+@pytest.fixture
+def hub(replay_always: bool) -> Iterator[testing.Hub]:
+    ran.clear()
+    with testing.hub(*FUNCTIONS, replay_always=replay_always) as made:
+        made.run()
+        yield made
+
+
+@pytest.fixture
+def bomb(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
+    """Let a method raise when its work is done, if `when` says so of its arguments, until the hub is opened again."""
+
+    def plant(owner: type, name: str, when: Callable[..., bool], error: type[Exception] = RuntimeError) -> None:
+        original = getattr(owner, name)
+
+        def exploding(*arguments: Any, **options: Any) -> Any:
+            result = original(*arguments, **options)
+            if armed and when(*arguments, **options):
+                raise error("boom")
+            return result
+
+        armed.append(True)
+        monkeypatch.setattr(owner, name, exploding)
+
+    yield plant
+    armed.clear()
+
+
+armed: list[bool] = []
+
+
+def restart(hub: testing.Hub) -> None:
+    """Open the hub again, when the cause of the failures is gone."""
+    armed.clear()
+    hub.restart()
+    hub.run()
+
+
+def finished(hub: testing.Hub, *ids: str) -> None:
+    """These end as if nothing had been, and nothing ran twice."""
+    for id in ids:
+        assert hub.finish(id).output == "done"
+        assert [each for each in ran if each[0] == id] == [[id, at] for at in range(3)]
+
+
+@pytest.mark.parametrize("kind", ["raise-event", "terminate", "suspend", "resume", "rewind", "purge", "restart"])
+def test_a_message_that_fails_is_set_aside_and_the_rest_of_its_cycle_happens(
+    hub: testing.Hub, bomb: Callable[..., None], kind: str
+) -> None:
+    hub.client.start_new(waits, "victim")
+    hub.client.start_new(steps, "before")
+    hub.inline.work()
+    bomb(Messages, "_carry_out", lambda _, message, item: item.instance == "victim")
+    other = Client("hub", None, hub.disk)
+    other.start_new(steps, "first")
+    Inbox(hub.disk, "hub").post(kind, [Item("victim", "Go", new_instance="new" if kind == "restart" else None)])
+    other.start_new(steps, "second")
+    hub.run()
+    finished(hub, "before", "first", "second")
+    assert hub.client.get_status("victim").runtime_status.value == "Running"  # type: ignore[union-attr]
+    assert not hub.client.get_status("new")
+    (name,) = hub.engine.hub.inbox.failed.names()
+    why = hub.engine.hub.inbox.failed.why(name)
+    assert why is not None
+    assert (why.kind, why.error) == (kind, "RuntimeError: boom")
+    assert any("was set aside: RuntimeError: boom" in line for line in hub.said)
+    restart(hub)
+    hub.client.raise_event("victim", "Go", 1)
+    hub.run()
+    assert hub.client.get_status("victim").output == 1
+
+
+def test_a_message_of_this_process_is_refused(hub: testing.Hub, bomb: Callable[..., None]) -> None:
+    hub.client.start_new(waits, "victim")
+    bomb(Messages, "_carry_out", lambda _, message, item: message.kind == "terminate")
+    with pytest.raises(DurableError, match="internal error: RuntimeError: boom"):
+        hub.client.terminate("victim", "")
+    hub.client.raise_event("victim", "Go", 1)
+    hub.run()
+    assert hub.client.get_status("victim").output == 1
+    assert not hub.engine.hub.inbox.failed.names()
+
+
+@pytest.mark.parametrize("sliced", [False, True])
+def test_of_a_batch_only_the_item_that_fails_is_set_aside(
+    hub: testing.Hub, bomb: Callable[..., None], monkeypatch: pytest.MonkeyPatch, sliced: bool
+) -> None:
+    monkeypatch.setattr(messages, "_SLICE", 10)
+    bomb(Messages, "_start", lambda _, message, item: item.instance == "b-17")
+    Inbox(hub.disk, "hub").post("start", [Item(f"b-{at}", "steps", Raw(b"null")) for at in range(30)])
+    hub.run()
+    finished(hub, *(f"b-{at}" for at in range(30) if at != 17))
+    assert not hub.client.get_status("b-17")
+    assert len(hub.engine.hub.inbox.failed.names()) == 1
+
+
+def test_an_instance_whose_turn_fails_is_blocked(hub: testing.Hub, bomb: Callable[..., None]) -> None:
+    hub.client.start_new(steps, "before")
+    hub.client.start_new(waits, "victim")
+    hub.inline.work()
+    bomb(Turns, "_place", lambda _, instance, records: instance.id == "victim" and len(records) > 1)
+    hub.client.raise_event("victim", "Go", 1)
+    hub.client.start_new(steps, "after")
+    finished(hub, "before", "after")
+    status = hub.client.get_status("victim")
+    assert status.blocked is not None
+    assert status.blocked.reason == "internal error: RuntimeError: boom"
+
+
+def test_it_goes_on_when_the_cause_is_gone(hub: testing.Hub, bomb: Callable[..., None]) -> None:
+    hub.client.start_new(waits, "victim")
+    hub.run()
+    bomb(Turns, "_place", lambda _, instance, records: instance.id == "victim")
+    hub.client.raise_event("victim", "Go", 1)
+    hub.run()
+    restart(hub)
+    assert hub.client.get_status("victim").output == 1
+
+
+def test_outcomes_of_a_cycle_that_is_given_up_count_once(hub: testing.Hub, bomb: Callable[..., None]) -> None:
+    hub.client.start_new(steps, "one")
+    hub.client.start_new(calls, "two")
+    hub.client.start_new(waits, "victim")
+    while hub.inline.work():
+        pass  # all that is known now is back, and nothing of it is taken
+    failures = iter([True])
+    bomb(Messages, "_carry_out", lambda _, message, item: next(failures, False))
+    with pytest.raises(DurableError, match="internal error"):
+        hub.client.raise_event("victim", "Go")
+    hub.run()
+    finished(hub, "one")
+    assert hub.client.get_status("two").output == 1
+    assert hub.client.read_entity_state(df.EntityId("counter", "k")).entity_state == 1
+
+
+def test_a_timer_of_a_cycle_that_is_given_up_fires_once_and_not_early(
+    hub: testing.Hub, bomb: Callable[..., None]
+) -> None:
+    hub.client.start_new(steps, "one")
+    hub.client.start_new(waits, "victim")
+    hub.run()
+    failures = iter([True])
+    bomb(Effects, "apply", lambda self, instance, record: instance.id == "one" and next(failures, False))
+    hub.advance(timedelta(seconds=59))
+    assert not hub.client.get_status("one").ended
+    hub.advance(timedelta(seconds=2))
+    status = hub.client.get_status("one")
+    assert status.blocked is not None
+    assert not status.ended
+    restart(hub)
+    assert hub.client.get_status("one").output == "done"
+
+
+def test_an_entity_that_fails_leaves_the_rest_alone(hub: testing.Hub, bomb: Callable[..., None]) -> None:
+    bomb(Entities, "_apply", lambda *_: True)
+    hub.client.start_new(calls, "caller")
+    hub.client.start_new(steps, "one")
+    finished(hub, "one")
+    assert not hub.client.get_status("caller").ended
+    assert "RuntimeError: boom" in hub.said[-1]
+    restart(hub)
+    assert hub.client.get_status("caller").output == 1
+
+
+def test_an_error_of_the_disk_still_stops_the_engine(hub: testing.Hub, bomb: Callable[..., None]) -> None:
+    hub.client.start_new(waits, "victim")
+    bomb(Messages, "_carry_out", lambda *_: True, StorageError)
+    with pytest.raises(StorageError):
+        hub.client.terminate("victim", "")
+
+
+def test_an_instance_that_fails_at_the_opening_is_blocked(hub: testing.Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    for id in ("a", "victim", "z"):
+        hub.client.start_new(steps, id)
+    original = Turns.resume
+
+    def resume(self: Turns, instance: Any, **options: Any) -> None:
+        original(self, instance, **options)
+        if instance.id == "victim":
+            raise RuntimeError("boom")
+
+    monkeypatch.setattr(Turns, "resume", resume)
+    hub.restart()
+    ran.clear()
+    finished(hub, "a", "z")
+    blocked = hub.client.get_status("victim").blocked
+    assert blocked is not None
+    assert "boom" in blocked.reason
+
+
+def embedded(path: Path) -> Any:
+    return daemon.embedded(testing.registry(*FUNCTIONS), path)
+
+
+@pytest.mark.parametrize("cured", [True, False])
+def test_the_doctor_names_what_was_set_aside_and_a_repair_tries_it_once_more(
+    tmp_path: Path, bomb: Callable[..., None], cured: bool
+) -> None:
+    outside = Client(tmp_path / "hub")
+    outside.start_new(waits, "victim")
+    bomb(Messages, "_carry_out", lambda _, message, item: message.kind == "raise-event")
+    with embedded(tmp_path / "hub") as client:
+        client.start_new(calls, "other")
+        assert client.wait("other").output == 1
+        outside.raise_event("victim", "Go", 1)
+        while not (found := outside.check().findings):
+            pass
+        assert "raise-event for victim was set aside" in found[0]
+        assert "RuntimeError: boom; --repair handles it again" in found[0]
+    if cured:
+        armed.clear()
+    report = outside.repair()
+    assert "was put back into the inbox" in report.mended[0]
+    with embedded(tmp_path / "hub") as client:
+        if cured:
+            assert client.wait("victim").output == 1
+        while not cured and not outside.check().findings:
+            pass
+    assert bool(outside.check().findings) is not cured
+    outside.repair()
+    assert not outside.check().findings
+    assert len(list((tmp_path / "hub" / "damaged").glob("*"))) == (0 if cured else 2)
+    with embedded(tmp_path / "hub") as client:
+        assert client.get_status("victim").ended is cured
+
+
+def test_a_message_that_cannot_be_read_is_named_and_moved_away(tmp_path: Path) -> None:
+    outside = Client(tmp_path / "hub")
+    outside.start_new(waits, "victim")
+    outside.raise_event("victim", "Go", 1)
+    _, event = sorted((tmp_path / "hub" / "inbox" / "new").glob("*.json"))
+    event.write_bytes(b"[" * 5_000)
+    with embedded(tmp_path / "hub") as client:
+        while not client.get_status("victim").taken:
+            pass
+        while not (found := outside.check().findings):
+            pass
+    assert "can't be read" in found[0]
+    outside.repair()
+    assert not outside.check().findings

@@ -1,0 +1,309 @@
+"""One order for all doors: what was acknowledged earlier is taken earlier, by whichever door it came."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from msgspec import Raw
+
+import durablecli as df
+from durablecli import testing
+from durablecli.client import Client
+from durablecli.engine import messages, sources
+from durablecli.engine.cycle import Options
+from durablecli.store.inbox import Inbox
+from durablecli.store.mailbox import Item
+
+Context = df.DurableOrchestrationContext
+outside: list[Any] = []
+"""What the activity `act` does, as a program of its own would: through a client that posts to the inbox."""
+
+
+@df.orchestrator
+def waits(context: Context) -> Any:
+    return (yield context.wait_for_external_event("Go"))
+
+
+@df.orchestrator
+def collects(context: Context) -> Any:
+    got = []
+    for _ in range(context.get_input()):
+        got.append((yield context.wait_for_external_event("Go")))
+    return got
+
+
+@df.activity
+def act(_: Any) -> None:
+    outside[0]()
+
+
+@df.orchestrator
+def acts_then_sends(context: Context) -> Any:
+    yield context.call_activity(act)
+    for target, value in context.get_input():
+        context.send_event(target, "Go", value)
+
+
+@df.orchestrator
+def acts_then_signals(context: Context) -> Any:
+    yield context.call_activity(act)
+    context.signal_entity(df.EntityId("log", "k"), "add", "orchestration")
+
+
+@df.orchestrator
+def acts_then_calls(context: Context) -> Any:
+    yield context.call_activity(act)
+    return (yield context.call_entity(df.EntityId("log", "k"), "add", "orchestration"))
+
+
+@df.orchestrator
+def races(context: Context) -> Any:
+    event, activity = context.wait_for_external_event("Go"), context.call_activity(act)
+    winner = yield context.task_any([event, activity])
+    return "event" if winner is event else "activity"
+
+
+@df.orchestrator
+def parent(context: Context) -> Any:
+    event = context.wait_for_external_event("Go")
+    child = context.call_sub_orchestrator(acts_then_sends, [])
+    winner = yield context.task_any([event, child])
+    return "event" if winner is event else "child"
+
+
+@df.orchestrator
+def races_a_timer(context: Context) -> Any:
+    event, timer = context.wait_for_external_event("Go"), context.create_timer(timedelta(seconds=10))
+    winner = yield context.task_any([event, timer])
+    return "event" if winner is event else "timer"
+
+
+@df.entity
+class Log:
+    lines: tuple[str, ...] = ()
+
+    def add(self, line: str) -> tuple[str, ...]:
+        self.lines = (*self.lines, line)
+        return self.lines
+
+    def act(self) -> None:
+        outside[0]()
+
+
+@df.orchestrator
+def calls_acting_entity(context: Context) -> Any:
+    event, call = context.wait_for_external_event("Go"), context.call_entity(df.EntityId("log", "k"), "act")
+    winner = yield context.task_any([event, call])
+    return "event" if winner is event else "entity"
+
+
+@df.orchestrator
+def twice(context: Context) -> str:
+    return "done"
+
+
+FUNCTIONS = [
+    waits, collects, act, acts_then_sends, acts_then_signals, acts_then_calls, races, parent, races_a_timer, Log,
+    calls_acting_entity, twice,
+]  # fmt: skip
+
+
+@pytest.fixture
+def hub(replay_always: bool) -> Iterator[testing.Hub]:
+    with testing.hub(*FUNCTIONS, replay_always=replay_always) as made:
+        made.run()
+        yield made
+    outside.clear()
+
+
+def other(hub: testing.Hub) -> Client:
+    """A client in another process."""
+    return Client("hub", None, hub.disk)
+
+
+def output(hub: testing.Hub, id: str) -> Any:
+    return hub.client.get_status(id).output
+
+
+def test_an_event_through_the_engine_s_process_follows_a_start_in_the_inbox(hub: testing.Hub) -> None:
+    other(hub).start_new(waits, "x")
+    hub.client.raise_event("x", "Go", 42)
+    hub.run()
+    assert output(hub, "x") == 42
+    assert not hub.engine.stats["undelivered"]
+
+
+@pytest.mark.parametrize("verb", ["terminate", "suspend"])
+def test_so_does_any_other_verb(hub: testing.Hub, verb: str) -> None:
+    other(hub).start_new(waits, "x")
+    getattr(hub.client, verb)("x", "stop")
+    hub.run()
+    status = hub.client.get_status("x").runtime_status
+    assert status is not None
+    assert status.value == {"terminate": "Terminated", "suspend": "Suspended"}[verb]
+
+
+@pytest.mark.parametrize("doors", ["io", "oi", "ioi", "oio", "iioo"])
+def test_events_keep_their_order_over_doors(hub: testing.Hub, doors: str) -> None:
+    clients = {"i": hub.client, "o": other(hub)}
+    hub.client.start_new(collects, "x", len(doors))
+    hub.run()
+    for at, door in enumerate(doors):
+        clients[door].raise_event("x", "Go", at)
+    hub.run()
+    assert output(hub, "x") == list(range(len(doors)))
+
+
+def test_signals_keep_their_order_over_doors(hub: testing.Hub) -> None:
+    entity = df.EntityId("log", "k")
+    for at, client in enumerate([hub.client, other(hub), other(hub), hub.client, other(hub), hub.client]):
+        client.signal_entity(entity, "add", str(at))
+    hub.run()
+    state: Any = hub.client.read_entity_state(entity).entity_state
+    assert state == {"lines": ["0", "1", "2", "3", "4", "5"]}
+
+
+def test_an_orchestration_reaches_what_its_activity_has_started(hub: testing.Hub) -> None:
+    def start_two() -> None:
+        client = other(hub)
+        client.start_new(waits, "first")
+        client.start_new(waits, "second")
+
+    outside.append(start_two)
+    id = hub.client.start_new(acts_then_sends, client_input=[["first", 1], ["second", 2]])
+    hub.run()
+    assert not [record for record in hub.client.get_history(id) if getattr(record.event, "undelivered", False)]
+    assert [output(hub, "first"), output(hub, "second")] == [1, 2]
+
+
+@pytest.mark.parametrize("function", [acts_then_signals, acts_then_calls])
+def test_an_operation_follows_the_signal_that_an_activity_has_sent(hub: testing.Hub, function: Any) -> None:
+    entity = df.EntityId("log", "k")
+    outside.append(lambda: other(hub).signal_entity(entity, "add", "activity"))
+    hub.client.start_new(function)
+    hub.run()
+    state: Any = hub.client.read_entity_state(entity).entity_state
+    assert state == {"lines": ["activity", "orchestration"]}
+
+
+@pytest.mark.parametrize("function", [races, parent, calls_acting_entity])
+def test_an_event_that_user_code_has_sent_comes_before_its_result(hub: testing.Hub, function: Any) -> None:
+    outside.append(lambda: other(hub).raise_event("x", "Go"))
+    hub.client.start_new(function, "x", [])
+    hub.run()
+    assert output(hub, "x") == "event"
+
+
+def test_a_timer_follows_an_event_that_was_acknowledged_before_it_was_due(hub: testing.Hub) -> None:
+    hub.client.start_new(races_a_timer, "x")
+    hub.run()
+    other(hub).raise_event("x", "Go")
+    hub.clock.advance(timedelta(seconds=11))
+    hub.run()
+    assert output(hub, "x") == "event"
+
+
+def test_the_order_holds_behind_more_messages_than_are_read_at_once(
+    hub: testing.Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sources, "_MOST_WAITING", 3)
+    client = other(hub)
+    for at in range(20):
+        client.start_new(twice, f"filler-{at}")
+    monkeypatch.setattr(Inbox, "waiting", _three_at_a_time(Inbox.waiting))
+    client.start_new(waits, "x")
+    hub.client.raise_event("x", "Go", 7)
+    hub.run()
+    assert output(hub, "x") == 7
+
+
+def _three_at_a_time(waiting: Any) -> Any:
+    return lambda inbox: waiting(inbox, 3)
+
+
+# ── batches ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.fixture
+def slow_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(messages, "_SLICE", 10)
+
+
+def batch(hub: testing.Hub, name: str, count: int = 1_000, prefix: str = "b") -> None:
+    Inbox(hub.disk, "hub").post("start", [Item(f"{prefix}-{at}", name, Raw(b"null")) for at in range(count)])
+
+
+@pytest.mark.usefixtures("slow_batches")
+@pytest.mark.parametrize("door", ["inbox", "process"])
+def test_nothing_waits_for_the_whole_of_a_batch(hub: testing.Hub, door: str) -> None:
+    hub.client.start_new(waits, "x")
+    hub.run()
+    batch(hub, "twice")
+    client = other(hub) if door == "inbox" else hub.client
+    client.raise_event("x", "Go", 1)
+    for _ in range(5):
+        hub.engine.step()
+    assert output(hub, "x") == 1
+    assert not hub.client.get_status("b-999").taken
+    hub.run()
+    assert output(hub, "b-999") == "done"
+
+
+@pytest.mark.usefixtures("slow_batches")
+def test_a_batch_does_not_wait_for_the_whole_of_another(hub: testing.Hub) -> None:
+    batch(hub, "twice")
+    batch(hub, "twice", 20, "small")
+    for _ in range(12):
+        hub.engine.step()
+    assert output(hub, "small-19") == "done"
+    assert not hub.client.get_status("b-999").taken
+
+
+@pytest.mark.usefixtures("slow_batches")
+@pytest.mark.parametrize("door", ["inbox", "process"])
+def test_an_instance_of_a_batch_is_started_early_for_what_is_sent_to_it(hub: testing.Hub, door: str) -> None:
+    batch(hub, "waits")
+    client = other(hub) if door == "inbox" else hub.client
+    client.raise_event("b-998", "Go", 1)
+    for _ in range(5):
+        hub.engine.step()
+    assert output(hub, "b-998") == 1
+    assert not hub.client.get_status("b-997").taken
+    started = hub.client.get_status("b-998").execution
+    hub.run()
+    assert hub.client.get_status("b-998").execution == started
+    assert hub.client.get_status("b-997").taken
+
+
+@pytest.mark.usefixtures("slow_batches")
+def test_one_started_early_and_purged_is_not_started_again(hub: testing.Hub) -> None:
+    batch(hub, "waits")
+    hub.client.raise_event("b-998", "Go", 1)
+    hub.engine.step()
+    hub.client.purge_instance_history("b-998", force=True)
+    hub.run()
+    assert not hub.client.get_status("b-998")
+    assert hub.client.get_status("b-999").taken
+
+
+@pytest.mark.usefixtures("slow_batches")
+def test_an_orchestration_reaches_the_instances_of_a_batch(hub: testing.Hub) -> None:
+    batch(hub, "waits")
+    hub.client.start_new(acts_then_sends, client_input=[["b-997", 5]])
+    outside.append(lambda: None)
+    hub.run()
+    assert output(hub, "b-997") == 5
+
+
+def test_a_busy_cycle_leaves_room_for_everything(replay_always: bool) -> None:
+    options = Options(threads=False, share=timedelta(milliseconds=10), replay_always=replay_always)
+    with testing.Hub(testing.registry(*FUNCTIONS), testing.START, options) as hub:
+        batch(hub, "twice", 3_000)
+        hub.client.start_new(waits, "x")
+        hub.client.raise_event("x", "Go", 1)
+        while not hub.client.get_status("x").ended:
+            hub.engine.step()
+        assert not hub.client.get_status("b-2999").taken
