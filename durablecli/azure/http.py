@@ -146,7 +146,7 @@ class HttpRequest:
 
     def get_json(self) -> Any:
         """The body as JSON; raises ValueError."""
-        return json.loads(self._body.decode("utf-8"))
+        return json.loads(self._body.decode("utf-8-sig"))
 
     @property
     def form(self) -> Fields:

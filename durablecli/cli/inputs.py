@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import codecs
 import sys
 
 import msgspec
 from msgspec import Raw
 
 from durablecli.errors import NoPermission, NotFound, Unserializable, UsageError
+from durablecli.model.payloads import TOO_DEEP, check_nesting, encode
 
 LIMIT = 16 * 1024 * 1024  # of a payload
 BATCH_LIMIT = 1024 * 1024 * 1024
+_OTHER_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE, codecs.BOM_UTF32_BE)
 EXPLAINED = "JSON, @file.json, @file.yaml, or - for standard input"
 
 
@@ -28,7 +31,8 @@ def read_value(text: str, what: str = "--input") -> Raw:
 def read_batch(path: str) -> list[Raw]:
     """One input per line of a JSON lines file; empty lines don't count."""
     data = sys.stdin.buffer.read() if path == "-" else _read_file(path, BATCH_LIMIT)
-    lines = [(number, line) for number, line in enumerate(data.split(b"\n"), 1) if line.strip()]
+    rows = [_without_mark(line, path) for line in _without_mark(data, path).split(b"\n")]
+    lines = [(number, line) for number, line in enumerate(rows, 1) if line.strip()]
     if not lines:
         raise UsageError(f"{path}: no input in it; write one JSON value per line")
     return [parse_json(_bounded(line, f"{path}, line {number}"), f"{path}, line {number}") for number, line in lines]
@@ -36,11 +40,13 @@ def read_batch(path: str) -> list[Raw]:
 
 def parse_json(data: bytes, where: str) -> Raw:
     """Checked JSON without line feeds; numbers stay as they were written."""
+    data = _without_mark(data, where)
     try:
         msgspec.json.decode(data)
+        check_nesting(data)
         return Raw(msgspec.json.format(data, indent=-1))
-    except RecursionError:
-        raise UsageError(f"{where}: nested too deeply") from None
+    except (RecursionError, Unserializable):
+        raise UsageError(f"{where}: {TOO_DEEP}") from None
     except UnicodeDecodeError:
         raise UsageError(f"{where}: not UTF-8") from None
     except ValueError as error:
@@ -53,10 +59,8 @@ def parse_yaml(data: bytes, where: str) -> Raw:
     """A YAML document by safe_load, as JSON."""
     import yaml
 
-    from durablecli.model.payloads import encode
-
     try:
-        value = yaml.safe_load(data.decode("utf-8"))
+        value = yaml.safe_load(_without_mark(data, where).decode("utf-8"))
         _refuse_bombs(value, where)
         return encode(value)
     except yaml.MarkedYAMLError as error:
@@ -67,7 +71,14 @@ def parse_yaml(data: bytes, where: str) -> Raw:
     except Unserializable as error:
         raise UsageError(f"{where}: {error}") from None
     except RecursionError:
-        raise UsageError(f"{where}: nested too deeply") from None
+        raise UsageError(f"{where}: {TOO_DEEP}") from None
+
+
+def _without_mark(data: bytes, where: str) -> bytes:
+    """The text without the byte order mark that editors on Windows put before it."""
+    if data.startswith(_OTHER_MARKS):
+        raise UsageError(f"{where}: UTF-16 or UTF-32, not UTF-8; save it as UTF-8")
+    return data.removeprefix(codecs.BOM_UTF8)
 
 
 def _refuse_bombs(value: object, where: str) -> None:

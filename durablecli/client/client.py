@@ -21,7 +21,7 @@ from durablecli.client.reading import Reader
 from durablecli.client.refusals import refusal_of, state_of, will_have_ended, word_of
 from durablecli.client.running import Running
 from durablecli.client.standing import Standing
-from durablecli.client.starting import POLICIES, batch_items, encode, start_chosen
+from durablecli.client.starting import POLICIES, batch_items, start_chosen
 from durablecli.client.status import DurableOrchestrationStatus, Engine, PurgeHistoryResult, SetAside
 from durablecli.client.tail import Line, Pace, Tail, follow
 from durablecli.errors import Conflict, DurableError, InstanceSetAside, NotFound, TimedOut, UsageError, WrongState
@@ -30,6 +30,7 @@ from durablecli.model.events import Record
 from durablecli.model.history import project_history
 from durablecli.model.ids import check_instance_id, new_id
 from durablecli.model.names import due_of, name_of, operation_of, reason_of, time_of, version_of
+from durablecli.model.payloads import encode
 from durablecli.model.status import ENDED, OrchestrationRuntimeStatus, Waiting
 from durablecli.project import absolute
 from durablecli.replay.ledger import Ledger
@@ -120,11 +121,11 @@ class Client:
         current = self._existing(instance_id)
         version = current.version
         if restart_with_new_instance_id:
-            item = Item(new_id(), current.name, current.raw_input, version)
+            item = Item(new_id(), current.name, encode(current.raw_input), version)
             return self._mailbox().post("start", [item]).instances[0]
         if not will_have_ended(current) and "rewind" not in current.requested:
             raise WrongState(f"{instance_id} is {word_of(current)}: terminate it first, or restart it under a new id")
-        item = Item(instance_id, current.name, current.raw_input, version)
+        item = Item(instance_id, current.name, encode(current.raw_input), version)
         return start_chosen(self._reader, self._mailbox(), self._inbox, item)
 
     def engine(self) -> Engine:

@@ -7,25 +7,19 @@ from contextlib import suppress
 from typing import Any
 
 import msgspec
-from msgspec import Raw
 
 from durablecli.client.reading import Reader
 from durablecli.client.refusals import will_have_ended
 from durablecli.client.status import DurableOrchestrationStatus
 from durablecli.errors import Conflict, InstanceSetAside
-from durablecli.model import payloads
 from durablecli.model.ids import new_id
+from durablecli.model.payloads import encode
 from durablecli.store.inbox import Inbox
 from durablecli.store.mailbox import Item, Mailbox, new_message
 from durablecli.store.reservations import ReservationLost
 
 _TRIES = 3
 POLICIES = ("fail", "skip", "replace", "fail_if_running")
-
-
-def encode(value: Any) -> Raw:
-    """A payload as JSON: a value through the codec, or JSON as it is."""
-    return value if isinstance(value, Raw) else payloads.encode(value)
 
 
 def start_chosen(reader: Reader, mailbox: Mailbox, inbox: Inbox, item: Item) -> str:

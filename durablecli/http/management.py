@@ -479,6 +479,6 @@ def _operation_input(body: bytes, json: bool) -> Raw:
     if json:
         return parse_body(body, "Could not parse JSON content")
     try:
-        return Raw(msgspec.json.encode(body.decode())) if body else Raw(b"null")
+        return Raw(msgspec.json.encode(body.decode("utf-8-sig"))) if body else Raw(b"null")
     except UnicodeDecodeError:
         raise Refused(400, "The text isn't UTF-8") from None

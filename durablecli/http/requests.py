@@ -3,6 +3,7 @@ refused, never passed over."""
 
 from __future__ import annotations
 
+import codecs
 from collections.abc import Sequence
 from datetime import datetime
 from math import isfinite
@@ -128,7 +129,8 @@ def is_json(request: Request) -> bool:
 
 
 def parse_body(body: bytes, message: str = "Invalid JSON content") -> Raw:
-    """The JSON of a body; nothing at all is null."""
+    """The JSON of a body; nothing at all is null. A byte order mark before it doesn't count."""
+    body = body.removeprefix(codecs.BOM_UTF8)
     if not body:
         return NULL
     try:

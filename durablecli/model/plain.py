@@ -23,7 +23,8 @@ from durablecli.model.kept import check_fields
 
 DEEPEST = 200
 """Levels of arrays and objects in a payload."""
-TOO_DEEP = f"nested deeper than {DEEPEST} levels, the limit (or it contains itself); pass a flatter value"
+TOO_DEEP = f"nested deeper than {DEEPEST} levels, which is the limit; pass a flatter value"
+_ENDLESS = f"nested deeper than {DEEPEST} levels, which is the limit, or it contains itself; pass a flatter value"
 
 _write = msgspec.json.Encoder().encode
 _read = msgspec.json.Decoder().decode
@@ -77,7 +78,7 @@ def plain(value: Any, path: str = "$", depth: int = 0) -> Any:
     if isinstance(value, Raw):
         return plain(_read(value), path, depth)
     if depth >= DEEPEST:
-        raise Unserializable("$", TOO_DEEP)
+        raise Unserializable("$", _ENDLESS)
     return _composite(value, path, depth)
 
 

@@ -33,13 +33,18 @@ def hub(here: Path) -> Path:
     (here / "bad.json").write_text('{"a": }')
     (here / "bad.yaml").write_text("a: [1\nb: {")
     (here / "odd.yaml").write_text("a: .nan")
-    (here / "keys.yaml").write_text("a: {1: x}")
+    (here / "keys.yaml").write_text("a: {2026-11-22: x}")
     (here / "code.yaml").write_text("!!python/object/apply:os.system ['true']")
     (here / "bomb.yaml").write_text("a: &a [x,x,x,x,x,x,x,x,x,x]\n" + _bomb())
     (here / "latin.json").write_bytes(b'"\xe9"')
     with (here / "huge.json").open("wb") as file:
         file.truncate(16 * 1024 * 1024 + 1)  # a hole costs nothing
     (here / "deep.json").write_bytes(b"[" * 100_000 + b"]" * 100_000)
+    (here / "deeper.json").write_bytes(b"[" * 201 + b"]" * 201)
+    (here / "deep.yaml").write_bytes(b"[" * 100_000 + b"]" * 100_000)
+    (here / "deeper.yaml").write_bytes(b"{a: " * 201 + b"}" * 201)
+    (here / "deep.jsonl").write_bytes(b"1\n" + b"[" * 201 + b"]" * 201)
+    (here / "utf16.json").write_bytes("{}".encode("utf-16"))
     (here / "batch.jsonl").write_text('1\n{"a":\n')
     (here / "empty.jsonl").write_text("\n")
     return here
@@ -68,11 +73,18 @@ BAD: dict[str, tuple[list[str], int, str]] = {
     "a folder as a file": (["start", "tour", "--input", "@."], 2, "can't read .: Is a directory"),
     "bad YAML": (["start", "tour", "--input", "@bad.yaml"], 2, "bad.yaml, line 2: not YAML"),
     "YAML with NaN": (["start", "tour", "--input", "@odd.yaml"], 2, r"odd.yaml: \$\.a: "),
-    "YAML with a number as key": (["start", "tour", "--input", "@keys.yaml"], 2, r"keys.yaml: \$\.a"),
+    "YAML with a date as key": (["start", "tour", "--input", "@keys.yaml"], 2, r"keys.yaml: \$\.a"),
     "YAML that wants to run code": (["start", "tour", "--input", "@code.yaml"], 2, "code.yaml, line 1: not YAML"),
     "YAML that explodes": (["start", "tour", "--input", "@bomb.yaml"], 2, "aliases expand"),
     "a huge input": (["start", "tour", "--input", "@huge.json"], 2, "larger than 16 MiB"),
-    "a deep input": (["start", "tour", "--input", "@deep.json"], 2, "nested too deeply"),
+    "a deep input": (["start", "tour", "--input", "@deep.json"], 2, "nested deeper than 200 levels"),
+    "an input one level too deep": (["start", "tour", "--input", "@deeper.json"], 2, "nested deeper than 200 levels"),
+    "a deep YAML": (["start", "tour", "--input", "@deep.yaml"], 2, "nested deeper than 200 levels"),
+    "a YAML one level too deep": (["start", "tour", "--input", "@deeper.yaml"], 2, "nested deeper than 200 levels"),
+    "a deep line in a batch": (["start", "tour", "--batch", "deep.jsonl"], 2, "line 2: nested deeper than 200 levels"),
+    "deep data of an event": (["raise-event", "live", "Go", "--data", "@deeper.json"], 2, "nested deeper than 200"),
+    "deep input of a signal": (["entity", "signal", "@a@b", "x", "--input", "@deeper.json"], 2, "nested deeper than"),
+    "a file in UTF-16": (["start", "tour", "--input", "@utf16.json"], 2, "utf16.json: UTF-16 or UTF-32, not UTF-8"),
     "a bad line in a batch": (["start", "tour", "--batch", "batch.jsonl"], 2, "batch.jsonl, line 2: not JSON"),
     "an empty batch": (["start", "tour", "--batch", "empty.jsonl"], 2, "one JSON value per line"),
     "a batch with an id": (["start", "tour", "--batch", "batch.jsonl", "--id", "x"], 2, "--batch goes with"),

@@ -1,0 +1,60 @@
+"""Values on the command line: files as editors on Windows write them, and nesting up to the limit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from msgspec import Raw
+
+from durablecli.cli.inputs import read_batch, read_value
+from durablecli.errors import UsageError
+from tests.cli.conftest import Durable
+
+MARK = b"\xef\xbb\xbf"
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "value"),
+    [
+        ("a.json", MARK + b'{"a": 1}\r\n', b'{"a":1}'),
+        ("a.yaml", MARK + b"a: 1\r\nb: [2]\r\n", b'{"a":1,"b":[2]}'),
+        ("a.yml", MARK + b'"\xef\xbb\xbf in a text"', '"\ufeff in a text"'.encode()),
+        ("a.json", b'"\xef\xbb\xbf in a text"', '"\ufeff in a text"'.encode()),
+    ],
+)
+def test_a_byte_order_mark_before_a_file_does_not_count(here: Path, name: str, text: bytes, value: bytes) -> None:
+    (here / name).write_bytes(text)
+    assert bytes(read_value(f"@{name}")) == value
+
+
+def test_a_byte_order_mark_in_an_argument_does_not_count(here: Path) -> None:
+    assert bytes(read_value('\ufeff{"a": 1}')) == b'{"a":1}'
+
+
+def test_a_byte_order_mark_on_standard_input_does_not_count(here: Path, durable: Durable) -> None:
+    assert durable("start", "tour", "--id", "a", "--input", "-", "--anyway", stdin=MARK + b"[1]\r\n").code == 0
+    (message,) = (here / ".state" / "inbox" / "new").iterdir()
+    assert b'"input":[1]' in message.read_bytes()
+
+
+def test_a_byte_order_mark_in_a_batch_does_not_count(here: Path) -> None:
+    (here / "a.jsonl").write_bytes(MARK + b'\r\n{"a": 1}\r\n' + MARK + b'{"a": 2}\r\n')
+    assert [bytes(value) for value in read_batch("a.jsonl")] == [b'{"a":1}', b'{"a":2}']
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-be", "utf-32"])
+def test_another_encoding_is_named(here: Path, encoding: str) -> None:
+    (here / "a.json").write_bytes("\ufeff{}".encode(encoding))
+    with pytest.raises(UsageError, match="UTF-16 or UTF-32, not UTF-8; save it as UTF-8"):
+        read_value("@a.json")
+
+
+@pytest.mark.parametrize("name", ["a.json", "a.yaml"])
+def test_what_is_nested_to_the_limit_is_taken(here: Path, durable: Durable, name: str) -> None:
+    (here / name).write_bytes(b"[" * 200 + b"]" * 200)
+    assert read_value(f"@{name}") == Raw(b"[" * 200 + b"]" * 200)
+    assert durable("start", "tour", "--id", "a", "--input", f"@{name}", "--anyway").code == 0
+    for form in ("json", "yaml", "table"):
+        assert durable("status", "a", "-o", form).code == 0, form
+        assert durable("status", "a", "-o", form, terminal=True).code == 0, form

@@ -1,0 +1,30 @@
+"""Bodies of requests as JSON: a byte order mark before them, and nesting up to the limit."""
+
+from __future__ import annotations
+
+import pytest
+
+from durablecli.azure.http import HttpRequest
+from durablecli.http.answers import Refused
+from durablecli.http.requests import parse_body
+
+MARK = b"\xef\xbb\xbf"
+
+
+@pytest.mark.parametrize(("body", "value"), [(MARK + b'{"a": 1}', b'{"a":1}'), (MARK, b"null"), (b"", b"null")])
+def test_a_byte_order_mark_before_a_body_does_not_count(body: bytes, value: bytes) -> None:
+    assert bytes(parse_body(body)) == value
+
+
+def test_an_app_can_read_a_body_with_a_byte_order_mark() -> None:
+    assert HttpRequest("POST", "http://x", body=MARK + b'{"a": 1}').get_json() == {"a": 1}
+
+
+def test_a_body_is_nested_to_the_limit_and_no_deeper() -> None:
+    fits = b"[" * 200 + b"]" * 200
+    assert bytes(parse_body(fits)) == fits
+    for levels in (201, 980, 100_000):
+        with pytest.raises(Refused) as refused:
+            parse_body(b"[" * levels + b"]" * levels)
+        assert refused.value.status == 400
+        assert "nested deeper than 200 levels" in refused.value.detail
