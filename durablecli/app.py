@@ -175,6 +175,11 @@ class Function:
         return FunctionForm(self.call)
 
     @property
+    def is_azure(self) -> bool:
+        """Whether it was declared as functions of Azure's apps are."""
+        return self.argument is not None
+
+    @property
     def place(self) -> str:
         """`file:line` of its definition."""
         if isinstance(self.call, type):

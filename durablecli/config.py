@@ -59,6 +59,7 @@ class Limits(Section, frozen=True):
 
     payload: Size = Size(16 * MIB)
     history_warning: Count = 10_000
+    sub_orchestration_depth: Count = 1_000
 
 
 class HttpKeys(Section, frozen=True):

@@ -25,7 +25,7 @@ replay_always: true
 drain: 1m30s
 concurrency: {activities: 7, entities: 8, process_workers: 3, async_activities: 5, live_instances: 6}
 checkpoint: {bytes: 4MiB, every: 90}
-limits: {payload: 1MiB, history_warning: 50}
+limits: {payload: 1MiB, history_warning: 50, sub_orchestration_depth: 9}
 http:
   listen: 7072
   allowed_hosts: [one.example]
@@ -85,6 +85,7 @@ def test_every_setting_of_the_file_is_read() -> None:
     assert config.checkpoint.every == timedelta(seconds=90)
     assert config.limits.payload == 1024 * 1024
     assert config.limits.history_warning == 50
+    assert config.limits.sub_orchestration_depth == 9
     assert config.log.level == "debug"
     assert (config.http.listen, config.http.allowed_hosts) == (7072, ("one.example",))
     assert config.http.body_limit == 1024 * 1024

@@ -145,4 +145,5 @@ def _json(raw: Raw) -> str:
 
 
 def _failure(failure: Failure) -> str:
-    return f"{failure.type.removeprefix('builtins.')}: {failure.message}"
+    type = failure.type.removeprefix("builtins.")
+    return f"{type}: {failure.message}" if failure.message else type

@@ -26,6 +26,7 @@ from durablecli.errors import DamagedHub, InstanceSetAside
 from durablecli.model import codec
 from durablecli.model.entities import is_entity
 from durablecli.model.events import EntityLockGranted, EventRaised, Origin, Record
+from durablecli.model.failures import text_of
 from durablecli.model.history import project_history
 from durablecli.model.status import OrchestrationRuntimeStatus, Summary, Waiting
 from durablecli.replay.agenda import waiting
@@ -382,5 +383,8 @@ def _suspended(ledger: Ledger) -> Suspended | None:
 
 def _output(ledger: Ledger) -> Raw:
     if ledger.failure is not None:
-        return Raw(msgspec.json.encode(ledger.failure.message))
+        text = text_of(ledger.failure)
+        if ledger.is_failure_named:
+            text = f"Orchestrator function '{ledger.started.name}' failed: {text}"
+        return Raw(msgspec.json.encode(text))
     return ledger.result or NULL

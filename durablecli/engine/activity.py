@@ -111,6 +111,6 @@ def settle(call: Call, value: Any) -> Outcome:
 def failed(key: tuple[str, str, int], error: BaseException, *, retryable: bool = True) -> Outcome:
     """The outcome of a call that raised."""
     failure = from_exception(error)
-    if isinstance(error, BindingUnavailable):  # no later attempt would find what the binding needs
+    if issubclass(type(error), BindingUnavailable):  # no later attempt would find it; isinstance may run user code
         retryable = False
     return Outcome(key, None, failure if retryable else replace(failure, retryable=False))

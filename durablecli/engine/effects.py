@@ -54,12 +54,14 @@ class Effects:
         registry: Registry | None,
         timers: Timers,
         reserve: Callable[[str], None],
+        deepest: int,
     ) -> None:
         self.draft = draft
         self.instances = instances
         self.registry = registry
         self.timers = timers
         self.reserve = reserve
+        self.deepest = deepest
         self.ready: dict[str, None] = {}
         self.lacking: set[str] = set()
         self.coming: set[str] = set()
@@ -177,21 +179,41 @@ class Effects:
     # ── children, and the end ──────────────────────────────────────────────────────────────────────────────────
 
     def _child(self, parent: Instance, n: int, event: ev.SubOrchestrationInstanceCreated) -> None:
-        origin = ev.Origin(parent.id, parent.ledger.execution, n)
-        started = ev.ExecutionStarted(
-            event.instance, self.draft.execution, event.name, event.input, event.version, origin
-        )
-        try:
-            if event.instance in self.coming or not self.is_free(event.instance, parent.id):
-                raise Conflict(f"the instance id '{event.instance}' is taken")
-            if event.explicit:
+        started = self.start_of(parent, n, event)
+        failure = self.refusal(started)
+        if failure is None and event.instance in self.coming:
+            failure = _taken(event.instance)
+        if failure is None and event.explicit:
+            try:
                 self.take_id(event.instance)
-        except Conflict as error:
-            failure = Failure("durablecli.errors.Conflict", str(error))
-            self.deliver(parent.id, origin.execution, ev.SubOrchestrationInstanceFailed(n, failure))
+            except Conflict as error:
+                failure = Failure("durablecli.errors.Conflict", str(error))
+        if failure is not None:
+            self.deliver(parent.id, parent.ledger.execution, ev.SubOrchestrationInstanceFailed(n, failure))
         else:
             self.coming.add(event.instance)
             self.deliver(event.instance, None, started)
+
+    def start_of(self, parent: Instance, n: int, event: ev.SubOrchestrationInstanceCreated) -> ev.ExecutionStarted:
+        """How a sub-orchestration begins that its parent created by decision `n`."""
+        return ev.ExecutionStarted(
+            event.instance,
+            self.draft.execution,
+            event.name,
+            event.input,
+            event.version,
+            ev.Origin(parent.id, parent.ledger.execution, n),
+            depth=parent.ledger.started.depth + 1,
+        )
+
+    def refusal(self, started: ev.ExecutionStarted) -> Failure | None:
+        """Why a sub-orchestration can't begin: it would be nested too deep, or its id is taken."""
+        if started.depth > self.deepest:
+            return _too_deep(self.deepest)
+        parent = started.parent
+        if parent is not None and not self.is_free(started.instance, parent.instance):
+            return _taken(started.instance)
+        return None
 
     def is_free(self, id: str, parent: str) -> bool:
         """Whether a child may have this id: nobody has it, or an earlier child of the same parent, which has ended."""
@@ -227,8 +249,10 @@ class Effects:
                 known is not None and known.ledger.started.parent == ev.Origin(parent.id, execution, n)
             ):
                 continue
-            why = "is gone" if known is None else "is taken"
-            failure = Failure("durablecli.errors.Conflict", f"the instance id '{child.instance}' {why}")
+            gone = Failure("durablecli.errors.Conflict", f"the instance id '{child.instance}' is gone")
+            failure = self.refusal(self.start_of(parent, n, child)) or (
+                gone if known is None else _taken(child.instance)
+            )
             self.deliver(parent.id, execution, ev.SubOrchestrationInstanceFailed(n, failure))
 
     def ended(self, instance: Instance) -> None:
@@ -270,6 +294,7 @@ class Effects:
             old.parent,
             custom_status=ledger.custom_status,
             held=True,
+            depth=old.depth,
         )
         instance.begin(self.draft.execution)
         self.draft.add(instance, ev.Record(1, record.at, started))
@@ -300,3 +325,16 @@ class Effects:
 def _terminated(result: msgspec.Raw) -> Failure:
     reason = msgspec.json.decode(result) if result else ""
     return Failure("durablecli.Terminated", f"terminated: {reason}" if reason else "terminated")
+
+
+def _too_deep(deepest: int) -> Failure:
+    return Failure(
+        "builtins.RecursionError",
+        f"sub-orchestrations are nested more than {deepest:,} deep (limits.sub_orchestration_depth in durable.yaml): "
+        "does one call itself without end?",
+        ("builtins.RuntimeError", "builtins.Exception"),
+    )
+
+
+def _taken(id: str) -> Failure:
+    return Failure("durablecli.errors.Conflict", f"the instance id '{id}' is taken")

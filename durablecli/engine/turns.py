@@ -13,11 +13,10 @@ import logging
 from collections import deque
 from collections.abc import Callable
 from time import monotonic
-from typing import Any
 
 from msgspec.structs import replace
 
-from durablecli.app import Registry
+from durablecli.app import Function, Registry
 from durablecli.config import Limits
 from durablecli.engine.clock import Clock
 from durablecli.engine.draft import MOST_BYTES, MOST_RECORDS, Draft, Spoken
@@ -78,7 +77,7 @@ class Turns:
         self.replay_always = replay_always
         self.fail_on_nondeterminism = fail_on_nondeterminism
         self.draft = Draft(0, 0, clock.now())
-        self.effects = Effects(self.draft, instances, registry, timers, reserve)
+        self.effects = Effects(self.draft, instances, registry, timers, reserve, limits.sub_orchestration_depth)
         self.versions = versions
         self.entities = Entities(self.effects, versions.current)
         self.ready = self.effects.ready
@@ -362,21 +361,26 @@ class Turns:
             self._stop(instance, unfit, "durablecli.VersionMismatch" if self.versions.fail else None)
             return False
         if isinstance(event, ev.ExecutionStarted):
-            self._begin(instance, event, function.call)
+            self._begin(instance, event, function)
             return True
-        return self._replay(instance, function.call)
+        return self._replay(instance, function)
 
-    def _begin(self, instance: Instance, started: ev.ExecutionStarted, call: Callable[[Any], Any]) -> None:
+    def _begin(self, instance: Instance, started: ev.ExecutionStarted, function: Function) -> None:
         """Make the machine of an execution's first turn. A rewind may have kept decisions of that turn."""
         assert self.registry is not None
         ledger = instance.ledger
         instance.machine = Machine(
-            call, started, self.registry.returns, payload_limit=self.limits.payload, reopened=ledger.reopened
+            function.call,
+            started,
+            self.registry.returns,
+            payload_limit=self.limits.payload,
+            reopened=ledger.reopened,
+            azure=function.is_azure,
         )
         instance.machine.expect(compared(ledger.kept))
         ledger.script = None
 
-    def _replay(self, instance: Instance, call: Callable[[Any], Any]) -> bool:
+    def _replay(self, instance: Instance, function: Function) -> bool:
         if instance.ledger.script is None and not self.instances.reread(instance):
             return False
         assert self.registry is not None
@@ -384,7 +388,12 @@ class Turns:
         self.watch.begin(instance.id, None)
         try:
             machine, fresh = restore(
-                call, instance.ledger, self.registry.returns, torn=instance.torn, payload_limit=self.limits.payload
+                function.call,
+                instance.ledger,
+                self.registry.returns,
+                torn=instance.torn,
+                payload_limit=self.limits.payload,
+                azure=function.is_azure,
             )
         except (NonDeterminism, Runaway) as verdict:
             self.block(instance, str(verdict))
@@ -417,7 +426,9 @@ class Turns:
             failure = Failure(failure_kind, reason)
             n = ledger.last_n + 1
             at = max(self.draft.at, ledger.updated)
-            self._place(instance, [ev.Record(n, at, ev.ExecutionCompleted("Failed", failure=failure))])
+            function = self.registry.orchestrator(ledger.started.name) if self.registry is not None else None
+            named = function is not None and function.is_azure
+            self._place(instance, [ev.Record(n, at, ev.ExecutionCompleted("Failed", failure=failure, named=named))])
         elif ledger.blocked != reason:
             self.effects.add(instance, ev.ExecutionBlocked(reason))
             told = (instance.id, reason.replace("\n", "; "))
@@ -582,7 +593,7 @@ class Turns:
     # ── children, and the end ──────────────────────────────────────────────────────────────────────────────────
 
     def restart_child(self, event: ev.SubOrchestrationInstanceCreated, origin: ev.Origin) -> None:
-        """Start a sub-orchestration anew that its rewound parent waits for; it fails again where its id isn't free."""
+        """Start a sub-orchestration anew that its rewound parent waits for; it fails again where it can't begin."""
         try:
             self.effects.take_id(event.instance)
         except Conflict as error:
@@ -591,17 +602,16 @@ class Turns:
                 origin.instance, origin.execution, ev.SubOrchestrationInstanceFailed(origin.n, failure)
             )
             return
-        self._child_started(
-            ev.ExecutionStarted(event.instance, self.draft.execution, event.name, event.input, event.version, origin),
-            hold=False,
-        )
+        parent = self.instances.get(origin.instance)
+        assert parent is not None
+        self._child_started(self.effects.start_of(parent, origin.n, event), hold=False)
 
     def _child_started(self, event: ev.ExecutionStarted, hold: bool) -> None:
         if event.parent is None:  # an entity has started it, and taken its id already
             self.start(event, hold)
             return
-        if not self.effects.is_free(event.instance, event.parent.instance):
-            failure = Failure("durablecli.errors.Conflict", f"the instance id '{event.instance}' is taken")
+        failure = self.effects.refusal(event)
+        if failure is not None:
             answer = ev.SubOrchestrationInstanceFailed(event.parent.n, failure)
             self.effects.deliver(event.parent.instance, event.parent.execution, answer)
             return

@@ -48,6 +48,8 @@ class ExecutionStarted(Event, frozen=True):
     custom_status: Raw = ABSENT
     message: str | None = None
     held: bool = False
+    depth: int = 0
+    """How many ancestors a sub-orchestration has."""
 
 
 class Output(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
@@ -261,7 +263,8 @@ class ExecutionCompleted(Event, frozen=True):
     """`status` is Completed, Failed or Terminated; `causes` names the outcomes that ended a failed one.
 
     `rewind_from` is the first arrival whose turn a rewind takes again, where that isn't the first of the causes: an
-    event may have waited for long before it was read.
+    event may have waited for long before it was read. `named` says that the text of the failure begins with the
+    orchestrator's name, as it does for apps of Azure.
     """
 
     status: str
@@ -269,6 +272,7 @@ class ExecutionCompleted(Event, frozen=True):
     failure: Failure | None = None
     causes: tuple[int, ...] = ()
     rewind_from: int = 0
+    named: bool = False
 
 
 # ── the log of an entity: what was sent to it ──────────────────────────────────────────────────────────────────────

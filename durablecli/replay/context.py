@@ -109,7 +109,7 @@ class DurableOrchestrationContext:
             section.check_call(entity)
         operation = operation_of(operationName)
         event = ev.EntityOperationCalled(entity, operation, machine.encode(operationInput))
-        label = f"Operation '{operation}' of entity {entity}"
+        label = "" if machine.azure else f"Operation '{operation}' of entity {entity}"
         annotation = Any if expected_type is None else expected_type
         task = machine.call(label, annotation, None, lambda attempt, retry_of: machine.decide(event))
         if section is not None:

@@ -67,6 +67,7 @@ class Ledger:
         self.status_ended: str | None = None
         self.result: Raw = ev.ABSENT
         self.failure: Failure | None = None
+        self.is_failure_named = False
         self.causes: tuple[int, ...] = ()
         self.rewind_from = 0
         self.completed_n = 0
@@ -296,7 +297,7 @@ class Ledger:
 
     def _completed(self, n: int, event: ev.ExecutionCompleted) -> None:
         self._close(event.status)
-        self.result, self.failure = event.result, event.failure
+        self.result, self.failure, self.is_failure_named = event.result, event.failure, event.named
         self.causes, self.completed_n, self.rewind_from = event.causes, n, event.rewind_from
 
     def _close(self, status: str) -> None:

@@ -54,7 +54,10 @@ class Call(NamedTuple):
 
 
 class Machine:
-    """One live execution. `ended` once its function has returned, raised, or continued as new."""
+    """One live execution. `ended` once its function has returned, raised, or continued as new.
+
+    With `azure` the texts of failures are those that an app of Azure expects.
+    """
 
     def __init__(
         self,
@@ -66,8 +69,10 @@ class Machine:
         torn: bool = False,
         payload_limit: int = PAYLOAD_LIMIT,
         reopened: Mapping[int, datetime] | None = None,
+        azure: bool = False,
     ) -> None:
         self.started = started
+        self.azure = azure
         self.signatures = signatures
         self.encode: Callable[[Any], Raw] = partial(encode, limit=payload_limit)
         self.ended = False
@@ -336,7 +341,7 @@ class Machine:
         first = min((self._turn_of.get(n, n) for n in causes), default=0)
         rewind_from = first if causes and first != causes[0] else 0
         try:
-            self._end(ev.ExecutionCompleted("Failed", failure=failure, causes=causes, rewind_from=rewind_from))
+            self._end(ev.ExecutionCompleted("Failed", ev.ABSENT, failure, causes, rewind_from, self.azure))
         except (NonDeterminism, Runaway) as verdict:
             self._verdict = verdict
 

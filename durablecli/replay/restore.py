@@ -19,6 +19,7 @@ def restore(
     *,
     torn: bool = False,
     payload_limit: int = PAYLOAD_LIMIT,
+    azure: bool = False,
 ) -> tuple[Machine, list[ev.Record]]:
     """The machine at the end of the script, and what a cut-off last turn still decides: nothing, unless it is torn.
 
@@ -35,6 +36,7 @@ def restore(
         torn=torn,
         payload_limit=payload_limit,
         reopened=ledger.reopened,
+        azure=azure,
     )
     fresh: list[ev.Record] = []
     for turn in script:

@@ -16,7 +16,7 @@ from datetime import datetime
 from enum import Enum
 from typing import Any, Generic, NoReturn, Protocol, TypeVar
 
-from durablecli.model.failures import Failure
+from durablecli.model.failures import Failure, failed_text
 from durablecli.replay.hints import described
 from durablecli.replay.outcomes import note_outcomes
 
@@ -139,8 +139,7 @@ class CallTask(Task[T]):
 
     def _raised(self) -> BaseException:
         assert self._failed is not None
-        said = self._failed.message or self._failed.type.rpartition(".")[2]
-        error = self._keeper.raised(self._failed, f"{self.label} failed: {said}")
+        error = self._keeper.raised(self._failed, failed_text(self.label, self._failed))
         note_outcomes(error, self.outcomes)
         return error
 

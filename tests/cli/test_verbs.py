@@ -170,7 +170,7 @@ def test_start_takes_its_version_from_the_settings_unless_told(durable: Durable,
         ("blocked", ["blocked    since ", ": no function\n           there\n", "goes on when the code fits again"]),
         ("blocked", ["no daemon  is running (last seen ", "nothing will move    durable run-daemon"]),
         ("done", ["done  tour  Completed  2 records", "output     [1]"]),
-        ("failed", ["failed  tour  Failed  4 records", 'output     "empty city"']),
+        ("failed", ["failed  tour  Failed  4 records", 'output     "ValueError: empty city"']),
         ("new", ["new  tour  Pending\n", "Pending    no daemon has taken it yet (posted "]),
     ],
 )
@@ -399,7 +399,7 @@ def test_run_does_the_work_and_exits_by_the_outcome(durable: Durable, workflows:
     assert durable("run", "greet", "--input", '"Tokyo"') == (0, '"Hello Tokyo!"\n', created)
     failed = durable("run", "greet", "--input", '""', "--id", "f")
     assert (failed.code, failed.out) == (6, "")
-    assert failed.err == "durable: f Failed: Activity function 'hello' failed: empty city\n"
+    assert failed.err == "durable: f Failed: Activity function 'hello' failed: ValueError: empty city\n"
     assert json.loads(durable("run", "greet", "--input", '"X"', "-o", "json").out)["output"] == "Hello X!"
 
 
@@ -440,7 +440,7 @@ def test_a_module_that_fails_to_import_does_not_take_the_others_down(durable: Du
 
 def test_wait_prints_the_output_and_exits_by_the_outcome(durable: Durable, hub: Path) -> None:
     assert durable("wait", "done") == (0, "[1]\n", "")
-    assert durable("wait", "failed") == (6, "", "durable: failed Failed: empty city\n")
+    assert durable("wait", "failed") == (6, "", "durable: failed Failed: ValueError: empty city\n")
     assert durable("wait", "ended") == (7, "", "durable: ended Terminated: no\n")
     late = durable("wait", "tour-7", "--timeout", "0.02s")
     assert late.code == 8

@@ -260,10 +260,27 @@ def test_the_status_of_an_ended_instance_is_the_fold_of_its_history(client: Clie
     assert not status.engine.alive
 
 
-def test_the_output_of_a_failed_instance_is_its_message(client: Client, root: str) -> None:
+@pytest.mark.parametrize(
+    ("type", "message", "text"),
+    [
+        ("builtins.ValueError", "no city", "ValueError: no city"),
+        ("builtins.ValueError", "", "ValueError"),
+        ("builtins.KeyError", "'user'", "KeyError: 'user'"),
+        ("app.errors.Refused", "no", "Refused: no"),
+        ("durablecli.errors.TaskFailedError", "Activity function 'x' failed: ValueError: no", None),
+        ("durablecli.NonDeterminism", "the code decides otherwise", None),
+    ],
+)
+def test_the_output_of_a_failed_instance_is_type_and_message(
+    client: Client, root: str, type: str, message: str, text: str | None
+) -> None:
+    failed = ev.ExecutionCompleted("Failed", failure=Failure(type, message))
     with scribe(root) as hub:
-        hub.write("t", started("t"), FAILED)
-    assert client.get_status("t").output == "no city"
+        hub.write("t", started("t"), failed)
+        hub.write("azure", started("azure"), msgspec.structs.replace(failed, named=True))
+    expected = message if text is None else text
+    assert client.get_status("t").output == expected
+    assert client.get_status("azure").output == f"Orchestrator function 'tour' failed: {expected}"
 
 
 def test_the_history_comes_with_the_status_when_asked_for(client: Client, root: str) -> None:

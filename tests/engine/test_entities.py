@@ -153,7 +153,7 @@ def test_signals_of_one_cycle_are_run_as_one_batch(hub: testing.Hub) -> None:
 def test_a_failed_call_leaves_state_and_signals_as_they_were(hub: testing.Hub) -> None:
     hub.client.signal_entity(A, "add", 5)
     status = hub.finish(hub.client.start_new(call, client_input="fail"))
-    assert status.output == "Operation 'fail' of entity @counter@a failed: not today"
+    assert status.output == "Operation 'fail' of entity @counter@a failed: ValueError: not today"
     assert state(hub, A) == 5
     assert not hub.client.read_entity_state(B).entity_exists
     failure = ledger(hub, A).last_failure
@@ -292,7 +292,7 @@ def test_a_forced_deletion_drops_what_waits_and_what_runs(hub: testing.Hub) -> N
     assert not hub.inline.waiting
     hub.client.signal_entity(A, "add", 4)
     hub.run()
-    assert "failed: the entity was deleted" in hub.client.get_status("caller").output
+    assert "failed: NotFound: the entity was deleted" in hub.client.get_status("caller").output
     assert state(hub, A) == 4
 
 

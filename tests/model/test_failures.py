@@ -15,7 +15,17 @@ import pytest
 
 from durablecli.errors import TaskFailedError
 from durablecli.model.exception_attributes import LARGEST_ATTRIBUTES, MOST_ATTRIBUTES
-from durablecli.model.failures import DEEPEST, LONGEST_TEXT, Failure, from_exception, to_exception
+from durablecli.model.failures import (
+    DEEPEST,
+    LARGEST_CAUSES,
+    LONGEST_TEXT,
+    Failure,
+    failed_text,
+    from_exception,
+    links_of,
+    text_of,
+    to_exception,
+)
 
 HERE = __name__
 
@@ -227,12 +237,76 @@ def test_a_cycle_of_causes_ends() -> None:
     assert chain_of(from_exception(one)) == ["one", "other"]
 
 
-def test_a_long_chain_is_cut() -> None:
-    first = last = ValueError("0")
-    for number in range(1, 500):
-        last.__cause__ = ValueError(str(number))
+def chain(length: int, text: str = "") -> BaseException:
+    first = last = raised(ValueError(f"0{text}"))
+    for number in range(1, length):
+        last.__cause__ = raised(KeyError(f"{number}{text}"))
         last = last.__cause__
-    assert chain_of(from_exception(first)) == [str(number) for number in range(DEEPEST)]
+    return first
+
+
+def test_of_a_long_chain_the_beginning_and_the_root_are_kept() -> None:
+    failure = round_trip(from_exception(chain(500)))
+    kept = [*range(DEEPEST // 2), *range(500 - DEEPEST // 2, 500)]
+    assert [text.strip("'") for text in chain_of(failure)] == [str(number) for number in kept]
+    assert [link.omitted for link in links_of(failure) if link.omitted] == [500 - DEEPEST]
+    assert all(link.traceback.startswith("Traceback (most recent call last):\n  File ") for link in links_of(failure))
+    assert failure.traceback.endswith("in raised\n    raise error\nValueError: 0\n")
+
+
+def test_causes_are_bounded_in_bytes_together() -> None:
+    failure = from_exception(chain(1_000, "x" * LONGEST_TEXT))
+    assert len(msgspec.json.encode(failure.cause)) < 2 * LARGEST_CAUSES
+    root = list(links_of(failure))[-1]
+    assert root.message.startswith("'999xxx")
+    assert len(root.message) > 1_000
+    assert from_exception(chain(1, "x" * LONGEST_TEXT)).message.startswith("0xxx")
+    assert len(from_exception(chain(1, "x" * LONGEST_TEXT)).message) > LONGEST_TEXT // 2
+
+
+def test_names_are_bounded() -> None:
+    kind = type("K" * 100_000, (ValueError,), {})
+    for _ in range(200):
+        kind = type("K" * 1_000, (kind,), {})
+    assert len(msgspec.json.encode(from_exception(kind("x")))) < 100_000
+
+
+def test_a_chain_of_an_older_version_is_read_whatever_its_depth_and_bounded_where_it_is_passed_on() -> None:
+    old = Failure("builtins.ValueError", "the root")
+    for _ in range(300):
+        old = Failure("durablecli.errors.TaskFailedError", "child failed", ("builtins.ValueError",), "", old)
+    read = round_trip(old)
+    assert read == old
+    error = raised(to_exception(read, failed_text("Orchestrator function 'c'", read), {}))
+    assert isinstance(error, ValueError)
+    links = list(links_of(from_exception(error)))
+    assert (len(links), links[-1].message) == (DEEPEST, "the root")
+    assert sum(link.omitted for link in links) == 302 - DEEPEST
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (ValueError("bad"), "ValueError: bad"),
+        (ValueError(), "ValueError"),
+        (KeyError("user"), "KeyError: 'user'"),
+        (Refused("no"), "Refused: no"),
+        (json.JSONDecodeError("Expecting value", "", 0), "JSONDecodeError: Expecting value: line 1 column 1 (char 0)"),
+        (TaskFailedError("Activity function 'x' failed: ValueError"), "Activity function 'x' failed: ValueError"),
+    ],
+)
+def test_the_text_of_a_failed_task_carries_the_type(error: BaseException, text: str) -> None:
+    failure = from_exception(error)
+    assert text_of(failure) == text
+    assert failed_text("Activity function 'f'", failure) == f"Activity function 'f' failed: {text}"
+    assert failed_text("", failure) == (failure.message or "ValueError")
+
+
+def test_the_text_of_a_failed_task_is_bounded() -> None:
+    text = failed_text("Activity function 'f'", from_exception(ValueError("begin" + "x" * LONGEST_TEXT + "end")))
+    assert len(text) < 10_000
+    assert text.startswith("Activity function 'f' failed: ValueError: beginx")
+    assert text.endswith("xxx…")  # the message was cut when it was recorded
 
 
 def test_an_uncaught_task_failure_keeps_what_was_recorded_as_its_cause() -> None:

@@ -67,7 +67,7 @@ def test_a_failed_operation_is_raised_at_the_yield_as_its_own_type() -> None:
 
     stage = Stage(flow)
     stage.refused(2, "too little")
-    assert stage.output == [True, "Operation 'withdraw' of entity @account@a failed: too little"]
+    assert stage.output == [True, "Operation 'withdraw' of entity @account@a failed: ValueError: too little"]
 
 
 def test_a_failure_that_is_not_caught_is_the_cause_of_the_end() -> None:

@@ -73,7 +73,7 @@ def test_a_failure_is_raised_at_the_yield_as_its_own_type() -> None:
 
     stage = Stage(flow)
     stage.failed(2, "bad luck")
-    assert stage.output == [True, "Activity function 'F1' failed: bad luck"]
+    assert stage.output == [True, "Activity function 'F1' failed: ValueError: bad luck"]
 
 
 def test_a_failure_that_is_not_caught_fails_the_orchestration_and_names_its_cause() -> None:
@@ -81,7 +81,7 @@ def test_a_failure_that_is_not_caught_fails_the_orchestration_and_names_its_caus
         yield context.call_activity("F1")
 
     stage = Stage(flow)
-    assert stage.failed(2) == ["4 ExecutionCompleted Failed Activity function 'F1' failed: no"]
+    assert stage.failed(2) == ["4 ExecutionCompleted Failed Activity function 'F1' failed: ValueError: no"]
     assert stage.ledger.causes == (3,)
 
 
@@ -118,7 +118,7 @@ def test_a_sub_orchestration_that_fails_says_so_in_its_own_words() -> None:
 
     stage = Stage(flow)
     assert stage.child_failed(2, "sorry") == [
-        "4 ExecutionCompleted Failed Orchestrator function 'child' failed: sorry",
+        "4 ExecutionCompleted Failed Orchestrator function 'child' failed: ValueError: sorry",
     ]
 
 
@@ -140,7 +140,7 @@ def test_a_retried_call_waits_between_its_attempts() -> None:
     assert stage.fired(4) == ['6 TaskScheduled F1 "x" of 2']
     assert stage.failed(6) == ["8 TimerCreated +0:00:10 of 2"]
     assert stage.fired(8) == ['10 TaskScheduled F1 "x" of 2']
-    assert stage.failed(10) == ["12 ExecutionCompleted Failed Activity function 'F1' failed: no"]
+    assert stage.failed(10) == ["12 ExecutionCompleted Failed Activity function 'F1' failed: ValueError: no"]
     assert stage.ledger.causes == (3, 7, 11)
 
 
@@ -163,7 +163,7 @@ def test_a_retry_stops_when_its_timeout_is_over() -> None:
     assert stage.failed(2) == ["4 TimerCreated +0:00:05 of 2"]
     stage.fired(4)
     stage.now += seconds(3)
-    assert stage.failed(6) == ["8 ExecutionCompleted Failed Activity function 'F1' failed: no"]
+    assert stage.failed(6) == ["8 ExecutionCompleted Failed Activity function 'F1' failed: ValueError: no"]
 
 
 def test_a_retried_sub_orchestration_gets_a_new_instance_each_time() -> None:

@@ -244,7 +244,7 @@ def test_locks_are_given_back_by_hand_and_only_once() -> None:
 def test_a_section_that_fails_gives_its_locks_back_first() -> None:
     stage = Stage(transfer)
     stage.granted(2)
-    failed = "7 ExecutionCompleted Failed Operation 'get' of entity @account@a failed: no"
+    failed = "7 ExecutionCompleted Failed Operation 'get' of entity @account@a failed: ValueError: no"
     assert stage.refused(4) == ["6 EntityUnlockSent 2", failed]
     assert agenda.locks(stage.ledger) == []
 

@@ -44,7 +44,7 @@ def test_all_waits_for_all_and_then_raises_the_first_failure_in_time() -> None:
     stage.failed(3, "second")
     assert stage.ledger.status == "Running"
     stage.done(2)
-    assert stage.error == "Activity function 'F' failed: third"
+    assert stage.error == "Activity function 'F' failed: ValueError: third"
     assert stage.ledger.causes == (5, 6)
 
 

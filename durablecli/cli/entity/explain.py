@@ -31,8 +31,9 @@ def lines(status: EntityStatus, now: datetime) -> Iterator[tuple[str, str]]:
     yield from _some("scheduled", [_scheduled(one, now) for one in status.scheduled[:_MOST]], len(status.scheduled))
     if (failure := status.last_failure) is not None:
         first, *_ = failure.message.splitlines() or [""]
+        type = failure.type.removeprefix("builtins.")
         counted = f"{status.failures} operation{'' if status.failures == 1 else 's'}; "
-        told = f"{failure.operation} at {clock(failure.at, now)}: {failure.type.removeprefix('builtins.')}: {first}"
+        told = f"{failure.operation} at {clock(failure.at, now)}: {type}{first and ': '}{first}"
         yield "failed", f"{counted}{'' if status.failures == 1 else 'the last: '}{told}"
     yield from blocked(status.blocked, now)
     yield from _some("requested", [_posted(one, now) for one in status.requested[:_MOST]], len(status.requested))
