@@ -42,6 +42,8 @@ _ABSTRACT: dict[Any, type] = {
     **dict.fromkeys((collections.abc.Mapping, collections.abc.MutableMapping), dict),
 }
 _UNIONS = (typing.Union, types.UnionType)
+_MISSING = "Object missing required field"
+_LATER = " (a field that was added later needs a default)"
 _WRAPPERS = (typing.Annotated, typing.Final, typing.ClassVar, typing.Required, typing.NotRequired)
 
 
@@ -67,7 +69,7 @@ def key_text(key: object) -> str | None:
 def located(error: msgspec.ValidationError) -> tuple[str, str]:
     """Path and reason of msgspec's refusal."""
     reason, _, path = str(error).partition(" - at `")
-    return path.rstrip("`") or "$", reason
+    return path.rstrip("`") or "$", reason + (_LATER if reason.startswith(_MISSING) else "")
 
 
 def reader(annotation: Any) -> Callable[[Raw | bytes], Any]:
@@ -98,7 +100,8 @@ def _read_native(decoder: msgspec.json.Decoder[Any], annotation: Any, raw: Raw |
     try:
         return decoder.decode(raw)
     except msgspec.ValidationError as error:
-        if "[...]" in str(error):  # msgspec doesn't name keys; the walk by hand does
+        # msgspec names neither keys nor what an array lacks; the walk by hand does.
+        if "[...]" in str(error) or "`array` of " in str(error):
             build(_read(raw), annotation, "$")
         raise
 
@@ -305,7 +308,7 @@ def _from_fields(value: Any, kind: Any, fields: Iterable[Field], bound: dict[Any
             item = build(value[field.key], inner, path + steps[field.key])
             (made if field.in_init else later)[field.name] = item
         elif field.required:
-            raise Mismatch(path, f"Object missing required field `{field.key}`")
+            raise Mismatch(path, f"{_MISSING} `{field.key}`{_LATER}")
     try:
         found = kind(**made)
         for name, item in later.items():

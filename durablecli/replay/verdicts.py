@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from durablecli.model import events as ev
 
 ADVICE = "restore the code that this instance began with, or terminate it and start it again"
@@ -30,6 +32,7 @@ class Sealed(BaseException):
     """The machine is being dropped: its function may clean up, but decides and says nothing any more."""
 
 
+_address = re.compile(r" at 0x[0-9A-Fa-f]+")
 _FOR_ENTITIES = frozenset({ev.EntityOperationCalled, ev.EntityOperationSignaled, ev.EntityLockRequested})
 _OF_ANOTHER = frozenset({ev.TimerCanceled, ev.EntityUnlockSent})
 
@@ -53,11 +56,18 @@ def describe(event: ev.Event, *, of_another: bool = False) -> str:
 
     With `of_another` also the decision that it takes back.
     """
+    if isinstance(event, ev.ExecutionCompleted) and event.failure is not None:
+        return f"ExecutionCompleted {event.status}: {_one_line(event.failure.message):.500}"
     name = getattr(event, "name", None)
     entities = ", ".join(_entities(event))
     taken_back = _taken_back(event) if of_another else 0
     words = (type(event).__name__, name, entities and name and "of", entities, taken_back and f"of record {taken_back}")
     return " ".join(word for word in words if word)
+
+
+def _one_line(message: str) -> str:
+    """Without addresses, which differ from process to process: the same reason is recorded once."""
+    return " ".join(_address.sub("", message).split())
 
 
 def _entities(event: ev.Event) -> tuple[str, ...]:

@@ -130,6 +130,22 @@ class Place(NamedTuple):
     at: datetime | None = None
 
 
+class Grown(NamedTuple):
+    city: str
+    at: datetime
+
+
+class GrownStruct(msgspec.Struct):
+    x: int
+    y: int
+
+
+@attrs.define
+class Hid:
+    x: int
+    _y: int
+
+
 class Home(NamedTuple):
     folder: Path
     owner: str = "me"
@@ -553,7 +569,11 @@ def test_the_quick_way_and_the_careful_way_write_alike(value: Any) -> None:
     [
         (b'"3"', int, "$", "Expected `int`, got `str`"),
         (b'{"x":"a"}', Point, "$.x", "Expected `int`, got `str`"),
-        (b"{}", Point, "$", "missing required field `x`"),
+        (b"{}", Point, "$", "missing required field `x` (a field that was added later needs a default)"),
+        (b'["Tokyo"]', Grown, "$", "missing required field `at`"),
+        (b'[["Tokyo"]]', list[Grown], "$[0]", "missing required field `at`"),
+        (b'{"x":1}', GrownStruct, "$", "missing required field `y`"),
+        (b'{"x":1}', Hid, "$", "missing required field `_y`"),
         (b'[{"x":1},{"x":1},{"x":null}]', list[Point], "$[2].x", "Expected `int`, got `null`"),
         (b'{"a":[1,2,3,{"x":"b"}]}', dict[str, list[int | Point]], "$.a[3].x", "Expected `int`, got `str`"),
         (b'{"odd key":{"x":"b"}}', dict[str, Point], '$["odd key"].x', "Expected `int`"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
@@ -56,7 +57,17 @@ def one_more_behind(context: Context) -> Any:
 
 def fails_now(context: Context) -> Any:
     yield context.call_activity("F1")
-    raise ValueError("a new bug")
+    raise ValueError(f"a new bug\n in {object()}")
+
+
+@dataclass
+class Gained:
+    x: int
+    y: int
+
+
+def field_gained(context: Context) -> Any:
+    yield context.call_activity("F1", expected_type=Gained)
 
 
 TABLE = [
@@ -66,13 +77,14 @@ TABLE = [
     (ends_early, "at record 4", "EventAwaited E", "ExecutionCompleted"),
     (one_more, "at record 4", "EventAwaited E", "TaskScheduled F2"),
     (one_more_behind, "which ends here", "nothing more", "TaskScheduled F2"),
-    (fails_now, "at record 4", "EventAwaited E", "ExecutionCompleted"),
+    (fails_now, "at record 4", "EventAwaited E", "ExecutionCompleted Failed: a new bug in <object object>"),
+    (field_gained, "at record 4", "EventAwaited E", "ExecutionCompleted Failed: $: Object missing required field `y`"),
 ]
 
 
 def history() -> list[ev.Record]:
     stage = Stage(before)
-    stage.done(2)
+    stage.done(2, {"x": 1})
     return stage.records
 
 
