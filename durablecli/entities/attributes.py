@@ -18,7 +18,7 @@ from msgspec import Raw
 
 from durablecli.entities.context import CONTEXT, DurableEntity, DurableEntityContext
 from durablecli.errors import Mismatch
-from durablecli.model import payloads, shapes
+from durablecli.model import kept, payloads, shapes
 from durablecli.model.annotations import hints_of
 from durablecli.model.payloads import decode, encode
 
@@ -44,6 +44,8 @@ class Attributes:
     def __init__(self, kind: Any) -> None:
         self._kind = kind
         self._hints = {name: hint for name, hint in hints_of(kind).items() if not _is_apart(hint)}
+        found_classes = {name: kept.classes_in(hint) for name, hint in self._hints.items()}
+        self._classes = {name: classes for name, classes in found_classes.items() if classes}
         self._slots = _slots(kind)
         found = _defaults(kind)
         self._plain = {name: found[name] for name in self._hints if name in found and _is_shared_safely(found[name])}
@@ -80,6 +82,8 @@ class Attributes:
             values = {name: getattr(subject, name) for name in self._slots if hasattr(subject, name)} | values
         if self._unsaved or self._perhaps:
             values = {name: value for name, value in values.items() if not self._is_left_out(name, value)}
+        for name, classes in self._classes.items():
+            kept.check(values.get(name), classes, f"${shapes.step(name)}")
         return encode(values, limit)
 
     def _is_left_out(self, name: str, value: Any) -> bool:
@@ -115,6 +119,7 @@ class Fields:
     def save(self, subject: Any, limit: int) -> Raw:
         if not self._is_plain:
             return encode(subject, limit)
+        kept.check_fields(subject, "$")
         values = {key: getattr(subject, name) for key, name in self._names}
         return encode({key: value for key, value in values.items() if value is not msgspec.UNSET}, limit)
 
