@@ -197,6 +197,8 @@ def _http(
     port: socket | None, config: Config, registry: Registry, engine: Engine, say: Say
 ) -> Iterator[HttpServer | None]:
     if port is None:
+        if unserved := registry.of_kind("http"):
+            say(f"{_counted(len(unserved), 'HTTP function')} not served: add --http 7071, or set http.listen")
         yield None
         return
     from durablecli.client.keys import FILE

@@ -98,11 +98,10 @@ def app_folder(config: Config) -> str | None:
 
 
 def folder_of_file(paths: Sequence[str]) -> str | None:
-    """The folder of an app of Azure's, if the only path is a file of it that imports Azure's packages."""
+    """The folder of the only path, if that is a file that imports Azure's packages."""
     if len(paths) != 1 or not paths[0].endswith(".py"):
         return None
-    folder = os.path.dirname(paths[0]) or os.curdir
-    return folder if is_app(folder) and _uses_azure(paths[0]) else None
+    return (os.path.dirname(paths[0]) or os.curdir) if _uses_azure(paths[0]) else None
 
 
 def is_whole(path: str) -> bool:
@@ -126,7 +125,9 @@ def settings(overrides: Mapping[str, object] | None = None) -> Config:
     if folder is None:
         return config
     host = read(folder)
-    defaults |= {**host.settings, "state_dir": host.state_dir, "http.listen": host.port or PORT}
+    defaults |= {**host.settings, "http.listen": host.port or PORT}
+    if is_app(folder):  # else the hub is where every verb looks for it that names no app
+        defaults["state_dir"] = host.state_dir
     defaults["http.route_prefix"] = host.route_prefix
     if host.origins:
         defaults |= {"http.allowed_origins": host.origins, "http.allow_credentials": host.credentials}

@@ -211,6 +211,16 @@ def test_one_file_of_an_app_has_the_settings_of_the_app() -> None:
     assert host.settings({"app": ["flows.py", "other.py"]}).state_dir == os.path.abspath(".state")
 
 
+def test_one_file_without_an_app_has_its_functions_served_and_the_usual_hub() -> None:
+    Path("flows.py").write_text("import azure.functions as func\n")
+    config = host.settings({"app": ["flows.py"]})
+    assert (Path(config.state_dir).absolute(), config.http.listen) == (Path(".state").absolute(), 7071)
+    Path("local.settings.json").write_text('{"Host": {"LocalHttpPort": 7100}}')
+    assert host.settings({"app": ["flows.py"]}).http.listen == 7100
+    Path("flows.py").write_text("import json\n")
+    assert host.settings({"app": ["flows.py"]}).http.listen is None
+
+
 def test_the_file_of_the_app_has_its_settings_from_elsewhere_too() -> None:
     Path("shop").mkdir()
     Path("shop/function_app.py").touch()

@@ -55,3 +55,10 @@ def test_a_second_daemon_is_told_of_the_first_and_not_of_the_port(hub: Hub) -> N
     second = hub.begin("run-daemon", "--http", port, app="ticking", EVERY="24:00:00")
     assert second.ends() == 75
     assert str(first.pid) in second.said
+
+
+def test_a_daemon_without_a_port_says_that_http_functions_are_not_served(hub: Hub) -> None:
+    daemon = hub.begin("run-daemon", app="ticking", EVERY="24:00:00")
+    daemon.says("1 HTTP function not served: add --http 7071, or set http.listen")
+    daemon.signal(signal.SIGTERM)
+    assert daemon.ends() == 0
