@@ -183,6 +183,8 @@ class Inline:
         if call is not None:
             self.report(call.dropped())
 
+    def tell(self, key: Key) -> None: ...
+
     def hold_back(self) -> None:
         self.waiting.clear()
 
@@ -195,6 +197,10 @@ class Inline:
     @property
     def most(self) -> int:
         return 1
+
+    @property
+    def queued(self) -> int:
+        return len(self.waiting)
 
     def running(self) -> dict[Key, float]:
         return {}

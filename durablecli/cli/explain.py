@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 
-from durablecli.cli.reasons import blocked, in_the_way, named, no_daemon, set_aside, text_of
+from durablecli.cli.reasons import blocked, in_the_way, named, no_daemon, set_aside, state_of, text_of
 from durablecli.cli.render import COLORS, Screen
 from durablecli.cli.times import clock, moment, span
 from durablecli.client import DurableOrchestrationStatus, EntityStatus
@@ -109,7 +109,7 @@ def _unread(status: DurableOrchestrationStatus, now: datetime) -> Iterator[tuple
 
 def _activity(one: Waiting, now: datetime, name: str) -> str:
     attempt = f", attempt {one.attempt}" if one.attempt and one.attempt > 1 else ""
-    return f"activity {one.name} (id {one.id}{attempt}), for {_for(one, now)}"
+    return f"activity {one.name} (id {one.id}{attempt}), {state_of(one, now)}{_in_its_way(one, now)}"
 
 
 def _event(one: Waiting, now: datetime, name: str) -> str:

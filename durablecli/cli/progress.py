@@ -9,7 +9,7 @@ from typing import Protocol
 
 from durablecli.cli.reasons import in_the_way, named
 from durablecli.cli.times import moment, span
-from durablecli.client import Line
+from durablecli.client import ActivityWait, Line
 from durablecli.model import events as ev
 from durablecli.model.status import Waiting
 from durablecli.replay.agenda import waiting
@@ -88,7 +88,8 @@ def _describe(one: Waiting) -> str:
             return f"{one.kind} at {moment(one.fire_at)}"
         case "activity":
             attempt = f", attempt {one.attempt}" if one.attempt and one.attempt > 1 else ""
-            return f"activity {one.name}{attempt}{since}"
+            queued = ", queued" if isinstance(one, ActivityWait) and one.state == "queued" else ""
+            return f"activity {one.name}{attempt}{queued}{since}"
         case "child":
             return f"sub-orchestration {one.name} {one.child}{since}"
         case "entity":

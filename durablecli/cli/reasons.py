@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 
 from durablecli.cli.times import clock, span
-from durablecli.client import Blocked, Engine, EntityWait, Queued, SetAside
+from durablecli.client import ActivityWait, Blocked, Engine, EntityWait, Queued, SetAside, Slots
 from durablecli.model.status import Waiting
 
 _NAMED = 3
@@ -53,9 +53,34 @@ def asked(kind: str, name: str | None) -> str:
     return f"operation {name}" if kind == "operation" else kind
 
 
+def state_of(one: Waiting, now: datetime) -> str:
+    """Whether an activity runs or is queued, and for how long; where the engine hasn't said so, since it was called."""
+    if isinstance(one, ActivityWait) and one.state is not None and one.state_since is not None:
+        return f"{one.state} for {span(now - one.state_since)}"
+    return f"for {span(now - one.since)}" if one.since else "for 0 s"
+
+
+_SLOTS = {"thread": "threads", "process": "worker processes", "async": "async slots"}
+
+
+def _occupied(slots: Slots, now: datetime) -> Iterator[tuple[str, str]]:
+    """What a queued activity waits for."""
+    longest = slots.longest
+    if longest is None:
+        return
+    told = ", told to stop" if longest.cancelled else ""
+    text = f"{longest.name} of {longest.instance} for {span(now - longest.since)}{told}"
+    busy = f"{slots.running} {_SLOTS.get(slots.executor, slots.executor)} are busy, the longest with {text}"
+    yield busy if slots.running > 1 else f"behind {text}", longest.instance
+
+
 def in_the_way(one: Waiting, now: datetime) -> Iterator[tuple[str, str]]:
-    """Why an entity doesn't answer, and whose status says more: who holds its lock, what stands before, what runs, why
-    it is blocked."""
+    """Why an activity is queued, or why an entity doesn't answer, and whose status says more: who holds its lock, what
+    stands before, what runs, why it is blocked."""
+    if isinstance(one, ActivityWait):
+        if one.behind is not None:
+            yield from _occupied(one.behind, now)
+        return
     if not isinstance(one, EntityWait):
         return
     entity = one.entity or ""

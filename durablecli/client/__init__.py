@@ -3,7 +3,7 @@
 from durablecli.client.client import Client
 from durablecli.client.entity_status import EntityStateResponse, EntityStatus, LockHolder, Queued, Requested
 from durablecli.client.functions import Published, published_by, unknown_orchestrator
-from durablecli.client.running import Running, Runs
+from durablecli.client.running import Running, Runs, Slots
 from durablecli.client.shell import DurableOrchestrationClient
 from durablecli.client.status import (
     Blocked,
@@ -15,11 +15,12 @@ from durablecli.client.status import (
     Suspended,
 )
 from durablecli.client.tail import Line
-from durablecli.client.waits import EntityWait
+from durablecli.client.waits import ActivityWait, EntityWait
 from durablecli.store.mailbox import Item, Mailbox, Receipt, new_message
 from durablecli.store.query import Page, Query
 
 __all__ = [
+    "ActivityWait",
     "Blocked",
     "Client",
     "DurableOrchestrationClient",
@@ -43,6 +44,7 @@ __all__ = [
     "Running",
     "Runs",
     "SetAside",
+    "Slots",
     "Suspended",
     "new_message",
     "published_by",

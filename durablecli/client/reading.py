@@ -10,7 +10,7 @@ import msgspec
 from msgspec import Raw
 
 from durablecli.client.functions import Published, parse_published
-from durablecli.client.running import Running, running_of
+from durablecli.client.running import Activities, Running, notice_of, running_of
 from durablecli.client.status import (
     NULL,
     Blocked,
@@ -187,6 +187,12 @@ class Reader:
         """By entity, what the engine says that it runs."""
         return running_of(self._hub.engine_info() if engine.alive else None, engine)
 
+    def activities(self) -> Activities | None:
+        """The activities that the engine says to run or to have queued; None where no engine runs."""
+        engine = self.engine()
+        notice = notice_of(self._hub.engine_info() if engine.alive else None, engine)
+        return None if notice is None else Activities(notice)
+
     def told(self, ledger: Ledger, waits: tuple[Waiting, ...]) -> tuple[Waiting, ...]:
         """The same waits, with what the entities say that it waits for."""
         return told(waits, ledger.instance, ledger.execution, self._looks(self._hub.read))
@@ -207,7 +213,7 @@ class Reader:
                 return None
             return _standstill(fold(parse(found))) if found else None
 
-        return Looks(entity, instance, cache(lambda: self.running(self.engine())))
+        return Looks(entity, instance, cache(lambda: self.running(self.engine())), cache(self.activities))
 
     def engine(self) -> Engine:
         """The engine that runs, or what is known of the last one."""

@@ -1,5 +1,5 @@
 """Where an orchestration waits at entities: at which of them, who holds its lock since when, what stands before it, or
-why it is blocked."""
+why it is blocked. And whether the activities that it waits for run or are queued."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from durablecli.client.entity_status import Queued
-from durablecli.client.running import Running
+from durablecli.client.running import Activities, Running, Slots
 from durablecli.model import events as ev
 from durablecli.model.events import Origin
 from durablecli.model.status import Waiting
@@ -22,7 +22,7 @@ from durablecli.replay.entity import EntityLedger
 _MOST = 20
 """So many entities are looked at for the operations that an instance waits for; of thousands these are the first."""
 
-_AT_ENTITIES = ("entity", "lock")
+_EXPLAINED = ("entity", "lock", "activity")
 
 
 class EntityWait(Waiting, frozen=True, omit_defaults=True, rename="camel"):
@@ -41,17 +41,28 @@ class EntityWait(Waiting, frozen=True, omit_defaults=True, rename="camel"):
     blocked: str | None = None
 
 
+class ActivityWait(Waiting, frozen=True, omit_defaults=True, rename="camel"):
+    """A wait for an activity with what the engine says: its `state` is running or queued, since `state_since`. For a
+    queued one, `behind` is what runs in its place."""
+
+    state: str | None = None
+    state_since: datetime | None = None
+    behind: Slots | None = None
+
+
 class Looks(NamedTuple):
-    """How to look around: at an entity's ledger, at how an instance stands (suspended, blocked), at what runs."""
+    """How to look around: at an entity's ledger, at how an instance stands (suspended, blocked), at what runs for
+    entities, at the activities of the engine."""
 
     entity: Callable[[str], EntityLedger | None]
     instance: Callable[[str], str | None] = lambda instance: None
     running: Callable[[], Mapping[str, Running]] = dict
+    activities: Callable[[], Activities | None] = lambda: None
 
 
 def told(waits: tuple[Waiting, ...], instance: str, execution: str, looks: Looks) -> tuple[Waiting, ...]:
-    """The same waits; those for entities say what stands in their way."""
-    if not any(one.kind in _AT_ENTITIES for one in waits):
+    """The same waits; those for entities and activities say what stands in their way."""
+    if not any(one.kind in _EXPLAINED for one in waits):
         return waits
     looked: set[str] = set()
 
@@ -62,17 +73,29 @@ def told(waits: tuple[Waiting, ...], instance: str, execution: str, looks: Looks
 
     few = looks._replace(entity=bounded)
 
-    def at_entities(one: Waiting) -> Waiting:
+    def explained(one: Waiting) -> Waiting:
         origin = Origin(instance, execution, one.id or 0)
         match one.kind:
             case "entity":
                 return _operation(one, origin, few)
             case "lock":
                 return _lock(one, origin, looks)
+            case "activity":
+                return _activity(one, origin, looks.activities())
             case _:
                 return one
 
-    return tuple(map(at_entities, waits))
+    return tuple(map(explained, waits))
+
+
+def _activity(wait: Waiting, sender: Origin, activities: Activities | None) -> Waiting:
+    found = activities.find(sender.instance, sender.execution, sender.n) if activities is not None else None
+    if activities is None or found is None:
+        return wait
+    work, runs = found
+    behind = None if runs else activities.slots(work.executor)
+    state = "running" if runs else "queued"
+    return ActivityWait(**msgspec.structs.asdict(wait), state=state, state_since=work.since, behind=behind)
 
 
 def _operation(wait: Waiting, sender: Origin, looks: Looks) -> Waiting:

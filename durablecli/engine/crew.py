@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from durablecli.app import Registry
 from durablecli.config import Concurrency
@@ -48,6 +48,7 @@ class Crew:
         self._by_execution: dict[tuple[str, str], dict[Key, Work]] = {}
         self._again: dict[Key, Job] = {}
         """Work that is needed again while an earlier call of it, whose outcome doesn't count, hasn't come back yet."""
+        self._dropped = 0
         self._held_back = False
 
     @property
@@ -55,12 +56,33 @@ class Crew:
         """How many calls and batches haven't come back."""
         return 0 if self._held_back and not self._begun() else len(self._calls)
 
+    @property
+    def awaited(self) -> int:
+        """How many of them have an outcome that counts."""
+        return max(0, self.running - self._dropped + len(self._again))
+
     def _begun(self) -> bool:
         return any(executor.busy for executor in self._executors.values())
 
-    def calls(self) -> list[Work]:
+    @property
+    def executors(self) -> Mapping[str, Executor]:
+        """Those that were needed so far: thread, async, process, entity."""
+        return self._executors
+
+    def began(self) -> dict[Key, float]:
+        """The calls and batches that run, with the monotonic time at which each began; the others are queued."""
+        found: dict[Key, float] = {}
+        for executor in self._executors.values():
+            found |= executor.running()
+        return found
+
+    def calls(self) -> Iterator[Work]:
         """What is in flight."""
-        return list(self._calls.values())
+        return iter(self._calls.values())
+
+    def find(self, key: Key) -> Work | None:
+        """One call or batch; None where it isn't in flight."""
+        return self._calls.get(key)
 
     def start(self, jobs: Iterable[Job]) -> None:
         """Run what a commit has decided."""
@@ -71,7 +93,7 @@ class Crew:
             if function is None:
                 continue
             if (earlier := self._calls.get(key)) is not None:
-                if earlier.cancellation.dropped:
+                if earlier.cancellation.asked:
                     self._again[key] = job._replace(redelivered=True)
                 continue
             first = job.task.retry_of or job.n
@@ -111,9 +133,11 @@ class Crew:
         if following is not None and not self._held_back:
             self._executor(following.function.executor).start([following])
         again = self._again.pop(outcome.key, None)
+        if call.cancellation.counts:
+            return call
         if again is not None:
             self.start([again])
-        return call if call.cancellation.counts else None
+        return None
 
     def drop(self, keys: Iterable[Key]) -> None:
         """Wait for these batches no more: their outcomes don't count, whether they come or not."""
@@ -125,6 +149,7 @@ class Crew:
     def _forget(self, key: Key) -> Work | None:
         call = self._calls.pop(key, None)
         if call is not None:
+            self._dropped -= call.cancellation.dropped
             siblings = self._by_execution[key[:2]]
             del siblings[key]
             if not siblings:
@@ -132,8 +157,10 @@ class Crew:
         return call
 
     def _stop(self, call: Work) -> None:
+        if call.key in self._calls and not call.cancellation.dropped:
+            self._dropped += 1
         call.cancellation.drop()
-        executor = self._executors.get(_kind(call))
+        executor = self._executors.get(kind_of(call))
         if executor is not None:
             executor.cancel(call.key)
 
@@ -141,6 +168,17 @@ class Crew:
         """Tell every call of one execution to stop; their outcomes are dropped."""
         for call in self._by_execution.get((instance, execution), {}).values():
             self._stop(call)
+
+    def end(self, instance: str, execution: str, abandoned: frozenset[int]) -> None:
+        """An execution has ended: all its calls see that, and those that lost a race are stopped."""
+        for call in self._by_execution.get((instance, execution), {}).values():
+            if call.key[2] in abandoned:
+                self._stop(call)
+            elif not call.cancellation.asked:
+                call.cancellation.ask()
+                executor = self._executors.get(kind_of(call))
+                if executor is not None:
+                    executor.tell(call.key)
 
     def hold_back(self) -> None:
         """Start nothing more, and let what runs know: the engine is stopping."""
@@ -181,6 +219,6 @@ class Crew:
         return Threads(self._limits.activities, self._report)
 
 
-def _kind(work: Work) -> str:
-    """Which of the executors runs it."""
+def kind_of(work: Work) -> str:
+    """The executor that runs it: thread, async, process or entity."""
     return work.function.executor if isinstance(work, Call) else _ENTITY

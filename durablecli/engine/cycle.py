@@ -28,6 +28,7 @@ from durablecli.engine.executors import Report
 from durablecli.engine.instances import Instances
 from durablecli.engine.message_queue import MessageQueue, Posted, described
 from durablecli.engine.notice import Notice
+from durablecli.engine.occupancy import OccupancyLog
 from durablecli.engine.operations import BatchOutcome
 from durablecli.engine.publisher import Background, Publisher
 from durablecli.engine.rollback import Rollback
@@ -135,6 +136,7 @@ class Engine:
         self.publisher = Publisher(hub, self.instances, self.background)
         self.writer = Writer(hub.journal, lambda c, error: self._queue.put(Synced(c, error)), threaded=options.threads)
         self._notice = notice
+        self._occupancy = OccupancyLog(say)
         self.crew = crew(self._queue.put) if crew is not None else None
         self._c = self._handed_over = hub.last_commit
         self._unsynced: deque[Draft] = deque()
@@ -325,7 +327,7 @@ class Engine:
         due = self.timers.next()
         if due is not None and due <= self.clock.now():
             return False
-        if self.crew is not None and self.crew.running:
+        if self.crew is not None and self.crew.awaited:
             return False
         return not any(self._is_open(due) for due in self.timers.back_offs())
 
@@ -500,8 +502,10 @@ class Engine:
         if self.crew is not None:
             self.crew.drop(draft.dropped)
             self.crew.run_batches(draft.batches)
-        for id, execution in draft.cancelled:
-            if self.crew is not None:
+        if self.crew is not None:
+            for id, execution, abandoned in draft.ended:
+                self.crew.end(id, execution, abandoned)
+            for id, execution in draft.cancelled:
                 self.crew.cancel(id, execution)
         if draft.spoken:
             self.voice.speak(draft.spoken)
@@ -529,8 +533,9 @@ class Engine:
         self.instances.trim()
         if self.crew is not None:
             self.crew.tend()
+            self._occupancy.update(self.crew)
         if self._notice is not None and self.crew is not None:
-            self._notice.update(self.crew.calls(), self.clock.now())
+            self._notice.update(self.crew, self.clock.now())
 
     def _tidy(self) -> None:
         """Index and checkpoint, which ask that everything decided is on disk."""

@@ -68,6 +68,9 @@ class Draft:
         self.dropped: list[tuple[str, str, int]] = []
         """Batches that nobody waits for any more; what follows of the same entity may be given out in this commit."""
         self.cancelled: list[tuple[str, str]] = []
+        """Executions that were terminated: their calls are stopped."""
+        self.ended: list[tuple[str, str, frozenset[int]]] = []
+        """Executions that have ended by themselves, with the decisions of calls that are to be stopped."""
         self.spoken: list[Spoken] = []
         self.released: list[tuple[str, str]] = []
         """The ids that were reserved for what begins here, each with the message of its reservation."""
@@ -94,7 +97,9 @@ class Draft:
     @property
     def has_effects(self) -> bool:
         """Whether an empty commit still has something to do, once those before it are on disk."""
-        return bool(self.jobs or self.batches or self.cancelled or self.spoken or self.acks or self.released)
+        return bool(
+            self.jobs or self.batches or self.cancelled or self.ended or self.spoken or self.acks or self.released
+        )
 
     def add(self, instance: Instance | Entity, record: ev.Record) -> None:
         """Write one record of an instance down, and fold it into its ledger."""

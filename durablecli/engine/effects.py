@@ -38,6 +38,7 @@ _EFFECTIVE = frozenset(
     )
 )
 """The decisions that set something off."""
+_NO_CALLS: frozenset[int] = frozenset()
 
 
 class Effects:
@@ -142,6 +143,8 @@ class Effects:
 
     def _let_go(self, instance: Instance) -> None:
         """Its execution is about to end: nobody waits for what is still due, and its locks go back."""
+        abandoned = instance.machine.abandoned() if instance.machine is not None else _NO_CALLS
+        self.draft.ended.append((instance.id, instance.ledger.execution, abandoned))
         for n, _ in agenda.timers(instance.ledger):
             self.timers.drop(instance.id, instance.ledger.execution, n)
         for n, _ in agenda.locks(instance.ledger):

@@ -33,6 +33,10 @@ class Executor(Protocol):
         """Stop a call that runs, where that can be done. One that hasn't begun is asked to stop, and never begins."""
         ...
 
+    def tell(self, key: Key) -> None:
+        """Let a call that runs see that it is to stop, where it can't see that by itself."""
+        ...
+
     def hold_back(self) -> None:
         """Begin nothing more; what has begun goes on."""
         ...
@@ -49,6 +53,11 @@ class Executor(Protocol):
     @property
     def most(self) -> int:
         """How many calls it runs at the same time."""
+        ...
+
+    @property
+    def queued(self) -> int:
+        """How many calls wait for one that runs to end."""
         ...
 
     def running(self) -> dict[Key, float]:
@@ -82,6 +91,8 @@ class Threads:
     def cancel(self, key: Key) -> None:
         """A thread can't be stopped; its function may look at `context.cancelled`."""
 
+    def tell(self, key: Key) -> None: ...
+
     def hold_back(self) -> None:
         self._held_back = True
 
@@ -96,6 +107,10 @@ class Threads:
     @property
     def most(self) -> int:
         return self._most
+
+    @property
+    def queued(self) -> int:
+        return len(self._calls)
 
     def running(self) -> dict[Key, float]:
         return self._running.copy()

@@ -70,6 +70,8 @@ class Loop:
         if self._loop is not None:
             self._loop.call_soon_threadsafe(self._cancel, key)
 
+    def tell(self, key: Key) -> None: ...
+
     def hold_back(self) -> None:
         self._waiting.clear()
 
@@ -80,6 +82,10 @@ class Loop:
     @property
     def most(self) -> int:
         return self._most
+
+    @property
+    def queued(self) -> int:
+        return len(self._waiting)
 
     def running(self) -> dict[Key, float]:
         return {key: since for key, (since, _) in self._running.copy().items()}

@@ -5,14 +5,17 @@ from __future__ import annotations
 import os
 from contextlib import suppress
 from datetime import datetime, timedelta
+from itertools import islice
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import msgspec
 
 from durablecli.app import Function, Registry
 from durablecli.engine.activity import Call
-from durablecli.engine.executors import Work
+from durablecli.engine.crew import Crew, kind_of
+from durablecli.engine.executors import Key, Work
 
 _EVERY = timedelta(seconds=1)
 _MOST = 1_000
@@ -24,31 +27,41 @@ class Notice:
     def __init__(self, root: str, registry: Registry) -> None:
         self._path = Path(root) / "engine.json"
         self._functions = [_function(one) for one in registry]
-        self._since: dict[tuple[str, str, int], datetime] = {}
+        self._since: dict[tuple[Key, bool], datetime] = {}
         self._written: datetime | None = None
         self._said: object = None
 
-    def update(self, calls: list[Work], now: datetime) -> None:
-        """Say what is loaded and which activities and entities run."""
+    def update(self, crew: Crew, now: datetime) -> None:
+        """Say what is loaded, which activities and entities run, and which wait for one of these to end."""
         if self._written is not None and _EVERY > now - self._written >= timedelta(0):
             return
         self._written = now
-        shown = calls[:_MOST]
-        self._since = {call.key: self._since.get(call.key, now) for call in shown}
-        running = [self._running(call) for call in shown]
-        if running == self._said:
+        began = crew.began()
+        running = [call for key in islice(began, _MOST) if (call := crew.find(key)) is not None]
+        queued = list(islice((call for call in crew.calls() if call.key not in began), _MOST))
+        clock = monotonic()
+        since = {(call.key, True): now - timedelta(seconds=clock - began[call.key]) for call in running}
+        since |= {(call.key, False): now for call in queued}
+        self._since = {each: self._since.get(each, at) for each, at in since.items()}
+        said = {
+            "running": [self._entry(call, runs=True) for call in running],
+            "queued": [self._entry(call, runs=False) for call in queued],
+            "limits": {kind: executor.most for kind, executor in crew.executors.items()},
+        }
+        if said == self._said:
             return
-        self._said = running
-        self._write({"at": now, "pid": os.getpid(), "functions": self._functions, "running": running})
+        self._said = said
+        self._write({"at": now, "pid": os.getpid(), "functions": self._functions} | said)
 
-    def _running(self, call: Work) -> dict[str, Any]:
+    def _entry(self, call: Work, *, runs: bool) -> dict[str, Any]:
         instance, execution, n = call.key
-        name, since = call.function.name, self._since[call.key]
+        name, since = call.function.name, self._since[call.key, runs]
         attempt = call.attempt if isinstance(call, Call) else 1
-        return {
+        entry = {
             "instance": instance, "execution": execution, "id": n,
-            "name": name, "attempt": attempt, "since": since,
+            "name": name, "attempt": attempt, "since": since, "executor": kind_of(call),
         }  # fmt: skip
+        return entry | {"cancelled": True} if call.cancellation.asked else entry
 
     def _write(self, text: dict[str, Any]) -> None:
         temporary = self._path.with_suffix(".json.tmp")

@@ -61,6 +61,11 @@ class Workers:
         if running is not None:
             running[1].terminate()
 
+    def tell(self, key: Key) -> None:
+        running = self._running.get(key)
+        if running is not None:
+            running[1].cancel()
+
     def hold_back(self) -> None:
         self._held_back = True
         for _, worker in list(self._running.values()):
@@ -73,6 +78,10 @@ class Workers:
     @property
     def most(self) -> int:
         return self._most
+
+    @property
+    def queued(self) -> int:
+        return self._calls.qsize()
 
     def running(self) -> dict[Key, float]:
         return {key: since for key, (since, _) in list(self._running.items())}

@@ -350,6 +350,10 @@ class Machine:
         self.ended = True
         self._flow = self._race = self._awaiting = self.section = None  # no cycle is left for the garbage collector
 
+    def abandoned(self) -> frozenset[int]:
+        """The open calls that lost a race. One that nobody was ever to wait for isn't among them."""
+        return frozenset(n for n, call in self._calls.items() if call.task.is_joined)
+
     def unread(self) -> list[ev.EventRaised]:
         """The events that no wait has taken, in order of arrival: they move on with continue_as_new."""
         return self.events.unread

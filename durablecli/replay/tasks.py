@@ -49,11 +49,13 @@ class Task(Generic[T]):
     while it runs; `get_result()` returns the value or raises.
     """
 
-    __slots__ = ("_done", "_error", "_keeper", "_value", "_waiters", "failure_order", "id", "outcomes")
+    __slots__ = ("_done", "_error", "_keeper", "_value", "_waiters", "failure_order", "id", "is_joined", "outcomes")
 
     def __init__(self, keeper: Keeper, id: int = 0) -> None:
         self._keeper = keeper
         self.id = id
+        self.is_joined = False
+        """Whether it was ever put into a task_all or a task_any: then somebody meant to wait for it."""
         self.outcomes: tuple[int, ...] = ()
         self.failure_order = 0
         """The position of its failure among all failures of the execution, in time; 0 where it hasn't failed."""
@@ -231,6 +233,8 @@ class Composite(Task[T]):
         for kind in dict.fromkeys(map(type, self.children)):
             if not issubclass(kind, Task):
                 raise TypeError(f"{verb} takes tasks only, not {described(kind)}")
+        for child in self.children:
+            child.is_joined = True
 
     def need(self, to_wake: list[EventTask[Any]]) -> None:
         """Count one more that needs it. The first makes it need its children, as far as they aren't complete."""

@@ -1,0 +1,319 @@
+"""Activities whose outcome nobody waits for any more: they are told, and stopped where that is possible."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Callable, Generator, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from queue import SimpleQueue
+from threading import Event
+from typing import Any
+
+import msgspec
+import pytest
+from msgspec import Raw
+
+import durablecli as df
+from durablecli import testing
+from durablecli.cli.explain import reasons
+from durablecli.client import ActivityWait, Client
+from durablecli.config import Concurrency
+from durablecli.daemon import embedded
+from durablecli.engine.activity import Outcome
+from durablecli.engine.crew import Crew
+from durablecli.engine.draft import Job
+from durablecli.engine.notice import Notice
+from durablecli.engine.occupancy import OccupancyLog
+from durablecli.engine.operations import BatchOutcome
+from durablecli.model import events as ev
+
+Steps = Generator[Any, Any, Any]
+noted: list[str] = []
+gate = Event()
+
+
+def until(true: Callable[[], object], seconds: float = 20.0) -> None:
+    limit = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < limit, noted
+        time.sleep(0.005)
+
+
+@df.activity
+def slow(name: str, context: df.ActivityContext) -> str:
+    """Works until it is told to stop, or until the gate opens."""
+    noted.append(f"{name} begins")
+    while not context.cancelled:
+        if gate.wait(0.005):
+            return f"{name} done"
+    noted.append(f"{name} stops")
+    return f"{name} half done"
+
+
+@df.activity
+async def slow_async(name: str) -> str:
+    noted.append(f"{name} begins")
+    try:
+        await asyncio.to_thread(gate.wait, 20)
+    except asyncio.CancelledError:
+        noted.append(f"{name} stops")
+        raise
+    noted.append(f"{name} done")
+    return name
+
+
+@df.activity
+def deaf(name: str) -> str:
+    noted.append(f"{name} begins")
+    gate.wait(20)
+    noted.append(f"{name} done")
+    return name
+
+
+@df.activity
+def boom(value: Any) -> None:
+    if not gate.is_set():
+        raise ValueError("boom")
+
+
+@df.orchestrator
+def loses_race(context: df.DurableOrchestrationContext) -> Steps:
+    tasks = [context.call_activity(name, name) for name in ("slow", "slow_async")]
+    while len(noted) < 2:  # both are to have begun
+        yield context.create_timer(context.current_utc_datetime + timedelta(milliseconds=20))
+    yield context.task_any([*tasks, context.create_timer(context.current_utc_datetime)])
+    return "late"
+
+
+@df.orchestrator
+def goes_on(context: df.DurableOrchestrationContext) -> Steps:
+    if context.get_input() == 1:
+        yield context.wait_for_external_event("end")
+        return
+    task = context.call_activity(slow, "slow")
+    yield context.task_any([task, context.wait_for_external_event("go")])
+    context.continue_as_new(1)
+
+
+@df.orchestrator
+def tells_and_returns(context: df.DurableOrchestrationContext) -> Steps:
+    yield context.create_timer(context.current_utc_datetime)
+    context.call_activity(deaf, "deaf")
+    context.call_activity(slow_async, "slow_async")
+
+
+@df.orchestrator
+def fails_in_a_race(context: df.DurableOrchestrationContext) -> Steps:
+    task = context.call_activity(slow, "slow")
+    yield context.task_any([task, context.wait_for_external_event("go")])
+    yield context.call_activity(boom)
+    return (yield task)
+
+
+@df.orchestrator
+def crowd(context: df.DurableOrchestrationContext) -> Steps:
+    yield context.task_all([context.call_activity(deaf, f"d{i}") for i in range(21)])
+
+
+FLOWS = (slow, slow_async, deaf, boom, loses_race, goes_on, tells_and_returns, fails_in_a_race, crowd)
+
+
+@pytest.fixture(autouse=True)
+def _fresh() -> Iterator[None]:
+    noted.clear()
+    gate.clear()
+    yield
+    gate.set()
+
+
+@pytest.fixture
+def client(tmp_path: Path) -> Iterator[Client]:
+    with embedded(testing.registry(*FLOWS), tmp_path / "hub") as made:
+        yield made
+        gate.set()
+
+
+# ── ended orchestrations ───────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_what_lost_a_race_is_stopped_when_the_orchestration_ends(client: Client) -> None:
+    client.start_new("loses_race", "x")
+    assert client.wait("x", 20).output == "late"
+    until(lambda: {"slow stops", "slow_async stops"} <= set(noted))
+
+
+def test_what_lost_a_race_goes_on_while_the_orchestration_lives(client: Client) -> None:
+    client.start_new("fails_in_a_race", "x")
+    until(lambda: "slow begins" in noted)
+    gate.set()
+    client.raise_event("x", "go", None)
+    assert client.wait("x", 20).output == "slow done"
+
+
+def test_what_lost_a_race_is_stopped_when_the_orchestration_continues_as_new(client: Client) -> None:
+    client.start_new("goes_on", "x")
+    until(lambda: "slow begins" in noted)
+    client.raise_event("x", "go", None)
+    until(lambda: "slow stops" in noted)
+    assert not client.get_status("x").ended
+
+
+def test_what_nobody_was_ever_to_wait_for_is_done(client: Client) -> None:
+    client.start_new("tells_and_returns", "x")
+    assert client.wait("x", 20).ended
+    until(lambda: {"deaf begins", "slow_async begins"} <= set(noted))
+    gate.set()
+    until(lambda: {"deaf done", "slow_async done"} <= set(noted))
+
+
+def test_an_activity_that_was_stopped_runs_again_after_a_rewind(client: Client) -> None:
+    client.start_new("fails_in_a_race", "x")
+    until(lambda: "slow begins" in noted)
+    client.raise_event("x", "go", None)
+    assert client.wait("x", 20).runtime_status is df.OrchestrationRuntimeStatus.Failed
+    gate.set()
+    client.rewind("x", "again")
+    assert client.wait("x", 20).output == "slow done"
+
+
+# ── the crew ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+Outcomes = SimpleQueue[Outcome | BatchOutcome]
+
+
+def crew_of(outcomes: Outcomes, **limits: int) -> Crew:
+    return Crew(testing.registry(*FLOWS), outcomes.put, Concurrency(**limits))
+
+
+def job(name: str, n: int = 2) -> Job:
+    return Job("x", "1", n, ev.TaskScheduled(name, Raw(b'"%s"' % name.encode())))
+
+
+def test_work_that_is_needed_again_waits_for_its_earlier_call(tmp_path: Path) -> None:
+    outcomes: Outcomes = SimpleQueue()
+    crew = crew_of(outcomes)
+    crew.start([job("deaf")])
+    until(lambda: noted == ["deaf begins"])
+    crew.end("x", "1", frozenset({2}))
+    assert (crew.running, crew.awaited) == (1, 0)
+    crew.start([job("deaf")])
+    assert (crew.running, crew.awaited) == (1, 1)
+    gate.set()
+    assert crew.settled(outcomes.get(timeout=20)) is None
+    assert crew.settled(outcomes.get(timeout=20)) is not None
+    assert (crew.running, crew.awaited) == (0, 0)
+    crew.stop()
+
+
+def test_an_outcome_counts_in_a_shutdown_unless_its_activity_has_seen_it() -> None:
+    outcomes: Outcomes = SimpleQueue()
+    crew = crew_of(outcomes)
+    crew.start([job("slow", 2), job("deaf", 3)])
+    until(lambda: len(noted) == 2)
+    crew.hold_back()
+    first = outcomes.get(timeout=20)
+    assert (first.key[2], crew.settled(first)) == (2, None)
+    gate.set()
+    second = outcomes.get(timeout=20)
+    assert second.key[2] == 3
+    assert crew.settled(second) is not None
+    crew.stop()
+
+
+def test_an_activity_that_stops_its_loop_fails_alone() -> None:
+    outcomes: Outcomes = SimpleQueue()
+
+    @df.activity
+    async def stops_the_loop(how: str) -> None:
+        loop = asyncio.get_running_loop()
+        if how == "exit":
+            task = loop.create_task(leaves())
+            await asyncio.sleep(0)
+            await task
+        elif how == "later":
+            loop.call_soon(loop.stop)
+            await asyncio.sleep(100)
+        elif how == "past":
+            asyncio.BaseEventLoop.stop(loop)  # type: ignore[arg-type]
+        else:
+            loop.stop()
+
+    async def leaves() -> None:
+        raise SystemExit(3)
+
+    crew = Crew(testing.registry(slow_async, stops_the_loop), outcomes.put, Concurrency())
+    crew.start([job("slow_async", 2)])
+    until(lambda: noted)
+    for n, (how, failed) in enumerate([("now", True), ("later", True), ("exit", True), ("past", False)], 3):
+        crew.start([Job("x", "1", n, ev.TaskScheduled("stops_the_loop", Raw(b'"%s"' % how.encode())))])
+        outcome = outcomes.get(timeout=20)
+        assert isinstance(outcome, Outcome)
+        assert (outcome.key[2], outcome.failure is not None) == (n, failed), how
+    gate.set()
+    last = outcomes.get(timeout=20)
+    assert isinstance(last, Outcome)
+    assert (last.key[2], last.result) == (2, Raw(b'"slow_async"'))
+    crew.stop()
+
+
+# ── what people see ────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_status_tells_queued_activities_from_running_ones(client: Client) -> None:
+    client.start_new("crowd", "x")
+    until(lambda: len(noted) == 20)
+
+    def waits() -> list[ActivityWait]:
+        return [one for one in client.get_status("x").waiting_for if isinstance(one, ActivityWait)]
+
+    until(lambda: sorted(one.state or "" for one in waits()) == ["queued", *["running"] * 20])
+    [queued] = [one for one in waits() if one.state == "queued"]
+    assert queued.behind is not None
+    assert (queued.behind.executor, queued.behind.running) == ("thread", 20)
+    shown = [text for _, text in reasons(client.get_status("x"), datetime.now(UTC))]
+    assert sum("running for" in line for line in shown) == 10
+    status = msgspec.structs.replace(client.get_status("x"), waiting_for=(queued,))
+    first, second = [text for _, text in reasons(status, datetime.now(UTC))][:2]
+    assert "queued for" in first
+    assert second.startswith("20 threads are busy, the longest with deaf of x for")
+
+
+def test_the_log_names_what_occupies_the_slots_and_what_does_not_stop() -> None:
+    said: list[str] = []
+    ahead = iter((0.0, 0.0, 2.0, 30.0, 40.0, 50.0, 60.0, 70.0))
+    outcomes: Outcomes = SimpleQueue()
+    crew = crew_of(outcomes, activities=1)
+    log = OccupancyLog(said.append, lambda: time.monotonic() + next(ahead))
+    crew.start([job("deaf", 2), job("slow", 3)])
+    until(lambda: noted)
+    for _ in range(4):
+        log.update(crew)
+    assert len(said) == 1
+    assert said[0].startswith(
+        "1 activity waits: all 1 threads (concurrency.activities) are busy, with deaf of x (id 2)"
+    )
+    crew.end("x", "1", frozenset({2}))
+    for _ in range(3):
+        log.update(crew)
+    assert len(said) == 2
+    assert said[1].startswith("deaf of x (id 2) for ")
+    assert "nobody waits for it any more" in said[1]
+    gate.set()
+    crew.stop()
+
+
+def test_the_notice_lists_what_runs_and_what_is_queued(tmp_path: Path) -> None:
+    outcomes: Outcomes = SimpleQueue()
+    crew = crew_of(outcomes, activities=1)
+    crew.start([job("deaf", 2), job("slow", 3)])
+    until(lambda: noted)
+    Notice(str(tmp_path), testing.registry(slow)).update(crew, datetime(2026, 1, 1, tzinfo=UTC))
+    said = json.loads((tmp_path / "engine.json").read_text())
+    assert [(each["name"], each["executor"]) for each in said["running"]] == [("deaf", "thread")]
+    assert [(each["name"], each["executor"]) for each in said["queued"]] == [("slow", "thread")]
+    assert said["limits"] == {"thread": 1}
+    gate.set()
+    crew.stop()
