@@ -11,7 +11,7 @@ another, in the order in which they were scheduled.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from types import ModuleType
 from typing import Any
@@ -19,6 +19,7 @@ from typing import Any
 from durablecli.app import Registry
 from durablecli.blueprints import Blueprint
 from durablecli.client import Client, DurableOrchestrationStatus
+from durablecli.client.waits import EntityWait
 from durablecli.config import Concurrency
 from durablecli.durable_http import built_ins
 from durablecli.engine.activity import Call
@@ -111,11 +112,33 @@ class Hub:
         while not (status := self.client.get_status(instance_id)).ended:
             due = self.engine.timers.next()
             if due is None or due > until:
-                waits = ", ".join(f"{each.kind} {each.name or ''}".rstrip() for each in status.waiting_for)
-                raise TimedOut(f"{instance_id} hasn't ended: it waits for {waits or 'nothing'}")
+                raise TimedOut(f"{instance_id} hasn't ended: {self._why(status)}")
             self.clock.move_to(max(due, self.clock.now()))
             self.run()
         return status
+
+    def _why(self, status: DurableOrchestrationStatus) -> str:
+        """Why an instance doesn't go on; if it waits for sub-orchestrations or entities that don't, why these don't."""
+        if not status:
+            return "there is no such instance"
+        if status.set_aside is not None:
+            return f"it is set aside: {status.set_aside.reason}"
+        if status.blocked is not None:
+            return f"it is blocked: {status.blocked.reason}"
+        if status.suspended is not None:
+            return f"it is suspended{f': {status.suspended.reason}' if status.suspended.reason else ''}"
+        waits = ", ".join(f"{each.kind} {each.name or ''}".rstrip() for each in status.waiting_for)
+        return "; ".join([f"it waits for {waits or 'nothing'}", *self._elsewhere(status)])
+
+    def _elsewhere(self, status: DurableOrchestrationStatus) -> Iterator[str]:
+        """What holds up the sub-orchestrations and entities that it waits for."""
+        for wait in status.waiting_for:
+            if wait.child is not None:
+                child = self.client.get_status(wait.child)
+                if not child.ended and (child.blocked or child.suspended or child.set_aside or child.waiting_for):
+                    yield f"{wait.child}: {self._why(child)}"
+            elif isinstance(wait, EntityWait) and wait.blocked is not None:
+                yield f"{wait.entity}: it is blocked: {wait.blocked}"
 
     # ── life ───────────────────────────────────────────────────────────────────────────────────────────────────
 

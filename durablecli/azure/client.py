@@ -45,7 +45,6 @@ _log = logging.getLogger("durablecli.client")
 _JSON = "application/json"
 _FIRST_PAUSE = 0.005
 _LONGEST_PAUSE = 0.2
-_LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class SyncDurableFunctionsClient(Client, Links):
@@ -123,8 +122,6 @@ class SyncDurableFunctionsClient(Client, Links):
         runtime_status: Iterable[OrchestrationRuntimeStatus | str] | None = None,
     ) -> PurgeHistoryResult:
         """Delete the ended instances that fit."""
-        if created_time_from is None:
-            raise ValueError("created_time_from is required when purging instance history")
         return super().purge_instance_history_by(created_time_from, created_time_to, runtime_status)
 
     def read_entity_state(
@@ -282,7 +279,7 @@ class SyncDurableFunctionsClient(Client, Links):
         recursive: bool = False,
     ) -> PurgeInstancesResult:
         """Delete the ended instances that fit."""
-        found = super().purge_instance_history_by(created_time_from or _LONG_AGO, created_time_to, runtime_status)
+        found = super().purge_instance_history_by(created_time_from, created_time_to, runtime_status)
         return PurgeInstancesResult(found.instances_deleted)
 
     def get_entity(self, entity_instance_id: EntityId | str, include_state: bool = True) -> EntityMetadata | None:

@@ -55,4 +55,6 @@ def command(
         older_than=older_than,
         force=force,
     )
-    return control(hub, Screen(form), "purge", [Item(one, force=force) for one in chosen], "purged")
+    # Of those that a filter chose some are children, and go with their parents.
+    items = [Item(one, force=force) for one in chosen]
+    return control(hub, Screen(form), "purge", items, "purged", may_be_gone=not ids)

@@ -14,7 +14,7 @@ import click
 from durablecli.cli.options import FunctionName, InstanceId, Statuses, Time
 from durablecli.cli.render import Screen, complain, say
 from durablecli.client import Client, Item, Query
-from durablecli.errors import DurableError, UsageError
+from durablecli.errors import DurableError, NotFound, UsageError
 from durablecli.model.entities import is_entity
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -137,10 +137,12 @@ def control(
     done: str,
     *,
     late: Callable[[str], str] = lambda id: "",
+    may_be_gone: bool = False,
 ) -> int:
     """Post one verb for several instances or entities and say what became of each; the highest exit code.
 
-    `late` says why one that an engine has taken waits its turn, if it does.
+    `late` says why one that an engine has taken waits its turn, if it does. With `may_be_gone` it counts as done for
+    one that isn't there any more.
     """
     code = 0
     told: list[dict[str, str]] = []
@@ -150,7 +152,7 @@ def control(
         outcomes = client.control(kind, items[at : at + _AT_ONCE])
         patience = time.monotonic() + _PATIENCE
         for id, error in outcomes.items():
-            if error is not None:
+            if error is not None and not (may_be_gone and isinstance(error, NotFound)):
                 complain(str(error))
                 code = max(code, error.exit_code)
                 continue

@@ -268,13 +268,11 @@ class Client:
 
     def purge_instance_history_by(
         self,
-        created_time_from: datetime,
+        created_time_from: datetime | None = None,
         created_time_to: datetime | None = None,
         runtime_status: Iterable[OrchestrationRuntimeStatus | str] | None = None,
     ) -> PurgeHistoryResult:
-        """Delete the ended instances that fit."""
-        if created_time_from is None:
-            raise ValueError("created_time_from must be given.")
+        """Delete the ended instances that fit, and their ended children; without a time it is open on that side."""
         query = _query(created_time_from, created_time_to, runtime_status or ENDED, None)
         results = self.control("purge", [Item(instance) for instance in self.select(query)])
         return PurgeHistoryResult(sum(error is None for error in results.values()))

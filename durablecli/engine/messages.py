@@ -157,7 +157,7 @@ class Messages:
         elif (instance := self._turns.instances.get(item.instance)) is None:
             if self._turns.instances.is_set_aside(item.instance):
                 self._set_aside.take(message, item)
-            else:
+            elif message.kind != "purge":  # that one is gone, maybe with its parent in this very message
                 self._undelivered(message, item, "there is no such instance")
         else:
             self._reach(message, item, instance)

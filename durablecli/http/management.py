@@ -237,8 +237,8 @@ class Management:
         """Take the ended instances away that were created in some time."""
         query = asked.query
         since, to, statuses = query.time("createdTimeFrom"), query.time("createdTimeTo"), query.statuses()
-        if since is None:
-            raise Refused(400, "Please provide value for 'createdTimeFrom' parameter.")
+        if since is None and to is None and not statuses:
+            raise Refused(400, "Give a filter: 'createdTimeFrom', 'createdTimeTo' or 'runtimeStatus'.")
         wanted = tuple(word for word in statuses or sorted(ENDED) if word in ENDED)
         until = to or datetime.now(UTC)
         deleted = 0

@@ -136,14 +136,13 @@ def _purge() -> Json:
 
 def _purge_many() -> Json:
     return _operation(
-        "Take the ended instances away that were created in some time; 404 if there is none.",
+        "Take away the ended instances that fit; 404 if there is none. At least one filter must be given.",
         {200: _DELETED, 404: _ERROR},
         query={
             "createdTimeFrom": _TIME,
             "createdTimeTo": _TIME,
             "runtimeStatus": {"type": "array", "items": _STATUS},
         },
-        required=("createdTimeFrom",),
     )
 
 

@@ -65,6 +65,13 @@ CREATE INDEX owing ON instances(id) WHERE owes;
 CREATE INDEX locked ON instances(id) WHERE locked_by IS NOT NULL;
 """
 _GET = f"SELECT {_COLUMNS} FROM instances WHERE entity = ? AND id = ?"  # noqa: S608  constants only
+_NAMES = """
+WITH RECURSIVE names(name) AS (
+  SELECT min(name) FROM instances WHERE entity = ?
+  UNION ALL
+  SELECT (SELECT min(name) FROM instances WHERE entity = ? AND name > names.name) FROM names WHERE name IS NOT NULL
+) SELECT name FROM names WHERE name IS NOT NULL
+"""
 _CHANGED = ", ".join(f"{column} = excluded.{column}" for column in _COLUMNS.split(", ")[1:])
 _UPSERT = (
     f"INSERT INTO instances(entity, {_COLUMNS}) VALUES({', '.join('?' * 18)})"
@@ -107,7 +114,7 @@ class Reader:
 
     def rows(self, query: Query, limit: int) -> list[Summary]:
         """The same with a limit of its own, and without making a cursor."""
-        clauses, values = compile_page(query)
+        clauses, values = compile_page(query, self._spellings(query))
         with self._guard, _unusable():
             # The clauses are made of constants, every value is bound.
             sql = f"SELECT {_COLUMNS} FROM instances {clauses} LIMIT ?"  # noqa: S608
@@ -115,10 +122,19 @@ class Reader:
 
     def count(self, query: Query) -> int:
         """How many rows fit, wherever the cursor stands."""
-        clauses, values = compile_count(query)
+        clauses, values = compile_count(query, self._spellings(query))
         with self._guard, _unusable():
             sql = f"SELECT count(*) FROM instances {clauses}"  # noqa: S608  as in rows
             return int(self._db.execute(sql, values).fetchone()[0])
+
+    def _spellings(self, query: Query) -> list[str]:
+        """The names in the table that are the wanted one, but for case."""
+        if query.name is None:
+            return []
+        wanted = query.name.casefold()
+        with self._guard, _unusable():
+            found = self._db.execute(_NAMES, (query.entities, query.entities)).fetchall()
+        return [name for (name,) in found if name.casefold() == wanted]
 
     def get(self, instance: str) -> Summary | None:
         with self._guard, _unusable():

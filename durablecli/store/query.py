@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 
 import msgspec
@@ -116,19 +116,20 @@ def arrange(query: Query, rows: Iterable[Summary]) -> list[Summary]:
     return sorted(rows, key=lambda row: _comparable(query.key(row)), reverse=query.descending)
 
 
-def compile_count(query: Query) -> tuple[str, tuple[object, ...]]:
-    """The WHERE clause of the filters, and its values."""
-    wanted = _filters(query)
+def compile_count(query: Query, spellings: Sequence[str] = ()) -> tuple[str, tuple[object, ...]]:
+    """The WHERE clause of the filters, and its values. `spellings` are the names in the table that fit the wanted one
+    without case, which sqlite can only tell for ASCII."""
+    wanted = _filters(query, spellings)
     return _where([clause for clause, _ in wanted]), tuple(value for _, values in wanted for value in values)
 
 
-def compile_page(query: Query) -> tuple[str, tuple[object, ...]]:
-    """WHERE with the cursor, and ORDER BY."""
+def compile_page(query: Query, spellings: Sequence[str] = ()) -> tuple[str, tuple[object, ...]]:
+    """WHERE with the cursor, and ORDER BY. `spellings` as in `compile_count`."""
     if query.sort not in SORTS:
         raise UsageError(f"a list can't be sorted by {query.sort!r}, only by {', '.join(SORTS)}")
     if query.limit < 1:
         raise UsageError("a page holds at least one row")
-    wanted = _filters(query)
+    wanted = _filters(query, spellings)
     last = query.last()
     sign, direction = ("<", "DESC") if query.descending else (">", "ASC")
     if last is not None:
@@ -142,10 +143,12 @@ def _where(clauses: list[str]) -> str:
     return f"WHERE {' AND '.join(clauses)}"
 
 
-def _filters(query: Query) -> list[tuple[str, tuple[object, ...]]]:
+def _filters(query: Query, spellings: Sequence[str]) -> list[tuple[str, tuple[object, ...]]]:
     found: list[tuple[str, tuple[object, ...]]] = [("entity = ?", (query.entities,))]
     if query.name is not None:
-        found.append(("name = ? COLLATE NOCASE", (query.name,)))
+        # by_name has the rows of one spelling in the order of `created`; several would have to be sorted.
+        wanted = "name = ?" if len(spellings) == 1 else f"+name IN ({', '.join('?' * len(spellings))})"
+        found.append((wanted, tuple(spellings)))
     if query.status:
         # by_status has the rows of one status in the order of `created`; for all else it would only cost a sort, and
         # the plus sign keeps sqlite from using it.

@@ -421,8 +421,16 @@ def test_a_purge_by_time_takes_ended_instances_only(client: Client, root: str) -
     result = client.purge_instance_history_by(NOON, NOON + timedelta(seconds=3))
     assert result.instances_deleted == 1
     assert [message.items[0].instance for message in inbox(root).pending("old")] == ["old"]
-    with pytest.raises(ValueError, match="created_time_from"):
-        client.purge_instance_history_by(None)  # type: ignore[arg-type]  # as Azure's users may try
+
+
+def test_a_purge_without_a_time_is_open_on_that_side(client: Client, root: str) -> None:
+    with scribe(root) as hub:
+        for one in ("a", "b", "c"):
+            hub.write(one, started(one), ENDED)
+    assert client.purge_instance_history_by(created_time_to=NOON).instances_deleted == 0
+    assert client.purge_instance_history_by(created_time_to=NOON + timedelta(seconds=3)).instances_deleted == 2
+    assert client.purge_instance_history_by(None, None, ["Failed"]).instances_deleted == 0
+    assert client.purge_instance_history_by().instances_deleted == 1
 
 
 @pytest.mark.parametrize("verb", ["rewind", "purge"])

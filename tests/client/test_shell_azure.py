@@ -6,7 +6,7 @@ import asyncio
 import inspect
 import json
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -202,8 +202,6 @@ def test_the_errors_have_the_texts_that_apps_look_for(hub: testing.Hub, client: 
         client.raise_event(ended, "go")
     with pytest.raises(WrongState, match=r"^The rewind operation is only supported on failed orches.* instances\.$"):
         client.rewind(ended)
-    with pytest.raises(ValueError, match=r"^created_time_from is required when purging instance history$"):
-        client.purge_instance_history_by()
     with pytest.raises(ValueError, match=r"^event_name must be a non-empty string\.$"):
         client.raise_event(ended, "")
 
@@ -341,3 +339,16 @@ def test_waiting_for_the_start_and_the_end_of_an_instance(tmp_path: Path) -> Non
 
     with embedded(testing.registry(patient), tmp_path) as engine:
         asyncio.run(use(engine))
+
+
+def test_a_purge_without_a_lower_bound_means_all_time(hub: testing.Hub, client: SyncDurableFunctionsClient) -> None:
+    hub.finish(client.start_new("echo", "one"))
+    assert client.purge_instance_history_by(created_time_to=testing.START - timedelta(days=1)).instances_deleted == 0
+    assert (
+        client.purge_instance_history_by(created_time_to=datetime.now(UTC) + timedelta(days=9)).instances_deleted == 1
+    )
+    hub.finish(client.start_new("echo", "two"))
+    assert client.purge_orchestrations_by(runtime_status=["Failed"]).deleted_instance_count == 0
+    assert client.purge_orchestrations_by().deleted_instance_count == 1
+    hub.finish(client.start_new("echo", "three"))
+    assert client.purge_instance_history_by().instances_deleted == 1

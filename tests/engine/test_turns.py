@@ -278,6 +278,17 @@ def test_a_batch_starts_all(hub: testing.Hub) -> None:
     assert hub.engine.stats["ended"] == 2_500
 
 
+def test_a_purge_by_filter_counts_each_instance_once(hub: testing.Hub) -> None:
+    hub.client.start_new(parent, "p", ["c", "calls"])
+    hub.client.start_new(calls, "z")
+    hub.run()
+    assert hub.client.purge_instance_history_by().instances_deleted == 3
+    hub.run()
+    assert hub.client.get_status_all() == []
+    assert hub.engine.stats["undelivered"] == 0
+    assert hub.said == []
+
+
 # ── children and events between instances ──────────────────────────────────────────────────────────────────────────
 
 

@@ -129,7 +129,9 @@ TABLE = [
     # taking away
     Row("DELETE", "instances/{running}", 409, "terminate it first"),
     Row("DELETE", "instances/nobody", 404, NO_ID),
-    Row("DELETE", "instances", 400, "Please provide value for 'createdTimeFrom' parameter."),
+    Row("DELETE", "instances", 400, "Give a filter: 'createdTimeFrom', 'createdTimeTo' or 'runtimeStatus'."),
+    Row("DELETE", "instances?createdTimeTo=2020-01-02", 404),
+    Row("DELETE", "instances?runtimeStatus=Canceled", 404),
     Row("DELETE", "instances?createdTimeFrom=x", 400, WRONG.format("createdTimeFrom")),
     Row("DELETE", "instances?createdTimeFrom=2020-01-01&runtimeStatus=Running", 404),
     Row("DELETE", "instances?createdTimeFrom=2020-01-01&runtimeStatus=Bogus", 400, WRONG.format("runtimeStatus")),

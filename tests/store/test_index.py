@@ -203,6 +203,7 @@ def test_a_list_shows_instances_or_entities_and_never_both() -> None:
         (Query(sort="id"), "PRIMARY KEY (entity=?)"),
         (Query(sort="id", prefix="a"), "PRIMARY KEY (entity=? AND id>? AND id<?)"),
         (Query(status=("Running",)), "by_status (entity=? AND status=?)"),
+        (Query(name="f"), "by_name (entity=? AND name=?)"),
         (Query(sort="updated"), "(entity=?)"),
     ],
 )
@@ -210,12 +211,35 @@ def test_what_is_listed_never_passes_rows_of_the_other_kind(
     query: Query, way: str, entities: bool, tmp_path: Path
 ) -> None:
     an_index(tmp_path / "index.sqlite").close()
-    clauses, values = compile_page(msgspec.structs.replace(query, entities=entities))
+    clauses, values = compile_page(msgspec.structs.replace(query, entities=entities), ["f"])
     with closing(sqlite3.connect(tmp_path / "index.sqlite")) as db:
         statement = f"EXPLAIN QUERY PLAN SELECT * FROM instances {clauses}"  # noqa: S608  constants only
         plan = db.execute(statement, values).fetchall()
     assert way in plan[0][3]
     assert any("TEMP B-TREE" in step[3] for step in plan) == (query.sort == "updated")
+
+
+@pytest.mark.parametrize(
+    ("wanted", "names"),
+    [
+        ("straße", {"STRASSE", "Straße"}),
+        ("STRASSE", {"STRASSE", "Straße"}),
+        ("größe", {"GRÖẞE", "größe"}),
+        ("F", {"f"}),
+        ("nobody", set()),
+    ],
+)
+def test_a_name_is_found_whatever_its_case(wanted: str, names: set[str]) -> None:
+    index = Index()
+    rows = [
+        msgspec.structs.replace(row(n), name=name)
+        for n, name in enumerate(["f", "STRASSE", "Straße", "GRÖẞE", "größe"])
+    ]
+    index.apply(rows, [], 1)
+    for query in (Query(name=wanted), Query(name=wanted, sort="id"), Query(name=wanted, status=STATUSES)):
+        assert {each.name for each in index.page(query).rows} == names
+        assert index.count(query) == len(names)
+        assert {each.name for each in rows if query.fits(each)} == names
 
 
 # ── the file ───────────────────────────────────────────────────────────────────────────────────────────────────────
