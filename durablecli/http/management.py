@@ -39,7 +39,7 @@ from durablecli.model.ids import check_instance_id
 from durablecli.model.status import ENDED
 
 _RETRY_AFTER = {"retry-after": "10"}
-_OURS = ("waitingFor", "holds", "blocked", "daemon")
+_OURS = ("waitingFor", "holds", "blocked", "daemon", "unreadEvents", "setAside")
 _ABOVE = len(BASE.strip("/").split("/"))
 _LARGEST_ANSWER = 16 * MIB
 _SHORTEST_POLL = 0.1

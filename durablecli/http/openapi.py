@@ -275,7 +275,8 @@ def _schemas() -> dict[str, Json]:
         "lastUpdatedTime": _MAYBE_TIME,
     }
     row = {"type": "object", "properties": {"EventType": _TEXT, "Timestamp": _TEXT}, "required": ["EventType"]}
-    ours = {"waitingFor": {"type": "array"}, "holds": {"type": "array"}, "blocked": {}, "daemon": {}}
+    arrays = {name: {"type": "array"} for name in ("waitingFor", "holds", "unreadEvents")}
+    ours = {**arrays, "blocked": {}, "daemon": {}, "setAside": {}}
     entity = _object({"name": _TEXT, "key": _TEXT})
     return {
         "CheckStatus": _object({"id": _TEXT, **dict.fromkeys(_LINKS, _TEXT)}),
