@@ -511,7 +511,7 @@ class Engine:
             self.voice.speak(draft.spoken)
         if draft.released:
             self.hub.inbox.release(draft.released)  # who asks from now on finds it in the journal
-        if draft.commit.taken:  # last: a reserved id whose message is gone would seem to be one that is just decided
+        if draft.commit.taken:
             self.hub.inbox.remove(taken.message for taken in draft.commit.taken if taken.upto is None)
         for ack in draft.acks:
             ack()

@@ -144,6 +144,8 @@ class Inbox:
                 self._reservations.check(instance, draft.message)
             for item in items if draft.kind == "rewind" else ():
                 self._reservations.drop_open(item.instance)
+            for instance in reserved:  # before an engine can take the start, and give the id back
+                self._reservations.mark_posted(instance, draft.message)
             self._disk.rename(temporary, f"{self._new}/{_name(draft, items)}")
 
     def next_number(self) -> int:

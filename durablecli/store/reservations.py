@@ -26,7 +26,7 @@ class Reservation(msgspec.Struct, frozen=True, omit_defaults=True):
     """An id, the message that starts it, and the process that is about to post this message or has posted it.
 
     One that is `final` falls to no other starter: an engine takes its start without looking at the reservation again.
-    `namespace` is the PID namespace that `pid` is a number of.
+    Once its start is `posted` what is in the inbox counts. `namespace` is the PID namespace that `pid` is a number of.
     """
 
     id: str
@@ -34,6 +34,7 @@ class Reservation(msgspec.Struct, frozen=True, omit_defaults=True):
     pid: int
     started: str
     final: bool = False
+    posted: bool = False
     namespace: str = ""
 
     @property
@@ -44,7 +45,7 @@ class Reservation(msgspec.Struct, frozen=True, omit_defaults=True):
     @property
     def binding(self) -> bool:
         """Whether it may not fall to another starter, although its start doesn't wait in the inbox."""
-        return self.alive or (self.final and self.namespace != pid_namespace())
+        return not self.posted and (self.alive or (self.final and self.namespace != pid_namespace()))
 
 
 class ReservationLost(Conflict):
@@ -75,14 +76,13 @@ class Reservations:
         `waiting(sure)` gives the messages in the inbox that start it; `sure` when it has to look. With `over_waiting`
         that is no conflict.
         """
-        starts = waiting(self._disk.exists(self._path(instance)))
-        # Asked after that: an engine gives an id back before it takes the message away.
         held = self.get(instance)
-        if held is not None and held.message not in starts and held.binding:
+        starts = waiting(held is not None or self._disk.exists(self._path(instance)))
+        if held is not None and held.binding:
             raise Conflict(f"the id {instance!r} is being started by process {held.pid}; try again")
         if starts and not over_waiting:
             raise Conflict(f"the id {instance!r} is taken: its start waits for a daemon")
-        self._write(instance, message, final)
+        self._write(instance, message, final=final)
         return held
 
     def names(self, instance: str, message: str) -> bool:
@@ -100,6 +100,10 @@ class Reservations:
         if not self.names(instance, message):
             raise ReservationLost(f"the id {instance!r} was taken by another start at the same time; try again")
 
+    def mark_posted(self, instance: str, message: str) -> None:
+        """Note that the start is about to be in the inbox: from now on that counts."""
+        self._write(instance, message, posted=True)
+
     def restore(self, before: Reservation) -> None:
         """Put an earlier reservation back in its place."""
         self._put(before)
@@ -109,11 +113,12 @@ class Reservations:
         held = self.get(instance)
         if held is not None and held.final and held.binding:
             raise Conflict(f"{instance} is just being started anew; try again")
-        self._unlink(file_name(instance))
+        if held is None or not held.posted:
+            self._unlink(file_name(instance))
 
-    def _write(self, instance: str, message: str, final: bool) -> None:
+    def _write(self, instance: str, message: str, *, final: bool = False, posted: bool = False) -> None:
         pid = os.getpid()
-        self._put(Reservation(instance, message, pid, start_token(pid) or "", final, pid_namespace()))
+        self._put(Reservation(instance, message, pid, start_token(pid) or "", final, posted, pid_namespace()))
 
     def _put(self, reservation: Reservation) -> None:
         self._unlink(file_name(reservation.id))
@@ -142,7 +147,7 @@ class Reservations:
         """Release those whose message is taken, and those of dead processes or engines whose message isn't waiting."""
         for name in self._disk.listdir(self._folder):
             held = self._read(name)
-            stale = held is None or (held.message not in waiting and (held.final or not held.alive))
+            stale = held is None or (held.message not in waiting and (held.final or held.posted or not held.alive))
             if stale or (held is not None and held.message in taken):
                 self._unlink(name)
 

@@ -473,6 +473,17 @@ def test_a_start_is_posted_only_while_the_reservation_names_it() -> None:
     assert inbox.waiting() == []
 
 
+def test_an_id_is_free_when_its_start_has_been_taken_out_of_the_inbox() -> None:
+    disk = MemoryDisk()
+    inbox = an_inbox(disk)
+    inbox.reserve("a", "m-1")
+    inbox.post("start", [Item("a", name="f", reserved=True)], "m-1")
+    (name,) = [name for name in disk.listdir("hub/inbox/new") if name.endswith(".json")]
+    disk.unlink(f"hub/inbox/new/{name}")
+    inbox.reserve("a", "m-2")
+    assert [each.message for each in inbox.reservations()] == ["m-2"]
+
+
 def test_a_final_reservation_falls_to_nobody_but_the_next_engine(monkeypatch: pytest.MonkeyPatch) -> None:
     inbox = an_inbox()
     inbox.reserve("a", "m-1")
