@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
-from contextlib import suppress
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
-import click
+if TYPE_CHECKING:  # everything is imported where Ctrl-C is handled
+    import click
 
 
 def main() -> None:
@@ -19,15 +19,28 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         # A name that the terminal's encoding lacks is shown escaped; it never stops a verb half-way.
         getattr(stream, "reconfigure", lambda **_: None)(errors="backslashreplace")
-    code = _run(sys.argv[1:])
+    try:
+        code = _run(sys.argv[1:])
+    except KeyboardInterrupt as stopped:
+        code = getattr(stopped, "exit_code", 130)
+    sys.exit(_flush(code))
+
+
+def _flush(code: int) -> int:
+    """Write what is buffered; the exit code, which is 74 where that isn't possible."""
     try:
         sys.stdout.flush()
     except BrokenPipeError:
         code = _closed_pipe()
     except OSError as error:
-        _closed_pipe()
+        _discard(sys.stdout)
         code = _complain(f"standard output: {error.strerror}", 74)
-    sys.exit(code)
+    try:
+        sys.stderr.flush()
+    except OSError:
+        _discard(sys.stderr)
+        code = 74
+    return code
 
 
 def _nowhere() -> TextIO:
@@ -36,6 +49,8 @@ def _nowhere() -> TextIO:
 
 
 def _run(arguments: list[str]) -> int:
+    import click
+
     from durablecli.errors import DurableError
 
     try:
@@ -44,7 +59,7 @@ def _run(arguments: list[str]) -> int:
         return _complain(_usage(error), error.exit_code)
     except DurableError as error:
         return _complain(str(error), error.exit_code)
-    except (click.Abort, KeyboardInterrupt):
+    except click.Abort:
         return 130
     except BrokenPipeError:
         return _closed_pipe()
@@ -63,6 +78,8 @@ def _run(arguments: list[str]) -> int:
 
 def _call(arguments: list[str]) -> int:
     """What click's own `main` does, but for its way with errors: there a closed pipe ends in 1."""
+    import click
+
     from durablecli.cli import durable
 
     asked = os.environ.get("_DURABLE_COMPLETE")
@@ -86,17 +103,29 @@ def _usage(error: click.ClickException) -> str:
 
 
 def _complain(text: str, code: int) -> int:
+    """Say what went wrong; the exit code, which is 74 where that can't be written either."""
     from durablecli.cli.escapes import escape
 
-    with suppress(BrokenPipeError):
+    try:
         sys.stderr.write(f"durable: {escape(text)}\n")
+        sys.stderr.flush()
+    except BrokenPipeError:
+        _discard(sys.stderr)
+    except OSError:
+        _discard(sys.stderr)
+        return 74
     return code
 
 
 def _closed_pipe() -> int:
     """The reader has seen enough (`| head`): nothing more is written, also not by the interpreter as it ends."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    _discard(sys.stdout)
     return 0
+
+
+def _discard(stream: TextIO) -> None:
+    """Let what can't be written go, also when the interpreter flushes it at its end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 if __name__ == "__main__":

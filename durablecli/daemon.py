@@ -12,12 +12,12 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from socket import socket
 from time import monotonic
-from types import FrameType, ModuleType
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -33,14 +33,15 @@ from durablecli.engine.forks import doing_in_children
 from durablecli.engine.loader import Loaded
 from durablecli.engine.notice import Notice
 from durablecli.engine.watch import Watchdog, left_behind
-from durablecli.errors import ConfigError, HubLocked
+from durablecli.errors import ConfigError, HubLocked, NoPermission, StorageError
 from durablecli.model.versions import Versions
 from durablecli.project import absolute
+from durablecli.signals import Interrupted, Signals
 from durablecli.store.bell import Bell
 from durablecli.store.disk import LocalDisk
 from durablecli.store.hub import Hub, close, open_hub
 from durablecli.store.inbox import Inbox
-from durablecli.store.mailbox import Item, Receipt
+from durablecli.store.mailbox import RUN_VARIABLE, Item, Receipt
 
 if TYPE_CHECKING:  # only whoever asks for HTTP pays for it
     from durablecli.azure.links import Place
@@ -48,6 +49,7 @@ if TYPE_CHECKING:  # only whoever asks for HTTP pays for it
 
 Say = Callable[[str], None]
 _AGAIN = 0.1
+_PATIENCE = 1.0  # seconds until somebody who waits is told why
 
 
 def serve(
@@ -58,20 +60,27 @@ def serve(
     replay_always: bool = False,
     listen: str | None = None,
     say: Say = print,
+    signals: Signals | None = None,
 ) -> int:
     """Be the hub's engine in the foreground, until a signal or, with `until_idle`, until nothing can move.
 
-    `listen` says where to answer HTTP; without it the settings do."""
+    `listen` says where to answer HTTP; without it the settings do. `signals` are handled already, if they are given.
+    """
     logging.basicConfig(level=config.log.level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     since, server = datetime.now(UTC), None
     if listen is not None:
         config = msgspec.structs.replace(config, http=msgspec.structs.replace(config.http, listen=listen))
-    with _hub(state_dir, say) as hub, _port(config.http.listen) as port:  # whose hub it is counts before whose port
-        loaded = load_configured(config)
+    # Whose hub it is counts before whose port.
+    handled = Signals(say) if signals is None else nullcontext(signals)
+    with handled as signals, _hub(state_dir, say) as hub, _port(config.http.listen) as port:
+        loaded = _load(config, signals)
+        if loaded is None:
+            say("stopped while loading the modules; nothing was begun")
+            return 0 if signals.received == signal.SIGTERM else signals.exit_code
         _introduce(config, loaded, hub, say)
         with (
             _engine(hub, config, loaded, replay_always, say, lambda: server.place if server else None) as engine,
-            _signals(engine, say),
+            signals.stopping(engine.stop),
             _http(port, config, loaded.registry, engine, say) as server,
         ):
             _keep_timers(loaded, hub, since, say)
@@ -85,27 +94,81 @@ def serve(
     return 0
 
 
+def _load(config: Config, signals: Signals) -> Loaded | None:
+    """Import the modules; None if a signal comes meanwhile."""
+    try:
+        with signals.interrupting():
+            return load_configured(config)
+    except Interrupted:
+        return None
+
+
 def work_until(
-    config: Config, state_dir: str, loaded: Loaded, instance: str, on_change: Callable[[], None] = lambda: None
+    config: Config,
+    state_dir: str,
+    loaded: Loaded,
+    instance: str,
+    signals: Signals,
+    *,
+    everything: bool = False,
+    say: Say = lambda text: None,
 ) -> None:
     """See that an instance ends: as the hub's engine if nobody else is, else by waiting, ready to take over.
 
-    Returns too when somebody has purged it.
+    As the engine it drives this instance and what belongs to it, or `everything`. It lets activities that run at the
+    end finish, for as long as the settings give them. Returns too after a signal, which leaves the instance as it is,
+    and when somebody has purged the instance.
     """
     client = Client(state_dir)
+    only = None if everything else instance
 
     def has_ended(engine: Engine) -> bool:
         # What the engine knows may be the execution that a start in the inbox is to replace.
         return engine.has_ended(instance) and client.has_ended(instance)
 
-    while not client.has_ended(instance):
+    while signals.received is None and not client.has_ended(instance):
         try:
-            with _hub(state_dir, lambda text: None) as hub, _engine(hub, config, loaded, False, _warn) as engine:
+            with (
+                signals.interrupting(False),
+                _hub(state_dir, lambda text: None) as hub,
+                _as_run(only),
+                _engine(hub, config, loaded, False, _warn, only=only) as engine,
+                signals.stopping(engine.stop),
+            ):
                 engine.run(until=has_ended)
-                engine.settle()
+                if signals.received is not None:
+                    engine.scope.close()
+                _finish(engine, config.drain, say)
         except HubLocked:
             threading.Event().wait(_AGAIN)
-        on_change()
+
+
+def _finish(engine: Engine, limit: timedelta, say: Say) -> None:
+    """Let the calls finish that have been given out, also those that no thread has begun yet, then drain."""
+    until = monotonic() + limit.total_seconds()
+    given = set() if engine.is_stopping or engine.crew is None else {call.key for call in engine.crew.calls()}
+    told_at: float | None = monotonic() + _PATIENCE
+    while engine.crew is not None and (given := given & {call.key for call in engine.crew.calls()}):
+        if monotonic() >= until or engine.is_stopping:
+            break
+        if told_at is not None and monotonic() >= told_at:
+            say(f"waiting for {_counted(len(given), 'call')} to finish, for {limit.total_seconds():g} s at most")
+            told_at = None
+        engine.step(_AGAIN)
+    engine.drain(timedelta(seconds=max(0.0, until - monotonic())))
+
+
+@contextmanager
+def _as_run(instance: str | None) -> Iterator[None]:
+    """Let what the code of this process posts, and the processes that it begins, belong to a run."""
+    if instance is None:
+        yield
+        return
+    os.environ[RUN_VARIABLE] = instance
+    try:
+        yield
+    finally:
+        os.environ.pop(RUN_VARIABLE, None)
 
 
 def act(state_dir: str, kind: str, items: Sequence[Item]) -> Receipt:
@@ -257,6 +320,8 @@ def _hub(state_dir: str, say: Say) -> Iterator[Hub]:
     try:
         yield hub
         clean = True
+    except (PermissionError, NoPermission) as error:  # opening went well: this is a failure of the disk
+        raise StorageError(f"no permission any more: {error}") from error
     finally:
         close(hub, clean=clean, floor=hub.floor)
 
@@ -269,10 +334,12 @@ def _engine(
     replay_always: bool,
     say: Say,
     place: Callable[[], Place | None] = lambda: None,
+    only: str | None = None,
 ) -> Iterator[Engine]:
     """An engine that has taken up the hub, with its bell, its watchdog and its notice.
 
-    `place` is where the hub answers HTTP, once it does."""
+    `place` is where the hub answers HTTP, once it does. With `only`, that one instance is driven, and what belongs to
+    it."""
     registry = loaded.registry
     registry.build_in(built_ins(config.call_http.poll, config.call_http.timeout))
     options = Options(
@@ -283,6 +350,7 @@ def _engine(
         checkpoint_bytes=config.checkpoint.bytes,
         checkpoint_every=config.checkpoint.every,
         limits=config.limits,
+        only=only,
     )
     note = Path(hub.root) / "turning.json"
     engine = Engine(
@@ -330,29 +398,6 @@ def _engine(
         watchdog.stop()
         engine.voice.stop()
         engine.close()
-
-
-@contextmanager
-def _signals(engine: Engine, say: Say) -> Iterator[None]:
-    """The first Ctrl-C or SIGTERM drains, the second one ends at once."""
-
-    def handle(number: int, frame: FrameType | None) -> None:
-        if engine.is_stopping:
-            os._exit(128 + number)
-        say("draining; once more ends at once")
-        engine.stop()
-
-    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
-
-    def restore() -> None:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-    try:
-        with doing_in_children(restore):
-            yield
-    finally:
-        restore()
 
 
 def _introduce(config: Config, loaded: Loaded, hub: Hub, say: Say) -> None:

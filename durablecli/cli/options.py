@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -248,8 +249,14 @@ def settings(state_dir: str | None = None, app: tuple[str, ...] = ()) -> Config:
 
 def client(state_dir: str | None, mailbox: Mailbox | None = None, *, check_names: bool = True) -> Client:
     """The client of the hub that flag, environment or durable.yaml name."""
-    from durablecli.cli.render import say
     from durablecli.client import Client
 
     root = state_dir or settings(state_dir).state_dir
-    return Client(root, mailbox, on_create=lambda root: say(f"created the hub {root}"), check_names=check_names)
+    return Client(root, mailbox, on_create=_say_created, check_names=check_names)
+
+
+def _say_created(root: str) -> None:
+    from durablecli.cli.render import say
+
+    with suppress(OSError):  # a full disk behind stderr is no reason not to start
+        say(f"created the hub {root}")

@@ -32,6 +32,7 @@ from durablecli.engine.occupancy import OccupancyLog
 from durablecli.engine.operations import BatchOutcome
 from durablecli.engine.publisher import Background, Publisher
 from durablecli.engine.rollback import Rollback
+from durablecli.engine.scope import Scope
 from durablecli.engine.sources import Sources
 from durablecli.engine.timers import Due, Timers
 from durablecli.engine.turns import Turns
@@ -76,6 +77,8 @@ class Options:
     """Whether journal, index and checkpoints have threads; without, each of their steps is done where it is due."""
     share: timedelta = timedelta(milliseconds=10)
     """How long a cycle may run turns before it commits."""
+    only: str | None = None
+    """The one instance that is driven, with what belongs to it; None: all of the hub's. See `scope`."""
 
 
 @dataclass(frozen=True)
@@ -118,6 +121,7 @@ class Engine:
         )
         self.timers = Timers()
         queue = MessageQueue(hub.inbox)
+        self.scope = Scope(options.only, self.instances)
         self.turns = Turns(
             self.instances,
             registry,
@@ -127,6 +131,7 @@ class Engine:
             hub.inbox.claim,
             limits=options.limits,
             say=say,
+            scope=self.scope,
             share=options.share.total_seconds(),
             replay_always=options.replay_always,
             fail_on_nondeterminism=options.fail_on_nondeterminism,
@@ -176,7 +181,8 @@ class Engine:
         told: Callable[[DurableError | None], None] | None = None,
     ) -> Posted:
         """The same without waiting; `told` is called, in the engine's thread, once it is on disk or refused."""
-        posted = Posted(Message(message or new_message(), 0, self.clock.now(), kind, list(items)), told)
+        given = Message(message or new_message(), 0, self.clock.now(), kind, list(items), run=self.scope.root)
+        posted = Posted(given, told)
         self._queue.put(posted)
         if self._closed:  # asked after putting: whoever closes the engine empties the queue after saying so
             posted.refuse(self._failed or _gone())
@@ -193,15 +199,21 @@ class Engine:
         """Take up what the hub holds: due times, and the instances that owe work. Returns how many these are."""
         self.instances.note_files(store_histories.files(self.hub.disk, self.hub.root))
         draft = self._begin()
+        self.scope.find_all()
         for id, due in ask_index(self.hub, Index.due):
-            self.timers.set(due, id, "", None)
+            if id in self.scope:
+                self.timers.set(due, id, "", None)
         tried_again = self.hub.set_aside.retry()
         moving = ask_index(self.hub, lambda index: [*index.owing(), *index.locked()])
         owing = {*moving, *self.hub.torn, *tried_again}
         if stuck is not None and is_unchanged(reason(stuck)):
             self.turns.stuck = stuck
             owing.add(stuck.instance)
-        line, in_draft = deque(sorted(owing)), list[str]()
+        driven = [id for id in sorted(owing) if id in self.scope or self._is_stuck(id)]
+        for id in tried_again:
+            if id not in driven:
+                self._probe(id)
+        line, in_draft = deque(driven), list[str]()
         while line:
             id = line.popleft()
             in_draft.append(id)
@@ -223,7 +235,17 @@ class Engine:
                     draft = self._begin()
         self._commit(draft)
         self._save_set_aside()
-        return len(owing)
+        return len(driven)
+
+    def _is_stuck(self, id: str) -> bool:
+        return self.turns.stuck is not None and self.turns.stuck.instance == id
+
+    def _probe(self, id: str) -> None:
+        """See whether an instance can be used that was set aside; one that isn't driven here is only looked at."""
+        if is_entity(id):
+            self.instances.entity(id)
+        else:
+            self.instances.get(id)
 
     def _take_up(self, id: str, *, redeliver: bool = True) -> None:
         """See what an instance or entity has to do that was read from its file."""

@@ -15,6 +15,7 @@ from msgspec.structs import replace
 from durablecli.app import Registry
 from durablecli.engine.draft import Draft, Job
 from durablecli.engine.instances import Entity, Instance, Instances
+from durablecli.engine.scope import Scope
 from durablecli.engine.timers import Timers
 from durablecli.errors import Conflict
 from durablecli.model import events as ev
@@ -56,6 +57,7 @@ class Effects:
         timers: Timers,
         reserve: Callable[[str], None],
         deepest: int,
+        scope: Scope,
     ) -> None:
         self.draft = draft
         self.instances = instances
@@ -63,6 +65,7 @@ class Effects:
         self.timers = timers
         self.reserve = reserve
         self.deepest = deepest
+        self.scope = scope
         self.ready: dict[str, None] = {}
         self.lacking: set[str] = set()
         self.coming: set[str] = set()
@@ -322,7 +325,8 @@ class Effects:
             self.deliver(child, None, replace(event, message=None))
 
     def owe(self, id: str, execution: str, activities: Iterable[tuple[int, ev.TaskScheduled]]) -> None:
-        self.draft.jobs += [Job(id, execution, n, task, redelivered=True) for n, task in activities]
+        if id in self.scope:
+            self.draft.jobs += [Job(id, execution, n, task, redelivered=True) for n, task in activities]
 
 
 def _terminated(result: msgspec.Raw) -> Failure:

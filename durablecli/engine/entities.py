@@ -46,6 +46,7 @@ class Entities:
 
     def arrive(self, id: str, event: ev.EntityArrival) -> None:
         """Record what was sent to an entity; the first time, that begins it."""
+        self._need(id, event)
         entity = self._effects.instances.entity(id)
         if entity is None and self._effects.instances.is_set_aside(id):
             self._effects.keep(id, None, event)
@@ -60,6 +61,12 @@ class Entities:
             self._effects.add(entity, ev.EntityStarted(id, execution))
         self._record(entity, event)
         self._move(entity)
+
+    def _need(self, id: str, event: ev.EntityArrival) -> None:
+        """Drive an entity from now on that a driven instance, or entity, sends something to."""
+        scope, sender = self._effects.scope, getattr(event, "sender", None)
+        if isinstance(sender, ev.Origin) and sender.instance in scope:
+            scope.adopt(id)
 
     def _unlock(self, id: str, entity: Entity | None, event: ev.EntityUnlockReceived) -> None:
         if entity is not None and entity.ledger.concerns(event.sender):
@@ -82,6 +89,8 @@ class Entities:
         """The lock was granted: the request goes on to the next entity, and behind the last to who asked."""
         sender = lock.sender
         following = _after(entity.id, lock.entities)
+        if entity.id in self._effects.scope:
+            self._effects.scope.adopt(sender.instance)
         if not self._wants(sender):
             self._effects.deliver(entity.id, None, ev.EntityUnlockReceived(lock.entities, sender))
         elif following is not None:
@@ -200,6 +209,8 @@ class Entities:
             return
         for entity in list(moved.values()):
             ledger = entity.ledger
+            if entity.id not in self._effects.scope:
+                continue
             if entity.running or not (operations := ledger.operations(_MOST_OPERATIONS)):
                 continue
             name = entity_name(entity.id)
@@ -273,6 +284,7 @@ class Entities:
                 version = start.version if start.version is not None else self._default_version
                 execution = effects.draft.execution
                 started = ev.ExecutionStarted(start.instance, execution, start.name, start.input, version)
+                effects.scope.add(start.instance)
                 effects.deliver(start.instance, None, started)
 
     def _checked(self, start: ev.OperationStart) -> ev.OperationStart:

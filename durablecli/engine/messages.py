@@ -194,6 +194,8 @@ class Messages:
             received = ev.EntityOperationReceived(
                 item.name or "", item.input or ev.NULL, message=message.message, scheduled_time=item.start_at
             )
+            if self._turns.scope.is_of_this_run(message.run):
+                self._turns.scope.adopt(item.instance)
             entities.arrive(item.instance, received)
         elif not self._knows(item.instance):
             self._undelivered(message, item, "there is no such entity")
@@ -244,6 +246,8 @@ class Messages:
             message=message.message,
         )
         self.stats["started"] += 1
+        if turns.scope.is_of_this_run(message.run):
+            turns.scope.add(item.instance)
         turns.start(started, hold=turns.over)
 
     def _may_replace(self, message: Message, item: Item, ledger: Ledger) -> bool:

@@ -351,6 +351,8 @@ class Sources:
 
     def _fire(self, due: Due) -> None:
         turns = self._turns
+        if due.instance not in turns.scope:
+            return
         if is_entity(due.instance):
             turns.entities.fire(due)
             turns.settle()

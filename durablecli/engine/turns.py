@@ -24,11 +24,13 @@ from durablecli.engine.effects import Effects
 from durablecli.engine.entities import Entities
 from durablecli.engine.instances import Instance, Instances
 from durablecli.engine.message_queue import MessageQueue
+from durablecli.engine.scope import Scope
 from durablecli.engine.timers import Timers
 from durablecli.engine.watch import Stuck, Watch, reason
 from durablecli.engine.weight import target, weight
 from durablecli.errors import Conflict
 from durablecli.model import events as ev
+from durablecli.model.entities import is_entity
 from durablecli.model.failures import Failure
 from durablecli.model.versions import ANY_VERSION, Versions
 from durablecli.replay import agenda
@@ -55,6 +57,7 @@ class Turns:
         *,
         limits: Limits,
         say: Callable[[str], None],
+        scope: Scope | None = None,
         share: float = 0.010,
         replay_always: bool = False,
         fail_on_nondeterminism: bool = False,
@@ -77,7 +80,10 @@ class Turns:
         self.replay_always = replay_always
         self.fail_on_nondeterminism = fail_on_nondeterminism
         self.draft = Draft(0, 0, clock.now())
-        self.effects = Effects(self.draft, instances, registry, timers, reserve, limits.sub_orchestration_depth)
+        self.scope = scope or Scope(None, instances)
+        self.effects = Effects(
+            self.draft, instances, registry, timers, reserve, limits.sub_orchestration_depth, self.scope
+        )
         self.versions = versions
         self.entities = Entities(self.effects, versions.current)
         self.ready = self.effects.ready
@@ -122,7 +128,7 @@ class Turns:
         """Whether the next cycle has something to do even when nothing arrives."""
         if self._spreading is not None:
             return True
-        return bool(self.ready) and self.registry is not None
+        return bool(self.ready or self.scope.adopted) and self.registry is not None
 
     @property
     def is_busy_spreading(self) -> bool:
@@ -162,9 +168,14 @@ class Turns:
             self._look_once()
 
     def _look_once(self) -> None:
+        while self.scope.adopted and not self.over and self.registry is not None:
+            self._take_up(self.scope.adopted.popleft())
         for id in list(self.ready):
             if self.over or self.registry is None:
                 return
+            if id not in self.scope:
+                del self.ready[id]
+                continue
             if self.is_spreading(id) or id in self._patient or self._is_behind(id):
                 continue
             instance = self.instances.get(id)
@@ -187,6 +198,19 @@ class Turns:
             return True
         del self._behind[id]
         return False
+
+    def _take_up(self, id: str) -> None:
+        """Go on with what an earlier engine left, and is needed here."""
+        self.draft.looked_at.append(id)
+        self.draft.handling = id
+        if is_entity(id):
+            self.entities.resume(id)
+        elif (instance := self.instances.get(id)) is not None and not instance.ledger.ended:
+            self.resume(instance)
+        for other in self.scope.related(id):
+            self.scope.adopt(other)
+        self.settle()
+        self.draft.handling = None
 
     def _is_child_of_spreading(self, instance: Instance) -> bool:
         parent = instance.ledger.started.parent
@@ -219,7 +243,8 @@ class Turns:
     def receive(self, instance: Instance, event: ev.Arrival, hold: bool = False) -> None:
         """Apply an arrival, or hold it where it can't be applied now."""
         handling, self.draft.handling = self.draft.handling, instance.id
-        if hold or self.registry is None or instance.ledger.must_hold or not self._turn(instance, event):
+        held_back = hold or self.registry is None or instance.id not in self.scope or instance.ledger.must_hold
+        if held_back or not self._turn(instance, event):
             self._hold(instance, event)
         self.draft.handling = handling
 
@@ -607,6 +632,8 @@ class Turns:
         self._child_started(self.effects.start_of(parent, origin.n, event), hold=False)
 
     def _child_started(self, event: ev.ExecutionStarted, hold: bool) -> None:
+        if event.parent is not None and event.parent.instance in self.scope:
+            self.scope.add(event.instance)
         if event.parent is None:  # an entity has started it, and taken its id already
             self.start(event, hold)
             return
@@ -634,6 +661,8 @@ class Turns:
     def resume(self, instance: Instance, *, redeliver: bool = True) -> None:
         """Take up an instance that an earlier engine left, or that was rewound: its timers, turns and, with
         `redeliver`, its activities."""
+        if instance.id not in self.scope:
+            return
         ledger = instance.ledger
         for n, timer in agenda.timers(ledger):
             back_off = timer.retry_of is not None

@@ -25,7 +25,7 @@ from durablecli.model.codec import Damaged, seal, unseal
 from durablecli.store import batches, bell
 from durablecli.store.disk import Disk
 from durablecli.store.failed_messages import FailedMessages
-from durablecli.store.mailbox import KINDS, Item, Message, Receipt, new_message
+from durablecli.store.mailbox import KINDS, RUN_VARIABLE, Item, Message, Receipt, new_message
 from durablecli.store.refusal import refusal
 from durablecli.store.reservations import Reservation, Reservations
 
@@ -95,7 +95,7 @@ class Inbox:
             raise UsageError(f"a message is limited to 16 MiB; {kind} of {items[0].instance!r} is larger")
         with refusal("the message is not acknowledged"):
             number = self.next_number()
-            draft = Message(message, number, self._now(), kind, [])
+            draft = Message(message, number, self._now(), kind, [], run=os.environ.get(RUN_VARIABLE))
             self._write(draft, items, encoded)
         self._ring()
         return Receipt(message, [item.instance for item in items])

@@ -12,6 +12,9 @@ from msgspec import Raw
 
 from durablecli.model.events import NULL
 
+RUN_VARIABLE = "DURABLE_RUN_INSTANCE"
+"""Names, in the process of a `durable run` and in those that it begins, the instance that is run."""
+
 KINDS = frozenset(
     {"start", "raise-event", "terminate", "suspend", "resume", "rewind", "restart", "purge", "signal", "delete"}
 )
@@ -62,6 +65,8 @@ class Message(msgspec.Struct, frozen=True, omit_defaults=True):
     count: int = 0
     parts: tuple[int, ...] = ()
     batch: str | None = None
+    run: str | None = None
+    """The instance of the `durable run` whose code has posted it."""
 
     @property
     def total(self) -> int:
