@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from durablecli.model.entities import EntityId
     from durablecli.model.http import DurableHttpRequest, DurableHttpResponse, ManagedIdentityTokenSource, TokenSource
     from durablecli.model.retries import RetryOptions, RetryPolicy
+    from durablecli.model.secrets import secret
     from durablecli.model.status import OrchestrationRuntimeStatus
     from durablecli.replay.context import DurableOrchestrationContext
     from durablecli.replay.sections import CriticalSection, LockTask
@@ -60,6 +61,7 @@ _HOMES = {
     "activity": "durablecli.app",
     "entity": "durablecli.app",
     "orchestrator": "durablecli.app",
+    "secret": "durablecli.model.secrets",
 }
 
 __all__ = [
@@ -94,6 +96,7 @@ __all__ = [
     "activity",
     "entity",
     "orchestrator",
+    "secret",
 ]
 
 

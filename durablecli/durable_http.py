@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import codecs
 import logging
+import os
 import re
 from collections.abc import Callable, Generator
 from contextvars import ContextVar
@@ -29,6 +30,7 @@ from durablecli.model.http import (
     HttpHeaders,
     check_uri,
 )
+from durablecli.model.secrets import Secret
 from durablecli.replay.context import DurableOrchestrationContext
 from durablecli.replay.names import MARK, Mark
 
@@ -91,7 +93,7 @@ def following(request: DurableHttpRequest, location: str) -> DurableHttpRequest:
     # The key of a function isn't the key of the management API, and the content stays behind.
     _drop(headers, lambda name: name in ("x-functions-key", "content-type", "content-length"))
     if not is_same_origin(request.uri, location):
-        _drop(headers, lambda name: not _is_for_anyone(name))
+        _drop(headers, lambda name: not _is_for_anyone(name) or isinstance(headers[name], Secret))
         source = None
     return DurableHttpRequest("GET", location, None, headers, source)
 
@@ -153,7 +155,7 @@ async def send(request: DurableHttpRequest, limit: timedelta = TIMEOUT) -> Durab
 async def _exchange(request: DurableHttpRequest) -> DurableHttpResponse:
     import httpx
 
-    headers = {"User-Agent": "durablecli", **request.headers}
+    headers = {"User-Agent": "durablecli", **_resolved(request.headers)}
     if request.token_source is not None:
         headers["Authorization"] = f"Bearer {await asyncio.to_thread(_token, request.token_source.resource)}"
     content = None if request.content is None else request.content.encode()
@@ -172,6 +174,11 @@ async def _exchange(request: DurableHttpRequest) -> DurableHttpResponse:
     raise ConnectionError(f"{request.label}: more than {_MOST_REDIRECTS} redirects")
 
 
+def _resolved(headers: HttpHeaders) -> dict[str, str]:
+    """The headers as they are sent. Only here a credential is read, and it goes nowhere else."""
+    return {name: value.resolve(os.environ) if isinstance(value, Secret) else value for name, value in headers.items()}
+
+
 def _redirected(request: DurableHttpRequest, asked: httpx.Request, following: httpx.Request) -> httpx.Request:
     check_uri(str(following.url))
     if is_same_origin(str(asked.url), str(following.url)):
@@ -179,7 +186,8 @@ def _redirected(request: DurableHttpRequest, asked: httpx.Request, following: ht
     if following.read():
         origin = f"{following.url.scheme}://{following.url.netloc.decode('ascii')}"
         raise ConnectionError(f"{request.label}: redirected to {origin}: the content isn't told to another origin")
-    for name in [name for name in following.headers if name != "host" and not _is_for_anyone(name)]:
+    secrets = {name.casefold() for name, value in request.headers.items() if isinstance(value, Secret)}
+    for name in [name for name in following.headers if name in secrets or not (name == "host" or _is_for_anyone(name))]:
         del following.headers[name]
     return following
 

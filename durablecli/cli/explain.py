@@ -60,11 +60,11 @@ def lines(status: DurableOrchestrationStatus, now: datetime, *, show_input: bool
     if status.parent_instance_id:
         yield "parent", status.parent_instance_id
     if show_input:
-        yield "input", text_of(status.raw_input)
+        yield "input", text_of(status.shown_input)
     if text_of(status.raw_custom_status) != "null":
         yield "custom", text_of(status.raw_custom_status)
     if status.ended:
-        yield "output", text_of(status.raw_output)
+        yield "output", text_of(status.shown_output)
     else:
         yield from reasons(status, now)
         yield from _unread(status, now)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import click
 
 from durablecli.cli.options import client, common, exits, id_argument
 from durablecli.cli.render import Screen
 from durablecli.client import Line
+from durablecli.model.codec import unsealed
+from durablecli.model.redaction import Redactor
 
 WIDTHS = (5, 23, 34)
 
@@ -35,6 +37,7 @@ def tell(screen: Screen, lines: Iterable[Line], *, follow: bool) -> None:
     """Records as rows, or as the lines they were read from; with `follow` each as it comes."""
     from durablecli.cli.records import HEAD, describe
 
+    lines = map(_redactor(), lines)
     if screen.form == "jsonl":
         for line in lines:
             screen.raw(line.text)
@@ -45,6 +48,17 @@ def tell(screen: Screen, lines: Iterable[Line], *, follow: bool) -> None:
             _streamed(screen, describe(line.record))
     else:
         screen.table(HEAD, [describe(line.record, short=screen.terminal) for line in lines])
+
+
+def _redactor() -> Callable[[Line], Line]:
+    """Redacts credentials of HTTP calls; a line in which there are some is shown without its checksum."""
+    redactor = Redactor()
+
+    def redacted(line: Line) -> Line:
+        shown = redactor.record(line.record)
+        return line if shown is line.record else Line(unsealed(shown), shown)
+
+    return redacted
 
 
 def _streamed(screen: Screen, row: tuple[str, ...]) -> None:

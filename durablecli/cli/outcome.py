@@ -31,7 +31,7 @@ def show_outcome(screen: Screen, status: DurableOrchestrationStatus) -> int:
     if screen.terminal:
         screen.painted(f"{screen.paint(status.instance_id, None)}  {screen.paint(word, COLORS.get(word))}")
     if word == "Completed":
-        screen.value(status.raw_output)
+        screen.value(status.shown_output)
     else:
         complain(f"{status.instance_id} {word}: {status.output}")
     return CODES[word]

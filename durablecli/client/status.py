@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 from msgspec import Raw
 
+from durablecli.model.redaction import redact_payload
 from durablecli.model.status import ENDED, OrchestrationRuntimeStatus, Waiting
 
 NULL = Raw(b"null")
@@ -100,14 +101,24 @@ class DurableOrchestrationStatus(msgspec.Struct, frozen=True, kw_only=True):
         return self.runtime_status is not None or self.set_aside is not None
 
     @property
+    def shown_input(self) -> Raw:
+        """The input for a display: the credentials of an HTTP call are redacted."""
+        return redact_payload(self.name, self.raw_input)
+
+    @property
+    def shown_output(self) -> Raw:
+        """The output for a display, likewise."""
+        return redact_payload(self.name, self.raw_output)
+
+    @property
     def input_(self) -> Any:
         """What the instance was started with."""
-        return msgspec.json.decode(self.raw_input)
+        return msgspec.json.decode(self.shown_input)
 
     @property
     def output(self) -> Any:
         """What the orchestrator returned, or why it ended otherwise."""
-        return msgspec.json.decode(self.raw_output)
+        return msgspec.json.decode(self.shown_output)
 
     @property
     def custom_status(self) -> Any:
@@ -131,9 +142,9 @@ class DurableOrchestrationStatus(msgspec.Struct, frozen=True, kw_only=True):
             "name": self.name,
             "instanceId": self.instance_id,
             "runtimeStatus": self.runtime_status and self.runtime_status.value,
-            "input": self.raw_input,
+            "input": self.shown_input,
             "customStatus": self.raw_custom_status,
-            "output": self.raw_output,
+            "output": self.shown_output,
             "createdTime": second(self.created_time),
             "lastUpdatedTime": second(self.last_updated_time),
             "waitingFor": self.waiting_for,

@@ -162,7 +162,7 @@ class Management:
             current = await self._ended(asked.request, instance, *wait)
             if current.ended:
                 completed = current.runtime_status is not None and current.runtime_status.value == "Completed"
-                return json_answer(current.raw_output if completed else _body(current, ours=False))
+                return json_answer(current.shown_output if completed else _body(current, ours=False))
         body = dict(Place(origin(asked.request), self._keys.code).management(instance))
         del body["rewindPostUri"]  # as in the original, where only the client of an app gives it out
         return json_answer(body, 202, {"location": body["statusQueryGetUri"], **_RETRY_AFTER})

@@ -57,6 +57,11 @@ def frame(record: Record, start: int) -> bytes:
     return b'%b,"crc":"%08x"}' % (body, crc32(body, start))
 
 
+def unsealed(record: Record) -> bytes:
+    """The same line without the crc, for a display."""
+    return frame(record, 0)[:-_TAIL] + b"}"
+
+
 def parse(line: bytes, start: int) -> Record:
     """The record of one line; raises Damaged unless every byte is as `frame` wrote it."""
     return decode(unseal(line, start))

@@ -14,6 +14,7 @@ import msgspec
 from durablecli.model import events as ev
 from durablecli.model.codec import stamp
 from durablecli.model.failures import Failure
+from durablecli.model.redaction import redacted
 
 _OURS = (
     ev.OrchestratorStarted,
@@ -36,7 +37,7 @@ def project_history(
     records: Iterable[ev.Record], *, results: bool = False, inputs: bool = False
 ) -> list[dict[str, Any]]:
     """The rows of a history, in its order; with `results` and `inputs` as parsed JSON where asked for."""
-    records = list(records)
+    records = list(redacted(records))
     return _Projection(records, results, inputs).rows(records)
 
 

@@ -10,6 +10,8 @@ from urllib.parse import urlsplit
 
 from msgspec import Raw
 
+from durablecli.model.secrets import Secret, parse_reference
+
 HTTP_ORCHESTRATOR = "BuiltIn__HttpPollOrchestrator"
 HTTP_ACTIVITY = "BuiltIn__HttpActivity"
 MANAGED_IDENTITY = "AzureManagedIdentity"
@@ -37,13 +39,16 @@ class ManagedIdentityTokenSource(TokenSource):
         return {"resource": self.resource, "kind": MANAGED_IDENTITY}
 
 
-class HttpHeaders(dict[str, str]):
-    """Headers by name, looked up without case. Those that came several times are joined by commas."""
+class HttpHeaders(dict[str, Any]):
+    """Headers by name, looked up without case. Those that came several times are joined by commas.
 
-    def __getitem__(self, name: str) -> str:
+    The value of a header is text; in a request it may be a secret too.
+    """
+
+    def __getitem__(self, name: str) -> Any:
         return super().__getitem__(self._spelling(name))
 
-    def __setitem__(self, name: str, value: str) -> None:
+    def __setitem__(self, name: str, value: str | Secret) -> None:
         super().__setitem__(self._spelling(name), value)
 
     def __contains__(self, name: object) -> bool:
@@ -61,14 +66,14 @@ class HttpHeaders(dict[str, str]):
 
 
 class DurableHttpRequest:
-    """One request. `content` is sent as it is; `uri` is absolute, http or https."""
+    """One request. `content` is sent as it is; `uri` is absolute, http or https; a header may be a `df.secret`."""
 
     def __init__(
         self,
         method: str,
         uri: str,
         content: str | None = None,
-        headers: Mapping[str, str] | None = None,
+        headers: Mapping[str, Any] | None = None,
         token_source: Any = None,
     ) -> None:
         self.method = _method(method)
@@ -83,7 +88,7 @@ class DurableHttpRequest:
             "method": self.method,
             "uri": self.uri,
             "content": self.content,
-            "headers": dict(self.headers) or None,
+            "headers": {name: _written(value) for name, value in self.headers.items()} or None,
             "tokenSource": self.token_source and self.token_source.to_json(),
         }
         return {key: value for key, value in parts.items() if value is not None}
@@ -91,8 +96,8 @@ class DurableHttpRequest:
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> DurableHttpRequest:
         """What to_json made."""
-        names = ("method", "uri", "content", "headers", "tokenSource")
-        return cls(*(value.get(name) for name in names))  # type: ignore[arg-type]  # it checks them itself
+        headers = {name: parse_reference(text) or text for name, text in (value.get("headers") or {}).items()}
+        return cls(value["method"], value["uri"], value.get("content"), headers, value.get("tokenSource"))
 
     @property
     def label(self) -> str:
@@ -139,7 +144,7 @@ def make_request(
     method: str,
     uri: str,
     content: Any,
-    headers: Mapping[str, str] | None,
+    headers: Mapping[str, Any] | None,
     token_source: Any,
     is_raw_str: bool,
 ) -> DurableHttpRequest:
@@ -186,15 +191,28 @@ def _method(method: str | Enum) -> str:
     return text.upper()
 
 
-def _headers(headers: Mapping[str, str] | None) -> HttpHeaders:
+def _written(value: str | Secret) -> str | dict[str, str]:
+    return value.reference() if isinstance(value, Secret) else value
+
+
+def _headers(headers: Mapping[str, Any] | None) -> HttpHeaders:
     found = HttpHeaders()
     for name, value in (headers or {}).items():
         if not isinstance(name, str) or not _is_token(name):
             raise ValueError(f"{name!r} is no name of a header")
+        if isinstance(value, Secret):
+            found[name] = _checked(name, value)
+            continue
         if not _is_line(text := str(value)):
             raise ValueError(f"the header {name} has more than one line")
         found[name] = text
     return found
+
+
+def _checked(name: str, secret: Secret) -> Secret:
+    if not _is_line(secret.prefix + secret.suffix):
+        raise ValueError(f"the header {name} has more than one line")
+    return secret
 
 
 def _token_source(source: Any) -> ManagedIdentityTokenSource | None:

@@ -81,7 +81,7 @@ class DurableOrchestrationContext:
         method: str,
         uri: str,
         content: Any = None,
-        headers: Mapping[str, str] | None = None,
+        headers: Mapping[str, Any] | None = None,
         token_source: Any = None,
         is_raw_str: bool = False,
     ) -> Task[DurableHttpResponse]:
@@ -89,6 +89,9 @@ class DurableOrchestrationContext:
 
         `content` is sent as JSON, or as it stands where `is_raw_str`. The task fails with a TimeoutError or a
         ConnectionError when there is no answer. A request that was on its way at a crash is sent again.
+
+        Headers are written to the history as they are given; of a credential given as `df.secret("API_TOKEN")` only the
+        name of its environment variable is.
         """
         request = make_request(self._machine.encode, method, uri, content, headers, token_source, is_raw_str)
         raw = self._machine.encode(request)
