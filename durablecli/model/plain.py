@@ -20,6 +20,7 @@ from msgspec import Raw
 from durablecli.errors import Unserializable
 from durablecli.model import custom_objects, pydantic_losses, pydantic_models, shapes
 from durablecli.model.kept import check_fields
+from durablecli.model.refusals import named, refusal
 
 DEEPEST = 200
 """Levels of arrays and objects in a payload."""
@@ -102,7 +103,7 @@ def _one_way(hook: Callable[[Any], Any]) -> Callable[[Any], Any]:
         if isinstance(found, str) and found[:1] in ("{", "["):
             raise Unserializable(
                 "$",
-                f"{_named(type(value))} has a to_json that gives a text, and no from_json to read it back: pass plain "
+                f"{named(type(value))} has a to_json that gives a text, and no from_json to read it back: pass plain "
                 "data of it, as df.to_dict('records') of a pandas DataFrame, or series.tolist()",
             )
         return found
@@ -156,7 +157,7 @@ def _scalar(value: Any, path: str) -> Any:
             raise ValueError(f"{value!s:.60} has a UTC offset with seconds; pass it in UTC")
         return msgspec.to_builtins(base)
     except (TypeError, ValueError, BufferError) as error:
-        raise Unserializable(path, f"{_named(type(value))} can't be written: {error}") from None
+        raise Unserializable(path, f"{named(type(value))} can't be written: {error}") from None
 
 
 def _as_base(value: Any, kind: Any) -> Any:
@@ -196,7 +197,7 @@ def _composite(value: Any, path: str, depth: int) -> Any:
         return [plain(item, f"{path}[{index}]", depth + 1) for index, item in enumerate(value)]
     if isinstance(value, set | frozenset):
         return _sorted([plain(item, f"{path}[*]", depth + 1) for item in value])
-    raise Unserializable(path, _refusal(value))
+    raise Unserializable(path, refusal(value))
 
 
 def _fields(value: Any) -> Iterable[tuple[str, Any]] | None:
@@ -248,32 +249,3 @@ def _sorted(items: list[Any]) -> list[Any]:
     if all(isinstance(item, int | float) for item in items):
         return sorted(items)
     return sorted(items, key=_write)
-
-
-# ── what can't be written ──────────────────────────────────────────────────────────────────────────────────────────
-
-
-def _refusal(value: Any) -> str:
-    kind = type(value)
-    name = _named(kind)
-    if hasattr(kind, "__await__"):
-        return f"{name} is not a value yet; did you forget yield or await?"
-    if callable(getattr(kind, "get_secret_value", None)):
-        return f"{name} is a secret and isn't written; {pydantic_losses.IN_CLEAR}"
-    if callable(getattr(kind, "tolist", None)):  # numpy, and what is made after it
-        return f"{name} can't be written as JSON; pass {_instead_of_numpy(value)}"
-    if hasattr(kind, "__next__") or name in ("range", "dict_keys", "dict_values", "dict_items"):
-        return f"{name} can't be written as JSON; pass list(...) of it"
-    return f"{name} can't be written as JSON; make it a dataclass, or give it to_json and from_json"
-
-
-def _instead_of_numpy(value: Any) -> str:
-    if not hasattr(value, "item") or getattr(value, "shape", None):
-        return "value.tolist()"
-    return "str(value)" if type(value).__name__ in ("datetime64", "timedelta64") else "value.item()"
-
-
-def _named(kind: type) -> str:
-    """The name of a class; with the package that it comes from, where that is widely known by it."""
-    package = kind.__module__.partition(".")[0]
-    return f"{package}.{kind.__qualname__}" if package in ("numpy", "pandas") else kind.__qualname__

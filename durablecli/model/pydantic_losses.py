@@ -7,17 +7,14 @@ from __future__ import annotations
 
 import functools
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from durablecli.errors import Unserializable
 from durablecli.model import pydantic_models, shapes
 from durablecli.model.kept import Classes, check, check_fields, classes_in, field_names, has_serializer
+from durablecli.model.refusals import IN_CLEAR, refusal
 
-IN_CLEAR = (
-    "pass the name under which the activity finds it, as an environment variable; or get_secret_value(), which is then "
-    "stored in plain text"
-)
 _STARS = "**********"
 _ATOMS = frozenset({str, int, float, bool, type(None)})
 _BASE64 = "model_config = ConfigDict(ser_json_bytes='base64', val_json_bytes='base64')"
@@ -38,11 +35,39 @@ def dumped_whole(value: Any) -> Any:
     _look(value, "$", secrets)
     try:
         found = pydantic_models.dumped(value)
-    except UnicodeDecodeError:
+    except ValueError as error:
+        if (unknown := _numpy_in(value)) is not None:
+            raise unknown from error
+        if not isinstance(error, UnicodeDecodeError):
+            raise
         raise Unserializable("$", f"holds bytes that aren't UTF-8: give the model {_BASE64}") from None
     if secrets and _has_stars(found):
         raise Unserializable(secrets[0], f"a secret is written as {_STARS}, and its value lost; {IN_CLEAR}")
     return found
+
+
+def _numpy_in(value: Any) -> Unserializable | None:
+    """The refusal of the first scalar or array of numpy's, which pydantic refuses without its place."""
+    return next((Unserializable(path, refusal(item)) for path, item in _walk(value, "$") if _is_numpy(item)), None)
+
+
+def _is_numpy(value: Any) -> bool:
+    return callable(getattr(type(value), "tolist", None))
+
+
+def _walk(value: Any, path: str) -> Iterator[tuple[str, Any]]:
+    """What an object holds, each with its path."""
+    kind: Any = type(value)
+    if isinstance(value, Mapping):
+        inner = [(shapes.step(key), item) for key, item in value.items()]
+    elif isinstance(value, list | tuple | set | frozenset | deque):
+        inner = [(f"[{index}]", item) for index, item in enumerate(value)]
+    else:
+        inner = [(shapes.step(name), getattr(value, name, None)) for name in field_names(kind) or ()]
+    for step, item in inner:
+        yield f"{path}{step}", item
+        if type(item) not in _ATOMS:
+            yield from _walk(item, f"{path}{step}")
 
 
 def _look(value: Any, path: str, secrets: list[str]) -> None:

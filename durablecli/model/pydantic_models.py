@@ -35,6 +35,12 @@ def fields(kind: Any) -> Mapping[str, Any] | None:
     return getattr(kind, "model_fields", {}) if found is None else found
 
 
+def keys(kind: Any) -> list[set[str]] | None:
+    """For each field the keys under which it is read; None for a class that isn't pydantic's."""
+    found = fields(kind)
+    return None if found is None else [{name, *_aliases(info)} for name, info in found.items()]
+
+
 def read(kind: Any, value: Any) -> Any:
     """An object of this class, from plain JSON. Raises what pydantic raises."""
     options = {"by_alias": True, "by_name": True} if _reads_names() else {}

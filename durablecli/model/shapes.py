@@ -256,14 +256,14 @@ def _hooked(hook: Callable[[Any], Any] | None, kind: type, value: Any, path: str
 
 
 def _one_of(value: Any, options: tuple[Any, ...], path: str) -> Any:
-    """The first option that fits; a class before another if it leaves fewer keys of the payload unread."""
+    """The first option that fits; a class before another if it leaves fewer keys unread, or lacks fewer."""
     if value is None and type(None) in options:
         return None
     if isinstance(value, bool | int | float) and type(value) in options:
         return value
     real = [option for option in options if option is not type(None)]
     if isinstance(value, dict):
-        real.sort(key=lambda option: _unread(value, option))
+        real.sort(key=lambda option: _misfit(value, option))
     failures = []
     for option in real:
         try:
@@ -277,10 +277,15 @@ def _one_of(value: Any, options: tuple[Any, ...], path: str) -> Any:
     raise Mismatch(path, f"fits none of the types it may have ({reasons})")
 
 
-def _unread(value: dict[str, Any], option: Any) -> int:
+def _misfit(value: dict[str, Any], option: Any) -> tuple[int, int]:
+    """How many keys a class would leave unread, and how many of its fields the value lacks."""
     origin = typing.get_origin(bare(option)) or bare(option)
-    fields = fields_of(origin) if isinstance(origin, type) else None
-    return 0 if fields is None else len(value.keys() - {field.key for field in fields})
+    if not isinstance(origin, type):
+        return 0, 0
+    if (spellings := pydantic_models.keys(origin)) is None:
+        spellings = [{field.key} for field in fields_of(origin) or ()]
+    unread = value.keys() - set().union(*spellings) if spellings else ()
+    return len(unread), sum(value.keys().isdisjoint(each) for each in spellings)
 
 
 def _member(value: Any, kind: type[Enum], path: str) -> Any:

@@ -140,6 +140,14 @@ def test_what_is_read_back_whole_is_written(value: Any) -> None:
     assert decode(encode(value), Zoo) == value
 
 
+@pytest.mark.parametrize("value", [DOG, Animal("a"), Sub("a", 1), Base("a"), Tree("a", 2), Plant("a")], ids=repr)
+@pytest.mark.parametrize(("base", "sub"), [(Animal, Dog), (Base, Sub), (Plant, Tree)])
+def test_of_a_union_of_a_class_and_its_subclass_the_right_one_is_made(value: Any, base: Any, sub: Any) -> None:
+    if isinstance(value, base):
+        assert type(decode(encode(value), base | sub)) is type(value)
+        assert type(decode(encode(value), sub | base | None)) is type(value)
+
+
 def test_a_subclass_without_more_fields_and_one_where_anything_goes_are_written() -> None:
     assert decode(encode(Zoo(star=Quiet("a"), anything=DOG)))["anything"] == {"name": "Rex", "bark": "wow"}
     assert decode(encode([DOG])) == [{"name": "Rex", "bark": "wow"}]

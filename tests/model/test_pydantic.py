@@ -11,6 +11,7 @@ from typing import Annotated, Any, Generic, Literal, TypeVar
 from uuid import UUID
 
 import msgspec
+import numpy as np
 import pytest
 from pydantic import (
     AliasChoices,
@@ -179,6 +180,14 @@ class Told(BaseModel):
         return password.get_secret_value()
 
 
+class Animal(BaseModel):
+    name: str
+
+
+class Barking(Animal):
+    bark: str
+
+
 def made(kind: Any, **fields: Any) -> Any:
     """An object of a model, by aliases that type checkers don't know."""
     return kind(**fields)
@@ -213,6 +222,9 @@ NOW = datetime(2026, 11, 22, tzinfo=UTC)
         (Packed(a=1, hidden=5), Packed),
         (Binary(data=b"\xff\x00"), Binary),
         (Told(password=SecretStr("tiger")), Told),
+        (Barking(name="a", bark="b"), Animal | Barking),
+        (Animal(name="a"), Barking | Animal),
+        ([Dog(), Cat()], list[Cat | Dog]),
     ],
     ids=lambda part: type(part).__name__ if not isinstance(part, type) else "",
 )
@@ -280,14 +292,6 @@ class Odd(BaseModel):
     x: int = Field(default=0, exclude_if=lambda x: x > 5)
 
 
-class Animal(BaseModel):
-    name: str
-
-
-class Barking(Animal):
-    bark: str
-
-
 class Quiet(Animal):
     def speak(self) -> None: ...
 
@@ -347,6 +351,12 @@ REX = Barking(name="Rex", bark="wow")
         (Zoo(star=REX), "$.star", "a Barking, where the annotation says Animal: bark would be lost"),
         (Zoo(all=[Animal(name="a"), REX]), "$.all[1]", "annotate it as Animal | Barking"),
         (Zoo(by_name={"rex": REX}), "$.by_name.rex", "bark would be lost"),
+        (
+            OpenZoo(anything={"a": [np.int64(3)]}),
+            "$.anything.a[0]",
+            "numpy.int64 can't be written as JSON; pass value.item()",
+        ),
+        (OpenZoo(anything=np.array([3])), "$.anything", "numpy.ndarray can't be written as JSON; pass value.tolist()"),
         (Cage(REX), "$.inside", "bark would be lost"),
         (Raw64(data=b"abc"), "$.data", "ser_json_bytes='base64', val_json_bytes='base64'"),
         ([Utf8(data=b"\xff")], "$[0]", "bytes that aren't UTF-8"),
