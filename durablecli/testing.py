@@ -89,11 +89,12 @@ class Hub:
 
     def run(self) -> None:
         """Go on until nothing can happen any more at the present time."""
-        for _ in range(_MOST_STEPS):
-            worked = self.inline.work()
-            if not self.engine.step() and not worked and self._is_at_rest():
-                self.engine.settle()
-                return
+        with self.engine.voice:
+            for _ in range(_MOST_STEPS):
+                worked = self.inline.work()
+                if not self.engine.step() and not worked and self._is_at_rest():
+                    self.engine.settle()
+                    return
         raise TimedOut(f"the hub is still at work after {_MOST_STEPS:,} cycles: does something go on without end?")
 
     def advance(self, by: timedelta) -> None:
@@ -240,8 +241,9 @@ class _Here:
 
     def post(self, kind: str, items: Sequence[Item], message: str | None = None) -> Receipt:
         posted = self._hub.engine.hand_in(kind, items, message)
-        while not posted.done.is_set():
-            self._hub.engine.step()
+        with self._hub.engine.voice:
+            while not posted.done.is_set():
+                self._hub.engine.step()
         if posted.error is not None:
             raise posted.error
         return Receipt(posted.message.message, [item.instance for item in items])

@@ -108,7 +108,7 @@ class Engine:
         self.clock = clock or SystemClock()
         self.say = say
         self.watch = Watch()
-        self.voice = Voice(self.watch)
+        self.voice = Voice()
         self._queue: SimpleQueue[Outcome | BatchOutcome | Posted | Synced | None] = SimpleQueue()
         self.background = Background(lambda error: self._queue.put(Synced(0, error)), threaded=options.threads)
         self.instances = Instances(
@@ -305,7 +305,8 @@ class Engine:
             self.crew.stop()
         self.writer.stop()
         self.background.stop()
-        self.instances.close()
+        with self.voice:  # what orchestrators say while they are dropped isn't said
+            self.instances.close()
         self._closed = True
         unheard: BaseException | None = None
         with suppress(Empty):

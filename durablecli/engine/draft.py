@@ -13,6 +13,7 @@ from durablecli.engine.message_queue import Handled
 from durablecli.engine.operations import Operation
 from durablecli.model import codec
 from durablecli.model import events as ev
+from durablecli.replay.turn_log import Line
 from durablecli.store.commits import Commit, Delivered, Kept, Purged, Taken, Write
 
 MOST_RECORDS = 4_096
@@ -42,7 +43,7 @@ class BatchJob(NamedTuple):
 
 
 class Spoken(NamedTuple):
-    """A log line of a turn, to be said once that is on disk; `name` is that of its logger, below `durablecli`."""
+    """A log line about an instance, to be said once that is on disk; its logger's `name` is below `durablecli`."""
 
     name: str
     level: int
@@ -71,7 +72,7 @@ class Draft:
         """Executions that were terminated: their calls are stopped."""
         self.ended: list[tuple[str, str, frozenset[int]]] = []
         """Executions that have ended by themselves, with the decisions of calls that are to be stopped."""
-        self.spoken: list[Spoken] = []
+        self.spoken: list[Spoken | Line] = []
         self.released: list[tuple[str, str]] = []
         """The ids that were reserved for what begins here, each with the message of its reservation."""
         self.acks: list[Callable[[], None]] = []

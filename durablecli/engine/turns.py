@@ -346,7 +346,7 @@ class Turns:
         machine = instance.machine
         assert machine is not None
         self.stats["turns"] += 1
-        self.watch.begin(instance.id, machine)
+        self.watch.begin(instance.id, machine.function)
         try:
             fresh = machine.apply(arrival, mark.at, mark.n + 1)
         except (NonDeterminism, Runaway) as verdict:
@@ -358,8 +358,7 @@ class Turns:
 
     def _speak(self, machine: Machine) -> None:
         if machine.said:
-            name = f"orchestrator.{machine.started.name}"
-            self.draft.spoken += [Spoken(name, *line) for line in machine.said]
+            self.draft.spoken += machine.said
             machine.said = []
 
     # ── machines ───────────────────────────────────────────────────────────────────────────────────────────────
@@ -410,7 +409,7 @@ class Turns:
             return False
         assert self.registry is not None
         self.stats["replays"] += 1
-        self.watch.begin(instance.id, None)
+        self.watch.begin(instance.id, function.call)
         try:
             machine, fresh = restore(
                 function.call,

@@ -6,6 +6,8 @@ doesn't stop the hub again. It goes on when the code of its module has changed.
 
 from __future__ import annotations
 
+import inspect
+import os
 import sys
 import threading
 import zlib
@@ -14,12 +16,15 @@ from contextlib import suppress
 from pathlib import Path
 from time import monotonic
 from types import FrameType
+from typing import Any
 
 import msgspec
 
-from durablecli.replay.machine import Machine
+from durablecli.replay import machine
 
 PATIENCE = 1.0
+_MACHINE = machine.__name__
+_OURS = os.path.join(Path(__file__).parent.parent, "")
 
 
 class Stuck(msgspec.Struct, frozen=True):
@@ -32,21 +37,21 @@ class Stuck(msgspec.Struct, frozen=True):
 
 
 class Watch:
-    """Knows which instance turns now. `begin` and `end` are called for every turn, so they only set two fields."""
+    """Knows which instance turns now. `begin` and `end` are called for every turn, so they only set fields."""
 
     def __init__(self) -> None:
         self.instance: str | None = None
-        self.machine: Machine | None = None
+        self.function: Callable[..., Any] | None = None
         self.since = 0.0
         self.thread = 0
 
-    def begin(self, instance: str, machine: Machine | None) -> None:
+    def begin(self, instance: str, function: Callable[..., Any]) -> None:
         self.since = monotonic()
+        self.function = function
         self.instance = instance
-        self.machine = machine
 
     def end(self) -> None:
-        self.instance = self.machine = None
+        self.instance = self.function = None
 
 
 class Watchdog:
@@ -84,7 +89,7 @@ class Watchdog:
 
     def _report(self, instance: str) -> None:
         frame = sys._current_frames().get(self._watch.thread)
-        file, line = _place(frame)
+        file, line = place(frame, self._watch.function)
         stuck = Stuck(instance, f"{file}:{line}", file, fingerprint(file))
         with suppress(OSError):
             self._note.write_bytes(msgspec.json.encode(stuck))
@@ -128,13 +133,31 @@ def fingerprint(file: str) -> str:
         return "00000000"
 
 
-def _place(frame: FrameType | None) -> tuple[str, int]:
-    """The innermost line that isn't the standard library's or ours."""
-    ours = str(Path(__file__).parent.parent)
-    first = frame
+def place(frame: FrameType | None, function: Callable[..., Any] | None) -> tuple[str, int]:
+    """File and line of the author's that an orchestrator runs: the innermost that is no library's.
+
+    All that runs inside the machine is the orchestrator, or was called by it. Where none of it is the author's, that is
+    where the orchestrator stands; while it doesn't run, it is where it begins.
+    """
+    inside: list[FrameType] = []
+    seen: list[FrameType] = []
     while frame is not None:
-        name = frame.f_code.co_filename
-        if not name.startswith((ours, sys.prefix, sys.base_prefix, "<")):
-            return name, frame.f_lineno
+        if frame.f_globals.get("__name__") == _MACHINE:
+            inside = list(seen)
+        elif not frame.f_code.co_filename.startswith((_OURS, "<")):
+            seen.append(frame)
         frame = frame.f_back
-    return (first.f_code.co_filename, first.f_lineno) if first is not None else ("?", 0)
+    libraries = _libraries()
+    own = [each for each in inside if not each.f_code.co_filename.startswith(libraries)]
+    for found in [*own[:1], *inside[-1:]]:
+        return found.f_code.co_filename, found.f_lineno
+    code = getattr(inspect.unwrap(function), "__code__", None) if function is not None else None
+    return (code.co_filename, code.co_firstlineno) if code is not None else ("?", 0)
+
+
+def _libraries() -> tuple[str, ...]:
+    """The folders of the standard library and of installed packages."""
+    import sysconfig  # slow to import, and most engines never need it
+
+    paths = sysconfig.get_paths()
+    return tuple(os.path.join(paths[name], "") for name in ("stdlib", "platstdlib", "purelib", "platlib"))

@@ -6,9 +6,9 @@ or by the decorated function itself.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timedelta
+from functools import cached_property
 from typing import Any, NoReturn
 from uuid import NAMESPACE_OID, NAMESPACE_URL, UUID, uuid5
 
@@ -25,6 +25,7 @@ from durablecli.replay.machine import Machine
 from durablecli.replay.names import return_annotation, told_name
 from durablecli.replay.sections import LockTask, entities_to_lock, entity_named
 from durablecli.replay.tasks import EventTask, Task, TimerTask, WhenAll, WhenAny
+from durablecli.replay.turn_log import TurnLogger
 
 _UUID_SPACE = uuid5(NAMESPACE_OID, "9e952958-5e33-4daf-827f-2fa12937b875")
 
@@ -35,7 +36,6 @@ class DurableOrchestrationContext:
     def __init__(self, machine: Machine) -> None:
         self._machine = machine
         self._started = machine.started
-        self.logger = TurnLogger(machine, self._started.name)
 
     # ── calls ──────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -270,6 +270,11 @@ class DurableOrchestrationContext:
     def _seed(self) -> str:
         return f"{self._started.instance}_{self._started.execution}_{self._machine.next_id()}"
 
+    @cached_property
+    def logger(self) -> TurnLogger:
+        """Logs under `durablecli.orchestrator.NAME`, once: not in replays, and not before the turn is on disk."""
+        return TurnLogger(self._machine, self._started.name)
+
     @property
     def current_utc_datetime(self) -> datetime:
         """The time of this turn, aware, UTC. It stands still within a turn and never goes back."""
@@ -346,15 +351,3 @@ def _one_of(
     if (tasks is None) == (activities is None):
         raise TypeError(f"{verb} takes one list of tasks")
     return tasks if tasks is not None else activities or ()
-
-
-class TurnLogger(logging.LoggerAdapter[logging.Logger]):
-    """Logs of an orchestrator: kept until the turn is on disk, and silent while it replays."""
-
-    def __init__(self, machine: Machine, name: str) -> None:
-        super().__init__(logging.getLogger(f"durablecli.orchestrator.{name}"), {})
-        self._machine = machine
-
-    def log(self, level: int, msg: object, *args: object, **kwargs: Any) -> None:
-        """Keep one line; `%` arguments are formatted when it is spoken."""
-        self._machine.say(level, str(msg), args)

@@ -30,6 +30,7 @@ from durablecli.replay.hints import NO_ASYNCIO, RETURNED_TASK, needs_a_loop, not
 from durablecli.replay.outcomes import causes_of
 from durablecli.replay.sections import NESTED, CriticalSection, LockTask
 from durablecli.replay.tasks import CallTask, Composite, EventTask, Race, Task, TimerTask, Waits, WhenAny
+from durablecli.replay.turn_log import Line, running
 from durablecli.replay.verdicts import NonDeterminism, Runaway, Sealed, alike
 from durablecli.replay.waits import EventWaits
 
@@ -81,8 +82,8 @@ class Machine:
         self.custom_status: Any = decode(started.custom_status) if started.custom_status else None
         self.will_continue_as_new = False
         self.section: CriticalSection | None = None
-        self.said: list[tuple[int, str, tuple[Any, ...]]] = []
-        self._function = function
+        self.said: list[Line] = []
+        self.function = function
         self._expected = deque(expected)
         self._torn = torn
         self._reopened = reopened or {}
@@ -116,9 +117,13 @@ class Machine:
         self._fresh = []
         self._in_turn = 0
         self._arrival = arrival.n
-        self._accept(arrival)
-        if self._verdict is None and not self.ended:
-            self._run()
+        token = running.set(self)
+        try:
+            self._accept(arrival)
+            if self._verdict is None and not self.ended:
+                self._run()
+        finally:
+            running.reset(token)
         if self._expected and not replaying and self._verdict is None:
             self._verdict = NonDeterminism(self._expected[0], None, self.line())
         if self._verdict is not None:
@@ -228,7 +233,7 @@ class Machine:
             self._threw(error)
 
     def _enter(self, context: Any) -> None:
-        outcome = self._function(context)
+        outcome = self.function(context)
         if inspect.isgenerator(outcome) or inspect.iscoroutine(outcome):
             self._flow = outcome
         elif inspect.isasyncgen(outcome):
@@ -364,10 +369,13 @@ class Machine:
         flow, self._flow = self._flow, None
         self._race = self._awaiting = None
         if flow is not None:
+            token = running.set(self)
             try:
                 flow.close()
             except BaseException as ignored:  # noqa: BLE001 - a function that refuses to end is dropped all the same
                 del ignored
+            finally:
+                running.reset(token)
 
     # ── deciding: what the context calls ───────────────────────────────────────────────────────────────────────
 
@@ -458,10 +466,15 @@ class Machine:
         if not self.is_replaying or (self._torn and not self._expected):
             self._record(ev.CustomStatusSet(raw))
 
-    def say(self, level: int, text: str, arguments: tuple[Any, ...] = ()) -> None:
-        """Keep one log line until the turn is published; a replayed turn has said it already."""
-        if not self.is_replaying and not self._sealed:
-            self.said.append((level, text, arguments))
+    @property
+    def is_silent(self) -> bool:
+        """Whether what it logs and prints was said before, or belongs to no turn."""
+        return self.is_replaying or self._sealed
+
+    def say(self, line: Line) -> None:
+        """Keep a line until the turn is published."""
+        if not self.is_silent:
+            self.said.append(line)
 
     def next_id(self) -> int:
         """The counter behind new_uuid and new_guid."""
@@ -508,13 +521,13 @@ class Machine:
         return to_exception(failure, message, self._globals())
 
     def _globals(self) -> Mapping[str, Any]:
-        return getattr(inspect.unwrap(self._function), "__globals__", {})
+        return getattr(inspect.unwrap(self.function), "__globals__", {})
 
     def line(self) -> str:
         """`file:line` of the yield that the function stands at, or of the line that it runs."""
         frame = getattr(self._flow, "gi_frame", None) or getattr(self._flow, "cr_frame", None)
         if frame is None:
-            code = getattr(inspect.unwrap(self._function), "__code__", None)
+            code = getattr(inspect.unwrap(self.function), "__code__", None)
             return f"{code.co_filename}:{code.co_firstlineno}" if code else "?"
         return f"{frame.f_code.co_filename}:{frame.f_lineno}"
 
