@@ -69,11 +69,17 @@ def _run(arguments: list[str]) -> int:
         where = f"{error.filename}: " if error.filename else ""
         return _complain(f"storage error: {where}{error.strerror or error}", 74)
     except Exception as error:
+        if _lacks_thread(error):
+            return _complain("no new thread can be started: raise the limit on processes (ulimit -u)", 74)
         if os.environ.get("DURABLE_DEBUG"):
             raise
         return _complain(
             f"a defect of durablecli: {type(error).__name__}: {error} (DURABLE_DEBUG=1 shows the traceback)", 1
         )
+
+
+def _lacks_thread(error: Exception) -> bool:
+    return isinstance(error, RuntimeError) and str(error) == "can't start new thread"
 
 
 def _call(arguments: list[str]) -> int:

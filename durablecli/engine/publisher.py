@@ -16,6 +16,7 @@ from time import monotonic
 
 from durablecli.engine.draft import Draft
 from durablecli.engine.instances import Entity, Instance, Instances
+from durablecli.engine.threads import start_thread
 from durablecli.model.entities import is_entity
 from durablecli.model.status import Summary
 from durablecli.replay import agenda
@@ -184,8 +185,11 @@ class Background:
             work()
             return
         if self._thread is None:
-            self._thread = threading.Thread(target=self._run, name="durable-background", daemon=True)
-            self._thread.start()
+            thread = threading.Thread(target=self._run, name="durable-background", daemon=True)
+            if not start_thread(thread):
+                work()
+                return
+            self._thread = thread
         self._work.put(work)
 
     def stop(self) -> None:

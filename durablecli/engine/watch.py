@@ -20,6 +20,7 @@ from typing import Any
 
 import msgspec
 
+from durablecli.engine.threads import start_thread
 from durablecli.replay import machine
 
 PATIENCE = 1.0
@@ -67,11 +68,12 @@ class Watchdog:
 
     def start(self) -> None:
         self._watch.thread = threading.get_ident()
-        self._thread.start()
+        start_thread(self._thread)
 
     def stop(self) -> None:
         self._stop.set()
-        self._thread.join()
+        if self._thread.ident is not None:
+            self._thread.join()
         self._note.unlink(missing_ok=True)
 
     def _run(self) -> None:

@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable
 from queue import Empty, SimpleQueue
 
+from durablecli.engine.threads import start_thread
 from durablecli.errors import StorageError
 from durablecli.store.journal import Journal
 
@@ -24,7 +25,7 @@ class Writer:
         self._journal = journal
         self._report = report
         self._lines: SimpleQueue[tuple[bytes, int] | None] = SimpleQueue()
-        self._thread = threading.Thread(target=self._run, name="durable-journal", daemon=True)
+        self._thread: threading.Thread | None = None
         self._started = False
         self.syncs = 0
 
@@ -34,10 +35,25 @@ class Writer:
             self.write_now(line, c)
             self._report(c, None)
             return
-        if not self._started:
-            self._started = True
-            self._thread.start()
+        if not self._started and not self._start():
+            self._write_instead(line, c)
+            return
         self._lines.put((line, c))
+
+    def _start(self) -> bool:
+        thread = threading.Thread(target=self._run, name="durable-journal", daemon=True)
+        self._started = start_thread(thread)
+        self._thread = thread
+        return self._started
+
+    def _write_instead(self, line: bytes, c: int) -> None:
+        """Do the thread's work here: slower, but no commit waits for a thread that can't be had."""
+        try:
+            self.write_now(line, c)
+        except StorageError as error:
+            self._report(c, error)
+        else:
+            self._report(c, None)
 
     def write_now(self, line: bytes, c: int) -> None:
         """Write a commit here and now; nothing may be waiting. Raises StorageError."""
@@ -45,7 +61,7 @@ class Writer:
         self.syncs += 1
 
     def stop(self) -> None:
-        if self._started:
+        if self._started and self._thread is not None:
             self._lines.put(None)
             self._thread.join()
 

@@ -57,14 +57,20 @@ class Bell:
         self._thread: threading.Thread | None = None
 
     def listen(self, callback: Callable[[], None]) -> bool:
-        """Call `callback` (in the bell's thread) after every ring. False where the file system has no pipes."""
+        """Call `callback` (in the bell's thread) after every ring. False where that can't be done."""
         try:
             self._fd = self._open()
         except OSError:
             return False
         self._stop = os.pipe()
-        self._thread = threading.Thread(target=self._run, args=(callback,), name="durablecli-bell", daemon=True)
-        self._thread.start()
+        thread = threading.Thread(target=self._run, args=(callback,), name="durablecli-bell", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError:  # the system has no thread left
+            for fd in (self._fd, *self._stop):
+                os.close(fd)
+            return False
+        self._thread = thread
         return True
 
     def close(self) -> None:

@@ -17,6 +17,7 @@ from time import monotonic, sleep
 from typing import NamedTuple, Protocol
 
 from durablecli.errors import HubLocked
+from durablecli.store.handles import patiently
 
 _NEW = os.O_CREAT | os.O_EXCL
 _SAFE = os.O_NOFOLLOW | os.O_CLOEXEC
@@ -162,7 +163,7 @@ class LocalDisk:
         return self.read_from(path, 0)
 
     def read_from(self, path: str, offset: int, size: int = -1) -> bytes:
-        fd = os.open(path, os.O_RDONLY | _SAFE)
+        fd = _open(path, os.O_RDONLY | _SAFE)
         try:
             wanted = os.fstat(fd).st_size - offset if size < 0 else size
             pieces: list[bytes] = []
@@ -194,7 +195,7 @@ class LocalDisk:
 
     def listdir(self, path: str) -> list[str]:
         try:
-            return os.listdir(path)
+            return os.listdir(path)  # who lists the inbox looks again later when no handle is left
         except FileNotFoundError:
             return []
 
@@ -225,7 +226,7 @@ class LocalDisk:
         os.unlink(path)
 
     def truncate(self, path: str, size: int) -> None:
-        fd = os.open(path, os.O_WRONLY | _SAFE)
+        fd = _open(path, os.O_WRONLY | _SAFE)
         try:
             os.ftruncate(fd, size)
         finally:
@@ -241,14 +242,14 @@ class LocalDisk:
             os.chmod(path, 0o700)
 
     def sync_file(self, path: str) -> None:
-        fd = os.open(path, os.O_RDONLY | _SAFE)
+        fd = _open(path, os.O_RDONLY | _SAFE)
         try:
             _sync(fd)
         finally:
             os.close(fd)
 
     def sync_folder(self, path: str) -> None:
-        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        fd = _open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             os.fsync(fd)
         finally:
@@ -261,7 +262,7 @@ class LocalDisk:
         import ctypes  # here: it is slow to import, and only large checkpoints need it
 
         libc = ctypes.CDLL(None, use_errno=True)
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        fd = _open(path, os.O_RDONLY | os.O_CLOEXEC)
         try:
             if libc.syncfs(fd) != 0:
                 code = ctypes.get_errno()
@@ -279,7 +280,7 @@ class LocalDisk:
 
     @contextmanager
     def lock(self, path: str) -> Iterator[None]:
-        fd = os.open(path, os.O_RDWR | os.O_CREAT | _SAFE, 0o600)
+        fd = _open(path, os.O_RDWR | os.O_CREAT | _SAFE, 0o600)
         try:
             _wait_for_lock(fd, path)
             with suppress(OSError):  # on a full disk nobody is named
@@ -320,10 +321,14 @@ def _holder(fd: int) -> str:
     return f"pid {pid}"
 
 
+def _open(path: str, flags: int, mode: int = 0o777) -> int:
+    return patiently(lambda: os.open(path, flags, mode))
+
+
 def _open_to_append(path: str, create: bool) -> int:
     flags = os.O_WRONLY | os.O_APPEND | _SAFE
     if not create:
-        return os.open(path, flags)
-    fd = os.open(path, flags | _NEW, 0o600)
+        return _open(path, flags)
+    fd = _open(path, flags | _NEW, 0o600)
     os.fchmod(fd, 0o600)
     return fd

@@ -21,6 +21,7 @@ import msgspec
 from durablecli.errors import StorageError
 from durablecli.model.entities import is_entity
 from durablecli.model.status import Summary, Waiting
+from durablecli.store.handles import patiently
 from durablecli.store.lock import boot_id
 from durablecli.store.query import Page, Query, compile_count, compile_page, finish, micros
 
@@ -207,20 +208,24 @@ class Index(Reader):
 
         Raises StorageError, and Unusable if the index is damaged.
         """
+        changed, gone = list(rows), list(removed)
         with self._guard, _refused(self._path):
-            if not self._marked:
-                self._set_mark(_mark())
-            self._db.execute("BEGIN IMMEDIATE")
-            try:
-                self._db.executemany("DELETE FROM instances WHERE entity = ? AND id = ?", map(_key, removed))
-                self._db.executemany(_UPSERT, map(_row, rows))
-                self._db.execute("UPDATE meta SET value = ? WHERE key = 'last_commit'", (last_commit,))
-                self._db.execute("INSERT OR REPLACE INTO meta VALUES('last_commit_crc', ?)", (_crc(last_commit),))
-                self._patiently("COMMIT")
-            except BaseException:
-                if self._db.in_transaction:
-                    self._db.execute("ROLLBACK")
-                raise
+            patiently(lambda: self._apply(changed, gone, last_commit))
+
+    def _apply(self, rows: list[Summary], removed: list[str], last_commit: int) -> None:
+        if not self._marked:
+            self._set_mark(_mark())
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            self._db.executemany("DELETE FROM instances WHERE entity = ? AND id = ?", map(_key, removed))
+            self._db.executemany(_UPSERT, map(_row, rows))
+            self._db.execute("UPDATE meta SET value = ? WHERE key = 'last_commit'", (last_commit,))
+            self._db.execute("INSERT OR REPLACE INTO meta VALUES('last_commit_crc', ?)", (_crc(last_commit),))
+            self._patiently("COMMIT")
+        except BaseException:
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
+            raise
 
     def durable(self) -> None:
         """Return when all that was applied is on disk, and would be believed after a power cut.
@@ -235,7 +240,7 @@ class Index(Reader):
             if not self._synced_folder:
                 _sync(os.path.dirname(self._path) or ".", os.O_RDONLY | os.O_DIRECTORY)
                 self._synced_folder = True
-            self._set_mark(0)
+            patiently(lambda: self._set_mark(0))
 
     def clear(self) -> None:
         """Begin anew with an empty index, whatever state the old one is in."""
@@ -336,7 +341,7 @@ def _mark() -> int:
 
 
 def _sync(path: str, flags: int) -> None:
-    fd = os.open(path, flags | os.O_CLOEXEC)
+    fd = patiently(lambda: os.open(path, flags | os.O_CLOEXEC))
     try:
         os.fsync(fd)
     finally:
