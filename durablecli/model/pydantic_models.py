@@ -59,6 +59,18 @@ def dumped(value: Any) -> Any:
 
 
 @functools.lru_cache(maxsize=1024)
+def has_validators(kind: Any) -> bool:
+    """Whether validators of the author's run when an object of this class, or one in its fields, is read."""
+    return any(_validates(each) for each in _tree(kind, set()))
+
+
+def _validates(kind: Any) -> bool:
+    found = kind.__pydantic_decorators__
+    metadata = [type(each).__name__ for _, info in _named_fields(kind) for each in info.metadata]
+    return bool(found.field_validators or found.model_validators) or any("Validator" in name for name in metadata)
+
+
+@functools.lru_cache(maxsize=1024)
 def _options_of_dump(kind: Any) -> tuple[str, ...]:
     """Those that its `model_dump` takes, which may be the author's own."""
     taken = inspect.signature(kind.model_dump).parameters.values()
