@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from os import PathLike, fspath
-from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -37,6 +36,7 @@ from durablecli.replay.ledger import Ledger
 from durablecli.replay.names import told_name
 from durablecli.store import premises
 from durablecli.store.disk import Disk, LocalDisk
+from durablecli.store.end_watch import EndWatch
 from durablecli.store.inbox import Inbox
 from durablecli.store.mailbox import Item, Mailbox, Publishing
 from durablecli.store.query import Page, Query
@@ -69,7 +69,7 @@ class Client:
         self._given = mailbox
         self._on_create = on_create
         self._checks_names = check_names
-        self._standing = Standing()
+        self._standing = Standing(EndWatch(self._disk, self.root, self._inbox))
 
     @property
     def mailbox(self) -> Mailbox | None:
@@ -146,10 +146,8 @@ class Client:
         show_input: bool = True,
     ) -> DurableOrchestrationStatus:
         """How an instance stands; falsy if there is none. `show_input=False` leaves the input out."""
-        return self._seen(
-            self._reader.status(
-                instance_id, history=show_history, history_output=show_history_output, show_input=show_input
-            )
+        return self._reader.status(
+            instance_id, history=show_history, history_output=show_history_output, show_input=show_input
         )
 
     def get_status_all(self) -> list[DurableOrchestrationStatus]:
@@ -173,7 +171,6 @@ class Client:
 
     def page(self, query: Query) -> Page:
         """One page of instances, as rows without payloads."""
-        self._standing.forget()
         return self._reader.page(query)
 
     def count(self, query: Query) -> int:
@@ -229,13 +226,16 @@ class Client:
         if not event_name:
             raise ValueError("event_name must be a non-empty string.")
         name, data = name_of(event_name, "an event"), encode(event_data)
-        if self._given is not None or not self._standing.holds(instance_id):
-            since = monotonic()
+        if not self._standing.holds(instance_id):
+            mark = self._standing.mark(instance_id)
             current = self._existing(instance_id)
             if will_have_ended(current):
                 raise WrongState(f"{instance_id} {state_of(current)}: it takes no events any more")
-            self._standing.looked(instance_id, since)
-        self._mailbox().post("raise-event", [Item(instance_id, name, data)])
+            self._standing.looked(instance_id, mark)
+        mailbox = self._mailbox()
+        mailbox.post("raise-event", [Item(instance_id, name, data)])
+        if mailbox is self._inbox:
+            self._standing.posted()
 
     def terminate(self, instance_id: str, reason: str = "", *, recursive: bool = True) -> None:
         """End an instance, and its sub-orchestrations unless `recursive` is false."""
@@ -282,7 +282,6 @@ class Client:
         if it is posted."""
         results: dict[str, DurableError | None] = {}
         good: list[Item] = []
-        self._standing.forget()
         for item in items:
             try:
                 if is_entity(item.instance):
@@ -464,15 +463,9 @@ class Client:
     def _present(self, instance_id: str) -> DurableOrchestrationStatus:
         if is_entity(instance_id):
             raise _no_instance(instance_id)
-        current = self._seen(self._reader.status(instance_id))
+        current = self._reader.status(instance_id)
         if not current:
             raise NotFound(f"no instance '{instance_id}' in {self.root}")
-        return current
-
-    def _seen(self, current: DurableOrchestrationStatus) -> DurableOrchestrationStatus:
-        """What this client has shown to have ended, it knows to have ended."""
-        if not current or current.ended:
-            self._standing.forget()
         return current
 
     def _decisive(self) -> Published | None:

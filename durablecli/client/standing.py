@@ -1,35 +1,51 @@
-"""Remembers for a moment that an instance takes events, so that whoever sends many isn't slowed down by their number.
+"""Remembers that an instance takes events, so that whoever sends many isn't slowed down by their number.
 
-Looking whether it does means reading its history and what waits for it, and both grow with every event. Between looking
-and taking an instance may end in any case; a moment more of that changes nothing.
+Looking whether it does means reading its history and what waits for it, and both grow with every event. What was
+written since the last look is enough to know whether that look still holds.
 """
 
 from __future__ import annotations
 
-from time import monotonic
+from typing import NamedTuple
 
-_AT_LEAST = 0.2
-_TIMES = 10
+from durablecli.store.end_watch import EndWatch, Mark
+
 _MOST = 1_000
 
 
-class Standing:
-    """Until when each instance needn't be looked at again: the longer the last look took, the later."""
+class _Known(NamedTuple):
+    mark: Mark
+    posted: int
 
-    def __init__(self) -> None:
-        self._until: dict[str, float] = {}
+
+class Standing:
+    """The instances that took events when they were looked at."""
+
+    def __init__(self, watch: EndWatch) -> None:
+        self._watch = watch
+        self._known: dict[str, _Known] = {}
+        self._posted = 0
+
+    def mark(self, instance: str) -> Mark:
+        """The moment before a look at the instance."""
+        return self._watch.mark(instance)
 
     def holds(self, instance: str) -> bool:
-        """Whether it was looked at just now, and took events."""
-        return monotonic() < self._until.get(instance, 0.0)
+        """Whether it took events at the last look, and nothing can have ended it since."""
+        known = self._known.pop(instance, None)
+        if known is None:
+            return False
+        now = self._watch.since(known.mark, instance, self._posted - known.posted)
+        if now is not None:
+            self._known[instance] = _Known(now, self._posted)
+        return now is not None
 
-    def looked(self, instance: str, since: float) -> None:
-        """It takes events: a look that began at `since` says so."""
-        if len(self._until) >= _MOST:
-            self._until.clear()
-        now = monotonic()
-        self._until[instance] = now + max(_AT_LEAST, _TIMES * (now - since))
+    def looked(self, instance: str, mark: Mark) -> None:
+        """It takes events: a look after this mark says so."""
+        if len(self._known) >= _MOST:
+            self._known.clear()
+        self._known[instance] = _Known(mark, self._posted)
 
-    def forget(self) -> None:
-        """Something has been seen or done that may have changed it."""
-        self._until.clear()
+    def posted(self) -> None:
+        """The client has posted an event to the inbox."""
+        self._posted += 1

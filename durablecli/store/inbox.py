@@ -223,6 +223,15 @@ class Inbox:
             start, count = index, 1
         return [item for item in self.items(message, start, count) if item.target == instance]
 
+    def last_number(self) -> int:
+        """The highest number that was given out; 0 where nobody can tell."""
+        return self._counter()[1] or 0
+
+    def has_newer(self, instance: str, number: int, kinds: Collection[str]) -> bool:
+        """Whether a message of these kinds waits that has a higher number and may be about the instance."""
+        names = self.listing().about(instance)
+        return any(_number(name) > number and _kind(name) in kinds for name in names)
+
     def pending_starts(self) -> Iterator[Message]:
         """Every start that waits, in order. A batch in parts comes without its items: see `items`."""
         return self.pending_kinds({"start"})

@@ -1,53 +1,99 @@
-"""A sender of many events doesn't look at the instance before each of them, and yet isn't deceived for long."""
+"""A sender of many events doesn't look at the instance before each of them, and yet sees at once that it has ended."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from durablecli import Client
 from durablecli.client.reading import Reader
-from durablecli.client.standing import Standing
-from durablecli.errors import WrongState
-from durablecli.model.events import ExecutionCompleted, ExecutionStarted
-from tests.client.scribe import scribe
+from durablecli.errors import NotFound, WrongState
+from durablecli.model import events as ev
+from tests.client.scribe import Scribe, scribe
+
+ENDED = ev.ExecutionCompleted("Completed")
 
 
-def test_it_holds_for_a_moment_and_until_something_was_seen() -> None:
-    standing = Standing()
-    assert not standing.holds("a")
-    standing.looked("a", since=0.0)
-    assert standing.holds("a")
-    assert not standing.holds("b")
-    standing.forget()
-    assert not standing.holds("a")
-
-
-def test_a_hundred_events_take_few_looks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    looks: list[str] = []
+@pytest.fixture
+def looks(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The instances that were read, one after another."""
+    found: list[str] = []
     look = Reader.status
 
     def counted(self: Reader, instance: str) -> object:
-        looks.append(instance)
+        found.append(instance)
         return look(self, instance)
 
     monkeypatch.setattr(Reader, "status", counted)
-    client = Client(tmp_path / ".state")
+    return found
+
+
+def started(execution: str = "1", **fields: str) -> ev.ExecutionStarted:
+    return ev.ExecutionStarted("a", execution, "f", **fields)  # type: ignore[arg-type]
+
+
+def test_a_hundred_events_take_one_look(tmp_path: Path, looks: list[str]) -> None:
+    client, other = Client(tmp_path / ".state"), Client(tmp_path / ".state")
     client.start_new("f", "a")
     looks.clear()
     for number in range(100):
         client.raise_event("a", "e", number)
-    assert 1 <= len(looks) < 20
+        if number % 10 == 0:
+            other.start_new("f")  # what others post about other instances changes nothing
+    assert looks == ["a"]
 
 
-def test_what_the_client_has_seen_end_takes_no_event_any_more(tmp_path: Path) -> None:
+def test_events_that_an_engine_takes_meanwhile_need_no_look(tmp_path: Path, looks: list[str]) -> None:
+    client = Client(tmp_path / ".state")
+    with scribe(client.root) as hub:
+        hub.write("a", started())
+        for number in range(20):
+            client.raise_event("a", "e", number)
+            hub.write("a", ev.EventRaised("e"), taken=hub.hub.inbox.waiting())
+            hub.write("b", ev.ExecutionStarted("b", "1", "f"), ENDED) if number == 7 else None
+    assert looks == ["a"]
+
+
+def complete(hub: Scribe, other: Client) -> None:
+    hub.write("a", ENDED)
+
+
+def complete_in_the_journal_only(hub: Scribe, other: Client) -> None:
+    publish = hub.hub.histories.publish
+    hub.hub.histories.publish = lambda writes: None  # type: ignore[method-assign]
+    hub.write("a", ENDED)
+    hub.hub.histories.publish = publish  # type: ignore[method-assign]
+
+
+def terminate(hub: Scribe, other: Client) -> None:
+    other.terminate("a")
+
+
+def purge(hub: Scribe, other: Client) -> None:
+    other.purge_instance_history("a", force=True)
+
+
+@pytest.mark.parametrize("end", [complete, complete_in_the_journal_only, terminate, purge])
+def test_no_event_is_accepted_after_the_end(tmp_path: Path, end: Callable[[Scribe, Client], None]) -> None:
+    client = Client(tmp_path / ".state")
+    with scribe(client.root) as hub:
+        hub.write("a", started())
+        client.raise_event("a", "e")
+        hub.write("a", ev.EventRaised("e"), taken=hub.hub.inbox.waiting())
+        client.raise_event("a", "e")
+        end(hub, Client(tmp_path / ".state"))
+        with pytest.raises((WrongState, NotFound)):
+            client.raise_event("a", "e")
+
+
+def test_no_event_is_accepted_after_an_end_of_its_own(tmp_path: Path) -> None:
     client = Client(tmp_path / ".state")
     client.start_new("f", "a")
     client.raise_event("a", "e")
-    with scribe(client.root) as hub:
-        taken = hub.hub.inbox.waiting()
-        hub.write("a", ExecutionStarted("a", "1", "f"), ExecutionCompleted("Completed"), taken=taken)
-    assert client.get_status("a").ended
+    client.terminate("a")
     with pytest.raises(WrongState):
         client.raise_event("a", "e")
+    client.start_new("f", "a")
+    client.raise_event("a", "e")
