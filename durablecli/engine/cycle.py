@@ -21,6 +21,7 @@ from time import monotonic
 from durablecli.app import Registry
 from durablecli.config import Limits
 from durablecli.engine.activity import Outcome
+from durablecli.engine.applied import AppliedOperations
 from durablecli.engine.clock import Clock, SystemClock
 from durablecli.engine.crew import Crew
 from durablecli.engine.draft import Draft
@@ -42,7 +43,7 @@ from durablecli.engine.writer import Writer
 from durablecli.errors import DamagedHub, DurableError, HubLocked, NewerHub, NoPermission, StorageError
 from durablecli.model.entities import is_entity
 from durablecli.model.versions import ANY_VERSION, Versions
-from durablecli.store import cuts
+from durablecli.store import applied, cuts
 from durablecli.store import histories as store_histories
 from durablecli.store.commits import line
 from durablecli.store.hub import Hub, ask_index, begin_checkpoint, finish_checkpoint, still_ours
@@ -209,6 +210,8 @@ class Engine:
         if stuck is not None and is_unchanged(reason(stuck)):
             self.turns.stuck = stuck
             owing.add(stuck.instance)
+        self._take_up_applied()
+        self._look_for_cut_files()
         driven = [id for id in sorted(owing) if id in self.scope or self._is_stuck(id)]
         for id in tried_again:
             if id not in driven:
@@ -228,7 +231,10 @@ class Engine:
             if draft.full:
                 self._commit(draft)
                 in_draft, draft = [], self._begin()
-        for id in self.hub.kept.instances():
+        kept = self.hub.kept.instances()
+        if kept:
+            draft = self._complete_turns(draft)
+        for id in kept:
             for _ in self._sources.redeliver(id):
                 if draft.full:
                     self._commit(draft)
@@ -263,6 +269,42 @@ class Engine:
             self.turns.block(instance, reason(stuck))
         elif not (instance.ledger.blocked and is_unchanged(instance.ledger.blocked)):
             self.turns.resume(instance, redeliver=redeliver)
+
+    def _look_for_cut_files(self) -> None:
+        """Set those aside whose files end before records that the index has seen: nothing in them shows that."""
+        for id, (execution, records) in ask_index(self.hub, Index.recorded).items():
+            if id not in self.scope:
+                continue
+            found = self.instances.entity(id) if is_entity(id) else self.instances.get(id)
+            path = store_histories.path(self.hub.root, id)
+            if found is None:
+                if not self.instances.is_set_aside(id):
+                    self.instances.set_aside(id, f"{path} is missing")
+            elif found.ledger.execution == execution and found.ledger.last_n < records:
+                reason = f"{path} ends with record n {found.ledger.last_n}, and n {records} was written to it"
+                self.instances.set_aside(id, f"{reason}; stop the engine and run `durable doctor --repair`")
+
+    def _complete_turns(self, draft: Draft) -> Draft:
+        """Bring turns to their end that were cut off, before what is kept is delivered: applied at once, it leaves no
+        marks that would give other numbers to what is decided again."""
+        while self.turns.can_go_on:
+            self.turns.look()
+            if draft.empty and not self.turns.is_busy_spreading:
+                break
+            self._commit(draft)
+            draft = self._begin()
+        return draft
+
+    def _take_up_applied(self) -> None:
+        """Take up which operations were applied before a repair cut their senders' histories."""
+        known = self.turns.effects.applied = AppliedOperations(applied.read(self.hub.disk, self.hub.root).values())
+        for cut in known.cuts:
+            if not is_entity(cut.instance):
+                instance = self.instances.get(cut.instance)
+                if instance is not None:
+                    known.resume(instance)
+                elif not self.instances.is_set_aside(cut.instance):
+                    known.discard(cut.instance)
 
     def run(self, until: Callable[[Engine], bool] = lambda engine: False) -> None:
         """Cycle until `stop` is called, or `until` says so between two cycles."""
@@ -545,6 +587,10 @@ class Engine:
             cuts.add(self.hub.disk, self.hub.root, unfinished)
             self.hub.torn.difference_update(unfinished)
         self.hub.set_aside.save()
+        known = self.turns.effects.applied
+        if known.changed and not self._unsynced:
+            known.changed = False
+            applied.write(self.hub.disk, self.hub.root, known.cuts)
 
     def _rest(self) -> None:
         """Between two cycles: histories, memory, the notice."""

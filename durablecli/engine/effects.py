@@ -13,6 +13,7 @@ import msgspec
 from msgspec.structs import replace
 
 from durablecli.app import Registry
+from durablecli.engine.applied import AppliedOperations
 from durablecli.engine.draft import Draft, Job
 from durablecli.engine.instances import Entity, Instance, Instances
 from durablecli.engine.scope import Scope
@@ -22,6 +23,7 @@ from durablecli.model import events as ev
 from durablecli.model.failures import Failure
 from durablecli.replay import agenda
 from durablecli.store.commits import Kept
+from durablecli.store.questions import outcome_of
 
 _EFFECTIVE = frozenset(
     (
@@ -71,6 +73,7 @@ class Effects:
         self.coming: set[str] = set()
         self.deliveries: deque[tuple[str, str | None, ev.Arrival | ev.EntityArrival]] = deque()
         self.delivering = 0
+        self.applied = AppliedOperations(())
         self.busy: str | None = None
         """The instance whose turn is being spread over commits; what comes for it meanwhile can't be recorded."""
         self.stats: Counter[str] = Counter()
@@ -105,11 +108,13 @@ class Effects:
                 draft.add(instance, record)
                 self.timers.drop(instance.id, instance.ledger.execution, event.timer)
             case ev.SubOrchestrationInstanceCreated():
-                draft.add(instance, record)
-                self._child(instance, record.n, event)
+                if not (self.applied and self._adopt(instance, record, event)):
+                    draft.add(instance, record)
+                    self._child(instance, record.n, event)
             case ev.EntityOperationSignaled() | ev.EntityOperationCalled():
                 draft.add(instance, record)
-                self.ask(instance, record.n, event)
+                if not (self.applied and self._was_applied(instance, record.n, event)):
+                    self.ask(instance, record.n, event)
             case ev.EntityLockRequested():
                 draft.add(instance, record)
                 origin = ev.Origin(instance.id, instance.ledger.execution, record.n)
@@ -174,6 +179,20 @@ class Effects:
             received = ev.EntityOperationReceived(event.name, event.input, origin, scheduled_time=event.scheduled_time)
         self.deliver(event.entity, None, received)
 
+    def _was_applied(
+        self, instance: Instance, n: int, event: ev.EntityOperationSignaled | ev.EntityOperationCalled
+    ) -> bool:
+        """Whether an operation was applied before a repair cut this history; then its outcome is delivered."""
+        origin = ev.Origin(instance.id, instance.ledger.execution, n)
+        known = self.applied.take(origin, event.entity, event.name, event.input)
+        if known is None:
+            return False
+        if isinstance(event, ev.EntityOperationCalled):
+            has_outcome = known.failure is not None or bool(known.result)
+            outcome = ev.OperationOutcome(n, known.result, known.failure) if has_outcome else None
+            self.deliver(instance.id, instance.ledger.execution, outcome_of(outcome, n))
+        return True
+
     def _unlock(self, instance: Instance, n: int) -> None:
         """Send after a request for locks what takes it back, whether it was granted or not."""
         ledger = instance.ledger
@@ -221,6 +240,19 @@ class Effects:
             return _taken(started.instance)
         return None
 
+    def _adopt(self, parent: Instance, record: ev.Record, event: ev.SubOrchestrationInstanceCreated) -> bool:
+        """Record a sub-orchestration that was started before a repair cut this history, under the id that it has. One
+        that has ended answers again."""
+        execution = parent.ledger.execution
+        child = self.applied.take_child(parent.id, execution, event)
+        if child is None:
+            return False
+        self.draft.add(parent, record._replace(event=replace(event, instance=child)))
+        known = self.instances.get(child)
+        if known is not None and known.ledger.ended:
+            self.deliver(parent.id, execution, agenda.child_outcome(known.ledger, record.n))
+        return True
+
     def is_free(self, id: str, parent: str) -> bool:
         """Whether a child may have this id: nobody has it, or an earlier child of the same parent, which has ended."""
         known = self.instances.get(id)
@@ -249,12 +281,13 @@ class Effects:
         execution = parent.ledger.execution
         for n, child in agenda.children(parent.ledger):
             known = self.instances.get(child.instance)
-            if self.instances.is_set_aside(child.instance):
+            if self.instances.is_set_aside(child.instance) or child.instance in self.coming:
                 continue
-            if child.instance in self.coming or (
-                known is not None and known.ledger.started.parent == ev.Origin(parent.id, execution, n)
-            ):
+            origin = known.ledger.started.parent if known is not None else None
+            if origin == ev.Origin(parent.id, execution, n):
                 continue
+            if self.applied.of(parent.id, execution) and origin and origin.instance == parent.id:
+                continue  # it was started by the decision that stood here before a repair
             gone = Failure("durablecli.errors.Conflict", f"the instance id '{child.instance}' is gone")
             failure = self.refusal(self.start_of(parent, n, child)) or (
                 gone if known is None else _taken(child.instance)
@@ -277,12 +310,15 @@ class Effects:
         parent = ledger.started.parent
         if parent is None:
             return
-        answer: ev.Arrival
-        if ledger.status == "Completed":
-            answer = ev.SubOrchestrationInstanceCompleted(parent.n, ledger.result or ev.NULL)
-        else:
-            answer = ev.SubOrchestrationInstanceFailed(parent.n, ledger.failure or _terminated(ledger.result))
-        self.deliver(parent.instance, parent.execution, answer)
+        n = self._asked_by(parent, instance.id) if self.applied else parent.n
+        self.deliver(parent.instance, parent.execution, agenda.child_outcome(ledger, n))
+
+    def _asked_by(self, parent: ev.Origin, child: str) -> int:
+        """The decision that a child answers; a parent whose history a repair has cut may have taken it anew."""
+        known = self.instances.get(parent.instance)
+        if known is None or self.applied.of(parent.instance, parent.execution) is None:
+            return parent.n
+        return next((n for n, created in agenda.children(known.ledger) if created.instance == child), parent.n)
 
     def _continued(self, instance: Instance, record: ev.Record, event: ev.ContinueAsNew) -> None:
         """Begin the next execution: a new file, with the events that nothing has read yet."""
@@ -327,11 +363,6 @@ class Effects:
     def owe(self, id: str, execution: str, activities: Iterable[tuple[int, ev.TaskScheduled]]) -> None:
         if id in self.scope:
             self.draft.jobs += [Job(id, execution, n, task, redelivered=True) for n, task in activities]
-
-
-def _terminated(result: msgspec.Raw) -> Failure:
-    reason = msgspec.json.decode(result) if result else ""
-    return Failure("durablecli.Terminated", f"terminated: {reason}" if reason else "terminated")
 
 
 def _too_deep(deepest: int) -> Failure:

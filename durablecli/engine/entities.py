@@ -55,6 +55,9 @@ class Entities:
         if isinstance(event, ev.EntityUnlockReceived):
             self._unlock(id, entity, event)
             return
+        if isinstance(event, ev.EntityLockReceived) and entity is not None and entity.ledger.concerns(event.sender):
+            self._ask_again(entity, event)
+            return
         if entity is None:
             execution = self._effects.draft.execution
             entity = self._effects.instances.add_entity(id, execution)
@@ -67,6 +70,12 @@ class Entities:
         scope, sender = self._effects.scope, getattr(event, "sender", None)
         if isinstance(sender, ev.Origin) and sender.instance in scope:
             scope.adopt(id)
+
+    def _ask_again(self, entity: Entity, event: ev.EntityLockReceived) -> None:
+        """A request that was received before came once more, after a repair: granted, it goes on to the next entity."""
+        lock = entity.ledger.lock
+        if lock is not None and lock.sender == event.sender:
+            self._granted(entity, lock)
 
     def _unlock(self, id: str, entity: Entity | None, event: ev.EntityUnlockReceived) -> None:
         if entity is not None and entity.ledger.concerns(event.sender):
@@ -278,6 +287,8 @@ class Entities:
             received = ev.EntityOperationReceived(
                 signal.name, signal.input, origin, scheduled_time=signal.scheduled_time
             )
+            if effects.applied and effects.applied.take(origin, signal.entity, signal.name, signal.input):
+                continue  # a repair has cut the batch off that had sent it
             effects.deliver(signal.entity, None, received)
         for start in batch.starts:
             if not start.undelivered:

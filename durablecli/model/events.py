@@ -381,7 +381,10 @@ class OperationFailure(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class EntitySnapshot(Event, frozen=True):
-    """Stands for all records up to `upto`: the file begins anew with it. What still waits follows it once more."""
+    """Stands for all records up to `upto`: the file begins anew with it. What still waits follows it once more.
+
+    `senders` are the last operations of those who sent most recently.
+    """
 
     instance: str
     execution: str
@@ -392,6 +395,7 @@ class EntitySnapshot(Event, frozen=True):
     lock: EntityLock | None = None
     failures: int = 0
     last_failure: OperationFailure | None = None
+    senders: tuple[Origin, ...] = ()
 
 
 Arrival = (

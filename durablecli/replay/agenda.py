@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from datetime import datetime
 
+import msgspec
+
 from durablecli.model import events as ev
+from durablecli.model.failures import Failure
 from durablecli.model.status import Summary, Waiting
 from durablecli.replay.ledger import Ledger
 
@@ -36,6 +39,18 @@ def locks(ledger: Ledger) -> list[tuple[int, tuple[str, ...]]]:
     """The locks that are asked for or held, by request: what is given back when the execution ends."""
     asked = [(n, e.entities) for n, e in ledger.open.items() if isinstance(e, ev.EntityLockRequested)]
     return [*((n, request.entities) for n, request in ledger.locks.items()), *asked]
+
+
+def child_outcome(child: Ledger, n: int) -> ev.SubOrchestrationInstanceCompleted | ev.SubOrchestrationInstanceFailed:
+    """The answer of a child that has ended to its parent's decision `n`."""
+    if child.status == "Completed":
+        return ev.SubOrchestrationInstanceCompleted(n, child.result or ev.NULL)
+    return ev.SubOrchestrationInstanceFailed(n, child.failure or _terminated(child.result))
+
+
+def _terminated(result: msgspec.Raw) -> Failure:
+    reason = msgspec.json.decode(result) if result else ""
+    return Failure("durablecli.Terminated", f"terminated: {reason}" if reason else "terminated")
 
 
 def ever_created(ledger: Ledger) -> list[str]:

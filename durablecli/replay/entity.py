@@ -8,7 +8,7 @@ comes to the front the lock is granted, and from then on only its holder's opera
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import Counter, OrderedDict, deque
 from collections.abc import Iterable, Iterator
 from datetime import datetime
 from itertools import chain, islice
@@ -19,6 +19,9 @@ from msgspec.structs import replace
 from durablecli.model import events as ev
 from durablecli.model.entities import entity_name
 from durablecli.model.status import Summary
+
+MOST_SENDERS = 128
+"""So many senders are remembered over a snapshot: a repair then knows what was received from them."""
 
 
 class EntityLedger:
@@ -44,6 +47,8 @@ class EntityLedger:
         self._deletions: Counter[bool] = Counter()
         """How many stand in the queue, by whether they are forced."""
         self.lock: ev.EntityLock | None = None
+        self.senders: OrderedDict[tuple[str, str], int] = OrderedDict()
+        """The last operation that came from each of the latest senders, by instance and execution."""
         self.failures = 0
         self.last_failure: ev.OperationFailure | None = None
         self.blocked: str | None = None
@@ -118,6 +123,8 @@ class EntityLedger:
         self.updated = at
         match event:
             case ev.EntityOperationReceived():
+                if event.sender is not None:
+                    self._note_sender(event.sender)
                 if event.scheduled_time is not None:
                     self.scheduled[n] = record
                 else:
@@ -147,6 +154,13 @@ class EntityLedger:
                 self._restore(event)
             case _:
                 raise AssertionError(f"{type(event).__name__} has no place in the log of an entity")
+
+    def _note_sender(self, sender: ev.Origin) -> None:
+        key = (sender.instance, sender.execution)
+        last = self.senders.pop(key, 0)
+        self.senders[key] = max(last, sender.n)
+        if len(self.senders) > MOST_SENDERS:
+            self.senders.popitem(last=False)
 
     def _fired(self, n: int) -> None:
         record = self.scheduled.pop(n, None)
@@ -200,6 +214,7 @@ class EntityLedger:
         self.created, self.modified = event.created, event.modified
         self.state, self.lock = event.state, event.lock
         self.failures, self.last_failure = event.failures, event.last_failure
+        self.senders = OrderedDict(((each.instance, each.execution), each.n) for each in event.senders)
 
     def snapshot(self) -> ev.EntitySnapshot:
         """What stands for the whole log, but for what still waits."""
@@ -213,6 +228,7 @@ class EntityLedger:
             self.lock,
             self.failures,
             self.last_failure,
+            tuple(ev.Origin(*key, n) for key, n in self.senders.items()),
         )
 
 

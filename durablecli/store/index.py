@@ -155,6 +155,15 @@ class Reader:
         with self._guard, _unusable():
             return [row[0] for row in self._db.execute("SELECT id FROM instances WHERE owes ORDER BY id").fetchall()]
 
+    def recorded(self) -> dict[str, tuple[str, int]]:
+        """Of whoever owes something or is locked: the execution, and how many records it has."""
+        with self._guard, _unusable():
+            found = self._db.execute(
+                "SELECT id, execution, records FROM instances WHERE owes"
+                " UNION SELECT id, execution, records FROM instances WHERE locked_by IS NOT NULL"
+            )
+            return {id: (str(execution), int(records)) for id, execution, records in found.fetchall()}
+
     def locked(self) -> list[str]:
         """The entities whose lock somebody holds."""
         with self._guard, _unusable():

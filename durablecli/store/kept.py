@@ -90,6 +90,16 @@ class KeptMessages:
                 file = path(self._root, delivered.instance)
                 self._replace(file, [each for each in _read(self._disk, file) if each.c > delivered.upto])
 
+    def put_first(self, instance: str, kept: Iterable[Kept]) -> None:
+        """Keep something that came before all that is kept for an instance; what is kept already isn't kept twice."""
+        file = path(self._root, instance)
+        before = _read(self._disk, file)
+        known = [msgspec.json.encode(each.what) for each in before]
+        fresh = [each for each in kept if msgspec.json.encode(each) not in known]
+        c = before[0].c if before else 0
+        if fresh:
+            self._replace(file, [*(Entry(c, each) for each in fresh), *before])
+
     def follow(self, commits: Iterable[Commit]) -> None:
         """Bring the files to what commits say, whatever of it is there already."""
         for instance, (upto, kept) in _told(commits).items():
@@ -131,8 +141,8 @@ def _told(commits: Iterable[Commit]) -> dict[str, tuple[int, list[Entry]]]:
     found: dict[str, tuple[int, list[Entry]]] = {}
     for commit in commits:
         for kept in commit.kept:
-            found.setdefault(kept.instance, (0, []))[1].append(Entry(commit.c, kept))
+            found.setdefault(kept.instance, (-1, []))[1].append(Entry(commit.c, kept))
         for delivered in commit.delivered:
-            _, entries = found.get(delivered.instance, (0, []))
+            _, entries = found.get(delivered.instance, (-1, []))
             found[delivered.instance] = (delivered.upto, [each for each in entries if each.c > delivered.upto])
     return found

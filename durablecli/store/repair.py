@@ -14,12 +14,13 @@ import msgspec
 
 from durablecli.errors import DamagedHub
 from durablecli.model.codec import Damaged, unseal
-from durablecli.model.entities import is_entity
-from durablecli.store import cuts, doctor, premises, set_aside
+from durablecli.model.status import Summary
+from durablecli.store import doctor, premises, set_aside
 from durablecli.store.commits import Commit, Write, parse_line
 from durablecli.store.disk import Disk, LocalDisk
 from durablecli.store.doctor import Report
-from durablecli.store.histories import Claim, Histories, claims, files, path, reaches, read, read_file
+from durablecli.store.histories import Claim, Histories, claims, files, reaches, read, read_file
+from durablecli.store.history_repair import HistoryRepair
 from durablecli.store.hub import close, open_hub
 from durablecli.store.inbox import Inbox
 from durablecli.store.index import Unusable, open_readonly
@@ -61,13 +62,31 @@ class _Repair:
         yield from self._mend_folders()
         yield from self._mend_hub_file()
         yield from self._mend_journal()
-        yield from self._mend_histories()
+        # What the journal knows of histories is in their files then, behind the damage where they are damaged.
+        close(open_hub(self.root, self.disk, lock=False))
+        yield from self._repair_histories()
         yield from self._retry_messages()
-        self.histories.sync(self.histories.touched())
         # Opening the hub rebuilds the index, and an engine tries every instance again.
         for name in ("index.sqlite", "index.sqlite-journal", set_aside.FILE):
             with suppress(FileNotFoundError):
                 self.disk.unlink(f"{self.root}/{name}")
+
+    def _repair_histories(self) -> Iterator[str]:
+        try:
+            index = open_readonly(f"{self.root}/index.sqlite")
+        except Unusable:
+            yield from HistoryRepair(self.disk, self.root, self._keep).run()
+            return
+
+        def recorded(instance: str) -> Summary | None:
+            with suppress(Unusable):
+                return index.get(instance)
+            return None
+
+        try:
+            yield from HistoryRepair(self.disk, self.root, self._keep, recorded).run()
+        finally:
+            index.close()
 
     def _mend_folders(self) -> Iterator[str]:
         missing = premises.missing_folders(self.disk, self.root)
@@ -123,21 +142,12 @@ class _Repair:
     def _mend_journal(self) -> Iterator[str]:
         try:
             tail = raw_tail(self.disk, self.folder)
-            self._demand_foundations(claims(tail.commits))
+            claims(tail.commits)  # raises DamagedHub where they contradict each other
             if self._indexed() >= tail.following:
                 raise DamagedHub(f"{self.folder} ends with commit {tail.following - 1}, the index knows more")
         except DamagedHub as error:
             yield str(error)
             yield self._begin_anew()
-
-    def _demand_foundations(self, told: dict[str, Claim]) -> None:
-        for instance, claim in told.items():
-            if claim.begins:
-                continue
-            history = read(self.disk, self.root, instance)
-            if history is None or not reaches(history, claim):
-                file = path(self.root, instance)
-                raise DamagedHub(f"{file} is not whole up to n {claim.first - 1}, where the journal goes on")
 
     def _begin_anew(self) -> str:
         first = self._checkpointed()
@@ -212,34 +222,10 @@ class _Repair:
         if history is not None and same and history.last >= claim.last:
             return True
         if not claim.begins and (history is None or not reaches(history, claim)):
+            self.histories.append_missing(write.instance, claim)
             return False
         self.histories.restore(write.instance, claim)
         return True
-
-    # ── histories ──────────────────────────────────────────────────────────────────────────────────────────────────
-
-    def _mend_histories(self) -> Iterator[str]:
-        told = claims(raw_tail(self.disk, self.folder).commits)
-        places = {path(self.root, instance) for instance in told}
-        for file in list(files(self.disk, self.root)):
-            history = read_file(self.disk, file)
-            if history is None:
-                continue
-            if not history.lines:
-                if file not in places:
-                    self._keep(file)
-                    yield f"{file}: its first record can't be read; the file was moved to {self.root}/{_KEPT}"
-            elif path(self.root, history.instance) != file:
-                self._keep(file)
-                yield f"{file} held the history of {history.instance!r}; it was moved to {self.root}/{_KEPT}"
-            elif not history.whole and not doctor.covers(told.get(history.instance), history):
-                self._keep(file, copy=True)
-                if not is_entity(history.instance):
-                    cuts.add(self.disk, self.root, [history.instance])
-                self.disk.truncate(file, history.good)
-                self.disk.sync_file(file)
-                n = history.last
-                yield f"{file} was cut behind record n {n}, at byte {history.good}; {self.root}/{_KEPT} has all of it"
 
     def _keep(self, file: str, *, copy: bool = False) -> None:
         """Put a file, or a copy of it, where nothing looks."""

@@ -434,7 +434,7 @@ def test_a_log_is_cut_where_it_is_damaged_and_counts_from_where_it_begins(root: 
     assert any("record n 8 is damaged" in finding for finding in check(root).findings)
     report = repair(root)
     assert report.findings == []
-    assert "was cut behind record n 7" in report.mended[0]
+    assert "was written again from its last state: @e@a has lost what came after record n 7" in report.mended[0]
     assert not Path(root, "cut.json").exists()
 
 

@@ -1,0 +1,76 @@
+"""What senders may decide on once more, since a repair has cut their histories: operations, and sub-orchestrations.
+
+    An operation is applied once, also if its sender has forgotten that it was sent.
+
+The repair finds them in the logs of the entities, and in the histories of the children. When a sender decides on one
+of them again, the engine delivers the outcome that is known instead of the operation, or takes the child that there is.
+Numbers of records may differ then, so an operation is known by its entity, its name and its input, and a child by its
+name and its input, each as often as there was one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from contextlib import suppress
+
+import msgspec
+from msgspec import Raw
+
+from durablecli.model import events as ev
+from durablecli.model.failures import Failure
+from durablecli.store.disk import Disk
+from durablecli.store.refusal import refusal
+
+FILE = "applied.json"
+
+
+class Applied(msgspec.Struct, omit_defaults=True):
+    """One operation that was applied, and what came of it; without either, nobody knows any more or waited."""
+
+    entity: str
+    name: str
+    input: Raw
+    result: Raw = ev.ABSENT
+    failure: Failure | None = None
+
+
+class Child(msgspec.Struct):
+    """One sub-orchestration that was started."""
+
+    instance: str
+    name: str
+    input: Raw
+
+
+class Cut(msgspec.Struct, omit_defaults=True):
+    """One sender whose history was cut behind record `last`. Of entities in `upto` the log doesn't go back far enough;
+    they have applied operations up to that record of the sender."""
+
+    instance: str
+    execution: str
+    last: int
+    operations: list[Applied] = []
+    children: list[Child] = []
+    upto: dict[str, int] = {}
+
+
+_decode = msgspec.json.Decoder(list[Cut]).decode
+
+
+def read(disk: Disk, root: str) -> dict[str, Cut]:
+    """The senders that were cut, by instance; none when there is no list, or none that can be read."""
+    try:
+        return {each.instance: each for each in _decode(disk.read(f"{root}/{FILE}"))}
+    except (FileNotFoundError, msgspec.MsgspecError, UnicodeDecodeError):
+        return {}
+
+
+def write(disk: Disk, root: str, cuts: Iterable[Cut]) -> None:
+    """Put a list in the place of the old one, durably; an empty one goes."""
+    found = list(cuts)
+    with refusal("nothing more is accepted"):
+        if found:
+            disk.replace(f"{root}/{FILE}", msgspec.json.encode(found))
+        else:
+            with suppress(FileNotFoundError):
+                disk.unlink(f"{root}/{FILE}")

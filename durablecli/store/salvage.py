@@ -1,0 +1,112 @@
+"""Salvage: which records of a damaged file are whole, wherever in it they are, and which are lost.
+
+Lines that are there twice, or in the wrong order, are no loss. The records that follow each other from the first one on
+are as good as ever; between those behind them some are missing.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import msgspec
+
+from durablecli.model.codec import Damaged, parse, seed, unseal
+from durablecli.model.entities import is_entity
+from durablecli.model.events import Record
+
+_CRC = len(',"crc":"01234567"}')
+_MARKS = b"\r\xef\xbb\xbf"  # what editors put around lines
+
+
+class Salvage(NamedTuple):
+    """`lines` are those from record `first` on without a gap, `behind` the whole ones after a gap, by number.
+
+    `lost` are the numbers of the records that are missing; without one, `unread` lines may hold records that came last.
+    """
+
+    instance: str
+    execution: str
+    first: int
+    lines: list[bytes]
+    behind: dict[int, bytes]
+    lost: list[int]
+    unread: int
+
+    @property
+    def last(self) -> int:
+        """The number of the last record before the first gap."""
+        return self.first - 1 + len(self.lines)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether no record is lost."""
+        return not (self.lost or self.unread)
+
+    def records(self) -> list[Record]:
+        """The records before the first gap, as far as they can be read."""
+        return _records(self.lines, self.seed)
+
+    def records_behind(self) -> list[Record]:
+        """The records after the first gap, in order."""
+        return _records([line for _, line in sorted(self.behind.items())], self.seed)
+
+    @property
+    def seed(self) -> int:
+        return seed(self.instance, self.execution)
+
+
+class _Head(msgspec.Struct):
+    n: int
+    instance: str
+    execution: str
+
+
+_head = msgspec.json.Decoder(_Head).decode
+
+
+def salvage(data: bytes) -> Salvage | None:
+    """What is whole in a file; None if its first record isn't, without which the others mean nothing."""
+    pieces = [piece for line in data.split(b"\n") if (piece := line.strip(_MARKS))]
+    head = next((found for piece in pieces if (found := _head_of(piece)) is not None), None)
+    if head is None:
+        return None
+    first = head.n if is_entity(head.instance) else 1
+    start = seed(head.instance, head.execution)
+    whole: dict[int, bytes] = {}
+    unread = 0
+    for piece in pieces:
+        n = _number(piece, start)
+        if n is None or n < first:
+            unread += 1
+        else:
+            whole.setdefault(n, piece)
+    if first not in whole:
+        return None
+    end = first
+    while end in whole:
+        end += 1
+    lost = [n for n in range(end, max(whole) + 1) if n not in whole]
+    lines = [whole[n] for n in range(first, end)]
+    behind = {n: line for n, line in whole.items() if n > end}
+    return Salvage(head.instance, head.execution, first, lines, behind, lost, max(0, unread - len(lost)))
+
+
+def _head_of(line: bytes) -> _Head | None:
+    try:
+        head = _head(b"%b}" % line[:-_CRC])
+        unseal(line, seed(head.instance, head.execution))
+    except (msgspec.MsgspecError, UnicodeDecodeError, Damaged):
+        return None
+    return head
+
+
+def _number(line: bytes, start: int) -> int | None:
+    """The `n` of a whole line of this execution."""
+    try:
+        return parse(line, start).n
+    except Damaged:
+        return None
+
+
+def _records(lines: list[bytes], start: int) -> list[Record]:
+    return [parse(line, start) for line in lines]
