@@ -231,15 +231,11 @@ class Engine:
             if draft.full:
                 self._commit(draft)
                 in_draft, draft = [], self._begin()
-        kept = self.hub.kept.instances()
-        if kept:
-            draft = self._complete_turns(draft)
-        for id in kept:
-            for _ in self._sources.redeliver(id):
-                if draft.full:
-                    self._commit(draft)
-                    draft = self._begin()
         self._commit(draft)
+        if kept := self.hub.kept.instances():
+            self._complete_turns()
+        for id in kept:
+            self._redeliver(id)
         self._save_set_aside()
         return len(driven)
 
@@ -284,16 +280,34 @@ class Engine:
                 reason = f"{path} ends with record n {found.ledger.last_n}, and n {records} was written to it"
                 self.instances.set_aside(id, f"{reason}; stop the engine and run `durable doctor --repair`")
 
-    def _complete_turns(self, draft: Draft) -> Draft:
+    def _complete_turns(self) -> None:
         """Bring turns to their end that were cut off, before what is kept is delivered: applied at once, it leaves no
         marks that would give other numbers to what is decided again."""
         while self.turns.can_go_on:
-            self.turns.look()
-            if draft.empty and not self.turns.is_busy_spreading:
-                break
-            self._commit(draft)
             draft = self._begin()
-        return draft
+            try:
+                self.turns.look()
+            except Exception as error:  # noqa: BLE001 - it is contained, or raised again
+                self._contain(error, draft)
+                continue
+            if not self._commit(draft) and not self.turns.is_busy_spreading:
+                break
+
+    def _redeliver(self, id: str) -> None:
+        """Deliver what is kept for an instance that was set aside."""
+        draft = self._begin()
+        try:
+            draft.handling = id
+            for _ in self._sources.redeliver(id):
+                if draft.full:
+                    self._commit(draft)
+                    draft = self._begin()
+                draft.handling = id
+            draft.handling = None
+        except Exception as error:  # noqa: BLE001 - it is contained, or raised again
+            self._contain(error, draft)
+        else:
+            self._commit(draft)
 
     def _take_up_applied(self) -> None:
         """Take up which operations were applied before a repair cut their senders' histories."""
