@@ -26,14 +26,14 @@ def damage(hub: Hub, id: str, how: str, seed: int = 0) -> None:
     lines = file.read_bytes().split(b"\n")[:-1]
     at = dice.randrange(1, len(lines))
     match how:
-        case "flip":
-            lines[at] = lines[at][:20] + bytes([lines[at][20] ^ 1]) + lines[at][21:]
         case "zero":
             lines[at] = bytes(len(lines[at]))
         case "cut":
             lines = [*lines[:at], lines[at][:10]]
-        case "delete":
-            del lines[at - 1 if at == len(lines) - 1 and at > 1 else at]
+        case "delete" if len(lines) > 2:
+            del lines[-2]
+        case "flip" | "delete":
+            lines[at] = lines[at][:20] + bytes([lines[at][20] ^ 1]) + lines[at][21:]
         case "swap":
             lines[at - 1], lines[at] = lines[at], lines[at - 1]
         case _:
