@@ -23,10 +23,10 @@ LONGEST_TASK_TEXT = 8 * 1024
 LONGEST_NESTED_TEXT = 2 * 1024
 LONGEST_NAME = 1024
 DEEPEST = 20
-LARGEST_CAUSES = 32 * 1024
+LARGEST_CAUSES = 16 * 1024
 _LONGEST_CHAIN = 10_000
 _LONGEST_ROOT_TEXT = 4 * 1024
-_LONGEST_LINK_TEXT = 512
+_LONGEST_LINK_TEXT = 256
 _MOST_BASES = 50
 _MOST_BASES_OF_A_CAUSE = 10
 
@@ -40,7 +40,7 @@ class Failure(msgspec.Struct, frozen=True, omit_defaults=True):
     repeat the side effects: the input didn't fit, or the result can't be written.
 
     A chain of causes has at most 20 links. Of a longer one the outermost and the innermost are kept; `omitted` counts
-    those that are left out between a failure and its `cause`. Where all causes together are larger than 32 KiB, their
+    those that are left out between a failure and its `cause`. Where all causes together are larger than 16 KiB, their
     texts are cut.
     """
 

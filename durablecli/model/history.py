@@ -152,6 +152,8 @@ def failure_details(failure: Failure) -> dict[str, Any]:
         "ErrorMessage": failure.message,
         "StackTrace": failure.traceback or None,
     }
+    if failure.attributes:
+        details["Properties"] = _json(failure.attributes)
     if failure.cause is not None:
         details["InnerFailure"] = failure_details(failure.cause)
     return details

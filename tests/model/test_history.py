@@ -192,3 +192,14 @@ def test_an_answer_whose_decision_is_missing_is_shown_as_it_is() -> None:
         {"EventType": "TimerFired", "Timestamp": at(2)},
         {"EventType": "EntityLockGranted", "Timestamp": at(3)},
     ]
+
+
+def test_the_attributes_of_an_exception_are_its_properties() -> None:
+    failure = Failure("app.ApiError", "gone", attributes=Raw(b'{"status_code":404}'))
+    (row,) = rows(ev.TaskFailed(1, failure))
+    assert row["FailureDetails"] == {
+        "ErrorType": "app.ApiError",
+        "ErrorMessage": "gone",
+        "StackTrace": None,
+        "Properties": {"status_code": 404},
+    }
