@@ -125,7 +125,7 @@ class Client:
             return self._mailbox().post("start", [item]).instances[0]
         if not will_have_ended(current) and "rewind" not in current.requested:
             raise WrongState(f"{instance_id} is {word_of(current)}: terminate it first, or restart it under a new id")
-        item = Item(instance_id, current.name, encode(current.raw_input), version)
+        item = Item(instance_id, current.name, encode(current.raw_input), version, restarts=True)
         return start_chosen(self._reader, self._mailbox(), self._inbox, item)
 
     def engine(self) -> Engine:

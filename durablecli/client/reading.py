@@ -25,14 +25,15 @@ from durablecli.client.waits import Looks, told
 from durablecli.errors import DamagedHub, InstanceSetAside
 from durablecli.model import codec
 from durablecli.model.entities import is_entity
-from durablecli.model.events import EntityLockGranted, EventRaised, Origin, Record
+from durablecli.model.events import EntityLockGranted, EventRaised, Record
 from durablecli.model.failures import text_of
 from durablecli.model.history import project_history
 from durablecli.model.status import OrchestrationRuntimeStatus, Summary, Waiting
 from durablecli.replay.agenda import waiting
 from durablecli.replay.entity import EntityLedger, fold_entity
 from durablecli.replay.ledger import Ledger, fold
-from durablecli.replay.rewind import cut
+from durablecli.replay.rewind import Cut, cut
+from durablecli.replay.rewind_children import check_replacements, children_to_rewind, completed_child
 from durablecli.store import premises
 from durablecli.store.disk import Disk, LocalDisk
 from durablecli.store.histories import History
@@ -135,22 +136,31 @@ class Reader:
 
         WrongState if it, or one of these children, can't be rewound.
         """
-        found = self._hub.read(instance)
-        if found is None:
+        ledger = self._ledger(instance)
+        if ledger is None:
             return []
-        ledger = fold(parse(found))
         taken = cut(ledger)
-        for n, event in taken.children:
-            self._check_child(event.instance, Origin(instance, ledger.execution, n))
-        children = [f"sub-orchestration {event.name}, instance {event.instance}" for _, event in taken.children]
+        check_replacements(ledger, taken, self._ledger)
+        self._check_below(ledger, taken)
+        children = [
+            f"sub-orchestration {event.name}, instance {event.instance}"
+            for n, event in taken.children
+            if completed_child(ledger, n, taken, self._ledger) is None
+        ]
         calls = [f"operation {event.name} of {event.entity} (id {n})" for n, event in taken.calls]
         return [*(f"activity {event.name} (id {n})" for n, event in taken.activities), *calls, *children]
 
-    def _check_child(self, instance: str, parent: Origin) -> None:
+    def _check_below(self, ledger: Ledger, taken: Cut) -> None:
+        """Raise WrongState if a child that is rewound with its parent can't be; a loop, as trees may be deep."""
+        line = children_to_rewind(ledger, taken, self._ledger)
+        while line:
+            child = self._ledger(line.pop())
+            if child is not None:
+                line += children_to_rewind(child, cut(child), self._ledger)
+
+    def _ledger(self, instance: str) -> Ledger | None:
         found = self._hub.read(instance)
-        ledger = fold(parse(found)) if found else None
-        if ledger is not None and ledger.status == "Failed" and ledger.started.parent == parent:
-            self.rewind_preview(instance)
+        return fold(parse(found)) if found is not None else None
 
     def page(self, query: Query) -> Page:
         """Some rows, and the cursor to the next."""

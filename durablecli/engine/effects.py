@@ -21,6 +21,7 @@ from durablecli.engine.timers import Timers
 from durablecli.errors import Conflict
 from durablecli.model import events as ev
 from durablecli.model.failures import Failure
+from durablecli.model.ids import child_id
 from durablecli.replay import agenda
 from durablecli.store.commits import Kept
 from durablecli.store.questions import outcome_of
@@ -204,6 +205,8 @@ class Effects:
     # ── children, and the end ──────────────────────────────────────────────────────────────────────────────────
 
     def _child(self, parent: Instance, n: int, event: ev.SubOrchestrationInstanceCreated) -> None:
+        if self._answer_by_earlier_attempt(parent, n, event):
+            return
         started = self.start_of(parent, n, event)
         failure = self.refusal(started)
         if failure is None and event.instance in self.coming:
@@ -253,6 +256,22 @@ class Effects:
             self.deliver(parent.id, execution, agenda.child_outcome(known.ledger, record.n))
         return True
 
+    def _answer_by_earlier_attempt(self, parent: Instance, n: int, event: ev.SubOrchestrationInstanceCreated) -> bool:
+        """Answer a further attempt by an earlier one that was rewound or restarted since it failed, and completed."""
+        if event.retry_of is None:
+            return False
+        execution = parent.ledger.execution
+        for m in (event.retry_of, *parent.ledger.attempts.get(event.retry_of, ())):
+            for id in (event.instance, child_id(parent.id, execution, m)):
+                child = self.instances.get(id)
+                if child is None or child.ledger.started.parent != ev.Origin(parent.id, execution, m):
+                    continue
+                if child.ledger.status == "Completed":
+                    answer = ev.SubOrchestrationInstanceCompleted(n, child.ledger.result or ev.NULL)
+                    self.deliver(parent.id, execution, answer)
+                    return True
+        return False
+
     def is_free(self, id: str, parent: str) -> bool:
         """Whether a child may have this id: nobody has it, or an earlier child of the same parent, which has ended."""
         known = self.instances.get(id)
@@ -288,6 +307,8 @@ class Effects:
                 continue
             if self.applied.of(parent.id, execution) and origin and origin.instance == parent.id:
                 continue  # it was started by the decision that stood here before a repair
+            if self._answer_by_earlier_attempt(parent, n, child):
+                continue
             gone = Failure("durablecli.errors.Conflict", f"the instance id '{child.instance}' is gone")
             failure = self.refusal(self.start_of(parent, n, child)) or (
                 gone if known is None else _taken(child.instance)

@@ -11,14 +11,13 @@ from collections.abc import Callable, Iterator
 
 from durablecli.engine.instances import Instance
 from durablecli.engine.message_queue import BatchItem, MessageQueue, PendingBatch
+from durablecli.engine.rewinding import Rewinds
 from durablecli.engine.set_aside import SetAsideMessages
 from durablecli.engine.turns import Turns
-from durablecli.errors import WrongState
 from durablecli.model import events as ev
 from durablecli.model.entities import is_entity
 from durablecli.replay import agenda
 from durablecli.replay.ledger import Ledger
-from durablecli.replay.rewind import cut
 from durablecli.store.mailbox import Item, Message
 from durablecli.store.recovery import Begun
 
@@ -39,6 +38,7 @@ class Messages:
         queue: MessageQueue,
     ) -> None:
         self._turns = turns
+        self._rewinds = Rewinds(turns)
         self._set_aside = set_aside
         self._queue = queue
         self._items = items
@@ -178,7 +178,7 @@ class Messages:
             case "resume":
                 self._resume(instance, ev.ExecutionResumed(reason, message.message))
             case "rewind":
-                self._rewind(instance, reason, message.message)
+                self._rewinds.rewind(instance, reason, message.message)
             case "restart":
                 self._restart(message, item, instance)
             case "purge":
@@ -236,14 +236,17 @@ class Messages:
         if existing is not None and not existing.ledger.ended:
             turns.effects.terminate(existing, ev.ExecutionTerminated("replaced by a new start"))
             turns.settle()
+        restarted = existing.ledger.started if existing is not None and item.restarts else None
         started = ev.ExecutionStarted(
             item.instance,
             turns.draft.execution,
             item.name or "",
             item.input or ev.NULL,
             item.version if item.version is not None else self._default_version,
+            restarted.parent if restarted is not None else None,
             start_at=item.start_at,
             message=message.message,
+            depth=restarted.depth if restarted is not None else 0,
         )
         self.stats["started"] += 1
         if turns.scope.is_of_this_run(message.run):
@@ -263,7 +266,7 @@ class Messages:
         if item.new_instance is None and not instance.ledger.ended:
             self._undelivered(message, item, "it still runs: only an ended instance can be restarted under its own id")
             return
-        again = Item(item.target, old.name, old.input, old.version)
+        again = Item(item.target, old.name, old.input, old.version, restarts=item.new_instance is None)
         self._start(message, again)
 
     # ── the others ─────────────────────────────────────────────────────────────────────────────────────────────
@@ -275,58 +278,6 @@ class Messages:
         turns.effects.add(instance, event)
         if ledger.blocked is None and ledger.appliable(turns.draft.at):
             turns.ready[instance.id] = None
-
-    def _rewind(self, instance: Instance, reason: str, message: str | None) -> None:
-        """Rewind a failed execution, and the failed children whose failure is forgotten, in one commit."""
-        if instance.ledger.status != "Failed":
-            return
-        if self._may_rewind(instance):
-            self._take_back(instance, reason, message)
-        else:
-            self.stats["refused"] += 1
-
-    def _may_rewind(self, instance: Instance) -> bool:
-        """Whether neither it nor a child that is rewound with it failed in a critical section."""
-        instances = self._turns.instances
-        if not instances.reread(instance):
-            return False
-        try:
-            plan = cut(instance.ledger)
-        except WrongState:
-            return False
-        for n, created in plan.children:
-            child = instances.get(created.instance)
-            origin = ev.Origin(instance.id, instance.ledger.execution, n)
-            if child is None or child.ledger.started.parent != origin or child.ledger.status != "Failed":
-                continue
-            if not self._may_rewind(child):
-                return False
-        return True
-
-    def _take_back(self, instance: Instance, reason: str, message: str | None) -> None:
-        turns = self._turns
-        turns.instances.reread(instance)
-        plan = cut(instance.ledger)
-        turns.effects.add(instance, plan.event(reason, message))
-        turns.resume(instance)
-        for n, called in plan.calls:
-            turns.effects.ask(instance, n, called)
-        forgotten = {n for n, _ in plan.children}
-        for n, created in agenda.children(instance.ledger):
-            child = turns.instances.get(created.instance)
-            origin = ev.Origin(instance.id, instance.ledger.execution, n)
-            if turns.instances.is_set_aside(created.instance):
-                pass  # once it can be used again it goes on or answers
-            elif child is None or child.ledger.started.parent != origin:
-                turns.restart_child(created, origin)
-            elif not child.ledger.ended:
-                pass  # it goes on, and will answer
-            elif n not in forgotten:
-                turns.effects.answer(child)  # it has ended while its parent had, and wasn't heard
-            elif child.ledger.status == "Failed":
-                self._take_back(child, reason, None)
-            else:
-                turns.restart_child(created, origin)
 
     def _purge(self, instance: Instance, item: Item) -> None:
         """Take an ended instance away, with its ended children; a live one only when forced, and then it ends first."""

@@ -43,6 +43,8 @@ class Ledger:
     `open` is what is asked for and not answered, `locks` what was granted and not given back. Of a failed execution the
     calls of entities stay open: what they did can't be asked for twice, and a rewind makes a late answer count.
 
+    `attempts` has the later attempts of retried sub-orchestrations, by the first.
+
     After a rewind `kept` holds the decisions of a turn that is to be taken again, and `reopened` when the open calls
     were given more time.
     """
@@ -62,6 +64,7 @@ class Ledger:
         self.unread: dict[str, int] = {}
         self.kept: list[ev.Record] = []
         self.reopened: dict[int, datetime] = {}
+        self.attempts: dict[int, list[int]] = {}
         self.begun = False
         self.torn = False
         self.status_ended: str | None = None
@@ -220,6 +223,8 @@ class Ledger:
     def _asked(self, record: ev.Record, event: Owed) -> None:
         self.open[record.n] = event
         self.scheduled_at[record.n] = record.at
+        if isinstance(event, ev.SubOrchestrationInstanceCreated) and event.retry_of is not None:
+            self.attempts.setdefault(event.retry_of, []).append(record.n)
         self._decided(record)
 
     def _settled(self, event: ev.AnyEvent) -> None:

@@ -102,7 +102,8 @@ class Machine:
         self._timers: dict[int, TimerTask] = {}
         self._early: dict[int, ev.Record] = {}
         self._failures = 0
-        self._turn_of: dict[int, int] = {}
+        self._taken_in: dict[int, int] = {}
+        self._noticed_in: dict[int, int] = {}
         self._arrival = 0
         self.events = EventWaits(self._take_event)
         self._continue: tuple[Raw, bool] | None = None
@@ -217,7 +218,7 @@ class Machine:
         try:
             value = decode(event.input, task.annotation)
         except Exception as error:  # noqa: BLE001 - a payload that doesn't fit its annotation fails the wait that took it
-            self._turn_of[n] = self._arrival
+            self._taken_in[n] = self._arrival
             task.misfit(n, from_exception(error))
         else:
             task._complete(value)
@@ -343,7 +344,7 @@ class Machine:
         if not retryable:
             failure = replace(failure, retryable=False)
         causes = causes_of(error)
-        first = min((self._turn_of.get(n, n) for n in causes), default=0)
+        first = min((self._noticed_in.get(n, n) for n in causes), default=0)
         rewind_from = first if causes and first != causes[0] else 0
         try:
             self._end(ev.ExecutionCompleted("Failed", ev.ABSENT, failure, causes, rewind_from, self.azure))
@@ -507,6 +508,16 @@ class Machine:
     def sleep(self, event: EventTask[Any]) -> None:
         """Let a wait that isn't needed take nothing, until it is."""
         self.events.sleep(event)
+
+    def noticed(self, event: EventTask[Any]) -> None:
+        """Remember the turn from which on the function knows that an event doesn't fit: a rewind takes it again.
+
+        Where other events of this name have come since, taking it away changes which wait has taken which of them.
+        """
+        (n,) = event.outcomes
+        if n not in self._noticed_in:
+            is_last = self.events.last[event.name.casefold()] == n
+            self._noticed_in[n] = self._arrival if is_last else self._taken_in[n]
 
     def count_failure(self) -> int:
         """The position of a failure among all of this execution, in time."""

@@ -28,6 +28,7 @@ class Keeper(Protocol):
 
     def completed(self, task: Task[Any]) -> None: ...
     def count_failure(self) -> int: ...
+    def noticed(self, event: EventTask[Any]) -> None: ...
     def cancel_timer(self, timer: int) -> None: ...
     def sleep(self, event: EventTask[Any]) -> None: ...
     def races(self, tasks: list[Task[Any]]) -> bool: ...
@@ -178,14 +179,32 @@ class EventTask(Task[T]):
         self._misfit: Failure | None = None
         self._needs = 0
 
+    @property
+    def is_completed(self) -> bool:
+        self.notice()
+        return self._done
+
+    @property
+    def is_faulted(self) -> bool:
+        self.notice()
+        return super().is_faulted
+
     def misfit(self, n: int, failure: Failure) -> None:
         """Fail with what came of reading event `n`."""
         self._misfit = failure
         self.outcomes = (n,)
+        if self.is_joined:
+            self.notice()
         self._complete(error=self._raised)
+
+    def notice(self) -> None:
+        """Say that the function can know of its failure from now on."""
+        if self._misfit is not None:
+            self._keeper.noticed(self)
 
     def _raised(self) -> BaseException:
         assert self._misfit is not None
+        self.notice()
         text = (
             f"Event '{self.name}' (record {self.outcomes[0]}) doesn't fit the type that its wait expects: "
             f"{self._misfit.message}. A rewind drops this event; then raise it again"
@@ -230,11 +249,16 @@ class Composite(Task[T]):
         self._claims: list[Waits] = []
         if keeper.races(self.children):
             return  # the same tasks as a moment ago, but the winner: they needn't be looked at one by one
-        for kind in dict.fromkeys(map(type, self.children)):
+        kinds = dict.fromkeys(map(type, self.children))
+        for kind in kinds:
             if not issubclass(kind, Task):
                 raise TypeError(f"{verb} takes tasks only, not {described(kind)}")
         for child in self.children:
             child.is_joined = True
+        if EventTask in kinds:
+            for child in self.children:
+                if isinstance(child, EventTask):
+                    child.notice()
 
     def need(self, to_wake: list[EventTask[Any]]) -> None:
         """Count one more that needs it. The first makes it need its children, as far as they aren't complete."""

@@ -29,10 +29,13 @@ class EventWaits:
         self._kept: dict[str, deque[int]] = {}
         self._arrived: dict[int, ev.EventRaised] = {}
         self.has_moved = True
+        self.last: dict[str, int] = {}
+        """The number of the last event of each name."""
 
     def raised(self, n: int, event: ev.EventRaised) -> None:
         """Give an event to the wait that is first in line, or keep it."""
         name = event.name.casefold()
+        self.last[name] = n
         for task in self._awake.get(name, ()):
             del self._awake[name][task]
             self._take(task, n, event)

@@ -24,7 +24,8 @@ class Item(msgspec.Struct, frozen=True, omit_defaults=True):
     """One instance or entity that a message is about, with what its kind needs.
 
     start: `name`, `input`, `version`, `start_at`, `if_exists` and, to name the execution it gets, `execution`;
-    `reserved` says that the id was, so that the engine lets it go.
+    `reserved` says that the id was, so that the engine lets it go, `restarts` that it replaces an ended instance which
+    stays the child of its parent.
     `if_exists` is fail (any instance of this id is refused), skip, replace, or fail_if_running (an ended one is
     replaced). raise-event: `name`, `input`. terminate, suspend, resume, rewind: `reason`. restart: `new_instance`.
     terminate and purge: `recursive`, `force`. signal, to an entity: `name` of the operation, `input`, and `start_at`,
@@ -43,6 +44,7 @@ class Item(msgspec.Struct, frozen=True, omit_defaults=True):
     new_instance: str | None = None
     execution: str | None = None
     reserved: bool = False
+    restarts: bool = False
 
     @property
     def target(self) -> str:

@@ -31,6 +31,8 @@ CONSTRUCTS = (
     "race",
     "any",
     "as_completed",
+    "again_any",
+    "shared",
     "fire",
     "retry",
     "child",
@@ -160,6 +162,29 @@ def _as_completed(context: Any, size: int, name: str) -> Flow:
     return order
 
 
+def _again_any(context: Any, name: str, seconds: int) -> Flow:
+    """A race within a race that goes on, awaited again once it is over, beside a wait of the same name."""
+    lost = context.wait_for_external_event(name)
+    inner = context.task_any([lost, context.create_timer(timedelta(seconds=seconds))])
+    others = [context.call_activity("work", {"key": "h"}), context.create_timer(timedelta(seconds=seconds + 1))]
+    tasks = [inner, *others]
+    for _ in range(2):
+        tasks.remove((yield context.task_any(tasks)))
+    yield inner
+    fresh = context.wait_for_external_event(name)
+    yield context.task_any([fresh, context.create_timer(timedelta(seconds=seconds))])
+    return [lost.result, fresh.result]
+
+
+def _shared(context: Any, names: tuple[str, str], seconds: int) -> Flow:
+    """Two waits, one of which two races need."""
+    first, second = (context.wait_for_external_event(name) for name in names)
+    races = [context.task_any([first, context.create_timer(timedelta(seconds=seconds))])]
+    races.append(context.task_any([first, second]))
+    yield context.task_all(races)
+    return [first.result, second.result]
+
+
 def _fire(context: Any, name: str) -> Flow:
     context.call_activity("work", {"key": "forgotten"})
     context.wait_for_external_event(name)
@@ -218,6 +243,8 @@ _STATEMENTS: dict[str, Callable[..., Flow]] = {
     "race": _race,
     "any": _any,
     "as_completed": _as_completed,
+    "again_any": _again_any,
+    "shared": _shared,
     "fire": _fire,
     "retry": _retry,
     "child": _child,
@@ -241,6 +268,8 @@ _leaf = st.one_of(
     st.tuples(st.just("race"), _name, _few),
     st.tuples(st.just("any"), st.integers(3, 5)),
     st.tuples(st.just("as_completed"), _few, _name),
+    st.tuples(st.just("again_any"), _name, _few),
+    st.tuples(st.just("shared"), st.tuples(_name, _name), _few),
     st.tuples(st.just("fire"), _name),
     st.tuples(st.just("retry"), st.integers(0, 2), st.integers(1, 3)),
     st.tuples(st.just("send"), st.sampled_from([*TOP, *CHILD_IDS, "a-own"]), _name),
