@@ -19,7 +19,7 @@ from msgspec import Raw
 from durablecli.errors import Mismatch, Unserializable, UsageError
 from durablecli.model import custom_objects, shapes
 from durablecli.model.custom_objects import APP
-from durablecli.model.plain import DEEPEST, TOO_DEEP, is_plain, plain
+from durablecli.model.plain import DEEPEST, TOO_DEEP, TOO_DEEP_OR_ENDLESS, is_plain, plain
 
 __all__ = ["DEEPEST", "PAYLOAD_LIMIT", "TOO_DEEP", "check_nesting", "decode", "encode", "members"]
 
@@ -95,7 +95,7 @@ def _encode(value: Any) -> bytes:
     try:
         return _write(plain(value))
     except RecursionError:
-        raise Unserializable("$", TOO_DEEP) from None
+        raise Unserializable("$", TOO_DEEP_OR_ENDLESS) from None
 
 
 def _checked(data: bytes) -> bytes:

@@ -25,7 +25,9 @@ from durablecli.model.refusals import named, refusal
 DEEPEST = 200
 """Levels of arrays and objects in a payload."""
 TOO_DEEP = f"nested deeper than {DEEPEST} levels, which is the limit; pass a flatter value"
-_ENDLESS = f"nested deeper than {DEEPEST} levels, which is the limit, or it contains itself; pass a flatter value"
+TOO_DEEP_OR_ENDLESS = (
+    f"nested deeper than {DEEPEST} levels, which is the limit, or it contains itself; pass a flatter value"
+)
 
 _write = msgspec.json.Encoder().encode
 _read = msgspec.json.Decoder().decode
@@ -79,7 +81,7 @@ def plain(value: Any, path: str = "$", depth: int = 0) -> Any:
     if isinstance(value, Raw):
         return plain(_read(value), path, depth)
     if depth >= DEEPEST:
-        raise Unserializable("$", _ENDLESS)
+        raise Unserializable("$", TOO_DEEP_OR_ENDLESS)
     return _composite(value, path, depth)
 
 
@@ -114,6 +116,8 @@ def _one_way(hook: Callable[[Any], Any]) -> Callable[[Any], Any]:
 def _hooked(hook: Callable[[Any], Any], value: Any, path: str) -> Any:
     try:
         return hook(value)
+    except RecursionError:
+        raise
     except Unserializable as error:
         raise Unserializable(f"{path}{error.path[1:]}", error.reason) from error
     except Exception as error:
