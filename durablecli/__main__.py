@@ -14,6 +14,7 @@ def main() -> None:
     """The entry point. Nothing that a user typed, and nothing found on disk, ends in a traceback."""
     if sys.platform == "win32":
         sys.exit("durable: runs on Linux and macOS only; on Windows use WSL")
+    _open_standard_descriptors()
     sys.stdout = sys.stdout or _nowhere()
     sys.stderr = sys.stderr or _nowhere()
     for stream in (sys.stdout, sys.stderr):
@@ -41,6 +42,16 @@ def _flush(code: int) -> int:
         _discard(sys.stderr)
         code = 74
     return code
+
+
+def _open_standard_descriptors() -> None:
+    """Open those that the caller has closed: else the next file gets such a number, and with it what activities and
+    the programs that they start write there."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # gets the lowest number that is free
 
 
 def _nowhere() -> TextIO:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections import Counter
 
 from tests.e2e.harness import Hub, until
@@ -81,3 +82,26 @@ def test_what_an_orchestrator_says_is_said_once_over_restarts(hub: Hub) -> None:
         assert lines.count(line) == 1, said
     for logged in ("talks: logged before the first yield", "talks: logged after 1 yields"):
         assert said.count(logged) == 1, said
+
+
+def test_with_closed_standard_streams_no_file_of_the_hub_takes_their_place(hub: Hub) -> None:
+    hub.through = ["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh"]
+    hub.run("executors", "streams", "--id", "s")
+    hub.through = []
+    assert hub.status("s")["output"] == ""
+    assert b"written by an activity" not in b"".join(
+        path.read_bytes() for path in hub.root.rglob("*") if path.is_file() and path.suffix != ".sqlite"
+    )
+    hub.is_sound()
+
+
+def test_activities_that_stop_when_the_engine_does_run_again_with_the_next_one(hub: Hub) -> None:
+    daemon = hub.daemon("executors", DURABLE_DRAIN="60s")
+    hub("start", "stops", "--id", "s")
+    until(lambda: len(hub.ran()) == 2, what="both activities")
+    daemon.signal(signal.SIGTERM)
+    assert daemon.ends(40) == 0
+    assert Counter(line[0] for line in hub.ran()) == {"begin": 2, "told": 2}
+    assert hub.status("s")["runtimeStatus"] == "Running"
+    hub.finish("executors")
+    assert hub.status("s")["output"] == ["done", "done"]

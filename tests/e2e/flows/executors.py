@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import subprocess
 import time
 from collections.abc import Generator
 from typing import Any
@@ -135,3 +136,44 @@ def talks(context: df.DurableOrchestrationContext) -> Steps:
     yield context.wait_for_external_event("go")
     print("at the end")
     return None
+
+
+@df.activity
+def writes_and_reads(value: Any) -> str:
+    """What a program that knows nothing of the engine does with the standard streams."""
+    for number in (1, 2):
+        os.write(number, b"written by an activity\n")
+    return subprocess.run(["cat"], stdout=subprocess.PIPE, text=True, check=True).stdout
+
+
+@df.orchestrator
+def streams(context: df.DurableOrchestrationContext) -> Steps:
+    text = yield context.call_activity(writes_and_reads)
+    return text
+
+
+def _stops(context: df.ActivityContext) -> str:
+    note("begin")
+    while not context.cancelled:
+        if context.redelivered:
+            return "done"
+        time.sleep(0.01)
+    note("told")
+    return "half done"
+
+
+@df.activity
+def stops_in_a_thread(value: Any, context: df.ActivityContext) -> str:
+    return _stops(context)
+
+
+@df.activity(executor="process")
+def stops_in_a_process(value: Any, context: df.ActivityContext) -> str:
+    return _stops(context)
+
+
+@df.orchestrator
+def stops(context: df.DurableOrchestrationContext) -> Steps:
+    names = ("stops_in_a_thread", "stops_in_a_process")
+    results = yield context.task_all([context.call_activity(name) for name in names])
+    return results
