@@ -40,7 +40,8 @@ def dumped_whole(value: Any) -> Any:
             raise unknown from error
         if not isinstance(error, UnicodeDecodeError):
             raise
-        raise Unserializable("$", f"holds bytes that aren't UTF-8: give the model {_BASE64}") from None
+        where = next((path for path, item in _walk(value, "$") if _is_binary(item)), "$")
+        raise Unserializable(where, f"bytes that aren't UTF-8 can't be written: give the model {_BASE64}") from None
     _check_validators(value, found)
     if secrets and _has_stars(found):
         raise Unserializable(secrets[0], f"a secret is written as {_STARS}, and its value lost; {IN_CLEAR}")
@@ -68,6 +69,13 @@ def _check_validators(value: Any, dump: Any) -> None:
 def _numpy_in(value: Any) -> Unserializable | None:
     """The refusal of the first scalar or array of numpy's, which pydantic refuses without its place."""
     return next((Unserializable(path, refusal(item)) for path, item in _walk(value, "$") if _is_numpy(item)), None)
+
+
+def _is_binary(value: Any) -> bool:
+    try:
+        return isinstance(value, bytes) and value.decode() is None
+    except UnicodeDecodeError:
+        return True
 
 
 def _is_numpy(value: Any) -> bool:

@@ -364,6 +364,11 @@ class Utf8(BaseModel):
     data: bytes
 
 
+class Binaries(BaseModel):
+    text: bytes
+    all: dict[str, list[Utf8]]
+
+
 class Clash(BaseModel):
     first: str = Field(validation_alias=AliasPath("names", 0))
     names: list[str] = []
@@ -404,7 +409,8 @@ REX = Barking(name="Rex", bark="wow")
         ([Bill(lines=[Cents(price=5)])], "$[0]", "the validators of Bill change its values once more"),
         (Doubled(x=5), "$", "the validators of Doubled"),
         (Raw64(data=b"abc"), "$.data", "ser_json_bytes='base64', val_json_bytes='base64'"),
-        ([Utf8(data=b"\xff")], "$[0]", "bytes that aren't UTF-8"),
+        ([Utf8(data=b"\xff")], "$[0].data", "bytes that aren't UTF-8"),
+        (Binaries(text=b"a", all={"k": [Utf8(data=b"a"), Utf8(data=b"\xff")]}), "$.all.k[1].data", "ser_json_bytes"),
         (made(Clash, names=["a"]), "$", "the alias of first is the name of another field, names"),
     ],
     ids=lambda part: str(part)[:40] if isinstance(part, str) else type(part).__name__,
