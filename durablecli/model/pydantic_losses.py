@@ -154,7 +154,7 @@ def _is_default(info: Any, item: Any) -> bool:
 
 
 def _keeps_bytes(kind: Any) -> bool:
-    config = getattr(kind, "model_config", None) or getattr(kind, "__pydantic_config__", None) or {}
+    config = pydantic_models.config(kind)
     return bool(config.get("ser_json_bytes", "utf8") == config.get("val_json_bytes", "utf8"))
 
 

@@ -1,8 +1,8 @@
 """Objects of pydantic's models and dataclasses: how they are written, and read back.
 
-They are written by the names of their fields, without what they compute; and read by names and by aliases, so that
-JSON from elsewhere fits as well. Only a model in which the alias of one field is the name of another is written by
-aliases. Nothing here imports pydantic: its classes say by themselves what they are.
+They are written by the names of their fields, and read by names and by aliases, so that JSON from elsewhere fits as
+well. Only a model in which the alias of one field is the name of another is written by aliases. Computed fields are
+written where reading ignores them. Nothing here imports pydantic: its classes say by themselves what they are.
 """
 
 from __future__ import annotations
@@ -52,10 +52,25 @@ def read(kind: Any, value: Any) -> Any:
 def dumped(value: Any) -> Any:
     """The object in plain JSON. Raises Unserializable, or what pydantic raises."""
     kind: Any = type(value)
-    options = {"mode": "json", "round_trip": True, "by_alias": _is_written_by_alias(kind)}
+    options = {"mode": "json", "round_trip": _is_round_trip(kind), "by_alias": _is_written_by_alias(kind)}
     if not hasattr(kind, "model_dump"):
         return kind.__pydantic_serializer__.to_python(value, **options)
     return value.model_dump(**{name: options[name] for name in _options_of_dump(kind)})
+
+
+@functools.lru_cache(maxsize=1024)
+def _is_round_trip(kind: Any) -> bool:
+    """Whether only what can be read again is written: no computed fields, and the text of a Json field."""
+    tree = list(_tree(kind, set()))
+    computed = [each for each in tree if each.__pydantic_decorators__.computed_fields]
+    infos = [info for each in tree for _, info in _named_fields(each)]
+    has_json = any("Json" in f"{info.annotation!r} {info.metadata!r}" for info in infos)
+    return not computed or has_json or any(config(each).get("extra", "ignore") != "ignore" for each in computed)
+
+
+def config(kind: Any) -> Mapping[str, Any]:
+    """The settings of a model or dataclass of pydantic's."""
+    return getattr(kind, "model_config", None) or getattr(kind, "__pydantic_config__", None) or {}
 
 
 @functools.lru_cache(maxsize=1024)

@@ -255,6 +255,38 @@ def test_a_model_is_written_by_the_names_of_its_fields() -> None:
     assert bytes(encode(made(Customer, customerNo=7))) == b'{"customer_no":7}'
 
 
+class Seen(BaseModel):
+    w: int
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def twice(self) -> int:
+        return 2 * self.w
+
+
+class SeenInOpen(BaseModel):
+    model_config = ConfigDict(extra="allow")
+    seen: Seen
+
+
+class SeenBesideBox(BaseModel):
+    seen: Seen
+    box: Box
+
+
+class SeenWithJson(Seen):
+    text: Json[list[int]]
+
+
+def test_a_computed_field_is_written_where_reading_ignores_it() -> None:
+    assert decode(encode([Seen(w=2)])) == [{"w": 2, "twice": 4}]
+    assert decode(encode(SeenInOpen(seen=Seen(w=2)))) == {"seen": {"w": 2, "twice": 4}}
+    assert decode(encode(Box(w=1, h=2))) == {"w": 1, "h": 2}
+    both = SeenBesideBox(seen=Seen(w=2), box=Box(w=1, h=2))
+    for value in (Seen(w=2), SeenInOpen(seen=Seen(w=2)), both, made(SeenWithJson, w=1, text="[1]")):
+        assert decode(encode(value), type(value)) == value
+
+
 def test_what_does_not_fit_names_the_model() -> None:
     with pytest.raises(Mismatch, match=r"\$\[0\]: Customer couldn't be made of this: ValidationError"):
         decode(b'[{"customerNo":"x"}]', list[Customer])
