@@ -60,6 +60,10 @@ def _nowhere() -> TextIO:
 
 
 def _run(arguments: list[str]) -> int:
+    if arguments[:1] == ["run-daemon"]:
+        from durablecli.signals import hold_back_sigterm
+
+        hold_back_sigterm()
     import click
 
     from durablecli.errors import DurableError

@@ -75,8 +75,10 @@ def serve(
     with handled as signals, _hub(state_dir, say) as hub, _port(config.http.listen) as port:
         loaded = _load(config, signals)
         if loaded is None:
+            if signals.received == signal.SIGINT:
+                return signals.exit_code
             say("stopped while loading the modules; nothing was begun")
-            return 0 if signals.received == signal.SIGTERM else signals.exit_code
+            return 0
         _introduce(config, loaded, hub, say)
         with (
             _engine(hub, config, loaded, replay_always, say, lambda: server.place if server else None) as engine,

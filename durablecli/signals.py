@@ -11,6 +11,11 @@ from types import FrameType, TracebackType
 _NUMBERS = (signal.SIGINT, signal.SIGTERM)
 
 
+def hold_back_sigterm() -> None:
+    """Let SIGTERM wait until Signals is entered: before that it would end the process on the spot."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+
+
 class Interrupted(KeyboardInterrupt):
     """Raised by a signal where code runs that can't be told to stop, such as imports."""
 
@@ -40,6 +45,7 @@ class Signals:
     def __enter__(self) -> Signals:
         for number in _NUMBERS:
             self._before[number] = signal.signal(number, self._handle)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: object, trace: TracebackType | None) -> None:

@@ -177,7 +177,7 @@ class Hub:
 
     def _is_at_rest(self) -> bool:
         due = self.engine.timers.next()
-        return self.engine.is_at_rest and (due is None or due > self.clock.now())
+        return self.engine.is_at_rest and not self.inline.waiting and (due is None or due > self.clock.now())
 
 
 class Inline:

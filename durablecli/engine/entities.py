@@ -46,8 +46,9 @@ class Entities:
 
     def arrive(self, id: str, event: ev.EntityArrival) -> None:
         """Record what was sent to an entity; the first time, that begins it."""
-        self._need(id, event)
         entity = self._effects.instances.entity(id)
+        if self._effects.scope.root is not None:
+            self._need(id, entity, event)
         if entity is None and self._effects.instances.is_set_aside(id):
             self._effects.keep(id, None, event)
             if not isinstance(event, ev.EntityUnlockReceived):
@@ -65,10 +66,14 @@ class Entities:
         self._record(entity, event)
         self._move(entity)
 
-    def _need(self, id: str, event: ev.EntityArrival) -> None:
+    def _need(self, id: str, entity: Entity | None, event: ev.EntityArrival) -> None:
         """Drive an entity from now on that a driven instance, or entity, sends something to."""
         scope, sender = self._effects.scope, getattr(event, "sender", None)
-        if isinstance(sender, ev.Origin) and sender.instance in scope:
+        if not isinstance(sender, ev.Origin) or sender.instance not in scope:
+            return
+        if entity is None:
+            scope.add(id)
+        else:
             scope.adopt(id)
 
     def _ask_again(self, entity: Entity, event: ev.EntityLockReceived) -> None:

@@ -1,0 +1,173 @@
+"""An engine that drives one instance and what belongs to it: all else is recorded, held, and goes on later."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+import durablecli as df
+from durablecli import testing
+from durablecli.engine.cycle import Options
+from durablecli.store.mailbox import Item
+
+Context = df.DurableOrchestrationContext
+COUNTER = df.EntityId("counter", "a")
+ran: list[Any] = []
+
+
+@pytest.fixture(autouse=True)
+def nothing_ran() -> None:
+    ran.clear()
+
+
+@df.activity
+def note(value: Any) -> Any:
+    ran.append(value)
+    return value
+
+
+@df.entity
+class Counter:
+    value: int = 0
+
+    def add(self, by: int) -> int:
+        self.value += by
+        return self.value
+
+
+@df.orchestrator
+def work(context: Context) -> Any:
+    return (yield context.call_activity(note, context.get_input()))
+
+
+@df.orchestrator
+def sleeps(context: Context) -> Any:
+    yield context.create_timer(timedelta(minutes=1))
+    return (yield context.call_activity(note, context.get_input()))
+
+
+@df.orchestrator
+def listens(context: Context) -> Any:
+    return (yield context.wait_for_external_event("Go"))
+
+
+@df.orchestrator
+def parent(context: Context) -> Any:
+    word = yield context.call_sub_orchestrator(sleeps, "child")
+    context.send_event("other", "Go", "sent")
+    return [word, (yield context.call_entity(COUNTER, "add", 1))]
+
+
+@df.orchestrator
+def holds(context: Context) -> Any:
+    with (yield context.lock_entities([COUNTER])):
+        yield context.create_timer(timedelta(minutes=1))
+
+
+FUNCTIONS = [note, Counter, work, sleeps, listens, parent, holds]
+Make = Callable[[str | None], testing.Hub]
+
+
+@pytest.fixture
+def make(replay_always: bool) -> Iterator[Make]:
+    """Open the same hub once more, for one instance or for all."""
+    made: list[testing.Hub] = []
+
+    def open_for(only: str | None) -> testing.Hub:
+        options = Options(replay_always=replay_always, threads=False, share=timedelta.max, only=only)
+        clock, disk = (made[-1].clock.now(), made[-1].disk) if made else (testing.START, None)
+        if made:
+            made[-1].close()
+        made.append(testing.Hub(testing.registry(*FUNCTIONS), clock, options, disk))
+        return made[-1]
+
+    yield open_for
+    made[-1].close()
+
+
+def post(hub: testing.Hub, name: str, id: str, value: str = "null", run: str | None = None) -> None:
+    """Start an orchestration from another process."""
+    from msgspec import Raw
+
+    from durablecli.store.inbox import Inbox
+    from durablecli.store.mailbox import RUN_VARIABLE
+
+    with pytest.MonkeyPatch.context() as patch:
+        if run is not None:
+            patch.setenv(RUN_VARIABLE, run)
+        Inbox(hub.disk, "hub").post("start", [Item(id, name, Raw(value.encode()))])
+    hub.engine.ring()
+
+
+def test_others_are_recorded_and_held_until_an_engine_drives_them(make: Make) -> None:
+    hub = make("mine")
+    post(hub, "work", "other", '"other"')
+    hub.client.start_new(parent, "mine")
+    hub.run()
+    assert ran == []
+    assert hub.engine.is_at_rest
+    hub.advance(timedelta(minutes=2))
+    assert hub.client.get_status("mine").output == ["child", 1]
+    assert (ran, hub.client.get_status("other").runtime_status) == (["child"], df.OrchestrationRuntimeStatus.Pending)
+    hub = make(None)
+    assert hub.finish("other").output == "other"
+    assert ran == ["child", "other"]
+
+
+def test_what_others_wait_for_is_held_for_them(make: Make) -> None:
+    hub = make(None)
+    hub.client.start_new(listens, "other")
+    hub.client.start_new(sleeps, "late", "late")
+    hub.run()
+    hub = make("mine")
+    hub.client.start_new(parent, "mine")
+    hub.advance(timedelta(minutes=2))
+    assert hub.client.get_status("mine").ended
+    assert not hub.client.get_status("other").ended
+    assert ran == ["child"]
+    hub = make(None)
+    hub.run()
+    assert hub.client.get_status("other").output == "sent"
+    assert hub.client.get_status("late").output == "late"
+
+
+def test_an_instance_is_taken_up_again_with_its_children(make: Make) -> None:
+    hub = make("mine")
+    hub.client.start_new(parent, "mine")
+    hub.run()
+    hub = make("mine")
+    assert hub.finish("mine").output == ["child", 1]
+
+
+def test_whoever_holds_the_lock_of_a_needed_entity_is_driven(make: Make) -> None:
+    hub = make(None)
+    for id in ("first", "second"):
+        hub.client.start_new(holds, id)
+        hub.run()
+    hub = make("mine")
+    hub.client.start_new(parent, "mine")
+    assert hub.finish("mine").output == ["child", 1]
+    assert hub.client.get_status("second").ended
+
+
+def test_what_this_run_has_posted_is_driven(make: Make) -> None:
+    hub = make("mine")
+    post(hub, "work", "own", '"own"', run="mine")
+    post(hub, "work", "foreign", '"foreign"', run="another")
+    hub.run()
+    assert ran == ["own"]
+
+
+def test_a_closed_scope_holds_what_still_arrives(make: Make) -> None:
+    hub = make("mine")
+    hub.client.start_new(work, "mine", "mine")
+    hub.engine.scope.close()
+    hub.run()
+    assert ran == ["mine"]
+    assert not hub.client.get_status("mine").ended
+    hub = make(None)
+    assert hub.finish("mine").output == "mine"
+    assert ran == ["mine"]
