@@ -35,7 +35,7 @@ from durablecli.engine.notice import Notice
 from durablecli.engine.watch import Watchdog, left_behind
 from durablecli.errors import ConfigError, HubLocked, NoPermission, StorageError
 from durablecli.model.versions import Versions
-from durablecli.project import absolute
+from durablecli.project import absolute, shown
 from durablecli.signals import Interrupted, Signals
 from durablecli.store.bell import Bell
 from durablecli.store.disk import LocalDisk
@@ -271,13 +271,13 @@ def _http(
     from durablecli.http.server import HttpServer
 
     keys, made = find_keys(port.getsockname()[0], config.http.keys, engine.hub.root)
-    client = Client(engine.hub.root, engine)
+    hub, client = shown(engine.hub.root), Client(engine.hub.root, engine)
     server = HttpServer(port, client, registry, keys, config.http, config.drain, left=engine.ring)
     try:
         server.start()
         if made:
-            say(f"a key was made, and is shown this once: {keys.code} ({engine.hub.root}/{FILE} has all of them)")
-        say(f"answers at {server.url}, hub {engine.hub.root}")
+            say(f"a key was made, and is shown this once: {keys.code} ({hub}/{FILE} has all of them)")
+        say(f"answers at {server.url}, hub {hub}")
         for name, methods, path in server.served:
             say(f"  {name}: {','.join(methods)} {server.url}{path}")
         yield server
@@ -414,7 +414,7 @@ def _introduce(config: Config, loaded: Loaded, hub: Hub, say: Say) -> None:
         where = ", ".join(config.app) or "anywhere: make a folder workflows/, or name modules with --app"
         raise ConfigError(f"no function is loaded from {where}")
     kinds = [one.kind for one in loaded.registry]
-    say(f"hub {hub.root}, pid {os.getpid()}, epoch {hub.epoch}")
+    say(f"hub {shown(hub.root)}, pid {os.getpid()}, epoch {hub.epoch}")
     found = [
         _counted(kinds.count("orchestrator"), "orchestrator"),
         _counted(kinds.count("activity"), "activity", "activities"),

@@ -22,6 +22,14 @@ def absolute(path: str | os.PathLike[str]) -> str:
         raise ConfigError(f"{os.fspath(path)}: the current folder no longer exists; change to another one") from None
 
 
+def shown(path: str) -> str:
+    """An absolute path as people are shown it: relative where it is in the current folder."""
+    try:
+        return os.path.relpath(path) if path.startswith(os.getcwd() + os.sep) else path
+    except FileNotFoundError:
+        return path
+
+
 def find_project() -> str:
     """The folder with the durable.yaml or the `.state` that a command in the current folder uses, as git finds `.git`.
 
