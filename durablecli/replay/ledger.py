@@ -223,7 +223,7 @@ class Ledger:
     def _asked(self, record: ev.Record, event: Owed) -> None:
         self.open[record.n] = event
         self.scheduled_at[record.n] = record.at
-        if isinstance(event, ev.SubOrchestrationInstanceCreated) and event.retry_of is not None:
+        if type(event) is ev.SubOrchestrationInstanceCreated and event.retry_of is not None:
             self.attempts.setdefault(event.retry_of, []).append(record.n)
         self._decided(record)
 

@@ -29,7 +29,7 @@ from durablecli.model.retries import RetryPolicy, delay
 from durablecli.replay.hints import NO_ASYNCIO, RETURNED_TASK, needs_a_loop, not_a_result, not_a_task
 from durablecli.replay.outcomes import causes_of
 from durablecli.replay.sections import NESTED, CriticalSection, LockTask
-from durablecli.replay.tasks import CallTask, Composite, EventTask, Race, Task, TimerTask, Waits, WhenAny
+from durablecli.replay.tasks import WAITS, CallTask, EventTask, Race, Task, TimerTask, Waits, WhenAny
 from durablecli.replay.turn_log import Line, running
 from durablecli.replay.verdicts import NonDeterminism, Runaway, Sealed, alike
 from durablecli.replay.waits import EventWaits
@@ -176,7 +176,7 @@ class Machine:
 
     def _use_early(self, decision: int) -> None:
         """Apply the outcome of a decision that was just made, if the history has it already."""
-        arrival = self._early.pop(decision, None) if self._early else None
+        arrival = self._early.pop(decision, None)
         if arrival is not None:
             self._accept(arrival)
 
@@ -249,7 +249,7 @@ class Machine:
                 task = self._awaiting
                 if task is None:
                     self._step(None, None)
-                elif self._is_over(task):
+                elif self._is_over(task) if isinstance(task, WhenAny) else task._done:
                     self._awaiting = None
                     self._step(task._value, task._error)
                 else:
@@ -280,7 +280,7 @@ class Machine:
 
     def _await(self, task: Task[Any]) -> None:
         self._awaiting = task
-        if isinstance(task, EventTask | Composite):
+        if isinstance(task, WAITS):
             self._wake_for(task)
 
     def _wake_for(self, task: Waits) -> None:
@@ -304,10 +304,10 @@ class Machine:
             if event.must_wake:
                 self.events.wake(event)
 
-    def _is_over(self, task: Task[Any]) -> bool:
-        """Whether the awaited task is complete. The waits that lost a `task_any` sleep from then on."""
+    def _is_over(self, task: WhenAny) -> bool:
+        """Whether the awaited `task_any` is complete. The waits that lost it sleep from then on."""
         race = self._race
-        if not isinstance(task, WhenAny) or race is None:
+        if race is None:
             return task._done
         if not task._done:
             if not race.finished:
@@ -425,13 +425,15 @@ class Machine:
         task.id = n = make(1, None)
         first_at = self._reopened.get(n, self.now) if self._reopened else self.now
         self._calls[n] = Call(task, make, policy, n, first_at, 1, ())
-        self._use_early(n)
+        if self._early:
+            self._use_early(n)
         return task
 
     def timer(self, fire_at: datetime) -> TimerTask:
         n = self.decide(ev.TimerCreated(fire_at))
         task = self._timers[n] = TimerTask(self, n, fire_at)
-        self._use_early(n)
+        if self._early:
+            self._use_early(n)
         return task
 
     def wait(self, name: str, annotation: Any) -> EventTask[Any]:

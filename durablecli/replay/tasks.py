@@ -58,8 +58,6 @@ class Task(Generic[T]):
         self.is_joined = False
         """Whether it was ever put into a task_all or a task_any: then somebody meant to wait for it."""
         self.outcomes: tuple[int, ...] = ()
-        self.failure_order = 0
-        """The position of its failure among all failures of the execution, in time; 0 where it hasn't failed."""
         self._done = False
         self._value: Any = None
         self._error: Callable[[], BaseException] | None = None
@@ -107,7 +105,8 @@ class Task(Generic[T]):
         self._value = value
         self._error = error
         if error is not None:
-            self.failure_order = self._keeper.count_failure()
+            self.failure_order: int = self._keeper.count_failure()
+            """The position of its failure among all of the execution, in time. Only a task that failed has one."""
         waiters, self._waiters = self._waiters, None
         self._keeper.completed(self)
         for waiter in waiters or ():
@@ -298,11 +297,15 @@ class Composite(Task[T]):
 
 Waits = EventTask[Any] | Composite[Any]
 """The tasks that are waits for events, or may have some below them."""
+WAITS = (EventTask, Composite)
 
 
-def waits_among(tasks: Iterable[Task[Any]]) -> list[Waits]:
-    """The tasks that matter to waits, each once."""
-    return list(dict.fromkeys(task for task in tasks if isinstance(task, EventTask | Composite)))
+def waits_among(tasks: list[Task[Any]]) -> list[Waits]:
+    """The tasks that matter to waits, each once. Of thousands of calls only the types are looked at, in C."""
+    for kind in set(map(type, tasks)):
+        if issubclass(kind, WAITS):
+            return list(dict.fromkeys([task for task in tasks if isinstance(task, WAITS)]))
+    return []
 
 
 def claim(tasks: Iterable[Waits], to_wake: list[EventTask[Any]]) -> list[Waits]:
@@ -453,5 +456,5 @@ class Race:
         self._members.discard(winner)
         self._ordered.remove(winner)
         self.finished.remove(winner)
-        if isinstance(winner, EventTask | Composite):
+        if isinstance(winner, WAITS):
             self._below.remove(winner)
