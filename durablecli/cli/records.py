@@ -15,6 +15,7 @@ from durablecli.model.failures import Failure
 
 HEAD = ("N", "TIME", "EVENT", "WHAT")
 _LONGEST = 200
+_LONGEST_TEXT = 2_000
 
 
 def describe(record: ev.Record, *, short: bool = False) -> tuple[str, ...]:
@@ -146,4 +147,8 @@ def _json(raw: Raw) -> str:
 
 def _failure(failure: Failure) -> str:
     type = failure.type.removeprefix("builtins.")
-    return f"{type}: {failure.message}" if failure.message else type
+    return f"{type}: {_cut(failure.message)}" if failure.message else type
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _LONGEST_TEXT else f"{text[:_LONGEST_TEXT]}… ({len(text):,} characters)"

@@ -173,7 +173,7 @@ def _cut(link: Failure, most: int) -> Failure:
         link,
         message=_start(link.message, most),
         traceback=_end(link.traceback, most),
-        bases=link.bases[:_MOST_BASES_OF_A_CAUSE],
+        bases=link.bases[-_MOST_BASES_OF_A_CAUSE:],
         attributes=link.attributes if len(link.attributes) <= most else NO_ATTRIBUTES,
     )
 
@@ -210,9 +210,10 @@ def _one(error: BaseException, *, is_long: bool) -> Failure:
     """The record of one link of a chain; `is_long` says that the chain is too long to be formatted for each of them."""
     kind = type(error)
     name = _name(kind)
-    bases = dict.fromkeys(
-        _name(base) for base in _MRO(kind)[:_MOST_BASES] if not any(base is each for each in _UNNAMED)
-    )
+    linear = _MRO(kind)
+    if len(linear) > _MOST_BASES:  # the built-in ones come last
+        linear = (*linear[: _MOST_BASES // 2], *linear[-_MOST_BASES // 2 :])
+    bases = dict.fromkeys(_name(base) for base in linear if not any(base is each for each in _UNNAMED))
     bases.pop(name, None)
     try:
         message = _start(str.__str__(str(error)))

@@ -268,7 +268,9 @@ def test_names_are_bounded() -> None:
     kind = type("K" * 100_000, (ValueError,), {})
     for _ in range(200):
         kind = type("K" * 1_000, (kind,), {})
-    assert len(msgspec.json.encode(from_exception(kind("x")))) < 100_000
+    failure = from_exception(kind("x"))
+    assert len(msgspec.json.encode(failure)) < 100_000
+    assert failure.is_caused_by(ValueError)
 
 
 def test_a_chain_of_an_older_version_is_read_whatever_its_depth_and_bounded_where_it_is_passed_on() -> None:
