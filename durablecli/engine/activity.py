@@ -16,6 +16,9 @@ from durablecli.model.events import NULL, Output
 from durablecli.model.failures import Failure, from_exception
 from durablecli.model.payloads import encode
 
+_PLAIN = frozenset({type(None), bool, int, float, str, list, dict, tuple})
+"""Most results, which need no closer look."""
+
 
 class Call(NamedTuple):
     """One activity to run, as an executor needs it."""
@@ -46,7 +49,7 @@ class Call(NamedTuple):
             return failed(self.key, error, retryable=False)
         try:
             value = self.function.call(*places, **names)
-            if isinstance(value, Awaitable):
+            if type(value) not in _PLAIN and isinstance(value, Awaitable):
                 value = _wait_for(value)
         except BaseException as error:  # noqa: BLE001 - user code may raise anything
             return failed(self.key, error)

@@ -28,6 +28,8 @@ _CONTEXT = object()
 def bind(function: Function, given: Raw, context: Callable[[], ActivityContext]) -> tuple[list[Any], Mapping[str, Any]]:
     """The arguments by place and by name. Raises Mismatch for an input that doesn't fit."""
     plan = _plan(function)
+    if plan.only is not _EMPTY:
+        return [decode(given, plan.only)], _NO_NAMES
     places = [context() if each is _CONTEXT else _value(each, given) for each in plan.places]
     if plan.takes_more and given != NULL:
         places.append(decode(given))
@@ -44,11 +46,13 @@ class _Names(NamedTuple):
 
 
 class _Plan(NamedTuple):
-    """What each place receives. `takes_more`: the input goes to `*args`."""
+    """What each place receives. `takes_more`: the input goes to `*args`. `only` is the annotation of the input where
+    that is all there is, as nearly always."""
 
     places: tuple[Any, ...]
     takes_more: bool
     names: _Names | None
+    only: Any
 
 
 @lru_cache(4096)
@@ -71,7 +75,9 @@ def _plan(function: Function) -> _Plan:
         else:
             break
     takes_more = not takes_input and any(each.kind is each.VAR_POSITIONAL for each in parameters)
-    return _Plan(tuple(places), takes_more, _names(parameters, takes_input or takes_more))
+    names = _names(parameters, takes_input or takes_more)
+    is_plain = takes_input and len(places) == 1 and names is None and places[0].default is _EMPTY
+    return _Plan(tuple(places), takes_more, names, _annotation(places[0]) if is_plain else _EMPTY)
 
 
 def _names(parameters: list[inspect.Parameter], takes_input: bool) -> _Names | None:
