@@ -72,7 +72,12 @@ def serve(
         config = msgspec.structs.replace(config, http=msgspec.structs.replace(config.http, listen=listen))
     # Whose hub it is counts before whose port.
     handled = Signals(say) if signals is None else nullcontext(signals)
-    with handled as signals, _hub(state_dir, say) as hub, _port(config.http.listen) as port:
+    with (
+        handled as signals,
+        doing_in_children(signals.restore),
+        _hub(state_dir, say) as hub,
+        _port(config.http.listen) as port,
+    ):
         loaded = _load(config, signals)
         if loaded is None:
             if signals.received == signal.SIGINT:
@@ -132,6 +137,7 @@ def work_until(
         try:
             with (
                 signals.interrupting(False),
+                doing_in_children(signals.restore),
                 _hub(state_dir, lambda text: None) as hub,
                 _as_run(only),
                 _engine(hub, config, loaded, False, _warn, only=only) as engine,

@@ -49,8 +49,13 @@ class Signals:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: object, trace: TracebackType | None) -> None:
-        while self._before:
-            signal.signal(*self._before.popitem())
+        self.restore()
+        self._before.clear()
+
+    def restore(self) -> None:
+        """Give both signals back to what handled them before; a forked child does so for itself."""
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
 
     @contextmanager
     def stopping(self, stop: Callable[[], None]) -> Iterator[None]:

@@ -8,6 +8,8 @@ the activity, its thread would go on to the next one.
 from __future__ import annotations
 
 import os
+import signal
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
@@ -44,11 +46,29 @@ def end_child_of(engine: int, outcome: Outcome | BatchOutcome) -> None:
         os._exit(1 if isinstance(outcome, Outcome) and outcome.failure is not None else 0)
 
 
+_HANDLED = frozenset({signal.SIGINT, signal.SIGTERM})
+_thread = threading.local()
+
+
+def _before() -> None:
+    """Hold back signals until the child has its own handlers: one that came sooner would meet the engine's."""
+    if _actions:
+        _thread.mask = signal.pthread_sigmask(signal.SIG_BLOCK, _HANDLED)
+
+
+def _restore_mask() -> None:
+    mask = getattr(_thread, "mask", None)
+    if mask is not None:
+        _thread.mask = None
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+
+
 def _become_child() -> None:
     for action in list(_actions.values()):
         with suppress(Exception):  # the child is the author's: it goes on whatever happens here
             action()
     _actions.clear()
+    _restore_mask()
 
 
-os.register_at_fork(after_in_child=_become_child)
+os.register_at_fork(before=_before, after_in_parent=_restore_mask, after_in_child=_become_child)
