@@ -514,3 +514,16 @@ def test_an_exception_that_raises_when_it_is_looked_at_fails_the_orchestration()
         raise Rude
 
     assert "ExecutionCompleted Failed" in Stage(flow).first[0]
+
+
+def test_private_names_of_azure_that_apps_use_are_there() -> None:
+    def flow(context: Any) -> Any:
+        context._custom_status = "set"
+        found = [context._input, context._instance_id, context._custom_status, context.custom_status]
+        return [*found, context._is_replaying, context._parent_instance_id]
+        yield
+
+    stage = Stage(flow, {"city": "Tokyo"})
+    assert stage.output == ['{"city":"Tokyo"}', "tour-7", "set", "set", False, None]
+    assert stage.first[0] == '2 CustomStatusSet "set"'
+    assert Stage(flow).output[0] is None
