@@ -34,6 +34,7 @@ from durablecli.engine.loader import Loaded
 from durablecli.engine.notice import Notice
 from durablecli.engine.watch import Watchdog, left_behind
 from durablecli.errors import ConfigError, HubLocked, NoPermission, StorageError
+from durablecli.model.status import OrchestrationRuntimeStatus
 from durablecli.model.versions import Versions
 from durablecli.project import absolute, shown
 from durablecli.signals import Interrupted, Signals
@@ -128,6 +129,7 @@ def work_until(
     """
     client = Client(state_dir)
     only = None if everything else instance
+    told_at: float | None = monotonic() + _PATIENCE
 
     def has_ended(engine: Engine) -> bool:
         # What the engine knows may be the execution that a start in the inbox is to replace.
@@ -147,8 +149,16 @@ def work_until(
                 if signals.received is not None:
                     engine.scope.close()
                 _finish(engine, config.drain, say)
-        except HubLocked:
+        except HubLocked as locked:
+            if told_at is not None and monotonic() >= told_at and _is_pending(client, instance):
+                say(f"{instance} is still Pending, and begins at the latest when that engine ends: {locked}")
+                told_at = None
             threading.Event().wait(_AGAIN)
+
+
+def _is_pending(client: Client, instance: str) -> bool:
+    """Whether no engine has begun it, as one that runs another instance alone never does."""
+    return client.get_status(instance, show_input=False).runtime_status is OrchestrationRuntimeStatus.Pending
 
 
 def _finish(engine: Engine, limit: timedelta, say: Say) -> None:

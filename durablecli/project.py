@@ -34,15 +34,15 @@ def find_project() -> str:
     """The folder with the durable.yaml or the `.state` that a command in the current folder uses, as git finds `.git`.
 
     The current folder comes first, as `.`, and is the answer where no folder above has either. A file or folder above
-    that another user owns is passed over: it could name code to run. A `.state` above counts only if it holds a hub,
-    or nothing yet, and not for a folder with an app of its own.
+    that another user (but root) owns is passed over: it could name code to run. A `.state` above counts only if it
+    holds a hub, or nothing yet, and not for a folder with an app of its own.
     """
     if _has(os.curdir, FILE_NAME) or os.path.isdir(DEFAULT_STATE_DIR):
         return os.curdir
     has_app = _has_app(os.curdir)
     for folder in _above(absolute(os.curdir)):
         file, state = os.path.join(folder, FILE_NAME), os.path.join(folder, DEFAULT_STATE_DIR)
-        if os.path.isfile(file) and _is_own(file):
+        if os.path.isfile(file) and _is_own(file, or_roots=True):
             return folder
         if not has_app and _is_own(state) and _is_state_dir(state):
             return folder
@@ -64,9 +64,9 @@ def _has_app(folder: str) -> bool:
     return os.path.isdir(os.path.join(folder, WORKFLOWS)) or any(_has(folder, name) for name in _APP_FILES)
 
 
-def _is_own(path: str) -> bool:
+def _is_own(path: str, *, or_roots: bool = False) -> bool:
     try:
-        return os.stat(path).st_uid == os.geteuid()
+        return os.stat(path).st_uid in ({os.geteuid(), 0} if or_roots else {os.geteuid()})
     except OSError:
         return False
 

@@ -383,11 +383,15 @@ def test_a_folder_with_an_app_of_its_own_uses_no_hub_above(monkeypatch: pytest.M
     assert load(env={}).state_dir == os.path.abspath(".state")
 
 
-def test_a_file_of_another_user_above_is_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
-    written("state_dir: hub\n", "project/durable.yaml")
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_a_file_or_a_hub_of_another_user_above_is_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    project = made("project")
+    os.chown(written("state_dir: hub\n", "project/durable.yaml"), 12345, -1)
+    os.chown("project/.state", 12345, -1)
     enter(monkeypatch, "project/deep")
-    monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
     assert load(env={}) == untouched()
+    os.chown(f"{project}/durable.yaml", 0, -1)
+    assert load(env={}).state_dir == f"{project}/hub"
 
 
 def test_a_current_folder_that_is_gone_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

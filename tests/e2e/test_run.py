@@ -88,9 +88,12 @@ def test_a_signal_drains_a_run_and_it_says_how_to_go_on(hub: Hub, number: int) -
     assert hub.ran() == [["begin"], ["end"]] * 2
 
 
-def test_a_second_run_waits_and_takes_over(hub: Hub) -> None:
-    first = hub.begin("run", "rest_twice", "--id", "a", "--input", "0.5", app="scope")
+def test_a_second_run_waits_says_for_whom_and_takes_over(hub: Hub) -> None:
+    first = hub.begin("run", "rest_twice", "--id", "a", "--input", "5", app="scope")
     until(hub.ran, what="the first one works")
-    assert hub.run("scope", "work", "--id", "b", "--input", '"b"').out == '"b"\n'
+    second = hub.run("scope", "work", "--id", "b", "--input", '"b"')
+    assert second.out == '"b"\n'
+    assert "b is still Pending" in second.err
+    assert str(first.pid) in second.err
     assert first.ends() == 0
     assert hub.ran()[-1] == ["b"]
