@@ -225,11 +225,15 @@ class Instances:
 
         False if the file is damaged: then the instance is set aside.
         """
-        try:
-            history = self._read(instance.id)
-        except DamagedHub as error:
-            self.set_aside(instance.id, str(error))
-            return False
+        recent = instance.recent
+        if recent and recent[0][1].n == 1:
+            history = None  # all of it is here; the file may be that of an earlier execution, and damaged
+        else:
+            try:
+                history = self._read(instance.id)
+            except DamagedHub as error:
+                self.set_aside(instance.id, str(error))
+                return False
         ledger: Ledger | None = Ledger(keep_script=True)
         if history is not None and history.execution == instance.ledger.execution:
             ledger = self._folded(instance.id, history, _fold)
