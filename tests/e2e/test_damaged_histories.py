@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import random
 import shutil
 from pathlib import Path
-from time import monotonic
 
 import pytest
 
+import durablecli as df
 from tests.e2e.harness import Hub, until
 
 APP = "bank_under_damage"
@@ -43,7 +42,7 @@ def damage(hub: Hub, id: str, how: str, seed: int = 0) -> None:
         opened.truncate()
 
 
-HOW = ["flip", "zero", "cut", "delete", "swap", "duplicate"]
+HOW = ["flip", "delete", "swap"]
 
 
 def settled(hub: Hub) -> None:
@@ -78,9 +77,9 @@ def test_the_rest_of_the_hub_works_and_a_repair_mends_it(hub: Hub, how: str) -> 
     for id in ("bad", "child-1"):
         hub("raise-event", id, "Go", "--data", "1")
     hub.finish(APP)
-    assert hub.status("bad")["output"] == [1, 2]
-    assert hub.status("p")["output"] == [[1, 2]] * 3
-    assert json.loads(hub("entity", "get", "@account@x", "-o", "json").out)["state"] == 1002
+    assert hub.client.get_status("bad").output == [1, 2]
+    assert hub.client.get_status("p").output == [[1, 2]] * 3
+    assert hub.client.read_entity_state("@account@x").entity_state == 1002
     hub.is_sound()
 
 
@@ -101,9 +100,8 @@ def test_a_forced_purge_takes_a_damaged_instance_away_with_and_without_a_daemon(
     hub.is_sound()
 
 
-@pytest.mark.parametrize("seed", range(3))
-def test_money_is_constant_whatever_is_damaged(hub: Hub, seed: int) -> None:
-    dice = random.Random(seed)
+def test_money_is_constant_whatever_is_damaged(hub: Hub) -> None:
+    dice = random.Random(7)
     accounts = ["a", "b", "c"]
     for each in accounts:
         hub("entity", "signal", f"@account@{each}", "add", "--input", "0")
@@ -113,20 +111,17 @@ def test_money_is_constant_whatever_is_damaged(hub: Hub, seed: int) -> None:
         hub.client.start_new("transfer", f"t-{number}", client_input=given)
     hub.client.wait(f"t-{dice.randrange(5, 20)}", 30)
     daemon.kill()
-    hub("list")
-    hub.begin("run-daemon", "--until-idle", app=APP).kill()
     for id in dice.sample([f"t-{number}" for number in range(30)], 8):
         files = list(hub.root.glob(f"instances/*/{id}.jsonl"))
         if files and files[0].read_bytes().count(b"\n") > 1:
-            damage(hub, id, dice.choice(["flip", "zero", "swap", "duplicate"]), seed)
+            damage(hub, id, dice.choice(["flip", "zero", "cut", "swap", "duplicate"]), dice.randrange(100))
     hub.finish(APP)
     hub("doctor", "--repair")
     hub.finish(APP)
     hub.is_sound()
     for number in range(30):
-        assert hub.status(f"t-{number}")["runtimeStatus"] == "Completed"
-    states = [json.loads(hub("entity", "get", f"@account@{each}", "-o", "json").out)["state"] for each in accounts]
-    assert sum(states) == 3000
+        assert hub.client.get_status(f"t-{number}").runtime_status is df.OrchestrationRuntimeStatus.Completed
+    assert sum(hub.client.read_entity_state(f"@account@{each}").entity_state for each in accounts) == 3000
 
 
 def test_a_file_that_lost_its_last_lines_is_set_aside(hub: Hub) -> None:
@@ -134,8 +129,8 @@ def test_a_file_that_lost_its_last_lines_is_set_aside(hub: Hub) -> None:
     settled(hub)
     file = the_file(hub, "p")
     file.write_bytes(b"".join(line + b"\n" for line in file.read_bytes().split(b"\n")[:2]))
-    # What it waits for isn't owed, so nobody looks; the doctor compares all.
-    assert "p.jsonl" in hub("doctor", code=1).out + file.name
+    # It owes nothing, so no engine looks at it; the doctor compares all with the index.
+    assert "'p' differs in" in hub("doctor", code=1).out
     hub("doctor", "--repair")
     for n in range(3):
         hub("raise-event", f"child-{n}", "Go", "--data", "1")
@@ -149,11 +144,9 @@ def test_a_hub_can_be_copied_while_a_daemon_runs_and_a_start_still_wakes_it(hub:
     hub.client.start_new("transfer", "t", client_input={"between": ["a", "b"], "amount": 1})
     hub.client.wait("t", 30)
     shutil.copytree(hub.root, tmp_path / "copy")
-    began = monotonic()
     for number in range(5):
         hub.client.start_new("transfer", f"t-{number}", client_input={"between": ["a", "b"], "amount": 1})
         hub.client.wait(f"t-{number}", 30)
-    assert monotonic() - began < 30
     daemon.signal(15)
     assert daemon.ends() == 0
     shutil.copytree(hub.root, tmp_path / "later")

@@ -12,6 +12,7 @@ import pytest
 
 import durablecli as df
 from durablecli import testing
+from durablecli.engine import entities
 from durablecli.store import applied, doctor, kept, set_aside
 from durablecli.store.histories import path
 from durablecli.store.history_repair import HistoryRepair
@@ -254,6 +255,22 @@ def test_signals_of_a_lost_batch_are_not_sent_twice(hub: testing.Hub) -> None:
     repaired(hub)
     assert hub.client.read_entity_state("@relay@r").entity_state == 1
     assert hub.client.read_entity_state("@counter@a").entity_state == 7
+
+
+def test_an_operation_is_applied_once_also_over_a_snapshot(hub: testing.Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The log no longer has the operations; it still knows up to where it has received those of their sender."""
+    hub.client.start_new("adds", "s")
+    hub.run()
+    monkeypatch.setattr(entities, "_COMPACT_AT", 1_000)
+    for _ in range(20):
+        hub.client.signal_entity("@counter@a", "add", 0)
+    hub.run()
+    assert b'"senders":[{"instance":"s"' in lines_of(hub, "@counter@a")[0]
+    change(hub, "s", flip(2))
+    repaired(hub)
+    assert hub.client.read_entity_state("@counter@a").entity_state == 111111
+    assert "its outcome is lost" in str(hub.client.get_status("s").output)
+    is_sound(hub)
 
 
 @pytest.mark.parametrize("seed", range(20))
