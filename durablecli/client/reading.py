@@ -136,31 +136,31 @@ class Reader:
 
         WrongState if it, or one of these children, can't be rewound.
         """
-        ledger = self._ledger(instance)
+        find = self._ledgers()
+        ledger = find(instance)
         if ledger is None:
             return []
         taken = cut(ledger)
-        check_replacements(ledger, taken, self._ledger)
-        self._check_below(ledger, taken)
+        check_replacements(ledger, taken, find)
+        _check_below(ledger, taken, find)
         children = [
             f"sub-orchestration {event.name}, instance {event.instance}"
             for n, event in taken.children
-            if completed_child(ledger, n, taken, self._ledger) is None
+            if completed_child(ledger, n, taken, find) is None
         ]
         calls = [f"operation {event.name} of {event.entity} (id {n})" for n, event in taken.calls]
         return [*(f"activity {event.name} (id {n})" for n, event in taken.activities), *calls, *children]
 
-    def _check_below(self, ledger: Ledger, taken: Cut) -> None:
-        """Raise WrongState if a child that is rewound with its parent can't be; a loop, as trees may be deep."""
-        line = children_to_rewind(ledger, taken, self._ledger)
-        while line:
-            child = self._ledger(line.pop())
-            if child is not None:
-                line += children_to_rewind(child, cut(child), self._ledger)
+    def _ledgers(self) -> Callable[[str], Ledger | None]:
+        """The ledgers of many instances of one moment, each read once."""
+        read = self._hub.reader()
 
-    def _ledger(self, instance: str) -> Ledger | None:
-        found = self._hub.read(instance)
-        return fold(parse(found)) if found is not None else None
+        @cache
+        def find(instance: str) -> Ledger | None:
+            found = read(instance)
+            return fold(parse(found)) if found is not None else None
+
+        return find
 
     def page(self, query: Query) -> Page:
         """Some rows, and the cursor to the next."""
@@ -404,3 +404,12 @@ def _output(ledger: Ledger) -> Raw:
             text = f"Orchestrator function '{ledger.started.name}' failed: {text}"
         return Raw(msgspec.json.encode(text))
     return ledger.result or NULL
+
+
+def _check_below(ledger: Ledger, taken: Cut, find: Callable[[str], Ledger | None]) -> None:
+    """Raise WrongState if a child that is rewound with its parent can't be; a loop, as trees may be deep."""
+    line = children_to_rewind(ledger, taken, find)
+    while line:
+        child = find(line.pop())
+        if child is not None:
+            line += children_to_rewind(child, cut(child), find)
