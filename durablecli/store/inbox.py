@@ -389,7 +389,10 @@ class Inbox:
                 self._seen.discard(name)
 
     def keep_aside(self, message: Message, error: str) -> None:
-        """Keep a message that has no file of its own, as one that is set aside: one item of a batch."""
+        """Keep a message that has no file of its own, as one that is set aside: one item of a batch. One of the
+        engine's own process gets a number, for the inbox of which a repair makes it a message."""
+        if not message.number:
+            message = msgspec.structs.replace(message, number=self.next_number())
         body = b"%b%b" % (_HEAD, _encode(message)[1:-1])
         with self._guard, refusal("a message can't be set aside"):
             self.failed.keep(_name(message, message.items), seal(body) + b"\n", message, self._now(), error)
@@ -447,6 +450,9 @@ class Inbox:
         self._seen.discard(name)
 
     def _sweep(self) -> None:
+        with suppress(FileNotFoundError):
+            # It only grows. Whoever still counts in the old file has put his message where the first listing sees it.
+            self._disk.unlink(f"{self._folder}/{_POSTED}")
         writing: set[int] = set()
         for name in self._disk.listdir(self._tmp):
             pid, _, rest = name.partition("-")

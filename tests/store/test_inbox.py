@@ -587,6 +587,22 @@ def test_a_pipe_of_an_earlier_version_is_taken_away(tmp_path: Path) -> None:
     shutil.copytree(root, tmp_path / "copy")
 
 
+def test_what_counts_posts_begins_anew_with_each_engine() -> None:
+    inbox = an_inbox()
+    for _ in range(3):
+        inbox.post("raise-event", event("a"))
+    assert inbox.catch_up()
+    inbox.waiting()
+    following = Inbox(inbox._disk, "hub")
+    following.sweep()
+    assert "posted" not in inbox._disk.listdir("hub/inbox")
+    assert following.catch_up()
+    assert len(following.waiting()) == 3
+    inbox.post("raise-event", event("b"))
+    assert following.catch_up()
+    assert following.has_unread("b")
+
+
 # ── the lock ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
