@@ -5,7 +5,8 @@ See `store.applied`. The list is empty unless a repair has left one.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
 
 from msgspec import Raw
 
@@ -20,6 +21,8 @@ class AppliedOperations:
     def __init__(self, cuts: Iterable[Cut]) -> None:
         self._cuts = {each.instance: each for each in cuts}
         self.changed = False
+        self._taken: list[Callable[[], None]] = []
+        """What puts back what this cycle has taken off the list."""
 
     def __bool__(self) -> bool:
         return bool(self._cuts)
@@ -28,6 +31,16 @@ class AppliedOperations:
     def cuts(self) -> list[Cut]:
         """What is left."""
         return list(self._cuts.values())
+
+    def begin(self) -> None:
+        """Start a cycle: what was taken until now stays off the list."""
+        if self._taken:
+            self._taken.clear()
+
+    def put_back(self) -> None:
+        """Put back what this cycle has taken off the list; its commit is given up."""
+        while self._taken:
+            self._taken.pop()()
 
     def of(self, sender: str, execution: str) -> Cut | None:
         """What is known of a sender whose history was cut."""
@@ -42,6 +55,7 @@ class AppliedOperations:
         for index, each in enumerate(cut.operations):
             if (each.entity, each.name, bytes(each.input)) == (entity, name, bytes(input)):
                 self.changed = True
+                self._taken.append(partial(cut.operations.insert, index, each))
                 return cut.operations.pop(index)
         if origin.n <= cut.upto.get(entity, 0):
             return Applied(entity, name, input)
@@ -62,7 +76,8 @@ class AppliedOperations:
             same = [each for each in cut.children if made in each.instance and (each.name, bytes(each.input)) == wanted]
         if not same:
             return None
-        cut.children.remove(same[0])
+        index = cut.children.index(same[0])
+        self._taken.append(partial(cut.children.insert, index, cut.children.pop(index)))
         self.changed = True
         return same[0].instance
 

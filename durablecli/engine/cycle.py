@@ -235,7 +235,8 @@ class Engine:
         if kept := self.hub.kept.instances():
             self._complete_turns()
         for id in kept:
-            self._redeliver(id)
+            while not self._redeliver(id):
+                pass
         self._save_set_aside()
         return len(driven)
 
@@ -293,8 +294,9 @@ class Engine:
             if not self._commit(draft) and not self.turns.is_busy_spreading:
                 break
 
-    def _redeliver(self, id: str) -> None:
-        """Deliver what is kept for an instance that was set aside."""
+    def _redeliver(self, id: str) -> bool:
+        """Deliver what is kept for an instance that was set aside; False if the rest of it has to be tried again, as
+        something failed that is blocked, or set aside, now."""
         draft = self._begin()
         try:
             draft.handling = id
@@ -306,8 +308,9 @@ class Engine:
             draft.handling = None
         except Exception as error:  # noqa: BLE001 - it is contained, or raised again
             self._contain(error, draft)
-        else:
-            self._commit(draft)
+            return False
+        self._commit(draft)
+        return True
 
     def _take_up_applied(self) -> None:
         """Take up which operations were applied before a repair cut their senders' histories."""
@@ -319,6 +322,7 @@ class Engine:
                     known.resume(instance)
                 elif not self.instances.is_set_aside(cut.instance):
                     known.discard(cut.instance)
+        known.begin()
 
     def run(self, until: Callable[[Engine], bool] = lambda engine: False) -> None:
         """Cycle until `stop` is called, or `until` says so between two cycles."""
@@ -573,6 +577,8 @@ class Engine:
     def _publish(self, draft: Draft) -> None:
         """The commit is on disk: now, and not before, it has its effects."""
         self.publisher.add(draft)
+        for purged in draft.commit.purged:
+            self.turns.faulty.pop(purged.instance, None)
         if draft.commit.kept or draft.commit.delivered:
             self.hub.kept.publish(draft.commit)
         self._handed_over = draft.commit.c

@@ -80,6 +80,10 @@ class Draft:
         """The ids that were reserved for this commit, each with its message."""
         self.looked_at: list[str] = []
         """The instances that were ready and whose turn came."""
+        self.adopted: list[str] = []
+        """Those that this cycle has taken up because an instance that is driven needs them."""
+        self.completed: list[str] = []
+        """The instances whose last turn was cut off, and has come to its end here."""
         self.handling: Handled = None
 
     @property

@@ -133,6 +133,13 @@ class Effects:
             case _:
                 raise AssertionError(f"{type(event).__name__} has no effect beyond its instance")
 
+    def abandon(self) -> None:
+        """Forget what is on its way, and put back what was taken off a list; the commit is given up."""
+        self.deliveries.clear()
+        self.coming.clear()
+        self.delivering = 0
+        self.applied.put_back()
+
     def keep(self, id: str, execution: str | None, event: ev.Arrival | ev.EntityArrival) -> None:
         """Keep an arrival for an instance that is set aside, until it can take it."""
         self.stats["kept"] += 1
@@ -318,7 +325,9 @@ class Effects:
     def ended(self, instance: Instance) -> None:
         instance.drop_machine()
         self.ready.pop(instance.id, None)
-        self.instances.torn.discard(instance.id)
+        if instance.id in self.instances.torn:
+            self.instances.torn.discard(instance.id)
+            self.draft.completed.append(instance.id)
         if instance.torn:
             instance.torn = False
             self.draft.goes_on(instance, False)

@@ -216,9 +216,10 @@ class Sources:
         for target in entry.targets:
             self._start_early(target)
         self._turns.draft.handling = entry
-        if not self._messages.take(entry.message, None if entry.posted is not None else self._inbox.listings):
-            return False
+        is_taken = self._messages.take(entry.message, None if entry.posted is not None else self._inbox.listings)
         self._turns.draft.handling = None
+        if not is_taken:
+            return False
         self._queue.remove(entry)
         self._taken.entries.append(entry)
         self._acknowledge_later(entry.posted)
@@ -237,7 +238,9 @@ class Sources:
         if self._queue.batches and (found := self._queue.waiting_batch(target)) is not None:
             batch, index = found
             self._note(batch)
+            self._turns.draft.handling = batch
             self._messages.take_early(batch, index)
+            self._turns.draft.handling = None
 
     def _note(self, batch: PendingBatch) -> None:
         """Remember how far a batch was before this cycle."""
@@ -287,25 +290,29 @@ class Sources:
 
     def _take_outcomes(self) -> None:
         assert self._crew is not None or not self.outcomes
-        later: list[Outcome | BatchOutcome] = []
-        while self._crew is not None and self.outcomes and not self._turns.over:
-            outcome = self.outcomes.popleft()
-            if not self._take_outcome(outcome, self._crew):
-                later.append(outcome)
-        self.outcomes.extendleft(reversed(later))
+        waiting: list[Outcome | BatchOutcome] = []
+        try:
+            while self._crew is not None and self.outcomes and not self._turns.over:
+                waiting.append(self.outcomes.popleft())
+                if self._may_take(waiting[-1]):
+                    self._take_outcome(waiting.pop(), self._crew)
+        finally:
+            self.outcomes.extendleft(reversed(waiting))
 
-    def _take_outcome(self, outcome: Outcome | BatchOutcome, crew: Crew) -> bool:
-        """Take what came of an activity, or of operations of an entity; False when it has to wait."""
-        id, execution, n = outcome.key
+    def _may_take(self, outcome: Outcome | BatchOutcome) -> bool:
+        """Whether an outcome can be taken now, as nothing that it reaches has to take something else first."""
         if isinstance(outcome, BatchOutcome) and self._answers_spreading(outcome):
             return False
-        if not all(map(self._is_next, self._reached(outcome))):
-            return False
+        return all(map(self._is_next, self._reached(outcome)))
+
+    def _take_outcome(self, outcome: Outcome | BatchOutcome, crew: Crew) -> None:
+        """Take what came of an activity, or of operations of an entity."""
+        id, execution, n = outcome.key
         if outcome.key in self._settled:
             self._settled.discard(outcome.key)
         elif crew.settled(outcome) is None:
             self._turns.stats["dropped"] += 1
-            return True
+            return
         self._taken.outcomes.append(outcome)
         self._turns.draft.handling = id
         if isinstance(outcome, BatchOutcome):
@@ -317,7 +324,6 @@ class Sources:
             completed = ev.TaskCompleted(n, outcome.result or ev.NULL, outputs=outcome.outputs)
             self._turns.arrive(id, execution, completed)
         self._turns.draft.handling = None
-        return True
 
     def _reached(self, outcome: Outcome | BatchOutcome) -> Iterable[str]:
         """Which instances and entities an outcome reaches."""
@@ -337,17 +343,18 @@ class Sources:
     def _take_due(self) -> None:
         if self._turns.registry is None:
             return
-        later: list[Due] = []
-        while not self._turns.over and (due := self._timers.take(self._turns.draft.at)):
-            if self._is_next(due.instance):
-                self._taken.due.append(due)
-                self._turns.draft.handling = due.instance
-                self._fire(due)
-                self._turns.draft.handling = None
-            else:
-                later.append(due)
-        for due in later:
-            self._timers.put_back(due)
+        waiting: list[Due] = []
+        try:
+            while not self._turns.over and (due := self._timers.take(self._turns.draft.at)):
+                waiting.append(due)
+                if self._is_next(due.instance):
+                    self._taken.due.append(waiting.pop())
+                    self._turns.draft.handling = due.instance
+                    self._fire(due)
+                    self._turns.draft.handling = None
+        finally:
+            for due in waiting:
+                self._timers.put_back(due)
 
     def _fire(self, due: Due) -> None:
         turns = self._turns

@@ -102,6 +102,7 @@ class Turns:
     def begin(self, draft: Draft) -> None:
         """Start a cycle. A turn that is being spread goes on in every other one: its slices fill theirs."""
         self.draft = self.effects.draft = draft
+        self.effects.applied.begin()
         self._until = monotonic() + self.share
         if self._spreading is not None and not self._has_spread:
             self._spread()
@@ -169,7 +170,8 @@ class Turns:
 
     def _look_once(self) -> None:
         while self.scope.adopted and not self.over and self.registry is not None:
-            self._take_up(self.scope.adopted.popleft())
+            self.draft.adopted.append(self.scope.adopted.popleft())
+            self._take_up(self.draft.adopted[-1])
         for id in list(self.ready):
             if self.over or self.registry is None:
                 return
@@ -257,18 +259,6 @@ class Turns:
             return
         self.effects.add(instance, replace(event, held=True))
         self._look_soon(instance)
-
-    def set_aside(self, id: str, reason: str) -> None:
-        """Set an instance aside whose turn has failed unexpectedly, perhaps with half of it in the draft.
-
-        What is written stays, marked as a turn that goes on; an engine that can use the instance again completes it.
-        """
-        instance = self.instances.in_mind(id)
-        if instance is not None and id in self.draft.touched:
-            self.draft.goes_on(instance, True)
-            self.instances.torn.add(id)
-        self.ready.pop(id, None)
-        self.instances.set_aside(id, reason)
 
     # ── one turn ───────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -424,8 +414,7 @@ class Turns:
             return False
         finally:
             self.watch.end()
-        instance.torn = False
-        self.instances.torn.discard(instance.id)
+        self._completed(instance)
         instance.machine = machine
         instance.ledger.script = None
         instance.ledger.torn = False
@@ -435,6 +424,13 @@ class Turns:
             self.ready[instance.id] = None
             return False
         return True
+
+    def _completed(self, instance: Instance) -> None:
+        """A turn that was cut off comes to its end in this cycle."""
+        instance.torn = False
+        if instance.id in self.instances.torn:
+            self.instances.torn.discard(instance.id)
+            self.draft.completed.append(instance.id)
 
     def block(self, instance: Instance, reason: str) -> None:
         """Record why an instance can't go on; once per reason. It stays Running, and what follows is held."""
@@ -600,9 +596,9 @@ class Turns:
 
     def abandon(self) -> None:
         """Forget what the cycle was about to do; its commit is given up. Not while a turn is spread over commits."""
-        self.effects.deliveries.clear()
-        self.effects.coming.clear()
-        self.effects.delivering = 0
+        self.effects.abandon()
+        self.instances.torn.update(self.draft.completed)
+        self.scope.adopted.extendleft(reversed(self.draft.adopted))
         self._behind.clear()
         self.entities.abandon()
 

@@ -19,6 +19,8 @@ from durablecli.engine.entities import Entities
 from durablecli.engine.messages import Messages
 from durablecli.engine.turns import Turns
 from durablecli.errors import DurableError, StorageError
+from durablecli.store import batches
+from durablecli.store.hub import checkpoint
 from durablecli.store.inbox import Inbox
 from durablecli.store.mailbox import Item
 
@@ -210,6 +212,76 @@ def test_a_timer_of_a_cycle_that_is_given_up_fires_once_and_not_early(
     assert not status.ended
     restart(hub)
     assert hub.client.get_status("one").output == "done"
+
+
+@pytest.mark.parametrize("what", ["outcomes", "timers"])
+def test_what_waits_for_a_message_is_not_lost_with_the_cycle(
+    hub: testing.Hub, bomb: Callable[..., None], monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    original, waiting = Messages._must_wait, [True]
+    monkeypatch.setattr(
+        Messages,
+        "_must_wait",
+        lambda self, kind, item: (kind == "rewind" and bool(waiting)) or original(self, kind, item),
+    )
+    hub.client.start_new(steps, "one")
+    hub.client.start_new(steps, "victim")
+    if what == "timers":
+        hub.run()
+    failures = iter([True])
+    bomb(Effects, "apply", lambda self, instance, record: instance.id == "victim" and next(failures, False))
+    Inbox(hub.disk, "hub").post("rewind", [Item("one")])  # it has to wait, and what is for the same instance with it
+    hub.engine.ring()
+    while hub.inline.work():
+        pass
+    if what == "timers":
+        hub.clock.advance(timedelta(seconds=61))
+    for _ in range(5):
+        hub.engine.step()
+    waiting.clear()
+    finished(hub, "one")
+
+
+def test_a_damaged_part_of_a_batch_stops_nothing(hub: testing.Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batches, "PART_BYTES", 1_000)
+    inbox = Inbox(hub.disk, "hub")
+    inbox.post("start", [Item(f"b-{at}", "steps", Raw(b"null")) for at in range(100)])
+    (part,) = [name for name in hub.disk.listdir("hub/inbox/new") if name.endswith(".1.part")]
+    hub.disk.files[f"hub/inbox/new/{part}"].data[20] ^= 1
+    inbox.post("raise-event", [Item("b-40", "Go")])
+    hub.client.start_new(steps, "other")
+    finished(hub, "other")
+    assert len(hub.engine.hub.inbox.failed.names()) == 1
+
+
+def test_an_item_of_a_batch_of_this_process_is_tried_once_more(
+    hub: testing.Hub, bomb: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(messages, "_SLICE", 10)
+    bomb(Messages, "_start", lambda _, message, item: item.instance == "b-17")
+    hub.engine.hand_in("start", [Item(f"b-{at}", "steps", Raw(b"null")) for at in range(30)])
+    hub.run()
+    checkpoint(hub.engine.hub)
+    failed = hub.engine.hub.inbox.failed
+    (name,) = failed.names()
+    failed.retry(name)
+    restart(hub)
+    finished(hub, *(f"b-{at}" for at in range(30)))
+    assert not failed.retried()
+
+
+def test_a_new_instance_in_the_place_of_one_that_failed_is_tried(hub: testing.Hub, bomb: Callable[..., None]) -> None:
+    hub.client.start_new(waits, "victim")
+    hub.run()
+    bomb(Turns, "_place", lambda _, instance, records: instance.id == "victim")
+    hub.client.raise_event("victim", "Go", 1)
+    hub.run()
+    assert hub.client.get_status("victim").blocked is not None
+    armed.clear()
+    hub.client.purge_instance_history("victim", force=True)
+    hub.run()
+    hub.client.start_new(steps, "victim")
+    finished(hub, "victim")
 
 
 def test_an_entity_that_fails_leaves_the_rest_alone(hub: testing.Hub, bomb: Callable[..., None]) -> None:

@@ -13,6 +13,7 @@ import pytest
 import durablecli as df
 from durablecli import testing
 from durablecli.engine import entities
+from durablecli.engine.turns import Turns
 from durablecli.store import applied, doctor, kept, set_aside
 from durablecli.store.histories import path
 from durablecli.store.history_repair import HistoryRepair
@@ -187,6 +188,36 @@ def test_an_operation_is_applied_once_whatever_its_sender_forgets(hub: testing.H
     hub.restart()
     hub.run()
     assert applied.read(hub.disk, ROOT) == {}
+
+
+@pytest.mark.parametrize("n", range(2, 7))
+@pytest.mark.parametrize("name", ["adds", "parent", "spreads"])
+def test_so_it_is_where_the_cycle_is_given_up(
+    hub: testing.Hub, monkeypatch: pytest.MonkeyPatch, name: str, n: int
+) -> None:
+    hub.client.start_new("adds", "z")
+    hub.run()
+    hub.client.start_new(name, "s")
+    hub.run()
+    after = hub.client.read_entity_state("@counter@a").entity_state
+    runs = dict(RUNS)
+    for id in ("s", "z"):
+        change(hub, id, flip(n))
+    original, failures = Turns._go_on, iter([True])
+
+    def go_on(self: Turns, instance: Any) -> None:
+        original(self, instance)
+        if instance.id == "z" and next(failures, False):
+            raise RuntimeError("boom")
+
+    monkeypatch.setattr(Turns, "_go_on", go_on)
+    repaired(hub)
+    assert hub.client.get_status("z").blocked is not None
+    hub.client.raise_event("s", "Go", "go")
+    hub.run()
+    assert hub.client.get_status("s").ended
+    assert hub.client.read_entity_state("@counter@a").entity_state == after
+    assert runs == RUNS
 
 
 @pytest.mark.parametrize("n", range(2, 13))

@@ -11,6 +11,7 @@ import pytest
 import durablecli as df
 from durablecli import testing
 from durablecli.engine.cycle import Options
+from durablecli.engine.turns import Turns
 from durablecli.store.mailbox import Item
 
 Context = df.DurableOrchestrationContext
@@ -67,7 +68,18 @@ def holds(context: Context) -> Any:
         yield context.create_timer(timedelta(minutes=1))
 
 
-FUNCTIONS = [note, Counter, work, sleeps, listens, parent, holds]
+@df.orchestrator
+def holds_one(context: Context) -> Any:
+    with (yield context.lock_entities([df.EntityId("counter", context.instance_id)])):
+        yield context.call_activity(note, context.instance_id)
+
+
+@df.orchestrator
+def needs_both(context: Context) -> Any:
+    return (yield context.task_all([context.call_entity(df.EntityId("counter", key), "add", 1) for key in "xy"]))
+
+
+FUNCTIONS = [note, Counter, work, sleeps, listens, parent, holds, holds_one, needs_both]
 Make = Callable[[str | None], testing.Hub]
 
 
@@ -171,3 +183,23 @@ def test_a_closed_scope_holds_what_still_arrives(make: Make) -> None:
     hub = make(None)
     assert hub.finish("mine").output == "mine"
     assert ran == ["mine"]
+
+
+def test_who_is_needed_goes_on_also_where_the_cycle_is_given_up(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    hub = make(None)
+    for id in "xy":
+        hub.client.start_new(holds_one, id)
+    hub.engine.settle()
+    assert ran == []
+    original, failures = Turns.resume, iter([True])
+
+    def resume(self: Turns, instance: Any, **options: Any) -> None:
+        original(self, instance, **options)
+        if instance.id == "y" and next(failures, False):
+            raise RuntimeError("boom")
+
+    monkeypatch.setattr(Turns, "resume", resume)
+    hub = make("mine")
+    hub.client.start_new(needs_both, "mine")
+    hub.run()
+    assert "x" in ran

@@ -11,6 +11,7 @@ from msgspec import Raw
 
 import durablecli as df
 from durablecli import testing
+from durablecli.engine.turns import Turns
 from durablecli.errors import InstanceSetAside
 from durablecli.store import kept, set_aside
 from durablecli.store.histories import path
@@ -324,11 +325,11 @@ def test_the_client_refuses_what_cant_reach_it(hub: testing.Hub) -> None:
             refused()
 
 
-def test_an_instance_is_set_aside_in_the_middle_of_a_turn(hub: testing.Hub) -> None:
+def test_an_instance_is_set_aside_for_another_reason(hub: testing.Hub) -> None:
     """As after an unexpected error: nothing is wrong with its file, and the next engine goes on with it."""
     hub.client.start_new("waits", "w")
     hub.run()
-    hub.engine.turns.set_aside("w", "an unexpected error")
+    hub.engine.instances.set_aside("w", "an unexpected error")
     hub.engine.hand_in("raise-event", [Item("w", "Go")])
     hub.run()
     assert listed(hub) == {"w"}
@@ -338,6 +339,34 @@ def test_an_instance_is_set_aside_in_the_middle_of_a_turn(hub: testing.Hub) -> N
     hub.run()
     assert ended(hub, "w")
     assert listed(hub) == set()
+
+
+def test_what_is_kept_comes_first_also_where_delivering_it_fails(
+    hub: testing.Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub.client.start_new("waits", "w")
+    hub.run()
+    undo = damage(hub, "w")
+    hub.restart()
+    for number in (1, 2):
+        hub.engine.hand_in("raise-event", [Item("w", "Go", Raw(b"%d" % number))])
+    hub.run()
+    undo()
+    original, failures = Turns._turn, iter([True])
+
+    def turn(self: Turns, instance: Any, event: Any) -> bool:
+        if next(failures, False):
+            raise RuntimeError("boom")
+        return original(self, instance, event)
+
+    monkeypatch.setattr(Turns, "_turn", turn)
+    hub.restart()
+    assert not kept.read(hub.disk, ROOT, "w")
+    hub.engine.hand_in("raise-event", [Item("w", "Go", Raw(b"3"))])
+    hub.run()
+    hub.restart()
+    hub.run()
+    assert output(hub, "w") == [1, 2, 3]
 
 
 def test_lists_and_statuses_show_it(hub: testing.Hub) -> None:
