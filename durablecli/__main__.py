@@ -10,6 +10,9 @@ if TYPE_CHECKING:  # everything is imported where Ctrl-C is handled
     import click
 
 
+_RECURSION = 3_000
+
+
 def main() -> None:
     """The entry point. Nothing that a user typed, and nothing found on disk, ends in a traceback."""
     if sys.platform == "win32":
@@ -20,6 +23,8 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         # A name that the terminal's encoding lacks is shown escaped; it never stops a verb half-way.
         getattr(stream, "reconfigure", lambda **_: None)(errors="backslashreplace")
+    # Histories of earlier versions may hold JSON that is nested almost as deep as the usual limit lets anybody read.
+    sys.setrecursionlimit(max(sys.getrecursionlimit(), _RECURSION))
     try:
         code = _run(sys.argv[1:])
     except KeyboardInterrupt as stopped:

@@ -12,6 +12,7 @@ from durablecli.client.running import Runs
 from durablecli.client.status import NULL, Blocked, Engine, SetAside, second
 from durablecli.model import events as ev
 from durablecli.model.entities import EntityId
+from durablecli.model.payloads import displayable
 
 
 class EntityStateResponse(msgspec.Struct, frozen=True):
@@ -119,7 +120,7 @@ class EntityStatus(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def state(self) -> Any:
         """The state, decoded; None where there is none."""
-        return msgspec.json.decode(self.raw_state)
+        return msgspec.json.decode(displayable(self.raw_state))
 
     def payload(self) -> dict[str, Any]:
         """All of it, in the manner of the HTTP API."""

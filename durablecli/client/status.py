@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 from msgspec import Raw
 
+from durablecli.model.payloads import displayable
 from durablecli.model.redaction import redact_payload
 from durablecli.model.status import ENDED, OrchestrationRuntimeStatus, Waiting
 
@@ -103,12 +104,12 @@ class DurableOrchestrationStatus(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def shown_input(self) -> Raw:
         """The input for a display: the credentials of an HTTP call are redacted."""
-        return redact_payload(self.name, self.raw_input)
+        return displayable(redact_payload(self.name, self.raw_input))
 
     @property
     def shown_output(self) -> Raw:
         """The output for a display, likewise."""
-        return redact_payload(self.name, self.raw_output)
+        return displayable(redact_payload(self.name, self.raw_output))
 
     @property
     def input_(self) -> Any:
@@ -123,7 +124,7 @@ class DurableOrchestrationStatus(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def custom_status(self) -> Any:
         """What the orchestrator set last."""
-        return msgspec.json.decode(self.raw_custom_status)
+        return msgspec.json.decode(displayable(self.raw_custom_status))
 
     @property
     def ended(self) -> bool:

@@ -76,5 +76,5 @@ def decode(body: bytes) -> Record:
         n = int(body[5:comma])
         at = datetime.fromisoformat(body[comma + 7 : comma + 34].decode("ascii"))
         return Record(n, at, _decode(b"{%b}" % body[comma + 36 :]))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise Damaged(str(error)) from None

@@ -10,10 +10,12 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import msgspec
+from msgspec import Raw
 
 from durablecli.model import events as ev
 from durablecli.model.codec import stamp
 from durablecli.model.failures import Failure
+from durablecli.model.payloads import displayable
 from durablecli.model.redaction import redacted
 
 _OURS = (
@@ -30,7 +32,11 @@ _COMPLETED = (ev.TaskCompleted, ev.SubOrchestrationInstanceCompleted, ev.EntityO
 _FAILED = (ev.TaskFailed, ev.SubOrchestrationInstanceFailed, ev.EntityOperationFailed)
 _OUTCOMES = _COMPLETED + _FAILED
 
-_json = msgspec.json.Decoder().decode
+_decode = msgspec.json.Decoder().decode
+
+
+def _json(payload: Raw) -> Any:
+    return _decode(displayable(payload))
 
 
 def project_history(

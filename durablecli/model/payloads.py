@@ -21,7 +21,7 @@ from durablecli.model import custom_objects, shapes
 from durablecli.model.custom_objects import APP
 from durablecli.model.plain import DEEPEST, TOO_DEEP, TOO_DEEP_OR_ENDLESS, is_plain, plain
 
-__all__ = ["DEEPEST", "PAYLOAD_LIMIT", "TOO_DEEP", "check_nesting", "decode", "encode", "members"]
+__all__ = ["DEEPEST", "PAYLOAD_LIMIT", "TOO_DEEP", "check_nesting", "decode", "displayable", "encode", "members"]
 
 PAYLOAD_LIMIT = 16 * 1024 * 1024
 
@@ -82,6 +82,18 @@ def check_nesting(data: bytes) -> None:
     except RecursionError:
         pass
     raise Unserializable("$", TOO_DEEP)
+
+
+def displayable(payload: Raw) -> Raw:
+    """A payload for a display; one nested deeper than the limit, from an older version, is described instead."""
+    if memoryview(payload).nbytes <= 2 * DEEPEST:
+        return payload
+    data = bytes(payload)
+    try:
+        check_nesting(data)
+    except Unserializable:
+        return Raw(_write(f"nested deeper than {DEEPEST} levels, not shown ({len(data):,} bytes)"))
+    return payload
 
 
 def _encode(value: Any) -> bytes:

@@ -29,7 +29,7 @@ def redact_headers(payload: Raw) -> Raw:
     """A request or an answer of an HTTP call as JSON, with its credentials redacted."""
     try:
         value: Any = msgspec.json.decode(payload)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, RecursionError):
         return payload
     headers = value.get("headers") if isinstance(value, dict) else None
     if not isinstance(headers, dict) or not any(map(_is_credential, headers)):

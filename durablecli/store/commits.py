@@ -154,7 +154,7 @@ def parse_line(data: bytes) -> Commit:
     body = unseal(data)
     try:
         found = _decode(b"%b}" % body)
-    except (msgspec.DecodeError, ValueError) as error:
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:
         raise Damaged(str(error)) from None
     writes = [
         Write(w.instance, w.execution, w.first, [bytes(r) for r in w.records], w.more, w.fresh) for w in found.writes

@@ -282,7 +282,7 @@ def read_file(disk: Disk, file: str, instance: str | None = None) -> History | N
         return None
     try:
         head = _decode_head(b"%b}" % data[: max(data.find(b"\n"), 0)][: -len(',"crc":"01234567"}')])
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return History("", "", [], 0, False)
     if instance is not None and head.instance != instance:
         return History("", "", [], 0, False)

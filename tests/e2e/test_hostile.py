@@ -18,9 +18,13 @@ from threading import Event, Thread
 from typing import Any
 
 import pytest
+from msgspec import Raw
 
 from durablecli import EntityId
 from durablecli.store import histories
+from durablecli.store.disk import LocalDisk
+from durablecli.store.inbox import Inbox
+from durablecli.store.mailbox import Item
 from tests.e2e.harness import COMMAND, Hub, Process, until
 
 BANK = str(Path(__file__).parents[2] / "workflows" / "bank")
@@ -127,6 +131,29 @@ def test_deep_trees_and_bounded_failures(hub: Hub, bank: Bank) -> None:
     works(hub, "purged")
     assert not hub.client.get_status("deep")
     assert running.alive, running.said
+    ends_well(hub, bank)
+
+
+def test_values_that_an_earlier_version_accepted(hub: Hub, bank: Bank) -> None:
+    hub("start", "waits", "--id", "reached", "--anyway")
+    inbox = Inbox(LocalDisk(), str(hub.root))
+    for depth in (300, 900, 5_000):
+        value = Raw(b"[" * depth + b"]" * depth)
+        inbox.post("start", [Item(f"deep-{depth}", "echoes", value)])
+        inbox.post("raise-event", [Item("reached", "Other", value)])
+    daemon(hub)
+    for depth in (300, 900):
+        assert hub.client.wait(f"deep-{depth}", 60).runtime_status is not None
+        shown = hub("status", f"deep-{depth}", "--show-input", "-o", "json").out
+        assert f"nested deeper than 200 levels, not shown ({2 * depth:,} bytes)" in shown
+    for verb in ("status", "history"):
+        hub(verb, "deep-900", "-o", "yaml")
+    assert "deep-900" in hub("list", "-o", "json", "--name", "echoes").out
+    hub("raise-event", "reached", "Go", "--data", "1")
+    assert hub.client.wait("reached", 60).output == 1
+    wait_for_findings(hub, "the message can't be read and was set aside")
+    published(hub, hub.processes[-1])
+    hub("doctor", "--repair")
     ends_well(hub, bank)
 
 

@@ -40,6 +40,11 @@ def waits(context: Context) -> Steps:
 
 
 @df.orchestrator
+def echoes(context: Context) -> Any:
+    return 1
+
+
+@df.orchestrator
 def asks(context: Context) -> Steps:
     """Wait for a child that is known by its id."""
     return (yield context.call_sub_orchestrator(waits, None, f"{context.instance_id}-child"))
