@@ -18,6 +18,7 @@ from durablecli.blueprints import Bindings, Blueprint, Trigger, bindings_of
 from durablecli.entities.forms import ClassForm, Form, FunctionForm
 from durablecli.entities.methods import Methods, check_entity
 from durablecli.model.annotations import hints_of, signature_of, unresolved
+from durablecli.model.kept import Classes, classes_in
 from durablecli.model.names import name_of
 from durablecli.replay.names import MARK, Mark, made_of_json, mark_of, return_annotation
 
@@ -200,6 +201,11 @@ class Function:
         """Its return annotation; Any where it says nothing."""
         found = return_annotation(self.call)
         return found if self.argument is None else made_of_json(found)
+
+    @cached_property
+    def result_classes(self) -> Classes:
+        """The classes with fields that its return annotation names: its caller reads the result as one of them."""
+        return classes_in(self.returns)
 
     @property
     def unresolved(self) -> list[str]:

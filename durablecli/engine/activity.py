@@ -14,6 +14,7 @@ from durablecli.engine.arguments import bind
 from durablecli.errors import BindingUnavailable
 from durablecli.model.events import NULL, Output
 from durablecli.model.failures import Failure, from_exception
+from durablecli.model.kept import check
 from durablecli.model.payloads import encode
 
 _PLAIN = frozenset({type(None), bool, int, float, str, list, dict, tuple})
@@ -106,6 +107,8 @@ def settle(call: Call, value: Any) -> Outcome:
     key = call.key
     value, outputs = value if type(value) is Returned else (value, ())
     try:
+        if classes := call.function.result_classes:
+            check(value, classes, "$")
         return Outcome(key, encode(value, call.payload_limit), None, outputs)
     except Exception as error:  # noqa: BLE001 - user code may raise anything
         return failed(key, error, retryable=False)

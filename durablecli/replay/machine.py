@@ -24,9 +24,11 @@ from msgspec.structs import replace
 from durablecli.model import events as ev
 from durablecli.model.entities import EntityId
 from durablecli.model.failures import Failure, from_exception, to_exception
+from durablecli.model.kept import check, classes_in
 from durablecli.model.payloads import PAYLOAD_LIMIT, decode, encode
 from durablecli.model.retries import RetryPolicy, delay
 from durablecli.replay.hints import NO_ASYNCIO, RETURNED_TASK, needs_a_loop, not_a_result, not_a_task
+from durablecli.replay.names import return_annotation
 from durablecli.replay.outcomes import causes_of
 from durablecli.replay.sections import NESTED, CriticalSection, LockTask
 from durablecli.replay.tasks import WAITS, CallTask, EventTask, Race, Task, TimerTask, Waits, WhenAny
@@ -331,6 +333,8 @@ class Machine:
         if (hint := not_a_result(value)) is not None:
             raise TypeError(hint)
         try:
+            if self.started.parent is not None:
+                check(value, classes_in(return_annotation(self.function)), "$")
             result = self.encode(value)
         except Exception as error:  # noqa: BLE001 - a value may have code of the author's
             self._fail(error, retryable=False)

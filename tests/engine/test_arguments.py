@@ -202,3 +202,43 @@ def test_a_method_can_be_called_by_itself_and_by_an_orchestrator() -> None:
 def test_what_has_no_name_of_its_own_needs_one(nameless: Any) -> None:
     with pytest.raises(TypeError, match=r"has no name of its own: write @df.activity\(name=...\)"):
         df.activity(nameless)
+
+
+@dataclass
+class Rush(Order):
+    hours: int = 2
+
+
+def rush(x: None) -> Order:
+    return Rush("tea")
+
+
+def rushes(x: None) -> list[Order]:
+    return [Rush("tea")]
+
+
+def either(x: None) -> Order | Rush:
+    return Rush("tea")
+
+
+def test_a_result_of_a_subclass_whose_fields_its_caller_would_not_read_is_refused() -> None:
+    expected = "Unserializable: $: a Rush, where the annotation says Order: hours would be lost; annotate it as "
+    assert outcome(rush) == expected + "Order | Rush"
+    assert outcome(rushes).startswith("Unserializable: $[0]: a Rush, where the annotation says Order")
+    assert outcome(either) == {"item": "tea", "hours": 2}
+
+
+def test_so_is_that_of_a_sub_orchestration() -> None:
+    @df.orchestrator
+    def child(context: Any) -> Order:
+        return Rush("tea")
+
+    @df.orchestrator
+    def parent(context: Any) -> Any:
+        yield context.call_sub_orchestrator(child)
+
+    with testing.hub(child, parent) as hub:
+        status = hub.finish(hub.client.start_new(parent))
+        assert "a Rush, where the annotation says Order" in str(status.output)
+        alone = hub.finish(hub.client.start_new(child))
+        assert alone.output == {"item": "tea", "hours": 2}  # no caller reads it by the annotation
