@@ -10,6 +10,7 @@ from typing import NamedTuple, TypeVar
 
 from durablecli.errors import StorageError
 from durablecli.store import cuts, premises, recovery
+from durablecli.store.commits import Commit, Taken
 from durablecli.store.disk import Disk, LocalDisk
 from durablecli.store.histories import Histories, Touched
 from durablecli.store.inbox import Inbox
@@ -235,11 +236,26 @@ def checkpoint(hub: Hub, *, floor: int | None = None) -> None:
     finish_checkpoint(hub, begin_checkpoint(hub, floor=floor))
 
 
+def _carry_over(hub: Hub) -> int | None:
+    """Write down which turns were cut off, and how much of each batch is taken; gives the commit that says this."""
+    if hub.torn:
+        cuts.add(hub.disk, hub.root, hub.torn)
+    if not hub.begun:
+        return None
+    c = hub.journal.last + 1
+    taken = [Taken(message, begun.upto) for message, begun in hub.begun.items()]
+    hub.journal.append([Commit(c, hub.epoch, datetime.now(UTC), [], taken)])
+    return c
+
+
 def close(hub: Hub, clean: bool = True, *, floor: int | None = None) -> None:
-    """Let the hub go. After an error of the disk (`clean` false) nothing is written any more."""
+    """Let the hub go. After an error of the disk (`clean` false) nothing is written any more.
+
+    Without a `floor` the whole journal goes, and what it alone knows is written down elsewhere first.
+    """
     try:
         if clean:
-            checkpoint(hub, floor=floor)
+            checkpoint(hub, floor=floor if floor is not None else _carry_over(hub))
             if not hub.torn:
                 cuts.keep_only(hub.disk, hub.root, hub.set_aside)
             hub.set_aside.save()

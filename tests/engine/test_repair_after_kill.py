@@ -1,0 +1,101 @@
+"""A repair of a hub whose engine was killed: what only its journal knew is known to the next engine."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from msgspec import Raw
+
+import durablecli as df
+from durablecli import daemon, testing
+from durablecli.engine import draft, messages, publisher, turns
+from durablecli.store.disk import LocalDisk
+from durablecli.store.inbox import Inbox
+from durablecli.store.mailbox import Item
+from durablecli.store.premises import make_folders
+from durablecli.store.repair import repair
+
+Context = df.DurableOrchestrationContext
+ran: list[int] = []
+
+
+@df.activity
+def echo(value: int) -> int:
+    ran.append(value)
+    return value
+
+
+@df.orchestrator
+def fan_out(context: Context) -> Any:
+    results = yield context.task_all([context.call_activity(echo, number) for number in range(200)])
+    return sum(results)
+
+
+@df.orchestrator
+def once(context: Context) -> Any:
+    return (yield context.call_activity(echo, context.get_input()))
+
+
+FUNCTIONS = [echo, fan_out, once]
+
+
+@pytest.fixture
+def hub(replay_always: bool) -> Iterator[testing.Hub]:
+    ran.clear()
+    with testing.hub(*FUNCTIONS, replay_always=replay_always) as made:
+        yield made
+
+
+def killed(hub: testing.Hub, root: Path) -> Path:
+    """The files of a hub as a kill leaves them, in a folder."""
+    make_folders(LocalDisk(), str(root))
+    for name, file in hub.disk.files.items():
+        path = root / os.path.relpath(name, "hub")
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        path.write_bytes(bytes(file.data))
+        path.chmod(0o600)
+    return root
+
+
+@pytest.mark.parametrize("repairs", [1, 2])
+def test_a_turn_that_was_cut_off_is_brought_to_its_end(
+    hub: testing.Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, repairs: int
+) -> None:
+    for module in (draft, turns):
+        monkeypatch.setattr(module, "MOST_RECORDS", 16)
+    hub.client.start_new(fan_out, "f")
+    for _ in range(3):
+        hub.engine.step()
+    assert hub.engine.turns.is_spreading("f")
+    root = killed(hub, tmp_path / "hub")
+    for _ in range(repairs):
+        repair(str(root))
+    with daemon.embedded(testing.registry(*FUNCTIONS), root) as client:
+        assert client.wait("f", timeout=20).output == sum(range(200))
+
+
+@pytest.mark.parametrize("repairs", [1, 2])
+def test_of_a_batch_nothing_is_started_twice(
+    hub: testing.Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, repairs: int
+) -> None:
+    monkeypatch.setattr(messages, "_SLICE", 10)
+    monkeypatch.setattr(publisher, "_GATHER", 0.0)
+    Inbox(hub.disk, "hub").post("start", [Item(f"b-{at}", "once", Raw(b"%d" % at)) for at in range(400)])
+    hub.engine.ring()
+    while not hub.client.get_status("b-0").ended:
+        hub.inline.work()
+        hub.engine.step()
+    hub.client.purge_instance_history("b-0")
+    assert hub.engine.hub.begun
+    assert hub.engine.instances.get("b-0") is None
+    root = killed(hub, tmp_path / "hub")
+    for _ in range(repairs):
+        repair(str(root))
+    with daemon.embedded(testing.registry(*FUNCTIONS), root) as client:
+        assert client.wait("b-399", timeout=20).output == 399
+        assert not client.get_status("b-0")
+    assert ran.count(0) == 1
