@@ -254,8 +254,10 @@ class Messages:
         turns.start(started, hold=turns.over)
 
     def _may_replace(self, message: Message, item: Item, ledger: Ledger) -> bool:
-        if ledger.started.message == message.message or message.parts or item.if_exists == "skip":
+        if ledger.started.message == message.message or item.if_exists == "skip":
             return False
+        if self.is_sliced(message):
+            return False  # an earlier engine has started it, maybe in an execution that went before this one
         if item.if_exists == "replace" or (item.if_exists == "fail_if_running" and ledger.ended):
             return True
         self._undelivered(message, item, "the instance id is taken")

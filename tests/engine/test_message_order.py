@@ -105,8 +105,16 @@ def twice(context: Context) -> str:
     return "done"
 
 
+@df.orchestrator
+def again(context: Context) -> Any:
+    """A second execution ends it, which doesn't know the message that has started the first one."""
+    if context.get_input() is None:
+        context.continue_as_new(1)
+    return "done"
+
+
 FUNCTIONS = [
-    waits, collects, act, acts_then_sends, acts_then_signals, acts_then_calls, races, parent, races_a_timer, Log,
+    again, waits, collects, act, acts_then_sends, acts_then_signals, acts_then_calls, races, parent, races_a_timer, Log,
     calls_acting_entity, twice,
 ]  # fmt: skip
 
@@ -287,6 +295,20 @@ def test_one_started_early_and_purged_is_not_started_again(hub: testing.Hub) -> 
     hub.run()
     assert not hub.client.get_status("b-998")
     assert hub.client.get_status("b-999").taken
+
+
+@pytest.mark.usefixtures("slow_batches")
+def test_one_started_early_is_not_started_again_by_another_engine(hub: testing.Hub) -> None:
+    batch(hub, "again", 100)
+    hub.client.raise_event("b-98", "Go")
+    while not hub.client.get_status("b-98").ended:
+        hub.engine.step()
+    started = hub.client.get_status("b-98").execution
+    assert hub.engine.hub.begun
+    hub.restart()
+    hub.run()
+    assert hub.client.get_status("b-99").output == "done"
+    assert hub.client.get_status("b-98").execution == started
 
 
 @pytest.mark.usefixtures("slow_batches")
