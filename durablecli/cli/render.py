@@ -206,7 +206,11 @@ def _fit(columns: Sequence[_Column], room: int) -> list[int]:
     over = sum(fitted) + _GAP * (len(fitted) - 1) - room
     elastic = next(at for at, each in enumerate(columns) if each.is_elastic)
     others = sorted(set(range(1, len(fitted))) - {elastic}, key=lambda at: -fitted[at])
-    steps = [(elastic, columns[elastic].unbroken), *((at, columns[at].least) for at in (*others, elastic, 0))]
+    saved = sum(fitted[at] - columns[at].least for at in others)
+    unbroken = columns[elastic].unbroken
+    if fitted[elastic] - unbroken + saved < over:  # its longest word is broken all the same
+        unbroken = columns[elastic].least
+    steps = [(elastic, unbroken), *((at, columns[at].least) for at in (*others, elastic, 0))]
     for at, least in steps:
         given = min(max(over, 0), max(fitted[at] - least, 0))
         fitted[at] -= given

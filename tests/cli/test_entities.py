@@ -368,6 +368,18 @@ def test_ids_stay_whole_where_other_columns_can_go(
     assert entity in out
 
 
+def test_a_word_that_no_line_can_hold_leaves_the_other_columns_of_a_history_whole(
+    durable: Durable, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    with scribe(".state") as writer:
+        writer.write("long", ev.ExecutionStarted("long", "1", "t", Raw(b'"%s"' % (b"x" * 500))))
+    out = durable("history", "long", terminal=True).out
+    assert max(map(len, out.splitlines())) <= 80
+    assert "ExecutionStarted" in out
+    assert "…  " not in out
+
+
 def test_functions_shows_each_operation_of_a_class_on_a_line_of_its_own(
     durable: Durable, here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
