@@ -113,11 +113,16 @@ def test_stopping_lets_a_request_end_and_takes_no_more(hub: Hub) -> None:
         ask(url)
 
 
+def complaints(text: str) -> list[str]:
+    """The lines but for the one that says that the hub was created."""
+    return [line for line in text.splitlines() if not line.startswith("created the hub ")]
+
+
 def test_a_port_that_is_taken_is_said_in_one_line(hub: Hub) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         done = hub("run-daemon", "--app", FLOW, "--http", str(port), code=78)
-    assert done.err.count("\n") == 1
+    assert len(complaints(done.err)) == 1
     assert str(port) in done.err
     assert not (hub.root / "engine.json").exists()
 
@@ -125,7 +130,7 @@ def test_a_port_that_is_taken_is_said_in_one_line(hub: Hub) -> None:
 @pytest.mark.parametrize("listen", ["here", "127.0.0.1:http", "1:2:3:99999", "", "no.such.host.invalid:0"])
 def test_an_address_that_is_none_is_said_in_one_line(hub: Hub, listen: str) -> None:
     done = hub("run-daemon", "--app", FLOW, f"--http={listen}", code=78)
-    assert done.err.count("\n") == 1
+    assert len(complaints(done.err)) == 1
 
 
 def test_the_settings_may_turn_it_on(hub: Hub) -> None:

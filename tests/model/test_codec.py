@@ -39,6 +39,7 @@ EVENTS: list[ev.AnyEvent] = [
     ev.TimerCreated(AT, retry_of=2),
     ev.TimerCanceled(10),
     ev.EventAwaited("Guide"),
+    ev.EventWaitsChanged(((3, "Guide"), (5, "Go")), {"guide": 2}),
     ev.EventSent("other", "Go", Raw(b"[]"), undelivered=True),
     ev.SubOrchestrationInstanceCreated("child", "tour-7:2a:5", Raw(b"0"), "1.2"),
     ev.SubOrchestrationInstanceCreated("child", "own", explicit=True),

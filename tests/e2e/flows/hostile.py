@@ -40,6 +40,14 @@ def waits(context: Context) -> Steps:
 
 
 @df.orchestrator
+def due_at_once(context: Context) -> Steps:
+    for at in range(5):
+        yield context.call_activity(echo, at)
+        yield context.create_timer(context.current_utc_datetime)
+    return "done"
+
+
+@df.orchestrator
 def echoes(context: Context) -> Any:
     return 1
 
