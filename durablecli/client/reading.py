@@ -110,7 +110,8 @@ class Reader:
         """Whether such a message waits for an engine."""
         if is_entity(instance):
             return any(message.kind == kind for message in self._hub.pending(instance))
-        return any(message.kind == kind for message in self._hub.look(instance).requests)
+        seen, _ = self._look(instance, self._hub.look)
+        return any(message.kind == kind for message in seen.requests)
 
     def pending(self, entity: str) -> list[Message]:
         """What was posted for an entity and no engine has taken yet. Ask before you read its log."""
