@@ -125,7 +125,7 @@ class Reader:
         """Whether a start that waits for an engine will take the place of what its history holds."""
         if is_entity(instance):
             return False
-        seen = self._hub.look(instance)
+        seen, _ = self._look(instance, self._hub.look)
         return seen.history is not None and _outlook(instance, seen, fold(parse(seen.history)), None).start is not None
 
     def lines(self, instance: str) -> History | None:
