@@ -40,7 +40,8 @@ _POSTED = "posted"
 """This file grows by a byte with every message, after it is on disk and before it is acknowledged."""
 _LONG_LISTING = 0.001
 _LISTING_SHARE = 5
-"""A long listing is repeated at the earliest after this many times what it took."""
+"""A long listing is repeated after a pause of this many times what it took, or of the longest pause in seconds."""
+_LONGEST_PAUSE = 0.5
 _COUNTER_LINE = 13
 _COUNTER_SIZE = 4096
 _NO_HANDLES = frozenset({errno.EMFILE, errno.ENFILE})
@@ -333,7 +334,7 @@ class Inbox:
             if began < self._list_again or not self._list():
                 return is_known
             took = monotonic() - began
-            self._list_again = began + took * _LISTING_SHARE if took > _LONG_LISTING else 0.0
+            self._list_again = began + min(took * _LISTING_SHARE, _LONGEST_PAUSE) if took > _LONG_LISTING else 0.0
         return True
 
     def _posted(self) -> int:

@@ -19,6 +19,7 @@ from msgspec import Raw
 from durablecli.errors import Conflict, DamagedMessage, HubLocked, StorageError, UsageError
 from durablecli.store import batches, reservations
 from durablecli.store import disk as disk_module
+from durablecli.store import inbox as inbox_module
 from durablecli.store.bell import Bell, ring
 from durablecli.store.bell import path as bell_path
 from durablecli.store.disk import LocalDisk
@@ -634,3 +635,25 @@ def test_without_a_place_for_a_pipe_there_is_no_bell(tmp_path: Path) -> None:
     bell = Bell(str(tmp_path / "missing"))
     assert not bell.listen(lambda: None)
     bell.close()
+
+
+def test_a_listing_that_the_disk_held_up_is_soon_followed_by_another(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = [100.0]
+    monkeypatch.setattr(inbox_module, "monotonic", lambda: now[0])
+    disk = MemoryDisk()
+    inbox = an_inbox(disk)
+    listdir = disk.listdir
+
+    def slow(path: str) -> list[str]:
+        now[0] += 30.0
+        return listdir(path)
+
+    monkeypatch.setattr(disk, "listdir", slow)
+    assert inbox.catch_up(force=True)
+    monkeypatch.setattr(disk, "listdir", listdir)
+    inbox.post("start", [Item("a", "hello")])
+    now[0] += 1.0
+    assert inbox.catch_up()
+    assert [each.items[0].instance for each in inbox.waiting()] == ["a"]
