@@ -26,7 +26,7 @@ from durablecli.azure.links import BASE, Place
 from durablecli.client import Client, DurableOrchestrationStatus, Page
 from durablecli.client import Query as Rows
 from durablecli.config import MIB
-from durablecli.errors import Conflict, DurableError, NotFound, WrongState
+from durablecli.errors import Conflict, DurableError, InstanceSetAside, NotFound, WrongState
 from durablecli.http.answers import Closing, Refused, empty_answer, json_answer, refusal_answer, refusal_of
 from durablecli.http.guard import SAFE
 from durablecli.http.openapi import document
@@ -193,6 +193,9 @@ class Management:
         )
         if not current:
             raise _no_instance(instance)
+        if current.set_aside is not None and not current.ended and not ours:
+            # Nothing moves it, so who polls until it has ended must hear of that.
+            raise InstanceSetAside(f"{instance} is set aside: {current.set_aside.reason}")
         body = _body(current, ours=ours)
         if not current.ended:
             return json_answer(body, 202, {"location": self._self(asked), "retry-after": "5"})

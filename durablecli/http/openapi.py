@@ -103,6 +103,7 @@ def _status() -> Json:
         {
             200: _answer(status),
             202: _answer(status, {"Location": _TEXT, "Retry-After": _TEXT}),
+            409: _ERROR,
             500: _answer(failed, text="It has failed, if asked so."),
         },
         path=["instanceId"],

@@ -1,0 +1,36 @@
+"""An instance whose history is damaged: who polls for its end is told that nothing moves it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from durablecli.store import histories
+from tests.http.conftest import BASE, Site, described, site, wait_for
+
+
+@pytest.fixture
+def served(tmp_path: Path) -> Iterator[Site]:
+    with site(tmp_path) as found:
+        yield found
+
+
+def test_a_damaged_instance_is_no_202(served: Site) -> None:
+    instance = served.client.start_new("waiter", "damaged")
+    file = Path(histories.path(served.client.root, instance))
+    wait_for(lambda: file.exists() and file.read_bytes().count(b"\n") > 1)
+    lines = file.read_bytes().splitlines(keepends=True)
+    file.write_bytes(lines[0] + b"X" + lines[1][1:] + b"".join(lines[2:]))
+    answer = wait_for(lambda: _refused(served, instance))
+    assert "set aside" in answer.text
+    described(answer)
+    shown = served.http.get(f"{BASE}/instances/{instance}", params={"showWaiting": "true"})
+    assert shown.json()["setAside"]
+
+
+def _refused(served: Site, instance: str) -> httpx.Response | None:
+    answer = served.http.get(f"{BASE}/instances/{instance}")
+    return answer if answer.status_code == 409 else None
