@@ -303,6 +303,8 @@ class Sources:
         """Whether an outcome can be taken now, as nothing that it reaches has to take something else first."""
         if isinstance(outcome, BatchOutcome) and self._answers_spreading(outcome):
             return False
+        if self._up_to_date and self._queue.is_clear:
+            return True
         return all(map(self._is_next, self._reached(outcome)))
 
     def _take_outcome(self, outcome: Outcome | BatchOutcome, crew: Crew) -> None:
@@ -327,7 +329,7 @@ class Sources:
 
     def _reached(self, outcome: Outcome | BatchOutcome) -> Iterable[str]:
         """Which instances and entities an outcome reaches."""
-        if not isinstance(outcome, BatchOutcome) or self._queue.is_clear:
+        if not isinstance(outcome, BatchOutcome):
             return (outcome.key[0],)
         event = outcome.event
         sent = [*(each.entity for each in event.signals), *(each.instance for each in event.starts)]
