@@ -5,7 +5,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 
 # Left out of the second run of the tests, with every turn replayed: what is long, or has nothing to do with turns.
-TURNS := not thirty and not ten_thousand and not hostile and not damaged and not forks and not resources and not executors and not workers and not folders
+TURNS := not thirty and not ten_thousand and not hostile and not damaged and not forks and not resources and not executors and not workers and not folders and not timer_function
 
 .PHONY: demo test lint bench soak clean
 

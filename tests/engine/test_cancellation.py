@@ -148,8 +148,8 @@ def test_what_lost_a_race_is_stopped_when_the_orchestration_ends(client: Client)
 def test_what_lost_a_race_goes_on_while_the_orchestration_lives(client: Client) -> None:
     client.start_new("fails_in_a_race", "x")
     until(lambda: "slow begins" in noted)
-    gate.set()
     client.raise_event("x", "go", None)
+    gate.set()
     assert client.wait("x", 20).output == "slow done"
 
 
