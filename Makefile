@@ -7,7 +7,7 @@ READY := .venv/.ready
 # Left out of the second run of the tests, with every turn replayed: what is long, or has nothing to do with turns.
 TURNS := not thirty and not ten_thousand and not hostile and not damaged and not forks and not resources and not executors and not workers and not folders and not timer_function
 
-.PHONY: demo test lint bench soak clean
+.PHONY: demo test lint bench soak docs clean
 
 demo: $(READY)
 	root=$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("stdlib"))') && \
@@ -30,8 +30,12 @@ bench: $(READY)
 soak: $(READY)
 	$(BIN)/python -m pytest -m soak --timeout 0
 
+# Into site/; open site/index.html. A warning fails the build, and so does anything loaded from another host.
+docs: $(READY)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --clean --quiet
+
 clean:
-	rm -rf .venv
+	rm -rf .venv site
 
 $(READY): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "durablecli needs Python 3.11 or later: make PYTHON=python3.12")'

@@ -41,33 +41,47 @@ class Concurrency(Section, frozen=True):
     """How much the engine does at once."""
 
     activities: Count = 20
+    """Synchronous activities that run at the same time, each in a thread."""
     entities: Count = 50
+    """Entities whose operations run at the same time."""
     process_workers: Count = 2
+    """Worker processes for activities with `executor="process"`."""
     async_activities: Count = 1000
+    """`async def` activities that run at the same time on the event loop."""
     live_instances: Count = 10_000
+    """Instances whose generator stays in memory between turns. The least recently used one is dropped, and replayed when
+    it is needed again."""
 
 
 class Checkpoint(Section, frozen=True):
     """How long the journal grows before what it holds is safe in the histories and the older segments go."""
 
     bytes: Size = Size(16 * MIB)
+    """The size of the journal that starts a checkpoint."""
     every: timedelta = timedelta(seconds=10)
+    """The age of the oldest commit that starts a checkpoint."""
 
 
 class Limits(Section, frozen=True):
     """What is refused, and what is warned of."""
 
     payload: Size = Size(16 * MIB)
+    """The largest input, result, event or state, as JSON."""
     history_warning: Count = 10_000
+    """The number of records in one history after which the engine logs a warning."""
     sub_orchestration_depth: Count = 1_000
+    """How deep sub-orchestrations nest. A deeper one fails at its start."""
 
 
 class HttpKeys(Section, frozen=True):
     """What opens the HTTP functions of the app, the management API as well, or everything."""
 
     function: Text | None = None
+    """Opens the HTTP functions of the app."""
     system: Text | None = None
+    """Opens the HTTP functions of the app and the management API."""
     master: Text | None = None
+    """Opens everything, including functions with the authorization level `admin`."""
 
 
 class Http(Section, frozen=True):
@@ -77,14 +91,23 @@ class Http(Section, frozen=True):
     """
 
     listen: Text | Count | None = None
+    """Where the server listens: `7071` or `127.0.0.1:7071`. Without it there is no server."""
     allowed_hosts: tuple[Text, ...] = ()
+    """Accepted `Host` headers besides those of the address that the server listens on."""
     allowed_origins: tuple[Text, ...] = ()
+    """Origins whose pages may call the HTTP functions of the app from a browser: `http://localhost:3000`, or `*`."""
     allow_credentials: bool = False
+    """Whether browsers may send cookies and `Authorization` from the allowed origins."""
     route_prefix: str = "api"
+    """The first part of the path of the app's HTTP functions."""
     body_limit: Size = Size(16 * MIB)
+    """The largest request body."""
     header_timeout: timedelta = timedelta(seconds=10)
+    """How long a client may take to send the headers."""
     body_timeout: timedelta = timedelta(seconds=30)
+    """How long a client may take to send the body."""
     keep_alive: timedelta = timedelta(seconds=60)
+    """How long an idle connection stays open."""
     keys: HttpKeys = HttpKeys()
 
 
@@ -92,13 +115,16 @@ class Log(Section, frozen=True):
     """What the engine says."""
 
     level: Literal["debug", "info", "warning", "error"] = "info"
+    """The lowest level that is logged."""
 
 
 class CallHttp(Section, frozen=True):
     """`context.call_http`: how often a 202 is polled that doesn't say, and how long one answer may take."""
 
     poll: timedelta = timedelta(seconds=30)
+    """The interval between polls of a 202 answer without `Retry-After`."""
     timeout: timedelta = timedelta(seconds=100)
+    """How long one HTTP request may take."""
 
 
 class Config(Section, frozen=True):
@@ -106,13 +132,22 @@ class Config(Section, frozen=True):
     `project`, the folder whose packages the app's modules may import: they stay right when code changes the folder."""
 
     app: tuple[Text, ...] = ()
+    """Folders, files and dotted modules with functions. Default: `workflows`, if there is such a folder."""
     state_dir: Text = DEFAULT_STATE_DIR
+    """The folder of the hub."""
     default_version: str | None = None
+    """The version of instances that are started without one."""
     version_match: Literal["none", "strict", "current_or_older"] = "none"
+    """Which instances the engine works on: all (`none`), those of exactly `default_version` (`strict`), or those of this
+    version and lower ones (`current_or_older`)."""
     version_failure: Literal["block", "fail"] = "block"
+    """What happens to an instance whose version does not match: it waits (`block`) or fails (`fail`)."""
     on_nondeterminism: Literal["block", "fail"] = "block"
+    """What happens to an instance whose code no longer fits its history: it waits for the code (`block`) or fails (`fail`)."""
     replay_always: bool = False
+    """Whether every turn replays the history from its beginning. For tests: it finds non-determinism early."""
     drain: timedelta = timedelta(seconds=10)
+    """How long running activities may continue when the engine stops."""
     concurrency: Concurrency = Concurrency()
     checkpoint: Checkpoint = Checkpoint()
     limits: Limits = Limits()
