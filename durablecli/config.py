@@ -49,8 +49,8 @@ class Concurrency(Section, frozen=True):
     async_activities: Count = 1000
     """`async def` activities that run at the same time on the event loop."""
     live_instances: Count = 10_000
-    """Instances whose generator stays in memory between turns. The least recently used one is dropped, and replayed when
-    it is needed again."""
+    """Instances whose generator stays in memory between turns. The least recently used one is dropped, and replayed
+    when it is needed again."""
 
 
 class Checkpoint(Section, frozen=True):
@@ -138,12 +138,12 @@ class Config(Section, frozen=True):
     default_version: str | None = None
     """The version of instances that are started without one."""
     version_match: Literal["none", "strict", "current_or_older"] = "none"
-    """Which instances the engine works on: all (`none`), those of exactly `default_version` (`strict`), or those of this
-    version and lower ones (`current_or_older`)."""
+    """The instances that the engine works on: all (`none`), those of exactly `default_version` (`strict`), or those of
+    this version and lower ones (`current_or_older`)."""
     version_failure: Literal["block", "fail"] = "block"
-    """What happens to an instance whose version does not match: it waits (`block`) or fails (`fail`)."""
+    """An instance whose version does not match waits for matching code (`block`) or fails (`fail`)."""
     on_nondeterminism: Literal["block", "fail"] = "block"
-    """What happens to an instance whose code no longer fits its history: it waits for the code (`block`) or fails (`fail`)."""
+    """An instance whose code does not match its history waits for matching code (`block`) or fails (`fail`)."""
     replay_always: bool = False
     """Whether every turn replays the history from its beginning. For tests: it finds non-determinism early."""
     drain: timedelta = timedelta(seconds=10)
