@@ -7,7 +7,7 @@ READY := .venv/.ready
 # Left out of the second run of the tests, with every turn replayed: what is long, or has nothing to do with turns.
 TURNS := not thirty and not ten_thousand and not hostile and not damaged and not forks and not resources and not executors and not workers and not folders and not timer_function
 
-.PHONY: demo test lint bench soak docs clean
+.PHONY: demo test lint coverage bench soak docs clean
 
 demo: $(READY)
 	root=$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("stdlib"))') && \
@@ -23,6 +23,12 @@ lint: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+coverage: $(READY)
+	rm -f .coverage .coverage.*
+	$(BIN)/coverage run -m pytest -n 2 --timeout 600
+	$(BIN)/coverage combine -q
+	$(BIN)/coverage report
 
 bench: $(READY)
 	for bench in hello5 chain signals bank entities http; do $(BIN)/python -m tests.benchmarks.bench_$$bench || exit 1; done
