@@ -77,7 +77,16 @@ def test_all_names_exactly_what_is_exported() -> None:
 
 def test_the_changelog_knows_the_version() -> None:
     version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
-    assert f"## {version}" in (ROOT / "CHANGELOG.md").read_text()
+    assert f"## [{version}]" in (ROOT / "CHANGELOG.md").read_text()
+
+
+def test_the_changelog_has_the_sections_of_keep_a_changelog() -> None:
+    sections = ["Added", "Changed", "Deprecated", "Removed", "Fixed", "Security"]
+    releases = re.split(r"^## ", (ROOT / "CHANGELOG.md").read_text(), flags=re.MULTILINE)[1:]
+    assert releases[0].startswith("[Unreleased]\n")
+    for release in releases:
+        used = re.findall(r"^### (.*)$", release, re.MULTILINE)
+        assert used == [section for section in sections if section in used]
 
 
 def test_every_module_opens_with_a_sentence_that_says_what_it_is() -> None:
