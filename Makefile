@@ -4,9 +4,6 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-# Left out of the second run of the tests, with every turn replayed: what is long, or has nothing to do with turns.
-TURNS := not thirty and not ten_thousand and not hostile and not damaged and not forks and not resources and not executors and not workers and not folders and not timer_function
-
 .PHONY: demo test lint coverage bench soak docs clean
 
 demo: $(READY)
@@ -15,7 +12,6 @@ demo: $(READY)
 
 test: $(READY)
 	$(BIN)/python -m pytest -n 2
-	DURABLE_REPLAY_ALWAYS=1 $(BIN)/python -m pytest -n 2 tests/engine tests/client tests/cli tests/e2e -k "$(TURNS)"
 	$(MAKE) lint
 
 lint: $(READY)

@@ -1,4 +1,4 @@
-"""What all tests share: no settings from the developer's shell, and the switch between live and replayed machines."""
+"""What all tests share: no settings from the developer's shell, and orchestrations that are live or replayed."""
 
 from __future__ import annotations
 
@@ -6,17 +6,15 @@ import os
 
 import pytest
 
-SWITCH = "DURABLE_REPLAY_ALWAYS"
-
 
 @pytest.fixture(autouse=True)
 def no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in os.environ:
-        if name.startswith("DURABLE_") and name != SWITCH:
+        if name.startswith("DURABLE_"):
             monkeypatch.delenv(name)
 
 
-@pytest.fixture(scope="session")
-def replay_always() -> bool:
-    """Whether engines drop each machine after its turn: what holds for a live one must hold for a replayed one."""
-    return os.environ.get(SWITCH, "") not in ("", "0")
+@pytest.fixture(params=[False, True], ids=["live", "replayed"])
+def replay_always(request: pytest.FixtureRequest) -> bool:
+    """Whether the engine replays a history at each turn: a test that asks for this runs with and without."""
+    return bool(request.param)

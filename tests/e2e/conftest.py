@@ -11,7 +11,10 @@ from tests.e2e.harness import Hub
 
 
 @pytest.fixture
-def hub(tmp_path: Path) -> Iterator[Hub]:
+def hub(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Hub]:
+    """A hub; its engines replay at each turn where the test asks for `replay_always`."""
     made = Hub(tmp_path)
+    if "replay_always" in request.fixturenames and request.getfixturevalue("replay_always"):
+        made.environment["DURABLE_REPLAY_ALWAYS"] = "1"
     yield made
     made.close()

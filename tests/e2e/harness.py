@@ -97,11 +97,7 @@ class Hub:
         self.through: list[str] = []
         """A command that runs the command, as one that takes rights away."""
         self.processes: list[Process] = []
-        self.environment = {
-            name: value
-            for name, value in os.environ.items()
-            if not name.startswith("DURABLE_") or name == "DURABLE_REPLAY_ALWAYS"
-        }
+        self.environment = {name: value for name, value in os.environ.items() if not name.startswith("DURABLE_")}
         self.environment["RUNS"] = str(self.runs)
 
     def __call__(self, *arguments: str, code: int | None = 0, timeout: float = 60) -> Result:

@@ -15,6 +15,8 @@ from durablecli.model.http import HTTP_ORCHESTRATOR
 from tests.e2e.harness import Hub, Process, until
 from tests.web import Answer, Web, web
 
+pytestmark = pytest.mark.usefixtures("replay_always")
+
 
 @pytest.fixture
 def server() -> Iterator[Web]:

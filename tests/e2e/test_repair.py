@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
 from tests.e2e.harness import FLOWS, Hub
+
+pytestmark = pytest.mark.usefixtures("replay_always")
 
 PLAIN = str(FLOWS / "plain.py")
 

@@ -8,6 +8,8 @@ import pytest
 
 from tests.e2e.harness import Hub, until
 
+pytestmark = pytest.mark.usefixtures("replay_always")
+
 
 def test_a_run_leaves_other_instances_alone(hub: Hub) -> None:
     hub("start", "work", "--id", "other", "--input", '"other"')

@@ -108,9 +108,7 @@ def test_a_batch_of_a_hundred_thousand_starts(hub: Hub) -> None:
     hub.is_sound()
 
 
-def test_a_hub_killed_in_the_middle_of_a_large_turn_finishes_it(hub: Hub, replay_always: bool) -> None:
-    if replay_always:
-        pytest.skip("10,000 answers that are each replayed from the beginning are quadratic")
+def test_a_hub_killed_in_the_middle_of_a_large_turn_finishes_it(hub: Hub) -> None:
     daemon = hub.daemon("sizes")
     hub.client.start_new("brood", "brood", 10_000)
     until(lambda: hub.client.count(Query(name="leaf")) > 100, what="children begin")

@@ -173,7 +173,7 @@ actions = st.one_of(
 
 
 @settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
-@given(st.lists(actions, max_size=25), st.sampled_from([2, 4, 4_096]))
+@given(st.booleans(), st.lists(actions, max_size=25), st.sampled_from([2, 4, 4_096]))
 def test_each_target_is_reached_in_the_order_of_acknowledgement(
     replay_always: bool, script: list[Any], room: int
 ) -> None:
