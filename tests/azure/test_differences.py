@@ -165,7 +165,7 @@ def test_all_instances_are_listed_and_a_history_is_there() -> None:
 
 
 def test_each_row_of_the_page_is_a_decision_with_its_reason() -> None:
-    lines = PAGE.read_text().partition("## What still differs")[2].splitlines()
+    lines = PAGE.read_text().partition("## Differences")[2].splitlines()
     rows = [line.strip("|").split("|") for line in lines if line.startswith("| ")][1:]
     assert len(rows) >= 15
     assert [row for row in rows if len(row) != 5 or not all(cell.strip() for cell in row)] == []
