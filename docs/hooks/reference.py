@@ -53,7 +53,7 @@ def _command(command: click.Command, context: click.Context, level: int) -> Iter
         yield from (" ".join(paragraph.removeprefix("\b").split()), "")
     for parameter in command.get_params(context):
         record = parameter.get_help_record(context)
-        if record is not None and "--help" not in record[0]:
+        if record is not None and record[1] and "--help" not in record[0]:
             yield from (f"`{record[0]}`", f":   {' '.join(record[1].split())}", "")
     if command.epilog:
         yield from (" ".join(command.epilog.split()), "")

