@@ -26,14 +26,14 @@ if TYPE_CHECKING:
     from durablecli.model.secrets import secret
     from durablecli.model.status import OrchestrationRuntimeStatus
     from durablecli.replay.context import DurableOrchestrationContext
-    from durablecli.replay.sections import CriticalSection, LockTask
+    from durablecli.replay.critical_section import CriticalSection, LockTask
     from durablecli.replay.tasks import Task
 
 _HOMES = {
     "ActivityContext": "durablecli.engine.activity_context",
     "Blueprint": "durablecli.blueprints",
     "Client": "durablecli.client",
-    "CriticalSection": "durablecli.replay.sections",
+    "CriticalSection": "durablecli.replay.critical_section",
     "DFApp": "durablecli.blueprints",
     "DurableEntity": "durablecli.entities.context",
     "DurableEntityContext": "durablecli.entities.context",
@@ -47,7 +47,7 @@ _HOMES = {
     "EntityId": "durablecli.model.entities",
     "EntityStateResponse": "durablecli.client",
     "EntityStatus": "durablecli.client",
-    "LockTask": "durablecli.replay.sections",
+    "LockTask": "durablecli.replay.critical_section",
     "ManagedIdentityTokenSource": "durablecli.model.http",
     "OrchestrationRuntimeStatus": "durablecli.model.status",
     "Orchestrator": "durablecli.app",

@@ -20,7 +20,7 @@ from durablecli.entities.methods import Methods, check_entity
 from durablecli.model.annotations import hints_of, signature_of, unresolved
 from durablecli.model.kept import Classes, classes_in
 from durablecli.model.names import name_of
-from durablecli.replay.names import MARK, Mark, made_of_json, mark_of, return_annotation
+from durablecli.replay.function_marks import MARK, Mark, made_of_json, mark_of, return_annotation
 
 F = TypeVar("F", bound=Callable[..., Any])
 _CONTEXTS = frozenset({"ActivityContext", "DurableEntityContext", "DurableOrchestrationContext"})

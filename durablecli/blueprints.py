@@ -13,7 +13,7 @@ from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
 from durablecli.entities.methods import check_entity
-from durablecli.replay.names import MARK, Mark, mark_of
+from durablecli.replay.function_marks import MARK, Mark, mark_of
 
 F = TypeVar("F", bound=Callable[..., Any])
 

@@ -32,7 +32,7 @@ from durablecli.model.http import (
 )
 from durablecli.model.secrets import Secret
 from durablecli.replay.context import DurableOrchestrationContext
-from durablecli.replay.names import MARK, Mark
+from durablecli.replay.function_marks import MARK, Mark
 
 if TYPE_CHECKING:  # 100 ms that only whoever calls pays
     import ssl

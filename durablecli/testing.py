@@ -28,7 +28,7 @@ from durablecli.engine.crew import Crew
 from durablecli.engine.cycle import Engine, Options
 from durablecli.engine.executors import Key, Report, Work
 from durablecli.errors import TimedOut
-from durablecli.replay.names import mark_of
+from durablecli.replay.function_marks import mark_of
 from durablecli.store.hub import open_hub
 from durablecli.store.index import Index
 from durablecli.store.mailbox import Item, Receipt

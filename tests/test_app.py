@@ -12,7 +12,7 @@ import pytest
 import durablecli as df
 from durablecli import testing
 from durablecli.app import Function, Registry
-from durablecli.replay.names import told_name
+from durablecli.replay.function_marks import told_name
 
 
 @df.entity

@@ -23,7 +23,7 @@ from durablecli.engine.activity_context import ActivityContext
 from durablecli.errors import Mismatch
 from durablecli.model.annotations import signature_of
 from durablecli.model.payloads import decode
-from durablecli.replay.names import made_of_json
+from durablecli.replay.function_marks import made_of_json
 
 _ORIGINAL = "__durable_activity__"
 

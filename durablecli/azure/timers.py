@@ -27,7 +27,7 @@ from durablecli.engine.activity_context import ActivityContext
 from durablecli.errors import ConfigError
 from durablecli.model.payloads import encode
 from durablecli.replay.context import DurableOrchestrationContext
-from durablecli.replay.names import MARK, Mark
+from durablecli.replay.function_marks import MARK, Mark
 
 ORCHESTRATOR = "BuiltIn__Timer"
 PREFIX = "timer:"

@@ -12,8 +12,8 @@ from durablecli.cli.times import moment, span
 from durablecli.client import ActivityWait, Line
 from durablecli.model import events as ev
 from durablecli.model.status import Waiting
-from durablecli.replay.agenda import waiting
-from durablecli.replay.ledger import Ledger
+from durablecli.replay.pending import waiting
+from durablecli.replay.runtime_state import Ledger
 
 _SHOWN = 5
 _SCHEDULED = (ev.TaskScheduled, ev.SubOrchestrationInstanceCreated)

@@ -32,8 +32,8 @@ from durablecli.model.names import due_of, name_of, operation_of, reason_of, tim
 from durablecli.model.payloads import encode
 from durablecli.model.status import ENDED, OrchestrationRuntimeStatus, Waiting
 from durablecli.project import absolute
-from durablecli.replay.ledger import Ledger
-from durablecli.replay.names import told_name
+from durablecli.replay.function_marks import told_name
+from durablecli.replay.runtime_state import Ledger
 from durablecli.store import premises
 from durablecli.store.disk import Disk, LocalDisk
 from durablecli.store.end_watch import EndWatch

@@ -29,11 +29,11 @@ from durablecli.model.events import EntityLockGranted, EventRaised, Record
 from durablecli.model.failures import text_of
 from durablecli.model.history import project_history
 from durablecli.model.status import OrchestrationRuntimeStatus, Summary, Waiting
-from durablecli.replay.agenda import waiting
-from durablecli.replay.entity import EntityLedger, fold_entity
-from durablecli.replay.ledger import Ledger, fold
+from durablecli.replay.entity_state import EntityLedger, fold_entity
+from durablecli.replay.pending import waiting
 from durablecli.replay.rewind import Cut, cut
 from durablecli.replay.rewind_children import check_replacements, children_to_rewind, completed_child
+from durablecli.replay.runtime_state import Ledger, fold
 from durablecli.store import premises
 from durablecli.store.disk import Disk, LocalDisk
 from durablecli.store.histories import History

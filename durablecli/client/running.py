@@ -10,7 +10,7 @@ import msgspec
 
 from durablecli.client.status import Engine
 from durablecli.model.entities import is_entity
-from durablecli.replay.entity import EntityLedger
+from durablecli.replay.entity_state import EntityLedger
 
 
 class Running(msgspec.Struct, frozen=True):

@@ -17,7 +17,7 @@ from durablecli.client.running import Activities, Running, Slots
 from durablecli.model import events as ev
 from durablecli.model.events import Origin
 from durablecli.model.status import Waiting
-from durablecli.replay.entity import EntityLedger
+from durablecli.replay.entity_state import EntityLedger
 
 _MOST = 20
 """So many entities are looked at for the operations that an instance waits for; of thousands these are the first."""

@@ -22,7 +22,7 @@ from durablecli.errors import Conflict
 from durablecli.model import events as ev
 from durablecli.model.failures import Failure
 from durablecli.model.ids import child_id
-from durablecli.replay import agenda
+from durablecli.replay import pending
 from durablecli.store.commits import Kept
 from durablecli.store.questions import outcome_of
 
@@ -161,9 +161,9 @@ class Effects:
         """Its execution is about to end: nobody waits for what is still due, and its locks go back."""
         abandoned = instance.machine.abandoned() if instance.machine is not None else _NO_CALLS
         self.draft.ended.append((instance.id, instance.ledger.execution, abandoned))
-        for n, _ in agenda.timers(instance.ledger):
+        for n, _ in pending.timers(instance.ledger):
             self.timers.drop(instance.id, instance.ledger.execution, n)
-        for n, _ in agenda.locks(instance.ledger):
+        for n, _ in pending.locks(instance.ledger):
             self._unlock(instance, n)
 
     def _send(self, instance: Instance, record: ev.Record, event: ev.EventSent) -> ev.Record:
@@ -260,7 +260,7 @@ class Effects:
         self.draft.add(parent, record._replace(event=replace(event, instance=child)))
         known = self.instances.get(child)
         if known is not None and known.ledger.ended:
-            self.deliver(parent.id, execution, agenda.child_outcome(known.ledger, record.n))
+            self.deliver(parent.id, execution, pending.child_outcome(known.ledger, record.n))
         return True
 
     def _answer_by_earlier_attempt(self, parent: Instance, n: int, event: ev.SubOrchestrationInstanceCreated) -> bool:
@@ -305,7 +305,7 @@ class Effects:
     def refuse_again(self, parent: Instance) -> None:
         """Answer for the children that a turn before a crash couldn't have: their ids were taken, and are so still."""
         execution = parent.ledger.execution
-        for n, child in agenda.children(parent.ledger):
+        for n, child in pending.children(parent.ledger):
             known = self.instances.get(child.instance)
             if self.instances.is_set_aside(child.instance) or child.instance in self.coming:
                 continue
@@ -341,14 +341,14 @@ class Effects:
         if parent is None:
             return
         n = self._asked_by(parent, instance.id) if self.applied else parent.n
-        self.deliver(parent.instance, parent.execution, agenda.child_outcome(ledger, n))
+        self.deliver(parent.instance, parent.execution, pending.child_outcome(ledger, n))
 
     def _asked_by(self, parent: ev.Origin, child: str) -> int:
         """The decision that a child answers; a parent whose history a repair has cut may have taken it anew."""
         known = self.instances.get(parent.instance)
         if known is None or self.applied.of(parent.instance, parent.execution) is None:
             return parent.n
-        return next((n for n, created in agenda.children(known.ledger) if created.instance == child), parent.n)
+        return next((n for n, created in pending.children(known.ledger) if created.instance == child), parent.n)
 
     def _continued(self, instance: Instance, record: ev.Record, event: ev.ContinueAsNew) -> None:
         """Begin the next execution: a new file, with the events that nothing has read yet."""
@@ -379,7 +379,7 @@ class Effects:
         ledger = instance.ledger
         if ledger.ended:
             return
-        children = [child.instance for _, child in agenda.children(ledger)] if recursive else []
+        children = [child.instance for _, child in pending.children(ledger)] if recursive else []
         self._let_go(instance)
         self.add(instance, event)
         reason = msgspec.Raw(msgspec.json.encode(event.reason))

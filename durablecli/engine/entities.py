@@ -22,7 +22,7 @@ from durablecli.errors import Conflict
 from durablecli.model import events as ev
 from durablecli.model.entities import entity_name
 from durablecli.model.failures import Failure
-from durablecli.replay.entity import EntityLedger
+from durablecli.replay.entity_state import EntityLedger
 
 _MOST_OPERATIONS = 5_000
 _COMPACT_AT = 128 * 1024

@@ -14,9 +14,9 @@ from durablecli.errors import DamagedHub
 from durablecli.model import codec
 from durablecli.model import events as ev
 from durablecli.model.entities import is_entity
-from durablecli.replay.entity import EntityLedger, fold_entity
-from durablecli.replay.ledger import Ledger
-from durablecli.replay.machine import Machine
+from durablecli.replay.entity_state import EntityLedger, fold_entity
+from durablecli.replay.executor import Machine
+from durablecli.replay.runtime_state import Ledger
 from durablecli.store.histories import History
 from durablecli.store.journal import Write
 from durablecli.store.set_aside import SetAsideList

@@ -16,8 +16,8 @@ from durablecli.engine.set_aside import SetAsideMessages
 from durablecli.engine.turns import Turns
 from durablecli.model import events as ev
 from durablecli.model.entities import is_entity
-from durablecli.replay import agenda
-from durablecli.replay.ledger import Ledger
+from durablecli.replay import pending
+from durablecli.replay.runtime_state import Ledger
 from durablecli.store.mailbox import Item, Message
 from durablecli.store.recovery import Begun
 
@@ -305,7 +305,7 @@ class Messages:
             parent = line.popleft()
             if not instances.reread(parent):
                 continue
-            for id in agenda.ever_created(parent.ledger):
+            for id in pending.ever_created(parent.ledger):
                 child = instances.get(id)
                 origin = child.ledger.started.parent if child is not None else None
                 if child is None or origin is None or origin.instance != parent.id:

@@ -19,8 +19,8 @@ from durablecli.engine.instances import Entity, Instance, Instances
 from durablecli.engine.threads import start_thread
 from durablecli.model.entities import is_entity
 from durablecli.model.status import Summary
-from durablecli.replay import agenda
-from durablecli.replay.entity import entity_summary
+from durablecli.replay import pending
+from durablecli.replay.entity_state import entity_summary
 from durablecli.store.hub import Hub, ask_index
 from durablecli.store.journal import Write
 
@@ -168,7 +168,7 @@ class Publisher:
 
 
 def _row(each: Instance | Entity) -> Summary:
-    return entity_summary(each.ledger) if isinstance(each, Entity) else agenda.summary(each.ledger)
+    return entity_summary(each.ledger) if isinstance(each, Entity) else pending.summary(each.ledger)
 
 
 class Background:

@@ -8,10 +8,10 @@ from durablecli.engine.instances import Instance
 from durablecli.engine.turns import Turns
 from durablecli.errors import WrongState
 from durablecli.model import events as ev
-from durablecli.replay import agenda
-from durablecli.replay.ledger import Ledger
+from durablecli.replay import pending
 from durablecli.replay.rewind import Cut, cut
 from durablecli.replay.rewind_children import child_of, children_to_rewind, completed_child
+from durablecli.replay.runtime_state import Ledger
 
 
 class Rewinds:
@@ -63,7 +63,7 @@ class Rewinds:
         for n, called in plan.calls:
             turns.effects.ask(instance, n, called)
         forgotten = {n for n, _ in plan.children}
-        for n, created in agenda.children(instance.ledger):
+        for n, created in pending.children(instance.ledger):
             if turns.instances.is_set_aside(created.instance):
                 pass  # once it can be used again it goes on or answers
             elif n in forgotten:

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 
 from durablecli.engine.instances import Instances
 from durablecli.model.entities import is_entity
-from durablecli.replay import agenda
+from durablecli.replay import pending
 
 
 class Scope:
@@ -70,9 +70,9 @@ class Scope:
         instance = self._instances.get(id)
         if instance is None:
             return
-        for _, child in agenda.children(instance.ledger):
+        for _, child in pending.children(instance.ledger):
             yield child.instance
-        for _, call in agenda.calls(instance.ledger):
+        for _, call in pending.calls(instance.ledger):
             yield call.entity
-        for _, entities in agenda.locks(instance.ledger):
+        for _, entities in pending.locks(instance.ledger):
             yield from entities

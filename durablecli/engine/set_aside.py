@@ -13,9 +13,9 @@ from durablecli.engine.turns import Turns
 from durablecli.model import events as ev
 from durablecli.model.entities import is_entity
 from durablecli.model.failures import Failure
-from durablecli.replay import agenda
-from durablecli.replay.entity import EntityLedger, fold_entity
-from durablecli.replay.ledger import Ledger, fold
+from durablecli.replay import pending
+from durablecli.replay.entity_state import EntityLedger, fold_entity
+from durablecli.replay.runtime_state import Ledger, fold
 from durablecli.store import histories
 from durablecli.store.commits import Kept
 from durablecli.store.hub import Hub
@@ -87,10 +87,10 @@ class SetAsideMessages:
 
     def _let_go(self, id: str, ledger: Ledger, why: str) -> None:
         effects = self._turns.effects
-        for n, entities in agenda.locks(ledger):
+        for n, entities in pending.locks(ledger):
             origin = ev.Origin(id, ledger.execution, n)
             effects.deliver(entities[0], None, ev.EntityUnlockReceived(entities, origin))
-        for _, child in agenda.children(ledger):
+        for _, child in pending.children(ledger):
             effects.deliver(child.instance, None, ev.ExecutionTerminated("its parent was purged"))
         parent = ledger.started.parent
         if parent is not None and not ledger.ended:

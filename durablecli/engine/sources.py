@@ -26,7 +26,7 @@ from durablecli.engine.turns import Turns
 from durablecli.errors import DurableError
 from durablecli.model import events as ev
 from durablecli.model.entities import is_entity
-from durablecli.replay import agenda
+from durablecli.replay import pending
 from durablecli.store.hub import Hub
 from durablecli.store.mailbox import Item, Message
 from durablecli.store.recovery import Begun
@@ -380,13 +380,13 @@ class Sources:
         instance = turns.instances.get(due.instance)
         assert instance is not None
         now, ledger = turns.draft.at, instance.ledger
-        for n, timer in sorted(agenda.timers(ledger), key=lambda each: (each[1].fire_at, each[0])):
+        for n, timer in sorted(pending.timers(ledger), key=lambda each: (each[1].fire_at, each[0])):
             if timer.fire_at <= now:
                 turns.arrive(due.instance, ledger.execution, ev.TimerFired(n))
             else:
                 back_off = timer.retry_of is not None
                 self._timers.set(timer.fire_at, due.instance, ledger.execution, n, back_off=back_off)
-        start_at = agenda.delayed_start(ledger)
+        start_at = pending.delayed_start(ledger)
         if start_at is not None and start_at > now:
             self._timers.set(start_at, due.instance, ledger.execution, None)
         elif ledger.appliable(now) and ledger.blocked is None:

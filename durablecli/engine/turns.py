@@ -33,11 +33,11 @@ from durablecli.model import events as ev
 from durablecli.model.entities import is_entity
 from durablecli.model.failures import Failure
 from durablecli.model.versions import ANY_VERSION, Versions
-from durablecli.replay import agenda
-from durablecli.replay.machine import Machine
-from durablecli.replay.restore import compared, restore
-from durablecli.replay.verdicts import NonDeterminism, Runaway
-from durablecli.replay.waits import changed_waits
+from durablecli.replay import pending
+from durablecli.replay.errors import NonDeterminism, Runaway
+from durablecli.replay.event_waits import changed_waits
+from durablecli.replay.executor import Machine
+from durablecli.replay.replay import compared, restore
 
 _LIGHT = 64
 """A turn of fewer decisions, with inputs of less than 64 KiB each, is not weighed."""
@@ -303,7 +303,7 @@ class Turns:
         ledger = instance.ledger
         n, at = ledger.last_n + 1, max(self.draft.at, ledger.updated)
         marks = [ev.Record(n, at, ev.ExecutionUnblocked())] if ledger.blocked is not None else []
-        owed = agenda.activities(ledger) if marks else []
+        owed = pending.activities(ledger) if marks else []
         marks.append(ev.Record(n + len(marks), at, ev.OrchestratorStarted(held.n)))
         fresh = self._apply(instance, held, marks[-1])
         if fresh is None:
@@ -317,7 +317,7 @@ class Turns:
     def _unblock(self, instance: Instance) -> None:
         if instance.ledger.blocked is not None:
             self.effects.add(instance, ev.ExecutionUnblocked())
-            self.effects.owe(instance.id, instance.ledger.execution, agenda.activities(instance.ledger))
+            self.effects.owe(instance.id, instance.ledger.execution, pending.activities(instance.ledger))
 
     def _look_soon(self, instance: Instance) -> None:
         """See to it that an instance that may go on is looked at."""
@@ -464,7 +464,7 @@ class Turns:
         """Whether an activity that this instance has scheduled isn't loaded; it is blocked then."""
         assert self.registry is not None
         self.effects.lacking.discard(instance.id)
-        for _, task in agenda.activities(instance.ledger):
+        for _, task in pending.activities(instance.ledger):
             if self.registry.activity(task.name) is None:
                 self.block(instance, f"activity '{task.name}' isn't loaded")
                 return True
@@ -659,14 +659,14 @@ class Turns:
         if instance.id not in self.scope:
             return
         ledger = instance.ledger
-        for n, timer in agenda.timers(ledger):
+        for n, timer in pending.timers(ledger):
             back_off = timer.retry_of is not None
             self.timers.set(timer.fire_at, instance.id, ledger.execution, n, back_off=back_off)
-        if (start_at := agenda.delayed_start(ledger)) is not None:
+        if (start_at := pending.delayed_start(ledger)) is not None:
             self.timers.set(start_at, instance.id, ledger.execution, None)
         if self.registry is None or ledger.ended:
             return
         if ledger.blocked is not None or instance.torn or ledger.torn or ledger.appliable(self.draft.at):
             self.ready[instance.id] = None
         if redeliver and ledger.blocked is None and not self._lacks(instance):
-            self.effects.owe(instance.id, ledger.execution, agenda.activities(ledger))
+            self.effects.owe(instance.id, ledger.execution, pending.activities(ledger))

@@ -21,10 +21,10 @@ from typing import Any
 import msgspec
 
 from durablecli.engine.threads import start_thread
-from durablecli.replay import machine
+from durablecli.replay import executor
 
 PATIENCE = 1.0
-_MACHINE = machine.__name__
+_MACHINE = executor.__name__
 _OURS = os.path.join(Path(__file__).parent.parent, "")
 
 

@@ -15,7 +15,7 @@ from durablecli.model.events import ABSENT, NULL, OperationSignal, OperationStar
 from durablecli.model.ids import check_instance_id, new_id
 from durablecli.model.names import due_of, operation_of, version_of
 from durablecli.model.payloads import decode, encode
-from durablecli.replay.names import told_name
+from durablecli.replay.function_marks import told_name
 
 CONTEXT = "_entity_context"
 """Under this name an object of a class entity holds its context; it is no part of the state."""

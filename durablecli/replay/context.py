@@ -21,9 +21,9 @@ from durablecli.model.ids import check_instance_id, child_id
 from durablecli.model.names import due_of, name_of, operation_of, version_of
 from durablecli.model.payloads import decode
 from durablecli.model.retries import RetryPolicy
-from durablecli.replay.machine import Machine
-from durablecli.replay.names import return_annotation, told_name
-from durablecli.replay.sections import LockTask, entities_to_lock, entity_named
+from durablecli.replay.critical_section import LockTask, entities_to_lock, entity_named
+from durablecli.replay.executor import Machine
+from durablecli.replay.function_marks import return_annotation, told_name
 from durablecli.replay.tasks import EventTask, Task, TimerTask, WhenAll, WhenAny
 from durablecli.replay.turn_log import TurnLogger
 

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from durablecli.errors import WrongState
 from durablecli.model import events as ev
-from durablecli.replay.ledger import Ledger, Turn, answers
+from durablecli.replay.runtime_state import Ledger, Turn, answers
 
 _CONFLICT = "durablecli.errors.Conflict"
 

@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator
 
 from durablecli.errors import WrongState
 from durablecli.model import events as ev
-from durablecli.replay.ledger import Ledger
 from durablecli.replay.rewind import Attempt, Cut
+from durablecli.replay.runtime_state import Ledger
 
 Find = Callable[[str], Ledger | None]
 """From an instance id to its ledger, None where there is no such instance."""

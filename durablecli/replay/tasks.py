@@ -17,8 +17,8 @@ from enum import Enum
 from typing import Any, Generic, NoReturn, Protocol, TypeVar
 
 from durablecli.model.failures import Failure, failed_text
-from durablecli.replay.hints import described
-from durablecli.replay.outcomes import note_outcomes
+from durablecli.replay.raised_failures import note_outcomes
+from durablecli.replay.yield_hints import described
 
 T = TypeVar("T")
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 
 from durablecli.model import events as ev
 from durablecli.model.codec import frame, seed
-from durablecli.replay.entity import EntityLedger
+from durablecli.replay.entity_state import EntityLedger
 
 
 def fold_with_gaps(records: Iterable[ev.Record]) -> EntityLedger:

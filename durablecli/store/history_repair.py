@@ -14,8 +14,8 @@ from msgspec.structs import replace
 from durablecli.model import events as ev
 from durablecli.model.entities import is_entity
 from durablecli.model.status import Summary
-from durablecli.replay.entity import EntityLedger, fold_entity
-from durablecli.replay.ledger import Ledger, answers, fold
+from durablecli.replay.entity_state import EntityLedger, fold_entity
+from durablecli.replay.runtime_state import Ledger, answers, fold
 from durablecli.store import applied, cuts
 from durablecli.store.applied import Applied, Child, Cut
 from durablecli.store.bridge import fold_with_gaps, rewritten, with_lock

@@ -12,9 +12,9 @@ from datetime import datetime
 
 from durablecli.model import events as ev
 from durablecli.model.failures import Failure
-from durablecli.replay import agenda
-from durablecli.replay.entity import MOST_SENDERS, EntityLedger
-from durablecli.replay.ledger import Ledger
+from durablecli.replay import pending
+from durablecli.replay.entity_state import MOST_SENDERS, EntityLedger
+from durablecli.replay.runtime_state import Ledger
 from durablecli.store.commits import Kept
 
 Key = tuple[str, str, int]
@@ -123,7 +123,7 @@ class Questions:
             yield _answer(origin, ev.SubOrchestrationInstanceFailed(origin.n, failure), f"{created.instance} {why}")
         elif child.ended:
             what = f"the outcome of {created.instance} is delivered again"
-            yield _answer(origin, agenda.child_outcome(child, origin.n), what)
+            yield _answer(origin, pending.child_outcome(child, origin.n), what)
 
     def _call(self, origin: ev.Origin, called: ev.EntityOperationCalled) -> Iterator[tuple[Kept, str]]:
         entity = self._entity(called.entity)

@@ -15,9 +15,9 @@ from durablecli.model.codec import Damaged, parse, seed
 from durablecli.model.entities import is_entity
 from durablecli.model.events import Record
 from durablecli.model.status import Summary
-from durablecli.replay.agenda import summary
-from durablecli.replay.entity import entity_summary, fold_entity
-from durablecli.replay.ledger import fold
+from durablecli.replay.entity_state import entity_summary, fold_entity
+from durablecli.replay.pending import summary
+from durablecli.replay.runtime_state import fold
 from durablecli.store.disk import Disk
 from durablecli.store.glimpse import glimpse
 from durablecli.store.histories import Claim, Histories, claims, complete, damaged, files, merge, owner, read, read_file

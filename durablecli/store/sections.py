@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from durablecli.model.events import EntityLock, EntityLockRequested
-from durablecli.replay.entity import fold_entity
-from durablecli.replay.ledger import fold
+from durablecli.replay.entity_state import fold_entity
+from durablecli.replay.runtime_state import fold
 from durablecli.store.histories import History
 from durablecli.store.recovery import readable
 

@@ -11,7 +11,7 @@ from durablecli.cli.progress import Progress
 from durablecli.client import EntityWait, Line
 from durablecli.model import events as ev
 from durablecli.model.status import Waiting
-from durablecli.replay.ledger import Ledger
+from durablecli.replay.runtime_state import Ledger
 
 
 class Tape:

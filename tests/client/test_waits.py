@@ -10,7 +10,7 @@ from durablecli.client import Running
 from durablecli.client.waits import EntityWait, Looks, told
 from durablecli.model import events as ev
 from durablecli.model.status import Waiting
-from durablecli.replay.entity import EntityLedger, fold_entity
+from durablecli.replay.entity_state import EntityLedger, fold_entity
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
 PAIR = ("@account@a", "@account@b")

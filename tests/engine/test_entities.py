@@ -14,7 +14,7 @@ from durablecli import testing
 from durablecli.engine import entities
 from durablecli.engine.operations import Batch
 from durablecli.model import events as ev
-from durablecli.replay.entity import EntityLedger, fold_entity
+from durablecli.replay.entity_state import EntityLedger, fold_entity
 from durablecli.store.histories import path
 from durablecli.store.mailbox import Item
 

@@ -9,7 +9,7 @@ from typing import Any
 import durablecli as df
 from durablecli.engine.cycle import Options
 from durablecli.model.versions import Versions
-from durablecli.replay.names import MARK, Mark
+from durablecli.replay.function_marks import MARK, Mark
 from durablecli.testing import START, Hub, registry
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from durablecli.engine.watch import place
 from durablecli.model import events as ev
-from durablecli.replay.machine import Machine
+from durablecli.replay.executor import Machine
 from tests.replay.stage import Stage
 
 FLOW = """

@@ -22,7 +22,7 @@ from durablecli.engine.operations import BatchOutcome
 from durablecli.engine.workers import Workers
 from durablecli.model.failures import Failure
 from durablecli.model.payloads import PAYLOAD_LIMIT
-from durablecli.replay.names import Mark
+from durablecli.replay.function_marks import Mark
 
 ACTIVITIES = Path(__file__).parent / "process_activities.py"
 

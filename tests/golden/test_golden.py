@@ -12,9 +12,9 @@ from durablecli import testing
 from durablecli.model.codec import frame, parse, seed
 from durablecli.model.entities import is_entity
 from durablecli.model.events import Record
-from durablecli.replay.entity import fold_entity
-from durablecli.replay.ledger import fold
-from durablecli.replay.restore import restore
+from durablecli.replay.entity_state import fold_entity
+from durablecli.replay.replay import restore
+from durablecli.replay.runtime_state import fold
 from durablecli.store.audit import audit
 from durablecli.store.disk import LocalDisk
 from durablecli.store.histories import History, read_file

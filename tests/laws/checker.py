@@ -8,9 +8,9 @@ from itertools import pairwise
 from typing import Any
 
 from durablecli.model import events as ev
-from durablecli.replay.ledger import answers, fold
-from durablecli.replay.machine import Machine
-from durablecli.replay.restore import restore
+from durablecli.replay.executor import Machine
+from durablecli.replay.replay import restore
+from durablecli.replay.runtime_state import answers, fold
 
 OWED = ev.TaskScheduled | ev.TimerCreated | ev.SubOrchestrationInstanceCreated
 ANSWERS = (

@@ -10,7 +10,7 @@ from durablecli.engine.cycle import Options
 from durablecli.engine.message_queue import Posted
 from durablecli.errors import DurableError
 from durablecli.model.payloads import encode
-from durablecli.replay.entity import fold_entity
+from durablecli.replay.entity_state import fold_entity
 from durablecli.store.mailbox import Item, Message
 from tests.laws.annals import Annals
 from tests.laws.ground import Ground, PowerCut

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from durablecli.engine import draft, turns
 from durablecli.model import events as ev
-from durablecli.replay.ledger import fold
+from durablecli.replay.runtime_state import fold
 from tests.laws.checker import check
 from tests.laws.programs import CONSTRUCTS, Body, World, actions, programs
 from tests.laws.theatre import Action, Theatre

@@ -11,8 +11,8 @@ from durablecli.engine.cycle import Options
 from durablecli.engine.message_queue import Posted
 from durablecli.model import events as ev
 from durablecli.model.payloads import encode
-from durablecli.replay.agenda import next_due
-from durablecli.replay.ledger import Ledger, fold
+from durablecli.replay.pending import next_due
+from durablecli.replay.runtime_state import Ledger, fold
 from durablecli.store import histories
 from durablecli.store.mailbox import Item, Message
 from tests.laws.programs import NAMES, TOP, Body, World

@@ -12,9 +12,9 @@ from msgspec.structs import replace
 from durablecli.model import events as ev
 from durablecli.model.failures import Failure
 from durablecli.model.payloads import encode
-from durablecli.replay.ledger import Ledger, fold
-from durablecli.replay.machine import Machine
-from durablecli.replay.restore import restore
+from durablecli.replay.executor import Machine
+from durablecli.replay.replay import restore
+from durablecli.replay.runtime_state import Ledger, fold
 
 START = datetime(2026, 11, 22, 9, tzinfo=UTC)
 

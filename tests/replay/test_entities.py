@@ -12,8 +12,8 @@ import durablecli as df
 from durablecli.errors import UsageError
 from durablecli.model import events as ev
 from durablecli.model.entities import EntityId
-from durablecli.replay import agenda
-from durablecli.replay.ledger import fold
+from durablecli.replay import pending
+from durablecli.replay.runtime_state import fold
 from tests.replay.stage import START, Stage, seconds, short
 
 Context = df.DurableOrchestrationContext
@@ -156,10 +156,10 @@ def calls_one(context: Context) -> Any:
 
 def test_an_open_call_is_waited_for_and_owes_nothing() -> None:
     stage = Stage(calls_one)
-    [waiting] = agenda.waiting(stage.ledger)
+    [waiting] = pending.waiting(stage.ledger)
     assert (waiting.kind, waiting.id, waiting.name, waiting.entity) == ("entity", 2, "add", "@counter@a")
-    assert [n for n, _ in agenda.calls(stage.ledger)] == [2]
-    assert not agenda.owes(stage.ledger)
+    assert [n for n, _ in pending.calls(stage.ledger)] == [2]
+    assert not pending.owes(stage.ledger)
 
 
 def test_an_outcome_is_taken_once_and_only_by_the_call_that_it_answers() -> None:
@@ -182,7 +182,7 @@ def test_a_failed_execution_still_takes_the_outcome_of_a_call_once() -> None:
     stage = Stage(fails_meanwhile)
     stage.failed(3)
     assert stage.ledger.status == "Failed"
-    assert agenda.waiting(stage.ledger) == ()
+    assert pending.waiting(stage.ledger) == ()
     late = ev.EntityOperationCompleted(2)
     assert stage.ledger.accepts(late)
     assert stage.ledger.must_hold
@@ -196,13 +196,13 @@ def test_all_others_that_have_ended_take_none(status: str) -> None:
     stage = Stage(fails_meanwhile)
     stage.ledger.apply(ev.Record(4, START, ev.ExecutionCompleted(status)))
     assert not stage.ledger.accepts(ev.EntityOperationCompleted(2))
-    assert agenda.calls(stage.ledger) == []
+    assert pending.calls(stage.ledger) == []
 
 
 def test_a_held_outcome_counts_when_it_is_released() -> None:
     stage = Stage(calls_one)
     held = stage.hold(ev.EntityOperationCompleted(2))
-    assert agenda.calls(stage.ledger) == []
+    assert pending.calls(stage.ledger) == []
     assert stage.release(held) == ["5 ExecutionCompleted Completed null"]
 
 

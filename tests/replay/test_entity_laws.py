@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 import durablecli as df
 from durablecli.errors import WrongState
 from durablecli.model import events as ev
-from durablecli.replay import agenda
-from durablecli.replay.ledger import answers, fold
-from durablecli.replay.restore import restore
+from durablecli.replay import pending
+from durablecli.replay.replay import restore
 from durablecli.replay.rewind import cut
+from durablecli.replay.runtime_state import answers, fold
 from tests.replay.stage import Stage, no_signatures
 
 Flow = Generator[Any, Any, Any]
@@ -103,10 +103,10 @@ def test_what_entities_answer_decides_the_same_live_replayed_and_rewound() -> No
             if stage.ledger.ended or not stage.ledger.open:
                 break
             _answer(stage, choice)  # the stage replays it all after every answer
-            assert len(agenda.locks(stage.ledger)) <= 1
+            assert len(pending.locks(stage.ledger)) <= 1
         seen.update(_marks(stage, body))
         if stage.ledger.ended:
-            assert agenda.locks(stage.ledger) == []
+            assert pending.locks(stage.ledger) == []
         if stage.ledger.status == "Failed":
             seen[_rewound(stage)] += 1
 
@@ -121,7 +121,7 @@ def _rewound(stage: Stage) -> str:
     except WrongState:
         assert any(isinstance(record.event, ev.EntityLockRequested) for record in stage.records)
         return "refused"
-    late = [stage.hold(ev.EntityOperationCompleted(n)) for n, _ in agenda.calls(stage.ledger)]
+    late = [stage.hold(ev.EntityOperationCompleted(n)) for n, _ in pending.calls(stage.ledger)]
     rewound = ev.Record(len(stage.records) + 1, stage.now, plan.event("mended"))
     ledger = fold([*stage.records, rewound])
     assert {n for n, _ in plan.calls} <= ledger.open.keys()
@@ -134,7 +134,7 @@ def _rewound(stage: Stage) -> str:
 
 def _marks(stage: Stage, body: Body) -> set[str]:
     found = {"granted"} if any(isinstance(record.event, ev.EntityLockGranted) for record in stage.records) else set()
-    if stage.ledger.status == "Failed" and agenda.calls(stage.ledger):
+    if stage.ledger.status == "Failed" and pending.calls(stage.ledger):
         found.add("late")
     return found | _verbs(body)
 

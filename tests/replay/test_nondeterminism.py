@@ -11,11 +11,11 @@ import pytest
 
 import durablecli as df
 from durablecli.model import events as ev
-from durablecli.replay import machine as machines
-from durablecli.replay.ledger import fold
-from durablecli.replay.machine import Machine
-from durablecli.replay.restore import restore
-from durablecli.replay.verdicts import NonDeterminism, Runaway
+from durablecli.replay import executor as machines
+from durablecli.replay.errors import NonDeterminism, Runaway
+from durablecli.replay.executor import Machine
+from durablecli.replay.replay import restore
+from durablecli.replay.runtime_state import fold
 from tests.replay.stage import START, Stage, no_signatures
 
 Context = df.DurableOrchestrationContext

@@ -9,8 +9,8 @@ import pytest
 import durablecli as df
 from durablecli.errors import WrongState
 from durablecli.model import events as ev
-from durablecli.replay.ledger import Ledger, fold
 from durablecli.replay.rewind import cut
+from durablecli.replay.runtime_state import Ledger, fold
 from tests.replay.stage import Stage
 
 Context = df.DurableOrchestrationContext

@@ -15,11 +15,11 @@ import durablecli as df
 from durablecli.model import events as ev
 from durablecli.model.failures import Failure
 from durablecli.model.payloads import encode
-from durablecli.replay.ledger import answers, fold
-from durablecli.replay.machine import Machine
-from durablecli.replay.restore import restore
+from durablecli.replay.errors import NonDeterminism
+from durablecli.replay.executor import Machine
+from durablecli.replay.replay import restore
+from durablecli.replay.runtime_state import answers, fold
 from durablecli.replay.tasks import Composite, EventTask, Task, WhenAll, WhenAny
-from durablecli.replay.verdicts import NonDeterminism
 from tests.replay.stage import Stage, no_signatures
 
 Context = df.DurableOrchestrationContext

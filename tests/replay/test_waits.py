@@ -11,7 +11,7 @@ import pytest
 import durablecli as df
 from durablecli import testing
 from durablecli.model import events as ev
-from durablecli.replay.ledger import Ledger
+from durablecli.replay.runtime_state import Ledger
 from tests.replay.stage import Stage
 
 Context = df.DurableOrchestrationContext

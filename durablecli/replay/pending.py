@@ -9,7 +9,7 @@ import msgspec
 from durablecli.model import events as ev
 from durablecli.model.failures import Failure
 from durablecli.model.status import Summary, Waiting
-from durablecli.replay.ledger import Ledger
+from durablecli.replay.runtime_state import Ledger
 
 _SHOWN = 20
 """A row names this many waits; an instance with ten thousand open tasks says how it goes on with the first."""

@@ -7,9 +7,9 @@ from typing import Any
 
 from durablecli.model import events as ev
 from durablecli.model.payloads import PAYLOAD_LIMIT
-from durablecli.replay.ledger import Ledger, answers
-from durablecli.replay.machine import Machine, Signatures
-from durablecli.replay.verdicts import NonDeterminism
+from durablecli.replay.errors import NonDeterminism
+from durablecli.replay.executor import Machine, Signatures
+from durablecli.replay.runtime_state import Ledger, answers
 
 
 def restore(

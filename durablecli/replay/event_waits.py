@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from durablecli.model import events as ev
-from durablecli.replay.ledger import Ledger
+from durablecli.replay.runtime_state import Ledger
 from durablecli.replay.tasks import EventTask
 
 Take = Callable[[EventTask[Any], int, ev.EventRaised], None]

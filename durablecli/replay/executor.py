@@ -27,14 +27,14 @@ from durablecli.model.failures import Failure, from_exception, to_exception
 from durablecli.model.kept import check, classes_in
 from durablecli.model.payloads import PAYLOAD_LIMIT, decode, encode
 from durablecli.model.retries import RetryPolicy, delay
-from durablecli.replay.hints import NO_ASYNCIO, RETURNED_TASK, needs_a_loop, not_a_result, not_a_task
-from durablecli.replay.names import return_annotation
-from durablecli.replay.outcomes import causes_of
-from durablecli.replay.sections import NESTED, CriticalSection, LockTask
+from durablecli.replay.critical_section import NESTED, CriticalSection, LockTask
+from durablecli.replay.errors import NonDeterminism, Runaway, Sealed, alike
+from durablecli.replay.event_waits import EventWaits
+from durablecli.replay.function_marks import return_annotation
+from durablecli.replay.raised_failures import causes_of
 from durablecli.replay.tasks import WAITS, CallTask, EventTask, Race, Task, TimerTask, Waits, WhenAny
 from durablecli.replay.turn_log import Line, running
-from durablecli.replay.verdicts import NonDeterminism, Runaway, Sealed, alike
-from durablecli.replay.waits import EventWaits
+from durablecli.replay.yield_hints import NO_ASYNCIO, RETURNED_TASK, needs_a_loop, not_a_result, not_a_task
 
 MOST_DECISIONS = 100_000
 _MOST_REFUSALS = 1_000
