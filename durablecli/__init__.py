@@ -20,8 +20,13 @@ if TYPE_CHECKING:
     from durablecli.engine.activity_context import ActivityContext
     from durablecli.entities.context import DurableEntity, DurableEntityContext
     from durablecli.errors import TaskFailedError
-    from durablecli.model.entities import EntityId
-    from durablecli.model.http import DurableHttpRequest, DurableHttpResponse, ManagedIdentityTokenSource, TokenSource
+    from durablecli.model.entity_id import EntityId
+    from durablecli.model.http_messages import (
+        DurableHttpRequest,
+        DurableHttpResponse,
+        ManagedIdentityTokenSource,
+        TokenSource,
+    )
     from durablecli.model.retries import RetryOptions, RetryPolicy
     from durablecli.model.secrets import secret
     from durablecli.model.status import OrchestrationRuntimeStatus
@@ -38,17 +43,17 @@ _HOMES = {
     "DurableEntity": "durablecli.entities.context",
     "DurableEntityContext": "durablecli.entities.context",
     "DurableFunctionsClient": "durablecli.azure.client",
-    "DurableHttpRequest": "durablecli.model.http",
-    "DurableHttpResponse": "durablecli.model.http",
+    "DurableHttpRequest": "durablecli.model.http_messages",
+    "DurableHttpResponse": "durablecli.model.http_messages",
     "DurableOrchestrationClient": "durablecli.client",
     "DurableOrchestrationContext": "durablecli.replay.context",
     "DurableOrchestrationStatus": "durablecli.client",
     "Entity": "durablecli.app",
-    "EntityId": "durablecli.model.entities",
+    "EntityId": "durablecli.model.entity_id",
     "EntityStateResponse": "durablecli.client",
     "EntityStatus": "durablecli.client",
     "LockTask": "durablecli.replay.critical_section",
-    "ManagedIdentityTokenSource": "durablecli.model.http",
+    "ManagedIdentityTokenSource": "durablecli.model.http_messages",
     "OrchestrationRuntimeStatus": "durablecli.model.status",
     "Orchestrator": "durablecli.app",
     "PurgeHistoryResult": "durablecli.client",
@@ -57,7 +62,7 @@ _HOMES = {
     "SyncDurableFunctionsClient": "durablecli.azure.client",
     "Task": "durablecli.replay.tasks",
     "TaskFailedError": "durablecli.errors",
-    "TokenSource": "durablecli.model.http",
+    "TokenSource": "durablecli.model.http_messages",
     "activity": "durablecli.app",
     "entity": "durablecli.app",
     "orchestrator": "durablecli.app",

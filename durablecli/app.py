@@ -15,11 +15,11 @@ from types import ModuleType
 from typing import Any, TypeVar, cast, overload
 
 from durablecli.blueprints import Bindings, Blueprint, Trigger, bindings_of
-from durablecli.entities.forms import ClassForm, Form, FunctionForm
-from durablecli.entities.methods import Methods, check_entity
+from durablecli.entities.adapters import ClassForm, Form, FunctionForm
+from durablecli.entities.class_methods import Methods, check_entity
 from durablecli.model.annotations import hints_of, signature_of, unresolved
-from durablecli.model.kept import Classes, classes_in
-from durablecli.model.names import name_of
+from durablecli.model.round_trip import Classes, classes_in
+from durablecli.model.validation import name_of
 from durablecli.replay.function_marks import MARK, Mark, made_of_json, mark_of, return_annotation
 
 F = TypeVar("F", bound=Callable[..., Any])

@@ -12,7 +12,7 @@ from enum import Enum
 from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
-from durablecli.entities.methods import check_entity
+from durablecli.entities.class_methods import check_entity
 from durablecli.replay.function_marks import MARK, Mark, mark_of
 
 F = TypeVar("F", bound=Callable[..., Any])

@@ -22,7 +22,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 from urllib.parse import SplitResult, urlsplit
 
-from durablecli.model.http import (
+from durablecli.model.http_messages import (
     HTTP_ACTIVITY,
     HTTP_ORCHESTRATOR,
     DurableHttpRequest,

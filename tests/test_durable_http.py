@@ -20,7 +20,7 @@ import durablecli as df
 from durablecli import testing
 from durablecli.client import DurableOrchestrationStatus
 from durablecli.durable_http import _LARGEST, _POLLS, following, is_same_origin, send
-from durablecli.model.http import (
+from durablecli.model.http_messages import (
     HTTP_ACTIVITY,
     HTTP_ORCHESTRATOR,
     DurableHttpRequest,

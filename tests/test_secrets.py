@@ -13,7 +13,7 @@ import durablecli as df
 from durablecli import testing
 from durablecli.azure.native import OrchestrationState
 from durablecli.errors import Unserializable
-from durablecli.model.http import DurableHttpRequest
+from durablecli.model.http_messages import DurableHttpRequest
 from durablecli.model.payloads import encode
 from durablecli.model.redaction import REDACTED
 from durablecli.model.secrets import Secret

@@ -38,7 +38,7 @@ from durablecli.client import (
 )
 from durablecli.client.shell import awaited
 from durablecli.errors import NotFound, UsageError, WrongState
-from durablecli.model.entities import EntityId
+from durablecli.model.entity_id import EntityId
 from durablecli.model.status import ENDED, OrchestrationRuntimeStatus
 
 _log = logging.getLogger("durablecli.client")

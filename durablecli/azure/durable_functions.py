@@ -11,8 +11,13 @@ from durablecli.azure.client import DurableFunctionsClient, SyncDurableFunctions
 from durablecli.client import DurableOrchestrationStatus, PurgeHistoryResult
 from durablecli.client.entity_status import EntityStateResponse
 from durablecli.entities.context import DurableEntity, DurableEntityContext
-from durablecli.model.entities import EntityId
-from durablecli.model.http import DurableHttpRequest, DurableHttpResponse, ManagedIdentityTokenSource, TokenSource
+from durablecli.model.entity_id import EntityId
+from durablecli.model.http_messages import (
+    DurableHttpRequest,
+    DurableHttpResponse,
+    ManagedIdentityTokenSource,
+    TokenSource,
+)
 from durablecli.model.retries import RetryOptions, RetryPolicy
 from durablecli.model.status import OrchestrationRuntimeStatus
 from durablecli.replay.context import DurableOrchestrationContext

@@ -10,7 +10,7 @@ import msgspec
 from msgspec import Raw
 
 from durablecli.client import DurableOrchestrationStatus, EntityStatus
-from durablecli.model.entities import EntityId
+from durablecli.model.entity_id import EntityId
 from durablecli.model.payloads import decode
 from durablecli.model.status import OrchestrationRuntimeStatus
 

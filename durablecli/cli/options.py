@@ -107,7 +107,7 @@ class EntityName(click.ParamType):  # type: ignore[type-arg]  # generic from cli
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         from durablecli.errors import UsageError
-        from durablecli.model.entities import told_entity
+        from durablecli.model.entity_id import told_entity
 
         try:
             return str(told_entity(value))
@@ -131,12 +131,12 @@ class Operation(click.ParamType):  # type: ignore[type-arg]  # generic from clic
     name = "operation"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        from durablecli.model.names import name_of
+        from durablecli.model.validation import name_of
 
         return name_of(value, "an operation")
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-        from durablecli.model.entities import EntityId
+        from durablecli.model.entity_id import EntityId
 
         published = _published(ctx)
         operations = published and published.operations(EntityId.parse(ctx.params["entity"]).name)

@@ -15,7 +15,7 @@ from durablecli.cli.options import FunctionName, InstanceId, Statuses, Time
 from durablecli.cli.render import Screen, complain, say
 from durablecli.client import Client, Item, Query
 from durablecli.errors import DurableError, NotFound, UsageError
-from durablecli.model.entities import is_entity
+from durablecli.model.entity_id import is_entity
 
 F = TypeVar("F", bound=Callable[..., Any])
 One = TypeVar("One")

@@ -9,7 +9,7 @@ import click
 from durablecli.cli.options import any_ids_argument, client, common, exits
 from durablecli.cli.render import Screen
 from durablecli.errors import InstanceSetAside, NotFound
-from durablecli.model.entities import is_entity
+from durablecli.model.entity_id import is_entity
 
 if TYPE_CHECKING:
     from durablecli.client import Client, DurableOrchestrationStatus, EntityStatus

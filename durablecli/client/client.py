@@ -24,13 +24,13 @@ from durablecli.client.starting import POLICIES, batch_items, start_chosen
 from durablecli.client.status import DurableOrchestrationStatus, Engine, PurgeHistoryResult, SetAside
 from durablecli.client.tail import Line, Pace, Tail, follow
 from durablecli.errors import Conflict, DurableError, InstanceSetAside, NotFound, TimedOut, UsageError, WrongState
-from durablecli.model.entities import EntityId, is_entity, told_entity
+from durablecli.model.entity_id import EntityId, is_entity, told_entity
 from durablecli.model.events import Record
-from durablecli.model.history import project_history
+from durablecli.model.history_projection import project_history
 from durablecli.model.ids import check_instance_id, new_id
-from durablecli.model.names import due_of, name_of, operation_of, reason_of, time_of, version_of
 from durablecli.model.payloads import encode
 from durablecli.model.status import ENDED, OrchestrationRuntimeStatus, Waiting
+from durablecli.model.validation import due_of, name_of, operation_of, reason_of, time_of, version_of
 from durablecli.project import absolute
 from durablecli.replay.function_marks import told_name
 from durablecli.replay.runtime_state import Ledger

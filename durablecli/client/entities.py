@@ -20,7 +20,7 @@ from durablecli.client.running import Running, Runs
 from durablecli.client.status import NULL, Blocked, Engine
 from durablecli.errors import InstanceSetAside, NotFound, WrongState
 from durablecli.model import events as ev
-from durablecli.model.entities import EntityId, told_entity
+from durablecli.model.entity_id import EntityId, told_entity
 from durablecli.replay.entity_state import EntityLedger, fold_entity
 from durablecli.store.mailbox import Message
 

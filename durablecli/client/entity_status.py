@@ -11,7 +11,7 @@ from msgspec import Raw
 from durablecli.client.running import Runs
 from durablecli.client.status import NULL, Blocked, Engine, SetAside, second
 from durablecli.model import events as ev
-from durablecli.model.entities import EntityId
+from durablecli.model.entity_id import EntityId
 from durablecli.model.payloads import displayable
 
 

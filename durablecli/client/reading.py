@@ -24,10 +24,10 @@ from durablecli.client.status import (
 from durablecli.client.waits import Looks, told
 from durablecli.errors import DamagedHub, InstanceSetAside
 from durablecli.model import codec
-from durablecli.model.entities import is_entity
+from durablecli.model.entity_id import is_entity
 from durablecli.model.events import EntityLockGranted, EventRaised, Record
 from durablecli.model.failures import text_of
-from durablecli.model.history import project_history
+from durablecli.model.history_projection import project_history
 from durablecli.model.status import OrchestrationRuntimeStatus, Summary, Waiting
 from durablecli.replay.entity_state import EntityLedger, fold_entity
 from durablecli.replay.pending import waiting

@@ -14,8 +14,8 @@ from durablecli.engine.arguments import bind
 from durablecli.errors import BindingUnavailable
 from durablecli.model.events import NULL, Output
 from durablecli.model.failures import Failure, from_exception
-from durablecli.model.kept import check
 from durablecli.model.payloads import encode
+from durablecli.model.round_trip import check
 
 _PLAIN = frozenset({type(None), bool, int, float, str, list, dict, tuple})
 """Most results, which need no closer look."""

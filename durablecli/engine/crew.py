@@ -11,7 +11,7 @@ from durablecli.engine.activity_context import Cancellation
 from durablecli.engine.draft import BatchJob, Job
 from durablecli.engine.executors import Executor, Gate, Key, Report, Threads, Work
 from durablecli.engine.operations import Batch, BatchOutcome
-from durablecli.model.entities import entity_name
+from durablecli.model.entity_id import entity_name
 from durablecli.model.payloads import PAYLOAD_LIMIT
 
 _ENTITY = "entity"

@@ -41,7 +41,7 @@ from durablecli.engine.voice import Voice
 from durablecli.engine.watch import Stuck, Watch, is_unchanged, reason
 from durablecli.engine.writer import Writer
 from durablecli.errors import DamagedHub, DurableError, HubLocked, NewerHub, NoPermission, StorageError
-from durablecli.model.entities import is_entity
+from durablecli.model.entity_id import is_entity
 from durablecli.model.versions import ANY_VERSION, Versions
 from durablecli.store import applied, cuts
 from durablecli.store import histories as store_histories

@@ -20,7 +20,7 @@ from durablecli.engine.operations import BatchOutcome, Operation
 from durablecli.engine.timers import Due
 from durablecli.errors import Conflict
 from durablecli.model import events as ev
-from durablecli.model.entities import entity_name
+from durablecli.model.entity_id import entity_name
 from durablecli.model.failures import Failure
 from durablecli.replay.entity_state import EntityLedger
 

@@ -13,7 +13,7 @@ from typing import TypeVar
 from durablecli.errors import DamagedHub
 from durablecli.model import codec
 from durablecli.model import events as ev
-from durablecli.model.entities import is_entity
+from durablecli.model.entity_id import is_entity
 from durablecli.replay.entity_state import EntityLedger, fold_entity
 from durablecli.replay.executor import Machine
 from durablecli.replay.runtime_state import Ledger

@@ -15,7 +15,7 @@ from durablecli.engine.rewinding import Rewinds
 from durablecli.engine.set_aside import SetAsideMessages
 from durablecli.engine.turns import Turns
 from durablecli.model import events as ev
-from durablecli.model.entities import is_entity
+from durablecli.model.entity_id import is_entity
 from durablecli.replay import pending
 from durablecli.replay.runtime_state import Ledger
 from durablecli.store.mailbox import Item, Message

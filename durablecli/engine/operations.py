@@ -24,7 +24,7 @@ from durablecli.engine.activity_context import Cancellation
 from durablecli.entities.context import Act
 from durablecli.errors import UsageError
 from durablecli.model import events as ev
-from durablecli.model.entities import EntityId
+from durablecli.model.entity_id import EntityId
 from durablecli.model.failures import Failure, from_exception
 from durablecli.model.payloads import encode
 

@@ -17,7 +17,7 @@ from time import monotonic
 from durablecli.engine.draft import Draft
 from durablecli.engine.instances import Entity, Instance, Instances
 from durablecli.engine.threads import start_thread
-from durablecli.model.entities import is_entity
+from durablecli.model.entity_id import is_entity
 from durablecli.model.status import Summary
 from durablecli.replay import pending
 from durablecli.replay.entity_state import entity_summary

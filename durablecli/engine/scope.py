@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Iterator
 
 from durablecli.engine.instances import Instances
-from durablecli.model.entities import is_entity
+from durablecli.model.entity_id import is_entity
 from durablecli.replay import pending
 
 

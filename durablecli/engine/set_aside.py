@@ -11,7 +11,7 @@ from itertools import groupby
 
 from durablecli.engine.turns import Turns
 from durablecli.model import events as ev
-from durablecli.model.entities import is_entity
+from durablecli.model.entity_id import is_entity
 from durablecli.model.failures import Failure
 from durablecli.replay import pending
 from durablecli.replay.entity_state import EntityLedger, fold_entity

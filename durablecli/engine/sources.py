@@ -25,7 +25,7 @@ from durablecli.engine.timers import Due, Timers
 from durablecli.engine.turns import Turns
 from durablecli.errors import DurableError
 from durablecli.model import events as ev
-from durablecli.model.entities import is_entity
+from durablecli.model.entity_id import is_entity
 from durablecli.replay import pending
 from durablecli.store.hub import Hub
 from durablecli.store.mailbox import Item, Message

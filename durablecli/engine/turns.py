@@ -30,7 +30,7 @@ from durablecli.engine.watch import Stuck, Watch, reason
 from durablecli.engine.weight import target, weight
 from durablecli.errors import Conflict
 from durablecli.model import events as ev
-from durablecli.model.entities import is_entity
+from durablecli.model.entity_id import is_entity
 from durablecli.model.failures import Failure
 from durablecli.model.versions import ANY_VERSION, Versions
 from durablecli.replay import pending

@@ -10,11 +10,11 @@ from typing import Any
 from msgspec import Raw
 
 from durablecli.errors import UsageError
-from durablecli.model.entities import EntityId, told_entity
+from durablecli.model.entity_id import EntityId, told_entity
 from durablecli.model.events import ABSENT, NULL, OperationSignal, OperationStart
 from durablecli.model.ids import check_instance_id, new_id
-from durablecli.model.names import due_of, operation_of, version_of
 from durablecli.model.payloads import decode, encode
+from durablecli.model.validation import due_of, operation_of, version_of
 from durablecli.replay.function_marks import told_name
 
 CONTEXT = "_entity_context"

@@ -34,7 +34,7 @@ from durablecli.http.origins import is_foreign, refusal
 from durablecli.http.posting import Desk
 from durablecli.http.requests import CONTINUATION, Query, is_json, matches, parse_body, parts
 from durablecli.http.security import Keys, Level
-from durablecli.model.entities import EntityId
+from durablecli.model.entity_id import EntityId
 from durablecli.model.ids import check_instance_id
 from durablecli.model.status import ENDED
 

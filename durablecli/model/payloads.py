@@ -17,9 +17,9 @@ import msgspec
 from msgspec import Raw
 
 from durablecli.errors import Mismatch, Unserializable, UsageError
-from durablecli.model import custom_objects, shapes
+from durablecli.model import custom_objects, typed_decode
 from durablecli.model.custom_objects import APP
-from durablecli.model.plain import DEEPEST, TOO_DEEP, TOO_DEEP_OR_ENDLESS, is_plain, plain
+from durablecli.model.plain_encode import DEEPEST, TOO_DEEP, TOO_DEEP_OR_ENDLESS, is_plain, plain
 
 __all__ = ["DEEPEST", "PAYLOAD_LIMIT", "TOO_DEEP", "check_nesting", "decode", "displayable", "encode", "members"]
 
@@ -49,12 +49,12 @@ def decode(raw: Raw | bytes, annotation: Any = Any) -> Any:
     """The value of a payload, built by the annotation; raises Mismatch with the path. Without one: plain JSON."""
     try:
         if APP and annotation is not Raw and custom_objects.may_be_in(raw):
-            return shapes.build(_read(raw), annotation, "$")
+            return typed_decode.build(_read(raw), annotation, "$")
         if annotation is Any:
             return _read(raw)
-        return shapes.reader(annotation)(raw)
+        return typed_decode.reader(annotation)(raw)
     except msgspec.ValidationError as error:
-        raise Mismatch(*shapes.located(error)) from None
+        raise Mismatch(*typed_decode.located(error)) from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise Mismatch("$", f"this is no JSON: {error}") from None
     except RecursionError:
@@ -66,7 +66,7 @@ def members(raw: Raw | bytes) -> dict[str, Raw]:
     try:
         return _read_members(raw)
     except msgspec.ValidationError as error:
-        raise Mismatch(*shapes.located(error)) from None
+        raise Mismatch(*typed_decode.located(error)) from None
 
 
 def check_nesting(data: bytes) -> None:

@@ -11,7 +11,7 @@ from msgspec import Raw
 from msgspec.structs import replace
 
 from durablecli.model import events as ev
-from durablecli.model.http import HTTP_ACTIVITY, HTTP_ORCHESTRATOR
+from durablecli.model.http_messages import HTTP_ACTIVITY, HTTP_ORCHESTRATOR
 
 REDACTED = "(redacted)"
 

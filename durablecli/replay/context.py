@@ -15,12 +15,12 @@ from uuid import NAMESPACE_OID, NAMESPACE_URL, UUID, uuid5
 from msgspec import Raw
 
 from durablecli.model import events as ev
-from durablecli.model.entities import EntityId
-from durablecli.model.http import HTTP_ORCHESTRATOR, DurableHttpResponse, make_request
+from durablecli.model.entity_id import EntityId
+from durablecli.model.http_messages import HTTP_ORCHESTRATOR, DurableHttpResponse, make_request
 from durablecli.model.ids import check_instance_id, child_id
-from durablecli.model.names import due_of, name_of, operation_of, version_of
 from durablecli.model.payloads import decode
 from durablecli.model.retries import RetryPolicy
+from durablecli.model.validation import due_of, name_of, operation_of, version_of
 from durablecli.replay.critical_section import LockTask, entities_to_lock, entity_named
 from durablecli.replay.executor import Machine
 from durablecli.replay.function_marks import return_annotation, told_name

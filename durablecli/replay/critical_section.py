@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any, NoReturn, Protocol
 
-from durablecli.model.entities import EntityId, told_entity
+from durablecli.model.entity_id import EntityId, told_entity
 from durablecli.replay.tasks import Keeper, Task
 
 MOST_LOCKS = 100

@@ -17,7 +17,7 @@ from msgspec import Raw
 from msgspec.structs import replace
 
 from durablecli.model import events as ev
-from durablecli.model.entities import entity_name
+from durablecli.model.entity_id import entity_name
 from durablecli.model.status import Summary
 
 MOST_SENDERS = 128

@@ -22,11 +22,11 @@ from msgspec import Raw
 from msgspec.structs import replace
 
 from durablecli.model import events as ev
-from durablecli.model.entities import EntityId
+from durablecli.model.entity_id import EntityId
 from durablecli.model.failures import Failure, from_exception, to_exception
-from durablecli.model.kept import check, classes_in
 from durablecli.model.payloads import PAYLOAD_LIMIT, decode, encode
 from durablecli.model.retries import RetryPolicy, delay
+from durablecli.model.round_trip import check, classes_in
 from durablecli.replay.critical_section import NESTED, CriticalSection, LockTask
 from durablecli.replay.errors import NonDeterminism, Runaway, Sealed, alike
 from durablecli.replay.event_waits import EventWaits

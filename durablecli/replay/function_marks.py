@@ -9,7 +9,7 @@ from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_origin
 
 from durablecli.model.annotations import is_unresolved, signature_of
-from durablecli.model.names import name_of
+from durablecli.model.validation import name_of
 
 
 class Mark(NamedTuple):

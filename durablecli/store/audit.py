@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 
 from durablecli.model import events as ev
 from durablecli.model.codec import Damaged, parse, seed
-from durablecli.model.entities import is_entity
+from durablecli.model.entity_id import is_entity
 from durablecli.store.entity_audit import EntityAudit
 
 _Decision = (

@@ -17,7 +17,7 @@ import msgspec
 
 from durablecli.errors import DamagedHub, InstanceSetAside, StorageError
 from durablecli.model.codec import Damaged, seed, unseal
-from durablecli.model.entities import is_entity
+from durablecli.model.entity_id import is_entity
 from durablecli.model.ids import entity_file_name, file_name, name_of_file, shard
 from durablecli.store.commits import Commit, Purged, Write
 from durablecli.store.disk import Disk

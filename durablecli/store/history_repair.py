@@ -12,7 +12,7 @@ from functools import lru_cache
 from msgspec.structs import replace
 
 from durablecli.model import events as ev
-from durablecli.model.entities import is_entity
+from durablecli.model.entity_id import is_entity
 from durablecli.model.status import Summary
 from durablecli.replay.entity_state import EntityLedger, fold_entity
 from durablecli.replay.runtime_state import Ledger, answers, fold

@@ -19,7 +19,7 @@ from zlib import crc32
 import msgspec
 
 from durablecli.errors import StorageError
-from durablecli.model.entities import is_entity
+from durablecli.model.entity_id import is_entity
 from durablecli.model.status import Summary, Waiting
 from durablecli.store.handles import patiently
 from durablecli.store.lock import boot_id

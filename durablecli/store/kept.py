@@ -13,7 +13,7 @@ from contextlib import suppress
 import msgspec
 
 from durablecli.model.codec import Damaged, seal, unseal
-from durablecli.model.entities import is_entity
+from durablecli.model.entity_id import is_entity
 from durablecli.model.ids import entity_file_name, file_name
 from durablecli.store.commits import Commit, Kept
 from durablecli.store.disk import Disk

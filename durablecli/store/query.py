@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 import msgspec
 
 from durablecli.errors import UsageError
-from durablecli.model.entities import is_entity
+from durablecli.model.entity_id import is_entity
 from durablecli.model.status import Summary
 
 SORTS = ("created", "updated", "name", "id", "status")

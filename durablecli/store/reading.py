@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, TypeVar
 import msgspec
 
 from durablecli.errors import DamagedHub
-from durablecli.model.entities import entity_name, is_entity
+from durablecli.model.entity_id import entity_name, is_entity
 from durablecli.model.status import Summary
 from durablecli.store import histories, kept, premises, recovery, set_aside
 from durablecli.store.disk import Disk, LocalDisk

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from durablecli.errors import DamagedHub
 from durablecli.model.codec import Damaged, parse, seed
-from durablecli.model.entities import is_entity
+from durablecli.model.entity_id import is_entity
 from durablecli.model.events import Record
 from durablecli.model.status import Summary
 from durablecli.replay.entity_state import entity_summary, fold_entity

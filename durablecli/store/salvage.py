@@ -11,7 +11,7 @@ from typing import NamedTuple
 import msgspec
 
 from durablecli.model.codec import Damaged, parse, seed, unseal
-from durablecli.model.entities import is_entity
+from durablecli.model.entity_id import is_entity
 from durablecli.model.events import Record
 
 _CRC = len(',"crc":"01234567"}')

@@ -19,7 +19,7 @@ from durablecli import testing
 from durablecli.client import Client, DurableOrchestrationClient, EntityWait, Item, Query
 from durablecli.errors import NotFound, UsageError, WrongState
 from durablecli.model import events as ev
-from durablecli.model.entities import EntityId
+from durablecli.model.entity_id import EntityId
 from durablecli.model.failures import Failure
 from durablecli.store.disk import LocalDisk
 from durablecli.store.inbox import Inbox

@@ -11,7 +11,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from durablecli.model.http import HTTP_ORCHESTRATOR
+from durablecli.model.http_messages import HTTP_ORCHESTRATOR
 from tests.e2e.harness import Hub, Process, until
 from tests.web import Answer, Web, web
 

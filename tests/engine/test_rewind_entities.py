@@ -10,7 +10,7 @@ import pytest
 import durablecli as df
 from durablecli import testing
 from durablecli.errors import WrongState
-from durablecli.model.entities import EntityId
+from durablecli.model.entity_id import EntityId
 from durablecli.store.mailbox import Item
 
 Context = df.DurableOrchestrationContext

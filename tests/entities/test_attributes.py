@@ -12,10 +12,10 @@ import pytest
 from msgspec import Raw
 from pydantic import BaseModel, Field, SecretStr
 
-from durablecli.entities.attributes import members
+from durablecli.entities.class_state import members
 from durablecli.entities.context import Act, DurableEntityContext
 from durablecli.errors import Unserializable
-from durablecli.model.entities import EntityId
+from durablecli.model.entity_id import EntityId
 from durablecli.model.events import ABSENT, NULL
 from durablecli.model.payloads import decode
 

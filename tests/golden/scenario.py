@@ -14,7 +14,7 @@ from typing import Any
 
 import durablecli as df
 from durablecli import testing
-from durablecli.model.entities import is_entity
+from durablecli.model.entity_id import is_entity
 from durablecli.store.histories import path
 
 Steps = Generator[Any, Any, Any]

@@ -10,7 +10,7 @@ from msgspec import json
 
 from durablecli import testing
 from durablecli.model.codec import frame, parse, seed
-from durablecli.model.entities import is_entity
+from durablecli.model.entity_id import is_entity
 from durablecli.model.events import Record
 from durablecli.replay.entity_state import fold_entity
 from durablecli.replay.replay import restore

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from durablecli.errors import UsageError
-from durablecli.model.entities import EntityId, is_entity, told_entity
+from durablecli.model.entity_id import EntityId, is_entity, told_entity
 
 
 def test_an_entity_is_named_without_case_and_its_key_with() -> None:

@@ -10,7 +10,7 @@ from msgspec import Raw
 
 from durablecli.model import events as ev
 from durablecli.model.failures import Failure
-from durablecli.model.history import project_history
+from durablecli.model.history_projection import project_history
 
 AT = datetime(2026, 11, 22, 9, tzinfo=UTC)
 INNER = Failure("builtins.KeyError", "'x'", traceback="deep")

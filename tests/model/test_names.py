@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from durablecli.errors import BadName, UsageError
-from durablecli.model.names import LONGEST, due_of, name_of, reason_of, time_of, version_of
+from durablecli.model.validation import LONGEST, due_of, name_of, reason_of, time_of, version_of
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 

@@ -12,7 +12,7 @@ import pytest
 import durablecli as df
 from durablecli.errors import UsageError
 from durablecli.model import events as ev
-from durablecli.model.entities import EntityId
+from durablecli.model.entity_id import EntityId
 from durablecli.replay import pending
 from durablecli.replay.runtime_state import fold
 from tests.replay.stage import START, Stage, short

@@ -16,7 +16,7 @@ from datetime import UTC, datetime, timedelta
 from msgspec import Raw
 
 from durablecli.model.codec import frame, seed
-from durablecli.model.entities import is_entity
+from durablecli.model.entity_id import is_entity
 from durablecli.model.events import (
     AnyEvent,
     EntityOperationReceived,

@@ -21,7 +21,7 @@ from durablecli.cli.options import (
     settings,
 )
 from durablecli.cli.render import Screen, say
-from durablecli.model.entities import EntityId
+from durablecli.model.entity_id import EntityId
 
 
 @click.command(

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from durablecli.entities.attributes import members
+from durablecli.entities.class_methods import Methods
+from durablecli.entities.class_state import members
 from durablecli.entities.context import Act, DurableEntityContext
-from durablecli.entities.methods import Methods
 from durablecli.model.events import ABSENT
 
 _DELETE = "delete"

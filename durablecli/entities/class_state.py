@@ -18,7 +18,7 @@ from msgspec import Raw
 
 from durablecli.entities.context import CONTEXT, DurableEntity, DurableEntityContext
 from durablecli.errors import Mismatch
-from durablecli.model import kept, payloads, shapes
+from durablecli.model import payloads, round_trip, typed_decode
 from durablecli.model.annotations import hints_of
 from durablecli.model.payloads import decode, encode
 
@@ -44,7 +44,7 @@ class Attributes:
     def __init__(self, kind: Any) -> None:
         self._kind = kind
         self._hints = {name: hint for name, hint in hints_of(kind).items() if not _is_apart(hint)}
-        found_classes = {name: kept.classes_in(hint) for name, hint in self._hints.items()}
+        found_classes = {name: round_trip.classes_in(hint) for name, hint in self._hints.items()}
         self._classes = {name: classes for name, classes in found_classes.items() if classes}
         self._slots = _slots(kind)
         found = _defaults(kind)
@@ -83,7 +83,7 @@ class Attributes:
         if self._unsaved or self._perhaps:
             values = {name: value for name, value in values.items() if not self._is_left_out(name, value)}
         for name, classes in self._classes.items():
-            kept.check(values.get(name), classes, f"${shapes.step(name)}")
+            round_trip.check(values.get(name), classes, f"${typed_decode.step(name)}")
         return encode(values, limit)
 
     def _is_left_out(self, name: str, value: Any) -> bool:
@@ -96,7 +96,8 @@ class Attributes:
             try:
                 made[name] = decode(raw, hints.get(name, Any))
             except Mismatch as error:
-                raise Mismatch(f"${shapes.step(name)}{error.path[1:]}", f"the saved state: {error.reason}") from None
+                path = typed_decode.step(name) + error.path[1:]
+                raise Mismatch(f"${path}", f"the saved state: {error.reason}") from None
         return made
 
 
@@ -119,7 +120,7 @@ class Fields:
     def save(self, subject: Any, limit: int) -> Raw:
         if not self._is_plain:
             return encode(subject, limit)
-        kept.check_fields(subject, "$")
+        round_trip.check_fields(subject, "$")
         values = {key: getattr(subject, name) for key, name in self._names}
         return encode({key: value for key, value in values.items() if value is not msgspec.UNSET}, limit)
 

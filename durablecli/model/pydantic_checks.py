@@ -11,9 +11,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from durablecli.errors import Unserializable
-from durablecli.model import pydantic_models, shapes
-from durablecli.model.kept import Classes, check, check_fields, classes_in, field_names, has_serializer
-from durablecli.model.refusals import IN_CLEAR, refusal
+from durablecli.model import pydantic_models, typed_decode
+from durablecli.model.round_trip import Classes, check, check_fields, classes_in, field_names, has_serializer
+from durablecli.model.unserializable import IN_CLEAR, refusal
 
 _STARS = "**********"
 _ATOMS = frozenset({str, int, float, bool, type(None)})
@@ -86,11 +86,11 @@ def _walk(value: Any, path: str) -> Iterator[tuple[str, Any]]:
     """What an object holds, each with its path."""
     kind: Any = type(value)
     if isinstance(value, Mapping):
-        inner = [(shapes.step(key), item) for key, item in value.items()]
+        inner = [(typed_decode.step(key), item) for key, item in value.items()]
     elif isinstance(value, list | tuple | set | frozenset | deque):
         inner = [(f"[{index}]", item) for index, item in enumerate(value)]
     else:
-        inner = [(shapes.step(name), getattr(value, name, None)) for name in field_names(kind) or ()]
+        inner = [(typed_decode.step(name), getattr(value, name, None)) for name in field_names(kind) or ()]
     for step, item in inner:
         yield f"{path}{step}", item
         if type(item) not in _ATOMS:
@@ -107,7 +107,7 @@ def _look(value: Any, path: str, secrets: list[str]) -> None:
             secrets.append(path)
     elif isinstance(value, Mapping):
         for key, item in value.items():
-            _look(item, f"{path}{shapes.step(key)}", secrets)
+            _look(item, f"{path}{typed_decode.step(key)}", secrets)
     elif isinstance(value, list | tuple | set | frozenset | deque):
         for index, item in enumerate(value):
             _look(item, f"{path}[{index}]", secrets)
@@ -116,14 +116,14 @@ def _look(value: Any, path: str, secrets: list[str]) -> None:
     elif (names := field_names(kind)) is not None:
         check_fields(value, path)
         for name in names:
-            _look(getattr(value, name, None), f"{path}{shapes.step(name)}", secrets)
+            _look(getattr(value, name, None), f"{path}{typed_decode.step(name)}", secrets)
 
 
 def _look_at_fields(value: Any, path: str, secrets: list[str]) -> None:
     kind: Any = type(value)
     for field in _fields(kind):
         item = getattr(value, field.name, None)
-        where = f"{path}{shapes.step(field.name)}"
+        where = f"{path}{typed_decode.step(field.name)}"
         if not field.has_serializer:
             _check_field(value, field, item, where)
         _look(item, where, secrets)

@@ -11,7 +11,7 @@ import msgspec
 
 from durablecli.entities.context import Act, DurableEntity, DurableEntityContext
 from durablecli.model.annotations import signature_of
-from durablecli.model.entities import EntityId
+from durablecli.model.entity_id import EntityId
 from durablecli.model.events import NULL
 from durablecli.model.payloads import decode
 

@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 
 from durablecli.errors import Unserializable
-from durablecli.model import pydantic_models, shapes
+from durablecli.model import pydantic_models, typed_decode
 from durablecli.model.annotations import hints_of, is_unresolved
 
 Classes = frozenset[type]
@@ -26,7 +26,7 @@ def check_fields(value: Any, path: str) -> None:
     """Raises Unserializable if a field of this object holds more than is read back."""
     kind: Any = type(value)
     for name, classes in classes_by_field(kind).items():
-        check(getattr(value, name, None), classes, f"{path}{shapes.step(name)}")
+        check(getattr(value, name, None), classes, f"{path}{typed_decode.step(name)}")
 
 
 def check(value: Any, classes: Classes, path: str) -> None:
@@ -36,7 +36,7 @@ def check(value: Any, classes: Classes, path: str) -> None:
         return
     if isinstance(value, Mapping):
         for key, item in value.items():
-            check(item, classes, f"{path}{shapes.step(key)}")
+            check(item, classes, f"{path}{typed_decode.step(key)}")
     elif isinstance(value, list | tuple | set | frozenset | deque) and not hasattr(value, "_fields"):
         for index, item in enumerate(value):
             check(item, classes, f"{path}[{index}]")
@@ -72,7 +72,7 @@ def has_serializer(metadata: Iterable[Any]) -> bool:
 def _collect(annotation: Any, found: set[type]) -> bool:
     if has_serializer(getattr(annotation, "__metadata__", ())):
         return False
-    kind = shapes.bare(annotation)
+    kind = typed_decode.bare(annotation)
     if kind is Any or kind is object or is_unresolved(kind) or isinstance(kind, typing.TypeVar):
         return False
     origin = typing.get_origin(kind) or kind

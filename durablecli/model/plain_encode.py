@@ -18,9 +18,9 @@ import msgspec
 from msgspec import Raw
 
 from durablecli.errors import Unserializable
-from durablecli.model import custom_objects, pydantic_losses, pydantic_models, shapes
-from durablecli.model.kept import check_fields
-from durablecli.model.refusals import named, refusal
+from durablecli.model import custom_objects, pydantic_checks, pydantic_models, typed_decode
+from durablecli.model.round_trip import check_fields
+from durablecli.model.unserializable import named, refusal
 
 DEEPEST = 200
 """Levels of arrays and objects in a payload."""
@@ -91,7 +91,7 @@ def _hook(kind: Any) -> Callable[[Any], Any] | None:
     if callable(hook := getattr(kind, "to_json", None)):
         return hook if callable(getattr(kind, "from_json", None)) else _one_way(hook)
     if pydantic_models.is_one(kind):
-        return pydantic_losses.dumped_whole
+        return pydantic_checks.dumped_whole
     if callable(dump := getattr(kind, "model_dump", None)):
         return lambda value: dump(value, mode="json")
     return None
@@ -189,7 +189,7 @@ def _composite(value: Any, path: str, depth: int) -> Any:
     fields = _fields(value)
     if fields is not None:
         check_fields(value, path)
-        return {name: plain(item, f"{path}{shapes.step(name)}", depth + 1) for name, item in fields}
+        return {name: plain(item, f"{path}{typed_decode.step(name)}", depth + 1) for name, item in fields}
     if isinstance(value, Mapping):
         return _mapping(value, path, depth)
     if isinstance(value, msgspec.Struct):  # array_like
@@ -233,7 +233,7 @@ def _mapping(value: Mapping[Any, Any], path: str, depth: int) -> dict[str, Any]:
         text = _key(key, path)
         if text in made:
             raise Unserializable(path, f"two keys are both written as {text!r:.60}: JSON has strings for keys only")
-        made[text] = plain(item, f"{path}{shapes.step(text)}", depth + 1)
+        made[text] = plain(item, f"{path}{typed_decode.step(text)}", depth + 1)
     return made
 
 
@@ -241,7 +241,7 @@ def _key(key: Any, path: str) -> str:
     """A key as json.dumps writes it."""
     if isinstance(key, Enum):
         key = key.value
-    text = shapes.key_text(key)
+    text = typed_decode.key_text(key)
     if text is None:
         instead = "key.item()" if callable(getattr(type(key), "tolist", None)) else "str(key)"
         raise Unserializable(path, f"the key {key!r:.60} is no string, finite number, boolean or None; pass {instead}")
