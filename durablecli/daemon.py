@@ -38,11 +38,11 @@ from durablecli.model.status import OrchestrationRuntimeStatus
 from durablecli.model.versions import Versions
 from durablecli.project import absolute, shown
 from durablecli.signals import Interrupted, Signals
-from durablecli.store.bell import Bell
 from durablecli.store.disk import LocalDisk
 from durablecli.store.hub import Hub, close, open_hub
-from durablecli.store.inbox import Inbox
-from durablecli.store.mailbox import RUN_VARIABLE, Item, Receipt
+from durablecli.store.inbox.inbox import Inbox
+from durablecli.store.inbox.messages import RUN_VARIABLE, Item, Receipt
+from durablecli.store.inbox.wakeup import Bell
 
 if TYPE_CHECKING:  # only whoever asks for HTTP pays for it
     from durablecli.azure.links import Place

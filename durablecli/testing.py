@@ -30,9 +30,9 @@ from durablecli.engine.executors import Key, Report, Work
 from durablecli.errors import TimedOut
 from durablecli.replay.function_marks import mark_of
 from durablecli.store.hub import open_hub
+from durablecli.store.inbox.messages import Item, Receipt
 from durablecli.store.index import Index
-from durablecli.store.mailbox import Item, Receipt
-from durablecli.store.memory import MemoryDisk
+from durablecli.store.memory_disk import MemoryDisk
 
 __all__ = ["Hub", "hub"]
 

@@ -17,7 +17,7 @@ from durablecli.model.http_messages import DurableHttpRequest
 from durablecli.model.payloads import encode
 from durablecli.model.redaction import REDACTED
 from durablecli.model.secrets import Secret
-from durablecli.store.memory import MemoryDisk
+from durablecli.store.memory_disk import MemoryDisk
 from tests.web import Answer, Web, web
 
 Flow = Generator[Any, Any, Any]

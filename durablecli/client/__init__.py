@@ -16,7 +16,7 @@ from durablecli.client.status import (
 )
 from durablecli.client.tail import Line
 from durablecli.client.waits import ActivityWait, EntityWait
-from durablecli.store.mailbox import Item, Mailbox, Receipt, new_message
+from durablecli.store.inbox.messages import Item, Mailbox, Receipt, new_message
 from durablecli.store.query import Page, Query
 
 __all__ = [

@@ -34,15 +34,15 @@ from durablecli.model.validation import due_of, name_of, operation_of, reason_of
 from durablecli.project import absolute
 from durablecli.replay.function_marks import told_name
 from durablecli.replay.runtime_state import Ledger
-from durablecli.store import premises
+from durablecli.store import layout
 from durablecli.store.disk import Disk, LocalDisk
-from durablecli.store.end_watch import EndWatch
-from durablecli.store.inbox import Inbox
-from durablecli.store.mailbox import Item, Mailbox, Publishing
+from durablecli.store.end_detector import EndWatch
+from durablecli.store.inbox.inbox import Inbox
+from durablecli.store.inbox.messages import Item, Mailbox, Publishing
 from durablecli.store.query import Page, Query
 
 if TYPE_CHECKING:  # only whoever asks the doctor pays for him
-    from durablecli.store.doctor import Report
+    from durablecli.store.check.checker import Report
 
 _AT_ONCE = 1000  # instances that one message is about
 
@@ -423,13 +423,13 @@ class Client:
 
     def check(self) -> Report:
         """What is wrong with the hub's files (findings), and what opening it mends by itself (notes)."""
-        from durablecli.store import doctor  # few ask, and all others would pay for it
+        from durablecli.store.check import checker  # few ask, and all others would pay for it
 
-        return doctor.check(self.root, self._disk)
+        return checker.check(self.root, self._disk)
 
     def repair(self) -> Report:
         """Mend what can be mended; what is still wrong stands in the findings. Raises HubLocked beside an engine."""
-        from durablecli.store import repair
+        from durablecli.store.check import repair
 
         return repair.repair(self.root, self._disk)
 
@@ -440,11 +440,11 @@ class Client:
         if self._given is not None:
             return self._given
         try:
-            premises.check_ours(self._disk, self.root)
-            if premises.create_if_missing(self._disk, self.root):
+            layout.check_ours(self._disk, self.root)
+            if layout.create_if_missing(self._disk, self.root):
                 self._on_create(self.root)
         except OSError as error:
-            raise premises.storage_error(self.root, error) from error
+            raise layout.storage_error(self.root, error) from error
         self._reader.check()
         return self._inbox
 

@@ -22,7 +22,7 @@ from durablecli.errors import InstanceSetAside, NotFound, WrongState
 from durablecli.model import events as ev
 from durablecli.model.entity_id import EntityId, told_entity
 from durablecli.replay.entity_state import EntityLedger, fold_entity
-from durablecli.store.mailbox import Message
+from durablecli.store.inbox.messages import Message
 
 
 class Entities:

@@ -34,13 +34,13 @@ from durablecli.replay.pending import waiting
 from durablecli.replay.rewind import Cut, cut
 from durablecli.replay.rewind_children import check_replacements, children_to_rewind, completed_child
 from durablecli.replay.runtime_state import Ledger, fold
-from durablecli.store import premises
+from durablecli.store import layout
 from durablecli.store.disk import Disk, LocalDisk
-from durablecli.store.histories import History
-from durablecli.store.mailbox import Message
+from durablecli.store.history.writer import History
+from durablecli.store.hub_reader import Look, ReadHub
+from durablecli.store.inbox.messages import Message
+from durablecli.store.inbox.pending_messages import Outlook, Request, outlook, passing, requests_for
 from durablecli.store.query import Page, Query
-from durablecli.store.reading import Look, ReadHub
-from durablecli.store.requests import Outlook, Request, outlook, passing, requests_for
 
 _SLICE = 1000
 
@@ -229,7 +229,7 @@ class Reader:
     def engine(self) -> Engine:
         """The engine that runs, or what is known of the last one."""
         try:
-            file = premises.read_hub_file(self._disk, self.root)
+            file = layout.read_hub_file(self._disk, self.root)
         except (OSError, DamagedHub):
             return Engine(alive=False)
         holder = file.engine

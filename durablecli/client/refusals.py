@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from durablecli.client.status import DurableOrchestrationStatus
-from durablecli.store.mailbox import Item
+from durablecli.store.inbox.messages import Item
 
 
 def refusal_of(kind: str, current: DurableOrchestrationStatus, item: Item) -> str:

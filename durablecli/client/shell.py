@@ -8,7 +8,7 @@ from os import PathLike
 from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 
 from durablecli.client.client import Client
-from durablecli.store.mailbox import Mailbox
+from durablecli.store.inbox.messages import Mailbox
 
 C = TypeVar("C", bound=Client)
 P = ParamSpec("P")

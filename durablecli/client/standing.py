@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from durablecli.store.end_watch import EndWatch, Mark
+from durablecli.store.end_detector import EndWatch, Mark
 
 _MOST = 1_000
 

@@ -14,9 +14,9 @@ from durablecli.client.status import DurableOrchestrationStatus
 from durablecli.errors import Conflict, InstanceSetAside
 from durablecli.model.ids import new_id
 from durablecli.model.payloads import encode
-from durablecli.store.inbox import Inbox
-from durablecli.store.mailbox import Item, Mailbox, new_message
-from durablecli.store.reservations import ReservationLost
+from durablecli.store.inbox.inbox import Inbox
+from durablecli.store.inbox.messages import Item, Mailbox, new_message
+from durablecli.store.inbox.reservations import ReservationLost
 
 _TRIES = 3
 POLICIES = ("fail", "skip", "replace", "fail_if_running")

@@ -12,7 +12,7 @@ from msgspec import Raw
 
 from durablecli.engine.instances import Instance
 from durablecli.model import events as ev
-from durablecli.store.applied import Applied, Cut
+from durablecli.store.deduplication import Applied, Cut
 
 
 class AppliedOperations:

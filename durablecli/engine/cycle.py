@@ -43,12 +43,13 @@ from durablecli.engine.writer import Writer
 from durablecli.errors import DamagedHub, DurableError, HubLocked, NewerHub, NoPermission, StorageError
 from durablecli.model.entity_id import is_entity
 from durablecli.model.versions import ANY_VERSION, Versions
-from durablecli.store import applied, cuts
-from durablecli.store import histories as store_histories
-from durablecli.store.commits import line
+from durablecli.store import deduplication
+from durablecli.store.history import truncated
+from durablecli.store.history import writer as store_histories
 from durablecli.store.hub import Hub, ask_index, begin_checkpoint, finish_checkpoint, still_ours
+from durablecli.store.inbox.messages import Item, Message, Receipt, new_message
 from durablecli.store.index import Index
-from durablecli.store.mailbox import Item, Message, Receipt, new_message
+from durablecli.store.journal.commits import line
 
 _LONGEST_SLEEP = 1.0
 _CALM = 0.005
@@ -314,7 +315,9 @@ class Engine:
 
     def _take_up_applied(self) -> None:
         """Take up which operations were applied before a repair cut their senders' histories."""
-        known = self.turns.effects.applied = AppliedOperations(applied.read(self.hub.disk, self.hub.root).values())
+        known = self.turns.effects.applied = AppliedOperations(
+            deduplication.read(self.hub.disk, self.hub.root).values()
+        )
         for cut in known.cuts:
             if not is_entity(cut.instance):
                 instance = self.instances.get(cut.instance)
@@ -604,13 +607,13 @@ class Engine:
     def _save_set_aside(self) -> None:
         """Write the list of instances that are set aside, and let the journal go on without their unfinished turns."""
         if unfinished := [id for id in self.hub.torn if id in self.hub.set_aside]:
-            cuts.add(self.hub.disk, self.hub.root, unfinished)
+            truncated.add(self.hub.disk, self.hub.root, unfinished)
             self.hub.torn.difference_update(unfinished)
         self.hub.set_aside.save()
         known = self.turns.effects.applied
         if known.changed and not self._unsynced:
             known.changed = False
-            applied.write(self.hub.disk, self.hub.root, known.cuts)
+            deduplication.write(self.hub.disk, self.hub.root, known.cuts)
 
     def _rest(self) -> None:
         """Between two cycles: histories, memory, the notice."""

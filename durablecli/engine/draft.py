@@ -14,7 +14,7 @@ from durablecli.engine.operations import Operation
 from durablecli.model import codec
 from durablecli.model import events as ev
 from durablecli.replay.turn_log import Line
-from durablecli.store.commits import Commit, Delivered, Kept, Purged, Taken, Write
+from durablecli.store.journal.commits import Commit, Delivered, Kept, Purged, Taken, Write
 
 MOST_RECORDS = 4_096
 MOST_BYTES = 8 * 1024 * 1024

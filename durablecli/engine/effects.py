@@ -23,8 +23,8 @@ from durablecli.model import events as ev
 from durablecli.model.failures import Failure
 from durablecli.model.ids import child_id
 from durablecli.replay import pending
-from durablecli.store.commits import Kept
-from durablecli.store.questions import outcome_of
+from durablecli.store.check.correlation import outcome_of
+from durablecli.store.journal.commits import Kept
 
 _EFFECTIVE = frozenset(
     (

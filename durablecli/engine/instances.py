@@ -17,9 +17,9 @@ from durablecli.model.entity_id import is_entity
 from durablecli.replay.entity_state import EntityLedger, fold_entity
 from durablecli.replay.executor import Machine
 from durablecli.replay.runtime_state import Ledger
-from durablecli.store.histories import History
-from durablecli.store.journal import Write
-from durablecli.store.set_aside import SetAsideList
+from durablecli.store.history.writer import History
+from durablecli.store.journal.writer import Write
+from durablecli.store.quarantine import SetAsideList
 
 _L = TypeVar("_L", Ledger, EntityLedger)
 _CRC = len(',"crc":"01234567"}')

@@ -16,9 +16,9 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from durablecli.errors import DurableError
-from durablecli.store import batches
-from durablecli.store.inbox import Inbox
-from durablecli.store.mailbox import Item, Message
+from durablecli.store.inbox import batches
+from durablecli.store.inbox.inbox import Inbox
+from durablecli.store.inbox.messages import Item, Message
 
 
 @dataclass

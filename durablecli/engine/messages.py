@@ -18,7 +18,7 @@ from durablecli.model import events as ev
 from durablecli.model.entity_id import is_entity
 from durablecli.replay import pending
 from durablecli.replay.runtime_state import Ledger
-from durablecli.store.mailbox import Item, Message
+from durablecli.store.inbox.messages import Item, Message
 from durablecli.store.recovery import Begun
 
 _SLICE = 1_000

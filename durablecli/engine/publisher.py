@@ -22,7 +22,7 @@ from durablecli.model.status import Summary
 from durablecli.replay import pending
 from durablecli.replay.entity_state import entity_summary
 from durablecli.store.hub import Hub, ask_index
-from durablecli.store.journal import Write
+from durablecli.store.journal.writer import Write
 
 _SHARE = 0.003
 _GATHER = 0.5

@@ -14,7 +14,7 @@ from durablecli.engine.publisher import Publisher
 from durablecli.engine.sources import Sources
 from durablecli.engine.timers import Timers
 from durablecli.engine.turns import Turns
-from durablecli.store.inbox import Inbox
+from durablecli.store.inbox.inbox import Inbox
 
 
 class Rollback:

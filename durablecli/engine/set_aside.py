@@ -16,11 +16,11 @@ from durablecli.model.failures import Failure
 from durablecli.replay import pending
 from durablecli.replay.entity_state import EntityLedger, fold_entity
 from durablecli.replay.runtime_state import Ledger, fold
-from durablecli.store import histories
-from durablecli.store.commits import Kept
+from durablecli.store.history import writer
 from durablecli.store.hub import Hub
-from durablecli.store.kept import Entry
-from durablecli.store.mailbox import Item, Message
+from durablecli.store.inbox.messages import Item, Message
+from durablecli.store.journal.commits import Kept
+from durablecli.store.quarantined_messages import Entry
 from durablecli.store.recovery import readable
 
 
@@ -76,7 +76,7 @@ class SetAsideMessages:
 
     def _readable(self, id: str) -> Ledger | EntityLedger | None:
         """What the records before the damage say; None if that is nothing."""
-        history = histories.read(self._hub.disk, self._hub.root, id)
+        history = writer.read(self._hub.disk, self._hub.root, id)
         if history is None or not history.lines:
             return None
         records = list(readable(id, history.execution, history.lines))

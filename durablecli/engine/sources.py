@@ -28,7 +28,7 @@ from durablecli.model import events as ev
 from durablecli.model.entity_id import is_entity
 from durablecli.replay import pending
 from durablecli.store.hub import Hub
-from durablecli.store.mailbox import Item, Message
+from durablecli.store.inbox.messages import Item, Message
 from durablecli.store.recovery import Begun
 
 _MOST_WAITING = 1_000

@@ -12,7 +12,7 @@ from queue import Empty, SimpleQueue
 
 from durablecli.engine.threads import start_thread
 from durablecli.errors import StorageError
-from durablecli.store.journal import Journal
+from durablecli.store.journal.writer import Journal
 
 
 class Writer:

@@ -17,7 +17,7 @@ from time import monotonic, sleep
 from typing import NamedTuple, Protocol
 
 from durablecli.errors import HubLocked
-from durablecli.store.handles import patiently
+from durablecli.store.file_handles import patiently
 
 _NEW = os.O_CREAT | os.O_EXCL
 _SAFE = os.O_NOFOLLOW | os.O_CLOEXEC

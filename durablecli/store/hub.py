@@ -9,17 +9,18 @@ from datetime import UTC, datetime
 from typing import NamedTuple, TypeVar
 
 from durablecli.errors import StorageError
-from durablecli.store import cuts, premises, recovery
-from durablecli.store.commits import Commit, Taken
+from durablecli.store import layout, recovery
 from durablecli.store.disk import Disk, LocalDisk
-from durablecli.store.histories import Histories, Touched
-from durablecli.store.inbox import Inbox
+from durablecli.store.history import truncated
+from durablecli.store.history.writer import Histories, Touched
+from durablecli.store.inbox.inbox import Inbox
 from durablecli.store.index import Index, Unusable
-from durablecli.store.journal import Journal, raw_tail
-from durablecli.store.kept import KeptMessages
+from durablecli.store.journal.commits import Commit, Taken
+from durablecli.store.journal.writer import Journal, raw_tail
+from durablecli.store.layout import HubFile
 from durablecli.store.lock import EngineLock, this_process
-from durablecli.store.premises import HubFile
-from durablecli.store.set_aside import SetAsideList
+from durablecli.store.quarantine import SetAsideList
+from durablecli.store.quarantined_messages import KeptMessages
 
 __all__ = [
     "Hub",
@@ -76,7 +77,7 @@ class Pending(NamedTuple):
 
 def create_if_missing(root: str, disk: Disk | None = None) -> None:
     """Make the hub, durably, unless it is there."""
-    premises.create_if_missing(disk or LocalDisk(), root)
+    layout.create_if_missing(disk or LocalDisk(), root)
 
 
 def open_hub(
@@ -96,10 +97,10 @@ def open_hub(
     disk = disk or LocalDisk()
     held: EngineLock | None = None
     try:
-        premises.check_ours(disk, root)
-        if premises.create_if_missing(disk, root):
+        layout.check_ours(disk, root)
+        if layout.create_if_missing(disk, root):
             on_create(root)
-        premises.read_hub_file(disk, root)  # a later version's hub isn't even locked
+        layout.read_hub_file(disk, root)  # a later version's hub isn't even locked
         if lock:
             held = EngineLock(disk, root)
             held.acquire(timeout)
@@ -108,17 +109,17 @@ def open_hub(
         if held is not None:
             held.release()
         if isinstance(error, OSError):
-            raise premises.storage_error(root, error) from error
+            raise layout.storage_error(root, error) from error
         raise
 
 
 def _recover(
     disk: Disk, root: str, lock: EngineLock | None, index: Index | None, progress: recovery.Progress | None
 ) -> Hub:
-    premises.make_later_folders(disk, root)
-    premises.remove_old_pipe(disk, root)
+    layout.make_later_folders(disk, root)
+    layout.remove_old_pipe(disk, root)
     file = _enter(disk, root, lock is not None)
-    folder = f"{root}/{premises.JOURNAL}"
+    folder = f"{root}/{layout.JOURNAL}"
     recovery.sweep(disk, folder)
     tail = raw_tail(disk, folder)
     journal = recovery.resume_journal(disk, folder, file.hub, tail)
@@ -155,7 +156,7 @@ def _recover(
         kept=kept,
         set_aside=set_aside,
         last_commit=journal.last,
-        torn=found.torn | cuts.read(disk, root),
+        torn=found.torn | truncated.read(disk, root),
         identity=(),
     )
     hub.identity = _identity(hub)
@@ -166,19 +167,19 @@ def _recover(
 
 def _enter(disk: Disk, root: str, named: bool) -> HubFile:
     """Write our name and a new epoch into hub.json, before anything else: a zombie of an engine sees it and stops."""
-    file = premises.read_hub_file(disk, root)
+    file = layout.read_hub_file(disk, root)
     now = datetime.now(UTC)
-    file.format = premises.FORMAT
+    file.format = layout.FORMAT
     file.epoch += 1
     file.engine = this_process(now) if named else None
     file.clean = False
     file.last_seen = now
-    premises.write_hub_file(disk, root, file)
+    layout.write_hub_file(disk, root, file)
     return file
 
 
 def _identity(hub: Hub) -> tuple[object, ...]:
-    names = (premises.FILE,) if hub.lock is None else (premises.FILE, "engine.lock")
+    names = (layout.FILE,) if hub.lock is None else (layout.FILE, "engine.lock")
     found = [hub.disk.facts(f"{hub.root}/{name}") for name in names]
     return tuple(facts and facts.identity for facts in found)
 
@@ -223,7 +224,7 @@ def finish_checkpoint(hub: Hub, pending: Pending) -> None:
         indexed = ask_index(hub, _made_durable)
         hub.journal.checkpointed(min(pending.first, indexed + 1))
     except OSError as error:
-        raise premises.storage_error(hub.root, error) from error
+        raise layout.storage_error(hub.root, error) from error
 
 
 def _made_durable(index: Index) -> int:
@@ -239,7 +240,7 @@ def checkpoint(hub: Hub, *, floor: int | None = None) -> None:
 def _carry_over(hub: Hub) -> int | None:
     """Write down which turns were cut off, and how much of each batch is taken; gives the commit that says this."""
     if hub.torn:
-        cuts.add(hub.disk, hub.root, hub.torn)
+        truncated.add(hub.disk, hub.root, hub.torn)
     if not hub.begun:
         return None
     c = hub.journal.last + 1
@@ -257,13 +258,13 @@ def close(hub: Hub, clean: bool = True, *, floor: int | None = None) -> None:
         if clean:
             checkpoint(hub, floor=floor if floor is not None else _carry_over(hub))
             if not hub.torn:
-                cuts.keep_only(hub.disk, hub.root, hub.set_aside)
+                truncated.keep_only(hub.disk, hub.root, hub.set_aside)
             hub.set_aside.save()
-            file = premises.read_hub_file(hub.disk, hub.root)
+            file = layout.read_hub_file(hub.disk, hub.root)
             file.engine, file.clean, file.last_seen = None, True, datetime.now(UTC)
-            premises.write_hub_file(hub.disk, hub.root, file)
+            layout.write_hub_file(hub.disk, hub.root, file)
     except OSError as error:
-        raise premises.storage_error(hub.root, error) from error
+        raise layout.storage_error(hub.root, error) from error
     finally:
         hub.journal.close()
         hub.index.close()

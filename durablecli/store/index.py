@@ -21,7 +21,7 @@ import msgspec
 from durablecli.errors import StorageError
 from durablecli.model.entity_id import is_entity
 from durablecli.model.status import Summary, Waiting
-from durablecli.store.handles import patiently
+from durablecli.store.file_handles import patiently
 from durablecli.store.lock import boot_id
 from durablecli.store.query import Page, Query, compile_count, compile_page, finish, micros
 

@@ -19,11 +19,22 @@ from durablecli.replay.entity_state import entity_summary, fold_entity
 from durablecli.replay.pending import summary
 from durablecli.replay.runtime_state import fold
 from durablecli.store.disk import Disk
-from durablecli.store.glimpse import glimpse
-from durablecli.store.histories import Claim, Histories, claims, complete, damaged, files, merge, owner, read, read_file
+from durablecli.store.history.writer import (
+    Claim,
+    Histories,
+    claims,
+    complete,
+    damaged,
+    files,
+    merge,
+    owner,
+    read,
+    read_file,
+)
 from durablecli.store.index import Index
-from durablecli.store.journal import Journal
-from durablecli.store.tail import Tail
+from durablecli.store.journal.reader import Tail
+from durablecli.store.journal.snapshot import glimpse
+from durablecli.store.journal.writer import Journal
 
 Progress = Callable[[int], None]
 """Told now and then how many histories have been read while the index is rebuilt."""

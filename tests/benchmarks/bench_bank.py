@@ -6,7 +6,7 @@ import random
 
 from msgspec import Raw, json
 
-from durablecli.store.mailbox import Item
+from durablecli.store.inbox.messages import Item
 from tests.benchmarks.ground import bare_loop, engine, introduce, run
 
 TRANSFERS, MONEY, ROUNDS = 3_000, 1_000, 3

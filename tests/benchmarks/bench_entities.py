@@ -10,8 +10,8 @@ from pathlib import Path
 from msgspec import Raw, json
 
 from durablecli.engine.cycle import Engine
-from durablecli.store.histories import path
-from durablecli.store.mailbox import Item
+from durablecli.store.history.writer import path
+from durablecli.store.inbox.messages import Item
 from tests.benchmarks.ground import bare_loop, engine, introduce, run
 
 FEW, MANY, BURST = 10_000, 1_000_000, 10_000

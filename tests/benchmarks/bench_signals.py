@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from msgspec import Raw, json
 
-from durablecli.store.mailbox import Item
+from durablecli.store.inbox.messages import Item
 from tests.benchmarks.ground import bare_loop, engine, introduce, run
 
 SIGNALS = 50_000

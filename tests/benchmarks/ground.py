@@ -28,7 +28,7 @@ from durablecli.engine.crew import Crew
 from durablecli.engine.cycle import Engine
 from durablecli.store.disk import Appender, Disk, LocalDisk
 from durablecli.store.hub import close, open_hub
-from durablecli.store.mailbox import Item
+from durablecli.store.inbox.messages import Item
 from workflows import bank
 
 

@@ -10,8 +10,8 @@ from pathlib import Path
 from durablecli.model import codec
 from durablecli.model.events import AnyEvent, Record
 from durablecli.store import hub as hubs
-from durablecli.store.commits import Commit, Taken, Write
-from durablecli.store.mailbox import Message
+from durablecli.store.inbox.messages import Message
+from durablecli.store.journal.commits import Commit, Taken, Write
 from durablecli.store.recovery import summarize
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)

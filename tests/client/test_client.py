@@ -30,9 +30,9 @@ from durablecli.errors import (
 )
 from durablecli.model import events as ev
 from durablecli.model.failures import Failure
-from durablecli.store import reservations
 from durablecli.store.disk import LocalDisk
-from durablecli.store.inbox import Inbox
+from durablecli.store.inbox import reservations
+from durablecli.store.inbox.inbox import Inbox
 from tests.client.scribe import NOON, scribe
 
 ENDED = ev.ExecutionCompleted("Completed", Raw(b'"done"'))

@@ -22,7 +22,7 @@ from durablecli.model import events as ev
 from durablecli.model.entity_id import EntityId
 from durablecli.model.failures import Failure
 from durablecli.store.disk import LocalDisk
-from durablecli.store.inbox import Inbox
+from durablecli.store.inbox.inbox import Inbox
 from tests.client.scribe import NOON, scribe
 
 A = "@counter@a"

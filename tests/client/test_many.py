@@ -6,9 +6,9 @@ import pytest
 
 import durablecli as df
 from durablecli import testing
-from durablecli.store import reading
+from durablecli.store import hub_reader
 from durablecli.store.disk import Disk
-from durablecli.store.glimpse import Glimpse, glimpse
+from durablecli.store.journal.snapshot import Glimpse, glimpse
 
 
 @df.orchestrator
@@ -25,7 +25,7 @@ def test_the_journal_is_looked_at_as_often_for_many_instances_as_for_few(monkeyp
         looks.append(folder)
         return glimpse(disk, folder)
 
-    monkeypatch.setattr(reading, "glimpse", look)
+    monkeypatch.setattr(hub_reader, "glimpse", look)
     with testing.hub(quick) as hub:
         for count in (3, 30):
             for number in range(count):

@@ -14,9 +14,9 @@ from durablecli.client import Client, Item, Query
 from durablecli.errors import Conflict, NotFound, TimedOut, WrongState
 from durablecli.model import events as ev
 from durablecli.model.failures import Failure
-from durablecli.store import inbox
 from durablecli.store.disk import LocalDisk
-from durablecli.store.inbox import Inbox
+from durablecli.store.inbox import inbox
+from durablecli.store.inbox.inbox import Inbox
 from tests.client.scribe import Scribe, scribe
 
 ENDED = ev.ExecutionCompleted("Completed", Raw(b'"old"'))

@@ -17,7 +17,7 @@ from durablecli import EntityId
 from durablecli.client import Query
 from durablecli.model import events as ev
 from durablecli.model.status import Summary
-from durablecli.store.doctor import check
+from durablecli.store.check.checker import check
 from tests.e2e.harness import Hub, until
 
 BANK = str(Path(__file__).parents[2] / "workflows" / "bank")

@@ -21,10 +21,10 @@ import pytest
 from msgspec import Raw
 
 from durablecli import EntityId
-from durablecli.store import histories
 from durablecli.store.disk import LocalDisk
-from durablecli.store.inbox import Inbox
-from durablecli.store.mailbox import Item
+from durablecli.store.history import writer
+from durablecli.store.inbox.inbox import Inbox
+from durablecli.store.inbox.messages import Item
 from tests.e2e.harness import COMMAND, Hub, Process, until
 
 BANK = str(Path(__file__).parents[2] / "workflows" / "bank")
@@ -183,7 +183,7 @@ def ends_well_without_log(hub: Hub, bank: Bank) -> None:
 
 
 def damage(hub: Hub, instance: str, how: Callable[[list[bytes]], list[bytes]]) -> None:
-    file = Path(histories.path(str(hub.root), instance))
+    file = Path(writer.path(str(hub.root), instance))
     lines = file.read_bytes().splitlines(keepends=True)
     file.write_bytes(b"".join(how(lines)))
 
@@ -214,7 +214,7 @@ def test_damaged_histories_and_logs(hub: Hub, bank: Bank) -> None:
     works(hub, "beside damage")
     shown = hub("doctor", code=1).out
     for id in ("torn", "unread", "parent"):
-        assert re.search(rf"\b{id}\b", shown.replace("\n", " ")) or histories.path("", id) in shown, shown
+        assert re.search(rf"\b{id}\b", shown.replace("\n", " ")) or writer.path("", id) in shown, shown
     assert hub("status", "torn", code=None).code in (0, 65)
     published(hub, running)
     hub("doctor", "--repair", code=None)

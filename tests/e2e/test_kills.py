@@ -17,7 +17,7 @@ import pytest
 from durablecli import Client
 from durablecli.client import Query
 from durablecli.model import events as ev
-from durablecli.store.doctor import check
+from durablecli.store.check.checker import check
 from tests.e2e.harness import Hub, until
 
 SEED = int(os.environ.get("KILLS_SEED", "0")) or random.SystemRandom().randrange(1 << 32)

@@ -14,8 +14,8 @@ from durablecli import testing
 from durablecli.engine import messages, publisher
 from durablecli.engine.cycle import Options
 from durablecli.store.hub import checkpoint
-from durablecli.store.inbox import Inbox
-from durablecli.store.mailbox import Item
+from durablecli.store.inbox.inbox import Inbox
+from durablecli.store.inbox.messages import Item
 
 haste = Event()
 haste.set()

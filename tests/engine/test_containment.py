@@ -19,10 +19,10 @@ from durablecli.engine.entities import Entities
 from durablecli.engine.messages import Messages
 from durablecli.engine.turns import Turns
 from durablecli.errors import DurableError, StorageError
-from durablecli.store import batches
 from durablecli.store.hub import checkpoint
-from durablecli.store.inbox import Inbox
-from durablecli.store.mailbox import Item
+from durablecli.store.inbox import batches
+from durablecli.store.inbox.inbox import Inbox
+from durablecli.store.inbox.messages import Item
 
 Context = df.DurableOrchestrationContext
 ran: list[Any] = []

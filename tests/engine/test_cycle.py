@@ -19,10 +19,10 @@ from durablecli.engine.cycle import Options
 from durablecli.errors import StorageError
 from durablecli.model.payloads import encode
 from durablecli.store.hub import open_hub
-from durablecli.store.inbox import Inbox
+from durablecli.store.inbox.inbox import Inbox
+from durablecli.store.inbox.messages import Item
 from durablecli.store.index import Index
-from durablecli.store.mailbox import Item
-from durablecli.store.memory import MemoryDisk, Node
+from durablecli.store.memory_disk import MemoryDisk, Node
 
 Context = df.DurableOrchestrationContext
 ROOT = "hub"

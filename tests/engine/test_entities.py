@@ -15,8 +15,8 @@ from durablecli.engine import entities
 from durablecli.engine.operations import Batch
 from durablecli.model import events as ev
 from durablecli.replay.entity_state import EntityLedger, fold_entity
-from durablecli.store.histories import path
-from durablecli.store.mailbox import Item
+from durablecli.store.history.writer import path
+from durablecli.store.inbox.messages import Item
 
 A, B, C = (df.EntityId("counter", key) for key in "abc")
 Steps = Generator[Any, Any, Any]

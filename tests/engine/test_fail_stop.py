@@ -11,8 +11,8 @@ import durablecli as df
 from durablecli import testing
 from durablecli.engine.cycle import Options
 from durablecli.errors import HubLocked, StorageError
-from durablecli.store.mailbox import Item
-from durablecli.store.memory import MemoryDisk, Node
+from durablecli.store.inbox.messages import Item
+from durablecli.store.memory_disk import MemoryDisk, Node
 
 
 @df.orchestrator

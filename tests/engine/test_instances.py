@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from durablecli.engine.instances import Instances
-from durablecli.store.histories import History
-from durablecli.store.memory import MemoryDisk
-from durablecli.store.set_aside import SetAsideList
+from durablecli.store.history.writer import History
+from durablecli.store.memory_disk import MemoryDisk
+from durablecli.store.quarantine import SetAsideList
 
 
 def test_only_histories_that_there_are_are_looked_for() -> None:

@@ -14,8 +14,8 @@ from durablecli import testing
 from durablecli.client import Client
 from durablecli.engine import messages, sources
 from durablecli.engine.cycle import Options
-from durablecli.store.inbox import Inbox
-from durablecli.store.mailbox import Item
+from durablecli.store.inbox.inbox import Inbox
+from durablecli.store.inbox.messages import Item
 
 Context = df.DurableOrchestrationContext
 outside: list[Any] = []

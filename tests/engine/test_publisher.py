@@ -10,7 +10,7 @@ import pytest
 
 import durablecli as df
 from durablecli import testing
-from durablecli.store.mailbox import Item
+from durablecli.store.inbox.messages import Item
 from durablecli.testing import Hub
 
 

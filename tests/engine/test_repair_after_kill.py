@@ -13,11 +13,11 @@ from msgspec import Raw
 import durablecli as df
 from durablecli import daemon, testing
 from durablecli.engine import draft, messages, publisher, turns
+from durablecli.store.check.repair import repair
 from durablecli.store.disk import LocalDisk
-from durablecli.store.inbox import Inbox
-from durablecli.store.mailbox import Item
-from durablecli.store.premises import make_folders
-from durablecli.store.repair import repair
+from durablecli.store.inbox.inbox import Inbox
+from durablecli.store.inbox.messages import Item
+from durablecli.store.layout import make_folders
 
 Context = df.DurableOrchestrationContext
 ran: list[int] = []

@@ -14,9 +14,10 @@ import durablecli as df
 from durablecli import testing
 from durablecli.engine import entities
 from durablecli.engine.turns import Turns
-from durablecli.store import applied, doctor, kept, set_aside
-from durablecli.store.histories import path
-from durablecli.store.history_repair import HistoryRepair
+from durablecli.store import deduplication, quarantine, quarantined_messages
+from durablecli.store.check import checker
+from durablecli.store.check.history_repair import HistoryRepair
+from durablecli.store.history.writer import path
 from durablecli.store.hub import checkpoint, close, open_hub
 from durablecli.store.index import Index
 
@@ -124,7 +125,7 @@ def repair(hub: testing.Hub) -> list[str]:
 
     said = list(HistoryRepair(hub.disk, ROOT, keep).run())
     with suppress(FileNotFoundError):
-        hub.disk.unlink(f"{ROOT}/{set_aside.FILE}")
+        hub.disk.unlink(f"{ROOT}/{quarantine.FILE}")
     return said
 
 
@@ -138,7 +139,7 @@ def repaired(hub: testing.Hub) -> list[str]:
 
 def is_sound(hub: testing.Hub) -> None:
     hub.engine.settle()
-    found = [each for each in doctor.check(ROOT, hub.disk).findings if "index" not in each]
+    found = [each for each in checker.check(ROOT, hub.disk).findings if "index" not in each]
     assert found == [], found
 
 
@@ -187,7 +188,7 @@ def test_an_operation_is_applied_once_whatever_its_sender_forgets(hub: testing.H
     assert hub.client.read_entity_state("@counter@a").entity_state == 111111
     hub.restart()
     hub.run()
-    assert applied.read(hub.disk, ROOT) == {}
+    assert deduplication.read(hub.disk, ROOT) == {}
 
 
 @pytest.mark.parametrize("n", range(2, 7))
@@ -276,7 +277,7 @@ def test_events_behind_the_damage_are_delivered_again(hub: testing.Hub) -> None:
     change(hub, "s", flip(4))
     repaired(hub)
     assert hub.client.get_status("s").output == [1001, 11011, 111111, "early"]
-    assert kept.read(hub.disk, ROOT, "s") == []
+    assert quarantined_messages.read(hub.disk, ROOT, "s") == []
 
 
 def test_signals_of_a_lost_batch_are_not_sent_twice(hub: testing.Hub) -> None:

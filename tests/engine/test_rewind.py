@@ -14,8 +14,8 @@ import durablecli as df
 from durablecli import testing
 from durablecli.errors import WrongState
 from durablecli.model import events as ev
-from durablecli.store.inbox import Inbox
-from durablecli.store.mailbox import Item
+from durablecli.store.inbox.inbox import Inbox
+from durablecli.store.inbox.messages import Item
 
 Context = df.DurableOrchestrationContext
 SECOND = timedelta(seconds=1)

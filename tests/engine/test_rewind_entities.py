@@ -11,7 +11,7 @@ import durablecli as df
 from durablecli import testing
 from durablecli.errors import WrongState
 from durablecli.model.entity_id import EntityId
-from durablecli.store.mailbox import Item
+from durablecli.store.inbox.messages import Item
 
 Context = df.DurableOrchestrationContext
 A, B = EntityId("account", "a"), EntityId("account", "b")

@@ -12,7 +12,7 @@ import durablecli as df
 from durablecli import testing
 from durablecli.engine.cycle import Options
 from durablecli.engine.turns import Turns
-from durablecli.store.mailbox import Item
+from durablecli.store.inbox.messages import Item
 
 Context = df.DurableOrchestrationContext
 COUNTER = df.EntityId("counter", "a")
@@ -104,8 +104,8 @@ def post(hub: testing.Hub, name: str, id: str, value: str = "null", run: str | N
     """Start an orchestration from another process."""
     from msgspec import Raw
 
-    from durablecli.store.inbox import Inbox
-    from durablecli.store.mailbox import RUN_VARIABLE
+    from durablecli.store.inbox.inbox import Inbox
+    from durablecli.store.inbox.messages import RUN_VARIABLE
 
     with pytest.MonkeyPatch.context() as patch:
         if run is not None:

@@ -13,10 +13,10 @@ import durablecli as df
 from durablecli import testing
 from durablecli.engine.turns import Turns
 from durablecli.errors import InstanceSetAside
-from durablecli.store import kept, set_aside
-from durablecli.store.histories import path
+from durablecli.store import quarantine, quarantined_messages
+from durablecli.store.history.writer import path
 from durablecli.store.hub import checkpoint
-from durablecli.store.mailbox import Item
+from durablecli.store.inbox.messages import Item
 from durablecli.store.query import Query
 
 Context = df.DurableOrchestrationContext
@@ -115,7 +115,7 @@ def forget(hub: testing.Hub, id: str) -> None:
 
 
 def listed(hub: testing.Hub) -> set[str]:
-    return set(set_aside.read(hub.disk, ROOT))
+    return set(quarantine.read(hub.disk, ROOT))
 
 
 def purge(hub: testing.Hub, id: str) -> None:
@@ -162,12 +162,12 @@ def test_messages_for_it_are_kept_in_order_and_delivered_once(hub: testing.Hub) 
     hub.restart()
     hub.engine.hand_in("raise-event", [Item("w", "Go", Raw(b"3"))])
     hub.run()
-    assert len(kept.read(hub.disk, ROOT, "w")) == 3
+    assert len(quarantined_messages.read(hub.disk, ROOT, "w")) == 3
     undo()
     hub.restart()
     hub.run()
     assert output(hub, "w") == [1, 2, 3]
-    assert kept.read(hub.disk, ROOT, "w") == []
+    assert quarantined_messages.read(hub.disk, ROOT, "w") == []
     hub.restart()
     assert output(hub, "w") == [1, 2, 3]
 
@@ -279,7 +279,7 @@ def test_a_forced_purge_takes_it_away(hub: testing.Hub, line: int) -> None:
     hub.run()
     purge(hub, "w")
     assert not hub.client.get_status("w")
-    assert (listed(hub), kept.read(hub.disk, ROOT, "w")) == (set(), [])
+    assert (listed(hub), quarantined_messages.read(hub.disk, ROOT, "w")) == (set(), [])
     hub.restart()
     assert not hub.client.get_status("w")
 
@@ -361,7 +361,7 @@ def test_what_is_kept_comes_first_also_where_delivering_it_fails(
 
     monkeypatch.setattr(Turns, "_turn", turn)
     hub.restart()
-    assert not kept.read(hub.disk, ROOT, "w")
+    assert not quarantined_messages.read(hub.disk, ROOT, "w")
     hub.engine.hand_in("raise-event", [Item("w", "Go", Raw(b"3"))])
     hub.run()
     hub.restart()

@@ -14,8 +14,8 @@ from durablecli import testing
 from durablecli.engine import draft, turns
 from durablecli.errors import Conflict, NotFound, WrongState
 from durablecli.model import events as ev
-from durablecli.store.inbox import Inbox
-from durablecli.store.mailbox import Item
+from durablecli.store.inbox.inbox import Inbox
+from durablecli.store.inbox.messages import Item
 
 Context = df.DurableOrchestrationContext
 Status = df.OrchestrationRuntimeStatus

@@ -15,7 +15,7 @@ from typing import Any
 import durablecli as df
 from durablecli import testing
 from durablecli.model.entity_id import is_entity
-from durablecli.store.histories import path
+from durablecli.store.history.writer import path
 
 Steps = Generator[Any, Any, Any]
 A, B, C = (df.EntityId("counter", key) for key in "abc")

@@ -15,9 +15,9 @@ from durablecli.model.events import Record
 from durablecli.replay.entity_state import fold_entity
 from durablecli.replay.replay import restore
 from durablecli.replay.runtime_state import fold
-from durablecli.store.audit import audit
+from durablecli.store.check.history import audit
 from durablecli.store.disk import LocalDisk
-from durablecli.store.histories import History, read_file
+from durablecli.store.history.writer import History, read_file
 from tests.golden.scenario import FUNCTIONS
 
 RELEASES = sorted(each.name for each in Path(__file__).parent.iterdir() if each.name[0].isdigit())

@@ -18,7 +18,7 @@ from msgspec.structs import replace
 from durablecli.model import codec
 from durablecli.model import events as ev
 from durablecli.model.entity_id import is_entity
-from durablecli.store.commits import Commit, Write
+from durablecli.store.journal.commits import Commit, Write
 from tests.laws.society import TOLD
 
 State = dict[str, Any] | None

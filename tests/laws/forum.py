@@ -11,7 +11,7 @@ from durablecli.engine.message_queue import Posted
 from durablecli.errors import DurableError
 from durablecli.model.payloads import encode
 from durablecli.replay.entity_state import fold_entity
-from durablecli.store.mailbox import Item, Message
+from durablecli.store.inbox.messages import Item, Message
 from tests.laws.annals import Annals
 from tests.laws.ground import Ground, PowerCut
 from tests.laws.society import ASKER, ENTITIES, GO, HOLDER, MEMBERS, Body, functions

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from durablecli.model.codec import Damaged
-from durablecli.store.commits import Commit, parse_line
-from durablecli.store.memory import MemoryDisk, Node
+from durablecli.store.journal.commits import Commit, parse_line
+from durablecli.store.memory_disk import MemoryDisk, Node
 
 
 class PowerCut(BaseException):

@@ -15,8 +15,8 @@ from durablecli.client import Client
 from durablecli.engine import draft
 from durablecli.engine.message_queue import Posted
 from durablecli.model.payloads import encode
-from durablecli.store.inbox import Inbox
-from durablecli.store.mailbox import Item
+from durablecli.store.inbox.inbox import Inbox
+from durablecli.store.inbox.messages import Item
 
 Context = df.DurableOrchestrationContext
 INSTANCES = ("x", "y", "b-0", "b-1")

@@ -13,8 +13,8 @@ from durablecli.model import events as ev
 from durablecli.model.payloads import encode
 from durablecli.replay.pending import next_due
 from durablecli.replay.runtime_state import Ledger, fold
-from durablecli.store import histories
-from durablecli.store.mailbox import Item, Message
+from durablecli.store.history import writer
+from durablecli.store.inbox.messages import Item, Message
 from tests.laws.programs import NAMES, TOP, Body, World
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -154,14 +154,14 @@ class Theatre:
 
     def ids(self) -> list[str]:
         found = []
-        for file in histories.files(self.hub.disk, "hub"):
-            history = histories.read_file(self.hub.disk, file)
+        for file in writer.files(self.hub.disk, "hub"):
+            history = writer.read_file(self.hub.disk, file)
             assert history is not None
             found.append(history.instance)
         return sorted(found)
 
     def records(self, id: str) -> list[ev.Record]:
-        history = histories.read(self.hub.disk, "hub", id)
+        history = writer.read(self.hub.disk, "hub", id)
         assert history is not None
         assert history.whole
         return list(parse(history))

@@ -27,11 +27,11 @@ from durablecli.model.events import (
     Record,
 )
 from durablecli.model.status import Summary
-from durablecli.store.histories import files, read_file
+from durablecli.store.history.writer import files, read_file
 from durablecli.store.hub import Hub, checkpoint, close, open_hub
+from durablecli.store.inbox.messages import Item
 from durablecli.store.index import Index
-from durablecli.store.journal import Commit, Purged, Taken, Write
-from durablecli.store.mailbox import Item
+from durablecli.store.journal.writer import Commit, Purged, Taken, Write
 from tests.store.faulty import FaultyDisk, PowerCut
 
 ROOT = "hub"

@@ -13,7 +13,7 @@ import random
 from collections.abc import Callable
 from typing import NamedTuple
 
-from durablecli.store.memory import MemoryDisk, Node
+from durablecli.store.memory_disk import MemoryDisk, Node
 
 _BLOCK = 64
 

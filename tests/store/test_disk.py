@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from durablecli.store.disk import Disk, LocalDisk
-from durablecli.store.memory import MemoryDisk
+from durablecli.store.memory_disk import MemoryDisk
 
 
 @pytest.fixture(params=["local", "memory"])

@@ -15,14 +15,14 @@ from durablecli.errors import HubLocked, NewerHub
 from durablecli.model import events as ev
 from durablecli.model.codec import frame, seed
 from durablecli.model.failures import Failure
-from durablecli.store.audit import audit
-from durablecli.store.doctor import check
-from durablecli.store.histories import path, read
+from durablecli.store.check.checker import check
+from durablecli.store.check.history import audit
+from durablecli.store.check.repair import repair
+from durablecli.store.history.writer import path, read
 from durablecli.store.hub import Hub, checkpoint, close, open_hub
-from durablecli.store.journal import Commit, Purged, Taken, Write
-from durablecli.store.mailbox import Item
+from durablecli.store.inbox.messages import Item
+from durablecli.store.journal.writer import Commit, Purged, Taken, Write
 from durablecli.store.recovery import rebuild, summarize
-from durablecli.store.repair import repair
 
 AT = datetime(2026, 11, 22, 9, tzinfo=UTC)
 FAILURE = Failure("builtins.ValueError", "no")

@@ -6,11 +6,11 @@ from datetime import UTC, datetime
 
 from durablecli.model.codec import frame, seed
 from durablecli.model.events import EventAwaited, ExecutionStarted, Record
-from durablecli.store.glimpse import glimpse
-from durablecli.store.histories import read_live
-from durablecli.store.journal import Commit, Journal, Purged, Write
-from durablecli.store.memory import MemoryDisk
-from durablecli.store.tail import Checkpoint, write_checkpoint
+from durablecli.store.history.writer import read_live
+from durablecli.store.journal.reader import Checkpoint, write_checkpoint
+from durablecli.store.journal.snapshot import glimpse
+from durablecli.store.journal.writer import Commit, Journal, Purged, Write
+from durablecli.store.memory_disk import MemoryDisk
 
 AT = datetime(2026, 11, 22, 9, tzinfo=UTC)
 

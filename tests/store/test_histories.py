@@ -18,9 +18,20 @@ from durablecli.model.events import (
     ExecutionStarted,
     Record,
 )
-from durablecli.store.histories import Claim, Histories, History, claims, complete, files, merge, path, read, read_live
-from durablecli.store.journal import Commit, Purged, Write
-from durablecli.store.memory import MemoryDisk
+from durablecli.store.history.writer import (
+    Claim,
+    Histories,
+    History,
+    claims,
+    complete,
+    files,
+    merge,
+    path,
+    read,
+    read_live,
+)
+from durablecli.store.journal.writer import Commit, Purged, Write
+from durablecli.store.memory_disk import MemoryDisk
 from tests.store.faulty import FaultyDisk, refusing
 
 AT = datetime(2026, 11, 22, 9, tzinfo=UTC)

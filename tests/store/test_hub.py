@@ -15,12 +15,12 @@ from msgspec import Raw
 from durablecli.errors import DamagedHub, HubLocked, NewerHub, NoPermission, NotFound, StorageError
 from durablecli.model.codec import frame, seed
 from durablecli.model.events import EntityStarted, EventAwaited, ExecutionStarted, Record
-from durablecli.store.histories import path, read
+from durablecli.store.history.writer import path, read
 from durablecli.store.hub import Hub, begin_checkpoint, checkpoint, close, finish_checkpoint, open_hub, still_ours
+from durablecli.store.inbox.messages import Item
 from durablecli.store.index import Index
-from durablecli.store.journal import Commit, Purged, Taken, Write, tail
-from durablecli.store.mailbox import Item
-from durablecli.store.memory import MemoryDisk
+from durablecli.store.journal.writer import Commit, Purged, Taken, Write, tail
+from durablecli.store.memory_disk import MemoryDisk
 from durablecli.store.query import Query
 from tests.store.faulty import FaultyDisk, refusing
 

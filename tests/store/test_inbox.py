@@ -17,17 +17,17 @@ import pytest
 from msgspec import Raw
 
 from durablecli.errors import Conflict, DamagedMessage, HubLocked, StorageError, UsageError
-from durablecli.store import batches, reservations
 from durablecli.store import disk as disk_module
-from durablecli.store import inbox as inbox_module
-from durablecli.store.bell import Bell, ring
-from durablecli.store.bell import path as bell_path
 from durablecli.store.disk import LocalDisk
 from durablecli.store.hub import close, open_hub
-from durablecli.store.inbox import Inbox
-from durablecli.store.mailbox import Item, Message
-from durablecli.store.memory import MemoryDisk
-from durablecli.store.premises import make_folders
+from durablecli.store.inbox import batches, reservations
+from durablecli.store.inbox import inbox as inbox_module
+from durablecli.store.inbox.inbox import Inbox
+from durablecli.store.inbox.messages import Item, Message
+from durablecli.store.inbox.wakeup import Bell, ring
+from durablecli.store.inbox.wakeup import path as bell_path
+from durablecli.store.layout import make_folders
+from durablecli.store.memory_disk import MemoryDisk
 from tests.store.faulty import FaultyDisk, PowerCut, refusing
 
 NEW = "hub/inbox/new"
@@ -417,8 +417,8 @@ def test_a_released_id_is_free_again() -> None:
 def reserve_and_die(root: Path, post: bool) -> None:
     code = f"""
 from durablecli.store.disk import LocalDisk
-from durablecli.store.inbox import Inbox
-from durablecli.store.mailbox import Item
+from durablecli.store.inbox.inbox import Inbox
+from durablecli.store.inbox.messages import Item
 inbox = Inbox(LocalDisk(), {str(root)!r})
 inbox.reserve("a", "m-1")
 if {post}:

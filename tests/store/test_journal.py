@@ -10,7 +10,7 @@ import pytest
 from durablecli.errors import DamagedHub, StorageError
 from durablecli.model.codec import Damaged, frame, seed
 from durablecli.model.events import EventAwaited, Record
-from durablecli.store.journal import (
+from durablecli.store.journal.writer import (
     Checkpoint,
     Commit,
     Journal,
@@ -23,7 +23,7 @@ from durablecli.store.journal import (
     tail,
     write_checkpoint,
 )
-from durablecli.store.memory import MemoryDisk, Node
+from durablecli.store.memory_disk import MemoryDisk, Node
 
 AT = datetime(2026, 11, 22, 9, 0, 0, 101, tzinfo=UTC)
 

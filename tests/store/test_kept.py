@@ -5,11 +5,11 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from durablecli.model import events as ev
-from durablecli.store import kept
-from durablecli.store.commits import Commit, Delivered, Kept, line, parse_line
-from durablecli.store.kept import KeptMessages
-from durablecli.store.mailbox import Item
-from durablecli.store.memory import MemoryDisk
+from durablecli.store import quarantined_messages
+from durablecli.store.inbox.messages import Item
+from durablecli.store.journal.commits import Commit, Delivered, Kept, line, parse_line
+from durablecli.store.memory_disk import MemoryDisk
+from durablecli.store.quarantined_messages import KeptMessages
 
 AT = datetime(2026, 11, 22, 9, tzinfo=UTC)
 FIRST = Kept("a", "1", ev.EventRaised("one"))
@@ -29,7 +29,7 @@ def a_disk() -> MemoryDisk:
 
 
 def read(disk: MemoryDisk, instance: str = "a") -> list[Kept]:
-    return [each.what for each in kept.read(disk, "hub", instance)]
+    return [each.what for each in quarantined_messages.read(disk, "hub", instance)]
 
 
 def test_a_commit_says_in_its_line_what_it_keeps_and_delivers() -> None:
@@ -54,7 +54,7 @@ def test_a_torn_line_is_completed_from_the_journal() -> None:
     disk = a_disk()
     keeper = KeptMessages(disk, "hub")
     keeper.publish(COMMITS[0])
-    data = disk.files[kept.path("hub", "a")].data
+    data = disk.files[quarantined_messages.path("hub", "a")].data
     del data[-20:]
     keeper.follow(COMMITS)
     assert read(disk) == [FIRST, SECOND, ITEM]

@@ -36,12 +36,12 @@ from durablecli.model.events import (
 from durablecli.store import hub as hubs
 from durablecli.store import recovery
 from durablecli.store.disk import LocalDisk
-from durablecli.store.histories import path as history_path
+from durablecli.store.history.writer import path as history_path
 from durablecli.store.hub import Hub
-from durablecli.store.journal import Commit, Purged, Write
-from durablecli.store.mailbox import Item
+from durablecli.store.hub_reader import ReadHub
+from durablecli.store.inbox.messages import Item
+from durablecli.store.journal.writer import Commit, Purged, Write
 from durablecli.store.query import Query
-from durablecli.store.reading import ReadHub
 from tests.store.test_index import KILLED_IN_A_TRANSACTION
 
 AT = datetime(2026, 11, 22, 9, tzinfo=UTC)

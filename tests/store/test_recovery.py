@@ -12,7 +12,8 @@ import pytest
 
 from durablecli.errors import DamagedHub
 from durablecli.model import codec
-from durablecli.store import commits, histories, tail
+from durablecli.store.history import writer
+from durablecli.store.journal import commits, reader
 from tests.store.explorer import Explorer, Skip
 
 SEGMENT = re.compile(r"hub/journal/\d{8}\.jsonl")
@@ -78,7 +79,7 @@ def test_the_explorer_notices_when_a_rule_is_left_out(rule: str) -> None:
 
 
 def test_the_explorer_notices_when_the_crc_isnt_checked(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (codec, commits, histories, tail):
+    for module in (codec, commits, writer, reader):
         monkeypatch.setattr(module, "unseal", without_crc)
     with pytest.raises((AssertionError, DamagedHub, codec.Damaged)):
         explore_until_it_fails(lambda operation, path: False, first=17)  # the first that needs the crc

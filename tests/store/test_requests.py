@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from durablecli.store.mailbox import Item, Message
-from durablecli.store.requests import Outlook, outlook, requests_for
+from durablecli.store.inbox.messages import Item, Message
+from durablecli.store.inbox.pending_messages import Outlook, outlook, requests_for
 
 AT = datetime(2026, 11, 22, 9, tzinfo=UTC)
 

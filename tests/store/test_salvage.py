@@ -8,7 +8,7 @@ import pytest
 
 from durablecli.model import events as ev
 from durablecli.model.codec import frame, seed
-from durablecli.store.salvage import Salvage, salvage
+from durablecli.store.check.salvage import Salvage, salvage
 
 AT = datetime(2026, 11, 22, 9, tzinfo=UTC)
 EVENTS: list[ev.AnyEvent] = [ev.ExecutionStarted("a", "1", "f"), *(ev.EventRaised(f"E{n}") for n in range(2, 8))]

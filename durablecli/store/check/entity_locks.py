@@ -7,7 +7,7 @@ from collections.abc import Callable
 from durablecli.model.events import EntityLock, EntityLockRequested
 from durablecli.replay.entity_state import fold_entity
 from durablecli.replay.runtime_state import fold
-from durablecli.store.histories import History
+from durablecli.store.history.writer import History
 from durablecli.store.recovery import readable
 
 

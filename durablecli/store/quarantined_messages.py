@@ -15,9 +15,9 @@ import msgspec
 from durablecli.model.codec import Damaged, seal, unseal
 from durablecli.model.entity_id import is_entity
 from durablecli.model.ids import entity_file_name, file_name
-from durablecli.store.commits import Commit, Kept
 from durablecli.store.disk import Disk
-from durablecli.store.refusal import refusal
+from durablecli.store.journal.commits import Commit, Kept
+from durablecli.store.os_errors import refusal
 
 FOLDER = "kept"
 

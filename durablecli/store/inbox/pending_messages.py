@@ -14,7 +14,7 @@ from typing import NamedTuple
 import msgspec
 
 from durablecli.model.status import ENDED, Summary, Waiting
-from durablecli.store.mailbox import Item, Message
+from durablecli.store.inbox.messages import Item, Message
 
 CHANGING = frozenset({"start", "restart", "purge", "rewind", "suspend", "resume", "terminate"})
 """The kinds of messages that can change the status of an instance."""

@@ -19,8 +19,8 @@ from durablecli.errors import DamagedHub, InstanceSetAside, StorageError
 from durablecli.model.codec import Damaged, seed, unseal
 from durablecli.model.entity_id import is_entity
 from durablecli.model.ids import entity_file_name, file_name, name_of_file, shard
-from durablecli.store.commits import Commit, Purged, Write
 from durablecli.store.disk import Disk
+from durablecli.store.journal.commits import Commit, Purged, Write
 
 FOLDER = "instances"
 ENTITIES = "entities"

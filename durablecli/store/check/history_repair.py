@@ -16,17 +16,18 @@ from durablecli.model.entity_id import is_entity
 from durablecli.model.status import Summary
 from durablecli.replay.entity_state import EntityLedger, fold_entity
 from durablecli.replay.runtime_state import Ledger, answers, fold
-from durablecli.store import applied, cuts
-from durablecli.store.applied import Applied, Child, Cut
-from durablecli.store.bridge import fold_with_gaps, rewritten, with_lock
-from durablecli.store.commits import Kept
+from durablecli.store import deduplication
+from durablecli.store.check.correlation import EntityLook, Questions, look
+from durablecli.store.check.entity_log_repair import fold_with_gaps, rewritten, with_lock
+from durablecli.store.check.salvage import Salvage, salvage
+from durablecli.store.deduplication import Applied, Child, Cut
 from durablecli.store.disk import Disk
-from durablecli.store.histories import files, owner, path, read, read_file
-from durablecli.store.kept import KeptMessages
-from durablecli.store.mailbox import Item
-from durablecli.store.questions import EntityLook, Questions, look
+from durablecli.store.history import truncated
+from durablecli.store.history.writer import files, owner, path, read, read_file
+from durablecli.store.inbox.messages import Item
+from durablecli.store.journal.commits import Kept
+from durablecli.store.quarantined_messages import KeptMessages
 from durablecli.store.recovery import readable
-from durablecli.store.salvage import Salvage, salvage
 
 _Answer = (
     ev.TaskCompleted
@@ -244,10 +245,10 @@ class HistoryRepair:
         keeper = KeptMessages(self._disk, self._root)
         for id, kept in self._kept.items():
             keeper.put_first(id, kept)
-        before = applied.read(self._disk, self._root)
-        applied.write(self._disk, self._root, {**before, **senders}.values())
+        before = deduplication.read(self._disk, self._root)
+        deduplication.write(self._disk, self._root, {**before, **senders}.values())
         if cut := [id for id in self._damaged if not is_entity(id)]:
-            cuts.add(self._disk, self._root, cut)
+            truncated.add(self._disk, self._root, cut)
 
     def _write_files(self) -> Iterator[str]:
         for id in sorted({*self._healed, *self._damaged, *self._drops}):

@@ -14,9 +14,9 @@ import msgspec
 
 from durablecli.errors import DamagedHub
 from durablecli.model.codec import Damaged
-from durablecli.store.commits import Commit, parse_line
 from durablecli.store.disk import Disk
-from durablecli.store.tail import read_checkpoint, segment_path, segments
+from durablecli.store.journal.commits import Commit, parse_line
+from durablecli.store.journal.reader import read_checkpoint, segment_path, segments
 
 _RACES = 20
 _MANY = 16

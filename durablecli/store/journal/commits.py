@@ -14,7 +14,7 @@ import msgspec
 
 from durablecli.model.codec import Damaged, seal, stamp, unseal
 from durablecli.model.events import AnyEvent
-from durablecli.store.mailbox import Item
+from durablecli.store.inbox.messages import Item
 
 _string = msgspec.json.Encoder().encode
 _CRC = len(',"crc":"01234567"}')

@@ -14,7 +14,7 @@ import msgspec
 
 from durablecli.model.codec import Damaged, seal, unseal
 from durablecli.store.disk import Disk
-from durablecli.store.mailbox import Item, Message
+from durablecli.store.inbox.messages import Item, Message
 
 _ERROR = ".error"
 _MOST_TRIES = 2

@@ -9,9 +9,9 @@ from uuid import uuid4
 import msgspec
 
 from durablecli.errors import DamagedHub, NewerHub, NoPermission, NotFound, StorageError
-from durablecli.store import histories
 from durablecli.store.disk import Disk
-from durablecli.store.journal import Checkpoint, Journal, write_checkpoint
+from durablecli.store.history import writer
+from durablecli.store.journal.writer import Checkpoint, Journal, write_checkpoint
 from durablecli.store.lock import Holder
 
 FORMAT = 2
@@ -21,8 +21,8 @@ JOURNAL = "journal"
 _HUBS = ".state"
 """The folder in which each app of Azure's has its hub; any other has to be there."""
 
-_FOLDERS = (JOURNAL, histories.FOLDER, "inbox", "inbox/new", "inbox/tmp", "inbox/ids")
-_LATER_FOLDERS = (histories.ENTITIES,)
+_FOLDERS = (JOURNAL, writer.FOLDER, "inbox", "inbox/new", "inbox/tmp", "inbox/ids")
+_LATER_FOLDERS = (writer.ENTITIES,)
 """Hubs that an earlier version made lack them until an engine opens them."""
 
 
@@ -139,7 +139,7 @@ def check_ours(disk: Disk, root: str) -> None:
     _check(disk, root, "folder", follow=True)
     for name in (*_FOLDERS, *_LATER_FOLDERS):
         _check(disk, f"{root}/{name}", "folder")
-    for folder in histories.folders(disk, root):
+    for folder in writer.folders(disk, root):
         _check(disk, folder, "folder")
     for name in (FILE, "engine.lock", "index.sqlite"):
         _check(disk, f"{root}/{name}", "file")

@@ -16,19 +16,19 @@ from durablecli.errors import DamagedHub, NoPermission
 from durablecli.model.codec import Damaged, unseal
 from durablecli.model.events import EntityLock
 from durablecli.model.status import Summary
-from durablecli.store import kept, premises, set_aside
-from durablecli.store.audit import audit
+from durablecli.store import layout, quarantine, quarantined_messages
+from durablecli.store.check.entity_locks import lock_of, stray
+from durablecli.store.check.history import audit
 from durablecli.store.disk import Disk, LocalDisk
-from durablecli.store.failed_messages import MessageFailure
-from durablecli.store.histories import Claim, History, claims, files, folders, merge, path, read, read_file
-from durablecli.store.inbox import Inbox
+from durablecli.store.history.writer import Claim, History, claims, files, folders, merge, path, read, read_file
+from durablecli.store.inbox.failed_messages import MessageFailure
+from durablecli.store.inbox.inbox import Inbox
 from durablecli.store.index import Reader, Unusable, open_readonly
+from durablecli.store.journal.reader import Tail, raw_tail
 from durablecli.store.lock import read_holder
+from durablecli.store.os_errors import refusal
 from durablecli.store.query import Query
 from durablecli.store.recovery import summarize, taken
-from durablecli.store.refusal import refusal
-from durablecli.store.sections import lock_of, stray
-from durablecli.store.tail import Tail, raw_tail
 
 _LOOKS = 3
 
@@ -82,19 +82,19 @@ class _Examination:
         return self.report
 
     def _look_at_premises(self) -> None:
-        for look in (premises.check_ours, premises.read_hub_file):
+        for look in (layout.check_ours, layout.read_hub_file):
             try:
                 look(self.disk, self.root)
             except (DamagedHub, NoPermission) as error:
                 self.report.findings.append(str(error))
             except FileNotFoundError:
-                self.report.findings.append(f"{self.root}/{premises.FILE} is missing")
-        for folder in premises.missing_folders(self.disk, self.root):
+                self.report.findings.append(f"{self.root}/{layout.FILE} is missing")
+        for folder in layout.missing_folders(self.disk, self.root):
             self.report.findings.append(f"{folder} is missing")
 
     def _look_at_journal(self) -> Tail | None:
         try:
-            tail = raw_tail(self.disk, f"{self.root}/{premises.JOURNAL}")
+            tail = raw_tail(self.disk, f"{self.root}/{layout.JOURNAL}")
         except DamagedHub as error:
             self.report.findings.append(str(error))
             return None
@@ -128,7 +128,7 @@ class _Examination:
 
     def _told_by_now(self) -> dict[str, Claim]:
         with suppress(DamagedHub):
-            return claims(raw_tail(self.disk, f"{self.root}/{premises.JOURNAL}").commits)
+            return claims(raw_tail(self.disk, f"{self.root}/{layout.JOURNAL}").commits)
         return {}
 
     def _look_at_file(self, file: str, places: dict[str, str], told: dict[str, Claim]) -> None:
@@ -199,13 +199,13 @@ class _Examination:
 
     def _look_at_set_aside(self) -> None:
         """What the engine leaves alone, and what is kept for it."""
-        listed = set_aside.read(self.disk, self.root)
+        listed = quarantine.read(self.disk, self.root)
         for entry in listed.values():
             self.report.findings.append(
                 f"{entry.instance} is set aside since {entry.since:%Y-%m-%d %H:%M:%SZ}: {entry.reason}"
             )
-        for instance in kept.instances(self.disk, self.root):
-            count = len(kept.read(self.disk, self.root, instance))
+        for instance in quarantined_messages.instances(self.disk, self.root):
+            count = len(quarantined_messages.read(self.disk, self.root, instance))
             when = "it is repaired and an engine opens the hub" if instance in listed else "an engine opens the hub"
             messages = f"{count:,} message{'' if count == 1 else 's'}"
             self.report.notes.append(f"{messages} for {instance} kept; delivered when {when}")
@@ -258,7 +258,7 @@ class _Examination:
         last = reader.last_commit
         if tail is not None and last >= tail.following:
             text = f"ends with commit {tail.following - 1}, and the index has seen commit {last}"
-            self.report.findings.append(f"{self.root}/{premises.JOURNAL} {text}")
+            self.report.findings.append(f"{self.root}/{layout.JOURNAL} {text}")
         elif tail is None or last != tail.following - 1:
             self.report.notes.append(f"{file} contains commit {last} and will be brought up")
         else:

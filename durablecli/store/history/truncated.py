@@ -11,7 +11,7 @@ from contextlib import suppress
 import msgspec
 
 from durablecli.store.disk import Disk
-from durablecli.store.refusal import refusal
+from durablecli.store.os_errors import refusal
 
 _FILE = "cut.json"
 

@@ -15,19 +15,20 @@ import msgspec
 from durablecli.errors import DamagedHub
 from durablecli.model.codec import Damaged, unseal
 from durablecli.model.status import Summary
-from durablecli.store import doctor, premises, set_aside
-from durablecli.store.commits import Commit, Write, parse_line
+from durablecli.store import layout, quarantine
+from durablecli.store.check import checker
+from durablecli.store.check.checker import Report
+from durablecli.store.check.history_repair import HistoryRepair
 from durablecli.store.disk import Disk, LocalDisk
-from durablecli.store.doctor import Report
-from durablecli.store.histories import Claim, Histories, claims, files, reaches, read, read_file
-from durablecli.store.history_repair import HistoryRepair
+from durablecli.store.history.writer import Claim, Histories, claims, files, reaches, read, read_file
 from durablecli.store.hub import close, open_hub
-from durablecli.store.inbox import Inbox
+from durablecli.store.inbox.inbox import Inbox
 from durablecli.store.index import Unusable, open_readonly
-from durablecli.store.journal import Checkpoint, Journal, raw_tail, read_checkpoint, write_checkpoint
+from durablecli.store.journal.commits import Commit, Write, parse_line
+from durablecli.store.journal.reader import CHECKPOINT, Header, segment_path, segments
+from durablecli.store.journal.writer import Checkpoint, Journal, raw_tail, read_checkpoint, write_checkpoint
 from durablecli.store.lock import EngineLock
-from durablecli.store.refusal import refusal
-from durablecli.store.tail import CHECKPOINT, Header, segment_path, segments
+from durablecli.store.os_errors import refusal
 
 _KEPT = "damaged"
 
@@ -36,8 +37,8 @@ def repair(root: str, disk: Disk | None = None) -> Report:
     """Mend what can be mended; what is still wrong then stands in the findings. Raises HubLocked beside an engine."""
     disk = disk or LocalDisk()
     if disk.facts(root, follow=True) is None:
-        return doctor.check(root, disk)
-    premises.check_ours(disk, root)
+        return checker.check(root, disk)
+    layout.check_ours(disk, root)
     lock = EngineLock(disk, root)
     lock.acquire()
     try:
@@ -46,7 +47,7 @@ def repair(root: str, disk: Disk | None = None) -> Report:
     finally:
         lock.release()
     close(open_hub(root, disk))
-    report = doctor.check(root, disk)
+    report = checker.check(root, disk)
     report.mended = mended
     return report
 
@@ -55,7 +56,7 @@ class _Repair:
     def __init__(self, disk: Disk, root: str) -> None:
         self.disk = disk
         self.root = root
-        self.folder = f"{root}/{premises.JOURNAL}"
+        self.folder = f"{root}/{layout.JOURNAL}"
         self.histories = Histories(disk, root)
 
     def run(self) -> Iterator[str]:
@@ -67,7 +68,7 @@ class _Repair:
         yield from self._repair_histories()
         yield from self._retry_messages()
         # Opening the hub rebuilds the index, and an engine tries every instance again.
-        for name in ("index.sqlite", "index.sqlite-journal", set_aside.FILE):
+        for name in ("index.sqlite", "index.sqlite-journal", quarantine.FILE):
             with suppress(FileNotFoundError):
                 self.disk.unlink(f"{self.root}/{name}")
 
@@ -89,8 +90,8 @@ class _Repair:
             index.close()
 
     def _mend_folders(self) -> Iterator[str]:
-        missing = premises.missing_folders(self.disk, self.root)
-        premises.make_folders(self.disk, self.root)
+        missing = layout.missing_folders(self.disk, self.root)
+        layout.make_folders(self.disk, self.root)
         yield from (f"{folder} was made anew" for folder in missing)
 
     # ── messages ───────────────────────────────────────────────────────────────────────────────────────────────────
@@ -117,19 +118,19 @@ class _Repair:
 
     def _mend_hub_file(self) -> Iterator[str]:
         try:
-            premises.read_hub_file(self.disk, self.root)
+            layout.read_hub_file(self.disk, self.root)
         except (DamagedHub, FileNotFoundError):
             hubs = [header.hub for number in segments(self.disk, self.folder) if (header := self._header(number))]
             epoch = max((commit.epoch for commit in self._commits().values()), default=0)
             # The journal only has the latest epochs; a wide step is above whatever was used before them.
-            content = premises.HubFile(
-                premises.FORMAT, hubs[-1] if hubs else uuid4().hex, "repaired", epoch + 1000, clean=False
+            content = layout.HubFile(
+                layout.FORMAT, hubs[-1] if hubs else uuid4().hex, "repaired", epoch + 1000, clean=False
             )
             content.last_seen = datetime.now(UTC)
-            if self.disk.exists(f"{self.root}/{premises.FILE}"):
-                self._keep(f"{self.root}/{premises.FILE}", copy=True)
-            premises.write_hub_file(self.disk, self.root, content)
-            yield f"{self.root}/{premises.FILE} was written anew"
+            if self.disk.exists(f"{self.root}/{layout.FILE}"):
+                self._keep(f"{self.root}/{layout.FILE}", copy=True)
+            layout.write_hub_file(self.disk, self.root, content)
+            yield f"{self.root}/{layout.FILE} was written anew"
 
     def _header(self, number: int) -> Header | None:
         data = self.disk.read(segment_path(self.folder, number))
@@ -160,7 +161,7 @@ class _Repair:
         old = segments(self.disk, self.folder)
         if self.disk.exists(f"{self.folder}/{CHECKPOINT}"):
             self._keep(f"{self.folder}/{CHECKPOINT}")
-        hub = premises.read_hub_file(self.disk, self.root).hub
+        hub = layout.read_hub_file(self.disk, self.root).hub
         journal = Journal.open(self.disk, self.folder, hub=hub, first=following)
         journal.close()
         write_checkpoint(self.disk, self.folder, Checkpoint(following, journal.segment))

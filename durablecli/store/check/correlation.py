@@ -15,7 +15,7 @@ from durablecli.model.failures import Failure
 from durablecli.replay import pending
 from durablecli.replay.entity_state import MOST_SENDERS, EntityLedger
 from durablecli.replay.runtime_state import Ledger
-from durablecli.store.commits import Kept
+from durablecli.store.journal.commits import Kept
 
 Key = tuple[str, str, int]
 

@@ -19,7 +19,7 @@ from msgspec import Raw
 from durablecli.model import events as ev
 from durablecli.model.failures import Failure
 from durablecli.store.disk import Disk
-from durablecli.store.refusal import refusal
+from durablecli.store.os_errors import refusal
 
 FILE = "applied.json"
 

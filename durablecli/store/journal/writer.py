@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from durablecli.errors import StorageError
-from durablecli.store.commits import Commit, Purged, Taken, Write, join, line, parse_line
 from durablecli.store.disk import Appender, Disk
-from durablecli.store.tail import (
+from durablecli.store.journal.commits import Commit, Purged, Taken, Write, join, line, parse_line
+from durablecli.store.journal.reader import (
     CHECKPOINT,
     FORMAT,
     Checkpoint,

@@ -10,11 +10,12 @@ from typing import NamedTuple
 
 import msgspec
 
-from durablecli.store import histories, premises
+from durablecli.store import layout
 from durablecli.store.disk import Disk, Facts
-from durablecli.store.inbox import Inbox
-from durablecli.store.requests import CHANGING
-from durablecli.store.tail import segment_path, segments
+from durablecli.store.history import writer
+from durablecli.store.inbox.inbox import Inbox
+from durablecli.store.inbox.pending_messages import CHANGING
+from durablecli.store.journal.reader import segment_path, segments
 
 _ENDS = (b'"type":"ExecutionCompleted"', b',"purged":[')
 
@@ -35,7 +36,7 @@ class EndWatch:
     def __init__(self, disk: Disk, root: str, inbox: Inbox) -> None:
         self._disk = disk
         self._root = root
-        self._journal = f"{root}/{premises.JOURNAL}"
+        self._journal = f"{root}/{layout.JOURNAL}"
         self._inbox = inbox
 
     def mark(self, instance: str) -> Mark:
@@ -67,7 +68,7 @@ class EndWatch:
         return now._replace(offset=mark.offset + lines.rfind(b"\n") + 1)
 
     def _path(self, instance: str) -> str:
-        return histories.path(self._root, instance)
+        return writer.path(self._root, instance)
 
     def _end(self, segment: int) -> int:
         return self._size(segment_path(self._journal, segment)) if segment else 0

@@ -15,8 +15,8 @@ import msgspec
 
 from durablecli.errors import DamagedHub, NewerHub
 from durablecli.model.codec import Damaged, seal, unseal
-from durablecli.store.commits import Commit, parse_line
 from durablecli.store.disk import Disk
+from durablecli.store.journal.commits import Commit, parse_line
 
 FORMAT = 1
 CHECKPOINT = "checkpoint"

@@ -12,7 +12,7 @@ import msgspec
 
 from durablecli.model.codec import Damaged, seal, unseal
 from durablecli.store.disk import Disk
-from durablecli.store.mailbox import Item, Message
+from durablecli.store.inbox.messages import Item, Message
 
 PART_BYTES = 4 * 1024 * 1024
 

@@ -22,12 +22,12 @@ import msgspec
 
 from durablecli.errors import Conflict, DamagedMessage, UsageError
 from durablecli.model.codec import Damaged, seal, unseal
-from durablecli.store import batches, bell
 from durablecli.store.disk import Disk
-from durablecli.store.failed_messages import FailedMessages
-from durablecli.store.mailbox import KINDS, RUN_VARIABLE, Item, Message, Receipt, new_message
-from durablecli.store.refusal import refusal
-from durablecli.store.reservations import Reservation, Reservations
+from durablecli.store.inbox import batches, wakeup
+from durablecli.store.inbox.failed_messages import FailedMessages
+from durablecli.store.inbox.messages import KINDS, RUN_VARIABLE, Item, Message, Receipt, new_message
+from durablecli.store.inbox.reservations import Reservation, Reservations
+from durablecli.store.os_errors import refusal
 
 FORMAT = 1
 LARGEST = 16 * 1024 * 1024 + 65536  # one payload at its limit, and what stands around it
@@ -64,7 +64,7 @@ class Inbox:
         self._disk = disk
         self._root = root
         self._now = now or partial(datetime.now, UTC)
-        self._ring = ring or partial(bell.ring, root)
+        self._ring = ring or partial(wakeup.ring, root)
         self._folder = f"{root}/inbox"
         self._new = f"{root}/inbox/new"
         self._tmp = f"{root}/inbox/tmp"

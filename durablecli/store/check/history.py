@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from durablecli.model import events as ev
 from durablecli.model.codec import Damaged, parse, seed
 from durablecli.model.entity_id import is_entity
-from durablecli.store.entity_audit import EntityAudit
+from durablecli.store.check.entity_log import EntityAudit
 
 _Decision = (
     ev.TaskScheduled

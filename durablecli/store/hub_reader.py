@@ -17,18 +17,19 @@ import msgspec
 from durablecli.errors import DamagedHub
 from durablecli.model.entity_id import entity_name, is_entity
 from durablecli.model.status import Summary
-from durablecli.store import histories, kept, premises, recovery, set_aside
+from durablecli.store import layout, quarantine, quarantined_messages, recovery
 from durablecli.store.disk import Disk, LocalDisk
-from durablecli.store.glimpse import Glimpse, glimpse
-from durablecli.store.histories import Claim, History
-from durablecli.store.inbox import Inbox, Listing
+from durablecli.store.history import writer
+from durablecli.store.history.writer import Claim, History
+from durablecli.store.inbox.inbox import Inbox, Listing
+from durablecli.store.inbox.messages import Message
+from durablecli.store.inbox.pending_messages import CHANGING, Request, foreseen, is_of_batch, passing
 from durablecli.store.index import Index, Reader, Unusable, check, open_readonly
+from durablecli.store.journal.snapshot import Glimpse, glimpse
 from durablecli.store.lock import Holder, read_holder
-from durablecli.store.mailbox import Message
+from durablecli.store.os_errors import refusal
+from durablecli.store.quarantine import SetAside
 from durablecli.store.query import Page, Query, arrange, finish
-from durablecli.store.refusal import refusal
-from durablecli.store.requests import CHANGING, Request, foreseen, is_of_batch, passing
-from durablecli.store.set_aside import SetAside
 
 _NOTHING = "nothing could be read"
 _TRIES = 3
@@ -44,17 +45,17 @@ class ReadHub:
         self._root = root
         self._is_published = is_published
         self._disk: Disk = disk or LocalDisk()
-        self._journal = f"{root}/{premises.JOURNAL}"
+        self._journal = f"{root}/{layout.JOURNAL}"
         self._inbox = Inbox(self._disk, root)
 
     def exists(self) -> bool:
         """Whether there is a hub; raises NewerHub, DamagedHub or NoPermission for one that can't be read."""
         with refusal(_NOTHING):
             try:
-                premises.read_hub_file(self._disk, self._root)
+                layout.read_hub_file(self._disk, self._root)
             except FileNotFoundError:
-                if any(histories.folders(self._disk, self._root)):
-                    path = f"{self._root}/{premises.FILE}"
+                if any(writer.folders(self._disk, self._root)):
+                    path = f"{self._root}/{layout.FILE}"
                     raise DamagedHub(f"{path} is missing; `durable doctor --repair` writes it anew") from None
                 return False
         return True
@@ -72,7 +73,7 @@ class ReadHub:
             # A file that was made a moment ago is still empty, and the glimpse of the journal was older than that.
             found = self._join(instance, None)
         if found is not None and (found.broken or not found.lines):
-            raise histories.damaged(histories.path(self._root, instance), found)
+            raise writer.damaged(writer.path(self._root, instance), found)
         return found
 
     def read_readable(self, instance: str) -> History | None:
@@ -83,12 +84,12 @@ class ReadHub:
     def set_aside(self, instance: str) -> SetAside | None:
         """Why the engine leaves an instance alone, if it does."""
         with refusal(_NOTHING):
-            return set_aside.read(self._disk, self._root).get(instance)
+            return quarantine.read(self._disk, self._root).get(instance)
 
     def kept(self, instance: str) -> int:
         """How much is kept for an instance that is, or was, set aside."""
         with refusal(_NOTHING):
-            return len(kept.read(self._disk, self._root, instance))
+            return len(quarantined_messages.read(self._disk, self._root, instance))
 
     def requests(self, instance: str) -> list[Message]:
         """What waits in the inbox for an orchestration, in order."""
@@ -135,12 +136,12 @@ class ReadHub:
     def reader(self) -> Callable[[str], History | None]:
         """`read` for many instances, with one look at the journal for all of them."""
         with refusal(_NOTHING):
-            told = histories.claims(glimpse(self._disk, self._journal).beyond(0)) if self.exists() else {}
+            told = writer.claims(glimpse(self._disk, self._journal).beyond(0)) if self.exists() else {}
 
         def read(instance: str) -> History | None:
             with refusal(_NOTHING):
-                found = histories.read(self._disk, self._root, instance)
-                found = histories.merge(found, told.get(instance), instance)
+                found = writer.read(self._disk, self._root, instance)
+                found = writer.merge(found, told.get(instance), instance)
             if found is None or found.broken or not found.lines:
                 return self.read(instance)  # it has changed since, or there is something to say about it
             return found
@@ -152,12 +153,12 @@ class ReadHub:
             # Asked before the file is read: what is in it then stays in it.
             known = journal is None and self._is_published is not None and self._is_published(instance)
             commits = [] if known else (journal or glimpse(self._disk, self._journal)).about(instance)
-            return histories.read_live(self._disk, self._root, commits, instance)
+            return writer.read_live(self._disk, self._root, commits, instance)
 
     def stamp(self, instance: str) -> tuple[object, ...]:
         """Something that changes when `read` or `pending` may give something else; cheap, for those who wait."""
         with refusal(_NOTHING):
-            path = histories.path(self._root, instance)
+            path = writer.path(self._root, instance)
             facts = self._disk.facts(path)
             size = self._disk.size(path) if facts else 0
             journal = sorted(self._disk.listdir(self._journal))
@@ -247,11 +248,11 @@ class ReadHub:
         """The instances that the table is too old for."""
         newer: dict[str, Summary | None] = {}
         told: dict[str, Claim] | None = None
-        for instance, claim in histories.claims(journal.beyond(table.last_commit)).items():
+        for instance, claim in writer.claims(journal.beyond(table.last_commit)).items():
             found = self._joined(instance, claim)
             if not claim.gone and (found is None or found.last < claim.last):
                 # The table is ahead of the file: what lies between stands further up in the journal.
-                told = histories.claims(journal.beyond(0)) if told is None else told
+                told = writer.claims(journal.beyond(0)) if told is None else told
                 found = self._joined(instance, told[instance])
             newer[instance] = _summary(found)
         return newer | self._set_aside(table, newer)
@@ -259,16 +260,16 @@ class ReadHub:
     def _set_aside(self, table: Reader, newer: dict[str, Summary | None]) -> dict[str, Summary | None]:
         """The rows of instances that are set aside."""
         found: dict[str, Summary | None] = {}
-        for id, entry in set_aside.read(self._disk, self._root).items():
+        for id, entry in quarantine.read(self._disk, self._root).items():
             row = newer[id] if id in newer else table.get(id)
             if row is not None:
                 found[id] = msgspec.structs.replace(row, set_aside=entry.reason)
-            elif self._disk.exists(histories.path(self._root, id)):
+            elif self._disk.exists(writer.path(self._root, id)):
                 found[id] = _unreadable_row(entry)
         return found
 
     def _joined(self, instance: str, claim: Claim) -> History | None:
-        return histories.merge(histories.read(self._disk, self._root, instance), claim, instance)
+        return writer.merge(writer.read(self._disk, self._root, instance), claim, instance)
 
     def _posted(self) -> _Posted:
         """The requests that can change a row, by instance."""

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 import msgspec
 
 from durablecli.store.disk import Disk
-from durablecli.store.refusal import refusal
+from durablecli.store.os_errors import refusal
 
 FILE = "set-aside.json"
 

@@ -1,0 +1,1 @@
+"""The histories: one file per instance and entity, written behind the journal."""

@@ -1,0 +1,1 @@
+"""The inbox: messages from clients to the engine, one file each."""

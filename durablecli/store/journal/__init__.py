@@ -1,0 +1,1 @@
+"""The journal: the append-only log of commits, and the only place where one becomes durable."""
