@@ -17,7 +17,7 @@ if TYPE_CHECKING:
         EntityStatus,
         PurgeHistoryResult,
     )
-    from durablecli.engine.activity_context import ActivityContext
+    from durablecli.engine.workers.activity_context import ActivityContext
     from durablecli.entities.context import DurableEntity, DurableEntityContext
     from durablecli.errors import TaskFailedError
     from durablecli.model.entity_id import EntityId
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from durablecli.replay.tasks import Task
 
 _HOMES = {
-    "ActivityContext": "durablecli.engine.activity_context",
+    "ActivityContext": "durablecli.engine.workers.activity_context",
     "Blueprint": "durablecli.blueprints",
     "Client": "durablecli.client",
     "CriticalSection": "durablecli.replay.critical_section",

@@ -23,16 +23,16 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from durablecli.app import Registry
+from durablecli.apps.modules import Loaded
 from durablecli.azure.loading import load_configured
 from durablecli.client import Client
 from durablecli.config import Config
 from durablecli.durable_http import built_ins
-from durablecli.engine.crew import Crew
-from durablecli.engine.cycle import Engine, Options
-from durablecli.engine.forks import doing_in_children
-from durablecli.engine.loader import Loaded
-from durablecli.engine.notice import Notice
-from durablecli.engine.watch import Watchdog, left_behind
+from durablecli.engine.engine import Engine, Options
+from durablecli.engine.engine_info import Notice
+from durablecli.engine.watchdog import Watchdog, left_behind
+from durablecli.engine.workers.dispatcher import Crew
+from durablecli.engine.workers.fork_guard import doing_in_children
 from durablecli.errors import ConfigError, HubLocked, NoPermission, StorageError
 from durablecli.model.status import OrchestrationRuntimeStatus
 from durablecli.model.versions import Versions

@@ -22,11 +22,11 @@ from durablecli.client import Client, DurableOrchestrationStatus
 from durablecli.client.waits import EntityWait
 from durablecli.config import Concurrency
 from durablecli.durable_http import built_ins
-from durablecli.engine.activity import Call
 from durablecli.engine.clock import VirtualClock
-from durablecli.engine.crew import Crew
-from durablecli.engine.cycle import Engine, Options
-from durablecli.engine.executors import Key, Report, Work
+from durablecli.engine.engine import Engine, Options
+from durablecli.engine.workers.activity import Call
+from durablecli.engine.workers.dispatcher import Crew
+from durablecli.engine.workers.thread_pool import Key, Report, Work
 from durablecli.errors import TimedOut
 from durablecli.replay.function_marks import mark_of
 from durablecli.store.hub import open_hub

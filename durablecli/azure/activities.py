@@ -18,8 +18,8 @@ from durablecli.app import Function, Registry
 from durablecli.azure import outputs
 from durablecli.azure.functions import Context
 from durablecli.azure.invocation import CONTEXT, Clients
-from durablecli.engine.activity import Returned
-from durablecli.engine.activity_context import ActivityContext
+from durablecli.engine.workers.activity import Returned
+from durablecli.engine.workers.activity_context import ActivityContext
 from durablecli.errors import Mismatch
 from durablecli.model.annotations import signature_of
 from durablecli.model.payloads import decode

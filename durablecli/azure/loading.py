@@ -14,13 +14,13 @@ from types import ModuleType
 from typing import Any
 
 from durablecli.app import Entity, Function, Orchestrator, Registry
+from durablecli.apps import modules
+from durablecli.apps.modules import ROOT, Loaded, Take
 from durablecli.azure import imports
 from durablecli.azure.activities import bind
 from durablecli.azure.host import Host, disabled_by, folder_of_file, function_files, is_app, is_whole, read, read_json
 from durablecli.blueprints import Bindings, OtherTrigger, bindings_of
 from durablecli.config import Config, import_folder
-from durablecli.engine import loader
-from durablecli.engine.loader import ROOT, Loaded, Take
 from durablecli.errors import ConfigError
 from durablecli.model import custom_objects
 
@@ -55,7 +55,7 @@ def load(targets: Sequence[str], base: str | os.PathLike[str] = ".", project: st
     host = read(folder) if folder is not None else None
     try:
         _enter(host)
-        loaded = loader.load(targets, base, project)
+        loaded = modules.load(targets, base, project)
         if not imports.are_used():
             imports.uninstall()
             return _finished(loaded, host, ())
@@ -83,7 +83,7 @@ def load_app(folder: str | os.PathLike[str]) -> AzureApp:
     try:
         _enter(host)
         disabled: list[str] = []
-        loaded = loader.load_modules(folder, _modules(folder, disabled))
+        loaded = modules.load_modules(folder, _modules(folder, disabled))
         disabled += _drop_disabled(loaded.registry)
         custom_objects.use(loaded.sources)
         return AzureApp(_finished(loaded, host, disabled), host)
@@ -102,7 +102,7 @@ def _finished(loaded: Loaded, host: Host | None, disabled: Iterable[str]) -> Loa
 def unload() -> None:
     """Forget the app, and leave `azure` and the environment as they were before."""
     _leave()
-    loader.forget_earlier_loads()
+    modules.forget_earlier_loads()
 
 
 def _enter(host: Host | None) -> None:

@@ -23,7 +23,7 @@ from durablecli.azure.invocation import Clients, arguments
 from durablecli.azure.schedules import parse
 from durablecli.blueprints import TimerTrigger
 from durablecli.client import Client, Item, Mailbox, Query
-from durablecli.engine.activity_context import ActivityContext
+from durablecli.engine.workers.activity_context import ActivityContext
 from durablecli.errors import ConfigError
 from durablecli.model.payloads import encode
 from durablecli.replay.context import DurableOrchestrationContext

@@ -16,7 +16,7 @@ from durablecli.cli.render import Screen, complain
 
 if TYPE_CHECKING:
     from durablecli.app import Function
-    from durablecli.engine.loader import Loaded
+    from durablecli.apps.modules import Loaded
 
 HEAD = ("NAME", "KIND", "SIGNATURE", "WHERE")
 

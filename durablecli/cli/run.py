@@ -16,8 +16,8 @@ from durablecli.errors import NotFound
 from durablecli.signals import Interrupted, Signals
 
 if TYPE_CHECKING:
+    from durablecli.apps.modules import Loaded
     from durablecli.config import Config
-    from durablecli.engine.loader import Loaded
 
 
 @click.command(

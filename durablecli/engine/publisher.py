@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from queue import SimpleQueue
 from time import monotonic
 
-from durablecli.engine.draft import Draft
-from durablecli.engine.instances import Entity, Instance, Instances
-from durablecli.engine.threads import start_thread
+from durablecli.engine.commit_builder import Draft
+from durablecli.engine.instance_cache import Entity, Instance, Instances
+from durablecli.engine.thread_start import start_thread
 from durablecli.model.entity_id import is_entity
 from durablecli.model.status import Summary
 from durablecli.replay import pending

@@ -6,14 +6,14 @@ earlier commit to the histories; so what is cached can be dropped and read again
 
 from __future__ import annotations
 
-from durablecli.engine.crew import Crew
-from durablecli.engine.draft import Draft
-from durablecli.engine.instances import Instances
-from durablecli.engine.operations import Batch
+from durablecli.engine.commit_builder import Draft
+from durablecli.engine.instance_cache import Instances
+from durablecli.engine.intake import Sources
 from durablecli.engine.publisher import Publisher
-from durablecli.engine.sources import Sources
 from durablecli.engine.timers import Timers
 from durablecli.engine.turns import Turns
+from durablecli.engine.workers.dispatcher import Crew
+from durablecli.engine.workers.entity_batch import Batch
 from durablecli.store.inbox.inbox import Inbox
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator
 
-from durablecli.engine.instances import Instances
+from durablecli.engine.instance_cache import Instances
 from durablecli.model.entity_id import is_entity
 from durablecli.replay import pending
 

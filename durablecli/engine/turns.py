@@ -19,15 +19,15 @@ from msgspec.structs import replace
 from durablecli.app import Function, Registry
 from durablecli.config import Limits
 from durablecli.engine.clock import Clock
-from durablecli.engine.draft import MOST_BYTES, MOST_RECORDS, Draft, Spoken
-from durablecli.engine.effects import Effects
-from durablecli.engine.entities import Entities
-from durablecli.engine.instances import Instance, Instances
+from durablecli.engine.commit_builder import MOST_BYTES, MOST_RECORDS, Draft, Spoken
+from durablecli.engine.decisions import Effects
+from durablecli.engine.entity_scheduler import Entities
+from durablecli.engine.event_size import target, weight
+from durablecli.engine.instance_cache import Instance, Instances
 from durablecli.engine.message_queue import MessageQueue
 from durablecli.engine.scope import Scope
 from durablecli.engine.timers import Timers
-from durablecli.engine.watch import Stuck, Watch, reason
-from durablecli.engine.weight import target, weight
+from durablecli.engine.watchdog import Stuck, Watch, reason
 from durablecli.errors import Conflict
 from durablecli.model import events as ev
 from durablecli.model.entity_id import is_entity

@@ -19,7 +19,7 @@ from typing import NamedTuple, TypeVar
 from msgspec import Raw
 
 from durablecli.client import Client, Item, Receipt, new_message
-from durablecli.engine.cycle import Engine
+from durablecli.engine.engine import Engine
 from durablecli.errors import DurableError
 from durablecli.model.ids import new_id
 

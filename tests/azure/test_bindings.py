@@ -28,7 +28,7 @@ from durablecli.azure.loading import load, load_app, unload
 from durablecli.azure.outputs import LONGEST
 from durablecli.blueprints import OtherTrigger, bindings_of
 from durablecli.cli.records import describe
-from durablecli.engine.worker_process import Answer
+from durablecli.engine.workers.worker_process import Answer
 from durablecli.http.functions import routes
 from durablecli.http.security import Keys
 from durablecli.model import events as ev

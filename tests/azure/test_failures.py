@@ -11,7 +11,7 @@ import pytest
 from durablecli import testing
 from durablecli.azure import durable_functions as df
 from durablecli.config import Limits
-from durablecli.engine.cycle import Options
+from durablecli.engine.engine import Options
 from durablecli.model.versions import Versions
 from durablecli.replay.context import DurableOrchestrationContext as Context
 from durablecli.testing import Hub

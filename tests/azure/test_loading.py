@@ -14,14 +14,14 @@ import pytest
 from msgspec import Raw
 
 from durablecli.app import Function
+from durablecli.apps.modules import Loaded
 from durablecli.azure import imports
 from durablecli.azure.activities import give_clients
 from durablecli.azure.invocation import Clients
 from durablecli.azure.loading import load, load_app, unload
 from durablecli.client import Client
-from durablecli.engine.activity_context import ActivityContext, Cancellation
-from durablecli.engine.arguments import bind
-from durablecli.engine.loader import Loaded
+from durablecli.engine.workers.activity_arguments import bind
+from durablecli.engine.workers.activity_context import ActivityContext, Cancellation
 from durablecli.errors import ConfigError
 from durablecli.testing import hub
 

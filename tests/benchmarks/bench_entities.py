@@ -9,7 +9,7 @@ from pathlib import Path
 
 from msgspec import Raw, json
 
-from durablecli.engine.cycle import Engine
+from durablecli.engine.engine import Engine
 from durablecli.store.history.writer import path
 from durablecli.store.inbox.messages import Item
 from tests.benchmarks.ground import bare_loop, engine, introduce, run
@@ -20,7 +20,7 @@ ENTITIES, AT_ONCE = 100_000, 5_000
 OPEN = """
 import resource, sys
 from time import perf_counter
-from durablecli.engine.cycle import Engine
+from durablecli.engine.engine import Engine
 from durablecli.store.hub import close, open_hub
 from durablecli.store.query import Query
 from tests.benchmarks.ground import registry

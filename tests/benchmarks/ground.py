@@ -24,8 +24,8 @@ import msgspec
 import durablecli as df
 from durablecli.app import Registry
 from durablecli.config import Concurrency
-from durablecli.engine.crew import Crew
-from durablecli.engine.cycle import Engine
+from durablecli.engine.engine import Engine
+from durablecli.engine.workers.dispatcher import Crew
 from durablecli.store.disk import Appender, Disk, LocalDisk
 from durablecli.store.hub import close, open_hub
 from durablecli.store.inbox.messages import Item

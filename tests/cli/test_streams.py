@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from durablecli.engine.cycle import Engine
+from durablecli.engine.engine import Engine
 from tests.cli.conftest import Durable
 from tests.e2e.harness import COMMAND
 

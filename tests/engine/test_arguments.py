@@ -13,8 +13,8 @@ from msgspec import Raw
 
 import durablecli as df
 from durablecli import testing
-from durablecli.engine.activity import Call
-from durablecli.engine.activity_context import Cancellation
+from durablecli.engine.workers.activity import Call
+from durablecli.engine.workers.activity_context import Cancellation
 from durablecli.model.payloads import PAYLOAD_LIMIT
 
 

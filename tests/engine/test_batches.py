@@ -11,8 +11,8 @@ from msgspec import Raw
 
 import durablecli as df
 from durablecli import testing
-from durablecli.engine import messages, publisher
-from durablecli.engine.cycle import Options
+from durablecli.engine import message_handler, publisher
+from durablecli.engine.engine import Options
 from durablecli.store.hub import checkpoint
 from durablecli.store.inbox.inbox import Inbox
 from durablecli.store.inbox.messages import Item
@@ -42,7 +42,7 @@ def items(count: int) -> list[Item]:
 def test_what_a_crash_left_of_a_batch_begins_where_it_was_cut(
     monkeypatch: pytest.MonkeyPatch, purged: bool, checkpointed: bool
 ) -> None:
-    monkeypatch.setattr(messages, "_SLICE", 10)
+    monkeypatch.setattr(message_handler, "_SLICE", 10)
     monkeypatch.setattr(publisher, "_GATHER", 0.0)
     with opened() as hub:
         Inbox(hub.disk, "hub").post("start", items(1_000))

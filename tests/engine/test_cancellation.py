@@ -23,12 +23,12 @@ from durablecli.cli.explain import reasons
 from durablecli.client import ActivityWait, Client
 from durablecli.config import Concurrency
 from durablecli.daemon import embedded
-from durablecli.engine.activity import Outcome
-from durablecli.engine.crew import Crew
-from durablecli.engine.draft import Job
-from durablecli.engine.notice import Notice
-from durablecli.engine.occupancy import OccupancyLog
-from durablecli.engine.operations import BatchOutcome
+from durablecli.engine.commit_builder import Job
+from durablecli.engine.engine_info import Notice
+from durablecli.engine.workers.activity import Outcome
+from durablecli.engine.workers.dispatcher import Crew
+from durablecli.engine.workers.entity_batch import BatchOutcome
+from durablecli.engine.workers.slot_warnings import OccupancyLog
 from durablecli.errors import WrongState
 from durablecli.model import events as ev
 

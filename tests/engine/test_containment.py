@@ -13,10 +13,10 @@ from msgspec import Raw
 import durablecli as df
 from durablecli import daemon, testing
 from durablecli.client import Client
-from durablecli.engine import messages
-from durablecli.engine.effects import Effects
-from durablecli.engine.entities import Entities
-from durablecli.engine.messages import Messages
+from durablecli.engine import message_handler
+from durablecli.engine.decisions import Effects
+from durablecli.engine.entity_scheduler import Entities
+from durablecli.engine.message_handler import Messages
 from durablecli.engine.turns import Turns
 from durablecli.errors import DurableError, StorageError
 from durablecli.store.hub import checkpoint
@@ -148,7 +148,7 @@ def test_a_message_of_this_process_is_refused(hub: testing.Hub, bomb: Callable[.
 def test_of_a_batch_only_the_item_that_fails_is_set_aside(
     hub: testing.Hub, bomb: Callable[..., None], monkeypatch: pytest.MonkeyPatch, sliced: bool
 ) -> None:
-    monkeypatch.setattr(messages, "_SLICE", 10)
+    monkeypatch.setattr(message_handler, "_SLICE", 10)
     bomb(Messages, "_start", lambda _, message, item: item.instance == "b-17")
     Inbox(hub.disk, "hub").post("start", [Item(f"b-{at}", "steps", Raw(b"null")) for at in range(30)])
     hub.run()
@@ -257,7 +257,7 @@ def test_a_damaged_part_of_a_batch_stops_nothing(hub: testing.Hub, monkeypatch: 
 def test_an_item_of_a_batch_of_this_process_is_tried_once_more(
     hub: testing.Hub, bomb: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(messages, "_SLICE", 10)
+    monkeypatch.setattr(message_handler, "_SLICE", 10)
     bomb(Messages, "_start", lambda _, message, item: item.instance == "b-17")
     hub.engine.hand_in("start", [Item(f"b-{at}", "steps", Raw(b"null")) for at in range(30)])
     hub.run()

@@ -16,11 +16,11 @@ from msgspec import Raw
 import durablecli as df
 from durablecli import testing
 from durablecli.config import Concurrency
-from durablecli.engine.activity import Outcome
-from durablecli.engine.crew import Crew
-from durablecli.engine.draft import BatchJob, Job
-from durablecli.engine.notice import Notice
-from durablecli.engine.operations import BatchOutcome, Operation
+from durablecli.engine.commit_builder import BatchJob, Job
+from durablecli.engine.engine_info import Notice
+from durablecli.engine.workers.activity import Outcome
+from durablecli.engine.workers.dispatcher import Crew
+from durablecli.engine.workers.entity_batch import BatchOutcome, Operation
 from durablecli.model import events as ev
 
 Outcomes = SimpleQueue[Outcome | BatchOutcome]

@@ -11,8 +11,8 @@ from msgspec import Raw
 
 import durablecli as df
 from durablecli import testing
-from durablecli.engine import entities
-from durablecli.engine.operations import Batch
+from durablecli.engine import entity_scheduler
+from durablecli.engine.workers.entity_batch import Batch
 from durablecli.model import events as ev
 from durablecli.replay.entity_state import EntityLedger, fold_entity
 from durablecli.store.history.writer import path
@@ -346,7 +346,7 @@ def test_a_signal_for_a_time_that_is_over_is_run_at_once(hub: testing.Hub) -> No
 
 
 def test_timers_of_what_was_carried_over_dont_pile_up(hub: testing.Hub, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(entities, "_COMPACT_AT", 1)
+    monkeypatch.setattr(entity_scheduler, "_COMPACT_AT", 1)
     for _ in range(20):
         hub.client.signal_entity(A, "later")
     for _ in range(200):

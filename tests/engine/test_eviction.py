@@ -9,8 +9,8 @@ import pytest
 
 import durablecli as df
 from durablecli import testing
-from durablecli.engine import draft, publisher, turns
-from durablecli.engine.cycle import Options
+from durablecli.engine import commit_builder, publisher, turns
+from durablecli.engine.engine import Options
 
 Context = df.DurableOrchestrationContext
 
@@ -26,7 +26,7 @@ def family(context: Context) -> Any:
 
 
 def test_a_parent_is_kept_in_memory_while_its_turn_is_spread(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (draft, turns):
+    for module in (commit_builder, turns):
         monkeypatch.setattr(module, "MOST_RECORDS", 16)
     monkeypatch.setattr(publisher, "_GATHER", 0.0)
     options = Options(threads=False, share=timedelta.max, live_instances=2)

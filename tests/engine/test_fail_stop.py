@@ -9,7 +9,7 @@ import pytest
 
 import durablecli as df
 from durablecli import testing
-from durablecli.engine.cycle import Options
+from durablecli.engine.engine import Options
 from durablecli.errors import HubLocked, StorageError
 from durablecli.store.inbox.messages import Item
 from durablecli.store.memory_disk import MemoryDisk, Node

@@ -10,7 +10,7 @@ import pytest
 import durablecli as df
 from durablecli import testing
 from durablecli.config import Limits
-from durablecli.engine.cycle import Options
+from durablecli.engine.engine import Options
 from durablecli.model import events as ev
 from durablecli.model.failures import DEEPEST, Failure, links_of
 from durablecli.testing import Hub

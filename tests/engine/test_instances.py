@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from durablecli.engine.instances import Instances
+from durablecli.engine.instance_cache import Instances
 from durablecli.store.history.writer import History
 from durablecli.store.memory_disk import MemoryDisk
 from durablecli.store.quarantine import SetAsideList

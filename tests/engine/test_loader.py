@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from durablecli.engine.loader import Loaded, load
+from durablecli.apps.modules import Loaded, load
 from durablecli.errors import ConfigError
 
 ACTIVITY = "from durablecli.app import activity\n\n@activity\ndef {name}(x: int) -> int:\n    return {value}\n"

@@ -12,8 +12,8 @@ from msgspec import Raw
 import durablecli as df
 from durablecli import testing
 from durablecli.client import Client
-from durablecli.engine import messages, sources
-from durablecli.engine.cycle import Options
+from durablecli.engine import intake, message_handler
+from durablecli.engine.engine import Options
 from durablecli.store.inbox.inbox import Inbox
 from durablecli.store.inbox.messages import Item
 
@@ -217,7 +217,7 @@ def test_a_timer_follows_an_event_that_was_acknowledged_before_it_was_due(hub: t
 def test_the_order_holds_behind_more_messages_than_are_read_at_once(
     hub: testing.Hub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sources, "_MOST_WAITING", 3)
+    monkeypatch.setattr(intake, "_MOST_WAITING", 3)
     client = other(hub)
     for at in range(20):
         client.start_new(twice, f"filler-{at}")
@@ -237,7 +237,7 @@ def _three_at_a_time(waiting: Any) -> Any:
 
 @pytest.fixture
 def slow_batches(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(messages, "_SLICE", 10)
+    monkeypatch.setattr(message_handler, "_SLICE", 10)
 
 
 def batch(hub: testing.Hub, name: str, count: int = 1_000, prefix: str = "b") -> None:

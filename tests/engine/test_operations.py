@@ -20,10 +20,10 @@ from msgspec import Raw
 
 import durablecli as df
 from durablecli import testing
-from durablecli.engine import operations
-from durablecli.engine.activity_context import Cancellation
-from durablecli.engine.executors import Threads
-from durablecli.engine.operations import Batch, Operation
+from durablecli.engine.workers import entity_batch
+from durablecli.engine.workers.activity_context import Cancellation
+from durablecli.engine.workers.entity_batch import Batch, Operation
+from durablecli.engine.workers.thread_pool import Threads
 from durablecli.model import events as ev
 from durablecli.model.failures import Failure
 
@@ -384,7 +384,7 @@ def test_what_an_operation_leaves_has_a_limit_in_all() -> None:
 
 
 def test_a_batch_ends_early_when_its_time_is_up_but_does_something(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(operations, "LONGEST", 0.0)
+    monkeypatch.setattr(entity_batch, "LONGEST", 0.0)
     event = run(tally, ("add", 1), ("add", 1), ("add", 1))
     assert (event.upto, state(event), len(event.results)) == (2, 1, 1)
 

@@ -12,7 +12,7 @@ from msgspec import Raw
 
 import durablecli as df
 from durablecli import daemon, testing
-from durablecli.engine import draft, messages, publisher, turns
+from durablecli.engine import commit_builder, message_handler, publisher, turns
 from durablecli.store.check.repair import repair
 from durablecli.store.disk import LocalDisk
 from durablecli.store.inbox.inbox import Inbox
@@ -65,7 +65,7 @@ def killed(hub: testing.Hub, root: Path) -> Path:
 def test_a_turn_that_was_cut_off_is_brought_to_its_end(
     hub: testing.Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, repairs: int
 ) -> None:
-    for module in (draft, turns):
+    for module in (commit_builder, turns):
         monkeypatch.setattr(module, "MOST_RECORDS", 16)
     hub.client.start_new(fan_out, "f")
     for _ in range(3):
@@ -82,7 +82,7 @@ def test_a_turn_that_was_cut_off_is_brought_to_its_end(
 def test_of_a_batch_nothing_is_started_twice(
     hub: testing.Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, repairs: int
 ) -> None:
-    monkeypatch.setattr(messages, "_SLICE", 10)
+    monkeypatch.setattr(message_handler, "_SLICE", 10)
     monkeypatch.setattr(publisher, "_GATHER", 0.0)
     Inbox(hub.disk, "hub").post("start", [Item(f"b-{at}", "once", Raw(b"%d" % at)) for at in range(400)])
     hub.engine.ring()

@@ -10,7 +10,7 @@ import pytest
 
 import durablecli as df
 from durablecli import testing
-from durablecli.engine.cycle import Options
+from durablecli.engine.engine import Options
 from durablecli.engine.turns import Turns
 from durablecli.store.inbox.messages import Item
 

@@ -9,7 +9,7 @@ import pytest
 
 import durablecli as df
 from durablecli import testing
-from durablecli.engine import draft, turns
+from durablecli.engine import commit_builder, turns
 
 A, B = (df.EntityId("counter", key) for key in "ab")
 Steps = Generator[Any, Any, Any]
@@ -74,7 +74,7 @@ FUNCTIONS = (counter, call_and_signal, lock_and_signal, call_twice, listen_twice
 @pytest.fixture(autouse=True, params=[3, 8])
 def small(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Commits hold a handful of records."""
-    for module in (draft, turns):
+    for module in (commit_builder, turns):
         monkeypatch.setattr(module, "MOST_RECORDS", request.param)
     monkeypatch.setattr(turns, "_LIGHT", 0)
 

@@ -16,11 +16,11 @@ from durablecli import __main__ as main
 from durablecli import testing
 from durablecli.config import Concurrency
 from durablecli.daemon import embedded
-from durablecli.engine import threads
-from durablecli.engine.activity import Outcome
-from durablecli.engine.crew import Crew
-from durablecli.engine.draft import BatchJob, Job
-from durablecli.engine.operations import BatchOutcome, Operation
+from durablecli.engine import thread_start
+from durablecli.engine.commit_builder import BatchJob, Job
+from durablecli.engine.workers.activity import Outcome
+from durablecli.engine.workers.dispatcher import Crew
+from durablecli.engine.workers.entity_batch import BatchOutcome, Operation
 from durablecli.model import events as ev
 from tests.engine.test_crew import NOW
 
@@ -68,7 +68,7 @@ def limit(monkeypatch: pytest.MonkeyPatch) -> Limit:
         found.start(thread)
 
     monkeypatch.setattr(threading.Thread, "start", start)
-    monkeypatch.setattr(threads, "_warned", -1e9)
+    monkeypatch.setattr(thread_start, "_warned", -1e9)
     return found
 
 

@@ -11,7 +11,7 @@ from msgspec import Raw
 
 import durablecli as df
 from durablecli import testing
-from durablecli.engine import draft, turns
+from durablecli.engine import commit_builder, turns
 from durablecli.errors import Conflict, NotFound, WrongState
 from durablecli.model import events as ev
 from durablecli.store.inbox.inbox import Inbox
@@ -540,7 +540,7 @@ GIANTS = [*FUNCTIONS, giant, family]
 
 @pytest.fixture
 def small_commits(monkeypatch: pytest.MonkeyPatch) -> int:
-    for module in (draft, turns):
+    for module in (commit_builder, turns):
         monkeypatch.setattr(module, "MOST_RECORDS", 16)
     return 16
 
@@ -630,7 +630,7 @@ def test_what_is_held_behind_a_torn_turn_does_not_hide_that_it_is_torn(
     monkeypatch: pytest.MonkeyPatch, replay_always: bool
 ) -> None:
     def commits_of(records: int) -> None:
-        for module in (draft, turns):
+        for module in (commit_builder, turns):
             monkeypatch.setattr(module, "MOST_RECORDS", records)
 
     commits_of(16)

@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 import durablecli as df
-from durablecli.engine.cycle import Options
+from durablecli.engine.engine import Options
 from durablecli.model.versions import Versions
 from durablecli.replay.function_marks import MARK, Mark
 from durablecli.testing import START, Hub, registry

@@ -14,7 +14,7 @@ import pytest
 
 import durablecli as df
 from durablecli import testing
-from durablecli.engine.cycle import Options
+from durablecli.engine.engine import Options
 from durablecli.testing import Hub
 
 Context = df.DurableOrchestrationContext

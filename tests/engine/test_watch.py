@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from durablecli.engine.watch import place
+from durablecli.engine.watchdog import place
 from durablecli.model import events as ev
 from durablecli.replay.executor import Machine
 from tests.replay.stage import Stage

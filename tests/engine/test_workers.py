@@ -15,11 +15,11 @@ import pytest
 from msgspec import Raw
 
 from durablecli.app import Function
-from durablecli.engine import workers as module
-from durablecli.engine.activity import Call, Outcome
-from durablecli.engine.activity_context import Cancellation
-from durablecli.engine.operations import BatchOutcome
-from durablecli.engine.workers import Workers
+from durablecli.engine.workers import process_pool as module
+from durablecli.engine.workers.activity import Call, Outcome
+from durablecli.engine.workers.activity_context import Cancellation
+from durablecli.engine.workers.entity_batch import BatchOutcome
+from durablecli.engine.workers.process_pool import Workers
 from durablecli.model.failures import Failure
 from durablecli.model.payloads import PAYLOAD_LIMIT
 from durablecli.replay.function_marks import Mark

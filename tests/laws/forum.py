@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from durablecli import testing
-from durablecli.engine.cycle import Options
+from durablecli.engine.engine import Options
 from durablecli.engine.message_queue import Posted
 from durablecli.errors import DurableError
 from durablecli.model.payloads import encode

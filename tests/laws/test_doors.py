@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 import durablecli as df
 from durablecli import testing
 from durablecli.client import Client
-from durablecli.engine import draft
+from durablecli.engine import commit_builder
 from durablecli.engine.message_queue import Posted
 from durablecli.model.payloads import encode
 from durablecli.store.inbox.inbox import Inbox
@@ -177,13 +177,15 @@ actions = st.one_of(
 def test_each_target_is_reached_in_the_order_of_acknowledgement(
     replay_always: bool, script: list[Any], room: int
 ) -> None:
-    doors, most = Doors(replay_always=replay_always), draft.MOST_RECORDS
-    draft.MOST_RECORDS = room  # so many records fill a commit: then what was acknowledged early may have to wait
+    doors, most = Doors(replay_always=replay_always), commit_builder.MOST_RECORDS
+    commit_builder.MOST_RECORDS = (
+        room  # so many records fill a commit: then what was acknowledged early may have to wait
+    )
     try:
         for verb, *rest in script:
             event(f"{verb} {rest[0]}" if verb in ("start", "send") else verb)
             getattr(doors, {"act": "act_and_send"}.get(verb, verb))(*rest)
         doors.check()
     finally:
-        draft.MOST_RECORDS = most
+        commit_builder.MOST_RECORDS = most
         doors.hub.close()

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from durablecli.engine import draft, entities, turns
+from durablecli.engine import commit_builder, entity_scheduler, turns
 from tests.laws.forum import Action, Forum
 from tests.laws.society import Body, actions, societies
 
@@ -74,9 +74,9 @@ def hold(monkeypatch: pytest.MonkeyPatch, examples: int, *, same: bool) -> tuple
     ) -> None:
         nonlocal runs
         runs += 1
-        monkeypatch.setattr(entities, "_COMPACT_AT", compact_at)
-        monkeypatch.setattr(entities, "_COMPACT_BY", 1)
-        for module in (draft, turns):
+        monkeypatch.setattr(entity_scheduler, "_COMPACT_AT", compact_at)
+        monkeypatch.setattr(entity_scheduler, "_COMPACT_BY", 1)
+        for module in (commit_builder, turns):
             monkeypatch.setattr(module, "MOST_RECORDS", most)
         monkeypatch.setattr(turns, "_LIGHT", 0 if most < 64 else 64)
         forum = Forum(replay_always=replay_always, cuts=cuts)

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from durablecli.engine import draft, turns
+from durablecli.engine import commit_builder, turns
 from durablecli.model import events as ev
 from durablecli.replay.runtime_state import fold
 from tests.laws.checker import check
@@ -66,7 +66,7 @@ def test_kills_at_any_cycle_lose_nothing_and_repeat_nothing(monkeypatch: pytest.
     @law
     @given(programs, actions, st.lists(st.integers(1, 12), max_size=8), st.integers(1, 6))
     def holds(bodies: tuple[Body, Body], script: list[Action], kills: list[int], most: int) -> None:
-        for module in (draft, turns):
+        for module in (commit_builder, turns):
             monkeypatch.setattr(module, "MOST_RECORDS", most)
         monkeypatch.setattr(turns, "_LIGHT", 0)
         theatre = Theatre(kills=kills)

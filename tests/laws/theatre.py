@@ -7,7 +7,7 @@ from typing import Any
 
 from durablecli import testing
 from durablecli.client.reading import parse
-from durablecli.engine.cycle import Options
+from durablecli.engine.engine import Options
 from durablecli.engine.message_queue import Posted
 from durablecli.model import events as ev
 from durablecli.model.payloads import encode

@@ -9,7 +9,7 @@ from datetime import timedelta
 from typing import Any
 
 import durablecli as df
-from durablecli.engine.messages import Messages
+from durablecli.engine.message_handler import Messages
 from durablecli.engine.turns import Turns
 
 Steps = Generator[Any, Any, Any]

@@ -13,9 +13,9 @@ import msgspec
 from msgspec.structs import replace
 
 from durablecli.app import Registry
-from durablecli.engine.applied import AppliedOperations
-from durablecli.engine.draft import Draft, Job
-from durablecli.engine.instances import Entity, Instance, Instances
+from durablecli.engine.commit_builder import Draft, Job
+from durablecli.engine.deduplicator import AppliedOperations
+from durablecli.engine.instance_cache import Entity, Instance, Instances
 from durablecli.engine.scope import Scope
 from durablecli.engine.timers import Timers
 from durablecli.errors import Conflict

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable
 from queue import Empty, SimpleQueue
 
-from durablecli.engine.threads import start_thread
+from durablecli.engine.thread_start import start_thread
 from durablecli.errors import StorageError
 from durablecli.store.journal.writer import Journal
 

@@ -20,7 +20,7 @@ from typing import Any
 
 import msgspec
 
-from durablecli.engine.threads import start_thread
+from durablecli.engine.thread_start import start_thread
 from durablecli.replay import executor
 
 PATIENCE = 1.0

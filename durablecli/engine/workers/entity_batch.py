@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 from msgspec import Raw
 
 from durablecli.app import Function
-from durablecli.engine.activity_context import Cancellation
+from durablecli.engine.workers.activity_context import Cancellation
 from durablecli.entities.context import Act
 from durablecli.errors import UsageError
 from durablecli.model import events as ev

@@ -13,16 +13,16 @@ from time import monotonic
 
 import msgspec
 
-from durablecli.engine.activity import Outcome
-from durablecli.engine.crew import Crew
-from durablecli.engine.draft import Draft
-from durablecli.engine.executors import Key
+from durablecli.engine.commit_builder import Draft
+from durablecli.engine.message_handler import Messages
 from durablecli.engine.message_queue import BatchItem, MessageQueue, PendingBatch, Posted, QueuedMessage
-from durablecli.engine.messages import Messages
-from durablecli.engine.operations import BatchOutcome
-from durablecli.engine.set_aside import SetAsideMessages
+from durablecli.engine.quarantine_handler import SetAsideMessages
 from durablecli.engine.timers import Due, Timers
 from durablecli.engine.turns import Turns
+from durablecli.engine.workers.activity import Outcome
+from durablecli.engine.workers.dispatcher import Crew
+from durablecli.engine.workers.entity_batch import BatchOutcome
+from durablecli.engine.workers.thread_pool import Key
 from durablecli.errors import DurableError
 from durablecli.model import events as ev
 from durablecli.model.entity_id import is_entity

@@ -16,10 +16,10 @@ from contextvars import ContextVar
 from time import monotonic
 from typing import NamedTuple
 
-from durablecli.engine.activity import Call
-from durablecli.engine.executors import Key, Report, Work
-from durablecli.engine.forks import end_child_of
-from durablecli.engine.threads import start_thread
+from durablecli.engine.thread_start import start_thread
+from durablecli.engine.workers.activity import Call
+from durablecli.engine.workers.fork_guard import end_child_of
+from durablecli.engine.workers.thread_pool import Key, Report, Work
 
 _STOPS = "an activity may not stop the event loop, which it shares with others: return or raise instead"
 _current: ContextVar[Key | None] = ContextVar("durable_activity", default=None)

@@ -13,9 +13,9 @@ from typing import Any
 import msgspec
 
 from durablecli.app import Function, Registry
-from durablecli.engine.activity import Call
-from durablecli.engine.crew import Crew, kind_of
-from durablecli.engine.executors import Key, Work
+from durablecli.engine.workers.activity import Call
+from durablecli.engine.workers.dispatcher import Crew, kind_of
+from durablecli.engine.workers.thread_pool import Key, Work
 
 _EVERY = timedelta(seconds=1)
 _MOST = 1_000

@@ -20,26 +20,26 @@ from time import monotonic
 
 from durablecli.app import Registry
 from durablecli.config import Limits
-from durablecli.engine.activity import Outcome
-from durablecli.engine.applied import AppliedOperations
 from durablecli.engine.clock import Clock, SystemClock
-from durablecli.engine.crew import Crew
-from durablecli.engine.draft import Draft
-from durablecli.engine.executors import Report
-from durablecli.engine.instances import Instances
+from durablecli.engine.commit_builder import Draft
+from durablecli.engine.deduplicator import AppliedOperations
+from durablecli.engine.engine_info import Notice
+from durablecli.engine.instance_cache import Instances
+from durablecli.engine.intake import Sources
+from durablecli.engine.journal_writer import Writer
+from durablecli.engine.log_capture import Voice
 from durablecli.engine.message_queue import MessageQueue, Posted, described
-from durablecli.engine.notice import Notice
-from durablecli.engine.occupancy import OccupancyLog
-from durablecli.engine.operations import BatchOutcome
 from durablecli.engine.publisher import Background, Publisher
 from durablecli.engine.rollback import Rollback
 from durablecli.engine.scope import Scope
-from durablecli.engine.sources import Sources
 from durablecli.engine.timers import Due, Timers
 from durablecli.engine.turns import Turns
-from durablecli.engine.voice import Voice
-from durablecli.engine.watch import Stuck, Watch, is_unchanged, reason
-from durablecli.engine.writer import Writer
+from durablecli.engine.watchdog import Stuck, Watch, is_unchanged, reason
+from durablecli.engine.workers.activity import Outcome
+from durablecli.engine.workers.dispatcher import Crew
+from durablecli.engine.workers.entity_batch import BatchOutcome
+from durablecli.engine.workers.slot_warnings import OccupancyLog
+from durablecli.engine.workers.thread_pool import Report
 from durablecli.errors import DamagedHub, DurableError, HubLocked, NewerHub, NoPermission, StorageError
 from durablecli.model.entity_id import is_entity
 from durablecli.model.versions import ANY_VERSION, Versions

@@ -18,9 +18,9 @@ from time import monotonic, sleep
 
 import msgspec
 
-from durablecli.engine.executors import Key
-from durablecli.engine.forks import in_children
-from durablecli.engine.pipes import LineReader, close_quietly, write_line
+from durablecli.engine.workers.fork_guard import in_children
+from durablecli.engine.workers.pipes import LineReader, close_quietly, write_line
+from durablecli.engine.workers.thread_pool import Key
 from durablecli.model.events import ABSENT, Output
 from durablecli.model.failures import Failure
 
@@ -76,7 +76,7 @@ class WorkerProcess:
         except OSError:
             close_quietly(orders, self._orders)
             raise
-        command = [sys.executable, "-P", "-m", "durablecli.engine.worker", str(orders), str(answers)]
+        command = [sys.executable, "-P", "-m", "durablecli.engine.workers.worker_main", str(orders), str(answers)]
         try:
             self._process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, pass_fds=(orders, answers), cwd=folder, process_group=0

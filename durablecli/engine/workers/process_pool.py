@@ -12,10 +12,10 @@ from collections.abc import Iterable, Sequence
 from queue import SimpleQueue
 from time import monotonic
 
-from durablecli.engine.activity import Call, Outcome, failed
-from durablecli.engine.executors import Key, Report, Work
-from durablecli.engine.threads import start_thread
-from durablecli.engine.worker_process import GRACE, Answer, Order, WorkerProcess
+from durablecli.engine.thread_start import start_thread
+from durablecli.engine.workers.activity import Call, Outcome, failed
+from durablecli.engine.workers.thread_pool import Key, Report, Work
+from durablecli.engine.workers.worker_process import GRACE, Answer, Order, WorkerProcess
 from durablecli.model.events import NULL
 from durablecli.model.failures import Failure
 

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from heapq import nsmallest
 from time import monotonic
 
-from durablecli.engine.crew import Crew, kind_of
-from durablecli.engine.executors import Executor, Key, Work
+from durablecli.engine.workers.dispatcher import Crew, kind_of
+from durablecli.engine.workers.thread_pool import Executor, Key, Work
 
 _EVERY = 1.0
 _PATIENCE = 5.0

@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 
 from msgspec import Raw
 
-from durablecli.engine.instances import Entity, Instance
+from durablecli.engine.instance_cache import Entity, Instance
 from durablecli.engine.message_queue import Handled
-from durablecli.engine.operations import Operation
+from durablecli.engine.workers.entity_batch import Operation
 from durablecli.model import codec
 from durablecli.model import events as ev
 from durablecli.replay.turn_log import Line

@@ -11,7 +11,7 @@ import traceback
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TextIO
 
-from durablecli.engine.draft import Spoken
+from durablecli.engine.commit_builder import Spoken
 from durablecli.replay.turn_log import Line, Logged, Printed, keep, running
 
 _CallHandlers = Callable[[logging.Logger, logging.LogRecord], None]

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from msgspec import Raw
 
 from durablecli.app import Function
-from durablecli.engine.activity_context import ActivityContext
+from durablecli.engine.workers.activity_context import ActivityContext
 from durablecli.errors import Mismatch
 from durablecli.model.events import NULL
 from durablecli.model.payloads import decode

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
 
-from durablecli.engine.instances import Instance
+from durablecli.engine.instance_cache import Instance
 from durablecli.engine.message_queue import BatchItem, MessageQueue, PendingBatch
-from durablecli.engine.rewinding import Rewinds
-from durablecli.engine.set_aside import SetAsideMessages
+from durablecli.engine.quarantine_handler import SetAsideMessages
+from durablecli.engine.rewind_handler import Rewinds
 from durablecli.engine.turns import Turns
 from durablecli.model import events as ev
 from durablecli.model.entity_id import is_entity

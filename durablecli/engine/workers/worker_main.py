@@ -16,12 +16,12 @@ from queue import SimpleQueue
 
 import msgspec
 
-from durablecli.engine.activity import Call, Outcome, failed
-from durablecli.engine.activity_context import Cancellation
-from durablecli.engine.forks import end_child_of, in_children
-from durablecli.engine.loader import Loaded, load
-from durablecli.engine.pipes import LineReader, close_quietly, write_line
-from durablecli.engine.worker_process import GRACE, Answer, Cancel, Order, Setup
+from durablecli.apps.modules import Loaded, load
+from durablecli.engine.workers.activity import Call, Outcome, failed
+from durablecli.engine.workers.activity_context import Cancellation
+from durablecli.engine.workers.fork_guard import end_child_of, in_children
+from durablecli.engine.workers.pipes import LineReader, close_quietly, write_line
+from durablecli.engine.workers.worker_process import GRACE, Answer, Cancel, Order, Setup
 from durablecli.errors import ConfigError
 from durablecli.model.events import ABSENT
 

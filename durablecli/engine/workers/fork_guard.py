@@ -13,8 +13,8 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
-from durablecli.engine.activity import Outcome
-from durablecli.engine.operations import BatchOutcome
+from durablecli.engine.workers.activity import Outcome
+from durablecli.engine.workers.entity_batch import BatchOutcome
 
 _actions: dict[object, Callable[[], object]] = {}
 

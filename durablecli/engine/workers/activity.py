@@ -9,8 +9,8 @@ from msgspec import Raw
 from msgspec.structs import replace
 
 from durablecli.app import Function
-from durablecli.engine.activity_context import ActivityContext, Cancellation
-from durablecli.engine.arguments import bind
+from durablecli.engine.workers.activity_arguments import bind
+from durablecli.engine.workers.activity_context import ActivityContext, Cancellation
 from durablecli.errors import BindingUnavailable
 from durablecli.model.events import NULL, Output
 from durablecli.model.failures import Failure, from_exception

@@ -10,7 +10,7 @@ from functools import partial
 
 from msgspec import Raw
 
-from durablecli.engine.instances import Instance
+from durablecli.engine.instance_cache import Instance
 from durablecli.model import events as ev
 from durablecli.store.deduplication import Applied, Cut
 

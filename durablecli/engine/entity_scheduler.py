@@ -13,11 +13,11 @@ from datetime import datetime
 
 from msgspec.structs import replace
 
-from durablecli.engine.draft import MOST_BYTES, BatchJob, Spoken
-from durablecli.engine.effects import Effects
-from durablecli.engine.instances import Entity
-from durablecli.engine.operations import BatchOutcome, Operation
+from durablecli.engine.commit_builder import MOST_BYTES, BatchJob, Spoken
+from durablecli.engine.decisions import Effects
+from durablecli.engine.instance_cache import Entity
 from durablecli.engine.timers import Due
+from durablecli.engine.workers.entity_batch import BatchOutcome, Operation
 from durablecli.errors import Conflict
 from durablecli.model import events as ev
 from durablecli.model.entity_id import entity_name

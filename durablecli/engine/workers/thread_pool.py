@@ -14,10 +14,10 @@ from time import monotonic
 from typing import Protocol
 
 from durablecli.app import Function
-from durablecli.engine.activity import Call, Outcome
-from durablecli.engine.forks import end_child_of
-from durablecli.engine.operations import Batch, BatchOutcome
-from durablecli.engine.threads import start_thread
+from durablecli.engine.thread_start import start_thread
+from durablecli.engine.workers.activity import Call, Outcome
+from durablecli.engine.workers.entity_batch import Batch, BatchOutcome
+from durablecli.engine.workers.fork_guard import end_child_of
 
 Key = tuple[str, str, int]
 Work = Call | Batch

@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from durablecli.app import Registry
 from durablecli.config import Concurrency
-from durablecli.engine.activity import Call, Outcome
-from durablecli.engine.activity_context import Cancellation
-from durablecli.engine.draft import BatchJob, Job
-from durablecli.engine.executors import Executor, Gate, Key, Report, Threads, Work
-from durablecli.engine.operations import Batch, BatchOutcome
+from durablecli.engine.commit_builder import BatchJob, Job
+from durablecli.engine.workers.activity import Call, Outcome
+from durablecli.engine.workers.activity_context import Cancellation
+from durablecli.engine.workers.entity_batch import Batch, BatchOutcome
+from durablecli.engine.workers.thread_pool import Executor, Gate, Key, Report, Threads, Work
 from durablecli.model.entity_id import entity_name
 from durablecli.model.payloads import PAYLOAD_LIMIT
 
@@ -207,11 +207,11 @@ class Crew:
 
     def _made(self, kind: str) -> Executor:
         if kind == "async":
-            from durablecli.engine.loop import Loop
+            from durablecli.engine.workers.async_pool import Loop
 
             return Loop(self._limits.async_activities, self._report)
         if kind == "process":
-            from durablecli.engine.workers import Workers
+            from durablecli.engine.workers.process_pool import Workers
 
             return Workers(self._limits.process_workers, self._report, self._targets, self._base, self._folder)
         if kind == _ENTITY:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 
-from durablecli.engine.instances import Instance
+from durablecli.engine.instance_cache import Instance
 from durablecli.engine.turns import Turns
 from durablecli.errors import WrongState
 from durablecli.model import events as ev
