@@ -282,9 +282,9 @@ def _http(
             say(f"{_counted(len(unserved), 'HTTP function')} not served: add --http 7071, or set http.listen")
         yield None
         return
-    from durablecli.client.keys import FILE
     from durablecli.http.security import find_keys
     from durablecli.http.server import HttpServer
+    from durablecli.store.http_keys import FILE
 
     keys, made = find_keys(port.getsockname()[0], config.http.keys, engine.hub.root)
     hub, client = shown(engine.hub.root), Client(engine.hub.root, engine)

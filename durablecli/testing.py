@@ -19,7 +19,7 @@ from typing import Any
 from durablecli.app import Registry
 from durablecli.blueprints import Blueprint
 from durablecli.client import Client, DurableOrchestrationStatus
-from durablecli.client.waits import EntityWait
+from durablecli.client.entity_waits import EntityWait
 from durablecli.config import Concurrency
 from durablecli.durable_http import built_ins
 from durablecli.engine.clock import VirtualClock

@@ -36,7 +36,7 @@ from durablecli.client import (
     PurgeHistoryResult,
     Query,
 )
-from durablecli.client.shell import awaited
+from durablecli.client.async_client import awaited
 from durablecli.errors import NotFound, UsageError, WrongState
 from durablecli.model.entity_id import EntityId
 from durablecli.model.status import ENDED, OrchestrationRuntimeStatus

@@ -1,11 +1,11 @@
 """The client of a hub: the one way in for the command line, for HTTP and for any Python program."""
 
+from durablecli.client.async_client import DurableOrchestrationClient
 from durablecli.client.client import Client
 from durablecli.client.entity_status import EntityStateResponse, EntityStatus, LockHolder, Queued, Requested
-from durablecli.client.functions import Published, published_by, unknown_orchestrator
-from durablecli.client.running import Running, Runs, Slots
-from durablecli.client.shell import DurableOrchestrationClient
-from durablecli.client.status import (
+from durablecli.client.entity_waits import ActivityWait, EntityWait
+from durablecli.client.follow import Line
+from durablecli.client.orchestration_status import (
     Blocked,
     DurableOrchestrationStatus,
     Engine,
@@ -14,8 +14,8 @@ from durablecli.client.status import (
     SetAside,
     Suspended,
 )
-from durablecli.client.tail import Line
-from durablecli.client.waits import ActivityWait, EntityWait
+from durablecli.client.published_functions import Published, published_by, unknown_orchestrator
+from durablecli.client.running_work import Running, Runs, Slots
 from durablecli.store.inbox.messages import Item, Mailbox, Receipt, new_message
 from durablecli.store.query import Page, Query
 

@@ -13,16 +13,16 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from durablecli.client.entities import Entities
+from durablecli.client.entity_reader import Entities
 from durablecli.client.entity_status import EntityStateResponse, EntityStatus
-from durablecli.client.functions import Published
-from durablecli.client.reading import Reader
-from durablecli.client.refusals import refusal_of, state_of, will_have_ended, word_of
-from durablecli.client.running import Running
-from durablecli.client.standing import Standing
-from durablecli.client.starting import POLICIES, batch_items, start_chosen
-from durablecli.client.status import DurableOrchestrationStatus, Engine, PurgeHistoryResult, SetAside
-from durablecli.client.tail import Line, Pace, Tail, follow
+from durablecli.client.event_target_cache import Standing
+from durablecli.client.follow import Line, Pace, Tail, follow
+from durablecli.client.orchestration_status import DurableOrchestrationStatus, Engine, PurgeHistoryResult, SetAside
+from durablecli.client.published_functions import Published
+from durablecli.client.running_work import Running
+from durablecli.client.start import POLICIES, batch_items, start_chosen
+from durablecli.client.status_reader import Reader
+from durablecli.client.transitions import refusal_of, state_of, will_have_ended, word_of
 from durablecli.errors import Conflict, DurableError, InstanceSetAside, NotFound, TimedOut, UsageError, WrongState
 from durablecli.model.entity_id import EntityId, is_entity, told_entity
 from durablecli.model.events import Record

@@ -8,8 +8,8 @@ from typing import Any
 import msgspec
 from msgspec import Raw
 
-from durablecli.client.running import Runs
-from durablecli.client.status import NULL, Blocked, Engine, SetAside, second
+from durablecli.client.orchestration_status import NULL, Blocked, Engine, SetAside, second
+from durablecli.client.running_work import Runs
 from durablecli.model import events as ev
 from durablecli.model.entity_id import EntityId
 from durablecli.model.payloads import displayable

@@ -12,10 +12,10 @@ from enum import IntEnum
 
 from starlette.requests import Request
 
-from durablecli.client.keys import kept_keys
 from durablecli.config import HttpKeys
 from durablecli.errors import ConfigError
 from durablecli.http.answers import Refused
+from durablecli.store.http_keys import kept_keys
 
 LARGEST_HEAD = 16 * 1024
 LONGEST_URL = 8 * 1024

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from durablecli import Client
-from durablecli.client.reading import Reader
+from durablecli.client.status_reader import Reader
 from durablecli.errors import NotFound, WrongState
 from durablecli.model import events as ev
 from tests.client.scribe import Scribe, scribe

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from durablecli.client import Running
-from durablecli.client.waits import EntityWait, Looks, told
+from durablecli.client.entity_waits import EntityWait, Looks, told
 from durablecli.model import events as ev
 from durablecli.model.status import Waiting
 from durablecli.replay.entity_state import EntityLedger, fold_entity

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from durablecli.client.keys import FILE
 from durablecli.config import HttpKeys
 from durablecli.errors import ConfigError
 from durablecli.http.security import Keys, find_keys
+from durablecli.store.http_keys import FILE
 from tests.http.conftest import BASE, site
 
 MASTER = "m" * 32

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from durablecli import testing
-from durablecli.client.reading import parse
+from durablecli.client.status_reader import parse
 from durablecli.engine.engine import Options
 from durablecli.engine.message_queue import Posted
 from durablecli.model import events as ev

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import NamedTuple
 
-from durablecli.client.reading import Reader, parse
+from durablecli.client.status_reader import Reader, parse
 from durablecli.model.events import Record
 
 _FIRST_PAUSE = 0.002

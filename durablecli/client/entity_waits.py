@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from durablecli.client.entity_status import Queued
-from durablecli.client.running import Activities, Running, Slots
+from durablecli.client.running_work import Activities, Running, Slots
 from durablecli.model import events as ev
 from durablecli.model.events import Origin
 from durablecli.model.status import Waiting

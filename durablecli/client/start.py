@@ -8,9 +8,9 @@ from typing import Any
 
 import msgspec
 
-from durablecli.client.reading import Reader
-from durablecli.client.refusals import will_have_ended
-from durablecli.client.status import DurableOrchestrationStatus
+from durablecli.client.orchestration_status import DurableOrchestrationStatus
+from durablecli.client.status_reader import Reader
+from durablecli.client.transitions import will_have_ended
 from durablecli.errors import Conflict, InstanceSetAside
 from durablecli.model.ids import new_id
 from durablecli.model.payloads import encode

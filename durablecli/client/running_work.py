@@ -8,7 +8,7 @@ from itertools import takewhile
 
 import msgspec
 
-from durablecli.client.status import Engine
+from durablecli.client.orchestration_status import Engine
 from durablecli.model.entity_id import is_entity
 from durablecli.replay.entity_state import EntityLedger
 

@@ -9,9 +9,8 @@ from typing import Any
 import msgspec
 from msgspec import Raw
 
-from durablecli.client.functions import Published, parse_published
-from durablecli.client.running import Activities, Running, notice_of, running_of
-from durablecli.client.status import (
+from durablecli.client.entity_waits import Looks, told
+from durablecli.client.orchestration_status import (
     NULL,
     Blocked,
     DurableOrchestrationStatus,
@@ -21,7 +20,8 @@ from durablecli.client.status import (
     Suspended,
     UnreadEvent,
 )
-from durablecli.client.waits import Looks, told
+from durablecli.client.published_functions import Published, parse_published
+from durablecli.client.running_work import Activities, Running, notice_of, running_of
 from durablecli.errors import DamagedHub, InstanceSetAside
 from durablecli.model import codec
 from durablecli.model.entity_id import is_entity

@@ -15,9 +15,9 @@ from durablecli.client.entity_status import (
     Queued,
     Requested,
 )
-from durablecli.client.reading import Reader, parse
-from durablecli.client.running import Running, Runs
-from durablecli.client.status import NULL, Blocked, Engine
+from durablecli.client.orchestration_status import NULL, Blocked, Engine
+from durablecli.client.running_work import Running, Runs
+from durablecli.client.status_reader import Reader, parse
 from durablecli.errors import InstanceSetAside, NotFound, WrongState
 from durablecli.model import events as ev
 from durablecli.model.entity_id import EntityId, told_entity

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from durablecli.client.status import DurableOrchestrationStatus
+from durablecli.client.orchestration_status import DurableOrchestrationStatus
 from durablecli.store.inbox.messages import Item
 
 
