@@ -23,11 +23,11 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from durablecli.app import Registry
+from durablecli.apps.load import load_configured
 from durablecli.apps.modules import Loaded
-from durablecli.azure.loading import load_configured
+from durablecli.builtin.call_http import built_ins
 from durablecli.client import Client
 from durablecli.config import Config
-from durablecli.durable_http import built_ins
 from durablecli.engine.engine import Engine, Options
 from durablecli.engine.engine_info import Notice
 from durablecli.engine.watchdog import Watchdog, left_behind
@@ -45,8 +45,8 @@ from durablecli.store.inbox.messages import RUN_VARIABLE, Item, Receipt
 from durablecli.store.inbox.wakeup import Bell
 
 if TYPE_CHECKING:  # only whoever asks for HTTP pays for it
-    from durablecli.azure.links import Place
     from durablecli.http.server import HttpServer
+    from durablecli.management_links import Place
 
 Say = Callable[[str], None]
 _AGAIN = 0.1
@@ -318,10 +318,9 @@ def _let_requests_end(server: HttpServer | None, engine: Engine, until: float) -
 
 def _keep_timers(loaded: Loaded, hub: Hub, since: datetime, say: Say) -> None:
     """Through the inbox: the engine, which would take it at once, doesn't run yet."""
-    from durablecli.azure import timers
 
     whole = all(module.error is None for module in loaded.modules)
-    timers.keep(loaded.registry, Client(hub.root), Inbox(LocalDisk(), hub.root), since, whole=whole, say=say)
+    timerkeep(loaded.registry, Client(hub.root), Inbox(LocalDisk(), hub.root), since, whole=whole, say=say)
 
 
 # ── the parts ──────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -388,12 +387,12 @@ def _engine(
         say=say,
     )
     if any(one.kind == "timer" or one.client is not None or one.bindings for one in registry):
-        from durablecli.azure import activities, invocation, timers  # only apps that have such functions pay for it
+        from durablecli.azure import activities, invocation
 
         def clients() -> invocation.Clients:
             return invocation.Clients(Client(hub.root, engine), place())
 
-        timers.build_in(registry, clients)
+        timerbuild_in(registry, clients)
         activities.give_clients(registry, clients)
     bell, watchdog = Bell(hub.root), Watchdog(engine.watch, note, say)
     stuck = left_behind(note)

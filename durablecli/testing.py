@@ -18,10 +18,10 @@ from typing import Any
 
 from durablecli.app import Registry
 from durablecli.blueprints import Blueprint
+from durablecli.builtin.call_http import built_ins
 from durablecli.client import Client, DurableOrchestrationStatus
 from durablecli.client.entity_waits import EntityWait
 from durablecli.config import Concurrency
-from durablecli.durable_http import built_ins
 from durablecli.engine.clock import VirtualClock
 from durablecli.engine.engine import Engine, Options
 from durablecli.engine.workers.activity import Call

@@ -18,8 +18,8 @@ import pytest
 
 import durablecli as df
 from durablecli import testing
+from durablecli.builtin.call_http import _LARGEST, _POLLS, following, is_same_origin, send
 from durablecli.client import DurableOrchestrationStatus
-from durablecli.durable_http import _LARGEST, _POLLS, following, is_same_origin, send
 from durablecli.model.http_messages import (
     HTTP_ACTIVITY,
     HTTP_ORCHESTRATOR,

@@ -11,7 +11,7 @@ import pytest
 
 import durablecli as df
 from durablecli import testing
-from durablecli.azure.native import OrchestrationState
+from durablecli.azure.durabletask_types import OrchestrationState
 from durablecli.errors import Unserializable
 from durablecli.model.http_messages import DurableHttpRequest
 from durablecli.model.payloads import encode

@@ -15,7 +15,7 @@ from typing import Any
 from msgspec import Raw
 
 from durablecli.app import Function, Registry
-from durablecli.azure import outputs
+from durablecli.azure import output_bindings
 from durablecli.azure.functions import Context
 from durablecli.azure.invocation import CONTEXT, Clients
 from durablecli.engine.workers.activity import Returned
@@ -81,7 +81,7 @@ class _Parameters:
         self._read = decode if is_ours else _read
         self._annotation = annotation if is_ours else made_of_json(annotation)
         self._wants_context = CONTEXT in parameters and self._input != CONTEXT
-        self._records = bool(outputs.outs(function, parameters.values())) or bool(function.outputs)
+        self._records = bool(output_bindings.outs(function, parameters.values())) or bool(function.outputs)
         self._folder = os.path.dirname(getattr(inspect.unwrap(original), "__code__", _SELF).co_filename)
         self._own = [name for name, one in parameters.items() if one.annotation is ActivityContext]
 
@@ -95,16 +95,16 @@ class _Parameters:
             named[CONTEXT] = Context(function.name, context.idempotency_key, self._folder)
         named.update(dict.fromkeys(self._own, context))
         if function.bindings:
-            outputs.check_inputs(function)
+            output_bindings.check_inputs(function)
         if self._records:
-            named.update(outputs.outs(function, self._parameters.values()))
+            named.update(output_bindings.outs(function, self._parameters.values()))
         if function.client is not None and self._clients is not None:
             named[function.client] = self._clients().of(function, self._parameters.get(function.client))
         return named
 
     def returned(self, arguments: dict[str, Any], value: Any) -> Any:
         """The return value, with what was set on outputs where there are any."""
-        return Returned(value, outputs.recorded(self._function, arguments, value)) if self._records else value
+        return Returned(value, output_bindings.recorded(self._function, arguments, value)) if self._records else value
 
     def _input_name(self) -> str | None:
         """The parameter that receives the input: the one that the trigger names, or the first that nothing else is
@@ -112,7 +112,11 @@ class _Parameters:
         parameters, declared = self._parameters, self._function.input_name
         if declared in parameters or any(one.kind is one.VAR_KEYWORD for one in parameters.values()):
             return declared
-        taken = {self._function.client, *self._function.bindings, *outputs.outs(self._function, parameters.values())}
+        taken = {
+            self._function.client,
+            *self._function.bindings,
+            *output_bindings.outs(self._function, parameters.values()),
+        }
         free = [
             name
             for name, one in parameters.items()

@@ -15,10 +15,9 @@ from datetime import UTC, datetime, timedelta
 from math import inf
 from typing import Any
 
-from durablecli.azure.binding import Binding, Links, Request, from_json
-from durablecli.azure.http import HttpResponse
-from durablecli.azure.links import Place
-from durablecli.azure.native import (
+from durablecli.azure.client_binding import Binding, Links, Request, from_json
+from durablecli.azure.completion import Completion, Wait, has_begun, has_ended, paused, slept
+from durablecli.azure.durabletask_types import (
     CleanEntityStorageResult,
     EntityMetadata,
     EntityQuery,
@@ -27,7 +26,7 @@ from durablecli.azure.native import (
     Page,
     PurgeInstancesResult,
 )
-from durablecli.azure.waits import Completion, Wait, has_begun, has_ended, paused, slept
+from durablecli.azure.http_types import HttpResponse
 from durablecli.client import (
     Client,
     DurableOrchestrationClient,
@@ -38,6 +37,7 @@ from durablecli.client import (
 )
 from durablecli.client.async_client import awaited
 from durablecli.errors import NotFound, UsageError, WrongState
+from durablecli.management_links import Place
 from durablecli.model.entity_id import EntityId
 from durablecli.model.status import ENDED, OrchestrationRuntimeStatus
 

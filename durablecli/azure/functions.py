@@ -16,7 +16,7 @@ from threading import local
 from typing import Any, Generic, TypeVar
 
 from durablecli import blueprints
-from durablecli.azure.http import HttpRequest, HttpResponse
+from durablecli.azure.http_types import HttpRequest, HttpResponse
 
 __all__ = [
     "AccessRights",

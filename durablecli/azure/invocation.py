@@ -9,13 +9,13 @@ from typing import Any
 from uuid import uuid4
 
 from durablecli.app import Function
-from durablecli.azure import outputs
-from durablecli.azure.binding import Binding
+from durablecli.azure import output_bindings
 from durablecli.azure.client import DurableFunctionsClient, SyncDurableFunctionsClient
+from durablecli.azure.client_binding import Binding
 from durablecli.azure.functions import Context, Out
-from durablecli.azure.links import Place
 from durablecli.blueprints import RETURN
 from durablecli.client import Client
+from durablecli.management_links import Place
 
 CONTEXT = "context"
 """The parameter that receives the context of a call, unless a binding has this name."""
@@ -45,8 +45,8 @@ def arguments(function: Function, given: Mapping[str, Any], clients: Clients) ->
     """The arguments of a call, by name; `given` is what started it. An output binding receives an Out.
 
     Raises BindingUnavailable if an input binding needs what only the cloud has."""
-    outputs.check_inputs(function)
-    found = {**given, **outputs.outs(function, function.parameters)}
+    output_bindings.check_inputs(function)
+    found = {**given, **output_bindings.outs(function, function.parameters)}
     if function.client is not None:
         found[function.client] = clients.of(function)
     for parameter in function.parameters:

@@ -26,7 +26,7 @@ HEAD = ("NAME", "KIND", "SIGNATURE", "WHERE")
 @output_option
 def command(app: tuple[str, ...], form: str | None) -> int:
     """Show the functions that are loaded, and the modules that can't be."""
-    from durablecli.azure.loading import load_configured
+    from durablecli.apps.load import load_configured
 
     config = settings(app=app)
     with redirect_stdout(sys.stderr):  # what a module prints while it is imported is no part of the list

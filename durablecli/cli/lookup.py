@@ -58,7 +58,7 @@ def _load(config: Config) -> Published | None:
     """What the modules hold that the settings name; None where they name none. Says which can't be imported."""
     if not config.app:
         return None
-    from durablecli.azure.loading import load_configured
+    from durablecli.apps.load import load_configured
     from durablecli.cli.functions import troubles
     from durablecli.client import published_by
 

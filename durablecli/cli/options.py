@@ -237,7 +237,7 @@ def due(at: datetime | None, delay: timedelta | None) -> datetime | None:
 
 def settings(state_dir: str | None = None, app: tuple[str, ...] = ()) -> Config:
     """What flags, environment and durable.yaml say, in this order, and then the files of an app of Azure's."""
-    from durablecli.azure.host import settings
+    from durablecli.apps.host_json import settings
 
     overrides: dict[str, Any] = {}
     if state_dir is not None:

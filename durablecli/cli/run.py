@@ -76,7 +76,7 @@ def command(
 
 
 def _load(config: Config, name: str) -> Loaded:
-    from durablecli.azure.loading import load_configured
+    from durablecli.apps.load import load_configured
     from durablecli.cli.functions import troubles
     from durablecli.client import unknown_orchestrator
     from durablecli.errors import ConfigError

@@ -16,10 +16,9 @@ from starlette.routing import BaseRoute, Match
 from starlette.types import Receive, Scope, Send
 
 from durablecli.app import Function, Registry
-from durablecli.azure import outputs
-from durablecli.azure.http import HttpRequest
+from durablecli.azure import output_bindings
+from durablecli.azure.http_types import HttpRequest
 from durablecli.azure.invocation import Clients, arguments, response
-from durablecli.azure.links import Place
 from durablecli.blueprints import HttpTrigger
 from durablecli.client import Client
 from durablecli.errors import BindingUnavailable
@@ -29,6 +28,7 @@ from durablecli.http.requests import parts
 from durablecli.http.security import Keys, Level
 from durablecli.http.stage import Stage
 from durablecli.http.templates import Template
+from durablecli.management_links import Place
 
 _log = logging.getLogger("durablecli.function")
 _ANY = ("any",)
@@ -151,8 +151,13 @@ class FunctionRoute(BaseRoute):
 
     def _log_outputs(self, given: Mapping[str, Any], result: Any) -> None:
         """Log what the function set on outputs that lead to the cloud: no history has it."""
-        if found := outputs.recorded(self._function, given, result):
-            _log.info("HTTP function '%s': %s: %s", self._function.name, outputs.NOT_SENT, outputs.described(found))
+        if found := output_bindings.recorded(self._function, given, result):
+            _log.info(
+                "HTTP function '%s': %s: %s",
+                self._function.name,
+                output_bindings.NOT_SENT,
+                output_bindings.described(found),
+            )
 
 
 async def _read_request(request: Request) -> HttpRequest:

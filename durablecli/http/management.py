@@ -22,7 +22,6 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from durablecli.app import Registry
-from durablecli.azure.links import BASE, Place
 from durablecli.client import Client, DurableOrchestrationStatus, Page
 from durablecli.client import Query as Rows
 from durablecli.config import MIB
@@ -34,6 +33,7 @@ from durablecli.http.origins import is_foreign, refusal
 from durablecli.http.posting import Desk
 from durablecli.http.requests import CONTINUATION, Query, is_json, matches, parse_body, parts
 from durablecli.http.security import Keys, Level
+from durablecli.management_links import BASE, Place
 from durablecli.model.entity_id import EntityId
 from durablecli.model.ids import check_instance_id
 from durablecli.model.status import ENDED

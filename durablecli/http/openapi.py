@@ -5,8 +5,8 @@ from __future__ import annotations
 from functools import cache
 from typing import Any
 
-from durablecli.azure.links import BASE
 from durablecli.http.requests import CONTINUATION, LARGEST_PAGE
+from durablecli.management_links import BASE
 from durablecli.model.ids import LONGEST_ID
 from durablecli.model.status import OrchestrationRuntimeStatus
 

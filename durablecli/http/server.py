@@ -23,7 +23,6 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Mount, Route
 
 from durablecli.app import Registry
-from durablecli.azure.links import BASE, Place
 from durablecli.client import Client
 from durablecli.config import Http
 from durablecli.errors import ConfigError, DurableError
@@ -35,6 +34,7 @@ from durablecli.http.origins import Origins
 from durablecli.http.posting import Desk
 from durablecli.http.protocol import Connection
 from durablecli.http.security import LARGEST_HEAD, LONGEST_URL, Keys
+from durablecli.management_links import BASE, Place
 
 T = TypeVar("T", Mount, Route)
 _log = logging.getLogger("durablecli.http")

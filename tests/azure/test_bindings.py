@@ -20,13 +20,13 @@ from starlette.applications import Starlette
 import durablecli as df
 from durablecli import testing
 from durablecli.app import Registry
-from durablecli.azure import timers
+from durablecli.apps.load import load, load_app, unload
 from durablecli.azure.activities import give_clients
 from durablecli.azure.functions import CloudEvent, Document, Out, QueueMessage
 from durablecli.azure.invocation import Clients
-from durablecli.azure.loading import load, load_app, unload
-from durablecli.azure.outputs import LONGEST
+from durablecli.azure.output_bindings import LONGEST
 from durablecli.blueprints import OtherTrigger, bindings_of
+from durablecli.builtin import timer
 from durablecli.cli.records import describe
 from durablecli.engine.workers.worker_process import Answer
 from durablecli.http.functions import routes
@@ -322,9 +322,9 @@ def test_a_negotiation_that_only_the_cloud_can_do_says_so(older: testing.Hub) ->
 
 
 def _at_startup(hub: testing.Hub) -> None:
-    timers.build_in(hub.registry, lambda: Clients(hub.client))
+    timer.build_in(hub.registry, lambda: Clients(hub.client))
     assert hub.client.mailbox is not None
-    timers.keep(hub.registry, hub.client, hub.client.mailbox, hub.clock.now(), whole=True, say=hub.said.append)
+    timer.keep(hub.registry, hub.client, hub.client.mailbox, hub.clock.now(), whole=True, say=hub.said.append)
     hub.run()
 
 

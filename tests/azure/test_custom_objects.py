@@ -10,7 +10,7 @@ from typing import Any, cast
 import pytest
 from msgspec import Raw
 
-from durablecli.azure.loading import load, unload
+from durablecli.apps.load import load, unload
 from durablecli.client import DurableOrchestrationStatus
 from durablecli.errors import Mismatch
 from durablecli.model.payloads import decode, encode

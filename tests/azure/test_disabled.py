@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from durablecli.apps.load import load, unload
 from durablecli.apps.modules import Loaded
-from durablecli.azure.loading import load, unload
 
 CODE = """
 import azure.durable_functions as df

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from durablecli.azure import durable_functions, functions, imports
+from durablecli.azure import durable_functions, functions, import_hook
 
 HIDDEN = """
     import importlib.machinery, sys
@@ -27,10 +27,10 @@ HIDDEN = """
 
 @pytest.fixture(autouse=True)
 def installed() -> Iterator[None]:
-    imports.install()
+    import_hook.install()
     yield
-    imports.uninstall()
-    assert not imports.is_installed()
+    import_hook.uninstall()
+    assert not import_hook.is_installed()
 
 
 def run(program: str, hidden: bool = False) -> str:
@@ -50,7 +50,7 @@ def test_the_two_names_are_ours() -> None:
 
 @pytest.mark.parametrize("name", ["azure.functions", "azure.durable_functions"])
 def test_all_names_of_the_original_are_there(name: str) -> None:
-    imports.uninstall()
+    import_hook.uninstall()
     spec = importlib.machinery.PathFinder.find_spec("azure")
     if spec is None or spec.submodule_search_locations is None:
         pytest.skip("the original isn't installed")
@@ -63,7 +63,7 @@ def test_all_names_of_the_original_are_there(name: str) -> None:
             found = ast.unparse(node)
             if "__all__" in found:
                 wanted |= {one.value for one in ast.walk(node) if isinstance(one, ast.Constant)}
-    imports.install()
+    import_hook.install()
     module = importlib.import_module(name)
     assert len(wanted) > 8
     assert {one for one in wanted if isinstance(one, str)} - set(dir(module)) - {"__all__"} <= {"openai_agents"}
@@ -110,7 +110,7 @@ def test_other_packages_below_azure_stay_as_they_are(tmp_path: Path, monkeypatch
     monkeypatch.syspath_prepend(str(tmp_path))
     importlib.import_module("azure.functions")
     other = importlib.import_module("azure.somewhere")
-    imports.uninstall()
+    import_hook.uninstall()
     assert importlib.import_module("azure.somewhere") is other
     del sys.modules["azure.somewhere"]
 

@@ -14,11 +14,11 @@ import pytest
 from msgspec import Raw
 
 from durablecli.app import Function
+from durablecli.apps.load import load, load_app, unload
 from durablecli.apps.modules import Loaded
-from durablecli.azure import imports
+from durablecli.azure import import_hook
 from durablecli.azure.activities import give_clients
 from durablecli.azure.invocation import Clients
-from durablecli.azure.loading import load, load_app, unload
 from durablecli.client import Client
 from durablecli.engine.workers.activity_arguments import bind
 from durablecli.engine.workers.activity_context import ActivityContext, Cancellation
@@ -111,9 +111,9 @@ def test_azures_names_are_gone_when_something_else_is_loaded() -> None:
     write("shop/function_app.py", "import azure.functions\n")
     write("flows/one.py")
     load(["shop"])
-    assert imports.is_installed()
+    assert import_hook.is_installed()
     load(["flows"])
-    assert not imports.is_installed()
+    assert not import_hook.is_installed()
     assert "function_app" not in sys.modules
 
 
@@ -161,7 +161,7 @@ def test_an_app_that_is_refused_leaves_nothing_behind(text: str, code: str) -> N
     with pytest.raises((ConfigError, KeyboardInterrupt)):
         load(["shop"])
     assert (dict(os.environ), sys.meta_path, sys.path) == (before, modules, path)
-    assert not imports.is_installed()
+    assert not import_hook.is_installed()
 
 
 def test_function_folders_reach_each_other_in_every_way() -> None:

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from durablecli.azure import imports
-from durablecli.azure.loading import load, unload
+from durablecli.apps.load import load, unload
+from durablecli.azure import import_hook
 from durablecli.testing import hub
 from tests.e2e.harness import COMMAND
 
@@ -59,7 +59,7 @@ def in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Itera
     unload()
     yield
     unload()
-    assert not imports.is_installed()
+    assert not import_hook.is_installed()
 
 
 def write(name: str, text: str) -> None:
@@ -115,7 +115,7 @@ def test_one_file_of_an_app_has_the_values_of_its_settings() -> None:
 def test_a_module_that_imports_none_leaves_the_names_to_others() -> None:
     write("one.py", "import json\n")
     load(["one.py"])
-    assert not imports.is_installed()
+    assert not import_hook.is_installed()
 
 
 def test_a_module_that_cant_be_imported_leaves_nothing_behind() -> None:

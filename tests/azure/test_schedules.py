@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from durablecli.azure.schedules import parse
+from durablecli.builtin.schedules import parse
 
 START = datetime(2026, 1, 1, 0, 0, 7, tzinfo=UTC)  # a Thursday
 

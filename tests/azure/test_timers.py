@@ -12,9 +12,9 @@ import pytest
 import durablecli as df
 from durablecli import testing
 from durablecli.azure import functions as func
-from durablecli.azure import timers
 from durablecli.azure.client import DurableFunctionsClient, SyncDurableFunctionsClient
 from durablecli.azure.invocation import Clients
+from durablecli.builtin import timer
 
 HOUR = timedelta(hours=1)
 EVERY_HOUR = "0 0 * * * *"
@@ -45,10 +45,10 @@ class Stage:
     def begin(self, whole: bool = True) -> None:
         """What an engine does that starts."""
         hub = self.hub
-        timers.build_in(hub.registry, lambda: Clients(hub.client))
+        timer.build_in(hub.registry, lambda: Clients(hub.client))
         mailbox = hub.client.mailbox
         assert mailbox is not None
-        timers.keep(hub.registry, hub.client, mailbox, hub.clock.now(), whole=whole, say=self.said.append)
+        timer.keep(hub.registry, hub.client, mailbox, hub.clock.now(), whole=whole, say=self.said.append)
         hub.run()
 
     def miss(self, time: timedelta, *functions: Any, whole: bool = True) -> None:
@@ -56,11 +56,11 @@ class Stage:
         self.hub.clock.move_to(self.hub.clock.now() + time)
         since = self.hub.clock.now()
         self.hub.restart(*functions)
-        timers.build_in(self.hub.registry, lambda: Clients(self.hub.client))
+        timer.build_in(self.hub.registry, lambda: Clients(self.hub.client))
         self.hub.run()
         mailbox = self.hub.client.mailbox
         assert mailbox is not None
-        timers.keep(self.hub.registry, self.hub.client, mailbox, since, whole=whole, say=self.said.append)
+        timer.keep(self.hub.registry, self.hub.client, mailbox, since, whole=whole, say=self.said.append)
         self.hub.run()
 
     def status(self, name: str = "tick") -> df.DurableOrchestrationStatus:
@@ -89,7 +89,7 @@ def test_its_orchestration_tells_the_last_call_and_the_next(stage: Stage) -> Non
         "next": "2026-01-01T02:00:00Z",
         "last": "2026-01-01T01:00:00Z",
     }
-    assert status.name == timers.ORCHESTRATOR
+    assert status.name == timer.ORCHESTRATOR
     assert {waiting.kind for waiting in status.waiting_for} == {"timer", "event"}
 
 
@@ -245,9 +245,9 @@ def test_timer_functions_have_clients_and_may_be_coroutines() -> None:
         seen.append((type(client), t.schedule_status["Next"], datetime.min.isoformat() == t.schedule_status["Last"]))
 
     with testing.hub(app) as hub:
-        timers.build_in(hub.registry, lambda: Clients(hub.client))
+        timer.build_in(hub.registry, lambda: Clients(hub.client))
         assert hub.client.mailbox is not None
-        timers.keep(hub.registry, hub.client, hub.client.mailbox, hub.clock.now(), whole=True, say=print)
+        timer.keep(hub.registry, hub.client, hub.client.mailbox, hub.clock.now(), whole=True, say=print)
         hub.advance(HOUR)
     assert sorted(seen, key=str) == [
         (DurableFunctionsClient, "2026-01-01T02:00:00+00:00", True),

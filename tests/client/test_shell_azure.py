@@ -14,13 +14,13 @@ import pytest
 
 import durablecli as df
 from durablecli import testing
-from durablecli.azure.binding import Binding
 from durablecli.azure.client import DurableFunctionsClient, SyncDurableFunctionsClient
-from durablecli.azure.http import HttpRequest
-from durablecli.azure.links import BASE, Place
-from durablecli.azure.native import EntityQuery, OrchestrationFailedError, OrchestrationQuery
+from durablecli.azure.client_binding import Binding
+from durablecli.azure.durabletask_types import EntityQuery, OrchestrationFailedError, OrchestrationQuery
+from durablecli.azure.http_types import HttpRequest
 from durablecli.daemon import embedded
 from durablecli.errors import NotFound, TimedOut, UsageError, WrongState
+from durablecli.management_links import BASE, Place
 
 _REQUEST = HttpRequest("POST", "http://proxy.example:8080/api/start?x=1")
 

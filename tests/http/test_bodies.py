@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from durablecli.azure.http import HttpRequest
+from durablecli.azure.http_types import HttpRequest
 from durablecli.http.answers import Refused
 from durablecli.http.requests import parse_body
 

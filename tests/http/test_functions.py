@@ -18,12 +18,12 @@ from starlette.responses import PlainTextResponse, Response
 import durablecli as df
 from durablecli import testing
 from durablecli.azure import functions as func
-from durablecli.azure.binding import Binding
 from durablecli.azure.client import DurableFunctionsClient, SyncDurableFunctionsClient
-from durablecli.azure.links import BASE, Place
+from durablecli.azure.client_binding import Binding
 from durablecli.http.answers import Refused, refusal_answer
 from durablecli.http.functions import listing, routes
 from durablecli.http.security import Keys
+from durablecli.management_links import BASE, Place
 
 app = df.DFApp(http_auth_level=func.AuthLevel.ANONYMOUS)
 

@@ -12,11 +12,11 @@ import pytest
 
 import durablecli as df
 from durablecli import testing
+from durablecli.apps import host_json
 from durablecli.azure import functions as func
-from durablecli.azure import host
-from durablecli.azure.links import BASE
 from durablecli.config import Http
 from durablecli.http.server import make_app
+from durablecli.management_links import BASE
 
 app = df.DFApp(http_auth_level=func.AuthLevel.ANONYMOUS)
 FRIEND = "http://localhost:3000"
@@ -179,7 +179,7 @@ def test_local_settings_allow_origins(
     monkeypatch.chdir(tmp_path)
     Path("host.json").write_text("{}")
     Path("local.settings.json").write_text(json.dumps({"Host": section}))
-    found = host.settings().http
+    found = host_json.settings().http
     assert (found.allowed_origins, found.allow_credentials) == (origins, credentials)
 
 
@@ -188,4 +188,4 @@ def test_what_durablecli_is_told_beats_local_settings(tmp_path: Path, monkeypatc
     Path("host.json").write_text("{}")
     Path("local.settings.json").write_text('{"Host": {"CORS": "*"}}')
     monkeypatch.setenv("DURABLE_HTTP__ALLOWED_ORIGINS", "http://a:1,http://b:2")
-    assert host.settings().http.allowed_origins == ("http://a:1", "http://b:2")
+    assert host_json.settings().http.allowed_origins == ("http://a:1", "http://b:2")

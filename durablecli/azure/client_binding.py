@@ -7,10 +7,10 @@ import os
 from typing import Protocol
 from urllib.parse import urlsplit
 
-from durablecli.azure.http import HttpResponse
-from durablecli.azure.links import BASE, HttpManagementPayload, Place
+from durablecli.azure.http_types import HttpResponse
 from durablecli.client import Client
 from durablecli.errors import UsageError
+from durablecli.management_links import BASE, HttpManagementPayload, Place
 
 _JSON = "application/json"
 

@@ -15,10 +15,19 @@ from typing import Any
 
 from durablecli.app import Entity, Function, Orchestrator, Registry
 from durablecli.apps import modules
+from durablecli.apps.host_json import (
+    Host,
+    disabled_by,
+    folder_of_file,
+    function_files,
+    is_app,
+    is_whole,
+    read,
+    read_json,
+)
 from durablecli.apps.modules import ROOT, Loaded, Take
-from durablecli.azure import imports
+from durablecli.azure import import_hook
 from durablecli.azure.activities import bind
-from durablecli.azure.host import Host, disabled_by, folder_of_file, function_files, is_app, is_whole, read, read_json
 from durablecli.blueprints import Bindings, OtherTrigger, bindings_of
 from durablecli.config import Config, import_folder
 from durablecli.errors import ConfigError
@@ -56,8 +65,8 @@ def load(targets: Sequence[str], base: str | os.PathLike[str] = ".", project: st
     try:
         _enter(host)
         loaded = modules.load(targets, base, project)
-        if not imports.are_used():
-            imports.uninstall()
+        if not import_hook.are_used():
+            import_hook.uninstall()
             return _finished(loaded, host, ())
         custom_objects.use(loaded.sources)
         return _finished(loaded, host, list(_drop_disabled(loaded.registry)))
@@ -109,11 +118,11 @@ def _enter(host: Host | None) -> None:
     for name, value in host.values.items() if host else ():
         if name not in os.environ:
             os.environ[name] = _set[name] = value
-    imports.install()
+    import_hook.install()
 
 
 def _leave() -> None:
-    imports.uninstall()
+    import_hook.uninstall()
     custom_objects.forget()
     while _set:
         name, value = _set.popitem()

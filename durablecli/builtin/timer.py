@@ -16,12 +16,12 @@ from typing import Any
 import msgspec
 
 from durablecli.app import Function, Registry
-from durablecli.azure import outputs
+from durablecli.apps.host_json import resolve
+from durablecli.azure import output_bindings
 from durablecli.azure.functions import TimerRequest
-from durablecli.azure.host import resolve
 from durablecli.azure.invocation import Clients, arguments
-from durablecli.azure.schedules import parse
 from durablecli.blueprints import TimerTrigger
+from durablecli.builtin.schedules import parse
 from durablecli.client import Client, Item, Mailbox, Query
 from durablecli.engine.workers.activity_context import ActivityContext
 from durablecli.errors import ConfigError
@@ -124,8 +124,10 @@ def _activity(function: Function, clients: Callable[[], Clients]) -> Callable[..
 
     def log_outputs(named: dict[str, Any], returned: Any) -> None:
         # The history of the call is replaced before anybody reads it.
-        if found := outputs.recorded(function, named, returned):
-            _log.info("timer function '%s': %s: %s", function.name, outputs.NOT_SENT, outputs.described(found))
+        if found := output_bindings.recorded(function, named, returned):
+            _log.info(
+                "timer function '%s': %s: %s", function.name, output_bindings.NOT_SENT, output_bindings.described(found)
+            )
 
     async def call_async(occasion: Occasion, context: ActivityContext) -> None:
         try:

@@ -8,9 +8,9 @@ from collections.abc import Callable
 
 import msgspec
 
-from durablecli.azure.binding import Links, Request
-from durablecli.azure.http import HttpResponse
-from durablecli.azure.native import OrchestrationState
+from durablecli.azure.client_binding import Links, Request
+from durablecli.azure.durabletask_types import OrchestrationState
+from durablecli.azure.http_types import HttpResponse
 from durablecli.client import Client, DurableOrchestrationStatus
 from durablecli.model.status import OrchestrationRuntimeStatus
 

@@ -1,0 +1,1 @@
+"""Orchestrations of durablecli itself: durable HTTP calls and timer functions."""
