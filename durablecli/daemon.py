@@ -282,7 +282,7 @@ def _http(
             say(f"{_counted(len(unserved), 'HTTP function')} not served: add --http 7071, or set http.listen")
         yield None
         return
-    from durablecli.http.security import find_keys
+    from durablecli.http.api_keys import find_keys
     from durablecli.http.server import HttpServer
     from durablecli.store.http_keys import FILE
 

@@ -12,7 +12,7 @@ from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import Scope
 
-from durablecli.http.answers import Refused
+from durablecli.http.responses import Refused
 
 _ANY = "*"
 _OWN = frozenset({"same-origin", "none"})

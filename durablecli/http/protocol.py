@@ -14,7 +14,7 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.server import ServerState
 
-from durablecli.http.answers import Refused, refusal_answer
+from durablecli.http.responses import Refused, refusal_answer
 
 _LINGER = 1.0  # so that a client that still sends gets to read its answer
 _GRACE = 1.0  # whoever reads the body says that it is late, and says it better

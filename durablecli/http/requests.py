@@ -14,7 +14,7 @@ from starlette.requests import Request
 
 from durablecli.config import parse_time
 from durablecli.errors import UsageError
-from durablecli.http.answers import Refused
+from durablecli.http.responses import Refused
 from durablecli.model import payloads
 from durablecli.model.events import NULL
 from durablecli.model.status import OrchestrationRuntimeStatus

@@ -26,14 +26,14 @@ from durablecli.app import Registry
 from durablecli.client import Client
 from durablecli.config import Http
 from durablecli.errors import ConfigError, DurableError
-from durablecli.http import functions
-from durablecli.http.answers import Closing, Refused, defect, refusal_answer
-from durablecli.http.guard import Guard, Hosts
-from durablecli.http.management import Management, nothing_here
+from durablecli.http import function_routes
+from durablecli.http.api_keys import LARGEST_HEAD, LONGEST_URL, Keys
+from durablecli.http.engine_bridge import Desk
+from durablecli.http.instances_api import Management, nothing_here
+from durablecli.http.middleware import Guard, Hosts
 from durablecli.http.origins import Origins
-from durablecli.http.posting import Desk
 from durablecli.http.protocol import Connection
-from durablecli.http.security import LARGEST_HEAD, LONGEST_URL, Keys
+from durablecli.http.responses import Closing, Refused, defect, refusal_answer
 from durablecli.management_links import BASE, Place
 
 T = TypeVar("T", Mount, Route)
@@ -72,7 +72,7 @@ def make_app(
     routes: list[BaseRoute] = [_without_case(Mount(BASE, management))]
     if registry is not None:
         place = Place(_url(address, port), keys.code)
-        routes += functions.routes(registry, client, keys, prefix, place=place, origins=origins)
+        routes += function_routes.routes(registry, client, keys, prefix, place=place, origins=origins)
     for place_of_starts in dict.fromkeys((f"/{prefix}".rstrip("/"), "/api")):  # the second is what everybody writes
         path = f"{place_of_starts}/orchestrators/{{name}}"
         routes.append(_without_case(Route(path, start, methods=["POST"])))
@@ -169,7 +169,7 @@ class HttpServer:
         )
         app = make_app(client, registry=registry, keys=keys, settings=at, closing=self._closing)
         self.place = Place(self.url, keys.code)
-        self.served = functions.listing(app.routes)
+        self.served = function_routes.listing(app.routes)
         self._left = left
         self._ready = threading.Event()
         self._error: BaseException | None = None

@@ -29,8 +29,8 @@ from durablecli.blueprints import OtherTrigger, bindings_of
 from durablecli.builtin import timer
 from durablecli.cli.records import describe
 from durablecli.engine.workers.worker_process import Answer
-from durablecli.http.functions import routes
-from durablecli.http.security import Keys
+from durablecli.http.api_keys import Keys
+from durablecli.http.function_routes import routes
 from durablecli.model import events as ev
 
 APPS = Path(__file__).parent / "apps"

@@ -19,9 +19,9 @@ from durablecli import Client
 from durablecli.app import Registry
 from durablecli.config import Http
 from durablecli.daemon import embedded
+from durablecli.http.api_keys import Keys
 from durablecli.http.openapi import document
 from durablecli.http.requests import CONTINUATION
-from durablecli.http.security import Keys
 from durablecli.http.server import HttpServer, bind
 
 BASE = "/runtime/webhooks/durabletask"

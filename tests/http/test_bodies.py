@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from durablecli.azure.http_types import HttpRequest
-from durablecli.http.answers import Refused
 from durablecli.http.requests import parse_body
+from durablecli.http.responses import Refused
 
 MARK = b"\xef\xbb\xbf"
 

@@ -20,9 +20,9 @@ from durablecli import testing
 from durablecli.azure import functions as func
 from durablecli.azure.client import DurableFunctionsClient, SyncDurableFunctionsClient
 from durablecli.azure.client_binding import Binding
-from durablecli.http.answers import Refused, refusal_answer
-from durablecli.http.functions import listing, routes
-from durablecli.http.security import Keys
+from durablecli.http.api_keys import Keys
+from durablecli.http.function_routes import listing, routes
+from durablecli.http.responses import Refused, refusal_answer
 from durablecli.management_links import BASE, Place
 
 app = df.DFApp(http_auth_level=func.AuthLevel.ANONYMOUS)

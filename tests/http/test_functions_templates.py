@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from durablecli.http.templates import Template
+from durablecli.http.route_templates import Template
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import pytest
 
 from durablecli.config import HttpKeys
 from durablecli.errors import ConfigError
-from durablecli.http.security import Keys, find_keys
+from durablecli.http.api_keys import Keys, find_keys
 from durablecli.store.http_keys import FILE
 from tests.http.conftest import BASE, site
 

@@ -18,7 +18,7 @@ import yaml
 
 from durablecli.client import Client
 from durablecli.config import Http
-from durablecli.http import management
+from durablecli.http import instances_api
 from durablecli.http.openapi import document
 from durablecli.http.requests import CONTINUATION
 from tests.http.conftest import BASE, Site, site, wait_for
@@ -440,11 +440,11 @@ def test_a_page_ends_where_it_is_large(served: Site, monkeypatch: pytest.MonkeyP
         assert served.http.post(signal, json=1).status_code == 202
     for number in range(5):
         wait_for(partial(_is_there, served, f"{BASE}/entities/counter/large{number}"))
-    monkeypatch.setattr(management, "_LARGEST_ANSWER", 1500)
+    monkeypatch.setattr(instances_api, "_LARGEST_ANSWER", 1500)
     pages = paged(served, f"{BASE}/instances?instanceIdPrefix=large")
     assert [len(page) for page in pages] == [2, 2, 1]
     assert [row["instanceId"] for page in pages for row in page] == [f"large{number}" for number in range(5)]
-    monkeypatch.setattr(management, "_LARGEST_ANSWER", 1)
+    monkeypatch.setattr(instances_api, "_LARGEST_ANSWER", 1)
     pages = paged(served, f"{BASE}/entities/counter")
     assert {len(page) for page in pages} == {1}
     assert {f"large{number}" for number in range(5)} <= {row["entityId"]["key"] for page in pages for row in page}

@@ -11,8 +11,8 @@ from time import sleep
 import pytest
 from msgspec import Raw
 
-from durablecli.http import management
-from durablecli.http.posting import Threads
+from durablecli.http import instances_api
+from durablecli.http.engine_bridge import Threads
 from durablecli.http.requests import parse_body
 from tests.http.conftest import BASE, Site, wait_for
 
@@ -36,7 +36,7 @@ def test_a_large_body_is_parsed_beside_the_loop(
         names.append(threading.current_thread().name)
         return parse_body(body, message)
 
-    monkeypatch.setattr(management, "parse_body", parse)
+    monkeypatch.setattr(instances_api, "parse_body", parse)
     waiting = served.started("waiter", "x" * size)
     assert served.http.post(f"{BASE}/instances/{waiting}/raiseEvent/Go", json="x" * size).status_code == 202
     assert served.http.post(f"{BASE}/entities/counter/large?op=add", json=[1] * size).status_code == 202

@@ -16,8 +16,8 @@ import pytest
 
 from durablecli.config import Http, HttpKeys, Size
 from durablecli.errors import ConfigError
-from durablecli.http.guard import Hosts
-from durablecli.http.security import Keys, find_keys
+from durablecli.http.api_keys import Keys, find_keys
+from durablecli.http.middleware import Hosts
 from durablecli.http.server import _Complaints
 from tests.http.conftest import BASE, Site, site, wait_for
 

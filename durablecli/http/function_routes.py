@@ -22,12 +22,12 @@ from durablecli.azure.invocation import Clients, arguments, response
 from durablecli.blueprints import HttpTrigger
 from durablecli.client import Client
 from durablecli.errors import BindingUnavailable
-from durablecli.http.answers import defect, refusal_answer, refusal_of
+from durablecli.http.api_keys import Keys, Level
+from durablecli.http.function_runner import Stage
 from durablecli.http.origins import Origins
 from durablecli.http.requests import parts
-from durablecli.http.security import Keys, Level
-from durablecli.http.stage import Stage
-from durablecli.http.templates import Template
+from durablecli.http.responses import defect, refusal_answer, refusal_of
+from durablecli.http.route_templates import Template
 from durablecli.management_links import Place
 
 _log = logging.getLogger("durablecli.function")

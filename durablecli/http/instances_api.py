@@ -26,13 +26,13 @@ from durablecli.client import Client, DurableOrchestrationStatus, Page
 from durablecli.client import Query as Rows
 from durablecli.config import MIB
 from durablecli.errors import Conflict, DurableError, InstanceSetAside, NotFound, WrongState
-from durablecli.http.answers import Closing, Refused, empty_answer, json_answer, refusal_answer, refusal_of
-from durablecli.http.guard import SAFE
+from durablecli.http.api_keys import Keys, Level
+from durablecli.http.engine_bridge import Desk
+from durablecli.http.middleware import SAFE
 from durablecli.http.openapi import document
 from durablecli.http.origins import is_foreign, refusal
-from durablecli.http.posting import Desk
 from durablecli.http.requests import CONTINUATION, Query, is_json, matches, parse_body, parts
-from durablecli.http.security import Keys, Level
+from durablecli.http.responses import Closing, Refused, empty_answer, json_answer, refusal_answer, refusal_of
 from durablecli.management_links import BASE, Place
 from durablecli.model.entity_id import EntityId
 from durablecli.model.ids import check_instance_id

@@ -14,7 +14,7 @@ from starlette.requests import Request
 
 from durablecli.config import HttpKeys
 from durablecli.errors import ConfigError
-from durablecli.http.answers import Refused
+from durablecli.http.responses import Refused
 from durablecli.store.http_keys import kept_keys
 
 LARGEST_HEAD = 16 * 1024

@@ -18,9 +18,9 @@ from contextlib import suppress
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from durablecli.http.answers import Closing, Refused, refusal_answer
+from durablecli.http.api_keys import LARGEST_HEAD, LONGEST_URL, is_loopback
 from durablecli.http.origins import Origins, is_foreign, refusal
-from durablecli.http.security import LARGEST_HEAD, LONGEST_URL, is_loopback
+from durablecli.http.responses import Closing, Refused, refusal_answer
 
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 _is_host = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9._-]+))(?::[0-9]{1,5})?").fullmatch
