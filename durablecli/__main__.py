@@ -130,7 +130,7 @@ def _usage(error: click.ClickException) -> str:
 
 def _complain(text: str, code: int) -> int:
     """Say what went wrong; the exit code, which is 74 where that can't be written either."""
-    from durablecli.cli.escapes import escape
+    from durablecli.cli.escape import escape
 
     try:
         sys.stderr.write(f"durable: {escape(text)}\n")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from durablecli.cli.verbs import Verbs
+from durablecli.cli.lazy_group import Verbs
 
 VERBS = {
     "start": "Start an orchestration; needs no daemon.",

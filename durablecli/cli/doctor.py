@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from durablecli.cli.options import client, common, exits
-from durablecli.cli.render import Screen
+from durablecli.cli.output import Screen
 
 
 @click.command(

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from durablecli.cli.options import app_option, exits, output_option, settings
-from durablecli.cli.render import Screen, complain
+from durablecli.cli.output import Screen, complain
 
 if TYPE_CHECKING:
     from durablecli.app import Function

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 import click
 
 from durablecli.cli.options import client, common, exits, id_argument
-from durablecli.cli.render import Screen
+from durablecli.cli.output import Screen
 from durablecli.client import Line
 from durablecli.model.codec import unsealed
 from durablecli.model.redaction import Redactor
@@ -35,7 +35,7 @@ def command(instance: str, follow: bool, state_dir: str | None, form: str | None
 
 def tell(screen: Screen, lines: Iterable[Line], *, follow: bool) -> None:
     """Records as rows, or as the lines they were read from; with `follow` each as it comes."""
-    from durablecli.cli.records import HEAD, describe
+    from durablecli.cli.history_rows import HEAD, describe
 
     lines = map(_redactor(), lines)
     if screen.form == "jsonl":

@@ -9,10 +9,10 @@ from functools import partial
 import click
 
 from durablecli.cli.options import FunctionName, Statuses, Time, client, common, exits
+from durablecli.cli.output import Screen
 from durablecli.cli.paging import paging, point_on
-from durablecli.cli.reasons import named
-from durablecli.cli.render import Screen
-from durablecli.cli.times import day, moment
+from durablecli.cli.time_format import day, moment
+from durablecli.cli.wait_reasons import named
 from durablecli.client import Client, Query
 from durablecli.model.status import Summary, Waiting
 

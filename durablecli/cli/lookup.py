@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from durablecli.cli.render import complain, say
+from durablecli.cli.output import complain, say
 from durablecli.errors import NotFound
 
 if TYPE_CHECKING:

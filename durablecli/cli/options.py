@@ -256,7 +256,7 @@ def client(state_dir: str | None, mailbox: Mailbox | None = None, *, check_names
 
 
 def _say_created(root: str) -> None:
-    from durablecli.cli.render import say
+    from durablecli.cli.output import say
 
     with suppress(OSError):  # a full disk behind stderr is no reason not to start
         say(f"created the hub {root}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from durablecli.cli.render import COLORS, Screen, complain, say
+from durablecli.cli.output import COLORS, Screen, complain, say
 from durablecli.client import Client, DurableOrchestrationStatus
 
 CODES = {"Completed": 0, "Failed": 6, "Terminated": 7, "Canceled": 7}

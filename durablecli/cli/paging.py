@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 import click
 
-from durablecli.cli.render import say
+from durablecli.cli.output import say
 from durablecli.client import Page
 
 F = TypeVar("F", bound=Callable[..., Any])

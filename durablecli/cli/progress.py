@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
-from durablecli.cli.reasons import in_the_way, named
-from durablecli.cli.times import moment, span
+from durablecli.cli.time_format import moment, span
+from durablecli.cli.wait_reasons import in_the_way, named
 from durablecli.client import ActivityWait, Line
 from durablecli.model import events as ev
 from durablecli.model.status import Waiting

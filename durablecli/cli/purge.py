@@ -7,10 +7,10 @@ from typing import Any
 
 import click
 
-from durablecli.cli.mending import mending_client
+from durablecli.cli.bulk import choose, control, selection
+from durablecli.cli.offline import mending_client
 from durablecli.cli.options import Duration, common, exits
-from durablecli.cli.render import Screen
-from durablecli.cli.several import choose, control, selection
+from durablecli.cli.output import Screen
 from durablecli.client import Item
 from durablecli.errors import UsageError
 from durablecli.model.status import ENDED

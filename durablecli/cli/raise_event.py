@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import click
 
-from durablecli.cli.inputs import EXPLAINED, read_value
+from durablecli.cli.input_values import EXPLAINED, read_value
 from durablecli.cli.lookup import anyway_option
 from durablecli.cli.options import client, common, exits, id_argument
-from durablecli.cli.render import Screen
+from durablecli.cli.output import Screen
 from durablecli.client import Client
 from durablecli.errors import NotFound, UsageError
 from durablecli.model.events import EventAwaited, EventRaised

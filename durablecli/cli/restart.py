@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from durablecli.cli.options import client, common, exits, ids_argument
-from durablecli.cli.render import Screen
+from durablecli.cli.output import Screen
 
 CODES = exits("0 started", "2 usage", "3 no such instance", "4 conflict", "5 it hasn't ended", "74 storage error")
 
@@ -16,7 +16,7 @@ CODES = exits("0 started", "2 usage", "3 no such instance", "4 conflict", "5 it 
 @common
 def command(ids: tuple[str, ...], same_id: bool, state_dir: str | None, form: str | None) -> int:
     """Start instances once more with the same input; prints the ids they run under."""
-    from durablecli.cli.several import each
+    from durablecli.cli.bulk import each
 
     hub, screen = client(state_dir), Screen(form)
     started: list[dict[str, str]] = []

@@ -6,9 +6,9 @@ from typing import Any
 
 import click
 
+from durablecli.cli.bulk import choose, control, each, selection
 from durablecli.cli.options import client, common, exits
-from durablecli.cli.render import Screen
-from durablecli.cli.several import choose, control, each, selection
+from durablecli.cli.output import Screen
 from durablecli.client import Client, Item
 
 CODES = exits("0 on disk", "2 usage", "3 no such instance", "4 conflict", "5 it hasn't failed", "74 storage error")

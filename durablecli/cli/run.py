@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from durablecli.cli.inputs import EXPLAINED, read_value
+from durablecli.cli.input_values import EXPLAINED, read_value
 from durablecli.cli.options import FunctionName, InstanceId, app_option, client, common, exits, settings
-from durablecli.cli.render import Screen, complain, say
+from durablecli.cli.output import Screen, complain, say
 from durablecli.errors import NotFound
 from durablecli.signals import Interrupted, Signals
 

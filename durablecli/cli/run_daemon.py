@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from durablecli.cli.options import app_option, exits, settings, state_dir_option
-from durablecli.cli.render import say
+from durablecli.cli.output import say
 from durablecli.signals import Signals
 
 

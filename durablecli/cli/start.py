@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 import click
 
-from durablecli.cli.inputs import EXPLAINED, read_batch, read_value
+from durablecli.cli.input_values import EXPLAINED, read_batch, read_value
 from durablecli.cli.lookup import anyway_option, check_orchestrator, say_unchecked
 from durablecli.cli.options import (
     Duration,
@@ -21,7 +21,7 @@ from durablecli.cli.options import (
     exits,
     settings,
 )
-from durablecli.cli.render import Screen, say
+from durablecli.cli.output import Screen, say
 from durablecli.errors import UsageError
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from durablecli.cli.options import any_ids_argument, client, common, exits
-from durablecli.cli.render import Screen
+from durablecli.cli.output import Screen
 from durablecli.errors import InstanceSetAside, NotFound
 from durablecli.model.entity_id import is_entity
 
@@ -29,8 +29,8 @@ def tell(hub: Client, screen: Screen, ids: tuple[str, ...], *, show_input: bool 
 
     One that is set aside is shown as far as it can be read, and counts as an error.
     """
-    from durablecli.cli import explain
-    from durablecli.cli.several import each
+    from durablecli.cli import status_text
+    from durablecli.cli.bulk import each
 
     found: list[DurableOrchestrationStatus | EntityStatus] = []
 
@@ -42,7 +42,7 @@ def tell(hub: Client, screen: Screen, ids: tuple[str, ...], *, show_input: bool 
         if screen.for_people:
             if len(found) > 1:
                 screen.line()
-            explain.show(screen, status, show_input=show_input)
+            status_text.show(screen, status, show_input=show_input)
         if status.set_aside is not None:
             raise InstanceSetAside(f"{id} is set aside: {status.set_aside.reason}")
 

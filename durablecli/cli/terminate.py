@@ -6,10 +6,10 @@ from typing import Any
 
 import click
 
-from durablecli.cli.mending import mending_client
+from durablecli.cli.bulk import choose, control, selection
+from durablecli.cli.offline import mending_client
 from durablecli.cli.options import common, exits
-from durablecli.cli.render import Screen
-from durablecli.cli.several import choose, control, selection
+from durablecli.cli.output import Screen
 from durablecli.client import Item
 
 CODES = exits("0 done", "2 usage", "3 no such instance", "5 it has ended", "74 storage error", "77 no permission")

@@ -8,7 +8,7 @@ from datetime import timedelta
 import click
 
 from durablecli.cli.options import Duration, client, common, exits, ids_argument
-from durablecli.cli.render import Screen
+from durablecli.cli.output import Screen
 
 
 @click.command(
@@ -22,8 +22,8 @@ from durablecli.cli.render import Screen
 @common
 def command(ids: tuple[str, ...], timeout: timedelta | None, state_dir: str | None, form: str | None) -> int:
     """Wait until instances have ended; print their outputs."""
+    from durablecli.cli.bulk import each
     from durablecli.cli.outcome import await_end
-    from durablecli.cli.several import each
 
     hub, screen = client(state_dir), Screen(form)
     until = None if timeout is None else time.monotonic() + timeout.total_seconds()

@@ -27,7 +27,7 @@ from durablecli.azure.invocation import Clients
 from durablecli.azure.output_bindings import LONGEST
 from durablecli.blueprints import OtherTrigger, bindings_of
 from durablecli.builtin import timer
-from durablecli.cli.records import describe
+from durablecli.cli.history_rows import describe
 from durablecli.engine.workers.worker_process import Answer
 from durablecli.http.api_keys import Keys
 from durablecli.http.function_routes import routes

@@ -14,7 +14,7 @@ import pytest
 from durablecli.cli import VERBS
 from durablecli.cli import durable as group
 from durablecli.cli.entity import VERBS as ENTITY_VERBS
-from durablecli.cli.escapes import escape
+from durablecli.cli.escape import escape
 from durablecli.model import events as ev
 from tests.cli.conftest import Durable
 from tests.client.scribe import scribe
@@ -195,7 +195,7 @@ from durablecli.__main__ import main
 from durablecli import client, daemon  # while this user may still read the interpreter's own files
 for verb in ("history", "list", "status", "start", "raise_event", "terminate", "purge", "explain", "several"):
     __import__(f"durablecli.cli.{verb}")
-__import__("encodings.ascii"), __import__("difflib"), __import__("durablecli.cli.records")
+__import__("encodings.ascii"), __import__("difflib"), __import__("durablecli.cli.history_rows")
 os.setgroups([])
 os.setresgid(65534, 65534, 65534)
 os.setresuid(65534, 65534, 65534)

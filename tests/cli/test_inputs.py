@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from msgspec import Raw
 
-from durablecli.cli.inputs import read_batch, read_value
+from durablecli.cli.input_values import read_batch, read_value
 from durablecli.errors import UsageError
 from tests.cli.conftest import Durable
 

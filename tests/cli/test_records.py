@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from durablecli.cli.records import describe
+from durablecli.cli.history_rows import describe
 from durablecli.model import events as ev
 from durablecli.model.failures import Failure
 

@@ -19,7 +19,7 @@ from msgspec import Raw
 
 import durablecli as df
 from durablecli import testing
-from durablecli.cli.explain import reasons
+from durablecli.cli.status_text import reasons
 from durablecli.client import ActivityWait, Client
 from durablecli.config import Concurrency
 from durablecli.daemon import embedded

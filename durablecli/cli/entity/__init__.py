@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import click
 
+from durablecli.cli.lazy_group import Verbs
 from durablecli.cli.options import exits
-from durablecli.cli.verbs import Verbs
 
 VERBS = {
     "signal": "Send an operation to an entity; needs no daemon.",

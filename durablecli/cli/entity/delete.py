@@ -6,10 +6,10 @@ from functools import partial
 
 import click
 
-from durablecli.cli.mending import mending_client
+from durablecli.cli.bulk import control
+from durablecli.cli.offline import mending_client
 from durablecli.cli.options import common, entities_argument, exits
-from durablecli.cli.render import Screen
-from durablecli.cli.several import control
+from durablecli.cli.output import Screen
 from durablecli.client import Client, Item
 
 CODES = exits("0 done", "2 usage", "3 no such entity", "5 it is empty", "74 storage error", "77 no permission")

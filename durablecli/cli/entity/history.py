@@ -5,9 +5,9 @@ from __future__ import annotations
 import click
 
 from durablecli.cli.history import tell
+from durablecli.cli.history_rows import plain
 from durablecli.cli.options import client, common, entity_argument, exits
-from durablecli.cli.records import plain
-from durablecli.cli.render import Screen
+from durablecli.cli.output import Screen
 
 
 @click.command(

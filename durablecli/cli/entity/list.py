@@ -9,9 +9,9 @@ from functools import partial
 import click
 
 from durablecli.cli.options import FunctionName, client, common, exits
+from durablecli.cli.output import Screen
 from durablecli.cli.paging import paging, point_on
-from durablecli.cli.render import Screen
-from durablecli.cli.times import day, moment, span
+from durablecli.cli.time_format import day, moment, span
 from durablecli.client import Client, Query
 from durablecli.errors import UsageError
 from durablecli.model.status import Summary

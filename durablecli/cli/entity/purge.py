@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import click
 
-from durablecli.cli.mending import mending_client
+from durablecli.cli.bulk import confirm, control, preview
+from durablecli.cli.offline import mending_client
 from durablecli.cli.options import EntityName, common, exits
-from durablecli.cli.render import Screen, say
-from durablecli.cli.several import confirm, control, preview
+from durablecli.cli.output import Screen, say
 from durablecli.client import Client, Item, Query
 from durablecli.errors import DurableError, UsageError
 

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 import click
 
-from durablecli.cli.inputs import EXPLAINED, read_value
+from durablecli.cli.input_values import EXPLAINED, read_value
 from durablecli.cli.lookup import anyway_option, check_operation, say_unchecked
 from durablecli.cli.options import (
     Duration,
@@ -20,7 +20,7 @@ from durablecli.cli.options import (
     exits,
     settings,
 )
-from durablecli.cli.render import Screen, say
+from durablecli.cli.output import Screen, say
 from durablecli.model.entity_id import EntityId
 
 

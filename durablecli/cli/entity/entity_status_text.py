@@ -6,8 +6,8 @@ import shlex
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 
-from durablecli.cli.reasons import asked, blocked, no_daemon, set_aside, text_of
-from durablecli.cli.times import clock, moment, span
+from durablecli.cli.time_format import clock, moment, span
+from durablecli.cli.wait_reasons import asked, blocked, no_daemon, set_aside, text_of
 from durablecli.client import EntityStatus, Queued, Requested
 
 _MOST = 10

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 
-from durablecli.cli.times import clock, span
+from durablecli.cli.time_format import clock, span
 from durablecli.client import ActivityWait, Blocked, Engine, EntityWait, Queued, SetAside, Slots
 from durablecli.model.status import Waiting
 

@@ -6,9 +6,9 @@ import shlex
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 
-from durablecli.cli.reasons import blocked, in_the_way, named, no_daemon, set_aside, state_of, text_of
-from durablecli.cli.render import COLORS, Screen
-from durablecli.cli.times import clock, moment, span
+from durablecli.cli.output import COLORS, Screen
+from durablecli.cli.time_format import clock, moment, span
+from durablecli.cli.wait_reasons import blocked, in_the_way, named, no_daemon, set_aside, state_of, text_of
 from durablecli.client import DurableOrchestrationStatus, EntityStatus
 from durablecli.model.status import Waiting
 
@@ -24,7 +24,7 @@ def show(screen: Screen, status: DurableOrchestrationStatus | EntityStatus, *, s
     """Head, payloads, and one line for each reason why it stands where it stands."""
     now = datetime.now(UTC)
     if isinstance(status, EntityStatus):
-        from durablecli.cli.entity.explain import lines as of_entity
+        from durablecli.cli.entity.entity_status_text import lines as of_entity
 
         screen.painted(f"{screen.paint(str(status.entity_id), None)}  {_painted(screen, status.word)}")
         told = of_entity(status, now)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from durablecli.cli.escapes import escape, escape_lines
+from durablecli.cli.escape import escape, escape_lines
 
 if TYPE_CHECKING:
     from rich.console import Console

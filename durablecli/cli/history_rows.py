@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 from msgspec import Raw
 
-from durablecli.cli.reasons import named
+from durablecli.cli.wait_reasons import named
 from durablecli.model import events as ev
 from durablecli.model.failures import Failure
 

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import click
 
 from durablecli.cli.options import FunctionName, InstanceId, Statuses, Time
-from durablecli.cli.render import Screen, complain, say
+from durablecli.cli.output import Screen, complain, say
 from durablecli.client import Client, Item, Query
 from durablecli.errors import DurableError, NotFound, UsageError
 from durablecli.model.entity_id import is_entity
