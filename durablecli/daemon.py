@@ -318,9 +318,10 @@ def _let_requests_end(server: HttpServer | None, engine: Engine, until: float) -
 
 def _keep_timers(loaded: Loaded, hub: Hub, since: datetime, say: Say) -> None:
     """Through the inbox: the engine, which would take it at once, doesn't run yet."""
+    from durablecli.builtin import timer
 
     whole = all(module.error is None for module in loaded.modules)
-    timerkeep(loaded.registry, Client(hub.root), Inbox(LocalDisk(), hub.root), since, whole=whole, say=say)
+    timer.keep(loaded.registry, Client(hub.root), Inbox(LocalDisk(), hub.root), since, whole=whole, say=say)
 
 
 # ── the parts ──────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -387,12 +388,13 @@ def _engine(
         say=say,
     )
     if any(one.kind == "timer" or one.client is not None or one.bindings for one in registry):
-        from durablecli.azure import activities, invocation
+        from durablecli.azure import activities, invocation  # only apps that have such functions pay for it
+        from durablecli.builtin import timer
 
         def clients() -> invocation.Clients:
             return invocation.Clients(Client(hub.root, engine), place())
 
-        timerbuild_in(registry, clients)
+        timer.build_in(registry, clients)
         activities.give_clients(registry, clients)
     bell, watchdog = Bell(hub.root), Watchdog(engine.watch, note, say)
     stuck = left_behind(note)

@@ -76,7 +76,7 @@ class WorkerProcess:
         except OSError:
             close_quietly(orders, self._orders)
             raise
-        command = [sys.executable, "-P", "-m", "durablecli.engine.workers.worker_main", str(orders), str(answers)]
+        command = [sys.executable, "-P", "-m", "durablecli.apps.worker_main", str(orders), str(answers)]
         try:
             self._process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, pass_fds=(orders, answers), cwd=folder, process_group=0
