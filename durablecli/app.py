@@ -14,17 +14,23 @@ from functools import cached_property, partial, update_wrapper
 from types import ModuleType
 from typing import Any, TypeVar, cast, overload
 
-from durablecli.blueprints import Bindings, Blueprint, Trigger, bindings_of
-from durablecli.entities.adapters import ClassForm, Form, FunctionForm
-from durablecli.entities.class_methods import Methods, check_entity
-from durablecli.model.annotations import hints_of, signature_of, unresolved
-from durablecli.model.round_trip import Classes, classes_in
-from durablecli.model.validation import name_of
-from durablecli.replay.function_marks import MARK, Mark, made_of_json, mark_of, return_annotation
+from durablecli.blueprints import Blueprint, FunctionBindings, Trigger, get_bindings
+from durablecli.entities.adapters import ClassEntity, EntityAdapter, FunctionEntity
+from durablecli.entities.class_methods import EntityMethods, check_entity
+from durablecli.model.annotations import find_unresolved, resolve_signature, resolve_type_hints
+from durablecli.model.round_trip import FieldClasses, find_field_classes
+from durablecli.model.validation import check_name
+from durablecli.replay.function_marks import (
+    MARK_ATTRIBUTE,
+    FunctionMark,
+    get_mark,
+    json_constructible,
+    return_annotation,
+)
 
 F = TypeVar("F", bound=Callable[..., Any])
-_CONTEXTS = frozenset({"ActivityContext", "DurableEntityContext", "DurableOrchestrationContext"})
-_CALLED = frozenset({"orchestrator", "activity", "entity"})
+_CONTEXT_CLASS_NAMES = frozenset({"ActivityContext", "DurableEntityContext", "DurableOrchestrationContext"})
+_CALLABLE_KINDS = frozenset({"orchestrator", "activity", "entity"})
 
 
 @overload
@@ -52,7 +58,9 @@ def activity(
         raise ValueError("max_concurrency is at least 1")
 
     def mark(function: F) -> F:
-        return _marked(function, Mark("activity", name or _own_name(function, "activity"), executor, max_concurrency))
+        return _set_mark(
+            function, FunctionMark("activity", name or _default_name(function, "activity"), executor, max_concurrency)
+        )
 
     return mark if function is None else mark(function)
 
@@ -65,7 +73,7 @@ def orchestrator(function: F | None = None, /, *, name: str | None = None) -> F 
     """Mark an orchestrator: a generator that yields the context's tasks, or an `async def` that awaits them."""
 
     def mark(function: F) -> F:
-        return _marked(function, Mark("orchestrator", name or _own_name(function, "orchestrator")))
+        return _set_mark(function, FunctionMark("orchestrator", name or _default_name(function, "orchestrator")))
 
     return mark if function is None else mark(function)
 
@@ -79,25 +87,25 @@ def entity(entity: F | None = None, /, *, name: str | None = None) -> F | Callab
 
     def mark(entity: F) -> F:
         check_entity(entity, name)
-        return _marked(entity, Mark("entity", name or entity.__name__))
+        return _set_mark(entity, FunctionMark("entity", name or entity.__name__))
 
     return mark if entity is None else mark(entity)
 
 
-def _marked(function: F, mark: Mark) -> F:
+def _set_mark(function: F, mark: FunctionMark) -> F:
     if not callable(function):
         raise TypeError(f"@df.{mark.kind} decorates a function, not {type(function).__name__}")
-    name_of(mark.name, f"an {mark.kind}")
+    check_name(mark.name, f"an {mark.kind}")
     try:
-        setattr(function, MARK, mark)
+        setattr(function, MARK_ATTRIBUTE, mark)
     except (AttributeError, TypeError):
         # The method of an object, or a built-in function, has no room for a mark; a partial that calls it has.
         function = cast("F", update_wrapper(partial(function), function))
-        setattr(function, MARK, mark)
+        setattr(function, MARK_ATTRIBUTE, mark)
     return function
 
 
-def _own_name(function: Callable[..., Any], kind: str) -> str:
+def _default_name(function: Callable[..., Any], kind: str) -> str:
     name = getattr(function, "__name__", None)
     if not callable(function) or isinstance(name, str):
         return name or ""
@@ -147,14 +155,16 @@ class Function:
     same, and only functions that Azure would call have one.
     """
 
-    def __init__(self, mark: Mark, call: Callable[..., Any], module: str, bindings: Bindings | None = None) -> None:
+    def __init__(
+        self, mark: FunctionMark, call: Callable[..., Any], module: str, bindings: FunctionBindings | None = None
+    ) -> None:
         self.trigger: Trigger | None = bindings.trigger if bindings else None
         self.input_name = bindings.argument if bindings else None
-        self.argument = bindings.argument if bindings and bindings.loose else None
-        self.client = bindings.client if bindings else None
-        self.bindings: Mapping[str, str] = bindings.others if bindings else {}
+        self.azure_input_name = bindings.argument if bindings and bindings.untyped else None
+        self.client_parameter = bindings.client if bindings else None
+        self.bindings: Mapping[str, str] = bindings.cloud_bindings if bindings else {}
         self.outputs: Mapping[str, str] = bindings.outputs if bindings else {}
-        self.response = bindings.response if bindings else None
+        self.response_parameter = bindings.response if bindings else None
         self.name = mark.name
         self.kind = mark.kind
         self.call = call
@@ -164,73 +174,73 @@ class Function:
         self.max_concurrency = mark.max_concurrency
 
     @cached_property
-    def methods(self) -> Methods | None:
+    def methods(self) -> EntityMethods | None:
         """The operations of an entity that is a class."""
-        return Methods(self.call) if self.kind == "entity" and isinstance(self.call, type) else None
+        return EntityMethods(self.call) if self.kind == "entity" and isinstance(self.call, type) else None
 
     @cached_property
-    def form(self) -> Form:
+    def entity_adapter(self) -> EntityAdapter:
         """How the operations of an entity are called."""
         if self.methods is not None:
-            return ClassForm(self.methods)
-        return FunctionForm(self.call)
+            return ClassEntity(self.methods)
+        return FunctionEntity(self.call)
 
     @property
     def is_azure(self) -> bool:
         """Whether it was declared as functions of Azure's apps are."""
-        return self.argument is not None
+        return self.azure_input_name is not None
 
     @property
-    def place(self) -> str:
+    def source_location(self) -> str:
         """`file:line` of its definition."""
         if isinstance(self.call, type):
-            return _place_of_class(self.call)
-        code = getattr(_definition(self.call), "__code__", None)
+            return _class_location(self.call)
+        code = getattr(_unwrap_definition(self.call), "__code__", None)
         return f"{code.co_filename}:{code.co_firstlineno}" if code else self.module
 
     @cached_property
     def parameters(self) -> list[inspect.Parameter]:
         """Its parameters, annotations resolved where they can be."""
         try:
-            return list(signature_of(self.call).parameters.values())
+            return list(resolve_signature(self.call).parameters.values())
         except (TypeError, ValueError):
             return []
 
     @cached_property
-    def returns(self) -> Any:
+    def return_type(self) -> Any:
         """Its return annotation; Any where it says nothing."""
         found = return_annotation(self.call)
-        return found if self.argument is None else made_of_json(found)
+        return found if self.azure_input_name is None else json_constructible(found)
 
     @cached_property
-    def result_classes(self) -> Classes:
+    def result_classes(self) -> FieldClasses:
         """The classes with fields that its return annotation names: its caller reads the result as one of them."""
-        return classes_in(self.returns)
+        return find_field_classes(self.return_type)
 
     @property
-    def unresolved(self) -> list[str]:
+    def unresolved_annotations(self) -> list[str]:
         """Where an annotation that values are decoded by can't be resolved: the parameter or field, and the annotation.
 
         Not for functions of Azure apps: their annotations are for readers.
         """
-        if self.argument is not None:
+        if self.azure_input_name is not None:
             return []
         seen: set[Any] = set()
-        found = [line for where, part in self._decoded_by() for line in unresolved(part, where, seen)]
+        found = [line for where, part in self._decoding_annotations() for line in find_unresolved(part, where, seen)]
         return list(dict.fromkeys(found))
 
-    def _decoded_by(self) -> Iterator[tuple[str, Any]]:
+    def _decoding_annotations(self) -> Iterator[tuple[str, Any]]:
         if self.methods is not None:
-            yield from ((name, hint) for name, hint in hints_of(self.methods.kind).items())
+            yield from ((name, hint) for name, hint in resolve_type_hints(self.methods.kind).items())
             for method in self.methods:
                 yield from ((f"{method.name}({each.name})", each.annotation) for each in method.inputs)
         elif self.kind == "activity":
-            yield from ((each.name, each.annotation) for each in self.parameters if not _is_context(each))
+            yield from ((each.name, each.annotation) for each in self.parameters if not _is_context_parameter(each))
         if self.kind in ("activity", "orchestrator"):
             with suppress(TypeError, ValueError):
-                yield "return value", signature_of(inspect.unwrap(self.call)).return_annotation
+                yield "return value", resolve_signature(inspect.unwrap(self.call)).return_annotation
 
-    def call_by(self, call: Callable[..., Any]) -> None:
+    def replace_callable(self, call: Callable[..., Any]) -> None:
         """Have it called by another callable, whose parameters are then its own."""
         self.call = call
         vars(self).pop("parameters", None)
@@ -246,23 +256,23 @@ class Function:
             return f"{self.name}(…)"
 
 
-def _is_context(parameter: inspect.Parameter) -> bool:
+def _is_context_parameter(parameter: inspect.Parameter) -> bool:
     """Whether it receives a context. One whose annotation can't be resolved is known by its name."""
     annotation = parameter.annotation
-    return isinstance(annotation, str) and annotation.rpartition(".")[2] in _CONTEXTS
+    return isinstance(annotation, str) and annotation.rpartition(".")[2] in _CONTEXT_CLASS_NAMES
 
 
-def _definition(call: Any) -> Any:
+def _unwrap_definition(call: Any) -> Any:
     """The function that is run in the end: behind decorators and partials, of a method or of a callable object."""
     inner = inspect.unwrap(call)
     if isinstance(inner, partial):
-        return _definition(inner.func)
+        return _unwrap_definition(inner.func)
     if inspect.ismethod(inner):
-        return _definition(inner.__func__)
+        return _unwrap_definition(inner.__func__)
     return inner if hasattr(inner, "__code__") else vars(type(inner)).get("__call__", inner)
 
 
-def _place_of_class(kind: type) -> str:
+def _class_location(kind: type) -> str:
     try:
         return f"{inspect.getsourcefile(kind)}:{inspect.getsourcelines(kind)[1]}"
     except (OSError, TypeError):
@@ -274,59 +284,59 @@ class Registry:
 
     def __init__(self) -> None:
         self._functions: dict[tuple[bool, str], Function] = {}
-        self._seen: set[int] = set()
-        self._clashed: dict[tuple[bool, str], list[str]] = {}
+        self._seen_ids: set[int] = set()
+        self._clashing_locations: dict[tuple[bool, str], list[str]] = {}
         self._built_in: dict[str, Function] = {}
 
     @property
     def clashes(self) -> dict[str, list[str]]:
         """By the name that they share, the places of functions."""
-        return {name: places for (_, name), places in self._clashed.items()}
+        return {name: places for (_, name), places in self._clashing_locations.items()}
 
-    def add(self, module: ModuleType) -> None:
+    def add_module(self, module: ModuleType) -> None:
         """Collect what a loaded module holds: marked functions, handles, apps and blueprints."""
         stem = module.__name__.rpartition(".")[2]
         for thing in list(vars(module).values()):
             if isinstance(thing, Orchestrator):
-                self._take(Mark("orchestrator", stem), thing.orchestrator_function, module.__name__)
+                self._add_callable(FunctionMark("orchestrator", stem), thing.orchestrator_function, module.__name__)
             elif isinstance(thing, Entity):
-                self._take(Mark("entity", stem), thing.entity_function, module.__name__)
+                self._add_callable(FunctionMark("entity", stem), thing.entity_function, module.__name__)
             elif isinstance(thing, Blueprint):
                 for function in thing.functions:
-                    self._take_marked(function, module.__name__)
+                    self._add_marked(function, module.__name__)
             else:
-                self._take_marked(thing, module.__name__)
+                self._add_marked(thing, module.__name__)
 
-    def _take_marked(self, thing: Any, module: str) -> None:
-        mark = mark_of(thing)
+    def _add_marked(self, thing: Any, module: str) -> None:
+        mark = get_mark(thing)
         if mark is not None and callable(thing):
-            self._take(mark, thing, getattr(_definition(thing), "__module__", module) or module)
+            self._add_callable(mark, thing, getattr(_unwrap_definition(thing), "__module__", module) or module)
 
-    def _take(self, mark: Mark, call: Callable[..., Any], module: str) -> None:
-        if id(call) in self._seen:
+    def _add_callable(self, mark: FunctionMark, call: Callable[..., Any], module: str) -> None:
+        if id(call) in self._seen_ids:
             return
-        self._seen.add(id(call))
-        self.declare(Function(mark, call, module, bindings_of(call)))
+        self._seen_ids.add(id(call))
+        self.add_function(Function(mark, call, module, get_bindings(call)))
 
-    def declare(self, function: Function) -> None:
+    def add_function(self, function: Function) -> None:
         """Take in a function that no decorator has marked."""
-        key = _key(function.kind, function.name)
-        if key in self._functions or key in self._clashed:
-            places = self._clashed.setdefault(key, [])
+        key = _registry_key(function.kind, function.name)
+        if key in self._functions or key in self._clashing_locations:
+            places = self._clashing_locations.setdefault(key, [])
             if earlier := self._functions.pop(key, None):
-                places.append(f"{earlier.name} ({earlier.kind}, {earlier.place})")
-            places.append(f"{function.name} ({function.kind}, {function.place})")
+                places.append(f"{earlier.name} ({earlier.kind}, {earlier.source_location})")
+            places.append(f"{function.name} ({function.kind}, {function.source_location})")
             return
         self._functions[key] = function
 
     def remove(self, function: Function) -> None:
         """Take a function out."""
-        del self._functions[_key(function.kind, function.name)]
+        del self._functions[_registry_key(function.kind, function.name)]
 
-    def build_in(self, functions: Iterable[Callable[..., Any]]) -> None:
+    def add_built_in(self, functions: Iterable[Callable[..., Any]]) -> None:
         """Have functions of durablecli's own at hand, unlisted. One of the author's by that name goes first."""
         for call in functions:
-            mark = mark_of(call)
+            mark = get_mark(call)
             assert mark is not None
             self._built_in[mark.name.casefold()] = Function(mark, call, call.__module__)
 
@@ -334,36 +344,36 @@ class Registry:
         """Whether it is durablecli's own."""
         return self._built_in.get(function.name.casefold()) is function
 
-    def orchestrator(self, name: str) -> Function | None:
+    def find_orchestrator(self, name: str) -> Function | None:
         """The orchestrator of this name, or None."""
-        return self._of("orchestrator", name)
+        return self._find_of_kind("orchestrator", name)
 
-    def activity(self, name: str) -> Function | None:
+    def find_activity(self, name: str) -> Function | None:
         """The activity of this name, or None."""
-        return self._of("activity", name)
+        return self._find_of_kind("activity", name)
 
-    def entity(self, name: str) -> Function | None:
+    def find_entity(self, name: str) -> Function | None:
         """The entity of this name, or None."""
-        return self._of("entity", name)
+        return self._find_of_kind("entity", name)
 
-    def _of(self, kind: str, name: str) -> Function | None:
-        for function in (self._functions.get(_key(kind, name)), self._built_in.get(name.casefold())):
+    def _find_of_kind(self, kind: str, name: str) -> Function | None:
+        for function in (self._functions.get(_registry_key(kind, name)), self._built_in.get(name.casefold())):
             if function is not None and function.kind == kind:
                 return function
         return None
 
-    def function(self, name: str) -> Function | None:
+    def find_function(self, name: str) -> Function | None:
         """What has this name; of two, the one that a client can start or call."""
         return self._functions.get((True, name.casefold())) or self._functions.get((False, name.casefold()))
 
-    def of_kind(self, kind: str) -> list[Function]:
+    def functions_of_kind(self, kind: str) -> list[Function]:
         """All orchestrators, activities, entities, or what `kind` names: http, timer, other."""
         return [function for function in self if function.kind == kind]
 
-    def returns(self, name: str) -> Any:
+    def get_return_type(self, name: str) -> Any:
         """The return annotation of a function that an orchestrator named by a string; Any where it isn't known."""
         function = self._functions.get((True, name.casefold()))
-        return function.returns if function else Any
+        return function.return_type if function else Any
 
     def __iter__(self) -> Iterator[Function]:
         return iter(sorted(self._functions.values(), key=lambda function: function.name.casefold()))
@@ -372,6 +382,6 @@ class Registry:
         return len(self._functions)
 
 
-def _key(kind: str, name: str) -> tuple[bool, str]:
+def _registry_key(kind: str, name: str) -> tuple[bool, str]:
     """What starts by itself may share its name with what is called: Azure lets an orchestrator be named apart."""
-    return kind in _CALLED, name.casefold()
+    return kind in _CALLABLE_KINDS, name.casefold()

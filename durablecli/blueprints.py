@@ -13,22 +13,24 @@ from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
 from durablecli.entities.class_methods import check_entity
-from durablecli.replay.function_marks import MARK, Mark, mark_of
+from durablecli.replay.function_marks import MARK_ATTRIBUTE, FunctionMark, get_mark
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-RETURN = "$return"
+RETURN_BINDING = "$return"
 """The name of the output binding whose value is what the function returns."""
 
-_BINDINGS = "__durable_bindings__"
-_LEVELS = ("ANONYMOUS", "FUNCTION", "ADMIN")
-_DURABLE = {"orchestrationTrigger": "orchestrator", "activityTrigger": "activity", "entityTrigger": "entity"}
-_NAMED_BY = {"orchestrator": "orchestration", "activity": "activity", "entity": "entityname"}
-_CLIENTS = ("durableClient", "orchestrationClient")
-_KNOWN = {type.lower(): type for type in (*_DURABLE, *_CLIENTS, "httpTrigger", "timerTrigger", "http")}
+_BINDINGS_ATTRIBUTE = "__durable_bindings__"
+_AUTH_LEVELS = ("ANONYMOUS", "FUNCTION", "ADMIN")
+_DURABLE_TRIGGERS = {"orchestrationTrigger": "orchestrator", "activityTrigger": "activity", "entityTrigger": "entity"}
+_NAME_PROPERTIES = {"orchestrator": "orchestration", "activity": "activity", "entity": "entityname"}
+_CLIENT_BINDINGS = ("durableClient", "orchestrationClient")
+_CANONICAL_TYPES = {
+    type.lower(): type for type in (*_DURABLE_TRIGGERS, *_CLIENT_BINDINGS, "httpTrigger", "timerTrigger", "http")
+}
 
 # The decorators of what only the cloud has, and what function.json calls each of them.
-_TRIGGERS = {
+_CLOUD_TRIGGERS = {
     "assistant_skill_trigger": "assistantSkillTrigger",
     "blob_trigger": "blobTrigger",
     "connector_trigger": "connectorTrigger",
@@ -51,7 +53,7 @@ _TRIGGERS = {
     "sql_trigger": "sqlTrigger",
     "warm_up_trigger": "warmupTrigger",
 }
-_INPUTS = {
+_CLOUD_INPUTS = {
     "assistant_post_input": "assistantPost",
     "assistant_query_input": "assistantQuery",
     "blob_input": "blob",
@@ -67,7 +69,7 @@ _INPUTS = {
     "table_input": "table",
     "text_completion_input": "textCompletion",
 }
-_OUTPUTS = {
+_CLOUD_OUTPUTS = {
     "assistant_create_output": "assistantCreate",
     "blob_output": "blob",
     "cosmos_db_output": "cosmosDB",
@@ -114,16 +116,16 @@ class TimerTrigger(NamedTuple):
     run_on_startup: bool = False
 
 
-class OtherTrigger(NamedTuple):
+class CloudTrigger(NamedTuple):
     """Started by something that only the cloud has; `kind` is what function.json calls it."""
 
     kind: str
 
 
-Trigger = HttpTrigger | TimerTrigger | OtherTrigger
+Trigger = HttpTrigger | TimerTrigger | CloudTrigger
 
 
-class Bindings:
+class FunctionBindings:
     """What is known of one function: what starts it, and what its parameters receive.
 
     `argument` is the parameter that receives what started it, `client` the one that receives the durable client;
@@ -132,85 +134,91 @@ class Bindings:
     that an HTTP function sets its response on, or `$return`; None where no binding says so.
     """
 
-    def __init__(self, name: str, level: str | None = None, *, loose: bool = False) -> None:
+    def __init__(self, name: str, level: str | None = None, *, untyped: bool = False) -> None:
         self.name = name
-        self.loose = loose
+        self.untyped = untyped
         self.kind = ""
-        self.own_name: str | None = None
+        self.durable_name: str | None = None
         self.argument: str | None = None
         self.client: str | None = None
-        self.others: dict[str, str] = {}
+        self.cloud_bindings: dict[str, str] = {}
         self.outputs: dict[str, str] = {}
         self.response: str | None = None
-        self._level = level
+        self._default_level = level
         self._trigger: Trigger | None = None
-        self._asked_level: str | None = None
+        self._explicit_level: str | None = None
 
     @property
     def trigger(self) -> Trigger | None:
         """What starts it; None for orchestrators, activities and entities."""
         if isinstance(self._trigger, HttpTrigger):
-            return self._trigger._replace(auth_level=self._asked_level or self._level or "FUNCTION")
+            return self._trigger._replace(auth_level=self._explicit_level or self._default_level or "FUNCTION")
         return self._trigger
 
     @property
-    def mark(self) -> Mark:
+    def mark(self) -> FunctionMark:
         """What the registry and the context of an orchestrator know it by."""
-        return Mark(self.kind or "other", self.own_name or self.name, loose=self.loose)
+        return FunctionMark(self.kind or "other", self.durable_name or self.name, untyped=self.untyped)
 
-    def belongs_to(self, level: str | None) -> None:
+    def set_app_level(self, level: str | None) -> None:
         """An app took it in: the level of the app holds where the function names none."""
-        self._level = level or self._level
+        self._default_level = level or self._default_level
 
     def add(self, type: str, argument: str, given: Mapping[str, Any]) -> None:
         """Take in one binding, as function.json writes it: in any case. A decorator may write `auth_level`."""
-        type = _KNOWN.get(type.lower(), type)
+        type = _CANONICAL_TYPES.get(type.lower(), type)
         given = {key.replace("_", "").lower(): value for key, value in given.items()}
-        if type in _DURABLE:
-            self.own_name = given.get(_NAMED_BY[_DURABLE[type]]) or None
-            if not isinstance(self._trigger, OtherTrigger):  # what can't run here can't run by another name
-                self.kind, self.argument = _DURABLE[type], argument
+        if type in _DURABLE_TRIGGERS:
+            self.durable_name = given.get(_NAME_PROPERTIES[_DURABLE_TRIGGERS[type]]) or None
+            if not isinstance(self._trigger, CloudTrigger):  # what can't run here can't run by another name
+                self.kind, self.argument = _DURABLE_TRIGGERS[type], argument
         elif type == "httpTrigger":
-            self._set("http", argument, HttpTrigger(given.get("route"), _methods(given.get("methods")), "", argument))
-            self._asked_level = level(given.get("authlevel"))
+            self._set_trigger(
+                "http", argument, HttpTrigger(given.get("route"), _parse_methods(given.get("methods")), "", argument)
+            )
+            self._explicit_level = parse_auth_level(given.get("authlevel"))
         elif type == "timerTrigger":
             startup = bool(given.get("runonstartup"))
-            self._set("timer", argument, TimerTrigger(str(given["schedule"]), argument, startup))
-        elif type in _CLIENTS:
+            self._set_trigger("timer", argument, TimerTrigger(str(given["schedule"]), argument, startup))
+        elif type in _CLIENT_BINDINGS:
             self.client = argument
         elif type.lower().endswith("trigger"):
-            self._set("other", argument, OtherTrigger(type))
+            self._set_trigger("other", argument, CloudTrigger(type))
         elif type == "http":
             self.response = argument
         else:
-            self._add_other(type, argument, given.get("direction"))
+            self._add_cloud_binding(type, argument, given.get("direction"))
 
-    def _add_other(self, type: str, argument: str, direction: object) -> None:
-        self.others[argument] = type
-        if argument == RETURN or str(direction).lower() == "out":
+    def _add_cloud_binding(self, type: str, argument: str, direction: object) -> None:
+        self.cloud_bindings[argument] = type
+        if argument == RETURN_BINDING or str(direction).lower() == "out":
             self.outputs[argument] = type
 
-    def _set(self, kind: str, argument: str, trigger: Trigger) -> None:
+    def _set_trigger(self, kind: str, argument: str, trigger: Trigger) -> None:
         self.kind, self.argument, self._trigger = kind, argument, trigger
 
 
-def bindings_of(function: object) -> Bindings | None:
+def get_bindings(function: object) -> FunctionBindings | None:
     """What the decorators of an app noted on a function, or None."""
-    found = vars(function).get(_BINDINGS) if isinstance(function, type) else getattr(function, _BINDINGS, None)
-    return found if isinstance(found, Bindings) else None
+    found = (
+        vars(function).get(_BINDINGS_ATTRIBUTE)
+        if isinstance(function, type)
+        else getattr(function, _BINDINGS_ATTRIBUTE, None)
+    )
+    return found if isinstance(found, FunctionBindings) else None
 
 
-def level(given: object) -> str | None:
+def parse_auth_level(given: object) -> str | None:
     """`ANONYMOUS`, `FUNCTION` or `ADMIN`, from the enumeration or its word in any case. Raises ValueError."""
     if given is None:
         return None
     word = str(given.value if isinstance(given, Enum) else given).upper()
-    if word not in _LEVELS:
-        raise ValueError(f"{given!r} is no auth level: choose from {', '.join(_LEVELS)}")
+    if word not in _AUTH_LEVELS:
+        raise ValueError(f"{given!r} is no auth level: choose from {', '.join(_AUTH_LEVELS)}")
     return word
 
 
-def _methods(given: object) -> tuple[str, ...] | None:
+def _parse_methods(given: object) -> tuple[str, ...] | None:
     if not given:
         return None
     several: Iterable[object] = given if isinstance(given, Iterable) and not isinstance(given, str) else [given]
@@ -226,29 +234,29 @@ class Blueprint:
     The annotations of a `loose` one are for readers: Azure passes values as they are.
     """
 
-    loose = False
+    untyped = False
 
     def __init__(self, http_auth_level: object = None) -> None:
         self.http_auth_level = http_auth_level
         self.functions: list[Callable[..., Any]] = []
-        self._level = level(http_auth_level)
+        self._level = parse_auth_level(http_auth_level)
 
     def orchestration_trigger(
         self, context_name: str, orchestration: str | None = None, input_type: Any = None
     ) -> Callable[[F], F]:
         """Declare an orchestrator; `orchestration` names it otherwise than the function."""
-        return self._binding("orchestrationTrigger", context_name, orchestration=orchestration)
+        return self._make_decorator("orchestrationTrigger", context_name, orchestration=orchestration)
 
     def activity_trigger(self, input_name: str, activity: str | None = None) -> Callable[[F], F]:
         """Declare an activity; `activity` names it otherwise than the function."""
-        return self._binding("activityTrigger", input_name, activity=activity)
+        return self._make_decorator("activityTrigger", input_name, activity=activity)
 
     def entity_trigger(self, context_name: str, entity_name: str | None = None) -> Callable[[F], F]:
         """Declare an entity; `entity_name` names it otherwise than the function."""
 
         def mark(function: F) -> F:
             check_entity(function, entity_name)
-            return self._bind(function, "entityTrigger", context_name, {"entityName": entity_name})
+            return self._add_binding(function, "entityTrigger", context_name, {"entityName": entity_name})
 
         return mark
 
@@ -256,7 +264,7 @@ class Blueprint:
         self, client_name: str, task_hub: str | None = None, connection_name: str | None = None
     ) -> Callable[[F], F]:
         """Give the function the client of the hub, as the parameter `client_name`."""
-        return self._binding("durableClient", client_name)
+        return self._make_decorator("durableClient", client_name)
 
     def route(
         self,
@@ -275,8 +283,8 @@ class Blueprint:
         given = {"route": route, "methods": methods, "authLevel": auth_level}
 
         def mark(function: F) -> F:
-            self._bind(function, "http", binding_arg_name, {})
-            return self._bind(function, "httpTrigger", trigger_arg_name, given)
+            self._add_binding(function, "http", binding_arg_name, {})
+            return self._add_binding(function, "httpTrigger", trigger_arg_name, given)
 
         return mark
 
@@ -290,91 +298,91 @@ class Blueprint:
         **more: object,
     ) -> Callable[[F], F]:
         """Start the function by the clock."""
-        return self._binding("timerTrigger", arg_name, schedule=schedule, runOnStartup=run_on_startup)
+        return self._make_decorator("timerTrigger", arg_name, schedule=schedule, runOnStartup=run_on_startup)
 
     schedule = timer_trigger
 
     def generic_trigger(self, arg_name: str, type: str, data_type: object = None, **more: object) -> Callable[[F], F]:
         """Declare a trigger by the words of function.json."""
-        return self._binding(type, arg_name, **more)
+        return self._make_decorator(type, arg_name, **more)
 
     def generic_input_binding(
         self, arg_name: str, type: str, data_type: object = None, **more: object
     ) -> Callable[[F], F]:
         """Declare an input by the words of function.json."""
-        return self._binding(type, arg_name, **more)
+        return self._make_decorator(type, arg_name, **more)
 
     def generic_output_binding(
         self, arg_name: str, type: str, data_type: object = None, **more: object
     ) -> Callable[[F], F]:
         """Declare an output by the words of function.json."""
-        return self._binding(type, arg_name, **more | {"direction": "out"})
+        return self._make_decorator(type, arg_name, **more | {"direction": "out"})
 
     def function_name(self, name: str, setting_extra_fields: object = None) -> Callable[[F], F]:
         """Name the function otherwise than in Python."""
 
         def mark(function: F) -> F:
-            bindings = self._bindings(function)
+            bindings = self._ensure_bindings(function)
             bindings.name = name
-            return self._remark(function, bindings)
+            return self._update_mark(function, bindings)
 
         return mark
 
     def durable_openai_agent_orchestrator(self, _func: Callable[..., Any] | None = None, **more: object) -> Any:
         """Declare an orchestrator of OpenAI agents, which isn't run here: it needs the library of the agents."""
-        mark = self._binding("openAIAgentTrigger", "")
+        mark = self._make_decorator("openAIAgentTrigger", "")
         return mark if _func is None else mark(_func)
 
     def retry(self, *arguments: object, **more: object) -> Callable[[F], F]:
         """Accepted: what starts a function here tries it once."""
-        return self._accepted
+        return self._accept
 
     def http_type(self, http_type: str) -> Callable[[F], F]:
         """Accepted: it says nothing that matters here."""
-        return self._accepted
+        return self._accept
 
     def __getattr__(self, name: str) -> Callable[..., Callable[[F], F]]:
         """The decorators of what only the cloud has."""
-        for kinds, direction in ((_TRIGGERS, "in"), (_INPUTS, "in"), (_OUTPUTS, "out")):
+        for kinds, direction in ((_CLOUD_TRIGGERS, "in"), (_CLOUD_INPUTS, "in"), (_CLOUD_OUTPUTS, "out")):
             if name in kinds:
-                return partial(self._cloud, kinds[name], direction)
+                return partial(self._make_cloud_decorator, kinds[name], direction)
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
-    def _cloud(
+    def _make_cloud_decorator(
         self, type: str, direction: str, arg_name: str = "", *arguments: object, **more: object
     ) -> Callable[[F], F]:
-        return self._binding(type, arg_name if isinstance(arg_name, str) else "", direction=direction)
+        return self._make_decorator(type, arg_name if isinstance(arg_name, str) else "", direction=direction)
 
-    def _binding(self, type: str, argument: str, **given: object) -> Callable[[F], F]:
+    def _make_decorator(self, type: str, argument: str, **given: object) -> Callable[[F], F]:
         def mark(function: F) -> F:
-            return self._bind(function, type, argument, given)
+            return self._add_binding(function, type, argument, given)
 
         return mark
 
-    def _bind(self, function: F, type: str, argument: str, given: Mapping[str, object]) -> F:
-        bindings = self._bindings(function)
+    def _add_binding(self, function: F, type: str, argument: str, given: Mapping[str, object]) -> F:
+        bindings = self._ensure_bindings(function)
         bindings.add(type, argument, given)
-        return self._remark(function, bindings)
+        return self._update_mark(function, bindings)
 
-    def _accepted(self, function: F) -> F:
-        return self._remark(function, self._bindings(function))
+    def _accept(self, function: F) -> F:
+        return self._update_mark(function, self._ensure_bindings(function))
 
-    def _bindings(self, function: F) -> Bindings:
+    def _ensure_bindings(self, function: F) -> FunctionBindings:
         if not callable(function):
             raise TypeError(f"a trigger or a binding decorates a function, not {type(function).__name__}")
-        bindings = bindings_of(function)
+        bindings = get_bindings(function)
         if bindings is None:
-            bindings = Bindings(function.__name__, self._level, loose=self.loose)
-            setattr(function, _BINDINGS, bindings)
+            bindings = FunctionBindings(function.__name__, self._level, untyped=self.untyped)
+            setattr(function, _BINDINGS_ATTRIBUTE, bindings)
         # A decorator of the author's between ours hands its own function on, and what was noted with it.
-        self.functions = [each for each in self.functions if bindings_of(each) is not bindings]
+        self.functions = [each for each in self.functions if get_bindings(each) is not bindings]
         self.functions.append(function)
         return bindings
 
-    def _remark(self, function: F, bindings: Bindings) -> F:
-        found = mark_of(function)
+    def _update_mark(self, function: F, bindings: FunctionBindings) -> F:
+        found = get_mark(function)
         executor, most = (found.executor, found.max_concurrency) if found else (None, None)
-        setattr(function, MARK, bindings.mark._replace(executor=executor, max_concurrency=most))
+        setattr(function, MARK_ATTRIBUTE, bindings.mark._replace(executor=executor, max_concurrency=most))
         return function
 
 
@@ -387,9 +395,9 @@ class DFApp(Blueprint):
     def register_functions(self, blueprint: Blueprint) -> None:
         """Take in all functions of a blueprint; those that name no level of their own get the app's."""
         for function in blueprint.functions:
-            bindings = bindings_of(function)
+            bindings = get_bindings(function)
             if bindings is not None:
-                bindings.belongs_to(self._level)
+                bindings.set_app_level(self._level)
             if not any(each is function for each in self.functions):
                 self.functions.append(function)
 

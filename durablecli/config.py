@@ -17,90 +17,90 @@ import msgspec
 from durablecli.errors import ConfigError, UsageError
 from durablecli.project import DEFAULT_STATE_DIR, FILE_NAME, WORKFLOWS, absolute, find_project
 
-PREFIX = "DURABLE_"
+ENV_PREFIX = "DURABLE_"
 MIB = 1024 * 1024
 
 _DURATION = re.compile(r"(?:([0-9]+)d)?(?:([0-9]+)h)?(?:([0-9]+)m)?(?:([0-9]+(?:\.[0-9]+)?)s)?(?:([0-9]+)ms)?")
 _SIZE = re.compile(r"([0-9]+) ?(B|KiB|MiB|GiB)?")
-_UNITS = {None: 1, "B": 1, "KiB": 1024, "MiB": MIB, "GiB": 1024 * MIB}
+_SIZE_UNITS = {None: 1, "B": 1, "KiB": 1024, "MiB": MIB, "GiB": 1024 * MIB}
 
-Shape = TypeVar("Shape", bound="Section")
-Text = Annotated[str, msgspec.Meta(min_length=1)]
-Count = Annotated[int, msgspec.Meta(ge=1)]
+SectionT = TypeVar("SectionT", bound="ConfigSection")
+NonEmptyText = Annotated[str, msgspec.Meta(min_length=1)]
+PositiveInt = Annotated[int, msgspec.Meta(ge=1)]
 
 
 # A number of bytes, written `16MiB`, `512KiB` or plain. No class of its own: msgspec writes no subclass of int as JSON.
-Size = NewType("Size", int)
+ByteSize = NewType("ByteSize", int)
 
 
-class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class ConfigSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A group of settings."""
 
 
-class Concurrency(Section, frozen=True):
+class ConcurrencyConfig(ConfigSection, frozen=True):
     """How much the engine does at once."""
 
-    activities: Count = 20
+    activities: PositiveInt = 20
     """Synchronous activities that run at the same time, each in a thread."""
-    entities: Count = 50
+    entities: PositiveInt = 50
     """Entities whose operations run at the same time."""
-    process_workers: Count = 2
+    process_workers: PositiveInt = 2
     """Worker processes for activities with `executor="process"`."""
-    async_activities: Count = 1000
+    async_activities: PositiveInt = 1000
     """`async def` activities that run at the same time on the event loop."""
-    live_instances: Count = 10_000
+    live_instances: PositiveInt = 10_000
     """Instances whose generator stays in memory between turns. The least recently used one is dropped, and replayed
     when it is needed again."""
 
 
-class Checkpoint(Section, frozen=True):
+class CheckpointConfig(ConfigSection, frozen=True):
     """How long the journal grows before what it holds is safe in the histories and the older segments go."""
 
-    bytes: Size = Size(16 * MIB)
+    bytes: ByteSize = ByteSize(16 * MIB)
     """The size of the journal that starts a checkpoint."""
     every: timedelta = timedelta(seconds=10)
     """The age of the oldest commit that starts a checkpoint."""
 
 
-class Limits(Section, frozen=True):
+class LimitsConfig(ConfigSection, frozen=True):
     """What is refused, and what is warned of."""
 
-    payload: Size = Size(16 * MIB)
+    payload: ByteSize = ByteSize(16 * MIB)
     """The largest input, result, event or state, as JSON."""
-    history_warning: Count = 10_000
+    history_warning: PositiveInt = 10_000
     """The number of records in one history after which the engine logs a warning."""
-    sub_orchestration_depth: Count = 1_000
+    sub_orchestration_depth: PositiveInt = 1_000
     """How deep sub-orchestrations nest. A deeper one fails at its start."""
 
 
-class HttpKeys(Section, frozen=True):
+class HttpKeysConfig(ConfigSection, frozen=True):
     """What opens the HTTP functions of the app, the management API as well, or everything."""
 
-    function: Text | None = None
+    function: NonEmptyText | None = None
     """Opens the HTTP functions of the app."""
-    system: Text | None = None
+    system: NonEmptyText | None = None
     """Opens the HTTP functions of the app and the management API."""
-    master: Text | None = None
+    master: NonEmptyText | None = None
     """Opens everything, including functions with the authorization level `admin`."""
 
 
-class Http(Section, frozen=True):
+class HttpConfig(ConfigSection, frozen=True):
     """The server: off unless `listen` says where, as 7071 or 127.0.0.1:7071. Any address but loopback needs a key.
 
     Pages of `allowed_origins`, as `http://localhost:3000` or `*`, may call the functions of the app from a browser.
     """
 
-    listen: Text | Count | None = None
+    listen: NonEmptyText | PositiveInt | None = None
     """Where the server listens: `7071` or `127.0.0.1:7071`. Without it there is no server."""
-    allowed_hosts: tuple[Text, ...] = ()
+    allowed_hosts: tuple[NonEmptyText, ...] = ()
     """Accepted `Host` headers besides those of the address that the server listens on."""
-    allowed_origins: tuple[Text, ...] = ()
+    allowed_origins: tuple[NonEmptyText, ...] = ()
     """Origins whose pages may call the HTTP functions of the app from a browser: `http://localhost:3000`, or `*`."""
     allow_credentials: bool = False
     """Whether browsers may send cookies and `Authorization` from the allowed origins."""
     route_prefix: str = "api"
     """The first part of the path of the app's HTTP functions."""
-    body_limit: Size = Size(16 * MIB)
+    body_limit: ByteSize = ByteSize(16 * MIB)
     """The largest request body."""
     header_timeout: timedelta = timedelta(seconds=10)
     """How long a client may take to send the headers."""
@@ -108,17 +108,17 @@ class Http(Section, frozen=True):
     """How long a client may take to send the body."""
     keep_alive: timedelta = timedelta(seconds=60)
     """How long an idle connection stays open."""
-    keys: HttpKeys = HttpKeys()
+    keys: HttpKeysConfig = HttpKeysConfig()
 
 
-class Log(Section, frozen=True):
+class LogConfig(ConfigSection, frozen=True):
     """What the engine says."""
 
     level: Literal["debug", "info", "warning", "error"] = "info"
     """The lowest level that is logged."""
 
 
-class CallHttp(Section, frozen=True):
+class CallHttpConfig(ConfigSection, frozen=True):
     """`context.call_http`: how often a 202 is polled that doesn't say, and how long one answer may take."""
 
     poll: timedelta = timedelta(seconds=30)
@@ -127,13 +127,13 @@ class CallHttp(Section, frozen=True):
     """How long one HTTP request may take."""
 
 
-class Config(Section, frozen=True):
+class Config(ConfigSection, frozen=True):
     """All settings. `app` is relative to `base`. What `load` returns has absolute paths in `base`, `state_dir` and
     `project`, the folder whose packages the app's modules may import: they stay right when code changes the folder."""
 
-    app: tuple[Text, ...] = ()
+    app: tuple[NonEmptyText, ...] = ()
     """Folders, files and dotted modules with functions. Default: `workflows`, if there is such a folder."""
-    state_dir: Text = DEFAULT_STATE_DIR
+    state_dir: NonEmptyText = DEFAULT_STATE_DIR
     """The folder of the hub."""
     default_version: str | None = None
     """The version of instances that are started without one."""
@@ -148,17 +148,17 @@ class Config(Section, frozen=True):
     """Whether every turn replays the history from its beginning. For tests: it finds non-determinism early."""
     drain: timedelta = timedelta(seconds=10)
     """How long running activities may continue when the engine stops."""
-    concurrency: Concurrency = Concurrency()
-    checkpoint: Checkpoint = Checkpoint()
-    limits: Limits = Limits()
-    call_http: CallHttp = CallHttp()
-    http: Http = Http()
-    log: Log = Log()
+    concurrency: ConcurrencyConfig = ConcurrencyConfig()
+    checkpoint: CheckpointConfig = CheckpointConfig()
+    limits: LimitsConfig = LimitsConfig()
+    call_http: CallHttpConfig = CallHttpConfig()
+    http: HttpConfig = HttpConfig()
+    log: LogConfig = LogConfig()
     base: str = "."
     project: str = "."
 
 
-_NOT_SETTINGS = frozenset({"base", "project"})
+_DERIVED_FIELDS = frozenset({"base", "project"})
 
 
 def load(
@@ -183,7 +183,7 @@ def load(
     )
     for key in ("base", "state_dir"):
         settings[key] = absolute(os.path.join(project, str(settings.get(key, DEFAULT_STATE_DIR))))
-    return _build(Config, "", settings | {"project": project})
+    return _build_section(Config, "", settings | {"project": project})
 
 
 def import_folder(config: Config) -> str | None:
@@ -209,7 +209,7 @@ def parse_size(text: str) -> int:
     found = _SIZE.fullmatch(text)
     if found is None:
         raise UsageError(f"{text!r} is no size: write 16MiB, 512KiB or a number of bytes")
-    return int(found[1]) * _UNITS[found[2]]
+    return int(found[1]) * _SIZE_UNITS[found[2]]
 
 
 def parse_time(text: str) -> datetime:
@@ -240,7 +240,7 @@ def _from_file(name: str, *, required: bool) -> dict[str, object]:
     except OSError as error:
         raise ConfigError(f"{name}: {error.strerror}") from None
     tree = _parse_yaml(name, data)
-    return dict(_typed(name, Config, "", {} if tree is None else tree))
+    return dict(_iter_settings(name, Config, "", {} if tree is None else tree))
 
 
 def _parse_yaml(name: str, data: bytes) -> object:
@@ -255,46 +255,49 @@ def _parse_yaml(name: str, data: bytes) -> object:
         raise ConfigError(f"{name}: not YAML: {' '.join(str(error).split())}") from None
 
 
-def _typed(source: str, shape: type[Section], path: str, tree: object) -> Iterator[tuple[str, object]]:
+def _iter_settings(source: str, section: type[ConfigSection], path: str, tree: object) -> Iterator[tuple[str, object]]:
     """The settings of a tree of YAML; anything unknown in it is refused with its path."""
     if not isinstance(tree, dict):
         raise ConfigError(f"{source}: ${path}: expected a mapping, got {type(tree).__name__}")
-    fields = _fields(shape)
+    fields = _fields(section)
     for key, value in tree.items():
-        here = f"{path}.{key}"
+        inner_path = f"{path}.{key}"
         if key not in fields:
-            raise ConfigError(f"{source}: ${here}: unknown key{_suggestion(str(key), fields)}")
+            raise ConfigError(f"{source}: ${inner_path}: unknown key{_suggestion(str(key), fields)}")
         kind = fields[key]
         if _is_section(kind):
-            yield from _typed(source, kind, here, {} if value is None else value)
+            yield from _iter_settings(source, kind, inner_path, {} if value is None else value)
         else:
-            yield here[1:], _value(f"{source}: ${here}", kind, value, strict=True)
+            yield inner_path[1:], _convert_value(f"{source}: ${inner_path}", kind, value, strict=True)
 
 
 def _from_env(env: Mapping[str, str]) -> dict[str, object]:
-    kinds = {_variable(key): (key, kind) for key, kind in _keys(Config, "")}
-    sections = tuple(f"{PREFIX}{name.upper()}__" for name, kind in _fields(Config).items() if _is_section(kind))
+    kinds = {_env_name(key): (key, kind) for key, kind in _iter_keys(Config, "")}
+    sections = tuple(f"{ENV_PREFIX}{name.upper()}__" for name, kind in _fields(Config).items() if _is_section(kind))
     settings: dict[str, object] = {}
     for name, text in env.items():
         if name in kinds and text:
             key, kind = kinds[name]
             value = [part for part in text.split(",") if part] if get_origin(kind) is tuple else text
-            settings[key] = _value(name, kind, value, strict=False)
+            settings[key] = _convert_value(name, kind, value, strict=False)
         elif name not in kinds and name.startswith(sections):
             # Only here a stranger is surely a slip: DURABLE_TASK_… and the like belong to other programs.
             raise ConfigError(f"{name}: unknown setting{_suggestion(name, kinds)}")
-    return _here(settings)
+    return _resolve_paths(settings)
 
 
 def _from_flags(overrides: Mapping[str, object]) -> dict[str, object]:
-    kinds = dict(_keys(Config, ""))
+    kinds = dict(_iter_keys(Config, ""))
     given = {key: value for key, value in overrides.items() if value is not None}
-    return _here(
-        {key: _value(f"--{key.replace('_', '-')}", kinds[key], value, strict=False) for key, value in given.items()}
+    return _resolve_paths(
+        {
+            key: _convert_value(f"--{key.replace('_', '-')}", kinds[key], value, strict=False)
+            for key, value in given.items()
+        }
     )
 
 
-def _here(settings: dict[str, object]) -> dict[str, object]:
+def _resolve_paths(settings: dict[str, object]) -> dict[str, object]:
     """What a variable or a flag names as `app` or `state_dir` is relative to the current folder."""
     if "state_dir" in settings:
         settings["state_dir"] = absolute(str(settings["state_dir"]))
@@ -304,42 +307,42 @@ def _here(settings: dict[str, object]) -> dict[str, object]:
 # Keys, kinds and values.
 
 
-def _fields(shape: type[Section]) -> dict[str, Any]:
-    return {field.name: field.type for field in msgspec.structs.fields(shape) if field.name not in _NOT_SETTINGS}
+def _fields(section: type[ConfigSection]) -> dict[str, Any]:
+    return {field.name: field.type for field in msgspec.structs.fields(section) if field.name not in _DERIVED_FIELDS}
 
 
 def _is_section(kind: object) -> bool:
-    return isinstance(kind, type) and issubclass(kind, Section)
+    return isinstance(kind, type) and issubclass(kind, ConfigSection)
 
 
-def _keys(shape: type[Section], prefix: str) -> Iterator[tuple[str, Any]]:
-    for name, kind in _fields(shape).items():
+def _iter_keys(section: type[ConfigSection], prefix: str) -> Iterator[tuple[str, Any]]:
+    for name, kind in _fields(section).items():
         if _is_section(kind):
-            yield from _keys(kind, f"{prefix}{name}.")
+            yield from _iter_keys(kind, f"{prefix}{name}.")
         else:
             yield prefix + name, kind
 
 
-def _variable(key: str) -> str:
-    return PREFIX + key.upper().replace(".", "__")
+def _env_name(key: str) -> str:
+    return ENV_PREFIX + key.upper().replace(".", "__")
 
 
-def _value(where: str, kind: Any, value: object, *, strict: bool) -> object:
+def _convert_value(where: str, kind: Any, value: object, *, strict: bool) -> object:
     try:
         if kind is timedelta:
-            return _duration(value)
-        if kind is Size:
-            return _size(value)
+            return _convert_duration(value)
+        if kind is ByteSize:
+            return _convert_size(value)
         return msgspec.convert(value, kind, strict=strict)
     except msgspec.ValidationError as error:
         if get_origin(kind) is Literal:
             raise ConfigError(f"{where}: {value!r} is not one of {', '.join(get_args(kind))}") from None
-        raise ConfigError(f"{where}: {_lower(str(error).replace('`', ''))}") from None
+        raise ConfigError(f"{where}: {_lower_first(str(error).replace('`', ''))}") from None
     except UsageError as error:
         raise ConfigError(f"{where}: {error}") from None
 
 
-def _duration(value: object) -> timedelta:
+def _convert_duration(value: object) -> timedelta:
     if isinstance(value, timedelta):
         return value
     if isinstance(value, bool) or not isinstance(value, (str, int, float)):
@@ -347,25 +350,25 @@ def _duration(value: object) -> timedelta:
     return parse_duration(str(value))
 
 
-def _size(value: object) -> Size:
+def _convert_size(value: object) -> ByteSize:
     if isinstance(value, bool) or not isinstance(value, (str, int)):
         raise UsageError(f"expected a size as 16MiB, got {type(value).__name__}")
     size = parse_size(str(value))
     if not 1 <= size <= 16 * MIB:
         # A record is one line of the journal, and a line has to fit into one write.
         raise UsageError(f"{value} is out of bounds: from 1 byte to 16MiB")
-    return Size(size)
+    return ByteSize(size)
 
 
-def _build(shape: type[Shape], prefix: str, settings: Mapping[str, object]) -> Shape:
+def _build_section(section: type[SectionT], prefix: str, settings: Mapping[str, object]) -> SectionT:
     given: dict[str, Any] = {}
-    for field in msgspec.structs.fields(shape):
+    for field in msgspec.structs.fields(section):
         key = prefix + field.name
         if _is_section(field.type):
-            given[field.name] = _build(field.type, key + ".", settings)
+            given[field.name] = _build_section(field.type, key + ".", settings)
         elif key in settings:
             given[field.name] = settings[key]
-    return shape(**given)
+    return section(**given)
 
 
 def _suggestion(word: str, known: Mapping[str, object]) -> str:
@@ -375,5 +378,5 @@ def _suggestion(word: str, known: Mapping[str, object]) -> str:
     return f" (did you mean {near[0]}?)" if near else ""
 
 
-def _lower(text: str) -> str:
+def _lower_first(text: str) -> str:
     return text[:1].lower() + text[1:]

@@ -35,7 +35,7 @@ from durablecli.engine.workers.dispatcher import Crew
 from durablecli.engine.workers.fork_guard import doing_in_children
 from durablecli.errors import ConfigError, HubLocked, NoPermission, StorageError
 from durablecli.model.status import OrchestrationRuntimeStatus
-from durablecli.model.versions import Versions
+from durablecli.model.versions import VersionPolicy
 from durablecli.project import absolute, shown
 from durablecli.signals import Interrupted, Signals
 from durablecli.store.disk import LocalDisk
@@ -217,7 +217,7 @@ def embedded(app: Registry | ModuleType | Sequence[ModuleType], state_dir: str |
     registry = app if isinstance(app, Registry) else Registry()
     if not isinstance(app, Registry):
         for module in [app] if isinstance(app, ModuleType) else app:
-            registry.add(module)
+            registry.add_module(module)
     root = absolute(state_dir)
     config = Config(state_dir=root)
     ready, box = threading.Event(), _Box()
@@ -278,7 +278,7 @@ def _http(
     port: socket | None, config: Config, registry: Registry, engine: Engine, say: Say
 ) -> Iterator[HttpServer | None]:
     if port is None:
-        if unserved := registry.of_kind("http"):
+        if unserved := registry.functions_of_kind("http"):
             say(f"{_counted(len(unserved), 'HTTP function')} not served: add --http 7071, or set http.listen")
         yield None
         return
@@ -359,11 +359,11 @@ def _engine(
     `place` is where the hub answers HTTP, once it does. With `only`, that one instance is driven, and what belongs to
     it."""
     registry = loaded.registry
-    registry.build_in(built_ins(config.call_http.poll, config.call_http.timeout))
+    registry.add_built_in(built_ins(config.call_http.poll, config.call_http.timeout))
     options = Options(
         replay_always=replay_always or config.replay_always,
         fail_on_nondeterminism=config.on_nondeterminism == "fail",
-        versions=Versions(config.default_version, config.version_match, config.version_failure == "fail"),
+        versions=VersionPolicy(config.default_version, config.version_match, config.version_failure == "fail"),
         live_instances=config.concurrency.live_instances,
         checkpoint_bytes=config.checkpoint.bytes,
         checkpoint_every=config.checkpoint.every,
@@ -387,7 +387,7 @@ def _engine(
         notice=Notice(hub.root, registry),
         say=say,
     )
-    if any(one.kind == "timer" or one.client is not None or one.bindings for one in registry):
+    if any(one.kind == "timer" or one.client_parameter is not None or one.bindings for one in registry):
         from durablecli.azure import activities, invocation  # only apps that have such functions pay for it
         from durablecli.builtin import timer
 

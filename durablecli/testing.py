@@ -21,14 +21,14 @@ from durablecli.blueprints import Blueprint
 from durablecli.builtin.call_http import built_ins
 from durablecli.client import Client, DurableOrchestrationStatus
 from durablecli.client.entity_waits import EntityWait
-from durablecli.config import Concurrency
+from durablecli.config import ConcurrencyConfig
 from durablecli.engine.clock import VirtualClock
 from durablecli.engine.engine import Engine, Options
 from durablecli.engine.workers.activity import Call
 from durablecli.engine.workers.dispatcher import Crew
 from durablecli.engine.workers.thread_pool import Key, Report, Work
 from durablecli.errors import TimedOut
-from durablecli.replay.function_marks import mark_of
+from durablecli.replay.function_marks import get_mark
 from durablecli.store.hub import open_hub
 from durablecli.store.inbox.messages import Item, Receipt
 from durablecli.store.index import Index
@@ -57,13 +57,13 @@ def registry(*functions: Any) -> Registry:
     own = ModuleType("app")
     for index, each in enumerate(functions):
         if isinstance(each, ModuleType):
-            found.add(each)
-        elif isinstance(each, Blueprint) or mark_of(each) is not None:
+            found.add_module(each)
+        elif isinstance(each, Blueprint) or get_mark(each) is not None:
             setattr(own, f"function_{index}", each)
         else:
             raise TypeError(f"{each!r} is neither a decorated function nor an app nor a module")
-    found.add(own)
-    found.build_in(built_ins())
+    found.add_module(own)
+    found.add_built_in(built_ins())
     return found
 
 
@@ -161,7 +161,7 @@ class Hub:
 
         def crew(report: Report) -> Crew:
             inline.report = report
-            return Crew(self.registry, report, Concurrency(), make=lambda kind: inline)
+            return Crew(self.registry, report, ConcurrencyConfig(), make=lambda kind: inline)
 
         opened = open_hub(_ROOT, self.disk, lock=False, index=Index())
         engine = Engine(opened, self.registry, options=self._options, clock=self.clock, crew=crew, say=self.said.append)
@@ -170,7 +170,7 @@ class Hub:
 
     def _bind(self) -> None:
         """Give activities what else than their input they are bound to."""
-        if any(one.client is not None or one.bindings for one in self.registry.of_kind("activity")):
+        if any(one.client_parameter is not None or one.bindings for one in self.registry.functions_of_kind("activity")):
             from durablecli.azure import activities, invocation  # only apps that have such functions pay for it
 
             activities.give_clients(self.registry, lambda: invocation.Clients(self.client))

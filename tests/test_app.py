@@ -12,7 +12,7 @@ import pytest
 import durablecli as df
 from durablecli import testing
 from durablecli.app import Function, Registry
-from durablecli.replay.function_marks import told_name
+from durablecli.replay.function_marks import function_name
 
 
 @df.entity
@@ -34,12 +34,12 @@ def found(**names: Any) -> Registry:
     module = ModuleType("app.box")
     vars(module).update(names)
     registry = Registry()
-    registry.add(module)
+    registry.add_module(module)
     return registry
 
 
 def the_entity(registry: Registry, name: str) -> Function:
-    function = registry.entity(name)
+    function = registry.find_entity(name)
     assert function is not None
     assert function.kind == "entity"
     return function
@@ -48,13 +48,13 @@ def the_entity(registry: Registry, name: str) -> Function:
 def test_entities_are_found_without_case_and_only_as_entities() -> None:
     registry = testing.registry(tally, Purse)
     assert (the_entity(registry, "TALLY").call, the_entity(registry, "money box").call) == (tally, Purse)
-    assert (registry.activity("tally"), registry.orchestrator("tally")) == (None, None)
+    assert (registry.find_activity("tally"), registry.find_orchestrator("tally")) == (None, None)
 
 
 def test_people_see_the_operations_of_a_class_and_where_it_stands() -> None:
     registry = testing.registry(tally, Purse)
     assert the_entity(registry, "money box").signature == "Money Box{add(amount: int) -> None, get() -> int}"
-    places = [each.place for each in registry]
+    places = [each.source_location for each in registry]
     lines = [int(place.removeprefix(f"{__file__}:")) for place in places]
     text = Path(__file__).read_text().splitlines()
     assert [text[line - 1] for line in lines] == ['@df.entity(name="Money Box")', "@df.entity"]
@@ -144,4 +144,4 @@ def test_a_name_that_no_entity_can_have_is_refused(name: str) -> None:
 
 def test_an_entity_is_no_activity() -> None:
     with pytest.raises(ValueError, match="tally is an entity, and an activity is needed here"):
-        told_name(tally, "activity")
+        function_name(tally, "activity")

@@ -12,7 +12,7 @@ import pytest
 
 import durablecli as df
 from durablecli.app import Function, Registry
-from durablecli.blueprints import Bindings, HttpTrigger, OtherTrigger, TimerTrigger
+from durablecli.blueprints import CloudTrigger, FunctionBindings, HttpTrigger, TimerTrigger
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
@@ -29,12 +29,12 @@ def registry_of(*apps: df.Blueprint, **functions: Any) -> Registry:
     module = ModuleType("function_app")
     vars(module).update({f"app_{k}": app for k, app in enumerate(apps)}, **functions)
     registry = Registry()
-    registry.add(module)
+    registry.add_module(module)
     return registry
 
 
 def the(registry: Registry, name: str) -> Function:
-    function = registry.function(name)
+    function = registry.find_function(name)
     assert function is not None
     return function
 
@@ -57,7 +57,7 @@ def test_an_http_function_has_its_route_its_methods_and_its_client() -> None:
         app.function_name("Named"),
     )
     function = the(registry_of(app), "named")
-    assert (function.name, function.kind, function.client) == ("Named", "http", "client")
+    assert (function.name, function.kind, function.client_parameter) == ("Named", "http", "client")
     assert function.trigger == HttpTrigger("a/{id}", ("GET", "PUT"), "ANONYMOUS", "req")
 
 
@@ -67,7 +67,10 @@ def test_decorators_stack_in_any_order() -> None:
     for order in (steps, steps[::-1], [steps[1], steps[0], steps[2]]):
         app.functions.clear()
         function = the(registry_of(app, work=decorated(*order)), "x")
-        assert (function.trigger, function.client) == (HttpTrigger(None, ("POST",), "FUNCTION", "req"), "client")
+        assert (function.trigger, function.client_parameter) == (
+            HttpTrigger(None, ("POST",), "FUNCTION", "req"),
+            "client",
+        )
         assert function.call("hi") == "hi!"
 
 
@@ -85,7 +88,7 @@ def test_a_decorator_of_the_authors_between_ours_hands_on_what_was_noted() -> No
     registry = registry_of(app)
     assert len(registry) == 1
     assert registry.clashes == {}
-    assert (the(registry, "work").client, the(registry, "work").call("hi")) == ("client", "HI!")
+    assert (the(registry, "work").client_parameter, the(registry, "work").call("hi")) == ("client", "HI!")
 
 
 @pytest.mark.parametrize(
@@ -119,7 +122,7 @@ def test_a_timer_function_has_its_schedule(decorator: str) -> None:
 
 @pytest.mark.parametrize("given", [{}, {"methods": None}, {"methods": []}])
 def test_a_route_that_names_no_method_has_none_in_either_layout(given: dict[str, Any]) -> None:
-    bindings = Bindings("work")
+    bindings = FunctionBindings("work")
     bindings.add("httpTrigger", "req", given)
     app = df.DFApp()
     decorated(app.route(**given))
@@ -134,8 +137,8 @@ def test_what_only_the_cloud_has_is_known_and_not_run() -> None:
         app.blob_output(arg_name="box", path="p", connection="c"),
         app.retry(strategy="fixed_delay", max_retry_count="3"),
     )
-    (function,) = registry_of(app).of_kind("other")
-    assert (function.trigger, function.bindings) == (OtherTrigger("queueTrigger"), {"box": "blob"})
+    (function,) = registry_of(app).functions_of_kind("other")
+    assert (function.trigger, function.bindings) == (CloudTrigger("queueTrigger"), {"box": "blob"})
 
 
 @pytest.mark.parametrize("called", [False, True])
@@ -146,13 +149,13 @@ def test_an_orchestrator_of_openai_agents_is_known_and_not_run(called: bool, ins
     both = [app.orchestration_trigger("context", "agent"), agent(model_provider=None) if called else agent]
     decorated(*(reversed(both) if inside else both))
     (function,) = registry_of(app)
-    assert (function.name, function.kind, function.trigger) == ("agent", "other", OtherTrigger("openAIAgentTrigger"))
+    assert (function.name, function.kind, function.trigger) == ("agent", "other", CloudTrigger("openAIAgentTrigger"))
 
 
 def test_a_function_without_a_trigger_is_listed_all_the_same() -> None:
     app = df.DFApp()
     decorated(app.durable_client_input("client"))
-    assert [one.name for one in registry_of(app).of_kind("other")] == ["work"]
+    assert [one.name for one in registry_of(app).functions_of_kind("other")] == ["work"]
 
 
 def test_generic_decorators_speak_the_words_of_function_json() -> None:
@@ -164,7 +167,7 @@ def test_generic_decorators_speak_the_words_of_function_json() -> None:
     )
     function = the(registry_of(app), "work")
     assert function.trigger == HttpTrigger("r", ("GET",), "ANONYMOUS", "req")
-    assert (function.client, function.bindings) == ("client", {})
+    assert (function.client_parameter, function.bindings) == ("client", {})
 
 
 @pytest.mark.parametrize("level", ["authLevel", "auth_level", "authlevel", "AuthLevel"])
@@ -177,14 +180,14 @@ def test_the_words_of_a_binding_may_be_written_in_any_case(level: str) -> None:
     )
     function = the(registry_of(app), "work")
     assert function.trigger == HttpTrigger("r", None, "ANONYMOUS", "req")
-    assert (function.client, function.response) == ("client", "answer")
+    assert (function.client_parameter, function.response_parameter) == ("client", "answer")
 
 
 def test_a_schedule_may_be_written_in_any_case() -> None:
     app = df.DFApp()
     decorated(app.generic_trigger(arg_name="t", type="TimerTrigger", schedule="0 0 3 * * *", run_on_startup=True))
     assert the(registry_of(app), "work").trigger == TimerTrigger("0 0 3 * * *", "t", True)
-    bindings = Bindings("work")
+    bindings = FunctionBindings("work")
     bindings.add("Queue", "msg", {"Direction": "OUT"})
     bindings.add("QUEUETRIGGER", "x", {})
     assert (bindings.outputs, bindings.kind) == ({"msg": "Queue"}, "other")
@@ -214,5 +217,5 @@ def test_an_http_function_may_share_the_name_of_an_orchestrator() -> None:
     registry = registry_of(app)
     assert registry.clashes == {}
     assert sorted(one.kind for one in registry) == ["http", "orchestrator"]
-    assert registry.orchestrator("work") is the(registry, "work")
-    assert [one.name for one in registry.of_kind("http")] == ["work"]
+    assert registry.find_orchestrator("work") is the(registry, "work")
+    assert [one.name for one in registry.functions_of_kind("http")] == ["work"]

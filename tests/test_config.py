@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from durablecli.config import Config, HttpKeys, import_folder, load, parse_duration, parse_size, parse_time
+from durablecli.config import Config, HttpKeysConfig, import_folder, load, parse_duration, parse_size, parse_time
 from durablecli.errors import ConfigError, UsageError
 
 EVERYTHING = """
@@ -131,7 +131,7 @@ def test_every_setting_can_come_from_the_environment() -> None:
     assert (config.log.level, config.default_version) == ("warning", None)
     assert str(config.http.listen) == "7072"
     assert config.http.allowed_hosts == ("one.example", "two.example")
-    assert config.http.keys == HttpKeys(system="secret")
+    assert config.http.keys == HttpKeysConfig(system="secret")
 
 
 def test_paths_of_a_file_elsewhere_are_relative_to_it() -> None:

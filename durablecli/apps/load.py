@@ -28,7 +28,7 @@ from durablecli.apps.host_json import (
 from durablecli.apps.modules import ROOT, Loaded, Take
 from durablecli.azure import import_hook
 from durablecli.azure.activities import bind
-from durablecli.blueprints import Bindings, OtherTrigger, bindings_of
+from durablecli.blueprints import CloudTrigger, FunctionBindings, get_bindings
 from durablecli.config import Config, import_folder
 from durablecli.errors import ConfigError
 from durablecli.model import custom_objects
@@ -68,7 +68,7 @@ def load(targets: Sequence[str], base: str | os.PathLike[str] = ".", project: st
         if not import_hook.are_used():
             import_hook.uninstall()
             return _finished(loaded, host, ())
-        custom_objects.use(loaded.sources)
+        custom_objects.set_app_modules(loaded.sources)
         return _finished(loaded, host, list(_drop_disabled(loaded.registry)))
     except BaseException:
         unload()
@@ -94,7 +94,7 @@ def load_app(folder: str | os.PathLike[str]) -> AzureApp:
         disabled: list[str] = []
         loaded = modules.load_modules(folder, _modules(folder, disabled))
         disabled += _drop_disabled(loaded.registry)
-        custom_objects.use(loaded.sources)
+        custom_objects.set_app_modules(loaded.sources)
         return AzureApp(_finished(loaded, host, disabled), host)
     except BaseException:
         unload()
@@ -123,7 +123,7 @@ def _enter(host: Host | None) -> None:
 
 def _leave() -> None:
     import_hook.uninstall()
-    custom_objects.forget()
+    custom_objects.clear_app_modules()
     while _set:
         name, value = _set.popitem()
         if os.environ.get(name) == value:  # what the app has put in its place is its own affair
@@ -133,8 +133,8 @@ def _leave() -> None:
 def _remarks(registry: Registry, host: Host | None) -> Iterator[str]:
     if host is not None and host.remark is not None:
         yield host.remark
-    for function in registry.of_kind("other"):
-        kind = function.trigger.kind if isinstance(function.trigger, OtherTrigger) else "no trigger"
+    for function in registry.functions_of_kind("other"):
+        kind = function.trigger.kind if isinstance(function.trigger, CloudTrigger) else "no trigger"
         yield f"not run here: {function.name} ({kind})"
     for function in registry:
         if function.bindings and function.kind != "other":
@@ -157,7 +157,7 @@ def _listed(bindings: Mapping[str, str]) -> str:
 def _modules(folder: str, disabled: list[str]) -> Iterator[tuple[str, Take]]:
     """The modules to import; functions that are disabled are noted in `disabled`, and aren't imported."""
     if os.path.isfile(os.path.join(folder, f"{_CODE}.py")):
-        yield _CODE, Registry.add
+        yield _CODE, Registry.add_module
         return
     for name, path in function_files(folder):
         definition = _definition(path)
@@ -171,7 +171,7 @@ def _modules(folder: str, disabled: list[str]) -> Iterator[tuple[str, Take]]:
 def _drop_disabled(registry: Registry) -> Iterator[str]:
     """Take out the declared functions that a setting disables."""
     for function in list(registry):
-        bindings = bindings_of(function.call)
+        bindings = get_bindings(function.call)
         for name in dict.fromkeys((bindings.name if bindings else function.name, function.name)):
             if (setting := disabled_by(name, {})) is not None:
                 registry.remove(function)
@@ -188,10 +188,10 @@ def _take_defined(name: str, definition: Mapping[str, Any], registry: Registry, 
         found = found.entity_function
     if not callable(found):
         raise ConfigError(f"{name}/function.json: entryPoint: the module has no function '{entry}'")
-    bindings = Bindings(name, loose=True)
+    bindings = FunctionBindings(name, untyped=True)
     for binding in definition.get("bindings") or ():
         bindings.add(str(binding["type"]), str(binding.get("name", "")), binding)
-    registry.declare(Function(bindings.mark, found, module.__name__, bindings))
+    registry.add_function(Function(bindings.mark, found, module.__name__, bindings))
 
 
 def _definition(path: str) -> dict[str, Any]:

@@ -70,16 +70,16 @@ def load(targets: Sequence[str], base: str | os.PathLike[str] = ".", project: st
             for tried, module in _import_tree(name, target, finder):
                 modules[tried.name, tried.path] = tried
                 if module is not None:
-                    registry.add(module)
+                    registry.add_module(module)
     return Loaded(registry, tuple(modules.values()), tuple(_unresolved(registry)), here, finder.found)
 
 
 def _unresolved(registry: Registry) -> Iterator[str]:
     """A line for each function whose values arrive as plain JSON, where it may expect objects."""
     for function in registry:
-        if found := function.unresolved:
+        if found := function.unresolved_annotations:
             yield (
-                f"{_shown_place(function.place)}: {function.name}: can't resolve the annotation of {'; '.join(found)}. "
+                f"{_shown_place(function.source_location)}: {function.name}: can't resolve the annotation of {'; '.join(found)}. "
                 "Such values arrive as plain JSON: import the name at run time, not only under TYPE_CHECKING"
             )
 

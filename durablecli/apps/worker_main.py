@@ -101,7 +101,7 @@ class Runner:
         """Run one activity to its end."""
         with suppress(OSError):
             os.chdir(self._folder)
-        function = self._loaded.registry.activity(order.name) if self._loaded is not None else None
+        function = self._loaded.registry.find_activity(order.name) if self._loaded is not None else None
         if function is None:
             return failed(order.key, LookupError(self._why_missing(order.name)))
         input, attempt, limit = order.input, order.attempt, order.payload_limit

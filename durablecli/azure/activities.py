@@ -21,9 +21,9 @@ from durablecli.azure.invocation import CONTEXT, Clients
 from durablecli.engine.workers.activity import Returned
 from durablecli.engine.workers.activity_context import ActivityContext
 from durablecli.errors import Mismatch
-from durablecli.model.annotations import signature_of
+from durablecli.model.annotations import resolve_signature
 from durablecli.model.payloads import decode
-from durablecli.replay.function_marks import made_of_json
+from durablecli.replay.function_marks import json_constructible
 
 _ORIGINAL = "__durable_activity__"
 
@@ -39,9 +39,9 @@ def give_clients(registry: Registry, clients: Callable[[], Clients]) -> None:
 
 
 def _bind(registry: Registry, clients: Callable[[], Clients] | None) -> None:
-    for function in registry.of_kind("activity"):
-        if function.argument is not None or function.client is not None or function.bindings:
-            function.call_by(_adapted(function, getattr(function.call, _ORIGINAL, function.call), clients))
+    for function in registry.functions_of_kind("activity"):
+        if function.azure_input_name is not None or function.client_parameter is not None or function.bindings:
+            function.replace_callable(_adapted(function, getattr(function.call, _ORIGINAL, function.call), clients))
 
 
 def _adapted(
@@ -76,10 +76,10 @@ class _Parameters:
         self._clients = clients
         self._parameters = parameters = _parameters(original)
         self._input = self._input_name()
-        is_ours = function.argument is None
+        is_ours = function.azure_input_name is None
         annotation = _annotation(parameters.get(self._input or ""))
         self._read = decode if is_ours else _read
-        self._annotation = annotation if is_ours else made_of_json(annotation)
+        self._annotation = annotation if is_ours else json_constructible(annotation)
         self._wants_context = CONTEXT in parameters and self._input != CONTEXT
         self._records = bool(output_bindings.outs(function, parameters.values())) or bool(function.outputs)
         self._folder = os.path.dirname(getattr(inspect.unwrap(original), "__code__", _SELF).co_filename)
@@ -98,8 +98,10 @@ class _Parameters:
             output_bindings.check_inputs(function)
         if self._records:
             named.update(output_bindings.outs(function, self._parameters.values()))
-        if function.client is not None and self._clients is not None:
-            named[function.client] = self._clients().of(function, self._parameters.get(function.client))
+        if function.client_parameter is not None and self._clients is not None:
+            named[function.client_parameter] = self._clients().of(
+                function, self._parameters.get(function.client_parameter)
+            )
         return named
 
     def returned(self, arguments: dict[str, Any], value: Any) -> Any:
@@ -113,7 +115,7 @@ class _Parameters:
         if declared in parameters or any(one.kind is one.VAR_KEYWORD for one in parameters.values()):
             return declared
         taken = {
-            self._function.client,
+            self._function.client_parameter,
             *self._function.bindings,
             *output_bindings.outs(self._function, parameters.values()),
         }
@@ -133,7 +135,7 @@ _SIGNATURE = inspect.signature(_engine_calls, eval_str=True)
 
 
 def _parameters(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:
-    return dict(signature_of(function).parameters)
+    return dict(resolve_signature(function).parameters)
 
 
 def _annotation(parameter: inspect.Parameter | None) -> Any:

@@ -39,7 +39,7 @@ from durablecli.client.async_client import awaited
 from durablecli.errors import NotFound, UsageError, WrongState
 from durablecli.management_links import Place
 from durablecli.model.entity_id import EntityId
-from durablecli.model.status import ENDED, OrchestrationRuntimeStatus
+from durablecli.model.status import ENDED_STATUSES, OrchestrationRuntimeStatus
 
 _log = logging.getLogger("durablecli.client")
 _JSON = "application/json"
@@ -208,7 +208,7 @@ class SyncDurableFunctionsClient(Client, Links):
         continuation_token: str | None = None,
     ) -> Page[str]:
         """The ids of ended instances that fit; a completion is the last thing that updates an instance."""
-        statuses = _words(runtime_status) or tuple(sorted(ENDED))
+        statuses = _words(runtime_status) or tuple(sorted(ENDED_STATUSES))
         query = Query(status=statuses, sort="updated", limit=page_size or 100, cursor=continuation_token)
         page = self.page(query)
         first, last = _utc(completed_time_from), _utc(completed_time_to)

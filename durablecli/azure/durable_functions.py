@@ -23,7 +23,7 @@ from durablecli.model.status import OrchestrationRuntimeStatus
 from durablecli.replay.context import DurableOrchestrationContext
 from durablecli.replay.tasks import (
     CallTask,
-    Composite,
+    CompositeTask,
     EventTask,
     Task,
     TaskState,  # noqa: F401 - apps import it from models.Task
@@ -69,7 +69,7 @@ ENTITY_TRIGGER = "entityTrigger"
 DURABLE_CLIENT = "durableClient"
 
 DurableOrchestrationClient = DurableFunctionsClient
-TaskBase, CompoundTask, WhenAllTask, WhenAnyTask = Task, Composite, WhenAll, WhenAny
+TaskBase, CompoundTask, WhenAllTask, WhenAnyTask = Task, CompositeTask, WhenAll, WhenAny
 AtomicTask: Any = CallTask | EventTask | TimerTask  # TimerTask is found here, too
 
 

@@ -278,12 +278,12 @@ class Function:
 
     def get_function_name(self) -> str:
         """Its name in the app."""
-        found = blueprints.bindings_of(self._function)
+        found = blueprints.get_bindings(self._function)
         return found.name if found else self._function.__name__
 
     def is_http_function(self) -> bool:
         """Whether requests start it."""
-        found = blueprints.bindings_of(self._function)
+        found = blueprints.get_bindings(self._function)
         return found is not None and found.kind == "http"
 
 

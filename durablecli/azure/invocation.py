@@ -13,7 +13,7 @@ from durablecli.azure import output_bindings
 from durablecli.azure.client import DurableFunctionsClient, SyncDurableFunctionsClient
 from durablecli.azure.client_binding import Binding
 from durablecli.azure.functions import Context, Out
-from durablecli.blueprints import RETURN
+from durablecli.blueprints import RETURN_BINDING
 from durablecli.client import Client
 from durablecli.management_links import Place
 
@@ -35,7 +35,7 @@ class Clients:
         """What such a function expects: coroutines await theirs; who says `str` makes one from that.
 
         `parameter` is the one that receives it, where that is no parameter of the callable any more."""
-        annotation = parameter.annotation if parameter else _annotation(function, function.client or "")
+        annotation = parameter.annotation if parameter else _annotation(function, function.client_parameter or "")
         if annotation in (str, "str"):
             return self._binding
         return self._async if function.executor == "async" else self._sync
@@ -47,8 +47,8 @@ def arguments(function: Function, given: Mapping[str, Any], clients: Clients) ->
     Raises BindingUnavailable if an input binding needs what only the cloud has."""
     output_bindings.check_inputs(function)
     found = {**given, **output_bindings.outs(function, function.parameters)}
-    if function.client is not None:
-        found[function.client] = clients.of(function)
+    if function.client_parameter is not None:
+        found[function.client_parameter] = clients.of(function)
     for parameter in function.parameters:
         if parameter.name in found or parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
             continue
@@ -64,12 +64,12 @@ def response(function: Function, arguments: Mapping[str, Any], returned: Any) ->
 
     Where nothing was returned and no binding says more, it is what was set on an Out that is no output of another kind.
     """
-    if function.response not in (RETURN, None):
-        answer = arguments.get(function.response or "")
+    if function.response_parameter not in (RETURN_BINDING, None):
+        answer = arguments.get(function.response_parameter or "")
         found = answer.get() if isinstance(answer, Out) else None
         return returned if found is None else found
     if returned is not None:
-        return None if function.response is None and RETURN in function.outputs else returned
+        return None if function.response_parameter is None and RETURN_BINDING in function.outputs else returned
     others = (out for name, out in arguments.items() if isinstance(out, Out) and name not in function.outputs)
     return next((out.get() for out in others if out.get() is not None), None)
 

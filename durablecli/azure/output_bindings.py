@@ -13,9 +13,9 @@ from typing import Any, get_origin
 
 from durablecli.app import Function
 from durablecli.azure.functions import CloudOnly, Out
-from durablecli.blueprints import RETURN
+from durablecli.blueprints import RETURN_BINDING
 from durablecli.errors import BindingUnavailable
-from durablecli.model.events import Output
+from durablecli.model.events import BindingOutput
 from durablecli.model.payloads import encode
 
 NOT_SENT = "not sent"
@@ -39,28 +39,28 @@ def check_inputs(function: Function) -> None:
 def outs(function: Function, parameters: Iterable[inspect.Parameter]) -> dict[str, Out[Any]]:
     """An Out for each parameter that is bound to an output, or annotated as one, in their order."""
     parameters = list(parameters)
-    bound = [name for name in (*function.outputs, function.response) if name not in (RETURN, None)]
+    bound = [name for name in (*function.outputs, function.response_parameter) if name not in (RETURN_BINDING, None)]
     found = [one.name for one in parameters if one.name in bound or _is_out(one.annotation)]
     if any(one.kind is one.VAR_KEYWORD for one in parameters):
         found += [name for name in bound if name is not None and name not in found]
     return {name: Out() for name in found}
 
 
-def recorded(function: Function, arguments: Mapping[str, Any], returned: Any) -> tuple[Output, ...]:
+def recorded(function: Function, arguments: Mapping[str, Any], returned: Any) -> tuple[BindingOutput, ...]:
     """What the function set on its Outs, and what it returned where its return value is bound to an output.
 
     The response of an HTTP function is sent, and so is no part of it."""
     values = {name: out.get() for name, out in arguments.items() if isinstance(out, Out)}
-    if RETURN in function.outputs:
-        values[RETURN] = returned
+    if RETURN_BINDING in function.outputs:
+        values[RETURN_BINDING] = returned
     return tuple(
         _output(name, function.outputs.get(name, _UNDECLARED), value)
         for name, value in values.items()
-        if value is not None and name != function.response
+        if value is not None and name != function.response_parameter
     )
 
 
-def described(outputs: Iterable[Output]) -> str:
+def described(outputs: Iterable[BindingOutput]) -> str:
     """A line about values that were set, as `msg (queue): "hello"`."""
     return "; ".join(f"{one.name} ({one.type}): {bytes(one.value).decode()[:200]}" for one in outputs)
 
@@ -72,14 +72,14 @@ def _is_out(annotation: Any) -> bool:
     return getattr(get_origin(annotation) or annotation, "__name__", "") == Out.__name__
 
 
-def _output(name: str, type: str, value: Any) -> Output:
+def _output(name: str, type: str, value: Any) -> BindingOutput:
     try:
         data = encode(_plain(value))
     except Exception:  # noqa: BLE001 - objects of the app may raise anything
         data = encode(_name(value))
     if len(bytes(data)) <= LONGEST:
-        return Output(name, type, NOT_SENT, data)
-    return Output(name, type, NOT_SENT, encode(bytes(data)[:LONGEST].decode(errors="ignore")), len(bytes(data)))
+        return BindingOutput(name, type, NOT_SENT, data)
+    return BindingOutput(name, type, NOT_SENT, encode(bytes(data)[:LONGEST].decode(errors="ignore")), len(bytes(data)))
 
 
 def _plain(value: Any) -> Any:

@@ -32,7 +32,7 @@ from durablecli.model.http_messages import (
 )
 from durablecli.model.secrets import Secret
 from durablecli.replay.context import DurableOrchestrationContext
-from durablecli.replay.function_marks import MARK, Mark
+from durablecli.replay.function_marks import MARK_ATTRIBUTE, FunctionMark
 
 if TYPE_CHECKING:  # 100 ms that only whoever calls pays
     import ssl
@@ -64,8 +64,8 @@ def built_ins(poll: timedelta = POLL, timeout: timedelta = TIMEOUT) -> tuple[Cal
     async def http_activity(request: DurableHttpRequest) -> DurableHttpResponse:
         return await send(request, timeout)
 
-    setattr(http_orchestrator, MARK, Mark("orchestrator", HTTP_ORCHESTRATOR))
-    setattr(http_activity, MARK, Mark("activity", HTTP_ACTIVITY))
+    setattr(http_orchestrator, MARK_ATTRIBUTE, FunctionMark("orchestrator", HTTP_ORCHESTRATOR))
+    setattr(http_activity, MARK_ATTRIBUTE, FunctionMark("activity", HTTP_ACTIVITY))
     return http_orchestrator, http_activity
 
 

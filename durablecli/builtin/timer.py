@@ -27,7 +27,7 @@ from durablecli.engine.workers.activity_context import ActivityContext
 from durablecli.errors import ConfigError
 from durablecli.model.payloads import encode
 from durablecli.replay.context import DurableOrchestrationContext
-from durablecli.replay.function_marks import MARK, Mark
+from durablecli.replay.function_marks import MARK_ATTRIBUTE, FunctionMark
 
 ORCHESTRATOR = "BuiltIn__Timer"
 PREFIX = "timer:"
@@ -73,8 +73,8 @@ def build_in(registry: Registry, clients: Callable[[], Clients]) -> None:
     """Have the orchestrator at hand, and for each timer function the activity that calls it.
 
     `clients` is asked at each call: where the hub answers HTTP is known only when it does."""
-    calls = [_activity(function, clients) for function in registry.of_kind("timer")]
-    registry.build_in([_marked(_carry, Mark("orchestrator", ORCHESTRATOR)), *calls])
+    calls = [_activity(function, clients) for function in registry.functions_of_kind("timer")]
+    registry.add_built_in([_marked(_carry, FunctionMark("orchestrator", ORCHESTRATOR)), *calls])
 
 
 def _carry(context: DurableOrchestrationContext) -> Generator[Any, Any, None]:
@@ -145,7 +145,9 @@ def _activity(function: Function, clients: Callable[[], Clients]) -> Callable[..
             _log.exception("timer function '%s' failed", function.name)
             raise
 
-    return _marked(call_async if function.executor == "async" else call, Mark("activity", PREFIX + function.name))
+    return _marked(
+        call_async if function.executor == "async" else call, FunctionMark("activity", PREFIX + function.name)
+    )
 
 
 def _request(occasion: Occasion, late: bool) -> TimerRequest:
@@ -154,8 +156,8 @@ def _request(occasion: Occasion, late: bool) -> TimerRequest:
     return TimerRequest(past_due=late, schedule_status=status, schedule={"AdjustForDST": True})
 
 
-def _marked(call: Callable[..., Any], mark: Mark) -> Callable[..., Any]:
-    setattr(call, MARK, mark)
+def _marked(call: Callable[..., Any], mark: FunctionMark) -> Callable[..., Any]:
+    setattr(call, MARK_ATTRIBUTE, mark)
     return call
 
 
@@ -171,7 +173,7 @@ def keep(
     no sense, the orchestration that goes by an old one is ended. Where the `whole` app could be loaded, those of
     functions that it doesn't have any more are ended too.
     """
-    functions = registry.of_kind("timer")
+    functions = registry.functions_of_kind("timer")
     for function in functions:
         try:
             _keep(function, client, mailbox, since)

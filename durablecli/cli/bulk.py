@@ -15,7 +15,7 @@ from durablecli.cli.options import FunctionName, InstanceId, Statuses, Time
 from durablecli.cli.output import Screen, complain, say
 from durablecli.client import Client, Item, Query
 from durablecli.errors import DurableError, NotFound, UsageError
-from durablecli.model.entity_id import is_entity
+from durablecli.model.entity_id import is_entity_id
 
 F = TypeVar("F", bound=Callable[..., Any])
 One = TypeVar("One")
@@ -157,7 +157,7 @@ def control(
                 code = max(code, error.exit_code)
                 continue
             word, reason = _outcome(client, id, kind, patience, late)
-            told.append({"entityId" if is_entity(id) else "instanceId": id, kind: word})
+            told.append({"entityId" if is_entity_id(id) else "instanceId": id, kind: word})
             if screen.for_people:
                 screen.line(f"{id}  {f'{kind} {word}, {reason}' if reason else done}")
     if not screen.for_people:

@@ -65,7 +65,7 @@ def _as_data(loaded: Loaded) -> dict[str, object]:
 
 def _function(one: Function) -> dict[str, object]:
     found: dict[str, object] = {
-        "name": one.name, "kind": one.kind, "signature": one.signature, "place": one.place, "module": one.module
+        "name": one.name, "kind": one.kind, "signature": one.signature, "place": one.source_location, "module": one.module
     }  # fmt: skip
     return found if one.trigger is None else found | {"trigger": one.trigger._asdict()}
 
@@ -88,10 +88,10 @@ def _kind(one: Function, prefix: str) -> str:
 def _rows(one: Function, prefix: str) -> Iterator[tuple[str, str, str, str]]:
     """A row of the table; a class has one for each of its operations."""
     if one.methods is None:
-        yield one.name, _kind(one, prefix), _short(one.signature.removeprefix(one.name)), _near(one.place)
+        yield one.name, _kind(one, prefix), _short(one.signature.removeprefix(one.name)), _near(one.source_location)
         return
     first, *others = [_short(method.signature) for method in one.methods] or [""]
-    yield one.name, one.kind, first, _near(one.place)
+    yield one.name, one.kind, first, _near(one.source_location)
     yield from (("", "", signature, "") for signature in others)
 
 

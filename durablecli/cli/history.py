@@ -9,7 +9,7 @@ import click
 from durablecli.cli.options import client, common, exits, id_argument
 from durablecli.cli.output import Screen
 from durablecli.client import Line
-from durablecli.model.codec import unsealed
+from durablecli.model.codec import encode_record_without_crc
 from durablecli.model.redaction import Redactor
 
 WIDTHS = (5, 23, 34)
@@ -55,8 +55,8 @@ def _redactor() -> Callable[[Line], Line]:
     redactor = Redactor()
 
     def redacted(line: Line) -> Line:
-        shown = redactor.record(line.record)
-        return line if shown is line.record else Line(unsealed(shown), shown)
+        shown = redactor.redact(line.record)
+        return line if shown is line.record else Line(encode_record_without_crc(shown), shown)
 
     return redacted
 

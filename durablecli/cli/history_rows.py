@@ -106,12 +106,12 @@ def _what_of_entities(event: ev.AnyEvent) -> str:
             return str(getattr(event, "reason", "")).split("\n")[0]
 
 
-def _outputs(outputs: Sequence[ev.Output]) -> str:
+def _outputs(outputs: Sequence[ev.BindingOutput]) -> str:
     """The values set on output bindings, each with its status, as `; not sent: msg (queue) "hello"`."""
     return "".join(f"; {one.status}: {one.name} ({one.type}) {_output(one)}" for one in outputs)
 
 
-def _output(output: ev.Output) -> str:
+def _output(output: ev.BindingOutput) -> str:
     size = "" if output.size is None else f" ({output.size:,} bytes)"
     return f"{_json(output.value)}{size}"
 

@@ -14,7 +14,7 @@ from durablecli.cli.paging import paging, point_on
 from durablecli.cli.time_format import day, moment
 from durablecli.cli.wait_reasons import named
 from durablecli.client import Client, Query
-from durablecli.model.status import Summary, Waiting
+from durablecli.model.status import InstanceSummary, PendingWait
 
 HEAD = ("ID", "NAME", "STATUS", "CREATED", "UPDATED", "WAITS FOR")
 
@@ -56,16 +56,16 @@ def command(
     point_on(page)
 
 
-def _payload(hub: Client, row: Summary) -> dict[str, object] | None:
+def _payload(hub: Client, row: InstanceSummary) -> dict[str, object] | None:
     status = hub.get_status(row.id, show_input=False)
     return status.payload() if status else None  # purged since the page was read
 
 
-def _row(row: Summary, time: Callable[[datetime], str]) -> Sequence[str]:
+def _row(row: InstanceSummary, time: Callable[[datetime], str]) -> Sequence[str]:
     return row.id, row.name, row.status, time(row.created), time(row.updated), _waits(row)
 
 
-def _waits(row: Summary) -> str:
+def _waits(row: InstanceSummary) -> str:
     if row.set_aside is not None:
         return f"set aside: {row.set_aside.splitlines()[0] if row.set_aside else ''}"
     if row.blocked is not None:
@@ -77,7 +77,7 @@ def _waits(row: Summary) -> str:
     return f"{_what(first)}{more}"
 
 
-def _what(one: Waiting) -> str:
+def _what(one: PendingWait) -> str:
     if one.kind in ("timer", "start"):
         return f"{one.kind} {moment(one.fire_at)}" if one.fire_at else "a daemon"
     if one.kind == "lock":

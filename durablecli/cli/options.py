@@ -107,10 +107,10 @@ class EntityName(click.ParamType):  # type: ignore[type-arg]  # generic from cli
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         from durablecli.errors import UsageError
-        from durablecli.model.entity_id import told_entity
+        from durablecli.model.entity_id import to_entity_id
 
         try:
-            return str(told_entity(value))
+            return str(to_entity_id(value))
         except UsageError as error:
             self.fail(str(error), param, ctx)
 
@@ -131,9 +131,9 @@ class Operation(click.ParamType):  # type: ignore[type-arg]  # generic from clic
     name = "operation"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        from durablecli.model.validation import name_of
+        from durablecli.model.validation import check_name
 
-        return name_of(value, "an operation")
+        return check_name(value, "an operation")
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
         from durablecli.model.entity_id import EntityId

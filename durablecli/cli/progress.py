@@ -11,16 +11,16 @@ from durablecli.cli.time_format import moment, span
 from durablecli.cli.wait_reasons import in_the_way, named
 from durablecli.client import ActivityWait, Line
 from durablecli.model import events as ev
-from durablecli.model.status import Waiting
-from durablecli.replay.pending import waiting
-from durablecli.replay.runtime_state import Ledger
+from durablecli.model.status import PendingWait
+from durablecli.replay.pending import waits
+from durablecli.replay.runtime_state import RuntimeState
 
 _SHOWN = 5
 _SCHEDULED = (ev.TaskScheduled, ev.SubOrchestrationInstanceCreated)
 _SHORTEST = 0.2
 
 
-Tell = Callable[[Ledger, tuple[Waiting, ...]], tuple[Waiting, ...]]
+Tell = Callable[[RuntimeState, tuple[PendingWait, ...]], tuple[PendingWait, ...]]
 """The same waits, with what stands in their way."""
 
 
@@ -38,10 +38,10 @@ class Progress:
     ) -> None:
         self._tail = tail
         self._tell = tell
-        self._waits: tuple[Waiting, ...] = ()
+        self._waits: tuple[PendingWait, ...] = ()
         self._clock = clock
         self._started = self._next = clock()
-        self._ledger = Ledger(keep_script=True)
+        self._ledger = RuntimeState(keep_turns=True)
         self._scheduled = 0
 
     def lines(self) -> list[str]:
@@ -62,14 +62,14 @@ class Progress:
             return
         for line in self._tail.news():
             if line.record.n == 1:
-                self._ledger, self._scheduled = Ledger(keep_script=True), 0
+                self._ledger, self._scheduled = RuntimeState(keep_turns=True), 0
             self._ledger.apply(line.record)
             self._scheduled += isinstance(line.record.event, _SCHEDULED)
-        self._waits = self._tell(self._ledger, waiting(self._ledger, _SHOWN + 1)) if self._ledger.last_n else ()
+        self._waits = self._tell(self._ledger, waits(self._ledger, _SHOWN + 1)) if self._ledger.last_n else ()
         self._next = now + max(_SHORTEST, 10 * (self._clock() - now))
 
     def _open(self) -> int:
-        return sum(isinstance(event, _SCHEDULED) for event in self._ledger.open.values())
+        return sum(isinstance(event, _SCHEDULED) for event in self._ledger.open_decisions.values())
 
     def _reasons(self) -> Iterator[str]:
         for one in self._waits[:_SHOWN]:
@@ -81,7 +81,7 @@ class Progress:
             yield "  …"
 
 
-def _describe(one: Waiting) -> str:
+def _describe(one: PendingWait) -> str:
     since = f", {span(datetime.now(UTC) - one.since)}" if one.since else ""
     match one.kind:
         case "timer" | "start":

@@ -13,7 +13,7 @@ from durablecli.cli.options import Duration, common, exits
 from durablecli.cli.output import Screen
 from durablecli.client import Item
 from durablecli.errors import UsageError
-from durablecli.model.status import ENDED
+from durablecli.model.status import ENDED_STATUSES
 
 CODES = exits(
     "0 done", "2 usage", "3 no such instance", "4 conflict", "5 it hasn't ended", "74 storage error", "77 no permission"
@@ -40,8 +40,8 @@ def command(
     A filter reaches ended instances only, unless --force is given.
     """
     hub = mending_client(state_dir)
-    allowed = () if force else tuple(sorted(ENDED))
-    if not force and (live := set(filters["status"] or ()) - ENDED):
+    allowed = () if force else tuple(sorted(ENDED_STATUSES))
+    if not force and (live := set(filters["status"] or ()) - ENDED_STATUSES):
         raise UsageError(f"{', '.join(sorted(live))}: only ended instances are purged; --force purges others too")
     chosen = choose(
         hub,

@@ -11,7 +11,7 @@ from durablecli.cli.output import Screen
 from durablecli.client import Client
 from durablecli.errors import NotFound, UsageError
 from durablecli.model.events import EventAwaited, EventRaised
-from durablecli.model.suggestions import misspelled
+from durablecli.model.suggestions import find_misspelled
 
 _NAMED = (EventAwaited, EventRaised)
 
@@ -51,7 +51,7 @@ def command(instance: str, event: str, data: str | None, anyway: bool, state_dir
 def _check(hub: Client, instance: str, event: str) -> None:
     """Raise NotFound for a name that differs by a slip from one that the instance waits for, and that is new to it."""
     waited = [one.name or "" for one in hub.get_status(instance, show_input=False).waiting_for if one.kind == "event"]
-    if event.casefold() in map(str.casefold, waited) or (meant := misspelled(event, waited)) is None:
+    if event.casefold() in map(str.casefold, waited) or (meant := find_misspelled(event, waited)) is None:
         return
     known = {record.event.name.casefold() for record in hub.get_history(instance) if isinstance(record.event, _NAMED)}
     if event.casefold() not in known:

@@ -87,7 +87,7 @@ def _load(config: Config, name: str) -> Loaded:
         complain(line)
     if not len(loaded.registry):
         raise ConfigError(f"no function is loaded from {', '.join(config.app) or 'anywhere: make a folder workflows/'}")
-    if loaded.registry.orchestrator(name) is None:
+    if loaded.registry.find_orchestrator(name) is None:
         raise unknown_orchestrator(name, (one.name for one in loaded.registry if one.kind == "orchestrator"))
     return loaded
 

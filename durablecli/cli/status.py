@@ -9,7 +9,7 @@ import click
 from durablecli.cli.options import any_ids_argument, client, common, exits
 from durablecli.cli.output import Screen
 from durablecli.errors import InstanceSetAside, NotFound
-from durablecli.model.entity_id import is_entity
+from durablecli.model.entity_id import is_entity_id
 
 if TYPE_CHECKING:
     from durablecli.client import Client, DurableOrchestrationStatus, EntityStatus
@@ -35,9 +35,9 @@ def tell(hub: Client, screen: Screen, ids: tuple[str, ...], *, show_input: bool 
     found: list[DurableOrchestrationStatus | EntityStatus] = []
 
     def one(id: str) -> None:
-        status = hub.entity(id) if is_entity(id) else hub.get_status(id, show_input=show_input)
+        status = hub.entity(id) if is_entity_id(id) else hub.get_status(id, show_input=show_input)
         if not status:
-            raise NotFound(f"no {'entity' if is_entity(id) else 'instance'} '{id}' in {hub.root}")
+            raise NotFound(f"no {'entity' if is_entity_id(id) else 'instance'} '{id}' in {hub.root}")
         found.append(status)
         if screen.for_people:
             if len(found) > 1:

@@ -10,7 +10,7 @@ from durablecli.cli.output import COLORS, Screen
 from durablecli.cli.time_format import clock, moment, span
 from durablecli.cli.wait_reasons import blocked, in_the_way, named, no_daemon, set_aside, state_of, text_of
 from durablecli.client import DurableOrchestrationStatus, EntityStatus
-from durablecli.model.status import Waiting
+from durablecli.model.status import PendingWait
 
 _MOST = 10
 _EVENT_STATES = {
@@ -107,55 +107,55 @@ def _unread(status: DurableOrchestrationStatus, now: datetime) -> Iterator[tuple
         yield "", f"… and {len(status.unread_events) - _MOST} more"
 
 
-def _activity(one: Waiting, now: datetime, name: str) -> str:
+def _activity(one: PendingWait, now: datetime, name: str) -> str:
     attempt = f", attempt {one.attempt}" if one.attempt and one.attempt > 1 else ""
     return f"activity {one.name} (id {one.id}{attempt}), {state_of(one, now)}{_in_its_way(one, now)}"
 
 
-def _event(one: Waiting, now: datetime, name: str) -> str:
+def _event(one: PendingWait, now: datetime, name: str) -> str:
     event = shlex.quote(one.name or "")
     return f"event {one.name}, since {clock(one.since, now)}    durable raise-event {name} {event} --data JSON"
 
 
-def _timer(one: Waiting, now: datetime, name: str) -> str:
+def _timer(one: PendingWait, now: datetime, name: str) -> str:
     if one.fire_at is None:
         return "timer"
     left = f"in {span(one.fire_at - now)}" if one.fire_at > now else f"due for {span(now - one.fire_at)}"
     return f"timer at {moment(one.fire_at)}, {left}"
 
 
-def _start(one: Waiting, now: datetime, name: str) -> str:
+def _start(one: PendingWait, now: datetime, name: str) -> str:
     return f"its start at {moment(one.fire_at)}, in {span(one.fire_at - now)}" if one.fire_at else "its start"
 
 
-def _child(one: Waiting, now: datetime, name: str) -> str:
+def _child(one: PendingWait, now: datetime, name: str) -> str:
     child = shlex.quote(one.child or "")
     return f"sub-orchestration {one.name} (id {one.id}), for {_for(one, now)}    durable status {child}"
 
 
-def _operation(one: Waiting, now: datetime, name: str) -> str:
+def _operation(one: PendingWait, now: datetime, name: str) -> str:
     return f"operation {one.name} of {one.entity} (id {one.id}), for {_for(one, now)}{_in_its_way(one, now)}"
 
 
-def _lock(one: Waiting, now: datetime, name: str) -> str:
+def _lock(one: PendingWait, now: datetime, name: str) -> str:
     """The lock that it waits for; of several, all are named once it is known at which of them it waits."""
     where = one.entity or named(one.entities)
     among = f" (of {named(one.entities)})" if one.entity and len(one.entities) > 1 else ""
     return f"lock of {where}{among}, for {_for(one, now)}{_in_its_way(one, now)}"
 
 
-def _in_its_way(one: Waiting, now: datetime) -> str:
+def _in_its_way(one: PendingWait, now: datetime) -> str:
     """What the entity says, on lines of their own."""
     return "".join(
         f"\n{text}" + (f"    durable status {shlex.quote(whom)}" if whom else "") for text, whom in in_the_way(one, now)
     )
 
 
-def _other(one: Waiting, now: datetime, name: str) -> str:
+def _other(one: PendingWait, now: datetime, name: str) -> str:
     return "" if one.kind == "suspended" else f"{one.kind} {one.name or ''}"
 
 
-_WAITS: dict[str, Callable[[Waiting, datetime, str], str]] = {
+_WAITS: dict[str, Callable[[PendingWait, datetime, str], str]] = {
     "activity": _activity,
     "event": _event,
     "timer": _timer,
@@ -166,5 +166,5 @@ _WAITS: dict[str, Callable[[Waiting, datetime, str], str]] = {
 }
 
 
-def _for(one: Waiting, now: datetime) -> str:
+def _for(one: PendingWait, now: datetime) -> str:
     return span(now - one.since) if one.since else "0 s"

@@ -7,7 +7,7 @@ from datetime import datetime
 
 from durablecli.cli.time_format import clock, span
 from durablecli.client import ActivityWait, Blocked, Engine, EntityWait, Queued, SetAside, Slots
-from durablecli.model.status import Waiting
+from durablecli.model.status import PendingWait
 
 _NAMED = 3
 
@@ -53,7 +53,7 @@ def asked(kind: str, name: str | None) -> str:
     return f"operation {name}" if kind == "operation" else kind
 
 
-def state_of(one: Waiting, now: datetime) -> str:
+def state_of(one: PendingWait, now: datetime) -> str:
     """Whether an activity runs or is queued, and for how long; where the engine hasn't said so, since it was called."""
     if isinstance(one, ActivityWait) and one.state is not None and one.state_since is not None:
         return f"{one.state} for {span(now - one.state_since)}"
@@ -74,7 +74,7 @@ def _occupied(slots: Slots, now: datetime) -> Iterator[tuple[str, str]]:
     yield busy if slots.running > 1 else f"behind {text}", longest.instance
 
 
-def in_the_way(one: Waiting, now: datetime) -> Iterator[tuple[str, str]]:
+def in_the_way(one: PendingWait, now: datetime) -> Iterator[tuple[str, str]]:
     """Why an activity is queued, or why an entity doesn't answer, and whose status says more: who holds its lock, what
     stands before, what runs, why it is blocked."""
     if isinstance(one, ActivityWait):

@@ -24,16 +24,23 @@ from durablecli.client.start import POLICIES, batch_items, start_chosen
 from durablecli.client.status_reader import Reader
 from durablecli.client.transitions import refusal_of, state_of, will_have_ended, word_of
 from durablecli.errors import Conflict, DurableError, InstanceSetAside, NotFound, TimedOut, UsageError, WrongState
-from durablecli.model.entity_id import EntityId, is_entity, told_entity
+from durablecli.model.entity_id import EntityId, is_entity_id, to_entity_id
 from durablecli.model.events import Record
 from durablecli.model.history_projection import project_history
 from durablecli.model.ids import check_instance_id, new_id
 from durablecli.model.payloads import encode
-from durablecli.model.status import ENDED, OrchestrationRuntimeStatus, Waiting
-from durablecli.model.validation import due_of, name_of, operation_of, reason_of, time_of, version_of
+from durablecli.model.status import ENDED_STATUSES, OrchestrationRuntimeStatus, PendingWait
+from durablecli.model.validation import (
+    check_due_time,
+    check_name,
+    check_operation_name,
+    check_reason,
+    check_time,
+    check_version,
+)
 from durablecli.project import absolute
-from durablecli.replay.function_marks import told_name
-from durablecli.replay.runtime_state import Ledger
+from durablecli.replay.function_marks import function_name
+from durablecli.replay.runtime_state import RuntimeState
 from durablecli.store import layout
 from durablecli.store.disk import Disk, LocalDisk
 from durablecli.store.end_detector import EndWatch
@@ -98,7 +105,7 @@ class Client:
             raise UsageError(f"if_exists is one of {', '.join(POLICIES)}, not {if_exists!r}")
         name = self._known(orchestration_function_name)
         instance = new_id() if instance_id is None else check_instance_id(instance_id)
-        item = Item(instance, name, encode(client_input), version_of(version), _utc(start_at), if_exists)
+        item = Item(instance, name, encode(client_input), check_version(version), _utc(start_at), if_exists)
         if instance_id is None:
             return self._mailbox().post("start", [item]).instances[0]
         return start_chosen(self._reader, self._mailbox(), self._inbox, item)
@@ -110,7 +117,7 @@ class Client:
         version: str | None = None,
     ) -> list[str]:
         """Start one instance per input, all or none of them; the ids are `<batch>-<index>`."""
-        items = batch_items(self._known(orchestration_function_name), list(inputs), version_of(version))
+        items = batch_items(self._known(orchestration_function_name), list(inputs), check_version(version))
         return self._mailbox().post("start", items).instances if items else []
 
     def restart(self, instance_id: str, restart_with_new_instance_id: bool = True) -> str:
@@ -225,7 +232,7 @@ class Client:
         """Send an external event; it is on disk then. NotFound for an unknown instance, WrongState for an ended one."""
         if not event_name:
             raise ValueError("event_name must be a non-empty string.")
-        name, data = name_of(event_name, "an event"), encode(event_data)
+        name, data = check_name(event_name, "an event"), encode(event_data)
         if not self._standing.holds(instance_id):
             mark = self._standing.mark(instance_id)
             current = self._existing(instance_id)
@@ -239,19 +246,19 @@ class Client:
 
     def terminate(self, instance_id: str, reason: str = "", *, recursive: bool = True) -> None:
         """End an instance, and its sub-orchestrations unless `recursive` is false."""
-        self._one("terminate", Item(instance_id, reason=reason_of(reason), recursive=recursive))
+        self._one("terminate", Item(instance_id, reason=check_reason(reason), recursive=recursive))
 
     def suspend(self, instance_id: str, reason: str = "") -> None:
         """Hold an instance: what arrives is kept until it is resumed."""
-        self._one("suspend", Item(instance_id, reason=reason_of(reason)))
+        self._one("suspend", Item(instance_id, reason=check_reason(reason)))
 
     def resume(self, instance_id: str, reason: str = "") -> None:
         """Let a suspended instance go on."""
-        self._one("resume", Item(instance_id, reason=reason_of(reason)))
+        self._one("resume", Item(instance_id, reason=check_reason(reason)))
 
     def rewind(self, instance_id: str, reason: str = "") -> None:
         """Send again what made an instance fail; all that went well is kept. WrongState unless it has failed."""
-        self._one("rewind", Item(instance_id, reason=reason_of(reason)))
+        self._one("rewind", Item(instance_id, reason=check_reason(reason)))
 
     def rewind_preview(self, instance_id: str) -> list[str]:
         """What a rewind would send again, a line each."""
@@ -273,7 +280,7 @@ class Client:
         runtime_status: Iterable[OrchestrationRuntimeStatus | str] | None = None,
     ) -> PurgeHistoryResult:
         """Delete the ended instances that fit, and their ended children; without a time it is open on that side."""
-        query = _query(created_time_from, created_time_to, runtime_status or ENDED, None)
+        query = _query(created_time_from, created_time_to, runtime_status or ENDED_STATUSES, None)
         results = self.control("purge", [Item(instance) for instance in self.select(query)])
         return PurgeHistoryResult(sum(error is None for error in results.values()))
 
@@ -284,7 +291,7 @@ class Client:
         good: list[Item] = []
         for item in items:
             try:
-                if is_entity(item.instance):
+                if is_entity_id(item.instance):
                     self.permit_entity(kind, item)
                 else:
                     self.permit(kind, item)
@@ -343,8 +350,8 @@ class Client:
         It is run not before `at`, or a while from now; `signal_time` is another name for the same. Raises NotFound if
         an engine runs that doesn't know the function, or knows that its class has no such operation.
         """
-        entity = told_entity(entityId)
-        operation = operation_of(operation_name)
+        entity = to_entity_id(entityId)
+        operation = check_operation_name(operation_name)
         scheduled = _scheduled(at, signal_time)
         published = self._decisive()
         if published is not None and not published.has_entity(entity.name):
@@ -370,7 +377,7 @@ class Client:
         """The operations that run just now, by the ids of their entities, as the engine says if one is alive."""
         return self._reader.running(self.engine())
 
-    def told(self, ledger: Ledger, waits: tuple[Waiting, ...]) -> tuple[Waiting, ...]:
+    def told(self, ledger: RuntimeState, waits: tuple[PendingWait, ...]) -> tuple[PendingWait, ...]:
         """What an instance of this ledger waits for, with what stands in its way at entities."""
         return self._reader.told(ledger, waits)
 
@@ -392,7 +399,7 @@ class Client:
 
     def follow_entity(self, entity_id: EntityId | str) -> Iterator[Line]:
         """Every record as it is written, for as long as somebody asks; raises NotFound, also when it was purged."""
-        entity = told_entity(entity_id)
+        entity = to_entity_id(entity_id)
         return follow(self._reader, str(entity), lambda: not self._entities.existing(entity))
 
     def delete_entity(self, entity_id: EntityId | str, force: bool = False) -> None:
@@ -400,7 +407,7 @@ class Client:
 
         With `force` that is dropped, also an operation that runs; callers get a failure. A lock is left to its holder.
         """
-        self._one("delete", Item(str(told_entity(entity_id)), force=force))
+        self._one("delete", Item(str(to_entity_id(entity_id)), force=force))
 
     def purge_entities(self, entity_ids: Iterable[EntityId | str] | None = None) -> PurgeHistoryResult:
         """Delete the logs of these entities, or of all that may go: that are Empty, unlocked, and have nothing waiting.
@@ -410,7 +417,7 @@ class Client:
         if entity_ids is None:
             results = self.control("purge", [Item(one) for one in self.select_entities(Query(status=("Empty",)))])
             return PurgeHistoryResult(sum(error is None for error in results.values()))
-        named = dict.fromkeys(str(told_entity(one)) for one in entity_ids)
+        named = dict.fromkeys(str(to_entity_id(one)) for one in entity_ids)
         items = [Item(one) for one in named if self._entities.status(one)]
         for item in items:
             self.permit_entity("purge", item)
@@ -461,7 +468,7 @@ class Client:
         return current
 
     def _present(self, instance_id: str) -> DurableOrchestrationStatus:
-        if is_entity(instance_id):
+        if is_entity_id(instance_id):
             raise _no_instance(instance_id)
         current = self._reader.status(instance_id)
         if not current:
@@ -473,7 +480,7 @@ class Client:
         return self._reader.published() if self._checks_names and self._reader.engine().alive else None
 
     def _known(self, function: str | Callable[..., Any]) -> str:
-        name = told_name(function, "orchestrator")
+        name = function_name(function, "orchestrator")
         published = self._decisive()
         if published is not None and not published.has_orchestrator(name):
             raise published.unknown(name)
@@ -493,7 +500,7 @@ def _of_entities(query: Query | None) -> Query:
 
 
 def _utc(time: datetime | None) -> datetime | None:
-    return None if time is None else time_of(time, "a time")
+    return None if time is None else check_time(time, "a time")
 
 
 def _scheduled(at: object, signal_time: object) -> datetime | None:
@@ -501,7 +508,7 @@ def _scheduled(at: object, signal_time: object) -> datetime | None:
         raise UsageError("at and signal_time say the same thing: give one of them")
     given = signal_time if at is None else at
     what = "signal_time" if at is None else "at"
-    return None if given is None else due_of(given, what, datetime.now(UTC))
+    return None if given is None else check_due_time(given, what, datetime.now(UTC))
 
 
 def _query(

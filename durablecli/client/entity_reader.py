@@ -20,8 +20,8 @@ from durablecli.client.running_work import Running, Runs
 from durablecli.client.status_reader import Reader, parse
 from durablecli.errors import InstanceSetAside, NotFound, WrongState
 from durablecli.model import events as ev
-from durablecli.model.entity_id import EntityId, told_entity
-from durablecli.replay.entity_state import EntityLedger, fold_entity
+from durablecli.model.entity_id import EntityId, to_entity_id
+from durablecli.replay.entity_state import EntityRuntimeState, fold_entity_log
 from durablecli.store.inbox.messages import Message
 
 
@@ -40,7 +40,7 @@ class Entities:
 
     def status(self, named: EntityId | str) -> EntityStatus:
         """How an entity stands; falsy where nothing was ever sent to it."""
-        entity = told_entity(named)
+        entity = to_entity_id(named)
         # The inbox first: a signal that is taken in between is then in the log.
         posted = tuple(chain.from_iterable(map(_posted, self._reader.pending(str(entity)))))
         found, set_aside = self._reader.find(str(entity))
@@ -48,7 +48,7 @@ class Entities:
         if found is None:
             return EntityStatus(entity_id=entity, requested=posted, engine=engine, set_aside=set_aside)
         running = self._reader.running(engine).get(str(entity))
-        status = _of_ledger(entity, fold_entity(parse(found), found.good), posted, engine, running)
+        status = _of_ledger(entity, fold_entity_log(parse(found), found.good), posted, engine, running)
         return status if set_aside is None else replace(status, set_aside=set_aside)
 
     def existing(self, named: EntityId | str) -> EntityStatus:
@@ -92,7 +92,7 @@ def _nothing_to_delete(current: EntityStatus) -> str:
 
 
 def _of_ledger(
-    entity: EntityId, ledger: EntityLedger, posted: tuple[Requested, ...], engine: Engine, running: Running | None
+    entity: EntityId, ledger: EntityRuntimeState, posted: tuple[Requested, ...], engine: Engine, running: Running | None
 ) -> EntityStatus:
     lock = ledger.lock
     return EntityStatus(
@@ -104,7 +104,7 @@ def _of_ledger(
         last_operation_time=ledger.modified,
         execution=ledger.execution,
         locked_by=None if lock is None else LockHolder(lock.sender.instance, lock.since, lock.entities),
-        queued=tuple(map(Queued.of, ledger.standing())),
+        queued=tuple(map(Queued.of, ledger.in_line())),
         running=None if running is None else _runs(running, ledger),
         scheduled=tuple(sorted(map(Queued.of, ledger.scheduled.values()), key=_due)),
         failures=ledger.failures,
@@ -115,12 +115,12 @@ def _of_ledger(
     )
 
 
-def _runs(running: Running, ledger: EntityLedger) -> Runs | None:
+def _runs(running: Running, ledger: EntityRuntimeState) -> Runs | None:
     operations = running.among(ledger)
     return Runs(running.since, operations) if operations else None
 
 
-def _failure(last: ev.OperationFailure) -> LastFailure:
+def _failure(last: ev.EntityOperationFailure) -> LastFailure:
     return LastFailure(last.name, last.at, last.failure.type, last.failure.message)
 
 

@@ -12,7 +12,7 @@ from durablecli.client.orchestration_status import NULL, Blocked, Engine, SetAsi
 from durablecli.client.running_work import Runs
 from durablecli.model import events as ev
 from durablecli.model.entity_id import EntityId
-from durablecli.model.payloads import displayable
+from durablecli.model.payloads import to_displayable
 
 
 class EntityStateResponse(msgspec.Struct, frozen=True):
@@ -120,7 +120,7 @@ class EntityStatus(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def state(self) -> Any:
         """The state, decoded; None where there is none."""
-        return msgspec.json.decode(displayable(self.raw_state))
+        return msgspec.json.decode(to_displayable(self.raw_state))
 
     def payload(self) -> dict[str, Any]:
         """All of it, in the manner of the HTTP API."""

@@ -16,8 +16,8 @@ from durablecli.client.entity_status import Queued
 from durablecli.client.running_work import Activities, Running, Slots
 from durablecli.model import events as ev
 from durablecli.model.events import Origin
-from durablecli.model.status import Waiting
-from durablecli.replay.entity_state import EntityLedger
+from durablecli.model.status import PendingWait
+from durablecli.replay.entity_state import EntityRuntimeState
 
 _MOST = 20
 """So many entities are looked at for the operations that an instance waits for; of thousands these are the first."""
@@ -25,7 +25,7 @@ _MOST = 20
 _EXPLAINED = ("entity", "lock", "activity")
 
 
-class EntityWait(Waiting, frozen=True, omit_defaults=True, rename="camel"):
+class EntityWait(PendingWait, frozen=True, omit_defaults=True, rename="camel"):
     """A wait with what its entity says.
 
     `holder` has the lock since `held_since`; `holder_stands` is suspended or blocked if that one can't go on. Where
@@ -41,7 +41,7 @@ class EntityWait(Waiting, frozen=True, omit_defaults=True, rename="camel"):
     blocked: str | None = None
 
 
-class ActivityWait(Waiting, frozen=True, omit_defaults=True, rename="camel"):
+class ActivityWait(PendingWait, frozen=True, omit_defaults=True, rename="camel"):
     """A wait for an activity with what the engine says: its `state` is running or queued, since `state_since`. For a
     queued one, `behind` is what runs in its place."""
 
@@ -54,26 +54,26 @@ class Looks(NamedTuple):
     """How to look around: at an entity's ledger, at how an instance stands (suspended, blocked), at what runs for
     entities, at the activities of the engine."""
 
-    entity: Callable[[str], EntityLedger | None]
+    entity: Callable[[str], EntityRuntimeState | None]
     instance: Callable[[str], str | None] = lambda instance: None
     running: Callable[[], Mapping[str, Running]] = dict
     activities: Callable[[], Activities | None] = lambda: None
 
 
-def told(waits: tuple[Waiting, ...], instance: str, execution: str, looks: Looks) -> tuple[Waiting, ...]:
+def told(waits: tuple[PendingWait, ...], instance: str, execution: str, looks: Looks) -> tuple[PendingWait, ...]:
     """The same waits; those for entities and activities say what stands in their way."""
     if not any(one.kind in _EXPLAINED for one in waits):
         return waits
     looked: set[str] = set()
 
     @cache
-    def bounded(entity: str) -> EntityLedger | None:
+    def bounded(entity: str) -> EntityRuntimeState | None:
         looked.add(entity)
         return looks.entity(entity) if len(looked) <= _MOST else None
 
     few = looks._replace(entity=bounded)
 
-    def explained(one: Waiting) -> Waiting:
+    def explained(one: PendingWait) -> PendingWait:
         origin = Origin(instance, execution, one.id or 0)
         match one.kind:
             case "entity":
@@ -88,7 +88,7 @@ def told(waits: tuple[Waiting, ...], instance: str, execution: str, looks: Looks
     return tuple(map(explained, waits))
 
 
-def _activity(wait: Waiting, sender: Origin, activities: Activities | None) -> Waiting:
+def _activity(wait: PendingWait, sender: Origin, activities: Activities | None) -> PendingWait:
     found = activities.find(sender.instance, sender.execution, sender.n) if activities is not None else None
     if activities is None or found is None:
         return wait
@@ -98,12 +98,12 @@ def _activity(wait: Waiting, sender: Origin, activities: Activities | None) -> W
     return ActivityWait(**msgspec.structs.asdict(wait), state=state, state_since=work.since, behind=behind)
 
 
-def _operation(wait: Waiting, sender: Origin, looks: Looks) -> Waiting:
+def _operation(wait: PendingWait, sender: Origin, looks: Looks) -> PendingWait:
     ledger = looks.entity(wait.entity) if wait.entity else None
     return wait if ledger is None else _at(wait, ledger, sender, looks)
 
 
-def _lock(wait: Waiting, sender: Origin, looks: Looks) -> Waiting:
+def _lock(wait: PendingWait, sender: Origin, looks: Looks) -> PendingWait:
     """The locks are taken in the order of `entities`: it waits at the first that it doesn't hold."""
 
     def is_to_come(entity: str) -> bool:
@@ -117,14 +117,14 @@ def _lock(wait: Waiting, sender: Origin, looks: Looks) -> Waiting:
     return _at(msgspec.structs.replace(wait, entity=wait.entities[at]), ledger, sender, looks)
 
 
-def _at(wait: Waiting, ledger: EntityLedger, sender: Origin, looks: Looks) -> EntityWait:
+def _at(wait: PendingWait, ledger: EntityRuntimeState, sender: Origin, looks: Looks) -> EntityWait:
     lock = ledger.lock
     found: dict[str, Any] = msgspec.structs.asdict(wait) | {"blocked": ledger.blocked}
     if lock is not None and (wait.kind == "lock" or not _is_same(lock.sender, sender)):
         holder = lock.sender.instance
         found |= {"holder": holder, "held_since": lock.since, "holder_stands": looks.instance(holder)}
         return EntityWait(**found)
-    standing = list(ledger.standing())
+    standing = list(ledger.in_line())
     ahead = list(takewhile(lambda record: not _is_from(record.event, sender), standing))
     running = looks.running().get(ledger.id)
     if len(ahead) < len(standing):  # else it hasn't come yet, or is done already

@@ -9,9 +9,9 @@ from typing import Any
 import msgspec
 from msgspec import Raw
 
-from durablecli.model.payloads import displayable
+from durablecli.model.payloads import to_displayable
 from durablecli.model.redaction import redact_payload
-from durablecli.model.status import ENDED, OrchestrationRuntimeStatus, Waiting
+from durablecli.model.status import ENDED_STATUSES, OrchestrationRuntimeStatus, PendingWait
 
 NULL = Raw(b"null")
 
@@ -87,7 +87,7 @@ class DurableOrchestrationStatus(msgspec.Struct, frozen=True, kw_only=True):
     execution: str | None = None
     parent_instance_id: str | None = None
     records: int = 0
-    waiting_for: tuple[Waiting, ...] = ()
+    waiting_for: tuple[PendingWait, ...] = ()
     holds: tuple[Held, ...] = ()
     blocked: Blocked | None = None
     set_aside: SetAside | None = None
@@ -104,12 +104,12 @@ class DurableOrchestrationStatus(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def shown_input(self) -> Raw:
         """The input for a display: the credentials of an HTTP call are redacted."""
-        return displayable(redact_payload(self.name, self.raw_input))
+        return to_displayable(redact_payload(self.name, self.raw_input))
 
     @property
     def shown_output(self) -> Raw:
         """The output for a display, likewise."""
-        return displayable(redact_payload(self.name, self.raw_output))
+        return to_displayable(redact_payload(self.name, self.raw_output))
 
     @property
     def input_(self) -> Any:
@@ -124,12 +124,12 @@ class DurableOrchestrationStatus(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def custom_status(self) -> Any:
         """What the orchestrator set last."""
-        return msgspec.json.decode(displayable(self.raw_custom_status))
+        return msgspec.json.decode(to_displayable(self.raw_custom_status))
 
     @property
     def ended(self) -> bool:
         """Whether nothing will happen any more."""
-        return self.runtime_status is not None and self.runtime_status.value in ENDED
+        return self.runtime_status is not None and self.runtime_status.value in ENDED_STATUSES
 
     @property
     def taken(self) -> bool:

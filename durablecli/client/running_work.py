@@ -9,8 +9,8 @@ from itertools import takewhile
 import msgspec
 
 from durablecli.client.orchestration_status import Engine
-from durablecli.model.entity_id import is_entity
-from durablecli.replay.entity_state import EntityLedger
+from durablecli.model.entity_id import is_entity_id
+from durablecli.replay.entity_state import EntityRuntimeState
 
 
 class Running(msgspec.Struct, frozen=True):
@@ -20,7 +20,7 @@ class Running(msgspec.Struct, frozen=True):
     id: int
     execution: str
 
-    def among(self, ledger: EntityLedger) -> int:
+    def among(self, ledger: EntityRuntimeState) -> int:
         """How many of the operations that stand first in the line of the entity these are; none: they are done."""
         if self.execution != ledger.execution:
             return 0
@@ -61,7 +61,7 @@ class Notice(msgspec.Struct, frozen=True):
 
     def entities(self) -> dict[str, Running]:
         """By entity, the operations that run."""
-        return {each.instance: each for each in self.running if is_entity(each.instance)}
+        return {each.instance: each for each in self.running if is_entity_id(each.instance)}
 
 
 class Activities:

@@ -24,16 +24,16 @@ from durablecli.client.published_functions import Published, parse_published
 from durablecli.client.running_work import Activities, Running, notice_of, running_of
 from durablecli.errors import DamagedHub, InstanceSetAside
 from durablecli.model import codec
-from durablecli.model.entity_id import is_entity
+from durablecli.model.entity_id import is_entity_id
 from durablecli.model.events import EntityLockGranted, EventRaised, Record
-from durablecli.model.failures import text_of
+from durablecli.model.failures import failure_text
 from durablecli.model.history_projection import project_history
-from durablecli.model.status import OrchestrationRuntimeStatus, Summary, Waiting
-from durablecli.replay.entity_state import EntityLedger, fold_entity
-from durablecli.replay.pending import waiting
-from durablecli.replay.rewind import Cut, cut
-from durablecli.replay.rewind_children import check_replacements, children_to_rewind, completed_child
-from durablecli.replay.runtime_state import Ledger, fold
+from durablecli.model.status import InstanceSummary, OrchestrationRuntimeStatus, PendingWait
+from durablecli.replay.entity_state import EntityRuntimeState, fold_entity_log
+from durablecli.replay.pending import waits
+from durablecli.replay.rewind import RewindPlan, plan_rewind
+from durablecli.replay.rewind_children import check_replacements, children_to_rewind, find_completed_child
+from durablecli.replay.runtime_state import RuntimeState, fold_history
 from durablecli.store import layout
 from durablecli.store.disk import Disk, LocalDisk
 from durablecli.store.history.writer import History
@@ -57,7 +57,7 @@ class Reader:
         self, instance: str, *, history: bool = False, history_output: bool = False, show_input: bool = True
     ) -> DurableOrchestrationStatus:
         """How the instance stands; falsy where neither a history nor a start is there."""
-        if is_entity(instance):
+        if is_entity_id(instance):
             return DurableOrchestrationStatus(instance_id=instance)
         (seen, aside), engine = self._look(instance, self._hub.look), self.engine()
         status = _status(
@@ -108,7 +108,7 @@ class Reader:
 
     def is_requested(self, instance: str, kind: str) -> bool:
         """Whether such a message waits for an engine."""
-        if is_entity(instance):
+        if is_entity_id(instance):
             return any(message.kind == kind for message in self._hub.pending(instance))
         seen, _ = self._look(instance, self._hub.look)
         return any(message.kind == kind for message in seen.requests)
@@ -123,10 +123,13 @@ class Reader:
 
     def is_replaced(self, instance: str) -> bool:
         """Whether a start that waits for an engine will take the place of what its history holds."""
-        if is_entity(instance):
+        if is_entity_id(instance):
             return False
         seen, _ = self._look(instance, self._hub.look)
-        return seen.history is not None and _outlook(instance, seen, fold(parse(seen.history)), None).start is not None
+        return (
+            seen.history is not None
+            and _outlook(instance, seen, fold_history(parse(seen.history)), None).start is not None
+        )
 
     def lines(self, instance: str) -> History | None:
         """The lines of its history as they stand on disk; None where nothing has begun."""
@@ -141,25 +144,25 @@ class Reader:
         ledger = find(instance)
         if ledger is None:
             return []
-        taken = cut(ledger)
+        taken = plan_rewind(ledger)
         check_replacements(ledger, taken, find)
         _check_below(ledger, taken, find)
         children = [
             f"sub-orchestration {event.name}, instance {event.instance}"
             for n, event in taken.children
-            if completed_child(ledger, n, taken, find) is None
+            if find_completed_child(ledger, n, taken, find) is None
         ]
         calls = [f"operation {event.name} of {event.entity} (id {n})" for n, event in taken.calls]
         return [*(f"activity {event.name} (id {n})" for n, event in taken.activities), *calls, *children]
 
-    def _ledgers(self) -> Callable[[str], Ledger | None]:
+    def _ledgers(self) -> Callable[[str], RuntimeState | None]:
         """The ledgers of many instances of one moment, each read once."""
         read = self._hub.reader()
 
         @cache
-        def find(instance: str) -> Ledger | None:
+        def find(instance: str) -> RuntimeState | None:
             found = read(instance)
-            return fold(parse(found)) if found is not None else None
+            return fold_history(parse(found)) if found is not None else None
 
         return find
 
@@ -171,7 +174,7 @@ class Reader:
         """How many instances fit."""
         return self._hub.count(query)
 
-    def rows(self, query: Query) -> Iterator[Summary]:
+    def rows(self, query: Query) -> Iterator[InstanceSummary]:
         """All rows, page after page."""
         query = msgspec.structs.replace(query, limit=_SLICE)
         while True:
@@ -204,17 +207,17 @@ class Reader:
         notice = notice_of(self._hub.engine_info() if engine.alive else None, engine)
         return None if notice is None else Activities(notice)
 
-    def told(self, ledger: Ledger, waits: tuple[Waiting, ...]) -> tuple[Waiting, ...]:
+    def told(self, ledger: RuntimeState, waits: tuple[PendingWait, ...]) -> tuple[PendingWait, ...]:
         """The same waits, with what the entities say that it waits for."""
         return told(waits, ledger.instance, ledger.execution, self._looks(self._hub.read))
 
     def _looks(self, read: Callable[[str], History | None]) -> Looks:
-        def entity(id: str) -> EntityLedger | None:
+        def entity(id: str) -> EntityRuntimeState | None:
             try:
                 found = read(id)
             except DamagedHub:
                 return None  # whoever asks for that entity is told
-            return fold_entity(parse(found)) if found else None
+            return fold_entity_log(parse(found)) if found else None
 
         @cache
         def instance(id: str) -> str | None:
@@ -222,7 +225,7 @@ class Reader:
                 found = read(id)
             except DamagedHub:
                 return None
-            return _standstill(fold(parse(found))) if found else None
+            return _standstill(fold_history(parse(found))) if found else None
 
         return Looks(entity, instance, cache(lambda: self.running(self.engine())), cache(self.activities))
 
@@ -240,8 +243,8 @@ class Reader:
 
 def parse(found: History) -> Iterator[Record]:
     """The records of lines that were read, and so are known to be whole."""
-    seed = codec.seed(found.instance, found.execution)
-    return (codec.parse(line, seed) for line in found.lines)
+    seed = codec.crc_seed(found.instance, found.execution)
+    return (codec.decode_record(line, seed) for line in found.lines)
 
 
 def _foldable(found: History | None) -> History | None:
@@ -250,7 +253,7 @@ def _foldable(found: History | None) -> History | None:
         return None
     try:
         records = list(parse(found))
-        fold_entity(records) if is_entity(found.instance) else fold(records)
+        fold_entity_log(records) if is_entity_id(found.instance) else fold_history(records)
     except Exception:  # noqa: BLE001 - see above
         return None
     return found
@@ -269,7 +272,7 @@ def _status(
     """How an instance stands once what was posted for it is taken."""
     found = seen.history
     records = list(parse(found)) if found is not None else []
-    ledger = fold(records, found.good) if found is not None else None
+    ledger = fold_history(records, found.good) if found is not None else None
     ahead = _outlook(instance, seen, ledger, set_aside)
     if ahead.status is None:
         return DurableOrchestrationStatus(instance_id=instance, engine=engine)
@@ -281,7 +284,7 @@ def _status(
     return _of_ledger(ledger, records, ahead, seen, engine, rows, show_input, set_aside)
 
 
-def _outlook(instance: str, seen: Look, ledger: Ledger | None, set_aside: SetAside | None) -> Outlook:
+def _outlook(instance: str, seen: Look, ledger: RuntimeState | None, set_aside: SetAside | None) -> Outlook:
     requests = requests_for(instance, seen.requests)
     if set_aside is None:
         return outlook(None if ledger is None else ledger.status, requests)
@@ -289,7 +292,13 @@ def _outlook(instance: str, seen: Look, ledger: Ledger | None, set_aside: SetAsi
 
 
 def _of_start(
-    ahead: Outlook, start: Request, seen: Look, old: Ledger | None, engine: Engine, history: bool, show_input: bool
+    ahead: Outlook,
+    start: Request,
+    seen: Look,
+    old: RuntimeState | None,
+    engine: Engine,
+    history: bool,
+    show_input: bool,
 ) -> DurableOrchestrationStatus:
     message, item = start
     return DurableOrchestrationStatus(
@@ -310,7 +319,7 @@ def _of_start(
 
 
 def _of_ledger(
-    ledger: Ledger,
+    ledger: RuntimeState,
     records: Iterable[Record],
     ahead: Outlook,
     seen: Look,
@@ -334,7 +343,7 @@ def _of_ledger(
         execution=ledger.execution,
         parent_instance_id=started.parent.instance if started.parent else None,
         records=ledger.last_n,
-        waiting_for=waiting(ledger),
+        waiting_for=waits(ledger),
         holds=_holds(ledger, records),
         blocked=None if ledger.blocked is None else Blocked(ledger.blocked, ledger.blocked_at),
         set_aside=set_aside,
@@ -353,11 +362,11 @@ def _told(status: DurableOrchestrationStatus, looks: Looks) -> DurableOrchestrat
     return status if waits is status.waiting_for else msgspec.structs.replace(status, waiting_for=waits)
 
 
-def _unread_events(ledger: Ledger, records: Iterable[Record], messages: list[Message]) -> tuple[UnreadEvent, ...]:
+def _unread_events(ledger: RuntimeState, records: Iterable[Record], messages: list[Message]) -> tuple[UnreadEvent, ...]:
     """The events that a live instance has and hasn't read, in the order in which they came."""
     if ledger.ended:
         return ()
-    unread = dict(ledger.unread)
+    unread = dict(ledger.unread_counts)
     held = {record.n for record in ledger.held}
     found: list[UnreadEvent] = []
     for n, at, event in reversed(list(records)):
@@ -378,39 +387,39 @@ def _posted_events(messages: Iterable[Message]) -> Iterator[UnreadEvent]:
                 yield UnreadEvent(item.name, message.at, "posted")
 
 
-def _standstill(ledger: Ledger) -> str | None:
+def _standstill(ledger: RuntimeState) -> str | None:
     """Why it can't go on by itself, in a word."""
     if ledger.suspended is not None:
         return "suspended"
     return "blocked" if ledger.blocked is not None else None
 
 
-def _holds(ledger: Ledger, records: Iterable[Record]) -> tuple[Held, ...]:
+def _holds(ledger: RuntimeState, records: Iterable[Record]) -> tuple[Held, ...]:
     if not ledger.locks:
         return ()
     granted = {event.task: at for _, at, event in records if isinstance(event, EntityLockGranted)}
     return tuple(Held(request.entities, granted.get(n)) for n, request in ledger.locks.items())
 
 
-def _suspended(ledger: Ledger) -> Suspended | None:
+def _suspended(ledger: RuntimeState) -> Suspended | None:
     if ledger.suspended is None:
         return None
     return Suspended(ledger.suspended, ledger.suspended_at, len(ledger.held))
 
 
-def _output(ledger: Ledger) -> Raw:
+def _output(ledger: RuntimeState) -> Raw:
     if ledger.failure is not None:
-        text = text_of(ledger.failure)
-        if ledger.is_failure_named:
+        text = failure_text(ledger.failure)
+        if ledger.failure_has_name_prefix:
             text = f"Orchestrator function '{ledger.started.name}' failed: {text}"
         return Raw(msgspec.json.encode(text))
     return ledger.result or NULL
 
 
-def _check_below(ledger: Ledger, taken: Cut, find: Callable[[str], Ledger | None]) -> None:
+def _check_below(ledger: RuntimeState, taken: RewindPlan, find: Callable[[str], RuntimeState | None]) -> None:
     """Raise WrongState if a child that is rewound with its parent can't be; a loop, as trees may be deep."""
     line = children_to_rewind(ledger, taken, find)
     while line:
         child = find(line.pop())
         if child is not None:
-            line += children_to_rewind(child, cut(child), find)
+            line += children_to_rewind(child, plan_rewind(child), find)

@@ -13,7 +13,7 @@ from durablecli.engine.message_queue import Handled
 from durablecli.engine.workers.entity_batch import Operation
 from durablecli.model import codec
 from durablecli.model import events as ev
-from durablecli.replay.turn_log import Line
+from durablecli.replay.turn_log import OutputLine
 from durablecli.store.journal.commits import Commit, Delivered, Kept, Purged, Taken, Write
 
 MOST_RECORDS = 4_096
@@ -72,7 +72,7 @@ class Draft:
         """Executions that were terminated: their calls are stopped."""
         self.ended: list[tuple[str, str, frozenset[int]]] = []
         """Executions that have ended by themselves, with the decisions of calls that are to be stopped."""
-        self.spoken: list[Spoken | Line] = []
+        self.spoken: list[Spoken | OutputLine] = []
         self.released: list[tuple[str, str]] = []
         """The ids that were reserved for what begins here, each with the message of its reservation."""
         self.acks: list[Callable[[], None]] = []
@@ -108,7 +108,7 @@ class Draft:
 
     def add(self, instance: Instance | Entity, record: ev.Record) -> None:
         """Write one record of an instance down, and fold it into its ledger."""
-        data = codec.frame(record, instance.seed)
+        data = codec.encode_record(record, instance.seed)
         size = len(data) + 1
         ledger = instance.ledger
         ledger.apply(record)

@@ -151,7 +151,7 @@ class Effects:
 
     def _scheduled(self, instance: Instance, n: int, task: ev.TaskScheduled) -> None:
         assert self.registry is not None
-        if self.registry.activity(task.name) is not None:
+        if self.registry.find_activity(task.name) is not None:
             self.draft.jobs.append(Job(instance.id, instance.ledger.execution, n, task))
         else:
             self.lacking.add(instance.id)
@@ -159,11 +159,11 @@ class Effects:
 
     def _let_go(self, instance: Instance) -> None:
         """Its execution is about to end: nobody waits for what is still due, and its locks go back."""
-        abandoned = instance.machine.abandoned() if instance.machine is not None else _NO_CALLS
+        abandoned = instance.machine.abandoned_calls() if instance.machine is not None else _NO_CALLS
         self.draft.ended.append((instance.id, instance.ledger.execution, abandoned))
         for n, _ in pending.timers(instance.ledger):
             self.timers.drop(instance.id, instance.ledger.execution, n)
-        for n, _ in pending.locks(instance.ledger):
+        for n, _ in pending.unreleased_locks(instance.ledger):
             self._unlock(instance, n)
 
     def _send(self, instance: Instance, record: ev.Record, event: ev.EventSent) -> ev.Record:
@@ -182,7 +182,7 @@ class Effects:
         """Send an operation to an entity: the decision `n` of an instance."""
         origin = ev.Origin(instance.id, instance.ledger.execution, n)
         if isinstance(event, ev.EntityOperationCalled):
-            received = ev.EntityOperationReceived(event.name, event.input, origin, waits=True)
+            received = ev.EntityOperationReceived(event.name, event.input, origin, expects_reply=True)
         else:
             received = ev.EntityOperationReceived(event.name, event.input, origin, scheduled_time=event.scheduled_time)
         self.deliver(event.entity, None, received)
@@ -197,14 +197,14 @@ class Effects:
             return False
         if isinstance(event, ev.EntityOperationCalled):
             has_outcome = known.failure is not None or bool(known.result)
-            outcome = ev.OperationOutcome(n, known.result, known.failure) if has_outcome else None
+            outcome = ev.EntityOperationResult(n, known.result, known.failure) if has_outcome else None
             self.deliver(instance.id, instance.ledger.execution, outcome_of(outcome, n))
         return True
 
     def _unlock(self, instance: Instance, n: int) -> None:
         """Send after a request for locks what takes it back, whether it was granted or not."""
         ledger = instance.ledger
-        asked = ledger.locks.get(n) or ledger.open.get(n)
+        asked = ledger.locks.get(n) or ledger.open_decisions.get(n)
         if isinstance(asked, ev.EntityLockRequested):
             origin = ev.Origin(instance.id, ledger.execution, n)
             self.deliver(asked.entities[0], None, ev.EntityUnlockReceived(asked.entities, origin))
@@ -268,7 +268,7 @@ class Effects:
         if event.retry_of is None:
             return False
         execution = parent.ledger.execution
-        for m in (event.retry_of, *parent.ledger.attempts.get(event.retry_of, ())):
+        for m in (event.retry_of, *parent.ledger.later_attempts.get(event.retry_of, ())):
             for id in (event.instance, child_id(parent.id, execution, m)):
                 child = self.instances.get(id)
                 if child is None or child.ledger.started.parent != ev.Origin(parent.id, execution, m):
@@ -353,7 +353,7 @@ class Effects:
     def _continued(self, instance: Instance, record: ev.Record, event: ev.ContinueAsNew) -> None:
         """Begin the next execution: a new file, with the events that nothing has read yet."""
         ledger, machine = instance.ledger, instance.machine
-        unread = machine.unread() if machine is not None and event.save_events else []
+        unread = machine.unread_events() if machine is not None and event.save_events else []
         self.draft.add(instance, record)
         held = [held.event for held in ledger.held if isinstance(held.event, ev.EventRaised)]
         old = ledger.started

@@ -88,7 +88,7 @@ class AppliedOperations:
         if cut is None or ledger.ended:
             self.discard(instance.id)
             return
-        for turn in ledger.script or ():
+        for turn in ledger.turns or ():
             for n, _, event in turn.decisions:
                 if n <= cut.last:
                     continue

@@ -19,7 +19,7 @@ from queue import Empty, SimpleQueue
 from time import monotonic
 
 from durablecli.app import Registry
-from durablecli.config import Limits
+from durablecli.config import LimitsConfig
 from durablecli.engine.clock import Clock, SystemClock
 from durablecli.engine.commit_builder import Draft
 from durablecli.engine.deduplicator import AppliedOperations
@@ -41,8 +41,8 @@ from durablecli.engine.workers.entity_batch import BatchOutcome
 from durablecli.engine.workers.slot_warnings import OccupancyLog
 from durablecli.engine.workers.thread_pool import Report
 from durablecli.errors import DamagedHub, DurableError, HubLocked, NewerHub, NoPermission, StorageError
-from durablecli.model.entity_id import is_entity
-from durablecli.model.versions import ANY_VERSION, Versions
+from durablecli.model.entity_id import is_entity_id
+from durablecli.model.versions import ANY_VERSION, VersionPolicy
 from durablecli.store import deduplication
 from durablecli.store.history import truncated
 from durablecli.store.history import writer as store_histories
@@ -68,11 +68,11 @@ class Options:
 
     replay_always: bool = False
     fail_on_nondeterminism: bool = False
-    versions: Versions = ANY_VERSION
+    versions: VersionPolicy = ANY_VERSION
     live_instances: int = 10_000
     checkpoint_bytes: int = 16 * 1024 * 1024
     checkpoint_every: timedelta = timedelta(seconds=10)
-    limits: Limits = field(default_factory=Limits)
+    limits: LimitsConfig = field(default_factory=LimitsConfig)
     in_place: bool = True
     """Whether a commit may be synced in the engine's own thread when nothing else waits."""
     threads: bool = True
@@ -246,14 +246,14 @@ class Engine:
 
     def _probe(self, id: str) -> None:
         """See whether an instance can be used that was set aside; one that isn't driven here is only looked at."""
-        if is_entity(id):
+        if is_entity_id(id):
             self.instances.entity(id)
         else:
             self.instances.get(id)
 
     def _take_up(self, id: str, *, redeliver: bool = True) -> None:
         """See what an instance or entity has to do that was read from its file."""
-        if is_entity(id):
+        if is_entity_id(id):
             self.turns.entities.resume(id)
             self.turns.settle()
             return
@@ -273,7 +273,7 @@ class Engine:
         for id, (execution, records) in ask_index(self.hub, Index.recorded).items():
             if id not in self.scope:
                 continue
-            found = self.instances.entity(id) if is_entity(id) else self.instances.get(id)
+            found = self.instances.entity(id) if is_entity_id(id) else self.instances.get(id)
             path = store_histories.path(self.hub.root, id)
             if found is None:
                 if not self.instances.is_set_aside(id):
@@ -319,7 +319,7 @@ class Engine:
             deduplication.read(self.hub.disk, self.hub.root).values()
         )
         for cut in known.cuts:
-            if not is_entity(cut.instance):
+            if not is_entity_id(cut.instance):
                 instance = self.instances.get(cut.instance)
                 if instance is not None:
                     known.resume(instance)
@@ -421,7 +421,7 @@ class Engine:
         instance = self.instances.get(due.instance)
         if instance is None or instance.ledger.execution != due.execution or instance.ledger.suspended is not None:
             return False
-        return due.n in instance.ledger.open and instance.ledger.blocked is None
+        return due.n in instance.ledger.open_decisions and instance.ledger.blocked is None
 
     # ── one cycle ──────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -461,7 +461,7 @@ class Engine:
         concerned = self._rollback.undo(draft)
         if not isinstance(handled, str):
             self._sources.set_aside(handled, text)
-        elif is_entity(handled) or handled in self.turns.faulty:
+        elif is_entity_id(handled) or handled in self.turns.faulty:
             self.instances.set_aside(handled, f"internal error: {text}")
         else:
             self.turns.faulty[handled] = f"internal error: {text}"

@@ -73,6 +73,6 @@ class Notice:
 
 
 def _function(one: Function) -> dict[str, Any]:
-    told = {"name": one.name, "kind": one.kind, "place": one.place, "signature": one.signature}
+    told = {"name": one.name, "kind": one.kind, "place": one.source_location, "signature": one.signature}
     operations = {} if one.methods is None else {"operations": [method.name for method in one.methods]}
     return told | operations

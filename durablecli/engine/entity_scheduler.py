@@ -20,9 +20,9 @@ from durablecli.engine.timers import Due
 from durablecli.engine.workers.entity_batch import BatchOutcome, Operation
 from durablecli.errors import Conflict
 from durablecli.model import events as ev
-from durablecli.model.entity_id import entity_name
+from durablecli.model.entity_id import parse_entity_name
 from durablecli.model.failures import Failure
-from durablecli.replay.entity_state import EntityLedger
+from durablecli.replay.entity_state import EntityRuntimeState
 
 _MOST_OPERATIONS = 5_000
 _COMPACT_AT = 128 * 1024
@@ -56,7 +56,11 @@ class Entities:
         if isinstance(event, ev.EntityUnlockReceived):
             self._unlock(id, entity, event)
             return
-        if isinstance(event, ev.EntityLockReceived) and entity is not None and entity.ledger.concerns(event.sender):
+        if (
+            isinstance(event, ev.EntityLockReceived)
+            and entity is not None
+            and entity.ledger.knows_request(event.sender)
+        ):
             self._ask_again(entity, event)
             return
         if entity is None:
@@ -83,7 +87,7 @@ class Entities:
             self._granted(entity, lock)
 
     def _unlock(self, id: str, entity: Entity | None, event: ev.EntityUnlockReceived) -> None:
-        if entity is not None and entity.ledger.concerns(event.sender):
+        if entity is not None and entity.ledger.knows_request(event.sender):
             self._record(entity, event)
             self._move(entity)
         following = _after(id, event.entities)
@@ -120,7 +124,7 @@ class Entities:
         if owner is None or owner.ledger.execution != sender.execution:
             return False
         ledger = owner.ledger
-        return sender.n in ledger.locks or isinstance(ledger.open.get(sender.n), ev.EntityLockRequested)
+        return sender.n in ledger.locks or isinstance(ledger.open_decisions.get(sender.n), ev.EntityLockRequested)
 
     # ── what is due ────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -136,7 +140,7 @@ class Entities:
             self._move(entity)
 
     def _wake(self, entity: Entity) -> None:
-        for n, at in sorted(entity.ledger.due(), key=lambda each: (each[1], each[0])):
+        for n, at in sorted(entity.ledger.scheduled_times(), key=lambda each: (each[1], each[0])):
             self._due_at(entity, n, at)
         self._move(entity)
 
@@ -168,7 +172,7 @@ class Entities:
 
     def _move(self, entity: Entity) -> None:
         """Do what needs no code, and note that there may be something to run."""
-        if entity.running and entity.ledger.awaits_forced_deletion:
+        if entity.running and entity.ledger.has_pending_forced_deletion:
             self._effects.draft.dropped.append((entity.id, entity.ledger.execution, entity.running))
             entity.running = 0
         while not entity.running and (line := entity.ledger.runnable):
@@ -183,19 +187,19 @@ class Entities:
         if not entity.running:
             self._tidy(entity)
 
-    def _is_given_up(self, ledger: EntityLedger) -> bool:
+    def _is_given_up(self, ledger: EntityRuntimeState) -> bool:
         """Whether what stands before a deletion will never be done."""
-        return ledger.awaits_forced_deletion or (ledger.blocked is not None and ledger.awaits_deletion)
+        return ledger.has_pending_forced_deletion or (ledger.blocked is not None and ledger.has_pending_deletion)
 
     def _give_up(self, entity: Entity) -> bool:
         """Let the operations fail that stand before a deletion. False where one of their callers is just being spread
         over commits: the answer couldn't be recorded there, and could be lost."""
-        operations = entity.ledger.operations(entity.ledger.queued)
+        operations = entity.ledger.next_operations(entity.ledger.queued)
         why = "the entity was deleted"
         if entity.ledger.blocked is not None:
             why = f"{entity.ledger.blocked}, and {why}"
         failure = Failure("durablecli.errors.NotFound", why)
-        results = tuple(ev.OperationOutcome(record.n, failure=failure) for record in operations)
+        results = tuple(ev.EntityOperationResult(record.n, failure=failure) for record in operations)
         batch = ev.EntityBatch(operations[-1].n, results=results)
         busy = self._effects.busy
         if busy is not None and any(sender.instance == busy for sender, _ in _answers(entity.ledger, batch)):
@@ -225,10 +229,10 @@ class Entities:
             ledger = entity.ledger
             if entity.id not in self._effects.scope:
                 continue
-            if entity.running or not (operations := ledger.operations(_MOST_OPERATIONS)):
+            if entity.running or not (operations := ledger.next_operations(_MOST_OPERATIONS)):
                 continue
-            name = entity_name(entity.id)
-            if registry.entity(name) is None:
+            name = parse_entity_name(entity.id)
+            if registry.find_entity(name) is None:
                 self._block(entity, name)
                 self._move(entity)
                 continue
@@ -303,7 +307,7 @@ class Entities:
                 effects.scope.add(start.instance)
                 effects.deliver(start.instance, None, started)
 
-    def _checked(self, start: ev.OperationStart) -> ev.OperationStart:
+    def _checked(self, start: ev.EntityOperationStart) -> ev.EntityOperationStart:
         """The start as it is recorded: one whose id is taken is not carried out."""
         try:
             self._effects.claim(start.instance)
@@ -318,13 +322,13 @@ class Entities:
         old = entity.ledger
         if _COMPACT_BY * _AROUND_INPUT * old.queued > old.size:
             return  # too much waits: that is seen without looking at it
-        waiting = list(old.waiting())
+        waiting = list(old.pending_records())
         pending = sum(map(_weight, waiting))
         if pending > MOST_BYTES // 2 or (pending + memoryview(old.state).nbytes) * _COMPACT_BY > old.size:
             entity.compact_at = old.size + old.size // _COMPACT_BY
             return
         entity.compact_at = 0
-        effects, snapshot = self._effects, old.snapshot()
+        effects, snapshot = self._effects, old.make_snapshot()
         for n in old.scheduled:
             effects.timers.drop(entity.id, old.execution, n)
         at = max(effects.draft.at, old.updated)
@@ -332,7 +336,7 @@ class Entities:
         effects.draft.add(entity, ev.Record(snapshot.upto + 1, at, snapshot))
         for record in waiting:
             effects.add(entity, record.event)
-        for n, due in entity.ledger.due():
+        for n, due in entity.ledger.scheduled_times():
             effects.timers.set(due, entity.id, entity.ledger.execution, n)
 
 
@@ -344,17 +348,17 @@ def _after(id: str, entities: tuple[str, ...]) -> str | None:
 def _operation(record: ev.Record) -> Operation:
     event = record.event
     assert isinstance(event, ev.EntityOperationReceived)
-    return Operation(record.n, event.name, event.input, event.waits)
+    return Operation(record.n, event.name, event.input, event.expects_reply)
 
 
 def _answers(
-    ledger: EntityLedger, batch: ev.EntityBatch
+    ledger: EntityRuntimeState, batch: ev.EntityBatch
 ) -> list[tuple[ev.Origin, ev.EntityOperationCompleted | ev.EntityOperationFailed]]:
     """What those are told who wait for operations of this batch."""
     results = {each.n: each for each in batch.results}
     found: list[tuple[ev.Origin, ev.EntityOperationCompleted | ev.EntityOperationFailed]] = []
     for n, _, event in ledger.runnable if results else ():
-        if isinstance(event, ev.EntityOperationReceived) and event.waits and event.sender is not None:
+        if isinstance(event, ev.EntityOperationReceived) and event.expects_reply and event.sender is not None:
             result = results[n]
             if result.failure is not None:
                 found.append((event.sender, ev.EntityOperationFailed(event.sender.n, result.failure)))

@@ -13,15 +13,15 @@ from typing import TypeVar
 from durablecli.errors import DamagedHub
 from durablecli.model import codec
 from durablecli.model import events as ev
-from durablecli.model.entity_id import is_entity
-from durablecli.replay.entity_state import EntityLedger, fold_entity
-from durablecli.replay.executor import Machine
-from durablecli.replay.runtime_state import Ledger
+from durablecli.model.entity_id import is_entity_id
+from durablecli.replay.entity_state import EntityRuntimeState, fold_entity_log
+from durablecli.replay.executor import OrchestrationExecutor
+from durablecli.replay.runtime_state import RuntimeState
 from durablecli.store.history.writer import History
 from durablecli.store.journal.writer import Write
 from durablecli.store.quarantine import SetAsideList
 
-_L = TypeVar("_L", Ledger, EntityLedger)
+_L = TypeVar("_L", RuntimeState, EntityRuntimeState)
 _CRC = len(',"crc":"01234567"}')
 
 
@@ -38,7 +38,7 @@ class Kept:
         self.recent: deque[tuple[int, ev.Record]] = deque()
         self.write: Write | None = None
         self.written_in = 0
-        self.seed = codec.seed(id, execution)
+        self.seed = codec.crc_seed(id, execution)
 
     def published(self, commit: int) -> None:
         """Everything up to this commit is in the file."""
@@ -52,20 +52,20 @@ class Instance(Kept):
 
     __slots__ = ("ledger", "machine", "torn")
 
-    def __init__(self, id: str, ledger: Ledger) -> None:
+    def __init__(self, id: str, ledger: RuntimeState) -> None:
         super().__init__(id, ledger.execution)
         self.ledger = ledger
-        self.machine: Machine | None = None
+        self.machine: OrchestrationExecutor | None = None
         self.torn = False
 
     def begin(self, execution: str, *, keep_script: bool = False) -> None:
         """Make room for a new execution: nothing of the old one counts any more."""
         self.drop_machine()
-        self.ledger = Ledger(keep_script=keep_script)
+        self.ledger = RuntimeState(keep_turns=keep_script)
         self.recent.clear()
         self.torn = False
         self.write = None
-        self.seed = codec.seed(self.id, execution)
+        self.seed = codec.crc_seed(self.id, execution)
 
     def drop_machine(self) -> None:
         machine, self.machine = self.machine, None
@@ -78,7 +78,7 @@ class Entity(Kept):
 
     __slots__ = ("compact_at", "ledger", "running")
 
-    def __init__(self, id: str, execution: str, ledger: EntityLedger) -> None:
+    def __init__(self, id: str, execution: str, ledger: EntityRuntimeState) -> None:
         super().__init__(id, execution)
         self.ledger = ledger
         self.running = 0
@@ -87,7 +87,7 @@ class Entity(Kept):
 
     def begin_file(self) -> None:
         """Fold anew from the record that comes next, with which the file begins anew."""
-        self.ledger = EntityLedger()
+        self.ledger = EntityRuntimeState()
         self.write = None
 
 
@@ -150,7 +150,7 @@ class Instances:
         if isinstance(instance, Instance):
             self._known.move_to_end(id)
             return instance
-        history = None if is_entity(id) else self._history(id)
+        history = None if is_entity_id(id) else self._history(id)
         ledger = None if history is None else self._folded(id, history, _fold)
         if ledger is None:
             return None
@@ -199,13 +199,13 @@ class Instances:
     def add(self, id: str) -> Instance:
         """A new instance, of which nothing is recorded yet."""
         self._note_file(id)
-        instance = self._known[id] = Instance(id, Ledger())
+        instance = self._known[id] = Instance(id, RuntimeState())
         return instance
 
     def add_entity(self, id: str, execution: str) -> Entity:
         """A new entity, of which nothing is recorded yet."""
         self._note_file(id)
-        entity = self._known[id] = Entity(id, execution, EntityLedger())
+        entity = self._known[id] = Entity(id, execution, EntityRuntimeState())
         return entity
 
     def _note_file(self, id: str) -> None:
@@ -234,7 +234,7 @@ class Instances:
             except DamagedHub as error:
                 self.set_aside(instance.id, str(error))
                 return False
-        ledger: Ledger | None = Ledger(keep_script=True)
+        ledger: RuntimeState | None = RuntimeState(keep_turns=True)
         if history is not None and history.execution == instance.ledger.execution:
             ledger = self._folded(instance.id, history, _fold)
         if ledger is None:
@@ -272,18 +272,18 @@ class Instances:
             self.forget(id)
 
 
-def _fold(history: History) -> Ledger:
-    ledger = Ledger(keep_script=True)
+def _fold(history: History) -> RuntimeState:
+    ledger = RuntimeState(keep_turns=True)
     for record in records(history.lines):
         ledger.apply(record)
     ledger.size = history.good
     return ledger
 
 
-def _fold_entity(history: History) -> EntityLedger:
-    return fold_entity(records(history.lines), history.good)
+def _fold_entity(history: History) -> EntityRuntimeState:
+    return fold_entity_log(records(history.lines), history.good)
 
 
 def records(lines: list[bytes]) -> list[ev.Record]:
     """The records of lines whose crc has been checked."""
-    return [codec.decode(line[:-_CRC]) for line in lines]
+    return [codec.decode_record_body(line[:-_CRC]) for line in lines]

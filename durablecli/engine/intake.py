@@ -25,7 +25,7 @@ from durablecli.engine.workers.entity_batch import BatchOutcome
 from durablecli.engine.workers.thread_pool import Key
 from durablecli.errors import DurableError
 from durablecli.model import events as ev
-from durablecli.model.entity_id import is_entity
+from durablecli.model.entity_id import is_entity_id
 from durablecli.replay import pending
 from durablecli.store.hub import Hub
 from durablecli.store.inbox.messages import Item, Message
@@ -362,7 +362,7 @@ class Sources:
         turns = self._turns
         if due.instance not in turns.scope:
             return
-        if is_entity(due.instance):
+        if is_entity_id(due.instance):
             turns.entities.fire(due)
             turns.settle()
             return
@@ -371,7 +371,7 @@ class Sources:
             return
         if due.n is None:
             self._wake(due)
-        elif instance.ledger.execution == due.execution and due.n in instance.ledger.open:
+        elif instance.ledger.execution == due.execution and due.n in instance.ledger.open_decisions:
             turns.arrive(due.instance, due.execution, ev.TimerFired(due.n))
 
     def _wake(self, due: Due) -> None:
@@ -386,8 +386,8 @@ class Sources:
             else:
                 back_off = timer.retry_of is not None
                 self._timers.set(timer.fire_at, due.instance, ledger.execution, n, back_off=back_off)
-        start_at = pending.delayed_start(ledger)
+        start_at = pending.scheduled_start_time(ledger)
         if start_at is not None and start_at > now:
             self._timers.set(start_at, due.instance, ledger.execution, None)
-        elif ledger.appliable(now) and ledger.blocked is None:
+        elif ledger.next_held(now) and ledger.blocked is None:
             turns.ready[due.instance] = None

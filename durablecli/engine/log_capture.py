@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TextIO
 
 from durablecli.engine.commit_builder import Spoken
-from durablecli.replay.turn_log import Line, Logged, Printed, keep, running
+from durablecli.replay.turn_log import LoggedRecord, OutputLine, PrintedText, capture_record, running_turn
 
 _CallHandlers = Callable[[logging.Logger, logging.LogRecord], None]
 
@@ -25,10 +25,10 @@ class TurnStream:
         self.stream = stream
 
     def write(self, text: str) -> int:
-        turn = running.get()
+        turn = running_turn.get()
         if turn is None:
             return self.stream.write(text)
-        turn.say(Printed(self._name, text))
+        turn.log(PrintedText(self._name, text))
         return len(text)
 
     def writelines(self, lines: Iterable[str]) -> None:
@@ -81,15 +81,15 @@ class Voice:
         if logging.Logger.callHandlers is self._hook:
             logging.Logger.callHandlers = self._before  # type: ignore[method-assign, assignment]
 
-    def speak(self, spoken: Sequence[Spoken | Line]) -> None:
+    def speak(self, spoken: Sequence[Spoken | OutputLine]) -> None:
         """Say what committed turns have printed and logged."""
         written: dict[str, TextIO] = {}
         for line in spoken:
             match line:
-                case Printed(name, text):
+                case PrintedText(name, text):
                     written[name] = stream = self._stream(name)
                     stream.write(text)
-                case Logged(logger, record):
+                case LoggedRecord(logger, record):
                     _handle(logger, record)
                 case Spoken(name, level, text, arguments):
                     logging.getLogger(f"durablecli.{name}").log(level, text, *arguments)
@@ -104,11 +104,11 @@ class Voice:
 
 def _hook(before: _CallHandlers) -> _CallHandlers:
     def call_handlers(self: logging.Logger, record: logging.LogRecord) -> None:
-        turn = running.get()
+        turn = running_turn.get()
         if turn is None:
             before(self, record)
         else:
-            keep(turn, self, record)
+            capture_record(turn, self, record)
 
     return call_handlers
 

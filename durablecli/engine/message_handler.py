@@ -15,9 +15,9 @@ from durablecli.engine.quarantine_handler import SetAsideMessages
 from durablecli.engine.rewind_handler import Rewinds
 from durablecli.engine.turns import Turns
 from durablecli.model import events as ev
-from durablecli.model.entity_id import is_entity
+from durablecli.model.entity_id import is_entity_id
 from durablecli.replay import pending
-from durablecli.replay.runtime_state import Ledger
+from durablecli.replay.runtime_state import RuntimeState
 from durablecli.store.inbox.messages import Item, Message
 from durablecli.store.recovery import Begun
 
@@ -115,13 +115,13 @@ class Messages:
 
     def _knows(self, id: str) -> bool:
         instances = self._turns.instances
-        found = instances.entity(id) if is_entity(id) else instances.get(id)
+        found = instances.entity(id) if is_entity_id(id) else instances.get(id)
         return found is not None or instances.is_set_aside(id)
 
     def _must_wait(self, kind: str, item: Item) -> bool:
         """Whether this can't be done while a turn is being spread, or before the history is in its file."""
         turns = self._turns
-        if is_entity(item.instance):
+        if is_entity_id(item.instance):
             return kind == "purge" and self._is_young(item.instance)
         if kind == "purge" and self._queue.was_early(item.instance):
             return True  # its batch would start it again
@@ -150,7 +150,7 @@ class Messages:
 
     def _carry_out(self, message: Message, item: Item) -> None:
         self._unknown.pop(message.message, None)
-        if is_entity(item.instance):
+        if is_entity_id(item.instance):
             self._reach_entity(message, item)
         elif message.kind == "start":
             self._start(message, item)
@@ -212,7 +212,7 @@ class Messages:
         """Take the log of an entity away that has neither state nor lock nor anything that waits."""
         turns = self._turns
         entity = turns.instances.entity(item.instance)
-        if entity is None or not entity.ledger.is_bare:
+        if entity is None or not entity.ledger.is_disposable:
             self._undelivered(message, item, "it isn't empty any more")
             return
         turns.draft.purge(entity)
@@ -253,7 +253,7 @@ class Messages:
             turns.scope.add(item.instance)
         turns.start(started, hold=turns.over)
 
-    def _may_replace(self, message: Message, item: Item, ledger: Ledger) -> bool:
+    def _may_replace(self, message: Message, item: Item, ledger: RuntimeState) -> bool:
         if ledger.started.message == message.message or item.if_exists == "skip":
             return False
         if self.is_sliced(message):
@@ -278,7 +278,7 @@ class Messages:
         if ledger.suspended is None:
             return
         turns.effects.add(instance, event)
-        if ledger.blocked is None and ledger.appliable(turns.draft.at):
+        if ledger.blocked is None and ledger.next_held(turns.draft.at):
             turns.ready[instance.id] = None
 
     def _purge(self, instance: Instance, item: Item) -> None:
@@ -305,7 +305,7 @@ class Messages:
             parent = line.popleft()
             if not instances.reread(parent):
                 continue
-            for id in pending.ever_created(parent.ledger):
+            for id in pending.created_children(parent.ledger):
                 child = instances.get(id)
                 origin = child.ledger.started.parent if child is not None else None
                 if child is None or origin is None or origin.instance != parent.id:

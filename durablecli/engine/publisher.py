@@ -17,10 +17,10 @@ from time import monotonic
 from durablecli.engine.commit_builder import Draft
 from durablecli.engine.instance_cache import Entity, Instance, Instances
 from durablecli.engine.thread_start import start_thread
-from durablecli.model.entity_id import is_entity
-from durablecli.model.status import Summary
+from durablecli.model.entity_id import is_entity_id
+from durablecli.model.status import InstanceSummary
 from durablecli.replay import pending
-from durablecli.replay.entity_state import entity_summary
+from durablecli.replay.entity_state import summarize_entity
 from durablecli.store.hub import Hub, ask_index
 from durablecli.store.journal.writer import Write
 
@@ -153,7 +153,7 @@ class Publisher:
         """Take the rows that wait for the index from the files; what was cached is no longer what was committed."""
         instances = self._instances
         for id in list(self._dirty):
-            current = instances.entity(id) if is_entity(id) else instances.get(id)
+            current = instances.entity(id) if is_entity_id(id) else instances.get(id)
             if current is not None:
                 self._dirty[id] = current
 
@@ -167,8 +167,8 @@ class Publisher:
         return bool(self._waiting)
 
 
-def _row(each: Instance | Entity) -> Summary:
-    return entity_summary(each.ledger) if isinstance(each, Entity) else pending.summary(each.ledger)
+def _row(each: Instance | Entity) -> InstanceSummary:
+    return summarize_entity(each.ledger) if isinstance(each, Entity) else pending.summarize_instance(each.ledger)
 
 
 class Background:

@@ -11,11 +11,11 @@ from itertools import groupby
 
 from durablecli.engine.turns import Turns
 from durablecli.model import events as ev
-from durablecli.model.entity_id import is_entity
+from durablecli.model.entity_id import is_entity_id
 from durablecli.model.failures import Failure
 from durablecli.replay import pending
-from durablecli.replay.entity_state import EntityLedger, fold_entity
-from durablecli.replay.runtime_state import Ledger, fold
+from durablecli.replay.entity_state import EntityRuntimeState, fold_entity_log
+from durablecli.replay.runtime_state import RuntimeState, fold_history
 from durablecli.store.history import writer
 from durablecli.store.hub import Hub
 from durablecli.store.inbox.messages import Item, Message
@@ -43,7 +43,7 @@ class SetAsideMessages:
         """Deliver what is kept for an instance that can be used again, commit by commit; yields after each of them."""
         turns = self._turns
         instances = turns.instances
-        known = instances.entity(id) if is_entity(id) else instances.get(id)
+        known = instances.entity(id) if is_entity_id(id) else instances.get(id)
         if known is None and instances.is_set_aside(id):
             return
         for c, entries in groupby(self._hub.kept.read(id), key=lambda each: each.c):
@@ -68,26 +68,26 @@ class SetAsideMessages:
         turns.draft.discard(id, ledger.execution if ledger is not None else "")
         turns.instances.take_back(id)
         turns.instances.gone.add(id)
-        if isinstance(ledger, Ledger):
+        if isinstance(ledger, RuntimeState):
             self._let_go(id, ledger, why)
         elif ledger is not None:
             self._answer(ledger, why)
         turns.settle()
 
-    def _readable(self, id: str) -> Ledger | EntityLedger | None:
+    def _readable(self, id: str) -> RuntimeState | EntityRuntimeState | None:
         """What the records before the damage say; None if that is nothing."""
         history = writer.read(self._hub.disk, self._hub.root, id)
         if history is None or not history.lines:
             return None
         records = list(readable(id, history.execution, history.lines))
         try:
-            return fold_entity(records) if is_entity(id) else fold(records)
+            return fold_entity_log(records) if is_entity_id(id) else fold_history(records)
         except Exception:  # noqa: BLE001 - records that make no history may break the fold anywhere
             return None
 
-    def _let_go(self, id: str, ledger: Ledger, why: str) -> None:
+    def _let_go(self, id: str, ledger: RuntimeState, why: str) -> None:
         effects = self._turns.effects
-        for n, entities in pending.locks(ledger):
+        for n, entities in pending.unreleased_locks(ledger):
             origin = ev.Origin(id, ledger.execution, n)
             effects.deliver(entities[0], None, ev.EntityUnlockReceived(entities, origin))
         for _, child in pending.children(ledger):
@@ -98,13 +98,13 @@ class SetAsideMessages:
             answer = ev.SubOrchestrationInstanceFailed(parent.n, failure)
             effects.deliver(parent.instance, parent.execution, answer)
 
-    def _answer(self, ledger: EntityLedger, why: str) -> None:
+    def _answer(self, ledger: EntityRuntimeState, why: str) -> None:
         """Let operations fail whose senders wait, and ask a new entity for locks that this one has yet to give."""
         effects = self._turns.effects
         failure = Failure("durablecli.errors.DamagedHub", f"the entity '{ledger.id}' {why}")
-        for _, _, event in list(ledger.waiting()):
+        for _, _, event in list(ledger.pending_records()):
             if isinstance(event, ev.EntityLockReceived):
                 effects.deliver(ledger.id, None, event)
-            elif isinstance(event, ev.EntityOperationReceived) and event.waits and event.sender is not None:
+            elif isinstance(event, ev.EntityOperationReceived) and event.expects_reply and event.sender is not None:
                 failed = ev.EntityOperationFailed(event.sender.n, failure)
                 effects.deliver(event.sender.instance, event.sender.execution, failed)

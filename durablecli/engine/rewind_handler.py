@@ -9,9 +9,9 @@ from durablecli.engine.turns import Turns
 from durablecli.errors import WrongState
 from durablecli.model import events as ev
 from durablecli.replay import pending
-from durablecli.replay.rewind import Cut, cut
-from durablecli.replay.rewind_children import child_of, children_to_rewind, completed_child
-from durablecli.replay.runtime_state import Ledger
+from durablecli.replay.rewind import RewindPlan, plan_rewind
+from durablecli.replay.rewind_children import children_to_rewind, find_child, find_completed_child
+from durablecli.replay.runtime_state import RuntimeState
 
 
 class Rewinds:
@@ -31,20 +31,20 @@ class Rewinds:
         for each, plan in plans:
             self._take_back(each, plan, reason, message if each is instance else None)
 
-    def _plan(self, instance: Instance) -> list[tuple[Instance, Cut]] | None:
+    def _plan(self, instance: Instance) -> list[tuple[Instance, RewindPlan]] | None:
         """The cuts of an instance and of the failed children below it, parents first; None if one can't be made.
 
         A loop, as trees may be deep.
         """
         instances = self._turns.instances
-        plans: list[tuple[Instance, Cut]] = []
+        plans: list[tuple[Instance, RewindPlan]] = []
         line = deque([instance])
         while line:
             parent = line.popleft()
             if not instances.reread(parent):
                 return None
             try:
-                plan = cut(parent.ledger)
+                plan = plan_rewind(parent.ledger)
                 failed = children_to_rewind(parent.ledger, plan, self._find)
             except WrongState:
                 return None
@@ -52,13 +52,13 @@ class Rewinds:
             line.extend(child for id in failed if (child := instances.get(id)) is not None)
         return plans
 
-    def _find(self, id: str) -> Ledger | None:
+    def _find(self, id: str) -> RuntimeState | None:
         found = self._turns.instances.get(id)
         return found.ledger if found is not None else None
 
-    def _take_back(self, instance: Instance, plan: Cut, reason: str, message: str | None) -> None:
+    def _take_back(self, instance: Instance, plan: RewindPlan, reason: str, message: str | None) -> None:
         turns = self._turns
-        turns.effects.add(instance, plan.event(reason, message))
+        turns.effects.add(instance, plan.to_event(reason, message))
         turns.resume(instance)
         for n, called in plan.calls:
             turns.effects.ask(instance, n, called)
@@ -74,17 +74,17 @@ class Rewinds:
     def _take_up(self, parent: Instance, n: int, created: ev.SubOrchestrationInstanceCreated) -> None:
         """See that a child answers which was still open when its parent failed."""
         child = self._turns.instances.get(created.instance)
-        if child is None or child_of(parent.ledger, n, created, self._find) is None:
+        if child is None or find_child(parent.ledger, n, created, self._find) is None:
             self._restart(parent, n, created)
         elif child.ledger.ended:
             self._turns.effects.answer(child)  # it has ended while its parent had, and wasn't heard
 
     def _take_up_forgotten(
-        self, parent: Instance, n: int, created: ev.SubOrchestrationInstanceCreated, plan: Cut
+        self, parent: Instance, n: int, created: ev.SubOrchestrationInstanceCreated, plan: RewindPlan
     ) -> None:
         """See that a child answers whose failure is forgotten. One that is Failed has a plan of its own."""
-        completed = completed_child(parent.ledger, n, plan, self._find)
-        child = child_of(parent.ledger, n, created, self._find)
+        completed = find_completed_child(parent.ledger, n, plan, self._find)
+        child = find_child(parent.ledger, n, created, self._find)
         if completed is not None:
             answer = ev.SubOrchestrationInstanceCompleted(n, completed.result or ev.NULL)
             self._turns.effects.deliver(parent.id, parent.ledger.execution, answer)

@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Iterator
 
 from durablecli.engine.instance_cache import Instances
-from durablecli.model.entity_id import is_entity
+from durablecli.model.entity_id import is_entity_id
 from durablecli.replay import pending
 
 
@@ -62,7 +62,7 @@ class Scope:
 
     def related(self, id: str) -> Iterator[str]:
         """What an instance or entity needs to go on."""
-        if is_entity(id):
+        if is_entity_id(id):
             entity = self._instances.entity(id)
             if entity is not None and entity.ledger.lock is not None:
                 yield entity.ledger.lock.sender.instance
@@ -72,7 +72,7 @@ class Scope:
             return
         for _, child in pending.children(instance.ledger):
             yield child.instance
-        for _, call in pending.calls(instance.ledger):
+        for _, call in pending.entity_calls(instance.ledger):
             yield call.entity
-        for _, entities in pending.locks(instance.ledger):
+        for _, entities in pending.unreleased_locks(instance.ledger):
             yield from entities

@@ -17,7 +17,7 @@ from time import monotonic
 from msgspec.structs import replace
 
 from durablecli.app import Function, Registry
-from durablecli.config import Limits
+from durablecli.config import LimitsConfig
 from durablecli.engine.clock import Clock
 from durablecli.engine.commit_builder import MOST_BYTES, MOST_RECORDS, Draft, Spoken
 from durablecli.engine.decisions import Effects
@@ -30,14 +30,14 @@ from durablecli.engine.timers import Timers
 from durablecli.engine.watchdog import Stuck, Watch, reason
 from durablecli.errors import Conflict
 from durablecli.model import events as ev
-from durablecli.model.entity_id import is_entity
+from durablecli.model.entity_id import is_entity_id
 from durablecli.model.failures import Failure
-from durablecli.model.versions import ANY_VERSION, Versions
+from durablecli.model.versions import ANY_VERSION, VersionPolicy
 from durablecli.replay import pending
-from durablecli.replay.errors import NonDeterminism, Runaway
-from durablecli.replay.event_waits import changed_waits
-from durablecli.replay.executor import Machine
-from durablecli.replay.replay import compared, restore
+from durablecli.replay.errors import NonDeterminismError, TooManyDecisions
+from durablecli.replay.event_waits import make_waits_changed
+from durablecli.replay.executor import OrchestrationExecutor
+from durablecli.replay.replay import comparable_decisions, replay
 
 _LIGHT = 64
 """A turn of fewer decisions, with inputs of less than 64 KiB each, is not weighed."""
@@ -55,13 +55,13 @@ class Turns:
         watch: Watch,
         reserve: Callable[[str], None],
         *,
-        limits: Limits,
+        limits: LimitsConfig,
         say: Callable[[str], None],
         scope: Scope | None = None,
         share: float = 0.010,
         replay_always: bool = False,
         fail_on_nondeterminism: bool = False,
-        versions: Versions = ANY_VERSION,
+        versions: VersionPolicy = ANY_VERSION,
         queue: MessageQueue | None = None,
     ) -> None:
         self._queue = queue
@@ -205,7 +205,7 @@ class Turns:
         """Go on with what an earlier engine left, and is needed here."""
         self.draft.looked_at.append(id)
         self.draft.handling = id
-        if is_entity(id):
+        if is_entity_id(id):
             self.entities.resume(id)
         elif (instance := self.instances.get(id)) is not None and not instance.ledger.ended:
             self.resume(instance)
@@ -264,7 +264,7 @@ class Turns:
 
     def _turn(self, instance: Instance, event: ev.Arrival) -> bool:
         """Apply an arrival that isn't recorded yet. False when it has to be held."""
-        if instance.torn or instance.ledger.torn:
+        if instance.torn or instance.ledger.incomplete:
             self.ready[instance.id] = None  # first that turn is brought to its end
             return False
         if not self._revive(instance, event) or instance.ledger.must_hold:
@@ -272,7 +272,7 @@ class Turns:
         ledger = instance.ledger
         at = max(self.draft.at, ledger.updated) if ledger.last_n else self.draft.at
         if isinstance(event, ev.TimerFired):
-            timer = ledger.open[event.timer]
+            timer = ledger.open_decisions[event.timer]
             assert isinstance(timer, ev.TimerCreated)
             at = max(at, timer.fire_at)
         record = ev.Record(ledger.last_n + 1, at, event)
@@ -284,8 +284,8 @@ class Turns:
         ledger = instance.ledger
         if ledger.ended or (self._may_lack(instance) and self._lacks(instance)):
             return
-        torn = instance.torn or ledger.torn
-        held = ledger.appliable(self.draft.at)
+        torn = instance.torn or ledger.incomplete
+        held = ledger.next_held(self.draft.at)
         if not self._revive(instance, held.event if held is not None else None):
             return
         if torn:
@@ -322,7 +322,7 @@ class Turns:
     def _look_soon(self, instance: Instance) -> None:
         """See to it that an instance that may go on is looked at."""
         ledger = instance.ledger
-        if ledger.blocked is None and ledger.appliable(self.draft.at):
+        if ledger.blocked is None and ledger.next_held(self.draft.at):
             self.ready[instance.id] = None
 
     def _lived(self, instance: Instance) -> bool:
@@ -339,17 +339,17 @@ class Turns:
         self.watch.begin(instance.id, machine.function)
         try:
             fresh = machine.apply(arrival, mark.at, mark.n + 1)
-        except (NonDeterminism, Runaway) as verdict:
+        except (NonDeterminismError, TooManyDecisions) as verdict:
             self.block(instance, str(verdict))
             return None
         finally:
             self.watch.end()
         return fresh
 
-    def _speak(self, machine: Machine) -> None:
-        if machine.said:
-            self.draft.spoken += machine.said
-            machine.said = []
+    def _speak(self, machine: OrchestrationExecutor) -> None:
+        if machine.log_lines:
+            self.draft.spoken += machine.log_lines
+            machine.log_lines = []
 
     # ── machines ───────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -366,13 +366,13 @@ class Turns:
             return False
         ledger = instance.ledger
         started = event if isinstance(event, ev.ExecutionStarted) else ledger.started
-        function = self.registry.orchestrator(started.name)
+        function = self.registry.find_orchestrator(started.name)
         if function is None:
             self.block(instance, f"orchestrator '{started.name}' isn't loaded")
             return False
-        unfit = None if self.registry.is_built_in(function) else self.versions.refusal(started.version)
+        unfit = None if self.registry.is_built_in(function) else self.versions.why_incompatible(started.version)
         if unfit is not None:
-            self._stop(instance, unfit, "durablecli.VersionMismatch" if self.versions.fail else None)
+            self._stop(instance, unfit, "durablecli.VersionMismatch" if self.versions.fail_on_mismatch else None)
             return False
         if isinstance(event, ev.ExecutionStarted):
             self._begin(instance, event, function)
@@ -383,41 +383,41 @@ class Turns:
         """Make the machine of an execution's first turn. A rewind may have kept decisions of that turn."""
         assert self.registry is not None
         ledger = instance.ledger
-        instance.machine = Machine(
+        instance.machine = OrchestrationExecutor(
             function.call,
             started,
-            self.registry.returns,
+            self.registry.get_return_type,
             payload_limit=self.limits.payload,
-            reopened=ledger.reopened,
+            timeout_resets=ledger.timeout_resets,
             azure=function.is_azure,
         )
-        instance.machine.expect(compared(ledger.kept))
-        ledger.script = None
+        instance.machine.expect(comparable_decisions(ledger.kept_decisions))
+        ledger.turns = None
 
     def _replay(self, instance: Instance, function: Function) -> bool:
-        if instance.ledger.script is None and not self.instances.reread(instance):
+        if instance.ledger.turns is None and not self.instances.reread(instance):
             return False
         assert self.registry is not None
         self.stats["replays"] += 1
         self.watch.begin(instance.id, function.call)
         try:
-            machine, fresh = restore(
+            machine, fresh = replay(
                 function.call,
                 instance.ledger,
-                self.registry.returns,
-                torn=instance.torn,
+                self.registry.get_return_type,
+                incomplete=instance.torn,
                 payload_limit=self.limits.payload,
                 azure=function.is_azure,
             )
-        except (NonDeterminism, Runaway) as verdict:
+        except (NonDeterminismError, TooManyDecisions) as verdict:
             self.block(instance, str(verdict))
             return False
         finally:
             self.watch.end()
         self._completed(instance)
         instance.machine = machine
-        instance.ledger.script = None
-        instance.ledger.torn = False
+        instance.ledger.turns = None
+        instance.ledger.incomplete = False
         if fresh and not self._place(instance, fresh):
             instance.torn = True
             self.instances.torn.add(instance.id)
@@ -446,9 +446,12 @@ class Turns:
             failure = Failure(failure_kind, reason)
             n = ledger.last_n + 1
             at = max(self.draft.at, ledger.updated)
-            function = self.registry.orchestrator(ledger.started.name) if self.registry is not None else None
+            function = self.registry.find_orchestrator(ledger.started.name) if self.registry is not None else None
             named = function is not None and function.is_azure
-            self._place(instance, [ev.Record(n, at, ev.ExecutionCompleted("Failed", failure=failure, named=named))])
+            self._place(
+                instance,
+                [ev.Record(n, at, ev.ExecutionCompleted("Failed", failure=failure, failure_has_name_prefix=named))],
+            )
         elif ledger.blocked != reason:
             self.effects.add(instance, ev.ExecutionBlocked(reason))
             told = (instance.id, reason.replace("\n", "; "))
@@ -465,7 +468,7 @@ class Turns:
         assert self.registry is not None
         self.effects.lacking.discard(instance.id)
         for _, task in pending.activities(instance.ledger):
-            if self.registry.activity(task.name) is None:
+            if self.registry.find_activity(task.name) is None:
                 self.block(instance, f"activity '{task.name}' isn't loaded")
                 return True
         return False
@@ -506,7 +509,7 @@ class Turns:
         machine = instance.machine
         if machine is None or machine.ended:
             return
-        changed = changed_waits(machine.events, instance.ledger)
+        changed = make_waits_changed(machine.event_waits, instance.ledger)
         if changed is not None:
             self.effects.add(instance, changed)
 
@@ -662,11 +665,11 @@ class Turns:
         for n, timer in pending.timers(ledger):
             back_off = timer.retry_of is not None
             self.timers.set(timer.fire_at, instance.id, ledger.execution, n, back_off=back_off)
-        if (start_at := pending.delayed_start(ledger)) is not None:
+        if (start_at := pending.scheduled_start_time(ledger)) is not None:
             self.timers.set(start_at, instance.id, ledger.execution, None)
         if self.registry is None or ledger.ended:
             return
-        if ledger.blocked is not None or instance.torn or ledger.torn or ledger.appliable(self.draft.at):
+        if ledger.blocked is not None or instance.torn or ledger.incomplete or ledger.next_held(self.draft.at):
             self.ready[instance.id] = None
         if redeliver and ledger.blocked is None and not self._lacks(instance):
             self.effects.owe(instance.id, ledger.execution, pending.activities(ledger))

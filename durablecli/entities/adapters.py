@@ -5,58 +5,58 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from durablecli.entities.class_methods import Methods
-from durablecli.entities.class_state import members
-from durablecli.entities.context import Act, DurableEntityContext
+from durablecli.entities.class_methods import EntityMethods
+from durablecli.entities.class_state import make_state_fields
+from durablecli.entities.context import DurableEntityContext, EntityOperationState
 from durablecli.model.events import ABSENT
 
-_DELETE = "delete"
+_DELETE_OPERATION = "delete"
 
 
-class Form(Protocol):
+class EntityAdapter(Protocol):
     """Calls the operations of one entity function."""
 
-    def begin(self, act: Act) -> Any:
+    def call(self, operation: EntityOperationState) -> Any:
         """Call the author's code: what it returns, or the awaitable of an asynchronous one."""
         ...
 
-    def end(self, act: Act, value: Any) -> None:
+    def complete(self, operation: EntityOperationState, value: Any) -> None:
         """Complete what an operation did that has returned this."""
         ...
 
 
-class FunctionForm:
+class FunctionEntity:
     """A function that takes the context, and looks at the name of the operation itself."""
 
     def __init__(self, call: Callable[..., Any]) -> None:
         self._call = call
 
-    def begin(self, act: Act) -> Any:
-        return self._call(DurableEntityContext(act))
+    def call(self, operation: EntityOperationState) -> Any:
+        return self._call(DurableEntityContext(operation))
 
-    def end(self, act: Act, value: Any) -> None:
-        if value is None and act.is_idle and act.name.casefold() == _DELETE:
-            act.keep(ABSENT)
+    def complete(self, operation: EntityOperationState, value: Any) -> None:
+        if value is None and operation.is_idle and operation.name.casefold() == _DELETE_OPERATION:
+            operation.store_state(ABSENT)
 
 
-class ClassForm:
+class ClassEntity:
     """A class whose methods are the operations, and whose attributes are the state."""
 
-    def __init__(self, methods: Methods) -> None:
+    def __init__(self, methods: EntityMethods) -> None:
         self._methods = methods
-        self._members = members(methods.kind)
+        self._state_fields = make_state_fields(methods.kind)
 
-    def begin(self, act: Act) -> Any:
-        method = self._methods.find(act.name)
+    def call(self, operation: EntityOperationState) -> Any:
+        method = self._methods.find(operation.name)
         if method is not None:
-            context = DurableEntityContext(act)
-            act.subject = self._members.make(act.state, context)
-            return method.run(act, context)
-        if act.name.casefold() != _DELETE:
-            raise self._methods.unknown(act.name)
-        act.keep(ABSENT)
+            context = DurableEntityContext(operation)
+            operation.entity_object = self._state_fields.load(operation.state, context)
+            return method.run(operation, context)
+        if operation.name.casefold() != _DELETE_OPERATION:
+            raise self._methods.unknown_operation_error(operation.name)
+        operation.store_state(ABSENT)
         return None
 
-    def end(self, act: Act, value: Any) -> None:
-        if not act.touched:
-            act.state = self._members.save(act.subject, act.limit)
+    def complete(self, operation: EntityOperationState, value: Any) -> None:
+        if not operation.state_changed:
+            operation.state = self._state_fields.save(operation.entity_object, operation.payload_limit)

@@ -9,51 +9,53 @@ from typing import Any
 
 import msgspec
 
-from durablecli.entities.context import Act, DurableEntity, DurableEntityContext
-from durablecli.model.annotations import signature_of
+from durablecli.entities.context import DurableEntity, DurableEntityContext, EntityOperationState
+from durablecli.model.annotations import resolve_signature
 from durablecli.model.entity_id import EntityId
 from durablecli.model.events import NULL
 from durablecli.model.payloads import decode
 
-_NOT_THEIRS = frozenset({object, DurableEntity, msgspec.Struct})
-_POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+_FRAMEWORK_BASES = frozenset({object, DurableEntity, msgspec.Struct})
+_POSITIONAL_KINDS = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 
 
-class Method:
+class EntityMethod:
     """One operation of a class. Raises TypeError where it can't be one."""
 
     def __init__(self, name: str, call: Callable[..., Any]) -> None:
         self.name = name
         self.call = call
-        self._signature = signature_of(call)
+        self._signature = resolve_signature(call)
         parameters = list(self._signature.parameters.values())[1:]
-        self._places = [each for each in parameters if each.kind in _POSITIONAL]
+        self._positional = [each for each in parameters if each.kind in _POSITIONAL_KINDS]
         named = [each for each in parameters if each.kind is each.KEYWORD_ONLY]
-        self._named = [each.name for each in named if _is_context(each)]
-        inputs = [each for each in self._places if not _is_context(each)]
-        stray = [each for each in named if not _is_context(each) and each.default is each.empty]
-        _check(call, [*inputs, *stray], bool(stray) or len(inputs) > 1)
-        self._is_simple = not self._named and self._places == inputs
+        self._context_keywords = [each.name for each in named if _is_context_parameter(each)]
+        inputs = [each for each in self._positional if not _is_context_parameter(each)]
+        stray = [each for each in named if not _is_context_parameter(each) and each.default is each.empty]
+        _check_parameters(call, [*inputs, *stray], bool(stray) or len(inputs) > 1)
+        self._is_simple = not self._context_keywords and self._positional == inputs
 
     @property
     def inputs(self) -> list[inspect.Parameter]:
         """The parameter of its input, if it takes one."""
-        return [each for each in self._places if not _is_context(each)]
+        return [each for each in self._positional if not _is_context_parameter(each)]
 
     @property
     def signature(self) -> str:
         """As whoever calls it reads it: `add(amount: int) -> None`."""
         return f"{self.name}{self._signature.replace(parameters=self.inputs)}"
 
-    def run(self, act: Act, context: DurableEntityContext) -> Any:
+    def run(self, operation: EntityOperationState, context: DurableEntityContext) -> Any:
         """Call it on the act's object: what it returns, or the awaitable of an asynchronous one."""
         if self._is_simple:
-            return self.call(act.subject, *[_value(each, act) for each in self._places])
-        places = [context if _is_context(each) else _value(each, act) for each in self._places]
-        return self.call(act.subject, *places, **dict.fromkeys(self._named, context))
+            return self.call(operation.entity_object, *[_decode_input(each, operation) for each in self._positional])
+        places = [
+            context if _is_context_parameter(each) else _decode_input(each, operation) for each in self._positional
+        ]
+        return self.call(operation.entity_object, *places, **dict.fromkeys(self._context_keywords, context))
 
 
-def _check(call: Callable[..., Any], inputs: list[inspect.Parameter], too_many: bool) -> None:
+def _check_parameters(call: Callable[..., Any], inputs: list[inspect.Parameter], too_many: bool) -> None:
     if inspect.isgeneratorfunction(call) or inspect.isasyncgenfunction(call):
         raise TypeError(f"{call.__qualname__} is a generator function: an operation returns its result")
     if too_many:
@@ -64,55 +66,55 @@ def _check(call: Callable[..., Any], inputs: list[inspect.Parameter], too_many: 
         )
 
 
-def _value(parameter: inspect.Parameter, act: Act) -> Any:
-    if parameter.default is not parameter.empty and act.input == NULL:
+def _decode_input(parameter: inspect.Parameter, operation: EntityOperationState) -> Any:
+    if parameter.default is not parameter.empty and operation.input == NULL:
         return parameter.default
     annotation = parameter.annotation
-    return decode(act.input, Any if annotation is parameter.empty else annotation)
+    return decode(operation.input, Any if annotation is parameter.empty else annotation)
 
 
-def _is_context(parameter: inspect.Parameter) -> bool:
+def _is_context_parameter(parameter: inspect.Parameter) -> bool:
     annotation = parameter.annotation
     if isinstance(annotation, str):  # it couldn't be resolved, as where it is imported for the type checker only
         return annotation.rpartition(".")[2] == DurableEntityContext.__name__
     return annotation is DurableEntityContext
 
 
-class Methods:
+class EntityMethods:
     """The operations of one class, found by name: exactly, else without case."""
 
     def __init__(self, kind: type) -> None:
         self.kind = kind
-        self._methods = _methods(kind)
-        self._folded = {name.casefold(): method for name, method in reversed(self._methods.items())}
+        self._methods = _collect_methods(kind)
+        self._methods_by_folded_name = {name.casefold(): method for name, method in reversed(self._methods.items())}
 
-    def __iter__(self) -> Iterator[Method]:
+    def __iter__(self) -> Iterator[EntityMethod]:
         return iter(self._methods.values())
 
-    def find(self, name: str) -> Method | None:
-        return self._methods.get(name) or self._folded.get(name.casefold())
+    def find(self, name: str) -> EntityMethod | None:
+        return self._methods.get(name) or self._methods_by_folded_name.get(name.casefold())
 
-    def unknown(self, name: str) -> LookupError:
+    def unknown_operation_error(self, name: str) -> LookupError:
         """What the failure of an operation that isn't there says."""
         known = ", ".join(self._methods) or "none"
         return LookupError(f"{self.kind.__name__} has no operation '{name}'; there are: {known}")
 
 
-def _methods(kind: type) -> dict[str, Method]:
+def _collect_methods(kind: type) -> dict[str, EntityMethod]:
     found: dict[str, FunctionType] = {}
     for base in reversed(kind.__mro__):
-        if base in _NOT_THEIRS:
+        if base in _FRAMEWORK_BASES:
             continue
         for name, value in vars(base).items():
             found.pop(name, None)
             if isinstance(value, FunctionType) and not name.startswith("_"):
                 found[name] = value
-    return {name: Method(name, function) for name, function in found.items()}
+    return {name: EntityMethod(name, function) for name, function in found.items()}
 
 
-def check_class(kind: type) -> None:
+def check_entity_class(kind: type) -> None:
     """Raises TypeError if a class can't be an entity."""
-    Methods(kind)
+    EntityMethods(kind)
     try:
         signature = inspect.signature(kind)
     except ValueError:
@@ -126,15 +128,15 @@ def check_class(kind: type) -> None:
 def check_entity(entity: object, name: str | None = None) -> None:
     """Raises TypeError if this can't be an entity, and ValueError if no entity can be called so."""
     if isinstance(entity, type):
-        check_class(entity)
+        check_entity_class(entity)
     elif not callable(entity):
         raise TypeError(f"@df.entity decorates a function or a class, not {type(entity).__name__}")
     else:
-        _check_function(entity)
+        _check_entity_function(entity)
     EntityId(name or str(getattr(entity, "__name__", "any")), "any")
 
 
-def _check_function(entity: Callable[..., Any]) -> None:
+def _check_entity_function(entity: Callable[..., Any]) -> None:
     name = getattr(entity, "__qualname__", repr(entity))
     if inspect.isgeneratorfunction(entity) or inspect.isasyncgenfunction(entity):
         raise TypeError(f"{name} is a generator function: an entity yields nothing, and waits for nobody")

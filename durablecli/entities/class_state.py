@@ -16,92 +16,102 @@ from typing import Any, Protocol
 import msgspec
 from msgspec import Raw
 
-from durablecli.entities.context import CONTEXT, DurableEntity, DurableEntityContext
+from durablecli.entities.context import CONTEXT_ATTRIBUTE, DurableEntity, DurableEntityContext
 from durablecli.errors import Mismatch
 from durablecli.model import payloads, round_trip, typed_decode
-from durablecli.model.annotations import hints_of
+from durablecli.model.annotations import resolve_type_hints
 from durablecli.model.payloads import decode, encode
 
-_SHARED_SAFELY = (type(None), bool, int, float, str, bytes)
-_CONTAINERS = (list, dict, set, bytearray)
+_IMMUTABLE_TYPES = (type(None), bool, int, float, str, bytes)
+_CONTAINER_TYPES = (list, dict, set, bytearray)
 
 
-class Members(Protocol):
+class StateFields(Protocol):
     """What an object of a class is made of: makes one from a state, and a state of one."""
 
-    def make(self, state: Raw, context: DurableEntityContext) -> Any: ...
-    def save(self, subject: Any, limit: int) -> Raw: ...
+    def load(self, state: Raw, context: DurableEntityContext) -> Any: ...
+    def save(self, entity_object: Any, limit: int) -> Raw: ...
 
 
-def members(kind: type) -> Members:
+def make_state_fields(kind: type) -> StateFields:
     """How objects of this class keep their state."""
-    return Fields(kind) if issubclass(kind, msgspec.Struct) else Attributes(kind)
+    return StructFields(kind) if issubclass(kind, msgspec.Struct) else AttributeFields(kind)
 
 
-class Attributes:
+class AttributeFields:
     """Of an ordinary class, or a dataclass."""
 
     def __init__(self, kind: Any) -> None:
         self._kind = kind
-        self._hints = {name: hint for name, hint in hints_of(kind).items() if not _is_apart(hint)}
-        found_classes = {name: round_trip.classes_in(hint) for name, hint in self._hints.items()}
+        self._hints = {name: hint for name, hint in resolve_type_hints(kind).items() if not _is_class_level(hint)}
+        found_classes = {name: round_trip.find_field_classes(hint) for name, hint in self._hints.items()}
         self._classes = {name: classes for name, classes in found_classes.items() if classes}
-        self._slots = _slots(kind)
-        found = _defaults(kind)
-        self._plain = {name: found[name] for name in self._hints if name in found and _is_shared_safely(found[name])}
-        self._copied = {name: found[name] for name in self._hints if name in found and name not in self._plain}
+        self._slots = _slot_names(kind)
+        found = _class_defaults(kind)
+        self._shared_defaults = {
+            name: found[name] for name in self._hints if name in found and _is_immutable(found[name])
+        }
+        self._copied_defaults = {
+            name: found[name] for name in self._hints if name in found and name not in self._shared_defaults
+        }
         # Without an annotation it may be meant as a constant: it is copied as well, and saved once it differs.
-        rest = found.keys() - hints_of(kind).keys()
-        self._perhaps = {name: found[name] for name in rest if isinstance(found[name], _CONTAINERS)}
-        self._unsaved = {name for name in dir(kind) if isinstance(_static(kind, name), functools.cached_property)}
+        rest = found.keys() - resolve_type_hints(kind).keys()
+        self._possible_constants = {name: found[name] for name in rest if isinstance(found[name], _CONTAINER_TYPES)}
+        self._unsaved_names = {
+            name for name in dir(kind) if isinstance(_get_static_attribute(kind, name), functools.cached_property)
+        }
         self._wants_context = issubclass(kind, DurableEntity)
         if self._wants_context:
-            self._unsaved.add(CONTEXT)
+            self._unsaved_names.add(CONTEXT_ATTRIBUTE)
         self._has_init = kind.__init__ is not object.__init__
-        self._set = _set_one_by_one if self._slots else _set_all
+        self._set_attributes = _set_one_by_one if self._slots else _set_all
 
-    def make(self, state: Raw, context: DurableEntityContext) -> Any:
-        saved = self._read(state) if state else None
-        subject = self._kind.__new__(self._kind)
-        if self._plain:
-            self._set(subject, self._plain)
-        for values in (self._copied, self._perhaps):
+    def load(self, state: Raw, context: DurableEntityContext) -> Any:
+        saved = self._decode_state(state) if state else None
+        entity_object = self._kind.__new__(self._kind)
+        if self._shared_defaults:
+            self._set_attributes(entity_object, self._shared_defaults)
+        for values in (self._copied_defaults, self._possible_constants):
             if values:
-                self._set(subject, copy.deepcopy(values))
+                self._set_attributes(entity_object, copy.deepcopy(values))
         if self._wants_context:
-            vars(subject)[CONTEXT] = context
+            vars(entity_object)[CONTEXT_ATTRIBUTE] = context
         if self._has_init:
-            subject.__init__()
+            entity_object.__init__()
         if saved:
-            self._set(subject, saved)
-        return subject
+            self._set_attributes(entity_object, saved)
+        return entity_object
 
-    def save(self, subject: Any, limit: int) -> Raw:
-        values = getattr(subject, "__dict__", {})
+    def save(self, entity_object: Any, limit: int) -> Raw:
+        values = getattr(entity_object, "__dict__", {})
         if self._slots:
-            values = {name: getattr(subject, name) for name in self._slots if hasattr(subject, name)} | values
-        if self._unsaved or self._perhaps:
-            values = {name: value for name, value in values.items() if not self._is_left_out(name, value)}
+            values = {
+                name: getattr(entity_object, name) for name in self._slots if hasattr(entity_object, name)
+            } | values
+        if self._unsaved_names or self._possible_constants:
+            values = {name: value for name, value in values.items() if not self._is_unsaved(name, value)}
         for name, classes in self._classes.items():
-            round_trip.check(values.get(name), classes, f"${typed_decode.step(name)}")
+            round_trip.check_no_subclass_fields_lost(values.get(name), classes, f"${typed_decode.path_step(name)}")
         return encode(values, limit)
 
-    def _is_left_out(self, name: str, value: Any) -> bool:
-        return name in self._unsaved or (name in self._perhaps and bool(value == self._perhaps[name]))
+    def _is_unsaved(self, name: str, value: Any) -> bool:
+        return name in self._unsaved_names or (
+            name in self._possible_constants and bool(value == self._possible_constants[name])
+        )
 
-    def _read(self, state: Raw) -> dict[str, Any]:
+    def _decode_state(self, state: Raw) -> dict[str, Any]:
         hints = self._hints
         made = {}
-        for name, raw in payloads.members(state).items():
+        for name, raw in payloads.decode_members(state).items():
             try:
                 made[name] = decode(raw, hints.get(name, Any))
             except Mismatch as error:
-                path = typed_decode.step(name) + error.path[1:]
+                path = typed_decode.path_step(name) + error.path[1:]
                 raise Mismatch(f"${path}", f"the saved state: {error.reason}") from None
         return made
 
 
-class Fields:
+class StructFields:
     """Of a msgspec.Struct."""
 
     def __init__(self, kind: Any) -> None:
@@ -111,24 +121,24 @@ class Fields:
         self._is_plain = config.tag is None and not config.array_like
         self._wants_context = issubclass(kind, DurableEntity)
 
-    def make(self, state: Raw, context: DurableEntityContext) -> Any:
-        subject = decode(state, self._kind) if state else self._kind()
+    def load(self, state: Raw, context: DurableEntityContext) -> Any:
+        entity_object = decode(state, self._kind) if state else self._kind()
         if self._wants_context:
-            vars(subject)[CONTEXT] = context
-        return subject
+            vars(entity_object)[CONTEXT_ATTRIBUTE] = context
+        return entity_object
 
-    def save(self, subject: Any, limit: int) -> Raw:
+    def save(self, entity_object: Any, limit: int) -> Raw:
         if not self._is_plain:
-            return encode(subject, limit)
-        round_trip.check_fields(subject, "$")
-        values = {key: getattr(subject, name) for key, name in self._names}
+            return encode(entity_object, limit)
+        round_trip.check_no_fields_lost(entity_object, "$")
+        values = {key: getattr(entity_object, name) for key, name in self._names}
         return encode({key: value for key, value in values.items() if value is not msgspec.UNSET}, limit)
 
 
 # ── looking at classes ─────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _is_apart(hint: Any) -> bool:
+def _is_class_level(hint: Any) -> bool:
     """Whether an annotation says that this is no attribute of the single object."""
     origin = typing.get_origin(hint) or hint
     if isinstance(hint, str):
@@ -136,7 +146,7 @@ def _is_apart(hint: Any) -> bool:
     return origin in (typing.ClassVar, typing.Final, dataclasses.KW_ONLY) or isinstance(hint, dataclasses.InitVar)
 
 
-def _slots(kind: type) -> tuple[str, ...]:
+def _slot_names(kind: type) -> tuple[str, ...]:
     found: dict[str, None] = {}
     for base in reversed(kind.__mro__):
         named = vars(base).get("__slots__", ())
@@ -146,7 +156,7 @@ def _slots(kind: type) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _defaults(kind: type) -> dict[str, Any]:
+def _class_defaults(kind: type) -> dict[str, Any]:
     """What stands in the class and is meant for its objects: no methods, no properties, no slots."""
     found: dict[str, Any] = {}
     for base in reversed(kind.__mro__):
@@ -155,19 +165,19 @@ def _defaults(kind: type) -> dict[str, Any]:
     return {name: value for name, value in found.items() if not (hasattr(type(value), "__get__") or callable(value))}
 
 
-def _is_shared_safely(value: Any) -> bool:
-    return type(value) in _SHARED_SAFELY
+def _is_immutable(value: Any) -> bool:
+    return type(value) in _IMMUTABLE_TYPES
 
 
-def _static(kind: type, name: str) -> Any:
+def _get_static_attribute(kind: type, name: str) -> Any:
     return next((vars(base)[name] for base in kind.__mro__ if name in vars(base)), None)
 
 
-def _set_all(subject: Any, values: dict[str, Any]) -> None:
-    subject.__dict__.update(values)
+def _set_all(entity_object: Any, values: dict[str, Any]) -> None:
+    entity_object.__dict__.update(values)
 
 
-def _set_one_by_one(subject: Any, values: dict[str, Any]) -> None:
+def _set_one_by_one(entity_object: Any, values: dict[str, Any]) -> None:
     for name, value in values.items():
         with suppress(AttributeError):  # it was saved when the class still had such a slot
-            object.__setattr__(subject, name, value)
+            object.__setattr__(entity_object, name, value)

@@ -10,23 +10,23 @@ from typing import Any
 from msgspec import Raw
 
 from durablecli.errors import UsageError
-from durablecli.model.entity_id import EntityId, told_entity
-from durablecli.model.events import ABSENT, NULL, OperationSignal, OperationStart
+from durablecli.model.entity_id import EntityId, to_entity_id
+from durablecli.model.events import ABSENT, NULL, EntityOperationSignal, EntityOperationStart
 from durablecli.model.ids import check_instance_id, new_id
 from durablecli.model.payloads import decode, encode
-from durablecli.model.validation import due_of, operation_of, version_of
-from durablecli.replay.function_marks import told_name
+from durablecli.model.validation import check_due_time, check_operation_name, check_version
+from durablecli.replay.function_marks import function_name
 
-CONTEXT = "_entity_context"
+CONTEXT_ATTRIBUTE = "_entity_context"
 """Under this name an object of a class entity holds its context; it is no part of the state."""
-MOST_SENT = 10_000
+MAX_SENT = 10_000
 """Signals and starts of one operation."""
-_OVERHEAD = 400
+_SEND_OVERHEAD_BYTES = 400
 """About what a signal or a start takes besides names and input: a place in the batch, and a record or two where it
 arrives."""
 
 
-class Act:
+class EntityOperationState:
     """An operation while it runs. Values cross the codec at once: what is changed afterwards is not in them.
 
     `state` and `result` are ABSENT where there is none. `touched` says that the operation has set its state or taken it
@@ -34,8 +34,20 @@ class Act:
     """
 
     __slots__ = (
-        "at", "existed", "id", "input", "limit", "name", "over", "result", "sent", "signals", "starts", "state",
-        "subject", "touched",
+        "at",
+        "entity_object",
+        "existed",
+        "finished",
+        "id",
+        "input",
+        "name",
+        "payload_limit",
+        "result",
+        "sent_bytes",
+        "signals",
+        "starts",
+        "state",
+        "state_changed",
     )  # fmt: skip
 
     def __init__(self, id: EntityId, name: str, input: Raw, state: Raw, limit: int, at: datetime) -> None:
@@ -44,40 +56,40 @@ class Act:
         self.input = input
         self.state = state
         self.existed = bool(state)
-        self.limit = limit
+        self.payload_limit = limit
         self.at = at
         self.result = ABSENT
-        self.signals: list[OperationSignal] = []
-        self.starts: list[OperationStart] = []
-        self.sent = 0
+        self.signals: list[EntityOperationSignal] = []
+        self.starts: list[EntityOperationStart] = []
+        self.sent_bytes = 0
         """About how many bytes its signals and starts take."""
-        self.touched = False
-        self.over = False
-        self.subject: Any = None
+        self.state_changed = False
+        self.finished = False
+        self.entity_object: Any = None
         """The object of a class entity."""
 
     @property
     def is_idle(self) -> bool:
         """Whether it has done nothing at all so far."""
-        return not (self.touched or self.result or self.signals or self.starts)
+        return not (self.state_changed or self.result or self.signals or self.starts)
 
     @property
     def size(self) -> int:
         """The bytes of its state, its result and what it sends."""
-        return len(self.state) + len(self.result) + self.sent
+        return len(self.state) + len(self.result) + self.sent_bytes
 
-    def sends(self, size: int) -> None:
+    def count_sent(self, size: int) -> None:
         """Count a signal or a start, whose names and input have this size; raises UsageError when they are too many."""
-        if len(self.signals) + len(self.starts) >= MOST_SENT:
+        if len(self.signals) + len(self.starts) >= MAX_SENT:
             raise UsageError(
-                f"one operation sends at most {MOST_SENT:,} signals and starts: let it send itself a signal, "
+                f"one operation sends at most {MAX_SENT:,} signals and starts: let it send itself a signal, "
                 "and go on with the rest there"
             )
-        self.sent += _OVERHEAD + size
+        self.sent_bytes += _SEND_OVERHEAD_BYTES + size
 
-    def keep(self, state: Raw) -> None:
+    def store_state(self, state: Raw) -> None:
         """Set the state; null takes it away, as ABSENT does."""
-        self.touched = True
+        self.state_changed = True
         self.state = ABSENT if state == NULL else state
 
 
@@ -88,42 +100,42 @@ class DurableEntityContext:
     is as it was before, and nothing was sent or started.
     """
 
-    __slots__ = ("_act",)
+    __slots__ = ("_operation",)
 
-    def __init__(self, act: Act) -> None:
-        self._act = act
+    def __init__(self, operation: EntityOperationState) -> None:
+        self._operation = operation
 
     # ── facts ──────────────────────────────────────────────────────────────────────────────────────────────────
 
     @property
     def entity_id(self) -> EntityId:
-        return self._act.id
+        return self._operation.id
 
     @property
     def entity_name(self) -> str:
-        return self._act.id.name
+        return self._operation.id.name
 
     @property
     def entity_key(self) -> str:
-        return self._act.id.key
+        return self._operation.id.key
 
     @property
     def operation_name(self) -> str:
         """The operation that runs; RuntimeError when it has ended."""
-        return self._running().name
+        return self._require_running().name
 
     @property
     def is_newly_constructed(self) -> bool:
         """Whether the entity had no state before this operation."""
-        return not self._act.existed
+        return not self._operation.existed
 
     @property
     def logger(self) -> logging.Logger:
-        return logging.getLogger(f"durablecli.entity.{self._act.id.name}")
+        return logging.getLogger(f"durablecli.entity.{self._operation.id.name}")
 
     def get_input(self, expected_type: Any = None) -> Any:
         """The operation's input, decoded; by `expected_type` where one is given."""
-        return decode(self._act.input, Any if expected_type is None else expected_type)
+        return decode(self._operation.input, Any if expected_type is None else expected_type)
 
     # ── state ──────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -131,26 +143,26 @@ class DurableEntityContext:
         """A copy of the state, or what `initializer` makes where there is none; set_state keeps what you change."""
         if initializer is not None and not callable(initializer):
             raise TypeError("initializer argument needs to be a callable function")
-        state = self._running().state
+        state = self._require_running().state
         if state:
             return decode(state, Any if expected_type is None else expected_type)
         return None if initializer is None else initializer()
 
     def set_state(self, state: Any) -> None:
         """Set the state, as it is now. None takes it away."""
-        act = self._running()
-        if act.subject is not None:
+        running = self._require_running()
+        if running.entity_object is not None:
             raise RuntimeError("the state of a class entity is its attributes: set those")
-        act.keep(encode(state, act.limit))
+        running.store_state(encode(state, running.payload_limit))
 
     def destruct_on_exit(self) -> None:
         """Take the entity's state away; what is sent to it later finds it newly constructed."""
-        self._running().keep(ABSENT)
+        self._require_running().store_state(ABSENT)
 
     def set_result(self, result: Any) -> None:
         """Answer whoever called the operation. A value that the function returns is its result as well."""
-        act = self._running()
-        act.result = encode(result, act.limit)
+        running = self._require_running()
+        running.result = encode(result, running.payload_limit)
 
     # ── effects ────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -165,13 +177,13 @@ class DurableEntityContext:
 
         It isn't run before `at`: a time (naive ones are UTC), or a while from now.
         """
-        act = self._running()
-        entity = str(told_entity(entityId))
-        operation = operation_of(operationName)
-        due = None if at is None else due_of(at, "at", act.at)
-        signal = OperationSignal(entity, operation, encode(operationInput, act.limit), due)
-        act.sends(len(entity) + len(operation) + len(signal.input))
-        act.signals.append(signal)
+        running = self._require_running()
+        entity = str(to_entity_id(entityId))
+        operation = check_operation_name(operationName)
+        due = None if at is None else check_due_time(at, "at", running.at)
+        signal = EntityOperationSignal(entity, operation, encode(operationInput, running.payload_limit), due)
+        running.count_sent(len(entity) + len(operation) + len(signal.input))
+        running.signals.append(signal)
 
     def start_new(
         self,
@@ -181,18 +193,18 @@ class DurableEntityContext:
         version: str | None = None,
     ) -> str:
         """Start an orchestration, and return its id: a random one where none is given."""
-        act = self._running()
-        text = told_name(name, "orchestrator")
+        running = self._require_running()
+        text = function_name(name, "orchestrator")
         id = new_id() if instance_id is None else check_instance_id(instance_id)
-        start = OperationStart(id, text, encode(client_input, act.limit), version_of(version))
-        act.sends(len(id) + len(text) + len(start.input))
-        act.starts.append(start)
+        start = EntityOperationStart(id, text, encode(client_input, running.payload_limit), check_version(version))
+        running.count_sent(len(id) + len(text) + len(start.input))
+        running.starts.append(start)
         return id
 
-    def _running(self) -> Act:
-        if self._act.over:
+    def _require_running(self) -> EntityOperationState:
+        if self._operation.finished:
             raise RuntimeError("Entity operation is unassigned")
-        return self._act
+        return self._operation
 
 
 class DurableEntity:
@@ -201,7 +213,7 @@ class DurableEntity:
     @property
     def entity_context(self) -> DurableEntityContext:
         """The context of the operation that runs; RuntimeError outside of one."""
-        context = vars(self).get(CONTEXT)
+        context = vars(self).get(CONTEXT_ATTRIBUTE)
         if context is None:
             raise RuntimeError("Entity operation is unassigned")
         return context  # type: ignore[no-any-return]

@@ -12,7 +12,7 @@ from enum import IntEnum
 
 from starlette.requests import Request
 
-from durablecli.config import HttpKeys
+from durablecli.config import HttpKeysConfig
 from durablecli.errors import ConfigError
 from durablecli.http.responses import Refused
 from durablecli.store.http_keys import kept_keys
@@ -59,7 +59,7 @@ class Keys:
             raise Refused(401, _NO_KEY, kind="Unauthorized")
 
 
-def find_keys(address: str, given: HttpKeys, root: str) -> tuple[Keys, bool]:
+def find_keys(address: str, given: HttpKeysConfig, root: str) -> tuple[Keys, bool]:
     """The keys for a server at this address, and whether they were made just now."""
     if given.function or given.system or given.master:
         if not (given.system or given.master):

@@ -73,7 +73,7 @@ def routes(
     clients, stage = Clients(client, place), Stage()
     origins = origins or Origins()
     found: list[FunctionRoute] = []
-    for function in registry.of_kind("http"):
+    for function in registry.functions_of_kind("http"):
         try:
             found.append(FunctionRoute(function, clients, keys, prefix.strip("/"), stage, origins))
         except ValueError as error:

@@ -36,7 +36,7 @@ from durablecli.http.responses import Closing, Refused, empty_answer, json_answe
 from durablecli.management_links import BASE, Place
 from durablecli.model.entity_id import EntityId
 from durablecli.model.ids import check_instance_id
-from durablecli.model.status import ENDED
+from durablecli.model.status import ENDED_STATUSES
 
 _RETRY_AFTER = {"retry-after": "10"}
 _OURS = ("waitingFor", "holds", "blocked", "daemon", "unreadEvents", "setAside")
@@ -146,7 +146,7 @@ class Management:
         """Whether such an orchestrator is loaded. Without a registry the list that the engine published decides."""
         if self._registry is None:
             return
-        function = self._registry.function(name)  # which knows none of the built-in ones: they aren't for starting
+        function = self._registry.find_function(name)  # which knows none of the built-in ones: they aren't for starting
         if function is not None and function.kind == "orchestrator":
             return
         known = ", ".join(f"'{each.name}'" for each in self._registry if each.kind == "orchestrator")
@@ -242,7 +242,7 @@ class Management:
         since, to, statuses = query.time("createdTimeFrom"), query.time("createdTimeTo"), query.statuses()
         if since is None and to is None and not statuses:
             raise Refused(400, "Give a filter: 'createdTimeFrom', 'createdTimeTo' or 'runtimeStatus'.")
-        wanted = tuple(word for word in statuses or sorted(ENDED) if word in ENDED)
+        wanted = tuple(word for word in statuses or sorted(ENDED_STATUSES) if word in ENDED_STATUSES)
         until = to or datetime.now(UTC)
         deleted = 0
         if wanted:

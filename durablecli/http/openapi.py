@@ -7,7 +7,7 @@ from typing import Any
 
 from durablecli.http.requests import CONTINUATION, LARGEST_PAGE
 from durablecli.management_links import BASE
-from durablecli.model.ids import LONGEST_ID
+from durablecli.model.ids import MAX_ID_LENGTH
 from durablecli.model.status import OrchestrationRuntimeStatus
 
 Json = dict[str, Any]
@@ -17,7 +17,7 @@ _FLAG: Json = {"type": "boolean"}
 _TIME: Json = {"type": "string", "format": "date-time"}
 _MAYBE_TIME: Json = {"type": ["string", "null"], "pattern": r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$"}
 _SECONDS: Json = {"type": "number", "minimum": 0, "maximum": 86400}
-_ID: Json = {"type": "string", "minLength": 1, "maxLength": LONGEST_ID, "pattern": r"^[^@/\\#?\x00-\x1f\x7f-\x9f]"}
+_ID: Json = {"type": "string", "minLength": 1, "maxLength": MAX_ID_LENGTH, "pattern": r"^[^@/\\#?\x00-\x1f\x7f-\x9f]"}
 _NAME: Json = {"type": "string", "minLength": 1}
 _STATUS: Json = {"type": "string", "enum": [status.value for status in OrchestrationRuntimeStatus]}
 _PAGE: Json = {"type": "integer", "minimum": 1, "maximum": LARGEST_PAGE, "default": 100}

@@ -24,7 +24,7 @@ from starlette.routing import BaseRoute, Mount, Route
 
 from durablecli.app import Registry
 from durablecli.client import Client
-from durablecli.config import Http
+from durablecli.config import HttpConfig
 from durablecli.errors import ConfigError, DurableError
 from durablecli.http import function_routes
 from durablecli.http.api_keys import LARGEST_HEAD, LONGEST_URL, Keys
@@ -51,14 +51,14 @@ def make_app(
     *,
     registry: Registry | None = None,
     keys: Keys | None = None,
-    settings: Http | None = None,
+    settings: HttpConfig | None = None,
     closing: Closing | None = None,
 ) -> Starlette:
     """Everything that a hub answers by HTTP. `client` posts to the engine of this process, or to the inbox.
 
     Once `closing` is said, requests that wait for an instance to end are answered as it stands.
     """
-    keys, settings, closing = keys or Keys(), settings or Http(), closing or Closing()
+    keys, settings, closing = keys or Keys(), settings or HttpConfig(), closing or Closing()
     desk = Desk(client)
     management = Management(desk, keys, registry, closing)
 
@@ -154,7 +154,7 @@ class HttpServer:
         client: Client,
         registry: Registry,
         keys: Keys,
-        settings: Http,
+        settings: HttpConfig,
         drain: timedelta,
         left: Callable[[], None],
     ) -> None:
@@ -240,7 +240,7 @@ class _Server(uvicorn.Server):
         self._ready.set()
 
 
-def _connection(settings: Http) -> type[Connection]:
+def _connection(settings: HttpConfig) -> type[Connection]:
     own = {
         "head_timeout": settings.header_timeout.total_seconds(),
         "body_timeout": settings.body_timeout.total_seconds(),
@@ -271,7 +271,7 @@ class _Complaints:
             _log.warning("connections have to wait: %s", error.strerror)
 
 
-def _uvicorn_config(app: Starlette, settings: Http, drain: float) -> uvicorn.Config:
+def _uvicorn_config(app: Starlette, settings: HttpConfig, drain: float) -> uvicorn.Config:
     return uvicorn.Config(
         app,
         loop="asyncio",

@@ -14,27 +14,27 @@ from functools import partial
 from typing import Any
 
 
-def signature_of(call: Callable[..., Any]) -> inspect.Signature:
+def resolve_signature(function: Callable[..., Any]) -> inspect.Signature:
     """The signature of a function, its annotations resolved where they can be. Raises as inspect.signature does."""
-    found = inspect.signature(call)
+    found = inspect.signature(function)
     parts = [*(each.annotation for each in found.parameters.values()), found.return_annotation]
     if all(isinstance(part, type) for part in parts):
         return found
-    names = _names_seen_by(call)
-    parameters = [each.replace(annotation=_resolved(each.annotation, names)) for each in found.parameters.values()]
-    return found.replace(parameters=parameters, return_annotation=_resolved(found.return_annotation, names))
+    names = _function_namespace(function)
+    parameters = [each.replace(annotation=_resolve(each.annotation, names)) for each in found.parameters.values()]
+    return found.replace(parameters=parameters, return_annotation=_resolve(found.return_annotation, names))
 
 
-def hints_of(kind: Any) -> dict[str, Any]:
+def resolve_type_hints(kind: Any) -> dict[str, Any]:
     """The annotations of a class and its bases, with their extras; what can't be resolved is left as it is."""
     try:
         return typing.get_type_hints(kind, include_extras=True)
     except Exception:  # noqa: BLE001 - an annotation is code of the author's, and may raise anything
         found: dict[str, Any] = {}
         for base in reversed(kind.__mro__):
-            names = _names_in_class(base)
+            names = _class_namespace(base)
             for name, annotation in inspect.get_annotations(base).items():
-                found[name] = _resolved(annotation, names)
+                found[name] = _resolve(annotation, names)
         return found
 
 
@@ -43,7 +43,7 @@ def is_unresolved(annotation: Any) -> bool:
     return isinstance(annotation, str | typing.ForwardRef)
 
 
-def unresolved(annotation: Any, where: str, seen: set[Any]) -> Iterator[str]:
+def find_unresolved(annotation: Any, where: str, seen: set[Any]) -> Iterator[str]:
     """A line for each annotation that can't be resolved: this one, and those of the fields of classes in it."""
     if is_unresolved(annotation):
         text = annotation.__forward_arg__ if isinstance(annotation, typing.ForwardRef) else annotation
@@ -53,11 +53,11 @@ def unresolved(annotation: Any, where: str, seen: set[Any]) -> Iterator[str]:
     if kind is typing.Literal:
         return
     for part in typing.get_args(annotation)[: 1 if kind is typing.Annotated else None]:
-        yield from unresolved(part, where, seen)
+        yield from find_unresolved(part, where, seen)
     if isinstance(kind, type) and kind not in seen and _has_own_fields(kind):
         seen.add(kind)
-        for name, hint in hints_of(kind).items():
-            yield from unresolved(hint, f"{kind.__qualname__}.{name}", seen)
+        for name, hint in resolve_type_hints(kind).items():
+            yield from find_unresolved(hint, f"{kind.__qualname__}.{name}", seen)
 
 
 def _has_own_fields(kind: type) -> bool:
@@ -65,18 +65,18 @@ def _has_own_fields(kind: type) -> bool:
     return any(hasattr(kind, mark) for mark in marks)
 
 
-def _resolved(annotation: Any, names: Mapping[str, Any]) -> Any:
+def _resolve(annotation: Any, namespace: Mapping[str, Any]) -> Any:
     if annotation is None or annotation is inspect.Signature.empty:
         return annotation
     holder = type("Holder", (), {"__annotations__": {"it": annotation}})  # as a class: ClassVar is allowed in one
     try:
-        found = typing.get_type_hints(holder, dict(names), include_extras=True)["it"]
+        found = typing.get_type_hints(holder, dict(namespace), include_extras=True)["it"]
     except Exception:  # noqa: BLE001 - an annotation is code of the author's, and may raise anything
         return annotation
     return None if found is type(None) else found
 
 
-def _names_seen_by(call: Any) -> dict[str, Any]:
+def _function_namespace(call: Any) -> dict[str, Any]:
     """The names that the annotations of a function can use."""
     while True:
         call = inspect.unwrap(call, stop=lambda each: hasattr(each, "__signature__"))
@@ -87,12 +87,12 @@ def _names_seen_by(call: Any) -> dict[str, Any]:
         else:
             break
     if isinstance(call, type):
-        return _names_in_class(call)
+        return _class_namespace(call)
     function = call if hasattr(call, "__globals__") else vars(type(call)).get("__call__", call)
     return {**getattr(function, "__globals__", {}), **_type_parameters(function)}
 
 
-def _names_in_class(kind: type) -> dict[str, Any]:
+def _class_namespace(kind: type) -> dict[str, Any]:
     module = sys.modules.get(kind.__module__)
     return {**vars(kind), **(vars(module) if module else {}), **_type_parameters(kind)}
 

@@ -15,66 +15,66 @@ import msgspec
 
 from durablecli.model.events import AnyEvent, Record
 
-_encode = msgspec.json.Encoder().encode
-_decode = msgspec.json.Decoder(AnyEvent).decode
-_TAIL = len(',"crc":"01234567"}')
+_encode_event = msgspec.json.Encoder().encode
+_decode_event = msgspec.json.Decoder(AnyEvent).decode
+_CRC_SUFFIX_LENGTH = len(',"crc":"01234567"}')
 
 
-class Damaged(Exception):
+class CorruptLine(Exception):
     """A line that is not what was written; the text says in what way."""
 
 
-def seed(instance: str, execution: str) -> int:
+def crc_seed(instance: str, execution: str) -> int:
     """The crc seed of every line of one execution."""
     return crc32(f"{instance}\0{execution}".encode("utf-8", "surrogatepass"))
 
 
 @lru_cache(64)
-def stamp(at: datetime) -> str:
+def format_timestamp(at: datetime) -> str:
     """`2026-11-22T21:20:47.123456Z`: `at` is UTC, and microseconds are always written."""
     return at.isoformat("T", "microseconds")[:26] + "Z"
 
 
-def seal(body: bytes, start: int = 0) -> bytes:
+def append_crc(body: bytes, seed: int = 0) -> bytes:
     """Append the crc to a JSON object that lacks its closing brace."""
-    return b'%b,"crc":"%08x"}' % (body, crc32(body, start))
+    return b'%b,"crc":"%08x"}' % (body, crc32(body, seed))
 
 
-def unseal(line: bytes, start: int = 0) -> bytes:
+def verify_crc(line: bytes, seed: int = 0) -> bytes:
     """The body of a sealed line, without its closing brace; raises Damaged."""
-    body, tail = line[:-_TAIL], line[-_TAIL:]
+    body, tail = line[:-_CRC_SUFFIX_LENGTH], line[-_CRC_SUFFIX_LENGTH:]
     if tail[:8] != b',"crc":"' or tail[16:] != b'"}':
-        raise Damaged("the line doesn't end in a crc")
-    if tail[8:16] != b"%08x" % crc32(body, start):
-        raise Damaged("the crc doesn't fit the line")
+        raise CorruptLine("the line doesn't end in a crc")
+    if tail[8:16] != b"%08x" % crc32(body, seed):
+        raise CorruptLine("the crc doesn't fit the line")
     return body
 
 
-def frame(record: Record, start: int) -> bytes:
+def encode_record(record: Record, seed: int) -> bytes:
     """The line of one record, without its line feed."""
     n, at, event = record
-    body = b'{"n":%d,"at":"%b",%b' % (n, stamp(at).encode(), _encode(event)[1:-1])
-    return b'%b,"crc":"%08x"}' % (body, crc32(body, start))
+    body = b'{"n":%d,"at":"%b",%b' % (n, format_timestamp(at).encode(), _encode_event(event)[1:-1])
+    return b'%b,"crc":"%08x"}' % (body, crc32(body, seed))
 
 
-def unsealed(record: Record) -> bytes:
+def encode_record_without_crc(record: Record) -> bytes:
     """The same line without the crc, for a display."""
-    return frame(record, 0)[:-_TAIL] + b"}"
+    return encode_record(record, 0)[:-_CRC_SUFFIX_LENGTH] + b"}"
 
 
-def parse(line: bytes, start: int) -> Record:
+def decode_record(line: bytes, seed: int) -> Record:
     """The record of one line; raises Damaged unless every byte is as `frame` wrote it."""
-    return decode(unseal(line, start))
+    return decode_record_body(verify_crc(line, seed))
 
 
-def decode(body: bytes) -> Record:
+def decode_record_body(body: bytes) -> Record:
     """The record of a body whose crc has been checked, or stands in a line whose crc has been."""
     comma = body.find(b",", 5, 30)
     if body[:5] != b'{"n":' or body[comma : comma + 7] != b',"at":"' or body[comma + 33 : comma + 36] != b'Z",':
-        raise Damaged("the line doesn't begin with n and at")
+        raise CorruptLine("the line doesn't begin with n and at")
     try:
         n = int(body[5:comma])
         at = datetime.fromisoformat(body[comma + 7 : comma + 34].decode("ascii"))
-        return Record(n, at, _decode(b"{%b}" % body[comma + 36 :]))
+        return Record(n, at, _decode_event(b"{%b}" % body[comma + 36 :]))
     except (ValueError, RecursionError) as error:
-        raise Damaged(str(error)) from None
+        raise CorruptLine(str(error)) from None

@@ -18,56 +18,56 @@ from msgspec import Raw
 from durablecli.errors import Mismatch
 
 _CLASS, _MODULE, _DATA = "__class__", "__module__", "__data__"
-_MARK = f'"{_CLASS}"'.encode()
-APP: list[Container[str]] = []
+_ENVELOPE_MARKER = f'"{_CLASS}"'.encode()
+APP_MODULES: list[Container[str]] = []
 """The names of the modules of the app that is loaded; nothing unless it is one for Azure."""
 
 
-def use(modules: Container[str]) -> None:
+def set_app_modules(modules: Container[str]) -> None:
     """Write and read objects of these modules in envelopes, from now on."""
-    APP[:] = [modules]
+    APP_MODULES[:] = [modules]
 
 
-def forget() -> None:
+def clear_app_modules() -> None:
     """Write and read no envelopes any more."""
-    APP.clear()
+    APP_MODULES.clear()
 
 
-def may_be_in(raw: Raw | bytes) -> bool:
+def may_contain_envelope(raw: Raw | bytes) -> bool:
     """Whether a payload can hold an envelope; asked only while APP holds one."""
-    return _MARK in bytes(raw)
+    return _ENVELOPE_MARKER in bytes(raw)
 
 
-def in_envelope(kind: type, data: Any) -> Any:
+def wrap_in_envelope(kind: type, data: Any) -> Any:
     """What `to_json` of an object gave, in the envelope that its class is to have."""
     module, name = kind.__module__, kind.__name__
-    if not APP or module not in APP[0] or _class_of_app(module, name) is not kind:
+    if not APP_MODULES or module not in APP_MODULES[0] or _find_app_class(module, name) is not kind:
         return data
     return {_CLASS: name, _MODULE: module, _DATA: data}
 
 
-def class_in(value: Any, path: str) -> type | None:
+def find_envelope_class(value: Any, path: str) -> type | None:
     """The class that an envelope names, if it is the app's; None for any other value.
 
     Raises Mismatch if the module is the app's and has no such class.
     """
-    if not (APP and type(value) is dict and _CLASS in value and _MODULE in value and _DATA in value):
+    if not (APP_MODULES and type(value) is dict and _CLASS in value and _MODULE in value and _DATA in value):
         return None
     module, name = value[_MODULE], value[_CLASS]
-    if not (isinstance(module, str) and isinstance(name, str)) or module not in APP[0]:
+    if not (isinstance(module, str) and isinstance(name, str)) or module not in APP_MODULES[0]:
         return None
-    kind = _class_of_app(module, name)
+    kind = _find_app_class(module, name)
     if kind is None:
         raise Mismatch(path, f"the app has no class {module}.{name} with to_json and from_json")
     return kind
 
 
-def data_in(envelope: dict[str, Any]) -> Any:
+def envelope_data(envelope: dict[str, Any]) -> Any:
     """What `from_json` is to be given."""
     return envelope[_DATA]
 
 
-def _class_of_app(module: str, name: str) -> type | None:
+def _find_app_class(module: str, name: str) -> type | None:
     """A class that this module itself defines, with both methods."""
     kind = vars(sys.modules[module]).get(name) if module in sys.modules else None
     if not isinstance(kind, type) or kind.__module__ != module:

@@ -6,12 +6,12 @@ import re
 from functools import total_ordering
 
 from durablecli.errors import UsageError
-from durablecli.model.ids import LONGEST_ID
+from durablecli.model.ids import MAX_ID_LENGTH
 
-_control = re.compile(r"[\x00-\x1f\x7f-\x9f]").search
-_surrogate = re.compile(r"[\ud800-\udfff]").search
+_find_control_character = re.compile(r"[\x00-\x1f\x7f-\x9f]").search
+_find_surrogate = re.compile(r"[\ud800-\udfff]").search
 
-SIGN = "@"
+ENTITY_ID_SEPARATOR = "@"
 """What the id of an entity begins with, and that of an orchestration never does."""
 
 
@@ -32,18 +32,18 @@ class EntityId:
             raise ValueError("Entity name cannot be empty")
         if not key:
             raise ValueError("Entity key cannot be empty")
-        if SIGN in name:
-            raise ValueError(f"Entity name cannot contain {SIGN}: {name!r}")
+        if ENTITY_ID_SEPARATOR in name:
+            raise ValueError(f"Entity name cannot contain {ENTITY_ID_SEPARATOR}: {name!r}")
         self._name = name.lower()
         self._key = key
-        _check(str(self))
+        _check_id(str(self))
 
     @classmethod
     def parse(cls, text: str) -> EntityId:
         """The entity that `@name@key` names; the key may hold more of these signs."""
         plain = str.__str__(text) if isinstance(text, str) else ""
-        name, sign, key = plain[1:].partition(SIGN)
-        if not sign or plain[0] != SIGN:
+        name, sign, key = plain[1:].partition(ENTITY_ID_SEPARATOR)
+        if not sign or plain[0] != ENTITY_ID_SEPARATOR:
             raise ValueError(f"Unexpected format in SchedulerId: {text!r}")
         return cls(name, key)
 
@@ -73,7 +73,7 @@ class EntityId:
         return f"entities/{entity_id.name}/{entity_id.key}"
 
     def __str__(self) -> str:
-        return f"{SIGN}{self._name}{SIGN}{self._key}"
+        return f"{ENTITY_ID_SEPARATOR}{self._name}{ENTITY_ID_SEPARATOR}{self._key}"
 
     def __repr__(self) -> str:
         return f"EntityId({self._name!r}, {self._key!r})"
@@ -88,32 +88,32 @@ class EntityId:
         return hash((self._name, self._key))
 
 
-def _check(text: str) -> None:
-    if len(text) > LONGEST_ID:
-        raise ValueError(f"the id of an entity must not exceed {LONGEST_ID} characters")
-    if _control(text):
+def _check_id(text: str) -> None:
+    if len(text) > MAX_ID_LENGTH:
+        raise ValueError(f"the id of an entity must not exceed {MAX_ID_LENGTH} characters")
+    if _find_control_character(text):
         raise ValueError("the id of an entity must not contain control characters")
-    if not text.isascii() and _surrogate(text):
+    if not text.isascii() and _find_surrogate(text):
         raise ValueError("the id of an entity must be valid Unicode; this one holds a lone surrogate")
 
 
-def is_entity(id: str) -> bool:
+def is_entity_id(id: str) -> bool:
     """Whether an id is that of an entity."""
-    return id[:1] == SIGN
+    return id[:1] == ENTITY_ID_SEPARATOR
 
 
-def entity_name(id: str) -> str:
+def parse_entity_name(id: str) -> str:
     """The name in an id that is known to be an entity's."""
-    return id[1 : id.index(SIGN, 1)]
+    return id[1 : id.index(ENTITY_ID_SEPARATOR, 1)]
 
 
-def told_entity(named: EntityId | str) -> EntityId:
+def to_entity_id(entity: EntityId | str) -> EntityId:
     """The entity that a user named by its id or as `@name@key`; raises UsageError."""
-    if type(named) is EntityId:
-        return named
-    if isinstance(named, EntityId):
-        return EntityId(named.name, named.key)
+    if type(entity) is EntityId:
+        return entity
+    if isinstance(entity, EntityId):
+        return EntityId(entity.name, entity.key)
     try:
-        return EntityId.parse(named)
+        return EntityId.parse(entity)
     except (ValueError, TypeError) as error:
         raise UsageError(f"{error}; an entity is named @name@key, as @counter@a") from None

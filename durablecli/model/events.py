@@ -52,7 +52,7 @@ class ExecutionStarted(Event, frozen=True):
     """How many ancestors a sub-orchestration has."""
 
 
-class Output(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
+class BindingOutput(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """A value that an activity set on an output binding of type `type`. It is recorded, and not sent.
 
     `value` is the value as JSON, or its beginning as a string where `size` gives the bytes of the whole.
@@ -69,7 +69,7 @@ class TaskCompleted(Event, frozen=True):
     task: int
     result: Raw = NULL
     held: bool = False
-    outputs: tuple[Output, ...] = ()
+    outputs: tuple[BindingOutput, ...] = ()
 
 
 class TaskFailed(Event, frozen=True):
@@ -272,7 +272,7 @@ class ExecutionCompleted(Event, frozen=True):
     failure: Failure | None = None
     causes: tuple[int, ...] = ()
     rewind_from: int = 0
-    named: bool = False
+    failure_has_name_prefix: bool = msgspec.field(default=False, name="named")
 
 
 # ── the log of an entity: what was sent to it ──────────────────────────────────────────────────────────────────────
@@ -291,7 +291,7 @@ class EntityOperationReceived(Event, frozen=True):
     name: str
     input: Raw = NULL
     sender: Origin | None = msgspec.field(name="from", default=None)
-    waits: bool = False
+    expects_reply: bool = msgspec.field(default=False, name="waits")
     message: str | None = None
     scheduled_time: datetime | None = None
 
@@ -321,7 +321,7 @@ class EntityUnlockReceived(Event, frozen=True):
 # ── the log of an entity: what came of it ──────────────────────────────────────────────────────────────────────────
 
 
-class OperationOutcome(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
+class EntityOperationResult(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """What operation `n` returned to a sender that waits, or how it failed."""
 
     n: int
@@ -329,7 +329,7 @@ class OperationOutcome(msgspec.Struct, frozen=True, omit_defaults=True, gc=False
     failure: Failure | None = None
 
 
-class OperationSignal(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
+class EntityOperationSignal(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """A signal that an operation sent to another entity."""
 
     entity: str
@@ -338,7 +338,7 @@ class OperationSignal(msgspec.Struct, frozen=True, omit_defaults=True, gc=False)
     scheduled_time: datetime | None = None
 
 
-class OperationStart(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
+class EntityOperationStart(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """An orchestration that an operation started; `undelivered` where its id was taken."""
 
     instance: str
@@ -359,9 +359,9 @@ class EntityBatch(Event, frozen=True):
     upto: int
     state: Raw = ABSENT
     deleted: bool = False
-    results: tuple[OperationOutcome, ...] = ()
-    signals: tuple[OperationSignal, ...] = ()
-    starts: tuple[OperationStart, ...] = ()
+    results: tuple[EntityOperationResult, ...] = ()
+    signals: tuple[EntityOperationSignal, ...] = ()
+    starts: tuple[EntityOperationStart, ...] = ()
 
 
 class EntityLock(msgspec.Struct, frozen=True):
@@ -372,7 +372,7 @@ class EntityLock(msgspec.Struct, frozen=True):
     since: datetime
 
 
-class OperationFailure(msgspec.Struct, frozen=True, omit_defaults=True):
+class EntityOperationFailure(msgspec.Struct, frozen=True, omit_defaults=True):
     """The last operation of an entity that failed."""
 
     name: str
@@ -394,7 +394,7 @@ class EntitySnapshot(Event, frozen=True):
     state: Raw = ABSENT
     lock: EntityLock | None = None
     failures: int = 0
-    last_failure: OperationFailure | None = None
+    last_failure: EntityOperationFailure | None = None
     senders: tuple[Origin, ...] = ()
 
 
@@ -414,7 +414,7 @@ Arrival = (
     | ExecutionTerminated
     | ExecutionRewound
 )
-Mark = OrchestratorStarted | EventWaitsChanged | ExecutionBlocked | ExecutionUnblocked
+ControlEvent = OrchestratorStarted | EventWaitsChanged | ExecutionBlocked | ExecutionUnblocked
 Decision = (
     TaskScheduled
     | TimerCreated
@@ -433,7 +433,7 @@ Decision = (
 EntityArrival = EntityOperationReceived | EntityDeletionReceived | EntityLockReceived | EntityUnlockReceived
 """What can be sent to an entity."""
 EntityEvent = EntityStarted | EntitySnapshot | EntityArrival | EntityBatch
-AnyEvent = Arrival | Mark | Decision | EntityEvent
+AnyEvent = Arrival | ControlEvent | Decision | EntityEvent
 DECISIONS: tuple[type[Event], ...] = (
     TaskScheduled,
     TimerCreated,

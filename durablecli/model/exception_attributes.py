@@ -16,15 +16,15 @@ from msgspec import Raw
 
 NO_ATTRIBUTES = Raw()
 """Left out of the line: msgspec compares this default by identity."""
-MOST_ATTRIBUTES = 32
-LARGEST_ATTRIBUTES = 8 * 1024
-_DEEPEST = 20
-_SKIPPED = frozenset({"args", "failure", "with_traceback", "add_note", "obj"})
+MAX_ATTRIBUTES = 32
+MAX_ATTRIBUTES_BYTES = 8 * 1024
+_MAX_DEPTH = 20
+_SKIPPED_NAMES = frozenset({"args", "failure", "with_traceback", "add_note", "obj"})
 """Names that a TaskFailedError has itself, and the object on which an AttributeError missed something."""
 
-_DICT: Any = vars(BaseException)["__dict__"].__get__
-_MRO: Any = vars(type)["__mro__"].__get__
-_MEMBERS: Any = vars(type)["__dict__"].__get__
+_get_dict: Any = vars(BaseException)["__dict__"].__get__
+_get_mro: Any = vars(type)["__mro__"].__get__
+_get_class_dict: Any = vars(type)["__dict__"].__get__
 
 
 class _NotJson(Exception):
@@ -34,13 +34,13 @@ class _NotJson(Exception):
 def collect_attributes(error: BaseException) -> Raw:
     """The public attributes of an exception as a JSON object; empty if there are none."""
     found: dict[str, Any] = {}
-    room = LARGEST_ATTRIBUTES
+    budget = MAX_ATTRIBUTES_BYTES
     try:
-        for name, value in _attributes(error).items():
-            if len(found) == MOST_ATTRIBUTES:
+        for name, value in _read_attributes(error).items():
+            if len(found) == MAX_ATTRIBUTES:
                 break
             with suppress(_NotJson):
-                found[name], room = _plain(value, room - len(name) - 4)
+                found[name], budget = _to_json_value(value, budget - len(name) - 4)
         return Raw(msgspec.json.encode(found)) if found else NO_ATTRIBUTES
     except Exception:  # noqa: BLE001 - user code, or text that UTF-8 can't hold
         return NO_ATTRIBUTES
@@ -51,86 +51,86 @@ def restore_attributes(error: BaseException, attributes: Raw) -> None:
     if not attributes:
         return
     for name, value in msgspec.json.decode(attributes).items():
-        if name not in _SKIPPED:
+        if name not in _SKIPPED_NAMES:
             set_attribute(error, name, value)
 
 
 def set_attribute(error: BaseException, name: str, value: object) -> None:
     """Set an attribute without running code of the exception's class: into its slot, or else its dictionary."""
-    for base in _MRO(type(error)):
-        member = _MEMBERS(base).get(name)
+    for base in _get_mro(type(error)):
+        member = _get_class_dict(base).get(name)
         if type(member) is MemberDescriptorType:
             with suppress(AttributeError, TypeError):  # a read-only one, or one of another type
                 member.__set__(error, value)
             return
-    _DICT(error)[name] = value
+    _get_dict(error)[name] = value
 
 
-def _attributes(error: BaseException) -> dict[str, Any]:
-    found = {name: value for name, value in _DICT(error).items() if type(name) is str}
-    for base in _MRO(type(error)):
-        for name, member in _MEMBERS(base).items():
+def _read_attributes(error: BaseException) -> dict[str, Any]:
+    found = {name: value for name, value in _get_dict(error).items() if type(name) is str}
+    for base in _get_mro(type(error)):
+        for name, member in _get_class_dict(base).items():
             if type(member) is MemberDescriptorType and name not in found:
                 with suppress(AttributeError):  # an empty slot
                     value = member.__get__(error)
                     if value is not None:
                         found[name] = value
-    return {name: value for name, value in found.items() if not name.startswith("_") and name not in _SKIPPED}
+    return {name: value for name, value in found.items() if not name.startswith("_") and name not in _SKIPPED_NAMES}
 
 
-def _plain(value: Any, room: int, depth: int = 0) -> tuple[Any, int]:
+def _to_json_value(value: Any, budget: int, depth: int = 0) -> tuple[Any, int]:
     """The value as the types of JSON, and the bytes that are left of `room`; raises _NotJson."""
     kind = type(value)
     if issubclass(kind, Enum):
         value = value.value
         kind = type(value)
     if value is None or kind is bool:
-        return value, _take(room, 5)
+        return value, _spend(budget, 5)
     if issubclass(kind, str):
-        return str.__str__(value), _take_text(room, str.__str__(value))
+        return str.__str__(value), _spend_text(budget, str.__str__(value))
     if issubclass(kind, int):
-        return int.__int__(value), _take(room, int.bit_length(value) // 3 + 2)
+        return int.__int__(value), _spend(budget, int.bit_length(value) // 3 + 2)
     if issubclass(kind, float):
         if not isfinite(float.__float__(value)):
             raise _NotJson
-        return float.__float__(value), _take(room, 18)
-    if depth == _DEEPEST:
+        return float.__float__(value), _spend(budget, 18)
+    if depth == _MAX_DEPTH:
         raise _NotJson
     if kind is list or kind is tuple:
-        return _plain_items(value, room, depth)
+        return _to_json_array(value, budget, depth)
     if kind is dict:
-        return _plain_fields(value, room, depth)
+        return _to_json_object(value, budget, depth)
     raise _NotJson
 
 
-def _plain_items(items: list[Any] | tuple[Any, ...], room: int, depth: int) -> tuple[list[Any], int]:
+def _to_json_array(items: list[Any] | tuple[Any, ...], budget: int, depth: int) -> tuple[list[Any], int]:
     found = []
-    room = _take(room, 2)
+    budget = _spend(budget, 2)
     for item in items:
-        plain, room = _plain(item, room - 1, depth + 1)
+        plain, budget = _to_json_value(item, budget - 1, depth + 1)
         found.append(plain)
-    return found, room
+    return found, budget
 
 
-def _plain_fields(fields: dict[Any, Any], room: int, depth: int) -> tuple[dict[str, Any], int]:
+def _to_json_object(fields: dict[Any, Any], budget: int, depth: int) -> tuple[dict[str, Any], int]:
     found = {}
-    room = _take(room, 2)
+    budget = _spend(budget, 2)
     for name, value in fields.items():
         if type(name) is not str:
             raise _NotJson
-        found[name], room = _plain(value, _take_text(room, name) - 2, depth + 1)
-    return found, room
+        found[name], budget = _to_json_value(value, _spend_text(budget, name) - 2, depth + 1)
+    return found, budget
 
 
-def _take(room: int, size: int) -> int:
-    if size > room:
+def _spend(budget: int, size: int) -> int:
+    if size > budget:
         raise _NotJson
-    return room - size
+    return budget - size
 
 
-def _take_text(room: int, text: str) -> int:
-    _take(room, len(text) + 2)  # before the bytes of a large one are made
+def _spend_text(budget: int, text: str) -> int:
+    _spend(budget, len(text) + 2)  # before the bytes of a large one are made
     try:
-        return _take(room, len(text.encode()) + 2)
+        return _spend(budget, len(text.encode()) + 2)
     except UnicodeEncodeError:
         raise _NotJson from None

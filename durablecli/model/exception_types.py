@@ -11,44 +11,44 @@ from abc import ABCMeta
 from collections.abc import Callable
 from typing import Any
 
-_DICT: Any = vars(BaseException)["__dict__"].__get__
-_ARGS: Any = vars(BaseException)["args"].__set__
-_MRO: Any = vars(type)["__mro__"].__get__
-_FLAGS: Any = vars(type)["__flags__"].__get__
-_MEMBERS: Any = vars(type)["__dict__"].__get__
-_EXCEPTIONS: Any = vars(BaseExceptionGroup)["exceptions"].__get__
-_MADE_BY_A_STATEMENT = 1 << 9
+_get_dict: Any = vars(BaseException)["__dict__"].__get__
+_set_args: Any = vars(BaseException)["args"].__set__
+_get_mro: Any = vars(type)["__mro__"].__get__
+_get_flags: Any = vars(type)["__flags__"].__get__
+_get_class_dict: Any = vars(type)["__dict__"].__get__
+_get_exceptions: Any = vars(BaseExceptionGroup)["exceptions"].__get__
+_HEAP_TYPE_FLAG = 1 << 9
 """Py_TPFLAGS_HEAPTYPE: a class of Python code's, or of an extension's that allocates as its base does."""
 
-TASK_FAILED = "durablecli.errors.TaskFailedError"
+TASK_FAILED_TYPE = "durablecli.errors.TaskFailedError"
 
 
-class Refusal(Exception):
+class IncompatibleExceptionType(Exception):
     """No class can be made that is a TaskFailedError and this one as well."""
 
 
-def make_exception(found: type[Exception] | None) -> Exception:
+def make_task_failed_error(found: type[Exception] | None) -> Exception:
     """An instance of TaskFailedError that is a `found` as well; raises Refusal where that can't be."""
     if found is None or found is Exception:
         from durablecli.errors import TaskFailedError  # errors is built on failures, so this can't stand at the head
 
         return TaskFailedError.__new__(TaskFailedError)
-    made: Exception | None = _maker(_Identity(found))()
+    made: Exception | None = _make_factory(_IdentityKey(found))()
     if made is None:
-        raise Refusal
+        raise IncompatibleExceptionType
     return made
 
 
-def fill(error: Exception, message: str, failure: object) -> None:
+def init_task_failed_error(error: Exception, message: str, failure: object) -> None:
     """Set what every TaskFailedError has; one that is a group holds another, of the same text."""
-    _ARGS(error, (message,))
-    _DICT(error)["failure"] = failure
+    _set_args(error, (message,))
+    _get_dict(error)["failure"] = failure
     if issubclass(type(error), BaseExceptionGroup):
-        for member in _EXCEPTIONS(error):
-            fill(member, message, failure)
+        for member in _get_exceptions(error):
+            init_task_failed_error(member, message, failure)
 
 
-class _Identity:
+class _IdentityKey:
     """A class as a key of a cache: its metaclass may compare and hash as it likes."""
 
     __slots__ = ("kind",)
@@ -57,58 +57,58 @@ class _Identity:
         self.kind = kind
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Identity) and self.kind is other.kind
+        return isinstance(other, _IdentityKey) and self.kind is other.kind
 
     def __hash__(self) -> int:
         return id(self.kind)
 
 
 @functools.lru_cache(maxsize=1024)
-def _maker(key: _Identity) -> Callable[[], Exception | None]:
+def _make_factory(key: _IdentityKey) -> Callable[[], Exception | None]:
     """Makes instances of a new class; None where such a class or its instances can't be made."""
     try:
-        kind = _combine(key.kind)
-        make: Callable[[], Exception] = functools.partial(_MEMBERS(kind)["__new__"].__func__, kind)
+        kind = _make_combined_class(key.kind)
+        make: Callable[[], Exception] = functools.partial(_get_class_dict(kind)["__new__"].__func__, kind)
         error = make()
-        fill(error, "", None)
+        init_task_failed_error(error, "", None)
         if not (issubclass(type(error), Exception) and str(error) == ""):
-            return _none
+            return _return_none
     except BaseException:  # noqa: BLE001 - user code: a metaclass may do as it likes
-        return _none
+        return _return_none
     return make
 
 
-def _none() -> None:
+def _return_none() -> None:
     return None
 
 
-def _combine(found: type[Exception]) -> Any:
+def _make_combined_class(found: type[Exception]) -> Any:
     from durablecli.errors import TaskFailedError
 
-    module, _, name = TASK_FAILED.rpartition(".")
-    plain = {"__module__": module, "__qualname__": name, "__new__": staticmethod(_allocator(found))}
-    for each, replacement in _REPLACED.items():
-        if any(each in _MEMBERS(base) for base in _MRO(found)):
+    module, _, name = TASK_FAILED_TYPE.rpartition(".")
+    plain = {"__module__": module, "__qualname__": name, "__new__": staticmethod(_make_allocator(found))}
+    for each, replacement in _OVERRIDES.items():
+        if any(each in _get_class_dict(base) for base in _get_mro(found)):
             plain[each] = replacement
-    bases = (OwnBehaviour, TaskFailedError, found)
+    bases = (ExceptionBehaviour, TaskFailedError, found)
     metaclass: Any = type(found)
     if metaclass is type or metaclass is ABCMeta:
         kind = metaclass(name, bases, plain)
     else:
         kind = type.__new__(metaclass, name, bases, plain)  # without running the author's __new__ and __init__
-    linear = _MRO(kind)  # a metaclass may have its own order
+    linear = _get_mro(kind)  # a metaclass may have its own order
     if linear[0] is not kind or not all(any(base is each for each in linear) for base in bases):
-        raise Refusal
+        raise IncompatibleExceptionType
     return kind
 
 
-def _allocator(found: type) -> Callable[..., Any]:
+def _make_allocator(found: type) -> Callable[..., Any]:
     """`__new__` of the base that decides how instances are laid out; arguments for the author's own are ignored."""
-    built_in: Any = next(base for base in _MRO(found) if not _FLAGS(base) & _MADE_BY_A_STATEMENT)
+    built_in: Any = next(base for base in _get_mro(found) if not _get_flags(base) & _HEAP_TYPE_FLAG)
     if issubclass(built_in, BaseExceptionGroup):
 
         def new_group(kind: type, message: str = "", *_: object) -> Any:
-            return built_in.__new__(kind, message, [make_exception(None)])
+            return built_in.__new__(kind, message, [make_task_failed_error(None)])
 
         return new_group
 
@@ -118,7 +118,7 @@ def _allocator(found: type) -> Callable[..., Any]:
     return new
 
 
-def _behaviour() -> dict[str, Any]:
+def _exception_behaviour() -> dict[str, Any]:
     """How an exception behaves by itself, in front of what the author's class overrides of it."""
     own = {name: value for name, value in vars(BaseException).items() if name not in ("__new__", "__doc__", "__dict__")}
     plain = {name: vars(object)[name] for name in ("__eq__", "__ne__", "__hash__", "__format__", "__reduce_ex__")}
@@ -127,38 +127,38 @@ def _behaviour() -> dict[str, Any]:
         | plain
         | {
             "__class__": vars(object)["__class__"],
-            "__init__": _init,
+            "__init__": _init_error,
             "__bool__": lambda self: True,
-            "__str__": lambda self: str(_first(self)),
+            "__str__": lambda self: str(_first_argument(self)),
             "__init_subclass__": classmethod(lambda cls, **_: None),
-            "failure": property(lambda self: _DICT(self).get("failure"), _set_failure),
+            "failure": property(lambda self: _get_dict(self).get("failure"), _set_failure),
         }
     )
 
 
 def _set_failure(self: Any, failure: object) -> None:
-    _DICT(self)["failure"] = failure
+    _get_dict(self)["failure"] = failure
 
 
-def _init(self: Any, message: str = "", failure: object = None) -> None:
-    fill(self, message, failure)
+def _init_error(self: Any, message: str = "", failure: object = None) -> None:
+    init_task_failed_error(self, message, failure)
 
 
-def _first(self: Any) -> object:
+def _first_argument(self: Any) -> object:
     arguments = vars(BaseException)["args"].__get__(self)
     return arguments[0] if arguments else ""
 
 
-def _missing(self: Any, name: str) -> Any:
+def _raise_missing_attribute(self: Any, name: str) -> Any:
     """Stands in for a `__getattr__`, which would look for what the constructor has set."""
     raise AttributeError(f"'TaskFailedError' object has no attribute '{name}'", name=name, obj=self)
 
 
-OwnBehaviour = type("OwnBehaviour", (), _behaviour())
+ExceptionBehaviour = type("ExceptionBehaviour", (), _exception_behaviour())
 """The first base of what is made; it is no part of what a failure's type is recorded as."""
-_REPLACED: dict[str, Any] = {
+_OVERRIDES: dict[str, Any] = {
     "__del__": lambda self: None,
-    "__getattr__": _missing,
+    "__getattr__": _raise_missing_attribute,
     **{name: vars(BaseExceptionGroup)[name] for name in ("derive", "split", "subgroup")},
 }
 """Stand in front of these where the author's class has them."""

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from durablecli.model.annotations import hints_of
+from durablecli.model.annotations import resolve_type_hints
 
 
 class Field(NamedTuple):
@@ -24,12 +24,12 @@ class Field(NamedTuple):
 
 
 @functools.lru_cache(maxsize=1024)
-def fields_of(kind: Any) -> tuple[Field, ...] | None:
+def get_fields(kind: Any) -> tuple[Field, ...] | None:
     """The fields of a Struct, dataclass, TypedDict or named tuple; None for all else."""
     if issubclass(kind, msgspec.Struct):
         return _struct_fields(kind)
     if dataclasses.is_dataclass(kind):
-        hints, nothing = hints_of(kind), dataclasses.MISSING
+        hints, nothing = resolve_type_hints(kind), dataclasses.MISSING
         return tuple(
             Field(
                 key=f.name,
@@ -43,16 +43,18 @@ def fields_of(kind: Any) -> tuple[Field, ...] | None:
     if hasattr(kind, "__attrs_attrs__"):
         return _attrs_fields(kind)
     if typing.is_typeddict(kind):
-        return tuple(Field(name, name, hint, name in kind.__required_keys__) for name, hint in hints_of(kind).items())
+        return tuple(
+            Field(name, name, hint, name in kind.__required_keys__) for name, hint in resolve_type_hints(kind).items()
+        )
     if issubclass(kind, tuple) and hasattr(kind, "_field_defaults"):
-        hints = hints_of(kind)
+        hints = resolve_type_hints(kind)
         return tuple(Field(n, n, hints.get(n, Any), n not in kind._field_defaults) for n in kind._fields)
     return None
 
 
 def _attrs_fields(kind: Any) -> tuple[Field, ...]:
     """Of a class of attrs, whose __init__ calls a field `_x` by the name `x`, or by its alias."""
-    hints, nothing = hints_of(kind), sys.modules["attr"].NOTHING
+    hints, nothing = resolve_type_hints(kind), sys.modules["attr"].NOTHING
     return tuple(
         Field(
             key=each.name,
@@ -66,7 +68,7 @@ def _attrs_fields(kind: Any) -> tuple[Field, ...]:
 
 
 def _struct_fields(kind: type[msgspec.Struct]) -> tuple[Field, ...]:
-    hints, nothing = hints_of(kind), msgspec.NODEFAULT
+    hints, nothing = resolve_type_hints(kind), msgspec.NODEFAULT
     keys, names, defaults = kind.__struct_encode_fields__, kind.__struct_fields__, kind.__struct_defaults__
     defaults = (nothing,) * (len(names) - len(defaults)) + defaults
     parts = zip(keys, names, defaults, strict=True)

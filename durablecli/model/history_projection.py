@@ -13,12 +13,12 @@ import msgspec
 from msgspec import Raw
 
 from durablecli.model import events as ev
-from durablecli.model.codec import stamp
+from durablecli.model.codec import format_timestamp
 from durablecli.model.failures import Failure
-from durablecli.model.payloads import displayable
-from durablecli.model.redaction import redacted
+from durablecli.model.payloads import to_displayable
+from durablecli.model.redaction import redact_records
 
-_OURS = (
+_INTERNAL_EVENTS = (
     ev.OrchestratorStarted,
     ev.EventAwaited,
     ev.EventWaitsChanged,
@@ -27,84 +27,94 @@ _OURS = (
     ev.ExecutionBlocked,
     ev.ExecutionUnblocked,
 )
-_SCHEDULED = (ev.TaskScheduled, ev.SubOrchestrationInstanceCreated, ev.EntityOperationCalled)
-_COMPLETED = (ev.TaskCompleted, ev.SubOrchestrationInstanceCompleted, ev.EntityOperationCompleted)
-_FAILED = (ev.TaskFailed, ev.SubOrchestrationInstanceFailed, ev.EntityOperationFailed)
-_OUTCOMES = _COMPLETED + _FAILED
+_SCHEDULED_EVENTS = (ev.TaskScheduled, ev.SubOrchestrationInstanceCreated, ev.EntityOperationCalled)
+_COMPLETED_EVENTS = (ev.TaskCompleted, ev.SubOrchestrationInstanceCompleted, ev.EntityOperationCompleted)
+_FAILED_EVENTS = (ev.TaskFailed, ev.SubOrchestrationInstanceFailed, ev.EntityOperationFailed)
+_OUTCOME_EVENTS = _COMPLETED_EVENTS + _FAILED_EVENTS
 
-_decode = msgspec.json.Decoder().decode
+_decode_json = msgspec.json.Decoder().decode
 
 
-def _json(payload: Raw) -> Any:
-    return _decode(displayable(payload))
+def _payload_to_json(payload: Raw) -> Any:
+    return _decode_json(to_displayable(payload))
 
 
 def project_history(
     records: Iterable[ev.Record], *, results: bool = False, inputs: bool = False
 ) -> list[dict[str, Any]]:
     """The rows of a history, in its order; with `results` and `inputs` as parsed JSON where asked for."""
-    records = list(redacted(records))
-    return _Projection(records, results, inputs).rows(records)
+    records = list(redact_records(records))
+    return _HistoryProjection(records, results, inputs).rows(records)
 
 
-class _Projection:
+class _HistoryProjection:
     def __init__(self, records: Sequence[ev.Record], results: bool, inputs: bool) -> None:
-        self._results = results
-        self._inputs = inputs
-        self._decided = {record.n: record for record in records}
-        self._answered = {record.event.task for record in records if isinstance(record.event, _OUTCOMES)}
+        self._show_results = results
+        self._show_inputs = inputs
+        self._records_by_n = {record.n: record for record in records}
+        self._tasks_with_outcome = {
+            record.event.task for record in records if isinstance(record.event, _OUTCOME_EVENTS)
+        }
 
     def rows(self, records: Sequence[ev.Record]) -> list[dict[str, Any]]:
         return [
-            {"EventType": type(record.event).__name__, "Timestamp": stamp(record.at), **self._fields(record.event)}
+            {
+                "EventType": type(record.event).__name__,
+                "Timestamp": format_timestamp(record.at),
+                **self._fields(record.event),
+            }
             for record in records
-            if not isinstance(record.event, _OURS)
-            and not (isinstance(record.event, _SCHEDULED) and record.n in self._answered)
+            if not isinstance(record.event, _INTERNAL_EVENTS)
+            and not (isinstance(record.event, _SCHEDULED_EVENTS) and record.n in self._tasks_with_outcome)
         ]
 
     def _fields(self, event: ev.AnyEvent) -> dict[str, Any]:
         match event:
             case ev.ExecutionStarted():
-                start = {} if event.start_at is None else {"ScheduledStartTime": stamp(event.start_at)}
-                return {"FunctionName": event.name, **start, **self._input(event.input)}
+                start = {} if event.start_at is None else {"ScheduledStartTime": format_timestamp(event.start_at)}
+                return {"FunctionName": event.name, **start, **self._input_field(event.input)}
             case ev.TaskScheduled():
-                return {"Name": event.name, **self._input(event.input)}
+                return {"Name": event.name, **self._input_field(event.input)}
             case ev.SubOrchestrationInstanceCreated() | ev.EventSent():
-                return {"Name": event.name, "InstanceId": event.instance, **self._input(event.input)}
+                return {"Name": event.name, "InstanceId": event.instance, **self._input_field(event.input)}
             case ev.EventRaised():
-                return {"Name": event.name, **self._input(event.input)}
+                return {"Name": event.name, **self._input_field(event.input)}
             case ev.TaskCompleted():
-                return {**self._scheduled(event.task), **self._result(event.result), **self._outputs(event.outputs)}
+                return {
+                    **self._decision_fields(event.task),
+                    **self._result_field(event.result),
+                    **self._outputs_field(event.outputs),
+                }
             case ev.SubOrchestrationInstanceCompleted() | ev.EntityOperationCompleted():
-                return {**self._scheduled(event.task), **self._result(event.result)}
+                return {**self._decision_fields(event.task), **self._result_field(event.result)}
             case ev.TaskFailed() | ev.SubOrchestrationInstanceFailed() | ev.EntityOperationFailed():
-                return {**self._scheduled(event.task), "FailureDetails": failure_details(event.failure)}
+                return {**self._decision_fields(event.task), "FailureDetails": failure_details(event.failure)}
             case _:
-                return self._fields_of_the_rest(event)
+                return self._other_fields(event)
 
-    def _fields_of_the_rest(self, event: ev.AnyEvent) -> dict[str, Any]:
+    def _other_fields(self, event: ev.AnyEvent) -> dict[str, Any]:
         match event:
             case ev.TimerCreated():
-                return {"FireAt": stamp(event.fire_at)}
+                return {"FireAt": format_timestamp(event.fire_at)}
             case ev.TimerFired():
-                created = self._decided.get(event.timer)
-                return self._fields_of_the_rest(created.event) if created else {}
+                created = self._records_by_n.get(event.timer)
+                return self._other_fields(created.event) if created else {}
             case ev.ExecutionSuspended() | ev.ExecutionResumed() | ev.ExecutionTerminated() | ev.ExecutionRewound():
                 return {"Reason": event.reason}
             case ev.ContinueAsNew():
-                return {"OrchestrationStatus": "ContinuedAsNew", **self._result(event.input)}
+                return {"OrchestrationStatus": "ContinuedAsNew", **self._result_field(event.input)}
             case ev.ExecutionCompleted():
-                return {"OrchestrationStatus": event.status, **self._end(event)}
+                return {"OrchestrationStatus": event.status, **self._end_fields(event)}
             case _:
-                return self._of_entities(event)
+                return self._entity_fields(event)
 
-    def _of_entities(self, event: ev.AnyEvent) -> dict[str, Any]:
+    def _entity_fields(self, event: ev.AnyEvent) -> dict[str, Any]:
         match event:
             case ev.EntityOperationCalled():
-                return {"InstanceId": event.entity, "Operation": event.name, **self._input(event.input)}
+                return {"InstanceId": event.entity, "Operation": event.name, **self._input_field(event.input)}
             case ev.EntityOperationSignaled():
-                due = {} if event.scheduled_time is None else {"ScheduledTime": stamp(event.scheduled_time)}
-                return {"InstanceId": event.entity, "Operation": event.name, **due, **self._input(event.input)}
+                due = {} if event.scheduled_time is None else {"ScheduledTime": format_timestamp(event.scheduled_time)}
+                return {"InstanceId": event.entity, "Operation": event.name, **due, **self._input_field(event.input)}
             case ev.EntityLockRequested():
                 return {"LockSet": list(event.entities)}
             case ev.EntityLockGranted():
@@ -115,40 +125,40 @@ class _Projection:
                 return {}
 
     def _lock_set(self, request: int) -> dict[str, Any]:
-        decision = self._decided.get(request)
-        return self._of_entities(decision.event) if decision else {}
+        decision = self._records_by_n.get(request)
+        return self._entity_fields(decision.event) if decision else {}
 
-    def _scheduled(self, task: int) -> dict[str, Any]:
+    def _decision_fields(self, task: int) -> dict[str, Any]:
         """What the row of an outcome takes over from its decision."""
-        decision = self._decided.get(task)
-        if decision is None or not isinstance(decision.event, _SCHEDULED):
+        decision = self._records_by_n.get(task)
+        if decision is None or not isinstance(decision.event, _SCHEDULED_EVENTS):
             return {}
         event = decision.event
         if isinstance(event, ev.EntityOperationCalled):
-            return {"ScheduledTime": stamp(decision.at), **self._of_entities(event)}
+            return {"ScheduledTime": format_timestamp(decision.at), **self._entity_fields(event)}
         child = {"InstanceId": event.instance} if isinstance(event, ev.SubOrchestrationInstanceCreated) else {}
-        head = {"ScheduledTime": stamp(decision.at), "FunctionName": event.name}
-        return {**head, **child, **self._input(event.input)}
+        head = {"ScheduledTime": format_timestamp(decision.at), "FunctionName": event.name}
+        return {**head, **child, **self._input_field(event.input)}
 
-    def _end(self, event: ev.ExecutionCompleted) -> dict[str, Any]:
+    def _end_fields(self, event: ev.ExecutionCompleted) -> dict[str, Any]:
         if event.failure is not None:
             return {"FailureDetails": failure_details(event.failure)}
-        return self._result(event.result) if event.result else {}
+        return self._result_field(event.result) if event.result else {}
 
-    def _input(self, raw: msgspec.Raw) -> dict[str, Any]:
-        return {"Input": _json(raw)} if self._inputs else {}
+    def _input_field(self, raw: msgspec.Raw) -> dict[str, Any]:
+        return {"Input": _payload_to_json(raw)} if self._show_inputs else {}
 
-    def _outputs(self, outputs: Sequence[ev.Output]) -> dict[str, Any]:
+    def _outputs_field(self, outputs: Sequence[ev.BindingOutput]) -> dict[str, Any]:
         """The values set on output bindings; durablecli's own field, there only where such values are."""
-        return {"Outputs": [self._output(each) for each in outputs]} if outputs else {}
+        return {"Outputs": [self._binding_output(each) for each in outputs]} if outputs else {}
 
-    def _output(self, output: ev.Output) -> dict[str, Any]:
-        value = {"Value": _json(output.value)} if self._results else {}
+    def _binding_output(self, output: ev.BindingOutput) -> dict[str, Any]:
+        value = {"Value": _payload_to_json(output.value)} if self._show_results else {}
         size = {} if output.size is None else {"Size": output.size}
         return {"Name": output.name, "Type": output.type, "Status": output.status, **value, **size}
 
-    def _result(self, raw: msgspec.Raw) -> dict[str, Any]:
-        return {"Result": _json(raw)} if self._results else {}
+    def _result_field(self, raw: msgspec.Raw) -> dict[str, Any]:
+        return {"Result": _payload_to_json(raw)} if self._show_results else {}
 
 
 def failure_details(failure: Failure) -> dict[str, Any]:
@@ -159,7 +169,7 @@ def failure_details(failure: Failure) -> dict[str, Any]:
         "StackTrace": failure.traceback or None,
     }
     if failure.attributes:
-        details["Properties"] = _json(failure.attributes)
+        details["Properties"] = _payload_to_json(failure.attributes)
     if failure.cause is not None:
         details["InnerFailure"] = failure_details(failure.cause)
     return details

@@ -18,7 +18,7 @@ MANAGED_IDENTITY = "AzureManagedIdentity"
 
 _is_token = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+").fullmatch
 _is_line = re.compile(r"[^\r\n\0]*").fullmatch
-_NOT_RAW = (
+_INVALID_RAW_STR = (
     "Invalid use of 'is_raw_str' parameter: 'is_raw_str' is set to 'True' but 'content' is not an instance of type "
     "'str'. Either set 'is_raw_str' to 'False', or ensure your 'content' is of type 'str'."
 )
@@ -46,19 +46,19 @@ class HttpHeaders(dict[str, Any]):
     """
 
     def __getitem__(self, name: str) -> Any:
-        return super().__getitem__(self._spelling(name))
+        return super().__getitem__(self._stored_name(name))
 
     def __setitem__(self, name: str, value: str | Secret) -> None:
-        super().__setitem__(self._spelling(name), value)
+        super().__setitem__(self._stored_name(name), value)
 
     def __contains__(self, name: object) -> bool:
-        return super().__contains__(self._spelling(name))
+        return super().__contains__(self._stored_name(name))
 
     def get(self, name: str, default: Any = None) -> Any:
         """The value of a header, or the default."""
-        return super().get(self._spelling(name), default)
+        return super().get(self._stored_name(name), default)
 
-    def _spelling(self, name: Any) -> Any:
+    def _stored_name(self, name: Any) -> Any:
         if not isinstance(name, str) or super().__contains__(name):
             return name
         folded = name.casefold()
@@ -76,11 +76,11 @@ class DurableHttpRequest:
         headers: Mapping[str, Any] | None = None,
         token_source: Any = None,
     ) -> None:
-        self.method = _method(method)
+        self.method = _check_method(method)
         self.uri = check_uri(uri)
         self.content = content
-        self.headers = _headers(headers)
-        self.token_source = _token_source(token_source)
+        self.headers = _check_headers(headers)
+        self.token_source = _to_token_source(token_source)
 
     def to_json(self) -> dict[str, Any]:
         """As it stands in a history."""
@@ -88,7 +88,7 @@ class DurableHttpRequest:
             "method": self.method,
             "uri": self.uri,
             "content": self.content,
-            "headers": {name: _written(value) for name, value in self.headers.items()} or None,
+            "headers": {name: _header_to_json(value) for name, value in self.headers.items()} or None,
             "tokenSource": self.token_source and self.token_source.to_json(),
         }
         return {key: value for key, value in parts.items() if value is not None}
@@ -150,7 +150,7 @@ def make_request(
 ) -> DurableHttpRequest:
     """The request that a call asks for: `content` is written as JSON, unless `is_raw_str` says that it's text."""
     if is_raw_str and not isinstance(content, str):
-        raise TypeError(_NOT_RAW)
+        raise TypeError(_INVALID_RAW_STR)
     if content is None:
         return DurableHttpRequest(method, uri, None, headers, token_source)
     text = content if is_raw_str else bytes(encode(content)).decode()
@@ -171,37 +171,37 @@ def check_uri(uri: str) -> str:
         parts = urlsplit(uri)
         host = parts.hostname and parts.port != 0
     except ValueError:  # whose text may have all of it
-        raise ValueError(f"{_bare(uri)!r} is no address: its host or its port can't be read") from None
+        raise ValueError(f"{_redact_uri(uri)!r} is no address: its host or its port can't be read") from None
     if parts.scheme.lower() not in ("http", "https") or not host:
-        raise ValueError(f"{_bare(uri)!r}: an HTTP call goes to an absolute address, http or https")
+        raise ValueError(f"{_redact_uri(uri)!r}: an HTTP call goes to an absolute address, http or https")
     return uri
 
 
-def _bare(uri: str) -> str:
+def _redact_uri(uri: str) -> str:
     """An address without what may be secret in it, even where it makes no sense."""
     path = re.split(r"[?#;]", uri, maxsplit=1)[0]
     scheme, mark, rest = path.rpartition("//")
     return scheme + mark + rest.rpartition("@")[2]
 
 
-def _method(method: str | Enum) -> str:
+def _check_method(method: str | Enum) -> str:
     text = method.value if isinstance(method, Enum) else method
     if not isinstance(text, str) or not _is_token(text):
         raise ValueError(f"{text!r} is no HTTP method")
     return text.upper()
 
 
-def _written(value: str | Secret) -> str | dict[str, str]:
+def _header_to_json(value: str | Secret) -> str | dict[str, str]:
     return value.reference() if isinstance(value, Secret) else value
 
 
-def _headers(headers: Mapping[str, Any] | None) -> HttpHeaders:
+def _check_headers(headers: Mapping[str, Any] | None) -> HttpHeaders:
     found = HttpHeaders()
     for name, value in (headers or {}).items():
         if not isinstance(name, str) or not _is_token(name):
             raise ValueError(f"{name!r} is no name of a header")
         if isinstance(value, Secret):
-            found[name] = _checked(name, value)
+            found[name] = _check_secret(name, value)
             continue
         if not _is_line(text := str(value)):
             raise ValueError(f"the header {name} has more than one line")
@@ -209,16 +209,16 @@ def _headers(headers: Mapping[str, Any] | None) -> HttpHeaders:
     return found
 
 
-def _checked(name: str, secret: Secret) -> Secret:
+def _check_secret(name: str, secret: Secret) -> Secret:
     if not _is_line(secret.prefix + secret.suffix):
         raise ValueError(f"the header {name} has more than one line")
     return secret
 
 
-def _token_source(source: Any) -> ManagedIdentityTokenSource | None:
+def _to_token_source(source: Any) -> ManagedIdentityTokenSource | None:
     if source is None:
         return None
-    told = source.to_json() if callable(getattr(source, "to_json", None)) else source
-    if not isinstance(told, Mapping) or told.get("kind") != MANAGED_IDENTITY or not isinstance(told["resource"], str):
+    data = source.to_json() if callable(getattr(source, "to_json", None)) else source
+    if not isinstance(data, Mapping) or data.get("kind") != MANAGED_IDENTITY or not isinstance(data["resource"], str):
         raise TypeError("a token_source is a ManagedIdentityTokenSource(resource)")
-    return ManagedIdentityTokenSource(told["resource"])
+    return ManagedIdentityTokenSource(data["resource"])

@@ -16,15 +16,15 @@ from zlib import crc32
 
 from durablecli.errors import UsageError
 
-LONGEST_ID = 256
-LONGEST_NAME = 150
+MAX_ID_LENGTH = 256
+MAX_FILE_NAME_LENGTH = 150
 
 _is_plain = re.compile(r"[a-z0-9_][a-z0-9_-]{0,149}").fullmatch
-_forbidden = re.compile(r"[/\\#?\x00-\x1f\x7f-\x9f]").search
+_find_forbidden = re.compile(r"[/\\#?\x00-\x1f\x7f-\x9f]").search
 _PLAIN_BYTES = frozenset(b"abcdefghijklmnopqrstuvwxyz0123456789_-")
-_SPELLING = [chr(byte) if byte in _PLAIN_BYTES else f"%{byte:02x}" for byte in range(256)]
+_BYTE_ESCAPES = [chr(byte) if byte in _PLAIN_BYTES else f"%{byte:02x}" for byte in range(256)]
 _SHARDS = [f"{byte:02x}" for byte in range(256)]
-_HEAD = LONGEST_NAME - 1 - 64
+_KEPT_LENGTH = MAX_FILE_NAME_LENGTH - 1 - 64
 
 
 def new_id() -> str:
@@ -39,11 +39,11 @@ def check_instance_id(text: str) -> str:
     text = text if type(text) is str else str.__str__(text)  # what is kept is a plain str
     if not text:
         raise UsageError("Orchestration instance ids must not be empty.")
-    if len(text) > LONGEST_ID:
-        raise UsageError(f"Instance ID lengths must not exceed {LONGEST_ID} characters.")
+    if len(text) > MAX_ID_LENGTH:
+        raise UsageError(f"Instance ID lengths must not exceed {MAX_ID_LENGTH} characters.")
     if text[0] == "@":
         raise UsageError("Orchestration instance ids must not start with @.")
-    if _forbidden(text):
+    if _find_forbidden(text):
         raise UsageError("Orchestration instance ids must not contain /, \\, #, ?, or control characters.")
     if not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text):
         raise UsageError("Orchestration instance ids must be valid Unicode; this one holds a lone surrogate.")
@@ -57,17 +57,17 @@ def file_name(name: str) -> str:
     data = name.encode("utf-8", "surrogatepass")
     if not data:
         return "%"
-    return _cut(_spelled(data), data)
+    return _truncate(_escape(data), data)
 
 
 def entity_file_name(id: str) -> str:
     """The file name, without extension, of the entity `@name@key`: `name@key`, both spelled as above."""
     name, sign, key = id[1:].partition("@")
     data = id.encode("utf-8", "surrogatepass")
-    return _cut(sign.join(_spelled(part.encode("utf-8", "surrogatepass")) for part in (name, key)), data)
+    return _truncate(sign.join(_escape(part.encode("utf-8", "surrogatepass")) for part in (name, key)), data)
 
 
-def name_of_file(name: str) -> str | None:
+def parse_file_name(name: str) -> str | None:
     """The id whose file has this name (without extension); None where the name was cut, or is none of ours."""
     if "~" in name:
         return None
@@ -80,15 +80,15 @@ def name_of_file(name: str) -> str | None:
     return id if name in (file_name(id), entity_file_name(id)) else None
 
 
-def _spelled(data: bytes) -> str:
-    spelled = "".join([_SPELLING[byte] for byte in data])
+def _escape(data: bytes) -> str:
+    spelled = "".join([_BYTE_ESCAPES[byte] for byte in data])
     return f"%2d{spelled[1:]}" if spelled[:1] == "-" else spelled
 
 
-def _cut(spelled: str, data: bytes) -> str:
-    if len(spelled) <= LONGEST_NAME:
+def _truncate(spelled: str, data: bytes) -> str:
+    if len(spelled) <= MAX_FILE_NAME_LENGTH:
         return spelled
-    return f"{spelled[:_HEAD]}~{sha256(data).hexdigest()}"
+    return f"{spelled[:_KEPT_LENGTH]}~{sha256(data).hexdigest()}"
 
 
 def shard(name: str) -> str:
@@ -99,6 +99,6 @@ def shard(name: str) -> str:
 def child_id(parent: str, execution: str, ordinal: int) -> str:
     """The id of a sub-orchestration that was given none; it is the same on every replay."""
     child = f"{parent}:{execution}:{ordinal:x}"
-    if len(child) <= LONGEST_ID:
+    if len(child) <= MAX_ID_LENGTH:
         return child
     return f"{sha256(parent.encode('utf-8', 'surrogatepass')).hexdigest()}:{execution}:{ordinal:x}"

@@ -18,16 +18,25 @@ from msgspec import Raw
 
 from durablecli.errors import Mismatch, Unserializable, UsageError
 from durablecli.model import custom_objects, typed_decode
-from durablecli.model.custom_objects import APP
-from durablecli.model.plain_encode import DEEPEST, TOO_DEEP, TOO_DEEP_OR_ENDLESS, is_plain, plain
+from durablecli.model.custom_objects import APP_MODULES
+from durablecli.model.plain_encode import MAX_NESTING_DEPTH, TOO_DEEP, TOO_DEEP_OR_CYCLIC, is_plain, to_plain
 
-__all__ = ["DEEPEST", "PAYLOAD_LIMIT", "TOO_DEEP", "check_nesting", "decode", "displayable", "encode", "members"]
+__all__ = [
+    "MAX_NESTING_DEPTH",
+    "PAYLOAD_LIMIT",
+    "TOO_DEEP",
+    "check_nesting",
+    "decode",
+    "decode_members",
+    "encode",
+    "to_displayable",
+]
 
 PAYLOAD_LIMIT = 16 * 1024 * 1024
 
-_write = msgspec.json.Encoder().encode
-_read = msgspec.json.Decoder().decode
-_read_members = msgspec.json.Decoder(dict[str, Raw]).decode
+_encode_json = msgspec.json.Encoder().encode
+_decode_json = msgspec.json.Decoder().decode
+_decode_json_members = msgspec.json.Decoder(dict[str, Raw]).decode
 
 
 def encode(value: Any, limit: int = PAYLOAD_LIMIT) -> Raw:
@@ -37,7 +46,7 @@ def encode(value: Any, limit: int = PAYLOAD_LIMIT) -> Raw:
     (base64), paths, pydantic models, and every class that has `to_json`. Keys that are numbers, booleans or None
     become strings, as json.dumps writes them. A Raw is taken as JSON.
     """
-    data = _encode(value)
+    data = _encode_value(value)
     if len(data) > limit:
         raise UsageError(
             f"the payload has {len(data):,} bytes, the limit is {limit:,}: keep it in a file and pass its path"
@@ -48,25 +57,25 @@ def encode(value: Any, limit: int = PAYLOAD_LIMIT) -> Raw:
 def decode(raw: Raw | bytes, annotation: Any = Any) -> Any:
     """The value of a payload, built by the annotation; raises Mismatch with the path. Without one: plain JSON."""
     try:
-        if APP and annotation is not Raw and custom_objects.may_be_in(raw):
-            return typed_decode.build(_read(raw), annotation, "$")
+        if APP_MODULES and annotation is not Raw and custom_objects.may_contain_envelope(raw):
+            return typed_decode.build(_decode_json(raw), annotation, "$")
         if annotation is Any:
-            return _read(raw)
-        return typed_decode.reader(annotation)(raw)
+            return _decode_json(raw)
+        return typed_decode.get_decoder(annotation)(raw)
     except msgspec.ValidationError as error:
-        raise Mismatch(*typed_decode.located(error)) from None
+        raise Mismatch(*typed_decode.split_validation_error(error)) from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise Mismatch("$", f"this is no JSON: {error}") from None
     except RecursionError:
         raise Mismatch("$", TOO_DEEP) from None
 
 
-def members(raw: Raw | bytes) -> dict[str, Raw]:
+def decode_members(raw: Raw | bytes) -> dict[str, Raw]:
     """The members of a JSON object, undecoded; raises Mismatch."""
     try:
-        return _read_members(raw)
+        return _decode_json_members(raw)
     except msgspec.ValidationError as error:
-        raise Mismatch(*typed_decode.located(error)) from None
+        raise Mismatch(*typed_decode.split_validation_error(error)) from None
 
 
 def check_nesting(data: bytes) -> None:
@@ -74,46 +83,46 @@ def check_nesting(data: bytes) -> None:
 
     It is read only if it has brackets enough; counting them costs next to nothing.
     """
-    if len(data) <= 2 * DEEPEST or data.count(b"[") + data.count(b"{") <= DEEPEST:
+    if len(data) <= 2 * MAX_NESTING_DEPTH or data.count(b"[") + data.count(b"{") <= MAX_NESTING_DEPTH:
         return
     try:
-        if is_plain(_read(data)):
+        if is_plain(_decode_json(data)):
             return
     except RecursionError:
         pass
     raise Unserializable("$", TOO_DEEP)
 
 
-def displayable(payload: Raw) -> Raw:
+def to_displayable(payload: Raw) -> Raw:
     """A payload for a display; one nested deeper than the limit, from an older version, is described instead."""
-    if memoryview(payload).nbytes <= 2 * DEEPEST:
+    if memoryview(payload).nbytes <= 2 * MAX_NESTING_DEPTH:
         return payload
     data = bytes(payload)
     try:
         check_nesting(data)
     except Unserializable:
-        return Raw(_write(f"nested deeper than {DEEPEST} levels, not shown ({len(data):,} bytes)"))
+        return Raw(_encode_json(f"nested deeper than {MAX_NESTING_DEPTH} levels, not shown ({len(data):,} bytes)"))
     return payload
 
 
-def _encode(value: Any) -> bytes:
+def _encode_value(value: Any) -> bytes:
     try:
         if is_plain(value):
-            return _write(value)
+            return _encode_json(value)
     except (ValueError, RecursionError):
         pass  # a lone surrogate, or too many digits: found below, with its path
     if isinstance(value, Raw):
-        return _checked(bytes(value))
+        return _check_raw(bytes(value))
     try:
-        return _write(plain(value))
+        return _encode_json(to_plain(value))
     except RecursionError:
-        raise Unserializable("$", TOO_DEEP_OR_ENDLESS) from None
+        raise Unserializable("$", TOO_DEEP_OR_CYCLIC) from None
 
 
-def _checked(data: bytes) -> bytes:
+def _check_raw(data: bytes) -> bytes:
     """JSON as it was given: on one line, as histories need it, and not nested too deep."""
     try:
-        _read(data)
+        _decode_json(data)
         check_nesting(data)
         return msgspec.json.format(data, indent=-1) if b"\n" in data or b"\r" in data else data
     except RecursionError:

@@ -19,101 +19,101 @@ from msgspec import Raw
 
 from durablecli.errors import Unserializable
 from durablecli.model import custom_objects, pydantic_checks, pydantic_models, typed_decode
-from durablecli.model.round_trip import check_fields
-from durablecli.model.unserializable import named, refusal
+from durablecli.model.round_trip import check_no_fields_lost
+from durablecli.model.unserializable import type_label, why_unserializable
 
-DEEPEST = 200
+MAX_NESTING_DEPTH = 200
 """Levels of arrays and objects in a payload."""
-TOO_DEEP = f"nested deeper than {DEEPEST} levels, which is the limit; pass a flatter value"
-TOO_DEEP_OR_ENDLESS = (
-    f"nested deeper than {DEEPEST} levels, which is the limit, or it contains itself; pass a flatter value"
+TOO_DEEP = f"nested deeper than {MAX_NESTING_DEPTH} levels, which is the limit; pass a flatter value"
+TOO_DEEP_OR_CYCLIC = (
+    f"nested deeper than {MAX_NESTING_DEPTH} levels, which is the limit, or it contains itself; pass a flatter value"
 )
 
-_write = msgspec.json.Encoder().encode
-_read = msgspec.json.Decoder().decode
-_ATOMS = frozenset({str, int, bool, type(None)})
-_NUMBERS = _ATOMS | {float}
-_TEXT = frozenset({str})
-_SCALARS = (datetime, date, time, timedelta, UUID, Decimal, bytes, bytearray, memoryview)
-_NO_TIME, _MINUTE = timedelta(), timedelta(minutes=1)
+_encode_json = msgspec.json.Encoder().encode
+_decode_json = msgspec.json.Decoder().decode
+_ATOM_TYPES = frozenset({str, int, bool, type(None)})
+_ATOM_OR_FLOAT_TYPES = _ATOM_TYPES | {float}
+_TEXT_TYPES = frozenset({str})
+_SCALAR_TYPES = (datetime, date, time, timedelta, UUID, Decimal, bytes, bytearray, memoryview)
+_ZERO, _MINUTE = timedelta(), timedelta(minutes=1)
 
 
 def is_plain(value: Any, depth: int = 0) -> bool:
     """Whether msgspec writes this as it stands. Looks at types in bulk: a long list of numbers costs one pass in C."""
     kind = type(value)
-    if kind in _ATOMS:
+    if kind in _ATOM_TYPES:
         return True
     if kind is float:
         return isfinite(value)
     if kind is dict:
-        if value and not _TEXT.issuperset(map(type, value)):
+        if value and not _TEXT_TYPES.issuperset(map(type, value)):
             return False
         items = value.values()
     elif kind is list or kind is tuple:
         items = value
     else:
         return False
-    if depth >= DEEPEST:
+    if depth >= MAX_NESTING_DEPTH:
         return False
     kinds = set(map(type, items))
-    if kinds <= _ATOMS:
+    if kinds <= _ATOM_TYPES:
         return True
-    if kinds <= _NUMBERS:
+    if kinds <= _ATOM_OR_FLOAT_TYPES:
         return all(isfinite(item) for item in items if type(item) is float)
     return all(is_plain(item, depth + 1) for item in items)
 
 
-def plain(value: Any, path: str = "$", depth: int = 0) -> Any:
+def to_plain(value: Any, path: str = "$", depth: int = 0) -> Any:
     """The same value in None, bool, int, float, str, list and dict. `depth` is how many of those it is within."""
     if value is None or isinstance(value, bool):
         return value
     kind: Any = type(value)
-    if (hook := _hook(kind)) is not None:
-        return custom_objects.in_envelope(kind, plain(_hooked(hook, value, path), path, depth))
+    if (hook := _find_serializer(kind)) is not None:
+        return custom_objects.wrap_in_envelope(kind, to_plain(_call_serializer(hook, value, path), path, depth))
     if isinstance(value, Enum):
-        return plain(value.value, path, depth)
+        return to_plain(value.value, path, depth)
     if isinstance(value, str | int | float):
-        return _atom(value, path)
-    if isinstance(value, _SCALARS):
-        return _scalar(value, path)
+        return _convert_atom(value, path)
+    if isinstance(value, _SCALAR_TYPES):
+        return _convert_scalar(value, path)
     if isinstance(value, PurePath):
-        return _text(str(value), path)
+        return _check_text(str(value), path)
     if isinstance(value, Raw):
-        return plain(_read(value), path, depth)
-    if depth >= DEEPEST:
-        raise Unserializable("$", TOO_DEEP_OR_ENDLESS)
-    return _composite(value, path, depth)
+        return to_plain(_decode_json(value), path, depth)
+    if depth >= MAX_NESTING_DEPTH:
+        raise Unserializable("$", TOO_DEEP_OR_CYCLIC)
+    return _convert_composite(value, path, depth)
 
 
 @functools.lru_cache(maxsize=1024)
-def _hook(kind: Any) -> Callable[[Any], Any] | None:
+def _find_serializer(kind: Any) -> Callable[[Any], Any] | None:
     """How a class says it is written: `to_json` (static, or of the instance), or pydantic's `model_dump`."""
     if callable(hook := getattr(kind, "to_json", None)):
-        return hook if callable(getattr(kind, "from_json", None)) else _one_way(hook)
-    if pydantic_models.is_one(kind):
-        return pydantic_checks.dumped_whole
+        return hook if callable(getattr(kind, "from_json", None)) else _reject_json_text(hook)
+    if pydantic_models.is_pydantic(kind):
+        return pydantic_checks.dump_without_loss
     if callable(dump := getattr(kind, "model_dump", None)):
         return lambda value: dump(value, mode="json")
     return None
 
 
-def _one_way(hook: Callable[[Any], Any]) -> Callable[[Any], Any]:
+def _reject_json_text(hook: Callable[[Any], Any]) -> Callable[[Any], Any]:
     """A `to_json` without `from_json`, as pandas has it: a text of JSON would stay a text for ever."""
 
-    def written(value: Any) -> Any:
+    def serialize(value: Any) -> Any:
         found = hook(value)
         if isinstance(found, str) and found[:1] in ("{", "["):
             raise Unserializable(
                 "$",
-                f"{named(type(value))} has a to_json that gives a text, and no from_json to read it back: pass plain "
+                f"{type_label(type(value))} has a to_json that gives a text, and no from_json to read it back: pass plain "
                 "data of it, as df.to_dict('records') of a pandas DataFrame, or series.tolist()",
             )
         return found
 
-    return written
+    return serialize
 
 
-def _hooked(hook: Callable[[Any], Any], value: Any, path: str) -> Any:
+def _call_serializer(hook: Callable[[Any], Any], value: Any, path: str) -> Any:
     try:
         return hook(value)
     except RecursionError:
@@ -125,9 +125,9 @@ def _hooked(hook: Callable[[Any], Any], value: Any, path: str) -> Any:
         raise Unserializable(path, f"{name} couldn't be written: {type(error).__name__}: {error}") from error
 
 
-def _atom(value: str | float, path: str) -> Any:
+def _convert_atom(value: str | float, path: str) -> Any:
     if isinstance(value, str):
-        return _text(str.__str__(value), path)
+        return _check_text(str.__str__(value), path)
     if isinstance(value, float):
         if not isfinite(value):
             raise Unserializable(path, f"{float.__repr__(value)} is no JSON number; pass None or a string")
@@ -136,13 +136,13 @@ def _atom(value: str | float, path: str) -> Any:
         name = type(value).__qualname__
         raise Unserializable(path, f"{name} is a kind of int that JSON would not keep; pass int(value)")
     try:
-        _write(value)
+        _encode_json(value)
     except ValueError:
         raise Unserializable(path, "an integer of more than 4,300 digits; pass it as a string") from None
     return value
 
 
-def _text(text: str, path: str) -> str:
+def _check_text(text: str, path: str) -> str:
     try:
         text.encode()
     except UnicodeEncodeError as error:
@@ -153,18 +153,18 @@ def _text(text: str, path: str) -> str:
 # ── dates, bytes and the like ──────────────────────────────────────────────────────────────────────────────────────
 
 
-def _scalar(value: Any, path: str) -> Any:
-    kind = next(base for base in type(value).__mro__ if base in _SCALARS)
+def _convert_scalar(value: Any, path: str) -> Any:
+    kind = next(base for base in type(value).__mro__ if base in _SCALAR_TYPES)
     try:
-        base: Any = value if type(value) is kind else _as_base(value, kind)
-        if kind in (datetime, time) and (base.utcoffset() or _NO_TIME) % _MINUTE:
+        base: Any = value if type(value) is kind else _to_base_class(value, kind)
+        if kind in (datetime, time) and (base.utcoffset() or _ZERO) % _MINUTE:
             raise ValueError(f"{value!s:.60} has a UTC offset with seconds; pass it in UTC")
         return msgspec.to_builtins(base)
     except (TypeError, ValueError, BufferError) as error:
-        raise Unserializable(path, f"{named(type(value))} can't be written: {error}") from None
+        raise Unserializable(path, f"{type_label(type(value))} can't be written: {error}") from None
 
 
-def _as_base(value: Any, kind: Any) -> Any:
+def _to_base_class(value: Any, kind: Any) -> Any:
     """An object of a subclass as one of its base. Raises ValueError if it is more, as a pandas.Timestamp may be."""
     base: Any
     if kind is timedelta:
@@ -183,28 +183,28 @@ def _as_base(value: Any, kind: Any) -> Any:
 # ── what holds other values ────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _composite(value: Any, path: str, depth: int) -> Any:
+def _convert_composite(value: Any, path: str, depth: int) -> Any:
     if isinstance(value, type):
         raise Unserializable(path, f"the class {value.__qualname__} can't be written as JSON; pass an object of it")
-    fields = _fields(value)
+    fields = _serialized_fields(value)
     if fields is not None:
-        check_fields(value, path)
-        return {name: plain(item, f"{path}{typed_decode.step(name)}", depth + 1) for name, item in fields}
+        check_no_fields_lost(value, path)
+        return {name: to_plain(item, f"{path}{typed_decode.path_step(name)}", depth + 1) for name, item in fields}
     if isinstance(value, Mapping):
-        return _mapping(value, path, depth)
+        return _convert_mapping(value, path, depth)
     if isinstance(value, msgspec.Struct):  # array_like
-        check_fields(value, path)
+        check_no_fields_lost(value, path)
         value = [*_struct_tag(value), *(getattr(value, name) for name in value.__struct_fields__)]
     if isinstance(value, list | tuple | deque):
         if hasattr(value, "_fields"):
-            check_fields(value, path)
-        return [plain(item, f"{path}[{index}]", depth + 1) for index, item in enumerate(value)]
+            check_no_fields_lost(value, path)
+        return [to_plain(item, f"{path}[{index}]", depth + 1) for index, item in enumerate(value)]
     if isinstance(value, set | frozenset):
-        return _sorted([plain(item, f"{path}[*]", depth + 1) for item in value])
-    raise Unserializable(path, refusal(value))
+        return _sort_items([to_plain(item, f"{path}[*]", depth + 1) for item in value])
+    raise Unserializable(path, why_unserializable(value))
 
 
-def _fields(value: Any) -> Iterable[tuple[str, Any]] | None:
+def _serialized_fields(value: Any) -> Iterable[tuple[str, Any]] | None:
     """Names and values of what is written as an object by its fields; None if it isn't."""
     kind = type(value)
     if isinstance(value, msgspec.Struct):
@@ -227,29 +227,29 @@ def _struct_tag(value: msgspec.Struct) -> list[Any]:
     return [] if tag is None else [tag]
 
 
-def _mapping(value: Mapping[Any, Any], path: str, depth: int) -> dict[str, Any]:
+def _convert_mapping(value: Mapping[Any, Any], path: str, depth: int) -> dict[str, Any]:
     made: dict[str, Any] = {}
     for key, item in value.items():
-        text = _key(key, path)
+        text = _convert_key(key, path)
         if text in made:
             raise Unserializable(path, f"two keys are both written as {text!r:.60}: JSON has strings for keys only")
-        made[text] = plain(item, f"{path}{typed_decode.step(text)}", depth + 1)
+        made[text] = to_plain(item, f"{path}{typed_decode.path_step(text)}", depth + 1)
     return made
 
 
-def _key(key: Any, path: str) -> str:
+def _convert_key(key: Any, path: str) -> str:
     """A key as json.dumps writes it."""
     if isinstance(key, Enum):
         key = key.value
-    text = typed_decode.key_text(key)
+    text = typed_decode.key_to_text(key)
     if text is None:
         instead = "key.item()" if callable(getattr(type(key), "tolist", None)) else "str(key)"
         raise Unserializable(path, f"the key {key!r:.60} is no string, finite number, boolean or None; pass {instead}")
-    return _text(text, path)
+    return _check_text(text, path)
 
 
-def _sorted(items: list[Any]) -> list[Any]:
+def _sort_items(items: list[Any]) -> list[Any]:
     """One order for equal sets, whatever the hash seed: numbers by value, all else by its JSON."""
     if all(isinstance(item, int | float) for item in items):
         return sorted(items)
-    return sorted(items, key=_write)
+    return sorted(items, key=_encode_json)

@@ -18,57 +18,57 @@ import msgspec
 
 from durablecli.errors import Unserializable
 
-_write = msgspec.json.Encoder().encode
-_BY_NAME_SINCE = (2, 11)
+_encode_json = msgspec.json.Encoder().encode
+_MIN_BY_NAME_VERSION = (2, 11)
 
 
-def is_one(kind: Any) -> bool:
+def is_pydantic(kind: Any) -> bool:
     """Whether a class is pydantic's: a model, or a dataclass."""
     return hasattr(kind, "__pydantic_validator__")
 
 
-def fields(kind: Any) -> Mapping[str, Any] | None:
+def get_model_fields(kind: Any) -> Mapping[str, Any] | None:
     """The fields of a model or dataclass of pydantic's, by name; None for any other class."""
-    if not is_one(kind):
+    if not is_pydantic(kind):
         return None
     found = getattr(kind, "__pydantic_fields__", None)
     return getattr(kind, "model_fields", {}) if found is None else found
 
 
-def keys(kind: Any) -> list[set[str]] | None:
+def get_accepted_keys(kind: Any) -> list[set[str]] | None:
     """For each field the keys under which it is read; None for a class that isn't pydantic's."""
-    found = fields(kind)
-    return None if found is None else [{name, *_aliases(info)} for name, info in found.items()]
+    found = get_model_fields(kind)
+    return None if found is None else [{name, *_validation_aliases(info)} for name, info in found.items()]
 
 
-def read(kind: Any, value: Any) -> Any:
+def load_model(kind: Any, value: Any) -> Any:
     """An object of this class, from plain JSON. Raises what pydantic raises."""
-    options = {"by_alias": True, "by_name": True} if _reads_names() else {}
+    options = {"by_alias": True, "by_name": True} if _supports_by_name() else {}
     if hasattr(kind, "model_validate_json"):
-        return kind.model_validate_json(_write(value), **options)
-    return kind.__pydantic_validator__.validate_json(_write(value), **options)
+        return kind.model_validate_json(_encode_json(value), **options)
+    return kind.__pydantic_validator__.validate_json(_encode_json(value), **options)
 
 
-def dumped(value: Any) -> Any:
+def dump_model(value: Any) -> Any:
     """The object in plain JSON. Raises Unserializable, or what pydantic raises."""
     kind: Any = type(value)
-    options = {"mode": "json", "round_trip": _is_round_trip(kind), "by_alias": _is_written_by_alias(kind)}
+    options = {"mode": "json", "round_trip": _needs_round_trip(kind), "by_alias": _is_written_by_alias(kind)}
     if not hasattr(kind, "model_dump"):
         return kind.__pydantic_serializer__.to_python(value, **options)
-    return value.model_dump(**{name: options[name] for name in _options_of_dump(kind)})
+    return value.model_dump(**{name: options[name] for name in _supported_dump_options(kind)})
 
 
 @functools.lru_cache(maxsize=1024)
-def _is_round_trip(kind: Any) -> bool:
+def _needs_round_trip(kind: Any) -> bool:
     """Whether only what can be read again is written: no computed fields, and the text of a Json field."""
-    tree = list(_tree(kind, set()))
+    tree = list(_iter_model_classes(kind, set()))
     computed = [each for each in tree if each.__pydantic_decorators__.computed_fields]
-    infos = [info for each in tree for _, info in _named_fields(each)]
+    infos = [info for each in tree for _, info in _field_items(each)]
     has_json = any("Json" in f"{info.annotation!r} {info.metadata!r}" for info in infos)
-    return not computed or has_json or any(config(each).get("extra", "ignore") != "ignore" for each in computed)
+    return not computed or has_json or any(get_config(each).get("extra", "ignore") != "ignore" for each in computed)
 
 
-def config(kind: Any) -> Mapping[str, Any]:
+def get_config(kind: Any) -> Mapping[str, Any]:
     """The settings of a model or dataclass of pydantic's."""
     return getattr(kind, "model_config", None) or getattr(kind, "__pydantic_config__", None) or {}
 
@@ -76,17 +76,17 @@ def config(kind: Any) -> Mapping[str, Any]:
 @functools.lru_cache(maxsize=1024)
 def has_validators(kind: Any) -> bool:
     """Whether validators of the author's run when an object of this class, or one in its fields, is read."""
-    return any(_validates(each) for each in _tree(kind, set()))
+    return any(_has_own_validators(each) for each in _iter_model_classes(kind, set()))
 
 
-def _validates(kind: Any) -> bool:
+def _has_own_validators(kind: Any) -> bool:
     found = kind.__pydantic_decorators__
-    metadata = [type(each).__name__ for _, info in _named_fields(kind) for each in info.metadata]
+    metadata = [type(each).__name__ for _, info in _field_items(kind) for each in info.metadata]
     return bool(found.field_validators or found.model_validators) or any("Validator" in name for name in metadata)
 
 
 @functools.lru_cache(maxsize=1024)
-def _options_of_dump(kind: Any) -> tuple[str, ...]:
+def _supported_dump_options(kind: Any) -> tuple[str, ...]:
     """Those that its `model_dump` takes, which may be the author's own."""
     taken = inspect.signature(kind.model_dump).parameters.values()
     names = {each.name for each in taken}
@@ -94,10 +94,10 @@ def _options_of_dump(kind: Any) -> tuple[str, ...]:
     return tuple(name for name in ("mode", "round_trip", "by_alias") if takes_all or name in names)
 
 
-def _reads_names() -> bool:
+def _supports_by_name() -> bool:
     """Whether this pydantic can be asked to read names beside aliases."""
     version = str(getattr(sys.modules.get("pydantic"), "VERSION", "0.0")).split(".")
-    return tuple(int(part) for part in version[:2]) >= _BY_NAME_SINCE
+    return tuple(int(part) for part in version[:2]) >= _MIN_BY_NAME_VERSION
 
 
 # ── names or aliases ───────────────────────────────────────────────────────────────────────────────────────────────
@@ -105,52 +105,52 @@ def _reads_names() -> bool:
 
 @functools.lru_cache(maxsize=1024)
 def _is_written_by_alias(kind: Any) -> bool:
-    found = list(_tree(kind, set()))
-    if not _reads_names():
+    found = list(_iter_model_classes(kind, set()))
+    if not _supports_by_name():
         return True
-    clashes = [clash for each in found for clash in _clashes(each)]
-    if clashes and not all(_reads_what_it_writes(info, name) for each in found for name, info in _named_fields(each)):
+    clashes = [clash for each in found for clash in _find_alias_clashes(each)]
+    if clashes and not all(_reads_alias_it_writes(info, name) for each in found for name, info in _field_items(each)):
         raise Unserializable(
             "$", f"{clashes[0]}, and not all fields are written by the alias by which they are read: rename one of them"
         )
     return bool(clashes)
 
 
-def _tree(kind: Any, seen: set[Any]) -> Iterator[Any]:
+def _iter_model_classes(kind: Any, seen: set[Any]) -> Iterator[Any]:
     """The class, and those that the annotations of its fields name."""
     seen.add(kind)
     yield kind
-    for _, info in _named_fields(kind):
-        for part in _classes(info.annotation):
-            if is_one(part) and part not in seen:
-                yield from _tree(part, seen)
+    for _, info in _field_items(kind):
+        for part in _iter_annotation_classes(info.annotation):
+            if is_pydantic(part) and part not in seen:
+                yield from _iter_model_classes(part, seen)
 
 
-def _classes(annotation: Any) -> Iterator[type]:
+def _iter_annotation_classes(annotation: Any) -> Iterator[type]:
     if isinstance(annotation, type):
         yield annotation
     for part in typing.get_args(annotation):
-        yield from _classes(part)
+        yield from _iter_annotation_classes(part)
 
 
-def _named_fields(kind: Any) -> list[tuple[str, Any]]:
-    return list((fields(kind) or {}).items())
+def _field_items(kind: Any) -> list[tuple[str, Any]]:
+    return list((get_model_fields(kind) or {}).items())
 
 
-def _clashes(kind: Any) -> Iterator[str]:
+def _find_alias_clashes(kind: Any) -> Iterator[str]:
     """A line for each field whose alias is the name of another."""
-    names = {name for name, _ in _named_fields(kind)}
-    for name, info in _named_fields(kind):
-        for alias in _aliases(info):
+    names = {name for name, _ in _field_items(kind)}
+    for name, info in _field_items(kind):
+        for alias in _validation_aliases(info):
             if alias in names and alias != name:
                 yield f"{kind.__qualname__}: the alias of {name} is the name of another field, {alias}"
 
 
-def _reads_what_it_writes(info: Any, name: str) -> bool:
-    return (info.serialization_alias or info.alias or name) in (_aliases(info) or [name])
+def _reads_alias_it_writes(info: Any, name: str) -> bool:
+    return (info.serialization_alias or info.alias or name) in (_validation_aliases(info) or [name])
 
 
-def _aliases(info: Any) -> list[str]:
+def _validation_aliases(info: Any) -> list[str]:
     """The keys at which a field is looked for: its alias, several, or where the path to it begins."""
     alias = info.validation_alias or info.alias
     found = [] if alias is None else getattr(alias, "choices", [alias])

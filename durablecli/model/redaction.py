@@ -34,11 +34,11 @@ def redact_headers(payload: Raw) -> Raw:
     headers = value.get("headers") if isinstance(value, dict) else None
     if not isinstance(headers, dict) or not any(map(_is_credential, headers)):
         return payload
-    shown = {name: REDACTED if _hides(name, text) else text for name, text in headers.items()}
+    shown = {name: REDACTED if _must_redact(name, text) else text for name, text in headers.items()}
     return Raw(msgspec.json.encode({**value, "headers": shown}))
 
 
-def _hides(name: str, text: object) -> bool:
+def _must_redact(name: str, text: object) -> bool:
     return _is_credential(name) is not None and isinstance(text, str)
 
 
@@ -55,13 +55,13 @@ class Redactor:
         self._is_http = False
         self._calls: set[int] = set()
 
-    def record(self, record: ev.Record) -> ev.Record:
+    def redact(self, record: ev.Record) -> ev.Record:
         """The record as a display may show it."""
         event = record.event
-        shown = self._redacted(record.n, event)
+        shown = self._redact_event(record.n, event)
         return record if shown is event else record._replace(event=shown)
 
-    def _redacted(self, n: int, event: ev.AnyEvent) -> ev.AnyEvent:
+    def _redact_event(self, n: int, event: ev.AnyEvent) -> ev.AnyEvent:
         match event:
             case ev.ExecutionStarted():
                 self._is_http, self._calls = event.name.casefold() == HTTP_ORCHESTRATOR.casefold(), set()
@@ -82,6 +82,6 @@ class Redactor:
                 return event
 
 
-def redacted(records: Iterable[ev.Record]) -> Iterator[ev.Record]:
+def redact_records(records: Iterable[ev.Record]) -> Iterator[ev.Record]:
     """The records of one history as a display may show them."""
-    return map(Redactor().record, records)
+    return map(Redactor().redact, records)

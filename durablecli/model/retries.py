@@ -10,8 +10,8 @@ from typing import Any
 
 from durablecli.model.failures import Failure, qualified_name
 
-LONGEST_WAIT = timedelta(days=36_500)  # a hundred years: any longer and a due time could pass the year 9999
-_NOTHING = timedelta(0)
+MAX_DELAY = timedelta(days=36_500)  # a hundred years: any longer and a due time could pass the year 9999
+_ZERO = timedelta(0)
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class RetryPolicy:
     non_retryable: Iterable[type[BaseException] | str] = ()
 
     def __post_init__(self) -> None:
-        _check_interval("first_retry_interval", self.first_retry_interval, _NOTHING)
+        _check_interval("first_retry_interval", self.first_retry_interval, _ZERO)
         _check_attempts(self.max_number_of_attempts)
         coefficient = 1.0 if self.backoff_coefficient is None else self.backoff_coefficient
         if not isinstance(coefficient, int | float) or not isfinite(coefficient) or coefficient < 1:
@@ -41,7 +41,7 @@ class RetryPolicy:
         for name in ("max_retry_interval", "retry_timeout"):
             if (value := getattr(self, name)) is not None:
                 _check_interval(name, value, timedelta.resolution)
-        object.__setattr__(self, "non_retryable", _names(self.non_retryable))
+        object.__setattr__(self, "non_retryable", _exception_names(self.non_retryable))
 
 
 class RetryOptions(RetryPolicy):
@@ -56,22 +56,22 @@ class RetryOptions(RetryPolicy):
         retry_timeout_in_milliseconds: float | None = None,
         non_retryable: Iterable[type[BaseException] | str] = (),
     ) -> None:
-        first = _milliseconds("first_retry_interval_in_milliseconds", first_retry_interval_in_milliseconds)
-        longest = _optional("max_retry_interval_in_milliseconds", max_retry_interval_in_milliseconds)
-        timeout = _optional("retry_timeout_in_milliseconds", retry_timeout_in_milliseconds)
+        first = _parse_milliseconds("first_retry_interval_in_milliseconds", first_retry_interval_in_milliseconds)
+        longest = _parse_optional_milliseconds("max_retry_interval_in_milliseconds", max_retry_interval_in_milliseconds)
+        timeout = _parse_optional_milliseconds("retry_timeout_in_milliseconds", retry_timeout_in_milliseconds)
         super().__init__(first, max_number_of_attempts, backoff_coefficient, longest, timeout, non_retryable)
 
     @property
     def first_retry_interval_in_milliseconds(self) -> float:
-        return _in_milliseconds(self.first_retry_interval)
+        return _to_milliseconds(self.first_retry_interval)
 
     @property
     def max_retry_interval_in_milliseconds(self) -> float | None:
-        return None if self.max_retry_interval is None else _in_milliseconds(self.max_retry_interval)
+        return None if self.max_retry_interval is None else _to_milliseconds(self.max_retry_interval)
 
     @property
     def retry_timeout_in_milliseconds(self) -> float | None:
-        return None if self.retry_timeout is None else _in_milliseconds(self.retry_timeout)
+        return None if self.retry_timeout is None else _to_milliseconds(self.retry_timeout)
 
     def to_json(self) -> dict[str, Any]:
         """What the original has of it, in the words of its protocol."""
@@ -81,7 +81,7 @@ class RetryOptions(RetryPolicy):
         }
 
 
-def delay(
+def retry_delay(
     policy: RetryPolicy, attempt: int, first_at: datetime, now: datetime, failure: Failure | None = None
 ) -> timedelta | None:
     """How long to wait after failed `attempt` (from 1) before the next one; None when there is none.
@@ -96,21 +96,23 @@ def delay(
         return None
     if failure is not None and any(failure.is_caused_by(kind) for kind in policy.non_retryable):
         return None
-    return min(_grown(policy, attempt - 1), policy.max_retry_interval or LONGEST_WAIT, LONGEST_WAIT)
+    return min(_backoff_interval(policy, attempt - 1), policy.max_retry_interval or MAX_DELAY, MAX_DELAY)
 
 
-def _grown(policy: RetryPolicy, times: int) -> timedelta:
+def _backoff_interval(policy: RetryPolicy, exponent: int) -> timedelta:
     if policy.backoff_coefficient is None or policy.backoff_coefficient == 1 or not policy.first_retry_interval:
         return policy.first_retry_interval
     try:
-        return policy.first_retry_interval * policy.backoff_coefficient**times
+        return policy.first_retry_interval * policy.backoff_coefficient**exponent
     except OverflowError:
-        return LONGEST_WAIT
+        return MAX_DELAY
 
 
-def _check_interval(name: str, value: object, least: timedelta) -> None:
-    if not isinstance(value, timedelta) or value < least:
-        raise ValueError(f"{name} must be a timedelta {'greater than 0' if least else 'of at least 0'}, not {value!r}")
+def _check_interval(name: str, value: object, minimum: timedelta) -> None:
+    if not isinstance(value, timedelta) or value < minimum:
+        raise ValueError(
+            f"{name} must be a timedelta {'greater than 0' if minimum else 'of at least 0'}, not {value!r}"
+        )
 
 
 def _check_attempts(value: object) -> None:
@@ -118,7 +120,7 @@ def _check_attempts(value: object) -> None:
         raise ValueError(f"max_number_of_attempts must be a whole number of at least 1, not {value!r}")
 
 
-def _names(kinds: object) -> tuple[str, ...]:
+def _exception_names(kinds: object) -> tuple[str, ...]:
     """Qualified names: a class itself may be another object after a reload."""
     names = []
     for kind in kinds if isinstance(kinds, Iterable) and not isinstance(kinds, str | type) else (kinds,):
@@ -131,7 +133,7 @@ def _names(kinds: object) -> tuple[str, ...]:
     return tuple(names)
 
 
-def _milliseconds(name: str, value: object) -> timedelta:
+def _parse_milliseconds(name: str, value: object) -> timedelta:
     if not isinstance(value, int | float) or isinstance(value, bool) or not isfinite(value) or value <= 0:
         raise ValueError(f"{name} must be a number greater than 0, not {value!r}")
     try:
@@ -140,10 +142,10 @@ def _milliseconds(name: str, value: object) -> timedelta:
         raise ValueError(f"{name} is too long: {value!r}") from None
 
 
-def _optional(name: str, value: object) -> timedelta | None:
-    return None if value is None else _milliseconds(name, value)
+def _parse_optional_milliseconds(name: str, value: object) -> timedelta | None:
+    return None if value is None else _parse_milliseconds(name, value)
 
 
-def _in_milliseconds(value: timedelta) -> float:
+def _to_milliseconds(value: timedelta) -> float:
     exact = value / timedelta(milliseconds=1)
     return int(exact) if exact.is_integer() else exact

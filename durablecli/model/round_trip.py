@@ -17,29 +17,29 @@ import msgspec
 
 from durablecli.errors import Unserializable
 from durablecli.model import pydantic_models, typed_decode
-from durablecli.model.annotations import hints_of, is_unresolved
+from durablecli.model.annotations import is_unresolved, resolve_type_hints
 
-Classes = frozenset[type]
+FieldClasses = frozenset[type]
 
 
-def check_fields(value: Any, path: str) -> None:
+def check_no_fields_lost(value: Any, path: str) -> None:
     """Raises Unserializable if a field of this object holds more than is read back."""
     kind: Any = type(value)
     for name, classes in classes_by_field(kind).items():
-        check(getattr(value, name, None), classes, f"{path}{typed_decode.step(name)}")
+        check_no_subclass_fields_lost(getattr(value, name, None), classes, f"{path}{typed_decode.path_step(name)}")
 
 
-def check(value: Any, classes: Classes, path: str) -> None:
+def check_no_subclass_fields_lost(value: Any, classes: FieldClasses, path: str) -> None:
     """Raises Unserializable if this, or what is in it, belongs to a subclass of `classes` that has more fields."""
     kind: Any = type(value)
     if kind in classes:
         return
     if isinstance(value, Mapping):
         for key, item in value.items():
-            check(item, classes, f"{path}{typed_decode.step(key)}")
+            check_no_subclass_fields_lost(item, classes, f"{path}{typed_decode.path_step(key)}")
     elif isinstance(value, list | tuple | set | frozenset | deque) and not hasattr(value, "_fields"):
         for index, item in enumerate(value):
-            check(item, classes, f"{path}[{index}]")
+            check_no_subclass_fields_lost(item, classes, f"{path}[{index}]")
     elif bases := [each for each in classes if issubclass(kind, each)]:
         base = max(bases, key=lambda each: len(each.__mro__))
         kept = field_names(base) or ()
@@ -52,16 +52,16 @@ def check(value: Any, classes: Classes, path: str) -> None:
 
 
 @functools.lru_cache(maxsize=1024)
-def classes_by_field(kind: Any) -> Mapping[str, Classes]:
+def classes_by_field(kind: Any) -> Mapping[str, FieldClasses]:
     """By the name of a field, the classes with fields that its annotation names; only fields that name some."""
-    found = {name: classes_in(hint) for name, hint in hints_of(kind).items()}
+    found = {name: find_field_classes(hint) for name, hint in resolve_type_hints(kind).items()}
     return {name: classes for name, classes in found.items() if classes}
 
 
-def classes_in(annotation: Any) -> Classes:
+def find_field_classes(annotation: Any) -> FieldClasses:
     """The classes with fields that an annotation names; none if it allows anything."""
     found: set[type] = set()
-    return frozenset(found) if _collect(annotation, found) else frozenset()
+    return frozenset(found) if _collect_classes(annotation, found) else frozenset()
 
 
 def has_serializer(metadata: Iterable[Any]) -> bool:
@@ -69,22 +69,22 @@ def has_serializer(metadata: Iterable[Any]) -> bool:
     return any("Seriali" in type(each).__name__ for each in metadata)
 
 
-def _collect(annotation: Any, found: set[type]) -> bool:
+def _collect_classes(annotation: Any, found: set[type]) -> bool:
     if has_serializer(getattr(annotation, "__metadata__", ())):
         return False
-    kind = typed_decode.bare(annotation)
+    kind = typed_decode.unwrap_annotation(annotation)
     if kind is Any or kind is object or is_unresolved(kind) or isinstance(kind, typing.TypeVar):
         return False
     origin = typing.get_origin(kind) or kind
     if origin is typing.Literal:
         return True
-    if isinstance(origin, type) and field_names(origin) is not None and not _reads_itself(origin):
+    if isinstance(origin, type) and field_names(origin) is not None and not _has_from_json(origin):
         found.add(origin)
         return True
-    return all(_collect(part, found) for part in typing.get_args(kind) if part is not Ellipsis)
+    return all(_collect_classes(part, found) for part in typing.get_args(kind) if part is not Ellipsis)
 
 
-def _reads_itself(kind: type) -> bool:
+def _has_from_json(kind: type) -> bool:
     """Whether the class makes its objects: which class they are of is its own affair."""
     return callable(getattr(kind, "from_json", None))
 
@@ -92,7 +92,7 @@ def _reads_itself(kind: type) -> bool:
 @functools.lru_cache(maxsize=1024)
 def field_names(kind: Any) -> tuple[str, ...] | None:
     """The fields that objects of a class are written by; None for a class that has none to be written by."""
-    if (fields := pydantic_models.fields(kind)) is not None:
+    if (fields := pydantic_models.get_model_fields(kind)) is not None:
         return tuple(fields)
     if issubclass(kind, msgspec.Struct):
         return tuple(kind.__struct_fields__)

@@ -21,10 +21,10 @@ class OrchestrationRuntimeStatus(Enum):
     Suspended = "Suspended"
 
 
-ENDED = frozenset({"Completed", "Failed", "Terminated", "Canceled"})
+ENDED_STATUSES = frozenset({"Completed", "Failed", "Terminated", "Canceled"})
 
 
-class Waiting(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):
+class PendingWait(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):
     """One thing an instance waits for: kind is activity, event, timer, child, entity, lock, start or suspended.
 
     `id` is the `n` of the decision, `child` the instance id of a sub-orchestration, `attempts` counts from 1.
@@ -43,7 +43,7 @@ class Waiting(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):
     holder: str | None = None
 
 
-class Summary(msgspec.Struct, frozen=True):
+class InstanceSummary(msgspec.Struct, frozen=True):
     """One instance in a list: derived from its history, kept in the index. Times are UTC; `next_due` too.
 
     `set_aside` says why the engine leaves it alone; then the rest is as much of it as could be read.
@@ -63,8 +63,8 @@ class Summary(msgspec.Struct, frozen=True):
     records: int
     bytes: int
     next_due: datetime | None
-    owes: bool
-    waiting: tuple[Waiting, ...]
+    has_pending_work: bool
+    waiting: tuple[PendingWait, ...]
     blocked: str | None
     blocked_at: datetime | None
     locked_by: str | None = None

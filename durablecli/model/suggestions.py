@@ -6,10 +6,10 @@ import re
 from collections.abc import Iterable
 
 _LETTERS_PER_TYPO = 3
-_MOST_TYPOS = 2
+_MAX_TYPOS = 2
 
 
-def closest(word: str, known: Iterable[str]) -> str | None:
+def find_closest(word: str, known: Iterable[str]) -> str | None:
     """The known name that resembles a word most, without case; None if none does."""
     import difflib  # only after a slip
 
@@ -20,11 +20,11 @@ def closest(word: str, known: Iterable[str]) -> str | None:
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """`; did you mean 'order'?`, or nothing."""
-    near = closest(word, known)
+    near = find_closest(word, known)
     return f"; did you mean '{near}'?" if near else ""
 
 
-def misspelled(word: str, known: Iterable[str]) -> str | None:
+def find_misspelled(word: str, known: Iterable[str]) -> str | None:
     """The known name that a word differs from by a slip of the keyboard: one or two letters, a third of it at most.
 
     Names that differ in their numbers only are different names.
@@ -32,8 +32,12 @@ def misspelled(word: str, known: Iterable[str]) -> str | None:
     folded = word.casefold()
     for name in known:
         other = name.casefold()
-        most = min(_MOST_TYPOS, min(len(folded), len(other)) // _LETTERS_PER_TYPO)
-        if folded != other and _without_numbers(folded) != _without_numbers(other) and _distance(folded, other) <= most:
+        max_typos = min(_MAX_TYPOS, min(len(folded), len(other)) // _LETTERS_PER_TYPO)
+        if (
+            folded != other
+            and _without_numbers(folded) != _without_numbers(other)
+            and _edit_distance(folded, other) <= max_typos
+        ):
             return name
     return None
 
@@ -42,7 +46,7 @@ def _without_numbers(word: str) -> str:
     return re.sub(r"[0-9]+", "0", word)
 
 
-def _distance(one: str, other: str) -> int:
+def _edit_distance(one: str, other: str) -> int:
     """How many letters are missing, added, replaced, or swapped with their neighbour."""
     before: list[int] = []
     last = list(range(len(other) + 1))

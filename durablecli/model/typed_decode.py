@@ -27,27 +27,27 @@ from msgspec import Raw
 from durablecli.errors import Mismatch
 from durablecli.model import custom_objects, pydantic_models
 from durablecli.model.annotations import is_unresolved
-from durablecli.model.fields import Field, fields_of
+from durablecli.model.fields import Field, get_fields
 
-_read = msgspec.json.Decoder().decode
-_NATIVE = frozenset(
+_decode_json = msgspec.json.Decoder().decode
+_NATIVE_TYPES = frozenset(
     {type(None), bool, int, float, str, bytes, bytearray, datetime, date, time, timedelta, UUID, Decimal}
     | {list, tuple, dict, set, frozenset, Raw}
 )
-_SUBCLASSED = (str, int, float, datetime, date, time)
-_LISTS = (collections.abc.Iterable, collections.abc.Collection, collections.abc.Sequence)
-_ABSTRACT: dict[Any, type] = {
-    **dict.fromkeys((*_LISTS, collections.abc.MutableSequence), list),
+_SUBCLASSABLE_TYPES = (str, int, float, datetime, date, time)
+_LIST_PROTOCOLS = (collections.abc.Iterable, collections.abc.Collection, collections.abc.Sequence)
+_CONCRETE_TYPES: dict[Any, type] = {
+    **dict.fromkeys((*_LIST_PROTOCOLS, collections.abc.MutableSequence), list),
     **dict.fromkeys((collections.abc.Set, collections.abc.MutableSet), set),
     **dict.fromkeys((collections.abc.Mapping, collections.abc.MutableMapping), dict),
 }
-_UNIONS = (typing.Union, types.UnionType)
-_MISSING = "Object missing required field"
-_LATER = " (a field that was added later needs a default)"
-_WRAPPERS = (typing.Annotated, typing.Final, typing.ClassVar, typing.Required, typing.NotRequired)
+_UNION_ORIGINS = (typing.Union, types.UnionType)
+_MISSING_FIELD = "Object missing required field"
+_NEW_FIELD_HINT = " (a field that was added later needs a default)"
+_WRAPPER_ORIGINS = (typing.Annotated, typing.Final, typing.ClassVar, typing.Required, typing.NotRequired)
 
 
-def step(key: object) -> str:
+def path_step(key: object) -> str:
     """One step of a path by key: `.name`, or `["any other key"]`."""
     text = str(key)
     if text.isidentifier():
@@ -55,7 +55,7 @@ def step(key: object) -> str:
     return '["{}"]'.format(text.encode("utf-8", "backslashreplace").decode())
 
 
-def key_text(key: object) -> str | None:
+def key_to_text(key: object) -> str | None:
     """A key of a dict as json.dumps writes it; None if it can't be one."""
     if isinstance(key, str):
         return str.__str__(key)
@@ -66,54 +66,54 @@ def key_text(key: object) -> str | None:
     return float.__repr__(key) if isinstance(key, float) and isfinite(key) else None
 
 
-def located(error: msgspec.ValidationError) -> tuple[str, str]:
+def split_validation_error(error: msgspec.ValidationError) -> tuple[str, str]:
     """Path and reason of msgspec's refusal."""
     reason, _, path = str(error).partition(" - at `")
-    return path.rstrip("`") or "$", reason + (_LATER if reason.startswith(_MISSING) else "")
+    return path.rstrip("`") or "$", reason + (_NEW_FIELD_HINT if reason.startswith(_MISSING_FIELD) else "")
 
 
-def reader(annotation: Any) -> Callable[[Raw | bytes], Any]:
+def get_decoder(annotation: Any) -> Callable[[Raw | bytes], Any]:
     """What reads payloads of this annotation: made once for each. It raises Mismatch, or msgspec's ValidationError."""
     try:
-        return _cached_reader(annotation)
+        return _get_cached_decoder(annotation)
     except TypeError:  # an annotation that can't be hashed
-        return _reader(annotation)
+        return _make_decoder(annotation)
 
 
-def _reader(annotation: Any) -> Callable[[Raw | bytes], Any]:
-    if _says_nothing(bare(annotation)):
-        return _read
-    if not _by_hand(annotation, frozenset()):
+def _make_decoder(annotation: Any) -> Callable[[Raw | bytes], Any]:
+    if _is_unconstrained(unwrap_annotation(annotation)):
+        return _decode_json
+    if not _needs_build(annotation, frozenset()):
         try:
             decoder = msgspec.json.Decoder(annotation)
         except (TypeError, NameError, AttributeError):
             pass  # a union that msgspec can't tell apart, or a name that doesn't resolve
         else:
-            return functools.partial(_read_native, decoder, annotation)
-    return lambda raw: build(_read(raw), annotation, "$")
+            return functools.partial(_decode_native, decoder, annotation)
+    return lambda raw: build(_decode_json(raw), annotation, "$")
 
 
-_cached_reader = functools.lru_cache(maxsize=1024)(_reader)
+_get_cached_decoder = functools.lru_cache(maxsize=1024)(_make_decoder)
 
 
-def _read_native(decoder: msgspec.json.Decoder[Any], annotation: Any, raw: Raw | bytes) -> Any:
+def _decode_native(decoder: msgspec.json.Decoder[Any], annotation: Any, raw: Raw | bytes) -> Any:
     try:
         return decoder.decode(raw)
     except msgspec.ValidationError as error:
         # msgspec names neither keys nor what an array lacks; the walk by hand does.
         if "[...]" in str(error) or "`array` of " in str(error):
-            build(_read(raw), annotation, "$")
+            build(_decode_json(raw), annotation, "$")
         raise
 
 
 # ── looking at annotations ─────────────────────────────────────────────────────────────────────────────────────────
 
 
-def bare(annotation: Any) -> Any:
+def unwrap_annotation(annotation: Any) -> Any:
     """The annotation without what only adds notes to it: Annotated, NewType, aliases and the like."""
     while True:
         origin = typing.get_origin(annotation)
-        if origin in _WRAPPERS:
+        if origin in _WRAPPER_ORIGINS:
             annotation = typing.get_args(annotation)[0]
         elif isinstance(annotation, typing.NewType):
             annotation = annotation.__supertype__
@@ -123,55 +123,55 @@ def bare(annotation: Any) -> Any:
             return annotation
 
 
-def _says_nothing(kind: Any) -> bool:
+def _is_unconstrained(kind: Any) -> bool:
     if kind is None or kind is Any or kind is object or is_unresolved(kind) or isinstance(kind, typing.TypeVar):
         return True
     return getattr(kind, "__module__", "") == "inspect" and getattr(kind, "__qualname__", "") == "_empty"
 
 
-def _by_hand(annotation: Any, seen: frozenset[Any]) -> bool:
+def _needs_build(annotation: Any, seen: frozenset[Any]) -> bool:
     """Whether something in this annotation is beyond msgspec."""
-    kind = bare(annotation)
+    kind = unwrap_annotation(annotation)
     origin = typing.get_origin(kind) or kind
-    if kind is Any or kind is object or kind in _NATIVE or kind in _ABSTRACT or origin is typing.Literal:
+    if kind is Any or kind is object or kind in _NATIVE_TYPES or kind in _CONCRETE_TYPES or origin is typing.Literal:
         return False
-    if _says_nothing(kind):
+    if _is_unconstrained(kind):
         return True
     parts = [part for part in typing.get_args(kind) if part is not Ellipsis]
-    if any(_by_hand(part, seen) for part in parts) or (_is_dict(origin) and parts and _is_key_by_hand(parts[0])):
+    if any(_needs_build(part, seen) for part in parts) or (_is_dict(origin) and parts and _key_needs_build(parts[0])):
         return True
-    if origin in _UNIONS or origin in _NATIVE or origin in _ABSTRACT or kind in seen:
+    if origin in _UNION_ORIGINS or origin in _NATIVE_TYPES or origin in _CONCRETE_TYPES or kind in seen:
         return False
-    if not isinstance(origin, type) or _hook(origin) is not None:
+    if not isinstance(origin, type) or _find_constructor(origin) is not None:
         return True
     if issubclass(origin, Enum):
-        return not _plain_enum(origin)
+        return not _is_plain_enum(origin)
     shape: Any = origin
-    fields = fields_of(shape)
-    return fields is None or any(_by_hand(field.annotation, seen | {kind}) for field in fields)
+    fields = get_fields(shape)
+    return fields is None or any(_needs_build(field.annotation, seen | {kind}) for field in fields)
 
 
 def _is_dict(kind: Any) -> bool:
-    return kind in _ABSTRACT or (isinstance(kind, type) and issubclass(kind, dict))
+    return kind in _CONCRETE_TYPES or (isinstance(kind, type) and issubclass(kind, dict))
 
 
-def _is_key_by_hand(annotation: Any) -> bool:
+def _key_needs_build(annotation: Any) -> bool:
     """Whether msgspec reads such keys of a dict as strings only, or not at all."""
-    kind = bare(annotation)
-    return typing.get_origin(kind) in _UNIONS or kind in (bool, type(None))
+    kind = unwrap_annotation(annotation)
+    return typing.get_origin(kind) in _UNION_ORIGINS or kind in (bool, type(None))
 
 
-def _plain_enum(kind: type[Enum]) -> bool:
+def _is_plain_enum(kind: type[Enum]) -> bool:
     types_of_values = {type(member.value) for member in kind}
     return types_of_values in ({str}, {int})
 
 
-def _hook(kind: type) -> Callable[[Any], Any] | None:
+def _find_constructor(kind: type) -> Callable[[Any], Any] | None:
     """How a class says that it is made: `from_json`, or the ways of pydantic."""
     if callable(hook := getattr(kind, "from_json", None)):
         return hook  # type: ignore[no-any-return]
-    if pydantic_models.is_one(kind):
-        return functools.partial(pydantic_models.read, kind)
+    if pydantic_models.is_pydantic(kind):
+        return functools.partial(pydantic_models.load_model, kind)
     return getattr(kind, "model_validate", None)
 
 
@@ -180,73 +180,73 @@ def _hook(kind: type) -> Callable[[Any], Any] | None:
 
 def build(value: Any, annotation: Any, path: str) -> Any:
     """The object that `annotation` asks for, from plain JSON; raises Mismatch."""
-    if (named := custom_objects.class_in(value, path)) is not None:
-        data = build(custom_objects.data_in(value), Any, path)
-        return _hooked(_hook(named), named, data, path)
-    kind = bare(annotation)
-    if _says_nothing(kind):
-        return _with_objects(value, path) if custom_objects.APP else value
+    if (named := custom_objects.find_envelope_class(value, path)) is not None:
+        data = build(custom_objects.envelope_data(value), Any, path)
+        return _call_constructor(_find_constructor(named), named, data, path)
+    kind = unwrap_annotation(annotation)
+    if _is_unconstrained(kind):
+        return _replace_envelopes(value, path) if custom_objects.APP_MODULES else value
     origin = typing.get_origin(kind) or kind
     arguments = typing.get_args(kind)
-    if origin in _UNIONS:
-        return _one_of(value, arguments, path)
+    if origin in _UNION_ORIGINS:
+        return _build_union(value, arguments, path)
     if not isinstance(origin, type):
-        return _leaf(value, annotation, path)
-    if (hook := _hook(origin)) is not None:
-        return _hooked(hook, origin, value, path)
-    origin = _ABSTRACT.get(origin, origin)
-    if issubclass(origin, Enum) and not _plain_enum(origin):
-        return _member(value, origin, path)
-    if (fields := fields_of(origin)) is not None:
+        return _build_leaf(value, annotation, path)
+    if (hook := _find_constructor(origin)) is not None:
+        return _call_constructor(hook, origin, value, path)
+    origin = _CONCRETE_TYPES.get(origin, origin)
+    if issubclass(origin, Enum) and not _is_plain_enum(origin):
+        return _build_enum(value, origin, path)
+    if (fields := get_fields(origin)) is not None:
         parameters = getattr(origin, "__parameters__", ())
-        return _from_fields(value, origin, fields, dict(zip(parameters, arguments, strict=False)), path)
+        return _build_from_fields(value, origin, fields, dict(zip(parameters, arguments, strict=False)), path)
     if issubclass(origin, dict):
-        return _dict(value, origin, arguments, path)
+        return _build_dict(value, origin, arguments, path)
     if issubclass(origin, list | tuple | set | frozenset | collections.deque):
-        return _sequence(value, origin, arguments, path)
+        return _build_sequence(value, origin, arguments, path)
     if issubclass(origin, PurePath) and isinstance(value, str):
         return origin(value)
-    if origin not in _NATIVE and issubclass(origin, _SUBCLASSED) and not issubclass(origin, Enum):
-        return _of_subclass(value, origin, path)
-    return _leaf(value, annotation, path)
+    if origin not in _NATIVE_TYPES and issubclass(origin, _SUBCLASSABLE_TYPES) and not issubclass(origin, Enum):
+        return _build_subclass(value, origin, path)
+    return _build_leaf(value, annotation, path)
 
 
-def _of_subclass(value: Any, kind: Any, path: str) -> Any:
+def _build_subclass(value: Any, kind: Any, path: str) -> Any:
     """An object of the author's own kind of string, number or date: made of an object of its base."""
-    base = next(each for each in kind.__mro__ if each in _SUBCLASSED)
-    plain = _leaf(value, base, path)
+    base = next(each for each in kind.__mro__ if each in _SUBCLASSABLE_TYPES)
+    plain = _build_leaf(value, base, path)
     make = kind.fromisoformat if issubclass(kind, datetime | date | time) else kind
-    return _hooked(make, kind, value if make is not kind else plain, path)
+    return _call_constructor(make, kind, value if make is not kind else plain, path)
 
 
-def _with_objects(value: Any, path: str) -> Any:
+def _replace_envelopes(value: Any, path: str) -> Any:
     """Plain JSON, with the objects of an app for Azure in the place of their envelopes."""
     if isinstance(value, dict):
-        return {key: build(item, Any, path + step(key)) for key, item in value.items()}
+        return {key: build(item, Any, path + path_step(key)) for key, item in value.items()}
     if isinstance(value, list):
         return [build(item, Any, f"{path}[{index}]") for index, item in enumerate(value)]
     return value
 
 
-def _leaf(value: Any, annotation: Any, path: str) -> Any:
+def _build_leaf(value: Any, annotation: Any, path: str) -> Any:
     try:
         return msgspec.convert(value, annotation)
     except msgspec.ValidationError as error:
-        inner, reason = located(error)
-        raise Mismatch(path + inner[1:], _advice(reason, annotation)) from None
+        inner, reason = split_validation_error(error)
+        raise Mismatch(path + inner[1:], _add_advice(reason, annotation)) from None
     except (TypeError, NameError):
         return value  # nothing that could be checked
 
 
-def _advice(reason: str, annotation: Any) -> str:
-    if not isinstance(annotation, type) or annotation in _NATIVE or annotation.__module__ == "builtins":
+def _add_advice(reason: str, annotation: Any) -> str:
+    if not isinstance(annotation, type) or annotation in _NATIVE_TYPES or annotation.__module__ == "builtins":
         return reason
     if issubclass(annotation, Enum | msgspec.Struct | PurePath):
         return reason
     return f"{reason}; make it a dataclass, or give it to_json and from_json"
 
 
-def _hooked(hook: Callable[[Any], Any] | None, kind: type, value: Any, path: str) -> Any:
+def _call_constructor(hook: Callable[[Any], Any] | None, kind: type, value: Any, path: str) -> Any:
     assert hook is not None
     try:
         return hook(value)
@@ -255,7 +255,7 @@ def _hooked(hook: Callable[[Any], Any] | None, kind: type, value: Any, path: str
         raise Mismatch(path, reason) from error
 
 
-def _one_of(value: Any, options: tuple[Any, ...], path: str) -> Any:
+def _build_union(value: Any, options: tuple[Any, ...], path: str) -> Any:
     """The first option that fits; a class before another if it leaves fewer keys unread, or lacks fewer."""
     if value is None and type(None) in options:
         return None
@@ -263,7 +263,7 @@ def _one_of(value: Any, options: tuple[Any, ...], path: str) -> Any:
         return value
     real = [option for option in options if option is not type(None)]
     if isinstance(value, dict):
-        real.sort(key=lambda option: _misfit(value, option))
+        real.sort(key=lambda option: _misfit_score(value, option))
     failures = []
     for option in real:
         try:
@@ -277,18 +277,18 @@ def _one_of(value: Any, options: tuple[Any, ...], path: str) -> Any:
     raise Mismatch(path, f"fits none of the types it may have ({reasons})")
 
 
-def _misfit(value: dict[str, Any], option: Any) -> tuple[int, int]:
+def _misfit_score(value: dict[str, Any], option: Any) -> tuple[int, int]:
     """How many keys a class would leave unread, and how many of its fields the value lacks."""
-    origin = typing.get_origin(bare(option)) or bare(option)
+    origin = typing.get_origin(unwrap_annotation(option)) or unwrap_annotation(option)
     if not isinstance(origin, type):
         return 0, 0
-    if (spellings := pydantic_models.keys(origin)) is None:
-        spellings = [{field.key} for field in fields_of(origin) or ()]
+    if (spellings := pydantic_models.get_accepted_keys(origin)) is None:
+        spellings = [{field.key} for field in get_fields(origin) or ()]
     unread = value.keys() - set().union(*spellings) if spellings else ()
     return len(unread), sum(value.keys().isdisjoint(each) for each in spellings)
 
 
-def _member(value: Any, kind: type[Enum], path: str) -> Any:
+def _build_enum(value: Any, kind: type[Enum], path: str) -> Any:
     wanted = msgspec.json.encode(value)
     for member in kind:
         try:
@@ -299,12 +299,12 @@ def _member(value: Any, kind: type[Enum], path: str) -> Any:
     raise Mismatch(path, f"{wanted.decode():.60} is no value of {kind.__qualname__}")
 
 
-def _from_fields(value: Any, kind: Any, fields: Iterable[Field], bound: dict[Any, Any], path: str) -> Any:
-    steps = {field.key: step(field.key) for field in fields}
+def _build_from_fields(value: Any, kind: Any, fields: Iterable[Field], bound: dict[Any, Any], path: str) -> Any:
+    steps = {field.key: path_step(field.key) for field in fields}
     if issubclass(kind, tuple) or (issubclass(kind, msgspec.Struct) and kind.__struct_config__.array_like):
-        value, steps = _named(value, kind, fields, path)
+        value, steps = _name_items(value, kind, fields, path)
     elif not isinstance(value, dict):
-        raise Mismatch(path, f"Expected `object`, got `{_word(value)}`")
+        raise Mismatch(path, f"Expected `object`, got `{_json_type_name(value)}`")
     made: dict[str, Any] = {}
     later: dict[str, Any] = {}
     for field in fields:
@@ -313,7 +313,7 @@ def _from_fields(value: Any, kind: Any, fields: Iterable[Field], bound: dict[Any
             item = build(value[field.key], inner, path + steps[field.key])
             (made if field.in_init else later)[field.name] = item
         elif field.required:
-            raise Mismatch(path, f"{_MISSING} `{field.key}`{_LATER}")
+            raise Mismatch(path, f"{_MISSING_FIELD} `{field.key}`{_NEW_FIELD_HINT}")
     try:
         found = kind(**made)
         for name, item in later.items():
@@ -323,10 +323,10 @@ def _from_fields(value: Any, kind: Any, fields: Iterable[Field], bound: dict[Any
         raise Mismatch(path, str(error)) from error
 
 
-def _named(value: Any, kind: Any, fields: Iterable[Field], path: str) -> tuple[dict[str, Any], dict[str, str]]:
+def _name_items(value: Any, kind: Any, fields: Iterable[Field], path: str) -> tuple[dict[str, Any], dict[str, str]]:
     """The items of an array under the names of the fields, and the step of the path to each."""
     if not isinstance(value, list):
-        raise Mismatch(path, f"Expected `array`, got `{_word(value)}`")
+        raise Mismatch(path, f"Expected `array`, got `{_json_type_name(value)}`")
     tags = 1 if issubclass(kind, msgspec.Struct) and kind.__struct_config__.tag is not None else 0
     value = value[tags:]
     keys = [field.key for field in fields]
@@ -335,56 +335,56 @@ def _named(value: Any, kind: Any, fields: Iterable[Field], path: str) -> tuple[d
     return dict(zip(keys, value, strict=False)), {key: f"[{index}]" for index, key in enumerate(keys, tags)}
 
 
-def _dict(value: Any, kind: type[dict[Any, Any]], arguments: tuple[Any, ...], path: str) -> Any:
+def _build_dict(value: Any, kind: type[dict[Any, Any]], arguments: tuple[Any, ...], path: str) -> Any:
     if not isinstance(value, dict):
-        raise Mismatch(path, f"Expected `object`, got `{_word(value)}`")
+        raise Mismatch(path, f"Expected `object`, got `{_json_type_name(value)}`")
     of_keys = arguments[0] if arguments else Any
     of_values = arguments[1] if len(arguments) > 1 else Any
     made: Any = kind()
     for key, item in value.items():
-        inner = f"{path}{step(key)}"
-        made[_dict_key(key, of_keys, inner)] = build(item, of_values, inner)
+        inner = f"{path}{path_step(key)}"
+        made[_build_key(key, of_keys, inner)] = build(item, of_values, inner)
     return made
 
 
-def _dict_key(key: str, annotation: Any, path: str) -> Any:
+def _build_key(key: str, annotation: Any, path: str) -> Any:
     """A key by its annotation. Numbers, booleans and None are written as strings."""
-    kind = bare(annotation)
-    if typing.get_origin(kind) in _UNIONS:
-        return _key_of_union(key, typing.get_args(kind), path)
+    kind = unwrap_annotation(annotation)
+    if typing.get_origin(kind) in _UNION_ORIGINS:
+        return _build_union_key(key, typing.get_args(kind), path)
     is_enum = isinstance(kind, type) and issubclass(kind, Enum)
-    if kind in (bool, type(None)) or (is_enum and not _plain_enum(kind)):
-        return _key_among(key, kind, path)
+    if kind in (bool, type(None)) or (is_enum and not _is_plain_enum(kind)):
+        return _find_key_value(key, kind, path)
     if not is_enum and kind not in (int, float):
         return build(key, annotation, path)
     try:
         return msgspec.convert(key, annotation, strict=False)
     except msgspec.ValidationError as error:
-        raise Mismatch(path, f"the key: {located(error)[1]}") from None
+        raise Mismatch(path, f"the key: {split_validation_error(error)[1]}") from None
 
 
-def _key_among(key: str, kind: Any, path: str) -> Any:
+def _find_key_value(key: str, kind: Any, path: str) -> Any:
     """The value of a kind that has few, by the key that it is written as."""
     values: Iterable[Any] = (None,) if kind is type(None) else (True, False) if kind is bool else kind
     for value in values:
-        if key_text(value.value if isinstance(value, Enum) else value) == key:
+        if key_to_text(value.value if isinstance(value, Enum) else value) == key:
             return value
     raise Mismatch(path, f"the key {key!r:.60} is no value of {kind.__qualname__}")
 
 
-def _key_of_union(key: str, options: Iterable[Any], path: str) -> Any:
+def _build_union_key(key: str, options: Iterable[Any], path: str) -> Any:
     """The first type that a key fits; a string is what fits none of the others."""
     for option in sorted(options, key=lambda each: each is str):
         try:
-            return _dict_key(key, option, path)
+            return _build_key(key, option, path)
         except Mismatch:
             continue
     raise Mismatch(path, f"the key {key!r:.60} fits none of the types it may have")
 
 
-def _sequence(value: Any, kind: Any, arguments: tuple[Any, ...], path: str) -> Any:
+def _build_sequence(value: Any, kind: Any, arguments: tuple[Any, ...], path: str) -> Any:
     if not isinstance(value, list):
-        raise Mismatch(path, f"Expected `array`, got `{_word(value)}`")
+        raise Mismatch(path, f"Expected `array`, got `{_json_type_name(value)}`")
     if issubclass(kind, tuple) and arguments and arguments[-1] is not Ellipsis:
         if len(arguments) != len(value):
             raise Mismatch(path, f"Expected `array` of length {len(arguments)}, got {len(value)}")
@@ -399,7 +399,7 @@ def _sequence(value: Any, kind: Any, arguments: tuple[Any, ...], path: str) -> A
         raise Mismatch(path, str(error)) from None
 
 
-def _word(value: Any) -> str:
+def _json_type_name(value: Any) -> str:
     """msgspec's word for the type of a plain JSON value."""
     if isinstance(value, dict | list):
         return "object" if isinstance(value, dict) else "array"

@@ -4,34 +4,34 @@ from __future__ import annotations
 
 from typing import Any
 
-IN_CLEAR = (
+SECRET_ADVICE = (
     "pass the name under which the activity finds it, as an environment variable; or get_secret_value(), which is then "
     "stored in plain text"
 )
 
 
-def refusal(value: Any) -> str:
+def why_unserializable(value: Any) -> str:
     """Why a value can't be written, and what to pass instead."""
     kind = type(value)
-    name = named(kind)
+    name = type_label(kind)
     if hasattr(kind, "__await__"):
         return f"{name} is not a value yet; did you forget yield or await?"
     if callable(getattr(kind, "get_secret_value", None)):
-        return f"{name} is a secret and isn't written; {IN_CLEAR}"
+        return f"{name} is a secret and isn't written; {SECRET_ADVICE}"
     if callable(getattr(kind, "tolist", None)):  # numpy, and what is made after it
-        return f"{name} can't be written as JSON; pass {_instead_of_numpy(value)}"
+        return f"{name} can't be written as JSON; pass {_numpy_replacement(value)}"
     if hasattr(kind, "__next__") or name in ("range", "dict_keys", "dict_values", "dict_items"):
         return f"{name} can't be written as JSON; pass list(...) of it"
     return f"{name} can't be written as JSON; make it a dataclass, or give it to_json and from_json"
 
 
-def _instead_of_numpy(value: Any) -> str:
+def _numpy_replacement(value: Any) -> str:
     if not hasattr(value, "item") or getattr(value, "shape", None):
         return "value.tolist()"
     return "str(value)" if type(value).__name__ in ("datetime64", "timedelta64") else "value.item()"
 
 
-def named(kind: type) -> str:
+def type_label(kind: type) -> str:
     """The name of a class; with the package that it comes from, where that is widely known by it."""
     package = kind.__module__.partition(".")[0]
     return f"{package}.{kind.__qualname__}" if package in ("numpy", "pandas") else kind.__qualname__

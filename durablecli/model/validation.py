@@ -10,32 +10,32 @@ from datetime import UTC, datetime, timedelta
 
 from durablecli.errors import BadName, UsageError
 
-LONGEST = 256
+MAX_NAME_LENGTH = 256
 
 
-def name_of(given: object, what: str) -> str:
+def check_name(given: object, what: str) -> str:
     """The name of `what`, as a plain str: not empty, at most 256 characters, nothing that UTF-8 can't hold."""
     if not isinstance(given, str) or not given:
         raise BadName(f"the name of {what} must be a non-empty string")
-    return _short(_text(given, f"the name of {what}"), f"the name of {what}")
+    return _check_length(_check_text(given, f"the name of {what}"), f"the name of {what}")
 
 
-def operation_of(given: object) -> str:
+def check_operation_name(given: object) -> str:
     """The name of an operation of an entity, by the same rules; it may be empty, as Azure's apps call it."""
-    return _short(_text(given, "the name of an operation"), "the name of an operation")
+    return _check_length(_check_text(given, "the name of an operation"), "the name of an operation")
 
 
-def version_of(given: object) -> str | None:
+def check_version(given: object) -> str | None:
     """A version as a plain str, by the same rules; None where there is none. It may be empty."""
-    return None if given is None else _short(_text(given, "a version"), "a version")
+    return None if given is None else _check_length(_check_text(given, "a version"), "a version")
 
 
-def reason_of(given: object) -> str:
+def check_reason(given: object) -> str:
     """The reason that somebody gives for what is done to an instance: any text, of any length."""
-    return _text(given, "a reason")
+    return _check_text(given, "a reason")
 
 
-def time_of(given: object, what: str) -> datetime:
+def check_time(given: object, what: str) -> datetime:
     """A time as a plain datetime in UTC; naive ones are UTC."""
     if not isinstance(given, datetime):
         raise TypeError(f"{what} is a datetime, not {type(given).__name__}")
@@ -49,19 +49,19 @@ def time_of(given: object, what: str) -> datetime:
         raise UsageError(f"{what} must lie between the years 1 and 9999, in UTC too ({error})") from None
 
 
-def due_of(given: object, what: str, now: datetime) -> datetime:
+def check_due_time(given: object, what: str, now: datetime) -> datetime:
     """A time, or the one that is a while from now, as a plain datetime in UTC."""
     if not isinstance(given, timedelta):
         if not isinstance(given, datetime):
             raise TypeError(f"{what} is a datetime or a timedelta, not {type(given).__name__}")
-        return time_of(given, what)
+        return check_time(given, what)
     try:
         return now + timedelta(given.days, given.seconds, given.microseconds)
     except OverflowError:
         raise UsageError(f"{what} must lie between the years 1 and 9999: {given} from now doesn't") from None
 
 
-def _text(given: object, what: str) -> str:
+def _check_text(given: object, what: str) -> str:
     if not isinstance(given, str):
         raise BadName(f"{what} must be a string, not {type(given).__name__}")
     text = given if type(given) is str else str.__str__(given)  # one's own `__str__` may say anything
@@ -73,7 +73,7 @@ def _text(given: object, what: str) -> str:
     return text
 
 
-def _short(text: str, what: str) -> str:
-    if len(text) > LONGEST:
-        raise BadName(f"{what} has {len(text):,} characters, at most {LONGEST} are allowed")
+def _check_length(text: str, what: str) -> str:
+    if len(text) > MAX_NAME_LENGTH:
+        raise BadName(f"{what} has {len(text):,} characters, at most {MAX_NAME_LENGTH} are allowed")
     return text

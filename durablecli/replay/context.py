@@ -20,28 +20,28 @@ from durablecli.model.http_messages import HTTP_ORCHESTRATOR, DurableHttpRespons
 from durablecli.model.ids import check_instance_id, child_id
 from durablecli.model.payloads import decode
 from durablecli.model.retries import RetryPolicy
-from durablecli.model.validation import due_of, name_of, operation_of, version_of
-from durablecli.replay.critical_section import LockTask, entities_to_lock, entity_named
-from durablecli.replay.executor import Machine
-from durablecli.replay.function_marks import return_annotation, told_name
+from durablecli.model.validation import check_due_time, check_name, check_operation_name, check_version
+from durablecli.replay.critical_section import LockTask, to_entity_id_text, to_lock_order
+from durablecli.replay.executor import OrchestrationExecutor
+from durablecli.replay.function_marks import function_name, return_annotation
 from durablecli.replay.tasks import EventTask, Task, TimerTask, WhenAll, WhenAny
 from durablecli.replay.turn_log import TurnLogger
 
-_UUID_SPACE = uuid5(NAMESPACE_OID, "9e952958-5e33-4daf-827f-2fa12937b875")
+_UUID_NAMESPACE = uuid5(NAMESPACE_OID, "9e952958-5e33-4daf-827f-2fa12937b875")
 
 
 class DurableOrchestrationContext:
     """The orchestration's window to the world. Every call makes a task at once; yield it for the result."""
 
-    def __init__(self, machine: Machine) -> None:
-        self._machine = machine
-        self._started = machine.started
+    def __init__(self, executor: OrchestrationExecutor) -> None:
+        self._executor = executor
+        self._started = executor.started
 
     # ── calls ──────────────────────────────────────────────────────────────────────────────────────────────────
 
     def call_activity(self, name: str | Callable[..., Any], input_: Any = None, expected_type: Any = None) -> Task[Any]:
         """Schedule an activity. The result is decoded by `expected_type`, else by the activity's return annotation."""
-        return self._activity(name, None, input_, expected_type)
+        return self._call_activity(name, None, input_, expected_type)
 
     def call_activity_with_retry(
         self,
@@ -51,7 +51,7 @@ class DurableOrchestrationContext:
         expected_type: Any = None,
     ) -> Task[Any]:
         """Schedule an activity that is tried again after a failure, as `retry_options` says."""
-        return self._activity(name, retry_options, input_, expected_type)
+        return self._call_activity(name, retry_options, input_, expected_type)
 
     def call_sub_orchestrator(
         self,
@@ -62,7 +62,7 @@ class DurableOrchestrationContext:
         expected_type: Any = None,
     ) -> Task[Any]:
         """Start another orchestration and wait for its end. Without `version` it gets this one's."""
-        return self._child(name, None, input_, instance_id, version, expected_type)
+        return self._call_sub_orchestrator(name, None, input_, instance_id, version, expected_type)
 
     def call_sub_orchestrator_with_retry(
         self,
@@ -74,7 +74,7 @@ class DurableOrchestrationContext:
         expected_type: Any = None,
     ) -> Task[Any]:
         """As call_sub_orchestrator, tried again after a failure; each attempt is a new instance unless given an id."""
-        return self._child(name, retry_options, input_, instance_id, version, expected_type)
+        return self._call_sub_orchestrator(name, retry_options, input_, instance_id, version, expected_type)
 
     def call_http(
         self,
@@ -93,9 +93,11 @@ class DurableOrchestrationContext:
         Headers are written to the history as they are given; of a credential given as `df.secret("API_TOKEN")` only the
         name of its environment variable is.
         """
-        request = make_request(self._machine.encode, method, uri, content, headers, token_source, is_raw_str)
-        raw = self._machine.encode(request)
-        return self._start_child(HTTP_ORCHESTRATOR, request.label, DurableHttpResponse, None, raw, None, self.version)
+        request = make_request(self._executor.encode, method, uri, content, headers, token_source, is_raw_str)
+        raw = self._executor.encode(request)
+        return self._schedule_sub_orchestrator(
+            HTTP_ORCHESTRATOR, request.label, DurableHttpResponse, None, raw, None, self.version
+        )
 
     def call_entity(
         self,
@@ -105,34 +107,34 @@ class DurableOrchestrationContext:
         expected_type: Any = None,
     ) -> Task[Any]:
         """Run an operation of an entity and wait for its outcome. Entities are named by EntityId or as `@name@key`."""
-        machine = self._machine
-        entity = entity_named(entityId)
-        section = machine.section
+        executor = self._executor
+        entity = to_entity_id_text(entityId)
+        section = executor.section
         if section is not None:
             section.check_call(entity)
-        operation = operation_of(operationName)
-        event = ev.EntityOperationCalled(entity, operation, machine.encode(operationInput))
-        label = "" if machine.azure else f"Operation '{operation}' of entity {entity}"
+        operation = check_operation_name(operationName)
+        event = ev.EntityOperationCalled(entity, operation, executor.encode(operationInput))
+        label = "" if executor.azure else f"Operation '{operation}' of entity {entity}"
         annotation = Any if expected_type is None else expected_type
-        task = machine.call(label, annotation, None, lambda attempt, retry_of: machine.decide(event))
+        task = executor.start_call(label, annotation, None, lambda attempt, retry_of: executor.decide(event))
         if section is not None:
-            section.called(entity, task)
+            section.add_call(entity, task)
         return task
 
-    def _activity(
+    def _call_activity(
         self, name: str | Callable[..., Any], policy: RetryPolicy | None, value: Any, expected_type: Any
     ) -> Task[Any]:
-        text = told_name(name, "activity")
-        raw = self._machine.encode(value)
-        decide = self._machine.decide
+        text = function_name(name, "activity")
+        raw = self._executor.encode(value)
+        decide = self._executor.decide
 
-        def make(attempt: int, retry_of: int | None) -> int:
+        def schedule(attempt: int, retry_of: int | None) -> int:
             return decide(ev.TaskScheduled(text, raw, attempt, retry_of))
 
-        annotation = self._annotation(name, text, expected_type)
-        return self._machine.call(f"Activity function '{text}'", annotation, policy, make)
+        annotation = self._result_annotation(name, text, expected_type)
+        return self._executor.start_call(f"Activity function '{text}'", annotation, policy, schedule)
 
-    def _child(
+    def _call_sub_orchestrator(
         self,
         name: str | Callable[..., Any],
         policy: RetryPolicy | None,
@@ -141,16 +143,16 @@ class DurableOrchestrationContext:
         version: str | None,
         expected_type: Any,
     ) -> Task[Any]:
-        text = told_name(name, "orchestrator")
-        if self._machine.section is not None:
-            self._machine.section.check_child()
-        raw = self._machine.encode(value)
-        version = self.version if version is None else version_of(version)
-        given = None if instance_id is None else self._checked_child_id(instance_id)
-        annotation, label = self._annotation(name, text, expected_type), f"Orchestrator function '{text}'"
-        return self._start_child(text, label, annotation, policy, raw, given, version)
+        text = function_name(name, "orchestrator")
+        if self._executor.section is not None:
+            self._executor.section.check_child()
+        raw = self._executor.encode(value)
+        version = self.version if version is None else check_version(version)
+        given = None if instance_id is None else self._check_child_id(instance_id)
+        annotation, label = self._result_annotation(name, text, expected_type), f"Orchestrator function '{text}'"
+        return self._schedule_sub_orchestrator(text, label, annotation, policy, raw, given, version)
 
-    def _start_child(
+    def _schedule_sub_orchestrator(
         self,
         name: str,
         label: str,
@@ -160,18 +162,18 @@ class DurableOrchestrationContext:
         instance_id: str | None,
         version: str | None,
     ) -> Task[Any]:
-        machine, started = self._machine, self._started
+        executor, started = self._executor, self._started
 
-        def make(attempt: int, retry_of: int | None) -> int:
-            child = instance_id or child_id(started.instance, started.execution, machine.following)
+        def schedule(attempt: int, retry_of: int | None) -> int:
+            child = instance_id or child_id(started.instance, started.execution, executor.next_decision_n)
             created = ev.SubOrchestrationInstanceCreated(
                 name, child, raw, version, attempt, retry_of, explicit=instance_id is not None
             )
-            return machine.decide(created)
+            return executor.decide(created)
 
-        return machine.call(label, annotation, policy, make)
+        return executor.start_call(label, annotation, policy, schedule)
 
-    def _checked_child_id(self, instance_id: str) -> str:
+    def _check_child_id(self, instance_id: str) -> str:
         given = check_instance_id(instance_id)
         own = [self.instance_id, self.parent_instance_id or ""]
         if given.casefold() in [id.casefold() for id in own]:
@@ -181,20 +183,22 @@ class DurableOrchestrationContext:
             )
         return given
 
-    def _annotation(self, name: str | Callable[..., Any], text: str, expected_type: Any) -> Any:
+    def _result_annotation(self, name: str | Callable[..., Any], text: str, expected_type: Any) -> Any:
         if expected_type is not None:
             return expected_type
-        return self._machine.signatures(text) if isinstance(name, str) else return_annotation(name)
+        return self._executor.return_types(text) if isinstance(name, str) else return_annotation(name)
 
     # ── waits ──────────────────────────────────────────────────────────────────────────────────────────────────
 
     def create_timer(self, fire_at: datetime | timedelta) -> TimerTask:
         """A durable timer: due at a time (naive ones are UTC) or after a while, however long."""
-        return self._machine.timer(due_of(fire_at, "fire_at", self._machine.now))
+        return self._executor.create_timer(check_due_time(fire_at, "fire_at", self._executor.now))
 
     def wait_for_external_event(self, name: str, expected_type: Any = None) -> EventTask[Any]:
         """Wait for an event of this name, without case. Events that come early are kept, in order."""
-        return self._machine.wait(name_of(name, "an event"), Any if expected_type is None else expected_type)
+        return self._executor.wait_for_event(
+            check_name(name, "an event"), Any if expected_type is None else expected_type
+        )
 
     def lock_entities(self, entities: Iterable[EntityId | str]) -> LockTask:
         """Wait for the locks of these entities, 1 to 100: `with (yield context.lock_entities([a, b])):`.
@@ -202,7 +206,7 @@ class DurableOrchestrationContext:
         All others' operations and locks wait until the block is left. Inside, only the locked entities may be called,
         one call each at a time; only others may be signaled; sub-orchestrations may not be called.
         """
-        return self._machine.lock(entities_to_lock(entities))
+        return self._executor.request_locks(to_lock_order(entities))
 
     def task_all(
         self, tasks: Iterable[Task[Any]] | None = None, *, activities: Iterable[Task[Any]] | None = None
@@ -211,7 +215,7 @@ class DurableOrchestrationContext:
 
         `activities` is the name that Azure's SDK has for `tasks`.
         """
-        return WhenAll(self._machine, _one_of("task_all", tasks, activities))
+        return WhenAll(self._executor, _select_tasks("task_all", tasks, activities))
 
     def task_any(
         self, tasks: Iterable[Task[Any]] | None = None, *, activities: Iterable[Task[Any]] | None = None
@@ -220,14 +224,14 @@ class DurableOrchestrationContext:
 
         `[]` gives None. `activities` is the name that Azure's SDK has for `tasks`.
         """
-        return WhenAny(self._machine, _one_of("task_any", tasks, activities))
+        return WhenAny(self._executor, _select_tasks("task_any", tasks, activities))
 
     # ── effects ────────────────────────────────────────────────────────────────────────────────────────────────
 
     def send_event(self, instance_id: str, name: str, data: Any = None) -> None:
         """Raise an event in another orchestration, without waiting; that it isn't there is no error."""
-        event = name_of(name, "an event")
-        self._machine.decide(ev.EventSent(check_instance_id(instance_id), event, self._machine.encode(data)))
+        event = check_name(name, "an event")
+        self._executor.decide(ev.EventSent(check_instance_id(instance_id), event, self._executor.encode(data)))
 
     def signal_entity(
         self,
@@ -237,21 +241,21 @@ class DurableOrchestrationContext:
         at: datetime | timedelta | None = None,
     ) -> None:
         """Have an entity run an operation, without waiting: now, at a time (naive ones are UTC), or after a while."""
-        machine = self._machine
-        entity = entity_named(entityId)
-        if machine.section is not None:
-            machine.section.check_signal(entity)
-        operation = operation_of(operationName)
-        due = None if at is None else due_of(at, "at", machine.now)
-        machine.decide(ev.EntityOperationSignaled(entity, operation, machine.encode(operationInput), due))
+        executor = self._executor
+        entity = to_entity_id_text(entityId)
+        if executor.section is not None:
+            executor.section.check_signal(entity)
+        operation = check_operation_name(operationName)
+        due = None if at is None else check_due_time(at, "at", executor.now)
+        executor.decide(ev.EntityOperationSignaled(entity, operation, executor.encode(operationInput), due))
 
     def continue_as_new(self, input_: Any, save_events: bool = True) -> None:
         """Start over with `input_` and an empty history when the function ends. Unread events move on by default."""
-        self._machine.continue_as_new(self._machine.encode(input_), save_events)
+        self._executor.continue_as_new(self._executor.encode(input_), save_events)
 
     def set_custom_status(self, status: Any) -> None:
         """Show any JSON value in this instance's status."""
-        self._machine.set_custom_status(status)
+        self._executor.set_custom_status(status)
 
     # ── facts ──────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -261,29 +265,29 @@ class DurableOrchestrationContext:
 
     def new_uuid(self) -> str:
         """A UUID that is the same in every replay, as a string."""
-        return str(uuid5(_UUID_SPACE, self._seed()))
+        return str(uuid5(_UUID_NAMESPACE, self._next_uuid_name()))
 
     def new_guid(self) -> UUID:
         """A UUID that is the same in every replay."""
-        return uuid5(NAMESPACE_URL, self._seed())
+        return uuid5(NAMESPACE_URL, self._next_uuid_name())
 
-    def _seed(self) -> str:
-        return f"{self._started.instance}_{self._started.execution}_{self._machine.next_id()}"
+    def _next_uuid_name(self) -> str:
+        return f"{self._started.instance}_{self._started.execution}_{self._executor.next_id()}"
 
     @cached_property
     def logger(self) -> TurnLogger:
         """Logs under `durablecli.orchestrator.NAME`, once: not in replays, and not before the turn is on disk."""
-        return TurnLogger(self._machine, self._started.name)
+        return TurnLogger(self._executor, self._started.name)
 
     @property
     def current_utc_datetime(self) -> datetime:
         """The time of this turn, aware, UTC. It stands still within a turn and never goes back."""
-        return self._machine.now
+        return self._executor.now
 
     @property
     def is_replaying(self) -> bool:
         """Whether this turn was lived through before."""
-        return self._machine.is_replaying
+        return self._executor.is_replaying
 
     @property
     def instance_id(self) -> str:
@@ -300,12 +304,12 @@ class DurableOrchestrationContext:
 
     @property
     def custom_status(self) -> Any:
-        return self._machine.custom_status
+        return self._executor.custom_status
 
     @property
     def will_continue_as_new(self) -> bool:
         """Whether continue_as_new has been called in this execution."""
-        return self._machine.will_continue_as_new
+        return self._executor.will_continue_as_new
 
     # ── private names of Azure's SDK that apps use all the same ────────────────────────────────────────────────
 
@@ -345,7 +349,7 @@ class DurableOrchestrationContext:
         raise NotImplementedError("an orchestrator can't read its own history; `durable history` shows it")
 
 
-def _one_of(
+def _select_tasks(
     verb: str, tasks: Iterable[Task[Any]] | None, activities: Iterable[Task[Any]] | None
 ) -> Iterable[Task[Any]]:
     if (tasks is None) == (activities is None):

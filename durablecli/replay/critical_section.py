@@ -10,10 +10,10 @@ from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any, NoReturn, Protocol
 
-from durablecli.model.entity_id import EntityId, told_entity
-from durablecli.replay.tasks import Keeper, Task
+from durablecli.model.entity_id import EntityId, to_entity_id
+from durablecli.replay.tasks import Task, TaskOwner
 
-MOST_LOCKS = 100
+MAX_LOCKS = 100
 NESTED = "Must not enter another critical section from within a critical section."
 SIGNAL_TO_LOCKED = "Must not signal a locked entity from a critical section."
 CALL_PENDING = "Must not call an entity from a critical section while a prior call to the same entity is still pending."
@@ -22,10 +22,10 @@ CALL_BEFORE_GRANT = "Must not call an entity while the request for its lock is p
 CHILD_WITH_LOCKS = "While holding locks, cannot call suborchestrators."
 
 
-class Locker(Keeper, Protocol):
+class LockOwner(TaskOwner, Protocol):
     """What a critical section needs of the machine that made it."""
 
-    def unlock(self, section: CriticalSection) -> None: ...
+    def release_locks(self, section: CriticalSection) -> None: ...
 
 
 class CriticalSection:
@@ -34,34 +34,34 @@ class CriticalSection:
     Raises RuntimeError for what isn't allowed meanwhile; a refusal decides nothing.
     """
 
-    __slots__ = ("_asked", "_calls", "_ids", "_locker", "_released", "entities", "id")
+    __slots__ = ("_calls", "_entity_ids", "_lock_task", "_owner", "_released", "entities", "id")
 
-    def __init__(self, locker: Locker, id: int, entities: tuple[EntityId, ...]) -> None:
+    def __init__(self, owner: LockOwner, id: int, entities: tuple[EntityId, ...]) -> None:
         self.id = id
         self.entities = entities
-        self._locker = locker
-        self._ids = frozenset(map(str, entities))
+        self._owner = owner
+        self._entity_ids = frozenset(map(str, entities))
         self._calls: dict[str, Task[Any]] = {}
         self._released = False
-        self._asked: LockTask | None = None
+        self._lock_task: LockTask | None = None
 
-    def ask(self) -> LockTask:
+    def create_lock_task(self) -> LockTask:
         """The task that waits for the grant."""
-        self._asked = LockTask(self._locker, self)
-        return self._asked
+        self._lock_task = LockTask(self._owner, self)
+        return self._lock_task
 
-    def granted(self) -> None:
+    def grant(self) -> None:
         """All locks are held."""
-        asked, self._asked = self._asked, None
-        if asked is not None:
-            asked._complete(self)
+        lock_task, self._lock_task = self._lock_task, None
+        if lock_task is not None:
+            lock_task._complete(self)
 
     def release(self) -> None:
         """Give the locks back, or take the request for them back; doing it twice does no harm."""
         if not self._released:
             self._released = True
-            self._asked = None
-            self._locker.unlock(self)
+            self._lock_task = None
+            self._owner.release_locks(self)
 
     def __enter__(self) -> CriticalSection:
         if self._released:
@@ -76,24 +76,24 @@ class CriticalSection:
     @property
     def is_held(self) -> bool:
         """Whether the locks are granted."""
-        return self._asked is None
+        return self._lock_task is None
 
     def check_signal(self, entity: str) -> None:
         """Raise for a signal to one of its entities."""
-        if entity in self._ids:
+        if entity in self._entity_ids:
             raise RuntimeError(SIGNAL_TO_LOCKED)
 
     def check_call(self, entity: str) -> None:
         """Raise for a call that could wait for ever, or that the locks don't cover."""
         if not self.is_held:
-            if entity in self._ids:
+            if entity in self._entity_ids:
                 raise RuntimeError(CALL_BEFORE_GRANT)
-        elif entity not in self._ids:
+        elif entity not in self._entity_ids:
             raise RuntimeError(CALL_OF_OTHERS)
         elif (prior := self._calls.get(entity)) is not None and not prior.is_completed:
             raise RuntimeError(CALL_PENDING)
 
-    def called(self, entity: str, task: Task[Any]) -> None:
+    def add_call(self, entity: str, task: Task[Any]) -> None:
         """Remember a call that check_call has let pass."""
         self._calls[entity] = task
 
@@ -108,8 +108,8 @@ class LockTask(Task[CriticalSection]):
 
     __slots__ = ("_section", "is_cancelled")
 
-    def __init__(self, keeper: Keeper, section: CriticalSection) -> None:
-        super().__init__(keeper, section.id)
+    def __init__(self, owner: TaskOwner, section: CriticalSection) -> None:
+        super().__init__(owner, section.id)
         self.is_cancelled = False
         self._section = section
 
@@ -131,21 +131,21 @@ class LockTask(Task[CriticalSection]):
 # ── naming entities ────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def entity_named(named: EntityId | str) -> str:
+def to_entity_id_text(entity: EntityId | str) -> str:
     """The id of an entity as `@name@key`, however it was named; raises UsageError."""
-    return _parsed(named) if type(named) is str else str(told_entity(named))
+    return _parse_entity_id_text(entity) if type(entity) is str else str(to_entity_id(entity))
 
 
 @lru_cache(16_384)
-def _parsed(text: str) -> str:
-    return str(told_entity(text))
+def _parse_entity_id_text(text: str) -> str:
+    return str(to_entity_id(text))
 
 
-def entities_to_lock(named: Iterable[EntityId | str]) -> tuple[EntityId, ...]:
+def to_lock_order(given: Iterable[EntityId | str]) -> tuple[EntityId, ...]:
     """In the order in which all lock them, each once; ValueError unless they are 1 to 100."""
-    if isinstance(named, str | EntityId):
-        raise ValueError(f"lock_entities takes a list of entities: lock_entities([{named!r}])")
-    entities = tuple(sorted({told_entity(each) for each in named}))
-    if not 1 <= len(entities) <= MOST_LOCKS:
-        raise ValueError(f"a critical section locks 1 to {MOST_LOCKS} entities, not {len(entities)}")
+    if isinstance(given, str | EntityId):
+        raise ValueError(f"lock_entities takes a list of entities: lock_entities([{given!r}])")
+    entities = tuple(sorted({to_entity_id(each) for each in given}))
+    if not 1 <= len(entities) <= MAX_LOCKS:
+        raise ValueError(f"a critical section locks 1 to {MAX_LOCKS} entities, not {len(entities)}")
     return entities

@@ -17,14 +17,14 @@ from msgspec import Raw
 from msgspec.structs import replace
 
 from durablecli.model import events as ev
-from durablecli.model.entity_id import entity_name
-from durablecli.model.status import Summary
+from durablecli.model.entity_id import parse_entity_name
+from durablecli.model.status import InstanceSummary
 
-MOST_SENDERS = 128
+MAX_SENDERS = 128
 """So many senders are remembered over a snapshot: a repair then knows what was received from them."""
 
 
-class EntityLedger:
+class EntityRuntimeState:
     """What the log of one entity says. `state` is falsy where there is none."""
 
     def __init__(self) -> None:
@@ -37,20 +37,20 @@ class EntityLedger:
         self.size = 0
         self.state: Raw = ev.ABSENT
         self.queue: deque[ev.Record] = deque()
-        self.inner: deque[ev.Record] = deque()
+        self.holder_queue: deque[ev.Record] = deque()
         """The operations of whoever holds the lock."""
         self.scheduled: dict[int, ev.Record] = {}
         """What waits for its time: it stands in no line before a TimerFired says so."""
-        self._requests: dict[Key, int] = {}
+        self._lock_requests: dict[LockRequestKey, int] = {}
         """The requests for the lock that stand in the queue. One that isn't here any more was taken back."""
-        self._withdrawn = 0
+        self._cancelled_requests = 0
         self._deletions: Counter[bool] = Counter()
         """How many stand in the queue, by whether they are forced."""
         self.lock: ev.EntityLock | None = None
         self.senders: OrderedDict[tuple[str, str], int] = OrderedDict()
         """The last operation that came from each of the latest senders, by instance and execution."""
         self.failures = 0
-        self.last_failure: ev.OperationFailure | None = None
+        self.last_failure: ev.EntityOperationFailure | None = None
         self.blocked: str | None = None
         self.blocked_at: datetime | None = None
 
@@ -63,56 +63,61 @@ class EntityLedger:
     @property
     def queued(self) -> int:
         """How many operations and requests for the lock wait."""
-        return len(self.queue) + len(self.inner) - self._withdrawn
+        return len(self.queue) + len(self.holder_queue) - self._cancelled_requests
 
     @property
     def runnable(self) -> deque[ev.Record]:
         """What may be done now, in order: while the lock is held, what its holder sent."""
-        return self.queue if self.lock is None else self.inner
+        return self.queue if self.lock is None else self.holder_queue
 
     @property
-    def is_bare(self) -> bool:
+    def is_disposable(self) -> bool:
         """Whether nothing would be lost with the log: no state, no lock, and nothing that waits."""
-        return not (self.state or self.lock or self.queue or self.inner or self.scheduled)
+        return not (self.state or self.lock or self.queue or self.holder_queue or self.scheduled)
 
     @property
-    def awaits_deletion(self) -> bool:
+    def has_pending_deletion(self) -> bool:
         """Whether a deletion stands somewhere among what may be done now."""
         return self.lock is None and self._deletions.total() > 0
 
     @property
-    def awaits_forced_deletion(self) -> bool:
+    def has_pending_forced_deletion(self) -> bool:
         """Whether all that stands before a deletion is to be dropped."""
         return self.lock is None and self._deletions[True] > 0
 
-    def concerns(self, sender: ev.Origin) -> bool:
+    def knows_request(self, sender: ev.Origin) -> bool:
         """Whether this request for the lock was granted here, or waits here."""
-        return (self.lock is not None and self.lock.sender == sender) or _key(sender) in self._requests
+        return (self.lock is not None and self.lock.sender == sender) or _lock_request_key(
+            sender
+        ) in self._lock_requests
 
-    def operations(self, most: int) -> list[ev.Record]:
+    def next_operations(self, limit: int) -> list[ev.Record]:
         """The next operations that may run one after another, up to the first thing that is none."""
         found: list[ev.Record] = []
-        for record in islice(self.runnable, most):
+        for record in islice(self.runnable, limit):
             if not isinstance(record.event, ev.EntityOperationReceived):
                 break
             found.append(record)
         return found
 
-    def standing(self) -> Iterator[ev.Record]:
+    def in_line(self) -> Iterator[ev.Record]:
         """All that stands in line, in order; what was taken back doesn't."""
-        return chain(self.inner, filter(self._stands, self.queue))
+        return chain(self.holder_queue, filter(self._is_in_line, self.queue))
 
-    def waiting(self) -> Iterator[ev.Record]:
+    def pending_records(self) -> Iterator[ev.Record]:
         """All that still waits, in an order in which it can be received once more."""
-        return chain(self.standing(), self.scheduled.values())
+        return chain(self.in_line(), self.scheduled.values())
 
-    def _stands(self, record: ev.Record) -> bool:
+    def _is_in_line(self, record: ev.Record) -> bool:
         event = record.event
-        return not isinstance(event, ev.EntityLockReceived) or self._requests.get(_key(event.sender)) == record.n
+        return (
+            not isinstance(event, ev.EntityLockReceived)
+            or self._lock_requests.get(_lock_request_key(event.sender)) == record.n
+        )
 
-    def due(self) -> list[tuple[int, datetime]]:
+    def scheduled_times(self) -> list[tuple[int, datetime]]:
         """The operations that wait for their time, and when it comes."""
-        return [(n, _time_of(record)) for n, record in self.scheduled.items()]
+        return [(n, _scheduled_time(record)) for n, record in self.scheduled.items()]
 
     # ── the fold ───────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -124,25 +129,25 @@ class EntityLedger:
         match event:
             case ev.EntityOperationReceived():
                 if event.sender is not None:
-                    self._note_sender(event.sender)
+                    self._remember_sender(event.sender)
                 if event.scheduled_time is not None:
                     self.scheduled[n] = record
                 else:
                     self._enqueue(record, event)
             case ev.EntityBatch():
-                self._done(event, at)
+                self._apply_batch(event, at)
             case ev.EntityLockReceived():
                 self.queue.append(record)
-                self._requests[_key(event.sender)] = n
-                self._grant(at)
+                self._lock_requests[_lock_request_key(event.sender)] = n
+                self._grant_lock(at)
             case ev.EntityUnlockReceived():
-                self._release(event.sender)
-                self._grant(at)
+                self._release_lock(event.sender)
+                self._grant_lock(at)
             case ev.EntityDeletionReceived():
                 self.queue.append(record)
                 self._deletions[event.force] += 1
             case ev.TimerFired():
-                self._fired(event.timer)
+                self._fire_timer(event.timer)
             case ev.ExecutionBlocked():
                 self.blocked, self.blocked_at = event.reason, at
             case ev.ExecutionUnblocked():
@@ -151,72 +156,72 @@ class EntityLedger:
                 self.id, self.execution = event.instance, event.execution
                 self.created = self.modified = at
             case ev.EntitySnapshot():
-                self._restore(event)
+                self._apply_snapshot(event)
             case _:
                 raise AssertionError(f"{type(event).__name__} has no place in the log of an entity")
 
-    def _note_sender(self, sender: ev.Origin) -> None:
+    def _remember_sender(self, sender: ev.Origin) -> None:
         key = (sender.instance, sender.execution)
         last = self.senders.pop(key, 0)
         self.senders[key] = max(last, sender.n)
-        if len(self.senders) > MOST_SENDERS:
+        if len(self.senders) > MAX_SENDERS:
             self.senders.popitem(last=False)
 
-    def _fired(self, n: int) -> None:
+    def _fire_timer(self, n: int) -> None:
         record = self.scheduled.pop(n, None)
         if record is not None and isinstance(record.event, ev.EntityOperationReceived):
             event = replace(record.event, scheduled_time=None)
             self._enqueue(record._replace(event=event), event)
 
     def _enqueue(self, record: ev.Record, event: ev.EntityOperationReceived) -> None:
-        line = self.inner if self.lock is not None and _is_holder(self.lock, event.sender) else self.queue
-        line.append(record)
+        queue = self.holder_queue if self.lock is not None and _is_lock_holder(self.lock, event.sender) else self.queue
+        queue.append(record)
 
-    def _done(self, batch: ev.EntityBatch, at: datetime) -> None:
+    def _apply_batch(self, batch: ev.EntityBatch, at: datetime) -> None:
         self.modified = at
         failed = {each.n: each.failure for each in batch.results if each.failure is not None}
-        line = self.runnable
-        while line:
-            record = line.popleft()
+        queue = self.runnable
+        while queue:
+            record = queue.popleft()
             failure = failed.get(record.n) if failed else None
             if isinstance(record.event, ev.EntityDeletionReceived):
                 self._deletions[record.event.force] -= 1
             elif failure is not None and isinstance(record.event, ev.EntityOperationReceived):
                 self.failures += 1
-                self.last_failure = ev.OperationFailure(record.event.name, at, failure)
+                self.last_failure = ev.EntityOperationFailure(record.event.name, at, failure)
             if record.n == batch.upto:
                 break
         if batch.deleted:
             self.state = ev.ABSENT
         elif batch.state:
             self.state = batch.state
-        self._grant(at)
+        self._grant_lock(at)
 
-    def _grant(self, at: datetime) -> None:
+    def _grant_lock(self, at: datetime) -> None:
         """Give the lock to whoever asked for it, once that request stands at the front."""
         while self.lock is None and self.queue and isinstance(event := self.queue[0].event, ev.EntityLockReceived):
-            if self._stands(self.queue.popleft()):
-                del self._requests[_key(event.sender)]
+            if self._is_in_line(self.queue.popleft()):
+                del self._lock_requests[_lock_request_key(event.sender)]
                 self.lock = ev.EntityLock(event.sender, event.entities, at)
             else:
-                self._withdrawn -= 1
+                self._cancelled_requests -= 1
 
-    def _release(self, sender: ev.Origin) -> None:
+    def _release_lock(self, sender: ev.Origin) -> None:
         if self.lock is not None and self.lock.sender == sender:
             self.lock = None
-            self.queue.extendleft(reversed(self.inner))  # sent under the lock, so before all that waited for it
-            self.inner.clear()
-        elif self._requests.pop(_key(sender), None) is not None:
-            self._withdrawn += 1  # looked for in the queue, it would cost the more the longer that is
+            self.queue.extendleft(reversed(self.holder_queue))  # sent under the lock, so before all that waited for it
+            self.holder_queue.clear()
+        elif self._lock_requests.pop(_lock_request_key(sender), None) is not None:
+            self._cancelled_requests += 1  # looked for in the queue, it would cost the more the longer that is
 
-    def _restore(self, event: ev.EntitySnapshot) -> None:
+    def _apply_snapshot(self, event: ev.EntitySnapshot) -> None:
         self.id, self.execution = event.instance, event.execution
         self.created, self.modified = event.created, event.modified
         self.state, self.lock = event.state, event.lock
         self.failures, self.last_failure = event.failures, event.last_failure
         self.senders = OrderedDict(((each.instance, each.execution), each.n) for each in event.senders)
 
-    def snapshot(self) -> ev.EntitySnapshot:
+    def make_snapshot(self) -> ev.EntitySnapshot:
         """What stands for the whole log, but for what still waits."""
         return ev.EntitySnapshot(
             self.id,
@@ -232,52 +237,52 @@ class EntityLedger:
         )
 
 
-Key = tuple[str, str, int]
+LockRequestKey = tuple[str, str, int]
 
 
-def _key(sender: ev.Origin) -> Key:
+def _lock_request_key(sender: ev.Origin) -> LockRequestKey:
     return sender.instance, sender.execution, sender.n
 
 
-def _is_holder(lock: ev.EntityLock, sender: ev.Origin | None) -> bool:
+def _is_lock_holder(lock: ev.EntityLock, sender: ev.Origin | None) -> bool:
     holder = lock.sender
     return sender is not None and (sender.instance, sender.execution) == (holder.instance, holder.execution)
 
 
-def _time_of(record: ev.Record) -> datetime:
+def _scheduled_time(record: ev.Record) -> datetime:
     event = record.event
     assert isinstance(event, ev.EntityOperationReceived)
     assert event.scheduled_time is not None
     return event.scheduled_time
 
 
-def fold_entity(records: Iterable[ev.Record], size: int = 0) -> EntityLedger:
+def fold_entity_log(records: Iterable[ev.Record], size: int = 0) -> EntityRuntimeState:
     """The ledger of a whole log of `size` bytes."""
-    ledger = EntityLedger()
+    entity = EntityRuntimeState()
     for record in records:
-        ledger.apply(record)
-    ledger.size = size
-    return ledger
+        entity.apply(record)
+    entity.size = size
+    return entity
 
 
-def entity_summary(ledger: EntityLedger) -> Summary:
+def summarize_entity(entity: EntityRuntimeState) -> InstanceSummary:
     """The row of this entity in the index."""
-    return Summary(
-        id=ledger.id,
-        name=entity_name(ledger.id),
-        status="Exists" if ledger.exists else "Empty",
-        execution=ledger.execution,
+    return InstanceSummary(
+        id=entity.id,
+        name=parse_entity_name(entity.id),
+        status="Exists" if entity.exists else "Empty",
+        execution=entity.execution,
         parent=None,
         version=None,
-        created=ledger.created,
-        updated=ledger.updated,
-        records=ledger.last_n,
-        bytes=ledger.size,
-        next_due=min((at for _, at in ledger.due()), default=None),
-        owes=bool(ledger.runnable) or ledger.blocked is not None,
+        created=entity.created,
+        updated=entity.updated,
+        records=entity.last_n,
+        bytes=entity.size,
+        next_due=min((at for _, at in entity.scheduled_times()), default=None),
+        has_pending_work=bool(entity.runnable) or entity.blocked is not None,
         waiting=(),
-        blocked=ledger.blocked,
-        blocked_at=ledger.blocked_at,
-        locked_by=ledger.lock.sender.instance if ledger.lock is not None else None,
-        queued=ledger.queued,
+        blocked=entity.blocked,
+        blocked_at=entity.blocked_at,
+        locked_by=entity.lock.sender.instance if entity.lock is not None else None,
+        queued=entity.queued,
     )

@@ -6,38 +6,38 @@ import re
 
 from durablecli.model import events as ev
 
-ADVICE = "restore the code that this instance began with, or terminate it and start it again"
+NON_DETERMINISM_ADVICE = "restore the code that this instance began with, or terminate it and start it again"
 
 
-class NonDeterminism(BaseException):
+class NonDeterminismError(BaseException):
     """The code decides otherwise than the history. A BaseException, so that no `except Exception` swallows it."""
 
     def __init__(self, record: ev.Record | None, now: ev.Event | None, line: str, what: str | None = None) -> None:
         where = f" at record {record.n}" if record else ", which ends here"
-        pair = record is not None and type(record.event) is type(now) and type(now) in _OF_ANOTHER
-        now_text = what or (describe(now, of_another=pair) if now else "nothing more")
+        pair = record is not None and type(record.event) is type(now) and type(now) in _CANCELLING_DECISIONS
+        now_text = what or (describe_decision(now, with_cancelled=pair) if now else "nothing more")
         super().__init__(
             f"the code decides otherwise than the history{where}\n"
-            f"history  {describe(record.event, of_another=pair) if record else 'nothing more'}\n"
+            f"history  {describe_decision(record.event, with_cancelled=pair) if record else 'nothing more'}\n"
             f"now      {now_text} ({line})\n"
-            f"{ADVICE}"
+            f"{NON_DETERMINISM_ADVICE}"
         )
 
 
-class Runaway(BaseException):
+class TooManyDecisions(BaseException):
     """One turn decided more than anybody can mean."""
 
 
-class Sealed(BaseException):
+class ExecutorClosed(BaseException):
     """The machine is being dropped: its function may clean up, but decides and says nothing any more."""
 
 
 _address = re.compile(r" at 0x[0-9A-Fa-f]+")
-_FOR_ENTITIES = frozenset({ev.EntityOperationCalled, ev.EntityOperationSignaled, ev.EntityLockRequested})
-_OF_ANOTHER = frozenset({ev.TimerCanceled, ev.EntityUnlockSent})
+_ENTITY_DECISIONS = frozenset({ev.EntityOperationCalled, ev.EntityOperationSignaled, ev.EntityLockRequested})
+_CANCELLING_DECISIONS = frozenset({ev.TimerCanceled, ev.EntityUnlockSent})
 
 
-def alike(recorded: ev.Event, now: ev.Event) -> bool:
+def is_same_decision(recorded: ev.Event, now: ev.Event) -> bool:
     """Whether two decisions are the same for a replay: in kind and name, in the entities they are for, and in the
     decision that they take back."""
     if type(recorded) is not type(now):
@@ -46,12 +46,12 @@ def alike(recorded: ev.Event, now: ev.Event) -> bool:
     name: str = getattr(now, "name", "")
     if then != name and then.casefold() != name.casefold():
         return False
-    if type(now) in _OF_ANOTHER and _taken_back(recorded) != _taken_back(now):
+    if type(now) in _CANCELLING_DECISIONS and _cancelled_decision(recorded) != _cancelled_decision(now):
         return False
-    return type(now) not in _FOR_ENTITIES or _entities(recorded) == _entities(now)
+    return type(now) not in _ENTITY_DECISIONS or _entity_ids(recorded) == _entity_ids(now)
 
 
-def describe(event: ev.Event, *, of_another: bool = False) -> str:
+def describe_decision(event: ev.Event, *, with_cancelled: bool = False) -> str:
     """A decision as the non-determinism error shows it: kind and name, and the entities it is for.
 
     With `of_another` also the decision that it takes back.
@@ -59,8 +59,8 @@ def describe(event: ev.Event, *, of_another: bool = False) -> str:
     if isinstance(event, ev.ExecutionCompleted) and event.failure is not None:
         return f"ExecutionCompleted {event.status}: {_one_line(event.failure.message):.500}"
     name = getattr(event, "name", None)
-    entities = ", ".join(_entities(event))
-    taken_back = _taken_back(event) if of_another else 0
+    entities = ", ".join(_entity_ids(event))
+    taken_back = _cancelled_decision(event) if with_cancelled else 0
     words = (type(event).__name__, name, entities and name and "of", entities, taken_back and f"of record {taken_back}")
     return " ".join(word for word in words if word)
 
@@ -70,12 +70,12 @@ def _one_line(message: str) -> str:
     return " ".join(_address.sub("", message).split())
 
 
-def _entities(event: ev.Event) -> tuple[str, ...]:
+def _entity_ids(event: ev.Event) -> tuple[str, ...]:
     entity: str | None = getattr(event, "entity", None)
     return getattr(event, "entities", ()) if entity is None else (entity,)
 
 
-def _taken_back(event: ev.Event) -> int:
+def _cancelled_decision(event: ev.Event) -> int:
     """The number of the decision that this one takes back; 0 where there is none."""
     if isinstance(event, ev.TimerCanceled):
         return event.timer

@@ -25,38 +25,44 @@ from durablecli.model import events as ev
 from durablecli.model.entity_id import EntityId
 from durablecli.model.failures import Failure, from_exception, to_exception
 from durablecli.model.payloads import PAYLOAD_LIMIT, decode, encode
-from durablecli.model.retries import RetryPolicy, delay
-from durablecli.model.round_trip import check, classes_in
+from durablecli.model.retries import RetryPolicy, retry_delay
+from durablecli.model.round_trip import check_no_subclass_fields_lost, find_field_classes
 from durablecli.replay.critical_section import NESTED, CriticalSection, LockTask
-from durablecli.replay.errors import NonDeterminism, Runaway, Sealed, alike
+from durablecli.replay.errors import ExecutorClosed, NonDeterminismError, TooManyDecisions, is_same_decision
 from durablecli.replay.event_waits import EventWaits
 from durablecli.replay.function_marks import return_annotation
-from durablecli.replay.raised_failures import causes_of
-from durablecli.replay.tasks import WAITS, CallTask, EventTask, Race, Task, TimerTask, Waits, WhenAny
-from durablecli.replay.turn_log import Line, running
-from durablecli.replay.yield_hints import NO_ASYNCIO, RETURNED_TASK, needs_a_loop, not_a_result, not_a_task
+from durablecli.replay.raised_failures import collect_causes
+from durablecli.replay.tasks import WAIT_TASK_TYPES, CallTask, EventTask, Race, Task, TimerTask, WaitTask, WhenAny
+from durablecli.replay.turn_log import OutputLine, running_turn
+from durablecli.replay.yield_hints import (
+    NO_ASYNCIO,
+    RETURNED_TASK,
+    explain_non_result,
+    explain_non_task,
+    is_missing_event_loop,
+)
 
-MOST_DECISIONS = 100_000
-_MOST_REFUSALS = 1_000
-RUNAWAY = f"one turn decided more than {MOST_DECISIONS:,} things: is there a loop without a yield?"
+MAX_DECISIONS = 100_000
+_MAX_REFUSED_DECISIONS = 1_000
+TOO_MANY_DECISIONS = f"one turn decided more than {MAX_DECISIONS:,} things: is there a loop without a yield?"
 
-Signatures = Callable[[str], Any]
+ReturnTypes = Callable[[str], Any]
 """From an activity's or orchestrator's name to its return annotation, `Any` where nothing is known."""
 
 
-class Call(NamedTuple):
+class RetryState(NamedTuple):
     """A retried call between its attempts: how to make the next one."""
 
     task: CallTask[Any]
-    make: Callable[[int, int | None], int]
+    schedule: Callable[[int, int | None], int]
     policy: RetryPolicy | None
-    first: int
+    first_n: int
     first_at: datetime
     attempt: int
-    failed: tuple[int, ...]
+    failed_outcomes: tuple[int, ...]
 
 
-class Machine:
+class OrchestrationExecutor:
     """One live execution. `ended` once its function has returned, raised, or continued as new.
 
     With `azure` the texts of failures are those that an app of Azure expects.
@@ -66,17 +72,17 @@ class Machine:
         self,
         function: Callable[[Any], Any],
         started: ev.ExecutionStarted,
-        signatures: Signatures,
+        return_types: ReturnTypes,
         expected: Sequence[ev.Record] = (),
         *,
-        torn: bool = False,
+        incomplete: bool = False,
         payload_limit: int = PAYLOAD_LIMIT,
-        reopened: Mapping[int, datetime] | None = None,
+        timeout_resets: Mapping[int, datetime] | None = None,
         azure: bool = False,
     ) -> None:
         self.started = started
         self.azure = azure
-        self.signatures = signatures
+        self.return_types = return_types
         self.encode: Callable[[Any], Raw] = partial(encode, limit=payload_limit)
         self.ended = False
         self.is_replaying = False
@@ -84,31 +90,31 @@ class Machine:
         self.custom_status: Any = decode(started.custom_status) if started.custom_status else None
         self.will_continue_as_new = False
         self.section: CriticalSection | None = None
-        self.said: list[Line] = []
+        self.log_lines: list[OutputLine] = []
         self.function = function
         self._expected = deque(expected)
-        self._torn = torn
-        self._reopened = reopened or {}
-        self._sealed = False
-        self._refused = 0
-        self._verdict: BaseException | None = None
-        self._flow: Generator[Any, Any, Any] | Coroutine[Any, Any, Any] | None = None
+        self._incomplete = incomplete
+        self._timeout_resets = timeout_resets or {}
+        self._closed = False
+        self._refused_decisions = 0
+        self._stop_error: BaseException | None = None
+        self._coroutine: Generator[Any, Any, Any] | Coroutine[Any, Any, Any] | None = None
         self._awaiting: Task[Any] | None = None
         self._race: Race | None = None
-        self._fresh: list[ev.Record] = []
-        self._next = 0
-        self._in_turn = 0
-        self._ids = 0
-        self._calls: dict[int, Call] = {}
-        self._back_off: dict[int, Call] = {}
+        self._new_decisions: list[ev.Record] = []
+        self._next_n = 0
+        self._decisions_in_turn = 0
+        self._id_count = 0
+        self._calls: dict[int, RetryState] = {}
+        self._retry_timers: dict[int, RetryState] = {}
         self._timers: dict[int, TimerTask] = {}
-        self._early: dict[int, ev.Record] = {}
-        self._failures = 0
-        self._taken_in: dict[int, int] = {}
-        self._noticed_in: dict[int, int] = {}
-        self._arrival = 0
-        self.events = EventWaits(self._take_event)
-        self._continue: tuple[Raw, bool] | None = None
+        self._early_outcomes: dict[int, ev.Record] = {}
+        self._failure_count = 0
+        self._event_taken_in: dict[int, int] = {}
+        self._misfit_seen_in: dict[int, int] = {}
+        self._arrival_n = 0
+        self.event_waits = EventWaits(self._complete_event_wait)
+        self._continue_as_new: tuple[Raw, bool] | None = None
 
     # ── one turn ───────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -116,73 +122,73 @@ class Machine:
         """Apply one arrival; `at` is the function's clock, `n` the next free number. Returns the new decisions."""
         self.is_replaying = replaying
         self.now = at
-        self._next = n
-        self._fresh = []
-        self._in_turn = 0
-        self._arrival = arrival.n
-        token = running.set(self)
+        self._next_n = n
+        self._new_decisions = []
+        self._decisions_in_turn = 0
+        self._arrival_n = arrival.n
+        token = running_turn.set(self)
         try:
-            self._accept(arrival)
-            if self._verdict is None and not self.ended:
+            self._apply_arrival(arrival)
+            if self._stop_error is None and not self.ended:
                 self._run()
         finally:
-            running.reset(token)
-        if self._expected and not replaying and self._verdict is None:
-            self._verdict = NonDeterminism(self._expected[0], None, self.line())
-        if self._verdict is not None:
-            raise self._verdict
-        return self._fresh
+            running_turn.reset(token)
+        if self._expected and not replaying and self._stop_error is None:
+            self._stop_error = NonDeterminismError(self._expected[0], None, self.current_line())
+        if self._stop_error is not None:
+            raise self._stop_error
+        return self._new_decisions
 
     def expect(self, decisions: Iterable[ev.Record]) -> None:
         """Compare the next turn with these decisions: a rewind has kept them of a turn that is taken again."""
         self._expected.extend(decisions)
 
-    def caught_up(self) -> None:
+    def finish_replay(self) -> None:
         """Say that the replay is over; raises NonDeterminism for decisions that the code didn't make again."""
-        self._torn = False
+        self._incomplete = False
         if self._expected:
-            raise NonDeterminism(self._expected[0], None, self.line())
+            raise NonDeterminismError(self._expected[0], None, self.current_line())
 
-    def _accept(self, arrival: ev.Record) -> None:
+    def _apply_arrival(self, arrival: ev.Record) -> None:
         n, _, event = arrival
         match event:
             case ev.TaskCompleted() | ev.SubOrchestrationInstanceCompleted() | ev.EntityOperationCompleted():
                 if call := self._calls.pop(event.task, None):
-                    self._settle(call.task, event.result, call.task.annotation)
+                    self._complete_from_payload(call.task, event.result, call.task.annotation)
                 else:
-                    self._keep_early(event.task, arrival)
+                    self._keep_early_outcome(event.task, arrival)
             case ev.TaskFailed() | ev.SubOrchestrationInstanceFailed() | ev.EntityOperationFailed():
                 if call := self._calls.pop(event.task, None):
-                    self._attempt_failed(call, n, event.failure)
+                    self._retry_or_fail(call, n, event.failure)
                 else:
-                    self._keep_early(event.task, arrival)
+                    self._keep_early_outcome(event.task, arrival)
             case ev.TimerFired():
-                if not self._timer_fired(event.timer):
-                    self._keep_early(event.timer, arrival)
+                if not self._fire_timer(event.timer):
+                    self._keep_early_outcome(event.timer, arrival)
             case ev.EventRaised():
-                self.events.raised(n, event)
+                self.event_waits.add_event(n, event)
             case ev.EntityLockGranted():
                 if self.section is not None and self.section.id == event.task:
-                    self.section.granted()
+                    self.section.grant()
                 else:
-                    self._keep_early(event.task, arrival)
+                    self._keep_early_outcome(event.task, arrival)
             case ev.ExecutionStarted():
-                self._begin()
+                self._start_function()
             case _:
                 raise AssertionError(f"{type(event).__name__} is for the ledger, not for the machine")
 
-    def _keep_early(self, decision: int, arrival: ev.Record) -> None:
+    def _keep_early_outcome(self, decision: int, arrival: ev.Record) -> None:
         """Keep an outcome whose decision is still expected. Any other outcome answers what was taken back meanwhile."""
         if self._expected and decision >= self._expected[0].n:
-            self._early[decision] = arrival
+            self._early_outcomes[decision] = arrival
 
-    def _use_early(self, decision: int) -> None:
+    def _apply_early_outcome(self, decision: int) -> None:
         """Apply the outcome of a decision that was just made, if the history has it already."""
-        arrival = self._early.pop(decision, None)
+        arrival = self._early_outcomes.pop(decision, None)
         if arrival is not None:
-            self._accept(arrival)
+            self._apply_arrival(arrival)
 
-    def _settle(self, task: Task[Any], raw: Raw, annotation: Any) -> None:
+    def _complete_from_payload(self, task: Task[Any], raw: Raw, annotation: Any) -> None:
         try:
             value = decode(raw, annotation)
         except Exception as error:  # noqa: BLE001 - a payload that doesn't fit its annotation fails the task that carries it
@@ -191,122 +197,122 @@ class Machine:
         else:
             task._complete(value)
 
-    def _attempt_failed(self, call: Call, n: int, failure: Failure) -> None:
-        failed = (*call.failed, n)
-        wait = None
+    def _retry_or_fail(self, call: RetryState, n: int, failure: Failure) -> None:
+        failed = (*call.failed_outcomes, n)
+        delay_before_retry = None
         if call.policy is not None:
-            wait = delay(call.policy, call.attempt, call.first_at, self.now, failure)
-        if wait is None:
+            delay_before_retry = retry_delay(call.policy, call.attempt, call.first_at, self.now, failure)
+        if delay_before_retry is None:
             call.task.fail(failure, failed)
             return
-        timer = self.decide(ev.TimerCreated(self.now + wait, call.first))
-        self._back_off[timer] = call._replace(attempt=call.attempt + 1, failed=failed)
-        self._use_early(timer)
+        timer = self.decide(ev.TimerCreated(self.now + delay_before_retry, call.first_n))
+        self._retry_timers[timer] = call._replace(attempt=call.attempt + 1, failed_outcomes=failed)
+        self._apply_early_outcome(timer)
 
-    def _timer_fired(self, timer: int) -> bool:
+    def _fire_timer(self, timer: int) -> bool:
         """Complete a timer, or make the attempt that has waited for it. False where there is no such timer."""
         if task := self._timers.pop(timer, None):
             task._complete()
-        elif call := self._back_off.pop(timer, None):
-            n = call.make(call.attempt, call.first)
+        elif call := self._retry_timers.pop(timer, None):
+            n = call.schedule(call.attempt, call.first_n)
             self._calls[n] = call
-            self._use_early(n)
+            self._apply_early_outcome(n)
         else:
             return False
         return True
 
-    def _take_event(self, task: EventTask[Any], n: int, event: ev.EventRaised) -> None:
+    def _complete_event_wait(self, task: EventTask[Any], n: int, event: ev.EventRaised) -> None:
         """Complete a wait with an event. One that doesn't fit fails it, and is what a rewind has to take back."""
         try:
             value = decode(event.input, task.annotation)
         except Exception as error:  # noqa: BLE001 - a payload that doesn't fit its annotation fails the wait that took it
-            self._taken_in[n] = self._arrival
-            task.misfit(n, from_exception(error))
+            self._event_taken_in[n] = self._arrival_n
+            task.fail_with_misfit(n, from_exception(error))
         else:
             task._complete(value)
 
     # ── running the function ───────────────────────────────────────────────────────────────────────────────────
 
-    def _begin(self) -> None:
+    def _start_function(self) -> None:
         from durablecli.replay.context import DurableOrchestrationContext  # the context is the machine's face
 
         try:
-            self._enter(DurableOrchestrationContext(self))
+            self._call_function(DurableOrchestrationContext(self))
         except BaseException as error:  # noqa: BLE001 - user code may raise anything
-            self._threw(error)
+            self._handle_user_error(error)
 
-    def _enter(self, context: Any) -> None:
+    def _call_function(self, context: Any) -> None:
         outcome = self.function(context)
         if inspect.isgenerator(outcome) or inspect.iscoroutine(outcome):
-            self._flow = outcome
+            self._coroutine = outcome
         elif inspect.isasyncgen(outcome):
             raise TypeError("an orchestrator is a generator (yield) or a coroutine (await), not both at once")
         else:
-            self._finish(outcome)
+            self._complete_with_result(outcome)
 
     def _run(self) -> None:
         """Go on for as long as what the function waits for has an outcome. What user code raises ends the execution."""
         try:
-            while self._flow is not None and self._verdict is None:
+            while self._coroutine is not None and self._stop_error is None:
                 task = self._awaiting
                 if task is None:
-                    self._step(None, None)
-                elif self._is_over(task) if isinstance(task, WhenAny) else task._done:
+                    self._resume_function(None, None)
+                elif self._is_any_complete(task) if isinstance(task, WhenAny) else task._done:
                     self._awaiting = None
-                    self._step(task._value, task._error)
+                    self._resume_function(task._value, task._error)
                 else:
                     return
         except BaseException as error:  # noqa: BLE001 - user code may raise anything
-            self._threw(error)
+            self._handle_user_error(error)
 
-    def _step(self, value: Any, error: Callable[[], BaseException] | None) -> None:
+    def _resume_function(self, value: Any, error: Callable[[], BaseException] | None) -> None:
         """Run to the next yield. What is yielded must be a task: else the author is told right there."""
-        flow = self._flow
-        assert flow is not None
+        coroutine = self._coroutine
+        assert coroutine is not None
         try:
-            yielded = flow.throw(error()) if error is not None else flow.send(value)
+            yielded = coroutine.throw(error()) if error is not None else coroutine.send(value)
             while not isinstance(yielded, Task):
-                yielded = flow.throw(TypeError(not_a_task(yielded)))
+                yielded = coroutine.throw(TypeError(explain_non_task(yielded)))
         except StopIteration as stop:
-            self._finish(stop.value)
+            self._complete_with_result(stop.value)
             return
-        self._await(yielded)
+        self._set_awaited_task(yielded)
 
-    def _threw(self, error: BaseException) -> None:
+    def _handle_user_error(self, error: BaseException) -> None:
         """User code has raised: that ends the execution, but for the machine's own verdicts."""
         kind = type(error)  # isinstance would ask `error.__class__`, which may be the author's code
-        if issubclass(kind, NonDeterminism) or issubclass(kind, Runaway):
-            self._verdict = error
-        elif self._verdict is None:
-            self._fail(error)
+        if issubclass(kind, NonDeterminismError) or issubclass(kind, TooManyDecisions):
+            self._stop_error = error
+        elif self._stop_error is None:
+            self._complete_with_failure(error)
 
-    def _await(self, task: Task[Any]) -> None:
+    def _set_awaited_task(self, task: Task[Any]) -> None:
         self._awaiting = task
-        if isinstance(task, WAITS):
-            self._wake_for(task)
+        if isinstance(task, WAIT_TASK_TYPES):
+            self._activate_waits(task)
 
-    def _wake_for(self, task: Waits) -> None:
+    def _activate_waits(self, task: WaitTask) -> None:
         """Wake the waits that an awaited task needs, in order."""
-        to_wake: list[EventTask[Any]] = []
+        to_activate: list[EventTask[Any]] = []
         race: Race | None = None
         if isinstance(task, EventTask):
-            task.need(to_wake)
+            task.acquire(to_activate)
         elif task._done:
-            task.pass_over()
+            task.deactivate_if_unneeded()
         elif isinstance(task, WhenAny):
             race = self._race
-            if race is None or not race.is_for(task.children):
+            if race is None or not race.is_over(task.children):
                 self._race = race = Race(task.children)
-            race.need(to_wake)
+            race.acquire(to_activate)
         else:
-            task.need(to_wake)
-        for event in to_wake:
+            task.acquire(to_activate)
+        for event in to_activate:
             if race is not None and race.finished:
                 return  # the first to wake took an event that was kept: the others aren't needed any more
-            if event.must_wake:
-                self.events.wake(event)
+            if event.must_activate:
+                self.event_waits.activate(event)
 
-    def _is_over(self, task: WhenAny) -> bool:
+    def _is_any_complete(self, task: WhenAny) -> bool:
         """Whether the awaited `task_any` is complete. The waits that lost it sleep from then on."""
         race = self._race
         if race is None:
@@ -315,240 +321,242 @@ class Machine:
             if not race.finished:
                 return False
             winner = race.finished[0]
-            task.win(winner)
-            race.rest()
-            race.leave(winner)
+            task.complete_with(winner)
+            race.release()
+            race.remove_winner(winner)
         else:
-            race.rest()
+            race.release()
         return True
 
     # ── the end ────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _finish(self, value: Any) -> None:
-        if self._continue is not None:
-            self._end(ev.ContinueAsNew(*self._continue))
+    def _complete_with_result(self, value: Any) -> None:
+        if self._continue_as_new is not None:
+            self._end_execution(ev.ContinueAsNew(*self._continue_as_new))
             return
         if isinstance(value, Task):
             raise TypeError(RETURNED_TASK)
-        if (hint := not_a_result(value)) is not None:
+        if (hint := explain_non_result(value)) is not None:
             raise TypeError(hint)
         try:
             if self.started.parent is not None:
-                check(value, classes_in(return_annotation(self.function)), "$")
+                check_no_subclass_fields_lost(value, find_field_classes(return_annotation(self.function)), "$")
             result = self.encode(value)
         except Exception as error:  # noqa: BLE001 - a value may have code of the author's
-            self._fail(error, retryable=False)
+            self._complete_with_failure(error, retryable=False)
             return
-        self._end(ev.ExecutionCompleted("Completed", result=result))
+        self._end_execution(ev.ExecutionCompleted("Completed", result=result))
 
-    def _fail(self, error: BaseException, *, retryable: bool = True) -> None:
-        if needs_a_loop(error):
-            error = _caused(RuntimeError(NO_ASYNCIO), error)
+    def _complete_with_failure(self, error: BaseException, *, retryable: bool = True) -> None:
+        if is_missing_event_loop(error):
+            error = _set_cause(RuntimeError(NO_ASYNCIO), error)
         failure = from_exception(error)
         if not retryable:
             failure = replace(failure, retryable=False)
-        causes = causes_of(error)
-        first = min((self._noticed_in.get(n, n) for n in causes), default=0)
+        causes = collect_causes(error)
+        first = min((self._misfit_seen_in.get(n, n) for n in causes), default=0)
         rewind_from = first if causes and first != causes[0] else 0
         try:
-            self._end(ev.ExecutionCompleted("Failed", ev.ABSENT, failure, causes, rewind_from, self.azure))
-        except (NonDeterminism, Runaway) as verdict:
-            self._verdict = verdict
+            self._end_execution(ev.ExecutionCompleted("Failed", ev.ABSENT, failure, causes, rewind_from, self.azure))
+        except (NonDeterminismError, TooManyDecisions) as verdict:
+            self._stop_error = verdict
 
-    def _end(self, event: ev.ExecutionCompleted | ev.ContinueAsNew) -> None:
+    def _end_execution(self, event: ev.ExecutionCompleted | ev.ContinueAsNew) -> None:
         self.decide(event)
         self.ended = True
-        self._flow = self._race = self._awaiting = self.section = None  # no cycle is left for the garbage collector
+        self._coroutine = self._race = self._awaiting = self.section = (
+            None  # no cycle is left for the garbage collector
+        )
 
-    def abandoned(self) -> frozenset[int]:
+    def abandoned_calls(self) -> frozenset[int]:
         """The open calls that lost a race. One that nobody was ever to wait for isn't among them."""
         return frozenset(n for n, call in self._calls.items() if call.task.is_joined)
 
-    def unread(self) -> list[ev.EventRaised]:
+    def unread_events(self) -> list[ev.EventRaised]:
         """The events that no wait has taken, in order of arrival: they move on with continue_as_new."""
-        return self.events.unread
+        return self.event_waits.unread_events
 
     def close(self) -> None:
         """Drop the function. It may run its `finally` blocks; nothing it does there counts."""
-        self._sealed = True
-        flow, self._flow = self._flow, None
+        self._closed = True
+        coroutine, self._coroutine = self._coroutine, None
         self._race = self._awaiting = None
-        if flow is not None:
-            token = running.set(self)
+        if coroutine is not None:
+            token = running_turn.set(self)
             try:
-                flow.close()
+                coroutine.close()
             except BaseException as ignored:  # noqa: BLE001 - a function that refuses to end is dropped all the same
                 del ignored
             finally:
-                running.reset(token)
+                running_turn.reset(token)
 
     # ── deciding: what the context calls ───────────────────────────────────────────────────────────────────────
 
     def decide(self, event: ev.Decision) -> int:
         """Decide one thing: match it against the history, or make it a new record. Returns its `n`."""
-        if not self._may_decide():
+        if not self._check_may_decide():
             return 0
         if self._expected:
             record = self._expected.popleft()
-            if not alike(record.event, event):
-                self._verdict = NonDeterminism(record, event, self.line())
-                raise self._verdict
+            if not is_same_decision(record.event, event):
+                self._stop_error = NonDeterminismError(record, event, self.current_line())
+                raise self._stop_error
             return record.n
-        if self.is_replaying and not self._torn:
-            self._verdict = NonDeterminism(None, event, self.line())
-            raise self._verdict
-        return self._record(event)
+        if self.is_replaying and not self._incomplete:
+            self._stop_error = NonDeterminismError(None, event, self.current_line())
+            raise self._stop_error
+        return self._record_decision(event)
 
-    def _may_decide(self) -> bool:
+    def _check_may_decide(self) -> bool:
         """Raises what stops this turn. False for a function that catches it over and over: it goes on to its yield."""
-        if not self._sealed and self._verdict is None:
-            self._in_turn += 1
-            if self._in_turn <= MOST_DECISIONS:
+        if not self._closed and self._stop_error is None:
+            self._decisions_in_turn += 1
+            if self._decisions_in_turn <= MAX_DECISIONS:
                 return True
-            self._verdict = Runaway(RUNAWAY)
-        self._refused += 1
-        if self._refused > _MOST_REFUSALS:
+            self._stop_error = TooManyDecisions(TOO_MANY_DECISIONS)
+        self._refused_decisions += 1
+        if self._refused_decisions > _MAX_REFUSED_DECISIONS:
             return False
-        raise self._verdict if self._verdict is not None else Sealed
+        raise self._stop_error if self._stop_error is not None else ExecutorClosed
 
-    def _record(self, event: ev.Decision) -> int:
-        n = self._next
-        self._next = n + 1
-        self._fresh.append(ev.Record(n, self.now, event))
+    def _record_decision(self, event: ev.Decision) -> int:
+        n = self._next_n
+        self._next_n = n + 1
+        self._new_decisions.append(ev.Record(n, self.now, event))
         return n
 
-    def call(
+    def start_call(
         self,
         label: str,
         annotation: Any,
         policy: RetryPolicy | None,
-        make: Callable[[int, int | None], int],
+        schedule: Callable[[int, int | None], int],
     ) -> CallTask[Any]:
         """Make the first attempt of an activity, a child or an operation; `make(attempt, retry_of)` decides it."""
         task: CallTask[Any] = CallTask(self, label, annotation)
-        task.id = n = make(1, None)
-        first_at = self._reopened.get(n, self.now) if self._reopened else self.now
-        self._calls[n] = Call(task, make, policy, n, first_at, 1, ())
-        if self._early:
-            self._use_early(n)
+        task.id = n = schedule(1, None)
+        first_at = self._timeout_resets.get(n, self.now) if self._timeout_resets else self.now
+        self._calls[n] = RetryState(task, schedule, policy, n, first_at, 1, ())
+        if self._early_outcomes:
+            self._apply_early_outcome(n)
         return task
 
-    def timer(self, fire_at: datetime) -> TimerTask:
+    def create_timer(self, fire_at: datetime) -> TimerTask:
         n = self.decide(ev.TimerCreated(fire_at))
         task = self._timers[n] = TimerTask(self, n, fire_at)
-        if self._early:
-            self._use_early(n)
+        if self._early_outcomes:
+            self._apply_early_outcome(n)
         return task
 
-    def wait(self, name: str, annotation: Any) -> EventTask[Any]:
+    def wait_for_event(self, name: str, annotation: Any) -> EventTask[Any]:
         task: EventTask[Any] = EventTask(self, self.decide(ev.EventAwaited(name)), name, annotation)
-        self.events.listen(task)
+        self.event_waits.add_wait(task)
         return task
 
-    def lock(self, entities: tuple[EntityId, ...]) -> LockTask:
+    def request_locks(self, entities: tuple[EntityId, ...]) -> LockTask:
         """Ask for the locks of these entities, which are in their order: `section` is there from now on."""
         if self.section is not None:
             raise RuntimeError(NESTED)
         n = self.decide(ev.EntityLockRequested(tuple(map(str, entities))))
         self.section = CriticalSection(self, n, entities)
-        asked = self.section.ask()
-        self._use_early(n)
-        return asked
+        lock_task = self.section.create_lock_task()
+        self._apply_early_outcome(n)
+        return lock_task
 
-    def unlock(self, section: CriticalSection) -> None:
+    def release_locks(self, section: CriticalSection) -> None:
         """Give locks back. A sealed machine keeps them: the execution goes on elsewhere."""
-        if not self._sealed:
+        if not self._closed:
             self.section = None
             self.decide(ev.EntityUnlockSent(section.id))
 
     def continue_as_new(self, value: Raw, save_events: bool) -> None:
-        self._continue = (value, save_events)
+        self._continue_as_new = (value, save_events)
         self.will_continue_as_new = True
 
     def set_custom_status(self, value: Any) -> None:
         raw = self.encode(value)
-        if not self._may_decide():
+        if not self._check_may_decide():
             return
         self.custom_status = value
-        if not self.is_replaying or (self._torn and not self._expected):
-            self._record(ev.CustomStatusSet(raw))
+        if not self.is_replaying or (self._incomplete and not self._expected):
+            self._record_decision(ev.CustomStatusSet(raw))
 
     @property
     def is_silent(self) -> bool:
         """Whether what it logs and prints was said before, or belongs to no turn."""
-        return self.is_replaying or self._sealed
+        return self.is_replaying or self._closed
 
-    def say(self, line: Line) -> None:
+    def log(self, line: OutputLine) -> None:
         """Keep a line until the turn is published."""
         if not self.is_silent:
-            self.said.append(line)
+            self.log_lines.append(line)
 
     def next_id(self) -> int:
         """The counter behind new_uuid and new_guid."""
-        self._ids += 1
-        return self._ids
+        self._id_count += 1
+        return self._id_count
 
     @property
-    def following(self) -> int:
+    def next_decision_n(self) -> int:
         """The number that the next decision will have: never used twice, so what a sub-orchestration's id ends in."""
-        return self._expected[0].n if self._expected else self._next
+        return self._expected[0].n if self._expected else self._next_n
 
     @property
-    def pending(self) -> set[int]:
+    def pending_decisions(self) -> set[int]:
         """The numbers of the decisions whose outcome it waits for."""
-        found = {*self._calls, *self._timers, *self._back_off}
+        found = {*self._calls, *self._timers, *self._retry_timers}
         if self.section is not None and not self.section.is_held:
             found.add(self.section.id)
         return found
 
     # ── for tasks ──────────────────────────────────────────────────────────────────────────────────────────────
 
-    def completed(self, task: Task[Any]) -> None:
+    def on_task_completed(self, task: Task[Any]) -> None:
         if self._race is not None:
-            self._race.completed(task)
+            self._race.on_task_completed(task)
 
-    def races(self, tasks: list[Task[Any]]) -> bool:
+    def is_racing(self, tasks: list[Task[Any]]) -> bool:
         """Whether these are the tasks of the race that is on, in its order."""
-        return self._race is not None and self._race.is_for(tasks)
+        return self._race is not None and self._race.is_over(tasks)
 
-    def sleep(self, event: EventTask[Any]) -> None:
+    def deactivate(self, event: EventTask[Any]) -> None:
         """Let a wait that isn't needed take nothing, until it is."""
-        self.events.sleep(event)
+        self.event_waits.deactivate(event)
 
-    def noticed(self, event: EventTask[Any]) -> None:
+    def on_misfit_seen(self, event: EventTask[Any]) -> None:
         """Remember the turn from which on the function knows that an event doesn't fit: a rewind takes it again.
 
         Where other events of this name have come since, taking it away changes which wait has taken which of them.
         """
         (n,) = event.outcomes
-        if n not in self._noticed_in:
-            is_last = self.events.last[event.name.casefold()] == n
-            self._noticed_in[n] = self._arrival if is_last else self._taken_in[n]
+        if n not in self._misfit_seen_in:
+            is_last = self.event_waits.last_event_by_name[event.name.casefold()] == n
+            self._misfit_seen_in[n] = self._arrival_n if is_last else self._event_taken_in[n]
 
     def count_failure(self) -> int:
         """The position of a failure among all of this execution, in time."""
-        self._failures += 1
-        return self._failures
+        self._failure_count += 1
+        return self._failure_count
 
     def cancel_timer(self, timer: int) -> None:
         self.decide(ev.TimerCanceled(timer))
         self._timers.pop(timer, None)
 
-    def raised(self, failure: Failure, message: str) -> Exception:
+    def make_exception(self, failure: Failure, message: str) -> Exception:
         return to_exception(failure, message, self._globals())
 
     def _globals(self) -> Mapping[str, Any]:
         return getattr(inspect.unwrap(self.function), "__globals__", {})
 
-    def line(self) -> str:
+    def current_line(self) -> str:
         """`file:line` of the yield that the function stands at, or of the line that it runs."""
-        frame = getattr(self._flow, "gi_frame", None) or getattr(self._flow, "cr_frame", None)
+        frame = getattr(self._coroutine, "gi_frame", None) or getattr(self._coroutine, "cr_frame", None)
         if frame is None:
             code = getattr(inspect.unwrap(self.function), "__code__", None)
             return f"{code.co_filename}:{code.co_firstlineno}" if code else "?"
         return f"{frame.f_code.co_filename}:{frame.f_lineno}"
 
 
-def _caused(error: BaseException, cause: BaseException) -> BaseException:
+def _set_cause(error: BaseException, cause: BaseException) -> BaseException:
     error.__cause__ = cause
     return error

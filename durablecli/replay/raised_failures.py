@@ -7,24 +7,24 @@ from __future__ import annotations
 
 from typing import Any
 
-from durablecli.model.failures import cause_of
+from durablecli.model.failures import find_cause
 
-_DICT: Any = vars(BaseException)["__dict__"].__get__
-_KEY = "__durable_outcomes__"
+_get_dict: Any = vars(BaseException)["__dict__"].__get__
+_OUTCOMES_KEY = "__durable_outcomes__"
 
 
-def note_outcomes(error: BaseException, outcomes: tuple[int, ...]) -> None:
+def attach_outcomes(error: BaseException, outcomes: tuple[int, ...]) -> None:
     """Keep the records that an exception was raised for."""
-    _DICT(error)[_KEY] = outcomes
+    _get_dict(error)[_OUTCOMES_KEY] = outcomes
 
 
-def causes_of(error: BaseException) -> tuple[int, ...]:
+def collect_causes(error: BaseException) -> tuple[int, ...]:
     """The records of every failed outcome in the cause chain of what ended the execution."""
     found: set[int] = set()
     seen: set[int] = set()
     link: BaseException | None = error
     while link is not None and id(link) not in seen:
         seen.add(id(link))
-        found.update(_DICT(link).get(_KEY, ()))
-        link = cause_of(link)
+        found.update(_get_dict(link).get(_OUTCOMES_KEY, ()))
+        link = find_cause(link)
     return tuple(sorted(found))

@@ -7,60 +7,60 @@ from typing import Any
 
 from durablecli.model import events as ev
 from durablecli.model.payloads import PAYLOAD_LIMIT
-from durablecli.replay.errors import NonDeterminism
-from durablecli.replay.executor import Machine, Signatures
-from durablecli.replay.runtime_state import Ledger, answers
+from durablecli.replay.errors import NonDeterminismError
+from durablecli.replay.executor import OrchestrationExecutor, ReturnTypes
+from durablecli.replay.runtime_state import RuntimeState, answered_decision
 
 
-def restore(
+def replay(
     function: Callable[[Any], Any],
-    ledger: Ledger,
-    signatures: Signatures,
+    state: RuntimeState,
+    return_types: ReturnTypes,
     *,
-    torn: bool = False,
+    incomplete: bool = False,
     payload_limit: int = PAYLOAD_LIMIT,
     azure: bool = False,
-) -> tuple[Machine, list[ev.Record]]:
+) -> tuple[OrchestrationExecutor, list[ev.Record]]:
     """The machine at the end of the script, and what a cut-off last turn still decides: nothing, unless it is torn.
 
     Raises NonDeterminism where the function decides otherwise than the history.
     """
-    script = ledger.script
-    assert script is not None, "the ledger was folded without its script"
-    torn = torn or ledger.torn
-    machine = Machine(
+    turns = state.turns
+    assert turns is not None, "the ledger was folded without its script"
+    incomplete = incomplete or state.incomplete
+    executor = OrchestrationExecutor(
         function,
-        ledger.started,
-        signatures,
-        compared(record for turn in script for record in turn.decisions),
-        torn=torn,
+        state.started,
+        return_types,
+        comparable_decisions(record for turn in turns for record in turn.decisions),
+        incomplete=incomplete,
         payload_limit=payload_limit,
-        reopened=ledger.reopened,
+        timeout_resets=state.timeout_resets,
         azure=azure,
     )
-    fresh: list[ev.Record] = []
-    for turn in script:
-        fresh += machine.apply(turn.arrival, turn.at, ledger.last_n + 1 + len(fresh), replaying=True)
-    machine.caught_up()
-    if not (machine.ended or ledger.ended):
-        _check_pending(machine, ledger, fresh)
-    machine.expect(compared(ledger.kept))
-    return machine, fresh
+    new_decisions: list[ev.Record] = []
+    for turn in turns:
+        new_decisions += executor.apply(turn.arrival, turn.at, state.last_n + 1 + len(new_decisions), replaying=True)
+    executor.finish_replay()
+    if not (executor.ended or state.ended):
+        _check_pending(executor, state, new_decisions)
+    executor.expect(comparable_decisions(state.kept_decisions))
+    return executor, new_decisions
 
 
-def compared(decisions: Iterable[ev.Record]) -> list[ev.Record]:
+def comparable_decisions(decisions: Iterable[ev.Record]) -> list[ev.Record]:
     """The decisions that a replay compares: all but custom statuses."""
     return [record for record in decisions if not isinstance(record.event, ev.CustomStatusSet)]
 
 
-def _check_pending(machine: Machine, ledger: Ledger, fresh: Iterable[ev.Record]) -> None:
+def _check_pending(executor: OrchestrationExecutor, state: RuntimeState, new_decisions: Iterable[ev.Record]) -> None:
     """Raise NonDeterminism where the function would wait for an outcome that can't come any more."""
-    lost = machine.pending.difference(ledger.open)
+    lost = executor.pending_decisions.difference(state.open_decisions)
     if lost:
-        lost.difference_update(answers(held.event) for held in ledger.held)
-        lost.difference_update(record.n for record in fresh)
+        lost.difference_update(answered_decision(held.event) for held in state.held)
+        lost.difference_update(record.n for record in new_decisions)
     if lost:
-        decided = (record for turn in ledger.script or () for record in turn.decisions if record.n in lost)
-        raise NonDeterminism(
-            next(decided, None), None, machine.line(), "waits for its outcome, which isn't open any more"
+        decided = (record for turn in state.turns or () for record in turn.decisions if record.n in lost)
+        raise NonDeterminismError(
+            next(decided, None), None, executor.current_line(), "waits for its outcome, which isn't open any more"
         )

@@ -15,12 +15,12 @@ from typing import NamedTuple
 
 from durablecli.errors import WrongState
 from durablecli.model import events as ev
-from durablecli.replay.runtime_state import Ledger, Turn, answers
+from durablecli.replay.runtime_state import RuntimeState, Turn, answered_decision
 
-_CONFLICT = "durablecli.errors.Conflict"
+_CONFLICT_TYPE = "durablecli.errors.Conflict"
 
 
-class Attempt(NamedTuple):
+class ChildAttempt(NamedTuple):
     """The decision to start a sub-orchestration, for the first time or once more."""
 
     n: int
@@ -29,7 +29,7 @@ class Attempt(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Cut:
+class RewindPlan:
     """What one rewind takes back. `children`, `activities` and `calls` are those whose failure is forgotten.
 
     `attempts` are all attempts of each of these children, which an earlier failure of a retried one makes void;
@@ -42,52 +42,56 @@ class Cut:
     children: tuple[tuple[int, ev.SubOrchestrationInstanceCreated], ...] = ()
     activities: tuple[tuple[int, ev.TaskScheduled], ...] = ()
     calls: tuple[tuple[int, ev.EntityOperationCalled], ...] = ()
-    attempts: Mapping[int, tuple[Attempt, ...]] = field(default_factory=dict)
-    never_begun: frozenset[int] = frozenset()
+    attempts: Mapping[int, tuple[ChildAttempt, ...]] = field(default_factory=dict)
+    never_started: frozenset[int] = frozenset()
 
-    def event(self, reason: str, message: str | None = None) -> ev.ExecutionRewound:
+    def to_event(self, reason: str, message: str | None = None) -> ev.ExecutionRewound:
         return ev.ExecutionRewound(self.start, reason, self.forgotten, self.void, message, resets_timeouts=True)
 
 
-def cut(ledger: Ledger) -> Cut:
+def plan_rewind(state: RuntimeState) -> RewindPlan:
     """The cut of a failed execution, whose ledger keeps its script.
 
     WrongState for one that hasn't failed, or whose failure lies in a critical section or before its end.
     """
-    if ledger.status != "Failed" or ledger.script is None:
-        raise WrongState(f"{ledger.instance} is {ledger.status}: only a failed instance can be rewound")
-    if not ledger.causes:
-        _refuse_sections(ledger, ledger.script, ledger.script[-1:])
-        start = ledger.script[-1].arrival.n if ledger.script else ledger.completed_n
-        return Cut(start, (), (ledger.completed_n,))
-    start = ledger.rewind_from or ledger.causes[0]
-    first = next((i for i, turn in enumerate(ledger.script) if turn.arrival.n >= start), len(ledger.script))
-    _refuse_sections(ledger, ledger.script, ledger.script[first:])
-    decided = [record.n for turn in ledger.script[first:] for record in turn.decisions]
-    gone = frozenset(decided)
-    answered = [turn.arrival.n for turn in ledger.script[first:] if answers(turn.arrival.event) in gone]
-    asked = {n: event for turn in ledger.script for n, _, event in turn.decisions}
-    failed = [answers(turn.arrival.event) for turn in ledger.script if turn.arrival.n in ledger.causes]
-    again = [(n, asked[n]) for n in failed if n in asked and n not in gone]
+    if state.status != "Failed" or state.turns is None:
+        raise WrongState(f"{state.instance} is {state.status}: only a failed instance can be rewound")
+    if not state.causes:
+        _check_no_critical_section(state, state.turns, state.turns[-1:])
+        start = state.turns[-1].arrival.n if state.turns else state.completed_n
+        return RewindPlan(start, (), (state.completed_n,))
+    start = state.rewind_from or state.causes[0]
+    first = next((i for i, turn in enumerate(state.turns) if turn.arrival.n >= start), len(state.turns))
+    _check_no_critical_section(state, state.turns, state.turns[first:])
+    decided = [record.n for turn in state.turns[first:] for record in turn.decisions]
+    void_decisions = frozenset(decided)
+    answered = [
+        turn.arrival.n for turn in state.turns[first:] if answered_decision(turn.arrival.event) in void_decisions
+    ]
+    asked = {n: event for turn in state.turns for n, _, event in turn.decisions}
+    failed = [answered_decision(turn.arrival.event) for turn in state.turns if turn.arrival.n in state.causes]
+    again = [(n, asked[n]) for n in failed if n in asked and n not in void_decisions]
     children = tuple((n, e) for n, e in again if isinstance(e, ev.SubOrchestrationInstanceCreated))
-    return Cut(
+    return RewindPlan(
         start,
-        ledger.causes,
+        state.causes,
         tuple(sorted({*decided, *answered})),
         children,
         tuple((n, e) for n, e in again if isinstance(e, ev.TaskScheduled)),
         tuple((n, e) for n, e in again if isinstance(e, ev.EntityOperationCalled)),
-        _attempts({n for n, _ in children}, ledger.script),
-        frozenset(answers(turn.arrival.event) for turn in ledger.script if _is_conflict(turn.arrival.event)),
+        _collect_attempts({n for n, _ in children}, state.turns),
+        frozenset(
+            answered_decision(turn.arrival.event) for turn in state.turns if _is_start_conflict(turn.arrival.event)
+        ),
     )
 
 
-def _attempts(children: Collection[int], script: Sequence[Turn]) -> dict[int, tuple[Attempt, ...]]:
+def _collect_attempts(children: Collection[int], turns: Sequence[Turn]) -> dict[int, tuple[ChildAttempt, ...]]:
     """The attempts of each child, from the one that is asked for again to the last."""
-    decided = (record for turn in script for record in turn.decisions)
-    created = [Attempt(n, at, e) for n, at, e in decided if isinstance(e, ev.SubOrchestrationInstanceCreated)]
+    decided = (record for turn in turns for record in turn.decisions)
+    created = [ChildAttempt(n, at, e) for n, at, e in decided if isinstance(e, ev.SubOrchestrationInstanceCreated)]
     first = {each.created.retry_of or each.n: each.n for each in created if each.n in children}
-    found: dict[int, list[Attempt]] = {n: [] for n in first.values()}
+    found: dict[int, list[ChildAttempt]] = {n: [] for n in first.values()}
     for each in created:
         n = first.get(each.created.retry_of or each.n)
         if n is not None and each.n >= n:
@@ -95,16 +99,16 @@ def _attempts(children: Collection[int], script: Sequence[Turn]) -> dict[int, tu
     return {n: tuple(attempts) for n, attempts in found.items()}
 
 
-def _is_conflict(event: ev.AnyEvent) -> bool:
+def _is_start_conflict(event: ev.AnyEvent) -> bool:
     """Whether this says that a child couldn't be started, as its id was taken."""
-    return isinstance(event, ev.SubOrchestrationInstanceFailed) and event.failure.type == _CONFLICT
+    return isinstance(event, ev.SubOrchestrationInstanceFailed) and event.failure.type == _CONFLICT_TYPE
 
 
-def _refuse_sections(ledger: Ledger, script: Sequence[Turn], undone: Sequence[Turn]) -> None:
+def _check_no_critical_section(state: RuntimeState, turns: Sequence[Turn], undone: Sequence[Turn]) -> None:
     """Refuse what would go on in a critical section whose locks are given back: by a turn undone, or by the end."""
-    decided = [record for turn in script for record in turn.decisions]
+    decided = [record for turn in turns for record in turn.decisions]
     given_back = {record.event.lock for record in decided if isinstance(record.event, ev.EntityUnlockSent)}
     if any(isinstance(event, ev.EntityLockRequested) and n not in given_back for n, _, event in decided):
-        raise WrongState(f"{ledger.instance} failed while it held or waited for locks: it can't be rewound into them")
+        raise WrongState(f"{state.instance} failed while it held or waited for locks: it can't be rewound into them")
     if any(isinstance(record.event, ev.EntityUnlockSent) for turn in undone for record in turn.decisions):
-        raise WrongState(f"{ledger.instance} has given locks back as it failed or later: it can't be rewound into them")
+        raise WrongState(f"{state.instance} has given locks back as it failed or later: it can't be rewound into them")

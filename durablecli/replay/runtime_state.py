@@ -19,7 +19,7 @@ from msgspec import Raw
 from durablecli.model import events as ev
 from durablecli.model.failures import Failure
 
-Owed = (
+OpenDecision = (
     ev.TaskScheduled
     | ev.TimerCreated
     | ev.SubOrchestrationInstanceCreated
@@ -37,7 +37,7 @@ class Turn:
     decisions: list[ev.Record] = field(default_factory=list)
 
 
-class Ledger:
+class RuntimeState:
     """What one execution's history says. `script` holds its turns while a machine is to be built from them.
 
     `open` is what is asked for and not answered, `locks` what was granted and not given back. Of a failed execution the
@@ -49,28 +49,28 @@ class Ledger:
     were given more time.
     """
 
-    def __init__(self, *, keep_script: bool = False) -> None:
+    def __init__(self, *, keep_turns: bool = False) -> None:
         self.started = ev.ExecutionStarted("", "", "")
         self.created: datetime = datetime.min
         self.updated: datetime = datetime.min
         self.last_n = 0
         self.size = 0
-        self.open: dict[int, Owed] = {}
+        self.open_decisions: dict[int, OpenDecision] = {}
         self.locks: dict[int, ev.EntityLockRequested] = {}
         self.scheduled_at: dict[int, datetime] = {}
         self.held: deque[ev.Record] = deque()
-        self.waits: dict[int, tuple[str, datetime]] = {}
-        self._lines: dict[str, dict[int, None]] = {}
-        self.unread: dict[str, int] = {}
-        self.kept: list[ev.Record] = []
-        self.reopened: dict[int, datetime] = {}
-        self.attempts: dict[int, list[int]] = {}
-        self.begun = False
-        self.torn = False
-        self.status_ended: str | None = None
+        self.event_waits: dict[int, tuple[str, datetime]] = {}
+        self._waits_by_name: dict[str, dict[int, None]] = {}
+        self.unread_counts: dict[str, int] = {}
+        self.kept_decisions: list[ev.Record] = []
+        self.timeout_resets: dict[int, datetime] = {}
+        self.later_attempts: dict[int, list[int]] = {}
+        self.has_started = False
+        self.incomplete = False
+        self.end_status: str | None = None
         self.result: Raw = ev.ABSENT
         self.failure: Failure | None = None
-        self.is_failure_named = False
+        self.failure_has_name_prefix = False
         self.causes: tuple[int, ...] = ()
         self.rewind_from = 0
         self.completed_n = 0
@@ -79,7 +79,7 @@ class Ledger:
         self.suspended_at: datetime | None = None
         self.blocked: str | None = None
         self.blocked_at: datetime | None = None
-        self.script: list[Turn] | None = [] if keep_script else None
+        self.turns: list[Turn] | None = [] if keep_turns else None
 
     # ── what others ask ────────────────────────────────────────────────────────────────────────────────────────
 
@@ -93,30 +93,30 @@ class Ledger:
 
     @property
     def ended(self) -> bool:
-        return self.status_ended is not None
+        return self.end_status is not None
 
     @property
     def status(self) -> str:
         """The runtime status in Durable Functions' word."""
-        if self.status_ended is not None:
-            return self.status_ended
+        if self.end_status is not None:
+            return self.end_status
         if self.suspended is not None:
             return "Suspended"
-        return "Running" if self.begun else "Pending"
+        return "Running" if self.has_started else "Pending"
 
     def accepts(self, event: ev.AnyEvent) -> bool:
         """Whether an outcome answers something open here. What answers nothing is dropped by the caller."""
         match event:
             case ev.TaskCompleted() | ev.TaskFailed():
-                return isinstance(self.open.get(event.task), ev.TaskScheduled)
+                return isinstance(self.open_decisions.get(event.task), ev.TaskScheduled)
             case ev.SubOrchestrationInstanceCompleted() | ev.SubOrchestrationInstanceFailed():
-                return isinstance(self.open.get(event.task), ev.SubOrchestrationInstanceCreated)
+                return isinstance(self.open_decisions.get(event.task), ev.SubOrchestrationInstanceCreated)
             case ev.TimerFired():
-                return isinstance(self.open.get(event.timer), ev.TimerCreated)
+                return isinstance(self.open_decisions.get(event.timer), ev.TimerCreated)
             case ev.EntityOperationCompleted() | ev.EntityOperationFailed():
-                return isinstance(self.open.get(event.task), ev.EntityOperationCalled)
+                return isinstance(self.open_decisions.get(event.task), ev.EntityOperationCalled)
             case ev.EntityLockGranted():
-                return isinstance(self.open.get(event.task), ev.EntityLockRequested)
+                return isinstance(self.open_decisions.get(event.task), ev.EntityLockRequested)
             case _:
                 return True
 
@@ -125,7 +125,7 @@ class Ledger:
         """Whether an arrival may not be applied now: earlier ones are still held, or nothing moves at all."""
         return bool(self.held) or self.suspended is not None or self.blocked is not None or self.ended
 
-    def appliable(self, now: datetime) -> ev.Record | None:
+    def next_held(self, now: datetime) -> ev.Record | None:
         """The held arrival that may be applied next, if one may."""
         if not self.held or self.suspended is not None or self.ended:
             return None
@@ -142,68 +142,68 @@ class Ledger:
         self.updated = at
         match event:
             case ev.TaskScheduled() | ev.TimerCreated() | ev.SubOrchestrationInstanceCreated():
-                self._asked(record, event)
+                self._open_decision(record, event)
             case (
                 ev.TaskCompleted()
                 | ev.TaskFailed()
                 | ev.SubOrchestrationInstanceCompleted()
                 | ev.SubOrchestrationInstanceFailed()
             ):
-                self._answered(event.task)
-                self._arrived(record, event.held)
+                self._close_decision(event.task)
+                self._add_arrival(record, event.held)
             case ev.TimerFired():
-                self._answered(event.timer)
-                self._arrived(record, event.held)
+                self._close_decision(event.timer)
+                self._add_arrival(record, event.held)
             case ev.EventRaised():
-                self._arrived(record, event.held or self.ended)
+                self._add_arrival(record, event.held or self.ended)
             case ev.ExecutionStarted():
                 self.started = event
                 self.created = at
                 self.custom_status = event.custom_status
-                self._arrived(record, event.held)
+                self._add_arrival(record, event.held)
             case ev.OrchestratorStarted():
-                self._release(event.upto, at)
+                self._apply_held(event.upto, at)
             case ev.CustomStatusSet():
                 self.custom_status = event.status
             case ev.EventAwaited():
-                self._awaited(n, event.name, at)
-                self._decided(record)
+                self._add_event_awaited(n, event.name, at)
+                self._add_decision(record)
             case ev.TimerCanceled():
-                self._answered(event.timer)
-                self._decided(record)
+                self._close_decision(event.timer)
+                self._add_decision(record)
             case ev.EventSent() | ev.EntityOperationSignaled():
-                self._decided(record)
+                self._add_decision(record)
             case ev.ExecutionCompleted():
-                self._completed(n, event)
-                self._decided(record)
+                self._complete(n, event)
+                self._add_decision(record)
             case ev.ContinueAsNew():
-                self._close("ContinuedAsNew")
-                self._decided(record)
+                self._end_execution("ContinuedAsNew")
+                self._add_decision(record)
             case ev.ExecutionRewound():
-                self._rewound(event, at)
+                self._rewind(event, at)
             case _:
-                if not self._of_entities(record, event):
-                    self._marked(event, at)
+                if not self._apply_entity_event(record, event):
+                    self._apply_control_event(event, at)
 
-    def _of_entities(self, record: ev.Record, event: ev.AnyEvent) -> bool:
+    def _apply_entity_event(self, record: ev.Record, event: ev.AnyEvent) -> bool:
         """Fold in what concerns calls and locks of entities; False for what doesn't."""
         match event:
             case ev.EntityOperationCalled() | ev.EntityLockRequested():
-                self._asked(record, event)
+                self._open_decision(record, event)
             case ev.EntityOperationCompleted() | ev.EntityOperationFailed():
-                self._answered(event.task)
-                self._arrived(record, event.held or self.ended)
+                self._close_decision(event.task)
+                self._add_arrival(record, event.held or self.ended)
             case ev.EntityLockGranted():
-                self._settled(event)
-                self._arrived(record, event.held)
+                self._apply_lock_event(event)
+                self._add_arrival(record, event.held)
             case ev.EntityUnlockSent():
-                self._settled(event)
-                self._decided(record)
+                self._apply_lock_event(event)
+                self._add_decision(record)
             case _:
                 return False
         return True
 
-    def _marked(self, event: ev.AnyEvent, at: datetime) -> None:
+    def _apply_control_event(self, event: ev.AnyEvent, at: datetime) -> None:
         match event:
             case ev.ExecutionSuspended():
                 self.suspended, self.suspended_at = event.reason, at
@@ -220,163 +220,175 @@ class Ledger:
             case _:
                 raise AssertionError(f"{type(event).__name__} has no place in the fold")
 
-    def _asked(self, record: ev.Record, event: Owed) -> None:
-        self.open[record.n] = event
+    def _open_decision(self, record: ev.Record, event: OpenDecision) -> None:
+        self.open_decisions[record.n] = event
         self.scheduled_at[record.n] = record.at
         if type(event) is ev.SubOrchestrationInstanceCreated and event.retry_of is not None:
-            self.attempts.setdefault(event.retry_of, []).append(record.n)
-        self._decided(record)
+            self.later_attempts.setdefault(event.retry_of, []).append(record.n)
+        self._add_decision(record)
 
-    def _settled(self, event: ev.AnyEvent) -> None:
+    def _apply_lock_event(self, event: ev.AnyEvent) -> None:
         """Close what is answered or taken back. Granted locks are kept, also while the grant is held."""
-        n = answers(event)
-        request = self.open.get(n)
-        self._answered(n)
+        n = answered_decision(event)
+        request = self.open_decisions.get(n)
+        self._close_decision(n)
         if isinstance(event, ev.EntityUnlockSent):
             self.locks.pop(n, None)
         elif isinstance(request, ev.EntityLockRequested):
             self.locks[n] = request
 
-    def _answered(self, n: int) -> None:
-        self.open.pop(n, None)
+    def _close_decision(self, n: int) -> None:
+        self.open_decisions.pop(n, None)
         self.scheduled_at.pop(n, None)
 
-    def _arrived(self, record: ev.Record, held: bool) -> None:
+    def _add_arrival(self, record: ev.Record, held: bool) -> None:
         if held:
             self.held.append(record)
         else:
-            self._applied(record, record.at)
+            self._start_turn(record, record.at)
 
-    def _release(self, upto: int, at: datetime) -> None:
+    def _apply_held(self, upto: int, at: datetime) -> None:
         while self.held and self.held[0].n <= upto:
-            self._applied(self.held.popleft(), at)
+            self._start_turn(self.held.popleft(), at)
 
-    def _applied(self, record: ev.Record, at: datetime) -> None:
-        self.begun = True
-        self.torn = False
+    def _start_turn(self, record: ev.Record, at: datetime) -> None:
+        self.has_started = True
+        self.incomplete = False
         event = record.event
         if isinstance(event, ev.EventRaised):
-            self._event_read(event.name.casefold())
-        kept, self.kept = self.kept, []
-        if self.script is not None:
-            self.script.append(Turn(record, at, kept))
+            self._read_event(event.name.casefold())
+        decisions, self.kept_decisions = self.kept_decisions, []
+        if self.turns is not None:
+            self.turns.append(Turn(record, at, decisions))
 
-    def _decided(self, record: ev.Record) -> None:
-        self.torn = False
-        if self.script:
-            self.script[-1].decisions.append(record)
+    def _add_decision(self, record: ev.Record) -> None:
+        self.incomplete = False
+        if self.turns:
+            self.turns[-1].decisions.append(record)
 
-    def _awaited(self, n: int, name: str, at: datetime) -> None:
+    def _add_event_awaited(self, n: int, name: str, at: datetime) -> None:
         folded = name.casefold()
-        if self.unread.get(folded):
-            self.unread[folded] -= 1
+        if self.unread_counts.get(folded):
+            self.unread_counts[folded] -= 1
         else:
-            self._wait(n, name, at)
+            self._add_wait(n, name, at)
 
-    def _wait(self, n: int, name: str, since: datetime) -> None:
-        self.waits[n] = (name, since)
-        self._lines.setdefault(name.casefold(), {})[n] = None
+    def _add_wait(self, n: int, name: str, since: datetime) -> None:
+        self.event_waits[n] = (name, since)
+        self._waits_by_name.setdefault(name.casefold(), {})[n] = None
 
-    def _event_read(self, name: str) -> None:
-        line = self._lines.get(name)
-        if not line:
-            self.unread[name] = self.unread.get(name, 0) + 1
+    def _read_event(self, name: str) -> None:
+        waits = self._waits_by_name.get(name)
+        if not waits:
+            self.unread_counts[name] = self.unread_counts.get(name, 0) + 1
             return
-        n = next(iter(line))
-        del line[n], self.waits[n]
+        n = next(iter(waits))
+        del waits[n], self.event_waits[n]
 
     def _set_waits(self, event: ev.EventWaitsChanged, at: datetime) -> None:
-        before, self.waits, self._lines = self.waits, {}, {}
+        before, self.event_waits, self._waits_by_name = self.event_waits, {}, {}
         for n, name in event.waits:
-            self._wait(n, name, before[n][1] if n in before else at)
-        self.unread = dict(event.unread)
+            self._add_wait(n, name, before[n][1] if n in before else at)
+        self.unread_counts = dict(event.unread)
 
-    def is_waiting_for(self, waits: Mapping[int, str], unread: Mapping[str, int]) -> bool:
+    def matches_waits(self, waits: Mapping[int, str], unread: Mapping[str, int]) -> bool:
         """Whether these are the waits, in their order for each name, and the unread events. The fold knows nothing of
         waits that sleep: only the machine does."""
         lines: dict[str, list[int]] = {}
         for n, name in waits.items():
             lines.setdefault(name.casefold(), []).append(n)
-        known = {name: list(line) for name, line in self._lines.items() if line}
-        return lines == known and {name: count for name, count in self.unread.items() if count} == unread
+        known = {name: list(line) for name, line in self._waits_by_name.items() if line}
+        return lines == known and {name: count for name, count in self.unread_counts.items() if count} == unread
 
-    def _completed(self, n: int, event: ev.ExecutionCompleted) -> None:
-        self._close(event.status)
-        self.result, self.failure, self.is_failure_named = event.result, event.failure, event.named
+    def _complete(self, n: int, event: ev.ExecutionCompleted) -> None:
+        self._end_execution(event.status)
+        self.result, self.failure, self.failure_has_name_prefix = (
+            event.result,
+            event.failure,
+            event.failure_has_name_prefix,
+        )
         self.causes, self.completed_n, self.rewind_from = event.causes, n, event.rewind_from
 
-    def _close(self, status: str) -> None:
-        self.status_ended = status
+    def _end_execution(self, status: str) -> None:
+        self.end_status = status
         late = status == "Failed"
-        self.open = {n: event for n, event in self.open.items() if late and isinstance(event, ev.EntityOperationCalled)}
-        self.scheduled_at = {n: self.scheduled_at[n] for n in self.open}
+        self.open_decisions = {
+            n: event for n, event in self.open_decisions.items() if late and isinstance(event, ev.EntityOperationCalled)
+        }
+        self.scheduled_at = {n: self.scheduled_at[n] for n in self.open_decisions}
         self.locks.clear()
-        self.waits.clear()
-        self._lines.clear()
+        self.event_waits.clear()
+        self._waits_by_name.clear()
         self.suspended = self.suspended_at = self.blocked = self.blocked_at = None
 
     # ── rewind ─────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _rewound(self, event: ev.ExecutionRewound, at: datetime) -> None:
+    def _rewind(self, event: ev.ExecutionRewound, at: datetime) -> None:
         """Take the end back. The turns from `from` on are held again, but for what is forgotten or void."""
-        self.status_ended = None
+        self.end_status = None
         self.result, self.failure = ev.ABSENT, None
         self.causes, self.completed_n, self.rewind_from = (), 0, 0
-        self.torn = True
-        if self.script is not None:
-            self._rewrite(self.script, frozenset(event.forgotten), frozenset(event.void), event.start)
+        self.incomplete = True
+        if self.turns is not None:
+            self._rewind_turns(self.turns, frozenset(event.forgotten), frozenset(event.void), event.start)
             if event.resets_timeouts:
-                self.reopened.update((_first_attempt(n, asked), at) for n, asked in self.open.items())
+                self.timeout_resets.update((_first_attempt(n, asked), at) for n, asked in self.open_decisions.items())
 
-    def _rewrite(self, script: list[Turn], forgotten: frozenset[int], void: frozenset[int], start: int) -> None:
-        first = next((i for i, turn in enumerate(script) if turn.arrival.n >= start), len(script))
+    def _rewind_turns(self, turns: list[Turn], forgotten: frozenset[int], void: frozenset[int], start: int) -> None:
+        first = next((i for i, turn in enumerate(turns) if turn.arrival.n >= start), len(turns))
         again = [
             turn.arrival
-            for turn in script[first:]
-            if turn.arrival.n not in forgotten and answers(turn.arrival.event) not in void
+            for turn in turns[first:]
+            if turn.arrival.n not in forgotten and answered_decision(turn.arrival.event) not in void
         ]
-        self.kept = [record for turn in script[first:] for record in turn.decisions if record.n not in void]
+        self.kept_decisions = [record for turn in turns[first:] for record in turn.decisions if record.n not in void]
         # An event may be forgotten that came before `start`, when nothing read it: its turn has decided nothing.
-        script[:] = [turn for turn in script[:first] if turn.arrival.n not in forgotten or turn.decisions]
-        for turn in script:
+        turns[:] = [turn for turn in turns[:first] if turn.arrival.n not in forgotten or turn.decisions]
+        for turn in turns:
             turn.decisions = [record for record in turn.decisions if record.n not in void]
-        behind = [r for r in self.held if answers(r.event) not in void]
+        behind = [r for r in self.held if answered_decision(r.event) not in void]
         self.held = deque([*again, *behind])
-        self.torn = start in void
-        self._recount(script)
+        self.incomplete = start in void
+        self._rebuild_open_decisions(turns)
 
-    def _recount(self, script: list[Turn]) -> None:
+    def _rebuild_open_decisions(self, turns: list[Turn]) -> None:
         """Find what is open and waited for once more, from the turns that are left and the arrivals that are held.
 
         Locks there are none: the end has given them back, and nobody is rewound into a critical section.
         """
-        self.waits, self._lines, self.unread, self.open, self.scheduled_at = {}, {}, {}, {}, {}
-        for turn in script:
+        self.event_waits, self._waits_by_name, self.unread_counts, self.open_decisions, self.scheduled_at = (
+            {},
+            {},
+            {},
+            {},
+            {},
+        )
+        for turn in turns:
             if isinstance(turn.arrival.event, ev.EventRaised):
-                self._event_read(turn.arrival.event.name.casefold())
-            self._count(turn.decisions)
-        self._count(self.kept)
-        for turn in script:
+                self._read_event(turn.arrival.event.name.casefold())
+            self._add_open_decisions(turn.decisions)
+        self._add_open_decisions(self.kept_decisions)
+        for turn in turns:
             for record in (turn.arrival, *turn.decisions):
-                self._answered(answers(record.event))
-        for record in (*self.kept, *self.held):
-            self._answered(answers(record.event))
+                self._close_decision(answered_decision(record.event))
+        for record in (*self.kept_decisions, *self.held):
+            self._close_decision(answered_decision(record.event))
 
-    def _count(self, decisions: Iterable[ev.Record]) -> None:
+    def _add_open_decisions(self, decisions: Iterable[ev.Record]) -> None:
         for n, at, event in decisions:
             if isinstance(event, ev.EventAwaited):
-                self._awaited(n, event.name, at)
-            elif isinstance(event, Owed):
-                self.open[n] = event
+                self._add_event_awaited(n, event.name, at)
+            elif isinstance(event, OpenDecision):
+                self.open_decisions[n] = event
                 self.scheduled_at[n] = at
 
 
-def _first_attempt(n: int, asked: Owed) -> int:
+def _first_attempt(n: int, asked: OpenDecision) -> int:
     """The number of a call's first attempt, from that of any attempt or of the timer before one."""
     return getattr(asked, "retry_of", None) or n
 
 
-def answers(event: ev.AnyEvent) -> int:
+def answered_decision(event: ev.AnyEvent) -> int:
     """The number of the decision that an arrival answers or another takes back; 0 where there is none."""
     match event:
         case ev.TimerFired() | ev.TimerCanceled():
@@ -397,13 +409,13 @@ def answers(event: ev.AnyEvent) -> int:
             return 0
 
 
-def fold(records: Iterable[ev.Record], size: int = 0, *, keep_script: bool = True) -> Ledger:
+def fold_history(records: Iterable[ev.Record], size: int = 0, *, keep_turns: bool = True) -> RuntimeState:
     """The ledger of a whole history of `size` bytes. A rewind can't be folded without the script."""
-    if not keep_script:
+    if not keep_turns:
         records = list(records)
-        keep_script = any(isinstance(record.event, ev.ExecutionRewound) for record in records)
-    ledger = Ledger(keep_script=keep_script)
+        keep_turns = any(isinstance(record.event, ev.ExecutionRewound) for record in records)
+    state = RuntimeState(keep_turns=keep_turns)
     for record in records:
-        ledger.apply(record)
-    ledger.size = size
-    return ledger
+        state.apply(record)
+    state.size = size
+    return state

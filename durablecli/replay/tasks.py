@@ -16,23 +16,23 @@ from datetime import datetime
 from enum import Enum
 from typing import Any, Generic, NoReturn, Protocol, TypeVar
 
-from durablecli.model.failures import Failure, failed_text
-from durablecli.replay.raised_failures import note_outcomes
-from durablecli.replay.yield_hints import described
+from durablecli.model.failures import Failure, task_failure_text
+from durablecli.replay.raised_failures import attach_outcomes
+from durablecli.replay.yield_hints import describe_type
 
 T = TypeVar("T")
 
 
-class Keeper(Protocol):
+class TaskOwner(Protocol):
     """What a task needs of the machine that made it."""
 
-    def completed(self, task: Task[Any]) -> None: ...
+    def on_task_completed(self, task: Task[Any]) -> None: ...
     def count_failure(self) -> int: ...
-    def noticed(self, event: EventTask[Any]) -> None: ...
+    def on_misfit_seen(self, event: EventTask[Any]) -> None: ...
     def cancel_timer(self, timer: int) -> None: ...
-    def sleep(self, event: EventTask[Any]) -> None: ...
-    def races(self, tasks: list[Task[Any]]) -> bool: ...
-    def raised(self, failure: Failure, message: str) -> Exception: ...
+    def deactivate(self, event: EventTask[Any]) -> None: ...
+    def is_racing(self, tasks: list[Task[Any]]) -> bool: ...
+    def make_exception(self, failure: Failure, message: str) -> Exception: ...
 
 
 class TaskState(Enum):
@@ -50,10 +50,10 @@ class Task(Generic[T]):
     while it runs; `get_result()` returns the value or raises.
     """
 
-    __slots__ = ("_done", "_error", "_keeper", "_value", "_waiters", "failure_order", "id", "is_joined", "outcomes")
+    __slots__ = ("_done", "_error", "_owner", "_value", "_waiters", "failure_order", "id", "is_joined", "outcomes")
 
-    def __init__(self, keeper: Keeper, id: int = 0) -> None:
-        self._keeper = keeper
+    def __init__(self, owner: TaskOwner, id: int = 0) -> None:
+        self._owner = owner
         self.id = id
         self.is_joined = False
         """Whether it was ever put into a task_all or a task_any: then somebody meant to wait for it."""
@@ -61,7 +61,7 @@ class Task(Generic[T]):
         self._done = False
         self._value: Any = None
         self._error: Callable[[], BaseException] | None = None
-        self._waiters: dict[Composite[Any], None] | None = None
+        self._waiters: dict[CompositeTask[Any], None] | None = None
 
     @property
     def is_completed(self) -> bool:
@@ -105,19 +105,19 @@ class Task(Generic[T]):
         self._value = value
         self._error = error
         if error is not None:
-            self.failure_order: int = self._keeper.count_failure()
+            self.failure_order: int = self._owner.count_failure()
             """The position of its failure among all of the execution, in time. Only a task that failed has one."""
         waiters, self._waiters = self._waiters, None
-        self._keeper.completed(self)
+        self._owner.on_task_completed(self)
         for waiter in waiters or ():
-            waiter._child_completed(self)
+            waiter._on_child_completed(self)
 
-    def _enlist(self, waiter: Composite[Any]) -> None:
+    def _add_waiter(self, waiter: CompositeTask[Any]) -> None:
         if self._waiters is None:
             self._waiters = {}
         self._waiters[waiter] = None
 
-    def _leave(self, waiter: Composite[Any]) -> None:
+    def _remove_waiter(self, waiter: CompositeTask[Any]) -> None:
         if self._waiters is not None:
             self._waiters.pop(waiter, None)
 
@@ -125,24 +125,24 @@ class Task(Generic[T]):
 class CallTask(Task[T]):
     """An activity or a sub-orchestration, with all its attempts where it is retried."""
 
-    __slots__ = ("_failed", "annotation", "label")
+    __slots__ = ("_failure", "annotation", "label")
 
-    def __init__(self, keeper: Keeper, label: str, annotation: Any) -> None:
-        super().__init__(keeper)
+    def __init__(self, owner: TaskOwner, label: str, annotation: Any) -> None:
+        super().__init__(owner)
         self.label = label
         self.annotation = annotation
-        self._failed: Failure | None = None
+        self._failure: Failure | None = None
 
     def fail(self, failure: Failure, outcomes: tuple[int, ...]) -> None:
         """Complete with a recorded failure; `outcomes` are the records that said so."""
-        self._failed = failure
+        self._failure = failure
         self.outcomes = outcomes
-        self._complete(error=self._raised)
+        self._complete(error=self._make_error)
 
-    def _raised(self) -> BaseException:
-        assert self._failed is not None
-        error = self._keeper.raised(self._failed, failed_text(self.label, self._failed))
-        note_outcomes(error, self.outcomes)
+    def _make_error(self) -> BaseException:
+        assert self._failure is not None
+        error = self._owner.make_exception(self._failure, task_failure_text(self.label, self._failure))
+        attach_outcomes(error, self.outcomes)
         return error
 
 
@@ -151,8 +151,8 @@ class TimerTask(Task[None]):
 
     __slots__ = ("fire_at", "is_cancelled")
 
-    def __init__(self, keeper: Keeper, id: int, fire_at: datetime) -> None:
-        super().__init__(keeper, id)
+    def __init__(self, owner: TaskOwner, id: int, fire_at: datetime) -> None:
+        super().__init__(owner, id)
         self.fire_at = fire_at
         self.is_cancelled = False
 
@@ -160,7 +160,7 @@ class TimerTask(Task[None]):
         """Take the timer back; ValueError when it has fired or was cancelled already."""
         if self._done:
             raise ValueError("Cannot cancel a completed task.")
-        self._keeper.cancel_timer(self.id)
+        self._owner.cancel_timer(self.id)
         self.is_cancelled = True
         self._complete(error=lambda: RuntimeError("the timer was cancelled"))
 
@@ -168,184 +168,184 @@ class TimerTask(Task[None]):
 class EventTask(Task[T]):
     """A wait for an external event. `dormant` while it takes no events: it was awaited, and is no longer needed."""
 
-    __slots__ = ("_misfit", "_needs", "annotation", "dormant", "name")
+    __slots__ = ("_misfit_failure", "_need_count", "annotation", "inactive", "name")
 
-    def __init__(self, keeper: Keeper, id: int, name: str, annotation: Any) -> None:
-        super().__init__(keeper, id)
+    def __init__(self, owner: TaskOwner, id: int, name: str, annotation: Any) -> None:
+        super().__init__(owner, id)
         self.name = name
         self.annotation = annotation
-        self.dormant = False
-        self._misfit: Failure | None = None
-        self._needs = 0
+        self.inactive = False
+        self._misfit_failure: Failure | None = None
+        self._need_count = 0
 
     @property
     def is_completed(self) -> bool:
-        self.notice()
+        self.mark_misfit_seen()
         return self._done
 
     @property
     def is_faulted(self) -> bool:
-        self.notice()
+        self.mark_misfit_seen()
         return super().is_faulted
 
-    def misfit(self, n: int, failure: Failure) -> None:
+    def fail_with_misfit(self, n: int, failure: Failure) -> None:
         """Fail with what came of reading event `n`."""
-        self._misfit = failure
+        self._misfit_failure = failure
         self.outcomes = (n,)
         if self.is_joined:
-            self.notice()
-        self._complete(error=self._raised)
+            self.mark_misfit_seen()
+        self._complete(error=self._make_error)
 
-    def notice(self) -> None:
+    def mark_misfit_seen(self) -> None:
         """Say that the function can know of its failure from now on."""
-        if self._misfit is not None:
-            self._keeper.noticed(self)
+        if self._misfit_failure is not None:
+            self._owner.on_misfit_seen(self)
 
-    def _raised(self) -> BaseException:
-        assert self._misfit is not None
-        self.notice()
+    def _make_error(self) -> BaseException:
+        assert self._misfit_failure is not None
+        self.mark_misfit_seen()
         text = (
             f"Event '{self.name}' (record {self.outcomes[0]}) doesn't fit the type that its wait expects: "
-            f"{self._misfit.message}. A rewind drops this event; then raise it again"
+            f"{self._misfit_failure.message}. A rewind drops this event; then raise it again"
         )
-        error = self._keeper.raised(self._misfit, text)
-        note_outcomes(error, self.outcomes)
+        error = self._owner.make_exception(self._misfit_failure, text)
+        attach_outcomes(error, self.outcomes)
         return error
 
     @property
-    def must_wake(self) -> bool:
+    def must_activate(self) -> bool:
         """Whether it is needed and doesn't take events yet."""
-        return self.dormant and self._needs > 0 and not self._done
+        return self.inactive and self._need_count > 0 and not self._done
 
-    def need(self, to_wake: list[EventTask[Any]]) -> None:
+    def acquire(self, to_activate: list[EventTask[Any]]) -> None:
         """Count one more that needs it."""
-        self._needs += 1
-        if self.dormant:
-            to_wake.append(self)
+        self._need_count += 1
+        if self.inactive:
+            to_activate.append(self)
 
     def release(self) -> None:
         """Count one less; a wait that nothing needs takes no events."""
-        self._needs -= 1
-        self.pass_over()
+        self._need_count -= 1
+        self.deactivate_if_unneeded()
 
-    def pass_over(self) -> None:
+    def deactivate_if_unneeded(self) -> None:
         """Take no events, unless something needs it."""
-        if not self._needs and not self._done:
-            self._keeper.sleep(self)
+        if not self._need_count and not self._done:
+            self._owner.deactivate(self)
 
 
-class Composite(Task[T]):
+class CompositeTask(Task[T]):
     """A task made of tasks."""
 
-    __slots__ = ("_below", "_claims", "_needs", "_passed", "children")
+    __slots__ = ("_acquired_waits", "_deactivated", "_need_count", "_nested_waits", "children")
 
-    def __init__(self, keeper: Keeper, children: Iterable[Task[Any]], verb: str) -> None:
-        super().__init__(keeper)
+    def __init__(self, owner: TaskOwner, children: Iterable[Task[Any]], verb: str) -> None:
+        super().__init__(owner)
         self.children = list(children)
-        self._needs = 0
-        self._passed = False
-        self._below: list[Waits] | None = None
-        self._claims: list[Waits] = []
-        if keeper.races(self.children):
+        self._need_count = 0
+        self._deactivated = False
+        self._nested_waits: list[WaitTask] | None = None
+        self._acquired_waits: list[WaitTask] = []
+        if owner.is_racing(self.children):
             return  # the same tasks as a moment ago, but the winner: they needn't be looked at one by one
         kinds = dict.fromkeys(map(type, self.children))
         for kind in kinds:
             if not issubclass(kind, Task):
-                raise TypeError(f"{verb} takes tasks only, not {described(kind)}")
+                raise TypeError(f"{verb} takes tasks only, not {describe_type(kind)}")
         for child in self.children:
             child.is_joined = True
         if EventTask in kinds:
             for child in self.children:
                 if isinstance(child, EventTask):
-                    child.notice()
+                    child.mark_misfit_seen()
 
-    def need(self, to_wake: list[EventTask[Any]]) -> None:
+    def acquire(self, to_activate: list[EventTask[Any]]) -> None:
         """Count one more that needs it. The first makes it need its children, as far as they aren't complete."""
-        self._needs += 1
-        if self._needs == 1:
-            self._claims = claim(self._waits_below(), to_wake)
+        self._need_count += 1
+        if self._need_count == 1:
+            self._acquired_waits = acquire_waits(self._get_nested_waits(), to_activate)
 
     def release(self) -> None:
         """Count one less. What nothing needs doesn't need its children."""
-        self._needs -= 1
-        if not self._needs:
-            self._let_go()
+        self._need_count -= 1
+        if not self._need_count:
+            self._release_waits()
 
-    def pass_over(self) -> None:
+    def deactivate_if_unneeded(self) -> None:
         """Let the waits below take no events, unless something needs them: this was awaited, and is complete."""
-        if not self._passed:
-            self._passed = True
-            for each in self._waits_below():
-                each.pass_over()
+        if not self._deactivated:
+            self._deactivated = True
+            for each in self._get_nested_waits():
+                each.deactivate_if_unneeded()
 
-    def _waits_below(self) -> list[Waits]:
-        if self._below is None:
-            self._below = waits_among(self.children)
-        return self._below
+    def _get_nested_waits(self) -> list[WaitTask]:
+        if self._nested_waits is None:
+            self._nested_waits = find_wait_tasks(self.children)
+        return self._nested_waits
 
-    def _let_go(self) -> None:
-        claims, self._claims = self._claims, []
-        let_go(claims)
+    def _release_waits(self) -> None:
+        acquired, self._acquired_waits = self._acquired_waits, []
+        release_waits(acquired)
 
     def _complete(self, value: Any = None, error: Callable[[], BaseException] | None = None) -> None:
-        self._let_go()
+        self._release_waits()
         super()._complete(value, error)
 
-    def _child_completed(self, child: Task[Any]) -> None:
+    def _on_child_completed(self, child: Task[Any]) -> None:
         raise NotImplementedError
 
 
-Waits = EventTask[Any] | Composite[Any]
+WaitTask = EventTask[Any] | CompositeTask[Any]
 """The tasks that are waits for events, or may have some below them."""
-WAITS = (EventTask, Composite)
+WAIT_TASK_TYPES = (EventTask, CompositeTask)
 
 
-def waits_among(tasks: list[Task[Any]]) -> list[Waits]:
+def find_wait_tasks(tasks: list[Task[Any]]) -> list[WaitTask]:
     """The tasks that matter to waits, each once. Of thousands of calls only the types are looked at, in C."""
     for kind in set(map(type, tasks)):
-        if issubclass(kind, WAITS):
-            return list(dict.fromkeys([task for task in tasks if isinstance(task, WAITS)]))
+        if issubclass(kind, WAIT_TASK_TYPES):
+            return list(dict.fromkeys([task for task in tasks if isinstance(task, WAIT_TASK_TYPES)]))
     return []
 
 
-def claim(tasks: Iterable[Waits], to_wake: list[EventTask[Any]]) -> list[Waits]:
+def acquire_waits(tasks: Iterable[WaitTask], to_activate: list[EventTask[Any]]) -> list[WaitTask]:
     """Need all that aren't complete, and return them. No wait is woken yet: the first to wake may complete others."""
-    claimed = []
+    acquired = []
     for task in tasks:
         if not task._done:
-            claimed.append(task)
-            task.need(to_wake)
-        elif isinstance(task, Composite):
-            task.pass_over()
-    return claimed
+            acquired.append(task)
+            task.acquire(to_activate)
+        elif isinstance(task, CompositeTask):
+            task.deactivate_if_unneeded()
+    return acquired
 
 
-def let_go(claims: Iterable[Waits]) -> None:
+def release_waits(tasks: Iterable[WaitTask]) -> None:
     """Release those that aren't complete."""
-    for task in claims:
+    for task in tasks:
         if not task._done:
             task.release()
 
 
-class WhenAll(Composite[list[Any]]):
+class WhenAll(CompositeTask[list[Any]]):
     """Waits for all; then the results in input order, or the first failure in time."""
 
-    __slots__ = ("_left",)
+    __slots__ = ("_remaining",)
 
-    def __init__(self, keeper: Keeper, children: Iterable[Task[Any]]) -> None:
-        super().__init__(keeper, children, "task_all")
+    def __init__(self, owner: TaskOwner, children: Iterable[Task[Any]]) -> None:
+        super().__init__(owner, children, "task_all")
         open_children = {child: None for child in self.children if not child._done}
-        self._left = len(open_children)
+        self._remaining = len(open_children)
         for child in open_children:
-            child._enlist(self)
+            child._add_waiter(self)
             if isinstance(child, WhenAny):
-                child.enlist()
-        if self._left == 0 and not self._done:
+                child.watch_children()
+        if self._remaining == 0 and not self._done:
             self._finish()
 
     def _child_completed(self, child: Task[Any]) -> None:
-        self._left -= 1
-        if self._left == 0:
+        self._remaining -= 1
+        if self._remaining == 0:
             self._finish()
 
     def _finish(self) -> None:
@@ -353,24 +353,24 @@ class WhenAll(Composite[list[Any]]):
         if failed:
             self.outcomes = tuple(sorted({n for child in failed for n in child.outcomes}))
             first = min(failed, key=lambda child: child.failure_order)
-            self._complete(error=lambda: self._raised(first))
+            self._complete(error=lambda: self._make_error(first))
         else:
             self._complete([child._value for child in self.children])
 
-    def _raised(self, first: Task[Any]) -> BaseException:
+    def _make_error(self, first: Task[Any]) -> BaseException:
         error: BaseException = first.result
-        note_outcomes(error, self.outcomes)  # of all the failed children
+        attach_outcomes(error, self.outcomes)  # of all the failed children
         return error
 
 
-class WhenAny(Composite[Task[Any]]):
+class WhenAny(CompositeTask[Task[Any]]):
     """Waits for the first; its result is the winning task, failed or not. The losers go on. Of nothing it is None."""
 
-    __slots__ = ("_enlisted",)
+    __slots__ = ("_is_watching_children",)
 
-    def __init__(self, keeper: Keeper, children: Iterable[Task[Any]]) -> None:
-        self._enlisted = False
-        super().__init__(keeper, children, "task_any")
+    def __init__(self, owner: TaskOwner, children: Iterable[Task[Any]]) -> None:
+        self._is_watching_children = False
+        super().__init__(owner, children, "task_any")
         if not self.children:
             self._complete(None)
 
@@ -380,81 +380,81 @@ class WhenAny(Composite[Task[Any]]):
 
     @property
     def result(self) -> Any:
-        self._look()
+        self._find_winner()
         return super().result
 
     def get_result(self) -> Task[Any]:
         """The winning task; RuntimeError while there is none."""
-        self._look()
+        self._find_winner()
         return super().get_result()
 
-    def _look(self) -> None:
+    def _find_winner(self) -> None:
         """Find the winner of one that was not awaited: its result must agree with `is_completed`."""
         if not self._done:
             winner = next((child for child in self.children if child.is_completed), None)
             if winner is not None:
-                self.win(winner)
+                self.complete_with(winner)
 
-    def enlist(self) -> None:
+    def watch_children(self) -> None:
         """Be told by the children themselves: for one that stands inside another composite."""
-        if self._enlisted or self._done:
+        if self._is_watching_children or self._done:
             return
-        self._enlisted = True
+        self._is_watching_children = True
         for child in self.children:
             if isinstance(child, WhenAny):
-                child.enlist()
+                child.watch_children()
         for child in self.children:
             if child._done:
                 self._child_completed(child)
                 return
-            child._enlist(self)
+            child._add_waiter(self)
 
     def _child_completed(self, child: Task[Any]) -> None:
         if not self._done:
-            self.win(child)
+            self.complete_with(child)
 
-    def win(self, winner: Task[Any]) -> None:
-        if self._enlisted:
+    def complete_with(self, winner: Task[Any]) -> None:
+        if self._is_watching_children:
             for child in self.children:
-                child._leave(self)
+                child._remove_waiter(self)
         self._complete(winner)
 
 
 class Race:
     """Who is in the running for the `task_any` that is being waited for, and who has finished, in order."""
 
-    __slots__ = ("_below", "_claims", "_members", "_ordered", "finished")
+    __slots__ = ("_acquired_waits", "_contenders", "_contenders_in_order", "_nested_waits", "finished")
 
     def __init__(self, children: list[Task[Any]]) -> None:
-        self._ordered = list(dict.fromkeys(children))
-        self._members = set(children)
+        self._contenders_in_order = list(dict.fromkeys(children))
+        self._contenders = set(children)
         for child in children:
             if isinstance(child, WhenAny):
-                child.enlist()
-        self._below = waits_among(self._ordered)
-        self._claims: list[Waits] = []
-        self.finished = [child for child in self._ordered if child._done]
+                child.watch_children()
+        self._nested_waits = find_wait_tasks(self._contenders_in_order)
+        self._acquired_waits: list[WaitTask] = []
+        self.finished = [child for child in self._contenders_in_order if child._done]
 
-    def is_for(self, children: list[Task[Any]]) -> bool:
-        return children == self._ordered  # tasks compare by identity, so this is one pass in C
+    def is_over(self, children: list[Task[Any]]) -> bool:
+        return children == self._contenders_in_order  # tasks compare by identity, so this is one pass in C
 
-    def completed(self, task: Task[Any]) -> None:
-        if task in self._members:
+    def on_task_completed(self, task: Task[Any]) -> None:
+        if task in self._contenders:
             self.finished.append(task)
 
-    def need(self, to_wake: list[EventTask[Any]]) -> None:
+    def acquire(self, to_activate: list[EventTask[Any]]) -> None:
         """It is awaited: its tasks are needed."""
-        self._claims = claim(self._below, to_wake)
+        self._acquired_waits = acquire_waits(self._nested_waits, to_activate)
 
-    def rest(self) -> None:
+    def release(self) -> None:
         """It is no longer awaited: its tasks aren't needed any more."""
-        claims, self._claims = self._claims, []
-        let_go(claims)
+        acquired, self._acquired_waits = self._acquired_waits, []
+        release_waits(acquired)
 
-    def leave(self, winner: Task[Any]) -> None:
+    def remove_winner(self, winner: Task[Any]) -> None:
         """Make ready for the next wait over the same tasks but the winner."""
-        self._members.discard(winner)
-        self._ordered.remove(winner)
+        self._contenders.discard(winner)
+        self._contenders_in_order.remove(winner)
         self.finished.remove(winner)
-        if isinstance(winner, WAITS):
-            self._below.remove(winner)
+        if isinstance(winner, WAIT_TASK_TYPES):
+            self._nested_waits.remove(winner)

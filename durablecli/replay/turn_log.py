@@ -8,32 +8,32 @@ from contextvars import ContextVar
 from typing import NamedTuple, Protocol
 
 
-class Printed(NamedTuple):
+class PrintedText(NamedTuple):
     """Text for a standard stream: `stdout` or `stderr`."""
 
     stream: str
     text: str
 
 
-class Logged(NamedTuple):
+class LoggedRecord(NamedTuple):
     """A record for the handlers of a logger."""
 
     logger: logging.Logger
     record: logging.LogRecord
 
 
-Line = Printed | Logged
+OutputLine = PrintedText | LoggedRecord
 
 
-class Turn(Protocol):
+class RunningTurn(Protocol):
     """The turn that runs in this thread."""
 
     @property
     def is_silent(self) -> bool: ...
-    def say(self, line: Line) -> None: ...
+    def log(self, line: OutputLine) -> None: ...
 
 
-running: ContextVar[Turn | None] = ContextVar("running", default=None)
+running_turn: ContextVar[RunningTurn | None] = ContextVar("running", default=None)
 """Set while code of an orchestrator runs."""
 
 
@@ -43,7 +43,7 @@ class TurnLogger(logging.Logger):
     Level, filters and handlers are those of the logger `durablecli.orchestrator.NAME`.
     """
 
-    def __init__(self, turn: Turn, name: str) -> None:
+    def __init__(self, turn: RunningTurn, name: str) -> None:
         self._logger = logging.getLogger(f"durablecli.orchestrator.{name}")
         super().__init__(self._logger.name)
         self._turn = turn
@@ -60,17 +60,17 @@ class TurnLogger(logging.Logger):
         return not self._turn.is_silent and self._logger.isEnabledFor(level)
 
     def callHandlers(self, record: logging.LogRecord) -> None:  # noqa: N802 - a name of logging's
-        keep(self._turn, self._logger, record)
+        capture_record(self._turn, self._logger, record)
 
 
-def keep(turn: Turn, logger: logging.Logger, record: logging.LogRecord) -> None:
+def capture_record(turn: RunningTurn, logger: logging.Logger, record: logging.LogRecord) -> None:
     """Have a turn keep a record, as it is now."""
     if not turn.is_silent:
-        _freeze(record)
-        turn.say(Logged(logger, record))
+        _format_record(record)
+        turn.log(LoggedRecord(logger, record))
 
 
-def _freeze(record: logging.LogRecord) -> None:
+def _format_record(record: logging.LogRecord) -> None:
     """Format a record: the orchestrator may change what it was made of before it is handled."""
     try:
         if isinstance(record.msg, dict):  # for handlers that write fields

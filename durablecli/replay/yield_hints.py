@@ -9,22 +9,22 @@ NO_ASYNCIO = (
     "context.create_timer, instead of asyncio.gather context.task_all, instead of asyncio.wait_for context.task_any "
     "of the task and a timer"
 )
-_MADE_BY_YIELD = (
+_GENERATOR_HINT = (
     "calling a lambda or a function that contains `yield` or `await` only makes one and runs nothing. Return the task "
     "from it without `yield`, or run it with `yield from` (in an async orchestrator: with `await`)"
 )
 RETURNED_TASK = "the orchestrator returned a task: did you forget `yield` or `await`?"
-_NO_LOOP = ("no running event loop", "no current event loop", "should be used inside a task")
+_NO_LOOP_MESSAGES = ("no running event loop", "no current event loop", "should be used inside a task")
 
 
-def described(kind: type) -> str:
+def describe_type(kind: type) -> str:
     """The name of the type of what was given in place of a task, with a hint where there is one."""
     if kind in (GeneratorType, CoroutineType):
-        return f"a {kind.__name__}: {_MADE_BY_YIELD}"
+        return f"a {kind.__name__}: {_GENERATOR_HINT}"
     return kind.__name__
 
 
-def not_a_task(value: object) -> str:
+def explain_non_task(value: object) -> str:
     """What to say about a yielded or awaited value that isn't a task."""
     kind = type(value)
     if hasattr(kind, "_asyncio_future_blocking"):  # how asyncio itself tells what is a future
@@ -33,19 +33,19 @@ def not_a_task(value: object) -> str:
         return f"the orchestrator yielded None, which isn't a task. If this is an asyncio.sleep: {NO_ASYNCIO}"
     if isinstance(value, list | tuple):
         return f"an orchestrator may yield tasks only, not a {kind.__name__}: use context.task_all or context.task_any"
-    return f"an orchestrator may yield or await the context's own tasks only, not {described(kind)}"
+    return f"an orchestrator may yield or await the context's own tasks only, not {describe_type(kind)}"
 
 
-def not_a_result(value: object) -> str | None:
+def explain_non_result(value: object) -> str | None:
     """What to say about a returned value that nobody means to return; None for all others."""
     if isinstance(value, GeneratorType | CoroutineType):
-        return f"the orchestrator returned {described(type(value))}"
+        return f"the orchestrator returned {describe_type(type(value))}"
     return None
 
 
-def needs_a_loop(error: BaseException) -> bool:
+def is_missing_event_loop(error: BaseException) -> bool:
     """Whether this was raised by a part of asyncio that found no event loop."""
     if type(error) is not RuntimeError:
         return False
     text = str(error)
-    return any(part in text for part in _NO_LOOP)
+    return any(part in text for part in _NO_LOOP_MESSAGES)

@@ -6,7 +6,7 @@ import secrets
 
 import msgspec
 
-from durablecli.config import HttpKeys
+from durablecli.config import HttpKeysConfig
 from durablecli.errors import ConfigError
 from durablecli.store.disk import LocalDisk
 
@@ -14,18 +14,18 @@ FILE = "keys.json"
 _OTHERS = 0o077
 
 
-def kept_keys(root: str) -> tuple[HttpKeys, bool]:
+def kept_keys(root: str) -> tuple[HttpKeysConfig, bool]:
     """The keys of a hub, and whether they were made just now; raises ConfigError for a file that can't be trusted."""
     disk, path = LocalDisk(), f"{root}/{FILE}"
     facts = disk.facts(path)
     if facts is None:
-        made = HttpKeys(*(secrets.token_urlsafe(32) for _ in range(3)))
+        made = HttpKeysConfig(*(secrets.token_urlsafe(32) for _ in range(3)))
         disk.replace(path, msgspec.json.encode(made) + b"\n")
         return made, True
     if facts.kind != "file" or facts.owner != disk.user or facts.mode & _OTHERS:
         raise ConfigError(f"{path} isn't a file that only you can read: mend it (chmod 600), or remove it")
     try:
-        found = msgspec.json.decode(disk.read(path), type=HttpKeys)
+        found = msgspec.json.decode(disk.read(path), type=HttpKeysConfig)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: {error}: mend it, or remove it and new keys are made") from None
     if not found.system:

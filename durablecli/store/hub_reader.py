@@ -15,8 +15,8 @@ from typing import Any, NamedTuple, TypeVar
 import msgspec
 
 from durablecli.errors import DamagedHub
-from durablecli.model.entity_id import entity_name, is_entity
-from durablecli.model.status import Summary
+from durablecli.model.entity_id import is_entity_id, parse_entity_name
+from durablecli.model.status import InstanceSummary
 from durablecli.store import layout, quarantine, quarantined_messages, recovery
 from durablecli.store.disk import Disk, LocalDisk
 from durablecli.store.history import writer
@@ -244,9 +244,9 @@ class ReadHub:
                 newer[id] = foreseen(row, passing(left) if row.set_aside else left)
         return _View(table, newer, pending, {each.message.number for each in used})
 
-    def _newer(self, table: Reader, journal: Glimpse) -> dict[str, Summary | None]:
+    def _newer(self, table: Reader, journal: Glimpse) -> dict[str, InstanceSummary | None]:
         """The instances that the table is too old for."""
-        newer: dict[str, Summary | None] = {}
+        newer: dict[str, InstanceSummary | None] = {}
         told: dict[str, Claim] | None = None
         for instance, claim in writer.claims(journal.beyond(table.last_commit)).items():
             found = self._joined(instance, claim)
@@ -257,9 +257,9 @@ class ReadHub:
             newer[instance] = _summary(found)
         return newer | self._set_aside(table, newer)
 
-    def _set_aside(self, table: Reader, newer: dict[str, Summary | None]) -> dict[str, Summary | None]:
+    def _set_aside(self, table: Reader, newer: dict[str, InstanceSummary | None]) -> dict[str, InstanceSummary | None]:
         """The rows of instances that are set aside."""
-        found: dict[str, Summary | None] = {}
+        found: dict[str, InstanceSummary | None] = {}
         for id, entry in quarantine.read(self._disk, self._root).items():
             row = newer[id] if id in newer else table.get(id)
             if row is not None:
@@ -277,7 +277,7 @@ class ReadHub:
         for message in self._inbox.pending_kinds(CHANGING):
             for first in range(0, message.total, _SLICE):
                 for item in self._inbox.items(message, first, _SLICE):
-                    if not is_entity(item.target):
+                    if not is_entity_id(item.target):
                         found.setdefault(item.target, []).append(Request(message, item))
         return found
 
@@ -310,11 +310,11 @@ class _View(NamedTuple):
     """
 
     table: Reader
-    newer: dict[str, Summary | None]
-    pending: dict[str, Summary]
+    newer: dict[str, InstanceSummary | None]
+    pending: dict[str, InstanceSummary]
     used: set[int]
 
-    def own(self) -> Iterator[Summary]:
+    def own(self) -> Iterator[InstanceSummary]:
         """The rows that aren't in the table."""
         yield from (row for row in self.newer.values() if row is not None)
         yield from self.pending.values()
@@ -334,16 +334,16 @@ def _reaches(table: Reader, commit: int) -> bool:
         return False
 
 
-def _summary(found: History | None) -> Summary | None:
+def _summary(found: History | None) -> InstanceSummary | None:
     if found is None or not found.lines:
         return None
     return recovery.summarize(found.instance, found.execution, found.lines)
 
 
-def _unreadable_row(entry: SetAside) -> Summary:
-    return Summary(
+def _unreadable_row(entry: SetAside) -> InstanceSummary:
+    return InstanceSummary(
         id=entry.instance,
-        name=entity_name(entry.instance) if is_entity(entry.instance) else "",
+        name=parse_entity_name(entry.instance) if is_entity_id(entry.instance) else "",
         status="Unknown",
         execution="",
         parent=None,
@@ -353,7 +353,7 @@ def _unreadable_row(entry: SetAside) -> Summary:
         records=0,
         bytes=0,
         next_due=None,
-        owes=False,
+        has_pending_work=False,
         waiting=(),
         blocked=None,
         blocked_at=None,

@@ -19,8 +19,8 @@ from zlib import crc32
 import msgspec
 
 from durablecli.errors import StorageError
-from durablecli.model.entity_id import is_entity
-from durablecli.model.status import Summary, Waiting
+from durablecli.model.entity_id import is_entity_id
+from durablecli.model.status import InstanceSummary, PendingWait
 from durablecli.store.file_handles import patiently
 from durablecli.store.lock import boot_id
 from durablecli.store.query import Page, Query, compile_count, compile_page, finish, micros
@@ -80,7 +80,7 @@ _UPSERT = (
 )
 
 _encode = msgspec.json.Encoder().encode
-_waiting = msgspec.json.Decoder(tuple[Waiting, ...]).decode
+_waiting = msgspec.json.Decoder(tuple[PendingWait, ...]).decode
 
 
 class Unusable(Exception):
@@ -113,7 +113,7 @@ class Reader:
         """The rows that fit, in order, from the cursor on; raises UsageError for a cursor of another query."""
         return finish(query, self.rows(query, query.limit + 1))
 
-    def rows(self, query: Query, limit: int) -> list[Summary]:
+    def rows(self, query: Query, limit: int) -> list[InstanceSummary]:
         """The same with a limit of its own, and without making a cursor."""
         clauses, values = compile_page(query, self._spellings(query))
         with self._guard, _unusable():
@@ -137,7 +137,7 @@ class Reader:
             found = self._db.execute(_NAMES, (query.entities, query.entities)).fetchall()
         return [name for (name,) in found if name.casefold() == wanted]
 
-    def get(self, instance: str) -> Summary | None:
+    def get(self, instance: str) -> InstanceSummary | None:
         with self._guard, _unusable():
             row = self._db.execute(_GET, _key(instance)).fetchone()
         return None if row is None else _summary(row)
@@ -212,7 +212,7 @@ class Index(Reader):
                 raise
             return db
 
-    def apply(self, rows: Iterable[Summary], removed: Iterable[str], last_commit: int) -> None:
+    def apply(self, rows: Iterable[InstanceSummary], removed: Iterable[str], last_commit: int) -> None:
         """Put rows in, take instances out, and note the last commit: all or nothing, and not yet durable.
 
         Raises StorageError, and Unusable if the index is damaged.
@@ -221,7 +221,7 @@ class Index(Reader):
         with self._guard, _refused(self._path):
             patiently(lambda: self._apply(changed, gone, last_commit))
 
-    def _apply(self, rows: list[Summary], removed: list[str], last_commit: int) -> None:
+    def _apply(self, rows: list[InstanceSummary], removed: list[str], last_commit: int) -> None:
         if not self._marked:
             self._set_mark(_mark())
         self._db.execute("BEGIN IMMEDIATE")
@@ -391,10 +391,10 @@ def _time(value: int) -> datetime:
 
 def _key(instance: str) -> tuple[bool, str]:
     # What asks for entities never passes the instances, and the other way round.
-    return is_entity(instance), instance
+    return is_entity_id(instance), instance
 
 
-def _row(each: Summary) -> tuple[object, ...]:
+def _row(each: InstanceSummary) -> tuple[object, ...]:
     return (
         *_key(each.id),
         each.name,
@@ -407,7 +407,7 @@ def _row(each: Summary) -> tuple[object, ...]:
         each.records,
         each.bytes,
         None if each.next_due is None else micros(each.next_due),
-        each.owes,
+        each.has_pending_work,
         _encode(each.waiting).decode() if each.waiting else None,
         each.blocked,
         None if each.blocked_at is None else micros(each.blocked_at),
@@ -416,10 +416,10 @@ def _row(each: Summary) -> tuple[object, ...]:
     )
 
 
-def _summary(row: tuple[Any, ...]) -> Summary:
+def _summary(row: tuple[Any, ...]) -> InstanceSummary:
     instance, name, status, execution, parent, version, created, updated, records, size, *rest = row
     due, owes, waiting, blocked, blocked_at, locked_by, queued = rest
-    return Summary(
+    return InstanceSummary(
         instance,
         name,
         status,

@@ -12,8 +12,8 @@ from contextlib import suppress
 
 import msgspec
 
-from durablecli.model.codec import Damaged, seal, unseal
-from durablecli.model.entity_id import is_entity
+from durablecli.model.codec import CorruptLine, append_crc, verify_crc
+from durablecli.model.entity_id import is_entity_id
 from durablecli.model.ids import entity_file_name, file_name
 from durablecli.store.disk import Disk
 from durablecli.store.journal.commits import Commit, Kept
@@ -34,7 +34,7 @@ _decode = msgspec.json.Decoder(Entry).decode
 
 def path(root: str, instance: str) -> str:
     """Where that is which is kept for an instance."""
-    name = entity_file_name(instance) if is_entity(instance) else file_name(instance)
+    name = entity_file_name(instance) if is_entity_id(instance) else file_name(instance)
     return f"{root}/{FOLDER}/{name}.jsonl"
 
 
@@ -58,8 +58,8 @@ def _read(disk: Disk, file: str) -> list[Entry]:
     found: list[Entry] = []
     for line in lines:
         # A bad line is a torn one, which the journal still has, or damage: what stands behind it is of other commits.
-        with suppress(Damaged, msgspec.MsgspecError, UnicodeDecodeError):
-            found.append(_decode(unseal(line) + b"}"))
+        with suppress(CorruptLine, msgspec.MsgspecError, UnicodeDecodeError):
+            found.append(_decode(verify_crc(line) + b"}"))
     return found
 
 
@@ -133,7 +133,7 @@ class KeptMessages:
 
 
 def _lines(entries: Iterable[Entry]) -> bytes:
-    return b"".join(seal(msgspec.json.encode(each)[:-1]) + b"\n" for each in entries)
+    return b"".join(append_crc(msgspec.json.encode(each)[:-1]) + b"\n" for each in entries)
 
 
 def _told(commits: Iterable[Commit]) -> dict[str, tuple[int, list[Entry]]]:

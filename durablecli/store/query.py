@@ -10,8 +10,8 @@ from datetime import UTC, datetime, timedelta
 import msgspec
 
 from durablecli.errors import UsageError
-from durablecli.model.entity_id import is_entity
-from durablecli.model.status import Summary
+from durablecli.model.entity_id import is_entity_id
+from durablecli.model.status import InstanceSummary
 
 SORTS = ("created", "updated", "name", "id", "status")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -46,10 +46,10 @@ class Query(msgspec.Struct, frozen=True):
     def descending(self) -> bool:
         return (self.sort in ("created", "updated")) != self.reverse
 
-    def fits(self, row: Summary) -> bool:
+    def fits(self, row: InstanceSummary) -> bool:
         """Whether a row passes the filters, wherever the cursor stands."""
         return (
-            is_entity(row.id) == self.entities
+            is_entity_id(row.id) == self.entities
             and (self.name is None or row.name.casefold() == self.name.casefold())
             and (not self.status or row.status in self.status)
             and row.id.startswith(self.prefix)
@@ -60,12 +60,12 @@ class Query(msgspec.Struct, frozen=True):
             and not (self.blocked and row.blocked is None and row.set_aside is None)
         )
 
-    def key(self, row: Summary) -> tuple[str | int, str]:
+    def key(self, row: InstanceSummary) -> tuple[str | int, str]:
         """What the order goes by: the sorted value, then the id."""
         value = getattr(row, self.sort)
         return (micros(value) if isinstance(value, datetime) else value), row.id
 
-    def after_cursor(self, row: Summary) -> bool:
+    def after_cursor(self, row: InstanceSummary) -> bool:
         """Whether a row comes behind the cursor."""
         last = self.last()
         if last is None:
@@ -92,7 +92,7 @@ _cursor = msgspec.json.Decoder(tuple[str, str | int, str]).decode
 class Page(msgspec.Struct, frozen=True):
     """Some rows, and the cursor that asks for what follows; None at the end."""
 
-    rows: list[Summary]
+    rows: list[InstanceSummary]
     cursor: str | None
 
 
@@ -101,7 +101,7 @@ def micros(time: datetime) -> int:
     return (time - _EPOCH) // _MICROSECOND
 
 
-def finish(query: Query, rows: list[Summary]) -> Page:
+def finish(query: Query, rows: list[InstanceSummary]) -> Page:
     """The page of sorted rows, of which one more than the limit says that something follows."""
     if len(rows) <= query.limit:
         return Page(rows, None)
@@ -111,7 +111,7 @@ def finish(query: Query, rows: list[Summary]) -> Page:
     return Page(rows, base64.urlsafe_b64encode(text).decode())
 
 
-def arrange(query: Query, rows: Iterable[Summary]) -> list[Summary]:
+def arrange(query: Query, rows: Iterable[InstanceSummary]) -> list[InstanceSummary]:
     """Rows in the order that the index would give them."""
     return sorted(rows, key=lambda row: _comparable(query.key(row)), reverse=query.descending)
 

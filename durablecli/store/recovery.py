@@ -11,13 +11,13 @@ from contextlib import suppress
 from typing import NamedTuple
 
 from durablecli.errors import DamagedHub
-from durablecli.model.codec import Damaged, parse, seed
-from durablecli.model.entity_id import is_entity
+from durablecli.model.codec import CorruptLine, crc_seed, decode_record
+from durablecli.model.entity_id import is_entity_id
 from durablecli.model.events import Record
-from durablecli.model.status import Summary
-from durablecli.replay.entity_state import entity_summary, fold_entity
-from durablecli.replay.pending import summary
-from durablecli.replay.runtime_state import fold
+from durablecli.model.status import InstanceSummary
+from durablecli.replay.entity_state import fold_entity_log, summarize_entity
+from durablecli.replay.pending import summarize_instance
+from durablecli.replay.runtime_state import fold_history
 from durablecli.store.disk import Disk
 from durablecli.store.history.writer import (
     Claim,
@@ -43,22 +43,22 @@ _ROWS = 1000
 _TORN = ".torn"
 
 
-def summarize(instance: str, execution: str, lines: list[bytes]) -> Summary:
+def summarize(instance: str, execution: str, lines: list[bytes]) -> InstanceSummary:
     """The row by the fold that everybody uses, of what can be read."""
     records = readable(instance, execution, lines)
     size = sum(map(len, lines)) + len(lines)
-    if is_entity(instance):
-        return entity_summary(fold_entity(records, size))
-    return summary(fold(records, size, keep_script=False))
+    if is_entity_id(instance):
+        return summarize_entity(fold_entity_log(records, size))
+    return summarize_instance(fold_history(records, size, keep_turns=False))
 
 
 def readable(instance: str, execution: str, lines: list[bytes]) -> Iterator[Record]:
     """The records of whole lines, as far as they can be read."""
-    start = seed(instance, execution)
+    start = crc_seed(instance, execution)
     for line in lines:
         try:
-            yield parse(line, start)
-        except Damaged:
+            yield decode_record(line, start)
+        except CorruptLine:
             return  # whole, and yet of no kind that we know: the engine that comes to this instance says so
 
 
@@ -139,7 +139,7 @@ def rebuild(index: Index, disk: Disk, root: str, last: int, *, progress: Progres
     Gives the instances whose histories are damaged, with the reason.
     """
     index.clear()
-    rows: list[Summary] = []
+    rows: list[InstanceSummary] = []
     bad: dict[str, str] = {}
     count = 0
     for file in files(disk, root):
@@ -178,7 +178,7 @@ def rebuild_beside_engine(index: Index, disk: Disk, root: str, durable: int) -> 
     index.apply(rows, [instance for instance, claim in told.items() if claim.gone], durable)
 
 
-def _rows(disk: Disk, root: str, found: dict[str, Claim]) -> Iterator[Summary]:
+def _rows(disk: Disk, root: str, found: dict[str, Claim]) -> Iterator[InstanceSummary]:
     for instance, claim in found.items():
         if not claim.gone:
             history = read(disk, root, instance)

@@ -25,7 +25,7 @@ from durablecli.azure.activities import give_clients
 from durablecli.azure.functions import CloudEvent, Document, Out, QueueMessage
 from durablecli.azure.invocation import Clients
 from durablecli.azure.output_bindings import LONGEST
-from durablecli.blueprints import OtherTrigger, bindings_of
+from durablecli.blueprints import CloudTrigger, get_bindings
 from durablecli.builtin import timer
 from durablecli.cli.history_rows import describe
 from durablecli.engine.workers.worker_process import Answer
@@ -264,7 +264,7 @@ def test_an_activity_that_fails_leaves_no_record_of_what_it_set() -> None:
 
 
 def test_a_worker_process_hands_outputs_on() -> None:
-    given = Answer(ev.NULL, outputs=(ev.Output("a", "queue", "not sent", msgspec.Raw(b"1")),))
+    given = Answer(ev.NULL, outputs=(ev.BindingOutput("a", "queue", "not sent", msgspec.Raw(b"1")),))
     assert msgspec.json.decode(msgspec.json.encode(given), type=Answer) == given
 
 
@@ -420,12 +420,12 @@ def test_a_decorator_means_what_it_means_in_the_original(name: str) -> None:
     built = getattr(original, name)(**given)(work)._function
     expected = {(each.type, each.name, int(each.direction) == 1) for each in built.get_bindings()}
     getattr(df.DFApp(), name)(**given)(other)
-    found = bindings_of(other)
+    found = get_bindings(other)
     assert found is not None
-    kinds = {**found.others}
+    kinds = {**found.cloud_bindings}
     if found.client is not None:
         kinds[found.client] = "durableClient"
-    if isinstance(found.trigger, OtherTrigger):
+    if isinstance(found.trigger, CloudTrigger):
         kinds["x"] = found.trigger.kind
     elif found.argument is not None:
         kinds[found.argument] = f"{found.kind}Trigger".replace("orchestratorT", "orchestrationT")
@@ -455,7 +455,7 @@ def test_a_registry_may_be_bound_twice() -> None:
     registry = Registry()
     app, _ = _activity("x")
     for _ in range(2):
-        registry.add(_module(app))
+        registry.add_module(_module(app))
         give_clients(registry, lambda: pytest.fail("nobody wants a client"))
     with testing.hub(registry) as hub:
         assert completed(hub, "flow", 1)[1] == 2

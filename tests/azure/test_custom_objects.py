@@ -213,7 +213,7 @@ def test_a_class_without_from_json_is_written_without_an_envelope(app: Hub) -> N
 
 def test_annotations_of_activities_convert_only_to_classes_with_from_json(app: Hub) -> None:
     def call(name: str, given: object) -> Any:
-        function = app.registry.activity(name)
+        function = app.registry.find_activity(name)
         assert function is not None
         return function.call(encode(given), cast("Any", None))
 

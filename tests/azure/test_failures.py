@@ -10,9 +10,9 @@ import pytest
 
 from durablecli import testing
 from durablecli.azure import durable_functions as df
-from durablecli.config import Limits
+from durablecli.config import LimitsConfig
 from durablecli.engine.engine import Options
-from durablecli.model.versions import Versions
+from durablecli.model.versions import VersionPolicy
 from durablecli.replay.context import DurableOrchestrationContext as Context
 from durablecli.testing import Hub
 
@@ -95,7 +95,9 @@ def test_tasks_that_fail_carry_the_type_and_entities_their_own_text() -> None:
 
 
 def test_what_the_engine_fails_begins_with_the_name_too() -> None:
-    options = Options(threads=False, versions=Versions("2.0", "strict", True), limits=Limits(), share=timedelta.max)
+    options = Options(
+        threads=False, versions=VersionPolicy("2.0", "strict", True), limits=LimitsConfig(), share=timedelta.max
+    )
     with Hub(testing.registry(app), testing.START, options) as hub:
         status = hub.finish(hub.client.start_new("passes_on", version="1.0"))
         assert status.output.startswith("Orchestrator function 'passes_on' failed: it has version '1.0'")

@@ -60,7 +60,7 @@ def errors(loaded: Loaded) -> dict[str, str | None]:
 
 
 def call(loaded: Loaded, name: str, given: object = 0) -> Any:
-    found = loaded.registry.activity(name)
+    found = loaded.registry.find_activity(name)
     assert found is not None
     places, names = _arguments(found, given)
     return found.call(*places, **names)
@@ -188,7 +188,7 @@ def test_a_script_and_an_entry_point_may_be_named_and_shared() -> None:
     activity("shop/Off", "raise AssertionError\n", disabled=True)
     loaded = load(["shop"])
     assert [call(loaded, name) for name in ("One", "Two", "Three")] == [1, 2, 3]
-    assert loaded.registry.activity("Off") is None
+    assert loaded.registry.find_activity("Off") is None
 
 
 def test_the_words_of_function_json_may_be_written_in_any_case() -> None:

@@ -23,7 +23,7 @@ import msgspec
 
 import durablecli as df
 from durablecli.app import Registry
-from durablecli.config import Concurrency
+from durablecli.config import ConcurrencyConfig
 from durablecli.engine.engine import Engine
 from durablecli.engine.workers.dispatcher import Crew
 from durablecli.store.disk import Appender, Disk, LocalDisk
@@ -69,8 +69,8 @@ def fan_out_signals(context: df.DurableOrchestrationContext) -> str:
 def registry() -> Registry:
     """The functions of this file, and the bank among the samples."""
     found = Registry()
-    found.add(sys.modules[__name__])
-    found.add(bank)
+    found.add_module(sys.modules[__name__])
+    found.add_module(bank)
     return found
 
 
@@ -103,7 +103,7 @@ def engine(folder: str, *, sync: float = 0.0) -> Iterator[Engine]:
     disk: Disk = SlowSync(LocalDisk(), sync) if sync else LocalDisk()  # type: ignore[assignment]
     hub = open_hub(f"{root}/state", disk)
     functions = registry()
-    found = Engine(hub, functions, crew=lambda report: Crew(functions, report, Concurrency()))
+    found = Engine(hub, functions, crew=lambda report: Crew(functions, report, ConcurrencyConfig()))
     found.open()
     gc.collect()
     gc.freeze()

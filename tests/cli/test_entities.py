@@ -39,7 +39,7 @@ def counter(context):
 def hub(here: Path) -> Path:
     """Entities in each state that a status has words for, and orchestrations that wait for them."""
     add = ev.EntityOperationReceived("add", Raw(b"5"))
-    failed = ev.OperationOutcome(2, failure=Failure("builtins.ValueError", "no\nmoney"))
+    failed = ev.EntityOperationResult(2, failure=Failure("builtins.ValueError", "no\nmoney"))
     with scribe(".state") as writer:
         for key, state in (("a", b'{"n":5}'), ("b", b"[1.50]")):
             entity = f"@counter@{key}"
@@ -51,7 +51,7 @@ def hub(here: Path) -> Path:
             add,
             ev.EntityBatch(2, state=Raw(b"5"), results=(failed,)),
             ev.EntityLockReceived(PAIR, HOLDER),
-            ev.EntityOperationReceived("get", sender=ev.Origin("reader", "1", 2), waits=True),
+            ev.EntityOperationReceived("get", sender=ev.Origin("reader", "1", 2), expects_reply=True),
             ev.EntityLockReceived(PAIR, ev.Origin("next", "1", 2)),
             ev.EntityOperationReceived("reset", scheduled_time=LATER),
         )
@@ -239,7 +239,7 @@ def test_of_many_entities_that_are_locked_together_the_first_are_named(durable: 
     assert len(json.loads(durable("status", "t", "-o", "json").out)["waitingFor"][0]["entities"]) == 100
 
 
-RUNS = ev.EntityOperationReceived("spin", sender=ev.Origin("ls", "1", 3), waits=True)
+RUNS = ev.EntityOperationReceived("spin", sender=ev.Origin("ls", "1", 3), expects_reply=True)
 
 
 def says(running: str = "", pid: int | None = None, functions: str = "") -> None:
@@ -549,7 +549,7 @@ def test_what_an_entity_holds_never_drives_a_terminal(
     monkeypatch.setenv("NO_COLOR", "1")
     evil = "\x1b]0;owned\x07\x9b2J\u202edlrow\r\b\x7f"
     payload = Raw(msgspec.json.encode({evil: evil}))
-    outcome = ev.OperationOutcome(2, failure=Failure(evil, evil))
+    outcome = ev.EntityOperationResult(2, failure=Failure(evil, evil))
     entity = "@counter@\u202eevil"
     with scribe(".state") as writer:
         operation = ev.EntityOperationReceived(evil, payload)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from durablecli.model import events as ev
-from durablecli.model.suggestions import closest, misspelled
+from durablecli.model.suggestions import find_closest, find_misspelled
 from tests.cli.conftest import Durable
 from tests.client.scribe import scribe
 
@@ -204,9 +204,9 @@ def test_status_lists_the_events_that_nothing_has_read(durable: Durable, waiting
     ],
 )
 def test_a_slip_of_the_keyboard_is_told_from_another_name(word: str, known: list[str], meant: str | None) -> None:
-    assert misspelled(word, known) == meant
+    assert find_misspelled(word, known) == meant
 
 
 def test_the_closest_name_is_found_without_case() -> None:
-    assert closest("ORDR", ["order", "tour"]) == "order"
-    assert closest("zzz", ["order", "tour"]) is None
+    assert find_closest("ORDR", ["order", "tour"]) == "order"
+    assert find_closest("zzz", ["order", "tour"]) is None

@@ -10,8 +10,8 @@ from msgspec import Raw
 from durablecli.cli.progress import Progress
 from durablecli.client import EntityWait, Line
 from durablecli.model import events as ev
-from durablecli.model.status import Waiting
-from durablecli.replay.runtime_state import Ledger
+from durablecli.model.status import PendingWait
+from durablecli.replay.runtime_state import RuntimeState
 
 
 class Tape:
@@ -84,7 +84,7 @@ def test_each_wait_has_its_words(tape: Tape, event: ev.AnyEvent, text: str) -> N
 
 
 def test_what_stands_in_the_way_of_a_wait_is_shown_below_it(tape: Tape) -> None:
-    def tell(ledger: Ledger, waits: tuple[Waiting, ...]) -> tuple[Waiting, ...]:
+    def tell(ledger: RuntimeState, waits: tuple[PendingWait, ...]) -> tuple[PendingWait, ...]:
         (wait,) = waits
         return (EntityWait(wait.kind, wait.id, wait.name, entity=wait.entity, blocked="entity 'gone' isn't loaded"),)
 

@@ -53,7 +53,7 @@ class Scribe:
 
     def _line(self, instance: str, execution: str, n: int, event: AnyEvent) -> bytes:
         self._at += timedelta(seconds=1)
-        return codec.frame(Record(n, self._at, event), codec.seed(instance, execution))
+        return codec.encode_record(Record(n, self._at, event), codec.crc_seed(instance, execution))
 
 
 @contextmanager

@@ -277,7 +277,7 @@ def test_the_output_of_a_failed_instance_is_type_and_message(
     failed = ev.ExecutionCompleted("Failed", failure=Failure(type, message))
     with scribe(root) as hub:
         hub.write("t", started("t"), failed)
-        hub.write("azure", started("azure"), msgspec.structs.replace(failed, named=True))
+        hub.write("azure", started("azure"), msgspec.structs.replace(failed, failure_has_name_prefix=True))
     expected = message if text is None else text
     assert client.get_status("t").output == expected
     assert client.get_status("azure").output == f"Orchestrator function 'tour' failed: {expected}"

@@ -147,18 +147,18 @@ def test_a_state_is_read_and_one_that_was_taken_away_is_not_there(client: Client
 
 
 def test_the_status_says_who_holds_the_lock_what_waits_and_what_failed(client: Client, root: str) -> None:
-    failed = ev.OperationOutcome(2, failure=Failure("builtins.ValueError", "no"))
+    failed = ev.EntityOperationResult(2, failure=Failure("builtins.ValueError", "no"))
     write(
         root,
         A,
-        ev.EntityOperationReceived("add", sender=SENDER, waits=True),
+        ev.EntityOperationReceived("add", sender=SENDER, expects_reply=True),
         ev.EntityOperationReceived("reset", scheduled_time=LATER),
         ev.EntityBatch(2, state=Raw(b"5"), results=(failed,)),
         ev.EntityLockReceived((A, "@counter@b"), SENDER),
-        ev.EntityOperationReceived("get", sender=ev.Origin("other", "1", 3), waits=True),
+        ev.EntityOperationReceived("get", sender=ev.Origin("other", "1", 3), expects_reply=True),
         ev.EntityLockReceived((A,), ev.Origin("next", "1", 2)),
         ev.EntityDeletionReceived(),
-        ev.EntityOperationReceived("add", sender=ev.Origin("transfer-7", "1", 5), waits=True),
+        ev.EntityOperationReceived("add", sender=ev.Origin("transfer-7", "1", 5), expects_reply=True),
         ev.ExecutionBlocked("entity 'counter' isn't loaded"),
     )
     client.delete_entity(A)

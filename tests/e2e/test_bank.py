@@ -16,7 +16,7 @@ import pytest
 from durablecli import EntityId
 from durablecli.client import Query
 from durablecli.model import events as ev
-from durablecli.model.status import Summary
+from durablecli.model.status import InstanceSummary
 from durablecli.store.check.checker import check
 from tests.e2e.harness import Hub, until
 
@@ -50,7 +50,7 @@ class Customers:
         self.asked[self.hub.client.start_new("transfer", client_input=order)] = (source, target, amount)
 
 
-def accounts(hub: Hub) -> list[Summary]:
+def accounts(hub: Hub) -> list[InstanceSummary]:
     return hub.client.list_entities(Query(name="account", limit=ACCOUNTS)).rows
 
 

@@ -193,9 +193,9 @@ def test_a_method_can_be_called_by_itself_and_by_an_orchestrator() -> None:
 
     with testing.hub(flow, post) as hub:
         assert hub.finish(hub.client.start_new(flow)).output == [8, 8]
-        place = hub.registry.activity("post")
+        place = hub.registry.find_activity("post")
         assert place is not None
-        assert place.place.startswith(f"{__file__}:")
+        assert place.source_location.startswith(f"{__file__}:")
 
 
 @pytest.mark.parametrize("nameless", [functools.partial(add, more=1), Api(1)])

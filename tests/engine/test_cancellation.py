@@ -21,7 +21,7 @@ import durablecli as df
 from durablecli import testing
 from durablecli.cli.status_text import reasons
 from durablecli.client import ActivityWait, Client
-from durablecli.config import Concurrency
+from durablecli.config import ConcurrencyConfig
 from durablecli.daemon import embedded
 from durablecli.engine.commit_builder import Job
 from durablecli.engine.engine_info import Notice
@@ -188,7 +188,7 @@ Outcomes = SimpleQueue[Outcome | BatchOutcome]
 
 
 def crew_of(outcomes: Outcomes, **limits: int) -> Crew:
-    return Crew(testing.registry(*FLOWS), outcomes.put, Concurrency(**limits))
+    return Crew(testing.registry(*FLOWS), outcomes.put, ConcurrencyConfig(**limits))
 
 
 def job(name: str, n: int = 2) -> Job:
@@ -247,7 +247,7 @@ def test_an_activity_that_stops_its_loop_fails_alone() -> None:
     async def leaves() -> None:
         raise SystemExit(3)
 
-    crew = Crew(testing.registry(slow_async, stops_the_loop), outcomes.put, Concurrency())
+    crew = Crew(testing.registry(slow_async, stops_the_loop), outcomes.put, ConcurrencyConfig())
     crew.start([job("slow_async", 2)])
     until(lambda: noted)
     for n, (how, failed) in enumerate([("now", True), ("later", True), ("exit", True), ("past", False)], 3):

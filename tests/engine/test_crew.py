@@ -15,7 +15,7 @@ from msgspec import Raw
 
 import durablecli as df
 from durablecli import testing
-from durablecli.config import Concurrency
+from durablecli.config import ConcurrencyConfig
 from durablecli.engine.commit_builder import BatchJob, Job
 from durablecli.engine.engine_info import Notice
 from durablecli.engine.workers.activity import Outcome
@@ -52,7 +52,7 @@ def test_a_call_that_is_cancelled_while_it_queues_never_begins(name: str) -> Non
     began.clear()
     gate.clear()
     outcomes: Outcomes = SimpleQueue()
-    limits = Concurrency(activities=8 if name == "one_at_a_time" else 1, async_activities=1)
+    limits = ConcurrencyConfig(activities=8 if name == "one_at_a_time" else 1, async_activities=1)
     crew = Crew(testing.registry(in_the_loop, in_a_thread, one_at_a_time), outcomes.put, limits)
     crew.start([Job(f"x{i}", "1", 2, ev.TaskScheduled(name, Raw(b"%d" % i))) for i in range(4)])
     for i in (1, 2):
@@ -89,7 +89,7 @@ def batch(entity: str, *names: str) -> BatchJob:
 
 def crew_of(outcomes: Outcomes, **limits: int) -> Crew:
     gate.clear()
-    return Crew(testing.registry(patient, swift, in_a_thread), outcomes.put, Concurrency(**limits))
+    return Crew(testing.registry(patient, swift, in_a_thread), outcomes.put, ConcurrencyConfig(**limits))
 
 
 @pytest.mark.parametrize("name", ["patient", "swift"])

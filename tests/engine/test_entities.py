@@ -14,7 +14,7 @@ from durablecli import testing
 from durablecli.engine import entity_scheduler
 from durablecli.engine.workers.entity_batch import Batch
 from durablecli.model import events as ev
-from durablecli.replay.entity_state import EntityLedger, fold_entity
+from durablecli.replay.entity_state import EntityRuntimeState, fold_entity_log
 from durablecli.store.history.writer import path
 from durablecli.store.inbox.messages import Item
 
@@ -108,10 +108,10 @@ def log(hub: testing.Hub, id: df.EntityId) -> list[ev.AnyEvent]:
     return [record.event for record in hub.client.get_entity_history(id)]
 
 
-def ledger(hub: testing.Hub, id: df.EntityId) -> EntityLedger:
+def ledger(hub: testing.Hub, id: df.EntityId) -> EntityRuntimeState:
     hub.run()
     history = hub.client.get_entity_history(id)
-    return fold_entity(history, sum(len(line) for line in lines(hub, id)))
+    return fold_entity_log(history, sum(len(line) for line in lines(hub, id)))
 
 
 def lines(hub: testing.Hub, id: df.EntityId) -> list[bytes]:
@@ -268,7 +268,7 @@ def test_an_entity_whose_function_is_missing_can_be_deleted_with_all_that_waits(
         assert holder(hub, A) == "owner"
         hub.client.raise_event("owner", "Go")
         hub.run()
-        assert ledger(hub, A).is_bare
+        assert ledger(hub, A).is_disposable
         hub.client.purge_entities([A])
         hub.run()
         assert not hub.client.entity(A)
@@ -316,7 +316,7 @@ def test_a_forced_deletion_waits_for_the_holder_of_the_lock(hub: testing.Hub) ->
     delete_by_force(hub, A)
     assert ledger(hub, A).queued == 2
     hub.client.terminate("owner")
-    assert ledger(hub, A).is_bare
+    assert ledger(hub, A).is_disposable
 
 
 def test_nothing_is_blocked_where_nothing_waits() -> None:
@@ -509,7 +509,7 @@ def test_thousands_of_requests_are_taken_back_in_no_time(hub: testing.Hub) -> No
     post(hub, "terminate", [Item(waiter) for waiter in waiters])
     assert ledger(hub, A).queued == 0
     hub.client.raise_event("owner", "Go")
-    assert ledger(hub, A).is_bare
+    assert ledger(hub, A).is_disposable
 
 
 def test_what_waits_is_carried_into_the_new_file(hub: testing.Hub) -> None:

@@ -9,10 +9,10 @@ import pytest
 
 import durablecli as df
 from durablecli import testing
-from durablecli.config import Limits
+from durablecli.config import LimitsConfig
 from durablecli.engine.engine import Options
 from durablecli.model import events as ev
-from durablecli.model.failures import DEEPEST, Failure, links_of
+from durablecli.model.failures import MAX_CHAIN_LENGTH, Failure, iter_chain
 from durablecli.testing import Hub
 
 
@@ -75,8 +75,8 @@ def test_a_failure_through_many_levels_grows_with_their_number_alone(name: str, 
         assert len(status.output) < 8_000
         assert "ValueError: the root cause" in status.output
         failure = failure_of(hub, status.instance_id)
-        links = list(links_of(failure))
-        assert len(links) <= DEEPEST
+        links = list(iter_chain(failure))
+        assert len(links) <= MAX_CHAIN_LENGTH
         assert len(links) + sum(link.omitted for link in links) >= 121
         assert (links[-1].type, links[-1].message[:14]) == ("builtins.ValueError", "the root cause")
 
@@ -134,7 +134,10 @@ def endless_and_uncaught(context: df.DurableOrchestrationContext) -> Any:
 
 def limited(*functions: Any, depth: int = 5, replay_always: bool = False) -> Hub:
     options = Options(
-        limits=Limits(sub_orchestration_depth=depth), threads=False, replay_always=replay_always, share=timedelta.max
+        limits=LimitsConfig(sub_orchestration_depth=depth),
+        threads=False,
+        replay_always=replay_always,
+        share=timedelta.max,
     )
     return Hub(testing.registry(*functions), testing.START, options)
 
@@ -165,7 +168,7 @@ def test_the_limit_holds_after_a_restart_and_a_rewind() -> None:
 
 
 def test_the_limit_is_a_thousand() -> None:
-    assert Limits().sub_orchestration_depth == 1_000
+    assert LimitsConfig().sub_orchestration_depth == 1_000
 
 
 def test_an_execution_that_an_older_version_wrote_has_no_depth() -> None:

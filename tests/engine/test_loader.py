@@ -41,7 +41,7 @@ def errors(loaded: Loaded) -> dict[str, str | None]:
 
 
 def call(loaded: Loaded, name: str) -> object:
-    function = loaded.registry.activity(name)
+    function = loaded.registry.find_activity(name)
     assert function is not None
     return function.call(0)
 
@@ -250,7 +250,7 @@ def test_a_dotted_module_that_misses_another_one_is_listed() -> None:
 def test_nothing_named_loads_nothing() -> None:
     loaded = load([])
     assert loaded.modules == ()
-    assert loaded.registry.activity("anything") is None
+    assert loaded.registry.find_activity("anything") is None
 
 
 def test_annotations_that_cannot_be_resolved_are_named() -> None:

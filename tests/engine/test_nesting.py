@@ -10,7 +10,7 @@ from msgspec import Raw
 
 import durablecli as df
 from durablecli.errors import Unserializable
-from durablecli.model.payloads import DEEPEST
+from durablecli.model.payloads import MAX_NESTING_DEPTH
 from durablecli.testing import Hub, hub
 
 SHELF = df.EntityId("shelf", "a")
@@ -130,10 +130,10 @@ def test_a_value_within_the_limit_passes_and_a_deeper_one_fails_its_operation(do
         return (yield from FLOWS[door](context, levels if isinstance(levels, int) else levels[0]))
 
     with hub(flow, give, take, shelf, echo) as made:
-        fits = made.finish(made.client.start_new("flow", client_input=DEEPEST))
+        fits = made.finish(made.client.start_new("flow", client_input=MAX_NESTING_DEPTH))
         assert fits.runtime_status is not None
         assert fits.runtime_status.value == "Completed", fits.output
-        deep = made.finish(made.client.start_new("flow", client_input=DEEPEST + 1))
+        deep = made.finish(made.client.start_new("flow", client_input=MAX_NESTING_DEPTH + 1))
         assert deep.runtime_status is not None
         assert deep.runtime_status.value == "Failed"
         assert REFUSAL in deep.output
@@ -158,10 +158,12 @@ def test_a_client_refuses_a_deep_value_and_reserves_nothing(door: str, raw: bool
     with hub(waits, shelf, echo) as made:
         made.client.start_new("waits", "waiting")
         made.run()
-        for levels in (DEEPEST + 1, 980):
+        for levels in (MAX_NESTING_DEPTH + 1, 980):
             deep = Raw(b"[" * levels + b"]" * levels) if raw else nested(levels)
             with pytest.raises(Unserializable, match=REFUSAL):
                 CLIENT[door](made, deep)
-        CLIENT[door](made, Raw(b"[" * DEEPEST + b"]" * DEEPEST) if raw else nested(DEEPEST))
+        CLIENT[door](
+            made, Raw(b"[" * MAX_NESTING_DEPTH + b"]" * MAX_NESTING_DEPTH) if raw else nested(MAX_NESTING_DEPTH)
+        )
         made.run()
         assert not made.client.get_status("nobody")

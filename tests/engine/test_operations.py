@@ -268,8 +268,8 @@ def test_signals_and_starts_are_recorded_in_order() -> None:
     [[given, random]] = results(event)
     assert (given, len(random)) == ("mine", 32)
     assert event.starts == (
-        ev.OperationStart("mine", "report", Raw(b"5"), "2.0"),
-        ev.OperationStart(random, "report"),
+        ev.EntityOperationStart("mine", "report", Raw(b"5"), "2.0"),
+        ev.EntityOperationStart(random, "report"),
     )
 
 

@@ -14,7 +14,7 @@ from msgspec import Raw
 import durablecli as df
 from durablecli import __main__ as main
 from durablecli import testing
-from durablecli.config import Concurrency
+from durablecli.config import ConcurrencyConfig
 from durablecli.daemon import embedded
 from durablecli.engine import thread_start
 from durablecli.engine.commit_builder import BatchJob, Job
@@ -76,7 +76,7 @@ def limit(monkeypatch: pytest.MonkeyPatch) -> Limit:
 def test_work_waits_for_a_thread(limit: Limit, name: str, caplog: pytest.LogCaptureFixture) -> None:
     limit.holds, limit.names = True, ("durable-",)
     outcomes: SimpleQueue[Outcome | BatchOutcome] = SimpleQueue()
-    crew = Crew(testing.registry(plain, in_the_loop, counter), outcomes.put, Concurrency())
+    crew = Crew(testing.registry(plain, in_the_loop, counter), outcomes.put, ConcurrencyConfig())
     for n in (2, 3):
         if name == "counter":
             crew.run_batches([BatchJob(f"@counter@{n}", "1", Raw(), [Operation(n, "get", ev.NULL, True)], NOW)])

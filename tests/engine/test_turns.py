@@ -490,7 +490,7 @@ def test_code_that_decides_otherwise_blocks_until_it_fits(hub: testing.Hub) -> N
 
 
 def test_a_runaway_turn_is_blocked_once(hub: testing.Hub, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("durablecli.replay.executor.MOST_DECISIONS", 500)
+    monkeypatch.setattr("durablecli.replay.executor.MAX_DECISIONS", 500)
 
     @df.orchestrator
     def runaway(context: Context) -> Any:

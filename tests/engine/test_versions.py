@@ -8,8 +8,8 @@ from typing import Any
 
 import durablecli as df
 from durablecli.engine.engine import Options
-from durablecli.model.versions import Versions
-from durablecli.replay.function_marks import MARK, Mark
+from durablecli.model.versions import VersionPolicy
+from durablecli.replay.function_marks import MARK_ATTRIBUTE, FunctionMark
 from durablecli.testing import START, Hub, registry
 
 
@@ -20,7 +20,7 @@ def versioned(context: df.DurableOrchestrationContext) -> Generator[Any, Any, st
 
 
 def hub(match: str, fail: bool) -> Hub:
-    versions = Versions("1.1", match, fail)
+    versions = VersionPolicy("1.1", match, fail)
     return Hub(registry(versioned), START, Options(threads=False, share=timedelta.max, versions=versions))
 
 
@@ -47,7 +47,7 @@ def test_what_is_built_in_belongs_to_every_version() -> None:
     def work(context: df.DurableOrchestrationContext) -> int:
         return 1
 
-    setattr(work, MARK, Mark("orchestrator", "Own"))
+    setattr(work, MARK_ATTRIBUTE, FunctionMark("orchestrator", "Own"))
     with hub("strict", fail=True) as tested:
-        tested.registry.build_in([work])
+        tested.registry.add_built_in([work])
         assert tested.finish(tested.client.start_new("Own", version="0.1")).output == 1

@@ -13,7 +13,7 @@ import pytest
 
 from durablecli.engine.watchdog import place
 from durablecli.model import events as ev
-from durablecli.replay.executor import Machine
+from durablecli.replay.executor import OrchestrationExecutor
 from tests.replay.stage import Stage
 
 FLOW = """
@@ -114,5 +114,5 @@ def test_nothing_is_named_that_is_not_there() -> None:
 def test_the_machine_says_which_function_it_runs() -> None:
     def flow(context: Any) -> None: ...
 
-    machine = Machine(flow, ev.ExecutionStarted("x", "1", "flow"), lambda name: Any)
+    machine = OrchestrationExecutor(flow, ev.ExecutionStarted("x", "1", "flow"), lambda name: Any)
     assert machine.function is flow

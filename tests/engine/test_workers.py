@@ -22,13 +22,13 @@ from durablecli.engine.workers.entity_batch import BatchOutcome
 from durablecli.engine.workers.process_pool import Workers
 from durablecli.model.failures import Failure
 from durablecli.model.payloads import PAYLOAD_LIMIT
-from durablecli.replay.function_marks import Mark
+from durablecli.replay.function_marks import FunctionMark
 
 ACTIVITIES = Path(__file__).parent / "process_activities.py"
 
 
 def call(name: str, value: object = None, n: int = 2) -> Call:
-    function = Function(Mark("activity", name, "process"), len, "app")
+    function = Function(FunctionMark("activity", name, "process"), len, "app")
     return Call(("x", "1", n), function, Raw(msgspec.json.encode(value)), 1, False, n, PAYLOAD_LIMIT, Cancellation())
 
 

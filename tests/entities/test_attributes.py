@@ -12,8 +12,8 @@ import pytest
 from msgspec import Raw
 from pydantic import BaseModel, Field, SecretStr
 
-from durablecli.entities.class_state import members
-from durablecli.entities.context import Act, DurableEntityContext
+from durablecli.entities.class_state import make_state_fields
+from durablecli.entities.context import DurableEntityContext, EntityOperationState
 from durablecli.errors import Unserializable
 from durablecli.model.entity_id import EntityId
 from durablecli.model.events import ABSENT, NULL
@@ -50,18 +50,18 @@ class Packed(msgspec.Struct):
 
 def context(state: Raw) -> DurableEntityContext:
     at = datetime(2026, 1, 1, tzinfo=UTC)
-    return DurableEntityContext(Act(EntityId("any", "a"), "any", NULL, state, LIMIT, at))
+    return DurableEntityContext(EntityOperationState(EntityId("any", "a"), "any", NULL, state, LIMIT, at))
 
 
 def made(kind: type, state: Raw = ABSENT) -> Any:
-    return members(kind).make(state, context(state))
+    return make_state_fields(kind).load(state, context(state))
 
 
 def test_attributes_come_back_by_their_annotations() -> None:
     subject = made(Plain)
     subject.customers.append(decode(b'{"customerNo":7}', Customer))
     subject.by_number[1] = Path("a")
-    again = made(Plain, members(Plain).save(subject, LIMIT))
+    again = made(Plain, make_state_fields(Plain).save(subject, LIMIT))
     assert (again.customers, again.by_number) == (subject.customers, {1: Path("a")})
 
 
@@ -80,5 +80,5 @@ def test_an_attribute_that_would_not_come_back_is_refused(
     subject = made(kind)
     setattr(subject, name, value)
     with pytest.raises(Unserializable) as refused:
-        members(kind).save(subject, LIMIT)
+        make_state_fields(kind).save(subject, LIMIT)
     assert (refused.value.path, reason in refused.value.reason) == (path, True)

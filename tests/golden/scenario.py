@@ -14,7 +14,7 @@ from typing import Any
 
 import durablecli as df
 from durablecli import testing
-from durablecli.model.entity_id import is_entity
+from durablecli.model.entity_id import is_entity_id
 from durablecli.store.history.writer import path
 
 Steps = Generator[Any, Any, Any]
@@ -147,7 +147,7 @@ def main() -> None:
     with testing.hub(*FUNCTIONS) as hub:
         play(hub)
         for name in KEPT:
-            kind = "entity" if is_entity(name) else "instance"
+            kind = "entity" if is_entity_id(name) else "instance"
             data = hub.disk.read(path("hub", name))
             (folder / f"{kind}-{name.strip('@').replace('@', '-')}.jsonl").write_bytes(data)
 

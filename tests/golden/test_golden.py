@@ -9,12 +9,12 @@ import pytest
 from msgspec import json
 
 from durablecli import testing
-from durablecli.model.codec import frame, parse, seed
-from durablecli.model.entity_id import is_entity
+from durablecli.model.codec import crc_seed, decode_record, encode_record
+from durablecli.model.entity_id import is_entity_id
 from durablecli.model.events import Record
-from durablecli.replay.entity_state import fold_entity
-from durablecli.replay.replay import restore
-from durablecli.replay.runtime_state import fold
+from durablecli.replay.entity_state import fold_entity_log
+from durablecli.replay.replay import replay
+from durablecli.replay.runtime_state import fold_history
 from durablecli.store.check.history import audit
 from durablecli.store.disk import LocalDisk
 from durablecli.store.history.writer import History, read_file
@@ -38,10 +38,12 @@ def on_record(release: str, name: str) -> tuple[History, list[Record]]:
     history = read_file(LocalDisk(), str(Path(__file__).parent / release / f"{name}.jsonl"))
     assert history is not None
     assert history.whole
-    start = seed(history.instance, history.execution)
-    records = [parse(line, start) for line in history.lines]
+    start = crc_seed(history.instance, history.execution)
+    records = [decode_record(line, start) for line in history.lines]
     assert list(audit(history.instance, history.execution, history.lines, history.first)) == []
-    assert [frame(record, start) for record in records] == history.lines, "the same would be written otherwise now"
+    assert [encode_record(record, start) for record in records] == history.lines, (
+        "the same would be written otherwise now"
+    )
     return history, records
 
 
@@ -49,15 +51,15 @@ def on_record(release: str, name: str) -> tuple[History, list[Record]]:
 @pytest.mark.parametrize("name", INSTANCES)
 def test_an_instance_on_record_is_folded_and_replayed(release: str, name: str) -> None:
     _, records = on_record(release, f"instance-{name}")
-    ledger = fold(records)
+    ledger = fold_history(records)
     status, output = INSTANCES[name]
     assert ledger.status == status
     assert (json.decode(ledger.result) if ledger.result else None) == output
     registry = testing.registry(*FUNCTIONS)
-    function = registry.orchestrator(ledger.started.name)
+    function = registry.find_orchestrator(ledger.started.name)
     assert function is not None
-    if ledger.begun:
-        machine, fresh = restore(function.call, ledger, registry.returns)
+    if ledger.has_started:
+        machine, fresh = replay(function.call, ledger, registry.get_return_type)
         machine.close()
         assert fresh == []
 
@@ -66,8 +68,8 @@ def test_an_instance_on_record_is_folded_and_replayed(release: str, name: str) -
 @pytest.mark.parametrize("name", ENTITIES)
 def test_an_entity_on_record_is_folded(release: str, name: str) -> None:
     history, records = on_record(release, f"entity-{name}")
-    assert is_entity(history.instance)
-    ledger = fold_entity(records)
+    assert is_entity_id(history.instance)
+    ledger = fold_entity_log(records)
     assert (json.decode(ledger.state) if ledger.state else None) == ENTITIES[name]
     holder = ledger.lock.sender.instance if ledger.lock is not None else None
     assert holder == (None if name == "counter-c" else "waiter")

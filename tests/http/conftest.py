@@ -17,7 +17,7 @@ import pytest
 import durablecli as df
 from durablecli import Client
 from durablecli.app import Registry
-from durablecli.config import Http
+from durablecli.config import HttpConfig
 from durablecli.daemon import embedded
 from durablecli.http.api_keys import Keys
 from durablecli.http.openapi import document
@@ -123,14 +123,14 @@ def _fits(raw: str, path: str) -> bool:
 
 
 @contextmanager
-def site(folder: Path, *, keys: Keys | None = None, settings: Http | None = None) -> Iterator[Site]:
+def site(folder: Path, *, keys: Keys | None = None, settings: HttpConfig | None = None) -> Iterator[Site]:
     registry = Registry()
-    registry.add(sys.modules[__name__])
+    registry.add_module(sys.modules[__name__])
     with ExitStack() as stack:
         client = stack.enter_context(embedded(registry, folder / ".state"))
         port = stack.enter_context(bind("127.0.0.1:0"))
         server = HttpServer(
-            port, client, registry, keys or Keys(), settings or Http(), timedelta(seconds=5), left=lambda: None
+            port, client, registry, keys or Keys(), settings or HttpConfig(), timedelta(seconds=5), left=lambda: None
         )
         stack.callback(server.close)
         server.start()

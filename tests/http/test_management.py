@@ -17,7 +17,7 @@ import pytest
 import yaml
 
 from durablecli.client import Client
-from durablecli.config import Http
+from durablecli.config import HttpConfig
 from durablecli.http import instances_api
 from durablecli.http.openapi import document
 from durablecli.http.requests import CONTINUATION
@@ -357,7 +357,7 @@ def test_text_for_an_entity_is_a_string(served: Site) -> None:
 
 @pytest.mark.parametrize("prefix", ["", "v9", "api"])
 def test_starts_are_taken_below_api_whatever_the_prefix_of_the_app(tmp_path: Path, prefix: str) -> None:
-    with site(tmp_path, settings=Http(route_prefix=prefix)) as made:
+    with site(tmp_path, settings=HttpConfig(route_prefix=prefix)) as made:
         for path in ("/api", f"/{prefix}".rstrip("/")):
             assert made.http.post(f"{path}/orchestrators/echo", json=1).status_code == 202
 

@@ -14,7 +14,7 @@ import durablecli as df
 from durablecli import testing
 from durablecli.apps import host_json
 from durablecli.azure import functions as func
-from durablecli.config import Http
+from durablecli.config import HttpConfig
 from durablecli.http.server import make_app
 from durablecli.management_links import BASE
 
@@ -42,7 +42,7 @@ async def get_only(req: func.HttpRequest, client: Any) -> str:
 def ask(method: str, path: str, headers: dict[str, str], *allowed: str, **more: Any) -> tuple[httpx.Response, int]:
     """The answer, and how many instances there are then."""
     with testing.hub(app) as hub:
-        served = make_app(hub.client, registry=hub.registry, settings=Http(allowed_origins=allowed, **more))
+        served = make_app(hub.client, registry=hub.registry, settings=HttpConfig(allowed_origins=allowed, **more))
 
         async def send() -> httpx.Response:
             transport = httpx.ASGITransport(served, raise_app_exceptions=False)

@@ -14,7 +14,7 @@ from time import monotonic, sleep
 
 import pytest
 
-from durablecli.config import Http, HttpKeys, Size
+from durablecli.config import ByteSize, HttpConfig, HttpKeysConfig
 from durablecli.errors import ConfigError
 from durablecli.http.api_keys import Keys, find_keys
 from durablecli.http.middleware import Hosts
@@ -28,7 +28,7 @@ KEYS = Keys(function="f" * 32, system="s" * 32, master="m" * 32)
 @pytest.fixture(scope="module")
 def strict(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     soon = timedelta(seconds=0.3)
-    settings = Http(body_limit=Size(1000), header_timeout=soon, body_timeout=soon)
+    settings = HttpConfig(body_limit=ByteSize(1000), header_timeout=soon, body_timeout=soon)
     with site(tmp_path_factory.mktemp("hub"), settings=settings) as made:
         yield made
 
@@ -139,33 +139,33 @@ def test_links_carry_the_key_that_is_in_force(keyed: Site) -> None:
 
 def test_no_key_is_asked_for_at_a_loopback_address(tmp_path: Path) -> None:
     for address in ("127.0.0.1", "::1", "127.1.2.3"):
-        keys, made = find_keys(address, HttpKeys(), str(tmp_path))
+        keys, made = find_keys(address, HttpKeysConfig(), str(tmp_path))
         assert not keys.in_force
         assert not made
     assert [*tmp_path.iterdir()] == []
 
 
 def test_a_public_address_has_keys_made_once(tmp_path: Path) -> None:
-    keys, made = find_keys("0.0.0.0", HttpKeys(), str(tmp_path))  # noqa: S104  the point of the test
+    keys, made = find_keys("0.0.0.0", HttpKeysConfig(), str(tmp_path))  # noqa: S104  the point of the test
     assert made
     assert len(keys.code or "") >= 32
     path = tmp_path / "keys.json"
     assert path.stat().st_mode & 0o777 == 0o600
-    again, made = find_keys("192.168.0.1", HttpKeys(), str(tmp_path))
+    again, made = find_keys("192.168.0.1", HttpKeysConfig(), str(tmp_path))
     assert not made
     assert again.code == keys.code
     path.chmod(0o644)
     with pytest.raises(ConfigError, match="only you can read"):
-        find_keys("0.0.0.0", HttpKeys(), str(tmp_path))  # noqa: S104
+        find_keys("0.0.0.0", HttpKeysConfig(), str(tmp_path))  # noqa: S104
 
 
 def test_keys_of_the_settings_hold_everywhere(tmp_path: Path) -> None:
-    keys, made = find_keys("127.0.0.1", HttpKeys(master="mine"), str(tmp_path))
+    keys, made = find_keys("127.0.0.1", HttpKeysConfig(master="mine"), str(tmp_path))
     assert keys.in_force
     assert made
     assert keys.code not in (None, "mine")
     with pytest.raises(ConfigError, match="system, or master"):
-        find_keys("127.0.0.1", HttpKeys(function="mine"), str(tmp_path))
+        find_keys("127.0.0.1", HttpKeysConfig(function="mine"), str(tmp_path))
 
 
 def test_a_public_server_is_known_by_addresses_but_not_by_any_name() -> None:

@@ -17,7 +17,7 @@ from msgspec.structs import replace
 
 from durablecli.model import codec
 from durablecli.model import events as ev
-from durablecli.model.entity_id import is_entity
+from durablecli.model.entity_id import is_entity_id
 from durablecli.store.journal.commits import Commit, Write
 from tests.laws.society import TOLD
 
@@ -125,7 +125,7 @@ class Figure:
             self.deeds.append((deed, event))
             signals += deed.signals
             starts += deed.starts
-            if deed.failed or event.waits:
+            if deed.failed or event.expects_reply:
                 results.append((n, None if deed.failed else deed.result, deed.failed))
         assert [(r.n, _plain(r.result), r.failure and r.failure.message) for r in batch.results] == results
         assert [(s.entity, s.name, _plain(s.input), s.scheduled_time is not None) for s in batch.signals] == signals
@@ -177,19 +177,19 @@ class Annals:
         self.started: set[str] = set()
         lived = set(self.live)
         for purged in commit.purged:
-            if is_entity(purged.instance):
+            if is_entity_id(purged.instance):
                 figure = self.figures.pop(purged.instance)
                 assert (figure.state, figure.holder, figure.waiting) == (None, None, 0), "purged, and not empty"
                 self.marks.add("entity purged")
             else:
                 self._over(purged.instance, purged.execution, "Purged")
         for write in commit.writes:
-            if not is_entity(write.instance):
+            if not is_entity_id(write.instance):
                 for record in _records(write):
                     self._member(write.instance, write.execution, record)
         self.undelivered: set[str] = set()
         for write in commit.writes:
-            if is_entity(write.instance):
+            if is_entity_id(write.instance):
                 self._entity(write)
         self._balance(lived)
 
@@ -280,7 +280,7 @@ class Annals:
                     self.received.append((figure.id, event.message))
                 else:
                     late = event.scheduled_time is not None
-                    entry = (figure.id, event.name, _plain(event.input), sender.n, event.waits, late)
+                    entry = (figure.id, event.name, _plain(event.input), sender.n, event.expects_reply, late)
                     self.got[sender.instance, sender.execution, figure.id].append(entry)
             case ev.EntityDeletionReceived():
                 assert event.message is not None
@@ -308,7 +308,7 @@ class Annals:
             self.tags.append(deed.tag)
             if deed.failed:
                 self.marks.add("failed")
-            if event.waits:
+            if event.expects_reply:
                 assert event.sender is not None
                 key = (event.sender.instance, event.sender.execution, event.sender.n)
                 self.answers[key] = deed.failed or deed.result
@@ -352,5 +352,5 @@ def _plain(raw: msgspec.Raw) -> Any:
 
 
 def _records(write: Write) -> list[ev.Record]:
-    start = codec.seed(write.instance, write.execution)
-    return [codec.parse(line, start) for line in write.lines]
+    start = codec.crc_seed(write.instance, write.execution)
+    return [codec.decode_record(line, start) for line in write.lines]

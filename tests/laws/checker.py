@@ -8,9 +8,9 @@ from itertools import pairwise
 from typing import Any
 
 from durablecli.model import events as ev
-from durablecli.replay.executor import Machine
-from durablecli.replay.replay import restore
-from durablecli.replay.runtime_state import answers, fold
+from durablecli.replay.executor import OrchestrationExecutor
+from durablecli.replay.replay import replay
+from durablecli.replay.runtime_state import answered_decision, fold_history
 
 OWED = ev.TaskScheduled | ev.TimerCreated | ev.SubOrchestrationInstanceCreated
 ANSWERS = (
@@ -50,7 +50,7 @@ def check_answers(records: Sequence[ev.Record]) -> None:
         if isinstance(event, OWED):
             open_[record.n] = record
         elif isinstance(event, ANSWERS):
-            n = answers(event)
+            n = answered_decision(event)
             asked = open_[n].event
             assert isinstance(asked, _KIND[type(event)]), (record, asked)
             assert n not in answered, f"a second outcome for {n}"
@@ -68,16 +68,18 @@ def check_answers(records: Sequence[ev.Record]) -> None:
             answered = {n: answer for n, answer in answered.items() if answer.n not in gone}
 
 
-def restore_any(function: Callable[[Any], Any], records: Sequence[ev.Record]) -> tuple[Machine, list[ev.Record]]:
-    ledger = fold(records)
+def restore_any(
+    function: Callable[[Any], Any], records: Sequence[ev.Record]
+) -> tuple[OrchestrationExecutor, list[ev.Record]]:
+    ledger = fold_history(records)
     if ledger.status == "Terminated":
-        assert ledger.script is not None
-        if not ledger.script:
-            return Machine(function, ledger.started, lambda name: Any), []
-        ledger.script[-1].decisions = [
-            record for record in ledger.script[-1].decisions if not isinstance(record.event, ev.ExecutionCompleted)
+        assert ledger.turns is not None
+        if not ledger.turns:
+            return OrchestrationExecutor(function, ledger.started, lambda name: Any), []
+        ledger.turns[-1].decisions = [
+            record for record in ledger.turns[-1].decisions if not isinstance(record.event, ev.ExecutionCompleted)
         ]
-    return restore(function, ledger, lambda name: Any)
+    return replay(function, ledger, lambda name: Any)
 
 
 class Walk:
@@ -86,7 +88,7 @@ class Walk:
     def __init__(self, function: Callable[[Any], Any], *, torn: bool) -> None:
         self.function = function
         self.torn = torn
-        self.machine: Machine | None = None
+        self.machine: OrchestrationExecutor | None = None
         self.expected: deque[ev.Record] = deque()
         self.held: deque[ev.Record] = deque()
         self.renumbered = False
@@ -121,7 +123,7 @@ class Walk:
         assert not self.expected, "a turn wasn't written down whole"
         if self.machine is None:
             assert isinstance(arrival.event, ev.ExecutionStarted)
-            self.machine = Machine(self.function, arrival.event, lambda name: Any)
+            self.machine = OrchestrationExecutor(self.function, arrival.event, lambda name: Any)
         self._expect(self.machine.apply(arrival, mark.at, mark.n + 1))
 
     def _expect(self, decided: list[ev.Record]) -> None:
@@ -144,7 +146,7 @@ class Walk:
         assert wanted == record
 
     def _rebuild(self, records: Sequence[ev.Record]) -> None:
-        ledger = fold(records)
-        self.machine, fresh = restore(self.function, ledger, lambda name: Any)
+        ledger = fold_history(records)
+        self.machine, fresh = replay(self.function, ledger, lambda name: Any)
         self._expect(fresh)
         self.held = deque(ledger.held)

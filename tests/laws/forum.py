@@ -10,7 +10,7 @@ from durablecli.engine.engine import Options
 from durablecli.engine.message_queue import Posted
 from durablecli.errors import DurableError
 from durablecli.model.payloads import encode
-from durablecli.replay.entity_state import fold_entity
+from durablecli.replay.entity_state import fold_entity_log
 from durablecli.store.inbox.messages import Item, Message
 from tests.laws.annals import Annals
 from tests.laws.ground import Ground, PowerCut
@@ -228,5 +228,5 @@ class Forum:
         """Live equals read again."""
         entity = self.hub.engine.instances.entity(id)
         assert entity is not None
-        live, again = vars(entity.ledger), vars(fold_entity(self.hub.client.get_entity_history(id)))
+        live, again = vars(entity.ledger), vars(fold_entity_log(self.hub.client.get_entity_history(id)))
         assert {**live, "size": 0} == again

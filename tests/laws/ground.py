@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from durablecli.model.codec import Damaged
+from durablecli.model.codec import CorruptLine
 from durablecli.store.journal.commits import Commit, parse_line
 from durablecli.store.memory_disk import MemoryDisk, Node
 
@@ -40,7 +40,7 @@ class Ground(MemoryDisk):
             return
         try:
             commit = parse_line(line)
-        except Damaged:
+        except CorruptLine:
             raise AssertionError(f"a commit that can't be read: {line!r}") from None
         known = self.commits.setdefault(commit.c, commit)
         assert known.writes == commit.writes, f"commit {commit.c} was changed"

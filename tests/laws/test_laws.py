@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from durablecli.engine import commit_builder, turns
 from durablecli.model import events as ev
-from durablecli.replay.runtime_state import fold
+from durablecli.replay.runtime_state import fold_history
 from tests.laws.checker import check
 from tests.laws.programs import CONSTRUCTS, Body, World, actions, programs
 from tests.laws.theatre import Action, Theatre
@@ -87,12 +87,12 @@ def canonical(histories: dict[str, list[ev.Record]]) -> list[str]:
 
 
 def _canonical(records: list[ev.Record]) -> str:
-    ledger = fold(records)
-    assert ledger.script is not None
-    ordinals = {r.n: i for i, r in enumerate(r for turn in ledger.script for r in turn.decisions)}
+    ledger = fold_history(records)
+    assert ledger.turns is not None
+    ordinals = {r.n: i for i, r in enumerate(r for turn in ledger.turns for r in turn.decisions)}
     turns = [
         [turn.at, _plain(turn.arrival, ordinals), [_plain(each, ordinals) for each in turn.decisions]]
-        for turn in ledger.script
+        for turn in ledger.turns
     ]
     return msgspec.json.encode([turns, [_plain(each, ordinals) for each in ledger.held]]).decode()
 

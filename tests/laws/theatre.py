@@ -12,7 +12,7 @@ from durablecli.engine.message_queue import Posted
 from durablecli.model import events as ev
 from durablecli.model.payloads import encode
 from durablecli.replay.pending import next_due
-from durablecli.replay.runtime_state import Ledger, fold
+from durablecli.replay.runtime_state import RuntimeState, fold_history
 from durablecli.store.history import writer
 from durablecli.store.inbox.messages import Item, Message
 from tests.laws.programs import NAMES, TOP, Body, World
@@ -111,7 +111,7 @@ class Theatre:
     def _is_owed(self, key: tuple[str, str, int]) -> bool:
         """Whether anybody still waits for this call; a restarted engine has forgotten the others."""
         instance = self.hub.engine.instances.get(key[0])
-        return instance is not None and instance.ledger.execution == key[1] and key[2] in instance.ledger.open
+        return instance is not None and instance.ledger.execution == key[1] and key[2] in instance.ledger.open_decisions
 
     def work_all(self) -> None:
         self.rest()
@@ -138,12 +138,12 @@ class Theatre:
         stuck = {id: testing_view(self.ledger(id)) for id in self.ids() if not self.ledger(id).ended}
         raise AssertionError(f"never ended: {stuck}")
 
-    def _help(self, live: list[str], ledgers: dict[str, Ledger]) -> None:
+    def _help(self, live: list[str], ledgers: dict[str, RuntimeState]) -> None:
         for id in live:
             if ledgers[id].suspended is not None:
                 self.post("resume", id)
             for name in NAMES:
-                if ledgers[id].waits:
+                if ledgers[id].event_waits:
                     self.post("raise-event", id, name=name, input=encode("at last"))
         self.rest()  # what comes at the same time may be taken in any order
         due = [due for id in live if (due := next_due(ledgers[id])) is not None]
@@ -166,9 +166,17 @@ class Theatre:
         assert history.whole
         return list(parse(history))
 
-    def ledger(self, id: str) -> Ledger:
-        return fold(self.records(id))
+    def ledger(self, id: str) -> RuntimeState:
+        return fold_history(self.records(id))
 
 
-def testing_view(ledger: Ledger) -> list[Any]:
-    return [ledger.status, ledger.open, ledger.waits, len(ledger.held), ledger.suspended, ledger.blocked, ledger.torn]
+def testing_view(ledger: RuntimeState) -> list[Any]:
+    return [
+        ledger.status,
+        ledger.open_decisions,
+        ledger.event_waits,
+        len(ledger.held),
+        ledger.suspended,
+        ledger.blocked,
+        ledger.incomplete,
+    ]

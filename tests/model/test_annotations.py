@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, List, NamedTuple, TypedDict  # 
 import msgspec
 import pytest
 
-from durablecli.model.annotations import hints_of, signature_of, unresolved
+from durablecli.model.annotations import find_unresolved, resolve_signature, resolve_type_hints
 from durablecli.model.payloads import decode
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def decorated(call: Callable[..., Any]) -> Callable[..., Any]:
     ids=["function", "decorated", "partial", "object", "bound method", "method"],
 )
 def test_one_unresolved_annotation_leaves_the_others_resolved(call: Callable[..., Any]) -> None:
-    found = signature_of(call)
+    found = resolve_signature(call)
     assert found.parameters["order"].annotation is Order
     assert found.parameters["context"].annotation == "Missing"
     assert found.return_annotation is Order
@@ -59,8 +59,8 @@ def test_a_name_in_quotes_within_a_type_is_resolved() -> None:
     def many(orders: list[Order]) -> None: ...
 
     many.__annotations__["orders"] = list["Order"]
-    assert signature_of(many).parameters["orders"].annotation == list[Order]
-    assert signature_of(many).return_annotation is None
+    assert resolve_signature(many).parameters["orders"].annotation == list[Order]
+    assert resolve_signature(many).return_annotation is None
 
 
 @dataclasses.dataclass
@@ -90,7 +90,7 @@ class Options(TypedDict, total=False):
 
 @pytest.mark.parametrize("kind", [Parcel, Crate, Row, Options], ids=lambda kind: str(kind.__name__))
 def test_an_unresolved_field_leaves_the_others_resolved(kind: Any) -> None:
-    assert hints_of(kind)["order"] is Order
+    assert resolve_type_hints(kind)["order"] is Order
     raw = b'[{"id":1},{"a":1}]' if kind is Row else b'{"order":{"id":1},"price":"1.10","missing":{"a":1}}'
     made = decode(raw, kind)
     if kind is Options:
@@ -112,10 +112,10 @@ def test_what_cannot_be_resolved_is_listed_with_its_place() -> None:
         missing: Missing
         parcels: list[Parcel]
 
-    hints = hints_of(Shelf)
+    hints = resolve_type_hints(Shelf)
     seen: set[Any] = set()
-    found = [line for name, hint in hints.items() if name != "parcels" for line in unresolved(hint, name, seen)]
+    found = [line for name, hint in hints.items() if name != "parcels" for line in find_unresolved(hint, name, seen)]
     assert found == ["missing: Missing"]
-    assert list(unresolved(list[Parcel], "parcels", seen)) == ["Parcel.missing: Missing"]
-    assert list(unresolved(list[Parcel], "parcels", seen)) == []
-    assert list(unresolved(dict[str, "Missing"], "by_name", seen)) == ["by_name: Missing"]
+    assert list(find_unresolved(list[Parcel], "parcels", seen)) == ["Parcel.missing: Missing"]
+    assert list(find_unresolved(list[Parcel], "parcels", seen)) == []
+    assert list(find_unresolved(dict[str, "Missing"], "by_name", seen)) == ["by_name: Missing"]

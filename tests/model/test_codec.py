@@ -9,11 +9,19 @@ import pytest
 from msgspec import Raw
 
 from durablecli.model import events as ev
-from durablecli.model.codec import Damaged, frame, parse, seal, seed, stamp, unseal
+from durablecli.model.codec import (
+    CorruptLine,
+    append_crc,
+    crc_seed,
+    decode_record,
+    encode_record,
+    format_timestamp,
+    verify_crc,
+)
 from durablecli.model.failures import Failure
 
 AT = datetime(2026, 11, 22, 9, 0, 0, 101, tzinfo=UTC)
-START = seed("tour-7", "2a")
+START = crc_seed("tour-7", "2a")
 ORIGIN = ev.Origin("tour-7", "2a", 13)
 FAILURE = Failure("builtins.ConnectionError", "refused", ("builtins.OSError",), "…", Failure("x.Y", ""))
 
@@ -55,17 +63,19 @@ EVENTS: list[ev.AnyEvent] = [
     ev.EntityOperationFailed(18, FAILURE),
     ev.EntityLockGranted(20),
     ev.EntityStarted("@counter@a", "2b"),
-    ev.EntityOperationReceived("add", Raw(b"1"), ORIGIN, waits=True),
+    ev.EntityOperationReceived("add", Raw(b"1"), ORIGIN, expects_reply=True),
     ev.EntityOperationReceived("add", message="m-9c78", scheduled_time=AT),
     ev.EntityDeletionReceived("m-9c79"),
     ev.EntityLockReceived(("@account@a", "@account@b"), ORIGIN),
     ev.EntityUnlockReceived(("@account@a", "@account@b"), ORIGIN),
-    ev.EntityBatch(4, Raw(b"7"), results=(ev.OperationOutcome(2, Raw(b"7")), ev.OperationOutcome(3, failure=FAILURE))),
+    ev.EntityBatch(
+        4, Raw(b"7"), results=(ev.EntityOperationResult(2, Raw(b"7")), ev.EntityOperationResult(3, failure=FAILURE))
+    ),
     ev.EntityBatch(
         5,
         deleted=True,
-        signals=(ev.OperationSignal("@counter@b", "add", Raw(b"1"), AT),),
-        starts=(ev.OperationStart("tour-8", "tour", Raw(b"1"), "1.2", undelivered=True),),
+        signals=(ev.EntityOperationSignal("@counter@b", "add", Raw(b"1"), AT),),
+        starts=(ev.EntityOperationStart("tour-8", "tour", Raw(b"1"), "1.2", undelivered=True),),
     ),
     ev.EntitySnapshot("@counter@a", "2b", 9, AT, AT),
     ev.EntitySnapshot(
@@ -77,7 +87,7 @@ EVENTS: list[ev.AnyEvent] = [
         Raw(b"7"),
         ev.EntityLock(ORIGIN, ("@counter@a",), AT),
         3,
-        ev.OperationFailure("add", AT, FAILURE),
+        ev.EntityOperationFailure("add", AT, FAILURE),
     ),
 ]
 
@@ -92,13 +102,13 @@ def test_the_table_holds_every_kind() -> None:
 
 @pytest.mark.parametrize("event", EVENTS, ids=lambda event: type(event).__name__)
 def test_a_record_survives_its_line(event: ev.AnyEvent) -> None:
-    n, at, back = parse(frame(ev.Record(3, AT, event), START), START)
+    n, at, back = decode_record(encode_record(ev.Record(3, AT, event), START), START)
     assert (n, at, type(back), comparable(back)) == (3, AT, type(event), comparable(event))
 
 
 @pytest.mark.parametrize("event", EVENTS, ids=lambda event: type(event).__name__)
 def test_a_line_is_one_json_object_in_one_line(event: ev.AnyEvent) -> None:
-    line = frame(ev.Record(7, AT, event), START)
+    line = encode_record(ev.Record(7, AT, event), START)
     assert b"\n" not in line
     keys = list(msgspec.json.decode(line))
     assert keys[:3] == ["n", "at", "type"]
@@ -106,38 +116,38 @@ def test_a_line_is_one_json_object_in_one_line(event: ev.AnyEvent) -> None:
 
 
 def test_the_line_reads_as_documented() -> None:
-    line = frame(ev.Record(2, AT, ev.TaskScheduled("hello", Raw(b'"Tokyo"'))), START)
+    line = encode_record(ev.Record(2, AT, ev.TaskScheduled("hello", Raw(b'"Tokyo"'))), START)
     head = b'{"n":2,"at":"2026-11-22T09:00:00.000101Z","type":"TaskScheduled","name":"hello","input":"Tokyo","crc":"'
     assert line.startswith(head)
 
 
 def test_every_flipped_byte_is_refused() -> None:
-    line = frame(ev.Record(16, AT, ev.TaskFailed(15, FAILURE)), START)
+    line = encode_record(ev.Record(16, AT, ev.TaskFailed(15, FAILURE)), START)
     for position in range(len(line)):
         for mask in (0x01, 0x20, 0x80, 0xFF):
             flipped = line[:position] + bytes([line[position] ^ mask]) + line[position + 1 :]
-            with pytest.raises(Damaged):
-                parse(flipped, START)
+            with pytest.raises(CorruptLine):
+                decode_record(flipped, START)
 
 
 def test_every_cut_of_a_line_is_refused() -> None:
-    line = frame(ev.Record(1, AT, EVENTS[0]), START)
+    line = encode_record(ev.Record(1, AT, EVENTS[0]), START)
     for size in range(len(line)):
-        with pytest.raises(Damaged):
-            parse(line[:size], START)
+        with pytest.raises(CorruptLine):
+            decode_record(line[:size], START)
 
 
-@pytest.mark.parametrize("other", [seed("tour-8", "2a"), seed("tour-7", "2b"), seed("tour-72", "a"), 0])
+@pytest.mark.parametrize("other", [crc_seed("tour-8", "2a"), crc_seed("tour-7", "2b"), crc_seed("tour-72", "a"), 0])
 def test_a_line_of_another_instance_or_execution_is_refused(other: int) -> None:
-    line = frame(ev.Record(1, AT, EVENTS[0]), START)
-    with pytest.raises(Damaged, match="crc"):
-        parse(line, other)
+    line = encode_record(ev.Record(1, AT, EVENTS[0]), START)
+    with pytest.raises(CorruptLine, match="crc"):
+        decode_record(line, other)
 
 
 @pytest.mark.parametrize("line", [b"", b"\0" * 80, b"{}", b'{"n":1}', b"x" * 200])
 def test_what_is_no_line_is_refused(line: bytes) -> None:
-    with pytest.raises(Damaged):
-        parse(line, START)
+    with pytest.raises(CorruptLine):
+        decode_record(line, START)
 
 
 @pytest.mark.parametrize(
@@ -151,14 +161,14 @@ def test_what_is_no_line_is_refused(line: bytes) -> None:
     ],
 )
 def test_a_good_crc_over_nonsense_is_refused_all_the_same(body: bytes) -> None:
-    with pytest.raises(Damaged):
-        parse(seal(body, START), START)
+    with pytest.raises(CorruptLine):
+        decode_record(append_crc(body, START), START)
 
 
 def test_sealing_can_be_undone() -> None:
-    assert unseal(seal(b'{"a":1')) == b'{"a":1'
-    assert unseal(seal(b'{"a":1', 7), 7) == b'{"a":1'
+    assert verify_crc(append_crc(b'{"a":1')) == b'{"a":1'
+    assert verify_crc(append_crc(b'{"a":1', 7), 7) == b'{"a":1'
 
 
 def test_a_stamp_always_has_microseconds() -> None:
-    assert stamp(datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)) == "2026-01-02T03:04:05.000000Z"
+    assert format_timestamp(datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)) == "2026-01-02T03:04:05.000000Z"

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from durablecli.errors import UsageError
-from durablecli.model.entity_id import EntityId, is_entity, told_entity
+from durablecli.model.entity_id import EntityId, is_entity_id, to_entity_id
 
 
 def test_an_entity_is_named_without_case_and_its_key_with() -> None:
@@ -30,7 +30,7 @@ def test_what_is_written_is_read_back(text: str) -> None:
     entity = EntityId.parse(text)
     assert str(entity) == EntityId.get_scheduler_id(entity) == text
     assert EntityId.get_entity_id(text) == EntityId(entity.name, entity.key) == entity
-    assert is_entity(text)
+    assert is_entity_id(text)
 
 
 def test_the_path_of_the_http_api_is_known() -> None:
@@ -70,15 +70,15 @@ def test_names_and_keys_are_strings(name: Any, key: Any) -> None:
 @pytest.mark.parametrize("wrong", ["", "@", "counter", "counter@a", "@counter", "@@a", "@counter@", 5, None, b"@a@b"])
 def test_what_names_no_entity_is_told_with_an_example(wrong: Any) -> None:
     with pytest.raises(UsageError, match="as @counter@a"):
-        told_entity(wrong)
+        to_entity_id(wrong)
 
 
 def test_an_entity_is_told_by_its_id_or_by_its_text() -> None:
     entity = EntityId("counter", "a")
-    assert told_entity(entity) is entity
-    assert told_entity("@Counter@a") == entity
+    assert to_entity_id(entity) is entity
+    assert to_entity_id("@Counter@a") == entity
 
 
 @pytest.mark.parametrize("id", ["", "counter", "a@b"])
 def test_an_orchestration_is_no_entity(id: str) -> None:
-    assert not is_entity(id)
+    assert not is_entity_id(id)

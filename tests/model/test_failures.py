@@ -14,16 +14,16 @@ import msgspec
 import pytest
 
 from durablecli.errors import TaskFailedError
-from durablecli.model.exception_attributes import LARGEST_ATTRIBUTES, MOST_ATTRIBUTES
+from durablecli.model.exception_attributes import MAX_ATTRIBUTES, MAX_ATTRIBUTES_BYTES
 from durablecli.model.failures import (
-    DEEPEST,
-    LARGEST_CAUSES,
-    LONGEST_TEXT,
+    MAX_CAUSES_SIZE,
+    MAX_CHAIN_LENGTH,
+    MAX_TEXT_BYTES,
     Failure,
-    failed_text,
+    failure_text,
     from_exception,
-    links_of,
-    text_of,
+    iter_chain,
+    task_failure_text,
     to_exception,
 )
 
@@ -195,10 +195,10 @@ def test_an_exception_that_raises_when_it_is_looked_at_is_recorded_all_the_same(
 
 
 def test_the_end_of_a_long_traceback_is_kept() -> None:
-    failure = from_exception(raised(ValueError("é" * LONGEST_TEXT + "the end")))
-    assert len(failure.traceback.encode()) <= LONGEST_TEXT
+    failure = from_exception(raised(ValueError("é" * MAX_TEXT_BYTES + "the end")))
+    assert len(failure.traceback.encode()) <= MAX_TEXT_BYTES
     assert failure.traceback.endswith("the end\n")
-    assert len(failure.message.encode()) <= LONGEST_TEXT
+    assert len(failure.message.encode()) <= MAX_TEXT_BYTES
     assert failure.message.startswith("ééé")
     assert failure.message.endswith("é…")
 
@@ -247,21 +247,21 @@ def chain(length: int, text: str = "") -> BaseException:
 
 def test_of_a_long_chain_the_beginning_and_the_root_are_kept() -> None:
     failure = round_trip(from_exception(chain(500)))
-    kept = [*range(DEEPEST // 2), *range(500 - DEEPEST // 2, 500)]
+    kept = [*range(MAX_CHAIN_LENGTH // 2), *range(500 - MAX_CHAIN_LENGTH // 2, 500)]
     assert [text.strip("'") for text in chain_of(failure)] == [str(number) for number in kept]
-    assert [link.omitted for link in links_of(failure) if link.omitted] == [500 - DEEPEST]
-    assert all(link.traceback.startswith("Traceback (most recent call last):\n  File ") for link in links_of(failure))
+    assert [link.omitted for link in iter_chain(failure) if link.omitted] == [500 - MAX_CHAIN_LENGTH]
+    assert all(link.traceback.startswith("Traceback (most recent call last):\n  File ") for link in iter_chain(failure))
     assert failure.traceback.endswith("in raised\n    raise error\nValueError: 0\n")
 
 
 def test_causes_are_bounded_in_bytes_together() -> None:
-    failure = from_exception(chain(1_000, "x" * LONGEST_TEXT))
-    assert len(msgspec.json.encode(failure.cause)) < 2 * LARGEST_CAUSES
-    root = list(links_of(failure))[-1]
+    failure = from_exception(chain(1_000, "x" * MAX_TEXT_BYTES))
+    assert len(msgspec.json.encode(failure.cause)) < 2 * MAX_CAUSES_SIZE
+    root = list(iter_chain(failure))[-1]
     assert root.message.startswith("'999xxx")
     assert len(root.message) > 1_000
-    assert from_exception(chain(1, "x" * LONGEST_TEXT)).message.startswith("0xxx")
-    assert len(from_exception(chain(1, "x" * LONGEST_TEXT)).message) > LONGEST_TEXT // 2
+    assert from_exception(chain(1, "x" * MAX_TEXT_BYTES)).message.startswith("0xxx")
+    assert len(from_exception(chain(1, "x" * MAX_TEXT_BYTES)).message) > MAX_TEXT_BYTES // 2
 
 
 def test_names_are_bounded() -> None:
@@ -279,11 +279,11 @@ def test_a_chain_of_an_older_version_is_read_whatever_its_depth_and_bounded_wher
         old = Failure("durablecli.errors.TaskFailedError", "child failed", ("builtins.ValueError",), "", old)
     read = round_trip(old)
     assert read == old
-    error = raised(to_exception(read, failed_text("Orchestrator function 'c'", read), {}))
+    error = raised(to_exception(read, task_failure_text("Orchestrator function 'c'", read), {}))
     assert isinstance(error, ValueError)
-    links = list(links_of(from_exception(error)))
-    assert (len(links), links[-1].message) == (DEEPEST, "the root")
-    assert sum(link.omitted for link in links) == 302 - DEEPEST
+    links = list(iter_chain(from_exception(error)))
+    assert (len(links), links[-1].message) == (MAX_CHAIN_LENGTH, "the root")
+    assert sum(link.omitted for link in links) == 302 - MAX_CHAIN_LENGTH
 
 
 @pytest.mark.parametrize(
@@ -299,13 +299,15 @@ def test_a_chain_of_an_older_version_is_read_whatever_its_depth_and_bounded_wher
 )
 def test_the_text_of_a_failed_task_carries_the_type(error: BaseException, text: str) -> None:
     failure = from_exception(error)
-    assert text_of(failure) == text
-    assert failed_text("Activity function 'f'", failure) == f"Activity function 'f' failed: {text}"
-    assert failed_text("", failure) == (failure.message or "ValueError")
+    assert failure_text(failure) == text
+    assert task_failure_text("Activity function 'f'", failure) == f"Activity function 'f' failed: {text}"
+    assert task_failure_text("", failure) == (failure.message or "ValueError")
 
 
 def test_the_text_of_a_failed_task_is_bounded() -> None:
-    text = failed_text("Activity function 'f'", from_exception(ValueError("begin" + "x" * LONGEST_TEXT + "end")))
+    text = task_failure_text(
+        "Activity function 'f'", from_exception(ValueError("begin" + "x" * MAX_TEXT_BYTES + "end"))
+    )
     assert len(text) < 10_000
     assert text.startswith("Activity function 'f' failed: ValueError: beginx")
     assert text.endswith("xxx…")  # the message was cut when it was recorded
@@ -519,7 +521,7 @@ def test_attributes_that_json_can_hold_survive(value: Any, restored: Any) -> Non
     "value",
     [
         *(object(), b"x", {1: 2}, {1}, float("nan"), "\ud800", {"\ud800": 1}, cyclic, ValueError("x"), Http),
-        *("x" * LARGEST_ATTRIBUTES, [0] * LARGEST_ATTRIBUTES, 2**200_000, {"a": object()}),
+        *("x" * MAX_ATTRIBUTES_BYTES, [0] * MAX_ATTRIBUTES_BYTES, 2**200_000, {"a": object()}),
     ],
     ids=lambda value: type(value).__name__,
 )
@@ -532,8 +534,8 @@ def test_other_attributes_are_left_out(value: Any) -> None:
 
 def test_attributes_are_bounded_in_number_and_size() -> None:
     failure = from_exception(Http(404, **{f"a{i}": "x" * 400 for i in range(100)}))
-    assert len(failure.attributes) <= LARGEST_ATTRIBUTES
-    assert 10 < len(msgspec.json.decode(failure.attributes)) <= MOST_ATTRIBUTES
+    assert len(failure.attributes) <= MAX_ATTRIBUTES_BYTES
+    assert 10 < len(msgspec.json.decode(failure.attributes)) <= MAX_ATTRIBUTES
 
 
 def test_what_an_operating_system_says_survives() -> None:

@@ -9,7 +9,14 @@ from typing import Any
 import pytest
 
 from durablecli.errors import BadName, UsageError
-from durablecli.model.validation import LONGEST, due_of, name_of, reason_of, time_of, version_of
+from durablecli.model.validation import (
+    MAX_NAME_LENGTH,
+    check_due_time,
+    check_name,
+    check_reason,
+    check_time,
+    check_version,
+)
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
@@ -42,35 +49,42 @@ class Vague(tzinfo):
         return "somewhere"
 
 
-@pytest.mark.parametrize("given", ["add", "é😀", "x" * LONGEST, Word("add"), Kind.ADD])
+@pytest.mark.parametrize("given", ["add", "é😀", "x" * MAX_NAME_LENGTH, Word("add"), Kind.ADD])
 def test_a_name_is_kept_as_a_plain_string(given: str) -> None:
-    for kept in (name_of(given, "x"), version_of(given), reason_of(given)):
+    for kept in (check_name(given, "x"), check_version(given), check_reason(given)):
         assert type(kept) is str
         assert kept == given
 
 
-@pytest.mark.parametrize("given", ["", None, 5, b"add", "\ud800", "a\udfffb", Word("\ud800"), "x" * (LONGEST + 1)])
+@pytest.mark.parametrize(
+    "given", ["", None, 5, b"add", "\ud800", "a\udfffb", Word("\ud800"), "x" * (MAX_NAME_LENGTH + 1)]
+)
 def test_no_other_name_is_taken(given: Any) -> None:
     with pytest.raises(BadName, match=r"^the name of a thing ") as caught:
-        name_of(given, "a thing")
+        check_name(given, "a thing")
     assert isinstance(caught.value, ValueError)
     str(caught.value).encode()
 
 
-@pytest.mark.parametrize("given", [5, b"1", "\ud800", "x" * (LONGEST + 1)])
+@pytest.mark.parametrize("given", [5, b"1", "\ud800", "x" * (MAX_NAME_LENGTH + 1)])
 def test_no_other_version_is_taken(given: Any) -> None:
     with pytest.raises(BadName, match=r"^a version "):
-        version_of(given)
+        check_version(given)
 
 
 def test_there_may_be_no_version_an_empty_one_and_a_long_reason() -> None:
-    assert (version_of(None), version_of(""), reason_of(""), len(reason_of("x" * 999))) == (None, "", "", 999)
+    assert (check_version(None), check_version(""), check_reason(""), len(check_reason("x" * 999))) == (
+        None,
+        "",
+        "",
+        999,
+    )
 
 
 @pytest.mark.parametrize("given", [None, 5, "\ud800"])
 def test_no_other_reason_is_taken(given: Any) -> None:
     with pytest.raises(BadName, match=r"^a reason "):
-        reason_of(given)
+        check_reason(given)
 
 
 @pytest.mark.parametrize(
@@ -85,7 +99,7 @@ def test_no_other_reason_is_taken(given: Any) -> None:
     ],
 )
 def test_a_time_is_kept_as_a_plain_one_in_utc(given: Any) -> None:
-    kept = due_of(given, "at", NOW)
+    kept = check_due_time(given, "at", NOW)
     assert type(kept) is datetime
     assert (kept, kept.tzinfo) == (NOW, UTC)
 
@@ -98,12 +112,12 @@ WEST, EAST = (timezone(timedelta(hours=hours)) for hours in (-1, 1))
 )
 def test_a_time_outside_of_the_calendar_is_refused(given: Any) -> None:
     with pytest.raises(UsageError, match=r"^at must lie between the years 1 and 9999"):
-        due_of(given, "at", NOW)
+        check_due_time(given, "at", NOW)
 
 
 @pytest.mark.parametrize("given", [5, None, "2026-01-01"])
 def test_what_is_no_time_is_refused(given: Any) -> None:
     with pytest.raises(TypeError, match="at is a datetime or a timedelta, not "):
-        due_of(given, "at", NOW)
+        check_due_time(given, "at", NOW)
     with pytest.raises(TypeError, match="at is a datetime, not "):
-        time_of(given, "at")
+        check_time(given, "at")

@@ -28,7 +28,7 @@ from hypothesis import strategies as st
 from msgspec import Raw
 
 from durablecli.errors import Mismatch, Unserializable, UsageError
-from durablecli.model.payloads import DEEPEST, PAYLOAD_LIMIT, decode, encode
+from durablecli.model.payloads import MAX_NESTING_DEPTH, PAYLOAD_LIMIT, decode, encode
 
 T = TypeVar("T")
 UserId = NewType("UserId", int)
@@ -432,7 +432,7 @@ def deep(levels: int) -> Any:
         ([Broken()], "$[0]", "Broken couldn't be written: KeyError: 'x'"),
         (Loop(), "$", "nested deeper"),
         (endless(), "$", "nested deeper"),
-        (deep(DEEPEST + 5), "$", "nested deeper"),
+        (deep(MAX_NESTING_DEPTH + 5), "$", "nested deeper"),
         (ValueError("x"), "$", "ValueError can't be written"),
         (np.int64(3), "$", "numpy.int64 can't be written as JSON; pass value.item()"),
         ([np.bool_(True)], "$[0]", "numpy.bool can't be written as JSON; pass value.item()"),
@@ -468,9 +468,11 @@ def test_a_forgotten_await_is_named() -> None:
 
 
 def test_what_is_nested_to_the_limit_survives() -> None:
-    assert decode(encode(deep(DEEPEST))) == deep(DEEPEST)
-    assert decode(encode([deep(DEEPEST - 1), Point(1)]))[0] == deep(DEEPEST - 1)
-    assert decode(encode(Raw(b"[" * DEEPEST + b"]" * DEEPEST))) == decode(b"[" * DEEPEST + b"]" * DEEPEST)
+    assert decode(encode(deep(MAX_NESTING_DEPTH))) == deep(MAX_NESTING_DEPTH)
+    assert decode(encode([deep(MAX_NESTING_DEPTH - 1), Point(1)]))[0] == deep(MAX_NESTING_DEPTH - 1)
+    assert decode(encode(Raw(b"[" * MAX_NESTING_DEPTH + b"]" * MAX_NESTING_DEPTH))) == decode(
+        b"[" * MAX_NESTING_DEPTH + b"]" * MAX_NESTING_DEPTH
+    )
 
 
 def nested_structs(levels: int) -> Any:
@@ -483,13 +485,13 @@ def nested_structs(levels: int) -> Any:
 @pytest.mark.parametrize(
     "value",
     [
-        deep(DEEPEST + 1),
-        {"a": deep(DEEPEST)},
-        {1: deep(DEEPEST)},
-        nested_structs(DEEPEST + 1),
-        [Raw(b"[" * DEEPEST + b"]" * DEEPEST)],
-        Raw(b"[" * (DEEPEST + 1) + b"]" * (DEEPEST + 1)),
-        Raw(b'{"a":' * (DEEPEST + 1) + b"1" + b"}" * (DEEPEST + 1)),
+        deep(MAX_NESTING_DEPTH + 1),
+        {"a": deep(MAX_NESTING_DEPTH)},
+        {1: deep(MAX_NESTING_DEPTH)},
+        nested_structs(MAX_NESTING_DEPTH + 1),
+        [Raw(b"[" * MAX_NESTING_DEPTH + b"]" * MAX_NESTING_DEPTH)],
+        Raw(b"[" * (MAX_NESTING_DEPTH + 1) + b"]" * (MAX_NESTING_DEPTH + 1)),
+        Raw(b'{"a":' * (MAX_NESTING_DEPTH + 1) + b"1" + b"}" * (MAX_NESTING_DEPTH + 1)),
         Raw(b"[" * 100_000 + b"]" * 100_000),
     ],
     ids=["list", "dict", "other keys", "dataclasses", "Raw within", "Raw", "Raw of objects", "beyond any stack"],

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from durablecli.model.failures import Failure
-from durablecli.model.retries import LONGEST_WAIT, RetryOptions, RetryPolicy, delay
+from durablecli.model.retries import MAX_DELAY, RetryOptions, RetryPolicy, retry_delay
 
 FIRST_AT = datetime(2026, 11, 22, 9, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
@@ -23,7 +23,7 @@ OPTIONS = {
 
 
 def waits(policy: RetryPolicy, attempts: int, **changes: Any) -> list[float | None]:
-    found = [delay(policy, k, FIRST_AT, FIRST_AT, **changes) for k in range(1, attempts + 1)]
+    found = [retry_delay(policy, k, FIRST_AT, FIRST_AT, **changes) for k in range(1, attempts + 1)]
     return [None if wait is None else wait.total_seconds() for wait in found]
 
 
@@ -40,16 +40,16 @@ def test_every_subset_of_the_options_works_alone(chosen: tuple[bool, ...]) -> No
     assert waits(policy, attempts) == expected
     assert waits(policy, attempts, failure=REFUSED) == expected
 
-    late = delay(policy, 1, FIRST_AT, FIRST_AT + 60 * SECOND)
+    late = retry_delay(policy, 1, FIRST_AT, FIRST_AT + 60 * SECOND)
     assert (late is None) == ("retry_timeout" in options or not many)
     wrong_key = Failure("builtins.KeyError", "'x'")
-    assert (delay(policy, 1, FIRST_AT, FIRST_AT, wrong_key) is None) == ("non_retryable" in options or not many)
+    assert (retry_delay(policy, 1, FIRST_AT, FIRST_AT, wrong_key) is None) == ("non_retryable" in options or not many)
 
 
 def test_the_timeout_counts_from_the_first_attempt_and_includes_its_end() -> None:
     policy = RetryPolicy(SECOND, 10, retry_timeout=60 * SECOND)
-    assert delay(policy, 3, FIRST_AT, FIRST_AT + timedelta(seconds=59.999999)) == SECOND
-    assert delay(policy, 3, FIRST_AT, FIRST_AT + timedelta(seconds=60)) is None
+    assert retry_delay(policy, 3, FIRST_AT, FIRST_AT + timedelta(seconds=59.999999)) == SECOND
+    assert retry_delay(policy, 3, FIRST_AT, FIRST_AT + timedelta(seconds=60)) is None
 
 
 @pytest.mark.parametrize(
@@ -71,21 +71,21 @@ def test_the_timeout_counts_from_the_first_attempt_and_includes_its_end() -> Non
 )
 def test_a_failure_of_a_non_retryable_type_or_of_one_below_it_ends_the_retries(kinds: Any, stops: bool) -> None:
     policy = RetryPolicy(SECOND, 3, non_retryable=kinds)
-    assert (delay(policy, 1, FIRST_AT, FIRST_AT, REFUSED) is None) == stops
+    assert (retry_delay(policy, 1, FIRST_AT, FIRST_AT, REFUSED) is None) == stops
 
 
 @pytest.mark.parametrize("coefficient", [10.0, 1e308, 1.0001])
 def test_no_coefficient_overflows(coefficient: float) -> None:
     policy = RetryPolicy(SECOND, 10_000_000, coefficient)
-    assert delay(policy, 9_999_998, FIRST_AT, FIRST_AT) == LONGEST_WAIT
-    assert FIRST_AT + LONGEST_WAIT > FIRST_AT
+    assert retry_delay(policy, 9_999_998, FIRST_AT, FIRST_AT) == MAX_DELAY
+    assert FIRST_AT + MAX_DELAY > FIRST_AT
     capped = RetryPolicy(SECOND, 10_000_000, coefficient, max_retry_interval=2 * SECOND)
-    assert delay(capped, 9_999_998, FIRST_AT, FIRST_AT) == 2 * SECOND
+    assert retry_delay(capped, 9_999_998, FIRST_AT, FIRST_AT) == 2 * SECOND
 
 
 def test_an_interval_beyond_a_century_is_cut() -> None:
     policy = RetryPolicy(timedelta.max, 2, max_retry_interval=timedelta.max, retry_timeout=timedelta.max)
-    assert delay(policy, 1, FIRST_AT, FIRST_AT) == LONGEST_WAIT
+    assert retry_delay(policy, 1, FIRST_AT, FIRST_AT) == MAX_DELAY
 
 
 def test_a_first_interval_of_nothing_never_grows() -> None:

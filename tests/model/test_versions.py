@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from durablecli.model.versions import Versions, compare
+from durablecli.model.versions import VersionPolicy, compare_versions
 
 
 @pytest.mark.parametrize(
@@ -21,8 +21,8 @@ from durablecli.model.versions import Versions, compare
     ],
 )
 def test_versions_have_an_order(one: str | None, other: str | None, order: int) -> None:
-    assert compare(one, other) == order
-    assert compare(other, one) == -order
+    assert compare_versions(one, other) == order
+    assert compare_versions(other, one) == -order
 
 
 @pytest.mark.parametrize(
@@ -30,15 +30,15 @@ def test_versions_have_an_order(one: str | None, other: str | None, order: int) 
     [("none", [None, "1.0", "1.1", "2.0"]), ("strict", ["1.1"]), ("current_or_older", [None, "1.0", "1.1"])],
 )
 def test_code_takes_on_what_its_strategy_says(match: str, taken: list[str | None]) -> None:
-    versions = Versions("1.1", match)
-    assert [version for version in (None, "1.0", "1.1", "2.0") if versions.refusal(version) is None] == taken
+    versions = VersionPolicy("1.1", match)
+    assert [version for version in (None, "1.0", "1.1", "2.0") if versions.why_incompatible(version) is None] == taken
 
 
 def test_code_without_a_version_takes_on_everything() -> None:
-    assert Versions(None, "strict").refusal("7") is None
+    assert VersionPolicy(None, "strict").why_incompatible("7") is None
 
 
 def test_a_refusal_says_both_versions() -> None:
-    assert Versions("1.1", "strict").refusal(None) == (
+    assert VersionPolicy("1.1", "strict").why_incompatible(None) == (
         "it has version '', the code has '1.1', and only this version is taken on"
     )

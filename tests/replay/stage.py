@@ -12,9 +12,9 @@ from msgspec.structs import replace
 from durablecli.model import events as ev
 from durablecli.model.failures import Failure
 from durablecli.model.payloads import encode
-from durablecli.replay.executor import Machine
-from durablecli.replay.replay import restore
-from durablecli.replay.runtime_state import Ledger, fold
+from durablecli.replay.executor import OrchestrationExecutor
+from durablecli.replay.replay import replay
+from durablecli.replay.runtime_state import RuntimeState, fold_history
 
 START = datetime(2026, 11, 22, 9, tzinfo=UTC)
 
@@ -33,9 +33,9 @@ class Stage:
         self.records: list[ev.Record] = []
         self.now = START
         self.check = check
-        self.ledger = Ledger(keep_script=True)
+        self.ledger = RuntimeState(keep_turns=True)
         start = ev.ExecutionStarted("tour-7", "2a", "tour", encode(input), **started)
-        self.machine = Machine(function, start, no_signatures)
+        self.machine = OrchestrationExecutor(function, start, no_signatures)
         self.first = self.feed(start)
 
     def feed(self, event: ev.AnyEvent) -> list[str]:
@@ -66,16 +66,16 @@ class Stage:
             self.replay()
         return [short(record) for record in decided]
 
-    def replay(self, function: Callable[[Any], Any] | None = None) -> Machine:
+    def replay(self, function: Callable[[Any], Any] | None = None) -> OrchestrationExecutor:
         """Build the machine from the history; it decides nothing more, and the ledger says the same as the live one."""
-        ledger = fold(self.records)
-        assert ledger.open == self.ledger.open
+        ledger = fold_history(self.records)
+        assert ledger.open_decisions == self.ledger.open_decisions
         assert ledger.locks == self.ledger.locks
         assert ledger.status == self.ledger.status
-        machine, fresh = restore(function or self.function, ledger, no_signatures)
+        machine, fresh = replay(function or self.function, ledger, no_signatures)
         assert fresh == []
         assert machine.ended == self.machine.ended
-        assert machine.unread() == self.machine.unread()
+        assert machine.unread_events() == self.machine.unread_events()
         machine.close()
         return machine
 
@@ -88,7 +88,7 @@ class Stage:
         return self.feed(ev.TaskFailed(task, Failure(kind, message, ("builtins.Exception",))))
 
     def fired(self, timer: int) -> list[str]:
-        created = self.ledger.open[timer]
+        created = self.ledger.open_decisions[timer]
         assert isinstance(created, ev.TimerCreated)
         self.now = max(self.now, created.fire_at)
         return self.feed(ev.TimerFired(timer))

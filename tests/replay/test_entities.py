@@ -13,7 +13,7 @@ from durablecli.errors import UsageError
 from durablecli.model import events as ev
 from durablecli.model.entity_id import EntityId
 from durablecli.replay import pending
-from durablecli.replay.runtime_state import fold
+from durablecli.replay.runtime_state import fold_history
 from tests.replay.stage import START, Stage, seconds, short
 
 Context = df.DurableOrchestrationContext
@@ -156,10 +156,10 @@ def calls_one(context: Context) -> Any:
 
 def test_an_open_call_is_waited_for_and_owes_nothing() -> None:
     stage = Stage(calls_one)
-    [waiting] = pending.waiting(stage.ledger)
+    [waiting] = pending.waits(stage.ledger)
     assert (waiting.kind, waiting.id, waiting.name, waiting.entity) == ("entity", 2, "add", "@counter@a")
-    assert [n for n, _ in pending.calls(stage.ledger)] == [2]
-    assert not pending.owes(stage.ledger)
+    assert [n for n, _ in pending.entity_calls(stage.ledger)] == [2]
+    assert not pending.has_pending_work(stage.ledger)
 
 
 def test_an_outcome_is_taken_once_and_only_by_the_call_that_it_answers() -> None:
@@ -182,13 +182,13 @@ def test_a_failed_execution_still_takes_the_outcome_of_a_call_once() -> None:
     stage = Stage(fails_meanwhile)
     stage.failed(3)
     assert stage.ledger.status == "Failed"
-    assert pending.waiting(stage.ledger) == ()
+    assert pending.waits(stage.ledger) == ()
     late = ev.EntityOperationCompleted(2)
     assert stage.ledger.accepts(late)
     assert stage.ledger.must_hold
     stage.hold(late)
     assert not stage.ledger.accepts(late)
-    assert fold(stage.records).open == stage.ledger.open == {}
+    assert fold_history(stage.records).open_decisions == stage.ledger.open_decisions == {}
 
 
 @pytest.mark.parametrize("status", ["Completed", "Terminated"])
@@ -196,13 +196,13 @@ def test_all_others_that_have_ended_take_none(status: str) -> None:
     stage = Stage(fails_meanwhile)
     stage.ledger.apply(ev.Record(4, START, ev.ExecutionCompleted(status)))
     assert not stage.ledger.accepts(ev.EntityOperationCompleted(2))
-    assert pending.calls(stage.ledger) == []
+    assert pending.entity_calls(stage.ledger) == []
 
 
 def test_a_held_outcome_counts_when_it_is_released() -> None:
     stage = Stage(calls_one)
     held = stage.hold(ev.EntityOperationCompleted(2))
-    assert pending.calls(stage.ledger) == []
+    assert pending.entity_calls(stage.ledger) == []
     assert stage.release(held) == ["5 ExecutionCompleted Completed null"]
 
 

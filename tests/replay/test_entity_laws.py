@@ -14,9 +14,9 @@ import durablecli as df
 from durablecli.errors import WrongState
 from durablecli.model import events as ev
 from durablecli.replay import pending
-from durablecli.replay.replay import restore
-from durablecli.replay.rewind import cut
-from durablecli.replay.runtime_state import answers, fold
+from durablecli.replay.replay import replay
+from durablecli.replay.rewind import plan_rewind
+from durablecli.replay.runtime_state import answered_decision, fold_history
 from tests.replay.stage import Stage, no_signatures
 
 Flow = Generator[Any, Any, Any]
@@ -76,7 +76,7 @@ def _run(context: df.DurableOrchestrationContext, body: Body) -> Flow:
 
 def _answer(stage: Stage, choice: int) -> None:
     """Answer one of the things that are open; every fourth call and activity fails."""
-    n, asked = list(stage.ledger.open.items())[choice % len(stage.ledger.open)]
+    n, asked = list(stage.ledger.open_decisions.items())[choice % len(stage.ledger.open_decisions)]
     fails = choice % 4 == 3
     match asked:
         case ev.EntityOperationCalled():
@@ -100,13 +100,13 @@ def test_what_entities_answer_decides_the_same_live_replayed_and_rewound() -> No
 
         stage = Stage(flow)
         for choice in choices:
-            if stage.ledger.ended or not stage.ledger.open:
+            if stage.ledger.ended or not stage.ledger.open_decisions:
                 break
             _answer(stage, choice)  # the stage replays it all after every answer
-            assert len(pending.locks(stage.ledger)) <= 1
+            assert len(pending.unreleased_locks(stage.ledger)) <= 1
         seen.update(_marks(stage, body))
         if stage.ledger.ended:
-            assert pending.locks(stage.ledger) == []
+            assert pending.unreleased_locks(stage.ledger) == []
         if stage.ledger.status == "Failed":
             seen[_rewound(stage)] += 1
 
@@ -117,16 +117,16 @@ def test_what_entities_answer_decides_the_same_live_replayed_and_rewound() -> No
 def _rewound(stage: Stage) -> str:
     """Rewind the failed one: what is kept is replayed, and nothing is locked then."""
     try:
-        plan = cut(stage.ledger)
+        plan = plan_rewind(stage.ledger)
     except WrongState:
         assert any(isinstance(record.event, ev.EntityLockRequested) for record in stage.records)
         return "refused"
-    late = [stage.hold(ev.EntityOperationCompleted(n)) for n, _ in pending.calls(stage.ledger)]
-    rewound = ev.Record(len(stage.records) + 1, stage.now, plan.event("mended"))
-    ledger = fold([*stage.records, rewound])
-    assert {n for n, _ in plan.calls} <= ledger.open.keys()
-    assert all((answer in ledger.held) != (answers(answer.event) in plan.void) for answer in late)
-    machine, _ = restore(stage.function, ledger, no_signatures)
+    late = [stage.hold(ev.EntityOperationCompleted(n)) for n, _ in pending.entity_calls(stage.ledger)]
+    rewound = ev.Record(len(stage.records) + 1, stage.now, plan.to_event("mended"))
+    ledger = fold_history([*stage.records, rewound])
+    assert {n for n, _ in plan.calls} <= ledger.open_decisions.keys()
+    assert all((answer in ledger.held) != (answered_decision(answer.event) in plan.void) for answer in late)
+    machine, _ = replay(stage.function, ledger, no_signatures)
     assert ledger.locks == {}
     machine.close()
     return "rewound"
@@ -134,7 +134,7 @@ def _rewound(stage: Stage) -> str:
 
 def _marks(stage: Stage, body: Body) -> set[str]:
     found = {"granted"} if any(isinstance(record.event, ev.EntityLockGranted) for record in stage.records) else set()
-    if stage.ledger.status == "Failed" and pending.calls(stage.ledger):
+    if stage.ledger.status == "Failed" and pending.entity_calls(stage.ledger):
         found.add("late")
     return found | _verbs(body)
 

@@ -48,7 +48,7 @@ def test_a_dropped_function_may_clean_up_and_decides_nothing(flow: Any) -> None:
     stage = Stage(flow, check=False)
     written = list(stage.records)
     stage.machine.close()
-    assert stage.machine.said == []
+    assert stage.machine.log_lines == []
     assert stage.records == written
     del stage
     gc.collect()  # nothing that a collector finds later may speak up

@@ -14,7 +14,7 @@ import durablecli as df
 from durablecli.errors import UsageError
 from durablecli.model import events as ev
 from durablecli.model.payloads import encode
-from durablecli.replay.turn_log import Logged
+from durablecli.replay.turn_log import LoggedRecord
 from tests.replay.stage import START, Stage, seconds
 
 Context = df.DurableOrchestrationContext
@@ -107,7 +107,7 @@ def test_a_sub_orchestration_has_an_id_of_its_own_and_the_version_of_its_parent(
 
     stage = Stage(flow, version="3")
     assert stage.first == ["2 SubOrchestrationInstanceCreated child tour-7:2a:2 1"]
-    created = stage.ledger.open[2]
+    created = stage.ledger.open_decisions[2]
     assert isinstance(created, ev.SubOrchestrationInstanceCreated)
     assert created.version == "3"
     assert stage.child_done(2, "a") == ["4 SubOrchestrationInstanceCreated child given 2"]
@@ -252,7 +252,7 @@ def test_events_that_nobody_read_are_carried_on_in_order() -> None:
     for name, value in (("A", 1), ("B", 2), ("a", 1), ("B", 2)):
         assert stage.event(name, value) == []
     stage.event("go")
-    assert [(event.name, bytes(event.input)) for event in stage.machine.unread()] == [
+    assert [(event.name, bytes(event.input)) for event in stage.machine.unread_events()] == [
         ("A", b"1"),
         ("B", b"2"),
         ("a", b"1"),
@@ -336,10 +336,10 @@ def test_a_log_line_is_kept_once_and_a_replay_is_silent(caplog: pytest.LogCaptur
         yield context.wait_for_external_event("Go")
 
     stage = Stage(flow)
-    (line,) = stage.machine.said
-    assert isinstance(line, Logged)
+    (line,) = stage.machine.log_lines
+    assert isinstance(line, LoggedRecord)
     assert (line.record.getMessage(), line.logger.name) == ("hello you", "durablecli.orchestrator.tour")
-    assert stage.replay().said == []
+    assert stage.replay().log_lines == []
 
 
 def test_what_is_called_and_never_yielded_is_scheduled_all_the_same() -> None:
@@ -355,7 +355,7 @@ def test_what_is_called_and_never_yielded_is_scheduled_all_the_same() -> None:
         "SubOrchestrationInstanceCreated",
         "ExecutionCompleted",
     ]
-    assert stage.ledger.open == {}
+    assert stage.ledger.open_decisions == {}
 
 
 def test_a_function_without_a_yield_is_an_orchestrator_too() -> None:

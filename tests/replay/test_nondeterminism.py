@@ -12,10 +12,10 @@ import pytest
 import durablecli as df
 from durablecli.model import events as ev
 from durablecli.replay import executor as machines
-from durablecli.replay.errors import NonDeterminism, Runaway
-from durablecli.replay.executor import Machine
-from durablecli.replay.replay import restore
-from durablecli.replay.runtime_state import fold
+from durablecli.replay.errors import NonDeterminismError, TooManyDecisions
+from durablecli.replay.executor import OrchestrationExecutor
+from durablecli.replay.replay import replay
+from durablecli.replay.runtime_state import fold_history
 from tests.replay.stage import START, Stage, no_signatures
 
 Context = df.DurableOrchestrationContext
@@ -90,8 +90,8 @@ def history() -> list[ev.Record]:
 
 @pytest.mark.parametrize(("now", "where", "then", "decides"), TABLE, ids=lambda each: getattr(each, "__name__", None))
 def test_the_first_difference_is_shown(now: Any, where: str, then: str, decides: str) -> None:
-    with pytest.raises(NonDeterminism) as caught:
-        restore(now, fold(history()), no_signatures)
+    with pytest.raises(NonDeterminismError) as caught:
+        replay(now, fold_history(history()), no_signatures)
     text = str(caught.value)
     assert where in text
     assert f"history  {then}\n" in text
@@ -155,8 +155,8 @@ OTHERS = [
 def test_another_entity_is_another_decision(now: Any, n: int, then: str, decides: str) -> None:
     stage = Stage(entities)
     stage.granted(3)
-    with pytest.raises(NonDeterminism) as caught:
-        restore(now, fold(stage.records), no_signatures)
+    with pytest.raises(NonDeterminismError) as caught:
+        replay(now, fold_history(stage.records), no_signatures)
     text = str(caught.value)
     assert f"at record {n}\nhistory  {then}\nnow      {decides} (" in text
 
@@ -169,12 +169,12 @@ def test_the_case_of_names_and_what_is_sent_to_an_entity_are_not_compared() -> N
 
     stage = Stage(entities)
     stage.granted(3)
-    restore(alike, fold(stage.records), no_signatures)[0].close()
+    replay(alike, fold_history(stage.records), no_signatures)[0].close()
 
 
 def test_the_line_is_that_of_the_yield_where_the_function_stands() -> None:
-    with pytest.raises(NonDeterminism) as caught:
-        restore(one_more, fold(history()), no_signatures)
+    with pytest.raises(NonDeterminismError) as caught:
+        replay(one_more, fold_history(history()), no_signatures)
     code = one_more.__code__
     assert f"{code.co_filename}:{code.co_firstlineno + 2})" in str(caught.value)
 
@@ -183,21 +183,21 @@ def test_decisions_that_the_code_does_not_make_any_more_are_found() -> None:
     def fewer(context: Context) -> Any:
         yield context.wait_for_external_event("Never")
 
-    with pytest.raises(NonDeterminism, match="EventAwaited"):
-        restore(fewer, fold(history()), no_signatures)
+    with pytest.raises(NonDeterminismError, match="EventAwaited"):
+        replay(fewer, fold_history(history()), no_signatures)
 
     def stops(context: Context) -> Any:
         yield context.task_any([context.call_activity("F1"), context.wait_for_external_event("Never")])
 
-    with pytest.raises(NonDeterminism, match="at record 4"):
-        restore(stops, fold(history()), no_signatures)
+    with pytest.raises(NonDeterminismError, match="at record 4"):
+        replay(stops, fold_history(history()), no_signatures)
 
 
 def test_a_decision_that_is_missing_at_the_end_is_found() -> None:
     stage = Stage(one_more_behind)
     stage.done(2)
-    with pytest.raises(NonDeterminism) as caught:
-        restore(before, fold(stage.records), no_signatures)
+    with pytest.raises(NonDeterminismError) as caught:
+        replay(before, fold_history(stage.records), no_signatures)
     assert "history  TaskScheduled F2\nnow      nothing more" in str(caught.value)
 
 
@@ -211,7 +211,7 @@ def test_inputs_due_times_and_custom_statuses_are_not_compared() -> None:
         context.create_timer(timedelta(hours=2))
         yield context.call_activity("F1", 2)
 
-    machine, fresh = restore(new, fold(Stage(old).records), no_signatures)
+    machine, fresh = replay(new, fold_history(Stage(old).records), no_signatures)
     assert fresh == []
     machine.close()
 
@@ -225,8 +225,8 @@ def test_no_except_swallows_the_verdict() -> None:
             except:  # noqa: E722 - what authors write
                 context.set_custom_status("once more")
 
-    with pytest.raises(NonDeterminism):
-        restore(stubborn, fold(history()), no_signatures)
+    with pytest.raises(NonDeterminismError):
+        replay(stubborn, fold_history(history()), no_signatures)
     gc.collect()  # Python tells of a generator that refuses to end when it collects it
 
 
@@ -237,13 +237,13 @@ def test_an_except_that_goes_another_way_does_not_hide_the_verdict() -> None:
         except BaseException:  # noqa: BLE001 - what authors write
             return "all is well"
 
-    with pytest.raises(NonDeterminism, match="F9"):
-        restore(sly, fold(history()), no_signatures)
+    with pytest.raises(NonDeterminismError, match="F9"):
+        replay(sly, fold_history(history()), no_signatures)
 
 
 @pytest.mark.parametrize("what", ["call_activity", "set_custom_status"])
 def test_a_turn_without_end_is_stopped(what: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(machines, "MOST_DECISIONS", 100)
+    monkeypatch.setattr(machines, "MAX_DECISIONS", 100)
 
     def runaway(context: Context) -> Any:
         while True:
@@ -251,8 +251,8 @@ def test_a_turn_without_end_is_stopped(what: str, monkeypatch: pytest.MonkeyPatc
         yield
 
     start = ev.ExecutionStarted("i", "1", "runaway")
-    machine = Machine(runaway, start, no_signatures)
-    with pytest.raises(Runaway, match="loop without a yield"):
+    machine = OrchestrationExecutor(runaway, start, no_signatures)
+    with pytest.raises(TooManyDecisions, match="loop without a yield"):
         machine.apply(ev.Record(1, START, start), START, 2)
 
 
@@ -264,12 +264,12 @@ def test_a_torn_turn_is_decided_to_its_end() -> None:
 
     whole = Stage(flow).records
     for cut in range(1, len(whole)):
-        machine, fresh = restore(flow, fold(whole[:cut]), no_signatures, torn=True)
+        machine, fresh = replay(flow, fold_history(whole[:cut]), no_signatures, incomplete=True)
         assert [record.event for record in [*whole[:cut], *fresh]] == [record.event for record in whole]
         assert [record.n for record in fresh] == list(range(cut + 1, len(whole) + 1))
         machine.close()
-    with pytest.raises(NonDeterminism, match="nothing more"):
-        restore(flow, fold(whole[:3]), no_signatures)
+    with pytest.raises(NonDeterminismError, match="nothing more"):
+        replay(flow, fold_history(whole[:3]), no_signatures)
 
 
 # ── changed code whose decisions come later than their outcomes in the history, or not at all ──────────────────────
@@ -320,13 +320,13 @@ def test_the_recorded_outcome_is_used_when_its_decision_comes_later(kind: str) -
 
     stage = Stage(early, "wait")
     settle(stage)
-    with pytest.raises(NonDeterminism, match="at record 3"):
-        restore(late, fold(stage.records), no_signatures)
+    with pytest.raises(NonDeterminismError, match="at record 3"):
+        replay(late, fold_history(stage.records), no_signatures)
     stage.done(2)
-    machine, fresh = restore(late, fold(stage.records), no_signatures)
+    machine, fresh = replay(late, fold_history(stage.records), no_signatures)
     assert fresh == []
-    assert machine.pending == set(fold(stage.records).open)
-    (last,) = stage.ledger.open
+    assert machine.pending_decisions == set(fold_history(stage.records).open_decisions)
+    (last,) = stage.ledger.open_decisions
     decided = machine.apply(ev.Record(99, stage.now, ev.TaskCompleted(last)), stage.now, 100)
     assert decided, "it goes on"
     machine.close()
@@ -356,11 +356,11 @@ def test_a_decision_that_is_dropped_is_found_whether_its_outcome_has_come_or_not
         if come:
             settle(stage)
         for changed in (after, at_the_end):
-            with pytest.raises(NonDeterminism, match="at record 3"):
-                restore(changed, fold(stage.records), no_signatures)
+            with pytest.raises(NonDeterminismError, match="at record 3"):
+                replay(changed, fold_history(stage.records), no_signatures)
         stage.done(2)
-        with pytest.raises(NonDeterminism, match="at record 3"):
-            restore(after, fold(stage.records), no_signatures)
+        with pytest.raises(NonDeterminismError, match="at record 3"):
+            replay(after, fold_history(stage.records), no_signatures)
 
 
 def test_another_timer_that_is_cancelled_is_another_decision() -> None:
@@ -374,8 +374,8 @@ def test_another_timer_that_is_cancelled_is_another_decision() -> None:
         timers[1].cancel()
         yield timers[0]
 
-    with pytest.raises(NonDeterminism) as caught:
-        restore(second, fold(Stage(first).records), no_signatures)
+    with pytest.raises(NonDeterminismError) as caught:
+        replay(second, fold_history(Stage(first).records), no_signatures)
     assert "history  TimerCanceled of record 2\nnow      TimerCanceled of record 3 (" in str(caught.value)
 
 
@@ -384,13 +384,13 @@ def test_what_would_wait_for_an_outcome_that_cannot_come_is_refused() -> None:
         yield context.call_activity("F")
 
     records = Stage(flow).records
-    ledger = fold(records)
-    del ledger.open[2]
-    with pytest.raises(NonDeterminism) as caught:
-        restore(flow, ledger, no_signatures)
+    ledger = fold_history(records)
+    del ledger.open_decisions[2]
+    with pytest.raises(NonDeterminismError) as caught:
+        replay(flow, ledger, no_signatures)
     assert "history  TaskScheduled F\nnow      waits for its outcome, which isn't open any more (" in str(caught.value)
 
 
 def test_the_text_says_what_to_do() -> None:
-    with pytest.raises(NonDeterminism, match="restore the code that this instance began with"):
-        restore(other_name, fold(history()), no_signatures)
+    with pytest.raises(NonDeterminismError, match="restore the code that this instance began with"):
+        replay(other_name, fold_history(history()), no_signatures)

@@ -9,8 +9,8 @@ import pytest
 import durablecli as df
 from durablecli.errors import WrongState
 from durablecli.model import events as ev
-from durablecli.replay.rewind import cut
-from durablecli.replay.runtime_state import Ledger, fold
+from durablecli.replay.rewind import plan_rewind
+from durablecli.replay.runtime_state import RuntimeState, fold_history
 from tests.replay.stage import Stage
 
 Context = df.DurableOrchestrationContext
@@ -18,11 +18,11 @@ A = "@account@a"
 INTO_SECTION = "it can't be rewound into them"
 
 
-def rewound(stage: Stage) -> Ledger:
+def rewound(stage: Stage) -> RuntimeState:
     """The ledger once what failed is rewound."""
-    plan = cut(stage.ledger)
+    plan = plan_rewind(stage.ledger)
     last = len(stage.records)
-    return fold([*stage.records, ev.Record(last + 1, stage.now, plan.event("mended"))])
+    return fold_history([*stage.records, ev.Record(last + 1, stage.now, plan.to_event("mended"))])
 
 
 def calls_two(context: Context) -> Any:
@@ -35,11 +35,11 @@ def calls_two(context: Context) -> Any:
 def test_a_call_whose_failure_is_forgotten_is_asked_again_and_no_other() -> None:
     stage = Stage(calls_two)
     stage.refused(3)
-    plan = cut(stage.ledger)
+    plan = plan_rewind(stage.ledger)
     assert (plan.start, plan.forgotten, plan.void) == (4, (4,), (5,))
     assert plan.calls == ((3, ev.EntityOperationCalled(A, "withdraw", plan.calls[0][1].input)),)
     assert (plan.activities, plan.children) == ((), ())
-    assert list(rewound(stage).open) == [2, 3]
+    assert list(rewound(stage).open_decisions) == [2, 3]
 
 
 def test_an_answer_that_came_behind_the_end_counts_once_it_is_rewound() -> None:
@@ -47,7 +47,7 @@ def test_an_answer_that_came_behind_the_end_counts_once_it_is_rewound() -> None:
     stage.refused(3)
     late = stage.hold(ev.EntityOperationCompleted(2))
     ledger = rewound(stage)
-    assert list(ledger.open) == [3]
+    assert list(ledger.open_decisions) == [3]
     assert list(ledger.held) == [late]
     assert not ledger.accepts(ev.EntityOperationCompleted(2))
 
@@ -72,12 +72,12 @@ def test_a_call_that_is_void_takes_no_answer_any_more() -> None:
     stage.failed(2)
     stage.answered(4)
     assert stage.ledger.causes == (3,)
-    plan = cut(stage.ledger)
+    plan = plan_rewind(stage.ledger)
     assert plan.void == (4, 5, 6)
     assert plan.calls == ()
     ledger = rewound(stage)
     assert not ledger.accepts(ev.EntityOperationCompleted(4))
-    assert list(ledger.open) == [2]
+    assert list(ledger.open_decisions) == [2]
     assert not ledger.held
 
 
@@ -95,7 +95,7 @@ def test_an_answer_behind_the_end_to_a_call_that_becomes_void_is_dropped() -> No
     stage.hold(ev.EntityOperationCompleted(4))
     ledger = rewound(stage)
     assert not ledger.held
-    assert list(ledger.open) == [2]
+    assert list(ledger.open_decisions) == [2]
 
 
 def test_calls_and_signals_before_the_failure_are_kept() -> None:
@@ -103,7 +103,7 @@ def test_calls_and_signals_before_the_failure_are_kept() -> None:
     stage.done(2)
     stage.failed(6)
     ledger = rewound(stage)
-    assert list(ledger.open) == [4, 6]
+    assert list(ledger.open_decisions) == [4, 6]
     assert ledger.accepts(ev.EntityOperationCompleted(4))
 
 
@@ -181,7 +181,7 @@ def test_nobody_is_rewound_into_a_critical_section(make: Any) -> None:
     stage = make()
     assert stage.ledger.status == "Failed"
     with pytest.raises(WrongState, match=INTO_SECTION):
-        cut(stage.ledger)
+        plan_rewind(stage.ledger)
 
 
 def test_a_section_that_was_left_before_the_failure_is_no_obstacle() -> None:
@@ -191,7 +191,7 @@ def test_a_section_that_was_left_before_the_failure_is_no_obstacle() -> None:
     stage.done(6)
     stage.failed(9)
     ledger = rewound(stage)
-    assert (ledger.status, list(ledger.open), ledger.locks) == ("Running", [9], {})
+    assert (ledger.status, list(ledger.open_decisions), ledger.locks) == ("Running", [9], {})
 
 
 def test_a_request_that_was_taken_back_before_the_failure_is_no_obstacle() -> None:
@@ -202,4 +202,4 @@ def test_a_request_that_was_taken_back_before_the_failure_is_no_obstacle() -> No
     stage = Stage(flow)
     stage.failed(4)
     ledger = rewound(stage)
-    assert (list(ledger.open), ledger.locks) == ([4], {})
+    assert (list(ledger.open_decisions), ledger.locks) == ([4], {})

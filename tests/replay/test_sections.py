@@ -14,7 +14,7 @@ from durablecli.errors import UsageError
 from durablecli.model import events as ev
 from durablecli.model.entity_id import EntityId
 from durablecli.replay import pending
-from durablecli.replay.runtime_state import fold
+from durablecli.replay.runtime_state import fold_history
 from tests.replay.stage import START, Stage, short
 
 Context = df.DurableOrchestrationContext
@@ -46,7 +46,7 @@ def test_locks_are_held_until_the_block_is_left(flow: Any) -> None:
         "7 EntityOperationCalled @account@b add 1",
     ]
     assert stage.answered(7) == []
-    assert pending.locks(stage.ledger) == [(2, (A, B))]
+    assert pending.unreleased_locks(stage.ledger) == [(2, (A, B))]
     assert stage.answered(6) == ["10 EntityUnlockSent 2", "11 ExecutionCompleted Completed 7"]
 
 
@@ -246,7 +246,7 @@ def test_a_section_that_fails_gives_its_locks_back_first() -> None:
     stage.granted(2)
     failed = "7 ExecutionCompleted Failed Operation 'get' of entity @account@a failed: ValueError: no"
     assert stage.refused(4) == ["6 EntityUnlockSent 2", failed]
-    assert pending.locks(stage.ledger) == []
+    assert pending.unreleased_locks(stage.ledger) == []
 
 
 def test_an_execution_may_end_and_go_on_from_inside_a_section() -> None:
@@ -267,11 +267,11 @@ def never_gives_back(context: Context) -> Any:
 
 def test_locks_that_nobody_gives_back_are_in_the_ledger_until_the_end() -> None:
     stage = Stage(never_gives_back)
-    assert pending.locks(stage.ledger) == [(2, (A,))]
+    assert pending.unreleased_locks(stage.ledger) == [(2, (A,))]
     stage.granted(2)
-    assert pending.locks(stage.ledger) == [(2, (A,))]
+    assert pending.unreleased_locks(stage.ledger) == [(2, (A,))]
     assert stage.event("E") == ["6 ContinueAsNew 1"]
-    assert pending.locks(stage.ledger) == []
+    assert pending.unreleased_locks(stage.ledger) == []
 
 
 def test_with_without_yield_is_told() -> None:
@@ -310,7 +310,7 @@ def test_code_that_catches_everything_gives_nothing_back_when_it_is_dropped() ->
     stage.granted(2)
     stage.machine.close()
     assert reached
-    assert list(fold(stage.records).locks) == [2]
+    assert list(fold_history(stage.records).locks) == [2]
 
 
 # ── cancelling ─────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -340,7 +340,7 @@ def test_a_request_can_win_against_a_timer() -> None:
 def test_a_request_that_takes_too_long_can_be_taken_back() -> None:
     stage = Stage(impatient)
     assert stage.fired(3)[:2] == ["5 EntityUnlockSent 2", "6 EntityOperationSignaled @account@a note null"]
-    assert pending.locks(stage.ledger) == []
+    assert pending.unreleased_locks(stage.ledger) == []
     assert not stage.ledger.accepts(ev.EntityLockGranted(2))
     stage.event("E")
     assert stage.output == ["too late", True, True]
@@ -351,13 +351,13 @@ def test_a_grant_that_was_held_while_its_request_was_taken_back_is_nothing() -> 
     stage.now = START + timedelta(minutes=1)
     fired = stage.hold(ev.TimerFired(3))
     grant = stage.hold(ev.EntityLockGranted(2))
-    assert pending.locks(stage.ledger) == [(2, (A, B))]
+    assert pending.unreleased_locks(stage.ledger) == [(2, (A, B))]
     stage.release(fired)
-    assert pending.locks(stage.ledger) == []
+    assert pending.unreleased_locks(stage.ledger) == []
     assert stage.release(grant) == []
     stage.event("E")
     assert stage.output == ["too late", True, True]
-    assert fold(stage.records).locks == {}
+    assert fold_history(stage.records).locks == {}
 
 
 def test_a_grant_is_for_the_request_that_it_names() -> None:
@@ -397,9 +397,9 @@ def test_a_request_is_cancelled_once_and_never_when_it_is_granted() -> None:
 
 def test_a_request_is_waited_for_and_owes_nothing() -> None:
     stage = Stage(transfer)
-    [waiting] = pending.waiting(stage.ledger)
+    [waiting] = pending.waits(stage.ledger)
     assert (waiting.kind, waiting.id, waiting.name, waiting.entities) == ("lock", 2, None, (A, B))
-    assert not pending.owes(stage.ledger)
+    assert not pending.has_pending_work(stage.ledger)
     assert not stage.ledger.accepts(ev.EntityOperationCompleted(2))
     assert stage.ledger.accepts(ev.EntityLockGranted(2))
     stage.granted(2)
@@ -410,7 +410,7 @@ def test_a_held_grant_is_a_lock_that_is_held() -> None:
     stage = Stage(transfer)
     grant = stage.hold(ev.EntityLockGranted(2))
     assert list(stage.ledger.locks) == [2]
-    assert stage.ledger.open == {}
+    assert stage.ledger.open_decisions == {}
     assert stage.release(grant) == ["5 EntityOperationCalled @account@a get null"]
 
 

@@ -15,11 +15,11 @@ import durablecli as df
 from durablecli.model import events as ev
 from durablecli.model.failures import Failure
 from durablecli.model.payloads import encode
-from durablecli.replay.errors import NonDeterminism
-from durablecli.replay.executor import Machine
-from durablecli.replay.replay import restore
-from durablecli.replay.runtime_state import answers, fold
-from durablecli.replay.tasks import Composite, EventTask, Task, WhenAll, WhenAny
+from durablecli.replay.errors import NonDeterminismError
+from durablecli.replay.executor import OrchestrationExecutor
+from durablecli.replay.replay import replay
+from durablecli.replay.runtime_state import answered_decision, fold_history
+from durablecli.replay.tasks import CompositeTask, EventTask, Task, WhenAll, WhenAny
 from tests.replay.stage import Stage, no_signatures
 
 Context = df.DurableOrchestrationContext
@@ -92,7 +92,7 @@ class Program:
 def below(task: Task[Any]) -> set[EventTask[Any]]:
     if isinstance(task, EventTask):
         return {task}
-    return set().union(*map(below, task.children)) if isinstance(task, Composite) else set()
+    return set().union(*map(below, task.children)) if isinstance(task, CompositeTask) else set()
 
 
 def needed(task: Task[Any]) -> set[EventTask[Any]]:
@@ -100,7 +100,7 @@ def needed(task: Task[Any]) -> set[EventTask[Any]]:
         return set()
     if isinstance(task, EventTask):
         return {task}
-    return set().union(*map(needed, task.children)) if isinstance(task, Composite) else set()
+    return set().union(*map(needed, task.children)) if isinstance(task, CompositeTask) else set()
 
 
 def is_complete(task: Task[Any]) -> bool:
@@ -122,9 +122,9 @@ def check(program: Program, stage: Stage) -> None:
     assert all(program.taken), "a wait took an event that it wasn't to take"
     if stage.machine.ended:
         return
-    assert set(stage.machine.events.in_line()) == takers(program)
-    for name in stage.machine.events.kept():
-        assert name not in {each.casefold() for each in stage.machine.events.in_line().values()}
+    assert set(stage.machine.event_waits.active_waits()) == takers(program)
+    for name in stage.machine.event_waits.unread_counts():
+        assert name not in {each.casefold() for each in stage.machine.event_waits.active_waits().values()}
 
 
 _position = st.integers(0, 11)
@@ -151,8 +151,8 @@ def feed(stage: Stage, arrival: Step) -> None:
     verb, given_ = arrival
     if verb == "event":
         stage.event(given_, "e")
-    elif stage.ledger.open:
-        open_ = sorted(stage.ledger.open)
+    elif stage.ledger.open_decisions:
+        open_ = sorted(stage.ledger.open_decisions)
         stage.done(open_[given_ % len(open_)], "d")
 
 
@@ -173,10 +173,10 @@ def test_a_wait_takes_events_exactly_while_it_is_needed_or_was_never_awaited() -
             check(program, stage)
             seen["slept"] += bool(before - takers(program))
             seen["taken"] += len(program.taken)
-        ledger = fold(stage.records)
-        machine, fresh = restore(Program(steps), ledger, no_signatures)
+        ledger = fold_history(stage.records)
+        machine, fresh = replay(Program(steps), ledger, no_signatures)
         assert fresh == []
-        assert machine.events.in_line() == stage.machine.events.in_line()
+        assert machine.event_waits.active_waits() == stage.machine.event_waits.active_waits()
         seen["ended" if machine.ended else "waits"] += 1
 
     holds()
@@ -242,14 +242,14 @@ def answer(asked: dict[int, Any], which: int, *, fails: bool) -> Any:
     return ev.TaskCompleted(n)
 
 
-def goes_to_its_end(machine: Machine, open_: dict[int, Any], n: int, now: datetime) -> bool:
+def goes_to_its_end(machine: OrchestrationExecutor, open_: dict[int, Any], n: int, now: datetime) -> bool:
     """Whether it ends once everything that is open is answered, and every event comes."""
     asked = dict(open_)
     for _ in range(60):
         if machine.ended:
             return True
         event = answer(asked, 0, fails=False) if asked else ev.EventRaised("red", encode("e"))
-        asked.pop(answers(event), None)
+        asked.pop(answered_decision(event), None)
         decided = machine.apply(ev.Record(n, now, event), now, n + 1)
         asked.update((r.n, r.event) for r in decided if isinstance(r.event, ev.TaskScheduled | ev.TimerCreated))
         n += 1 + len(decided)
@@ -284,17 +284,17 @@ def test_changed_code_is_refused_or_goes_to_its_end() -> None:
                 return
             if each is None:
                 stage.event("red", "e")
-            elif stage.ledger.open:
-                stage.feed(answer(stage.ledger.open, each[0], fails=each[1]))
+            elif stage.ledger.open_decisions:
+                stage.feed(answer(stage.ledger.open_decisions, each[0], fails=each[1]))
         if stage.machine.ended:
             return
-        ledger = fold(stage.records)
+        ledger = fold_history(stage.records)
         try:
-            machine, _ = restore(Parts(changed(parts, at, by)), ledger, no_signatures)
-        except NonDeterminism:
+            machine, _ = replay(Parts(changed(parts, at, by)), ledger, no_signatures)
+        except NonDeterminismError:
             seen["refused"] += 1
             return
-        assert goes_to_its_end(machine, ledger.open, len(stage.records) + 1, stage.now)
+        assert goes_to_its_end(machine, ledger.open_decisions, len(stage.records) + 1, stage.now)
         seen["goes on"] += 1
 
     holds()

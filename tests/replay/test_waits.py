@@ -11,7 +11,7 @@ import pytest
 import durablecli as df
 from durablecli import testing
 from durablecli.model import events as ev
-from durablecli.replay.runtime_state import Ledger
+from durablecli.replay.runtime_state import RuntimeState
 from tests.replay.stage import Stage
 
 Context = df.DurableOrchestrationContext
@@ -199,7 +199,7 @@ def test_an_event_costs_a_ledger_the_same_however_many_waits_there_are() -> None
     at = datetime(2026, 1, 1, tzinfo=UTC)
 
     def lines(size: int) -> float:
-        ledger, count = Ledger(), 0
+        ledger, count = RuntimeState(), 0
         records: list[ev.AnyEvent] = [ev.EventAwaited(f"E{i}") for i in range(size)]
         records += [ev.EventRaised(f"e{i}") for i in reversed(range(size))]
         numbered = [ev.Record(n, at, event) for n, event in enumerate(records, 1)]
@@ -216,7 +216,7 @@ def test_an_event_costs_a_ledger_the_same_however_many_waits_there_are() -> None
                 ledger.apply(record)
         finally:
             sys.settrace(before)
-        assert not ledger.waits
+        assert not ledger.event_waits
         return count / size
 
     assert lines(1_000) < 1.5 * lines(50)

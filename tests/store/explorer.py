@@ -15,8 +15,8 @@ from datetime import UTC, datetime, timedelta
 
 from msgspec import Raw
 
-from durablecli.model.codec import frame, seed
-from durablecli.model.entity_id import is_entity
+from durablecli.model.codec import crc_seed, encode_record
+from durablecli.model.entity_id import is_entity_id
 from durablecli.model.events import (
     AnyEvent,
     EntityOperationReceived,
@@ -26,7 +26,7 @@ from durablecli.model.events import (
     ExecutionStarted,
     Record,
 )
-from durablecli.model.status import Summary
+from durablecli.model.status import InstanceSummary
 from durablecli.store.history.writer import files, read_file
 from durablecli.store.hub import Hub, checkpoint, close, open_hub
 from durablecli.store.inbox.messages import Item
@@ -104,7 +104,7 @@ class Forgetful(Index):
     def __init__(self) -> None:
         pass
 
-    def apply(self, rows: Iterable[Summary], removed: Iterable[str], last_commit: int) -> None:
+    def apply(self, rows: Iterable[InstanceSummary], removed: Iterable[str], last_commit: int) -> None:
         self.last_commit = last_commit
 
     def durable(self) -> None:
@@ -170,7 +170,7 @@ class Engine:
             commit.writes.append(Write(instance, execution, first, new, fresh=fresh))
             begins, lines = (first, new) if fresh else (begins, [*lines, *new])
             first += len(new)
-            if not is_entity(instance) or self.dice.random() < 0.6:
+            if not is_entity_id(instance) or self.dice.random() < 0.6:
                 break
             fresh = True
         self.alive[instance] = (execution, begins, lines)
@@ -178,13 +178,13 @@ class Engine:
     def record(self, instance: str, execution: str, n: int, at: datetime, snapshot: bool) -> bytes:
         data = Raw(b'"%b"' % bytes(self.dice.choices(b"abcdefgh", k=self.dice.choice([1, 30, 500]))))
         event: AnyEvent
-        if is_entity(instance):
+        if is_entity_id(instance):
             event = EntityStarted(instance, execution) if n == 1 else EntityOperationReceived("op", data)
             if snapshot:
                 event = EntitySnapshot(instance, execution, n - 1, at, at, data)
         else:
             event = ExecutionStarted(instance, execution, "f") if n == 1 else EventRaised("E", data)
-        return frame(Record(n, at, event), seed(instance, execution))
+        return encode_record(Record(n, at, event), crc_seed(instance, execution))
 
     def script(self, cycles: int) -> None:
         """Commits, messages, checkpoints with and without a floor."""

@@ -13,7 +13,7 @@ from msgspec import Raw
 
 from durablecli.errors import HubLocked, NewerHub
 from durablecli.model import events as ev
-from durablecli.model.codec import frame, seed
+from durablecli.model.codec import crc_seed, encode_record
 from durablecli.model.failures import Failure
 from durablecli.store.check.checker import check
 from durablecli.store.check.history import audit
@@ -29,8 +29,8 @@ FAILURE = Failure("builtins.ValueError", "no")
 
 
 def framed(instance: str, execution: str, events: list[ev.AnyEvent], first: int = 1) -> list[bytes]:
-    start = seed(instance, execution)
-    return [frame(ev.Record(n, AT, event), start) for n, event in enumerate(events, first)]
+    start = crc_seed(instance, execution)
+    return [encode_record(ev.Record(n, AT, event), start) for n, event in enumerate(events, first)]
 
 
 def began(instance: str = "a", execution: str = "1") -> ev.ExecutionStarted:
@@ -174,19 +174,19 @@ def test_what_may_never_happen_is_found(events: list[ev.AnyEvent], n: int, reaso
 # ── the log of one entity ──────────────────────────────────────────────────────────────────────────────────────────
 
 ADD = ev.EntityOperationReceived("add")
-WAITED = ev.EntityOperationReceived("get", sender=ev.Origin("a", "1", 2), waits=True)
+WAITED = ev.EntityOperationReceived("get", sender=ev.Origin("a", "1", 2), expects_reply=True)
 SOON = ev.EntityOperationReceived("add", scheduled_time=AT + timedelta(seconds=1))
 NOW = ev.EntityOperationReceived("add", scheduled_time=AT)
 HOLDER, OTHER = ev.Origin("a", "1", 5), ev.Origin("b", "2", 2)
 LOCK, NEXT = ev.EntityLockReceived((E,), HOLDER), ev.EntityLockReceived((E,), OTHER)
 UNLOCK, LEAVE = ev.EntityUnlockReceived((E,), HOLDER), ev.EntityUnlockReceived((E,), OTHER)
-INSIDE = ev.EntityOperationReceived("add", sender=ev.Origin("a", "1", 7), waits=True)
+INSIDE = ev.EntityOperationReceived("add", sender=ev.Origin("a", "1", 7), expects_reply=True)
 STATE = Raw(b"1")
 SNAPSHOT = ev.EntitySnapshot(E, "1", 8, AT, AT, STATE, ev.EntityLock(HOLDER, (E,), AT))
 
 
 def batch(upto: int, *results: int) -> ev.EntityBatch:
-    return ev.EntityBatch(upto, STATE, results=tuple(ev.OperationOutcome(n, Raw(b"1")) for n in results))
+    return ev.EntityBatch(upto, STATE, results=tuple(ev.EntityOperationResult(n, Raw(b"1")) for n in results))
 
 
 def entity_findings(events: list[ev.AnyEvent], first: int = 1) -> list[tuple[int, str]]:

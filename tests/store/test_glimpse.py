@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from durablecli.model.codec import frame, seed
+from durablecli.model.codec import crc_seed, encode_record
 from durablecli.model.events import EventAwaited, ExecutionStarted, Record
 from durablecli.store.history.writer import read_live
 from durablecli.store.journal.reader import Checkpoint, write_checkpoint
@@ -17,7 +17,7 @@ AT = datetime(2026, 11, 22, 9, tzinfo=UTC)
 
 def write(instance: str, n: int) -> Write:
     event = ExecutionStarted(instance, "1", "f") if n == 1 else EventAwaited(f"e{n}")
-    return Write(instance, "1", n, [frame(Record(n, AT, event), seed(instance, "1"))])
+    return Write(instance, "1", n, [encode_record(Record(n, AT, event), crc_seed(instance, "1"))])
 
 
 def a_journal(*commits: Commit) -> MemoryDisk:

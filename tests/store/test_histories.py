@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import pytest
 
 from durablecli.errors import DamagedHub, StorageError
-from durablecli.model.codec import frame, seed
+from durablecli.model.codec import crc_seed, encode_record
 from durablecli.model.events import (
     AnyEvent,
     EntityOperationReceived,
@@ -38,9 +38,11 @@ AT = datetime(2026, 11, 22, 9, tzinfo=UTC)
 
 
 def record_lines(instance: str, execution: str, first: int, last: int) -> list[bytes]:
-    start = seed(instance, execution)
+    start = crc_seed(instance, execution)
     begin = ExecutionStarted(instance, execution, "f")
-    return [frame(Record(n, AT, begin if n == 1 else EventAwaited(f"e{n}")), start) for n in range(first, last + 1)]
+    return [
+        encode_record(Record(n, AT, begin if n == 1 else EventAwaited(f"e{n}")), start) for n in range(first, last + 1)
+    ]
 
 
 def write(instance: str, execution: str, first: int, last: int, more: bool = False) -> Write:
@@ -64,7 +66,7 @@ ENTITY = "@counter@a"
 
 def entity_lines(first: int, last: int, execution: str = "1", *, fresh: bool = False) -> list[bytes]:
     """Records of an entity; those of a fresh file begin with a snapshot."""
-    start = seed(ENTITY, execution)
+    start = crc_seed(ENTITY, execution)
 
     def event(n: int) -> AnyEvent:
         if n == 1:
@@ -73,7 +75,7 @@ def entity_lines(first: int, last: int, execution: str = "1", *, fresh: bool = F
             return EntitySnapshot(ENTITY, execution, n - 1, AT, AT)
         return EntityOperationReceived(f"op{n}")
 
-    return [frame(Record(n, AT, event(n)), start) for n in range(first, last + 1)]
+    return [encode_record(Record(n, AT, event(n)), start) for n in range(first, last + 1)]
 
 
 def entity_write(first: int, last: int, execution: str = "1", *, fresh: bool = False) -> Write:
@@ -247,7 +249,7 @@ def test_a_file_begins_in_the_middle_only_with_a_snapshot_and_only_an_entitys() 
     disk.files[path("hub", ENTITY)].data[:] = b"\n".join((*entity_lines(2, 3), b""))
     assert shown(disk, ENTITY) == ("", 0)
     histories.publish([write("a", "1", 1, 1)])
-    late = frame(Record(2, AT, ExecutionStarted("a", "1", "f")), seed("a", "1"))
+    late = encode_record(Record(2, AT, ExecutionStarted("a", "1", "f")), crc_seed("a", "1"))
     disk.files[path("hub", "a")].data[:] = late + b"\n"
     assert shown(disk, "a") == ("", 0)
 

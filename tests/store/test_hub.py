@@ -13,7 +13,7 @@ import pytest
 from msgspec import Raw
 
 from durablecli.errors import DamagedHub, HubLocked, NewerHub, NoPermission, NotFound, StorageError
-from durablecli.model.codec import frame, seed
+from durablecli.model.codec import crc_seed, encode_record
 from durablecli.model.events import EntityStarted, EventAwaited, ExecutionStarted, Record
 from durablecli.store.history.writer import path, read
 from durablecli.store.hub import Hub, begin_checkpoint, checkpoint, close, finish_checkpoint, open_hub, still_ours
@@ -28,14 +28,16 @@ AT = datetime(2026, 11, 22, 9, tzinfo=UTC)
 
 
 def write(instance: str, execution: str, first: int, last: int, more: bool = False) -> Write:
-    start = seed(instance, execution)
+    start = crc_seed(instance, execution)
     begin = ExecutionStarted(instance, execution, "f")
-    lines = [frame(Record(n, AT, begin if n == 1 else EventAwaited("e")), start) for n in range(first, last + 1)]
+    lines = [
+        encode_record(Record(n, AT, begin if n == 1 else EventAwaited("e")), start) for n in range(first, last + 1)
+    ]
     return Write(instance, execution, first, lines, more)
 
 
 def entity_lines(id: str, execution: str) -> list[bytes]:
-    return [frame(Record(1, AT, EntityStarted(id, execution)), seed(id, execution))]
+    return [encode_record(Record(1, AT, EntityStarted(id, execution)), crc_seed(id, execution))]
 
 
 def commit(hub: Hub, *writes: Write, taken: tuple[str, ...] = (), purged: tuple[Purged, ...] = ()) -> Commit:

@@ -18,7 +18,7 @@ import msgspec
 import pytest
 
 from durablecli.errors import StorageError, UsageError
-from durablecli.model.status import Summary, Waiting
+from durablecli.model.status import InstanceSummary, PendingWait
 from durablecli.store import index as index_module
 from durablecli.store.index import Index, Reader, Unusable, open_readonly
 from durablecli.store.query import SORTS, Query, arrange, compile_page
@@ -27,9 +27,9 @@ START = datetime(2026, 11, 22, 9, tzinfo=UTC)
 STATUSES = ("Running", "Completed", "Failed", "Suspended")
 
 
-def row(number: int, instance: str | None = None, status: str | None = None) -> Summary:
+def row(number: int, instance: str | None = None, status: str | None = None) -> InstanceSummary:
     dice = random.Random(number)
-    return Summary(
+    return InstanceSummary(
         id=instance or f"{dice.choice(['a', 'ab', 'B', 'é', '￿', '😀'])}-{number}",
         name=dice.choice(["f", "g", "h"]),
         status=status or dice.choice(STATUSES),
@@ -41,8 +41,8 @@ def row(number: int, instance: str | None = None, status: str | None = None) -> 
         records=number,
         bytes=number * 100,
         next_due=dice.choice([None, START + timedelta(days=number)]),
-        owes=dice.random() < 0.3,
-        waiting=dice.choice([(), (Waiting("event", id=3, name="E", since=START),)]),
+        has_pending_work=dice.random() < 0.3,
+        waiting=dice.choice([(), (PendingWait("event", id=3, name="E", since=START),)]),
         blocked=dice.choice([None, "no code"]),
         blocked_at=dice.choice([None, START]),
     )
@@ -51,7 +51,7 @@ def row(number: int, instance: str | None = None, status: str | None = None) -> 
 ROWS = [row(number) for number in range(200)]
 
 
-def entity(number: int) -> Summary:
+def entity(number: int) -> InstanceSummary:
     dice = random.Random(number)
     return msgspec.structs.replace(
         row(number, f"@{dice.choice('ab')}@{number}", dice.choice(["Exists", "Empty"])),
@@ -65,18 +65,18 @@ def entity(number: int) -> Summary:
 ENTITIES = [entity(number) for number in range(1000, 1100)]
 
 
-def an_index(path: Path | None = None, rows: list[Summary] | None = None, last: int = 7) -> Index:
+def an_index(path: Path | None = None, rows: list[InstanceSummary] | None = None, last: int = 7) -> Index:
     index = Index(":memory:" if path is None else str(path))
     index.apply([*ENTITIES, *ROWS] if rows is None else rows, [], last)
     return index
 
 
-def all_rows(index: Reader) -> list[Summary]:
+def all_rows(index: Reader) -> list[InstanceSummary]:
     return index.rows(Query(sort="id"), 100_000)
 
 
-def pages(index: Reader, query: Query) -> list[Summary]:
-    found: list[Summary] = []
+def pages(index: Reader, query: Query) -> list[InstanceSummary]:
+    found: list[InstanceSummary] = []
     while True:
         page = index.page(query)
         assert len(page.rows) <= query.limit
@@ -178,7 +178,7 @@ def test_what_is_due_and_who_owes_is_told() -> None:
     assert index.due() == sorted(
         ((each.id, each.next_due) for each in rows if each.next_due is not None), key=lambda pair: pair[1]
     )
-    assert index.owing() == sorted(each.id for each in rows if each.owes)
+    assert index.owing() == sorted(each.id for each in rows if each.has_pending_work)
     assert index.locked() == sorted(each.id for each in ENTITIES if each.locked_by)
     assert 0 < len(index.locked()) < len(ENTITIES)
 

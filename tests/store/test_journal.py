@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import pytest
 
 from durablecli.errors import DamagedHub, StorageError
-from durablecli.model.codec import Damaged, frame, seed
+from durablecli.model.codec import CorruptLine, crc_seed, encode_record
 from durablecli.model.events import EventAwaited, Record
 from durablecli.store.journal.writer import (
     Checkpoint,
@@ -29,7 +29,9 @@ AT = datetime(2026, 11, 22, 9, 0, 0, 101, tzinfo=UTC)
 
 
 def a_commit(c: int, size: int = 1) -> Commit:
-    lines = [frame(Record(n, AT, EventAwaited(f'Ünï "{n}"')), seed("a b", "2a")) for n in range(3, 3 + size)]
+    lines = [
+        encode_record(Record(n, AT, EventAwaited(f'Ünï "{n}"')), crc_seed("a b", "2a")) for n in range(3, 3 + size)
+    ]
     return Commit(c, 3, AT, [Write("a b", "2a", 3, lines)], [Taken("m-1"), Taken("m-2", 7)], [Purged("x", "1f")])
 
 
@@ -54,7 +56,7 @@ def test_a_line_gives_back_its_commit_with_every_byte_of_its_records() -> None:
 def test_every_flipped_byte_of_a_line_is_refused() -> None:
     good = line(a_commit(1))
     for at in range(len(good)):
-        with pytest.raises(Damaged):
+        with pytest.raises(CorruptLine):
             parse_line(good[:at] + bytes([good[at] ^ 1]) + good[at + 1 :])
 
 

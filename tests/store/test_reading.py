@@ -19,7 +19,7 @@ import pytest
 from msgspec import Raw
 
 from durablecli.errors import DamagedHub, NewerHub
-from durablecli.model.codec import frame, seed
+from durablecli.model.codec import crc_seed, encode_record
 from durablecli.model.events import (
     AnyEvent,
     EntityBatch,
@@ -54,16 +54,16 @@ def begun(instance: str, c: int) -> Write:
     """The first two records of an execution that commit `c` begins."""
     execution = f"{c:x}"
     at = AT + timedelta(seconds=c)
-    start = seed(instance, execution)
+    start = crc_seed(instance, execution)
     records = [Record(1, at, ExecutionStarted(instance, execution, "f")), Record(2, at, EventAwaited("E"))]
-    return Write(instance, execution, 1, [frame(record, start) for record in records])
+    return Write(instance, execution, 1, [encode_record(record, start) for record in records])
 
 
 def ended(instance: str, began: int, c: int) -> Write:
     """The third record of the execution that commit `began` began."""
     execution = f"{began:x}"
     record = Record(3, AT + timedelta(seconds=c), ExecutionCompleted("Completed"))
-    return Write(instance, execution, 3, [frame(record, seed(instance, execution))])
+    return Write(instance, execution, 3, [encode_record(record, crc_seed(instance, execution))])
 
 
 ALL_ENTITIES = Query(sort="id", limit=1000, entities=True)
@@ -82,8 +82,8 @@ def made_shorter(entity: str, began: int, first: int) -> Write:
 
 
 def logged(entity: str, began: int, first: int, events: list[AnyEvent]) -> Write:
-    start = seed(entity, f"{began:x}")
-    lines = [frame(Record(n, AT + timedelta(seconds=n), event), start) for n, event in enumerate(events, first)]
+    start = crc_seed(entity, f"{began:x}")
+    lines = [encode_record(Record(n, AT + timedelta(seconds=n), event), start) for n, event in enumerate(events, first)]
     return Write(entity, f"{began:x}", first, lines, fresh=isinstance(events[0], EntitySnapshot))
 
 
@@ -455,7 +455,7 @@ def test_entities_are_listed_apart_wherever_their_records_stand(root: Path, engi
     engine.hub.inbox.post("signal", [Item("@counter@new", name="add")])
     reader = ReadHub(str(root))
     rows = reader.page(ALL_ENTITIES).rows
-    assert [(row.id, row.name, row.status, row.records, row.queued, row.owes) for row in rows] == [
+    assert [(row.id, row.name, row.status, row.records, row.queued, row.has_pending_work) for row in rows] == [
         (a, "counter", "Exists", 4, 0, False),
         (b, "counter", "Exists", 5, 1, True),
         (d, "counter", "Exists", 3, 0, False),

@@ -35,7 +35,7 @@ def test_no_crash_state_of_many_does(number: int) -> None:
 
 def without_crc(line: bytes, start: int = 0) -> bytes:
     if not line.endswith(b'"}'):
-        raise codec.Damaged("the line doesn't end in a crc")
+        raise codec.CorruptLine("the line doesn't end in a crc")
     return line[: -len(',"crc":"01234567"}')]
 
 
@@ -80,6 +80,6 @@ def test_the_explorer_notices_when_a_rule_is_left_out(rule: str) -> None:
 
 def test_the_explorer_notices_when_the_crc_isnt_checked(monkeypatch: pytest.MonkeyPatch) -> None:
     for module in (codec, commits, writer, reader):
-        monkeypatch.setattr(module, "unseal", without_crc)
-    with pytest.raises((AssertionError, DamagedHub, codec.Damaged)):
+        monkeypatch.setattr(module, "verify_crc", without_crc)
+    with pytest.raises((AssertionError, DamagedHub, codec.CorruptLine)):
         explore_until_it_fails(lambda operation, path: False, first=17)  # the first that needs the crc

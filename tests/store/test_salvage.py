@@ -7,12 +7,12 @@ from datetime import UTC, datetime
 import pytest
 
 from durablecli.model import events as ev
-from durablecli.model.codec import frame, seed
+from durablecli.model.codec import crc_seed, encode_record
 from durablecli.store.check.salvage import Salvage, salvage
 
 AT = datetime(2026, 11, 22, 9, tzinfo=UTC)
 EVENTS: list[ev.AnyEvent] = [ev.ExecutionStarted("a", "1", "f"), *(ev.EventRaised(f"E{n}") for n in range(2, 8))]
-LINES = [frame(ev.Record(n, AT, event), seed("a", "1")) for n, event in enumerate(EVENTS, 1)]
+LINES = [encode_record(ev.Record(n, AT, event), crc_seed("a", "1")) for n, event in enumerate(EVENTS, 1)]
 
 
 def found(lines: list[bytes]) -> Salvage:
@@ -48,7 +48,7 @@ def test_what_can_not_be_read_at_the_end_may_have_been_a_record(end: bytes) -> N
 
 
 def test_lines_of_another_history_are_no_records_of_this_one() -> None:
-    other = frame(ev.Record(3, AT, ev.EventRaised("E3")), seed("b", "1"))
+    other = encode_record(ev.Record(3, AT, ev.EventRaised("E3")), crc_seed("b", "1"))
     assert found([*LINES[:2], other, *LINES[3:]]).lost == [3]
 
 

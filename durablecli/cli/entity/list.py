@@ -14,7 +14,7 @@ from durablecli.cli.paging import paging, point_on
 from durablecli.cli.time_format import day, moment, span
 from durablecli.client import Client, Query
 from durablecli.errors import UsageError
-from durablecli.model.status import Summary
+from durablecli.model.status import InstanceSummary
 
 HEAD = ("ENTITY", "STATUS", "CREATED", "UPDATED", "QUEUED", "WAITS FOR")
 
@@ -77,17 +77,17 @@ def _prefix(given: str | None) -> str:
     return f"@{name.lower()}{sign}{key}"
 
 
-def _payload(hub: Client, row: Summary) -> dict[str, object] | None:
+def _payload(hub: Client, row: InstanceSummary) -> dict[str, object] | None:
     status = hub.entity(row.id)
     return status.payload() if status else None  # purged since the page was read
 
 
-def _row(row: Summary, time: Callable[[datetime], str], runs: str | None) -> Sequence[str]:
+def _row(row: InstanceSummary, time: Callable[[datetime], str], runs: str | None) -> Sequence[str]:
     queued = f"{row.queued:,}" if row.queued else ""
     return row.id, row.status, time(row.created), time(row.updated), queued, _waits(row, runs)
 
 
-def _waits(row: Summary, runs: str | None) -> str:
+def _waits(row: InstanceSummary, runs: str | None) -> str:
     if row.set_aside is not None:
         return f"set aside: {row.set_aside.splitlines()[0] if row.set_aside else ''}"
     if row.blocked is not None:

@@ -12,10 +12,10 @@ from durablecli.app import Function
 from durablecli.engine.workers.activity_arguments import bind
 from durablecli.engine.workers.activity_context import ActivityContext, Cancellation
 from durablecli.errors import BindingUnavailable
-from durablecli.model.events import NULL, Output
+from durablecli.model.events import NULL, BindingOutput
 from durablecli.model.failures import Failure, from_exception
 from durablecli.model.payloads import encode
-from durablecli.model.round_trip import check
+from durablecli.model.round_trip import check_no_subclass_fields_lost
 
 _PLAIN = frozenset({type(None), bool, int, float, str, list, dict, tuple})
 """Most results, which need no closer look."""
@@ -92,14 +92,14 @@ class Outcome(NamedTuple):
     key: tuple[str, str, int]
     result: Raw | None
     failure: Failure | None
-    outputs: tuple[Output, ...] = ()
+    outputs: tuple[BindingOutput, ...] = ()
 
 
 class Returned(NamedTuple):
     """The return value of an activity that has output bindings, with the values set on them."""
 
     value: Any
-    outputs: tuple[Output, ...]
+    outputs: tuple[BindingOutput, ...]
 
 
 def settle(call: Call, value: Any) -> Outcome:
@@ -108,7 +108,7 @@ def settle(call: Call, value: Any) -> Outcome:
     value, outputs = value if type(value) is Returned else (value, ())
     try:
         if classes := call.function.result_classes:
-            check(value, classes, "$")
+            check_no_subclass_fields_lost(value, classes, "$")
         return Outcome(key, encode(value, call.payload_limit), None, outputs)
     except Exception as error:  # noqa: BLE001 - user code may raise anything
         return failed(key, error, retryable=False)

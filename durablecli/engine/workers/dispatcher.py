@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from durablecli.app import Registry
-from durablecli.config import Concurrency
+from durablecli.config import ConcurrencyConfig
 from durablecli.engine.commit_builder import BatchJob, Job
 from durablecli.engine.workers.activity import Call, Outcome
 from durablecli.engine.workers.activity_context import Cancellation
 from durablecli.engine.workers.entity_batch import Batch, BatchOutcome
 from durablecli.engine.workers.thread_pool import Executor, Gate, Key, Report, Threads, Work
-from durablecli.model.entity_id import entity_name
+from durablecli.model.entity_id import parse_entity_name
 from durablecli.model.payloads import PAYLOAD_LIMIT
 
 _ENTITY = "entity"
@@ -27,7 +27,7 @@ class Crew:
         self,
         registry: Registry,
         report: Report,
-        limits: Concurrency,
+        limits: ConcurrencyConfig,
         targets: Sequence[str] = (),
         base: str = ".",
         payload_limit: int = PAYLOAD_LIMIT,
@@ -89,7 +89,7 @@ class Crew:
         batches: dict[str, list[Call]] = {}
         for job in jobs:
             key = (job.instance, job.execution, job.n)
-            function = self._registry.activity(job.task.name)
+            function = self._registry.find_activity(job.task.name)
             if function is None:
                 continue
             if (earlier := self._calls.get(key)) is not None:
@@ -110,7 +110,7 @@ class Crew:
         batches: list[Batch] = []
         for job in jobs:
             key = (job.entity, job.execution, job.operations[-1].n)
-            function = self._registry.entity(entity_name(job.entity))
+            function = self._registry.find_entity(parse_entity_name(job.entity))
             if key in self._calls or function is None:
                 continue
             batch = Batch(key, function, job.state, job.operations, self._payload_limit, Cancellation(), job.at)

@@ -21,7 +21,7 @@ from msgspec import Raw
 
 from durablecli.app import Function
 from durablecli.engine.workers.activity_context import Cancellation
-from durablecli.entities.context import Act
+from durablecli.entities.context import EntityOperationState
 from durablecli.errors import UsageError
 from durablecli.model import events as ev
 from durablecli.model.entity_id import EntityId
@@ -80,7 +80,7 @@ class Batch(NamedTuple):
     def failed(self, error: BaseException) -> BatchOutcome:
         """The outcome of a batch that an executor could not run to its end: its first operation fails."""
         n = self.operations[0].n
-        outcome = ev.OperationOutcome(n, failure=from_exception(error))
+        outcome = ev.EntityOperationResult(n, failure=from_exception(error))
         return BatchOutcome(self.key, ev.EntityBatch(n, results=(outcome,)))
 
 
@@ -89,16 +89,16 @@ class Course:
 
     def __init__(self, batch: Batch) -> None:
         self._batch = batch
-        self._form = batch.function.form
+        self._form = batch.function.entity_adapter
         self._id = EntityId.parse(batch.key[0])
         self._state = batch.state
-        self._results: list[ev.OperationOutcome] = []
-        self._signals: list[ev.OperationSignal] = []
-        self._starts: list[ev.OperationStart] = []
+        self._results: list[ev.EntityOperationResult] = []
+        self._signals: list[ev.EntityOperationSignal] = []
+        self._starts: list[ev.EntityOperationStart] = []
         self._size = 0
         self._upto = 0
         self._until = monotonic() + LONGEST
-        self._act: Act | None = None
+        self._act: EntityOperationState | None = None
         self._runner: asyncio.Runner | None = None
 
     @property
@@ -143,21 +143,23 @@ class Course:
         """Call the user's code; what it returns may have to be awaited."""
         batch = self._batch
         self._upto = operation.n
-        self._act = act = Act(self._id, operation.name, operation.input, self._state, batch.payload_limit, batch.at)
-        return self._form.begin(act)
+        self._act = act = EntityOperationState(
+            self._id, operation.name, operation.input, self._state, batch.payload_limit, batch.at
+        )
+        return self._form.call(act)
 
     def _end(self, operation: Operation, value: Any) -> None:
         """Take over what an operation did; raises if that can't be kept."""
         act = self._act
         assert act is not None
-        self._form.end(act, value)
-        act.over = True
+        self._form.complete(act, value)
+        act.finished = True
         if value is not None and not act.result:
-            act.result = encode(value, act.limit)
-        if act.size > act.limit:
+            act.result = encode(value, act.payload_limit)
+        if act.size > act.payload_limit:
             raise UsageError(
                 f"the operation's state, result and what it sends have {act.size:,} bytes together, "
-                f"the limit is {act.limit:,}: keep them in a file and pass its path"
+                f"the limit is {act.payload_limit:,}: keep them in a file and pass its path"
             )
         self._state = act.state
         if operation.waits:
@@ -165,16 +167,16 @@ class Course:
         if act.signals or act.starts:
             self._signals += act.signals
             self._starts += act.starts
-            self._size += act.sent
+            self._size += act.sent_bytes
 
     def _fail(self, operation: Operation, error: BaseException) -> None:
         """Forget what an operation did; its failure is recorded, whether or not anybody waits for it."""
         if self._act is not None:
-            self._act.over = True
+            self._act.finished = True
         self._note(operation.n, ev.ABSENT, from_exception(error))
 
     def _note(self, n: int, result: Raw, failure: Failure | None) -> None:
-        self._results.append(ev.OperationOutcome(n, result, failure))
+        self._results.append(ev.EntityOperationResult(n, result, failure))
         self._size += len(result) + _OVERHEAD
         while failure is not None:
             self._size += len(failure.message) + len(failure.traceback)

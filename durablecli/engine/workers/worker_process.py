@@ -21,7 +21,7 @@ import msgspec
 from durablecli.engine.workers.fork_guard import in_children
 from durablecli.engine.workers.pipes import LineReader, close_quietly, write_line
 from durablecli.engine.workers.thread_pool import Key
-from durablecli.model.events import ABSENT, Output
+from durablecli.model.events import ABSENT, BindingOutput
 from durablecli.model.failures import Failure
 
 GRACE = 2.0
@@ -58,7 +58,7 @@ class Answer(msgspec.Struct, omit_defaults=True):
 
     result: msgspec.Raw = ABSENT
     failure: Failure | None = None
-    outputs: tuple[Output, ...] = ()
+    outputs: tuple[BindingOutput, ...] = ()
     saw_cancelled: bool = False
 
 

@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 import msgspec
 
 from durablecli.errors import DamagedHub, NoPermission
-from durablecli.model.codec import Damaged, unseal
+from durablecli.model.codec import CorruptLine, verify_crc
 from durablecli.model.events import EntityLock
-from durablecli.model.status import Summary
+from durablecli.model.status import InstanceSummary
 from durablecli.store import layout, quarantine, quarantined_messages
 from durablecli.store.check.entity_locks import lock_of, stray
 from durablecli.store.check.history import audit
@@ -63,7 +63,7 @@ class _Examination:
         holder = read_holder(disk, root)
         self.running = holder is not None and holder.alive
         self.lagging = 0
-        self.expected: dict[str, Summary] = {}
+        self.expected: dict[str, InstanceSummary] = {}
         self.locks: dict[str, EntityLock] = {}
 
     def run(self) -> Report:
@@ -234,10 +234,10 @@ class _Examination:
         folder = f"{self.root}/inbox/new"
         for name in sorted(each for each in self.disk.listdir(folder) if each.endswith(".json")):
             try:
-                yield _message(unseal(self.disk.read(f"{folder}/{name}").removesuffix(b"\n")) + b"}").message
+                yield _message(verify_crc(self.disk.read(f"{folder}/{name}").removesuffix(b"\n")) + b"}").message
             except FileNotFoundError:
                 continue
-            except (Damaged, msgspec.MsgspecError, RecursionError) as error:
+            except (CorruptLine, msgspec.MsgspecError, RecursionError) as error:
                 self.report.findings.append(f"{folder}/{name}: byte 0: {error}")
 
     def _look_at_index(self, tail: Tail | None) -> None:
@@ -300,11 +300,14 @@ def _shown(value: object) -> str:
     return msgspec.json.encode(value).decode()
 
 
-def _differing(row: Summary, summary: Summary) -> str:
+def _differing(row: InstanceSummary, summary: InstanceSummary) -> str:
     return ", ".join(
         f"{name} ({_shown(old)}, by the history {_shown(new)})"
         for name, old, new in zip(
-            Summary.__struct_fields__, msgspec.structs.astuple(row), msgspec.structs.astuple(summary), strict=True
+            InstanceSummary.__struct_fields__,
+            msgspec.structs.astuple(row),
+            msgspec.structs.astuple(summary),
+            strict=True,
         )
         if old != new
     )

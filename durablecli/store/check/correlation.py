@@ -13,8 +13,8 @@ from datetime import datetime
 from durablecli.model import events as ev
 from durablecli.model.failures import Failure
 from durablecli.replay import pending
-from durablecli.replay.entity_state import MOST_SENDERS, EntityLedger
-from durablecli.replay.runtime_state import Ledger
+from durablecli.replay.entity_state import MAX_SENDERS, EntityRuntimeState
+from durablecli.replay.runtime_state import RuntimeState
 from durablecli.store.journal.commits import Kept
 
 Key = tuple[str, str, int]
@@ -24,9 +24,9 @@ Key = tuple[str, str, int]
 class EntityLook:
     """The log of one entity: what it has received from whom, what came of it, and what waits."""
 
-    ledger: EntityLedger
+    ledger: EntityRuntimeState
     received: dict[Key, ev.Record] = field(default_factory=dict)
-    results: dict[int, ev.OperationOutcome] = field(default_factory=dict)
+    results: dict[int, ev.EntityOperationResult] = field(default_factory=dict)
     waiting: set[int] = field(default_factory=set)
     is_whole: bool = False
     """Whether the log goes back to the entity's beginning."""
@@ -45,12 +45,12 @@ class EntityLook:
         sender = (origin.instance, origin.execution)
         if sender in self.earlier:
             return origin.n <= self.earlier[sender]
-        return not self.earlier or len(self.earlier) >= MOST_SENDERS
+        return not self.earlier or len(self.earlier) >= MAX_SENDERS
 
 
-def look(records: Iterable[ev.Record], ledger: EntityLedger) -> EntityLook:
+def look(records: Iterable[ev.Record], ledger: EntityRuntimeState) -> EntityLook:
     """What the records of a log say; `ledger` is their fold."""
-    found = EntityLook(ledger, waiting={record.n for record in ledger.waiting()})
+    found = EntityLook(ledger, waiting={record.n for record in ledger.pending_records()})
     received_at: dict[int, datetime] = {}
     for record in records:
         received_at[record.n] = record.at
@@ -78,15 +78,17 @@ def key(origin: ev.Origin) -> Key:
 class Questions:
     """Answers the open questions of instances. `instance` and `entity` give what is known of another one."""
 
-    def __init__(self, instance: Callable[[str], Ledger | None], entity: Callable[[str], EntityLook | None]) -> None:
+    def __init__(
+        self, instance: Callable[[str], RuntimeState | None], entity: Callable[[str], EntityLook | None]
+    ) -> None:
         self._instance = instance
         self._entity = entity
 
-    def of(self, ledger: Ledger) -> Iterator[tuple[Kept, str]]:
+    def of(self, ledger: RuntimeState) -> Iterator[tuple[Kept, str]]:
         """What is to be delivered for the open questions of a live instance, each with a line that says so."""
         if ledger.ended:
             return
-        for n, event in ledger.open.items():
+        for n, event in ledger.open_decisions.items():
             origin = ev.Origin(ledger.instance, ledger.execution, n)
             match event:
                 case ev.SubOrchestrationInstanceCreated():
@@ -99,7 +101,7 @@ class Questions:
                     pass
 
     def lost_signals(
-        self, records: Iterable[ev.Record], sender: Ledger, damaged: set[str]
+        self, records: Iterable[ev.Record], sender: RuntimeState, damaged: set[str]
     ) -> Iterator[tuple[Kept, str]]:
         """The signals of an orchestration to damaged entities that have neither done nor received them."""
         for n, at, event in records:
@@ -134,7 +136,7 @@ class Questions:
             return
         received = entity.received.get(key(origin))
         if received is None and not entity.knows(origin):
-            again = ev.EntityOperationReceived(called.name, called.input, origin, waits=True)
+            again = ev.EntityOperationReceived(called.name, called.input, origin, expects_reply=True)
             yield Kept(called.entity, event=again), f"{_place(origin)}: {what} is sent again"
         elif received is None or received.n not in entity.waiting:
             outcome = entity.results.get(received.n) if received is not None else None
@@ -146,13 +148,15 @@ class Questions:
             lock = entity.ledger.lock if entity is not None else None
             if lock is not None and lock.sender == origin:
                 continue
-            if entity is None or not entity.ledger.concerns(origin):
+            if entity is None or not entity.ledger.knows_request(origin):
                 again = ev.EntityLockReceived(asked.entities, origin)
                 yield Kept(id, event=again), f"{_place(origin)}: the lock of {id} is asked for again"
             return
 
 
-def outcome_of(outcome: ev.OperationOutcome | None, n: int) -> ev.EntityOperationCompleted | ev.EntityOperationFailed:
+def outcome_of(
+    outcome: ev.EntityOperationResult | None, n: int
+) -> ev.EntityOperationCompleted | ev.EntityOperationFailed:
     """The answer to the call `n`; None stands for an outcome that is known no more."""
     if outcome is None:
         lost = Failure("durablecli.errors.DamagedHub", "the operation was applied, and its outcome is lost")

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from durablecli.model.events import EntityLock, EntityLockRequested
-from durablecli.replay.entity_state import fold_entity
-from durablecli.replay.runtime_state import fold
+from durablecli.replay.entity_state import fold_entity_log
+from durablecli.replay.runtime_state import fold_history
 from durablecli.store.history.writer import History
 from durablecli.store.recovery import readable
 
 
 def lock_of(log: History) -> EntityLock | None:
     """The lock that somebody holds, by the log of an entity."""
-    return fold_entity(readable(log.instance, log.execution, log.lines)).lock
+    return fold_entity_log(readable(log.instance, log.execution, log.lines)).lock
 
 
 def stray(lock: EntityLock, read: Callable[[str], History | None]) -> str | None:
@@ -24,9 +24,9 @@ def stray(lock: EntityLock, read: Callable[[str], History | None]) -> str | None
         return "is gone"
     if history.execution != sender.execution:
         return "has begun another execution since"
-    ledger = fold(readable(history.instance, history.execution, history.lines), keep_script=False)
+    ledger = fold_history(readable(history.instance, history.execution, history.lines), keep_turns=False)
     if ledger.ended:
         return "has ended"
-    if not isinstance(ledger.locks.get(sender.n) or ledger.open.get(sender.n), EntityLockRequested):
+    if not isinstance(ledger.locks.get(sender.n) or ledger.open_decisions.get(sender.n), EntityLockRequested):
         return "never asked for it, or gave it back"
     return None

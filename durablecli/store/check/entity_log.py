@@ -104,7 +104,7 @@ class EntityAudit:
                 yield f"has a second result of n {result.n}"
             told.add(result.n)
         for n, event in done.items():
-            if isinstance(event, ev.EntityOperationReceived) and event.waits and n not in told:
+            if isinstance(event, ev.EntityOperationReceived) and event.expects_reply and n not in told:
                 yield f"has no result of n {n}, whose sender waits for it"
 
     # ── the lock ───────────────────────────────────────────────────────────────────────────────────────────────────

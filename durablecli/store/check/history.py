@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from durablecli.model import events as ev
-from durablecli.model.codec import Damaged, parse, seed
-from durablecli.model.entity_id import is_entity
+from durablecli.model.codec import CorruptLine, crc_seed, decode_record
+from durablecli.model.entity_id import is_entity_id
 from durablecli.store.check.entity_log import EntityAudit
 
 _Decision = (
@@ -23,12 +23,12 @@ def audit(instance: str, execution: str, lines: Iterable[bytes], first: int = 1)
 
     `first` is the `n` of the first line.
     """
-    start = seed(instance, execution)
-    ledger = EntityAudit(instance) if is_entity(instance) else _Ledger()
+    start = crc_seed(instance, execution)
+    ledger = EntityAudit(instance) if is_entity_id(instance) else _Ledger()
     for n, line in enumerate(lines, first):
         try:
-            record = parse(line, start)
-        except Damaged as error:
+            record = decode_record(line, start)
+        except CorruptLine as error:
             yield n, f"is whole, and can't be read: {error}"
             return
         yield from ((n, reason) for reason in ledger.look(record))

@@ -12,10 +12,10 @@ from functools import lru_cache
 from msgspec.structs import replace
 
 from durablecli.model import events as ev
-from durablecli.model.entity_id import is_entity
-from durablecli.model.status import Summary
-from durablecli.replay.entity_state import EntityLedger, fold_entity
-from durablecli.replay.runtime_state import Ledger, answers, fold
+from durablecli.model.entity_id import is_entity_id
+from durablecli.model.status import InstanceSummary
+from durablecli.replay.entity_state import EntityRuntimeState, fold_entity_log
+from durablecli.replay.runtime_state import RuntimeState, answered_decision, fold_history
 from durablecli.store import deduplication
 from durablecli.store.check.correlation import EntityLook, Questions, look
 from durablecli.store.check.entity_log_repair import fold_with_gaps, rewritten, with_lock
@@ -49,7 +49,7 @@ class HistoryRepair:
         disk: Disk,
         root: str,
         keep: Callable[..., None],
-        recorded: Callable[[str], Summary | None] = lambda id: None,
+        recorded: Callable[[str], InstanceSummary | None] = lambda id: None,
     ) -> None:
         self._disk = disk
         self._root = root
@@ -102,7 +102,7 @@ class HistoryRepair:
                     history.instance, history.execution, history.first, history.lines, {}, lost, 0
                 )
 
-    def _instance(self, id: str) -> Ledger | None:
+    def _instance(self, id: str) -> RuntimeState | None:
         """The ledger of an orchestration, as it will be after the repair; None where there is none."""
         found = self._damaged.get(id) or self._healed.get(id)
         if found is not None:
@@ -125,18 +125,18 @@ class HistoryRepair:
         if history is None or not history.lines:
             return None
         records = list(readable(id, history.execution, history.lines))
-        return look(records, fold_entity(records))
+        return look(records, fold_entity_log(records))
 
     # ── locks ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _settle_locks(self) -> None:
         """Give the locks of damaged entities to those who hold them by their own histories, or by the log of an entity
         that is only asked after it."""
-        damaged = {id for id in self._damaged if is_entity(id)}
+        damaged = {id for id in self._damaged if is_entity_id(id)}
         for file in files(self._disk, self._root) if damaged else ():
             history = read_file(self._disk, file)
             id = owner(file, history) if history is not None else None
-            if id is not None and is_entity(id):
+            if id is not None and is_entity_id(id):
                 known = self.entity(id)
                 for lock in _locks(known.ledger) if known is not None else ():
                     before = lock.entities[: lock.entities.index(id)]
@@ -154,7 +154,7 @@ class HistoryRepair:
                 continue
             if known.ledger.lock is None or known.ledger.lock.sender != lock.sender:
                 known.ledger = with_lock(known.ledger, lock)
-                known.waiting = {record.n for record in known.ledger.waiting()}
+                known.waiting = {record.n for record in known.ledger.pending_records()}
 
     # ── operations of senders that will decide on them once more ───────────────────────────────────────────────────
 
@@ -163,7 +163,7 @@ class HistoryRepair:
         found: dict[str, Cut] = {}
         for id, damaged in self._damaged.items():
             last = damaged.last
-            if is_entity(id):
+            if is_entity_id(id):
                 known = self.entity(id)
                 batch = known.last_batch.n if known is not None and known.last_batch is not None else 0
                 last = max(last, batch)
@@ -177,7 +177,7 @@ class HistoryRepair:
         for file in files(self._disk, self._root):
             history = read_file(self._disk, file)
             id = owner(file, history) if history is not None else None
-            known = self.entity(id) if id is not None and is_entity(id) else None
+            known = self.entity(id) if id is not None and is_entity_id(id) else None
             if id is None or known is None:
                 continue
             for (instance, execution, n), record in known.received.items():
@@ -195,7 +195,7 @@ class HistoryRepair:
                     cut.upto[id] = n
 
     def _look_at_requests(self, id: str, known: EntityLook, senders: dict[str, Cut]) -> None:
-        for record in known.ledger.standing():
+        for record in known.ledger.in_line():
             if isinstance(record.event, ev.EntityLockReceived):
                 sender = record.event.sender
                 cut = senders.get(sender.instance)
@@ -207,33 +207,33 @@ class HistoryRepair:
     def _match(self, file: str, senders: dict[str, Cut]) -> Iterator[str]:
         history = read_file(self._disk, file)
         id = owner(file, history) if history is not None else None
-        if id is None or is_entity(id):
+        if id is None or is_entity_id(id):
             return
         damaged = self._damaged.get(id)
         ledger = self._instance(id)
         if ledger is None:
             return
         _note_child(ledger, senders)
-        if any(map(is_entity, self._damaged)):
+        if any(map(is_entity_id, self._damaged)):
             yield from self._send_signals_again(id, ledger)
         if ledger.ended:
             return
         rescued = [] if damaged is None else list(_rescued(damaged))
-        answered = {answers(kept.event) for kept in rescued if kept.event is not None}
+        answered = {answered_decision(kept.event) for kept in rescued if kept.event is not None}
         for kept, line in Questions(self._instance, self.entity).of(ledger):
-            if kept.event is None or kept.instance != id or answers(kept.event) not in answered:
+            if kept.event is None or kept.instance != id or answered_decision(kept.event) not in answered:
                 self._kept.setdefault(kept.instance, []).append(kept)
                 yield line
         self._kept.setdefault(id, []).extend(rescued)
 
-    def _send_signals_again(self, id: str, ledger: Ledger) -> Iterator[str]:
+    def _send_signals_again(self, id: str, ledger: RuntimeState) -> Iterator[str]:
         found = self._damaged.get(id) or self._healed.get(id)
         history = read(self._disk, self._root, id)
         if found is not None:
             records: Iterable[ev.Record] = found.records()
         else:
             records = readable(id, ledger.execution, history.lines if history is not None else [])
-        entities = {each for each in self._damaged if is_entity(each)}
+        entities = {each for each in self._damaged if is_entity_id(each)}
         for kept, line in Questions(self._instance, self.entity).lost_signals(records, ledger, entities):
             self._kept.setdefault(kept.instance, []).append(kept)
             yield line
@@ -247,7 +247,7 @@ class HistoryRepair:
             keeper.put_first(id, kept)
         before = deduplication.read(self._disk, self._root)
         deduplication.write(self._disk, self._root, {**before, **senders}.values())
-        if cut := [id for id in self._damaged if not is_entity(id)]:
+        if cut := [id for id in self._damaged if not is_entity_id(id)]:
             truncated.add(self._disk, self._root, cut)
 
     def _write_files(self) -> Iterator[str]:
@@ -256,7 +256,7 @@ class HistoryRepair:
             found = self._damaged.get(id) or self._healed.get(id)
             if found is not None:
                 self._keep(file, copy=True)
-            known = self.entity(id) if is_entity(id) else None
+            known = self.entity(id) if is_entity_id(id) else None
             if known is not None and (id in self._damaged or id in self._drops):
                 self._replace(file, self._rewritten(id, known))
             elif found is not None:
@@ -278,26 +278,26 @@ class HistoryRepair:
         if found.is_complete:
             return f"{file}: lines that are no records, or twice, were removed; no record is lost; {kept}"
         lost = f"the records n {_numbers(found.lost)}" if found.lost else f"what came after record n {found.last}"
-        if is_entity(found.instance):
+        if is_entity_id(found.instance):
             return f"{file} was written again from its last state: {found.instance} has lost {lost}; {kept}"
         return f"{file} was cut behind record n {found.last}: {found.instance} has lost {lost}; {kept}"
 
 
-def _locks(ledger: EntityLedger) -> list[ev.EntityLock]:
+def _locks(ledger: EntityRuntimeState) -> list[ev.EntityLock]:
     """The lock of an entity that is held, and those that are asked for."""
-    asked = [event for _, _, event in ledger.standing() if isinstance(event, ev.EntityLockReceived)]
+    asked = [event for _, _, event in ledger.in_line() if isinstance(event, ev.EntityLockReceived)]
     held = [] if ledger.lock is None else [ledger.lock]
     return [*held, *(ev.EntityLock(event.sender, event.entities, ledger.updated) for event in asked)]
 
 
-def _folded(records: Iterable[ev.Record]) -> Ledger | None:
+def _folded(records: Iterable[ev.Record]) -> RuntimeState | None:
     try:
-        return fold(records)
+        return fold_history(records)
     except Exception:  # noqa: BLE001 - records that make no history may break the fold anywhere
         return None
 
 
-def _note_child(ledger: Ledger, senders: dict[str, Cut]) -> None:
+def _note_child(ledger: RuntimeState, senders: dict[str, Cut]) -> None:
     """Note a child that its parent has started after the cut of its history."""
     started, parent = ledger.started, ledger.started.parent
     cut = senders.get(parent.instance) if parent is not None else None
@@ -328,7 +328,7 @@ def _rescued(damaged: Salvage) -> Iterator[Kept]:
                 verbs = {ev.ExecutionSuspended: "suspend", ev.ExecutionResumed: "resume"}
                 kind = verbs.get(type(event), "terminate")
                 yield Kept(id, kind=kind, message=event.message or "", item=Item(id, reason=event.reason))
-            case _ if isinstance(event, _Answer) and answers(event) <= damaged.last:
+            case _ if isinstance(event, _Answer) and answered_decision(event) <= damaged.last:
                 yield Kept(id, execution, replace(event, held=False))
 
 

@@ -13,8 +13,8 @@ from uuid import uuid4
 import msgspec
 
 from durablecli.errors import DamagedHub
-from durablecli.model.codec import Damaged, unseal
-from durablecli.model.status import Summary
+from durablecli.model.codec import CorruptLine, verify_crc
+from durablecli.model.status import InstanceSummary
 from durablecli.store import layout, quarantine
 from durablecli.store.check import checker
 from durablecli.store.check.checker import Report
@@ -79,7 +79,7 @@ class _Repair:
             yield from HistoryRepair(self.disk, self.root, self._keep).run()
             return
 
-        def recorded(instance: str) -> Summary | None:
+        def recorded(instance: str) -> InstanceSummary | None:
             with suppress(Unusable):
                 return index.get(instance)
             return None
@@ -134,8 +134,8 @@ class _Repair:
 
     def _header(self, number: int) -> Header | None:
         data = self.disk.read(segment_path(self.folder, number))
-        with suppress(Damaged, msgspec.MsgspecError):
-            return msgspec.json.decode(unseal(data[: max(data.find(b"\n"), 0)]) + b"}", type=Header)
+        with suppress(CorruptLine, msgspec.MsgspecError):
+            return msgspec.json.decode(verify_crc(data[: max(data.find(b"\n"), 0)]) + b"}", type=Header)
         return None
 
     # ── the journal ────────────────────────────────────────────────────────────────────────────────────────────────
@@ -189,7 +189,7 @@ class _Repair:
         found: dict[int, Commit] = {}
         for number in segments(self.disk, self.folder):
             for line in self.disk.read(segment_path(self.folder, number)).split(b"\n"):
-                with suppress(Damaged):
+                with suppress(CorruptLine):
                     commit = parse_line(line)
                     found[commit.c] = commit
         return found

@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 import msgspec
 
-from durablecli.model.codec import Damaged, parse, seed, unseal
-from durablecli.model.entity_id import is_entity
+from durablecli.model.codec import CorruptLine, crc_seed, decode_record, verify_crc
+from durablecli.model.entity_id import is_entity_id
 from durablecli.model.events import Record
 
 _CRC = len(',"crc":"01234567"}')
@@ -52,7 +52,7 @@ class Salvage(NamedTuple):
 
     @property
     def seed(self) -> int:
-        return seed(self.instance, self.execution)
+        return crc_seed(self.instance, self.execution)
 
 
 class _Head(msgspec.Struct):
@@ -70,8 +70,8 @@ def salvage(data: bytes) -> Salvage | None:
     head = next((found for piece in pieces if (found := _head_of(piece)) is not None), None)
     if head is None:
         return None
-    first = head.n if is_entity(head.instance) else 1
-    start = seed(head.instance, head.execution)
+    first = head.n if is_entity_id(head.instance) else 1
+    start = crc_seed(head.instance, head.execution)
     whole: dict[int, bytes] = {}
     unread = 0
     for piece in pieces:
@@ -94,8 +94,8 @@ def salvage(data: bytes) -> Salvage | None:
 def _head_of(line: bytes) -> _Head | None:
     try:
         head = _head(b"%b}" % line[:-_CRC])
-        unseal(line, seed(head.instance, head.execution))
-    except (msgspec.MsgspecError, UnicodeDecodeError, Damaged):
+        verify_crc(line, crc_seed(head.instance, head.execution))
+    except (msgspec.MsgspecError, UnicodeDecodeError, CorruptLine):
         return None
     return head
 
@@ -103,10 +103,10 @@ def _head_of(line: bytes) -> _Head | None:
 def _number(line: bytes, start: int) -> int | None:
     """The `n` of a whole line of this execution."""
     try:
-        return parse(line, start).n
-    except Damaged:
+        return decode_record(line, start).n
+    except CorruptLine:
         return None
 
 
 def _records(lines: list[bytes], start: int) -> list[Record]:
-    return [parse(line, start) for line in lines]
+    return [decode_record(line, start) for line in lines]

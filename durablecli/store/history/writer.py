@@ -16,9 +16,9 @@ from typing import NamedTuple
 import msgspec
 
 from durablecli.errors import DamagedHub, InstanceSetAside, StorageError
-from durablecli.model.codec import Damaged, seed, unseal
-from durablecli.model.entity_id import is_entity
-from durablecli.model.ids import entity_file_name, file_name, name_of_file, shard
+from durablecli.model.codec import CorruptLine, crc_seed, verify_crc
+from durablecli.model.entity_id import is_entity_id
+from durablecli.model.ids import entity_file_name, file_name, parse_file_name, shard
 from durablecli.store.disk import Disk
 from durablecli.store.journal.commits import Commit, Purged, Write
 
@@ -89,7 +89,7 @@ _decode_head = msgspec.json.Decoder(_Head).decode
 
 @lru_cache(65536)
 def _place(root: str, instance: str) -> tuple[str, str]:
-    if is_entity(instance):
+    if is_entity_id(instance):
         folder, name = f"{root}/{ENTITIES}/{shard(instance)}", entity_file_name(instance)
     else:
         folder, name = f"{root}/{FOLDER}/{shard(instance)}", file_name(instance)
@@ -271,7 +271,7 @@ def damaged(file: str, found: History) -> InstanceSetAside:
 
 def owner(file: str, found: History) -> str | None:
     """Whose file this is, by its first line or its name; None if neither says so."""
-    return found.instance or name_of_file(file.rpartition("/")[2].removesuffix(".jsonl"))
+    return found.instance or parse_file_name(file.rpartition("/")[2].removesuffix(".jsonl"))
 
 
 def read_file(disk: Disk, file: str, instance: str | None = None) -> History | None:
@@ -286,8 +286,8 @@ def read_file(disk: Disk, file: str, instance: str | None = None) -> History | N
         return History("", "", [], 0, False)
     if instance is not None and head.instance != instance:
         return History("", "", [], 0, False)
-    first = head.n if is_entity(head.instance) else 1
-    lines, good = _whole_lines(data, seed(head.instance, head.execution), first)
+    first = head.n if is_entity_id(head.instance) else 1
+    lines, good = _whole_lines(data, crc_seed(head.instance, head.execution), first)
     if not lines:
         return History("", "", [], 0, False)
     broken = data.find(b"\n", good) >= 0
@@ -302,8 +302,8 @@ def _whole_lines(data: bytes, start: int, first: int) -> tuple[list[bytes], int]
     pieces.pop()  # what stands behind the last line feed: nothing, or a line that was never ended
     for n, line in enumerate(pieces, first):
         try:
-            unseal(line, start)
-        except Damaged:
+            verify_crc(line, start)
+        except CorruptLine:
             break
         if not line.startswith(b'{"n":%d,' % n):
             break

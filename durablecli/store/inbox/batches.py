@@ -10,7 +10,7 @@ from zlib import crc32
 
 import msgspec
 
-from durablecli.model.codec import Damaged, seal, unseal
+from durablecli.model.codec import CorruptLine, append_crc, verify_crc
 from durablecli.store.disk import Disk
 from durablecli.store.inbox.messages import Item, Message
 
@@ -62,7 +62,7 @@ class Parts:
     def write(self, message: Message, parts: Sequence[Sequence[bytes]]) -> None:
         """Write all parts, durably; nobody sees them before the manifest is renamed into its place."""
         for number, part in enumerate(parts):
-            data = seal(b'{"items":[%b]' % b",".join(part), _seed(message))
+            data = append_crc(b'{"items":[%b]' % b",".join(part), _seed(message))
             self._disk.create(self._path(message, number), data + b"\n", sync=True)
         self._disk.sync_folder(self._folder)
 
@@ -75,7 +75,7 @@ class Parts:
             first = message.parts[number]
             part = self._part(message, number)[start - first : end - first]
             if not part:
-                raise Damaged(f"item {start} is missing")
+                raise CorruptLine(f"item {start} is missing")
             found += part
             start += len(part)
         return found
@@ -84,11 +84,11 @@ class Parts:
         path = self._path(message, number)
         known, items = self._last
         if path != known:
-            body = unseal(self._disk.read(path).removesuffix(b"\n"), _seed(message))
+            body = verify_crc(self._disk.read(path).removesuffix(b"\n"), _seed(message))
             try:
                 items = _decode(body[len(b'{"items":') :])
             except (msgspec.MsgspecError, ValueError) as error:
-                raise Damaged(str(error)) from None
+                raise CorruptLine(str(error)) from None
             self._last = (path, items)
         return items
 

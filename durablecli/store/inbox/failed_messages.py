@@ -12,7 +12,7 @@ from datetime import datetime
 
 import msgspec
 
-from durablecli.model.codec import Damaged, seal, unseal
+from durablecli.model.codec import CorruptLine, append_crc, verify_crc
 from durablecli.store.disk import Disk
 from durablecli.store.inbox.messages import Item, Message
 
@@ -69,7 +69,7 @@ class FailedMessages:
 
     def _note(self, name: str, why: MessageFailure) -> None:
         self._disk.make_folder(self._folder)
-        self._disk.replace(f"{self._folder}/{name}{_ERROR}", seal(msgspec.json.encode(why)[:-1]) + b"\n")
+        self._disk.replace(f"{self._folder}/{name}{_ERROR}", append_crc(msgspec.json.encode(why)[:-1]) + b"\n")
 
     def _tries(self, name: str) -> int:
         why = self.why(name)
@@ -88,8 +88,8 @@ class FailedMessages:
         """What is known about a message that is set aside, or that a repair has put back."""
         try:
             data = self._disk.read(f"{self._folder}/{name}{_ERROR}")
-            return _decode(unseal(data.removesuffix(b"\n")) + b"}")
-        except (FileNotFoundError, Damaged, msgspec.MsgspecError, ValueError):
+            return _decode(verify_crc(data.removesuffix(b"\n")) + b"}")
+        except (FileNotFoundError, CorruptLine, msgspec.MsgspecError, ValueError):
             return None
 
     def retry(self, name: str) -> None:

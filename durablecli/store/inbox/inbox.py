@@ -21,7 +21,7 @@ from time import monotonic
 import msgspec
 
 from durablecli.errors import Conflict, DamagedMessage, UsageError
-from durablecli.model.codec import Damaged, seal, unseal
+from durablecli.model.codec import CorruptLine, append_crc, verify_crc
 from durablecli.store.disk import Disk
 from durablecli.store.inbox import batches, wakeup
 from durablecli.store.inbox.failed_messages import FailedMessages
@@ -113,7 +113,7 @@ class Inbox:
         # The items were encoded once; they take the place of the draft's empty list.
         body = b"%b%b" % (_HEAD, head.replace(b'"items":[]', b'"items":[%b]' % inline, 1))
         temporary = f"{self._tmp}/{os.getpid()}-{draft.number:012d}-{draft.message}"
-        self._disk.create(temporary, seal(body) + b"\n", sync=True)
+        self._disk.create(temporary, append_crc(body) + b"\n", sync=True)
         try:
             if parts:
                 self._parts.write(draft, parts)
@@ -249,7 +249,7 @@ class Inbox:
             return message.items[start : start + count]
         try:
             return self._parts.read(message, start, count)
-        except (Damaged, FileNotFoundError) as error:
+        except (CorruptLine, FileNotFoundError) as error:
             raise DamagedMessage(f"a part of batch {message.message} is damaged or missing: {error}") from None
 
     def unreadable(self) -> list[str]:
@@ -261,26 +261,26 @@ class Inbox:
                     self._read(name)
             except FileNotFoundError:
                 continue
-            except Damaged:
+            except CorruptLine:
                 found.append(f"{self._new}/{name}")
         return found
 
     def _peek(self, name: str) -> Message | None:
         try:
             return self._read(name)[0]
-        except (FileNotFoundError, Damaged):
+        except (FileNotFoundError, CorruptLine):
             return None  # the engine was quicker, or will put it aside
 
     def _read(self, name: str) -> tuple[Message, int]:
         """A message and its size; raises Damaged."""
         data = self._disk.read(f"{self._new}/{name}")
-        body = unseal(data.removesuffix(b"\n"))
+        body = verify_crc(data.removesuffix(b"\n"))
         if not body.startswith(_HEAD):
-            raise Damaged("it isn't a message, or one of a later version")
+            raise CorruptLine("it isn't a message, or one of a later version")
         try:
             return _message(body + b"}"), len(data)
         except (msgspec.MsgspecError, ValueError, RecursionError) as error:
-            raise Damaged(str(error)) from None
+            raise CorruptLine(str(error)) from None
 
     # ── for the engine ─────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -300,7 +300,7 @@ class Inbox:
                     message, length = self._read(name)
                 except FileNotFoundError:
                     self._seen.discard(name)
-                except Damaged as error:
+                except CorruptLine as error:
                     self._put_aside(name, error)
                 except OSError as error:
                     if error.errno in _NO_HANDLES:
@@ -375,7 +375,7 @@ class Inbox:
     def _is_new(self, name: str) -> bool:
         return name.endswith(".json") and _number(name) > 0 and name not in self._seen
 
-    def _put_aside(self, name: str, error: Damaged) -> None:
+    def _put_aside(self, name: str, error: CorruptLine) -> None:
         self._disk.make_folder(f"{self._folder}/bad")
         self._disk.rename(f"{self._new}/{name}", f"{self._folder}/bad/{name}")
         self._seen.discard(name)
@@ -396,7 +396,7 @@ class Inbox:
             message = msgspec.structs.replace(message, number=self.next_number())
         body = b"%b%b" % (_HEAD, _encode(message)[1:-1])
         with self._guard, refusal("a message can't be set aside"):
-            self.failed.keep(_name(message, message.items), seal(body) + b"\n", message, self._now(), error)
+            self.failed.keep(_name(message, message.items), append_crc(body) + b"\n", message, self._now(), error)
 
     def findings(self) -> list[str]:
         """What had to be put aside since the last call, a line each."""

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from durablecli.model.status import ENDED, Summary, Waiting
+from durablecli.model.status import ENDED_STATUSES, InstanceSummary, PendingWait
 from durablecli.store.inbox.messages import Item, Message
 
 CHANGING = frozenset({"start", "restart", "purge", "rewind", "suspend", "resume", "terminate"})
@@ -42,7 +42,7 @@ class Outlook(NamedTuple):
     @property
     def ended(self) -> bool:
         """Whether a message that is posted now will find it ended."""
-        return self.ends or self.status in ENDED
+        return self.ends or self.status in ENDED_STATUSES
 
 
 def outlook(recorded: str | None, requests: Iterable[Request]) -> Outlook:
@@ -73,7 +73,7 @@ def passing(requests: Iterable[Request]) -> list[Request]:
     ]
 
 
-def foreseen(recorded: Summary | None, requests: Iterable[Request]) -> Summary | None:
+def foreseen(recorded: InstanceSummary | None, requests: Iterable[Request]) -> InstanceSummary | None:
     """The row of an instance as it will be once the requests are taken; None where it isn't there."""
     seen = outlook(recorded.status if recorded else None, requests)
     if seen.status is None:
@@ -83,9 +83,9 @@ def foreseen(recorded: Summary | None, requests: Iterable[Request]) -> Summary |
     return recorded and msgspec.structs.replace(recorded, status=seen.status)
 
 
-def _pending_row(start: Request, status: str, old: Summary | None) -> Summary:
+def _pending_row(start: Request, status: str, old: InstanceSummary | None) -> InstanceSummary:
     message, item = start
-    return Summary(
+    return InstanceSummary(
         id=item.target,
         name=item.name or (old.name if old else ""),
         status=status,
@@ -97,8 +97,8 @@ def _pending_row(start: Request, status: str, old: Summary | None) -> Summary:
         records=0,
         bytes=0,
         next_due=None,
-        owes=False,
-        waiting=(Waiting("start", since=message.at, fire_at=item.start_at),),
+        has_pending_work=False,
+        waiting=(PendingWait("start", since=message.at, fire_at=item.start_at),),
         blocked=None,
         blocked_at=None,
     )

@@ -16,7 +16,7 @@ from contextlib import suppress
 import msgspec
 
 from durablecli.errors import Conflict
-from durablecli.model.codec import Damaged, seal, unseal
+from durablecli.model.codec import CorruptLine, append_crc, verify_crc
 from durablecli.model.ids import file_name
 from durablecli.store.disk import Disk
 from durablecli.store.lock import alive, pid_namespace, start_token
@@ -124,7 +124,7 @@ class Reservations:
         self._unlink(file_name(reservation.id))
         body = msgspec.json.encode(reservation)[:-1]
         try:
-            self._disk.create(self._path(reservation.id), seal(body) + b"\n", sync=False)
+            self._disk.create(self._path(reservation.id), append_crc(body) + b"\n", sync=False)
         except FileExistsError:
             raise Conflict(f"the id {reservation.id!r} is being started by another process; try again") from None
 
@@ -157,8 +157,8 @@ class Reservations:
 
     def _read(self, name: str) -> Reservation | None:
         try:
-            return _decode(unseal(self._disk.read(f"{self._folder}/{name}").removesuffix(b"\n")) + b"}")
-        except (FileNotFoundError, Damaged, msgspec.MsgspecError, ValueError):
+            return _decode(verify_crc(self._disk.read(f"{self._folder}/{name}").removesuffix(b"\n")) + b"}")
+        except (FileNotFoundError, CorruptLine, msgspec.MsgspecError, ValueError):
             return None
 
     def _path(self, instance: str) -> str:

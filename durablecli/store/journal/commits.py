@@ -12,7 +12,7 @@ from zlib import crc32
 
 import msgspec
 
-from durablecli.model.codec import Damaged, seal, stamp, unseal
+from durablecli.model.codec import CorruptLine, append_crc, format_timestamp, verify_crc
 from durablecli.model.events import AnyEvent
 from durablecli.store.inbox.messages import Item
 
@@ -135,8 +135,8 @@ def line(commit: Commit) -> bytes:
         rest += b',"kept":' + _string(commit.kept)
     if commit.delivered:
         rest += b',"delivered":' + _string(commit.delivered)
-    head = b'{"c":%d,"epoch":%d,"at":"%b","writes":[' % (commit.c, commit.epoch, stamp(commit.at).encode())
-    return seal(b"%b%b]%b" % (head, b",".join(pieces), rest))
+    head = b'{"c":%d,"epoch":%d,"at":"%b","writes":[' % (commit.c, commit.epoch, format_timestamp(commit.at).encode())
+    return append_crc(b"%b%b]%b" % (head, b",".join(pieces), rest))
 
 
 def join(lines: Iterable[bytes], after: int) -> bytes:
@@ -151,11 +151,11 @@ def join(lines: Iterable[bytes], after: int) -> bytes:
 
 def parse_line(data: bytes) -> Commit:
     """The commit of a line without line feed; raises Damaged unless every byte is as it was written."""
-    body = unseal(data)
+    body = verify_crc(data)
     try:
         found = _decode(b"%b}" % body)
     except (msgspec.DecodeError, ValueError, RecursionError) as error:
-        raise Damaged(str(error)) from None
+        raise CorruptLine(str(error)) from None
     writes = [
         Write(w.instance, w.execution, w.first, [bytes(r) for r in w.records], w.more, w.fresh) for w in found.writes
     ]

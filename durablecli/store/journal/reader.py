@@ -14,7 +14,7 @@ from typing import NamedTuple
 import msgspec
 
 from durablecli.errors import DamagedHub, NewerHub
-from durablecli.model.codec import Damaged, seal, unseal
+from durablecli.model.codec import CorruptLine, append_crc, verify_crc
 from durablecli.store.disk import Disk
 from durablecli.store.journal.commits import Commit, parse_line
 
@@ -75,21 +75,21 @@ def segments(disk: Disk, folder: str) -> list[int]:
 
 
 def header_line(header: Header) -> bytes:
-    return seal(msgspec.json.encode(header)[:-1]) + b"\n"
+    return append_crc(msgspec.json.encode(header)[:-1]) + b"\n"
 
 
 def read_checkpoint(disk: Disk, folder: str) -> Checkpoint:
     path = f"{folder}/{CHECKPOINT}"
     try:
-        return msgspec.json.decode(unseal(disk.read(path).rstrip(b"\n")) + b"}", type=Checkpoint)
+        return msgspec.json.decode(verify_crc(disk.read(path).rstrip(b"\n")) + b"}", type=Checkpoint)
     except FileNotFoundError:
         raise DamagedHub(f"{path} is missing; `durable doctor` says what is left") from None
-    except (Damaged, msgspec.DecodeError) as error:
+    except (CorruptLine, msgspec.DecodeError) as error:
         raise DamagedHub(f"{path}: byte 0: {error}; `durable doctor` says what is left") from None
 
 
 def write_checkpoint(disk: Disk, folder: str, checkpoint: Checkpoint) -> None:
-    disk.replace(f"{folder}/{CHECKPOINT}", seal(msgspec.json.encode(checkpoint)[:-1]) + b"\n")
+    disk.replace(f"{folder}/{CHECKPOINT}", append_crc(msgspec.json.encode(checkpoint)[:-1]) + b"\n")
 
 
 def tail(disk: Disk, folder: str) -> Iterator[Commit]:
@@ -138,8 +138,8 @@ def _segment(disk: Disk, path: str) -> _Segment:
 def _header(path: str, data: bytes) -> Header | None:
     end = data.find(b"\n")
     try:
-        header = msgspec.json.decode(unseal(data[: max(end, 0)]) + b"}", type=Header)
-    except (Damaged, msgspec.DecodeError):
+        header = msgspec.json.decode(verify_crc(data[: max(end, 0)]) + b"}", type=Header)
+    except (CorruptLine, msgspec.DecodeError):
         return None
     if header.format > FORMAT:
         raise NewerHub(f"{path} has format {header.format}, this durablecli knows {FORMAT}; install a later one")
@@ -159,7 +159,7 @@ def _collect(segment: _Segment, expected: int, commits: list[Commit], lines: lis
         line = data[offset:end]
         try:
             commit = parse_line(line)
-        except Damaged as error:
+        except CorruptLine as error:
             return offset, str(error)
         if commit.c > expected:
             reason = f"commit {commit.c} stands where {expected} belongs"
@@ -184,7 +184,7 @@ def _was_told(segment: _Segment, offset: int, expected: int) -> bool:
     for line in segment.data[offset:].split(b"\n"):
         try:
             later = parse_line(line)
-        except Damaged:
+        except CorruptLine:
             continue
         if segment.header is None or later.after >= expected:
             return True

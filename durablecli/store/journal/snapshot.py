@@ -13,7 +13,7 @@ from typing import NamedTuple
 import msgspec
 
 from durablecli.errors import DamagedHub
-from durablecli.model.codec import Damaged
+from durablecli.model.codec import CorruptLine
 from durablecli.store.disk import Disk
 from durablecli.store.journal.commits import Commit, parse_line
 from durablecli.store.journal.reader import read_checkpoint, segment_path, segments
@@ -58,7 +58,7 @@ class Glimpse(NamedTuple):
                     continue
                 try:
                     commit = parse_line(line)
-                except Damaged:
+                except CorruptLine:
                     break  # a torn tail, or a line that is being written just now
                 # A newer segment may begin with a copy of the older one's tail.
                 if not found or commit.c > found[-1].c:
