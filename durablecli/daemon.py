@@ -39,10 +39,10 @@ from durablecli.model.versions import VersionPolicy
 from durablecli.project import absolute, shown
 from durablecli.signals import Interrupted, Signals
 from durablecli.store.disk import LocalDisk
-from durablecli.store.hub import Hub, close, open_hub
+from durablecli.store.hub import Hub, close_hub, open_hub
 from durablecli.store.inbox.inbox import Inbox
-from durablecli.store.inbox.messages import RUN_VARIABLE, Item, Receipt
-from durablecli.store.inbox.wakeup import Bell
+from durablecli.store.inbox.messages import RUN_VARIABLE, MessageItem, Receipt
+from durablecli.store.inbox.wakeup import WakeupPipe
 
 if TYPE_CHECKING:  # only whoever asks for HTTP pays for it
     from durablecli.http.server import HttpServer
@@ -189,7 +189,7 @@ def _as_run(instance: str | None) -> Iterator[None]:
         os.environ.pop(RUN_VARIABLE, None)
 
 
-def act(state_dir: str, kind: str, items: Sequence[Item]) -> Receipt:
+def act(state_dir: str, kind: str, items: Sequence[MessageItem]) -> Receipt:
     """Carry out a message that needs no user code: here and now if no engine runs, else by posting it."""
     state_dir = absolute(state_dir)
     try:
@@ -207,7 +207,7 @@ def act(state_dir: str, kind: str, items: Sequence[Item]) -> Receipt:
         try:
             engine.close()
         finally:
-            close(hub, clean=False)  # the next engine finds everything in the journal, also turns that were cut off
+            close_hub(hub, clean=False)  # the next engine finds everything in the journal, also turns that were cut off
     return Receipt(posted.message.message, [item.instance for item in items])
 
 
@@ -341,7 +341,7 @@ def _hub(state_dir: str, say: Say) -> Iterator[Hub]:
     except (PermissionError, NoPermission) as error:  # opening went well: this is a failure of the disk
         raise StorageError(f"no permission any more: {error}") from error
     finally:
-        close(hub, clean=clean, floor=hub.floor)
+        close_hub(hub, clean=clean, oldest_needed_commit=hub.oldest_needed_commit)
 
 
 @contextmanager
@@ -396,7 +396,7 @@ def _engine(
 
         timer.build_in(registry, clients)
         activities.give_clients(registry, clients)
-    bell, watchdog = Bell(hub.root), Watchdog(engine.watch, note, say)
+    bell, watchdog = WakeupPipe(hub.root), Watchdog(engine.watch, note, say)
     stuck = left_behind(note)
     engine.voice.start()
     watchdog.start()

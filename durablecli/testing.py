@@ -30,7 +30,7 @@ from durablecli.engine.workers.thread_pool import Key, Report, Work
 from durablecli.errors import TimedOut
 from durablecli.replay.function_marks import get_mark
 from durablecli.store.hub import open_hub
-from durablecli.store.inbox.messages import Item, Receipt
+from durablecli.store.inbox.messages import MessageItem, Receipt
 from durablecli.store.index import Index
 from durablecli.store.memory_disk import MemoryDisk
 
@@ -239,7 +239,7 @@ class _Here:
     def __init__(self, hub: Hub) -> None:
         self._hub = hub
 
-    def post(self, kind: str, items: Sequence[Item], message: str | None = None) -> Receipt:
+    def post(self, kind: str, items: Sequence[MessageItem], message: str | None = None) -> Receipt:
         posted = self._hub.engine.hand_in(kind, items, message)
         with self._hub.engine.voice:
             while not posted.done.is_set():

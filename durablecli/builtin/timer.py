@@ -22,7 +22,7 @@ from durablecli.azure.functions import TimerRequest
 from durablecli.azure.invocation import Clients, arguments
 from durablecli.blueprints import TimerTrigger
 from durablecli.builtin.schedules import parse
-from durablecli.client import Client, Item, Mailbox, Query
+from durablecli.client import Client, Mailbox, MessageItem, Query
 from durablecli.engine.workers.activity_context import ActivityContext
 from durablecli.errors import ConfigError
 from durablecli.model.payloads import encode
@@ -192,11 +192,11 @@ def _keep(function: Function, client: Client, mailbox: Mailbox, since: datetime)
     status = client.get_status(instance)
     if not status or status.ended:
         order = Order(function.name, schedule, at_once=run)
-        mailbox.post("start", [Item(instance, ORCHESTRATOR, encode(order))])
+        mailbox.post("start", [MessageItem(instance, ORCHESTRATOR, encode(order))])
     elif status.name != ORCHESTRATOR:
         raise ConfigError(f"{instance} is an instance of {status.name}: end it, or call the function otherwise")
     elif run or _schedule(status.input_) != schedule:
-        mailbox.post("raise-event", [Item(instance, _NEWS, encode(News(schedule, since, run)))])
+        mailbox.post("raise-event", [MessageItem(instance, _NEWS, encode(News(schedule, since, run)))])
 
 
 def _schedule(input: Any) -> Any:
@@ -213,4 +213,4 @@ def _end(instance: str, reason: str, client: Client, mailbox: Mailbox) -> None:
     """End an orchestration of ours that still goes on by an old schedule."""
     status = client.get_status(instance)
     if status and status.name == ORCHESTRATOR and not status.ended:
-        mailbox.post("terminate", [Item(instance, reason=reason)])
+        mailbox.post("terminate", [MessageItem(instance, reason=reason)])

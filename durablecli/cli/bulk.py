@@ -13,7 +13,7 @@ import click
 
 from durablecli.cli.options import FunctionName, InstanceId, Statuses, Time
 from durablecli.cli.output import Screen, complain, say
-from durablecli.client import Client, Item, Query
+from durablecli.client import Client, MessageItem, Query
 from durablecli.errors import DurableError, NotFound, UsageError
 from durablecli.model.entity_id import is_entity_id
 
@@ -67,7 +67,9 @@ def choose(
         raise UsageError(f"give ids or a filter, one of them: 'durable {verb} ID', 'durable {verb} --prefix TEXT'")
     chosen = list(dict.fromkeys(ids)) or _matching(client, filters, tuple(allowed))
     if dry_run:
-        raise click.exceptions.Exit(_preview(client, Screen(form), verb, [Item(one, force=force) for one in chosen]))
+        raise click.exceptions.Exit(
+            _preview(client, Screen(form), verb, [MessageItem(one, force=force) for one in chosen])
+        )
     if filtered and not chosen:
         say(f"nothing fits the filter: nothing to {verb}")
     elif filtered and not yes:
@@ -85,8 +87,8 @@ def _matching(client: Client, filters: dict[str, Any], allowed: tuple[str, ...])
     return list(client.select(Query(**{**given, "status": tuple(wanted or ())})))
 
 
-def _preview(client: Client, screen: Screen, verb: str, items: list[Item]) -> int:
-    def look(item: Item) -> dict[str, str]:
+def _preview(client: Client, screen: Screen, verb: str, items: list[MessageItem]) -> int:
+    def look(item: MessageItem) -> dict[str, str]:
         status = client.permit(verb, item)
         word = status.runtime_status.value if status.runtime_status else "unknown"
         return {"instanceId": item.instance, "name": status.name or "", "runtimeStatus": word}
@@ -133,7 +135,7 @@ def control(
     client: Client,
     screen: Screen,
     kind: str,
-    items: list[Item],
+    items: list[MessageItem],
     done: str,
     *,
     late: Callable[[str], str] = lambda id: "",

@@ -19,11 +19,11 @@ def command(repair: bool, state_dir: str | None, form: str | None) -> int:
     hub, screen = client(state_dir), Screen(form)
     report = hub.repair() if repair else hub.check()
     if not screen.for_people:
-        screen.one({"findings": report.findings, "notes": report.notes, "mended": report.mended})
+        screen.one({"findings": report.findings, "notes": report.notes, "mended": report.repaired})
         return 1 if report.findings else 0
     for note in report.notes:
         screen.line(f"note     {note}")
-    for mended in report.mended:
+    for mended in report.repaired:
         screen.line(f"mended   {mended}", "green")
     for finding in report.findings:
         screen.line(f"finding  {finding}", "red")

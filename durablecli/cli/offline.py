@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from durablecli.cli.options import settings
-from durablecli.client import Client, Item, Receipt
+from durablecli.client import Client, MessageItem, Receipt
 
 
 class Mending:
@@ -14,7 +14,7 @@ class Mending:
     def __init__(self, state_dir: str) -> None:
         self._state_dir = state_dir
 
-    def post(self, kind: str, items: Sequence[Item], message: str | None = None) -> Receipt:
+    def post(self, kind: str, items: Sequence[MessageItem], message: str | None = None) -> Receipt:
         from durablecli.daemon import act
 
         return act(self._state_dir, kind, items)

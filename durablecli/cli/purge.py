@@ -11,7 +11,7 @@ from durablecli.cli.bulk import choose, control, selection
 from durablecli.cli.offline import mending_client
 from durablecli.cli.options import Duration, common, exits
 from durablecli.cli.output import Screen
-from durablecli.client import Item
+from durablecli.client import MessageItem
 from durablecli.errors import UsageError
 from durablecli.model.status import ENDED_STATUSES
 
@@ -56,5 +56,5 @@ def command(
         force=force,
     )
     # Of those that a filter chose some are children, and go with their parents.
-    items = [Item(one, force=force) for one in chosen]
+    items = [MessageItem(one, force=force) for one in chosen]
     return control(hub, Screen(form), "purge", items, "purged", may_be_gone=not ids)

@@ -9,7 +9,7 @@ import click
 from durablecli.cli.bulk import choose, control, each, selection
 from durablecli.cli.options import client, common, exits
 from durablecli.cli.output import Screen
-from durablecli.client import Client, Item
+from durablecli.client import Client, MessageItem
 
 CODES = exits("0 on disk", "2 usage", "3 no such instance", "4 conflict", "5 it hasn't failed", "74 storage error")
 
@@ -26,7 +26,7 @@ def command(
     chosen = choose(hub, "rewind", ids, filters, dry_run=False, yes=yes or dry_run, allowed=("Failed",))
     if dry_run:
         return _preview(hub, screen, chosen)
-    return control(hub, screen, "rewind", [Item(one, reason=reason) for one in chosen], "rewound")
+    return control(hub, screen, "rewind", [MessageItem(one, reason=reason) for one in chosen], "rewound")
 
 
 def _preview(hub: Client, screen: Screen, chosen: list[str]) -> int:

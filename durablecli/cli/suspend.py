@@ -10,7 +10,7 @@ from durablecli.cli.bulk import choose, control, selection
 from durablecli.cli.offline import mending_client
 from durablecli.cli.options import common, exits
 from durablecli.cli.output import Screen
-from durablecli.client import Item
+from durablecli.client import MessageItem
 
 CODES = exits("0 done", "2 usage", "3 no such instance", "5 it has ended", "74 storage error", "77 no permission")
 
@@ -25,4 +25,4 @@ def command(
     """Hold instances where they are: what arrives is kept until they are resumed."""
     hub = mending_client(state_dir)
     chosen = choose(hub, "suspend", ids, filters, dry_run=dry_run, yes=yes, form=form, allowed=("Pending", "Running"))
-    return control(hub, Screen(form), "suspend", [Item(one, reason=reason) for one in chosen], "suspended")
+    return control(hub, Screen(form), "suspend", [MessageItem(one, reason=reason) for one in chosen], "suspended")

@@ -10,7 +10,7 @@ from durablecli.cli.bulk import choose, control, selection
 from durablecli.cli.offline import mending_client
 from durablecli.cli.options import common, exits
 from durablecli.cli.output import Screen
-from durablecli.client import Item
+from durablecli.client import MessageItem
 
 CODES = exits("0 done", "2 usage", "3 no such instance", "5 it has ended", "74 storage error", "77 no permission")
 
@@ -34,5 +34,5 @@ def command(
     hub = mending_client(state_dir)
     live = ("Pending", "Running", "Suspended")
     chosen = choose(hub, "terminate", ids, filters, dry_run=dry_run, yes=yes, form=form, allowed=live)
-    items = [Item(instance, reason=reason, recursive=not no_recursive) for instance in chosen]
+    items = [MessageItem(instance, reason=reason, recursive=not no_recursive) for instance in chosen]
     return control(hub, Screen(form), "terminate", items, "terminated")

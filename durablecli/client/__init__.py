@@ -16,7 +16,7 @@ from durablecli.client.orchestration_status import (
 )
 from durablecli.client.published_functions import Published, published_by, unknown_orchestrator
 from durablecli.client.running_work import Running, Runs, Slots
-from durablecli.store.inbox.messages import Item, Mailbox, Receipt, new_message
+from durablecli.store.inbox.messages import Mailbox, MessageItem, Receipt, new_message_id
 from durablecli.store.query import Page, Query
 
 __all__ = [
@@ -30,10 +30,10 @@ __all__ = [
     "EntityStatus",
     "EntityWait",
     "Held",
-    "Item",
     "Line",
     "LockHolder",
     "Mailbox",
+    "MessageItem",
     "Page",
     "Published",
     "PurgeHistoryResult",
@@ -46,7 +46,7 @@ __all__ = [
     "SetAside",
     "Slots",
     "Suspended",
-    "new_message",
+    "new_message_id",
     "published_by",
     "unknown_orchestrator",
 ]

@@ -43,13 +43,13 @@ from durablecli.replay.function_marks import function_name
 from durablecli.replay.runtime_state import RuntimeState
 from durablecli.store import layout
 from durablecli.store.disk import Disk, LocalDisk
-from durablecli.store.end_detector import EndWatch
+from durablecli.store.end_detector import EndDetector
 from durablecli.store.inbox.inbox import Inbox
-from durablecli.store.inbox.messages import Item, Mailbox, Publishing
+from durablecli.store.inbox.messages import Mailbox, MessageItem, PublicationStatus
 from durablecli.store.query import Page, Query
 
 if TYPE_CHECKING:  # only whoever asks the doctor pays for him
-    from durablecli.store.check.checker import Report
+    from durablecli.store.check.checker import CheckReport
 
 _AT_ONCE = 1000  # instances that one message is about
 
@@ -70,13 +70,15 @@ class Client:
         functions and operations that a running engine doesn't know are accepted too."""
         self.root = fspath(state_dir) if disk is not None else absolute(state_dir)
         self._disk: Disk = disk or LocalDisk()
-        self._reader = Reader(self.root, self._disk, mailbox.is_published if isinstance(mailbox, Publishing) else None)
+        self._reader = Reader(
+            self.root, self._disk, mailbox.is_published if isinstance(mailbox, PublicationStatus) else None
+        )
         self._entities = Entities(self._reader)
         self._inbox = Inbox(self._disk, self.root)
         self._given = mailbox
         self._on_create = on_create
         self._checks_names = check_names
-        self._standing = Standing(EndWatch(self._disk, self.root, self._inbox))
+        self._standing = Standing(EndDetector(self._disk, self.root, self._inbox))
 
     @property
     def mailbox(self) -> Mailbox | None:
@@ -105,7 +107,7 @@ class Client:
             raise UsageError(f"if_exists is one of {', '.join(POLICIES)}, not {if_exists!r}")
         name = self._known(orchestration_function_name)
         instance = new_id() if instance_id is None else check_instance_id(instance_id)
-        item = Item(instance, name, encode(client_input), check_version(version), _utc(start_at), if_exists)
+        item = MessageItem(instance, name, encode(client_input), check_version(version), _utc(start_at), if_exists)
         if instance_id is None:
             return self._mailbox().post("start", [item]).instances[0]
         return start_chosen(self._reader, self._mailbox(), self._inbox, item)
@@ -128,11 +130,11 @@ class Client:
         current = self._existing(instance_id)
         version = current.version
         if restart_with_new_instance_id:
-            item = Item(new_id(), current.name, encode(current.raw_input), version)
+            item = MessageItem(new_id(), current.name, encode(current.raw_input), version)
             return self._mailbox().post("start", [item]).instances[0]
         if not will_have_ended(current) and "rewind" not in current.requested:
             raise WrongState(f"{instance_id} is {word_of(current)}: terminate it first, or restart it under a new id")
-        item = Item(instance_id, current.name, encode(current.raw_input), version, restarts=True)
+        item = MessageItem(instance_id, current.name, encode(current.raw_input), version, restarts=True)
         return start_chosen(self._reader, self._mailbox(), self._inbox, item)
 
     def engine(self) -> Engine:
@@ -240,35 +242,35 @@ class Client:
                 raise WrongState(f"{instance_id} {state_of(current)}: it takes no events any more")
             self._standing.looked(instance_id, mark)
         mailbox = self._mailbox()
-        mailbox.post("raise-event", [Item(instance_id, name, data)])
+        mailbox.post("raise-event", [MessageItem(instance_id, name, data)])
         if mailbox is self._inbox:
             self._standing.posted()
 
     def terminate(self, instance_id: str, reason: str = "", *, recursive: bool = True) -> None:
         """End an instance, and its sub-orchestrations unless `recursive` is false."""
-        self._one("terminate", Item(instance_id, reason=check_reason(reason), recursive=recursive))
+        self._one("terminate", MessageItem(instance_id, reason=check_reason(reason), recursive=recursive))
 
     def suspend(self, instance_id: str, reason: str = "") -> None:
         """Hold an instance: what arrives is kept until it is resumed."""
-        self._one("suspend", Item(instance_id, reason=check_reason(reason)))
+        self._one("suspend", MessageItem(instance_id, reason=check_reason(reason)))
 
     def resume(self, instance_id: str, reason: str = "") -> None:
         """Let a suspended instance go on."""
-        self._one("resume", Item(instance_id, reason=check_reason(reason)))
+        self._one("resume", MessageItem(instance_id, reason=check_reason(reason)))
 
     def rewind(self, instance_id: str, reason: str = "") -> None:
         """Send again what made an instance fail; all that went well is kept. WrongState unless it has failed."""
-        self._one("rewind", Item(instance_id, reason=check_reason(reason)))
+        self._one("rewind", MessageItem(instance_id, reason=check_reason(reason)))
 
     def rewind_preview(self, instance_id: str) -> list[str]:
         """What a rewind would send again, a line each."""
-        self.permit("rewind", Item(instance_id))
+        self.permit("rewind", MessageItem(instance_id))
         return self._reader.rewind_preview(instance_id)
 
     def purge_instance_history(self, instance_id: str, *, force: bool = False) -> PurgeHistoryResult:
         """Delete an ended instance and its ended children; a live one only with `force`, else WrongState."""
         try:
-            self._one("purge", Item(instance_id, force=force))
+            self._one("purge", MessageItem(instance_id, force=force))
         except NotFound:
             return PurgeHistoryResult(0)
         return PurgeHistoryResult(1)
@@ -281,14 +283,14 @@ class Client:
     ) -> PurgeHistoryResult:
         """Delete the ended instances that fit, and their ended children; without a time it is open on that side."""
         query = _query(created_time_from, created_time_to, runtime_status or ENDED_STATUSES, None)
-        results = self.control("purge", [Item(instance) for instance in self.select(query)])
+        results = self.control("purge", [MessageItem(instance) for instance in self.select(query)])
         return PurgeHistoryResult(sum(error is None for error in results.values()))
 
-    def control(self, kind: str, items: Sequence[Item]) -> dict[str, DurableError | None]:
+    def control(self, kind: str, items: Sequence[MessageItem]) -> dict[str, DurableError | None]:
         """Terminate, suspend, resume, rewind or purge several, or delete or purge entities: for each its error, or None
         if it is posted."""
         results: dict[str, DurableError | None] = {}
-        good: list[Item] = []
+        good: list[MessageItem] = []
         for item in items:
             try:
                 if is_entity_id(item.instance):
@@ -303,7 +305,7 @@ class Client:
             self._mailbox().post(kind, good[at : at + _AT_ONCE])
         return results
 
-    def permit(self, kind: str, item: Item) -> DurableOrchestrationStatus:
+    def permit(self, kind: str, item: MessageItem) -> DurableOrchestrationStatus:
         """How an instance stands that such a verb may touch; raises NotFound, WrongState or Conflict for any other."""
         current = self._present(item.instance)
         if current.set_aside is not None and not (kind == "purge" and item.force):
@@ -317,14 +319,14 @@ class Client:
             if kind == "purge" and "rewind" in current.requested:
                 raise Conflict(f"{item.instance} is just being rewound; let it end, or use --force")
             raise WrongState(f"{item.instance} {state_of(current)}: {refusal}")
-        held = self._inbox.reserved(item.instance) if kind in ("rewind", "purge") and current.ended else None
-        if held is not None and held.binding and not self._reader.is_taken(held.message):
+        held = self._inbox.get_reservation(item.instance) if kind in ("rewind", "purge") and current.ended else None
+        if held is not None and held.is_binding and not self._reader.is_taken(held.message):
             raise Conflict(f"{item.instance} is just being started anew; try again")
         if kind == "rewind":
             self._reader.rewind_preview(item.instance)  # for what it refuses
         return current
 
-    def permit_entity(self, kind: str, item: Item) -> EntityStatus:
+    def permit_entity(self, kind: str, item: MessageItem) -> EntityStatus:
         """How an entity stands that a delete or a purge may touch; raises NotFound or WrongState for any other."""
         if kind not in ("delete", "purge"):
             raise _no_instance(item.instance)
@@ -358,7 +360,7 @@ class Client:
             raise published.unknown_entity(entity.name)
         if published is not None and (refusal := published.unknown_operation(entity.name, operation)):
             raise refusal
-        item = Item(str(entity), operation, encode(operation_input), start_at=scheduled)
+        item = MessageItem(str(entity), operation, encode(operation_input), start_at=scheduled)
         self._mailbox().post("signal", [item])
 
     def read_entity_state(self, entityId: EntityId | str) -> EntityStateResponse:  # noqa: N803  Azure's name
@@ -407,7 +409,7 @@ class Client:
 
         With `force` that is dropped, also an operation that runs; callers get a failure. A lock is left to its holder.
         """
-        self._one("delete", Item(str(to_entity_id(entity_id)), force=force))
+        self._one("delete", MessageItem(str(to_entity_id(entity_id)), force=force))
 
     def purge_entities(self, entity_ids: Iterable[EntityId | str] | None = None) -> PurgeHistoryResult:
         """Delete the logs of these entities, or of all that may go: that are Empty, unlocked, and have nothing waiting.
@@ -415,10 +417,12 @@ class Client:
         For one of these that is in use WrongState is raised, and none is touched. Unknown ones don't count.
         """
         if entity_ids is None:
-            results = self.control("purge", [Item(one) for one in self.select_entities(Query(status=("Empty",)))])
+            results = self.control(
+                "purge", [MessageItem(one) for one in self.select_entities(Query(status=("Empty",)))]
+            )
             return PurgeHistoryResult(sum(error is None for error in results.values()))
         named = dict.fromkeys(str(to_entity_id(one)) for one in entity_ids)
-        items = [Item(one) for one in named if self._entities.status(one)]
+        items = [MessageItem(one) for one in named if self._entities.status(one)]
         for item in items:
             self.permit_entity("purge", item)
         results = self.control("purge", items)
@@ -428,17 +432,17 @@ class Client:
 
     # ── the files themselves ───────────────────────────────────────────────────────────────────────────────────
 
-    def check(self) -> Report:
+    def check(self) -> CheckReport:
         """What is wrong with the hub's files (findings), and what opening it mends by itself (notes)."""
         from durablecli.store.check import checker  # few ask, and all others would pay for it
 
-        return checker.check(self.root, self._disk)
+        return checker.check_hub(self.root, self._disk)
 
-    def repair(self) -> Report:
+    def repair(self) -> CheckReport:
         """Mend what can be mended; what is still wrong stands in the findings. Raises HubLocked beside an engine."""
         from durablecli.store.check import repair
 
-        return repair.repair(self.root, self._disk)
+        return repair.repair_hub(self.root, self._disk)
 
     # ── inside ─────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -447,15 +451,15 @@ class Client:
         if self._given is not None:
             return self._given
         try:
-            layout.check_ours(self._disk, self.root)
-            if layout.create_if_missing(self._disk, self.root):
+            layout.check_permissions(self._disk, self.root)
+            if layout.create_layout_if_missing(self._disk, self.root):
                 self._on_create(self.root)
         except OSError as error:
-            raise layout.storage_error(self.root, error) from error
+            raise layout.to_storage_error(self.root, error) from error
         self._reader.check()
         return self._inbox
 
-    def _one(self, kind: str, item: Item) -> None:
+    def _one(self, kind: str, item: MessageItem) -> None:
         error = self.control(kind, [item])[item.instance]
         if error is not None:
             raise error

@@ -48,7 +48,7 @@ class Entities:
         if found is None:
             return EntityStatus(entity_id=entity, requested=posted, engine=engine, set_aside=set_aside)
         running = self._reader.running(engine).get(str(entity))
-        status = _of_ledger(entity, fold_entity_log(parse(found), found.good), posted, engine, running)
+        status = _of_ledger(entity, fold_entity_log(parse(found), found.good_bytes), posted, engine, running)
         return status if set_aside is None else replace(status, set_aside=set_aside)
 
     def existing(self, named: EntityId | str) -> EntityStatus:

@@ -8,39 +8,39 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from durablecli.store.end_detector import EndWatch, Mark
+from durablecli.store.end_detector import EndDetector, WritePosition
 
 _MOST = 1_000
 
 
 class _Known(NamedTuple):
-    mark: Mark
+    mark: WritePosition
     posted: int
 
 
 class Standing:
     """The instances that took events when they were looked at."""
 
-    def __init__(self, watch: EndWatch) -> None:
+    def __init__(self, watch: EndDetector) -> None:
         self._watch = watch
         self._known: dict[str, _Known] = {}
         self._posted = 0
 
-    def mark(self, instance: str) -> Mark:
+    def mark(self, instance: str) -> WritePosition:
         """The moment before a look at the instance."""
-        return self._watch.mark(instance)
+        return self._watch.read_position(instance)
 
     def holds(self, instance: str) -> bool:
         """Whether it took events at the last look, and nothing can have ended it since."""
         known = self._known.pop(instance, None)
         if known is None:
             return False
-        now = self._watch.since(known.mark, instance, self._posted - known.posted)
+        now = self._watch.advance_if_live(known.mark, instance, self._posted - known.posted)
         if now is not None:
             self._known[instance] = _Known(now, self._posted)
         return now is not None
 
-    def looked(self, instance: str, mark: Mark) -> None:
+    def looked(self, instance: str, mark: WritePosition) -> None:
         """It takes events: a look after this mark says so."""
         if len(self._known) >= _MOST:
             self._known.clear()

@@ -15,14 +15,14 @@ from durablecli.errors import Conflict, InstanceSetAside
 from durablecli.model.ids import new_id
 from durablecli.model.payloads import encode
 from durablecli.store.inbox.inbox import Inbox
-from durablecli.store.inbox.messages import Item, Mailbox, new_message
+from durablecli.store.inbox.messages import Mailbox, MessageItem, new_message_id
 from durablecli.store.inbox.reservations import ReservationLost
 
 _TRIES = 3
 POLICIES = ("fail", "skip", "replace", "fail_if_running")
 
 
-def start_chosen(reader: Reader, mailbox: Mailbox, inbox: Inbox, item: Item) -> str:
+def start_chosen(reader: Reader, mailbox: Mailbox, inbox: Inbox, item: MessageItem) -> str:
     """Start under a given id. Raises Conflict if the id is taken and `if_exists` doesn't allow for that."""
     for _ in range(_TRIES):
         with suppress(ReservationLost):
@@ -30,10 +30,10 @@ def start_chosen(reader: Reader, mailbox: Mailbox, inbox: Inbox, item: Item) -> 
     return _start_once(reader, mailbox, inbox, item)
 
 
-def _start_once(reader: Reader, mailbox: Mailbox, inbox: Inbox, item: Item) -> str:
-    message = new_message()
+def _start_once(reader: Reader, mailbox: Mailbox, inbox: Inbox, item: MessageItem) -> str:
+    message = new_message_id()
     try:
-        before = inbox.reserve(item.target, message, over_waiting=True)
+        before = inbox.reserve(item.target, message, allow_pending=True)
     except Conflict:
         if item.if_exists == "skip":
             return item.target
@@ -51,7 +51,7 @@ def _start_once(reader: Reader, mailbox: Mailbox, inbox: Inbox, item: Item) -> s
             posted = True
     finally:
         if not posted:
-            inbox.give_back(item.target, message, before)
+            inbox.cancel_reservation(item.target, message, before)
     return item.target
 
 
@@ -70,7 +70,7 @@ def _refusal(current: DurableOrchestrationStatus, if_exists: str) -> Conflict | 
     return Conflict(f"{taken}: terminate it first, or choose another id")
 
 
-def batch_items(name: str, inputs: Sequence[Any], version: str | None) -> list[Item]:
+def batch_items(name: str, inputs: Sequence[Any], version: str | None) -> list[MessageItem]:
     """One start per input; the ids are `<batch>-<index>`."""
     batch = new_id()
-    return [Item(f"{batch}-{index}", name, encode(value), version) for index, value in enumerate(inputs)]
+    return [MessageItem(f"{batch}-{index}", name, encode(value), version) for index, value in enumerate(inputs)]

@@ -37,9 +37,15 @@ from durablecli.replay.runtime_state import RuntimeState, fold_history
 from durablecli.store import layout
 from durablecli.store.disk import Disk, LocalDisk
 from durablecli.store.history.writer import History
-from durablecli.store.hub_reader import Look, ReadHub
+from durablecli.store.hub_reader import HubReader, InstanceSnapshot
 from durablecli.store.inbox.messages import Message
-from durablecli.store.inbox.pending_messages import Outlook, Request, outlook, passing, requests_for
+from durablecli.store.inbox.pending_messages import (
+    PendingItem,
+    PredictedStatus,
+    items_for_quarantined,
+    pending_items_for,
+    predict_status,
+)
 from durablecli.store.query import Page, Query
 
 _SLICE = 1000
@@ -51,7 +57,7 @@ class Reader:
     def __init__(self, root: str, disk: Disk | None = None, is_published: Callable[[str], bool] | None = None) -> None:
         self.root = root
         self._disk: Disk = disk or LocalDisk()
-        self._hub = ReadHub(root, self._disk, is_published)
+        self._hub = HubReader(root, self._disk, is_published)
 
     def status(
         self, instance: str, *, history: bool = False, history_output: bool = False, show_input: bool = True
@@ -59,25 +65,27 @@ class Reader:
         """How the instance stands; falsy where neither a history nor a start is there."""
         if is_entity_id(instance):
             return DurableOrchestrationStatus(instance_id=instance)
-        (seen, aside), engine = self._look(instance, self._hub.look), self.engine()
+        (seen, aside), engine = self._look(instance, self._hub.read_instance), self.engine()
         status = _status(
             instance, seen, engine, aside, history=history, history_output=history_output, show_input=show_input
         )
-        return _told(status, self._looks(self._hub.read))
+        return _told(status, self._looks(self._hub.read_history))
 
-    def _look(self, instance: str, look: Callable[[str], Look]) -> tuple[Look, SetAside | None]:
+    def _look(self, instance: str, look: Callable[[str], InstanceSnapshot]) -> tuple[InstanceSnapshot, SetAside | None]:
         """What was posted for an orchestration with its history, and whether it is set aside; as `find`."""
-        listed = self._hub.set_aside(instance)
+        listed = self._hub.quarantine_entry(instance)
         try:
             seen = look(instance)
         except InstanceSetAside as error:
-            seen = Look(self._hub.requests(instance), _foldable(self._hub.read_readable(instance)))
+            seen = InstanceSnapshot(
+                self._hub.abridged_messages(instance), _foldable(self._hub.read_readable_part(instance))
+            )
             since = None if listed is None else listed.since
-            return seen, SetAside(str(error), since, self._hub.kept(instance))
+            return seen, SetAside(str(error), since, self._hub.count_quarantined_messages(instance))
         if listed is None or seen.history is None:
             return seen, None
         return seen._replace(history=_foldable(seen.history)), SetAside(
-            listed.reason, listed.since, self._hub.kept(instance)
+            listed.reason, listed.since, self._hub.count_quarantined_messages(instance)
         )
 
     def find(
@@ -85,22 +93,22 @@ class Reader:
     ) -> tuple[History | None, SetAside | None]:
         """The history of an instance, or the log of an entity, and whether it is set aside; of a damaged one there is
         as much as can be read."""
-        listed = self._hub.set_aside(instance)
+        listed = self._hub.quarantine_entry(instance)
         try:
-            found = (read or self._hub.read)(instance)
+            found = (read or self._hub.read_history)(instance)
             if listed is None:
                 return found, None
         except InstanceSetAside as error:
-            found = self._hub.read_readable(instance)
+            found = self._hub.read_readable_part(instance)
             since = None if listed is None else listed.since
-            return _foldable(found), SetAside(str(error), since, self._hub.kept(instance))
+            return _foldable(found), SetAside(str(error), since, self._hub.count_quarantined_messages(instance))
         if found is None:
             return None, None  # purged since
-        return _foldable(found), SetAside(listed.reason, listed.since, self._hub.kept(instance))
+        return _foldable(found), SetAside(listed.reason, listed.since, self._hub.count_quarantined_messages(instance))
 
     def statuses(self, instances: Iterable[str]) -> Iterator[DurableOrchestrationStatus]:
         """How each of many instances stands."""
-        (look, read), engine = self._hub.readers(), self.engine()
+        (look, read), engine = self._hub.bulk_readers(), self.engine()
         looks = self._looks(read)
         for instance in instances:
             seen, aside = self._look(instance, look)
@@ -109,23 +117,23 @@ class Reader:
     def is_requested(self, instance: str, kind: str) -> bool:
         """Whether such a message waits for an engine."""
         if is_entity_id(instance):
-            return any(message.kind == kind for message in self._hub.pending(instance))
-        seen, _ = self._look(instance, self._hub.look)
-        return any(message.kind == kind for message in seen.requests)
+            return any(message.kind == kind for message in self._hub.pending_messages(instance))
+        seen, _ = self._look(instance, self._hub.read_instance)
+        return any(message.kind == kind for message in seen.pending)
 
     def pending(self, entity: str) -> list[Message]:
         """What was posted for an entity and no engine has taken yet. Ask before you read its log."""
-        return self._hub.pending(entity)
+        return self._hub.pending_messages(entity)
 
     def is_taken(self, message: str) -> bool:
         """Whether a recent commit has taken this message."""
-        return self._hub.is_taken(message)
+        return self._hub.is_consumed(message)
 
     def is_replaced(self, instance: str) -> bool:
         """Whether a start that waits for an engine will take the place of what its history holds."""
         if is_entity_id(instance):
             return False
-        seen, _ = self._look(instance, self._hub.look)
+        seen, _ = self._look(instance, self._hub.read_instance)
         return (
             seen.history is not None
             and _outlook(instance, seen, fold_history(parse(seen.history)), None).start is not None
@@ -133,7 +141,7 @@ class Reader:
 
     def lines(self, instance: str) -> History | None:
         """The lines of its history as they stand on disk; None where nothing has begun."""
-        return self._hub.read(instance)
+        return self._hub.read_history(instance)
 
     def rewind_preview(self, instance: str) -> list[str]:
         """What a rewind would send again: activities and operations, and children that are rewound in their turn.
@@ -157,7 +165,7 @@ class Reader:
 
     def _ledgers(self) -> Callable[[str], RuntimeState | None]:
         """The ledgers of many instances of one moment, each read once."""
-        read = self._hub.reader()
+        read = self._hub.bulk_reader()
 
         @cache
         def find(instance: str) -> RuntimeState | None:
@@ -190,26 +198,26 @@ class Reader:
 
     def stamp(self, instance: str) -> object:
         """Something that changes when the status may have changed."""
-        return self._hub.stamp(instance)
+        return self._hub.change_token(instance)
 
     def published(self) -> Published | None:
         """What the last engine had loaded."""
-        info = self._hub.engine_info()
+        info = self._hub.read_engine_info()
         return None if info is None else parse_published(info)
 
     def running(self, engine: Engine) -> Mapping[str, Running]:
         """By entity, what the engine says that it runs."""
-        return running_of(self._hub.engine_info() if engine.alive else None, engine)
+        return running_of(self._hub.read_engine_info() if engine.alive else None, engine)
 
     def activities(self) -> Activities | None:
         """The activities that the engine says to run or to have queued; None where no engine runs."""
         engine = self.engine()
-        notice = notice_of(self._hub.engine_info() if engine.alive else None, engine)
+        notice = notice_of(self._hub.read_engine_info() if engine.alive else None, engine)
         return None if notice is None else Activities(notice)
 
     def told(self, ledger: RuntimeState, waits: tuple[PendingWait, ...]) -> tuple[PendingWait, ...]:
         """The same waits, with what the entities say that it waits for."""
-        return told(waits, ledger.instance, ledger.execution, self._looks(self._hub.read))
+        return told(waits, ledger.instance, ledger.execution, self._looks(self._hub.read_history))
 
     def _looks(self, read: Callable[[str], History | None]) -> Looks:
         def entity(id: str) -> EntityRuntimeState | None:
@@ -238,7 +246,7 @@ class Reader:
         holder = file.engine
         if holder is None:
             return Engine(alive=False, last_seen=file.last_seen)
-        return Engine(holder.alive, holder.pid, holder.since, file.last_seen)
+        return Engine(holder.is_alive, holder.pid, holder.since, file.last_seen)
 
 
 def parse(found: History) -> Iterator[Record]:
@@ -261,7 +269,7 @@ def _foldable(found: History | None) -> History | None:
 
 def _status(
     instance: str,
-    seen: Look,
+    seen: InstanceSnapshot,
     engine: Engine,
     set_aside: SetAside | None,
     *,
@@ -272,7 +280,7 @@ def _status(
     """How an instance stands once what was posted for it is taken."""
     found = seen.history
     records = list(parse(found)) if found is not None else []
-    ledger = fold_history(records, found.good) if found is not None else None
+    ledger = fold_history(records, found.good_bytes) if found is not None else None
     ahead = _outlook(instance, seen, ledger, set_aside)
     if ahead.status is None:
         return DurableOrchestrationStatus(instance_id=instance, engine=engine)
@@ -284,17 +292,19 @@ def _status(
     return _of_ledger(ledger, records, ahead, seen, engine, rows, show_input, set_aside)
 
 
-def _outlook(instance: str, seen: Look, ledger: RuntimeState | None, set_aside: SetAside | None) -> Outlook:
-    requests = requests_for(instance, seen.requests)
+def _outlook(
+    instance: str, seen: InstanceSnapshot, ledger: RuntimeState | None, set_aside: SetAside | None
+) -> PredictedStatus:
+    requests = pending_items_for(instance, seen.pending)
     if set_aside is None:
-        return outlook(None if ledger is None else ledger.status, requests)
-    return outlook("Unknown" if ledger is None else ledger.status, passing(requests))
+        return predict_status(None if ledger is None else ledger.status, requests)
+    return predict_status("Unknown" if ledger is None else ledger.status, items_for_quarantined(requests))
 
 
 def _of_start(
-    ahead: Outlook,
-    start: Request,
-    seen: Look,
+    ahead: PredictedStatus,
+    start: PendingItem,
+    seen: InstanceSnapshot,
     old: RuntimeState | None,
     engine: Engine,
     history: bool,
@@ -311,9 +321,9 @@ def _of_start(
         history=[] if history else None,
         version=item.version,
         start_at=item.start_at,
-        requested=ahead.requested,
-        unread_events=tuple(_posted_events(each for each in seen.requests if each.number > message.number)),
-        ends=ahead.ends,
+        requested=ahead.pending_kinds,
+        unread_events=tuple(_posted_events(each for each in seen.pending if each.number > message.number)),
+        ends=ahead.will_end,
         engine=engine,
     )
 
@@ -321,8 +331,8 @@ def _of_start(
 def _of_ledger(
     ledger: RuntimeState,
     records: Iterable[Record],
-    ahead: Outlook,
-    seen: Look,
+    ahead: PredictedStatus,
+    seen: InstanceSnapshot,
     engine: Engine,
     history: list[dict[str, Any]] | None,
     show_input: bool,
@@ -348,9 +358,9 @@ def _of_ledger(
         blocked=None if ledger.blocked is None else Blocked(ledger.blocked, ledger.blocked_at),
         set_aside=set_aside,
         suspended=_suspended(ledger),
-        requested=ahead.requested,
-        unread_events=_unread_events(ledger, records, seen.requests),
-        ends=ahead.ends,
+        requested=ahead.pending_kinds,
+        unread_events=_unread_events(ledger, records, seen.pending),
+        ends=ahead.will_end,
         start_at=started.start_at,
         engine=engine,
     )

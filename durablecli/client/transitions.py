@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from durablecli.client.orchestration_status import DurableOrchestrationStatus
-from durablecli.store.inbox.messages import Item
+from durablecli.store.inbox.messages import MessageItem
 
 
-def refusal_of(kind: str, current: DurableOrchestrationStatus, item: Item) -> str:
+def refusal_of(kind: str, current: DurableOrchestrationStatus, item: MessageItem) -> str:
     """Why such a verb may not touch the instance; empty if it may."""
     return _REFUSALS[kind](current, item)
 
@@ -26,15 +26,15 @@ def state_of(current: DurableOrchestrationStatus) -> str:
     return "is being terminated" if current.ends else f"is {word_of(current)}"
 
 
-def _ended(current: DurableOrchestrationStatus, item: Item) -> str:
+def _ended(current: DurableOrchestrationStatus, item: MessageItem) -> str:
     return "nothing is left to do" if will_have_ended(current) else ""
 
 
-def _not_failed(current: DurableOrchestrationStatus, item: Item) -> str:
+def _not_failed(current: DurableOrchestrationStatus, item: MessageItem) -> str:
     return "" if word_of(current) == "Failed" else "only a failed instance can be rewound"
 
 
-def _live(current: DurableOrchestrationStatus, item: Item) -> str:
+def _live(current: DurableOrchestrationStatus, item: MessageItem) -> str:
     return "" if will_have_ended(current) or item.force else "terminate it first, or use --force"
 
 

@@ -14,7 +14,14 @@ from durablecli.engine.workers.entity_batch import Operation
 from durablecli.model import codec
 from durablecli.model import events as ev
 from durablecli.replay.turn_log import OutputLine
-from durablecli.store.journal.commits import Commit, Delivered, Kept, Purged, Taken, Write
+from durablecli.store.journal.commits import (
+    Commit,
+    ConsumedMessage,
+    DeliveryWatermark,
+    HistoryWrite,
+    PurgedExecution,
+    QuarantinedMessage,
+)
 
 MOST_RECORDS = 4_096
 MOST_BYTES = 8 * 1024 * 1024
@@ -97,7 +104,7 @@ class Draft:
     @property
     def empty(self) -> bool:
         commit = self.commit
-        return not (commit.writes or commit.taken or commit.purged or commit.kept or commit.delivered)
+        return not (commit.writes or commit.consumed or commit.purged or commit.quarantined or commit.delivered)
 
     @property
     def has_effects(self) -> bool:
@@ -116,7 +123,7 @@ class Draft:
         write = instance.write
         if write is None or instance.written_in != self.c:
             fresh = type(record.event) is ev.EntitySnapshot
-            instance.write = write = Write(instance.id, ledger.execution, record.n, [], fresh=fresh)
+            instance.write = write = HistoryWrite(instance.id, ledger.execution, record.n, [], rewrites_file=fresh)
             instance.written_in = self.c
             self.commit.writes.append(write)
             self.touched[instance.id] = instance
@@ -128,27 +135,27 @@ class Draft:
     def goes_on(self, instance: Instance, more: bool) -> None:
         """Say whether this instance's turn goes on in the next commit."""
         if instance.write is not None and instance.written_in == self.c:
-            instance.write.more = more
+            instance.write.continues = more
 
     def purge(self, instance: Instance | Entity) -> None:
         """Take an instance away, and with it whatever this commit was about to write of it."""
-        self.commit.purged.append(Purged(instance.id, instance.ledger.execution))
+        self.commit.purged.append(PurgedExecution(instance.id, instance.ledger.execution))
         self.touched.pop(instance.id, None)
 
     def discard(self, id: str, execution: str) -> None:
         """Take an instance away that is set aside, with what is kept for it."""
-        self.commit.purged.append(Purged(id, execution))
+        self.commit.purged.append(PurgedExecution(id, execution))
         self.deliver(id, self.c)
 
-    def keep(self, kept: Kept) -> None:
+    def keep(self, kept: QuarantinedMessage) -> None:
         """Keep what was sent to an instance that is set aside."""
-        self.commit.kept.append(kept)
+        self.commit.quarantined.append(kept)
         self.size += _KEPT_SIZE
         self.records += 1
 
     def deliver(self, id: str, upto: int) -> None:
         """Say that what was kept for an instance by commits up to `upto` is delivered with this one."""
-        self.commit.delivered.append(Delivered(id, upto))
+        self.commit.delivered.append(DeliveryWatermark(id, upto))
 
     def finish(self) -> Commit:
         """The commit as it is to be written: without what it was about to write of instances that it takes away."""
@@ -159,4 +166,4 @@ class Draft:
         return commit
 
     def take(self, message: str, upto: int | None = None) -> None:
-        self.commit.taken.append(Taken(message, upto))
+        self.commit.consumed.append(ConsumedMessage(message, upto))

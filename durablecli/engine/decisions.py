@@ -23,8 +23,8 @@ from durablecli.model import events as ev
 from durablecli.model.failures import Failure
 from durablecli.model.ids import child_id
 from durablecli.replay import pending
-from durablecli.store.check.correlation import outcome_of
-from durablecli.store.journal.commits import Kept
+from durablecli.store.check.correlation import to_entity_operation_event
+from durablecli.store.journal.commits import QuarantinedMessage
 
 _EFFECTIVE = frozenset(
     (
@@ -143,7 +143,7 @@ class Effects:
     def keep(self, id: str, execution: str | None, event: ev.Arrival | ev.EntityArrival) -> None:
         """Keep an arrival for an instance that is set aside, until it can take it."""
         self.stats["kept"] += 1
-        self.draft.keep(Kept(id, execution, event))
+        self.draft.keep(QuarantinedMessage(id, execution, event))
 
     def deliver(self, id: str, execution: str | None, event: ev.Arrival | ev.EntityArrival) -> None:
         self.deliveries.append((id, execution, event))
@@ -198,7 +198,7 @@ class Effects:
         if isinstance(event, ev.EntityOperationCalled):
             has_outcome = known.failure is not None or bool(known.result)
             outcome = ev.EntityOperationResult(n, known.result, known.failure) if has_outcome else None
-            self.deliver(instance.id, instance.ledger.execution, outcome_of(outcome, n))
+            self.deliver(instance.id, instance.ledger.execution, to_entity_operation_event(outcome, n))
         return True
 
     def _unlock(self, instance: Instance, n: int) -> None:

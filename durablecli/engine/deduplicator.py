@@ -12,13 +12,13 @@ from msgspec import Raw
 
 from durablecli.engine.instance_cache import Instance
 from durablecli.model import events as ev
-from durablecli.store.deduplication import Applied, Cut
+from durablecli.store.deduplication import AppliedEntityOperation, TruncatedSender
 
 
 class AppliedOperations:
     """What senders may decide on once more. `changed` says that the list on disk holds more than is left."""
 
-    def __init__(self, cuts: Iterable[Cut]) -> None:
+    def __init__(self, cuts: Iterable[TruncatedSender]) -> None:
         self._cuts = {each.instance: each for each in cuts}
         self.changed = False
         self._taken: list[Callable[[], None]] = []
@@ -28,7 +28,7 @@ class AppliedOperations:
         return bool(self._cuts)
 
     @property
-    def cuts(self) -> list[Cut]:
+    def cuts(self) -> list[TruncatedSender]:
         """What is left."""
         return list(self._cuts.values())
 
@@ -42,12 +42,12 @@ class AppliedOperations:
         while self._taken:
             self._taken.pop()()
 
-    def of(self, sender: str, execution: str) -> Cut | None:
+    def of(self, sender: str, execution: str) -> TruncatedSender | None:
         """What is known of a sender whose history was cut."""
         found = self._cuts.get(sender)
         return found if found is not None and found.execution == execution else None
 
-    def take(self, origin: ev.Origin, entity: str, name: str, input: Raw) -> Applied | None:
+    def take(self, origin: ev.Origin, entity: str, name: str, input: Raw) -> AppliedEntityOperation | None:
         """The outcome of an operation, if it was applied before; it is taken off the list."""
         cut = self.of(origin.instance, origin.execution)
         if cut is None:
@@ -58,7 +58,7 @@ class AppliedOperations:
                 self._taken.append(partial(cut.operations.insert, index, each))
                 return cut.operations.pop(index)
         if origin.n <= cut.upto.get(entity, 0):
-            return Applied(entity, name, input)
+            return AppliedEntityOperation(entity, name, input)
         return None
 
     def take_child(self, parent: str, execution: str, event: ev.SubOrchestrationInstanceCreated) -> str | None:

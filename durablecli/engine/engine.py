@@ -46,10 +46,10 @@ from durablecli.model.versions import ANY_VERSION, VersionPolicy
 from durablecli.store import deduplication
 from durablecli.store.history import truncated
 from durablecli.store.history import writer as store_histories
-from durablecli.store.hub import Hub, ask_index, begin_checkpoint, finish_checkpoint, still_ours
-from durablecli.store.inbox.messages import Item, Message, Receipt, new_message
+from durablecli.store.hub import Hub, begin_checkpoint, finish_checkpoint, is_still_owner, use_index
+from durablecli.store.inbox.messages import Message, MessageItem, Receipt, new_message_id
 from durablecli.store.index import Index
-from durablecli.store.journal.commits import line
+from durablecli.store.journal.commits import encode_commit
 
 _LONGEST_SLEEP = 1.0
 _CALM = 0.005
@@ -114,11 +114,11 @@ class Engine:
         self._queue: SimpleQueue[Outcome | BatchOutcome | Posted | Synced | None] = SimpleQueue()
         self.background = Background(lambda error: self._queue.put(Synced(0, error)), threaded=options.threads)
         self.instances = Instances(
-            lambda id: store_histories.read_whole(hub.disk, hub.root, id),
-            lambda id: store_histories.path(hub.root, id),
-            hub.torn,
+            lambda id: store_histories.read_whole_history(hub.disk, hub.root, id),
+            lambda id: store_histories.history_path(hub.root, id),
+            hub.incomplete_turns,
             options.live_instances,
-            hub.set_aside,
+            hub.quarantine,
             say,
         )
         self.timers = Timers()
@@ -130,7 +130,7 @@ class Engine:
             self.timers,
             self.clock,
             self.watch,
-            hub.inbox.claim,
+            hub.inbox.reserve_for_engine,
             limits=options.limits,
             say=say,
             scope=self.scope,
@@ -167,7 +167,7 @@ class Engine:
         self._sources.look_again()
         self._queue.put(None)
 
-    def post(self, kind: str, items: Sequence[Item], message: str | None = None) -> Receipt:
+    def post(self, kind: str, items: Sequence[MessageItem], message: str | None = None) -> Receipt:
         """Post from this process: returns when the commit that takes the message is on disk."""
         posted = self.hand_in(kind, items, message)
         posted.done.wait()
@@ -178,12 +178,12 @@ class Engine:
     def hand_in(
         self,
         kind: str,
-        items: Sequence[Item],
+        items: Sequence[MessageItem],
         message: str | None = None,
         told: Callable[[DurableError | None], None] | None = None,
     ) -> Posted:
         """The same without waiting; `told` is called, in the engine's thread, once it is on disk or refused."""
-        given = Message(message or new_message(), 0, self.clock.now(), kind, list(items), run=self.scope.root)
+        given = Message(message or new_message_id(), 0, self.clock.now(), kind, list(items), run=self.scope.root)
         posted = Posted(given, told)
         self._queue.put(posted)
         if self._closed:  # asked after putting: whoever closes the engine empties the queue after saying so
@@ -199,15 +199,15 @@ class Engine:
 
     def open(self, stuck: Stuck | None = None) -> int:
         """Take up what the hub holds: due times, and the instances that owe work. Returns how many these are."""
-        self.instances.note_files(store_histories.files(self.hub.disk, self.hub.root))
+        self.instances.note_files(store_histories.history_files(self.hub.disk, self.hub.root))
         draft = self._begin()
         self.scope.find_all()
-        for id, due in ask_index(self.hub, Index.due):
+        for id, due in use_index(self.hub, Index.due_times):
             if id in self.scope:
                 self.timers.set(due, id, "", None)
-        tried_again = self.hub.set_aside.retry()
-        moving = ask_index(self.hub, lambda index: [*index.owing(), *index.locked()])
-        owing = {*moving, *self.hub.torn, *tried_again}
+        tried_again = self.hub.quarantine.take_all()
+        moving = use_index(self.hub, lambda index: [*index.with_pending_work(), *index.locked_entities()])
+        owing = {*moving, *self.hub.incomplete_turns, *tried_again}
         if stuck is not None and is_unchanged(reason(stuck)):
             self.turns.stuck = stuck
             owing.add(stuck.instance)
@@ -233,7 +233,7 @@ class Engine:
                 self._commit(draft)
                 in_draft, draft = [], self._begin()
         self._commit(draft)
-        if kept := self.hub.kept.instances():
+        if kept := self.hub.quarantined_messages.instances():
             self._complete_turns()
         for id in kept:
             while not self._redeliver(id):
@@ -260,7 +260,7 @@ class Engine:
         instance, stuck = self.instances.get(id), self.turns.stuck
         if instance is None or instance.ledger.ended:
             if not self.instances.is_set_aside(id):
-                self.hub.torn.discard(id)
+                self.hub.incomplete_turns.discard(id)
         elif id in self.turns.faulty:
             self.turns.block(instance, self.turns.faulty[id])
         elif stuck is not None and stuck.instance == id:
@@ -270,11 +270,11 @@ class Engine:
 
     def _look_for_cut_files(self) -> None:
         """Set those aside whose files end before records that the index has seen: nothing in them shows that."""
-        for id, (execution, records) in ask_index(self.hub, Index.recorded).items():
+        for id, (execution, records) in use_index(self.hub, Index.record_counts).items():
             if id not in self.scope:
                 continue
             found = self.instances.entity(id) if is_entity_id(id) else self.instances.get(id)
-            path = store_histories.path(self.hub.root, id)
+            path = store_histories.history_path(self.hub.root, id)
             if found is None:
                 if not self.instances.is_set_aside(id):
                     self.instances.set_aside(id, f"{path} is missing")
@@ -316,7 +316,7 @@ class Engine:
     def _take_up_applied(self) -> None:
         """Take up which operations were applied before a repair cut their senders' histories."""
         known = self.turns.effects.applied = AppliedOperations(
-            deduplication.read(self.hub.disk, self.hub.root).values()
+            deduplication.read_truncated_senders(self.hub.disk, self.hub.root).values()
         )
         for cut in known.cuts:
             if not is_entity_id(cut.instance):
@@ -548,11 +548,11 @@ class Engine:
             else:
                 self._publish(draft)
             return True
-        if not still_ours(self.hub):
+        if not is_still_owner(self.hub):
             self._fail(StorageError(f"{self.hub.root}: another engine has taken the hub; this one stops"))
         self._c = draft.c
         self._moved = monotonic()
-        data = line(draft.finish())
+        data = encode_commit(draft.finish())
         self.stats["commits"] += 1
         if self._unsynced:
             self.stats["decided_during_sync"] += 1
@@ -582,8 +582,8 @@ class Engine:
         self.publisher.add(draft)
         for purged in draft.commit.purged:
             self.turns.faulty.pop(purged.instance, None)
-        if draft.commit.kept or draft.commit.delivered:
-            self.hub.kept.publish(draft.commit)
+        if draft.commit.quarantined or draft.commit.delivered:
+            self.hub.quarantined_messages.publish(draft.commit)
         self._handed_over = draft.commit.c
         if draft.jobs and self.crew is not None:
             self.crew.start(draft.jobs)
@@ -598,22 +598,22 @@ class Engine:
         if draft.spoken:
             self.voice.speak(draft.spoken)
         if draft.released:
-            self.hub.inbox.release(draft.released)  # who asks from now on finds it in the journal
-        if draft.commit.taken:
-            self.hub.inbox.remove(taken.message for taken in draft.commit.taken if taken.upto is None)
+            self.hub.inbox.release_ids(draft.released)  # who asks from now on finds it in the journal
+        if draft.commit.consumed:
+            self.hub.inbox.remove(taken.message for taken in draft.commit.consumed if taken.upto is None)
         for ack in draft.acks:
             ack()
 
     def _save_set_aside(self) -> None:
         """Write the list of instances that are set aside, and let the journal go on without their unfinished turns."""
-        if unfinished := [id for id in self.hub.torn if id in self.hub.set_aside]:
-            truncated.add(self.hub.disk, self.hub.root, unfinished)
-            self.hub.torn.difference_update(unfinished)
-        self.hub.set_aside.save()
+        if unfinished := [id for id in self.hub.incomplete_turns if id in self.hub.quarantine]:
+            truncated.add_truncated(self.hub.disk, self.hub.root, unfinished)
+            self.hub.incomplete_turns.difference_update(unfinished)
+        self.hub.quarantine.save()
         known = self.turns.effects.applied
         if known.changed and not self._unsynced:
             known.changed = False
-            deduplication.write(self.hub.disk, self.hub.root, known.cuts)
+            deduplication.write_truncated_senders(self.hub.disk, self.hub.root, known.cuts)
 
     def _rest(self) -> None:
         """Between two cycles: histories, memory, the notice."""
@@ -651,7 +651,7 @@ class Engine:
         if self.hub.journal.size > 2 * self.options.checkpoint_bytes:
             self.publisher.flush()
         self.publisher.update_index()
-        pending = begin_checkpoint(self.hub, floor=self._floor())
+        pending = begin_checkpoint(self.hub, oldest_needed_commit=self._floor())
 
         def finish() -> None:
             finish_checkpoint(self.hub, pending)
@@ -661,7 +661,7 @@ class Engine:
 
     def _floor(self) -> int | None:
         """The first commit that is still needed: for a turn that isn't written down whole, or for a history."""
-        floors = (self.turns.spread_since, self.hub.floor, self.publisher.floor)
+        floors = (self.turns.spread_since, self.hub.oldest_needed_commit, self.publisher.floor)
         return min((floor for floor in floors if floor is not None), default=None)
 
     def _fail(self, error: BaseException) -> None:

@@ -18,8 +18,8 @@ from durablecli.replay.entity_state import EntityRuntimeState, fold_entity_log
 from durablecli.replay.executor import OrchestrationExecutor
 from durablecli.replay.runtime_state import RuntimeState
 from durablecli.store.history.writer import History
-from durablecli.store.journal.writer import Write
-from durablecli.store.quarantine import SetAsideList
+from durablecli.store.journal.writer import HistoryWrite
+from durablecli.store.quarantine import Quarantine
 
 _L = TypeVar("_L", RuntimeState, EntityRuntimeState)
 _CRC = len(',"crc":"01234567"}')
@@ -36,7 +36,7 @@ class Kept:
     def __init__(self, id: str, execution: str) -> None:
         self.id = id
         self.recent: deque[tuple[int, ev.Record]] = deque()
-        self.write: Write | None = None
+        self.write: HistoryWrite | None = None
         self.written_in = 0
         self.seed = codec.crc_seed(id, execution)
 
@@ -105,7 +105,7 @@ class Instances:
         path: Callable[[str], str],
         torn: set[str],
         most: int,
-        set_aside: SetAsideList,
+        set_aside: Quarantine,
         say: Callable[[str], None] = lambda text: None,
     ) -> None:
         self._read = read
@@ -276,12 +276,12 @@ def _fold(history: History) -> RuntimeState:
     ledger = RuntimeState(keep_turns=True)
     for record in records(history.lines):
         ledger.apply(record)
-    ledger.size = history.good
+    ledger.size = history.good_bytes
     return ledger
 
 
 def _fold_entity(history: History) -> EntityRuntimeState:
-    return fold_entity_log(records(history.lines), history.good)
+    return fold_entity_log(records(history.lines), history.good_bytes)
 
 
 def records(lines: list[bytes]) -> list[ev.Record]:

@@ -28,8 +28,8 @@ from durablecli.model import events as ev
 from durablecli.model.entity_id import is_entity_id
 from durablecli.replay import pending
 from durablecli.store.hub import Hub
-from durablecli.store.inbox.messages import Item, Message
-from durablecli.store.recovery import Begun
+from durablecli.store.inbox.messages import Message, MessageItem
+from durablecli.store.recovery import PartialBatch
 
 _MOST_WAITING = 1_000
 _POLL_EVERY = 1.0
@@ -43,7 +43,7 @@ class CycleInputs:
     entries: list[QueuedMessage] = field(default_factory=list)
     outcomes: list[Outcome | BatchOutcome] = field(default_factory=list)
     due: list[Due] = field(default_factory=list)
-    batches: list[tuple[PendingBatch, int, set[int], Begun | None]] = field(default_factory=list)
+    batches: list[tuple[PendingBatch, int, set[int], PartialBatch | None]] = field(default_factory=list)
 
 
 class Sources:
@@ -68,7 +68,7 @@ class Sources:
         self._queue = queue
         set_aside = SetAsideMessages(hub, turns)
         self._messages = Messages(
-            turns, hub.inbox.items, self._undelivered, default_version, hub.begun, set_aside, queue
+            turns, hub.inbox.read_items, self._undelivered, default_version, hub.partial_batches, set_aside, queue
         )
         self.outcomes: deque[Outcome | BatchOutcome] = deque()
         self.posted: deque[Posted] = deque()
@@ -93,7 +93,7 @@ class Sources:
     @property
     def has_messages(self) -> bool:
         """Whether the inbox has something, as far as can be known without looking."""
-        return bool(self._queue or self._poll or self._inbox.more)
+        return bool(self._queue or self._poll or self._inbox.has_more)
 
     @property
     def at_hand(self) -> bool:
@@ -130,9 +130,9 @@ class Sources:
         for batch, upto, early, begun in taken.batches:
             batch.upto, batch.early = upto, early
             if begun is None:
-                self._hub.begun.pop(batch.message.message, None)
+                self._hub.partial_batches.pop(batch.message.message, None)
             else:
-                self._hub.begun[batch.message.message] = begun
+                self._hub.partial_batches[batch.message.message] = begun
             if batch not in self._queue.batches:
                 self._queue.batches.appendleft(batch)
         self._settled.update(outcome.key for outcome in taken.outcomes)
@@ -150,19 +150,19 @@ class Sources:
             case BatchItem(batch, position, item):
                 batch.early.add(position)  # it counts as started
                 message = msgspec.structs.replace(message, items=[item], count=0, parts=(), batch=None)
-                self._inbox.keep_aside(message, error)
+                self._inbox.store_failed(message, error)
             case QueuedMessage():
                 posted = handled.posted
                 self._queue.remove(handled)
             case PendingBatch():
                 posted = handled.posted
                 self._queue.batches.remove(handled)
-                self._hub.begun.pop(message.message, None)
+                self._hub.partial_batches.pop(message.message, None)
         if posted is not None:
             posted.refuse(DurableError(f"internal error: {error}; the message was not accepted"))
         elif not isinstance(handled, BatchItem):
-            self._inbox.set_aside(message, error)
-        self._inbox.release((item.target, message.message) for item in message.items if item.reserved)
+            self._inbox.move_to_failed(message, error)
+        self._inbox.release_ids((item.target, message.message) for item in message.items if item.reserved)
         targets = ", ".join(item.target for item in message.items[:3]) or message.batch or "?"
         self._say(f"{message.kind} for {targets} was set aside: {error}; see: durable doctor")
 
@@ -170,14 +170,14 @@ class Sources:
 
     def _learn(self) -> None:
         """Put in line all that was acknowledged before this cycle, and behind it what clients of this process ask."""
-        listings = self._inbox.listings
-        self._up_to_date = self._inbox.catch_up(force=self._poll or monotonic() - self._polled > _POLL_EVERY)
-        if self._inbox.listings != listings:
+        listings = self._inbox.listing_count
+        self._up_to_date = self._inbox.refresh_listing(force=self._poll or monotonic() - self._polled > _POLL_EVERY)
+        if self._inbox.listing_count != listings:
             self._poll, self._polled = False, monotonic()
-        if len(self._queue) < _MOST_WAITING and self._inbox.more:
-            for message in self._inbox.waiting():
+        if len(self._queue) < _MOST_WAITING and self._inbox.has_more:
+            for message in self._inbox.take_next():
                 self._enqueue(message, None)
-        for finding in self._inbox.findings():
+        for finding in self._inbox.take_warnings():
             self._say(finding)
         if self.posted and self._up_to_date:
             self._enqueue_posted()
@@ -187,7 +187,7 @@ class Sources:
         later: deque[Posted] = deque()
         held_up: set[str] = set()
         for posted in self.posted:
-            targets = {item.target for item in posted.message.items} if self._inbox.more else set[str]()
+            targets = {item.target for item in posted.message.items} if self._inbox.has_more else set[str]()
             if held_up.isdisjoint(targets) and not any(map(self._inbox.has_unread, targets)):
                 self._enqueue(posted.message, posted)
             else:
@@ -216,7 +216,7 @@ class Sources:
         for target in entry.targets:
             self._start_early(target)
         self._turns.draft.handling = entry
-        is_taken = self._messages.take(entry.message, None if entry.posted is not None else self._inbox.listings)
+        is_taken = self._messages.take(entry.message, None if entry.posted is not None else self._inbox.listing_count)
         self._turns.draft.handling = None
         if not is_taken:
             return False
@@ -245,7 +245,7 @@ class Sources:
     def _note(self, batch: PendingBatch) -> None:
         """Remember how far a batch was before this cycle."""
         if not any(noted is batch for noted, _, _, _ in self._taken.batches):
-            begun = self._hub.begun.get(batch.message.message)
+            begun = self._hub.partial_batches.get(batch.message.message)
             self._taken.batches.append((batch, batch.upto, set(batch.early), begun))
 
     def _is_next(self, target: str) -> bool:
@@ -274,7 +274,7 @@ class Sources:
         else:
             self._queue.batches.append(batch)
 
-    def _undelivered(self, message: Message, item: Item, why: str) -> None:
+    def _undelivered(self, message: Message, item: MessageItem, why: str) -> None:
         """Note what met nothing, and say so once."""
         self._turns.stats["undelivered"] += 1
         self._say(f"{message.kind} for {item.instance}: {why}; kept in {_UNDELIVERED}")

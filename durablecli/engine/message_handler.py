@@ -18,8 +18,8 @@ from durablecli.model import events as ev
 from durablecli.model.entity_id import is_entity_id
 from durablecli.replay import pending
 from durablecli.replay.runtime_state import RuntimeState
-from durablecli.store.inbox.messages import Item, Message
-from durablecli.store.recovery import Begun
+from durablecli.store.inbox.messages import Message, MessageItem
+from durablecli.store.recovery import PartialBatch
 
 _SLICE = 1_000
 
@@ -30,10 +30,10 @@ class Messages:
     def __init__(
         self,
         turns: Turns,
-        items: Callable[[Message, int, int], list[Item]],
-        undelivered: Callable[[Message, Item, str], None],
+        items: Callable[[Message, int, int], list[MessageItem]],
+        undelivered: Callable[[Message, MessageItem, str], None],
         default_version: str | None,
-        begun: dict[str, Begun],
+        begun: dict[str, PartialBatch],
         set_aside: SetAsideMessages,
         queue: MessageQueue,
     ) -> None:
@@ -88,7 +88,7 @@ class Messages:
             if turns.over:
                 break
         if batch.upto < message.total:
-            self._begun[message.message] = Begun(batch.upto, turns.draft.c)
+            self._begun[message.message] = PartialBatch(batch.upto, turns.draft.c)
             turns.draft.take(message.message, batch.upto)
             return False
         self._begun.pop(message.message, None)
@@ -101,7 +101,7 @@ class Messages:
         self._start_item(batch, index, item)
         batch.early.add(index)
 
-    def _start_item(self, batch: PendingBatch, index: int, item: Item) -> None:
+    def _start_item(self, batch: PendingBatch, index: int, item: MessageItem) -> None:
         turns = self._turns
         turns.draft.handling = BatchItem(batch, index, item)
         self._start(batch.message, item)
@@ -118,7 +118,7 @@ class Messages:
         found = instances.entity(id) if is_entity_id(id) else instances.get(id)
         return found is not None or instances.is_set_aside(id)
 
-    def _must_wait(self, kind: str, item: Item) -> bool:
+    def _must_wait(self, kind: str, item: MessageItem) -> bool:
         """Whether this can't be done while a turn is being spread, or before the history is in its file."""
         turns = self._turns
         if is_entity_id(item.instance):
@@ -148,7 +148,7 @@ class Messages:
             return False
         return entity.ledger.execution == self._turns.draft.execution or bool(entity.recent)
 
-    def _carry_out(self, message: Message, item: Item) -> None:
+    def _carry_out(self, message: Message, item: MessageItem) -> None:
         self._unknown.pop(message.message, None)
         if is_entity_id(item.instance):
             self._reach_entity(message, item)
@@ -163,7 +163,7 @@ class Messages:
             self._reach(message, item, instance)
         self._turns.settle()
 
-    def _reach(self, message: Message, item: Item, instance: Instance) -> None:
+    def _reach(self, message: Message, item: MessageItem, instance: Instance) -> None:
         turns, reason = self._turns, item.reason or ""
         match message.kind:
             case "raise-event":
@@ -188,7 +188,7 @@ class Messages:
 
     # ── entities ───────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _reach_entity(self, message: Message, item: Item) -> None:
+    def _reach_entity(self, message: Message, item: MessageItem) -> None:
         entities = self._turns.entities
         if message.kind == "signal":
             received = ev.EntityOperationReceived(
@@ -208,7 +208,7 @@ class Messages:
         else:
             self._undelivered(message, item, "it is an entity, no orchestration")
 
-    def _purge_entity(self, message: Message, item: Item) -> None:
+    def _purge_entity(self, message: Message, item: MessageItem) -> None:
         """Take the log of an entity away that has neither state nor lock nor anything that waits."""
         turns = self._turns
         entity = turns.instances.entity(item.instance)
@@ -221,7 +221,7 @@ class Messages:
 
     # ── starts ─────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _start(self, message: Message, item: Item) -> None:
+    def _start(self, message: Message, item: MessageItem) -> None:
         turns = self._turns
         if item.reserved:
             turns.draft.released.append((item.instance, message.message))
@@ -253,7 +253,7 @@ class Messages:
             turns.scope.add(item.instance)
         turns.start(started, hold=turns.over)
 
-    def _may_replace(self, message: Message, item: Item, ledger: RuntimeState) -> bool:
+    def _may_replace(self, message: Message, item: MessageItem, ledger: RuntimeState) -> bool:
         if ledger.started.message == message.message or item.if_exists == "skip":
             return False
         if self.is_sliced(message):
@@ -263,12 +263,12 @@ class Messages:
         self._undelivered(message, item, "the instance id is taken")
         return False
 
-    def _restart(self, message: Message, item: Item, instance: Instance) -> None:
+    def _restart(self, message: Message, item: MessageItem, instance: Instance) -> None:
         old = instance.ledger.started
         if item.new_instance is None and not instance.ledger.ended:
             self._undelivered(message, item, "it still runs: only an ended instance can be restarted under its own id")
             return
-        again = Item(item.target, old.name, old.input, old.version, restarts=item.new_instance is None)
+        again = MessageItem(item.target, old.name, old.input, old.version, restarts=item.new_instance is None)
         self._start(message, again)
 
     # ── the others ─────────────────────────────────────────────────────────────────────────────────────────────
@@ -281,7 +281,7 @@ class Messages:
         if ledger.blocked is None and ledger.next_held(turns.draft.at):
             turns.ready[instance.id] = None
 
-    def _purge(self, instance: Instance, item: Item) -> None:
+    def _purge(self, instance: Instance, item: MessageItem) -> None:
         """Take an ended instance away, with its ended children; a live one only when forced, and then it ends first."""
         turns = self._turns
         if not instance.ledger.ended:

@@ -18,7 +18,7 @@ from typing import NamedTuple
 from durablecli.errors import DurableError
 from durablecli.store.inbox import batches
 from durablecli.store.inbox.inbox import Inbox
-from durablecli.store.inbox.messages import Item, Message
+from durablecli.store.inbox.messages import Message, MessageItem
 
 
 @dataclass
@@ -79,7 +79,7 @@ class PendingBatch:
     def _index(self, instance: str) -> int | None:
         message = self.message
         if message.batch is not None:
-            index = batches.index(message.batch, instance)
+            index = batches.item_index(message.batch, instance)
             return index if index is not None and index < message.total else None
         if self._indexes is None:
             self._indexes = {item.target: index for index, item in enumerate(message.items)}
@@ -91,7 +91,7 @@ class BatchItem(NamedTuple):
 
     batch: PendingBatch
     position: int
-    item: Item
+    item: MessageItem
 
 
 Handled = QueuedMessage | PendingBatch | BatchItem | str | None
@@ -125,7 +125,7 @@ class MessageQueue:
     @property
     def is_clear(self) -> bool:
         """Whether no message waits for anything, so that nothing needs to be put in order."""
-        return not (self._entries or self.batches or self._inbox.more)
+        return not (self._entries or self.batches or self._inbox.has_more)
 
     def add(self, message: Message, posted: Posted | None = None) -> None:
         entry = QueuedMessage(message, posted, next(self._orders))

@@ -21,8 +21,8 @@ from durablecli.model.entity_id import is_entity_id
 from durablecli.model.status import InstanceSummary
 from durablecli.replay import pending
 from durablecli.replay.entity_state import summarize_entity
-from durablecli.store.hub import Hub, ask_index
-from durablecli.store.journal.writer import Write
+from durablecli.store.hub import Hub, use_index
+from durablecli.store.journal.writer import HistoryWrite
 
 _SHARE = 0.003
 _GATHER = 0.5
@@ -38,7 +38,7 @@ class _Unpublished:
     first: int
     since: float
     instance: Instance | Entity
-    writes: list[Write]
+    writes: list[HistoryWrite]
 
 
 class Publisher:
@@ -46,7 +46,7 @@ class Publisher:
 
     def __init__(self, hub: Hub, instances: Instances, background: Background) -> None:
         self._hub = hub
-        self._histories = hub.histories
+        self._histories = hub.history_writer
         self._instances = instances
         self._background = background
         # An OrderedDict, as a plain dict takes longer and longer to find its first entry while that one is removed.
@@ -81,13 +81,13 @@ class Publisher:
         self._removed.difference_update(draft.touched)
         self._commit = commit.c
 
-    def _gather(self, write: Write, draft: Draft, *, anew: bool) -> None:
+    def _gather(self, write: HistoryWrite, draft: Draft, *, anew: bool) -> None:
         """`anew`: what waits is of a history that this commit has taken away."""
         waiting = self._waiting.get(write.instance)
         if waiting is None or anew:
             self._waiting[write.instance] = _Unpublished(draft.c, monotonic(), draft.touched[write.instance], [write])
             self._waiting.move_to_end(write.instance)  # the oldest come first
-        elif write.begins:
+        elif write.begins_file:
             waiting.writes = [write]
         elif waiting.writes[-1].execution == write.execution:
             waiting.writes[-1].lines.extend(write.lines)
@@ -147,7 +147,7 @@ class Publisher:
         self._removed.clear()
         self._indexed = monotonic()
         self._index_every = max(_INDEX_EVERY, (self._indexed - began) / _INDEX_SHARE)
-        self._background.do(lambda: ask_index(self._hub, lambda index: index.apply(rows, removed, commit)))
+        self._background.do(lambda: use_index(self._hub, lambda index: index.update(rows, removed, commit)))
 
     def reread_rows(self) -> None:
         """Take the rows that wait for the index from the files; what was cached is no longer what was committed."""

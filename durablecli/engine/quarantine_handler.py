@@ -18,10 +18,10 @@ from durablecli.replay.entity_state import EntityRuntimeState, fold_entity_log
 from durablecli.replay.runtime_state import RuntimeState, fold_history
 from durablecli.store.history import writer
 from durablecli.store.hub import Hub
-from durablecli.store.inbox.messages import Item, Message
-from durablecli.store.journal.commits import Kept
-from durablecli.store.quarantined_messages import Entry
-from durablecli.store.recovery import readable
+from durablecli.store.inbox.messages import Message, MessageItem
+from durablecli.store.journal.commits import QuarantinedMessage
+from durablecli.store.quarantined_messages import QuarantinedEntry
+from durablecli.store.recovery import readable_records
 
 
 class SetAsideMessages:
@@ -31,28 +31,30 @@ class SetAsideMessages:
         self._hub = hub
         self._turns = turns
 
-    def take(self, message: Message, item: Item) -> None:
+    def take(self, message: Message, item: MessageItem) -> None:
         """Keep an item for its instance, or carry out what needs no history."""
         if message.kind == "purge" and item.force:
             self.discard(item.instance, "was damaged and has been purged")
         else:
             self._turns.stats["kept"] += 1
-            self._turns.draft.keep(Kept(item.instance, kind=message.kind, message=message.message, item=item))
+            self._turns.draft.keep(
+                QuarantinedMessage(item.instance, kind=message.kind, message=message.message, item=item)
+            )
 
-    def redeliver(self, id: str, carry_out: Callable[[Message, Item], None]) -> Iterator[None]:
+    def redeliver(self, id: str, carry_out: Callable[[Message, MessageItem], None]) -> Iterator[None]:
         """Deliver what is kept for an instance that can be used again, commit by commit; yields after each of them."""
         turns = self._turns
         instances = turns.instances
         known = instances.entity(id) if is_entity_id(id) else instances.get(id)
         if known is None and instances.is_set_aside(id):
             return
-        for c, entries in groupby(self._hub.kept.read(id), key=lambda each: each.c):
+        for c, entries in groupby(self._hub.quarantined_messages.read(id), key=lambda each: each.c):
             for each in entries:
                 self._deliver(each, carry_out)
             turns.draft.deliver(id, c)
             yield
 
-    def _deliver(self, entry: Entry, carry_out: Callable[[Message, Item], None]) -> None:
+    def _deliver(self, entry: QuarantinedEntry, carry_out: Callable[[Message, MessageItem], None]) -> None:
         what = entry.what
         if what.event is not None:
             self._turns.arrive(what.instance, what.execution, what.event)  # type: ignore[arg-type]  # only such are kept
@@ -76,10 +78,10 @@ class SetAsideMessages:
 
     def _readable(self, id: str) -> RuntimeState | EntityRuntimeState | None:
         """What the records before the damage say; None if that is nothing."""
-        history = writer.read(self._hub.disk, self._hub.root, id)
+        history = writer.read_history(self._hub.disk, self._hub.root, id)
         if history is None or not history.lines:
             return None
-        records = list(readable(id, history.execution, history.lines))
+        records = list(readable_records(id, history.execution, history.lines))
         try:
             return fold_entity_log(records) if is_entity_id(id) else fold_history(records)
         except Exception:  # noqa: BLE001 - records that make no history may break the fold anywhere

@@ -44,7 +44,7 @@ class Rollback:
         concerned.update(each.instance for each in draft.commit.purged)
         if isinstance(draft.handling, str):
             concerned.add(draft.handling)
-        self._inbox.release(draft.reserved)
+        self._inbox.release_ids(draft.reserved)
         self._turns.abandon()
         self._instances.forget_all()
         self._publisher.reread_rows()

@@ -18,7 +18,7 @@ from typing import NamedTuple, TypeVar
 
 from msgspec import Raw
 
-from durablecli.client import Client, Item, Receipt, new_message
+from durablecli.client import Client, MessageItem, Receipt, new_message_id
 from durablecli.engine.engine import Engine
 from durablecli.errors import DurableError
 from durablecli.model.ids import new_id
@@ -34,7 +34,7 @@ class Letter(NamedTuple):
     """One message that is still to be posted."""
 
     kind: str
-    items: Sequence[Item]
+    items: Sequence[MessageItem]
     message: str
 
 
@@ -45,8 +45,8 @@ class Kept:
         self.letters: list[Letter] = []
         self.is_published = engine.is_published
 
-    def post(self, kind: str, items: Sequence[Item], message: str | None = None) -> Receipt:
-        letter = Letter(kind, items, message or new_message())
+    def post(self, kind: str, items: Sequence[MessageItem], message: str | None = None) -> Receipt:
+        letter = Letter(kind, items, message or new_message_id())
         self.letters.append(letter)
         return Receipt(letter.message, [item.instance for item in items])
 
@@ -100,7 +100,7 @@ class Desk:
         """Start an orchestration that is known to be there, under a new id; without an engine as `call` does it."""
         if self._engine is None:
             return await self.call(lambda client: client.start_new(name, None, data, version))
-        item = Item(new_id(), name, data, version)
+        item = MessageItem(new_id(), name, data, version)
         # The id is as random as that of a message would be, and the system isn't asked twice.
         await self._post(self._engine, Letter("start", [item], f"m-{item.instance}"))
         return item.instance

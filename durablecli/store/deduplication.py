@@ -19,12 +19,12 @@ from msgspec import Raw
 from durablecli.model import events as ev
 from durablecli.model.failures import Failure
 from durablecli.store.disk import Disk
-from durablecli.store.os_errors import refusal
+from durablecli.store.os_errors import translate_os_errors
 
-FILE = "applied.json"
+APPLIED_FILE = "applied.json"
 
 
-class Applied(msgspec.Struct, omit_defaults=True):
+class AppliedEntityOperation(msgspec.Struct, omit_defaults=True):
     """One operation that was applied, and what came of it; without either, nobody knows any more or waited."""
 
     entity: str
@@ -34,7 +34,7 @@ class Applied(msgspec.Struct, omit_defaults=True):
     failure: Failure | None = None
 
 
-class Child(msgspec.Struct):
+class StartedChild(msgspec.Struct):
     """One sub-orchestration that was started."""
 
     instance: str
@@ -42,35 +42,35 @@ class Child(msgspec.Struct):
     input: Raw
 
 
-class Cut(msgspec.Struct, omit_defaults=True):
+class TruncatedSender(msgspec.Struct, omit_defaults=True):
     """One sender whose history was cut behind record `last`. Of entities in `upto` the log doesn't go back far enough;
     they have applied operations up to that record of the sender."""
 
     instance: str
     execution: str
     last: int
-    operations: list[Applied] = []
-    children: list[Child] = []
+    operations: list[AppliedEntityOperation] = []
+    children: list[StartedChild] = []
     upto: dict[str, int] = {}
 
 
-_decode = msgspec.json.Decoder(list[Cut]).decode
+_decode = msgspec.json.Decoder(list[TruncatedSender]).decode
 
 
-def read(disk: Disk, root: str) -> dict[str, Cut]:
+def read_truncated_senders(disk: Disk, root: str) -> dict[str, TruncatedSender]:
     """The senders that were cut, by instance; none when there is no list, or none that can be read."""
     try:
-        return {each.instance: each for each in _decode(disk.read(f"{root}/{FILE}"))}
+        return {each.instance: each for each in _decode(disk.read(f"{root}/{APPLIED_FILE}"))}
     except (FileNotFoundError, msgspec.MsgspecError, UnicodeDecodeError):
         return {}
 
 
-def write(disk: Disk, root: str, cuts: Iterable[Cut]) -> None:
+def write_truncated_senders(disk: Disk, root: str, senders: Iterable[TruncatedSender]) -> None:
     """Put a list in the place of the old one, durably; an empty one goes."""
-    found = list(cuts)
-    with refusal("nothing more is accepted"):
+    found = list(senders)
+    with translate_os_errors("nothing more is accepted"):
         if found:
-            disk.replace(f"{root}/{FILE}", msgspec.json.encode(found))
+            disk.replace(f"{root}/{APPLIED_FILE}", msgspec.json.encode(found))
         else:
             with suppress(FileNotFoundError):
-                disk.unlink(f"{root}/{FILE}")
+                disk.unlink(f"{root}/{APPLIED_FILE}")

@@ -17,17 +17,17 @@ from time import monotonic, sleep
 from typing import NamedTuple, Protocol
 
 from durablecli.errors import HubLocked
-from durablecli.store.file_handles import patiently
+from durablecli.store.file_handles import wait_for_handle
 
-_NEW = os.O_CREAT | os.O_EXCL
-_SAFE = os.O_NOFOLLOW | os.O_CLOEXEC
-_SAY_AFTER = 2.0
-_GIVE_UP_AFTER = 30.0
+_CREATE_FLAGS = os.O_CREAT | os.O_EXCL
+_SAFE_FLAGS = os.O_NOFOLLOW | os.O_CLOEXEC
+_LOCK_WARN_AFTER = 2.0
+_LOCK_TIMEOUT = 30.0
 """How long, in seconds, a lock that is held for moments only may be held by another."""
 _FULL_SYNC: int | None = getattr(fcntl, "F_FULLFSYNC", None)
 
 
-class Facts(NamedTuple):
+class FileInfo(NamedTuple):
     """What stands at a path. `kind` is file, folder, link or other; `identity` changes when it is replaced."""
 
     kind: str
@@ -69,7 +69,7 @@ class Disk(Protocol):
 
     def size(self, path: str) -> int: ...
 
-    def facts(self, path: str, *, follow: bool = False) -> Facts | None:
+    def stat(self, path: str, *, follow_symlinks: bool = False) -> FileInfo | None:
         """What stands at `path`, None if nothing does."""
 
     def listdir(self, path: str) -> list[str]:
@@ -163,7 +163,7 @@ class LocalDisk:
         return self.read_from(path, 0)
 
     def read_from(self, path: str, offset: int, size: int = -1) -> bytes:
-        fd = _open(path, os.O_RDONLY | _SAFE)
+        fd = _open(path, os.O_RDONLY | _SAFE_FLAGS)
         try:
             wanted = os.fstat(fd).st_size - offset if size < 0 else size
             pieces: list[bytes] = []
@@ -184,14 +184,14 @@ class LocalDisk:
     def size(self, path: str) -> int:
         return os.lstat(path).st_size
 
-    def facts(self, path: str, *, follow: bool = False) -> Facts | None:
+    def stat(self, path: str, *, follow_symlinks: bool = False) -> FileInfo | None:
         try:
-            found = os.stat(path, follow_symlinks=follow)
+            found = os.stat(path, follow_symlinks=follow_symlinks)
         except (FileNotFoundError, NotADirectoryError):
             return None
         kinds = {stat.S_IFREG: "file", stat.S_IFDIR: "folder", stat.S_IFLNK: "link"}
         kind = kinds.get(stat.S_IFMT(found.st_mode), "other")
-        return Facts(kind, found.st_uid, stat.S_IMODE(found.st_mode), (found.st_dev, found.st_ino))
+        return FileInfo(kind, found.st_uid, stat.S_IMODE(found.st_mode), (found.st_dev, found.st_ino))
 
     def listdir(self, path: str) -> list[str]:
         try:
@@ -226,7 +226,7 @@ class LocalDisk:
         os.unlink(path)
 
     def truncate(self, path: str, size: int) -> None:
-        fd = _open(path, os.O_WRONLY | _SAFE)
+        fd = _open(path, os.O_WRONLY | _SAFE_FLAGS)
         try:
             os.ftruncate(fd, size)
         finally:
@@ -242,7 +242,7 @@ class LocalDisk:
             os.chmod(path, 0o700)
 
     def sync_file(self, path: str) -> None:
-        fd = _open(path, os.O_RDONLY | _SAFE)
+        fd = _open(path, os.O_RDONLY | _SAFE_FLAGS)
         try:
             _sync(fd)
         finally:
@@ -280,7 +280,7 @@ class LocalDisk:
 
     @contextmanager
     def lock(self, path: str) -> Iterator[None]:
-        fd = _open(path, os.O_RDWR | os.O_CREAT | _SAFE, 0o600)
+        fd = _open(path, os.O_RDWR | os.O_CREAT | _SAFE_FLAGS, 0o600)
         try:
             _wait_for_lock(fd, path)
             with suppress(OSError):  # on a full disk nobody is named
@@ -293,23 +293,25 @@ class LocalDisk:
 
 def _wait_for_lock(fd: int, path: str) -> None:
     """Take the lock; a holder that was stopped is named, and waited for no longer than half a minute."""
-    began, pause, said = monotonic(), 0.0005, False
+    began, pause, has_warned = monotonic(), 0.0005, False
     while True:
         with suppress(BlockingIOError):
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             return
         waited = monotonic() - began
-        if waited > _GIVE_UP_AFTER:
-            raise HubLocked(f"{path} is held by {_holder(fd)}; nothing was done. End that process, then try again")
-        if waited > _SAY_AFTER and not said:
-            said = True
+        if waited > _LOCK_TIMEOUT:
+            raise HubLocked(
+                f"{path} is held by {_describe_holder(fd)}; nothing was done. End that process, then try again"
+            )
+        if waited > _LOCK_WARN_AFTER and not has_warned:
+            has_warned = True
             with suppress(OSError, ValueError, AttributeError):  # there may be no stderr
-                sys.stderr.write(f"waiting for {path}, which is held by {_holder(fd)}\n")
+                sys.stderr.write(f"waiting for {path}, which is held by {_describe_holder(fd)}\n")
         sleep(pause)
         pause = min(pause * 1.5, 0.02)
 
 
-def _holder(fd: int) -> str:
+def _describe_holder(fd: int) -> str:
     """The process that has written its number into a file that it has locked."""
     text = os.pread(fd, 12, 0).strip()
     if not text.isdigit():
@@ -322,13 +324,13 @@ def _holder(fd: int) -> str:
 
 
 def _open(path: str, flags: int, mode: int = 0o777) -> int:
-    return patiently(lambda: os.open(path, flags, mode))
+    return wait_for_handle(lambda: os.open(path, flags, mode))
 
 
 def _open_to_append(path: str, create: bool) -> int:
-    flags = os.O_WRONLY | os.O_APPEND | _SAFE
+    flags = os.O_WRONLY | os.O_APPEND | _SAFE_FLAGS
     if not create:
         return _open(path, flags)
-    fd = _open(path, flags | _NEW, 0o600)
+    fd = _open(path, flags | _CREATE_FLAGS, 0o600)
     os.fchmod(fd, 0o600)
     return fd

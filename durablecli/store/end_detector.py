@@ -11,79 +11,85 @@ from typing import NamedTuple
 import msgspec
 
 from durablecli.store import layout
-from durablecli.store.disk import Disk, Facts
+from durablecli.store.disk import Disk, FileInfo
 from durablecli.store.history import writer
 from durablecli.store.inbox.inbox import Inbox
-from durablecli.store.inbox.pending_messages import CHANGING
-from durablecli.store.journal.reader import segment_path, segments
+from durablecli.store.inbox.pending_messages import STATUS_CHANGING_KINDS
+from durablecli.store.journal.reader import segment_numbers, segment_path
 
-_ENDS = (b'"type":"ExecutionCompleted"', b',"purged":[')
+_END_MARKERS = (b'"type":"ExecutionCompleted"', b',"purged":[')
 
 
-class Mark(NamedTuple):
+class WritePosition(NamedTuple):
     """How far an instance's file, the live segment of the journal, and the numbers of the messages had come."""
 
-    file: Facts | None
+    file: FileInfo | None
     size: int
     segment: int
     offset: int
-    number: int
+    message_number: int
 
 
-class EndWatch:
+class EndDetector:
     """Looks at what was written about instances of one hub."""
 
     def __init__(self, disk: Disk, root: str, inbox: Inbox) -> None:
         self._disk = disk
         self._root = root
-        self._journal = f"{root}/{layout.JOURNAL}"
+        self._journal = f"{root}/{layout.JOURNAL_FOLDER}"
         self._inbox = inbox
 
-    def mark(self, instance: str) -> Mark:
+    def read_position(self, instance: str) -> WritePosition:
         """The present moment. Ask before the instance is read."""
         number = self._inbox.last_number()
-        segment = max(segments(self._disk, self._journal), default=0)
-        file = self._disk.facts(self._path(instance))
-        return Mark(file, self._size(self._path(instance)), segment, self._end(segment), number)
+        segment = max(segment_numbers(self._disk, self._journal), default=0)
+        file = self._disk.stat(self._history_path(instance))
+        return WritePosition(
+            file, self._file_size(self._history_path(instance)), segment, self._segment_size(segment), number
+        )
 
-    def since(self, mark: Mark, instance: str, own: int) -> Mark | None:
+    def advance_if_live(self, position: WritePosition, instance: str, own_messages: int) -> WritePosition | None:
         """The present moment, if nothing since the mark can have ended the instance; else None.
 
         `own` counts the messages that the asker has posted since, none of which ends an instance.
         """
-        now = self.mark(instance)
-        same = (now.file, now.segment) == (mark.file, mark.segment)
-        if not same or now.size < mark.size or now.offset < mark.offset:
+        now = self.read_position(instance)
+        same = (now.file, now.segment) == (position.file, position.segment)
+        if not same or now.size < position.size or now.offset < position.offset:
             return None
-        if now.number - mark.number != own and self._inbox.has_newer(instance, mark.number, CHANGING):
+        if now.message_number - position.message_number != own_messages and self._inbox.has_newer(
+            instance, position.message_number, STATUS_CHANGING_KINDS
+        ):
             return None
-        if _ends(self._disk.read_from(self._path(instance), mark.size) if now.size > mark.size else b""):
+        if _contains_end(
+            self._disk.read_from(self._history_path(instance), position.size) if now.size > position.size else b""
+        ):
             return None
-        lines = self._read(mark.segment, mark.offset) if now.offset > mark.offset else b""
+        lines = self._read_segment(position.segment, position.offset) if now.offset > position.offset else b""
         # msgspec has one spelling for a string, so the bytes can be searched for.
         name = b'"instance":%b' % msgspec.json.encode(instance)
-        if any(name in line and _ends(line) for line in lines.split(b"\n")):
+        if any(name in line and _contains_end(line) for line in lines.split(b"\n")):
             return None
         # The last line may not be whole yet: it is read once more.
-        return now._replace(offset=mark.offset + lines.rfind(b"\n") + 1)
+        return now._replace(offset=position.offset + lines.rfind(b"\n") + 1)
 
-    def _path(self, instance: str) -> str:
-        return writer.path(self._root, instance)
+    def _history_path(self, instance: str) -> str:
+        return writer.history_path(self._root, instance)
 
-    def _end(self, segment: int) -> int:
-        return self._size(segment_path(self._journal, segment)) if segment else 0
+    def _segment_size(self, segment: int) -> int:
+        return self._file_size(segment_path(self._journal, segment)) if segment else 0
 
-    def _read(self, segment: int, offset: int) -> bytes:
+    def _read_segment(self, segment: int, offset: int) -> bytes:
         with suppress(FileNotFoundError):
             return self._disk.read_from(segment_path(self._journal, segment), offset)
         return b""
 
-    def _size(self, path: str) -> int:
+    def _file_size(self, path: str) -> int:
         try:
             return self._disk.size(path)
         except FileNotFoundError:
             return 0
 
 
-def _ends(data: bytes) -> bool:
-    return any(each in data for each in _ENDS)
+def _contains_end(data: bytes) -> bool:
+    return any(each in data for each in _END_MARKERS)

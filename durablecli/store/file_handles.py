@@ -13,27 +13,27 @@ from collections.abc import Callable
 from time import monotonic, sleep
 from typing import TypeVar
 
-T = TypeVar("T")
+_T = TypeVar("_T")
 
-PATIENCE = 300.0
+HANDLE_TIMEOUT = 300.0
 """Seconds to wait for a handle."""
-_AGAIN = 0.05
-_WARN_EVERY = 10.0
-_NO_HANDLES = (errno.EMFILE, errno.ENFILE)
+_RETRY_INTERVAL = 0.05
+_WARNING_INTERVAL = 10.0
+_NO_HANDLE_ERRNOS = (errno.EMFILE, errno.ENFILE)
 _log = logging.getLogger("durablecli")
 
 
-def patiently(attempt: Callable[[], T]) -> T:
+def wait_for_handle(attempt: Callable[[], _T]) -> _T:
     """What `attempt` returns; while there is no file handle for it, it is tried again."""
     try:
         return attempt()
     except (OSError, sqlite3.OperationalError) as error:
-        if not _lacks_handle(error):
+        if not _is_handle_shortage(error):
             raise
-    return _try_again(attempt)
+    return _retry(attempt)
 
 
-def _try_again(attempt: Callable[[], T]) -> T:
+def _retry(attempt: Callable[[], _T]) -> _T:
     began = monotonic()
     warn_at = began
     while True:
@@ -41,24 +41,24 @@ def _try_again(attempt: Callable[[], T]) -> T:
             return attempt()
         except (OSError, sqlite3.OperationalError) as error:
             now = monotonic()
-            if not _lacks_handle(error) or now - began > PATIENCE:
+            if not _is_handle_shortage(error) or now - began > HANDLE_TIMEOUT:
                 raise
             if now >= warn_at:
-                warn_at = now + _WARN_EVERY
+                warn_at = now + _WARNING_INTERVAL
                 _log.warning("no file handle is left: waiting until one is closed (ulimit -n sets the limit)")
-        sleep(_AGAIN)
+        sleep(_RETRY_INTERVAL)
 
 
-def _lacks_handle(error: OSError | sqlite3.OperationalError) -> bool:
+def _is_handle_shortage(error: OSError | sqlite3.OperationalError) -> bool:
     if isinstance(error, OSError):
-        return error.errno in _NO_HANDLES
-    return error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_CANTOPEN and not _has_handle()
+        return error.errno in _NO_HANDLE_ERRNOS
+    return error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_CANTOPEN and not _can_open_file()
 
 
-def _has_handle() -> bool:
+def _can_open_file() -> bool:
     """SQLite doesn't say why it couldn't open a file."""
     try:
         os.close(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC))
     except OSError as error:
-        return error.errno not in _NO_HANDLES
+        return error.errno not in _NO_HANDLE_ERRNOS
     return True

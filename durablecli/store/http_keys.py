@@ -17,7 +17,7 @@ _OTHERS = 0o077
 def kept_keys(root: str) -> tuple[HttpKeysConfig, bool]:
     """The keys of a hub, and whether they were made just now; raises ConfigError for a file that can't be trusted."""
     disk, path = LocalDisk(), f"{root}/{FILE}"
-    facts = disk.facts(path)
+    facts = disk.stat(path)
     if facts is None:
         made = HttpKeysConfig(*(secrets.token_urlsafe(32) for _ in range(3)))
         disk.replace(path, msgspec.json.encode(made) + b"\n")

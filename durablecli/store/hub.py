@@ -12,25 +12,25 @@ from durablecli.errors import StorageError
 from durablecli.store import layout, recovery
 from durablecli.store.disk import Disk, LocalDisk
 from durablecli.store.history import truncated
-from durablecli.store.history.writer import Histories, Touched
+from durablecli.store.history.writer import HistoryWriter, UnsyncedFiles
 from durablecli.store.inbox.inbox import Inbox
-from durablecli.store.index import Index, Unusable
-from durablecli.store.journal.commits import Commit, Taken
-from durablecli.store.journal.writer import Journal, raw_tail
+from durablecli.store.index import Index, IndexUnusable
+from durablecli.store.journal.commits import Commit, ConsumedMessage
+from durablecli.store.journal.writer import Journal, read_tail
 from durablecli.store.layout import HubFile
 from durablecli.store.lock import EngineLock, this_process
-from durablecli.store.quarantine import SetAsideList
-from durablecli.store.quarantined_messages import KeptMessages
+from durablecli.store.quarantine import Quarantine
+from durablecli.store.quarantined_messages import QuarantinedMessages
 
 __all__ = [
     "Hub",
-    "ask_index",
     "begin_checkpoint",
     "checkpoint",
-    "close",
-    "create_if_missing",
+    "close_hub",
+    "create_hub_if_missing",
     "finish_checkpoint",
     "open_hub",
+    "use_index",
 ]
 
 _T = TypeVar("_T")
@@ -47,37 +47,43 @@ class Hub:
     epoch: int
     lock: EngineLock | None
     journal: Journal
-    histories: Histories
+    history_writer: HistoryWriter
     index: Index
     inbox: Inbox
-    kept: KeptMessages
-    set_aside: SetAsideList
+    quarantined_messages: QuarantinedMessages
+    quarantine: Quarantine
     last_commit: int
-    torn: set[str]
+    incomplete_turns: set[str]
     identity: tuple[object, ...]
     """What of the lock's file and hub.json must not change while we are the engine."""
-    first: int = 1
+    first_commit: int = 1
     """The first commit that the journal still held when the hub was opened."""
-    begun: dict[str, recovery.Begun] = field(default_factory=dict)
+    partial_batches: dict[str, recovery.PartialBatch] = field(default_factory=dict)
     """The batches of starts that are taken in part, by message."""
 
     @property
-    def floor(self) -> int | None:
+    def oldest_needed_commit(self) -> int | None:
         """The first commit that a checkpoint must keep: while a cut-off turn isn't finished, all of them; and the one
         that says how much of a batch is taken."""
-        return min([*([self.first] if self.torn else []), *(each.c for each in self.begun.values())], default=None)
+        return min(
+            [
+                *([self.first_commit] if self.incomplete_turns else []),
+                *(each.c for each in self.partial_batches.values()),
+            ],
+            default=None,
+        )
 
 
-class Pending(NamedTuple):
+class PendingCheckpoint(NamedTuple):
     """A checkpoint under way: commits below `first` will be needed no more once `touched` is on disk."""
 
-    first: int
-    touched: Touched
+    first_needed: int
+    unsynced: UnsyncedFiles
 
 
-def create_if_missing(root: str, disk: Disk | None = None) -> None:
+def create_hub_if_missing(root: str, disk: Disk | None = None) -> None:
     """Make the hub, durably, unless it is there."""
-    layout.create_if_missing(disk or LocalDisk(), root)
+    layout.create_layout_if_missing(disk or LocalDisk(), root)
 
 
 def open_hub(
@@ -86,7 +92,7 @@ def open_hub(
     *,
     lock: bool = True,
     index: Index | None = None,
-    progress: recovery.Progress | None = None,
+    progress: recovery.RebuildProgress | None = None,
     timeout: float = 1.0,
     on_create: Callable[[str], None] = lambda root: None,
 ) -> Hub:
@@ -97,8 +103,8 @@ def open_hub(
     disk = disk or LocalDisk()
     held: EngineLock | None = None
     try:
-        layout.check_ours(disk, root)
-        if layout.create_if_missing(disk, root):
+        layout.check_permissions(disk, root)
+        if layout.create_layout_if_missing(disk, root):
             on_create(root)
         layout.read_hub_file(disk, root)  # a later version's hub isn't even locked
         if lock:
@@ -109,39 +115,39 @@ def open_hub(
         if held is not None:
             held.release()
         if isinstance(error, OSError):
-            raise layout.storage_error(root, error) from error
+            raise layout.to_storage_error(root, error) from error
         raise
 
 
 def _recover(
-    disk: Disk, root: str, lock: EngineLock | None, index: Index | None, progress: recovery.Progress | None
+    disk: Disk, root: str, lock: EngineLock | None, index: Index | None, progress: recovery.RebuildProgress | None
 ) -> Hub:
-    layout.make_later_folders(disk, root)
+    layout.make_added_folders(disk, root)
     layout.remove_old_pipe(disk, root)
-    file = _enter(disk, root, lock is not None)
-    folder = f"{root}/{layout.JOURNAL}"
-    recovery.sweep(disk, folder)
-    tail = raw_tail(disk, folder)
+    file = _begin_epoch(disk, root, lock is not None)
+    folder = f"{root}/{layout.JOURNAL_FOLDER}"
+    recovery.remove_temporary_files(disk, folder)
+    tail = read_tail(disk, folder)
     journal = recovery.resume_journal(disk, folder, file.hub, tail)
-    histories = Histories(disk, root)
-    found = recovery.complete_histories(histories, tail)
-    kept = KeptMessages(disk, root)
-    kept.follow(tail.commits)
-    set_aside = SetAsideList(disk, root)
+    history_writer = HistoryWriter(disk, root)
+    found = recovery.recover_histories(history_writer, tail)
+    quarantined_messages = QuarantinedMessages(disk, root)
+    quarantined_messages.restore(tail.commits)
+    quarantine = Quarantine(disk, root)
     for instance, reason in found.damaged.items():
-        set_aside.add(instance, reason)
-    for instance in kept.instances():  # what came first has to be delivered first
-        set_aside.hold(instance)
+        quarantine.add(instance, reason)
+    for instance in quarantined_messages.instances():  # what came first has to be delivered first
+        quarantine.add_unlisted(instance)
     inbox = Inbox(disk, root)
-    inbox.remove(recovery.taken(tail))
-    inbox.sweep()
+    inbox.remove(recovery.consumed_messages(tail))
+    inbox.remove_leftovers()
     index = index or Index(f"{root}/index.sqlite")
     try:
-        damaged = recovery.bring_up(index, disk, root, tail, progress=progress)
-    except Unusable:
-        damaged = recovery.rebuild(index, disk, root, tail.following - 1, progress=progress)
+        damaged = recovery.catch_up_index(index, disk, root, tail, progress=progress)
+    except IndexUnusable:
+        damaged = recovery.rebuild_index(index, disk, root, tail.next_commit - 1, progress=progress)
     for instance, reason in damaged.items():
-        set_aside.add(instance, reason)
+        quarantine.add(instance, reason)
     hub = Hub(
         disk=disk,
         root=root,
@@ -150,121 +156,129 @@ def _recover(
         epoch=file.epoch,
         lock=lock,
         journal=journal,
-        histories=histories,
+        history_writer=history_writer,
         index=index,
         inbox=inbox,
-        kept=kept,
-        set_aside=set_aside,
-        last_commit=journal.last,
-        torn=found.torn | truncated.read(disk, root),
+        quarantined_messages=quarantined_messages,
+        quarantine=quarantine,
+        last_commit=journal.last_commit,
+        incomplete_turns=found.incomplete_turns | truncated.read_truncated(disk, root),
         identity=(),
     )
-    hub.identity = _identity(hub)
-    hub.first = tail.following - len(tail.lines)
-    hub.begun = recovery.begun(tail)
+    hub.identity = _read_identity(hub)
+    hub.first_commit = tail.next_commit - len(tail.lines)
+    hub.partial_batches = recovery.find_partial_batches(tail)
     return hub
 
 
-def _enter(disk: Disk, root: str, named: bool) -> HubFile:
+def _begin_epoch(disk: Disk, root: str, has_lock: bool) -> HubFile:
     """Write our name and a new epoch into hub.json, before anything else: a zombie of an engine sees it and stops."""
     file = layout.read_hub_file(disk, root)
     now = datetime.now(UTC)
     file.format = layout.FORMAT
     file.epoch += 1
-    file.engine = this_process(now) if named else None
+    file.engine = this_process(now) if has_lock else None
     file.clean = False
     file.last_seen = now
     layout.write_hub_file(disk, root, file)
     return file
 
 
-def _identity(hub: Hub) -> tuple[object, ...]:
-    names = (layout.FILE,) if hub.lock is None else (layout.FILE, "engine.lock")
-    found = [hub.disk.facts(f"{hub.root}/{name}") for name in names]
+def _read_identity(hub: Hub) -> tuple[object, ...]:
+    names = (layout.HUB_FILE,) if hub.lock is None else (layout.HUB_FILE, "engine.lock")
+    found = [hub.disk.stat(f"{hub.root}/{name}") for name in names]
     return tuple(facts and facts.identity for facts in found)
 
 
-def still_ours(hub: Hub) -> bool:
+def is_still_owner(hub: Hub) -> bool:
     """Whether nobody has replaced the lock's file or hub.json since; asked before every commit."""
-    return _identity(hub) == hub.identity
+    return _read_identity(hub) == hub.identity
 
 
-def ask_index(hub: Hub, question: Callable[[Index], _T]) -> _T:
+def use_index(hub: Hub, action: Callable[[Index], _T]) -> _T:
     """Ask the index something, or write to it; a damaged one is rebuilt for it. Raises StorageError."""
     try:
-        return question(hub.index)
-    except Unusable as damage:
+        return action(hub.index)
+    except IndexUnusable as damage:
         logging.getLogger("durablecli").warning("rebuilding %s/index.sqlite, which is damaged: %s", hub.root, damage)
     try:
-        recovery.rebuild_beside_engine(hub.index, hub.disk, hub.root, hub.journal.durable)
-        return question(hub.index)
-    except Unusable as error:
+        recovery.rebuild_index_while_running(hub.index, hub.disk, hub.root, hub.journal.last_durable)
+        return action(hub.index)
+    except IndexUnusable as error:
         raise StorageError(f"{hub.root}/index.sqlite is damaged and can't be rebuilt: {error}") from error
 
 
-def begin_checkpoint(hub: Hub, *, floor: int | None = None) -> Pending:
+def begin_checkpoint(hub: Hub, *, oldest_needed_commit: int | None = None) -> PendingCheckpoint:
     """The quick part, for the thread that appends: what follows goes into a new segment.
 
     Commits from `floor` on stay needed: those that aren't published yet, or whose turn goes on in a later commit.
     Every commit below it is published.
     """
-    following = hub.journal.last + 1
+    following = hub.journal.last_commit + 1
     hub.journal.roll(following)
-    return Pending(following if floor is None else min(floor, following), hub.histories.touched())
+    return PendingCheckpoint(
+        following if oldest_needed_commit is None else min(oldest_needed_commit, following),
+        hub.history_writer.take_unsynced(),
+    )
 
 
-def finish_checkpoint(hub: Hub, pending: Pending) -> None:
+def finish_checkpoint(hub: Hub, pending: PendingCheckpoint) -> None:
     """The slow part, for any thread: sync what the journal held until now, then let its old segments go.
 
     Commits that the index doesn't contain yet stay needed too. Raises StorageError; then the engine must stop.
     """
     try:
-        hub.histories.sync(pending.touched)
+        hub.history_writer.sync(pending.unsynced)
         hub.disk.sync_folder(f"{hub.root}/inbox/new")
-        indexed = ask_index(hub, _made_durable)
-        hub.journal.checkpointed(min(pending.first, indexed + 1))
+        indexed = use_index(hub, _make_index_durable)
+        hub.journal.record_checkpoint(min(pending.first_needed, indexed + 1))
     except OSError as error:
-        raise layout.storage_error(hub.root, error) from error
+        raise layout.to_storage_error(hub.root, error) from error
 
 
-def _made_durable(index: Index) -> int:
-    index.durable()
+def _make_index_durable(index: Index) -> int:
+    index.make_durable()
     return index.last_commit
 
 
-def checkpoint(hub: Hub, *, floor: int | None = None) -> None:
+def checkpoint(hub: Hub, *, oldest_needed_commit: int | None = None) -> None:
     """Both parts at once."""
-    finish_checkpoint(hub, begin_checkpoint(hub, floor=floor))
+    finish_checkpoint(hub, begin_checkpoint(hub, oldest_needed_commit=oldest_needed_commit))
 
 
-def _carry_over(hub: Hub) -> int | None:
+def _save_unfinished(hub: Hub) -> int | None:
     """Write down which turns were cut off, and how much of each batch is taken; gives the commit that says this."""
-    if hub.torn:
-        truncated.add(hub.disk, hub.root, hub.torn)
-    if not hub.begun:
+    if hub.incomplete_turns:
+        truncated.add_truncated(hub.disk, hub.root, hub.incomplete_turns)
+    if not hub.partial_batches:
         return None
-    c = hub.journal.last + 1
-    taken = [Taken(message, begun.upto) for message, begun in hub.begun.items()]
-    hub.journal.append([Commit(c, hub.epoch, datetime.now(UTC), [], taken)])
+    c = hub.journal.last_commit + 1
+    consumed = [ConsumedMessage(message, begun.upto) for message, begun in hub.partial_batches.items()]
+    hub.journal.append([Commit(c, hub.epoch, datetime.now(UTC), [], consumed)])
     return c
 
 
-def close(hub: Hub, clean: bool = True, *, floor: int | None = None) -> None:
+def close_hub(hub: Hub, clean: bool = True, *, oldest_needed_commit: int | None = None) -> None:
     """Let the hub go. After an error of the disk (`clean` false) nothing is written any more.
 
     Without a `floor` the whole journal goes, and what it alone knows is written down elsewhere first.
     """
     try:
         if clean:
-            checkpoint(hub, floor=floor if floor is not None else _carry_over(hub))
-            if not hub.torn:
-                truncated.keep_only(hub.disk, hub.root, hub.set_aside)
-            hub.set_aside.save()
+            checkpoint(
+                hub,
+                oldest_needed_commit=oldest_needed_commit
+                if oldest_needed_commit is not None
+                else _save_unfinished(hub),
+            )
+            if not hub.incomplete_turns:
+                truncated.retain_truncated(hub.disk, hub.root, hub.quarantine)
+            hub.quarantine.save()
             file = layout.read_hub_file(hub.disk, hub.root)
             file.engine, file.clean, file.last_seen = None, True, datetime.now(UTC)
             layout.write_hub_file(hub.disk, hub.root, file)
     except OSError as error:
-        raise layout.storage_error(hub.root, error) from error
+        raise layout.to_storage_error(hub.root, error) from error
     finally:
         hub.journal.close()
         hub.index.close()

@@ -21,16 +21,16 @@ import msgspec
 from durablecli.errors import StorageError
 from durablecli.model.entity_id import is_entity_id
 from durablecli.model.status import InstanceSummary, PendingWait
-from durablecli.store.file_handles import patiently
+from durablecli.store.file_handles import wait_for_handle
 from durablecli.store.lock import boot_id
-from durablecli.store.query import Page, Query, compile_count, compile_page, finish, micros
+from durablecli.store.query import Page, Query, compile_count, compile_page, make_page, to_micros
 
 FORMAT = 3
 """3 since pending retries count as owed."""
 MEMORY = ":memory:"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_CHECKED_WHOLE = 4 * 1024 * 1024
-_CHECKED_PAGES = 32 * 1024 * 1024
+_FULL_CHECK_LIMIT = 4 * 1024 * 1024
+_QUICK_CHECK_LIMIT = 32 * 1024 * 1024
 """Up to these sizes an index is checked when it is opened, with all its entries or at least its pages. The checks take
 about 0.1 s and 0.01 s for each MiB; in a larger index damage shows when it is met."""
 _DISK_ERRORS = frozenset(
@@ -47,7 +47,7 @@ _DISK_ERRORS = frozenset(
         sqlite3.SQLITE_AUTH,
     )
 )
-_BUSY_SECONDS = 60.0  # a reader may have been stopped in the middle of a page; the index lags meanwhile
+_BUSY_TIMEOUT = 60.0  # a reader may have been stopped in the middle of a page; the index lags meanwhile
 _CACHE_KIB = 32768
 _COLUMNS = (
     "id, name, status, execution, parent, version, created, updated, records, bytes, next_due, owes, waiting,"
@@ -65,108 +65,108 @@ CREATE INDEX due ON instances(next_due, id) WHERE next_due IS NOT NULL;
 CREATE INDEX owing ON instances(id) WHERE owes;
 CREATE INDEX locked ON instances(id) WHERE locked_by IS NOT NULL;
 """
-_GET = f"SELECT {_COLUMNS} FROM instances WHERE entity = ? AND id = ?"  # noqa: S608  constants only
-_NAMES = """
+_SELECT_ROW = f"SELECT {_COLUMNS} FROM instances WHERE entity = ? AND id = ?"  # noqa: S608  constants only
+_SELECT_NAMES = """
 WITH RECURSIVE names(name) AS (
   SELECT min(name) FROM instances WHERE entity = ?
   UNION ALL
   SELECT (SELECT min(name) FROM instances WHERE entity = ? AND name > names.name) FROM names WHERE name IS NOT NULL
 ) SELECT name FROM names WHERE name IS NOT NULL
 """
-_CHANGED = ", ".join(f"{column} = excluded.{column}" for column in _COLUMNS.split(", ")[1:])
+_UPDATED_COLUMNS = ", ".join(f"{column} = excluded.{column}" for column in _COLUMNS.split(", ")[1:])
 _UPSERT = (
     f"INSERT INTO instances(entity, {_COLUMNS}) VALUES({', '.join('?' * 18)})"
-    f" ON CONFLICT(entity, id) DO UPDATE SET {_CHANGED}"
+    f" ON CONFLICT(entity, id) DO UPDATE SET {_UPDATED_COLUMNS}"
 )
 
 _encode = msgspec.json.Encoder().encode
-_waiting = msgspec.json.Decoder(tuple[PendingWait, ...]).decode
+_decode_waiting = msgspec.json.Decoder(tuple[PendingWait, ...]).decode
 
 
-class Unusable(Exception):
+class IndexUnusable(Exception):
     """The index is missing, damaged, hot, locked or of another format; the histories know everything it knew."""
 
 
-class Reader:
+class IndexReader:
     """Questions to an index. Several of them between `begin` and `end` are answered from one moment."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._db = connection
         self._guard = threading.RLock()
 
-    def begin(self) -> int:
+    def begin_read(self) -> int:
         """Begin to read one moment; gives the last commit that it contains."""
-        with self._guard, _unusable():
+        with self._guard, _translate_read_errors():
             self._db.execute("BEGIN")
             return self.last_commit
 
-    def end(self) -> None:
-        with self._guard, _unusable():
+    def end_read(self) -> None:
+        with self._guard, _translate_read_errors():
             self._db.execute("COMMIT")
 
     @property
     def last_commit(self) -> int:
-        with self._guard, _unusable():
+        with self._guard, _translate_read_errors():
             return _last_commit(self._db)
 
     def page(self, query: Query) -> Page:
         """The rows that fit, in order, from the cursor on; raises UsageError for a cursor of another query."""
-        return finish(query, self.rows(query, query.limit + 1))
+        return make_page(query, self.rows(query, query.limit + 1))
 
     def rows(self, query: Query, limit: int) -> list[InstanceSummary]:
         """The same with a limit of its own, and without making a cursor."""
-        clauses, values = compile_page(query, self._spellings(query))
-        with self._guard, _unusable():
+        clauses, values = compile_page(query, self._matching_names(query))
+        with self._guard, _translate_read_errors():
             # The clauses are made of constants, every value is bound.
             sql = f"SELECT {_COLUMNS} FROM instances {clauses} LIMIT ?"  # noqa: S608
-            return [_summary(row) for row in self._db.execute(sql, (*values, limit)).fetchall()]
+            return [_to_summary(row) for row in self._db.execute(sql, (*values, limit)).fetchall()]
 
     def count(self, query: Query) -> int:
         """How many rows fit, wherever the cursor stands."""
-        clauses, values = compile_count(query, self._spellings(query))
-        with self._guard, _unusable():
+        clauses, values = compile_count(query, self._matching_names(query))
+        with self._guard, _translate_read_errors():
             sql = f"SELECT count(*) FROM instances {clauses}"  # noqa: S608  as in rows
             return int(self._db.execute(sql, values).fetchone()[0])
 
-    def _spellings(self, query: Query) -> list[str]:
+    def _matching_names(self, query: Query) -> list[str]:
         """The names in the table that are the wanted one, but for case."""
         if query.name is None:
             return []
         wanted = query.name.casefold()
-        with self._guard, _unusable():
-            found = self._db.execute(_NAMES, (query.entities, query.entities)).fetchall()
+        with self._guard, _translate_read_errors():
+            found = self._db.execute(_SELECT_NAMES, (query.entities, query.entities)).fetchall()
         return [name for (name,) in found if name.casefold() == wanted]
 
     def get(self, instance: str) -> InstanceSummary | None:
-        with self._guard, _unusable():
-            row = self._db.execute(_GET, _key(instance)).fetchone()
-        return None if row is None else _summary(row)
+        with self._guard, _translate_read_errors():
+            row = self._db.execute(_SELECT_ROW, _key(instance)).fetchone()
+        return None if row is None else _to_summary(row)
 
-    def due(self) -> list[tuple[str, datetime]]:
+    def due_times(self) -> list[tuple[str, datetime]]:
         """Who has something due, and when, the earliest first."""
-        with self._guard, _unusable():
+        with self._guard, _translate_read_errors():
             found = self._db.execute(
                 "SELECT id, next_due FROM instances WHERE next_due IS NOT NULL ORDER BY next_due, id"
             )
-            return [(instance, _time(due)) for instance, due in found.fetchall()]
+            return [(instance, _from_micros(due)) for instance, due in found.fetchall()]
 
-    def owing(self) -> list[str]:
+    def with_pending_work(self) -> list[str]:
         """Who owes the world something: activities to run, messages to send, arrivals to apply."""
-        with self._guard, _unusable():
+        with self._guard, _translate_read_errors():
             return [row[0] for row in self._db.execute("SELECT id FROM instances WHERE owes ORDER BY id").fetchall()]
 
-    def recorded(self) -> dict[str, tuple[str, int]]:
+    def record_counts(self) -> dict[str, tuple[str, int]]:
         """Of whoever owes something or is locked: the execution, and how many records it has."""
-        with self._guard, _unusable():
+        with self._guard, _translate_read_errors():
             found = self._db.execute(
                 "SELECT id, execution, records FROM instances WHERE owes"
                 " UNION SELECT id, execution, records FROM instances WHERE locked_by IS NOT NULL"
             )
             return {id: (str(execution), int(records)) for id, execution, records in found.fetchall()}
 
-    def locked(self) -> list[str]:
+    def locked_entities(self) -> list[str]:
         """The entities whose lock somebody holds."""
-        with self._guard, _unusable():
+        with self._guard, _translate_read_errors():
             found = self._db.execute("SELECT id FROM instances WHERE locked_by IS NOT NULL ORDER BY id")
             return [row[0] for row in found.fetchall()]
 
@@ -175,23 +175,23 @@ class Reader:
             self._db.close()
 
 
-class Index(Reader):
+class Index(IndexReader):
     """The writer, for the one engine, whose threads may share it. What can't be used is emptied (`last_commit` 0)."""
 
     def __init__(self, path: str = MEMORY) -> None:
         self._path = path
-        self._marked = False
-        self._synced_folder = False
+        self._has_boot_mark = False
+        self._is_folder_synced = False
         try:
             super().__init__(self._open())
-        except Unusable:
-            with _refused(path):
-                self._remove()
+        except IndexUnusable:
+            with _translate_write_errors(path):
+                self._remove_files()
                 super().__init__(self._open())
 
     def _open(self) -> sqlite3.Connection:
-        with _unusable():
-            db = sqlite3.connect(self._path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+        with _translate_read_errors():
+            db = sqlite3.connect(self._path, timeout=_BUSY_TIMEOUT, isolation_level=None, check_same_thread=False)
             try:
                 # DELETE leaves no file behind that a reader who may not write would stumble over.
                 db.execute("PRAGMA journal_mode = DELETE")
@@ -200,78 +200,78 @@ class Index(Reader):
                 if self._path != MEMORY:
                     os.chmod(self._path, 0o600)
                 if db.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0] == 0:
-                    db.executescript(f"BEGIN; PRAGMA user_version = {_mark()}; {_SCHEMA}")
+                    db.executescript(f"BEGIN; PRAGMA user_version = {_boot_mark()}; {_SCHEMA}")
                     db.executemany("INSERT INTO meta VALUES(?, ?)", [("format", FORMAT), ("last_commit", 0)])
                     db.execute("COMMIT")
                 if self._path != MEMORY:
                     _check_content(db, os.path.getsize(self._path))
-                check(db)
-                self._marked = _user_version(db) != 0
+                check_index_format(db)
+                self._has_boot_mark = _user_version(db) != 0
             except BaseException:
                 db.close()
                 raise
             return db
 
-    def apply(self, rows: Iterable[InstanceSummary], removed: Iterable[str], last_commit: int) -> None:
+    def update(self, rows: Iterable[InstanceSummary], removed: Iterable[str], last_commit: int) -> None:
         """Put rows in, take instances out, and note the last commit: all or nothing, and not yet durable.
 
         Raises StorageError, and Unusable if the index is damaged.
         """
         changed, gone = list(rows), list(removed)
-        with self._guard, _refused(self._path):
-            patiently(lambda: self._apply(changed, gone, last_commit))
+        with self._guard, _translate_write_errors(self._path):
+            wait_for_handle(lambda: self._update(changed, gone, last_commit))
 
-    def _apply(self, rows: list[InstanceSummary], removed: list[str], last_commit: int) -> None:
-        if not self._marked:
-            self._set_mark(_mark())
+    def _update(self, rows: list[InstanceSummary], removed: list[str], last_commit: int) -> None:
+        if not self._has_boot_mark:
+            self._set_boot_mark(_boot_mark())
         self._db.execute("BEGIN IMMEDIATE")
         try:
             self._db.executemany("DELETE FROM instances WHERE entity = ? AND id = ?", map(_key, removed))
-            self._db.executemany(_UPSERT, map(_row, rows))
+            self._db.executemany(_UPSERT, map(_to_row, rows))
             self._db.execute("UPDATE meta SET value = ? WHERE key = 'last_commit'", (last_commit,))
             self._db.execute("INSERT OR REPLACE INTO meta VALUES('last_commit_crc', ?)", (_crc(last_commit),))
-            self._patiently("COMMIT")
+            self._execute_when_free("COMMIT")
         except BaseException:
             if self._db.in_transaction:
                 self._db.execute("ROLLBACK")
             raise
 
-    def durable(self) -> None:
+    def make_durable(self) -> None:
         """Return when all that was applied is on disk, and would be believed after a power cut.
 
         Raises StorageError, and Unusable if the index is damaged.
         """
-        if self._path == MEMORY or not self._marked:
+        if self._path == MEMORY or not self._has_boot_mark:
             return
-        with self._guard, _refused(self._path):
+        with self._guard, _translate_write_errors(self._path):
             # Only then the mark goes, in a transaction of its own that syncs whatever it does.
-            _sync(self._path, os.O_RDONLY)
-            if not self._synced_folder:
-                _sync(os.path.dirname(self._path) or ".", os.O_RDONLY | os.O_DIRECTORY)
-                self._synced_folder = True
-            patiently(lambda: self._set_mark(0))
+            _sync_path(self._path, os.O_RDONLY)
+            if not self._is_folder_synced:
+                _sync_path(os.path.dirname(self._path) or ".", os.O_RDONLY | os.O_DIRECTORY)
+                self._is_folder_synced = True
+            wait_for_handle(lambda: self._set_boot_mark(0))
 
     def clear(self) -> None:
         """Begin anew with an empty index, whatever state the old one is in."""
-        with self._guard, _refused(self._path):
+        with self._guard, _translate_write_errors(self._path):
             with suppress(sqlite3.Error):
                 self._db.close()
-            self._remove()
+            self._remove_files()
             self._db = self._open()
 
-    def _set_mark(self, mark: int) -> None:
+    def _set_boot_mark(self, mark: int) -> None:
         if self._path == MEMORY:
             return
         # EXTRA syncs the folder too. Else the journal of this transaction could come back at a power cut, after later
         # transactions changed the file, and roll back nothing but the mark.
         self._db.execute("PRAGMA synchronous = EXTRA")
         try:
-            self._patiently(f"PRAGMA user_version = {mark}")
+            self._execute_when_free(f"PRAGMA user_version = {mark}")
         finally:
             self._db.execute("PRAGMA synchronous = OFF")
-        self._marked = mark != 0
+        self._has_boot_mark = mark != 0
 
-    def _patiently(self, statement: str) -> None:
+    def _execute_when_free(self, statement: str) -> None:
         """Wait for a reader for as long as it takes: one that was stopped on its way is no reason to stop as well."""
         while True:
             try:
@@ -282,40 +282,40 @@ class Index(Reader):
             else:
                 return
 
-    def _remove(self) -> None:
+    def _remove_files(self) -> None:
         """Unlink the file, then its journal: alone, the journal would be taken for that of the next file."""
-        self._synced_folder = False
+        self._is_folder_synced = False
         if self._path == MEMORY:
             return
         for path in (self._path, f"{self._path}-journal"):
             with suppress(FileNotFoundError):
                 os.unlink(path)
-                _sync(os.path.dirname(path) or ".", os.O_RDONLY | os.O_DIRECTORY)
+                _sync_path(os.path.dirname(path) or ".", os.O_RDONLY | os.O_DIRECTORY)
 
 
-def open_readonly(path: str, *, timeout: float = 1.0) -> Reader:
+def open_index_readonly(path: str, *, timeout: float = 1.0) -> IndexReader:
     """An index that is read and not touched, not even by side files; raises Unusable.
 
     A journal that a dead engine left is Unusable too: rolling it back would be writing.
     """
     name = "".join(f"%{ord(each):02x}" if each in "%?#" else each for each in os.path.abspath(path))
-    with _unusable():
+    with _translate_read_errors():
         db = sqlite3.connect(f"file:{name}?mode=ro", uri=True, timeout=timeout, isolation_level=None)
         try:
-            check(db)
+            check_index_format(db)
         except BaseException:
             db.close()
             raise
-    return Reader(db)
+    return IndexReader(db)
 
 
-def check(db: sqlite3.Connection) -> None:
+def check_index_format(db: sqlite3.Connection) -> None:
     """Raise Unusable unless the file is an index of this format that can be believed."""
-    if _user_version(db) not in (0, _mark()):
-        raise Unusable("the machine went down while the index was not yet on disk")
+    if _user_version(db) not in (0, _boot_mark()):
+        raise IndexUnusable("the machine went down while the index was not yet on disk")
     found = dict(db.execute("SELECT key, value FROM meta").fetchall())
     if found.get("format") != FORMAT or not isinstance(found.get("last_commit"), int):
-        raise Unusable("the index has another format")
+        raise IndexUnusable("the index has another format")
     _last_commit(db)
 
 
@@ -324,7 +324,7 @@ def _last_commit(db: sqlite3.Connection) -> int:
     found = dict(db.execute("SELECT key, value FROM meta WHERE key IN ('last_commit', 'last_commit_crc')").fetchall())
     last = int(found["last_commit"])
     if found.get("last_commit_crc", _crc(last)) != _crc(last):
-        raise Unusable("the index is damaged: the crc of its last commit doesn't fit")
+        raise IndexUnusable("the index is damaged: the crc of its last commit doesn't fit")
     return last
 
 
@@ -333,24 +333,24 @@ def _crc(commit: int) -> int:
 
 
 def _check_content(db: sqlite3.Connection, size: int) -> None:
-    if size > _CHECKED_PAGES:
+    if size > _QUICK_CHECK_LIMIT:
         return
-    check = "integrity_check" if size <= _CHECKED_WHOLE else "quick_check"
+    check = "integrity_check" if size <= _FULL_CHECK_LIMIT else "quick_check"
     found = db.execute(f"PRAGMA {check}(1)").fetchone()[0]
     if found != "ok":
-        raise Unusable(f"the index is damaged: {found}")
+        raise IndexUnusable(f"the index is damaged: {found}")
 
 
 def _user_version(db: sqlite3.Connection) -> int:
     return int(db.execute("PRAGMA user_version").fetchone()[0])
 
 
-def _mark() -> int:
+def _boot_mark() -> int:
     return crc32(boot_id().encode()) & 0x7FFFFFFF or 1
 
 
-def _sync(path: str, flags: int) -> None:
-    fd = patiently(lambda: os.open(path, flags | os.O_CLOEXEC))
+def _sync_path(path: str, flags: int) -> None:
+    fd = wait_for_handle(lambda: os.open(path, flags | os.O_CLOEXEC))
     try:
         os.fsync(fd)
     finally:
@@ -358,20 +358,20 @@ def _sync(path: str, flags: int) -> None:
 
 
 @contextmanager
-def _unusable() -> Iterator[None]:
+def _translate_read_errors() -> Iterator[None]:
     try:
         yield
     except (sqlite3.Error, OSError, msgspec.MsgspecError, ArithmeticError, LookupError, TypeError, ValueError) as error:
-        raise Unusable(str(error)) from error
+        raise IndexUnusable(str(error)) from error
 
 
 @contextmanager
-def _refused(path: str) -> Iterator[None]:
+def _translate_write_errors(path: str) -> Iterator[None]:
     try:
         yield
-    except (sqlite3.Error, OSError, Unusable) as error:
+    except (sqlite3.Error, OSError, IndexUnusable) as error:
         if isinstance(error, sqlite3.Error) and _is_damage(error):
-            raise Unusable(str(error)) from error
+            raise IndexUnusable(str(error)) from error
         raise StorageError(f"{path}: {error}; it may be deleted when no engine runs, and is rebuilt then") from error
 
 
@@ -385,7 +385,7 @@ def _is_damage(error: sqlite3.Error) -> bool:
     return code & 0xFF not in _DISK_ERRORS
 
 
-def _time(value: int) -> datetime:
+def _from_micros(value: int) -> datetime:
     return _EPOCH + timedelta(microseconds=value)
 
 
@@ -394,7 +394,7 @@ def _key(instance: str) -> tuple[bool, str]:
     return is_entity_id(instance), instance
 
 
-def _row(each: InstanceSummary) -> tuple[object, ...]:
+def _to_row(each: InstanceSummary) -> tuple[object, ...]:
     return (
         *_key(each.id),
         each.name,
@@ -402,21 +402,21 @@ def _row(each: InstanceSummary) -> tuple[object, ...]:
         each.execution,
         each.parent,
         each.version,
-        micros(each.created),
-        micros(each.updated),
+        to_micros(each.created),
+        to_micros(each.updated),
         each.records,
         each.bytes,
-        None if each.next_due is None else micros(each.next_due),
+        None if each.next_due is None else to_micros(each.next_due),
         each.has_pending_work,
         _encode(each.waiting).decode() if each.waiting else None,
         each.blocked,
-        None if each.blocked_at is None else micros(each.blocked_at),
+        None if each.blocked_at is None else to_micros(each.blocked_at),
         each.locked_by,
         each.queued,
     )
 
 
-def _summary(row: tuple[Any, ...]) -> InstanceSummary:
+def _to_summary(row: tuple[Any, ...]) -> InstanceSummary:
     instance, name, status, execution, parent, version, created, updated, records, size, *rest = row
     due, owes, waiting, blocked, blocked_at, locked_by, queued = rest
     return InstanceSummary(
@@ -426,15 +426,15 @@ def _summary(row: tuple[Any, ...]) -> InstanceSummary:
         execution,
         parent,
         version,
-        _time(created),
-        _time(updated),
+        _from_micros(created),
+        _from_micros(updated),
         records,
         size,
-        None if due is None else _time(due),
+        None if due is None else _from_micros(due),
         bool(owes),
-        _waiting(waiting) if waiting else (),
+        _decode_waiting(waiting) if waiting else (),
         blocked,
-        None if blocked_at is None else _time(blocked_at),
+        None if blocked_at is None else _from_micros(blocked_at),
         locked_by,
         queued,
     )

@@ -17,13 +17,13 @@ if TYPE_CHECKING:  # filelock brings asyncio with it, which verbs that take no l
     from filelock import FileLock
 
 
-class Reader(Protocol):
+class FileReader(Protocol):
     """What of the disk is needed here."""
 
     def read(self, path: str) -> bytes: ...
 
 
-class Holder(msgspec.Struct, frozen=True):
+class EngineProcess(msgspec.Struct, frozen=True):
     """The process that runs a hub, as hub.json names it. `started` tells it from a later process of its number."""
 
     pid: int
@@ -31,22 +31,22 @@ class Holder(msgspec.Struct, frozen=True):
     since: datetime
 
     @property
-    def alive(self) -> bool:
+    def is_alive(self) -> bool:
         """Whether that very process still runs."""
-        return alive(self.pid, self.started)
+        return is_process_alive(self.pid, self.started)
 
 
-class _Named(msgspec.Struct, frozen=True):
-    engine: Holder | None = None
+class _NamedEngine(msgspec.Struct, frozen=True):
+    engine: EngineProcess | None = None
 
 
-_named = msgspec.json.Decoder(_Named).decode
+_decode_engine = msgspec.json.Decoder(_NamedEngine).decode
 
 
-def read_holder(disk: Reader, root: str) -> Holder | None:
+def read_engine_process(disk: FileReader, root: str) -> EngineProcess | None:
     """Whom hub.json names as the engine of this hub; dead or alive. None where it names nobody or can't be read."""
     try:
-        return _named(disk.read(f"{root}/hub.json")).engine
+        return _decode_engine(disk.read(f"{root}/hub.json")).engine
     except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
         return None
 
@@ -54,7 +54,7 @@ def read_holder(disk: Reader, root: str) -> Holder | None:
 class EngineLock:
     """The lock of one hub, on a file of its own that is never removed: removing it would let two hold it."""
 
-    def __init__(self, disk: Reader, root: str) -> None:
+    def __init__(self, disk: FileReader, root: str) -> None:
         self._disk = disk
         self._root = root
         self.path = f"{root}/engine.lock"
@@ -69,7 +69,7 @@ class EngineLock:
         try:
             lock.acquire()
         except Timeout:
-            raise HubLocked(self._conflict()) from None
+            raise HubLocked(self._conflict_text()) from None
         except PermissionError as error:
             raise NoPermission(f"{self.path} can't be locked: {error.strerror}") from error
         except (OSError, NotImplementedError) as error:
@@ -83,15 +83,15 @@ class EngineLock:
             lock.release()
 
     @property
-    def held(self) -> bool:
+    def is_held(self) -> bool:
         return self._lock is not None
 
-    def holder(self) -> Holder | None:
+    def engine_process(self) -> EngineProcess | None:
         """The engine that hub.json names."""
-        return read_holder(self._disk, self._root)
+        return read_engine_process(self._disk, self._root)
 
-    def _conflict(self) -> str:
-        holder = self.holder()
+    def _conflict_text(self) -> str:
+        holder = self.engine_process()
         who = "another engine (it hasn't said its name yet)"
         if holder is not None:
             who = f"pid {holder.pid}, since {holder.since:%Y-%m-%d %H:%M:%SZ}"
@@ -105,7 +105,7 @@ class EngineLock:
 def boot_id() -> str:
     """What names this run of the machine, from power-on to power-off."""
     if sys.platform == "darwin":
-        return _output("sysctl", "-n", "kern.bootsessionuuid")
+        return _run_command("sysctl", "-n", "kern.bootsessionuuid")
     with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
         return file.read().strip()
 
@@ -113,7 +113,7 @@ def boot_id() -> str:
 def start_token(pid: int) -> str | None:
     """What no other process of this number has; None when there is no such process."""
     if sys.platform == "darwin":
-        started = _output("ps", "-o", "lstart=", "-p", str(pid))
+        started = _run_command("ps", "-o", "lstart=", "-p", str(pid))
         return f"{boot_id()}:{started}" if started else None
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:
@@ -134,16 +134,16 @@ def pid_namespace() -> str:
         return ""
 
 
-def alive(pid: int, started: str) -> bool:
+def is_process_alive(pid: int, started: str) -> bool:
     """Whether the process that had this token still runs."""
     return start_token(pid) == started
 
 
-def this_process(since: datetime) -> Holder:
+def this_process(since: datetime) -> EngineProcess:
     """The holder that hub.json should name when this process runs the hub."""
     pid = os.getpid()
-    return Holder(pid, start_token(pid) or "", since)
+    return EngineProcess(pid, start_token(pid) or "", since)
 
 
-def _output(*command: str) -> str:
+def _run_command(*command: str) -> str:
     return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()

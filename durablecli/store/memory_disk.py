@@ -9,10 +9,10 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from durablecli.store.disk import Facts
+from durablecli.store.disk import FileInfo
 
 
-class Node:
+class Inode:
     """The bytes of a file, apart from its name."""
 
     def __init__(self, number: int) -> None:
@@ -21,7 +21,7 @@ class Node:
 
 
 class MemoryAppender:
-    def __init__(self, disk: MemoryDisk, node: Node, path: str) -> None:
+    def __init__(self, disk: MemoryDisk, node: Inode, path: str) -> None:
         self._disk = disk
         self._node = node
         self._path = path
@@ -32,7 +32,7 @@ class MemoryAppender:
         self.size += len(data)
 
     def sync(self) -> None:
-        self._disk.settle(self._node, self._path)
+        self._disk.sync_inode(self._node, self._path)
 
     def close(self) -> None:
         pass
@@ -45,7 +45,7 @@ class MemoryDisk:
     user = 0
 
     def __init__(self) -> None:
-        self.files: dict[str, Node] = {}
+        self.files: dict[str, Inode] = {}
         self.folders: set[str] = {"", ".", "/"}
         self._numbers = itertools.count(1)
         self._guard = threading.RLock()
@@ -53,37 +53,37 @@ class MemoryDisk:
 
     # ── the changes ────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def extend(self, node: Node, data: bytes, path: str) -> None:
+    def extend(self, node: Inode, data: bytes, path: str) -> None:
         """Append to a file."""
         with self._guard:
             node.data += data
 
-    def settle(self, node: Node, path: str) -> None:
+    def sync_inode(self, node: Inode, path: str) -> None:
         """Sync a file's bytes."""
 
-    def enter(self, path: str, node: Node) -> None:
+    def link(self, path: str, node: Inode) -> None:
         """Give a file a name, in the place of whatever had it."""
         with self._guard:
-            self._demand_folder(path)
+            self._require_folder(path)
             self.files[path] = node
 
     def rename(self, old: str, new: str) -> None:
         old, new = os.path.normpath(old), os.path.normpath(new)
         with self._guard:
-            node = self._node(old)
-            self._demand_folder(new)
+            node = self._find_inode(old)
+            self._require_folder(new)
             del self.files[old]
             self.files[new] = node
 
     def unlink(self, path: str) -> None:
         path = os.path.normpath(path)
         with self._guard:
-            self._node(path)
+            self._find_inode(path)
             del self.files[path]
 
     def truncate(self, path: str, size: int) -> None:
         with self._guard:
-            data = self._node(path).data
+            data = self._find_inode(path).data
             data[:] = data[:size].ljust(size, b"\0")
 
     def make_folder(self, path: str) -> None:
@@ -91,7 +91,7 @@ class MemoryDisk:
         with self._guard:
             if path in self.files:
                 raise NotADirectoryError(errno.ENOTDIR, "not a folder of its own", path)
-            self._demand_folder(path)
+            self._require_folder(path)
             self.folders.add(path)
 
     def sync_folder(self, path: str) -> None:
@@ -106,32 +106,32 @@ class MemoryDisk:
     def _is_folder(self, path: str) -> bool:
         return os.path.normpath(path) in self.folders or not path
 
-    def _demand_folder(self, path: str) -> None:
+    def _require_folder(self, path: str) -> None:
         if not self._is_folder(os.path.dirname(path)):
             raise FileNotFoundError(errno.ENOENT, "no such folder", path)
 
-    def _node(self, path: str) -> Node:
+    def _find_inode(self, path: str) -> Inode:
         node = self.files.get(os.path.normpath(path))
         if node is None:
             raise FileNotFoundError(errno.ENOENT, "no such file", path)
         return node
 
-    def _new(self, path: str) -> Node:
+    def _create_inode(self, path: str) -> Inode:
         path = os.path.normpath(path)
         with self._guard:
             if path in self.files or path in self.folders:
                 raise FileExistsError(errno.EEXIST, "the file is there", path)
-            node = Node(next(self._numbers))
-            self.enter(path, node)
+            node = Inode(next(self._numbers))
+            self.link(path, node)
             return node
 
     def read(self, path: str) -> bytes:
         with self._guard:
-            return bytes(self._node(path).data)
+            return bytes(self._find_inode(path).data)
 
     def read_from(self, path: str, offset: int, size: int = -1) -> bytes:
         with self._guard:
-            data = self._node(path).data
+            data = self._find_inode(path).data
             return bytes(data[offset:] if size < 0 else data[offset : offset + size])
 
     def exists(self, path: str) -> bool:
@@ -139,14 +139,14 @@ class MemoryDisk:
 
     def size(self, path: str) -> int:
         with self._guard:
-            return len(self._node(path).data)
+            return len(self._find_inode(path).data)
 
-    def facts(self, path: str, *, follow: bool = False) -> Facts | None:
+    def stat(self, path: str, *, follow_symlinks: bool = False) -> FileInfo | None:
         with self._guard:
             node = self.files.get(os.path.normpath(path))
             if node is not None:
-                return Facts("file", self.user, 0o600, (0, node.number))
-            return Facts("folder", self.user, 0o700, (0, 0)) if self._is_folder(path) else None
+                return FileInfo("file", self.user, 0o600, (0, node.number))
+            return FileInfo("folder", self.user, 0o700, (0, 0)) if self._is_folder(path) else None
 
     def listdir(self, path: str) -> list[str]:
         inside = f"{os.path.normpath(path)}/"
@@ -156,7 +156,7 @@ class MemoryDisk:
         return [each for each in below if each and "/" not in each]
 
     def appender(self, path: str, *, create: bool) -> MemoryAppender:
-        node = self._new(path) if create else self._node(path)
+        node = self._create_inode(path) if create else self._find_inode(path)
         return MemoryAppender(self, node, path)
 
     def append_once(self, path: str, data: bytes, *, create: bool) -> None:
@@ -170,7 +170,7 @@ class MemoryDisk:
             file.sync()
 
     def sync_file(self, path: str) -> None:
-        self.settle(self._node(path), path)
+        self.sync_inode(self._find_inode(path), path)
 
     def replace(self, path: str, data: bytes) -> None:
         temporary = f"{path}.tmp"

@@ -9,7 +9,7 @@ from durablecli.errors import NoPermission, StorageError
 
 
 @contextmanager
-def refusal(consequence: str) -> Iterator[None]:
+def translate_os_errors(consequence: str) -> Iterator[None]:
     """Turn OSError into StorageError, or NoPermission, with what follows from it: "the message isn't acknowledged"."""
     try:
         yield

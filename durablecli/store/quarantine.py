@@ -15,12 +15,12 @@ from datetime import UTC, datetime
 import msgspec
 
 from durablecli.store.disk import Disk
-from durablecli.store.os_errors import refusal
+from durablecli.store.os_errors import translate_os_errors
 
-FILE = "set-aside.json"
+QUARANTINE_FILE = "set-aside.json"
 
 
-class SetAside(msgspec.Struct, frozen=True):
+class QuarantinedInstance(msgspec.Struct, frozen=True):
     """Why and since when one instance, or entity, is set aside."""
 
     instance: str
@@ -28,65 +28,65 @@ class SetAside(msgspec.Struct, frozen=True):
     since: datetime
 
 
-_decode = msgspec.json.Decoder(list[SetAside]).decode
+_decode = msgspec.json.Decoder(list[QuarantinedInstance]).decode
 
 
-def read(disk: Disk, root: str) -> dict[str, SetAside]:
+def read_quarantine(disk: Disk, root: str) -> dict[str, QuarantinedInstance]:
     """The instances in the list; none when there is no list, or none that can be read."""
     try:
-        return {each.instance: each for each in _decode(disk.read(f"{root}/{FILE}"))}
+        return {each.instance: each for each in _decode(disk.read(f"{root}/{QUARANTINE_FILE}"))}
     except (FileNotFoundError, msgspec.MsgspecError, UnicodeDecodeError):
         return {}
 
 
-class SetAsideList:
+class Quarantine:
     """The list of one hub, for its one engine. `save` writes it when it has changed."""
 
     def __init__(self, disk: Disk, root: str) -> None:
         self._disk = disk
         self._root = root
-        self._entries = read(disk, root)
+        self._entries = read_quarantine(disk, root)
         self._saved = dict(self._entries)
-        self._held: set[str] = set()
+        self._unlisted: set[str] = set()
 
-    def retry(self) -> list[str]:
+    def take_all(self) -> list[str]:
         """Empty the list; the instances that were on it, which are to be tried again."""
-        found = sorted({*self._entries, *self._held})
+        found = sorted({*self._entries, *self._unlisted})
         self._entries.clear()
-        self._held.clear()
+        self._unlisted.clear()
         return found
 
-    def hold(self, instance: str) -> None:
+    def add_unlisted(self, instance: str) -> None:
         """Leave an instance alone until it is tried again, without listing it: what is kept for it comes first."""
-        self._held.add(instance)
+        self._unlisted.add(instance)
 
     def add(self, instance: str, reason: str) -> None:
         """Put an instance on the list; one that is on it keeps its reason."""
         if instance not in self._entries:
             before = self._saved.get(instance)
             since = before.since if before is not None else datetime.now(UTC)
-            self._entries[instance] = SetAside(instance, reason, since)
+            self._entries[instance] = QuarantinedInstance(instance, reason, since)
 
     def discard(self, instance: str) -> None:
         """Take an instance off the list."""
         self._entries.pop(instance, None)
-        self._held.discard(instance)
+        self._unlisted.discard(instance)
 
     def __contains__(self, instance: object) -> bool:
-        return instance in self._entries or instance in self._held
+        return instance in self._entries or instance in self._unlisted
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._entries)
 
     def __bool__(self) -> bool:
-        return bool(self._entries or self._held)
+        return bool(self._entries or self._unlisted)
 
     def save(self) -> None:
         """Write the list, durably, if it isn't what the file holds."""
         if self._entries == self._saved:
             return
-        path = f"{self._root}/{FILE}"
-        with refusal("nothing more is accepted"):
+        path = f"{self._root}/{QUARANTINE_FILE}"
+        with translate_os_errors("nothing more is accepted"):
             if self._entries:
                 self._disk.replace(path, msgspec.json.encode(list(self._entries.values())))
             else:

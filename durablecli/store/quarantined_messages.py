@@ -16,46 +16,46 @@ from durablecli.model.codec import CorruptLine, append_crc, verify_crc
 from durablecli.model.entity_id import is_entity_id
 from durablecli.model.ids import entity_file_name, file_name
 from durablecli.store.disk import Disk
-from durablecli.store.journal.commits import Commit, Kept
-from durablecli.store.os_errors import refusal
+from durablecli.store.journal.commits import Commit, QuarantinedMessage
+from durablecli.store.os_errors import translate_os_errors
 
-FOLDER = "kept"
+QUARANTINED_MESSAGES_FOLDER = "kept"
 
 
-class Entry(msgspec.Struct):
+class QuarantinedEntry(msgspec.Struct):
     """One line of such a file: `c` is the commit that kept `what`."""
 
     c: int
-    what: Kept
+    what: QuarantinedMessage
 
 
-_decode = msgspec.json.Decoder(Entry).decode
+_decode = msgspec.json.Decoder(QuarantinedEntry).decode
 
 
-def path(root: str, instance: str) -> str:
+def quarantined_messages_path(root: str, instance: str) -> str:
     """Where that is which is kept for an instance."""
     name = entity_file_name(instance) if is_entity_id(instance) else file_name(instance)
-    return f"{root}/{FOLDER}/{name}.jsonl"
+    return f"{root}/{QUARANTINED_MESSAGES_FOLDER}/{name}.jsonl"
 
 
-def read(disk: Disk, root: str, instance: str) -> list[Entry]:
+def read_quarantined_messages(disk: Disk, root: str, instance: str) -> list[QuarantinedEntry]:
     """What is kept for an instance, in order."""
-    return _read(disk, path(root, instance))
+    return _read_entries(disk, quarantined_messages_path(root, instance))
 
 
-def instances(disk: Disk, root: str) -> Iterator[str]:
+def instances_with_messages(disk: Disk, root: str) -> Iterator[str]:
     """The instances for which something is kept."""
-    for name in sorted(disk.listdir(f"{root}/{FOLDER}")):
-        if name.endswith(".jsonl") and (entries := _read(disk, f"{root}/{FOLDER}/{name}")):
+    for name in sorted(disk.listdir(f"{root}/{QUARANTINED_MESSAGES_FOLDER}")):
+        if name.endswith(".jsonl") and (entries := _read_entries(disk, f"{root}/{QUARANTINED_MESSAGES_FOLDER}/{name}")):
             yield entries[0].what.instance
 
 
-def _read(disk: Disk, file: str) -> list[Entry]:
+def _read_entries(disk: Disk, file: str) -> list[QuarantinedEntry]:
     try:
         lines = disk.read(file).split(b"\n")
     except FileNotFoundError:
         return []
-    found: list[Entry] = []
+    found: list[QuarantinedEntry] = []
     for line in lines:
         # A bad line is a torn one, which the journal still has, or damage: what stands behind it is of other commits.
         with suppress(CorruptLine, msgspec.MsgspecError, UnicodeDecodeError):
@@ -63,48 +63,48 @@ def _read(disk: Disk, file: str) -> list[Entry]:
     return found
 
 
-class KeptMessages:
+class QuarantinedMessages:
     """The writer, for the one engine. What it writes is on disk when a call returns: it is seldom needed."""
 
     def __init__(self, disk: Disk, root: str) -> None:
         self._disk = disk
         self._root = root
 
-    def read(self, instance: str) -> list[Entry]:
+    def read(self, instance: str) -> list[QuarantinedEntry]:
         """What is kept for an instance, in order."""
-        return read(self._disk, self._root, instance)
+        return read_quarantined_messages(self._disk, self._root, instance)
 
     def instances(self) -> list[str]:
         """The instances for which something is kept."""
-        return list(instances(self._disk, self._root))
+        return list(instances_with_messages(self._disk, self._root))
 
     def publish(self, commit: Commit) -> None:
         """Write down what a commit keeps and delivers that is in the journal."""
-        kept: dict[str, list[Entry]] = {}
-        for each in commit.kept:
-            kept.setdefault(each.instance, []).append(Entry(commit.c, each))
-        with refusal("what is sent to an instance that is set aside can't be kept"):
+        kept: dict[str, list[QuarantinedEntry]] = {}
+        for each in commit.quarantined:
+            kept.setdefault(each.instance, []).append(QuarantinedEntry(commit.c, each))
+        with translate_os_errors("what is sent to an instance that is set aside can't be kept"):
             for instance, entries in kept.items():
-                self._append(path(self._root, instance), entries)
+                self._append(quarantined_messages_path(self._root, instance), entries)
             for delivered in commit.delivered:
-                file = path(self._root, delivered.instance)
-                self._replace(file, [each for each in _read(self._disk, file) if each.c > delivered.upto])
+                file = quarantined_messages_path(self._root, delivered.instance)
+                self._replace(file, [each for each in _read_entries(self._disk, file) if each.c > delivered.upto])
 
-    def put_first(self, instance: str, kept: Iterable[Kept]) -> None:
+    def prepend(self, instance: str, messages: Iterable[QuarantinedMessage]) -> None:
         """Keep something that came before all that is kept for an instance; what is kept already isn't kept twice."""
-        file = path(self._root, instance)
-        before = _read(self._disk, file)
+        file = quarantined_messages_path(self._root, instance)
+        before = _read_entries(self._disk, file)
         known = [msgspec.json.encode(each.what) for each in before]
-        fresh = [each for each in kept if msgspec.json.encode(each) not in known]
+        missing = [each for each in messages if msgspec.json.encode(each) not in known]
         c = before[0].c if before else 0
-        if fresh:
-            self._replace(file, [*(Entry(c, each) for each in fresh), *before])
+        if missing:
+            self._replace(file, [*(QuarantinedEntry(c, each) for each in missing), *before])
 
-    def follow(self, commits: Iterable[Commit]) -> None:
+    def restore(self, commits: Iterable[Commit]) -> None:
         """Bring the files to what commits say, whatever of it is there already."""
-        for instance, (upto, kept) in _told(commits).items():
-            file = path(self._root, instance)
-            entries = [each for each in _read(self._disk, file) if each.c > upto]
+        for instance, (upto, kept) in _undelivered_by_instance(commits).items():
+            file = quarantined_messages_path(self._root, instance)
+            entries = [each for each in _read_entries(self._disk, file) if each.c > upto]
             there = Counter(each.c for each in entries)
             for each in kept:
                 if there[each.c] > 0:
@@ -113,35 +113,35 @@ class KeptMessages:
                     entries.append(each)
             self._replace(file, entries)
 
-    def _append(self, file: str, entries: list[Entry]) -> None:
+    def _append(self, file: str, entries: list[QuarantinedEntry]) -> None:
         if not self._disk.exists(file):
             self._replace(file, entries)
             return
-        self._disk.append_once(file, _lines(entries), create=False)
+        self._disk.append_once(file, _encode_entries(entries), create=False)
         self._disk.sync_file(file)
 
-    def _replace(self, file: str, entries: list[Entry]) -> None:
-        folder = f"{self._root}/{FOLDER}"
+    def _replace(self, file: str, entries: list[QuarantinedEntry]) -> None:
+        folder = f"{self._root}/{QUARANTINED_MESSAGES_FOLDER}"
         if entries:
             self._disk.make_folder(folder)
             self._disk.sync_folder(self._root)
-            self._disk.replace(file, _lines(entries))
+            self._disk.replace(file, _encode_entries(entries))
         else:
             with suppress(FileNotFoundError):
                 self._disk.unlink(file)
                 self._disk.sync_folder(folder)
 
 
-def _lines(entries: Iterable[Entry]) -> bytes:
+def _encode_entries(entries: Iterable[QuarantinedEntry]) -> bytes:
     return b"".join(append_crc(msgspec.json.encode(each)[:-1]) + b"\n" for each in entries)
 
 
-def _told(commits: Iterable[Commit]) -> dict[str, tuple[int, list[Entry]]]:
+def _undelivered_by_instance(commits: Iterable[Commit]) -> dict[str, tuple[int, list[QuarantinedEntry]]]:
     """By instance: up to which commit all was delivered, and what was kept since."""
-    found: dict[str, tuple[int, list[Entry]]] = {}
+    found: dict[str, tuple[int, list[QuarantinedEntry]]] = {}
     for commit in commits:
-        for kept in commit.kept:
-            found.setdefault(kept.instance, (-1, []))[1].append(Entry(commit.c, kept))
+        for kept in commit.quarantined:
+            found.setdefault(kept.instance, (-1, []))[1].append(QuarantinedEntry(commit.c, kept))
         for delivered in commit.delivered:
             _, entries = found.get(delivered.instance, (-1, []))
             found[delivered.instance] = (delivered.upto, [each for each in entries if each.c > delivered.upto])

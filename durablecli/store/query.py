@@ -13,7 +13,7 @@ from durablecli.errors import UsageError
 from durablecli.model.entity_id import is_entity_id
 from durablecli.model.status import InstanceSummary
 
-SORTS = ("created", "updated", "name", "id", "status")
+SORT_FIELDS = ("created", "updated", "name", "id", "status")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 _LAST_CHARACTER = 0x10FFFF
@@ -43,10 +43,10 @@ class Query(msgspec.Struct, frozen=True):
     blocked: bool = False
 
     @property
-    def descending(self) -> bool:
+    def is_descending(self) -> bool:
         return (self.sort in ("created", "updated")) != self.reverse
 
-    def fits(self, row: InstanceSummary) -> bool:
+    def matches(self, row: InstanceSummary) -> bool:
         """Whether a row passes the filters, wherever the cursor stands."""
         return (
             is_entity_id(row.id) == self.entities
@@ -60,25 +60,25 @@ class Query(msgspec.Struct, frozen=True):
             and not (self.blocked and row.blocked is None and row.set_aside is None)
         )
 
-    def key(self, row: InstanceSummary) -> tuple[str | int, str]:
+    def sort_key(self, row: InstanceSummary) -> tuple[str | int, str]:
         """What the order goes by: the sorted value, then the id."""
         value = getattr(row, self.sort)
-        return (micros(value) if isinstance(value, datetime) else value), row.id
+        return (to_micros(value) if isinstance(value, datetime) else value), row.id
 
-    def after_cursor(self, row: InstanceSummary) -> bool:
+    def is_after_cursor(self, row: InstanceSummary) -> bool:
         """Whether a row comes behind the cursor."""
-        last = self.last()
+        last = self.cursor_key()
         if last is None:
             return True
-        key = _comparable(self.key(row))
-        return key < _comparable(last) if self.descending else key > _comparable(last)
+        key = _comparable(self.sort_key(row))
+        return key < _comparable(last) if self.is_descending else key > _comparable(last)
 
-    def last(self) -> tuple[str | int, str] | None:
+    def cursor_key(self) -> tuple[str | int, str] | None:
         """The key that the cursor stands for; raises UsageError for one of another order, or none of ours."""
         if self.cursor is None:
             return None
         try:
-            sort, value, instance = _cursor(base64.urlsafe_b64decode(self.cursor.encode()))
+            sort, value, instance = _decode_cursor(base64.urlsafe_b64decode(self.cursor.encode()))
         except (msgspec.MsgspecError, binascii.Error, ValueError):
             raise UsageError("the cursor is none that a list gave out; list again without it") from None
         if sort != f"{self.sort}{'-' if self.reverse else ''}":
@@ -86,7 +86,7 @@ class Query(msgspec.Struct, frozen=True):
         return value, instance
 
 
-_cursor = msgspec.json.Decoder(tuple[str, str | int, str]).decode
+_decode_cursor = msgspec.json.Decoder(tuple[str, str | int, str]).decode
 
 
 class Page(msgspec.Struct, frozen=True):
@@ -96,59 +96,59 @@ class Page(msgspec.Struct, frozen=True):
     cursor: str | None
 
 
-def micros(time: datetime) -> int:
+def to_micros(time: datetime) -> int:
     """A time as the index keeps it: microseconds since 1970, UTC."""
     return (time - _EPOCH) // _MICROSECOND
 
 
-def finish(query: Query, rows: list[InstanceSummary]) -> Page:
+def make_page(query: Query, rows: list[InstanceSummary]) -> Page:
     """The page of sorted rows, of which one more than the limit says that something follows."""
     if len(rows) <= query.limit:
         return Page(rows, None)
     rows = rows[: query.limit]
-    value, instance = query.key(rows[-1])
+    value, instance = query.sort_key(rows[-1])
     text = msgspec.json.encode((f"{query.sort}{'-' if query.reverse else ''}", value, instance))
     return Page(rows, base64.urlsafe_b64encode(text).decode())
 
 
-def arrange(query: Query, rows: Iterable[InstanceSummary]) -> list[InstanceSummary]:
+def sort_rows(query: Query, rows: Iterable[InstanceSummary]) -> list[InstanceSummary]:
     """Rows in the order that the index would give them."""
-    return sorted(rows, key=lambda row: _comparable(query.key(row)), reverse=query.descending)
+    return sorted(rows, key=lambda row: _comparable(query.sort_key(row)), reverse=query.is_descending)
 
 
-def compile_count(query: Query, spellings: Sequence[str] = ()) -> tuple[str, tuple[object, ...]]:
+def compile_count(query: Query, matching_names: Sequence[str] = ()) -> tuple[str, tuple[object, ...]]:
     """The WHERE clause of the filters, and its values. `spellings` are the names in the table that fit the wanted one
     without case, which sqlite can only tell for ASCII."""
-    wanted = _filters(query, spellings)
-    return _where([clause for clause, _ in wanted]), tuple(value for _, values in wanted for value in values)
+    wanted = _filters(query, matching_names)
+    return _where_clause([clause for clause, _ in wanted]), tuple(value for _, values in wanted for value in values)
 
 
-def compile_page(query: Query, spellings: Sequence[str] = ()) -> tuple[str, tuple[object, ...]]:
+def compile_page(query: Query, matching_names: Sequence[str] = ()) -> tuple[str, tuple[object, ...]]:
     """WHERE with the cursor, and ORDER BY. `spellings` as in `compile_count`."""
-    if query.sort not in SORTS:
-        raise UsageError(f"a list can't be sorted by {query.sort!r}, only by {', '.join(SORTS)}")
+    if query.sort not in SORT_FIELDS:
+        raise UsageError(f"a list can't be sorted by {query.sort!r}, only by {', '.join(SORT_FIELDS)}")
     if query.limit < 1:
         raise UsageError("a page holds at least one row")
-    wanted = _filters(query, spellings)
-    last = query.last()
-    sign, direction = ("<", "DESC") if query.descending else (">", "ASC")
+    wanted = _filters(query, matching_names)
+    last = query.cursor_key()
+    sign, direction = ("<", "DESC") if query.is_descending else (">", "ASC")
     if last is not None:
         wanted.append((f"({query.sort}, id) {sign} (?, ?)", last))
     order = f"{query.sort} {direction}, id {direction}" if query.sort != "id" else f"id {direction}"
-    where = _where([clause for clause, _ in wanted])
+    where = _where_clause([clause for clause, _ in wanted])
     return f"{where} ORDER BY {order}", tuple(value for _, values in wanted for value in values)
 
 
-def _where(clauses: list[str]) -> str:
+def _where_clause(clauses: list[str]) -> str:
     return f"WHERE {' AND '.join(clauses)}"
 
 
-def _filters(query: Query, spellings: Sequence[str]) -> list[tuple[str, tuple[object, ...]]]:
+def _filters(query: Query, matching_names: Sequence[str]) -> list[tuple[str, tuple[object, ...]]]:
     found: list[tuple[str, tuple[object, ...]]] = [("entity = ?", (query.entities,))]
     if query.name is not None:
         # by_name has the rows of one spelling in the order of `created`; several would have to be sorted.
-        wanted = "name = ?" if len(spellings) == 1 else f"+name IN ({', '.join('?' * len(spellings))})"
-        found.append((wanted, tuple(spellings)))
+        wanted = "name = ?" if len(matching_names) == 1 else f"+name IN ({', '.join('?' * len(matching_names))})"
+        found.append((wanted, tuple(matching_names)))
     if query.status:
         # by_status has the rows of one status in the order of `created`; for all else it would only cost a sort, and
         # the plus sign keeps sqlite from using it.
@@ -160,9 +160,9 @@ def _filters(query: Query, spellings: Sequence[str]) -> list[tuple[str, tuple[ob
         if end is not None:
             found.append(("id < ?", (end,)))
     if query.created_after is not None:
-        found.append(("created >= ?", (micros(query.created_after),)))
+        found.append(("created >= ?", (to_micros(query.created_after),)))
     if query.created_before is not None:
-        found.append(("created <= ?", (micros(query.created_before),)))
+        found.append(("created <= ?", (to_micros(query.created_before),)))
     if query.parent is not None:
         found.append(("parent = ?", (query.parent,)))
     if query.locked:

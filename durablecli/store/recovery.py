@@ -20,39 +20,39 @@ from durablecli.replay.pending import summarize_instance
 from durablecli.replay.runtime_state import fold_history
 from durablecli.store.disk import Disk
 from durablecli.store.history.writer import (
-    Claim,
-    Histories,
-    claims,
-    complete,
-    damaged,
-    files,
-    merge,
-    owner,
-    read,
-    read_file,
+    HistoryWriter,
+    JournalPart,
+    complete_files,
+    history_files,
+    instance_of_file,
+    make_damage_error,
+    merge_with_journal,
+    parts_by_instance,
+    read_history,
+    read_history_file,
 )
 from durablecli.store.index import Index
-from durablecli.store.journal.reader import Tail
-from durablecli.store.journal.snapshot import glimpse
+from durablecli.store.journal.reader import JournalTail
+from durablecli.store.journal.snapshot import read_journal_snapshot
 from durablecli.store.journal.writer import Journal
 
-Progress = Callable[[int], None]
+RebuildProgress = Callable[[int], None]
 """Told now and then how many histories have been read while the index is rebuilt."""
 
-_ROWS = 1000
-_TORN = ".torn"
+_ROWS_PER_UPDATE = 1000
+_TORN_SUFFIX = ".torn"
 
 
-def summarize(instance: str, execution: str, lines: list[bytes]) -> InstanceSummary:
+def summarize_history(instance: str, execution: str, lines: list[bytes]) -> InstanceSummary:
     """The row by the fold that everybody uses, of what can be read."""
-    records = readable(instance, execution, lines)
+    records = readable_records(instance, execution, lines)
     size = sum(map(len, lines)) + len(lines)
     if is_entity_id(instance):
         return summarize_entity(fold_entity_log(records, size))
     return summarize_instance(fold_history(records, size, keep_turns=False))
 
 
-def readable(instance: str, execution: str, lines: list[bytes]) -> Iterator[Record]:
+def readable_records(instance: str, execution: str, lines: list[bytes]) -> Iterator[Record]:
     """The records of whole lines, as far as they can be read."""
     start = crc_seed(instance, execution)
     for line in lines:
@@ -62,36 +62,38 @@ def readable(instance: str, execution: str, lines: list[bytes]) -> Iterator[Reco
             return  # whole, and yet of no kind that we know: the engine that comes to this instance says so
 
 
-def resume_journal(disk: Disk, folder: str, hub: str, tail: Tail) -> Journal:
+def resume_journal(disk: Disk, folder: str, hub: str, tail: JournalTail) -> Journal:
     """Copy the tail; keep aside what a crash tore off behind it, for whoever wants to look."""
     if tail.torn is not None and tail.torn.data.strip(b"\0"):
         for name in disk.listdir(folder):
-            if name.endswith(_TORN):
+            if name.endswith(_TORN_SUFFIX):
                 disk.unlink(f"{folder}/{name}")
-        disk.create(tail.torn.path + _TORN, tail.torn.data, sync=False)
+        disk.create(tail.torn.path + _TORN_SUFFIX, tail.torn.data, sync=False)
     return Journal.resume(disk, folder, hub=hub, tail=tail)
 
 
-class Opened(NamedTuple):
+class RecoveredHistories(NamedTuple):
     """What completing the histories has shown: the instances whose turn was cut off between two commits, and those
     whose files are damaged, with the reason."""
 
-    torn: set[str]
+    incomplete_turns: set[str]
     damaged: dict[str, str]
 
 
-def complete_histories(histories: Histories, tail: Tail) -> Opened:
+def recover_histories(writer: HistoryWriter, tail: JournalTail) -> RecoveredHistories:
     """Bring the files to what the tail says."""
-    found = complete(histories, tail.commits)
-    return Opened({id for id, claim in found.claims.items() if claim.more and not claim.gone}, found.damaged)
+    found = complete_files(writer, tail.commits)
+    return RecoveredHistories(
+        {id for id, claim in found.parts.items() if claim.continues and not claim.purged}, found.damaged
+    )
 
 
-def taken(tail: Tail) -> set[str]:
+def consumed_messages(tail: JournalTail) -> set[str]:
     """The messages whose effects are in the tail; the last engine may not have come to unlinking them."""
-    return {each.message for commit in tail.commits for each in commit.taken if each.upto is None}
+    return {each.message for commit in tail.commits for each in commit.consumed if each.upto is None}
 
 
-class Begun(NamedTuple):
+class PartialBatch(NamedTuple):
     """A batch of which the items below `upto` are taken; commit `c` says so and is needed as long as nothing later
     does: what was taken may have been purged since, and must not be taken again."""
 
@@ -99,41 +101,45 @@ class Begun(NamedTuple):
     c: int
 
 
-def begun(tail: Tail) -> dict[str, Begun]:
+def find_partial_batches(tail: JournalTail) -> dict[str, PartialBatch]:
     """The batches that the last engine had taken a part of, by message."""
-    found: dict[str, Begun] = {}
+    found: dict[str, PartialBatch] = {}
     for commit in tail.commits:
-        for each in commit.taken:
+        for each in commit.consumed:
             if each.upto is None:
                 found.pop(each.message, None)
             else:
-                found[each.message] = Begun(each.upto, commit.c)
+                found[each.message] = PartialBatch(each.upto, commit.c)
     return found
 
 
-def bring_up(index: Index, disk: Disk, root: str, tail: Tail, *, progress: Progress | None = None) -> dict[str, str]:
+def catch_up_index(
+    index: Index, disk: Disk, root: str, tail: JournalTail, *, progress: RebuildProgress | None = None
+) -> dict[str, str]:
     """Bring the index to the end of the tail: by the instances it misses, or anew when it misses too much. Gives the
     instances whose histories it found damaged, with the reason.
 
     Nothing is in the index that wasn't on disk before. If it knows more than the journal, the journal has lost its end
     where it looks like a crash; numbers would be given out twice.
     """
-    last = tail.following - 1
+    last = tail.next_commit - 1
     if index.last_commit > last:
         raise DamagedHub(
             f"{root}/journal ends with commit {last}, and the index has seen commit {index.last_commit}; restore the"
             " journal from a backup, or see `durable doctor`"
         )
     if index.last_commit < last - len(tail.lines):
-        return rebuild(index, disk, root, last, progress=progress)
+        return rebuild_index(index, disk, root, last, progress=progress)
     if index.last_commit < last:
-        missing = claims(commit for commit in tail.commits if commit.c > index.last_commit)
-        rows = list(_rows(disk, root, missing))
-        index.apply(rows, [instance for instance, claim in missing.items() if claim.gone], last)
+        missing = parts_by_instance(commit for commit in tail.commits if commit.c > index.last_commit)
+        rows = list(_summarize_parts(disk, root, missing))
+        index.update(rows, [instance for instance, claim in missing.items() if claim.purged], last)
     return {}
 
 
-def rebuild(index: Index, disk: Disk, root: str, last: int, *, progress: Progress | None = None) -> dict[str, str]:
+def rebuild_index(
+    index: Index, disk: Disk, root: str, last_commit: int, *, progress: RebuildProgress | None = None
+) -> dict[str, str]:
     """Fold every history into an emptied index; those damaged from their first line on can't be in it.
 
     Gives the instances whose histories are damaged, with the reason.
@@ -142,56 +148,60 @@ def rebuild(index: Index, disk: Disk, root: str, last: int, *, progress: Progres
     rows: list[InstanceSummary] = []
     bad: dict[str, str] = {}
     count = 0
-    for file in files(disk, root):
-        history = read_file(disk, file)
+    for file in history_files(disk, root):
+        history = read_history_file(disk, file)
         if history is None:
             continue
-        if not history.whole and (instance := owner(file, history)) is not None:
-            bad[instance] = str(damaged(file, history))
+        if not history.is_whole and (instance := instance_of_file(file, history)) is not None:
+            bad[instance] = str(make_damage_error(file, history))
         if not history.lines:
             continue
         try:
-            rows.append(summarize(history.instance, history.execution, history.lines))
+            rows.append(summarize_history(history.instance, history.execution, history.lines))
         except Exception as error:  # noqa: BLE001 - whole lines that make no history may break the fold anywhere
             bad[history.instance] = f"{file} can't be read as a history: {type(error).__name__}: {error}"
             continue
         count += 1
-        if len(rows) == _ROWS:
-            index.apply(rows, [], 0)
+        if len(rows) == _ROWS_PER_UPDATE:
+            index.update(rows, [], 0)
             rows = []
             if progress is not None:
                 progress(count)
-    index.apply(rows, [], last)
+    index.update(rows, [], last_commit)
     return bad
 
 
-def rebuild_beside_engine(index: Index, disk: Disk, root: str, durable: int) -> None:
+def rebuild_index_while_running(index: Index, disk: Disk, root: str, last_durable: int) -> None:
     """Rebuild a damaged index while the engine runs: from the files, and from the journal up to commit `durable`.
 
     Files that are written meanwhile may be ahead; their rows are applied once more.
     """
-    commits = [commit for commit in glimpse(disk, f"{root}/journal").beyond(0) if commit.c <= durable]
-    rebuild(index, disk, root, 0)
-    told = claims(commits)
-    joined = (merge(read(disk, root, instance), claim, instance) for instance, claim in told.items())
-    rows = [summarize(found.instance, found.execution, found.lines) for found in joined if found and found.lines]
-    index.apply(rows, [instance for instance, claim in told.items() if claim.gone], durable)
+    commits = [commit for commit in read_journal_snapshot(disk, f"{root}/journal").after(0) if commit.c <= last_durable]
+    rebuild_index(index, disk, root, 0)
+    parts = parts_by_instance(commits)
+    merged = (
+        merge_with_journal(read_history(disk, root, instance), claim, instance) for instance, claim in parts.items()
+    )
+    rows = [
+        summarize_history(found.instance, found.execution, found.lines) for found in merged if found and found.lines
+    ]
+    index.update(rows, [instance for instance, claim in parts.items() if claim.purged], last_durable)
 
 
-def _rows(disk: Disk, root: str, found: dict[str, Claim]) -> Iterator[InstanceSummary]:
-    for instance, claim in found.items():
-        if not claim.gone:
-            history = read(disk, root, instance)
+def _summarize_parts(disk: Disk, root: str, parts: dict[str, JournalPart]) -> Iterator[InstanceSummary]:
+    for instance, part in parts.items():
+        if not part.purged:
+            history = read_history(disk, root, instance)
             if history is None or not history.lines:
                 continue  # damaged from its first line on
             try:
-                row = summarize(instance, history.execution, history.lines)
+                row = summarize_history(instance, history.execution, history.lines)
             except Exception:  # noqa: BLE001, S112 - as in rebuild; who asks for this instance is told
                 continue
             yield row
 
 
-def sweep(disk: Disk, folder: str) -> None:
+def remove_temporary_files(disk: Disk, folder: str) -> None:
     """Unlink copies of the journal's tail that were never finished."""
     for name in disk.listdir(folder):
         if name.endswith(".tmp"):

@@ -6,7 +6,7 @@ import random
 
 from msgspec import Raw, json
 
-from durablecli.store.inbox.messages import Item
+from durablecli.store.inbox.messages import MessageItem
 from tests.benchmarks.ground import bare_loop, engine, introduce, run
 
 TRANSFERS, MONEY, ROUNDS = 3_000, 1_000, 3
@@ -14,14 +14,14 @@ SIZES = (50, 1_000)
 """So many accounts: with few of them nearly every transfer waits for another one."""
 
 
-def transfers(accounts: int, number: int) -> list[Item]:
+def transfers(accounts: int, number: int) -> list[MessageItem]:
     """Random pairs, the same in every run."""
     chosen = random.Random(number)
     found = []
     for index in range(TRANSFERS):
         source, target = chosen.sample(range(accounts), 2)
         order = {"source": str(source), "target": str(target), "amount": chosen.randint(1, 50)}
-        found.append(Item(f"transfer-{number}-{index}", name="transfer", input=Raw(json.encode(order))))
+        found.append(MessageItem(f"transfer-{number}-{index}", name="transfer", input=Raw(json.encode(order))))
     return found
 
 
@@ -30,7 +30,7 @@ def rates(place: str, accounts: int) -> list[float]:
     with engine(place) as running:
         for key in range(accounts):
             money = Raw(json.encode(MONEY))
-            running.hand_in("signal", [Item(f"@account@{key}", name="deposit", input=money)])
+            running.hand_in("signal", [MessageItem(f"@account@{key}", name="deposit", input=money)])
         running.run(lambda engine: engine.is_idle)
         found = [TRANSFERS / run(running, transfers(accounts, number)) for number in range(ROUNDS)]
         kept = [running.instances.entity(f"@account@{key}") for key in range(accounts)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from msgspec import Raw
 
-from durablecli.store.inbox.messages import Item
+from durablecli.store.inbox.messages import MessageItem
 from tests.benchmarks.ground import bare_loop, engine, introduce, run
 
 SHORT, LONG = 100, 10_000
@@ -14,7 +14,7 @@ def per_step(place: str, steps: int, times: int) -> float:
     """Seconds a step, for `times` chains one after another."""
     with engine(place) as running:
         steps_each = Raw(b"%d" % steps)
-        took = [run(running, [Item(f"chain-{n}", name="chain", input=steps_each)]) for n in range(times)]
+        took = [run(running, [MessageItem(f"chain-{n}", name="chain", input=steps_each)]) for n in range(times)]
     return min(took) / steps
 
 

@@ -10,8 +10,8 @@ from pathlib import Path
 from msgspec import Raw, json
 
 from durablecli.engine.engine import Engine
-from durablecli.store.history.writer import path
-from durablecli.store.inbox.messages import Item
+from durablecli.store.history.writer import history_path
+from durablecli.store.inbox.messages import MessageItem
 from tests.benchmarks.ground import bare_loop, engine, introduce, run
 
 FEW, MANY, BURST = 10_000, 1_000_000, 10_000
@@ -38,13 +38,13 @@ close(hub)
 
 def fan_out(running: Engine, number: int, signals: int, entities: int = 1, name: int = 0) -> None:
     given = Raw(json.encode({"signals": signals, "entities": entities, "round": name}))
-    run(running, [Item(f"fan-{number}", name="fan_out_signals", input=given)])
+    run(running, [MessageItem(f"fan-{number}", name="fan_out_signals", input=given)])
 
 
 def grow(place: str) -> None:
     """Send signals in bursts; the log's size after the first ones, after all, and its largest on the way."""
     with engine(place) as running:
-        file = path(running.hub.root, "@tally@0-0")
+        file = history_path(running.hub.root, "@tally@0-0")
         sizes: list[int] = []
         for number in range(MANY // BURST):
             fan_out(running, number, BURST)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 
-from durablecli.store.inbox.messages import Item
+from durablecli.store.inbox.messages import MessageItem
 from tests.benchmarks.ground import bare_loop, engine, introduce, run
 
 INSTANCES = 5_000
@@ -17,7 +17,7 @@ def throughput(place: str, *, sync: float = 0.0) -> None:
     rates = []
     with engine(place, sync=sync) as running:
         for round_ in range(3):
-            took = run(running, [Item(f"h{round_}-{i:05}", name="hello5") for i in range(INSTANCES)])
+            took = run(running, [MessageItem(f"h{round_}-{i:05}", name="hello5") for i in range(INSTANCES)])
             rates.append(INSTANCES / took)
         stats, syncs = running.stats, running.writer.syncs
         added = f" with {sync * 1e3:g} ms added to each sync" if sync else ""
@@ -31,7 +31,7 @@ def throughput(place: str, *, sync: float = 0.0) -> None:
 def latency(place: str) -> None:
     """One instance at a time, from the hand-in to the end being on disk."""
     with engine(place) as running:
-        took = sorted(run(running, [Item(f"alone-{n}", name="hello5")]) for n in range(ALONE))
+        took = sorted(run(running, [MessageItem(f"alone-{n}", name="hello5")]) for n in range(ALONE))
     print(f"alone      {statistics.median(took) * 1e3:.2f} ms median, {took[ALONE * 99 // 100] * 1e3:.2f} ms p99")
 
 

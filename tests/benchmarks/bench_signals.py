@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from msgspec import Raw, json
 
-from durablecli.store.inbox.messages import Item
+from durablecli.store.inbox.messages import MessageItem
 from tests.benchmarks.ground import bare_loop, engine, introduce, run
 
 SIGNALS = 50_000
@@ -17,7 +17,7 @@ def rate(place: str, entities: int) -> list[float]:
     with engine(place) as running:
         for number in range(ROUNDS):
             given = Raw(json.encode({"signals": SIGNALS, "entities": entities, "round": number}))
-            found.append(SIGNALS / run(running, [Item(f"fan-{number}", name="fan_out_signals", input=given)]))
+            found.append(SIGNALS / run(running, [MessageItem(f"fan-{number}", name="fan_out_signals", input=given)]))
             totals = [running.instances.entity(f"@tally@{number}-{key}") for key in range(entities)]
             counted = sum(json.decode(entity.ledger.state) for entity in totals if entity is not None)
             assert counted == SIGNALS, f"{counted:,} of {SIGNALS:,} signals were applied"

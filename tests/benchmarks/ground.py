@@ -27,8 +27,8 @@ from durablecli.config import ConcurrencyConfig
 from durablecli.engine.engine import Engine
 from durablecli.engine.workers.dispatcher import Crew
 from durablecli.store.disk import Appender, Disk, LocalDisk
-from durablecli.store.hub import close, open_hub
-from durablecli.store.inbox.messages import Item
+from durablecli.store.hub import close_hub, open_hub
+from durablecli.store.inbox.messages import MessageItem
 from workflows import bank
 
 
@@ -112,10 +112,10 @@ def engine(folder: str, *, sync: float = 0.0) -> Iterator[Engine]:
         yield found
     finally:
         found.close()
-        close(hub)
+        close_hub(hub)
 
 
-def run(engine: Engine, items: list[Item]) -> float:
+def run(engine: Engine, items: list[MessageItem]) -> float:
     """Seconds from the first start to the last end, every commit on disk and every history written."""
     before = perf_counter()
     for item in items:

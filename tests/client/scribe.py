@@ -11,8 +11,8 @@ from durablecli.model import codec
 from durablecli.model.events import AnyEvent, Record
 from durablecli.store import hub as hubs
 from durablecli.store.inbox.messages import Message
-from durablecli.store.journal.commits import Commit, Taken, Write
-from durablecli.store.recovery import summarize
+from durablecli.store.journal.commits import Commit, ConsumedMessage, HistoryWrite
+from durablecli.store.recovery import summarize_history
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
 
@@ -43,12 +43,12 @@ class Scribe:
         all_lines = self._lines.setdefault((instance, execution), [])
         all_lines += lines
         self.hub.last_commit += 1
-        write = Write(instance, execution, first, lines, fresh=fresh)
-        messages = [Taken(message.message) for message in taken or ()]
+        write = HistoryWrite(instance, execution, first, lines, rewrites_file=fresh)
+        messages = [ConsumedMessage(message.message) for message in taken or ()]
         commit = Commit(self.hub.last_commit, self.hub.epoch, self._at, [write], messages)
         self.hub.journal.append([commit])
-        self.hub.histories.publish([write])
-        self.hub.index.apply([summarize(instance, execution, all_lines)], [], commit.c)
+        self.hub.history_writer.publish([write])
+        self.hub.index.update([summarize_history(instance, execution, all_lines)], [], commit.c)
         self.hub.inbox.remove(message.message for message in taken or ())
 
     def _line(self, instance: str, execution: str, n: int, event: AnyEvent) -> bytes:
@@ -63,4 +63,4 @@ def scribe(root: str | Path) -> Iterator[Scribe]:
     try:
         yield Scribe(hub)
     finally:
-        hubs.close(hub)
+        hubs.close_hub(hub)

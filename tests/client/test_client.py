@@ -16,7 +16,7 @@ import msgspec
 import pytest
 from msgspec import Raw
 
-from durablecli.client import Client, DurableOrchestrationClient, Item, Query, Receipt
+from durablecli.client import Client, DurableOrchestrationClient, MessageItem, Query, Receipt
 from durablecli.errors import (
     BadName,
     Conflict,
@@ -121,7 +121,7 @@ def test_what_an_existing_id_allows(client: Client, root: str, ended: bool, if_e
         with pytest.raises(Conflict, match="exists already"):
             client.start_new("tour", "t", if_exists=if_exists)
     assert len(list(inbox(root).pending_starts())) == posted
-    assert (inbox(root).reserved("t") is not None) == posted
+    assert (inbox(root).get_reservation("t") is not None) == posted
 
 
 def test_of_many_starters_of_one_id_one_wins(root: str) -> None:
@@ -148,7 +148,9 @@ def test_of_many_starters_of_one_id_one_wins(root: str) -> None:
 
 
 def test_of_many_starters_in_other_namespaces_one_wins(root: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reservations, "alive", lambda pid, started: False)  # nobody sees the others' processes
+    monkeypatch.setattr(
+        reservations, "is_process_alive", lambda pid, started: False
+    )  # nobody sees the others' processes
     test_of_many_starters_of_one_id_one_wins(root)
     assert len(list(inbox(root).pending_starts())) == 2
 
@@ -156,7 +158,7 @@ def test_of_many_starters_in_other_namespaces_one_wins(root: str, monkeypatch: p
 def test_a_start_whose_reservation_another_has_taken_over_is_decided_again(
     client: Client, root: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reservations, "alive", lambda pid, started: False)
+    monkeypatch.setattr(reservations, "is_process_alive", lambda pid, started: False)
     client.start_new("warm", "up")
     post, other = Inbox.post, Client(root)
 
@@ -169,7 +171,7 @@ def test_a_start_whose_reservation_another_has_taken_over_is_decided_again(
     with pytest.raises(Conflict, match="t exists already and is Pending"):
         client.start_new("tour", "t", "own")
     assert client.get_status("t").input_ == "other"
-    assert len(inbox(root).pending("t")) == 1
+    assert len(inbox(root).pending_messages("t")) == 1
 
 
 @pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt()])
@@ -185,7 +187,7 @@ def test_an_id_whose_start_could_not_be_posted_is_free(
         patch.setattr(LocalDisk, "rename", fail)
         with pytest.raises((StorageError, KeyboardInterrupt)):
             client.start_new("tour", "t")
-    assert inbox(root).reserved("t") is None
+    assert inbox(root).get_reservation("t") is None
     assert not client.get_status("t")
     client.start_new("tour", "t")
 
@@ -193,7 +195,7 @@ def test_an_id_whose_start_could_not_be_posted_is_free(
 def test_an_id_is_free_when_the_engine_of_this_process_refuses_its_start(client: Client, root: str) -> None:
     class Stopped:
         def post(self, kind: str, items: object, message: str | None = None) -> Receipt:
-            held = inbox(root).reserved("t")
+            held = inbox(root).get_reservation("t")
             assert held is not None
             assert held.final
             raise HubLocked("the engine has stopped")
@@ -201,14 +203,14 @@ def test_an_id_is_free_when_the_engine_of_this_process_refuses_its_start(client:
     client.start_new("warm", "up")
     with pytest.raises(HubLocked):
         Client(root, Stopped()).start_new("tour", "t")
-    assert inbox(root).reserved("t") is None
+    assert inbox(root).get_reservation("t") is None
     client.start_new("tour", "t")
 
 
 def test_a_rewind_and_a_start_at_the_same_time_are_never_both_acknowledged(
     client: Client, root: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reservations, "alive", lambda pid, started: False)
+    monkeypatch.setattr(reservations, "is_process_alive", lambda pid, started: False)
     with scribe(root) as hub:
         hub.write("t", started("t"), FAILED)
     post, other = Inbox.post, Client(root)
@@ -221,7 +223,7 @@ def test_a_rewind_and_a_start_at_the_same_time_are_never_both_acknowledged(
     monkeypatch.setattr(Inbox, "post", late)
     with pytest.raises(Conflict, match="just being rewound"):
         client.start_new("tour", "t")
-    assert [message.kind for message in inbox(root).pending("t")] == ["rewind"]
+    assert [message.kind for message in inbox(root).pending_messages("t")] == ["rewind"]
 
 
 def test_a_batch_is_one_message_with_an_instance_per_input(client: Client, root: str) -> None:
@@ -328,13 +330,13 @@ def test_an_event_for_an_ended_instance_is_refused(client: Client, root: str) ->
         hub.write("t", started("t"), ENDED)
     with pytest.raises(WrongState, match="takes no events"):
         client.raise_event("t", "Go")
-    assert inbox(root).pending("t") == []
+    assert inbox(root).pending_messages("t") == []
 
 
 def test_an_event_reaches_a_start_that_still_waits(client: Client, root: str) -> None:
     client.start_new("tour", "t")
     client.raise_event("t", "Go", [1])
-    kinds = [(message.kind, message.items[0].name) for message in inbox(root).pending("t")]
+    kinds = [(message.kind, message.items[0].name) for message in inbox(root).pending_messages("t")]
     assert kinds == [("start", "tour"), ("raise-event", "Go")]
     assert client.get_status("t").requested == ("raise-event",)
 
@@ -357,7 +359,7 @@ def test_nothing_is_posted_that_no_record_can_hold(client: Client, root: str, wr
     client.start_new("tour", "t")
     with pytest.raises(BadName):
         wrong(client)
-    assert [message.kind for message in inbox(root).waiting()] == ["start"]
+    assert [message.kind for message in inbox(root).take_next()] == ["start"]
 
 
 @pytest.mark.parametrize("name", ["", None, 3])
@@ -397,7 +399,7 @@ def test_which_states_a_verb_accepts(client: Client, root: str, verb: str, allow
         else:
             with pytest.raises(WrongState):
                 VERBS[verb](client, instance)
-        assert [message.kind for message in inbox(root).pending(instance)] == [verb] * (instance in allowed)
+        assert [message.kind for message in inbox(root).pending_messages(instance)] == [verb] * (instance in allowed)
 
 
 @pytest.mark.parametrize("verb", ["terminate", "suspend", "resume", "rewind"])
@@ -420,7 +422,7 @@ def test_a_purge_by_time_takes_ended_instances_only(client: Client, root: str) -
         hub.write("new", started("new"), ENDED)
     result = client.purge_instance_history_by(NOON, NOON + timedelta(seconds=3))
     assert result.instances_deleted == 1
-    assert [message.items[0].instance for message in inbox(root).pending("old")] == ["old"]
+    assert [message.items[0].instance for message in inbox(root).pending_messages("old")] == ["old"]
 
 
 def test_a_purge_without_a_time_is_open_on_that_side(client: Client, root: str) -> None:
@@ -459,7 +461,7 @@ def test_one_of_several_that_is_refused_does_not_stop_the_others(client: Client,
     with scribe(root) as hub:
         hub.write("a", started("a"))
         hub.write("b", started("b"), ENDED)
-    results = client.control("terminate", [Item(one) for one in ("a", "b", "c")])
+    results = client.control("terminate", [MessageItem(one) for one in ("a", "b", "c")])
     assert results["a"] is None
     assert isinstance(results["b"], WrongState)
     assert isinstance(results["c"], NotFound)

@@ -16,7 +16,7 @@ from msgspec import Raw
 
 import durablecli as df
 from durablecli import testing
-from durablecli.client import Client, DurableOrchestrationClient, EntityWait, Item, Query
+from durablecli.client import Client, DurableOrchestrationClient, EntityWait, MessageItem, Query
 from durablecli.errors import NotFound, UsageError, WrongState
 from durablecli.model import events as ev
 from durablecli.model.entity_id import EntityId
@@ -47,8 +47,8 @@ def write(root: str, entity: str, *events: ev.AnyEvent) -> None:
         hub.write(entity, ev.EntityStarted(entity, "1"), *events)
 
 
-def posted(root: str, entity: str) -> list[tuple[str, Item]]:
-    found = Inbox(LocalDisk(), root).pending(entity)
+def posted(root: str, entity: str) -> list[tuple[str, MessageItem]]:
+    found = Inbox(LocalDisk(), root).pending_messages(entity)
     return [(message.kind, item) for message in found for item in message.items]
 
 
@@ -58,7 +58,7 @@ def posted(root: str, entity: str) -> list[tuple[str, Item]]:
 @pytest.mark.parametrize("named", [EntityId("Counter", "a"), "@Counter@a", A])
 def test_a_signal_is_on_disk_and_keeps_falsy_inputs(client: Client, root: str, named: EntityId | str) -> None:
     client.signal_entity(named, "add", 0, at=LATER.replace(tzinfo=None))
-    assert posted(root, A) == [("signal", Item(A, "add", Raw(b"0"), start_at=LATER))]
+    assert posted(root, A) == [("signal", MessageItem(A, "add", Raw(b"0"), start_at=LATER))]
 
 
 def test_a_signal_needs_an_operation_and_an_entity(client: Client, root: str) -> None:
@@ -72,7 +72,7 @@ def test_a_signal_needs_an_operation_and_an_entity(client: Client, root: str) ->
 
 def test_the_name_of_an_operation_may_be_empty(client: Client, root: str) -> None:
     client.signal_entity(A, "", 1)
-    assert posted(root, A) == [("signal", Item(A, "", Raw(b"1")))]
+    assert posted(root, A) == [("signal", MessageItem(A, "", Raw(b"1")))]
 
 
 @pytest.mark.parametrize("name", ["at", "signal_time"])
@@ -249,7 +249,7 @@ def test_a_delete_needs_a_state_or_something_that_may_yet_make_one(client: Clien
     client.signal_entity("@counter@new", "add")
     for entity in (A, "@counter@busy", "@counter@new"):
         client.delete_entity(entity)
-        assert posted(root, entity)[-1] == ("delete", Item(entity))
+        assert posted(root, entity)[-1] == ("delete", MessageItem(entity))
     with pytest.raises(WrongState, match="@counter@empty is Empty"):
         client.delete_entity("@counter@empty")
     with pytest.raises(NotFound):
@@ -288,7 +288,7 @@ def test_a_purge_takes_those_that_are_named_or_all_that_are_empty(client: Client
     write(root, "@counter@locked", ev.EntityLockReceived(("@counter@locked",), SENDER))
     assert client.purge_entities(["@counter@none"]).instances_deleted == 0
     assert client.purge_entities([EntityId("Counter", "b")]).instances_deleted == 1
-    assert posted(root, "@counter@b") == [("purge", Item("@counter@b"))]
+    assert posted(root, "@counter@b") == [("purge", MessageItem("@counter@b"))]
     assert client.purge_entities().instances_deleted == 2  # b again: no engine has taken that
     assert posted(root, A) == posted(root, "@counter@locked") == []
 

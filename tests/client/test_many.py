@@ -8,7 +8,7 @@ import durablecli as df
 from durablecli import testing
 from durablecli.store import hub_reader
 from durablecli.store.disk import Disk
-from durablecli.store.journal.snapshot import Glimpse, glimpse
+from durablecli.store.journal.snapshot import JournalSnapshot, read_journal_snapshot
 
 
 @df.orchestrator
@@ -21,11 +21,11 @@ def test_the_journal_is_looked_at_as_often_for_many_instances_as_for_few(monkeyp
     looks: list[str] = []
     counted: list[int] = []
 
-    def look(disk: Disk, folder: str) -> Glimpse:
+    def look(disk: Disk, folder: str) -> JournalSnapshot:
         looks.append(folder)
-        return glimpse(disk, folder)
+        return read_journal_snapshot(disk, folder)
 
-    monkeypatch.setattr(hub_reader, "glimpse", look)
+    monkeypatch.setattr(hub_reader, "read_journal_snapshot", look)
     with testing.hub(quick) as hub:
         for count in (3, 30):
             for number in range(count):

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from msgspec import Raw
 
-from durablecli.client import Client, Item, Query
+from durablecli.client import Client, MessageItem, Query
 from durablecli.errors import Conflict, NotFound, TimedOut, WrongState
 from durablecli.model import events as ev
 from durablecli.model.failures import Failure
@@ -54,7 +54,7 @@ def listed(client: Client, *statuses: str) -> list[tuple[str, str, str]]:
 
 
 def kinds(root: str) -> list[str]:
-    return [message.kind for message in Inbox(LocalDisk(), root).pending("t")]
+    return [message.kind for message in Inbox(LocalDisk(), root).pending_messages("t")]
 
 
 @pytest.mark.parametrize("if_exists", ["fail_if_running", "replace"])
@@ -180,7 +180,7 @@ def test_one_message_about_several_instances_is_seen_for_each(client: Client, ro
     with scribe(root) as hub:
         for one in ("a", "b", "c"):
             hub.write(one, ev.ExecutionStarted(one, "1", "tour"), ENDED)
-    client.control("purge", [Item("a"), Item("c")])
+    client.control("purge", [MessageItem("a"), MessageItem("c")])
     assert [status.instance_id for status in client.get_status_all()] == ["b"]
     assert [bool(client.get_status(one)) for one in ("a", "b", "c")] == [False, True, False]
 
@@ -191,7 +191,7 @@ def test_one_message_about_several_instances_is_seen_for_each(client: Client, ro
 def test_a_message_that_a_commit_has_taken_is_not_applied_a_second_time(client: Client, root: str) -> None:
     client.start_new("tour", "t", if_exists="replace")
     client.terminate("t")
-    (start, end) = Inbox(LocalDisk(), root).pending("t")
+    (start, end) = Inbox(LocalDisk(), root).pending_messages("t")
     with scribe(root) as hub:
         keep = hub.hub.inbox.remove
         hub.hub.inbox.remove = lambda messages: None  # type: ignore[method-assign]  # killed before it comes to that
@@ -230,7 +230,7 @@ def test_a_start_that_is_taken_while_it_is_read_is_seen_in_the_history(
 
 def _take_after_the_listing(hub: Scribe, monkeypatch: pytest.MonkeyPatch) -> None:
     """See that an engine takes the start of `t` right after a reader has read its message."""
-    read, (start,) = Inbox.requests, hub.hub.inbox.waiting()
+    read, (start,) = Inbox.abridged_messages, hub.hub.inbox.take_next()
 
     def requests(self: Inbox, *arguments: object) -> object:
         found = read(self, *arguments)  # type: ignore[arg-type]
@@ -239,7 +239,7 @@ def _take_after_the_listing(hub: Scribe, monkeypatch: pytest.MonkeyPatch) -> Non
             hub.write("t", started("9", message=start.message), execution="9", taken=[start])
         return found
 
-    monkeypatch.setattr(Inbox, "requests", requests)
+    monkeypatch.setattr(Inbox, "abridged_messages", requests)
 
 
 def test_a_wait_that_began_before_a_replacement_ends_with_the_new_execution(client: Client, root: str) -> None:
@@ -251,7 +251,7 @@ def test_a_wait_that_began_before_a_replacement_ends_with_the_new_execution(clie
         other = Client(root)
         other.start_new("tour", "t", if_exists="replace")
         hub.write("t", ENDED)
-        (start,) = hub.hub.inbox.waiting()
+        (start,) = hub.hub.inbox.take_next()
         hub.write("t", started("9", message=start.message), execution="9", taken=[start])
         hub.write("t", ev.ExecutionCompleted("Completed", Raw(b'"new"')), execution="9")
         waiter.join()
@@ -272,7 +272,7 @@ def test_of_many_events_that_wait_only_the_first_are_read(
         return read(self, path)
 
     monkeypatch.setattr(LocalDisk, "read", counted)
-    monkeypatch.setattr(inbox, "_EVENTS_READ", 5)
+    monkeypatch.setattr(inbox, "_MAX_EVENTS_READ", 5)
     status = client.get_status("t")
     assert status.requested == ("raise-event",) * 20
     assert [event.name for event in status.unread_events] == ["go"] * 5

@@ -51,7 +51,7 @@ def test_events_that_an_engine_takes_meanwhile_need_no_look(tmp_path: Path, look
         hub.write("a", started())
         for number in range(20):
             client.raise_event("a", "e", number)
-            hub.write("a", ev.EventRaised("e"), taken=hub.hub.inbox.waiting())
+            hub.write("a", ev.EventRaised("e"), taken=hub.hub.inbox.take_next())
             hub.write("b", ev.ExecutionStarted("b", "1", "f"), ENDED) if number == 7 else None
     assert looks == ["a"]
 
@@ -61,10 +61,10 @@ def complete(hub: Scribe, other: Client) -> None:
 
 
 def complete_in_the_journal_only(hub: Scribe, other: Client) -> None:
-    publish = hub.hub.histories.publish
-    hub.hub.histories.publish = lambda writes: None  # type: ignore[method-assign]
+    publish = hub.hub.history_writer.publish
+    hub.hub.history_writer.publish = lambda writes: None  # type: ignore[method-assign]
     hub.write("a", ENDED)
-    hub.hub.histories.publish = publish  # type: ignore[method-assign]
+    hub.hub.history_writer.publish = publish  # type: ignore[method-assign]
 
 
 def terminate(hub: Scribe, other: Client) -> None:
@@ -81,7 +81,7 @@ def test_no_event_is_accepted_after_the_end(tmp_path: Path, end: Callable[[Scrib
     with scribe(client.root) as hub:
         hub.write("a", started())
         client.raise_event("a", "e")
-        hub.write("a", ev.EventRaised("e"), taken=hub.hub.inbox.waiting())
+        hub.write("a", ev.EventRaised("e"), taken=hub.hub.inbox.take_next())
         client.raise_event("a", "e")
         end(hub, Client(tmp_path / ".state"))
         with pytest.raises((WrongState, NotFound)):

@@ -17,7 +17,7 @@ from durablecli import EntityId
 from durablecli.client import Query
 from durablecli.model import events as ev
 from durablecli.model.status import InstanceSummary
-from durablecli.store.check.checker import check
+from durablecli.store.check.checker import check_hub
 from tests.e2e.harness import Hub, until
 
 BANK = str(Path(__file__).parents[2] / "workflows" / "bank")
@@ -65,7 +65,7 @@ def kill_once(hub: Hub, counted: Counter[str], options: tuple[str, ...]) -> None
     counted["kills"] += 1
     counted["kills with locks held"] += bool(held)
     counted["locks held at kills"] += held
-    report = check(str(hub.root))
+    report = check_hub(str(hub.root))
     assert report.findings == [], report
 
 
@@ -109,7 +109,7 @@ def test_thirty_kills_neither_make_money_nor_leave_a_lock(hub: Hub, options: tup
     assert sum(balances.values()) == ACCOUNTS * MONEY
     assert balances == expected
     daemon.kill()
-    assert check(str(hub.root)).findings == []
+    assert check_hub(str(hub.root)).findings == []
     counted["transfers"] = len(customers.asked)
     counted["transfers refused"] = sum(hub.client.get_status(each).output is False for each in customers.asked)
     print(f"seed {SEED}: " + ", ".join(f"{count} {what}" for what, count in counted.items()))

@@ -24,7 +24,7 @@ from durablecli import EntityId
 from durablecli.store.disk import LocalDisk
 from durablecli.store.history import writer
 from durablecli.store.inbox.inbox import Inbox
-from durablecli.store.inbox.messages import Item
+from durablecli.store.inbox.messages import MessageItem
 from tests.e2e.harness import COMMAND, Hub, Process, until
 
 BANK = str(Path(__file__).parents[2] / "workflows" / "bank")
@@ -139,8 +139,8 @@ def test_values_that_an_earlier_version_accepted(hub: Hub, bank: Bank) -> None:
     inbox = Inbox(LocalDisk(), str(hub.root))
     for depth in (300, 900, 5_000):
         value = Raw(b"[" * depth + b"]" * depth)
-        inbox.post("start", [Item(f"deep-{depth}", "echoes", value)])
-        inbox.post("raise-event", [Item("reached", "Other", value)])
+        inbox.post("start", [MessageItem(f"deep-{depth}", "echoes", value)])
+        inbox.post("raise-event", [MessageItem("reached", "Other", value)])
     daemon(hub)
     for depth in (300, 900):
         assert hub.client.wait(f"deep-{depth}", 60).runtime_status is not None
@@ -183,7 +183,7 @@ def ends_well_without_log(hub: Hub, bank: Bank) -> None:
 
 
 def damage(hub: Hub, instance: str, how: Callable[[list[bytes]], list[bytes]]) -> None:
-    file = Path(writer.path(str(hub.root), instance))
+    file = Path(writer.history_path(str(hub.root), instance))
     lines = file.read_bytes().splitlines(keepends=True)
     file.write_bytes(b"".join(how(lines)))
 
@@ -214,7 +214,7 @@ def test_damaged_histories_and_logs(hub: Hub, bank: Bank) -> None:
     works(hub, "beside damage")
     shown = hub("doctor", code=1).out
     for id in ("torn", "unread", "parent"):
-        assert re.search(rf"\b{id}\b", shown.replace("\n", " ")) or writer.path("", id) in shown, shown
+        assert re.search(rf"\b{id}\b", shown.replace("\n", " ")) or writer.history_path("", id) in shown, shown
     assert hub("status", "torn", code=None).code in (0, 65)
     published(hub, running)
     hub("doctor", "--repair", code=None)

@@ -17,7 +17,7 @@ import pytest
 from durablecli import Client
 from durablecli.client import Query
 from durablecli.model import events as ev
-from durablecli.store.check.checker import check
+from durablecli.store.check.checker import check_hub
 from tests.e2e.harness import Hub, until
 
 SEED = int(os.environ.get("KILLS_SEED", "0")) or random.SystemRandom().randrange(1 << 32)
@@ -154,7 +154,7 @@ class Load:
         return {key for key, word in last.items() if word == "begin"}
 
     def _check(self) -> None:
-        report = check(str(self.hub.root))
+        report = check_hub(str(self.hub.root))
         assert report.findings == [], report
 
 

@@ -15,7 +15,7 @@ from durablecli.engine import message_handler, publisher
 from durablecli.engine.engine import Options
 from durablecli.store.hub import checkpoint
 from durablecli.store.inbox.inbox import Inbox
-from durablecli.store.inbox.messages import Item
+from durablecli.store.inbox.messages import MessageItem
 
 haste = Event()
 haste.set()
@@ -33,8 +33,8 @@ def opened(share: timedelta = timedelta.max) -> testing.Hub:
     return testing.Hub(testing.registry(twice), testing.START, Options(threads=False, share=share))
 
 
-def items(count: int) -> list[Item]:
-    return [Item(f"b-{i}", "twice", Raw(b"0")) for i in range(count)]
+def items(count: int) -> list[MessageItem]:
+    return [MessageItem(f"b-{i}", "twice", Raw(b"0")) for i in range(count)]
 
 
 @pytest.mark.parametrize("purged", [False, True])
@@ -53,14 +53,14 @@ def test_what_a_crash_left_of_a_batch_begins_where_it_was_cut(
         assert not hub.client.get_status("b-999").taken
         if checkpointed:
             hub.engine.settle()  # which takes nothing more
-            assert hub.engine.hub.begun
-            checkpoint(hub.engine.hub, floor=hub.engine.hub.floor)
+            assert hub.engine.hub.partial_batches
+            checkpoint(hub.engine.hub, oldest_needed_commit=hub.engine.hub.oldest_needed_commit)
         hub.restart()
         hub.run()
         again = hub.client.get_status("b-0")
         assert not again if purged else again.execution == first.execution
         assert all(hub.client.get_status(f"b-{i}").output == "done" for i in range(1, 1_000))
-        assert hub.engine.hub.floor is None
+        assert hub.engine.hub.oldest_needed_commit is None
 
 
 @pytest.mark.parametrize("count", [100, 2_000])

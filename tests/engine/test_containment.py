@@ -22,7 +22,7 @@ from durablecli.errors import DurableError, StorageError
 from durablecli.store.hub import checkpoint
 from durablecli.store.inbox import batches
 from durablecli.store.inbox.inbox import Inbox
-from durablecli.store.inbox.messages import Item
+from durablecli.store.inbox.messages import MessageItem
 
 Context = df.DurableOrchestrationContext
 ran: list[Any] = []
@@ -116,14 +116,14 @@ def test_a_message_that_fails_is_set_aside_and_the_rest_of_its_cycle_happens(
     bomb(Messages, "_carry_out", lambda _, message, item: item.instance == "victim")
     other = Client("hub", None, hub.disk)
     other.start_new(steps, "first")
-    Inbox(hub.disk, "hub").post(kind, [Item("victim", "Go", new_instance="new" if kind == "restart" else None)])
+    Inbox(hub.disk, "hub").post(kind, [MessageItem("victim", "Go", new_instance="new" if kind == "restart" else None)])
     other.start_new(steps, "second")
     hub.run()
     finished(hub, "before", "first", "second")
     assert hub.client.get_status("victim").runtime_status.value == "Running"  # type: ignore[union-attr]
     assert not hub.client.get_status("new")
-    (name,) = hub.engine.hub.inbox.failed.names()
-    why = hub.engine.hub.inbox.failed.why(name)
+    (name,) = hub.engine.hub.inbox.failed_messages.names()
+    why = hub.engine.hub.inbox.failed_messages.read_failure(name)
     assert why is not None
     assert (why.kind, why.error) == (kind, "RuntimeError: boom")
     assert any("was set aside: RuntimeError: boom" in line for line in hub.said)
@@ -141,7 +141,7 @@ def test_a_message_of_this_process_is_refused(hub: testing.Hub, bomb: Callable[.
     hub.client.raise_event("victim", "Go", 1)
     hub.run()
     assert hub.client.get_status("victim").output == 1
-    assert not hub.engine.hub.inbox.failed.names()
+    assert not hub.engine.hub.inbox.failed_messages.names()
 
 
 @pytest.mark.parametrize("sliced", [False, True])
@@ -150,11 +150,11 @@ def test_of_a_batch_only_the_item_that_fails_is_set_aside(
 ) -> None:
     monkeypatch.setattr(message_handler, "_SLICE", 10)
     bomb(Messages, "_start", lambda _, message, item: item.instance == "b-17")
-    Inbox(hub.disk, "hub").post("start", [Item(f"b-{at}", "steps", Raw(b"null")) for at in range(30)])
+    Inbox(hub.disk, "hub").post("start", [MessageItem(f"b-{at}", "steps", Raw(b"null")) for at in range(30)])
     hub.run()
     finished(hub, *(f"b-{at}" for at in range(30) if at != 17))
     assert not hub.client.get_status("b-17")
-    assert len(hub.engine.hub.inbox.failed.names()) == 1
+    assert len(hub.engine.hub.inbox.failed_messages.names()) == 1
 
 
 def test_an_instance_whose_turn_fails_is_blocked(hub: testing.Hub, bomb: Callable[..., None]) -> None:
@@ -230,7 +230,9 @@ def test_what_waits_for_a_message_is_not_lost_with_the_cycle(
         hub.run()
     failures = iter([True])
     bomb(Effects, "apply", lambda self, instance, record: instance.id == "victim" and next(failures, False))
-    Inbox(hub.disk, "hub").post("rewind", [Item("one")])  # it has to wait, and what is for the same instance with it
+    Inbox(hub.disk, "hub").post(
+        "rewind", [MessageItem("one")]
+    )  # it has to wait, and what is for the same instance with it
     hub.engine.ring()
     while hub.inline.work():
         pass
@@ -243,15 +245,15 @@ def test_what_waits_for_a_message_is_not_lost_with_the_cycle(
 
 
 def test_a_damaged_part_of_a_batch_stops_nothing(hub: testing.Hub, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(batches, "PART_BYTES", 1_000)
+    monkeypatch.setattr(batches, "MAX_PART_BYTES", 1_000)
     inbox = Inbox(hub.disk, "hub")
-    inbox.post("start", [Item(f"b-{at}", "steps", Raw(b"null")) for at in range(100)])
+    inbox.post("start", [MessageItem(f"b-{at}", "steps", Raw(b"null")) for at in range(100)])
     (part,) = [name for name in hub.disk.listdir("hub/inbox/new") if name.endswith(".1.part")]
     hub.disk.files[f"hub/inbox/new/{part}"].data[20] ^= 1
-    inbox.post("raise-event", [Item("b-40", "Go")])
+    inbox.post("raise-event", [MessageItem("b-40", "Go")])
     hub.client.start_new(steps, "other")
     finished(hub, "other")
-    assert len(hub.engine.hub.inbox.failed.names()) == 1
+    assert len(hub.engine.hub.inbox.failed_messages.names()) == 1
 
 
 def test_an_item_of_a_batch_of_this_process_is_tried_once_more(
@@ -259,15 +261,15 @@ def test_an_item_of_a_batch_of_this_process_is_tried_once_more(
 ) -> None:
     monkeypatch.setattr(message_handler, "_SLICE", 10)
     bomb(Messages, "_start", lambda _, message, item: item.instance == "b-17")
-    hub.engine.hand_in("start", [Item(f"b-{at}", "steps", Raw(b"null")) for at in range(30)])
+    hub.engine.hand_in("start", [MessageItem(f"b-{at}", "steps", Raw(b"null")) for at in range(30)])
     hub.run()
     checkpoint(hub.engine.hub)
-    failed = hub.engine.hub.inbox.failed
+    failed = hub.engine.hub.inbox.failed_messages
     (name,) = failed.names()
     failed.retry(name)
     restart(hub)
     finished(hub, *(f"b-{at}" for at in range(30)))
-    assert not failed.retried()
+    assert not failed.retried_names()
 
 
 def test_a_new_instance_in_the_place_of_one_that_failed_is_tried(hub: testing.Hub, bomb: Callable[..., None]) -> None:
@@ -343,7 +345,7 @@ def test_the_doctor_names_what_was_set_aside_and_a_repair_tries_it_once_more(
     if cured:
         armed.clear()
     report = outside.repair()
-    assert "was put back into the inbox" in report.mended[0]
+    assert "was put back into the inbox" in report.repaired[0]
     with embedded(tmp_path / "hub") as client:
         if cured:
             assert client.wait("victim").output == 1

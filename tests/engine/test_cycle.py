@@ -20,9 +20,9 @@ from durablecli.errors import StorageError
 from durablecli.model.payloads import encode
 from durablecli.store.hub import open_hub
 from durablecli.store.inbox.inbox import Inbox
-from durablecli.store.inbox.messages import Item
+from durablecli.store.inbox.messages import MessageItem
 from durablecli.store.index import Index
-from durablecli.store.memory_disk import MemoryDisk, Node
+from durablecli.store.memory_disk import Inode, MemoryDisk
 
 Context = df.DurableOrchestrationContext
 ROOT = "hub"
@@ -64,11 +64,11 @@ class SlowDisk(MemoryDisk):
         self.gate.set()
         self.full = False
 
-    def settle(self, node: Node, path: str) -> None:
+    def settle(self, node: Inode, path: str) -> None:
         if "journal" in path:
             assert self.gate.wait(30)
 
-    def extend(self, node: Node, data: bytes, path: str) -> None:
+    def extend(self, node: Inode, data: bytes, path: str) -> None:
         if self.full and "journal" in path:
             raise OSError(errno.ENOSPC, "no space left", path)
         super().extend(node, data, path)
@@ -84,7 +84,7 @@ class Bench:
         self.engine = self.hub.engine
 
     def start(self, id: str, value: Any = None) -> Any:
-        posted = self.engine.hand_in("start", [Item(id, "calls", encode(value))])
+        posted = self.engine.hand_in("start", [MessageItem(id, "calls", encode(value))])
         self.engine.step()
         return posted
 
@@ -156,7 +156,7 @@ def test_a_full_disk_stops_the_engine_and_is_nobodys_failure_but_its_own(bench: 
     bench.engine.settle()
     bench.hub.inline.work()
     bench.disk.full = True
-    posted = bench.engine.hand_in("start", [Item("y", "calls")])
+    posted = bench.engine.hand_in("start", [MessageItem("y", "calls")])
     with pytest.raises(StorageError, match="no space"):
         bench.engine.run()
     assert not posted.done.is_set() or posted.error is not None
@@ -169,7 +169,7 @@ def test_a_full_disk_stops_the_engine_and_is_nobodys_failure_but_its_own(bench: 
 def test_an_engine_whose_hub_was_taken_by_another_stops(hub: testing.Hub) -> None:
     hub.client.start_new(calls, "x")
     open_hub(ROOT, hub.disk, lock=False, index=Index())
-    hub.engine.hand_in("start", [Item("y", "calls")])
+    hub.engine.hand_in("start", [MessageItem("y", "calls")])
     with pytest.raises(StorageError, match="another engine"):
         hub.engine.step()
 
@@ -268,20 +268,20 @@ def test_a_log_line_is_said_once_and_only_after_its_turn_is_on_disk(caplog: pyte
 
 
 def test_messages_of_other_processes_are_taken_in_order_and_go_when_they_are_taken(hub: testing.Hub) -> None:
-    inbox = Inbox(hub.disk, ROOT, ring=hub.engine.ring)
-    inbox.post("start", [Item("x", "waits", Raw(b"null"))])
+    inbox = Inbox(hub.disk, ROOT, notify=hub.engine.ring)
+    inbox.post("start", [MessageItem("x", "waits", Raw(b"null"))])
     for value in (b"1", b"2"):
-        inbox.post("raise-event", [Item("x", "Go", Raw(value))])
+        inbox.post("raise-event", [MessageItem("x", "Go", Raw(value))])
     hub.run()
     assert hub.client.get_status("x").output == [1, 2]
     assert hub.disk.listdir(f"{ROOT}/inbox/new") == []
 
 
 def test_a_message_that_was_taken_before_a_crash_is_not_taken_again(hub: testing.Hub) -> None:
-    inbox = Inbox(hub.disk, ROOT, ring=hub.engine.ring)
-    inbox.post("start", [Item("x", "waits", Raw(b"null"))])
+    inbox = Inbox(hub.disk, ROOT, notify=hub.engine.ring)
+    inbox.post("start", [MessageItem("x", "waits", Raw(b"null"))])
     hub.run()
-    inbox.post("raise-event", [Item("x", "Go", Raw(b"1"))])
+    inbox.post("raise-event", [MessageItem("x", "Go", Raw(b"1"))])
     (name,) = hub.disk.listdir(f"{ROOT}/inbox/new")
     kept = hub.disk.read(f"{ROOT}/inbox/new/{name}")
     hub.run()
@@ -292,8 +292,8 @@ def test_a_message_that_was_taken_before_a_crash_is_not_taken_again(hub: testing
 
 
 def test_an_event_for_an_instance_that_is_not_known_yet_waits_for_another_look(hub: testing.Hub) -> None:
-    inbox = Inbox(hub.disk, ROOT, ring=hub.engine.ring)
-    inbox.post("raise-event", [Item("nobody", "Go", Raw(b"1"))])
+    inbox = Inbox(hub.disk, ROOT, notify=hub.engine.ring)
+    inbox.post("raise-event", [MessageItem("nobody", "Go", Raw(b"1"))])
     hub.run()
     assert hub.engine.stats["undelivered"] == 1
     assert any("nobody" in line for line in hub.said)

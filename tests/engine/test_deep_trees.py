@@ -67,7 +67,7 @@ def test_a_deep_tree_is_terminated_and_purged(hub: testing.Hub, door: str) -> No
     client.purge_instance_history(f"level-{DEPTH}")
     hub.run()
     assert counts(hub) == {}
-    assert not hub.engine.hub.inbox.failed.names()
+    assert not hub.engine.hub.inbox.failed_messages.names()
 
 
 def test_a_deep_tree_that_runs_is_purged_by_force(hub: testing.Hub) -> None:

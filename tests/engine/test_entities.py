@@ -15,8 +15,8 @@ from durablecli.engine import entity_scheduler
 from durablecli.engine.workers.entity_batch import Batch
 from durablecli.model import events as ev
 from durablecli.replay.entity_state import EntityRuntimeState, fold_entity_log
-from durablecli.store.history.writer import path
-from durablecli.store.inbox.messages import Item
+from durablecli.store.history.writer import history_path
+from durablecli.store.inbox.messages import MessageItem
 
 A, B, C = (df.EntityId("counter", key) for key in "abc")
 Steps = Generator[Any, Any, Any]
@@ -115,7 +115,7 @@ def ledger(hub: testing.Hub, id: df.EntityId) -> EntityRuntimeState:
 
 
 def lines(hub: testing.Hub, id: df.EntityId) -> list[bytes]:
-    return hub.disk.read(path("hub", str(id))).splitlines(keepends=True)
+    return hub.disk.read(history_path("hub", str(id))).splitlines(keepends=True)
 
 
 def state(hub: testing.Hub, id: df.EntityId) -> Any:
@@ -274,14 +274,14 @@ def test_an_entity_whose_function_is_missing_can_be_deleted_with_all_that_waits(
         assert not hub.client.entity(A)
 
 
-def post(hub: testing.Hub, kind: str, items: list[Item]) -> None:
+def post(hub: testing.Hub, kind: str, items: list[MessageItem]) -> None:
     posted = hub.engine.hand_in(kind, items)
     while not posted.done.is_set():
         hub.engine.step()
 
 
 def delete_by_force(hub: testing.Hub, id: df.EntityId) -> None:
-    post(hub, "delete", [Item(str(id), force=True)])
+    post(hub, "delete", [MessageItem(str(id), force=True)])
 
 
 def test_a_forced_deletion_drops_what_waits_and_what_runs(hub: testing.Hub) -> None:
@@ -503,10 +503,10 @@ def test_thousands_of_requests_are_taken_back_in_no_time(hub: testing.Hub) -> No
     """One look at each other request for each of them would take minutes."""
     start_holding(hub, "owner", "a")
     waiters = [f"waiter-{number}" for number in range(3_000)]
-    post(hub, "start", [Item(waiter, "hold", Raw(b'[["a"],"return"]')) for waiter in waiters])
+    post(hub, "start", [MessageItem(waiter, "hold", Raw(b'[["a"],"return"]')) for waiter in waiters])
     hub.run()
     assert ledger(hub, A).queued == len(waiters)
-    post(hub, "terminate", [Item(waiter) for waiter in waiters])
+    post(hub, "terminate", [MessageItem(waiter) for waiter in waiters])
     assert ledger(hub, A).queued == 0
     hub.client.raise_event("owner", "Go")
     assert ledger(hub, A).is_disposable

@@ -11,8 +11,8 @@ import durablecli as df
 from durablecli import testing
 from durablecli.engine.engine import Options
 from durablecli.errors import HubLocked, StorageError
-from durablecli.store.inbox.messages import Item
-from durablecli.store.memory_disk import MemoryDisk, Node
+from durablecli.store.inbox.messages import MessageItem
+from durablecli.store.memory_disk import Inode, MemoryDisk
 
 
 @df.orchestrator
@@ -25,7 +25,7 @@ class FullDisk(MemoryDisk):
 
     full = False
 
-    def extend(self, node: Node, data: bytes, path: str) -> None:
+    def extend(self, node: Inode, data: bytes, path: str) -> None:
         if self.full and "journal" in path:
             raise OSError(errno.ENOSPC, "no space left", path)
         super().extend(node, data, path)
@@ -40,12 +40,12 @@ def test_a_message_whose_commit_fails_is_refused(in_place: bool) -> None:
     disk = FullDisk()
     hub = opened(disk, in_place=in_place)
     disk.full = True
-    posted = hub.engine.hand_in("start", [Item("x", "waits")])
+    posted = hub.engine.hand_in("start", [MessageItem("x", "waits")])
     with pytest.raises(StorageError):
         hub.engine.run()
     assert posted.done.is_set()
     assert isinstance(posted.error, StorageError)
-    later = hub.engine.hand_in("start", [Item("y", "waits")])
+    later = hub.engine.hand_in("start", [MessageItem("y", "waits")])
     hub.close()
     assert isinstance(later.error, StorageError)
 
@@ -53,7 +53,7 @@ def test_a_message_whose_commit_fails_is_refused(in_place: bool) -> None:
 def test_a_message_for_an_engine_that_is_closed_is_refused() -> None:
     hub = opened(MemoryDisk())
     hub.close()
-    posted = hub.engine.hand_in("start", [Item("x", "waits")])
+    posted = hub.engine.hand_in("start", [MessageItem("x", "waits")])
     assert posted.done.is_set()
     assert isinstance(posted.error, HubLocked)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from durablecli.engine.instance_cache import Instances
 from durablecli.store.history.writer import History
 from durablecli.store.memory_disk import MemoryDisk
-from durablecli.store.quarantine import SetAsideList
+from durablecli.store.quarantine import Quarantine
 
 
 def test_only_histories_that_there_are_are_looked_for() -> None:
@@ -15,7 +15,7 @@ def test_only_histories_that_there_are_are_looked_for() -> None:
         asked.append(id)
         return None
 
-    instances = Instances(read, lambda id: f"instances/{id}.jsonl", set(), 10, SetAsideList(MemoryDisk(), "hub"))
+    instances = Instances(read, lambda id: f"instances/{id}.jsonl", set(), 10, Quarantine(MemoryDisk(), "hub"))
     instances.get("any")
     assert asked == ["any"]  # nobody has said yet what there is
     instances.note_files(["instances/old.jsonl"])

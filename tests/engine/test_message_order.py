@@ -15,7 +15,7 @@ from durablecli.client import Client
 from durablecli.engine import intake, message_handler
 from durablecli.engine.engine import Options
 from durablecli.store.inbox.inbox import Inbox
-from durablecli.store.inbox.messages import Item
+from durablecli.store.inbox.messages import MessageItem
 
 Context = df.DurableOrchestrationContext
 outside: list[Any] = []
@@ -221,7 +221,7 @@ def test_the_order_holds_behind_more_messages_than_are_read_at_once(
     client = other(hub)
     for at in range(20):
         client.start_new(twice, f"filler-{at}")
-    monkeypatch.setattr(Inbox, "waiting", _three_at_a_time(Inbox.waiting))
+    monkeypatch.setattr(Inbox, "take_next", _three_at_a_time(Inbox.take_next))
     client.start_new(waits, "x")
     hub.client.raise_event("x", "Go", 7)
     hub.run()
@@ -241,7 +241,7 @@ def slow_batches(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def batch(hub: testing.Hub, name: str, count: int = 1_000, prefix: str = "b") -> None:
-    Inbox(hub.disk, "hub").post("start", [Item(f"{prefix}-{at}", name, Raw(b"null")) for at in range(count)])
+    Inbox(hub.disk, "hub").post("start", [MessageItem(f"{prefix}-{at}", name, Raw(b"null")) for at in range(count)])
 
 
 @pytest.mark.usefixtures("slow_batches")
@@ -304,7 +304,7 @@ def test_one_started_early_is_not_started_again_by_another_engine(hub: testing.H
     while not hub.client.get_status("b-98").ended:
         hub.engine.step()
     started = hub.client.get_status("b-98").execution
-    assert hub.engine.hub.begun
+    assert hub.engine.hub.partial_batches
     hub.restart()
     hub.run()
     assert hub.client.get_status("b-99").output == "done"

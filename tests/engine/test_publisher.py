@@ -10,7 +10,7 @@ import pytest
 
 import durablecli as df
 from durablecli import testing
-from durablecli.store.inbox.messages import Item
+from durablecli.store.inbox.messages import MessageItem
 from durablecli.testing import Hub
 
 
@@ -22,7 +22,7 @@ def wait(context: df.DurableOrchestrationContext) -> Any:
 def watched(hub: Hub, monkeypatch: pytest.MonkeyPatch, look: Callable[[], object]) -> list[tuple[str, object, object]]:
     """What a look gives before and after each change of the files."""
     seen: list[tuple[str, object, object]] = []
-    histories = hub.engine.hub.histories
+    histories = hub.engine.hub.history_writer
 
     def watch(name: str, do: Callable[[Any], None]) -> None:
         def watched(each: Iterable[Any]) -> None:
@@ -60,8 +60,8 @@ def test_what_is_purged_and_begun_anew_in_one_commit_is_there_all_the_time(monke
         ended(hub)
         seen = watched(hub, monkeypatch, lambda: hub.client.get_status("a").runtime_status)
         known = watched(hub, monkeypatch, lambda: hub.engine.is_published("a"))
-        hub.engine.hand_in("purge", [Item("a")])
-        hub.engine.hand_in("start", [Item("a", "wait")])
+        hub.engine.hand_in("purge", [MessageItem("a")])
+        hub.engine.hand_in("start", [MessageItem("a", "wait")])
         hub.run()
         assert seen
         assert all(before and after for _, before, after in seen)

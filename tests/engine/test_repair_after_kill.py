@@ -13,10 +13,10 @@ from msgspec import Raw
 import durablecli as df
 from durablecli import daemon, testing
 from durablecli.engine import commit_builder, message_handler, publisher, turns
-from durablecli.store.check.repair import repair
+from durablecli.store.check.repair import repair_hub
 from durablecli.store.disk import LocalDisk
 from durablecli.store.inbox.inbox import Inbox
-from durablecli.store.inbox.messages import Item
+from durablecli.store.inbox.messages import MessageItem
 from durablecli.store.layout import make_folders
 
 Context = df.DurableOrchestrationContext
@@ -73,7 +73,7 @@ def test_a_turn_that_was_cut_off_is_brought_to_its_end(
     assert hub.engine.turns.is_spreading("f")
     root = killed(hub, tmp_path / "hub")
     for _ in range(repairs):
-        repair(str(root))
+        repair_hub(str(root))
     with daemon.embedded(testing.registry(*FUNCTIONS), root) as client:
         assert client.wait("f", timeout=20).output == sum(range(200))
 
@@ -84,17 +84,17 @@ def test_of_a_batch_nothing_is_started_twice(
 ) -> None:
     monkeypatch.setattr(message_handler, "_SLICE", 10)
     monkeypatch.setattr(publisher, "_GATHER", 0.0)
-    Inbox(hub.disk, "hub").post("start", [Item(f"b-{at}", "once", Raw(b"%d" % at)) for at in range(400)])
+    Inbox(hub.disk, "hub").post("start", [MessageItem(f"b-{at}", "once", Raw(b"%d" % at)) for at in range(400)])
     hub.engine.ring()
     while not hub.client.get_status("b-0").ended:
         hub.inline.work()
         hub.engine.step()
     hub.client.purge_instance_history("b-0")
-    assert hub.engine.hub.begun
+    assert hub.engine.hub.partial_batches
     assert hub.engine.instances.get("b-0") is None
     root = killed(hub, tmp_path / "hub")
     for _ in range(repairs):
-        repair(str(root))
+        repair_hub(str(root))
     with daemon.embedded(testing.registry(*FUNCTIONS), root) as client:
         assert client.wait("b-399", timeout=20).output == 399
         assert not client.get_status("b-0")

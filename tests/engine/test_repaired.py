@@ -17,8 +17,8 @@ from durablecli.engine.turns import Turns
 from durablecli.store import deduplication, quarantine, quarantined_messages
 from durablecli.store.check import checker
 from durablecli.store.check.history_repair import HistoryRepair
-from durablecli.store.history.writer import path
-from durablecli.store.hub import checkpoint, close, open_hub
+from durablecli.store.history.writer import history_path
+from durablecli.store.hub import checkpoint, close_hub, open_hub
 from durablecli.store.index import Index
 
 Context = df.DurableOrchestrationContext
@@ -97,7 +97,7 @@ def hub(replay_always: bool) -> Any:
 
 
 def lines_of(hub: testing.Hub, id: str) -> list[bytes]:
-    return bytes(hub.disk.files[path(ROOT, id)].data).split(b"\n")[:-1]
+    return bytes(hub.disk.files[history_path(ROOT, id)].data).split(b"\n")[:-1]
 
 
 def change(hub: testing.Hub, id: str, how: Callable[[list[bytes]], list[bytes]]) -> None:
@@ -105,7 +105,7 @@ def change(hub: testing.Hub, id: str, how: Callable[[list[bytes]], list[bytes]])
     hub.engine.settle()
     checkpoint(hub.engine.hub)
     lines = how(lines_of(hub, id))
-    hub.disk.files[path(ROOT, id)].data[:] = b"".join(line + b"\n" for line in lines)
+    hub.disk.files[history_path(ROOT, id)].data[:] = b"".join(line + b"\n" for line in lines)
 
 
 def flip(n: int) -> Callable[[list[bytes]], list[bytes]]:
@@ -117,7 +117,7 @@ def flip(n: int) -> Callable[[list[bytes]], list[bytes]]:
 def repair(hub: testing.Hub) -> list[str]:
     """What `durable doctor --repair` does with histories."""
     hub.close()
-    close(open_hub(ROOT, hub.disk, lock=False, index=Index()))
+    close_hub(open_hub(ROOT, hub.disk, lock=False, index=Index()))
 
     def keep(file: str, *, copy: bool = False) -> None:
         if not copy:
@@ -125,7 +125,7 @@ def repair(hub: testing.Hub) -> list[str]:
 
     said = list(HistoryRepair(hub.disk, ROOT, keep).run())
     with suppress(FileNotFoundError):
-        hub.disk.unlink(f"{ROOT}/{quarantine.FILE}")
+        hub.disk.unlink(f"{ROOT}/{quarantine.QUARANTINE_FILE}")
     return said
 
 
@@ -139,7 +139,7 @@ def repaired(hub: testing.Hub) -> list[str]:
 
 def is_sound(hub: testing.Hub) -> None:
     hub.engine.settle()
-    found = [each for each in checker.check(ROOT, hub.disk).findings if "index" not in each]
+    found = [each for each in checker.check_hub(ROOT, hub.disk).findings if "index" not in each]
     assert found == [], found
 
 
@@ -188,7 +188,7 @@ def test_an_operation_is_applied_once_whatever_its_sender_forgets(hub: testing.H
     assert hub.client.read_entity_state("@counter@a").entity_state == 111111
     hub.restart()
     hub.run()
-    assert deduplication.read(hub.disk, ROOT) == {}
+    assert deduplication.read_truncated_senders(hub.disk, ROOT) == {}
 
 
 @pytest.mark.parametrize("n", range(2, 7))
@@ -277,7 +277,7 @@ def test_events_behind_the_damage_are_delivered_again(hub: testing.Hub) -> None:
     change(hub, "s", flip(4))
     repaired(hub)
     assert hub.client.get_status("s").output == [1001, 11011, 111111, "early"]
-    assert quarantined_messages.read(hub.disk, ROOT, "s") == []
+    assert quarantined_messages.read_quarantined_messages(hub.disk, ROOT, "s") == []
 
 
 def test_signals_of_a_lost_batch_are_not_sent_twice(hub: testing.Hub) -> None:

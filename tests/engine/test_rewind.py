@@ -15,7 +15,7 @@ from durablecli import testing
 from durablecli.errors import WrongState
 from durablecli.model import events as ev
 from durablecli.store.inbox.inbox import Inbox
-from durablecli.store.inbox.messages import Item
+from durablecli.store.inbox.messages import MessageItem
 
 Context = df.DurableOrchestrationContext
 SECOND = timedelta(seconds=1)
@@ -255,7 +255,7 @@ def test_events_that_came_behind_the_end_are_read_after_a_rewind() -> None:
     with testing.hub(broken) as hub:
         hub.client.start_new("play", "p")
         hub.run()
-        hub.engine.hand_in("raise-event", [Item("p", "E")])
+        hub.engine.hand_in("raise-event", [MessageItem("p", "E")])
         hub.run()
         hub.restart(mended)
         hub.client.rewind("p")
@@ -290,7 +290,7 @@ def test_a_purged_child_is_not_started_anew_while_a_start_of_its_id_waits(stage:
     stage.mended = True
     inbox = Inbox(stage.hub.disk, "hub")
     inbox.reserve(child, "m-1")
-    inbox.post("start", [Item(child, "child", msgspec.Raw(b"false"), reserved=True)], "m-1")
+    inbox.post("start", [MessageItem(child, "child", msgspec.Raw(b"false"), reserved=True)], "m-1")
     stage.hub.client.rewind("p")
     stage.hub.run()
     assert "is taken" in str(stage.hub.client.get_status("p").output)

@@ -12,7 +12,7 @@ import durablecli as df
 from durablecli import testing
 from durablecli.engine.engine import Options
 from durablecli.engine.turns import Turns
-from durablecli.store.inbox.messages import Item
+from durablecli.store.inbox.messages import MessageItem
 
 Context = df.DurableOrchestrationContext
 COUNTER = df.EntityId("counter", "a")
@@ -110,7 +110,7 @@ def post(hub: testing.Hub, name: str, id: str, value: str = "null", run: str | N
     with pytest.MonkeyPatch.context() as patch:
         if run is not None:
             patch.setenv(RUN_VARIABLE, run)
-        Inbox(hub.disk, "hub").post("start", [Item(id, name, Raw(value.encode()))])
+        Inbox(hub.disk, "hub").post("start", [MessageItem(id, name, Raw(value.encode()))])
     hub.engine.ring()
 
 

@@ -14,9 +14,9 @@ from durablecli import testing
 from durablecli.engine.turns import Turns
 from durablecli.errors import InstanceSetAside
 from durablecli.store import quarantine, quarantined_messages
-from durablecli.store.history.writer import path
+from durablecli.store.history.writer import history_path
 from durablecli.store.hub import checkpoint
-from durablecli.store.inbox.messages import Item
+from durablecli.store.inbox.messages import MessageItem
 from durablecli.store.query import Query
 
 Context = df.DurableOrchestrationContext
@@ -99,7 +99,7 @@ def damage(hub: testing.Hub, id: str, line: int = 1) -> Callable[[], None]:
     """Flip a bit in a line (counted from 0) of a history in its file; what is given takes it back."""
     hub.engine.settle()
     checkpoint(hub.engine.hub)  # else the journal has all of it
-    data = hub.disk.files[path(ROOT, id)].data
+    data = hub.disk.files[history_path(ROOT, id)].data
     at = sum(len(each) + 1 for each in bytes(data).split(b"\n")[:line]) + 12
     data[at] ^= 1
 
@@ -115,7 +115,7 @@ def forget(hub: testing.Hub, id: str) -> None:
 
 
 def listed(hub: testing.Hub) -> set[str]:
-    return set(quarantine.read(hub.disk, ROOT))
+    return set(quarantine.read_quarantine(hub.disk, ROOT))
 
 
 def purge(hub: testing.Hub, id: str) -> None:
@@ -142,7 +142,7 @@ def test_a_damaged_history_stops_no_engine(hub: testing.Hub) -> None:
         hub.client.raise_event("other", "Go", number)
     hub.run()
     assert output(hub, "other") == [1, 2, 3]
-    hub.engine.hand_in("raise-event", [Item("w", "Go")])
+    hub.engine.hand_in("raise-event", [MessageItem("w", "Go")])
     hub.run()
     assert listed(hub) == {"w"}
     undo()
@@ -157,17 +157,17 @@ def test_messages_for_it_are_kept_in_order_and_delivered_once(hub: testing.Hub) 
     undo = damage(hub, "w")
     hub.restart()
     for number in (b"1", b"2"):
-        hub.engine.hand_in("raise-event", [Item("w", "Go", Raw(number))])
+        hub.engine.hand_in("raise-event", [MessageItem("w", "Go", Raw(number))])
         hub.run()
     hub.restart()
-    hub.engine.hand_in("raise-event", [Item("w", "Go", Raw(b"3"))])
+    hub.engine.hand_in("raise-event", [MessageItem("w", "Go", Raw(b"3"))])
     hub.run()
-    assert len(quarantined_messages.read(hub.disk, ROOT, "w")) == 3
+    assert len(quarantined_messages.read_quarantined_messages(hub.disk, ROOT, "w")) == 3
     undo()
     hub.restart()
     hub.run()
     assert output(hub, "w") == [1, 2, 3]
-    assert quarantined_messages.read(hub.disk, ROOT, "w") == []
+    assert quarantined_messages.read_quarantined_messages(hub.disk, ROOT, "w") == []
     hub.restart()
     assert output(hub, "w") == [1, 2, 3]
 
@@ -275,11 +275,11 @@ def test_a_forced_purge_takes_it_away(hub: testing.Hub, line: int) -> None:
     hub.run()
     damage(hub, "w", line)
     hub.restart()
-    hub.engine.hand_in("raise-event", [Item("w", "Go")])
+    hub.engine.hand_in("raise-event", [MessageItem("w", "Go")])
     hub.run()
     purge(hub, "w")
     assert not hub.client.get_status("w")
-    assert (listed(hub), quarantined_messages.read(hub.disk, ROOT, "w")) == (set(), [])
+    assert (listed(hub), quarantined_messages.read_quarantined_messages(hub.disk, ROOT, "w")) == (set(), [])
     hub.restart()
     assert not hub.client.get_status("w")
 
@@ -330,7 +330,7 @@ def test_an_instance_is_set_aside_for_another_reason(hub: testing.Hub) -> None:
     hub.client.start_new("waits", "w")
     hub.run()
     hub.engine.instances.set_aside("w", "an unexpected error")
-    hub.engine.hand_in("raise-event", [Item("w", "Go")])
+    hub.engine.hand_in("raise-event", [MessageItem("w", "Go")])
     hub.run()
     assert listed(hub) == {"w"}
     hub.restart()
@@ -349,7 +349,7 @@ def test_what_is_kept_comes_first_also_where_delivering_it_fails(
     undo = damage(hub, "w")
     hub.restart()
     for number in (1, 2):
-        hub.engine.hand_in("raise-event", [Item("w", "Go", Raw(b"%d" % number))])
+        hub.engine.hand_in("raise-event", [MessageItem("w", "Go", Raw(b"%d" % number))])
     hub.run()
     undo()
     original, failures = Turns._turn, iter([True])
@@ -361,8 +361,8 @@ def test_what_is_kept_comes_first_also_where_delivering_it_fails(
 
     monkeypatch.setattr(Turns, "_turn", turn)
     hub.restart()
-    assert not quarantined_messages.read(hub.disk, ROOT, "w")
-    hub.engine.hand_in("raise-event", [Item("w", "Go", Raw(b"3"))])
+    assert not quarantined_messages.read_quarantined_messages(hub.disk, ROOT, "w")
+    hub.engine.hand_in("raise-event", [MessageItem("w", "Go", Raw(b"3"))])
     hub.run()
     hub.restart()
     hub.run()
@@ -378,8 +378,8 @@ def test_lists_and_statuses_show_it(hub: testing.Hub) -> None:
     damage(hub, "first", 0)
     damage(hub, COUNTER)
     hub.restart()
-    hub.engine.hand_in("raise-event", [Item("w", "Go"), Item("first", "Go")])
-    hub.engine.hand_in("signal", [Item(COUNTER, "add", Raw(b"1"))])
+    hub.engine.hand_in("raise-event", [MessageItem("w", "Go"), MessageItem("first", "Go")])
+    hub.engine.hand_in("signal", [MessageItem(COUNTER, "add", Raw(b"1"))])
     hub.run()
     rows = {row.id: row for row in hub.client.page(Query()).rows}
     rows |= {row.id: row for row in hub.client.list_entities().rows}

@@ -15,7 +15,7 @@ from durablecli.engine import commit_builder, turns
 from durablecli.errors import Conflict, NotFound, WrongState
 from durablecli.model import events as ev
 from durablecli.store.inbox.inbox import Inbox
-from durablecli.store.inbox.messages import Item
+from durablecli.store.inbox.messages import MessageItem
 
 Context = df.DurableOrchestrationContext
 Status = df.OrchestrationRuntimeStatus
@@ -123,7 +123,7 @@ def test_if_exists_decides_what_happens_to_an_ended_instance(hub: testing.Hub) -
 
 def test_a_start_that_is_seen_twice_has_its_effect_once(hub: testing.Hub) -> None:
     for _ in range(2):
-        hub.engine.hand_in("start", [Item("x", "waits", if_exists="replace")], "m-1")
+        hub.engine.hand_in("start", [MessageItem("x", "waits", if_exists="replace")], "m-1")
         hub.run()
     assert kinds(hub, "x").count("ExecutionStarted") == 1
     assert hub.engine.stats["started"] == 1
@@ -225,8 +225,8 @@ def test_an_event_for_an_ended_instance_stands_behind_its_end_and_one_for_nobody
         hub.client.raise_event("x", "Go")
     with pytest.raises(NotFound):
         hub.client.raise_event("nobody", "Go")
-    hub.engine.hand_in("raise-event", [Item("x", "Go")])
-    hub.engine.hand_in("raise-event", [Item("nobody", "Go")])
+    hub.engine.hand_in("raise-event", [MessageItem("x", "Go")])
+    hub.engine.hand_in("raise-event", [MessageItem("nobody", "Go")])
     hub.run()
     assert kinds(hub, "x")[-2:] == ["ExecutionCompleted", "EventRaised"]
     assert hub.engine.stats["undelivered"] == 1
@@ -239,7 +239,7 @@ def test_purge_takes_ended_children_along_and_refuses_live_ones(hub: testing.Hub
     hub.run()
     with pytest.raises(WrongState, match="terminate it first"):
         hub.client.purge_instance_history("live")
-    hub.engine.hand_in("purge", [Item("live")])
+    hub.engine.hand_in("purge", [MessageItem("live")])
     hub.client.purge_instance_history("p")
     hub.run()
     assert [status(hub, id) for id in ("p", "c", "live")] == ["missing", "missing", "Running"]
@@ -261,8 +261,8 @@ def test_a_forced_purge_ends_what_lives_and_takes_it_away(hub: testing.Hub) -> N
 def test_an_id_can_be_used_again_right_after_its_purge(hub: testing.Hub) -> None:
     hub.client.start_new(calls, "x", 1)
     hub.run()
-    hub.engine.hand_in("purge", [Item("x")])
-    hub.engine.hand_in("start", [Item("x", "waits")])
+    hub.engine.hand_in("purge", [MessageItem("x")])
+    hub.engine.hand_in("start", [MessageItem("x", "waits")])
     hub.run()
     assert status(hub, "x") == "Running"
     hub.restart()
@@ -304,7 +304,7 @@ def test_a_child_whose_id_is_taken_fails_at_once(hub: testing.Hub) -> None:
 def test_a_child_never_takes_an_id_whose_start_is_acknowledged(hub: testing.Hub, id: str) -> None:
     inbox = Inbox(hub.disk, "hub")
     inbox.reserve(id, "m-1")  # a client in another process, whose message the engine has not listed yet
-    inbox.post("start", [Item(id, "waits", reserved=True)], "m-1")
+    inbox.post("start", [MessageItem(id, "waits", reserved=True)], "m-1")
     hub.client.start_new(parent, "p", [id, "calls"])
     hub.run()
     assert f"id '{id}' is taken" in hub.client.get_status("p").output
@@ -431,7 +431,7 @@ def test_a_clock_that_goes_back_fires_nothing_twice_and_reorders_nothing(hub: te
 
 def test_a_missing_orchestrator_blocks_until_it_is_there(hub: testing.Hub) -> None:
     hub.restart(echo)
-    hub.engine.hand_in("start", [Item("x", "waits")])
+    hub.engine.hand_in("start", [MessageItem("x", "waits")])
     hub.run()
     for _ in range(3):
         hub.restart(echo)
@@ -439,7 +439,7 @@ def test_a_missing_orchestrator_blocks_until_it_is_there(hub: testing.Hub) -> No
     found = hub.client.get_status("x")
     assert found.blocked is not None
     assert found.blocked.reason == "orchestrator 'waits' isn't loaded"
-    hub.engine.hand_in("raise-event", [Item("x", "Go", Raw(b"7"))])
+    hub.engine.hand_in("raise-event", [MessageItem("x", "Go", Raw(b"7"))])
     hub.run()
     assert kinds(hub, "x") == ["ExecutionStarted", "ExecutionBlocked", "EventRaised"], "once per reason"
     hub.restart(*FUNCTIONS)
@@ -478,7 +478,7 @@ def test_code_that_decides_otherwise_blocks_until_it_fits(hub: testing.Hub) -> N
     wrong = other(lambda context: context.create_timer(HOUR))
     for _ in range(3):
         hub.restart(wrong)
-        hub.engine.hand_in("raise-event", [Item("x", "Go")])
+        hub.engine.hand_in("raise-event", [MessageItem("x", "Go")])
         hub.run()
     found = hub.client.get_status("x")
     assert found.blocked is not None
@@ -568,9 +568,9 @@ def test_a_giant_that_sends_to_itself_stays_whole(small_commits: int, replay_alw
 
 def test_two_giants_at_once_that_send_to_each_other(small_commits: int, replay_always: bool) -> None:
     with testing.hub(*GIANTS, replay_always=replay_always) as hub:
-        hub.engine.hand_in("start", [Item("x", "giant", Raw(b'[200,"y"]'))])
-        hub.engine.hand_in("start", [Item("y", "giant", Raw(b'[200,"x"]'))])
-        hub.engine.hand_in("start", [Item("z", "family", Raw(b"100"))])
+        hub.engine.hand_in("start", [MessageItem("x", "giant", Raw(b'[200,"y"]'))])
+        hub.engine.hand_in("start", [MessageItem("y", "giant", Raw(b'[200,"x"]'))])
+        hub.engine.hand_in("start", [MessageItem("z", "family", Raw(b"100"))])
         hub.run()
         assert [hub.client.get_status(id).output for id in "xyz"] == [sum(range(200))] * 2 + [sum(range(100))]
 
@@ -584,11 +584,11 @@ def test_a_crash_between_the_slices_of_a_giant_loses_nothing(
         with testing.hub(*GIANTS, replay_always=replay_always) as hub:
             hub.client.start_new(waits, "other")
             given = b'[100,"other"]' if name == "giant" else b"100"
-            hub.engine.hand_in("start", [Item("x", name, Raw(given))])
+            hub.engine.hand_in("start", [MessageItem("x", name, Raw(given))])
             for _ in range(cycles):
                 hub.engine.step()
             hub.restart()
-            torn += "x" in hub.engine.hub.torn
+            torn += "x" in hub.engine.hub.incomplete_turns
             if not hub.client.get_status("x"):
                 continue
             assert hub.finish("x").output == sum(range(100))
@@ -618,11 +618,11 @@ def test_a_conflict_of_a_giants_child_survives_a_crash_between_its_slices(
     with testing.hub(*GIANTS, named, replay_always=replay_always) as hub:
         hub.client.start_new(waits, "taken")
         hub.run()
-        hub.engine.hand_in("start", [Item("x", "named")])
+        hub.engine.hand_in("start", [MessageItem("x", "named")])
         for _ in range(3):
             hub.engine.step()
         hub.restart()
-        assert "x" in hub.engine.hub.torn
+        assert "x" in hub.engine.hub.incomplete_turns
         assert hub.finish("x").output is True
 
 
@@ -635,13 +635,13 @@ def test_what_is_held_behind_a_torn_turn_does_not_hide_that_it_is_torn(
 
     commits_of(16)
     with testing.hub(*GIANTS, replay_always=replay_always) as hub:
-        hub.engine.hand_in("start", [Item("x", "giant", Raw(b"[100,null]"))])
+        hub.engine.hand_in("start", [MessageItem("x", "giant", Raw(b"[100,null]"))])
         hub.engine.step()
         hub.restart()
         commits_of(1)
-        hub.engine.hand_in("raise-event", [Item("x", "Go")])
+        hub.engine.hand_in("raise-event", [MessageItem("x", "Go")])
         hub.engine.step()
         hub.restart()
-        assert "x" in hub.engine.hub.torn
+        assert "x" in hub.engine.hub.incomplete_turns
         commits_of(16)
         assert hub.finish("x").output == sum(range(100))

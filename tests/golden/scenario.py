@@ -15,7 +15,7 @@ from typing import Any
 import durablecli as df
 from durablecli import testing
 from durablecli.model.entity_id import is_entity_id
-from durablecli.store.history.writer import path
+from durablecli.store.history.writer import history_path
 
 Steps = Generator[Any, Any, Any]
 A, B, C = (df.EntityId("counter", key) for key in "abc")
@@ -148,7 +148,7 @@ def main() -> None:
         play(hub)
         for name in KEPT:
             kind = "entity" if is_entity_id(name) else "instance"
-            data = hub.disk.read(path("hub", name))
+            data = hub.disk.read(history_path("hub", name))
             (folder / f"{kind}-{name.strip('@').replace('@', '-')}.jsonl").write_bytes(data)
 
 

@@ -15,9 +15,9 @@ from durablecli.model.events import Record
 from durablecli.replay.entity_state import fold_entity_log
 from durablecli.replay.replay import replay
 from durablecli.replay.runtime_state import fold_history
-from durablecli.store.check.history import audit
+from durablecli.store.check.history import check_history
 from durablecli.store.disk import LocalDisk
-from durablecli.store.history.writer import History, read_file
+from durablecli.store.history.writer import History, read_history_file
 from tests.golden.scenario import FUNCTIONS
 
 RELEASES = sorted(each.name for each in Path(__file__).parent.iterdir() if each.name[0].isdigit())
@@ -35,12 +35,12 @@ ENTITIES = {"counter-a": {"value": 25}, "counter-b": None, "counter-c": {"value"
 
 
 def on_record(release: str, name: str) -> tuple[History, list[Record]]:
-    history = read_file(LocalDisk(), str(Path(__file__).parent / release / f"{name}.jsonl"))
+    history = read_history_file(LocalDisk(), str(Path(__file__).parent / release / f"{name}.jsonl"))
     assert history is not None
-    assert history.whole
+    assert history.is_whole
     start = crc_seed(history.instance, history.execution)
     records = [decode_record(line, start) for line in history.lines]
-    assert list(audit(history.instance, history.execution, history.lines, history.first)) == []
+    assert list(check_history(history.instance, history.execution, history.lines, history.first)) == []
     assert [encode_record(record, start) for record in records] == history.lines, (
         "the same would be written otherwise now"
     )

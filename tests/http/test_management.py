@@ -381,7 +381,7 @@ def test_a_status_doesnt_read_the_journal_once_the_history_is_whole(
 
     with monkeypatch.context() as patch:
         wait_for(lambda: served.client.mailbox.is_published(instance))  # type: ignore[union-attr]
-        patch.setattr("durablecli.store.hub_reader.glimpse", never)
+        patch.setattr("durablecli.store.hub_reader.read_journal_snapshot", never)
         assert served.http.get(f"{BASE}/instances/{instance}").json()["output"] == 1
 
 

@@ -20,7 +20,7 @@ def served(tmp_path: Path) -> Iterator[Site]:
 
 def test_a_damaged_instance_is_no_202(served: Site) -> None:
     instance = served.client.start_new("waiter", "damaged")
-    file = Path(writer.path(served.client.root, instance))
+    file = Path(writer.history_path(served.client.root, instance))
     wait_for(lambda: file.exists() and file.read_bytes().count(b"\n") > 1)
     lines = file.read_bytes().splitlines(keepends=True)
     file.write_bytes(lines[0] + b"X" + lines[1][1:] + b"".join(lines[2:]))

@@ -18,7 +18,7 @@ from msgspec.structs import replace
 from durablecli.model import codec
 from durablecli.model import events as ev
 from durablecli.model.entity_id import is_entity_id
-from durablecli.store.journal.commits import Commit, Write
+from durablecli.store.journal.commits import Commit, HistoryWrite
 from tests.laws.society import TOLD
 
 State = dict[str, Any] | None
@@ -252,14 +252,14 @@ class Annals:
 
     # ── entities ───────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _entity(self, write: Write) -> None:
+    def _entity(self, write: HistoryWrite) -> None:
         records, id = _records(write), write.instance
         if write.first == 1:
             assert id not in self.figures, f"{id} began while it was there"
             self.figures[id] = Figure(id, write.execution)
         figure = self.figures[id]
         assert figure.execution == write.execution
-        if write.fresh:
+        if write.rewrites_file:
             n, _, snapshot = records[0]
             assert isinstance(snapshot, ev.EntitySnapshot)
             carried, records = records[1 : figure.waiting + 1], records[figure.waiting + 1 :]
@@ -351,6 +351,6 @@ def _plain(raw: msgspec.Raw) -> Any:
     return msgspec.json.decode(raw) if raw else None
 
 
-def _records(write: Write) -> list[ev.Record]:
+def _records(write: HistoryWrite) -> list[ev.Record]:
     start = codec.crc_seed(write.instance, write.execution)
     return [codec.decode_record(line, start) for line in write.lines]

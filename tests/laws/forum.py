@@ -11,7 +11,7 @@ from durablecli.engine.message_queue import Posted
 from durablecli.errors import DurableError
 from durablecli.model.payloads import encode
 from durablecli.replay.entity_state import fold_entity_log
-from durablecli.store.inbox.messages import Item, Message
+from durablecli.store.inbox.messages import Message, MessageItem
 from tests.laws.annals import Annals
 from tests.laws.ground import Ground, PowerCut
 from tests.laws.society import ASKER, ENTITIES, GO, HOLDER, MEMBERS, Body, functions
@@ -101,7 +101,7 @@ class Forum:
         return encode({**fields, "tag": f"client/{len(self.posted)}"})
 
     def post(self, kind: str, id: str, **fields: Any) -> None:
-        message = Message(f"m-{len(self.posted)}", 0, START, kind, [Item(id, **fields)])
+        message = Message(f"m-{len(self.posted)}", 0, START, kind, [MessageItem(id, **fields)])
         self.posted.append(message)
         self._hand_in(message)
 
@@ -163,7 +163,7 @@ class Forum:
                     raise
                 self.done.add("power cut at opening")
         self.record()
-        taken = {taken.message for commit in self.ground.commits.values() for taken in commit.taken}
+        taken = {taken.message for commit in self.ground.commits.values() for taken in commit.consumed}
         lost = [posted.message for posted in self.open if posted.error is not None or not posted.done.is_set()]
         self.open = []
         for message in lost:  # nobody was told that these were taken; clients see on the disk whether they were

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from durablecli.model.codec import CorruptLine
-from durablecli.store.journal.commits import Commit, parse_line
-from durablecli.store.memory_disk import MemoryDisk, Node
+from durablecli.store.journal.commits import Commit, decode_commit
+from durablecli.store.memory_disk import Inode, MemoryDisk
 
 
 class PowerCut(BaseException):
@@ -28,7 +28,7 @@ class Ground(MemoryDisk):
         if self.dark:
             raise PowerCut
 
-    def extend(self, node: Node, data: bytes, path: str) -> None:
+    def extend(self, node: Inode, data: bytes, path: str) -> None:
         self._burn()
         super().extend(node, data, path)
         if "/journal/" in path:
@@ -39,15 +39,15 @@ class Ground(MemoryDisk):
         if not line.startswith(b'{"c":'):
             return
         try:
-            commit = parse_line(line)
+            commit = decode_commit(line)
         except CorruptLine:
             raise AssertionError(f"a commit that can't be read: {line!r}") from None
         known = self.commits.setdefault(commit.c, commit)
         assert known.writes == commit.writes, f"commit {commit.c} was changed"
 
-    def enter(self, path: str, node: Node) -> None:
+    def enter(self, path: str, node: Inode) -> None:
         self._burn()
-        super().enter(path, node)
+        super().link(path, node)
 
     def rename(self, old: str, new: str) -> None:
         self._burn()

@@ -16,7 +16,7 @@ from durablecli.engine import commit_builder
 from durablecli.engine.message_queue import Posted
 from durablecli.model.payloads import encode
 from durablecli.store.inbox.inbox import Inbox
-from durablecli.store.inbox.messages import Item
+from durablecli.store.inbox.messages import MessageItem
 
 Context = df.DurableOrchestrationContext
 INSTANCES = ("x", "y", "b-0", "b-1")
@@ -57,7 +57,7 @@ class Doors:
         name = door if door in self.clients else "process"
         if target.startswith("b-"):
             self.started.update(("b-0", "b-1"))
-            items = [Item(id, "collects", encode(None)) for id in ("b-0", "b-1")]
+            items = [MessageItem(id, "collects", encode(None)) for id in ("b-0", "b-1")]
             Inbox(self.hub.disk, "hub").post("start", items)
         else:
             self.clients[name].start_new(collects, target)
@@ -68,7 +68,7 @@ class Doors:
         tag, posted = len(self.sent) + len(self.later), self.tick()
         if door == "process later":
             kind = "raise-event" if target in INSTANCES else "signal"
-            item = Item(target, "Go" if target in INSTANCES else "append", encode(tag))
+            item = MessageItem(target, "Go" if target in INSTANCES else "append", encode(tag))
             self.later[tag] = (target, posted, self.hub.engine.hand_in(kind, [item]))
         else:
             self._send(self.clients[door], target, tag)

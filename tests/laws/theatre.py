@@ -14,7 +14,7 @@ from durablecli.model.payloads import encode
 from durablecli.replay.pending import next_due
 from durablecli.replay.runtime_state import RuntimeState, fold_history
 from durablecli.store.history import writer
-from durablecli.store.inbox.messages import Item, Message
+from durablecli.store.inbox.messages import Message, MessageItem
 from tests.laws.programs import NAMES, TOP, Body, World
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -79,7 +79,7 @@ class Theatre:
     def post(self, kind: str, instance: str, **fields: Any) -> None:
         self._messages += 1
         self.rewound |= kind == "rewind"
-        self._hand_in(Message(f"m-{self._messages}", 0, START, kind, [Item(instance, **fields)]))
+        self._hand_in(Message(f"m-{self._messages}", 0, START, kind, [MessageItem(instance, **fields)]))
 
     def rest(self) -> None:
         """Cycle until nothing moves without an outcome, a message or more time."""
@@ -103,7 +103,7 @@ class Theatre:
             self.waiting = []
             for posted in lost:  # nobody was told that these were taken, so they are sent again
                 self._hand_in(posted.message)
-            self.torn += bool(self.hub.engine.hub.torn)
+            self.torn += bool(self.hub.engine.hub.incomplete_turns)
 
     def _hand_in(self, message: Message) -> None:
         self.waiting.append(self.hub.engine.hand_in(message.kind, message.items, message.message))
@@ -154,16 +154,16 @@ class Theatre:
 
     def ids(self) -> list[str]:
         found = []
-        for file in writer.files(self.hub.disk, "hub"):
-            history = writer.read_file(self.hub.disk, file)
+        for file in writer.history_files(self.hub.disk, "hub"):
+            history = writer.read_history_file(self.hub.disk, file)
             assert history is not None
             found.append(history.instance)
         return sorted(found)
 
     def records(self, id: str) -> list[ev.Record]:
-        history = writer.read(self.hub.disk, "hub", id)
+        history = writer.read_history(self.hub.disk, "hub", id)
         assert history is not None
-        assert history.whole
+        assert history.is_whole
         return list(parse(history))
 
     def ledger(self, id: str) -> RuntimeState:

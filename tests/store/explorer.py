@@ -27,11 +27,11 @@ from durablecli.model.events import (
     Record,
 )
 from durablecli.model.status import InstanceSummary
-from durablecli.store.history.writer import files, read_file
-from durablecli.store.hub import Hub, checkpoint, close, open_hub
-from durablecli.store.inbox.messages import Item
+from durablecli.store.history.writer import history_files, read_history_file
+from durablecli.store.hub import Hub, checkpoint, close_hub, open_hub
+from durablecli.store.inbox.messages import MessageItem
 from durablecli.store.index import Index
-from durablecli.store.journal.writer import Commit, Purged, Taken, Write
+from durablecli.store.journal.writer import Commit, ConsumedMessage, HistoryWrite, PurgedExecution
 from tests.store.faulty import FaultyDisk, PowerCut
 
 ROOT = "hub"
@@ -63,7 +63,7 @@ class World:
             for gone in commit.purged:
                 del found[gone.instance]
             for write in commit.writes:
-                if write.begins:
+                if write.begins_file:
                     found[write.instance] = (write.execution, write.first, [])
                 found[write.instance][2].extend(write.lines)
         return found
@@ -76,8 +76,8 @@ class World:
         del self.commits[last:]
         self.acknowledged = last
         self.check_files(hub)
-        taken = {each.message for commit in self.commits for each in commit.taken}
-        waiting = {message.message for message in hub.inbox.pending(TARGET)}
+        taken = {each.message for commit in self.commits for each in commit.consumed}
+        waiting = {message.message for message in hub.inbox.pending_messages(TARGET)}
         seen = waiting | taken
         lost = {message for message, sure in self.posted.items() if sure} - taken - waiting
         assert not lost, f"messages {lost} were acknowledged and are gone"
@@ -88,10 +88,10 @@ class World:
     def check_files(self, hub: Hub) -> None:
         expected = self.histories()
         found = {}
-        for file in files(hub.disk, ROOT):
-            history = read_file(hub.disk, file)
+        for file in history_files(hub.disk, ROOT):
+            history = read_history_file(hub.disk, file)
             assert history is not None
-            assert history.whole, f"{file} is good for {history.good} bytes only"
+            assert history.is_whole, f"{file} is good for {history.good_bytes} bytes only"
             found[history.instance] = (history.execution, history.first, history.lines)
         assert found == expected
 
@@ -134,31 +134,31 @@ class Engine:
     def post(self) -> None:
         message = f"m-{self.dice.getrandbits(64):x}"
         self.world.posted[message] = False
-        self.hub.inbox.post("raise-event", [Item(TARGET, name="E", input=Raw(b"1"))], message)
+        self.hub.inbox.post("raise-event", [MessageItem(TARGET, name="E", input=Raw(b"1"))], message)
         self.world.posted[message] = True
 
     def commit(self) -> None:
         """One cycle: submit, sync, acknowledge, publish, forget the messages taken."""
-        c = self.hub.journal.last + 1
-        messages = [message.message for message in self.hub.inbox.waiting()]
+        c = self.hub.journal.last_commit + 1
+        messages = [message.message for message in self.hub.inbox.take_next()]
         at = AT + timedelta(seconds=c)
-        commit = Commit(c, self.hub.epoch, at, [], [Taken(message) for message in messages])
+        commit = Commit(c, self.hub.epoch, at, [], [ConsumedMessage(message) for message in messages])
         for instance in self.dice.sample(NAMES, 3):
             self.turn(commit, instance)
         del self.world.commits[c - 1 :]
         self.world.commits.append(commit)
         self.hub.journal.append([commit])
         self.world.acknowledged = c
-        self.hub.histories.remove(commit.purged)
-        self.hub.histories.publish(commit.writes)
-        self.hub.index.apply([], [], c)
+        self.hub.history_writer.remove(commit.purged)
+        self.hub.history_writer.publish(commit.writes)
+        self.hub.index.update([], [], c)
         self.hub.inbox.remove(messages)
 
     def turn(self, commit: Commit, instance: str) -> None:
         execution, begins, lines = self.alive.get(instance, ("", 1, []))
         first = begins + len(lines)
         if lines and self.dice.random() < 0.15:
-            commit.purged.append(Purged(instance, execution))
+            commit.purged.append(PurgedExecution(instance, execution))
             del self.alive[instance]
             return
         if not lines or self.dice.random() < 0.2:
@@ -167,7 +167,7 @@ class Engine:
         while True:
             numbers = range(first, first + self.dice.randint(1, 4))
             new = [self.record(instance, execution, n, commit.at, fresh and n == first) for n in numbers]
-            commit.writes.append(Write(instance, execution, first, new, fresh=fresh))
+            commit.writes.append(HistoryWrite(instance, execution, first, new, rewrites_file=fresh))
             begins, lines = (first, new) if fresh else (begins, [*lines, *new])
             first += len(new)
             if not is_entity_id(instance) or self.dice.random() < 0.6:
@@ -193,7 +193,7 @@ class Engine:
                 self.post()
             self.commit()
             if cycle % 4 == 2:
-                checkpoint(self.hub, floor=self.hub.journal.last if cycle % 8 == 2 else None)
+                checkpoint(self.hub, oldest_needed_commit=self.hub.journal.last_commit if cycle % 8 == 2 else None)
 
 
 class Explorer:
@@ -214,10 +214,10 @@ class Explorer:
         engine = Engine(disk, world, random.Random(self.number))
         engine.script(cycles)
         world.check_files(engine.hub)
-        close(engine.hub)
+        close_hub(engine.hub)
         disk.step = lambda operation, path: None
         engine = Engine(disk, world, random.Random(self.number))
-        assert not engine.hub.journal.last > len(world.commits)
+        assert not engine.hub.journal.last_commit > len(world.commits)
 
     def _die_here(self, disk: FaultyDisk, world: World) -> None:
         self.operations += 1

@@ -13,7 +13,7 @@ import random
 from collections.abc import Callable
 from typing import NamedTuple
 
-from durablecli.store.memory_disk import MemoryDisk, Node
+from durablecli.store.memory_disk import Inode, MemoryDisk
 
 _BLOCK = 64
 
@@ -33,7 +33,7 @@ class Name(NamedTuple):
     """An unsynced change of names: these paths go, these come; it happens as a whole or not at all."""
 
     gone: tuple[str, ...]
-    come: dict[str, Node]
+    come: dict[str, Inode]
     folder: str | None = None
 
     @property
@@ -51,7 +51,7 @@ class FaultyDisk(MemoryDisk):
         super().__init__()
         self.skip: Callable[[str, str], bool] = lambda operation, path: False
         self.step: Callable[[str, str], None] = lambda operation, path: None
-        self.safe_files: dict[str, Node] = {}
+        self.safe_files: dict[str, Inode] = {}
         self.safe_folders = set(self.folders)
         self.safe_bytes: dict[int, bytes] = {}
         self.loose_bytes: dict[int, list[Bytes]] = {}
@@ -59,11 +59,11 @@ class FaultyDisk(MemoryDisk):
 
     def __deepcopy__(self, memo: dict[int, object]) -> FaultyDisk:
         new = FaultyDisk()
-        nodes: dict[int, Node] = {}
+        nodes: dict[int, Inode] = {}
 
-        def twin(node: Node) -> Node:
+        def twin(node: Inode) -> Inode:
             if node.number not in nodes:
-                nodes[node.number] = Node(node.number)
+                nodes[node.number] = Inode(node.number)
                 nodes[node.number].data[:] = node.data
             return nodes[node.number]
 
@@ -82,7 +82,7 @@ class FaultyDisk(MemoryDisk):
 
     # ── the changes ────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def extend(self, node: Node, data: bytes, path: str) -> None:
+    def extend(self, node: Inode, data: bytes, path: str) -> None:
         self.step("write", path)
         self._loose(node, Bytes(len(node.data), data))
         super().extend(node, data, path)
@@ -90,17 +90,17 @@ class FaultyDisk(MemoryDisk):
     def truncate(self, path: str, size: int) -> None:
         self.step("truncate", path)
         if not self.skip("truncate", path):
-            self._loose(self._node(path), Bytes(size, b""))
+            self._loose(self._find_inode(path), Bytes(size, b""))
             super().truncate(path, size)
 
-    def enter(self, path: str, node: Node) -> None:
+    def enter(self, path: str, node: Inode) -> None:
         self.step("create", path)
-        super().enter(path, node)
+        super().link(path, node)
         self.loose_names.append(Name((), {path: node}))
 
     def rename(self, old: str, new: str) -> None:
         self.step("rename", new)
-        node = self._node(old)
+        node = self._find_inode(old)
         super().rename(old, new)
         self.loose_names.append(Name((os.path.normpath(old),), {os.path.normpath(new): node}))
 
@@ -118,7 +118,7 @@ class FaultyDisk(MemoryDisk):
 
     # ── the syncs ──────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def settle(self, node: Node, path: str) -> None:
+    def settle(self, node: Inode, path: str) -> None:
         self.step("sync", path)
         if not self.skip("sync", path):
             self._settle(node)
@@ -137,10 +137,10 @@ class FaultyDisk(MemoryDisk):
                 self._settle(node)
             self._settle_names(lambda change: True)
 
-    def _loose(self, node: Node, change: Bytes) -> None:
+    def _loose(self, node: Inode, change: Bytes) -> None:
         self.loose_bytes.setdefault(node.number, []).append(change)
 
-    def _settle(self, node: Node) -> None:
+    def _settle(self, node: Inode) -> None:
         self.safe_bytes[node.number] = bytes(node.data)
         self.loose_bytes.pop(node.number, None)
 
@@ -197,7 +197,7 @@ class FaultyDisk(MemoryDisk):
             path = os.path.dirname(path)
         return True
 
-    def _what_is_left(self, node: Node, dice: random.Random) -> Node:
+    def _what_is_left(self, node: Inode, dice: random.Random) -> Inode:
         data = bytearray(self.safe_bytes.get(node.number, b""))
         changes = self.loose_bytes.get(node.number, [])
         changes = changes[: dice.choice([0, len(changes), len(changes), dice.randint(0, len(changes))])]
@@ -216,7 +216,7 @@ class FaultyDisk(MemoryDisk):
                         written[block : block + _BLOCK] = left_there * len(written[block : block + _BLOCK])
             data[change.size :] = b""
             data += bytes(change.size - len(data)) + written
-        left = Node(node.number)
+        left = Inode(node.number)
         left.data = data
         return left
 

@@ -55,7 +55,7 @@ def test_what_is_missing_is_missing(place: tuple[Disk, str]) -> None:
     disk, root = place
     assert disk.listdir(f"{root}/none") == []
     assert not disk.exists(f"{root}/none")
-    assert disk.facts(f"{root}/none") is None
+    assert disk.stat(f"{root}/none") is None
     for missing in (disk.read, disk.unlink, disk.sync_file, disk.sync_folder, disk.size):
         with pytest.raises(FileNotFoundError):
             missing(f"{root}/none")
@@ -84,10 +84,10 @@ def test_folders_are_made_once_and_listed(place: tuple[Disk, str]) -> None:
 def test_replacing_leaves_one_file_and_changes_its_identity(place: tuple[Disk, str]) -> None:
     disk, root = place
     disk.replace(f"{root}/a", b"old")
-    before = disk.facts(f"{root}/a")
+    before = disk.stat(f"{root}/a")
     disk.create(f"{root}/a.tmp", b"left by a crash", sync=False)
     disk.replace(f"{root}/a", b"new")
-    after = disk.facts(f"{root}/a")
+    after = disk.stat(f"{root}/a")
     assert disk.listdir(root) == ["a"]
     assert disk.read(f"{root}/a") == b"new"
     assert before is not None
@@ -153,7 +153,7 @@ def test_a_symlink_is_never_followed(tmp_path: Path) -> None:
     ):
         with pytest.raises(OSError, match=r"link|exists|folder"):
             refused()
-    facts = disk.facts(path)
+    facts = disk.stat(path)
     assert facts is not None
     assert facts.kind == "link"
     disk.replace(path, b"own")

@@ -15,14 +15,14 @@ from durablecli.errors import HubLocked, NewerHub
 from durablecli.model import events as ev
 from durablecli.model.codec import crc_seed, encode_record
 from durablecli.model.failures import Failure
-from durablecli.store.check.checker import check
-from durablecli.store.check.history import audit
-from durablecli.store.check.repair import repair
-from durablecli.store.history.writer import path, read
-from durablecli.store.hub import Hub, checkpoint, close, open_hub
-from durablecli.store.inbox.messages import Item
-from durablecli.store.journal.writer import Commit, Purged, Taken, Write
-from durablecli.store.recovery import rebuild, summarize
+from durablecli.store.check.checker import check_hub
+from durablecli.store.check.history import check_history
+from durablecli.store.check.repair import repair_hub
+from durablecli.store.history.writer import history_path, read_history
+from durablecli.store.hub import Hub, checkpoint, close_hub, open_hub
+from durablecli.store.inbox.messages import MessageItem
+from durablecli.store.journal.writer import Commit, ConsumedMessage, HistoryWrite, PurgedExecution
+from durablecli.store.recovery import rebuild_index, summarize_history
 
 AT = datetime(2026, 11, 22, 9, tzinfo=UTC)
 FAILURE = Failure("builtins.ValueError", "no")
@@ -37,18 +37,23 @@ def began(instance: str = "a", execution: str = "1") -> ev.ExecutionStarted:
     return ev.ExecutionStarted(instance, execution, "f")
 
 
-def do(hub: Hub, *writes: Write, taken: list[Taken] | None = None, purged: list[Purged] | None = None) -> None:
-    commit = Commit(hub.journal.last + 1, hub.epoch, AT, list(writes), taken or [], purged or [])
+def do(
+    hub: Hub,
+    *writes: HistoryWrite,
+    taken: list[ConsumedMessage] | None = None,
+    purged: list[PurgedExecution] | None = None,
+) -> None:
+    commit = Commit(hub.journal.last_commit + 1, hub.epoch, AT, list(writes), taken or [], purged or [])
     hub.journal.append([commit])
-    hub.histories.remove(commit.purged)
-    hub.histories.publish(commit.writes)
+    hub.history_writer.remove(commit.purged)
+    hub.history_writer.publish(commit.writes)
 
 
-def step(hub: Hub, instance: str, first: int, count: int, execution: str = "1") -> Write:
+def step(hub: Hub, instance: str, first: int, count: int, execution: str = "1") -> HistoryWrite:
     events: list[ev.AnyEvent] = [ev.EventRaised("E", Raw(b'"x"')) for _ in range(count)]
     if first == 1:
         events[0] = began(instance, execution)
-    return Write(instance, execution, first, framed(instance, execution, events, first))
+    return HistoryWrite(instance, execution, first, framed(instance, execution, events, first))
 
 
 def drop(hub: Hub) -> None:
@@ -68,9 +73,9 @@ LOG_ANEW: list[ev.AnyEvent] = [
 ]
 
 
-def log(first: int, events: list[ev.AnyEvent], id: str = E, execution: str = "1") -> Write:
+def log(first: int, events: list[ev.AnyEvent], id: str = E, execution: str = "1") -> HistoryWrite:
     fresh = isinstance(events[0], ev.EntitySnapshot)
-    return Write(id, execution, first, framed(id, execution, events, first), fresh=fresh)
+    return HistoryWrite(id, execution, first, framed(id, execution, events, first), rewrites_file=fresh)
 
 
 NAMES = ("a", "b", "c", E)
@@ -89,7 +94,7 @@ def a_hub(root: str) -> Hub:
     """
     hub = open_hub(root)
     do(hub, step(hub, "a", 1, 3), step(hub, "b", 1, 2), log(1, LOG))
-    rebuild(hub.index, hub.disk, root, 1)
+    rebuild_index(hub.index, hub.disk, root, 1)
     checkpoint(hub)
     do(hub, step(hub, "a", 4, 2), log(4, LOG_GOES_ON), log(6, LOG_ANEW))
     do(hub, step(hub, "c", 1, 2, "3"))
@@ -97,8 +102,8 @@ def a_hub(root: str) -> Hub:
 
 
 def end(hub: Hub, root: str) -> None:
-    rebuild(hub.index, hub.disk, root, hub.journal.last)
-    close(hub)
+    rebuild_index(hub.index, hub.disk, root, hub.journal.last_commit)
+    close_hub(hub)
 
 
 def shape(root: str) -> dict[str, tuple[bytes, int]]:
@@ -141,7 +146,7 @@ DONE = ev.ExecutionCompleted("Completed")
     ],
 )
 def test_what_may_happen_is_not_found_fault_with(events: list[ev.AnyEvent]) -> None:
-    assert list(audit("a", "1", framed("a", "1", [began(), *events]))) == []
+    assert list(check_history("a", "1", framed("a", "1", [began(), *events]))) == []
 
 
 @pytest.mark.parametrize(
@@ -166,7 +171,7 @@ def test_what_may_happen_is_not_found_fault_with(events: list[ev.AnyEvent]) -> N
     ],
 )
 def test_what_may_never_happen_is_found(events: list[ev.AnyEvent], n: int, reason: str) -> None:
-    ((found, text),) = audit("a", "1", framed("a", "1", [began(), *events]))
+    ((found, text),) = check_history("a", "1", framed("a", "1", [began(), *events]))
     assert found == n
     assert reason in text
 
@@ -191,7 +196,7 @@ def batch(upto: int, *results: int) -> ev.EntityBatch:
 
 def entity_findings(events: list[ev.AnyEvent], first: int = 1) -> list[tuple[int, str]]:
     lines = framed(E, "1", events if first > 1 else [ev.EntityStarted(E, "1"), *events], first)
-    return list(audit(E, "1", lines, first))
+    return list(check_history(E, "1", lines, first))
 
 
 @pytest.mark.parametrize(
@@ -247,12 +252,12 @@ def test_what_may_never_happen_to_an_entity_is_found(events: list[ev.AnyEvent], 
 
 
 def test_a_log_that_begins_with_something_else_is_found() -> None:
-    ((n, text),) = audit(E, "1", framed(E, "1", [ADD]))
+    ((n, text),) = check_history(E, "1", framed(E, "1", [ADD]))
     assert (n, text) == (1, "is the first, and neither EntityStarted nor EntitySnapshot")
 
 
 def test_a_history_that_begins_with_something_else_is_found() -> None:
-    ((n, text),) = audit("a", "1", framed("a", "1", [ev.EventAwaited("e")]))
+    ((n, text),) = check_history("a", "1", framed("a", "1", [ev.EventAwaited("e")]))
     assert (n, text) == (1, "is the first, and no ExecutionStarted")
 
 
@@ -262,31 +267,31 @@ def test_a_history_that_begins_with_something_else_is_found() -> None:
 def test_nothing_is_found_and_nothing_written_in_a_hub_that_closed_in_peace(root: str) -> None:
     end(a_hub(root), root)
     before = shape(root)
-    report = check(root)
+    report = check_hub(root)
     assert (report.findings, report.notes) == ([], [])
     assert shape(root) == before
 
 
 def test_a_missing_hub_is_a_note_and_is_not_made(root: str) -> None:
-    assert check(root).notes == [f"there is no hub at {root}"]
-    assert repair(root).findings == []
+    assert check_hub(root).notes == [f"there is no hub at {root}"]
+    assert repair_hub(root).findings == []
     assert not Path(root).exists()
 
 
 def test_what_a_kill_leaves_is_only_worth_notes(root: str) -> None:
     hub = a_hub(root)
-    message = hub.inbox.post("raise-event", [Item("a", name="E")]).message
-    do(hub, step(hub, "a", 6, 1), taken=[Taken(message)])
+    message = hub.inbox.post("raise-event", [MessageItem("a", name="E")]).message
+    do(hub, step(hub, "a", 6, 1), taken=[ConsumedMessage(message)])
     segment = max(Path(root, "journal").glob("*.jsonl"))
     drop(hub)
     pretend_dead(root)
     with segment.open("ab") as file:
         file.write(b"\0" * 100)
-    Path(path(root, "c")).unlink()
-    Path(path(root, "a")).write_bytes(Path(path(root, "a")).read_bytes()[:-20])
-    Path(f"{path(root, 'a')}.tmp").write_bytes(b"half")
+    Path(history_path(root, "c")).unlink()
+    Path(history_path(root, "a")).write_bytes(Path(history_path(root, "a")).read_bytes()[:-20])
+    Path(f"{history_path(root, 'a')}.tmp").write_bytes(b"half")
     before = shape(root)
-    report = check(root)
+    report = check_hub(root)
     assert report.findings == []
     text = "\n".join(report.notes)
     for expected in (
@@ -299,74 +304,74 @@ def test_what_a_kill_leaves_is_only_worth_notes(root: str) -> None:
     assert "contains commit 1 and will be brought up" in text
     assert shape(root) == before
     end(open_hub(root), root)
-    assert check(root).findings == []
+    assert check_hub(root).findings == []
 
 
 def test_a_history_that_only_journal_and_index_know_is_no_finding(root: str) -> None:
     hub = a_hub(root)
     write = step(hub, "late", 1, 2)
-    commit = Commit(hub.journal.last + 1, hub.epoch, AT, [write])
+    commit = Commit(hub.journal.last_commit + 1, hub.epoch, AT, [write])
     hub.journal.append([commit])
-    rebuild(hub.index, hub.disk, root, commit.c)
-    hub.index.apply([summarize("late", "1", write.lines)], [], commit.c)
+    rebuild_index(hub.index, hub.disk, root, commit.c)
+    hub.index.update([summarize_history("late", "1", write.lines)], [], commit.c)
     drop(hub)
     pretend_dead(root)
-    report = check(root)
+    report = check_hub(root)
     assert report.findings == []
     assert "1 histories lag behind the journal" in report.notes
 
 
 def test_a_running_engine_is_no_finding(root: str) -> None:
     hub = a_hub(root)
-    report = check(root)
+    report = check_hub(root)
     assert (report.findings, report.notes) == ([], [])
     with pytest.raises(HubLocked):
-        repair(root)
-    close(hub)
+        repair_hub(root)
+    close_hub(hub)
 
 
 def test_damage_is_found_with_its_place(root: str) -> None:
     end(a_hub(root), root)
-    file = Path(path(root, "a"))
+    file = Path(history_path(root, "a"))
     lines = file.read_bytes().split(b"\n")
     file.write_bytes(b"\n".join([lines[0], lines[1][:-4] + b'0"}', *lines[2:]]))
-    report = check(root)
+    report = check_hub(root)
     offset = len(lines[0]) + 1
     assert f"{file}: byte {offset}: record n 2 is damaged, what follows is lost" in report.findings
 
 
 def test_a_history_under_a_wrong_name_is_found(root: str) -> None:
     end(a_hub(root), root)
-    Path(path(root, "a")).write_bytes(Path(path(root, "b")).read_bytes())
-    assert any("holds the history of 'b'" in finding for finding in check(root).findings)
+    Path(history_path(root, "a")).write_bytes(Path(history_path(root, "b")).read_bytes())
+    assert any("holds the history of 'b'" in finding for finding in check_hub(root).findings)
 
 
 def test_an_index_that_says_otherwise_than_the_histories_is_found(root: str) -> None:
     hub = a_hub(root)
-    rebuild(hub.index, hub.disk, root, hub.journal.last)
+    rebuild_index(hub.index, hub.disk, root, hub.journal.last_commit)
     row = hub.index.get("a")
     other = hub.index.get("b")
     assert row is not None
     assert other is not None
-    hub.index.apply([type(row)(**{**{f: getattr(row, f) for f in row.__struct_fields__}, "name": "g"})], ["b"], 3)
-    hub.index.apply([type(other)(**{**{f: getattr(other, f) for f in other.__struct_fields__}, "id": "ghost"})], [], 3)
-    close(hub)
-    text = "\n".join(check(root).findings)
+    hub.index.update([type(row)(**{**{f: getattr(row, f) for f in row.__struct_fields__}, "name": "g"})], ["b"], 3)
+    hub.index.update([type(other)(**{**{f: getattr(other, f) for f in other.__struct_fields__}, "id": "ghost"})], [], 3)
+    close_hub(hub)
+    text = "\n".join(check_hub(root).findings)
     assert 'the row of \'a\' differs in name ("g", by the history "f")' in text
     assert "the row of 'b' is missing" in text
     assert "1 rows have no history" in text
-    assert repair(root).findings == []
+    assert repair_hub(root).findings == []
 
 
 def test_a_journal_or_a_hub_file_that_cant_be_read_is_found(root: str) -> None:
     end(a_hub(root), root)
     Path(root, "journal/checkpoint").write_bytes(b"{}")
     Path(root, "hub.json").write_bytes(b"{}")
-    text = "\n".join(check(root).findings)
+    text = "\n".join(check_hub(root).findings)
     assert "journal/checkpoint: byte 0" in text
     assert "hub.json" in text
     Path(root, "hub.json").unlink()
-    assert any("hub.json is missing" in finding for finding in check(root).findings)
+    assert any("hub.json is missing" in finding for finding in check_hub(root).findings)
 
 
 @pytest.mark.parametrize("name", ["journal", "inbox", "instances"])
@@ -374,25 +379,25 @@ def test_a_folder_that_was_taken_away_is_found_and_made_anew(root: str, name: st
     hub = a_hub(root)
     end(hub, root)
     shutil.rmtree(f"{root}/{name}")
-    assert f"{root}/{name} is missing" in check(root).findings
-    report = repair(root)
-    assert f"{root}/{name} was made anew" in report.mended
+    assert f"{root}/{name} is missing" in check_hub(root).findings
+    report = repair_hub(root)
+    assert f"{root}/{name} was made anew" in report.repaired
     assert report.findings == []
     again = open_hub(root)
-    again.inbox.post("start", [Item("new", "f")])
+    again.inbox.post("start", [MessageItem("new", "f")])
     end(again, root)
 
 
 def test_a_hub_of_an_earlier_version_that_knows_no_entities_is_no_finding(root: str) -> None:
     hub = a_hub(root)
-    do(hub, purged=[Purged(E, "1")])
+    do(hub, purged=[PurgedExecution(E, "1")])
     end(hub, root)
     shutil.rmtree(f"{root}/entities")
     before = shape(root)
-    report = check(root)
+    report = check_hub(root)
     assert (report.findings, report.notes) == ([], [])
     assert shape(root) == before
-    assert repair(root).findings == []
+    assert repair_hub(root).findings == []
 
 
 ASKED: list[ev.AnyEvent] = [ev.ExecutionStarted("i", "9", "f"), ev.EntityLockRequested((E,)), ev.EntityLockGranted(2)]
@@ -415,46 +420,46 @@ def test_a_lock_that_nobody_will_give_back_is_found(
     events: list[ev.AnyEvent], execution: str, reason: str | None, root: str
 ) -> None:
     hub = open_hub(root)
-    writes = [Write("i", execution, 1, framed("i", execution, events))] if events else []
+    writes = [HistoryWrite("i", execution, 1, framed("i", execution, events))] if events else []
     do(hub, log(1, TAKEN), *writes)
     end(hub, root)
-    findings = check(root).findings
-    text = f"{path(root, E)}: the lock is held by 'i' (execution 9, n 2), which {reason}; an engine that opens"
+    findings = check_hub(root).findings
+    text = f"{history_path(root, E)}: the lock is held by 'i' (execution 9, n 2), which {reason}; an engine that opens"
     assert len(findings) == (reason is not None)
     assert all(finding.startswith(text) for finding in findings)
 
 
 def test_a_log_is_cut_where_it_is_damaged_and_counts_from_where_it_begins(root: str) -> None:
     hub = a_hub(root)
-    rebuild(hub.index, hub.disk, root, 3)
+    rebuild_index(hub.index, hub.disk, root, 3)
     checkpoint(hub)
     end(hub, root)
-    file = Path(path(root, E))
+    file = Path(history_path(root, E))
     file.write_bytes(file.read_bytes().replace(b'"n":8', b'"n":9'))
-    assert any("record n 8 is damaged" in finding for finding in check(root).findings)
-    report = repair(root)
+    assert any("record n 8 is damaged" in finding for finding in check_hub(root).findings)
+    report = repair_hub(root)
     assert report.findings == []
-    assert "was written again from its last state: @e@a has lost what came after record n 7" in report.mended[0]
+    assert "was written again from its last state: @e@a has lost what came after record n 7" in report.repaired[0]
     assert not Path(root, "cut.json").exists()
 
 
 def test_a_log_is_carried_over_from_a_damaged_journal(root: str) -> None:
     hub = a_hub(root)
     drop(hub)
-    file = Path(path(root, E))
+    file = Path(history_path(root, E))
     whole = file.read_bytes()
     file.write_bytes(b"".join(line + b"\n" for line in framed(E, "1", LOG)))
     Path(root, "journal/checkpoint").write_bytes(b"{}")
-    report = repair(root)
+    report = repair_hub(root)
     assert report.findings == []
-    assert any("begins anew" in line for line in report.mended)
+    assert any("begins anew" in line for line in report.repaired)
     assert file.read_bytes() == whole
 
 
 def test_a_later_hub_is_left_alone(root: str) -> None:
     end(a_hub(root), root)
     Path(root, "hub.json").write_bytes(b'{"format":3}')
-    for look in (check, repair):
+    for look in (check_hub, repair_hub):
         with pytest.raises(NewerHub):
             look(root)
 
@@ -464,35 +469,35 @@ def test_a_later_hub_is_left_alone(root: str) -> None:
 
 def test_a_history_is_cut_where_it_is_damaged_and_what_was_there_is_kept(root: str) -> None:
     end(a_hub(root), root)
-    file = Path(path(root, "a"))
+    file = Path(history_path(root, "a"))
     spoiled = file.read_bytes().replace(b'"n":3', b'"n":8')
     file.write_bytes(spoiled)
-    report = repair(root)
+    report = repair_hub(root)
     assert report.findings == []
-    assert "was cut behind record n 2" in report.mended[0]
+    assert "was cut behind record n 2" in report.repaired[0]
     (kept,) = Path(root, "damaged").iterdir()
     assert kept.read_bytes() == spoiled
-    assert repair(root).mended == []
+    assert repair_hub(root).repaired == []
 
 
 def test_a_damaged_journal_is_carried_over_as_far_as_it_fits_and_numbers_go_on(root: str) -> None:
     hub = a_hub(root)
-    last = hub.journal.last
+    last = hub.journal.last_commit
     drop(hub)
     segment = max(Path(root, "journal").glob("*.jsonl"))
     lines = segment.read_bytes().split(b"\n")
     lines[1] = lines[1].replace(b'"c":2', b'"c":7')
     segment.write_bytes(b"\n".join(lines))
-    Path(path(root, "c")).unlink()
-    report = repair(root)
+    Path(history_path(root, "c")).unlink()
+    report = repair_hub(root)
     assert report.findings == []
-    assert any("1 commits were carried over" in line for line in report.mended)
+    assert any("1 commits were carried over" in line for line in report.repaired)
     hub = open_hub(root)
     assert hub.last_commit > last
-    found = read(hub.disk, root, "c")
+    found = read_history(hub.disk, root, "c")
     assert found is not None
     assert len(found.lines) == 2
-    close(hub)
+    close_hub(hub)
 
 
 def spoil(data: bytes, dice: random.Random) -> bytes:
@@ -527,7 +532,7 @@ def test_whatever_is_spoiled_the_doctor_answers_and_a_repaired_hub_opens_and_goe
     dice = random.Random(number)
     for _ in range(12):
         hub = a_hub(root)
-        last = hub.journal.last
+        last = hub.journal.last_commit
         if dice.random() < 0.5:
             end(hub, root)
         else:
@@ -535,16 +540,16 @@ def test_whatever_is_spoiled_the_doctor_answers_and_a_repaired_hub_opens_and_goe
         places = [each for each in Path(root).rglob("*") if each.is_file() and each.stat().st_size]
         for place in dice.sample(places, dice.choice([1, 1, 2])):
             place.write_bytes(spoil(place.read_bytes(), dice))
-        check(root)
-        report = repair(root)
+        check_hub(root)
+        report = repair_hub(root)
         assert report.findings == []
         hub = open_hub(root)
-        if any("begins anew" in line for line in report.mended):
+        if any("begins anew" in line for line in report.repaired):
             assert hub.last_commit >= last
-        c = hub.journal.last + 1
+        c = hub.journal.last_commit + 1
         do(hub, step(hub, "new", 1, 2, f"{c:x}"))
         end(hub, root)
-        assert check(root).findings == []
+        assert check_hub(root).findings == []
         empty(Path(root))
 
 
@@ -554,16 +559,16 @@ def test_nothing_is_lost_in_silence(number: int, root: str) -> None:
     dice = random.Random(number)
     for _ in range(12):
         hub = a_hub(root)
-        hub.index.apply([], [], 3)
+        hub.index.update([], [], 3)
         drop(hub)
         Path(root, "hub.json").write_bytes(Path(root, "hub.json").read_bytes().replace(b'"started":"', b'"started":"x'))
-        before = {name: Path(path(root, name)).read_bytes() for name in NAMES}
-        places = [*Path(root, "journal").iterdir(), *(Path(path(root, name)) for name in NAMES)]
+        before = {name: Path(history_path(root, name)).read_bytes() for name in NAMES}
+        places = [*Path(root, "journal").iterdir(), *(Path(history_path(root, name)) for name in NAMES)]
         place = dice.choice(places)
         place.write_bytes(spoil(place.read_bytes(), dice))
-        if not check(root).findings:
+        if not check_hub(root).findings:
             hub = open_hub(root)
-            assert {name: Path(path(root, name)).read_bytes() for name in NAMES} == before
+            assert {name: Path(history_path(root, name)).read_bytes() for name in NAMES} == before
             assert hub.last_commit == 3
             drop(hub)
         empty(Path(root))

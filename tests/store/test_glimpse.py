@@ -6,25 +6,25 @@ from datetime import UTC, datetime
 
 from durablecli.model.codec import crc_seed, encode_record
 from durablecli.model.events import EventAwaited, ExecutionStarted, Record
-from durablecli.store.history.writer import read_live
-from durablecli.store.journal.reader import Checkpoint, write_checkpoint
-from durablecli.store.journal.snapshot import glimpse
-from durablecli.store.journal.writer import Commit, Journal, Purged, Write
+from durablecli.store.history.writer import read_live_history
+from durablecli.store.journal.reader import JournalCheckpoint, write_checkpoint
+from durablecli.store.journal.snapshot import read_journal_snapshot
+from durablecli.store.journal.writer import Commit, HistoryWrite, Journal, PurgedExecution
 from durablecli.store.memory_disk import MemoryDisk
 
 AT = datetime(2026, 11, 22, 9, tzinfo=UTC)
 
 
-def write(instance: str, n: int) -> Write:
+def write(instance: str, n: int) -> HistoryWrite:
     event = ExecutionStarted(instance, "1", "f") if n == 1 else EventAwaited(f"e{n}")
-    return Write(instance, "1", n, [encode_record(Record(n, AT, event), crc_seed(instance, "1"))])
+    return HistoryWrite(instance, "1", n, [encode_record(Record(n, AT, event), crc_seed(instance, "1"))])
 
 
 def a_journal(*commits: Commit) -> MemoryDisk:
     disk = MemoryDisk()
     disk.make_folder("hub")
     disk.make_folder("hub/journal")
-    write_checkpoint(disk, "hub/journal", Checkpoint(1, 1))
+    write_checkpoint(disk, "hub/journal", JournalCheckpoint(1, 1))
     Journal.open(disk, "hub/journal", hub="h", first=1).append(commits)
     return disk
 
@@ -33,13 +33,13 @@ def test_commits_about_one_instance_say_nothing_of_the_others_in_them() -> None:
     disk = a_journal(
         Commit(1, 1, AT, [write("a", 1), write("b", 1)]),
         Commit(2, 1, AT, [write("b", 2)]),
-        Commit(3, 1, AT, [write("a", 2), write("b", 3)], purged=[Purged("c", "1")]),
+        Commit(3, 1, AT, [write("a", 2), write("b", 3)], purged=[PurgedExecution("c", "1")]),
     )
-    commits = glimpse(disk, "hub/journal").about("a")
+    commits = read_journal_snapshot(disk, "hub/journal").for_instance("a")
     assert [(commit.c, [each.instance for each in commit.writes], commit.purged) for commit in commits] == [
         (1, ["a"], []),
         (3, ["a"], []),
     ]
-    found = read_live(disk, "hub", commits, "a")
+    found = read_live_history(disk, "hub", commits, "a")
     assert found is not None
     assert len(found.lines) == 2

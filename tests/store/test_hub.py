@@ -15,11 +15,19 @@ from msgspec import Raw
 from durablecli.errors import DamagedHub, HubLocked, NewerHub, NoPermission, NotFound, StorageError
 from durablecli.model.codec import crc_seed, encode_record
 from durablecli.model.events import EntityStarted, EventAwaited, ExecutionStarted, Record
-from durablecli.store.history.writer import path, read
-from durablecli.store.hub import Hub, begin_checkpoint, checkpoint, close, finish_checkpoint, open_hub, still_ours
-from durablecli.store.inbox.messages import Item
+from durablecli.store.history.writer import history_path, read_history
+from durablecli.store.hub import (
+    Hub,
+    begin_checkpoint,
+    checkpoint,
+    close_hub,
+    finish_checkpoint,
+    is_still_owner,
+    open_hub,
+)
+from durablecli.store.inbox.messages import MessageItem
 from durablecli.store.index import Index
-from durablecli.store.journal.writer import Commit, Purged, Taken, Write, tail
+from durablecli.store.journal.writer import Commit, ConsumedMessage, HistoryWrite, PurgedExecution, read_commits
 from durablecli.store.memory_disk import MemoryDisk
 from durablecli.store.query import Query
 from tests.store.faulty import FaultyDisk, refusing
@@ -27,29 +35,31 @@ from tests.store.faulty import FaultyDisk, refusing
 AT = datetime(2026, 11, 22, 9, tzinfo=UTC)
 
 
-def write(instance: str, execution: str, first: int, last: int, more: bool = False) -> Write:
+def write(instance: str, execution: str, first: int, last: int, more: bool = False) -> HistoryWrite:
     start = crc_seed(instance, execution)
     begin = ExecutionStarted(instance, execution, "f")
     lines = [
         encode_record(Record(n, AT, begin if n == 1 else EventAwaited("e")), start) for n in range(first, last + 1)
     ]
-    return Write(instance, execution, first, lines, more)
+    return HistoryWrite(instance, execution, first, lines, more)
 
 
 def entity_lines(id: str, execution: str) -> list[bytes]:
     return [encode_record(Record(1, AT, EntityStarted(id, execution)), crc_seed(id, execution))]
 
 
-def commit(hub: Hub, *writes: Write, taken: tuple[str, ...] = (), purged: tuple[Purged, ...] = ()) -> Commit:
-    c = hub.journal.last + 1
-    return Commit(c, hub.epoch, AT, list(writes), [Taken(each) for each in taken], list(purged))
+def commit(
+    hub: Hub, *writes: HistoryWrite, taken: tuple[str, ...] = (), purged: tuple[PurgedExecution, ...] = ()
+) -> Commit:
+    c = hub.journal.last_commit + 1
+    return Commit(c, hub.epoch, AT, list(writes), [ConsumedMessage(each) for each in taken], list(purged))
 
 
-def do(hub: Hub, *writes: Write, taken: tuple[str, ...] = (), purged: tuple[Purged, ...] = ()) -> None:
+def do(hub: Hub, *writes: HistoryWrite, taken: tuple[str, ...] = (), purged: tuple[PurgedExecution, ...] = ()) -> None:
     made = commit(hub, *writes, taken=taken, purged=purged)
     hub.journal.append([made])
-    hub.histories.remove(made.purged)
-    hub.histories.publish(made.writes)
+    hub.history_writer.remove(made.purged)
+    hub.history_writer.publish(made.writes)
 
 
 def drop(hub: Hub) -> None:
@@ -75,7 +85,7 @@ def test_the_first_opening_makes_the_hub_and_each_opening_bumps_the_epoch(root: 
         assert hub.epoch == epoch
         content = msgspec.json.decode(Path(root, "hub.json").read_bytes())
         assert (content["epoch"], content["engine"]["pid"], content["clean"]) == (epoch, os.getpid(), False)
-        close(hub)
+        close_hub(hub)
         content = msgspec.json.decode(Path(root, "hub.json").read_bytes())
         assert (content["engine"], content["clean"]) == (None, True)
     modes = {(each.is_dir(), each.stat().st_mode & 0o777) for each in Path(root).rglob("*")}
@@ -86,89 +96,89 @@ def test_a_second_engine_is_told_who_holds_the_hub(root: str) -> None:
     hub = open_hub(root)
     with pytest.raises(HubLocked, match=f"pid {os.getpid()}"):
         open_hub(root, timeout=0.01)
-    close(hub)
-    close(open_hub(root))
+    close_hub(hub)
+    close_hub(open_hub(root))
 
 
 def test_after_a_kill_histories_messages_and_index_are_brought_up(root: str) -> None:
     hub = open_hub(root)
-    message = hub.inbox.post("raise-event", [Item("a", name="E", input=Raw(b"1"))]).message
+    message = hub.inbox.post("raise-event", [MessageItem("a", name="E", input=Raw(b"1"))]).message
     do(hub, write("a", "1", 1, 2), write("b", "1", 1, 1))
     checkpoint(hub)
     hub.journal.append([commit(hub, write("a", "1", 3, 4), write("c", "2", 1, 1), taken=(message,))])
-    hub.journal.append([commit(hub, write("d", "3", 1, 1, more=True), purged=(Purged("b", "1"),))])
+    hub.journal.append([commit(hub, write("d", "3", 1, 1, more=True), purged=(PurgedExecution("b", "1"),))])
     drop(hub)
 
     hub = open_hub(root)
     assert hub.last_commit == 3
-    assert hub.torn == {"d"}
+    assert hub.incomplete_turns == {"d"}
     assert listed(hub) == {"a": ("1", 4), "c": ("2", 1), "d": ("3", 1)}
-    assert hub.inbox.waiting() == []
-    assert read(hub.disk, root, "b") is None
-    close(hub)
+    assert hub.inbox.take_next() == []
+    assert read_history(hub.disk, root, "b") is None
+    close_hub(hub)
     hub = open_hub(root)
-    assert hub.torn == {"d"}
+    assert hub.incomplete_turns == {"d"}
     do(hub, write("d", "3", 2, 2))
-    hub.torn.discard("d")  # as an engine does that has brought the turn to its end
-    close(hub)
+    hub.incomplete_turns.discard("d")  # as an engine does that has brought the turn to its end
+    close_hub(hub)
     hub = open_hub(root)
-    assert hub.torn == set()
+    assert hub.incomplete_turns == set()
     assert listed(hub)["d"] == ("3", 2)
-    close(hub)
+    close_hub(hub)
 
 
 def test_a_missing_or_damaged_or_stale_index_is_rebuilt(root: str) -> None:
     hub = open_hub(root)
     do(hub, write("a", "1", 1, 2), write("b", "1", 1, 1))
-    close(hub)
+    close_hub(hub)
     index = Path(root, "index.sqlite")
     stale = index.read_bytes()
     hub = open_hub(root)
     do(hub, write("a", "1", 3, 3))
-    close(hub)
+    close_hub(hub)
     for spoil in (index.unlink, lambda: index.write_bytes(b"rubbish" * 999), lambda: index.write_bytes(stale)):
         spoil()
         hub = open_hub(root)
         assert listed(hub) == {"a": ("1", 3), "b": ("1", 1)}
         assert hub.index.last_commit == hub.last_commit == 2
-        close(hub)
+        close_hub(hub)
 
 
 def test_rebuilding_tells_its_progress_and_leaves_out_what_is_damaged_from_the_start(root: str) -> None:
     hub = open_hub(root)
     for c in range(3):
         do(hub, *(write(f"{c}-{each}", f"{c + 1:x}", 1, 1) for each in range(400)))
-    hub.index.apply([], [], 3)
-    close(hub)
-    Path(path(root, "1-7")).write_bytes(b"rubbish\n")
+    hub.index.update([], [], 3)
+    close_hub(hub)
+    Path(history_path(root, "1-7")).write_bytes(b"rubbish\n")
     Path(root, "index.sqlite").unlink()
     told: list[int] = []
     hub = open_hub(root, progress=told.append)
     assert told == [1000]
     assert hub.index.count(Query()) == 1199
-    close(hub)
+    close_hub(hub)
 
 
 def test_a_checkpoint_keeps_what_is_above_its_floor_and_what_the_index_lacks(root: str) -> None:
     hub = open_hub(root)
     for c in range(1, 6):
         do(hub, write("a", "1", c, c))
-    hub.index.apply([], [], 5)
-    checkpoint(hub, floor=4)
-    assert [each.c for each in tail(hub.disk, f"{root}/journal")] == [4, 5]
+    hub.index.update([], [], 5)
+    checkpoint(hub, oldest_needed_commit=4)
+    assert [each.c for each in read_commits(hub.disk, f"{root}/journal")] == [4, 5]
     do(hub, write("a", "1", 6, 6))
     checkpoint(hub)
-    assert [each.c for each in tail(hub.disk, f"{root}/journal")] == [6]
-    hub.index.apply([], [], 6)
+    assert [each.c for each in read_commits(hub.disk, f"{root}/journal")] == [6]
+    hub.index.update([], [], 6)
     checkpoint(hub)
-    assert list(tail(hub.disk, f"{root}/journal")) == []
-    close(hub)
+    assert list(read_commits(hub.disk, f"{root}/journal")) == []
+    close_hub(hub)
 
 
 def test_commits_go_on_while_a_checkpoint_is_being_finished(root: str) -> None:
     hub = open_hub(root)
     do(hub, write("a", "1", 1, 1))
-    hub.index.apply([], [], 1)
+    hub.index.update([], [], 1)
     pending = begin_checkpoint(hub)
     do(hub, write("a", "1", 2, 2))
     finish_checkpoint(hub, pending)
@@ -176,7 +186,7 @@ def test_commits_go_on_while_a_checkpoint_is_being_finished(root: str) -> None:
     hub = open_hub(root)
     assert hub.last_commit == 2
     assert listed(hub) == {"a": ("1", 2)}
-    close(hub)
+    close_hub(hub)
 
 
 def test_above_64_files_one_sync_of_the_file_system_does() -> None:
@@ -194,15 +204,15 @@ def test_above_64_files_one_sync_of_the_file_system_does() -> None:
 
 def test_an_engine_notices_that_the_hub_is_no_longer_its_own(root: str) -> None:
     hub = open_hub(root)
-    assert still_ours(hub)
+    assert is_still_owner(hub)
     Path(root, "engine.lock").rename(Path(root, "engine.lock.away"))
     Path(root, "engine.lock").touch(0o600)
-    assert not still_ours(hub)
+    assert not is_still_owner(hub)
     second = open_hub(root)
-    assert not still_ours(hub)
-    assert still_ours(second)
+    assert not is_still_owner(hub)
+    assert is_still_owner(second)
     drop(hub)
-    close(second)
+    close_hub(second)
 
 
 def test_what_crashes_tear_off_the_journal_is_set_aside(root: str) -> None:
@@ -216,14 +226,14 @@ def test_what_crashes_tear_off_the_journal_is_set_aside(root: str) -> None:
     assert hub.last_commit == 1
     (torn,) = Path(root, "journal").glob("*.torn")
     assert torn.read_bytes() == b'{"c":2,"epoch":1,'
-    close(hub)
+    close_hub(hub)
 
 
 # ── refusals ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def test_a_later_hub_is_refused_and_left_as_it_is(root: str) -> None:
-    close(open_hub(root))
+    close_hub(open_hub(root))
     file = Path(root, "hub.json")
     file.write_bytes(file.read_bytes().replace(b'"format":2', b'"format":3'))
     before = file.read_bytes()
@@ -238,33 +248,33 @@ def test_a_later_hub_is_refused_and_left_as_it_is(root: str) -> None:
 def test_damage_in_a_history_that_the_journal_goes_on_with_sets_that_instance_aside(root: str) -> None:
     hub = open_hub(root)
     do(hub, write("a", "1", 1, 3))
-    hub.index.apply([], [], 1)
+    hub.index.update([], [], 1)
     checkpoint(hub)
     do(hub, write("a", "1", 4, 4))
     drop(hub)
-    file = Path(path(root, "a"))
+    file = Path(history_path(root, "a"))
     file.write_bytes(file.read_bytes().replace(b'"n":2', b'"n":9'))
     for _ in range(2):
         hub = open_hub(root)
-        assert list(hub.set_aside) == ["a"]
+        assert list(hub.quarantine) == ["a"]
         assert write("a", "1", 4, 4).lines[0] in file.read_bytes()  # for a repair to find
-        close(hub)
+        close_hub(hub)
 
 
 def test_a_folder_that_others_can_write_to_is_refused(root: str) -> None:
-    close(open_hub(root))
+    close_hub(open_hub(root))
     for name in ("", "journal", "instances", "entities", "inbox/new"):
         place = Path(root, name)
         place.chmod(0o722)
         with pytest.raises(NoPermission, match=r"mode 0722.*chmod go-w"):
             open_hub(root)
         place.chmod(0o700)
-    close(open_hub(root))
+    close_hub(open_hub(root))
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
 def test_a_folder_of_somebody_else_is_refused(root: str) -> None:
-    close(open_hub(root))
+    close_hub(open_hub(root))
     for name in ("", "instances", "hub.json"):
         os.chown(Path(root, name), 12345, -1)
         with pytest.raises(NoPermission, match="belongs to user 12345"):
@@ -275,8 +285,8 @@ def test_a_folder_of_somebody_else_is_refused(root: str) -> None:
 def test_symlinks_below_the_hub_are_refused_and_the_hub_itself_may_be_one(root: str, tmp_path: Path) -> None:
     hub = open_hub(root)
     do(hub, write("a", "1", 1, 1))
-    close(hub)
-    shard = Path(path(root, "a")).parent
+    close_hub(hub)
+    shard = Path(history_path(root, "a")).parent
     for place in (Path(root, "journal"), Path(root, "inbox/new"), Path(root, "hub.json"), shard):
         elsewhere = tmp_path / "elsewhere"
         place.rename(elsewhere)
@@ -286,21 +296,21 @@ def test_symlinks_below_the_hub_are_refused_and_the_hub_itself_may_be_one(root: 
         place.unlink()
         elsewhere.rename(place)
     (tmp_path / "alias").symlink_to(root)
-    close(open_hub(str(tmp_path / "alias")))
+    close_hub(open_hub(str(tmp_path / "alias")))
 
 
 def test_a_hub_of_an_earlier_version_gets_the_folders_that_it_lacks(root: str) -> None:
     hub = open_hub(root)
     do(hub, write("a", "1", 1, 1))
-    close(hub)
+    close_hub(hub)
     Path(root, "entities").rmdir()
     hub = open_hub(root)
     assert Path(root, "entities").stat().st_mode & 0o777 == 0o700
-    do(hub, write("a", "1", 2, 2), Write("@e@k", "2", 1, entity_lines("@e@k", "2")))
+    do(hub, write("a", "1", 2, 2), HistoryWrite("@e@k", "2", 1, entity_lines("@e@k", "2")))
     drop(hub)
-    Path(path(root, "@e@k")).unlink()
-    close(open_hub(root))
-    found = read(hub.disk, root, "@e@k")
+    Path(history_path(root, "@e@k")).unlink()
+    close_hub(open_hub(root))
+    found = read_history(hub.disk, root, "@e@k")
     assert found is not None
     assert found.lines == entity_lines("@e@k", "2")
 
@@ -317,15 +327,17 @@ CHANGES = {"write", "create", "rename", "unlink", "truncate", "make_folder", "sy
 
 def a_life(disk: FaultyDisk, acknowledged: list[int]) -> None:
     hub = open_hub("hub", disk, lock=False, index=Index())
-    for c in range(hub.journal.last + 1, hub.journal.last + 4):
+    for c in range(hub.journal.last_commit + 1, hub.journal.last_commit + 4):
         first = c if c % 3 else 1
-        made = commit(hub, write("a", f"{c - first + 1:x}", first, c), purged=(Purged("b", "1"),) if c == 2 else ())
+        made = commit(
+            hub, write("a", f"{c - first + 1:x}", first, c), purged=(PurgedExecution("b", "1"),) if c == 2 else ()
+        )
         hub.journal.append([made])
         acknowledged.append(c)
-        hub.histories.remove(made.purged)
-        hub.histories.publish(made.writes)
+        hub.history_writer.remove(made.purged)
+        hub.history_writer.publish(made.writes)
     checkpoint(hub)
-    close(hub)
+    close_hub(hub)
 
 
 @pytest.mark.parametrize("code", [errno.EIO, errno.ENOSPC, errno.EROFS, errno.EACCES])
@@ -371,15 +383,15 @@ def test_nothing_is_acknowledged_after_the_first_error_of_the_journal() -> None:
         with pytest.raises(StorageError):
             begin_checkpoint(hub)
         with pytest.raises(StorageError):
-            close(hub)
+            close_hub(hub)
 
 
 def test_a_hub_in_memory_behaves_like_one_on_disk() -> None:
     disk = MemoryDisk()
     hub = open_hub("hub", disk, lock=False, index=Index())
     do(hub, write("a", "1", 1, 2))
-    close(hub)
+    close_hub(hub)
     hub = open_hub("hub", disk, lock=False, index=Index())
     assert listed(hub) == {"a": ("1", 2)}
-    assert still_ours(hub)
-    close(hub)
+    assert is_still_owner(hub)
+    close_hub(hub)

@@ -19,13 +19,13 @@ from msgspec import Raw
 from durablecli.errors import Conflict, DamagedMessage, HubLocked, StorageError, UsageError
 from durablecli.store import disk as disk_module
 from durablecli.store.disk import LocalDisk
-from durablecli.store.hub import close, open_hub
+from durablecli.store.hub import close_hub, open_hub
 from durablecli.store.inbox import batches, reservations
 from durablecli.store.inbox import inbox as inbox_module
 from durablecli.store.inbox.inbox import Inbox
-from durablecli.store.inbox.messages import Item, Message
-from durablecli.store.inbox.wakeup import Bell, ring
-from durablecli.store.inbox.wakeup import path as bell_path
+from durablecli.store.inbox.messages import Message, MessageItem
+from durablecli.store.inbox.wakeup import WakeupPipe, notify
+from durablecli.store.inbox.wakeup import pipe_path as bell_path
 from durablecli.store.layout import make_folders
 from durablecli.store.memory_disk import MemoryDisk
 from tests.store.faulty import FaultyDisk, PowerCut, refusing
@@ -57,12 +57,12 @@ def a_real_inbox(root: Path) -> Inbox:
     return Inbox(disk, str(root))
 
 
-def event(instance: str, name: str = "E") -> list[Item]:
-    return [Item(instance, name=name)]
+def event(instance: str, name: str = "E") -> list[MessageItem]:
+    return [MessageItem(instance, name=name)]
 
 
-def start(instance: str) -> list[Item]:
-    return [Item(instance, name="f", input=Raw(b'{"a":1}'))]
+def start(instance: str) -> list[MessageItem]:
+    return [MessageItem(instance, name="f", input=Raw(b'{"a":1}'))]
 
 
 def names(messages: list[Message]) -> list[str | None]:
@@ -72,7 +72,7 @@ def names(messages: list[Message]) -> list[str | None]:
 def test_a_message_comes_out_as_it_went_in() -> None:
     inbox = an_inbox()
     receipt = inbox.post("start", start("tour-7"))
-    (message,) = inbox.waiting()
+    (message,) = inbox.take_next()
     assert (message.message, message.kind, message.number, message.total) == (receipt.message, "start", 1, 1)
     assert receipt.instances == ["tour-7"]
     assert (message.items[0].instance, message.items[0].name, bytes(message.items[0].input)) == (
@@ -87,13 +87,13 @@ def test_posting_rings_the_bell() -> None:
     disk = MemoryDisk()
     disk.make_folder("hub")
     make_folders(disk, "hub")
-    inbox = Inbox(disk, "hub", ring=lambda: rings.append(None))
-    inbox.post("purge", [Item("a")])
+    inbox = Inbox(disk, "hub", notify=lambda: rings.append(None))
+    inbox.post("purge", [MessageItem("a")])
     assert len(rings) == 1
 
 
-@pytest.mark.parametrize(("kind", "items"), [("dance", [Item("a")]), ("start", [])])
-def test_what_is_no_message_is_refused(kind: str, items: list[Item]) -> None:
+@pytest.mark.parametrize(("kind", "items"), [("dance", [MessageItem("a")]), ("start", [])])
+def test_what_is_no_message_is_refused(kind: str, items: list[MessageItem]) -> None:
     with pytest.raises(UsageError):
         an_inbox().post(kind, items)
 
@@ -101,7 +101,7 @@ def test_what_is_no_message_is_refused(kind: str, items: list[Item]) -> None:
 def test_a_message_over_the_limit_is_refused_with_the_limit() -> None:
     big = Raw(b'"%b"' % bytes(17 * 1024 * 1024).replace(b"\0", b"x"))
     with pytest.raises(UsageError, match="16 MiB"):
-        an_inbox().post("raise-event", [Item("a", name="E", input=big)])
+        an_inbox().post("raise-event", [MessageItem("a", name="E", input=big)])
 
 
 # ── order ──────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -112,15 +112,15 @@ def test_each_message_is_handed_out_once_and_in_slices() -> None:
     inbox = an_inbox(disk)
     for n in range(5):
         inbox.post("raise-event", event("a", f"E{n}"))
-    first = inbox.waiting(limit=2)
-    assert inbox.more
-    rest = inbox.waiting()
+    first = inbox.take_next(limit=2)
+    assert inbox.has_more
+    rest = inbox.take_next()
     assert names(first) + names(rest) == ["E0", "E1", "E2", "E3", "E4"]
-    assert inbox.listings == 1
-    assert inbox.waiting() == []
+    assert inbox.listing_count == 1
+    assert inbox.take_next() == []
     inbox.remove([each.message for each in first])
-    assert inbox.waiting() == []
-    assert names(Inbox(disk, "hub").waiting()) == ["E2", "E3", "E4"]
+    assert inbox.take_next() == []
+    assert names(Inbox(disk, "hub").take_next()) == ["E2", "E3", "E4"]
 
 
 def test_what_one_listing_misses_is_not_overtaken() -> None:
@@ -137,8 +137,8 @@ def test_what_one_listing_misses_is_not_overtaken() -> None:
         return [name for name in real(path) if name[11] in wanted]
 
     disk.listdir = listdir  # type: ignore[method-assign]
-    assert names(inbox.waiting()) == ["E1", "E2"]
-    assert names(inbox.waiting()) == ["E3"]
+    assert names(inbox.take_next()) == ["E1", "E2"]
+    assert names(inbox.take_next()) == ["E3"]
 
 
 def test_ten_thousand_messages_of_four_senders_come_in_their_order_while_they_are_taken(tmp_path: Path) -> None:
@@ -154,7 +154,7 @@ def test_ten_thousand_messages_of_four_senders_come_in_their_order_while_they_ar
     with ThreadPoolExecutor(senders) as pool:
         sending = [pool.submit(send, sender) for sender in range(senders)]
         while not all(future.done() for future in sending) or os.listdir(tmp_path / "inbox" / "new"):
-            found = taker.waiting()
+            found = taker.take_next()
             for message in found:
                 taken[message.items[0].instance].append(int(message.items[0].name or ""))
             taker.remove([message.message for message in found])
@@ -174,7 +174,7 @@ def test_numbers_never_go_back_below_what_waits(left: bytes | None) -> None:
         disk.create("hub/inbox/counter", left, sync=True)
     again = Inbox(disk, "hub")
     again.post("raise-event", event("a", "E3"))
-    assert [(each.number, each.items[0].name) for each in again.waiting()][-1] == (4, "E3")
+    assert [(each.number, each.items[0].name) for each in again.take_next()][-1] == (4, "E3")
 
 
 # ── crashes and refusals ───────────────────────────────────────────────────────────────────────────────────────────
@@ -211,9 +211,9 @@ def test_what_was_acknowledged_is_there_after_a_power_cut_at_every_operation() -
             disk.power_cut(dice)
             cuts += 1
             again = Inbox(disk, "hub")
-            again.sweep()
+            again.remove_leftovers()
             again.post("raise-event", event("a", "after"))
-            found = names(again.waiting())
+            found = names(again.take_next())
             in_flight = [f"E{len(told)}"] if f"E{len(told)}" in found else []
             assert found == [*told, *in_flight, "after"], f"seed {seed}, operation {operation}"
     assert cuts > 500
@@ -228,7 +228,7 @@ def test_a_refusal_of_the_disk_acknowledges_nothing(operation: str) -> None:
         inbox.post("raise-event", event("a"))
     disk.step = lambda name, path: None
     # A message that got its name, and failed to be synced behind it, may still be seen; the others must not.
-    assert len(inbox.waiting()) == (operation == "sync_folder")
+    assert len(inbox.take_next()) == (operation == "sync_folder")
 
 
 def test_without_file_handles_messages_wait() -> None:
@@ -243,8 +243,8 @@ def test_without_file_handles_messages_wait() -> None:
         return read(path)
 
     disk.read = poor  # type: ignore[method-assign]
-    assert inbox.waiting() == []
-    assert names(inbox.waiting()) == ["E0"]
+    assert inbox.take_next() == []
+    assert names(inbox.take_next()) == ["E0"]
 
 
 @pytest.mark.parametrize("damage", [b"", b"\0" * 40, b'{"format":1,"message":"m","crc":"00000000"}\n'])
@@ -255,10 +255,10 @@ def test_a_damaged_message_is_put_aside_and_told_once(damage: bytes) -> None:
     disk.create(f"{NEW}/000000000002-raise-event-00.json", damage, sync=True)
     inbox.next_number()
     inbox.post("raise-event", event("a", "E1"))
-    assert names(inbox.waiting()) == ["E0", "E1"]
-    (finding,) = inbox.findings()
+    assert names(inbox.take_next()) == ["E0", "E1"]
+    (finding,) = inbox.take_warnings()
     assert "hub/inbox/bad/000000000002-raise-event-00.json" in finding
-    assert inbox.findings() == []
+    assert inbox.take_warnings() == []
     assert disk.read("hub/inbox/bad/000000000002-raise-event-00.json") == damage
 
 
@@ -267,10 +267,10 @@ def test_messages_that_a_dead_engine_took_are_removed_by_the_next() -> None:
     inbox = an_inbox(disk)
     first = inbox.post("raise-event", event("a", "E0")).message
     inbox.post("raise-event", event("a", "E1"))
-    inbox.waiting()
+    inbox.take_next()
     again = Inbox(disk, "hub")
     again.remove([first, "m-never-here"])
-    assert names(again.waiting()) == ["E1"]
+    assert names(again.take_next()) == ["E1"]
 
 
 def test_half_written_files_of_dead_processes_are_swept(tmp_path: Path) -> None:
@@ -279,7 +279,7 @@ def test_half_written_files_of_dead_processes_are_swept(tmp_path: Path) -> None:
     (tmp_path / f"inbox/tmp/{os.getpid()}-000000000002-m-y").write_bytes(b"being written")
     (tmp_path / "inbox/new/000000000001-start-batch.0.part").write_bytes(b"orphan")
     (tmp_path / "inbox/new/000000000002-start-batch.0.part").write_bytes(b"its manifest comes")
-    inbox.sweep()
+    inbox.remove_leftovers()
     assert os.listdir(tmp_path / "inbox/tmp") == [f"{os.getpid()}-000000000002-m-y"]
     assert os.listdir(tmp_path / "inbox/new") == ["000000000002-start-batch.0.part"]
 
@@ -291,20 +291,20 @@ def test_pending_gives_what_waits_for_one_instance_in_order() -> None:
     inbox = an_inbox()
     inbox.post("start", start("a"))
     inbox.post("raise-event", event("b"))
-    inbox.post("terminate", [Item("b"), Item("a", reason="enough")])
-    inbox.post("restart", [Item("b", new_instance="c")])
-    assert [(each.kind, [item.instance for item in each.items]) for each in inbox.pending("a")] == [
+    inbox.post("terminate", [MessageItem("b"), MessageItem("a", reason="enough")])
+    inbox.post("restart", [MessageItem("b", new_instance="c")])
+    assert [(each.kind, [item.instance for item in each.items]) for each in inbox.pending_messages("a")] == [
         ("start", ["a"]),
         ("terminate", ["a"]),
     ]
-    assert [each.kind for each in inbox.pending("c")] == ["restart"]
-    assert inbox.pending("d") == []
+    assert [each.kind for each in inbox.pending_messages("c")] == ["restart"]
+    assert inbox.pending_messages("d") == []
     assert [each.items[0].instance for each in inbox.pending_starts()] == ["a"]
 
 
-def a_batch(count: int = 100, size: int = 100_000) -> list[Item]:
+def a_batch(count: int = 100, size: int = 100_000) -> list[MessageItem]:
     text = b'"%b"' % (b"x" * size)
-    return [Item(f"b-{index}", name="f", input=Raw(text)) for index in range(count)]
+    return [MessageItem(f"b-{index}", name="f", input=Raw(text)) for index in range(count)]
 
 
 def test_a_large_batch_is_kept_in_parts_and_read_in_slices() -> None:
@@ -313,13 +313,13 @@ def test_a_large_batch_is_kept_in_parts_and_read_in_slices() -> None:
     receipt = inbox.post("start", a_batch())
     parts = [name for name in disk.listdir(NEW) if name.endswith(".part")]
     assert len(parts) == 3
-    assert all(disk.size(f"{NEW}/{name}") <= batches.PART_BYTES for name in parts)
-    (message,) = inbox.waiting()
+    assert all(disk.size(f"{NEW}/{name}") <= batches.MAX_PART_BYTES for name in parts)
+    (message,) = inbox.take_next()
     assert (message.total, message.items, message.batch) == (100, [], "b")
-    slices = [inbox.items(message, first, 30) for first in range(0, 120, 30)]
+    slices = [inbox.read_items(message, first, 30) for first in range(0, 120, 30)]
     assert [item.instance for each in slices for item in each] == [f"b-{index}" for index in range(100)]
-    assert [[item.instance for item in each.items] for each in inbox.pending("b-99")] == [["b-99"]]
-    assert inbox.pending("b-100") == inbox.pending("b-099") == inbox.pending("b-") == []
+    assert [[item.instance for item in each.items] for each in inbox.pending_messages("b-99")] == [["b-99"]]
+    assert inbox.pending_messages("b-100") == inbox.pending_messages("b-099") == inbox.pending_messages("b-") == []
     assert len(list(inbox.pending_starts())) == 1
     inbox.remove([receipt.message])
     assert disk.listdir(NEW) == []
@@ -329,20 +329,20 @@ def test_a_batch_of_any_ids_is_found_too() -> None:
     inbox = an_inbox()
     items = a_batch()
     inbox.post("start", [*items[1:], items[0]])
-    assert [[item.instance for item in each.items] for each in inbox.pending("b-0")] == [["b-0"]]
+    assert [[item.instance for item in each.items] for each in inbox.pending_messages("b-0")] == [["b-0"]]
 
 
 def test_a_damaged_or_missing_part_concerns_its_message_only() -> None:
     disk = MemoryDisk()
     inbox = an_inbox(disk)
     inbox.post("start", a_batch())
-    (message,) = inbox.waiting()
+    (message,) = inbox.take_next()
     disk.truncate(f"{NEW}/000000000001-start-batch.1.part", 1000)
     with pytest.raises(DamagedMessage, match="part of batch"):
-        inbox.items(message, 50, 10)
+        inbox.read_items(message, 50, 10)
     disk.unlink(f"{NEW}/000000000001-start-batch.1.part")
     with pytest.raises(DamagedMessage, match="part of batch"):
-        inbox.items(message, 50, 10)
+        inbox.read_items(message, 50, 10)
 
 
 def test_a_batch_is_there_whole_or_not_at_all_after_a_power_cut_at_every_operation() -> None:
@@ -370,7 +370,7 @@ def test_a_batch_is_there_whole_or_not_at_all_after_a_power_cut_at_every_operati
             disk.step = lambda name, path: None
             disk.power_cut(random.Random(1000 * seed + operation))
             again = Inbox(disk, "hub")
-            found = [item for message in again.waiting() for item in again.items(message, 0, message.total)]
+            found = [item for message in again.take_next() for item in again.read_items(message, 0, message.total)]
             assert [item.instance for item in found] in ([], [f"b-{index}" for index in range(10)])
             assert found or not done
             outcomes.add(len(found))
@@ -396,9 +396,9 @@ def test_of_two_hundred_starters_one_gets_the_id(tmp_path: Path) -> None:
     with ThreadPoolExecutor(200) as pool:
         won = [n for n, mine in enumerate(pool.map(reserve, range(200))) if mine]
     (winner,) = won
-    held = Inbox(LocalDisk(), str(tmp_path)).reserved("../one")
+    held = Inbox(LocalDisk(), str(tmp_path)).get_reservation("../one")
     assert held is not None
-    assert (held.id, held.message, held.alive) == ("../one", f"m-{winner}", True)
+    assert (held.id, held.message, held.is_alive) == ("../one", f"m-{winner}", True)
 
 
 def test_a_released_id_is_free_again() -> None:
@@ -406,12 +406,12 @@ def test_a_released_id_is_free_again() -> None:
     inbox.reserve("a", "m-1")
     with pytest.raises(Conflict, match="'a' is being started"):
         inbox.reserve("a", "m-2")
-    inbox.release([("a", "m-2"), ("b", "m-1")])
-    assert [each.message for each in inbox.reservations()] == ["m-1"]
-    inbox.release([("a", "m-1")])
-    assert inbox.reserved("a") is None
+    inbox.release_ids([("a", "m-2"), ("b", "m-1")])
+    assert [each.message for each in inbox.list_reservations()] == ["m-1"]
+    inbox.release_ids([("a", "m-1")])
+    assert inbox.get_reservation("a") is None
     inbox.reserve("a", "m-2")
-    assert [each.message for each in inbox.reservations()] == ["m-2"]
+    assert [each.message for each in inbox.list_reservations()] == ["m-2"]
 
 
 def reserve_and_die(root: Path, post: bool) -> None:
@@ -430,11 +430,11 @@ if {post}:
 def test_an_id_that_a_dead_process_held_falls_to_the_next(tmp_path: Path) -> None:
     inbox = a_real_inbox(tmp_path)
     reserve_and_die(tmp_path, post=False)
-    held = inbox.reserved("a")
+    held = inbox.get_reservation("a")
     assert held is not None
-    assert not held.alive
+    assert not held.is_alive
     inbox.reserve("a", "m-2")
-    held = inbox.reserved("a")
+    held = inbox.get_reservation("a")
     assert held is not None
     assert held.message == "m-2"
 
@@ -444,45 +444,45 @@ def test_an_id_whose_start_waits_is_taken_though_its_poster_is_gone(tmp_path: Pa
     reserve_and_die(tmp_path, post=True)
     with pytest.raises(Conflict, match="waits for a daemon"):
         inbox.reserve("a", "m-2")
-    inbox.sweep()
-    assert inbox.reserved("a") is not None
+    inbox.remove_leftovers()
+    assert inbox.get_reservation("a") is not None
     Inbox(LocalDisk(), str(tmp_path)).remove(["m-1"])
-    assert inbox.reserved("a") is None
+    assert inbox.get_reservation("a") is None
 
 
 def test_a_start_that_waits_gives_its_id_to_one_that_may_replace_it_and_gets_it_back() -> None:
     inbox = an_inbox()
     inbox.reserve("a", "m-1")
-    reserved = Item("a", name="f", reserved=True)
+    reserved = MessageItem("a", name="f", reserved=True)
     inbox.post("start", [reserved], "m-1")
-    before = inbox.reserve("a", "m-2", over_waiting=True)
-    inbox.give_back("a", "m-2", before)
-    assert [each.message for each in inbox.reservations()] == ["m-1"]
-    before = inbox.reserve("a", "m-3", over_waiting=True)
-    inbox.waiting()
+    before = inbox.reserve("a", "m-2", allow_pending=True)
+    inbox.cancel_reservation("a", "m-2", before)
+    assert [each.message for each in inbox.list_reservations()] == ["m-1"]
+    before = inbox.reserve("a", "m-3", allow_pending=True)
+    inbox.take_next()
     inbox.remove(["m-1"])
-    inbox.give_back("a", "m-3", before)
-    assert inbox.reservations() == []
+    inbox.cancel_reservation("a", "m-3", before)
+    assert inbox.list_reservations() == []
 
 
 def test_a_start_is_posted_only_while_the_reservation_names_it() -> None:
     inbox = an_inbox()
     inbox.reserve("a", "m-1")
-    inbox.give_back("a", "m-1", None)
+    inbox.cancel_reservation("a", "m-1", None)
     with pytest.raises(Conflict, match="at the same time"):
-        inbox.post("start", [Item("a", name="f", reserved=True)], "m-1")
-    assert inbox.waiting() == []
+        inbox.post("start", [MessageItem("a", name="f", reserved=True)], "m-1")
+    assert inbox.take_next() == []
 
 
 def test_an_id_is_free_when_its_start_has_been_taken_out_of_the_inbox() -> None:
     disk = MemoryDisk()
     inbox = an_inbox(disk)
     inbox.reserve("a", "m-1")
-    inbox.post("start", [Item("a", name="f", reserved=True)], "m-1")
+    inbox.post("start", [MessageItem("a", name="f", reserved=True)], "m-1")
     (name,) = [name for name in disk.listdir("hub/inbox/new") if name.endswith(".json")]
     disk.unlink(f"hub/inbox/new/{name}")
     inbox.reserve("a", "m-2")
-    assert [each.message for each in inbox.reservations()] == ["m-2"]
+    assert [each.message for each in inbox.list_reservations()] == ["m-2"]
 
 
 def test_a_final_reservation_falls_to_nobody_but_the_next_engine(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -490,14 +490,14 @@ def test_a_final_reservation_falls_to_nobody_but_the_next_engine(monkeypatch: py
     inbox.reserve("a", "m-1")
     inbox.make_final("a", "m-1")
     monkeypatch.setattr(reservations, "pid_namespace", lambda: "another one")
-    monkeypatch.setattr(reservations, "alive", lambda pid, started: False)
+    monkeypatch.setattr(reservations, "is_process_alive", lambda pid, started: False)
     with pytest.raises(Conflict, match="'a' is being started"):
-        inbox.reserve("a", "m-2", over_waiting=True)
+        inbox.reserve("a", "m-2", allow_pending=True)
     with pytest.raises(Conflict, match="just being started"):
-        inbox.post("rewind", [Item("a")])
-    inbox.sweep()
-    inbox.claim("a")
-    held = inbox.reserved("a")
+        inbox.post("rewind", [MessageItem("a")])
+    inbox.remove_leftovers()
+    inbox.reserve_for_engine("a")
+    held = inbox.get_reservation("a")
     assert held is not None
     assert held.final
 
@@ -520,7 +520,7 @@ def test_the_bell_wakes_whoever_listens(tmp_path: Path) -> None:
     make_folders(LocalDisk(), str(tmp_path))
     inbox = Inbox(LocalDisk(), str(tmp_path))
     woken = threading.Event()
-    bell = Bell(str(tmp_path))
+    bell = WakeupPipe(str(tmp_path))
     assert bell.listen(woken.set)
     try:
         for _ in range(3):
@@ -538,29 +538,29 @@ def test_the_bell_wakes_whoever_listens(tmp_path: Path) -> None:
 
 def test_ringing_blocks_nobody_when_nobody_listens(tmp_path: Path) -> None:
     a_real_inbox(tmp_path)
-    ring(str(tmp_path))
-    Bell(str(tmp_path)).close()
-    bell = Bell(str(tmp_path))
+    notify(str(tmp_path))
+    WakeupPipe(str(tmp_path)).close()
+    bell = WakeupPipe(str(tmp_path))
     hold = threading.Event()
     assert bell.listen(lambda: (hold.wait(10), None)[1])
     try:
         for _ in range(100_000):  # more than the pipe holds, and nobody reads it
-            ring(str(tmp_path))
+            notify(str(tmp_path))
     finally:
         hold.set()
         bell.close()
-    ring(str(tmp_path))
+    notify(str(tmp_path))
 
 
 def test_a_file_in_the_place_of_the_bell_is_neither_written_nor_kept(tmp_path: Path) -> None:
     a_real_inbox(tmp_path)
-    Bell(str(tmp_path)).listen(lambda: None)
+    WakeupPipe(str(tmp_path)).listen(lambda: None)
     place = Path(bell_path(str(tmp_path)))
     place.unlink()
     place.write_bytes(b"")
-    ring(str(tmp_path))
+    notify(str(tmp_path))
     assert place.read_bytes() == b""
-    bell = Bell(str(tmp_path))
+    bell = WakeupPipe(str(tmp_path))
     assert bell.listen(lambda: None)
     assert place.is_fifo()
     bell.close()
@@ -572,18 +572,18 @@ def test_a_folder_that_is_not_the_owners_own_holds_no_bell(tmp_path: Path, monke
     folder = Path(bell_path(str(tmp_path))).parent
     folder.mkdir()
     folder.chmod(0o777)
-    assert not Bell(str(tmp_path)).listen(lambda: None)
+    assert not WakeupPipe(str(tmp_path)).listen(lambda: None)
     folder.rmdir()
     folder.symlink_to(tmp_path / "inbox")
-    assert not Bell(str(tmp_path)).listen(lambda: None)
-    ring(str(tmp_path))
+    assert not WakeupPipe(str(tmp_path)).listen(lambda: None)
+    notify(str(tmp_path))
 
 
 def test_a_pipe_of_an_earlier_version_is_taken_away(tmp_path: Path) -> None:
     root = str(tmp_path / "state")
-    close(open_hub(root))
+    close_hub(open_hub(root))
     os.mkfifo(f"{root}/inbox/bell")
-    close(open_hub(root))
+    close_hub(open_hub(root))
     assert not os.path.lexists(f"{root}/inbox/bell")
     shutil.copytree(root, tmp_path / "copy")
 
@@ -592,15 +592,15 @@ def test_what_counts_posts_begins_anew_with_each_engine() -> None:
     inbox = an_inbox()
     for _ in range(3):
         inbox.post("raise-event", event("a"))
-    assert inbox.catch_up()
-    inbox.waiting()
+    assert inbox.refresh_listing()
+    inbox.take_next()
     following = Inbox(inbox._disk, "hub")
-    following.sweep()
+    following.remove_leftovers()
     assert "posted" not in inbox._disk.listdir("hub/inbox")
-    assert following.catch_up()
-    assert len(following.waiting()) == 3
+    assert following.refresh_listing()
+    assert len(following.take_next()) == 3
     inbox.post("raise-event", event("b"))
-    assert following.catch_up()
+    assert following.refresh_listing()
     assert following.has_unread("b")
 
 
@@ -611,8 +611,8 @@ def test_who_waits_for_the_lock_says_who_holds_it_and_gives_up(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     a_real_inbox(tmp_path)
-    monkeypatch.setattr(disk_module, "_SAY_AFTER", 0.05)
-    monkeypatch.setattr(disk_module, "_GIVE_UP_AFTER", 0.2)
+    monkeypatch.setattr(disk_module, "_LOCK_WARN_AFTER", 0.05)
+    monkeypatch.setattr(disk_module, "_LOCK_TIMEOUT", 0.2)
     code = (
         "import os, signal, sys; from durablecli.store.disk import LocalDisk\n"
         f"with LocalDisk().lock({str(tmp_path / 'inbox/lock')!r}):\n"
@@ -632,7 +632,7 @@ def test_who_waits_for_the_lock_says_who_holds_it_and_gives_up(
 
 
 def test_without_a_place_for_a_pipe_there_is_no_bell(tmp_path: Path) -> None:
-    bell = Bell(str(tmp_path / "missing"))
+    bell = WakeupPipe(str(tmp_path / "missing"))
     assert not bell.listen(lambda: None)
     bell.close()
 
@@ -651,9 +651,9 @@ def test_a_listing_that_the_disk_held_up_is_soon_followed_by_another(
         return listdir(path)
 
     monkeypatch.setattr(disk, "listdir", slow)
-    assert inbox.catch_up(force=True)
+    assert inbox.refresh_listing(force=True)
     monkeypatch.setattr(disk, "listdir", listdir)
-    inbox.post("start", [Item("a", "hello")])
+    inbox.post("start", [MessageItem("a", "hello")])
     now[0] += 1.0
-    assert inbox.catch_up()
-    assert [each.items[0].instance for each in inbox.waiting()] == ["a"]
+    assert inbox.refresh_listing()
+    assert [each.items[0].instance for each in inbox.take_next()] == ["a"]

@@ -20,8 +20,8 @@ import pytest
 from durablecli.errors import StorageError, UsageError
 from durablecli.model.status import InstanceSummary, PendingWait
 from durablecli.store import index as index_module
-from durablecli.store.index import Index, Reader, Unusable, open_readonly
-from durablecli.store.query import SORTS, Query, arrange, compile_page
+from durablecli.store.index import Index, IndexReader, IndexUnusable, open_index_readonly
+from durablecli.store.query import SORT_FIELDS, Query, compile_page, sort_rows
 
 START = datetime(2026, 11, 22, 9, tzinfo=UTC)
 STATUSES = ("Running", "Completed", "Failed", "Suspended")
@@ -67,15 +67,15 @@ ENTITIES = [entity(number) for number in range(1000, 1100)]
 
 def an_index(path: Path | None = None, rows: list[InstanceSummary] | None = None, last: int = 7) -> Index:
     index = Index(":memory:" if path is None else str(path))
-    index.apply([*ENTITIES, *ROWS] if rows is None else rows, [], last)
+    index.update([*ENTITIES, *ROWS] if rows is None else rows, [], last)
     return index
 
 
-def all_rows(index: Reader) -> list[InstanceSummary]:
+def all_rows(index: IndexReader) -> list[InstanceSummary]:
     return index.rows(Query(sort="id"), 100_000)
 
 
-def pages(index: Reader, query: Query) -> list[InstanceSummary]:
+def pages(index: IndexReader, query: Query) -> list[InstanceSummary]:
     found: list[InstanceSummary] = []
     while True:
         page = index.page(query)
@@ -88,7 +88,7 @@ def pages(index: Reader, query: Query) -> list[InstanceSummary]:
 
 def test_rows_come_out_as_they_went_in() -> None:
     index = an_index()
-    assert all_rows(index) == arrange(Query(sort="id"), ROWS)
+    assert all_rows(index) == sort_rows(Query(sort="id"), ROWS)
     assert [index.get(each.id) for each in [*ROWS, *ENTITIES]] == [*ROWS, *ENTITIES]
     assert index.get("nobody") is None
     assert index.last_commit == 7
@@ -96,10 +96,10 @@ def test_rows_come_out_as_they_went_in() -> None:
 
 def test_a_later_row_takes_the_place_of_an_earlier_one_and_what_is_removed_is_gone() -> None:
     index = an_index(rows=[row(1, "a"), row(2, "b"), row(3, "c")])
-    index.apply([row(9, "a"), *ENTITIES[:3]], ["b", "nobody"], 8)
+    index.update([row(9, "a"), *ENTITIES[:3]], ["b", "nobody"], 8)
     assert all_rows(index) == [row(9, "a"), row(3, "c")]
     assert index.last_commit == 8
-    index.apply([], [ENTITIES[0].id, ENTITIES[1].id, "@no@body"], 9)
+    index.update([], [ENTITIES[0].id, ENTITIES[1].id, "@no@body"], 9)
     assert index.page(Query(entities=True)).rows == [ENTITIES[2]]
 
 
@@ -110,14 +110,14 @@ def test_a_name_is_found_in_whatever_case() -> None:
     assert pages(an_index(), Query(name=name.swapcase())) == found
 
 
-@pytest.mark.parametrize("sort", SORTS)
+@pytest.mark.parametrize("sort", SORT_FIELDS)
 @pytest.mark.parametrize("reverse", [False, True])
 @pytest.mark.parametrize("limit", [1, 7, 1000])
 def test_pages_hold_every_row_once_in_order(sort: str, reverse: bool, limit: int) -> None:
     query = Query(sort=sort, reverse=reverse, limit=limit)
-    assert pages(an_index(), query) == arrange(query, ROWS)
+    assert pages(an_index(), query) == sort_rows(query, ROWS)
     query = msgspec.structs.replace(query, entities=True)
-    assert pages(an_index(), query) == arrange(query, ENTITIES)
+    assert pages(an_index(), query) == sort_rows(query, ENTITIES)
 
 
 FILTERS: dict[str, list[object]] = {
@@ -137,7 +137,7 @@ def test_filters_combine_and_mean_the_same_to_sql_and_to_python(first: str, seco
     for one, other in itertools.product(FILTERS[first], FILTERS[second]):
         for sort in ("created", "id"):
             query = msgspec.convert({first: one, second: other, "sort": sort, "limit": 3}, Query)
-            wanted = arrange(query, [each for each in ROWS if query.fits(each)])
+            wanted = sort_rows(query, [each for each in ROWS if query.matches(each)])
             assert pages(index, query) == wanted
             assert index.count(query) == len(wanted)
             matches += len(wanted)
@@ -153,11 +153,11 @@ def test_a_prefix_may_end_in_the_last_character_of_a_range(prefix: str) -> None:
 
 def test_the_cursor_says_which_rows_of_others_come_behind_it() -> None:
     index = an_index()
-    for sort in SORTS:
+    for sort in SORT_FIELDS:
         query = Query(sort=sort, limit=50)
         page = index.page(query)
         behind = msgspec.structs.replace(query, cursor=page.cursor)
-        assert [each for each in arrange(query, ROWS) if behind.after_cursor(each)] == arrange(query, ROWS)[50:]
+        assert [each for each in sort_rows(query, ROWS) if behind.is_after_cursor(each)] == sort_rows(query, ROWS)[50:]
 
 
 @pytest.mark.parametrize("cursor", ["x", "!!", "é", "W10=", "WyJuYW1lIiwiZiIsImEiXQ=="])
@@ -175,12 +175,12 @@ def test_a_query_that_makes_no_sense_is_a_usage_error(query: Query) -> None:
 def test_what_is_due_and_who_owes_is_told() -> None:
     index = an_index()
     rows = [*ROWS, *ENTITIES]
-    assert index.due() == sorted(
+    assert index.due_times() == sorted(
         ((each.id, each.next_due) for each in rows if each.next_due is not None), key=lambda pair: pair[1]
     )
-    assert index.owing() == sorted(each.id for each in rows if each.has_pending_work)
-    assert index.locked() == sorted(each.id for each in ENTITIES if each.locked_by)
-    assert 0 < len(index.locked()) < len(ENTITIES)
+    assert index.with_pending_work() == sorted(each.id for each in rows if each.has_pending_work)
+    assert index.locked_entities() == sorted(each.id for each in ENTITIES if each.locked_by)
+    assert 0 < len(index.locked_entities()) < len(ENTITIES)
 
 
 def test_a_list_shows_instances_or_entities_and_never_both() -> None:
@@ -188,7 +188,7 @@ def test_a_list_shows_instances_or_entities_and_never_both() -> None:
     for query in (Query(), Query(name="f"), Query(status=("Running", "Exists")), Query(prefix="@"), Query(prefix="")):
         for entities in (False, True):
             asked = msgspec.structs.replace(query, entities=entities, limit=1000)
-            wanted = arrange(asked, [each for each in [*ROWS, *ENTITIES] if asked.fits(each)])
+            wanted = sort_rows(asked, [each for each in [*ROWS, *ENTITIES] if asked.matches(each)])
             assert pages(index, asked) == wanted
             assert index.count(asked) == len(wanted)
             assert {each.id.startswith("@") for each in wanted} <= {entities}
@@ -235,11 +235,11 @@ def test_a_name_is_found_whatever_its_case(wanted: str, names: set[str]) -> None
         msgspec.structs.replace(row(n), name=name)
         for n, name in enumerate(["f", "STRASSE", "Straße", "GRÖẞE", "größe"])
     ]
-    index.apply(rows, [], 1)
+    index.update(rows, [], 1)
     for query in (Query(name=wanted), Query(name=wanted, sort="id"), Query(name=wanted, status=STATUSES)):
         assert {each.name for each in index.page(query).rows} == names
         assert index.count(query) == len(names)
-        assert {each.name for each in rows if query.fits(each)} == names
+        assert {each.name for each in rows if query.matches(each)} == names
 
 
 # ── the file ───────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -249,10 +249,10 @@ def test_an_index_is_found_again_and_leaves_one_file(tmp_path: Path) -> None:
     path = tmp_path / "index.sqlite"
     index = an_index(path)
     assert os.listdir(tmp_path) == ["index.sqlite"]
-    index.durable()
+    index.make_durable()
     index.close()
     again = Index(str(path))
-    assert (all_rows(again), again.last_commit) == (arrange(Query(sort="id"), ROWS), 7)
+    assert (all_rows(again), again.last_commit) == (sort_rows(Query(sort="id"), ROWS), 7)
     again.close()
     assert os.listdir(tmp_path) == ["index.sqlite"]
     assert path.stat().st_mode & 0o777 == 0o600
@@ -262,9 +262,9 @@ def test_a_cleared_index_is_empty_and_knows_no_commit(tmp_path: Path) -> None:
     index = an_index(tmp_path / "index.sqlite")
     index.clear()
     assert (all_rows(index), index.last_commit) == ([], 0)
-    index.apply(ROWS[:3], [], 9)
+    index.update(ROWS[:3], [], 9)
     index.close()
-    again = open_readonly(str(tmp_path / "index.sqlite"))
+    again = open_index_readonly(str(tmp_path / "index.sqlite"))
     assert again.last_commit == 9
     again.close()
 
@@ -274,9 +274,9 @@ def test_all_of_an_apply_happens_or_nothing() -> None:
     wrong = msgspec.structs.replace(row(500), name=object())
 
     with pytest.raises(StorageError):
-        index.apply([row(400), wrong], [ROWS[0].id], 8)
-    assert (all_rows(index), index.last_commit) == (arrange(Query(sort="id"), ROWS), 7)
-    index.apply([], [], 8)
+        index.update([row(400), wrong], [ROWS[0].id], 8)
+    assert (all_rows(index), index.last_commit) == (sort_rows(Query(sort="id"), ROWS), 7)
+    index.update([], [], 8)
 
 
 def test_after_a_change_of_boot_only_a_durable_index_is_believed(
@@ -284,17 +284,17 @@ def test_after_a_change_of_boot_only_a_durable_index_is_believed(
 ) -> None:
     path = tmp_path / "index.sqlite"
     index = an_index(path)
-    index.durable()
+    index.make_durable()
     shutil.copy(path, tmp_path / "durable")
-    index.apply([], [], 8)
+    index.update([], [], 8)
     shutil.copy(path, tmp_path / "loose")
     index.close()
     monkeypatch.setattr(index_module, "boot_id", lambda: "another")
-    durable = open_readonly(str(tmp_path / "durable"))
+    durable = open_index_readonly(str(tmp_path / "durable"))
     assert durable.last_commit == 7
     durable.close()
-    with pytest.raises(Unusable, match="machine went down"):
-        open_readonly(str(tmp_path / "loose"))
+    with pytest.raises(IndexUnusable, match="machine went down"):
+        open_index_readonly(str(tmp_path / "loose"))
     emptied = Index(str(tmp_path / "loose"))
     assert (all_rows(emptied), emptied.last_commit) == ([], 0)
     emptied.close()
@@ -320,8 +320,8 @@ def test_what_is_no_index_is_unusable_to_readers_and_emptied_by_the_writer(tmp_p
             db.execute(statement)
             db.close()
     before = {each: each.read_bytes() for each in tmp_path.iterdir() if each.is_file()}
-    with pytest.raises(Unusable):
-        open_readonly(str(path))
+    with pytest.raises(IndexUnusable):
+        open_index_readonly(str(path))
     assert {each: each.read_bytes() for each in tmp_path.iterdir() if each.is_file()} == before
     if damage == "folder":
         with pytest.raises(StorageError, match="may be deleted"):
@@ -333,8 +333,8 @@ def test_what_is_no_index_is_unusable_to_readers_and_emptied_by_the_writer(tmp_p
 
 
 def test_a_missing_index_is_unusable_to_readers_and_not_made_by_them(tmp_path: Path) -> None:
-    with pytest.raises(Unusable):
-        open_readonly(str(tmp_path / "index.sqlite"))
+    with pytest.raises(IndexUnusable):
+        open_index_readonly(str(tmp_path / "index.sqlite"))
     assert os.listdir(tmp_path) == []
 
 
@@ -342,7 +342,7 @@ def test_odd_paths_open(tmp_path: Path) -> None:
     folder = tmp_path / "50% of?what#é"
     folder.mkdir()
     an_index(folder / "index.sqlite").close()
-    reader = open_readonly(str(folder / "index.sqlite"))
+    reader = open_index_readonly(str(folder / "index.sqlite"))
     assert reader.last_commit == 7
     reader.close()
     assert os.listdir(tmp_path) == ["50% of?what#é"]
@@ -367,11 +367,11 @@ def test_the_writer_rolls_back_what_a_killed_one_left_and_readers_leave_it_alone
     assert killed.returncode == 9
     assert sorted(os.listdir(tmp_path)) == ["index.sqlite", "index.sqlite-journal"]
     before = [each.read_bytes() for each in sorted(tmp_path.iterdir())]
-    with pytest.raises(Unusable):
-        open_readonly(str(path))
+    with pytest.raises(IndexUnusable):
+        open_index_readonly(str(path))
     assert [each.read_bytes() for each in sorted(tmp_path.iterdir())] == before
     index = Index(str(path))
-    assert (all_rows(index), index.last_commit) == (arrange(Query(sort="id"), ROWS), 7)
+    assert (all_rows(index), index.last_commit) == (sort_rows(Query(sort="id"), ROWS), 7)
     index.close()
     assert os.listdir(tmp_path) == ["index.sqlite"]
 
@@ -383,20 +383,20 @@ def test_a_reader_sees_one_moment_while_the_writer_goes_on(tmp_path: Path) -> No
 
     def write() -> None:
         for commit in itertools.count(1):
-            index.apply([row(n, f"i{n}", STATUSES[commit % 4]) for n in range(10)], [], commit)
+            index.update([row(n, f"i{n}", STATUSES[commit % 4]) for n in range(10)], [], commit)
             if commit % 20 == 0:
-                index.durable()
+                index.make_durable()
             if stop.is_set():
                 return
 
     writer = threading.Thread(target=write)
     writer.start()
     try:
-        reader = open_readonly(str(path), timeout=10)
+        reader = open_index_readonly(str(path), timeout=10)
         for _ in range(200):
-            last = reader.begin()
+            last = reader.begin_read()
             seen = {each.status for each in reader.page(Query()).rows}
-            reader.end()
+            reader.end_read()
             assert seen == {STATUSES[last % 4]}
         reader.close()
     finally:
@@ -408,20 +408,20 @@ def test_a_reader_sees_one_moment_while_the_writer_goes_on(tmp_path: Path) -> No
 def test_a_reader_who_stands_still_delays_the_writer_and_never_fails_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(index_module, "_BUSY_SECONDS", 0.01)
+    monkeypatch.setattr(index_module, "_BUSY_TIMEOUT", 0.01)
     index = an_index(tmp_path / "index.sqlite")
-    reader = open_readonly(str(tmp_path / "index.sqlite"))
-    assert reader.begin() == 7
+    reader = open_index_readonly(str(tmp_path / "index.sqlite"))
+    assert reader.begin_read() == 7
 
     def write() -> None:
-        index.apply([], [], 8)
-        index.durable()
+        index.update([], [], 8)
+        index.make_durable()
 
     writer = threading.Thread(target=write)
     writer.start()
     writer.join(0.3)
     assert writer.is_alive()
-    reader.end()
+    reader.end_read()
     writer.join(20)
     assert not writer.is_alive()
     assert reader.last_commit == 8

@@ -11,19 +11,19 @@ from durablecli.errors import DamagedHub, StorageError
 from durablecli.model.codec import CorruptLine, crc_seed, encode_record
 from durablecli.model.events import EventAwaited, Record
 from durablecli.store.journal.writer import (
-    Checkpoint,
     Commit,
+    ConsumedMessage,
+    HistoryWrite,
     Journal,
-    Purged,
-    Taken,
-    Write,
-    line,
-    parse_line,
-    raw_tail,
-    tail,
+    JournalCheckpoint,
+    PurgedExecution,
+    decode_commit,
+    encode_commit,
+    read_commits,
+    read_tail,
     write_checkpoint,
 )
-from durablecli.store.memory_disk import MemoryDisk, Node
+from durablecli.store.memory_disk import Inode, MemoryDisk
 
 AT = datetime(2026, 11, 22, 9, 0, 0, 101, tzinfo=UTC)
 
@@ -32,32 +32,39 @@ def a_commit(c: int, size: int = 1) -> Commit:
     lines = [
         encode_record(Record(n, AT, EventAwaited(f'Ünï "{n}"')), crc_seed("a b", "2a")) for n in range(3, 3 + size)
     ]
-    return Commit(c, 3, AT, [Write("a b", "2a", 3, lines)], [Taken("m-1"), Taken("m-2", 7)], [Purged("x", "1f")])
+    return Commit(
+        c,
+        3,
+        AT,
+        [HistoryWrite("a b", "2a", 3, lines)],
+        [ConsumedMessage("m-1"), ConsumedMessage("m-2", 7)],
+        [PurgedExecution("x", "1f")],
+    )
 
 
 def a_journal(first: int = 1) -> tuple[MemoryDisk, Journal]:
     disk = MemoryDisk()
     disk.make_folder("j")
     journal = Journal.open(disk, "j", hub="h", first=first)
-    write_checkpoint(disk, "j", Checkpoint(first, 1))
+    write_checkpoint(disk, "j", JournalCheckpoint(first, 1))
     return disk, journal
 
 
 def numbers(disk: MemoryDisk) -> list[int]:
-    return [commit.c for commit in tail(disk, "j")]
+    return [commit.c for commit in read_commits(disk, "j")]
 
 
 def test_a_line_gives_back_its_commit_with_every_byte_of_its_records() -> None:
-    assert parse_line(line(a_commit(1, 3))) == a_commit(1, 3)
-    more = Commit(2, 1, AT, [Write("i", "1", 1, [], True), Write("@e@k", "1", 7, [], fresh=True)])
-    assert parse_line(line(more)) == more
+    assert decode_commit(encode_commit(a_commit(1, 3))) == a_commit(1, 3)
+    more = Commit(2, 1, AT, [HistoryWrite("i", "1", 1, [], True), HistoryWrite("@e@k", "1", 7, [], rewrites_file=True)])
+    assert decode_commit(encode_commit(more)) == more
 
 
 def test_every_flipped_byte_of_a_line_is_refused() -> None:
-    good = line(a_commit(1))
+    good = encode_commit(a_commit(1))
     for at in range(len(good)):
         with pytest.raises(CorruptLine):
-            parse_line(good[:at] + bytes([good[at] ^ 1]) + good[at + 1 :])
+            decode_commit(good[:at] + bytes([good[at] ^ 1]) + good[at + 1 :])
 
 
 def test_what_was_appended_is_read_again_across_segments() -> None:
@@ -66,7 +73,7 @@ def test_what_was_appended_is_read_again_across_segments() -> None:
     journal.roll(3)
     journal.append([a_commit(3)])
     assert numbers(disk) == [1, 2, 3]
-    assert [each.after for each in tail(disk, "j")] == [0, 0, 2]
+    assert [each.last_durable for each in read_commits(disk, "j")] == [0, 0, 2]
     assert disk.listdir("j").count("00000002.jsonl") == 1
 
 
@@ -75,9 +82,9 @@ def test_a_checkpoint_drops_the_segments_below_it_and_keeps_the_rest() -> None:
     for c in (1, 2, 3):
         journal.append([a_commit(c)])
         journal.roll(c + 1)
-    journal.checkpointed(2)
+    journal.record_checkpoint(2)
     assert numbers(disk) == [2, 3]
-    journal.checkpointed(4)
+    journal.record_checkpoint(4)
     assert numbers(disk) == []
     assert sorted(disk.listdir("j")) == ["00000004.jsonl", "checkpoint"]
 
@@ -97,7 +104,7 @@ def test_the_journal_cut_at_every_byte_gives_the_commits_before_the_cut() -> Non
     whole = disk.read("j/00000001.jsonl")
     for cut in range(len(whole) + 1):
         disk.truncate("j/00000001.jsonl", cut)
-        found = raw_tail(disk, "j")
+        found = read_tail(disk, "j")
         assert [each.c for each in found.commits] == [c for c, end in enumerate(ends, 1) if end <= cut]
         on_a_line = cut in (whole.index(b"\n") + 1, *ends)
         assert (found.torn is None) == on_a_line
@@ -129,7 +136,7 @@ def test_a_bad_line_that_later_lines_call_durable_is_damage_with_its_place() -> 
     journal.append([a_commit(3)])
     disk.files["j/00000001.jsonl"].data[size + 9] ^= 1
     with pytest.raises(DamagedHub, match=rf"j/00000001.jsonl: byte {size}: the crc"):
-        list(tail(disk, "j"))
+        list(read_commits(disk, "j"))
 
 
 def test_a_bad_line_in_an_earlier_segment_is_damage() -> None:
@@ -138,16 +145,16 @@ def test_a_bad_line_in_an_earlier_segment_is_damage() -> None:
     journal.roll(2)
     disk.files["j/00000001.jsonl"].data[-9] ^= 1
     with pytest.raises(DamagedHub, match="commits 1 to 1 are missing"):
-        list(tail(disk, "j"))
+        list(read_commits(disk, "j"))
 
 
 def test_a_bad_line_in_what_an_opening_copied_is_damage() -> None:
     disk, journal = a_journal()
     journal.append([a_commit(1)])
-    Journal.resume(disk, "j", hub="h", tail=raw_tail(disk, "j")).close()
+    Journal.resume(disk, "j", hub="h", tail=read_tail(disk, "j")).close()
     disk.files["j/00000002.jsonl"].data[-9] ^= 1
     with pytest.raises(DamagedHub, match="were on disk"):
-        list(tail(disk, "j"))
+        list(read_commits(disk, "j"))
 
 
 def test_a_missing_segment_and_a_missing_line_are_damage() -> None:
@@ -159,28 +166,28 @@ def test_a_missing_segment_and_a_missing_line_are_damage() -> None:
     data = disk.read("j/00000002.jsonl")
     disk.unlink("j/00000002.jsonl")
     with pytest.raises(DamagedHub, match="commits 2 to 2 are missing"):
-        list(tail(disk, "j"))
+        list(read_commits(disk, "j"))
     disk.create("j/00000002.jsonl", data, sync=True)
     disk.unlink("j/00000001.jsonl")
     with pytest.raises(DamagedHub, match=r"00000001\.jsonl is missing"):
-        list(tail(disk, "j"))
+        list(read_commits(disk, "j"))
 
 
 def test_a_damaged_or_missing_checkpoint_is_damage() -> None:
     disk, _ = a_journal()
     disk.files["j/checkpoint"].data[3] ^= 1
     with pytest.raises(DamagedHub, match="j/checkpoint: byte 0"):
-        list(tail(disk, "j"))
+        list(read_commits(disk, "j"))
     disk.unlink("j/checkpoint")
     with pytest.raises(DamagedHub, match="j/checkpoint is missing"):
-        list(tail(disk, "j"))
+        list(read_commits(disk, "j"))
 
 
 def test_going_on_behind_a_torn_tail_copies_what_is_whole() -> None:
     disk, journal = a_journal()
     journal.append([a_commit(1)])
     disk.appender("j/00000001.jsonl", create=False).append(b'{"c":2,"epo')
-    journal = Journal.resume(disk, "j", hub="h", tail=raw_tail(disk, "j"))
+    journal = Journal.resume(disk, "j", hub="h", tail=read_tail(disk, "j"))
     journal.append([a_commit(2)])
     assert numbers(disk) == [1, 2]
     assert sorted(disk.listdir("j")) == ["00000002.jsonl", "checkpoint"]
@@ -188,13 +195,13 @@ def test_going_on_behind_a_torn_tail_copies_what_is_whole() -> None:
 
 def test_going_on_twice_with_nothing_to_copy_leaves_torn_heads_behind() -> None:
     disk, _ = a_journal()
-    Journal.resume(disk, "j", hub="h", tail=raw_tail(disk, "j"))
+    Journal.resume(disk, "j", hub="h", tail=read_tail(disk, "j"))
     disk.truncate("j/00000002.jsonl", 10)
-    journal = Journal.resume(disk, "j", hub="h", tail=raw_tail(disk, "j"))
+    journal = Journal.resume(disk, "j", hub="h", tail=read_tail(disk, "j"))
     journal.append([a_commit(1)])
     assert numbers(disk) == [1]
     journal.roll(2)
-    journal.checkpointed(2)
+    journal.record_checkpoint(2)
     assert sorted(disk.listdir("j")) == ["00000004.jsonl", "checkpoint"]
 
 
@@ -203,12 +210,12 @@ class FailingDisk(MemoryDisk):
 
     refuse = ""
 
-    def extend(self, node: Node, data: bytes, path: str) -> None:
+    def extend(self, node: Inode, data: bytes, path: str) -> None:
         if self.refuse == "write":
             raise OSError(errno.ENOSPC, "No space left on device")
         super().extend(node, data, path)
 
-    def settle(self, node: Node, path: str) -> None:
+    def settle(self, node: Inode, path: str) -> None:
         if self.refuse == "sync":
             raise OSError(errno.EIO, "Input/output error")
 
@@ -223,7 +230,7 @@ def test_after_the_first_error_everything_is_refused(refuse: str) -> None:
     with pytest.raises(StorageError, match=r"00000001\.jsonl: .*nothing more is accepted"):
         journal.append([a_commit(2)])
     disk.refuse = ""
-    assert journal.durable == 1
+    assert journal.last_durable == 1
     with pytest.raises(StorageError):
         journal.append([a_commit(2)])
     with pytest.raises(StorageError):

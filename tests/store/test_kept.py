@@ -6,19 +6,19 @@ from datetime import UTC, datetime
 
 from durablecli.model import events as ev
 from durablecli.store import quarantined_messages
-from durablecli.store.inbox.messages import Item
-from durablecli.store.journal.commits import Commit, Delivered, Kept, line, parse_line
+from durablecli.store.inbox.messages import MessageItem
+from durablecli.store.journal.commits import Commit, DeliveryWatermark, QuarantinedMessage, decode_commit, encode_commit
 from durablecli.store.memory_disk import MemoryDisk
-from durablecli.store.quarantined_messages import KeptMessages
+from durablecli.store.quarantined_messages import QuarantinedMessages
 
 AT = datetime(2026, 11, 22, 9, tzinfo=UTC)
-FIRST = Kept("a", "1", ev.EventRaised("one"))
-SECOND = Kept("a", "1", ev.EventRaised("two"))
-ITEM = Kept("a", kind="terminate", message="m-1", item=Item("a", reason="enough"))
+FIRST = QuarantinedMessage("a", "1", ev.EventRaised("one"))
+SECOND = QuarantinedMessage("a", "1", ev.EventRaised("two"))
+ITEM = QuarantinedMessage("a", kind="terminate", message="m-1", item=MessageItem("a", reason="enough"))
 COMMITS = [
-    Commit(5, 1, AT, [], kept=[FIRST, SECOND]),
-    Commit(6, 1, AT, [], kept=[Kept("@e@k", None, ev.EntityOperationReceived("add"))]),
-    Commit(7, 1, AT, [], kept=[ITEM]),
+    Commit(5, 1, AT, [], quarantined=[FIRST, SECOND]),
+    Commit(6, 1, AT, [], quarantined=[QuarantinedMessage("@e@k", None, ev.EntityOperationReceived("add"))]),
+    Commit(7, 1, AT, [], quarantined=[ITEM]),
 ]
 
 
@@ -28,58 +28,58 @@ def a_disk() -> MemoryDisk:
     return disk
 
 
-def read(disk: MemoryDisk, instance: str = "a") -> list[Kept]:
-    return [each.what for each in quarantined_messages.read(disk, "hub", instance)]
+def read(disk: MemoryDisk, instance: str = "a") -> list[QuarantinedMessage]:
+    return [each.what for each in quarantined_messages.read_quarantined_messages(disk, "hub", instance)]
 
 
 def test_a_commit_says_in_its_line_what_it_keeps_and_delivers() -> None:
-    for commit in (*COMMITS, Commit(8, 1, AT, [], delivered=[Delivered("a", 5)])):
-        found = parse_line(line(commit))
-        assert (found.kept, found.delivered) == (commit.kept, commit.delivered)
+    for commit in (*COMMITS, Commit(8, 1, AT, [], delivered=[DeliveryWatermark("a", 5)])):
+        found = decode_commit(encode_commit(commit))
+        assert (found.quarantined, found.delivered) == (commit.quarantined, commit.delivered)
 
 
 def test_following_the_journal_changes_nothing_that_was_written_and_completes_the_rest() -> None:
     for written in range(len(COMMITS) + 1):
         disk = a_disk()
-        keeper = KeptMessages(disk, "hub")
+        keeper = QuarantinedMessages(disk, "hub")
         for commit in COMMITS[:written]:
             keeper.publish(commit)
         for _ in range(2):
-            keeper.follow(COMMITS)
+            keeper.restore(COMMITS)
             assert read(disk) == [FIRST, SECOND, ITEM]
         assert set(keeper.instances()) == {"a", "@e@k"}
 
 
 def test_a_torn_line_is_completed_from_the_journal() -> None:
     disk = a_disk()
-    keeper = KeptMessages(disk, "hub")
+    keeper = QuarantinedMessages(disk, "hub")
     keeper.publish(COMMITS[0])
-    data = disk.files[quarantined_messages.path("hub", "a")].data
+    data = disk.files[quarantined_messages.quarantined_messages_path("hub", "a")].data
     del data[-20:]
-    keeper.follow(COMMITS)
+    keeper.restore(COMMITS)
     assert read(disk) == [FIRST, SECOND, ITEM]
 
 
 def test_what_is_delivered_goes_and_comes_back_no_more() -> None:
     disk = a_disk()
-    keeper = KeptMessages(disk, "hub")
+    keeper = QuarantinedMessages(disk, "hub")
     for commit in COMMITS:
         keeper.publish(commit)
-    delivered = Commit(8, 1, AT, [], delivered=[Delivered("a", 5)])
+    delivered = Commit(8, 1, AT, [], delivered=[DeliveryWatermark("a", 5)])
     keeper.publish(delivered)
     assert read(disk) == [ITEM]
-    keeper.follow([*COMMITS, delivered])
+    keeper.restore([*COMMITS, delivered])
     assert read(disk) == [ITEM]
-    last = Commit(9, 1, AT, [], delivered=[Delivered("a", 7)])
-    keeper.follow([*COMMITS, delivered, last])
+    last = Commit(9, 1, AT, [], delivered=[DeliveryWatermark("a", 7)])
+    keeper.restore([*COMMITS, delivered, last])
     assert read(disk) == []
     assert keeper.instances() == ["@e@k"]
 
 
 def test_what_came_first_is_put_first_and_once() -> None:
     disk = a_disk()
-    keeper = KeptMessages(disk, "hub")
+    keeper = QuarantinedMessages(disk, "hub")
     keeper.publish(COMMITS[2])
     for _ in range(2):
-        keeper.put_first("a", [FIRST, SECOND])
+        keeper.prepend("a", [FIRST, SECOND])
         assert read(disk) == [FIRST, SECOND, ITEM]

@@ -14,7 +14,14 @@ import pytest
 
 from durablecli.errors import HubLocked, NoPermission, StorageError
 from durablecli.store.disk import LocalDisk
-from durablecli.store.lock import EngineLock, Holder, alive, read_holder, start_token, this_process
+from durablecli.store.lock import (
+    EngineLock,
+    EngineProcess,
+    is_process_alive,
+    read_engine_process,
+    start_token,
+    this_process,
+)
 
 SINCE = datetime(2026, 11, 22, 9, 12, 44, tzinfo=UTC)
 
@@ -23,7 +30,7 @@ def a_lock(root: Path) -> EngineLock:
     return EngineLock(LocalDisk(), str(root))
 
 
-def name_in_hub_file(root: Path, holder: Holder) -> None:
+def name_in_hub_file(root: Path, holder: EngineProcess) -> None:
     (root / "hub.json").write_bytes(msgspec.json.encode({"format": 1, "engine": holder}))
 
 
@@ -32,11 +39,11 @@ def test_the_refused_one_learns_who_holds_the_lock(tmp_path: Path) -> None:
     name_in_hub_file(tmp_path, holder)
     first, second = a_lock(tmp_path), a_lock(tmp_path)
     first.acquire()
-    assert first.held
+    assert first.is_held
     with pytest.raises(HubLocked, match=rf"run by pid {os.getpid()}, since 2026-11-22 09:12:44Z"):
         second.acquire(timeout=0.05)
-    assert not second.held
-    assert second.holder() == holder
+    assert not second.is_held
+    assert second.engine_process() == holder
     first.release()
     second.acquire(timeout=0.05)
     second.release()
@@ -101,9 +108,9 @@ def test_a_lock_that_cannot_be_made_is_said_in_one_line(tmp_path: Path) -> None:
 
 def test_a_pid_used_again_is_not_the_process_of_before() -> None:
     me = this_process(SINCE)
-    assert me.alive
-    assert not Holder(me.pid, me.started + "1", SINCE).alive
-    assert not Holder(me.pid, "another boot:" + me.started.partition(":")[2], SINCE).alive
+    assert me.is_alive
+    assert not EngineProcess(me.pid, me.started + "1", SINCE).is_alive
+    assert not EngineProcess(me.pid, "another boot:" + me.started.partition(":")[2], SINCE).is_alive
 
 
 def test_a_process_that_ended_is_dead_even_before_it_was_waited_for() -> None:
@@ -111,10 +118,10 @@ def test_a_process_that_ended_is_dead_even_before_it_was_waited_for() -> None:
     assert child.stdin is not None
     token = start_token(child.pid)
     assert token is not None
-    assert alive(child.pid, token)
+    assert is_process_alive(child.pid, token)
     child.stdin.close()
     os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
-    assert not alive(child.pid, token)
+    assert not is_process_alive(child.pid, token)
     child.wait()
     assert start_token(child.pid) is None
 
@@ -123,7 +130,7 @@ def test_a_process_that_ended_is_dead_even_before_it_was_waited_for() -> None:
 def test_a_hub_file_that_names_nobody_has_no_holder(tmp_path: Path, content: bytes | None) -> None:
     if content is not None:
         (tmp_path / "hub.json").write_bytes(content)
-    assert read_holder(LocalDisk(), str(tmp_path)) is None
+    assert read_engine_process(LocalDisk(), str(tmp_path)) is None
 
 
 def test_importing_the_lock_does_not_load_what_taking_it_needs() -> None:

@@ -36,11 +36,11 @@ from durablecli.model.events import (
 from durablecli.store import hub as hubs
 from durablecli.store import recovery
 from durablecli.store.disk import LocalDisk
-from durablecli.store.history.writer import path as history_path
+from durablecli.store.history.writer import history_path as history_path
 from durablecli.store.hub import Hub
-from durablecli.store.hub_reader import ReadHub
-from durablecli.store.inbox.messages import Item
-from durablecli.store.journal.writer import Commit, Purged, Write
+from durablecli.store.hub_reader import HubReader
+from durablecli.store.inbox.messages import MessageItem
+from durablecli.store.journal.writer import Commit, HistoryWrite, PurgedExecution
 from durablecli.store.query import Query
 from tests.store.test_index import KILLED_IN_A_TRANSACTION
 
@@ -50,41 +50,41 @@ STATE = Raw(b"1")
 BY_ID = Query(sort="id", limit=1000)
 
 
-def begun(instance: str, c: int) -> Write:
+def begun(instance: str, c: int) -> HistoryWrite:
     """The first two records of an execution that commit `c` begins."""
     execution = f"{c:x}"
     at = AT + timedelta(seconds=c)
     start = crc_seed(instance, execution)
     records = [Record(1, at, ExecutionStarted(instance, execution, "f")), Record(2, at, EventAwaited("E"))]
-    return Write(instance, execution, 1, [encode_record(record, start) for record in records])
+    return HistoryWrite(instance, execution, 1, [encode_record(record, start) for record in records])
 
 
-def ended(instance: str, began: int, c: int) -> Write:
+def ended(instance: str, began: int, c: int) -> HistoryWrite:
     """The third record of the execution that commit `began` began."""
     execution = f"{began:x}"
     record = Record(3, AT + timedelta(seconds=c), ExecutionCompleted("Completed"))
-    return Write(instance, execution, 3, [encode_record(record, crc_seed(instance, execution))])
+    return HistoryWrite(instance, execution, 3, [encode_record(record, crc_seed(instance, execution))])
 
 
 ALL_ENTITIES = Query(sort="id", limit=1000, entities=True)
 
 
-def operated(entity: str, c: int) -> Write:
+def operated(entity: str, c: int) -> HistoryWrite:
     """The first three records of an entity that commit `c` begins."""
     events: list[AnyEvent] = [EntityStarted(entity, f"{c:x}"), EntityOperationReceived("set"), EntityBatch(2, STATE)]
     return logged(entity, c, 1, events)
 
 
-def made_shorter(entity: str, began: int, first: int) -> Write:
+def made_shorter(entity: str, began: int, first: int) -> HistoryWrite:
     """The log of that entity begun anew, with one operation that waits."""
     snapshot = EntitySnapshot(entity, f"{began:x}", first - 1, AT, AT, STATE)
     return logged(entity, began, first, [snapshot, EntityOperationReceived("add")])
 
 
-def logged(entity: str, began: int, first: int, events: list[AnyEvent]) -> Write:
+def logged(entity: str, began: int, first: int, events: list[AnyEvent]) -> HistoryWrite:
     start = crc_seed(entity, f"{began:x}")
     lines = [encode_record(Record(n, AT + timedelta(seconds=n), event), start) for n, event in enumerate(events, first)]
-    return Write(entity, f"{began:x}", first, lines, fresh=isinstance(events[0], EntitySnapshot))
+    return HistoryWrite(entity, f"{began:x}", first, lines, rewrites_file=isinstance(events[0], EntitySnapshot))
 
 
 class Engine:
@@ -93,19 +93,21 @@ class Engine:
     def __init__(self, root: Path) -> None:
         self.hub: Hub = hubs.open_hub(str(root))
 
-    def commit(self, *writes: Write, purged: list[Purged] | None = None, published: bool = True) -> None:
-        commit = Commit(self.hub.journal.last + 1, self.hub.epoch, AT, list(writes), [], purged or [])
+    def commit(
+        self, *writes: HistoryWrite, purged: list[PurgedExecution] | None = None, published: bool = True
+    ) -> None:
+        commit = Commit(self.hub.journal.last_commit + 1, self.hub.epoch, AT, list(writes), [], purged or [])
         self.hub.journal.append([commit])
         if published:
-            self.hub.histories.remove(commit.purged)
-            self.hub.histories.publish(commit.writes)
+            self.hub.history_writer.remove(commit.purged)
+            self.hub.history_writer.publish(commit.writes)
 
     def index(self) -> None:
         """Bring the index up."""
-        reader = ReadHub(self.hub.root)
+        reader = HubReader(self.hub.root)
         self.hub.index.clear()
         rows = [*reader.page(BY_ID).rows, *reader.page(ALL_ENTITIES).rows]
-        self.hub.index.apply(rows, [], self.hub.journal.last)
+        self.hub.index.update(rows, [], self.hub.journal.last_commit)
 
     def die(self) -> None:
         """Let the hub go without a word, as a killed process does."""
@@ -128,11 +130,11 @@ def engine(root: Path) -> Iterator[Engine]:
 
 
 def listed(root: Path, query: Query = BY_ID) -> list[tuple[str, str]]:
-    return [(row.id, row.status) for row in ReadHub(str(root)).page(query).rows]
+    return [(row.id, row.status) for row in HubReader(str(root)).page(query).rows]
 
 
 def length(root: Path, instance: str) -> int | None:
-    found = ReadHub(str(root)).read(instance)
+    found = HubReader(str(root)).read_history(instance)
     return None if found is None else len(found.lines)
 
 
@@ -151,16 +153,21 @@ def prints(root: Path) -> dict[str, tuple[object, ...]]:
 
 
 def test_a_missing_hub_is_empty_and_stays_missing(root: Path) -> None:
-    reader = ReadHub(str(root))
+    reader = HubReader(str(root))
     assert not reader.exists()
-    assert (reader.read("a"), reader.pending("a"), reader.page(Query()).rows, reader.count(Query())) == (
+    assert (
+        reader.read_history("a"),
+        reader.pending_messages("a"),
+        reader.page(Query()).rows,
+        reader.count(Query()),
+    ) == (
         None,
         [],
         [],
         0,
     )
-    assert reader.holder() is None
-    assert reader.engine_info() is None
+    assert reader.engine_process() is None
+    assert reader.read_engine_info() is None
     assert not root.exists()
 
 
@@ -173,9 +180,9 @@ def test_a_history_is_its_file_and_what_the_journal_has_beyond_it(root: Path, en
 
 def test_a_history_that_the_journal_purged_or_began_anew_is_read_so(root: Path, engine: Engine) -> None:
     engine.commit(begun("a", 1), begun("b", 1))
-    engine.commit(begun("b", 2), purged=[Purged("a", "1")], published=False)
+    engine.commit(begun("b", 2), purged=[PurgedExecution("a", "1")], published=False)
     assert length(root, "a") is None
-    found = ReadHub(str(root)).read("b")
+    found = HubReader(str(root)).read_history("b")
     assert found is not None
     assert found.execution == "2"
 
@@ -218,7 +225,7 @@ def test_a_bad_first_line_is_damage_and_names_the_file(root: Path, engine: Engin
     file = Path(history_path(str(root), "a"))
     file.write_bytes(b"x" + file.read_bytes())
     with pytest.raises(DamagedHub, match=rf"{file.name}: byte 0"):
-        ReadHub(str(root)).read("a")
+        HubReader(str(root)).read_history("a")
 
 
 def test_a_file_that_is_just_being_made_is_no_damage(root: Path, engine: Engine) -> None:
@@ -232,7 +239,7 @@ def test_a_file_that_is_just_being_made_is_no_damage(root: Path, engine: Engine)
                 Path(path).touch()
             return super().read(path)
 
-    found = ReadHub(str(root), Busy()).read("a")
+    found = HubReader(str(root), Busy()).read_history("a")
     assert found is not None
     assert len(found.lines) == 2
 
@@ -243,9 +250,9 @@ def test_a_later_bad_line_leaves_what_stands_before_it(root: Path, engine: Engin
     hubs.checkpoint(engine.hub)
     with open(history_path(str(root), "a"), "ab") as file:
         file.write(b"half a li")
-    found = ReadHub(str(root)).read("a")
+    found = HubReader(str(root)).read_history("a")
     assert found is not None
-    assert (len(found.lines), found.whole) == (2, False)
+    assert (len(found.lines), found.is_whole) == (2, False)
 
 
 def test_a_later_bad_line_with_an_end_is_damage_unless_the_journal_has_it(root: Path, engine: Engine) -> None:
@@ -254,26 +261,26 @@ def test_a_later_bad_line_with_an_end_is_damage_unless_the_journal_has_it(root: 
     good = file.read_bytes()
     first, second, _ = good.split(b"\n")
     file.write_bytes(b"\n".join((first, second.replace(b"2026", b"2027"), b"")))
-    found = ReadHub(str(root)).read("a")
+    found = HubReader(str(root)).read_history("a")
     assert found is not None
-    assert found.whole
+    assert found.is_whole
     file.write_bytes(good)
     engine.index()
     hubs.checkpoint(engine.hub)
     file.write_bytes(b"\n".join((first, second.replace(b"2026", b"2027"), b"")))
     with pytest.raises(DamagedHub, match=rf"{file.name}: byte {len(first) + 1}: record n 2 is damaged"):
-        ReadHub(str(root)).read("a")
+        HubReader(str(root)).read_history("a")
 
 
 def test_the_stamp_changes_with_everything_that_reading_shows(root: Path, engine: Engine) -> None:
-    reader = ReadHub(str(root))
-    stamps = [reader.stamp("a"), reader.stamp("a")]
-    engine.hub.inbox.post("start", [Item("a", name="f")])
-    stamps.append(reader.stamp("a"))
+    reader = HubReader(str(root))
+    stamps = [reader.change_token("a"), reader.change_token("a")]
+    engine.hub.inbox.post("start", [MessageItem("a", name="f")])
+    stamps.append(reader.change_token("a"))
     engine.commit(begun("a", 1), published=False)
-    stamps.append(reader.stamp("a"))
-    engine.hub.histories.publish([begun("a", 1)])
-    stamps.append(reader.stamp("a"))
+    stamps.append(reader.change_token("a"))
+    engine.hub.history_writer.publish([begun("a", 1)])
+    stamps.append(reader.change_token("a"))
     assert stamps[0] == stamps[1]
     assert len(set(stamps)) == 4
 
@@ -290,21 +297,21 @@ def test_a_hub_of_another_format_is_refused(
         (root / "hub.json").unlink()
     else:
         (root / "hub.json").write_bytes(content)
-    for ask in (lambda: length(root, "a"), lambda: listed(root), lambda: ReadHub(str(root)).count(Query())):
+    for ask in (lambda: length(root, "a"), lambda: listed(root), lambda: HubReader(str(root)).count(Query())):
         with pytest.raises(error, match=r"hub\.json"):
             ask()
 
 
 def test_the_engine_is_told_with_what_it_said_of_itself(root: Path, engine: Engine) -> None:
-    reader = ReadHub(str(root))
-    holder = reader.holder()
+    reader = HubReader(str(root))
+    holder = reader.engine_process()
     assert holder is not None
-    assert (holder.pid, holder.alive) == (os.getpid(), True)
+    assert (holder.pid, holder.is_alive) == (os.getpid(), True)
     (root / "engine.json").write_bytes(b'{"functions":["f"]}')
-    assert reader.engine_info() == {"functions": ["f"]}
+    assert reader.read_engine_info() == {"functions": ["f"]}
     for wrong in (b"", b"[]", b"\xff"):
         (root / "engine.json").write_bytes(wrong)
-        assert reader.engine_info() is None
+        assert reader.read_engine_info() is None
 
 
 # ── lists ──────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -313,10 +320,10 @@ def test_the_engine_is_told_with_what_it_said_of_itself(root: Path, engine: Engi
 def test_a_list_lays_the_journal_over_the_index(root: Path, engine: Engine) -> None:
     engine.commit(begun("a", 1), begun("b", 1), begun("c", 1))
     engine.index()
-    engine.commit(ended("b", 1, 2), begun("d", 2), purged=[Purged("a", "1")], published=False)
+    engine.commit(ended("b", 1, 2), begun("d", 2), purged=[PurgedExecution("a", "1")], published=False)
     assert listed(root) == [("b", "Completed"), ("c", "Running"), ("d", "Running")]
     assert listed(root, Query(status=("Running",), sort="id")) == [("c", "Running"), ("d", "Running")]
-    reader = ReadHub(str(root))
+    reader = HubReader(str(root))
     assert (reader.count(Query()), reader.count(Query(status=("Running",)))) == (3, 2)
 
 
@@ -327,7 +334,7 @@ def test_a_list_is_right_where_the_index_is_ahead_of_the_files(root: Path, engin
     engine.index()
     engine.commit(ended("b", 2, 3), logged("@e@a", 1, 5, [EntityBatch(4)]), published=False)
     assert listed(root) == [("b", "Completed")]
-    (entity,) = ReadHub(str(root)).page(ALL_ENTITIES).rows
+    (entity,) = HubReader(str(root)).page(ALL_ENTITIES).rows
     assert (entity.queued, entity.records) == (0, 5)
 
 
@@ -335,14 +342,14 @@ def test_pages_of_index_and_journal_hold_every_row_once(root: Path, engine: Engi
     dice = random.Random(4)
     known: set[str] = set()
     for _ in range(8):
-        c = engine.hub.journal.last + 1
+        c = engine.hub.journal.last_commit + 1
         instances = [f"i{dice.randint(0, 9)}-{n}" for n in range(5)]
         known |= set(instances)
         engine.commit(*(begun(instance, c) for instance in instances))
         if c == 4:
             engine.index()
     for sort in ("created", "id", "name"):
-        reader = ReadHub(str(root))
+        reader = HubReader(str(root))
         query = Query(sort=sort, limit=3)
         whole = reader.page(msgspec.structs.replace(query, limit=1000)).rows
         found = []
@@ -362,15 +369,15 @@ def test_starts_that_nobody_has_taken_are_pending(root: Path, engine: Engine) ->
     engine.index()
     engine.commit(begun("b", 2), published=False)
     inbox = engine.hub.inbox
-    inbox.post("start", [Item("a", name="g", if_exists="replace")])
-    inbox.post("start", [Item("b", name="g")])
-    inbox.post("start", [Item("z", name="g", version="2", start_at=AT), Item("y", name="g")])
-    inbox.post("raise-event", [Item("x", name="E")])
+    inbox.post("start", [MessageItem("a", name="g", if_exists="replace")])
+    inbox.post("start", [MessageItem("b", name="g")])
+    inbox.post("start", [MessageItem("z", name="g", version="2", start_at=AT), MessageItem("y", name="g")])
+    inbox.post("raise-event", [MessageItem("x", name="E")])
     assert listed(root) == [("a", "Pending"), ("b", "Running"), ("y", "Pending"), ("z", "Pending")]
-    (row,) = ReadHub(str(root)).page(Query(prefix="z")).rows
+    (row,) = HubReader(str(root)).page(Query(prefix="z")).rows
     assert (row.name, row.version, row.waiting[0].kind, row.waiting[0].fire_at) == ("g", "2", "start", AT)
-    assert ReadHub(str(root)).count(Query(status=("Pending",))) == 3
-    assert [each.kind for each in ReadHub(str(root)).pending("x")] == ["raise-event"]
+    assert HubReader(str(root)).count(Query(status=("Pending",))) == 3
+    assert [each.kind for each in HubReader(str(root)).pending_messages("x")] == ["raise-event"]
 
 
 INDEX_STATES = ["missing", "garbage", "empty", "hot", "stale", "corrupt inside"]
@@ -405,7 +412,7 @@ def test_a_list_is_right_whatever_became_of_the_index(root: Path, state: str) ->
         engine.commit(begun("late", 5))
         engine.index()
     hubs.checkpoint(engine.hub)
-    engine.commit(ended("i1-1", 1, engine.hub.journal.last + 1))
+    engine.commit(ended("i1-1", 1, engine.hub.journal.last_commit + 1))
     wanted = listed(root)
     assert len(wanted) == 40 + (state == "stale")
     engine.die()
@@ -414,7 +421,7 @@ def test_a_list_is_right_whatever_became_of_the_index(root: Path, state: str) ->
     spoil(root, state)
     before = prints(root)
     assert listed(root) == wanted
-    assert ReadHub(str(root)).count(Query()) == len(wanted)
+    assert HubReader(str(root)).count(Query()) == len(wanted)
     assert prints(root) == before
 
 
@@ -424,7 +431,7 @@ def test_a_hot_index_is_read_from_a_private_copy(root: Path, monkeypatch: pytest
     engine.index()
     engine.die()
     spoil(root, "hot")
-    monkeypatch.setattr(recovery, "rebuild", lambda *_: pytest.fail("the histories were folded"))
+    monkeypatch.setattr(recovery, "rebuild_index", lambda *_: pytest.fail("the histories were folded"))
     monkeypatch.setattr(tempfile, "tempdir", str(root.parent))
     assert listed(root) == [("a", "Running")]
     assert os.listdir(root.parent) == [".state"]
@@ -434,10 +441,10 @@ def test_a_deleted_index_is_rebuilt_equal(root: Path) -> None:
     engine = Engine(root)
     for c in range(1, 5):
         engine.commit(*(begun(f"i{c}-{n}", c) for n in range(10)))
-    engine.commit(*(ended(f"i2-{n}", 2, 5) for n in range(5)), purged=[Purged("i1-1", "1")])
+    engine.commit(*(ended(f"i2-{n}", 2, 5) for n in range(5)), purged=[PurgedExecution("i1-1", "1")])
     engine.index()
     wanted = (engine.hub.index.rows(BY_ID, 1000), engine.hub.index.last_commit)
-    hubs.close(engine.hub)
+    hubs.close_hub(engine.hub)
     (root / "index.sqlite").unlink()
     again = Engine(root)
     assert (again.hub.index.rows(BY_ID, 1000), again.hub.index.last_commit) == wanted
@@ -450,10 +457,10 @@ def test_entities_are_listed_apart_wherever_their_records_stand(root: Path, engi
     engine.commit(begun("i", 1), operated(a, 1), operated(b, 1))
     engine.index()
     engine.commit(operated(c, 2), logged(a, 1, 4, [EntityOperationReceived("x", scheduled_time=LATER)]))
-    engine.commit(made_shorter(b, 1, 4), purged=[Purged(c, "2")], published=False)
+    engine.commit(made_shorter(b, 1, 4), purged=[PurgedExecution(c, "2")], published=False)
     engine.commit(operated(d, 4), published=False)
-    engine.hub.inbox.post("signal", [Item("@counter@new", name="add")])
-    reader = ReadHub(str(root))
+    engine.hub.inbox.post("signal", [MessageItem("@counter@new", name="add")])
+    reader = HubReader(str(root))
     rows = reader.page(ALL_ENTITIES).rows
     assert [(row.id, row.name, row.status, row.records, row.queued, row.has_pending_work) for row in rows] == [
         (a, "counter", "Exists", 4, 0, False),
@@ -465,16 +472,16 @@ def test_entities_are_listed_apart_wherever_their_records_stand(root: Path, engi
     assert reader.count(Query(entities=True, status=("Empty",))) == 0
     assert listed(root) == [("i", "Running")]
     assert reader.count(Query()) == 1
-    assert [message.kind for message in reader.pending("@counter@new")] == ["signal"]
-    assert reader.pending(a) == []
+    assert [message.kind for message in reader.pending_messages("@counter@new")] == ["signal"]
+    assert reader.pending_messages(a) == []
 
 
 def test_the_log_of_an_entity_is_read_while_it_is_made_shorter(root: Path, engine: Engine) -> None:
     entity = "@counter@a"
 
     def reach() -> tuple[int, int] | None:
-        reader = ReadHub(str(root))
-        found, at_once = reader.read(entity), reader.reader()(entity)
+        reader = HubReader(str(root))
+        found, at_once = reader.read_history(entity), reader.bulk_reader()(entity)
         assert found == at_once
         return found and (found.first, found.last)
 
@@ -484,7 +491,7 @@ def test_the_log_of_an_entity_is_read_while_it_is_made_shorter(root: Path, engin
     shorter = made_shorter(entity, 1, 4)
     engine.commit(shorter, published=False)
     assert reach() == (4, 5)
-    engine.hub.histories.publish([shorter])
+    engine.hub.history_writer.publish([shorter])
     assert reach() == (4, 5)
     engine.commit(logged(entity, 1, 6, [EntityBatch(5, STATE)]), published=False)
     assert reach() == (4, 6)
@@ -493,16 +500,20 @@ def test_the_log_of_an_entity_is_read_while_it_is_made_shorter(root: Path, engin
 def test_rows_of_entities_are_rebuilt_equal(root: Path) -> None:
     engine = Engine(root)
     engine.commit(*(operated(f"@e@{n}", 1) for n in range(20)), begun("i", 1))
-    engine.commit(*(made_shorter(f"@e@{n}", 1, 4) for n in range(10)), purged=[Purged("@e@19", "1")])
+    engine.commit(*(made_shorter(f"@e@{n}", 1, 4) for n in range(10)), purged=[PurgedExecution("@e@19", "1")])
     holder = Origin("i", "1", 5)
     engine.commit(logged("@e@3", 1, 6, [EntityBatch(5), EntityLockReceived(("@e@3",), holder)]))
     engine.index()
-    wanted = (engine.hub.index.rows(ALL_ENTITIES, 1000), engine.hub.index.locked(), engine.hub.index.owing())
-    hubs.close(engine.hub)
+    wanted = (
+        engine.hub.index.rows(ALL_ENTITIES, 1000),
+        engine.hub.index.locked_entities(),
+        engine.hub.index.with_pending_work(),
+    )
+    hubs.close_hub(engine.hub)
     (root / "index.sqlite").unlink()
     again = Engine(root)
     rows = again.hub.index.rows(ALL_ENTITIES, 1000)
-    assert (rows, again.hub.index.locked(), again.hub.index.owing()) == wanted
+    assert (rows, again.hub.index.locked_entities(), again.hub.index.with_pending_work()) == wanted
     assert len(rows) == 19
     assert wanted[1] == ["@e@3"]
     assert len(wanted[2]) == 9
@@ -535,19 +546,19 @@ def test_entities_of_any_name_have_files_of_their_own_below_the_hub(root: Path) 
     assert len(written) == len(ids)
     assert all(len(path.name.encode()) <= 156 for path in written)
     assert {path.parent.parent.parent for path in written} == {root}
-    assert [row.id for row in ReadHub(str(root)).page(ALL_ENTITIES).rows] == sorted(ids)
+    assert [row.id for row in HubReader(str(root)).page(ALL_ENTITIES).rows] == sorted(ids)
     engine.die()
 
 
 def test_a_hub_that_knows_no_entities_yet_is_read_as_one_without_any(root: Path) -> None:
     engine = Engine(root)
     engine.commit(begun("a", 1))
-    hubs.close(engine.hub)
+    hubs.close_hub(engine.hub)
     (root / "entities").rmdir()
     before = prints(root)
-    reader = ReadHub(str(root))
+    reader = HubReader(str(root))
     assert reader.page(ALL_ENTITIES).rows == []
-    assert reader.read("@counter@a") is None
+    assert reader.read_history("@counter@a") is None
     assert listed(root) == [("a", "Running")]
     assert prints(root) == before
 
@@ -556,17 +567,17 @@ def test_a_hub_that_knows_no_entities_yet_is_read_as_one_without_any(root: Path)
 
 
 def read_everything(root: str) -> None:
-    reader = ReadHub(root)
+    reader = HubReader(root)
     assert reader.exists()
-    found = reader.read("a")
+    found = reader.read_history("a")
     assert found is not None
     assert len(found.lines) == 3
     assert [(row.id, row.status) for row in reader.page(BY_ID).rows] == [("a", "Completed"), ("new", "Pending")]
     assert reader.count(Query()) == 2
-    assert len(reader.pending("new")) == 1
-    reader.stamp("a")
-    reader.holder()
-    reader.engine_info()
+    assert len(reader.pending_messages("new")) == 1
+    reader.change_token("a")
+    reader.engine_process()
+    reader.read_engine_info()
 
 
 @pytest.mark.parametrize("death", ["closed", "killed", "killed while indexing"])
@@ -575,9 +586,9 @@ def test_reading_a_hub_leaves_no_trace_in_it(root: Path, death: str) -> None:
     engine.commit(begun("a", 1))
     engine.index()
     engine.commit(ended("a", 1, 2), published=death == "closed")
-    engine.hub.inbox.post("start", [Item("new", name="f")])
+    engine.hub.inbox.post("start", [MessageItem("new", name="f")])
     if death == "closed":
-        hubs.close(engine.hub)
+        hubs.close_hub(engine.hub)
     else:
         engine.die()
     if death == "killed while indexing":
@@ -597,7 +608,7 @@ def test_a_hub_of_another_user_that_is_read_only_can_be_read(state: str) -> None
         engine.commit(begun("a", 1))
         engine.index()
         engine.commit(ended("a", 1, 2))
-        engine.hub.inbox.post("start", [Item("new", name="f")])
+        engine.hub.inbox.post("start", [MessageItem("new", name="f")])
         engine.die()
         spoil(root, state)
         for folder, _, names in os.walk(outside):
@@ -645,14 +656,14 @@ def test_nothing_that_was_committed_is_missed_while_the_engine_works(root: Path)
         nonlocal told
         inbox = engine.hub.inbox
         for c in range(1, 61):
-            posted = inbox.post("start", [Item(f"i{c:03}", name="f")])
+            posted = inbox.post("start", [MessageItem(f"i{c:03}", name="f")])
             told = c
-            inbox.waiting()
-            engine.commit(begun(f"i{c:03}", engine.hub.journal.last + 1))
+            inbox.take_next()
+            engine.commit(begun(f"i{c:03}", engine.hub.journal.last_commit + 1))
             inbox.remove([posted.message])
             if c % 7 == 0:
-                rows = ReadHub(str(root)).page(BY_ID).rows
-                engine.hub.index.apply(rows, [], engine.hub.journal.last)
+                rows = HubReader(str(root)).page(BY_ID).rows
+                engine.hub.index.update(rows, [], engine.hub.journal.last_commit)
             if c % 14 == 0:
                 hubs.checkpoint(engine.hub)
 
@@ -661,12 +672,12 @@ def test_nothing_that_was_committed_is_missed_while_the_engine_works(root: Path)
         reads = 0
         while not worker.done():
             at_least = told
-            reader = ReadHub(str(root))
+            reader = HubReader(str(root))
             ids = [row.id for row in reader.page(BY_ID).rows]
             assert ids[:at_least] == [f"i{c:03}" for c in range(1, at_least + 1)]
             assert len(set(ids)) == len(ids)
             if at_least:
-                assert reader.pending(ids[at_least - 1]) or reader.read(ids[at_least - 1]) is not None
+                assert reader.pending_messages(ids[at_least - 1]) or reader.read_history(ids[at_least - 1]) is not None
             reads += 1
         worker.result()
     engine.die()

@@ -6,19 +6,19 @@ from datetime import UTC, datetime
 
 import pytest
 
-from durablecli.store.inbox.messages import Item, Message
-from durablecli.store.inbox.pending_messages import Outlook, outlook, requests_for
+from durablecli.store.inbox.messages import Message, MessageItem
+from durablecli.store.inbox.pending_messages import PredictedStatus, pending_items_for, predict_status
 
 AT = datetime(2026, 11, 22, 9, tzinfo=UTC)
 
 
-def seen(recorded: str | None, *posted: tuple[str, dict[str, object]]) -> Outlook:
+def seen(recorded: str | None, *posted: tuple[str, dict[str, object]]) -> PredictedStatus:
     """How instance `t` looks after these messages."""
     messages = [
-        Message(f"m-{number}", number, AT, kind, [Item("other"), Item("t", **fields)])  # type: ignore[arg-type]
+        Message(f"m-{number}", number, AT, kind, [MessageItem("other"), MessageItem("t", **fields)])  # type: ignore[arg-type]
         for number, (kind, fields) in enumerate(posted, 1)
     ]
-    return outlook(recorded, requests_for("t", messages))
+    return predict_status(recorded, pending_items_for("t", messages))
 
 
 START: tuple[str, dict[str, object]] = ("start", {"name": "f"})
@@ -83,7 +83,7 @@ def test_a_reader_sees_what_was_posted(
 ) -> None:
     found = seen(recorded, *posted)
     assert (found.status, found.start is not None) == (status, starts)
-    assert found.requested == requested
+    assert found.pending_kinds == requested
 
 
 def test_the_last_of_two_starts_counts() -> None:
@@ -94,6 +94,6 @@ def test_the_last_of_two_starts_counts() -> None:
 
 def test_a_terminated_instance_will_have_ended_and_is_not_called_so_before() -> None:
     found = seen("Running", TERMINATE)
-    assert (found.status, found.ends, found.ended) == ("Running", True, True)
-    assert not seen("Running", TERMINATE, REPLACE).ended
-    assert not seen("Completed", TERMINATE).ends
+    assert (found.status, found.will_end, found.has_ended) == ("Running", True, True)
+    assert not seen("Running", TERMINATE, REPLACE).has_ended
+    assert not seen("Completed", TERMINATE).will_end

@@ -8,15 +8,15 @@ import pytest
 
 from durablecli.model import events as ev
 from durablecli.model.codec import crc_seed, encode_record
-from durablecli.store.check.salvage import Salvage, salvage
+from durablecli.store.check.salvage import SalvagedHistory, salvage_history
 
 AT = datetime(2026, 11, 22, 9, tzinfo=UTC)
 EVENTS: list[ev.AnyEvent] = [ev.ExecutionStarted("a", "1", "f"), *(ev.EventRaised(f"E{n}") for n in range(2, 8))]
 LINES = [encode_record(ev.Record(n, AT, event), crc_seed("a", "1")) for n, event in enumerate(EVENTS, 1)]
 
 
-def found(lines: list[bytes]) -> Salvage:
-    salvaged = salvage(b"".join(line + b"\n" for line in lines))
+def found(lines: list[bytes]) -> SalvagedHistory:
+    salvaged = salvage_history(b"".join(line + b"\n" for line in lines))
     assert salvaged is not None
     return salvaged
 
@@ -37,14 +37,14 @@ def test_what_is_there_twice_or_out_of_order_is_no_loss(lines: list[bytes]) -> N
 
 def test_what_is_lost_is_named_and_the_rest_is_kept() -> None:
     salvaged = found([*LINES[:2], b"rubbish", LINES[3], LINES[4].replace(b"E5", b"E6"), *LINES[5:]])
-    assert (salvaged.last, salvaged.lost, salvaged.unread) == (2, [3, 5], 0)
-    assert [record.n for record in salvaged.records_behind()] == [4, 6, 7]
+    assert (salvaged.last, salvaged.lost, salvaged.unread_lines) == (2, [3, 5], 0)
+    assert [record.n for record in salvaged.records_after_gap()] == [4, 6, 7]
 
 
 @pytest.mark.parametrize("end", [LINES[6][:-3], bytes(200), b"rubbish"])
 def test_what_can_not_be_read_at_the_end_may_have_been_a_record(end: bytes) -> None:
     salvaged = found([*LINES[:6], end])
-    assert (salvaged.last, salvaged.lost, salvaged.unread, salvaged.is_complete) == (6, [], 1, False)
+    assert (salvaged.last, salvaged.lost, salvaged.unread_lines, salvaged.is_complete) == (6, [], 1, False)
 
 
 def test_lines_of_another_history_are_no_records_of_this_one() -> None:
@@ -53,5 +53,5 @@ def test_lines_of_another_history_are_no_records_of_this_one() -> None:
 
 
 def test_without_the_first_record_the_others_mean_nothing() -> None:
-    assert salvage(b"".join(line + b"\n" for line in LINES[1:])) is None
-    assert salvage(b"") is None
+    assert salvage_history(b"".join(line + b"\n" for line in LINES[1:])) is None
+    assert salvage_history(b"") is None

@@ -10,7 +10,7 @@ from durablecli.cli.bulk import control
 from durablecli.cli.offline import mending_client
 from durablecli.cli.options import common, entities_argument, exits
 from durablecli.cli.output import Screen
-from durablecli.client import Client, Item
+from durablecli.client import Client, MessageItem
 
 CODES = exits("0 done", "2 usage", "3 no such entity", "5 it is empty", "74 storage error", "77 no permission")
 
@@ -26,7 +26,7 @@ CODES = exits("0 done", "2 usage", "3 no such entity", "5 it is empty", "74 stor
 def command(ids: tuple[str, ...], force: bool, state_dir: str | None, form: str | None) -> int:
     """Take the state of entities away, once what was sent to them before is done."""
     hub = mending_client(state_dir)
-    items = [Item(one, force=force) for one in dict.fromkeys(ids)]
+    items = [MessageItem(one, force=force) for one in dict.fromkeys(ids)]
     return control(hub, Screen(form), "delete", items, "deleted", late=partial(_waits, hub))
 
 

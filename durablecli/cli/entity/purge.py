@@ -8,7 +8,7 @@ from durablecli.cli.bulk import confirm, control, preview
 from durablecli.cli.offline import mending_client
 from durablecli.cli.options import EntityName, common, exits
 from durablecli.cli.output import Screen, say
-from durablecli.client import Client, Item, Query
+from durablecli.client import Client, MessageItem, Query
 from durablecli.errors import DurableError, UsageError
 
 CODES = exits("0 done", "2 usage", "3 no such entity", "5 it is in use", "74 storage error", "77 no permission")
@@ -41,7 +41,7 @@ def command(
         say("no entity is empty: nothing to purge")
     elif all_empty and not yes:
         confirm("purge", chosen, "entity", "entities")
-    return control(hub, screen, "purge", [Item(one, force=force) for one in chosen], "purged")
+    return control(hub, screen, "purge", [MessageItem(one, force=force) for one in chosen], "purged")
 
 
 def _all_empty(hub: Client) -> list[str]:
@@ -49,7 +49,7 @@ def _all_empty(hub: Client) -> list[str]:
     chosen = []
     for entity in hub.select_entities(Query(status=("Empty",))):
         try:
-            hub.permit_entity("purge", Item(entity))
+            hub.permit_entity("purge", MessageItem(entity))
             chosen.append(entity)
         except DurableError:
             continue
@@ -58,7 +58,7 @@ def _all_empty(hub: Client) -> list[str]:
 
 def _preview(hub: Client, screen: Screen, chosen: list[str], force: bool) -> int:
     def look(entity: str) -> dict[str, str]:
-        hub.permit_entity("purge", Item(entity, force=force))
+        hub.permit_entity("purge", MessageItem(entity, force=force))
         return {"entityId": entity}
 
     return preview(screen, "purge", chosen, look)

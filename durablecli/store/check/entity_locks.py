@@ -8,25 +8,25 @@ from durablecli.model.events import EntityLock, EntityLockRequested
 from durablecli.replay.entity_state import fold_entity_log
 from durablecli.replay.runtime_state import fold_history
 from durablecli.store.history.writer import History
-from durablecli.store.recovery import readable
+from durablecli.store.recovery import readable_records
 
 
-def lock_of(log: History) -> EntityLock | None:
+def held_lock(log: History) -> EntityLock | None:
     """The lock that somebody holds, by the log of an entity."""
-    return fold_entity_log(readable(log.instance, log.execution, log.lines)).lock
+    return fold_entity_log(readable_records(log.instance, log.execution, log.lines)).lock
 
 
-def stray(lock: EntityLock, read: Callable[[str], History | None]) -> str | None:
+def why_lock_is_stale(lock: EntityLock, read_history: Callable[[str], History | None]) -> str | None:
     """Why a lock ought not to be held; None when all is well. `read` gives the history of an instance."""
     sender = lock.sender
-    history = read(sender.instance)
+    history = read_history(sender.instance)
     if history is None or not history.lines:
         return "is gone"
     if history.execution != sender.execution:
         return "has begun another execution since"
-    ledger = fold_history(readable(history.instance, history.execution, history.lines), keep_turns=False)
-    if ledger.ended:
+    state = fold_history(readable_records(history.instance, history.execution, history.lines), keep_turns=False)
+    if state.ended:
         return "has ended"
-    if not isinstance(ledger.locks.get(sender.n) or ledger.open_decisions.get(sender.n), EntityLockRequested):
+    if not isinstance(state.locks.get(sender.n) or state.open_decisions.get(sender.n), EntityLockRequested):
         return "never asked for it, or gave it back"
     return None

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 
 from durablecli.model import events as ev
 
-_Work = ev.EntityOperationReceived | ev.EntityDeletionReceived
-_Received = _Work | ev.EntityLockReceived
+_OperationOrDeletion = ev.EntityOperationReceived | ev.EntityDeletionReceived
+_Received = _OperationOrDeletion | ev.EntityLockReceived
 
 
-class EntityAudit:
+class EntityLogChecker:
     """Looks at one record after another.
 
     `line` is what waits, in order, and `inner` what the holder of the lock sent since it has it.
@@ -18,60 +18,60 @@ class EntityAudit:
 
     def __init__(self, id: str) -> None:
         self.id = id
-        self.seen = 0
-        self.line: dict[int, _Received] = {}
-        self.inner: dict[int, _Received] = {}
+        self.record_count = 0
+        self.queue: dict[int, _Received] = {}
+        self.holder_queue: dict[int, _Received] = {}
         self.scheduled: dict[int, ev.EntityOperationReceived] = {}
         self.holder: ev.Origin | None = None
 
-    def look(self, record: ev.Record) -> Iterator[str]:
+    def check(self, record: ev.Record) -> Iterator[str]:
         """What is wrong about a record, given those before it."""
         n, _, event = record
-        self.seen += 1
-        yield from self._look_at_beginning(n, event)
+        self.record_count += 1
+        yield from self._check_beginning(n, event)
         match event:
             case ev.EntityOperationReceived():
                 if event.scheduled_time is not None:
                     self.scheduled[n] = event
                 else:
-                    self._line_for(event)[n] = event
+                    self._queue_for(event)[n] = event
             case ev.EntityDeletionReceived():
-                self.line[n] = event
+                self.queue[n] = event
             case ev.EntityLockReceived():
-                yield from self._ask(n, event)
+                yield from self._check_lock_request(n, event)
             case ev.EntityUnlockReceived():
-                yield from self._give_back(event.sender)
+                yield from self._check_unlock(event.sender)
             case ev.EntityBatch():
-                yield from self._do(event)
+                yield from self._check_batch(event)
             case ev.TimerFired():
-                yield from self._fire(record, event)
+                yield from self._check_firing(record, event)
             case ev.EntityStarted() | ev.ExecutionBlocked() | ev.ExecutionUnblocked():
                 pass
             case ev.EntitySnapshot():
                 self.holder = event.lock.sender if event.lock is not None else None
             case _:
-                yield f"is {_a(event)}, which has no place in the log of an entity"
+                yield f"is {_with_article(event)}, which has no place in the log of an entity"
 
-    def _look_at_beginning(self, n: int, event: ev.AnyEvent) -> Iterator[str]:
-        begins = isinstance(event, ev.EntityStarted | ev.EntitySnapshot)
-        if self.seen > 1:
-            if begins:
-                yield f"is {_a(event)}, which isn't the first record of the file"
-        elif not begins:
+    def _check_beginning(self, n: int, event: ev.AnyEvent) -> Iterator[str]:
+        is_first_kind = isinstance(event, ev.EntityStarted | ev.EntitySnapshot)
+        if self.record_count > 1:
+            if is_first_kind:
+                yield f"is {_with_article(event)}, which isn't the first record of the file"
+        elif not is_first_kind:
             yield "is the first, and neither EntityStarted nor EntitySnapshot"
         elif isinstance(event, ev.EntitySnapshot) and event.upto != n - 1:
             yield f"stands for all records up to n {event.upto}, and not for the one before it"
 
-    def _line_for(self, event: ev.EntityOperationReceived) -> dict[int, _Received]:
+    def _queue_for(self, event: ev.EntityOperationReceived) -> dict[int, _Received]:
         sender, holder = event.sender, self.holder
         if sender is None or holder is None:
-            return self.line
+            return self.queue
         same = (sender.instance, sender.execution) == (holder.instance, holder.execution)
-        return self.inner if same else self.line
+        return self.holder_queue if same else self.queue
 
     # ── operations ─────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _fire(self, record: ev.Record, event: ev.TimerFired) -> Iterator[str]:
+    def _check_firing(self, record: ev.Record, event: ev.TimerFired) -> Iterator[str]:
         scheduled = self.scheduled.pop(event.timer, None)
         if scheduled is None:
             yield f"answers n {event.timer}, which is no scheduled operation that waits"
@@ -79,65 +79,65 @@ class EntityAudit:
         due = scheduled.scheduled_time
         if due is not None and record.at < due:
             yield f"fires the operation of n {event.timer} before {due:%Y-%m-%d %H:%M:%S.%fZ}"
-        self._line_for(scheduled)[event.timer] = scheduled
+        self._queue_for(scheduled)[event.timer] = scheduled
 
-    def _do(self, batch: ev.EntityBatch) -> Iterator[str]:
-        line = self.line if self.holder is None else self.inner
-        if not isinstance(line.get(batch.upto), _Work):
+    def _check_batch(self, batch: ev.EntityBatch) -> Iterator[str]:
+        queue = self.queue if self.holder is None else self.holder_queue
+        if not isinstance(queue.get(batch.upto), _OperationOrDeletion):
             yield f"ends with n {batch.upto}, which is no operation whose turn it is"
             return
         done: dict[int, _Received] = {}
         while batch.upto not in done:
-            n = next(iter(line))
-            done[n] = line.pop(n)
+            n = next(iter(queue))
+            done[n] = queue.pop(n)
             if isinstance(done[n], ev.EntityLockReceived):
                 yield f"passes the request for the lock of n {n} over"
-        yield from self._look_at_results(batch, done)
-        self._grant()
+        yield from self._check_results(batch, done)
+        self._grant_lock()
 
-    def _look_at_results(self, batch: ev.EntityBatch, done: dict[int, _Received]) -> Iterator[str]:
-        told: set[int] = set()
+    def _check_results(self, batch: ev.EntityBatch, done: dict[int, _Received]) -> Iterator[str]:
+        reported: set[int] = set()
         for result in batch.results:
             if not isinstance(done.get(result.n), ev.EntityOperationReceived):
                 yield f"has a result of n {result.n}, which is no operation of this batch"
-            elif result.n in told:
+            elif result.n in reported:
                 yield f"has a second result of n {result.n}"
-            told.add(result.n)
+            reported.add(result.n)
         for n, event in done.items():
-            if isinstance(event, ev.EntityOperationReceived) and event.expects_reply and n not in told:
+            if isinstance(event, ev.EntityOperationReceived) and event.expects_reply and n not in reported:
                 yield f"has no result of n {n}, whose sender waits for it"
 
     # ── the lock ───────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _ask(self, n: int, event: ev.EntityLockReceived) -> Iterator[str]:
+    def _check_lock_request(self, n: int, event: ev.EntityLockReceived) -> Iterator[str]:
         if self.id not in event.entities:
             yield "asks for the locks of other entities"
-        self.line[n] = event
-        self._grant()
+        self.queue[n] = event
+        self._grant_lock()
 
-    def _grant(self) -> None:
-        first = next(iter(self.line), None)
+    def _grant_lock(self) -> None:
+        first = next(iter(self.queue), None)
         if self.holder is None and first is not None:
-            event = self.line[first]
+            event = self.queue[first]
             if isinstance(event, ev.EntityLockReceived):
                 self.holder = event.sender
-                del self.line[first]
+                del self.queue[first]
 
-    def _give_back(self, sender: ev.Origin) -> Iterator[str]:
+    def _check_unlock(self, sender: ev.Origin) -> Iterator[str]:
         if sender == self.holder:
             self.holder = None
-            self.line = {**self.inner, **self.line}
-            self.inner = {}
-            self._grant()
+            self.queue = {**self.holder_queue, **self.queue}
+            self.holder_queue = {}
+            self._grant_lock()
             return
-        for n, event in self.line.items():
+        for n, event in self.queue.items():
             if isinstance(event, ev.EntityLockReceived) and event.sender == sender:
-                del self.line[n]
-                self._grant()
+                del self.queue[n]
+                self._grant_lock()
                 return
         yield "gives back a lock that is neither held nor asked for"
 
 
-def _a(event: ev.AnyEvent) -> str:
+def _with_article(event: ev.AnyEvent) -> str:
     name = type(event).__name__
     return f"{'an' if name[0] in 'AEIOU' else 'a'} {name}"

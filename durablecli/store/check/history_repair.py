@@ -17,17 +17,23 @@ from durablecli.model.status import InstanceSummary
 from durablecli.replay.entity_state import EntityRuntimeState, fold_entity_log
 from durablecli.replay.runtime_state import RuntimeState, answered_decision, fold_history
 from durablecli.store import deduplication
-from durablecli.store.check.correlation import EntityLook, Questions, look
-from durablecli.store.check.entity_log_repair import fold_with_gaps, rewritten, with_lock
-from durablecli.store.check.salvage import Salvage, salvage
-from durablecli.store.deduplication import Applied, Child, Cut
+from durablecli.store.check.correlation import Correlator, EntityLogView, build_log_view
+from durablecli.store.check.entity_log_repair import encode_rewritten_log, fold_with_gaps, restore_lock
+from durablecli.store.check.salvage import SalvagedHistory, salvage_history
+from durablecli.store.deduplication import AppliedEntityOperation, StartedChild, TruncatedSender
 from durablecli.store.disk import Disk
 from durablecli.store.history import truncated
-from durablecli.store.history.writer import files, owner, path, read, read_file
-from durablecli.store.inbox.messages import Item
-from durablecli.store.journal.commits import Kept
-from durablecli.store.quarantined_messages import KeptMessages
-from durablecli.store.recovery import readable
+from durablecli.store.history.writer import (
+    history_files,
+    history_path,
+    instance_of_file,
+    read_history,
+    read_history_file,
+)
+from durablecli.store.inbox.messages import MessageItem
+from durablecli.store.journal.commits import QuarantinedMessage
+from durablecli.store.quarantined_messages import QuarantinedMessages
+from durablecli.store.recovery import readable_records
 
 _Answer = (
     ev.TaskCompleted
@@ -48,291 +54,299 @@ class HistoryRepair:
         self,
         disk: Disk,
         root: str,
-        keep: Callable[..., None],
-        recorded: Callable[[str], InstanceSummary | None] = lambda id: None,
+        preserve: Callable[..., None],
+        read_row: Callable[[str], InstanceSummary | None] = lambda id: None,
     ) -> None:
         self._disk = disk
         self._root = root
-        self._keep = keep
-        self._recorded = recorded
-        self._healed: dict[str, Salvage] = {}
-        self._damaged: dict[str, Salvage] = {}
-        self._kept: dict[str, list[Kept]] = {}
-        self._drops: dict[str, set[int]] = {}
-        self._looks: dict[str, EntityLook] = {}
-        self.entity = lru_cache(256)(self._entity)
+        self._preserve = preserve
+        self._read_row = read_row
+        self._intact: dict[str, SalvagedHistory] = {}
+        self._damaged: dict[str, SalvagedHistory] = {}
+        self._quarantined: dict[str, list[QuarantinedMessage]] = {}
+        self._dropped: dict[str, set[int]] = {}
+        self._entity_views: dict[str, EntityLogView] = {}
+        self.entity_view = lru_cache(256)(self._view_entity)
 
     def run(self) -> Iterator[str]:
         """Repair; a line for each thing that was done."""
-        for file in list(files(self._disk, self._root)):
-            yield from self._look_at(file)
-        self._settle_locks()
-        senders = self._cut_senders()
-        self._find_applied(senders)
-        for file in list(files(self._disk, self._root)):
-            yield from self._match(file, senders)
-        self._write_notes(senders)
+        for file in list(history_files(self._disk, self._root)):
+            yield from self._inspect_file(file)
+        self._restore_locks()
+        senders = self._find_truncated_senders()
+        self._find_applied_operations(senders)
+        for file in list(history_files(self._disk, self._root)):
+            yield from self._correlate_file(file, senders)
+        self._write_engine_lists(senders)
         yield from self._write_files()
 
     # ── looking ────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _look_at(self, file: str) -> Iterator[str]:
-        history = read_file(self._disk, file)
+    def _inspect_file(self, file: str) -> Iterator[str]:
+        history = read_history_file(self._disk, file)
         if history is None:
             return
-        place = f"{self._root}/damaged"
-        if history.lines and path(self._root, history.instance) != file:
-            self._keep(file)
-            yield f"{file} held the history of {history.instance!r}; it was moved to {place}"
-        elif not history.whole:
-            found = salvage(self._disk.read(file))
-            if found is None or path(self._root, found.instance) != file:
-                name = owner(file, history)
-                self._keep(file)
-                yield f"{file}: its first record can't be read; {name or 'it'} is lost, the file was moved to {place}"
+        folder = f"{self._root}/damaged"
+        if history.lines and history_path(self._root, history.instance) != file:
+            self._preserve(file)
+            yield f"{file} held the history of {history.instance!r}; it was moved to {folder}"
+        elif not history.is_whole:
+            found = salvage_history(self._disk.read(file))
+            if found is None or history_path(self._root, found.instance) != file:
+                name = instance_of_file(file, history)
+                self._preserve(file)
+                yield f"{file}: its first record can't be read; {name or 'it'} is lost, the file was moved to {folder}"
             elif found.is_complete:
-                self._healed[found.instance] = found
+                self._intact[found.instance] = found
             else:
                 self._damaged[found.instance] = found
         else:
-            row = self._recorded(history.instance)
+            row = self._read_row(history.instance)
             if row is not None and row.execution == history.execution and row.records > history.last:
                 lost = list(range(history.last + 1, row.records + 1))
-                self._damaged[history.instance] = Salvage(
+                self._damaged[history.instance] = SalvagedHistory(
                     history.instance, history.execution, history.first, history.lines, {}, lost, 0
                 )
 
-    def _instance(self, id: str) -> RuntimeState | None:
+    def _fold_instance(self, id: str) -> RuntimeState | None:
         """The ledger of an orchestration, as it will be after the repair; None where there is none."""
-        found = self._damaged.get(id) or self._healed.get(id)
+        found = self._damaged.get(id) or self._intact.get(id)
         if found is not None:
-            return _folded(found.records())
-        history = read(self._disk, self._root, id)
+            return _try_fold(found.records())
+        history = read_history(self._disk, self._root, id)
         if history is None or not history.lines:
             return None
-        return _folded(readable(id, history.execution, history.lines))
+        return _try_fold(readable_records(id, history.execution, history.lines))
 
-    def _entity(self, id: str) -> EntityLook | None:
+    def _view_entity(self, id: str) -> EntityLogView | None:
         """What the log of an entity says, with the records behind those that are lost."""
-        if id in self._looks:
-            return self._looks[id]
-        found = self._damaged.get(id) or self._healed.get(id)
+        if id in self._entity_views:
+            return self._entity_views[id]
+        found = self._damaged.get(id) or self._intact.get(id)
         if found is not None:
-            records = [*found.records(), *found.records_behind()]
-            self._looks[id] = look(records, fold_with_gaps(records))
-            return self._looks[id]
-        history = read(self._disk, self._root, id)
+            records = [*found.records(), *found.records_after_gap()]
+            self._entity_views[id] = build_log_view(records, fold_with_gaps(records))
+            return self._entity_views[id]
+        history = read_history(self._disk, self._root, id)
         if history is None or not history.lines:
             return None
-        records = list(readable(id, history.execution, history.lines))
-        return look(records, fold_entity_log(records))
+        records = list(readable_records(id, history.execution, history.lines))
+        return build_log_view(records, fold_entity_log(records))
 
     # ── locks ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _settle_locks(self) -> None:
+    def _restore_locks(self) -> None:
         """Give the locks of damaged entities to those who hold them by their own histories, or by the log of an entity
         that is only asked after it."""
         damaged = {id for id in self._damaged if is_entity_id(id)}
-        for file in files(self._disk, self._root) if damaged else ():
-            history = read_file(self._disk, file)
-            id = owner(file, history) if history is not None else None
+        for file in history_files(self._disk, self._root) if damaged else ():
+            history = read_history_file(self._disk, file)
+            id = instance_of_file(file, history) if history is not None else None
             if id is not None and is_entity_id(id):
-                known = self.entity(id)
-                for lock in _locks(known.ledger) if known is not None else ():
+                known = self.entity_view(id)
+                for lock in _held_and_requested_locks(known.state) if known is not None else ():
                     before = lock.entities[: lock.entities.index(id)]
-                    self._hold(damaged.intersection(before), lock)
-            elif id is not None and (ledger := self._instance(id)) is not None:
-                for n, request in ledger.locks.items():
-                    origin = ev.Origin(ledger.instance, ledger.execution, n)
-                    lock = ev.EntityLock(origin, request.entities, ledger.updated)
-                    self._hold(damaged.intersection(request.entities), lock)
+                    self._grant_lock(damaged.intersection(before), lock)
+            elif id is not None and (state := self._fold_instance(id)) is not None:
+                for n, request in state.locks.items():
+                    origin = ev.Origin(state.instance, state.execution, n)
+                    lock = ev.EntityLock(origin, request.entities, state.updated)
+                    self._grant_lock(damaged.intersection(request.entities), lock)
 
-    def _hold(self, entities: Iterable[str], lock: ev.EntityLock) -> None:
+    def _grant_lock(self, entities: Iterable[str], lock: ev.EntityLock) -> None:
         for id in entities:
-            known = self.entity(id)
-            if known is None:
+            view = self.entity_view(id)
+            if view is None:
                 continue
-            if known.ledger.lock is None or known.ledger.lock.sender != lock.sender:
-                known.ledger = with_lock(known.ledger, lock)
-                known.waiting = {record.n for record in known.ledger.pending_records()}
+            if view.state.lock is None or view.state.lock.sender != lock.sender:
+                view.state = restore_lock(view.state, lock)
+                view.waiting_numbers = {record.n for record in view.state.pending_records()}
 
     # ── operations of senders that will decide on them once more ───────────────────────────────────────────────────
 
-    def _cut_senders(self) -> dict[str, Cut]:
+    def _find_truncated_senders(self) -> dict[str, TruncatedSender]:
         """The damaged senders: a history is cut, and of an entity the operations after its last batch run again."""
-        found: dict[str, Cut] = {}
+        found: dict[str, TruncatedSender] = {}
         for id, damaged in self._damaged.items():
             last = damaged.last
             if is_entity_id(id):
-                known = self.entity(id)
+                known = self.entity_view(id)
                 batch = known.last_batch.n if known is not None and known.last_batch is not None else 0
                 last = max(last, batch)
-            found[id] = Cut(id, damaged.execution, last)
+            found[id] = TruncatedSender(id, damaged.execution, last)
         return found
 
-    def _find_applied(self, senders: dict[str, Cut]) -> None:
+    def _find_applied_operations(self, senders: dict[str, TruncatedSender]) -> None:
         """Note what entities have received of these senders after the cuts; what they haven't done yet is dropped."""
         if not senders:
             return
-        for file in files(self._disk, self._root):
-            history = read_file(self._disk, file)
-            id = owner(file, history) if history is not None else None
-            known = self.entity(id) if id is not None and is_entity_id(id) else None
+        for file in history_files(self._disk, self._root):
+            history = read_history_file(self._disk, file)
+            id = instance_of_file(file, history) if history is not None else None
+            known = self.entity_view(id) if id is not None and is_entity_id(id) else None
             if id is None or known is None:
                 continue
             for (instance, execution, n), record in known.received.items():
-                cut = senders.get(instance)
-                if cut is None or cut.execution != execution or n <= cut.last or instance == id:
+                sender = senders.get(instance)
+                if sender is None or sender.execution != execution or n <= sender.last or instance == id:
                     continue
-                if record.n in known.waiting:
-                    self._drops.setdefault(id, set()).add(record.n)
+                if record.n in known.waiting_numbers:
+                    self._dropped.setdefault(id, set()).add(record.n)
                 else:
-                    cut.operations.append(_applied(id, record, known))
-            self._look_at_requests(id, known, senders)
-            for (instance, execution), n in known.earlier.items():
-                cut = senders.get(instance)
-                if cut is not None and cut.execution == execution and n > cut.last:
-                    cut.upto[id] = n
+                    sender.operations.append(_to_applied_entity_operation(id, record, known))
+            self._drop_lock_requests(id, known, senders)
+            for (instance, execution), n in known.snapshot_senders.items():
+                sender = senders.get(instance)
+                if sender is not None and sender.execution == execution and n > sender.last:
+                    sender.upto[id] = n
 
-    def _look_at_requests(self, id: str, known: EntityLook, senders: dict[str, Cut]) -> None:
-        for record in known.ledger.in_line():
+    def _drop_lock_requests(self, id: str, view: EntityLogView, senders: dict[str, TruncatedSender]) -> None:
+        for record in view.state.in_line():
             if isinstance(record.event, ev.EntityLockReceived):
                 sender = record.event.sender
-                cut = senders.get(sender.instance)
-                if cut is not None and cut.execution == sender.execution and sender.n > cut.last:
-                    self._drops.setdefault(id, set()).add(record.n)
+                truncated_sender = senders.get(sender.instance)
+                if (
+                    truncated_sender is not None
+                    and truncated_sender.execution == sender.execution
+                    and sender.n > truncated_sender.last
+                ):
+                    self._dropped.setdefault(id, set()).add(record.n)
 
     # ── questions and answers ──────────────────────────────────────────────────────────────────────────────────────
 
-    def _match(self, file: str, senders: dict[str, Cut]) -> Iterator[str]:
-        history = read_file(self._disk, file)
-        id = owner(file, history) if history is not None else None
+    def _correlate_file(self, file: str, senders: dict[str, TruncatedSender]) -> Iterator[str]:
+        history = read_history_file(self._disk, file)
+        id = instance_of_file(file, history) if history is not None else None
         if id is None or is_entity_id(id):
             return
         damaged = self._damaged.get(id)
-        ledger = self._instance(id)
-        if ledger is None:
+        state = self._fold_instance(id)
+        if state is None:
             return
-        _note_child(ledger, senders)
+        _record_started_child(state, senders)
         if any(map(is_entity_id, self._damaged)):
-            yield from self._send_signals_again(id, ledger)
-        if ledger.ended:
+            yield from self._resend_lost_signals(id, state)
+        if state.ended:
             return
-        rescued = [] if damaged is None else list(_rescued(damaged))
+        rescued = [] if damaged is None else list(_messages_after_gap(damaged))
         answered = {answered_decision(kept.event) for kept in rescued if kept.event is not None}
-        for kept, line in Questions(self._instance, self.entity).of(ledger):
+        for kept, line in Correlator(self._fold_instance, self.entity_view).correlate(state):
             if kept.event is None or kept.instance != id or answered_decision(kept.event) not in answered:
-                self._kept.setdefault(kept.instance, []).append(kept)
+                self._quarantined.setdefault(kept.instance, []).append(kept)
                 yield line
-        self._kept.setdefault(id, []).extend(rescued)
+        self._quarantined.setdefault(id, []).extend(rescued)
 
-    def _send_signals_again(self, id: str, ledger: RuntimeState) -> Iterator[str]:
-        found = self._damaged.get(id) or self._healed.get(id)
-        history = read(self._disk, self._root, id)
+    def _resend_lost_signals(self, id: str, state: RuntimeState) -> Iterator[str]:
+        found = self._damaged.get(id) or self._intact.get(id)
+        history = read_history(self._disk, self._root, id)
         if found is not None:
             records: Iterable[ev.Record] = found.records()
         else:
-            records = readable(id, ledger.execution, history.lines if history is not None else [])
+            records = readable_records(id, state.execution, history.lines if history is not None else [])
         entities = {each for each in self._damaged if is_entity_id(each)}
-        for kept, line in Questions(self._instance, self.entity).lost_signals(records, ledger, entities):
-            self._kept.setdefault(kept.instance, []).append(kept)
+        for kept, line in Correlator(self._fold_instance, self.entity_view).find_lost_signals(records, state, entities):
+            self._quarantined.setdefault(kept.instance, []).append(kept)
             yield line
 
     # ── writing ────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _write_notes(self, senders: dict[str, Cut]) -> None:
+    def _write_engine_lists(self, senders: dict[str, TruncatedSender]) -> None:
         """Write down what the next engine is to deliver, to complete, and not to do twice."""
-        keeper = KeptMessages(self._disk, self._root)
-        for id, kept in self._kept.items():
-            keeper.put_first(id, kept)
-        before = deduplication.read(self._disk, self._root)
-        deduplication.write(self._disk, self._root, {**before, **senders}.values())
+        writer = QuarantinedMessages(self._disk, self._root)
+        for id, kept in self._quarantined.items():
+            writer.prepend(id, kept)
+        before = deduplication.read_truncated_senders(self._disk, self._root)
+        deduplication.write_truncated_senders(self._disk, self._root, {**before, **senders}.values())
         if cut := [id for id in self._damaged if not is_entity_id(id)]:
-            truncated.add(self._disk, self._root, cut)
+            truncated.add_truncated(self._disk, self._root, cut)
 
     def _write_files(self) -> Iterator[str]:
-        for id in sorted({*self._healed, *self._damaged, *self._drops}):
-            file = path(self._root, id)
-            found = self._damaged.get(id) or self._healed.get(id)
+        for id in sorted({*self._intact, *self._damaged, *self._dropped}):
+            file = history_path(self._root, id)
+            found = self._damaged.get(id) or self._intact.get(id)
             if found is not None:
-                self._keep(file, copy=True)
-            known = self.entity(id) if is_entity_id(id) else None
-            if known is not None and (id in self._damaged or id in self._drops):
-                self._replace(file, self._rewritten(id, known))
+                self._preserve(file, copy=True)
+            known = self.entity_view(id) if is_entity_id(id) else None
+            if known is not None and (id in self._damaged or id in self._dropped):
+                self._replace_file(file, self._encode_log(id, known))
             elif found is not None:
-                self._replace(file, found.lines)
+                self._replace_file(file, found.lines)
             if found is not None:
-                yield self._report(file, found)
+                yield self._describe(file, found)
 
-    def _rewritten(self, id: str, known: EntityLook) -> list[bytes]:
-        drops = self._drops.get(id, set())
+    def _encode_log(self, id: str, view: EntityLogView) -> list[bytes]:
+        drops = self._dropped.get(id, set())
         found = self._damaged.get(id)
-        last = max(known.ledger.last_n, found.last + 1 if found is not None else 0)
-        return rewritten(known.ledger, last, lambda record: record.n in drops)
+        last = max(view.state.last_n, found.last + 1 if found is not None else 0)
+        return encode_rewritten_log(view.state, last, lambda record: record.n in drops)
 
-    def _replace(self, file: str, lines: Iterable[bytes]) -> None:
+    def _replace_file(self, file: str, lines: Iterable[bytes]) -> None:
         self._disk.replace(file, b"".join(line + b"\n" for line in lines))
 
-    def _report(self, file: str, found: Salvage) -> str:
+    def _describe(self, file: str, found: SalvagedHistory) -> str:
         kept = f"{self._root}/damaged has all of it"
         if found.is_complete:
             return f"{file}: lines that are no records, or twice, were removed; no record is lost; {kept}"
-        lost = f"the records n {_numbers(found.lost)}" if found.lost else f"what came after record n {found.last}"
+        lost = (
+            f"the records n {_format_numbers(found.lost)}" if found.lost else f"what came after record n {found.last}"
+        )
         if is_entity_id(found.instance):
             return f"{file} was written again from its last state: {found.instance} has lost {lost}; {kept}"
         return f"{file} was cut behind record n {found.last}: {found.instance} has lost {lost}; {kept}"
 
 
-def _locks(ledger: EntityRuntimeState) -> list[ev.EntityLock]:
+def _held_and_requested_locks(state: EntityRuntimeState) -> list[ev.EntityLock]:
     """The lock of an entity that is held, and those that are asked for."""
-    asked = [event for _, _, event in ledger.in_line() if isinstance(event, ev.EntityLockReceived)]
-    held = [] if ledger.lock is None else [ledger.lock]
-    return [*held, *(ev.EntityLock(event.sender, event.entities, ledger.updated) for event in asked)]
+    asked = [event for _, _, event in state.in_line() if isinstance(event, ev.EntityLockReceived)]
+    held = [] if state.lock is None else [state.lock]
+    return [*held, *(ev.EntityLock(event.sender, event.entities, state.updated) for event in asked)]
 
 
-def _folded(records: Iterable[ev.Record]) -> RuntimeState | None:
+def _try_fold(records: Iterable[ev.Record]) -> RuntimeState | None:
     try:
         return fold_history(records)
     except Exception:  # noqa: BLE001 - records that make no history may break the fold anywhere
         return None
 
 
-def _note_child(ledger: RuntimeState, senders: dict[str, Cut]) -> None:
+def _record_started_child(state: RuntimeState, senders: dict[str, TruncatedSender]) -> None:
     """Note a child that its parent has started after the cut of its history."""
-    started, parent = ledger.started, ledger.started.parent
-    cut = senders.get(parent.instance) if parent is not None else None
-    if cut is None or parent is None or cut.execution != parent.execution or parent.n <= cut.last:
+    started, parent = state.started, state.started.parent
+    sender = senders.get(parent.instance) if parent is not None else None
+    if sender is None or parent is None or sender.execution != parent.execution or parent.n <= sender.last:
         return
-    cut.children.append(Child(started.instance, started.name, started.input))
+    sender.children.append(StartedChild(started.instance, started.name, started.input))
 
 
-def _applied(entity: str, record: ev.Record, known: EntityLook) -> Applied:
+def _to_applied_entity_operation(entity: str, record: ev.Record, view: EntityLogView) -> AppliedEntityOperation:
     event = record.event
     assert isinstance(event, ev.EntityOperationReceived)
-    outcome = known.results.get(record.n)
+    outcome = view.results.get(record.n)
     if outcome is None:
-        return Applied(entity, event.name, event.input)
-    return Applied(entity, event.name, event.input, outcome.result, outcome.failure)
+        return AppliedEntityOperation(entity, event.name, event.input)
+    return AppliedEntityOperation(entity, event.name, event.input, outcome.result, outcome.failure)
 
 
-def _rescued(damaged: Salvage) -> Iterator[Kept]:
+def _messages_after_gap(damaged: SalvagedHistory) -> Iterator[QuarantinedMessage]:
     """What came to an orchestration after the gap and means something without it: events, verbs, and the answers to
     decisions that are left."""
     id, execution = damaged.instance, damaged.execution
-    for record in damaged.records_behind():
+    for record in damaged.records_after_gap():
         event = record.event
         match event:
             case ev.EventRaised():
-                yield Kept(id, execution, replace(event, held=False))
+                yield QuarantinedMessage(id, execution, replace(event, held=False))
             case ev.ExecutionSuspended() | ev.ExecutionResumed() | ev.ExecutionTerminated():
                 verbs = {ev.ExecutionSuspended: "suspend", ev.ExecutionResumed: "resume"}
                 kind = verbs.get(type(event), "terminate")
-                yield Kept(id, kind=kind, message=event.message or "", item=Item(id, reason=event.reason))
+                yield QuarantinedMessage(
+                    id, kind=kind, message=event.message or "", item=MessageItem(id, reason=event.reason)
+                )
             case _ if isinstance(event, _Answer) and answered_decision(event) <= damaged.last:
-                yield Kept(id, execution, replace(event, held=False))
+                yield QuarantinedMessage(id, execution, replace(event, held=False))
 
 
-def _numbers(lost: list[int]) -> str:
+def _format_numbers(lost: list[int]) -> str:
     """`3, 5 to 7`."""
     parts: list[str] = []
     start = previous = lost[0]

@@ -14,11 +14,11 @@ from durablecli.model.codec import CorruptLine, crc_seed, decode_record, verify_
 from durablecli.model.entity_id import is_entity_id
 from durablecli.model.events import Record
 
-_CRC = len(',"crc":"01234567"}')
-_MARKS = b"\r\xef\xbb\xbf"  # what editors put around lines
+_CRC_FIELD_BYTES = len(',"crc":"01234567"}')
+_EDITOR_BYTES = b"\r\xef\xbb\xbf"  # what editors put around lines
 
 
-class Salvage(NamedTuple):
+class SalvagedHistory(NamedTuple):
     """`lines` are those from record `first` on without a gap, `behind` the whole ones after a gap, by number.
 
     `lost` are the numbers of the records that are missing; without one, `unread` lines may hold records that came last.
@@ -28,9 +28,9 @@ class Salvage(NamedTuple):
     execution: str
     first: int
     lines: list[bytes]
-    behind: dict[int, bytes]
+    after_gap: dict[int, bytes]
     lost: list[int]
-    unread: int
+    unread_lines: int
 
     @property
     def last(self) -> int:
@@ -40,42 +40,42 @@ class Salvage(NamedTuple):
     @property
     def is_complete(self) -> bool:
         """Whether no record is lost."""
-        return not (self.lost or self.unread)
+        return not (self.lost or self.unread_lines)
 
     def records(self) -> list[Record]:
         """The records before the first gap, as far as they can be read."""
-        return _records(self.lines, self.seed)
+        return _parse_records(self.lines, self.seed)
 
-    def records_behind(self) -> list[Record]:
+    def records_after_gap(self) -> list[Record]:
         """The records after the first gap, in order."""
-        return _records([line for _, line in sorted(self.behind.items())], self.seed)
+        return _parse_records([line for _, line in sorted(self.after_gap.items())], self.seed)
 
     @property
     def seed(self) -> int:
         return crc_seed(self.instance, self.execution)
 
 
-class _Head(msgspec.Struct):
+class _FirstRecord(msgspec.Struct):
     n: int
     instance: str
     execution: str
 
 
-_head = msgspec.json.Decoder(_Head).decode
+_decode_first_record = msgspec.json.Decoder(_FirstRecord).decode
 
 
-def salvage(data: bytes) -> Salvage | None:
+def salvage_history(data: bytes) -> SalvagedHistory | None:
     """What is whole in a file; None if its first record isn't, without which the others mean nothing."""
-    pieces = [piece for line in data.split(b"\n") if (piece := line.strip(_MARKS))]
-    head = next((found for piece in pieces if (found := _head_of(piece)) is not None), None)
-    if head is None:
+    pieces = [piece for line in data.split(b"\n") if (piece := line.strip(_EDITOR_BYTES))]
+    first_record = next((found for piece in pieces if (found := _try_decode_first_record(piece)) is not None), None)
+    if first_record is None:
         return None
-    first = head.n if is_entity_id(head.instance) else 1
-    start = crc_seed(head.instance, head.execution)
+    first = first_record.n if is_entity_id(first_record.instance) else 1
+    start = crc_seed(first_record.instance, first_record.execution)
     whole: dict[int, bytes] = {}
     unread = 0
     for piece in pieces:
-        n = _number(piece, start)
+        n = _record_number(piece, start)
         if n is None or n < first:
             unread += 1
         else:
@@ -88,19 +88,21 @@ def salvage(data: bytes) -> Salvage | None:
     lost = [n for n in range(end, max(whole) + 1) if n not in whole]
     lines = [whole[n] for n in range(first, end)]
     behind = {n: line for n, line in whole.items() if n > end}
-    return Salvage(head.instance, head.execution, first, lines, behind, lost, max(0, unread - len(lost)))
+    return SalvagedHistory(
+        first_record.instance, first_record.execution, first, lines, behind, lost, max(0, unread - len(lost))
+    )
 
 
-def _head_of(line: bytes) -> _Head | None:
+def _try_decode_first_record(line: bytes) -> _FirstRecord | None:
     try:
-        head = _head(b"%b}" % line[:-_CRC])
+        head = _decode_first_record(b"%b}" % line[:-_CRC_FIELD_BYTES])
         verify_crc(line, crc_seed(head.instance, head.execution))
     except (msgspec.MsgspecError, UnicodeDecodeError, CorruptLine):
         return None
     return head
 
 
-def _number(line: bytes, start: int) -> int | None:
+def _record_number(line: bytes, start: int) -> int | None:
     """The `n` of a whole line of this execution."""
     try:
         return decode_record(line, start).n
@@ -108,5 +110,5 @@ def _number(line: bytes, start: int) -> int | None:
         return None
 
 
-def _records(lines: list[bytes], start: int) -> list[Record]:
+def _parse_records(lines: list[bytes], start: int) -> list[Record]:
     return [decode_record(line, start) for line in lines]

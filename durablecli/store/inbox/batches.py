@@ -12,19 +12,19 @@ import msgspec
 
 from durablecli.model.codec import CorruptLine, append_crc, verify_crc
 from durablecli.store.disk import Disk
-from durablecli.store.inbox.messages import Item, Message
+from durablecli.store.inbox.messages import Message, MessageItem
 
-PART_BYTES = 4 * 1024 * 1024
+MAX_PART_BYTES = 4 * 1024 * 1024
 
-_decode = msgspec.json.Decoder(list[Item]).decode
+_decode_items = msgspec.json.Decoder(list[MessageItem]).decode
 
 
-def split(encoded: Iterable[bytes]) -> list[list[bytes]]:
+def split_into_parts(encoded: Iterable[bytes]) -> list[list[bytes]]:
     """Cut encoded items into parts; one item larger than a part is a part of its own."""
     parts: list[list[bytes]] = []
-    size = PART_BYTES
+    size = MAX_PART_BYTES
     for item in encoded:
-        if size + len(item) > PART_BYTES:
+        if size + len(item) > MAX_PART_BYTES:
             parts.append([])
             size = 0
         parts[-1].append(item)
@@ -32,64 +32,64 @@ def split(encoded: Iterable[bytes]) -> list[list[bytes]]:
     return parts
 
 
-def firsts(parts: Sequence[Sequence[bytes]]) -> tuple[int, ...]:
+def first_indexes(parts: Sequence[Sequence[bytes]]) -> tuple[int, ...]:
     """The index of each part's first item."""
     return tuple(itertools.accumulate((len(part) for part in parts[:-1]), initial=0))
 
 
-def common(items: Sequence[Item]) -> str | None:
+def common_prefix(items: Sequence[MessageItem]) -> str | None:
     """What the ids begin with when they are `<batch>-0`, `<batch>-1` and so on; else None."""
     batch = items[0].instance.removesuffix("-0")
     fits = all(item.target == f"{batch}-{at}" for at, item in enumerate(items))
     return batch if fits else None
 
 
-def index(batch: str, instance: str) -> int | None:
+def item_index(batch: str, instance: str) -> int | None:
     """Which item of the batch an instance is, by its id."""
     text = instance.removeprefix(f"{batch}-")
     known = text != instance and text.isascii() and text.isdigit() and len(text) < 12 and str(int(text)) == text
     return int(text) if known else None
 
 
-class Parts:
+class BatchParts:
     """Reads and writes the parts. Whoever takes a batch does so slice by slice, so the last part read is kept."""
 
     def __init__(self, disk: Disk, folder: str) -> None:
         self._disk = disk
         self._folder = folder
-        self._last: tuple[str, list[Item]] = ("", [])
+        self._last_read: tuple[str, list[MessageItem]] = ("", [])
 
     def write(self, message: Message, parts: Sequence[Sequence[bytes]]) -> None:
         """Write all parts, durably; nobody sees them before the manifest is renamed into its place."""
         for number, part in enumerate(parts):
-            data = append_crc(b'{"items":[%b]' % b",".join(part), _seed(message))
-            self._disk.create(self._path(message, number), data + b"\n", sync=True)
+            data = append_crc(b'{"items":[%b]' % b",".join(part), _crc_seed(message))
+            self._disk.create(self._part_path(message, number), data + b"\n", sync=True)
         self._disk.sync_folder(self._folder)
 
-    def read(self, message: Message, start: int, count: int) -> list[Item]:
+    def read_items(self, message: Message, start: int, count: int) -> list[MessageItem]:
         """A slice of the items; raises Damaged."""
-        found: list[Item] = []
+        found: list[MessageItem] = []
         end = min(start + count, message.count)
         while start < end:
             number = bisect_right(message.parts, start) - 1
             first = message.parts[number]
-            part = self._part(message, number)[start - first : end - first]
+            part = self._read_part(message, number)[start - first : end - first]
             if not part:
                 raise CorruptLine(f"item {start} is missing")
             found += part
             start += len(part)
         return found
 
-    def _part(self, message: Message, number: int) -> list[Item]:
-        path = self._path(message, number)
-        known, items = self._last
-        if path != known:
-            body = verify_crc(self._disk.read(path).removesuffix(b"\n"), _seed(message))
+    def _read_part(self, message: Message, number: int) -> list[MessageItem]:
+        path = self._part_path(message, number)
+        last_path, items = self._last_read
+        if path != last_path:
+            body = verify_crc(self._disk.read(path).removesuffix(b"\n"), _crc_seed(message))
             try:
-                items = _decode(body[len(b'{"items":') :])
+                items = _decode_items(body[len(b'{"items":') :])
             except (msgspec.MsgspecError, ValueError) as error:
                 raise CorruptLine(str(error)) from None
-            self._last = (path, items)
+            self._last_read = (path, items)
         return items
 
     def remove(self, manifest: str) -> None:
@@ -101,16 +101,16 @@ class Parts:
             except FileNotFoundError:
                 return
 
-    def sweep(self, names: set[str]) -> None:
+    def remove_orphans(self, names: set[str]) -> None:
         """Unlink those parts among `names` that have no manifest among them."""
         for name in names:
             if name.endswith(".part") and f"{name.split('.')[0]}.json" not in names:
                 with suppress(FileNotFoundError):
                     self._disk.unlink(f"{self._folder}/{name}")
 
-    def _path(self, message: Message, number: int) -> str:
+    def _part_path(self, message: Message, number: int) -> str:
         return f"{self._folder}/{message.number:012d}-{message.kind}-batch.{number}.part"
 
 
-def _seed(message: Message) -> int:
+def _crc_seed(message: Message) -> int:
     return crc32(message.message.encode())

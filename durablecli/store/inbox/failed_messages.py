@@ -14,10 +14,10 @@ import msgspec
 
 from durablecli.model.codec import CorruptLine, append_crc, verify_crc
 from durablecli.store.disk import Disk
-from durablecli.store.inbox.messages import Item, Message
+from durablecli.store.inbox.messages import Message, MessageItem
 
-_ERROR = ".error"
-_MOST_TRIES = 2
+_ERROR_SUFFIX = ".error"
+_MAX_TRIES = 2
 
 
 class MessageFailure(msgspec.Struct, frozen=True):
@@ -32,7 +32,7 @@ class MessageFailure(msgspec.Struct, frozen=True):
     @property
     def is_final(self) -> bool:
         """Whether another try makes no sense: the message has failed after a repair too."""
-        return self.tries >= _MOST_TRIES
+        return self.tries >= _MAX_TRIES
 
 
 _decode = msgspec.json.Decoder(MessageFailure).decode
@@ -46,10 +46,10 @@ class FailedMessages:
         self._new = f"{inbox}/new"
         self._folder = f"{inbox}/failed"
 
-    def move(self, name: str, message: Message, items: list[Item], at: datetime, error: str) -> None:
+    def move_from_inbox(self, name: str, message: Message, items: list[MessageItem], at: datetime, error: str) -> None:
         """Move a message's file, and the parts of a batch, out of the inbox; durable on return."""
-        self._note(
-            name, MessageFailure(at, message.kind, [item.target for item in items], error, self._tries(name) + 1)
+        self._write_failure(
+            name, MessageFailure(at, message.kind, [item.target for item in items], error, self._count_tries(name) + 1)
         )
         stem = name.removesuffix(".json")
         for other in self._disk.listdir(self._new) if message.parts else ():
@@ -59,35 +59,37 @@ class FailedMessages:
         self._disk.sync_folder(self._folder)
         self._disk.sync_folder(self._new)
 
-    def keep(self, name: str, data: bytes, message: Message, at: datetime, error: str) -> None:
+    def store(self, name: str, data: bytes, message: Message, at: datetime, error: str) -> None:
         """Keep a message that has no file of its own: one item of a batch; durable on return."""
         if self._disk.exists(f"{self._folder}/{name}"):
             return
-        self._note(name, MessageFailure(at, message.kind, [item.target for item in message.items], error))
+        self._write_failure(name, MessageFailure(at, message.kind, [item.target for item in message.items], error))
         self._disk.create(f"{self._folder}/{name}", data, sync=True)
         self._disk.sync_folder(self._folder)
 
-    def _note(self, name: str, why: MessageFailure) -> None:
+    def _write_failure(self, name: str, failure: MessageFailure) -> None:
         self._disk.make_folder(self._folder)
-        self._disk.replace(f"{self._folder}/{name}{_ERROR}", append_crc(msgspec.json.encode(why)[:-1]) + b"\n")
+        self._disk.replace(
+            f"{self._folder}/{name}{_ERROR_SUFFIX}", append_crc(msgspec.json.encode(failure)[:-1]) + b"\n"
+        )
 
-    def _tries(self, name: str) -> int:
-        why = self.why(name)
+    def _count_tries(self, name: str) -> int:
+        why = self.read_failure(name)
         return why.tries if why is not None else 0
 
     def names(self) -> list[str]:
         """The messages that are set aside, in the order in which they were posted."""
         return sorted(name for name in self._disk.listdir(self._folder) if name.endswith(".json"))
 
-    def retried(self) -> set[str]:
+    def retried_names(self) -> set[str]:
         """The names of messages that a repair has put back into the inbox."""
         names = set(self._disk.listdir(self._folder))
-        return {name.removesuffix(_ERROR) for name in names if name.endswith(_ERROR)} - names
+        return {name.removesuffix(_ERROR_SUFFIX) for name in names if name.endswith(_ERROR_SUFFIX)} - names
 
-    def why(self, name: str) -> MessageFailure | None:
+    def read_failure(self, name: str) -> MessageFailure | None:
         """What is known about a message that is set aside, or that a repair has put back."""
         try:
-            data = self._disk.read(f"{self._folder}/{name}{_ERROR}")
+            data = self._disk.read(f"{self._folder}/{name}{_ERROR_SUFFIX}")
             return _decode(verify_crc(data.removesuffix(b"\n")) + b"}")
         except (FileNotFoundError, CorruptLine, msgspec.MsgspecError, ValueError):
             return None
@@ -102,17 +104,17 @@ class FailedMessages:
         self._disk.sync_folder(self._new)
         self._disk.sync_folder(self._folder)
 
-    def drop(self, name: str, dropped: str) -> None:
+    def move_away(self, name: str, folder: str) -> None:
         """Move a message that failed again into the folder `dropped`, where nothing looks any more."""
-        self._disk.make_folder(dropped)
+        self._disk.make_folder(folder)
         stem = name.removesuffix(".json")
         for other in self._disk.listdir(self._folder):
             if other.startswith(f"{stem}."):
-                self._disk.rename(f"{self._folder}/{other}", f"{dropped}/{other}")
-        self._disk.sync_folder(dropped)
+                self._disk.rename(f"{self._folder}/{other}", f"{folder}/{other}")
+        self._disk.sync_folder(folder)
         self._disk.sync_folder(self._folder)
 
-    def forget(self, name: str) -> None:
+    def forget_failure(self, name: str) -> None:
         """The message was handled after all."""
         with suppress(FileNotFoundError):
-            self._disk.unlink(f"{self._folder}/{name}{_ERROR}")
+            self._disk.unlink(f"{self._folder}/{name}{_ERROR_SUFFIX}")

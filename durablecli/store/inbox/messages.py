@@ -15,12 +15,12 @@ from durablecli.model.events import NULL
 RUN_VARIABLE = "DURABLE_RUN_INSTANCE"
 """Names, in the process of a `durable run` and in those that it begins, the instance that is run."""
 
-KINDS = frozenset(
+MESSAGE_KINDS = frozenset(
     {"start", "raise-event", "terminate", "suspend", "resume", "rewind", "restart", "purge", "signal", "delete"}
 )
 
 
-class Item(msgspec.Struct, frozen=True, omit_defaults=True):
+class MessageItem(msgspec.Struct, frozen=True, omit_defaults=True):
     """One instance or entity that a message is about, with what its kind needs.
 
     start: `name`, `input`, `version`, `start_at`, `if_exists` and, to name the execution it gets, `execution`;
@@ -63,7 +63,7 @@ class Message(msgspec.Struct, frozen=True, omit_defaults=True):
     number: int
     at: datetime
     kind: str
-    items: list[Item]
+    items: list[MessageItem]
     count: int = 0
     parts: tuple[int, ...] = ()
     batch: str | None = None
@@ -86,13 +86,13 @@ class Receipt(msgspec.Struct, frozen=True):
 class Mailbox(Protocol):
     """Where clients post: the inbox on disk, or the queue of an engine in this very process."""
 
-    def post(self, kind: str, items: Sequence[Item], message: str | None = None) -> Receipt:
+    def post(self, kind: str, items: Sequence[MessageItem], message: str | None = None) -> Receipt:
         """Hand over one message; durable on return. `message` is its id where the caller already has one."""
         ...
 
 
 @runtime_checkable
-class Publishing(Protocol):
+class PublicationStatus(Protocol):
     """A mailbox in the process of the engine, which knows what the journal holds and the histories don't yet."""
 
     def is_published(self, instance: str) -> bool:
@@ -100,6 +100,6 @@ class Publishing(Protocol):
         ...
 
 
-def new_message() -> str:
+def new_message_id() -> str:
     """A fresh message id."""
     return f"m-{uuid4().hex}"

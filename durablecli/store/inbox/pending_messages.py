@@ -14,20 +14,20 @@ from typing import NamedTuple
 import msgspec
 
 from durablecli.model.status import ENDED_STATUSES, InstanceSummary, PendingWait
-from durablecli.store.inbox.messages import Item, Message
+from durablecli.store.inbox.messages import Message, MessageItem
 
-CHANGING = frozenset({"start", "restart", "purge", "rewind", "suspend", "resume", "terminate"})
+STATUS_CHANGING_KINDS = frozenset({"start", "restart", "purge", "rewind", "suspend", "resume", "terminate"})
 """The kinds of messages that can change the status of an instance."""
 
 
-class Request(NamedTuple):
+class PendingItem(NamedTuple):
     """What one message asks for one instance."""
 
     message: Message
-    item: Item
+    item: MessageItem
 
 
-class Outlook(NamedTuple):
+class PredictedStatus(NamedTuple):
     """An instance as it will be once the requests are taken. `status` is None where it isn't there.
 
     `start` is set if a start that waits has taken the place of the recorded execution. `requested` are the kinds of
@@ -35,35 +35,35 @@ class Outlook(NamedTuple):
     """
 
     status: str | None
-    start: Request | None = None
-    requested: tuple[str, ...] = ()
-    ends: bool = False
+    start: PendingItem | None = None
+    pending_kinds: tuple[str, ...] = ()
+    will_end: bool = False
 
     @property
-    def ended(self) -> bool:
+    def has_ended(self) -> bool:
         """Whether a message that is posted now will find it ended."""
-        return self.ends or self.status in ENDED_STATUSES
+        return self.will_end or self.status in ENDED_STATUSES
 
 
-def outlook(recorded: str | None, requests: Iterable[Request]) -> Outlook:
+def predict_status(recorded: str | None, requests: Iterable[PendingItem]) -> PredictedStatus:
     """What `requests`, in the order of their numbers, make of an instance whose history says `recorded`."""
-    seen = Outlook(recorded)
+    seen = PredictedStatus(recorded)
     for request in requests:
-        seen = _apply(seen, request)
+        seen = _apply_item(seen, request)
     return seen
 
 
-def requests_for(instance: str, messages: Iterable[Message]) -> list[Request]:
+def pending_items_for(instance: str, messages: Iterable[Message]) -> list[PendingItem]:
     """What these messages ask for one instance."""
-    return [Request(message, item) for message in messages for item in message.items if item.target == instance]
+    return [PendingItem(message, item) for message in messages for item in message.items if item.target == instance]
 
 
-def is_of_batch(message: Message) -> bool:
+def is_batch_start(message: Message) -> bool:
     """Whether it starts several instances, under new ids. It is taken in slices, so some of them may exist already."""
     return message.kind == "start" and message.total > 1
 
 
-def passing(requests: Iterable[Request]) -> list[Request]:
+def items_for_quarantined(requests: Iterable[PendingItem]) -> list[PendingItem]:
     """Those requests that reach an instance that is set aside, too."""
     return [
         each
@@ -73,9 +73,9 @@ def passing(requests: Iterable[Request]) -> list[Request]:
     ]
 
 
-def foreseen(recorded: InstanceSummary | None, requests: Iterable[Request]) -> InstanceSummary | None:
+def predict_row(recorded: InstanceSummary | None, requests: Iterable[PendingItem]) -> InstanceSummary | None:
     """The row of an instance as it will be once the requests are taken; None where it isn't there."""
-    seen = outlook(recorded.status if recorded else None, requests)
+    seen = predict_status(recorded.status if recorded else None, requests)
     if seen.status is None:
         return None
     if seen.start is not None:
@@ -83,7 +83,7 @@ def foreseen(recorded: InstanceSummary | None, requests: Iterable[Request]) -> I
     return recorded and msgspec.structs.replace(recorded, status=seen.status)
 
 
-def _pending_row(start: Request, status: str, old: InstanceSummary | None) -> InstanceSummary:
+def _pending_row(start: PendingItem, status: str, old: InstanceSummary | None) -> InstanceSummary:
     message, item = start
     return InstanceSummary(
         id=item.target,
@@ -104,32 +104,32 @@ def _pending_row(start: Request, status: str, old: InstanceSummary | None) -> In
     )
 
 
-def _apply(seen: Outlook, request: Request) -> Outlook:
+def _apply_item(seen: PredictedStatus, request: PendingItem) -> PredictedStatus:
     kind, item = request.message.kind, request.item
     if kind in ("start", "restart"):
-        return Outlook("Pending", request) if _starts(seen, kind, item) else seen
+        return PredictedStatus("Pending", request) if _begins_execution(seen, kind, item) else seen
     if seen.status is None:
         return seen
     if kind == "purge":
-        return Outlook(None) if seen.ended or item.force else seen
-    status, ends = seen.status, seen.ends
-    if not seen.ended:
+        return PredictedStatus(None) if seen.has_ended or item.force else seen
+    status, ends = seen.status, seen.will_end
+    if not seen.has_ended:
         ends = kind == "terminate"
         if kind in ("suspend", "resume"):
-            status = _suspended(seen, kind)
+            status = _status_after(seen, kind)
     elif kind == "rewind" and status == "Failed":
         status = "Running"
-    return Outlook(status, seen.start, (*seen.requested, kind), ends)
+    return PredictedStatus(status, seen.start, (*seen.pending_kinds, kind), ends)
 
 
-def _starts(seen: Outlook, kind: str, item: Item) -> bool:
+def _begins_execution(seen: PredictedStatus, kind: str, item: MessageItem) -> bool:
     """Whether an engine that takes this start begins an execution."""
     if seen.status is None:
         return kind == "start" or item.new_instance is not None
-    return item.if_exists == "replace" or (item.if_exists == "fail_if_running" and seen.ended)
+    return item.if_exists == "replace" or (item.if_exists == "fail_if_running" and seen.has_ended)
 
 
-def _suspended(seen: Outlook, kind: str) -> str:
+def _status_after(seen: PredictedStatus, kind: str) -> str:
     """The status after a suspend or a resume; a start that waits stays Pending until an engine takes it."""
     if kind == "suspend":
         return "Suspended" if seen.start is None else "Pending"

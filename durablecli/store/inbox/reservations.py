@@ -19,7 +19,7 @@ from durablecli.errors import Conflict
 from durablecli.model.codec import CorruptLine, append_crc, verify_crc
 from durablecli.model.ids import file_name
 from durablecli.store.disk import Disk
-from durablecli.store.lock import alive, pid_namespace, start_token
+from durablecli.store.lock import is_process_alive, pid_namespace, start_token
 
 
 class Reservation(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -38,14 +38,14 @@ class Reservation(msgspec.Struct, frozen=True, omit_defaults=True):
     namespace: str = ""
 
     @property
-    def alive(self) -> bool:
+    def is_alive(self) -> bool:
         """Whether the process runs, as far as can be seen from here."""
-        return alive(self.pid, self.started)
+        return is_process_alive(self.pid, self.started)
 
     @property
-    def binding(self) -> bool:
+    def is_binding(self) -> bool:
         """Whether it may not fall to another starter, although its start doesn't wait in the inbox."""
-        return not self.posted and (self.alive or (self.final and self.namespace != pid_namespace()))
+        return not self.posted and (self.is_alive or (self.final and self.namespace != pid_namespace()))
 
 
 class ReservationLost(Conflict):
@@ -62,13 +62,13 @@ class Reservations:
         self._disk = disk
         self._folder = folder
 
-    def hold(
+    def reserve(
         self,
         instance: str,
         message: str,
-        waiting: Callable[[bool], Collection[str]],
+        find_starts: Callable[[bool], Collection[str]],
         *,
-        over_waiting: bool = False,
+        allow_pending: bool = False,
         final: bool = False,
     ) -> Reservation | None:
         """Reserve an id or raise Conflict; gives the reservation whose place it takes.
@@ -77,50 +77,50 @@ class Reservations:
         that is no conflict.
         """
         held = self.get(instance)
-        starts = waiting(held is not None or self._disk.exists(self._path(instance)))
-        if held is not None and held.binding:
+        starts = find_starts(held is not None or self._disk.exists(self._path(instance)))
+        if held is not None and held.is_binding:
             raise Conflict(f"the id {instance!r} is being started by process {held.pid}; try again")
-        if starts and not over_waiting:
+        if starts and not allow_pending:
             raise Conflict(f"the id {instance!r} is taken: its start waits for a daemon")
         self._write(instance, message, final=final)
         return held
 
-    def names(self, instance: str, message: str) -> bool:
+    def belongs_to(self, instance: str, message: str) -> bool:
         """Whether the reservation of the id is this message's."""
         held = self.get(instance)
         return held is not None and held.message == message
 
     def make_final(self, instance: str, message: str) -> None:
         """See that no other starter takes the reservation over; raises ReservationLost."""
-        self.check(instance, message)
+        self.check_owner(instance, message)
         self._write(instance, message, final=True)
 
-    def check(self, instance: str, message: str) -> None:
+    def check_owner(self, instance: str, message: str) -> None:
         """Raise ReservationLost unless the reservation of the id is this message's."""
-        if not self.names(instance, message):
+        if not self.belongs_to(instance, message):
             raise ReservationLost(f"the id {instance!r} was taken by another start at the same time; try again")
 
     def mark_posted(self, instance: str, message: str) -> None:
         """Note that the start is about to be in the inbox: from now on that counts."""
         self._write(instance, message, posted=True)
 
-    def restore(self, before: Reservation) -> None:
+    def restore(self, previous: Reservation) -> None:
         """Put an earlier reservation back in its place."""
-        self._put(before)
+        self._replace(previous)
 
-    def drop_open(self, instance: str) -> None:
+    def drop_unposted(self, instance: str) -> None:
         """Take an id from a starter who has decided and not posted yet; raises Conflict where an engine may have it."""
         held = self.get(instance)
-        if held is not None and held.final and held.binding:
+        if held is not None and held.final and held.is_binding:
             raise Conflict(f"{instance} is just being started anew; try again")
         if held is None or not held.posted:
             self._unlink(file_name(instance))
 
     def _write(self, instance: str, message: str, *, final: bool = False, posted: bool = False) -> None:
         pid = os.getpid()
-        self._put(Reservation(instance, message, pid, start_token(pid) or "", final, posted, pid_namespace()))
+        self._replace(Reservation(instance, message, pid, start_token(pid) or "", final, posted, pid_namespace()))
 
-    def _put(self, reservation: Reservation) -> None:
+    def _replace(self, reservation: Reservation) -> None:
         self._unlink(file_name(reservation.id))
         body = msgspec.json.encode(reservation)[:-1]
         try:
@@ -132,7 +132,7 @@ class Reservations:
         """Who holds an id; None when nobody does, or nobody can tell."""
         return self._read(file_name(instance))
 
-    def all(self) -> list[Reservation]:
+    def list_all(self) -> list[Reservation]:
         """Every reservation that can be read, whether its process lives or not."""
         found = (self._read(name) for name in sorted(self._disk.listdir(self._folder)))
         return [each for each in found if each is not None]
@@ -140,15 +140,15 @@ class Reservations:
     def release(self, instance: str, message: str) -> None:
         """Give an id back if it is this message's. Without the lock a reservation that was made in this very moment
         may go as well; its maker sees that and begins again."""
-        if self.names(instance, message):
+        if self.belongs_to(instance, message):
             self._unlink(file_name(instance))
 
-    def forget_stale(self, waiting: Collection[str], taken: Collection[str]) -> None:
+    def remove_stale(self, waiting: Collection[str], consumed: Collection[str]) -> None:
         """Release those whose message is taken, and those of dead processes or engines whose message isn't waiting."""
         for name in self._disk.listdir(self._folder):
             held = self._read(name)
-            stale = held is None or (held.message not in waiting and (held.final or held.posted or not held.alive))
-            if stale or (held is not None and held.message in taken):
+            stale = held is None or (held.message not in waiting and (held.final or held.posted or not held.is_alive))
+            if stale or (held is not None and held.message in consumed):
                 self._unlink(name)
 
     def _unlink(self, name: str) -> None:

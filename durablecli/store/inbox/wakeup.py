@@ -15,21 +15,21 @@ import threading
 from collections.abc import Callable
 
 
-def path(root: str) -> str:
+def pipe_path(root: str) -> str:
     """Where the pipe of a hub is; raises OSError if there is no such hub."""
     inbox = os.stat(f"{root}/inbox")
-    return f"{_folder(inbox.st_uid)}/{inbox.st_dev:x}-{inbox.st_ino:x}"
+    return f"{_pipe_folder(inbox.st_uid)}/{inbox.st_dev:x}-{inbox.st_ino:x}"
 
 
-def _folder(owner: int) -> str:
+def _pipe_folder(owner: int) -> str:
     return f"{os.environ.get('TMPDIR') or '/tmp'}/durablecli-{owner}"  # noqa: S108  what is in it is checked
 
 
-def ring(root: str) -> None:
+def notify(root: str) -> None:
     """Wake whoever listens. Never blocks, never fails: the engine looks every second anyway."""
     with contextlib.suppress(OSError):
-        pipe = path(root)
-        _check(os.path.dirname(pipe), os.stat(f"{root}/inbox").st_uid)
+        pipe = pipe_path(root)
+        _check_folder(os.path.dirname(pipe), os.stat(f"{root}/inbox").st_uid)
         # Without a reader the open fails at once (ENXIO); a full pipe has rung already (EAGAIN).
         fd = os.open(pipe, os.O_WRONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
         try:
@@ -39,21 +39,21 @@ def ring(root: str) -> None:
             os.close(fd)
 
 
-def _check(folder: str, owner: int) -> None:
+def _check_folder(folder: str, owner: int) -> None:
     """Raise OSError unless the folder is the owner's own: the name may be taken by anybody."""
     found = os.lstat(folder)
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != owner or found.st_mode & 0o022:
         raise PermissionError(f"{folder} isn't a folder of its own")
 
 
-class Bell:
+class WakeupPipe:
     """Listens to the pipe of one hub in a thread of its own."""
 
     def __init__(self, root: str) -> None:
         self._root = root
         self._path = ""
         self._fd = -1
-        self._stop: tuple[int, int] = (-1, -1)
+        self._stop_pipe: tuple[int, int] = (-1, -1)
         self._thread: threading.Thread | None = None
 
     def listen(self, callback: Callable[[], None]) -> bool:
@@ -62,12 +62,12 @@ class Bell:
             self._fd = self._open()
         except OSError:
             return False
-        self._stop = os.pipe()
-        thread = threading.Thread(target=self._run, args=(callback,), name="durablecli-bell", daemon=True)
+        self._stop_pipe = os.pipe()
+        thread = threading.Thread(target=self._wait_for_wakeups, args=(callback,), name="durablecli-bell", daemon=True)
         try:
             thread.start()
         except RuntimeError:  # the system has no thread left
-            for fd in (self._fd, *self._stop):
+            for fd in (self._fd, *self._stop_pipe):
                 os.close(fd)
             return False
         self._thread = thread
@@ -77,20 +77,20 @@ class Bell:
         """Stop listening, and take the pipe away."""
         if self._thread is None:
             return
-        os.write(self._stop[1], b"!")
+        os.write(self._stop_pipe[1], b"!")
         self._thread.join()
         self._thread = None
         with contextlib.suppress(OSError):
             os.unlink(self._path)
-        for fd in (self._fd, *self._stop):
+        for fd in (self._fd, *self._stop_pipe):
             os.close(fd)
 
     def _open(self) -> int:
-        self._path = path(self._root)
+        self._path = pipe_path(self._root)
         folder = os.path.dirname(self._path)
         with contextlib.suppress(FileExistsError):
             os.mkdir(folder, 0o700)
-        _check(folder, os.geteuid())
+        _check_folder(folder, os.geteuid())
         with contextlib.suppress(FileNotFoundError):
             if not stat.S_ISFIFO(os.lstat(self._path).st_mode):
                 os.unlink(self._path)
@@ -101,10 +101,10 @@ class Bell:
         os.fchmod(fd, 0o600)
         return fd
 
-    def _run(self, callback: Callable[[], None]) -> None:
+    def _wait_for_wakeups(self, callback: Callable[[], None]) -> None:
         while True:
-            ready, _, _ = select.select([self._fd, self._stop[0]], [], [])
-            if self._stop[0] in ready:
+            ready, _, _ = select.select([self._fd, self._stop_pipe[0]], [], [])
+            if self._stop_pipe[0] in ready:
                 return
             with contextlib.suppress(BlockingIOError):
                 os.read(self._fd, 65536)

@@ -14,13 +14,13 @@ import msgspec
 
 from durablecli.model.codec import CorruptLine, append_crc, format_timestamp, verify_crc
 from durablecli.model.events import AnyEvent
-from durablecli.store.inbox.messages import Item
+from durablecli.store.inbox.messages import MessageItem
 
-_string = msgspec.json.Encoder().encode
-_CRC = len(',"crc":"01234567"}')
+_encode_json = msgspec.json.Encoder().encode
+_CRC_FIELD_BYTES = len(',"crc":"01234567"}')
 
 
-class Write(msgspec.Struct):
+class HistoryWrite(msgspec.Struct):
     """Lines of one execution, framed and without line feed; `first` is the `n` of the first of them.
 
     `first` 1 begins a new execution, which takes the place of any older one. A `fresh` one begins the file of an entity
@@ -32,30 +32,30 @@ class Write(msgspec.Struct):
     execution: str
     first: int
     lines: list[bytes]
-    more: bool = False
-    fresh: bool = False
+    continues: bool = False
+    rewrites_file: bool = False
 
     @property
-    def begins(self) -> bool:
+    def begins_file(self) -> bool:
         """Whether these lines are the first of their file."""
-        return self.first == 1 or self.fresh
+        return self.first == 1 or self.rewrites_file
 
 
-class Taken(msgspec.Struct, omit_defaults=True):
+class ConsumedMessage(msgspec.Struct, omit_defaults=True):
     """A message whose effects stand in the commit; of a batch the items below `upto`."""
 
     message: str
     upto: int | None = None
 
 
-class Purged(msgspec.Struct):
+class PurgedExecution(msgspec.Struct):
     """An execution whose history goes."""
 
     instance: str
     execution: str
 
 
-class Kept(msgspec.Struct, frozen=True, omit_defaults=True):
+class QuarantinedMessage(msgspec.Struct, frozen=True, omit_defaults=True):
     """What was sent to an instance that is set aside: an arrival (`event`, for that `execution` or for any), or one
     `item` of the `message` of a client, of that `kind`."""
 
@@ -64,10 +64,10 @@ class Kept(msgspec.Struct, frozen=True, omit_defaults=True):
     event: AnyEvent | None = None
     kind: str = ""
     message: str = ""
-    item: Item | None = None
+    item: MessageItem | None = None
 
 
-class Delivered(msgspec.Struct, frozen=True):
+class DeliveryWatermark(msgspec.Struct, frozen=True):
     """All that commits up to `upto` kept for an instance has been delivered, or went with it."""
 
     instance: str
@@ -80,15 +80,15 @@ class Commit(msgspec.Struct):
     c: int
     epoch: int
     at: datetime
-    writes: list[Write]
-    taken: list[Taken] = []
-    purged: list[Purged] = []
-    after: int = 0
-    kept: list[Kept] = []
-    delivered: list[Delivered] = []
+    writes: list[HistoryWrite]
+    consumed: list[ConsumedMessage] = []
+    purged: list[PurgedExecution] = []
+    last_durable: int = 0
+    quarantined: list[QuarantinedMessage] = []
+    delivered: list[DeliveryWatermark] = []
 
 
-class _Write(msgspec.Struct):
+class _RawHistoryWrite(msgspec.Struct):
     instance: str
     execution: str
     first: int
@@ -97,59 +97,59 @@ class _Write(msgspec.Struct):
     fresh: bool = False
 
 
-class _Commit(msgspec.Struct):
+class _RawCommit(msgspec.Struct):
     c: int
     epoch: int
     at: datetime
-    writes: list[_Write]
-    taken: list[Taken] = []
-    purged: list[Purged] = []
+    writes: list[_RawHistoryWrite]
+    taken: list[ConsumedMessage] = []
+    purged: list[PurgedExecution] = []
     after: int = 0
-    kept: list[Kept] = []
-    delivered: list[Delivered] = []
+    kept: list[QuarantinedMessage] = []
+    delivered: list[DeliveryWatermark] = []
 
 
-_decode = msgspec.json.Decoder(_Commit).decode
+_decode = msgspec.json.Decoder(_RawCommit).decode
 
 
-def line(commit: Commit) -> bytes:
+def encode_commit(commit: Commit) -> bytes:
     """The commit's line, sealed, without line feed and without `after`."""
     pieces = [
         b'{"instance":%b,"execution":"%b","first":%d%b%b,"records":[%b]}'
         % (
-            _string(write.instance),
+            _encode_json(write.instance),
             write.execution.encode(),
             write.first,
-            b',"more":true' if write.more else b"",
-            b',"fresh":true' if write.fresh else b"",
+            b',"more":true' if write.continues else b"",
+            b',"fresh":true' if write.rewrites_file else b"",
             b",".join(write.lines),
         )
         for write in commit.writes
     ]
-    rest = b""
-    if commit.taken:
-        rest = b',"taken":' + _string(commit.taken)
+    tail = b""
+    if commit.consumed:
+        tail = b',"taken":' + _encode_json(commit.consumed)
     if commit.purged:
-        rest += b',"purged":' + _string(commit.purged)
-    if commit.kept:
-        rest += b',"kept":' + _string(commit.kept)
+        tail += b',"purged":' + _encode_json(commit.purged)
+    if commit.quarantined:
+        tail += b',"kept":' + _encode_json(commit.quarantined)
     if commit.delivered:
-        rest += b',"delivered":' + _string(commit.delivered)
+        tail += b',"delivered":' + _encode_json(commit.delivered)
     head = b'{"c":%d,"epoch":%d,"at":"%b","writes":[' % (commit.c, commit.epoch, format_timestamp(commit.at).encode())
-    return append_crc(b"%b%b]%b" % (head, b",".join(pieces), rest))
+    return append_crc(b"%b%b]%b" % (head, b",".join(pieces), tail))
 
 
-def join(lines: Iterable[bytes], after: int) -> bytes:
+def seal_lines(lines: Iterable[bytes], last_durable: int) -> bytes:
     """The bytes of sealed lines as the journal holds them: each says `after`, is sealed anew and ends in LF."""
-    mark = b',"after":%d' % after
+    mark = b',"after":%d' % last_durable
     pieces: list[bytes | memoryview] = []
     for each in lines:
         crc = crc32(mark, int(each[-10:-2], 16))
-        pieces += memoryview(each)[:-_CRC], mark, b',"crc":"%08x"}\n' % crc
+        pieces += memoryview(each)[:-_CRC_FIELD_BYTES], mark, b',"crc":"%08x"}\n' % crc
     return b"".join(pieces)
 
 
-def parse_line(data: bytes) -> Commit:
+def decode_commit(data: bytes) -> Commit:
     """The commit of a line without line feed; raises Damaged unless every byte is as it was written."""
     body = verify_crc(data)
     try:
@@ -157,7 +157,8 @@ def parse_line(data: bytes) -> Commit:
     except (msgspec.DecodeError, ValueError, RecursionError) as error:
         raise CorruptLine(str(error)) from None
     writes = [
-        Write(w.instance, w.execution, w.first, [bytes(r) for r in w.records], w.more, w.fresh) for w in found.writes
+        HistoryWrite(w.instance, w.execution, w.first, [bytes(r) for r in w.records], w.more, w.fresh)
+        for w in found.writes
     ]
     return Commit(
         found.c, found.epoch, found.at, writes, found.taken, found.purged, found.after, found.kept, found.delivered

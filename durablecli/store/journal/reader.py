@@ -16,15 +16,15 @@ import msgspec
 from durablecli.errors import DamagedHub, NewerHub
 from durablecli.model.codec import CorruptLine, append_crc, verify_crc
 from durablecli.store.disk import Disk
-from durablecli.store.journal.commits import Commit, parse_line
+from durablecli.store.journal.commits import Commit, decode_commit
 
 FORMAT = 1
-CHECKPOINT = "checkpoint"
-_SEGMENT = re.compile(r"(\d{8})\.jsonl")
-_RACES = 20
+CHECKPOINT_FILE = "checkpoint"
+_SEGMENT_NAME = re.compile(r"(\d{8})\.jsonl")
+_MAX_READ_ATTEMPTS = 20
 
 
-class Header(msgspec.Struct):
+class SegmentHeader(msgspec.Struct):
     """The first line of a segment. `first` is the first commit it may hold; up to `copied` it was born durable."""
 
     format: int
@@ -34,14 +34,14 @@ class Header(msgspec.Struct):
     copied: int = 0
 
 
-class Checkpoint(msgspec.Struct):
+class JournalCheckpoint(msgspec.Struct):
     """The first commit still needed, and the segment that holds it."""
 
     first: int
     segment: int
 
 
-class Torn(NamedTuple):
+class TornTail(NamedTuple):
     """What a crash left behind the last whole line."""
 
     path: str
@@ -49,96 +49,98 @@ class Torn(NamedTuple):
     data: bytes
 
 
-class Tail(NamedTuple):
+class JournalTail(NamedTuple):
     """The commits still needed, their lines as they stand, the number that comes next, and every segment's number."""
 
     commits: list[Commit]
     lines: list[bytes]
-    following: int
+    next_commit: int
     segments: list[int]
-    torn: Torn | None
+    torn: TornTail | None
 
 
 class _Segment(NamedTuple):
     path: str
     data: bytes
-    header: Header | None
+    header: SegmentHeader | None
 
 
 def segment_path(folder: str, number: int) -> str:
     return f"{folder}/{number:08d}.jsonl"
 
 
-def segments(disk: Disk, folder: str) -> list[int]:
+def segment_numbers(disk: Disk, folder: str) -> list[int]:
     """The numbers of the segments that are there, in order."""
-    return sorted(int(found[1]) for name in disk.listdir(folder) if (found := _SEGMENT.fullmatch(name)))
+    return sorted(int(found[1]) for name in disk.listdir(folder) if (found := _SEGMENT_NAME.fullmatch(name)))
 
 
-def header_line(header: Header) -> bytes:
+def encode_header(header: SegmentHeader) -> bytes:
     return append_crc(msgspec.json.encode(header)[:-1]) + b"\n"
 
 
-def read_checkpoint(disk: Disk, folder: str) -> Checkpoint:
-    path = f"{folder}/{CHECKPOINT}"
+def read_checkpoint(disk: Disk, folder: str) -> JournalCheckpoint:
+    path = f"{folder}/{CHECKPOINT_FILE}"
     try:
-        return msgspec.json.decode(verify_crc(disk.read(path).rstrip(b"\n")) + b"}", type=Checkpoint)
+        return msgspec.json.decode(verify_crc(disk.read(path).rstrip(b"\n")) + b"}", type=JournalCheckpoint)
     except FileNotFoundError:
         raise DamagedHub(f"{path} is missing; `durable doctor` says what is left") from None
     except (CorruptLine, msgspec.DecodeError) as error:
         raise DamagedHub(f"{path}: byte 0: {error}; `durable doctor` says what is left") from None
 
 
-def write_checkpoint(disk: Disk, folder: str, checkpoint: Checkpoint) -> None:
-    disk.replace(f"{folder}/{CHECKPOINT}", append_crc(msgspec.json.encode(checkpoint)[:-1]) + b"\n")
+def write_checkpoint(disk: Disk, folder: str, checkpoint: JournalCheckpoint) -> None:
+    disk.replace(f"{folder}/{CHECKPOINT_FILE}", append_crc(msgspec.json.encode(checkpoint)[:-1]) + b"\n")
 
 
-def tail(disk: Disk, folder: str) -> Iterator[Commit]:
+def read_commits(disk: Disk, folder: str) -> Iterator[Commit]:
     """The commits from the checkpoint on; raises DamagedHub where no crash explains what stands there."""
-    return iter(raw_tail(disk, folder).commits)
+    return iter(read_tail(disk, folder).commits)
 
 
-def raw_tail(disk: Disk, folder: str) -> Tail:
+def read_tail(disk: Disk, folder: str) -> JournalTail:
     """The same with the bytes, for the copy that opening makes."""
-    start, numbers, found = _load(disk, folder)
+    start, numbers, found = _load_segments(disk, folder)
     commits: list[Commit] = []
     lines: list[bytes] = []
     torn = None
     for at, segment in enumerate(found):
-        bad = _collect(segment, start.first + len(commits), commits, lines)
+        bad = _collect_commits(segment, start.first + len(commits), commits, lines)
         expected = start.first + len(commits)
         later = next((each.header.first for each in found[at + 1 :] if each.header is not None), None)
         if later is not None and later > expected:
-            raise DamagedHub(_complaint(segment, bad, f"commits {expected} to {later - 1} are missing"))
+            raise DamagedHub(_error_text(segment, bad, f"commits {expected} to {later - 1} are missing"))
         if later is None and bad is not None:
-            if _was_told(segment, bad[0], expected):
-                raise DamagedHub(_complaint(segment, bad, "commits that were on disk are not whole"))
-            torn = torn or Torn(segment.path, bad[0], segment.data[bad[0] :])
-    return Tail(commits, lines, start.first + len(commits), numbers, torn)
+            if _was_acknowledged(segment, bad[0], expected):
+                raise DamagedHub(_error_text(segment, bad, "commits that were on disk are not whole"))
+            torn = torn or TornTail(segment.path, bad[0], segment.data[bad[0] :])
+    return JournalTail(commits, lines, start.first + len(commits), numbers, torn)
 
 
-def _load(disk: Disk, folder: str) -> tuple[Checkpoint, list[int], list[_Segment]]:
+def _load_segments(disk: Disk, folder: str) -> tuple[JournalCheckpoint, list[int], list[_Segment]]:
     """The checkpoint and the segments from it on. Who reads without the lock may see a segment go: look again."""
     start = read_checkpoint(disk, folder)
-    for _ in range(_RACES):
-        numbers = segments(disk, folder)
-        wanted = sorted({start.segment, *(number for number in numbers if number >= start.segment)})
+    for _ in range(_MAX_READ_ATTEMPTS):
+        numbers = segment_numbers(disk, folder)
+        needed = sorted({start.segment, *(number for number in numbers if number >= start.segment)})
         try:
-            return start, numbers, [_segment(disk, segment_path(folder, number)) for number in wanted]
+            return start, numbers, [_read_segment(disk, segment_path(folder, number)) for number in needed]
         except FileNotFoundError:
             start = read_checkpoint(disk, folder)
     path = segment_path(folder, start.segment)
-    raise DamagedHub(f"{path} is missing, and {folder}/{CHECKPOINT} says that it is needed; restore it from a backup")
+    raise DamagedHub(
+        f"{path} is missing, and {folder}/{CHECKPOINT_FILE} says that it is needed; restore it from a backup"
+    )
 
 
-def _segment(disk: Disk, path: str) -> _Segment:
+def _read_segment(disk: Disk, path: str) -> _Segment:
     data = disk.read(path)
-    return _Segment(path, data, _header(path, data))
+    return _Segment(path, data, _parse_header(path, data))
 
 
-def _header(path: str, data: bytes) -> Header | None:
+def _parse_header(path: str, data: bytes) -> SegmentHeader | None:
     end = data.find(b"\n")
     try:
-        header = msgspec.json.decode(verify_crc(data[: max(end, 0)]) + b"}", type=Header)
+        header = msgspec.json.decode(verify_crc(data[: max(end, 0)]) + b"}", type=SegmentHeader)
     except (CorruptLine, msgspec.DecodeError):
         return None
     if header.format > FORMAT:
@@ -146,7 +148,9 @@ def _header(path: str, data: bytes) -> Header | None:
     return header if end > 0 and path.endswith(f"{header.segment:08d}.jsonl") else None
 
 
-def _collect(segment: _Segment, expected: int, commits: list[Commit], lines: list[bytes]) -> tuple[int, str] | None:
+def _collect_commits(
+    segment: _Segment, expected: int, commits: list[Commit], lines: list[bytes]
+) -> tuple[int, str] | None:
     """Take the whole lines that come next; the offset and the reason where they end before the file does."""
     if segment.header is None:
         return 0, "the segment's first line is not whole"
@@ -158,12 +162,12 @@ def _collect(segment: _Segment, expected: int, commits: list[Commit], lines: lis
             return offset, "the line doesn't end"
         line = data[offset:end]
         try:
-            commit = parse_line(line)
+            commit = decode_commit(line)
         except CorruptLine as error:
             return offset, str(error)
         if commit.c > expected:
             reason = f"commit {commit.c} stands where {expected} belongs"
-            raise DamagedHub(_complaint(segment, (offset, reason), "commits are missing"))
+            raise DamagedHub(_error_text(segment, (offset, reason), "commits are missing"))
         if commit.c == expected:
             # Lower ones were taken from an earlier segment: this one is the copy that an opening made.
             commits.append(commit)
@@ -173,7 +177,7 @@ def _collect(segment: _Segment, expected: int, commits: list[Commit], lines: lis
     return None
 
 
-def _was_told(segment: _Segment, offset: int, expected: int) -> bool:
+def _was_acknowledged(segment: _Segment, offset: int, expected: int) -> bool:
     """Whether commit `expected`, which should stand at `offset`, was once on disk and so may have been acted on.
 
     Every line says which commit was durable when it was written, and a segment says up to where it is a copy. A
@@ -183,14 +187,14 @@ def _was_told(segment: _Segment, offset: int, expected: int) -> bool:
         return True
     for line in segment.data[offset:].split(b"\n"):
         try:
-            later = parse_line(line)
+            later = decode_commit(line)
         except CorruptLine:
             continue
-        if segment.header is None or later.after >= expected:
+        if segment.header is None or later.last_durable >= expected:
             return True
     return False
 
 
-def _complaint(segment: _Segment, bad: tuple[int, str] | None, reason: str) -> str:
+def _error_text(segment: _Segment, bad: tuple[int, str] | None, reason: str) -> str:
     offset, detail = bad or (len(segment.data), "the segment ends here")
     return f"{segment.path}: byte {offset}: {detail}; {reason}. Restore the file from a backup, or see `durable doctor`"

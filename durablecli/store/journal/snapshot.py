@@ -15,49 +15,53 @@ import msgspec
 from durablecli.errors import DamagedHub
 from durablecli.model.codec import CorruptLine
 from durablecli.store.disk import Disk
-from durablecli.store.journal.commits import Commit, parse_line
-from durablecli.store.journal.reader import read_checkpoint, segment_path, segments
+from durablecli.store.journal.commits import Commit, decode_commit
+from durablecli.store.journal.reader import read_checkpoint, segment_numbers, segment_path
 
-_RACES = 20
-_MANY = 16
-_TAKEN = re.compile(rb'\{"message":"([^"\\]*)"\}')
+_MAX_READ_ATTEMPTS = 20
+_SINGLE_SEARCH_LIMIT = 16
+_CONSUMED_PATTERN = re.compile(rb'\{"message":"([^"\\]*)"\}')
 
 
-class Glimpse(NamedTuple):
+class JournalSnapshot(NamedTuple):
     """`first` is the first commit that the histories on disk may lack."""
 
     first: int
-    data: list[bytes]
+    segment_data: list[bytes]
 
-    def about(self, instance: str) -> list[Commit]:
+    def for_instance(self, instance: str) -> list[Commit]:
         """What the commits say of one instance; what they say of others would be full of gaps."""
         # msgspec has one spelling for a string, so the bytes can be searched for.
-        commits = self._commits(b'"instance":%b' % msgspec.json.encode(instance), self.first)
+        commits = self._decode_commits(b'"instance":%b' % msgspec.json.encode(instance), self.first)
         for commit in commits:
             commit.writes = [write for write in commit.writes if write.instance == instance]
             commit.purged = [purged for purged in commit.purged if purged.instance == instance]
         return commits
 
-    def beyond(self, last: int) -> list[Commit]:
+    def after(self, last: int) -> list[Commit]:
         """The commits after number `last`."""
-        return self._commits(b"", max(last + 1, self.first))
+        return self._decode_commits(b"", max(last + 1, self.first))
 
-    def taken(self, messages: Collection[str]) -> set[str]:
+    def consumed_among(self, messages: Collection[str]) -> set[str]:
         """Which of these messages a commit has taken whole."""
-        if len(messages) > _MANY:
-            return set(messages).intersection(each.decode() for data in self.data for each in _TAKEN.findall(data))
-        return {each for each in messages if any(b'{"message":"%b"}' % each.encode() in data for data in self.data)}
+        if len(messages) > _SINGLE_SEARCH_LIMIT:
+            return set(messages).intersection(
+                each.decode() for data in self.segment_data for each in _CONSUMED_PATTERN.findall(data)
+            )
+        return {
+            each for each in messages if any(b'{"message":"%b"}' % each.encode() in data for data in self.segment_data)
+        }
 
-    def _commits(self, needle: bytes, first: int) -> list[Commit]:
+    def _decode_commits(self, needle: bytes, first: int) -> list[Commit]:
         found: list[Commit] = []
-        for data in self.data:
+        for data in self.segment_data:
             if needle not in data:
                 continue
             for line in _lines(data, first):
                 if needle not in line:
                     continue
                 try:
-                    commit = parse_line(line)
+                    commit = decode_commit(line)
                 except CorruptLine:
                     break  # a torn tail, or a line that is being written just now
                 # A newer segment may begin with a copy of the older one's tail.
@@ -66,13 +70,13 @@ class Glimpse(NamedTuple):
         return found
 
 
-def glimpse(disk: Disk, folder: str) -> Glimpse:
+def read_journal_snapshot(disk: Disk, folder: str) -> JournalSnapshot:
     """Read the segments that are still needed; raises DamagedHub when they keep being missing."""
-    for _ in range(_RACES):
+    for _ in range(_MAX_READ_ATTEMPTS):
         start = read_checkpoint(disk, folder)
-        numbers = [number for number in segments(disk, folder) if number >= start.segment]
+        numbers = [number for number in segment_numbers(disk, folder) if number >= start.segment]
         try:
-            return Glimpse(start.first, [disk.read(segment_path(folder, number)) for number in numbers])
+            return JournalSnapshot(start.first, [disk.read(segment_path(folder, number)) for number in numbers])
         except FileNotFoundError:
             continue  # a checkpoint was quicker
     raise DamagedHub(f"{folder}: segments vanish while they are read; see `durable doctor`")

@@ -11,35 +11,43 @@ from contextlib import suppress
 
 from durablecli.errors import StorageError
 from durablecli.store.disk import Appender, Disk
-from durablecli.store.journal.commits import Commit, Purged, Taken, Write, join, line, parse_line
+from durablecli.store.journal.commits import (
+    Commit,
+    ConsumedMessage,
+    HistoryWrite,
+    PurgedExecution,
+    decode_commit,
+    encode_commit,
+    seal_lines,
+)
 from durablecli.store.journal.reader import (
-    CHECKPOINT,
+    CHECKPOINT_FILE,
     FORMAT,
-    Checkpoint,
-    Header,
-    Tail,
-    header_line,
-    raw_tail,
+    JournalCheckpoint,
+    JournalTail,
+    SegmentHeader,
+    encode_header,
     read_checkpoint,
+    read_commits,
+    read_tail,
+    segment_numbers,
     segment_path,
-    segments,
-    tail,
     write_checkpoint,
 )
 
 __all__ = [
-    "Checkpoint",
     "Commit",
+    "ConsumedMessage",
+    "HistoryWrite",
     "Journal",
-    "Purged",
-    "Tail",
-    "Taken",
-    "Write",
-    "line",
-    "parse_line",
-    "raw_tail",
+    "JournalCheckpoint",
+    "JournalTail",
+    "PurgedExecution",
+    "decode_commit",
+    "encode_commit",
     "read_checkpoint",
-    "tail",
+    "read_commits",
+    "read_tail",
     "write_checkpoint",
 ]
 
@@ -54,36 +62,36 @@ class Journal:
         self._disk = disk
         self._folder = folder
         self._hub = hub
-        self._firsts: dict[int, int] = {}
-        self._failed: StorageError | None = None
+        self._first_commits: dict[int, int] = {}
+        self._error: StorageError | None = None
         self._file: Appender
-        self.last = self.durable = last
+        self.last_commit = self.last_durable = last
         self.segment = number
 
     @classmethod
     def open(cls, disk: Disk, folder: str, *, hub: str, first: int) -> Journal:
         """Begin a new segment, with a number that was never used, for the commits from `first` on."""
-        known = segments(disk, folder)
-        lowest = read_checkpoint(disk, folder).segment if disk.exists(f"{folder}/{CHECKPOINT}") else 0
+        known = segment_numbers(disk, folder)
+        lowest = read_checkpoint(disk, folder).segment if disk.exists(f"{folder}/{CHECKPOINT_FILE}") else 0
         journal = cls(disk, folder, hub, first - 1, max([lowest, *known]))
-        journal._begin(first)
+        journal._begin_segment(first)
         return journal
 
     @classmethod
-    def resume(cls, disk: Disk, folder: str, *, hub: str, tail: Tail) -> Journal:
+    def resume(cls, disk: Disk, folder: str, *, hub: str, tail: JournalTail) -> Journal:
         """Go on behind `tail`. On return its commits are on disk, whatever a dead process left in the page cache.
 
         They are copied: syncing the old file again would prove nothing, because after a failed sync the next one
         succeeds without having written anything.
         """
         if not tail.lines:
-            journal = cls.open(disk, folder, hub=hub, first=tail.following)
-            journal._remember(tail)
+            journal = cls.open(disk, folder, hub=hub, first=tail.next_commit)
+            journal._remember_segments(tail)
             return journal
-        first, last = tail.following - len(tail.lines), tail.following - 1
+        first, last = tail.next_commit - len(tail.lines), tail.next_commit - 1
         number = max(tail.segments) + 1
         path = segment_path(folder, number)
-        head = header_line(Header(FORMAT, hub, number, first, last))
+        head = encode_header(SegmentHeader(FORMAT, hub, number, first, last))
         with suppress(FileNotFoundError):
             disk.unlink(f"{path}.tmp")
         disk.create(f"{path}.tmp", head + b"".join(each + b"\n" for each in tail.lines), sync=True)
@@ -91,9 +99,9 @@ class Journal:
         disk.sync_folder(folder)
         journal = cls(disk, folder, hub, last, number)
         journal._file = disk.appender(path, create=False)
-        journal._remember(tail)
-        journal._firsts[number] = first
-        journal.checkpointed(first)
+        journal._remember_segments(tail)
+        journal._first_commits[number] = first
+        journal.record_checkpoint(first)
         return journal
 
     @property
@@ -103,81 +111,86 @@ class Journal:
 
     def append(self, commits: Sequence[Commit]) -> None:
         """Make commits durable; raises StorageError, and then none of them may be acknowledged."""
-        self.append_lines([line(commit) for commit in commits], commits[-1].c)
+        self.append_lines([encode_commit(commit) for commit in commits], commits[-1].c)
 
-    def append_lines(self, lines: list[bytes], last_c: int) -> None:
+    def append_lines(self, lines: list[bytes], last_commit: int) -> None:
         """The same for commits that are encoded; `last_c` is the number of the last of them."""
-        self.write(lines, last_c)
+        self.write(lines, last_commit)
         self.sync()
 
-    def write(self, lines: list[bytes], last_c: int) -> None:
+    def write(self, lines: list[bytes], last_commit: int) -> None:
         """One write, not yet durable."""
-        self._check()
-        if last_c - len(lines) != self.last:
-            raise ValueError(f"commit {last_c - len(lines) + 1} can't follow commit {self.last}")
+        self._raise_if_failed()
+        if last_commit - len(lines) != self.last_commit:
+            raise ValueError(f"commit {last_commit - len(lines) + 1} can't follow commit {self.last_commit}")
         try:
-            self._file.append(join(lines, self.durable))
+            self._file.append(seal_lines(lines, self.last_durable))
         except OSError as error:
-            raise self._poison(error) from error
-        self.last = last_c
+            raise self._fail(error) from error
+        self.last_commit = last_commit
 
     def sync(self) -> None:
         """Return when everything written is on disk."""
-        self._check()
-        last = self.last
+        self._raise_if_failed()
+        last = self.last_commit
         try:
             self._file.sync()
         except OSError as error:
-            raise self._poison(error) from error
-        self.durable = last
+            raise self._fail(error) from error
+        self.last_durable = last
 
     def roll(self, first: int) -> None:
         """Begin a new segment for the commits from `first` on, between two appends."""
-        self._check()
-        if first != self.last + 1 or self.last != self.durable:
-            raise ValueError(f"a segment can't begin with commit {first} behind {self.last}, {self.durable} on disk")
+        self._raise_if_failed()
+        if first != self.last_commit + 1 or self.last_commit != self.last_durable:
+            raise ValueError(
+                f"a segment can't begin with commit {first} behind {self.last_commit}, {self.last_durable} on disk"
+            )
         file = self._file
         try:
-            self._begin(first)
+            self._begin_segment(first)
         except OSError as error:
-            raise self._poison(error) from error
+            raise self._fail(error) from error
         file.close()
 
-    def checkpointed(self, first: int) -> None:
+    def record_checkpoint(self, first: int) -> None:
         """Record that commits before `first` are needed no more, then drop the segments that hold only such."""
-        number = max(segment for segment, begins in self._firsts.items() if begins <= first)
-        write_checkpoint(self._disk, self._folder, Checkpoint(first, number))
-        for old in [each for each in self._firsts if each < number]:
-            del self._firsts[old]
-        for old in segments(self._disk, self._folder):
+        number = max(segment for segment, begins in self._first_commits.items() if begins <= first)
+        write_checkpoint(self._disk, self._folder, JournalCheckpoint(first, number))
+        for old in [each for each in self._first_commits if each < number]:
+            del self._first_commits[old]
+        for old in segment_numbers(self._disk, self._folder):
             if old < number:
                 self._disk.unlink(segment_path(self._folder, old))
 
     def close(self) -> None:
         self._file.close()
-        self._failed = self._failed or StorageError(f"{self._folder} is closed")
+        self._error = self._error or StorageError(f"{self._folder} is closed")
 
-    def _begin(self, first: int) -> None:
+    def _begin_segment(self, first: int) -> None:
         number = self.segment + 1
         file = self._disk.appender(segment_path(self._folder, number), create=True)
-        file.append(header_line(Header(FORMAT, self._hub, number, first)))
+        file.append(encode_header(SegmentHeader(FORMAT, self._hub, number, first)))
         file.sync()
         # Without this the name may vanish at a power cut, and everything written behind it.
         self._disk.sync_folder(self._folder)
         self._file = file
         self.segment = number
-        self._firsts[number] = first
+        self._first_commits[number] = first
 
-    def _remember(self, tail: Tail) -> None:
-        self._firsts = {**{number: 0 for number in tail.segments if number < self.segment}, **self._firsts}
+    def _remember_segments(self, tail: JournalTail) -> None:
+        self._first_commits = {
+            **{number: 0 for number in tail.segments if number < self.segment},
+            **self._first_commits,
+        }
 
-    def _check(self) -> None:
-        if self._failed is not None:
-            raise self._failed
+    def _raise_if_failed(self) -> None:
+        if self._error is not None:
+            raise self._error
 
-    def _poison(self, error: OSError) -> StorageError:
+    def _fail(self, error: OSError) -> StorageError:
         path = segment_path(self._folder, self.segment)
-        self._failed = StorageError(
+        self._error = StorageError(
             f"{path}: {error.strerror or error}; nothing more is accepted. Mend or free the disk, then start again"
         )
-        return self._failed
+        return self._error
