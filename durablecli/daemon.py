@@ -24,15 +24,15 @@ import msgspec
 
 from durablecli.app import Registry
 from durablecli.apps.load import load_configured
-from durablecli.apps.modules import Loaded
+from durablecli.apps.modules import LoadedApp
 from durablecli.builtin.call_http import built_ins
 from durablecli.client import Client
 from durablecli.config import Config
-from durablecli.engine.engine import Engine, Options
-from durablecli.engine.engine_info import Notice
-from durablecli.engine.watchdog import Watchdog, left_behind
-from durablecli.engine.workers.dispatcher import Crew
-from durablecli.engine.workers.fork_guard import doing_in_children
+from durablecli.engine.engine import Engine, EngineOptions
+from durablecli.engine.engine_info import EngineInfoWriter
+from durablecli.engine.watchdog import Watchdog, read_hang_report
+from durablecli.engine.workers.dispatcher import Dispatcher
+from durablecli.engine.workers.fork_guard import child_action
 from durablecli.errors import ConfigError, HubLocked, NoPermission, StorageError
 from durablecli.model.status import OrchestrationRuntimeStatus
 from durablecli.model.versions import VersionPolicy
@@ -75,7 +75,7 @@ def serve(
     handled = Signals(say) if signals is None else nullcontext(signals)
     with (
         handled as signals,
-        doing_in_children(signals.restore),
+        child_action(signals.restore),
         _hub(state_dir, say) as hub,
         _port(config.http.listen) as port,
     ):
@@ -102,7 +102,7 @@ def serve(
     return 0
 
 
-def _load(config: Config, signals: Signals) -> Loaded | None:
+def _load(config: Config, signals: Signals) -> LoadedApp | None:
     """Import the modules; None if a signal comes meanwhile."""
     try:
         with signals.interrupting():
@@ -114,7 +114,7 @@ def _load(config: Config, signals: Signals) -> Loaded | None:
 def work_until(
     config: Config,
     state_dir: str,
-    loaded: Loaded,
+    loaded: LoadedApp,
     instance: str,
     signals: Signals,
     *,
@@ -139,7 +139,7 @@ def work_until(
         try:
             with (
                 signals.interrupting(False),
-                doing_in_children(signals.restore),
+                child_action(signals.restore),
                 _hub(state_dir, lambda text: None) as hub,
                 _as_run(only),
                 _engine(hub, config, loaded, False, _warn, only=only) as engine,
@@ -164,9 +164,15 @@ def _is_pending(client: Client, instance: str) -> bool:
 def _finish(engine: Engine, limit: timedelta, say: Say) -> None:
     """Let the calls finish that have been given out, also those that no thread has begun yet, then drain."""
     until = monotonic() + limit.total_seconds()
-    given = set() if engine.is_stopping or engine.crew is None else {call.key for call in engine.crew.calls()}
+    given = (
+        set()
+        if engine.is_stopping or engine.dispatcher is None
+        else {call.key for call in engine.dispatcher.iter_in_flight()}
+    )
     told_at: float | None = monotonic() + _PATIENCE
-    while engine.crew is not None and (given := given & {call.key for call in engine.crew.calls()}):
+    while engine.dispatcher is not None and (
+        given := given & {call.key for call in engine.dispatcher.iter_in_flight()}
+    ):
         if monotonic() >= until or engine.is_stopping:
             break
         if told_at is not None and monotonic() >= told_at:
@@ -196,13 +202,13 @@ def act(state_dir: str, kind: str, items: Sequence[MessageItem]) -> Receipt:
         hub = open_hub(state_dir, timeout=0.0)
     except HubLocked:
         return Inbox(LocalDisk(), state_dir).post(kind, items)
-    engine = Engine(hub, None, say=_warn)
+    engine = Engine(hub, None, echo=_warn)
     try:
-        engine.catch_up()
-        posted = engine.hand_in(kind, items)
+        engine.process_inbox()
+        posted = engine.submit(kind, items)
         while not posted.done.is_set():
             engine.step(_AGAIN)
-        engine.settle()
+        engine.flush()
     finally:
         try:
             engine.close()
@@ -246,7 +252,7 @@ def _embed(config: Config, registry: Registry, ready: threading.Event, box: _Box
     try:
         with (
             _hub(config.state_dir, _warn) as hub,
-            _engine(hub, config, Loaded(registry, ()), False, _warn) as engine,
+            _engine(hub, config, LoadedApp(registry, ()), False, _warn) as engine,
         ):
             box.engine = engine
             ready.set()
@@ -269,7 +275,7 @@ def _port(listen: str | int | None) -> Iterator[socket | None]:
         return
     from durablecli.http.server import bind  # only whoever asks for HTTP pays for it
 
-    with bind(str(listen)) as taken, doing_in_children(taken.close):
+    with bind(str(listen)) as taken, child_action(taken.close):
         yield taken
 
 
@@ -288,7 +294,7 @@ def _http(
 
     keys, made = find_keys(port.getsockname()[0], config.http.keys, engine.hub.root)
     hub, client = shown(engine.hub.root), Client(engine.hub.root, engine)
-    server = HttpServer(port, client, registry, keys, config.http, config.drain, left=engine.ring)
+    server = HttpServer(port, client, registry, keys, config.http, config.drain, left=engine.wake)
     try:
         server.start()
         if made:
@@ -306,8 +312,8 @@ def _let_requests_end(server: HttpServer | None, engine: Engine, until: float) -
     begun is the next engine's."""
     if server is None:
         return
-    if engine.crew is not None:
-        engine.crew.hold_back()
+    if engine.dispatcher is not None:
+        engine.dispatcher.pause()
     server.leave()
     while server.alive and monotonic() < until:
         engine.step(_AGAIN)
@@ -316,7 +322,7 @@ def _let_requests_end(server: HttpServer | None, engine: Engine, until: float) -
 # ── timer functions ────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _keep_timers(loaded: Loaded, hub: Hub, since: datetime, say: Say) -> None:
+def _keep_timers(loaded: LoadedApp, hub: Hub, since: datetime, say: Say) -> None:
     """Through the inbox: the engine, which would take it at once, doesn't run yet."""
     from durablecli.builtin import timer
 
@@ -348,7 +354,7 @@ def _hub(state_dir: str, say: Say) -> Iterator[Hub]:
 def _engine(
     hub: Hub,
     config: Config,
-    loaded: Loaded,
+    loaded: LoadedApp,
     replay_always: bool,
     say: Say,
     place: Callable[[], Place | None] = lambda: None,
@@ -360,22 +366,22 @@ def _engine(
     it."""
     registry = loaded.registry
     registry.add_built_in(built_ins(config.call_http.poll, config.call_http.timeout))
-    options = Options(
+    options = EngineOptions(
         replay_always=replay_always or config.replay_always,
         fail_on_nondeterminism=config.on_nondeterminism == "fail",
         versions=VersionPolicy(config.default_version, config.version_match, config.version_failure == "fail"),
         live_instances=config.concurrency.live_instances,
         checkpoint_bytes=config.checkpoint.bytes,
-        checkpoint_every=config.checkpoint.every,
+        checkpoint_interval=config.checkpoint.every,
         limits=config.limits,
-        only=only,
+        only_instance=only,
     )
     note = Path(hub.root) / "turning.json"
     engine = Engine(
         hub,
         registry,
         options=options,
-        crew=lambda report: Crew(
+        make_dispatcher=lambda report: Dispatcher(
             registry,
             report,
             config.concurrency,
@@ -384,8 +390,8 @@ def _engine(
             config.limits.payload,
             folder=loaded.folder,
         ),
-        notice=Notice(hub.root, registry),
-        say=say,
+        info_writer=EngineInfoWriter(hub.root, registry),
+        echo=say,
     )
     if any(one.kind == "timer" or one.client_parameter is not None or one.bindings for one in registry):
         from durablecli.azure import activities, invocation  # only apps that have such functions pay for it
@@ -396,15 +402,15 @@ def _engine(
 
         timer.build_in(registry, clients)
         activities.give_clients(registry, clients)
-    bell, watchdog = WakeupPipe(hub.root), Watchdog(engine.watch, note, say)
-    stuck = left_behind(note)
-    engine.voice.start()
+    bell, watchdog = WakeupPipe(hub.root), Watchdog(engine.current_turn, note, say)
+    stuck = read_hang_report(note)
+    engine.log_capture.start()
     watchdog.start()
     # Thousands of live instances are no garbage: looking through them all the time costs a fifth of the throughput.
     thresholds = gc.get_threshold()
     gc.freeze()
     gc.set_threshold(100_000, *thresholds[1:])
-    bell.listen(engine.ring)
+    bell.listen(engine.wake)
     try:
         resumed = engine.open(stuck)
         if resumed:
@@ -415,15 +421,15 @@ def _engine(
         gc.unfreeze()
         bell.close()
         watchdog.stop()
-        engine.voice.stop()
+        engine.log_capture.stop()
         engine.close()
 
 
-def _introduce(config: Config, loaded: Loaded, hub: Hub, say: Say) -> None:
+def _introduce(config: Config, loaded: LoadedApp, hub: Hub, say: Say) -> None:
     for module in loaded.modules:
         if module.error is not None:
             say(f"not loaded: {module.name}: {module.error}")
-    for remark in loaded.remarks:
+    for remark in loaded.warnings:
         say(remark)
     for places in loaded.registry.clashes.values():
         say(f"disabled, as two functions share the name: {', '.join(places)}")

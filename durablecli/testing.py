@@ -23,10 +23,10 @@ from durablecli.client import Client, DurableOrchestrationStatus
 from durablecli.client.entity_waits import EntityWait
 from durablecli.config import ConcurrencyConfig
 from durablecli.engine.clock import VirtualClock
-from durablecli.engine.engine import Engine, Options
-from durablecli.engine.workers.activity import Call
-from durablecli.engine.workers.dispatcher import Crew
-from durablecli.engine.workers.thread_pool import Key, Report, Work
+from durablecli.engine.engine import Engine, EngineOptions
+from durablecli.engine.workers.activity import ActivityCall
+from durablecli.engine.workers.dispatcher import Dispatcher
+from durablecli.engine.workers.thread_pool import ReportResult, WorkItem, WorkKey
 from durablecli.errors import TimedOut
 from durablecli.replay.function_marks import get_mark
 from durablecli.store.hub import open_hub
@@ -46,7 +46,7 @@ def hub(*functions: Any, start: datetime = START, replay_always: bool = False) -
 
     `start` is what its clock shows first. With `replay_always` every turn replays the history from its beginning.
     """
-    options = Options(replay_always=replay_always, threads=False, share=timedelta.max)
+    options = EngineOptions(replay_always=replay_always, use_threads=False, turn_budget=timedelta.max)
     found = functions[0] if len(functions) == 1 and isinstance(functions[0], Registry) else registry(*functions)
     return Hub(found, start, options)
 
@@ -70,7 +70,9 @@ def registry(*functions: Any) -> Registry:
 class Hub:
     """A hub in memory. `client` is the usual client; what it posts is taken at once, and moves on with `run`."""
 
-    def __init__(self, registry: Registry, start: datetime, options: Options, disk: MemoryDisk | None = None) -> None:
+    def __init__(
+        self, registry: Registry, start: datetime, options: EngineOptions, disk: MemoryDisk | None = None
+    ) -> None:
         self.clock = VirtualClock(start if start.tzinfo else start.replace(tzinfo=UTC))
         self.disk = disk or MemoryDisk()
         self.registry = registry
@@ -89,11 +91,11 @@ class Hub:
 
     def run(self) -> None:
         """Go on until nothing can happen any more at the present time."""
-        with self.engine.voice:
+        with self.engine.log_capture:
             for _ in range(_MOST_STEPS):
                 worked = self.inline.work()
                 if not self.engine.step() and not worked and self._is_at_rest():
-                    self.engine.settle()
+                    self.engine.flush()
                     return
         raise TimedOut(f"the hub is still at work after {_MOST_STEPS:,} cycles: does something go on without end?")
 
@@ -101,7 +103,7 @@ class Hub:
         """Let time pass: whatever comes due happens at its time, one after another."""
         until = self.clock.now() + by
         self.run()
-        while (due := self.engine.timers.next()) is not None and due <= until:
+        while (due := self.engine.timers.next_due_time()) is not None and due <= until:
             self.clock.move_to(max(due, self.clock.now()))
             self.run()
         self.clock.move_to(until)
@@ -111,7 +113,7 @@ class Hub:
         until = self.clock.now() + limit
         self.run()
         while not (status := self.client.get_status(instance_id)).ended:
-            due = self.engine.timers.next()
+            due = self.engine.timers.next_due_time()
             if due is None or due > until:
                 raise TimedOut(f"{instance_id} hasn't ended: {self._why(status)}")
             self.clock.move_to(max(due, self.clock.now()))
@@ -159,12 +161,14 @@ class Hub:
         inline = Inline()
         self._bind()
 
-        def crew(report: Report) -> Crew:
+        def crew(report: ReportResult) -> Dispatcher:
             inline.report = report
-            return Crew(self.registry, report, ConcurrencyConfig(), make=lambda kind: inline)
+            return Dispatcher(self.registry, report, ConcurrencyConfig(), make_pool=lambda kind: inline)
 
         opened = open_hub(_ROOT, self.disk, lock=False, index=Index())
-        engine = Engine(opened, self.registry, options=self._options, clock=self.clock, crew=crew, say=self.said.append)
+        engine = Engine(
+            opened, self.registry, options=self._options, clock=self.clock, make_dispatcher=crew, echo=self.said.append
+        )
         engine.open()
         return engine, inline
 
@@ -176,57 +180,57 @@ class Hub:
             activities.give_clients(self.registry, lambda: invocation.Clients(self.client))
 
     def _is_at_rest(self) -> bool:
-        due = self.engine.timers.next()
-        return self.engine.is_at_rest and not self.inline.waiting and (due is None or due > self.clock.now())
+        due = self.engine.timers.next_due_time()
+        return self.engine.is_quiescent and not self.inline.waiting and (due is None or due > self.clock.now())
 
 
 class Inline:
     """The executor of every activity and every entity: each is run, here, when it is told to."""
 
     def __init__(self) -> None:
-        self.report: Report = lambda outcome: None
-        self.waiting: dict[Key, Work] = {}
+        self.report: ReportResult = lambda outcome: None
+        self.waiting: dict[WorkKey, WorkItem] = {}
 
-    def start(self, calls: Iterable[Work]) -> None:
+    def start(self, calls: Iterable[WorkItem]) -> None:
         for call in calls:
             self.waiting[call.key] = call
 
-    def work(self, key: Key | None = None) -> bool:
+    def work(self, key: WorkKey | None = None) -> bool:
         """Run the call that has waited longest, or the one that is named; False when there is none."""
         if not self.waiting:
             return False
         call = self.waiting.pop(next(iter(self.waiting)) if key is None else key)
-        if isinstance(call, Call) and call.function.executor == "async":
+        if isinstance(call, ActivityCall) and call.function.executor == "async":
             self.report(asyncio.run(call.run_async()))
         else:
             self.report(call.run())
         return True
 
-    def cancel(self, key: Key) -> None:
+    def cancel(self, key: WorkKey) -> None:
         call = self.waiting.pop(key, None)
         if call is not None:
-            self.report(call.dropped())
+            self.report(call.make_cancelled_result())
 
-    def tell(self, key: Key) -> None: ...
+    def notify_cancel(self, key: WorkKey) -> None: ...
 
-    def hold_back(self) -> None:
+    def pause(self) -> None:
         self.waiting.clear()
 
-    def tend(self) -> None: ...
+    def maintain(self) -> None: ...
 
     @property
-    def busy(self) -> bool:
+    def is_busy(self) -> bool:
         return False
 
     @property
-    def most(self) -> int:
+    def capacity(self) -> int:
         return 1
 
     @property
-    def queued(self) -> int:
+    def queue_length(self) -> int:
         return len(self.waiting)
 
-    def running(self) -> dict[Key, float]:
+    def start_times(self) -> dict[WorkKey, float]:
         return {}
 
     def stop(self) -> None:
@@ -240,8 +244,8 @@ class _Here:
         self._hub = hub
 
     def post(self, kind: str, items: Sequence[MessageItem], message: str | None = None) -> Receipt:
-        posted = self._hub.engine.hand_in(kind, items, message)
-        with self._hub.engine.voice:
+        posted = self._hub.engine.submit(kind, items, message)
+        with self._hub.engine.log_capture:
             while not posted.done.is_set():
                 self._hub.engine.step()
         if posted.error is not None:

@@ -25,7 +25,7 @@ from durablecli.apps.host_json import (
     read,
     read_json,
 )
-from durablecli.apps.modules import ROOT, Loaded, Take
+from durablecli.apps.modules import ROOT_PACKAGE, LoadedApp, Registrar
 from durablecli.azure import import_hook
 from durablecli.azure.activities import bind
 from durablecli.blueprints import CloudTrigger, FunctionBindings, get_bindings
@@ -42,7 +42,7 @@ _set: dict[str, str] = {}
 class AzureApp:
     """An app that is loaded: its functions, and what its files say."""
 
-    loaded: Loaded
+    loaded: LoadedApp
     host: Host
 
     @property
@@ -50,7 +50,7 @@ class AzureApp:
         return self.host.hub_name
 
 
-def load(targets: Sequence[str], base: str | os.PathLike[str] = ".", project: str | None = None) -> Loaded:
+def load(targets: Sequence[str], base: str | os.PathLike[str] = ".", project: str | None = None) -> LoadedApp:
     """Import what `targets` name, relative to `base`; an app of Azure's as that. Raises ConfigError.
 
     Any module may import `azure.functions` and `azure.durable_functions`: they are durablecli's if one does.
@@ -75,7 +75,7 @@ def load(targets: Sequence[str], base: str | os.PathLike[str] = ".", project: st
         raise
 
 
-def load_configured(config: Config) -> Loaded:
+def load_configured(config: Config) -> LoadedApp:
     """Import what the settings name. Raises ConfigError."""
     return load(config.app, config.base, import_folder(config))
 
@@ -101,17 +101,17 @@ def load_app(folder: str | os.PathLike[str]) -> AzureApp:
         raise
 
 
-def _finished(loaded: Loaded, host: Host | None, disabled: Iterable[str]) -> Loaded:
+def _finished(loaded: LoadedApp, host: Host | None, disabled: Iterable[str]) -> LoadedApp:
     """What was loaded, with its activities bound, and with what has to be said about it."""
     bind(loaded.registry)
-    said = [*loaded.remarks, *_remarks(loaded.registry, host), *(f"disabled: {each}" for each in disabled)]
-    return replace(loaded, remarks=tuple(said))
+    said = [*loaded.warnings, *_remarks(loaded.registry, host), *(f"disabled: {each}" for each in disabled)]
+    return replace(loaded, warnings=tuple(said))
 
 
 def unload() -> None:
     """Forget the app, and leave `azure` and the environment as they were before."""
     _leave()
-    modules.forget_earlier_loads()
+    modules.unload()
 
 
 def _enter(host: Host | None) -> None:
@@ -154,7 +154,7 @@ def _listed(bindings: Mapping[str, str]) -> str:
     return ", ".join(f"{name} ({kind})" for name, kind in bindings.items())
 
 
-def _modules(folder: str, disabled: list[str]) -> Iterator[tuple[str, Take]]:
+def _modules(folder: str, disabled: list[str]) -> Iterator[tuple[str, Registrar]]:
     """The modules to import; functions that are disabled are noted in `disabled`, and aren't imported."""
     if os.path.isfile(os.path.join(folder, f"{_CODE}.py")):
         yield _CODE, Registry.add_module
@@ -165,7 +165,7 @@ def _modules(folder: str, disabled: list[str]) -> Iterator[tuple[str, Take]]:
             disabled.append(f"{name}, by {setting}")
             continue
         script = _script(folder, os.path.dirname(path), definition.get("scriptfile"))
-        yield f"{ROOT}.{script}", partial(_take_defined, name, definition)
+        yield f"{ROOT_PACKAGE}.{script}", partial(_take_defined, name, definition)
 
 
 def _drop_disabled(registry: Registry) -> Iterator[str]:

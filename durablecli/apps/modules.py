@@ -22,13 +22,13 @@ from typing import NoReturn
 from durablecli.app import Registry
 from durablecli.errors import ConfigError
 
-ROOT = "__app__"
+ROOT_PACKAGE = "__app__"
 """What an app of Azure's calls its own folder."""
 
 _HUB_FILE = "hub.json"
 
 # A file of such a name would be found in place of the real one by whoever imports it late, the engine itself included.
-_RESERVED = sys.stdlib_module_names | {"durablecli", "click", "filelock", "msgspec", "rich", "yaml"}
+_RESERVED_NAMES = sys.stdlib_module_names | {"durablecli", "click", "filelock", "msgspec", "rich", "yaml"}
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class LoadedModule:
 
 
 @dataclass(frozen=True)
-class Loaded:
+class LoadedApp:
     """What the modules hold, and how each of them fared. `remarks` are lines for whoever runs them.
 
     `folder` is the current folder of the process when it began to load them.
@@ -50,19 +50,19 @@ class Loaded:
 
     registry: Registry
     modules: tuple[LoadedModule, ...]
-    remarks: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
     folder: str = "."
     sources: Mapping[str, str] = field(default_factory=dict)
 
 
-def load(targets: Sequence[str], base: str | os.PathLike[str] = ".", project: str | None = None) -> Loaded:
+def load(targets: Sequence[str], base: str | os.PathLike[str] = ".", project: str | None = None) -> LoadedApp:
     """Import what `targets` name, relative to `base`. Raises ConfigError if a target doesn't exist.
 
     Modules may import what is in the folder `project` too, except names that are installed.
     """
     here = os.getcwd()
-    wanted = [_resolve(target, os.fspath(base)) for target in targets]
-    finder = _start_afresh([target.folder for target in wanted], project=project)
+    wanted = [_resolve_target(target, os.fspath(base)) for target in targets]
+    finder = _install_finder([target.folder for target in wanted], project=project)
     registry = Registry()
     modules: dict[tuple[str, str], LoadedModule] = {}
     for target in wanted:
@@ -71,49 +71,49 @@ def load(targets: Sequence[str], base: str | os.PathLike[str] = ".", project: st
                 modules[tried.name, tried.path] = tried
                 if module is not None:
                     registry.add_module(module)
-    return Loaded(registry, tuple(modules.values()), tuple(_unresolved(registry)), here, finder.found)
+    return LoadedApp(registry, tuple(modules.values()), tuple(_warn_unresolved(registry)), here, finder.found)
 
 
-def _unresolved(registry: Registry) -> Iterator[str]:
+def _warn_unresolved(registry: Registry) -> Iterator[str]:
     """A line for each function whose values arrive as plain JSON, where it may expect objects."""
     for function in registry:
         if found := function.unresolved_annotations:
             yield (
-                f"{_shown_place(function.source_location)}: {function.name}: can't resolve the annotation of {'; '.join(found)}. "
+                f"{_format_place(function.source_location)}: {function.name}: can't resolve the annotation of {'; '.join(found)}. "
                 "Such values arrive as plain JSON: import the name at run time, not only under TYPE_CHECKING"
             )
 
 
-def _shown_place(place: str) -> str:
+def _format_place(place: str) -> str:
     path, _, line = place.rpartition(":")
-    return f"{_shown(path)}:{line}" if line.isdigit() else place
+    return f"{_display_path(path)}:{line}" if line.isdigit() else place
 
 
-Take = Callable[[Registry, ModuleType], None]
+Registrar = Callable[[Registry, ModuleType], None]
 """Puts what a module holds into the registry."""
 
 
-def load_modules(folder: str, takes: Iterable[tuple[str, Take]]) -> Loaded:
+def load_modules(folder: str, registrars: Iterable[tuple[str, Registrar]]) -> LoadedApp:
     """Import modules of one folder by name; beside each stands what becomes of it.
 
     The folder is known as the package `__app__` too, so that code in a folder of its own reaches those beside it.
     """
     here = os.getcwd()
     folder = os.path.abspath(folder)
-    finder = _start_afresh([folder], folder)
+    finder = _install_finder([folder], folder)
     registry = Registry()
     modules = []
-    for name, take in takes:
+    for name, take in registrars:
         error = None
-        path = _source(folder, name.removeprefix(f"{ROOT}.")) or ""
+        path = _find_source(folder, name.removeprefix(f"{ROOT_PACKAGE}.")) or ""
         try:
             take(registry, importlib.import_module(name))
         except KeyboardInterrupt:
             raise
         except BaseException as failure:  # noqa: BLE001 - SystemExit too: what an app does must not end the engine
-            error = _explain(failure, finder.found, path)
-        modules.append(LoadedModule(name.removeprefix(f"{ROOT}."), _shown(path), error))
-    return Loaded(registry, tuple(modules), folder=here, sources=finder.found)
+            error = _format_error(failure, finder.found, path)
+        modules.append(LoadedModule(name.removeprefix(f"{ROOT_PACKAGE}."), _display_path(path), error))
+    return LoadedApp(registry, tuple(modules), folder=here, sources=finder.found)
 
 
 # What a target names.
@@ -128,16 +128,16 @@ class _Target:
     dotted: str | None = None
 
 
-def _resolve(target: str, base: str) -> _Target:
+def _resolve_target(target: str, base: str) -> _Target:
     path = os.path.abspath(os.path.join(base, target))
     if os.path.isdir(path):
         if not _is_package(path):
-            return _Target(path, tuple(_names_in([path])))
-        return _Target(*_package_root(path))
+            return _Target(path, tuple(_list_names([path])))
+        return _Target(*_find_package_root(path))
     if target.endswith(".py"):
         if not os.path.isfile(path):
             raise ConfigError(f"app: {target}: no such file")
-        return _Target(*_package_root(path.removesuffix(".py")))
+        return _Target(*_find_package_root(path.removesuffix(".py")))
     if not all(part.isidentifier() for part in target.split(".")):
         raise ConfigError(f"app: {target}: no such folder")
     return _Target(os.path.abspath(base), (target,), target)
@@ -147,7 +147,7 @@ def _is_package(folder: str) -> bool:
     return os.path.isfile(os.path.join(folder, "__init__.py"))
 
 
-def _package_root(path: str) -> tuple[str, tuple[str]]:
+def _find_package_root(path: str) -> tuple[str, tuple[str]]:
     """The folder to search and the dotted name that leads to `path`, so that relative imports work in it."""
     folder, name = os.path.split(path)
     while _is_package(folder):
@@ -156,7 +156,7 @@ def _package_root(path: str) -> tuple[str, tuple[str]]:
     return folder, (name,)
 
 
-def _names_in(folders: Iterable[str]) -> list[str]:
+def _list_names(folders: Iterable[str]) -> list[str]:
     found = (module.name for module in pkgutil.iter_modules(folders))
     return sorted(name for name in found if not name.startswith(("_", "test_")))
 
@@ -164,61 +164,61 @@ def _names_in(folders: Iterable[str]) -> list[str]:
 # Importing.
 
 
-def _import_tree(name: str, target: _Target, finder: _Finder) -> Iterator[tuple[LoadedModule, ModuleType | None]]:
+def _import_tree(name: str, target: _Target, finder: _AppFinder) -> Iterator[tuple[LoadedModule, ModuleType | None]]:
     """The module, and what is in it if it is a package."""
     tried, module = _import_one(name, target, finder)
     yield tried, module
-    for child in _names_in(getattr(module, "__path__", ())):
+    for child in _list_names(getattr(module, "__path__", ())):
         yield from _import_tree(f"{name}.{child}", target, finder)
 
 
-def _import_one(name: str, target: _Target, finder: _Finder) -> tuple[LoadedModule, ModuleType | None]:
-    path = _source(target.folder, name) or ""
-    taken = _taken(name, path) if path else None
+def _import_one(name: str, target: _Target, finder: _AppFinder) -> tuple[LoadedModule, ModuleType | None]:
+    path = _find_source(target.folder, name) or ""
+    taken = _find_name_conflict(name, path) if path else None
     if taken:
-        return LoadedModule(name, _shown(path), f"{_shown(path)}: {taken}; rename the file"), None
+        return LoadedModule(name, _display_path(path), f"{_display_path(path)}: {taken}; rename the file"), None
     try:
         module = importlib.import_module(name)
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # noqa: BLE001 - SystemExit too: a script among the modules must not end the engine
-        if target.dotted and isinstance(error, ModuleNotFoundError) and _leads_to(error.name, target.dotted):
-            _refuse(target.dotted)
-        return LoadedModule(name, _shown(path), _explain(error, finder.found, path)), None
-    return LoadedModule(name, _shown(module.__file__ or path)), module
+        if target.dotted and isinstance(error, ModuleNotFoundError) and _is_part_of(error.name, target.dotted):
+            _raise_not_found(target.dotted)
+        return LoadedModule(name, _display_path(path), _format_error(error, finder.found, path)), None
+    return LoadedModule(name, _display_path(module.__file__ or path)), module
 
 
-def _taken(name: str, path: str) -> str | None:
+def _find_name_conflict(name: str, path: str) -> str | None:
     top = name.partition(".")[0]
-    if top in _RESERVED:
+    if top in _RESERVED_NAMES:
         return f"the name {top} belongs to Python or to durablecli"
     loaded = sys.modules.get(name)
     where = getattr(loaded, "__file__", None)
     if loaded is None or where == path:
         return None
-    return f"the name {name} is taken by {_shown(where) if where else 'another module'}"
+    return f"the name {name} is taken by {_display_path(where) if where else 'another module'}"
 
 
-def _leads_to(missing: str | None, dotted: str) -> bool:
+def _is_part_of(missing: str | None, dotted: str) -> bool:
     return missing is not None and f"{dotted}.".startswith(f"{missing}.")
 
 
-def _refuse(target: str) -> NoReturn:
+def _raise_not_found(target: str) -> NoReturn:
     raise ConfigError(f"app: {target}: no such folder, file or module") from None
 
 
-def _explain(error: BaseException, found: Mapping[str, str], path: str) -> str:
+def _format_error(error: BaseException, found: Mapping[str, str], path: str) -> str:
     """One line with the place in the author's code from which the error came."""
     if isinstance(error, SyntaxError) and error.filename:
-        return f"{_shown(error.filename)}:{error.lineno}: {type(error).__name__}: {error.msg}"
+        return f"{_display_path(error.filename)}:{error.lineno}: {type(error).__name__}: {error.msg}"
     files = set(found.values())
     places = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename in files]
-    where = f"{_shown(places[-1].filename)}:{places[-1].lineno}" if places else _shown(path)
+    where = f"{_display_path(places[-1].filename)}:{places[-1].lineno}" if places else _display_path(path)
     what = " ".join(str(error).split())
     return f"{where}: {type(error).__name__}{': ' + what if what else ''}"
 
 
-def _shown(path: str) -> str:
+def _display_path(path: str) -> str:
     try:
         short = os.path.relpath(path) if path else path
     except FileNotFoundError:  # a module has removed the current folder
@@ -229,14 +229,14 @@ def _shown(path: str) -> str:
 # Finding.
 
 
-class _Source(importlib.machinery.SourceFileLoader):
+class _UncachedLoader(importlib.machinery.SourceFileLoader):
     """Compiles each time. A cached .pyc is told from its source by whole seconds and size, too coarse for an edit."""
 
     def path_stats(self, path: str) -> NoReturn:
         raise OSError("no cache, please")
 
 
-class _Finder(MetaPathFinder):
+class _AppFinder(MetaPathFinder):
     """Finds the modules of the app's folders, before anything installed, and remembers which it found."""
 
     def __init__(self, folders: tuple[str, ...], root: str | None, project: str | None) -> None:
@@ -249,36 +249,36 @@ class _Finder(MetaPathFinder):
         self, name: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> importlib.machinery.ModuleSpec | None:
         parent = name.rpartition(".")[0]
-        if name == ROOT and self.root:
-            return self._namespace(name, [self.root])
-        if parent not in self.found if parent else name in _RESERVED:
+        if name == ROOT_PACKAGE and self.root:
+            return self._make_namespace_spec(name, [self.root])
+        if parent not in self.found if parent else name in _RESERVED_NAMES:
             return None
         for folder in path or () if parent else self.folders:
-            file = _source(folder, name.rpartition(".")[2])
+            file = _find_source(folder, name.rpartition(".")[2])
             if file:
-                return self._module(name, file)
+                return self._make_spec(name, file)
         if parent:
-            return self._plain_folder(name, path or ())
-        return self._plain_folder(name, self.folders) or self._in_project(name)
+            return self._find_plain_folder(name, path or ())
+        return self._find_plain_folder(name, self.folders) or self._find_in_project(name)
 
-    def _module(self, name: str, file: str) -> importlib.machinery.ModuleSpec | None:
+    def _make_spec(self, name: str, file: str) -> importlib.machinery.ModuleSpec | None:
         self.found[name] = file
         inside = [os.path.dirname(file)] if os.path.basename(file) == "__init__.py" else None
-        loader = _Source(name, file)
+        loader = _UncachedLoader(name, file)
         return importlib.util.spec_from_file_location(name, file, loader=loader, submodule_search_locations=inside)
 
-    def _in_project(self, name: str) -> importlib.machinery.ModuleSpec | None:
+    def _find_in_project(self, name: str) -> importlib.machinery.ModuleSpec | None:
         """A module or package of the project, unless something installed has its name."""
         for folder in self.project:
-            file = _source(folder, name)
+            file = _find_source(folder, name)
             if file is None:
                 continue
             other = importlib.machinery.PathFinder.find_spec(name)
             is_installed = other is not None and other.origin is not None and os.path.abspath(other.origin) != file
-            return None if is_installed else self._module(name, file)
-        return self._plain_folder(name, self.project)
+            return None if is_installed else self._make_spec(name, file)
+        return self._find_plain_folder(name, self.project)
 
-    def _plain_folder(self, name: str, places: Iterable[str]) -> importlib.machinery.ModuleSpec | None:
+    def _find_plain_folder(self, name: str, places: Iterable[str]) -> importlib.machinery.ModuleSpec | None:
         """A folder without an `__init__.py` holds modules too, unless something installed has its name."""
         inside = [os.path.join(place, name.rpartition(".")[2]) for place in places]
         inside = [folder for folder in inside if os.path.isdir(folder)]
@@ -289,9 +289,9 @@ class _Finder(MetaPathFinder):
             return None
         if any(map(_is_hub, inside)):  # without an error sys.path would lead there
             raise ModuleNotFoundError(f"No module named {name!r}: that folder is a state directory", name=name)
-        return self._namespace(name, list(dict.fromkeys([*inside, *_locations(other)])))
+        return self._make_namespace_spec(name, list(dict.fromkeys([*inside, *_search_locations(other)])))
 
-    def _namespace(self, name: str, folders: list[str]) -> importlib.machinery.ModuleSpec:
+    def _make_namespace_spec(self, name: str, folders: list[str]) -> importlib.machinery.ModuleSpec:
         self.found[name] = folders[0]
         spec = importlib.machinery.ModuleSpec(name, None, is_package=True)
         spec.submodule_search_locations = folders
@@ -303,18 +303,18 @@ def _is_hub(folder: str) -> bool:
     return os.path.isfile(os.path.join(folder, _HUB_FILE))
 
 
-def _locations(spec: importlib.machinery.ModuleSpec | None) -> Sequence[str]:
+def _search_locations(spec: importlib.machinery.ModuleSpec | None) -> Sequence[str]:
     return (spec.submodule_search_locations if spec is not None else None) or ()
 
 
-def _source(folder: str, name: str) -> str | None:
+def _find_source(folder: str, name: str) -> str | None:
     path = os.path.join(folder, *name.split("."))
     return next((file for file in (os.path.join(path, "__init__.py"), f"{path}.py") if os.path.isfile(file)), None)
 
 
-def _start_afresh(folders: Iterable[str], root: str | None = None, project: str | None = None) -> _Finder:
-    forget_earlier_loads()
-    finder = _Finder(tuple(dict.fromkeys(folders)), root, project)
+def _install_finder(folders: Iterable[str], root: str | None = None, project: str | None = None) -> _AppFinder:
+    unload()
+    finder = _AppFinder(tuple(dict.fromkeys(folders)), root, project)
     place = next((k for k, found in enumerate(sys.meta_path) if found is importlib.machinery.PathFinder), 0)
     sys.meta_path.insert(place, finder)
     # For processes that the author's code spawns: they get this list, and not the finder.
@@ -323,19 +323,19 @@ def _start_afresh(folders: Iterable[str], root: str | None = None, project: str 
     return finder
 
 
-def forget_earlier_loads() -> None:
+def unload() -> None:
     """Find nothing any more of what was loaded."""
-    for finder in [found for found in sys.meta_path if isinstance(found, _Finder)]:
+    for finder in [found for found in sys.meta_path if isinstance(found, _AppFinder)]:
         sys.meta_path.remove(finder)
         for folder in (*finder.folders, *finder.project):
             if folder in sys.path:
                 del sys.path[len(sys.path) - 1 - sys.path[::-1].index(folder)]
         for name, file in finder.found.items():
-            if name in sys.modules and _place(sys.modules[name]) == file:
+            if name in sys.modules and _get_origin(sys.modules[name]) == file:
                 del sys.modules[name]
 
 
-def _place(module: ModuleType) -> str | None:
+def _get_origin(module: ModuleType) -> str | None:
     """The file of a module, or the folder of a package without one."""
     file: str | None = getattr(module, "__file__", None)
     return file or next(iter(getattr(module, "__path__", ())), None)

@@ -16,36 +16,42 @@ from queue import SimpleQueue
 
 import msgspec
 
-from durablecli.apps.modules import Loaded, load
-from durablecli.engine.workers.activity import Call, Outcome, failed
+from durablecli.apps.modules import LoadedApp, load
+from durablecli.engine.workers.activity import ActivityCall, ActivityResult, to_failed_result
 from durablecli.engine.workers.activity_context import Cancellation
-from durablecli.engine.workers.fork_guard import end_child_of, in_children
+from durablecli.engine.workers.fork_guard import exit_if_forked, register_child_action
 from durablecli.engine.workers.pipes import LineReader, close_quietly, write_line
-from durablecli.engine.workers.worker_process import GRACE, Answer, Cancel, Order, Setup
+from durablecli.engine.workers.worker_process import (
+    TERMINATE_TIMEOUT,
+    CancelNotice,
+    WorkerRequest,
+    WorkerResponse,
+    WorkerSetup,
+)
 from durablecli.errors import ConfigError
 from durablecli.model.events import ABSENT
 
-_message = msgspec.json.Decoder(Setup | Order | Cancel)
+_message = msgspec.json.Decoder(WorkerSetup | WorkerRequest | CancelNotice)
 
 
 class Connection:
     """The two pipes to the engine."""
 
     def __init__(self, orders: int, answers: int) -> None:
-        self.setups: SimpleQueue[Setup | None] = SimpleQueue()
-        self.calls: SimpleQueue[tuple[Order, Cancellation] | None] = SimpleQueue()
+        self.setups: SimpleQueue[WorkerSetup | None] = SimpleQueue()
+        self.calls: SimpleQueue[tuple[WorkerRequest, Cancellation] | None] = SimpleQueue()
         self._orders = orders
         self._answers = answers
         self._current = Cancellation()
         self._is_busy = False
         for fd in (orders, answers):
             os.set_inheritable(fd, False)
-        in_children(lambda: close_quietly(orders, answers))
+        register_child_action(lambda: close_quietly(orders, answers))
 
     def start(self) -> None:
         threading.Thread(target=self._read, name="durable-orders", daemon=True).start()
 
-    def answer(self, answer: Answer) -> None:
+    def answer(self, answer: WorkerResponse) -> None:
         """Send what has come of the current order."""
         self._is_busy = False
         write_line(self._answers, _encoded(answer))
@@ -55,25 +61,25 @@ class Connection:
         reader = LineReader(self._orders, lambda: os.getppid() == parent)
         while (line := reader.read()) is not None:
             match _message.decode(line):
-                case Setup() as setup:
+                case WorkerSetup() as setup:
                     self.setups.put(setup)
-                case Order() as order:
+                case WorkerRequest() as order:
                     self._is_busy = True
                     self._current = Cancellation()
                     self.calls.put((order, self._current))
-                case Cancel():
-                    self._current.ask()
+                case CancelNotice():
+                    self._current.request()
         if self._is_busy:
             _kill_group()
         self.setups.put(None)
         self.calls.put(None)
 
 
-def _encoded(answer: Answer) -> bytes:
+def _encoded(answer: WorkerResponse) -> bytes:
     try:
         return msgspec.json.encode(answer)
     except Exception as error:  # noqa: BLE001 - an answer has to be sent, else the engine waits for ever
-        return msgspec.json.encode(Answer(failure=failed(("", "", 0), error).failure))
+        return msgspec.json.encode(WorkerResponse(failure=to_failed_result(("", "", 0), error).failure))
 
 
 def _kill_group() -> None:
@@ -86,8 +92,8 @@ def _kill_group() -> None:
 class Runner:
     """Loads the modules once, and runs each activity in the folder in which the first one began."""
 
-    def __init__(self, setup: Setup) -> None:
-        self._loaded: Loaded | None = None
+    def __init__(self, setup: WorkerSetup) -> None:
+        self._loaded: LoadedApp | None = None
         self._error = ""
         # Not before all that the worker itself needs is imported: no file of the author's takes the place of a module.
         sys.path[:] = setup.path
@@ -97,15 +103,17 @@ class Runner:
             self._error = str(error)
         self._folder = os.getcwd()
 
-    def run(self, order: Order, cancellation: Cancellation) -> Outcome:
+    def run(self, order: WorkerRequest, cancellation: Cancellation) -> ActivityResult:
         """Run one activity to its end."""
         with suppress(OSError):
             os.chdir(self._folder)
         function = self._loaded.registry.find_activity(order.name) if self._loaded is not None else None
         if function is None:
-            return failed(order.key, LookupError(self._why_missing(order.name)))
+            return to_failed_result(order.key, LookupError(self._why_missing(order.name)))
         input, attempt, limit = order.input, order.attempt, order.payload_limit
-        return Call(order.key, function, input, attempt, order.redelivered, order.first, limit, cancellation).run()
+        return ActivityCall(
+            order.key, function, input, attempt, order.redelivered, order.first_attempt, limit, cancellation
+        ).run()
 
     def _why_missing(self, name: str) -> str:
         errors = [module.error for module in self._loaded.modules if module.error] if self._loaded else [self._error]
@@ -127,14 +135,16 @@ def main() -> None:
     while (given := connection.calls.get()) is not None:
         order, cancellation = given
         outcome = runner.run(order, cancellation)
-        end_child_of(process, outcome)
-        connection.answer(Answer(outcome.result or ABSENT, outcome.failure, outcome.outputs, cancellation.seen))
+        exit_if_forked(process, outcome)
+        connection.answer(
+            WorkerResponse(outcome.result or ABSENT, outcome.failure, outcome.outputs, cancellation.observed)
+        )
     _exit_soon()
 
 
 def _exit_soon() -> None:
     """End the process even if an activity has left a thread behind that doesn't end."""
-    timer = threading.Timer(GRACE / 2, os._exit, (0,))
+    timer = threading.Timer(TERMINATE_TIMEOUT / 2, os._exit, (0,))
     timer.daemon = True
     with suppress(RuntimeError):
         timer.start()

@@ -18,7 +18,7 @@ from durablecli.app import Function, Registry
 from durablecli.azure import output_bindings
 from durablecli.azure.functions import Context
 from durablecli.azure.invocation import CONTEXT, Clients
-from durablecli.engine.workers.activity import Returned
+from durablecli.engine.workers.activity import ReturnWithOutputs
 from durablecli.engine.workers.activity_context import ActivityContext
 from durablecli.errors import Mismatch
 from durablecli.model.annotations import resolve_signature
@@ -106,7 +106,11 @@ class _Parameters:
 
     def returned(self, arguments: dict[str, Any], value: Any) -> Any:
         """The return value, with what was set on outputs where there are any."""
-        return Returned(value, output_bindings.recorded(self._function, arguments, value)) if self._records else value
+        return (
+            ReturnWithOutputs(value, output_bindings.recorded(self._function, arguments, value))
+            if self._records
+            else value
+        )
 
     def _input_name(self) -> str | None:
         """The parameter that receives the input: the one that the trigger names, or the first that nothing else is

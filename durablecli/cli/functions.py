@@ -16,7 +16,7 @@ from durablecli.cli.output import Screen, complain
 
 if TYPE_CHECKING:
     from durablecli.app import Function
-    from durablecli.apps.modules import Loaded
+    from durablecli.apps.modules import LoadedApp
 
 HEAD = ("NAME", "KIND", "SIGNATURE", "WHERE")
 
@@ -46,16 +46,16 @@ def command(app: tuple[str, ...], form: str | None) -> int:
     return 0
 
 
-def troubles(loaded: Loaded) -> list[str]:
+def troubles(loaded: LoadedApp) -> list[str]:
     """A line for each module that can't be imported, and for each name that two functions share."""
     lines = [f"{module.name} isn't loaded: {module.error}" for module in loaded.modules if module.error]
-    lines += loaded.remarks
+    lines += loaded.warnings
     for places in loaded.registry.clashes.values():
         lines.append(f"two functions share a name, so neither is used: {', '.join(map(_near, places))}")
     return lines
 
 
-def _as_data(loaded: Loaded) -> dict[str, object]:
+def _as_data(loaded: LoadedApp) -> dict[str, object]:
     return {
         "functions": [_function(one) for one in loaded.registry],
         "modules": [{"name": one.name, "path": one.path, "error": one.error} for one in loaded.modules],

@@ -16,7 +16,7 @@ from durablecli.errors import NotFound
 from durablecli.signals import Interrupted, Signals
 
 if TYPE_CHECKING:
-    from durablecli.apps.modules import Loaded
+    from durablecli.apps.modules import LoadedApp
     from durablecli.config import Config
 
 
@@ -75,7 +75,7 @@ def command(
         return _work(config, loaded, started, Screen(form), signals, everything)
 
 
-def _load(config: Config, name: str) -> Loaded:
+def _load(config: Config, name: str) -> LoadedApp:
     from durablecli.apps.load import load_configured
     from durablecli.cli.functions import troubles
     from durablecli.client import unknown_orchestrator
@@ -92,7 +92,7 @@ def _load(config: Config, name: str) -> Loaded:
     return loaded
 
 
-def _work(config: Config, loaded: Loaded, instance: str, screen: Screen, signals: Signals, everything: bool) -> int:
+def _work(config: Config, loaded: LoadedApp, instance: str, screen: Screen, signals: Signals, everything: bool) -> int:
     hub = client(config.state_dir)
     with suppress(Interrupted):
         _drive(config, loaded, instance, screen, signals, everything)
@@ -108,7 +108,9 @@ def _work(config: Config, loaded: Loaded, instance: str, screen: Screen, signals
     return show_outcome(screen, status)
 
 
-def _drive(config: Config, loaded: Loaded, instance: str, screen: Screen, signals: Signals, everything: bool) -> None:
+def _drive(
+    config: Config, loaded: LoadedApp, instance: str, screen: Screen, signals: Signals, everything: bool
+) -> None:
     from durablecli.cli.progress import Progress
     from durablecli.daemon import work_until
 

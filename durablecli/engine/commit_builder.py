@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 
 from msgspec import Raw
 
-from durablecli.engine.instance_cache import Entity, Instance
-from durablecli.engine.message_queue import Handled
-from durablecli.engine.workers.entity_batch import Operation
+from durablecli.engine.instance_cache import CachedEntity, CachedInstance
+from durablecli.engine.message_queue import HandledItem
+from durablecli.engine.workers.entity_batch import EntityOperation
 from durablecli.model import codec
 from durablecli.model import events as ev
 from durablecli.replay.turn_log import OutputLine
@@ -23,13 +23,13 @@ from durablecli.store.journal.commits import (
     QuarantinedMessage,
 )
 
-MOST_RECORDS = 4_096
-MOST_BYTES = 8 * 1024 * 1024
-_KEPT_SIZE = 1_000
+MAX_COMMIT_RECORDS = 4_096
+MAX_COMMIT_BYTES = 8 * 1024 * 1024
+_QUARANTINED_MESSAGE_SIZE = 1_000
 """About what one kept message takes beside its payload, which is seldom large."""
 
 
-class Job(NamedTuple):
+class ActivityTask(NamedTuple):
     """One activity to run: the decision it answers, and what it needs."""
 
     instance: str
@@ -39,17 +39,17 @@ class Job(NamedTuple):
     redelivered: bool = False
 
 
-class BatchJob(NamedTuple):
+class EntityBatchTask(NamedTuple):
     """Operations of one entity to run, one after another, from the state that it has at this time."""
 
     entity: str
     execution: str
     state: Raw
-    operations: list[Operation]
+    operations: list[EntityOperation]
     at: datetime
 
 
-class Spoken(NamedTuple):
+class LogLine(NamedTuple):
     """A log line about an instance, to be said once that is on disk; its logger's `name` is below `durablecli`."""
 
     name: str
@@ -58,51 +58,51 @@ class Spoken(NamedTuple):
     arguments: tuple[Any, ...]
 
 
-class Draft:
+class CommitBuilder:
     """One cycle's commit. `full` says that what is left has to wait for the next one."""
 
-    def __init__(self, c: int, epoch: int, at: datetime) -> None:
-        self.c = c
-        self.execution = f"{c:x}"
-        self.commit = Commit(c, epoch, at, [])
+    def __init__(self, commit_number: int, epoch: int, at: datetime) -> None:
+        self.commit_number = commit_number
+        self.execution = f"{commit_number:x}"
+        self.commit = Commit(commit_number, epoch, at, [])
         self.at = at
         self.size = 0
-        self.records = 0
-        self.touched: dict[str, Instance | Entity] = {}
-        self.moved: dict[str, Entity] = {}
+        self.record_count = 0
+        self.changed: dict[str, CachedInstance | CachedEntity] = {}
+        self.runnable_entities: dict[str, CachedEntity] = {}
         """The entities that may have something to run."""
-        self.jobs: list[Job] = []
-        self.batches: list[BatchJob] = []
-        self.dropped: list[tuple[str, str, int]] = []
+        self.activity_tasks: list[ActivityTask] = []
+        self.entity_batch_tasks: list[EntityBatchTask] = []
+        self.abandoned_batches: list[tuple[str, str, int]] = []
         """Batches that nobody waits for any more; what follows of the same entity may be given out in this commit."""
-        self.cancelled: list[tuple[str, str]] = []
+        self.terminated_executions: list[tuple[str, str]] = []
         """Executions that were terminated: their calls are stopped."""
-        self.ended: list[tuple[str, str, frozenset[int]]] = []
+        self.ended_executions: list[tuple[str, str, frozenset[int]]] = []
         """Executions that have ended by themselves, with the decisions of calls that are to be stopped."""
-        self.spoken: list[Spoken | OutputLine] = []
-        self.released: list[tuple[str, str]] = []
+        self.log_lines: list[LogLine | OutputLine] = []
+        self.released_ids: list[tuple[str, str]] = []
         """The ids that were reserved for what begins here, each with the message of its reservation."""
         self.acks: list[Callable[[], None]] = []
-        self.reserved: list[tuple[str, str]] = []
+        self.reserved_ids: list[tuple[str, str]] = []
         """The ids that were reserved for this commit, each with its message."""
-        self.looked_at: list[str] = []
+        self.visited: list[str] = []
         """The instances that were ready and whose turn came."""
         self.adopted: list[str] = []
         """Those that this cycle has taken up because an instance that is driven needs them."""
-        self.completed: list[str] = []
+        self.completed_turns: list[str] = []
         """The instances whose last turn was cut off, and has come to its end here."""
-        self.handling: Handled = None
+        self.handling: HandledItem = None
 
     @property
-    def full(self) -> bool:
-        return self.records >= MOST_RECORDS or self.size >= MOST_BYTES
+    def is_full(self) -> bool:
+        return self.record_count >= MAX_COMMIT_RECORDS or self.size >= MAX_COMMIT_BYTES
 
     @property
-    def half_full(self) -> bool:
-        return self.records >= MOST_RECORDS // 2 or self.size >= MOST_BYTES // 2
+    def is_half_full(self) -> bool:
+        return self.record_count >= MAX_COMMIT_RECORDS // 2 or self.size >= MAX_COMMIT_BYTES // 2
 
     @property
-    def empty(self) -> bool:
+    def is_empty(self) -> bool:
         commit = self.commit
         return not (commit.writes or commit.consumed or commit.purged or commit.quarantined or commit.delivered)
 
@@ -110,50 +110,56 @@ class Draft:
     def has_effects(self) -> bool:
         """Whether an empty commit still has something to do, once those before it are on disk."""
         return bool(
-            self.jobs or self.batches or self.cancelled or self.ended or self.spoken or self.acks or self.released
+            self.activity_tasks
+            or self.entity_batch_tasks
+            or self.terminated_executions
+            or self.ended_executions
+            or self.log_lines
+            or self.acks
+            or self.released_ids
         )
 
-    def add(self, instance: Instance | Entity, record: ev.Record) -> None:
+    def record(self, instance: CachedInstance | CachedEntity, record: ev.Record) -> None:
         """Write one record of an instance down, and fold it into its ledger."""
         data = codec.encode_record(record, instance.seed)
         size = len(data) + 1
-        ledger = instance.ledger
+        ledger = instance.runtime_state
         ledger.apply(record)
         ledger.size += size
         write = instance.write
-        if write is None or instance.written_in != self.c:
+        if write is None or instance.write_commit != self.commit_number:
             fresh = type(record.event) is ev.EntitySnapshot
             instance.write = write = HistoryWrite(instance.id, ledger.execution, record.n, [], rewrites_file=fresh)
-            instance.written_in = self.c
+            instance.write_commit = self.commit_number
             self.commit.writes.append(write)
-            self.touched[instance.id] = instance
+            self.changed[instance.id] = instance
         write.lines.append(data)
-        instance.recent.append((self.c, record))
+        instance.unpublished.append((self.commit_number, record))
         self.size += size
-        self.records += 1
+        self.record_count += 1
 
-    def goes_on(self, instance: Instance, more: bool) -> None:
+    def mark_continued(self, instance: CachedInstance, continues: bool) -> None:
         """Say whether this instance's turn goes on in the next commit."""
-        if instance.write is not None and instance.written_in == self.c:
-            instance.write.continues = more
+        if instance.write is not None and instance.write_commit == self.commit_number:
+            instance.write.continues = continues
 
-    def purge(self, instance: Instance | Entity) -> None:
+    def purge(self, instance: CachedInstance | CachedEntity) -> None:
         """Take an instance away, and with it whatever this commit was about to write of it."""
-        self.commit.purged.append(PurgedExecution(instance.id, instance.ledger.execution))
-        self.touched.pop(instance.id, None)
+        self.commit.purged.append(PurgedExecution(instance.id, instance.runtime_state.execution))
+        self.changed.pop(instance.id, None)
 
-    def discard(self, id: str, execution: str) -> None:
+    def purge_quarantined(self, id: str, execution: str) -> None:
         """Take an instance away that is set aside, with what is kept for it."""
         self.commit.purged.append(PurgedExecution(id, execution))
-        self.deliver(id, self.c)
+        self.mark_delivered(id, self.commit_number)
 
-    def keep(self, kept: QuarantinedMessage) -> None:
+    def quarantine_message(self, message: QuarantinedMessage) -> None:
         """Keep what was sent to an instance that is set aside."""
-        self.commit.quarantined.append(kept)
-        self.size += _KEPT_SIZE
-        self.records += 1
+        self.commit.quarantined.append(message)
+        self.size += _QUARANTINED_MESSAGE_SIZE
+        self.record_count += 1
 
-    def deliver(self, id: str, upto: int) -> None:
+    def mark_delivered(self, id: str, upto: int) -> None:
         """Say that what was kept for an instance by commits up to `upto` is delivered with this one."""
         self.commit.delivered.append(DeliveryWatermark(id, upto))
 
@@ -165,5 +171,5 @@ class Draft:
             commit.writes = [each for each in commit.writes if (each.instance, each.execution) not in purged]
         return commit
 
-    def take(self, message: str, upto: int | None = None) -> None:
+    def consume(self, message: str, upto: int | None = None) -> None:
         self.commit.consumed.append(ConsumedMessage(message, upto))

@@ -21,25 +21,25 @@ from time import monotonic
 from durablecli.app import Registry
 from durablecli.config import LimitsConfig
 from durablecli.engine.clock import Clock, SystemClock
-from durablecli.engine.commit_builder import Draft
-from durablecli.engine.deduplicator import AppliedOperations
-from durablecli.engine.engine_info import Notice
-from durablecli.engine.instance_cache import Instances
-from durablecli.engine.intake import Sources
-from durablecli.engine.journal_writer import Writer
-from durablecli.engine.log_capture import Voice
-from durablecli.engine.message_queue import MessageQueue, Posted, described
-from durablecli.engine.publisher import Background, Publisher
+from durablecli.engine.commit_builder import CommitBuilder
+from durablecli.engine.deduplicator import Deduplicator
+from durablecli.engine.engine_info import EngineInfoWriter
+from durablecli.engine.instance_cache import InstanceCache
+from durablecli.engine.intake import Intake
+from durablecli.engine.journal_writer import JournalWriter
+from durablecli.engine.log_capture import LogCapture
+from durablecli.engine.message_queue import MessageQueue, Submission, describe
+from durablecli.engine.publisher import BackgroundThread, Publisher
 from durablecli.engine.rollback import Rollback
-from durablecli.engine.scope import Scope
-from durablecli.engine.timers import Due, Timers
-from durablecli.engine.turns import Turns
-from durablecli.engine.watchdog import Stuck, Watch, is_unchanged, reason
-from durablecli.engine.workers.activity import Outcome
-from durablecli.engine.workers.dispatcher import Crew
-from durablecli.engine.workers.entity_batch import BatchOutcome
-from durablecli.engine.workers.slot_warnings import OccupancyLog
-from durablecli.engine.workers.thread_pool import Report
+from durablecli.engine.scope import EngineScope
+from durablecli.engine.timers import TimerEntry, Timers
+from durablecli.engine.turns import TurnRunner
+from durablecli.engine.watchdog import CurrentTurn, HangReport, format_block_reason, is_code_unchanged
+from durablecli.engine.workers.activity import ActivityResult
+from durablecli.engine.workers.dispatcher import Dispatcher
+from durablecli.engine.workers.entity_batch import EntityBatchResult
+from durablecli.engine.workers.slot_warnings import SlotWarnings
+from durablecli.engine.workers.thread_pool import ReportResult
 from durablecli.errors import DamagedHub, DurableError, HubLocked, NewerHub, NoPermission, StorageError
 from durablecli.model.entity_id import is_entity_id
 from durablecli.model.versions import ANY_VERSION, VersionPolicy
@@ -51,19 +51,19 @@ from durablecli.store.inbox.messages import Message, MessageItem, Receipt, new_m
 from durablecli.store.index import Index
 from durablecli.store.journal.commits import encode_commit
 
-_LONGEST_SLEEP = 1.0
-_CALM = 0.005
+_MAX_SLEEP = 1.0
+_IDLE_AFTER = 0.005
 """An engine that has decided nothing for so long is idle: what is just on its way back would only be held up."""
-_MOST_UNSYNCED = 16
-_LONGEST_ERROR = 2_000
-_FATAL = (OSError, StorageError, HubLocked, DamagedHub, NewerHub, NoPermission)
+_MAX_UNSYNCED_COMMITS = 16
+_MAX_ERROR_LENGTH = 2_000
+_FATAL_ERRORS = (OSError, StorageError, HubLocked, DamagedHub, NewerHub, NoPermission)
 """What stops an engine: the disk, or the hub itself, and never one message or one instance."""
 _log = logging.getLogger("durablecli.engine")
-_MOST_SLICES_UNSYNCED = 2
+_MAX_UNSYNCED_SLICES = 2
 
 
 @dataclass(frozen=True)
-class Options:
+class EngineOptions:
     """How an engine is to run; the defaults are those of durable.yaml."""
 
     replay_always: bool = False
@@ -71,20 +71,20 @@ class Options:
     versions: VersionPolicy = ANY_VERSION
     live_instances: int = 10_000
     checkpoint_bytes: int = 16 * 1024 * 1024
-    checkpoint_every: timedelta = timedelta(seconds=10)
+    checkpoint_interval: timedelta = timedelta(seconds=10)
     limits: LimitsConfig = field(default_factory=LimitsConfig)
-    in_place: bool = True
+    sync_in_place: bool = True
     """Whether a commit may be synced in the engine's own thread when nothing else waits."""
-    threads: bool = True
+    use_threads: bool = True
     """Whether journal, index and checkpoints have threads; without, each of their steps is done where it is due."""
-    share: timedelta = timedelta(milliseconds=10)
+    turn_budget: timedelta = timedelta(milliseconds=10)
     """How long a cycle may run turns before it commits."""
-    only: str | None = None
+    only_instance: str | None = None
     """The one instance that is driven, with what belongs to it; None: all of the hub's. See `scope`."""
 
 
 @dataclass(frozen=True)
-class Synced:
+class SyncReport:
     """The journal's thread: everything up to `c` is on disk, or why it isn't."""
 
     c: int
@@ -99,293 +99,301 @@ class Engine:
         hub: Hub,
         registry: Registry | None,
         *,
-        options: Options = Options(),
+        options: EngineOptions = EngineOptions(),
         clock: Clock | None = None,
-        crew: Callable[[Report], Crew] | None = None,
-        notice: Notice | None = None,
-        say: Callable[[str], None] = lambda text: None,
+        make_dispatcher: Callable[[ReportResult], Dispatcher] | None = None,
+        info_writer: EngineInfoWriter | None = None,
+        echo: Callable[[str], None] = lambda text: None,
     ) -> None:
         self.hub = hub
         self.options = options
         self.clock = clock or SystemClock()
-        self.say = say
-        self.watch = Watch()
-        self.voice = Voice()
-        self._queue: SimpleQueue[Outcome | BatchOutcome | Posted | Synced | None] = SimpleQueue()
-        self.background = Background(lambda error: self._queue.put(Synced(0, error)), threaded=options.threads)
-        self.instances = Instances(
+        self.echo = echo
+        self.current_turn = CurrentTurn()
+        self.log_capture = LogCapture()
+        self._handoff_queue: SimpleQueue[ActivityResult | EntityBatchResult | Submission | SyncReport | None] = (
+            SimpleQueue()
+        )
+        self.background = BackgroundThread(
+            lambda error: self._handoff_queue.put(SyncReport(0, error)), threaded=options.use_threads
+        )
+        self.instances = InstanceCache(
             lambda id: store_histories.read_whole_history(hub.disk, hub.root, id),
             lambda id: store_histories.history_path(hub.root, id),
             hub.incomplete_turns,
             options.live_instances,
             hub.quarantine,
-            say,
+            echo,
         )
         self.timers = Timers()
         queue = MessageQueue(hub.inbox)
-        self.scope = Scope(options.only, self.instances)
-        self.turns = Turns(
+        self.scope = EngineScope(options.only_instance, self.instances)
+        self.turn_runner = TurnRunner(
             self.instances,
             registry,
             self.timers,
             self.clock,
-            self.watch,
+            self.current_turn,
             hub.inbox.reserve_for_engine,
             limits=options.limits,
-            say=say,
+            echo=echo,
             scope=self.scope,
-            share=options.share.total_seconds(),
+            turn_budget=options.turn_budget.total_seconds(),
             replay_always=options.replay_always,
             fail_on_nondeterminism=options.fail_on_nondeterminism,
             versions=options.versions,
             queue=queue,
         )
         self.publisher = Publisher(hub, self.instances, self.background)
-        self.writer = Writer(hub.journal, lambda c, error: self._queue.put(Synced(c, error)), threaded=options.threads)
-        self._notice = notice
-        self._occupancy = OccupancyLog(say)
-        self.crew = crew(self._queue.put) if crew is not None else None
-        self._c = self._handed_over = hub.last_commit
-        self._unsynced: deque[Draft] = deque()
-        self._sources = Sources(hub, self.turns, self.timers, self.crew, queue, options.versions.current, say)
-        self._rollback = Rollback(
-            self.instances, self.turns, self.timers, self._sources, self.publisher, hub.inbox, self.crew
+        self.journal_writer = JournalWriter(
+            hub.journal, lambda c, error: self._handoff_queue.put(SyncReport(c, error)), threaded=options.use_threads
         )
-        self._moved = 0.0
-        self._checkpointing = False
-        self._checkpointed = monotonic()
-        self._checkpointed_c = self._c
+        self._info_writer = info_writer
+        self._slot_warnings = SlotWarnings(echo)
+        self.dispatcher = make_dispatcher(self._handoff_queue.put) if make_dispatcher is not None else None
+        self._last_commit = self._published_commit = hub.last_commit
+        self._unsynced: deque[CommitBuilder] = deque()
+        self._intake = Intake(
+            hub, self.turn_runner, self.timers, self.dispatcher, queue, options.versions.current, echo
+        )
+        self._rollback = Rollback(
+            self.instances, self.turn_runner, self.timers, self._intake, self.publisher, hub.inbox, self.dispatcher
+        )
+        self._committed_at = 0.0
+        self._is_checkpointing = False
+        self._checkpointed_at = monotonic()
+        self._checkpointed_commit = self._last_commit
         self._stopping = False
         self._closed = False
-        self._failed: DurableError | None = None
-        self.stats: Counter[str] = self.turns.stats
+        self._failure: DurableError | None = None
+        self.stats: Counter[str] = self.turn_runner.stats
 
     # ── from other threads ─────────────────────────────────────────────────────────────────────────────────────
 
-    def ring(self) -> None:
+    def wake(self) -> None:
         """There may be something new in the inbox."""
-        self._sources.look_again()
-        self._queue.put(None)
+        self._intake.request_poll()
+        self._handoff_queue.put(None)
 
     def post(self, kind: str, items: Sequence[MessageItem], message: str | None = None) -> Receipt:
         """Post from this process: returns when the commit that takes the message is on disk."""
-        posted = self.hand_in(kind, items, message)
+        posted = self.submit(kind, items, message)
         posted.done.wait()
         if posted.error is not None:
             raise posted.error
         return Receipt(posted.message.message, [item.instance for item in items])
 
-    def hand_in(
+    def submit(
         self,
         kind: str,
         items: Sequence[MessageItem],
         message: str | None = None,
-        told: Callable[[DurableError | None], None] | None = None,
-    ) -> Posted:
+        on_done: Callable[[DurableError | None], None] | None = None,
+    ) -> Submission:
         """The same without waiting; `told` is called, in the engine's thread, once it is on disk or refused."""
         given = Message(message or new_message_id(), 0, self.clock.now(), kind, list(items), run=self.scope.root)
-        posted = Posted(given, told)
-        self._queue.put(posted)
+        posted = Submission(given, on_done)
+        self._handoff_queue.put(posted)
         if self._closed:  # asked after putting: whoever closes the engine empties the queue after saying so
-            posted.refuse(self._failed or _gone())
+            posted.reject(self._failure or _stopped_error())
         return posted
 
     def is_published(self, instance: str) -> bool:
         """Whether a history is whole without the journal: everything of it that is durable is in its file. While a
         commit is on its way nobody knows: whoever has seen it in the journal must not read an older file then."""
-        return self._handed_over == self._c and self.publisher.is_published(instance)
+        return self._published_commit == self._last_commit and self.publisher.is_published(instance)
 
     # ── life ───────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def open(self, stuck: Stuck | None = None) -> int:
+    def open(self, hang_report: HangReport | None = None) -> int:
         """Take up what the hub holds: due times, and the instances that owe work. Returns how many these are."""
-        self.instances.note_files(store_histories.history_files(self.hub.disk, self.hub.root))
-        draft = self._begin()
-        self.scope.find_all()
+        self.instances.set_known_files(store_histories.history_files(self.hub.disk, self.hub.root))
+        draft = self._begin_cycle()
+        self.scope.add_all_related()
         for id, due in use_index(self.hub, Index.due_times):
             if id in self.scope:
                 self.timers.set(due, id, "", None)
         tried_again = self.hub.quarantine.take_all()
         moving = use_index(self.hub, lambda index: [*index.with_pending_work(), *index.locked_entities()])
         owing = {*moving, *self.hub.incomplete_turns, *tried_again}
-        if stuck is not None and is_unchanged(reason(stuck)):
-            self.turns.stuck = stuck
-            owing.add(stuck.instance)
-        self._take_up_applied()
-        self._look_for_cut_files()
-        driven = [id for id in sorted(owing) if id in self.scope or self._is_stuck(id)]
+        if hang_report is not None and is_code_unchanged(format_block_reason(hang_report)):
+            self.turn_runner.hang_report = hang_report
+            owing.add(hang_report.instance)
+        self._load_deduplicator()
+        self._quarantine_truncated()
+        driven = [id for id in sorted(owing) if id in self.scope or self._is_hung(id)]
         for id in tried_again:
             if id not in driven:
-                self._probe(id)
+                self._try_to_load(id)
         line, in_draft = deque(driven), list[str]()
         while line:
             id = line.popleft()
             in_draft.append(id)
             try:
                 draft.handling = id
-                self._take_up(id)
+                self._restore(id)
                 draft.handling = None
             except Exception as error:  # noqa: BLE001 - it is contained, or raised again
-                self._contain(error, draft)
+                self._contain_error(error, draft)
                 line.extendleft(reversed(in_draft))
-                in_draft, draft = [], self._begin()
-            if draft.full:
+                in_draft, draft = [], self._begin_cycle()
+            if draft.is_full:
                 self._commit(draft)
-                in_draft, draft = [], self._begin()
+                in_draft, draft = [], self._begin_cycle()
         self._commit(draft)
         if kept := self.hub.quarantined_messages.instances():
-            self._complete_turns()
+            self._complete_cut_off_turns()
         for id in kept:
             while not self._redeliver(id):
                 pass
-        self._save_set_aside()
+        self._save_quarantine()
         return len(driven)
 
-    def _is_stuck(self, id: str) -> bool:
-        return self.turns.stuck is not None and self.turns.stuck.instance == id
+    def _is_hung(self, id: str) -> bool:
+        return self.turn_runner.hang_report is not None and self.turn_runner.hang_report.instance == id
 
-    def _probe(self, id: str) -> None:
+    def _try_to_load(self, id: str) -> None:
         """See whether an instance can be used that was set aside; one that isn't driven here is only looked at."""
         if is_entity_id(id):
-            self.instances.entity(id)
+            self.instances.get_entity(id)
         else:
             self.instances.get(id)
 
-    def _take_up(self, id: str, *, redeliver: bool = True) -> None:
+    def _restore(self, id: str, *, redeliver: bool = True) -> None:
         """See what an instance or entity has to do that was read from its file."""
         if is_entity_id(id):
-            self.turns.entities.resume(id)
-            self.turns.settle()
+            self.turn_runner.entity_scheduler.restore(id)
+            self.turn_runner.deliver()
             return
-        instance, stuck = self.instances.get(id), self.turns.stuck
-        if instance is None or instance.ledger.ended:
-            if not self.instances.is_set_aside(id):
+        instance, stuck = self.instances.get(id), self.turn_runner.hang_report
+        if instance is None or instance.runtime_state.ended:
+            if not self.instances.is_quarantined(id):
                 self.hub.incomplete_turns.discard(id)
-        elif id in self.turns.faulty:
-            self.turns.block(instance, self.turns.faulty[id])
+        elif id in self.turn_runner.internal_errors:
+            self.turn_runner.block(instance, self.turn_runner.internal_errors[id])
         elif stuck is not None and stuck.instance == id:
-            self.turns.block(instance, reason(stuck))
-        elif not (instance.ledger.blocked and is_unchanged(instance.ledger.blocked)):
-            self.turns.resume(instance, redeliver=redeliver)
+            self.turn_runner.block(instance, format_block_reason(stuck))
+        elif not (instance.runtime_state.blocked and is_code_unchanged(instance.runtime_state.blocked)):
+            self.turn_runner.restore(instance, redeliver=redeliver)
 
-    def _look_for_cut_files(self) -> None:
+    def _quarantine_truncated(self) -> None:
         """Set those aside whose files end before records that the index has seen: nothing in them shows that."""
         for id, (execution, records) in use_index(self.hub, Index.record_counts).items():
             if id not in self.scope:
                 continue
-            found = self.instances.entity(id) if is_entity_id(id) else self.instances.get(id)
+            found = self.instances.get_entity(id) if is_entity_id(id) else self.instances.get(id)
             path = store_histories.history_path(self.hub.root, id)
             if found is None:
-                if not self.instances.is_set_aside(id):
-                    self.instances.set_aside(id, f"{path} is missing")
-            elif found.ledger.execution == execution and found.ledger.last_n < records:
-                reason = f"{path} ends with record n {found.ledger.last_n}, and n {records} was written to it"
-                self.instances.set_aside(id, f"{reason}; stop the engine and run `durable doctor --repair`")
+                if not self.instances.is_quarantined(id):
+                    self.instances.quarantine(id, f"{path} is missing")
+            elif found.runtime_state.execution == execution and found.runtime_state.last_n < records:
+                reason = f"{path} ends with record n {found.runtime_state.last_n}, and n {records} was written to it"
+                self.instances.quarantine(id, f"{reason}; stop the engine and run `durable doctor --repair`")
 
-    def _complete_turns(self) -> None:
+    def _complete_cut_off_turns(self) -> None:
         """Bring turns to their end that were cut off, before what is kept is delivered: applied at once, it leaves no
         marks that would give other numbers to what is decided again."""
-        while self.turns.can_go_on:
-            draft = self._begin()
+        while self.turn_runner.has_runnable_work:
+            draft = self._begin_cycle()
             try:
-                self.turns.look()
+                self.turn_runner.run_ready()
             except Exception as error:  # noqa: BLE001 - it is contained, or raised again
-                self._contain(error, draft)
+                self._contain_error(error, draft)
                 continue
-            if not self._commit(draft) and not self.turns.is_busy_spreading:
+            if not self._commit(draft) and not self.turn_runner.has_split_turn:
                 break
 
     def _redeliver(self, id: str) -> bool:
         """Deliver what is kept for an instance that was set aside; False if the rest of it has to be tried again, as
         something failed that is blocked, or set aside, now."""
-        draft = self._begin()
+        draft = self._begin_cycle()
         try:
             draft.handling = id
-            for _ in self._sources.redeliver(id):
-                if draft.full:
+            for _ in self._intake.redeliver(id):
+                if draft.is_full:
                     self._commit(draft)
-                    draft = self._begin()
+                    draft = self._begin_cycle()
                 draft.handling = id
             draft.handling = None
         except Exception as error:  # noqa: BLE001 - it is contained, or raised again
-            self._contain(error, draft)
+            self._contain_error(error, draft)
             return False
         self._commit(draft)
         return True
 
-    def _take_up_applied(self) -> None:
+    def _load_deduplicator(self) -> None:
         """Take up which operations were applied before a repair cut their senders' histories."""
-        known = self.turns.effects.applied = AppliedOperations(
+        known = self.turn_runner.applier.deduplicator = Deduplicator(
             deduplication.read_truncated_senders(self.hub.disk, self.hub.root).values()
         )
-        for cut in known.cuts:
+        for cut in known.truncated_senders:
             if not is_entity_id(cut.instance):
                 instance = self.instances.get(cut.instance)
                 if instance is not None:
-                    known.resume(instance)
-                elif not self.instances.is_set_aside(cut.instance):
-                    known.discard(cut.instance)
-        known.begin()
+                    known.skip_decided(instance)
+                elif not self.instances.is_quarantined(cut.instance):
+                    known.forget_sender(cut.instance)
+        known.begin_cycle()
 
     def run(self, until: Callable[[Engine], bool] = lambda engine: False) -> None:
         """Cycle until `stop` is called, or `until` says so between two cycles."""
         while not self._stopping and not until(self):
-            self.step(_LONGEST_SLEEP)
+            self.step(_MAX_SLEEP)
 
     def stop(self) -> None:
         self._stopping = True
-        self._queue.put(None)
+        self._handoff_queue.put(None)
 
     def drain(self, limit: timedelta) -> None:
         """Start nothing more and give what runs some time; what still runs then is run again by the next engine."""
         until = monotonic() + limit.total_seconds()
-        if self.crew is not None:
-            self.crew.hold_back()
-        while (self.crew is not None and self.crew.running) and monotonic() < until:
+        if self.dispatcher is not None:
+            self.dispatcher.pause()
+        while (self.dispatcher is not None and self.dispatcher.in_flight_count) and monotonic() < until:
             self.step(min(0.1, max(0.0, until - monotonic())))
-        self.settle()
+        self.flush()
 
-    def settle(self) -> None:
+    def flush(self) -> None:
         """See that all that was decided is on disk and published. A turn that is being spread is brought to its end;
         nothing new is taken, of which there might be no end."""
-        while self._unsynced or self.turns.is_busy_spreading:
-            if len(self._unsynced) >= (_MOST_SLICES_UNSYNCED if self.turns.is_busy_spreading else 1):
-                self._gather(_LONGEST_SLEEP)
+        while self._unsynced or self.turn_runner.has_split_turn:
+            if len(self._unsynced) >= (_MAX_UNSYNCED_SLICES if self.turn_runner.has_split_turn else 1):
+                self._receive_all(_MAX_SLEEP)
                 continue
-            draft = self._draft()
-            self.turns.begin(draft)
+            draft = self._make_builder()
+            self.turn_runner.begin_cycle(draft)
             self._commit(draft)
         self.publisher.flush()
         self.publisher.update_index()
-        self._save_set_aside()
+        self._save_quarantine()
 
     def close(self) -> None:
         """Stop the threads. Everything durable stays; nothing else is lost that anybody was told of.
 
         Raises what a thread reported and nobody has heard yet: after that the hub must not be called clean.
         """
-        if self.crew is not None:
-            self.crew.stop()
-        self.writer.stop()
+        if self.dispatcher is not None:
+            self.dispatcher.stop()
+        self.journal_writer.stop()
         self.background.stop()
-        with self.voice:  # what orchestrators say while they are dropped isn't said
+        with self.log_capture:  # what orchestrators say while they are dropped isn't said
             self.instances.close()
         self._closed = True
         unheard: BaseException | None = None
         with suppress(Empty):
             while True:
-                item = self._queue.get_nowait()
-                if isinstance(item, Posted):
-                    self._sources.posted.append(item)
-                elif isinstance(item, Synced) and item.error is not None:
+                item = self._handoff_queue.get_nowait()
+                if isinstance(item, Submission):
+                    self._intake.submissions.append(item)
+                elif isinstance(item, SyncReport) and item.error is not None:
                     unheard = item.error
-        if unheard is not None and self._failed is None:
+        if unheard is not None and self._failure is None:
             self._fail(unheard)
-        self._sources.refuse(self._failed or _gone())
+        self._intake.reject_all(self._failure or _stopped_error())
 
-    def catch_up(self) -> None:
+    def process_inbox(self) -> None:
         """Take every message that waits in the inbox."""
-        while self._sources.has_messages:
+        while self._intake.has_messages:
             self.step()
 
     def has_ended(self, id: str) -> bool:
@@ -393,284 +401,292 @@ class Engine:
         if self._unsynced:
             return False
         instance = self.instances.get(id)
-        return not self._sources.has_messages if instance is None else instance.ledger.ended
+        return not self._intake.has_messages if instance is None else instance.runtime_state.ended
 
     @property
     def is_stopping(self) -> bool:
         return self._stopping
 
     @property
-    def is_at_rest(self) -> bool:
+    def is_quiescent(self) -> bool:
         """Whether nothing can move before the next outcome, message or due time."""
-        busy = self._unsynced or self._sources.at_hand or self._sources.has_messages or not self.turns.idle
-        return not busy and self._queue.empty()
+        busy = self._unsynced or self._intake.has_work or self._intake.has_messages or not self.turn_runner.is_idle
+        return not busy and self._handoff_queue.empty()
 
     @property
     def is_idle(self) -> bool:
         """Whether nothing can move without a message or a timer that is still to come; a pending retry is work."""
-        if not self.is_at_rest:
+        if not self.is_quiescent:
             return False
-        due = self.timers.next()
+        due = self.timers.next_due_time()
         if due is not None and due <= self.clock.now():
             return False
-        if self.crew is not None and self.crew.awaited:
+        if self.dispatcher is not None and self.dispatcher.awaited_count:
             return False
-        return not any(self._is_open(due) for due in self.timers.back_offs())
+        return not any(self._is_timer_open(due) for due in self.timers.list_back_offs())
 
-    def _is_open(self, due: Due) -> bool:
-        instance = self.instances.get(due.instance)
-        if instance is None or instance.ledger.execution != due.execution or instance.ledger.suspended is not None:
+    def _is_timer_open(self, entry: TimerEntry) -> bool:
+        instance = self.instances.get(entry.instance)
+        if (
+            instance is None
+            or instance.runtime_state.execution != entry.execution
+            or instance.runtime_state.suspended is not None
+        ):
             return False
-        return due.n in instance.ledger.open_decisions and instance.ledger.blocked is None
+        return entry.n in instance.runtime_state.open_decisions and instance.runtime_state.blocked is None
 
     # ── one cycle ──────────────────────────────────────────────────────────────────────────────────────────────
 
     def step(self, wait: float = 0.0) -> bool:
         """One cycle: gather, turn, commit, publish. Sleeps at most `wait` seconds when there is nothing to do."""
-        self._gather(self._sleep(wait))
-        if not self._may_go_on():
+        self._receive_all(self._limit_wait(wait))
+        if not self._may_begin_cycle():
             return True
-        draft = self._draft()
+        draft = self._make_builder()
         try:
-            self.turns.begin(draft)
-            self._sources.take()
-            self.turns.give_out()
+            self.turn_runner.begin_cycle(draft)
+            self._intake.process_inputs()
+            self.turn_runner.start_entity_batches()
         except Exception as error:  # noqa: BLE001 - it is contained, or raised again
-            self._contain(error, draft)
+            self._contain_error(error, draft)
             return True
         moved = self._commit(draft)
-        self._rest()
+        self._between_cycles()
         return moved
 
-    def _contain(self, error: Exception, draft: Draft) -> None:
+    def _contain_error(self, error: Exception, builder: CommitBuilder) -> None:
         """Set aside the message, or block the instance, whose handling failed unexpectedly, and give the cycle up.
 
         Errors of the disk still stop the engine, and so does a failure that can't be put down to anything.
         """
-        handled, text = draft.handling, f"{type(error).__name__}: {error}"[:_LONGEST_ERROR]
-        if isinstance(error, _FATAL) or handled is None:
+        handled, text = builder.handling, f"{type(error).__name__}: {error}"[:_MAX_ERROR_LENGTH]
+        if isinstance(error, _FATAL_ERRORS) or handled is None:
             raise error
-        if isinstance(handled, str) and self.instances.is_set_aside(handled):
+        if isinstance(handled, str) and self.instances.is_quarantined(handled):
             raise error
-        _log.error("unexpected error while handling %s", described(handled), exc_info=error)
-        if self.turns.is_busy_spreading:
+        _log.error("unexpected error while handling %s", describe(handled), exc_info=error)
+        if self.turn_runner.has_split_turn:
             if not isinstance(handled, str):
-                self._sources.set_aside(handled, text)
+                self._intake.move_to_failed(handled, text)
             raise error
-        self._flush()
-        concerned = self._rollback.undo(draft)
+        self._sync_and_publish_all()
+        concerned = self._rollback.roll_back(builder)
         if not isinstance(handled, str):
-            self._sources.set_aside(handled, text)
-        elif is_entity_id(handled) or handled in self.turns.faulty:
-            self.instances.set_aside(handled, f"internal error: {text}")
+            self._intake.move_to_failed(handled, text)
+        elif is_entity_id(handled) or handled in self.turn_runner.internal_errors:
+            self.instances.quarantine(handled, f"internal error: {text}")
         else:
-            self.turns.faulty[handled] = f"internal error: {text}"
-        following = self._begin()
+            self.turn_runner.internal_errors[handled] = f"internal error: {text}"
+        following = self._begin_cycle()
         for id in sorted(concerned):
-            self._take_up(id, redeliver=False)
+            self._restore(id, redeliver=False)
         self._commit(following)
 
-    def _flush(self) -> None:
+    def _sync_and_publish_all(self) -> None:
         """Bring all commits to the disk and the histories."""
         while self._unsynced:
-            self._gather(_LONGEST_SLEEP)
+            self._receive_all(_MAX_SLEEP)
         self.publisher.flush()
 
-    def _begin(self) -> Draft:
+    def _begin_cycle(self) -> CommitBuilder:
         """The draft of a cycle of its own."""
-        draft = self._draft()
-        self.turns.begin(draft)
+        draft = self._make_builder()
+        self.turn_runner.begin_cycle(draft)
         return draft
 
-    def _draft(self) -> Draft:
-        return Draft(self._c + 1, self.hub.epoch, self.clock.now())
+    def _make_builder(self) -> CommitBuilder:
+        return CommitBuilder(self._last_commit + 1, self.hub.epoch, self.clock.now())
 
-    def _sleep(self, wait: float) -> float:
+    def _limit_wait(self, wait: float) -> float:
         """How long to wait for the queue: not at all while there is work."""
-        if self._sources.at_hand or self._sources.has_messages:
+        if self._intake.has_work or self._intake.has_messages:
             return 0.0
-        if self.publisher.unpublished:
-            wait = min(wait, max(0.0, self._moved + _CALM - monotonic()))
-        due = self.timers.next()
+        if self.publisher.has_unpublished:
+            wait = min(wait, max(0.0, self._committed_at + _IDLE_AFTER - monotonic()))
+        due = self.timers.next_due_time()
         if due is not None:
             wait = min(wait, max(0.0, (due - self.clock.now()).total_seconds()))
-        if self.publisher.index_is_due or self._checkpoint_is_due():
+        if self.publisher.is_index_due or self._checkpoint_is_due():
             wait = min(wait, 0.0 if not self._unsynced else 0.05)
-        elif self.publisher.has_rows:
+        elif self.publisher.has_unindexed_rows:
             wait = min(wait, 0.2)
         return wait
 
-    def _gather(self, wait: float) -> None:
+    def _receive_all(self, wait: float) -> None:
         try:
-            item = self._queue.get(timeout=wait) if wait > 0 else self._queue.get_nowait()
+            item = self._handoff_queue.get(timeout=wait) if wait > 0 else self._handoff_queue.get_nowait()
             while True:
                 self._receive(item)
-                item = self._queue.get_nowait()
+                item = self._handoff_queue.get_nowait()
         except Empty:
             pass
 
-    def _receive(self, item: Outcome | BatchOutcome | Posted | Synced | None) -> None:
+    def _receive(self, item: ActivityResult | EntityBatchResult | Submission | SyncReport | None) -> None:
         match item:
-            case Outcome() | BatchOutcome():
-                self._sources.outcomes.append(item)
-            case Posted():
-                self._sources.posted.append(item)
-            case Synced(error=BaseException() as error):
+            case ActivityResult() | EntityBatchResult():
+                self._intake.results.append(item)
+            case Submission():
+                self._intake.submissions.append(item)
+            case SyncReport(error=BaseException() as error):
                 self._fail(error)
-            case Synced(c=c):
-                self._published_up_to(c)
+            case SyncReport(c=c):
+                self._publish_up_to(c)
             case None:
                 pass
 
-    def _may_go_on(self) -> bool:
+    def _may_begin_cycle(self) -> bool:
         """Whether a new cycle may begin: not with too much unsynced, nor while index or checkpoint wait for calm."""
         if not self._unsynced:
-            self._tidy()
+            self._maintain()
             return True
         # The slices of a turn that is being spread are large: what comes between them mustn't wait for many.
-        most = _MOST_SLICES_UNSYNCED if self.turns.is_busy_spreading else _MOST_UNSYNCED
-        if len(self._unsynced) >= most or self.publisher.index_is_due or self._checkpoint_is_due():
-            self._gather(_LONGEST_SLEEP)
+        most = _MAX_UNSYNCED_SLICES if self.turn_runner.has_split_turn else _MAX_UNSYNCED_COMMITS
+        if len(self._unsynced) >= most or self.publisher.is_index_due or self._checkpoint_is_due():
+            self._receive_all(_MAX_SLEEP)
             return False
         return True
 
     # ── commit and publish ─────────────────────────────────────────────────────────────────────────────────────
 
-    def _commit(self, draft: Draft) -> bool:
+    def _commit(self, builder: CommitBuilder) -> bool:
         """Send the cycle's commit on its way to the disk."""
-        self.turns.give_out()
-        if draft.empty:
-            if not draft.has_effects:
+        self.turn_runner.start_entity_batches()
+        if builder.is_empty:
+            if not builder.has_effects:
                 return False
-            draft.commit.c = self._c
+            builder.commit.c = self._last_commit
             if self._unsynced:
-                self._unsynced.append(draft)
+                self._unsynced.append(builder)
             else:
-                self._publish(draft)
+                self._publish(builder)
             return True
         if not is_still_owner(self.hub):
             self._fail(StorageError(f"{self.hub.root}: another engine has taken the hub; this one stops"))
-        self._c = draft.c
-        self._moved = monotonic()
-        data = encode_commit(draft.finish())
+        self._last_commit = builder.commit_number
+        self._committed_at = monotonic()
+        data = encode_commit(builder.finish())
         self.stats["commits"] += 1
         if self._unsynced:
             self.stats["decided_during_sync"] += 1
-        if self.options.in_place and not self._unsynced and self._is_quiet():
+        if self.options.sync_in_place and not self._unsynced and self._can_sync_in_place():
             try:
-                self.writer.write_now(data, draft.c)
+                self.journal_writer.write_now(data, builder.commit_number)
             except StorageError as error:
                 self._fail(error)
-            self._publish(draft)
+            self._publish(builder)
         else:
-            self._unsynced.append(draft)
-            self.writer.submit(data, draft.c)
+            self._unsynced.append(builder)
+            self.journal_writer.enqueue(data, builder.commit_number)
         return True
 
-    def _is_quiet(self) -> bool:
+    def _can_sync_in_place(self) -> bool:
         """Whether nothing else could be decided while a commit is being synced."""
-        if self.crew is not None and self.crew.running:
+        if self.dispatcher is not None and self.dispatcher.in_flight_count:
             return False
-        return not self._sources.at_hand and self._queue.empty()
+        return not self._intake.has_work and self._handoff_queue.empty()
 
-    def _published_up_to(self, c: int) -> None:
+    def _publish_up_to(self, c: int) -> None:
         while self._unsynced and self._unsynced[0].commit.c <= c:
             self._publish(self._unsynced.popleft())
 
-    def _publish(self, draft: Draft) -> None:
+    def _publish(self, builder: CommitBuilder) -> None:
         """The commit is on disk: now, and not before, it has its effects."""
-        self.publisher.add(draft)
-        for purged in draft.commit.purged:
-            self.turns.faulty.pop(purged.instance, None)
-        if draft.commit.quarantined or draft.commit.delivered:
-            self.hub.quarantined_messages.publish(draft.commit)
-        self._handed_over = draft.commit.c
-        if draft.jobs and self.crew is not None:
-            self.crew.start(draft.jobs)
-        if self.crew is not None:
-            self.crew.drop(draft.dropped)
-            self.crew.run_batches(draft.batches)
-        if self.crew is not None:
-            for id, execution, abandoned in draft.ended:
-                self.crew.end(id, execution, abandoned)
-            for id, execution in draft.cancelled:
-                self.crew.cancel(id, execution)
-        if draft.spoken:
-            self.voice.speak(draft.spoken)
-        if draft.released:
-            self.hub.inbox.release_ids(draft.released)  # who asks from now on finds it in the journal
-        if draft.commit.consumed:
-            self.hub.inbox.remove(taken.message for taken in draft.commit.consumed if taken.upto is None)
-        for ack in draft.acks:
+        self.publisher.add_commit(builder)
+        for purged in builder.commit.purged:
+            self.turn_runner.internal_errors.pop(purged.instance, None)
+        if builder.commit.quarantined or builder.commit.delivered:
+            self.hub.quarantined_messages.publish(builder.commit)
+        self._published_commit = builder.commit.c
+        if builder.activity_tasks and self.dispatcher is not None:
+            self.dispatcher.dispatch_activities(builder.activity_tasks)
+        if self.dispatcher is not None:
+            self.dispatcher.abandon(builder.abandoned_batches)
+            self.dispatcher.dispatch_entity_batches(builder.entity_batch_tasks)
+        if self.dispatcher is not None:
+            for id, execution, abandoned in builder.ended_executions:
+                self.dispatcher.end_execution(id, execution, abandoned)
+            for id, execution in builder.terminated_executions:
+                self.dispatcher.cancel_execution(id, execution)
+        if builder.log_lines:
+            self.log_capture.emit(builder.log_lines)
+        if builder.released_ids:
+            self.hub.inbox.release_ids(builder.released_ids)  # who asks from now on finds it in the journal
+        if builder.commit.consumed:
+            self.hub.inbox.remove(taken.message for taken in builder.commit.consumed if taken.upto is None)
+        for ack in builder.acks:
             ack()
 
-    def _save_set_aside(self) -> None:
+    def _save_quarantine(self) -> None:
         """Write the list of instances that are set aside, and let the journal go on without their unfinished turns."""
         if unfinished := [id for id in self.hub.incomplete_turns if id in self.hub.quarantine]:
             truncated.add_truncated(self.hub.disk, self.hub.root, unfinished)
             self.hub.incomplete_turns.difference_update(unfinished)
         self.hub.quarantine.save()
-        known = self.turns.effects.applied
+        known = self.turn_runner.applier.deduplicator
         if known.changed and not self._unsynced:
             known.changed = False
-            deduplication.write_truncated_senders(self.hub.disk, self.hub.root, known.cuts)
+            deduplication.write_truncated_senders(self.hub.disk, self.hub.root, known.truncated_senders)
 
-    def _rest(self) -> None:
+    def _between_cycles(self) -> None:
         """Between two cycles: histories, memory, the notice."""
-        self._save_set_aside()
-        calm = monotonic() - self._moved > _CALM
-        self.publisher.flush_share(idle=calm and not self._sources.at_hand and self._queue.empty())
+        self._save_quarantine()
+        calm = monotonic() - self._committed_at > _IDLE_AFTER
+        self.publisher.flush_some(idle=calm and not self._intake.has_work and self._handoff_queue.empty())
         if not self._unsynced:
-            self._tidy()
-        self.instances.trim()
-        if self.crew is not None:
-            self.crew.tend()
-            self._occupancy.update(self.crew)
-        if self._notice is not None and self.crew is not None:
-            self._notice.update(self.crew, self.clock.now())
+            self._maintain()
+        self.instances.evict_unused()
+        if self.dispatcher is not None:
+            self.dispatcher.maintain()
+            self._slot_warnings.check(self.dispatcher)
+        if self._info_writer is not None and self.dispatcher is not None:
+            self._info_writer.update(self.dispatcher, self.clock.now())
 
-    def _tidy(self) -> None:
+    def _maintain(self) -> None:
         """Index and checkpoint, which ask that everything decided is on disk."""
-        if self.publisher.index_is_due:
+        if self.publisher.is_index_due:
             self.publisher.update_index()
         if self._checkpoint_is_due():
             self._checkpoint()
 
     def _checkpoint_is_due(self) -> bool:
-        if self._checkpointing or self._c == self._checkpointed_c:
+        if self._is_checkpointing or self._last_commit == self._checkpointed_commit:
             return False
         if self.hub.journal.size > self.options.checkpoint_bytes // 2:
             return True
-        idle_for = monotonic() - self._checkpointed
-        return idle_for > self.options.checkpoint_every.total_seconds()
+        idle_for = monotonic() - self._checkpointed_at
+        return idle_for > self.options.checkpoint_interval.total_seconds()
 
     def _checkpoint(self) -> None:
-        self._checkpointing = True
-        self._checkpointed = monotonic()
-        self._checkpointed_c = self._c
+        self._is_checkpointing = True
+        self._checkpointed_at = monotonic()
+        self._checkpointed_commit = self._last_commit
         if self.hub.journal.size > 2 * self.options.checkpoint_bytes:
             self.publisher.flush()
         self.publisher.update_index()
-        pending = begin_checkpoint(self.hub, oldest_needed_commit=self._floor())
+        pending = begin_checkpoint(self.hub, oldest_needed_commit=self._find_oldest_needed_commit())
 
         def finish() -> None:
             finish_checkpoint(self.hub, pending)
-            self._checkpointing = False
+            self._is_checkpointing = False
 
-        self.background.do(finish)
+        self.background.run_later(finish)
 
-    def _floor(self) -> int | None:
+    def _find_oldest_needed_commit(self) -> int | None:
         """The first commit that is still needed: for a turn that isn't written down whole, or for a history."""
-        floors = (self.turns.spread_since, self.hub.oldest_needed_commit, self.publisher.floor)
+        floors = (
+            self.turn_runner.split_turn_first_commit,
+            self.hub.oldest_needed_commit,
+            self.publisher.oldest_needed_commit,
+        )
         return min((floor for floor in floors if floor is not None), default=None)
 
     def _fail(self, error: BaseException) -> None:
         """The fail-stop: no retry, no acknowledgement, nothing dispatched."""
         self._stopping = True
-        self._failed = error if isinstance(error, DurableError) else StorageError(str(error))
-        self._sources.refuse(self._failed)
-        raise self._failed
+        self._failure = error if isinstance(error, DurableError) else StorageError(str(error))
+        self._intake.reject_all(self._failure)
+        raise self._failure
 
 
-def _gone() -> DurableError:
+def _stopped_error() -> DurableError:
     return HubLocked("the engine has stopped and the message was not taken; post it again")

@@ -13,55 +13,55 @@ from typing import Any
 import msgspec
 
 from durablecli.app import Function, Registry
-from durablecli.engine.workers.activity import Call
-from durablecli.engine.workers.dispatcher import Crew, kind_of
-from durablecli.engine.workers.thread_pool import Key, Work
+from durablecli.engine.workers.activity import ActivityCall
+from durablecli.engine.workers.dispatcher import Dispatcher, pool_kind
+from durablecli.engine.workers.thread_pool import WorkItem, WorkKey
 
-_EVERY = timedelta(seconds=1)
-_MOST = 1_000
+_WRITE_INTERVAL = timedelta(seconds=1)
+_MAX_ENTRIES = 1_000
 
 
-class Notice:
+class EngineInfoWriter:
     """Writes the file when it would say something new, at most once a second."""
 
     def __init__(self, root: str, registry: Registry) -> None:
         self._path = Path(root) / "engine.json"
-        self._functions = [_function(one) for one in registry]
-        self._since: dict[tuple[Key, bool], datetime] = {}
-        self._written: datetime | None = None
-        self._said: object = None
+        self._functions = [_describe_function(one) for one in registry]
+        self._since: dict[tuple[WorkKey, bool], datetime] = {}
+        self._written_at: datetime | None = None
+        self._last_content: object = None
 
-    def update(self, crew: Crew, now: datetime) -> None:
+    def update(self, dispatcher: Dispatcher, now: datetime) -> None:
         """Say what is loaded, which activities and entities run, and which wait for one of these to end."""
-        if self._written is not None and _EVERY > now - self._written >= timedelta(0):
+        if self._written_at is not None and _WRITE_INTERVAL > now - self._written_at >= timedelta(0):
             return
-        self._written = now
-        began = crew.began()
-        running = [call for key in islice(began, _MOST) if (call := crew.find(key)) is not None]
-        queued = list(islice((call for call in crew.calls() if call.key not in began), _MOST))
+        self._written_at = now
+        began = dispatcher.start_times()
+        running = [call for key in islice(began, _MAX_ENTRIES) if (call := dispatcher.find(key)) is not None]
+        queued = list(islice((call for call in dispatcher.iter_in_flight() if call.key not in began), _MAX_ENTRIES))
         clock = monotonic()
         since = {(call.key, True): now - timedelta(seconds=clock - began[call.key]) for call in running}
         since |= {(call.key, False): now for call in queued}
         self._since = {each: self._since.get(each, at) for each, at in since.items()}
         said = {
-            "running": [self._entry(call, runs=True) for call in running],
-            "queued": [self._entry(call, runs=False) for call in queued],
-            "limits": {kind: executor.most for kind, executor in crew.executors.items()},
+            "running": [self._make_entry(call, runs=True) for call in running],
+            "queued": [self._make_entry(call, runs=False) for call in queued],
+            "limits": {kind: executor.capacity for kind, executor in dispatcher.pools.items()},
         }
-        if said == self._said:
+        if said == self._last_content:
             return
-        self._said = said
+        self._last_content = said
         self._write({"at": now, "pid": os.getpid(), "functions": self._functions} | said)
 
-    def _entry(self, call: Work, *, runs: bool) -> dict[str, Any]:
+    def _make_entry(self, call: WorkItem, *, runs: bool) -> dict[str, Any]:
         instance, execution, n = call.key
         name, since = call.function.name, self._since[call.key, runs]
-        attempt = call.attempt if isinstance(call, Call) else 1
+        attempt = call.attempt if isinstance(call, ActivityCall) else 1
         entry = {
             "instance": instance, "execution": execution, "id": n,
-            "name": name, "attempt": attempt, "since": since, "executor": kind_of(call),
+            "name": name, "attempt": attempt, "since": since, "executor": pool_kind(call),
         }  # fmt: skip
-        return entry | {"cancelled": True} if call.cancellation.asked else entry
+        return entry | {"cancelled": True} if call.cancellation.requested else entry
 
     def _write(self, text: dict[str, Any]) -> None:
         temporary = self._path.with_suffix(".json.tmp")
@@ -72,7 +72,7 @@ class Notice:
             temporary.replace(self._path)
 
 
-def _function(one: Function) -> dict[str, Any]:
+def _describe_function(one: Function) -> dict[str, Any]:
     told = {"name": one.name, "kind": one.kind, "place": one.source_location, "signature": one.signature}
     operations = {} if one.methods is None else {"operations": [method.name for method in one.methods]}
     return told | operations

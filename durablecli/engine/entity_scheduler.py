@@ -13,66 +13,66 @@ from datetime import datetime
 
 from msgspec.structs import replace
 
-from durablecli.engine.commit_builder import MOST_BYTES, BatchJob, Spoken
-from durablecli.engine.decisions import Effects
-from durablecli.engine.instance_cache import Entity
-from durablecli.engine.timers import Due
-from durablecli.engine.workers.entity_batch import BatchOutcome, Operation
+from durablecli.engine.commit_builder import MAX_COMMIT_BYTES, EntityBatchTask, LogLine
+from durablecli.engine.decisions import DecisionApplier
+from durablecli.engine.instance_cache import CachedEntity
+from durablecli.engine.timers import TimerEntry
+from durablecli.engine.workers.entity_batch import EntityBatchResult, EntityOperation
 from durablecli.errors import Conflict
 from durablecli.model import events as ev
 from durablecli.model.entity_id import parse_entity_name
 from durablecli.model.failures import Failure
 from durablecli.replay.entity_state import EntityRuntimeState
 
-_MOST_OPERATIONS = 5_000
-_COMPACT_AT = 128 * 1024
-_COMPACT_BY = 4
-_AROUND_INPUT = 200
+_MAX_BATCH_OPERATIONS = 5_000
+_MIN_COMPACT_BYTES = 128 * 1024
+_MIN_COMPACT_RATIO = 4
+_RECORD_OVERHEAD = 200
 
-_BLOCKED = "%s is blocked: %s; known are: %s. It goes on when its code is loaded, or: durable entity delete %s"
+_BLOCKED_MESSAGE = "%s is blocked: %s; known are: %s. It goes on when its code is loaded, or: durable entity delete %s"
 
 
-class Entities:
+class EntityScheduler:
     """Takes what is sent to entities, gives out batches, and applies what comes of them."""
 
-    def __init__(self, effects: Effects, default_version: str | None = None) -> None:
-        self._effects = effects
+    def __init__(self, applier: DecisionApplier, default_version: str | None = None) -> None:
+        self._applier = applier
         self._default_version = default_version
-        self._deferred: dict[str, Entity] = {}
-        self._told: set[str] = set()
+        self._blocked_by_split_turn: dict[str, CachedEntity] = {}
+        self._warned: set[str] = set()
         """The names of the entities whose code is known to be missing."""
 
     # ── arrivals ───────────────────────────────────────────────────────────────────────────────────────────────
 
-    def arrive(self, id: str, event: ev.EntityArrival) -> None:
+    def receive(self, id: str, event: ev.EntityArrival) -> None:
         """Record what was sent to an entity; the first time, that begins it."""
-        entity = self._effects.instances.entity(id)
-        if self._effects.scope.root is not None:
-            self._need(id, entity, event)
-        if entity is None and self._effects.instances.is_set_aside(id):
-            self._effects.keep(id, None, event)
+        entity = self._applier.instances.get_entity(id)
+        if self._applier.scope.root is not None:
+            self._extend_scope(id, entity, event)
+        if entity is None and self._applier.instances.is_quarantined(id):
+            self._applier.quarantine_arrival(id, None, event)
             if not isinstance(event, ev.EntityUnlockReceived):
                 return  # what gives locks back goes on to the next entity: it may hold one too
         if isinstance(event, ev.EntityUnlockReceived):
-            self._unlock(id, entity, event)
+            self._pass_unlock(id, entity, event)
             return
         if (
             isinstance(event, ev.EntityLockReceived)
             and entity is not None
-            and entity.ledger.knows_request(event.sender)
+            and entity.runtime_state.knows_request(event.sender)
         ):
-            self._ask_again(entity, event)
+            self._repeat_grant(entity, event)
             return
         if entity is None:
-            execution = self._effects.draft.execution
-            entity = self._effects.instances.add_entity(id, execution)
-            self._effects.add(entity, ev.EntityStarted(id, execution))
+            execution = self._applier.builder.execution
+            entity = self._applier.instances.add_entity(id, execution)
+            self._applier.record_event(entity, ev.EntityStarted(id, execution))
         self._record(entity, event)
-        self._move(entity)
+        self._advance(entity)
 
-    def _need(self, id: str, entity: Entity | None, event: ev.EntityArrival) -> None:
+    def _extend_scope(self, id: str, entity: CachedEntity | None, event: ev.EntityArrival) -> None:
         """Drive an entity from now on that a driven instance, or entity, sends something to."""
-        scope, sender = self._effects.scope, getattr(event, "sender", None)
+        scope, sender = self._applier.scope, getattr(event, "sender", None)
         if not isinstance(sender, ev.Origin) or sender.instance not in scope:
             return
         if entity is None:
@@ -80,284 +80,292 @@ class Entities:
         else:
             scope.adopt(id)
 
-    def _ask_again(self, entity: Entity, event: ev.EntityLockReceived) -> None:
+    def _repeat_grant(self, entity: CachedEntity, event: ev.EntityLockReceived) -> None:
         """A request that was received before came once more, after a repair: granted, it goes on to the next entity."""
-        lock = entity.ledger.lock
+        lock = entity.runtime_state.lock
         if lock is not None and lock.sender == event.sender:
-            self._granted(entity, lock)
+            self._pass_lock_request(entity, lock)
 
-    def _unlock(self, id: str, entity: Entity | None, event: ev.EntityUnlockReceived) -> None:
-        if entity is not None and entity.ledger.knows_request(event.sender):
+    def _pass_unlock(self, id: str, entity: CachedEntity | None, event: ev.EntityUnlockReceived) -> None:
+        if entity is not None and entity.runtime_state.knows_request(event.sender):
             self._record(entity, event)
-            self._move(entity)
-        following = _after(id, event.entities)
+            self._advance(entity)
+        following = _next_entity(id, event.entities)
         if following is not None:
-            self._effects.deliver(following, None, event)
+            self._applier.queue_delivery(following, None, event)
 
-    def _record(self, entity: Entity, event: ev.EntityArrival | ev.TimerFired | ev.EntityBatch) -> None:
-        before = entity.ledger.lock
-        self._effects.add(entity, event)
-        ledger = entity.ledger
+    def _record(self, entity: CachedEntity, event: ev.EntityArrival | ev.TimerFired | ev.EntityBatch) -> None:
+        before = entity.runtime_state.lock
+        self._applier.record_event(entity, event)
+        ledger = entity.runtime_state
         if isinstance(event, ev.EntityOperationReceived) and event.scheduled_time is not None:
-            self._due_at(entity, ledger.last_n, event.scheduled_time)
+            self._schedule(entity, ledger.last_n, event.scheduled_time)
         if ledger.lock is not None and ledger.lock is not before:
-            self._granted(entity, ledger.lock)
+            self._pass_lock_request(entity, ledger.lock)
 
-    def _granted(self, entity: Entity, lock: ev.EntityLock) -> None:
+    def _pass_lock_request(self, entity: CachedEntity, lock: ev.EntityLock) -> None:
         """The lock was granted: the request goes on to the next entity, and behind the last to who asked."""
         sender = lock.sender
-        following = _after(entity.id, lock.entities)
-        if entity.id in self._effects.scope:
-            self._effects.scope.adopt(sender.instance)
-        if not self._wants(sender):
-            self._effects.deliver(entity.id, None, ev.EntityUnlockReceived(lock.entities, sender))
+        following = _next_entity(entity.id, lock.entities)
+        if entity.id in self._applier.scope:
+            self._applier.scope.adopt(sender.instance)
+        if not self._still_wants_lock(sender):
+            self._applier.queue_delivery(entity.id, None, ev.EntityUnlockReceived(lock.entities, sender))
         elif following is not None:
-            self._effects.deliver(following, None, ev.EntityLockReceived(lock.entities, sender))
+            self._applier.queue_delivery(following, None, ev.EntityLockReceived(lock.entities, sender))
         else:
-            self._effects.deliver(sender.instance, sender.execution, ev.EntityLockGranted(sender.n))
+            self._applier.queue_delivery(sender.instance, sender.execution, ev.EntityLockGranted(sender.n))
 
-    def _wants(self, sender: ev.Origin) -> bool:
+    def _still_wants_lock(self, sender: ev.Origin) -> bool:
         """Whether an orchestration still asks for, or holds, the locks of its decision `n`."""
-        owner = self._effects.instances.get(sender.instance)
-        if owner is None and self._effects.instances.is_set_aside(sender.instance):
+        owner = self._applier.instances.get(sender.instance)
+        if owner is None and self._applier.instances.is_quarantined(sender.instance):
             return True  # what its history says of it isn't known, and a repair may let it go on
-        if owner is None or owner.ledger.execution != sender.execution:
+        if owner is None or owner.runtime_state.execution != sender.execution:
             return False
-        ledger = owner.ledger
+        ledger = owner.runtime_state
         return sender.n in ledger.locks or isinstance(ledger.open_decisions.get(sender.n), ev.EntityLockRequested)
 
     # ── what is due ────────────────────────────────────────────────────────────────────────────────────────────
 
-    def fire(self, due: Due) -> None:
+    def fire_timer(self, entry: TimerEntry) -> None:
         """An operation's time has come; or all that this entity has due is to be looked at."""
-        entity = self._effects.instances.entity(due.instance)
+        entity = self._applier.instances.get_entity(entry.instance)
         if entity is None:
             return
-        if due.n is None:
-            self._wake(entity)
-        elif due.execution == entity.ledger.execution and due.n in entity.ledger.scheduled:
-            self._record(entity, ev.TimerFired(due.n))
-            self._move(entity)
+        if entry.n is None:
+            self._schedule_all(entity)
+        elif entry.execution == entity.runtime_state.execution and entry.n in entity.runtime_state.scheduled:
+            self._record(entity, ev.TimerFired(entry.n))
+            self._advance(entity)
 
-    def _wake(self, entity: Entity) -> None:
-        for n, at in sorted(entity.ledger.scheduled_times(), key=lambda each: (each[1], each[0])):
-            self._due_at(entity, n, at)
-        self._move(entity)
+    def _schedule_all(self, entity: CachedEntity) -> None:
+        for n, at in sorted(entity.runtime_state.scheduled_times(), key=lambda each: (each[1], each[0])):
+            self._schedule(entity, n, at)
+        self._advance(entity)
 
-    def _due_at(self, entity: Entity, n: int, at: datetime) -> None:
+    def _schedule(self, entity: CachedEntity, n: int, at: datetime) -> None:
         """Let an operation whose time has come stand in line, unless this commit is full, or see that it will."""
-        if at <= self._effects.draft.at and not self._effects.draft.full:
+        if at <= self._applier.builder.at and not self._applier.builder.is_full:
             self._record(entity, ev.TimerFired(n))
         else:
-            self._effects.timers.set(at, entity.id, entity.ledger.execution, n)
+            self._applier.timers.set(at, entity.id, entity.runtime_state.execution, n)
 
-    def resume(self, id: str) -> None:
+    def restore(self, id: str) -> None:
         """Take up an entity that an earlier engine left: its due operations, and what it has to run."""
-        entity = self._effects.instances.entity(id)
+        entity = self._applier.instances.get_entity(id)
         if entity is None:
             return
-        lock = entity.ledger.lock
-        if lock is not None and not self._wants(lock.sender):  # its history was cut by a repair
-            self._effects.deliver(id, None, ev.EntityUnlockReceived(lock.entities, lock.sender))
-        elif lock is not None and _after(id, lock.entities) is None:  # unless it has been told already
+        lock = entity.runtime_state.lock
+        if lock is not None and not self._still_wants_lock(lock.sender):  # its history was cut by a repair
+            self._applier.queue_delivery(id, None, ev.EntityUnlockReceived(lock.entities, lock.sender))
+        elif lock is not None and _next_entity(id, lock.entities) is None:  # unless it has been told already
             sender = lock.sender
-            self._effects.deliver(sender.instance, sender.execution, ev.EntityLockGranted(sender.n))
-        self._wake(entity)
+            self._applier.queue_delivery(sender.instance, sender.execution, ev.EntityLockGranted(sender.n))
+        self._schedule_all(entity)
 
-    def abandon(self) -> None:
+    def roll_back(self) -> None:
         """Forget which entities were to be looked at again; the commit is given up and they are read again."""
-        self._deferred.clear()
+        self._blocked_by_split_turn.clear()
 
     # ── running ────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _move(self, entity: Entity) -> None:
+    def _advance(self, entity: CachedEntity) -> None:
         """Do what needs no code, and note that there may be something to run."""
-        if entity.running and entity.ledger.has_pending_forced_deletion:
-            self._effects.draft.dropped.append((entity.id, entity.ledger.execution, entity.running))
-            entity.running = 0
-        while not entity.running and (line := entity.ledger.runnable):
+        if entity.running_upto and entity.runtime_state.has_pending_forced_deletion:
+            self._applier.builder.abandoned_batches.append(
+                (entity.id, entity.runtime_state.execution, entity.running_upto)
+            )
+            entity.running_upto = 0
+        while not entity.running_upto and (line := entity.runtime_state.runnable):
             head = line[0]
             if isinstance(head.event, ev.EntityDeletionReceived):
-                self._record(entity, ev.EntityBatch(head.n, deleted=entity.ledger.exists))
-            elif not self._is_given_up(entity.ledger):
-                self._effects.draft.moved[entity.id] = entity
+                self._record(entity, ev.EntityBatch(head.n, deleted=entity.runtime_state.exists))
+            elif not self._is_abandoned(entity.runtime_state):
+                self._applier.builder.runnable_entities[entity.id] = entity
                 break
-            elif not self._give_up(entity):
+            elif not self._fail_queued(entity):
                 break
-        if not entity.running:
-            self._tidy(entity)
+        if not entity.running_upto:
+            self._unblock_and_compact(entity)
 
-    def _is_given_up(self, ledger: EntityRuntimeState) -> bool:
+    def _is_abandoned(self, state: EntityRuntimeState) -> bool:
         """Whether what stands before a deletion will never be done."""
-        return ledger.has_pending_forced_deletion or (ledger.blocked is not None and ledger.has_pending_deletion)
+        return state.has_pending_forced_deletion or (state.blocked is not None and state.has_pending_deletion)
 
-    def _give_up(self, entity: Entity) -> bool:
+    def _fail_queued(self, entity: CachedEntity) -> bool:
         """Let the operations fail that stand before a deletion. False where one of their callers is just being spread
         over commits: the answer couldn't be recorded there, and could be lost."""
-        operations = entity.ledger.next_operations(entity.ledger.queued)
+        operations = entity.runtime_state.next_operations(entity.runtime_state.queued)
         why = "the entity was deleted"
-        if entity.ledger.blocked is not None:
-            why = f"{entity.ledger.blocked}, and {why}"
+        if entity.runtime_state.blocked is not None:
+            why = f"{entity.runtime_state.blocked}, and {why}"
         failure = Failure("durablecli.errors.NotFound", why)
         results = tuple(ev.EntityOperationResult(record.n, failure=failure) for record in operations)
         batch = ev.EntityBatch(operations[-1].n, results=results)
-        busy = self._effects.busy
-        if busy is not None and any(sender.instance == busy for sender, _ in _answers(entity.ledger, batch)):
-            self._deferred[entity.id] = entity
+        busy = self._applier.split_turn_instance
+        if busy is not None and any(
+            sender.instance == busy for sender, _ in _make_answers(entity.runtime_state, batch)
+        ):
+            self._blocked_by_split_turn[entity.id] = entity
             return False
-        self._apply(entity, batch)
+        self._record_batch(entity, batch)
         return True
 
-    def _tidy(self, entity: Entity) -> None:
+    def _unblock_and_compact(self, entity: CachedEntity) -> None:
         """Nothing is blocked where nothing waits; and a long log begins anew."""
-        ledger = entity.ledger
+        ledger = entity.runtime_state
         if ledger.blocked is not None and not ledger.queued:
-            self._effects.add(entity, ev.ExecutionUnblocked())
-        if ledger.size >= max(_COMPACT_AT, entity.compact_at):
+            self._applier.record_event(entity, ev.ExecutionUnblocked())
+        if ledger.size >= max(_MIN_COMPACT_BYTES, entity.compact_at):
             self._compact(entity)
 
-    def start(self) -> None:
+    def start_batches(self) -> None:
         """Give out a batch for every entity that has something to run: what the whole cycle brought it, together."""
-        if self._deferred and self._effects.busy is None:
-            deferred, self._deferred = self._deferred, {}
+        if self._blocked_by_split_turn and self._applier.split_turn_instance is None:
+            deferred, self._blocked_by_split_turn = self._blocked_by_split_turn, {}
             for entity in deferred.values():
-                self._move(entity)
-        moved, registry = self._effects.draft.moved, self._effects.registry
+                self._advance(entity)
+        moved, registry = self._applier.builder.runnable_entities, self._applier.registry
         if registry is None:
             return
         for entity in list(moved.values()):
-            ledger = entity.ledger
-            if entity.id not in self._effects.scope:
+            ledger = entity.runtime_state
+            if entity.id not in self._applier.scope:
                 continue
-            if entity.running or not (operations := ledger.next_operations(_MOST_OPERATIONS)):
+            if entity.running_upto or not (operations := ledger.next_operations(_MAX_BATCH_OPERATIONS)):
                 continue
             name = parse_entity_name(entity.id)
             if registry.find_entity(name) is None:
                 self._block(entity, name)
-                self._move(entity)
+                self._advance(entity)
                 continue
             if ledger.blocked is not None:
-                self._effects.add(entity, ev.ExecutionUnblocked())
-            entity.running = operations[-1].n
-            wanted, at = [_operation(record) for record in operations], self._effects.draft.at
-            self._effects.draft.batches.append(BatchJob(entity.id, ledger.execution, ledger.state, wanted, at))
+                self._applier.record_event(entity, ev.ExecutionUnblocked())
+            entity.running_upto = operations[-1].n
+            wanted, at = [_to_operation(record) for record in operations], self._applier.builder.at
+            self._applier.builder.entity_batch_tasks.append(
+                EntityBatchTask(entity.id, ledger.execution, ledger.state, wanted, at)
+            )
         moved.clear()
 
-    def _block(self, entity: Entity, name: str) -> None:
+    def _block(self, entity: CachedEntity, name: str) -> None:
         """Record, once, that the code is missing, and say so in each process. What is sent meanwhile is kept."""
         reason = f"entity '{name}' isn't loaded"
-        is_new = entity.ledger.blocked != reason
+        is_new = entity.runtime_state.blocked != reason
         if is_new:
-            self._effects.add(entity, ev.ExecutionBlocked(reason))
-        if is_new or name not in self._told:
-            self._told.add(name)
-            told = (entity.id, reason, self._known(), entity.id)
-            self._effects.draft.spoken.append(Spoken(f"entity.{name}", logging.WARNING, _BLOCKED, told))
+            self._applier.record_event(entity, ev.ExecutionBlocked(reason))
+        if is_new or name not in self._warned:
+            self._warned.add(name)
+            told = (entity.id, reason, self._list_loaded(), entity.id)
+            self._applier.builder.log_lines.append(LogLine(f"entity.{name}", logging.WARNING, _BLOCKED_MESSAGE, told))
 
-    def _known(self) -> str:
-        registry = self._effects.registry
+    def _list_loaded(self) -> str:
+        registry = self._applier.registry
         return ", ".join(one.name for one in registry or () if one.kind == "entity") or "none"
 
     # ── outcomes ───────────────────────────────────────────────────────────────────────────────────────────────
 
-    def done(self, outcome: BatchOutcome) -> None:
+    def complete_batch(self, result: EntityBatchResult) -> None:
         """Apply what came of a batch: the state, what was sent, and the answers to those who wait."""
-        id, execution, last = outcome.key
-        entity = self._effects.instances.entity(id)
-        if entity is None or entity.ledger.execution != execution or entity.running != last:
-            self._effects.stats["dropped"] += 1
+        id, execution, last = result.key
+        entity = self._applier.instances.get_entity(id)
+        if entity is None or entity.runtime_state.execution != execution or entity.running_upto != last:
+            self._applier.stats["dropped"] += 1
             return
-        entity.running = 0
-        batch = outcome.event
+        entity.running_upto = 0
+        batch = result.event
         if batch.starts:
-            batch = replace(batch, starts=tuple(map(self._checked, batch.starts)))
-        self._effects.stats["batches"] += 1
-        self._apply(entity, batch)
-        self._move(entity)
+            batch = replace(batch, starts=tuple(map(self._check_start, batch.starts)))
+        self._applier.stats["batches"] += 1
+        self._record_batch(entity, batch)
+        self._advance(entity)
 
-    def _apply(self, entity: Entity, batch: ev.EntityBatch) -> None:
-        answers = _answers(entity.ledger, batch)
+    def _record_batch(self, entity: CachedEntity, batch: ev.EntityBatch) -> None:
+        answers = _make_answers(entity.runtime_state, batch)
         self._record(entity, batch)
-        self._send(entity, batch)
+        self._send_signals_and_starts(entity, batch)
         for sender, answer in answers:
-            self._effects.deliver(sender.instance, sender.execution, answer)
+            self._applier.queue_delivery(sender.instance, sender.execution, answer)
 
-    def callers(self, outcome: BatchOutcome) -> list[str]:
+    def find_callers(self, result: EntityBatchResult) -> list[str]:
         """The instances that wait for what came of a batch."""
-        entity = self._effects.instances.entity(outcome.key[0])
-        if entity is None or entity.ledger.execution != outcome.key[1]:
+        entity = self._applier.instances.get_entity(result.key[0])
+        if entity is None or entity.runtime_state.execution != result.key[1]:
             return []
-        return [sender.instance for sender, _ in _answers(entity.ledger, outcome.event)]
+        return [sender.instance for sender, _ in _make_answers(entity.runtime_state, result.event)]
 
-    def _send(self, entity: Entity, batch: ev.EntityBatch) -> None:
-        effects = self._effects
-        origin = ev.Origin(entity.id, entity.ledger.execution, entity.ledger.last_n)
+    def _send_signals_and_starts(self, entity: CachedEntity, batch: ev.EntityBatch) -> None:
+        effects = self._applier
+        origin = ev.Origin(entity.id, entity.runtime_state.execution, entity.runtime_state.last_n)
         for signal in batch.signals:
             received = ev.EntityOperationReceived(
                 signal.name, signal.input, origin, scheduled_time=signal.scheduled_time
             )
-            if effects.applied and effects.applied.take(origin, signal.entity, signal.name, signal.input):
+            if effects.deduplicator and effects.deduplicator.consume_operation(
+                origin, signal.entity, signal.name, signal.input
+            ):
                 continue  # a repair has cut the batch off that had sent it
-            effects.deliver(signal.entity, None, received)
+            effects.queue_delivery(signal.entity, None, received)
         for start in batch.starts:
             if not start.undelivered:
                 version = start.version if start.version is not None else self._default_version
-                execution = effects.draft.execution
+                execution = effects.builder.execution
                 started = ev.ExecutionStarted(start.instance, execution, start.name, start.input, version)
                 effects.scope.add(start.instance)
-                effects.deliver(start.instance, None, started)
+                effects.queue_delivery(start.instance, None, started)
 
-    def _checked(self, start: ev.EntityOperationStart) -> ev.EntityOperationStart:
+    def _check_start(self, start: ev.EntityOperationStart) -> ev.EntityOperationStart:
         """The start as it is recorded: one whose id is taken is not carried out."""
         try:
-            self._effects.claim(start.instance)
+            self._applier.reserve_id(start.instance)
         except Conflict:
             return replace(start, undelivered=True)
         return start
 
     # ── the file ───────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _compact(self, entity: Entity) -> None:
+    def _compact(self, entity: CachedEntity) -> None:
         """Begin the file anew with a snapshot, where that makes it much shorter."""
-        old = entity.ledger
-        if _COMPACT_BY * _AROUND_INPUT * old.queued > old.size:
+        old = entity.runtime_state
+        if _MIN_COMPACT_RATIO * _RECORD_OVERHEAD * old.queued > old.size:
             return  # too much waits: that is seen without looking at it
         waiting = list(old.pending_records())
-        pending = sum(map(_weight, waiting))
-        if pending > MOST_BYTES // 2 or (pending + memoryview(old.state).nbytes) * _COMPACT_BY > old.size:
-            entity.compact_at = old.size + old.size // _COMPACT_BY
+        pending = sum(map(_estimate_size, waiting))
+        if pending > MAX_COMMIT_BYTES // 2 or (pending + memoryview(old.state).nbytes) * _MIN_COMPACT_RATIO > old.size:
+            entity.compact_at = old.size + old.size // _MIN_COMPACT_RATIO
             return
         entity.compact_at = 0
-        effects, snapshot = self._effects, old.make_snapshot()
+        effects, snapshot = self._applier, old.make_snapshot()
         for n in old.scheduled:
-            effects.timers.drop(entity.id, old.execution, n)
-        at = max(effects.draft.at, old.updated)
-        entity.begin_file()
-        effects.draft.add(entity, ev.Record(snapshot.upto + 1, at, snapshot))
+            effects.timers.cancel(entity.id, old.execution, n)
+        at = max(effects.builder.at, old.updated)
+        entity.reset()
+        effects.builder.record(entity, ev.Record(snapshot.upto + 1, at, snapshot))
         for record in waiting:
-            effects.add(entity, record.event)
-        for n, due in entity.ledger.scheduled_times():
-            effects.timers.set(due, entity.id, entity.ledger.execution, n)
+            effects.record_event(entity, record.event)
+        for n, due in entity.runtime_state.scheduled_times():
+            effects.timers.set(due, entity.id, entity.runtime_state.execution, n)
 
 
-def _after(id: str, entities: tuple[str, ...]) -> str | None:
+def _next_entity(id: str, entities: tuple[str, ...]) -> str | None:
     following = entities.index(id) + 1
     return entities[following] if following < len(entities) else None
 
 
-def _operation(record: ev.Record) -> Operation:
+def _to_operation(record: ev.Record) -> EntityOperation:
     event = record.event
     assert isinstance(event, ev.EntityOperationReceived)
-    return Operation(record.n, event.name, event.input, event.expects_reply)
+    return EntityOperation(record.n, event.name, event.input, event.expects_reply)
 
 
-def _answers(
-    ledger: EntityRuntimeState, batch: ev.EntityBatch
+def _make_answers(
+    state: EntityRuntimeState, batch: ev.EntityBatch
 ) -> list[tuple[ev.Origin, ev.EntityOperationCompleted | ev.EntityOperationFailed]]:
     """What those are told who wait for operations of this batch."""
     results = {each.n: each for each in batch.results}
     found: list[tuple[ev.Origin, ev.EntityOperationCompleted | ev.EntityOperationFailed]] = []
-    for n, _, event in ledger.runnable if results else ():
+    for n, _, event in state.runnable if results else ():
         if isinstance(event, ev.EntityOperationReceived) and event.expects_reply and event.sender is not None:
             result = results[n]
             if result.failure is not None:
@@ -369,7 +377,7 @@ def _answers(
     return found
 
 
-def _weight(record: ev.Record) -> int:
+def _estimate_size(record: ev.Record) -> int:
     event = record.event
     size = memoryview(event.input).nbytes if isinstance(event, ev.EntityOperationReceived) else 0
-    return size + _AROUND_INPUT
+    return size + _RECORD_OVERHEAD

@@ -15,7 +15,7 @@ from durablecli.errors import StorageError
 from durablecli.store.journal.writer import Journal
 
 
-class Writer:
+class JournalWriter:
     """Takes encoded commits in order; `report(c, error)` says that everything up to `c` is on disk, or why it isn't."""
 
     def __init__(
@@ -24,21 +24,21 @@ class Writer:
         self._threaded = threaded
         self._journal = journal
         self._report = report
-        self._lines: SimpleQueue[tuple[bytes, int] | None] = SimpleQueue()
+        self._queue: SimpleQueue[tuple[bytes, int] | None] = SimpleQueue()
         self._thread: threading.Thread | None = None
         self._started = False
-        self.syncs = 0
+        self.sync_count = 0
 
-    def submit(self, line: bytes, c: int) -> None:
+    def enqueue(self, line: bytes, c: int) -> None:
         """Have a commit written, later."""
         if not self._threaded:
             self.write_now(line, c)
             self._report(c, None)
             return
         if not self._started and not self._start():
-            self._write_instead(line, c)
+            self._write_without_thread(line, c)
             return
-        self._lines.put((line, c))
+        self._queue.put((line, c))
 
     def _start(self) -> bool:
         thread = threading.Thread(target=self._run, name="durable-journal", daemon=True)
@@ -46,7 +46,7 @@ class Writer:
         self._thread = thread
         return self._started
 
-    def _write_instead(self, line: bytes, c: int) -> None:
+    def _write_without_thread(self, line: bytes, c: int) -> None:
         """Do the thread's work here: slower, but no commit waits for a thread that can't be had."""
         try:
             self.write_now(line, c)
@@ -58,32 +58,32 @@ class Writer:
     def write_now(self, line: bytes, c: int) -> None:
         """Write a commit here and now; nothing may be waiting. Raises StorageError."""
         self._journal.append_lines([line], c)
-        self.syncs += 1
+        self.sync_count += 1
 
     def stop(self) -> None:
         if self._started and self._thread is not None:
-            self._lines.put(None)
+            self._queue.put(None)
             self._thread.join()
 
     def _run(self) -> None:
-        while (first := self._lines.get()) is not None:
-            batch, more = self._gather(first)
+        while (first := self._queue.get()) is not None:
+            batch, more = self._collect(first)
             try:
                 self._journal.append_lines([line for line, _ in batch], batch[-1][1])
             except StorageError as error:
                 self._report(batch[-1][1], error)
                 return
-            self.syncs += 1
+            self.sync_count += 1
             self._report(batch[-1][1], None)
             if not more:
                 return
 
-    def _gather(self, first: tuple[bytes, int]) -> tuple[list[tuple[bytes, int]], bool]:
+    def _collect(self, first: tuple[bytes, int]) -> tuple[list[tuple[bytes, int]], bool]:
         """All that waits, up to what one write takes; False when the end was asked for."""
         batch, size = [first], len(first[0])
         while size < 64 * 1024 * 1024:
             try:
-                following = self._lines.get_nowait()
+                following = self._queue.get_nowait()
             except Empty:
                 break
             if following is None:

@@ -11,13 +11,13 @@ import traceback
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TextIO
 
-from durablecli.engine.commit_builder import Spoken
+from durablecli.engine.commit_builder import LogLine
 from durablecli.replay.turn_log import LoggedRecord, OutputLine, PrintedText, capture_record, running_turn
 
 _CallHandlers = Callable[[logging.Logger, logging.LogRecord], None]
 
 
-class TurnStream:
+class CapturedStream:
     """Stands in for a standard stream: what a turn writes is kept, all else goes through."""
 
     def __init__(self, name: str, stream: TextIO) -> None:
@@ -39,16 +39,16 @@ class TurnStream:
         return getattr(self.stream, name)
 
 
-class Voice:
+class LogCapture:
     """Takes over the standard streams and the handlers of loggers while an engine runs turns."""
 
     def __init__(self) -> None:
-        self._starts = 0
-        self._streams: dict[str, TurnStream] = {}
-        self._before: _CallHandlers = logging.Logger.callHandlers
-        self._hook: _CallHandlers = self._before
+        self._start_count = 0
+        self._streams: dict[str, CapturedStream] = {}
+        self._original: _CallHandlers = logging.Logger.callHandlers
+        self._hook: _CallHandlers = self._original
 
-    def __enter__(self) -> Voice:
+    def __enter__(self) -> LogCapture:
         self.start()
         return self
 
@@ -57,63 +57,63 @@ class Voice:
 
     def start(self) -> None:
         """Begin to keep what turns say. It may be started several times, and is to be stopped as often."""
-        self._starts += 1
-        if self._starts > 1:
+        self._start_count += 1
+        if self._start_count > 1:
             return
         for name in ("stdout", "stderr"):
             stream: TextIO | None = getattr(sys, name)
             if stream is not None:
-                self._streams[name] = TurnStream(name, stream)
+                self._streams[name] = CapturedStream(name, stream)
                 setattr(sys, name, self._streams[name])
-        self._before = logging.Logger.callHandlers
-        self._hook = _hook(self._before)
+        self._original = logging.Logger.callHandlers
+        self._hook = _make_hook(self._original)
         logging.Logger.callHandlers = self._hook  # type: ignore[method-assign, assignment]
 
     def stop(self) -> None:
         """Give back what was taken over, but for what somebody else has taken over since."""
-        self._starts -= 1
-        if self._starts > 0:
+        self._start_count -= 1
+        if self._start_count > 0:
             return
         for name, stream in self._streams.items():
             if getattr(sys, name) is stream:
                 setattr(sys, name, stream.stream)
         self._streams.clear()
         if logging.Logger.callHandlers is self._hook:
-            logging.Logger.callHandlers = self._before  # type: ignore[method-assign, assignment]
+            logging.Logger.callHandlers = self._original  # type: ignore[method-assign, assignment]
 
-    def speak(self, spoken: Sequence[Spoken | OutputLine]) -> None:
+    def emit(self, lines: Sequence[LogLine | OutputLine]) -> None:
         """Say what committed turns have printed and logged."""
         written: dict[str, TextIO] = {}
-        for line in spoken:
+        for line in lines:
             match line:
                 case PrintedText(name, text):
-                    written[name] = stream = self._stream(name)
+                    written[name] = stream = self._get_stream(name)
                     stream.write(text)
                 case LoggedRecord(logger, record):
-                    _handle(logger, record)
-                case Spoken(name, level, text, arguments):
+                    _call_handlers(logger, record)
+                case LogLine(name, level, text, arguments):
                     logging.getLogger(f"durablecli.{name}").log(level, text, *arguments)
         for stream in written.values():
             stream.flush()
 
-    def _stream(self, name: str) -> TextIO:
+    def _get_stream(self, name: str) -> TextIO:
         ours = self._streams.get(name)
         found: TextIO = getattr(sys, name) if ours is None else ours.stream
         return found
 
 
-def _hook(before: _CallHandlers) -> _CallHandlers:
+def _make_hook(original: _CallHandlers) -> _CallHandlers:
     def call_handlers(self: logging.Logger, record: logging.LogRecord) -> None:
         turn = running_turn.get()
         if turn is None:
-            before(self, record)
+            original(self, record)
         else:
             capture_record(turn, self, record)
 
     return call_handlers
 
 
-def _handle(logger: logging.Logger, record: logging.LogRecord) -> None:
+def _call_handlers(logger: logging.Logger, record: logging.LogRecord) -> None:
     """Have a logger's handlers handle a record. One of the author's that raises doesn't stop the engine."""
     try:
         logger.callHandlers(record)

@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
 
-from durablecli.engine.instance_cache import Instance
+from durablecli.engine.instance_cache import CachedInstance
 from durablecli.engine.message_queue import BatchItem, MessageQueue, PendingBatch
-from durablecli.engine.quarantine_handler import SetAsideMessages
-from durablecli.engine.rewind_handler import Rewinds
-from durablecli.engine.turns import Turns
+from durablecli.engine.quarantine_handler import QuarantineHandler
+from durablecli.engine.rewind_handler import RewindHandler
+from durablecli.engine.turns import TurnRunner
 from durablecli.model import events as ev
 from durablecli.model.entity_id import is_entity_id
 from durablecli.replay import pending
@@ -21,43 +21,43 @@ from durablecli.replay.runtime_state import RuntimeState
 from durablecli.store.inbox.messages import Message, MessageItem
 from durablecli.store.recovery import PartialBatch
 
-_SLICE = 1_000
+_MAX_SLICE_STARTS = 1_000
 
 
-class Messages:
+class MessageHandler:
     """Takes messages into the draft of the cycle. `undelivered` is told of what meets nothing."""
 
     def __init__(
         self,
-        turns: Turns,
-        items: Callable[[Message, int, int], list[MessageItem]],
-        undelivered: Callable[[Message, MessageItem, str], None],
+        turn_runner: TurnRunner,
+        read_items: Callable[[Message, int, int], list[MessageItem]],
+        on_undelivered: Callable[[Message, MessageItem, str], None],
         default_version: str | None,
-        begun: dict[str, PartialBatch],
-        set_aside: SetAsideMessages,
+        partial_batches: dict[str, PartialBatch],
+        quarantine_handler: QuarantineHandler,
         queue: MessageQueue,
     ) -> None:
-        self._turns = turns
-        self._rewinds = Rewinds(turns)
-        self._set_aside = set_aside
+        self._turn_runner = turn_runner
+        self._rewind_handler = RewindHandler(turn_runner)
+        self._quarantine_handler = quarantine_handler
         self._queue = queue
-        self._items = items
-        self._undelivered = undelivered
+        self._read_items = read_items
+        self._on_undelivered = on_undelivered
         self._default_version = default_version
-        self._begun = begun
-        self._unknown: dict[str, int] = {}
-        self.stats: Counter[str] = turns.stats
+        self._partial_batches = partial_batches
+        self._unknown_since: dict[str, int] = {}
+        self.stats: Counter[str] = turn_runner.stats
 
     def is_sliced(self, message: Message) -> bool:
         """Whether a message starts so many instances that it is taken slice by slice."""
-        return bool(message.parts) or (message.kind == "start" and len(message.items) > _SLICE)
+        return bool(message.parts) or (message.kind == "start" and len(message.items) > _MAX_SLICE_STARTS)
 
-    def taken_upto(self, message: Message) -> int:
+    def get_batch_progress(self, message: Message) -> int:
         """How many items of a batch are taken already, by this engine or an earlier one."""
-        begun = self._begun.get(message.message)
+        begun = self._partial_batches.get(message.message)
         return begun.upto if begun is not None else 0
 
-    def take(self, message: Message, listing: int | None = None) -> bool:
+    def handle(self, message: Message, listing: int | None = None) -> bool:
         """Carry a message out; False when it has to wait for a later cycle.
 
         `listing` counts the listings of the inbox: a message for an instance that isn't known waits for a later one, as
@@ -65,120 +65,120 @@ class Messages:
         """
         if any(self._must_wait(message.kind, item) for item in message.items):
             return False
-        if listing is not None and self._may_come(message, listing):
+        if listing is not None and self._may_be_pending(message, listing):
             return False
         for item in message.items:
-            self._carry_out(message, item)
-        self._turns.draft.take(message.message)
+            self._handle_item(message, item)
+        self._turn_runner.builder.consume(message.message)
         return True
 
     def redeliver(self, id: str) -> Iterator[None]:
         """Deliver what is kept for an instance that was set aside, if it can be used again; yields between commits."""
-        yield from self._set_aside.redeliver(id, self._carry_out)
+        yield from self._quarantine_handler.redeliver(id, self._handle_item)
 
-    def take_slice(self, batch: PendingBatch) -> bool:
+    def handle_slice(self, batch: PendingBatch) -> bool:
         """Start the next instances of a batch; True when all of them are started."""
-        turns, message = self._turns, batch.message
-        for item in self._items(message, batch.upto, _SLICE):
-            if batch.upto in batch.early:
-                batch.early.discard(batch.upto)
+        turns, message = self._turn_runner, batch.message
+        for item in self._read_items(message, batch.upto, _MAX_SLICE_STARTS):
+            if batch.upto in batch.started_early:
+                batch.started_early.discard(batch.upto)
             else:
                 self._start_item(batch, batch.upto, item)
             batch.upto += 1
-            if turns.over:
+            if turns.is_budget_spent:
                 break
         if batch.upto < message.total:
-            self._begun[message.message] = PartialBatch(batch.upto, turns.draft.c)
-            turns.draft.take(message.message, batch.upto)
+            self._partial_batches[message.message] = PartialBatch(batch.upto, turns.builder.commit_number)
+            turns.builder.consume(message.message, batch.upto)
             return False
-        self._begun.pop(message.message, None)
-        turns.draft.take(message.message)
+        self._partial_batches.pop(message.message, None)
+        turns.builder.consume(message.message)
         return True
 
-    def take_early(self, batch: PendingBatch, index: int) -> None:
+    def start_early(self, batch: PendingBatch, index: int) -> None:
         """Start one instance of a batch ahead of its turn: something is on its way to it."""
-        item = self._items(batch.message, index, 1)[0]
+        item = self._read_items(batch.message, index, 1)[0]
         self._start_item(batch, index, item)
-        batch.early.add(index)
+        batch.started_early.add(index)
 
     def _start_item(self, batch: PendingBatch, index: int, item: MessageItem) -> None:
-        turns = self._turns
-        turns.draft.handling = BatchItem(batch, index, item)
+        turns = self._turn_runner
+        turns.builder.handling = BatchItem(batch, index, item)
         self._start(batch.message, item)
-        turns.settle()
-        turns.draft.handling = batch
+        turns.deliver()
+        turns.builder.handling = batch
 
-    def _may_come(self, message: Message, listing: int) -> bool:
-        if message.kind in ("start", "signal") or all(self._knows(item.instance) for item in message.items):
+    def _may_be_pending(self, message: Message, listing: int) -> bool:
+        if message.kind in ("start", "signal") or all(self._is_known(item.instance) for item in message.items):
             return False
-        return self._unknown.setdefault(message.message, listing) >= listing
+        return self._unknown_since.setdefault(message.message, listing) >= listing
 
-    def _knows(self, id: str) -> bool:
-        instances = self._turns.instances
-        found = instances.entity(id) if is_entity_id(id) else instances.get(id)
-        return found is not None or instances.is_set_aside(id)
+    def _is_known(self, id: str) -> bool:
+        instances = self._turn_runner.instances
+        found = instances.get_entity(id) if is_entity_id(id) else instances.get(id)
+        return found is not None or instances.is_quarantined(id)
 
     def _must_wait(self, kind: str, item: MessageItem) -> bool:
         """Whether this can't be done while a turn is being spread, or before the history is in its file."""
-        turns = self._turns
+        turns = self._turn_runner
         if is_entity_id(item.instance):
-            return kind == "purge" and self._is_young(item.instance)
-        if kind == "purge" and self._queue.was_early(item.instance):
+            return kind == "purge" and self._is_entity_unpublished(item.instance)
+        if kind == "purge" and self._queue.was_started_early(item.instance):
             return True  # its batch would start it again
-        if turns.is_spreading(item.instance) or turns.is_spreading(item.target):
+        if turns.is_splitting(item.instance) or turns.is_splitting(item.target):
             return True
         if kind in ("raise-event", "suspend", "resume"):
             return False
-        if turns.is_busy_spreading and (kind != "start" or item.if_exists == "replace"):
+        if turns.has_split_turn and (kind != "start" or item.if_exists == "replace"):
             return True  # what ends here may have to tell the instance that is being spread
         if kind == "terminate":
             return False
-        find = turns.instances.in_mind if kind == "start" else turns.instances.get
+        find = turns.instances.get_cached if kind == "start" else turns.instances.get
         instance = find(item.target if kind == "start" else item.instance)
         if instance is None:
             return False
-        if instance.ledger.execution == turns.draft.execution:
+        if instance.runtime_state.execution == turns.builder.execution:
             return True  # an instance begins one execution in a commit at most
-        return kind in ("rewind", "purge") and bool(instance.recent)
+        return kind in ("rewind", "purge") and bool(instance.unpublished)
 
-    def _is_young(self, id: str) -> bool:
+    def _is_entity_unpublished(self, id: str) -> bool:
         """Whether an entity's log can't be taken away yet: it began in this very commit, or isn't in its file."""
-        entity = self._turns.instances.entity(id)
+        entity = self._turn_runner.instances.get_entity(id)
         if entity is None:
             return False
-        return entity.ledger.execution == self._turns.draft.execution or bool(entity.recent)
+        return entity.runtime_state.execution == self._turn_runner.builder.execution or bool(entity.unpublished)
 
-    def _carry_out(self, message: Message, item: MessageItem) -> None:
-        self._unknown.pop(message.message, None)
+    def _handle_item(self, message: Message, item: MessageItem) -> None:
+        self._unknown_since.pop(message.message, None)
         if is_entity_id(item.instance):
-            self._reach_entity(message, item)
+            self._handle_entity(message, item)
         elif message.kind == "start":
             self._start(message, item)
-        elif (instance := self._turns.instances.get(item.instance)) is None:
-            if self._turns.instances.is_set_aside(item.instance):
-                self._set_aside.take(message, item)
+        elif (instance := self._turn_runner.instances.get(item.instance)) is None:
+            if self._turn_runner.instances.is_quarantined(item.instance):
+                self._quarantine_handler.handle(message, item)
             elif message.kind != "purge":  # that one is gone, maybe with its parent in this very message
-                self._undelivered(message, item, "there is no such instance")
+                self._on_undelivered(message, item, "there is no such instance")
         else:
-            self._reach(message, item, instance)
-        self._turns.settle()
+            self._handle_instance(message, item, instance)
+        self._turn_runner.deliver()
 
-    def _reach(self, message: Message, item: MessageItem, instance: Instance) -> None:
-        turns, reason = self._turns, item.reason or ""
+    def _handle_instance(self, message: Message, item: MessageItem, instance: CachedInstance) -> None:
+        turns, reason = self._turn_runner, item.reason or ""
         match message.kind:
             case "raise-event":
                 event = ev.EventRaised(item.name or "", item.input or ev.NULL, message.message)
-                turns.receive(instance, event)
+                turns.run_or_hold(instance, event)
             case "terminate":
                 terminated = ev.ExecutionTerminated(reason, message.message)
-                turns.effects.terminate(instance, terminated, recursive=item.recursive)
+                turns.applier.terminate(instance, terminated, recursive=item.recursive)
             case "suspend":
-                if not instance.ledger.ended and instance.ledger.suspended is None:
-                    turns.effects.add(instance, ev.ExecutionSuspended(reason, message.message))
+                if not instance.runtime_state.ended and instance.runtime_state.suspended is None:
+                    turns.applier.record_event(instance, ev.ExecutionSuspended(reason, message.message))
             case "resume":
                 self._resume(instance, ev.ExecutionResumed(reason, message.message))
             case "rewind":
-                self._rewinds.rewind(instance, reason, message.message)
+                self._rewind_handler.rewind(instance, reason, message.message)
             case "restart":
                 self._restart(message, item, instance)
             case "purge":
@@ -188,58 +188,58 @@ class Messages:
 
     # ── entities ───────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _reach_entity(self, message: Message, item: MessageItem) -> None:
-        entities = self._turns.entities
+    def _handle_entity(self, message: Message, item: MessageItem) -> None:
+        entities = self._turn_runner.entity_scheduler
         if message.kind == "signal":
             received = ev.EntityOperationReceived(
                 item.name or "", item.input or ev.NULL, message=message.message, scheduled_time=item.start_at
             )
-            if self._turns.scope.is_of_this_run(message.run):
-                self._turns.scope.adopt(item.instance)
-            entities.arrive(item.instance, received)
-        elif not self._knows(item.instance):
-            self._undelivered(message, item, "there is no such entity")
-        elif self._turns.instances.is_set_aside(item.instance):
-            self._set_aside.take(message, item)
+            if self._turn_runner.scope.is_of_this_run(message.run):
+                self._turn_runner.scope.adopt(item.instance)
+            entities.receive(item.instance, received)
+        elif not self._is_known(item.instance):
+            self._on_undelivered(message, item, "there is no such entity")
+        elif self._turn_runner.instances.is_quarantined(item.instance):
+            self._quarantine_handler.handle(message, item)
         elif message.kind == "delete":
-            entities.arrive(item.instance, ev.EntityDeletionReceived(message.message, item.force))
+            entities.receive(item.instance, ev.EntityDeletionReceived(message.message, item.force))
         elif message.kind == "purge":
             self._purge_entity(message, item)
         else:
-            self._undelivered(message, item, "it is an entity, no orchestration")
+            self._on_undelivered(message, item, "it is an entity, no orchestration")
 
     def _purge_entity(self, message: Message, item: MessageItem) -> None:
         """Take the log of an entity away that has neither state nor lock nor anything that waits."""
-        turns = self._turns
-        entity = turns.instances.entity(item.instance)
-        if entity is None or not entity.ledger.is_disposable:
-            self._undelivered(message, item, "it isn't empty any more")
+        turns = self._turn_runner
+        entity = turns.instances.get_entity(item.instance)
+        if entity is None or not entity.runtime_state.is_disposable:
+            self._on_undelivered(message, item, "it isn't empty any more")
             return
-        turns.draft.purge(entity)
-        turns.instances.forget(entity.id)
-        turns.instances.gone.add(entity.id)
+        turns.builder.purge(entity)
+        turns.instances.evict(entity.id)
+        turns.instances.purged.add(entity.id)
 
     # ── starts ─────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _start(self, message: Message, item: MessageItem) -> None:
-        turns = self._turns
+        turns = self._turn_runner
         if item.reserved:
-            turns.draft.released.append((item.instance, message.message))
+            turns.builder.released_ids.append((item.instance, message.message))
         existing = turns.instances.get(item.instance)
-        if turns.instances.is_set_aside(item.instance):
+        if turns.instances.is_quarantined(item.instance):
             if item.if_exists != "replace":
-                self._undelivered(message, item, "an instance of this id is set aside")
+                self._on_undelivered(message, item, "an instance of this id is set aside")
                 return
-            self._set_aside.discard(item.instance, "was damaged and has been replaced by a new start")
-        if existing is not None and not self._may_replace(message, item, existing.ledger):
+            self._quarantine_handler.purge(item.instance, "was damaged and has been replaced by a new start")
+        if existing is not None and not self._may_replace(message, item, existing.runtime_state):
             return
-        if existing is not None and not existing.ledger.ended:
-            turns.effects.terminate(existing, ev.ExecutionTerminated("replaced by a new start"))
-            turns.settle()
-        restarted = existing.ledger.started if existing is not None and item.restarts else None
+        if existing is not None and not existing.runtime_state.ended:
+            turns.applier.terminate(existing, ev.ExecutionTerminated("replaced by a new start"))
+            turns.deliver()
+        restarted = existing.runtime_state.started if existing is not None and item.restarts else None
         started = ev.ExecutionStarted(
             item.instance,
-            turns.draft.execution,
+            turns.builder.execution,
             item.name or "",
             item.input or ev.NULL,
             item.version if item.version is not None else self._default_version,
@@ -251,66 +251,68 @@ class Messages:
         self.stats["started"] += 1
         if turns.scope.is_of_this_run(message.run):
             turns.scope.add(item.instance)
-        turns.start(started, hold=turns.over)
+        turns.start(started, hold=turns.is_budget_spent)
 
-    def _may_replace(self, message: Message, item: MessageItem, ledger: RuntimeState) -> bool:
-        if ledger.started.message == message.message or item.if_exists == "skip":
+    def _may_replace(self, message: Message, item: MessageItem, state: RuntimeState) -> bool:
+        if state.started.message == message.message or item.if_exists == "skip":
             return False
         if self.is_sliced(message):
             return False  # an earlier engine has started it, maybe in an execution that went before this one
-        if item.if_exists == "replace" or (item.if_exists == "fail_if_running" and ledger.ended):
+        if item.if_exists == "replace" or (item.if_exists == "fail_if_running" and state.ended):
             return True
-        self._undelivered(message, item, "the instance id is taken")
+        self._on_undelivered(message, item, "the instance id is taken")
         return False
 
-    def _restart(self, message: Message, item: MessageItem, instance: Instance) -> None:
-        old = instance.ledger.started
-        if item.new_instance is None and not instance.ledger.ended:
-            self._undelivered(message, item, "it still runs: only an ended instance can be restarted under its own id")
+    def _restart(self, message: Message, item: MessageItem, instance: CachedInstance) -> None:
+        old = instance.runtime_state.started
+        if item.new_instance is None and not instance.runtime_state.ended:
+            self._on_undelivered(
+                message, item, "it still runs: only an ended instance can be restarted under its own id"
+            )
             return
         again = MessageItem(item.target, old.name, old.input, old.version, restarts=item.new_instance is None)
         self._start(message, again)
 
     # ── the others ─────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _resume(self, instance: Instance, event: ev.ExecutionResumed) -> None:
-        turns, ledger = self._turns, instance.ledger
+    def _resume(self, instance: CachedInstance, event: ev.ExecutionResumed) -> None:
+        turns, ledger = self._turn_runner, instance.runtime_state
         if ledger.suspended is None:
             return
-        turns.effects.add(instance, event)
-        if ledger.blocked is None and ledger.next_held(turns.draft.at):
+        turns.applier.record_event(instance, event)
+        if ledger.blocked is None and ledger.next_held(turns.builder.at):
             turns.ready[instance.id] = None
 
-    def _purge(self, instance: Instance, item: MessageItem) -> None:
+    def _purge(self, instance: CachedInstance, item: MessageItem) -> None:
         """Take an ended instance away, with its ended children; a live one only when forced, and then it ends first."""
-        turns = self._turns
-        if not instance.ledger.ended:
+        turns = self._turn_runner
+        if not instance.runtime_state.ended:
             if not item.force:
                 self.stats["refused"] += 1
                 return
-            turns.effects.terminate(instance, ev.ExecutionTerminated("purged"))
-            turns.settle()
-        family = [instance, *(self._descendants(instance) if item.recursive else [])]
-        for each in family:
-            turns.draft.purge(each)
-            turns.instances.forget(each.id)
-            turns.instances.gone.add(each.id)
+            turns.applier.terminate(instance, ev.ExecutionTerminated("purged"))
+            turns.deliver()
+        instances = [instance, *(self._find_ended_descendants(instance) if item.recursive else [])]
+        for each in instances:
+            turns.builder.purge(each)
+            turns.instances.evict(each.id)
+            turns.instances.purged.add(each.id)
 
-    def _descendants(self, instance: Instance) -> list[Instance]:
+    def _find_ended_descendants(self, instance: CachedInstance) -> list[CachedInstance]:
         """The ended sub-orchestrations below an instance, parents before children; a loop, as trees may be deep."""
-        instances = self._turns.instances
+        instances = self._turn_runner.instances
         found = {instance.id: instance}
         line = deque([instance])
         while line:
             parent = line.popleft()
             if not instances.reread(parent):
                 continue
-            for id in pending.created_children(parent.ledger):
+            for id in pending.created_children(parent.runtime_state):
                 child = instances.get(id)
-                origin = child.ledger.started.parent if child is not None else None
+                origin = child.runtime_state.started.parent if child is not None else None
                 if child is None or origin is None or origin.instance != parent.id:
                     continue
-                if child.ledger.ended and id not in found:
+                if child.runtime_state.ended and id not in found:
                     found[id] = child
                     line.append(child)
         return list(found.values())[1:]

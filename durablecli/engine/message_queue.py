@@ -22,7 +22,7 @@ from durablecli.store.inbox.messages import Message, MessageItem
 
 
 @dataclass
-class Posted:
+class Submission:
     """A message of a client in this process; `done` is set by the commit that takes it.
 
     A client that can't wait for that gives `told`, which is called in the engine's thread: with the error, or with None
@@ -30,20 +30,20 @@ class Posted:
     """
 
     message: Message
-    told: Callable[[DurableError | None], None] | None = None
+    on_done: Callable[[DurableError | None], None] | None = None
     done: threading.Event = field(default_factory=threading.Event)
     error: DurableError | None = None
 
     def accept(self) -> None:
         self.done.set()
-        if self.told is not None:
-            self.told(None)
+        if self.on_done is not None:
+            self.on_done(None)
 
-    def refuse(self, error: DurableError) -> None:
+    def reject(self, error: DurableError) -> None:
         self.error = error
         self.done.set()
-        if self.told is not None:
-            self.told(error)
+        if self.on_done is not None:
+            self.on_done(error)
 
 
 @dataclass(eq=False)
@@ -51,7 +51,7 @@ class QueuedMessage:
     """One message in line; `posted` if a client of this process waits for it."""
 
     message: Message
-    posted: Posted | None
+    submission: Submission | None
     order: int
 
     def __post_init__(self) -> None:
@@ -63,27 +63,27 @@ class PendingBatch:
     """A start of many instances. The items below `upto` are handled, and those in `early`, ahead of their turn."""
 
     message: Message
-    posted: Posted | None
+    submission: Submission | None
     upto: int
-    early: set[int] = field(default_factory=set)
-    _indexes: dict[str, int] | None = None
+    started_early: set[int] = field(default_factory=set)
+    _index_by_instance: dict[str, int] | None = None
 
-    def waiting_index(self, instance: str) -> int | None:
+    def find_pending(self, instance: str) -> int | None:
         """The index of an instance that is still to be started; None if this batch doesn't start it any more."""
-        index = self._index(instance)
-        return index if index is not None and index >= self.upto and index not in self.early else None
+        index = self._find_index(instance)
+        return index if index is not None and index >= self.upto and index not in self.started_early else None
 
-    def is_early(self, instance: str) -> bool:
-        return bool(self.early) and self._index(instance) in self.early
+    def was_started_early(self, instance: str) -> bool:
+        return bool(self.started_early) and self._find_index(instance) in self.started_early
 
-    def _index(self, instance: str) -> int | None:
+    def _find_index(self, instance: str) -> int | None:
         message = self.message
         if message.batch is not None:
             index = batches.item_index(message.batch, instance)
             return index if index is not None and index < message.total else None
-        if self._indexes is None:
-            self._indexes = {item.target: index for index, item in enumerate(message.items)}
-        return self._indexes.get(instance)
+        if self._index_by_instance is None:
+            self._index_by_instance = {item.target: index for index, item in enumerate(message.items)}
+        return self._index_by_instance.get(instance)
 
 
 class BatchItem(NamedTuple):
@@ -94,11 +94,11 @@ class BatchItem(NamedTuple):
     item: MessageItem
 
 
-Handled = QueuedMessage | PendingBatch | BatchItem | str | None
+HandledItem = QueuedMessage | PendingBatch | BatchItem | str | None
 """What the engine is working on: a message, or an instance or entity by its id. If that fails, this is to blame."""
 
 
-def described(handled: Handled) -> str:
+def describe(handled: HandledItem) -> str:
     """What was being handled, for a log."""
     match handled:
         case QueuedMessage(message=message) | PendingBatch(message=message):
@@ -116,7 +116,7 @@ class MessageQueue:
         self._inbox = inbox
         self._entries: dict[int, QueuedMessage] = {}
         self._by_target: dict[str, deque[QueuedMessage]] = {}
-        self._orders = itertools.count()
+        self._next_order = itertools.count()
         self.batches: deque[PendingBatch] = deque()
 
     def __len__(self) -> int:
@@ -127,8 +127,8 @@ class MessageQueue:
         """Whether no message waits for anything, so that nothing needs to be put in order."""
         return not (self._entries or self.batches or self._inbox.has_more)
 
-    def add(self, message: Message, posted: Posted | None = None) -> None:
-        entry = QueuedMessage(message, posted, next(self._orders))
+    def add(self, message: Message, submission: Submission | None = None) -> None:
+        entry = QueuedMessage(message, submission, next(self._next_order))
         self._insert(entry)
 
     def _insert(self, entry: QueuedMessage) -> None:
@@ -136,10 +136,10 @@ class MessageQueue:
         for target in entry.targets:
             self._by_target.setdefault(target, deque()).append(entry)
 
-    def add_batch(self, message: Message, posted: Posted | None, upto: int) -> None:
-        self.batches.append(PendingBatch(message, posted, upto))
+    def add_batch(self, message: Message, submission: Submission | None, upto: int) -> None:
+        self.batches.append(PendingBatch(message, submission, upto))
 
-    def entries(self) -> list[QueuedMessage]:
+    def list_messages(self) -> list[QueuedMessage]:
         """All messages in order, but for batches."""
         return list(self._entries.values())
 
@@ -151,7 +151,7 @@ class MessageQueue:
             if not line:
                 del self._by_target[target]
 
-    def restore(self, entries: Iterable[QueuedMessage]) -> None:
+    def put_back(self, entries: Iterable[QueuedMessage]) -> None:
         """Put messages back where they were: their commit was given up."""
         everything = sorted([*self._entries.values(), *entries], key=lambda entry: entry.order)
         self._entries.clear()
@@ -159,25 +159,25 @@ class MessageQueue:
         for entry in everything:
             self._insert(entry)
 
-    def holds(self, target: str) -> bool:
+    def has_message_for(self, target: str) -> bool:
         """Whether a message for this instance or entity still waits to be handled."""
         if target in self._by_target or self._inbox.has_unread(target):
             return True
-        return self.waiting_batch(target) is not None
+        return self.find_batch_to_start(target) is not None
 
-    def waiting_batch(self, target: str) -> tuple[PendingBatch, int] | None:
+    def find_batch_to_start(self, target: str) -> tuple[PendingBatch, int] | None:
         """The batch that is still to start this instance, and the index of its start."""
         for batch in self.batches:
-            index = batch.waiting_index(target)
+            index = batch.find_pending(target)
             if index is not None:
                 return batch, index
         return None
 
-    def was_early(self, target: str) -> bool:
+    def was_started_early(self, target: str) -> bool:
         """Whether a batch that is still being handled has started this instance ahead of its turn."""
-        return any(batch.is_early(target) for batch in self.batches)
+        return any(batch.was_started_early(target) for batch in self.batches)
 
-    def before(self, target: str) -> list[QueuedMessage]:
+    def find_messages_before(self, target: str) -> list[QueuedMessage]:
         """What has to be handled before anything else reaches this target, in order: the messages for it, and whatever
         waits for the other targets of these."""
         line = self._by_target.get(target)
@@ -192,9 +192,9 @@ class MessageQueue:
                 found.append(entry)
         return found[::-1]
 
-    def all_posted(self) -> list[Posted]:
+    def list_submissions(self) -> list[Submission]:
         """The messages of clients of this process."""
-        posted = [each.posted for each in self._entries.values()] + [batch.posted for batch in self.batches]
+        posted = [each.submission for each in self._entries.values()] + [batch.submission for batch in self.batches]
         return [each for each in posted if each is not None]
 
     def clear(self) -> None:

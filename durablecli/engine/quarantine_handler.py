@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from itertools import groupby
 
-from durablecli.engine.turns import Turns
+from durablecli.engine.turns import TurnRunner
 from durablecli.model import events as ev
 from durablecli.model.entity_id import is_entity_id
 from durablecli.model.failures import Failure
@@ -24,59 +24,59 @@ from durablecli.store.quarantined_messages import QuarantinedEntry
 from durablecli.store.recovery import readable_records
 
 
-class SetAsideMessages:
+class QuarantineHandler:
     """Takes what concerns instances that are set aside into the draft of the cycle."""
 
-    def __init__(self, hub: Hub, turns: Turns) -> None:
+    def __init__(self, hub: Hub, turn_runner: TurnRunner) -> None:
         self._hub = hub
-        self._turns = turns
+        self._turn_runner = turn_runner
 
-    def take(self, message: Message, item: MessageItem) -> None:
+    def handle(self, message: Message, item: MessageItem) -> None:
         """Keep an item for its instance, or carry out what needs no history."""
         if message.kind == "purge" and item.force:
-            self.discard(item.instance, "was damaged and has been purged")
+            self.purge(item.instance, "was damaged and has been purged")
         else:
-            self._turns.stats["kept"] += 1
-            self._turns.draft.keep(
+            self._turn_runner.stats["kept"] += 1
+            self._turn_runner.builder.quarantine_message(
                 QuarantinedMessage(item.instance, kind=message.kind, message=message.message, item=item)
             )
 
-    def redeliver(self, id: str, carry_out: Callable[[Message, MessageItem], None]) -> Iterator[None]:
+    def redeliver(self, id: str, handle_item: Callable[[Message, MessageItem], None]) -> Iterator[None]:
         """Deliver what is kept for an instance that can be used again, commit by commit; yields after each of them."""
-        turns = self._turns
+        turns = self._turn_runner
         instances = turns.instances
-        known = instances.entity(id) if is_entity_id(id) else instances.get(id)
-        if known is None and instances.is_set_aside(id):
+        known = instances.get_entity(id) if is_entity_id(id) else instances.get(id)
+        if known is None and instances.is_quarantined(id):
             return
         for c, entries in groupby(self._hub.quarantined_messages.read(id), key=lambda each: each.c):
             for each in entries:
-                self._deliver(each, carry_out)
-            turns.draft.deliver(id, c)
+                self._deliver(each, handle_item)
+            turns.builder.mark_delivered(id, c)
             yield
 
-    def _deliver(self, entry: QuarantinedEntry, carry_out: Callable[[Message, MessageItem], None]) -> None:
+    def _deliver(self, entry: QuarantinedEntry, handle_item: Callable[[Message, MessageItem], None]) -> None:
         what = entry.what
         if what.event is not None:
-            self._turns.arrive(what.instance, what.execution, what.event)  # type: ignore[arg-type]  # only such are kept
+            self._turn_runner.run_arrival(what.instance, what.execution, what.event)  # type: ignore[arg-type]  # only such are kept
         elif what.item is not None:
-            carry_out(Message(what.message, 0, self._turns.draft.at, what.kind, [what.item]), what.item)
+            handle_item(Message(what.message, 0, self._turn_runner.builder.at, what.kind, [what.item]), what.item)
 
     # ── taking away ────────────────────────────────────────────────────────────────────────────────────────────
 
-    def discard(self, id: str, why: str) -> None:
+    def purge(self, id: str, why: str) -> None:
         """Take an instance away, with what is kept for it, and tell those who wait for it."""
-        turns = self._turns
-        ledger = self._readable(id)
-        turns.draft.discard(id, ledger.execution if ledger is not None else "")
-        turns.instances.take_back(id)
-        turns.instances.gone.add(id)
+        turns = self._turn_runner
+        ledger = self._fold_readable(id)
+        turns.builder.purge_quarantined(id, ledger.execution if ledger is not None else "")
+        turns.instances.release_from_quarantine(id)
+        turns.instances.purged.add(id)
         if isinstance(ledger, RuntimeState):
-            self._let_go(id, ledger, why)
+            self._release_dependents(id, ledger, why)
         elif ledger is not None:
-            self._answer(ledger, why)
-        turns.settle()
+            self._fail_callers(ledger, why)
+        turns.deliver()
 
-    def _readable(self, id: str) -> RuntimeState | EntityRuntimeState | None:
+    def _fold_readable(self, id: str) -> RuntimeState | EntityRuntimeState | None:
         """What the records before the damage say; None if that is nothing."""
         history = writer.read_history(self._hub.disk, self._hub.root, id)
         if history is None or not history.lines:
@@ -87,26 +87,26 @@ class SetAsideMessages:
         except Exception:  # noqa: BLE001 - records that make no history may break the fold anywhere
             return None
 
-    def _let_go(self, id: str, ledger: RuntimeState, why: str) -> None:
-        effects = self._turns.effects
-        for n, entities in pending.unreleased_locks(ledger):
-            origin = ev.Origin(id, ledger.execution, n)
-            effects.deliver(entities[0], None, ev.EntityUnlockReceived(entities, origin))
-        for _, child in pending.children(ledger):
-            effects.deliver(child.instance, None, ev.ExecutionTerminated("its parent was purged"))
-        parent = ledger.started.parent
-        if parent is not None and not ledger.ended:
+    def _release_dependents(self, id: str, state: RuntimeState, why: str) -> None:
+        effects = self._turn_runner.applier
+        for n, entities in pending.unreleased_locks(state):
+            origin = ev.Origin(id, state.execution, n)
+            effects.queue_delivery(entities[0], None, ev.EntityUnlockReceived(entities, origin))
+        for _, child in pending.children(state):
+            effects.queue_delivery(child.instance, None, ev.ExecutionTerminated("its parent was purged"))
+        parent = state.started.parent
+        if parent is not None and not state.ended:
             failure = Failure("durablecli.errors.DamagedHub", f"the instance '{id}' {why}")
             answer = ev.SubOrchestrationInstanceFailed(parent.n, failure)
-            effects.deliver(parent.instance, parent.execution, answer)
+            effects.queue_delivery(parent.instance, parent.execution, answer)
 
-    def _answer(self, ledger: EntityRuntimeState, why: str) -> None:
+    def _fail_callers(self, state: EntityRuntimeState, why: str) -> None:
         """Let operations fail whose senders wait, and ask a new entity for locks that this one has yet to give."""
-        effects = self._turns.effects
-        failure = Failure("durablecli.errors.DamagedHub", f"the entity '{ledger.id}' {why}")
-        for _, _, event in list(ledger.pending_records()):
+        effects = self._turn_runner.applier
+        failure = Failure("durablecli.errors.DamagedHub", f"the entity '{state.id}' {why}")
+        for _, _, event in list(state.pending_records()):
             if isinstance(event, ev.EntityLockReceived):
-                effects.deliver(ledger.id, None, event)
+                effects.queue_delivery(state.id, None, event)
             elif isinstance(event, ev.EntityOperationReceived) and event.expects_reply and event.sender is not None:
                 failed = ev.EntityOperationFailed(event.sender.n, failure)
-                effects.deliver(event.sender.instance, event.sender.execution, failed)
+                effects.queue_delivery(event.sender.instance, event.sender.execution, failed)

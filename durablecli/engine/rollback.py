@@ -6,14 +6,14 @@ earlier commit to the histories; so what is cached can be dropped and read again
 
 from __future__ import annotations
 
-from durablecli.engine.commit_builder import Draft
-from durablecli.engine.instance_cache import Instances
-from durablecli.engine.intake import Sources
+from durablecli.engine.commit_builder import CommitBuilder
+from durablecli.engine.instance_cache import InstanceCache
+from durablecli.engine.intake import Intake
 from durablecli.engine.publisher import Publisher
 from durablecli.engine.timers import Timers
-from durablecli.engine.turns import Turns
-from durablecli.engine.workers.dispatcher import Crew
-from durablecli.engine.workers.entity_batch import Batch
+from durablecli.engine.turns import TurnRunner
+from durablecli.engine.workers.dispatcher import Dispatcher
+from durablecli.engine.workers.entity_batch import EntityBatchCall
 from durablecli.store.inbox.inbox import Inbox
 
 
@@ -22,40 +22,44 @@ class Rollback:
 
     def __init__(
         self,
-        instances: Instances,
-        turns: Turns,
+        instances: InstanceCache,
+        turn_runner: TurnRunner,
         timers: Timers,
-        sources: Sources,
+        intake: Intake,
         publisher: Publisher,
         inbox: Inbox,
-        crew: Crew | None,
+        dispatcher: Dispatcher | None,
     ) -> None:
         self._instances = instances
-        self._turns = turns
+        self._turn_runner = turn_runner
         self._timers = timers
-        self._sources = sources
+        self._intake = intake
         self._publisher = publisher
         self._inbox = inbox
-        self._crew = crew
+        self._dispatcher = dispatcher
 
-    def undo(self, draft: Draft) -> set[str]:
+    def roll_back(self, builder: CommitBuilder) -> set[str]:
         """Undo a cycle. Returns the instances and entities whose timers and turns have to be taken up again."""
-        concerned = {*draft.touched, *draft.looked_at, *self._sources.put_back(draft)}
-        concerned.update(each.instance for each in draft.commit.purged)
-        if isinstance(draft.handling, str):
-            concerned.add(draft.handling)
-        self._inbox.release_ids(draft.reserved)
-        self._turns.abandon()
-        self._instances.forget_all()
+        concerned = {*builder.changed, *builder.visited, *self._intake.roll_back(builder)}
+        concerned.update(each.instance for each in builder.commit.purged)
+        if isinstance(builder.handling, str):
+            concerned.add(builder.handling)
+        self._inbox.release_ids(builder.reserved_ids)
+        self._turn_runner.roll_back()
+        self._instances.clear()
         self._publisher.reread_rows()
-        self._timers.forget(concerned)
-        self._mark_running()
+        self._timers.remove_instances(concerned)
+        self._mark_running_batches()
         return concerned
 
-    def _mark_running(self) -> None:
+    def _mark_running_batches(self) -> None:
         """Note in each entity that was read again which batch of it is in flight, or back and not yet applied."""
-        in_flight = [work.key for work in self._crew.calls() if isinstance(work, Batch)] if self._crew else []
-        for id, execution, last in [*in_flight, *self._sources.returning()]:
-            entity = self._instances.entity(id)
-            if entity is not None and entity.ledger.execution == execution:
-                entity.running = last
+        in_flight = (
+            [work.key for work in self._dispatcher.iter_in_flight() if isinstance(work, EntityBatchCall)]
+            if self._dispatcher
+            else []
+        )
+        for id, execution, last in [*in_flight, *self._intake.list_unprocessed_batches()]:
+            entity = self._instances.get_entity(id)
+            if entity is not None and entity.runtime_state.execution == execution:
+                entity.running_upto = last

@@ -11,18 +11,18 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator
 
-from durablecli.engine.instance_cache import Instances
+from durablecli.engine.instance_cache import InstanceCache
 from durablecli.model.entity_id import is_entity_id
 from durablecli.replay import pending
 
 
-class Scope:
+class EngineScope:
     """The instances and entities that an engine drives; `root` is the one it was started for, None for all.
 
     `adopt` brings in one that exists already: it is in `adopted` until the engine has taken it up.
     """
 
-    def __init__(self, root: str | None, instances: Instances) -> None:
+    def __init__(self, root: str | None, instances: InstanceCache) -> None:
         self.root = root
         self._instances = instances
         self._ids: set[str] = set() if root is None else {root}
@@ -51,28 +51,28 @@ class Scope:
         """Whether a message was posted by code of this very run."""
         return run is not None and run == self.root
 
-    def find_all(self) -> None:
+    def add_all_related(self) -> None:
         """Bring in what belongs to the root as the histories say; for an engine that opens the hub."""
         waiting = deque(self._ids)
         while waiting:
-            for id in self.related(waiting.popleft()):
+            for id in self.find_related(waiting.popleft()):
                 if id not in self:
                     self._ids.add(id)
                     waiting.append(id)
 
-    def related(self, id: str) -> Iterator[str]:
+    def find_related(self, id: str) -> Iterator[str]:
         """What an instance or entity needs to go on."""
         if is_entity_id(id):
-            entity = self._instances.entity(id)
-            if entity is not None and entity.ledger.lock is not None:
-                yield entity.ledger.lock.sender.instance
+            entity = self._instances.get_entity(id)
+            if entity is not None and entity.runtime_state.lock is not None:
+                yield entity.runtime_state.lock.sender.instance
             return
         instance = self._instances.get(id)
         if instance is None:
             return
-        for _, child in pending.children(instance.ledger):
+        for _, child in pending.children(instance.runtime_state):
             yield child.instance
-        for _, call in pending.entity_calls(instance.ledger):
+        for _, call in pending.entity_calls(instance.runtime_state):
             yield call.entity
-        for _, entities in pending.unreleased_locks(instance.ledger):
+        for _, entities in pending.unreleased_locks(instance.runtime_state):
             yield from entities

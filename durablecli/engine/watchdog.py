@@ -23,12 +23,12 @@ import msgspec
 from durablecli.engine.thread_start import start_thread
 from durablecli.replay import executor
 
-PATIENCE = 1.0
-_MACHINE = executor.__name__
-_OURS = os.path.join(Path(__file__).parent.parent, "")
+HANG_AFTER = 1.0
+_EXECUTOR_MODULE = executor.__name__
+_PACKAGE_FOLDER = os.path.join(Path(__file__).parent.parent, "")
 
 
-class Stuck(msgspec.Struct, frozen=True):
+class HangReport(msgspec.Struct, frozen=True):
     """Who was turning, where, and the fingerprint of that code."""
 
     instance: str
@@ -37,7 +37,7 @@ class Stuck(msgspec.Struct, frozen=True):
     code: str
 
 
-class Watch:
+class CurrentTurn:
     """Knows which instance turns now. `begin` and `end` are called for every turn, so they only set fields."""
 
     def __init__(self) -> None:
@@ -58,76 +58,78 @@ class Watch:
 class Watchdog:
     """The thread that looks at the watch four times a second."""
 
-    def __init__(self, watch: Watch, note: Path, say: Callable[[str], None]) -> None:
-        self._watch = watch
-        self._note = note
-        self._say = say
+    def __init__(self, current_turn: CurrentTurn, report_path: Path, echo: Callable[[str], None]) -> None:
+        self._current_turn = current_turn
+        self._report_path = report_path
+        self._echo = echo
         self._stop = threading.Event()
-        self._told: tuple[str, float] | None = None
+        self._reported: tuple[str, float] | None = None
         self._thread = threading.Thread(target=self._run, name="durable-watchdog", daemon=True)
 
     def start(self) -> None:
-        self._watch.thread = threading.get_ident()
+        self._current_turn.thread = threading.get_ident()
         start_thread(self._thread)
 
     def stop(self) -> None:
         self._stop.set()
         if self._thread.ident is not None:
             self._thread.join()
-        self._note.unlink(missing_ok=True)
+        self._report_path.unlink(missing_ok=True)
 
     def _run(self) -> None:
-        while not self._stop.wait(PATIENCE / 4):
-            instance, since = self._watch.instance, self._watch.since
-            if instance is None or monotonic() - since < PATIENCE:
-                if self._told is not None and self._told != (instance, since):
-                    self._told = None
-                    self._note.unlink(missing_ok=True)
+        while not self._stop.wait(HANG_AFTER / 4):
+            instance, since = self._current_turn.instance, self._current_turn.since
+            if instance is None or monotonic() - since < HANG_AFTER:
+                if self._reported is not None and self._reported != (instance, since):
+                    self._reported = None
+                    self._report_path.unlink(missing_ok=True)
                 continue
-            if self._told == (instance, since):
+            if self._reported == (instance, since):
                 continue
-            self._told = (instance, since)
+            self._reported = (instance, since)
             self._report(instance)
 
     def _report(self, instance: str) -> None:
-        frame = sys._current_frames().get(self._watch.thread)
-        file, line = place(frame, self._watch.function)
-        stuck = Stuck(instance, f"{file}:{line}", file, fingerprint(file))
+        frame = sys._current_frames().get(self._current_turn.thread)
+        file, line = find_author_line(frame, self._current_turn.function)
+        stuck = HangReport(instance, f"{file}:{line}", file, compute_fingerprint(file))
         with suppress(OSError):
-            self._note.write_bytes(msgspec.json.encode(stuck))
-            self._note.chmod(0o600)
-        self._say(f"{instance} has not yielded for {PATIENCE:g} s, at {file}:{line}; nothing else moves until it does")
+            self._report_path.write_bytes(msgspec.json.encode(stuck))
+            self._report_path.chmod(0o600)
+        self._echo(
+            f"{instance} has not yielded for {HANG_AFTER:g} s, at {file}:{line}; nothing else moves until it does"
+        )
 
 
-def left_behind(note: Path) -> Stuck | None:
+def read_hang_report(report_path: Path) -> HangReport | None:
     """Who was turning when an engine was killed, if one was; the note is taken away."""
     try:
-        stuck = msgspec.json.decode(note.read_bytes(), type=Stuck)
+        stuck = msgspec.json.decode(report_path.read_bytes(), type=HangReport)
     except (OSError, msgspec.DecodeError):
         return None
-    note.unlink(missing_ok=True)
+    report_path.unlink(missing_ok=True)
     return stuck
 
 
-def reason(stuck: Stuck) -> str:
+def format_block_reason(hang_report: HangReport) -> str:
     """Why such an instance is blocked. The fingerprint tells a later engine whether the code has changed since."""
     return (
         f"the engine was killed while this orchestrator didn't yield\n"
-        f"line     {stuck.line}\n"
-        f"code     {stuck.code} {stuck.file}"
+        f"line     {hang_report.line}\n"
+        f"code     {hang_report.code} {hang_report.file}"
     )
 
 
-def is_unchanged(reason: str) -> bool:
+def is_code_unchanged(reason: str) -> bool:
     """Whether a reason of `reason()` still speaks of the code as it is now."""
     last = reason.rpartition("\n")[2]
     if not last.startswith("code     "):
         return False
     code, _, file = last.removeprefix("code     ").partition(" ")
-    return fingerprint(file) == code
+    return compute_fingerprint(file) == code
 
 
-def fingerprint(file: str) -> str:
+def compute_fingerprint(file: str) -> str:
     """Eight hex digits that change with the file."""
     try:
         return f"{zlib.crc32(Path(file).read_bytes()):08x}"
@@ -135,7 +137,7 @@ def fingerprint(file: str) -> str:
         return "00000000"
 
 
-def place(frame: FrameType | None, function: Callable[..., Any] | None) -> tuple[str, int]:
+def find_author_line(frame: FrameType | None, function: Callable[..., Any] | None) -> tuple[str, int]:
     """File and line of the author's that an orchestrator runs: the innermost that is no library's.
 
     All that runs inside the machine is the orchestrator, or was called by it. Where none of it is the author's, that is
@@ -144,12 +146,12 @@ def place(frame: FrameType | None, function: Callable[..., Any] | None) -> tuple
     inside: list[FrameType] = []
     seen: list[FrameType] = []
     while frame is not None:
-        if frame.f_globals.get("__name__") == _MACHINE:
+        if frame.f_globals.get("__name__") == _EXECUTOR_MODULE:
             inside = list(seen)
-        elif not frame.f_code.co_filename.startswith((_OURS, "<")):
+        elif not frame.f_code.co_filename.startswith((_PACKAGE_FOLDER, "<")):
             seen.append(frame)
         frame = frame.f_back
-    libraries = _libraries()
+    libraries = _find_library_folders()
     own = [each for each in inside if not each.f_code.co_filename.startswith(libraries)]
     for found in [*own[:1], *inside[-1:]]:
         return found.f_code.co_filename, found.f_lineno
@@ -157,7 +159,7 @@ def place(frame: FrameType | None, function: Callable[..., Any] | None) -> tuple
     return (code.co_filename, code.co_firstlineno) if code is not None else ("?", 0)
 
 
-def _libraries() -> tuple[str, ...]:
+def _find_library_folders() -> tuple[str, ...]:
     """The folders of the standard library and of installed packages."""
     import sysconfig  # slow to import, and most engines never need it
 

@@ -116,7 +116,7 @@ class Desk:
                 with suppress(RuntimeError):  # the loop is gone, and nobody waits any more
                     loop.call_soon_threadsafe(self._deliver)
 
-        engine.hand_in(*letter, told)
+        engine.submit(*letter, told)
         await waiting
 
     def _deliver(self) -> None:

@@ -28,7 +28,7 @@ from durablecli.azure.output_bindings import LONGEST
 from durablecli.blueprints import CloudTrigger, get_bindings
 from durablecli.builtin import timer
 from durablecli.cli.history_rows import describe
-from durablecli.engine.workers.worker_process import Answer
+from durablecli.engine.workers.worker_process import WorkerResponse
 from durablecli.http.api_keys import Keys
 from durablecli.http.function_routes import routes
 from durablecli.model import events as ev
@@ -264,8 +264,8 @@ def test_an_activity_that_fails_leaves_no_record_of_what_it_set() -> None:
 
 
 def test_a_worker_process_hands_outputs_on() -> None:
-    given = Answer(ev.NULL, outputs=(ev.BindingOutput("a", "queue", "not sent", msgspec.Raw(b"1")),))
-    assert msgspec.json.decode(msgspec.json.encode(given), type=Answer) == given
+    given = WorkerResponse(ev.NULL, outputs=(ev.BindingOutput("a", "queue", "not sent", msgspec.Raw(b"1")),))
+    assert msgspec.json.decode(msgspec.json.encode(given), type=WorkerResponse) == given
 
 
 # What other functions set.
@@ -352,7 +352,7 @@ def test_a_timer_function_starts_an_orchestration(newer: testing.Hub) -> None:
 
 
 def test_bindings_are_told_at_load() -> None:
-    remarks = load_app(APPS / "bindings_v2").loaded.remarks
+    remarks = load_app(APPS / "bindings_v2").loaded.warnings
     assert "not run here: queue_start (queueTrigger)" in remarks
     assert "write_receipt runs, but these bindings lead nowhere here: receipt (blob)" in remarks
     assert "read_blob fails when it is called: only Azure provides its input blob (blob)" in remarks
@@ -395,10 +395,10 @@ def test_a_function_with_any_decorator_of_the_original_loads(
     assert [module.error for module in loaded.modules] == [None]
     if name.endswith(("_output", "_output_v3")):
         assert list(function.outputs) == ["x"]
-        assert ("x" in function.outputs) == any("lead nowhere" in remark for remark in loaded.remarks)
+        assert ("x" in function.outputs) == any("lead nowhere" in remark for remark in loaded.warnings)
     elif name.endswith(("_input", "_input_v3")) and name != "durable_client_input":
         assert (list(function.bindings), dict(function.outputs)) == (["x"], {})
-        assert any("fails when it is called" in remark for remark in loaded.remarks)
+        assert any("fails when it is called" in remark for remark in loaded.warnings)
 
 
 @pytest.mark.parametrize("name", _decorators())

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from durablecli.apps.load import load, unload
-from durablecli.apps.modules import Loaded
+from durablecli.apps.modules import LoadedApp
 
 CODE = """
 import azure.durable_functions as df
@@ -38,13 +38,13 @@ def in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Itera
     unload()
 
 
-def newer(values: dict[str, object]) -> Loaded:
+def newer(values: dict[str, object]) -> LoadedApp:
     Path("function_app.py").write_text(CODE)
     Path("local.settings.json").write_text(json.dumps({"IsEncrypted": False, "Values": values}))
     return load(["."])
 
 
-def older(disabled: object, values: dict[str, object]) -> Loaded:
+def older(disabled: object, values: dict[str, object]) -> LoadedApp:
     Path("host.json").write_text("{}")
     Path("local.settings.json").write_text(json.dumps({"Values": values}))
     for name in ("Off", "On"):
@@ -57,7 +57,7 @@ def older(disabled: object, values: dict[str, object]) -> Loaded:
     return load(["."])
 
 
-def names(loaded: Loaded) -> list[str]:
+def names(loaded: LoadedApp) -> list[str]:
     assert [module.error for module in loaded.modules if module.error] == []
     return [one.name for one in loaded.registry]
 
@@ -78,7 +78,7 @@ def names(loaded: Loaded) -> list[str]:
 def test_a_setting_disables_a_function(setting: str, value: object, left: list[str]) -> None:
     loaded = newer({setting: value})
     assert sorted(names(loaded), key=str.casefold) == sorted(left, key=str.casefold)
-    (remark,) = [remark for remark in loaded.remarks if remark.startswith("disabled: ")]
+    (remark,) = [remark for remark in loaded.warnings if remark.startswith("disabled: ")]
     assert f"by {setting}".casefold() in remark.casefold()
 
 
@@ -86,7 +86,7 @@ def test_a_setting_disables_a_function(setting: str, value: object, left: list[s
 def test_any_other_value_disables_nothing(value: object) -> None:
     loaded = newer({"AzureWebJobs.my_tick.Disabled": value, "AzureWebJobs.other.Disabled": "true"})
     assert len(names(loaded)) == 3
-    assert loaded.remarks == ()
+    assert loaded.warnings == ()
 
 
 def test_a_variable_disables_a_function(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -113,7 +113,7 @@ def test_a_function_of_the_older_layout_is_disabled_and_not_imported(
     loaded = older(disabled, values)
     assert names(loaded) == ["On"]
     assert [module.name for module in loaded.modules] == ["On"]
-    assert any(remark.startswith("disabled: Off, by ") for remark in loaded.remarks)
+    assert any(remark.startswith("disabled: Off, by ") for remark in loaded.warnings)
 
 
 @pytest.mark.parametrize("disabled", [None, False, "IS_OFF", "%IS_OFF%", "false"])

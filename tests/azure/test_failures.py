@@ -11,7 +11,7 @@ import pytest
 from durablecli import testing
 from durablecli.azure import durable_functions as df
 from durablecli.config import LimitsConfig
-from durablecli.engine.engine import Options
+from durablecli.engine.engine import EngineOptions
 from durablecli.model.versions import VersionPolicy
 from durablecli.replay.context import DurableOrchestrationContext as Context
 from durablecli.testing import Hub
@@ -95,8 +95,11 @@ def test_tasks_that_fail_carry_the_type_and_entities_their_own_text() -> None:
 
 
 def test_what_the_engine_fails_begins_with_the_name_too() -> None:
-    options = Options(
-        threads=False, versions=VersionPolicy("2.0", "strict", True), limits=LimitsConfig(), share=timedelta.max
+    options = EngineOptions(
+        use_threads=False,
+        versions=VersionPolicy("2.0", "strict", True),
+        limits=LimitsConfig(),
+        turn_budget=timedelta.max,
     )
     with Hub(testing.registry(app), testing.START, options) as hub:
         status = hub.finish(hub.client.start_new("passes_on", version="1.0"))

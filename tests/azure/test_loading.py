@@ -15,12 +15,12 @@ from msgspec import Raw
 
 from durablecli.app import Function
 from durablecli.apps.load import load, load_app, unload
-from durablecli.apps.modules import Loaded
+from durablecli.apps.modules import LoadedApp
 from durablecli.azure import import_hook
 from durablecli.azure.activities import give_clients
 from durablecli.azure.invocation import Clients
 from durablecli.client import Client
-from durablecli.engine.workers.activity_arguments import bind
+from durablecli.engine.workers.activity_arguments import bind_arguments
 from durablecli.engine.workers.activity_context import ActivityContext, Cancellation
 from durablecli.errors import ConfigError
 from durablecli.testing import hub
@@ -55,11 +55,11 @@ def activity(folder: str, code: str, **more: Any) -> None:
     function(folder, code, {"type": "activityTrigger", "name": "given", "direction": "in"}, **more)
 
 
-def errors(loaded: Loaded) -> dict[str, str | None]:
+def errors(loaded: LoadedApp) -> dict[str, str | None]:
     return {module.name: module.error for module in loaded.modules}
 
 
-def call(loaded: Loaded, name: str, given: object = 0) -> Any:
+def call(loaded: LoadedApp, name: str, given: object = 0) -> Any:
     found = loaded.registry.find_activity(name)
     assert found is not None
     places, names = _arguments(found, given)
@@ -68,7 +68,7 @@ def call(loaded: Loaded, name: str, given: object = 0) -> Any:
 
 def _arguments(found: Function, given: object) -> tuple[list[Any], Mapping[str, Any]]:
     context = ActivityContext("i", 1, found.name, 1, False, "key", Cancellation())
-    return bind(found, Raw(json.dumps(given).encode()), lambda: context)
+    return bind_arguments(found, Raw(json.dumps(given).encode()), lambda: context)
 
 
 def test_the_apps_of_the_tests_load_whole() -> None:
@@ -241,7 +241,7 @@ def test_a_function_json_without_bindings_is_refused(text: str) -> None:
 def test_what_isnt_run_here_is_told() -> None:
     app = load_app(APPS / "v2_model")
     assert app.hub_name == "ShopHub"
-    assert app.loaded.remarks[1:] == (
+    assert app.loaded.warnings[1:] == (
         "not run here: from_queue (queueTrigger)",
         "export runs, but these bindings lead nowhere here: blob (blob)",
     )

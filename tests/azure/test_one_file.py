@@ -89,7 +89,7 @@ def test_a_file_that_imports_azures_packages_loads_and_runs(files: list[str], ta
             write(file, "{}")
     loaded = load(targets)
     assert [module.error for module in loaded.modules if module.error] == []
-    assert "not run here: from_queue (queueTrigger)" in loaded.remarks
+    assert "not run here: from_queue (queueTrigger)" in loaded.warnings
     with hub(loaded.registry) as tested:
         assert tested.finish(tested.client.start_new("greet", client_input="Ann")).output == "Hello Ann"
         assert tested.finish(tested.client.start_new("parcels")).output == "fig"

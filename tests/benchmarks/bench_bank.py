@@ -30,13 +30,13 @@ def rates(place: str, accounts: int) -> list[float]:
     with engine(place) as running:
         for key in range(accounts):
             money = Raw(json.encode(MONEY))
-            running.hand_in("signal", [MessageItem(f"@account@{key}", name="deposit", input=money)])
+            running.submit("signal", [MessageItem(f"@account@{key}", name="deposit", input=money)])
         running.run(lambda engine: engine.is_idle)
         found = [TRANSFERS / run(running, transfers(accounts, number)) for number in range(ROUNDS)]
-        kept = [running.instances.entity(f"@account@{key}") for key in range(accounts)]
-        total = sum(json.decode(each.ledger.state)["balance"] for each in kept if each is not None)
+        kept = [running.instances.get_entity(f"@account@{key}") for key in range(accounts)]
+        total = sum(json.decode(each.runtime_state.state)["balance"] for each in kept if each is not None)
         assert total == accounts * MONEY, f"{total:,} where {accounts * MONEY:,} was paid in"
-        assert not any(each.ledger.lock for each in kept if each is not None), "a lock is left"
+        assert not any(each.runtime_state.lock for each in kept if each is not None), "a lock is left"
     return found
 
 

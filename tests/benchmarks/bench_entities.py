@@ -49,9 +49,9 @@ def grow(place: str) -> None:
         for number in range(MANY // BURST):
             fan_out(running, number, BURST)
             sizes.append(Path(file).stat().st_size)
-        entity = running.instances.entity("@tally@0-0")
+        entity = running.instances.get_entity("@tally@0-0")
         assert entity is not None
-        assert entity.ledger.state == Raw(b"%d" % MANY), "signals are missing"
+        assert entity.runtime_state.state == Raw(b"%d" % MANY), "signals are missing"
     few, many = sizes[FEW // BURST - 1], sizes[-1]
     print(f"log        {few:,} bytes after {FEW:,} signals, {many:,} after {MANY:,}: ratio {many / few:.2f}")
     print(f"           {max(sizes):,} at most after any burst of {BURST:,}")

@@ -19,7 +19,7 @@ def throughput(place: str, *, sync: float = 0.0) -> None:
         for round_ in range(3):
             took = run(running, [MessageItem(f"h{round_}-{i:05}", name="hello5") for i in range(INSTANCES)])
             rates.append(INSTANCES / took)
-        stats, syncs = running.stats, running.writer.syncs
+        stats, syncs = running.stats, running.journal_writer.sync_count
         added = f" with {sync * 1e3:g} ms added to each sync" if sync else ""
         print(f"hello5     {max(rates):,.0f} instances/s{added} (rounds: {', '.join(f'{r:,.0f}' for r in rates)})")
         print(

@@ -18,8 +18,8 @@ def rate(place: str, entities: int) -> list[float]:
         for number in range(ROUNDS):
             given = Raw(json.encode({"signals": SIGNALS, "entities": entities, "round": number}))
             found.append(SIGNALS / run(running, [MessageItem(f"fan-{number}", name="fan_out_signals", input=given)]))
-            totals = [running.instances.entity(f"@tally@{number}-{key}") for key in range(entities)]
-            counted = sum(json.decode(entity.ledger.state) for entity in totals if entity is not None)
+            totals = [running.instances.get_entity(f"@tally@{number}-{key}") for key in range(entities)]
+            counted = sum(json.decode(entity.runtime_state.state) for entity in totals if entity is not None)
             assert counted == SIGNALS, f"{counted:,} of {SIGNALS:,} signals were applied"
     return found
 

@@ -25,7 +25,7 @@ import durablecli as df
 from durablecli.app import Registry
 from durablecli.config import ConcurrencyConfig
 from durablecli.engine.engine import Engine
-from durablecli.engine.workers.dispatcher import Crew
+from durablecli.engine.workers.dispatcher import Dispatcher
 from durablecli.store.disk import Appender, Disk, LocalDisk
 from durablecli.store.hub import close_hub, open_hub
 from durablecli.store.inbox.messages import MessageItem
@@ -103,7 +103,7 @@ def engine(folder: str, *, sync: float = 0.0) -> Iterator[Engine]:
     disk: Disk = SlowSync(LocalDisk(), sync) if sync else LocalDisk()  # type: ignore[assignment]
     hub = open_hub(f"{root}/state", disk)
     functions = registry()
-    found = Engine(hub, functions, crew=lambda report: Crew(functions, report, ConcurrencyConfig()))
+    found = Engine(hub, functions, make_dispatcher=lambda report: Dispatcher(functions, report, ConcurrencyConfig()))
     found.open()
     gc.collect()
     gc.freeze()
@@ -119,9 +119,9 @@ def run(engine: Engine, items: list[MessageItem]) -> float:
     """Seconds from the first start to the last end, every commit on disk and every history written."""
     before = perf_counter()
     for item in items:
-        engine.hand_in("start", [item])
+        engine.submit("start", [item])
     engine.run(lambda engine: engine.is_idle)
-    engine.settle()
+    engine.flush()
     return perf_counter() - before
 
 

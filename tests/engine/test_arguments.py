@@ -13,7 +13,7 @@ from msgspec import Raw
 
 import durablecli as df
 from durablecli import testing
-from durablecli.engine.workers.activity import Call
+from durablecli.engine.workers.activity import ActivityCall
 from durablecli.engine.workers.activity_context import Cancellation
 from durablecli.model.payloads import PAYLOAD_LIMIT
 
@@ -27,7 +27,7 @@ def outcome(function: Any, *given: object) -> Any:
     """The result of an activity for this input, or for none; its failure as text."""
     [loaded] = testing.registry(df.activity(name="it")(function))
     raw = Raw(msgspec.json.encode(given[0] if given else None))
-    told = Call(("x", "1", 2), loaded, raw, 1, False, 2, PAYLOAD_LIMIT, Cancellation()).run()
+    told = ActivityCall(("x", "1", 2), loaded, raw, 1, False, 2, PAYLOAD_LIMIT, Cancellation()).run()
     if told.failure is not None:
         return f"{told.failure.type.rpartition('.')[2]}: {told.failure.message}"
     assert told.result is not None

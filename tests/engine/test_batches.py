@@ -12,7 +12,7 @@ from msgspec import Raw
 import durablecli as df
 from durablecli import testing
 from durablecli.engine import message_handler, publisher
-from durablecli.engine.engine import Options
+from durablecli.engine.engine import EngineOptions
 from durablecli.store.hub import checkpoint
 from durablecli.store.inbox.inbox import Inbox
 from durablecli.store.inbox.messages import MessageItem
@@ -30,7 +30,7 @@ def twice(context: df.DurableOrchestrationContext) -> Any:
 
 
 def opened(share: timedelta = timedelta.max) -> testing.Hub:
-    return testing.Hub(testing.registry(twice), testing.START, Options(threads=False, share=share))
+    return testing.Hub(testing.registry(twice), testing.START, EngineOptions(use_threads=False, turn_budget=share))
 
 
 def items(count: int) -> list[MessageItem]:
@@ -42,8 +42,8 @@ def items(count: int) -> list[MessageItem]:
 def test_what_a_crash_left_of_a_batch_begins_where_it_was_cut(
     monkeypatch: pytest.MonkeyPatch, purged: bool, checkpointed: bool
 ) -> None:
-    monkeypatch.setattr(message_handler, "_SLICE", 10)
-    monkeypatch.setattr(publisher, "_GATHER", 0.0)
+    monkeypatch.setattr(message_handler, "_MAX_SLICE_STARTS", 10)
+    monkeypatch.setattr(publisher, "_GATHER_INTERVAL", 0.0)
     with opened() as hub:
         Inbox(hub.disk, "hub").post("start", items(1_000))
         while not (first := hub.client.get_status("b-0")).ended:
@@ -52,7 +52,7 @@ def test_what_a_crash_left_of_a_batch_begins_where_it_was_cut(
             hub.client.purge_instance_history("b-0")
         assert not hub.client.get_status("b-999").taken
         if checkpointed:
-            hub.engine.settle()  # which takes nothing more
+            hub.engine.flush()  # which takes nothing more
             assert hub.engine.hub.partial_batches
             checkpoint(hub.engine.hub, oldest_needed_commit=hub.engine.hub.oldest_needed_commit)
         hub.restart()
@@ -66,7 +66,7 @@ def test_what_a_crash_left_of_a_batch_begins_where_it_was_cut(
 @pytest.mark.parametrize("count", [100, 2_000])
 def test_many_starts_in_one_message_do_not_lengthen_the_cycle(count: int) -> None:
     with opened(share=timedelta(milliseconds=10)) as hub:
-        posted = hub.engine.hand_in("start", items(count))
+        posted = hub.engine.submit("start", items(count))
         haste.clear()
         hub.engine.step()
         haste.set()

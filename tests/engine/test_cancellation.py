@@ -23,12 +23,12 @@ from durablecli.cli.status_text import reasons
 from durablecli.client import ActivityWait, Client
 from durablecli.config import ConcurrencyConfig
 from durablecli.daemon import embedded
-from durablecli.engine.commit_builder import Job
-from durablecli.engine.engine_info import Notice
-from durablecli.engine.workers.activity import Outcome
-from durablecli.engine.workers.dispatcher import Crew
-from durablecli.engine.workers.entity_batch import BatchOutcome
-from durablecli.engine.workers.slot_warnings import OccupancyLog
+from durablecli.engine.commit_builder import ActivityTask
+from durablecli.engine.engine_info import EngineInfoWriter
+from durablecli.engine.workers.activity import ActivityResult
+from durablecli.engine.workers.dispatcher import Dispatcher
+from durablecli.engine.workers.entity_batch import EntityBatchResult
+from durablecli.engine.workers.slot_warnings import SlotWarnings
 from durablecli.errors import WrongState
 from durablecli.model import events as ev
 
@@ -184,45 +184,45 @@ def test_an_activity_that_was_stopped_runs_again_after_a_rewind(client: Client) 
 
 # ── the crew ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
-Outcomes = SimpleQueue[Outcome | BatchOutcome]
+Outcomes = SimpleQueue[ActivityResult | EntityBatchResult]
 
 
-def crew_of(outcomes: Outcomes, **limits: int) -> Crew:
-    return Crew(testing.registry(*FLOWS), outcomes.put, ConcurrencyConfig(**limits))
+def crew_of(outcomes: Outcomes, **limits: int) -> Dispatcher:
+    return Dispatcher(testing.registry(*FLOWS), outcomes.put, ConcurrencyConfig(**limits))
 
 
-def job(name: str, n: int = 2) -> Job:
-    return Job("x", "1", n, ev.TaskScheduled(name, Raw(b'"%s"' % name.encode())))
+def job(name: str, n: int = 2) -> ActivityTask:
+    return ActivityTask("x", "1", n, ev.TaskScheduled(name, Raw(b'"%s"' % name.encode())))
 
 
 def test_work_that_is_needed_again_waits_for_its_earlier_call(tmp_path: Path) -> None:
     outcomes: Outcomes = SimpleQueue()
     crew = crew_of(outcomes)
-    crew.start([job("deaf")])
+    crew.dispatch_activities([job("deaf")])
     until(lambda: "deaf begins" in noted)
-    crew.end("x", "1", frozenset({2}))
-    assert (crew.running, crew.awaited) == (1, 0)
-    crew.start([job("deaf")])
-    assert (crew.running, crew.awaited) == (1, 1)
+    crew.end_execution("x", "1", frozenset({2}))
+    assert (crew.in_flight_count, crew.awaited_count) == (1, 0)
+    crew.dispatch_activities([job("deaf")])
+    assert (crew.in_flight_count, crew.awaited_count) == (1, 1)
     gate.set()
-    assert crew.settled(outcomes.get(timeout=20)) is None
-    assert crew.settled(outcomes.get(timeout=20)) is not None
-    assert (crew.running, crew.awaited) == (0, 0)
+    assert crew.complete(outcomes.get(timeout=20)) is None
+    assert crew.complete(outcomes.get(timeout=20)) is not None
+    assert (crew.in_flight_count, crew.awaited_count) == (0, 0)
     crew.stop()
 
 
 def test_an_outcome_counts_in_a_shutdown_unless_its_activity_has_seen_it() -> None:
     outcomes: Outcomes = SimpleQueue()
     crew = crew_of(outcomes)
-    crew.start([job("slow", 2), job("deaf", 3)])
+    crew.dispatch_activities([job("slow", 2), job("deaf", 3)])
     until(lambda: {"slow begins", "deaf begins"} <= set(noted))
-    crew.hold_back()
+    crew.pause()
     first = outcomes.get(timeout=20)
-    assert (first.key[2], crew.settled(first)) == (2, None)
+    assert (first.key[2], crew.complete(first)) == (2, None)
     gate.set()
     second = outcomes.get(timeout=20)
     assert second.key[2] == 3
-    assert crew.settled(second) is not None
+    assert crew.complete(second) is not None
     crew.stop()
 
 
@@ -247,17 +247,19 @@ def test_an_activity_that_stops_its_loop_fails_alone() -> None:
     async def leaves() -> None:
         raise SystemExit(3)
 
-    crew = Crew(testing.registry(slow_async, stops_the_loop), outcomes.put, ConcurrencyConfig())
-    crew.start([job("slow_async", 2)])
+    crew = Dispatcher(testing.registry(slow_async, stops_the_loop), outcomes.put, ConcurrencyConfig())
+    crew.dispatch_activities([job("slow_async", 2)])
     until(lambda: noted)
     for n, (how, failed) in enumerate([("now", True), ("later", True), ("exit", True), ("past", False)], 3):
-        crew.start([Job("x", "1", n, ev.TaskScheduled("stops_the_loop", Raw(b'"%s"' % how.encode())))])
+        crew.dispatch_activities(
+            [ActivityTask("x", "1", n, ev.TaskScheduled("stops_the_loop", Raw(b'"%s"' % how.encode())))]
+        )
         outcome = outcomes.get(timeout=20)
-        assert isinstance(outcome, Outcome)
+        assert isinstance(outcome, ActivityResult)
         assert (outcome.key[2], outcome.failure is not None) == (n, failed), how
     gate.set()
     last = outcomes.get(timeout=20)
-    assert isinstance(last, Outcome)
+    assert isinstance(last, ActivityResult)
     assert (last.key[2], last.result) == (2, Raw(b'"slow_async"'))
     crew.stop()
 
@@ -289,18 +291,18 @@ def test_the_log_names_what_occupies_the_slots_and_what_does_not_stop() -> None:
     ahead = iter((0.0, 0.0, 2.0, 30.0, 40.0, 50.0, 60.0, 70.0))
     outcomes: Outcomes = SimpleQueue()
     crew = crew_of(outcomes, activities=1)
-    log = OccupancyLog(said.append, lambda: time.monotonic() + next(ahead))
-    crew.start([job("deaf", 2), job("slow", 3)])
+    log = SlotWarnings(said.append, lambda: time.monotonic() + next(ahead))
+    crew.dispatch_activities([job("deaf", 2), job("slow", 3)])
     until(lambda: noted)
     for _ in range(4):
-        log.update(crew)
+        log.check(crew)
     assert len(said) == 1
     assert said[0].startswith(
         "1 activity waits: all 1 threads (concurrency.activities) are busy, with deaf of x (id 2)"
     )
-    crew.end("x", "1", frozenset({2}))
+    crew.end_execution("x", "1", frozenset({2}))
     for _ in range(3):
-        log.update(crew)
+        log.check(crew)
     assert len(said) == 2
     assert said[1].startswith("deaf of x (id 2) for ")
     assert "nobody waits for it any more" in said[1]
@@ -311,9 +313,9 @@ def test_the_log_names_what_occupies_the_slots_and_what_does_not_stop() -> None:
 def test_the_notice_lists_what_runs_and_what_is_queued(tmp_path: Path) -> None:
     outcomes: Outcomes = SimpleQueue()
     crew = crew_of(outcomes, activities=1)
-    crew.start([job("deaf", 2), job("slow", 3)])
+    crew.dispatch_activities([job("deaf", 2), job("slow", 3)])
     until(lambda: noted)
-    Notice(str(tmp_path), testing.registry(slow)).update(crew, datetime(2026, 1, 1, tzinfo=UTC))
+    EngineInfoWriter(str(tmp_path), testing.registry(slow)).update(crew, datetime(2026, 1, 1, tzinfo=UTC))
     said = json.loads((tmp_path / "engine.json").read_text())
     assert [(each["name"], each["executor"]) for each in said["running"]] == [("deaf", "thread")]
     assert [(each["name"], each["executor"]) for each in said["queued"]] == [("slow", "thread")]

@@ -14,10 +14,10 @@ import durablecli as df
 from durablecli import daemon, testing
 from durablecli.client import Client
 from durablecli.engine import message_handler
-from durablecli.engine.decisions import Effects
-from durablecli.engine.entity_scheduler import Entities
-from durablecli.engine.message_handler import Messages
-from durablecli.engine.turns import Turns
+from durablecli.engine.decisions import DecisionApplier
+from durablecli.engine.entity_scheduler import EntityScheduler
+from durablecli.engine.message_handler import MessageHandler
+from durablecli.engine.turns import TurnRunner
 from durablecli.errors import DurableError, StorageError
 from durablecli.store.hub import checkpoint
 from durablecli.store.inbox import batches
@@ -113,7 +113,7 @@ def test_a_message_that_fails_is_set_aside_and_the_rest_of_its_cycle_happens(
     hub.client.start_new(waits, "victim")
     hub.client.start_new(steps, "before")
     hub.inline.work()
-    bomb(Messages, "_carry_out", lambda _, message, item: item.instance == "victim")
+    bomb(MessageHandler, "_carry_out", lambda _, message, item: item.instance == "victim")
     other = Client("hub", None, hub.disk)
     other.start_new(steps, "first")
     Inbox(hub.disk, "hub").post(kind, [MessageItem("victim", "Go", new_instance="new" if kind == "restart" else None)])
@@ -135,7 +135,7 @@ def test_a_message_that_fails_is_set_aside_and_the_rest_of_its_cycle_happens(
 
 def test_a_message_of_this_process_is_refused(hub: testing.Hub, bomb: Callable[..., None]) -> None:
     hub.client.start_new(waits, "victim")
-    bomb(Messages, "_carry_out", lambda _, message, item: message.kind == "terminate")
+    bomb(MessageHandler, "_carry_out", lambda _, message, item: message.kind == "terminate")
     with pytest.raises(DurableError, match="internal error: RuntimeError: boom"):
         hub.client.terminate("victim", "")
     hub.client.raise_event("victim", "Go", 1)
@@ -148,8 +148,8 @@ def test_a_message_of_this_process_is_refused(hub: testing.Hub, bomb: Callable[.
 def test_of_a_batch_only_the_item_that_fails_is_set_aside(
     hub: testing.Hub, bomb: Callable[..., None], monkeypatch: pytest.MonkeyPatch, sliced: bool
 ) -> None:
-    monkeypatch.setattr(message_handler, "_SLICE", 10)
-    bomb(Messages, "_start", lambda _, message, item: item.instance == "b-17")
+    monkeypatch.setattr(message_handler, "_MAX_SLICE_STARTS", 10)
+    bomb(MessageHandler, "_start", lambda _, message, item: item.instance == "b-17")
     Inbox(hub.disk, "hub").post("start", [MessageItem(f"b-{at}", "steps", Raw(b"null")) for at in range(30)])
     hub.run()
     finished(hub, *(f"b-{at}" for at in range(30) if at != 17))
@@ -161,7 +161,7 @@ def test_an_instance_whose_turn_fails_is_blocked(hub: testing.Hub, bomb: Callabl
     hub.client.start_new(steps, "before")
     hub.client.start_new(waits, "victim")
     hub.inline.work()
-    bomb(Turns, "_place", lambda _, instance, records: instance.id == "victim" and len(records) > 1)
+    bomb(TurnRunner, "_place", lambda _, instance, records: instance.id == "victim" and len(records) > 1)
     hub.client.raise_event("victim", "Go", 1)
     hub.client.start_new(steps, "after")
     finished(hub, "before", "after")
@@ -173,7 +173,7 @@ def test_an_instance_whose_turn_fails_is_blocked(hub: testing.Hub, bomb: Callabl
 def test_it_goes_on_when_the_cause_is_gone(hub: testing.Hub, bomb: Callable[..., None]) -> None:
     hub.client.start_new(waits, "victim")
     hub.run()
-    bomb(Turns, "_place", lambda _, instance, records: instance.id == "victim")
+    bomb(TurnRunner, "_place", lambda _, instance, records: instance.id == "victim")
     hub.client.raise_event("victim", "Go", 1)
     hub.run()
     restart(hub)
@@ -187,7 +187,7 @@ def test_outcomes_of_a_cycle_that_is_given_up_count_once(hub: testing.Hub, bomb:
     while hub.inline.work():
         pass  # all that is known now is back, and nothing of it is taken
     failures = iter([True])
-    bomb(Messages, "_carry_out", lambda _, message, item: next(failures, False))
+    bomb(MessageHandler, "_carry_out", lambda _, message, item: next(failures, False))
     with pytest.raises(DurableError, match="internal error"):
         hub.client.raise_event("victim", "Go")
     hub.run()
@@ -203,7 +203,7 @@ def test_a_timer_of_a_cycle_that_is_given_up_fires_once_and_not_early(
     hub.client.start_new(waits, "victim")
     hub.run()
     failures = iter([True])
-    bomb(Effects, "apply", lambda self, instance, record: instance.id == "one" and next(failures, False))
+    bomb(DecisionApplier, "apply", lambda self, instance, record: instance.id == "one" and next(failures, False))
     hub.advance(timedelta(seconds=59))
     assert not hub.client.get_status("one").ended
     hub.advance(timedelta(seconds=2))
@@ -218,9 +218,9 @@ def test_a_timer_of_a_cycle_that_is_given_up_fires_once_and_not_early(
 def test_what_waits_for_a_message_is_not_lost_with_the_cycle(
     hub: testing.Hub, bomb: Callable[..., None], monkeypatch: pytest.MonkeyPatch, what: str
 ) -> None:
-    original, waiting = Messages._must_wait, [True]
+    original, waiting = MessageHandler._must_wait, [True]
     monkeypatch.setattr(
-        Messages,
+        MessageHandler,
         "_must_wait",
         lambda self, kind, item: (kind == "rewind" and bool(waiting)) or original(self, kind, item),
     )
@@ -229,11 +229,11 @@ def test_what_waits_for_a_message_is_not_lost_with_the_cycle(
     if what == "timers":
         hub.run()
     failures = iter([True])
-    bomb(Effects, "apply", lambda self, instance, record: instance.id == "victim" and next(failures, False))
+    bomb(DecisionApplier, "apply", lambda self, instance, record: instance.id == "victim" and next(failures, False))
     Inbox(hub.disk, "hub").post(
         "rewind", [MessageItem("one")]
     )  # it has to wait, and what is for the same instance with it
-    hub.engine.ring()
+    hub.engine.wake()
     while hub.inline.work():
         pass
     if what == "timers":
@@ -259,9 +259,9 @@ def test_a_damaged_part_of_a_batch_stops_nothing(hub: testing.Hub, monkeypatch: 
 def test_an_item_of_a_batch_of_this_process_is_tried_once_more(
     hub: testing.Hub, bomb: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(message_handler, "_SLICE", 10)
-    bomb(Messages, "_start", lambda _, message, item: item.instance == "b-17")
-    hub.engine.hand_in("start", [MessageItem(f"b-{at}", "steps", Raw(b"null")) for at in range(30)])
+    monkeypatch.setattr(message_handler, "_MAX_SLICE_STARTS", 10)
+    bomb(MessageHandler, "_start", lambda _, message, item: item.instance == "b-17")
+    hub.engine.submit("start", [MessageItem(f"b-{at}", "steps", Raw(b"null")) for at in range(30)])
     hub.run()
     checkpoint(hub.engine.hub)
     failed = hub.engine.hub.inbox.failed_messages
@@ -275,7 +275,7 @@ def test_an_item_of_a_batch_of_this_process_is_tried_once_more(
 def test_a_new_instance_in_the_place_of_one_that_failed_is_tried(hub: testing.Hub, bomb: Callable[..., None]) -> None:
     hub.client.start_new(waits, "victim")
     hub.run()
-    bomb(Turns, "_place", lambda _, instance, records: instance.id == "victim")
+    bomb(TurnRunner, "_place", lambda _, instance, records: instance.id == "victim")
     hub.client.raise_event("victim", "Go", 1)
     hub.run()
     assert hub.client.get_status("victim").blocked is not None
@@ -287,7 +287,7 @@ def test_a_new_instance_in_the_place_of_one_that_failed_is_tried(hub: testing.Hu
 
 
 def test_an_entity_that_fails_leaves_the_rest_alone(hub: testing.Hub, bomb: Callable[..., None]) -> None:
-    bomb(Entities, "_apply", lambda *_: True)
+    bomb(EntityScheduler, "_apply", lambda *_: True)
     hub.client.start_new(calls, "caller")
     hub.client.start_new(steps, "one")
     finished(hub, "one")
@@ -299,7 +299,7 @@ def test_an_entity_that_fails_leaves_the_rest_alone(hub: testing.Hub, bomb: Call
 
 def test_an_error_of_the_disk_still_stops_the_engine(hub: testing.Hub, bomb: Callable[..., None]) -> None:
     hub.client.start_new(waits, "victim")
-    bomb(Messages, "_carry_out", lambda *_: True, StorageError)
+    bomb(MessageHandler, "_carry_out", lambda *_: True, StorageError)
     with pytest.raises(StorageError):
         hub.client.terminate("victim", "")
 
@@ -307,14 +307,14 @@ def test_an_error_of_the_disk_still_stops_the_engine(hub: testing.Hub, bomb: Cal
 def test_an_instance_that_fails_at_the_opening_is_blocked(hub: testing.Hub, monkeypatch: pytest.MonkeyPatch) -> None:
     for id in ("a", "victim", "z"):
         hub.client.start_new(steps, id)
-    original = Turns.resume
+    original = TurnRunner.restore
 
-    def resume(self: Turns, instance: Any, **options: Any) -> None:
+    def resume(self: TurnRunner, instance: Any, **options: Any) -> None:
         original(self, instance, **options)
         if instance.id == "victim":
             raise RuntimeError("boom")
 
-    monkeypatch.setattr(Turns, "resume", resume)
+    monkeypatch.setattr(TurnRunner, "restore", resume)
     hub.restart()
     ran.clear()
     finished(hub, "a", "z")
@@ -333,7 +333,7 @@ def test_the_doctor_names_what_was_set_aside_and_a_repair_tries_it_once_more(
 ) -> None:
     outside = Client(tmp_path / "hub")
     outside.start_new(waits, "victim")
-    bomb(Messages, "_carry_out", lambda _, message, item: message.kind == "raise-event")
+    bomb(MessageHandler, "_carry_out", lambda _, message, item: message.kind == "raise-event")
     with embedded(tmp_path / "hub") as client:
         client.start_new(calls, "other")
         assert client.wait("other").output == 1

@@ -16,14 +16,14 @@ from msgspec import Raw
 import durablecli as df
 from durablecli import testing
 from durablecli.config import ConcurrencyConfig
-from durablecli.engine.commit_builder import BatchJob, Job
-from durablecli.engine.engine_info import Notice
-from durablecli.engine.workers.activity import Outcome
-from durablecli.engine.workers.dispatcher import Crew
-from durablecli.engine.workers.entity_batch import BatchOutcome, Operation
+from durablecli.engine.commit_builder import ActivityTask, EntityBatchTask
+from durablecli.engine.engine_info import EngineInfoWriter
+from durablecli.engine.workers.activity import ActivityResult
+from durablecli.engine.workers.dispatcher import Dispatcher
+from durablecli.engine.workers.entity_batch import EntityBatchResult, EntityOperation
 from durablecli.model import events as ev
 
-Outcomes = SimpleQueue[Outcome | BatchOutcome]
+Outcomes = SimpleQueue[ActivityResult | EntityBatchResult]
 began: list[Any] = []
 gate = Event()
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -53,15 +53,15 @@ def test_a_call_that_is_cancelled_while_it_queues_never_begins(name: str) -> Non
     gate.clear()
     outcomes: Outcomes = SimpleQueue()
     limits = ConcurrencyConfig(activities=8 if name == "one_at_a_time" else 1, async_activities=1)
-    crew = Crew(testing.registry(in_the_loop, in_a_thread, one_at_a_time), outcomes.put, limits)
-    crew.start([Job(f"x{i}", "1", 2, ev.TaskScheduled(name, Raw(b"%d" % i))) for i in range(4)])
+    crew = Dispatcher(testing.registry(in_the_loop, in_a_thread, one_at_a_time), outcomes.put, limits)
+    crew.dispatch_activities([ActivityTask(f"x{i}", "1", 2, ev.TaskScheduled(name, Raw(b"%d" % i))) for i in range(4)])
     for i in (1, 2):
-        crew.cancel(f"x{i}", "1")
+        crew.cancel_execution(f"x{i}", "1")
     gate.set()
     answered = {}
-    while crew.running:
+    while crew.in_flight_count:
         outcome = outcomes.get(timeout=20)
-        answered[outcome.key[0]] = crew.settled(outcome) is not None
+        answered[outcome.key[0]] = crew.complete(outcome) is not None
     crew.stop()
     assert answered == {"x0": True, "x1": False, "x2": False, "x3": True}
     assert began == [0, 3]
@@ -82,43 +82,43 @@ async def swift(context: df.DurableEntityContext) -> str:
     return context.entity_key
 
 
-def batch(entity: str, *names: str) -> BatchJob:
-    operations = [Operation(n, name, ev.NULL, True) for n, name in enumerate(names, 2)]
-    return BatchJob(entity, "1", Raw(), operations, NOW)
+def batch(entity: str, *names: str) -> EntityBatchTask:
+    operations = [EntityOperation(n, name, ev.NULL, True) for n, name in enumerate(names, 2)]
+    return EntityBatchTask(entity, "1", Raw(), operations, NOW)
 
 
-def crew_of(outcomes: Outcomes, **limits: int) -> Crew:
+def crew_of(outcomes: Outcomes, **limits: int) -> Dispatcher:
     gate.clear()
-    return Crew(testing.registry(patient, swift, in_a_thread), outcomes.put, ConcurrencyConfig(**limits))
+    return Dispatcher(testing.registry(patient, swift, in_a_thread), outcomes.put, ConcurrencyConfig(**limits))
 
 
 @pytest.mark.parametrize("name", ["patient", "swift"])
 def test_a_batch_runs_once_and_is_settled_once(name: str) -> None:
     outcomes: Outcomes = SimpleQueue()
     crew = crew_of(outcomes)
-    crew.run_batches([batch(f"@{name}@a", "x", "y"), batch("@nobody@a", "x")])
-    crew.run_batches([batch(f"@{name}@a", "x", "y")])
-    assert crew.running == 1
+    crew.dispatch_entity_batches([batch(f"@{name}@a", "x", "y"), batch("@nobody@a", "x")])
+    crew.dispatch_entity_batches([batch(f"@{name}@a", "x", "y")])
+    assert crew.in_flight_count == 1
     outcome = outcomes.get(timeout=20)
-    assert isinstance(outcome, BatchOutcome)
+    assert isinstance(outcome, EntityBatchResult)
     assert (outcome.key, outcome.event.upto) == ((f"@{name}@a", "1", 3), 3)
     assert [bytes(each.result) for each in outcome.event.results] == [b'"a"', b'"a"']
-    assert crew.settled(outcome) is not None
-    assert crew.settled(outcome) is None
-    assert (crew.running, outcomes.empty()) == (0, True)
+    assert crew.complete(outcome) is not None
+    assert crew.complete(outcome) is None
+    assert (crew.in_flight_count, outcomes.empty()) == (0, True)
     crew.stop()
 
 
 def test_entities_that_wait_for_ever_hold_no_other_up_as_long_as_threads_are_left() -> None:
     outcomes: Outcomes = SimpleQueue()
     crew = crew_of(outcomes, entities=8)
-    crew.run_batches([batch(f"@patient@{i}", "wait") for i in range(7)])
+    crew.dispatch_entity_batches([batch(f"@patient@{i}", "wait") for i in range(7)])
     for i in range(100):
-        crew.run_batches([batch(f"@patient@quick{i}", "go")])
+        crew.dispatch_entity_batches([batch(f"@patient@quick{i}", "go")])
         outcome = outcomes.get(timeout=20)
         assert outcome.key[0] == f"@patient@quick{i}"
-        crew.settled(outcome)
-    assert crew.running == 7
+        crew.complete(outcome)
+    assert crew.in_flight_count == 7
     gate.set()
     assert {outcomes.get(timeout=20).key[0] for _ in range(7)} == {f"@patient@{i}" for i in range(7)}
     crew.stop()
@@ -127,9 +127,9 @@ def test_entities_that_wait_for_ever_hold_no_other_up_as_long_as_threads_are_lef
 def test_neither_entities_nor_activities_wait_for_the_others() -> None:
     outcomes: Outcomes = SimpleQueue()
     crew = crew_of(outcomes, entities=2, activities=1)
-    crew.run_batches([batch("@patient@a", "wait")])
-    crew.start([Job("x", "1", 2, ev.TaskScheduled("in_a_thread", Raw(b"1")))])
-    crew.run_batches([batch("@swift@a", "go")])
+    crew.dispatch_entity_batches([batch("@patient@a", "wait")])
+    crew.dispatch_activities([ActivityTask("x", "1", 2, ev.TaskScheduled("in_a_thread", Raw(b"1")))])
+    crew.dispatch_entity_batches([batch("@swift@a", "go")])
     assert outcomes.get(timeout=20).key[0] == "@swift@a"
     gate.set()
     assert {outcomes.get(timeout=20).key[0] for _ in range(2)} == {"x", "@patient@a"}
@@ -139,13 +139,13 @@ def test_neither_entities_nor_activities_wait_for_the_others() -> None:
 def test_a_batch_that_is_cancelled_in_its_queue_never_begins() -> None:
     outcomes: Outcomes = SimpleQueue()
     crew = crew_of(outcomes, entities=1)
-    crew.run_batches([batch(f"@patient@{i}", "wait") for i in range(3)])
-    crew.cancel("@patient@1", "1")
+    crew.dispatch_entity_batches([batch(f"@patient@{i}", "wait") for i in range(3)])
+    crew.cancel_execution("@patient@1", "1")
     gate.set()
     found = [outcomes.get(timeout=20) for _ in range(3)]
-    assert [crew.settled(outcome) is not None for outcome in found] == [True, False, True]
+    assert [crew.complete(outcome) is not None for outcome in found] == [True, False, True]
     dropped = found[1]
-    assert isinstance(dropped, BatchOutcome)
+    assert isinstance(dropped, EntityBatchResult)
     assert [each.failure is not None for each in dropped.event.results] == [True]
     crew.stop()
 
@@ -153,9 +153,9 @@ def test_a_batch_that_is_cancelled_in_its_queue_never_begins() -> None:
 def test_once_held_back_no_batch_begins_any_more() -> None:
     outcomes: Outcomes = SimpleQueue()
     crew = crew_of(outcomes)
-    crew.hold_back()
-    crew.run_batches([batch("@patient@a", "go"), batch("@swift@a", "go")])
-    assert crew.running == 0
+    crew.pause()
+    crew.dispatch_entity_batches([batch("@patient@a", "go"), batch("@swift@a", "go")])
+    assert crew.in_flight_count == 0
     crew.stop()
     assert outcomes.empty()
 
@@ -163,10 +163,10 @@ def test_once_held_back_no_batch_begins_any_more() -> None:
 def test_a_batch_that_runs_is_shown_with_the_activities(tmp_path: Path) -> None:
     outcomes: Outcomes = SimpleQueue()
     crew = crew_of(outcomes)
-    crew.run_batches([batch("@patient@A", "wait")])
-    while not crew.began():
+    crew.dispatch_entity_batches([batch("@patient@A", "wait")])
+    while not crew.start_times():
         pass
-    Notice(str(tmp_path), testing.registry(patient)).update(crew, NOW)
+    EngineInfoWriter(str(tmp_path), testing.registry(patient)).update(crew, NOW)
     gate.set()
     crew.stop()
     said = json.loads((tmp_path / "engine.json").read_text())

@@ -15,7 +15,7 @@ from msgspec import Raw
 import durablecli as df
 from durablecli import testing
 from durablecli.engine import commit_builder, turns
-from durablecli.engine.engine import Options
+from durablecli.engine.engine import EngineOptions
 from durablecli.errors import StorageError
 from durablecli.model.payloads import encode
 from durablecli.store.hub import open_hub
@@ -79,12 +79,12 @@ class Bench:
 
     def __init__(self, **options: Any) -> None:
         self.disk = SlowDisk()
-        settings = Options(**{"in_place": False, "share": timedelta.max, **options})
+        settings = EngineOptions(**{"in_place": False, "share": timedelta.max, **options})
         self.hub = testing.Hub(testing.registry(*FUNCTIONS), testing.START, settings, self.disk)
         self.engine = self.hub.engine
 
     def start(self, id: str, value: Any = None) -> Any:
-        posted = self.engine.hand_in("start", [MessageItem(id, "calls", encode(value))])
+        posted = self.engine.submit("start", [MessageItem(id, "calls", encode(value))])
         self.engine.step()
         return posted
 
@@ -118,34 +118,34 @@ def test_nothing_is_told_or_started_before_the_commit_is_on_disk(bench: Bench) -
     assert not bench.hub.inline.waiting
     assert not bench.hub.client.get_status("x").taken
     bench.disk.gate.set()
-    bench.engine.settle()
+    bench.engine.flush()
     assert posted.done.is_set()
     assert list(bench.hub.inline.waiting)
 
 
 def test_commits_that_are_decided_during_a_sync_share_the_next_one(bench: Bench) -> None:
     bench.start("first")
-    bench.engine.settle()
-    syncs = bench.engine.writer.syncs
+    bench.engine.flush()
+    syncs = bench.engine.journal_writer.sync_count
     bench.disk.gate.clear()
     posted = [bench.start(f"x{i}", i) for i in range(8)]
     assert bench.engine.stats["decided_during_sync"] == 7
     assert not any(each.done.is_set() for each in posted)
     bench.disk.gate.set()
-    bench.engine.settle()
+    bench.engine.flush()
     assert all(each.done.is_set() for each in posted)
-    assert bench.engine.writer.syncs - syncs <= 2  # what the first one took along, and the rest
+    assert bench.engine.journal_writer.sync_count - syncs <= 2  # what the first one took along, and the rest
 
 
 def test_outcomes_are_taken_in_the_order_in_which_they_came(bench: Bench) -> None:
     for i in range(5):
         bench.start(f"x{i}", i)
-    bench.engine.settle()
+    bench.engine.flush()
     bench.disk.gate.clear()
     while bench.hub.inline.work():
         bench.engine.step()
     bench.disk.gate.set()
-    bench.engine.settle()
+    bench.engine.flush()
     assert [bench.hub.client.get_status(f"x{i}").output for i in range(5)] == list(range(5))
     ends = [bench.hub.client.get_history(f"x{i}")[-1].at for i in range(5)]
     assert ends == sorted(ends)
@@ -153,10 +153,10 @@ def test_outcomes_are_taken_in_the_order_in_which_they_came(bench: Bench) -> Non
 
 def test_a_full_disk_stops_the_engine_and_is_nobodys_failure_but_its_own(bench: Bench) -> None:
     bench.start("x", 1)
-    bench.engine.settle()
+    bench.engine.flush()
     bench.hub.inline.work()
     bench.disk.full = True
-    posted = bench.engine.hand_in("start", [MessageItem("y", "calls")])
+    posted = bench.engine.submit("start", [MessageItem("y", "calls")])
     with pytest.raises(StorageError, match="no space"):
         bench.engine.run()
     assert not posted.done.is_set() or posted.error is not None
@@ -169,7 +169,7 @@ def test_a_full_disk_stops_the_engine_and_is_nobodys_failure_but_its_own(bench: 
 def test_an_engine_whose_hub_was_taken_by_another_stops(hub: testing.Hub) -> None:
     hub.client.start_new(calls, "x")
     open_hub(ROOT, hub.disk, lock=False, index=Index())
-    hub.engine.hand_in("start", [MessageItem("y", "calls")])
+    hub.engine.submit("start", [MessageItem("y", "calls")])
     with pytest.raises(StorageError, match="another engine"):
         hub.engine.step()
 
@@ -181,7 +181,7 @@ def test_two_that_never_stop_do_not_keep_a_third_from_its_end(
     hub: testing.Hub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for module in (commit_builder, turns):
-        monkeypatch.setattr(module, "MOST_RECORDS", 64)
+        monkeypatch.setattr(module, "MAX_COMMIT_RECORDS", 64)
     for one, other in (("a", "b"), ("b", "a")):
         hub.client.start_new(ping_pong, one, other)
     hub.client.raise_event("a", "Ball")
@@ -232,7 +232,7 @@ def test_live_machines_are_kept_and_replay_always_drops_them(replay_always: bool
 
 
 def test_an_engine_with_room_for_few_reads_the_others_again() -> None:
-    options = Options(threads=False, share=timedelta.max, live_instances=2)
+    options = EngineOptions(use_threads=False, turn_budget=timedelta.max, live_instances=2)
     hub = testing.Hub(testing.registry(*FUNCTIONS), testing.START, options)
     ids = [f"x{i}" for i in range(200)]
     for id in ids:
@@ -268,7 +268,7 @@ def test_a_log_line_is_said_once_and_only_after_its_turn_is_on_disk(caplog: pyte
 
 
 def test_messages_of_other_processes_are_taken_in_order_and_go_when_they_are_taken(hub: testing.Hub) -> None:
-    inbox = Inbox(hub.disk, ROOT, notify=hub.engine.ring)
+    inbox = Inbox(hub.disk, ROOT, notify=hub.engine.wake)
     inbox.post("start", [MessageItem("x", "waits", Raw(b"null"))])
     for value in (b"1", b"2"):
         inbox.post("raise-event", [MessageItem("x", "Go", Raw(value))])
@@ -278,7 +278,7 @@ def test_messages_of_other_processes_are_taken_in_order_and_go_when_they_are_tak
 
 
 def test_a_message_that_was_taken_before_a_crash_is_not_taken_again(hub: testing.Hub) -> None:
-    inbox = Inbox(hub.disk, ROOT, notify=hub.engine.ring)
+    inbox = Inbox(hub.disk, ROOT, notify=hub.engine.wake)
     inbox.post("start", [MessageItem("x", "waits", Raw(b"null"))])
     hub.run()
     inbox.post("raise-event", [MessageItem("x", "Go", Raw(b"1"))])
@@ -292,7 +292,7 @@ def test_a_message_that_was_taken_before_a_crash_is_not_taken_again(hub: testing
 
 
 def test_an_event_for_an_instance_that_is_not_known_yet_waits_for_another_look(hub: testing.Hub) -> None:
-    inbox = Inbox(hub.disk, ROOT, notify=hub.engine.ring)
+    inbox = Inbox(hub.disk, ROOT, notify=hub.engine.wake)
     inbox.post("raise-event", [MessageItem("nobody", "Go", Raw(b"1"))])
     hub.run()
     assert hub.engine.stats["undelivered"] == 1

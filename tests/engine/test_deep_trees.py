@@ -52,7 +52,7 @@ def start(hub: testing.Hub, *, fails: bool = False) -> None:
 
 def counts(hub: testing.Hub) -> dict[str, int]:
     """How many instances there are of each status."""
-    hub.engine.settle()
+    hub.engine.flush()
     return dict(Counter(row.status for row in hub.client.page(Query(limit=2 * DEPTH)).rows))
 
 

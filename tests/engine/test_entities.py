@@ -12,7 +12,7 @@ from msgspec import Raw
 import durablecli as df
 from durablecli import testing
 from durablecli.engine import entity_scheduler
-from durablecli.engine.workers.entity_batch import Batch
+from durablecli.engine.workers.entity_batch import EntityBatchCall
 from durablecli.model import events as ev
 from durablecli.replay.entity_state import EntityRuntimeState, fold_entity_log
 from durablecli.store.history.writer import history_path
@@ -275,7 +275,7 @@ def test_an_entity_whose_function_is_missing_can_be_deleted_with_all_that_waits(
 
 
 def post(hub: testing.Hub, kind: str, items: list[MessageItem]) -> None:
-    posted = hub.engine.hand_in(kind, items)
+    posted = hub.engine.submit(kind, items)
     while not posted.done.is_set():
         hub.engine.step()
 
@@ -301,7 +301,7 @@ def test_what_a_dropped_operation_still_brings_is_not_applied(hub: testing.Hub) 
     hub.engine.step()
     (work,) = hub.inline.waiting.values()
     delete_by_force(hub, A)
-    assert isinstance(work, Batch)
+    assert isinstance(work, EntityBatchCall)
     hub.inline.report(work.run())
     hub.run()
     assert not hub.client.read_entity_state(A).entity_exists
@@ -346,7 +346,7 @@ def test_a_signal_for_a_time_that_is_over_is_run_at_once(hub: testing.Hub) -> No
 
 
 def test_timers_of_what_was_carried_over_dont_pile_up(hub: testing.Hub, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(entity_scheduler, "_COMPACT_AT", 1)
+    monkeypatch.setattr(entity_scheduler, "_MIN_COMPACT_BYTES", 1)
     for _ in range(20):
         hub.client.signal_entity(A, "later")
     for _ in range(200):

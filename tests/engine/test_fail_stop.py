@@ -9,7 +9,7 @@ import pytest
 
 import durablecli as df
 from durablecli import testing
-from durablecli.engine.engine import Options
+from durablecli.engine.engine import EngineOptions
 from durablecli.errors import HubLocked, StorageError
 from durablecli.store.inbox.messages import MessageItem
 from durablecli.store.memory_disk import Inode, MemoryDisk
@@ -32,7 +32,7 @@ class FullDisk(MemoryDisk):
 
 
 def opened(disk: MemoryDisk, **options: Any) -> testing.Hub:
-    return testing.Hub(testing.registry(waits), testing.START, Options(**options), disk)
+    return testing.Hub(testing.registry(waits), testing.START, EngineOptions(**options), disk)
 
 
 @pytest.mark.parametrize("in_place", [True, False])
@@ -40,12 +40,12 @@ def test_a_message_whose_commit_fails_is_refused(in_place: bool) -> None:
     disk = FullDisk()
     hub = opened(disk, in_place=in_place)
     disk.full = True
-    posted = hub.engine.hand_in("start", [MessageItem("x", "waits")])
+    posted = hub.engine.submit("start", [MessageItem("x", "waits")])
     with pytest.raises(StorageError):
         hub.engine.run()
     assert posted.done.is_set()
     assert isinstance(posted.error, StorageError)
-    later = hub.engine.hand_in("start", [MessageItem("y", "waits")])
+    later = hub.engine.submit("start", [MessageItem("y", "waits")])
     hub.close()
     assert isinstance(later.error, StorageError)
 
@@ -53,7 +53,7 @@ def test_a_message_whose_commit_fails_is_refused(in_place: bool) -> None:
 def test_a_message_for_an_engine_that_is_closed_is_refused() -> None:
     hub = opened(MemoryDisk())
     hub.close()
-    posted = hub.engine.hand_in("start", [MessageItem("x", "waits")])
+    posted = hub.engine.submit("start", [MessageItem("x", "waits")])
     assert posted.done.is_set()
     assert isinstance(posted.error, HubLocked)
 
@@ -64,6 +64,6 @@ def test_an_engine_does_not_close_in_silence_over_a_checkpoint_that_has_failed()
     def fail() -> None:
         raise StorageError("the histories can't be synced")
 
-    hub.engine.background.do(fail)
+    hub.engine.background.run_later(fail)
     with pytest.raises(StorageError, match="can't be synced"):
         hub.engine.close()

@@ -10,7 +10,7 @@ import pytest
 import durablecli as df
 from durablecli import testing
 from durablecli.config import LimitsConfig
-from durablecli.engine.engine import Options
+from durablecli.engine.engine import EngineOptions
 from durablecli.model import events as ev
 from durablecli.model.failures import MAX_CHAIN_LENGTH, Failure, iter_chain
 from durablecli.testing import Hub
@@ -60,8 +60,8 @@ def deep_failure(hub: Hub, name: str, levels: int, length: int = 0) -> tuple[int
 def failure_of(hub: Hub, instance: str) -> Failure:
     known = hub.engine.instances.get(instance)
     assert known is not None
-    assert known.ledger.failure is not None
-    return known.ledger.failure
+    assert known.runtime_state.failure is not None
+    return known.runtime_state.failure
 
 
 @pytest.mark.parametrize("length", [0, 20_000])
@@ -133,11 +133,11 @@ def endless_and_uncaught(context: df.DurableOrchestrationContext) -> Any:
 
 
 def limited(*functions: Any, depth: int = 5, replay_always: bool = False) -> Hub:
-    options = Options(
+    options = EngineOptions(
         limits=LimitsConfig(sub_orchestration_depth=depth),
-        threads=False,
+        use_threads=False,
         replay_always=replay_always,
-        share=timedelta.max,
+        turn_budget=timedelta.max,
     )
     return Hub(testing.registry(*functions), testing.START, options)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from durablecli.engine.instance_cache import Instances
+from durablecli.engine.instance_cache import InstanceCache
 from durablecli.store.history.writer import History
 from durablecli.store.memory_disk import MemoryDisk
 from durablecli.store.quarantine import Quarantine
@@ -15,15 +15,15 @@ def test_only_histories_that_there_are_are_looked_for() -> None:
         asked.append(id)
         return None
 
-    instances = Instances(read, lambda id: f"instances/{id}.jsonl", set(), 10, Quarantine(MemoryDisk(), "hub"))
+    instances = InstanceCache(read, lambda id: f"instances/{id}.jsonl", set(), 10, Quarantine(MemoryDisk(), "hub"))
     instances.get("any")
     assert asked == ["any"]  # nobody has said yet what there is
-    instances.note_files(["instances/old.jsonl"])
+    instances.set_known_files(["instances/old.jsonl"])
     instances.get("new")
     assert asked == ["any"]
     instances.get("old")
     assert asked == ["any", "old"]
     instances.add("new")
-    instances.forget("new")
+    instances.evict("new")
     instances.get("new")
     assert asked == ["any", "old", "new"]

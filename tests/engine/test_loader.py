@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from durablecli.apps.modules import Loaded, load
+from durablecli.apps.modules import LoadedApp, load
 from durablecli.errors import ConfigError
 
 ACTIVITY = "from durablecli.app import activity\n\n@activity\ndef {name}(x: int) -> int:\n    return {value}\n"
@@ -36,11 +36,11 @@ def activity(name: str, value: object = 1) -> str:
     return ACTIVITY.format(name=name, value=value)
 
 
-def errors(loaded: Loaded) -> dict[str, str | None]:
+def errors(loaded: LoadedApp) -> dict[str, str | None]:
     return {module.name: module.error for module in loaded.modules}
 
 
-def call(loaded: Loaded, name: str) -> object:
+def call(loaded: LoadedApp, name: str) -> object:
     function = loaded.registry.find_activity(name)
     assert function is not None
     return function.call(0)
@@ -277,7 +277,7 @@ def test_annotations_that_cannot_be_resolved_are_named() -> None:
         "    total: Decimal\n"
         "    def add(self, order: list[Order], context: df.DurableEntityContext) -> Decimal: ...\n",
     )
-    found = [remark.partition(". ")[0] for remark in load(["flows"]).remarks]
+    found = [remark.partition(". ")[0] for remark in load(["flows"]).warnings]
     assert found == [
         "flows/one.py:17: Cart: can't resolve the annotation of total: Decimal; Order.price: Decimal",
         "flows/one.py:11: pack: can't resolve the annotation of Order.price: Decimal",

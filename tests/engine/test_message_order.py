@@ -13,7 +13,7 @@ import durablecli as df
 from durablecli import testing
 from durablecli.client import Client
 from durablecli.engine import intake, message_handler
-from durablecli.engine.engine import Options
+from durablecli.engine.engine import EngineOptions
 from durablecli.store.inbox.inbox import Inbox
 from durablecli.store.inbox.messages import MessageItem
 
@@ -217,7 +217,7 @@ def test_a_timer_follows_an_event_that_was_acknowledged_before_it_was_due(hub: t
 def test_the_order_holds_behind_more_messages_than_are_read_at_once(
     hub: testing.Hub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(intake, "_MOST_WAITING", 3)
+    monkeypatch.setattr(intake, "_MAX_QUEUED_MESSAGES", 3)
     client = other(hub)
     for at in range(20):
         client.start_new(twice, f"filler-{at}")
@@ -237,7 +237,7 @@ def _three_at_a_time(waiting: Any) -> Any:
 
 @pytest.fixture
 def slow_batches(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(message_handler, "_SLICE", 10)
+    monkeypatch.setattr(message_handler, "_MAX_SLICE_STARTS", 10)
 
 
 def batch(hub: testing.Hub, name: str, count: int = 1_000, prefix: str = "b") -> None:
@@ -321,7 +321,7 @@ def test_an_orchestration_reaches_the_instances_of_a_batch(hub: testing.Hub) -> 
 
 
 def test_a_busy_cycle_leaves_room_for_everything(replay_always: bool) -> None:
-    options = Options(threads=False, share=timedelta(milliseconds=10), replay_always=replay_always)
+    options = EngineOptions(use_threads=False, turn_budget=timedelta(milliseconds=10), replay_always=replay_always)
     with testing.Hub(testing.registry(*FUNCTIONS), testing.START, options) as hub:
         batch(hub, "twice", 3_000)
         hub.client.start_new(waits, "x")

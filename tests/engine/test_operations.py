@@ -22,8 +22,8 @@ import durablecli as df
 from durablecli import testing
 from durablecli.engine.workers import entity_batch
 from durablecli.engine.workers.activity_context import Cancellation
-from durablecli.engine.workers.entity_batch import Batch, Operation
-from durablecli.engine.workers.thread_pool import Threads
+from durablecli.engine.workers.entity_batch import EntityBatchCall, EntityOperation
+from durablecli.engine.workers.thread_pool import ThreadPool
 from durablecli.model import events as ev
 from durablecli.model.failures import Failure
 
@@ -43,9 +43,9 @@ def batch(
 ) -> ev.EntityBatch:
     [function] = testing.registry(entity)
     named = [(call, None) if isinstance(call, str) else call for call in calls]
-    wanted = [Operation(n, name, Raw(msgspec.json.encode(x)), waits) for n, (name, x) in enumerate(named, first)]
+    wanted = [EntityOperation(n, name, Raw(msgspec.json.encode(x)), waits) for n, (name, x) in enumerate(named, first)]
     key = (f"@{function.name.lower()}@a", "1", wanted[-1].n)
-    made = Batch(key, function, Raw(state), wanted, limit, Cancellation(), AT)
+    made = EntityBatchCall(key, function, Raw(state), wanted, limit, Cancellation(), AT)
     outcome = made.run()
     assert outcome.key == key
     return outcome.event
@@ -384,7 +384,7 @@ def test_what_an_operation_leaves_has_a_limit_in_all() -> None:
 
 
 def test_a_batch_ends_early_when_its_time_is_up_but_does_something(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(entity_batch, "LONGEST", 0.0)
+    monkeypatch.setattr(entity_batch, "MAX_BATCH_SECONDS", 0.0)
     event = run(tally, ("add", 1), ("add", 1), ("add", 1))
     assert (event.upto, state(event), len(event.results)) == (2, 1, 1)
 
@@ -429,9 +429,9 @@ def test_one_operation_sends_at_most_ten_thousand() -> None:
 def test_a_batch_that_is_told_to_stop_does_at_most_one_more() -> None:
     [function] = testing.registry(tally)
     told = Cancellation()
-    told.asked = True
-    wanted = [Operation(n, "add", Raw(b"1"), False) for n in (2, 3)]
-    assert Batch(("@tally@a", "1", 3), function, Raw(), wanted, LIMIT, told, AT).run().event.upto == 2
+    told.requested = True
+    wanted = [EntityOperation(n, "add", Raw(b"1"), False) for n in (2, 3)]
+    assert EntityBatchCall(("@tally@a", "1", 3), function, Raw(), wanted, LIMIT, told, AT).run().event.upto == 2
 
 
 # ── classes ────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -701,13 +701,15 @@ def test_an_operation_that_blocks_delays_no_other_entity(name: str) -> None:
 
     [function] = testing.registry(Mixed)
     outcomes: SimpleQueue[Any] = SimpleQueue()
-    threads = Threads(50, outcomes.put, "entity")
-    wanted = [Operation(n, each, ev.NULL, True) for n, each in enumerate(("add", name, name, "add"), 2)]
+    threads = ThreadPool(50, outcomes.put, "entity")
+    wanted = [EntityOperation(n, each, ev.NULL, True) for n, each in enumerate(("add", name, name, "add"), 2)]
     try:
         for i in range(40):
-            threads.start([Batch((f"@mixed@{i}", "1", 5), function, Raw(), wanted, LIMIT, Cancellation(), AT)])
+            threads.start(
+                [EntityBatchCall((f"@mixed@{i}", "1", 5), function, Raw(), wanted, LIMIT, Cancellation(), AT)]
+            )
         assert reached.wait(30)
-        threads.start([Batch(("@mixed@b", "1", 2), function, Raw(), wanted[:1], LIMIT, Cancellation(), AT)])
+        threads.start([EntityBatchCall(("@mixed@b", "1", 2), function, Raw(), wanted[:1], LIMIT, Cancellation(), AT)])
         assert results(outcomes.get(timeout=30).event) == [1]
         go_on.set()
         held = [outcomes.get(timeout=30).event for _ in range(40)]
@@ -727,14 +729,14 @@ def test_an_operation_that_awaits_for_ever_ends_when_nobody_waits_for_it_any_mor
 
     [function] = testing.registry(patient)
     outcomes: SimpleQueue[Any] = SimpleQueue()
-    threads, cancellation = Threads(1, outcomes.put, "entity"), Cancellation()
-    wanted = [Operation(2, "go", ev.NULL, True)]
-    threads.start([Batch(("@patient@a", "1", 2), function, Raw(), wanted, LIMIT, cancellation, AT)])
+    threads, cancellation = ThreadPool(1, outcomes.put, "entity"), Cancellation()
+    wanted = [EntityOperation(2, "go", ev.NULL, True)]
+    threads.start([EntityBatchCall(("@patient@a", "1", 2), function, Raw(), wanted, LIMIT, cancellation, AT)])
     try:
         assert waits.wait(30)
-        while cancellation.wake is None:
+        while cancellation.interrupt is None:
             pass
-        cancellation.drop()
+        cancellation.abandon()
         assert outcomes.get(timeout=30).event.results[0].failure is not None
     finally:
         threads.stop()
@@ -789,10 +791,10 @@ def test_a_class_that_cannot_even_be_looked_at_fails_its_first_operation() -> No
 
     [function] = testing.registry(Bad)
     outcomes: SimpleQueue[Any] = SimpleQueue()
-    threads = Threads(1, outcomes.put, "entity")
-    wanted = [Operation(n, "go", ev.NULL, True) for n in (2, 3)]
+    threads = ThreadPool(1, outcomes.put, "entity")
+    wanted = [EntityOperation(n, "go", ev.NULL, True) for n in (2, 3)]
     for i in range(2):  # the second shows that the thread is still there
-        threads.start([Batch((f"@bad@{i}", "1", 3), function, Raw(), wanted, LIMIT, Cancellation(), AT)])
+        threads.start([EntityBatchCall((f"@bad@{i}", "1", 3), function, Raw(), wanted, LIMIT, Cancellation(), AT)])
     events = [outcomes.get(timeout=30).event for _ in range(2)]
     threads.stop()
     assert [(event.upto, results(event)) for event in events] == [(2, ["no list of names"])] * 2
@@ -800,6 +802,10 @@ def test_a_class_that_cannot_even_be_looked_at_fails_its_first_operation() -> No
 
 def test_a_batch_that_was_dropped_speaks_for_one_operation_at_most() -> None:
     [function] = testing.registry(tally)
-    wanted = [Operation(n, "add", Raw(b"1"), False) for n in (2, 3)]
-    event = Batch(("@tally@a", "1", 3), function, Raw(), wanted, LIMIT, Cancellation(), AT).dropped().event
+    wanted = [EntityOperation(n, "add", Raw(b"1"), False) for n in (2, 3)]
+    event = (
+        EntityBatchCall(("@tally@a", "1", 3), function, Raw(), wanted, LIMIT, Cancellation(), AT)
+        .make_cancelled_result()
+        .event
+    )
     assert (event.upto, [each.n for each in event.results]) == (2, [2])

@@ -60,8 +60,8 @@ def test_what_is_purged_and_begun_anew_in_one_commit_is_there_all_the_time(monke
         ended(hub)
         seen = watched(hub, monkeypatch, lambda: hub.client.get_status("a").runtime_status)
         known = watched(hub, monkeypatch, lambda: hub.engine.is_published("a"))
-        hub.engine.hand_in("purge", [MessageItem("a")])
-        hub.engine.hand_in("start", [MessageItem("a", "wait")])
+        hub.engine.submit("purge", [MessageItem("a")])
+        hub.engine.submit("start", [MessageItem("a", "wait")])
         hub.run()
         assert seen
         assert all(before and after for _, before, after in seen)

@@ -66,11 +66,11 @@ def test_a_turn_that_was_cut_off_is_brought_to_its_end(
     hub: testing.Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, repairs: int
 ) -> None:
     for module in (commit_builder, turns):
-        monkeypatch.setattr(module, "MOST_RECORDS", 16)
+        monkeypatch.setattr(module, "MAX_COMMIT_RECORDS", 16)
     hub.client.start_new(fan_out, "f")
     for _ in range(3):
         hub.engine.step()
-    assert hub.engine.turns.is_spreading("f")
+    assert hub.engine.turn_runner.is_splitting("f")
     root = killed(hub, tmp_path / "hub")
     for _ in range(repairs):
         repair_hub(str(root))
@@ -82,10 +82,10 @@ def test_a_turn_that_was_cut_off_is_brought_to_its_end(
 def test_of_a_batch_nothing_is_started_twice(
     hub: testing.Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, repairs: int
 ) -> None:
-    monkeypatch.setattr(message_handler, "_SLICE", 10)
-    monkeypatch.setattr(publisher, "_GATHER", 0.0)
+    monkeypatch.setattr(message_handler, "_MAX_SLICE_STARTS", 10)
+    monkeypatch.setattr(publisher, "_GATHER_INTERVAL", 0.0)
     Inbox(hub.disk, "hub").post("start", [MessageItem(f"b-{at}", "once", Raw(b"%d" % at)) for at in range(400)])
-    hub.engine.ring()
+    hub.engine.wake()
     while not hub.client.get_status("b-0").ended:
         hub.inline.work()
         hub.engine.step()

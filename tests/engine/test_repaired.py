@@ -13,7 +13,7 @@ import pytest
 import durablecli as df
 from durablecli import testing
 from durablecli.engine import entity_scheduler
-from durablecli.engine.turns import Turns
+from durablecli.engine.turns import TurnRunner
 from durablecli.store import deduplication, quarantine, quarantined_messages
 from durablecli.store.check import checker
 from durablecli.store.check.history_repair import HistoryRepair
@@ -102,7 +102,7 @@ def lines_of(hub: testing.Hub, id: str) -> list[bytes]:
 
 def change(hub: testing.Hub, id: str, how: Callable[[list[bytes]], list[bytes]]) -> None:
     """Change the lines of a file while no engine runs."""
-    hub.engine.settle()
+    hub.engine.flush()
     checkpoint(hub.engine.hub)
     lines = how(lines_of(hub, id))
     hub.disk.files[history_path(ROOT, id)].data[:] = b"".join(line + b"\n" for line in lines)
@@ -138,7 +138,7 @@ def repaired(hub: testing.Hub) -> list[str]:
 
 
 def is_sound(hub: testing.Hub) -> None:
-    hub.engine.settle()
+    hub.engine.flush()
     found = [each for each in checker.check_hub(ROOT, hub.disk).findings if "index" not in each]
     assert found == [], found
 
@@ -204,14 +204,14 @@ def test_so_it_is_where_the_cycle_is_given_up(
     runs = dict(RUNS)
     for id in ("s", "z"):
         change(hub, id, flip(n))
-    original, failures = Turns._go_on, iter([True])
+    original, failures = TurnRunner._run_next, iter([True])
 
-    def go_on(self: Turns, instance: Any) -> None:
+    def go_on(self: TurnRunner, instance: Any) -> None:
         original(self, instance)
         if instance.id == "z" and next(failures, False):
             raise RuntimeError("boom")
 
-    monkeypatch.setattr(Turns, "_go_on", go_on)
+    monkeypatch.setattr(TurnRunner, "_run_next", go_on)
     repaired(hub)
     assert hub.client.get_status("z").blocked is not None
     hub.client.raise_event("s", "Go", "go")
@@ -293,7 +293,7 @@ def test_an_operation_is_applied_once_also_over_a_snapshot(hub: testing.Hub, mon
     """The log no longer has the operations; it still knows up to where it has received those of their sender."""
     hub.client.start_new("adds", "s")
     hub.run()
-    monkeypatch.setattr(entity_scheduler, "_COMPACT_AT", 1_000)
+    monkeypatch.setattr(entity_scheduler, "_MIN_COMPACT_BYTES", 1_000)
     for _ in range(20):
         hub.client.signal_entity("@counter@a", "add", 0)
     hub.run()
@@ -315,7 +315,7 @@ def test_anything_may_be_damaged_and_all_that_can_end_ends(hub: testing.Hub, see
     for _ in range(dice.randrange(3, 30)):
         if not hub.engine.step():
             hub.inline.work()
-    hub.engine.settle()
+    hub.engine.flush()
     checkpoint(hub.engine.hub)
     names = [file for file in hub.disk.files if "/instances/" in file or "/entities/" in file]
     for file in dice.sample(names, min(3, len(names))):

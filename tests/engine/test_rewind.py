@@ -255,7 +255,7 @@ def test_events_that_came_behind_the_end_are_read_after_a_rewind() -> None:
     with testing.hub(broken) as hub:
         hub.client.start_new("play", "p")
         hub.run()
-        hub.engine.hand_in("raise-event", [MessageItem("p", "E")])
+        hub.engine.submit("raise-event", [MessageItem("p", "E")])
         hub.run()
         hub.restart(mended)
         hub.client.rewind("p")
@@ -327,7 +327,7 @@ def test_the_late_result_of_a_void_activity_is_dropped_and_counted() -> None:
         assert list(hub.inline.waiting), "the activity of the failed run is still under way"
         mended = True
         late = next(iter(hub.inline.waiting))
-        hub.engine.settle()
+        hub.engine.flush()
         hub.client.rewind("p")
         hub.inline.work(late)
         assert hub.finish("p").output == "done"
@@ -360,7 +360,7 @@ def test_the_late_result_of_a_kept_activity_still_counts() -> None:
         first, second = sorted(hub.inline.waiting)
         hub.inline.work(second)
         hub.engine.step()
-        hub.engine.settle()
+        hub.engine.flush()
         mended = True
         hub.client.rewind("p")
         hub.inline.work(first)

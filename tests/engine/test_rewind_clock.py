@@ -136,7 +136,7 @@ def test_a_retry_timeout_counts_from_the_rewind(replay_always: bool) -> None:
         assert list(hub.inline.waiting) == [slow_call]
         assert hub.client.get_status(id).runtime_status is df.OrchestrationRuntimeStatus.Failed
         hub.clock.advance(DAYS)
-        hub.engine.settle()
+        hub.engine.flush()
         mended = True
         hub.client.rewind(id)
         assert hub.finish(id).output == ["sick", "slow"]

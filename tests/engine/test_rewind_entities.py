@@ -118,7 +118,7 @@ def test_what_failed_in_a_critical_section_is_not_rewound(world: World, name: st
 def test_an_engine_refuses_such_a_rewind_too(world: World, name: str) -> None:
     world.fail(name)
     before = len(list(world.hub.client.get_history("p")))
-    world.hub.engine.hand_in("rewind", [MessageItem("p")])
+    world.hub.engine.submit("rewind", [MessageItem("p")])
     world.hub.run()
     assert world.status() == "Failed"
     assert len(list(world.hub.client.get_history("p"))) == before

@@ -10,8 +10,8 @@ import pytest
 
 import durablecli as df
 from durablecli import testing
-from durablecli.engine.engine import Options
-from durablecli.engine.turns import Turns
+from durablecli.engine.engine import EngineOptions
+from durablecli.engine.turns import TurnRunner
 from durablecli.store.inbox.messages import MessageItem
 
 Context = df.DurableOrchestrationContext
@@ -89,7 +89,9 @@ def make(replay_always: bool) -> Iterator[Make]:
     made: list[testing.Hub] = []
 
     def open_for(only: str | None) -> testing.Hub:
-        options = Options(replay_always=replay_always, threads=False, share=timedelta.max, only=only)
+        options = EngineOptions(
+            replay_always=replay_always, use_threads=False, turn_budget=timedelta.max, only_instance=only
+        )
         clock, disk = (made[-1].clock.now(), made[-1].disk) if made else (testing.START, None)
         if made:
             made[-1].close()
@@ -111,7 +113,7 @@ def post(hub: testing.Hub, name: str, id: str, value: str = "null", run: str | N
         if run is not None:
             patch.setenv(RUN_VARIABLE, run)
         Inbox(hub.disk, "hub").post("start", [MessageItem(id, name, Raw(value.encode()))])
-    hub.engine.ring()
+    hub.engine.wake()
 
 
 def test_others_are_recorded_and_held_until_an_engine_drives_them(make: Make) -> None:
@@ -120,7 +122,7 @@ def test_others_are_recorded_and_held_until_an_engine_drives_them(make: Make) ->
     hub.client.start_new(parent, "mine")
     hub.run()
     assert ran == []
-    assert hub.engine.is_at_rest
+    assert hub.engine.is_quiescent
     hub.advance(timedelta(minutes=2))
     assert hub.client.get_status("mine").output == ["child", 1]
     assert (ran, hub.client.get_status("other").runtime_status) == (["child"], df.OrchestrationRuntimeStatus.Pending)
@@ -189,16 +191,16 @@ def test_who_is_needed_goes_on_also_where_the_cycle_is_given_up(make: Make, monk
     hub = make(None)
     for id in "xy":
         hub.client.start_new(holds_one, id)
-    hub.engine.settle()
+    hub.engine.flush()
     assert ran == []
-    original, failures = Turns.resume, iter([True])
+    original, failures = TurnRunner.restore, iter([True])
 
-    def resume(self: Turns, instance: Any, **options: Any) -> None:
+    def resume(self: TurnRunner, instance: Any, **options: Any) -> None:
         original(self, instance, **options)
         if instance.id == "y" and next(failures, False):
             raise RuntimeError("boom")
 
-    monkeypatch.setattr(Turns, "resume", resume)
+    monkeypatch.setattr(TurnRunner, "restore", resume)
     hub = make("mine")
     hub.client.start_new(needs_both, "mine")
     hub.run()

@@ -11,7 +11,7 @@ from msgspec import Raw
 
 import durablecli as df
 from durablecli import testing
-from durablecli.engine.turns import Turns
+from durablecli.engine.turns import TurnRunner
 from durablecli.errors import InstanceSetAside
 from durablecli.store import quarantine, quarantined_messages
 from durablecli.store.history.writer import history_path
@@ -97,7 +97,7 @@ def hub(replay_always: bool) -> Any:
 
 def damage(hub: testing.Hub, id: str, line: int = 1) -> Callable[[], None]:
     """Flip a bit in a line (counted from 0) of a history in its file; what is given takes it back."""
-    hub.engine.settle()
+    hub.engine.flush()
     checkpoint(hub.engine.hub)  # else the journal has all of it
     data = hub.disk.files[history_path(ROOT, id)].data
     at = sum(len(each) + 1 for each in bytes(data).split(b"\n")[:line]) + 12
@@ -111,7 +111,7 @@ def damage(hub: testing.Hub, id: str, line: int = 1) -> Callable[[], None]:
 
 def forget(hub: testing.Hub, id: str) -> None:
     """As an engine does that has too many instances in mind."""
-    hub.engine.instances.forget(id)
+    hub.engine.instances.evict(id)
 
 
 def listed(hub: testing.Hub) -> set[str]:
@@ -142,7 +142,7 @@ def test_a_damaged_history_stops_no_engine(hub: testing.Hub) -> None:
         hub.client.raise_event("other", "Go", number)
     hub.run()
     assert output(hub, "other") == [1, 2, 3]
-    hub.engine.hand_in("raise-event", [MessageItem("w", "Go")])
+    hub.engine.submit("raise-event", [MessageItem("w", "Go")])
     hub.run()
     assert listed(hub) == {"w"}
     undo()
@@ -157,10 +157,10 @@ def test_messages_for_it_are_kept_in_order_and_delivered_once(hub: testing.Hub) 
     undo = damage(hub, "w")
     hub.restart()
     for number in (b"1", b"2"):
-        hub.engine.hand_in("raise-event", [MessageItem("w", "Go", Raw(number))])
+        hub.engine.submit("raise-event", [MessageItem("w", "Go", Raw(number))])
         hub.run()
     hub.restart()
-    hub.engine.hand_in("raise-event", [MessageItem("w", "Go", Raw(b"3"))])
+    hub.engine.submit("raise-event", [MessageItem("w", "Go", Raw(b"3"))])
     hub.run()
     assert len(quarantined_messages.read_quarantined_messages(hub.disk, ROOT, "w")) == 3
     undo()
@@ -275,7 +275,7 @@ def test_a_forced_purge_takes_it_away(hub: testing.Hub, line: int) -> None:
     hub.run()
     damage(hub, "w", line)
     hub.restart()
-    hub.engine.hand_in("raise-event", [MessageItem("w", "Go")])
+    hub.engine.submit("raise-event", [MessageItem("w", "Go")])
     hub.run()
     purge(hub, "w")
     assert not hub.client.get_status("w")
@@ -329,8 +329,8 @@ def test_an_instance_is_set_aside_for_another_reason(hub: testing.Hub) -> None:
     """As after an unexpected error: nothing is wrong with its file, and the next engine goes on with it."""
     hub.client.start_new("waits", "w")
     hub.run()
-    hub.engine.instances.set_aside("w", "an unexpected error")
-    hub.engine.hand_in("raise-event", [MessageItem("w", "Go")])
+    hub.engine.instances.quarantine("w", "an unexpected error")
+    hub.engine.submit("raise-event", [MessageItem("w", "Go")])
     hub.run()
     assert listed(hub) == {"w"}
     hub.restart()
@@ -349,20 +349,20 @@ def test_what_is_kept_comes_first_also_where_delivering_it_fails(
     undo = damage(hub, "w")
     hub.restart()
     for number in (1, 2):
-        hub.engine.hand_in("raise-event", [MessageItem("w", "Go", Raw(b"%d" % number))])
+        hub.engine.submit("raise-event", [MessageItem("w", "Go", Raw(b"%d" % number))])
     hub.run()
     undo()
-    original, failures = Turns._turn, iter([True])
+    original, failures = TurnRunner._run_turn, iter([True])
 
-    def turn(self: Turns, instance: Any, event: Any) -> bool:
+    def turn(self: TurnRunner, instance: Any, event: Any) -> bool:
         if next(failures, False):
             raise RuntimeError("boom")
         return original(self, instance, event)
 
-    monkeypatch.setattr(Turns, "_turn", turn)
+    monkeypatch.setattr(TurnRunner, "_run_turn", turn)
     hub.restart()
     assert not quarantined_messages.read_quarantined_messages(hub.disk, ROOT, "w")
-    hub.engine.hand_in("raise-event", [MessageItem("w", "Go", Raw(b"3"))])
+    hub.engine.submit("raise-event", [MessageItem("w", "Go", Raw(b"3"))])
     hub.run()
     hub.restart()
     hub.run()
@@ -378,8 +378,8 @@ def test_lists_and_statuses_show_it(hub: testing.Hub) -> None:
     damage(hub, "first", 0)
     damage(hub, COUNTER)
     hub.restart()
-    hub.engine.hand_in("raise-event", [MessageItem("w", "Go"), MessageItem("first", "Go")])
-    hub.engine.hand_in("signal", [MessageItem(COUNTER, "add", Raw(b"1"))])
+    hub.engine.submit("raise-event", [MessageItem("w", "Go"), MessageItem("first", "Go")])
+    hub.engine.submit("signal", [MessageItem(COUNTER, "add", Raw(b"1"))])
     hub.run()
     rows = {row.id: row for row in hub.client.page(Query()).rows}
     rows |= {row.id: row for row in hub.client.list_entities().rows}

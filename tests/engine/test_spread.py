@@ -75,8 +75,8 @@ FUNCTIONS = (counter, call_and_signal, lock_and_signal, call_twice, listen_twice
 def small(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Commits hold a handful of records."""
     for module in (commit_builder, turns):
-        monkeypatch.setattr(module, "MOST_RECORDS", request.param)
-    monkeypatch.setattr(turns, "_LIGHT", 0)
+        monkeypatch.setattr(module, "MAX_COMMIT_RECORDS", request.param)
+    monkeypatch.setattr(turns, "_MIN_DECISIONS_TO_MEASURE", 0)
 
 
 @pytest.mark.parametrize(

@@ -17,10 +17,10 @@ from durablecli import testing
 from durablecli.config import ConcurrencyConfig
 from durablecli.daemon import embedded
 from durablecli.engine import thread_start
-from durablecli.engine.commit_builder import BatchJob, Job
-from durablecli.engine.workers.activity import Outcome
-from durablecli.engine.workers.dispatcher import Crew
-from durablecli.engine.workers.entity_batch import BatchOutcome, Operation
+from durablecli.engine.commit_builder import ActivityTask, EntityBatchTask
+from durablecli.engine.workers.activity import ActivityResult
+from durablecli.engine.workers.dispatcher import Dispatcher
+from durablecli.engine.workers.entity_batch import EntityBatchResult, EntityOperation
 from durablecli.model import events as ev
 from tests.engine.test_crew import NOW
 
@@ -68,29 +68,31 @@ def limit(monkeypatch: pytest.MonkeyPatch) -> Limit:
         found.start(thread)
 
     monkeypatch.setattr(threading.Thread, "start", start)
-    monkeypatch.setattr(thread_start, "_warned", -1e9)
+    monkeypatch.setattr(thread_start, "_warned_at", -1e9)
     return found
 
 
 @pytest.mark.parametrize("name", ["plain", "in_the_loop", "counter"])
 def test_work_waits_for_a_thread(limit: Limit, name: str, caplog: pytest.LogCaptureFixture) -> None:
     limit.holds, limit.names = True, ("durable-",)
-    outcomes: SimpleQueue[Outcome | BatchOutcome] = SimpleQueue()
-    crew = Crew(testing.registry(plain, in_the_loop, counter), outcomes.put, ConcurrencyConfig())
+    outcomes: SimpleQueue[ActivityResult | EntityBatchResult] = SimpleQueue()
+    crew = Dispatcher(testing.registry(plain, in_the_loop, counter), outcomes.put, ConcurrencyConfig())
     for n in (2, 3):
         if name == "counter":
-            crew.run_batches([BatchJob(f"@counter@{n}", "1", Raw(), [Operation(n, "get", ev.NULL, True)], NOW)])
+            crew.dispatch_entity_batches(
+                [EntityBatchTask(f"@counter@{n}", "1", Raw(), [EntityOperation(n, "get", ev.NULL, True)], NOW)]
+            )
         else:
-            crew.start([Job("x", "1", n, ev.TaskScheduled(name, Raw(b"1")))])
-    crew.tend()
+            crew.dispatch_activities([ActivityTask("x", "1", n, ev.TaskScheduled(name, Raw(b"1")))])
+    crew.maintain()
     assert outcomes.empty()
     assert limit.refused >= 2
     assert [record.message.partition(" (")[0] for record in caplog.records] == ["no new thread can be started"]
     limit.holds = False
-    crew.tend()
+    crew.maintain()
     found = [outcomes.get(timeout=20) for _ in range(2)]
     assert sorted(each.key[2] for each in found) == [2, 3]
-    assert all(crew.settled(each) is not None for each in found)
+    assert all(crew.complete(each) is not None for each in found)
     crew.stop()
 
 

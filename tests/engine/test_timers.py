@@ -38,11 +38,11 @@ def test_a_timer_that_was_dropped_and_set_again_fires_in_its_order() -> None:
     for n in range(3_000):
         timers.set(testing.START + n * DAY, "x", "1", n)
         if n != 2_990:
-            timers.drop("x", "1", n)
+            timers.cancel("x", "1", n)
     timers.set(testing.START, "x", "1", 2_995)
     far = testing.START + 3_000 * DAY
     fired = []
-    while (due := timers.take(far)) is not None:
+    while (due := timers.pop_due(far)) is not None:
         fired.append(due.n)
     assert fired[0] == 2_995
     assert set(fired) == {2_995, 2_990}

@@ -123,7 +123,7 @@ def test_if_exists_decides_what_happens_to_an_ended_instance(hub: testing.Hub) -
 
 def test_a_start_that_is_seen_twice_has_its_effect_once(hub: testing.Hub) -> None:
     for _ in range(2):
-        hub.engine.hand_in("start", [MessageItem("x", "waits", if_exists="replace")], "m-1")
+        hub.engine.submit("start", [MessageItem("x", "waits", if_exists="replace")], "m-1")
         hub.run()
     assert kinds(hub, "x").count("ExecutionStarted") == 1
     assert hub.engine.stats["started"] == 1
@@ -210,7 +210,7 @@ def test_an_outcome_that_comes_too_late_is_dropped_and_counted(hub: testing.Hub,
         hub.client.purge_instance_history("x", force=True)
     else:
         hub.client.start_new(waits, "x", if_exists="replace")
-    hub.engine.settle()
+    hub.engine.flush()
     hub.inline.waiting[late] = call
     hub.inline.work(late)
     hub.run()
@@ -225,8 +225,8 @@ def test_an_event_for_an_ended_instance_stands_behind_its_end_and_one_for_nobody
         hub.client.raise_event("x", "Go")
     with pytest.raises(NotFound):
         hub.client.raise_event("nobody", "Go")
-    hub.engine.hand_in("raise-event", [MessageItem("x", "Go")])
-    hub.engine.hand_in("raise-event", [MessageItem("nobody", "Go")])
+    hub.engine.submit("raise-event", [MessageItem("x", "Go")])
+    hub.engine.submit("raise-event", [MessageItem("nobody", "Go")])
     hub.run()
     assert kinds(hub, "x")[-2:] == ["ExecutionCompleted", "EventRaised"]
     assert hub.engine.stats["undelivered"] == 1
@@ -239,7 +239,7 @@ def test_purge_takes_ended_children_along_and_refuses_live_ones(hub: testing.Hub
     hub.run()
     with pytest.raises(WrongState, match="terminate it first"):
         hub.client.purge_instance_history("live")
-    hub.engine.hand_in("purge", [MessageItem("live")])
+    hub.engine.submit("purge", [MessageItem("live")])
     hub.client.purge_instance_history("p")
     hub.run()
     assert [status(hub, id) for id in ("p", "c", "live")] == ["missing", "missing", "Running"]
@@ -261,8 +261,8 @@ def test_a_forced_purge_ends_what_lives_and_takes_it_away(hub: testing.Hub) -> N
 def test_an_id_can_be_used_again_right_after_its_purge(hub: testing.Hub) -> None:
     hub.client.start_new(calls, "x", 1)
     hub.run()
-    hub.engine.hand_in("purge", [MessageItem("x")])
-    hub.engine.hand_in("start", [MessageItem("x", "waits")])
+    hub.engine.submit("purge", [MessageItem("x")])
+    hub.engine.submit("start", [MessageItem("x", "waits")])
     hub.run()
     assert status(hub, "x") == "Running"
     hub.restart()
@@ -431,7 +431,7 @@ def test_a_clock_that_goes_back_fires_nothing_twice_and_reorders_nothing(hub: te
 
 def test_a_missing_orchestrator_blocks_until_it_is_there(hub: testing.Hub) -> None:
     hub.restart(echo)
-    hub.engine.hand_in("start", [MessageItem("x", "waits")])
+    hub.engine.submit("start", [MessageItem("x", "waits")])
     hub.run()
     for _ in range(3):
         hub.restart(echo)
@@ -439,7 +439,7 @@ def test_a_missing_orchestrator_blocks_until_it_is_there(hub: testing.Hub) -> No
     found = hub.client.get_status("x")
     assert found.blocked is not None
     assert found.blocked.reason == "orchestrator 'waits' isn't loaded"
-    hub.engine.hand_in("raise-event", [MessageItem("x", "Go", Raw(b"7"))])
+    hub.engine.submit("raise-event", [MessageItem("x", "Go", Raw(b"7"))])
     hub.run()
     assert kinds(hub, "x") == ["ExecutionStarted", "ExecutionBlocked", "EventRaised"], "once per reason"
     hub.restart(*FUNCTIONS)
@@ -478,7 +478,7 @@ def test_code_that_decides_otherwise_blocks_until_it_fits(hub: testing.Hub) -> N
     wrong = other(lambda context: context.create_timer(HOUR))
     for _ in range(3):
         hub.restart(wrong)
-        hub.engine.hand_in("raise-event", [MessageItem("x", "Go")])
+        hub.engine.submit("raise-event", [MessageItem("x", "Go")])
         hub.run()
     found = hub.client.get_status("x")
     assert found.blocked is not None
@@ -541,7 +541,7 @@ GIANTS = [*FUNCTIONS, giant, family]
 @pytest.fixture
 def small_commits(monkeypatch: pytest.MonkeyPatch) -> int:
     for module in (commit_builder, turns):
-        monkeypatch.setattr(module, "MOST_RECORDS", 16)
+        monkeypatch.setattr(module, "MAX_COMMIT_RECORDS", 16)
     return 16
 
 
@@ -568,9 +568,9 @@ def test_a_giant_that_sends_to_itself_stays_whole(small_commits: int, replay_alw
 
 def test_two_giants_at_once_that_send_to_each_other(small_commits: int, replay_always: bool) -> None:
     with testing.hub(*GIANTS, replay_always=replay_always) as hub:
-        hub.engine.hand_in("start", [MessageItem("x", "giant", Raw(b'[200,"y"]'))])
-        hub.engine.hand_in("start", [MessageItem("y", "giant", Raw(b'[200,"x"]'))])
-        hub.engine.hand_in("start", [MessageItem("z", "family", Raw(b"100"))])
+        hub.engine.submit("start", [MessageItem("x", "giant", Raw(b'[200,"y"]'))])
+        hub.engine.submit("start", [MessageItem("y", "giant", Raw(b'[200,"x"]'))])
+        hub.engine.submit("start", [MessageItem("z", "family", Raw(b"100"))])
         hub.run()
         assert [hub.client.get_status(id).output for id in "xyz"] == [sum(range(200))] * 2 + [sum(range(100))]
 
@@ -584,7 +584,7 @@ def test_a_crash_between_the_slices_of_a_giant_loses_nothing(
         with testing.hub(*GIANTS, replay_always=replay_always) as hub:
             hub.client.start_new(waits, "other")
             given = b'[100,"other"]' if name == "giant" else b"100"
-            hub.engine.hand_in("start", [MessageItem("x", name, Raw(given))])
+            hub.engine.submit("start", [MessageItem("x", name, Raw(given))])
             for _ in range(cycles):
                 hub.engine.step()
             hub.restart()
@@ -618,7 +618,7 @@ def test_a_conflict_of_a_giants_child_survives_a_crash_between_its_slices(
     with testing.hub(*GIANTS, named, replay_always=replay_always) as hub:
         hub.client.start_new(waits, "taken")
         hub.run()
-        hub.engine.hand_in("start", [MessageItem("x", "named")])
+        hub.engine.submit("start", [MessageItem("x", "named")])
         for _ in range(3):
             hub.engine.step()
         hub.restart()
@@ -631,15 +631,15 @@ def test_what_is_held_behind_a_torn_turn_does_not_hide_that_it_is_torn(
 ) -> None:
     def commits_of(records: int) -> None:
         for module in (commit_builder, turns):
-            monkeypatch.setattr(module, "MOST_RECORDS", records)
+            monkeypatch.setattr(module, "MAX_COMMIT_RECORDS", records)
 
     commits_of(16)
     with testing.hub(*GIANTS, replay_always=replay_always) as hub:
-        hub.engine.hand_in("start", [MessageItem("x", "giant", Raw(b"[100,null]"))])
+        hub.engine.submit("start", [MessageItem("x", "giant", Raw(b"[100,null]"))])
         hub.engine.step()
         hub.restart()
         commits_of(1)
-        hub.engine.hand_in("raise-event", [MessageItem("x", "Go")])
+        hub.engine.submit("raise-event", [MessageItem("x", "Go")])
         hub.engine.step()
         hub.restart()
         assert "x" in hub.engine.hub.incomplete_turns

@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 import durablecli as df
-from durablecli.engine.engine import Options
+from durablecli.engine.engine import EngineOptions
 from durablecli.model.versions import VersionPolicy
 from durablecli.replay.function_marks import MARK_ATTRIBUTE, FunctionMark
 from durablecli.testing import START, Hub, registry
@@ -21,7 +21,9 @@ def versioned(context: df.DurableOrchestrationContext) -> Generator[Any, Any, st
 
 def hub(match: str, fail: bool) -> Hub:
     versions = VersionPolicy("1.1", match, fail)
-    return Hub(registry(versioned), START, Options(threads=False, share=timedelta.max, versions=versions))
+    return Hub(
+        registry(versioned), START, EngineOptions(use_threads=False, turn_budget=timedelta.max, versions=versions)
+    )
 
 
 def test_an_orchestration_of_another_version_waits_for_its_code() -> None:

@@ -14,7 +14,7 @@ import pytest
 
 import durablecli as df
 from durablecli import testing
-from durablecli.engine.engine import Options
+from durablecli.engine.engine import EngineOptions
 from durablecli.testing import Hub
 
 Context = df.DurableOrchestrationContext
@@ -51,7 +51,7 @@ def talks(context: Context) -> Any:
 
 def small(*functions: Any) -> Hub:
     """A hub that keeps hardly any machine alive."""
-    options = Options(threads=False, live_instances=1, share=timedelta.max)
+    options = EngineOptions(use_threads=False, live_instances=1, turn_budget=timedelta.max)
     return Hub(testing.registry(*functions), testing.START, options)
 
 
@@ -235,7 +235,7 @@ def test_everything_is_given_back() -> None:
     with testing.hub(talks, logs) as hub:
         hub.client.start_new(talks)
         hub.run()
-        with hub.engine.voice, hub.engine.voice:
+        with hub.engine.log_capture, hub.engine.log_capture:
             assert sys.stdout is not before[0]
     assert (sys.stdout, sys.stderr, logging.Logger.callHandlers) == before
 

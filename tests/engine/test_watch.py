@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from durablecli.engine.watchdog import place
+from durablecli.engine.watchdog import find_author_line
 from durablecli.model import events as ev
 from durablecli.replay.executor import OrchestrationExecutor
 from tests.replay.stage import Stage
@@ -39,7 +39,7 @@ def seen(flow: Callable[..., Any], through: Callable[..., Any]) -> tuple[str, in
 
     def capture(*_: object) -> int:
         frame: FrameType | None = sys._getframe(1)
-        found.append(place(frame, flow))
+        found.append(find_author_line(frame, flow))
         return 0
 
     def function(context: Any) -> Any:
@@ -94,7 +94,7 @@ def place_without_ours(flow: Callable[..., Any]) -> tuple[str, int]:
         assert frame is not None
         assert frame.f_back is not None
         assert frame.f_back.f_back is not None
-        found.append(place(frame.f_back.f_back, flow))
+        found.append(find_author_line(frame.f_back.f_back, flow))
 
     Stage(lambda context: flow((note, through)), check=False)
     return found[0]
@@ -102,13 +102,13 @@ def place_without_ours(flow: Callable[..., Any]) -> tuple[str, int]:
 
 def test_while_no_code_of_the_author_runs_it_is_where_the_orchestrator_begins() -> None:
     names = written_in("/opt/app/orders.py")
-    assert place(sys._getframe(), names["flow"]) == ("/opt/app/orders.py", 5)
-    assert place(None, names["flow"]) == ("/opt/app/orders.py", 5)
+    assert find_author_line(sys._getframe(), names["flow"]) == ("/opt/app/orders.py", 5)
+    assert find_author_line(None, names["flow"]) == ("/opt/app/orders.py", 5)
 
 
 def test_nothing_is_named_that_is_not_there() -> None:
-    assert place(sys._getframe(), None) == ("?", 0)
-    assert place(None, len) == ("?", 0)
+    assert find_author_line(sys._getframe(), None) == ("?", 0)
+    assert find_author_line(None, len) == ("?", 0)
 
 
 def test_the_machine_says_which_function_it_runs() -> None:

@@ -16,10 +16,10 @@ from msgspec import Raw
 
 from durablecli.app import Function
 from durablecli.engine.workers import process_pool as module
-from durablecli.engine.workers.activity import Call, Outcome
+from durablecli.engine.workers.activity import ActivityCall, ActivityResult
 from durablecli.engine.workers.activity_context import Cancellation
-from durablecli.engine.workers.entity_batch import BatchOutcome
-from durablecli.engine.workers.process_pool import Workers
+from durablecli.engine.workers.entity_batch import EntityBatchResult
+from durablecli.engine.workers.process_pool import ProcessPool
 from durablecli.model.failures import Failure
 from durablecli.model.payloads import PAYLOAD_LIMIT
 from durablecli.replay.function_marks import FunctionMark
@@ -27,25 +27,27 @@ from durablecli.replay.function_marks import FunctionMark
 ACTIVITIES = Path(__file__).parent / "process_activities.py"
 
 
-def call(name: str, value: object = None, n: int = 2) -> Call:
+def call(name: str, value: object = None, n: int = 2) -> ActivityCall:
     function = Function(FunctionMark("activity", name, "process"), len, "app")
-    return Call(("x", "1", n), function, Raw(msgspec.json.encode(value)), 1, False, n, PAYLOAD_LIMIT, Cancellation())
+    return ActivityCall(
+        ("x", "1", n), function, Raw(msgspec.json.encode(value)), 1, False, n, PAYLOAD_LIMIT, Cancellation()
+    )
 
 
 class Bench:
     """One worker at most, and what it has answered."""
 
     def __init__(self, folder: Path) -> None:
-        self.outcomes: SimpleQueue[Outcome | BatchOutcome] = SimpleQueue()
-        self.workers = Workers(1, self.outcomes.put, [str(ACTIVITIES)], str(folder), str(folder))
+        self.outcomes: SimpleQueue[ActivityResult | EntityBatchResult] = SimpleQueue()
+        self.workers = ProcessPool(1, self.outcomes.put, [str(ACTIVITIES)], str(folder), str(folder))
 
-    def outcome(self, name: str, value: object = None) -> Outcome:
+    def outcome(self, name: str, value: object = None) -> ActivityResult:
         self.workers.start([call(name, value)])
         return self.next()
 
-    def next(self) -> Outcome:
+    def next(self) -> ActivityResult:
         outcome = self.outcomes.get(timeout=60)
-        assert isinstance(outcome, Outcome)
+        assert isinstance(outcome, ActivityResult)
         return outcome
 
     def result(self, name: str, value: object = None) -> Any:
@@ -128,7 +130,7 @@ def test_an_activity_that_ends_its_worker_fails_after_five_of_them(bench: Bench)
 def test_an_activity_that_the_worker_cannot_load_is_a_failure_that_says_why(tmp_path: Path) -> None:
     (tmp_path / "broken.py").write_text("import nowhere_at_all\n")
     bench = Bench(tmp_path)
-    bench.workers = Workers(1, bench.outcomes.put, ["broken.py"], str(tmp_path), str(tmp_path))
+    bench.workers = ProcessPool(1, bench.outcomes.put, ["broken.py"], str(tmp_path), str(tmp_path))
     failure = bench.failure("heavy", 1)
     bench.workers.stop()
     assert failure.message.startswith("activity 'heavy' can't be loaded in the worker process; broken.py:1: ")
@@ -206,7 +208,7 @@ def test_a_cancelled_activity_ends_with_all_that_it_has_started(bench: Bench, tm
     one = call("lingers", str(tmp_path / "pids"))
     bench.workers.start([one])
     worker, child = pids(tmp_path / "pids")
-    one.cancellation.drop()
+    one.cancellation.abandon()
     bench.workers.cancel(one.key)
     assert bench.next().key == one.key
     assert is_gone(worker)
@@ -218,11 +220,11 @@ def test_an_activity_sees_that_the_engine_begins_to_stop(bench: Bench, tmp_path:
     one = call("lingers", str(tmp_path / "pids"))
     bench.workers.start([one])
     pids(tmp_path / "pids")
-    bench.workers.hold_back()
+    bench.workers.pause()
     outcome = bench.next()
     assert outcome.result == Raw(b'"stopped"')
-    assert one.cancellation.seen
-    assert not one.cancellation.counts
+    assert one.cancellation.observed
+    assert not one.cancellation.result_counts
 
 
 def test_a_killed_engine_takes_its_workers_and_what_they_have_started_with_it(tmp_path: Path) -> None:
@@ -252,15 +254,15 @@ def test_a_worker_that_cannot_be_started_fails_its_activity(monkeypatch: pytest.
         raise OSError("no more processes")
 
     monkeypatch.setattr(subprocess, "Popen", refuse)
-    monkeypatch.setattr(module, "_PATIENCE", 0)
-    outcomes: SimpleQueue[Outcome | BatchOutcome] = SimpleQueue()
-    workers = Workers(1, outcomes.put, [], ".", ".")
+    monkeypatch.setattr(module, "_MAX_START_RETRIES", 0)
+    outcomes: SimpleQueue[ActivityResult | EntityBatchResult] = SimpleQueue()
+    workers = ProcessPool(1, outcomes.put, [], ".", ".")
     for n in (2, 3):
         workers.start([call("heavy", 1, n)])
     told = [outcomes.get(timeout=10) for _ in range(2)]
     workers.stop()
     assert [each.key[2] for each in told] == [2, 3]
-    failures = [each.failure for each in told if isinstance(each, Outcome)]
+    failures = [each.failure for each in told if isinstance(each, ActivityResult)]
     assert [each.message for each in failures if each is not None] == ["no more processes"] * 2
 
 
@@ -275,6 +277,6 @@ def test_a_worker_for_which_there_is_no_handle_is_started_later(monkeypatch: pyt
         return start(*arguments, **more)
 
     monkeypatch.setattr(subprocess, "Popen", refuse_at_first)
-    monkeypatch.setattr(module, "_PATIENCE", 0)
-    monkeypatch.setattr(module, "_AGAIN", 0.01)
+    monkeypatch.setattr(module, "_MAX_START_RETRIES", 0)
+    monkeypatch.setattr(module, "_START_RETRY_INTERVAL", 0.01)
     assert bench.result("waits", 1) == 3

@@ -6,8 +6,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from durablecli import testing
-from durablecli.engine.engine import Options
-from durablecli.engine.message_queue import Posted
+from durablecli.engine.engine import EngineOptions
+from durablecli.engine.message_queue import Submission
 from durablecli.errors import DurableError
 from durablecli.model.payloads import encode
 from durablecli.replay.entity_state import fold_entity_log
@@ -29,13 +29,13 @@ class Forum:
         self.annals = Annals()
         self.cuts = list(cuts or [])
         self.done: set[str] = set()
-        options = Options(
-            replay_always=replay_always, threads=False, share=timedelta.max, checkpoint_every=timedelta.max
+        options = EngineOptions(
+            replay_always=replay_always, use_threads=False, turn_budget=timedelta.max, checkpoint_interval=timedelta.max
         )
         registry = testing.registry(*functions(self.done))
         self.hub = testing.Hub(registry, START, options, self.ground)
         self.posted: list[Message] = []
-        self.open: list[Posted] = []
+        self.open: list[Submission] = []
         self._read = 0
 
     def live(self, bodies: tuple[Body, ...], script: list[tuple[bool, Action]]) -> None:
@@ -106,7 +106,7 @@ class Forum:
         self._hand_in(message)
 
     def _hand_in(self, message: Message) -> None:
-        self.open.append(self.hub.engine.hand_in(message.kind, message.items, message.message))
+        self.open.append(self.hub.engine.submit(message.kind, message.items, message.message))
 
     # ── cycles ─────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -123,10 +123,10 @@ class Forum:
             moved = self.hub.engine.step()
             if not moved:
                 self.hub.engine.publisher.flush()  # which some messages wait for, by the real clock
-            due = self.hub.engine.timers.next()
-            if moved or not self.hub.engine.is_at_rest or (due is not None and due <= self.hub.clock.now()):
+            due = self.hub.engine.timers.next_due_time()
+            if moved or not self.hub.engine.is_quiescent or (due is not None and due <= self.hub.clock.now()):
                 return False
-            self.hub.engine.settle()
+            self.hub.engine.flush()
         except (PowerCut, DurableError):
             if not self.ground.dark:
                 raise
@@ -185,7 +185,7 @@ class Forum:
             while self.hub.inline.waiting:
                 self._work(0)
                 self.rest()
-            due = self.hub.engine.timers.next()
+            due = self.hub.engine.timers.next_due_time()
             if not self.annals.live and due is None:
                 return
             for id in sorted(self.annals.live):
@@ -226,7 +226,7 @@ class Forum:
 
     def _check_ledger(self, id: str) -> None:
         """Live equals read again."""
-        entity = self.hub.engine.instances.entity(id)
+        entity = self.hub.engine.instances.get_entity(id)
         assert entity is not None
-        live, again = vars(entity.ledger), vars(fold_entity_log(self.hub.client.get_entity_history(id)))
+        live, again = vars(entity.runtime_state), vars(fold_entity_log(self.hub.client.get_entity_history(id)))
         assert {**live, "size": 0} == again

@@ -13,7 +13,7 @@ import durablecli as df
 from durablecli import testing
 from durablecli.client import Client
 from durablecli.engine import commit_builder
-from durablecli.engine.message_queue import Posted
+from durablecli.engine.message_queue import Submission
 from durablecli.model.payloads import encode
 from durablecli.store.inbox.inbox import Inbox
 from durablecli.store.inbox.messages import MessageItem
@@ -43,7 +43,7 @@ class Doors:
         self.now = 0
         self.started: set[str] = set()
         self.sent: dict[int, Sent] = {}
-        self.later: dict[int, tuple[str, int, Posted]] = {}
+        self.later: dict[int, tuple[str, int, Submission]] = {}
         self.acts: dict[str, Callable[[], None]] = {}
 
     def tick(self) -> int:
@@ -69,7 +69,7 @@ class Doors:
         if door == "process later":
             kind = "raise-event" if target in INSTANCES else "signal"
             item = MessageItem(target, "Go" if target in INSTANCES else "append", encode(tag))
-            self.later[tag] = (target, posted, self.hub.engine.hand_in(kind, [item]))
+            self.later[tag] = (target, posted, self.hub.engine.submit(kind, [item]))
         else:
             self._send(self.clients[door], target, tag)
             self.sent[tag] = Sent(target, posted, self.tick())
@@ -177,8 +177,8 @@ actions = st.one_of(
 def test_each_target_is_reached_in_the_order_of_acknowledgement(
     replay_always: bool, script: list[Any], room: int
 ) -> None:
-    doors, most = Doors(replay_always=replay_always), commit_builder.MOST_RECORDS
-    commit_builder.MOST_RECORDS = (
+    doors, most = Doors(replay_always=replay_always), commit_builder.MAX_COMMIT_RECORDS
+    commit_builder.MAX_COMMIT_RECORDS = (
         room  # so many records fill a commit: then what was acknowledged early may have to wait
     )
     try:
@@ -187,5 +187,5 @@ def test_each_target_is_reached_in_the_order_of_acknowledgement(
             getattr(doors, {"act": "act_and_send"}.get(verb, verb))(*rest)
         doors.check()
     finally:
-        commit_builder.MOST_RECORDS = most
+        commit_builder.MAX_COMMIT_RECORDS = most
         doors.hub.close()

@@ -74,11 +74,11 @@ def hold(monkeypatch: pytest.MonkeyPatch, examples: int, *, same: bool) -> tuple
     ) -> None:
         nonlocal runs
         runs += 1
-        monkeypatch.setattr(entity_scheduler, "_COMPACT_AT", compact_at)
-        monkeypatch.setattr(entity_scheduler, "_COMPACT_BY", 1)
+        monkeypatch.setattr(entity_scheduler, "_MIN_COMPACT_BYTES", compact_at)
+        monkeypatch.setattr(entity_scheduler, "_MIN_COMPACT_RATIO", 1)
         for module in (commit_builder, turns):
-            monkeypatch.setattr(module, "MOST_RECORDS", most)
-        monkeypatch.setattr(turns, "_LIGHT", 0 if most < 64 else 64)
+            monkeypatch.setattr(module, "MAX_COMMIT_RECORDS", most)
+        monkeypatch.setattr(turns, "_MIN_DECISIONS_TO_MEASURE", 0 if most < 64 else 64)
         forum = Forum(replay_always=replay_always, cuts=cuts)
         forum.live(bodies, script)
         seen.update(forum.done)

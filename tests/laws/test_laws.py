@@ -67,8 +67,8 @@ def test_kills_at_any_cycle_lose_nothing_and_repeat_nothing(monkeypatch: pytest.
     @given(programs, actions, st.lists(st.integers(1, 12), max_size=8), st.integers(1, 6))
     def holds(bodies: tuple[Body, Body], script: list[Action], kills: list[int], most: int) -> None:
         for module in (commit_builder, turns):
-            monkeypatch.setattr(module, "MOST_RECORDS", most)
-        monkeypatch.setattr(turns, "_LIGHT", 0)
+            monkeypatch.setattr(module, "MAX_COMMIT_RECORDS", most)
+        monkeypatch.setattr(turns, "_MIN_DECISIONS_TO_MEASURE", 0)
         theatre = Theatre(kills=kills)
         histories = theatre.play(bodies, script)
         seen.update(marks(histories) | ({"torn"} if theatre.torn else set()) | {"killed" if theatre.killed else "left"})

@@ -7,8 +7,8 @@ from typing import Any
 
 from durablecli import testing
 from durablecli.client.status_reader import parse
-from durablecli.engine.engine import Options
-from durablecli.engine.message_queue import Posted
+from durablecli.engine.engine import EngineOptions
+from durablecli.engine.message_queue import Submission
 from durablecli.model import events as ev
 from durablecli.model.payloads import encode
 from durablecli.replay.pending import next_due
@@ -33,12 +33,12 @@ class Theatre:
         self.restarts = restarts
         self.kills = list(kills or [])
         self.killed = 0
-        options = Options(replay_always=replay_always, threads=False, share=timedelta.max)
+        options = EngineOptions(replay_always=replay_always, use_threads=False, turn_budget=timedelta.max)
         self.hub = testing.Hub(testing.registry(*self.world.functions()), START, options)
         self.done: set[str] = set()
         self.rewound = False
         self.torn = 0
-        self.waiting: list[Posted] = []
+        self.waiting: list[Submission] = []
         self._messages = 0
 
     def play(self, programs: tuple[Body, Body], actions: list[Action]) -> dict[str, list[ev.Record]]:
@@ -87,9 +87,9 @@ class Theatre:
             if self.kills:
                 self._wait_for_death()
             moved = self.hub.engine.step()
-            due = self.hub.engine.timers.next()
-            if not moved and self.hub.engine.is_at_rest and (due is None or due > self.hub.clock.now()):
-                self.hub.engine.settle()
+            due = self.hub.engine.timers.next_due_time()
+            if not moved and self.hub.engine.is_quiescent and (due is None or due > self.hub.clock.now()):
+                self.hub.engine.flush()
                 return
         raise AssertionError("the engine comes to no rest")
 
@@ -106,12 +106,16 @@ class Theatre:
             self.torn += bool(self.hub.engine.hub.incomplete_turns)
 
     def _hand_in(self, message: Message) -> None:
-        self.waiting.append(self.hub.engine.hand_in(message.kind, message.items, message.message))
+        self.waiting.append(self.hub.engine.submit(message.kind, message.items, message.message))
 
     def _is_owed(self, key: tuple[str, str, int]) -> bool:
         """Whether anybody still waits for this call; a restarted engine has forgotten the others."""
         instance = self.hub.engine.instances.get(key[0])
-        return instance is not None and instance.ledger.execution == key[1] and key[2] in instance.ledger.open_decisions
+        return (
+            instance is not None
+            and instance.runtime_state.execution == key[1]
+            and key[2] in instance.runtime_state.open_decisions
+        )
 
     def work_all(self) -> None:
         self.rest()

@@ -9,7 +9,7 @@ from msgspec import Raw
 from msgspec.structs import replace
 
 from durablecli.app import Function
-from durablecli.engine.workers.activity_arguments import bind
+from durablecli.engine.workers.activity_arguments import bind_arguments
 from durablecli.engine.workers.activity_context import ActivityContext, Cancellation
 from durablecli.errors import BindingUnavailable
 from durablecli.model.events import NULL, BindingOutput
@@ -17,11 +17,11 @@ from durablecli.model.failures import Failure, from_exception
 from durablecli.model.payloads import encode
 from durablecli.model.round_trip import check_no_subclass_fields_lost
 
-_PLAIN = frozenset({type(None), bool, int, float, str, list, dict, tuple})
+_PLAIN_TYPES = frozenset({type(None), bool, int, float, str, list, dict, tuple})
 """Most results, which need no closer look."""
 
 
-class Call(NamedTuple):
+class ActivityCall(NamedTuple):
     """One activity to run, as an executor needs it."""
 
     key: tuple[str, str, int]
@@ -29,64 +29,64 @@ class Call(NamedTuple):
     input: Raw
     attempt: int
     redelivered: bool
-    first: int
+    first_attempt: int
     payload_limit: int
     cancellation: Cancellation
 
-    def context(self) -> ActivityContext:
+    def make_context(self) -> ActivityContext:
         instance, execution, n = self.key
-        idempotency_key = f"{instance}/{execution}/{self.first}"
+        idempotency_key = f"{instance}/{execution}/{self.first_attempt}"
         name = self.function.name
         return ActivityContext(instance, n, name, self.attempt, self.redelivered, idempotency_key, self.cancellation)
 
-    def run(self) -> Outcome:
+    def run(self) -> ActivityResult:
         """Run an activity to its end, here and now. Whatever it raises is its failure, never ours.
 
         One that turns out to be asynchronous, as in a worker process or behind a decorator, gets its own event loop.
         """
         try:
-            places, names = bind(self.function, self.input, self.context)
+            places, names = bind_arguments(self.function, self.input, self.make_context)
         except BaseException as error:  # noqa: BLE001 - user code may raise anything
-            return failed(self.key, error, retryable=False)
+            return to_failed_result(self.key, error, retryable=False)
         try:
             value = self.function.call(*places, **names)
-            if type(value) not in _PLAIN and isinstance(value, Awaitable):
-                value = _wait_for(value)
+            if type(value) not in _PLAIN_TYPES and isinstance(value, Awaitable):
+                value = _run_awaitable(value)
         except BaseException as error:  # noqa: BLE001 - user code may raise anything
-            return failed(self.key, error)
-        return settle(self, value)
+            return to_failed_result(self.key, error)
+        return to_result(self, value)
 
-    async def run_async(self) -> Outcome:
+    async def run_async(self) -> ActivityResult:
         """Run an asynchronous one."""
         try:
-            places, names = bind(self.function, self.input, self.context)
+            places, names = bind_arguments(self.function, self.input, self.make_context)
         except BaseException as error:  # noqa: BLE001 - user code may raise anything
-            return failed(self.key, error, retryable=False)
+            return to_failed_result(self.key, error, retryable=False)
         try:
             value = await self.function.call(*places, **names)
         except BaseException as error:  # noqa: BLE001 - user code may raise anything
-            return failed(self.key, error)
-        return settle(self, value)
+            return to_failed_result(self.key, error)
+        return to_result(self, value)
 
-    def dropped(self) -> Outcome:
+    def make_cancelled_result(self) -> ActivityResult:
         """The outcome of one that was cancelled before it began: nobody reads it."""
-        return Outcome(self.key, NULL, None)
+        return ActivityResult(self.key, NULL, None)
 
-    def failed(self, error: BaseException) -> Outcome:
+    def make_failed_result(self, error: BaseException) -> ActivityResult:
         """The outcome of one that an executor could not run to its end."""
-        return failed(self.key, error)
+        return to_failed_result(self.key, error)
 
 
-def _wait_for(value: Awaitable[Any]) -> Any:
+def _run_awaitable(value: Awaitable[Any]) -> Any:
     import asyncio  # worker processes seldom need it
 
-    async def waited() -> Any:
+    async def wait() -> Any:
         return await value
 
-    return asyncio.run(waited())
+    return asyncio.run(wait())
 
 
-class Outcome(NamedTuple):
+class ActivityResult(NamedTuple):
     """What came of a call: a result, or a failure. `outputs` are the values set on output bindings."""
 
     key: tuple[str, str, int]
@@ -95,28 +95,28 @@ class Outcome(NamedTuple):
     outputs: tuple[BindingOutput, ...] = ()
 
 
-class Returned(NamedTuple):
+class ReturnWithOutputs(NamedTuple):
     """The return value of an activity that has output bindings, with the values set on them."""
 
     value: Any
     outputs: tuple[BindingOutput, ...]
 
 
-def settle(call: Call, value: Any) -> Outcome:
+def to_result(call: ActivityCall, value: Any) -> ActivityResult:
     """The outcome of a call that returned."""
     key = call.key
-    value, outputs = value if type(value) is Returned else (value, ())
+    value, outputs = value if type(value) is ReturnWithOutputs else (value, ())
     try:
         if classes := call.function.result_classes:
             check_no_subclass_fields_lost(value, classes, "$")
-        return Outcome(key, encode(value, call.payload_limit), None, outputs)
+        return ActivityResult(key, encode(value, call.payload_limit), None, outputs)
     except Exception as error:  # noqa: BLE001 - user code may raise anything
-        return failed(key, error, retryable=False)
+        return to_failed_result(key, error, retryable=False)
 
 
-def failed(key: tuple[str, str, int], error: BaseException, *, retryable: bool = True) -> Outcome:
+def to_failed_result(key: tuple[str, str, int], error: BaseException, *, retryable: bool = True) -> ActivityResult:
     """The outcome of a call that raised."""
     failure = from_exception(error)
     if issubclass(type(error), BindingUnavailable):  # no later attempt would find it; isinstance may run user code
         retryable = False
-    return Outcome(key, None, failure if retryable else replace(failure, retryable=False))
+    return ActivityResult(key, None, failure if retryable else replace(failure, retryable=False))

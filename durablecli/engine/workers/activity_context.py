@@ -13,33 +13,33 @@ class Cancellation:
     to stop. `wake` ends what it awaits, where that is known.
     """
 
-    __slots__ = ("asked", "dropped", "seen", "wake")
+    __slots__ = ("abandoned", "interrupt", "observed", "requested")
 
     def __init__(self) -> None:
-        self.asked = False
-        self.dropped = False
-        self.seen = False
-        self.wake: Callable[[], object] | None = None
+        self.requested = False
+        self.abandoned = False
+        self.observed = False
+        self.interrupt: Callable[[], object] | None = None
 
-    def ask(self) -> None:
+    def request(self) -> None:
         """Let the function see that it is to stop, as the engine stops. Its outcome counts, unless it has seen that."""
-        self.asked = True
+        self.requested = True
 
-    def drop(self) -> None:
+    def abandon(self) -> None:
         """Stop it: its outcome counts no more."""
-        self.asked = self.dropped = True
-        if self.wake is not None:
-            self.wake()
+        self.requested = self.abandoned = True
+        if self.interrupt is not None:
+            self.interrupt()
 
-    def look(self) -> bool:
+    def check(self) -> bool:
         """Whether the function is to stop; it knows from now on."""
-        self.seen = self.seen or self.asked
-        return self.asked
+        self.observed = self.observed or self.requested
+        return self.requested
 
     @property
-    def counts(self) -> bool:
+    def result_counts(self) -> bool:
         """Whether an outcome would be recorded. One that has seen it may have stopped half-way."""
-        return not (self.dropped or self.seen)
+        return not (self.abandoned or self.observed)
 
 
 class ActivityContext:
@@ -75,4 +75,4 @@ class ActivityContext:
 
     @property
     def cancelled(self) -> bool:
-        return self._cancellation.look()
+        return self._cancellation.check()

@@ -17,12 +17,12 @@ from time import monotonic
 from typing import NamedTuple
 
 from durablecli.engine.thread_start import start_thread
-from durablecli.engine.workers.activity import Call
-from durablecli.engine.workers.fork_guard import end_child_of
-from durablecli.engine.workers.thread_pool import Key, Report, Work
+from durablecli.engine.workers.activity import ActivityCall
+from durablecli.engine.workers.fork_guard import exit_if_forked
+from durablecli.engine.workers.thread_pool import ReportResult, WorkItem, WorkKey
 
-_STOPS = "an activity may not stop the event loop, which it shares with others: return or raise instead"
-_current: ContextVar[Key | None] = ContextVar("durable_activity", default=None)
+_STOP_REFUSED = "an activity may not stop the event loop, which it shares with others: return or raise instead"
+_current_key: ContextVar[WorkKey | None] = ContextVar("durable_activity", default=None)
 _log = logging.getLogger("durablecli")
 
 
@@ -31,27 +31,27 @@ class _Running(NamedTuple):
     task: asyncio.Task[None]
 
 
-class Loop:
+class AsyncPool:
     """Runs coroutines. A batch of calls costs one wake-up of the loop."""
 
-    def __init__(self, most: int, report: Report) -> None:
-        self._most = most
+    def __init__(self, capacity: int, report: ReportResult) -> None:
+        self._capacity = capacity
         self._report = report
-        self._waiting: deque[Call] = deque()
-        self._running: dict[Key, _Running] = {}
-        self._refused: dict[Key, RuntimeError] = {}
+        self._queue: deque[ActivityCall] = deque()
+        self._running: dict[WorkKey, _Running] = {}
+        self._stop_errors: dict[WorkKey, RuntimeError] = {}
         self._stopping = False
-        self._process = os.getpid()
+        self._engine_pid = os.getpid()
         self._loop: _SharedLoop | None = None
         self._thread: threading.Thread | None = None
-        self.tend()
+        self.maintain()
 
-    def start(self, calls: Iterable[Work]) -> None:
-        self._waiting.extend(call for call in calls if isinstance(call, Call))
+    def start(self, calls: Iterable[WorkItem]) -> None:
+        self._queue.extend(call for call in calls if isinstance(call, ActivityCall))
         if self._loop is not None:
-            self._loop.call_soon_threadsafe(self._fill)
+            self._loop.call_soon_threadsafe(self._start_queued)
 
-    def tend(self) -> None:
+    def maintain(self) -> None:
         """Make the loop and its thread, where the system has had no file handle or no thread left for them."""
         if self._thread is not None:
             return
@@ -64,30 +64,30 @@ class Loop:
         thread = threading.Thread(target=self._run_loop, args=(self._loop,), name="durable-async", daemon=True)
         if start_thread(thread):
             self._thread = thread
-            self._loop.call_soon_threadsafe(self._fill)
+            self._loop.call_soon_threadsafe(self._start_queued)
 
-    def cancel(self, key: Key) -> None:
+    def cancel(self, key: WorkKey) -> None:
         if self._loop is not None:
             self._loop.call_soon_threadsafe(self._cancel, key)
 
-    def tell(self, key: Key) -> None: ...
+    def notify_cancel(self, key: WorkKey) -> None: ...
 
-    def hold_back(self) -> None:
-        self._waiting.clear()
+    def pause(self) -> None:
+        self._queue.clear()
 
     @property
-    def busy(self) -> bool:
+    def is_busy(self) -> bool:
         return bool(self._running)
 
     @property
-    def most(self) -> int:
-        return self._most
+    def capacity(self) -> int:
+        return self._capacity
 
     @property
-    def queued(self) -> int:
-        return len(self._waiting)
+    def queue_length(self) -> int:
+        return len(self._queue)
 
-    def running(self) -> dict[Key, float]:
+    def start_times(self) -> dict[WorkKey, float]:
         return {key: since for key, (since, _) in self._running.copy().items()}
 
     def stop(self) -> None:
@@ -97,15 +97,15 @@ class Loop:
             return
         for key in list(self._running):
             self.cancel(key)
-        loop.call_soon_threadsafe(lambda: loop.call_soon(self._end, loop))
+        loop.call_soon_threadsafe(lambda: loop.call_soon(self._end_loop, loop))
         if thread is not None:
             thread.join(1.0)
         if thread is None or not thread.is_alive():
             loop.close()
 
-    def _end(self, loop: _SharedLoop) -> None:
+    def _end_loop(self, loop: _SharedLoop) -> None:
         self._stopping = True
-        loop.end()
+        loop.end_loop()
 
     def _run_loop(self, loop: _SharedLoop) -> None:
         while not self._stopping:
@@ -119,34 +119,34 @@ class Loop:
 
     def _refuse_stop(self) -> None:
         """User code asks the loop to stop: fail the activity that it belongs to, where that is known."""
-        key = _current.get()
+        key = _current_key.get()
         if key is not None and self._loop is not None:
-            self._refused[key] = RuntimeError(_STOPS)
+            self._stop_errors[key] = RuntimeError(_STOP_REFUSED)
             self._loop.call_soon_threadsafe(self._cancel, key)
-        raise RuntimeError(_STOPS)
+        raise RuntimeError(_STOP_REFUSED)
 
-    def _fill(self) -> None:
-        while self._waiting and len(self._running) < self._most:
-            call = self._waiting.popleft()
-            if call.cancellation.dropped:
-                self._report(call.dropped())
+    def _start_queued(self) -> None:
+        while self._queue and len(self._running) < self._capacity:
+            call = self._queue.popleft()
+            if call.cancellation.abandoned:
+                self._report(call.make_cancelled_result())
                 continue
             task = asyncio.get_running_loop().create_task(self._run(call))
             self._running[call.key] = _Running(monotonic(), task)
 
-    async def _run(self, call: Call) -> None:
-        _current.set(call.key)
+    async def _run(self, call: ActivityCall) -> None:
+        _current_key.set(call.key)
         try:
             outcome = await call.run_async()
         except BaseException as error:  # noqa: BLE001 - a task that was cancelled before its first step
-            outcome = call.failed(error)
-        end_child_of(self._process, outcome)
+            outcome = call.make_failed_result(error)
+        exit_if_forked(self._engine_pid, outcome)
         self._running.pop(call.key, None)
-        refused = self._refused.pop(call.key, None)
-        self._report(outcome if refused is None else call.failed(refused))
-        self._fill()
+        refused = self._stop_errors.pop(call.key, None)
+        self._report(outcome if refused is None else call.make_failed_result(refused))
+        self._start_queued()
 
-    def _cancel(self, key: Key) -> None:
+    def _cancel(self, key: WorkKey) -> None:
         running = self._running.get(key)
         if running is not None:
             running.task.cancel()
@@ -162,5 +162,5 @@ class _SharedLoop(asyncio.SelectorEventLoop):
     def stop(self) -> None:
         self._refuse()
 
-    def end(self) -> None:
+    def end_loop(self) -> None:
         super().stop()

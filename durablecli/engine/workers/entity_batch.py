@@ -28,14 +28,14 @@ from durablecli.model.entity_id import EntityId
 from durablecli.model.failures import Failure, from_exception
 from durablecli.model.payloads import encode
 
-LONGEST = 0.1
+MAX_BATCH_SECONDS = 0.1
 """Seconds after which a batch ends early, so that what it has done so far gets to the disk."""
-LARGEST = 2 * 1024 * 1024
+MAX_BATCH_BYTES = 2 * 1024 * 1024
 """Bytes of results, signals and starts after which it does."""
-_OVERHEAD = 64
+_RESULT_OVERHEAD = 64
 
 
-class Operation(NamedTuple):
+class EntityOperation(NamedTuple):
     """One operation to run: record `n` of the entity's log. The outcome of one that `waits` is recorded."""
 
     n: int
@@ -44,52 +44,52 @@ class Operation(NamedTuple):
     waits: bool
 
 
-class BatchOutcome(NamedTuple):
+class EntityBatchResult(NamedTuple):
     """What came of a batch; `event.upto` tells how far it came."""
 
     key: tuple[str, str, int]
     event: ev.EntityBatch
 
 
-class Batch(NamedTuple):
+class EntityBatchCall(NamedTuple):
     """Operations of one entity, as an executor needs them; `key` is its id, its execution and the last one's `n`."""
 
     key: tuple[str, str, int]
     function: Function
     state: Raw
-    operations: Sequence[Operation]
+    operations: Sequence[EntityOperation]
     payload_limit: int
     cancellation: Cancellation
     at: datetime
     """The time of the commit that has them run; what an operation schedules is counted from it."""
 
-    def run(self) -> BatchOutcome:
+    def run(self) -> EntityBatchResult:
         """Run them here and now, until the batch is done or has taken its time. What one raises is its failure."""
-        with Course(self) as course:
+        with EntityBatchRun(self) as course:
             for operation in self.operations:
                 course.run(operation)
                 if course.is_over:
                     break
-        return course.outcome()
+        return course.make_result()
 
-    def dropped(self) -> BatchOutcome:
+    def make_cancelled_result(self) -> EntityBatchResult:
         """The outcome of a batch that was cancelled before it began. Nobody reads it; if anybody did, its first
         operation would have failed, as an outcome is always that of at least one."""
-        return self.failed(asyncio.CancelledError("it was cancelled before it began"))
+        return self.make_failed_result(asyncio.CancelledError("it was cancelled before it began"))
 
-    def failed(self, error: BaseException) -> BatchOutcome:
+    def make_failed_result(self, error: BaseException) -> EntityBatchResult:
         """The outcome of a batch that an executor could not run to its end: its first operation fails."""
         n = self.operations[0].n
         outcome = ev.EntityOperationResult(n, failure=from_exception(error))
-        return BatchOutcome(self.key, ev.EntityBatch(n, results=(outcome,)))
+        return EntityBatchResult(self.key, ev.EntityBatch(n, results=(outcome,)))
 
 
-class Course:
+class EntityBatchRun:
     """A batch on its way: the state so far, and what is to be recorded."""
 
-    def __init__(self, batch: Batch) -> None:
+    def __init__(self, batch: EntityBatchCall) -> None:
         self._batch = batch
-        self._form = batch.function.entity_adapter
+        self._adapter = batch.function.entity_adapter
         self._id = EntityId.parse(batch.key[0])
         self._state = batch.state
         self._results: list[ev.EntityOperationResult] = []
@@ -97,62 +97,62 @@ class Course:
         self._starts: list[ev.EntityOperationStart] = []
         self._size = 0
         self._upto = 0
-        self._until = monotonic() + LONGEST
-        self._act: EntityOperationState | None = None
+        self._deadline = monotonic() + MAX_BATCH_SECONDS
+        self._operation: EntityOperationState | None = None
         self._runner: asyncio.Runner | None = None
 
     @property
     def is_over(self) -> bool:
         """Whether it ends here, whatever is left to do: that is another batch's."""
-        return self._size >= LARGEST or monotonic() >= self._until or self._batch.cancellation.asked
+        return self._size >= MAX_BATCH_BYTES or monotonic() >= self._deadline or self._batch.cancellation.requested
 
-    def __enter__(self) -> Course:
+    def __enter__(self) -> EntityBatchRun:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._batch.cancellation.wake = None
+        self._batch.cancellation.interrupt = None
         if self._runner is not None:
             with suppress(Exception):  # what the author's code left running may refuse to end
                 self._runner.close()
 
-    def run(self, operation: Operation) -> None:
+    def run(self, operation: EntityOperation) -> None:
         """Run one operation."""
         try:
-            value = self._begin(operation)
-            self._end(operation, self._wait_for(value) if isawaitable(value) else value)
+            value = self._invoke(operation)
+            self._complete(operation, self._run_awaitable(value) if isawaitable(value) else value)
         except BaseException as error:  # noqa: BLE001 - user code may raise anything
             self._fail(operation, error)
 
-    def _wait_for(self, value: Awaitable[Any]) -> Any:
+    def _run_awaitable(self, value: Awaitable[Any]) -> Any:
         if self._runner is None or self._runner.get_loop().is_closed():
             self._runner = asyncio.Runner()
         loop = self._runner.get_loop()
 
-        async def waited() -> Any:
+        async def wait() -> Any:
             task = asyncio.current_task()
             assert task is not None
             cancellation = self._batch.cancellation
-            cancellation.wake = lambda: loop.call_soon_threadsafe(task.cancel)
-            if cancellation.dropped:
+            cancellation.interrupt = lambda: loop.call_soon_threadsafe(task.cancel)
+            if cancellation.abandoned:
                 task.cancel()
             return await value
 
-        return self._runner.run(waited())
+        return self._runner.run(wait())
 
-    def _begin(self, operation: Operation) -> Any:
+    def _invoke(self, operation: EntityOperation) -> Any:
         """Call the user's code; what it returns may have to be awaited."""
         batch = self._batch
         self._upto = operation.n
-        self._act = act = EntityOperationState(
+        self._operation = act = EntityOperationState(
             self._id, operation.name, operation.input, self._state, batch.payload_limit, batch.at
         )
-        return self._form.call(act)
+        return self._adapter.call(act)
 
-    def _end(self, operation: Operation, value: Any) -> None:
+    def _complete(self, operation: EntityOperation, value: Any) -> None:
         """Take over what an operation did; raises if that can't be kept."""
-        act = self._act
+        act = self._operation
         assert act is not None
-        self._form.complete(act, value)
+        self._adapter.complete(act, value)
         act.finished = True
         if value is not None and not act.result:
             act.result = encode(value, act.payload_limit)
@@ -163,26 +163,26 @@ class Course:
             )
         self._state = act.state
         if operation.waits:
-            self._note(operation.n, act.result or ev.NULL, None)
+            self._add_result(operation.n, act.result or ev.NULL, None)
         if act.signals or act.starts:
             self._signals += act.signals
             self._starts += act.starts
             self._size += act.sent_bytes
 
-    def _fail(self, operation: Operation, error: BaseException) -> None:
+    def _fail(self, operation: EntityOperation, error: BaseException) -> None:
         """Forget what an operation did; its failure is recorded, whether or not anybody waits for it."""
-        if self._act is not None:
-            self._act.finished = True
-        self._note(operation.n, ev.ABSENT, from_exception(error))
+        if self._operation is not None:
+            self._operation.finished = True
+        self._add_result(operation.n, ev.ABSENT, from_exception(error))
 
-    def _note(self, n: int, result: Raw, failure: Failure | None) -> None:
+    def _add_result(self, n: int, result: Raw, failure: Failure | None) -> None:
         self._results.append(ev.EntityOperationResult(n, result, failure))
-        self._size += len(result) + _OVERHEAD
+        self._size += len(result) + _RESULT_OVERHEAD
         while failure is not None:
             self._size += len(failure.message) + len(failure.traceback)
             failure = failure.cause
 
-    def outcome(self) -> BatchOutcome:
+    def make_result(self) -> EntityBatchResult:
         """What is to be recorded: a state only where it isn't as it was."""
         before, after = self._batch.state, self._state
         event = ev.EntityBatch(
@@ -193,4 +193,4 @@ class Course:
             tuple(self._signals),
             tuple(self._starts),
         )
-        return BatchOutcome(self._batch.key, event)
+        return EntityBatchResult(self._batch.key, event)

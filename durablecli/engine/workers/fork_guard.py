@@ -13,62 +13,62 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
-from durablecli.engine.workers.activity import Outcome
-from durablecli.engine.workers.entity_batch import BatchOutcome
+from durablecli.engine.workers.activity import ActivityResult
+from durablecli.engine.workers.entity_batch import EntityBatchResult
 
-_actions: dict[object, Callable[[], object]] = {}
+_child_actions: dict[object, Callable[[], object]] = {}
 
 
-def in_children(action: Callable[[], object]) -> Callable[[], None]:
+def register_child_action(action: Callable[[], object]) -> Callable[[], None]:
     """Have `action` done in every child that is forked from now on, until what is returned is called."""
     key = object()
-    _actions[key] = action
+    _child_actions[key] = action
 
-    def forget() -> None:
-        _actions.pop(key, None)
+    def unregister() -> None:
+        _child_actions.pop(key, None)
 
-    return forget
+    return unregister
 
 
 @contextmanager
-def doing_in_children(action: Callable[[], object]) -> Iterator[None]:
+def child_action(action: Callable[[], object]) -> Iterator[None]:
     """The same for as long as the context lasts."""
-    forget = in_children(action)
+    forget = register_child_action(action)
     try:
         yield
     finally:
         forget()
 
 
-def end_child_of(engine: int, outcome: Outcome | BatchOutcome) -> None:
+def exit_if_forked(engine_pid: int, result: ActivityResult | EntityBatchResult) -> None:
     """End this process if it is not `engine`: a child that has returned from what it was forked in."""
-    if os.getpid() != engine:
-        os._exit(1 if isinstance(outcome, Outcome) and outcome.failure is not None else 0)
+    if os.getpid() != engine_pid:
+        os._exit(1 if isinstance(result, ActivityResult) and result.failure is not None else 0)
 
 
-_HANDLED = frozenset({signal.SIGINT, signal.SIGTERM})
-_thread = threading.local()
+_HANDLED_SIGNALS = frozenset({signal.SIGINT, signal.SIGTERM})
+_thread_state = threading.local()
 
 
-def _before() -> None:
+def _block_signals() -> None:
     """Hold back signals until the child has its own handlers: one that came sooner would meet the engine's."""
-    if _actions:
-        _thread.mask = signal.pthread_sigmask(signal.SIG_BLOCK, _HANDLED)
+    if _child_actions:
+        _thread_state.mask = signal.pthread_sigmask(signal.SIG_BLOCK, _HANDLED_SIGNALS)
 
 
 def _restore_mask() -> None:
-    mask = getattr(_thread, "mask", None)
+    mask = getattr(_thread_state, "mask", None)
     if mask is not None:
-        _thread.mask = None
+        _thread_state.mask = None
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 
-def _become_child() -> None:
-    for action in list(_actions.values()):
+def _run_child_actions() -> None:
+    for action in list(_child_actions.values()):
         with suppress(Exception):  # the child is the author's: it goes on whatever happens here
             action()
-    _actions.clear()
+    _child_actions.clear()
     _restore_mask()
 
 
-os.register_at_fork(before=_before, after_in_parent=_restore_mask, after_in_child=_become_child)
+os.register_at_fork(before=_block_signals, after_in_parent=_restore_mask, after_in_child=_run_child_actions)

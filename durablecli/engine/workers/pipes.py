@@ -7,9 +7,9 @@ import select
 from collections.abc import Callable
 from contextlib import suppress
 
-_CHECK_EVERY = 500
+_CHECK_INTERVAL = 500
 """Milliseconds. A process that the other side has forked may hold the pipe open, so its end alone proves nothing."""
-_PIECE = 1 << 20
+_CHUNK_SIZE = 1 << 20
 
 
 class LineReader:
@@ -18,23 +18,23 @@ class LineReader:
     def __init__(self, fd: int, is_alive: Callable[[], bool]) -> None:
         self._fd = fd
         self._is_alive = is_alive
-        self._rest = b""
+        self._remainder = b""
         self._poll = select.poll()  # select() refuses descriptors above 1023
         self._poll.register(fd, select.POLLIN)
 
     def read(self) -> bytes | None:
         """The next line without its end; None when the other side has closed the pipe or died."""
-        pieces = [self._rest]
+        pieces = [self._remainder]
         while b"\n" not in pieces[-1]:
-            if not self._poll.poll(_CHECK_EVERY):
+            if not self._poll.poll(_CHECK_INTERVAL):
                 if self._is_alive():
                     continue
                 return None
-            piece = os.read(self._fd, _PIECE)
+            piece = os.read(self._fd, _CHUNK_SIZE)
             if not piece:
                 return None
             pieces.append(piece)
-        line, _, self._rest = b"".join(pieces).partition(b"\n")
+        line, _, self._remainder = b"".join(pieces).partition(b"\n")
         return line
 
 

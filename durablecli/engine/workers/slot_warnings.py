@@ -6,15 +6,15 @@ from collections.abc import Callable
 from heapq import nsmallest
 from time import monotonic
 
-from durablecli.engine.workers.dispatcher import Crew, kind_of
-from durablecli.engine.workers.thread_pool import Executor, Key, Work
+from durablecli.engine.workers.dispatcher import Dispatcher, pool_kind
+from durablecli.engine.workers.thread_pool import WorkerPool, WorkItem, WorkKey
 
-_EVERY = 1.0
-_PATIENCE = 5.0
+_CHECK_INTERVAL = 1.0
+_WARN_AFTER = 5.0
 """Seconds that all slots are to be occupied, or work is to go on, before a line says so."""
-_AGAIN = 60.0
-_NAMED = 3
-_WHAT = {
+_REPEAT_INTERVAL = 60.0
+_MAX_NAMED = 3
+_WORDING = {
     "thread": ("activity waits", "activities wait", "threads", "activities"),
     "async": ("async activity waits", "async activities wait", "slots", "async_activities"),
     "process": ("process activity waits", "process activities wait", "worker processes", "process_workers"),
@@ -22,59 +22,61 @@ _WHAT = {
 }
 
 
-class OccupancyLog:
+class SlotWarnings:
     """Looks at the executors once a second."""
 
-    def __init__(self, say: Callable[[str], None], clock: Callable[[], float] = monotonic) -> None:
-        self._say = say
+    def __init__(self, echo: Callable[[str], None], clock: Callable[[], float] = monotonic) -> None:
+        self._echo = echo
         self._clock = clock
-        self._looked = clock()
-        self._said: dict[str, float] = {}
-        self._stopped: dict[Key, float] = {}
+        self._checked_at = clock()
+        self._warned_at: dict[str, float] = {}
+        self._abandoned_since: dict[WorkKey, float] = {}
         """The calls that run on though their outcome doesn't count, since when; infinity once that was said."""
 
-    def update(self, crew: Crew) -> None:
+    def check(self, dispatcher: Dispatcher) -> None:
         """Say what there is to say."""
         now = self._clock()
-        if now - self._looked < _EVERY:
+        if now - self._checked_at < _CHECK_INTERVAL:
             return
-        self._looked = now
-        for kind, executor in crew.executors.items():
-            if executor.queued:
-                self._name_occupants(crew, kind, executor, now)
-        self._name_stubborn(crew, now)
+        self._checked_at = now
+        for kind, executor in dispatcher.pools.items():
+            if executor.queue_length:
+                self._warn_if_full(dispatcher, kind, executor, now)
+        self._warn_of_abandoned(dispatcher, now)
 
-    def _name_occupants(self, crew: Crew, kind: str, executor: Executor, now: float) -> None:
-        running = executor.running()
-        if len(running) < executor.most or now - max(running.values()) < _PATIENCE:
+    def _warn_if_full(self, dispatcher: Dispatcher, kind: str, pool: WorkerPool, now: float) -> None:
+        running = pool.start_times()
+        if len(running) < pool.capacity or now - max(running.values()) < _WARN_AFTER:
             return
-        if now - self._said.get(kind, -_AGAIN) < _AGAIN:
+        if now - self._warned_at.get(kind, -_REPEAT_INTERVAL) < _REPEAT_INTERVAL:
             return
-        self._said[kind] = now
-        one, several, slots, setting = _WHAT[kind]
-        waits = f"1 {one}" if executor.queued == 1 else f"{executor.queued:,} {several}"
-        longest = nsmallest(_NAMED, running.items(), key=lambda each: each[1])
-        named = [_described(work, now - since) for key, since in longest if (work := crew.find(key)) is not None]
+        self._warned_at[kind] = now
+        one, several, slots, setting = _WORDING[kind]
+        waits = f"1 {one}" if pool.queue_length == 1 else f"{pool.queue_length:,} {several}"
+        longest = nsmallest(_MAX_NAMED, running.items(), key=lambda each: each[1])
+        named = [_describe(work, now - since) for key, since in longest if (work := dispatcher.find(key)) is not None]
         more = len(running) - len(named)
         others = f" and {more} more" if more > 0 else ""
-        self._say(
-            f"{waits}: all {executor.most} {slots} (concurrency.{setting}) are busy, with {', '.join(named)}{others}"
+        self._echo(
+            f"{waits}: all {pool.capacity} {slots} (concurrency.{setting}) are busy, with {', '.join(named)}{others}"
         )
 
-    def _name_stubborn(self, crew: Crew, now: float) -> None:
-        running = crew.began()
-        works = {key: work for key in running if (work := crew.find(key)) is not None and work.cancellation.dropped}
-        self._stopped = {key: self._stopped.get(key, now) for key in works}
-        for key, since in self._stopped.items():
-            if now - since >= _PATIENCE:
-                self._stopped[key] = float("inf")
-                self._say(
-                    f"{_described(works[key], now - running[key])} still occupies its slot: nobody waits for it any "
+    def _warn_of_abandoned(self, dispatcher: Dispatcher, now: float) -> None:
+        running = dispatcher.start_times()
+        works = {
+            key: work for key in running if (work := dispatcher.find(key)) is not None and work.cancellation.abandoned
+        }
+        self._abandoned_since = {key: self._abandoned_since.get(key, now) for key in works}
+        for key, since in self._abandoned_since.items():
+            if now - since >= _WARN_AFTER:
+                self._abandoned_since[key] = float("inf")
+                self._echo(
+                    f"{_describe(works[key], now - running[key])} still occupies its slot: nobody waits for it any "
                     "more, and it doesn't look at context.cancelled"
                 )
 
 
-def _described(work: Work, seconds: float) -> str:
+def _describe(work: WorkItem, seconds: float) -> str:
     instance, _, n = work.key
     what = f"{work.function.name} of {instance}"
-    return f"{what if kind_of(work) == 'entity' else f'{what} (id {n})'} for {seconds:.0f} s"
+    return f"{what if pool_kind(work) == 'entity' else f'{what} (id {n})'} for {seconds:.0f} s"

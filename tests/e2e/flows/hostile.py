@@ -9,8 +9,8 @@ from datetime import timedelta
 from typing import Any
 
 import durablecli as df
-from durablecli.engine.message_handler import Messages
-from durablecli.engine.turns import Turns
+from durablecli.engine.message_handler import MessageHandler
+from durablecli.engine.turns import TurnRunner
 
 Steps = Generator[Any, Any, Any]
 Context = df.DurableOrchestrationContext
@@ -124,22 +124,22 @@ async def starts(req: Any, client: Any) -> str:
 # ── faults of the engine itself, which no input is known to cause ──────────────────────────────────────────────────
 
 if "message" in FAULTS:
-    handle = Messages._carry_out
+    handle = MessageHandler._handle_item
 
-    def fails_to_handle(self: Messages, message: Any, item: Any) -> None:
+    def fails_to_handle(self: MessageHandler, message: Any, item: Any) -> None:
         handle(self, message, item)
         if item.instance == "bad-message" and message.kind == "raise-event":
             raise RuntimeError("a fault of the engine")
 
-    Messages._carry_out = fails_to_handle  # type: ignore[method-assign]
+    MessageHandler._handle_item = fails_to_handle  # type: ignore[method-assign]
 
 if "turn" in FAULTS:
-    place = Turns._place
+    place = TurnRunner._record_turn
 
-    def fails_to_place(self: Turns, instance: Any, records: Any) -> bool:
+    def fails_to_place(self: TurnRunner, instance: Any, records: Any) -> bool:
         placed = place(self, instance, records)
         if instance.id == "bad-turn" and len(records) > 1:
             raise RuntimeError("a fault of the engine")
         return placed
 
-    Turns._place = fails_to_place  # type: ignore[method-assign]
+    TurnRunner._record_turn = fails_to_place  # type: ignore[method-assign]
