@@ -10,7 +10,7 @@ if TYPE_CHECKING:  # everything is imported where Ctrl-C is handled
     import click
 
 
-_RECURSION = 3_000
+_RECURSION_LIMIT = 3_000
 
 
 def main() -> None:
@@ -18,33 +18,33 @@ def main() -> None:
     if sys.platform == "win32":
         sys.exit("durable: runs on Linux and macOS only; on Windows use WSL")
     _open_standard_descriptors()
-    sys.stdout = sys.stdout or _nowhere()
-    sys.stderr = sys.stderr or _nowhere()
+    sys.stdout = sys.stdout or _open_devnull()
+    sys.stderr = sys.stderr or _open_devnull()
     for stream in (sys.stdout, sys.stderr):
         # A name that the terminal's encoding lacks is shown escaped; it never stops a verb half-way.
         getattr(stream, "reconfigure", lambda **_: None)(errors="backslashreplace")
     # Histories of earlier versions may hold JSON that is nested almost as deep as the usual limit lets anybody read.
-    sys.setrecursionlimit(max(sys.getrecursionlimit(), _RECURSION))
+    sys.setrecursionlimit(max(sys.getrecursionlimit(), _RECURSION_LIMIT))
     try:
         code = _run(sys.argv[1:])
     except KeyboardInterrupt as stopped:
         code = getattr(stopped, "exit_code", 130)
-    sys.exit(_flush(code))
+    sys.exit(_flush_output(code))
 
 
-def _flush(code: int) -> int:
+def _flush_output(code: int) -> int:
     """Write what is buffered; the exit code, which is 74 where that isn't possible."""
     try:
         sys.stdout.flush()
     except BrokenPipeError:
-        code = _closed_pipe()
+        code = _handle_closed_pipe()
     except OSError as error:
-        _discard(sys.stdout)
-        code = _complain(f"standard output: {error.strerror}", 74)
+        _redirect_to_devnull(sys.stdout)
+        code = _print_error(f"standard output: {error.strerror}", 74)
     try:
         sys.stderr.flush()
     except OSError:
-        _discard(sys.stderr)
+        _redirect_to_devnull(sys.stderr)
         code = 74
     return code
 
@@ -59,60 +59,60 @@ def _open_standard_descriptors() -> None:
             os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # gets the lowest number that is free
 
 
-def _nowhere() -> TextIO:
+def _open_devnull() -> TextIO:
     """In place of a stream that the caller has closed (`>&-`)."""
     return open(os.devnull, "w", encoding="utf-8")
 
 
 def _run(arguments: list[str]) -> int:
     if arguments[:1] == ["run-daemon"]:
-        from durablecli.signals import hold_back_sigterm
+        from durablecli.signals import block_sigterm
 
-        hold_back_sigterm()
+        block_sigterm()
     import click
 
     from durablecli.errors import DurableError
 
     try:
-        return _call(arguments)
+        return _invoke(arguments)
     except click.ClickException as error:
-        return _complain(_usage(error), error.exit_code)
+        return _print_error(_format_usage_error(error), error.exit_code)
     except DurableError as error:
-        return _complain(str(error), error.exit_code)
+        return _print_error(str(error), error.exit_code)
     except click.Abort:
         return 130
     except BrokenPipeError:
-        return _closed_pipe()
+        return _handle_closed_pipe()
     except PermissionError as error:
-        return _complain(f"no permission: {error.filename or error}", 77)
+        return _print_error(f"no permission: {error.filename or error}", 77)
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
-        return _complain(f"storage error: {where}{error.strerror or error}", 74)
+        return _print_error(f"storage error: {where}{error.strerror or error}", 74)
     except Exception as error:
-        if _lacks_thread(error):
-            return _complain("no new thread can be started: raise the limit on processes (ulimit -u)", 74)
+        if _is_thread_limit_error(error):
+            return _print_error("no new thread can be started: raise the limit on processes (ulimit -u)", 74)
         if os.environ.get("DURABLE_DEBUG"):
             raise
-        return _complain(
+        return _print_error(
             f"a defect of durablecli: {type(error).__name__}: {error} (DURABLE_DEBUG=1 shows the traceback)", 1
         )
 
 
-def _lacks_thread(error: Exception) -> bool:
+def _is_thread_limit_error(error: Exception) -> bool:
     return isinstance(error, RuntimeError) and str(error) == "can't start new thread"
 
 
-def _call(arguments: list[str]) -> int:
+def _invoke(arguments: list[str]) -> int:
     """What click's own `main` does, but for its way with errors: there a closed pipe ends in 1."""
     import click
 
     from durablecli.cli import durable
 
-    asked = os.environ.get("_DURABLE_COMPLETE")
-    if asked:
+    instruction = os.environ.get("_DURABLE_COMPLETE")
+    if instruction:
         from click.shell_completion import shell_complete
 
-        return shell_complete(durable, {}, "durable", "_DURABLE_COMPLETE", asked)
+        return shell_complete(durable, {}, "durable", "_DURABLE_COMPLETE", instruction)
     try:
         with durable.make_context("durable", arguments) as context:
             code = durable.invoke(context)
@@ -121,14 +121,14 @@ def _call(arguments: list[str]) -> int:
     return code if isinstance(code, int) else 0
 
 
-def _usage(error: click.ClickException) -> str:
+def _format_usage_error(error: click.ClickException) -> str:
     """The message in one line, with the verb whose help says more."""
     context = getattr(error, "ctx", None)
     path = context.command_path if context is not None else "durable"
     return f"{error.format_message().rstrip('.')}. Try '{path} --help'"
 
 
-def _complain(text: str, code: int) -> int:
+def _print_error(text: str, code: int) -> int:
     """Say what went wrong; the exit code, which is 74 where that can't be written either."""
     from durablecli.cli.escape import escape
 
@@ -136,20 +136,20 @@ def _complain(text: str, code: int) -> int:
         sys.stderr.write(f"durable: {escape(text)}\n")
         sys.stderr.flush()
     except BrokenPipeError:
-        _discard(sys.stderr)
+        _redirect_to_devnull(sys.stderr)
     except OSError:
-        _discard(sys.stderr)
+        _redirect_to_devnull(sys.stderr)
         return 74
     return code
 
 
-def _closed_pipe() -> int:
+def _handle_closed_pipe() -> int:
     """The reader has seen enough (`| head`): nothing more is written, also not by the interpreter as it ends."""
-    _discard(sys.stdout)
+    _redirect_to_devnull(sys.stdout)
     return 0
 
 
-def _discard(stream: TextIO) -> None:
+def _redirect_to_devnull(stream: TextIO) -> None:
     """Let what can't be written go, also when the interpreter flushes it at its end."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 

@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal, NewType, TypeVar, get_args, get_orig
 import msgspec
 
 from durablecli.errors import ConfigError, UsageError
-from durablecli.project import DEFAULT_STATE_DIR, FILE_NAME, WORKFLOWS, absolute, find_project
+from durablecli.project import CONFIG_FILE, DEFAULT_STATE_DIR, WORKFLOWS_DIR, find_project, make_absolute
 
 ENV_PREFIX = "DURABLE_"
 MIB = 1024 * 1024
@@ -173,16 +173,16 @@ def load(
     folder and then in those above it: see `find_project`. Raises ConfigError, in one line.
     """
     here = find_project() if path is None else os.path.dirname(path)
-    project = absolute(here)
+    project = make_absolute(here)
     settings = (
         _default_app(project)
         | dict(defaults or {})
-        | _from_file(path or os.path.normpath(os.path.join(here, FILE_NAME)), required=path is not None)
+        | _from_file(path or os.path.normpath(os.path.join(here, CONFIG_FILE)), required=path is not None)
         | _from_env(env)
         | _from_flags(overrides or {})
     )
     for key in ("base", "state_dir"):
-        settings[key] = absolute(os.path.join(project, str(settings.get(key, DEFAULT_STATE_DIR))))
+        settings[key] = make_absolute(os.path.join(project, str(settings.get(key, DEFAULT_STATE_DIR))))
     return _build_section(Config, "", settings | {"project": project})
 
 
@@ -225,8 +225,8 @@ def parse_time(text: str) -> datetime:
 
 
 def _default_app(folder: str) -> dict[str, object]:
-    found = os.path.isdir(os.path.join(folder, WORKFLOWS))
-    return {"app": (WORKFLOWS,) if found else (), "base": folder}
+    found = os.path.isdir(os.path.join(folder, WORKFLOWS_DIR))
+    return {"app": (WORKFLOWS_DIR,) if found else (), "base": folder}
 
 
 def _from_file(name: str, *, required: bool) -> dict[str, object]:
@@ -300,8 +300,8 @@ def _from_flags(overrides: Mapping[str, object]) -> dict[str, object]:
 def _resolve_paths(settings: dict[str, object]) -> dict[str, object]:
     """What a variable or a flag names as `app` or `state_dir` is relative to the current folder."""
     if "state_dir" in settings:
-        settings["state_dir"] = absolute(str(settings["state_dir"]))
-    return settings | {"base": absolute(os.curdir)} if "app" in settings else settings
+        settings["state_dir"] = make_absolute(str(settings["state_dir"]))
+    return settings | {"base": make_absolute(os.curdir)} if "app" in settings else settings
 
 
 # Keys, kinds and values.

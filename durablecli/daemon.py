@@ -36,8 +36,8 @@ from durablecli.engine.workers.fork_guard import child_action
 from durablecli.errors import ConfigError, HubLocked, NoPermission, StorageError
 from durablecli.model.status import OrchestrationRuntimeStatus
 from durablecli.model.versions import VersionPolicy
-from durablecli.project import absolute, shown
-from durablecli.signals import Interrupted, Signals
+from durablecli.project import display_path, make_absolute
+from durablecli.signals import Interrupted, SignalHandler
 from durablecli.store.disk import LocalDisk
 from durablecli.store.hub import Hub, close_hub, open_hub
 from durablecli.store.inbox.inbox import Inbox
@@ -48,9 +48,9 @@ if TYPE_CHECKING:  # only whoever asks for HTTP pays for it
     from durablecli.http.server import HttpServer
     from durablecli.management_links import Place
 
-Say = Callable[[str], None]
-_AGAIN = 0.1
-_PATIENCE = 1.0  # seconds until somebody who waits is told why
+Echo = Callable[[str], None]
+_POLL_INTERVAL = 0.1
+_NOTIFY_AFTER = 1.0  # seconds until somebody who waits is told why
 
 
 def serve(
@@ -60,8 +60,8 @@ def serve(
     until_idle: bool = False,
     replay_always: bool = False,
     listen: str | None = None,
-    say: Say = print,
-    signals: Signals | None = None,
+    echo: Echo = print,
+    signals: SignalHandler | None = None,
 ) -> int:
     """Be the hub's engine in the foreground, until a signal or, with `until_idle`, until nothing can move.
 
@@ -72,54 +72,54 @@ def serve(
     if listen is not None:
         config = msgspec.structs.replace(config, http=msgspec.structs.replace(config.http, listen=listen))
     # Whose hub it is counts before whose port.
-    handled = Signals(say) if signals is None else nullcontext(signals)
+    handled = SignalHandler(echo) if signals is None else nullcontext(signals)
     with (
         handled as signals,
-        child_action(signals.restore),
-        _hub(state_dir, say) as hub,
-        _port(config.http.listen) as port,
+        child_action(signals.restore_handlers),
+        _open_hub(state_dir, echo) as hub,
+        _bind_port(config.http.listen) as port,
     ):
-        loaded = _load(config, signals)
+        loaded = _load_modules(config, signals)
         if loaded is None:
             if signals.received == signal.SIGINT:
                 return signals.exit_code
-            say("stopped while loading the modules; nothing was begun")
+            echo("stopped while loading the modules; nothing was begun")
             return 0
-        _introduce(config, loaded, hub, say)
+        _print_banner(config, loaded, hub, echo)
         with (
-            _engine(hub, config, loaded, replay_always, say, lambda: server.place if server else None) as engine,
-            signals.stopping(engine.stop),
-            _http(port, config, loaded.registry, engine, say) as server,
+            _open_engine(hub, config, loaded, replay_always, echo, lambda: server.place if server else None) as engine,
+            signals.call_on_signal(engine.stop),
+            _serve_http(port, config, loaded.registry, engine, echo) as server,
         ):
-            _keep_timers(loaded, hub, since, say)
+            _ensure_timers(loaded, hub, since, echo)
             engine.run(until=lambda engine: (until_idle and engine.is_idle) or (server is not None and server.broken))
-            say("idle: nothing can move without a timer or an event" if until_idle else "stopping")
+            echo("idle: nothing can move without a timer or an event" if until_idle else "stopping")
             until = monotonic() + config.drain.total_seconds()
-            _let_requests_end(server, engine, monotonic() + config.drain.total_seconds() / 2)
+            _finish_requests(server, engine, monotonic() + config.drain.total_seconds() / 2)
             engine.drain(timedelta(seconds=max(0.0, until - monotonic())))
             if server is not None:
                 server.check()
     return 0
 
 
-def _load(config: Config, signals: Signals) -> LoadedApp | None:
+def _load_modules(config: Config, signals: SignalHandler) -> LoadedApp | None:
     """Import the modules; None if a signal comes meanwhile."""
     try:
-        with signals.interrupting():
+        with signals.raise_on_signal():
             return load_configured(config)
     except Interrupted:
         return None
 
 
-def work_until(
+def run_until_ended(
     config: Config,
     state_dir: str,
     loaded: LoadedApp,
     instance: str,
-    signals: Signals,
+    signals: SignalHandler,
     *,
-    everything: bool = False,
-    say: Say = lambda text: None,
+    all_instances: bool = False,
+    echo: Echo = lambda text: None,
 ) -> None:
     """See that an instance ends: as the hub's engine if nobody else is, else by waiting, ready to take over.
 
@@ -128,8 +128,8 @@ def work_until(
     and when somebody has purged the instance.
     """
     client = Client(state_dir)
-    only = None if everything else instance
-    told_at: float | None = monotonic() + _PATIENCE
+    only = None if all_instances else instance
+    notify_at: float | None = monotonic() + _NOTIFY_AFTER
 
     def has_ended(engine: Engine) -> bool:
         # What the engine knows may be the execution that a start in the inbox is to replace.
@@ -138,22 +138,22 @@ def work_until(
     while signals.received is None and not client.has_ended(instance):
         try:
             with (
-                signals.interrupting(False),
-                child_action(signals.restore),
-                _hub(state_dir, lambda text: None) as hub,
-                _as_run(only),
-                _engine(hub, config, loaded, False, _warn, only=only) as engine,
-                signals.stopping(engine.stop),
+                signals.raise_on_signal(False),
+                child_action(signals.restore_handlers),
+                _open_hub(state_dir, lambda text: None) as hub,
+                _mark_as_run(only),
+                _open_engine(hub, config, loaded, False, _log_warning, only=only) as engine,
+                signals.call_on_signal(engine.stop),
             ):
                 engine.run(until=has_ended)
                 if signals.received is not None:
                     engine.scope.close()
-                _finish(engine, config.drain, say)
+                _finish_calls(engine, config.drain, echo)
         except HubLocked as locked:
-            if told_at is not None and monotonic() >= told_at and _is_pending(client, instance):
-                say(f"{instance} is still Pending, and begins at the latest when that engine ends: {locked}")
-                told_at = None
-            threading.Event().wait(_AGAIN)
+            if notify_at is not None and monotonic() >= notify_at and _is_pending(client, instance):
+                echo(f"{instance} is still Pending, and begins at the latest when that engine ends: {locked}")
+                notify_at = None
+            threading.Event().wait(_POLL_INTERVAL)
 
 
 def _is_pending(client: Client, instance: str) -> bool:
@@ -161,29 +161,31 @@ def _is_pending(client: Client, instance: str) -> bool:
     return client.get_status(instance, show_input=False).runtime_status is OrchestrationRuntimeStatus.Pending
 
 
-def _finish(engine: Engine, limit: timedelta, say: Say) -> None:
+def _finish_calls(engine: Engine, limit: timedelta, echo: Echo) -> None:
     """Let the calls finish that have been given out, also those that no thread has begun yet, then drain."""
     until = monotonic() + limit.total_seconds()
-    given = (
+    outstanding = (
         set()
         if engine.is_stopping or engine.dispatcher is None
         else {call.key for call in engine.dispatcher.iter_in_flight()}
     )
-    told_at: float | None = monotonic() + _PATIENCE
+    notify_at: float | None = monotonic() + _NOTIFY_AFTER
     while engine.dispatcher is not None and (
-        given := given & {call.key for call in engine.dispatcher.iter_in_flight()}
+        outstanding := outstanding & {call.key for call in engine.dispatcher.iter_in_flight()}
     ):
         if monotonic() >= until or engine.is_stopping:
             break
-        if told_at is not None and monotonic() >= told_at:
-            say(f"waiting for {_counted(len(given), 'call')} to finish, for {limit.total_seconds():g} s at most")
-            told_at = None
-        engine.step(_AGAIN)
+        if notify_at is not None and monotonic() >= notify_at:
+            echo(
+                f"waiting for {_format_count(len(outstanding), 'call')} to finish, for {limit.total_seconds():g} s at most"
+            )
+            notify_at = None
+        engine.step(_POLL_INTERVAL)
     engine.drain(timedelta(seconds=max(0.0, until - monotonic())))
 
 
 @contextmanager
-def _as_run(instance: str | None) -> Iterator[None]:
+def _mark_as_run(instance: str | None) -> Iterator[None]:
     """Let what the code of this process posts, and the processes that it begins, belong to a run."""
     if instance is None:
         yield
@@ -195,19 +197,19 @@ def _as_run(instance: str | None) -> Iterator[None]:
         os.environ.pop(RUN_VARIABLE, None)
 
 
-def act(state_dir: str, kind: str, items: Sequence[MessageItem]) -> Receipt:
+def execute_offline(state_dir: str, kind: str, items: Sequence[MessageItem]) -> Receipt:
     """Carry out a message that needs no user code: here and now if no engine runs, else by posting it."""
-    state_dir = absolute(state_dir)
+    state_dir = make_absolute(state_dir)
     try:
         hub = open_hub(state_dir, timeout=0.0)
     except HubLocked:
         return Inbox(LocalDisk(), state_dir).post(kind, items)
-    engine = Engine(hub, None, echo=_warn)
+    engine = Engine(hub, None, echo=_log_warning)
     try:
         engine.process_inbox()
         posted = engine.submit(kind, items)
         while not posted.done.is_set():
-            engine.step(_AGAIN)
+            engine.step(_POLL_INTERVAL)
         engine.flush()
     finally:
         try:
@@ -224,42 +226,44 @@ def embedded(app: Registry | ModuleType | Sequence[ModuleType], state_dir: str |
     if not isinstance(app, Registry):
         for module in [app] if isinstance(app, ModuleType) else app:
             registry.add_module(module)
-    root = absolute(state_dir)
+    root = make_absolute(state_dir)
     config = Config(state_dir=root)
-    ready, box = threading.Event(), _Box()
-    thread = threading.Thread(target=_embed, args=(config, registry, ready, box), name="durable-engine", daemon=True)
+    ready, result = threading.Event(), _ThreadResult()
+    thread = threading.Thread(
+        target=_run_embedded, args=(config, registry, ready, result), name="durable-engine", daemon=True
+    )
     thread.start()
     ready.wait()
-    if box.error is not None or box.engine is None:
-        raise box.error or RuntimeError("the engine didn't start")
+    if result.error is not None or result.engine is None:
+        raise result.error or RuntimeError("the engine didn't start")
     try:
-        yield Client(root, box.engine)
+        yield Client(root, result.engine)
     finally:
-        box.engine.stop()
+        result.engine.stop()
         thread.join()
-    if box.error is not None:
-        raise box.error
+    if result.error is not None:
+        raise result.error
 
 
-class _Box:
+class _ThreadResult:
     """What the engine's thread hands to the one that started it."""
 
     engine: Engine | None = None
     error: BaseException | None = None
 
 
-def _embed(config: Config, registry: Registry, ready: threading.Event, box: _Box) -> None:
+def _run_embedded(config: Config, registry: Registry, ready: threading.Event, result: _ThreadResult) -> None:
     try:
         with (
-            _hub(config.state_dir, _warn) as hub,
-            _engine(hub, config, LoadedApp(registry, ()), False, _warn) as engine,
+            _open_hub(config.state_dir, _log_warning) as hub,
+            _open_engine(hub, config, LoadedApp(registry, ()), False, _log_warning) as engine,
         ):
-            box.engine = engine
+            result.engine = engine
             ready.set()
             engine.run()
             engine.drain(config.drain)
     except BaseException as error:  # noqa: BLE001 - user code may raise anything
-        box.error = error
+        result.error = error
     finally:
         ready.set()
 
@@ -268,7 +272,7 @@ def _embed(config: Config, registry: Registry, ready: threading.Event, box: _Box
 
 
 @contextmanager
-def _port(listen: str | int | None) -> Iterator[socket | None]:
+def _bind_port(listen: str | int | None) -> Iterator[socket | None]:
     """The port, taken before anything is begun that would have to be undone."""
     if listen is None:
         yield None
@@ -280,34 +284,34 @@ def _port(listen: str | int | None) -> Iterator[socket | None]:
 
 
 @contextmanager
-def _http(
-    port: socket | None, config: Config, registry: Registry, engine: Engine, say: Say
+def _serve_http(
+    port: socket | None, config: Config, registry: Registry, engine: Engine, echo: Echo
 ) -> Iterator[HttpServer | None]:
     if port is None:
         if unserved := registry.functions_of_kind("http"):
-            say(f"{_counted(len(unserved), 'HTTP function')} not served: add --http 7071, or set http.listen")
+            echo(f"{_format_count(len(unserved), 'HTTP function')} not served: add --http 7071, or set http.listen")
         yield None
         return
     from durablecli.http.api_keys import find_keys
     from durablecli.http.server import HttpServer
-    from durablecli.store.http_keys import FILE
+    from durablecli.store.http_keys import KEYS_FILE
 
     keys, made = find_keys(port.getsockname()[0], config.http.keys, engine.hub.root)
-    hub, client = shown(engine.hub.root), Client(engine.hub.root, engine)
+    hub, client = display_path(engine.hub.root), Client(engine.hub.root, engine)
     server = HttpServer(port, client, registry, keys, config.http, config.drain, left=engine.wake)
     try:
         server.start()
         if made:
-            say(f"a key was made, and is shown this once: {keys.code} ({hub}/{FILE} has all of them)")
-        say(f"answers at {server.url}, hub {hub}")
+            echo(f"a key was made, and is shown this once: {keys.code} ({hub}/{KEYS_FILE} has all of them)")
+        echo(f"answers at {server.url}, hub {hub}")
         for name, methods, path in server.served:
-            say(f"  {name}: {','.join(methods)} {server.url}{path}")
+            echo(f"  {name}: {','.join(methods)} {server.url}{path}")
         yield server
     finally:
         server.close()
 
 
-def _let_requests_end(server: HttpServer | None, engine: Engine, until: float) -> None:
+def _finish_requests(server: HttpServer | None, engine: Engine, until: float) -> None:
     """Take no new requests, and finish those that run: what they post has to be taken for that. What they would have
     begun is the next engine's."""
     if server is None:
@@ -316,30 +320,32 @@ def _let_requests_end(server: HttpServer | None, engine: Engine, until: float) -
         engine.dispatcher.pause()
     server.leave()
     while server.alive and monotonic() < until:
-        engine.step(_AGAIN)
+        engine.step(_POLL_INTERVAL)
 
 
 # ── timer functions ────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _keep_timers(loaded: LoadedApp, hub: Hub, since: datetime, say: Say) -> None:
+def _ensure_timers(loaded: LoadedApp, hub: Hub, since: datetime, echo: Echo) -> None:
     """Through the inbox: the engine, which would take it at once, doesn't run yet."""
     from durablecli.builtin import timer
 
-    whole = all(module.error is None for module in loaded.modules)
-    timer.keep(loaded.registry, Client(hub.root), Inbox(LocalDisk(), hub.root), since, whole=whole, say=say)
+    complete = all(module.error is None for module in loaded.modules)
+    timer.keep(loaded.registry, Client(hub.root), Inbox(LocalDisk(), hub.root), since, whole=complete, say=echo)
 
 
 # ── the parts ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 @contextmanager
-def _hub(state_dir: str, say: Say) -> Iterator[Hub]:
-    def progress(done: int) -> None:
+def _open_hub(state_dir: str, echo: Echo) -> Iterator[Hub]:
+    def report_progress(done: int) -> None:
         if done and done % 10_000 == 0:
-            say(f"rebuilding the index: {done:,} instances")
+            echo(f"rebuilding the index: {done:,} instances")
 
-    hub = open_hub(absolute(state_dir), progress=progress, on_create=lambda root: say(f"created the hub {root}"))
+    hub = open_hub(
+        make_absolute(state_dir), progress=report_progress, on_create=lambda root: echo(f"created the hub {root}")
+    )
     clean = False
     try:
         yield hub
@@ -351,13 +357,13 @@ def _hub(state_dir: str, say: Say) -> Iterator[Hub]:
 
 
 @contextmanager
-def _engine(
+def _open_engine(
     hub: Hub,
     config: Config,
     loaded: LoadedApp,
     replay_always: bool,
-    say: Say,
-    place: Callable[[], Place | None] = lambda: None,
+    echo: Echo,
+    get_endpoint: Callable[[], Place | None] = lambda: None,
     only: str | None = None,
 ) -> Iterator[Engine]:
     """An engine that has taken up the hub, with its bell, its watchdog and its notice.
@@ -376,7 +382,7 @@ def _engine(
         limits=config.limits,
         only_instance=only,
     )
-    note = Path(hub.root) / "turning.json"
+    hang_file = Path(hub.root) / "turning.json"
     engine = Engine(
         hub,
         registry,
@@ -391,69 +397,69 @@ def _engine(
             folder=loaded.folder,
         ),
         info_writer=EngineInfoWriter(hub.root, registry),
-        echo=say,
+        echo=echo,
     )
     if any(one.kind == "timer" or one.client_parameter is not None or one.bindings for one in registry):
         from durablecli.azure import activities, invocation  # only apps that have such functions pay for it
         from durablecli.builtin import timer
 
-        def clients() -> invocation.Clients:
-            return invocation.Clients(Client(hub.root, engine), place())
+        def make_clients() -> invocation.Clients:
+            return invocation.Clients(Client(hub.root, engine), get_endpoint())
 
-        timer.build_in(registry, clients)
-        activities.give_clients(registry, clients)
-    bell, watchdog = WakeupPipe(hub.root), Watchdog(engine.current_turn, note, say)
-    stuck = read_hang_report(note)
+        timer.build_in(registry, make_clients)
+        activities.give_clients(registry, make_clients)
+    wakeup, watchdog = WakeupPipe(hub.root), Watchdog(engine.current_turn, hang_file, echo)
+    hang_report = read_hang_report(hang_file)
     engine.log_capture.start()
     watchdog.start()
     # Thousands of live instances are no garbage: looking through them all the time costs a fifth of the throughput.
     thresholds = gc.get_threshold()
     gc.freeze()
     gc.set_threshold(100_000, *thresholds[1:])
-    bell.listen(engine.wake)
+    wakeup.listen(engine.wake)
     try:
-        resumed = engine.open(stuck)
+        resumed = engine.open(hang_report)
         if resumed:
-            say(f"resumed {_counted(resumed, 'instance')}, which had work to do")
+            echo(f"resumed {_format_count(resumed, 'instance')}, which had work to do")
         yield engine
     finally:
         gc.set_threshold(*thresholds)
         gc.unfreeze()
-        bell.close()
+        wakeup.close()
         watchdog.stop()
         engine.log_capture.stop()
         engine.close()
 
 
-def _introduce(config: Config, loaded: LoadedApp, hub: Hub, say: Say) -> None:
+def _print_banner(config: Config, loaded: LoadedApp, hub: Hub, echo: Echo) -> None:
     for module in loaded.modules:
         if module.error is not None:
-            say(f"not loaded: {module.name}: {module.error}")
+            echo(f"not loaded: {module.name}: {module.error}")
     for remark in loaded.warnings:
-        say(remark)
+        echo(remark)
     for places in loaded.registry.clashes.values():
-        say(f"disabled, as two functions share the name: {', '.join(places)}")
+        echo(f"disabled, as two functions share the name: {', '.join(places)}")
     if not len(loaded.registry):
         where = ", ".join(config.app) or "anywhere: make a folder workflows/, or name modules with --app"
         raise ConfigError(f"no function is loaded from {where}")
     kinds = [one.kind for one in loaded.registry]
-    say(f"hub {shown(hub.root)}, pid {os.getpid()}, epoch {hub.epoch}")
+    echo(f"hub {display_path(hub.root)}, pid {os.getpid()}, epoch {hub.epoch}")
     found = [
-        _counted(kinds.count("orchestrator"), "orchestrator"),
-        _counted(kinds.count("activity"), "activity", "activities"),
+        _format_count(kinds.count("orchestrator"), "orchestrator"),
+        _format_count(kinds.count("activity"), "activity", "activities"),
     ]
     if "entity" in kinds:
-        found.append(_counted(kinds.count("entity"), "entity", "entities"))
+        found.append(_format_count(kinds.count("entity"), "entity", "entities"))
     if "http" in kinds:
-        found.append(_counted(kinds.count("http"), "HTTP function"))
+        found.append(_format_count(kinds.count("http"), "HTTP function"))
     if "timer" in kinds:
-        found.append(_counted(kinds.count("timer"), "timer"))
-    say(f"loaded {', '.join(found[:-1])} and {found[-1]} from {', '.join(config.app)}")
+        found.append(_format_count(kinds.count("timer"), "timer"))
+    echo(f"loaded {', '.join(found[:-1])} and {found[-1]} from {', '.join(config.app)}")
 
 
-def _counted(number: int, one: str, several: str = "") -> str:
-    return f"{number:,} {one if number == 1 else several or one + 's'}"
+def _format_count(number: int, singular: str, plural: str = "") -> str:
+    return f"{number:,} {singular if number == 1 else plural or singular + 's'}"
 
 
-def _warn(text: str) -> None:
+def _log_warning(text: str) -> None:
     logging.getLogger("durablecli").warning("%s", text)

@@ -7,14 +7,14 @@ from collections.abc import Iterator
 
 from durablecli.errors import ConfigError
 
-FILE_NAME = "durable.yaml"
+CONFIG_FILE = "durable.yaml"
 DEFAULT_STATE_DIR = ".state"
-WORKFLOWS = "workflows"
+WORKFLOWS_DIR = "workflows"
 _HUB_FILE = "hub.json"
 _APP_FILES = ("host.json", "function_app.py")
 
 
-def absolute(path: str | os.PathLike[str]) -> str:
+def make_absolute(path: str | os.PathLike[str]) -> str:
     """The absolute path; raises ConfigError where the current folder is gone."""
     try:
         return os.path.abspath(path)
@@ -22,7 +22,7 @@ def absolute(path: str | os.PathLike[str]) -> str:
         raise ConfigError(f"{os.fspath(path)}: the current folder no longer exists; change to another one") from None
 
 
-def shown(path: str) -> str:
+def display_path(path: str) -> str:
     """An absolute path as people are shown it: relative where it is in the current folder."""
     try:
         return os.path.relpath(path) if path.startswith(os.getcwd() + os.sep) else path
@@ -37,12 +37,12 @@ def find_project() -> str:
     that another user (but root) owns is passed over: it could name code to run. A `.state` above counts only if it
     holds a hub, or nothing yet, and not for a folder with an app of its own.
     """
-    if _has(os.curdir, FILE_NAME) or os.path.isdir(DEFAULT_STATE_DIR):
+    if _has(os.curdir, CONFIG_FILE) or os.path.isdir(DEFAULT_STATE_DIR):
         return os.curdir
     has_app = _has_app(os.curdir)
-    for folder in _above(absolute(os.curdir)):
-        file, state = os.path.join(folder, FILE_NAME), os.path.join(folder, DEFAULT_STATE_DIR)
-        if os.path.isfile(file) and _is_own(file, or_roots=True):
+    for folder in _iter_parents(make_absolute(os.curdir)):
+        file, state = os.path.join(folder, CONFIG_FILE), os.path.join(folder, DEFAULT_STATE_DIR)
+        if os.path.isfile(file) and _is_own(file, allow_root=True):
             return folder
         if not has_app and _is_own(state) and _is_state_dir(state):
             return folder
@@ -50,7 +50,7 @@ def find_project() -> str:
     return os.curdir
 
 
-def _above(folder: str) -> Iterator[str]:
+def _iter_parents(folder: str) -> Iterator[str]:
     while (parent := os.path.dirname(folder)) != folder:
         yield parent
         folder = parent
@@ -61,12 +61,12 @@ def _has(folder: str, name: str) -> bool:
 
 
 def _has_app(folder: str) -> bool:
-    return os.path.isdir(os.path.join(folder, WORKFLOWS)) or any(_has(folder, name) for name in _APP_FILES)
+    return os.path.isdir(os.path.join(folder, WORKFLOWS_DIR)) or any(_has(folder, name) for name in _APP_FILES)
 
 
-def _is_own(path: str, *, or_roots: bool = False) -> bool:
+def _is_own(path: str, *, allow_root: bool = False) -> bool:
     try:
-        return os.stat(path).st_uid in ({os.geteuid(), 0} if or_roots else {os.geteuid()})
+        return os.stat(path).st_uid in ({os.geteuid(), 0} if allow_root else {os.geteuid()})
     except OSError:
         return False
 

@@ -34,24 +34,24 @@ from durablecli.store.inbox.messages import MessageItem, Receipt
 from durablecli.store.index import Index
 from durablecli.store.memory_disk import MemoryDisk
 
-__all__ = ["Hub", "hub"]
+__all__ = ["TestEnvironment", "hub"]
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 _ROOT = "hub"
-_MOST_STEPS = 1_000_000
+_MAX_STEPS = 1_000_000
 
 
-def hub(*functions: Any, start: datetime = START, replay_always: bool = False) -> Hub:
+def hub(*functions: Any, start: datetime = START, replay_always: bool = False) -> TestEnvironment:
     """A hub that knows these functions: decorated ones, modules that hold some, a DFApp or a Blueprint; or a Registry.
 
     `start` is what its clock shows first. With `replay_always` every turn replays the history from its beginning.
     """
     options = EngineOptions(replay_always=replay_always, use_threads=False, turn_budget=timedelta.max)
-    found = functions[0] if len(functions) == 1 and isinstance(functions[0], Registry) else registry(*functions)
-    return Hub(found, start, options)
+    found = functions[0] if len(functions) == 1 and isinstance(functions[0], Registry) else build_registry(*functions)
+    return TestEnvironment(found, start, options)
 
 
-def registry(*functions: Any) -> Registry:
+def build_registry(*functions: Any) -> Registry:
     """The registry of these functions, apps and modules."""
     found = Registry()
     own = ModuleType("app")
@@ -67,8 +67,11 @@ def registry(*functions: Any) -> Registry:
     return found
 
 
-class Hub:
+class TestEnvironment:
     """A hub in memory. `client` is the usual client; what it posts is taken at once, and moves on with `run`."""
+
+    __test__ = False
+    """Pytest collects classes whose names begin with Test: not this one."""
 
     def __init__(
         self, registry: Registry, start: datetime, options: EngineOptions, disk: MemoryDisk | None = None
@@ -76,12 +79,12 @@ class Hub:
         self.clock = VirtualClock(start if start.tzinfo else start.replace(tzinfo=UTC))
         self.disk = disk or MemoryDisk()
         self.registry = registry
-        self.said: list[str] = []
+        self.output_lines: list[str] = []
         self._options = options
-        self.client = Client(_ROOT, _Here(self), self.disk)
-        self.engine, self.inline = self._open()
+        self.client = Client(_ROOT, DirectMailbox(self), self.disk)
+        self.engine, self.pool = self._open_engine()
 
-    def __enter__(self) -> Hub:
+    def __enter__(self) -> TestEnvironment:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -92,12 +95,12 @@ class Hub:
     def run(self) -> None:
         """Go on until nothing can happen any more at the present time."""
         with self.engine.log_capture:
-            for _ in range(_MOST_STEPS):
-                worked = self.inline.work()
-                if not self.engine.step() and not worked and self._is_at_rest():
+            for _ in range(_MAX_STEPS):
+                worked = self.pool.run_next()
+                if not self.engine.step() and not worked and self._is_quiescent():
                     self.engine.flush()
                     return
-        raise TimedOut(f"the hub is still at work after {_MOST_STEPS:,} cycles: does something go on without end?")
+        raise TimedOut(f"the hub is still at work after {_MAX_STEPS:,} cycles: does something go on without end?")
 
     def advance(self, by: timedelta) -> None:
         """Let time pass: whatever comes due happens at its time, one after another."""
@@ -115,31 +118,31 @@ class Hub:
         while not (status := self.client.get_status(instance_id)).ended:
             due = self.engine.timers.next_due_time()
             if due is None or due > until:
-                raise TimedOut(f"{instance_id} hasn't ended: {self._why(status)}")
+                raise TimedOut(f"{instance_id} hasn't ended: {self._explain_status(status)}")
             self.clock.move_to(max(due, self.clock.now()))
             self.run()
         return status
 
-    def _why(self, status: DurableOrchestrationStatus) -> str:
+    def _explain_status(self, status: DurableOrchestrationStatus) -> str:
         """Why an instance doesn't go on; if it waits for sub-orchestrations or entities that don't, why these don't."""
         if not status:
             return "there is no such instance"
-        if status.set_aside is not None:
-            return f"it is set aside: {status.set_aside.reason}"
+        if status.quarantine is not None:
+            return f"it is set aside: {status.quarantine.reason}"
         if status.blocked is not None:
             return f"it is blocked: {status.blocked.reason}"
         if status.suspended is not None:
             return f"it is suspended{f': {status.suspended.reason}' if status.suspended.reason else ''}"
         waits = ", ".join(f"{each.kind} {each.name or ''}".rstrip() for each in status.waiting_for)
-        return "; ".join([f"it waits for {waits or 'nothing'}", *self._elsewhere(status)])
+        return "; ".join([f"it waits for {waits or 'nothing'}", *self._explain_dependencies(status)])
 
-    def _elsewhere(self, status: DurableOrchestrationStatus) -> Iterator[str]:
+    def _explain_dependencies(self, status: DurableOrchestrationStatus) -> Iterator[str]:
         """What holds up the sub-orchestrations and entities that it waits for."""
         for wait in status.waiting_for:
             if wait.child is not None:
                 child = self.client.get_status(wait.child)
-                if not child.ended and (child.blocked or child.suspended or child.set_aside or child.waiting_for):
-                    yield f"{wait.child}: {self._why(child)}"
+                if not child.ended and (child.blocked or child.suspended or child.quarantine or child.waiting_for):
+                    yield f"{wait.child}: {self._explain_status(child)}"
             elif isinstance(wait, EntityWait) and wait.blocked is not None:
                 yield f"{wait.entity}: it is blocked: {wait.blocked}"
 
@@ -148,43 +151,48 @@ class Hub:
     def restart(self, *functions: Any) -> None:
         """Kill the engine where it stands, and open the hub anew; with other functions where some are given."""
         if functions:
-            self.registry = registry(*functions)
+            self.registry = build_registry(*functions)
         self.close()
-        self.engine, self.inline = self._open()
+        self.engine, self.pool = self._open_engine()
 
     def close(self) -> None:
         """Let go of everything, as a kill would. What was committed stays on the disk in memory."""
         self.engine.close()
         self.engine.hub.index.close()
 
-    def _open(self) -> tuple[Engine, Inline]:
-        inline = Inline()
-        self._bind()
+    def _open_engine(self) -> tuple[Engine, InlinePool]:
+        pool = InlinePool()
+        self._inject_clients()
 
-        def crew(report: ReportResult) -> Dispatcher:
-            inline.report = report
-            return Dispatcher(self.registry, report, ConcurrencyConfig(), make_pool=lambda kind: inline)
+        def make_dispatcher(report: ReportResult) -> Dispatcher:
+            pool.report = report
+            return Dispatcher(self.registry, report, ConcurrencyConfig(), make_pool=lambda kind: pool)
 
         opened = open_hub(_ROOT, self.disk, lock=False, index=Index())
         engine = Engine(
-            opened, self.registry, options=self._options, clock=self.clock, make_dispatcher=crew, echo=self.said.append
+            opened,
+            self.registry,
+            options=self._options,
+            clock=self.clock,
+            make_dispatcher=make_dispatcher,
+            echo=self.output_lines.append,
         )
         engine.open()
-        return engine, inline
+        return engine, pool
 
-    def _bind(self) -> None:
+    def _inject_clients(self) -> None:
         """Give activities what else than their input they are bound to."""
         if any(one.client_parameter is not None or one.bindings for one in self.registry.functions_of_kind("activity")):
             from durablecli.azure import activities, invocation  # only apps that have such functions pay for it
 
             activities.give_clients(self.registry, lambda: invocation.Clients(self.client))
 
-    def _is_at_rest(self) -> bool:
+    def _is_quiescent(self) -> bool:
         due = self.engine.timers.next_due_time()
-        return self.engine.is_quiescent and not self.inline.waiting and (due is None or due > self.clock.now())
+        return self.engine.is_quiescent and not self.pool.waiting and (due is None or due > self.clock.now())
 
 
-class Inline:
+class InlinePool:
     """The executor of every activity and every entity: each is run, here, when it is told to."""
 
     def __init__(self) -> None:
@@ -195,7 +203,7 @@ class Inline:
         for call in calls:
             self.waiting[call.key] = call
 
-    def work(self, key: WorkKey | None = None) -> bool:
+    def run_next(self, key: WorkKey | None = None) -> bool:
         """Run the call that has waited longest, or the one that is named; False when there is none."""
         if not self.waiting:
             return False
@@ -237,17 +245,17 @@ class Inline:
         self.waiting.clear()
 
 
-class _Here:
+class DirectMailbox:
     """The mailbox: a message is taken before `post` returns."""
 
-    def __init__(self, hub: Hub) -> None:
-        self._hub = hub
+    def __init__(self, environment: TestEnvironment) -> None:
+        self._environment = environment
 
     def post(self, kind: str, items: Sequence[MessageItem], message: str | None = None) -> Receipt:
-        posted = self._hub.engine.submit(kind, items, message)
-        with self._hub.engine.log_capture:
+        posted = self._environment.engine.submit(kind, items, message)
+        with self._environment.engine.log_capture:
             while not posted.done.is_set():
-                self._hub.engine.step()
+                self._environment.engine.step()
         if posted.error is not None:
             raise posted.error
         return Receipt(posted.message.message, [item.instance for item in items])

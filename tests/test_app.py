@@ -46,13 +46,13 @@ def the_entity(registry: Registry, name: str) -> Function:
 
 
 def test_entities_are_found_without_case_and_only_as_entities() -> None:
-    registry = testing.registry(tally, Purse)
+    registry = testing.build_registry(tally, Purse)
     assert (the_entity(registry, "TALLY").call, the_entity(registry, "money box").call) == (tally, Purse)
     assert (registry.find_activity("tally"), registry.find_orchestrator("tally")) == (None, None)
 
 
 def test_people_see_the_operations_of_a_class_and_where_it_stands() -> None:
-    registry = testing.registry(tally, Purse)
+    registry = testing.build_registry(tally, Purse)
     assert the_entity(registry, "money box").signature == "Money Box{add(amount: int) -> None, get() -> int}"
     places = [each.source_location for each in registry]
     lines = [int(place.removeprefix(f"{__file__}:")) for place in places]

@@ -35,7 +35,7 @@ from durablecli.client import (
     PurgeHistoryResult,
     Query,
 )
-from durablecli.client.async_client import awaited
+from durablecli.client.async_client import as_coroutine
 from durablecli.errors import NotFound, UsageError, WrongState
 from durablecli.management_links import Place
 from durablecli.model.entity_id import EntityId
@@ -290,7 +290,7 @@ class SyncDurableFunctionsClient(Client, Links):
         """How all entities stand that fit."""
         asked = entity_query or EntityQuery()
         query = Query(prefix=asked.instance_id_starts_with or "", status=() if asked.include_transient else ("Exists",))
-        found = (EntityMetadata.of(self.entity(one), asked.include_state) for one in self.select_entities(query))
+        found = (EntityMetadata.of(self.entity(one), asked.include_state) for one in self.iter_entity_ids(query))
         first, last = _utc(asked.last_modified_from), _utc(asked.last_modified_to)
         return [one for one in found if one is not None and _within(one.last_modified, first, last)]
 
@@ -322,27 +322,27 @@ class DurableFunctionsClient(DurableOrchestrationClient, Links):
         self.client = SyncDurableFunctionsClient(context, function_invocation_id, place=place)
         self.place = self.client.place
 
-    raise_event = awaited(_Sync.raise_event)
-    rewind = awaited(_Sync.rewind)
-    purge_instance_history_by = awaited(_Sync.purge_instance_history_by)
-    read_entity_state = awaited(_Sync.read_entity_state)
-    signal_entity = awaited(_Sync.signal_entity)
-    schedule_new_orchestration = awaited(_Sync.schedule_new_orchestration)
-    get_orchestration_state = awaited(_Sync.get_orchestration_state)
-    get_orchestration_history = awaited(_Sync.get_orchestration_history)
-    list_instance_ids = awaited(_Sync.list_instance_ids)
-    get_all_orchestration_states = awaited(_Sync.get_all_orchestration_states)
-    raise_orchestration_event = awaited(_Sync.raise_orchestration_event)
-    terminate_orchestration = awaited(_Sync.terminate_orchestration)
-    suspend_orchestration = awaited(_Sync.suspend_orchestration)
-    resume_orchestration = awaited(_Sync.resume_orchestration)
-    rewind_orchestration = awaited(_Sync.rewind_orchestration)
-    restart_orchestration = awaited(_Sync.restart_orchestration)
-    purge_orchestration = awaited(_Sync.purge_orchestration)
-    purge_orchestrations_by = awaited(_Sync.purge_orchestrations_by)
-    get_entity = awaited(_Sync.get_entity)
-    get_all_entities = awaited(_Sync.get_all_entities)
-    clean_entity_storage = awaited(_Sync.clean_entity_storage)
+    raise_event = as_coroutine(_Sync.raise_event)
+    rewind = as_coroutine(_Sync.rewind)
+    purge_instance_history_by = as_coroutine(_Sync.purge_instance_history_by)
+    read_entity_state = as_coroutine(_Sync.read_entity_state)
+    signal_entity = as_coroutine(_Sync.signal_entity)
+    schedule_new_orchestration = as_coroutine(_Sync.schedule_new_orchestration)
+    get_orchestration_state = as_coroutine(_Sync.get_orchestration_state)
+    get_orchestration_history = as_coroutine(_Sync.get_orchestration_history)
+    list_instance_ids = as_coroutine(_Sync.list_instance_ids)
+    get_all_orchestration_states = as_coroutine(_Sync.get_all_orchestration_states)
+    raise_orchestration_event = as_coroutine(_Sync.raise_orchestration_event)
+    terminate_orchestration = as_coroutine(_Sync.terminate_orchestration)
+    suspend_orchestration = as_coroutine(_Sync.suspend_orchestration)
+    resume_orchestration = as_coroutine(_Sync.resume_orchestration)
+    rewind_orchestration = as_coroutine(_Sync.rewind_orchestration)
+    restart_orchestration = as_coroutine(_Sync.restart_orchestration)
+    purge_orchestration = as_coroutine(_Sync.purge_orchestration)
+    purge_orchestrations_by = as_coroutine(_Sync.purge_orchestrations_by)
+    get_entity = as_coroutine(_Sync.get_entity)
+    get_all_entities = as_coroutine(_Sync.get_all_entities)
+    clean_entity_storage = as_coroutine(_Sync.clean_entity_storage)
 
     async def wait(
         self,

@@ -204,7 +204,7 @@ def _schedule(input: Any) -> Any:
 
 
 def _end_others(known: set[str], client: Client, mailbox: Mailbox) -> None:
-    for instance in list(client.select(Query(name=ORCHESTRATOR, prefix=PREFIX))):
+    for instance in list(client.iter_ids(Query(name=ORCHESTRATOR, prefix=PREFIX))):
         if instance not in known:
             _end(instance, "the app has no such timer function any more", client, mailbox)
 

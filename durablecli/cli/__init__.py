@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from durablecli.cli.lazy_group import Verbs
+from durablecli.cli.lazy_group import LazyGroup
 
 VERBS = {
     "start": "Start an orchestration; needs no daemon.",
@@ -28,7 +28,7 @@ VERBS = {
 }
 
 
-def _version(ctx: click.Context, parameter: click.Parameter, wanted: bool) -> None:
+def _print_version(ctx: click.Context, parameter: click.Parameter, wanted: bool) -> None:
     if wanted and not ctx.resilient_parsing:
         from importlib.metadata import version
 
@@ -37,7 +37,7 @@ def _version(ctx: click.Context, parameter: click.Parameter, wanted: bool) -> No
 
 
 @click.group(
-    cls=Verbs,
+    cls=LazyGroup,
     verbs=VERBS,
     package=__name__,
     invoke_without_command=True,
@@ -46,7 +46,9 @@ def _version(ctx: click.Context, parameter: click.Parameter, wanted: bool) -> No
     " 5 ended or wrong state, 6 outcome Failed, 7 Terminated, 8 time-out, 65 damaged or newer hub,"
     " 74 storage error, 75 hub locked, 77 no permission, 78 configuration, 130 Ctrl-C.",
 )
-@click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=_version, help="Show the version.")
+@click.option(
+    "--version", is_flag=True, is_eager=True, expose_value=False, callback=_print_version, help="Show the version."
+)
 @click.pass_context
 def durable(ctx: click.Context) -> None:
     """Durable Functions without the cloud: orchestrations in Python, state in plain files."""

@@ -11,37 +11,40 @@ from typing import Any, TypeVar
 
 import click
 
-from durablecli.cli.options import FunctionName, InstanceId, Statuses, Time
-from durablecli.cli.output import Screen, complain, say
+from durablecli.cli.options import FunctionNameParam, InstanceIdParam, StatusesParam, TimeParam
+from durablecli.cli.output import Output, echo, echo_error
 from durablecli.client import Client, MessageItem, Query
 from durablecli.errors import DurableError, NotFound, UsageError
 from durablecli.model.entity_id import is_entity_id
 
 F = TypeVar("F", bound=Callable[..., Any])
-One = TypeVar("One")
-_AT_ONCE = 1000
-_PATIENCE = 0.5  # seconds that a running engine is given to take what was posted
+T = TypeVar("T")
+_MAX_ITEMS_PER_MESSAGE = 1000
+_ACCEPT_TIMEOUT = 0.5  # seconds that a running engine is given to take what was posted
 
 
-def selection(function: F) -> F:
+def selection_options(function: F) -> F:
     """Ids, or a filter with `--dry-run` and `--yes`."""
     for option in (
         click.option("-y", "--yes", is_flag=True, help="Don't ask."),
         click.option("--dry-run", is_flag=True, help="Only show what would be touched."),
-        click.option("--created-before", type=Time(), metavar="TIME", help="Filter: created at or before."),
-        click.option("--created-after", type=Time(), metavar="TIME", help="Filter: created at or after."),
+        click.option("--created-before", type=TimeParam(), metavar="TIME", help="Filter: created at or before."),
+        click.option("--created-after", type=TimeParam(), metavar="TIME", help="Filter: created at or after."),
         click.option("--prefix", metavar="TEXT", help="Filter: ids that begin so."),
-        click.option("--status", type=Statuses(), metavar="STATUS,...", help="Filter: runtime statuses."),
+        click.option("--status", type=StatusesParam(), metavar="STATUS,...", help="Filter: runtime statuses."),
         click.option(
-            "--name", type=FunctionName("orchestrator"), metavar="FUNCTION", help="Filter: the orchestrator's name."
+            "--name",
+            type=FunctionNameParam("orchestrator"),
+            metavar="FUNCTION",
+            help="Filter: the orchestrator's name.",
         ),
-        click.argument("ids", metavar="[ID]...", nargs=-1, type=InstanceId()),
+        click.argument("ids", metavar="[ID]...", nargs=-1, type=InstanceIdParam()),
     ):
         function = option(function)
     return function
 
 
-def choose(
+def choose_ids(
     client: Client,
     verb: str,
     ids: tuple[str, ...],
@@ -52,7 +55,7 @@ def choose(
     allowed: Iterable[str] = (),
     older_than: timedelta | None = None,
     force: bool = False,
-    form: str | None = None,
+    output_format: str | None = None,
 ) -> list[str]:
     """The ids to act on; empty where nothing fits. `allowed` are the statuses that the verb may touch.
 
@@ -65,53 +68,53 @@ def choose(
     filtered = any(value is not None for value in filters.values())
     if filtered == bool(ids):
         raise UsageError(f"give ids or a filter, one of them: 'durable {verb} ID', 'durable {verb} --prefix TEXT'")
-    chosen = list(dict.fromkeys(ids)) or _matching(client, filters, tuple(allowed))
+    chosen = list(dict.fromkeys(ids)) or _find_matching(client, filters, tuple(allowed))
     if dry_run:
         raise click.exceptions.Exit(
-            _preview(client, Screen(form), verb, [MessageItem(one, force=force) for one in chosen])
+            _preview_instances(client, Output(output_format), verb, [MessageItem(one, force=force) for one in chosen])
         )
     if filtered and not chosen:
-        say(f"nothing fits the filter: nothing to {verb}")
+        echo(f"nothing fits the filter: nothing to {verb}")
     elif filtered and not yes:
         confirm(verb, chosen)
     return chosen
 
 
-def _matching(client: Client, filters: dict[str, Any], allowed: tuple[str, ...]) -> list[str]:
+def _find_matching(client: Client, filters: dict[str, Any], allowed: tuple[str, ...]) -> list[str]:
     wanted = filters.get("status") or allowed
     if allowed:
         wanted = tuple(status for status in wanted if status in allowed)
         if not wanted:
             return []
     given = {key: value for key, value in filters.items() if value is not None}
-    return list(client.select(Query(**{**given, "status": tuple(wanted or ())})))
+    return list(client.iter_ids(Query(**{**given, "status": tuple(wanted or ())})))
 
 
-def _preview(client: Client, screen: Screen, verb: str, items: list[MessageItem]) -> int:
-    def look(item: MessageItem) -> dict[str, str]:
-        status = client.permit(verb, item)
+def _preview_instances(client: Client, output: Output, verb: str, items: list[MessageItem]) -> int:
+    def check(item: MessageItem) -> dict[str, str]:
+        status = client.check_allowed(verb, item)
         word = status.runtime_status.value if status.runtime_status else "unknown"
         return {"instanceId": item.instance, "name": status.name or "", "runtimeStatus": word}
 
-    return preview(screen, verb, items, look)
+    return preview(output, verb, items, check)
 
 
-def preview(screen: Screen, verb: str, ones: Iterable[One], look: Callable[[One], dict[str, str]]) -> int:
+def preview(output: Output, verb: str, items: Iterable[T], check: Callable[[T], dict[str, str]]) -> int:
     """Show what a verb would touch, a row each, and do nothing; the highest exit code."""
     rows: list[dict[str, str]] = []
-    code = each(ones, lambda one: rows.append(look(one)))
-    if not screen.for_people:
-        screen.many(rows)
+    code = for_each(items, lambda one: rows.append(check(one)))
+    if not output.is_human_readable:
+        output.print_values(rows)
         return code
     for row in rows:
-        screen.line(f"would {verb} {'  '.join(row.values())}")
-    screen.line(f"{len(rows)} in all; nothing was done")
+        output.print_line(f"would {verb} {'  '.join(row.values())}")
+    output.print_line(f"{len(rows)} in all; nothing was done")
     return code
 
 
-def confirm(verb: str, chosen: list[str], one: str = "instance", many: str = "instances") -> None:
+def confirm(verb: str, chosen: list[str], singular: str = "instance", plural: str = "instances") -> None:
     """Ask before acting on what nobody has named; raises UsageError where nobody can be asked."""
-    counted = f"{len(chosen)} {one if len(chosen) == 1 else many}"
+    counted = f"{len(chosen)} {singular if len(chosen) == 1 else plural}"
     if not sys.stdin.isatty():
         raise UsageError(f"{verb} of {counted}: add --yes, or --dry-run to see them")
     shown = ", ".join(chosen[:5]) + (", …" if len(chosen) > 5 else "")
@@ -119,26 +122,26 @@ def confirm(verb: str, chosen: list[str], one: str = "instance", many: str = "in
         raise click.Abort
 
 
-def each(ones: Iterable[One], action: Callable[[One], int | None]) -> int:
+def for_each(items: Iterable[T], action: Callable[[T], int | None]) -> int:
     """Try all of them; what goes wrong with one is told and doesn't stop the others."""
     code = 0
-    for one in ones:
+    for one in items:
         try:
             code = max(code, action(one) or 0)
         except DurableError as error:
-            complain(str(error))
+            echo_error(str(error))
             code = max(code, error.exit_code)
     return code
 
 
-def control(
+def submit_and_report(
     client: Client,
-    screen: Screen,
+    output: Output,
     kind: str,
     items: list[MessageItem],
-    done: str,
+    done_text: str,
     *,
-    late: Callable[[str], str] = lambda id: "",
+    why_queued: Callable[[str], str] = lambda id: "",
     may_be_gone: bool = False,
 ) -> int:
     """Post one verb for several instances or entities and say what became of each; the highest exit code.
@@ -147,38 +150,40 @@ def control(
     one that isn't there any more.
     """
     code = 0
-    told: list[dict[str, str]] = []
-    for at in range(0, len(items), _AT_ONCE):
+    results: list[dict[str, str]] = []
+    for at in range(0, len(items), _MAX_ITEMS_PER_MESSAGE):
         if at and sys.stderr.isatty():
-            say(f"{kind}: {at:,} of {len(items):,}")
-        outcomes = client.control(kind, items[at : at + _AT_ONCE])
-        patience = time.monotonic() + _PATIENCE
+            echo(f"{kind}: {at:,} of {len(items):,}")
+        outcomes = client.control(kind, items[at : at + _MAX_ITEMS_PER_MESSAGE])
+        deadline = time.monotonic() + _ACCEPT_TIMEOUT
         for id, error in outcomes.items():
             if error is not None and not (may_be_gone and isinstance(error, NotFound)):
-                complain(str(error))
+                echo_error(str(error))
                 code = max(code, error.exit_code)
                 continue
-            word, reason = _outcome(client, id, kind, patience, late)
-            told.append({"entityId" if is_entity_id(id) else "instanceId": id, kind: word})
-            if screen.for_people:
-                screen.line(f"{id}  {f'{kind} {word}, {reason}' if reason else done}")
-    if not screen.for_people:
-        screen.many(told)
+            word, reason = _await_acceptance(client, id, kind, deadline, why_queued)
+            results.append({"entityId" if is_entity_id(id) else "instanceId": id, kind: word})
+            if output.is_human_readable:
+                output.print_line(f"{id}  {f'{kind} {word}, {reason}' if reason else done_text}")
+    if not output.is_human_readable:
+        output.print_values(results)
     return code
 
 
-def _outcome(client: Client, id: str, kind: str, patience: float, late: Callable[[str], str]) -> tuple[str, str]:
+def _await_acceptance(
+    client: Client, id: str, kind: str, deadline: float, why_queued: Callable[[str], str]
+) -> tuple[str, str]:
     """One word for it, and why it isn't done yet."""
-    if not _is_taken(client, id, kind, patience):
+    if not _wait_until_accepted(client, id, kind, deadline):
         return "requested", "no engine has taken it yet"
-    reason = late(id)
+    reason = why_queued(id)
     return ("queued", reason) if reason else ("done", "")
 
 
-def _is_taken(client: Client, instance: str, kind: str, until: float) -> bool:
+def _wait_until_accepted(client: Client, instance: str, kind: str, deadline: float) -> bool:
     """Whether an engine has it; one that runs is given a moment."""
     while client.is_requested(instance, kind):
-        if time.monotonic() >= until or not client.engine().alive:
+        if time.monotonic() >= deadline or not client.engine().alive:
             return False
         time.sleep(0.01)
     return True

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import click
 
-from durablecli.cli.options import exits
+from durablecli.cli.options import format_exit_codes
 
 SHELLS = ("bash", "zsh", "fish")
-_WHOLE_IDS = "COMP_WORDBREAKS=${COMP_WORDBREAKS//@/}"
+_BASH_WORD_BREAKS = "COMP_WORDBREAKS=${COMP_WORDBREAKS//@/}"
 """bash ends a word at an @, and would complete the pieces of @counter@a."""
 
 
-@click.command("completion", epilog=exits("0 done", "2 usage"))
+@click.command("completion", epilog=format_exit_codes("0 done", "2 usage"))
 @click.argument("shell", type=click.Choice(SHELLS))
 @click.pass_context
 def command(ctx: click.Context, shell: str) -> None:
@@ -28,5 +28,5 @@ def command(ctx: click.Context, shell: str) -> None:
     assert kind is not None, "click knows the these shells"
     script = kind(ctx.find_root().command, {}, "durable", "_DURABLE_COMPLETE")
     if shell == "bash":
-        click.echo(_WHOLE_IDS)
+        click.echo(_BASH_WORD_BREAKS)
     click.echo(script.source_template % script.source_vars())

@@ -5,23 +5,25 @@ from __future__ import annotations
 import re
 
 # C0, DEL and C1 (what terminals obey), the marks that reverse or hide text, line separators, and lone surrogates.
-_HARMFUL = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]")
-_HARMFUL_BUT_LINES = re.compile(
+_UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]")
+_UNSAFE_EXCEPT_NEWLINE = re.compile(
     "[\x00-\x09\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]"
 )
-_SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
+_SHORT_ESCAPES = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 
 
 def escape(text: str) -> str:
     """One line of text that a terminal shows as it stands."""
-    return _HARMFUL.sub(_visible, text)
+    return _UNSAFE.sub(_escape_character, text)
 
 
 def escape_lines(text: str) -> str:
     """The same for JSON or YAML of several lines: line feeds stay."""
-    return _HARMFUL_BUT_LINES.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+    return _UNSAFE_EXCEPT_NEWLINE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
-def _visible(found: re.Match[str]) -> str:
+def _escape_character(found: re.Match[str]) -> str:
     character = found[0]
-    return _SHORT.get(character) or (f"\\x{ord(character):02x}" if ord(character) < 256 else f"\\u{ord(character):04x}")
+    return _SHORT_ESCAPES.get(character) or (
+        f"\\x{ord(character):02x}" if ord(character) < 256 else f"\\u{ord(character):04x}"
+    )

@@ -11,66 +11,68 @@ from typing import TYPE_CHECKING
 
 import click
 
-from durablecli.cli.options import app_option, exits, output_option, settings
-from durablecli.cli.output import Screen, complain
+from durablecli.cli.options import app_option, format_exit_codes, load_settings, output_option
+from durablecli.cli.output import Output, echo_error
 
 if TYPE_CHECKING:
     from durablecli.app import Function
     from durablecli.apps.modules import LoadedApp
 
-HEAD = ("NAME", "KIND", "SIGNATURE", "WHERE")
+HEADER = ("NAME", "KIND", "SIGNATURE", "WHERE")
 
 
-@click.command("functions", epilog=exits("0 done", "2 usage", "78 durable.yaml is wrong, or no function loads"))
+@click.command(
+    "functions", epilog=format_exit_codes("0 done", "2 usage", "78 durable.yaml is wrong, or no function loads")
+)
 @app_option
 @output_option
-def command(app: tuple[str, ...], form: str | None) -> int:
+def command(app: tuple[str, ...], output_format: str | None) -> int:
     """Show the functions that are loaded, and the modules that can't be."""
     from durablecli.apps.load import load_configured
 
-    config = settings(app=app)
+    config = load_settings(app=app)
     with redirect_stdout(sys.stderr):  # what a module prints while it is imported is no part of the list
         loaded = load_configured(config)
-    screen = Screen(form)
-    if screen.for_people:
-        rows = [row for one in loaded.registry for row in _rows(one, config.http.route_prefix)]
+    output = Output(output_format)
+    if output.is_human_readable:
+        rows = [row for one in loaded.registry for row in _format_rows(one, config.http.route_prefix)]
         if rows:
-            screen.table(HEAD, rows, elastic=2)
+            output.print_table(HEADER, rows, elastic=2)
     else:
-        screen.one(_as_data(loaded))
-    for line in troubles(loaded):
-        complain(line)
+        output.print_value(_to_dict(loaded))
+    for line in load_warnings(loaded):
+        echo_error(line)
     if not len(loaded.registry):
-        complain(f"no function is loaded from {', '.join(config.app) or 'anywhere: make a folder workflows/'}")
+        echo_error(f"no function is loaded from {', '.join(config.app) or 'anywhere: make a folder workflows/'}")
         return 78
     return 0
 
 
-def troubles(loaded: LoadedApp) -> list[str]:
+def load_warnings(loaded: LoadedApp) -> list[str]:
     """A line for each module that can't be imported, and for each name that two functions share."""
     lines = [f"{module.name} isn't loaded: {module.error}" for module in loaded.modules if module.error]
     lines += loaded.warnings
     for places in loaded.registry.clashes.values():
-        lines.append(f"two functions share a name, so neither is used: {', '.join(map(_near, places))}")
+        lines.append(f"two functions share a name, so neither is used: {', '.join(map(_relative_place, places))}")
     return lines
 
 
-def _as_data(loaded: LoadedApp) -> dict[str, object]:
+def _to_dict(loaded: LoadedApp) -> dict[str, object]:
     return {
-        "functions": [_function(one) for one in loaded.registry],
+        "functions": [_function_to_dict(one) for one in loaded.registry],
         "modules": [{"name": one.name, "path": one.path, "error": one.error} for one in loaded.modules],
         "clashes": list(loaded.registry.clashes.values()),
     }
 
 
-def _function(one: Function) -> dict[str, object]:
+def _function_to_dict(one: Function) -> dict[str, object]:
     found: dict[str, object] = {
         "name": one.name, "kind": one.kind, "signature": one.signature, "place": one.source_location, "module": one.module
     }  # fmt: skip
     return found if one.trigger is None else found | {"trigger": one.trigger._asdict()}
 
 
-def _kind(one: Function, prefix: str) -> str:
+def _format_kind(one: Function, prefix: str) -> str:
     """The kind, and what starts a function that nobody calls."""
     from durablecli.blueprints import HttpTrigger, TimerTrigger
 
@@ -85,21 +87,26 @@ def _kind(one: Function, prefix: str) -> str:
             return f"{other.kind}: not run here"
 
 
-def _rows(one: Function, prefix: str) -> Iterator[tuple[str, str, str, str]]:
+def _format_rows(one: Function, prefix: str) -> Iterator[tuple[str, str, str, str]]:
     """A row of the table; a class has one for each of its operations."""
     if one.methods is None:
-        yield one.name, _kind(one, prefix), _short(one.signature.removeprefix(one.name)), _near(one.source_location)
+        yield (
+            one.name,
+            _format_kind(one, prefix),
+            _shorten_signature(one.signature.removeprefix(one.name)),
+            _relative_place(one.source_location),
+        )
         return
-    first, *others = [_short(method.signature) for method in one.methods] or [""]
-    yield one.name, one.kind, first, _near(one.source_location)
+    first, *others = [_shorten_signature(method.signature) for method in one.methods] or [""]
+    yield one.name, one.kind, first, _relative_place(one.source_location)
     yield from (("", "", signature, "") for signature in others)
 
 
-def _short(signature: str) -> str:
+def _shorten_signature(signature: str) -> str:
     """Annotations without the modules they come from."""
     return re.sub(r"\b(?:[A-Za-z_]\w*\.)+(?=[A-Za-z_])", "", signature)
 
 
-def _near(place: str) -> str:
+def _relative_place(place: str) -> str:
     """The path relative to here, where that is shorter."""
     return place.replace(os.getcwd() + os.sep, "")

@@ -9,60 +9,60 @@ from typing import Any
 import msgspec
 from msgspec import Raw
 
-from durablecli.cli.wait_reasons import named
+from durablecli.cli.wait_reasons import format_entities
 from durablecli.model import events as ev
 from durablecli.model.failures import Failure
 
-HEAD = ("N", "TIME", "EVENT", "WHAT")
-_LONGEST = 200
-_LONGEST_TEXT = 2_000
+HEADER = ("N", "TIME", "EVENT", "WHAT")
+_MAX_JSON_LENGTH = 200
+_MAX_TEXT_LENGTH = 2_000
 
 
-def describe(record: ev.Record, *, short: bool = False) -> tuple[str, ...]:
+def format_record(record: ev.Record, *, short: bool = False) -> tuple[str, ...]:
     """The row of one record; `short` leaves the year out."""
     time = record.at.astimezone(UTC).strftime("%m-%d %H:%M:%S.%f" if short else "%Y-%m-%d %H:%M:%S.%f")[:-3]
     held = " (held)" if getattr(record.event, "held", False) else ""
-    return str(record.n), time, f"{type(record.event).__name__}{held}", _what(record.event)
+    return str(record.n), time, f"{type(record.event).__name__}{held}", _describe_event(record.event)
 
 
-def plain(line: bytes) -> dict[str, Any]:
+def decode_line(line: bytes) -> dict[str, Any]:
     """A line of a file as data, without the checksum."""
     found: dict[str, Any] = msgspec.json.decode(line)
     del found["crc"]
     return found
 
 
-def _what(event: ev.AnyEvent) -> str:
+def _describe_event(event: ev.AnyEvent) -> str:
     match event:
         case ev.ExecutionStarted():
             version = f", version {event.version}" if event.version else ""
-            return f"{event.name}({_json(event.input)}){version}"
+            return f"{event.name}({_format_json(event.input)}){version}"
         case ev.TaskScheduled():
-            return f"{event.name}({_json(event.input)}){_again(event.attempt, event.retry_of)}"
+            return f"{event.name}({_format_json(event.input)}){_format_retry(event.attempt, event.retry_of)}"
         case ev.SubOrchestrationInstanceCreated():
-            return f"{event.name}({_json(event.input)}) as {event.instance}{_again(event.attempt, event.retry_of)}"
+            return f"{event.name}({_format_json(event.input)}) as {event.instance}{_format_retry(event.attempt, event.retry_of)}"
         case ev.TaskCompleted():
-            return f"of {event.task}: {_json(event.result)}{_outputs(event.outputs)}"
+            return f"of {event.task}: {_format_json(event.result)}{_format_outputs(event.outputs)}"
         case ev.SubOrchestrationInstanceCompleted() | ev.EntityOperationCompleted():
-            return f"of {event.task}: {_json(event.result)}"
+            return f"of {event.task}: {_format_json(event.result)}"
         case ev.TaskFailed() | ev.SubOrchestrationInstanceFailed() | ev.EntityOperationFailed():
-            return f"of {event.task}: {_failure(event.failure)}"
+            return f"of {event.task}: {_format_failure(event.failure)}"
         case ev.EventRaised():
             sender = f", from {event.sender.instance}" if event.sender else ""
-            return f"{event.name}: {_json(event.input)}{sender}"
+            return f"{event.name}: {_format_json(event.input)}{sender}"
         case ev.EventSent():
-            return f"{event.name} to {event.instance}: {_json(event.input)}{', undelivered' * event.undelivered}"
+            return f"{event.name} to {event.instance}: {_format_json(event.input)}{', undelivered' * event.undelivered}"
         case ev.ExecutionCompleted():
-            end = _failure(event.failure) if event.failure else _json(event.result or ev.NULL)
+            end = _format_failure(event.failure) if event.failure else _format_json(event.result or ev.NULL)
             return f"{event.status}: {end}"
         case _:
-            return _what_of_the_rest(event)
+            return _describe_other_event(event)
 
 
-def _what_of_the_rest(event: ev.AnyEvent) -> str:
+def _describe_other_event(event: ev.AnyEvent) -> str:
     match event:
         case ev.TimerCreated():
-            return f"due {event.fire_at.isoformat(' ', 'milliseconds')[:23]}{_again(1, event.retry_of)}"
+            return f"due {event.fire_at.isoformat(' ', 'milliseconds')[:23]}{_format_retry(1, event.retry_of)}"
         case ev.TimerFired() | ev.TimerCanceled():
             return f"of {event.timer}"
         case ev.EventAwaited():
@@ -70,85 +70,87 @@ def _what_of_the_rest(event: ev.AnyEvent) -> str:
         case ev.EventWaitsChanged():
             return ", ".join(f"{name} (id {n})" for n, name in event.waits) or "no wait takes events"
         case ev.CustomStatusSet():
-            return _json(event.status)
+            return _format_json(event.status)
         case ev.ContinueAsNew():
-            return _json(event.input)
+            return _format_json(event.input)
         case ev.OrchestratorStarted():
             return f"applies what is held up to {event.upto}"
         case ev.ExecutionRewound():
             return f"from {event.start}: {event.reason}"
         case _:
-            return _what_of_entities(event)
+            return _describe_entity_event(event)
 
 
-def _what_of_entities(event: ev.AnyEvent) -> str:
+def _describe_entity_event(event: ev.AnyEvent) -> str:
     match event:
         case ev.EntityOperationCalled():
-            return f"{event.name}({_json(event.input)}) of {event.entity}"
+            return f"{event.name}({_format_json(event.input)}) of {event.entity}"
         case ev.EntityOperationSignaled():
-            return f"{event.name}({_json(event.input)}) to {event.entity}{_not_before(event.scheduled_time)}"
+            return (
+                f"{event.name}({_format_json(event.input)}) to {event.entity}{_format_not_before(event.scheduled_time)}"
+            )
         case ev.EntityLockRequested():
-            return named(event.entities)
+            return format_entities(event.entities)
         case ev.EntityLockGranted():
             return f"of {event.task}"
         case ev.EntityUnlockSent():
             return f"of {event.lock}"
         case ev.EntityOperationReceived():
             sender = f", from {event.sender.instance}" if event.sender else ""
-            return f"{event.name}({_json(event.input)}){sender}{_not_before(event.scheduled_time)}"
+            return f"{event.name}({_format_json(event.input)}){sender}{_format_not_before(event.scheduled_time)}"
         case ev.EntityLockReceived() | ev.EntityUnlockReceived():
             return f"from {event.sender.instance}"
         case ev.EntityBatch():
-            return _batch(event)
+            return _format_batch(event)
         case ev.EntitySnapshot():
-            return f"up to {event.upto}: {_state(event.state) or 'no state'}"
+            return f"up to {event.upto}: {_format_state(event.state) or 'no state'}"
         case _:
             return str(getattr(event, "reason", "")).split("\n")[0]
 
 
-def _outputs(outputs: Sequence[ev.BindingOutput]) -> str:
+def _format_outputs(outputs: Sequence[ev.BindingOutput]) -> str:
     """The values set on output bindings, each with its status, as `; not sent: msg (queue) "hello"`."""
-    return "".join(f"; {one.status}: {one.name} ({one.type}) {_output(one)}" for one in outputs)
+    return "".join(f"; {one.status}: {one.name} ({one.type}) {_format_output(one)}" for one in outputs)
 
 
-def _output(output: ev.BindingOutput) -> str:
+def _format_output(output: ev.BindingOutput) -> str:
     size = "" if output.size is None else f" ({output.size:,} bytes)"
-    return f"{_json(output.value)}{size}"
+    return f"{_format_json(output.value)}{size}"
 
 
-def _batch(event: ev.EntityBatch) -> str:
+def _format_batch(event: ev.EntityBatch) -> str:
     """What came out of a batch: the state, if it is another, and what went wrong."""
-    state = "state deleted" if event.deleted else _state(event.state)
-    failed = [f"{one.n} failed: {_failure(one.failure)}" for one in event.results if one.failure is not None]
+    state = "state deleted" if event.deleted else _format_state(event.state)
+    failed = [f"{one.n} failed: {_format_failure(one.failure)}" for one in event.results if one.failure is not None]
     signals = [f"{one.name} to {one.entity}" for one in event.signals]
     starts = [f"starts {one.name} as {one.instance}{', undelivered' * one.undelivered}" for one in event.starts]
     return "; ".join(filter(None, (f"up to {event.upto}", state, *failed, *signals, *starts)))
 
 
-def _state(state: Raw) -> str:
-    return f"state {_json(state)}" if state else ""
+def _format_state(state: Raw) -> str:
+    return f"state {_format_json(state)}" if state else ""
 
 
-def _not_before(time: datetime | None) -> str:
+def _format_not_before(time: datetime | None) -> str:
     return f", not before {time.isoformat(' ', 'milliseconds')[:23]}" if time else ""
 
 
-def _again(attempt: int, retry_of: int | None) -> str:
+def _format_retry(attempt: int, retry_of: int | None) -> str:
     if retry_of is None:
         return ""
     return f", attempt {attempt} of {retry_of}" if attempt > 1 else f", before a retry of {retry_of}"
 
 
-def _json(raw: Raw) -> str:
+def _format_json(raw: Raw) -> str:
     text = msgspec.json.format(raw, indent=-1)
     shown = bytes(memoryview(text)).decode()
-    return shown if len(shown) <= _LONGEST else f"{shown[:_LONGEST]}… ({len(text):,} bytes)"
+    return shown if len(shown) <= _MAX_JSON_LENGTH else f"{shown[:_MAX_JSON_LENGTH]}… ({len(text):,} bytes)"
 
 
-def _failure(failure: Failure) -> str:
+def _format_failure(failure: Failure) -> str:
     type = failure.type.removeprefix("builtins.")
-    return f"{type}: {_cut(failure.message)}" if failure.message else type
+    return f"{type}: {_truncate(failure.message)}" if failure.message else type
 
 
-def _cut(text: str) -> str:
-    return text if len(text) <= _LONGEST_TEXT else f"{text[:_LONGEST_TEXT]}… ({len(text):,} characters)"
+def _truncate(text: str) -> str:
+    return text if len(text) <= _MAX_TEXT_LENGTH else f"{text[:_MAX_TEXT_LENGTH]}… ({len(text):,} characters)"

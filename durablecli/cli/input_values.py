@@ -11,18 +11,18 @@ from msgspec import Raw
 from durablecli.errors import NoPermission, NotFound, Unserializable, UsageError
 from durablecli.model.payloads import TOO_DEEP, check_nesting, encode
 
-LIMIT = 16 * 1024 * 1024  # of a payload
+INPUT_LIMIT = 16 * 1024 * 1024  # of a payload
 BATCH_LIMIT = 1024 * 1024 * 1024
-_OTHER_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE, codecs.BOM_UTF32_BE)
-EXPLAINED = "JSON, @file.json, @file.yaml, or - for standard input"
+_OTHER_BOMS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE, codecs.BOM_UTF32_BE)
+INPUT_HELP = "JSON, @file.json, @file.yaml, or - for standard input"
 
 
-def read_value(text: str, what: str = "--input") -> Raw:
+def read_value(text: str, source: str = "--input") -> Raw:
     """The value as JSON in one line; raises UsageError that says where it is wrong."""
     if text == "-":
-        return parse_json(_bounded(sys.stdin.buffer.read(LIMIT + 1), "standard input"), "standard input")
+        return parse_json(_check_size(sys.stdin.buffer.read(INPUT_LIMIT + 1), "standard input"), "standard input")
     if not text.startswith("@"):
-        return parse_json(text.encode("utf-8", "surrogateescape"), what)
+        return parse_json(text.encode("utf-8", "surrogateescape"), source)
     path = text[1:]
     data = _read_file(path)
     return parse_yaml(data, path) if path.lower().endswith((".yaml", ".yml")) else parse_json(data, path)
@@ -31,16 +31,16 @@ def read_value(text: str, what: str = "--input") -> Raw:
 def read_batch(path: str) -> list[Raw]:
     """One input per line of a JSON lines file; empty lines don't count."""
     data = sys.stdin.buffer.read() if path == "-" else _read_file(path, BATCH_LIMIT)
-    rows = [_without_mark(line, path) for line in _without_mark(data, path).split(b"\n")]
+    rows = [_strip_bom(line, path) for line in _strip_bom(data, path).split(b"\n")]
     lines = [(number, line) for number, line in enumerate(rows, 1) if line.strip()]
     if not lines:
         raise UsageError(f"{path}: no input in it; write one JSON value per line")
-    return [parse_json(_bounded(line, f"{path}, line {number}"), f"{path}, line {number}") for number, line in lines]
+    return [parse_json(_check_size(line, f"{path}, line {number}"), f"{path}, line {number}") for number, line in lines]
 
 
 def parse_json(data: bytes, where: str) -> Raw:
     """Checked JSON without line feeds; numbers stay as they were written."""
-    data = _without_mark(data, where)
+    data = _strip_bom(data, where)
     try:
         msgspec.json.decode(data)
         check_nesting(data)
@@ -60,8 +60,8 @@ def parse_yaml(data: bytes, where: str) -> Raw:
     import yaml
 
     try:
-        value = yaml.safe_load(_without_mark(data, where).decode("utf-8"))
-        _refuse_bombs(value, where)
+        value = yaml.safe_load(_strip_bom(data, where).decode("utf-8"))
+        _refuse_alias_bombs(value, where)
         return encode(value)
     except yaml.MarkedYAMLError as error:
         place = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
@@ -74,14 +74,14 @@ def parse_yaml(data: bytes, where: str) -> Raw:
         raise UsageError(f"{where}: {TOO_DEEP}") from None
 
 
-def _without_mark(data: bytes, where: str) -> bytes:
+def _strip_bom(data: bytes, where: str) -> bytes:
     """The text without the byte order mark that editors on Windows put before it."""
-    if data.startswith(_OTHER_MARKS):
+    if data.startswith(_OTHER_BOMS):
         raise UsageError(f"{where}: UTF-16 or UTF-32, not UTF-8; save it as UTF-8")
     return data.removeprefix(codecs.BOM_UTF8)
 
 
-def _refuse_bombs(value: object, where: str) -> None:
+def _refuse_alias_bombs(value: object, where: str) -> None:
     """Aliases make a file of a few lines expand to billions of values: count before anything walks them."""
     sizes: dict[int, int] = {}
 
@@ -89,19 +89,19 @@ def _refuse_bombs(value: object, where: str) -> None:
         if not isinstance(node, dict | list | set | tuple):
             return 1
         if id(node) not in sizes:
-            sizes[id(node)] = LIMIT + 1  # a node within itself
+            sizes[id(node)] = INPUT_LIMIT + 1  # a node within itself
             inner = [*node.keys(), *node.values()] if isinstance(node, dict) else node
             sizes[id(node)] = 1 + sum(size(item) for item in inner)
         return sizes[id(node)]
 
-    if size(value) > LIMIT:
-        raise UsageError(f"{where}: its aliases expand to more than {LIMIT:,} values")
+    if size(value) > INPUT_LIMIT:
+        raise UsageError(f"{where}: its aliases expand to more than {INPUT_LIMIT:,} values")
 
 
-def _read_file(path: str, limit: int = LIMIT) -> bytes:
+def _read_file(path: str, limit: int = INPUT_LIMIT) -> bytes:
     try:
         with open(path, "rb") as file:
-            return _bounded(file.read(limit + 1), path, limit)
+            return _check_size(file.read(limit + 1), path, limit)
     except (FileNotFoundError, NotADirectoryError):
         raise NotFound(f"no such file: {path}") from None
     except PermissionError:
@@ -110,7 +110,7 @@ def _read_file(path: str, limit: int = LIMIT) -> bytes:
         raise UsageError(f"can't read {path}: {getattr(error, 'strerror', None) or error}") from None
 
 
-def _bounded(data: bytes, where: str, limit: int = LIMIT) -> bytes:
+def _check_size(data: bytes, where: str, limit: int = INPUT_LIMIT) -> bytes:
     if len(data) > limit:
         raise UsageError(f"{where}: larger than {limit >> 20} MiB, the limit; pass the path of a file instead")
     return data

@@ -10,7 +10,7 @@ import click
 from click.shell_completion import CompletionItem
 
 
-class Verbs(click.Group):
+class LazyGroup(click.Group):
     """A group that knows its verbs by name, with a line about each, and loads the one that is used from `package`."""
 
     def __init__(self, *arguments: Any, verbs: Mapping[str, str], package: str, **attributes: Any) -> None:

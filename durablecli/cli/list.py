@@ -8,25 +8,32 @@ from functools import partial
 
 import click
 
-from durablecli.cli.options import FunctionName, Statuses, Time, client, common, exits
-from durablecli.cli.output import Screen
-from durablecli.cli.paging import paging, point_on
-from durablecli.cli.time_format import day, moment
-from durablecli.cli.wait_reasons import named
+from durablecli.cli.options import (
+    FunctionNameParam,
+    StatusesParam,
+    TimeParam,
+    common_options,
+    format_exit_codes,
+    open_client,
+)
+from durablecli.cli.output import Output
+from durablecli.cli.paging import hint_next_page, paging_options
+from durablecli.cli.time_format import format_time, format_time_or_date
+from durablecli.cli.wait_reasons import format_entities
 from durablecli.client import Client, Query
 from durablecli.model.status import InstanceSummary, PendingWait
 
-HEAD = ("ID", "NAME", "STATUS", "CREATED", "UPDATED", "WAITS FOR")
+HEADER = ("ID", "NAME", "STATUS", "CREATED", "UPDATED", "WAITS FOR")
 
 
-@click.command("list", epilog=exits("0 done", "2 usage", "65 damaged hub", "77 no permission"))
-@click.option("--name", type=FunctionName("orchestrator"), metavar="FUNCTION", help="The orchestrator's name.")
-@click.option("--status", type=Statuses(), metavar="STATUS,...", help="Runtime statuses, with commas between.")
+@click.command("list", epilog=format_exit_codes("0 done", "2 usage", "65 damaged hub", "77 no permission"))
+@click.option("--name", type=FunctionNameParam("orchestrator"), metavar="FUNCTION", help="The orchestrator's name.")
+@click.option("--status", type=StatusesParam(), metavar="STATUS,...", help="Runtime statuses, with commas between.")
 @click.option("--prefix", metavar="TEXT", help="Ids that begin so.")
-@click.option("--created-after", type=Time(), metavar="TIME", help="Created at or after.")
-@click.option("--created-before", type=Time(), metavar="TIME", help="Created at or before.")
-@paging
-@common
+@click.option("--created-after", type=TimeParam(), metavar="TIME", help="Created at or after.")
+@click.option("--created-before", type=TimeParam(), metavar="TIME", help="Created at or before.")
+@paging_options
+@common_options
 def command(
     name: str | None,
     status: tuple[str, ...] | None,
@@ -39,33 +46,35 @@ def command(
     cursor: str | None,
     only_count: bool,
     state_dir: str | None,
-    form: str | None,
+    output_format: str | None,
 ) -> None:
     """List instances, the newest first."""
-    hub, screen = client(state_dir), Screen(form)
+    client, output = open_client(state_dir), Output(output_format)
     query = Query(name, status or (), prefix or "", created_after, created_before, None, sort, reverse, limit, cursor)
     if only_count:
-        screen.line(str(hub.count(query)))
+        output.print_line(str(client.count(query)))
         return
-    page = hub.page(query)
-    if screen.for_people:
-        time = partial(day, now=datetime.now(UTC)) if screen.terminal else moment
-        screen.table(HEAD, [_row(row, time) for row in page.rows], paint=2, spare=(4, 3))
+    page = client.page(query)
+    if output.is_human_readable:
+        time = partial(format_time_or_date, now=datetime.now(UTC)) if output.is_terminal else format_time
+        output.print_table(
+            HEADER, [_format_row(row, time) for row in page.rows], status_column=2, optional_columns=(4, 3)
+        )
     else:
-        screen.many(payload for row in page.rows if (payload := _payload(hub, row)) is not None)
-    point_on(page)
+        output.print_values(payload for row in page.rows if (payload := _read_payload(client, row)) is not None)
+    hint_next_page(page)
 
 
-def _payload(hub: Client, row: InstanceSummary) -> dict[str, object] | None:
-    status = hub.get_status(row.id, show_input=False)
+def _read_payload(client: Client, row: InstanceSummary) -> dict[str, object] | None:
+    status = client.get_status(row.id, show_input=False)
     return status.payload() if status else None  # purged since the page was read
 
 
-def _row(row: InstanceSummary, time: Callable[[datetime], str]) -> Sequence[str]:
-    return row.id, row.name, row.status, time(row.created), time(row.updated), _waits(row)
+def _format_row(row: InstanceSummary, time: Callable[[datetime], str]) -> Sequence[str]:
+    return row.id, row.name, row.status, time(row.created), time(row.updated), _format_waits(row)
 
 
-def _waits(row: InstanceSummary) -> str:
+def _format_waits(row: InstanceSummary) -> str:
     if row.set_aside is not None:
         return f"set aside: {row.set_aside.splitlines()[0] if row.set_aside else ''}"
     if row.blocked is not None:
@@ -74,12 +83,12 @@ def _waits(row: InstanceSummary) -> str:
     if first is None:
         return ""
     more = f" +{len(row.waiting) - 1}" if len(row.waiting) > 1 else ""
-    return f"{_what(first)}{more}"
+    return f"{_format_wait(first)}{more}"
 
 
-def _what(one: PendingWait) -> str:
+def _format_wait(one: PendingWait) -> str:
     if one.kind in ("timer", "start"):
-        return f"{one.kind} {moment(one.fire_at)}" if one.fire_at else "a daemon"
+        return f"{one.kind} {format_time(one.fire_at)}" if one.fire_at else "a daemon"
     if one.kind == "lock":
-        return f"lock of {named(one.entities)}"
+        return f"lock of {format_entities(one.entities)}"
     return f"{one.kind} {one.name or ''}" if one.entity is None else f"{one.name} of {one.entity}"

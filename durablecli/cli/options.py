@@ -11,7 +11,7 @@ import click
 from click.shell_completion import CompletionItem
 
 if TYPE_CHECKING:  # only named: a verb imports the client when it has parsed its arguments
-    from durablecli.client import Client, Mailbox, Published
+    from durablecli.client import Client, Mailbox, PublishedFunctions
     from durablecli.config import Config
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -19,7 +19,7 @@ FORMATS = ("table", "json", "jsonl", "yaml")
 STATUSES = ("Pending", "Running", "Suspended", "Completed", "Failed", "Terminated")
 
 
-class Duration(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.2 on
+class DurationParam(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.2 on
     """`90`, `10m`, `1h30m`, `30d`."""
 
     name = "duration"
@@ -36,7 +36,7 @@ class Duration(click.ParamType):  # type: ignore[type-arg]  # generic from click
             self.fail(str(error), param, ctx)
 
 
-class Time(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.2 on
+class TimeParam(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.2 on
     """An ISO date or time; without a zone it is UTC."""
 
     name = "time"
@@ -53,7 +53,7 @@ class Time(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.2
             self.fail(str(error), param, ctx)
 
 
-class Statuses(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.2 on
+class StatusesParam(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.2 on
     """Runtime statuses with commas between, in any case."""
 
     name = "statuses"
@@ -73,7 +73,7 @@ class Statuses(click.ParamType):  # type: ignore[type-arg]  # generic from click
         return [CompletionItem(done + comma + word) for word in STATUSES if word.lower().startswith(last.lower())]
 
 
-class InstanceId(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.2 on
+class InstanceIdParam(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.2 on
     """An instance id; the shell completes those that the hub knows."""
 
     name = "id"
@@ -82,7 +82,7 @@ class InstanceId(click.ParamType):  # type: ignore[type-arg]  # generic from cli
         from durablecli.errors import UsageError
         from durablecli.model.ids import check_instance_id
 
-        if (verb := _FOR_ENTITIES.get(ctx.info_name or "") if ctx else None) and _is_entity(value):
+        if (verb := _ENTITY_VERBS.get(ctx.info_name or "") if ctx else None) and _is_entity_id(value):
             raise UsageError(f"{value} is an entity: 'durable {verb}' is for those")
         try:
             return check_instance_id(value)
@@ -94,13 +94,13 @@ class InstanceId(click.ParamType):  # type: ignore[type-arg]  # generic from cli
         from durablecli.errors import DurableError
 
         try:
-            page = client(ctx.params.get("state_dir")).page(Query(prefix=incomplete, limit=50))
+            page = open_client(ctx.params.get("state_dir")).page(Query(prefix=incomplete, limit=50))
         except (DurableError, OSError):
             return []  # a shell in the middle of a line has no place for an error
         return [CompletionItem(row.id, help=f"{row.name} {row.status}") for row in page.rows]
 
 
-class EntityName(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.2 on
+class EntityIdParam(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.2 on
     """The id of an entity, as `@counter@a`; the shell completes those that the hub knows."""
 
     name = "id"
@@ -119,13 +119,13 @@ class EntityName(click.ParamType):  # type: ignore[type-arg]  # generic from cli
         from durablecli.errors import DurableError
 
         try:
-            page = client(ctx.params.get("state_dir")).list_entities(Query(prefix=incomplete, limit=50))
+            page = open_client(ctx.params.get("state_dir")).list_entities(Query(prefix=incomplete, limit=50))
         except (DurableError, OSError):
             return []  # a shell in the middle of a line has no place for an error
         return [CompletionItem(row.id, help=row.status) for row in page.rows]
 
 
-class Operation(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.2 on
+class OperationNameParam(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.2 on
     """An operation of the entity before it; the shell completes those that its class has."""
 
     name = "operation"
@@ -138,12 +138,12 @@ class Operation(click.ParamType):  # type: ignore[type-arg]  # generic from clic
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
         from durablecli.model.entity_id import EntityId
 
-        published = _published(ctx)
+        published = _read_published(ctx)
         operations = published and published.operations(EntityId.parse(ctx.params["entity"]).name)
         return [CompletionItem(each) for each in operations or () if each.startswith(incomplete)]
 
 
-class FunctionName(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.2 on
+class FunctionNameParam(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.2 on
     """The name of a function of one kind; the shell completes those that the last engine had loaded."""
 
     name = "function"
@@ -152,34 +152,36 @@ class FunctionName(click.ParamType):  # type: ignore[type-arg]  # generic from c
         self.kind = kind
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-        published = _published(ctx)
+        published = _read_published(ctx)
         names = published.names(self.kind) if published else []
         return [CompletionItem(name) for name in names if name.casefold().startswith(incomplete.casefold())]
 
 
-def _published(ctx: click.Context) -> Published | None:
+def _read_published(ctx: click.Context) -> PublishedFunctions | None:
     """What the last engine had loaded, as far as a shell in the middle of a line can find out."""
     from durablecli.errors import DurableError
 
     try:
-        return client(ctx.params.get("state_dir")).published()
+        return open_client(ctx.params.get("state_dir")).published()
     except (DurableError, OSError):
         return None
 
 
-class AnyId(InstanceId):
+class AnyIdParam(InstanceIdParam):
     """The id of an instance, or of an entity."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        return EntityName().convert(value, param, ctx) if _is_entity(value) else super().convert(value, param, ctx)
+        return (
+            EntityIdParam().convert(value, param, ctx) if _is_entity_id(value) else super().convert(value, param, ctx)
+        )
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
         if incomplete.startswith("@"):
-            return EntityName().shell_complete(ctx, param, incomplete)
+            return EntityIdParam().shell_complete(ctx, param, incomplete)
         return super().shell_complete(ctx, param, incomplete)
 
 
-_FOR_ENTITIES = {
+_ENTITY_VERBS = {
     "history": "entity history",
     "purge": "entity purge",
     "raise-event": "entity signal",
@@ -188,16 +190,16 @@ _FOR_ENTITIES = {
 """The verb to use where one for instances is given an entity."""
 
 
-def _is_entity(value: object) -> bool:
+def _is_entity_id(value: object) -> bool:
     return isinstance(value, str) and value[:1] == "@" and "@" in value[1:]
 
 
-def exits(*lines: str) -> str:
+def format_exit_codes(*lines: str) -> str:
     """The epilog of a verb's help: its exit codes."""
     return "Exit: " + " · ".join(lines)
 
 
-def common(function: F) -> F:
+def common_options(function: F) -> F:
     """`--state-dir` and `-o`."""
     return state_dir_option(output_option(function))
 
@@ -208,7 +210,11 @@ state_dir_option = click.option(
     help="The hub's folder. Default: $DURABLE_STATE_DIR, durable.yaml, or .state, here or in a folder above.",
 )
 output_option = click.option(
-    "-o", "--output", "form", type=click.Choice(FORMATS), help="For people (table, the default) or for programs."
+    "-o",
+    "--output",
+    "output_format",
+    type=click.Choice(FORMATS),
+    help="For people (table, the default) or for programs.",
 )
 app_option = click.option(
     "--app",
@@ -216,14 +222,14 @@ app_option = click.option(
     metavar="TARGET",
     help="Folder, file or dotted module with functions; may be repeated. Default: durable.yaml, or workflows/.",
 )
-id_argument = click.argument("instance", metavar="ID", type=InstanceId())
-entity_argument = click.argument("entity", metavar="ID", type=EntityName())
-entities_argument = click.argument("ids", metavar="ID...", nargs=-1, required=True, type=EntityName())
-any_ids_argument = click.argument("ids", metavar="ID...", nargs=-1, required=True, type=AnyId())
-ids_argument = click.argument("ids", metavar="ID...", nargs=-1, required=True, type=InstanceId())
+id_argument = click.argument("instance", metavar="ID", type=InstanceIdParam())
+entity_argument = click.argument("entity", metavar="ID", type=EntityIdParam())
+entities_argument = click.argument("ids", metavar="ID...", nargs=-1, required=True, type=EntityIdParam())
+any_ids_argument = click.argument("ids", metavar="ID...", nargs=-1, required=True, type=AnyIdParam())
+ids_argument = click.argument("ids", metavar="ID...", nargs=-1, required=True, type=InstanceIdParam())
 
 
-def due(at: datetime | None, delay: timedelta | None) -> datetime | None:
+def resolve_due_time(at: datetime | None, delay: timedelta | None) -> datetime | None:
     """The time that --at or --delay names, one of them; raises UsageError."""
     from durablecli.errors import UsageError
 
@@ -235,7 +241,7 @@ def due(at: datetime | None, delay: timedelta | None) -> datetime | None:
         raise UsageError("--delay reaches beyond the year 9999") from None
 
 
-def settings(state_dir: str | None = None, app: tuple[str, ...] = ()) -> Config:
+def load_settings(state_dir: str | None = None, app: tuple[str, ...] = ()) -> Config:
     """What flags, environment and durable.yaml say, in this order, and then the files of an app of Azure's."""
     from durablecli.apps.host_json import settings
 
@@ -247,16 +253,16 @@ def settings(state_dir: str | None = None, app: tuple[str, ...] = ()) -> Config:
     return settings(overrides)
 
 
-def client(state_dir: str | None, mailbox: Mailbox | None = None, *, check_names: bool = True) -> Client:
+def open_client(state_dir: str | None, mailbox: Mailbox | None = None, *, check_names: bool = True) -> Client:
     """The client of the hub that flag, environment or durable.yaml name."""
     from durablecli.client import Client
 
-    root = state_dir or settings(state_dir).state_dir
-    return Client(root, mailbox, on_create=_say_created, check_names=check_names)
+    root = state_dir or load_settings(state_dir).state_dir
+    return Client(root, mailbox, on_create=_report_created, check_names=check_names)
 
 
-def _say_created(root: str) -> None:
-    from durablecli.cli.output import say
+def _report_created(root: str) -> None:
+    from durablecli.cli.output import echo
 
     with suppress(OSError):  # a full disk behind stderr is no reason not to start
-        say(f"created the hub {root}")
+        echo(f"created the hub {root}")

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 Row = Sequence[str]
-COLORS = {
+STATUS_COLORS = {
     "Completed": "green",
     "Failed": "red",
     "Terminated": "magenta",
@@ -32,74 +32,74 @@ COLORS = {
 }
 
 
-_GAP = 2  # between columns
-_LEAST = 11  # what a column keeps of its width
-_LITTLE = 9  # and the elastic one: then an id, a short name, a status and a date fit into 80 characters
+_COLUMN_GAP = 2  # between columns
+_MIN_WIDTH = 11  # what a column keeps of its width
+_MIN_ELASTIC_WIDTH = 9  # and the elastic one: then an id, a short name, a status and a date fit into 80 characters
 
 
-class Screen:
+class Output:
     """Standard output: whether it is a terminal, and the form that was asked for."""
 
-    def __init__(self, form: str | None = None) -> None:
-        self.form = form or "table"
-        self.terminal = sys.stdout.isatty()
-        self.colors = self.terminal and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    def __init__(self, format: str | None = None) -> None:
+        self.format = format or "table"
+        self.is_terminal = sys.stdout.isatty()
+        self.has_colors = self.is_terminal and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
     @property
-    def for_people(self) -> bool:
+    def is_human_readable(self) -> bool:
         """Whether a table or text is wanted, no JSON and no YAML."""
-        return self.form == "table"
+        return self.format == "table"
 
-    def line(self, text: str = "", color: str | None = None) -> None:
+    def print_line(self, text: str = "", color: str | None = None) -> None:
         """One line of text; control characters are shown, not sent."""
-        self._write(self.paint(text, color) + "\n")
+        self._write(self.style(text, color) + "\n")
 
-    def paint(self, text: str, color: str | None) -> str:
+    def style(self, text: str, color: str | None) -> str:
         """The text, escaped, in a color where this terminal has them."""
         import click
 
-        return click.style(escape(text), fg=color) if color and self.colors else escape(text)
+        return click.style(escape(text), fg=color) if color and self.has_colors else escape(text)
 
-    def painted(self, text: str) -> None:
+    def print_styled(self, text: str) -> None:
         """A line whose parts went through `paint`."""
         self._write(text + "\n")
 
-    def raw(self, line: bytes) -> None:
+    def print_raw(self, line: bytes) -> None:
         """A line of a file as it is; on a terminal its control characters are shown."""
-        self._write(self._safe(line.decode("utf-8", "backslashreplace")) + "\n")
+        self._write(self._escape_for_terminal(line.decode("utf-8", "backslashreplace")) + "\n")
 
-    def one(self, value: Any) -> None:
+    def print_value(self, value: Any) -> None:
         """One value in the form that was asked for; for people it is JSON."""
         encoded = msgspec.json.encode(value)
-        match self.form:
+        match self.format:
             case "yaml":
-                self._write(self._yaml(encoded))
+                self._write(self._to_yaml(encoded))
             case "jsonl":
-                self._write(self._safe(encoded.decode()) + "\n")
+                self._write(self._escape_for_terminal(encoded.decode()) + "\n")
             case _:
-                self._write(self._safe(msgspec.json.format(encoded, indent=2).decode()) + "\n")
+                self._write(self._escape_for_terminal(msgspec.json.format(encoded, indent=2).decode()) + "\n")
 
-    def many(self, values: Iterable[Any]) -> None:
+    def print_values(self, values: Iterable[Any]) -> None:
         """Several values: an array, or with jsonl one line each, written as they come."""
-        if self.form != "jsonl":
-            self.one(list(values))
+        if self.format != "jsonl":
+            self.print_value(list(values))
             return
         for value in values:
-            self.one(value)
+            self.print_value(value)
 
-    def value(self, value: Any) -> None:
+    def print_result(self, value: Any) -> None:
         """A value alone, as the output of a run: on one line in a pipe, spread out on a terminal."""
         encoded = msgspec.json.encode(value)
-        text = msgspec.json.format(encoded, indent=2) if self.terminal else encoded
-        self._write(self._safe(text.decode()) + "\n")
+        text = msgspec.json.format(encoded, indent=2) if self.is_terminal else encoded
+        self._write(self._escape_for_terminal(text.decode()) + "\n")
 
-    def table(
+    def print_table(
         self,
-        head: Row,
+        header: Row,
         rows: Sequence[Row],
         *,
-        paint: int | None = None,
-        spare: tuple[int, ...] = (),
+        status_column: int | None = None,
+        optional_columns: tuple[int, ...] = (),
         elastic: int | None = None,
     ) -> None:
         """Rows under a head. `paint` is the column of runtime statuses.
@@ -108,72 +108,72 @@ class Screen:
         and the `elastic` one (the last one, unless told) gives way first. It is folded, not shortened, like the first
         and the last column: they hold what people copy.
         """
-        if not self.terminal:
-            self._plain(head, rows)
+        if not self.is_terminal:
+            self._print_plain_table(header, rows)
             return
         from rich.table import Table
         from rich.text import Text
 
-        console = self.console()
-        table = Table(box=None, pad_edge=False, header_style="bold" if self.colors else "")
-        elastic = len(head) - 1 if elastic is None else elastic
-        columns = [_Column(cells, at == elastic) for at, cells in enumerate(zip(head, *rows, strict=True))]
-        shown = _shown(columns, spare, console.width)
-        fitted = _fit([columns[at] for at in shown], console.width)
+        console = self.make_console()
+        table = Table(box=None, pad_edge=False, header_style="bold" if self.has_colors else "")
+        elastic = len(header) - 1 if elastic is None else elastic
+        columns = [_Column(cells, at == elastic) for at, cells in enumerate(zip(header, *rows, strict=True))]
+        shown = _choose_columns(columns, optional_columns, console.width)
+        fitted = _fit_widths([columns[at] for at in shown], console.width)
         for at, width in zip(shown, fitted, strict=True):
             whole = at in (shown[0], shown[-1], elastic)
-            table.add_column(head[at], width=width, no_wrap=not whole, overflow="fold" if whole else "ellipsis")
+            table.add_column(header[at], width=width, no_wrap=not whole, overflow="fold" if whole else "ellipsis")
         for row in rows:
             cells = [Text(escape(cell)) for cell in row]
-            if paint is not None:
-                cells[paint].stylize(COLORS.get(row[paint], ""))
+            if status_column is not None:
+                cells[status_column].stylize(STATUS_COLORS.get(row[status_column], ""))
             table.add_row(*(cells[at] for at in shown))
         console.print(table)
 
     @contextmanager
-    def live(self, lines: Callable[[], list[str]]) -> Iterator[None]:
+    def show_live(self, lines: Callable[[], list[str]]) -> Iterator[None]:
         """Keep `lines` drawn on a terminal while something else works; they are gone afterwards."""
-        if not (self.terminal and self.for_people) or os.environ.get("TERM") == "dumb":
+        if not (self.is_terminal and self.is_human_readable) or os.environ.get("TERM") == "dumb":
             yield
             return
         from rich.live import Live
         from rich.text import Text
 
-        def drawn() -> Text:
+        def render() -> Text:
             return Text("\n".join(map(escape, lines())), no_wrap=True, overflow="ellipsis")
 
-        with Live(get_renderable=drawn, console=self.console(), refresh_per_second=4, transient=True):
+        with Live(get_renderable=render, console=self.make_console(), refresh_per_second=4, transient=True):
             yield
 
     def flush(self) -> None:
         """Let a reader at the other end of a pipe see what there is."""
         sys.stdout.flush()
 
-    def console(self) -> Console:
+    def make_console(self) -> Console:
         """rich's idea of this terminal."""
         from rich.console import Console
 
-        return Console(no_color=not self.colors, highlight=False, soft_wrap=False)
+        return Console(no_color=not self.has_colors, highlight=False, soft_wrap=False)
 
-    def _plain(self, head: Row, rows: Sequence[Row]) -> None:
-        lines = [[escape(cell) for cell in row] for row in (head, *rows)]
+    def _print_plain_table(self, header: Row, rows: Sequence[Row]) -> None:
+        lines = [[escape(cell) for cell in row] for row in (header, *rows)]
         widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
         for line in lines:
             cells = (cell.ljust(width) for cell, width in zip(line, widths, strict=True))
             self._write("  ".join(cells).rstrip() + "\n")
 
-    def _yaml(self, encoded: bytes) -> str:
+    def _to_yaml(self, encoded: bytes) -> str:
         import yaml
 
         text: str = yaml.safe_dump(msgspec.json.decode(encoded), allow_unicode=True, sort_keys=False)
-        return self._safe(text)
+        return self._escape_for_terminal(text)
 
-    def _safe(self, text: str) -> str:
-        return escape_lines(text) if self.terminal else text
+    def _escape_for_terminal(self, text: str) -> str:
+        return escape_lines(text) if self.is_terminal else text
 
     def _write(self, text: str) -> None:
         sys.stdout.write(text)
-        if self.terminal:
+        if self.is_terminal:
             sys.stdout.flush()
 
 
@@ -183,34 +183,34 @@ class _Column:
     def __init__(self, cells: Sequence[str], is_elastic: bool) -> None:
         self.width = max(map(len, cells))
         self.is_elastic = is_elastic
-        self.least = min(self.width, _LITTLE if is_elastic else _LEAST)
+        self.min_width = min(self.width, _MIN_ELASTIC_WIDTH if is_elastic else _MIN_WIDTH)
         longest = max((len(word) for cell in cells for word in cell.split()), default=0)
-        self.unbroken = max(self.least, longest) if is_elastic else self.least
+        self.unbroken_width = max(self.min_width, longest) if is_elastic else self.min_width
 
 
-def _shown(columns: Sequence[_Column], spare: Sequence[int], room: int) -> list[int]:
+def _choose_columns(columns: Sequence[_Column], optional: Sequence[int], room: int) -> list[int]:
     """The columns that stay: a spare one goes if the table is too wide, another if a word would be broken else."""
     shown = list(range(len(columns)))
-    for count, at in enumerate(spare):
+    for count, at in enumerate(optional):
         first, *others = [columns[each] for each in shown]
-        gaps = _GAP * len(others)
-        needed = sum(each.width if count == 0 else each.unbroken for each in others)
+        gaps = _COLUMN_GAP * len(others)
+        needed = sum(each.width if count == 0 else each.unbroken_width for each in others)
         if first.width + needed + gaps > room:
             shown.remove(at)
     return shown
 
 
-def _fit(columns: Sequence[_Column], room: int) -> list[int]:
+def _fit_widths(columns: Sequence[_Column], room: int) -> list[int]:
     """Widths that fit: the elastic column gives way first, then the widest of the others, the first one last of all."""
     fitted = [each.width for each in columns]
-    over = sum(fitted) + _GAP * (len(fitted) - 1) - room
+    over = sum(fitted) + _COLUMN_GAP * (len(fitted) - 1) - room
     elastic = next(at for at, each in enumerate(columns) if each.is_elastic)
     others = sorted(set(range(1, len(fitted))) - {elastic}, key=lambda at: -fitted[at])
-    saved = sum(fitted[at] - columns[at].least for at in others)
-    unbroken = columns[elastic].unbroken
+    saved = sum(fitted[at] - columns[at].min_width for at in others)
+    unbroken = columns[elastic].unbroken_width
     if fitted[elastic] - unbroken + saved < over:  # its longest word is broken all the same
-        unbroken = columns[elastic].least
-    steps = [(elastic, unbroken), *((at, columns[at].least) for at in (*others, elastic, 0))]
+        unbroken = columns[elastic].min_width
+    steps = [(elastic, unbroken), *((at, columns[at].min_width) for at in (*others, elastic, 0))]
     for at, least in steps:
         given = min(max(over, 0), max(fitted[at] - least, 0))
         fitted[at] -= given
@@ -218,12 +218,12 @@ def _fit(columns: Sequence[_Column], room: int) -> list[int]:
     return fitted
 
 
-def say(text: str) -> None:
+def echo(text: str) -> None:
     """A remark to whoever watches: stderr, so that what stdout gives stays what was asked for."""
     sys.stderr.write(escape(text) + "\n")
     sys.stderr.flush()
 
 
-def complain(text: str) -> None:
+def echo_error(text: str) -> None:
     """An error that doesn't end the verb, as with one of several ids."""
-    say(f"durable: {text}")
+    echo(f"durable: {text}")

@@ -7,14 +7,14 @@ from typing import Any, TypeVar
 
 import click
 
-from durablecli.cli.output import say
+from durablecli.cli.output import echo
 from durablecli.client import Page
 
 F = TypeVar("F", bound=Callable[..., Any])
-SORTS = ("created", "updated", "name", "id", "status")
+SORT_KEYS = ("created", "updated", "name", "id", "status")
 
 
-def paging(function: F) -> F:
+def paging_options(function: F) -> F:
     """`--sort`, `--reverse`, `--limit`, `--cursor` and `--count`."""
     for option in (
         click.option("--count", "only_count", is_flag=True, help="Print only how many there are."),
@@ -24,14 +24,14 @@ def paging(function: F) -> F:
         ),
         click.option("--reverse", is_flag=True, help="The other way round."),
         click.option(
-            "--sort", type=click.Choice(SORTS), default="created", help="Times: newest first; else lowest first."
+            "--sort", type=click.Choice(SORT_KEYS), default="created", help="Times: newest first; else lowest first."
         ),
     ):
         function = option(function)
     return function
 
 
-def point_on(page: Page) -> None:
+def hint_next_page(page: Page) -> None:
     """Say how to see what follows."""
     if page.cursor:
-        say(f"more: --cursor {page.cursor}")
+        echo(f"more: --cursor {page.cursor}")

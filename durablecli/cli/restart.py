@@ -4,30 +4,32 @@ from __future__ import annotations
 
 import click
 
-from durablecli.cli.options import client, common, exits, ids_argument
-from durablecli.cli.output import Screen
+from durablecli.cli.options import common_options, format_exit_codes, ids_argument, open_client
+from durablecli.cli.output import Output
 
-CODES = exits("0 started", "2 usage", "3 no such instance", "4 conflict", "5 it hasn't ended", "74 storage error")
+EPILOG = format_exit_codes(
+    "0 started", "2 usage", "3 no such instance", "4 conflict", "5 it hasn't ended", "74 storage error"
+)
 
 
-@click.command("restart", epilog=CODES)
+@click.command("restart", epilog=EPILOG)
 @ids_argument
 @click.option("--same-id", is_flag=True, help="Under its own id, if it has ended. Default: a new id.")
-@common
-def command(ids: tuple[str, ...], same_id: bool, state_dir: str | None, form: str | None) -> int:
+@common_options
+def command(ids: tuple[str, ...], same_id: bool, state_dir: str | None, output_format: str | None) -> int:
     """Start instances once more with the same input; prints the ids they run under."""
-    from durablecli.cli.bulk import each
+    from durablecli.cli.bulk import for_each
 
-    hub, screen = client(state_dir), Screen(form)
+    client, output = open_client(state_dir), Output(output_format)
     started: list[dict[str, str]] = []
 
-    def one(instance: str) -> None:
-        new = hub.restart(instance, not same_id)
+    def restart_one(instance: str) -> None:
+        new = client.restart(instance, not same_id)
         started.append({"instanceId": new, "restartOf": instance})
-        if screen.for_people:
-            screen.line(f"restarted {instance}: {new}" if screen.terminal else new)
+        if output.is_human_readable:
+            output.print_line(f"restarted {instance}: {new}" if output.is_terminal else new)
 
-    code = each(ids, one)
-    if not screen.for_people:
-        screen.many(started)
+    code = for_each(ids, restart_one)
+    if not output.is_human_readable:
+        output.print_values(started)
     return code

@@ -9,11 +9,19 @@ from typing import TYPE_CHECKING
 
 import click
 
-from durablecli.cli.input_values import EXPLAINED, read_value
-from durablecli.cli.options import FunctionName, InstanceId, app_option, client, common, exits, settings
-from durablecli.cli.output import Screen, complain, say
+from durablecli.cli.input_values import INPUT_HELP, read_value
+from durablecli.cli.options import (
+    FunctionNameParam,
+    InstanceIdParam,
+    app_option,
+    common_options,
+    format_exit_codes,
+    load_settings,
+    open_client,
+)
+from durablecli.cli.output import Output, echo, echo_error
 from durablecli.errors import NotFound
-from durablecli.signals import Interrupted, Signals
+from durablecli.signals import Interrupted, SignalHandler
 
 if TYPE_CHECKING:
     from durablecli.apps.modules import LoadedApp
@@ -22,15 +30,15 @@ if TYPE_CHECKING:
 
 @click.command(
     "run",
-    epilog=exits(
+    epilog=format_exit_codes(
         "0 Completed", "2 usage", "3 no such function, or purged", "4 id taken", "6 Failed", "7 Terminated",
         "65 damaged or newer hub", "74 storage error", "77 no permission", "78 no function loads", "130 Ctrl-C",
         "143 SIGTERM",
     ),
 )  # fmt: skip
-@click.argument("name", type=FunctionName("orchestrator"))
-@click.option("--input", "text", metavar="JSON|@FILE|-", help=f"Input: {EXPLAINED}.")
-@click.option("--id", "instance", type=InstanceId(), metavar="ID", help="Instance id (default: 32 hex digits).")
+@click.argument("name", type=FunctionNameParam("orchestrator"))
+@click.option("--input", "text", metavar="JSON|@FILE|-", help=f"Input: {INPUT_HELP}.")
+@click.option("--id", "instance", type=InstanceIdParam(), metavar="ID", help="Instance id (default: 32 hex digits).")
 @click.option(
     "--if-exists",
     type=click.Choice(["fail", "skip", "replace"]),
@@ -40,7 +48,7 @@ if TYPE_CHECKING:
 @click.option("--version", metavar="TEXT", help="Version for context.version (default: default_version).")
 @click.option("--all", "everything", is_flag=True, help="Do the work of all other instances too, meanwhile.")
 @app_option
-@common
+@common_options
 def command(
     name: str,
     text: str | None,
@@ -50,7 +58,7 @@ def command(
     everything: bool,
     app: tuple[str, ...],
     state_dir: str | None,
-    form: str | None,
+    output_format: str | None,
 ) -> int:
     """Start an orchestration, work until it has ended, print its output. Needs no daemon.
 
@@ -61,61 +69,66 @@ def command(
     Ctrl-C and SIGTERM leave the instance Running: it goes on with the next run or daemon. A second one ends at once.
     """
     value = None if text is None else read_value(text)
-    with Signals(say, interrupts=True) as signals:
+    with SignalHandler(echo, raises=True) as signals:
         try:
-            config = settings(state_dir, app)
-            loaded = _load(config, name)
+            config = load_settings(state_dir, app)
+            loaded = _load_app(config, name)
         except Interrupted as stopped:
-            say(f"stopped by {Name(stopped.args[0]).name}; nothing was started")
+            echo(f"stopped by {Name(stopped.args[0]).name}; nothing was started")
             raise
-        hub = client(config.state_dir)
+        client = open_client(config.state_dir)
         version = version or config.default_version
-        with signals.interrupting(False):
-            started = hub.start_new(name, instance, value, version, if_exists=if_exists)
-        return _work(config, loaded, started, Screen(form), signals, everything)
+        with signals.raise_on_signal(False):
+            started = client.start_new(name, instance, value, version, if_exists=if_exists)
+        return _run_to_end(config, loaded, started, Output(output_format), signals, everything)
 
 
-def _load(config: Config, name: str) -> LoadedApp:
+def _load_app(config: Config, name: str) -> LoadedApp:
     from durablecli.apps.load import load_configured
-    from durablecli.cli.functions import troubles
-    from durablecli.client import unknown_orchestrator
+    from durablecli.cli.functions import load_warnings
+    from durablecli.client import unknown_orchestrator_error
     from durablecli.errors import ConfigError
 
     with redirect_stdout(sys.stderr):
         loaded = load_configured(config)
-    for line in troubles(loaded):
-        complain(line)
+    for line in load_warnings(loaded):
+        echo_error(line)
     if not len(loaded.registry):
         raise ConfigError(f"no function is loaded from {', '.join(config.app) or 'anywhere: make a folder workflows/'}")
     if loaded.registry.find_orchestrator(name) is None:
-        raise unknown_orchestrator(name, (one.name for one in loaded.registry if one.kind == "orchestrator"))
+        raise unknown_orchestrator_error(name, (one.name for one in loaded.registry if one.kind == "orchestrator"))
     return loaded
 
 
-def _work(config: Config, loaded: LoadedApp, instance: str, screen: Screen, signals: Signals, everything: bool) -> int:
-    hub = client(config.state_dir)
+def _run_to_end(
+    config: Config, loaded: LoadedApp, instance: str, output: Output, signals: SignalHandler, everything: bool
+) -> int:
+    client = open_client(config.state_dir)
     with suppress(Interrupted):
-        _drive(config, loaded, instance, screen, signals, everything)
-    status = hub.get_status(instance)
+        _run_engine(config, loaded, instance, output, signals, everything)
+    status = client.get_status(instance)
     if not status:
         raise NotFound(f"{instance} was purged before it ended")
     if not status.ended and signals.received is not None:
         stopped = Name(signals.received).name
-        say(f"stopped by {stopped}: {instance} goes on with the next durable run-daemon; durable wait {instance}")
+        echo(f"stopped by {stopped}: {instance} goes on with the next durable run-daemon; durable wait {instance}")
         return signals.exit_code
-    from durablecli.cli.outcome import show_outcome
+    from durablecli.cli.outcome import print_outcome
 
-    return show_outcome(screen, status)
+    return print_outcome(output, status)
 
 
-def _drive(
-    config: Config, loaded: LoadedApp, instance: str, screen: Screen, signals: Signals, everything: bool
+def _run_engine(
+    config: Config, loaded: LoadedApp, instance: str, output: Output, signals: SignalHandler, everything: bool
 ) -> None:
     from durablecli.cli.progress import Progress
-    from durablecli.daemon import work_until
+    from durablecli.daemon import run_until_ended
 
-    hub = client(config.state_dir)
+    client = open_client(config.state_dir)
     # In a pipe stdout is for the output alone: what functions print is for whoever watches.
-    aside = nullcontext() if screen.terminal else redirect_stdout(sys.stderr)
-    with aside, screen.live(Progress(hub.tail(instance), tell=hub.told).lines):
-        work_until(config, config.state_dir, loaded, instance, signals, everything=everything, say=say)
+    redirected = nullcontext() if output.is_terminal else redirect_stdout(sys.stderr)
+    with (
+        redirected,
+        output.show_live(Progress(client.follower(instance), explain_waits=client.explain_waits).render_lines),
+    ):
+        run_until_ended(config, config.state_dir, loaded, instance, signals, all_instances=everything, echo=echo)

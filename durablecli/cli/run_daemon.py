@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import click
 
-from durablecli.cli.options import app_option, exits, settings, state_dir_option
-from durablecli.cli.output import say
-from durablecli.signals import Signals
+from durablecli.cli.options import app_option, format_exit_codes, load_settings, state_dir_option
+from durablecli.cli.output import echo
+from durablecli.signals import SignalHandler
 
 
 @click.command(
     "run-daemon",
-    epilog=exits(
+    epilog=format_exit_codes(
         "0 drained, or idle", "2 usage", "65 damaged or newer hub", "74 storage error", "75 hub locked",
         "77 no permission", "78 durable.yaml is wrong, or no function loads", "130 Ctrl-C while loading the modules",
     ),
@@ -31,16 +31,16 @@ def command(
     app: tuple[str, ...], until_idle: bool, replay_always: bool, http: str | None, state_dir: str | None
 ) -> int:
     """Run the engine in the foreground. Ctrl-C drains, a second one ends at once; nothing is lost either way."""
-    with Signals(say) as signals:  # before the imports, which take a while
+    with SignalHandler(echo) as signals:  # before the imports, which take a while
         from durablecli.daemon import serve
 
-        config = settings(state_dir, app)
+        config = load_settings(state_dir, app)
         return serve(
             config,
             state_dir=config.state_dir,
             until_idle=until_idle,
             replay_always=replay_always or config.replay_always,
             listen=http,
-            say=say,
+            echo=echo,
             signals=signals,
         )

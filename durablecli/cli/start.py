@@ -7,53 +7,53 @@ from datetime import datetime, timedelta
 
 import click
 
-from durablecli.cli.input_values import EXPLAINED, read_batch, read_value
-from durablecli.cli.lookup import anyway_option, check_orchestrator, say_unchecked
+from durablecli.cli.input_values import INPUT_HELP, read_batch, read_value
+from durablecli.cli.lookup import anyway_option, check_orchestrator, warn_unchecked
 from durablecli.cli.options import (
-    Duration,
-    FunctionName,
-    InstanceId,
-    Time,
+    DurationParam,
+    FunctionNameParam,
+    InstanceIdParam,
+    TimeParam,
     app_option,
-    client,
-    common,
-    due,
-    exits,
-    settings,
+    common_options,
+    format_exit_codes,
+    load_settings,
+    open_client,
+    resolve_due_time,
 )
-from durablecli.cli.output import Screen, say
+from durablecli.cli.output import Output, echo
 from durablecli.errors import UsageError
 
 
 @click.command(
     "start",
-    epilog=exits(
+    epilog=format_exit_codes(
         "0 started", "2 usage", "3 no such function", "4 id taken", "6/7/8 with --wait", "74 storage error",
         "77 no permission", "78 durable.yaml",
     ),
 )  # fmt: skip
-@click.argument("name", type=FunctionName("orchestrator"))
-@click.option("--input", "text", metavar="JSON|@FILE|-", help=f"Input: {EXPLAINED}.")
+@click.argument("name", type=FunctionNameParam("orchestrator"))
+@click.option("--input", "text", metavar="JSON|@FILE|-", help=f"Input: {INPUT_HELP}.")
 @click.option(
     "--batch",
     metavar="FILE.jsonl",
     help="One instance per line, the line is its input; all or none. Not with --id, --at, --wait.",
 )
-@click.option("--id", "instance", type=InstanceId(), metavar="ID", help="Instance id (default: 32 hex digits).")
+@click.option("--id", "instance", type=InstanceIdParam(), metavar="ID", help="Instance id (default: 32 hex digits).")
 @click.option(
     "--if-exists",
     type=click.Choice(["fail", "skip", "replace"]),
     default="fail",
     help="An instance has this id: refuse (default), leave it, or end it and start anew.",
 )
-@click.option("--at", type=Time(), metavar="TIME", help="Not before this time: 2026-12-01T09:00Z (no zone: UTC).")
-@click.option("--delay", type=Duration(), metavar="DURATION", help="Not before: 90, 10m, 1h30m, 30d from now.")
+@click.option("--at", type=TimeParam(), metavar="TIME", help="Not before this time: 2026-12-01T09:00Z (no zone: UTC).")
+@click.option("--delay", type=DurationParam(), metavar="DURATION", help="Not before: 90, 10m, 1h30m, 30d from now.")
 @click.option("--version", metavar="TEXT", help="Version for context.version (default: default_version).")
 @click.option("--wait", "and_wait", is_flag=True, help="Wait for the end, print the output, exit by outcome.")
-@click.option("--timeout", type=Duration(), metavar="DURATION", help="With --wait: how long at most.")
+@click.option("--timeout", type=DurationParam(), metavar="DURATION", help="With --wait: how long at most.")
 @anyway_option
 @app_option
-@common
+@common_options
 def command(
     name: str,
     text: str | None,
@@ -68,56 +68,56 @@ def command(
     anyway: bool,
     app: tuple[str, ...],
     state_dir: str | None,
-    form: str | None,
+    output_format: str | None,
 ) -> int:
     """Start an orchestration. Returns when the start is on disk; needs no daemon.
 
     A name that no engine has published is looked up in the modules, and refused if it isn't there either.
     """
-    start_at = due(at, delay)
+    start_at = resolve_due_time(at, delay)
     if batch is not None and any((instance, text, at, delay, and_wait)):
         raise UsageError("--batch goes with --version only: each line is the input of an instance of its own")
     if not name:
         raise UsageError("the orchestrator's name is empty")
     if timeout is not None and not and_wait:
         raise UsageError("--timeout goes with --wait")
-    config = settings(state_dir, app)
-    hub = client(config.state_dir, check_names=not anyway)
+    config = load_settings(state_dir, app)
+    client = open_client(config.state_dir, check_names=not anyway)
     version = version or config.default_version
-    screen = Screen(form)
+    output = Output(output_format)
     inputs = None if batch is None else read_batch(batch)
     value = None if text is None else read_value(text)
-    checked = anyway or check_orchestrator(hub, config, name)
+    checked = anyway or check_orchestrator(client, config, name)
     if inputs is not None:
-        _tell_batch(screen, name, hub.start_many(name, inputs, version))
+        _print_started_batch(output, name, client.start_many(name, inputs, version))
         return 0
-    started = hub.start_new(name, instance, value, version, if_exists=if_exists, start_at=start_at)
+    started = client.start_new(name, instance, value, version, if_exists=if_exists, start_at=start_at)
     if not checked:
-        say_unchecked(config, name)
+        warn_unchecked(config, name)
     if not and_wait:
-        _tell(screen, name, started)
-        if screen.terminal and screen.for_people and not hub.engine().alive:
-            say("no daemon is running: durable run-daemon does the work")
+        _print_started(output, name, started)
+        if output.is_terminal and output.is_human_readable and not client.engine().alive:
+            echo("no daemon is running: durable run-daemon does the work")
         return 0
-    from durablecli.cli.outcome import await_end
+    from durablecli.cli.outcome import wait_and_print
 
-    return await_end(hub, screen, started, timeout)
+    return wait_and_print(client, output, started, timeout)
 
 
-def _tell(screen: Screen, name: str, started: str) -> None:
-    if not screen.for_people:
-        screen.one({"instanceId": started, "name": name})
-    elif screen.terminal:
-        screen.line(f"started {name}: {started}")
+def _print_started(output: Output, name: str, started: str) -> None:
+    if not output.is_human_readable:
+        output.print_value({"instanceId": started, "name": name})
+    elif output.is_terminal:
+        output.print_line(f"started {name}: {started}")
     else:
-        screen.line(started)
+        output.print_line(started)
 
 
-def _tell_batch(screen: Screen, name: str, started: Sequence[str]) -> None:
-    if not screen.for_people:
-        screen.many({"instanceId": one, "name": name} for one in started)
-    elif screen.terminal:
-        screen.line(f"started {name}, {len(started)} instances: {started[0]} to {started[-1]}")
+def _print_started_batch(output: Output, name: str, started: Sequence[str]) -> None:
+    if not output.is_human_readable:
+        output.print_values({"instanceId": one, "name": name} for one in started)
+    elif output.is_terminal:
+        output.print_line(f"started {name}, {len(started)} instances: {started[0]} to {started[-1]}")
     else:
         for one in started:
-            screen.line(one)
+            output.print_line(one)

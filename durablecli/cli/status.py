@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from durablecli.cli.options import any_ids_argument, client, common, exits
-from durablecli.cli.output import Screen
+from durablecli.cli.options import any_ids_argument, common_options, format_exit_codes, open_client
+from durablecli.cli.output import Output
 from durablecli.errors import InstanceSetAside, NotFound
 from durablecli.model.entity_id import is_entity_id
 
@@ -15,42 +15,44 @@ if TYPE_CHECKING:
     from durablecli.client import Client, DurableOrchestrationStatus, EntityStatus
 
 
-@click.command("status", epilog=exits("0 found", "2 usage", "3 no such instance", "65 damaged hub", "77 no permission"))
+@click.command(
+    "status", epilog=format_exit_codes("0 found", "2 usage", "3 no such instance", "65 damaged hub", "77 no permission")
+)
 @any_ids_argument
 @click.option("--show-input", is_flag=True, help="Show the input too.")
-@common
-def command(ids: tuple[str, ...], show_input: bool, state_dir: str | None, form: str | None) -> int:
+@common_options
+def command(ids: tuple[str, ...], show_input: bool, state_dir: str | None, output_format: str | None) -> int:
     """Say how instances stand, and what they wait for; entities, as @counter@a, too."""
-    return tell(client(state_dir), Screen(form), ids, show_input=show_input)
+    return print_statuses(open_client(state_dir), Output(output_format), ids, show_input=show_input)
 
 
-def tell(hub: Client, screen: Screen, ids: tuple[str, ...], *, show_input: bool = False) -> int:
+def print_statuses(client: Client, output: Output, ids: tuple[str, ...], *, show_input: bool = False) -> int:
     """Say how each of them stands, be it an instance or an entity; the highest exit code.
 
     One that is set aside is shown as far as it can be read, and counts as an error.
     """
     from durablecli.cli import status_text
-    from durablecli.cli.bulk import each
+    from durablecli.cli.bulk import for_each
 
     found: list[DurableOrchestrationStatus | EntityStatus] = []
 
-    def one(id: str) -> None:
-        status = hub.entity(id) if is_entity_id(id) else hub.get_status(id, show_input=show_input)
+    def print_one(id: str) -> None:
+        status = client.entity(id) if is_entity_id(id) else client.get_status(id, show_input=show_input)
         if not status:
-            raise NotFound(f"no {'entity' if is_entity_id(id) else 'instance'} '{id}' in {hub.root}")
+            raise NotFound(f"no {'entity' if is_entity_id(id) else 'instance'} '{id}' in {client.root}")
         found.append(status)
-        if screen.for_people:
+        if output.is_human_readable:
             if len(found) > 1:
-                screen.line()
-            status_text.show(screen, status, show_input=show_input)
-        if status.set_aside is not None:
-            raise InstanceSetAside(f"{id} is set aside: {status.set_aside.reason}")
+                output.print_line()
+            status_text.print_status(output, status, show_input=show_input)
+        if status.quarantine is not None:
+            raise InstanceSetAside(f"{id} is set aside: {status.quarantine.reason}")
 
-    code = each(ids, one)
-    if not screen.for_people:
+    code = for_each(ids, print_one)
+    if not output.is_human_readable:
         payloads = [status.payload() for status in found]
         if len(ids) == 1 and payloads:
-            screen.one(payloads[0])
+            output.print_value(payloads[0])
         else:
-            screen.many(payloads)
+            output.print_values(payloads)
     return code

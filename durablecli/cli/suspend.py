@@ -6,23 +6,42 @@ from typing import Any
 
 import click
 
-from durablecli.cli.bulk import choose, control, selection
-from durablecli.cli.offline import mending_client
-from durablecli.cli.options import common, exits
-from durablecli.cli.output import Screen
+from durablecli.cli.bulk import choose_ids, selection_options, submit_and_report
+from durablecli.cli.offline import open_offline_client
+from durablecli.cli.options import common_options, format_exit_codes
+from durablecli.cli.output import Output
 from durablecli.client import MessageItem
 
-CODES = exits("0 done", "2 usage", "3 no such instance", "5 it has ended", "74 storage error", "77 no permission")
+EPILOG = format_exit_codes(
+    "0 done", "2 usage", "3 no such instance", "5 it has ended", "74 storage error", "77 no permission"
+)
 
 
-@click.command("suspend", epilog=CODES)
-@selection
+@click.command("suspend", epilog=EPILOG)
+@selection_options
 @click.option("--reason", default="", metavar="TEXT", help="Why; durable status shows it.")
-@common
+@common_options
 def command(
-    ids: tuple[str, ...], dry_run: bool, yes: bool, reason: str, state_dir: str | None, form: str | None, **filters: Any
+    ids: tuple[str, ...],
+    dry_run: bool,
+    yes: bool,
+    reason: str,
+    state_dir: str | None,
+    output_format: str | None,
+    **filters: Any,
 ) -> int:
     """Hold instances where they are: what arrives is kept until they are resumed."""
-    hub = mending_client(state_dir)
-    chosen = choose(hub, "suspend", ids, filters, dry_run=dry_run, yes=yes, form=form, allowed=("Pending", "Running"))
-    return control(hub, Screen(form), "suspend", [MessageItem(one, reason=reason) for one in chosen], "suspended")
+    client = open_offline_client(state_dir)
+    chosen = choose_ids(
+        client,
+        "suspend",
+        ids,
+        filters,
+        dry_run=dry_run,
+        yes=yes,
+        output_format=output_format,
+        allowed=("Pending", "Running"),
+    )
+    return submit_and_report(
+        client, Output(output_format), "suspend", [MessageItem(one, reason=reason) for one in chosen], "suspended"
+    )

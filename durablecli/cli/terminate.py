@@ -6,20 +6,22 @@ from typing import Any
 
 import click
 
-from durablecli.cli.bulk import choose, control, selection
-from durablecli.cli.offline import mending_client
-from durablecli.cli.options import common, exits
-from durablecli.cli.output import Screen
+from durablecli.cli.bulk import choose_ids, selection_options, submit_and_report
+from durablecli.cli.offline import open_offline_client
+from durablecli.cli.options import common_options, format_exit_codes
+from durablecli.cli.output import Output
 from durablecli.client import MessageItem
 
-CODES = exits("0 done", "2 usage", "3 no such instance", "5 it has ended", "74 storage error", "77 no permission")
+EPILOG = format_exit_codes(
+    "0 done", "2 usage", "3 no such instance", "5 it has ended", "74 storage error", "77 no permission"
+)
 
 
-@click.command("terminate", epilog=CODES)
-@selection
+@click.command("terminate", epilog=EPILOG)
+@selection_options
 @click.option("--reason", default="", metavar="TEXT", help="Why; it becomes the output.")
 @click.option("--no-recursive", is_flag=True, help="Leave sub-orchestrations running.")
-@common
+@common_options
 def command(
     ids: tuple[str, ...],
     dry_run: bool,
@@ -27,12 +29,14 @@ def command(
     reason: str,
     no_recursive: bool,
     state_dir: str | None,
-    form: str | None,
+    output_format: str | None,
     **filters: Any,
 ) -> int:
     """End instances at once, and their sub-orchestrations."""
-    hub = mending_client(state_dir)
+    client = open_offline_client(state_dir)
     live = ("Pending", "Running", "Suspended")
-    chosen = choose(hub, "terminate", ids, filters, dry_run=dry_run, yes=yes, form=form, allowed=live)
+    chosen = choose_ids(
+        client, "terminate", ids, filters, dry_run=dry_run, yes=yes, output_format=output_format, allowed=live
+    )
     items = [MessageItem(instance, reason=reason, recursive=not no_recursive) for instance in chosen]
-    return control(hub, Screen(form), "terminate", items, "terminated")
+    return submit_and_report(client, Output(output_format), "terminate", items, "terminated")

@@ -5,25 +5,25 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 
-def moment(time: datetime | None) -> str:
+def format_time(time: datetime | None) -> str:
     """`2026-11-22 09:00:05Z`."""
     return time.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%SZ") if time else ""
 
 
-def clock(time: datetime | None, now: datetime) -> str:
+def format_short_time(time: datetime | None, now: datetime) -> str:
     """`09:00:05Z` for a time of today, else with its date."""
     if time is not None and time.astimezone(UTC).date() == now.date():
         return time.astimezone(UTC).strftime("%H:%M:%SZ")
-    return moment(time)
+    return format_time(time)
 
 
-def day(time: datetime, now: datetime) -> str:
+def format_time_or_date(time: datetime, now: datetime) -> str:
     """`09:00:05Z` for a time of today, else its date: what a narrow column has room for."""
     time = time.astimezone(UTC)
     return time.strftime("%H:%M:%SZ" if time.date() == now.date() else "%Y-%m-%d")
 
 
-def span(length: timedelta) -> str:
+def format_duration(length: timedelta) -> str:
     """`4 s`, `3 min`, `2 h 5 min`, `2 d 23 h`."""
     seconds = max(0, int(length.total_seconds()))
     days, seconds = divmod(seconds, 86400)

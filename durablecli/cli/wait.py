@@ -7,29 +7,29 @@ from datetime import timedelta
 
 import click
 
-from durablecli.cli.options import Duration, client, common, exits, ids_argument
-from durablecli.cli.output import Screen
+from durablecli.cli.options import DurationParam, common_options, format_exit_codes, ids_argument, open_client
+from durablecli.cli.output import Output
 
 
 @click.command(
     "wait",
-    epilog=exits(
+    epilog=format_exit_codes(
         "0 Completed", "2 usage", "3 no such instance", "6 Failed", "7 Terminated", "8 time-out", "130 Ctrl-C"
     ),
 )
 @ids_argument
-@click.option("--timeout", type=Duration(), metavar="DURATION", help="How long at most, for all of them together.")
-@common
-def command(ids: tuple[str, ...], timeout: timedelta | None, state_dir: str | None, form: str | None) -> int:
+@click.option("--timeout", type=DurationParam(), metavar="DURATION", help="How long at most, for all of them together.")
+@common_options
+def command(ids: tuple[str, ...], timeout: timedelta | None, state_dir: str | None, output_format: str | None) -> int:
     """Wait until instances have ended; print their outputs."""
-    from durablecli.cli.bulk import each
-    from durablecli.cli.outcome import await_end
+    from durablecli.cli.bulk import for_each
+    from durablecli.cli.outcome import wait_and_print
 
-    hub, screen = client(state_dir), Screen(form)
+    client, output = open_client(state_dir), Output(output_format)
     until = None if timeout is None else time.monotonic() + timeout.total_seconds()
 
-    def one(instance: str) -> int:
+    def wait_for_one(instance: str) -> int:
         left = None if until is None else timedelta(seconds=max(0.0, until - time.monotonic()))
-        return await_end(hub, screen, instance, left)
+        return wait_and_print(client, output, instance, left)
 
-    return each(ids, one)
+    return for_each(ids, wait_for_one)

@@ -2,51 +2,57 @@
 
 from durablecli.client.async_client import DurableOrchestrationClient
 from durablecli.client.client import Client
-from durablecli.client.entity_status import EntityStateResponse, EntityStatus, LockHolder, Queued, Requested
-from durablecli.client.entity_waits import ActivityWait, EntityWait
-from durablecli.client.follow import Line
-from durablecli.client.orchestration_status import (
-    Blocked,
-    DurableOrchestrationStatus,
-    Engine,
-    Held,
-    PurgeHistoryResult,
-    SetAside,
-    Suspended,
+from durablecli.client.entity_status import (
+    EntityLockHolder,
+    EntityStateResponse,
+    EntityStatus,
+    PendingEntityMessage,
+    QueuedEntityRequest,
 )
-from durablecli.client.published_functions import Published, published_by, unknown_orchestrator
-from durablecli.client.running_work import Running, Runs, Slots
+from durablecli.client.entity_waits import ActivityWait, EntityWait
+from durablecli.client.follow import HistoryLine
+from durablecli.client.orchestration_status import (
+    BlockedInfo,
+    DurableOrchestrationStatus,
+    EngineStatus,
+    HeldLocks,
+    PurgeHistoryResult,
+    QuarantineInfo,
+    SuspendedInfo,
+)
+from durablecli.client.published_functions import PublishedFunctions, describe_registry, unknown_orchestrator_error
+from durablecli.client.running_work import ExecutorUsage, RunningEntityBatch, RunningOperations
 from durablecli.store.inbox.messages import Mailbox, MessageItem, Receipt, new_message_id
 from durablecli.store.query import Page, Query
 
 __all__ = [
     "ActivityWait",
-    "Blocked",
+    "BlockedInfo",
     "Client",
     "DurableOrchestrationClient",
     "DurableOrchestrationStatus",
-    "Engine",
+    "EngineStatus",
+    "EntityLockHolder",
     "EntityStateResponse",
     "EntityStatus",
     "EntityWait",
-    "Held",
-    "Line",
-    "LockHolder",
+    "ExecutorUsage",
+    "HeldLocks",
+    "HistoryLine",
     "Mailbox",
     "MessageItem",
     "Page",
-    "Published",
+    "PendingEntityMessage",
+    "PublishedFunctions",
     "PurgeHistoryResult",
+    "QuarantineInfo",
     "Query",
-    "Queued",
+    "QueuedEntityRequest",
     "Receipt",
-    "Requested",
-    "Running",
-    "Runs",
-    "SetAside",
-    "Slots",
-    "Suspended",
+    "RunningEntityBatch",
+    "RunningOperations",
+    "SuspendedInfo",
+    "describe_registry",
     "new_message_id",
-    "published_by",
-    "unknown_orchestrator",
+    "unknown_orchestrator_error",
 ]

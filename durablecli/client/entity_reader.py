@@ -8,16 +8,16 @@ from itertools import chain
 from msgspec.structs import replace
 
 from durablecli.client.entity_status import (
+    EntityLockHolder,
     EntityStateResponse,
     EntityStatus,
-    LastFailure,
-    LockHolder,
-    Queued,
-    Requested,
+    LastOperationFailure,
+    PendingEntityMessage,
+    QueuedEntityRequest,
 )
-from durablecli.client.orchestration_status import NULL, Blocked, Engine
-from durablecli.client.running_work import Running, Runs
-from durablecli.client.status_reader import Reader, parse
+from durablecli.client.orchestration_status import NULL, BlockedInfo, EngineStatus
+from durablecli.client.running_work import RunningEntityBatch, RunningOperations
+from durablecli.client.status_reader import StatusReader, parse_records
 from durablecli.errors import InstanceSetAside, NotFound, WrongState
 from durablecli.model import events as ev
 from durablecli.model.entity_id import EntityId, to_entity_id
@@ -25,54 +25,56 @@ from durablecli.replay.entity_state import EntityRuntimeState, fold_entity_log
 from durablecli.store.inbox.messages import Message
 
 
-class Entities:
+class EntityReader:
     """The entities of one hub, as its files stand at each call."""
 
-    def __init__(self, reader: Reader) -> None:
+    def __init__(self, reader: StatusReader) -> None:
         self._reader = reader
 
-    def state(self, named: EntityId | str) -> EntityStateResponse:
+    def read_state(self, entity_id: EntityId | str) -> EntityStateResponse:
         """The state alone."""
-        found = self.status(named)
-        if found.set_aside is not None:
-            raise InstanceSetAside(f"{found.entity_id} is set aside: {found.set_aside.reason}")
+        found = self.read_status(entity_id)
+        if found.quarantine is not None:
+            raise InstanceSetAside(f"{found.entity_id} is set aside: {found.quarantine.reason}")
         return EntityStateResponse(found.exists, found.state)
 
-    def status(self, named: EntityId | str) -> EntityStatus:
+    def read_status(self, entity_id: EntityId | str) -> EntityStatus:
         """How an entity stands; falsy where nothing was ever sent to it."""
-        entity = to_entity_id(named)
+        entity = to_entity_id(entity_id)
         # The inbox first: a signal that is taken in between is then in the log.
-        posted = tuple(chain.from_iterable(map(_posted, self._reader.pending(str(entity)))))
-        found, set_aside = self._reader.find(str(entity))
-        engine = self._reader.engine()
+        posted = tuple(chain.from_iterable(map(_pending_messages, self._reader.read_pending_messages(str(entity)))))
+        found, set_aside = self._reader.read_history(str(entity))
+        engine = self._reader.read_engine_status()
         if found is None:
-            return EntityStatus(entity_id=entity, requested=posted, engine=engine, set_aside=set_aside)
-        running = self._reader.running(engine).get(str(entity))
-        status = _of_ledger(entity, fold_entity_log(parse(found), found.good_bytes), posted, engine, running)
-        return status if set_aside is None else replace(status, set_aside=set_aside)
+            return EntityStatus(entity_id=entity, requested=posted, engine=engine, quarantine=set_aside)
+        running = self._reader.read_running_batches(engine).get(str(entity))
+        status = _build_entity_status(
+            entity, fold_entity_log(parse_records(found), found.good_bytes), posted, engine, running
+        )
+        return status if set_aside is None else replace(status, quarantine=set_aside)
 
-    def existing(self, named: EntityId | str) -> EntityStatus:
+    def get_existing(self, entity_id: EntityId | str) -> EntityStatus:
         """The same for an entity that there is, with or without a state; raises NotFound."""
-        current = self.status(named)
+        current = self.read_status(entity_id)
         if not current:
             raise NotFound(f"no entity '{current.entity_id}' in {self._reader.root}")
         return current
 
-    def permit(self, kind: str, named: str, *, force: bool = False) -> EntityStatus:
+    def check_allowed(self, kind: str, entity_id: str, *, force: bool = False) -> EntityStatus:
         """How an entity stands whose state (delete) or whose log (purge) may go; raises NotFound or WrongState."""
-        current = self.existing(named)
-        if current.set_aside is not None:
+        current = self.get_existing(entity_id)
+        if current.quarantine is not None:
             if kind == "purge" and force:
                 return current
             hint = "; `durable entity purge --force` deletes it" if kind == "purge" else ""
-            raise InstanceSetAside(f"{current.entity_id} is set aside: {current.set_aside.reason}{hint}")
-        refusal = _still_needed(current) if kind == "purge" else _nothing_to_delete(current)
+            raise InstanceSetAside(f"{current.entity_id} is set aside: {current.quarantine.reason}{hint}")
+        refusal = _why_not_purgeable(current) if kind == "purge" else _why_not_deletable(current)
         if refusal:
             raise WrongState(f"{current.entity_id} {refusal}")
         return current
 
 
-def _still_needed(current: EntityStatus) -> str:
+def _why_not_purgeable(current: EntityStatus) -> str:
     if current.exists:
         return "has a state: delete that first (durable entity delete)"
     if current.locked_by is not None:
@@ -85,48 +87,52 @@ def _still_needed(current: EntityStatus) -> str:
     return ""
 
 
-def _nothing_to_delete(current: EntityStatus) -> str:
+def _why_not_deletable(current: EntityStatus) -> str:
     if current.exists or current.queued or any(one.kind == "signal" for one in current.requested):
         return ""
     return "is Empty: it has no state to delete"
 
 
-def _of_ledger(
-    entity: EntityId, ledger: EntityRuntimeState, posted: tuple[Requested, ...], engine: Engine, running: Running | None
+def _build_entity_status(
+    entity: EntityId,
+    state: EntityRuntimeState,
+    posted: tuple[PendingEntityMessage, ...],
+    engine: EngineStatus,
+    running: RunningEntityBatch | None,
 ) -> EntityStatus:
-    lock = ledger.lock
+    lock = state.lock
     return EntityStatus(
         entity_id=entity,
-        exists=ledger.exists,
-        raw_state=ledger.state or NULL,
-        created_time=ledger.created,
-        last_updated_time=ledger.updated,
-        last_operation_time=ledger.modified,
-        execution=ledger.execution,
-        locked_by=None if lock is None else LockHolder(lock.sender.instance, lock.since, lock.entities),
-        queued=tuple(map(Queued.of, ledger.in_line())),
-        running=None if running is None else _runs(running, ledger),
-        scheduled=tuple(sorted(map(Queued.of, ledger.scheduled.values()), key=_due)),
-        failures=ledger.failures,
-        last_failure=None if ledger.last_failure is None else _failure(ledger.last_failure),
-        blocked=None if ledger.blocked is None else Blocked(ledger.blocked, ledger.blocked_at),
+        exists=state.exists,
+        raw_state=state.state or NULL,
+        created_time=state.created,
+        last_updated_time=state.updated,
+        last_operation_time=state.modified,
+        execution=state.execution,
+        locked_by=None if lock is None else EntityLockHolder(lock.sender.instance, lock.since, lock.entities),
+        queued=tuple(map(QueuedEntityRequest.from_record, state.in_line())),
+        running=None if running is None else _count_running(running, state),
+        scheduled=tuple(sorted(map(QueuedEntityRequest.from_record, state.scheduled.values()), key=_schedule_order)),
+        failures=state.failures,
+        last_failure=None if state.last_failure is None else _to_last_failure(state.last_failure),
+        blocked=None if state.blocked is None else BlockedInfo(state.blocked, state.blocked_at),
         requested=posted,
         engine=engine,
     )
 
 
-def _runs(running: Running, ledger: EntityRuntimeState) -> Runs | None:
-    operations = running.among(ledger)
-    return Runs(running.since, operations) if operations else None
+def _count_running(running: RunningEntityBatch, state: EntityRuntimeState) -> RunningOperations | None:
+    operations = running.count_running(state)
+    return RunningOperations(running.since, operations) if operations else None
 
 
-def _failure(last: ev.EntityOperationFailure) -> LastFailure:
-    return LastFailure(last.name, last.at, last.failure.type, last.failure.message)
+def _to_last_failure(last: ev.EntityOperationFailure) -> LastOperationFailure:
+    return LastOperationFailure(last.name, last.at, last.failure.type, last.failure.message)
 
 
-def _due(queued: Queued) -> tuple[float, int]:
+def _schedule_order(queued: QueuedEntityRequest) -> tuple[float, int]:
     return (queued.scheduled_time.timestamp() if queued.scheduled_time else 0.0), queued.id
 
 
-def _posted(message: Message) -> Iterator[Requested]:
-    return (Requested(message.kind, message.at, item.name, item.start_at) for item in message.items)
+def _pending_messages(message: Message) -> Iterator[PendingEntityMessage]:
+    return (PendingEntityMessage(message.kind, message.at, item.name, item.start_at) for item in message.items)

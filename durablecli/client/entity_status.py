@@ -8,8 +8,8 @@ from typing import Any
 import msgspec
 from msgspec import Raw
 
-from durablecli.client.orchestration_status import NULL, Blocked, Engine, SetAside, second
-from durablecli.client.running_work import Runs
+from durablecli.client.orchestration_status import NULL, BlockedInfo, EngineStatus, QuarantineInfo, format_seconds
+from durablecli.client.running_work import RunningOperations
 from durablecli.model import events as ev
 from durablecli.model.entity_id import EntityId
 from durablecli.model.payloads import to_displayable
@@ -22,7 +22,7 @@ class EntityStateResponse(msgspec.Struct, frozen=True):
     entity_state: Any = None
 
 
-class LockHolder(msgspec.Struct, frozen=True):
+class EntityLockHolder(msgspec.Struct, frozen=True):
     """The orchestration that holds the lock, since when, and all the entities that the same request locks."""
 
     instance: str
@@ -30,7 +30,7 @@ class LockHolder(msgspec.Struct, frozen=True):
     entities: tuple[str, ...]
 
 
-class Queued(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):
+class QueuedEntityRequest(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):
     """One thing that waits its turn: kind is operation, delete or lock.
 
     `id` is the `n` of its record, `sender` the instance that it comes from (none: a client), `scheduled_time` the time
@@ -45,7 +45,7 @@ class Queued(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):
     scheduled_time: datetime | None = None
 
     @classmethod
-    def of(cls, record: ev.Record) -> Queued:
+    def from_record(cls, record: ev.Record) -> QueuedEntityRequest:
         """What a record of the log asks for."""
         n, at, event = record
         match event:
@@ -58,7 +58,7 @@ class Queued(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):
                 return cls("delete", n, at)
 
 
-class Requested(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):
+class PendingEntityMessage(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):
     """A message that is on disk and that no engine has taken yet: kind is signal, delete or purge."""
 
     kind: str
@@ -67,7 +67,7 @@ class Requested(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel")
     scheduled_time: datetime | None = None
 
 
-class LastFailure(msgspec.Struct, frozen=True):
+class LastOperationFailure(msgspec.Struct, frozen=True):
     """The last operation that failed; `type` is the qualified name of what it raised."""
 
     operation: str
@@ -91,31 +91,31 @@ class EntityStatus(msgspec.Struct, frozen=True, kw_only=True):
     last_updated_time: datetime | None = None
     last_operation_time: datetime | None = None
     execution: str | None = None
-    locked_by: LockHolder | None = None
-    queued: tuple[Queued, ...] = ()
-    running: Runs | None = None
-    scheduled: tuple[Queued, ...] = ()
+    locked_by: EntityLockHolder | None = None
+    queued: tuple[QueuedEntityRequest, ...] = ()
+    running: RunningOperations | None = None
+    scheduled: tuple[QueuedEntityRequest, ...] = ()
     failures: int = 0
-    last_failure: LastFailure | None = None
-    blocked: Blocked | None = None
-    set_aside: SetAside | None = None
-    requested: tuple[Requested, ...] = ()
-    engine: Engine = Engine(alive=False)
+    last_failure: LastOperationFailure | None = None
+    blocked: BlockedInfo | None = None
+    quarantine: QuarantineInfo | None = None
+    requested: tuple[PendingEntityMessage, ...] = ()
+    engine: EngineStatus = EngineStatus(alive=False)
 
     def __bool__(self) -> bool:
-        return self.taken or bool(self.requested) or self.set_aside is not None
+        return self.has_started or bool(self.requested) or self.quarantine is not None
 
     @property
-    def taken(self) -> bool:
+    def has_started(self) -> bool:
         """Whether an engine has begun it; before that only messages for it are on disk."""
         return self.execution is not None
 
     @property
-    def word(self) -> str:
+    def status_name(self) -> str:
         """Exists, Empty (it has no state), or Pending (no engine has taken what was sent to it)."""
-        if self.set_aside is not None and not self.taken:
+        if self.quarantine is not None and not self.has_started:
             return "Unknown"
-        return "Exists" if self.exists else "Empty" if self.taken else "Pending"
+        return "Exists" if self.exists else "Empty" if self.has_started else "Pending"
 
     @property
     def state(self) -> Any:
@@ -131,9 +131,9 @@ class EntityStatus(msgspec.Struct, frozen=True, kw_only=True):
             "key": self.entity_id.key,
             "exists": self.exists,
             "state": self.raw_state,
-            "createdTime": second(self.created_time),
-            "lastUpdatedTime": second(self.last_updated_time),
-            "lastOperationTime": second(self.last_operation_time),
+            "createdTime": format_seconds(self.created_time),
+            "lastUpdatedTime": format_seconds(self.last_updated_time),
+            "lastOperationTime": format_seconds(self.last_operation_time),
             "lockedBy": lock and {"instanceId": lock.instance, "since": lock.since, "entities": lock.entities},
             "queued": self.queued,
             "running": self.running,
@@ -144,6 +144,6 @@ class EntityStatus(msgspec.Struct, frozen=True, kw_only=True):
             "requested": self.requested,
             "daemon": {"pid": self.engine.pid, "since": self.engine.since} if self.engine.alive else None,
         }
-        if self.set_aside is not None:
-            body["setAside"] = self.set_aside
+        if self.quarantine is not None:
+            body["setAside"] = self.quarantine
         return body

@@ -12,31 +12,31 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from durablecli.client.entity_status import Queued
-from durablecli.client.running_work import Activities, Running, Slots
+from durablecli.client.entity_status import QueuedEntityRequest
+from durablecli.client.running_work import ExecutorUsage, ReportedActivities, RunningEntityBatch
 from durablecli.model import events as ev
 from durablecli.model.events import Origin
 from durablecli.model.status import PendingWait
 from durablecli.replay.entity_state import EntityRuntimeState
 
-_MOST = 20
+_MAX_ENTITIES = 20
 """So many entities are looked at for the operations that an instance waits for; of thousands these are the first."""
 
-_EXPLAINED = ("entity", "lock", "activity")
+_EXPLAINED_KINDS = ("entity", "lock", "activity")
 
 
 class EntityWait(PendingWait, frozen=True, omit_defaults=True, rename="camel"):
     """A wait with what its entity says.
 
-    `holder` has the lock since `held_since`; `holder_stands` is suspended or blocked if that one can't go on. Where
+    `holder` has the lock since `held_since`; `holder_status` is suspended or blocked if that one can't go on. Where
     nobody else holds it, `ahead` counts what stands before that which is waited for, `first` is the first of these, and
     `running_since` tells since when the entity runs operations. `blocked` is why it runs none.
     """
 
     held_since: datetime | None = None
-    holder_stands: str | None = None
+    holder_status: str | None = msgspec.field(default=None, name="holderStands")
     ahead: int = 0
-    first: Queued | None = None
+    first: QueuedEntityRequest | None = None
     running_since: datetime | None = None
     blocked: str | None = None
 
@@ -47,94 +47,96 @@ class ActivityWait(PendingWait, frozen=True, omit_defaults=True, rename="camel")
 
     state: str | None = None
     state_since: datetime | None = None
-    behind: Slots | None = None
+    behind: ExecutorUsage | None = None
 
 
-class Looks(NamedTuple):
+class Lookups(NamedTuple):
     """How to look around: at an entity's ledger, at how an instance stands (suspended, blocked), at what runs for
     entities, at the activities of the engine."""
 
     entity: Callable[[str], EntityRuntimeState | None]
     instance: Callable[[str], str | None] = lambda instance: None
-    running: Callable[[], Mapping[str, Running]] = dict
-    activities: Callable[[], Activities | None] = lambda: None
+    running: Callable[[], Mapping[str, RunningEntityBatch]] = dict
+    activities: Callable[[], ReportedActivities | None] = lambda: None
 
 
-def told(waits: tuple[PendingWait, ...], instance: str, execution: str, looks: Looks) -> tuple[PendingWait, ...]:
+def explain_waits(
+    waits: tuple[PendingWait, ...], instance: str, execution: str, lookups: Lookups
+) -> tuple[PendingWait, ...]:
     """The same waits; those for entities and activities say what stands in their way."""
-    if not any(one.kind in _EXPLAINED for one in waits):
+    if not any(one.kind in _EXPLAINED_KINDS for one in waits):
         return waits
-    looked: set[str] = set()
+    visited: set[str] = set()
 
     @cache
-    def bounded(entity: str) -> EntityRuntimeState | None:
-        looked.add(entity)
-        return looks.entity(entity) if len(looked) <= _MOST else None
+    def find_limited(entity: str) -> EntityRuntimeState | None:
+        visited.add(entity)
+        return lookups.entity(entity) if len(visited) <= _MAX_ENTITIES else None
 
-    few = looks._replace(entity=bounded)
+    limited = lookups._replace(entity=find_limited)
 
-    def explained(one: PendingWait) -> PendingWait:
+    def explain(one: PendingWait) -> PendingWait:
         origin = Origin(instance, execution, one.id or 0)
         match one.kind:
             case "entity":
-                return _operation(one, origin, few)
+                return _explain_operation(one, origin, limited)
             case "lock":
-                return _lock(one, origin, looks)
+                return _explain_lock(one, origin, lookups)
             case "activity":
-                return _activity(one, origin, looks.activities())
+                return _explain_activity(one, origin, lookups.activities())
             case _:
                 return one
 
-    return tuple(map(explained, waits))
+    return tuple(map(explain, waits))
 
 
-def _activity(wait: PendingWait, sender: Origin, activities: Activities | None) -> PendingWait:
+def _explain_activity(wait: PendingWait, sender: Origin, activities: ReportedActivities | None) -> PendingWait:
     found = activities.find(sender.instance, sender.execution, sender.n) if activities is not None else None
     if activities is None or found is None:
         return wait
     work, runs = found
-    behind = None if runs else activities.slots(work.executor)
+    behind = None if runs else activities.get_usage(work.executor)
     state = "running" if runs else "queued"
     return ActivityWait(**msgspec.structs.asdict(wait), state=state, state_since=work.since, behind=behind)
 
 
-def _operation(wait: PendingWait, sender: Origin, looks: Looks) -> PendingWait:
-    ledger = looks.entity(wait.entity) if wait.entity else None
-    return wait if ledger is None else _at(wait, ledger, sender, looks)
+def _explain_operation(wait: PendingWait, sender: Origin, lookups: Lookups) -> PendingWait:
+    state = lookups.entity(wait.entity) if wait.entity else None
+    return wait if state is None else _explain_at_entity(wait, state, sender, lookups)
 
 
-def _lock(wait: PendingWait, sender: Origin, looks: Looks) -> PendingWait:
+def _explain_lock(wait: PendingWait, sender: Origin, lookups: Lookups) -> PendingWait:
     """The locks are taken in the order of `entities`: it waits at the first that it doesn't hold."""
 
-    def is_to_come(entity: str) -> bool:
-        ledger = looks.entity(entity)
-        return ledger is None or ledger.lock is None or ledger.lock.sender != sender
+    def is_not_yet_held(entity: str) -> bool:
+        state = lookups.entity(entity)
+        return state is None or state.lock is None or state.lock.sender != sender
 
-    at = bisect_left(wait.entities, True, key=is_to_come)
-    ledger = looks.entity(wait.entities[at]) if at < len(wait.entities) else None
-    if ledger is None:
+    at = bisect_left(wait.entities, True, key=is_not_yet_held)
+    state = lookups.entity(wait.entities[at]) if at < len(wait.entities) else None
+    if state is None:
         return wait
-    return _at(msgspec.structs.replace(wait, entity=wait.entities[at]), ledger, sender, looks)
+    return _explain_at_entity(msgspec.structs.replace(wait, entity=wait.entities[at]), state, sender, lookups)
 
 
-def _at(wait: PendingWait, ledger: EntityRuntimeState, sender: Origin, looks: Looks) -> EntityWait:
-    lock = ledger.lock
-    found: dict[str, Any] = msgspec.structs.asdict(wait) | {"blocked": ledger.blocked}
-    if lock is not None and (wait.kind == "lock" or not _is_same(lock.sender, sender)):
+def _explain_at_entity(wait: PendingWait, state: EntityRuntimeState, sender: Origin, lookups: Lookups) -> EntityWait:
+    lock = state.lock
+    found: dict[str, Any] = msgspec.structs.asdict(wait) | {"blocked": state.blocked}
+    if lock is not None and (wait.kind == "lock" or not _is_same_execution(lock.sender, sender)):
         holder = lock.sender.instance
-        found |= {"holder": holder, "held_since": lock.since, "holder_stands": looks.instance(holder)}
+        found |= {"holder": holder, "held_since": lock.since, "holder_status": lookups.instance(holder)}
         return EntityWait(**found)
-    standing = list(ledger.in_line())
-    ahead = list(takewhile(lambda record: not _is_from(record.event, sender), standing))
-    running = looks.running().get(ledger.id)
-    if len(ahead) < len(standing):  # else it hasn't come yet, or is done already
-        found |= {"ahead": len(ahead), "first": Queued.of(ahead[0]) if ahead else None}
-    if running is not None and running.among(ledger):
+    in_line = list(state.in_line())
+    ahead = list(takewhile(lambda record: not _is_from(record.event, sender), in_line))
+    running = lookups.running().get(state.id)
+    if len(ahead) < len(in_line):  # else it hasn't come yet, or is done already
+        found |= {"ahead": len(ahead), "first": QueuedEntityRequest.from_record(ahead[0]) if ahead else None}
+    if running is not None and running.count_running(state):
         found["running_since"] = running.since
     return EntityWait(**found)
 
 
-def _is_same(holder: Origin, sender: Origin) -> bool:
+def _is_same_execution(holder: Origin, sender: Origin) -> bool:
     return (holder.instance, holder.execution) == (sender.instance, sender.execution)
 
 

@@ -10,42 +10,42 @@ from typing import NamedTuple
 
 from durablecli.store.end_detector import EndDetector, WritePosition
 
-_MOST = 1_000
+_MAX_ENTRIES = 1_000
 
 
-class _Known(NamedTuple):
-    mark: WritePosition
-    posted: int
+class _Entry(NamedTuple):
+    position: WritePosition
+    posted_count: int
 
 
-class Standing:
+class EventTargetCache:
     """The instances that took events when they were looked at."""
 
     def __init__(self, watch: EndDetector) -> None:
-        self._watch = watch
-        self._known: dict[str, _Known] = {}
-        self._posted = 0
+        self._end_detector = watch
+        self._entries: dict[str, _Entry] = {}
+        self._posted_count = 0
 
-    def mark(self, instance: str) -> WritePosition:
+    def read_position(self, instance: str) -> WritePosition:
         """The moment before a look at the instance."""
-        return self._watch.read_position(instance)
+        return self._end_detector.read_position(instance)
 
-    def holds(self, instance: str) -> bool:
+    def accepts_events(self, instance: str) -> bool:
         """Whether it took events at the last look, and nothing can have ended it since."""
-        known = self._known.pop(instance, None)
+        known = self._entries.pop(instance, None)
         if known is None:
             return False
-        now = self._watch.advance_if_live(known.mark, instance, self._posted - known.posted)
+        now = self._end_detector.advance_if_live(known.position, instance, self._posted_count - known.posted_count)
         if now is not None:
-            self._known[instance] = _Known(now, self._posted)
+            self._entries[instance] = _Entry(now, self._posted_count)
         return now is not None
 
-    def looked(self, instance: str, mark: WritePosition) -> None:
+    def remember(self, instance: str, position: WritePosition) -> None:
         """It takes events: a look after this mark says so."""
-        if len(self._known) >= _MOST:
-            self._known.clear()
-        self._known[instance] = _Known(mark, self._posted)
+        if len(self._entries) >= _MAX_ENTRIES:
+            self._entries.clear()
+        self._entries[instance] = _Entry(position, self._posted_count)
 
-    def posted(self) -> None:
+    def count_posted_event(self) -> None:
         """The client has posted an event to the inbox."""
-        self._posted += 1
+        self._posted_count += 1

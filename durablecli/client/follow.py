@@ -7,74 +7,74 @@ from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import NamedTuple
 
-from durablecli.client.status_reader import Reader, parse
+from durablecli.client.status_reader import StatusReader, parse_records
 from durablecli.model.events import Record
 
-_FIRST_PAUSE = 0.002
-_LONGEST_PAUSE = 0.2
-_BLIND = 5.0  # a stamp that didn't change is believed for so long
+_MIN_POLL_INTERVAL = 0.002
+_MAX_POLL_INTERVAL = 0.2
+_RECHECK_INTERVAL = 5.0  # a stamp that didn't change is believed for so long
 
 
-class Line(NamedTuple):
+class HistoryLine(NamedTuple):
     """A record and the line that it was read from."""
 
     text: bytes
     record: Record
 
 
-class Tail:
+class HistoryFollower:
     """Follows one instance from its first record, over `continue_as_new` too, or an entity from the first there is."""
 
-    def __init__(self, reader: Reader, instance: str) -> None:
+    def __init__(self, reader: StatusReader, instance: str) -> None:
         self._reader = reader
         self._instance = instance
         self._execution = ""
-        self._seen = 0
+        self._last_n = 0
 
-    def news(self) -> list[Line]:
+    def new_lines(self) -> list[HistoryLine]:
         """The records that weren't there at the last call; those of a new execution from its first on.
 
         While a start waits that replaces the execution on disk, that one has no news any more.
         """
-        found = self._reader.lines(self._instance)
-        if found is None or (found.execution != self._execution and self._reader.is_replaced(self._instance)):
+        found = self._reader.read_lines(self._instance)
+        if found is None or (found.execution != self._execution and self._reader.will_be_replaced(self._instance)):
             return []
         if found.execution != self._execution:
-            self._execution, self._seen = found.execution, 0
+            self._execution, self._last_n = found.execution, 0
         # By number: the log of an entity begins anew now and then, with what was long done in one record.
-        fresh = found._replace(lines=found.lines[max(0, self._seen - found.first + 1) :])
+        fresh = found._replace(lines=found.lines[max(0, self._last_n - found.first + 1) :])
         # A file that is being mended is shorter for a moment; what was given out isn't given out again.
-        self._seen = max(self._seen, found.last)
-        return [Line(text, record) for text, record in zip(fresh.lines, parse(fresh), strict=True)]
+        self._last_n = max(self._last_n, found.last)
+        return [HistoryLine(text, record) for text, record in zip(fresh.lines, parse_records(fresh), strict=True)]
 
 
-class Pace:
+class Poller:
     """How often those who wait look: soon at first, then five times a second, and never for long in all."""
 
-    def __init__(self, deadline: timedelta | None = None) -> None:
-        self._until = None if deadline is None else time.monotonic() + deadline.total_seconds()
+    def __init__(self, timeout: timedelta | None = None) -> None:
+        self._deadline = None if timeout is None else time.monotonic() + timeout.total_seconds()
 
-    def expired(self) -> bool:
+    def is_expired(self) -> bool:
         """Whether the time allowed is over."""
-        return self._until is not None and time.monotonic() >= self._until
+        return self._deadline is not None and time.monotonic() >= self._deadline
 
-    def until_changed(self, stamp: Callable[[], object], before: object) -> None:
+    def wait_for_change(self, stamp: Callable[[], object], before: object) -> None:
         """Return when the stamp is another than before, when the time is over, or after a while in any case."""
-        pause, latest = _FIRST_PAUSE, time.monotonic() + _BLIND
-        while not self.expired() and time.monotonic() < latest:
-            time.sleep(pause if self._until is None else max(0.0, min(pause, self._until - time.monotonic())))
+        pause, latest = _MIN_POLL_INTERVAL, time.monotonic() + _RECHECK_INTERVAL
+        while not self.is_expired() and time.monotonic() < latest:
+            time.sleep(pause if self._deadline is None else max(0.0, min(pause, self._deadline - time.monotonic())))
             if stamp() != before:
                 return
-            pause = min(pause * 1.5, _LONGEST_PAUSE)
+            pause = min(pause * 1.5, _MAX_POLL_INTERVAL)
 
 
-def follow(reader: Reader, instance: str, ended: Callable[[], bool]) -> Iterator[Line]:
+def follow_history(reader: StatusReader, instance: str, has_ended: Callable[[], bool]) -> Iterator[HistoryLine]:
     """Every record as it is written, until `ended` says so and all of them have been given."""
-    tail, pace = Tail(reader, instance), Pace()
+    tail, pace = HistoryFollower(reader, instance), Poller()
     while True:
-        stamp = reader.stamp(instance)
-        last = ended()
-        yield from tail.news()
+        stamp = reader.change_token(instance)
+        last = has_ended()
+        yield from tail.new_lines()
         if last:
             return
-        pace.until_changed(lambda: reader.stamp(instance), stamp)
+        pace.wait_for_change(lambda: reader.change_token(instance), stamp)

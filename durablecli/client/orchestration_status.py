@@ -16,14 +16,14 @@ from durablecli.model.status import ENDED_STATUSES, OrchestrationRuntimeStatus, 
 NULL = Raw(b"null")
 
 
-class Blocked(msgspec.Struct, frozen=True):
+class BlockedInfo(msgspec.Struct, frozen=True):
     """The code doesn't fit the history, or isn't loaded; the instance goes on when it fits again."""
 
     reason: str
     since: datetime | None
 
 
-class SetAside(msgspec.Struct, frozen=True):
+class QuarantineInfo(msgspec.Struct, frozen=True):
     """The engine leaves it alone: its history is damaged, or it failed unexpectedly. `kept` counts what was sent to it
     and will be delivered once it can be used again; `since` is None while no engine has met it."""
 
@@ -32,7 +32,7 @@ class SetAside(msgspec.Struct, frozen=True):
     kept: int = 0
 
 
-class Suspended(msgspec.Struct, frozen=True):
+class SuspendedInfo(msgspec.Struct, frozen=True):
     """Held by whom, since when, and how many arrivals are kept for the time after."""
 
     reason: str
@@ -40,7 +40,7 @@ class Suspended(msgspec.Struct, frozen=True):
     kept: int
 
 
-class Held(msgspec.Struct, frozen=True):
+class HeldLocks(msgspec.Struct, frozen=True):
     """The locks of one critical section that it is in, since when."""
 
     entities: tuple[str, ...]
@@ -56,7 +56,7 @@ class UnreadEvent(msgspec.Struct, frozen=True):
     state: str
 
 
-class Engine(msgspec.Struct, frozen=True):
+class EngineStatus(msgspec.Struct, frozen=True):
     """The engine of the hub: `alive`, or the last one that was seen."""
 
     alive: bool
@@ -88,38 +88,38 @@ class DurableOrchestrationStatus(msgspec.Struct, frozen=True, kw_only=True):
     parent_instance_id: str | None = None
     records: int = 0
     waiting_for: tuple[PendingWait, ...] = ()
-    holds: tuple[Held, ...] = ()
-    blocked: Blocked | None = None
-    set_aside: SetAside | None = None
-    suspended: Suspended | None = None
-    engine: Engine = Engine(alive=False)
+    holds: tuple[HeldLocks, ...] = ()
+    blocked: BlockedInfo | None = None
+    quarantine: QuarantineInfo | None = None
+    suspended: SuspendedInfo | None = None
+    engine: EngineStatus = EngineStatus(alive=False)
     requested: tuple[str, ...] = ()
     unread_events: tuple[UnreadEvent, ...] = ()
-    ends: bool = False
+    will_end: bool = False
     start_at: datetime | None = None
 
     def __bool__(self) -> bool:
-        return self.runtime_status is not None or self.set_aside is not None
+        return self.runtime_status is not None or self.quarantine is not None
 
     @property
-    def shown_input(self) -> Raw:
+    def redacted_input(self) -> Raw:
         """The input for a display: the credentials of an HTTP call are redacted."""
         return to_displayable(redact_payload(self.name, self.raw_input))
 
     @property
-    def shown_output(self) -> Raw:
+    def redacted_output(self) -> Raw:
         """The output for a display, likewise."""
         return to_displayable(redact_payload(self.name, self.raw_output))
 
     @property
     def input_(self) -> Any:
         """What the instance was started with."""
-        return msgspec.json.decode(self.shown_input)
+        return msgspec.json.decode(self.redacted_input)
 
     @property
     def output(self) -> Any:
         """What the orchestrator returned, or why it ended otherwise."""
-        return msgspec.json.decode(self.shown_output)
+        return msgspec.json.decode(self.redacted_output)
 
     @property
     def custom_status(self) -> Any:
@@ -132,7 +132,7 @@ class DurableOrchestrationStatus(msgspec.Struct, frozen=True, kw_only=True):
         return self.runtime_status is not None and self.runtime_status.value in ENDED_STATUSES
 
     @property
-    def taken(self) -> bool:
+    def has_started(self) -> bool:
         """Whether an engine has begun it; before that only its start is on disk."""
         return self.execution is not None
 
@@ -143,11 +143,11 @@ class DurableOrchestrationStatus(msgspec.Struct, frozen=True, kw_only=True):
             "name": self.name,
             "instanceId": self.instance_id,
             "runtimeStatus": self.runtime_status and self.runtime_status.value,
-            "input": self.shown_input,
+            "input": self.redacted_input,
             "customStatus": self.raw_custom_status,
-            "output": self.shown_output,
-            "createdTime": second(self.created_time),
-            "lastUpdatedTime": second(self.last_updated_time),
+            "output": self.redacted_output,
+            "createdTime": format_seconds(self.created_time),
+            "lastUpdatedTime": format_seconds(self.last_updated_time),
             "waitingFor": self.waiting_for,
             "holds": self.holds,
             "blocked": self.blocked,
@@ -155,8 +155,8 @@ class DurableOrchestrationStatus(msgspec.Struct, frozen=True, kw_only=True):
         }
         if self.unread_events:
             body["unreadEvents"] = self.unread_events
-        if self.set_aside is not None:
-            body["setAside"] = self.set_aside
+        if self.quarantine is not None:
+            body["setAside"] = self.quarantine
         if self.history is not None:
             body["historyEvents"] = self.history
         return body
@@ -166,8 +166,8 @@ class DurableOrchestrationStatus(msgspec.Struct, frozen=True, kw_only=True):
         return {
             "name": self.name,
             "instanceId": self.instance_id,
-            "createdTime": _microsecond(self.created_time),
-            "lastUpdatedTime": _microsecond(self.last_updated_time),
+            "createdTime": _format_microseconds(self.created_time),
+            "lastUpdatedTime": _format_microseconds(self.last_updated_time),
             "output": self.output,
             "input": self.input_,
             "runtimeStatus": self.runtime_status and self.runtime_status.value,
@@ -182,10 +182,10 @@ class PurgeHistoryResult(msgspec.Struct, frozen=True):
     instances_deleted: int
 
 
-def second(time: datetime | None) -> str | None:
+def format_seconds(time: datetime | None) -> str | None:
     """`2026-11-22T09:00:05Z`."""
     return None if time is None else time.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def _microsecond(time: datetime | None) -> str | None:
+def _format_microseconds(time: datetime | None) -> str | None:
     return None if time is None else time.strftime("%Y-%m-%dT%H:%M:%S.%fZ")

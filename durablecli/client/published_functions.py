@@ -15,7 +15,7 @@ if TYPE_CHECKING:  # only named: most verbs load no code
     from durablecli.app import Function, Registry
 
 
-class Known(msgspec.Struct, frozen=True):
+class FunctionInfo(msgspec.Struct, frozen=True):
     """One function, by name and kind; `operations` are those of a class entity, of any other nobody knows them."""
 
     name: str
@@ -23,10 +23,10 @@ class Known(msgspec.Struct, frozen=True):
     operations: tuple[str, ...] | None = None
 
 
-class Published(msgspec.Struct, frozen=True):
+class PublishedFunctions(msgspec.Struct, frozen=True):
     """What the engine had loaded when it last said so."""
 
-    functions: tuple[Known, ...] = ()
+    functions: tuple[FunctionInfo, ...] = ()
     at: datetime | None = None
 
     def has_orchestrator(self, name: str) -> bool:
@@ -37,15 +37,15 @@ class Published(msgspec.Struct, frozen=True):
         """The same for entity functions."""
         return self._has(name, "entity")
 
-    def unknown(self, name: str) -> NotFound:
+    def unknown_orchestrator_error(self, name: str) -> NotFound:
         """The error that names what could be started instead."""
-        return unknown_orchestrator(name, self.names("orchestrator"))
+        return unknown_orchestrator_error(name, self.names("orchestrator"))
 
-    def unknown_entity(self, name: str) -> NotFound:
+    def unknown_entity_error(self, name: str) -> NotFound:
         """The error that names the entity functions that there are."""
-        return _unknown(name, "entity", self.names("entity"))
+        return _unknown_function_error(name, "entity", self.names("entity"))
 
-    def unknown_operation(self, entity: str, operation: str) -> NotFound | None:
+    def unknown_operation_error(self, entity: str, operation: str) -> NotFound | None:
         """The error that names the operations that there are; None if this is one, or may be. `delete` always is."""
         known = self.operations(entity)
         if known is None or operation.casefold() in {"delete", *map(str.casefold, known)}:
@@ -67,29 +67,29 @@ class Published(msgspec.Struct, frozen=True):
         return any(known.casefold() == name.casefold() for known in self.names(kind))
 
 
-def unknown_orchestrator(name: str, known: Iterable[str]) -> NotFound:
+def unknown_orchestrator_error(name: str, known: Iterable[str]) -> NotFound:
     """The error of Durable Functions, with the known names."""
-    return _unknown(name, "orchestrator", list(known))
+    return _unknown_function_error(name, "orchestrator", list(known))
 
 
-def _unknown(name: str, kind: str, known: Sequence[str]) -> NotFound:
+def _unknown_function_error(name: str, kind: str, known: Sequence[str]) -> NotFound:
     names = ", ".join(sorted(known)) or "none"
     meant = did_you_mean(name, known)
     return NotFound(f"the function '{name}' doesn't exist, is disabled, or is no {kind}{meant}; known are: {names}")
 
 
-def published_by(registry: Registry) -> Published:
+def describe_registry(registry: Registry) -> PublishedFunctions:
     """What an engine with these functions would publish."""
-    return Published(tuple(Known(one.name, one.kind, _operations(one)) for one in registry))
+    return PublishedFunctions(tuple(FunctionInfo(one.name, one.kind, _operation_names(one)) for one in registry))
 
 
-def _operations(function: Function) -> tuple[str, ...] | None:
+def _operation_names(function: Function) -> tuple[str, ...] | None:
     return None if function.methods is None else tuple(method.name for method in function.methods)
 
 
-def parse_published(info: Mapping[str, object]) -> Published | None:
+def parse_published(info: Mapping[str, object]) -> PublishedFunctions | None:
     """The list in what an engine wrote about itself; None where there is none."""
     try:
-        return msgspec.convert(info, Published) if "functions" in info else None
+        return msgspec.convert(info, PublishedFunctions) if "functions" in info else None
     except msgspec.ValidationError:
         return None

@@ -8,33 +8,33 @@ from itertools import takewhile
 
 import msgspec
 
-from durablecli.client.orchestration_status import Engine
+from durablecli.client.orchestration_status import EngineStatus
 from durablecli.model.entity_id import is_entity_id
 from durablecli.replay.entity_state import EntityRuntimeState
 
 
-class Running(msgspec.Struct, frozen=True):
+class RunningEntityBatch(msgspec.Struct, frozen=True):
     """Operations of one entity that run together: those that stand first in its line, up to that of record `id`."""
 
     since: datetime
     id: int
     execution: str
 
-    def among(self, ledger: EntityRuntimeState) -> int:
+    def count_running(self, state: EntityRuntimeState) -> int:
         """How many of the operations that stand first in the line of the entity these are; none: they are done."""
-        if self.execution != ledger.execution:
+        if self.execution != state.execution:
             return 0
-        return sum(1 for _ in takewhile(lambda record: record.n <= self.id, ledger.runnable))
+        return sum(1 for _ in takewhile(lambda record: record.n <= self.id, state.runnable))
 
 
-class Runs(msgspec.Struct, frozen=True):
+class RunningOperations(msgspec.Struct, frozen=True):
     """The first so many operations in an entity's line run together, since when."""
 
     since: datetime
     operations: int
 
 
-class Work(Running, frozen=True):
+class ReportedWorkItem(RunningEntityBatch, frozen=True):
     """An activity, or the operations of an entity, that runs or is queued. `cancelled`: it was told to stop."""
 
     instance: str
@@ -43,55 +43,55 @@ class Work(Running, frozen=True):
     cancelled: bool = False
 
 
-class Slots(msgspec.Struct, frozen=True):
+class ExecutorUsage(msgspec.Struct, frozen=True):
     """What stands before a queued activity: the executor, how many it runs, and the one that runs longest."""
 
     executor: str
     running: int
-    longest: Work | None
+    longest: ReportedWorkItem | None
 
 
-class Notice(msgspec.Struct, frozen=True):
+class EngineWorkload(msgspec.Struct, frozen=True):
     """What an engine has said of its work."""
 
     at: datetime
     pid: int
-    running: tuple[Work, ...] = ()
-    queued: tuple[Work, ...] = ()
+    running: tuple[ReportedWorkItem, ...] = ()
+    queued: tuple[ReportedWorkItem, ...] = ()
 
-    def entities(self) -> dict[str, Running]:
+    def entity_batches(self) -> dict[str, RunningEntityBatch]:
         """By entity, the operations that run."""
         return {each.instance: each for each in self.running if is_entity_id(each.instance)}
 
 
-class Activities:
+class ReportedActivities:
     """The activities that an engine has said to run, or to have queued."""
 
-    def __init__(self, notice: Notice) -> None:
+    def __init__(self, notice: EngineWorkload) -> None:
         self._running = notice.running
         works = ((work, runs) for group, runs in ((notice.queued, False), (notice.running, True)) for work in group)
-        self._found = {(work.instance, work.execution, work.id): (work, runs) for work, runs in works}
-        self._slots: dict[str, Slots] = {}
+        self._items = {(work.instance, work.execution, work.id): (work, runs) for work, runs in works}
+        self._usage: dict[str, ExecutorUsage] = {}
 
-    def find(self, instance: str, execution: str, id: int) -> tuple[Work, bool] | None:
+    def find(self, instance: str, execution: str, id: int) -> tuple[ReportedWorkItem, bool] | None:
         """An activity, and whether it runs; None where it is neither running nor queued."""
-        return self._found.get((instance, execution, id))
+        return self._items.get((instance, execution, id))
 
-    def slots(self, executor: str) -> Slots:
+    def get_usage(self, executor: str) -> ExecutorUsage:
         """What occupies an executor."""
-        if executor not in self._slots:
+        if executor not in self._usage:
             running = [each for each in self._running if each.executor == executor]
             longest = min(running, key=lambda each: each.since, default=None)
-            self._slots[executor] = Slots(executor, len(running), longest)
-        return self._slots[executor]
+            self._usage[executor] = ExecutorUsage(executor, len(running), longest)
+        return self._usage[executor]
 
 
-def notice_of(info: Mapping[str, object] | None, engine: Engine) -> Notice | None:
+def decode_workload(info: Mapping[str, object] | None, engine: EngineStatus) -> EngineWorkload | None:
     """What the engine that is alive has said; what an earlier one left says nothing."""
     if info is None or not engine.alive:
         return None
     try:
-        notice = msgspec.convert(info, Notice)
+        notice = msgspec.convert(info, EngineWorkload)
     except msgspec.ValidationError:
         return None
     if notice.pid != engine.pid or (engine.since is not None and notice.at < engine.since):
@@ -99,7 +99,7 @@ def notice_of(info: Mapping[str, object] | None, engine: Engine) -> Notice | Non
     return notice
 
 
-def running_of(info: Mapping[str, object] | None, engine: Engine) -> dict[str, Running]:
+def decode_running_batches(info: Mapping[str, object] | None, engine: EngineStatus) -> dict[str, RunningEntityBatch]:
     """By entity, what the engine that is alive runs."""
-    notice = notice_of(info, engine)
-    return {} if notice is None else notice.entities()
+    notice = decode_workload(info, engine)
+    return {} if notice is None else notice.entity_batches()

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from durablecli.client.orchestration_status import DurableOrchestrationStatus
-from durablecli.client.status_reader import Reader
+from durablecli.client.status_reader import StatusReader
 from durablecli.client.transitions import will_have_ended
 from durablecli.errors import Conflict, InstanceSetAside
 from durablecli.model.ids import new_id
@@ -18,19 +18,19 @@ from durablecli.store.inbox.inbox import Inbox
 from durablecli.store.inbox.messages import Mailbox, MessageItem, new_message_id
 from durablecli.store.inbox.reservations import ReservationLost
 
-_TRIES = 3
-POLICIES = ("fail", "skip", "replace", "fail_if_running")
+_MAX_RETRIES = 3
+IF_EXISTS_POLICIES = ("fail", "skip", "replace", "fail_if_running")
 
 
-def start_chosen(reader: Reader, mailbox: Mailbox, inbox: Inbox, item: MessageItem) -> str:
+def start_with_id(reader: StatusReader, mailbox: Mailbox, inbox: Inbox, item: MessageItem) -> str:
     """Start under a given id. Raises Conflict if the id is taken and `if_exists` doesn't allow for that."""
-    for _ in range(_TRIES):
+    for _ in range(_MAX_RETRIES):
         with suppress(ReservationLost):
             return _start_once(reader, mailbox, inbox, item)
     return _start_once(reader, mailbox, inbox, item)
 
 
-def _start_once(reader: Reader, mailbox: Mailbox, inbox: Inbox, item: MessageItem) -> str:
+def _start_once(reader: StatusReader, mailbox: Mailbox, inbox: Inbox, item: MessageItem) -> str:
     message = new_message_id()
     try:
         before = inbox.reserve(item.target, message, allow_pending=True)
@@ -41,8 +41,8 @@ def _start_once(reader: Reader, mailbox: Mailbox, inbox: Inbox, item: MessageIte
     posted = False
     try:
         # Only now: what was started before has released the id, or waits, and so is seen here.
-        current = reader.status(item.target)
-        if refusal := _refusal(current, item.if_exists):
+        current = reader.read_status(item.target)
+        if refusal := _existing_id_error(current, item.if_exists):
             raise refusal
         if not (current and item.if_exists == "skip"):
             if mailbox is not inbox:
@@ -55,9 +55,9 @@ def _start_once(reader: Reader, mailbox: Mailbox, inbox: Inbox, item: MessageIte
     return item.target
 
 
-def _refusal(current: DurableOrchestrationStatus, if_exists: str) -> Conflict | InstanceSetAside | None:
-    if current.set_aside is not None and if_exists not in ("skip", "replace"):
-        return InstanceSetAside(f"{current.instance_id} exists and is set aside: {current.set_aside.reason}")
+def _existing_id_error(current: DurableOrchestrationStatus, if_exists: str) -> Conflict | InstanceSetAside | None:
+    if current.quarantine is not None and if_exists not in ("skip", "replace"):
+        return InstanceSetAside(f"{current.instance_id} exists and is set aside: {current.quarantine.reason}")
     if current.runtime_status is None:
         return None
     taken = f"{current.instance_id} exists already and is {current.runtime_status.value}"
@@ -70,7 +70,7 @@ def _refusal(current: DurableOrchestrationStatus, if_exists: str) -> Conflict | 
     return Conflict(f"{taken}: terminate it first, or choose another id")
 
 
-def batch_items(name: str, inputs: Sequence[Any], version: str | None) -> list[MessageItem]:
+def build_batch_items(name: str, inputs: Sequence[Any], version: str | None) -> list[MessageItem]:
     """One start per input; the ids are `<batch>-<index>`."""
     batch = new_id()
     return [MessageItem(f"{batch}-{index}", name, encode(value), version) for index, value in enumerate(inputs)]

@@ -15,7 +15,7 @@ from starlette.requests import Request
 from durablecli.config import HttpKeysConfig
 from durablecli.errors import ConfigError
 from durablecli.http.responses import Refused
-from durablecli.store.http_keys import kept_keys
+from durablecli.store.http_keys import load_or_create_keys
 
 LARGEST_HEAD = 16 * 1024
 LONGEST_URL = 8 * 1024
@@ -66,11 +66,11 @@ def find_keys(address: str, given: HttpKeysConfig, root: str) -> tuple[Keys, boo
             raise ConfigError("http.keys: the management API needs a key of its own: give system, or master")
         if given.system:
             return Keys(given.function, given.system, given.master), False
-        kept, made = kept_keys(root)  # for the links, which need one
+        kept, made = load_or_create_keys(root)  # for the links, which need one
         return Keys(given.function, kept.system, given.master), made
     if is_loopback(address):
         return Keys(), False
-    kept, made = kept_keys(root)
+    kept, made = load_or_create_keys(root)
     return Keys(kept.function, kept.system, kept.master), made
 
 

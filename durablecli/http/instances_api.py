@@ -162,7 +162,7 @@ class Management:
             current = await self._ended(asked.request, instance, *wait)
             if current.ended:
                 completed = current.runtime_status is not None and current.runtime_status.value == "Completed"
-                return json_answer(current.shown_output if completed else _body(current, ours=False))
+                return json_answer(current.redacted_output if completed else _body(current, ours=False))
         body = dict(Place(origin(asked.request), self._keys.code).management(instance))
         del body["rewindPostUri"]  # as in the original, where only the client of an app gives it out
         return json_answer(body, 202, {"location": body["statusQueryGetUri"], **_RETRY_AFTER})
@@ -193,9 +193,9 @@ class Management:
         )
         if not current:
             raise _no_instance(instance)
-        if current.set_aside is not None and not current.ended and not ours:
+        if current.quarantine is not None and not current.ended and not ours:
             # Nothing moves it, so who polls until it has ended must hear of that.
-            raise InstanceSetAside(f"{instance} is set aside: {current.set_aside.reason}")
+            raise InstanceSetAside(f"{instance} is set aside: {current.quarantine.reason}")
         body = _body(current, ours=ours)
         if not current.ended:
             return json_answer(body, 202, {"location": self._self(asked), "retry-after": "5"})

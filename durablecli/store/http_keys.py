@@ -10,19 +10,19 @@ from durablecli.config import HttpKeysConfig
 from durablecli.errors import ConfigError
 from durablecli.store.disk import LocalDisk
 
-FILE = "keys.json"
-_OTHERS = 0o077
+KEYS_FILE = "keys.json"
+_OTHERS_MODE = 0o077
 
 
-def kept_keys(root: str) -> tuple[HttpKeysConfig, bool]:
+def load_or_create_keys(root: str) -> tuple[HttpKeysConfig, bool]:
     """The keys of a hub, and whether they were made just now; raises ConfigError for a file that can't be trusted."""
-    disk, path = LocalDisk(), f"{root}/{FILE}"
+    disk, path = LocalDisk(), f"{root}/{KEYS_FILE}"
     facts = disk.stat(path)
     if facts is None:
         made = HttpKeysConfig(*(secrets.token_urlsafe(32) for _ in range(3)))
         disk.replace(path, msgspec.json.encode(made) + b"\n")
         return made, True
-    if facts.kind != "file" or facts.owner != disk.user or facts.mode & _OTHERS:
+    if facts.kind != "file" or facts.owner != disk.user or facts.mode & _OTHERS_MODE:
         raise ConfigError(f"{path} isn't a file that only you can read: mend it (chmod 600), or remove it")
     try:
         found = msgspec.json.decode(disk.read(path), type=HttpKeysConfig)

@@ -27,7 +27,7 @@ from durablecli.azure.invocation import Clients
 from durablecli.azure.output_bindings import LONGEST
 from durablecli.blueprints import CloudTrigger, get_bindings
 from durablecli.builtin import timer
-from durablecli.cli.history_rows import describe
+from durablecli.cli.history_rows import format_record
 from durablecli.engine.workers.worker_process import WorkerResponse
 from durablecli.http.api_keys import Keys
 from durablecli.http.function_routes import routes
@@ -44,18 +44,18 @@ def unloaded() -> Iterator[None]:
 
 
 @pytest.fixture
-def newer() -> Iterator[testing.Hub]:
+def newer() -> Iterator[testing.TestEnvironment]:
     with _hub("bindings_v2") as hub:
         yield hub
 
 
 @pytest.fixture
-def older() -> Iterator[testing.Hub]:
+def older() -> Iterator[testing.TestEnvironment]:
     with _hub("bindings_v1") as hub:
         yield hub
 
 
-def _hub(name: str) -> testing.Hub:
+def _hub(name: str) -> testing.TestEnvironment:
     loaded = load_app(APPS / name).loaded
     assert [module for module in loaded.modules if module.error] == []
     hub = testing.hub(loaded.registry)
@@ -63,7 +63,7 @@ def _hub(name: str) -> testing.Hub:
     return hub
 
 
-def ask(hub: testing.Hub, path: str, body: object = None) -> httpx.Response:
+def ask(hub: testing.TestEnvironment, path: str, body: object = None) -> httpx.Response:
     served = Starlette(routes=routes(hub.registry, hub.client, Keys()))
 
     async def send() -> httpx.Response:
@@ -74,7 +74,7 @@ def ask(hub: testing.Hub, path: str, body: object = None) -> httpx.Response:
     return asyncio.run(send())
 
 
-def outputs(hub: testing.Hub, instance: str) -> dict[str, tuple[str, Any]]:
+def outputs(hub: testing.TestEnvironment, instance: str) -> dict[str, tuple[str, Any]]:
     """The type and the value of all outputs of an instance, by name."""
     found = [
         each
@@ -86,7 +86,7 @@ def outputs(hub: testing.Hub, instance: str) -> dict[str, tuple[str, Any]]:
     return {each.name: (each.type, msgspec.json.decode(each.value)) for each in found}
 
 
-def completed(hub: testing.Hub, name: str, given: object) -> tuple[str, Any]:
+def completed(hub: testing.TestEnvironment, name: str, given: object) -> tuple[str, Any]:
     instance = hub.client.start_new(name, client_input=given)
     status = hub.finish(instance)
     assert status.runtime_status is df.OrchestrationRuntimeStatus.Completed, status.output
@@ -96,7 +96,7 @@ def completed(hub: testing.Hub, name: str, given: object) -> tuple[str, Any]:
 # What activities set.
 
 
-def test_an_activity_gets_all_that_it_is_bound_to_and_what_it_sets_is_recorded(newer: testing.Hub) -> None:
+def test_an_activity_gets_all_that_it_is_bound_to_and_what_it_sets_is_recorded(newer: testing.TestEnvironment) -> None:
     instance, output = completed(newer, "order_orchestrator", ORDER)
     assert output == {
         "receipt": "receipt for o1",
@@ -124,7 +124,9 @@ def test_an_activity_gets_all_that_it_is_bound_to_and_what_it_sets_is_recorded(n
     }
 
 
-def test_function_json_binds_parameters_in_any_order_with_or_without_annotations(older: testing.Hub) -> None:
+def test_function_json_binds_parameters_in_any_order_with_or_without_annotations(
+    older: testing.TestEnvironment,
+) -> None:
     instance, output = completed(older, "Order", 5)
     assert output[0] == "Invoice 5"
     assert "'rows' (cosmosDB)" in output[1]
@@ -135,10 +137,10 @@ def test_function_json_binds_parameters_in_any_order_with_or_without_annotations
     }
 
 
-def test_the_history_shows_what_was_set_as_not_sent(newer: testing.Hub) -> None:
+def test_the_history_shows_what_was_set_as_not_sent(newer: testing.TestEnvironment) -> None:
     instance, _ = completed(newer, "order_orchestrator", ORDER)
     records = newer.client.get_history(instance)
-    rows = [describe(record)[-1] for record in records]
+    rows = [format_record(record)[-1] for record in records]
     assert 'of 2: "receipt for o1"; not sent: receipt (blob) "receipt for o1"' in rows
     lines = [json.loads(line.text) for line in newer.client.get_lines(instance)]
     (line,) = [line for line in lines if line.get("task") == 2]
@@ -152,7 +154,7 @@ def test_the_history_shows_what_was_set_as_not_sent(newer: testing.Hub) -> None:
     assert newer.client.get_history(instance) == records
 
 
-def test_an_input_that_only_the_cloud_has_fails_the_activity_and_says_so(newer: testing.Hub) -> None:
+def test_an_input_that_only_the_cloud_has_fails_the_activity_and_says_so(newer: testing.TestEnvironment) -> None:
     instance, output = completed(newer, "reads_a_blob", None)
     assert "'read_blob' can't be called here: its input binding 'blob' (blob) would need a service of Azure" in output
     scheduled = [one for one in newer.client.get_history(instance) if isinstance(one.event, ev.TaskScheduled)]
@@ -240,7 +242,7 @@ def test_of_a_long_value_the_beginning_is_recorded_and_its_size() -> None:
         ]
         assert output.size == 2_000_002
         assert LONGEST - 4 < len(bytes(output.value)) < LONGEST + 10
-        rows = [describe(record)[-1] for record in hub.client.get_history(instance)]
+        rows = [format_record(record)[-1] for record in hub.client.get_history(instance)]
         assert any("(2,000,002 bytes)" in row for row in rows)
 
 
@@ -272,7 +274,7 @@ def test_a_worker_process_hands_outputs_on() -> None:
 
 
 def test_an_http_function_answers_and_its_outputs_are_logged(
-    newer: testing.Hub, caplog: pytest.LogCaptureFixture
+    newer: testing.TestEnvironment, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, "durablecli.function")
     response = ask(newer, "/api/orders", ORDER)
@@ -290,58 +292,60 @@ def test_an_http_function_answers_and_its_outputs_are_logged(
         ("/api/nothing", 204, ""),
     ],
 )
-def test_a_response_comes_by_its_own_binding_alone(newer: testing.Hub, path: str, status: int, text: str) -> None:
+def test_a_response_comes_by_its_own_binding_alone(
+    newer: testing.TestEnvironment, path: str, status: int, text: str
+) -> None:
     response = ask(newer, path)
     assert (response.status_code, response.text) == (status, text)
 
 
 @pytest.mark.parametrize(("path", "status", "text"), [("/api/by_out", 201, "by out"), ("/api/to_queue", 204, "")])
 def test_a_response_comes_by_the_binding_of_function_json(
-    older: testing.Hub, path: str, status: int, text: str
+    older: testing.TestEnvironment, path: str, status: int, text: str
 ) -> None:
     response = ask(older, path)
     assert (response.status_code, response.text) == (status, text)
 
 
-def test_an_http_function_with_output_and_old_client_starts(older: testing.Hub) -> None:
+def test_an_http_function_with_output_and_old_client_starts(older: testing.TestEnvironment) -> None:
     response = ask(older, "/api/orders/4")
     assert response.status_code == 202
     assert older.finish(response.json()["id"]).output[0] == "Invoice 4"
 
 
-def test_an_http_function_whose_input_only_the_cloud_has_says_so(newer: testing.Hub) -> None:
+def test_an_http_function_whose_input_only_the_cloud_has_says_so(newer: testing.TestEnvironment) -> None:
     response = ask(newer, "/api/catalog")
     assert (response.status_code, response.json()["ExceptionType"]) == (501, "BindingUnavailable")
     assert "input binding 'catalog' (blob)" in response.json()["ExceptionMessage"]
 
 
-def test_a_negotiation_that_only_the_cloud_can_do_says_so(older: testing.Hub) -> None:
+def test_a_negotiation_that_only_the_cloud_can_do_says_so(older: testing.TestEnvironment) -> None:
     response = ask(older, "/api/negotiate")
     assert response.status_code == 501
     assert "'info' (signalRConnectionInfo)" in response.text
 
 
-def _at_startup(hub: testing.Hub) -> None:
+def _at_startup(hub: testing.TestEnvironment) -> None:
     timer.build_in(hub.registry, lambda: Clients(hub.client))
     assert hub.client.mailbox is not None
-    timer.keep(hub.registry, hub.client, hub.client.mailbox, hub.clock.now(), whole=True, say=hub.said.append)
+    timer.keep(hub.registry, hub.client, hub.client.mailbox, hub.clock.now(), whole=True, say=hub.output_lines.append)
     hub.run()
 
 
-def test_what_a_timer_function_sets_is_logged(newer: testing.Hub, caplog: pytest.LogCaptureFixture) -> None:
+def test_what_a_timer_function_sets_is_logged(newer: testing.TestEnvironment, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "durablecli.timer")
     _at_startup(newer)
     assert "timer function 'nightly_report': not sent: report (queue): \"report, past due: False\"" in caplog.text
 
 
 def test_a_timer_function_whose_input_only_the_cloud_has_tells_its_failure(
-    older: testing.Hub, caplog: pytest.LogCaptureFixture
+    older: testing.TestEnvironment, caplog: pytest.LogCaptureFixture
 ) -> None:
     _at_startup(older)
     assert "'rows' (table)" in older.client.get_status("timer:TimerStart").custom_status["failure"]
 
 
-def test_a_timer_function_starts_an_orchestration(newer: testing.Hub) -> None:
+def test_a_timer_function_starts_an_orchestration(newer: testing.TestEnvironment) -> None:
     _at_startup(newer)
     newer.advance(timedelta(minutes=5))
     (instance,) = [one.instance_id for one in newer.client.get_status_all() if one.name == "order_orchestrator"]

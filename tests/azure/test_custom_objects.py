@@ -14,7 +14,7 @@ from durablecli.apps.load import load, unload
 from durablecli.client import DurableOrchestrationStatus
 from durablecli.errors import Mismatch
 from durablecli.model.payloads import decode, encode
-from durablecli.testing import Hub, hub
+from durablecli.testing import TestEnvironment, hub
 
 APP = """
 import azure.durable_functions as df
@@ -121,7 +121,7 @@ class Circle:
 
 
 @pytest.fixture
-def app(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
+def app(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[TestEnvironment]:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "host.json").write_text("{}")
     (tmp_path / "function_app.py").write_text(APP)
@@ -144,7 +144,7 @@ def result(status: DurableOrchestrationStatus) -> Any:
     return status.output
 
 
-def test_an_object_is_written_as_azure_writes_it(app: Hub) -> None:
+def test_an_object_is_written_as_azure_writes_it(app: TestEnvironment) -> None:
     found = classes("function_app")
     assert decode(encode({"a": found.Parcel("tea", 1)}), Raw) == encode(
         {"a": {"__class__": "Parcel", "__module__": "function_app", "__data__": {"item": "tea", "weight": 1}}}
@@ -152,7 +152,7 @@ def test_an_object_is_written_as_azure_writes_it(app: Hub) -> None:
     assert bytes(encode(found.Circle(5))) == b'{"__class__":"Circle","__module__":"shapes","__data__":"5"}'
 
 
-def test_objects_come_back_wherever_they_are_passed(app: Hub) -> None:
+def test_objects_come_back_wherever_they_are_passed(app: TestEnvironment) -> None:
     found = classes("function_app")
     instance = app.client.start_new("through", client_input=[found.Parcel("ink", 2)])
     app.run()
@@ -168,13 +168,13 @@ def test_objects_come_back_wherever_they_are_passed(app: Hub) -> None:
     ]
 
 
-def test_objects_within_objects_come_back(app: Hub) -> None:
+def test_objects_within_objects_come_back(app: TestEnvironment) -> None:
     found = classes("function_app")
     crate = decode(encode(found.Crate([found.Parcel("tea", 1), found.Heavy("gold", 9)])))
     assert [type(parcel) for parcel in crate.parcels] == [found.Parcel, found.Heavy]
 
 
-def test_a_class_of_a_module_that_is_imported_late_comes_back(app: Hub) -> None:
+def test_a_class_of_a_module_that_is_imported_late_comes_back(app: TestEnvironment) -> None:
     import importlib
 
     late = importlib.import_module("late")
@@ -192,7 +192,7 @@ def test_a_class_of_a_module_that_is_imported_late_comes_back(app: Hub) -> None:
         ("function_app", ["Parcel"]),
     ],
 )
-def test_what_is_not_the_apps_stays_plain(app: Hub, module: object, name: object) -> None:
+def test_what_is_not_the_apps_stays_plain(app: TestEnvironment, module: object, name: object) -> None:
     envelope = {"__class__": name, "__module__": module, "__data__": ["true"]}
     assert decode(encode([envelope])) == [envelope]
     assert "antigravity" not in sys.modules
@@ -200,18 +200,18 @@ def test_what_is_not_the_apps_stays_plain(app: Hub, module: object, name: object
 
 
 @pytest.mark.parametrize("name", ["Missing", "OneWay", "Fraction", "datetime", "Circle", "app", "kinds"])
-def test_a_name_of_the_apps_that_is_no_such_class_is_refused(app: Hub, name: str) -> None:
+def test_a_name_of_the_apps_that_is_no_such_class_is_refused(app: TestEnvironment, name: str) -> None:
     with pytest.raises(
         Mismatch, match=rf"\$\[0\]: the app has no class function_app.{name} with to_json and from_json"
     ):
         decode(encode([{"__class__": name, "__module__": "function_app", "__data__": 1}]))
 
 
-def test_a_class_without_from_json_is_written_without_an_envelope(app: Hub) -> None:
+def test_a_class_without_from_json_is_written_without_an_envelope(app: TestEnvironment) -> None:
     assert decode(encode(classes("function_app").OneWay())) == {"one": "way"}
 
 
-def test_annotations_of_activities_convert_only_to_classes_with_from_json(app: Hub) -> None:
+def test_annotations_of_activities_convert_only_to_classes_with_from_json(app: TestEnvironment) -> None:
     def call(name: str, given: object) -> Any:
         function = app.registry.find_activity(name)
         assert function is not None
@@ -224,7 +224,7 @@ def test_annotations_of_activities_convert_only_to_classes_with_from_json(app: H
     assert call("paired", [{"item": "tea", "weight": 1}, "2026-11-22T00:00:00"]) == ["Parcel", "str"]
 
 
-def test_nothing_is_written_in_an_envelope_once_the_app_is_unloaded(app: Hub) -> None:
+def test_nothing_is_written_in_an_envelope_once_the_app_is_unloaded(app: TestEnvironment) -> None:
     found = classes("function_app")
     unload()
     assert decode(encode(found.Parcel("tea", 1))) == {"item": "tea", "weight": 1}

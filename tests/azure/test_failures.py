@@ -14,7 +14,7 @@ from durablecli.config import LimitsConfig
 from durablecli.engine.engine import EngineOptions
 from durablecli.model.versions import VersionPolicy
 from durablecli.replay.context import DurableOrchestrationContext as Context
-from durablecli.testing import Hub
+from durablecli.testing import TestEnvironment
 
 app = df.DFApp()
 
@@ -101,6 +101,6 @@ def test_what_the_engine_fails_begins_with_the_name_too() -> None:
         limits=LimitsConfig(),
         turn_budget=timedelta.max,
     )
-    with Hub(testing.registry(app), testing.START, options) as hub:
+    with TestEnvironment(testing.build_registry(app), testing.START, options) as hub:
         status = hub.finish(hub.client.start_new("passes_on", version="1.0"))
         assert status.output.startswith("Orchestrator function 'passes_on' failed: it has version '1.0'")

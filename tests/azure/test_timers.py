@@ -257,7 +257,7 @@ def test_timer_functions_have_clients_and_may_be_coroutines() -> None:
 
 def test_a_call_that_was_cut_off_is_made_again_and_is_late(stage: Stage) -> None:
     stage.hub.clock.move_to(stage.hub.clock.now() + HOUR)
-    while not stage.hub.inline.waiting:
+    while not stage.hub.pool.waiting:
         stage.hub.engine.step()
     stage.miss(timedelta(minutes=1))
     assert stage.calls == [("01.01:01", True)]

@@ -8,7 +8,7 @@ import pytest
 from msgspec import Raw
 
 from durablecli.cli.progress import Progress
-from durablecli.client import EntityWait, Line
+from durablecli.client import EntityWait, HistoryLine
 from durablecli.model import events as ev
 from durablecli.model.status import PendingWait
 from durablecli.replay.runtime_state import RuntimeState
@@ -18,16 +18,16 @@ class Tape:
     """A history that grows when the test says so."""
 
     def __init__(self) -> None:
-        self.fresh: list[Line] = []
+        self.fresh: list[HistoryLine] = []
         self.looks = 0
         self._n = 0
 
     def write(self, *events: ev.AnyEvent) -> None:
         for event in events:
             self._n = 1 if isinstance(event, ev.ExecutionStarted) else self._n + 1
-            self.fresh.append(Line(b"", ev.Record(self._n, datetime.now(UTC), event)))
+            self.fresh.append(HistoryLine(b"", ev.Record(self._n, datetime.now(UTC), event)))
 
-    def news(self) -> list[Line]:
+    def new_lines(self) -> list[HistoryLine]:
         self.looks += 1
         fresh, self.fresh = self.fresh, []
         return fresh
@@ -50,7 +50,7 @@ def progress(tape: Tape) -> tuple[Progress, list[float]]:
 def test_before_an_engine_has_it_there_is_only_the_time(tape: Tape) -> None:
     shown, clock = progress(tape)
     clock[0] = 3.0
-    assert shown.lines() == ["waiting to be taken, 3 s"]
+    assert shown.render_lines() == ["waiting to be taken, 3 s"]
 
 
 def test_tasks_are_counted_and_the_first_waits_named(tape: Tape) -> None:
@@ -58,7 +58,7 @@ def test_tasks_are_counted_and_the_first_waits_named(tape: Tape) -> None:
     tape.write(ev.ExecutionStarted("t", "1", "tour"), *[ev.TaskScheduled("hello") for _ in range(7)])
     tape.write(ev.TaskCompleted(2), ev.CustomStatusSet(Raw(b'"half"')))
     clock[0] = 1.0
-    lines = shown.lines()
+    lines = shown.render_lines()
     assert lines[:2] == ["tour  Running, 1 s  1 of 7 tasks done", "  t"]
     assert lines[2] == '  "half"'
     assert lines[3].startswith("  activity hello, ")
@@ -80,7 +80,7 @@ def test_tasks_are_counted_and_the_first_waits_named(tape: Tape) -> None:
 def test_each_wait_has_its_words(tape: Tape, event: ev.AnyEvent, text: str) -> None:
     shown, _ = progress(tape)
     tape.write(ev.ExecutionStarted("t", "1", "tour"), event)
-    assert shown.lines()[-1] == text
+    assert shown.render_lines()[-1] == text
 
 
 def test_what_stands_in_the_way_of_a_wait_is_shown_below_it(tape: Tape) -> None:
@@ -89,7 +89,7 @@ def test_what_stands_in_the_way_of_a_wait_is_shown_below_it(tape: Tape) -> None:
         return (EntityWait(wait.kind, wait.id, wait.name, entity=wait.entity, blocked="entity 'gone' isn't loaded"),)
 
     tape.write(ev.ExecutionStarted("t", "1", "tour"), ev.EntityOperationCalled("@gone@a", "get"))
-    assert Progress(tape, lambda: 0.0, tell).lines()[2:] == [
+    assert Progress(tape, lambda: 0.0, tell).render_lines()[2:] == [
         "  operation get of @gone@a",
         "    @gone@a is blocked: entity 'gone' isn't loaded",
     ]
@@ -98,15 +98,15 @@ def test_what_stands_in_the_way_of_a_wait_is_shown_below_it(tape: Tape) -> None:
 def test_a_new_execution_counts_from_the_start(tape: Tape) -> None:
     shown, clock = progress(tape)
     tape.write(ev.ExecutionStarted("t", "1", "tour"), ev.TaskScheduled("hello"), ev.TaskCompleted(2))
-    shown.lines()
+    shown.render_lines()
     tape.write(ev.ExecutionStarted("t", "2", "tour"))
     clock[0] += timedelta(seconds=5).total_seconds()
-    assert shown.lines() == ["tour  Running, 5 s", "  t"]
+    assert shown.render_lines() == ["tour  Running, 5 s", "  t"]
 
 
 def test_drawing_often_does_not_read_often(tape: Tape) -> None:
     shown, clock = progress(tape)
     for _ in range(100):
         clock[0] += 0.01
-        shown.lines()
+        shown.render_lines()
     assert tape.looks <= 6

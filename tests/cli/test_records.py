@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from durablecli.cli.history_rows import describe
+from durablecli.cli.history_rows import format_record
 from durablecli.model import events as ev
 from durablecli.model.failures import Failure
 
@@ -22,4 +22,4 @@ AT = datetime(2026, 11, 22, 9, tzinfo=UTC)
     ],
 )
 def test_a_failure_shows_its_type_and_the_beginning_of_its_text(failure: Failure, text: str) -> None:
-    assert describe(ev.Record(3, AT, ev.TaskFailed(2, failure)))[-1] == text
+    assert format_record(ev.Record(3, AT, ev.TaskFailed(2, failure)))[-1] == text

@@ -453,7 +453,7 @@ def test_start_and_wait_see_the_end_that_a_daemon_brings(durable: Durable, workf
     from durablecli.config import load
 
     durable("start", "greet", "--id", "a", "--input", '"Oslo"')
-    work = threading.Timer(0.1, lambda: daemon.serve(load(), state_dir=".state", until_idle=True, say=lambda _: None))
+    work = threading.Timer(0.1, lambda: daemon.serve(load(), state_dir=".state", until_idle=True, echo=lambda _: None))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("signal.signal", lambda *_: None)  # only the main thread may set handlers
         work.start()

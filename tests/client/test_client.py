@@ -69,7 +69,7 @@ def test_a_start_is_seen_as_pending_before_any_engine_ran(client: Client) -> Non
     assert (status.name, status.version, status.input_) == ("tour", "2", {"city": "Tokyo"})
     assert status.runtime_status is not None
     assert status.runtime_status.value == "Pending"
-    assert not status.taken
+    assert not status.has_started
     assert len(instance) == 32
 
 
@@ -508,7 +508,7 @@ def test_lists_show_what_ended_what_runs_and_what_no_engine_has_taken(client: Cl
     page = client.page(Query(sort="id"))
     assert [(row.id, row.status) for row in page.rows] == [("a", "Completed"), ("b", "Running"), ("c", "Pending")]
     assert client.count(Query(name="tour")) == 2
-    assert list(client.select(Query(status=("Running",)))) == ["b"]
+    assert list(client.iter_ids(Query(status=("Running",)))) == ["b"]
     assert [status.instance_id for status in client.get_status_all()] == ["a", "b", "c"]
     assert [status.instance_id for status in client.get_status_by(instance_id_prefix="b")] == ["b"]
     assert [s.instance_id for s in client.get_status_by(NOON, NOON + timedelta(hours=1), ["Completed"])] == ["a"]
@@ -516,7 +516,7 @@ def test_lists_show_what_ended_what_runs_and_what_no_engine_has_taken(client: Cl
 
 def test_select_goes_over_all_pages(client: Client, root: str) -> None:
     client.start_many("tour", range(2500))
-    assert len(set(client.select(Query()))) == 2500
+    assert len(set(client.iter_ids(Query()))) == 2500
 
 
 def test_wait_returns_when_the_instance_has_ended(client: Client, root: str) -> None:

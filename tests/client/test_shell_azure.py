@@ -46,13 +46,13 @@ def counter(context: df.DurableEntityContext) -> None:
 
 
 @pytest.fixture
-def hub() -> Iterator[testing.Hub]:
+def hub() -> Iterator[testing.TestEnvironment]:
     with testing.hub(echo, patient, broken, counter) as hub:
         yield hub
 
 
 @pytest.fixture
-def client(hub: testing.Hub) -> SyncDurableFunctionsClient:
+def client(hub: testing.TestEnvironment) -> SyncDurableFunctionsClient:
     return SyncDurableFunctionsClient(hub.client)
 
 
@@ -152,7 +152,7 @@ def test_the_management_payload_takes_an_instance_with_or_without_a_request(
         client.create_http_management_payload(_REQUEST)
 
 
-def test_links_carry_a_code_only_when_a_key_is_in_force(hub: testing.Hub) -> None:
+def test_links_carry_a_code_only_when_a_key_is_in_force(hub: testing.TestEnvironment) -> None:
     client = SyncDurableFunctionsClient(hub.client, place=Place("https://here", "a/b"))
     links = client.create_http_management_payload("a")
     assert links["statusQueryGetUri"] == f"https://here{BASE}/instances/a?code=a%2Fb"
@@ -165,7 +165,7 @@ def test_links_carry_a_code_only_when_a_key_is_in_force(hub: testing.Hub) -> Non
 
 def test_a_client_is_made_from_what_a_binding_received_also_after_it_was_copied(tmp_path: Path) -> None:
     place = Place("http://10.0.0.1:7071", "secret")
-    with embedded(testing.registry(echo), tmp_path / "MyHub") as engine:
+    with embedded(testing.build_registry(echo), tmp_path / "MyHub") as engine:
         binding = Binding(engine, place)
         described = json.loads(binding)
         assert described["taskHubName"] == "MyHub"
@@ -186,7 +186,9 @@ def test_a_client_of_anything_else_says_what_it_is_made_from(context: str) -> No
 # v1: texts and statuses.
 
 
-def test_the_errors_have_the_texts_that_apps_look_for(hub: testing.Hub, client: SyncDurableFunctionsClient) -> None:
+def test_the_errors_have_the_texts_that_apps_look_for(
+    hub: testing.TestEnvironment, client: SyncDurableFunctionsClient
+) -> None:
     with pytest.raises(NotFound, match=r"^No instance with ID x found\.$"):
         client.raise_event("x", "go", task_hub_name="any", connection_name="any")
     with pytest.raises(NotFound, match=r"^No instance with ID x found\.$"):
@@ -207,7 +209,7 @@ def test_the_errors_have_the_texts_that_apps_look_for(hub: testing.Hub, client: 
 
 
 def test_what_has_ended_may_be_terminated_suspended_and_resumed_without_a_word(
-    hub: testing.Hub, client: SyncDurableFunctionsClient
+    hub: testing.TestEnvironment, client: SyncDurableFunctionsClient
 ) -> None:
     ended = client.start_new("echo", client_input="x")
     hub.finish(ended)
@@ -217,7 +219,7 @@ def test_what_has_ended_may_be_terminated_suspended_and_resumed_without_a_word(
 
 
 def test_a_signal_may_be_given_its_input_in_both_spellings(
-    hub: testing.Hub, client: SyncDurableFunctionsClient
+    hub: testing.TestEnvironment, client: SyncDurableFunctionsClient
 ) -> None:
     entity = df.EntityId("counter", "a")
     client.signal_entity(entity, "add", 1, "any hub", "any connection")
@@ -248,7 +250,7 @@ def test_a_signal_may_be_given_its_input_in_both_spellings(
 def test_waiting_for_a_completion_answers_with_what_came_of_it(
     tmp_path: Path, function: str, given: Any, flag: bool, status: int, body: Any, awaited: bool
 ) -> None:
-    with embedded(testing.registry(echo, broken, patient), tmp_path) as engine:
+    with embedded(testing.build_registry(echo, broken, patient), tmp_path) as engine:
         engine.start_new(function, "x", given)
         arguments = (_REQUEST, "x", 400 if status == 202 else 20_000, 50, flag)
         if awaited:
@@ -280,7 +282,7 @@ def test_the_wait_for_an_unknown_instance_answers_at_once(client: SyncDurableFun
 # v2: the newer names.
 
 
-def test_the_newer_names_do_what_the_older_do(hub: testing.Hub, client: SyncDurableFunctionsClient) -> None:
+def test_the_newer_names_do_what_the_older_do(hub: testing.TestEnvironment, client: SyncDurableFunctionsClient) -> None:
     instance = client.schedule_new_orchestration(patient, input=1, instance_id="p", version="2", tags={"a": "b"})
     hub.run()
     assert client.get_orchestration_state("unknown") is None
@@ -307,7 +309,9 @@ def test_the_newer_names_do_what_the_older_do(hub: testing.Hub, client: SyncDura
         client.schedule_new_orchestration("echo", reuse_id_policy=object())
 
 
-def test_a_failed_state_says_why_and_can_raise_it(hub: testing.Hub, client: SyncDurableFunctionsClient) -> None:
+def test_a_failed_state_says_why_and_can_raise_it(
+    hub: testing.TestEnvironment, client: SyncDurableFunctionsClient
+) -> None:
     instance = client.start_new("broken")
     hub.finish(instance)
     state = client.get_orchestration_state(instance)
@@ -337,11 +341,13 @@ def test_waiting_for_the_start_and_the_end_of_an_instance(tmp_path: Path) -> Non
         assert ended.get_output() == 5
         assert await client.wait_for_orchestration_completion("unknown") is None
 
-    with embedded(testing.registry(patient), tmp_path) as engine:
+    with embedded(testing.build_registry(patient), tmp_path) as engine:
         asyncio.run(use(engine))
 
 
-def test_a_purge_without_a_lower_bound_means_all_time(hub: testing.Hub, client: SyncDurableFunctionsClient) -> None:
+def test_a_purge_without_a_lower_bound_means_all_time(
+    hub: testing.TestEnvironment, client: SyncDurableFunctionsClient
+) -> None:
     hub.finish(client.start_new("echo", "one"))
     assert client.purge_instance_history_by(created_time_to=testing.START - timedelta(days=1)).instances_deleted == 0
     assert (

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from durablecli import Client
-from durablecli.client.status_reader import Reader
+from durablecli.client.status_reader import StatusReader
 from durablecli.errors import NotFound, WrongState
 from durablecli.model import events as ev
 from tests.client.scribe import Scribe, scribe
@@ -20,13 +20,13 @@ ENDED = ev.ExecutionCompleted("Completed")
 def looks(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The instances that were read, one after another."""
     found: list[str] = []
-    look = Reader.status
+    look = StatusReader.read_status
 
-    def counted(self: Reader, instance: str) -> object:
+    def counted(self: StatusReader, instance: str) -> object:
         found.append(instance)
         return look(self, instance)
 
-    monkeypatch.setattr(Reader, "status", counted)
+    monkeypatch.setattr(StatusReader, "read_status", counted)
     return found
 
 

@@ -6,8 +6,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from durablecli.client import Running
-from durablecli.client.entity_waits import EntityWait, Looks, told
+from durablecli.client import RunningEntityBatch
+from durablecli.client.entity_waits import EntityWait, Lookups, explain_waits
 from durablecli.model import events as ev
 from durablecli.model.status import PendingWait
 from durablecli.replay.entity_state import EntityRuntimeState, fold_entity_log
@@ -28,9 +28,9 @@ def request(*senders: ev.Origin) -> list[ev.AnyEvent]:
 
 
 def tell(wait: PendingWait, *ledgers: EntityRuntimeState, stands: str | None = None, upto: int = 0) -> PendingWait:
-    running = {one.id: Running(NOON, upto, "1") for one in ledgers}
-    looks = Looks({one.id: one for one in ledgers}.get, lambda instance: stands, lambda: running)
-    (found,) = told((wait,), "we", "1", looks)
+    running = {one.id: RunningEntityBatch(NOON, upto, "1") for one in ledgers}
+    looks = Lookups({one.id: one for one in ledgers}.get, lambda instance: stands, lambda: running)
+    (found,) = explain_waits((wait,), "we", "1", looks)
     return found
 
 
@@ -49,7 +49,7 @@ def test_a_lock_is_waited_for_at_the_first_entity_that_another_holds() -> None:
 def test_a_holder_that_cannot_go_on_is_told_of_with_its_reason() -> None:
     found = tell(WAIT, ledger(PAIR[0], *request(OTHER, OURS)), stands="suspended")
     assert isinstance(found, EntityWait)
-    assert (found.holder, found.holder_stands) == ("other", "suspended")
+    assert (found.holder, found.holder_status) == ("other", "suspended")
 
 
 def test_of_a_hundred_locks_the_one_that_is_waited_for_is_found_with_a_few_looks() -> None:
@@ -62,7 +62,7 @@ def test_of_a_hundred_locks_the_one_that_is_waited_for_is_found_with_a_few_looks
         senders = [OURS] if at < 70 else [OTHER, OURS] if at == 70 else [OTHER]
         return ledger(entity, *(ev.EntityLockReceived(hundred, sender) for sender in senders))
 
-    (found,) = told((PendingWait("lock", 4, since=NOON, entities=hundred),), "we", "1", Looks(look))
+    (found,) = explain_waits((PendingWait("lock", 4, since=NOON, entities=hundred),), "we", "1", Lookups(look))
     assert (found.entity, found.holder) == (hundred[70], "other")
     assert len(looked) < 10
 
@@ -132,7 +132,7 @@ def test_other_waits_are_left_alone_and_only_so_many_entities_are_looked_at() ->
 
     waits = [PendingWait("entity", n, "add", NOON, entity=f"@c@{n % 50}") for n in range(200)]
     timer = PendingWait("timer", 3)
-    found = told((timer, *waits), "we", "1", Looks(look))
+    found = explain_waits((timer, *waits), "we", "1", Lookups(look))
     assert found[0] is timer
     assert len(found) == 201
     assert len(looked) == 20

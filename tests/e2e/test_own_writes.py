@@ -87,7 +87,7 @@ fixed = threading.Event()
 
 
 def test_a_wait_after_a_rewind_is_for_the_new_outcome_through_every_door(tmp_path: Path) -> None:
-    registry = testing.registry(shop, charge)
+    registry = testing.build_registry(shop, charge)
     with embedded(registry, tmp_path / ".state") as inside:
         outside = Client(tmp_path / ".state")
         for first, second in ((inside, inside), (inside, outside), (outside, inside), (outside, outside)):

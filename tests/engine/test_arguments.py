@@ -25,7 +25,7 @@ class Order:
 
 def outcome(function: Any, *given: object) -> Any:
     """The result of an activity for this input, or for none; its failure as text."""
-    [loaded] = testing.registry(df.activity(name="it")(function))
+    [loaded] = testing.build_registry(df.activity(name="it")(function))
     raw = Raw(msgspec.json.encode(given[0] if given else None))
     told = ActivityCall(("x", "1", 2), loaded, raw, 1, False, 2, PAYLOAD_LIMIT, Cancellation()).run()
     if told.failure is not None:

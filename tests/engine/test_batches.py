@@ -29,8 +29,10 @@ def twice(context: df.DurableOrchestrationContext) -> Any:
     return "done"
 
 
-def opened(share: timedelta = timedelta.max) -> testing.Hub:
-    return testing.Hub(testing.registry(twice), testing.START, EngineOptions(use_threads=False, turn_budget=share))
+def opened(share: timedelta = timedelta.max) -> testing.TestEnvironment:
+    return testing.TestEnvironment(
+        testing.build_registry(twice), testing.START, EngineOptions(use_threads=False, turn_budget=share)
+    )
 
 
 def items(count: int) -> list[MessageItem]:
@@ -50,7 +52,7 @@ def test_what_a_crash_left_of_a_batch_begins_where_it_was_cut(
             hub.engine.step()
         if purged:
             hub.client.purge_instance_history("b-0")
-        assert not hub.client.get_status("b-999").taken
+        assert not hub.client.get_status("b-999").has_started
         if checkpointed:
             hub.engine.flush()  # which takes nothing more
             assert hub.engine.hub.partial_batches

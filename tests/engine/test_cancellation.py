@@ -19,7 +19,7 @@ from msgspec import Raw
 
 import durablecli as df
 from durablecli import testing
-from durablecli.cli.status_text import reasons
+from durablecli.cli.status_text import describe_reasons
 from durablecli.client import ActivityWait, Client
 from durablecli.config import ConcurrencyConfig
 from durablecli.daemon import embedded
@@ -133,7 +133,7 @@ def _fresh() -> Iterator[None]:
 
 @pytest.fixture
 def client(tmp_path: Path) -> Iterator[Client]:
-    with embedded(testing.registry(*FLOWS), tmp_path / "hub") as made:
+    with embedded(testing.build_registry(*FLOWS), tmp_path / "hub") as made:
         yield made
         gate.set()
 
@@ -188,7 +188,7 @@ Outcomes = SimpleQueue[ActivityResult | EntityBatchResult]
 
 
 def crew_of(outcomes: Outcomes, **limits: int) -> Dispatcher:
-    return Dispatcher(testing.registry(*FLOWS), outcomes.put, ConcurrencyConfig(**limits))
+    return Dispatcher(testing.build_registry(*FLOWS), outcomes.put, ConcurrencyConfig(**limits))
 
 
 def job(name: str, n: int = 2) -> ActivityTask:
@@ -247,7 +247,7 @@ def test_an_activity_that_stops_its_loop_fails_alone() -> None:
     async def leaves() -> None:
         raise SystemExit(3)
 
-    crew = Dispatcher(testing.registry(slow_async, stops_the_loop), outcomes.put, ConcurrencyConfig())
+    crew = Dispatcher(testing.build_registry(slow_async, stops_the_loop), outcomes.put, ConcurrencyConfig())
     crew.dispatch_activities([job("slow_async", 2)])
     until(lambda: noted)
     for n, (how, failed) in enumerate([("now", True), ("later", True), ("exit", True), ("past", False)], 3):
@@ -278,10 +278,10 @@ def test_status_tells_queued_activities_from_running_ones(client: Client) -> Non
     [queued] = [one for one in waits() if one.state == "queued"]
     assert queued.behind is not None
     assert (queued.behind.executor, queued.behind.running) == ("thread", 20)
-    shown = [text for _, text in reasons(client.get_status("x"), datetime.now(UTC))]
+    shown = [text for _, text in describe_reasons(client.get_status("x"), datetime.now(UTC))]
     assert sum("running for" in line for line in shown) == 10
     status = msgspec.structs.replace(client.get_status("x"), waiting_for=(queued,))
-    first, second = [text for _, text in reasons(status, datetime.now(UTC))][:2]
+    first, second = [text for _, text in describe_reasons(status, datetime.now(UTC))][:2]
     assert "queued for" in first
     assert second.startswith("20 threads are busy, the longest with deaf of x for")
 
@@ -315,7 +315,7 @@ def test_the_notice_lists_what_runs_and_what_is_queued(tmp_path: Path) -> None:
     crew = crew_of(outcomes, activities=1)
     crew.dispatch_activities([job("deaf", 2), job("slow", 3)])
     until(lambda: noted)
-    EngineInfoWriter(str(tmp_path), testing.registry(slow)).update(crew, datetime(2026, 1, 1, tzinfo=UTC))
+    EngineInfoWriter(str(tmp_path), testing.build_registry(slow)).update(crew, datetime(2026, 1, 1, tzinfo=UTC))
     said = json.loads((tmp_path / "engine.json").read_text())
     assert [(each["name"], each["executor"]) for each in said["running"]] == [("deaf", "thread")]
     assert [(each["name"], each["executor"]) for each in said["queued"]] == [("slow", "thread")]

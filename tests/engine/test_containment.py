@@ -62,7 +62,7 @@ FUNCTIONS = [step, steps, waits, calls, counter]
 
 
 @pytest.fixture
-def hub(replay_always: bool) -> Iterator[testing.Hub]:
+def hub(replay_always: bool) -> Iterator[testing.TestEnvironment]:
     ran.clear()
     with testing.hub(*FUNCTIONS, replay_always=replay_always) as made:
         made.run()
@@ -92,14 +92,14 @@ def bomb(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
 armed: list[bool] = []
 
 
-def restart(hub: testing.Hub) -> None:
+def restart(hub: testing.TestEnvironment) -> None:
     """Open the hub again, when the cause of the failures is gone."""
     armed.clear()
     hub.restart()
     hub.run()
 
 
-def finished(hub: testing.Hub, *ids: str) -> None:
+def finished(hub: testing.TestEnvironment, *ids: str) -> None:
     """These end as if nothing had been, and nothing ran twice."""
     for id in ids:
         assert hub.finish(id).output == "done"
@@ -108,12 +108,12 @@ def finished(hub: testing.Hub, *ids: str) -> None:
 
 @pytest.mark.parametrize("kind", ["raise-event", "terminate", "suspend", "resume", "rewind", "purge", "restart"])
 def test_a_message_that_fails_is_set_aside_and_the_rest_of_its_cycle_happens(
-    hub: testing.Hub, bomb: Callable[..., None], kind: str
+    hub: testing.TestEnvironment, bomb: Callable[..., None], kind: str
 ) -> None:
     hub.client.start_new(waits, "victim")
     hub.client.start_new(steps, "before")
-    hub.inline.work()
-    bomb(MessageHandler, "_carry_out", lambda _, message, item: item.instance == "victim")
+    hub.pool.run_next()
+    bomb(MessageHandler, "_handle_item", lambda _, message, item: item.instance == "victim")
     other = Client("hub", None, hub.disk)
     other.start_new(steps, "first")
     Inbox(hub.disk, "hub").post(kind, [MessageItem("victim", "Go", new_instance="new" if kind == "restart" else None)])
@@ -126,16 +126,16 @@ def test_a_message_that_fails_is_set_aside_and_the_rest_of_its_cycle_happens(
     why = hub.engine.hub.inbox.failed_messages.read_failure(name)
     assert why is not None
     assert (why.kind, why.error) == (kind, "RuntimeError: boom")
-    assert any("was set aside: RuntimeError: boom" in line for line in hub.said)
+    assert any("was set aside: RuntimeError: boom" in line for line in hub.output_lines)
     restart(hub)
     hub.client.raise_event("victim", "Go", 1)
     hub.run()
     assert hub.client.get_status("victim").output == 1
 
 
-def test_a_message_of_this_process_is_refused(hub: testing.Hub, bomb: Callable[..., None]) -> None:
+def test_a_message_of_this_process_is_refused(hub: testing.TestEnvironment, bomb: Callable[..., None]) -> None:
     hub.client.start_new(waits, "victim")
-    bomb(MessageHandler, "_carry_out", lambda _, message, item: message.kind == "terminate")
+    bomb(MessageHandler, "_handle_item", lambda _, message, item: message.kind == "terminate")
     with pytest.raises(DurableError, match="internal error: RuntimeError: boom"):
         hub.client.terminate("victim", "")
     hub.client.raise_event("victim", "Go", 1)
@@ -146,7 +146,7 @@ def test_a_message_of_this_process_is_refused(hub: testing.Hub, bomb: Callable[.
 
 @pytest.mark.parametrize("sliced", [False, True])
 def test_of_a_batch_only_the_item_that_fails_is_set_aside(
-    hub: testing.Hub, bomb: Callable[..., None], monkeypatch: pytest.MonkeyPatch, sliced: bool
+    hub: testing.TestEnvironment, bomb: Callable[..., None], monkeypatch: pytest.MonkeyPatch, sliced: bool
 ) -> None:
     monkeypatch.setattr(message_handler, "_MAX_SLICE_STARTS", 10)
     bomb(MessageHandler, "_start", lambda _, message, item: item.instance == "b-17")
@@ -157,11 +157,11 @@ def test_of_a_batch_only_the_item_that_fails_is_set_aside(
     assert len(hub.engine.hub.inbox.failed_messages.names()) == 1
 
 
-def test_an_instance_whose_turn_fails_is_blocked(hub: testing.Hub, bomb: Callable[..., None]) -> None:
+def test_an_instance_whose_turn_fails_is_blocked(hub: testing.TestEnvironment, bomb: Callable[..., None]) -> None:
     hub.client.start_new(steps, "before")
     hub.client.start_new(waits, "victim")
-    hub.inline.work()
-    bomb(TurnRunner, "_place", lambda _, instance, records: instance.id == "victim" and len(records) > 1)
+    hub.pool.run_next()
+    bomb(TurnRunner, "_record_turn", lambda _, instance, records: instance.id == "victim" and len(records) > 1)
     hub.client.raise_event("victim", "Go", 1)
     hub.client.start_new(steps, "after")
     finished(hub, "before", "after")
@@ -170,24 +170,26 @@ def test_an_instance_whose_turn_fails_is_blocked(hub: testing.Hub, bomb: Callabl
     assert status.blocked.reason == "internal error: RuntimeError: boom"
 
 
-def test_it_goes_on_when_the_cause_is_gone(hub: testing.Hub, bomb: Callable[..., None]) -> None:
+def test_it_goes_on_when_the_cause_is_gone(hub: testing.TestEnvironment, bomb: Callable[..., None]) -> None:
     hub.client.start_new(waits, "victim")
     hub.run()
-    bomb(TurnRunner, "_place", lambda _, instance, records: instance.id == "victim")
+    bomb(TurnRunner, "_record_turn", lambda _, instance, records: instance.id == "victim")
     hub.client.raise_event("victim", "Go", 1)
     hub.run()
     restart(hub)
     assert hub.client.get_status("victim").output == 1
 
 
-def test_outcomes_of_a_cycle_that_is_given_up_count_once(hub: testing.Hub, bomb: Callable[..., None]) -> None:
+def test_outcomes_of_a_cycle_that_is_given_up_count_once(
+    hub: testing.TestEnvironment, bomb: Callable[..., None]
+) -> None:
     hub.client.start_new(steps, "one")
     hub.client.start_new(calls, "two")
     hub.client.start_new(waits, "victim")
-    while hub.inline.work():
+    while hub.pool.run_next():
         pass  # all that is known now is back, and nothing of it is taken
     failures = iter([True])
-    bomb(MessageHandler, "_carry_out", lambda _, message, item: next(failures, False))
+    bomb(MessageHandler, "_handle_item", lambda _, message, item: next(failures, False))
     with pytest.raises(DurableError, match="internal error"):
         hub.client.raise_event("victim", "Go")
     hub.run()
@@ -197,13 +199,17 @@ def test_outcomes_of_a_cycle_that_is_given_up_count_once(hub: testing.Hub, bomb:
 
 
 def test_a_timer_of_a_cycle_that_is_given_up_fires_once_and_not_early(
-    hub: testing.Hub, bomb: Callable[..., None]
+    hub: testing.TestEnvironment, bomb: Callable[..., None]
 ) -> None:
     hub.client.start_new(steps, "one")
     hub.client.start_new(waits, "victim")
     hub.run()
     failures = iter([True])
-    bomb(DecisionApplier, "apply", lambda self, instance, record: instance.id == "one" and next(failures, False))
+    bomb(
+        DecisionApplier,
+        "record_and_execute",
+        lambda self, instance, record: instance.id == "one" and next(failures, False),
+    )
     hub.advance(timedelta(seconds=59))
     assert not hub.client.get_status("one").ended
     hub.advance(timedelta(seconds=2))
@@ -216,7 +222,7 @@ def test_a_timer_of_a_cycle_that_is_given_up_fires_once_and_not_early(
 
 @pytest.mark.parametrize("what", ["outcomes", "timers"])
 def test_what_waits_for_a_message_is_not_lost_with_the_cycle(
-    hub: testing.Hub, bomb: Callable[..., None], monkeypatch: pytest.MonkeyPatch, what: str
+    hub: testing.TestEnvironment, bomb: Callable[..., None], monkeypatch: pytest.MonkeyPatch, what: str
 ) -> None:
     original, waiting = MessageHandler._must_wait, [True]
     monkeypatch.setattr(
@@ -229,12 +235,16 @@ def test_what_waits_for_a_message_is_not_lost_with_the_cycle(
     if what == "timers":
         hub.run()
     failures = iter([True])
-    bomb(DecisionApplier, "apply", lambda self, instance, record: instance.id == "victim" and next(failures, False))
+    bomb(
+        DecisionApplier,
+        "record_and_execute",
+        lambda self, instance, record: instance.id == "victim" and next(failures, False),
+    )
     Inbox(hub.disk, "hub").post(
         "rewind", [MessageItem("one")]
     )  # it has to wait, and what is for the same instance with it
     hub.engine.wake()
-    while hub.inline.work():
+    while hub.pool.run_next():
         pass
     if what == "timers":
         hub.clock.advance(timedelta(seconds=61))
@@ -244,7 +254,7 @@ def test_what_waits_for_a_message_is_not_lost_with_the_cycle(
     finished(hub, "one")
 
 
-def test_a_damaged_part_of_a_batch_stops_nothing(hub: testing.Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_damaged_part_of_a_batch_stops_nothing(hub: testing.TestEnvironment, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(batches, "MAX_PART_BYTES", 1_000)
     inbox = Inbox(hub.disk, "hub")
     inbox.post("start", [MessageItem(f"b-{at}", "steps", Raw(b"null")) for at in range(100)])
@@ -257,7 +267,7 @@ def test_a_damaged_part_of_a_batch_stops_nothing(hub: testing.Hub, monkeypatch: 
 
 
 def test_an_item_of_a_batch_of_this_process_is_tried_once_more(
-    hub: testing.Hub, bomb: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+    hub: testing.TestEnvironment, bomb: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(message_handler, "_MAX_SLICE_STARTS", 10)
     bomb(MessageHandler, "_start", lambda _, message, item: item.instance == "b-17")
@@ -272,10 +282,12 @@ def test_an_item_of_a_batch_of_this_process_is_tried_once_more(
     assert not failed.retried_names()
 
 
-def test_a_new_instance_in_the_place_of_one_that_failed_is_tried(hub: testing.Hub, bomb: Callable[..., None]) -> None:
+def test_a_new_instance_in_the_place_of_one_that_failed_is_tried(
+    hub: testing.TestEnvironment, bomb: Callable[..., None]
+) -> None:
     hub.client.start_new(waits, "victim")
     hub.run()
-    bomb(TurnRunner, "_place", lambda _, instance, records: instance.id == "victim")
+    bomb(TurnRunner, "_record_turn", lambda _, instance, records: instance.id == "victim")
     hub.client.raise_event("victim", "Go", 1)
     hub.run()
     assert hub.client.get_status("victim").blocked is not None
@@ -286,25 +298,27 @@ def test_a_new_instance_in_the_place_of_one_that_failed_is_tried(hub: testing.Hu
     finished(hub, "victim")
 
 
-def test_an_entity_that_fails_leaves_the_rest_alone(hub: testing.Hub, bomb: Callable[..., None]) -> None:
-    bomb(EntityScheduler, "_apply", lambda *_: True)
+def test_an_entity_that_fails_leaves_the_rest_alone(hub: testing.TestEnvironment, bomb: Callable[..., None]) -> None:
+    bomb(EntityScheduler, "_record_batch", lambda *_: True)
     hub.client.start_new(calls, "caller")
     hub.client.start_new(steps, "one")
     finished(hub, "one")
     assert not hub.client.get_status("caller").ended
-    assert "RuntimeError: boom" in hub.said[-1]
+    assert "RuntimeError: boom" in hub.output_lines[-1]
     restart(hub)
     assert hub.client.get_status("caller").output == 1
 
 
-def test_an_error_of_the_disk_still_stops_the_engine(hub: testing.Hub, bomb: Callable[..., None]) -> None:
+def test_an_error_of_the_disk_still_stops_the_engine(hub: testing.TestEnvironment, bomb: Callable[..., None]) -> None:
     hub.client.start_new(waits, "victim")
-    bomb(MessageHandler, "_carry_out", lambda *_: True, StorageError)
+    bomb(MessageHandler, "_handle_item", lambda *_: True, StorageError)
     with pytest.raises(StorageError):
         hub.client.terminate("victim", "")
 
 
-def test_an_instance_that_fails_at_the_opening_is_blocked(hub: testing.Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_instance_that_fails_at_the_opening_is_blocked(
+    hub: testing.TestEnvironment, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for id in ("a", "victim", "z"):
         hub.client.start_new(steps, id)
     original = TurnRunner.restore
@@ -324,7 +338,7 @@ def test_an_instance_that_fails_at_the_opening_is_blocked(hub: testing.Hub, monk
 
 
 def embedded(path: Path) -> Any:
-    return daemon.embedded(testing.registry(*FUNCTIONS), path)
+    return daemon.embedded(testing.build_registry(*FUNCTIONS), path)
 
 
 @pytest.mark.parametrize("cured", [True, False])
@@ -333,7 +347,7 @@ def test_the_doctor_names_what_was_set_aside_and_a_repair_tries_it_once_more(
 ) -> None:
     outside = Client(tmp_path / "hub")
     outside.start_new(waits, "victim")
-    bomb(MessageHandler, "_carry_out", lambda _, message, item: message.kind == "raise-event")
+    bomb(MessageHandler, "_handle_item", lambda _, message, item: message.kind == "raise-event")
     with embedded(tmp_path / "hub") as client:
         client.start_new(calls, "other")
         assert client.wait("other").output == 1

@@ -53,7 +53,7 @@ def test_a_call_that_is_cancelled_while_it_queues_never_begins(name: str) -> Non
     gate.clear()
     outcomes: Outcomes = SimpleQueue()
     limits = ConcurrencyConfig(activities=8 if name == "one_at_a_time" else 1, async_activities=1)
-    crew = Dispatcher(testing.registry(in_the_loop, in_a_thread, one_at_a_time), outcomes.put, limits)
+    crew = Dispatcher(testing.build_registry(in_the_loop, in_a_thread, one_at_a_time), outcomes.put, limits)
     crew.dispatch_activities([ActivityTask(f"x{i}", "1", 2, ev.TaskScheduled(name, Raw(b"%d" % i))) for i in range(4)])
     for i in (1, 2):
         crew.cancel_execution(f"x{i}", "1")
@@ -89,7 +89,7 @@ def batch(entity: str, *names: str) -> EntityBatchTask:
 
 def crew_of(outcomes: Outcomes, **limits: int) -> Dispatcher:
     gate.clear()
-    return Dispatcher(testing.registry(patient, swift, in_a_thread), outcomes.put, ConcurrencyConfig(**limits))
+    return Dispatcher(testing.build_registry(patient, swift, in_a_thread), outcomes.put, ConcurrencyConfig(**limits))
 
 
 @pytest.mark.parametrize("name", ["patient", "swift"])
@@ -166,7 +166,7 @@ def test_a_batch_that_runs_is_shown_with_the_activities(tmp_path: Path) -> None:
     crew.dispatch_entity_batches([batch("@patient@A", "wait")])
     while not crew.start_times():
         pass
-    EngineInfoWriter(str(tmp_path), testing.registry(patient)).update(crew, NOW)
+    EngineInfoWriter(str(tmp_path), testing.build_registry(patient)).update(crew, NOW)
     gate.set()
     crew.stop()
     said = json.loads((tmp_path / "engine.json").read_text())

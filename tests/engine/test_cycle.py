@@ -80,7 +80,7 @@ class Bench:
     def __init__(self, **options: Any) -> None:
         self.disk = SlowDisk()
         settings = EngineOptions(**{"in_place": False, "share": timedelta.max, **options})
-        self.hub = testing.Hub(testing.registry(*FUNCTIONS), testing.START, settings, self.disk)
+        self.hub = testing.TestEnvironment(testing.build_registry(*FUNCTIONS), testing.START, settings, self.disk)
         self.engine = self.hub.engine
 
     def start(self, id: str, value: Any = None) -> Any:
@@ -101,7 +101,7 @@ def bench() -> Iterator[Bench]:
 
 
 @pytest.fixture
-def hub(replay_always: bool) -> Iterator[testing.Hub]:
+def hub(replay_always: bool) -> Iterator[testing.TestEnvironment]:
     with testing.hub(*FUNCTIONS, replay_always=replay_always) as hub:
         yield hub
 
@@ -115,12 +115,12 @@ def test_nothing_is_told_or_started_before_the_commit_is_on_disk(bench: Bench) -
     for _ in range(3):
         bench.engine.step()
     assert not posted.done.is_set()
-    assert not bench.hub.inline.waiting
-    assert not bench.hub.client.get_status("x").taken
+    assert not bench.hub.pool.waiting
+    assert not bench.hub.client.get_status("x").has_started
     bench.disk.gate.set()
     bench.engine.flush()
     assert posted.done.is_set()
-    assert list(bench.hub.inline.waiting)
+    assert list(bench.hub.pool.waiting)
 
 
 def test_commits_that_are_decided_during_a_sync_share_the_next_one(bench: Bench) -> None:
@@ -142,7 +142,7 @@ def test_outcomes_are_taken_in_the_order_in_which_they_came(bench: Bench) -> Non
         bench.start(f"x{i}", i)
     bench.engine.flush()
     bench.disk.gate.clear()
-    while bench.hub.inline.work():
+    while bench.hub.pool.run_next():
         bench.engine.step()
     bench.disk.gate.set()
     bench.engine.flush()
@@ -154,7 +154,7 @@ def test_outcomes_are_taken_in_the_order_in_which_they_came(bench: Bench) -> Non
 def test_a_full_disk_stops_the_engine_and_is_nobodys_failure_but_its_own(bench: Bench) -> None:
     bench.start("x", 1)
     bench.engine.flush()
-    bench.hub.inline.work()
+    bench.hub.pool.run_next()
     bench.disk.full = True
     posted = bench.engine.submit("start", [MessageItem("y", "calls")])
     with pytest.raises(StorageError, match="no space"):
@@ -166,7 +166,7 @@ def test_a_full_disk_stops_the_engine_and_is_nobodys_failure_but_its_own(bench: 
     assert not bench.hub.client.get_status("y")
 
 
-def test_an_engine_whose_hub_was_taken_by_another_stops(hub: testing.Hub) -> None:
+def test_an_engine_whose_hub_was_taken_by_another_stops(hub: testing.TestEnvironment) -> None:
     hub.client.start_new(calls, "x")
     open_hub(ROOT, hub.disk, lock=False, index=Index())
     hub.engine.submit("start", [MessageItem("y", "calls")])
@@ -178,7 +178,7 @@ def test_an_engine_whose_hub_was_taken_by_another_stops(hub: testing.Hub) -> Non
 
 
 def test_two_that_never_stop_do_not_keep_a_third_from_its_end(
-    hub: testing.Hub, monkeypatch: pytest.MonkeyPatch
+    hub: testing.TestEnvironment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for module in (commit_builder, turns):
         monkeypatch.setattr(module, "MAX_COMMIT_RECORDS", 64)
@@ -187,7 +187,7 @@ def test_two_that_never_stop_do_not_keep_a_third_from_its_end(
     hub.client.raise_event("a", "Ball")
     hub.client.start_new(calls, "c", 5)
     for _ in range(20):
-        hub.inline.work()
+        hub.pool.run_next()
         hub.engine.step()
     assert hub.client.get_status("c").output == 5
     assert hub.client.get_status("a").records > 100
@@ -233,7 +233,7 @@ def test_live_machines_are_kept_and_replay_always_drops_them(replay_always: bool
 
 def test_an_engine_with_room_for_few_reads_the_others_again() -> None:
     options = EngineOptions(use_threads=False, turn_budget=timedelta.max, live_instances=2)
-    hub = testing.Hub(testing.registry(*FUNCTIONS), testing.START, options)
+    hub = testing.TestEnvironment(testing.build_registry(*FUNCTIONS), testing.START, options)
     ids = [f"x{i}" for i in range(200)]
     for id in ids:
         hub.client.start_new(waits, id)
@@ -267,7 +267,9 @@ def test_a_log_line_is_said_once_and_only_after_its_turn_is_on_disk(caplog: pyte
 # ── the inbox ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_messages_of_other_processes_are_taken_in_order_and_go_when_they_are_taken(hub: testing.Hub) -> None:
+def test_messages_of_other_processes_are_taken_in_order_and_go_when_they_are_taken(
+    hub: testing.TestEnvironment,
+) -> None:
     inbox = Inbox(hub.disk, ROOT, notify=hub.engine.wake)
     inbox.post("start", [MessageItem("x", "waits", Raw(b"null"))])
     for value in (b"1", b"2"):
@@ -277,7 +279,7 @@ def test_messages_of_other_processes_are_taken_in_order_and_go_when_they_are_tak
     assert hub.disk.listdir(f"{ROOT}/inbox/new") == []
 
 
-def test_a_message_that_was_taken_before_a_crash_is_not_taken_again(hub: testing.Hub) -> None:
+def test_a_message_that_was_taken_before_a_crash_is_not_taken_again(hub: testing.TestEnvironment) -> None:
     inbox = Inbox(hub.disk, ROOT, notify=hub.engine.wake)
     inbox.post("start", [MessageItem("x", "waits", Raw(b"null"))])
     hub.run()
@@ -291,9 +293,9 @@ def test_a_message_that_was_taken_before_a_crash_is_not_taken_again(hub: testing
     assert [type(record.event).__name__ for record in hub.client.get_history("x")].count("EventRaised") == 1
 
 
-def test_an_event_for_an_instance_that_is_not_known_yet_waits_for_another_look(hub: testing.Hub) -> None:
+def test_an_event_for_an_instance_that_is_not_known_yet_waits_for_another_look(hub: testing.TestEnvironment) -> None:
     inbox = Inbox(hub.disk, ROOT, notify=hub.engine.wake)
     inbox.post("raise-event", [MessageItem("nobody", "Go", Raw(b"1"))])
     hub.run()
     assert hub.engine.stats["undelivered"] == 1
-    assert any("nobody" in line for line in hub.said)
+    assert any("nobody" in line for line in hub.output_lines)

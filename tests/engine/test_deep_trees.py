@@ -39,25 +39,25 @@ def fails(_: Any) -> int:
 
 
 @pytest.fixture
-def hub(replay_always: bool) -> Iterator[testing.Hub]:
+def hub(replay_always: bool) -> Iterator[testing.TestEnvironment]:
     with testing.hub(nested, fails, replay_always=replay_always) as made:
         yield made
     repaired.clear()
 
 
-def start(hub: testing.Hub, *, fails: bool = False) -> None:
+def start(hub: testing.TestEnvironment, *, fails: bool = False) -> None:
     hub.client.start_new(nested, f"level-{DEPTH}", {"depth": DEPTH, "fails": fails})
     hub.run()
 
 
-def counts(hub: testing.Hub) -> dict[str, int]:
+def counts(hub: testing.TestEnvironment) -> dict[str, int]:
     """How many instances there are of each status."""
     hub.engine.flush()
     return dict(Counter(row.status for row in hub.client.page(Query(limit=2 * DEPTH)).rows))
 
 
 @pytest.mark.parametrize("door", ["process", "inbox"])
-def test_a_deep_tree_is_terminated_and_purged(hub: testing.Hub, door: str) -> None:
+def test_a_deep_tree_is_terminated_and_purged(hub: testing.TestEnvironment, door: str) -> None:
     client = hub.client if door == "process" else Client("hub", None, hub.disk)
     start(hub)
     assert counts(hub) == {"Running": DEPTH + 1}
@@ -70,14 +70,14 @@ def test_a_deep_tree_is_terminated_and_purged(hub: testing.Hub, door: str) -> No
     assert not hub.engine.hub.inbox.failed_messages.names()
 
 
-def test_a_deep_tree_that_runs_is_purged_by_force(hub: testing.Hub) -> None:
+def test_a_deep_tree_that_runs_is_purged_by_force(hub: testing.TestEnvironment) -> None:
     start(hub)
     hub.client.purge_instance_history(f"level-{DEPTH}", force=True)
     hub.run()
     assert "Running" not in counts(hub)
 
 
-def test_a_deep_tree_that_failed_is_rewound(hub: testing.Hub) -> None:
+def test_a_deep_tree_that_failed_is_rewound(hub: testing.TestEnvironment) -> None:
     start(hub, fails=True)
     hub.client.raise_event("level-0", "Go")
     hub.run()

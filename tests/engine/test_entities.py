@@ -97,38 +97,38 @@ FUNCTIONS = (counter, add_one, fan_out, call, hold, twice, twice_unheld)
 
 
 @pytest.fixture(params=[False, True], ids=["live", "replayed"])
-def hub(request: pytest.FixtureRequest) -> Iterator[testing.Hub]:
+def hub(request: pytest.FixtureRequest) -> Iterator[testing.TestEnvironment]:
     with testing.hub(*FUNCTIONS, replay_always=request.param) as found:
         yield found
 
 
-def log(hub: testing.Hub, id: df.EntityId) -> list[ev.AnyEvent]:
+def log(hub: testing.TestEnvironment, id: df.EntityId) -> list[ev.AnyEvent]:
     """What stands in the file of an entity."""
     hub.run()
     return [record.event for record in hub.client.get_entity_history(id)]
 
 
-def ledger(hub: testing.Hub, id: df.EntityId) -> EntityRuntimeState:
+def ledger(hub: testing.TestEnvironment, id: df.EntityId) -> EntityRuntimeState:
     hub.run()
     history = hub.client.get_entity_history(id)
     return fold_entity_log(history, sum(len(line) for line in lines(hub, id)))
 
 
-def lines(hub: testing.Hub, id: df.EntityId) -> list[bytes]:
+def lines(hub: testing.TestEnvironment, id: df.EntityId) -> list[bytes]:
     return hub.disk.read(history_path("hub", str(id))).splitlines(keepends=True)
 
 
-def state(hub: testing.Hub, id: df.EntityId) -> Any:
+def state(hub: testing.TestEnvironment, id: df.EntityId) -> Any:
     hub.run()
     return hub.client.read_entity_state(id).entity_state
 
 
-def start_holding(hub: testing.Hub, instance: str, keys: str, then: str = "return") -> None:
+def start_holding(hub: testing.TestEnvironment, instance: str, keys: str, then: str = "return") -> None:
     hub.client.start_new(hold, instance, [list(keys), then])
     hub.run()
 
 
-def holder(hub: testing.Hub, id: df.EntityId) -> str | None:
+def holder(hub: testing.TestEnvironment, id: df.EntityId) -> str | None:
     lock = ledger(hub, id).lock
     return lock.sender.instance if lock is not None else None
 
@@ -136,21 +136,21 @@ def holder(hub: testing.Hub, id: df.EntityId) -> str | None:
 # ── operations ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_signals_of_a_fan_out_are_applied_before_the_call_behind_them(hub: testing.Hub) -> None:
+def test_signals_of_a_fan_out_are_applied_before_the_call_behind_them(hub: testing.TestEnvironment) -> None:
     assert hub.finish(hub.client.start_new(fan_out, client_input=20)).output == 20
 
 
-def test_a_fan_out_too_big_for_one_commit_arrives_whole(hub: testing.Hub) -> None:
+def test_a_fan_out_too_big_for_one_commit_arrives_whole(hub: testing.TestEnvironment) -> None:
     assert hub.finish(hub.client.start_new(fan_out, client_input=9_000)).output == 9_000
     assert state(hub, A) == 9_000
 
 
-def test_signals_of_one_cycle_are_run_as_one_batch(hub: testing.Hub) -> None:
+def test_signals_of_one_cycle_are_run_as_one_batch(hub: testing.TestEnvironment) -> None:
     hub.finish(hub.client.start_new(fan_out, client_input=20))
     assert sum(isinstance(event, ev.EntityBatch) for event in log(hub, A)) <= 2
 
 
-def test_a_failed_call_leaves_state_and_signals_as_they_were(hub: testing.Hub) -> None:
+def test_a_failed_call_leaves_state_and_signals_as_they_were(hub: testing.TestEnvironment) -> None:
     hub.client.signal_entity(A, "add", 5)
     status = hub.finish(hub.client.start_new(call, client_input="fail"))
     assert status.output == "Operation 'fail' of entity @counter@a failed: ValueError: not today"
@@ -161,19 +161,19 @@ def test_a_failed_call_leaves_state_and_signals_as_they_were(hub: testing.Hub) -
     assert (failure.name, failure.failure.type, failure.failure.message) == ("fail", "builtins.ValueError", "not today")
 
 
-def test_a_failure_without_a_message_is_told_by_its_type(hub: testing.Hub) -> None:
+def test_a_failure_without_a_message_is_told_by_its_type(hub: testing.TestEnvironment) -> None:
     status = hub.finish(hub.client.start_new(call, client_input="fail in silence"))
     assert status.output == "Operation 'fail in silence' of entity @counter@a failed: KeyboardInterrupt"
 
 
-def test_a_failed_signal_stands_in_the_log_and_the_next_one_is_run(hub: testing.Hub) -> None:
+def test_a_failed_signal_stands_in_the_log_and_the_next_one_is_run(hub: testing.TestEnvironment) -> None:
     hub.client.signal_entity(A, "fail")
     hub.client.signal_entity(A, "add", 2)
     assert state(hub, A) == 2
     assert ledger(hub, A).failures == 1
 
 
-def test_an_entity_signals_another(hub: testing.Hub) -> None:
+def test_an_entity_signals_another(hub: testing.TestEnvironment) -> None:
     hub.client.signal_entity(A, "add", 7)
     hub.client.signal_entity(A, "pass_on", "b")
     assert state(hub, B) == 7
@@ -181,7 +181,7 @@ def test_an_entity_signals_another(hub: testing.Hub) -> None:
     assert [event.sender.instance for event in received if event.sender] == [str(A)]
 
 
-def test_a_signal_for_later_waits_for_its_time_also_over_a_restart(hub: testing.Hub) -> None:
+def test_a_signal_for_later_waits_for_its_time_also_over_a_restart(hub: testing.TestEnvironment) -> None:
     hub.client.signal_entity(A, "later")
     hub.advance(timedelta(minutes=59))
     hub.restart()
@@ -192,14 +192,14 @@ def test_a_signal_for_later_waits_for_its_time_also_over_a_restart(hub: testing.
     assert state(hub, A) == 1
 
 
-def test_an_entity_starts_an_orchestration_once(hub: testing.Hub) -> None:
+def test_an_entity_starts_an_orchestration_once(hub: testing.TestEnvironment) -> None:
     hub.client.signal_entity(A, "begin", "child")
     hub.run()
     assert hub.client.get_status("child").ended
     assert state(hub, A) == 1
 
 
-def test_a_start_whose_id_is_taken_is_noted_and_not_carried_out(hub: testing.Hub) -> None:
+def test_a_start_whose_id_is_taken_is_noted_and_not_carried_out(hub: testing.TestEnvironment) -> None:
     start_holding(hub, "child", "b")
     hub.client.signal_entity(A, "begin", "child")
     starts = [start for event in log(hub, A) if isinstance(event, ev.EntityBatch) for start in event.starts]
@@ -207,15 +207,15 @@ def test_a_start_whose_id_is_taken_is_noted_and_not_carried_out(hub: testing.Hub
     assert hub.client.get_status("child").name == "hold"
 
 
-def test_a_message_that_is_posted_twice_has_its_effect_once(hub: testing.Hub) -> None:
+def test_a_message_that_is_posted_twice_has_its_effect_once(hub: testing.TestEnvironment) -> None:
     hub.client.signal_entity(A, "add", 1)
     hub.restart()
     assert state(hub, A) == 1
 
 
-def test_an_outcome_that_a_crash_swallowed_is_made_again_and_applied_once(hub: testing.Hub) -> None:
+def test_an_outcome_that_a_crash_swallowed_is_made_again_and_applied_once(hub: testing.TestEnvironment) -> None:
     hub.client.signal_entity(A, "add", 3)
-    assert hub.inline.waiting
+    assert hub.pool.waiting
     hub.restart()
     assert state(hub, A) == 3
 
@@ -223,14 +223,14 @@ def test_an_outcome_that_a_crash_swallowed_is_made_again_and_applied_once(hub: t
 # ── deletion and purge ─────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_a_deletion_waits_for_its_turn_and_the_entity_can_begin_anew(hub: testing.Hub) -> None:
+def test_a_deletion_waits_for_its_turn_and_the_entity_can_begin_anew(hub: testing.TestEnvironment) -> None:
     hub.client.signal_entity(A, "add", 3)
     hub.client.delete_entity(A)
     hub.client.signal_entity(A, "add", 4)
     assert state(hub, A) == 4
 
 
-def test_a_purged_entity_leaves_nothing_behind(hub: testing.Hub) -> None:
+def test_a_purged_entity_leaves_nothing_behind(hub: testing.TestEnvironment) -> None:
     hub.client.signal_entity(A, "add", 3)
     hub.run()
     hub.client.delete_entity(A)
@@ -274,35 +274,35 @@ def test_an_entity_whose_function_is_missing_can_be_deleted_with_all_that_waits(
         assert not hub.client.entity(A)
 
 
-def post(hub: testing.Hub, kind: str, items: list[MessageItem]) -> None:
+def post(hub: testing.TestEnvironment, kind: str, items: list[MessageItem]) -> None:
     posted = hub.engine.submit(kind, items)
     while not posted.done.is_set():
         hub.engine.step()
 
 
-def delete_by_force(hub: testing.Hub, id: df.EntityId) -> None:
+def delete_by_force(hub: testing.TestEnvironment, id: df.EntityId) -> None:
     post(hub, "delete", [MessageItem(str(id), force=True)])
 
 
-def test_a_forced_deletion_drops_what_waits_and_what_runs(hub: testing.Hub) -> None:
+def test_a_forced_deletion_drops_what_waits_and_what_runs(hub: testing.TestEnvironment) -> None:
     hub.client.start_new(call, "caller", "get")
     hub.engine.step()
-    assert hub.inline.waiting, "the operation isn't given out"
+    assert hub.pool.waiting, "the operation isn't given out"
     delete_by_force(hub, A)
-    assert not hub.inline.waiting
+    assert not hub.pool.waiting
     hub.client.signal_entity(A, "add", 4)
     hub.run()
     assert "failed: NotFound: the entity was deleted" in hub.client.get_status("caller").output
     assert state(hub, A) == 4
 
 
-def test_what_a_dropped_operation_still_brings_is_not_applied(hub: testing.Hub) -> None:
+def test_what_a_dropped_operation_still_brings_is_not_applied(hub: testing.TestEnvironment) -> None:
     hub.client.signal_entity(A, "add", 1)
     hub.engine.step()
-    (work,) = hub.inline.waiting.values()
+    (work,) = hub.pool.waiting.values()
     delete_by_force(hub, A)
     assert isinstance(work, EntityBatchCall)
-    hub.inline.report(work.run())
+    hub.pool.report(work.run())
     hub.run()
     assert not hub.client.read_entity_state(A).entity_exists
     hub.restart()
@@ -310,7 +310,7 @@ def test_what_a_dropped_operation_still_brings_is_not_applied(hub: testing.Hub) 
     assert not hub.client.read_entity_state(A).entity_exists
 
 
-def test_a_forced_deletion_waits_for_the_holder_of_the_lock(hub: testing.Hub) -> None:
+def test_a_forced_deletion_waits_for_the_holder_of_the_lock(hub: testing.TestEnvironment) -> None:
     start_holding(hub, "owner", "a")
     hub.client.signal_entity(A, "add", 1)
     delete_by_force(hub, A)
@@ -330,7 +330,7 @@ def test_nothing_is_blocked_where_nothing_waits() -> None:
 # ── time ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_a_signal_for_later_is_never_early_though_the_clock_goes_back(hub: testing.Hub) -> None:
+def test_a_signal_for_later_is_never_early_though_the_clock_goes_back(hub: testing.TestEnvironment) -> None:
     hub.client.signal_entity(A, "add", 1)
     hub.run()
     hub.clock.move_to(hub.clock.now() - timedelta(hours=2))
@@ -340,12 +340,14 @@ def test_a_signal_for_later_is_never_early_though_the_clock_goes_back(hub: testi
     assert state(hub, A) == 11
 
 
-def test_a_signal_for_a_time_that_is_over_is_run_at_once(hub: testing.Hub) -> None:
+def test_a_signal_for_a_time_that_is_over_is_run_at_once(hub: testing.TestEnvironment) -> None:
     hub.client.signal_entity(A, "add", 1, at=hub.clock.now() - timedelta(days=1))
     assert state(hub, A) == 1
 
 
-def test_timers_of_what_was_carried_over_dont_pile_up(hub: testing.Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_timers_of_what_was_carried_over_dont_pile_up(
+    hub: testing.TestEnvironment, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(entity_scheduler, "_MIN_COMPACT_BYTES", 1)
     for _ in range(20):
         hub.client.signal_entity(A, "later")
@@ -360,7 +362,7 @@ def test_timers_of_what_was_carried_over_dont_pile_up(hub: testing.Hub, monkeypa
 # ── locks ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_others_wait_while_an_entity_is_locked(hub: testing.Hub) -> None:
+def test_others_wait_while_an_entity_is_locked(hub: testing.TestEnvironment) -> None:
     start_holding(hub, "first", "ab")
     hub.client.signal_entity(A, "add", 1)
     assert not hub.client.read_entity_state(A).entity_exists
@@ -369,7 +371,7 @@ def test_others_wait_while_an_entity_is_locked(hub: testing.Hub) -> None:
     assert holder(hub, A) is None
 
 
-def test_the_next_in_line_gets_the_lock(hub: testing.Hub) -> None:
+def test_the_next_in_line_gets_the_lock(hub: testing.TestEnvironment) -> None:
     start_holding(hub, "first", "ab")
     start_holding(hub, "second", "bc")
     start_holding(hub, "third", "ac")
@@ -383,7 +385,7 @@ def test_the_next_in_line_gets_the_lock(hub: testing.Hub) -> None:
     assert [hub.client.get_status(name).output for name in ("second", "third")] == ["left", "left"]
 
 
-LEAVE: dict[str, Callable[[testing.Hub], object]] = {
+LEAVE: dict[str, Callable[[testing.TestEnvironment], object]] = {
     "return": lambda hub: hub.client.raise_event("owner", "Go"),
     "terminate": lambda hub: hub.client.terminate("owner"),
     "purge": lambda hub: hub.client.purge_instance_history("owner", force=True),
@@ -393,7 +395,7 @@ LEAVE: dict[str, Callable[[testing.Hub], object]] = {
 
 @pytest.mark.parametrize("leave", LEAVE)
 @pytest.mark.parametrize("restarted", [False, True])
-def test_every_way_out_gives_the_locks_back(hub: testing.Hub, leave: str, restarted: bool) -> None:
+def test_every_way_out_gives_the_locks_back(hub: testing.TestEnvironment, leave: str, restarted: bool) -> None:
     start_holding(hub, "owner", "ab")
     if restarted:
         hub.restart()
@@ -403,13 +405,13 @@ def test_every_way_out_gives_the_locks_back(hub: testing.Hub, leave: str, restar
     assert holder(hub, B) == "next"
 
 
-def test_an_exception_inside_gives_the_locks_back(hub: testing.Hub) -> None:
+def test_an_exception_inside_gives_the_locks_back(hub: testing.TestEnvironment) -> None:
     start_holding(hub, "owner", "ab", "raise")
     hub.client.raise_event("owner", "Go")
     assert [holder(hub, id) for id in (A, B)] == [None, None]
 
 
-def test_continuing_as_new_inside_gives_the_locks_back_before_it_asks_again(hub: testing.Hub) -> None:
+def test_continuing_as_new_inside_gives_the_locks_back_before_it_asks_again(hub: testing.TestEnvironment) -> None:
     start_holding(hub, "owner", "ab", "again")
     start_holding(hub, "next", "ab")
     hub.client.raise_event("owner", "Go")
@@ -421,7 +423,7 @@ def test_continuing_as_new_inside_gives_the_locks_back_before_it_asks_again(hub:
 
 
 @pytest.mark.parametrize("leave", ["terminate", "purge", "replace"])
-def test_whoever_ends_while_waiting_for_the_second_lock_leaves_none(hub: testing.Hub, leave: str) -> None:
+def test_whoever_ends_while_waiting_for_the_second_lock_leaves_none(hub: testing.TestEnvironment, leave: str) -> None:
     start_holding(hub, "first", "b")
     start_holding(hub, "owner", "abc")
     start_holding(hub, "next", "ac")
@@ -433,7 +435,7 @@ def test_whoever_ends_while_waiting_for_the_second_lock_leaves_none(hub: testing
     assert not ledger(hub, B).queue
 
 
-def test_asking_again_right_after_giving_back_is_one_in_line_again(hub: testing.Hub) -> None:
+def test_asking_again_right_after_giving_back_is_one_in_line_again(hub: testing.TestEnvironment) -> None:
     hub.client.start_new(twice, "owner")
     start_holding(hub, "next", "b")
     assert holder(hub, B) == "owner"
@@ -445,7 +447,7 @@ def test_asking_again_right_after_giving_back_is_one_in_line_again(hub: testing.
     assert [holder(hub, id) for id in (B, C)] == [None, None]
 
 
-def test_asking_again_with_nobody_in_line_is_granted_at_once(hub: testing.Hub) -> None:
+def test_asking_again_with_nobody_in_line_is_granted_at_once(hub: testing.TestEnvironment) -> None:
     hub.client.start_new(twice, "owner")
     hub.run()
     hub.client.raise_event("owner", "Go")
@@ -454,7 +456,7 @@ def test_asking_again_with_nobody_in_line_is_granted_at_once(hub: testing.Hub) -
     assert [holder(hub, id) for id in (A, B, C)] == [None, None, None]
 
 
-def test_a_suspended_owner_keeps_its_locks_and_a_terminated_one_doesnt(hub: testing.Hub) -> None:
+def test_a_suspended_owner_keeps_its_locks_and_a_terminated_one_doesnt(hub: testing.TestEnvironment) -> None:
     start_holding(hub, "first", "a")
     start_holding(hub, "owner", "ab")
     hub.client.suspend("owner")
@@ -468,7 +470,7 @@ def test_a_suspended_owner_keeps_its_locks_and_a_terminated_one_doesnt(hub: test
 # ── the file ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_a_long_log_begins_anew_with_a_snapshot(hub: testing.Hub) -> None:
+def test_a_long_log_begins_anew_with_a_snapshot(hub: testing.TestEnvironment) -> None:
     for _ in range(3):
         hub.finish(hub.client.start_new(fan_out, client_input=3_000))
     events = log(hub, A)
@@ -481,7 +483,7 @@ def test_a_long_log_begins_anew_with_a_snapshot(hub: testing.Hub) -> None:
     assert hub.finish(hub.client.start_new(fan_out, client_input=1)).output == 9_001
 
 
-def test_a_log_stays_short_however_the_signals_come(hub: testing.Hub) -> None:
+def test_a_log_stays_short_however_the_signals_come(hub: testing.TestEnvironment) -> None:
     sizes = []
     for round in range(3):
         for _ in range(800):
@@ -493,13 +495,13 @@ def test_a_log_stays_short_however_the_signals_come(hub: testing.Hub) -> None:
     assert max(sizes) < 200_000
 
 
-def test_the_log_of_an_entity_that_is_only_locked_stays_short(hub: testing.Hub) -> None:
+def test_the_log_of_an_entity_that_is_only_locked_stays_short(hub: testing.TestEnvironment) -> None:
     for _ in range(600):
         hub.finish(hub.client.start_new(twice_unheld))
     assert sum(map(len, lines(hub, A))) < 200_000
 
 
-def test_thousands_of_requests_are_taken_back_in_no_time(hub: testing.Hub) -> None:
+def test_thousands_of_requests_are_taken_back_in_no_time(hub: testing.TestEnvironment) -> None:
     """One look at each other request for each of them would take minutes."""
     start_holding(hub, "owner", "a")
     waiters = [f"waiter-{number}" for number in range(3_000)]
@@ -512,7 +514,7 @@ def test_thousands_of_requests_are_taken_back_in_no_time(hub: testing.Hub) -> No
     assert ledger(hub, A).is_disposable
 
 
-def test_what_waits_is_carried_into_the_new_file(hub: testing.Hub) -> None:
+def test_what_waits_is_carried_into_the_new_file(hub: testing.TestEnvironment) -> None:
     hub.client.signal_entity(A, "later")
     for _ in range(3):
         hub.finish(hub.client.start_new(fan_out, client_input=3_000), limit=timedelta(minutes=1))

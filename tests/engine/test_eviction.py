@@ -30,7 +30,7 @@ def test_a_parent_is_kept_in_memory_while_its_turn_is_spread(monkeypatch: pytest
         monkeypatch.setattr(module, "MAX_COMMIT_RECORDS", 16)
     monkeypatch.setattr(publisher, "_GATHER_INTERVAL", 0.0)
     options = EngineOptions(use_threads=False, turn_budget=timedelta.max, live_instances=2)
-    with testing.Hub(testing.registry(child, family), testing.START, options) as hub:
+    with testing.TestEnvironment(testing.build_registry(child, family), testing.START, options) as hub:
         hub.client.start_new(family, "x")
         for _ in range(6):
             hub.engine.step()

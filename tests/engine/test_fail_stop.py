@@ -31,8 +31,8 @@ class FullDisk(MemoryDisk):
         super().extend(node, data, path)
 
 
-def opened(disk: MemoryDisk, **options: Any) -> testing.Hub:
-    return testing.Hub(testing.registry(waits), testing.START, EngineOptions(**options), disk)
+def opened(disk: MemoryDisk, **options: Any) -> testing.TestEnvironment:
+    return testing.TestEnvironment(testing.build_registry(waits), testing.START, EngineOptions(**options), disk)
 
 
 @pytest.mark.parametrize("in_place", [True, False])

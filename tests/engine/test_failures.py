@@ -13,7 +13,7 @@ from durablecli.config import LimitsConfig
 from durablecli.engine.engine import EngineOptions
 from durablecli.model import events as ev
 from durablecli.model.failures import MAX_CHAIN_LENGTH, Failure, iter_chain
-from durablecli.testing import Hub
+from durablecli.testing import TestEnvironment
 
 
 @df.activity
@@ -50,14 +50,14 @@ def wraps_without_a_cause(context: df.DurableOrchestrationContext) -> Any:
         raise RuntimeError(f"wrapped: {error}") from None
 
 
-def deep_failure(hub: Hub, name: str, levels: int, length: int = 0) -> tuple[int, Any]:
+def deep_failure(hub: TestEnvironment, name: str, levels: int, length: int = 0) -> tuple[int, Any]:
     """The bytes that a failure through so many levels leaves on disk, and the status of the first of them."""
     before = sum(len(node.data) for node in hub.disk.files.values())
     status = hub.finish(hub.client.start_new(name, client_input={"name": name, "levels": levels, "length": length}))
     return sum(len(node.data) for node in hub.disk.files.values()) - before, status
 
 
-def failure_of(hub: Hub, instance: str) -> Failure:
+def failure_of(hub: TestEnvironment, instance: str) -> Failure:
     known = hub.engine.instances.get(instance)
     assert known is not None
     assert known.runtime_state.failure is not None
@@ -132,14 +132,14 @@ def endless_and_uncaught(context: df.DurableOrchestrationContext) -> Any:
     return (yield context.call_sub_orchestrator(endless_and_uncaught))
 
 
-def limited(*functions: Any, depth: int = 5, replay_always: bool = False) -> Hub:
+def limited(*functions: Any, depth: int = 5, replay_always: bool = False) -> TestEnvironment:
     options = EngineOptions(
         limits=LimitsConfig(sub_orchestration_depth=depth),
         use_threads=False,
         replay_always=replay_always,
         turn_budget=timedelta.max,
     )
-    return Hub(testing.registry(*functions), testing.START, options)
+    return TestEnvironment(testing.build_registry(*functions), testing.START, options)
 
 
 TOO_DEEP = (

@@ -120,23 +120,23 @@ FUNCTIONS = [
 
 
 @pytest.fixture
-def hub(replay_always: bool) -> Iterator[testing.Hub]:
+def hub(replay_always: bool) -> Iterator[testing.TestEnvironment]:
     with testing.hub(*FUNCTIONS, replay_always=replay_always) as made:
         made.run()
         yield made
     outside.clear()
 
 
-def other(hub: testing.Hub) -> Client:
+def other(hub: testing.TestEnvironment) -> Client:
     """A client in another process."""
     return Client("hub", None, hub.disk)
 
 
-def output(hub: testing.Hub, id: str) -> Any:
+def output(hub: testing.TestEnvironment, id: str) -> Any:
     return hub.client.get_status(id).output
 
 
-def test_an_event_through_the_engine_s_process_follows_a_start_in_the_inbox(hub: testing.Hub) -> None:
+def test_an_event_through_the_engine_s_process_follows_a_start_in_the_inbox(hub: testing.TestEnvironment) -> None:
     other(hub).start_new(waits, "x")
     hub.client.raise_event("x", "Go", 42)
     hub.run()
@@ -145,7 +145,7 @@ def test_an_event_through_the_engine_s_process_follows_a_start_in_the_inbox(hub:
 
 
 @pytest.mark.parametrize("verb", ["terminate", "suspend"])
-def test_so_does_any_other_verb(hub: testing.Hub, verb: str) -> None:
+def test_so_does_any_other_verb(hub: testing.TestEnvironment, verb: str) -> None:
     other(hub).start_new(waits, "x")
     getattr(hub.client, verb)("x", "stop")
     hub.run()
@@ -155,7 +155,7 @@ def test_so_does_any_other_verb(hub: testing.Hub, verb: str) -> None:
 
 
 @pytest.mark.parametrize("doors", ["io", "oi", "ioi", "oio", "iioo"])
-def test_events_keep_their_order_over_doors(hub: testing.Hub, doors: str) -> None:
+def test_events_keep_their_order_over_doors(hub: testing.TestEnvironment, doors: str) -> None:
     clients = {"i": hub.client, "o": other(hub)}
     hub.client.start_new(collects, "x", len(doors))
     hub.run()
@@ -165,7 +165,7 @@ def test_events_keep_their_order_over_doors(hub: testing.Hub, doors: str) -> Non
     assert output(hub, "x") == list(range(len(doors)))
 
 
-def test_signals_keep_their_order_over_doors(hub: testing.Hub) -> None:
+def test_signals_keep_their_order_over_doors(hub: testing.TestEnvironment) -> None:
     entity = df.EntityId("log", "k")
     for at, client in enumerate([hub.client, other(hub), other(hub), hub.client, other(hub), hub.client]):
         client.signal_entity(entity, "add", str(at))
@@ -174,7 +174,7 @@ def test_signals_keep_their_order_over_doors(hub: testing.Hub) -> None:
     assert state == {"lines": ["0", "1", "2", "3", "4", "5"]}
 
 
-def test_an_orchestration_reaches_what_its_activity_has_started(hub: testing.Hub) -> None:
+def test_an_orchestration_reaches_what_its_activity_has_started(hub: testing.TestEnvironment) -> None:
     def start_two() -> None:
         client = other(hub)
         client.start_new(waits, "first")
@@ -188,7 +188,7 @@ def test_an_orchestration_reaches_what_its_activity_has_started(hub: testing.Hub
 
 
 @pytest.mark.parametrize("function", [acts_then_signals, acts_then_calls])
-def test_an_operation_follows_the_signal_that_an_activity_has_sent(hub: testing.Hub, function: Any) -> None:
+def test_an_operation_follows_the_signal_that_an_activity_has_sent(hub: testing.TestEnvironment, function: Any) -> None:
     entity = df.EntityId("log", "k")
     outside.append(lambda: other(hub).signal_entity(entity, "add", "activity"))
     hub.client.start_new(function)
@@ -198,14 +198,14 @@ def test_an_operation_follows_the_signal_that_an_activity_has_sent(hub: testing.
 
 
 @pytest.mark.parametrize("function", [races, parent, calls_acting_entity])
-def test_an_event_that_user_code_has_sent_comes_before_its_result(hub: testing.Hub, function: Any) -> None:
+def test_an_event_that_user_code_has_sent_comes_before_its_result(hub: testing.TestEnvironment, function: Any) -> None:
     outside.append(lambda: other(hub).raise_event("x", "Go"))
     hub.client.start_new(function, "x", [])
     hub.run()
     assert output(hub, "x") == "event"
 
 
-def test_a_timer_follows_an_event_that_was_acknowledged_before_it_was_due(hub: testing.Hub) -> None:
+def test_a_timer_follows_an_event_that_was_acknowledged_before_it_was_due(hub: testing.TestEnvironment) -> None:
     hub.client.start_new(races_a_timer, "x")
     hub.run()
     other(hub).raise_event("x", "Go")
@@ -215,7 +215,7 @@ def test_a_timer_follows_an_event_that_was_acknowledged_before_it_was_due(hub: t
 
 
 def test_the_order_holds_behind_more_messages_than_are_read_at_once(
-    hub: testing.Hub, monkeypatch: pytest.MonkeyPatch
+    hub: testing.TestEnvironment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(intake, "_MAX_QUEUED_MESSAGES", 3)
     client = other(hub)
@@ -240,13 +240,13 @@ def slow_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(message_handler, "_MAX_SLICE_STARTS", 10)
 
 
-def batch(hub: testing.Hub, name: str, count: int = 1_000, prefix: str = "b") -> None:
+def batch(hub: testing.TestEnvironment, name: str, count: int = 1_000, prefix: str = "b") -> None:
     Inbox(hub.disk, "hub").post("start", [MessageItem(f"{prefix}-{at}", name, Raw(b"null")) for at in range(count)])
 
 
 @pytest.mark.usefixtures("slow_batches")
 @pytest.mark.parametrize("door", ["inbox", "process"])
-def test_nothing_waits_for_the_whole_of_a_batch(hub: testing.Hub, door: str) -> None:
+def test_nothing_waits_for_the_whole_of_a_batch(hub: testing.TestEnvironment, door: str) -> None:
     hub.client.start_new(waits, "x")
     hub.run()
     batch(hub, "twice")
@@ -255,50 +255,52 @@ def test_nothing_waits_for_the_whole_of_a_batch(hub: testing.Hub, door: str) -> 
     for _ in range(5):
         hub.engine.step()
     assert output(hub, "x") == 1
-    assert not hub.client.get_status("b-999").taken
+    assert not hub.client.get_status("b-999").has_started
     hub.run()
     assert output(hub, "b-999") == "done"
 
 
 @pytest.mark.usefixtures("slow_batches")
-def test_a_batch_does_not_wait_for_the_whole_of_another(hub: testing.Hub) -> None:
+def test_a_batch_does_not_wait_for_the_whole_of_another(hub: testing.TestEnvironment) -> None:
     batch(hub, "twice")
     batch(hub, "twice", 20, "small")
     for _ in range(12):
         hub.engine.step()
     assert output(hub, "small-19") == "done"
-    assert not hub.client.get_status("b-999").taken
+    assert not hub.client.get_status("b-999").has_started
 
 
 @pytest.mark.usefixtures("slow_batches")
 @pytest.mark.parametrize("door", ["inbox", "process"])
-def test_an_instance_of_a_batch_is_started_early_for_what_is_sent_to_it(hub: testing.Hub, door: str) -> None:
+def test_an_instance_of_a_batch_is_started_early_for_what_is_sent_to_it(
+    hub: testing.TestEnvironment, door: str
+) -> None:
     batch(hub, "waits")
     client = other(hub) if door == "inbox" else hub.client
     client.raise_event("b-998", "Go", 1)
     for _ in range(5):
         hub.engine.step()
     assert output(hub, "b-998") == 1
-    assert not hub.client.get_status("b-997").taken
+    assert not hub.client.get_status("b-997").has_started
     started = hub.client.get_status("b-998").execution
     hub.run()
     assert hub.client.get_status("b-998").execution == started
-    assert hub.client.get_status("b-997").taken
+    assert hub.client.get_status("b-997").has_started
 
 
 @pytest.mark.usefixtures("slow_batches")
-def test_one_started_early_and_purged_is_not_started_again(hub: testing.Hub) -> None:
+def test_one_started_early_and_purged_is_not_started_again(hub: testing.TestEnvironment) -> None:
     batch(hub, "waits")
     hub.client.raise_event("b-998", "Go", 1)
     hub.engine.step()
     hub.client.purge_instance_history("b-998", force=True)
     hub.run()
     assert not hub.client.get_status("b-998")
-    assert hub.client.get_status("b-999").taken
+    assert hub.client.get_status("b-999").has_started
 
 
 @pytest.mark.usefixtures("slow_batches")
-def test_one_started_early_is_not_started_again_by_another_engine(hub: testing.Hub) -> None:
+def test_one_started_early_is_not_started_again_by_another_engine(hub: testing.TestEnvironment) -> None:
     batch(hub, "again", 100)
     hub.client.raise_event("b-98", "Go")
     while not hub.client.get_status("b-98").ended:
@@ -312,7 +314,7 @@ def test_one_started_early_is_not_started_again_by_another_engine(hub: testing.H
 
 
 @pytest.mark.usefixtures("slow_batches")
-def test_an_orchestration_reaches_the_instances_of_a_batch(hub: testing.Hub) -> None:
+def test_an_orchestration_reaches_the_instances_of_a_batch(hub: testing.TestEnvironment) -> None:
     batch(hub, "waits")
     hub.client.start_new(acts_then_sends, client_input=[["b-997", 5]])
     outside.append(lambda: None)
@@ -322,10 +324,10 @@ def test_an_orchestration_reaches_the_instances_of_a_batch(hub: testing.Hub) -> 
 
 def test_a_busy_cycle_leaves_room_for_everything(replay_always: bool) -> None:
     options = EngineOptions(use_threads=False, turn_budget=timedelta(milliseconds=10), replay_always=replay_always)
-    with testing.Hub(testing.registry(*FUNCTIONS), testing.START, options) as hub:
+    with testing.TestEnvironment(testing.build_registry(*FUNCTIONS), testing.START, options) as hub:
         batch(hub, "twice", 3_000)
         hub.client.start_new(waits, "x")
         hub.client.raise_event("x", "Go", 1)
         while not hub.client.get_status("x").ended:
             hub.engine.step()
-        assert not hub.client.get_status("b-2999").taken
+        assert not hub.client.get_status("b-2999").has_started

@@ -11,7 +11,7 @@ from msgspec import Raw
 import durablecli as df
 from durablecli.errors import Unserializable
 from durablecli.model.payloads import MAX_NESTING_DEPTH
-from durablecli.testing import Hub, hub
+from durablecli.testing import TestEnvironment, hub
 
 SHELF = df.EntityId("shelf", "a")
 REFUSAL = "nested deeper than 200 levels"
@@ -139,7 +139,7 @@ def test_a_value_within_the_limit_passes_and_a_deeper_one_fails_its_operation(do
         assert REFUSAL in deep.output
 
 
-CLIENT: dict[str, Callable[[Hub, Any], object]] = {
+CLIENT: dict[str, Callable[[TestEnvironment, Any], object]] = {
     "start": lambda made, value: made.client.start_new("echo", client_input=value),
     "start under an id": lambda made, value: made.client.start_new("echo", "chosen", value),
     "start many": lambda made, value: made.client.start_many("echo", [1, value]),

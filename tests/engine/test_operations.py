@@ -41,7 +41,7 @@ def run(entity: Any, *calls: Call, state: Any = None, waits: bool = True, limit:
 def batch(
     entity: Any, calls: Sequence[Call], state: bytes | Raw, waits: bool = True, limit: int = LIMIT, first: int = 2
 ) -> ev.EntityBatch:
-    [function] = testing.registry(entity)
+    [function] = testing.build_registry(entity)
     named = [(call, None) if isinstance(call, str) else call for call in calls]
     wanted = [EntityOperation(n, name, Raw(msgspec.json.encode(x)), waits) for n, (name, x) in enumerate(named, first)]
     key = (f"@{function.name.lower()}@a", "1", wanted[-1].n)
@@ -427,7 +427,7 @@ def test_one_operation_sends_at_most_ten_thousand() -> None:
 
 
 def test_a_batch_that_is_told_to_stop_does_at_most_one_more() -> None:
-    [function] = testing.registry(tally)
+    [function] = testing.build_registry(tally)
     told = Cancellation()
     told.requested = True
     wanted = [EntityOperation(n, "add", Raw(b"1"), False) for n in (2, 3)]
@@ -699,7 +699,7 @@ def test_an_operation_that_blocks_delays_no_other_entity(name: str) -> None:
             self.value += 1
             return self.value
 
-    [function] = testing.registry(Mixed)
+    [function] = testing.build_registry(Mixed)
     outcomes: SimpleQueue[Any] = SimpleQueue()
     threads = ThreadPool(50, outcomes.put, "entity")
     wanted = [EntityOperation(n, each, ev.NULL, True) for n, each in enumerate(("add", name, name, "add"), 2)]
@@ -727,7 +727,7 @@ def test_an_operation_that_awaits_for_ever_ends_when_nobody_waits_for_it_any_mor
         waits.set()
         await asyncio.sleep(1e9)
 
-    [function] = testing.registry(patient)
+    [function] = testing.build_registry(patient)
     outcomes: SimpleQueue[Any] = SimpleQueue()
     threads, cancellation = ThreadPool(1, outcomes.put, "entity"), Cancellation()
     wanted = [EntityOperation(2, "go", ev.NULL, True)]
@@ -789,7 +789,7 @@ def test_a_class_that_cannot_even_be_looked_at_fails_its_first_operation() -> No
     class Bad(metaclass=Hostile):
         def go(self) -> None: ...
 
-    [function] = testing.registry(Bad)
+    [function] = testing.build_registry(Bad)
     outcomes: SimpleQueue[Any] = SimpleQueue()
     threads = ThreadPool(1, outcomes.put, "entity")
     wanted = [EntityOperation(n, "go", ev.NULL, True) for n in (2, 3)]
@@ -801,7 +801,7 @@ def test_a_class_that_cannot_even_be_looked_at_fails_its_first_operation() -> No
 
 
 def test_a_batch_that_was_dropped_speaks_for_one_operation_at_most() -> None:
-    [function] = testing.registry(tally)
+    [function] = testing.build_registry(tally)
     wanted = [EntityOperation(n, "add", Raw(b"1"), False) for n in (2, 3)]
     event = (
         EntityBatchCall(("@tally@a", "1", 3), function, Raw(), wanted, LIMIT, Cancellation(), AT)

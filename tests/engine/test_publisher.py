@@ -11,7 +11,7 @@ import pytest
 import durablecli as df
 from durablecli import testing
 from durablecli.store.inbox.messages import MessageItem
-from durablecli.testing import Hub
+from durablecli.testing import TestEnvironment
 
 
 @df.orchestrator
@@ -19,7 +19,9 @@ def wait(context: df.DurableOrchestrationContext) -> Any:
     return (yield context.wait_for_external_event("go"))
 
 
-def watched(hub: Hub, monkeypatch: pytest.MonkeyPatch, look: Callable[[], object]) -> list[tuple[str, object, object]]:
+def watched(
+    hub: TestEnvironment, monkeypatch: pytest.MonkeyPatch, look: Callable[[], object]
+) -> list[tuple[str, object, object]]:
     """What a look gives before and after each change of the files."""
     seen: list[tuple[str, object, object]] = []
     histories = hub.engine.hub.history_writer
@@ -38,7 +40,7 @@ def watched(hub: Hub, monkeypatch: pytest.MonkeyPatch, look: Callable[[], object
     return seen
 
 
-def ended(hub: Hub) -> None:
+def ended(hub: TestEnvironment) -> None:
     hub.client.start_new(wait, "a")
     hub.client.raise_event("a", "go", 1)
     hub.finish("a")

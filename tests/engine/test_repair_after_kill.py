@@ -44,13 +44,13 @@ FUNCTIONS = [echo, fan_out, once]
 
 
 @pytest.fixture
-def hub(replay_always: bool) -> Iterator[testing.Hub]:
+def hub(replay_always: bool) -> Iterator[testing.TestEnvironment]:
     ran.clear()
     with testing.hub(*FUNCTIONS, replay_always=replay_always) as made:
         yield made
 
 
-def killed(hub: testing.Hub, root: Path) -> Path:
+def killed(hub: testing.TestEnvironment, root: Path) -> Path:
     """The files of a hub as a kill leaves them, in a folder."""
     make_folders(LocalDisk(), str(root))
     for name, file in hub.disk.files.items():
@@ -63,7 +63,7 @@ def killed(hub: testing.Hub, root: Path) -> Path:
 
 @pytest.mark.parametrize("repairs", [1, 2])
 def test_a_turn_that_was_cut_off_is_brought_to_its_end(
-    hub: testing.Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, repairs: int
+    hub: testing.TestEnvironment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, repairs: int
 ) -> None:
     for module in (commit_builder, turns):
         monkeypatch.setattr(module, "MAX_COMMIT_RECORDS", 16)
@@ -74,20 +74,20 @@ def test_a_turn_that_was_cut_off_is_brought_to_its_end(
     root = killed(hub, tmp_path / "hub")
     for _ in range(repairs):
         repair_hub(str(root))
-    with daemon.embedded(testing.registry(*FUNCTIONS), root) as client:
+    with daemon.embedded(testing.build_registry(*FUNCTIONS), root) as client:
         assert client.wait("f", timeout=20).output == sum(range(200))
 
 
 @pytest.mark.parametrize("repairs", [1, 2])
 def test_of_a_batch_nothing_is_started_twice(
-    hub: testing.Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, repairs: int
+    hub: testing.TestEnvironment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, repairs: int
 ) -> None:
     monkeypatch.setattr(message_handler, "_MAX_SLICE_STARTS", 10)
     monkeypatch.setattr(publisher, "_GATHER_INTERVAL", 0.0)
     Inbox(hub.disk, "hub").post("start", [MessageItem(f"b-{at}", "once", Raw(b"%d" % at)) for at in range(400)])
     hub.engine.wake()
     while not hub.client.get_status("b-0").ended:
-        hub.inline.work()
+        hub.pool.run_next()
         hub.engine.step()
     hub.client.purge_instance_history("b-0")
     assert hub.engine.hub.partial_batches
@@ -95,7 +95,7 @@ def test_of_a_batch_nothing_is_started_twice(
     root = killed(hub, tmp_path / "hub")
     for _ in range(repairs):
         repair_hub(str(root))
-    with daemon.embedded(testing.registry(*FUNCTIONS), root) as client:
+    with daemon.embedded(testing.build_registry(*FUNCTIONS), root) as client:
         assert client.wait("b-399", timeout=20).output == 399
         assert not client.get_status("b-0")
     assert ran.count(0) == 1

@@ -96,11 +96,11 @@ def hub(replay_always: bool) -> Any:
         yield hub
 
 
-def lines_of(hub: testing.Hub, id: str) -> list[bytes]:
+def lines_of(hub: testing.TestEnvironment, id: str) -> list[bytes]:
     return bytes(hub.disk.files[history_path(ROOT, id)].data).split(b"\n")[:-1]
 
 
-def change(hub: testing.Hub, id: str, how: Callable[[list[bytes]], list[bytes]]) -> None:
+def change(hub: testing.TestEnvironment, id: str, how: Callable[[list[bytes]], list[bytes]]) -> None:
     """Change the lines of a file while no engine runs."""
     hub.engine.flush()
     checkpoint(hub.engine.hub)
@@ -114,7 +114,7 @@ def flip(n: int) -> Callable[[list[bytes]], list[bytes]]:
     ]
 
 
-def repair(hub: testing.Hub) -> list[str]:
+def repair(hub: testing.TestEnvironment) -> list[str]:
     """What `durable doctor --repair` does with histories."""
     hub.close()
     close_hub(open_hub(ROOT, hub.disk, lock=False, index=Index()))
@@ -129,7 +129,7 @@ def repair(hub: testing.Hub) -> list[str]:
     return said
 
 
-def repaired(hub: testing.Hub) -> list[str]:
+def repaired(hub: testing.TestEnvironment) -> list[str]:
     """Repair, and go on with another engine."""
     said = repair(hub)
     hub.restart()
@@ -137,13 +137,13 @@ def repaired(hub: testing.Hub) -> list[str]:
     return said
 
 
-def is_sound(hub: testing.Hub) -> None:
+def is_sound(hub: testing.TestEnvironment) -> None:
     hub.engine.flush()
     found = [each for each in checker.check_hub(ROOT, hub.disk).findings if "index" not in each]
     assert found == [], found
 
 
-def finish(hub: testing.Hub, id: str) -> Any:
+def finish(hub: testing.TestEnvironment, id: str) -> Any:
     hub.client.raise_event(id, "Go", "go")
     hub.run()
     status = hub.client.get_status(id)
@@ -154,7 +154,7 @@ def finish(hub: testing.Hub, id: str) -> Any:
 
 @pytest.mark.parametrize("n", range(2, 7))
 @pytest.mark.parametrize("name", ["parent", "spreads"])
-def test_a_parent_gets_the_outcomes_of_its_children_again(hub: testing.Hub, name: str, n: int) -> None:
+def test_a_parent_gets_the_outcomes_of_its_children_again(hub: testing.TestEnvironment, name: str, n: int) -> None:
     hub.client.start_new(name, "p")
     hub.run()
     change(hub, "p", flip(n))
@@ -164,7 +164,7 @@ def test_a_parent_gets_the_outcomes_of_its_children_again(hub: testing.Hub, name
     assert set(RUNS.values()) == {1}
 
 
-def test_a_child_that_is_lost_fails_its_parent(hub: testing.Hub) -> None:
+def test_a_child_that_is_lost_fails_its_parent(hub: testing.TestEnvironment) -> None:
     hub.client.start_new("parent", "p")
     hub.engine.step()
     (id,) = (each.child for each in hub.client.get_status("p").waiting_for)
@@ -177,7 +177,7 @@ def test_a_child_that_is_lost_fails_its_parent(hub: testing.Hub) -> None:
 
 
 @pytest.mark.parametrize("n", range(2, 12))
-def test_an_operation_is_applied_once_whatever_its_sender_forgets(hub: testing.Hub, n: int) -> None:
+def test_an_operation_is_applied_once_whatever_its_sender_forgets(hub: testing.TestEnvironment, n: int) -> None:
     hub.client.start_new("adds", "s")
     hub.run()
     if n > len(lines_of(hub, "s")):
@@ -194,7 +194,7 @@ def test_an_operation_is_applied_once_whatever_its_sender_forgets(hub: testing.H
 @pytest.mark.parametrize("n", range(2, 7))
 @pytest.mark.parametrize("name", ["adds", "parent", "spreads"])
 def test_so_it_is_where_the_cycle_is_given_up(
-    hub: testing.Hub, monkeypatch: pytest.MonkeyPatch, name: str, n: int
+    hub: testing.TestEnvironment, monkeypatch: pytest.MonkeyPatch, name: str, n: int
 ) -> None:
     hub.client.start_new("adds", "z")
     hub.run()
@@ -222,7 +222,7 @@ def test_so_it_is_where_the_cycle_is_given_up(
 
 
 @pytest.mark.parametrize("n", range(2, 13))
-def test_an_operation_is_applied_once_whatever_the_entity_forgets(hub: testing.Hub, n: int) -> None:
+def test_an_operation_is_applied_once_whatever_the_entity_forgets(hub: testing.TestEnvironment, n: int) -> None:
     hub.client.start_new("adds", "s")
     hub.run()
     if n > len(lines_of(hub, "@counter@a")):
@@ -236,7 +236,7 @@ def test_an_operation_is_applied_once_whatever_the_entity_forgets(hub: testing.H
 
 @pytest.mark.parametrize("id", ["t", "@counter@source", "@counter@target"])
 @pytest.mark.parametrize("n", range(2, 10))
-def test_money_is_constant(hub: testing.Hub, id: str, n: int) -> None:
+def test_money_is_constant(hub: testing.TestEnvironment, id: str, n: int) -> None:
     for key in ("source", "target"):
         hub.client.signal_entity(f"@counter@{key}", "add", 100)
     hub.client.start_new("transfer", "t")
@@ -252,7 +252,7 @@ def test_money_is_constant(hub: testing.Hub, id: str, n: int) -> None:
     assert all(hub.client.entity(f"@counter@{key}").locked_by is None for key in ("source", "target"))
 
 
-def test_lines_that_are_there_twice_or_in_another_order_are_no_loss(hub: testing.Hub) -> None:
+def test_lines_that_are_there_twice_or_in_another_order_are_no_loss(hub: testing.TestEnvironment) -> None:
     hub.client.start_new("adds", "s")
     hub.run()
     before = {id: lines_of(hub, id) for id in ("s", "@counter@a")}
@@ -268,7 +268,7 @@ def test_lines_that_are_there_twice_or_in_another_order_are_no_loss(hub: testing
     assert finish(hub, "s") == [1001, 11011, 111111, "go"]
 
 
-def test_events_behind_the_damage_are_delivered_again(hub: testing.Hub) -> None:
+def test_events_behind_the_damage_are_delivered_again(hub: testing.TestEnvironment) -> None:
     hub.client.start_new("adds", "s")
     hub.run()
     hub.client.raise_event("s", "Other", 1)
@@ -280,7 +280,7 @@ def test_events_behind_the_damage_are_delivered_again(hub: testing.Hub) -> None:
     assert quarantined_messages.read_quarantined_messages(hub.disk, ROOT, "s") == []
 
 
-def test_signals_of_a_lost_batch_are_not_sent_twice(hub: testing.Hub) -> None:
+def test_signals_of_a_lost_batch_are_not_sent_twice(hub: testing.TestEnvironment) -> None:
     hub.client.signal_entity("@relay@r", "pass", 7)
     hub.run()
     change(hub, "@relay@r", flip(len(lines_of(hub, "@relay@r"))))
@@ -289,7 +289,9 @@ def test_signals_of_a_lost_batch_are_not_sent_twice(hub: testing.Hub) -> None:
     assert hub.client.read_entity_state("@counter@a").entity_state == 7
 
 
-def test_an_operation_is_applied_once_also_over_a_snapshot(hub: testing.Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_operation_is_applied_once_also_over_a_snapshot(
+    hub: testing.TestEnvironment, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The log no longer has the operations; it still knows up to where it has received those of their sender."""
     hub.client.start_new("adds", "s")
     hub.run()
@@ -306,7 +308,7 @@ def test_an_operation_is_applied_once_also_over_a_snapshot(hub: testing.Hub, mon
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_anything_may_be_damaged_and_all_that_can_end_ends(hub: testing.Hub, seed: int) -> None:
+def test_anything_may_be_damaged_and_all_that_can_end_ends(hub: testing.TestEnvironment, seed: int) -> None:
     dice = random.Random(seed)
     for key in ("source", "target"):
         hub.client.signal_entity(f"@counter@{key}", "add", 100)
@@ -314,7 +316,7 @@ def test_anything_may_be_damaged_and_all_that_can_end_ends(hub: testing.Hub, see
         hub.client.start_new(name, f"{name}-{number}")
     for _ in range(dice.randrange(3, 30)):
         if not hub.engine.step():
-            hub.inline.work()
+            hub.pool.run_next()
     hub.engine.flush()
     checkpoint(hub.engine.hub)
     names = [file for file in hub.disk.files if "/instances/" in file or "/entities/" in file]

@@ -322,14 +322,14 @@ def test_the_late_result_of_a_void_activity_is_dropped_and_counted() -> None:
 
     with testing.hub(sick, slow, play) as hub:
         hub.client.start_new(play, "p")
-        hub.inline.work()
+        hub.pool.run_next()
         hub.engine.step()
-        assert list(hub.inline.waiting), "the activity of the failed run is still under way"
+        assert list(hub.pool.waiting), "the activity of the failed run is still under way"
         mended = True
-        late = next(iter(hub.inline.waiting))
+        late = next(iter(hub.pool.waiting))
         hub.engine.flush()
         hub.client.rewind("p")
-        hub.inline.work(late)
+        hub.pool.run_next(late)
         assert hub.finish("p").output == "done"
         assert hub.engine.stats["dropped"] == 1
 
@@ -357,13 +357,13 @@ def test_the_late_result_of_a_kept_activity_still_counts() -> None:
 
     with testing.hub(sick, slow, play) as hub:
         hub.client.start_new(play, "p")
-        first, second = sorted(hub.inline.waiting)
-        hub.inline.work(second)
+        first, second = sorted(hub.pool.waiting)
+        hub.pool.run_next(second)
         hub.engine.step()
         hub.engine.flush()
         mended = True
         hub.client.rewind("p")
-        hub.inline.work(first)
+        hub.pool.run_next(first)
         assert hub.finish("p").output == "late"
         assert runs["slow"] == 1
 

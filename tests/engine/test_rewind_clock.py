@@ -17,7 +17,7 @@ Context = df.DurableOrchestrationContext
 DAYS, MINUTE, SECOND = timedelta(days=3), timedelta(minutes=1), timedelta(seconds=1)
 
 
-def record_times_are_in_order(hub: testing.Hub, id: str) -> bool:
+def record_times_are_in_order(hub: testing.TestEnvironment, id: str) -> bool:
     times = [record.at for record in hub.client.get_history(id)]
     return all(a <= b for a, b in pairwise(times))
 
@@ -124,16 +124,16 @@ def test_a_retry_timeout_counts_from_the_rewind(replay_always: bool) -> None:
 
     with testing.hub(sick, slow, play, replay_always=replay_always) as hub:
         id = hub.client.start_new(play)
-        slow_call, sick_call = sorted(hub.inline.waiting)
+        slow_call, sick_call = sorted(hub.pool.waiting)
         for _ in range(2):
-            hub.inline.work(sick_call)
+            hub.pool.run_next(sick_call)
             while hub.engine.step():
                 pass
             hub.clock.advance(SECOND)
             while hub.engine.step():
                 pass
-            sick_call = max(hub.inline.waiting)
-        assert list(hub.inline.waiting) == [slow_call]
+            sick_call = max(hub.pool.waiting)
+        assert list(hub.pool.waiting) == [slow_call]
         assert hub.client.get_status(id).runtime_status is df.OrchestrationRuntimeStatus.Failed
         hub.clock.advance(DAYS)
         hub.engine.flush()

@@ -80,29 +80,29 @@ def needs_both(context: Context) -> Any:
 
 
 FUNCTIONS = [note, Counter, work, sleeps, listens, parent, holds, holds_one, needs_both]
-Make = Callable[[str | None], testing.Hub]
+Make = Callable[[str | None], testing.TestEnvironment]
 
 
 @pytest.fixture
 def make(replay_always: bool) -> Iterator[Make]:
     """Open the same hub once more, for one instance or for all."""
-    made: list[testing.Hub] = []
+    made: list[testing.TestEnvironment] = []
 
-    def open_for(only: str | None) -> testing.Hub:
+    def open_for(only: str | None) -> testing.TestEnvironment:
         options = EngineOptions(
             replay_always=replay_always, use_threads=False, turn_budget=timedelta.max, only_instance=only
         )
         clock, disk = (made[-1].clock.now(), made[-1].disk) if made else (testing.START, None)
         if made:
             made[-1].close()
-        made.append(testing.Hub(testing.registry(*FUNCTIONS), clock, options, disk))
+        made.append(testing.TestEnvironment(testing.build_registry(*FUNCTIONS), clock, options, disk))
         return made[-1]
 
     yield open_for
     made[-1].close()
 
 
-def post(hub: testing.Hub, name: str, id: str, value: str = "null", run: str | None = None) -> None:
+def post(hub: testing.TestEnvironment, name: str, id: str, value: str = "null", run: str | None = None) -> None:
     """Start an orchestration from another process."""
     from msgspec import Raw
 

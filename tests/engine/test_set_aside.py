@@ -95,7 +95,7 @@ def hub(replay_always: bool) -> Any:
         yield hub
 
 
-def damage(hub: testing.Hub, id: str, line: int = 1) -> Callable[[], None]:
+def damage(hub: testing.TestEnvironment, id: str, line: int = 1) -> Callable[[], None]:
     """Flip a bit in a line (counted from 0) of a history in its file; what is given takes it back."""
     hub.engine.flush()
     checkpoint(hub.engine.hub)  # else the journal has all of it
@@ -109,29 +109,29 @@ def damage(hub: testing.Hub, id: str, line: int = 1) -> Callable[[], None]:
     return undo
 
 
-def forget(hub: testing.Hub, id: str) -> None:
+def forget(hub: testing.TestEnvironment, id: str) -> None:
     """As an engine does that has too many instances in mind."""
     hub.engine.instances.evict(id)
 
 
-def listed(hub: testing.Hub) -> set[str]:
+def listed(hub: testing.TestEnvironment) -> set[str]:
     return set(quarantine.read_quarantine(hub.disk, ROOT))
 
 
-def purge(hub: testing.Hub, id: str) -> None:
+def purge(hub: testing.TestEnvironment, id: str) -> None:
     hub.client.purge_instance_history(id, force=True)
     hub.run()
 
 
-def output(hub: testing.Hub, id: str) -> Any:
+def output(hub: testing.TestEnvironment, id: str) -> Any:
     return hub.client.get_status(id).output
 
 
-def ended(hub: testing.Hub, id: str) -> bool:
+def ended(hub: testing.TestEnvironment, id: str) -> bool:
     return hub.client.get_status(id).ended
 
 
-def test_a_damaged_history_stops_no_engine(hub: testing.Hub) -> None:
+def test_a_damaged_history_stops_no_engine(hub: testing.TestEnvironment) -> None:
     hub.client.start_new("waits", "w")
     hub.client.start_new("waits", "other")
     hub.run()
@@ -151,7 +151,7 @@ def test_a_damaged_history_stops_no_engine(hub: testing.Hub) -> None:
     assert listed(hub) == set()
 
 
-def test_messages_for_it_are_kept_in_order_and_delivered_once(hub: testing.Hub) -> None:
+def test_messages_for_it_are_kept_in_order_and_delivered_once(hub: testing.TestEnvironment) -> None:
     hub.client.start_new("waits", "w")
     hub.run()
     undo = damage(hub, "w")
@@ -172,7 +172,7 @@ def test_messages_for_it_are_kept_in_order_and_delivered_once(hub: testing.Hub) 
     assert output(hub, "w") == [1, 2, 3]
 
 
-def test_an_outcome_for_it_is_kept(hub: testing.Hub) -> None:
+def test_an_outcome_for_it_is_kept(hub: testing.TestEnvironment) -> None:
     hub.client.start_new("calls", "c")
     hub.engine.step()
     undo = damage(hub, "c")
@@ -185,7 +185,7 @@ def test_an_outcome_for_it_is_kept(hub: testing.Hub) -> None:
     assert output(hub, "c") == [1, 2]
 
 
-def test_its_timer_fires_when_it_is_whole_again(hub: testing.Hub) -> None:
+def test_its_timer_fires_when_it_is_whole_again(hub: testing.TestEnvironment) -> None:
     hub.client.start_new("sleeps", "s")
     hub.run()
     undo = damage(hub, "s")
@@ -198,7 +198,7 @@ def test_its_timer_fires_when_it_is_whole_again(hub: testing.Hub) -> None:
     assert output(hub, "s") == "woken"
 
 
-def test_a_child_answers_a_parent_that_is_set_aside(hub: testing.Hub) -> None:
+def test_a_child_answers_a_parent_that_is_set_aside(hub: testing.TestEnvironment) -> None:
     hub.client.start_new("parent", "p")
     hub.run()
     undo = damage(hub, "p")
@@ -214,7 +214,7 @@ def test_a_child_answers_a_parent_that_is_set_aside(hub: testing.Hub) -> None:
     assert output(hub, "p") == [0, 1, 2]
 
 
-def test_what_a_sender_sends_to_it_is_kept(hub: testing.Hub) -> None:
+def test_what_a_sender_sends_to_it_is_kept(hub: testing.TestEnvironment) -> None:
     hub.client.start_new("waits", "w")
     hub.client.start_new("sends", "s")
     hub.run()
@@ -231,7 +231,7 @@ def test_what_a_sender_sends_to_it_is_kept(hub: testing.Hub) -> None:
     assert output(hub, "w") == [7, 8, 9]
 
 
-def test_operations_for_a_damaged_entity_are_kept(hub: testing.Hub) -> None:
+def test_operations_for_a_damaged_entity_are_kept(hub: testing.TestEnvironment) -> None:
     hub.client.signal_entity(COUNTER, "add", 5)
     hub.run()
     undo = damage(hub, COUNTER)
@@ -251,7 +251,7 @@ def test_operations_for_a_damaged_entity_are_kept(hub: testing.Hub) -> None:
     assert output(hub, "l") == 116
 
 
-def test_a_holder_of_a_lock_keeps_it_while_it_is_set_aside(hub: testing.Hub) -> None:
+def test_a_holder_of_a_lock_keeps_it_while_it_is_set_aside(hub: testing.TestEnvironment) -> None:
     hub.client.start_new("locks", "l")
     hub.run()
     undo = damage(hub, "l")
@@ -268,7 +268,7 @@ def test_a_holder_of_a_lock_keeps_it_while_it_is_set_aside(hub: testing.Hub) -> 
 
 
 @pytest.mark.parametrize("line", [0, 1, 3])
-def test_a_forced_purge_takes_it_away(hub: testing.Hub, line: int) -> None:
+def test_a_forced_purge_takes_it_away(hub: testing.TestEnvironment, line: int) -> None:
     hub.client.start_new("waits", "w")
     hub.run()
     hub.client.raise_event("w", "Go", 1)
@@ -284,7 +284,7 @@ def test_a_forced_purge_takes_it_away(hub: testing.Hub, line: int) -> None:
     assert not hub.client.get_status("w")
 
 
-def test_a_forced_purge_tells_those_who_wait_for_it(hub: testing.Hub) -> None:
+def test_a_forced_purge_tells_those_who_wait_for_it(hub: testing.TestEnvironment) -> None:
     hub.client.start_new("parent", "p")
     hub.client.start_new("locks", "l")
     hub.run()
@@ -298,7 +298,7 @@ def test_a_forced_purge_tells_those_who_wait_for_it(hub: testing.Hub) -> None:
     assert hub.client.read_entity_state(COUNTER).entity_state == 1
 
 
-def test_a_start_that_replaces_takes_its_place(hub: testing.Hub) -> None:
+def test_a_start_that_replaces_takes_its_place(hub: testing.TestEnvironment) -> None:
     hub.client.start_new("waits", "w")
     hub.run()
     damage(hub, "w")
@@ -310,7 +310,7 @@ def test_a_start_that_replaces_takes_its_place(hub: testing.Hub) -> None:
     assert output(hub, "w") == [1, 2]
 
 
-def test_the_client_refuses_what_cant_reach_it(hub: testing.Hub) -> None:
+def test_the_client_refuses_what_cant_reach_it(hub: testing.TestEnvironment) -> None:
     hub.client.start_new("waits", "w")
     hub.run()
     damage(hub, "w")
@@ -325,7 +325,7 @@ def test_the_client_refuses_what_cant_reach_it(hub: testing.Hub) -> None:
             refused()
 
 
-def test_an_instance_is_set_aside_for_another_reason(hub: testing.Hub) -> None:
+def test_an_instance_is_set_aside_for_another_reason(hub: testing.TestEnvironment) -> None:
     """As after an unexpected error: nothing is wrong with its file, and the next engine goes on with it."""
     hub.client.start_new("waits", "w")
     hub.run()
@@ -342,7 +342,7 @@ def test_an_instance_is_set_aside_for_another_reason(hub: testing.Hub) -> None:
 
 
 def test_what_is_kept_comes_first_also_where_delivering_it_fails(
-    hub: testing.Hub, monkeypatch: pytest.MonkeyPatch
+    hub: testing.TestEnvironment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     hub.client.start_new("waits", "w")
     hub.run()
@@ -369,7 +369,7 @@ def test_what_is_kept_comes_first_also_where_delivering_it_fails(
     assert output(hub, "w") == [1, 2, 3]
 
 
-def test_lists_and_statuses_show_it(hub: testing.Hub) -> None:
+def test_lists_and_statuses_show_it(hub: testing.TestEnvironment) -> None:
     hub.client.start_new("waits", "w")
     hub.client.start_new("waits", "first")
     hub.client.signal_entity(COUNTER, "add", 1)
@@ -386,9 +386,9 @@ def test_lists_and_statuses_show_it(hub: testing.Hub) -> None:
     for id in ("w", "first", COUNTER):
         status = hub.client.entity(id) if id == COUNTER else hub.client.get_status(id)
         assert status
-        assert status.set_aside is not None
-        assert status.set_aside.kept == 1
-        assert status.payload()["setAside"] == status.set_aside
-        assert rows[id].set_aside == status.set_aside.reason
+        assert status.quarantine is not None
+        assert status.quarantine.kept == 1
+        assert status.payload()["setAside"] == status.quarantine
+        assert rows[id].set_aside == status.quarantine.reason
     assert {row.id for row in hub.client.page(Query(blocked=True)).rows} == {"w", "first"}
     assert {status.instance_id for status in hub.client.get_status_all()} == {"first", "w"}

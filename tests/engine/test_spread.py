@@ -88,7 +88,7 @@ def test_what_comes_for_a_turn_that_is_spread_outlives_the_engine(function: Any,
     with testing.hub(*FUNCTIONS) as hub:
         instance = hub.client.start_new(function)
         for _ in range(cycles):
-            hub.inline.work()
+            hub.pool.run_next()
             hub.engine.step()
         hub.restart()
         assert hub.finish(instance).output == result

@@ -76,7 +76,7 @@ def limit(monkeypatch: pytest.MonkeyPatch) -> Limit:
 def test_work_waits_for_a_thread(limit: Limit, name: str, caplog: pytest.LogCaptureFixture) -> None:
     limit.holds, limit.names = True, ("durable-",)
     outcomes: SimpleQueue[ActivityResult | EntityBatchResult] = SimpleQueue()
-    crew = Dispatcher(testing.registry(plain, in_the_loop, counter), outcomes.put, ConcurrencyConfig())
+    crew = Dispatcher(testing.build_registry(plain, in_the_loop, counter), outcomes.put, ConcurrencyConfig())
     for n in (2, 3):
         if name == "counter":
             crew.dispatch_entity_batches(
@@ -98,7 +98,7 @@ def test_work_waits_for_a_thread(limit: Limit, name: str, caplog: pytest.LogCapt
 
 def test_an_engine_goes_on_without_the_threads_that_only_make_it_faster(limit: Limit, tmp_path: Path) -> None:
     limit.holds, limit.names = True, ("durable-journal", "durable-background", "durablecli-bell", "durable-watchdog")
-    with embedded(testing.registry(plain, in_the_loop, flow), tmp_path / "hub") as client:
+    with embedded(testing.build_registry(plain, in_the_loop, flow), tmp_path / "hub") as client:
         for i in range(5):
             client.start_new("flow", f"x{i}")
         assert [client.wait(f"x{i}", 20).output for i in range(5)] == [[1, 2]] * 5
@@ -111,7 +111,7 @@ def test_a_verb_that_cannot_start_a_thread_says_so_in_one_line(
     def refuse(*_: object) -> int:
         raise RuntimeError("can't start new thread")
 
-    monkeypatch.setattr(main, "_call", refuse)
+    monkeypatch.setattr(main, "_invoke", refuse)
     monkeypatch.setattr("sys.argv", ["durable", "run-daemon"])
     with pytest.raises(SystemExit) as ended:
         main.main()

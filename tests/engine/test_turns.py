@@ -57,16 +57,16 @@ FUNCTIONS = [echo, calls, waits, sleeps, parent]
 
 
 @pytest.fixture
-def hub(replay_always: bool) -> Iterator[testing.Hub]:
+def hub(replay_always: bool) -> Iterator[testing.TestEnvironment]:
     with testing.hub(*FUNCTIONS, replay_always=replay_always) as hub:
         yield hub
 
 
-def kinds(hub: testing.Hub, id: str) -> list[str]:
+def kinds(hub: testing.TestEnvironment, id: str) -> list[str]:
     return [type(record.event).__name__ for record in hub.client.get_history(id)]
 
 
-def status(hub: testing.Hub, id: str) -> str:
+def status(hub: testing.TestEnvironment, id: str) -> str:
     found = hub.client.get_status(id).runtime_status
     return found.value if found else "missing"
 
@@ -74,7 +74,7 @@ def status(hub: testing.Hub, id: str) -> str:
 # ── starts ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_a_start_in_the_future_is_pending_until_then(hub: testing.Hub) -> None:
+def test_a_start_in_the_future_is_pending_until_then(hub: testing.TestEnvironment) -> None:
     hub.client.start_new(calls, "x", 5, start_at=hub.clock.now() + HOUR)
     hub.advance(HOUR - timedelta(seconds=1))
     assert status(hub, "x") == "Pending"
@@ -84,7 +84,7 @@ def test_a_start_in_the_future_is_pending_until_then(hub: testing.Hub) -> None:
     assert hub.client.get_history("x")[1].at == datetime(2026, 1, 1, 1, tzinfo=UTC)
 
 
-def test_a_pending_start_can_be_terminated_and_keeps_early_events(hub: testing.Hub) -> None:
+def test_a_pending_start_can_be_terminated_and_keeps_early_events(hub: testing.TestEnvironment) -> None:
     for id in ("x", "y"):
         hub.client.start_new(waits, id, start_at=hub.clock.now() + HOUR)
     hub.client.raise_event("x", "Go", "early")
@@ -93,7 +93,7 @@ def test_a_pending_start_can_be_terminated_and_keeps_early_events(hub: testing.H
     assert hub.finish("y").output == "no need"
 
 
-def test_if_exists_decides_what_happens_to_a_live_instance(hub: testing.Hub) -> None:
+def test_if_exists_decides_what_happens_to_a_live_instance(hub: testing.TestEnvironment) -> None:
     hub.client.start_new(waits, "x")
     hub.run()
     first = hub.client.get_status("x").execution
@@ -109,7 +109,7 @@ def test_if_exists_decides_what_happens_to_a_live_instance(hub: testing.Hub) -> 
     assert status(hub, "x") == "Running"
 
 
-def test_if_exists_decides_what_happens_to_an_ended_instance(hub: testing.Hub) -> None:
+def test_if_exists_decides_what_happens_to_an_ended_instance(hub: testing.TestEnvironment) -> None:
     hub.client.start_new(calls, "x", 1)
     hub.run()
     with pytest.raises(Conflict):
@@ -121,7 +121,7 @@ def test_if_exists_decides_what_happens_to_an_ended_instance(hub: testing.Hub) -
     assert hub.finish("x").output == 3
 
 
-def test_a_start_that_is_seen_twice_has_its_effect_once(hub: testing.Hub) -> None:
+def test_a_start_that_is_seen_twice_has_its_effect_once(hub: testing.TestEnvironment) -> None:
     for _ in range(2):
         hub.engine.submit("start", [MessageItem("x", "waits", if_exists="replace")], "m-1")
         hub.run()
@@ -129,7 +129,7 @@ def test_a_start_that_is_seen_twice_has_its_effect_once(hub: testing.Hub) -> Non
     assert hub.engine.stats["started"] == 1
 
 
-def test_a_restart_under_its_own_id_or_a_new_one(hub: testing.Hub) -> None:
+def test_a_restart_under_its_own_id_or_a_new_one(hub: testing.TestEnvironment) -> None:
     hub.client.start_new(calls, "x", 4, version="2")
     first = hub.finish("x").execution
     assert hub.client.restart("x", restart_with_new_instance_id=False) == "x"
@@ -142,7 +142,7 @@ def test_a_restart_under_its_own_id_or_a_new_one(hub: testing.Hub) -> None:
 # ── verbs ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_what_arrives_while_suspended_is_kept_in_order(hub: testing.Hub) -> None:
+def test_what_arrives_while_suspended_is_kept_in_order(hub: testing.TestEnvironment) -> None:
     @df.orchestrator
     def both(context: Context) -> Any:
         task = context.call_activity(echo, "result")
@@ -171,7 +171,7 @@ def test_what_arrives_while_suspended_is_kept_in_order(hub: testing.Hub) -> None
     assert hub.finish("x").output == ["event", "task", "timer"]
 
 
-def test_terminate_reaches_children_and_passes_a_suspension(hub: testing.Hub) -> None:
+def test_terminate_reaches_children_and_passes_a_suspension(hub: testing.TestEnvironment) -> None:
     hub.client.start_new(parent, "p", ["c", "waits"])
     hub.run()
     hub.client.suspend("p")
@@ -181,7 +181,7 @@ def test_terminate_reaches_children_and_passes_a_suspension(hub: testing.Hub) ->
     assert hub.client.get_status("c").output == "enough"
 
 
-def test_terminate_can_leave_children_alone(hub: testing.Hub) -> None:
+def test_terminate_can_leave_children_alone(hub: testing.TestEnvironment) -> None:
     hub.client.start_new(parent, "p", ["c", "waits"])
     hub.run()
     hub.client.terminate("p", recursive=False)
@@ -192,7 +192,7 @@ def test_terminate_can_leave_children_alone(hub: testing.Hub) -> None:
     assert hub.engine.stats["dropped"] == 1, "the child's answer meets nothing"
 
 
-def test_a_terminated_child_fails_its_parents_task(hub: testing.Hub) -> None:
+def test_a_terminated_child_fails_its_parents_task(hub: testing.TestEnvironment) -> None:
     hub.client.start_new(parent, "p", ["c", "waits"])
     hub.run()
     hub.client.terminate("c", "enough")
@@ -200,10 +200,10 @@ def test_a_terminated_child_fails_its_parents_task(hub: testing.Hub) -> None:
 
 
 @pytest.mark.parametrize("end", ["terminate", "purge", "replace"])
-def test_an_outcome_that_comes_too_late_is_dropped_and_counted(hub: testing.Hub, end: str) -> None:
+def test_an_outcome_that_comes_too_late_is_dropped_and_counted(hub: testing.TestEnvironment, end: str) -> None:
     hub.client.start_new(calls, "x", 1)
-    late = next(iter(hub.inline.waiting))
-    call = hub.inline.waiting[late]
+    late = next(iter(hub.pool.waiting))
+    call = hub.pool.waiting[late]
     if end == "terminate":
         hub.client.terminate("x")
     elif end == "purge":
@@ -211,14 +211,16 @@ def test_an_outcome_that_comes_too_late_is_dropped_and_counted(hub: testing.Hub,
     else:
         hub.client.start_new(waits, "x", if_exists="replace")
     hub.engine.flush()
-    hub.inline.waiting[late] = call
-    hub.inline.work(late)
+    hub.pool.waiting[late] = call
+    hub.pool.run_next(late)
     hub.run()
     assert hub.engine.stats["dropped"] >= 1
     assert status(hub, "x") == {"terminate": "Terminated", "purge": "missing", "replace": "Running"}[end]
 
 
-def test_an_event_for_an_ended_instance_stands_behind_its_end_and_one_for_nobody_is_kept(hub: testing.Hub) -> None:
+def test_an_event_for_an_ended_instance_stands_behind_its_end_and_one_for_nobody_is_kept(
+    hub: testing.TestEnvironment,
+) -> None:
     hub.client.start_new(calls, "x", 1)
     hub.run()
     with pytest.raises(WrongState):
@@ -233,7 +235,7 @@ def test_an_event_for_an_ended_instance_stands_behind_its_end_and_one_for_nobody
     assert b'"nobody"' in hub.disk.read("hub/undelivered.jsonl")
 
 
-def test_purge_takes_ended_children_along_and_refuses_live_ones(hub: testing.Hub) -> None:
+def test_purge_takes_ended_children_along_and_refuses_live_ones(hub: testing.TestEnvironment) -> None:
     hub.client.start_new(parent, "p", ["c", "calls"])
     hub.client.start_new(waits, "live")
     hub.run()
@@ -248,7 +250,7 @@ def test_purge_takes_ended_children_along_and_refuses_live_ones(hub: testing.Hub
     assert [status(hub, id) for id in ("p", "c", "live")] == ["missing", "missing", "Running"]
 
 
-def test_a_forced_purge_ends_what_lives_and_takes_it_away(hub: testing.Hub) -> None:
+def test_a_forced_purge_ends_what_lives_and_takes_it_away(hub: testing.TestEnvironment) -> None:
     hub.client.start_new(parent, "p", ["c", "waits"])
     hub.run()
     hub.client.purge_instance_history("p", force=True)
@@ -258,7 +260,7 @@ def test_a_forced_purge_ends_what_lives_and_takes_it_away(hub: testing.Hub) -> N
     assert [status(hub, id) for id in ("p", "c")] == ["missing", "missing"]
 
 
-def test_an_id_can_be_used_again_right_after_its_purge(hub: testing.Hub) -> None:
+def test_an_id_can_be_used_again_right_after_its_purge(hub: testing.TestEnvironment) -> None:
     hub.client.start_new(calls, "x", 1)
     hub.run()
     hub.engine.submit("purge", [MessageItem("x")])
@@ -270,7 +272,7 @@ def test_an_id_can_be_used_again_right_after_its_purge(hub: testing.Hub) -> None
     assert hub.finish("x").output == 2
 
 
-def test_a_batch_starts_all(hub: testing.Hub) -> None:
+def test_a_batch_starts_all(hub: testing.TestEnvironment) -> None:
     ids = hub.client.start_many(calls, range(2_500))
     hub.run()
     assert len(ids) == 2_500
@@ -278,7 +280,7 @@ def test_a_batch_starts_all(hub: testing.Hub) -> None:
     assert hub.engine.stats["ended"] == 2_500
 
 
-def test_a_purge_by_filter_counts_each_instance_once(hub: testing.Hub) -> None:
+def test_a_purge_by_filter_counts_each_instance_once(hub: testing.TestEnvironment) -> None:
     hub.client.start_new(parent, "p", ["c", "calls"])
     hub.client.start_new(calls, "z")
     hub.run()
@@ -286,13 +288,13 @@ def test_a_purge_by_filter_counts_each_instance_once(hub: testing.Hub) -> None:
     hub.run()
     assert hub.client.get_status_all() == []
     assert hub.engine.stats["undelivered"] == 0
-    assert hub.said == []
+    assert hub.output_lines == []
 
 
 # ── children and events between instances ──────────────────────────────────────────────────────────────────────────
 
 
-def test_a_child_whose_id_is_taken_fails_at_once(hub: testing.Hub) -> None:
+def test_a_child_whose_id_is_taken_fails_at_once(hub: testing.TestEnvironment) -> None:
     hub.client.start_new(waits, "c")
     hub.client.start_new(parent, "p", ["c", "calls"])
     hub.run()
@@ -301,7 +303,7 @@ def test_a_child_whose_id_is_taken_fails_at_once(hub: testing.Hub) -> None:
 
 
 @pytest.mark.parametrize("id", ["c", "p:c", "p:1:0"])
-def test_a_child_never_takes_an_id_whose_start_is_acknowledged(hub: testing.Hub, id: str) -> None:
+def test_a_child_never_takes_an_id_whose_start_is_acknowledged(hub: testing.TestEnvironment, id: str) -> None:
     inbox = Inbox(hub.disk, "hub")
     inbox.reserve(id, "m-1")  # a client in another process, whose message the engine has not listed yet
     inbox.post("start", [MessageItem(id, "waits", reserved=True)], "m-1")
@@ -312,7 +314,7 @@ def test_a_child_never_takes_an_id_whose_start_is_acknowledged(hub: testing.Hub,
     assert hub.engine.stats["undelivered"] == 0
 
 
-def test_an_id_of_a_child_that_has_ended_can_be_used_again_by_its_parent(hub: testing.Hub) -> None:
+def test_an_id_of_a_child_that_has_ended_can_be_used_again_by_its_parent(hub: testing.TestEnvironment) -> None:
     @df.orchestrator
     def twice(context: Context) -> Any:
         first = yield context.call_sub_orchestrator(calls, 1, "c")
@@ -324,7 +326,7 @@ def test_an_id_of_a_child_that_has_ended_can_be_used_again_by_its_parent(hub: te
     assert hub.finish("p").output == [1, 2]
 
 
-def test_a_retried_child_with_an_id_of_its_own_is_started_anew(hub: testing.Hub) -> None:
+def test_a_retried_child_with_an_id_of_its_own_is_started_anew(hub: testing.TestEnvironment) -> None:
     attempts = []
 
     @df.activity
@@ -348,7 +350,7 @@ def test_a_retried_child_with_an_id_of_its_own_is_started_anew(hub: testing.Hub)
     assert hub.finish("p").output == "done"
 
 
-def test_an_event_reaches_a_child_that_was_created_in_the_same_turn(hub: testing.Hub) -> None:
+def test_an_event_reaches_a_child_that_was_created_in_the_same_turn(hub: testing.TestEnvironment) -> None:
     @df.orchestrator
     def eager(context: Context) -> Any:
         task = context.call_sub_orchestrator(waits, None, "c")
@@ -363,7 +365,7 @@ def test_an_event_reaches_a_child_that_was_created_in_the_same_turn(hub: testing
     assert [each.undelivered for each in sent] == [False, True]
 
 
-def test_events_sent_to_oneself_are_read(hub: testing.Hub) -> None:
+def test_events_sent_to_oneself_are_read(hub: testing.TestEnvironment) -> None:
     @df.orchestrator
     def selfish(context: Context) -> Any:
         context.send_event(context.instance_id, "Go", 1)
@@ -374,7 +376,7 @@ def test_events_sent_to_oneself_are_read(hub: testing.Hub) -> None:
     assert hub.finish("x").output == 1
 
 
-def test_continue_as_new_keeps_status_version_and_unread_events(hub: testing.Hub) -> None:
+def test_continue_as_new_keeps_status_version_and_unread_events(hub: testing.TestEnvironment) -> None:
     @df.orchestrator
     def counter(context: Context) -> Any:
         total = context.get_input()
@@ -395,7 +397,7 @@ def test_continue_as_new_keeps_status_version_and_unread_events(hub: testing.Hub
 # ── timers ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_a_timer_is_never_early_and_at_once_when_late(hub: testing.Hub) -> None:
+def test_a_timer_is_never_early_and_at_once_when_late(hub: testing.TestEnvironment) -> None:
     hub.client.start_new(sleeps, "x")
     hub.client.start_new(sleeps, "y")
     hub.run()
@@ -408,7 +410,7 @@ def test_a_timer_is_never_early_and_at_once_when_late(hub: testing.Hub) -> None:
     assert 3_599 < hub.client.get_status("x").output < 3_600
 
 
-def test_a_clock_that_goes_back_fires_nothing_twice_and_reorders_nothing(hub: testing.Hub) -> None:
+def test_a_clock_that_goes_back_fires_nothing_twice_and_reorders_nothing(hub: testing.TestEnvironment) -> None:
     hub.client.start_new(sleeps, "x")
     hub.run()
     hub.advance(HOUR / 2)
@@ -429,7 +431,7 @@ def test_a_clock_that_goes_back_fires_nothing_twice_and_reorders_nothing(hub: te
 # ── blocked ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_a_missing_orchestrator_blocks_until_it_is_there(hub: testing.Hub) -> None:
+def test_a_missing_orchestrator_blocks_until_it_is_there(hub: testing.TestEnvironment) -> None:
     hub.restart(echo)
     hub.engine.submit("start", [MessageItem("x", "waits")])
     hub.run()
@@ -447,7 +449,7 @@ def test_a_missing_orchestrator_blocks_until_it_is_there(hub: testing.Hub) -> No
     assert kinds(hub, "x").count("ExecutionUnblocked") == 1
 
 
-def test_a_missing_activity_blocks_until_it_is_there(hub: testing.Hub) -> None:
+def test_a_missing_activity_blocks_until_it_is_there(hub: testing.TestEnvironment) -> None:
     hub.restart(calls)
     hub.client.start_new(calls, "x", 3)
     hub.run()
@@ -472,7 +474,7 @@ def other(decide: Callable[[Context], Any]) -> Any:
     return flow
 
 
-def test_code_that_decides_otherwise_blocks_until_it_fits(hub: testing.Hub) -> None:
+def test_code_that_decides_otherwise_blocks_until_it_fits(hub: testing.TestEnvironment) -> None:
     hub.client.start_new(waits, "x")
     hub.run()
     wrong = other(lambda context: context.create_timer(HOUR))
@@ -489,8 +491,8 @@ def test_code_that_decides_otherwise_blocks_until_it_fits(hub: testing.Hub) -> N
     assert hub.finish("x").output == "mended"
 
 
-def test_a_runaway_turn_is_blocked_once(hub: testing.Hub, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("durablecli.replay.executor.MAX_DECISIONS", 500)
+def test_a_runaway_turn_is_blocked_once(hub: testing.TestEnvironment, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("durablecli.replay.executor.MOST_DECISIONS", 500)
 
     @df.orchestrator
     def runaway(context: Context) -> Any:

@@ -10,7 +10,7 @@ import durablecli as df
 from durablecli.engine.engine import EngineOptions
 from durablecli.model.versions import VersionPolicy
 from durablecli.replay.function_marks import MARK_ATTRIBUTE, FunctionMark
-from durablecli.testing import START, Hub, registry
+from durablecli.testing import START, TestEnvironment, build_registry
 
 
 @df.orchestrator
@@ -19,10 +19,10 @@ def versioned(context: df.DurableOrchestrationContext) -> Generator[Any, Any, st
     return context.version
 
 
-def hub(match: str, fail: bool) -> Hub:
+def hub(match: str, fail: bool) -> TestEnvironment:
     versions = VersionPolicy("1.1", match, fail)
-    return Hub(
-        registry(versioned), START, EngineOptions(use_threads=False, turn_budget=timedelta.max, versions=versions)
+    return TestEnvironment(
+        build_registry(versioned), START, EngineOptions(use_threads=False, turn_budget=timedelta.max, versions=versions)
     )
 
 

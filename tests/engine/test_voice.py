@@ -15,7 +15,7 @@ import pytest
 import durablecli as df
 from durablecli import testing
 from durablecli.engine.engine import EngineOptions
-from durablecli.testing import Hub
+from durablecli.testing import TestEnvironment
 
 Context = df.DurableOrchestrationContext
 own = logging.getLogger("own.module")
@@ -49,10 +49,10 @@ def talks(context: Context) -> Any:
         says("finally", context)
 
 
-def small(*functions: Any) -> Hub:
+def small(*functions: Any) -> TestEnvironment:
     """A hub that keeps hardly any machine alive."""
     options = EngineOptions(use_threads=False, live_instances=1, turn_budget=timedelta.max)
-    return Hub(testing.registry(*functions), testing.START, options)
+    return TestEnvironment(testing.build_registry(*functions), testing.START, options)
 
 
 @pytest.mark.parametrize("kind", ["live", "replayed", "restarted", "evicted"])

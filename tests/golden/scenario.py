@@ -112,7 +112,7 @@ def spree(context: df.DurableOrchestrationContext) -> None:
 FUNCTIONS = (greet, Counter, child, tour, asker, owner, broken, eternal, spree)
 
 
-def play(hub: testing.Hub) -> None:
+def play(hub: testing.TestEnvironment) -> None:
     """Let everything happen that is on record, some of it not to its end."""
     client = hub.client
     client.start_new(tour, "tour", version="1.2")

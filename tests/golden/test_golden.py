@@ -55,7 +55,7 @@ def test_an_instance_on_record_is_folded_and_replayed(release: str, name: str) -
     status, output = INSTANCES[name]
     assert ledger.status == status
     assert (json.decode(ledger.result) if ledger.result else None) == output
-    registry = testing.registry(*FUNCTIONS)
+    registry = testing.build_registry(*FUNCTIONS)
     function = registry.find_orchestrator(ledger.started.name)
     assert function is not None
     if ledger.has_started:

@@ -199,7 +199,7 @@ def test_a_server_that_breaks_stops_the_daemon(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr(_Server, "on_tick", break_down)
     config = Config(app=(FLOW,), base=str(tmp_path))
     with pytest.raises(DurableError, match="nothing works"):
-        serve(config, state_dir=str(tmp_path / "hub"), listen="0", say=lambda text: None)
+        serve(config, state_dir=str(tmp_path / "hub"), listen="0", echo=lambda text: None)
 
 
 def test_a_server_is_known_by_the_name_that_was_given_for_it(hub: Hub) -> None:

@@ -140,7 +140,7 @@ RETURNS: dict[str, Any] = {
 
 
 @pytest.fixture
-def hub() -> Iterator[testing.Hub]:
+def hub() -> Iterator[testing.TestEnvironment]:
     with testing.hub(app) as hub:
         yield hub
 
@@ -150,7 +150,7 @@ async def refuse(request: Request, error: Exception) -> Response:
     return refusal_answer(error)
 
 
-def ask(hub: testing.Hub, method: str, path: str, keys: Keys | None = None, **more: Any) -> httpx.Response:
+def ask(hub: testing.TestEnvironment, method: str, path: str, keys: Keys | None = None, **more: Any) -> httpx.Response:
     found = routes(hub.registry, hub.client, keys or Keys(), place=Place("http://own:1"))
     served = Starlette(routes=found, exception_handlers={Refused: refuse})
 
@@ -162,7 +162,7 @@ def ask(hub: testing.Hub, method: str, path: str, keys: Keys | None = None, **mo
     return asyncio.run(send())
 
 
-def test_a_function_is_given_all_of_a_request_and_answers_with_all_of_a_response(hub: testing.Hub) -> None:
+def test_a_function_is_given_all_of_a_request_and_answers_with_all_of_a_response(hub: testing.TestEnvironment) -> None:
     response = ask(hub, "PUT", "/API/Plain/a%2Fb/7?x=1&x=2&y=%C3%A9", content="body", headers={"x-agent": "A"})
     assert response.status_code == 201
     assert response.headers["x-own"] == "é"
@@ -179,7 +179,7 @@ def test_a_function_is_given_all_of_a_request_and_answers_with_all_of_a_response
     }
 
 
-def test_a_coroutine_runs_on_a_loop_of_its_own_at_its_own_name(hub: testing.Hub) -> None:
+def test_a_coroutine_runs_on_a_loop_of_its_own_at_its_own_name(hub: testing.TestEnvironment) -> None:
     assert ask(hub, "POST", "/api/on_loop", json={"a": 1}).text == "durable-functions 1"
 
 
@@ -196,18 +196,20 @@ def test_a_coroutine_runs_on_a_loop_of_its_own_at_its_own_name(hub: testing.Hub)
         ("long", 200, "text/plain; charset=utf-8", b"abc"),
     ],
 )
-def test_what_a_function_may_return(hub: testing.Hub, what: str, status: int, kind: str | None, body: bytes) -> None:
+def test_what_a_function_may_return(
+    hub: testing.TestEnvironment, what: str, status: int, kind: str | None, body: bytes
+) -> None:
     response = ask(hub, "GET", f"/api/returns/{what}")
     assert (response.status_code, response.headers.get("content-type"), response.content) == (status, kind, body)
 
 
-def test_a_header_may_come_twice(hub: testing.Hub) -> None:
+def test_a_header_may_come_twice(hub: testing.TestEnvironment) -> None:
     assert ask(hub, "GET", "/api/returns/twice").headers.get_list("set-cookie") == ["a=1", "b=2"]
 
 
 @pytest.mark.parametrize("path", ["raises", "leaves", "gives_up", "returns/dict", "returns/injected", "returns/early"])
 def test_an_error_is_logged_with_its_trace_and_told_without(
-    hub: testing.Hub, caplog: pytest.LogCaptureFixture, path: str
+    hub: testing.TestEnvironment, caplog: pytest.LogCaptureFixture, path: str
 ) -> None:
     with caplog.at_level(logging.ERROR, "durablecli.function"):
         response = ask(hub, "GET", f"/api/{path}")
@@ -234,16 +236,16 @@ def test_an_error_is_logged_with_its_trace_and_told_without(
         ("GET", "/api/plain/a/x"),
     ],
 )
-def test_what_no_route_asks_for_is_not_found(hub: testing.Hub, method: str, path: str) -> None:
+def test_what_no_route_asks_for_is_not_found(hub: testing.TestEnvironment, method: str, path: str) -> None:
     assert ask(hub, method, path).status_code == 404
 
 
 @pytest.mark.parametrize("method", ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "HEAD", "PROPFIND"])
-def test_a_route_that_names_no_method_answers_every_one(hub: testing.Hub, method: str) -> None:
+def test_a_route_that_names_no_method_answers_every_one(hub: testing.TestEnvironment, method: str) -> None:
     assert ask(hub, method, "/api/returns/text").status_code == 200
 
 
-def test_a_coroutine_is_given_the_async_client(hub: testing.Hub) -> None:
+def test_a_coroutine_is_given_the_async_client(hub: testing.TestEnvironment) -> None:
     response = ask(hub, "POST", "/api/orchestrators/echo", json=[1])
     assert response.status_code == 202
     instance = response.json()["id"]
@@ -251,19 +253,19 @@ def test_a_coroutine_is_given_the_async_client(hub: testing.Hub) -> None:
     assert hub.finish(instance).output == [1]
 
 
-def test_any_other_function_is_given_the_sync_client(hub: testing.Hub) -> None:
+def test_any_other_function_is_given_the_sync_client(hub: testing.TestEnvironment) -> None:
     links = ask(hub, "POST", "/api/sync/echo").json()
     assert links["statusQueryGetUri"] == f"http://own:1{BASE}/instances/{links['id']}"
     assert hub.finish(links["id"]).output is None
 
 
-def test_who_wants_a_string_makes_a_client_of_it(hub: testing.Hub) -> None:
+def test_who_wants_a_string_makes_a_client_of_it(hub: testing.TestEnvironment) -> None:
     told, instance = ask(hub, "GET", "/api/starter").text.split()
     assert told == "True"
     assert hub.client.get_status(instance)
 
 
-def test_what_is_bound_to_nothing_here_is_none_or_an_out(hub: testing.Hub) -> None:
+def test_what_is_bound_to_nothing_here_is_none_or_an_out(hub: testing.TestEnvironment) -> None:
     assert ask(hub, "GET", "/api/rest").text == "takes_more True None 3"
 
 
@@ -280,7 +282,9 @@ def test_what_is_bound_to_nothing_here_is_none_or_an_out(hub: testing.Hub) -> No
         ("returns/text", None, 200),
     ],
 )
-def test_a_function_asks_for_the_key_of_its_level(hub: testing.Hub, path: str, key: str | None, status: int) -> None:
+def test_a_function_asks_for_the_key_of_its_level(
+    hub: testing.TestEnvironment, path: str, key: str | None, status: int
+) -> None:
     keys = Keys("f", "s", "m")
     by_header: dict[str, str] = {"x-functions-key": key} if key else {}
     by_query = {"code": key} if key else {}
@@ -288,11 +292,11 @@ def test_a_function_asks_for_the_key_of_its_level(hub: testing.Hub, path: str, k
     assert ask(hub, "GET", f"/api/{path}", keys, params=by_query).status_code == status
 
 
-def test_without_keys_everything_is_open(hub: testing.Hub) -> None:
+def test_without_keys_everything_is_open(hub: testing.TestEnvironment) -> None:
     assert ask(hub, "GET", "/api/locked").text == "open"
 
 
-def test_a_coroutine_may_block_and_ask_this_very_server(hub: testing.Hub) -> None:
+def test_a_coroutine_may_block_and_ask_this_very_server(hub: testing.TestEnvironment) -> None:
     blueprint = df.Blueprint()
     asked, answered = threading.Event(), threading.Event()
 
@@ -307,7 +311,7 @@ def test_a_coroutine_may_block_and_ask_this_very_server(hub: testing.Hub) -> Non
         answered.set()
         return "answered"
 
-    served = Starlette(routes=routes(testing.registry(blueprint), hub.client, Keys()))
+    served = Starlette(routes=routes(testing.build_registry(blueprint), hub.client, Keys()))
 
     async def send() -> list[str]:
         async with httpx.AsyncClient(transport=httpx.ASGITransport(served), base_url="http://here") as client:
@@ -317,7 +321,7 @@ def test_a_coroutine_may_block_and_ask_this_very_server(hub: testing.Hub) -> Non
     assert asyncio.run(send()) == ["True", "answered"]
 
 
-def test_slow_functions_run_at_the_same_time(hub: testing.Hub) -> None:
+def test_slow_functions_run_at_the_same_time(hub: testing.TestEnvironment) -> None:
     meeting = threading.Barrier(3, timeout=20)
     blueprint = df.Blueprint()
 
@@ -326,7 +330,7 @@ def test_slow_functions_run_at_the_same_time(hub: testing.Hub) -> None:
         meeting.wait()
         return "met"
 
-    served = Starlette(routes=routes(testing.registry(blueprint), hub.client, Keys(), ""))
+    served = Starlette(routes=routes(testing.build_registry(blueprint), hub.client, Keys(), ""))
 
     async def send() -> list[str]:
         async with httpx.AsyncClient(transport=httpx.ASGITransport(served), base_url="http://here") as client:
@@ -337,7 +341,7 @@ def test_slow_functions_run_at_the_same_time(hub: testing.Hub) -> None:
 
 
 def test_the_most_specific_route_is_served_and_one_that_makes_no_sense_is_left_out(
-    hub: testing.Hub, caplog: pytest.LogCaptureFixture
+    hub: testing.TestEnvironment, caplog: pytest.LogCaptureFixture
 ) -> None:
     blueprint = df.Blueprint()
 
@@ -353,7 +357,7 @@ def test_the_most_specific_route_is_served_and_one_that_makes_no_sense_is_left_o
     def wrong(req: func.HttpRequest) -> str:
         return "never"
 
-    found = routes(testing.registry(blueprint), hub.client, Keys(), "/v1/")
+    found = routes(testing.build_registry(blueprint), hub.client, Keys(), "/v1/")
     assert "not served: wrong" in caplog.text
     assert [tuple(one) for one in listing(found)] == [
         ("anything", ("any",), "/v1/{*rest}"),
@@ -368,7 +372,7 @@ def test_the_most_specific_route_is_served_and_one_that_makes_no_sense_is_left_o
     assert asyncio.run(send()) == ["by number", "anything"]
 
 
-def test_the_types_of_azures_own_package_are_understood(hub: testing.Hub) -> None:
+def test_the_types_of_azures_own_package_are_understood(hub: testing.TestEnvironment) -> None:
     theirs = pytest.importorskip("azure.functions")
     app = df.DFApp(http_auth_level=theirs.AuthLevel.ANONYMOUS)
 

@@ -10,7 +10,7 @@ import pytest
 from durablecli.config import HttpKeysConfig
 from durablecli.errors import ConfigError
 from durablecli.http.api_keys import Keys, find_keys
-from durablecli.store.http_keys import FILE
+from durablecli.store.http_keys import KEYS_FILE
 from tests.http.conftest import BASE, site
 
 MASTER = "m" * 32
@@ -20,7 +20,7 @@ MASTER = "m" * 32
 def test_a_master_key_alone_gets_a_system_key_beside_it(tmp_path: Path, address: str) -> None:
     keys, made = find_keys(address, HttpKeysConfig(master=MASTER), str(tmp_path))
     assert made
-    assert keys.code == json.loads((tmp_path / FILE).read_bytes())["system"]
+    assert keys.code == json.loads((tmp_path / KEYS_FILE).read_bytes())["system"]
     again, made = find_keys(address, HttpKeysConfig(master=MASTER), str(tmp_path))
     assert (again.code, made) == (keys.code, False)
 
@@ -39,7 +39,7 @@ def test_links_never_carry_the_master_key(tmp_path: Path) -> None:
 
 
 def test_keys_that_are_kept_have_one_for_the_links(tmp_path: Path) -> None:
-    (tmp_path / FILE).write_text(json.dumps({"master": MASTER}))
-    (tmp_path / FILE).chmod(0o600)
+    (tmp_path / KEYS_FILE).write_text(json.dumps({"master": MASTER}))
+    (tmp_path / KEYS_FILE).chmod(0o600)
     with pytest.raises(ConfigError, match="holds no system key"):
         find_keys("10.0.0.1", HttpKeysConfig(), str(tmp_path))

@@ -32,8 +32,8 @@ class Forum:
         options = EngineOptions(
             replay_always=replay_always, use_threads=False, turn_budget=timedelta.max, checkpoint_interval=timedelta.max
         )
-        registry = testing.registry(*functions(self.done))
-        self.hub = testing.Hub(registry, START, options, self.ground)
+        registry = testing.build_registry(*functions(self.done))
+        self.hub = testing.TestEnvironment(registry, START, options, self.ground)
         self.posted: list[Message] = []
         self.open: list[Submission] = []
         self._read = 0
@@ -137,16 +137,16 @@ class Forum:
         return True
 
     def _work(self, index: int) -> None:
-        waiting = sorted(self.hub.inline.waiting)
+        waiting = sorted(self.hub.pool.waiting)
         if waiting:
-            self.hub.inline.work(waiting[index % len(waiting)])
+            self.hub.pool.run_next(waiting[index % len(waiting)])
 
     def _next_cut(self) -> None:
         self.ground.fuse = self.cuts.pop(0) if self.cuts else None
 
     def _revive(self) -> None:
         """The engine dies where it stands, and others open the hub until one succeeds."""
-        if self.hub.inline.waiting:
+        if self.hub.pool.waiting:
             self.done.add("outcome lost")
         if self.ground.dark:
             self.done.add("power cut")
@@ -156,7 +156,7 @@ class Forum:
             self.hub.close()
             self._next_cut()
             try:
-                self.hub.engine, self.hub.inline = self.hub._open()
+                self.hub.engine, self.hub.pool = self.hub._open_engine()
                 break
             except (PowerCut, DurableError):
                 if not self.ground.dark:
@@ -182,7 +182,7 @@ class Forum:
         """Give all what they wait for, until everybody has ended and nothing is due any more."""
         for _ in range(ROUNDS):
             self.rest()
-            while self.hub.inline.waiting:
+            while self.hub.pool.waiting:
                 self._work(0)
                 self.rest()
             due = self.hub.engine.timers.next_due_time()

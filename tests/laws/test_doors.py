@@ -112,7 +112,7 @@ class Doors:
     def step(self, times: int, works: bool) -> None:
         for _ in range(times):
             if works:
-                self.hub.inline.work()
+                self.hub.pool.run_next()
             self.hub.engine.step()
             self.settle()
 

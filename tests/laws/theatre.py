@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from durablecli import testing
-from durablecli.client.status_reader import parse
+from durablecli.client.status_reader import parse_records
 from durablecli.engine.engine import EngineOptions
 from durablecli.engine.message_queue import Submission
 from durablecli.model import events as ev
@@ -34,7 +34,7 @@ class Theatre:
         self.kills = list(kills or [])
         self.killed = 0
         options = EngineOptions(replay_always=replay_always, use_threads=False, turn_budget=timedelta.max)
-        self.hub = testing.Hub(testing.registry(*self.world.functions()), START, options)
+        self.hub = testing.TestEnvironment(testing.build_registry(*self.world.functions()), START, options)
         self.done: set[str] = set()
         self.rewound = False
         self.torn = 0
@@ -62,9 +62,9 @@ class Theatre:
         verb, *rest = action
         match verb:
             case "work":
-                keys = sorted(filter(self._is_owed, self.hub.inline.waiting))
+                keys = sorted(filter(self._is_owed, self.hub.pool.waiting))
                 if keys:
-                    self.hub.inline.work(keys[rest[0] % len(keys)])
+                    self.hub.pool.run_next(keys[rest[0] % len(keys)])
             case "event":
                 self.post("raise-event", rest[0], name=rest[1], input=encode(self._messages))
             case "advance":
@@ -119,8 +119,8 @@ class Theatre:
 
     def work_all(self) -> None:
         self.rest()
-        while self.hub.inline.waiting:
-            self.hub.inline.work(min(self.hub.inline.waiting))
+        while self.hub.pool.waiting:
+            self.hub.pool.run_next(min(self.hub.pool.waiting))
             self.rest()
 
     def finale(self) -> None:
@@ -168,7 +168,7 @@ class Theatre:
         history = writer.read_history(self.hub.disk, "hub", id)
         assert history is not None
         assert history.is_whole
-        return list(parse(history))
+        return list(parse_records(history))
 
     def ledger(self, id: str) -> RuntimeState:
         return fold_history(self.records(id))

@@ -144,7 +144,7 @@ def test_waits_that_are_needed_again_stand_behind_those_that_came_meanwhile() ->
 # ── what a ledger knows of waits that sleep ────────────────────────────────────────────────────────────────────────
 
 
-def waiting_for(hub: testing.Hub, id: str) -> list[str]:
+def waiting_for(hub: testing.TestEnvironment, id: str) -> list[str]:
     return sorted(one.name or "" for one in hub.client.get_status(id).waiting_for if one.kind == "event")
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import click
 
-from durablecli.cli.lazy_group import Verbs
-from durablecli.cli.options import exits
+from durablecli.cli.lazy_group import LazyGroup
+from durablecli.cli.options import format_exit_codes
 
 VERBS = {
     "signal": "Send an operation to an entity; needs no daemon.",
@@ -19,11 +19,11 @@ VERBS = {
 
 @click.group(
     "entity",
-    cls=Verbs,
+    cls=LazyGroup,
     verbs=VERBS,
     package=__name__,
     invoke_without_command=True,
-    epilog=exits("0 done", "2 usage", "and those of each verb"),
+    epilog=format_exit_codes("0 done", "2 usage", "and those of each verb"),
 )
 @click.pass_context
 def command(ctx: click.Context) -> None:

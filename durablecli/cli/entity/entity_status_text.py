@@ -6,82 +6,92 @@ import shlex
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 
-from durablecli.cli.time_format import clock, moment, span
-from durablecli.cli.wait_reasons import asked, blocked, no_daemon, set_aside, text_of
-from durablecli.client import EntityStatus, Queued, Requested
+from durablecli.cli.time_format import format_duration, format_short_time, format_time
+from durablecli.cli.wait_reasons import (
+    decode_raw,
+    describe_blocked,
+    describe_no_daemon,
+    describe_quarantine,
+    format_request,
+)
+from durablecli.client import EntityStatus, PendingEntityMessage, QueuedEntityRequest
 
-_MOST = 10
+_MAX_LISTED = 10
 
 
-def lines(status: EntityStatus, now: datetime) -> Iterator[tuple[str, str]]:
+def describe_entity(status: EntityStatus, now: datetime) -> Iterator[tuple[str, str]]:
     """The lines under the head, as label and text."""
-    yield from set_aside(status.set_aside, now)
-    if status.taken:
-        yield "created", moment(status.created_time)
-        yield "updated", moment(status.last_updated_time)
+    yield from describe_quarantine(status.quarantine, now)
+    if status.has_started:
+        yield "created", format_time(status.created_time)
+        yield "updated", format_time(status.last_updated_time)
     if status.exists:
-        yield "state", text_of(status.raw_state)
+        yield "state", decode_raw(status.raw_state)
     if (lock := status.locked_by) is not None:
-        yield "locked by", f"{lock.instance}, {_for(lock.since, now)}    {_ask(lock.instance)}"
+        yield "locked by", f"{lock.instance}, {_format_elapsed(lock.since, now)}    {_status_command(lock.instance)}"
     queued, running = status.queued, status.running
     if running is not None:
-        yield "running", _running(queued[: running.operations], running.since, now)
+        yield "running", _describe_running(queued[: running.operations], running.since, now)
         queued = queued[running.operations :]
-    yield from _some("queued", [_queued(one, now) for one in queued[:_MOST]], len(queued))
-    yield from _some("scheduled", [_scheduled(one, now) for one in status.scheduled[:_MOST]], len(status.scheduled))
+    yield from _list_first("queued", [_describe_queued(one, now) for one in queued[:_MAX_LISTED]], len(queued))
+    yield from _list_first(
+        "scheduled", [_describe_scheduled(one, now) for one in status.scheduled[:_MAX_LISTED]], len(status.scheduled)
+    )
     if (failure := status.last_failure) is not None:
         first, *_ = failure.message.splitlines() or [""]
         type = failure.type.removeprefix("builtins.")
         counted = f"{status.failures} operation{'' if status.failures == 1 else 's'}; "
-        told = f"{failure.operation} at {clock(failure.at, now)}: {type}{first and ': '}{first}"
-        yield "failed", f"{counted}{'' if status.failures == 1 else 'the last: '}{told}"
-    yield from blocked(status.blocked, now)
-    yield from _some("requested", [_posted(one, now) for one in status.requested[:_MOST]], len(status.requested))
+        last = f"{failure.operation} at {format_short_time(failure.at, now)}: {type}{first and ': '}{first}"
+        yield "failed", f"{counted}{'' if status.failures == 1 else 'the last: '}{last}"
+    yield from describe_blocked(status.blocked, now)
+    yield from _list_first(
+        "requested", [_describe_pending(one, now) for one in status.requested[:_MAX_LISTED]], len(status.requested)
+    )
     if not status.engine.alive and (status.queued or status.scheduled or status.requested):
-        yield no_daemon(status.engine, now)
+        yield describe_no_daemon(status.engine, now)
 
 
-def _some(label: str, shown: list[str], count: int) -> Iterator[tuple[str, str]]:
+def _list_first(label: str, shown: list[str], count: int) -> Iterator[tuple[str, str]]:
     yield from ((label, text) for text in shown)
     if count > len(shown):
         yield "", f"… and {count - len(shown):,} more"
 
 
-def _running(operations: Sequence[Queued], since: datetime, now: datetime) -> str:
+def _describe_running(operations: Sequence[QueuedEntityRequest], since: datetime, now: datetime) -> str:
     """What runs together; nobody outside the engine knows how far it has come."""
     first, *others = operations
     sender = f", from {first.sender}" if first.sender else ""
     more = f", and the {len(others):,} behind it" if others else ""
-    return f"{_what(first)}{sender}{more}, {_for(since, now)}"
+    return f"{_format_request(first)}{sender}{more}, {_format_elapsed(since, now)}"
 
 
-def _queued(one: Queued, now: datetime) -> str:
+def _describe_queued(one: QueuedEntityRequest, now: datetime) -> str:
     if one.kind == "lock":
-        return f"request of {one.sender} for the lock, {_for(one.since, now)}"
+        return f"request of {one.sender} for the lock, {_format_elapsed(one.since, now)}"
     sender = f", from {one.sender}" if one.sender else ""
-    return f"{_what(one)}, {_for(one.since, now)}{sender}"
+    return f"{_format_request(one)}, {_format_elapsed(one.since, now)}{sender}"
 
 
-def _scheduled(one: Queued, now: datetime) -> str:
+def _describe_scheduled(one: QueuedEntityRequest, now: datetime) -> str:
     if one.scheduled_time is None:
-        return _what(one)
+        return _format_request(one)
     left = one.scheduled_time - now
-    when = f"in {span(left)}" if one.scheduled_time > now else f"due for {span(-left)}"
-    return f"{_what(one)} at {moment(one.scheduled_time)}, {when}"
+    when = f"in {format_duration(left)}" if one.scheduled_time > now else f"due for {format_duration(-left)}"
+    return f"{_format_request(one)} at {format_time(one.scheduled_time)}, {when}"
 
 
-def _posted(one: Requested, now: datetime) -> str:
-    due = f" at {moment(one.scheduled_time)}" if one.scheduled_time else ""
-    return f"{one.kind}{f' {one.name}' if one.name else ''}{due}, {_for(one.since, now)}; no engine has taken it yet"
+def _describe_pending(one: PendingEntityMessage, now: datetime) -> str:
+    due = f" at {format_time(one.scheduled_time)}" if one.scheduled_time else ""
+    return f"{one.kind}{f' {one.name}' if one.name else ''}{due}, {_format_elapsed(one.since, now)}; no engine has taken it yet"
 
 
-def _what(one: Queued) -> str:
-    return asked(one.kind, one.name)
+def _format_request(one: QueuedEntityRequest) -> str:
+    return format_request(one.kind, one.name)
 
 
-def _for(since: datetime, now: datetime) -> str:
-    return f"for {span(now - since)}"
+def _format_elapsed(since: datetime, now: datetime) -> str:
+    return f"for {format_duration(now - since)}"
 
 
-def _ask(instance: str) -> str:
+def _status_command(instance: str) -> str:
     return f"durable status {shlex.quote(instance)}"

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import click
 
-from durablecli.cli.options import client, common, entities_argument, exits
-from durablecli.cli.output import Screen
-from durablecli.cli.status import tell
+from durablecli.cli.options import common_options, entities_argument, format_exit_codes, open_client
+from durablecli.cli.output import Output
+from durablecli.cli.status import print_statuses
 
 
-@click.command("get", epilog=exits("0 found", "2 usage", "3 no such entity", "65 damaged hub", "77 no permission"))
+@click.command(
+    "get", epilog=format_exit_codes("0 found", "2 usage", "3 no such entity", "65 damaged hub", "77 no permission")
+)
 @entities_argument
-@common
-def command(ids: tuple[str, ...], state_dir: str | None, form: str | None) -> int:
+@common_options
+def command(ids: tuple[str, ...], state_dir: str | None, output_format: str | None) -> int:
     """Say how entities stand: state, lock, what waits for them, what failed."""
-    return tell(client(state_dir), Screen(form), ids)
+    return print_statuses(open_client(state_dir), Output(output_format), ids)

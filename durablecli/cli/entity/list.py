@@ -8,26 +8,26 @@ from functools import partial
 
 import click
 
-from durablecli.cli.options import FunctionName, client, common, exits
-from durablecli.cli.output import Screen
-from durablecli.cli.paging import paging, point_on
-from durablecli.cli.time_format import day, moment, span
+from durablecli.cli.options import FunctionNameParam, common_options, format_exit_codes, open_client
+from durablecli.cli.output import Output
+from durablecli.cli.paging import hint_next_page, paging_options
+from durablecli.cli.time_format import format_duration, format_time, format_time_or_date
 from durablecli.client import Client, Query
 from durablecli.errors import UsageError
 from durablecli.model.status import InstanceSummary
 
-HEAD = ("ENTITY", "STATUS", "CREATED", "UPDATED", "QUEUED", "WAITS FOR")
+HEADER = ("ENTITY", "STATUS", "CREATED", "UPDATED", "QUEUED", "WAITS FOR")
 
 
-@click.command("list", epilog=exits("0 done", "2 usage", "65 damaged hub", "77 no permission"))
-@click.option("--name", type=FunctionName("entity"), metavar="FUNCTION", help="The entity function's name.")
+@click.command("list", epilog=format_exit_codes("0 done", "2 usage", "65 damaged hub", "77 no permission"))
+@click.option("--name", type=FunctionNameParam("entity"), metavar="FUNCTION", help="The entity function's name.")
 @click.option("--prefix", metavar="TEXT", help="Ids that begin so, as @counter@user-.")
 @click.option("--exists", "status", flag_value="Exists", help="Only those that have a state.")
 @click.option("--empty", "status", flag_value="Empty", help="Only those that have none.")
 @click.option("--locked", is_flag=True, help="Only those whose lock an orchestration holds.")
 @click.option("--blocked", is_flag=True, help="Only those that can't go on: their code isn't loaded.")
-@paging
-@common
+@paging_options
+@common_options
 def command(
     name: str | None,
     prefix: str | None,
@@ -40,34 +40,39 @@ def command(
     cursor: str | None,
     only_count: bool,
     state_dir: str | None,
-    form: str | None,
+    output_format: str | None,
 ) -> None:
     """List entities, the newest first. Filters combine.
 
     WAITS FOR says who holds the lock, what runs and for how long, or why it is blocked; `durable entity get ID` says
     more. An entity is listed once an engine has taken what was sent to it.
     """
-    hub, screen = client(state_dir), Screen(form)
+    client, output = open_client(state_dir), Output(output_format)
     wanted = (status,) if status else ()
     query = Query(
-        name, wanted, _prefix(prefix), sort=sort, reverse=reverse, limit=limit, cursor=cursor, locked=locked,
+        name, wanted, _normalize_prefix(prefix), sort=sort, reverse=reverse, limit=limit, cursor=cursor, locked=locked,
         blocked=blocked,
     )  # fmt: skip
     if only_count:
-        screen.line(str(hub.count_entities(query)))
+        output.print_line(str(client.count_entities(query)))
         return
-    page = hub.list_entities(query)
-    if screen.for_people:
-        now, running = datetime.now(UTC), hub.running()
-        time = partial(day, now=now) if screen.terminal else moment
-        runs = {id: f"running for {span(now - one.since)}" for id, one in running.items()}
-        screen.table(HEAD, [_row(row, time, runs.get(row.id)) for row in page.rows], paint=1, spare=(2, 3))
+    page = client.list_entities(query)
+    if output.is_human_readable:
+        now, running = datetime.now(UTC), client.running_batches()
+        time = partial(format_time_or_date, now=now) if output.is_terminal else format_time
+        runs = {id: f"running for {format_duration(now - one.since)}" for id, one in running.items()}
+        output.print_table(
+            HEADER,
+            [_format_row(row, time, runs.get(row.id)) for row in page.rows],
+            status_column=1,
+            optional_columns=(2, 3),
+        )
     else:
-        screen.many(payload for row in page.rows if (payload := _payload(hub, row)) is not None)
-    point_on(page)
+        output.print_values(payload for row in page.rows if (payload := _read_payload(client, row)) is not None)
+    hint_next_page(page)
 
 
-def _prefix(given: str | None) -> str:
+def _normalize_prefix(given: str | None) -> str:
     """As ids are kept: the name in lower case."""
     if not given:
         return ""
@@ -77,17 +82,17 @@ def _prefix(given: str | None) -> str:
     return f"@{name.lower()}{sign}{key}"
 
 
-def _payload(hub: Client, row: InstanceSummary) -> dict[str, object] | None:
-    status = hub.entity(row.id)
+def _read_payload(client: Client, row: InstanceSummary) -> dict[str, object] | None:
+    status = client.entity(row.id)
     return status.payload() if status else None  # purged since the page was read
 
 
-def _row(row: InstanceSummary, time: Callable[[datetime], str], runs: str | None) -> Sequence[str]:
+def _format_row(row: InstanceSummary, time: Callable[[datetime], str], runs: str | None) -> Sequence[str]:
     queued = f"{row.queued:,}" if row.queued else ""
-    return row.id, row.status, time(row.created), time(row.updated), queued, _waits(row, runs)
+    return row.id, row.status, time(row.created), time(row.updated), queued, _format_waits(row, runs)
 
 
-def _waits(row: InstanceSummary, runs: str | None) -> str:
+def _format_waits(row: InstanceSummary, runs: str | None) -> str:
     if row.set_aside is not None:
         return f"set aside: {row.set_aside.splitlines()[0] if row.set_aside else ''}"
     if row.blocked is not None:

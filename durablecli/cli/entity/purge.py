@@ -4,23 +4,25 @@ from __future__ import annotations
 
 import click
 
-from durablecli.cli.bulk import confirm, control, preview
-from durablecli.cli.offline import mending_client
-from durablecli.cli.options import EntityName, common, exits
-from durablecli.cli.output import Screen, say
+from durablecli.cli.bulk import confirm, preview, submit_and_report
+from durablecli.cli.offline import open_offline_client
+from durablecli.cli.options import EntityIdParam, common_options, format_exit_codes
+from durablecli.cli.output import Output, echo
 from durablecli.client import Client, MessageItem, Query
 from durablecli.errors import DurableError, UsageError
 
-CODES = exits("0 done", "2 usage", "3 no such entity", "5 it is in use", "74 storage error", "77 no permission")
+EPILOG = format_exit_codes(
+    "0 done", "2 usage", "3 no such entity", "5 it is in use", "74 storage error", "77 no permission"
+)
 
 
-@click.command("purge", epilog=CODES)
-@click.argument("ids", metavar="[ID]...", nargs=-1, type=EntityName())
+@click.command("purge", epilog=EPILOG)
+@click.argument("ids", metavar="[ID]...", nargs=-1, type=EntityIdParam())
 @click.option("--all-empty", is_flag=True, help="All that may be purged.")
 @click.option("--force", is_flag=True, help="Also those that are set aside because their log is damaged.")
 @click.option("--dry-run", is_flag=True, help="Only show what would be touched.")
 @click.option("-y", "--yes", is_flag=True, help="Don't ask.")
-@common
+@common_options
 def command(
     ids: tuple[str, ...],
     all_empty: bool,
@@ -28,37 +30,37 @@ def command(
     dry_run: bool,
     yes: bool,
     state_dir: str | None,
-    form: str | None,
+    output_format: str | None,
 ) -> int:
     """Delete entities and their logs: only those without a state, not locked, and with nothing waiting for them."""
     if all_empty == bool(ids):
         raise UsageError("give ids or --all-empty, one of them: 'durable entity purge ID'")
-    hub, screen = mending_client(state_dir), Screen(form)
-    chosen = _all_empty(hub) if all_empty else list(dict.fromkeys(ids))
+    client, output = open_offline_client(state_dir), Output(output_format)
+    chosen = _find_purgeable(client) if all_empty else list(dict.fromkeys(ids))
     if dry_run:
-        return _preview(hub, screen, chosen, force)
+        return _preview(client, output, chosen, force)
     if all_empty and not chosen:
-        say("no entity is empty: nothing to purge")
+        echo("no entity is empty: nothing to purge")
     elif all_empty and not yes:
         confirm("purge", chosen, "entity", "entities")
-    return control(hub, screen, "purge", [MessageItem(one, force=force) for one in chosen], "purged")
+    return submit_and_report(client, output, "purge", [MessageItem(one, force=force) for one in chosen], "purged")
 
 
-def _all_empty(hub: Client) -> list[str]:
+def _find_purgeable(client: Client) -> list[str]:
     """Those without a state that aren't in use."""
     chosen = []
-    for entity in hub.select_entities(Query(status=("Empty",))):
+    for entity in client.iter_entity_ids(Query(status=("Empty",))):
         try:
-            hub.permit_entity("purge", MessageItem(entity))
+            client.check_entity_allowed("purge", MessageItem(entity))
             chosen.append(entity)
         except DurableError:
             continue
     return chosen
 
 
-def _preview(hub: Client, screen: Screen, chosen: list[str], force: bool) -> int:
-    def look(entity: str) -> dict[str, str]:
-        hub.permit_entity("purge", MessageItem(entity, force=force))
+def _preview(client: Client, output: Output, chosen: list[str], force: bool) -> int:
+    def check(entity: str) -> dict[str, str]:
+        client.check_entity_allowed("purge", MessageItem(entity, force=force))
         return {"entityId": entity}
 
-    return preview(screen, "purge", chosen, look)
+    return preview(output, "purge", chosen, check)

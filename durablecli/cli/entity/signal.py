@@ -6,36 +6,38 @@ from datetime import datetime, timedelta
 
 import click
 
-from durablecli.cli.input_values import EXPLAINED, read_value
-from durablecli.cli.lookup import anyway_option, check_operation, say_unchecked
+from durablecli.cli.input_values import INPUT_HELP, read_value
+from durablecli.cli.lookup import anyway_option, check_operation, warn_unchecked
 from durablecli.cli.options import (
-    Duration,
-    Operation,
-    Time,
+    DurationParam,
+    OperationNameParam,
+    TimeParam,
     app_option,
-    client,
-    common,
-    due,
+    common_options,
     entity_argument,
-    exits,
-    settings,
+    format_exit_codes,
+    load_settings,
+    open_client,
+    resolve_due_time,
 )
-from durablecli.cli.output import Screen, say
+from durablecli.cli.output import Output, echo
 from durablecli.model.entity_id import EntityId
 
 
 @click.command(
     "signal",
-    epilog=exits("0 on disk", "2 usage", "3 no such function or operation", "74 storage error", "77 no permission"),
+    epilog=format_exit_codes(
+        "0 on disk", "2 usage", "3 no such function or operation", "74 storage error", "77 no permission"
+    ),
 )
 @entity_argument
-@click.argument("operation", type=Operation())
-@click.option("--input", "text", metavar="JSON|@FILE|-", help=f"What the operation gets: {EXPLAINED}.")
-@click.option("--at", type=Time(), metavar="TIME", help="Not before this time: 2026-12-01T09:00Z (no zone: UTC).")
-@click.option("--delay", type=Duration(), metavar="DURATION", help="Not before: 90, 10m, 1h30m, 30d from now.")
+@click.argument("operation", type=OperationNameParam())
+@click.option("--input", "text", metavar="JSON|@FILE|-", help=f"What the operation gets: {INPUT_HELP}.")
+@click.option("--at", type=TimeParam(), metavar="TIME", help="Not before this time: 2026-12-01T09:00Z (no zone: UTC).")
+@click.option("--delay", type=DurationParam(), metavar="DURATION", help="Not before: 90, 10m, 1h30m, 30d from now.")
 @anyway_option
 @app_option
-@common
+@common_options
 def command(
     entity: str,
     operation: str,
@@ -45,23 +47,23 @@ def command(
     anyway: bool,
     app: tuple[str, ...],
     state_dir: str | None,
-    form: str | None,
+    output_format: str | None,
 ) -> None:
     """Send an operation to an entity; it begins with its first one. Needs no daemon.
 
     A name that no engine has published is looked up in the modules, and refused if it isn't there either.
     """
-    scheduled = due(at, delay)
+    scheduled = resolve_due_time(at, delay)
     value = None if text is None else read_value(text)
-    config = settings(state_dir, app)
-    hub, screen = client(config.state_dir, check_names=not anyway), Screen(form)
-    checked = anyway or check_operation(hub, config, EntityId.parse(entity).name, operation)
-    hub.signal_entity(entity, operation, value, at=scheduled)
+    config = load_settings(state_dir, app)
+    client, output = open_client(config.state_dir, check_names=not anyway), Output(output_format)
+    checked = anyway or check_operation(client, config, EntityId.parse(entity).name, operation)
+    client.signal_entity(entity, operation, value, at=scheduled)
     if not checked:
-        say_unchecked(config, entity)
-    if not screen.for_people:
-        screen.one({"entityId": entity, "operation": operation})
-    elif screen.terminal:
-        screen.line(f"{entity}  {operation} sent")
-        if not hub.engine().alive:
-            say("no daemon is running: durable run-daemon does the work")
+        warn_unchecked(config, entity)
+    if not output.is_human_readable:
+        output.print_value({"entityId": entity, "operation": operation})
+    elif output.is_terminal:
+        output.print_line(f"{entity}  {operation} sent")
+        if not client.engine().alive:
+            echo("no daemon is running: durable run-daemon does the work")
