@@ -25,7 +25,7 @@ import msgspec
 from durablecli.app import Registry
 from durablecli.apps.load import load_configured
 from durablecli.apps.modules import LoadedApp
-from durablecli.builtin.call_http import built_ins
+from durablecli.builtin.call_http import make_call_http_functions
 from durablecli.client import Client
 from durablecli.config import Config
 from durablecli.engine.engine import Engine, EngineOptions
@@ -46,7 +46,7 @@ from durablecli.store.inbox.wakeup import WakeupPipe
 
 if TYPE_CHECKING:  # only whoever asks for HTTP pays for it
     from durablecli.http.server import HttpServer
-    from durablecli.management_links import Place
+    from durablecli.management_links import ManagementEndpoint
 
 Echo = Callable[[str], None]
 _POLL_INTERVAL = 0.1
@@ -87,12 +87,14 @@ def serve(
             return 0
         _print_banner(config, loaded, hub, echo)
         with (
-            _open_engine(hub, config, loaded, replay_always, echo, lambda: server.place if server else None) as engine,
+            _open_engine(
+                hub, config, loaded, replay_always, echo, lambda: server.endpoint if server else None
+            ) as engine,
             signals.call_on_signal(engine.stop),
             _serve_http(port, config, loaded.registry, engine, echo) as server,
         ):
             _ensure_timers(loaded, hub, since, echo)
-            engine.run(until=lambda engine: (until_idle and engine.is_idle) or (server is not None and server.broken))
+            engine.run(until=lambda engine: (until_idle and engine.is_idle) or (server is not None and server.failed))
             echo("idle: nothing can move without a timer or an event" if until_idle else "stopping")
             until = monotonic() + config.drain.total_seconds()
             _finish_requests(server, engine, monotonic() + config.drain.total_seconds() / 2)
@@ -277,9 +279,9 @@ def _bind_port(listen: str | int | None) -> Iterator[socket | None]:
     if listen is None:
         yield None
         return
-    from durablecli.http.server import bind  # only whoever asks for HTTP pays for it
+    from durablecli.http.server import bind_socket  # only whoever asks for HTTP pays for it
 
-    with bind(str(listen)) as taken, child_action(taken.close):
+    with bind_socket(str(listen)) as taken, child_action(taken.close):
         yield taken
 
 
@@ -292,19 +294,19 @@ def _serve_http(
             echo(f"{_format_count(len(unserved), 'HTTP function')} not served: add --http 7071, or set http.listen")
         yield None
         return
-    from durablecli.http.api_keys import find_keys
+    from durablecli.http.api_keys import load_keys
     from durablecli.http.server import HttpServer
     from durablecli.store.http_keys import KEYS_FILE
 
-    keys, made = find_keys(port.getsockname()[0], config.http.keys, engine.hub.root)
+    keys, made = load_keys(port.getsockname()[0], config.http.keys, engine.hub.root)
     hub, client = display_path(engine.hub.root), Client(engine.hub.root, engine)
-    server = HttpServer(port, client, registry, keys, config.http, config.drain, left=engine.wake)
+    server = HttpServer(port, client, registry, keys, config.http, config.drain, on_stopped=engine.wake)
     try:
         server.start()
         if made:
             echo(f"a key was made, and is shown this once: {keys.code} ({hub}/{KEYS_FILE} has all of them)")
         echo(f"answers at {server.url}, hub {hub}")
-        for name, methods, path in server.served:
+        for name, methods, path in server.routes:
             echo(f"  {name}: {','.join(methods)} {server.url}{path}")
         yield server
     finally:
@@ -318,7 +320,7 @@ def _finish_requests(server: HttpServer | None, engine: Engine, until: float) ->
         return
     if engine.dispatcher is not None:
         engine.dispatcher.pause()
-    server.leave()
+    server.stop_accepting()
     while server.alive and monotonic() < until:
         engine.step(_POLL_INTERVAL)
 
@@ -331,7 +333,9 @@ def _ensure_timers(loaded: LoadedApp, hub: Hub, since: datetime, echo: Echo) -> 
     from durablecli.builtin import timer
 
     complete = all(module.error is None for module in loaded.modules)
-    timer.keep(loaded.registry, Client(hub.root), Inbox(LocalDisk(), hub.root), since, whole=complete, say=echo)
+    timer.ensure_timers(
+        loaded.registry, Client(hub.root), Inbox(LocalDisk(), hub.root), since, is_complete=complete, warn=echo
+    )
 
 
 # ── the parts ──────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -363,7 +367,7 @@ def _open_engine(
     loaded: LoadedApp,
     replay_always: bool,
     echo: Echo,
-    get_endpoint: Callable[[], Place | None] = lambda: None,
+    get_endpoint: Callable[[], ManagementEndpoint | None] = lambda: None,
     only: str | None = None,
 ) -> Iterator[Engine]:
     """An engine that has taken up the hub, with its bell, its watchdog and its notice.
@@ -371,7 +375,7 @@ def _open_engine(
     `place` is where the hub answers HTTP, once it does. With `only`, that one instance is driven, and what belongs to
     it."""
     registry = loaded.registry
-    registry.add_built_in(built_ins(config.call_http.poll, config.call_http.timeout))
+    registry.add_built_in(make_call_http_functions(config.call_http.poll, config.call_http.timeout))
     options = EngineOptions(
         replay_always=replay_always or config.replay_always,
         fail_on_nondeterminism=config.on_nondeterminism == "fail",
@@ -403,11 +407,11 @@ def _open_engine(
         from durablecli.azure import activities, invocation  # only apps that have such functions pay for it
         from durablecli.builtin import timer
 
-        def make_clients() -> invocation.Clients:
-            return invocation.Clients(Client(hub.root, engine), get_endpoint())
+        def make_clients() -> invocation.ClientProvider:
+            return invocation.ClientProvider(Client(hub.root, engine), get_endpoint())
 
-        timer.build_in(registry, make_clients)
-        activities.give_clients(registry, make_clients)
+        timer.register_timers(registry, make_clients)
+        activities.inject_clients(registry, make_clients)
     wakeup, watchdog = WakeupPipe(hub.root), Watchdog(engine.current_turn, hang_file, echo)
     hang_report = read_hang_report(hang_file)
     engine.log_capture.start()

@@ -18,7 +18,7 @@ from typing import Any
 
 from durablecli.app import Registry
 from durablecli.blueprints import Blueprint
-from durablecli.builtin.call_http import built_ins
+from durablecli.builtin.call_http import make_call_http_functions
 from durablecli.client import Client, DurableOrchestrationStatus
 from durablecli.client.entity_waits import EntityWait
 from durablecli.config import ConcurrencyConfig
@@ -63,7 +63,7 @@ def build_registry(*functions: Any) -> Registry:
         else:
             raise TypeError(f"{each!r} is neither a decorated function nor an app nor a module")
     found.add_module(own)
-    found.add_built_in(built_ins())
+    found.add_built_in(make_call_http_functions())
     return found
 
 
@@ -185,7 +185,7 @@ class TestEnvironment:
         if any(one.client_parameter is not None or one.bindings for one in self.registry.functions_of_kind("activity")):
             from durablecli.azure import activities, invocation  # only apps that have such functions pay for it
 
-            activities.give_clients(self.registry, lambda: invocation.Clients(self.client))
+            activities.inject_clients(self.registry, lambda: invocation.ClientProvider(self.client))
 
     def _is_quiescent(self) -> bool:
         due = self.engine.timers.next_due_time()

@@ -18,7 +18,13 @@ import pytest
 
 import durablecli as df
 from durablecli import testing
-from durablecli.builtin.call_http import _LARGEST, _POLLS, following, is_same_origin, send
+from durablecli.builtin.call_http import (
+    _MAX_POLLS_PER_EXECUTION,
+    _MAX_RESPONSE_BYTES,
+    is_same_origin,
+    make_poll_request,
+    send_request,
+)
 from durablecli.client import DurableOrchestrationStatus
 from durablecli.model.http_messages import (
     HTTP_ACTIVITY,
@@ -216,7 +222,7 @@ def test_an_answer_that_breaks_off_can_be_caught(server: Web, replay_always: boo
 
 
 def test_an_answer_without_bounds_is_refused(server: Web, replay_always: bool) -> None:
-    huge = gzip.compress(bytes(_LARGEST + 1))
+    huge = gzip.compress(bytes(_MAX_RESPONSE_BYTES + 1))
     uri = server.script("/", Answer(200, {"Content-Encoding": "gzip"}, huge))
     with testing.hub(careful, replay_always=replay_always) as hub:
         word, text = hub.finish(hub.client.start_new(careful, client_input=uri)).output
@@ -228,7 +234,7 @@ def test_silence_is_a_time_out(server: Web) -> None:
     over = threading.Event()
     uri = server.script("/slow", Answer(after=over))
     with pytest.raises(TimeoutError, match=r"^GET http://127\.0\.0\.1:\d+/slow: no answer within 0\.05 s$"):
-        asyncio.run(send(DurableHttpRequest("GET", uri), timedelta(seconds=0.05)))
+        asyncio.run(send_request(DurableHttpRequest("GET", uri), timedelta(seconds=0.05)))
     over.set()
 
 
@@ -372,7 +378,7 @@ def test_credentials_are_not_told_to_another_origin(server: Web, other: Web, rep
 @pytest.mark.parametrize(("location", "kept"), [("https://a/y", True), ("https://b/y", False), ("http://a/y", False)])
 def test_a_token_is_for_one_origin(location: str, kept: bool) -> None:
     source = ManagedIdentityTokenSource("https://vault.azure.net")
-    polled = following(DurableHttpRequest("PUT", "https://a/x", "{}", {}, source), location)
+    polled = make_poll_request(DurableHttpRequest("PUT", "https://a/x", "{}", {}, source), location)
     assert (polled.method, polled.content) == ("GET", None)
     assert (polled.token_source is not None) is kept
 
@@ -423,7 +429,7 @@ def test_a_call_ends_with_whoever_made_it(server: Web, replay_always: bool) -> N
 
 def test_polling_for_long_makes_no_long_history(server: Web, replay_always: bool) -> None:
     promise = Answer(202, {"Location": "/", "Retry-After": "3600"})
-    polls = 2 * _POLLS + 10
+    polls = 2 * _MAX_POLLS_PER_EXECUTION + 10
     uri = server.script("/", *[promise] * polls, Answer(200, {}, b"done"))
     with testing.hub(call, replay_always=replay_always) as hub:
         instance = hub.client.start_new(call, client_input={"method": "GET", "uri": uri})

@@ -84,7 +84,7 @@ def test_displays_redact_credentials_and_leave_what_is_stored(server: Web) -> No
         child = f"{instance}:{hub.client.get_status(instance).execution}:2"
         for one in (instance, child):
             status = hub.client.get_status(one, show_history=True, show_history_output=True)
-            state = OrchestrationState.of(status)
+            state = OrchestrationState.from_status(status)
             assert state is not None
             shown = json.dumps(
                 [json.loads(encode_json(status.payload())), status.to_json(), hub.client.project_history(one)]

@@ -16,25 +16,25 @@ from typing import Any
 from durablecli.app import Entity, Function, Orchestrator, Registry
 from durablecli.apps import modules
 from durablecli.apps.host_json import (
-    Host,
-    disabled_by,
-    folder_of_file,
-    function_files,
-    is_app,
-    is_whole,
-    read,
+    HostSettings,
+    find_disabling_setting,
+    find_folder_of_file,
+    is_azure_app,
+    is_function_app_file,
+    list_function_files,
+    read_host_settings,
     read_json,
 )
 from durablecli.apps.modules import ROOT_PACKAGE, LoadedApp, Registrar
 from durablecli.azure import import_hook
-from durablecli.azure.activities import bind
+from durablecli.azure.activities import bind_activities
 from durablecli.blueprints import CloudTrigger, FunctionBindings, get_bindings
 from durablecli.config import Config, import_folder
 from durablecli.errors import ConfigError
 from durablecli.model import custom_objects
 
-_CODE = "function_app"
-_set: dict[str, str] = {}
+_APP_MODULE = "function_app"
+_set_variables: dict[str, str] = {}
 """What the environment has of the app that is loaded."""
 
 
@@ -43,33 +43,33 @@ class AzureApp:
     """An app that is loaded: its functions, and what its files say."""
 
     loaded: LoadedApp
-    host: Host
+    host: HostSettings
 
     @property
     def hub_name(self) -> str:
         return self.host.hub_name
 
 
-def load(targets: Sequence[str], base: str | os.PathLike[str] = ".", project: str | None = None) -> LoadedApp:
+def load_targets(targets: Sequence[str], base: str | os.PathLike[str] = ".", project: str | None = None) -> LoadedApp:
     """Import what `targets` name, relative to `base`; an app of Azure's as that. Raises ConfigError.
 
     Any module may import `azure.functions` and `azure.durable_functions`: they are durablecli's if one does.
     Modules may import what is in the folder `project` too.
     """
     paths = [os.path.normpath(os.path.join(base, target)) for target in targets]
-    folder = folder_of_file(paths)
-    if len(paths) == 1 and (is_app(paths[0]) or (folder is not None and is_whole(paths[0]))):
-        return load_app(folder or paths[0]).loaded
-    _leave()
-    host = read(folder) if folder is not None else None
+    folder = find_folder_of_file(paths)
+    if len(paths) == 1 and (is_azure_app(paths[0]) or (folder is not None and is_function_app_file(paths[0]))):
+        return load_azure_app(folder or paths[0]).loaded
+    _deactivate()
+    host = read_host_settings(folder) if folder is not None else None
     try:
-        _enter(host)
+        _activate(host)
         loaded = modules.load(targets, base, project)
-        if not import_hook.are_used():
+        if not import_hook.were_imported():
             import_hook.uninstall()
-            return _finished(loaded, host, ())
+            return _finish_load(loaded, host, ())
         custom_objects.set_app_modules(loaded.sources)
-        return _finished(loaded, host, list(_drop_disabled(loaded.registry)))
+        return _finish_load(loaded, host, list(_remove_disabled(loaded.registry)))
     except BaseException:
         unload()
         raise
@@ -77,109 +77,109 @@ def load(targets: Sequence[str], base: str | os.PathLike[str] = ".", project: st
 
 def load_configured(config: Config) -> LoadedApp:
     """Import what the settings name. Raises ConfigError."""
-    return load(config.app, config.base, import_folder(config))
+    return load_targets(config.app, config.base, import_folder(config))
 
 
-def load_app(folder: str | os.PathLike[str]) -> AzureApp:
+def load_azure_app(folder: str | os.PathLike[str]) -> AzureApp:
     """Import the app in a folder. Until something else is loaded, `azure.functions` and `azure.durable_functions` are
     durablecli's, and the values of local.settings.json are in the environment.
 
     Raises ConfigError, and leaves nothing behind then.
     """
     folder = os.path.abspath(folder)
-    _leave()
-    host = read(folder)
+    _deactivate()
+    host = read_host_settings(folder)
     try:
-        _enter(host)
+        _activate(host)
         disabled: list[str] = []
-        loaded = modules.load_modules(folder, _modules(folder, disabled))
-        disabled += _drop_disabled(loaded.registry)
+        loaded = modules.load_modules(folder, _list_modules(folder, disabled))
+        disabled += _remove_disabled(loaded.registry)
         custom_objects.set_app_modules(loaded.sources)
-        return AzureApp(_finished(loaded, host, disabled), host)
+        return AzureApp(_finish_load(loaded, host, disabled), host)
     except BaseException:
         unload()
         raise
 
 
-def _finished(loaded: LoadedApp, host: Host | None, disabled: Iterable[str]) -> LoadedApp:
+def _finish_load(loaded: LoadedApp, host: HostSettings | None, disabled: Iterable[str]) -> LoadedApp:
     """What was loaded, with its activities bound, and with what has to be said about it."""
-    bind(loaded.registry)
-    said = [*loaded.warnings, *_remarks(loaded.registry, host), *(f"disabled: {each}" for each in disabled)]
-    return replace(loaded, warnings=tuple(said))
+    bind_activities(loaded.registry)
+    warnings = [*loaded.warnings, *_list_warnings(loaded.registry, host), *(f"disabled: {each}" for each in disabled)]
+    return replace(loaded, warnings=tuple(warnings))
 
 
 def unload() -> None:
     """Forget the app, and leave `azure` and the environment as they were before."""
-    _leave()
+    _deactivate()
     modules.unload()
 
 
-def _enter(host: Host | None) -> None:
-    for name, value in host.values.items() if host else ():
+def _activate(host: HostSettings | None) -> None:
+    for name, value in host.environment.items() if host else ():
         if name not in os.environ:
-            os.environ[name] = _set[name] = value
+            os.environ[name] = _set_variables[name] = value
     import_hook.install()
 
 
-def _leave() -> None:
+def _deactivate() -> None:
     import_hook.uninstall()
     custom_objects.clear_app_modules()
-    while _set:
-        name, value = _set.popitem()
+    while _set_variables:
+        name, value = _set_variables.popitem()
         if os.environ.get(name) == value:  # what the app has put in its place is its own affair
             del os.environ[name]
 
 
-def _remarks(registry: Registry, host: Host | None) -> Iterator[str]:
-    if host is not None and host.remark is not None:
-        yield host.remark
+def _list_warnings(registry: Registry, host: HostSettings | None) -> Iterator[str]:
+    if host is not None and host.warning is not None:
+        yield host.warning
     for function in registry.functions_of_kind("other"):
         kind = function.trigger.kind if isinstance(function.trigger, CloudTrigger) else "no trigger"
         yield f"not run here: {function.name} ({kind})"
     for function in registry:
         if function.bindings and function.kind != "other":
-            yield from _bindings(function)
+            yield from _list_binding_warnings(function)
 
 
-def _bindings(function: Function) -> Iterator[str]:
+def _list_binding_warnings(function: Function) -> Iterator[str]:
     """What becomes of the bindings of a function that need what only the cloud has."""
     inputs = {name: kind for name, kind in function.bindings.items() if name not in function.outputs}
     if inputs:
-        yield f"{function.name} fails when it is called: only Azure provides its input {_listed(inputs)}"
+        yield f"{function.name} fails when it is called: only Azure provides its input {_format_bindings(inputs)}"
     elif function.outputs:
-        yield f"{function.name} runs, but these bindings lead nowhere here: {_listed(function.outputs)}"
+        yield f"{function.name} runs, but these bindings lead nowhere here: {_format_bindings(function.outputs)}"
 
 
-def _listed(bindings: Mapping[str, str]) -> str:
+def _format_bindings(bindings: Mapping[str, str]) -> str:
     return ", ".join(f"{name} ({kind})" for name, kind in bindings.items())
 
 
-def _modules(folder: str, disabled: list[str]) -> Iterator[tuple[str, Registrar]]:
+def _list_modules(folder: str, disabled: list[str]) -> Iterator[tuple[str, Registrar]]:
     """The modules to import; functions that are disabled are noted in `disabled`, and aren't imported."""
-    if os.path.isfile(os.path.join(folder, f"{_CODE}.py")):
-        yield _CODE, Registry.add_module
+    if os.path.isfile(os.path.join(folder, f"{_APP_MODULE}.py")):
+        yield _APP_MODULE, Registry.add_module
         return
-    for name, path in function_files(folder):
-        definition = _definition(path)
-        if (setting := disabled_by(name, definition)) is not None:
+    for name, path in list_function_files(folder):
+        definition = _read_definition(path)
+        if (setting := find_disabling_setting(name, definition)) is not None:
             disabled.append(f"{name}, by {setting}")
             continue
-        script = _script(folder, os.path.dirname(path), definition.get("scriptfile"))
-        yield f"{ROOT_PACKAGE}.{script}", partial(_take_defined, name, definition)
+        script = _find_script_module(folder, os.path.dirname(path), definition.get("scriptfile"))
+        yield f"{ROOT_PACKAGE}.{script}", partial(_add_defined_function, name, definition)
 
 
-def _drop_disabled(registry: Registry) -> Iterator[str]:
+def _remove_disabled(registry: Registry) -> Iterator[str]:
     """Take out the declared functions that a setting disables."""
     for function in list(registry):
         bindings = get_bindings(function.call)
         for name in dict.fromkeys((bindings.name if bindings else function.name, function.name)):
-            if (setting := disabled_by(name, {})) is not None:
+            if (setting := find_disabling_setting(name, {})) is not None:
                 registry.remove(function)
                 yield f"{name}, by {setting}"
                 break
 
 
-def _take_defined(name: str, definition: Mapping[str, Any], registry: Registry, module: ModuleType) -> None:
+def _add_defined_function(name: str, definition: Mapping[str, Any], registry: Registry, module: ModuleType) -> None:
     entry = definition.get("entrypoint") or "main"
     found = getattr(module, entry, None)
     if isinstance(found, Orchestrator):
@@ -194,22 +194,22 @@ def _take_defined(name: str, definition: Mapping[str, Any], registry: Registry, 
     registry.add_function(Function(bindings.mark, found, module.__name__, bindings))
 
 
-def _definition(path: str) -> dict[str, Any]:
+def _read_definition(path: str) -> dict[str, Any]:
     """What a function.json says, with its names in lower case, as they count without case."""
-    found = _lowered(read_json(path))
+    found = _lower_keys(read_json(path))
     bindings = found.get("bindings")
     if isinstance(bindings, list):
-        found["bindings"] = bindings = [_lowered(one) for one in bindings]
+        found["bindings"] = bindings = [_lower_keys(one) for one in bindings]
     if not isinstance(bindings, list) or not all("type" in one for one in bindings):
         raise ConfigError(f"{path}: expected an object with a list of bindings, each with its type")
     return found
 
 
-def _lowered(found: Any) -> dict[str, Any]:
+def _lower_keys(found: Any) -> dict[str, Any]:
     return {key.lower(): value for key, value in found.items()} if isinstance(found, dict) else {}
 
 
-def _script(root: str, folder: str, named: object) -> str:
+def _find_script_module(root: str, folder: str, named: object) -> str:
     """The dotted name of a function's module, from the app's folder on."""
     for file in [str(named)] if named else ["__init__.py", "main.py"]:
         path = os.path.normpath(os.path.join(folder, file))

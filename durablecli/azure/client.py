@@ -15,8 +15,8 @@ from datetime import UTC, datetime, timedelta
 from math import inf
 from typing import Any
 
-from durablecli.azure.client_binding import Binding, Links, Request, from_json
-from durablecli.azure.completion import Completion, Wait, has_begun, has_ended, paused, slept
+from durablecli.azure.client_binding import ClientBinding, HttpManagementMixin, RequestLike, parse_binding
+from durablecli.azure.completion import CompletionPoller, StatusPoller, has_ended, has_started, wait_async, wait_sync
 from durablecli.azure.durabletask_types import (
     CleanEntityStorageResult,
     EntityMetadata,
@@ -37,7 +37,7 @@ from durablecli.client import (
 )
 from durablecli.client.async_client import as_coroutine
 from durablecli.errors import NotFound, UsageError, WrongState
-from durablecli.management_links import Place
+from durablecli.management_links import ManagementEndpoint
 from durablecli.model.entity_id import EntityId
 from durablecli.model.status import ENDED_STATUSES, OrchestrationRuntimeStatus
 
@@ -47,7 +47,7 @@ _FIRST_PAUSE = 0.005
 _LONGEST_PAUSE = 0.2
 
 
-class SyncDurableFunctionsClient(Client, Links):
+class SyncDurableFunctionsClient(Client, HttpManagementMixin):
     """The client of a function that isn't a coroutine. It is the hub's client, with Azure's words and answers.
 
     It is made from what a function receives: a `Binding`, its JSON, or another client.
@@ -58,11 +58,11 @@ class SyncDurableFunctionsClient(Client, Links):
         context: str | Client | DurableFunctionsClient,
         function_invocation_id: str | None = None,
         *,
-        place: Place | None = None,
+        endpoint: ManagementEndpoint | None = None,
     ) -> None:
-        found, own = _resolved(context)
+        found, own = _resolve_client(context)
         vars(self).update(vars(found))  # one and the same client: nothing is opened or remembered twice
-        self.place = place or own
+        self.endpoint = endpoint or own
 
     # ── v1 ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -75,7 +75,7 @@ class SyncDurableFunctionsClient(Client, Links):
         connection_name: str | None = None,
     ) -> None:
         """Send an external event. NotFound for an unknown instance, WrongState for an ended one."""
-        with _told(
+        with _translate_errors(
             missing=f"No instance with ID {instance_id} found.",
             ended=f"Instance with ID {instance_id} is gone: either completed or failed",
         ):
@@ -83,17 +83,17 @@ class SyncDurableFunctionsClient(Client, Links):
 
     def terminate(self, instance_id: str, reason: str = "", *, recursive: bool = True) -> None:
         """End an instance; one that has ended is left as it is. Raises NotFound."""
-        with _told(missing=f"No instance with ID '{instance_id}' found.", ended=None):
+        with _translate_errors(missing=f"No instance with ID '{instance_id}' found.", ended=None):
             super().terminate(instance_id, reason, recursive=recursive)
 
     def suspend(self, instance_id: str, reason: str = "") -> None:
         """Hold an instance; one that has ended is left as it is. Raises NotFound."""
-        with _told(missing=f"No instance with ID '{instance_id}' found.", ended=None):
+        with _translate_errors(missing=f"No instance with ID '{instance_id}' found.", ended=None):
             super().suspend(instance_id, reason)
 
     def resume(self, instance_id: str, reason: str = "") -> None:
         """Let a suspended instance go on; one that has ended is left as it is. Raises NotFound."""
-        with _told(missing=f"No instance with ID '{instance_id}' found.", ended=None):
+        with _translate_errors(missing=f"No instance with ID '{instance_id}' found.", ended=None):
             super().resume(instance_id, reason)
 
     def rewind(
@@ -104,7 +104,7 @@ class SyncDurableFunctionsClient(Client, Links):
         connection_name: str | None = None,
     ) -> None:
         """Send again what made an instance fail. Raises NotFound, and WrongState unless it has failed."""
-        with _told(
+        with _translate_errors(
             missing=f"No instance with ID {instance_id} found.",
             ended="The rewind operation is only supported on failed orchestration instances.",
         ):
@@ -112,7 +112,7 @@ class SyncDurableFunctionsClient(Client, Links):
 
     def restart(self, instance_id: str, restart_with_new_instance_id: bool = True) -> str:
         """Start an instance once more with its input; returns the id it runs under. Raises NotFound."""
-        with _told(missing=f"No instance with ID '{instance_id}' found."):
+        with _translate_errors(missing=f"No instance with ID '{instance_id}' found."):
             return super().restart(instance_id, restart_with_new_instance_id)
 
     def purge_instance_history_by(
@@ -151,7 +151,7 @@ class SyncDurableFunctionsClient(Client, Links):
 
     def wait_for_completion_or_create_check_status_response(
         self,
-        request: Request | None,
+        request: RequestLike | None,
         instance_id: str,
         timeout_in_milliseconds: int = 10000,
         retry_interval_in_milliseconds: int = 1000,
@@ -159,7 +159,7 @@ class SyncDurableFunctionsClient(Client, Links):
     ) -> HttpResponse:
         """The output of the instance once it has completed, or its status if it ended otherwise; after the time-out the
         links of `create_check_status_response`."""
-        wait = Completion(
+        wait = CompletionPoller(
             self,
             self,
             request,
@@ -168,8 +168,8 @@ class SyncDurableFunctionsClient(Client, Links):
             retry_interval_in_milliseconds,
             return_internal_server_error_on_failure,
         )
-        slept(wait)
-        return wait.answer()
+        wait_sync(wait)
+        return wait.make_response()
 
     # ── v2 ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -193,7 +193,7 @@ class SyncDurableFunctionsClient(Client, Links):
 
     def get_orchestration_state(self, instance_id: str, *, fetch_payloads: bool = True) -> OrchestrationState | None:
         """How an instance stands; None if there is none."""
-        return OrchestrationState.of(self.get_status(instance_id), fetch_payloads)
+        return OrchestrationState.from_status(self.get_status(instance_id), fetch_payloads)
 
     def get_orchestration_history(self, instance_id: str) -> list[dict[str, Any]]:
         """The history as the management API shows it; raises NotFound."""
@@ -208,10 +208,10 @@ class SyncDurableFunctionsClient(Client, Links):
         continuation_token: str | None = None,
     ) -> Page[str]:
         """The ids of ended instances that fit; a completion is the last thing that updates an instance."""
-        statuses = _words(runtime_status) or tuple(sorted(ENDED_STATUSES))
+        statuses = _to_status_names(runtime_status) or tuple(sorted(ENDED_STATUSES))
         query = Query(status=statuses, sort="updated", limit=page_size or 100, cursor=continuation_token)
         page = self.page(query)
-        first, last = _utc(completed_time_from), _utc(completed_time_to)
+        first, last = _to_utc(completed_time_from), _to_utc(completed_time_to)
         fits = [
             row.id for row in page.rows if (not first or row.updated >= first) and (not last or row.updated <= last)
         ]
@@ -223,23 +223,23 @@ class SyncDurableFunctionsClient(Client, Links):
         """How all instances stand that fit."""
         asked = orchestration_query or OrchestrationQuery()
         found = self.get_status_by(asked.created_time_from, asked.created_time_to, asked.runtime_status)
-        states = (OrchestrationState.of(status, asked.fetch_inputs_and_outputs) for status in found)
+        states = (OrchestrationState.from_status(status, asked.fetch_inputs_and_outputs) for status in found)
         return [state for state in states if state is not None][: asked.max_instance_count]
 
     def wait_for_orchestration_start(
         self, instance_id: str, *, fetch_payloads: bool = False, timeout: float = 60
     ) -> OrchestrationState | None:
         """The state once the instance is no longer Pending; None if there is none. Raises TimeoutError."""
-        wait = Wait(self, instance_id, has_begun, timeout)
-        slept(wait)
+        wait = StatusPoller(self, instance_id, has_started, timeout)
+        wait_sync(wait)
         return wait.state(fetch_payloads)
 
     def wait_for_orchestration_completion(
         self, instance_id: str, *, fetch_payloads: bool = True, timeout: float = 60
     ) -> OrchestrationState | None:
         """The state once the instance has ended; None if there is none. Raises TimeoutError."""
-        wait = Wait(self, instance_id, has_ended, timeout)
-        slept(wait)
+        wait = StatusPoller(self, instance_id, has_ended, timeout)
+        wait_sync(wait)
         return wait.state(fetch_payloads)
 
     def raise_orchestration_event(self, instance_id: str, event_name: str, *, data: Any = None) -> None:
@@ -284,15 +284,17 @@ class SyncDurableFunctionsClient(Client, Links):
 
     def get_entity(self, entity_instance_id: EntityId | str, include_state: bool = True) -> EntityMetadata | None:
         """How an entity stands; None if nothing was ever sent to it."""
-        return EntityMetadata.of(self.entity(entity_instance_id), include_state)
+        return EntityMetadata.from_status(self.entity(entity_instance_id), include_state)
 
     def get_all_entities(self, entity_query: EntityQuery | None = None) -> list[EntityMetadata]:
         """How all entities stand that fit."""
         asked = entity_query or EntityQuery()
         query = Query(prefix=asked.instance_id_starts_with or "", status=() if asked.include_transient else ("Exists",))
-        found = (EntityMetadata.of(self.entity(one), asked.include_state) for one in self.iter_entity_ids(query))
-        first, last = _utc(asked.last_modified_from), _utc(asked.last_modified_to)
-        return [one for one in found if one is not None and _within(one.last_modified, first, last)]
+        found = (
+            EntityMetadata.from_status(self.entity(one), asked.include_state) for one in self.iter_entity_ids(query)
+        )
+        first, last = _to_utc(asked.last_modified_from), _to_utc(asked.last_modified_to)
+        return [one for one in found if one is not None and _is_within(one.last_modified, first, last)]
 
     def clean_entity_storage(
         self, remove_empty_entities: bool = True, release_orphaned_locks: bool = True
@@ -307,7 +309,7 @@ class SyncDurableFunctionsClient(Client, Links):
 _Sync = SyncDurableFunctionsClient
 
 
-class DurableFunctionsClient(DurableOrchestrationClient, Links):
+class DurableFunctionsClient(DurableOrchestrationClient, HttpManagementMixin):
     """The client of a coroutine: the calls of the sync client, to be awaited. What only makes links isn't awaited."""
 
     client: SyncDurableFunctionsClient
@@ -317,10 +319,10 @@ class DurableFunctionsClient(DurableOrchestrationClient, Links):
         context: str | Client | DurableFunctionsClient,
         function_invocation_id: str | None = None,
         *,
-        place: Place | None = None,
+        endpoint: ManagementEndpoint | None = None,
     ) -> None:
-        self.client = SyncDurableFunctionsClient(context, function_invocation_id, place=place)
-        self.place = self.client.place
+        self.client = SyncDurableFunctionsClient(context, function_invocation_id, endpoint=endpoint)
+        self.endpoint = self.client.endpoint
 
     raise_event = as_coroutine(_Sync.raise_event)
     rewind = as_coroutine(_Sync.rewind)
@@ -351,8 +353,8 @@ class DurableFunctionsClient(DurableOrchestrationClient, Links):
     ) -> DurableOrchestrationStatus:
         """The status once the instance has ended; raises NotFound, and TimedOut after `timeout` (seconds)."""
         seconds = timeout.total_seconds() if isinstance(timeout, timedelta) else inf if timeout is None else timeout
-        wait = Wait(self.client, instance_id, has_ended, seconds)
-        await paused(wait)
+        wait = StatusPoller(self.client, instance_id, has_ended, seconds)
+        await wait_async(wait)
         if wait.satisfied:
             return wait.status
         return await asyncio.to_thread(self.client.wait, instance_id, 0)  # for what it has to say
@@ -365,8 +367,8 @@ class DurableFunctionsClient(DurableOrchestrationClient, Links):
         timeout: float = 60,  # noqa: ASYNC109 - the SDK's name
     ) -> OrchestrationState | None:
         """The state once the instance is no longer Pending; None if there is none. Raises TimeoutError."""
-        wait = Wait(self.client, instance_id, has_begun, timeout)
-        await paused(wait)
+        wait = StatusPoller(self.client, instance_id, has_started, timeout)
+        await wait_async(wait)
         return wait.state(fetch_payloads)
 
     async def wait_for_orchestration_completion(
@@ -377,13 +379,13 @@ class DurableFunctionsClient(DurableOrchestrationClient, Links):
         timeout: float = 60,  # noqa: ASYNC109 - the SDK's name
     ) -> OrchestrationState | None:
         """The state once the instance has ended; None if there is none. Raises TimeoutError."""
-        wait = Wait(self.client, instance_id, has_ended, timeout)
-        await paused(wait)
+        wait = StatusPoller(self.client, instance_id, has_ended, timeout)
+        await wait_async(wait)
         return wait.state(fetch_payloads)
 
     async def wait_for_completion_or_create_check_status_response(
         self,
-        request: Request | None,
+        request: RequestLike | None,
         instance_id: str,
         timeout_in_milliseconds: int = 10000,
         retry_interval_in_milliseconds: int = 1000,
@@ -391,7 +393,7 @@ class DurableFunctionsClient(DurableOrchestrationClient, Links):
     ) -> HttpResponse:
         """The output of the instance once it has completed, or its status if it ended otherwise; after the time-out the
         links of `create_check_status_response`."""
-        wait = Completion(
+        wait = CompletionPoller(
             self.client,
             self,
             request,
@@ -400,25 +402,25 @@ class DurableFunctionsClient(DurableOrchestrationClient, Links):
             retry_interval_in_milliseconds,
             return_internal_server_error_on_failure,
         )
-        await paused(wait)
-        return wait.answer()
+        await wait_async(wait)
+        return wait.make_response()
 
 
 # Inside.
 
 
-def _resolved(context: str | Client | DurableFunctionsClient) -> tuple[Client, Place]:
+def _resolve_client(context: str | Client | DurableFunctionsClient) -> tuple[Client, ManagementEndpoint]:
     if isinstance(context, SyncDurableFunctionsClient | DurableFunctionsClient):
-        return context.client if isinstance(context, DurableFunctionsClient) else context, context.place
+        return context.client if isinstance(context, DurableFunctionsClient) else context, context.endpoint
     if isinstance(context, Client):
-        return context, Place()
-    if isinstance(context, Binding):
-        return context.client, context.place
-    return from_json(context)
+        return context, ManagementEndpoint()
+    if isinstance(context, ClientBinding):
+        return context.client, context.endpoint
+    return parse_binding(context)
 
 
 @contextmanager
-def _told(*, missing: str, ended: str | None = "") -> Iterator[None]:
+def _translate_errors(*, missing: str, ended: str | None = "") -> Iterator[None]:
     """Say it in Azure's words. None for `ended` means that nobody needs to know; an empty text keeps ours."""
     try:
         yield
@@ -432,17 +434,17 @@ def _told(*, missing: str, ended: str | None = "") -> Iterator[None]:
         raise WrongState(ended) from None
 
 
-def _words(statuses: Iterable[OrchestrationRuntimeStatus | str] | None) -> tuple[str, ...]:
+def _to_status_names(statuses: Iterable[OrchestrationRuntimeStatus | str] | None) -> tuple[str, ...]:
     return tuple(one.value if isinstance(one, OrchestrationRuntimeStatus) else one for one in statuses or ())
 
 
-def _within(time: datetime | None, first: datetime | None, last: datetime | None) -> bool:
+def _is_within(time: datetime | None, first: datetime | None, last: datetime | None) -> bool:
     if time is None:
         return first is None and last is None
     return (first is None or time >= first) and (last is None or time <= last)
 
 
-def _utc(time: datetime | None) -> datetime | None:
+def _to_utc(time: datetime | None) -> datetime | None:
     if time is None:
         return None
     return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)

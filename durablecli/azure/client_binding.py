@@ -10,32 +10,32 @@ from urllib.parse import urlsplit
 from durablecli.azure.http_types import HttpResponse
 from durablecli.client import Client
 from durablecli.errors import UsageError
-from durablecli.management_links import BASE, HttpManagementPayload, Place
+from durablecli.management_links import BASE_PATH, HttpManagementPayload, ManagementEndpoint
 
-_JSON = "application/json"
+_JSON_TYPE = "application/json"
 
 
-class Request(Protocol):
+class RequestLike(Protocol):
     """The request that a function serves, as far as links are concerned."""
 
     @property
     def url(self) -> str: ...
 
 
-class Binding(str):
+class ClientBinding(str):
     """What a function that wants a string receives: JSON, as Azure writes it, to make a client from."""
 
     client: Client
-    place: Place
+    endpoint: ManagementEndpoint
 
-    __slots__ = ("client", "place")
+    __slots__ = ("client", "endpoint")
 
-    def __new__(cls, client: Client, place: Place) -> Binding:
+    def __new__(cls, client: Client, endpoint: ManagementEndpoint) -> ClientBinding:
         """Describe the client of a hub, and where its management API answers."""
-        links = place.management("INSTANCEID")
-        start = f"{place.origin}{BASE}/orchestrators/{{functionName}}[/{{instanceId}}]"
-        code = f"code={place.code}" if place.code else ""
-        described = {
+        links = endpoint.make_payload("INSTANCEID")
+        start = f"{endpoint.origin}{BASE_PATH}/orchestrators/{{functionName}}[/{{instanceId}}]"
+        code = f"code={endpoint.code}" if endpoint.code else ""
+        description = {
             "taskHubName": os.path.basename(os.path.abspath(client.root)),
             "stateDirectory": client.root,  # ours: where a client that is made from the text alone finds the hub
             "creationUrls": {
@@ -44,31 +44,31 @@ class Binding(str):
                 "&pollingInterval={intervalInSeconds}",
             },
             "managementUrls": links,
-            "baseUrl": f"{place.origin}{BASE}",
+            "baseUrl": f"{endpoint.origin}{BASE_PATH}",
             "requiredQueryStringParameters": code,
-            "rpcBaseUrl": f"{place.origin}{BASE}/",
+            "rpcBaseUrl": f"{endpoint.origin}{BASE_PATH}/",
         }
-        self = super().__new__(cls, json.dumps(described))
-        self.client, self.place = client, place
+        self = super().__new__(cls, json.dumps(description))
+        self.client, self.endpoint = client, endpoint
         return self
 
 
-class Links:
+class HttpManagementMixin:
     """The answers that tell a caller where to ask on. They ask nobody themselves, so both clients have the same."""
 
-    place: Place
+    endpoint: ManagementEndpoint
 
     def create_check_status_response(
-        self, request: Request | None, instance_id: str, return_internal_server_error_on_failure: bool = False
+        self, request: RequestLike | None, instance_id: str, return_internal_server_error_on_failure: bool = False
     ) -> HttpResponse:
         """202, with the links of the instance as its body, and where and when to look."""
-        links = self._links(request, instance_id, return_internal_server_error_on_failure)
-        headers = {"Content-Type": _JSON, "Location": links["statusQueryGetUri"], "Retry-After": "10"}
-        return HttpResponse(json.dumps(links), status_code=202, headers=headers, mimetype=_JSON)
+        links = self._make_payload(request, instance_id, return_internal_server_error_on_failure)
+        headers = {"Content-Type": _JSON_TYPE, "Location": links["statusQueryGetUri"], "Retry-After": "10"}
+        return HttpResponse(json.dumps(links), status_code=202, headers=headers, mimetype=_JSON_TYPE)
 
     def create_http_management_payload(
         self,
-        request: Request | str | None = None,
+        request: RequestLike | str | None = None,
         instance_id: str | None = None,
         return_internal_server_error_on_failure: bool = False,
     ) -> HttpManagementPayload:
@@ -77,23 +77,25 @@ class Links:
             request, instance_id = None, request
         if instance_id is None:
             raise UsageError("create_http_management_payload needs the id of an instance")
-        return self._links(request, instance_id, return_internal_server_error_on_failure)
+        return self._make_payload(request, instance_id, return_internal_server_error_on_failure)
 
-    def get_client_response_links(self, request: Request | None, instance_id: str) -> HttpManagementPayload:
+    def get_client_response_links(self, request: RequestLike | None, instance_id: str) -> HttpManagementPayload:
         """The links of an instance, under the origin of the request where there is one."""
-        return self._links(request, instance_id, False)
+        return self._make_payload(request, instance_id, False)
 
-    def _links(self, request: Request | None, instance_id: str, error_on_failure: bool) -> HttpManagementPayload:
-        place = self.place if request is None else self.place.seen_by(request.url)
-        return place.management(instance_id, error_on_failure=error_on_failure)
+    def _make_payload(
+        self, request: RequestLike | None, instance_id: str, error_on_failure: bool
+    ) -> HttpManagementPayload:
+        endpoint = self.endpoint if request is None else self.endpoint.as_seen_by(request.url)
+        return endpoint.make_payload(instance_id, error_on_failure=error_on_failure)
 
 
-def from_json(context: str) -> tuple[Client, Place]:
+def parse_binding(context: str) -> tuple[Client, ManagementEndpoint]:
     """The client and the place that the JSON of a binding describes; raises UsageError."""
     try:
         found = json.loads(context)
         base = urlsplit(found["baseUrl"])
         code = found.get("requiredQueryStringParameters", "").removeprefix("code=") or None
-        return Client(found["stateDirectory"]), Place(f"{base.scheme}://{base.netloc}", code)
+        return Client(found["stateDirectory"]), ManagementEndpoint(f"{base.scheme}://{base.netloc}", code)
     except (ValueError, KeyError, TypeError, AttributeError):
         raise UsageError("a client is made from what the binding of a function received, as it is") from None

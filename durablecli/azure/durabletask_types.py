@@ -97,7 +97,7 @@ class OrchestrationState:
     failure_details: FailureDetails | None = None
 
     @classmethod
-    def of(cls, status: DurableOrchestrationStatus, payloads: bool = True) -> OrchestrationState | None:
+    def from_status(cls, status: DurableOrchestrationStatus, payloads: bool = True) -> OrchestrationState | None:
         """The state that a status tells; None if there is no such instance."""
         if status.runtime_status is None:
             return None
@@ -108,23 +108,23 @@ class OrchestrationState:
             status.runtime_status,
             status.created_time,
             status.last_updated_time,
-            _json(status.redacted_input) if payloads else None,
-            _json(status.redacted_output) if payloads and not failed else None,
-            _json(status.raw_custom_status) if payloads else None,
+            _to_json_text(status.redacted_input) if payloads else None,
+            _to_json_text(status.redacted_output) if payloads and not failed else None,
+            _to_json_text(status.raw_custom_status) if payloads else None,
             FailureDetails(str(status.output)) if failed else None,
         )
 
     def get_input(self) -> Any:
         """The input, decoded."""
-        return _value(self.serialized_input)
+        return _from_json_text(self.serialized_input)
 
     def get_output(self) -> Any:
         """The output, decoded."""
-        return _value(self.serialized_output)
+        return _from_json_text(self.serialized_output)
 
     def get_custom_status(self) -> Any:
         """The custom status, decoded."""
-        return _value(self.serialized_custom_status)
+        return _from_json_text(self.serialized_custom_status)
 
     def raise_if_failed(self) -> None:
         """Raise OrchestrationFailedError if it failed."""
@@ -144,7 +144,7 @@ class EntityMetadata:
     serialized_state: str | None = None
 
     @classmethod
-    def of(cls, status: EntityStatus, state: bool = True) -> EntityMetadata | None:
+    def from_status(cls, status: EntityStatus, state: bool = True) -> EntityMetadata | None:
         """What a status tells; None if nothing was ever sent to the entity."""
         if not status:
             return None
@@ -154,7 +154,7 @@ class EntityMetadata:
             len(status.queued),
             status.locked_by.instance if status.locked_by else None,
             state,
-            _json(status.raw_state) if state else None,
+            _to_json_text(status.raw_state) if state else None,
         )
 
     def get_state(self, intended_type: type[T] | None = None) -> Any:
@@ -164,10 +164,10 @@ class EntityMetadata:
         return decode(Raw(self.serialized_state.encode()), Any if intended_type is None else intended_type)
 
 
-def _json(raw: Raw) -> str | None:
+def _to_json_text(raw: Raw) -> str | None:
     text = bytes(raw).decode()
     return None if text == "null" else text
 
 
-def _value(text: str | None) -> Any:
+def _from_json_text(text: str | None) -> Any:
     return None if text is None else msgspec.json.decode(text)

@@ -77,14 +77,14 @@ __all__ = [
 T = TypeVar("T")
 
 
-class _Word(Enum):
+class _NamedEnum(Enum):
     """A word of function.json."""
 
     def __str__(self) -> str:
         return str(self.name)
 
 
-class AuthLevel(_Word):
+class AuthLevel(_NamedEnum):
     """Who may call an HTTP function: anyone, who has a key of the function or the host, who has the master key."""
 
     FUNCTION = "function"
@@ -92,7 +92,7 @@ class AuthLevel(_Word):
     ADMIN = "admin"
 
 
-class HttpMethod(_Word):
+class HttpMethod(_NamedEnum):
     """The verbs of HTTP."""
 
     GET = "GET"
@@ -104,7 +104,7 @@ class HttpMethod(_Word):
     OPTIONS = "OPTIONS"
 
 
-class DataType(_Word):
+class DataType(_NamedEnum):
     """How a binding's data is passed on."""
 
     UNDEFINED = 0
@@ -113,21 +113,21 @@ class DataType(_Word):
     STREAM = 3
 
 
-class Cardinality(_Word):
+class Cardinality(_NamedEnum):
     """Whether messages come one by one."""
 
     ONE = "one"
     MANY = "many"
 
 
-class AccessRights(_Word):
+class AccessRights(_NamedEnum):
     """What a connection string allows."""
 
     MANAGE = "manage"
     LISTEN = "listen"
 
 
-class BlobSource(_Word):
+class BlobSource(_NamedEnum):
     """Where a blob trigger learns of blobs."""
 
     EVENT_GRID = "EventGrid"
@@ -205,13 +205,13 @@ class Out(Generic[T]):
 class Blueprint(blueprints.Blueprint):
     """A set of functions that an app takes in."""
 
-    loose = True
+    untyped = True
 
 
 class FunctionRegister(blueprints.DFApp):
     """What takes functions in."""
 
-    loose = True
+    untyped = True
 
     def __init__(self, auth_level: object = AuthLevel.FUNCTION, *arguments: object, **more: object) -> None:
         super().__init__(auth_level)

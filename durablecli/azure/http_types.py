@@ -54,7 +54,7 @@ class ResponseHeaders(MutableMapping[str, str]):
 
     def set(self, name: str, value: object) -> None:
         """Put a header in the place of those of this name."""
-        self._headers = [*self._other_than(name), (name, str(value))]
+        self._headers = [*self._without(name), (name, str(value))]
 
     __setitem__ = set
 
@@ -75,7 +75,7 @@ class ResponseHeaders(MutableMapping[str, str]):
         return found[0]
 
     def __delitem__(self, name: str) -> None:
-        self._headers = self._other_than(name)
+        self._headers = self._without(name)
 
     def __contains__(self, name: object) -> bool:
         return isinstance(name, str) and bool(self.getlist(name))
@@ -86,11 +86,11 @@ class ResponseHeaders(MutableMapping[str, str]):
     def __len__(self) -> int:
         return len({name.lower() for name, _ in self._headers})
 
-    def _other_than(self, name: str) -> list[tuple[str, str]]:
+    def _without(self, name: str) -> list[tuple[str, str]]:
         return [(known, value) for known, value in self._headers if known.lower() != name.lower()]
 
 
-class Fields(dict[str, Any]):
+class FormFields(dict[str, Any]):
     """The fields of a form, each with its first value; `getlist` gives all of them."""
 
     def __init__(self, pairs: Iterable[tuple[str, Any]] = ()) -> None:
@@ -149,26 +149,26 @@ class HttpRequest:
         return json.loads(self._body.decode("utf-8-sig"))
 
     @property
-    def form(self) -> Fields:
+    def form(self) -> FormFields:
         """The fields of a form; empty if the body is none."""
-        return self._parts[0]
+        return self._form_parts[0]
 
     @property
-    def files(self) -> Fields:
+    def files(self) -> FormFields:
         """The files of a form."""
-        return self._parts[1]
+        return self._form_parts[1]
 
     @cached_property
-    def _parts(self) -> tuple[Fields, Fields]:
+    def _form_parts(self) -> tuple[FormFields, FormFields]:
         kind = self.headers.get("content-type", "")
         if kind.startswith("application/x-www-form-urlencoded"):
-            return Fields(parse_qsl(self._body.decode("utf-8", "replace"), keep_blank_values=True)), Fields()
+            return FormFields(parse_qsl(self._body.decode("utf-8", "replace"), keep_blank_values=True)), FormFields()
         if kind.startswith("multipart/form-data"):
-            return _multipart(kind, self._body)
-        return Fields(), Fields()
+            return _parse_multipart(kind, self._body)
+        return FormFields(), FormFields()
 
 
-def _multipart(kind: str, body: bytes) -> tuple[Fields, Fields]:
+def _parse_multipart(kind: str, body: bytes) -> tuple[FormFields, FormFields]:
     message = BytesParser(EmailMessage, policy=policy.HTTP).parsebytes(
         b"Content-Type: " + kind.encode("latin-1", "replace") + b"\r\n\r\n" + body
     )
@@ -183,7 +183,7 @@ def _multipart(kind: str, body: bytes) -> tuple[Fields, Fields]:
             fields.append((name, payload.decode(part.get_content_charset("utf-8"), "replace")))
         else:
             files.append((name, UploadedFile(name, filename, part.get_content_type(), payload)))
-    return Fields(fields), Fields(files)
+    return FormFields(fields), FormFields(files)
 
 
 class HttpResponse:
@@ -202,14 +202,14 @@ class HttpResponse:
         self.mimetype = mimetype or "text/plain"
         self.charset = charset or "utf-8"
         self.headers = ResponseHeaders(headers or ())
-        self._body = _as_bytes(body, self.charset)
+        self._body = _to_bytes(body, self.charset)
 
     def get_body(self) -> bytes:
         """The body in bytes."""
         return self._body
 
 
-def _as_bytes(body: object, charset: str) -> bytes:
+def _to_bytes(body: object, charset: str) -> bytes:
     if body is None:
         return b""
     if isinstance(body, str):

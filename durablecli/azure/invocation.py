@@ -11,55 +11,55 @@ from uuid import uuid4
 from durablecli.app import Function
 from durablecli.azure import output_bindings
 from durablecli.azure.client import DurableFunctionsClient, SyncDurableFunctionsClient
-from durablecli.azure.client_binding import Binding
+from durablecli.azure.client_binding import ClientBinding
 from durablecli.azure.functions import Context, Out
 from durablecli.blueprints import RETURN_BINDING
 from durablecli.client import Client
-from durablecli.management_links import Place
+from durablecli.management_links import ManagementEndpoint
 
-CONTEXT = "context"
+CONTEXT_PARAMETER = "context"
 """The parameter that receives the context of a call, unless a binding has this name."""
 
 
-class Clients:
+class ClientProvider:
     """The clients of one hub, for functions of every kind."""
 
-    def __init__(self, client: Client, place: Place | None = None) -> None:
-        self._sync = SyncDurableFunctionsClient(client, place=place or Place())
+    def __init__(self, client: Client, endpoint: ManagementEndpoint | None = None) -> None:
+        self._sync = SyncDurableFunctionsClient(client, endpoint=endpoint or ManagementEndpoint())
         self._async = DurableFunctionsClient(self._sync)
-        self._binding = Binding(self._sync, self._sync.place)
+        self._binding = ClientBinding(self._sync, self._sync.endpoint)
 
-    def of(
+    def get_client(
         self, function: Function, parameter: inspect.Parameter | None = None
-    ) -> SyncDurableFunctionsClient | DurableFunctionsClient | Binding:
+    ) -> SyncDurableFunctionsClient | DurableFunctionsClient | ClientBinding:
         """What such a function expects: coroutines await theirs; who says `str` makes one from that.
 
         `parameter` is the one that receives it, where that is no parameter of the callable any more."""
-        annotation = parameter.annotation if parameter else _annotation(function, function.client_parameter or "")
+        annotation = parameter.annotation if parameter else _find_annotation(function, function.client_parameter or "")
         if annotation in (str, "str"):
             return self._binding
         return self._async if function.executor == "async" else self._sync
 
 
-def arguments(function: Function, given: Mapping[str, Any], clients: Clients) -> dict[str, Any]:
+def bind_arguments(function: Function, trigger_values: Mapping[str, Any], clients: ClientProvider) -> dict[str, Any]:
     """The arguments of a call, by name; `given` is what started it. An output binding receives an Out.
 
     Raises BindingUnavailable if an input binding needs what only the cloud has."""
-    output_bindings.check_inputs(function)
-    found = {**given, **output_bindings.outs(function, function.parameters)}
+    output_bindings.check_input_bindings(function)
+    found = {**trigger_values, **output_bindings.create_outs(function, function.parameters)}
     if function.client_parameter is not None:
-        found[function.client_parameter] = clients.of(function)
+        found[function.client_parameter] = clients.get_client(function)
     for parameter in function.parameters:
         if parameter.name in found or parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
             continue
-        if parameter.name == CONTEXT:
-            found[parameter.name] = _context(function)
+        if parameter.name == CONTEXT_PARAMETER:
+            found[parameter.name] = _make_context(function)
         elif parameter.default is parameter.empty:
             found[parameter.name] = None
     return found
 
 
-def response(function: Function, arguments: Mapping[str, Any], returned: Any) -> Any:
+def select_response(function: Function, arguments: Mapping[str, Any], returned: Any) -> Any:
     """What an HTTP function answers with: what it returned, or set on the parameter that its response is bound to.
 
     Where nothing was returned and no binding says more, it is what was set on an Out that is no output of another kind.
@@ -74,11 +74,11 @@ def response(function: Function, arguments: Mapping[str, Any], returned: Any) ->
     return next((out.get() for out in others if out.get() is not None), None)
 
 
-def _annotation(function: Function, name: str) -> Any:
+def _find_annotation(function: Function, name: str) -> Any:
     return next((one.annotation for one in function.parameters if one.name == name), None)
 
 
-def _context(function: Function) -> Context:
+def _make_context(function: Function) -> Context:
     try:
         folder = os.path.dirname(inspect.getsourcefile(inspect.unwrap(function.call)) or "")
     except TypeError:

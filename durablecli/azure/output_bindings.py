@@ -19,13 +19,13 @@ from durablecli.model.events import BindingOutput
 from durablecli.model.payloads import encode
 
 NOT_SENT = "not sent"
-LONGEST = 64 * 1024
+MAX_VALUE_BYTES = 64 * 1024
 """The bytes of a value that are recorded; of a longer one its beginning is."""
 
 _UNDECLARED = "undeclared"
 
 
-def check_inputs(function: Function) -> None:
+def check_input_bindings(function: Function) -> None:
     """Raise BindingUnavailable if the function has input bindings: none of their values exist here."""
     inputs = [f"'{name}' ({kind})" for name, kind in function.bindings.items() if name not in function.outputs]
     if inputs:
@@ -36,17 +36,17 @@ def check_inputs(function: Function) -> None:
         )
 
 
-def outs(function: Function, parameters: Iterable[inspect.Parameter]) -> dict[str, Out[Any]]:
+def create_outs(function: Function, parameters: Iterable[inspect.Parameter]) -> dict[str, Out[Any]]:
     """An Out for each parameter that is bound to an output, or annotated as one, in their order."""
     parameters = list(parameters)
     bound = [name for name in (*function.outputs, function.response_parameter) if name not in (RETURN_BINDING, None)]
-    found = [one.name for one in parameters if one.name in bound or _is_out(one.annotation)]
+    found = [one.name for one in parameters if one.name in bound or _is_out_annotation(one.annotation)]
     if any(one.kind is one.VAR_KEYWORD for one in parameters):
         found += [name for name in bound if name is not None and name not in found]
     return {name: Out() for name in found}
 
 
-def recorded(function: Function, arguments: Mapping[str, Any], returned: Any) -> tuple[BindingOutput, ...]:
+def record_outputs(function: Function, arguments: Mapping[str, Any], returned: Any) -> tuple[BindingOutput, ...]:
     """What the function set on its Outs, and what it returned where its return value is bound to an output.
 
     The response of an HTTP function is sent, and so is no part of it."""
@@ -54,65 +54,67 @@ def recorded(function: Function, arguments: Mapping[str, Any], returned: Any) ->
     if RETURN_BINDING in function.outputs:
         values[RETURN_BINDING] = returned
     return tuple(
-        _output(name, function.outputs.get(name, _UNDECLARED), value)
+        _make_output(name, function.outputs.get(name, _UNDECLARED), value)
         for name, value in values.items()
         if value is not None and name != function.response_parameter
     )
 
 
-def described(outputs: Iterable[BindingOutput]) -> str:
+def format_outputs(outputs: Iterable[BindingOutput]) -> str:
     """A line about values that were set, as `msg (queue): "hello"`."""
     return "; ".join(f"{one.name} ({one.type}): {bytes(one.value).decode()[:200]}" for one in outputs)
 
 
-def _is_out(annotation: Any) -> bool:
+def _is_out_annotation(annotation: Any) -> bool:
     if isinstance(annotation, str):
         return annotation.rpartition(".")[2].startswith("Out[") or ".Out[" in annotation
     # By its name: the one of Azure's own package, where an app has that, is meant as well.
     return getattr(get_origin(annotation) or annotation, "__name__", "") == Out.__name__
 
 
-def _output(name: str, type: str, value: Any) -> BindingOutput:
+def _make_output(name: str, type: str, value: Any) -> BindingOutput:
     try:
-        data = encode(_plain(value))
+        data = encode(_to_plain_data(value))
     except Exception:  # noqa: BLE001 - objects of the app may raise anything
-        data = encode(_name(value))
-    if len(bytes(data)) <= LONGEST:
+        data = encode(_safe_repr(value))
+    if len(bytes(data)) <= MAX_VALUE_BYTES:
         return BindingOutput(name, type, NOT_SENT, data)
-    return BindingOutput(name, type, NOT_SENT, encode(bytes(data)[:LONGEST].decode(errors="ignore")), len(bytes(data)))
+    return BindingOutput(
+        name, type, NOT_SENT, encode(bytes(data)[:MAX_VALUE_BYTES].decode(errors="ignore")), len(bytes(data))
+    )
 
 
-def _plain(value: Any) -> Any:
+def _to_plain_data(value: Any) -> Any:
     """A value of a binding as plain data: messages by their fields, contents of files as text."""
     if isinstance(value, bytes | bytearray | memoryview):
-        return _text(bytes(value))
+        return _to_text(bytes(value))
     if isinstance(value, UserDict | UserList):
-        return _plain(value.data)
+        return _to_plain_data(value.data)
     if isinstance(value, CloudOnly):
-        return _fields(value)
+        return _get_fields(value)
     if isinstance(value, Mapping):
-        return {key: _plain(item) for key, item in value.items()}
+        return {key: _to_plain_data(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
+        return [_to_plain_data(item) for item in value]
     for reader in ("read", "get_body"):
         if callable(read := getattr(value, reader, None)) and not isinstance(value, type):
-            return _plain(read())
+            return _to_plain_data(read())
     return value
 
 
-def _fields(value: CloudOnly) -> Any:
+def _get_fields(value: CloudOnly) -> Any:
     fields = {name: item for name, item in vars(value).items() if name != "arguments" and item is not None}
-    return _plain({"arguments": list(value.arguments), **fields} if value.arguments else fields)
+    return _to_plain_data({"arguments": list(value.arguments), **fields} if value.arguments else fields)
 
 
-def _text(data: bytes) -> str:
+def _to_text(data: bytes) -> str:
     try:
         return data.decode()
     except UnicodeDecodeError:
         return b64encode(data).decode()
 
 
-def _name(value: Any) -> str:
+def _safe_repr(value: Any) -> str:
     try:
         return ascii(value)
     except Exception:  # noqa: BLE001 - a `__repr__` of the app may raise anything

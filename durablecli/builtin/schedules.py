@@ -11,41 +11,41 @@ from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Protocol
 
-_LONGEST = timedelta(days=366 * 100)
+_MAX_INTERVAL = timedelta(days=366 * 100)
 _is_field = re.compile(r"[0-9A-Za-z*,/-]+").fullmatch
-_is_interval = re.compile(r"(?:([0-9]{1,8})\.)?([0-9]{1,8}):([0-9]{1,2}):([0-9]{1,2})(?::([0-9]{1,2}))?").fullmatch
-_word = re.compile(r"[A-Za-z]+")
+_match_interval = re.compile(r"(?:([0-9]{1,8})\.)?([0-9]{1,8}):([0-9]{1,2}):([0-9]{1,2})(?::([0-9]{1,2}))?").fullmatch
+_WORD = re.compile(r"[A-Za-z]+")
 _DAYS = ("sunday", "monday", "tuesday", "wednesday", "thursday", "friday", "saturday")
 _MONTHS = ("january", "february", "march", "april", "may", "june", "july", "august", "september", "october")
-_WORDS = frozenset((*_DAYS, *_MONTHS, "november", "december"))
-_SHORT = {word[:3] for word in _WORDS}
+_DAY_AND_MONTH_NAMES = frozenset((*_DAYS, *_MONTHS, "november", "december"))
+_ABBREVIATIONS = {word[:3] for word in _DAY_AND_MONTH_NAMES}
 
 
 class Schedule(Protocol):
     """Something that comes due again and again."""
 
-    def after(self, time: datetime) -> datetime:
+    def next_after(self, time: datetime) -> datetime:
         """The first time it is due after this one."""
         ...
 
 
-class Interval:
+class IntervalSchedule:
     """Due after each while."""
 
     def __init__(self, every: timedelta) -> None:
         self.every = every
 
-    def after(self, time: datetime) -> datetime:
+    def next_after(self, time: datetime) -> datetime:
         return time + self.every
 
 
-class Cron:
+class CronSchedule:
     """Due at the times that fit six fields."""
 
     def __init__(self, fields: str) -> None:
         self.fields = fields
 
-    def after(self, time: datetime) -> datetime:
+    def next_after(self, time: datetime) -> datetime:
         from croniter import croniter  # only who has timers pays for it
 
         found = croniter(self.fields, time, second_at_beginning=True, day_or=False).get_next(datetime)
@@ -54,25 +54,25 @@ class Cron:
 
 
 @lru_cache(1024)
-def parse(text: str) -> Schedule:
+def parse_schedule(text: str) -> Schedule:
     """The schedule that a text says; raises ValueError."""
-    interval = _is_interval(text.strip())
+    interval = _match_interval(text.strip())
     if interval is not None:
-        return Interval(_every(text, *interval.groups()))
+        return IntervalSchedule(_parse_interval(text, *interval.groups()))
     fields = text.split()
     if len(fields) == 5:
         fields = ["0", *fields]
     if len(fields) != 6 or not all(map(_is_field, fields)):
         raise ValueError(f"{text!r} is no schedule: write six fields as '0 */5 * * * *', or an interval as '00:05:00'")
-    schedule = Cron(" ".join(_word.sub(lambda word: _shortened(text, word[0]), field) for field in fields))
+    schedule = CronSchedule(" ".join(_WORD.sub(lambda word: _abbreviate(text, word[0]), field) for field in fields))
     try:
-        schedule.after(datetime(2026, 1, 1, tzinfo=UTC))
+        schedule.next_after(datetime(2026, 1, 1, tzinfo=UTC))
     except (ValueError, KeyError) as error:
         raise ValueError(f"{text!r} is no schedule, or one that never comes due: {error}") from None
     return schedule
 
 
-def _every(text: str, days: str | None, first: str, second: str, third: str, fourth: str | None) -> timedelta:
+def _parse_interval(text: str, days: str | None, first: str, second: str, third: str, fourth: str | None) -> timedelta:
     numbers = [int(part) for part in (days, first, second, third, fourth) if part is not None]
     if len(numbers) == 3 and numbers[0] >= 24:
         numbers.append(0)  # 24:00:00 is read as days, hours and minutes
@@ -81,13 +81,13 @@ def _every(text: str, days: str | None, first: str, second: str, third: str, fou
     if len(numbers) != 4 or numbers[1] > 23 or max(numbers[2:]) > 59:
         raise ValueError(f"{text!r} is no interval: write hh:mm:ss or d.hh:mm:ss")
     every = timedelta(days=min(numbers[0], 10**6), hours=numbers[1], minutes=numbers[2], seconds=numbers[3])
-    if not timedelta() < every <= _LONGEST:
+    if not timedelta() < every <= _MAX_INTERVAL:
         raise ValueError(f"{text!r} is no interval that a timer could wait for")
     return every
 
 
-def _shortened(text: str, word: str) -> str:
+def _abbreviate(text: str, word: str) -> str:
     """A month or a day of the week in three letters."""
-    if word.lower() not in _WORDS and word.lower() not in _SHORT:
+    if word.lower() not in _DAY_AND_MONTH_NAMES and word.lower() not in _ABBREVIATIONS:
         raise ValueError(f"{text!r} is no schedule: {word} is neither a month nor a day of the week")
     return word[:3].upper()

@@ -243,14 +243,14 @@ def resolve_due_time(at: datetime | None, delay: timedelta | None) -> datetime |
 
 def load_settings(state_dir: str | None = None, app: tuple[str, ...] = ()) -> Config:
     """What flags, environment and durable.yaml say, in this order, and then the files of an app of Azure's."""
-    from durablecli.apps.host_json import settings
+    from durablecli.apps.host_json import load_settings
 
     overrides: dict[str, Any] = {}
     if state_dir is not None:
         overrides["state_dir"] = state_dir
     if app:
         overrides["app"] = list(app)
-    return settings(overrides)
+    return load_settings(overrides)
 
 
 def open_client(state_dir: str | None, mailbox: Mailbox | None = None, *, check_names: bool = True) -> Client:

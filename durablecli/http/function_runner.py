@@ -14,35 +14,35 @@ from typing import Any
 
 from durablecli.app import Function
 
-Outcome = tuple[Any, BaseException | None]
-_AT_ONCE = 100
+FunctionOutcome = tuple[Any, BaseException | None]
+_MAX_THREADS = 100
 
 
-class Stage:
+class FunctionRunner:
     """The threads and the loop of one app."""
 
     def __init__(self) -> None:
-        self._slots = asyncio.Semaphore(_AT_ONCE)
+        self._slots = asyncio.Semaphore(_MAX_THREADS)
         self._loop: asyncio.AbstractEventLoop | None = None
 
-    async def run(self, function: Function, given: Mapping[str, Any]) -> Outcome:
+    async def run(self, function: Function, arguments: Mapping[str, Any]) -> FunctionOutcome:
         """What a function returns, or what it raises, whatever that is."""
         if function.executor == "async":
-            called = asyncio.run_coroutine_threadsafe(_call_async(function, given), self._own_loop())
+            called = asyncio.run_coroutine_threadsafe(_call_async(function, arguments), self._get_loop())
             return await asyncio.wrap_future(called)
         async with self._slots:
-            return await _in_thread(lambda: _call(function, given))
+            return await _run_in_thread(lambda: _call(function, arguments))
 
-    def _own_loop(self) -> asyncio.AbstractEventLoop:
+    def _get_loop(self) -> asyncio.AbstractEventLoop:
         """The loop: there from its first use until nobody has this stage any more."""
         if self._loop is None:
             self._loop = asyncio.new_event_loop()
-            threading.Thread(target=_go_on, args=(self._loop,), name="durable-functions", daemon=True).start()
+            threading.Thread(target=_run_loop, args=(self._loop,), name="durable-functions", daemon=True).start()
             weakref.finalize(self, self._loop.call_soon_threadsafe, self._loop.stop)
         return self._loop
 
 
-def _go_on(loop: asyncio.AbstractEventLoop) -> None:
+def _run_loop(loop: asyncio.AbstractEventLoop) -> None:
     loop.run_forever()
     loop.close()
 
@@ -50,33 +50,33 @@ def _go_on(loop: asyncio.AbstractEventLoop) -> None:
 # Errors are handed over as values: SystemExit would end the loop, and a cancellation would be taken for the request's.
 
 
-async def _call_async(function: Function, given: Mapping[str, Any]) -> Outcome:
+async def _call_async(function: Function, arguments: Mapping[str, Any]) -> FunctionOutcome:
     try:
-        return await function.call(**given), None
+        return await function.call(**arguments), None
     except BaseException as error:  # noqa: BLE001 - user code may raise anything
         return None, error
 
 
-def _call(function: Function, given: Mapping[str, Any]) -> Outcome:
+def _call(function: Function, arguments: Mapping[str, Any]) -> FunctionOutcome:
     try:
-        return function.call(**given), None
+        return function.call(**arguments), None
     except BaseException as error:  # noqa: BLE001 - user code may raise anything
         return None, error
 
 
-async def _in_thread(call: Callable[[], Outcome]) -> Outcome:
+async def _run_in_thread(call: Callable[[], FunctionOutcome]) -> FunctionOutcome:
     """In a thread that nobody waits for when the process ends."""
     loop = asyncio.get_running_loop()
-    waiting: asyncio.Future[Outcome] = loop.create_future()
+    waiting: asyncio.Future[FunctionOutcome] = loop.create_future()
 
-    def tell(outcome: Outcome) -> None:
+    def resolve(outcome: FunctionOutcome) -> None:
         if not waiting.done():
             waiting.set_result(outcome)
 
     def run() -> None:
         outcome = call()
         with suppress(RuntimeError):  # the loop is gone, and nobody waits any more
-            loop.call_soon_threadsafe(tell, outcome)
+            loop.call_soon_threadsafe(resolve, outcome)
 
     threading.Thread(target=run, name="durable-function", daemon=True).start()
     return await waiting

@@ -18,18 +18,18 @@ from contextlib import suppress
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from durablecli.http.api_keys import LARGEST_HEAD, LONGEST_URL, is_loopback
-from durablecli.http.origins import Origins, is_foreign, refusal
-from durablecli.http.responses import Closing, Refused, refusal_answer
+from durablecli.http.api_keys import MAX_HEAD_BYTES, MAX_URL_BYTES, is_loopback
+from durablecli.http.origins import AllowedOrigins, cross_site_error, is_cross_site
+from durablecli.http.responses import ApiError, Shutdown, error_response
 
-SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
-_is_host = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9._-]+))(?::[0-9]{1,5})?").fullmatch
-_CLOSE = {"connection": "close"}
-_STOPPING = "The server is about to stop"
-_LOOK = 0.2
+SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+_match_host = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9._-]+))(?::[0-9]{1,5})?").fullmatch
+_CLOSE_HEADERS = {"connection": "close"}
+_STOPPING_MESSAGE = "The server is about to stop"
+_SHUTDOWN_POLL_INTERVAL = 0.2
 
 
-class Hosts:
+class AllowedHosts:
     """The names under which a server at this address is reached.
 
     At a loopback address these are the loopback names. Elsewhere any plain address is one of ours, as no page can be
@@ -37,33 +37,33 @@ class Hosts:
     """
 
     def __init__(self, address: str, allowed: Iterable[str] = ()) -> None:
-        self._any_address = not is_loopback(address)
+        self._accepts_any_ip = not is_loopback(address)
         self._names = {"localhost", "127.0.0.1", "::1", address.lower(), *(name.lower() for name in allowed)}
-        if self._any_address:
+        if self._accepts_any_ip:
             self._names.add(socket.gethostname().lower())
 
-    def has(self, host: str) -> bool:
+    def allows(self, host: str) -> bool:
         """Whether a Host header, with or without port, names us."""
-        name = _name(host)
-        return name in self._names or (self._any_address and _is_address(name))
+        name = _parse_host(host)
+        return name in self._names or (self._accepts_any_ip and _is_ip_address(name))
 
 
-class Guard:
+class RequestGuard:
     """The middleware; `body_timeout` is in seconds, and for the whole of the body."""
 
     def __init__(
         self,
         app: ASGIApp,
-        hosts: Hosts,
+        hosts: AllowedHosts,
         body_limit: int,
         body_timeout: float,
-        closing: Closing,
-        origins: Origins | None = None,
+        shutdown: Shutdown,
+        origins: AllowedOrigins | None = None,
     ) -> None:
         self._app = app
-        self._closing = closing
+        self._shutdown = shutdown
         self._hosts = hosts
-        self._origins = origins or Origins()
+        self._origins = origins or AllowedOrigins()
         self._body_limit = body_limit
         self._body_timeout = body_timeout
 
@@ -71,86 +71,92 @@ class Guard:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        refused = self._refusal(scope)
+        refused = self._find_error(scope)
         if refused is not None:
             # What is left of the body isn't waited for.
-            await refusal_answer(refused, {"connection": "close"})(scope, receive, send)
+            await error_response(refused, {"connection": "close"})(scope, receive, send)
             return
         try:
-            await self._app(scope, self._bounded(receive), send)
+            await self._app(scope, self._limit_body(receive), send)
         except asyncio.CancelledError:
-            if not self._closing.said:
+            if not self._shutdown.requested:
                 raise
-            await self._cut(scope, receive, send)
+            await self._respond_stopping(scope, receive, send)
 
-    async def _cut(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _respond_stopping(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer what would take longer than the server has."""
         with suppress(RuntimeError):  # it has been answered in part
-            await refusal_answer(Refused(503, _STOPPING, kind="Unavailable"), _CLOSE)(scope, receive, send)
+            await error_response(ApiError(503, _STOPPING_MESSAGE, kind="Unavailable"), _CLOSE_HEADERS)(
+                scope, receive, send
+            )
 
-    def _refusal(self, scope: Scope) -> Refused | None:
+    def _find_error(self, scope: Scope) -> ApiError | None:
         headers = scope["headers"]
-        if len(scope.get("raw_path") or scope["path"]) + len(scope["query_string"]) > LONGEST_URL:
-            return Refused(414, f"The URL is longer than {LONGEST_URL} bytes")
-        if sum(len(name) + len(value) + 4 for name, value in headers) > LARGEST_HEAD:
-            return Refused(431, f"The headers have more than {LARGEST_HEAD} bytes")
+        if len(scope.get("raw_path") or scope["path"]) + len(scope["query_string"]) > MAX_URL_BYTES:
+            return ApiError(414, f"The URL is longer than {MAX_URL_BYTES} bytes")
+        if sum(len(name) + len(value) + 4 for name, value in headers) > MAX_HEAD_BYTES:
+            return ApiError(431, f"The headers have more than {MAX_HEAD_BYTES} bytes")
         given = {name: value.decode("latin-1") for name, value in headers}
         host = given.get(b"host", "")
-        if not self._hosts.has(host):
-            return Refused(403, "This server isn't known by that name: see http.allowed_hosts", kind="Forbidden")
-        if scope["method"] not in SAFE and is_foreign(scope) and not self._origins.has(given.get(b"origin")):
-            return refusal()
+        if not self._hosts.allows(host):
+            return ApiError(403, "This server isn't known by that name: see http.allowed_hosts", kind="Forbidden")
+        if (
+            scope["method"] not in SAFE_METHODS
+            and is_cross_site(scope)
+            and not self._origins.allows(given.get(b"origin"))
+        ):
+            return cross_site_error()
         length = given.get(b"content-length", "")
         if length and b"transfer-encoding" in given:  # whoever stands before us may have taken the other one
-            return Refused(400, "The body has two lengths")
+            return ApiError(400, "The body has two lengths")
         if length.isdigit() and int(length) > self._body_limit:
-            return self._too_large()
+            return self._body_too_large()
         return None
 
-    def _bounded(self, receive: Receive) -> Receive:
+    def _limit_body(self, receive: Receive) -> Receive:
         """The body no longer than the limit, and no slower than the time-out."""
         size = 0
         until: float | None = None
         whole = False
 
-        async def bounded() -> Message:
+        async def receive_limited() -> Message:
             nonlocal size, until, whole
             if whole:  # what is waited for now is that the client goes
                 return await receive()
             until = until or asyncio.get_running_loop().time() + self._body_timeout
-            message = await self._part(receive, until)
+            message = await self._receive_part(receive, until)
             size += len(message.get("body", b""))
             whole = not message.get("more_body", False)
             if size > self._body_limit:
-                raise HTTPException(413, self._too_large().message, _CLOSE)
+                raise HTTPException(413, self._body_too_large().message, _CLOSE_HEADERS)
             return message
 
-        return bounded
+        return receive_limited
 
-    async def _part(self, receive: Receive, until: float) -> Message:
+    async def _receive_part(self, receive: Receive, until: float) -> Message:
         """The next part of a body. A server that stops doesn't wait for it."""
         now = asyncio.get_running_loop().time
         while True:
             try:
-                async with asyncio.timeout_at(min(until, now() + _LOOK)):
+                async with asyncio.timeout_at(min(until, now() + _SHUTDOWN_POLL_INTERVAL)):
                     return await receive()
             except TimeoutError:
-                if self._closing.said:
-                    raise HTTPException(503, _STOPPING, _CLOSE) from None
+                if self._shutdown.requested:
+                    raise HTTPException(503, _STOPPING_MESSAGE, _CLOSE_HEADERS) from None
                 if now() >= until:
-                    raise HTTPException(408, "The body of the request didn't come in time", _CLOSE) from None
+                    raise HTTPException(408, "The body of the request didn't come in time", _CLOSE_HEADERS) from None
 
-    def _too_large(self) -> Refused:
-        return Refused(413, f"The body has more than {self._body_limit} bytes, the limit")
+    def _body_too_large(self) -> ApiError:
+        return ApiError(413, f"The body has more than {self._body_limit} bytes, the limit")
 
 
-def _name(host: str) -> str:
+def _parse_host(host: str) -> str:
     """The name in a Host header, without its port; empty if it is anything but a name and a port."""
-    found = _is_host(host)
+    found = _match_host(host)
     return "" if found is None else (found[1] or found[2]).lower().removesuffix(".")
 
 
-def _is_address(name: str) -> bool:
+def _is_ip_address(name: str) -> bool:
     try:
         ipaddress.ip_address(name)
     except ValueError:

@@ -5,24 +5,24 @@ from __future__ import annotations
 from functools import cache
 from typing import Any
 
-from durablecli.http.requests import CONTINUATION, LARGEST_PAGE
-from durablecli.management_links import BASE
+from durablecli.http.requests import CONTINUATION_HEADER, MAX_PAGE_SIZE
+from durablecli.management_links import BASE_PATH
 from durablecli.model.ids import MAX_ID_LENGTH
 from durablecli.model.status import OrchestrationRuntimeStatus
 
 Json = dict[str, Any]
 
 _TEXT: Json = {"type": "string"}
-_FLAG: Json = {"type": "boolean"}
+_BOOLEAN: Json = {"type": "boolean"}
 _TIME: Json = {"type": "string", "format": "date-time"}
-_MAYBE_TIME: Json = {"type": ["string", "null"], "pattern": r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$"}
+_NULLABLE_TIME: Json = {"type": ["string", "null"], "pattern": r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$"}
 _SECONDS: Json = {"type": "number", "minimum": 0, "maximum": 86400}
 _ID: Json = {"type": "string", "minLength": 1, "maxLength": MAX_ID_LENGTH, "pattern": r"^[^@/\\#?\x00-\x1f\x7f-\x9f]"}
 _NAME: Json = {"type": "string", "minLength": 1}
 _STATUS: Json = {"type": "string", "enum": [status.value for status in OrchestrationRuntimeStatus]}
-_PAGE: Json = {"type": "integer", "minimum": 1, "maximum": LARGEST_PAGE, "default": 100}
+_PAGE_SIZE: Json = {"type": "integer", "minimum": 1, "maximum": MAX_PAGE_SIZE, "default": 100}
 
-_LINKS = (
+_LINK_NAMES = (
     "statusQueryGetUri",
     "sendEventPostUri",
     "terminatePostUri",
@@ -34,7 +34,7 @@ _LINKS = (
 
 
 @cache
-def document() -> Json:
+def build_document() -> Json:
     """The document. It is the same for every hub."""
     return {
         "openapi": "3.1.0",
@@ -43,9 +43,9 @@ def document() -> Json:
             "version": "1",
             "description": "The management API of Durable Functions: orchestrations and entities of one hub.",
         },
-        "paths": {**{f"{BASE}/{path}": each for path, each in _paths().items()}, **_short_start()},
+        "paths": {**{f"{BASE_PATH}/{path}": each for path, each in _paths().items()}, **_short_start_paths()},
         "components": {
-            "schemas": _schemas(),
+            "schemas": _component_schemas(),
             "securitySchemes": {
                 "header": {"type": "apiKey", "in": "header", "name": "x-functions-key"},
                 "query": {"type": "apiKey", "in": "query", "name": "code"},
@@ -59,86 +59,101 @@ def document() -> Json:
 
 
 def _paths() -> dict[str, Json]:
-    event = {"post": _raise_event()}
+    event = {"post": _raise_event_operation()}
     return {
-        "orchestrators/{functionName}": {"post": _start("functionName")},
-        "orchestrators/{functionName}/{instanceId}": {"post": _start("functionName", "instanceId")},
-        "instances/{instanceId}": {"get": _status(), "delete": _purge()},
-        "instances": {"get": _list(), "delete": _purge_many()},
+        "orchestrators/{functionName}": {"post": _start_operation("functionName")},
+        "orchestrators/{functionName}/{instanceId}": {"post": _start_operation("functionName", "instanceId")},
+        "instances/{instanceId}": {"get": _status_operation(), "delete": _purge_operation()},
+        "instances": {"get": _list_operation(), "delete": _purge_many_operation()},
         "instances/{instanceId}/raiseEvent/{eventName}": event,
-        **{f"instances/{{instanceId}}/{verb}": {"post": _told(verb)} for verb in ("terminate", "suspend", "resume")},
-        "instances/{instanceId}/rewind": {"post": _told("rewind", conflict=True)},
-        "instances/{instanceId}/restart": {"post": _restart()},
-        "entities": {"get": _list_entities()},
-        "entities/{entityName}": {"get": _list_entities("entityName")},
-        "entities/{entityName}/{entityKey}": {"get": _entity(), "post": _signal(), "delete": _delete_entity()},
-        "openapi.json": {"get": _operation("This document.", {200: _answer({"type": "object"})})},
+        **{
+            f"instances/{{instanceId}}/{verb}": {"post": _lifecycle_operation(verb)}
+            for verb in ("terminate", "suspend", "resume")
+        },
+        "instances/{instanceId}/rewind": {"post": _lifecycle_operation("rewind", conflict=True)},
+        "instances/{instanceId}/restart": {"post": _restart_operation()},
+        "entities": {"get": _list_entities_operation()},
+        "entities/{entityName}": {"get": _list_entities_operation("entityName")},
+        "entities/{entityName}/{entityKey}": {
+            "get": _entity_operation(),
+            "post": _signal_operation(),
+            "delete": _delete_entity_operation(),
+        },
+        "openapi.json": {"get": _operation("This document.", {200: _response({"type": "object"})})},
     }
 
 
-def _short_start() -> dict[str, Json]:
-    return {"/api/orchestrators/{name}": {"post": _start("name")}}
+def _short_start_paths() -> dict[str, Json]:
+    return {"/api/orchestrators/{name}": {"post": _start_operation("name")}}
 
 
-def _start(*given: str) -> Json:
+def _start_operation(*path_names: str) -> Json:
     return _operation(
         "Start an orchestration. With timeout and pollingInterval the answer waits for its end.",
-        _started() | ({409: _ERROR} if "instanceId" in given else {}),
-        path=given,
+        _start_responses() | ({409: _ERROR_RESPONSE} if "instanceId" in path_names else {}),
+        path=path_names,
         query={"timeout": _SECONDS, "pollingInterval": _SECONDS, "version": _NAME},
         body=({}, False),
     )
 
 
-def _started() -> dict[int, Json]:
-    links = _answer({"$ref": "#/components/schemas/CheckStatus"}, {"Location": _TEXT, "Retry-After": _TEXT})
-    return {202: links, 200: _answer({}, text="It has ended: its output if it is Completed, else its status.")}
+def _start_responses() -> dict[int, Json]:
+    links = _response({"$ref": "#/components/schemas/CheckStatus"}, {"Location": _TEXT, "Retry-After": _TEXT})
+    return {202: links, 200: _response({}, text="It has ended: its output if it is Completed, else its status.")}
 
 
-def _status() -> Json:
+def _status_operation() -> Json:
     status = {"$ref": "#/components/schemas/Status"}
     failed = {"anyOf": [status, {"$ref": "#/components/schemas/Error"}]}
     return _operation(
         "How an instance stands: 202 while it runs, 200 when it has ended.",
         {
-            200: _answer(status),
-            202: _answer(status, {"Location": _TEXT, "Retry-After": _TEXT}),
-            409: _ERROR,
-            500: _answer(failed, text="It has failed, if asked so."),
+            200: _response(status),
+            202: _response(status, {"Location": _TEXT, "Retry-After": _TEXT}),
+            409: _ERROR_RESPONSE,
+            500: _response(failed, text="It has failed, if asked so."),
         },
         path=["instanceId"],
         query=dict.fromkeys(
             ("showHistory", "showHistoryOutput", "showInput", "showWaiting", "returnInternalServerErrorOnFailure"),
-            _FLAG,
+            _BOOLEAN,
         ),
     )
 
 
-def _list() -> Json:
+def _list_operation() -> Json:
     return _operation(
         "One page of instances, the oldest first.",
-        {200: _answer({"type": "array", "items": {"$ref": "#/components/schemas/Status"}}, {CONTINUATION: _TEXT})},
+        {
+            200: _response(
+                {"type": "array", "items": {"$ref": "#/components/schemas/Status"}}, {CONTINUATION_HEADER: _TEXT}
+            )
+        },
         query={
             "instanceIdPrefix": _NAME,
             "createdTimeFrom": _TIME,
             "createdTimeTo": _TIME,
             "runtimeStatus": {"type": "array", "items": _STATUS},
-            "showInput": _FLAG,
-            "showWaiting": _FLAG,
-            "top": _PAGE,
+            "showInput": _BOOLEAN,
+            "showWaiting": _BOOLEAN,
+            "top": _PAGE_SIZE,
         },
-        header={CONTINUATION: _TEXT},
+        header={CONTINUATION_HEADER: _TEXT},
     )
 
 
-def _purge() -> Json:
-    return _operation("Take an ended instance away.", {200: _DELETED, 404: _ERROR, 409: _ERROR}, path=["instanceId"])
+def _purge_operation() -> Json:
+    return _operation(
+        "Take an ended instance away.",
+        {200: _DELETED_RESPONSE, 404: _ERROR_RESPONSE, 409: _ERROR_RESPONSE},
+        path=["instanceId"],
+    )
 
 
-def _purge_many() -> Json:
+def _purge_many_operation() -> Json:
     return _operation(
         "Take away the ended instances that fit; 404 if there is none. At least one filter must be given.",
-        {200: _DELETED, 404: _ERROR},
+        {200: _DELETED_RESPONSE, 404: _ERROR_RESPONSE},
         query={
             "createdTimeFrom": _TIME,
             "createdTimeTo": _TIME,
@@ -147,51 +162,57 @@ def _purge_many() -> Json:
     )
 
 
-def _raise_event() -> Json:
+def _raise_event_operation() -> Json:
     return _operation(
         "Send an external event.",
-        {202: _NOTHING, 404: _ERROR, 410: _ERROR},
+        {202: _ACCEPTED, 404: _ERROR_RESPONSE, 410: _ERROR_RESPONSE},
         path=["instanceId", "eventName"],
         body=({}, True),
     )
 
 
-def _told(verb: str, *, conflict: bool = False) -> Json:
+def _lifecycle_operation(verb: str, *, conflict: bool = False) -> Json:
     return _operation(
         f"{verb.capitalize()} an instance.",
-        {202: _NOTHING, 404: _ERROR, 410: _ERROR} | ({409: _ERROR} if conflict else {}),
+        {202: _ACCEPTED, 404: _ERROR_RESPONSE, 410: _ERROR_RESPONSE} | ({409: _ERROR_RESPONSE} if conflict else {}),
         path=["instanceId"],
         query={"reason": _NAME},
     )
 
 
-def _restart() -> Json:
+def _restart_operation() -> Json:
     return _operation(
         "Start an instance once more, under a new id or its own.",
-        {**_started(), 404: _ERROR, 409: _ERROR},
+        {**_start_responses(), 404: _ERROR_RESPONSE, 409: _ERROR_RESPONSE},
         path=["instanceId"],
-        query={"restartWithNewInstanceId": _FLAG, "timeout": _SECONDS, "pollingInterval": _SECONDS},
+        query={"restartWithNewInstanceId": _BOOLEAN, "timeout": _SECONDS, "pollingInterval": _SECONDS},
     )
 
 
-def _list_entities(*given: str) -> Json:
+def _list_entities_operation(*path_names: str) -> Json:
     return _operation(
         "One page of the entities that have a state.",
-        {200: _answer({"type": "array", "items": {"$ref": "#/components/schemas/Entity"}}, {CONTINUATION: _TEXT})},
-        path=given,
-        query={"lastOperationTimeFrom": _TIME, "lastOperationTimeTo": _TIME, "fetchState": _FLAG, "top": _PAGE},
-        header={CONTINUATION: _TEXT},
+        {
+            200: _response(
+                {"type": "array", "items": {"$ref": "#/components/schemas/Entity"}}, {CONTINUATION_HEADER: _TEXT}
+            )
+        },
+        path=path_names,
+        query={"lastOperationTimeFrom": _TIME, "lastOperationTimeTo": _TIME, "fetchState": _BOOLEAN, "top": _PAGE_SIZE},
+        header={CONTINUATION_HEADER: _TEXT},
     )
 
 
-def _entity() -> Json:
-    return _operation("The state of an entity.", {200: _answer({}), 404: _ERROR}, path=["entityName", "entityKey"])
+def _entity_operation() -> Json:
+    return _operation(
+        "The state of an entity.", {200: _response({}), 404: _ERROR_RESPONSE}, path=["entityName", "entityKey"]
+    )
 
 
-def _signal() -> Json:
+def _signal_operation() -> Json:
     return _operation(
         "Send an operation that nobody waits for.",
-        {202: _NOTHING},
+        {202: _ACCEPTED},
         path=["entityName", "entityKey"],
         query={"op": _TEXT},
         required=("op",),
@@ -199,30 +220,30 @@ def _signal() -> Json:
     )
 
 
-def _delete_entity() -> Json:
+def _delete_entity_operation() -> Json:
     return _operation(
-        "Take the state of an entity away.", {202: _NOTHING, 404: _ERROR}, path=["entityName", "entityKey"]
+        "Take the state of an entity away.", {202: _ACCEPTED, 404: _ERROR_RESPONSE}, path=["entityName", "entityKey"]
     )
 
 
 # ── the parts of an operation ──────────────────────────────────────────────────────────────────────────────────────
 
 
-def _answer(schema: Json, headers: dict[str, Json] | None = None, text: str = "As asked.") -> Json:
+def _response(schema: Json, headers: dict[str, Json] | None = None, text: str = "As asked.") -> Json:
     found: Json = {"description": text, "content": {"application/json": {"schema": schema}}}
     if headers:
         found["headers"] = {name: {"schema": schema} for name, schema in headers.items()}
     return found
 
 
-_NOTHING: Json = {"description": "Taken, and on disk."}
-_ERROR = _answer({"$ref": "#/components/schemas/Error"}, text="Refused.")
-_DELETED = _answer({"$ref": "#/components/schemas/Deleted"})
+_ACCEPTED: Json = {"description": "Taken, and on disk."}
+_ERROR_RESPONSE = _response({"$ref": "#/components/schemas/Error"}, text="Refused.")
+_DELETED_RESPONSE = _response({"$ref": "#/components/schemas/Deleted"})
 
 
 def _operation(
     summary: str,
-    answers: dict[int, Json],
+    response_by_status: dict[int, Json],
     *,
     path: tuple[str, ...] | list[str] = (),
     query: dict[str, Json] | None = None,
@@ -231,7 +252,7 @@ def _operation(
     body: tuple[Json, bool] | None = None,
 ) -> Json:
     parameters = [
-        *({"name": name, "in": "path", "required": True, "schema": _of_path(name)} for name in path),
+        *({"name": name, "in": "path", "required": True, "schema": _path_parameter_schema(name)} for name in path),
         *(
             {"name": name, "in": "query", "required": name in required, "schema": schema}
             | ({"explode": False} if schema.get("type") == "array" else {})
@@ -239,22 +260,22 @@ def _operation(
         ),
         *({"name": name, "in": "header", "schema": schema} for name, schema in (header or {}).items()),
     ]
-    responses = {str(code): answer for code, answer in sorted({400: _ERROR, **answers}.items())}
-    found: Json = {"summary": summary, "parameters": parameters, "responses": responses | {"default": _ERROR}}
+    responses = {str(code): answer for code, answer in sorted({400: _ERROR_RESPONSE, **response_by_status}.items())}
+    found: Json = {"summary": summary, "parameters": parameters, "responses": responses | {"default": _ERROR_RESPONSE}}
     if body is not None:
         schema, needed = body
         found["requestBody"] = {"required": needed, "content": {"application/json": {"schema": schema}}}
     return found
 
 
-def _of_path(name: str) -> Json:
+def _path_parameter_schema(name: str) -> Json:
     return _ID if name == "instanceId" else _NAME
 
 
 # ── schemas ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _object(properties: dict[str, Json], optional: dict[str, Json] | None = None) -> Json:
+def _object_schema(properties: dict[str, Json], optional: dict[str, Json] | None = None) -> Json:
     return {
         "type": "object",
         "properties": {**properties, **(optional or {})},
@@ -263,7 +284,7 @@ def _object(properties: dict[str, Json], optional: dict[str, Json] | None = None
     }
 
 
-def _schemas() -> dict[str, Json]:
+def _component_schemas() -> dict[str, Json]:
     maybe_text: Json = {"type": ["string", "null"]}
     status = {
         "name": _TEXT,
@@ -272,19 +293,19 @@ def _schemas() -> dict[str, Json]:
         "input": {},
         "customStatus": {},
         "output": {},
-        "createdTime": _MAYBE_TIME,
-        "lastUpdatedTime": _MAYBE_TIME,
+        "createdTime": _NULLABLE_TIME,
+        "lastUpdatedTime": _NULLABLE_TIME,
     }
     row = {"type": "object", "properties": {"EventType": _TEXT, "Timestamp": _TEXT}, "required": ["EventType"]}
     arrays = {name: {"type": "array"} for name in ("waitingFor", "holds", "unreadEvents")}
     ours = {**arrays, "blocked": {}, "daemon": {}, "setAside": {}}
-    entity = _object({"name": _TEXT, "key": _TEXT})
+    entity = _object_schema({"name": _TEXT, "key": _TEXT})
     return {
-        "CheckStatus": _object({"id": _TEXT, **dict.fromkeys(_LINKS, _TEXT)}),
-        "Status": _object(status, {"historyEvents": {"type": "array", "items": row}, **ours}),
-        "Entity": _object({"entityId": entity, "lastOperationTime": _MAYBE_TIME}, {"state": {}}),
-        "Deleted": _object({"instancesDeleted": {"type": "integer", "minimum": 1}}),
-        "Error": _object(
+        "CheckStatus": _object_schema({"id": _TEXT, **dict.fromkeys(_LINK_NAMES, _TEXT)}),
+        "Status": _object_schema(status, {"historyEvents": {"type": "array", "items": row}, **ours}),
+        "Entity": _object_schema({"entityId": entity, "lastOperationTime": _NULLABLE_TIME}, {"state": {}}),
+        "Deleted": _object_schema({"instancesDeleted": {"type": "integer", "minimum": 1}}),
+        "Error": _object_schema(
             {"Message": _TEXT, "ExceptionMessage": maybe_text, "ExceptionType": _TEXT, "StackTrace": {"type": "null"}}
         ),
     }

@@ -14,18 +14,18 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.server import ServerState
 
-from durablecli.http.responses import Refused, refusal_answer
+from durablecli.http.responses import ApiError, error_response
 
-_LINGER = 1.0  # so that a client that still sends gets to read its answer
-_GRACE = 1.0  # whoever reads the body says that it is late, and says it better
-_LEAST_TAKEN = 64 * 1024
-_FULL = (
+_LINGER_TIMEOUT = 1.0  # so that a client that still sends gets to read its answer
+_BODY_TIMEOUT_MARGIN = 1.0  # whoever reads the body says that it is late, and says it better
+_MIN_PROGRESS_BYTES = 64 * 1024
+_SERVER_FULL_RESPONSE = (
     b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\nretry-after: 5\r\nconnection: close\r\n"
     b"x-content-type-options: nosniff\r\ncache-control: no-store\r\n\r\n"
 )
 
 
-class Wire(h11.Connection):
+class H11Connection(h11.Connection):
     """Says that the connection ends where the rest of a request would have to be waited for."""
 
     def send(self, event: Any) -> Any:
@@ -36,22 +36,22 @@ class Wire(h11.Connection):
         return super().send(event)
 
 
-class Corked:
+class BufferedTransport:
     """A transport that writes at the end of the loop's turn. The head and the body of an answer come one by one, and
     a system call each costs more than all else: the engine's thread takes the interpreter meanwhile.
 
     It hangs up on a client that takes next to nothing of its answer in `patience` seconds."""
 
     def __init__(
-        self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop, conn: h11.Connection, patience: float
+        self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop, conn: h11.Connection, write_timeout: float
     ) -> None:
         self._transport = transport
         self._loop = loop
         self._conn = conn
-        self._patience = patience
-        self._kept: list[bytes] = []
-        self._written = 0
-        self._watched = False
+        self._write_timeout = write_timeout
+        self._buffer: list[bytes] = []
+        self._bytes_written = 0
+        self._is_checking_progress = False
         self._closing = False
 
     def __getattr__(self, name: str) -> Any:
@@ -63,9 +63,9 @@ class Corked:
     def write(self, data: bytes) -> None:
         if not data:
             return
-        if not self._kept:
+        if not self._buffer:
             self._loop.call_soon(self._flush)
-        self._kept.append(data)
+        self._buffer.append(data)
 
     def close(self) -> None:
         self._flush()
@@ -75,39 +75,39 @@ class Corked:
         self._closing = True
         self._transport.write_eof()
         self._transport.resume_reading()
-        self._loop.call_later(_LINGER, self._transport.close)
+        self._loop.call_later(_LINGER_TIMEOUT, self._transport.close)
 
     def _flush(self) -> None:
-        kept, self._kept = self._kept, []
+        kept, self._buffer = self._buffer, []
         if not kept:
             return
         data = b"".join(kept)
-        self._written += len(data)
+        self._bytes_written += len(data)
         self._transport.write(data)
-        if not self._watched and self._transport.get_write_buffer_size():
-            self._watched = True
-            self._loop.call_later(self._patience, self._look, self._taken)
+        if not self._is_checking_progress and self._transport.get_write_buffer_size():
+            self._is_checking_progress = True
+            self._loop.call_later(self._write_timeout, self._check_progress, self._bytes_sent)
 
     @property
-    def _taken(self) -> int:
-        return self._written - self._transport.get_write_buffer_size()
+    def _bytes_sent(self) -> int:
+        return self._bytes_written - self._transport.get_write_buffer_size()
 
-    def _look(self, before: int) -> None:
+    def _check_progress(self, bytes_sent_before: int) -> None:
         if not self._transport.get_write_buffer_size():
-            self._watched = False
-        elif self._taken - before < _LEAST_TAKEN:
+            self._is_checking_progress = False
+        elif self._bytes_sent - bytes_sent_before < _MIN_PROGRESS_BYTES:
             self._transport.abort()
         else:
-            self._loop.call_later(self._patience, self._look, self._taken)
+            self._loop.call_later(self._write_timeout, self._check_progress, self._bytes_sent)
 
 
-class Connection(H11Protocol):
+class HttpProtocol(H11Protocol):
     """The head of a request has to be there a while after the connection, or after its own first byte, and the body a
     while after the head. Beyond `most` connections there is no place."""
 
     head_timeout = 10.0
     body_timeout = 30.0
-    most = 500
+    max_connections = 500
 
     def __init__(
         self,
@@ -117,22 +117,22 @@ class Connection(H11Protocol):
         _loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
-        self.conn = Wire(h11.SERVER, config.h11_max_incomplete_event_size or _LEAST_TAKEN)
+        self.conn = H11Connection(h11.SERVER, config.h11_max_incomplete_event_size or _MIN_PROGRESS_BYTES)
         self.access_log = False  # a URL may hold a key, and whoever sets up logging must not turn this on
         self._timer: asyncio.TimerHandle | None = None
-        self._awaited: Any = None
+        self._awaited_state: Any = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        corked = Corked(transport, self.loop, self.conn, self.body_timeout)
-        super().connection_made(cast("asyncio.Transport", corked))
-        if len(self.connections) > self.most:
-            transport.write(_FULL)
+        buffered = BufferedTransport(transport, self.loop, self.conn, self.body_timeout)
+        super().connection_made(cast("asyncio.Transport", buffered))
+        if len(self.connections) > self.max_connections:
+            transport.write(_SERVER_FULL_RESPONSE)
             transport.close()
             return
-        self._wait(h11.IDLE, self.head_timeout)
+        self._start_timeout(h11.IDLE, self.head_timeout)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._stop_waiting()
+        self._cancel_timeout()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -140,45 +140,45 @@ class Connection(H11Protocol):
             return
         super().data_received(data)
         if self.conn.their_state is h11.IDLE:
-            self._wait(h11.IDLE, self.head_timeout)
+            self._start_timeout(h11.IDLE, self.head_timeout)
 
     def handle_events(self) -> None:
         super().handle_events()
         state = self.conn.their_state
         if state is h11.SEND_BODY:
-            self._wait(state, self.body_timeout + _GRACE)
+            self._start_timeout(state, self.body_timeout + _BODY_TIMEOUT_MARGIN)
         elif state is not h11.IDLE:
-            self._stop_waiting()
+            self._cancel_timeout()
         elif self.conn.trailing_data[0]:  # what came behind the last request is the head of the next
-            self._wait(state, self.head_timeout)
+            self._start_timeout(state, self.head_timeout)
 
     def send_400_response(self, msg: str) -> None:
         """What can't be read as HTTP, or whose head is too large."""
-        self._refuse(Refused(400, msg))
+        self._reject(ApiError(400, msg))
 
-    def _wait(self, state: Any, seconds: float) -> None:
+    def _start_timeout(self, state: Any, seconds: float) -> None:
         """Give a client some time for this part of its request, if it hasn't been given it already."""
-        if self._timer is None or self._awaited is not state:
-            self._stop_waiting()
-            self._awaited = state
-            self._timer = self.loop.call_later(seconds, self._too_slow)
+        if self._timer is None or self._awaited_state is not state:
+            self._cancel_timeout()
+            self._awaited_state = state
+            self._timer = self.loop.call_later(seconds, self._on_timeout)
 
-    def _stop_waiting(self) -> None:
+    def _cancel_timeout(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
 
-    def _too_slow(self) -> None:
+    def _on_timeout(self) -> None:
         self._timer = None
-        if not self.transport.is_closing() and self.conn.their_state is self._awaited:
-            part = "head" if self._awaited is h11.IDLE else "body"
-            self._refuse(Refused(408, f"The {part} of the request didn't come in time", kind="TimeoutException"))
+        if not self.transport.is_closing() and self.conn.their_state is self._awaited_state:
+            part = "head" if self._awaited_state is h11.IDLE else "body"
+            self._reject(ApiError(408, f"The {part} of the request didn't come in time", kind="TimeoutException"))
 
-    def _refuse(self, refused: Refused) -> None:
-        answer = refusal_answer(refused, {"connection": "close"})
+    def _reject(self, error: ApiError) -> None:
+        response = error_response(error, {"connection": "close"})
         if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
-            head = h11.Response(status_code=answer.status_code, headers=answer.raw_headers)
-            for event in (head, h11.Data(data=bytes(answer.body)), h11.EndOfMessage()):
+            head = h11.Response(status_code=response.status_code, headers=response.raw_headers)
+            for event in (head, h11.Data(data=bytes(response.body)), h11.EndOfMessage()):
                 self.transport.write(self.conn.send(event) or b"")
         if self.cycle is not None and not self.cycle.response_complete:  # nobody is there for its answer
             self.cycle.disconnected = True

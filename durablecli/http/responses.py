@@ -10,21 +10,21 @@ from starlette.responses import Response
 
 from durablecli.errors import DurableError
 
-_CAREFUL = {"x-content-type-options": "nosniff", "cache-control": "no-store"}
-_WRONG_ARGUMENT = "One or more of the arguments submitted is incorrect"
-_DEFECT = "Something went wrong while processing your request"
+_SECURITY_HEADERS = {"x-content-type-options": "nosniff", "cache-control": "no-store"}
+_BAD_ARGUMENT_MESSAGE = "One or more of the arguments submitted is incorrect"
+_INTERNAL_ERROR_MESSAGE = "Something went wrong while processing your request"
 
 _encode = msgspec.json.Encoder().encode
 
 
-class Closing:
+class Shutdown:
     """Whether the server is about to stop; whoever waits looks now and then."""
 
     def __init__(self) -> None:
-        self.said = False
+        self.requested = False
 
 
-class Refused(Exception):
+class ApiError(Exception):
     """A request that is answered with an error; `detail` is what the error says beyond its message."""
 
     def __init__(self, status: int, message: str, detail: str = "", kind: str = "ArgumentException") -> None:
@@ -35,37 +35,37 @@ class Refused(Exception):
         self.kind = kind
 
 
-def json_answer(body: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+def json_response(body: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
     """A body as JSON."""
-    return Response(_encode(body), status, {**_CAREFUL, **(headers or {})}, "application/json")
+    return Response(_encode(body), status, {**_SECURITY_HEADERS, **(headers or {})}, "application/json")
 
 
-def empty_answer(status: int, headers: Mapping[str, str] | None = None) -> Response:
+def empty_response(status: int, headers: Mapping[str, str] | None = None) -> Response:
     """An answer without a body."""
-    return Response(None, status, {**_CAREFUL, **(headers or {})})
+    return Response(None, status, {**_SECURITY_HEADERS, **(headers or {})})
 
 
-def refusal_answer(refused: Refused, headers: Mapping[str, str] | None = None) -> Response:
+def error_response(error: ApiError, headers: Mapping[str, str] | None = None) -> Response:
     """The error body of Durable Functions; its StackTrace is always null."""
     body = {
-        "Message": refused.message,
-        "ExceptionMessage": refused.detail,
-        "ExceptionType": refused.kind,
+        "Message": error.message,
+        "ExceptionMessage": error.detail,
+        "ExceptionType": error.kind,
         "StackTrace": None,
     }
-    return json_answer(body, refused.status, headers)
+    return json_response(body, error.status, headers)
 
 
-def refusal_of(error: DurableError) -> Refused:
+def to_api_error(error: DurableError) -> ApiError:
     """What a client is told of an error of ours."""
     status, kind = error.http_status, type(error).__name__
     if status == 400:
-        return Refused(400, _WRONG_ARGUMENT, str(error), kind)
+        return ApiError(400, _BAD_ARGUMENT_MESSAGE, str(error), kind)
     if status >= 500:
-        return Refused(status, _DEFECT, str(error), kind)
-    return Refused(status, str(error), kind=kind)
+        return ApiError(status, _INTERNAL_ERROR_MESSAGE, str(error), kind)
+    return ApiError(status, str(error), kind=kind)
 
 
-def defect() -> Refused:
+def internal_error() -> ApiError:
     """What a client is told of a defect: that there was one. The log knows more."""
-    return Refused(500, _DEFECT, kind="Exception")
+    return ApiError(500, _INTERNAL_ERROR_MESSAGE, kind="Exception")

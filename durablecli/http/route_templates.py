@@ -20,10 +20,10 @@ _PARAMETER = re.compile(
     re.DOTALL,
 )
 _CONSTRAINT = re.compile(r":(\w+)(?:\((.*?)\))?(?=:\w|$)", re.DOTALL)
-_SPECIFIC = {"literal": 1, "complex": 2, "constrained": 3, "plain": 4, "rest": 5}
+_RANKS = {"literal": 1, "complex": 2, "constrained": 3, "plain": 4, "rest": 5}
 
 
-class Segment(NamedTuple):
+class RouteSegment(NamedTuple):
     """One part of a template between slashes. `names` and `checks` are those of its parameters, in order."""
 
     pattern: re.Pattern[str]
@@ -31,10 +31,10 @@ class Segment(NamedTuple):
     checks: tuple[tuple[Check, ...], ...]
     rank: int
     optional: bool = False
-    rest: bool = False
+    catch_all: bool = False
     default: str | None = None
 
-    def read(self, text: str) -> dict[str, str] | None:
+    def match(self, text: str) -> dict[str, str] | None:
         """The parameters in this part of a path; None if it doesn't fit."""
         found = self.pattern.fullmatch(text)
         if found is None:
@@ -44,46 +44,46 @@ class Segment(NamedTuple):
         return values if fits else None
 
 
-class Template:
+class RouteTemplate:
     """A route. Raises ValueError if it makes no sense."""
 
     def __init__(self, text: str) -> None:
         self.text = text.strip("/")
-        self._segments = [_segment(part) for part in _split(self.text)]
+        self._segments = [_parse_segment(part) for part in _split_template(self.text)]
         names = [name.lower() for segment in self._segments for name in segment.names]
         if len(names) != len(set(names)):
             raise ValueError(f"the route {text!r} names a parameter twice")
         for segment in self._segments[:-1]:
-            if segment.rest or segment.optional:
+            if segment.catch_all or segment.optional:
                 raise ValueError(f"in the route {text!r} only the last part may be optional or take the rest")
         self.rank = tuple(segment.rank for segment in self._segments)
 
-    def read(self, parts: Sequence[str]) -> dict[str, str] | None:
+    def match(self, parts: Sequence[str]) -> dict[str, str] | None:
         """The parameters of a path that is given in its parts; None if it doesn't fit."""
         values: dict[str, str] = {}
         for index, segment in enumerate(self._segments):
-            if segment.rest:
+            if segment.catch_all:
                 text: str | None = "/".join(parts[index:]) or None
             else:
                 text = parts[index] if index < len(parts) else None
             if text is None:
                 if segment.default is not None:
                     values[segment.names[0]] = segment.default
-                elif not (segment.optional or segment.rest):
+                elif not (segment.optional or segment.catch_all):
                     return None
                 continue
-            found = segment.read(text)
+            found = segment.match(text)
             if found is None:
                 return None
             values |= found
-        takes_all = bool(self._segments) and self._segments[-1].rest
+        takes_all = bool(self._segments) and self._segments[-1].catch_all
         return values if takes_all or len(parts) <= len(self._segments) else None
 
 
 # Reading a template.
 
 
-def _split(text: str) -> list[str]:
+def _split_template(text: str) -> list[str]:
     """The parts between the slashes that stand outside of braces."""
     parts, depth = [""], 0
     for character in text:
@@ -95,14 +95,14 @@ def _split(text: str) -> list[str]:
     return parts if text else []
 
 
-def _tokens(part: str) -> Iterator[tuple[bool, str]]:
+def _tokenize(part: str) -> Iterator[tuple[bool, str]]:
     """Literals (False) and what stands in braces (True); doubled braces stand for themselves."""
     literal, at = "", 0
     while at < len(part):
         if part[at : at + 2] in ("{{", "}}"):
             literal, at = literal + part[at], at + 2
         elif part[at] == "{":
-            end = _closing(part, at)
+            end = _find_closing_brace(part, at)
             if literal:
                 yield False, literal
             yield True, part[at + 1 : end].replace("{{", "{").replace("}}", "}")
@@ -115,7 +115,7 @@ def _tokens(part: str) -> Iterator[tuple[bool, str]]:
         yield False, literal
 
 
-def _closing(part: str, at: int) -> int:
+def _find_closing_brace(part: str, at: int) -> int:
     """Where the brace ends that opens at `at`; doubled ones inside stand for themselves."""
     at += 1
     while at < len(part):
@@ -128,40 +128,40 @@ def _closing(part: str, at: int) -> int:
     raise ValueError(f"the route part {part!r} never closes its brace")
 
 
-def _segment(part: str) -> Segment:
-    tokens = list(_tokens(part))
+def _parse_segment(part: str) -> RouteSegment:
+    tokens = list(_tokenize(part))
     if not tokens:
         raise ValueError("a route has no empty parts")
     if len(tokens) == 1 and tokens[0][0]:
-        return _parameter(tokens[0][1])
+        return _parse_parameter(tokens[0][1])
     pattern, names, checks = "", list[str](), list[tuple[Check, ...]]()
     for in_braces, text in tokens:
         if not in_braces:
             pattern += re.escape(text)
             continue
-        one = _parameter(text)
-        if one.rest or one.optional or one.default is not None:
+        one = _parse_parameter(text)
+        if one.catch_all or one.optional or one.default is not None:
             raise ValueError(f"a parameter within a part of a route is needed and ends there: {part!r}")
         pattern += "(.+?)"
         names += one.names
         checks += one.checks
-    rank = _SPECIFIC["complex" if names else "literal"]
-    return Segment(re.compile(pattern, re.IGNORECASE), tuple(names), tuple(checks), rank)
+    rank = _RANKS["complex" if names else "literal"]
+    return RouteSegment(re.compile(pattern, re.IGNORECASE), tuple(names), tuple(checks), rank)
 
 
-def _parameter(text: str) -> Segment:
+def _parse_parameter(text: str) -> RouteSegment:
     found = _PARAMETER.fullmatch(text)
     if found is None:
         raise ValueError(f"{{{text}}} is no parameter of a route: write {{name}}, {{name:int}}, {{name?}} or {{*name}}")
-    checks = tuple(_check(*each) for each in _CONSTRAINT.findall(found["constraints"]))
-    rest = bool(found["stars"])
-    return Segment(
-        re.compile("(.*)" if rest else "(.+)", re.DOTALL),
+    checks = tuple(_make_check(*each) for each in _CONSTRAINT.findall(found["constraints"]))
+    catch_all = bool(found["stars"])
+    return RouteSegment(
+        re.compile("(.*)" if catch_all else "(.+)", re.DOTALL),
         (found["name"].strip(),),
         (checks,),
-        _SPECIFIC["rest" if rest else "constrained" if checks else "plain"],
+        _RANKS["rest" if catch_all else "constrained" if checks else "plain"],
         bool(found["optional"]),
-        rest,
+        catch_all,
         found["default"],
     )
 
@@ -169,25 +169,25 @@ def _parameter(text: str) -> Segment:
 # Constraints.
 
 
-def _check(kind: str, given: str) -> Check:
-    if kind in _PLAIN and not given:
-        return _PLAIN[kind]
+def _make_check(kind: str, argument: str) -> Check:
+    if kind in _SIMPLE_CHECKS and not argument:
+        return _SIMPLE_CHECKS[kind]
     try:
         if kind == "regex":
-            return _searches(re.compile(given, re.IGNORECASE))
-        if kind in _LENGTHS or kind in _NUMBERS:
-            numbers = [int(part) for part in given.split(",")]
-            return _LENGTHS[kind](*numbers) if kind in _LENGTHS else _NUMBERS[kind](*numbers)
+            return _make_regex_check(re.compile(argument, re.IGNORECASE))
+        if kind in _LENGTH_CHECKS or kind in _RANGE_CHECKS:
+            numbers = [int(part) for part in argument.split(",")]
+            return _LENGTH_CHECKS[kind](*numbers) if kind in _LENGTH_CHECKS else _RANGE_CHECKS[kind](*numbers)
     except (ValueError, TypeError, re.error):
         pass
-    raise ValueError(f"no route can ask for {kind}({given})" if given else f"no route can ask for {kind!r}")
+    raise ValueError(f"no route can ask for {kind}({argument})" if argument else f"no route can ask for {kind!r}")
 
 
-def _searches(pattern: re.Pattern[str]) -> Check:
+def _make_regex_check(pattern: re.Pattern[str]) -> Check:
     return lambda text: pattern.search(text) is not None
 
 
-def _parses(read: Callable[[str], object]) -> Check:
+def _make_parser_check(read: Callable[[str], object]) -> Check:
     def check(text: str) -> bool:
         try:
             read(text)
@@ -198,45 +198,47 @@ def _parses(read: Callable[[str], object]) -> Check:
     return check
 
 
-def _fits(pattern: str) -> Check:
+def _make_pattern_check(pattern: str) -> Check:
     compiled = re.compile(pattern, re.ASCII | re.IGNORECASE)
     return lambda text: compiled.fullmatch(text) is not None
 
 
-def _integer(bits: int) -> Check:
-    most = 1 << (bits - 1)
+def _make_integer_check(bits: int) -> Check:
+    bound = 1 << (bits - 1)
     digits = re.compile(r"[+-]?[0-9]{1,20}").fullmatch
-    return lambda text: digits(text) is not None and -most <= int(text) < most
+    return lambda text: digits(text) is not None and -bound <= int(text) < bound
 
 
-def _long_enough(least: int, most: int | None = None) -> Check:
-    return lambda text: least <= len(text) and (most is None or len(text) <= most)
+def _make_length_check(minimum: int, maximum: int | None = None) -> Check:
+    return lambda text: minimum <= len(text) and (maximum is None or len(text) <= maximum)
 
 
-def _between(least: int | None, most: int | None) -> Check:
-    whole = _integer(64)
-    return lambda text: whole(text) and (least is None or int(text) >= least) and (most is None or int(text) <= most)
+def _make_range_check(minimum: int | None, maximum: int | None) -> Check:
+    is_integer = _make_integer_check(64)
+    return lambda text: (
+        is_integer(text) and (minimum is None or int(text) >= minimum) and (maximum is None or int(text) <= maximum)
+    )
 
 
-_PLAIN: dict[str, Check] = {
-    "alpha": _fits("[a-z]*"),
-    "bool": _fits("true|false"),
-    "datetime": _parses(datetime.fromisoformat),
-    "decimal": _fits(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)"),
-    "double": _fits(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)(e[+-]?[0-9]+)?"),
-    "float": _fits(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)(e[+-]?[0-9]+)?"),
-    "guid": _parses(UUID),
-    "int": _integer(32),
-    "long": _integer(64),
+_SIMPLE_CHECKS: dict[str, Check] = {
+    "alpha": _make_pattern_check("[a-z]*"),
+    "bool": _make_pattern_check("true|false"),
+    "datetime": _make_parser_check(datetime.fromisoformat),
+    "decimal": _make_pattern_check(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)"),
+    "double": _make_pattern_check(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)(e[+-]?[0-9]+)?"),
+    "float": _make_pattern_check(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)(e[+-]?[0-9]+)?"),
+    "guid": _make_parser_check(UUID),
+    "int": _make_integer_check(32),
+    "long": _make_integer_check(64),
     "required": lambda text: bool(text.strip()),
 }
-_LENGTHS: dict[str, Callable[..., Check]] = {
-    "length": lambda least, most=None: _long_enough(least, least if most is None else most),
-    "maxlength": lambda most: _long_enough(0, most),
-    "minlength": _long_enough,
+_LENGTH_CHECKS: dict[str, Callable[..., Check]] = {
+    "length": lambda least, most=None: _make_length_check(least, least if most is None else most),
+    "maxlength": lambda most: _make_length_check(0, most),
+    "minlength": _make_length_check,
 }
-_NUMBERS: dict[str, Callable[..., Check]] = {
-    "max": lambda most: _between(None, most),
-    "min": lambda least: _between(least, None),
-    "range": _between,
+_RANGE_CHECKS: dict[str, Callable[..., Check]] = {
+    "max": lambda most: _make_range_check(None, most),
+    "min": lambda least: _make_range_check(least, None),
+    "range": _make_range_check,
 }

@@ -20,17 +20,17 @@ from starlette.applications import Starlette
 import durablecli as df
 from durablecli import testing
 from durablecli.app import Registry
-from durablecli.apps.load import load, load_app, unload
-from durablecli.azure.activities import give_clients
+from durablecli.apps.load import load_azure_app, load_targets, unload
+from durablecli.azure.activities import inject_clients
 from durablecli.azure.functions import CloudEvent, Document, Out, QueueMessage
-from durablecli.azure.invocation import Clients
-from durablecli.azure.output_bindings import LONGEST
+from durablecli.azure.invocation import ClientProvider
+from durablecli.azure.output_bindings import MAX_VALUE_BYTES
 from durablecli.blueprints import CloudTrigger, get_bindings
 from durablecli.builtin import timer
 from durablecli.cli.history_rows import format_record
 from durablecli.engine.workers.worker_process import WorkerResponse
-from durablecli.http.api_keys import Keys
-from durablecli.http.function_routes import routes
+from durablecli.http.api_keys import ApiKeys
+from durablecli.http.function_routes import build_routes
 from durablecli.model import events as ev
 
 APPS = Path(__file__).parent / "apps"
@@ -56,15 +56,15 @@ def older() -> Iterator[testing.TestEnvironment]:
 
 
 def _hub(name: str) -> testing.TestEnvironment:
-    loaded = load_app(APPS / name).loaded
+    loaded = load_azure_app(APPS / name).loaded
     assert [module for module in loaded.modules if module.error] == []
     hub = testing.hub(loaded.registry)
-    give_clients(loaded.registry, lambda: Clients(hub.client))
+    inject_clients(loaded.registry, lambda: ClientProvider(hub.client))
     return hub
 
 
 def ask(hub: testing.TestEnvironment, path: str, body: object = None) -> httpx.Response:
-    served = Starlette(routes=routes(hub.registry, hub.client, Keys()))
+    served = Starlette(routes=build_routes(hub.registry, hub.client, ApiKeys()))
 
     async def send() -> httpx.Response:
         transport = httpx.ASGITransport(served, raise_app_exceptions=False)
@@ -241,7 +241,7 @@ def test_of_a_long_value_the_beginning_is_recorded_and_its_size() -> None:
             for each in record.event.outputs
         ]
         assert output.size == 2_000_002
-        assert LONGEST - 4 < len(bytes(output.value)) < LONGEST + 10
+        assert MAX_VALUE_BYTES - 4 < len(bytes(output.value)) < MAX_VALUE_BYTES + 10
         rows = [format_record(record)[-1] for record in hub.client.get_history(instance)]
         assert any("(2,000,002 bytes)" in row for row in rows)
 
@@ -326,9 +326,11 @@ def test_a_negotiation_that_only_the_cloud_can_do_says_so(older: testing.TestEnv
 
 
 def _at_startup(hub: testing.TestEnvironment) -> None:
-    timer.build_in(hub.registry, lambda: Clients(hub.client))
+    timer.register_timers(hub.registry, lambda: ClientProvider(hub.client))
     assert hub.client.mailbox is not None
-    timer.keep(hub.registry, hub.client, hub.client.mailbox, hub.clock.now(), whole=True, say=hub.output_lines.append)
+    timer.ensure_timers(
+        hub.registry, hub.client, hub.client.mailbox, hub.clock.now(), is_complete=True, warn=hub.output_lines.append
+    )
     hub.run()
 
 
@@ -356,7 +358,7 @@ def test_a_timer_function_starts_an_orchestration(newer: testing.TestEnvironment
 
 
 def test_bindings_are_told_at_load() -> None:
-    remarks = load_app(APPS / "bindings_v2").loaded.warnings
+    remarks = load_azure_app(APPS / "bindings_v2").loaded.warnings
     assert "not run here: queue_start (queueTrigger)" in remarks
     assert "write_receipt runs, but these bindings lead nowhere here: receipt (blob)" in remarks
     assert "read_blob fails when it is called: only Azure provides its input blob (blob)" in remarks
@@ -394,7 +396,7 @@ def test_a_function_with_any_decorator_of_the_original_loads(
         "import azure.functions as func\nimport azure.durable_functions as df\napp = df.DFApp()\n"
         f"{trigger}@app.{name}({given}{more})\ndef work(x, given=None): return 1\n"
     )
-    loaded = load(["."])
+    loaded = load_targets(["."])
     (function,) = loaded.registry
     assert [module.error for module in loaded.modules] == [None]
     if name.endswith(("_output", "_output_v3")):
@@ -460,7 +462,7 @@ def test_a_registry_may_be_bound_twice() -> None:
     app, _ = _activity("x")
     for _ in range(2):
         registry.add_module(_module(app))
-        give_clients(registry, lambda: pytest.fail("nobody wants a client"))
+        inject_clients(registry, lambda: pytest.fail("nobody wants a client"))
     with testing.hub(registry) as hub:
         assert completed(hub, "flow", 1)[1] == 2
 

@@ -10,7 +10,7 @@ from typing import Any, cast
 import pytest
 from msgspec import Raw
 
-from durablecli.apps.load import load, unload
+from durablecli.apps.load import load_targets, unload
 from durablecli.client import DurableOrchestrationStatus
 from durablecli.errors import Mismatch
 from durablecli.model.payloads import decode, encode
@@ -127,7 +127,7 @@ def app(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[TestEnviron
     (tmp_path / "function_app.py").write_text(APP)
     (tmp_path / "shapes.py").write_text(SHAPES)
     (tmp_path / "late.py").write_text(SHAPES.replace("Circle", "Late"))
-    loaded = load(["."])
+    loaded = load_targets(["."])
     assert [module.error for module in loaded.modules] == [None]
     with hub(loaded.registry) as made:
         yield made

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from durablecli.apps.load import load, unload
+from durablecli.apps.load import load_targets, unload
 from durablecli.apps.modules import LoadedApp
 
 CODE = """
@@ -41,7 +41,7 @@ def in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Itera
 def newer(values: dict[str, object]) -> LoadedApp:
     Path("function_app.py").write_text(CODE)
     Path("local.settings.json").write_text(json.dumps({"IsEncrypted": False, "Values": values}))
-    return load(["."])
+    return load_targets(["."])
 
 
 def older(disabled: object, values: dict[str, object]) -> LoadedApp:
@@ -54,7 +54,7 @@ def older(disabled: object, values: dict[str, object]) -> LoadedApp:
             definition["disabled"] = disabled  # type: ignore[assignment]
         Path(name, "function.json").write_text(json.dumps(definition))
         Path(name, "__init__.py").write_text("def main(x): return x\n")
-    return load(["."])
+    return load_targets(["."])
 
 
 def names(loaded: LoadedApp) -> list[str]:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from durablecli.apps.load import load, unload
+from durablecli.apps.load import load_targets, unload
 from durablecli.azure import import_hook
 from durablecli.testing import hub
 from tests.e2e.harness import COMMAND
@@ -87,7 +87,7 @@ def test_a_file_that_imports_azures_packages_loads_and_runs(files: list[str], ta
         write(file, CODE if file.endswith(("one_file.py", "function_app.py")) else "")
         if file.endswith("host.json"):
             write(file, "{}")
-    loaded = load(targets)
+    loaded = load_targets(targets)
     assert [module.error for module in loaded.modules if module.error] == []
     assert "not run here: from_queue (queueTrigger)" in loaded.warnings
     with hub(loaded.registry) as tested:
@@ -98,23 +98,29 @@ def test_a_file_that_imports_azures_packages_loads_and_runs(files: list[str], ta
 def test_a_file_whose_helper_imports_them_loads_too() -> None:
     write("one_file.py", "from helper import app\n")
     write("helper.py", CODE)
-    assert [one.name for one in load(["one_file.py"]).registry] == ["from_queue", "greet", "hello", "pack", "parcels"]
+    assert [one.name for one in load_targets(["one_file.py"]).registry] == [
+        "from_queue",
+        "greet",
+        "hello",
+        "pack",
+        "parcels",
+    ]
 
 
 def test_one_file_of_an_app_has_the_values_of_its_settings() -> None:
     write("shop/host.json", "{}")
     write("shop/local.settings.json", '{"Values": {"SHOP_SETTING": "x"}}')
     write("shop/one_file.py", CODE)
-    load(["shop/one_file.py"])
+    load_targets(["shop/one_file.py"])
     assert sys.modules["one_file"].SETTING == "x"
     write("flows/two.py", "")
-    load(["flows"])
+    load_targets(["flows"])
     assert "SHOP_SETTING" not in os.environ
 
 
 def test_a_module_that_imports_none_leaves_the_names_to_others() -> None:
     write("one.py", "import json\n")
-    load(["one.py"])
+    load_targets(["one.py"])
     assert not import_hook.is_installed()
 
 
@@ -122,7 +128,7 @@ def test_a_module_that_cant_be_imported_leaves_nothing_behind() -> None:
     write("one.py", "import azure.functions\nraise KeyboardInterrupt\n")
     before = list(sys.meta_path), list(sys.path)
     with pytest.raises(KeyboardInterrupt):
-        load(["one.py"])
+        load_targets(["one.py"])
     assert (list(sys.meta_path), list(sys.path)) == before
 
 

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from durablecli.builtin.schedules import parse
+from durablecli.builtin.schedules import parse_schedule
 
 START = datetime(2026, 1, 1, 0, 0, 7, tzinfo=UTC)  # a Thursday
 
@@ -33,15 +33,15 @@ START = datetime(2026, 1, 1, 0, 0, 7, tzinfo=UTC)  # a Thursday
 def test_a_schedule_comes_due_again_and_again(text: str, due: list[str]) -> None:
     time, found = START, []
     for _ in due:
-        time = parse(text).after(time)
+        time = parse_schedule(text).next_after(time)
         found.append(f"{time:%m-%dT%H:%M:%S}")
     assert found == due
 
 
 def test_what_is_due_now_was_due_before() -> None:
-    due = parse("0 */5 * * * *").after(START)
-    assert parse("0 */5 * * * *").after(due) == due + timedelta(minutes=5)
-    assert parse("0 */5 * * * *").after(due + timedelta(milliseconds=1)) == due + timedelta(minutes=5)
+    due = parse_schedule("0 */5 * * * *").next_after(START)
+    assert parse_schedule("0 */5 * * * *").next_after(due) == due + timedelta(minutes=5)
+    assert parse_schedule("0 */5 * * * *").next_after(due + timedelta(milliseconds=1)) == due + timedelta(minutes=5)
 
 
 @pytest.mark.parametrize(
@@ -52,4 +52,4 @@ def test_what_is_due_now_was_due_before() -> None:
 )  # fmt: skip
 def test_what_is_no_schedule_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"schedule|interval"):
-        parse(text)
+        parse_schedule(text)

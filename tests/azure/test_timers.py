@@ -13,7 +13,7 @@ import durablecli as df
 from durablecli import testing
 from durablecli.azure import functions as func
 from durablecli.azure.client import DurableFunctionsClient, SyncDurableFunctionsClient
-from durablecli.azure.invocation import Clients
+from durablecli.azure.invocation import ClientProvider
 from durablecli.builtin import timer
 
 HOUR = timedelta(hours=1)
@@ -45,10 +45,12 @@ class Stage:
     def begin(self, whole: bool = True) -> None:
         """What an engine does that starts."""
         hub = self.hub
-        timer.build_in(hub.registry, lambda: Clients(hub.client))
+        timer.register_timers(hub.registry, lambda: ClientProvider(hub.client))
         mailbox = hub.client.mailbox
         assert mailbox is not None
-        timer.keep(hub.registry, hub.client, mailbox, hub.clock.now(), whole=whole, say=self.said.append)
+        timer.ensure_timers(
+            hub.registry, hub.client, mailbox, hub.clock.now(), is_complete=whole, warn=self.said.append
+        )
         hub.run()
 
     def miss(self, time: timedelta, *functions: Any, whole: bool = True) -> None:
@@ -56,11 +58,13 @@ class Stage:
         self.hub.clock.move_to(self.hub.clock.now() + time)
         since = self.hub.clock.now()
         self.hub.restart(*functions)
-        timer.build_in(self.hub.registry, lambda: Clients(self.hub.client))
+        timer.register_timers(self.hub.registry, lambda: ClientProvider(self.hub.client))
         self.hub.run()
         mailbox = self.hub.client.mailbox
         assert mailbox is not None
-        timer.keep(self.hub.registry, self.hub.client, mailbox, since, whole=whole, say=self.said.append)
+        timer.ensure_timers(
+            self.hub.registry, self.hub.client, mailbox, since, is_complete=whole, warn=self.said.append
+        )
         self.hub.run()
 
     def status(self, name: str = "tick") -> df.DurableOrchestrationStatus:
@@ -89,7 +93,7 @@ def test_its_orchestration_tells_the_last_call_and_the_next(stage: Stage) -> Non
         "next": "2026-01-01T02:00:00Z",
         "last": "2026-01-01T01:00:00Z",
     }
-    assert status.name == timer.ORCHESTRATOR
+    assert status.name == timer.TIMER_ORCHESTRATOR
     assert {waiting.kind for waiting in status.waiting_for} == {"timer", "event"}
 
 
@@ -245,9 +249,9 @@ def test_timer_functions_have_clients_and_may_be_coroutines() -> None:
         seen.append((type(client), t.schedule_status["Next"], datetime.min.isoformat() == t.schedule_status["Last"]))
 
     with testing.hub(app) as hub:
-        timer.build_in(hub.registry, lambda: Clients(hub.client))
+        timer.register_timers(hub.registry, lambda: ClientProvider(hub.client))
         assert hub.client.mailbox is not None
-        timer.keep(hub.registry, hub.client, hub.client.mailbox, hub.clock.now(), whole=True, say=print)
+        timer.ensure_timers(hub.registry, hub.client, hub.client.mailbox, hub.clock.now(), is_complete=True, warn=print)
         hub.advance(HOUR)
     assert sorted(seen, key=str) == [
         (DurableFunctionsClient, "2026-01-01T02:00:00+00:00", True),

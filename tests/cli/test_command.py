@@ -193,7 +193,7 @@ SOMEBODY_ELSE = """
 import os, sys
 from durablecli.__main__ import main
 from durablecli import client, daemon  # while this user may still read the interpreter's own files
-for verb in ("history", "list", "status", "start", "raise_event", "terminate", "purge", "explain", "several"):
+for verb in ("history", "list", "status", "start", "raise_event", "terminate", "purge", "status_text", "bulk"):
     __import__(f"durablecli.cli.{verb}")
 __import__("encodings.ascii"), __import__("difflib"), __import__("durablecli.cli.history_rows")
 os.setgroups([])

@@ -15,12 +15,12 @@ import pytest
 import durablecli as df
 from durablecli import testing
 from durablecli.azure.client import DurableFunctionsClient, SyncDurableFunctionsClient
-from durablecli.azure.client_binding import Binding
+from durablecli.azure.client_binding import ClientBinding
 from durablecli.azure.durabletask_types import EntityQuery, OrchestrationFailedError, OrchestrationQuery
 from durablecli.azure.http_types import HttpRequest
 from durablecli.daemon import embedded
 from durablecli.errors import NotFound, TimedOut, UsageError, WrongState
-from durablecli.management_links import BASE, Place
+from durablecli.management_links import BASE_PATH, ManagementEndpoint
 
 _REQUEST = HttpRequest("POST", "http://proxy.example:8080/api/start?x=1")
 
@@ -118,7 +118,7 @@ def test_the_check_status_response_names_every_link_under_the_origin_of_the_requ
 ) -> None:
     response = client.create_check_status_response(_REQUEST, "a b")
     links = json.loads(response.get_body())
-    here = f"http://proxy.example:8080{BASE}/instances/a%20b"
+    here = f"http://proxy.example:8080{BASE_PATH}/instances/a%20b"
     assert links == {
         "id": "a b",
         "statusQueryGetUri": here,
@@ -143,7 +143,7 @@ def test_the_management_payload_takes_an_instance_with_or_without_a_request(
     assert (
         alone == client.create_http_management_payload(instance_id="a") == client.get_client_response_links(None, "a")
     )
-    assert alone["statusQueryGetUri"] == f"http://127.0.0.1:7071{BASE}/instances/a"
+    assert alone["statusQueryGetUri"] == f"http://127.0.0.1:7071{BASE_PATH}/instances/a"
     asked = client.create_http_management_payload(_REQUEST, "a", return_internal_server_error_on_failure=True)
     assert asked["statusQueryGetUri"].startswith("http://proxy.example:8080/")
     assert asked["statusQueryGetUri"].endswith("/a?returnInternalServerErrorOnFailure=true")
@@ -153,9 +153,9 @@ def test_the_management_payload_takes_an_instance_with_or_without_a_request(
 
 
 def test_links_carry_a_code_only_when_a_key_is_in_force(hub: testing.TestEnvironment) -> None:
-    client = SyncDurableFunctionsClient(hub.client, place=Place("https://here", "a/b"))
+    client = SyncDurableFunctionsClient(hub.client, endpoint=ManagementEndpoint("https://here", "a/b"))
     links = client.create_http_management_payload("a")
-    assert links["statusQueryGetUri"] == f"https://here{BASE}/instances/a?code=a%2Fb"
+    assert links["statusQueryGetUri"] == f"https://here{BASE_PATH}/instances/a?code=a%2Fb"
     assert links["terminatePostUri"].endswith("/terminate?reason={text}&code=a%2Fb")
     assert "code" not in str(SyncDurableFunctionsClient(hub.client).create_http_management_payload("a"))
 
@@ -164,15 +164,15 @@ def test_links_carry_a_code_only_when_a_key_is_in_force(hub: testing.TestEnviron
 
 
 def test_a_client_is_made_from_what_a_binding_received_also_after_it_was_copied(tmp_path: Path) -> None:
-    place = Place("http://10.0.0.1:7071", "secret")
+    place = ManagementEndpoint("http://10.0.0.1:7071", "secret")
     with embedded(testing.build_registry(echo), tmp_path / "MyHub") as engine:
-        binding = Binding(engine, place)
+        binding = ClientBinding(engine, place)
         described = json.loads(binding)
         assert described["taskHubName"] == "MyHub"
         assert described["managementUrls"]["statusQueryGetUri"].endswith("/instances/INSTANCEID?code=secret")
         for context in (binding, str.__str__(binding)[:], SyncDurableFunctionsClient(binding)):
             made = DurableFunctionsClient(context, "invocation")
-            assert made.place == place
+            assert made.endpoint == place
             instance = asyncio.run(made.start_new("echo", client_input=1))
             assert engine.wait(instance, 20).output == 1
 

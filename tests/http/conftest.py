@@ -19,10 +19,10 @@ from durablecli import Client
 from durablecli.app import Registry
 from durablecli.config import HttpConfig
 from durablecli.daemon import embedded
-from durablecli.http.api_keys import Keys
-from durablecli.http.openapi import document
-from durablecli.http.requests import CONTINUATION
-from durablecli.http.server import HttpServer, bind
+from durablecli.http.api_keys import ApiKeys
+from durablecli.http.openapi import build_document
+from durablecli.http.requests import CONTINUATION_HEADER
+from durablecli.http.server import HttpServer, bind_socket
 
 BASE = "/runtime/webhooks/durabletask"
 
@@ -93,7 +93,7 @@ def described(response: httpx.Response) -> None:
     operation = next(
         (
             methods[request.method.lower()]
-            for path, methods in document()["paths"].items()
+            for path, methods in build_document()["paths"].items()
             if request.method.lower() in methods and _fits(request.url.raw_path.decode(), path)
         ),
         None,
@@ -106,12 +106,12 @@ def described(response: httpx.Response) -> None:
     answers = operation["responses"]
     answer = answers.get(str(response.status_code)) or answers["default"]
     for name in answer.get("headers", {}):
-        assert name in response.headers or name == CONTINUATION
+        assert name in response.headers or name == CONTINUATION_HEADER
     if "content" not in answer:
         assert response.content == b""
         return
     assert response.headers["content-type"] == "application/json"
-    schema = {**answer["content"]["application/json"]["schema"], "components": document()["components"]}
+    schema = {**answer["content"]["application/json"]["schema"], "components": build_document()["components"]}
     jsonschema.Draft202012Validator(schema).validate(response.json())
 
 
@@ -123,14 +123,20 @@ def _fits(raw: str, path: str) -> bool:
 
 
 @contextmanager
-def site(folder: Path, *, keys: Keys | None = None, settings: HttpConfig | None = None) -> Iterator[Site]:
+def site(folder: Path, *, keys: ApiKeys | None = None, settings: HttpConfig | None = None) -> Iterator[Site]:
     registry = Registry()
     registry.add_module(sys.modules[__name__])
     with ExitStack() as stack:
         client = stack.enter_context(embedded(registry, folder / ".state"))
-        port = stack.enter_context(bind("127.0.0.1:0"))
+        port = stack.enter_context(bind_socket("127.0.0.1:0"))
         server = HttpServer(
-            port, client, registry, keys or Keys(), settings or HttpConfig(), timedelta(seconds=5), left=lambda: None
+            port,
+            client,
+            registry,
+            keys or ApiKeys(),
+            settings or HttpConfig(),
+            timedelta(seconds=5),
+            on_stopped=lambda: None,
         )
         stack.callback(server.close)
         server.start()

@@ -6,7 +6,7 @@ import pytest
 
 from durablecli.azure.http_types import HttpRequest
 from durablecli.http.requests import parse_body
-from durablecli.http.responses import Refused
+from durablecli.http.responses import ApiError
 
 MARK = b"\xef\xbb\xbf"
 
@@ -24,7 +24,7 @@ def test_a_body_is_nested_to_the_limit_and_no_deeper() -> None:
     fits = b"[" * 200 + b"]" * 200
     assert bytes(parse_body(fits)) == fits
     for levels in (201, 980, 100_000):
-        with pytest.raises(Refused) as refused:
+        with pytest.raises(ApiError) as refused:
             parse_body(b"[" * levels + b"]" * levels)
         assert refused.value.status == 400
         assert "nested deeper than 200 levels" in refused.value.detail

@@ -19,11 +19,11 @@ import durablecli as df
 from durablecli import testing
 from durablecli.azure import functions as func
 from durablecli.azure.client import DurableFunctionsClient, SyncDurableFunctionsClient
-from durablecli.azure.client_binding import Binding
-from durablecli.http.api_keys import Keys
-from durablecli.http.function_routes import listing, routes
-from durablecli.http.responses import Refused, refusal_answer
-from durablecli.management_links import BASE, Place
+from durablecli.azure.client_binding import ClientBinding
+from durablecli.http.api_keys import ApiKeys
+from durablecli.http.function_routes import build_routes, list_routes
+from durablecli.http.responses import ApiError, error_response
+from durablecli.management_links import BASE_PATH, ManagementEndpoint
 
 app = df.DFApp(http_auth_level=func.AuthLevel.ANONYMOUS)
 
@@ -89,7 +89,7 @@ def start_in_thread(req: func.HttpRequest, client: SyncDurableFunctionsClient) -
 @app.route(route="starter")
 @app.durable_client_input(client_name="starter")
 async def start_of_old(req: func.HttpRequest, starter: str) -> str:
-    return f"{type(starter) is Binding} {await DurableFunctionsClient(starter).start_new('echo')}"
+    return f"{type(starter) is ClientBinding} {await DurableFunctionsClient(starter).start_new('echo')}"
 
 
 @app.route(route="rest")
@@ -146,13 +146,15 @@ def hub() -> Iterator[testing.TestEnvironment]:
 
 
 async def refuse(request: Request, error: Exception) -> Response:
-    assert isinstance(error, Refused)
-    return refusal_answer(error)
+    assert isinstance(error, ApiError)
+    return error_response(error)
 
 
-def ask(hub: testing.TestEnvironment, method: str, path: str, keys: Keys | None = None, **more: Any) -> httpx.Response:
-    found = routes(hub.registry, hub.client, keys or Keys(), place=Place("http://own:1"))
-    served = Starlette(routes=found, exception_handlers={Refused: refuse})
+def ask(
+    hub: testing.TestEnvironment, method: str, path: str, keys: ApiKeys | None = None, **more: Any
+) -> httpx.Response:
+    found = build_routes(hub.registry, hub.client, keys or ApiKeys(), endpoint=ManagementEndpoint("http://own:1"))
+    served = Starlette(routes=found, exception_handlers={ApiError: refuse})
 
     async def send() -> httpx.Response:
         transport = httpx.ASGITransport(served, raise_app_exceptions=False)
@@ -249,13 +251,13 @@ def test_a_coroutine_is_given_the_async_client(hub: testing.TestEnvironment) -> 
     response = ask(hub, "POST", "/api/orchestrators/echo", json=[1])
     assert response.status_code == 202
     instance = response.json()["id"]
-    assert response.headers["location"] == f"http://here{BASE}/instances/{instance}"
+    assert response.headers["location"] == f"http://here{BASE_PATH}/instances/{instance}"
     assert hub.finish(instance).output == [1]
 
 
 def test_any_other_function_is_given_the_sync_client(hub: testing.TestEnvironment) -> None:
     links = ask(hub, "POST", "/api/sync/echo").json()
-    assert links["statusQueryGetUri"] == f"http://own:1{BASE}/instances/{links['id']}"
+    assert links["statusQueryGetUri"] == f"http://own:1{BASE_PATH}/instances/{links['id']}"
     assert hub.finish(links["id"]).output is None
 
 
@@ -285,7 +287,7 @@ def test_what_is_bound_to_nothing_here_is_none_or_an_out(hub: testing.TestEnviro
 def test_a_function_asks_for_the_key_of_its_level(
     hub: testing.TestEnvironment, path: str, key: str | None, status: int
 ) -> None:
-    keys = Keys("f", "s", "m")
+    keys = ApiKeys("f", "s", "m")
     by_header: dict[str, str] = {"x-functions-key": key} if key else {}
     by_query = {"code": key} if key else {}
     assert ask(hub, "GET", f"/api/{path}", keys, headers=by_header).status_code == status
@@ -311,7 +313,7 @@ def test_a_coroutine_may_block_and_ask_this_very_server(hub: testing.TestEnviron
         answered.set()
         return "answered"
 
-    served = Starlette(routes=routes(testing.build_registry(blueprint), hub.client, Keys()))
+    served = Starlette(routes=build_routes(testing.build_registry(blueprint), hub.client, ApiKeys()))
 
     async def send() -> list[str]:
         async with httpx.AsyncClient(transport=httpx.ASGITransport(served), base_url="http://here") as client:
@@ -330,7 +332,7 @@ def test_slow_functions_run_at_the_same_time(hub: testing.TestEnvironment) -> No
         meeting.wait()
         return "met"
 
-    served = Starlette(routes=routes(testing.build_registry(blueprint), hub.client, Keys(), ""))
+    served = Starlette(routes=build_routes(testing.build_registry(blueprint), hub.client, ApiKeys(), ""))
 
     async def send() -> list[str]:
         async with httpx.AsyncClient(transport=httpx.ASGITransport(served), base_url="http://here") as client:
@@ -357,9 +359,9 @@ def test_the_most_specific_route_is_served_and_one_that_makes_no_sense_is_left_o
     def wrong(req: func.HttpRequest) -> str:
         return "never"
 
-    found = routes(testing.build_registry(blueprint), hub.client, Keys(), "/v1/")
+    found = build_routes(testing.build_registry(blueprint), hub.client, ApiKeys(), "/v1/")
     assert "not served: wrong" in caplog.text
-    assert [tuple(one) for one in listing(found)] == [
+    assert [tuple(one) for one in list_routes(found)] == [
         ("anything", ("any",), "/v1/{*rest}"),
         ("by_number", ("GET",), "/v1/x/{id:int}"),
     ]

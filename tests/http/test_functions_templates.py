@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from durablecli.http.route_templates import Template
+from durablecli.http.route_templates import RouteTemplate
 
 
 @pytest.mark.parametrize(
@@ -68,7 +68,7 @@ from durablecli.http.route_templates import Template
     ],
 )
 def test_a_path_fits_or_not(template: str, path: str, found: dict[str, str] | None) -> None:
-    assert Template(template).read(path.split("/") if path else []) == found
+    assert RouteTemplate(template).match(path.split("/") if path else []) == found
 
 
 @pytest.mark.parametrize(
@@ -78,12 +78,12 @@ def test_a_path_fits_or_not(template: str, path: str, found: dict[str, str] | No
 )  # fmt: skip
 def test_what_makes_no_sense_is_refused(template: str) -> None:
     with pytest.raises(ValueError, match=r"route|parameter"):
-        Template(template)
+        RouteTemplate(template)
 
 
 def test_the_most_specific_template_goes_first() -> None:
     texts = ["{*rest}", "{a}/{b}", "a/{b}", "a/b", "{a:int}/b", "{a}-x/b", "a/{b:int}", "a/{*rest}"]
-    ranked = sorted(map(Template, texts), key=lambda template: template.rank)
+    ranked = sorted(map(RouteTemplate, texts), key=lambda template: template.rank)
     assert [template.text for template in ranked] == [
         "a/b", "a/{b:int}", "a/{b}", "a/{*rest}", "{a}-x/b", "{a:int}/b", "{a}/{b}", "{*rest}",
     ]  # fmt: skip

@@ -16,7 +16,7 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from durablecli.http.openapi import document
+from durablecli.http.openapi import build_document
 from tests.http.conftest import Site
 
 REQUESTS = 2_000
@@ -29,7 +29,7 @@ CHECKS = [
 ]
 OPERATIONS: list[Any] = [
     found.ok()  # type: ignore[union-attr]  # a document that can't be read fails here
-    for found in schemathesis.openapi.from_dict(document()).get_all_operations()
+    for found in schemathesis.openapi.from_dict(build_document()).get_all_operations()
 ]
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from durablecli.config import HttpKeysConfig
 from durablecli.errors import ConfigError
-from durablecli.http.api_keys import Keys, find_keys
+from durablecli.http.api_keys import ApiKeys, load_keys
 from durablecli.store.http_keys import KEYS_FILE
 from tests.http.conftest import BASE, site
 
@@ -18,15 +18,15 @@ MASTER = "m" * 32
 
 @pytest.mark.parametrize("address", ["127.0.0.1", "10.0.0.1"])
 def test_a_master_key_alone_gets_a_system_key_beside_it(tmp_path: Path, address: str) -> None:
-    keys, made = find_keys(address, HttpKeysConfig(master=MASTER), str(tmp_path))
+    keys, made = load_keys(address, HttpKeysConfig(master=MASTER), str(tmp_path))
     assert made
     assert keys.code == json.loads((tmp_path / KEYS_FILE).read_bytes())["system"]
-    again, made = find_keys(address, HttpKeysConfig(master=MASTER), str(tmp_path))
+    again, made = load_keys(address, HttpKeysConfig(master=MASTER), str(tmp_path))
     assert (again.code, made) == (keys.code, False)
 
 
 def test_links_never_carry_the_master_key(tmp_path: Path) -> None:
-    for keys in (find_keys("127.0.0.1", HttpKeysConfig(master=MASTER), str(tmp_path))[0], Keys(master=MASTER)):
+    for keys in (load_keys("127.0.0.1", HttpKeysConfig(master=MASTER), str(tmp_path))[0], ApiKeys(master=MASTER)):
         folder = tmp_path / str(keys.code)
         folder.mkdir()
         with site(folder, keys=keys) as made:
@@ -42,4 +42,4 @@ def test_keys_that_are_kept_have_one_for_the_links(tmp_path: Path) -> None:
     (tmp_path / KEYS_FILE).write_text(json.dumps({"master": MASTER}))
     (tmp_path / KEYS_FILE).chmod(0o600)
     with pytest.raises(ConfigError, match="holds no system key"):
-        find_keys("10.0.0.1", HttpKeysConfig(), str(tmp_path))
+        load_keys("10.0.0.1", HttpKeysConfig(), str(tmp_path))

@@ -19,8 +19,8 @@ import yaml
 from durablecli.client import Client
 from durablecli.config import HttpConfig
 from durablecli.http import instances_api
-from durablecli.http.openapi import document
-from durablecli.http.requests import CONTINUATION
+from durablecli.http.openapi import build_document
+from durablecli.http.requests import CONTINUATION_HEADER
 from tests.http.conftest import BASE, Site, site, wait_for
 
 LINKS = [
@@ -195,9 +195,9 @@ def test_each_route_answers_as_the_table_says(served: Site, there: dict[str, str
 
 
 def test_the_document_is_one() -> None:
-    text = json.dumps(document())
-    assert yaml.safe_load(text) == document()
-    for schema in document()["components"]["schemas"].values():
+    text = json.dumps(build_document())
+    assert yaml.safe_load(text) == build_document()
+    for schema in build_document()["components"]["schemas"].values():
         jsonschema.Draft202012Validator.check_schema(schema)
 
 
@@ -440,11 +440,11 @@ def test_a_page_ends_where_it_is_large(served: Site, monkeypatch: pytest.MonkeyP
         assert served.http.post(signal, json=1).status_code == 202
     for number in range(5):
         wait_for(partial(_is_there, served, f"{BASE}/entities/counter/large{number}"))
-    monkeypatch.setattr(instances_api, "_LARGEST_ANSWER", 1500)
+    monkeypatch.setattr(instances_api, "_MAX_RESPONSE_BYTES", 1500)
     pages = paged(served, f"{BASE}/instances?instanceIdPrefix=large")
     assert [len(page) for page in pages] == [2, 2, 1]
     assert [row["instanceId"] for page in pages for row in page] == [f"large{number}" for number in range(5)]
-    monkeypatch.setattr(instances_api, "_LARGEST_ANSWER", 1)
+    monkeypatch.setattr(instances_api, "_MAX_RESPONSE_BYTES", 1)
     pages = paged(served, f"{BASE}/entities/counter")
     assert {len(page) for page in pages} == {1}
     assert {f"large{number}" for number in range(5)} <= {row["entityId"]["key"] for page in pages for row in page}
@@ -461,6 +461,6 @@ def paged(served: Site, path: str) -> list[list[Any]]:
     while True:
         answer = served.http.get(path, headers=headers)
         pages.append(answer.json())
-        if CONTINUATION not in answer.headers:
+        if CONTINUATION_HEADER not in answer.headers:
             return pages
-        headers = {CONTINUATION: answer.headers[CONTINUATION]}
+        headers = {CONTINUATION_HEADER: answer.headers[CONTINUATION_HEADER]}

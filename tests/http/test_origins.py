@@ -16,7 +16,7 @@ from durablecli.apps import host_json
 from durablecli.azure import functions as func
 from durablecli.config import HttpConfig
 from durablecli.http.server import make_app
-from durablecli.management_links import BASE
+from durablecli.management_links import BASE_PATH
 
 app = df.DFApp(http_auth_level=func.AuthLevel.ANONYMOUS)
 FRIEND = "http://localhost:3000"
@@ -144,10 +144,10 @@ def test_a_browser_may_ask_before_it_sends() -> None:
 @pytest.mark.parametrize(
     ("method", "path"),
     [
-        ("POST", f"{BASE}/orchestrators/echo"),
+        ("POST", f"{BASE_PATH}/orchestrators/echo"),
         ("POST", "/api/orchestrators/echo"),
-        ("POST", f"{BASE}/instances/x/terminate"),
-        ("DELETE", f"{BASE}/instances"),
+        ("POST", f"{BASE_PATH}/instances/x/terminate"),
+        ("DELETE", f"{BASE_PATH}/instances"),
     ],
 )
 def test_no_page_of_another_site_changes_anything_through_the_management_api(
@@ -158,7 +158,7 @@ def test_no_page_of_another_site_changes_anything_through_the_management_api(
 
 
 def test_a_page_whose_origin_is_allowed_may_read_the_management_api() -> None:
-    response, _ = ask("GET", f"{BASE}/instances", {"origin": FRIEND}, FRIEND)
+    response, _ = ask("GET", f"{BASE_PATH}/instances", {"origin": FRIEND}, FRIEND)
     assert (response.status_code, response.headers["access-control-allow-origin"]) == (200, FRIEND)
 
 
@@ -179,7 +179,7 @@ def test_local_settings_allow_origins(
     monkeypatch.chdir(tmp_path)
     Path("host.json").write_text("{}")
     Path("local.settings.json").write_text(json.dumps({"Host": section}))
-    found = host_json.settings().http
+    found = host_json.load_settings().http
     assert (found.allowed_origins, found.allow_credentials) == (origins, credentials)
 
 
@@ -188,4 +188,4 @@ def test_what_durablecli_is_told_beats_local_settings(tmp_path: Path, monkeypatc
     Path("host.json").write_text("{}")
     Path("local.settings.json").write_text('{"Host": {"CORS": "*"}}')
     monkeypatch.setenv("DURABLE_HTTP__ALLOWED_ORIGINS", "http://a:1,http://b:2")
-    assert host_json.settings().http.allowed_origins == ("http://a:1", "http://b:2")
+    assert host_json.load_settings().http.allowed_origins == ("http://a:1", "http://b:2")

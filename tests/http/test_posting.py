@@ -12,7 +12,7 @@ import pytest
 from msgspec import Raw
 
 from durablecli.http import instances_api
-from durablecli.http.engine_bridge import Threads
+from durablecli.http.engine_bridge import DaemonThreadPool
 from durablecli.http.requests import parse_body
 from tests.http.conftest import BASE, Site, wait_for
 
@@ -45,18 +45,18 @@ def test_a_large_body_is_parsed_beside_the_loop(
 
 
 def test_threads_are_few_and_nobody_waits_for_them_at_the_end() -> None:
-    async def many(threads: Threads) -> list[str]:
+    async def many(threads: DaemonThreadPool) -> list[str]:
         def name() -> str:
             sleep(0.001)
             assert threading.current_thread().daemon
             return threading.current_thread().name
 
-        return await asyncio.gather(*(threads.do(name) for _ in range(50)))
+        return await asyncio.gather(*(threads.run(name) for _ in range(50)))
 
     def alive() -> int:
         return sum(thread.name == "some" for thread in threading.enumerate())
 
-    threads = Threads(3, "some")
+    threads = DaemonThreadPool(3, "some")
     assert set(asyncio.run(many(threads))) == {"some"}
     assert alive() == 3
     del threads
@@ -66,7 +66,7 @@ def test_threads_are_few_and_nobody_waits_for_them_at_the_end() -> None:
 
 def test_what_is_raised_aside_is_raised_to_whoever_asked() -> None:
     async def ask() -> int:
-        return await Threads(1, "one").do(lambda: int("none"))
+        return await DaemonThreadPool(1, "one").run(lambda: int("none"))
 
     with pytest.raises(ValueError, match="none"):
         asyncio.run(ask())

@@ -16,13 +16,13 @@ import pytest
 
 from durablecli.config import ByteSize, HttpConfig, HttpKeysConfig
 from durablecli.errors import ConfigError
-from durablecli.http.api_keys import Keys, find_keys
-from durablecli.http.middleware import Hosts
-from durablecli.http.server import _Complaints
+from durablecli.http.api_keys import ApiKeys, load_keys
+from durablecli.http.middleware import AllowedHosts
+from durablecli.http.server import _LoopErrorHandler
 from tests.http.conftest import BASE, Site, site, wait_for
 
 ONE = f"{BASE}/orchestrators/echo"
-KEYS = Keys(function="f" * 32, system="s" * 32, master="m" * 32)
+KEYS = ApiKeys(function="f" * 32, system="s" * 32, master="m" * 32)
 
 
 @pytest.fixture(scope="module")
@@ -139,40 +139,40 @@ def test_links_carry_the_key_that_is_in_force(keyed: Site) -> None:
 
 def test_no_key_is_asked_for_at_a_loopback_address(tmp_path: Path) -> None:
     for address in ("127.0.0.1", "::1", "127.1.2.3"):
-        keys, made = find_keys(address, HttpKeysConfig(), str(tmp_path))
-        assert not keys.in_force
+        keys, made = load_keys(address, HttpKeysConfig(), str(tmp_path))
+        assert not keys.enabled
         assert not made
     assert [*tmp_path.iterdir()] == []
 
 
 def test_a_public_address_has_keys_made_once(tmp_path: Path) -> None:
-    keys, made = find_keys("0.0.0.0", HttpKeysConfig(), str(tmp_path))  # noqa: S104  the point of the test
+    keys, made = load_keys("0.0.0.0", HttpKeysConfig(), str(tmp_path))  # noqa: S104  the point of the test
     assert made
     assert len(keys.code or "") >= 32
     path = tmp_path / "keys.json"
     assert path.stat().st_mode & 0o777 == 0o600
-    again, made = find_keys("192.168.0.1", HttpKeysConfig(), str(tmp_path))
+    again, made = load_keys("192.168.0.1", HttpKeysConfig(), str(tmp_path))
     assert not made
     assert again.code == keys.code
     path.chmod(0o644)
     with pytest.raises(ConfigError, match="only you can read"):
-        find_keys("0.0.0.0", HttpKeysConfig(), str(tmp_path))  # noqa: S104
+        load_keys("0.0.0.0", HttpKeysConfig(), str(tmp_path))  # noqa: S104
 
 
 def test_keys_of_the_settings_hold_everywhere(tmp_path: Path) -> None:
-    keys, made = find_keys("127.0.0.1", HttpKeysConfig(master="mine"), str(tmp_path))
-    assert keys.in_force
+    keys, made = load_keys("127.0.0.1", HttpKeysConfig(master="mine"), str(tmp_path))
+    assert keys.enabled
     assert made
     assert keys.code not in (None, "mine")
     with pytest.raises(ConfigError, match="system, or master"):
-        find_keys("127.0.0.1", HttpKeysConfig(function="mine"), str(tmp_path))
+        load_keys("127.0.0.1", HttpKeysConfig(function="mine"), str(tmp_path))
 
 
 def test_a_public_server_is_known_by_addresses_but_not_by_any_name() -> None:
-    hosts = Hosts("0.0.0.0", ["durable.example"])  # noqa: S104  the point of the test
+    hosts = AllowedHosts("0.0.0.0", ["durable.example"])  # noqa: S104  the point of the test
     known = ["10.1.2.3:80", "[fe80::1]:80", "localhost", "durable.example:443", socket.gethostname()]
-    assert all(map(hosts.has, known))
-    assert not any(map(hosts.has, ["evil.example", "10.1.2.3.evil.example", ""]))
+    assert all(map(hosts.allows, known))
+    assert not any(map(hosts.allows, ["evil.example", "10.1.2.3.evil.example", ""]))
 
 
 def test_what_is_too_large_is_refused(strict: Site) -> None:
@@ -306,7 +306,7 @@ def test_there_are_fewer_places_than_handles(tmp_path: Path, monkeypatch: pytest
 
 
 def test_running_out_of_handles_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
-    complaints, loop = _Complaints(), asyncio.new_event_loop()
+    complaints, loop = _LoopErrorHandler(), asyncio.new_event_loop()
     for _ in range(100):
         complaints(loop, {"message": "out of system resource", "exception": OSError(errno.EMFILE, "Too many")})
     complaints(loop, {"message": "something else"})
