@@ -161,7 +161,7 @@ class Config(ConfigSection, frozen=True):
 _DERIVED_FIELDS = frozenset({"base", "project"})
 
 
-def load(
+def load_config(
     path: str | None = None,
     env: Mapping[str, str] = os.environ,
     overrides: Mapping[str, object] | None = None,

@@ -127,8 +127,8 @@ class TestEnvironment:
         """Why an instance doesn't go on; if it waits for sub-orchestrations or entities that don't, why these don't."""
         if not status:
             return "there is no such instance"
-        if status.quarantine is not None:
-            return f"it is set aside: {status.quarantine.reason}"
+        if status.set_aside is not None:
+            return f"it is set aside: {status.set_aside.reason}"
         if status.blocked is not None:
             return f"it is blocked: {status.blocked.reason}"
         if status.suspended is not None:
@@ -141,7 +141,7 @@ class TestEnvironment:
         for wait in status.waiting_for:
             if wait.child is not None:
                 child = self.client.get_status(wait.child)
-                if not child.ended and (child.blocked or child.suspended or child.quarantine or child.waiting_for):
+                if not child.ended and (child.blocked or child.suspended or child.set_aside or child.waiting_for):
                     yield f"{wait.child}: {self._explain_status(child)}"
             elif isinstance(wait, EntityWait) and wait.blocked is not None:
                 yield f"{wait.entity}: it is blocked: {wait.blocked}"

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from durablecli.config import Config, HttpKeysConfig, import_folder, load, parse_duration, parse_size, parse_time
+from durablecli.config import Config, HttpKeysConfig, import_folder, load_config, parse_duration, parse_size, parse_time
 from durablecli.errors import ConfigError, UsageError
 
 EVERYTHING = """
@@ -56,18 +56,18 @@ def untouched() -> Config:
 def refused(text: str) -> str:
     written(text)
     with pytest.raises(ConfigError) as caught:
-        load(env={})
+        load_config(env={})
     assert "\n" not in str(caught.value)
     return str(caught.value)
 
 
 def test_without_a_file_everything_has_its_default() -> None:
-    assert load(env={}) == untouched()
+    assert load_config(env={}) == untouched()
 
 
 def test_every_setting_of_the_file_is_read() -> None:
     written(EVERYTHING)
-    config = load(env={})
+    config = load_config(env={})
     assert config.app == ("workflows", "extra.py", "my.package")
     assert (config.state_dir, config.default_version, config.on_nondeterminism) == (
         os.path.abspath("hub"),
@@ -95,13 +95,13 @@ def test_every_setting_of_the_file_is_read() -> None:
 @pytest.mark.parametrize("text", ["", "# nothing yet\n", "concurrency:\n"])
 def test_a_file_that_says_nothing_changes_nothing(text: str) -> None:
     written(text)
-    assert load(env={}) == untouched()
+    assert load_config(env={}) == untouched()
 
 
 def test_a_flag_beats_the_environment_and_that_beats_the_file() -> None:
     written("drain: 1s\nconcurrency: {activities: 1, process_workers: 1, async_activities: 1}\n")
     env = {"DURABLE_CONCURRENCY__ACTIVITIES": "2", "DURABLE_CONCURRENCY__PROCESS_WORKERS": "2"}
-    config = load(env=env, overrides={"concurrency.activities": 3, "drain": None})
+    config = load_config(env=env, overrides={"concurrency.activities": 3, "drain": None})
     assert config.concurrency.activities == 3
     assert config.concurrency.process_workers == 2
     assert config.concurrency.async_activities == 1
@@ -121,7 +121,7 @@ def test_every_setting_can_come_from_the_environment() -> None:
         "DURABLE_HTTP__ALLOWED_HOSTS": "one.example,two.example",
         "DURABLE_HTTP__KEYS__SYSTEM": "secret",
     }
-    config = load(env=env)
+    config = load_config(env=env)
     assert (config.app, config.state_dir, config.replay_always) == (
         ("one", "two.py"),
         os.path.abspath("elsewhere"),
@@ -136,23 +136,23 @@ def test_every_setting_can_come_from_the_environment() -> None:
 
 def test_paths_of_a_file_elsewhere_are_relative_to_it() -> None:
     written("app: [flows]\nstate_dir: hub\n", "project/durable.yaml")
-    config = load("project/durable.yaml", env={})
+    config = load_config("project/durable.yaml", env={})
     project, here = os.path.abspath("project"), os.getcwd()
     assert (config.base, config.app, config.state_dir) == (project, ("flows",), f"{project}/hub")
-    config = load("project/durable.yaml", env={"DURABLE_STATE_DIR": "hub"}, overrides={"app": ["flows"]})
+    config = load_config("project/durable.yaml", env={"DURABLE_STATE_DIR": "hub"}, overrides={"app": ["flows"]})
     assert (config.base, config.app, config.state_dir) == (here, ("flows",), f"{here}/hub")
 
 
 def test_an_absolute_state_dir_stays_as_it_is(tmp_path: Path) -> None:
     written(f"state_dir: {tmp_path}/hub\n", "project/durable.yaml")
-    assert load("project/durable.yaml", env={}).state_dir == f"{tmp_path}/hub"
+    assert load_config("project/durable.yaml", env={}).state_dir == f"{tmp_path}/hub"
 
 
 def test_the_folder_workflows_is_the_app_unless_another_is_named() -> None:
     Path("workflows").mkdir()
-    assert load(env={}).app == ("workflows",)
+    assert load_config(env={}).app == ("workflows",)
     written("app: []\n")
-    assert load(env={}).app == ()
+    assert load_config(env={}).app == ()
 
 
 @pytest.mark.parametrize(
@@ -199,18 +199,18 @@ def test_a_slip_in_the_file_is_named_in_one_line(text: str, said: str) -> None:
 def test_a_file_that_is_no_text_is_refused() -> None:
     Path("durable.yaml").write_bytes(b"drain: \xff\n")
     with pytest.raises(ConfigError, match=r"^durable\.yaml: not YAML: [^\n]*$"):
-        load(env={})
+        load_config(env={})
 
 
 def test_a_file_that_was_named_must_exist() -> None:
     with pytest.raises(ConfigError, match=r"^other\.yaml: no such file$"):
-        load("other.yaml", env={})
+        load_config("other.yaml", env={})
 
 
 def test_a_folder_in_place_of_the_file_is_refused() -> None:
     Path("durable.yaml").mkdir()
     with pytest.raises(ConfigError, match=r"^durable\.yaml: Is a directory$"):
-        load(env={})
+        load_config(env={})
 
 
 @pytest.mark.parametrize(
@@ -226,17 +226,17 @@ def test_a_folder_in_place_of_the_file_is_refused() -> None:
 )
 def test_a_slip_in_the_environment_names_the_variable(env: dict[str, str], said: str) -> None:
     with pytest.raises(ConfigError) as caught:
-        load(env=env)
+        load_config(env=env)
     assert str(caught.value) == said
 
 
 def test_variables_of_other_programs_are_left_alone() -> None:
-    assert load(env={"DURABLE_TASK_SCHEDULER_CONNECTION_STRING": "x", "PATH": "y"}) == untouched()
+    assert load_config(env={"DURABLE_TASK_SCHEDULER_CONNECTION_STRING": "x", "PATH": "y"}) == untouched()
 
 
 def test_a_slip_in_a_flag_names_the_flag() -> None:
     with pytest.raises(ConfigError, match=r"^--default-version: expected str \| null, got array$"):
-        load(env={}, overrides={"default_version": [1]})
+        load_config(env={}, overrides={"default_version": [1]})
 
 
 @pytest.mark.parametrize(
@@ -277,8 +277,8 @@ def test_sizes(text: str, size: int) -> None:
 
 
 def test_a_size_can_be_told_to_a_worker_process() -> None:
-    assert msgspec.json.encode(load(env={}).limits.payload) == b"16777216"
-    assert msgspec.json.encode(load(env={"DURABLE_LIMITS__PAYLOAD": "2KiB"}).limits.payload) == b"2048"
+    assert msgspec.json.encode(load_config(env={}).limits.payload) == b"16777216"
+    assert msgspec.json.encode(load_config(env={"DURABLE_LIMITS__PAYLOAD": "2KiB"}).limits.payload) == b"2048"
 
 
 @pytest.mark.parametrize("text", ["", "MiB", "-1", "1MB", "1.5MiB", "16mib", "1MiB "])
@@ -337,7 +337,7 @@ def test_a_file_above_is_found_with_its_paths(monkeypatch: pytest.MonkeyPatch) -
     written("app: [flows]\nstate_dir: data/hub\n", "project/durable.yaml")
     project = os.path.abspath("project")
     enter(monkeypatch, "project/flows/deep")
-    config = load(env={})
+    config = load_config(env={})
     assert (config.base, config.app, config.state_dir) == (project, ("flows",), f"{project}/data/hub")
     assert config.project == project
 
@@ -345,7 +345,7 @@ def test_a_file_above_is_found_with_its_paths(monkeypatch: pytest.MonkeyPatch) -
 def test_a_hub_above_is_found_with_its_workflows(monkeypatch: pytest.MonkeyPatch) -> None:
     project = made("project")
     enter(monkeypatch, "project/workflows/deep")
-    config = load(env={})
+    config = load_config(env={})
     assert (config.base, config.app, config.state_dir) == (project, ("workflows",), f"{project}/.state")
 
 
@@ -353,16 +353,16 @@ def test_the_nearest_folder_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     made("outer")
     inner = made("outer/inner")
     enter(monkeypatch, "outer/inner/deep")
-    assert load(env={}).state_dir == f"{inner}/.state"
+    assert load_config(env={}).state_dir == f"{inner}/.state"
     monkeypatch.chdir(inner)
     written("state_dir: here\n")
-    assert load(env={}).state_dir == f"{inner}/here"
+    assert load_config(env={}).state_dir == f"{inner}/here"
 
 
 def test_flags_and_variables_stay_relative_to_the_current_folder(monkeypatch: pytest.MonkeyPatch) -> None:
     project = made("project")
     enter(monkeypatch, "project/deep")
-    config = load(env={"DURABLE_STATE_DIR": "hub"}, overrides={"app": ["one.py"]})
+    config = load_config(env={"DURABLE_STATE_DIR": "hub"}, overrides={"app": ["one.py"]})
     assert (config.base, config.state_dir) == (f"{project}/deep", f"{project}/deep/hub")
     assert config.project == project
 
@@ -371,16 +371,16 @@ def test_a_state_folder_above_that_is_no_hub_is_passed_over(monkeypatch: pytest.
     Path("home/.state").mkdir(parents=True)
     Path("home/.state/of_another_program").touch()
     enter(monkeypatch, "home/deep")
-    assert load(env={}) == untouched()
+    assert load_config(env={}) == untouched()
 
 
 def test_a_folder_with_an_app_of_its_own_uses_no_hub_above(monkeypatch: pytest.MonkeyPatch) -> None:
     made("outer")
     enter(monkeypatch, "outer/project/workflows")
     monkeypatch.chdir("..")
-    assert load(env={}).state_dir == os.path.abspath(".state")
+    assert load_config(env={}).state_dir == os.path.abspath(".state")
     monkeypatch.chdir("workflows")
-    assert load(env={}).state_dir == os.path.abspath(".state")
+    assert load_config(env={}).state_dir == os.path.abspath(".state")
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
@@ -389,26 +389,26 @@ def test_a_file_or_a_hub_of_another_user_above_is_passed_over(monkeypatch: pytes
     os.chown(written("state_dir: hub\n", "project/durable.yaml"), 12345, -1)
     os.chown("project/.state", 12345, -1)
     enter(monkeypatch, "project/deep")
-    assert load(env={}) == untouched()
+    assert load_config(env={}) == untouched()
     os.chown(f"{project}/durable.yaml", 0, -1)
-    assert load(env={}).state_dir == f"{project}/hub"
+    assert load_config(env={}).state_dir == f"{project}/hub"
 
 
 def test_a_current_folder_that_is_gone_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     enter(monkeypatch, "gone")
     (tmp_path / "gone").rmdir()
     with pytest.raises(ConfigError, match="the current folder no longer exists"):
-        load(env={})
+        load_config(env={})
 
 
 def test_paths_stay_when_the_folder_is_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    config = load(env={}, overrides={"app": ["flows"], "state_dir": "hub"})
+    config = load_config(env={}, overrides={"app": ["flows"], "state_dir": "hub"})
     monkeypatch.chdir("/")
     assert (config.base, config.state_dir) == (str(tmp_path), str(tmp_path / "hub"))
 
 
 def test_no_package_is_imported_from_the_state_directory() -> None:
     here = os.getcwd()
-    assert import_folder(load(env={})) == here
-    assert import_folder(load(env={}, overrides={"state_dir": "."})) is None
-    assert import_folder(load(env={}, overrides={"state_dir": ".."})) is None
+    assert import_folder(load_config(env={})) == here
+    assert import_folder(load_config(env={}, overrides={"state_dir": "."})) is None
+    assert import_folder(load_config(env={}, overrides={"state_dir": ".."})) is None

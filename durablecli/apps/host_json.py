@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
-from durablecli.config import Config, load
+from durablecli.config import Config, load_config
 from durablecli.errors import ConfigError
 from durablecli.project import find_project
 
@@ -124,7 +124,7 @@ def _uses_azure(path: str) -> bool:
 def load_settings(overrides: Mapping[str, object] | None = None) -> Config:
     """All settings: what durablecli is told beats what the files of the app say. Raises ConfigError."""
     defaults: dict[str, object] = {"app": (os.curdir,)} if is_azure_app(find_project()) else {}
-    config = load(overrides=overrides, defaults=defaults)
+    config = load_config(overrides=overrides, defaults=defaults)
     folder = find_app_folder(config)
     if folder is None:
         return config
@@ -137,7 +137,7 @@ def load_settings(overrides: Mapping[str, object] | None = None) -> Config:
         defaults |= {"http.allowed_origins": host.cors_origins, "http.allow_credentials": host.cors_credentials}
     if host.poll_interval is not None:
         defaults["call_http.poll"] = host.poll_interval
-    return load(overrides=overrides, defaults=defaults)
+    return load_config(overrides=overrides, defaults=defaults)
 
 
 def list_function_files(folder: str) -> Iterator[tuple[str, str]]:

@@ -31,53 +31,53 @@ from durablecli.engine.workers.worker_process import (
 from durablecli.errors import ConfigError
 from durablecli.model.events import ABSENT
 
-_message = msgspec.json.Decoder(WorkerSetup | WorkerRequest | CancelNotice)
+_message_decoder = msgspec.json.Decoder(WorkerSetup | WorkerRequest | CancelNotice)
 
 
-class Connection:
+class EngineConnection:
     """The two pipes to the engine."""
 
-    def __init__(self, orders: int, answers: int) -> None:
+    def __init__(self, request_fd: int, response_fd: int) -> None:
         self.setups: SimpleQueue[WorkerSetup | None] = SimpleQueue()
-        self.calls: SimpleQueue[tuple[WorkerRequest, Cancellation] | None] = SimpleQueue()
-        self._orders = orders
-        self._answers = answers
+        self.requests: SimpleQueue[tuple[WorkerRequest, Cancellation] | None] = SimpleQueue()
+        self._request_fd = request_fd
+        self._response_fd = response_fd
         self._current = Cancellation()
         self._is_busy = False
-        for fd in (orders, answers):
+        for fd in (request_fd, response_fd):
             os.set_inheritable(fd, False)
-        register_child_action(lambda: close_quietly(orders, answers))
+        register_child_action(lambda: close_quietly(request_fd, response_fd))
 
     def start(self) -> None:
         threading.Thread(target=self._read, name="durable-orders", daemon=True).start()
 
-    def answer(self, answer: WorkerResponse) -> None:
+    def respond(self, response: WorkerResponse) -> None:
         """Send what has come of the current order."""
         self._is_busy = False
-        write_line(self._answers, _encoded(answer))
+        write_line(self._response_fd, _encode(response))
 
     def _read(self) -> None:
         parent = os.getppid()
-        reader = LineReader(self._orders, lambda: os.getppid() == parent)
+        reader = LineReader(self._request_fd, lambda: os.getppid() == parent)
         while (line := reader.read()) is not None:
-            match _message.decode(line):
+            match _message_decoder.decode(line):
                 case WorkerSetup() as setup:
                     self.setups.put(setup)
                 case WorkerRequest() as order:
                     self._is_busy = True
                     self._current = Cancellation()
-                    self.calls.put((order, self._current))
+                    self.requests.put((order, self._current))
                 case CancelNotice():
                     self._current.request()
         if self._is_busy:
             _kill_group()
         self.setups.put(None)
-        self.calls.put(None)
+        self.requests.put(None)
 
 
-def _encoded(answer: WorkerResponse) -> bytes:
+def _encode(response: WorkerResponse) -> bytes:
     try:
-        return msgspec.json.encode(answer)
+        return msgspec.json.encode(response)
     except Exception as error:  # noqa: BLE001 - an answer has to be sent, else the engine waits for ever
         return msgspec.json.encode(WorkerResponse(failure=to_failed_result(("", "", 0), error).failure))
 
@@ -89,7 +89,7 @@ def _kill_group() -> None:
     os._exit(1)
 
 
-class Runner:
+class ActivityRunner:
     """Loads the modules once, and runs each activity in the folder in which the first one began."""
 
     def __init__(self, setup: WorkerSetup) -> None:
@@ -103,16 +103,16 @@ class Runner:
             self._error = str(error)
         self._folder = os.getcwd()
 
-    def run(self, order: WorkerRequest, cancellation: Cancellation) -> ActivityResult:
+    def run(self, request: WorkerRequest, cancellation: Cancellation) -> ActivityResult:
         """Run one activity to its end."""
         with suppress(OSError):
             os.chdir(self._folder)
-        function = self._loaded.registry.find_activity(order.name) if self._loaded is not None else None
+        function = self._loaded.registry.find_activity(request.name) if self._loaded is not None else None
         if function is None:
-            return to_failed_result(order.key, LookupError(self._why_missing(order.name)))
-        input, attempt, limit = order.input, order.attempt, order.payload_limit
+            return to_failed_result(request.key, LookupError(self._why_missing(request.name)))
+        input, attempt, limit = request.input, request.attempt, request.payload_limit
         return ActivityCall(
-            order.key, function, input, attempt, order.redelivered, order.first_attempt, limit, cancellation
+            request.key, function, input, attempt, request.redelivered, request.first_attempt, limit, cancellation
         ).run()
 
     def _why_missing(self, name: str) -> str:
@@ -121,7 +121,7 @@ class Runner:
 
 
 def main() -> None:
-    connection = Connection(int(sys.argv[1]), int(sys.argv[2]))
+    connection = EngineConnection(int(sys.argv[1]), int(sys.argv[2]))
     signal.signal(signal.SIGINT, lambda number, frame: None)  # the engine decides what Ctrl-C means
     with suppress(OSError):
         os.dup2(2, 1)
@@ -131,18 +131,18 @@ def main() -> None:
     setup = connection.setups.get()
     if setup is None:
         return
-    runner, process = Runner(setup), os.getpid()
-    while (given := connection.calls.get()) is not None:
+    runner, process = ActivityRunner(setup), os.getpid()
+    while (given := connection.requests.get()) is not None:
         order, cancellation = given
         outcome = runner.run(order, cancellation)
         exit_if_forked(process, outcome)
-        connection.answer(
+        connection.respond(
             WorkerResponse(outcome.result or ABSENT, outcome.failure, outcome.outputs, cancellation.observed)
         )
-    _exit_soon()
+    _exit_after_timeout()
 
 
-def _exit_soon() -> None:
+def _exit_after_timeout() -> None:
     """End the process even if an activity has left a thread behind that doesn't end."""
     timer = threading.Timer(TERMINATE_TIMEOUT / 2, os._exit, (0,))
     timer.daemon = True

@@ -95,7 +95,7 @@ class CompletionPoller(StatusPoller):
             return self._links.create_check_status_response(self._request, instance, self._error_on_failure)
         if self.status.runtime_status is OrchestrationRuntimeStatus.Completed:
             output = self.status.output
-            return _json_response(200, output if isinstance(output, str) else bytes(self.status.redacted_output))
+            return _json_response(200, output if isinstance(output, str) else bytes(self.status.shown_output))
         failed = self.status.runtime_status is OrchestrationRuntimeStatus.Failed
         return _json_response(
             500 if failed and self._error_on_failure else 200, msgspec.json.encode(self.status.to_json())

@@ -108,8 +108,8 @@ class OrchestrationState:
             status.runtime_status,
             status.created_time,
             status.last_updated_time,
-            _to_json_text(status.redacted_input) if payloads else None,
-            _to_json_text(status.redacted_output) if payloads and not failed else None,
+            _to_json_text(status.shown_input) if payloads else None,
+            _to_json_text(status.shown_output) if payloads and not failed else None,
             _to_json_text(status.raw_custom_status) if payloads else None,
             FailureDetails(str(status.output)) if failed else None,
         )

@@ -31,7 +31,7 @@ def print_outcome(output: Output, status: DurableOrchestrationStatus) -> int:
     if output.is_terminal:
         output.print_styled(f"{output.style(status.instance_id, None)}  {output.style(word, STATUS_COLORS.get(word))}")
     if word == "Completed":
-        output.print_result(status.redacted_output)
+        output.print_result(status.shown_output)
     else:
         echo_error(f"{status.instance_id} {word}: {status.output}")
     return EXIT_CODES[word]

@@ -45,8 +45,8 @@ def print_statuses(client: Client, output: Output, ids: tuple[str, ...], *, show
             if len(found) > 1:
                 output.print_line()
             status_text.print_status(output, status, show_input=show_input)
-        if status.quarantine is not None:
-            raise InstanceSetAside(f"{id} is set aside: {status.quarantine.reason}")
+        if status.set_aside is not None:
+            raise InstanceSetAside(f"{id} is set aside: {status.set_aside.reason}")
 
     code = for_each(ids, print_one)
     if not output.is_human_readable:

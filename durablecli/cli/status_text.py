@@ -34,7 +34,7 @@ def print_status(output: Output, status: DurableOrchestrationStatus | EntityStat
     if isinstance(status, EntityStatus):
         from durablecli.cli.entity.entity_status_text import describe_entity as of_entity
 
-        output.print_styled(f"{output.style(str(status.entity_id), None)}  {_style_status(output, status.status_name)}")
+        output.print_styled(f"{output.style(str(status.entity_id), None)}  {_style_status(output, status.word)}")
         rows = of_entity(status, now)
     else:
         output.print_styled(_format_heading(output, status))
@@ -46,7 +46,7 @@ def print_status(output: Output, status: DurableOrchestrationStatus | EntityStat
 def _format_heading(output: Output, status: DurableOrchestrationStatus) -> str:
     word = status.runtime_status.value if status.runtime_status else "Unknown"
     details = [f"version {status.version}"] if status.version else []
-    if status.has_started:
+    if status.taken:
         details.append(f"{status.records} record" + ("" if status.records == 1 else "s"))
     tail = f"  {', '.join(details)}" if details else ""
     head = f"{output.style(status.instance_id, None)}  {output.style(status.name or '', None)}"
@@ -61,20 +61,20 @@ def describe_status(
     status: DurableOrchestrationStatus, now: datetime, *, show_input: bool
 ) -> Iterator[tuple[str, str]]:
     """The lines under the head, as label and text."""
-    yield from describe_quarantine(status.quarantine, now)
+    yield from describe_quarantine(status.set_aside, now)
     if status.created_time is None:
         return  # nothing of it can be read
     yield "created", format_time(status.created_time)
-    if status.has_started:
+    if status.taken:
         yield "updated", format_time(status.last_updated_time)
     if status.parent_instance_id:
         yield "parent", status.parent_instance_id
     if show_input:
-        yield "input", decode_raw(status.redacted_input)
+        yield "input", decode_raw(status.shown_input)
     if decode_raw(status.raw_custom_status) != "null":
         yield "custom", decode_raw(status.raw_custom_status)
     if status.ended:
-        yield "output", decode_raw(status.redacted_output)
+        yield "output", decode_raw(status.shown_output)
     else:
         yield from describe_reasons(status, now)
         yield from _describe_unread_events(status, now)
@@ -85,7 +85,7 @@ def describe_status(
 def describe_reasons(status: DurableOrchestrationStatus, now: datetime) -> Iterator[tuple[str, str]]:
     """Why a live instance stands where it stands."""
     name = shlex.quote(status.instance_id)
-    if not status.has_started and status.created_time is not None:
+    if not status.taken and status.created_time is not None:
         yield "Pending", f"no daemon has taken it yet (posted {format_duration(now - status.created_time)} ago)"
         if status.start_at is not None and status.start_at > now:
             yield (

@@ -317,13 +317,13 @@ class Client:
     def check_allowed(self, kind: str, item: MessageItem) -> DurableOrchestrationStatus:
         """How an instance stands that such a verb may touch; raises NotFound, WrongState or Conflict for any other."""
         current = self._get_existing(item.instance)
-        if current.quarantine is not None and not (kind == "purge" and item.force):
+        if current.set_aside is not None and not (kind == "purge" and item.force):
             hint = "; `durable purge --force` deletes it" if kind == "purge" else ""
-            raise _set_aside_error(item.instance, current.quarantine, hint)
-        if current.quarantine is not None:
+            raise _set_aside_error(item.instance, current.set_aside, hint)
+        if current.set_aside is not None:
             return current
         if refusal := why_not_allowed(kind, current, item):
-            if kind in ("rewind", "purge") and not current.has_started and self._reader.will_be_replaced(item.instance):
+            if kind in ("rewind", "purge") and not current.taken and self._reader.will_be_replaced(item.instance):
                 raise Conflict(f"{item.instance} is just being started anew; try again")
             if kind == "purge" and "rewind" in current.requested:
                 raise Conflict(f"{item.instance} is just being rewound; let it end, or use --force")
@@ -476,8 +476,8 @@ class Client:
     def _get_usable(self, instance_id: str) -> DurableOrchestrationStatus:
         """The status of an instance that can be used; raises NotFound or InstanceSetAside."""
         current = self._get_existing(instance_id)
-        if current.quarantine is not None:
-            raise _set_aside_error(instance_id, current.quarantine)
+        if current.set_aside is not None:
+            raise _set_aside_error(instance_id, current.set_aside)
         return current
 
     def _get_existing(self, instance_id: str) -> DurableOrchestrationStatus:

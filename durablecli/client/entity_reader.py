@@ -34,8 +34,8 @@ class EntityReader:
     def read_state(self, entity_id: EntityId | str) -> EntityStateResponse:
         """The state alone."""
         found = self.read_status(entity_id)
-        if found.quarantine is not None:
-            raise InstanceSetAside(f"{found.entity_id} is set aside: {found.quarantine.reason}")
+        if found.set_aside is not None:
+            raise InstanceSetAside(f"{found.entity_id} is set aside: {found.set_aside.reason}")
         return EntityStateResponse(found.exists, found.state)
 
     def read_status(self, entity_id: EntityId | str) -> EntityStatus:
@@ -46,12 +46,12 @@ class EntityReader:
         found, set_aside = self._reader.read_history(str(entity))
         engine = self._reader.read_engine_status()
         if found is None:
-            return EntityStatus(entity_id=entity, requested=posted, engine=engine, quarantine=set_aside)
+            return EntityStatus(entity_id=entity, requested=posted, engine=engine, set_aside=set_aside)
         running = self._reader.read_running_batches(engine).get(str(entity))
         status = _build_entity_status(
             entity, fold_entity_log(parse_records(found), found.good_bytes), posted, engine, running
         )
-        return status if set_aside is None else replace(status, quarantine=set_aside)
+        return status if set_aside is None else replace(status, set_aside=set_aside)
 
     def get_existing(self, entity_id: EntityId | str) -> EntityStatus:
         """The same for an entity that there is, with or without a state; raises NotFound."""
@@ -63,11 +63,11 @@ class EntityReader:
     def check_allowed(self, kind: str, entity_id: str, *, force: bool = False) -> EntityStatus:
         """How an entity stands whose state (delete) or whose log (purge) may go; raises NotFound or WrongState."""
         current = self.get_existing(entity_id)
-        if current.quarantine is not None:
+        if current.set_aside is not None:
             if kind == "purge" and force:
                 return current
             hint = "; `durable entity purge --force` deletes it" if kind == "purge" else ""
-            raise InstanceSetAside(f"{current.entity_id} is set aside: {current.quarantine.reason}{hint}")
+            raise InstanceSetAside(f"{current.entity_id} is set aside: {current.set_aside.reason}{hint}")
         refusal = _why_not_purgeable(current) if kind == "purge" else _why_not_deletable(current)
         if refusal:
             raise WrongState(f"{current.entity_id} {refusal}")

@@ -98,24 +98,24 @@ class EntityStatus(msgspec.Struct, frozen=True, kw_only=True):
     failures: int = 0
     last_failure: LastOperationFailure | None = None
     blocked: BlockedInfo | None = None
-    quarantine: QuarantineInfo | None = None
+    set_aside: QuarantineInfo | None = None
     requested: tuple[PendingEntityMessage, ...] = ()
     engine: EngineStatus = EngineStatus(alive=False)
 
     def __bool__(self) -> bool:
-        return self.has_started or bool(self.requested) or self.quarantine is not None
+        return self.taken or bool(self.requested) or self.set_aside is not None
 
     @property
-    def has_started(self) -> bool:
+    def taken(self) -> bool:
         """Whether an engine has begun it; before that only messages for it are on disk."""
         return self.execution is not None
 
     @property
-    def status_name(self) -> str:
+    def word(self) -> str:
         """Exists, Empty (it has no state), or Pending (no engine has taken what was sent to it)."""
-        if self.quarantine is not None and not self.has_started:
+        if self.set_aside is not None and not self.taken:
             return "Unknown"
-        return "Exists" if self.exists else "Empty" if self.has_started else "Pending"
+        return "Exists" if self.exists else "Empty" if self.taken else "Pending"
 
     @property
     def state(self) -> Any:
@@ -144,6 +144,6 @@ class EntityStatus(msgspec.Struct, frozen=True, kw_only=True):
             "requested": self.requested,
             "daemon": {"pid": self.engine.pid, "since": self.engine.since} if self.engine.alive else None,
         }
-        if self.quarantine is not None:
-            body["setAside"] = self.quarantine
+        if self.set_aside is not None:
+            body["setAside"] = self.set_aside
         return body

@@ -90,36 +90,36 @@ class DurableOrchestrationStatus(msgspec.Struct, frozen=True, kw_only=True):
     waiting_for: tuple[PendingWait, ...] = ()
     holds: tuple[HeldLocks, ...] = ()
     blocked: BlockedInfo | None = None
-    quarantine: QuarantineInfo | None = None
+    set_aside: QuarantineInfo | None = None
     suspended: SuspendedInfo | None = None
     engine: EngineStatus = EngineStatus(alive=False)
     requested: tuple[str, ...] = ()
     unread_events: tuple[UnreadEvent, ...] = ()
-    will_end: bool = False
+    ends: bool = False
     start_at: datetime | None = None
 
     def __bool__(self) -> bool:
-        return self.runtime_status is not None or self.quarantine is not None
+        return self.runtime_status is not None or self.set_aside is not None
 
     @property
-    def redacted_input(self) -> Raw:
+    def shown_input(self) -> Raw:
         """The input for a display: the credentials of an HTTP call are redacted."""
         return to_displayable(redact_payload(self.name, self.raw_input))
 
     @property
-    def redacted_output(self) -> Raw:
+    def shown_output(self) -> Raw:
         """The output for a display, likewise."""
         return to_displayable(redact_payload(self.name, self.raw_output))
 
     @property
     def input_(self) -> Any:
         """What the instance was started with."""
-        return msgspec.json.decode(self.redacted_input)
+        return msgspec.json.decode(self.shown_input)
 
     @property
     def output(self) -> Any:
         """What the orchestrator returned, or why it ended otherwise."""
-        return msgspec.json.decode(self.redacted_output)
+        return msgspec.json.decode(self.shown_output)
 
     @property
     def custom_status(self) -> Any:
@@ -132,7 +132,7 @@ class DurableOrchestrationStatus(msgspec.Struct, frozen=True, kw_only=True):
         return self.runtime_status is not None and self.runtime_status.value in ENDED_STATUSES
 
     @property
-    def has_started(self) -> bool:
+    def taken(self) -> bool:
         """Whether an engine has begun it; before that only its start is on disk."""
         return self.execution is not None
 
@@ -143,9 +143,9 @@ class DurableOrchestrationStatus(msgspec.Struct, frozen=True, kw_only=True):
             "name": self.name,
             "instanceId": self.instance_id,
             "runtimeStatus": self.runtime_status and self.runtime_status.value,
-            "input": self.redacted_input,
+            "input": self.shown_input,
             "customStatus": self.raw_custom_status,
-            "output": self.redacted_output,
+            "output": self.shown_output,
             "createdTime": format_seconds(self.created_time),
             "lastUpdatedTime": format_seconds(self.last_updated_time),
             "waitingFor": self.waiting_for,
@@ -155,8 +155,8 @@ class DurableOrchestrationStatus(msgspec.Struct, frozen=True, kw_only=True):
         }
         if self.unread_events:
             body["unreadEvents"] = self.unread_events
-        if self.quarantine is not None:
-            body["setAside"] = self.quarantine
+        if self.set_aside is not None:
+            body["setAside"] = self.set_aside
         if self.history is not None:
             body["historyEvents"] = self.history
         return body

@@ -56,8 +56,8 @@ def _start_once(reader: StatusReader, mailbox: Mailbox, inbox: Inbox, item: Mess
 
 
 def _existing_id_error(current: DurableOrchestrationStatus, if_exists: str) -> Conflict | InstanceSetAside | None:
-    if current.quarantine is not None and if_exists not in ("skip", "replace"):
-        return InstanceSetAside(f"{current.instance_id} exists and is set aside: {current.quarantine.reason}")
+    if current.set_aside is not None and if_exists not in ("skip", "replace"):
+        return InstanceSetAside(f"{current.instance_id} exists and is set aside: {current.set_aside.reason}")
     if current.runtime_status is None:
         return None
     taken = f"{current.instance_id} exists already and is {current.runtime_status.value}"

@@ -304,7 +304,7 @@ def _build_status(
     if predicted.start is not None:
         return _build_starting_status(predicted, predicted.start, snapshot, state, engine, history, show_input)
     if state is None:
-        return DurableOrchestrationStatus(instance_id=instance, engine=engine, quarantine=set_aside)
+        return DurableOrchestrationStatus(instance_id=instance, engine=engine, set_aside=set_aside)
     rows = project_history(records, results=history_output, inputs=show_input) if history else None
     return _build_recorded_status(state, records, predicted, snapshot, engine, rows, show_input, set_aside)
 
@@ -340,7 +340,7 @@ def _build_starting_status(
         start_at=item.start_at,
         requested=predicted.pending_kinds,
         unread_events=tuple(_find_posted_events(each for each in snapshot.pending if each.number > message.number)),
-        will_end=predicted.will_end,
+        ends=predicted.will_end,
         engine=engine,
     )
 
@@ -373,11 +373,11 @@ def _build_recorded_status(
         waiting_for=waits(state),
         holds=_find_held_locks(state, records),
         blocked=None if state.blocked is None else BlockedInfo(state.blocked, state.blocked_at),
-        quarantine=set_aside,
+        set_aside=set_aside,
         suspended=_suspended_info(state),
         requested=predicted.pending_kinds,
         unread_events=_find_unread_events(state, records, snapshot.pending),
-        will_end=predicted.will_end,
+        ends=predicted.will_end,
         start_at=started.start_at,
         engine=engine,
     )

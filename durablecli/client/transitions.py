@@ -18,12 +18,12 @@ def status_name(current: DurableOrchestrationStatus) -> str:
 
 def will_have_ended(current: DurableOrchestrationStatus) -> bool:
     """Whether a message that is posted now will find the instance ended."""
-    return current.ended or current.will_end
+    return current.ended or current.ends
 
 
 def describe_status(current: DurableOrchestrationStatus) -> str:
     """Its state in words, as they follow its id."""
-    return "is being terminated" if current.will_end else f"is {status_name(current)}"
+    return "is being terminated" if current.ends else f"is {status_name(current)}"
 
 
 def _refuse_ended(current: DurableOrchestrationStatus, item: MessageItem) -> str:

@@ -168,9 +168,7 @@ class ManagementApi:
             current = await self._wait_until_ended(request.raw, instance, *wait)
             if current.ended:
                 completed = current.runtime_status is not None and current.runtime_status.value == "Completed"
-                return json_response(
-                    current.redacted_output if completed else _make_status_body(current, extended=False)
-                )
+                return json_response(current.shown_output if completed else _make_status_body(current, extended=False))
         body = dict(ManagementEndpoint(get_request_origin(request.raw), self._keys.code).make_payload(instance))
         del body["rewindPostUri"]  # as in the original, where only the client of an app gives it out
         return json_response(body, 202, {"location": body["statusQueryGetUri"], **_RETRY_AFTER})
@@ -201,9 +199,9 @@ class ManagementApi:
         )
         if not current:
             raise _instance_not_found(instance)
-        if current.quarantine is not None and not current.ended and not extended:
+        if current.set_aside is not None and not current.ended and not extended:
             # Nothing moves it, so who polls until it has ended must hear of that.
-            raise InstanceSetAside(f"{instance} is set aside: {current.quarantine.reason}")
+            raise InstanceSetAside(f"{instance} is set aside: {current.set_aside.reason}")
         body = _make_status_body(current, extended=extended)
         if not current.ended:
             return json_response(body, 202, {"location": self._get_request_url(request), "retry-after": "5"})

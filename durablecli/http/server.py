@@ -82,7 +82,7 @@ def make_app(
         hosts=AllowedHosts(address, settings.allowed_hosts),
         body_limit=settings.body_limit,
         body_timeout=settings.body_timeout.total_seconds(),
-        closing=shutdown,
+        shutdown=shutdown,
         origins=origins,
     )
     handlers = {HTTPException: _handle_http_error, ApiError: _handle_api_error, 500: _handle_unexpected_error}

@@ -69,7 +69,7 @@ def test_a_start_is_seen_as_pending_before_any_engine_ran(client: Client) -> Non
     assert (status.name, status.version, status.input_) == ("tour", "2", {"city": "Tokyo"})
     assert status.runtime_status is not None
     assert status.runtime_status.value == "Pending"
-    assert not status.has_started
+    assert not status.taken
     assert len(instance) == 32
 
 

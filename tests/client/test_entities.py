@@ -131,7 +131,7 @@ def test_a_signal_that_no_engine_has_taken_is_all_there_is(client: Client) -> No
     client.signal_entity(A, "add", 5)
     status = client.entity(A)
     assert status
-    assert (status.status_name, status.has_started, status.exists) == ("Pending", False, False)
+    assert (status.word, status.taken, status.exists) == ("Pending", False, False)
     assert [(one.kind, one.name) for one in status.requested] == [("signal", "add")]
     assert not client.read_entity_state(A).entity_exists
 
@@ -142,10 +142,7 @@ def test_a_state_is_read_and_one_that_was_taken_away_is_not_there(client: Client
     write(root, "@counter@c", ADD, ev.EntityBatch(2, state=Raw(b"null")))
     found = client.read_entity_state(EntityId("counter", "a"))
     assert (found.entity_exists, found.entity_state) == (True, 5)
-    assert (client.read_entity_state("@counter@b").entity_exists, client.entity("@counter@b").status_name) == (
-        False,
-        "Empty",
-    )
+    assert (client.read_entity_state("@counter@b").entity_exists, client.entity("@counter@b").word) == (False, "Empty")
     assert (client.read_entity_state("@counter@c").entity_exists, client.entity("@counter@c").state) == (True, None)
 
 
@@ -332,7 +329,7 @@ def test_an_entity_lives_from_its_first_signal_to_its_purge() -> None:
         assert client.read_entity_state(A).entity_state == 13
         client.delete_entity(A)
         hub.run()
-        assert client.entity(A).status_name == "Empty"
+        assert client.entity(A).word == "Empty"
         assert client.purge_entities([A]).instances_deleted == 1
         hub.run()
         assert not client.entity(A)

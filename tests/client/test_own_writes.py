@@ -69,7 +69,7 @@ def test_a_start_over_an_ended_instance_is_seen_at_once(client: Client, root: st
         None,
         "2",
     )
-    assert (status.history, status.has_started, status.ended) == ([], False, False)
+    assert (status.history, status.taken, status.ended) == ([], False, False)
     assert [each.runtime_status for each in client.statuses(["t"])] == [status.runtime_status]
     assert listed(client) == [("t", "Pending", "other")]
     assert (listed(client, "Completed"), client.count(Query(status=("Completed",)))) == ([], 0)
@@ -128,7 +128,7 @@ def test_an_instance_that_is_being_terminated_may_be_started_again(client: Clien
     write(root, started())
     client.terminate("t")
     status = client.get_status("t")
-    assert (word(client), status.will_end, status.requested) == ("Running", True, ("terminate",))
+    assert (word(client), status.ends, status.requested) == ("Running", True, ("terminate",))
     acts: list[Callable[[], None]] = [
         lambda: client.raise_event("t", "go"),
         lambda: client.suspend("t"),

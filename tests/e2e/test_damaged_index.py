@@ -75,7 +75,7 @@ def test_a_daemon_starts_with_a_damaged_index(hub: Hub, tmp_path: Path, how: Cal
 def test_a_daemon_goes_on_when_its_index_is_damaged(hub: Hub, tmp_path: Path, how: Callable[..., None]) -> None:
     batch(hub, tmp_path)
     daemon = hub.daemon("plain")
-    until(lambda: hub.client.get_status_all() and all(each.has_started for each in hub.client.get_status_all()))
+    until(lambda: hub.client.get_status_all() and all(each.taken for each in hub.client.get_status_all()))
     sleep(0.5)  # the index has it by then
     for number in range(3):
         damage(hub, how, number)

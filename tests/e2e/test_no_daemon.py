@@ -191,7 +191,7 @@ def test_ten_thousand_messages_of_one_sender_are_taken_in_order(hub: Hub) -> Non
 
 def test_a_run_whose_instance_is_purged_says_so_and_leaves(hub: Hub) -> None:
     run = hub.begin("run", "approval", "--id", "p", app="plain")
-    until(lambda: hub.client.get_status("p").has_started, what="the run takes its start")
+    until(lambda: hub.client.get_status("p").taken, what="the run takes its start")
     hub("purge", "p", "--force", "--yes")
     assert run.ends() == 3
     assert "purged" in run.said

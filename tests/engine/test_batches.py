@@ -52,7 +52,7 @@ def test_what_a_crash_left_of_a_batch_begins_where_it_was_cut(
             hub.engine.step()
         if purged:
             hub.client.purge_instance_history("b-0")
-        assert not hub.client.get_status("b-999").has_started
+        assert not hub.client.get_status("b-999").taken
         if checkpointed:
             hub.engine.flush()  # which takes nothing more
             assert hub.engine.hub.partial_batches

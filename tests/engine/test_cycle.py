@@ -116,7 +116,7 @@ def test_nothing_is_told_or_started_before_the_commit_is_on_disk(bench: Bench) -
         bench.engine.step()
     assert not posted.done.is_set()
     assert not bench.hub.pool.waiting
-    assert not bench.hub.client.get_status("x").has_started
+    assert not bench.hub.client.get_status("x").taken
     bench.disk.gate.set()
     bench.engine.flush()
     assert posted.done.is_set()

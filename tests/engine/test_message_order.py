@@ -255,7 +255,7 @@ def test_nothing_waits_for_the_whole_of_a_batch(hub: testing.TestEnvironment, do
     for _ in range(5):
         hub.engine.step()
     assert output(hub, "x") == 1
-    assert not hub.client.get_status("b-999").has_started
+    assert not hub.client.get_status("b-999").taken
     hub.run()
     assert output(hub, "b-999") == "done"
 
@@ -267,7 +267,7 @@ def test_a_batch_does_not_wait_for_the_whole_of_another(hub: testing.TestEnviron
     for _ in range(12):
         hub.engine.step()
     assert output(hub, "small-19") == "done"
-    assert not hub.client.get_status("b-999").has_started
+    assert not hub.client.get_status("b-999").taken
 
 
 @pytest.mark.usefixtures("slow_batches")
@@ -281,11 +281,11 @@ def test_an_instance_of_a_batch_is_started_early_for_what_is_sent_to_it(
     for _ in range(5):
         hub.engine.step()
     assert output(hub, "b-998") == 1
-    assert not hub.client.get_status("b-997").has_started
+    assert not hub.client.get_status("b-997").taken
     started = hub.client.get_status("b-998").execution
     hub.run()
     assert hub.client.get_status("b-998").execution == started
-    assert hub.client.get_status("b-997").has_started
+    assert hub.client.get_status("b-997").taken
 
 
 @pytest.mark.usefixtures("slow_batches")
@@ -296,7 +296,7 @@ def test_one_started_early_and_purged_is_not_started_again(hub: testing.TestEnvi
     hub.client.purge_instance_history("b-998", force=True)
     hub.run()
     assert not hub.client.get_status("b-998")
-    assert hub.client.get_status("b-999").has_started
+    assert hub.client.get_status("b-999").taken
 
 
 @pytest.mark.usefixtures("slow_batches")
@@ -330,4 +330,4 @@ def test_a_busy_cycle_leaves_room_for_everything(replay_always: bool) -> None:
         hub.client.raise_event("x", "Go", 1)
         while not hub.client.get_status("x").ended:
             hub.engine.step()
-        assert not hub.client.get_status("b-2999").has_started
+        assert not hub.client.get_status("b-2999").taken

@@ -386,9 +386,9 @@ def test_lists_and_statuses_show_it(hub: testing.TestEnvironment) -> None:
     for id in ("w", "first", COUNTER):
         status = hub.client.entity(id) if id == COUNTER else hub.client.get_status(id)
         assert status
-        assert status.quarantine is not None
-        assert status.quarantine.kept == 1
-        assert status.payload()["setAside"] == status.quarantine
-        assert rows[id].set_aside == status.quarantine.reason
+        assert status.set_aside is not None
+        assert status.set_aside.kept == 1
+        assert status.payload()["setAside"] == status.set_aside
+        assert rows[id].set_aside == status.set_aside.reason
     assert {row.id for row in hub.client.page(Query(blocked=True)).rows} == {"w", "first"}
     assert {status.instance_id for status in hub.client.get_status_all()} == {"first", "w"}

@@ -21,8 +21,8 @@ _MAX_LISTED = 10
 
 def describe_entity(status: EntityStatus, now: datetime) -> Iterator[tuple[str, str]]:
     """The lines under the head, as label and text."""
-    yield from describe_quarantine(status.quarantine, now)
-    if status.has_started:
+    yield from describe_quarantine(status.set_aside, now)
+    if status.taken:
         yield "created", format_time(status.created_time)
         yield "updated", format_time(status.last_updated_time)
     if status.exists:
