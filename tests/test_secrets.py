@@ -18,7 +18,7 @@ from durablecli.model.payloads import encode
 from durablecli.model.redaction import REDACTED
 from durablecli.model.secrets import Secret
 from durablecli.store.memory_disk import MemoryDisk
-from tests.web import Answer, Web, web
+from tests.support.http_stub import Answer, Web, web
 
 Flow = Generator[Any, Any, Any]
 TOKEN = "tok-4711"  # noqa: S105

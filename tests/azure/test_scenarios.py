@@ -15,7 +15,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.e2e.harness import COMMAND, Process, until
+from tests.support.cli_harness import COMMAND, Process, until
 
 APPS = Path(__file__).parent / "apps"
 HIDE = """

@@ -7,7 +7,7 @@ import random
 from msgspec import Raw, json
 
 from durablecli.store.inbox.messages import MessageItem
-from tests.benchmarks.ground import bare_loop, engine, introduce, run
+from tests.benchmarks.harness import bare_loop, engine, introduce, run
 
 TRANSFERS, MONEY, ROUNDS = 3_000, 1_000, 3
 SIZES = (50, 1_000)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from msgspec import Raw
 
 from durablecli.store.inbox.messages import MessageItem
-from tests.benchmarks.ground import bare_loop, engine, introduce, run
+from tests.benchmarks.harness import bare_loop, engine, introduce, run
 
 SHORT, LONG = 100, 10_000
 

@@ -12,7 +12,7 @@ from msgspec import Raw, json
 from durablecli.engine.engine import Engine
 from durablecli.store.history.writer import history_path
 from durablecli.store.inbox.messages import MessageItem
-from tests.benchmarks.ground import bare_loop, engine, introduce, run
+from tests.benchmarks.harness import bare_loop, engine, introduce, run
 
 FEW, MANY, BURST = 10_000, 1_000_000, 10_000
 ENTITIES, AT_ONCE = 100_000, 5_000
@@ -23,7 +23,7 @@ from time import perf_counter
 from durablecli.engine.engine import Engine
 from durablecli.store.hub import close, open_hub
 from durablecli.store.query import Query
-from tests.benchmarks.ground import registry
+from tests.benchmarks.harness import registry
 before = perf_counter()
 hub = open_hub(sys.argv[1])
 engine = Engine(hub, registry())

@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from time import perf_counter
 
-from tests.benchmarks.ground import bare_loop, introduce
+from tests.benchmarks.harness import bare_loop, introduce
 
 CLIENTS = 64
 STARTS = 4_000
@@ -31,7 +31,7 @@ BASE = "/runtime/webhooks/durabletask"
 def daemon(place: str) -> Iterator[int]:
     """A daemon over a new hub; the port it answers at."""
     root = tempfile.mkdtemp(prefix="hub-", dir=place)
-    command = ["run-daemon", "--app", "tests.benchmarks.ground", "--state-dir", f"{root}/state", "--http", "0"]
+    command = ["run-daemon", "--app", "tests.benchmarks.harness", "--state-dir", f"{root}/state", "--http", "0"]
     process = subprocess.Popen(
         [sys.executable, "-m", "durablecli", *command], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )

@@ -13,7 +13,7 @@ from msgspec import Raw
 
 from durablecli.model import events as ev
 from tests.cli.conftest import Durable
-from tests.client.scribe import scribe
+from tests.support.history_writer import scribe
 
 
 def tree(folder: Path) -> dict[str, tuple[int, bytes]]:

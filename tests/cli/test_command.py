@@ -17,7 +17,7 @@ from durablecli.cli.entity import VERBS as ENTITY_VERBS
 from durablecli.cli.escape import escape
 from durablecli.model import events as ev
 from tests.cli.conftest import Durable
-from tests.client.scribe import scribe
+from tests.support.history_writer import scribe
 
 ROOT = Path(__file__).parents[2]
 SPY = """

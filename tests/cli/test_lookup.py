@@ -11,7 +11,7 @@ import pytest
 from durablecli.model import events as ev
 from durablecli.model.suggestions import find_closest, find_misspelled
 from tests.cli.conftest import Durable
-from tests.client.scribe import scribe
+from tests.support.history_writer import scribe
 
 FLOWS = """
 import durablecli as df

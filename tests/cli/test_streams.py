@@ -11,7 +11,7 @@ import pytest
 
 from durablecli.engine.engine import Engine
 from tests.cli.conftest import Durable
-from tests.e2e.harness import COMMAND
+from tests.support.cli_harness import COMMAND
 
 STOPPING = """
 import os, time

@@ -19,7 +19,7 @@ from msgspec import Raw
 from durablecli.model import events as ev
 from durablecli.model.failures import Failure
 from tests.cli.conftest import Durable
-from tests.client.scribe import scribe
+from tests.support.history_writer import scribe
 
 WORKFLOWS = '''
 """Functions to call."""

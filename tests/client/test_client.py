@@ -33,7 +33,7 @@ from durablecli.model.failures import Failure
 from durablecli.store.disk import LocalDisk
 from durablecli.store.inbox import reservations
 from durablecli.store.inbox.inbox import Inbox
-from tests.client.scribe import NOON, scribe
+from tests.support.history_writer import NOON, scribe
 
 ENDED = ev.ExecutionCompleted("Completed", Raw(b'"done"'))
 FAILED = ev.ExecutionCompleted("Failed", failure=Failure("builtins.ValueError", "no city"), causes=(3,))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.harness import Hub
+from tests.support.cli_harness import Hub
 
 
 @pytest.fixture

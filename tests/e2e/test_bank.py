@@ -18,7 +18,7 @@ from durablecli.client import Query
 from durablecli.model import events as ev
 from durablecli.model.status import InstanceSummary
 from durablecli.store.check.checker import check_hub
-from tests.e2e.harness import Hub, until
+from tests.support.cli_harness import Hub, until
 
 BANK = str(Path(__file__).parents[2] / "workflows" / "bank")
 SEED = int(os.environ.get("KILLS_SEED", "0")) or random.SystemRandom().randrange(1 << 32)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import durablecli as df
-from tests.e2e.harness import Hub, until
+from tests.support.cli_harness import Hub, until
 
 APP = "bank_under_damage"
 

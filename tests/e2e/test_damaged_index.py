@@ -10,7 +10,7 @@ from time import sleep
 
 import pytest
 
-from tests.e2e.harness import Hub, until
+from tests.support.cli_harness import Hub, until
 
 PAGE = 4096
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 from collections import Counter
 
-from tests.e2e.harness import Hub, until
+from tests.support.cli_harness import Hub, until
 
 
 def test_a_worker_that_is_killed_runs_only_its_own_activity_again(hub: Hub) -> None:

@@ -8,7 +8,7 @@ from collections import Counter
 
 import pytest
 
-from tests.e2e.harness import Hub, until
+from tests.support.cli_harness import Hub, until
 
 
 @pytest.mark.parametrize("verb", ["run-daemon", "run"])

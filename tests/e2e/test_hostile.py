@@ -25,7 +25,7 @@ from durablecli.store.disk import LocalDisk
 from durablecli.store.history import writer
 from durablecli.store.inbox.inbox import Inbox
 from durablecli.store.inbox.messages import MessageItem
-from tests.e2e.harness import COMMAND, Hub, Process, until
+from tests.support.cli_harness import COMMAND, Hub, Process, until
 
 BANK = str(Path(__file__).parents[2] / "workflows" / "bank")
 ACCOUNTS, MONEY = 10, 100

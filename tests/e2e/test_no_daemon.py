@@ -13,7 +13,7 @@ import pytest
 
 from durablecli import Client
 from durablecli.client import Query
-from tests.e2e.harness import Hub, until
+from tests.support.cli_harness import Hub, until
 
 STARTERS = """
 import os, sys

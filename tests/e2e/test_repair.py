@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from tests.e2e.harness import FLOWS, Hub
+from tests.support.cli_harness import FLOWS, Hub
 
 pytestmark = pytest.mark.usefixtures("replay_always")
 

@@ -6,7 +6,7 @@ from signal import SIGINT, SIGTERM
 
 import pytest
 
-from tests.e2e.harness import Hub, until
+from tests.support.cli_harness import Hub, until
 
 pytestmark = pytest.mark.usefixtures("replay_always")
 

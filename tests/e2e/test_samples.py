@@ -17,7 +17,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.e2e.harness import Process, until
+from tests.support.cli_harness import Process, until
 
 WORKFLOWS = Path(__file__).parents[2] / "workflows"
 

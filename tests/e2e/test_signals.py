@@ -8,7 +8,7 @@ from time import monotonic
 import pytest
 
 import durablecli as df
-from tests.e2e.harness import Hub, until
+from tests.support.cli_harness import Hub, until
 
 
 def begins(hub: Hub, *arguments: str) -> None:

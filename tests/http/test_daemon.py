@@ -20,9 +20,9 @@ from durablecli.config import Config
 from durablecli.daemon import serve
 from durablecli.errors import DurableError
 from durablecli.http.server import _Server
-from tests.e2e.harness import Hub, Process, until
+from tests.support.cli_harness import Hub, Process, until
 
-FLOW = str(Path(__file__).with_name("flow.py"))
+FLOW = str(Path(__file__).with_name("daemon_app.py"))
 BASE = "/runtime/webhooks/durabletask"
 
 

@@ -16,7 +16,7 @@ from durablecli.replay.errors import NonDeterminismError, TooManyDecisions
 from durablecli.replay.executor import OrchestrationExecutor
 from durablecli.replay.replay import replay
 from durablecli.replay.runtime_state import fold_history
-from tests.replay.stage import START, Stage, no_signatures
+from tests.support.executor_harness import START, Stage, no_signatures
 
 Context = df.DurableOrchestrationContext
 

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import durablecli as df
-from tests.replay.stage import Stage
+from tests.support.executor_harness import Stage
 
 
 def chaining(context: df.DurableOrchestrationContext) -> Any:

@@ -11,7 +11,7 @@ from durablecli.errors import WrongState
 from durablecli.model import events as ev
 from durablecli.replay.rewind import plan_rewind
 from durablecli.replay.runtime_state import RuntimeState, fold_history
-from tests.replay.stage import Stage
+from tests.support.executor_harness import Stage
 
 Context = df.DurableOrchestrationContext
 A = "@account@a"

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 import durablecli as df
-from tests.replay.stage import Stage
+from tests.support.executor_harness import Stage
 
 Context = df.DurableOrchestrationContext
 HOUR = timedelta(hours=1)

@@ -30,7 +30,7 @@ from durablecli.store.index import Index
 from durablecli.store.journal.writer import Commit, ConsumedMessage, HistoryWrite, PurgedExecution, read_commits
 from durablecli.store.memory_disk import MemoryDisk
 from durablecli.store.query import Query
-from tests.store.faulty import FaultyDisk, refusing
+from tests.support.faulty_disk import FaultyDisk, refusing
 
 AT = datetime(2026, 11, 22, 9, tzinfo=UTC)
 

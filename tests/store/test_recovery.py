@@ -14,7 +14,7 @@ from durablecli.errors import DamagedHub
 from durablecli.model import codec
 from durablecli.store.history import writer
 from durablecli.store.journal import commits, reader
-from tests.store.explorer import Explorer, Skip
+from tests.support.crash_explorer import Explorer, Skip
 
 SEGMENT = re.compile(r"hub/journal/\d{8}\.jsonl")
 

@@ -1,0 +1,119 @@
+"""Turns and batches of any size go through, in slices: a timer that is due meanwhile doesn't wait for the whole."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from durablecli.client import Query
+from durablecli.model import events as ev
+from tests.e2e.flows.sizes import LARGE
+from tests.support.cli_harness import Hub, until
+
+SLICES = 4
+"""No timer is late by more than this part of the time that the whole took; unsliced it would be late by all of it."""
+
+
+@pytest.fixture
+def hub(tmp_path: Path) -> Iterator[Hub]:
+    """One whose files don't stay behind: they are large."""
+    made = Hub(tmp_path)
+    yield made
+    made.close()
+    for file in made.root.rglob("*.jsonl"):
+        file.unlink()
+
+
+@contextmanager
+def timers_due_meanwhile(hub: Hub) -> Iterator[None]:
+    """A clock ticks twenty times a second; afterwards, how late it was is compared with how long it all took."""
+    hub.client.start_new("clock", "clock")
+    until(lambda: ticks(hub), what="the clock ticks")
+    began = datetime.now(UTC)
+    yield
+    took = datetime.now(UTC) - began
+    hub.client.raise_event("clock", "stop")
+    hub.client.wait("clock", 60)
+    late = [fired - due for due, fired in ticks(hub) if fired >= began and due <= began + took]
+    print(f"\ntook {took}, {len(late)} timers were due meanwhile, the latest by {max(late)}")
+    assert len(late) >= SLICES
+    assert max(late) < took / SLICES
+
+
+def ticks(hub: Hub) -> list[tuple[datetime, datetime]]:
+    """When each timer was due, and when it fired."""
+    due: dict[int, datetime] = {}
+    fired: list[tuple[datetime, datetime]] = []
+    for record in hub.client.get_history("clock") if hub.client.get_status("clock") else []:
+        match record.event:
+            case ev.TimerCreated(fire_at=at):
+                due[record.n] = at
+            case ev.TimerFired(timer=n):
+                fired.append((due[n], record.at))
+    return fired
+
+
+def large_inputs(hub: Hub, count: int) -> None:
+    hub.daemon("sizes")
+    with timers_due_meanwhile(hub):
+        hub.client.start_new("large", "large", count)
+        until(lambda: hub.client.count(Query(name="large", status=("Completed",))), 1200, "the large turn ends", 0.3)
+    assert hub.client.get_status("large", show_input=False).output == count * LARGE
+
+
+def children(hub: Hub, count: int) -> None:
+    hub.daemon("sizes")
+    with timers_due_meanwhile(hub):
+        hub.client.start_new("brood", "brood", count)
+        until(lambda: hub.client.count(Query(name="brood", status=("Completed",))), 600, "the children end", 0.3)
+    assert hub.client.get_status("brood").output == count * (count - 1) // 2
+    assert hub.client.count(Query(name="leaf", status=("Completed",))) == count
+
+
+def batch(hub: Hub, count: int) -> None:
+    hub.daemon("sizes")
+    with timers_due_meanwhile(hub):
+        ids = hub.client.start_many("leaf", range(count))
+        until(lambda: hub.client.count(Query(name="leaf", status=("Completed",))) == count, 1200, "the batch ends", 0.3)
+    assert len(set(ids)) == count
+    assert hub.client.get_status(ids[-1]).output == count - 1
+
+
+def test_twelve_inputs_of_16_mib_in_one_turn(hub: Hub) -> None:
+    large_inputs(hub, 12)
+    hub.is_sound()
+
+
+def test_ten_thousand_children_in_one_turn(hub: Hub) -> None:
+    children(hub, 10_000)
+
+
+def test_a_batch_of_twenty_thousand_starts(hub: Hub) -> None:
+    batch(hub, 20_000)
+
+
+@pytest.mark.soak
+def test_a_hundred_and_forty_inputs_of_16_mib_in_one_turn(hub: Hub) -> None:
+    large_inputs(hub, 140)
+    hub.is_sound()
+
+
+@pytest.mark.soak
+def test_a_batch_of_a_hundred_thousand_starts(hub: Hub) -> None:
+    batch(hub, 100_000)
+    hub.is_sound()
+
+
+def test_a_hub_killed_in_the_middle_of_a_large_turn_finishes_it(hub: Hub) -> None:
+    daemon = hub.daemon("sizes")
+    hub.client.start_new("brood", "brood", 10_000)
+    until(lambda: hub.client.count(Query(name="leaf")) > 100, what="children begin")
+    daemon.kill()
+    hub.is_sound()
+    hub.daemon("sizes")
+    assert hub.client.wait("brood", timedelta(seconds=60)).output == 10_000 * 9_999 // 2
+    assert hub.client.count(Query(name="leaf")) == 10_000

@@ -1,0 +1,77 @@
+"""Verbs that only look write nothing: on a hub that was killed, and where they couldn't if they wanted to."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from hashlib import sha256
+from pathlib import Path
+from shutil import which
+
+import pytest
+
+from tests.support.cli_harness import FLOWS, Hub, until
+
+READING = [
+    ["status", "a"],
+    ["status", "waits", "-o", "json"],
+    ["list"],
+    ["list", "--count"],
+    ["list", "--status", "Running", "-o", "jsonl"],
+    ["history", "a"],
+    ["history", "a", "-o", "jsonl"],
+    ["functions", "--app", str(FLOWS / "plain.py")],
+    ["doctor"],
+]
+
+
+def contents(folder: Path) -> dict[str, tuple[int, int, str]]:
+    """Every file and folder: mode, time of change, and a hash of what is in it."""
+
+    def described() -> Iterator[tuple[str, tuple[int, int, str]]]:
+        for path in [folder, *sorted(folder.rglob("*"))]:
+            facts = path.lstat()
+            data = path.read_bytes() if stat.S_ISREG(facts.st_mode) else b""
+            yield str(path.relative_to(folder)), (facts.st_mode, facts.st_mtime_ns, sha256(data).hexdigest())
+
+    return dict(described())
+
+
+@pytest.fixture
+def killed(hub: Hub) -> Hub:
+    """A hub whose daemon was killed at work, with messages that nobody has taken since."""
+    daemon = hub.daemon("plain")
+    for name in ("a", "b", "c"):
+        hub("start", "hello", "--id", name, "--input", f'"{name}"')
+        hub.client.wait(name, 20)
+    hub("start", "rest", "--id", "waits", "--input", "60")
+    until(hub.ran, what="the activity begins")
+    hub.client.start_many("approval", range(50))
+    daemon.kill()
+    hub("start", "hello", "--id", "later")
+    hub("raise-event", "waits", "anything")
+    return hub
+
+
+@pytest.mark.parametrize("verb", READING, ids=" ".join)
+def test_reading_verbs_write_nothing(killed: Hub, verb: list[str]) -> None:
+    before = contents(killed.root)
+    killed(*verb)
+    assert contents(killed.root) == before
+
+
+@pytest.mark.skipif(os.geteuid() == 0 and not which("setpriv"), reason="root may write everywhere")
+def test_reading_verbs_need_no_permission_to_write(killed: Hub) -> None:
+    for path in sorted(killed.root.rglob("*"), reverse=True):
+        path.chmod(0o555 if path.is_dir() else 0o444)
+    killed.root.chmod(0o555)
+    if os.geteuid() == 0:
+        killed.through = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"]
+    before = contents(killed.root)
+    killed("start", "hello", code=77)
+    for verb in READING:
+        killed(*verb)
+    assert contents(killed.root) == before
+    for path in [killed.root, *killed.root.rglob("*")]:
+        path.chmod(0o700)

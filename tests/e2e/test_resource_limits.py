@@ -1,0 +1,27 @@
+"""File handles and threads that run out: the engine slows down, loses nothing, and says so in one line."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+from tests.support.cli_harness import Hub
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="prlimit is Linux's")
+
+
+def test_an_activity_that_holds_all_file_handles_only_slows_the_engine_down(hub: Hub) -> None:
+    daemon = hub.daemon("handles", DURABLE_CHECKPOINT__EVERY="500ms")
+    import resource
+
+    resource.prlimit(daemon.pid, resource.RLIMIT_NOFILE, (64, 64))
+    hub("start", "hungry", "--id", "h", "--input", "3")
+    status = hub.client.wait("h", 100)
+    assert status.output == 49, daemon.said
+    assert daemon.alive
+    assert "no file handle is left" in daemon.said
+    assert "Traceback" not in daemon.said
+    daemon.signal(15)
+    assert daemon.ends() == 0
+    hub.is_sound()

@@ -1,0 +1,144 @@
+"""The laws of the replay over arbitrary programs that call, signal and lock entities: live = replayed, and rewound."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Generator
+from datetime import timedelta
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import durablecli as df
+from durablecli.errors import WrongState
+from durablecli.model import events as ev
+from durablecli.replay import pending
+from durablecli.replay.replay import replay
+from durablecli.replay.rewind import plan_rewind
+from durablecli.replay.runtime_state import answered_decision, fold_history
+from tests.support.executor_harness import Stage, no_signatures
+
+Flow = Generator[Any, Any, Any]
+Body = list[Any]
+ENTITIES = ("@a@x", "@a@y", "@b@x")
+SEEN = ("call", "signal", "activity", "lock", "impatient", "swallow", "fire", "refused", "rewound", "late", "granted")
+
+_entity = st.sampled_from(ENTITIES)
+_leaf = st.one_of(
+    st.tuples(st.just("call"), _entity),
+    st.tuples(st.just("fire"), _entity),
+    st.tuples(st.just("signal"), _entity),
+    st.tuples(st.just("fan"), st.lists(_entity, max_size=3)),
+    st.tuples(st.just("activity")),
+    st.tuples(st.just("impatient"), _entity),
+)
+
+
+def _bodies(depth: int) -> st.SearchStrategy[Body]:
+    statement: st.SearchStrategy[Any] = _leaf
+    if depth:
+        body = _bodies(depth - 1)
+        lock = st.tuples(st.just("lock"), st.lists(_entity, min_size=1, max_size=3), body)
+        statement = st.one_of(_leaf, lock, st.tuples(st.just("swallow"), body))
+    return st.lists(statement, min_size=1, max_size=4)
+
+
+def _run(context: df.DurableOrchestrationContext, body: Body) -> Flow:
+    for verb, *rest in body:
+        match verb:
+            case "call":
+                yield context.call_entity(rest[0], "add")
+            case "fire":
+                context.call_entity(rest[0], "add")
+            case "signal":
+                context.signal_entity(rest[0], "add")
+            case "fan":
+                yield context.task_all([context.call_entity(entity, "add") for entity in rest[0]])
+            case "activity":
+                yield context.call_activity("F1")
+            case "lock":
+                with (yield context.lock_entities(rest[0])):
+                    yield from _run(context, rest[1])
+            case "impatient":
+                lock, late = context.lock_entities(rest), context.create_timer(timedelta(1))
+                if (yield context.task_any([lock, late])) is late:
+                    lock.cancel()
+                else:
+                    late.cancel()
+                    lock.get_result().release()
+            case "swallow":
+                try:
+                    yield from _run(context, rest[0])
+                except (df.TaskFailedError, RuntimeError) as error:
+                    context.set_custom_status(str(error))
+
+
+def _answer(stage: Stage, choice: int) -> None:
+    """Answer one of the things that are open; every fourth call and activity fails."""
+    n, asked = list(stage.ledger.open_decisions.items())[choice % len(stage.ledger.open_decisions)]
+    fails = choice % 4 == 3
+    match asked:
+        case ev.EntityOperationCalled():
+            _ = stage.refused(n) if fails else stage.answered(n)
+        case ev.EntityLockRequested():
+            stage.granted(n)
+        case ev.TimerCreated():
+            stage.fired(n)
+        case ev.TaskScheduled():
+            _ = stage.failed(n) if fails else stage.done(n)
+
+
+def test_what_entities_answer_decides_the_same_live_replayed_and_rewound() -> None:
+    seen: Counter[str] = Counter()
+
+    @settings(max_examples=600, deadline=None, derandomize=True)
+    @given(_bodies(2), st.lists(st.integers(0, 11), max_size=20))
+    def holds(body: Body, choices: list[int]) -> None:
+        def flow(context: df.DurableOrchestrationContext) -> Flow:
+            return _run(context, body)
+
+        stage = Stage(flow)
+        for choice in choices:
+            if stage.ledger.ended or not stage.ledger.open_decisions:
+                break
+            _answer(stage, choice)  # the stage replays it all after every answer
+            assert len(pending.unreleased_locks(stage.ledger)) <= 1
+        seen.update(_marks(stage, body))
+        if stage.ledger.ended:
+            assert pending.unreleased_locks(stage.ledger) == []
+        if stage.ledger.status == "Failed":
+            seen[_rewound(stage)] += 1
+
+    holds()
+    assert not [each for each in SEEN if seen[each] < 10], seen
+
+
+def _rewound(stage: Stage) -> str:
+    """Rewind the failed one: what is kept is replayed, and nothing is locked then."""
+    try:
+        plan = plan_rewind(stage.ledger)
+    except WrongState:
+        assert any(isinstance(record.event, ev.EntityLockRequested) for record in stage.records)
+        return "refused"
+    late = [stage.hold(ev.EntityOperationCompleted(n)) for n, _ in pending.entity_calls(stage.ledger)]
+    rewound = ev.Record(len(stage.records) + 1, stage.now, plan.to_event("mended"))
+    ledger = fold_history([*stage.records, rewound])
+    assert {n for n, _ in plan.calls} <= ledger.open_decisions.keys()
+    assert all((answer in ledger.held) != (answered_decision(answer.event) in plan.void) for answer in late)
+    machine, _ = replay(stage.function, ledger, no_signatures)
+    assert ledger.locks == {}
+    machine.close()
+    return "rewound"
+
+
+def _marks(stage: Stage, body: Body) -> set[str]:
+    found = {"granted"} if any(isinstance(record.event, ev.EntityLockGranted) for record in stage.records) else set()
+    if stage.ledger.status == "Failed" and pending.entity_calls(stage.ledger):
+        found.add("late")
+    return found | _verbs(body)
+
+
+def _verbs(body: Body) -> set[str]:
+    inner = [statement[-1] for statement in body if statement[0] in ("lock", "swallow")]
+    return {statement[0] for statement in body}.union(*map(_verbs, inner))

@@ -1,0 +1,301 @@
+"""Laws over random programs: which waits take events, and that changed code never waits for what can't come."""
+
+from __future__ import annotations
+
+import contextlib
+from collections import Counter
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from typing import Any
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import durablecli as df
+from durablecli.model import events as ev
+from durablecli.model.failures import Failure
+from durablecli.model.payloads import encode
+from durablecli.replay.errors import NonDeterminismError
+from durablecli.replay.executor import OrchestrationExecutor
+from durablecli.replay.replay import replay
+from durablecli.replay.runtime_state import answered_decision, fold_history
+from durablecli.replay.tasks import CompositeTask, EventTask, Task, WhenAll, WhenAny
+from tests.support.executor_harness import Stage, no_signatures
+
+Context = df.DurableOrchestrationContext
+Step = tuple[str, Any]
+NAMES = ("red", "blue")
+
+law = settings(max_examples=300, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+
+
+class Program:
+    """An orchestrator that makes tasks, composes them by their positions, and yields some; it shows what it awaits."""
+
+    def __init__(self, steps: list[Step]) -> None:
+        self.steps = steps
+        self.tasks: list[Task[Any]] = []
+        self.awaited: list[Task[Any]] = []
+        self.taken: list[bool] = []
+
+    def _witness(self) -> Any:
+        """What an event is read by: notes whether its wait was to take one at that moment."""
+        position = len(self.tasks)
+
+        class Witness:
+            @staticmethod
+            def from_json(value: Any) -> Any:
+                is_new = position == len(self.tasks)
+                self.taken.append(is_new or self.tasks[position].id in takers(self))
+                return value
+
+        return Witness
+
+    def __call__(self, context: Context) -> Iterator[Any]:
+        self.tasks, self.awaited, self.taken = [], [], []
+        for verb, given_ in self.steps:
+            match verb:
+                case "wait":
+                    self.tasks.append(context.wait_for_external_event(given_, self._witness()))
+                case "call":
+                    self.tasks.append(context.call_activity("F"))
+                case "yield":
+                    if self.tasks:
+                        self.awaited.append(self.tasks[given_ % len(self.tasks)])
+                        yield self.awaited[-1]
+                case "look":
+                    if self.tasks:
+                        task = self.tasks[given_ % len(self.tasks)]
+                        assert (task.result is not None) <= task.is_completed
+                case "rest":
+                    yield from self._as_completed(context, given_)
+                case _:
+                    chosen = self._chosen(given_)
+                    self.tasks.append(context.task_all(chosen) if verb == "all" else context.task_any(chosen))
+
+    def _as_completed(self, context: Context, positions: list[int]) -> Iterator[Any]:
+        """A race that goes on with what is left of it, twice."""
+        chosen = list(dict.fromkeys(self._chosen(positions)))
+        for _ in range(2):
+            if chosen:
+                self.awaited.append(context.task_any(chosen))
+                winner: Any = yield self.awaited[-1]
+                chosen.remove(winner)
+
+    def _chosen(self, positions: list[int]) -> list[Task[Any]]:
+        return [self.tasks[each % len(self.tasks)] for each in positions] if self.tasks else []
+
+
+# ── the rule, written down once more and without any cleverness ────────────────────────────────────────────────────
+
+
+def below(task: Task[Any]) -> set[EventTask[Any]]:
+    if isinstance(task, EventTask):
+        return {task}
+    return set().union(*map(below, task.children)) if isinstance(task, CompositeTask) else set()
+
+
+def needed(task: Task[Any]) -> set[EventTask[Any]]:
+    if is_complete(task):
+        return set()
+    if isinstance(task, EventTask):
+        return {task}
+    return set().union(*map(needed, task.children)) if isinstance(task, CompositeTask) else set()
+
+
+def is_complete(task: Task[Any]) -> bool:
+    if isinstance(task, WhenAll):
+        return all(map(is_complete, task.children))
+    if isinstance(task, WhenAny):
+        return not task.children or any(map(is_complete, task.children))
+    return task.is_completed
+
+
+def takers(program: Program) -> set[int]:
+    pending = [task for task in program.tasks if isinstance(task, EventTask) and not task.is_completed]
+    seen: set[EventTask[Any]] = set().union(*map(below, program.awaited))
+    now = needed(program.awaited[-1]) if program.awaited else set()
+    return {task.id for task in pending if task in now or task not in seen}
+
+
+def check(program: Program, stage: Stage) -> None:
+    assert all(program.taken), "a wait took an event that it wasn't to take"
+    if stage.machine.ended:
+        return
+    assert set(stage.machine.event_waits.active_waits()) == takers(program)
+    for name in stage.machine.event_waits.unread_counts():
+        assert name not in {each.casefold() for each in stage.machine.event_waits.active_waits().values()}
+
+
+_position = st.integers(0, 11)
+_recent = st.integers(-4, -1)
+_positions = st.lists(st.one_of(_position, _recent), min_size=2, max_size=3)
+_make = st.one_of(st.tuples(st.just("wait"), st.sampled_from(NAMES)), st.tuples(st.just("call"), st.none()))
+_step = st.one_of(
+    _make,
+    st.tuples(st.sampled_from(["any", "all"]), _positions),
+    st.tuples(st.just("any"), _positions),
+    st.tuples(st.just("rest"), _positions),
+    st.tuples(st.just("yield"), _recent),
+    st.tuples(st.just("yield"), _recent),
+    st.tuples(st.sampled_from(["yield", "look"]), _position),
+)
+_steps = st.tuples(st.lists(_make, min_size=4, max_size=6), st.lists(_step, min_size=6, max_size=14)).map(
+    lambda parts: [*parts[0], *parts[1]]
+)
+_arrival = st.one_of(st.tuples(st.just("event"), st.sampled_from(NAMES)), st.tuples(st.just("done"), _position))
+_arrivals = st.lists(_arrival, min_size=4, max_size=12)
+
+
+def feed(stage: Stage, arrival: Step) -> None:
+    verb, given_ = arrival
+    if verb == "event":
+        stage.event(given_, "e")
+    elif stage.ledger.open_decisions:
+        open_ = sorted(stage.ledger.open_decisions)
+        stage.done(open_[given_ % len(open_)], "d")
+
+
+def test_a_wait_takes_events_exactly_while_it_is_needed_or_was_never_awaited() -> None:
+    seen: Counter[str] = Counter()
+
+    @law
+    @given(_steps, _arrivals)
+    def holds(steps: list[Step], arrivals: list[Step]) -> None:
+        program = Program(steps)
+        stage = Stage(program, check=False)
+        check(program, stage)
+        for arrival in arrivals:
+            if stage.machine.ended:
+                break
+            before = takers(program)
+            feed(stage, arrival)
+            check(program, stage)
+            seen["slept"] += bool(before - takers(program))
+            seen["taken"] += len(program.taken)
+        ledger = fold_history(stage.records)
+        machine, fresh = replay(Program(steps), ledger, no_signatures)
+        assert fresh == []
+        assert machine.event_waits.active_waits() == stage.machine.event_waits.active_waits()
+        seen["ended" if machine.ended else "waits"] += 1
+
+    holds()
+    assert min(seen.values()) > 20, seen
+
+
+# ── changed code ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+Part = tuple[list[tuple[int, str]], str, int]
+RETRY = df.RetryPolicy(timedelta(seconds=1), 3)
+
+
+class Parts:
+    """An orchestrator in parts: each makes some tasks, and then yields one, any or all of those there are."""
+
+    def __init__(self, parts: list[Part]) -> None:
+        self.parts = parts
+
+    def __call__(self, context: Context) -> Iterator[Any]:
+        tasks: dict[int, Task[Any]] = {}
+        for makes, how, which in self.parts:
+            for key, kind in makes:
+                tasks[key] = self._make(context, kind)
+            if tasks:
+                chosen = [tasks[key] for key in sorted(tasks)][which % len(tasks) :]
+                one = {"any": context.task_any, "all": context.task_all}.get(how, lambda each: each[0])(chosen)
+                with contextlib.suppress(ValueError):
+                    yield one
+
+    def _make(self, context: Context, kind: str) -> Task[Any]:
+        match kind:
+            case "timer":
+                return context.create_timer(timedelta(hours=1))
+            case "event":
+                return context.wait_for_external_event("red")
+            case "retry":
+                return context.call_activity_with_retry("F", RETRY)
+            case _:
+                return context.call_activity("F")
+
+
+def changed(parts: list[Part], at: int, by: int) -> list[Part]:
+    """The last task of one part is made as the first of a later part; not at all, if there is no such part."""
+    made = [i for i, (makes, _, _) in enumerate(parts) if makes]
+    if not made:
+        return parts
+    at = made[at % len(made)]
+    moved = parts[at][0][-1]
+    new = [(list(makes), how, which) for makes, how, which in parts]
+    new[at][0].pop()
+    if at + by < len(new):
+        new[at + by][0].insert(0, moved)
+    return new
+
+
+def answer(asked: dict[int, Any], which: int, *, fails: bool) -> Any:
+    """What answers one of the open decisions."""
+    n = sorted(asked)[which % len(asked)]
+    if isinstance(asked[n], ev.TimerCreated):
+        return ev.TimerFired(n)
+    if fails:
+        return ev.TaskFailed(n, Failure("builtins.ValueError", "no"))
+    return ev.TaskCompleted(n)
+
+
+def goes_to_its_end(machine: OrchestrationExecutor, open_: dict[int, Any], n: int, now: datetime) -> bool:
+    """Whether it ends once everything that is open is answered, and every event comes."""
+    asked = dict(open_)
+    for _ in range(60):
+        if machine.ended:
+            return True
+        event = answer(asked, 0, fails=False) if asked else ev.EventRaised("red", encode("e"))
+        asked.pop(answered_decision(event), None)
+        decided = machine.apply(ev.Record(n, now, event), now, n + 1)
+        asked.update((r.n, r.event) for r in decided if isinstance(r.event, ev.TaskScheduled | ev.TimerCreated))
+        n += 1 + len(decided)
+    return machine.ended
+
+
+_kind = st.sampled_from(["call", "call", "timer", "event", "retry"])
+
+
+def _keyed(parts: list[tuple[list[str], str, int]]) -> list[Part]:
+    """Give each task a key, which stays what it is when the code is changed."""
+    return [
+        ([(10 * i + j, kind) for j, kind in enumerate(kinds)], how, which)
+        for i, (kinds, how, which) in enumerate(parts)
+    ]
+
+
+_part = st.tuples(st.lists(_kind, max_size=2), st.sampled_from(["one", "any", "all"]), _position)
+_parts = st.lists(_part, min_size=2, max_size=5).map(_keyed)
+_answers = st.lists(st.one_of(st.tuples(_position, st.booleans()), st.none()), min_size=2, max_size=8)
+
+
+def test_changed_code_is_refused_or_goes_to_its_end() -> None:
+    seen: Counter[str] = Counter()
+
+    @law
+    @given(_parts, _answers, st.integers(0, 4), st.integers(1, 2))
+    def holds(parts: list[Part], given_: list[tuple[int, bool] | None], at: int, by: int) -> None:
+        stage = Stage(Parts(parts), check=False)
+        for each in given_:
+            if stage.machine.ended:
+                return
+            if each is None:
+                stage.event("red", "e")
+            elif stage.ledger.open_decisions:
+                stage.feed(answer(stage.ledger.open_decisions, each[0], fails=each[1]))
+        if stage.machine.ended:
+            return
+        ledger = fold_history(stage.records)
+        try:
+            machine, _ = replay(Parts(changed(parts, at, by)), ledger, no_signatures)
+        except NonDeterminismError:
+            seen["refused"] += 1
+            return
+        assert goes_to_its_end(machine, ledger.open_decisions, len(stage.records) + 1, stage.now)
+        seen["goes on"] += 1
+
+    holds()
+    assert min(seen["refused"], seen["goes on"]) > 20, seen

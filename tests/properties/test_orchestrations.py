@@ -1,0 +1,122 @@
+"""The laws, over arbitrary programs: live = replayed = restarted, and every history decides what follows in it."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from durablecli.engine import commit_builder, turns
+from durablecli.model import events as ev
+from durablecli.replay.runtime_state import fold_history
+from tests.properties.history_checker import check
+from tests.properties.orchestration_harness import Action, Theatre
+from tests.properties.orchestration_programs import CONSTRUCTS, Body, World, actions, programs
+
+EXAMPLES = int(os.environ.get("DURABLE_LAWS_EXAMPLES", "200"))
+LEAST = 0.05
+VERBS = ("work", "event", "advance", "terminate", "suspend", "resume", "rewind", "purge", "back", "mend")
+
+law = settings(
+    max_examples=EXAMPLES,
+    deadline=None,
+    derandomize="DURABLE_LAWS_EXAMPLES" not in os.environ,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+)
+
+
+def function_of(world: World) -> Any:
+    return next(each for each in world.functions() if each.__name__ == "play")
+
+
+def test_live_replayed_and_restarted_runs_write_the_same_histories() -> None:
+    seen: Counter[str] = Counter()
+    runs = 0
+
+    @law
+    @given(programs, actions)
+    def holds(bodies: tuple[Body, Body], script: list[Action]) -> None:
+        nonlocal runs
+        live = Theatre()
+        histories = live.play(bodies, script)
+        runs += 1
+        seen.update(live.done | {action[0] for action in script} | marks(histories))
+        for records in histories.values():
+            check(function_of(World()), records)
+        if not live.rewound:
+            assert max(live.world.runs.values(), default=1) == 1, "an activity ran twice"
+        assert Theatre(replay_always=True).play(bodies, script) == histories
+        assert canonical(Theatre(restarts=True).play(bodies, script)) == canonical(histories)
+
+    holds()
+    wanted = {*CONSTRUCTS, *VERBS, "held", "ExecutionRewound", "Terminated"}
+    rare = {each: seen[each] for each in wanted if seen[each] < LEAST * runs}
+    assert not rare, f"came up in less than {LEAST:.0%} of {runs} runs: {rare}"
+
+
+def test_kills_at_any_cycle_lose_nothing_and_repeat_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Commits hold a handful of records here, so turns are spread over several and most arrivals are held."""
+    seen: Counter[str] = Counter()
+
+    @law
+    @given(programs, actions, st.lists(st.integers(1, 12), max_size=8), st.integers(1, 6))
+    def holds(bodies: tuple[Body, Body], script: list[Action], kills: list[int], most: int) -> None:
+        for module in (commit_builder, turns):
+            monkeypatch.setattr(module, "MAX_COMMIT_RECORDS", most)
+        monkeypatch.setattr(turns, "_MIN_DECISIONS_TO_MEASURE", 0)
+        theatre = Theatre(kills=kills)
+        histories = theatre.play(bodies, script)
+        seen.update(marks(histories) | ({"torn"} if theatre.torn else set()) | {"killed" if theatre.killed else "left"})
+        for records in histories.values():
+            check(function_of(World()), records, torn=theatre.torn > 0)
+        again = max((count for count in theatre.world.runs.values()), default=1)
+        assert again <= 1 + theatre.killed + 2 * theatre.rewound, "an activity ran more often than it was lost"
+
+    holds()
+    assert not [each for each in ("torn", "killed", "held", "OrchestratorStarted") if seen[each] < LEAST * EXAMPLES]
+
+
+def canonical(histories: dict[str, list[ev.Record]]) -> list[str]:
+    """Both streams of every instance. Numbers of commits, and what is held meanwhile, are the engine's own affair."""
+    return sorted(map(_canonical, histories.values()))
+
+
+def _canonical(records: list[ev.Record]) -> str:
+    ledger = fold_history(records)
+    assert ledger.turns is not None
+    ordinals = {r.n: i for i, r in enumerate(r for turn in ledger.turns for r in turn.decisions)}
+    turns = [
+        [turn.at, _plain(turn.arrival, ordinals), [_plain(each, ordinals) for each in turn.decisions]]
+        for turn in ledger.turns
+    ]
+    return msgspec.json.encode([turns, [_plain(each, ordinals) for each in ledger.held]]).decode()
+
+
+def _plain(record: ev.Record, ordinals: dict[int, int]) -> dict[str, Any]:
+    found: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(record.event))
+    for field in ("held", "execution", "parent", "from", "causes"):
+        found.pop(field, None)
+    for field in ("task", "timer", "retry_of"):
+        if field in found:
+            found[field] = ordinals.get(found[field])
+    if ":" in found.get("instance", ""):
+        found["instance"] = found["instance"].partition(":")[0]
+    return found
+
+
+def marks(histories: dict[str, list[ev.Record]]) -> set[str]:
+    """What else came up: kinds of records, held arrivals, ends."""
+    found = set()
+    for records in histories.values():
+        for record in records:
+            found.add(type(record.event).__name__)
+            if getattr(record.event, "held", False):
+                found.add("held")
+            if isinstance(record.event, ev.ExecutionCompleted):
+                found.add(record.event.status)
+    return found
