@@ -29,7 +29,7 @@ class Purse(df.DurableEntity):
         return self.held
 
 
-def found(**names: Any) -> Registry:
+def make_registry(**names: Any) -> Registry:
     """The registry of a module `app.box` that holds these."""
     module = ModuleType("app.box")
     vars(module).update(names)
@@ -38,7 +38,7 @@ def found(**names: Any) -> Registry:
     return registry
 
 
-def the_entity(registry: Registry, name: str) -> Function:
+def get_entity(registry: Registry, name: str) -> Function:
     function = registry.find_entity(name)
     assert function is not None
     assert function.kind == "entity"
@@ -47,13 +47,13 @@ def the_entity(registry: Registry, name: str) -> Function:
 
 def test_entities_are_found_without_case_and_only_as_entities() -> None:
     registry = testing.build_registry(tally, Purse)
-    assert (the_entity(registry, "TALLY").call, the_entity(registry, "money box").call) == (tally, Purse)
+    assert (get_entity(registry, "TALLY").call, get_entity(registry, "money box").call) == (tally, Purse)
     assert (registry.find_activity("tally"), registry.find_orchestrator("tally")) == (None, None)
 
 
-def test_people_see_the_operations_of_a_class_and_where_it_stands() -> None:
+def test_operations_of_a_class_are_shown_with_their_location() -> None:
     registry = testing.build_registry(tally, Purse)
-    assert the_entity(registry, "money box").signature == "Money Box{add(amount: int) -> None, get() -> int}"
+    assert get_entity(registry, "money box").signature == "Money Box{add(amount: int) -> None, get() -> int}"
     places = [each.source_location for each in registry]
     lines = [int(place.removeprefix(f"{__file__}:")) for place in places]
     text = Path(__file__).read_text().splitlines()
@@ -64,15 +64,15 @@ def test_neither_a_subclass_nor_an_object_of_an_entity_is_one() -> None:
     class Sub(Purse):
         def __call__(self) -> None: ...
 
-    assert len(found(Sub=Sub, sub=Sub())) == 0
-    assert len(found(Purse=Purse, again=Purse, sub=Sub())) == 1
+    assert len(make_registry(Sub=Sub, sub=Sub())) == 0
+    assert len(make_registry(Purse=Purse, again=Purse, sub=Sub())) == 1
 
 
 def test_a_handle_is_called_as_its_module() -> None:
     def work(context: df.DurableEntityContext) -> None: ...
 
     main = df.Entity.create(work)
-    assert the_entity(found(main=main), "box").call is main.entity_function is work
+    assert get_entity(make_registry(main=main), "box").call is main.entity_function is work
     with pytest.raises(TypeError, match="decorates a function or a class, not int"):
         df.Entity.create(5)  # type: ignore[arg-type]
 
@@ -87,8 +87,8 @@ def test_a_blueprint_declares_entities() -> None:
     class Second: ...
 
     app.register_functions(part)
-    registry = found(app=app)
-    assert (the_entity(registry, "first").call, the_entity(registry, "OTHER").call) == (first, Second)
+    registry = make_registry(app=app)
+    assert (get_entity(registry, "first").call, get_entity(registry, "OTHER").call) == (first, Second)
 
 
 def generator(context: df.DurableEntityContext) -> Generator[None]:

@@ -41,20 +41,20 @@ def in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
-def written(text: str, name: str = "durable.yaml") -> str:
+def write_config(text: str, name: str = "durable.yaml") -> str:
     Path(name).parent.mkdir(exist_ok=True)
     Path(name).write_text(text)
     return name
 
 
-def untouched() -> Config:
+def default_config() -> Config:
     """The defaults, as they are in the current folder."""
     here = os.getcwd()
     return Config(base=here, project=here, state_dir=f"{here}/.state")
 
 
-def refused(text: str) -> str:
-    written(text)
+def load_error(text: str) -> str:
+    write_config(text)
     with pytest.raises(ConfigError) as caught:
         load_config(env={})
     assert "\n" not in str(caught.value)
@@ -62,11 +62,11 @@ def refused(text: str) -> str:
 
 
 def test_without_a_file_everything_has_its_default() -> None:
-    assert load_config(env={}) == untouched()
+    assert load_config(env={}) == default_config()
 
 
 def test_every_setting_of_the_file_is_read() -> None:
-    written(EVERYTHING)
+    write_config(EVERYTHING)
     config = load_config(env={})
     assert config.app == ("workflows", "extra.py", "my.package")
     assert (config.state_dir, config.default_version, config.on_nondeterminism) == (
@@ -93,13 +93,13 @@ def test_every_setting_of_the_file_is_read() -> None:
 
 
 @pytest.mark.parametrize("text", ["", "# nothing yet\n", "concurrency:\n"])
-def test_a_file_that_says_nothing_changes_nothing(text: str) -> None:
-    written(text)
-    assert load_config(env={}) == untouched()
+def test_an_empty_file_changes_nothing(text: str) -> None:
+    write_config(text)
+    assert load_config(env={}) == default_config()
 
 
-def test_a_flag_beats_the_environment_and_that_beats_the_file() -> None:
-    written("drain: 1s\nconcurrency: {activities: 1, process_workers: 1, async_activities: 1}\n")
+def test_flags_override_the_environment_which_overrides_the_file() -> None:
+    write_config("drain: 1s\nconcurrency: {activities: 1, process_workers: 1, async_activities: 1}\n")
     env = {"DURABLE_CONCURRENCY__ACTIVITIES": "2", "DURABLE_CONCURRENCY__PROCESS_WORKERS": "2"}
     config = load_config(env=env, overrides={"concurrency.activities": 3, "drain": None})
     assert config.concurrency.activities == 3
@@ -135,7 +135,7 @@ def test_every_setting_can_come_from_the_environment() -> None:
 
 
 def test_paths_of_a_file_elsewhere_are_relative_to_it() -> None:
-    written("app: [flows]\nstate_dir: hub\n", "project/durable.yaml")
+    write_config("app: [flows]\nstate_dir: hub\n", "project/durable.yaml")
     config = load_config("project/durable.yaml", env={})
     project, here = os.path.abspath("project"), os.getcwd()
     assert (config.base, config.app, config.state_dir) == (project, ("flows",), f"{project}/hub")
@@ -144,14 +144,14 @@ def test_paths_of_a_file_elsewhere_are_relative_to_it() -> None:
 
 
 def test_an_absolute_state_dir_stays_as_it_is(tmp_path: Path) -> None:
-    written(f"state_dir: {tmp_path}/hub\n", "project/durable.yaml")
+    write_config(f"state_dir: {tmp_path}/hub\n", "project/durable.yaml")
     assert load_config("project/durable.yaml", env={}).state_dir == f"{tmp_path}/hub"
 
 
 def test_the_folder_workflows_is_the_app_unless_another_is_named() -> None:
     Path("workflows").mkdir()
     assert load_config(env={}).app == ("workflows",)
-    written("app: []\n")
+    write_config("app: []\n")
     assert load_config(env={}).app == ()
 
 
@@ -192,7 +192,7 @@ def test_the_folder_workflows_is_the_app_unless_another_is_named() -> None:
     ],
 )
 def test_a_slip_in_the_file_is_named_in_one_line(text: str, said: str) -> None:
-    message = refused(text + "\n")
+    message = load_error(text + "\n")
     assert message.startswith(said) if said.endswith(" ") else message == said
 
 
@@ -231,7 +231,7 @@ def test_a_slip_in_the_environment_names_the_variable(env: dict[str, str], said:
 
 
 def test_variables_of_other_programs_are_left_alone() -> None:
-    assert load_config(env={"DURABLE_TASK_SCHEDULER_CONNECTION_STRING": "x", "PATH": "y"}) == untouched()
+    assert load_config(env={"DURABLE_TASK_SCHEDULER_CONNECTION_STRING": "x", "PATH": "y"}) == default_config()
 
 
 def test_a_slip_in_a_flag_names_the_flag() -> None:
@@ -313,7 +313,7 @@ def test_yaml_is_only_imported_where_there_is_a_file() -> None:
     shown = []
     for text in (None, "drain: 1s\n"):
         if text:
-            written(text)
+            write_config(text)
         shown.append(subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout)
     assert shown == ["False\n", "True\n"]
 
@@ -321,47 +321,47 @@ def test_yaml_is_only_imported_where_there_is_a_file() -> None:
 # ── which folder ───────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def made(folder: str) -> str:
+def make_hub_folder(folder: str) -> str:
     """A hub in this folder, as far as anybody looks for one."""
     Path(folder, ".state").mkdir(parents=True)
     Path(folder, ".state/hub.json").touch()
     return os.path.abspath(folder)
 
 
-def enter(monkeypatch: pytest.MonkeyPatch, folder: str) -> None:
+def enter_folder(monkeypatch: pytest.MonkeyPatch, folder: str) -> None:
     Path(folder).mkdir(parents=True, exist_ok=True)
     monkeypatch.chdir(folder)
 
 
 def test_a_file_above_is_found_with_its_paths(monkeypatch: pytest.MonkeyPatch) -> None:
-    written("app: [flows]\nstate_dir: data/hub\n", "project/durable.yaml")
+    write_config("app: [flows]\nstate_dir: data/hub\n", "project/durable.yaml")
     project = os.path.abspath("project")
-    enter(monkeypatch, "project/flows/deep")
+    enter_folder(monkeypatch, "project/flows/deep")
     config = load_config(env={})
     assert (config.base, config.app, config.state_dir) == (project, ("flows",), f"{project}/data/hub")
     assert config.project == project
 
 
 def test_a_hub_above_is_found_with_its_workflows(monkeypatch: pytest.MonkeyPatch) -> None:
-    project = made("project")
-    enter(monkeypatch, "project/workflows/deep")
+    project = make_hub_folder("project")
+    enter_folder(monkeypatch, "project/workflows/deep")
     config = load_config(env={})
     assert (config.base, config.app, config.state_dir) == (project, ("workflows",), f"{project}/.state")
 
 
 def test_the_nearest_folder_counts(monkeypatch: pytest.MonkeyPatch) -> None:
-    made("outer")
-    inner = made("outer/inner")
-    enter(monkeypatch, "outer/inner/deep")
+    make_hub_folder("outer")
+    inner = make_hub_folder("outer/inner")
+    enter_folder(monkeypatch, "outer/inner/deep")
     assert load_config(env={}).state_dir == f"{inner}/.state"
     monkeypatch.chdir(inner)
-    written("state_dir: here\n")
+    write_config("state_dir: here\n")
     assert load_config(env={}).state_dir == f"{inner}/here"
 
 
 def test_flags_and_variables_stay_relative_to_the_current_folder(monkeypatch: pytest.MonkeyPatch) -> None:
-    project = made("project")
-    enter(monkeypatch, "project/deep")
+    project = make_hub_folder("project")
+    enter_folder(monkeypatch, "project/deep")
     config = load_config(env={"DURABLE_STATE_DIR": "hub"}, overrides={"app": ["one.py"]})
     assert (config.base, config.state_dir) == (f"{project}/deep", f"{project}/deep/hub")
     assert config.project == project
@@ -370,13 +370,13 @@ def test_flags_and_variables_stay_relative_to_the_current_folder(monkeypatch: py
 def test_a_state_folder_above_that_is_no_hub_is_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
     Path("home/.state").mkdir(parents=True)
     Path("home/.state/of_another_program").touch()
-    enter(monkeypatch, "home/deep")
-    assert load_config(env={}) == untouched()
+    enter_folder(monkeypatch, "home/deep")
+    assert load_config(env={}) == default_config()
 
 
 def test_a_folder_with_an_app_of_its_own_uses_no_hub_above(monkeypatch: pytest.MonkeyPatch) -> None:
-    made("outer")
-    enter(monkeypatch, "outer/project/workflows")
+    make_hub_folder("outer")
+    enter_folder(monkeypatch, "outer/project/workflows")
     monkeypatch.chdir("..")
     assert load_config(env={}).state_dir == os.path.abspath(".state")
     monkeypatch.chdir("workflows")
@@ -385,17 +385,17 @@ def test_a_folder_with_an_app_of_its_own_uses_no_hub_above(monkeypatch: pytest.M
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
 def test_a_file_or_a_hub_of_another_user_above_is_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
-    project = made("project")
-    os.chown(written("state_dir: hub\n", "project/durable.yaml"), 12345, -1)
+    project = make_hub_folder("project")
+    os.chown(write_config("state_dir: hub\n", "project/durable.yaml"), 12345, -1)
     os.chown("project/.state", 12345, -1)
-    enter(monkeypatch, "project/deep")
-    assert load_config(env={}) == untouched()
+    enter_folder(monkeypatch, "project/deep")
+    assert load_config(env={}) == default_config()
     os.chown(f"{project}/durable.yaml", 0, -1)
     assert load_config(env={}).state_dir == f"{project}/hub"
 
 
 def test_a_current_folder_that_is_gone_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    enter(monkeypatch, "gone")
+    enter_folder(monkeypatch, "gone")
     (tmp_path / "gone").rmdir()
     with pytest.raises(ConfigError, match="the current folder no longer exists"):
         load_config(env={})

@@ -18,7 +18,7 @@ from durablecli.model.payloads import encode
 from durablecli.model.redaction import REDACTED
 from durablecli.model.secrets import Secret
 from durablecli.store.memory_disk import MemoryDisk
-from tests.support.http_stub import Answer, Web, web
+from tests.support.http_stub import StubResponse, StubServer, run_stub_server
 
 Flow = Generator[Any, Any, Any]
 TOKEN = "tok-4711"  # noqa: S105
@@ -33,8 +33,8 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def server() -> Iterator[Web]:
-    with web() as made:
+def server() -> Iterator[StubServer]:
+    with run_stub_server() as made:
         yield made
 
 
@@ -55,29 +55,29 @@ def careless(context: df.DurableOrchestrationContext) -> Flow:
     yield context.call_http("GET", context.get_input(), headers={"Authorization": f"Bearer {df.secret('API_TOKEN')}"})
 
 
-def everything(disk: MemoryDisk) -> bytes:
+def read_journal(disk: MemoryDisk) -> bytes:
     """All that is on the disk."""
     found = [disk.read(f"hub/{name}") for name in ("journal/00000001.jsonl",) if disk.exists(f"hub/{name}")]
     return b"\n".join(found)
 
 
-def test_a_named_credential_is_sent_and_not_written(server: Web, replay_always: bool) -> None:
-    poll = Answer(202, {"Location": "/poll", "Retry-After": "1", "Set-Cookie": COOKIE})
-    uri = server.script("/", poll)
-    server.script("/poll", poll, Answer())
+def test_a_named_credential_is_sent_and_not_written(server: StubServer, replay_always: bool) -> None:
+    poll = StubResponse(202, {"Location": "/poll", "Retry-After": "1", "Set-Cookie": COOKIE})
+    uri = server.set_responses("/", poll)
+    server.set_responses("/poll", poll, StubResponse())
     with testing.hub(call, replay_always=replay_always) as hub:
         instance = hub.client.start_new(call, client_input=uri)
         assert hub.finish(instance).output == 200
         child = f"{instance}:{hub.client.get_status(instance).execution}:2"
         lines = [line.text for one in (instance, child) for line in hub.client.get_lines(one)]
         assert b'"authorization":{"secret":"API_TOKEN","prefix":"Bearer "}' in b"".join(lines)
-        assert TOKEN.encode() not in b"".join(lines) + everything(hub.disk)
+        assert TOKEN.encode() not in b"".join(lines) + read_journal(hub.disk)
         assert len(lines) > 8
-    assert [asked.headers["Authorization"] for asked in server.asked] == [f"Bearer {TOKEN}"] * 3
+    assert [asked.headers["Authorization"] for asked in server.requests] == [f"Bearer {TOKEN}"] * 3
 
 
-def test_displays_redact_credentials_and_leave_what_is_stored(server: Web) -> None:
-    uri = server.script("/", Answer(200, {"Set-Cookie": COOKIE, "X-Seen": "seen"}))
+def test_displays_redact_credentials_and_leave_what_is_stored(server: StubServer) -> None:
+    uri = server.set_responses("/", StubResponse(200, {"Set-Cookie": COOKIE, "X-Seen": "seen"}))
     with testing.hub(call) as hub:
         instance = hub.client.start_new(call, client_input=uri)
         hub.finish(instance)
@@ -87,7 +87,7 @@ def test_displays_redact_credentials_and_leave_what_is_stored(server: Web) -> No
             state = OrchestrationState.from_status(status)
             assert state is not None
             shown = json.dumps(
-                [json.loads(encode_json(status.payload())), status.to_json(), hub.client.project_history(one)]
+                [json.loads(encode_as_json(status.payload())), status.to_json(), hub.client.project_history(one)]
             )
             shown += f"{status.input_}{status.output}{state.serialized_input}{state.serialized_output}"
             assert CLEAR not in shown
@@ -97,40 +97,40 @@ def test_displays_redact_credentials_and_leave_what_is_stored(server: Web) -> No
         assert CLEAR.encode() in bytes(hub.client.get_status(child).raw_input)
 
 
-def encode_json(value: object) -> bytes:
+def encode_as_json(value: object) -> bytes:
     import msgspec
 
     return msgspec.json.encode(value)
 
 
-def test_a_variable_that_is_not_set_is_a_clear_failure(server: Web, replay_always: bool) -> None:
+def test_a_variable_that_is_not_set_is_a_clear_failure(server: StubServer, replay_always: bool) -> None:
     with testing.hub(lacking, replay_always=replay_always) as hub:
-        status = hub.finish(hub.client.start_new(lacking, client_input=server.script("/", Answer())))
+        status = hub.finish(hub.client.start_new(lacking, client_input=server.set_responses("/", StubResponse())))
         assert status.runtime_status is df.OrchestrationRuntimeStatus.Failed
         assert "the environment variable NOT_SET_ANYWHERE, which df.secret names, isn't set" in status.output
-    assert not server.asked
+    assert not server.requests
 
 
-def test_a_value_that_cannot_be_sent_is_not_shown(server: Web, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_value_that_cannot_be_sent_is_not_shown(server: StubServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("API_TOKEN", f"{TOKEN}\nx")
     with testing.hub(call) as hub:
-        status = hub.finish(hub.client.start_new(call, client_input=server.script("/", Answer())))
+        status = hub.finish(hub.client.start_new(call, client_input=server.set_responses("/", StubResponse())))
         assert "API_TOKEN can't be sent" in status.output
         assert TOKEN not in json.dumps(hub.client.project_history(status.instance_id))
 
 
-def test_another_origin_is_not_told_a_credential(server: Web) -> None:
-    with web() as other:
-        location = other.script("/", Answer())
-        uri = server.script("/", Answer(302, {"Location": location}))
+def test_a_credential_is_not_sent_to_another_origin(server: StubServer) -> None:
+    with run_stub_server() as other:
+        location = other.set_responses("/", StubResponse())
+        uri = server.set_responses("/", StubResponse(302, {"Location": location}))
         with testing.hub(call) as hub:
             assert hub.finish(hub.client.start_new(call, client_input=uri)).output == 200
-        assert [asked.headers["Authorization"] for asked in other.asked] == [None]
+        assert [asked.headers["Authorization"] for asked in other.requests] == [None]
 
 
-def test_a_secret_is_no_text_and_no_payload(server: Web) -> None:
+def test_a_secret_is_no_text_and_no_payload(server: StubServer) -> None:
     with testing.hub(careless) as hub:
-        status = hub.finish(hub.client.start_new(careless, client_input=server.script("/", Answer())))
+        status = hub.finish(hub.client.start_new(careless, client_input=server.set_responses("/", StubResponse())))
         assert "write 'Bearer ' + df.secret('API_TOKEN')" in status.output
     with pytest.raises(Unserializable):
         encode({"token": df.secret("API_TOKEN")})
@@ -157,7 +157,7 @@ def calls(context):
 
 
 def test_the_command_line_redacts_too(
-    server: Web, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    server: StubServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from durablecli.__main__ import main
 
@@ -171,7 +171,7 @@ def test_the_command_line_redacts_too(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "workflows").mkdir()
     (tmp_path / "workflows" / "flow.py").write_text(FLOWS)
-    uri = server.script("/", Answer(200, {"Set-Cookie": COOKIE}))
+    uri = server.set_responses("/", StubResponse(200, {"Set-Cookie": COOKIE}))
     durable("run", "calls", "--id", "c", "--input", json.dumps(uri))
     child = next(row["instanceId"] for row in json.loads(durable("list", "-o", "json")) if row["instanceId"] != "c")
     shown = durable("list", "-o", "jsonl") + durable("wait", child)

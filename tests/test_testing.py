@@ -33,36 +33,36 @@ def hub() -> testing.TestEnvironment:
     return testing.hub(waits, lacks, parent)
 
 
-def refusal(hub: testing.TestEnvironment, instance: str) -> str:
+def timeout_message(hub: testing.TestEnvironment, instance: str) -> str:
     with pytest.raises(TimedOut) as caught:
         hub.finish(instance)
     return str(caught.value)
 
 
-def test_an_instance_that_waits_says_for_what(hub: testing.TestEnvironment) -> None:
+def test_a_timeout_names_what_an_instance_waits_for(hub: testing.TestEnvironment) -> None:
     hub.client.start_new(waits, "w")
-    assert refusal(hub, "w") == "w hasn't ended: it waits for event Go"
+    assert timeout_message(hub, "w") == "w hasn't ended: it waits for event Go"
 
 
-def test_a_blocked_instance_says_so_and_why(hub: testing.TestEnvironment) -> None:
+def test_a_timeout_names_the_reason_of_a_block(hub: testing.TestEnvironment) -> None:
     hub.client.start_new(lacks, "b")
-    text = refusal(hub, "b")
+    text = timeout_message(hub, "b")
     assert text.startswith("b hasn't ended: it is blocked: ")
     assert "'missing'" in text
 
 
-def test_a_suspended_instance_says_so(hub: testing.TestEnvironment) -> None:
+def test_a_timeout_names_a_suspension(hub: testing.TestEnvironment) -> None:
     hub.client.start_new(waits, "s")
     hub.client.suspend("s", "audit")
-    assert refusal(hub, "s") == "s hasn't ended: it is suspended: audit"
+    assert timeout_message(hub, "s") == "s hasn't ended: it is suspended: audit"
 
 
-def test_an_instance_that_waits_for_a_blocked_child_says_why_that_is_blocked(hub: testing.TestEnvironment) -> None:
+def test_a_timeout_explains_a_blocked_child(hub: testing.TestEnvironment) -> None:
     hub.client.start_new(parent, "p", "lacks")
-    text = refusal(hub, "p")
+    text = timeout_message(hub, "p")
     assert text.startswith("p hasn't ended: it waits for child lacks; c: it is blocked: ")
     assert "'missing'" in text
 
 
-def test_an_unknown_instance_says_so(hub: testing.TestEnvironment) -> None:
-    assert refusal(hub, "x") == "x hasn't ended: there is no such instance"
+def test_a_timeout_names_an_unknown_instance(hub: testing.TestEnvironment) -> None:
+    assert timeout_message(hub, "x") == "x hasn't ended: there is no such instance"

@@ -55,11 +55,11 @@ def activity(folder: str, code: str, **more: Any) -> None:
     function(folder, code, {"type": "activityTrigger", "name": "given", "direction": "in"}, **more)
 
 
-def errors(loaded: LoadedApp) -> dict[str, str | None]:
+def module_errors(loaded: LoadedApp) -> dict[str, str | None]:
     return {module.name: module.error for module in loaded.modules}
 
 
-def call(loaded: LoadedApp, name: str, given: object = 0) -> Any:
+def call_activity(loaded: LoadedApp, name: str, given: object = 0) -> Any:
     found = loaded.registry.find_activity(name)
     assert found is not None
     places, names = _arguments(found, given)
@@ -89,7 +89,7 @@ def test_code_beside_function_app_is_imported_and_so_is_what_it_imports_late() -
         "    from shared.deep import rates\n    import azure.functions\n    return rates.VALUE + given\n"
         "app.register_functions(bp)\n",
     )
-    assert call(load_targets(["shop"]), "late", 2) == 42
+    assert call_activity(load_targets(["shop"]), "late", 2) == 42
 
 
 def test_a_later_load_sees_changed_code_also_in_plain_folders() -> None:
@@ -104,7 +104,7 @@ def test_a_later_load_sees_changed_code_also_in_plain_folders() -> None:
 def test_a_plain_folder_doesnt_hide_what_is_installed() -> None:
     write("shop/function_app.py", "import iniconfig\nNAME = iniconfig.__name__, iniconfig.IniConfig\n")
     write("shop/iniconfig/notes.txt")
-    assert errors(load_targets(["shop"])) == {"function_app": None}
+    assert module_errors(load_targets(["shop"])) == {"function_app": None}
 
 
 def test_azures_names_are_gone_when_something_else_is_loaded() -> None:
@@ -117,9 +117,9 @@ def test_azures_names_are_gone_when_something_else_is_loaded() -> None:
     assert "function_app" not in sys.modules
 
 
-def test_an_app_that_cant_be_imported_is_told_with_its_place() -> None:
+def test_an_app_that_cant_be_imported_is_reported_with_its_location() -> None:
     write("shop/function_app.py", "import azure.functions\n\nimport no_such_thing\n")
-    assert errors(load_targets(["shop"])) == {
+    assert module_errors(load_targets(["shop"])) == {
         "function_app": "shop/function_app.py:3: ModuleNotFoundError: No module named 'no_such_thing'"
     }
 
@@ -175,8 +175,8 @@ def test_function_folders_reach_each_other_in_every_way() -> None:
     activity("shop/Own", code.format("from . import rates"))
     write("shop/Own/rates.py", "VALUE = 2\n")
     loaded = load_targets(["shop"])
-    assert set(errors(loaded).values()) == {None}
-    assert [call(loaded, name) for name in ("Absolute", "Relative", "ByRoot", "Own")] == [1, 1, 1, 2]
+    assert set(module_errors(loaded).values()) == {None}
+    assert [call_activity(loaded, name) for name in ("Absolute", "Relative", "ByRoot", "Own")] == [1, 1, 1, 2]
 
 
 def test_a_script_and_an_entry_point_may_be_named_and_shared() -> None:
@@ -187,7 +187,7 @@ def test_a_script_and_an_entry_point_may_be_named_and_shared() -> None:
     activity("shop/Three", "def main(given): return 3\n", file="main.py")
     activity("shop/Off", "raise AssertionError\n", disabled=True)
     loaded = load_targets(["shop"])
-    assert [call(loaded, name) for name in ("One", "Two", "Three")] == [1, 2, 3]
+    assert [call_activity(loaded, name) for name in ("One", "Two", "Three")] == [1, 2, 3]
     assert loaded.registry.find_activity("Off") is None
 
 
@@ -202,7 +202,7 @@ def test_the_words_of_function_json_may_be_written_in_any_case() -> None:
     loaded = load_targets(["shop"])
     (function,) = loaded.registry
     assert (function.kind, dict(function.outputs)) == ("activity", {"msg": "Queue"})
-    assert bytes(call(loaded, "Work", 5).outputs[0].value) == b"5"
+    assert bytes(call_activity(loaded, "Work", 5).outputs[0].value) == b"5"
 
 
 @pytest.mark.parametrize(
@@ -220,11 +220,11 @@ def test_a_script_that_isnt_in_the_app_is_refused(more: dict[str, str], said: st
         load_targets(["shop"])
 
 
-def test_a_function_without_its_entry_is_told_and_takes_no_other_down() -> None:
+def test_a_function_without_its_entry_point_is_reported_and_the_others_load() -> None:
     write("shop/host.json", "{}")
     activity("shop/Bad", "x = 1\n")
     activity("shop/Good", "def main(given): return 1\n")
-    found = errors(load_targets(["shop"]))
+    found = module_errors(load_targets(["shop"]))
     assert found["Good"] is None
     assert found["Bad"] is not None
     assert "the module has no function 'main'" in found["Bad"]
@@ -238,7 +238,7 @@ def test_a_function_json_without_bindings_is_refused(text: str) -> None:
         load_targets(["shop"])
 
 
-def test_what_isnt_run_here_is_told() -> None:
+def test_unsupported_triggers_are_reported() -> None:
     app = load_azure_app(APPS / "v2_model")
     assert app.hub_name == "ShopHub"
     assert app.loaded.warnings[1:] == (
@@ -257,9 +257,9 @@ def test_an_activity_gets_its_input_as_it_came_and_a_context() -> None:
         "@app.activity_trigger(input_name='payload')\ndef other(given): return given\n",
     )
     loaded = load_targets(["shop"])
-    assert call(loaded, "wrong", {"a": [1]}) == {"a": [1]}
-    assert call(loaded, "named", 5) == ("named", 5)
-    assert call(loaded, "other", 6) == 6
+    assert call_activity(loaded, "wrong", {"a": [1]}) == {"a": [1]}
+    assert call_activity(loaded, "named", 5) == ("named", 5)
+    assert call_activity(loaded, "other", 6) == 6
 
 
 def test_an_activity_gets_the_client_that_it_asks_for(tmp_path: Path) -> None:
@@ -275,9 +275,9 @@ def test_an_activity_gets_the_client_that_it_asks_for(tmp_path: Path) -> None:
     )
     loaded = load_targets(["shop"])
     inject_clients(loaded.registry, lambda: ClientProvider(Client(tmp_path / "hub")))
-    assert call(loaded, "ask", 1) == (1, "SyncDurableFunctionsClient")
-    assert asyncio.run(call(loaded, "wait", 2)) == (2, "DurableFunctionsClient")
-    assert call(loaded, "make", 3) == (3, "ClientBinding")
+    assert call_activity(loaded, "ask", 1) == (1, "SyncDurableFunctionsClient")
+    assert asyncio.run(call_activity(loaded, "wait", 2)) == (2, "DurableFunctionsClient")
+    assert call_activity(loaded, "make", 3) == (3, "ClientBinding")
 
 
 def test_an_app_can_be_tested_without_a_daemon() -> None:

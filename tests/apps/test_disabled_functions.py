@@ -38,13 +38,13 @@ def in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Itera
     unload()
 
 
-def newer(values: dict[str, object]) -> LoadedApp:
+def load_v2_app(values: dict[str, object]) -> LoadedApp:
     Path("function_app.py").write_text(CODE)
     Path("local.settings.json").write_text(json.dumps({"IsEncrypted": False, "Values": values}))
     return load_targets(["."])
 
 
-def older(disabled: object, values: dict[str, object]) -> LoadedApp:
+def load_v1_app(disabled: object, values: dict[str, object]) -> LoadedApp:
     Path("host.json").write_text("{}")
     Path("local.settings.json").write_text(json.dumps({"Values": values}))
     for name in ("Off", "On"):
@@ -57,7 +57,7 @@ def older(disabled: object, values: dict[str, object]) -> LoadedApp:
     return load_targets(["."])
 
 
-def names(loaded: LoadedApp) -> list[str]:
+def function_names(loaded: LoadedApp) -> list[str]:
     assert [module.error for module in loaded.modules if module.error] == []
     return [one.name for one in loaded.registry]
 
@@ -76,24 +76,24 @@ def names(loaded: LoadedApp) -> list[str]:
     ],
 )
 def test_a_setting_disables_a_function(setting: str, value: object, left: list[str]) -> None:
-    loaded = newer({setting: value})
-    assert sorted(names(loaded), key=str.casefold) == sorted(left, key=str.casefold)
+    loaded = load_v2_app({setting: value})
+    assert sorted(function_names(loaded), key=str.casefold) == sorted(left, key=str.casefold)
     (remark,) = [remark for remark in loaded.warnings if remark.startswith("disabled: ")]
     assert f"by {setting}".casefold() in remark.casefold()
 
 
 @pytest.mark.parametrize("value", [False, "false", "0", "", "no", None])
 def test_any_other_value_disables_nothing(value: object) -> None:
-    loaded = newer({"AzureWebJobs.my_tick.Disabled": value, "AzureWebJobs.other.Disabled": "true"})
-    assert len(names(loaded)) == 3
+    loaded = load_v2_app({"AzureWebJobs.my_tick.Disabled": value, "AzureWebJobs.other.Disabled": "true"})
+    assert len(function_names(loaded)) == 3
     assert loaded.warnings == ()
 
 
 def test_a_variable_disables_a_function(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(os.environ, "AzureWebJobs.my_tick.Disabled", "true")
-    assert "my_tick" not in names(newer({}))
+    assert "my_tick" not in function_names(load_v2_app({}))
     monkeypatch.setitem(os.environ, "AzureWebJobs.my_tick.Disabled", "false")
-    assert "my_tick" in names(newer({"AzureWebJobs.my_tick.Disabled": "true"}))
+    assert "my_tick" in function_names(load_v2_app({"AzureWebJobs.my_tick.Disabled": "true"}))
 
 
 @pytest.mark.parametrize(
@@ -110,12 +110,12 @@ def test_a_variable_disables_a_function(monkeypatch: pytest.MonkeyPatch) -> None
 def test_a_function_of_the_older_layout_is_disabled_and_not_imported(
     disabled: object, values: dict[str, object]
 ) -> None:
-    loaded = older(disabled, values)
-    assert names(loaded) == ["On"]
+    loaded = load_v1_app(disabled, values)
+    assert function_names(loaded) == ["On"]
     assert [module.name for module in loaded.modules] == ["On"]
     assert any(remark.startswith("disabled: Off, by ") for remark in loaded.warnings)
 
 
 @pytest.mark.parametrize("disabled", [None, False, "IS_OFF", "%IS_OFF%", "false"])
 def test_a_function_of_the_older_layout_stays(disabled: object) -> None:
-    assert names(older(disabled, {"IS_OFF": "false"})) == ["Off", "On"]
+    assert function_names(load_v1_app(disabled, {"IS_OFF": "false"})) == ["Off", "On"]

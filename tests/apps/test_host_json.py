@@ -22,7 +22,9 @@ def in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
 
 
-def write(durable: Mapping[str, Any] | None = None, values: Mapping[str, Any] | None = None, **more: Any) -> None:
+def write_app_settings(
+    durable: Mapping[str, Any] | None = None, values: Mapping[str, Any] | None = None, **more: Any
+) -> None:
     extensions = {"durableTask": durable or {}, **more}
     Path("host.json").write_text(json.dumps({"version": "2.0", "extensions": extensions}))
     if values is not None:
@@ -37,7 +39,7 @@ def test_without_files_everything_has_its_default() -> None:
 
 
 def test_settings_are_taken_whatever_their_case() -> None:
-    write(
+    write_app_settings(
         {
             "HubName": "MyHub",
             "defaultVersion": "2.1",
@@ -67,25 +69,27 @@ def test_settings_are_taken_whatever_their_case() -> None:
     ],
 )
 def test_strategies_of_versions_are_taken(match: str, failure: str, settings: tuple[str, str]) -> None:
-    write({"versionMatchStrategy": match, "versionFailureStrategy": failure})
+    write_app_settings({"versionMatchStrategy": match, "versionFailureStrategy": failure})
     config = host_json.load_settings()
     assert (config.version_match, config.version_failure) == settings
 
 
 def test_an_empty_prefix_is_none() -> None:
-    write(http={"routePrefix": ""})
+    write_app_settings(http={"routePrefix": ""})
     assert host_json.read_host_settings(".", {}).route_prefix == ""
 
 
 def test_what_has_no_meaning_here_is_named_in_one_line() -> None:
-    write({"hubName": "MyHub", "storageProvider": {"type": "mssql"}, "useAppLease": True}, queues={"batchSize": 1})
+    write_app_settings(
+        {"hubName": "MyHub", "storageProvider": {"type": "mssql"}, "useAppLease": True}, queues={"batchSize": 1}
+    )
     assert host_json.read_host_settings(".", {}).warning == (
         "host.json: nothing is done here about "
         "extensions.durableTask.storageProvider, extensions.durableTask.useAppLease, extensions.queues"
     )
 
 
-def test_comments_and_last_commas_are_read_over() -> None:
+def test_comments_and_trailing_commas_are_ignored() -> None:
     Path("host.json").write_text(
         '\ufeff{ // a "comment"\n "extensions": { "durableTask": { /* , } */ "hubName": "A12", }, },\n}'
     )
@@ -94,15 +98,17 @@ def test_comments_and_last_commas_are_read_over() -> None:
     assert host_json.read_json("more.json") == {"a": "no // comment, }", "b": ["/*"]}
 
 
-def test_a_setting_may_stand_in_the_environment_which_beats_the_file() -> None:
-    write({"hubName": "%MY_HUB%"}, {"MY_HUB": "FromFile", "OTHER": 5, "NONE": None})
+def test_an_environment_variable_overrides_the_file() -> None:
+    write_app_settings({"hubName": "%MY_HUB%"}, {"MY_HUB": "FromFile", "OTHER": 5, "NONE": None})
     assert host_json.read_host_settings(".", {}).hub_name == "FromFile"
     assert host_json.read_host_settings(".", {"MY_HUB": "FromEnvironment"}).hub_name == "FromEnvironment"
     assert host_json.read_host_settings(".", {}).environment == {"MY_HUB": "FromFile", "OTHER": "5"}
 
 
 def test_a_variable_overrides_a_setting() -> None:
-    write({"hubName": "FromFile"}, {"AzureFunctionsJobHost__extensions__durableTask__hubName": "FromValues"})
+    write_app_settings(
+        {"hubName": "FromFile"}, {"AzureFunctionsJobHost__extensions__durableTask__hubName": "FromValues"}
+    )
     assert host_json.read_host_settings(".", {}).hub_name == "FromValues"
     variable = {"AzureFunctionsJobHost__extensions__durableTask__hubName": "FromEnvironment"}
     assert host_json.read_host_settings(".", variable).hub_name == "FromEnvironment"
@@ -132,7 +138,9 @@ def test_a_slip_is_named_in_one_line(text: str, said: str) -> None:
 
 def test_settings_of_the_folder_are_those_of_the_hub() -> None:
     polls = {"defaultAsyncRequestSleepTimeMilliseconds": 1500}
-    write({"hubName": "MyHub", "maxConcurrentActivityFunctions": 4, "defaultVersion": "2", "httpSettings": polls})
+    write_app_settings(
+        {"hubName": "MyHub", "maxConcurrentActivityFunctions": 4, "defaultVersion": "2", "httpSettings": polls}
+    )
     Path("local.settings.json").write_text('{"Host": {"LocalHttpPort": 7099}}')
     config = host_json.load_settings()
     assert (config.app, config.state_dir, config.http.listen) == ((".",), os.path.abspath(".state/MyHub"), 7099)
@@ -140,8 +148,8 @@ def test_settings_of_the_folder_are_those_of_the_hub() -> None:
     assert config.call_http.poll == timedelta(milliseconds=1500)
 
 
-def test_what_durablecli_is_told_beats_the_files_of_the_app() -> None:
-    write({"hubName": "MyHub", "maxConcurrentActivityFunctions": 4})
+def test_durablecli_settings_override_the_files_of_the_app() -> None:
+    write_app_settings({"hubName": "MyHub", "maxConcurrentActivityFunctions": 4})
     Path("durable.yaml").write_text("concurrency: {activities: 9}\n")
     config = host_json.load_settings({"state_dir": "elsewhere"})
     assert (config.state_dir, config.concurrency.activities) == (os.path.abspath("elsewhere"), 9)
@@ -156,14 +164,14 @@ def test_an_app_named_from_elsewhere_has_its_hub_in_its_own_folder() -> None:
 
 
 def test_another_app_in_such_a_folder_has_its_own_settings() -> None:
-    write({"hubName": "MyHub"})
+    write_app_settings({"hubName": "MyHub"})
     Path("flows").mkdir()
     config = host_json.load_settings({"app": ["flows"]})
     assert (config.app, config.state_dir, config.http.listen) == (("flows",), os.path.abspath(".state"), None)
 
 
 def test_an_app_of_azures_is_named_alone() -> None:
-    write()
+    write_app_settings()
     with pytest.raises(ConfigError, match="which is loaded alone: name nothing beside it"):
         host_json.load_settings({"app": [".", "flows"]})
 
@@ -171,15 +179,17 @@ def test_an_app_of_azures_is_named_alone() -> None:
 @pytest.mark.parametrize("name", ["default", "my-hub", "team_hub-7", "A", "7", "x" * 64])
 @pytest.mark.parametrize("provider", ["azureManaged", "AzureManaged", "mssql", "netherite"])
 def test_a_hub_is_named_by_the_rules_of_its_storage_provider(name: str, provider: str) -> None:
-    write({"hubName": name, "storageProvider": {"type": provider, "connectionStringName": "C"}})
+    write_app_settings({"hubName": name, "storageProvider": {"type": provider, "connectionStringName": "C"}})
     assert host_json.read_host_settings(".", {}).hub_name == name
     assert host_json.read_host_settings(".", {}).state_dir == f".state/{name}"
 
 
-def test_a_storage_provider_may_stand_in_the_environment() -> None:
-    write({"hubName": "%HUB%", "StorageProvider": {"Type": "%KIND%"}}, {"HUB": "my-hub", "KIND": "azureManaged"})
+def test_a_storage_provider_may_come_from_the_environment() -> None:
+    write_app_settings(
+        {"hubName": "%HUB%", "StorageProvider": {"Type": "%KIND%"}}, {"HUB": "my-hub", "KIND": "azureManaged"}
+    )
     assert host_json.read_host_settings(".", {}).hub_name == "my-hub"
-    write({"hubName": "my-hub", "storageProvider": None})
+    write_app_settings({"hubName": "my-hub", "storageProvider": None})
     variable = "AzureFunctionsJobHost__extensions__durableTask__storageProvider__type"
     assert host_json.read_host_settings(".", {variable: "azureManaged"}).hub_name == "my-hub"
 
@@ -187,20 +197,20 @@ def test_a_storage_provider_may_stand_in_the_environment() -> None:
 @pytest.mark.parametrize("provider", ["azureManaged", "AzureStorage", None])
 @pytest.mark.parametrize("name", ["", "..", "../up", "a/b", "a b", "-a", "a-", ".a", "x" * 65, 5])
 def test_no_provider_has_a_hub_that_leads_elsewhere(name: object, provider: str | None) -> None:
-    write({"hubName": name, "storageProvider": {"type": provider}})
+    write_app_settings({"hubName": name, "storageProvider": {"type": provider}})
     with pytest.raises(ConfigError, match="is no name of a hub"):
         host_json.read_host_settings(".", {})
 
 
 def test_without_another_provider_a_hub_is_named_as_azure_storage_needs_it() -> None:
     for provider in (None, {}, {"type": "AzureStorage"}):
-        write({"hubName": "my-hub", "storageProvider": provider})
+        write_app_settings({"hubName": "my-hub", "storageProvider": provider})
         with pytest.raises(ConfigError, match="3 to 45 letters and digits"):
             host_json.read_host_settings(".", {})
 
 
 def test_one_file_of_an_app_has_the_settings_of_the_app() -> None:
-    write({"hubName": "MyHub"})
+    write_app_settings({"hubName": "MyHub"})
     Path("flows.py").write_text("import json\n")
     assert host_json.load_settings({"app": ["flows.py"]}).state_dir == os.path.abspath(".state")
     for text in ("import azure.functions as func\n", "x = 1\n  from azure.durable_functions.models import Task\n",

@@ -36,11 +36,11 @@ def activity(name: str, value: object = 1) -> str:
     return ACTIVITY.format(name=name, value=value)
 
 
-def errors(loaded: LoadedApp) -> dict[str, str | None]:
+def module_errors(loaded: LoadedApp) -> dict[str, str | None]:
     return {module.name: module.error for module in loaded.modules}
 
 
-def call(loaded: LoadedApp, name: str) -> object:
+def call_activity(loaded: LoadedApp, name: str) -> object:
     function = loaded.registry.find_activity(name)
     assert function is not None
     return function.call(0)
@@ -54,7 +54,7 @@ def test_a_folder_gives_the_functions_of_all_its_modules() -> None:
         ("one", "flows/one.py", None),
         ("two", "flows/two.py", None),
     ]
-    assert (call(loaded, "first"), call(loaded, "second")) == (1, 2)
+    assert (call_activity(loaded, "first"), call_activity(loaded, "second")) == (1, 2)
 
 
 def test_private_modules_and_tests_are_not_loaded() -> None:
@@ -62,14 +62,14 @@ def test_private_modules_and_tests_are_not_loaded() -> None:
         write(f"flows/{name}.py", "raise AssertionError('loaded')\n")
     write("flows/testing_ground.py")
     write("flows/notes.txt")
-    assert errors(load(["flows"])) == {"testing_ground": None}
+    assert module_errors(load(["flows"])) == {"testing_ground": None}
 
 
 def test_siblings_import_each_other_by_name_even_private_ones() -> None:
     write("flows/one.py", "from _shared import VALUE\nimport two\n" + activity("first", "VALUE + two.VALUE"))
     write("flows/two.py", "VALUE = 2\n")
     write("flows/_shared.py", "VALUE = 40\n")
-    assert call(load(["flows"]), "first") == 42
+    assert call_activity(load(["flows"]), "first") == 42
 
 
 def test_packages_are_loaded_with_what_is_in_them() -> None:
@@ -79,8 +79,8 @@ def test_packages_are_loaded_with_what_is_in_them() -> None:
     write("flows/billing/deep/__init__.py", activity("deep", 8))
     write("flows/no_package/hidden.py", "raise AssertionError('loaded')\n")
     loaded = load(["flows"])
-    assert errors(loaded) == {"billing": None, "billing.deep": None, "billing.invoice": None}
-    assert (call(loaded, "invoice"), call(loaded, "deep")) == (7, 8)
+    assert module_errors(loaded) == {"billing": None, "billing.deep": None, "billing.invoice": None}
+    assert (call_activity(loaded, "invoice"), call_activity(loaded, "deep")) == (7, 8)
 
 
 def test_a_folder_that_is_a_package_keeps_its_relative_imports() -> None:
@@ -88,14 +88,14 @@ def test_a_folder_that_is_a_package_keeps_its_relative_imports() -> None:
     write("src/flows/one.py", "from .two import VALUE\n" + activity("first", "VALUE"))
     write("src/flows/two.py", "VALUE = 3\n")
     loaded = load(["src/flows"])
-    assert errors(loaded) == {"flows": None, "flows.one": None, "flows.two": None}
-    assert call(loaded, "first") == 3
+    assert module_errors(loaded) == {"flows": None, "flows.one": None, "flows.two": None}
+    assert call_activity(loaded, "first") == 3
 
 
 def test_a_file_is_loaded_whatever_its_name() -> None:
     write("flows/test_one.py", activity("first", 1))
     write("flows/other.py", "raise AssertionError('loaded')\n")
-    assert errors(load(["flows/test_one.py"])) == {"test_one": None}
+    assert module_errors(load(["flows/test_one.py"])) == {"test_one": None}
 
 
 def test_a_file_in_a_package_keeps_its_relative_imports() -> None:
@@ -103,27 +103,27 @@ def test_a_file_in_a_package_keeps_its_relative_imports() -> None:
     write("flows/one.py", "from . import two\n" + activity("first", "two.VALUE"))
     write("flows/two.py", "VALUE = 4\n")
     loaded = load(["flows/one.py"])
-    assert errors(loaded) == {"flows.one": None}
-    assert call(loaded, "first") == 4
+    assert module_errors(loaded) == {"flows.one": None}
+    assert call_activity(loaded, "first") == 4
 
 
 def test_a_dotted_module_is_looked_for_from_the_base() -> None:
     write("project/my/__init__.py")
     write("project/my/flows.py", activity("first", 5))
     loaded = load(["my.flows"], "project")
-    assert errors(loaded) == {"my.flows": None}
-    assert call(loaded, "first") == 5
+    assert module_errors(loaded) == {"my.flows": None}
+    assert call_activity(loaded, "first") == 5
 
 
 def test_an_installed_module_can_be_named() -> None:
-    assert errors(load(["iniconfig.exceptions"])) == {"iniconfig.exceptions": None}
+    assert module_errors(load(["iniconfig.exceptions"])) == {"iniconfig.exceptions": None}
 
 
 def test_a_module_named_twice_is_loaded_once() -> None:
     write("flows/one.py", "import builtins\nbuiltins.loads = getattr(builtins, 'loads', 0) + 1\n")
     import builtins
 
-    assert errors(load(["flows", "flows/one.py", "flows"])) == {"one": None}
+    assert module_errors(load(["flows", "flows/one.py", "flows"])) == {"one": None}
     assert builtins.__dict__.pop("loads") == 1
 
 
@@ -144,12 +144,12 @@ def test_a_module_that_fails_is_listed_and_takes_no_other_down(text: str, error:
     write("flows/_helper.py", "\n1 / 0\n")
     write("flows/good.py", activity("first", 1))
     loaded = load(["flows"])
-    found = errors(loaded)
+    found = module_errors(loaded)
     assert found["good"] is None
     assert found["bad"] is not None
     assert found["bad"].startswith(error)
     assert "\n" not in found["bad"]
-    assert call(loaded, "first") == 1
+    assert call_activity(loaded, "first") == 1
 
 
 def test_ctrl_c_while_loading_is_no_fault_of_the_module() -> None:
@@ -162,21 +162,21 @@ def test_a_module_that_failed_is_tried_again() -> None:
     write("flows/one.py", "raise ValueError\n")
     load(["flows"])
     write("flows/one.py", activity("first", 1))
-    assert call(load(["flows"]), "first") == 1
+    assert call_activity(load(["flows"]), "first") == 1
 
 
 @pytest.mark.parametrize("name", ["json", "queue", "click", "durablecli"])
-def test_a_module_may_not_stand_in_the_way_of_a_standard_one(name: str) -> None:
+def test_a_module_may_not_shadow_a_standard_one(name: str) -> None:
     write(f"flows/{name}.py", "raise AssertionError('loaded')\n")
     said = f"flows/{name}.py: the name {name} belongs to Python or to durablecli; rename the file"
-    assert errors(load(["flows"])) == {name: said}
+    assert module_errors(load(["flows"])) == {name: said}
 
 
-def test_private_files_of_standard_names_stand_in_no_ones_way() -> None:
+def test_private_files_shadow_no_standard_module() -> None:
     write("flows/one.py", "import colorsys\n" + activity("first", "colorsys.__file__"))
     write("flows/colorsys.py", "raise AssertionError('loaded')\n")
     sys.modules.pop("colorsys", None)
-    assert call(load(["flows"]), "first") != str(Path("flows/colorsys.py").resolve())
+    assert call_activity(load(["flows"]), "first") != str(Path("flows/colorsys.py").resolve())
 
 
 def test_two_folders_with_a_module_of_one_name_are_a_clash() -> None:
@@ -195,15 +195,15 @@ def test_equal_names_in_another_folder_are_no_clash_in_a_later_load() -> None:
         write(f"{folder}/_helper.py", f"VALUE = {value}\n")
     early = load(["a"])
     late = load(["b"])
-    assert (call(early, "first"), call(late, "first")) == (1, 2)
+    assert (call_activity(early, "first"), call_activity(late, "first")) == (1, 2)
 
 
-def test_what_only_an_earlier_folder_holds_is_gone() -> None:
+def test_modules_of_an_earlier_folder_are_unloaded() -> None:
     write("a/one.py", "import _helper\n")
     write("a/_helper.py")
     write("b/two.py", "import _helper\n")
-    assert errors(load(["a"])) == {"one": None}
-    found = errors(load(["b"]))["two"]
+    assert module_errors(load(["a"])) == {"one": None}
+    found = module_errors(load(["b"]))["two"]
     assert found == "b/two.py:1: ModuleNotFoundError: No module named '_helper'"
 
 
@@ -213,7 +213,7 @@ def test_changed_code_is_seen_at_once_and_nothing_is_left_beside_it(monkeypatch:
         write("flows/one.py", "import two\n" + activity("first", "two.VALUE"))
         write("flows/two.py", f"VALUE = {value}\n")
         os.utime("flows/two.py", (1_000_000_000, 1_000_000_000))
-        assert call(load(["flows"]), "first") == value
+        assert call_activity(load(["flows"]), "first") == value
     assert sorted(os.listdir("flows")) == ["one.py", "two.py"]
 
 
@@ -244,7 +244,9 @@ def test_a_target_that_does_not_exist_is_refused_by_name(target: str) -> None:
 def test_a_dotted_module_that_misses_another_one_is_listed() -> None:
     write("flows/__init__.py")
     write("flows/one.py", "import flowsy\n")
-    assert errors(load(["flows.one"])) == {"flows.one": "flows/one.py:1: ModuleNotFoundError: No module named 'flowsy'"}
+    assert module_errors(load(["flows.one"])) == {
+        "flows.one": "flows/one.py:1: ModuleNotFoundError: No module named 'flowsy'"
+    }
 
 
 def test_nothing_named_loads_nothing() -> None:
@@ -296,12 +298,12 @@ def test_modules_import_packages_and_modules_of_the_project(tmp_path: Path) -> N
     body = "from shop import VALUE\nimport shop.deep.more, plain.inner\n"
     write("workflows/one.py", body + activity("first", "VALUE + shop.deep.more.VALUE + plain.inner.VALUE"))
     loaded = load(["workflows"], tmp_path, str(tmp_path))
-    assert errors(loaded) == {"one": None}
-    assert call(loaded, "first") == 42
+    assert module_errors(loaded) == {"one": None}
+    assert call_activity(loaded, "first") == 42
     write("shop/__init__.py", "VALUE = 50\n")
-    assert call(load(["workflows"], tmp_path, str(tmp_path)), "first") == 52
+    assert call_activity(load(["workflows"], tmp_path, str(tmp_path)), "first") == 52
     assert (
-        errors(load(["workflows"], tmp_path))["one"]
+        module_errors(load(["workflows"], tmp_path))["one"]
         == "workflows/one.py:1: ModuleNotFoundError: No module named 'shop'"
     )
 
@@ -312,7 +314,7 @@ def test_what_is_installed_or_of_the_app_is_not_replaced_by_the_project(tmp_path
     write("sibling.py", "raise AssertionError('not that of the app')\n")
     write("workflows/sibling.py", "VALUE = 1\n")
     write("workflows/one.py", "import click, hypothesis, sibling\n" + activity("first", "sibling.VALUE"))
-    assert call(load(["workflows"], tmp_path, str(tmp_path)), "first") == 1
+    assert call_activity(load(["workflows"], tmp_path, str(tmp_path)), "first") == 1
 
 
 def test_a_state_directory_in_the_project_holds_no_code(tmp_path: Path) -> None:
@@ -320,7 +322,7 @@ def test_a_state_directory_in_the_project_holds_no_code(tmp_path: Path) -> None:
     write("hub/planted.py", "raise AssertionError('loaded')\n")
     write("workflows/one.py", "import hub.planted\n")
     assert "ModuleNotFoundError: No module named 'hub'" in str(
-        errors(load(["workflows"], tmp_path, str(tmp_path)))["one"]
+        module_errors(load(["workflows"], tmp_path, str(tmp_path)))["one"]
     )
 
 
@@ -341,4 +343,4 @@ def test_a_module_may_change_and_remove_the_current_folder(tmp_path: Path) -> No
     write("flows/two.py", activity("second"))
     loaded = load(["flows"], tmp_path)
     os.chdir(tmp_path)
-    assert errors(loaded) == {"one": None, "two": None}
+    assert module_errors(loaded) == {"one": None, "two": None}

@@ -15,7 +15,7 @@ import durablecli
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "durablecli"
-PURE = sorted([*PACKAGE.glob("model/**/*.py"), *PACKAGE.glob("replay/**/*.py")])
+PURE_FILES = sorted([*PACKAGE.glob("model/**/*.py"), *PACKAGE.glob("replay/**/*.py")])
 
 # Reading a clock, a random source, a file or the environment, however the name was imported.
 IMPURE = re.compile(
@@ -36,22 +36,22 @@ def test_the_import_contracts_are_kept() -> None:
     assert "0 broken" in done.stdout
 
 
-def test_the_pure_rooms_are_not_empty() -> None:
-    assert {path.parent.name for path in PURE} >= {"model", "replay"}
+def test_the_pure_packages_are_not_empty() -> None:
+    assert {path.parent.name for path in PURE_FILES} >= {"model", "replay"}
 
 
-@pytest.mark.parametrize("path", PURE, ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_the_pure_rooms_call_nothing_from_outside(path: Path) -> None:
+@pytest.mark.parametrize("path", PURE_FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_the_pure_packages_call_nothing_impure(path: Path) -> None:
     calls = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)]
     assert [ast.unparse(call.func) for call in calls if IMPURE.search(ast.unparse(call.func))] == []
 
 
 @pytest.mark.parametrize("call", ["datetime.now", "datetime.datetime.now", "open", "time.time", "path.read_text"])
-def test_a_call_from_outside_would_be_seen(call: str) -> None:
+def test_an_impure_call_is_detected(call: str) -> None:
     assert IMPURE.search(call)
 
 
-def test_whatever_a_public_method_of_entities_gives_can_be_named() -> None:
+def test_return_types_of_public_entity_methods_are_exported() -> None:
     faces = (durablecli.Client, durablecli.DurableOrchestrationContext, durablecli.EntityId)
     hints = [
         str(method.__annotations__.get("return"))
@@ -75,7 +75,7 @@ def test_all_names_exactly_what_is_exported() -> None:
         assert name in dir(durablecli)
 
 
-def test_the_changelog_knows_the_version() -> None:
+def test_the_changelog_has_the_current_version() -> None:
     version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
     assert f"## [{version}]" in (ROOT / "CHANGELOG.md").read_text()
 
@@ -89,7 +89,7 @@ def test_the_changelog_has_the_sections_of_keep_a_changelog() -> None:
         assert used == [section for section in sections if section in used]
 
 
-def test_every_module_opens_with_a_sentence_that_says_what_it_is() -> None:
+def test_every_module_has_a_docstring() -> None:
     silent = [
         str(path.relative_to(ROOT))
         for folder in ("durablecli", "workflows")
@@ -99,7 +99,7 @@ def test_every_module_opens_with_a_sentence_that_says_what_it_is() -> None:
     assert silent == []
 
 
-def test_nothing_in_the_tree_points_to_a_place_outside_of_it() -> None:
+def test_no_file_refers_to_a_path_outside_the_repository() -> None:
     tracked = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=False)
     if tracked.returncode:
         pytest.skip("no git checkout")

@@ -25,7 +25,7 @@ class Verb(Enum):
     PUT = "PUT"
 
 
-def registry_of(*apps: df.Blueprint, **functions: Any) -> Registry:
+def make_registry(*apps: df.Blueprint, **functions: Any) -> Registry:
     module = ModuleType("function_app")
     vars(module).update({f"app_{k}": app for k, app in enumerate(apps)}, **functions)
     registry = Registry()
@@ -33,13 +33,13 @@ def registry_of(*apps: df.Blueprint, **functions: Any) -> Registry:
     return registry
 
 
-def the(registry: Registry, name: str) -> Function:
+def get_function(registry: Registry, name: str) -> Function:
     function = registry.find_function(name)
     assert function is not None
     return function
 
 
-def decorated(*decorators: Decorator) -> Callable[..., Any]:
+def decorate(*decorators: Decorator) -> Callable[..., Any]:
     def work(req: Any, client: Any = None, box: Any = None) -> str:
         return f"{req}!"
 
@@ -51,12 +51,12 @@ def decorated(*decorators: Decorator) -> Callable[..., Any]:
 
 def test_an_http_function_has_its_route_its_methods_and_its_client() -> None:
     app = df.DFApp(http_auth_level="anonymous")
-    decorated(
+    decorate(
         app.durable_client_input(client_name="client"),
         app.route(route="a/{id}", methods=["get", Verb.PUT]),
         app.function_name("Named"),
     )
-    function = the(registry_of(app), "named")
+    function = get_function(make_registry(app), "named")
     assert (function.name, function.kind, function.client_parameter) == ("Named", "http", "client")
     assert function.trigger == HttpTrigger("a/{id}", ("GET", "PUT"), "ANONYMOUS", "req")
 
@@ -66,7 +66,7 @@ def test_decorators_stack_in_any_order() -> None:
     steps = [app.function_name("x"), app.route(methods="POST"), app.durable_client_input("client")]
     for order in (steps, steps[::-1], [steps[1], steps[0], steps[2]]):
         app.functions.clear()
-        function = the(registry_of(app, work=decorated(*order)), "x")
+        function = get_function(make_registry(app, work=decorate(*order)), "x")
         assert (function.trigger, function.client_parameter) == (
             HttpTrigger(None, ("POST",), "FUNCTION", "req"),
             "client",
@@ -84,11 +84,14 @@ def test_a_decorator_of_the_authors_between_ours_hands_on_what_was_noted() -> No
 
         return call
 
-    decorated(app.durable_client_input("client"), loud, app.route())
-    registry = registry_of(app)
+    decorate(app.durable_client_input("client"), loud, app.route())
+    registry = make_registry(app)
     assert len(registry) == 1
     assert registry.clashes == {}
-    assert (the(registry, "work").client_parameter, the(registry, "work").call("hi")) == ("client", "HI!")
+    assert (get_function(registry, "work").client_parameter, get_function(registry, "work").call("hi")) == (
+        "client",
+        "HI!",
+    )
 
 
 @pytest.mark.parametrize(
@@ -99,11 +102,11 @@ def test_a_blueprints_function_has_the_level_of_its_app_unless_it_names_one(
     asked: Any, app_level: str | None, expected: str
 ) -> None:
     part = df.Blueprint()
-    decorated(part.route(auth_level=asked))
+    decorate(part.route(auth_level=asked))
     app = df.DFApp() if app_level is None else df.DFApp(http_auth_level=app_level)
     app.register_functions(part)
     app.register_blueprint(part)
-    trigger = the(registry_of(part, app), "work").trigger
+    trigger = get_function(make_registry(part, app), "work").trigger
     assert isinstance(trigger, HttpTrigger)
     assert trigger.auth_level == expected
 
@@ -116,8 +119,8 @@ def test_a_level_that_is_none_is_refused() -> None:
 @pytest.mark.parametrize("decorator", ["timer_trigger", "schedule"])
 def test_a_timer_function_has_its_schedule(decorator: str) -> None:
     app = df.DFApp()
-    decorated(getattr(app, decorator)(arg_name="req", schedule="0 0 3 * * *", run_on_startup=True, use_monitor=False))
-    assert the(registry_of(app), "work").trigger == TimerTrigger("0 0 3 * * *", "req", True)
+    decorate(getattr(app, decorator)(arg_name="req", schedule="0 0 3 * * *", run_on_startup=True, use_monitor=False))
+    assert get_function(make_registry(app), "work").trigger == TimerTrigger("0 0 3 * * *", "req", True)
 
 
 @pytest.mark.parametrize("given", [{}, {"methods": None}, {"methods": []}])
@@ -125,19 +128,19 @@ def test_a_route_that_names_no_method_has_none_in_either_layout(given: dict[str,
     bindings = FunctionBindings("work")
     bindings.add("httpTrigger", "req", given)
     app = df.DFApp()
-    decorated(app.route(**given))
+    decorate(app.route(**given))
     expected = HttpTrigger(None, None, "FUNCTION", "req")
-    assert [bindings.trigger, the(registry_of(app), "work").trigger] == [expected, expected]
+    assert [bindings.trigger, get_function(make_registry(app), "work").trigger] == [expected, expected]
 
 
 def test_what_only_the_cloud_has_is_known_and_not_run() -> None:
     app = df.DFApp()
-    decorated(
+    decorate(
         app.queue_trigger(arg_name="req", queue_name="q", connection="c"),
         app.blob_output(arg_name="box", path="p", connection="c"),
         app.retry(strategy="fixed_delay", max_retry_count="3"),
     )
-    (function,) = registry_of(app).functions_of_kind("other")
+    (function,) = make_registry(app).functions_of_kind("other")
     assert (function.trigger, function.bindings) == (CloudTrigger("queueTrigger"), {"box": "blob"})
 
 
@@ -147,25 +150,25 @@ def test_an_orchestrator_of_openai_agents_is_known_and_not_run(called: bool, ins
     app = df.DFApp()
     agent = app.durable_openai_agent_orchestrator
     both = [app.orchestration_trigger("context", "agent"), agent(model_provider=None) if called else agent]
-    decorated(*(reversed(both) if inside else both))
-    (function,) = registry_of(app)
+    decorate(*(reversed(both) if inside else both))
+    (function,) = make_registry(app)
     assert (function.name, function.kind, function.trigger) == ("agent", "other", CloudTrigger("openAIAgentTrigger"))
 
 
-def test_a_function_without_a_trigger_is_listed_all_the_same() -> None:
+def test_a_function_without_a_trigger_is_listed() -> None:
     app = df.DFApp()
-    decorated(app.durable_client_input("client"))
-    assert [one.name for one in registry_of(app).functions_of_kind("other")] == ["work"]
+    decorate(app.durable_client_input("client"))
+    assert [one.name for one in make_registry(app).functions_of_kind("other")] == ["work"]
 
 
-def test_generic_decorators_speak_the_words_of_function_json() -> None:
+def test_generic_decorators_use_the_terms_of_function_json() -> None:
     app = df.DFApp()
-    decorated(
+    decorate(
         app.generic_input_binding(arg_name="client", type="durableClient"),
         app.generic_output_binding(arg_name="$return", type="http"),
         app.generic_trigger(arg_name="req", type="httpTrigger", route="r", methods=["get"], authLevel="anonymous"),
     )
-    function = the(registry_of(app), "work")
+    function = get_function(make_registry(app), "work")
     assert function.trigger == HttpTrigger("r", ("GET",), "ANONYMOUS", "req")
     assert (function.client_parameter, function.bindings) == ("client", {})
 
@@ -173,20 +176,20 @@ def test_generic_decorators_speak_the_words_of_function_json() -> None:
 @pytest.mark.parametrize("level", ["authLevel", "auth_level", "authlevel", "AuthLevel"])
 def test_the_words_of_a_binding_may_be_written_in_any_case(level: str) -> None:
     app = df.DFApp()
-    decorated(
+    decorate(
         app.generic_trigger(arg_name="req", type="HttpTrigger", Route="r", **{level: "anonymous"}),
         app.generic_output_binding(arg_name="answer", type="HTTP"),
         app.generic_input_binding(arg_name="client", type="DurableClient"),
     )
-    function = the(registry_of(app), "work")
+    function = get_function(make_registry(app), "work")
     assert function.trigger == HttpTrigger("r", None, "ANONYMOUS", "req")
     assert (function.client_parameter, function.response_parameter) == ("client", "answer")
 
 
 def test_a_schedule_may_be_written_in_any_case() -> None:
     app = df.DFApp()
-    decorated(app.generic_trigger(arg_name="t", type="TimerTrigger", schedule="0 0 3 * * *", run_on_startup=True))
-    assert the(registry_of(app), "work").trigger == TimerTrigger("0 0 3 * * *", "t", True)
+    decorate(app.generic_trigger(arg_name="t", type="TimerTrigger", schedule="0 0 3 * * *", run_on_startup=True))
+    assert get_function(make_registry(app), "work").trigger == TimerTrigger("0 0 3 * * *", "t", True)
     bindings = FunctionBindings("work")
     bindings.add("Queue", "msg", {"Direction": "OUT"})
     bindings.add("QUEUETRIGGER", "x", {})
@@ -208,14 +211,14 @@ def test_a_slip_in_a_decorators_name_is_no_decorator() -> None:
 
 def test_an_http_function_may_share_the_name_of_an_orchestrator() -> None:
     app = df.DFApp()
-    decorated(app.route())
+    decorate(app.route())
 
     @app.orchestration_trigger("context", orchestration="work")
     def other(context: df.DurableOrchestrationContext) -> Generator[Any, Any, None]:
         yield
 
-    registry = registry_of(app)
+    registry = make_registry(app)
     assert registry.clashes == {}
     assert sorted(one.kind for one in registry) == ["http", "orchestrator"]
-    assert registry.find_orchestrator("work") is the(registry, "work")
+    assert registry.find_orchestrator("work") is get_function(registry, "work")
     assert [one.name for one in registry.functions_of_kind("http")] == ["work"]

@@ -178,7 +178,7 @@ def test_a_client_is_made_from_what_a_binding_received_also_after_it_was_copied(
 
 
 @pytest.mark.parametrize("context", ["", "no json", "[]", "{}", '{"baseUrl": 1, "taskHubName": "x"}'])
-def test_a_client_of_anything_else_says_what_it_is_made_from(context: str) -> None:
+def test_a_client_made_from_anything_else_is_refused(context: str) -> None:
     with pytest.raises(UsageError, match="made from what the binding"):
         DurableFunctionsClient(context)
 
@@ -186,7 +186,7 @@ def test_a_client_of_anything_else_says_what_it_is_made_from(context: str) -> No
 # v1: texts and statuses.
 
 
-def test_the_errors_have_the_texts_that_apps_look_for(
+def test_errors_have_the_messages_that_apps_check(
     hub: testing.TestEnvironment, client: SyncDurableFunctionsClient
 ) -> None:
     with pytest.raises(NotFound, match=r"^No instance with ID x found\.$"):

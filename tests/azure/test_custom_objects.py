@@ -134,18 +134,18 @@ def app(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[TestEnviron
     unload()
 
 
-def classes(name: str) -> Any:
+def get_module(name: str) -> Any:
     return cast("Any", sys.modules[name])
 
 
-def result(status: DurableOrchestrationStatus) -> Any:
+def completed_output(status: DurableOrchestrationStatus) -> Any:
     assert status.runtime_status is not None
     assert status.runtime_status.value == "Completed", status.output
     return status.output
 
 
 def test_an_object_is_written_as_azure_writes_it(app: TestEnvironment) -> None:
-    found = classes("function_app")
+    found = get_module("function_app")
     assert decode(encode({"a": found.Parcel("tea", 1)}), Raw) == encode(
         {"a": {"__class__": "Parcel", "__module__": "function_app", "__data__": {"item": "tea", "weight": 1}}}
     )
@@ -153,11 +153,11 @@ def test_an_object_is_written_as_azure_writes_it(app: TestEnvironment) -> None:
 
 
 def test_objects_come_back_wherever_they_are_passed(app: TestEnvironment) -> None:
-    found = classes("function_app")
+    found = get_module("function_app")
     instance = app.client.start_new("through", client_input=[found.Parcel("ink", 2)])
     app.run()
     app.client.raise_event(instance, "Go", {"c": found.Circle(3)})
-    assert result(app.finish(instance)) == [
+    assert completed_output(app.finish(instance)) == [
         ["Parcel"],
         {"crate": "Crate", "plain": ["int"]},
         {"crate": "Crate", "plain": ["int"]},
@@ -169,7 +169,7 @@ def test_objects_come_back_wherever_they_are_passed(app: TestEnvironment) -> Non
 
 
 def test_objects_within_objects_come_back(app: TestEnvironment) -> None:
-    found = classes("function_app")
+    found = get_module("function_app")
     crate = decode(encode(found.Crate([found.Parcel("tea", 1), found.Heavy("gold", 9)])))
     assert [type(parcel) for parcel in crate.parcels] == [found.Parcel, found.Heavy]
 
@@ -208,7 +208,7 @@ def test_a_name_of_the_apps_that_is_no_such_class_is_refused(app: TestEnvironmen
 
 
 def test_a_class_without_from_json_is_written_without_an_envelope(app: TestEnvironment) -> None:
-    assert decode(encode(classes("function_app").OneWay())) == {"one": "way"}
+    assert decode(encode(get_module("function_app").OneWay())) == {"one": "way"}
 
 
 def test_annotations_of_activities_convert_only_to_classes_with_from_json(app: TestEnvironment) -> None:
@@ -219,13 +219,13 @@ def test_annotations_of_activities_convert_only_to_classes_with_from_json(app: T
 
     assert call("annotated", "2026-11-22T00:00:00") == "str"
     assert call("listed", [{"item": "tea", "weight": 1}]) == ["Parcel"]
-    assert call("listed", [classes("function_app").Heavy("gold", 1)]) == ["Heavy"]
+    assert call("listed", [get_module("function_app").Heavy("gold", 1)]) == ["Heavy"]
     assert call("listed", "no list") == "str"
     assert call("paired", [{"item": "tea", "weight": 1}, "2026-11-22T00:00:00"]) == ["Parcel", "str"]
 
 
 def test_nothing_is_written_in_an_envelope_once_the_app_is_unloaded(app: TestEnvironment) -> None:
-    found = classes("function_app")
+    found = get_module("function_app")
     unload()
     assert decode(encode(found.Parcel("tea", 1))) == {"item": "tea", "weight": 1}
     envelope = {"__class__": "Parcel", "__module__": "function_app", "__data__": {}}

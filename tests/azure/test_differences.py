@@ -95,17 +95,17 @@ def calls_nobody(context: df.DurableOrchestrationContext) -> Generator[Any, Any,
 
 
 @pytest.fixture(autouse=True)
-def none_yet() -> None:
+def clear_turns() -> None:
     turns.clear()
 
 
-def run(name: str, **more: Any) -> df.DurableOrchestrationStatus:
+def run_to_end(name: str, **more: Any) -> df.DurableOrchestrationStatus:
     with testing.hub(app, **more) as hub:
         return hub.finish(hub.client.start_new(name), limit=timedelta(days=1))
 
 
 def test_a_state_that_is_changed_in_place_or_by_a_failed_operation_is_as_before() -> None:
-    status = run("in_place")
+    status = run_to_end("in_place")
     assert (status.output, status.custom_status) == (["a"], 0)
 
 
@@ -118,10 +118,10 @@ def test_a_call_that_is_never_yielded_is_made_and_an_open_timer_holds_nothing_up
 
 
 def test_a_live_turn_does_not_replay_and_another_does() -> None:
-    run("looks")
+    run_to_end("looks")
     assert turns == [("begin", False), ("x", False), ("end", False)]
     turns.clear()
-    run("looks", replay_always=True)
+    run_to_end("looks", replay_always=True)
     assert turns == [("begin", False), ("x", False), ("begin", True), ("end", False)]
 
 
@@ -136,7 +136,7 @@ def test_a_wait_for_a_failed_instance_answers_with_its_status(more: dict[str, bo
 
 
 def test_the_result_of_a_failed_task_is_its_exception() -> None:
-    assert run("asks_results").output is True
+    assert run_to_end("asks_results").output is True
 
 
 def test_an_unknown_activity_blocks() -> None:

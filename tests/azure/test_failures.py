@@ -62,7 +62,7 @@ def fails_itself(context: Context) -> Any:
     raise ValueError(context.get_input()) if context.get_input() else KeyError("user")
 
 
-def output_of(name: str, given: Any = None) -> Any:
+def run_to_output(name: str, given: Any = None) -> Any:
     with testing.hub(app) as hub:
         return hub.finish(hub.client.start_new(name, client_input=given)).output
 
@@ -81,11 +81,11 @@ CHILD = f"Orchestrator function 'passes_on' failed: {ACTIVITY}"
     ],
 )
 def test_the_output_of_a_failed_one_begins_with_its_name(name: str, given: Any, text: str) -> None:
-    assert output_of(name, given) == text
+    assert run_to_output(name, given) == text
 
 
 def test_tasks_that_fail_carry_the_type_and_entities_their_own_text() -> None:
-    assert output_of("catches") == [
+    assert run_to_output("catches") == [
         ACTIVITY,
         "Activity function 'fail' failed: KeyError",
         CHILD,

@@ -33,7 +33,7 @@ def installed() -> Iterator[None]:
     assert not import_hook.is_installed()
 
 
-def run(program: str, hidden: bool = False) -> str:
+def run_python(program: str, hidden: bool = False) -> str:
     """What a fresh Python prints."""
     text = textwrap.dedent(HIDDEN if hidden else "") + textwrap.dedent(program)
     done = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, check=False)
@@ -41,7 +41,7 @@ def run(program: str, hidden: bool = False) -> str:
     return done.stdout
 
 
-def test_the_two_names_are_ours() -> None:
+def test_azure_packages_are_the_stand_ins() -> None:
     ours, durable = importlib.import_module("azure.functions"), importlib.import_module("azure.durable_functions")
     assert ours.HttpRequest is functions.HttpRequest
     assert durable.DFApp is durable_functions.DFApp
@@ -116,7 +116,7 @@ def test_other_packages_below_azure_stay_as_they_are(tmp_path: Path, monkeypatch
 
 
 def test_what_was_imported_before_comes_back() -> None:
-    out = run("""
+    out = run_python("""
         import azure.functions as before
         from durablecli.azure import imports
         imports.install()
@@ -132,7 +132,7 @@ def test_what_was_imported_before_comes_back() -> None:
 
 
 def test_with_nothing_below_azure_it_works_and_is_gone_afterwards() -> None:
-    out = run(
+    out = run_python(
         """
         from durablecli.azure import imports
         imports.install()
@@ -151,7 +151,7 @@ def test_with_nothing_below_azure_it_works_and_is_gone_afterwards() -> None:
 
 
 def test_importing_durablecli_imports_none_of_this() -> None:
-    out = run("import sys, durablecli; durablecli.DFApp; print([n for n in sys.modules if 'azure' in n])")
+    out = run_python("import sys, durablecli; durablecli.DFApp; print([n for n in sys.modules if 'azure' in n])")
     assert out.strip() == "[]"
 
 
@@ -177,12 +177,12 @@ def test_a_generator_can_be_driven_as_authors_test_theirs() -> None:
 
 
 @pytest.mark.parametrize("name", ["AtomicTask", "CompoundTask", "TaskBase", "TimerTask", "WhenAllTask", "WhenAnyTask"])
-def test_tasks_can_be_told_apart_by_their_original_names(name: str) -> None:
+def test_tasks_have_their_original_class_names(name: str) -> None:
     found = importlib.import_module("azure.durable_functions.models.Task")
     assert not isinstance(1, getattr(found, name))
 
 
-def test_an_app_tells_its_level_and_its_functions() -> None:
+def test_an_app_exposes_its_auth_level_and_functions() -> None:
     found = importlib.import_module("azure.functions.decorators.function_app")
     app = functions.FunctionApp(http_auth_level=functions.AuthLevel.ADMIN)
     assert type(app) is found.FunctionApp
@@ -206,7 +206,7 @@ def test_a_message_of_a_queue_can_be_made_and_asked() -> None:
     assert functions.QueueMessage().get_body() == b""
 
 
-def test_a_call_stands_in_no_trace() -> None:
+def test_an_invocation_has_an_empty_trace_context() -> None:
     trace = functions.Context().trace_context
     assert isinstance(trace, importlib.import_module("azure.functions._abc").TraceContext)
     assert (trace.trace_parent, trace.trace_state, trace.attributes) == ("", "", {})

@@ -45,17 +45,17 @@ def unloaded() -> Iterator[None]:
 
 @pytest.fixture
 def newer() -> Iterator[testing.TestEnvironment]:
-    with _hub("bindings_v2") as hub:
+    with load_hub("bindings_v2") as hub:
         yield hub
 
 
 @pytest.fixture
 def older() -> Iterator[testing.TestEnvironment]:
-    with _hub("bindings_v1") as hub:
+    with load_hub("bindings_v1") as hub:
         yield hub
 
 
-def _hub(name: str) -> testing.TestEnvironment:
+def load_hub(name: str) -> testing.TestEnvironment:
     loaded = load_azure_app(APPS / name).loaded
     assert [module for module in loaded.modules if module.error] == []
     hub = testing.hub(loaded.registry)
@@ -63,7 +63,7 @@ def _hub(name: str) -> testing.TestEnvironment:
     return hub
 
 
-def ask(hub: testing.TestEnvironment, path: str, body: object = None) -> httpx.Response:
+def post(hub: testing.TestEnvironment, path: str, body: object = None) -> httpx.Response:
     served = Starlette(routes=build_routes(hub.registry, hub.client, ApiKeys()))
 
     async def send() -> httpx.Response:
@@ -74,7 +74,7 @@ def ask(hub: testing.TestEnvironment, path: str, body: object = None) -> httpx.R
     return asyncio.run(send())
 
 
-def outputs(hub: testing.TestEnvironment, instance: str) -> dict[str, tuple[str, Any]]:
+def read_outputs(hub: testing.TestEnvironment, instance: str) -> dict[str, tuple[str, Any]]:
     """The type and the value of all outputs of an instance, by name."""
     found = [
         each
@@ -86,7 +86,7 @@ def outputs(hub: testing.TestEnvironment, instance: str) -> dict[str, tuple[str,
     return {each.name: (each.type, msgspec.json.decode(each.value)) for each in found}
 
 
-def completed(hub: testing.TestEnvironment, name: str, given: object) -> tuple[str, Any]:
+def run_to_completion(hub: testing.TestEnvironment, name: str, given: object) -> tuple[str, Any]:
     instance = hub.client.start_new(name, client_input=given)
     status = hub.finish(instance)
     assert status.runtime_status is df.OrchestrationRuntimeStatus.Completed, status.output
@@ -97,14 +97,14 @@ def completed(hub: testing.TestEnvironment, name: str, given: object) -> tuple[s
 
 
 def test_an_activity_gets_all_that_it_is_bound_to_and_what_it_sets_is_recorded(newer: testing.TestEnvironment) -> None:
-    instance, output = completed(newer, "order_orchestrator", ORDER)
+    instance, output = run_to_completion(newer, "order_orchestrator", ORDER)
     assert output == {
         "receipt": "receipt for o1",
         "sent": "notify ann@example.com",
         "stored": 7,
         "routed": "route o1",
     }
-    found = outputs(newer, instance)
+    found = read_outputs(newer, instance)
     assert list(found)[3:] == ["documents", "event", "bus", "topic", "grid", "row", "picture", "$return"]
     assert found == {
         "receipt": ("blob", "receipt for o1"),
@@ -127,10 +127,10 @@ def test_an_activity_gets_all_that_it_is_bound_to_and_what_it_sets_is_recorded(n
 def test_function_json_binds_parameters_in_any_order_with_or_without_annotations(
     older: testing.TestEnvironment,
 ) -> None:
-    instance, output = completed(older, "Order", 5)
+    instance, output = run_to_completion(older, "Order", 5)
     assert output[0] == "Invoice 5"
     assert "'rows' (cosmosDB)" in output[1]
-    assert outputs(older, instance) == {
+    assert read_outputs(older, instance) == {
         "outputBlob": ("blob", "invoice over 5"),
         "message": ("twilioSms", '{"body": "paid"}'),
         "$return": ("queue", "Invoice 5"),
@@ -138,7 +138,7 @@ def test_function_json_binds_parameters_in_any_order_with_or_without_annotations
 
 
 def test_the_history_shows_what_was_set_as_not_sent(newer: testing.TestEnvironment) -> None:
-    instance, _ = completed(newer, "order_orchestrator", ORDER)
+    instance, _ = run_to_completion(newer, "order_orchestrator", ORDER)
     records = newer.client.get_history(instance)
     rows = [format_record(record)[-1] for record in records]
     assert 'of 2: "receipt for o1"; not sent: receipt (blob) "receipt for o1"' in rows
@@ -154,14 +154,14 @@ def test_the_history_shows_what_was_set_as_not_sent(newer: testing.TestEnvironme
     assert newer.client.get_history(instance) == records
 
 
-def test_an_input_that_only_the_cloud_has_fails_the_activity_and_says_so(newer: testing.TestEnvironment) -> None:
-    instance, output = completed(newer, "reads_a_blob", None)
+def test_an_unsupported_input_binding_fails_the_activity_with_a_reason(newer: testing.TestEnvironment) -> None:
+    instance, output = run_to_completion(newer, "reads_a_blob", None)
     assert "'read_blob' can't be called here: its input binding 'blob' (blob) would need a service of Azure" in output
     scheduled = [one for one in newer.client.get_history(instance) if isinstance(one.event, ev.TaskScheduled)]
     assert len(scheduled) == 1, "another attempt would fail in the same way"
 
 
-def _activity(set_: Any) -> tuple[df.DFApp, type[Out[Any]]]:
+def make_app_with_output(set_: Any) -> tuple[df.DFApp, type[Out[Any]]]:
     """An app of durablecli's own, whose activity sets something on an output."""
     app = df.DFApp()
 
@@ -214,26 +214,26 @@ class File:
     ],
     ids=range(13),
 )
-def test_whatever_is_set_is_recorded_and_fails_nothing(value: object, shown: object) -> None:
-    app, _ = _activity(value)
+def test_any_value_set_on_an_output_is_recorded(value: object, shown: object) -> None:
+    app, _ = make_app_with_output(value)
     with testing.hub(app) as hub:
-        instance, output = completed(hub, "flow", 1)
+        instance, output = run_to_completion(hub, "flow", 1)
         assert output == 2
-        assert outputs(hub, instance) == {"out": ("queue", shown)}
+        assert read_outputs(hub, instance) == {"out": ("queue", shown)}
 
 
 def test_an_output_that_nothing_is_set_on_leaves_no_record() -> None:
-    app, _ = _activity(None)
+    app, _ = make_app_with_output(None)
     with testing.hub(app) as hub:
-        instance, _ = completed(hub, "flow", 1)
-        assert outputs(hub, instance) == {}
+        instance, _ = run_to_completion(hub, "flow", 1)
+        assert read_outputs(hub, instance) == {}
         assert "outputs" not in "".join(line.text.decode() for line in hub.client.get_lines(instance))
 
 
 def test_of_a_long_value_the_beginning_is_recorded_and_its_size() -> None:
-    app, _ = _activity("é" * 1_000_000)
+    app, _ = make_app_with_output("é" * 1_000_000)
     with testing.hub(app) as hub:
-        instance, _ = completed(hub, "flow", 1)
+        instance, _ = run_to_completion(hub, "flow", 1)
         (output,) = [
             each
             for record in hub.client.get_history(instance)
@@ -262,7 +262,7 @@ def test_an_activity_that_fails_leaves_no_record_of_what_it_set() -> None:
     with testing.hub(app) as hub:
         instance = hub.client.start_new("flow")
         assert hub.finish(instance).runtime_status is df.OrchestrationRuntimeStatus.Failed
-        assert outputs(hub, instance) == {}
+        assert read_outputs(hub, instance) == {}
 
 
 def test_a_worker_process_hands_outputs_on() -> None:
@@ -277,11 +277,11 @@ def test_an_http_function_answers_and_its_outputs_are_logged(
     newer: testing.TestEnvironment, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, "durablecli.function")
-    response = ask(newer, "/api/orders", ORDER)
+    response = post(newer, "/api/orders", ORDER)
     assert response.status_code == 202
     assert newer.finish("o1").output["stored"] == 7
     assert 'not sent: audit (queue): {"id":"a1","body":"{\\"started\\": \\"o1\\"}"}' in caplog.text
-    assert newer.finish(ask(newer, "/api/orders/sync", ORDER).text).output["stored"] == 7
+    assert newer.finish(post(newer, "/api/orders/sync", ORDER).text).output["stored"] == 7
 
 
 @pytest.mark.parametrize(
@@ -295,7 +295,7 @@ def test_an_http_function_answers_and_its_outputs_are_logged(
 def test_a_response_comes_by_its_own_binding_alone(
     newer: testing.TestEnvironment, path: str, status: int, text: str
 ) -> None:
-    response = ask(newer, path)
+    response = post(newer, path)
     assert (response.status_code, response.text) == (status, text)
 
 
@@ -303,29 +303,29 @@ def test_a_response_comes_by_its_own_binding_alone(
 def test_a_response_comes_by_the_binding_of_function_json(
     older: testing.TestEnvironment, path: str, status: int, text: str
 ) -> None:
-    response = ask(older, path)
+    response = post(older, path)
     assert (response.status_code, response.text) == (status, text)
 
 
 def test_an_http_function_with_output_and_old_client_starts(older: testing.TestEnvironment) -> None:
-    response = ask(older, "/api/orders/4")
+    response = post(older, "/api/orders/4")
     assert response.status_code == 202
     assert older.finish(response.json()["id"]).output[0] == "Invoice 4"
 
 
 def test_an_http_function_whose_input_only_the_cloud_has_says_so(newer: testing.TestEnvironment) -> None:
-    response = ask(newer, "/api/catalog")
+    response = post(newer, "/api/catalog")
     assert (response.status_code, response.json()["ExceptionType"]) == (501, "BindingUnavailable")
     assert "input binding 'catalog' (blob)" in response.json()["ExceptionMessage"]
 
 
-def test_a_negotiation_that_only_the_cloud_can_do_says_so(older: testing.TestEnvironment) -> None:
-    response = ask(older, "/api/negotiate")
+def test_an_unsupported_negotiation_is_reported(older: testing.TestEnvironment) -> None:
+    response = post(older, "/api/negotiate")
     assert response.status_code == 501
     assert "'info' (signalRConnectionInfo)" in response.text
 
 
-def _at_startup(hub: testing.TestEnvironment) -> None:
+def start_timers(hub: testing.TestEnvironment) -> None:
     timer.register_timers(hub.registry, lambda: ClientProvider(hub.client))
     assert hub.client.mailbox is not None
     timer.ensure_timers(
@@ -336,19 +336,19 @@ def _at_startup(hub: testing.TestEnvironment) -> None:
 
 def test_what_a_timer_function_sets_is_logged(newer: testing.TestEnvironment, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "durablecli.timer")
-    _at_startup(newer)
+    start_timers(newer)
     assert "timer function 'nightly_report': not sent: report (queue): \"report, past due: False\"" in caplog.text
 
 
-def test_a_timer_function_whose_input_only_the_cloud_has_tells_its_failure(
+def test_a_timer_function_with_an_unsupported_input_logs_its_failure(
     older: testing.TestEnvironment, caplog: pytest.LogCaptureFixture
 ) -> None:
-    _at_startup(older)
+    start_timers(older)
     assert "'rows' (table)" in older.client.get_status("timer:TimerStart").custom_status["failure"]
 
 
 def test_a_timer_function_starts_an_orchestration(newer: testing.TestEnvironment) -> None:
-    _at_startup(newer)
+    start_timers(newer)
     newer.advance(timedelta(minutes=5))
     (instance,) = [one.instance_id for one in newer.client.get_status_all() if one.name == "order_orchestrator"]
     assert newer.finish(instance).output["sent"] == "notify ops@example.com"
@@ -357,7 +357,7 @@ def test_a_timer_function_starts_an_orchestration(newer: testing.TestEnvironment
 # What is said at load.
 
 
-def test_bindings_are_told_at_load() -> None:
+def test_unsupported_bindings_are_reported_at_load() -> None:
     remarks = load_azure_app(APPS / "bindings_v2").loaded.warnings
     assert "not run here: queue_start (queueTrigger)" in remarks
     assert "write_receipt runs, but these bindings lead nowhere here: receipt (blob)" in remarks
@@ -366,7 +366,7 @@ def test_bindings_are_told_at_load() -> None:
     assert not any("by_out" in remark or "http_start_sync" in remark for remark in remarks)
 
 
-def _decorators() -> list[str]:
+def original_decorators() -> list[str]:
     try:
         original = importlib.import_module("azure.functions").FunctionApp
     except ImportError:
@@ -375,7 +375,7 @@ def _decorators() -> list[str]:
     return [name for name in dir(original) if name.endswith(ends) and name[0] != "_"]
 
 
-@pytest.mark.parametrize("name", _decorators())
+@pytest.mark.parametrize("name", original_decorators())
 def test_a_function_with_any_decorator_of_the_original_loads(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -407,7 +407,7 @@ def test_a_function_with_any_decorator_of_the_original_loads(
         assert any("fails when it is called" in remark for remark in loaded.warnings)
 
 
-@pytest.mark.parametrize("name", _decorators())
+@pytest.mark.parametrize("name", original_decorators())
 def test_a_decorator_means_what_it_means_in_the_original(name: str) -> None:
     original = pytest.importorskip("azure.durable_functions").DFApp()
 
@@ -452,22 +452,22 @@ def test_an_own_app_has_its_activity_bound_by_name_and_held_to_its_annotations()
         return (yield context.call_activity("act", context.get_input()))
 
     with testing.hub(app) as hub:
-        assert completed(hub, "flow", 1)[1] == "act 2"
+        assert run_to_completion(hub, "flow", 1)[1] == "act 2"
         instance = hub.client.start_new("flow", client_input="no number")
         assert hub.finish(instance).runtime_status is df.OrchestrationRuntimeStatus.Failed
 
 
 def test_a_registry_may_be_bound_twice() -> None:
     registry = Registry()
-    app, _ = _activity("x")
+    app, _ = make_app_with_output("x")
     for _ in range(2):
-        registry.add_module(_module(app))
+        registry.add_module(make_module(app))
         inject_clients(registry, lambda: pytest.fail("nobody wants a client"))
     with testing.hub(registry) as hub:
-        assert completed(hub, "flow", 1)[1] == 2
+        assert run_to_completion(hub, "flow", 1)[1] == 2
 
 
-def _module(app: df.DFApp) -> Any:
+def make_module(app: df.DFApp) -> Any:
     from types import ModuleType
 
     module = ModuleType("own")

@@ -15,10 +15,10 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.support.cli_harness import COMMAND, Process, until
+from tests.support.cli_harness import COMMAND, DurableProcess, wait_until
 
 APPS = Path(__file__).parent / "apps"
-HIDE = """
+HIDE_AZURE = """
 import importlib.machinery
 find = importlib.machinery.PathFinder.find_spec
 def hide(name, path=None, target=None):
@@ -34,7 +34,7 @@ class App:
     def __init__(self, name: str, folder: Path, packages: str) -> None:
         self.folder = folder / name
         shutil.copytree(APPS / name, self.folder, ignore=shutil.ignore_patterns("__pycache__", ".state"))
-        self.port = _free_port()
+        self.port = free_port()
         path = _import_path(folder / "path", packages)
         self.environment = {
             **{key: value for key, value in os.environ.items() if not key.startswith(("DURABLE_", "SHOP_"))},
@@ -42,11 +42,11 @@ class App:
             "DURABLE_HTTP__LISTEN": str(self.port),
         }
         self.http = httpx.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=30, trust_env=False)
-        self.process: Process | None = None
+        self.process: DurableProcess | None = None
 
-    def run(self) -> Process:
-        self.process = Process(["run-daemon"], self.folder, self.environment, self.folder / "said")
-        self.process.says("answers at")
+    def start_daemon(self) -> DurableProcess:
+        self.process = DurableProcess(["run-daemon"], self.folder, self.environment, self.folder / "said")
+        self.process.wait_for_output("answers at")
         return self.process
 
     def durable(self, *arguments: str) -> Any:
@@ -56,7 +56,7 @@ class App:
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout)
 
-    def completed(self, url: str) -> Any:
+    def wait_for_final_status(self, url: str) -> Any:
         """The status that a link leads to, when it is final."""
         found: list[httpx.Response] = []
 
@@ -64,7 +64,7 @@ class App:
             found.append(self.http.get(url))
             return found[-1].status_code == 200
 
-        until(is_final, what=f"the end of {url}", every=0.05)
+        wait_until(is_final, description=f"the end of {url}", interval=0.05)
         return found[-1].json()
 
     def close(self) -> None:
@@ -73,7 +73,7 @@ class App:
             self.process.kill()
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         return int(taken.getsockname()[1])
@@ -83,7 +83,7 @@ def _import_path(folder: Path, packages: str) -> Path:
     """What Python searches first: packages that must never be imported, or what hides all of Azure's."""
     folder.mkdir()
     if packages == "absent":
-        (folder / "sitecustomize.py").write_text(HIDE)
+        (folder / "sitecustomize.py").write_text(HIDE_AZURE)
     if packages == "broken":
         for name in ("functions", "durable_functions"):
             (folder / "azure" / name).mkdir(parents=True)
@@ -116,13 +116,13 @@ def test_the_app_of_the_newer_model_passes_its_scenario(shop: App, packages: str
     )
     assert (seen.returncode == 0) == (packages == "installed")
     shop.durable("start", "order", "--id", "early", "--input", '{"item": "nut", "count": 1}', "-o", "json")
-    daemon = shop.run()
+    daemon = shop.start_daemon()
     http = shop.http
 
     started = http.post("/shop/orders/apple", params={"id": "a1"})
     assert (started.status_code, started.headers["retry-after"]) == (202, "10")
     assert started.headers["location"] == started.json()["statusQueryGetUri"]
-    done = shop.completed(started.headers["location"])
+    done = shop.wait_for_final_status(started.headers["location"])
     assert (done["name"], done["runtimeStatus"]) == ("order", "Completed")
     assert done["output"]["shipped"] == "1 x apple"
     assert done["output"]["version"] == "1.4"
@@ -131,15 +131,15 @@ def test_the_app_of_the_newer_model_passes_its_scenario(shop: App, packages: str
     assert (now.status_code, now.json()["shipped"]) == (200, "1 x pear")
 
     http.post("/shop/orders/fig", params={"id": "big"}, json={"count": 3})
-    until(lambda: http.get("/shop/orders/big").json()["customStatus"] == "waiting for approval", every=0.05)
+    wait_until(lambda: http.get("/shop/orders/big").json()["customStatus"] == "waiting for approval", interval=0.05)
     assert http.post("/shop/orders/big/approve", data={"by": "ann"}).status_code == 202
-    until(lambda: http.get("/shop/orders/big").json()["runtimeStatus"] == "Completed", every=0.05)
+    wait_until(lambda: http.get("/shop/orders/big").json()["runtimeStatus"] == "Completed", interval=0.05)
     assert http.get("/shop/orders/big").json()["customStatus"] == "approved by ann"
 
     http.post("/shop/orders/plum", params={"id": "gone"}, json={"count": 3})
-    until(lambda: http.get("/shop/orders/gone").json()["customStatus"] == "waiting for approval", every=0.05)
+    wait_until(lambda: http.get("/shop/orders/gone").json()["customStatus"] == "waiting for approval", interval=0.05)
     assert http.post("/shop/orders/gone/cancel").status_code == 204
-    until(lambda: http.get("/shop/orders/gone").json()["runtimeStatus"] == "Terminated", every=0.05)
+    wait_until(lambda: http.get("/shop/orders/gone").json()["runtimeStatus"] == "Terminated", interval=0.05)
     assert http.delete("/shop/orders/gone").text == "1"
     assert http.get("/shop/orders/gone").status_code == 404
 
@@ -150,23 +150,25 @@ def test_the_app_of_the_newer_model_passes_its_scenario(shop: App, packages: str
     assert (secret.text, secret.headers["x-currency"]) == ("secret", "EUR")
     assert http.get("/shop/late").text == "Task admin"
     assert (http.post("/shop/export").status_code, http.get("/shop/export").status_code) == (201, 404)
-    until(lambda: int(http.get("/shop/ticks").text) >= 2, what="the timer", every=0.1)
+    wait_until(lambda: int(http.get("/shop/ticks").text) >= 2, description="the timer", interval=0.1)
 
-    assert "from_queue (queueTrigger)" in daemon.said
+    assert "from_queue (queueTrigger)" in daemon.output
     assert shop.durable("status", "early", "-o", "json")["runtimeStatus"] == "Completed"
     assert (shop.folder / ".state" / "ShopHub" / "hub.json").is_file()
 
 
 def test_the_app_of_the_older_layout_passes_its_scenario(older: App) -> None:
-    older.run()
+    older.start_daemon()
     http = older.http
     started = http.post("/api/orchestrators/Order", params={"amount": "4"})
     assert started.status_code == 202
-    done = older.completed(started.headers["location"])
+    done = older.wait_for_final_status(started.headers["location"])
     assert done["output"]["paid"] == 6
     status = http.get("/api/Status", params={"id": started.json()["id"]}).json()
     assert (status["runtimeStatus"], status["name"]) == ("Completed", "Order")
-    until(lambda: http.get("/api/Status", params={"id": "ticked"}).json()["runtimeStatus"] == "Completed", every=0.05)
+    wait_until(
+        lambda: http.get("/api/Status", params={"id": "ticked"}).json()["runtimeStatus"] == "Completed", interval=0.05
+    )
     kinds = {one["name"]: one["kind"] for one in older.durable("functions", "-o", "json")["functions"]}
     assert kinds == {
         "Counter": "entity",
@@ -183,9 +185,9 @@ def test_the_app_of_the_older_layout_passes_its_scenario(older: App) -> None:
 def test_an_app_with_bindings_of_every_kind_runs_and_shows_what_it_would_have_sent(tmp_path: Path) -> None:
     desk = App("bindings_v2", tmp_path, "installed")
     try:
-        desk.run()
+        desk.start_daemon()
         started = desk.http.post("/api/orders", json={"id": "o1", "email": "ann@example.com"})
-        assert desk.completed(started.headers["location"])["output"]["sent"] == "notify ann@example.com"
+        assert desk.wait_for_final_status(started.headers["location"])["output"]["sent"] == "notify ann@example.com"
         sent = {
             output["Name"]: (output["Type"], output["Status"])
             for row in desk.durable("history", "o1", "-o", "json")

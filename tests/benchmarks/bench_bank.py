@@ -7,14 +7,14 @@ import random
 from msgspec import Raw, json
 
 from durablecli.store.inbox.messages import MessageItem
-from tests.benchmarks.harness import bare_loop, engine, introduce, run
+from tests.benchmarks.harness import measure_bare_loop, measure_run, open_engine, print_environment
 
 TRANSFERS, MONEY, ROUNDS = 3_000, 1_000, 3
-SIZES = (50, 1_000)
+ACCOUNT_COUNTS = (50, 1_000)
 """So many accounts: with few of them nearly every transfer waits for another one."""
 
 
-def transfers(accounts: int, number: int) -> list[MessageItem]:
+def make_transfers(accounts: int, number: int) -> list[MessageItem]:
     """Random pairs, the same in every run."""
     chosen = random.Random(number)
     found = []
@@ -25,14 +25,14 @@ def transfers(accounts: int, number: int) -> list[MessageItem]:
     return found
 
 
-def rates(place: str, accounts: int) -> list[float]:
+def measure_rates(folder: str, accounts: int) -> list[float]:
     """Transfers a second, all asked for at once, until the last has ended and is on disk; one figure a round."""
-    with engine(place) as running:
+    with open_engine(folder) as running:
         for key in range(accounts):
             money = Raw(json.encode(MONEY))
             running.submit("signal", [MessageItem(f"@account@{key}", name="deposit", input=money)])
         running.run(lambda engine: engine.is_idle)
-        found = [TRANSFERS / run(running, transfers(accounts, number)) for number in range(ROUNDS)]
+        found = [TRANSFERS / measure_run(running, make_transfers(accounts, number)) for number in range(ROUNDS)]
         kept = [running.instances.get_entity(f"@account@{key}") for key in range(accounts)]
         total = sum(json.decode(each.runtime_state.state)["balance"] for each in kept if each is not None)
         assert total == accounts * MONEY, f"{total:,} where {accounts * MONEY:,} was paid in"
@@ -41,12 +41,12 @@ def rates(place: str, accounts: int) -> list[float]:
 
 
 def main() -> None:
-    place = introduce()
-    before = bare_loop()
-    for accounts in SIZES:
-        rounds = " / ".join(f"{each:,.0f}" for each in rates(place, accounts))
+    folder = print_environment()
+    before = measure_bare_loop()
+    for accounts in ACCOUNT_COUNTS:
+        rounds = " / ".join(f"{each:,.0f}" for each in measure_rates(folder, accounts))
         print(f"bank       {rounds} transfers a second between {accounts:,} accounts")
-    print(f"bare loop  {before:.3f} s before, {bare_loop():.3f} s after")
+    print(f"bare loop  {before:.3f} s before, {measure_bare_loop():.3f} s after")
 
 
 if __name__ == "__main__":

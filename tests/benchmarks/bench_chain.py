@@ -5,26 +5,26 @@ from __future__ import annotations
 from msgspec import Raw
 
 from durablecli.store.inbox.messages import MessageItem
-from tests.benchmarks.harness import bare_loop, engine, introduce, run
+from tests.benchmarks.harness import measure_bare_loop, measure_run, open_engine, print_environment
 
 SHORT, LONG = 100, 10_000
 
 
-def per_step(place: str, steps: int, times: int) -> float:
+def measure_step(folder: str, steps: int, times: int) -> float:
     """Seconds a step, for `times` chains one after another."""
-    with engine(place) as running:
+    with open_engine(folder) as running:
         steps_each = Raw(b"%d" % steps)
-        took = [run(running, [MessageItem(f"chain-{n}", name="chain", input=steps_each)]) for n in range(times)]
+        took = [measure_run(running, [MessageItem(f"chain-{n}", name="chain", input=steps_each)]) for n in range(times)]
     return min(took) / steps
 
 
 def main() -> None:
-    place = introduce()
-    before = bare_loop()
-    short = per_step(place, SHORT, 20)
-    long = per_step(place, LONG, 2)
-    again = per_step(place, SHORT, 20)
-    after = bare_loop()
+    folder = print_environment()
+    before = measure_bare_loop()
+    short = measure_step(folder, SHORT, 20)
+    long = measure_step(folder, LONG, 2)
+    again = measure_step(folder, SHORT, 20)
+    after = measure_bare_loop()
     print(
         f"chain      {short * 1e6:.0f} µs a step at {SHORT}, {long * 1e6:.0f} at {LONG:,}, {again * 1e6:.0f} at {SHORT}"
     )

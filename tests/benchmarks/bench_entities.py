@@ -12,16 +12,16 @@ from msgspec import Raw, json
 from durablecli.engine.engine import Engine
 from durablecli.store.history.writer import history_path
 from durablecli.store.inbox.messages import MessageItem
-from tests.benchmarks.harness import bare_loop, engine, introduce, run
+from tests.benchmarks.harness import measure_bare_loop, measure_run, open_engine, print_environment
 
 FEW, MANY, BURST = 10_000, 1_000_000, 10_000
 ENTITIES, AT_ONCE = 100_000, 5_000
 
-OPEN = """
+OPEN_SCRIPT = """
 import resource, sys
 from time import perf_counter
 from durablecli.engine.engine import Engine
-from durablecli.store.hub import close, open_hub
+from durablecli.store.hub import close_hub, open_hub
 from durablecli.store.query import Query
 from tests.benchmarks.harness import registry
 before = perf_counter()
@@ -32,22 +32,22 @@ took = perf_counter() - before
 count = hub.index.count(Query(entities=True))
 print(f"{took:.2f} s, {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024} MB, {count:,} entities")
 engine.close()
-close(hub)
+close_hub(hub)
 """
 
 
-def fan_out(running: Engine, number: int, signals: int, entities: int = 1, name: int = 0) -> None:
+def run_fan_out(running: Engine, number: int, signals: int, entities: int = 1, name: int = 0) -> None:
     given = Raw(json.encode({"signals": signals, "entities": entities, "round": name}))
-    run(running, [MessageItem(f"fan-{number}", name="fan_out_signals", input=given)])
+    measure_run(running, [MessageItem(f"fan-{number}", name="fan_out_signals", input=given)])
 
 
-def grow(place: str) -> None:
+def measure_log_growth(folder: str) -> None:
     """Send signals in bursts; the log's size after the first ones, after all, and its largest on the way."""
-    with engine(place) as running:
+    with open_engine(folder) as running:
         file = history_path(running.hub.root, "@tally@0-0")
         sizes: list[int] = []
         for number in range(MANY // BURST):
-            fan_out(running, number, BURST)
+            run_fan_out(running, number, BURST)
             sizes.append(Path(file).stat().st_size)
         entity = running.instances.get_entity("@tally@0-0")
         assert entity is not None
@@ -57,25 +57,25 @@ def grow(place: str) -> None:
     print(f"           {max(sizes):,} at most after any burst of {BURST:,}")
 
 
-def populate(place: str) -> str:
+def fill_hub(folder: str) -> str:
     """A hub that holds very many entities; its folder."""
-    with engine(place) as running:
+    with open_engine(folder) as running:
         for number in range(ENTITIES // AT_ONCE):
-            fan_out(running, number, AT_ONCE, AT_ONCE, number)
+            run_fan_out(running, number, AT_ONCE, AT_ONCE, number)
         return running.hub.root
 
 
 def main() -> None:
-    place = introduce()
-    before = bare_loop()
-    grow(place)
-    root = populate(place)
+    folder = print_environment()
+    before = measure_bare_loop()
+    measure_log_growth(folder)
+    root = fill_hub(folder)
     for _ in range(3):
         opened = subprocess.run(
-            [sys.executable, "-c", OPEN, root], capture_output=True, text=True, check=True, cwd=os.getcwd()
+            [sys.executable, "-c", OPEN_SCRIPT, root], capture_output=True, text=True, check=True, cwd=os.getcwd()
         )
         print(f"open       {opened.stdout.strip()}")
-    print(f"bare loop  {before:.3f} s before, {bare_loop():.3f} s after")
+    print(f"bare loop  {before:.3f} s before, {measure_bare_loop():.3f} s after")
 
 
 if __name__ == "__main__":

@@ -5,19 +5,19 @@ from __future__ import annotations
 import statistics
 
 from durablecli.store.inbox.messages import MessageItem
-from tests.benchmarks.harness import bare_loop, engine, introduce, run
+from tests.benchmarks.harness import measure_bare_loop, measure_run, open_engine, print_environment
 
 INSTANCES = 5_000
-ALONE = 200
-SLOW = 0.005
+SINGLE_RUNS = 200
+SLOW_SYNC_SECONDS = 0.005
 
 
-def throughput(place: str, *, sync: float = 0.0) -> None:
+def measure_throughput(folder: str, *, sync: float = 0.0) -> None:
     """Three rounds in one hub; the best is the machine's word, the spread its noise."""
     rates = []
-    with engine(place, sync=sync) as running:
+    with open_engine(folder, sync=sync) as running:
         for round_ in range(3):
-            took = run(running, [MessageItem(f"h{round_}-{i:05}", name="hello5") for i in range(INSTANCES)])
+            took = measure_run(running, [MessageItem(f"h{round_}-{i:05}", name="hello5") for i in range(INSTANCES)])
             rates.append(INSTANCES / took)
         stats, syncs = running.stats, running.journal_writer.sync_count
         added = f" with {sync * 1e3:g} ms added to each sync" if sync else ""
@@ -28,20 +28,20 @@ def throughput(place: str, *, sync: float = 0.0) -> None:
         )
 
 
-def latency(place: str) -> None:
+def measure_latency(folder: str) -> None:
     """One instance at a time, from the hand-in to the end being on disk."""
-    with engine(place) as running:
-        took = sorted(run(running, [MessageItem(f"alone-{n}", name="hello5")]) for n in range(ALONE))
-    print(f"alone      {statistics.median(took) * 1e3:.2f} ms median, {took[ALONE * 99 // 100] * 1e3:.2f} ms p99")
+    with open_engine(folder) as running:
+        took = sorted(measure_run(running, [MessageItem(f"alone-{n}", name="hello5")]) for n in range(SINGLE_RUNS))
+    print(f"alone      {statistics.median(took) * 1e3:.2f} ms median, {took[SINGLE_RUNS * 99 // 100] * 1e3:.2f} ms p99")
 
 
 def main() -> None:
-    place = introduce()
-    before = bare_loop()
-    throughput(place)
-    latency(place)
-    throughput(place, sync=SLOW)
-    after = bare_loop()
+    folder = print_environment()
+    before = measure_bare_loop()
+    measure_throughput(folder)
+    measure_latency(folder)
+    measure_throughput(folder, sync=SLOW_SYNC_SECONDS)
+    after = measure_bare_loop()
     print(f"bare loop  {before:.3f} s before, {after:.3f} s after")
 
 

@@ -5,19 +5,21 @@ from __future__ import annotations
 from msgspec import Raw, json
 
 from durablecli.store.inbox.messages import MessageItem
-from tests.benchmarks.harness import bare_loop, engine, introduce, run
+from tests.benchmarks.harness import measure_bare_loop, measure_run, open_engine, print_environment
 
 SIGNALS = 50_000
 ROUNDS = 3
 
 
-def rate(place: str, entities: int) -> list[float]:
+def measure_rates(folder: str, entities: int) -> list[float]:
     """Signals a second, from the start of the fan-out until the last is applied and on disk; one figure a round."""
     found = []
-    with engine(place) as running:
+    with open_engine(folder) as running:
         for number in range(ROUNDS):
             given = Raw(json.encode({"signals": SIGNALS, "entities": entities, "round": number}))
-            found.append(SIGNALS / run(running, [MessageItem(f"fan-{number}", name="fan_out_signals", input=given)]))
+            found.append(
+                SIGNALS / measure_run(running, [MessageItem(f"fan-{number}", name="fan_out_signals", input=given)])
+            )
             totals = [running.instances.get_entity(f"@tally@{number}-{key}") for key in range(entities)]
             counted = sum(json.decode(entity.runtime_state.state) for entity in totals if entity is not None)
             assert counted == SIGNALS, f"{counted:,} of {SIGNALS:,} signals were applied"
@@ -25,12 +27,12 @@ def rate(place: str, entities: int) -> list[float]:
 
 
 def main() -> None:
-    place = introduce()
-    before = bare_loop()
+    folder = print_environment()
+    before = measure_bare_loop()
     for entities in (1, 1_000):
-        rounds = " / ".join(f"{each:,.0f}" for each in rate(place, entities))
+        rounds = " / ".join(f"{each:,.0f}" for each in measure_rates(folder, entities))
         print(f"signals    {rounds} a second, {SIGNALS:,} to {entities:,}")
-    print(f"bare loop  {before:.3f} s before, {bare_loop():.3f} s after")
+    print(f"bare loop  {before:.3f} s before, {measure_bare_loop():.3f} s after")
 
 
 if __name__ == "__main__":

@@ -74,7 +74,7 @@ def registry() -> Registry:
     return found
 
 
-class SlowSync:
+class SlowSyncDisk:
     """A disk whose journal takes at least so long to sync: what a busy or a spinning disk does."""
 
     def __init__(self, disk: Disk, seconds: float) -> None:
@@ -88,19 +88,19 @@ class SlowSync:
         file = self._disk.appender(path, create=create)
         sync = file.sync
 
-        def slow() -> None:
+        def slow_sync() -> None:
             sleep(self._seconds)
             sync()
 
-        file.sync = slow  # type: ignore[method-assign]
+        file.sync = slow_sync  # type: ignore[method-assign]
         return file
 
 
 @contextmanager
-def engine(folder: str, *, sync: float = 0.0) -> Iterator[Engine]:
+def open_engine(folder: str, *, sync: float = 0.0) -> Iterator[Engine]:
     """A running engine over a new hub in `folder`; `sync` adds that many seconds to every sync of the journal."""
     root = tempfile.mkdtemp(prefix="hub-", dir=folder)
-    disk: Disk = SlowSync(LocalDisk(), sync) if sync else LocalDisk()  # type: ignore[assignment]
+    disk: Disk = SlowSyncDisk(LocalDisk(), sync) if sync else LocalDisk()  # type: ignore[assignment]
     hub = open_hub(f"{root}/state", disk)
     functions = registry()
     found = Engine(hub, functions, make_dispatcher=lambda report: Dispatcher(functions, report, ConcurrencyConfig()))
@@ -115,7 +115,7 @@ def engine(folder: str, *, sync: float = 0.0) -> Iterator[Engine]:
         close_hub(hub)
 
 
-def run(engine: Engine, items: list[MessageItem]) -> float:
+def measure_run(engine: Engine, items: list[MessageItem]) -> float:
     """Seconds from the first start to the last end, every commit on disk and every history written."""
     before = perf_counter()
     for item in items:
@@ -125,7 +125,7 @@ def run(engine: Engine, items: list[MessageItem]) -> float:
     return perf_counter() - before
 
 
-def bare_loop() -> float:
+def measure_bare_loop() -> float:
     """Seconds for a fixed piece of Python: what the machine gives at this moment."""
     before = perf_counter()
     total = 0
@@ -134,7 +134,7 @@ def bare_loop() -> float:
     return perf_counter() - before
 
 
-def median_sync(folder: str) -> float:
+def measure_sync(folder: str) -> float:
     """The median of 200 appends of 4 KiB, each with its fdatasync, in seconds."""
     took = []
     with tempfile.NamedTemporaryFile(dir=folder) as file:
@@ -146,20 +146,20 @@ def median_sync(folder: str) -> float:
     return statistics.median(took)
 
 
-def folder() -> str:
+def bench_folder() -> str:
     """Where the hubs go: DURABLE_BENCH_DIR, or the folder for temporary files."""
     return os.environ.get("DURABLE_BENCH_DIR") or tempfile.gettempdir()
 
 
-def introduce() -> str:
+def print_environment() -> str:
     """Print the machine, the disk and the versions; refuse a disk that is no disk. Returns the folder to use."""
-    place = folder()
-    sync = median_sync(place)
-    kind = subprocess.run(["stat", "-f", "-c", "%T", place], capture_output=True, text=True, check=False).stdout.strip()
+    root = bench_folder()
+    sync = measure_sync(root)
+    kind = subprocess.run(["stat", "-f", "-c", "%T", root], capture_output=True, text=True, check=False).stdout.strip()
     print(f"machine    {os.cpu_count()} cores, {platform.machine()}, {platform.system()} {platform.release()}")
     print(f"python     {platform.python_version()}, msgspec {msgspec.__version__}, sqlite {sqlite3.sqlite_version}")
-    print(f"disk       {place} on {kind or 'an unknown file system'}, median sync {sync * 1e6:.0f} µs")
+    print(f"disk       {root} on {kind or 'an unknown file system'}, median sync {sync * 1e6:.0f} µs")
     print("durability one fdatasync of the journal per batch of commits, before anything is acknowledged")
     if sync < 20e-6 and not os.environ.get("DURABLE_BENCH_RAM"):
         raise SystemExit("this disk syncs faster than any disk does; DURABLE_BENCH_RAM=1 to measure all the same")
-    return place
+    return root

@@ -33,7 +33,7 @@ from durablecli.model.http_messages import (
     DurableHttpResponse,
     ManagedIdentityTokenSource,
 )
-from tests.support.http_stub import Answer, Web, web
+from tests.support.http_stub import StubResponse, StubServer, run_stub_server
 
 Flow = Generator[Any, Any, Any]
 
@@ -44,14 +44,14 @@ def no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def server() -> Iterator[Web]:
-    with web() as made:
+def server() -> Iterator[StubServer]:
+    with run_stub_server() as made:
         yield made
 
 
 @pytest.fixture
-def other() -> Iterator[Web]:
-    with web() as made:
+def other() -> Iterator[StubServer]:
+    with run_stub_server() as made:
         yield made
 
 
@@ -60,18 +60,18 @@ def call(context: df.DurableOrchestrationContext) -> Flow:
     return (yield context.call_http(**context.get_input()))
 
 
-def called(replay_always: bool, **request: Any) -> DurableOrchestrationStatus:
+def call_to_end(replay_always: bool, **request: Any) -> DurableOrchestrationStatus:
     with testing.hub(call, replay_always=replay_always) as hub:
         return hub.finish(hub.client.start_new(call, client_input=request))
 
 
-def answered(replay_always: bool, **request: Any) -> Any:
-    status = called(replay_always, **request)
+def call_to_output(replay_always: bool, **request: Any) -> Any:
+    status = call_to_end(replay_always, **request)
     assert status.runtime_status is df.OrchestrationRuntimeStatus.Completed, status.output
     return status.output
 
 
-def nobody() -> str:
+def unused_url() -> str:
     """An address where nothing listens."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -81,19 +81,21 @@ def nobody() -> str:
 # ── one exchange ───────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_an_answer_has_status_headers_and_content(server: Web, replay_always: bool) -> None:
-    uri = server.script("/x?a=1", Answer(200, {"Content-Type": "text/plain; charset=latin-1"}, "hé".encode("latin-1")))
-    found = answered(replay_always, method="get", uri=uri)
+def test_an_answer_has_status_headers_and_content(server: StubServer, replay_always: bool) -> None:
+    uri = server.set_responses(
+        "/x?a=1", StubResponse(200, {"Content-Type": "text/plain; charset=latin-1"}, "hé".encode("latin-1"))
+    )
+    found = call_to_output(replay_always, method="get", uri=uri)
     assert (found["statusCode"], found["content"]) == (200, "hé")
     assert found["headers"]["Content-Type"] == "text/plain; charset=latin-1"
-    (asked,) = server.asked
+    (asked,) = server.requests
     assert (asked.method, asked.path, asked.body) == ("GET", "/x?a=1", "")
     assert asked.headers["User-Agent"] == "durablecli"
 
 
 @pytest.mark.parametrize("status", [204, 302, 400, 401, 404, 500, 503])
-def test_no_status_is_a_failure(server: Web, replay_always: bool, status: int) -> None:
-    found = answered(replay_always, method="GET", uri=server.script("/", Answer(status)))
+def test_no_status_is_a_failure(server: StubServer, replay_always: bool, status: int) -> None:
+    found = call_to_output(replay_always, method="GET", uri=server.set_responses("/", StubResponse(status)))
     assert found["statusCode"] == status
 
 
@@ -109,31 +111,33 @@ def test_no_status_is_a_failure(server: Web, replay_always: bool, status: int) -
     ],
 )
 def test_content_is_sent_as_json_unless_it_is_raw(
-    server: Web, replay_always: bool, given: dict[str, Any], sent: str, kind: str | None
+    server: StubServer, replay_always: bool, given: dict[str, Any], sent: str, kind: str | None
 ) -> None:
-    answered(replay_always, method="POST", uri=server.script("/", Answer()), **given)
-    (asked,) = server.asked
+    call_to_output(replay_always, method="POST", uri=server.set_responses("/", StubResponse()), **given)
+    (asked,) = server.requests
     assert (asked.body, asked.headers["Content-Type"]) == (sent, kind)
 
 
-def test_headers_are_sent_and_those_that_come_twice_are_joined(server: Web, replay_always: bool) -> None:
-    uri = server.script("/", Answer(200, {"X-Many": "one", "x-many": "two"}))
-    found = answered(replay_always, method="GET", uri=uri, headers={"X-Own": "yes", "Accept": "text/csv"})
+def test_headers_are_sent_and_those_that_come_twice_are_joined(server: StubServer, replay_always: bool) -> None:
+    uri = server.set_responses("/", StubResponse(200, {"X-Many": "one", "x-many": "two"}))
+    found = call_to_output(replay_always, method="GET", uri=uri, headers={"X-Own": "yes", "Accept": "text/csv"})
     assert found["headers"]["X-Many"] == "one, two"
-    assert [server.asked[0].headers[name] for name in ("X-Own", "Accept")] == ["yes", "text/csv"]
+    assert [server.requests[0].headers[name] for name in ("X-Own", "Accept")] == ["yes", "text/csv"]
 
 
-def test_a_packed_answer_is_unpacked(server: Web, replay_always: bool) -> None:
-    uri = server.script("/", Answer(200, {"Content-Encoding": "gzip"}, gzip.compress(b"plain")))
-    assert answered(replay_always, method="GET", uri=uri)["content"] == "plain"
+def test_a_packed_answer_is_unpacked(server: StubServer, replay_always: bool) -> None:
+    uri = server.set_responses("/", StubResponse(200, {"Content-Encoding": "gzip"}, gzip.compress(b"plain")))
+    assert call_to_output(replay_always, method="GET", uri=uri)["content"] == "plain"
 
 
-def test_bytes_that_are_no_text_are_replaced(server: Web, replay_always: bool) -> None:
-    uri = server.script("/", Answer(200, {"Content-Type": "image/png; charset=klingon"}, b"\xff\x00a"))
-    assert answered(replay_always, method="GET", uri=uri)["content"] == "\ufffd\x00a"
+def test_bytes_that_are_no_text_are_replaced(server: StubServer, replay_always: bool) -> None:
+    uri = server.set_responses("/", StubResponse(200, {"Content-Type": "image/png; charset=klingon"}, b"\xff\x00a"))
+    assert call_to_output(replay_always, method="GET", uri=uri)["content"] == "\ufffd\x00a"
 
 
-def test_the_orchestrator_reads_an_answer_by_attribute_and_as_a_mapping(server: Web, replay_always: bool) -> None:
+def test_the_orchestrator_reads_an_answer_by_attribute_and_as_a_mapping(
+    server: StubServer, replay_always: bool
+) -> None:
     @df.orchestrator
     async def look(context: df.DurableOrchestrationContext) -> Any:
         found = await context.call_http("GET", context.get_input())
@@ -145,45 +149,47 @@ def test_the_orchestrator_reads_an_answer_by_attribute_and_as_a_mapping(server: 
         assert found.headers.get("X-Missing") is None
         return json.loads(json.dumps(found)), found.content, json.loads(found["content"])
 
-    uri = server.script("/", Answer(200, {"Etag": "7"}, b'{"ready": true}'))
+    uri = server.set_responses("/", StubResponse(200, {"Etag": "7"}, b'{"ready": true}'))
     with testing.hub(look, replay_always=replay_always) as hub:
         mapping, content, read = hub.finish(hub.client.start_new(look, client_input=uri)).output
     assert mapping["content"] == content == '{"ready": true}'
     assert read == {"ready": True}
 
 
-def test_redirects_are_followed_and_credentials_stay_at_home(server: Web, other: Web, replay_always: bool) -> None:
+def test_redirects_are_followed_and_credentials_stay_at_home(
+    server: StubServer, other: StubServer, replay_always: bool
+) -> None:
     secrets = {"Authorization": "Bearer a", "Cookie": "b", "X-Functions-Key": "c", "X-Pin": "d", "X-Plain": "e"}
     told = {"Accept-Language": "fr", "User-Agent": "me", "Prefer": "respond-async", "traceparent": "00-1-2-01"}
-    there = other.script("/there", Answer(200, {}, b"found"))
-    near = server.script("/near", Answer(307, {"Location": there}))
-    uri = server.script("/", Answer(302, {"Location": near.removeprefix(server.url)}))
-    assert answered(replay_always, method="GET", uri=uri, headers=secrets | told)["content"] == "found"
-    assert [dict(server.asked[1].headers).get(name) for name in ("Authorization", "X-Functions-Key")] == [
+    there = other.set_responses("/there", StubResponse(200, {}, b"found"))
+    near = server.set_responses("/near", StubResponse(307, {"Location": there}))
+    uri = server.set_responses("/", StubResponse(302, {"Location": near.removeprefix(server.url)}))
+    assert call_to_output(replay_always, method="GET", uri=uri, headers=secrets | told)["content"] == "found"
+    assert [dict(server.requests[1].headers).get(name) for name in ("Authorization", "X-Functions-Key")] == [
         "Bearer a",
         "c",
     ]
-    sent = {name.lower(): value for name, value in other.asked[0].headers.items()}
+    sent = {name.lower(): value for name, value in other.requests[0].headers.items()}
     assert {name: sent[name.lower()] for name in told} == told
     assert not {name.lower() for name in secrets} & sent.keys()
 
 
 @pytest.mark.parametrize(("status", "method"), [(307, "POST"), (308, "PUT"), (301, "PUT")])
 def test_content_isnt_redirected_to_another_origin(
-    server: Web, other: Web, replay_always: bool, status: int, method: str
+    server: StubServer, other: StubServer, replay_always: bool, status: int, method: str
 ) -> None:
-    there = other.script("/there?code=a", Answer())
-    uri = server.script("/", Answer(status, {"Location": there}))
-    failed = called(replay_always, method=method, uri=uri, content={"pin": 1})
+    there = other.set_responses("/there?code=a", StubResponse())
+    uri = server.set_responses("/", StubResponse(status, {"Location": there}))
+    failed = call_to_end(replay_always, method=method, uri=uri, content={"pin": 1})
     assert f"redirected to {other.url}: the content isn't told to another origin" in str(failed.output)
-    assert not other.asked
-    answered(replay_always, method="DELETE", uri=uri)
-    assert other.paths() == ["DELETE /there?code=a"]
+    assert not other.requests
+    call_to_output(replay_always, method="DELETE", uri=uri)
+    assert other.request_lines() == ["DELETE /there?code=a"]
 
 
-def test_redirects_have_an_end(server: Web, replay_always: bool) -> None:
-    uri = server.script("/", Answer(302, {"Location": "/"}))
-    assert "more than 20 redirects" in str(called(replay_always, method="GET", uri=uri).output)
+def test_redirects_have_an_end(server: StubServer, replay_always: bool) -> None:
+    uri = server.set_responses("/", StubResponse(302, {"Location": "/"}))
+    assert "more than 20 redirects" in str(call_to_end(replay_always, method="GET", uri=uri).output)
 
 
 # ── failures ───────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -203,7 +209,7 @@ def careful(context: df.DurableOrchestrationContext) -> Flow:
 
 def test_a_refused_connection_can_be_caught(replay_always: bool) -> None:
     with testing.hub(careful, replay_always=replay_always) as hub:
-        word, text = hub.finish(hub.client.start_new(careful, client_input=nobody() + "a?code=secret")).output
+        word, text = hub.finish(hub.client.start_new(careful, client_input=unused_url() + "a?code=secret")).output
     assert word == "refused"
     assert "connection refused" in text
     assert "secret" not in text
@@ -215,24 +221,24 @@ def test_an_unknown_host_can_be_caught(replay_always: bool) -> None:
     assert status.output[0] == "broken"
 
 
-def test_an_answer_that_breaks_off_can_be_caught(server: Web, replay_always: bool) -> None:
-    uri = server.script("/", Answer(200, {"Content-Length": "99"}, b"short"))
+def test_an_answer_that_breaks_off_can_be_caught(server: StubServer, replay_always: bool) -> None:
+    uri = server.set_responses("/", StubResponse(200, {"Content-Length": "99"}, b"short"))
     with testing.hub(careful, replay_always=replay_always) as hub:
         assert hub.finish(hub.client.start_new(careful, client_input=uri)).output[0] == "broken"
 
 
-def test_an_answer_without_bounds_is_refused(server: Web, replay_always: bool) -> None:
+def test_an_answer_without_bounds_is_refused(server: StubServer, replay_always: bool) -> None:
     huge = gzip.compress(bytes(_MAX_RESPONSE_BYTES + 1))
-    uri = server.script("/", Answer(200, {"Content-Encoding": "gzip"}, huge))
+    uri = server.set_responses("/", StubResponse(200, {"Content-Encoding": "gzip"}, huge))
     with testing.hub(careful, replay_always=replay_always) as hub:
         word, text = hub.finish(hub.client.start_new(careful, client_input=uri)).output
     assert word == "wrong"
     assert "more than 16,777,216 bytes" in text
 
 
-def test_silence_is_a_time_out(server: Web) -> None:
+def test_silence_is_a_time_out(server: StubServer) -> None:
     over = threading.Event()
-    uri = server.script("/slow", Answer(after=over))
+    uri = server.set_responses("/slow", StubResponse(after=over))
     with pytest.raises(TimeoutError, match=r"^GET http://127\.0\.0\.1:\d+/slow: no answer within 0\.05 s$"):
         asyncio.run(send_request(DurableHttpRequest("GET", uri), timedelta(seconds=0.05)))
     over.set()
@@ -272,8 +278,8 @@ def test_a_time_out_can_be_caught(replay_always: bool) -> None:
         ({"token_source": {"kind": "password"}}, "ManagedIdentityTokenSource"),
     ],
 )
-def test_what_makes_no_sense_is_said_at_the_call(replay_always: bool, wrong: dict[str, Any], text: str) -> None:
-    status = called(replay_always, **{"method": "GET", "uri": "http://127.0.0.1:1/", **wrong})
+def test_an_invalid_call_is_refused_immediately(replay_always: bool, wrong: dict[str, Any], text: str) -> None:
+    status = call_to_end(replay_always, **{"method": "GET", "uri": "http://127.0.0.1:1/", **wrong})
     assert status.runtime_status is df.OrchestrationRuntimeStatus.Failed
     assert text in str(status.output)
 
@@ -290,24 +296,26 @@ def test_what_makes_no_sense_is_said_at_the_call(replay_always: bool, wrong: dic
         "?code=secret",
     ],
 )
-def test_keys_in_an_address_are_not_told_with_what_is_wrong(uri: str) -> None:
+def test_keys_in_an_address_are_not_shown_in_errors(uri: str) -> None:
     with pytest.raises(ValueError, match=r"is no address|goes to an absolute address") as caught:
         DurableHttpRequest("GET", uri)
     assert "secret" not in str(caught.value)
     assert "/a" in str(caught.value) or "/a" not in uri
 
 
-def test_keys_in_an_address_are_not_logged(server: Web, caplog: pytest.LogCaptureFixture, replay_always: bool) -> None:
+def test_keys_in_an_address_are_not_logged(
+    server: StubServer, caplog: pytest.LogCaptureFixture, replay_always: bool
+) -> None:
     caplog.set_level(logging.INFO)
-    answered(replay_always, method="GET", uri=server.script("/?code=secret", Answer()))
-    assert len(server.asked) == 1
+    call_to_output(replay_always, method="GET", uri=server.set_responses("/?code=secret", StubResponse()))
+    assert len(server.requests) == 1
     assert "secret" not in caplog.text
 
 
 # ── the polls of a 202 ─────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def took(status: DurableOrchestrationStatus) -> timedelta:
+def elapsed(status: DurableOrchestrationStatus) -> timedelta:
     assert status.created_time is not None
     assert status.last_updated_time is not None
     return status.last_updated_time - status.created_time
@@ -328,45 +336,50 @@ def took(status: DurableOrchestrationStatus) -> timedelta:
     ],
 )
 def test_a_202_is_polled_when_the_server_says(
-    server: Web, replay_always: bool, said: str | None, seconds: float
+    server: StubServer, replay_always: bool, said: str | None, seconds: float
 ) -> None:
     headers = {"Location": "/status"} | ({"Retry-After": said} if said else {})
-    server.script("/status", Answer(200, {}, b"done"))
-    uri = server.script("/work", Answer(202, headers))
-    status = called(
+    server.set_responses("/status", StubResponse(200, {}, b"done"))
+    uri = server.set_responses("/work", StubResponse(202, headers))
+    status = call_to_end(
         replay_always, method="POST", uri=uri, content={"a": 1}, headers={"X-Functions-Key": "k", "X-A": "b"}
     )
     assert status.output["content"] == "done"
-    assert took(status) == timedelta(seconds=seconds)
-    assert server.paths() == ["POST /work", "GET /status"]
-    polled = server.asked[1]
+    assert elapsed(status) == timedelta(seconds=seconds)
+    assert server.request_lines() == ["POST /work", "GET /status"]
+    polled = server.requests[1]
     assert (polled.body, polled.headers["X-Functions-Key"], polled.headers["Content-Type"]) == ("", None, None)
     assert polled.headers["X-A"] == "b"
 
 
-def test_each_location_leads_to_the_next(server: Web, replay_always: bool) -> None:
-    server.script("/a/2", Answer(202, {"location": "3?x=1"}))
-    server.script("/a/3?x=1", Answer(202, {"LOCATION": f"{server.url}/b"}))
-    server.script("/b", Answer(500, {}, b"failed"))
-    status = called(replay_always, method="GET", uri=server.script("/a/1", Answer(202, {"Location": "2"})))
+def test_each_location_leads_to_the_next(server: StubServer, replay_always: bool) -> None:
+    server.set_responses("/a/2", StubResponse(202, {"location": "3?x=1"}))
+    server.set_responses("/a/3?x=1", StubResponse(202, {"LOCATION": f"{server.url}/b"}))
+    server.set_responses("/b", StubResponse(500, {}, b"failed"))
+    status = call_to_end(
+        replay_always, method="GET", uri=server.set_responses("/a/1", StubResponse(202, {"Location": "2"}))
+    )
     assert status.output["statusCode"] == 500
-    assert server.paths() == ["GET /a/1", "GET /a/2", "GET /a/3?x=1", "GET /b"]
-    assert took(status) == timedelta(seconds=90)
+    assert server.request_lines() == ["GET /a/1", "GET /a/2", "GET /a/3?x=1", "GET /b"]
+    assert elapsed(status) == timedelta(seconds=90)
 
 
-def test_a_202_without_a_location_is_the_result(server: Web, replay_always: bool) -> None:
-    assert answered(replay_always, method="GET", uri=server.script("/", Answer(202)))["statusCode"] == 202
-    assert len(server.asked) == 1
+def test_a_202_without_a_location_is_the_result(server: StubServer, replay_always: bool) -> None:
+    assert (
+        call_to_output(replay_always, method="GET", uri=server.set_responses("/", StubResponse(202)))["statusCode"]
+        == 202
+    )
+    assert len(server.requests) == 1
 
 
-def test_credentials_are_not_told_to_another_origin(server: Web, other: Web, replay_always: bool) -> None:
+def test_credentials_are_not_sent_to_another_origin(server: StubServer, other: StubServer, replay_always: bool) -> None:
     secrets = {"Authorization": "Bearer a", "Cookie": "b", "Proxy-Authorization": "c", "X-Pin": "d"}
-    back = server.script("/back", Answer(200, {}, b"done"))
-    other.script("/away", Answer(202, {"Location": back}))
-    server.script("/near", Answer(202, {"Location": f"{other.url}/away"}))
-    uri = server.script("/", Answer(202, {"Location": "/near"}))
-    answered(replay_always, method="POST", uri=uri, headers={**secrets, "Accept": "text/e", "Host": "own"})
-    near, away, back_again = server.asked[1], other.asked[0], server.asked[2]
+    back = server.set_responses("/back", StubResponse(200, {}, b"done"))
+    other.set_responses("/away", StubResponse(202, {"Location": back}))
+    server.set_responses("/near", StubResponse(202, {"Location": f"{other.url}/away"}))
+    uri = server.set_responses("/", StubResponse(202, {"Location": "/near"}))
+    call_to_output(replay_always, method="POST", uri=uri, headers={**secrets, "Accept": "text/e", "Host": "own"})
+    near, away, back_again = server.requests[1], other.requests[0], server.requests[2]
     assert [near.headers[name] for name in secrets] == list(secrets.values())
     for asked in (away, back_again):
         assert [asked.headers[name] for name in secrets] == [None] * 4
@@ -383,17 +396,21 @@ def test_a_token_is_for_one_origin(location: str, kept: bool) -> None:
     assert (polled.token_source is not None) is kept
 
 
-def test_a_location_that_is_no_web_address_is_a_failure(server: Web, replay_always: bool) -> None:
-    status = called(
-        replay_always, method="GET", uri=server.script("/", Answer(202, {"Location": "file:///etc/passwd"}))
+def test_a_location_that_is_no_web_address_is_a_failure(server: StubServer, replay_always: bool) -> None:
+    status = call_to_end(
+        replay_always,
+        method="GET",
+        uri=server.set_responses("/", StubResponse(202, {"Location": "file:///etc/passwd"})),
     )
     assert "http or https" in str(status.output)
-    assert len(server.asked) == 1
+    assert len(server.requests) == 1
 
 
-def test_a_killed_engine_goes_on_polling_where_it_was(server: Web, replay_always: bool) -> None:
-    server.script("/status", Answer(202, {"Location": "/status", "Retry-After": "60"}), Answer(200, {}, b"done"))
-    uri = server.script("/work", Answer(202, {"Location": "/status", "Retry-After": "60"}))
+def test_a_restarted_engine_continues_polling(server: StubServer, replay_always: bool) -> None:
+    server.set_responses(
+        "/status", StubResponse(202, {"Location": "/status", "Retry-After": "60"}), StubResponse(200, {}, b"done")
+    )
+    uri = server.set_responses("/work", StubResponse(202, {"Location": "/status", "Retry-After": "60"}))
     with testing.hub(call, replay_always=replay_always) as hub:
         instance = hub.client.start_new(call, client_input={"method": "POST", "uri": uri})
         for _ in range(3):
@@ -401,57 +418,59 @@ def test_a_killed_engine_goes_on_polling_where_it_was(server: Web, replay_always
             hub.restart()
         status = hub.finish(instance)
     assert status.output["content"] == "done"
-    assert server.paths() == ["POST /work", "GET /status", "GET /status"]
+    assert server.request_lines() == ["POST /work", "GET /status", "GET /status"]
 
 
-def test_a_failed_call_is_made_again_by_a_rewind(server: Web, replay_always: bool) -> None:
-    server.script("/work", Answer(202, {"Location": "/status"}))
-    server.script("/status", Answer(200, {"Content-Length": "9"}, b"short"), Answer(200, {}, b"done"))
+def test_a_failed_call_is_made_again_by_a_rewind(server: StubServer, replay_always: bool) -> None:
+    server.set_responses("/work", StubResponse(202, {"Location": "/status"}))
+    server.set_responses(
+        "/status", StubResponse(200, {"Content-Length": "9"}, b"short"), StubResponse(200, {}, b"done")
+    )
     with testing.hub(call, replay_always=replay_always) as hub:
         given = {"method": "POST", "uri": f"{server.url}/work"}
         instance = hub.client.start_new(call, client_input=given)
         assert hub.finish(instance).runtime_status is df.OrchestrationRuntimeStatus.Failed
         hub.client.rewind(instance)
         assert hub.finish(instance).output["content"] == "done"
-    assert server.paths() == ["POST /work", "GET /status", "GET /status"]
+    assert server.request_lines() == ["POST /work", "GET /status", "GET /status"]
 
 
-def test_a_call_ends_with_whoever_made_it(server: Web, replay_always: bool) -> None:
-    uri = server.script("/", Answer(202, {"Location": "/"}))
+def test_a_call_ends_with_its_caller(server: StubServer, replay_always: bool) -> None:
+    uri = server.set_responses("/", StubResponse(202, {"Location": "/"}))
     with testing.hub(call, replay_always=replay_always) as hub:
         instance = hub.client.start_new(call, client_input={"method": "GET", "uri": uri})
         hub.advance(timedelta(seconds=45))
         hub.client.terminate(instance)
         hub.advance(timedelta(days=1))
         assert {one.runtime_status for one in hub.client.get_status_all()} == {df.OrchestrationRuntimeStatus.Terminated}
-    assert len(server.asked) == 2
+    assert len(server.requests) == 2
 
 
-def test_polling_for_long_makes_no_long_history(server: Web, replay_always: bool) -> None:
-    promise = Answer(202, {"Location": "/", "Retry-After": "3600"})
+def test_polling_for_long_makes_no_long_history(server: StubServer, replay_always: bool) -> None:
+    promise = StubResponse(202, {"Location": "/", "Retry-After": "3600"})
     polls = 2 * _MAX_POLLS_PER_EXECUTION + 10
-    uri = server.script("/", *[promise] * polls, Answer(200, {}, b"done"))
+    uri = server.set_responses("/", *[promise] * polls, StubResponse(200, {}, b"done"))
     with testing.hub(call, replay_always=replay_always) as hub:
         instance = hub.client.start_new(call, client_input={"method": "GET", "uri": uri})
         status = hub.finish(instance)
         (child,) = [one for one in hub.client.get_status_all() if one.name == HTTP_ORCHESTRATOR]
     assert status.output["content"] == "done"
-    assert len(server.asked) == polls + 1
+    assert len(server.requests) == polls + 1
     assert child.records < 100
 
 
 # ── the built-ins ──────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_the_built_in_orchestrator_is_not_for_starting(server: Web, replay_always: bool) -> None:
-    uri = server.script("/", Answer())
+def test_the_built_in_orchestrator_is_not_for_starting(server: StubServer, replay_always: bool) -> None:
+    uri = server.set_responses("/", StubResponse())
     with testing.hub(call, replay_always=replay_always) as hub:
         assert [one.name for one in hub.registry] == ["call"]
         instance = hub.client.start_new(HTTP_ORCHESTRATOR, client_input={"method": "GET", "uri": uri})
         status = hub.finish(instance)
     assert status.runtime_status is df.OrchestrationRuntimeStatus.Failed
     assert "belongs to context.call_http" in str(status.output)
-    assert not server.asked
+    assert not server.requests
 
 
 @pytest.mark.parametrize(
@@ -470,7 +489,7 @@ def test_an_origin_is_scheme_host_and_port(one: str, other: str, same: bool) -> 
 
 
 def test_a_token_is_asked_for_where_a_source_is_named(
-    server: Web, monkeypatch: pytest.MonkeyPatch, replay_always: bool
+    server: StubServer, monkeypatch: pytest.MonkeyPatch, replay_always: bool
 ) -> None:
     class Credential:
         def __enter__(self) -> Credential:
@@ -485,21 +504,25 @@ def test_a_token_is_asked_for_where_a_source_is_named(
     identity.DefaultAzureCredential = Credential
     monkeypatch.setitem(sys.modules, "azure.identity", identity)
     source = ManagedIdentityTokenSource("https://management.core.windows.net/").to_json()
-    answered(replay_always, method="GET", uri=server.script("/", Answer()), token_source=source)
-    assert server.asked[0].headers["Authorization"] == "Bearer token for https://management.core.windows.net/.default"
+    call_to_output(replay_always, method="GET", uri=server.set_responses("/", StubResponse()), token_source=source)
+    assert (
+        server.requests[0].headers["Authorization"] == "Bearer token for https://management.core.windows.net/.default"
+    )
 
 
-def test_without_azures_library_a_token_source_says_what_to_install(
-    server: Web, monkeypatch: pytest.MonkeyPatch, replay_always: bool
+def test_without_azures_library_a_token_source_names_the_package_to_install(
+    server: StubServer, monkeypatch: pytest.MonkeyPatch, replay_always: bool
 ) -> None:
     monkeypatch.setitem(sys.modules, "azure.identity", None)
     source = {"resource": "https://vault.azure.net", "kind": "AzureManagedIdentity"}
-    status = called(replay_always, method="GET", uri=server.script("/", Answer()), token_source=source)
+    status = call_to_end(
+        replay_always, method="GET", uri=server.set_responses("/", StubResponse()), token_source=source
+    )
     assert "pip install azure-identity" in str(status.output)
-    assert not server.asked
+    assert not server.requests
 
 
-def test_a_call_is_allowed_while_locks_are_held(server: Web, replay_always: bool) -> None:
+def test_a_call_is_allowed_while_locks_are_held(server: StubServer, replay_always: bool) -> None:
     """As an activity is: what carries it never touches an entity."""
 
     @df.entity
@@ -512,5 +535,5 @@ def test_a_call_is_allowed_while_locks_are_held(server: Web, replay_always: bool
             return (yield context.call_http("GET", context.get_input())).status_code
 
     with testing.hub(locked, Box, replay_always=replay_always) as hub:
-        uri = server.script("/", Answer())
+        uri = server.set_responses("/", StubResponse())
         assert hub.finish(hub.client.start_new(locked, client_input=uri)).output == 200

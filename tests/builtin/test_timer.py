@@ -20,17 +20,17 @@ HOUR = timedelta(hours=1)
 EVERY_HOUR = "0 0 * * * *"
 
 
-class Stage:
+class TimerHarness:
     """A hub with one timer function, which notes its calls."""
 
     def __init__(self, schedule: str = EVERY_HOUR, startup: bool = False, name: str = "tick") -> None:
         self.calls: list[tuple[str, bool]] = []
         self.fails = False
-        self.said: list[str] = []
-        self.hub = testing.hub(self.app(schedule, startup, name))
-        self.begin()
+        self.log_lines: list[str] = []
+        self.hub = testing.hub(self.make_app(schedule, startup, name))
+        self.start_engine()
 
-    def app(self, schedule: str, startup: bool = False, name: str = "tick") -> df.DFApp:
+    def make_app(self, schedule: str, startup: bool = False, name: str = "tick") -> df.DFApp:
         app = df.DFApp()
 
         @app.function_name(name)
@@ -42,18 +42,18 @@ class Stage:
 
         return app
 
-    def begin(self, whole: bool = True) -> None:
+    def start_engine(self, whole: bool = True) -> None:
         """What an engine does that starts."""
         hub = self.hub
         timer.register_timers(hub.registry, lambda: ClientProvider(hub.client))
         mailbox = hub.client.mailbox
         assert mailbox is not None
         timer.ensure_timers(
-            hub.registry, hub.client, mailbox, hub.clock.now(), is_complete=whole, warn=self.said.append
+            hub.registry, hub.client, mailbox, hub.clock.now(), is_complete=whole, warn=self.log_lines.append
         )
         hub.run()
 
-    def miss(self, time: timedelta, *functions: Any, whole: bool = True) -> None:
+    def restart_after(self, time: timedelta, *functions: Any, whole: bool = True) -> None:
         """Be gone for a while, and start again, with other functions where some are given."""
         self.hub.clock.move_to(self.hub.clock.now() + time)
         since = self.hub.clock.now()
@@ -63,7 +63,7 @@ class Stage:
         mailbox = self.hub.client.mailbox
         assert mailbox is not None
         timer.ensure_timers(
-            self.hub.registry, self.hub.client, mailbox, since, is_complete=whole, warn=self.said.append
+            self.hub.registry, self.hub.client, mailbox, since, is_complete=whole, warn=self.log_lines.append
         )
         self.hub.run()
 
@@ -72,22 +72,22 @@ class Stage:
 
 
 @pytest.fixture
-def stage() -> Iterator[Stage]:
-    stage = Stage()
+def harness() -> Iterator[TimerHarness]:
+    stage = TimerHarness()
     with stage.hub:
         yield stage
 
 
-def test_a_timer_function_is_called_on_schedule(stage: Stage) -> None:
-    stage.hub.advance(3 * HOUR)
-    assert stage.calls == [("01.01:00", False), ("01.02:00", False), ("01.03:00", False)]
-    assert stage.said == []
+def test_a_timer_function_is_called_on_schedule(harness: TimerHarness) -> None:
+    harness.hub.advance(3 * HOUR)
+    assert harness.calls == [("01.01:00", False), ("01.02:00", False), ("01.03:00", False)]
+    assert harness.log_lines == []
 
 
-def test_its_orchestration_tells_the_last_call_and_the_next(stage: Stage) -> None:
-    assert stage.status().custom_status == {"schedule": EVERY_HOUR, "next": "2026-01-01T01:00:00Z"}
-    stage.hub.advance(HOUR)
-    status = stage.status()
+def test_its_status_shows_the_last_and_the_next_call(harness: TimerHarness) -> None:
+    assert harness.status().custom_status == {"schedule": EVERY_HOUR, "next": "2026-01-01T01:00:00Z"}
+    harness.hub.advance(HOUR)
+    status = harness.status()
     assert status.custom_status == {
         "schedule": EVERY_HOUR,
         "next": "2026-01-01T02:00:00Z",
@@ -97,89 +97,89 @@ def test_its_orchestration_tells_the_last_call_and_the_next(stage: Stage) -> Non
     assert {waiting.kind for waiting in status.waiting_for} == {"timer", "event"}
 
 
-def test_its_history_stays_short(stage: Stage) -> None:
-    stage.hub.advance(200 * HOUR)
-    assert len(stage.calls) == 200
-    assert stage.status().records < 10
+def test_its_history_stays_short(harness: TimerHarness) -> None:
+    harness.hub.advance(200 * HOUR)
+    assert len(harness.calls) == 200
+    assert harness.status().records < 10
 
 
-def test_what_was_missed_is_made_up_for_once(stage: Stage) -> None:
-    stage.hub.advance(HOUR)
-    stage.miss(timedelta(hours=5, minutes=30))
-    assert stage.calls == [("01.01:00", False), ("01.06:30", True)]
-    stage.hub.advance(HOUR)
-    assert stage.calls[2:] == [("01.07:00", False)]
+def test_missed_calls_are_made_up_for_once(harness: TimerHarness) -> None:
+    harness.hub.advance(HOUR)
+    harness.restart_after(timedelta(hours=5, minutes=30))
+    assert harness.calls == [("01.01:00", False), ("01.06:30", True)]
+    harness.hub.advance(HOUR)
+    assert harness.calls[2:] == [("01.07:00", False)]
 
 
-def test_a_restart_in_time_changes_nothing(stage: Stage) -> None:
-    records = stage.status().records
-    stage.miss(timedelta(minutes=10))
-    assert stage.status().records == records
-    stage.hub.advance(HOUR)
-    assert stage.calls == [("01.01:00", False)]
+def test_a_restart_in_time_changes_nothing(harness: TimerHarness) -> None:
+    records = harness.status().records
+    harness.restart_after(timedelta(minutes=10))
+    assert harness.status().records == records
+    harness.hub.advance(HOUR)
+    assert harness.calls == [("01.01:00", False)]
 
 
 def test_a_function_may_run_at_every_start_once() -> None:
-    stage = Stage(startup=True)
+    stage = TimerHarness(startup=True)
     with stage.hub:
         assert stage.calls == [("01.00:00", False)]
-        stage.miss(timedelta(minutes=10))
+        stage.restart_after(timedelta(minutes=10))
         assert stage.calls[1:] == [("01.00:10", False)]
-        stage.miss(2 * HOUR)
+        stage.restart_after(2 * HOUR)
         assert stage.calls[2:] == [("01.02:10", True)]  # that it was missed is reason enough, and one reason
         stage.hub.advance(HOUR)
         assert stage.calls[3:] == [("01.03:00", False)]
 
 
-def test_a_changed_schedule_takes_effect_at_the_next_start(stage: Stage) -> None:
-    stage.miss(timedelta(minutes=10), stage.app("0 */20 * * * *"))
-    stage.hub.advance(timedelta(minutes=35))
-    assert stage.calls == [("01.00:20", False), ("01.00:40", False)]
-    stage.miss(timedelta(0), stage.app("02:00:00"))
-    stage.hub.advance(timedelta(hours=4))
-    assert stage.calls[2:] == [("01.02:45", False), ("01.04:45", False)]
+def test_a_changed_schedule_takes_effect_at_the_next_start(harness: TimerHarness) -> None:
+    harness.restart_after(timedelta(minutes=10), harness.make_app("0 */20 * * * *"))
+    harness.hub.advance(timedelta(minutes=35))
+    assert harness.calls == [("01.00:20", False), ("01.00:40", False)]
+    harness.restart_after(timedelta(0), harness.make_app("02:00:00"))
+    harness.hub.advance(timedelta(hours=4))
+    assert harness.calls[2:] == [("01.02:45", False), ("01.04:45", False)]
 
 
-def test_a_call_that_fails_is_logged_and_told_and_the_schedule_goes_on(
-    stage: Stage, caplog: pytest.LogCaptureFixture
+def test_a_failing_call_is_logged_and_the_schedule_continues(
+    harness: TimerHarness, caplog: pytest.LogCaptureFixture
 ) -> None:
-    stage.fails = True
+    harness.fails = True
     with caplog.at_level(logging.ERROR, "durablecli.timer"):
-        stage.hub.advance(HOUR)
+        harness.hub.advance(HOUR)
     assert "timer function 'tick' failed" in caplog.text
-    assert "no disk" in stage.status().custom_status["failure"]
-    stage.fails = False
-    stage.hub.advance(HOUR)
-    assert len(stage.calls) == 2
-    assert "failure" not in stage.status().custom_status
+    assert "no disk" in harness.status().custom_status["failure"]
+    harness.fails = False
+    harness.hub.advance(HOUR)
+    assert len(harness.calls) == 2
+    assert "failure" not in harness.status().custom_status
 
 
-def test_a_function_that_is_gone_has_its_orchestration_ended_if_the_whole_app_was_loaded(stage: Stage) -> None:
-    other = stage.app(EVERY_HOUR, name="other")
-    stage.miss(timedelta(minutes=1), other, whole=False)
-    assert not stage.status().ended
-    stage.miss(timedelta(minutes=1), other)
-    assert stage.status().ended
-    assert "no such timer function" in stage.status().output
-    assert not stage.status("other").ended
-    stage.miss(timedelta(minutes=1), stage.app(EVERY_HOUR))
-    stage.hub.advance(HOUR)
-    assert stage.calls == [("01.01:00", False)]
+def test_a_function_that_is_gone_has_its_orchestration_ended_if_the_whole_app_was_loaded(harness: TimerHarness) -> None:
+    other = harness.make_app(EVERY_HOUR, name="other")
+    harness.restart_after(timedelta(minutes=1), other, whole=False)
+    assert not harness.status().ended
+    harness.restart_after(timedelta(minutes=1), other)
+    assert harness.status().ended
+    assert "no such timer function" in harness.status().output
+    assert not harness.status("other").ended
+    harness.restart_after(timedelta(minutes=1), harness.make_app(EVERY_HOUR))
+    harness.hub.advance(HOUR)
+    assert harness.calls == [("01.01:00", False)]
 
 
-def test_one_that_is_suspended_stays_so_over_a_restart(stage: Stage) -> None:
-    stage.hub.client.suspend("timer:tick", "holidays")
-    stage.hub.run()
-    stage.miss(5 * HOUR)
-    assert stage.calls == []
-    stage.hub.client.resume("timer:tick")
-    stage.hub.advance(HOUR)
-    assert [late for _, late in stage.calls] == [True, False]
+def test_one_that_is_suspended_stays_so_over_a_restart(harness: TimerHarness) -> None:
+    harness.hub.client.suspend("timer:tick", "holidays")
+    harness.hub.run()
+    harness.restart_after(5 * HOUR)
+    assert harness.calls == []
+    harness.hub.client.resume("timer:tick")
+    harness.hub.advance(HOUR)
+    assert [late for _, late in harness.calls] == [True, False]
 
 
-def test_a_schedule_may_stand_in_a_setting(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_schedule_may_come_from_a_setting(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TICK", EVERY_HOUR)
-    stage = Stage("%TICK%")
+    stage = TimerHarness("%TICK%")
     with stage.hub:
         stage.hub.advance(HOUR)
         assert stage.calls == [("01.01:00", False)]
@@ -187,52 +187,52 @@ def test_a_schedule_may_stand_in_a_setting(monkeypatch: pytest.MonkeyPatch) -> N
 
 @pytest.mark.parametrize(("schedule", "why"), [("%NOT_SET%", "NOT_SET"), ("every day", "no schedule")])
 def test_one_whose_schedule_makes_no_sense_is_left_out_with_a_line(schedule: str, why: str) -> None:
-    stage = Stage(schedule)
+    stage = TimerHarness(schedule)
     with stage.hub:
-        assert len(stage.said) == 1
-        assert "timer function tick isn't started" in stage.said[0]
-        assert why in stage.said[0]
+        assert len(stage.log_lines) == 1
+        assert "timer function tick isn't started" in stage.log_lines[0]
+        assert why in stage.log_lines[0]
         assert not stage.status()
 
 
 @pytest.mark.parametrize(("schedule", "why"), [("%NOT_SET%", "NOT_SET"), ("every day", "no schedule")])
-def test_one_whose_schedule_makes_no_sense_any_more_is_ended(stage: Stage, schedule: str, why: str) -> None:
-    stage.miss(timedelta(minutes=1), stage.app(schedule))
-    assert len(stage.said) == 1
-    assert stage.status().runtime_status is df.OrchestrationRuntimeStatus.Terminated
-    assert "it can't be started" in stage.status().output
-    assert why in stage.status().output
-    stage.hub.advance(2 * HOUR)
-    assert stage.calls == []
-    stage.miss(timedelta(0), stage.app(EVERY_HOUR))
-    stage.hub.advance(HOUR)
-    assert len(stage.calls) == 1
+def test_one_whose_schedule_makes_no_sense_any_more_is_ended(harness: TimerHarness, schedule: str, why: str) -> None:
+    harness.restart_after(timedelta(minutes=1), harness.make_app(schedule))
+    assert len(harness.log_lines) == 1
+    assert harness.status().runtime_status is df.OrchestrationRuntimeStatus.Terminated
+    assert "it can't be started" in harness.status().output
+    assert why in harness.status().output
+    harness.hub.advance(2 * HOUR)
+    assert harness.calls == []
+    harness.restart_after(timedelta(0), harness.make_app(EVERY_HOUR))
+    harness.hub.advance(HOUR)
+    assert len(harness.calls) == 1
 
 
-def test_one_that_was_ended_begins_anew_with_the_next_engine(stage: Stage) -> None:
-    stage.hub.client.terminate("timer:tick")
-    stage.hub.advance(2 * HOUR)
-    assert stage.calls == []
-    stage.miss(timedelta(0))
-    stage.hub.advance(HOUR)
-    assert stage.calls == [("01.03:00", False)]
+def test_a_terminated_timer_restarts_with_the_next_engine(harness: TimerHarness) -> None:
+    harness.hub.client.terminate("timer:tick")
+    harness.hub.advance(2 * HOUR)
+    assert harness.calls == []
+    harness.restart_after(timedelta(0))
+    harness.hub.advance(HOUR)
+    assert harness.calls == [("01.03:00", False)]
 
 
-def test_an_instance_of_the_authors_is_left_alone(stage: Stage) -> None:
+def test_an_instance_of_the_authors_is_left_alone(harness: TimerHarness) -> None:
     @df.orchestrator
     def own(context: df.DurableOrchestrationContext) -> Any:
         yield context.wait_for_external_event("go")
 
-    stage.hub.client.terminate("timer:tick")
-    stage.hub.run()
-    stage.hub.restart(own, stage.app("0 0 1 * * *"))
-    stage.hub.client.start_new(own, "timer:tick")
-    stage.hub.run()
-    stage.begin()
-    assert stage.said == [
+    harness.hub.client.terminate("timer:tick")
+    harness.hub.run()
+    harness.hub.restart(own, harness.make_app("0 0 1 * * *"))
+    harness.hub.client.start_new(own, "timer:tick")
+    harness.hub.run()
+    harness.start_engine()
+    assert harness.log_lines == [
         "timer function tick isn't started: timer:tick is an instance of own: end it, or call the function otherwise"
     ]
-    assert not stage.status().ended
+    assert not harness.status().ended
 
 
 def test_timer_functions_have_clients_and_may_be_coroutines() -> None:
@@ -259,9 +259,9 @@ def test_timer_functions_have_clients_and_may_be_coroutines() -> None:
     ]
 
 
-def test_a_call_that_was_cut_off_is_made_again_and_is_late(stage: Stage) -> None:
-    stage.hub.clock.move_to(stage.hub.clock.now() + HOUR)
-    while not stage.hub.pool.waiting:
-        stage.hub.engine.step()
-    stage.miss(timedelta(minutes=1))
-    assert stage.calls == [("01.01:01", True)]
+def test_a_call_that_was_cut_off_is_made_again_and_is_late(harness: TimerHarness) -> None:
+    harness.hub.clock.move_to(harness.hub.clock.now() + HOUR)
+    while not harness.hub.pool.waiting:
+        harness.hub.engine.step()
+    harness.restart_after(timedelta(minutes=1))
+    assert harness.calls == [("01.01:01", True)]

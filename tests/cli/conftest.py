@@ -13,29 +13,29 @@ import pytest
 from durablecli.__main__ import main
 
 
-class Result(NamedTuple):
+class CommandResult(NamedTuple):
     """What one call of the command gave."""
 
-    code: int
+    exit_code: int
     out: str
     err: str
 
 
-Durable = Callable[..., Result]
+RunDurable = Callable[..., CommandResult]
 
 
 @pytest.fixture
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def work_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty folder to stand in; its hub is `.state`."""
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
 
 @pytest.fixture
-def durable(here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Durable:
+def durable(work_folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> RunDurable:
     """Run the command. `stdin` is what it reads; `terminal` makes stdin and stdout look like one."""
 
-    def run(*arguments: str, stdin: str | bytes = "", terminal: bool = False) -> Result:
+    def run(*arguments: str, stdin: str | bytes = "", terminal: bool = False) -> CommandResult:
         data = stdin.encode() if isinstance(stdin, str) else stdin
         with monkeypatch.context() as patch:
             patch.setattr(sys, "argv", ["durable", *arguments])
@@ -48,6 +48,6 @@ def durable(here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
                 main()
         captured = capsys.readouterr()
         code = ended.value.code
-        return Result(code if isinstance(code, int) else 0, captured.out, captured.err)
+        return CommandResult(code if isinstance(code, int) else 0, captured.out, captured.err)
 
     return run

@@ -12,11 +12,11 @@ import pytest
 from msgspec import Raw
 
 from durablecli.model import events as ev
-from tests.cli.conftest import Durable
-from tests.support.history_writer import scribe
+from tests.cli.conftest import RunDurable
+from tests.support.history_writer import open_hub_writer
 
 
-def tree(folder: Path) -> dict[str, tuple[int, bytes]]:
+def snapshot_files(folder: Path) -> dict[str, tuple[int, bytes]]:
     """All files, but for the lock of the inbox, which says who had it last."""
     ignored = ("huge.json", "lock")
     found = sorted(path for path in folder.rglob("*") if path.is_file() and path.name not in ignored)
@@ -24,35 +24,35 @@ def tree(folder: Path) -> dict[str, tuple[int, bytes]]:
 
 
 @pytest.fixture
-def hub(here: Path) -> Path:
+def hub(work_folder: Path) -> Path:
     """One instance that runs (`live`), one that has ended (`done`), two entities, and some files to read from."""
-    with scribe(".state") as writer:
+    with open_hub_writer(".state") as writer:
         writer.write("live", ev.ExecutionStarted("live", "1", "tour"))
         writer.write("done", ev.ExecutionStarted("done", "1", "tour"), ev.ExecutionCompleted("Completed", Raw(b"1")))
         writer.write("@counter@empty", ev.EntityStarted("@counter@empty", "1"))
         operation, batch = ev.EntityOperationReceived("add"), ev.EntityBatch(2, state=Raw(b"1"))
         writer.write("@counter@full", ev.EntityStarted("@counter@full", "1"), operation, batch)
-    (here / "bad.json").write_text('{"a": }')
-    (here / "bad.yaml").write_text("a: [1\nb: {")
-    (here / "odd.yaml").write_text("a: .nan")
-    (here / "keys.yaml").write_text("a: {2026-11-22: x}")
-    (here / "code.yaml").write_text("!!python/object/apply:os.system ['true']")
-    (here / "bomb.yaml").write_text("a: &a [x,x,x,x,x,x,x,x,x,x]\n" + _bomb())
-    (here / "latin.json").write_bytes(b'"\xe9"')
-    with (here / "huge.json").open("wb") as file:
+    (work_folder / "bad.json").write_text('{"a": }')
+    (work_folder / "bad.yaml").write_text("a: [1\nb: {")
+    (work_folder / "odd.yaml").write_text("a: .nan")
+    (work_folder / "keys.yaml").write_text("a: {2026-11-22: x}")
+    (work_folder / "code.yaml").write_text("!!python/object/apply:os.system ['true']")
+    (work_folder / "bomb.yaml").write_text("a: &a [x,x,x,x,x,x,x,x,x,x]\n" + _make_yaml_bomb())
+    (work_folder / "latin.json").write_bytes(b'"\xe9"')
+    with (work_folder / "huge.json").open("wb") as file:
         file.truncate(16 * 1024 * 1024 + 1)  # a hole costs nothing
-    (here / "deep.json").write_bytes(b"[" * 100_000 + b"]" * 100_000)
-    (here / "deeper.json").write_bytes(b"[" * 201 + b"]" * 201)
-    (here / "deep.yaml").write_bytes(b"[" * 100_000 + b"]" * 100_000)
-    (here / "deeper.yaml").write_bytes(b"{a: " * 201 + b"}" * 201)
-    (here / "deep.jsonl").write_bytes(b"1\n" + b"[" * 201 + b"]" * 201)
-    (here / "utf16.json").write_bytes("{}".encode("utf-16"))
-    (here / "batch.jsonl").write_text('1\n{"a":\n')
-    (here / "empty.jsonl").write_text("\n")
-    return here
+    (work_folder / "deep.json").write_bytes(b"[" * 100_000 + b"]" * 100_000)
+    (work_folder / "deeper.json").write_bytes(b"[" * 201 + b"]" * 201)
+    (work_folder / "deep.yaml").write_bytes(b"[" * 100_000 + b"]" * 100_000)
+    (work_folder / "deeper.yaml").write_bytes(b"{a: " * 201 + b"}" * 201)
+    (work_folder / "deep.jsonl").write_bytes(b"1\n" + b"[" * 201 + b"]" * 201)
+    (work_folder / "utf16.json").write_bytes("{}".encode("utf-16"))
+    (work_folder / "batch.jsonl").write_text('1\n{"a":\n')
+    (work_folder / "empty.jsonl").write_text("\n")
+    return work_folder
 
 
-def _bomb() -> str:
+def _make_yaml_bomb() -> str:
     lines = [f"{new}: &{new} [{','.join([f'*{old}'] * 10)}]" for old, new in zip("abcdefgh", "bcdefghi", strict=True)]
     return "\n".join(lines)
 
@@ -161,17 +161,17 @@ BAD: dict[str, tuple[list[str], int, str]] = {
 
 
 @pytest.mark.parametrize("case", BAD)
-def test_bad_input_gets_one_line_and_its_exit_code(durable: Durable, hub: Path, case: str) -> None:
+def test_bad_input_gets_one_line_and_its_exit_code(durable: RunDurable, hub: Path, case: str) -> None:
     arguments, code, message = BAD[case]
-    before = tree(hub)
+    before = snapshot_files(hub)
     result = durable(*arguments)
-    assert (result.code, result.out) == (code, ""), result.err
+    assert (result.exit_code, result.out) == (code, ""), result.err
     assert re.search(message, result.err)
     assert result.err.startswith("durable: ")
     assert result.err.count("\n") == 1
     assert "Traceback" not in result.err
     assert result.err.rstrip("\n").isprintable()
-    assert tree(hub) == before
+    assert snapshot_files(hub) == before
 
 
 @pytest.mark.parametrize(
@@ -195,21 +195,21 @@ def test_bad_input_gets_one_line_and_its_exit_code(durable: Durable, hub: Path, 
     ],
     ids=" ".join,
 )
-def test_reading_verbs_write_nothing(durable: Durable, hub: Path, arguments: list[str]) -> None:
-    before = tree(hub)
+def test_reading_verbs_write_nothing(durable: RunDurable, hub: Path, arguments: list[str]) -> None:
+    before = snapshot_files(hub)
     durable(*arguments)
-    assert tree(hub) == before
+    assert snapshot_files(hub) == before
 
 
 @pytest.mark.parametrize("verb", ["status", "history", "list", "raise-event"])
-def test_no_verb_but_start_makes_a_hub(durable: Durable, here: Path, verb: str) -> None:
+def test_no_verb_but_start_makes_a_hub(durable: RunDurable, work_folder: Path, verb: str) -> None:
     durable(verb, *{"list": [], "raise-event": ["x", "Go"]}.get(verb, ["x"]))
-    assert list(here.iterdir()) == []
+    assert list(work_folder.iterdir()) == []
 
 
-def test_input_from_standard_input_is_bounded_too(durable: Durable, here: Path) -> None:
+def test_input_from_standard_input_is_bounded_too(durable: RunDurable, work_folder: Path) -> None:
     result = durable("start", "tour", "--input", "-", stdin=b'"' + b"x" * (16 * 1024 * 1024) + b'"')
-    assert (result.code, result.err.count("\n")) == (2, 1)
+    assert (result.exit_code, result.err.count("\n")) == (2, 1)
     assert "standard input: larger than 16 MiB" in result.err
 
 
@@ -221,62 +221,62 @@ def test_input_from_standard_input_is_bounded_too(durable: Durable, here: Path) 
         ("app: [", "durable.yaml: "),
     ],
 )
-def test_a_wrong_durable_yaml_names_its_place(durable: Durable, here: Path, text: str, message: str) -> None:
-    (here / "durable.yaml").write_text(text)
+def test_a_wrong_durable_yaml_names_its_place(durable: RunDurable, work_folder: Path, text: str, message: str) -> None:
+    (work_folder / "durable.yaml").write_text(text)
     result = durable("list")
-    assert (result.code, result.err.count("\n")) == (78, 1)
+    assert (result.exit_code, result.err.count("\n")) == (78, 1)
     assert re.search(message, result.err)
 
 
-def test_a_state_dir_whose_parent_is_missing_is_refused(durable: Durable, here: Path) -> None:
+def test_a_state_dir_whose_parent_is_missing_is_refused(durable: RunDurable, work_folder: Path) -> None:
     result = durable("start", "tour", "--state-dir", "no/such/place")
-    assert (result.code, result.err.count("\n")) == (3, 1)
+    assert (result.exit_code, result.err.count("\n")) == (3, 1)
     assert "/no/such doesn't exist" in result.err
 
 
-def test_a_file_in_place_of_the_state_dir_is_refused(durable: Durable, here: Path) -> None:
-    (here / "plain").write_text("")
+def test_a_file_in_place_of_the_state_dir_is_refused(durable: RunDurable, work_folder: Path) -> None:
+    (work_folder / "plain").write_text("")
     for verb in (["start", "tour"], ["list"], ["status", "x"]):
         result = durable(*verb, "--state-dir", "plain")
-        assert result.code in (74, 77), result
+        assert result.exit_code in (74, 77), result
         assert result.err.count("\n") == 1
 
 
-def test_a_state_dir_that_others_may_write_to_is_refused(durable: Durable, hub: Path) -> None:
+def test_a_state_dir_that_others_may_write_to_is_refused(durable: RunDurable, hub: Path) -> None:
     (hub / ".state").chmod(0o777)
     result = durable("start", "tour")
-    assert (result.code, result.err.count("\n")) == (77, 1)
+    assert (result.exit_code, result.err.count("\n")) == (77, 1)
     assert "chmod go-w" in result.err
 
 
-def test_a_state_dir_of_a_later_version_is_refused(durable: Durable, hub: Path) -> None:
+def test_a_state_dir_of_a_later_version_is_refused(durable: RunDurable, hub: Path) -> None:
     path = hub / ".state" / "hub.json"
     path.write_text(re.sub(r'"format":\d+', '"format":99', path.read_text()))
     for verb in (["start", "tour"], ["list"], ["status", "live"], ["raise-event", "live", "Go"]):
         result = durable(*verb)
-        assert (result.code, result.err.count("\n")) == (65, 1), verb
+        assert (result.exit_code, result.err.count("\n")) == (65, 1), verb
         assert "later version" in result.err
 
 
-def test_a_damaged_history_is_named_with_its_place(durable: Durable, hub: Path) -> None:
+def test_a_damaged_history_is_named_with_its_place(durable: RunDurable, hub: Path) -> None:
     (path,) = (hub / ".state").glob("instances/*/done.jsonl")
     path.write_bytes(b"\0" * 40 + b"\n")
     result = durable("status", "done")
-    assert (result.code, result.err.count("\n")) == (65, 1)
+    assert (result.exit_code, result.err.count("\n")) == (65, 1)
     assert "done.jsonl: byte 0" in result.err
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
-def test_an_unwritable_state_dir_is_refused_by_writers_and_read_by_readers(durable: Durable, hub: Path) -> None:
+def test_an_unwritable_state_dir_is_refused_by_writers_and_read_by_readers(durable: RunDurable, hub: Path) -> None:
     for folder, _, _ in os.walk(hub / ".state"):
         Path(folder).chmod(0o555)
-    assert durable("status", "live").code == 0
+    assert durable("status", "live").exit_code == 0
     result = durable("start", "tour")
-    assert (result.code, result.err.count("\n")) == (77, 1)
+    assert (result.exit_code, result.err.count("\n")) == (77, 1)
 
 
-def test_a_closed_pipe_ends_quietly_with_0(here: Path) -> None:
-    with scribe(".state") as writer:
+def test_a_closed_pipe_ends_quietly_with_0(work_folder: Path) -> None:
+    with open_hub_writer(".state") as writer:
         lines = [ev.CustomStatusSet(Raw(b'"%s"' % (b"x" * 1000))) for _ in range(500)]
         writer.write("t", ev.ExecutionStarted("t", "1", "tour"), *lines)
     command = [sys.executable, "-m", "durablecli", "history", "t", "-o", "jsonl"]
@@ -290,7 +290,7 @@ def test_a_closed_pipe_ends_quietly_with_0(here: Path) -> None:
         assert reading.wait() == 0
 
 
-def test_a_defect_of_ours_is_one_line_too(durable: Durable, hub: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_internal_error_is_one_line_too(durable: RunDurable, hub: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from durablecli.client import Client
 
     def broken(*_: object, **__: object) -> None:
@@ -298,5 +298,5 @@ def test_a_defect_of_ours_is_one_line_too(durable: Durable, hub: Path, monkeypat
 
     monkeypatch.setattr(Client, "get_status", broken)
     result = durable("status", "live")
-    assert (result.code, result.err.count("\n")) == (1, 1)
+    assert (result.exit_code, result.err.count("\n")) == (1, 1)
     assert "a defect of durablecli: RuntimeError: lost\\nmyself" in result.err

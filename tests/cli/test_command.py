@@ -16,11 +16,11 @@ from durablecli.cli import durable as group
 from durablecli.cli.entity import VERBS as ENTITY_VERBS
 from durablecli.cli.escape import escape
 from durablecli.model import events as ev
-from tests.cli.conftest import Durable
-from tests.support.history_writer import scribe
+from tests.cli.conftest import RunDurable
+from tests.support.history_writer import open_hub_writer
 
 ROOT = Path(__file__).parents[2]
-SPY = """
+IMPORT_SPY = """
 import json, sys
 from durablecli.__main__ import main
 try:
@@ -31,11 +31,11 @@ finally:
 """
 
 
-def imported(here: Path, *arguments: str) -> set[str]:
+def modules_imported_by(here: Path, *arguments: str) -> set[str]:
     """The modules that a process has imported when the command has ended."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run(
-        [sys.executable, "-c", SPY, *arguments], cwd=here, env=environment, capture_output=True, check=False
+        [sys.executable, "-c", IMPORT_SPY, *arguments], cwd=here, env=environment, capture_output=True, check=False
     )
     assert done.returncode == 0, done.stderr
     return set(json.loads((here / "imported.json").read_text()))
@@ -57,53 +57,55 @@ def imported(here: Path, *arguments: str) -> set[str]:
     ],
     ids=" ".join,
 )
-def test_verbs_that_start_fast_import_neither_asyncio_nor_rich_nor_user_code(here: Path, arguments: list[str]) -> None:
-    (here / "workflows").mkdir()
-    (here / "workflows" / "mine.py").write_text('raise SystemExit("user code was loaded")')
-    with scribe(".state") as writer:
+def test_verbs_that_start_fast_import_neither_asyncio_nor_rich_nor_user_code(
+    work_folder: Path, arguments: list[str]
+) -> None:
+    (work_folder / "workflows").mkdir()
+    (work_folder / "workflows" / "mine.py").write_text('raise SystemExit("user code was loaded")')
+    with open_hub_writer(".state") as writer:
         writer.write("t", ev.ExecutionStarted("t", "1", "tour"))
         writer.write("@counter@b", ev.EntityStarted("@counter@b", "1"))
     functions = [{"name": "tour", "kind": "orchestrator"}, {"name": "counter", "kind": "entity"}]
-    (here / ".state" / "engine.json").write_text(json.dumps({"functions": functions}))
-    modules = imported(here, *arguments)
+    (work_folder / ".state" / "engine.json").write_text(json.dumps({"functions": functions}))
+    modules = modules_imported_by(work_folder, *arguments)
     heavy = {"asyncio", "rich", "filelock", "yaml", "uvicorn", "durablecli.engine", "durablecli.daemon", "mine"}
     assert modules & heavy == set()
     assert "durablecli" in modules
 
 
-def test_the_version_and_the_help_do_not_even_look_at_the_store(here: Path) -> None:
+def test_version_and_help_do_not_import_the_store(work_folder: Path) -> None:
     for arguments in (["--version"], ["--help"]):
-        assert not {"durablecli.client", "durablecli.store", "sqlite3"} & imported(here, *arguments)
+        assert not {"durablecli.client", "durablecli.store", "sqlite3"} & modules_imported_by(work_folder, *arguments)
 
 
-def test_the_version_is_that_of_the_project(durable: Durable) -> None:
+def test_the_version_is_that_of_the_project(durable: RunDurable) -> None:
     import tomllib
 
     version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
     assert durable("--version") == (0, f"durable {version}\n", "")
 
 
-def test_the_command_alone_shows_its_verbs(durable: Durable) -> None:
+def test_the_command_alone_shows_its_verbs(durable: RunDurable) -> None:
     result = durable()
-    assert (result.code, result.err) == (0, "")
+    assert (result.exit_code, result.err) == (0, "")
     for verb in VERBS:
         assert f"\n  {verb} " in result.out
 
 
 @pytest.mark.parametrize("verb", VERBS)
-def test_the_help_of_each_verb_names_its_exit_codes(durable: Durable, verb: str) -> None:
+def test_the_help_of_each_verb_names_its_exit_codes(durable: RunDurable, verb: str) -> None:
     result = durable(verb, "--help")
-    assert (result.code, result.err) == (0, "")
+    assert (result.exit_code, result.err) == (0, "")
     assert "Exit: 0 " in result.out
     assert "2 usage" in result.out
     assert max(map(len, result.out.splitlines())) <= 100
 
 
 @pytest.mark.parametrize("verb", ENTITY_VERBS)
-def test_the_help_of_each_verb_about_entities_does_too(durable: Durable, verb: str) -> None:
+def test_the_help_of_each_verb_about_entities_does_too(durable: RunDurable, verb: str) -> None:
     assert f"\n  {verb} " in durable("entity").out
     result = durable("entity", verb, "--help")
-    assert (result.code, result.err) == (0, "")
+    assert (result.exit_code, result.err) == (0, "")
     assert "Exit: 0 " in result.out
     assert f"Usage: durable entity {verb} " in result.out
     assert max(map(len, result.out.splitlines())) <= 100
@@ -123,14 +125,14 @@ def test_each_verb_is_listed_with_a_line_of_its_own(verb: str) -> None:
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_the_completion_script_calls_the_command_back(durable: Durable, shell: str) -> None:
+def test_the_completion_script_calls_the_command_back(durable: RunDurable, shell: str) -> None:
     result = durable("completion", shell)
-    assert (result.code, result.err) == (0, "")
+    assert (result.exit_code, result.err) == (0, "")
     assert f"_DURABLE_COMPLETE={shell}_complete" in result.out
     assert ("COMP_WORDBREAKS" in result.out) is (shell == "bash")
 
 
-def complete(durable: Durable, monkeypatch: pytest.MonkeyPatch, line: str) -> list[str]:
+def complete(durable: RunDurable, monkeypatch: pytest.MonkeyPatch, line: str) -> list[str]:
     words = line.split(" ")
     monkeypatch.setenv("_DURABLE_COMPLETE", "bash_complete")
     monkeypatch.setenv("COMP_WORDS", line)
@@ -163,9 +165,9 @@ def complete(durable: Durable, monkeypatch: pytest.MonkeyPatch, line: str) -> li
     ],
 )
 def test_verbs_ids_and_statuses_complete(
-    durable: Durable, here: Path, monkeypatch: pytest.MonkeyPatch, line: str, expected: list[str]
+    durable: RunDurable, work_folder: Path, monkeypatch: pytest.MonkeyPatch, line: str, expected: list[str]
 ) -> None:
-    with scribe(".state") as writer:
+    with open_hub_writer(".state") as writer:
         for instance in ("tour-1", "tour-2", "other"):
             writer.write(instance, ev.ExecutionStarted(instance, "1", "tour"))
         for entity in ("@counter@a", "@counter@b"):
@@ -175,21 +177,21 @@ def test_verbs_ids_and_statuses_complete(
         {"name": "free", "kind": "entity"},
         {"name": "Counter", "kind": "entity", "operations": ["add", "get"]},
     ]
-    (here / ".state" / "engine.json").write_text(json.dumps({"functions": functions}))
+    (work_folder / ".state" / "engine.json").write_text(json.dumps({"functions": functions}))
     assert sorted(complete(durable, monkeypatch, line)) == expected
 
 
 def test_a_broken_hub_does_not_disturb_a_shell_that_completes(
-    durable: Durable, here: Path, monkeypatch: pytest.MonkeyPatch
+    durable: RunDurable, work_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (here / "durable.yaml").write_text("nonsense: 1")
+    (work_folder / "durable.yaml").write_text("nonsense: 1")
     assert complete(durable, monkeypatch, "durable status t") == []
 
 
 # ── a hub that is somebody else's to write ─────────────────────────────────────────────────────────────────────────
 
 
-SOMEBODY_ELSE = """
+OTHER_USER = """
 import os, sys
 from durablecli.__main__ import main
 from durablecli import client, daemon  # while this user may still read the interpreter's own files
@@ -204,11 +206,11 @@ main()
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
-def test_another_user_reads_a_hub_that_he_may_read_and_is_refused_as_a_writer() -> None:
+def test_another_user_may_read_a_readable_hub_but_not_write_to_it() -> None:
     with tempfile.TemporaryDirectory() as place:
         Path(place).chmod(0o755)
         hub = f"{place}/hub"
-        with scribe(hub) as writer:
+        with open_hub_writer(hub) as writer:
             writer.write("t", ev.ExecutionStarted("t", "1", "tour"))
         for folder, _, files in os.walk(hub):
             Path(folder).chmod(0o555)
@@ -217,7 +219,7 @@ def test_another_user_reads_a_hub_that_he_may_read_and_is_refused_as_a_writer() 
 
         def call(*arguments: str) -> subprocess.CompletedProcess[str]:
             return subprocess.run(
-                [sys.executable, "-c", SOMEBODY_ELSE, *arguments, "--state-dir", hub],
+                [sys.executable, "-c", OTHER_USER, *arguments, "--state-dir", hub],
                 cwd=place,
                 env={**os.environ, "PYTHONPATH": str(ROOT)},
                 capture_output=True,
@@ -244,7 +246,7 @@ def test_another_user_reads_a_hub_that_he_may_read_and_is_refused_as_a_writer() 
         ("\ud800", "\\ud800"),
     ],
 )
-def test_what_a_terminal_would_obey_is_shown(text: str, shown: str) -> None:
+def test_control_characters_are_escaped(text: str, shown: str) -> None:
     assert escape(text) == shown
 
 
@@ -257,11 +259,11 @@ def test_what_a_terminal_would_obey_is_shown(text: str, shown: str) -> None:
     ],
 )
 def test_a_standard_output_that_takes_nothing_is_no_traceback(
-    here: Path, redirection: str, code: int, err: str
+    work_folder: Path, redirection: str, code: int, err: str
 ) -> None:
     if redirection == "> /dev/full" and not os.path.exists("/dev/full"):
         pytest.skip("this system has no /dev/full")
-    with scribe(".state") as writer:
+    with open_hub_writer(".state") as writer:
         writer.write("t", ev.ExecutionStarted("t", "1", "tour"))
     done = subprocess.run(
         ["sh", "-c", f'exec "$0" -m durablecli status t {redirection}', sys.executable],

@@ -15,8 +15,8 @@ from msgspec import Raw
 
 from durablecli.model import events as ev
 from durablecli.model.failures import Failure
-from tests.cli.conftest import Durable
-from tests.support.history_writer import Scribe, scribe
+from tests.cli.conftest import RunDurable
+from tests.support.history_writer import HubWriter, open_hub_writer
 
 LATER = datetime(2999, 1, 1, tzinfo=UTC)
 HOLDER = ev.Origin("transfer-7", "1", 4)
@@ -36,11 +36,11 @@ def counter(context):
 
 
 @pytest.fixture
-def hub(here: Path) -> Path:
+def hub(work_folder: Path) -> Path:
     """Entities in each state that a status has words for, and orchestrations that wait for them."""
     add = ev.EntityOperationReceived("add", Raw(b"5"))
     failed = ev.EntityOperationResult(2, failure=Failure("builtins.ValueError", "no\nmoney"))
-    with scribe(".state") as writer:
+    with open_hub_writer(".state") as writer:
         for key, state in (("a", b'{"n":5}'), ("b", b"[1.50]")):
             entity = f"@counter@{key}"
             writer.write(entity, ev.EntityStarted(entity, "1"), add, ev.EntityBatch(2, state=Raw(state)))
@@ -63,14 +63,14 @@ def hub(here: Path) -> Path:
             "reader", ev.ExecutionStarted("reader", "1", "read"), ev.EntityOperationCalled("@account@a", "get")
         )
         writer.write("stuck", ev.ExecutionStarted("stuck", "1", "read"), ev.EntityOperationCalled("@gone@x", "get"))
-    return here
+    return work_folder
 
 
 # ── signal ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_signal_is_silent_in_a_pipe_and_a_sentence_on_a_terminal(durable: Durable, here: Path) -> None:
-    created = f"created the hub {here}/.state\n"
+def test_signal_is_silent_in_a_pipe_and_a_sentence_on_a_terminal(durable: RunDurable, work_folder: Path) -> None:
+    created = f"created the hub {work_folder}/.state\n"
     assert durable("entity", "signal", "@Counter@a", "add", "--input", "5", "--anyway") == (0, "", created)
     hint = "no daemon is running: durable run-daemon does the work\n"
     assert durable("entity", "signal", "@counter@a", "add", "--anyway", terminal=True) == (
@@ -80,11 +80,11 @@ def test_signal_is_silent_in_a_pipe_and_a_sentence_on_a_terminal(durable: Durabl
     )
     told = json.loads(durable("entity", "signal", "@counter@a", "add", "-o", "json").out)
     assert told == {"entityId": "@counter@a", "operation": "add"}
-    messages = [path.read_text() for path in sorted((here / ".state" / "inbox" / "new").iterdir())]
+    messages = [path.read_text() for path in sorted((work_folder / ".state" / "inbox" / "new").iterdir())]
     assert '"instance":"@counter@a","name":"add","input":5' in messages[0]
 
 
-def test_a_signal_has_its_time(durable: Durable, here: Path) -> None:
+def test_a_signal_has_its_time(durable: RunDurable, work_folder: Path) -> None:
     durable("entity", "signal", "@counter@a", "add", "--at", "2999-01-01")
     durable("entity", "signal", "@counter@a", "add", "--delay", "10m")
     out = durable("entity", "get", "@counter@a").out
@@ -93,35 +93,35 @@ def test_a_signal_has_its_time(durable: Durable, here: Path) -> None:
 
 
 def test_an_engine_refuses_an_operation_that_a_class_lacks_and_knows_none_of_a_function(
-    durable: Durable, here: Path
+    durable: RunDurable, work_folder: Path
 ) -> None:
     kinds = '{"name":"Counter","kind":"entity","operations":["add","get"]},{"name":"free","kind":"entity"}'
-    with scribe(".state"):
-        says(functions=kinds)
+    with open_hub_writer(".state"):
+        write_engine_info(functions=kinds)
         refused = durable("entity", "signal", "@counter@a", "addd")
         told = "durable: counter has no operation 'addd'; did you mean 'add'?; there are: add, get;"
-        assert (refused.code, refused.err) == (3, f"{told} --anyway sends it all the same\n")
+        assert (refused.exit_code, refused.err) == (3, f"{told} --anyway sends it all the same\n")
         for entity, operation in (("@counter@a", "Add"), ("@counter@a", "delete"), ("@free@a", "addd")):
-            assert durable("entity", "signal", entity, operation).code == 0
-    assert durable("entity", "signal", "@counter@a", "addd").code == 3
-    assert durable("entity", "signal", "@counter@a", "addd", "--anyway").code == 0
+            assert durable("entity", "signal", entity, operation).exit_code == 0
+    assert durable("entity", "signal", "@counter@a", "addd").exit_code == 3
+    assert durable("entity", "signal", "@counter@a", "addd", "--anyway").exit_code == 0
 
 
-def test_an_engine_says_which_operations_its_classes_have(durable: Durable, here: Path) -> None:
-    (here / "workflows").mkdir()
+def test_an_engine_says_which_operations_its_classes_have(durable: RunDurable, work_folder: Path) -> None:
+    (work_folder / "workflows").mkdir()
     text = "import durablecli as df\n\n@df.entity\nclass Counter:\n    def add(self): ...\n    def get(self): ...\n"
-    (here / "workflows" / "counting.py").write_text(text + "\n@df.entity\ndef free(context): ...\n")
+    (work_folder / "workflows" / "counting.py").write_text(text + "\n@df.entity\ndef free(context): ...\n")
     durable("run-daemon", "--until-idle")
-    functions = json.loads((here / ".state" / "engine.json").read_text())["functions"]
+    functions = json.loads((work_folder / ".state" / "engine.json").read_text())["functions"]
     assert {one["name"]: one.get("operations") for one in functions} == {"Counter": ["add", "get"], "free": None}
 
 
 @pytest.mark.parametrize("name", ["", "x" * 257])
-def test_an_operation_is_named_as_names_are(durable: Durable, here: Path, name: str) -> None:
+def test_an_operation_is_named_as_names_are(durable: RunDurable, work_folder: Path, name: str) -> None:
     refused = durable("entity", "signal", "@counter@a", name)
-    assert (refused.code, refused.err.count("\n")) == (2, 1)
+    assert (refused.exit_code, refused.err.count("\n")) == (2, 1)
     assert "the name of an operation " in refused.err
-    assert not (here / ".state").exists()
+    assert not (work_folder / ".state").exists()
 
 
 # ── get and status ─────────────────────────────────────────────────────────────────────────────────────────────────
@@ -144,24 +144,24 @@ def test_an_operation_is_named_as_names_are(durable: Durable, here: Path, name: 
         ("@new@1", ["@new@1  Pending\nrequested  signal add, for 0 s; no engine has taken it yet\n"]),
     ],
 )
-def test_status_and_get_say_the_same_of_an_entity(
-    durable: Durable, hub: Path, entity: str, expected: list[str]
-) -> None:
+def test_status_and_get_agree_about_an_entity(durable: RunDurable, hub: Path, entity: str, expected: list[str]) -> None:
     durable("entity", "signal", "@new@1", "add")
     result = durable("entity", "get", entity)
-    assert (result.code, result.err) == (0, "")
+    assert (result.exit_code, result.err) == (0, "")
     for text in expected:
         assert text in result.out
     assert durable("status", entity).out.splitlines()[0] == result.out.splitlines()[0]
     assert json.loads(durable("status", entity, "-o", "json").out)["entityId"] == entity
 
 
-def test_an_entity_that_nothing_waits_for_needs_no_daemon(durable: Durable, hub: Path) -> None:
+def test_an_entity_that_nothing_waits_for_needs_no_daemon(durable: RunDurable, hub: Path) -> None:
     assert "daemon" not in durable("entity", "get", "@counter@a").out
 
 
-def test_what_waits_is_cut_off_for_people_and_whole_for_programs(durable: Durable, here: Path) -> None:
-    with scribe(".state") as writer:
+def test_queued_operations_are_truncated_for_people_and_complete_for_programs(
+    durable: RunDurable, work_folder: Path
+) -> None:
+    with open_hub_writer(".state") as writer:
         operations = [ev.EntityOperationReceived(f"op{n}") for n in range(1500)]
         writer.write("@counter@a", ev.EntityStarted("@counter@a", "1"), *operations)
     out = durable("entity", "get", "@counter@a").out
@@ -170,7 +170,7 @@ def test_what_waits_is_cut_off_for_people_and_whole_for_programs(durable: Durabl
     assert len(json.loads(durable("entity", "get", "@counter@a", "-o", "json").out)["queued"]) == 1500
 
 
-def test_the_json_of_an_entity_is_all_that_is_known_of_it(durable: Durable, hub: Path) -> None:
+def test_the_json_of_an_entity_is_all_that_is_known_of_it(durable: RunDurable, hub: Path) -> None:
     payload = json.loads(durable("entity", "get", "@account@a", "-o", "json").out)
     assert list(payload) == [
         "entityId", "name", "key", "exists", "state", "createdTime", "lastUpdatedTime", "lastOperationTime", "lockedBy",
@@ -183,9 +183,9 @@ def test_the_json_of_an_entity_is_all_that_is_known_of_it(durable: Durable, hub:
     assert yaml.safe_load(durable("entity", "get", "@account@a", "-o", "yaml").out) == payload
 
 
-def test_instances_and_entities_are_asked_for_together(durable: Durable, hub: Path) -> None:
+def test_instances_and_entities_are_asked_for_together(durable: RunDurable, hub: Path) -> None:
     result = durable("status", "next", "@counter@a", "@counter@none")
-    assert (result.code, result.err) == (3, f"durable: no entity '@counter@none' in {hub}/.state\n")
+    assert (result.exit_code, result.err) == (3, f"durable: no entity '@counter@none' in {hub}/.state\n")
     assert "next  transfer  Running" in result.out
     assert "\n\n@counter@a  Exists" in result.out
     assert len(json.loads(durable("status", "next", "@counter@a", "-o", "json").out)) == 2
@@ -206,13 +206,13 @@ def test_instances_and_entities_are_asked_for_together(durable: Durable, hub: Pa
         ("stuck", r".*\n {11}@gone@x is blocked: entity 'gone' isn't loaded    durable status @gone@x\n"),
     ],
 )
-def test_status_says_what_stands_in_the_way_at_an_entity(
-    durable: Durable, hub: Path, instance: str, expected: str
+def test_status_shows_what_blocks_a_wait_at_an_entity(
+    durable: RunDurable, hub: Path, instance: str, expected: str
 ) -> None:
     assert re.search(f"waits for  {expected}", durable("status", instance).out)
 
 
-def test_the_wait_for_a_lock_names_the_entity_and_its_holder_in_json(durable: Durable, hub: Path) -> None:
+def test_the_wait_for_a_lock_names_the_entity_and_its_holder_in_json(durable: RunDurable, hub: Path) -> None:
     (wait,) = json.loads(durable("status", "next", "-o", "json").out)["waitingFor"]
     assert (wait["kind"], wait["entity"], wait["holder"]) == ("lock", "@account@a", "transfer-7")
     assert wait["entities"] == list(PAIR)
@@ -220,7 +220,7 @@ def test_the_wait_for_a_lock_names_the_entity_and_its_holder_in_json(durable: Du
     assert (wait["kind"], wait["name"], wait["blocked"]) == ("entity", "get", "entity 'gone' isn't loaded")
 
 
-def test_a_list_of_instances_says_what_they_wait_for_and_shows_no_entity(durable: Durable, hub: Path) -> None:
+def test_a_list_of_instances_says_what_they_wait_for_and_shows_no_entity(durable: RunDurable, hub: Path) -> None:
     out = durable("list", "--sort", "id").out
     assert [line.split()[0] for line in out.splitlines()] == ["ID", "next", "reader", "stuck"]
     assert "lock of @account@a, @account@b\n" in out
@@ -228,9 +228,9 @@ def test_a_list_of_instances_says_what_they_wait_for_and_shows_no_entity(durable
     assert durable("list", "--count").out == "3\n"
 
 
-def test_of_many_entities_that_are_locked_together_the_first_are_named(durable: Durable, here: Path) -> None:
+def test_of_many_entities_that_are_locked_together_the_first_are_named(durable: RunDurable, work_folder: Path) -> None:
     many = tuple(f"@seat@{n:03}" for n in range(100))
-    with scribe(".state") as writer:
+    with open_hub_writer(".state") as writer:
         writer.write("t", ev.ExecutionStarted("t", "1", "book"), ev.EntityLockRequested(many))
     told = "@seat@000, @seat@001, @seat@002 and 97 more"
     assert f"lock of {told}, for " in durable("status", "t").out
@@ -242,18 +242,20 @@ def test_of_many_entities_that_are_locked_together_the_first_are_named(durable: 
 RUNS = ev.EntityOperationReceived("spin", sender=ev.Origin("ls", "1", 3), expects_reply=True)
 
 
-def says(running: str = "", pid: int | None = None, functions: str = "") -> None:
+def write_engine_info(running_instance: str = "", pid: int | None = None, functions: str = "") -> None:
     """What a running engine has written about itself: this process is one while a scribe is open."""
     since = (datetime.now(UTC) - timedelta(seconds=10, milliseconds=500)).isoformat()
     runs = (
-        f'{{"instance":"{running}","execution":"1","id":3,"name":"c","attempt":1,"since":"{since}"}}' if running else ""
+        f'{{"instance":"{running_instance}","execution":"1","id":3,"name":"c","attempt":1,"since":"{since}"}}'
+        if running_instance
+        else ""
     )
     at = datetime.now(UTC).isoformat()
     text = f'{{"at":"{at}","pid":{pid or os.getpid()},"functions":[{functions}],"running":[{runs}]}}'
     Path(".state", "engine.json").write_text(text)
 
 
-def line_of(writer: Scribe) -> None:
+def write_waiting_queue(writer: HubWriter) -> None:
     """Two operations at an entity, and behind them a request for its lock and a call."""
     lock = ev.EntityLockReceived(("@blk@a",), ev.Origin("taker", "1", 2))
     writer.write("@blk@a", ev.EntityStarted("@blk@a", "1"), RUNS, RUNS, lock)
@@ -262,10 +264,10 @@ def line_of(writer: Scribe) -> None:
     writer.write("ls", ev.EntityOperationCalled("@blk@a", "spin"))
 
 
-def test_what_runs_for_an_entity_is_shown_wherever_one_asks_for_it(durable: Durable, here: Path) -> None:
-    with scribe(".state") as writer:
-        line_of(writer)
-        says("@blk@a")
+def test_what_runs_for_an_entity_is_shown_wherever_one_asks_for_it(durable: RunDurable, work_folder: Path) -> None:
+    with open_hub_writer(".state") as writer:
+        write_waiting_queue(writer)
+        write_engine_info("@blk@a")
         told = durable("entity", "get", "@blk@a").out
         assert (
             "\nrunning    operation spin, from ls, and the 1 behind it, for 10 s\nqueued     request of taker" in told
@@ -281,19 +283,21 @@ def test_what_runs_for_an_entity_is_shown_wherever_one_asks_for_it(durable: Dura
 
 
 @pytest.mark.parametrize("pid", [1, None])
-def test_what_an_earlier_engine_ran_is_not_said_to_run(durable: Durable, here: Path, pid: int | None) -> None:
-    with scribe(".state") as writer:
-        line_of(writer)
-        says("@blk@a", pid)
+def test_work_of_an_earlier_engine_is_not_shown_as_running(
+    durable: RunDurable, work_folder: Path, pid: int | None
+) -> None:
+    with open_hub_writer(".state") as writer:
+        write_waiting_queue(writer)
+        write_engine_info("@blk@a", pid)
         if pid:
             assert "running" not in durable("entity", "get", "@blk@a").out
     assert "running for" not in durable("entity", "list").out
     assert "running for" not in durable("status", "ls").out
 
 
-def test_a_holder_says_what_it_holds_and_a_waiter_that_its_holder_is_suspended(durable: Durable, here: Path) -> None:
+def test_status_shows_held_locks_and_a_suspended_holder(durable: RunDurable, work_folder: Path) -> None:
     request = ev.EntityLockRequested(PAIR)
-    with scribe(".state") as writer:
+    with open_hub_writer(".state") as writer:
         writer.write(
             "h", ev.ExecutionStarted("h", "1", "hold"), request, ev.EntityLockGranted(2), ev.EventAwaited("Go")
         )
@@ -313,7 +317,7 @@ def test_a_holder_says_what_it_holds_and_a_waiter_that_its_holder_is_suspended(d
 # ── list ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_list_filters_sorts_counts_and_goes_on(durable: Durable, hub: Path) -> None:
+def test_list_filters_sorts_counts_and_pages(durable: RunDurable, hub: Path) -> None:
     def ids(*arguments: str) -> list[str]:
         rows = json.loads(durable("entity", "list", "--sort", "id", "-o", "json", *arguments).out)
         return [row["entityId"] for row in rows]
@@ -332,7 +336,7 @@ def test_list_filters_sorts_counts_and_goes_on(durable: Durable, hub: Path) -> N
     assert ids("--cursor", cursor) == ["@counter@empty", "@gone@x"]
 
 
-def test_a_list_for_people_says_what_an_entity_waits_for(durable: Durable, hub: Path) -> None:
+def test_a_list_for_people_says_what_an_entity_waits_for(durable: RunDurable, hub: Path) -> None:
     head, *rows = durable("entity", "list", "--sort", "id").out.splitlines()
     assert head.split() == ["ENTITY", "STATUS", "CREATED", "UPDATED", "QUEUED", "WAITS", "FOR"]
     assert rows[0].startswith("@account@a      Exists  2026-11-22 12:")
@@ -341,11 +345,11 @@ def test_a_list_for_people_says_what_an_entity_waits_for(durable: Durable, hub: 
 
 
 def test_no_line_of_a_list_is_wider_than_the_terminal_and_ids_are_whole(
-    durable: Durable, hub: Path, monkeypatch: pytest.MonkeyPatch
+    durable: RunDurable, hub: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("NO_COLOR", "1")
     key = "k" * 32
-    with scribe(".state") as writer:
+    with open_hub_writer(".state") as writer:
         writer.write(f"@counter@{key}", ev.EntityStarted(f"@counter@{key}", "1"))
     out = durable("entity", "list", terminal=True).out
     assert max(map(len, out.splitlines())) <= 80
@@ -354,11 +358,11 @@ def test_no_line_of_a_list_is_wider_than_the_terminal_and_ids_are_whole(
 
 @pytest.mark.parametrize("verb", [["list"], ["entity", "list"]])
 def test_ids_stay_whole_where_other_columns_can_go(
-    durable: Durable, here: Path, monkeypatch: pytest.MonkeyPatch, verb: list[str]
+    durable: RunDurable, work_folder: Path, monkeypatch: pytest.MonkeyPatch, verb: list[str]
 ) -> None:
     monkeypatch.setenv("NO_COLOR", "1")
     holder, entity = "transfer-of-the-22nd-of-november-0001", "@account@of-some-customer"
-    with scribe(".state") as writer:
+    with open_hub_writer(".state") as writer:
         writer.write(holder, ev.ExecutionStarted(holder, "1", "t"), ev.EntityOperationCalled(entity, "get"))
         lock = ev.EntityLockReceived((entity,), ev.Origin(holder, "1", 2))
         writer.write(entity, ev.EntityStarted(entity, "1"), lock)
@@ -369,10 +373,10 @@ def test_ids_stay_whole_where_other_columns_can_go(
 
 
 def test_a_word_that_no_line_can_hold_leaves_the_other_columns_of_a_history_whole(
-    durable: Durable, here: Path, monkeypatch: pytest.MonkeyPatch
+    durable: RunDurable, work_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("NO_COLOR", "1")
-    with scribe(".state") as writer:
+    with open_hub_writer(".state") as writer:
         writer.write("long", ev.ExecutionStarted("long", "1", "t", Raw(b'"%s"' % (b"x" * 500))))
     out = durable("history", "long", terminal=True).out
     assert max(map(len, out.splitlines())) <= 80
@@ -381,13 +385,13 @@ def test_a_word_that_no_line_can_hold_leaves_the_other_columns_of_a_history_whol
 
 
 def test_functions_shows_each_operation_of_a_class_on_a_line_of_its_own(
-    durable: Durable, here: Path, monkeypatch: pytest.MonkeyPatch
+    durable: RunDurable, work_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("NO_COLOR", "1")
-    (here / "workflows").mkdir()
+    (work_folder / "workflows").mkdir()
     operations = "".join(f"    def operation_{n}(self, amount: int = 0) -> int: ...\n" for n in range(9))
     text = f"import durablecli as df\n\n@df.entity\nclass Counter:\n{operations}"
-    (here / "workflows" / "counting.py").write_text(text)
+    (work_folder / "workflows" / "counting.py").write_text(text)
     for terminal in (False, True):
         head, first, *others = durable("functions", terminal=terminal).out.splitlines()
         assert first.split() == [
@@ -398,7 +402,7 @@ def test_functions_shows_each_operation_of_a_class_on_a_line_of_its_own(
 
 
 def test_a_terminal_gets_colors_unless_it_asked_for_none(
-    durable: Durable, hub: Path, monkeypatch: pytest.MonkeyPatch
+    durable: RunDurable, hub: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TERM", "xterm-256color")
     for verb in (["entity", "get", "@counter@a"], ["entity", "list"]):
@@ -411,7 +415,7 @@ def test_a_terminal_gets_colors_unless_it_asked_for_none(
 # ── history ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_history_has_a_row_per_record_and_every_form(durable: Durable, hub: Path) -> None:
+def test_history_has_a_row_per_record_and_every_form(durable: RunDurable, hub: Path) -> None:
     lines = durable("entity", "history", "@account@a").out.splitlines()
     assert lines[0].split() == ["N", "TIME", "EVENT", "WHAT"]
     assert [line.split("  ")[-1].strip() for line in lines[1:]] == [
@@ -430,8 +434,8 @@ def test_history_has_a_row_per_record_and_every_form(durable: Durable, hub: Path
     assert set(rows[1]) == {"n", "at", "type", "name", "input"}
 
 
-def test_the_records_of_an_orchestration_say_what_they_are_about(durable: Durable, here: Path) -> None:
-    with scribe(".state") as writer:
+def test_the_records_of_an_orchestration_say_what_they_are_about(durable: RunDurable, work_folder: Path) -> None:
+    with open_hub_writer(".state") as writer:
         writer.write(
             "t",
             ev.ExecutionStarted("t", "1", "transfer"),
@@ -456,21 +460,21 @@ def test_the_records_of_an_orchestration_say_what_they_are_about(durable: Durabl
 # ── delete and purge ───────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_delete_and_purge_take_effect_without_a_daemon_and_without_code(durable: Durable, hub: Path) -> None:
+def test_delete_and_purge_take_effect_without_a_daemon_and_without_code(durable: RunDurable, hub: Path) -> None:
     assert durable("entity", "delete", "@counter@a", "@Counter@a") == (0, "@counter@a  deleted\n", "")
     assert durable("entity", "get", "@counter@a").out.startswith("@counter@a  Empty\n")
     deleted = durable("entity", "delete", "@counter@a", "@counter@b", "-o", "jsonl")
-    assert (deleted.code, json.loads(deleted.out)) == (5, {"entityId": "@counter@b", "delete": "done"})
+    assert (deleted.exit_code, json.loads(deleted.out)) == (5, {"entityId": "@counter@b", "delete": "done"})
     assert deleted.err == "durable: @counter@a is Empty: it has no state to delete\n"
     assert durable("entity", "purge", "@counter@a") == (0, "@counter@a  purged\n", "")
-    assert durable("entity", "get", "@counter@a").code == 3
+    assert durable("entity", "get", "@counter@a").exit_code == 3
     purged = durable("entity", "purge", "--all-empty", "-y")
     assert sorted(purged.out.splitlines()) == ["@counter@b  purged", "@counter@empty  purged"]
     assert durable("entity", "purge", "--all-empty", "-y").err == "no entity is empty: nothing to purge\n"
-    assert durable("doctor").code == 0
+    assert durable("doctor").exit_code == 0
 
 
-def test_a_delete_behind_operations_that_need_code_says_so(durable: Durable, hub: Path) -> None:
+def test_a_delete_queued_behind_operations_that_need_code_is_reported(durable: RunDurable, hub: Path) -> None:
     durable("entity", "signal", "@counter@new", "add", "--input", "1")
     told = "@counter@new  delete queued, it waits for what was sent before; --force drops that\n"
     assert durable("entity", "delete", "@counter@new") == (0, told, "")
@@ -479,8 +483,8 @@ def test_a_delete_behind_operations_that_need_code_says_so(durable: Durable, hub
     assert "queued" not in durable("entity", "get", "@counter@new").out
 
 
-def test_a_delete_of_what_is_locked_names_the_holder(durable: Durable, here: Path) -> None:
-    with scribe(".state") as writer:
+def test_a_delete_of_what_is_locked_names_the_holder(durable: RunDurable, work_folder: Path) -> None:
+    with open_hub_writer(".state") as writer:
         request = ev.EntityLockRequested(PAIR[:1])
         writer.write(
             "h", ev.ExecutionStarted("h", "1", "hold"), request, ev.EntityLockGranted(2), ev.EventAwaited("Go")
@@ -493,29 +497,29 @@ def test_a_delete_of_what_is_locked_names_the_holder(durable: Durable, here: Pat
 
 
 def test_a_run_that_meets_an_entity_without_code_says_which_there_are(
-    durable: Durable, here: Path, caplog: pytest.LogCaptureFixture
+    durable: RunDurable, work_folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    (here / "workflows").mkdir()
-    (here / "workflows" / "counting.py").write_text(COUNTING)
+    (work_folder / "workflows").mkdir()
+    (work_folder / "workflows" / "counting.py").write_text(COUNTING)
     durable("entity", "signal", "@gone@a", "add", "--anyway")
-    assert durable("run-daemon", "--until-idle").code == 0
+    assert durable("run-daemon", "--until-idle").exit_code == 0
     told = "@gone@a is blocked: entity 'gone' isn't loaded; known are: counter. It goes on when its code"
     assert caplog.text.count(told) == 1
-    assert durable("run-daemon", "--until-idle").code == 0
+    assert durable("run-daemon", "--until-idle").exit_code == 0
     assert caplog.text.count(told) == 2  # it was so before, and whoever looks on now doesn't know
 
 
-def test_a_delete_of_an_entity_whose_code_is_missing_takes_along_what_waits(durable: Durable, hub: Path) -> None:
+def test_a_delete_of_an_entity_whose_code_is_missing_takes_along_what_waits(durable: RunDurable, hub: Path) -> None:
     assert durable("entity", "delete", "@gone@x") == (0, "@gone@x  deleted\n", "")
     assert "queued" not in durable("entity", "get", "@gone@x").out
 
 
-def test_a_daemon_runs_what_was_signaled(durable: Durable, here: Path) -> None:
-    (here / "workflows").mkdir()
-    (here / "workflows" / "counting.py").write_text(COUNTING)
+def test_a_daemon_runs_what_was_signaled(durable: RunDurable, work_folder: Path) -> None:
+    (work_folder / "workflows").mkdir()
+    (work_folder / "workflows" / "counting.py").write_text(COUNTING)
     durable("entity", "signal", "@Counter@a", "add", "--input", "5")
     durable("entity", "signal", "@counter@a", "fail")
-    assert durable("run-daemon", "--until-idle").code == 0
+    assert durable("run-daemon", "--until-idle").exit_code == 0
     out = durable("entity", "get", "@counter@a").out
     assert "\nstate      5\n" in out
     assert "\nfailed     1 operation; fail at " in out
@@ -523,17 +527,17 @@ def test_a_daemon_runs_what_was_signaled(durable: Durable, here: Path) -> None:
     assert re.search("counter +entity +", durable("functions").out)
 
 
-def test_a_purge_shows_beforehand_what_it_takes_and_refuses_what_is_in_use(durable: Durable, hub: Path) -> None:
+def test_a_purge_shows_beforehand_what_it_takes_and_refuses_what_is_in_use(durable: RunDurable, hub: Path) -> None:
     dry = durable("entity", "purge", "--all-empty", "--dry-run")
-    assert (dry.code, dry.out) == (0, "would purge @counter@empty\n1 in all; nothing was done\n")
+    assert (dry.exit_code, dry.out) == (0, "would purge @counter@empty\n1 in all; nothing was done\n")
     refused = durable("entity", "purge", "@counter@empty", "@counter@a", "--dry-run", "-o", "json")
-    assert (refused.code, json.loads(refused.out)) == (5, [{"entityId": "@counter@empty"}])
+    assert (refused.exit_code, json.loads(refused.out)) == (5, [{"entityId": "@counter@empty"}])
     assert refused.err == "durable: @counter@a has a state: delete that first (durable entity delete)\n"
     assert durable("entity", "purge", "--all-empty").err == (
         "durable: purge of 1 entity: add --yes, or --dry-run to see them\n"
     )
     declined = durable("entity", "purge", "--all-empty", stdin="n\n", terminal=True)
-    assert declined.code == 130
+    assert declined.exit_code == 130
     assert "purge 1 entity (@counter@empty)?" in declined.err
 
 
@@ -543,15 +547,15 @@ def test_a_purge_shows_beforehand_what_it_takes_and_refuses_what_is_in_use(durab
 @pytest.mark.parametrize("terminal", [False, True])
 @pytest.mark.parametrize("form", ["table", "json", "jsonl", "yaml"])
 @pytest.mark.parametrize("verb", ["get", "list", "history"])
-def test_what_an_entity_holds_never_drives_a_terminal(
-    durable: Durable, here: Path, monkeypatch: pytest.MonkeyPatch, verb: str, form: str, terminal: bool
+def test_entity_state_never_sends_control_characters_to_a_terminal(
+    durable: RunDurable, work_folder: Path, monkeypatch: pytest.MonkeyPatch, verb: str, form: str, terminal: bool
 ) -> None:
     monkeypatch.setenv("NO_COLOR", "1")
     evil = "\x1b]0;owned\x07\x9b2J\u202edlrow\r\b\x7f"
     payload = Raw(msgspec.json.encode({evil: evil}))
     outcome = ev.EntityOperationResult(2, failure=Failure(evil, evil))
     entity = "@counter@\u202eevil"
-    with scribe(".state") as writer:
+    with open_hub_writer(".state") as writer:
         operation = ev.EntityOperationReceived(evil, payload)
         batch = ev.EntityBatch(2, state=payload, results=(outcome,))
         writer.write(entity, ev.EntityStarted(entity, "1"), operation, batch, operation, ev.ExecutionBlocked(evil))

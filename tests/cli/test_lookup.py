@@ -10,8 +10,8 @@ import pytest
 
 from durablecli.model import events as ev
 from durablecli.model.suggestions import find_closest, find_misspelled
-from tests.cli.conftest import Durable
-from tests.support.history_writer import scribe
+from tests.cli.conftest import RunDurable
+from tests.support.history_writer import open_hub_writer
 
 FLOWS = """
 import durablecli as df
@@ -30,13 +30,13 @@ class Stock:
 
 
 @pytest.fixture
-def flows(here: Path) -> Path:
-    (here / "workflows").mkdir()
-    (here / "workflows" / "flows.py").write_text(FLOWS)
-    return here
+def flows(work_folder: Path) -> Path:
+    (work_folder / "workflows").mkdir()
+    (work_folder / "workflows" / "flows.py").write_text(FLOWS)
+    return work_folder
 
 
-def published(root: Path, *functions: tuple[str, str]) -> None:
+def write_published_functions(root: Path, *functions: tuple[str, str]) -> None:
     """What the last engine has published."""
     (root / ".state").mkdir(exist_ok=True)
     known = [{"name": name, "kind": kind} for name, kind in functions]
@@ -47,72 +47,74 @@ def published(root: Path, *functions: tuple[str, str]) -> None:
 
 
 @pytest.mark.parametrize("batch", [False, True])
-def test_a_start_that_no_module_knows_is_refused_and_creates_no_hub(durable: Durable, flows: Path, batch: bool) -> None:
+def test_a_start_that_no_module_knows_is_refused_and_creates_no_hub(
+    durable: RunDurable, flows: Path, batch: bool
+) -> None:
     result = durable("start", "ordr", *(["--batch", "-"] if batch else []), stdin="1\n")
-    assert (result.code, result.out, result.err.count("\n")) == (3, "", 1)
+    assert (result.exit_code, result.out, result.err.count("\n")) == (3, "", 1)
     assert "did you mean 'order'?" in result.err
     assert "--anyway" in result.err
     assert not (flows / ".state").exists()
 
 
 def test_a_start_in_any_case_is_accepted_and_a_wrong_one_where_the_caller_insists(
-    durable: Durable, flows: Path
+    durable: RunDurable, flows: Path
 ) -> None:
-    assert durable("start", "Order", "--id", "a").code == 0
+    assert durable("start", "Order", "--id", "a").exit_code == 0
     assert durable("start", "ordr", "--id", "b", "--anyway").out == "b\n"
 
 
-def test_an_activity_is_no_orchestrator(durable: Durable, flows: Path) -> None:
+def test_an_activity_is_no_orchestrator(durable: RunDurable, flows: Path) -> None:
     result = durable("start", "pack")
-    assert result.code == 3
+    assert result.exit_code == 3
     assert "is no orchestrator" in result.err
 
 
-def test_a_start_whose_module_cannot_be_imported_is_refused_with_the_reason(durable: Durable, flows: Path) -> None:
+def test_a_start_whose_module_cannot_be_imported_is_refused_with_the_reason(durable: RunDurable, flows: Path) -> None:
     (flows / "workflows" / "broken.py").write_text("import nothing_of_that_name\n")
     result = durable("start", "broken")
-    assert result.code == 3
+    assert result.exit_code == 3
     assert "broken isn't loaded: workflows/broken.py:1: ModuleNotFoundError" in result.err
-    assert durable("start", "order").code == 0
+    assert durable("start", "order").exit_code == 0
 
 
-def test_a_published_name_is_accepted_without_loading_any_module(durable: Durable, flows: Path) -> None:
+def test_a_published_name_is_accepted_without_loading_any_module(durable: RunDurable, flows: Path) -> None:
     (flows / "workflows" / "flows.py").write_text('raise SystemExit("loaded")')
-    published(flows, ("tour", "orchestrator"), ("counter", "entity"))
-    assert durable("start", "TOUR").code == 0
-    assert durable("entity", "signal", "@Counter@a", "add").code == 0
+    write_published_functions(flows, ("tour", "orchestrator"), ("counter", "entity"))
+    assert durable("start", "TOUR").exit_code == 0
+    assert durable("entity", "signal", "@Counter@a", "add").exit_code == 0
 
 
-def test_a_name_that_the_last_engine_lacked_is_looked_up_in_the_modules(durable: Durable, flows: Path) -> None:
-    published(flows, ("tour", "orchestrator"))
-    assert durable("start", "order").code == 0
-    assert durable("entity", "signal", "@stock@a", "add").code == 0
+def test_a_name_that_the_last_engine_lacked_is_looked_up_in_the_modules(durable: RunDurable, flows: Path) -> None:
+    write_published_functions(flows, ("tour", "orchestrator"))
+    assert durable("start", "order").exit_code == 0
+    assert durable("entity", "signal", "@stock@a", "add").exit_code == 0
 
 
-def test_where_no_modules_are_named_the_last_engine_decides(durable: Durable, here: Path) -> None:
-    published(here, ("tour", "orchestrator"), ("counter", "entity"))
-    assert durable("start", "tour").code == 0
+def test_where_no_modules_are_named_the_last_engine_decides(durable: RunDurable, work_folder: Path) -> None:
+    write_published_functions(work_folder, ("tour", "orchestrator"), ("counter", "entity"))
+    assert durable("start", "tour").exit_code == 0
     refused = durable("start", "tuor")
-    assert refused.code == 3
+    assert refused.exit_code == 3
     assert "did you mean 'tour'?" in refused.err
-    assert durable("entity", "signal", "@cuonter@a", "add").code == 3
+    assert durable("entity", "signal", "@cuonter@a", "add").exit_code == 3
 
 
-def test_where_nothing_can_be_looked_up_it_is_started_with_a_remark(durable: Durable, here: Path) -> None:
+def test_an_unchecked_name_is_started_with_a_warning(durable: RunDurable, work_folder: Path) -> None:
     result = durable("start", "tour", "--id", "a")
-    assert (result.code, result.out) == (0, "a\n")
-    assert f"the name 'tour' was not checked: {here} has no workflows/" in result.err
+    assert (result.exit_code, result.out) == (0, "a\n")
+    assert f"the name 'tour' was not checked: {work_folder} has no workflows/" in result.err
 
 
-def test_the_modules_can_be_named(durable: Durable, flows: Path) -> None:
+def test_the_modules_can_be_named(durable: RunDurable, flows: Path) -> None:
     (flows / "workflows").rename(flows / "flows")
-    assert durable("start", "order", "--app", "flows").code == 0
-    assert durable("start", "ordr", "--app", "flows").code == 3
+    assert durable("start", "order", "--app", "flows").exit_code == 0
+    assert durable("start", "ordr", "--app", "flows").exit_code == 3
 
 
-def test_run_suggests_too(durable: Durable, flows: Path) -> None:
+def test_run_suggests_too(durable: RunDurable, flows: Path) -> None:
     result = durable("run", "ordr")
-    assert result.code == 3
+    assert result.exit_code == 3
     assert "did you mean 'order'?" in result.err
 
 
@@ -123,26 +125,26 @@ def test_run_suggests_too(durable: Durable, flows: Path) -> None:
     ("entity", "operation", "meant"), [("@stok@a", "add", "Stock"), ("@stock@a", "ad", "add"), ("@pack@a", "add", "no")]
 )
 def test_a_signal_that_no_module_knows_is_refused(
-    durable: Durable, flows: Path, entity: str, operation: str, meant: str
+    durable: RunDurable, flows: Path, entity: str, operation: str, meant: str
 ) -> None:
     result = durable("entity", "signal", entity, operation)
-    assert (result.code, result.out, result.err.count("\n")) == (3, "", 1)
+    assert (result.exit_code, result.out, result.err.count("\n")) == (3, "", 1)
     assert meant in result.err
     assert not (flows / ".state").exists()
-    assert durable("entity", "signal", entity, operation, "--anyway").code == 0
+    assert durable("entity", "signal", entity, operation, "--anyway").exit_code == 0
 
 
-def test_every_entity_can_be_deleted(durable: Durable, flows: Path) -> None:
-    assert durable("entity", "signal", "@stock@a", "delete").code == 0
+def test_every_entity_can_be_deleted(durable: RunDurable, flows: Path) -> None:
+    assert durable("entity", "signal", "@stock@a", "delete").exit_code == 0
 
 
 # ── raise-event ────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 @pytest.fixture
-def waiting(here: Path) -> Path:
+def waiting(work_folder: Path) -> Path:
     """`w` waits for Packed, and has an event Early that it hasn't read; `s` is suspended and holds one."""
-    with scribe(".state") as writer:
+    with open_hub_writer(".state") as writer:
         writer.write(
             "w",
             ev.ExecutionStarted("w", "1", "order"),
@@ -159,22 +161,22 @@ def waiting(here: Path) -> Path:
             ev.ExecutionSuspended("audit"),
             ev.EventRaised("Go", held=True),
         )
-    return here
+    return work_folder
 
 
-def test_an_event_that_is_nearly_one_that_is_waited_for_is_refused(durable: Durable, waiting: Path) -> None:
+def test_an_event_that_is_nearly_one_that_is_waited_for_is_refused(durable: RunDurable, waiting: Path) -> None:
     result = durable("raise-event", "w", "Pakced")
-    assert (result.code, result.err.count("\n")) == (3, 1)
+    assert (result.exit_code, result.err.count("\n")) == (3, 1)
     assert "did you mean 'Packed'?" in result.err
-    assert durable("raise-event", "w", "Pakced", "--anyway").code == 0
+    assert durable("raise-event", "w", "Pakced", "--anyway").exit_code == 0
 
 
 @pytest.mark.parametrize("event", ["packed", "Later", "Step2", "paked"])
-def test_other_events_are_sent(durable: Durable, waiting: Path, event: str) -> None:
-    assert durable("raise-event", "w", event).code == 0
+def test_other_events_are_sent(durable: RunDurable, waiting: Path, event: str) -> None:
+    assert durable("raise-event", "w", event).exit_code == 0
 
 
-def test_status_lists_the_events_that_nothing_has_read(durable: Durable, waiting: Path) -> None:
+def test_status_lists_the_events_that_nothing_has_read(durable: RunDurable, waiting: Path) -> None:
     durable("raise-event", "w", "Later")
     shown = durable("status", "w").out
     assert "event      Early, since " in shown
@@ -203,7 +205,7 @@ def test_status_lists_the_events_that_nothing_has_read(durable: Durable, waiting
         ("rejected", ["accepted"], None),
     ],
 )
-def test_a_slip_of_the_keyboard_is_told_from_another_name(word: str, known: list[str], meant: str | None) -> None:
+def test_a_typo_is_distinguished_from_another_name(word: str, known: list[str], meant: str | None) -> None:
     assert find_misspelled(word, known) == meant
 
 

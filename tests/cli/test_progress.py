@@ -14,49 +14,49 @@ from durablecli.model.status import PendingWait
 from durablecli.replay.runtime_state import RuntimeState
 
 
-class Tape:
+class FakeFollower:
     """A history that grows when the test says so."""
 
     def __init__(self) -> None:
-        self.fresh: list[HistoryLine] = []
-        self.looks = 0
+        self.unread: list[HistoryLine] = []
+        self.read_count = 0
         self._n = 0
 
-    def write(self, *events: ev.AnyEvent) -> None:
+    def add(self, *events: ev.AnyEvent) -> None:
         for event in events:
             self._n = 1 if isinstance(event, ev.ExecutionStarted) else self._n + 1
-            self.fresh.append(HistoryLine(b"", ev.Record(self._n, datetime.now(UTC), event)))
+            self.unread.append(HistoryLine(b"", ev.Record(self._n, datetime.now(UTC), event)))
 
     def new_lines(self) -> list[HistoryLine]:
-        self.looks += 1
-        fresh, self.fresh = self.fresh, []
+        self.read_count += 1
+        fresh, self.unread = self.unread, []
         return fresh
 
 
 @pytest.fixture
-def tape() -> Tape:
-    return Tape()
+def follower() -> FakeFollower:
+    return FakeFollower()
 
 
-def progress(tape: Tape) -> tuple[Progress, list[float]]:
+def make_progress(follower: FakeFollower) -> tuple[Progress, list[float]]:
     clock = [0.0]
 
     def tick() -> float:
         return clock[0]
 
-    return Progress(tape, tick), clock
+    return Progress(follower, tick), clock
 
 
-def test_before_an_engine_has_it_there_is_only_the_time(tape: Tape) -> None:
-    shown, clock = progress(tape)
+def test_before_an_engine_has_it_there_is_only_the_time(follower: FakeFollower) -> None:
+    shown, clock = make_progress(follower)
     clock[0] = 3.0
     assert shown.render_lines() == ["waiting to be taken, 3 s"]
 
 
-def test_tasks_are_counted_and_the_first_waits_named(tape: Tape) -> None:
-    shown, clock = progress(tape)
-    tape.write(ev.ExecutionStarted("t", "1", "tour"), *[ev.TaskScheduled("hello") for _ in range(7)])
-    tape.write(ev.TaskCompleted(2), ev.CustomStatusSet(Raw(b'"half"')))
+def test_tasks_are_counted_and_the_first_waits_named(follower: FakeFollower) -> None:
+    shown, clock = make_progress(follower)
+    follower.add(ev.ExecutionStarted("t", "1", "tour"), *[ev.TaskScheduled("hello") for _ in range(7)])
+    follower.add(ev.TaskCompleted(2), ev.CustomStatusSet(Raw(b'"half"')))
     clock[0] = 1.0
     lines = shown.render_lines()
     assert lines[:2] == ["tour  Running, 1 s  1 of 7 tasks done", "  t"]
@@ -77,36 +77,36 @@ def test_tasks_are_counted_and_the_first_waits_named(tape: Tape) -> None:
         (ev.ExecutionBlocked("no code"), "  blocked: no code"),
     ],
 )
-def test_each_wait_has_its_words(tape: Tape, event: ev.AnyEvent, text: str) -> None:
-    shown, _ = progress(tape)
-    tape.write(ev.ExecutionStarted("t", "1", "tour"), event)
+def test_each_wait_has_its_words(follower: FakeFollower, event: ev.AnyEvent, text: str) -> None:
+    shown, _ = make_progress(follower)
+    follower.add(ev.ExecutionStarted("t", "1", "tour"), event)
     assert shown.render_lines()[-1] == text
 
 
-def test_what_stands_in_the_way_of_a_wait_is_shown_below_it(tape: Tape) -> None:
+def test_the_reason_for_a_wait_is_shown_below_it(follower: FakeFollower) -> None:
     def tell(ledger: RuntimeState, waits: tuple[PendingWait, ...]) -> tuple[PendingWait, ...]:
         (wait,) = waits
         return (EntityWait(wait.kind, wait.id, wait.name, entity=wait.entity, blocked="entity 'gone' isn't loaded"),)
 
-    tape.write(ev.ExecutionStarted("t", "1", "tour"), ev.EntityOperationCalled("@gone@a", "get"))
-    assert Progress(tape, lambda: 0.0, tell).render_lines()[2:] == [
+    follower.add(ev.ExecutionStarted("t", "1", "tour"), ev.EntityOperationCalled("@gone@a", "get"))
+    assert Progress(follower, lambda: 0.0, tell).render_lines()[2:] == [
         "  operation get of @gone@a",
         "    @gone@a is blocked: entity 'gone' isn't loaded",
     ]
 
 
-def test_a_new_execution_counts_from_the_start(tape: Tape) -> None:
-    shown, clock = progress(tape)
-    tape.write(ev.ExecutionStarted("t", "1", "tour"), ev.TaskScheduled("hello"), ev.TaskCompleted(2))
+def test_a_new_execution_counts_from_the_start(follower: FakeFollower) -> None:
+    shown, clock = make_progress(follower)
+    follower.add(ev.ExecutionStarted("t", "1", "tour"), ev.TaskScheduled("hello"), ev.TaskCompleted(2))
     shown.render_lines()
-    tape.write(ev.ExecutionStarted("t", "2", "tour"))
+    follower.add(ev.ExecutionStarted("t", "2", "tour"))
     clock[0] += timedelta(seconds=5).total_seconds()
     assert shown.render_lines() == ["tour  Running, 5 s", "  t"]
 
 
-def test_drawing_often_does_not_read_often(tape: Tape) -> None:
-    shown, clock = progress(tape)
+def test_drawing_often_does_not_read_often(follower: FakeFollower) -> None:
+    shown, clock = make_progress(follower)
     for _ in range(100):
         clock[0] += 0.01
         shown.render_lines()
-    assert tape.looks <= 6
+    assert follower.read_count <= 6

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from durablecli.engine.engine import Engine
-from tests.cli.conftest import Durable
+from tests.cli.conftest import RunDurable
 from tests.support.cli_harness import COMMAND
 
-STOPPING = """
+SELF_SIGNALING_MODULE = """
 import os, time
 os.kill(os.getpid(), {number})
 time.sleep(30)
@@ -28,14 +28,14 @@ def flow(context):
 
 
 @pytest.fixture
-def workflows(here: Path) -> Path:
-    folder = here / "workflows"
+def workflows(work_folder: Path) -> Path:
+    folder = work_folder / "workflows"
     folder.mkdir()
     (folder / "flow.py").write_text(FLOW)
     return folder
 
 
-def call(*arguments: str, stderr: Any = subprocess.PIPE) -> subprocess.CompletedProcess[str]:
+def run_durable(*arguments: str, stderr: Any = subprocess.PIPE) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [*COMMAND, *arguments], stdout=subprocess.PIPE, stderr=stderr, text=True, timeout=60, check=False
     )
@@ -43,24 +43,24 @@ def call(*arguments: str, stderr: Any = subprocess.PIPE) -> subprocess.Completed
 
 @pytest.mark.parametrize("verb", [["run-daemon"], ["run", "flow"], ["functions"], ["start", "flow"]], ids=" ".join)
 def test_ctrl_c_while_modules_are_imported_ends_in_one_line(workflows: Path, verb: list[str]) -> None:
-    (workflows / "stopping.py").write_text(STOPPING.format(number=int(SIGINT)))
-    done = call(*verb)
+    (workflows / "stopping.py").write_text(SELF_SIGNALING_MODULE.format(number=int(SIGINT)))
+    done = run_durable(*verb)
     assert (done.returncode, done.stdout) == (130, "")
     assert done.stderr.count("\n") <= 1
     assert "Traceback" not in done.stderr
 
 
 def test_sigterm_while_a_daemon_imports_modules_leaves_a_clean_hub(workflows: Path) -> None:
-    (workflows / "stopping.py").write_text(STOPPING.format(number=int(SIGTERM)))
-    done = call("run-daemon")
+    (workflows / "stopping.py").write_text(SELF_SIGNALING_MODULE.format(number=int(SIGTERM)))
+    done = run_durable("run-daemon")
     assert done.returncode == 0, done.stderr
     assert "stopped" in done.stderr
     assert '"clean":true' in (workflows.parent / ".state" / "hub.json").read_text()
 
 
 def test_sigterm_while_a_run_imports_modules_is_reported(workflows: Path) -> None:
-    (workflows / "stopping.py").write_text(STOPPING.format(number=int(SIGTERM)))
-    done = call("run", "flow")
+    (workflows / "stopping.py").write_text(SELF_SIGNALING_MODULE.format(number=int(SIGTERM)))
+    done = run_durable("run", "flow")
     assert (done.returncode, done.stderr) == (143, "stopped by SIGTERM; nothing was started\n")
 
 
@@ -69,17 +69,17 @@ def test_sigterm_while_a_run_imports_modules_is_reported(workflows: Path) -> Non
 )
 def test_a_full_stderr_is_a_storage_error(workflows: Path, arguments: list[str]) -> None:
     with open("/dev/full", "w") as full:
-        assert call(*arguments, stderr=full).returncode == 74
+        assert run_durable(*arguments, stderr=full).returncode == 74
 
 
 def test_a_full_stderr_doesnt_matter_where_nothing_goes_wrong(workflows: Path) -> None:
     with open("/dev/full", "w") as full:
-        done = call("run", "flow", stderr=full)
+        done = run_durable("run", "flow", stderr=full)
     assert (done.returncode, done.stdout) == (0, "1\n")
 
 
 def test_permissions_that_go_while_an_engine_works_are_a_storage_error(
-    durable: Durable, workflows: Path, monkeypatch: pytest.MonkeyPatch
+    durable: RunDurable, workflows: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*_: object, **__: object) -> None:
         raise PermissionError(13, "Permission denied", "journal/1.jsonl")
@@ -87,5 +87,5 @@ def test_permissions_that_go_while_an_engine_works_are_a_storage_error(
     monkeypatch.setattr(Engine, "step", refuse)
     for verb in (["run-daemon"], ["run", "flow"]):
         result = durable(*verb)
-        assert result.code == 74, result.err
+        assert result.exit_code == 74, result.err
         assert "journal/1.jsonl" in result.err

@@ -18,8 +18,8 @@ from msgspec import Raw
 
 from durablecli.model import events as ev
 from durablecli.model.failures import Failure
-from tests.cli.conftest import Durable
-from tests.support.history_writer import scribe
+from tests.cli.conftest import RunDurable
+from tests.support.history_writer import open_hub_writer
 
 WORKFLOWS = '''
 """Functions to call."""
@@ -44,7 +44,7 @@ def patient(context):
 '''
 
 COMMAND = [sys.executable, "-m", "durablecli"]
-LOUD = '''
+PRINTING_WORKFLOWS = '''
 """Functions that print."""
 import durablecli as df
 
@@ -63,19 +63,19 @@ def loud(context):
 
 
 @pytest.fixture
-def workflows(here: Path) -> Path:
-    folder = here / "workflows"
+def workflows(work_folder: Path) -> Path:
+    folder = work_folder / "workflows"
     folder.mkdir()
     (folder / "greetings.py").write_text(WORKFLOWS)
     return folder
 
 
 @pytest.fixture
-def hub(here: Path) -> Path:
+def hub(work_folder: Path) -> Path:
     """One instance in each state that a status has words for."""
     failure = Failure("builtins.ValueError", "empty city")
     late = ev.EventRaised("Go", held=True)
-    with scribe(".state") as writer:
+    with open_hub_writer(".state") as writer:
         writer.write(
             "tour-7",
             ev.ExecutionStarted("tour-7", "1", "hello_tour", Raw(b'{"city":"Tokyo"}'), version="1.2"),
@@ -98,16 +98,18 @@ def hub(here: Path) -> Path:
         writer.write(
             "ended", ev.ExecutionStarted("ended", "1", "tour"), ev.ExecutionCompleted("Terminated", Raw(b'"no"'))
         )
-    return here
+    return work_folder
 
 
 # ── start ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_start_prints_the_id_alone_into_a_pipe_and_a_sentence_on_a_terminal(durable: Durable, here: Path) -> None:
+def test_start_prints_the_id_alone_into_a_pipe_and_a_sentence_on_a_terminal(
+    durable: RunDurable, work_folder: Path
+) -> None:
     first = durable("start", "tour", "--id", "a")
-    assert (first.code, first.out) == (0, "a\n")
-    assert f"created the hub {here}/.state\n" in first.err
+    assert (first.exit_code, first.out) == (0, "a\n")
+    assert f"created the hub {work_folder}/.state\n" in first.err
     hint = "no daemon is running: durable run-daemon does the work\n"
     assert durable("start", "tour", "--id", "b", "--anyway", terminal=True) == (0, "started tour: b\n", hint)
     assert len(durable("start", "tour").out.strip()) == 32
@@ -124,34 +126,34 @@ def test_start_prints_the_id_alone_into_a_pipe_and_a_sentence_on_a_terminal(dura
     ],
 )
 def test_inputs_come_from_the_line_a_file_or_a_pipe(
-    durable: Durable, here: Path, text: str, stdin: str, value: bytes
+    durable: RunDurable, work_folder: Path, text: str, stdin: str, value: bytes
 ) -> None:
-    (here / "in.json").write_text('{"a": 1}\n')
-    (here / "in.yaml").write_text("a: [x, 2026-01-02]")
-    assert durable("start", "tour", "--id", "t", "--input", text, stdin=stdin).code == 0
-    (message,) = (here / ".state" / "inbox" / "new").iterdir()
+    (work_folder / "in.json").write_text('{"a": 1}\n')
+    (work_folder / "in.yaml").write_text("a: [x, 2026-01-02]")
+    assert durable("start", "tour", "--id", "t", "--input", text, stdin=stdin).exit_code == 0
+    (message,) = (work_folder / ".state" / "inbox" / "new").iterdir()
     assert b'"input":' + value in message.read_bytes()
 
 
-def test_a_batch_prints_an_id_per_line(durable: Durable, here: Path) -> None:
-    (here / "in.jsonl").write_text('1\n\n{"a":2}\n')
+def test_a_batch_prints_an_id_per_line(durable: RunDurable, work_folder: Path) -> None:
+    (work_folder / "in.jsonl").write_text('1\n\n{"a":2}\n')
     result = durable("start", "tour", "--batch", "in.jsonl")
     assert [line.rpartition("-")[2] for line in result.out.split()] == ["0", "1"]
     assert durable("list", "--count").out == "2\n"
     assert "2 instances" in durable("start", "tour", "--batch", "-", stdin="1\n2\n", terminal=True).out
 
 
-def test_if_exists_skip_gives_the_id_of_what_is_there(durable: Durable, hub: Path) -> None:
+def test_if_exists_skip_gives_the_id_of_what_is_there(durable: RunDurable, hub: Path) -> None:
     assert durable("start", "tour", "--id", "done", "--if-exists", "skip", "--anyway") == (0, "done\n", "")
-    assert durable("start", "tour", "--id", "done").code == 4
+    assert durable("start", "tour", "--id", "done").exit_code == 4
     assert durable("start", "tour", "--id", "done", "--if-exists", "replace", "--anyway") == (0, "done\n", "")
 
 
-def test_start_takes_its_version_from_the_settings_unless_told(durable: Durable, here: Path) -> None:
-    (here / "durable.yaml").write_text("default_version: '7'\nstate_dir: hub\n")
+def test_start_takes_the_version_of_the_settings_by_default(durable: RunDurable, work_folder: Path) -> None:
+    (work_folder / "durable.yaml").write_text("default_version: '7'\nstate_dir: hub\n")
     durable("start", "tour", "--id", "a")
     durable("start", "tour", "--id", "b", "--version", "8")
-    messages = [path.read_text() for path in sorted((here / "hub" / "inbox" / "new").iterdir())]
+    messages = [path.read_text() for path in sorted((work_folder / "hub" / "inbox" / "new").iterdir())]
     assert ['"version":"7"' in messages[0], '"version":"8"' in messages[1]] == [True, True]
 
 
@@ -174,21 +176,21 @@ def test_start_takes_its_version_from_the_settings_unless_told(durable: Durable,
         ("new", ["new  tour  Pending\n", "Pending    no daemon has taken it yet (posted "]),
     ],
 )
-def test_status_says_why_an_instance_stands_where_it_stands(
-    durable: Durable, hub: Path, instance: str, expected: list[str]
+def test_status_shows_why_an_instance_is_not_progressing(
+    durable: RunDurable, hub: Path, instance: str, expected: list[str]
 ) -> None:
     durable("start", "tour", "--id", "new")
     result = durable("status", instance)
-    assert (result.code, result.err) == (0, "")
+    assert (result.exit_code, result.err) == (0, "")
     for text in expected:
         assert text in result.out
 
 
-def test_an_ended_instance_needs_no_daemon(durable: Durable, hub: Path) -> None:
+def test_an_ended_instance_needs_no_daemon(durable: RunDurable, hub: Path) -> None:
     assert "daemon" not in durable("status", "done").out
 
 
-def test_the_json_of_an_instance_is_the_status_payload(durable: Durable, hub: Path) -> None:
+def test_the_json_of_an_instance_is_the_status_payload(durable: RunDurable, hub: Path) -> None:
     payload = json.loads(durable("status", "tour-7", "-o", "json").out)
     assert list(payload) == [
         "name", "instanceId", "runtimeStatus", "input", "customStatus", "output", "createdTime", "lastUpdatedTime",
@@ -200,38 +202,38 @@ def test_the_json_of_an_instance_is_the_status_payload(durable: Durable, hub: Pa
     assert json.loads(durable("status", "blocked", "-o", "json").out)["blocked"]["reason"] == "no function\nthere"
 
 
-def test_every_form_holds_the_same(durable: Durable, hub: Path) -> None:
+def test_every_form_holds_the_same(durable: RunDurable, hub: Path) -> None:
     plain = json.loads(durable("status", "tour-7", "-o", "json").out)
     assert json.loads(durable("status", "tour-7", "-o", "jsonl").out) == plain
     assert yaml.safe_load(durable("status", "tour-7", "-o", "yaml").out) == plain
     assert durable("status", "tour-7", "-o", "jsonl").out.count("\n") == 1
 
 
-def test_of_several_ids_all_are_tried_and_the_highest_code_is_returned(durable: Durable, hub: Path) -> None:
+def test_of_several_ids_all_are_tried_and_the_highest_code_is_returned(durable: RunDurable, hub: Path) -> None:
     result = durable("status", "nobody", "done", "failed")
-    assert result.code == 3
+    assert result.exit_code == 3
     assert "done  tour" in result.out
     assert "failed  tour" in result.out
     assert len(json.loads(durable("status", "nobody", "done", "failed", "-o", "json").out)) == 2
-    assert durable("wait", "done", "failed", "ended").code == 7
+    assert durable("wait", "done", "failed", "ended").exit_code == 7
 
 
 # ── history and list ───────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_history_as_jsonl_is_the_file_as_it_is(durable: Durable, hub: Path) -> None:
+def test_history_as_jsonl_is_the_file_as_it_is(durable: RunDurable, hub: Path) -> None:
     (path,) = (hub / ".state").glob("instances/*/failed.jsonl")
     assert durable("history", "failed", "-o", "jsonl").out == path.read_text()
     assert durable("history", "failed", "--follow", "-o", "jsonl").out == path.read_text()
 
 
-def test_history_as_json_is_the_projection_of_the_http_api(durable: Durable, hub: Path) -> None:
+def test_history_as_json_is_the_projection_of_the_http_api(durable: RunDurable, hub: Path) -> None:
     rows = json.loads(durable("history", "failed", "-o", "json").out)
     assert [row["EventType"] for row in rows] == ["ExecutionStarted", "TaskFailed", "ExecutionCompleted"]
     assert rows[1]["FunctionName"] == "hello"
 
 
-def test_history_for_people_has_a_row_per_record(durable: Durable, hub: Path) -> None:
+def test_history_for_people_has_a_row_per_record(durable: RunDurable, hub: Path) -> None:
     lines = durable("history", "failed").out.splitlines()
     assert lines[0].split() == ["N", "TIME", "EVENT", "WHAT"]
     assert len(lines) == 5
@@ -240,7 +242,7 @@ def test_history_for_people_has_a_row_per_record(durable: Durable, hub: Path) ->
     assert [line.split() for line in followed] == [line.split() for line in lines[1:]]
 
 
-def test_list_filters_sorts_counts_and_goes_on(durable: Durable, hub: Path) -> None:
+def test_list_filters_sorts_counts_and_pages(durable: RunDurable, hub: Path) -> None:
     def ids(*arguments: str) -> list[str]:
         return [row["instanceId"] for row in json.loads(durable("list", "-o", "json", *arguments).out)]
 
@@ -256,7 +258,7 @@ def test_list_filters_sorts_counts_and_goes_on(durable: Durable, hub: Path) -> N
     assert ids("--sort", "id", "--cursor", cursor) == ["held", "tour-7"]
 
 
-def test_a_list_in_a_pipe_is_plain_text_and_nothing_is_cut_off(durable: Durable, hub: Path) -> None:
+def test_a_list_in_a_pipe_is_plain_text_and_nothing_is_cut_off(durable: RunDurable, hub: Path) -> None:
     durable("start", "x" * 60, "--id", "y" * 100)
     out = durable("list").out
     assert "\x1b" not in out
@@ -265,7 +267,7 @@ def test_a_list_in_a_pipe_is_plain_text_and_nothing_is_cut_off(durable: Durable,
 
 
 def test_a_terminal_gets_colors_unless_it_asked_for_none(
-    durable: Durable, hub: Path, monkeypatch: pytest.MonkeyPatch
+    durable: RunDurable, hub: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TERM", "xterm-256color")
     for verb in (["status", "failed"], ["list"]):
@@ -276,7 +278,7 @@ def test_a_terminal_gets_colors_unless_it_asked_for_none(
 
 
 def test_no_line_of_a_table_is_wider_than_the_terminal_and_ids_are_whole(
-    durable: Durable, hub: Path, monkeypatch: pytest.MonkeyPatch
+    durable: RunDurable, hub: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("NO_COLOR", "1")
     out = durable("list", terminal=True).out
@@ -287,13 +289,13 @@ def test_no_line_of_a_table_is_wider_than_the_terminal_and_ids_are_whole(
 @pytest.mark.parametrize("terminal", [False, True])
 @pytest.mark.parametrize("form", ["table", "json", "jsonl", "yaml"])
 @pytest.mark.parametrize("verb", ["status", "history", "list", "wait"])
-def test_what_a_payload_holds_never_drives_a_terminal(
-    durable: Durable, here: Path, monkeypatch: pytest.MonkeyPatch, verb: str, form: str, terminal: bool
+def test_payloads_never_send_control_characters_to_a_terminal(
+    durable: RunDurable, work_folder: Path, monkeypatch: pytest.MonkeyPatch, verb: str, form: str, terminal: bool
 ) -> None:
     monkeypatch.setenv("NO_COLOR", "1")
     evil = "\x1b]0;owned\x07\x9b2J\u202edlrow\r\b\x7f"
     payload = Raw(msgspec.json.encode({evil: evil}))
-    with scribe(".state") as writer:
+    with open_hub_writer(".state") as writer:
         started = ev.ExecutionStarted("t", "1", evil, payload)
         writer.write("t", started, ev.CustomStatusSet(payload), ev.ExecutionCompleted("Completed", payload))
     out = durable(verb, *([] if verb == "list" else ["t"]), "-o", form, terminal=terminal).out
@@ -307,69 +309,71 @@ def test_what_a_payload_holds_never_drives_a_terminal(
 # ── the verbs that move an instance ────────────────────────────────────────────────────────────────────────────────
 
 
-def test_terminate_suspend_resume_and_purge_take_effect_without_a_daemon(durable: Durable, here: Path) -> None:
+def test_terminate_suspend_resume_and_purge_take_effect_without_a_daemon(
+    durable: RunDurable, work_folder: Path
+) -> None:
     durable("start", "tour", "--id", "t")
     for verb, done in (("suspend", "suspended"), ("resume", "resumed"), ("terminate", "terminated")):
         assert durable(verb, "t", "--reason", "audit") == (0, f"t  {done}\n", "")
     assert json.loads(durable("status", "t", "-o", "json").out)["output"] == "audit"
     assert durable("purge", "t", "-o", "json").out == '[\n  {\n    "instanceId": "t",\n    "purge": "done"\n  }\n]\n'
-    assert durable("status", "t").code == 3
+    assert durable("status", "t").exit_code == 3
 
 
-def test_an_event_that_was_raised_shows_as_requested(durable: Durable, here: Path) -> None:
+def test_an_event_that_was_raised_shows_as_requested(durable: RunDurable, work_folder: Path) -> None:
     durable("start", "tour", "--id", "t")
     assert durable("raise-event", "t", "Go", "--data", "true") == (0, "", "")
     assert "requested  raise-event; no engine has taken it yet" in durable("status", "t").out
     assert durable("raise-event", "t", "Go", terminal=True).out == "t  Go raised\n"
 
 
-def test_a_filter_asks_before_it_acts_and_can_be_tried_dry(durable: Durable, hub: Path) -> None:
+def test_a_filter_asks_for_confirmation_and_supports_dry_run(durable: RunDurable, hub: Path) -> None:
     dry = durable("purge", "--status", "completed,failed", "--dry-run")
-    assert dry.code == 0
+    assert dry.exit_code == 0
     assert sorted(dry.out.splitlines()) == [
         "2 in all; nothing was done",
         "would purge done  tour  Completed",
         "would purge failed  tour  Failed",
     ]
     declined = durable("purge", "--status", "completed,failed", stdin="n\n", terminal=True)
-    assert declined.code == 130
+    assert declined.exit_code == 130
     assert "purge 2 instances (" in declined.err
     assert durable("list", "--count").out == "6\n"
     agreed = durable("purge", "--status", "completed,failed", stdin="y\n", terminal=True)
-    assert (agreed.code, agreed.out.count("purged")) == (0, 2)
+    assert (agreed.exit_code, agreed.out.count("purged")) == (0, 2)
     assert durable("purge", "--older-than", "0", "--yes").out == "ended  purged\n"
     assert durable("list", "--count").out == "3\n"
 
 
-def test_what_is_tried_dry_is_refused_as_the_verb_would_be_and_has_every_form(durable: Durable, hub: Path) -> None:
+def test_dry_run_refuses_as_the_verb_does_in_every_output_format(durable: RunDurable, hub: Path) -> None:
     refused = durable("terminate", "tour-7", "done", "nobody", "--dry-run", "-o", "json")
     assert json.loads(refused.out) == [{"instanceId": "tour-7", "name": "hello_tour", "runtimeStatus": "Running"}]
-    assert refused.code == 5
+    assert refused.exit_code == 5
     assert refused.err.splitlines() == [
         "durable: done is Completed: nothing is left to do",
         f"durable: no instance 'nobody' in {hub}/.state",
     ]
-    assert durable("purge", "held", "--dry-run").code == 5
-    assert durable("purge", "held", "--dry-run", "--force").code == 0
+    assert durable("purge", "held", "--dry-run").exit_code == 5
+    assert durable("purge", "held", "--dry-run", "--force").exit_code == 0
     again = durable("rewind", "failed", "--dry-run", "-o", "jsonl").out
     assert json.loads(again) == {"instanceId": "failed", "sentAgain": ["activity hello (id 2)"]}
 
 
-def test_what_is_being_rewound_is_not_purged(durable: Durable, hub: Path) -> None:
+def test_what_is_being_rewound_is_not_purged(durable: RunDurable, hub: Path) -> None:
     durable("rewind", "failed")
     refused = durable("purge", "failed")
-    assert (refused.code, refused.out) == (4, "")
+    assert (refused.exit_code, refused.out) == (4, "")
     assert refused.err == "durable: failed is just being rewound; let it end, or use --force\n"
     assert durable("purge", "failed", "--force").out == "failed  purged\n"
-    assert durable("status", "failed").code == 3
+    assert durable("status", "failed").exit_code == 3
 
 
-def test_a_filter_that_fits_nothing_says_so(durable: Durable, hub: Path) -> None:
+def test_a_filter_that_fits_nothing_says_so(durable: RunDurable, hub: Path) -> None:
     result = durable("resume", "--prefix", "zzz", "--yes")
-    assert (result.code, result.out, result.err) == (0, "", "nothing fits the filter: nothing to resume\n")
+    assert (result.exit_code, result.out, result.err) == (0, "", "nothing fits the filter: nothing to resume\n")
 
 
-def test_a_bulk_verb_reaches_only_what_it_can_touch(durable: Durable, hub: Path) -> None:
+def test_a_bulk_verb_reaches_only_what_it_can_touch(durable: RunDurable, hub: Path) -> None:
     assert durable("terminate", "--name", "tour", "--yes").out.split() == [
         "blocked",
         "terminated",
@@ -378,58 +382,60 @@ def test_a_bulk_verb_reaches_only_what_it_can_touch(durable: Durable, hub: Path)
     ]
 
 
-def test_rewind_shows_what_it_would_send_again(durable: Durable, hub: Path) -> None:
+def test_rewind_shows_what_it_would_send_again(durable: RunDurable, hub: Path) -> None:
     assert durable("rewind", "failed", "--dry-run").out == "failed  would send again activity hello (id 2)\n"
-    assert durable("rewind", "done", "--dry-run").code == 5
+    assert durable("rewind", "done", "--dry-run").exit_code == 5
     assert durable("rewind", "failed").out == "failed  rewind requested, no engine has taken it yet\n"
 
 
-def test_restart_prints_the_new_id(durable: Durable, hub: Path) -> None:
+def test_restart_prints_the_new_id(durable: RunDurable, hub: Path) -> None:
     result = durable("restart", "done")
     assert len(result.out.strip()) == 32
     assert durable("restart", "done", "--same-id").out == "done\n"
-    assert durable("restart", "failed", "-o", "json").code == 0
+    assert durable("restart", "failed", "-o", "json").exit_code == 0
 
 
 # ── run, wait, functions ───────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_run_does_the_work_and_exits_by_the_outcome(durable: Durable, workflows: Path) -> None:
+def test_run_does_the_work_and_exits_by_the_outcome(durable: RunDurable, workflows: Path) -> None:
     created = f"created the hub {workflows.parent}/.state\n"
     assert durable("run", "greet", "--input", '"Tokyo"') == (0, '"Hello Tokyo!"\n', created)
     failed = durable("run", "greet", "--input", '""', "--id", "f")
-    assert (failed.code, failed.out) == (6, "")
+    assert (failed.exit_code, failed.out) == (6, "")
     assert failed.err == "durable: f Failed: Activity function 'hello' failed: ValueError: empty city\n"
     assert json.loads(durable("run", "greet", "--input", '"X"', "-o", "json").out)["output"] == "Hello X!"
 
 
-def test_what_functions_print_does_not_mix_with_the_output(durable: Durable, workflows: Path) -> None:
-    (workflows / "loud.py").write_text(LOUD)
+def test_what_functions_print_does_not_mix_with_the_output(durable: RunDurable, workflows: Path) -> None:
+    (workflows / "loud.py").write_text(PRINTING_WORKFLOWS)
     result = durable("run", "loud")
-    assert (result.code, result.out) == (0, "1\n")
+    assert (result.exit_code, result.out) == (0, "1\n")
     assert set(result.err.splitlines()) >= {"imported", "turned", "worked"}
     assert "imported" in durable("functions", "-o", "json").err
     assert json.loads(durable("functions", "-o", "json").out)["clashes"] == []
 
 
-def test_run_refuses_a_name_that_the_code_lacks_and_starts_nothing(durable: Durable, workflows: Path) -> None:
+def test_run_refuses_a_name_that_the_code_lacks_and_starts_nothing(durable: RunDurable, workflows: Path) -> None:
     result = durable("run", "hello")
-    assert (result.code, result.err.count("\n")) == (3, 1)
+    assert (result.exit_code, result.err.count("\n")) == (3, 1)
     assert "known are: greet, patient" in result.err
     assert not (workflows.parent / ".state").exists()
 
 
-def test_without_any_function_run_and_functions_say_where_they_looked(durable: Durable, here: Path) -> None:
+def test_without_any_function_run_and_functions_name_the_searched_folder(
+    durable: RunDurable, work_folder: Path
+) -> None:
     for verb in (["run", "x"], ["functions"], ["run-daemon"]):
         result = durable(*verb)
-        assert result.code == 78, verb
+        assert result.exit_code == 78, verb
         assert "make a folder workflows/" in result.err
 
 
-def test_a_module_that_fails_to_import_does_not_take_the_others_down(durable: Durable, workflows: Path) -> None:
+def test_a_module_that_fails_to_import_does_not_take_the_others_down(durable: RunDurable, workflows: Path) -> None:
     (workflows / "broken.py").write_text('"""Broken."""\n1 / 0\n')
     result = durable("functions")
-    assert result.code == 0
+    assert result.exit_code == 0
     assert "hello    activity      (city: str) -> str  workflows/greetings.py:" in result.out
     assert "broken isn't loaded: " in result.err
     assert "ZeroDivisionError" in result.err
@@ -438,17 +444,17 @@ def test_a_module_that_fails_to_import_does_not_take_the_others_down(durable: Du
     assert [one["error"] is None for one in listed["modules"]] == [False, True]
 
 
-def test_wait_prints_the_output_and_exits_by_the_outcome(durable: Durable, hub: Path) -> None:
+def test_wait_prints_the_output_and_exits_by_the_outcome(durable: RunDurable, hub: Path) -> None:
     assert durable("wait", "done") == (0, "[1]\n", "")
     assert durable("wait", "failed") == (6, "", "durable: failed Failed: ValueError: empty city\n")
     assert durable("wait", "ended") == (7, "", "durable: ended Terminated: no\n")
     late = durable("wait", "tour-7", "--timeout", "0.02s")
-    assert late.code == 8
+    assert late.exit_code == 8
     assert "still Running" in late.err
     assert "no daemon is running" in late.err
 
 
-def test_start_and_wait_see_the_end_that_a_daemon_brings(durable: Durable, workflows: Path) -> None:
+def test_start_and_wait_see_the_end_that_a_daemon_brings(durable: RunDurable, workflows: Path) -> None:
     from durablecli import daemon
     from durablecli.config import load_config
 
@@ -463,7 +469,7 @@ def test_start_and_wait_see_the_end_that_a_daemon_brings(durable: Durable, workf
         work.join()
 
 
-def test_an_engine_says_once_who_is_blocked(durable: Durable, workflows: Path) -> None:
+def test_an_engine_reports_a_blocked_instance_once(durable: RunDurable, workflows: Path) -> None:
     durable("start", "nobody", "--id", "n", "--anyway")
     told = "n is blocked: orchestrator 'nobody' isn't loaded"
     for is_new in (True, False):
@@ -471,28 +477,28 @@ def test_an_engine_says_once_who_is_blocked(durable: Durable, workflows: Path) -
         assert (told in subprocess.run(daemon, check=True, capture_output=True, text=True).stderr) is is_new
 
 
-def test_run_daemon_until_idle_does_what_can_be_done(durable: Durable, workflows: Path) -> None:
+def test_run_daemon_until_idle_does_what_can_be_done(durable: RunDurable, workflows: Path) -> None:
     durable("start", "greet", "--id", "a", "--input", '"Oslo"')
     durable("start", "patient", "--id", "b", "--version", "2")
     result = durable("run-daemon", "--until-idle")
-    assert result.code == 0
+    assert result.exit_code == 0
     assert "loaded 2 orchestrators and 1 activity from" in result.err
     assert durable("wait", "a").out == '"Hello Oslo!"\n'
     durable("raise-event", "b", "Go", "--data", "[true]")
-    assert durable("run-daemon", "--until-idle", "--replay-always").code == 0
+    assert durable("run-daemon", "--until-idle", "--replay-always").exit_code == 0
     assert json.loads(durable("wait", "b").out) == ["2", [True]]
 
 
 # ── doctor ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_doctor_finds_nothing_in_a_good_hub_and_names_damage(durable: Durable, hub: Path) -> None:
+def test_doctor_finds_nothing_in_a_good_hub_and_names_damage(durable: RunDurable, hub: Path) -> None:
     assert durable("doctor").out == "nothing found\n"
     (path,) = (hub / ".state").glob("instances/*/failed.jsonl")
     data = path.read_bytes()
     path.write_bytes(data.replace(b"hello", b"hallo"))
     found = durable("doctor")
-    assert found.code == 1
+    assert found.exit_code == 1
     assert "finding" in found.out
     assert "failed.jsonl" in found.out
     assert "n 2" in found.out
@@ -500,10 +506,10 @@ def test_doctor_finds_nothing_in_a_good_hub_and_names_damage(durable: Durable, h
     assert "failed.jsonl" in report["findings"][0]
     mended = durable("doctor", "--repair")
     assert "mended" in mended.out
-    assert durable("doctor").code == 0
+    assert durable("doctor").exit_code == 0
 
 
-def test_nothing_is_written_behind_a_damaged_line_and_no_event_is_lost(durable: Durable, workflows: Path) -> None:
+def test_nothing_is_written_behind_a_damaged_line_and_no_event_is_lost(durable: RunDurable, workflows: Path) -> None:
     durable("start", "patient", "--id", "p")
     durable("run-daemon", "--until-idle")
     durable("raise-event", "p", "Go", "--data", "7")
@@ -512,30 +518,30 @@ def test_nothing_is_written_behind_a_damaged_line_and_no_event_is_lost(durable: 
     before = file.read_bytes()
     said = r"p\.jsonl: byte \d+: record n 2 is damaged; stop the engine and run `durable doctor --repair`"
     running = durable("run-daemon", "--until-idle")
-    assert (running.code, bool(re.search(f"p is set aside: .*{said}", running.err))) == (0, True)
+    assert (running.exit_code, bool(re.search(f"p is set aside: .*{said}", running.err))) == (0, True)
     for verb in (["status", "p"], ["history", "p"], ["raise-event", "p", "Go"], ["terminate", "p"], ["purge", "p"]):
         result = durable(*verb)
-        assert result.code == 65, verb
+        assert result.exit_code == 65, verb
         assert re.search(said, result.err), verb
         assert file.read_bytes() == before
     assert "1 message kept for it" in durable("status", "p").out
     assert "set aside" in durable("list").out
     assert "p is set aside" in durable("doctor").out
-    assert durable("doctor", "--repair").code == 0
-    assert durable("run-daemon", "--until-idle").code == 0
+    assert durable("doctor", "--repair").exit_code == 0
+    assert durable("run-daemon", "--until-idle").exit_code == 0
     assert "Go: 7" in durable("history", "p").out
 
 
-def test_doctor_repair_refuses_beside_an_engine_and_names_it(durable: Durable, hub: Path) -> None:
-    with scribe(".state"):
+def test_doctor_repair_refuses_beside_an_engine_and_names_it(durable: RunDurable, hub: Path) -> None:
+    with open_hub_writer(".state"):
         result = durable("doctor", "--repair")
-        assert (result.code, result.err.count("\n")) == (75, 1)
+        assert (result.exit_code, result.err.count("\n")) == (75, 1)
         assert f"pid {os.getpid()}" in result.err
 
 
 @pytest.mark.parametrize("form", ["-o", "--output"])
 def test_an_id_stays_whole_in_a_list_of_80_characters(
-    durable: Durable, here: Path, monkeypatch: pytest.MonkeyPatch, form: str
+    durable: RunDurable, work_folder: Path, monkeypatch: pytest.MonkeyPatch, form: str
 ) -> None:
     monkeypatch.setenv("NO_COLOR", "1")
     instance = durable("start", "human_interaction").out.strip()

@@ -33,7 +33,7 @@ from durablecli.model.failures import Failure
 from durablecli.store.disk import LocalDisk
 from durablecli.store.inbox import reservations
 from durablecli.store.inbox.inbox import Inbox
-from tests.support.history_writer import NOON, scribe
+from tests.support.history_writer import NOON, open_hub_writer
 
 ENDED = ev.ExecutionCompleted("Completed", Raw(b'"done"'))
 FAILED = ev.ExecutionCompleted("Failed", failure=Failure("builtins.ValueError", "no city"), causes=(3,))
@@ -49,7 +49,7 @@ def client(root: str) -> Client:
     return Client(root)
 
 
-def started(instance: str, name: str = "tour", execution: str = "1", **fields: object) -> ev.ExecutionStarted:
+def make_started(instance: str, name: str = "tour", execution: str = "1", **fields: object) -> ev.ExecutionStarted:
     return ev.ExecutionStarted(instance, execution, name, Raw(b'{"city":"Tokyo"}'), **fields)  # type: ignore[arg-type]
 
 
@@ -57,7 +57,7 @@ def inbox(root: str) -> Inbox:
     return Inbox(LocalDisk(), root)
 
 
-def tree(root: str) -> dict[str, tuple[int, int]]:
+def snapshot_files(root: str) -> dict[str, tuple[int, int]]:
     found = [Path(folder) / name for folder, _, names in os.walk(root) for name in names]
     return {str(path): (path.stat().st_mtime_ns, path.stat().st_size) for path in found}
 
@@ -95,8 +95,8 @@ def test_an_id_whose_start_waits_is_a_conflict(client: Client, if_exists: str) -
 def test_skip_returns_the_id_of_what_is_there_and_posts_nothing(client: Client, root: str) -> None:
     client.start_new("tour", "t")
     assert client.start_new("other", "t", if_exists="skip") == "t"
-    with scribe(root) as hub:
-        hub.write("ended", started("ended"), ENDED)
+    with open_hub_writer(root) as hub:
+        hub.write("ended", make_started("ended"), ENDED)
     assert client.start_new("other", "ended", if_exists="skip") == "ended"
     assert [message.items[0].instance for message in inbox(root).pending_starts()] == ["t"]
 
@@ -113,8 +113,8 @@ def test_skip_returns_the_id_of_what_is_there_and_posts_nothing(client: Client, 
     ],
 )
 def test_what_an_existing_id_allows(client: Client, root: str, ended: bool, if_exists: str, posted: bool) -> None:
-    with scribe(root) as hub:
-        hub.write("t", started("t"), *([ENDED] if ended else []))
+    with open_hub_writer(root) as hub:
+        hub.write("t", make_started("t"), *([ENDED] if ended else []))
     if posted:
         assert client.start_new("tour", "t", if_exists=if_exists) == "t"
     else:
@@ -211,8 +211,8 @@ def test_a_rewind_and_a_start_at_the_same_time_are_never_both_acknowledged(
     client: Client, root: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(reservations, "is_process_alive", lambda pid, started: False)
-    with scribe(root) as hub:
-        hub.write("t", started("t"), FAILED)
+    with open_hub_writer(root) as hub:
+        hub.write("t", make_started("t"), FAILED)
     post, other = Inbox.post, Client(root)
 
     def late(self: Inbox, *arguments: Any) -> Any:
@@ -241,7 +241,7 @@ def test_an_input_that_json_cannot_hold_names_its_path_and_starts_nothing(client
 
 
 def test_a_running_engine_decides_which_functions_exist(client: Client, root: str) -> None:
-    with scribe(root):
+    with open_hub_writer(root):
         published = {"functions": [{"name": "Tour", "kind": "orchestrator"}, {"name": "hello", "kind": "activity"}]}
         Path(root, "engine.json").write_text(json.dumps(published))
         client.start_new("tour")
@@ -251,8 +251,8 @@ def test_a_running_engine_decides_which_functions_exist(client: Client, root: st
 
 
 def test_the_status_of_an_ended_instance_is_the_fold_of_its_history(client: Client, root: str) -> None:
-    with scribe(root) as hub:
-        hub.write("t", started("t", version="1.2"), ev.CustomStatusSet(Raw(b'"half"')), ENDED)
+    with open_hub_writer(root) as hub:
+        hub.write("t", make_started("t", version="1.2"), ev.CustomStatusSet(Raw(b'"half"')), ENDED)
     status = client.get_status("t")
     assert (status.output, status.custom_status, status.records) == ("done", "half", 3)
     assert status.ended
@@ -277,17 +277,17 @@ def test_the_output_of_a_failed_instance_is_type_and_message(
     client: Client, root: str, type: str, message: str, text: str | None
 ) -> None:
     failed = ev.ExecutionCompleted("Failed", failure=Failure(type, message))
-    with scribe(root) as hub:
-        hub.write("t", started("t"), failed)
-        hub.write("azure", started("azure"), msgspec.structs.replace(failed, failure_has_name_prefix=True))
+    with open_hub_writer(root) as hub:
+        hub.write("t", make_started("t"), failed)
+        hub.write("azure", make_started("azure"), msgspec.structs.replace(failed, failure_has_name_prefix=True))
     expected = message if text is None else text
     assert client.get_status("t").output == expected
     assert client.get_status("azure").output == f"Orchestrator function 'tour' failed: {expected}"
 
 
 def test_the_history_comes_with_the_status_when_asked_for(client: Client, root: str) -> None:
-    with scribe(root) as hub:
-        hub.write("t", started("t"), ev.TaskScheduled("hello", Raw(b"1")), ev.TaskCompleted(2, Raw(b'"x"')), ENDED)
+    with open_hub_writer(root) as hub:
+        hub.write("t", make_started("t"), ev.TaskScheduled("hello", Raw(b"1")), ev.TaskCompleted(2, Raw(b'"x"')), ENDED)
     assert client.get_status("t").history is None
     rows = client.get_status("t", show_history=True, show_history_output=True).history
     assert rows is not None
@@ -297,21 +297,21 @@ def test_the_history_comes_with_the_status_when_asked_for(client: Client, root: 
 
 
 def test_show_input_leaves_the_input_out(client: Client, root: str) -> None:
-    with scribe(root) as hub:
-        hub.write("t", started("t"), ENDED)
+    with open_hub_writer(root) as hub:
+        hub.write("t", make_started("t"), ENDED)
     assert client.get_status("t").input_ == {"city": "Tokyo"}
     assert client.get_status("t", show_input=False).input_ is None
 
 
 def test_payloads_pass_through_as_they_were_written(client: Client, root: str) -> None:
-    with scribe(root) as hub:
-        hub.write("t", started("t"), ev.ExecutionCompleted("Completed", Raw(b"[1.50,12345678901234567890123]")))
+    with open_hub_writer(root) as hub:
+        hub.write("t", make_started("t"), ev.ExecutionCompleted("Completed", Raw(b"[1.50,12345678901234567890123]")))
     assert b"[1.50,12345678901234567890123]" in msgspec.json.encode(client.get_status("t").payload())
 
 
 def test_what_an_instance_waits_for_is_in_its_payload(client: Client, root: str) -> None:
-    with scribe(root) as hub:
-        hub.write("t", started("t"), ev.TaskScheduled("hello"), ev.EventAwaited("Guide"))
+    with open_hub_writer(root) as hub:
+        hub.write("t", make_started("t"), ev.TaskScheduled("hello"), ev.EventAwaited("Guide"))
     waits = json.loads(msgspec.json.encode(client.get_status("t").payload()))["waitingFor"]
     assert [(one["kind"], one["id"], one["name"]) for one in waits] == [("activity", 2, "hello"), ("event", 3, "Guide")]
 
@@ -326,8 +326,8 @@ def test_an_event_for_an_unknown_instance_is_refused_and_leaves_no_trace(client:
 
 
 def test_an_event_for_an_ended_instance_is_refused(client: Client, root: str) -> None:
-    with scribe(root) as hub:
-        hub.write("t", started("t"), ENDED)
+    with open_hub_writer(root) as hub:
+        hub.write("t", make_started("t"), ENDED)
     with pytest.raises(WrongState, match="takes no events"):
         client.raise_event("t", "Go")
     assert inbox(root).pending_messages("t") == []
@@ -389,10 +389,10 @@ VERBS: dict[str, Callable[[Client, str], object]] = {
     ],
 )
 def test_which_states_a_verb_accepts(client: Client, root: str, verb: str, allowed: set[str]) -> None:
-    with scribe(root) as hub:
-        hub.write("live", started("live"))
-        hub.write("completed", started("completed"), ENDED)
-        hub.write("failed", started("failed"), FAILED)
+    with open_hub_writer(root) as hub:
+        hub.write("live", make_started("live"))
+        hub.write("completed", make_started("completed"), ENDED)
+        hub.write("failed", make_started("failed"), FAILED)
     for instance in ("live", "completed", "failed"):
         if instance in allowed:
             VERBS[verb](client, instance)
@@ -410,25 +410,25 @@ def test_a_verb_for_an_unknown_instance_is_not_found(client: Client, verb: str) 
 
 def test_a_purge_of_nothing_deletes_nothing_and_force_reaches_a_live_one(client: Client, root: str) -> None:
     assert client.purge_instance_history("x").instances_deleted == 0
-    with scribe(root) as hub:
-        hub.write("live", started("live"))
+    with open_hub_writer(root) as hub:
+        hub.write("live", make_started("live"))
     assert client.purge_instance_history("live", force=True).instances_deleted == 1
 
 
 def test_a_purge_by_time_takes_ended_instances_only(client: Client, root: str) -> None:
-    with scribe(root) as hub:
-        hub.write("old", started("old"), ENDED)
-        hub.write("live", started("live"))
-        hub.write("new", started("new"), ENDED)
+    with open_hub_writer(root) as hub:
+        hub.write("old", make_started("old"), ENDED)
+        hub.write("live", make_started("live"))
+        hub.write("new", make_started("new"), ENDED)
     result = client.purge_instance_history_by(NOON, NOON + timedelta(seconds=3))
     assert result.instances_deleted == 1
     assert [message.items[0].instance for message in inbox(root).pending_messages("old")] == ["old"]
 
 
 def test_a_purge_without_a_time_is_open_on_that_side(client: Client, root: str) -> None:
-    with scribe(root) as hub:
+    with open_hub_writer(root) as hub:
         for one in ("a", "b", "c"):
-            hub.write(one, started(one), ENDED)
+            hub.write(one, make_started(one), ENDED)
     assert client.purge_instance_history_by(created_time_to=NOON).instances_deleted == 0
     assert client.purge_instance_history_by(created_time_to=NOON + timedelta(seconds=3)).instances_deleted == 2
     assert client.purge_instance_history_by(None, None, ["Failed"]).instances_deleted == 0
@@ -436,17 +436,17 @@ def test_a_purge_without_a_time_is_open_on_that_side(client: Client, root: str) 
 
 
 @pytest.mark.parametrize("verb", ["rewind", "purge"])
-def test_an_instance_that_is_being_started_anew_is_left_alone(client: Client, root: str, verb: str) -> None:
-    with scribe(root) as hub:
-        hub.write("t", started("t"), FAILED)
+def test_an_instance_with_a_pending_replacement_is_not_purged(client: Client, root: str, verb: str) -> None:
+    with open_hub_writer(root) as hub:
+        hub.write("t", make_started("t"), FAILED)
     client.start_new("tour", "t")
     with pytest.raises(Conflict, match="started anew"):
         VERBS[verb](client, "t")
 
 
-def test_an_instance_that_is_being_rewound_is_neither_purged_nor_started_anew(client: Client, root: str) -> None:
-    with scribe(root) as hub:
-        hub.write("t", started("t"), FAILED)
+def test_an_instance_with_a_pending_rewind_is_neither_purged_nor_restarted(client: Client, root: str) -> None:
+    with open_hub_writer(root) as hub:
+        hub.write("t", make_started("t"), FAILED)
     client.rewind("t")
     with pytest.raises(Conflict, match="just being rewound"):
         client.purge_instance_history("t")
@@ -458,9 +458,9 @@ def test_an_instance_that_is_being_rewound_is_neither_purged_nor_started_anew(cl
 
 
 def test_one_of_several_that_is_refused_does_not_stop_the_others(client: Client, root: str) -> None:
-    with scribe(root) as hub:
-        hub.write("a", started("a"))
-        hub.write("b", started("b"), ENDED)
+    with open_hub_writer(root) as hub:
+        hub.write("a", make_started("a"))
+        hub.write("b", make_started("b"), ENDED)
     results = client.control("terminate", [MessageItem(one) for one in ("a", "b", "c")])
     assert results["a"] is None
     assert isinstance(results["b"], WrongState)
@@ -468,9 +468,9 @@ def test_one_of_several_that_is_refused_does_not_stop_the_others(client: Client,
 
 
 def test_a_restart_starts_the_same_under_a_new_id(client: Client, root: str) -> None:
-    with scribe(root) as hub:
-        hub.write("t", started("t", version="7"), ENDED)
-        hub.write("live", started("live"))
+    with open_hub_writer(root) as hub:
+        hub.write("t", make_started("t", version="7"), ENDED)
+        hub.write("live", make_started("live"))
     new = client.get_status(client.restart("t"))
     assert new.instance_id != "t"
     assert (new.name, new.input_, new.version) == ("tour", {"city": "Tokyo"}, "7")
@@ -481,14 +481,14 @@ def test_a_restart_starts_the_same_under_a_new_id(client: Client, root: str) -> 
         client.restart("x")
 
 
-def test_a_rewind_says_beforehand_what_it_sends_again(client: Client, root: str) -> None:
+def test_a_rewind_preview_lists_what_will_run_again(client: Client, root: str) -> None:
     failure = Failure("builtins.ValueError", "no city")
-    with scribe(root) as hub:
-        hub.write("t", started("t"), ev.TaskScheduled("hello"), ev.TaskFailed(2, failure), FAILED)
-        hub.write("fine", started("fine"), ENDED)
+    with open_hub_writer(root) as hub:
+        hub.write("t", make_started("t"), ev.TaskScheduled("hello"), ev.TaskFailed(2, failure), FAILED)
+        hub.write("fine", make_started("fine"), ENDED)
         call = ev.EntityOperationCalled("@counter@a", "add")
-        hub.write("call", started("call"), call, ev.EntityOperationFailed(2, failure), FAILED)
-        hub.write("lock", started("lock"), ev.EntityLockRequested(("@counter@a",)), FAILED)
+        hub.write("call", make_started("call"), call, ev.EntityOperationFailed(2, failure), FAILED)
+        hub.write("lock", make_started("lock"), ev.EntityLockRequested(("@counter@a",)), FAILED)
     assert client.rewind_preview("t") == ["activity hello (id 2)"]
     assert client.rewind_preview("call") == ["operation add of @counter@a (id 2)"]
     with pytest.raises(WrongState, match="waited for locks"):
@@ -501,9 +501,9 @@ def test_a_rewind_says_beforehand_what_it_sends_again(client: Client, root: str)
 
 
 def test_lists_show_what_ended_what_runs_and_what_no_engine_has_taken(client: Client, root: str) -> None:
-    with scribe(root) as hub:
-        hub.write("a", started("a"), ENDED)
-        hub.write("b", started("b", name="other"))
+    with open_hub_writer(root) as hub:
+        hub.write("a", make_started("a"), ENDED)
+        hub.write("b", make_started("b", name="other"))
     client.start_new("tour", "c")
     page = client.page(Query(sort="id"))
     assert [(row.id, row.status) for row in page.rows] == [("a", "Completed"), ("b", "Running"), ("c", "Pending")]
@@ -520,15 +520,15 @@ def test_select_goes_over_all_pages(client: Client, root: str) -> None:
 
 
 def test_wait_returns_when_the_instance_has_ended(client: Client, root: str) -> None:
-    with scribe(root) as hub:
-        hub.write("t", started("t"))
+    with open_hub_writer(root) as hub:
+        hub.write("t", make_started("t"))
         timer = threading.Timer(0.05, hub.write, ("t", ENDED))
         timer.start()
         assert client.wait("t", timeout=10).output == "done"
         timer.join()
 
 
-def test_wait_ends_after_its_time_and_for_nobody(client: Client) -> None:
+def test_wait_times_out_and_refuses_an_unknown_instance(client: Client) -> None:
     client.start_new("tour", "t")
     with pytest.raises(TimedOut, match="still Pending"):
         client.wait("t", timeout=timedelta(milliseconds=20))
@@ -537,11 +537,11 @@ def test_wait_ends_after_its_time_and_for_nobody(client: Client) -> None:
 
 
 def test_follow_gives_each_record_once_over_executions_to_the_end(client: Client, root: str) -> None:
-    with scribe(root) as hub:
-        hub.write("t", started("t"), ev.TaskScheduled("hello"))
+    with open_hub_writer(root) as hub:
+        hub.write("t", make_started("t"), ev.TaskScheduled("hello"))
         lines = client.follow("t")
         seen = [next(lines).record.n, next(lines).record.n]
-        hub.write("t", started("t", execution="2"), execution="2")
+        hub.write("t", make_started("t", execution="2"), execution="2")
         seen.append(next(lines).record.n)
         hub.write("t", ENDED, execution="2")
         seen += [line.record.n for line in lines]
@@ -549,8 +549,8 @@ def test_follow_gives_each_record_once_over_executions_to_the_end(client: Client
 
 
 def test_the_lines_are_those_of_the_file(client: Client, root: str) -> None:
-    with scribe(root) as hub:
-        hub.write("t", started("t"), ENDED)
+    with open_hub_writer(root) as hub:
+        hub.write("t", make_started("t"), ENDED)
     (file,) = Path(root).glob("instances/*/t.jsonl")
     assert b"".join(line.text + b"\n" for line in client.get_lines("t")) == file.read_bytes()
     assert [record.n for record in client.get_history("t")] == [1, 2]
@@ -558,11 +558,11 @@ def test_the_lines_are_those_of_the_file(client: Client, root: str) -> None:
         client.get_history("x")
 
 
-def test_asking_writes_nothing(client: Client, root: str) -> None:
-    with scribe(root) as hub:
-        hub.write("t", started("t"), ENDED)
+def test_reading_writes_nothing(client: Client, root: str) -> None:
+    with open_hub_writer(root) as hub:
+        hub.write("t", make_started("t"), ENDED)
     client.start_new("tour", "waits")
-    before = tree(root)
+    before = snapshot_files(root)
     client.get_status("t", show_history=True)
     client.get_status_all()
     client.get_history("t")
@@ -570,7 +570,7 @@ def test_asking_writes_nothing(client: Client, root: str) -> None:
     client.count(Query())
     client.wait("t")
     list(client.follow("t"))
-    assert tree(root) == before
+    assert snapshot_files(root) == before
 
 
 def test_a_policy_that_does_not_exist_is_refused(client: Client) -> None:

@@ -23,7 +23,7 @@ from durablecli.model.entity_id import EntityId
 from durablecli.model.failures import Failure
 from durablecli.store.disk import LocalDisk
 from durablecli.store.inbox.inbox import Inbox
-from tests.support.history_writer import NOON, scribe
+from tests.support.history_writer import NOON, open_hub_writer
 
 A = "@counter@a"
 LATER = datetime(2999, 1, 1, tzinfo=UTC)
@@ -43,11 +43,11 @@ def client(root: str) -> Client:
 
 
 def write(root: str, entity: str, *events: ev.AnyEvent) -> None:
-    with scribe(root) as hub:
+    with open_hub_writer(root) as hub:
         hub.write(entity, ev.EntityStarted(entity, "1"), *events)
 
 
-def posted(root: str, entity: str) -> list[tuple[str, MessageItem]]:
+def pending_items(root: str, entity: str) -> list[tuple[str, MessageItem]]:
     found = Inbox(LocalDisk(), root).pending_messages(entity)
     return [(message.kind, item) for message in found for item in message.items]
 
@@ -58,7 +58,7 @@ def posted(root: str, entity: str) -> list[tuple[str, MessageItem]]:
 @pytest.mark.parametrize("named", [EntityId("Counter", "a"), "@Counter@a", A])
 def test_a_signal_is_on_disk_and_keeps_falsy_inputs(client: Client, root: str, named: EntityId | str) -> None:
     client.signal_entity(named, "add", 0, at=LATER.replace(tzinfo=None))
-    assert posted(root, A) == [("signal", MessageItem(A, "add", Raw(b"0"), start_at=LATER))]
+    assert pending_items(root, A) == [("signal", MessageItem(A, "add", Raw(b"0"), start_at=LATER))]
 
 
 def test_a_signal_needs_an_operation_and_an_entity(client: Client, root: str) -> None:
@@ -72,7 +72,7 @@ def test_a_signal_needs_an_operation_and_an_entity(client: Client, root: str) ->
 
 def test_the_name_of_an_operation_may_be_empty(client: Client, root: str) -> None:
     client.signal_entity(A, "", 1)
-    assert posted(root, A) == [("signal", MessageItem(A, "", Raw(b"1")))]
+    assert pending_items(root, A) == [("signal", MessageItem(A, "", Raw(b"1")))]
 
 
 @pytest.mark.parametrize("name", ["at", "signal_time"])
@@ -81,7 +81,7 @@ def test_a_signal_is_for_a_time_or_a_while_from_now(
     client: Client, root: str, name: str, given: datetime | timedelta
 ) -> None:
     client.signal_entity(A, "add", **{name: given})
-    ((_, item),) = posted(root, A)
+    ((_, item),) = pending_items(root, A)
     assert item.start_at is not None
     assert item.start_at == LATER if isinstance(given, datetime) else item.start_at > LATER
 
@@ -105,7 +105,7 @@ def test_a_time_that_is_none_is_refused_in_a_line(
 
 
 def test_an_engine_that_runs_refuses_functions_that_it_lacks(client: Client, root: str) -> None:
-    with scribe(root):
+    with open_hub_writer(root):
         Path(root, "engine.json").write_text('{"functions":[{"name":"Counter","kind":"entity"}]}')
         client.signal_entity(A, "add")
         with pytest.raises(
@@ -192,8 +192,8 @@ def test_an_operation_of_the_client_has_no_sender_and_the_history_all_records(cl
     ]
 
 
-def test_following_an_entity_goes_on_until_it_is_gone(client: Client, root: str) -> None:
-    with scribe(root) as hub:
+def test_following_an_entity_ends_with_its_purge(client: Client, root: str) -> None:
+    with open_hub_writer(root) as hub:
         hub.write(A, ev.EntityStarted(A, "1"))
         lines = client.follow_entity(A)
         assert next(lines).record.n == 1
@@ -203,13 +203,13 @@ def test_following_an_entity_goes_on_until_it_is_gone(client: Client, root: str)
         next(client.follow_entity("@counter@none"))
 
 
-def test_a_log_that_begins_anew_is_followed_without_a_gap_and_nothing_is_given_twice(client: Client, root: str) -> None:
-    with scribe(root) as hub:
+def test_a_rewritten_log_is_followed_without_gaps_or_repeats(client: Client, root: str) -> None:
+    with open_hub_writer(root) as hub:
         hub.write(A, ev.EntityStarted(A, "1"), ADD, FIVE, ev.EntityOperationReceived("later", scheduled_time=LATER))
         lines = client.follow_entity(A)
         assert [next(lines).record.n for _ in range(4)] == [1, 2, 3, 4]
         snapshot = ev.EntitySnapshot(A, "1", 4, NOON, NOON, state=Raw(b"5"))
-        hub.write(A, snapshot, ev.EntityOperationReceived("later", scheduled_time=LATER), fresh=True)
+        hub.write(A, snapshot, ev.EntityOperationReceived("later", scheduled_time=LATER), rewrite_file=True)
         hub.write(A, ADD)
         assert [next(lines).record.n for _ in range(3)] == [5, 6, 7]
     assert [record.n for record in client.get_entity_history(A)] == [5, 6, 7]
@@ -239,7 +239,7 @@ def test_a_delete_is_forced_only_where_one_says_so(client: Client, root: str) ->
     write(root, A, ADD, FIVE)
     client.delete_entity(A)
     client.delete_entity(A, force=True)
-    assert [(kind, item.force) for kind, item in posted(root, A)] == [("delete", False), ("delete", True)]
+    assert [(kind, item.force) for kind, item in pending_items(root, A)] == [("delete", False), ("delete", True)]
 
 
 def test_a_delete_needs_a_state_or_something_that_may_yet_make_one(client: Client, root: str) -> None:
@@ -249,7 +249,7 @@ def test_a_delete_needs_a_state_or_something_that_may_yet_make_one(client: Clien
     client.signal_entity("@counter@new", "add")
     for entity in (A, "@counter@busy", "@counter@new"):
         client.delete_entity(entity)
-        assert posted(root, entity)[-1] == ("delete", MessageItem(entity))
+        assert pending_items(root, entity)[-1] == ("delete", MessageItem(entity))
     with pytest.raises(WrongState, match="@counter@empty is Empty"):
         client.delete_entity("@counter@empty")
     with pytest.raises(NotFound):
@@ -270,7 +270,7 @@ def test_an_entity_in_use_is_not_purged(client: Client, root: str, reason: str) 
     write(root, "@counter@empty")
     with pytest.raises(WrongState, match=reason):
         client.purge_entities(["@counter@empty", A])
-    assert posted(root, "@counter@empty") == []
+    assert pending_items(root, "@counter@empty") == []
 
 
 def test_an_entity_that_a_signal_is_on_its_way_to_is_not_purged(client: Client, root: str) -> None:
@@ -288,9 +288,9 @@ def test_a_purge_takes_those_that_are_named_or_all_that_are_empty(client: Client
     write(root, "@counter@locked", ev.EntityLockReceived(("@counter@locked",), SENDER))
     assert client.purge_entities(["@counter@none"]).instances_deleted == 0
     assert client.purge_entities([EntityId("Counter", "b")]).instances_deleted == 1
-    assert posted(root, "@counter@b") == [("purge", MessageItem("@counter@b"))]
+    assert pending_items(root, "@counter@b") == [("purge", MessageItem("@counter@b"))]
     assert client.purge_entities().instances_deleted == 2  # b again: no engine has taken that
-    assert posted(root, A) == posted(root, "@counter@locked") == []
+    assert pending_items(root, A) == pending_items(root, "@counter@locked") == []
 
 
 # ── with an engine ─────────────────────────────────────────────────────────────────────────────────────────────────
@@ -336,7 +336,7 @@ def test_an_entity_lives_from_its_first_signal_to_its_purge() -> None:
         assert client.count_entities() == 0
 
 
-def test_who_waits_for_a_lock_is_told_who_holds_it() -> None:
+def test_a_wait_for_a_lock_names_its_holder() -> None:
     with testing.hub(counter, holds, asks) as hub:
         client = hub.client
         for instance in ("first", "second"):
@@ -356,7 +356,7 @@ def test_who_waits_for_a_lock_is_told_who_holds_it() -> None:
         assert client.entity(A).locked_by is None
 
 
-def test_who_waits_at_a_blocked_entity_is_told_why() -> None:
+def test_a_wait_at_a_blocked_entity_shows_the_reason() -> None:
     with testing.hub(asks) as hub:
         hub.client.start_new("asks", "t")
         hub.run()

@@ -17,7 +17,7 @@ from durablecli.model.failures import Failure
 from durablecli.store.disk import LocalDisk
 from durablecli.store.inbox import inbox
 from durablecli.store.inbox.inbox import Inbox
-from tests.support.history_writer import Scribe, scribe
+from tests.support.history_writer import HubWriter, open_hub_writer
 
 ENDED = ev.ExecutionCompleted("Completed", Raw(b'"old"'))
 FAILED = ev.ExecutionCompleted("Failed", failure=Failure("builtins.ValueError", "no city"), causes=(3,))
@@ -34,35 +34,35 @@ def client(root: str) -> Client:
     return Client(root)
 
 
-def started(execution: str = "1", name: str = "tour", **fields: object) -> ev.ExecutionStarted:
+def make_started(execution: str = "1", name: str = "tour", **fields: object) -> ev.ExecutionStarted:
     return ev.ExecutionStarted("t", execution, name, Raw(b"1"), **fields)  # type: ignore[arg-type]
 
 
 def write(root: str, *events: ev.AnyEvent) -> None:
     """The history of instance `t`, by an engine that is gone."""
-    with scribe(root) as hub:
+    with open_hub_writer(root) as hub:
         hub.write("t", *events)
 
 
-def word(client: Client) -> str | None:
+def read_status(client: Client) -> str | None:
     status = client.get_status("t").runtime_status
     return status and status.value
 
 
-def listed(client: Client, *statuses: str) -> list[tuple[str, str, str]]:
+def list_rows(client: Client, *statuses: str) -> list[tuple[str, str, str]]:
     return [(row.id, row.status, row.name) for row in client.page(Query(status=statuses)).rows]
 
 
-def kinds(root: str) -> list[str]:
+def pending_kinds(root: str) -> list[str]:
     return [message.kind for message in Inbox(LocalDisk(), root).pending_messages("t")]
 
 
 @pytest.mark.parametrize("if_exists", ["fail_if_running", "replace"])
 def test_a_start_over_an_ended_instance_is_seen_at_once(client: Client, root: str, if_exists: str) -> None:
-    write(root, started(), ENDED)
+    write(root, make_started(), ENDED)
     client.start_new("other", "t", 2, version="2", if_exists=if_exists)
     status = client.get_status("t", show_history=True)
-    assert (word(client), status.name, status.input_, status.output, status.version) == (
+    assert (read_status(client), status.name, status.input_, status.output, status.version) == (
         "Pending",
         "other",
         2,
@@ -71,8 +71,8 @@ def test_a_start_over_an_ended_instance_is_seen_at_once(client: Client, root: st
     )
     assert (status.history, status.taken, status.ended) == ([], False, False)
     assert [each.runtime_status for each in client.statuses(["t"])] == [status.runtime_status]
-    assert listed(client) == [("t", "Pending", "other")]
-    assert (listed(client, "Completed"), client.count(Query(status=("Completed",)))) == ([], 0)
+    assert list_rows(client) == [("t", "Pending", "other")]
+    assert (list_rows(client, "Completed"), client.count(Query(status=("Completed",)))) == ([], 0)
     assert (client.count(Query()), client.count(Query(status=("Pending",)))) == (1, 1)
     assert client.get_history("t") == []
     with pytest.raises(TimedOut, match="still Pending"):
@@ -80,28 +80,28 @@ def test_a_start_over_an_ended_instance_is_seen_at_once(client: Client, root: st
 
 
 def test_an_event_after_a_start_over_an_ended_instance_is_for_the_new_one(client: Client, root: str) -> None:
-    write(root, started(), ENDED)
+    write(root, make_started(), ENDED)
     client.start_new("tour", "t")
     client.raise_event("t", "go", 1)
-    assert kinds(root) == ["start", "raise-event"]
+    assert pending_kinds(root) == ["start", "raise-event"]
     assert client.get_status("t").requested == ("raise-event",)
 
 
 def test_a_restart_under_the_same_id_is_seen_at_once(client: Client, root: str) -> None:
-    write(root, started(version="3"), ENDED)
+    write(root, make_started(version="3"), ENDED)
     client.restart("t", restart_with_new_instance_id=False)
     status = client.get_status("t")
-    assert (word(client), status.name, status.input_, status.version) == ("Pending", "tour", 1, "3")
+    assert (read_status(client), status.name, status.input_, status.version) == ("Pending", "tour", 1, "3")
     with pytest.raises(WrongState, match="is Pending"):
         client.restart("t", restart_with_new_instance_id=False)
 
 
 def test_a_wait_after_a_rewind_is_for_the_new_outcome(client: Client, root: str) -> None:
-    write(root, started(), *FAILING)
+    write(root, make_started(), *FAILING)
     client.rewind("t")
     status = client.get_status("t")
-    assert (word(client), status.output, status.requested) == ("Running", None, ("rewind",))
-    assert listed(client) == [("t", "Running", "tour")]
+    assert (read_status(client), status.output, status.requested) == ("Running", None, ("rewind",))
+    assert list_rows(client) == [("t", "Running", "tour")]
     assert not client.has_ended("t")
     with pytest.raises(TimedOut, match="still Running"):
         client.wait("t", timeout=0.01)
@@ -111,24 +111,24 @@ def test_a_wait_after_a_rewind_is_for_the_new_outcome(client: Client, root: str)
 
 
 def test_one_replacement_may_follow_another(client: Client, root: str) -> None:
-    write(root, started(), ENDED)
+    write(root, make_started(), ENDED)
     for number in range(3):
         client.start_new("tour", "t", number, if_exists="replace")
     assert client.get_status("t").input_ == 2
-    assert kinds(root) == ["start", "start", "start"]
+    assert pending_kinds(root) == ["start", "start", "start"]
     with pytest.raises(Conflict, match="is Pending"):
         client.start_new("tour", "t")
     with pytest.raises(Conflict, match="is Pending"):
         client.start_new("tour", "t", if_exists="fail")
     assert client.start_new("tour", "t", if_exists="skip") == "t"
-    assert len(kinds(root)) == 3
+    assert len(pending_kinds(root)) == 3
 
 
 def test_an_instance_that_is_being_terminated_may_be_started_again(client: Client, root: str) -> None:
-    write(root, started())
+    write(root, make_started())
     client.terminate("t")
     status = client.get_status("t")
-    assert (word(client), status.ends, status.requested) == ("Running", True, ("terminate",))
+    assert (read_status(client), status.ends, status.requested) == ("Running", True, ("terminate",))
     acts: list[Callable[[], None]] = [
         lambda: client.raise_event("t", "go"),
         lambda: client.suspend("t"),
@@ -144,40 +144,44 @@ def test_an_instance_that_is_being_terminated_may_be_started_again(client: Clien
     client.terminate("t")
     client.restart("t", restart_with_new_instance_id=False)
     assert client.get_status("t").input_ == 5
-    assert kinds(root) == ["terminate", "start", "raise-event", "terminate", "start"]
+    assert pending_kinds(root) == ["terminate", "start", "raise-event", "terminate", "start"]
 
 
 def test_a_purged_instance_is_gone_at_once_and_its_id_is_free(client: Client, root: str) -> None:
-    write(root, started(), ENDED)
+    write(root, make_started(), ENDED)
     client.purge_instance_history("t")
     assert not client.get_status("t")
-    assert (listed(client), client.count(Query()), client.get_status_all()) == ([], 0, [])
+    assert (list_rows(client), client.count(Query()), client.get_status_all()) == ([], 0, [])
     assert client.purge_instance_history("t").instances_deleted == 0
     with pytest.raises(NotFound):
         client.raise_event("t", "go")
     with pytest.raises(NotFound):
         client.get_history("t")
     client.start_new("tour", "t", 5, if_exists="fail")
-    assert (word(client), client.get_status("t").input_, listed(client)) == ("Pending", 5, [("t", "Pending", "tour")])
+    assert (read_status(client), client.get_status("t").input_, list_rows(client)) == (
+        "Pending",
+        5,
+        [("t", "Pending", "tour")],
+    )
 
 
 def test_a_terminated_instance_may_be_purged_before_an_engine_has_ended_it(client: Client, root: str) -> None:
-    write(root, started())
+    write(root, make_started())
     client.terminate("t")
     assert client.purge_instance_history("t").instances_deleted == 1
     assert not client.get_status("t")
 
 
 def test_a_suspend_and_a_resume_are_seen_at_once(client: Client, root: str) -> None:
-    write(root, started())
+    write(root, make_started())
     client.suspend("t")
-    assert (word(client), listed(client, "Suspended")) == ("Suspended", [("t", "Suspended", "tour")])
+    assert (read_status(client), list_rows(client, "Suspended")) == ("Suspended", [("t", "Suspended", "tour")])
     client.resume("t")
-    assert (word(client), listed(client, "Running")) == ("Running", [("t", "Running", "tour")])
+    assert (read_status(client), list_rows(client, "Running")) == ("Running", [("t", "Running", "tour")])
 
 
 def test_one_message_about_several_instances_is_seen_for_each(client: Client, root: str) -> None:
-    with scribe(root) as hub:
+    with open_hub_writer(root) as hub:
         for one in ("a", "b", "c"):
             hub.write(one, ev.ExecutionStarted(one, "1", "tour"), ENDED)
     client.control("purge", [MessageItem("a"), MessageItem("c")])
@@ -192,21 +196,25 @@ def test_a_message_that_a_commit_has_taken_is_not_applied_a_second_time(client: 
     client.start_new("tour", "t", if_exists="replace")
     client.terminate("t")
     (start, end) = Inbox(LocalDisk(), root).pending_messages("t")
-    with scribe(root) as hub:
+    with open_hub_writer(root) as hub:
         keep = hub.hub.inbox.remove
         hub.hub.inbox.remove = lambda messages: None  # type: ignore[method-assign]  # killed before it comes to that
         ended = ev.ExecutionCompleted("Terminated", Raw(b'""'))
         hub.write(
-            "t", started(message=start.message), ev.ExecutionTerminated(message=end.message), ended, taken=[start, end]
+            "t",
+            make_started(message=start.message),
+            ev.ExecutionTerminated(message=end.message),
+            ended,
+            consumed=[start, end],
         )
-        assert len(kinds(root)) == 2
-        assert (word(client), listed(client)) == ("Terminated", [("t", "Terminated", "tour")])
+        assert len(pending_kinds(root)) == 2
+        assert (read_status(client), list_rows(client)) == ("Terminated", [("t", "Terminated", "tour")])
         hub.hub.inbox.remove = keep  # type: ignore[method-assign]
 
 
 def test_of_a_batch_that_is_taken_in_part_the_rest_is_pending(client: Client, root: str) -> None:
     first, second = client.start_many("tour", [1, 2])
-    with scribe(root) as hub:
+    with open_hub_writer(root) as hub:
         hub.write(first, ev.ExecutionStarted(first, "1", "tour"), ENDED)
         assert [
             status.runtime_status and status.runtime_status.value for status in map(client.get_status, (first, second))
@@ -220,15 +228,15 @@ def test_of_a_batch_that_is_taken_in_part_the_rest_is_pending(client: Client, ro
 def test_a_start_that_is_taken_while_it_is_read_is_seen_in_the_history(
     client: Client, root: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write(root, started(), ENDED)
+    write(root, make_started(), ENDED)
     client.start_new("tour", "t", 2)
-    with scribe(root) as hub:
-        _take_after_the_listing(hub, monkeypatch)
-        assert (word(client), client.get_status("t").execution) == ("Running", "9")
-        assert listed(client) == [("t", "Running", "tour")]
+    with open_hub_writer(root) as hub:
+        _consume_after_listing(hub, monkeypatch)
+        assert (read_status(client), client.get_status("t").execution) == ("Running", "9")
+        assert list_rows(client) == [("t", "Running", "tour")]
 
 
-def _take_after_the_listing(hub: Scribe, monkeypatch: pytest.MonkeyPatch) -> None:
+def _consume_after_listing(hub: HubWriter, monkeypatch: pytest.MonkeyPatch) -> None:
     """See that an engine takes the start of `t` right after a reader has read its message."""
     read, (start,) = Inbox.abridged_messages, hub.hub.inbox.take_next()
 
@@ -236,15 +244,15 @@ def _take_after_the_listing(hub: Scribe, monkeypatch: pytest.MonkeyPatch) -> Non
         found = read(self, *arguments)  # type: ignore[arg-type]
         if os.path.exists(f"{hub.hub.root}/inbox/new/{os.listdir(f'{hub.hub.root}/inbox/new')[0]}"):
             monkeypatch.undo()
-            hub.write("t", started("9", message=start.message), execution="9", taken=[start])
+            hub.write("t", make_started("9", message=start.message), execution="9", consumed=[start])
         return found
 
     monkeypatch.setattr(Inbox, "abridged_messages", requests)
 
 
 def test_a_wait_that_began_before_a_replacement_ends_with_the_new_execution(client: Client, root: str) -> None:
-    with scribe(root) as hub:
-        hub.write("t", started())
+    with open_hub_writer(root) as hub:
+        hub.write("t", make_started())
         outcome: list[object] = []
         waiter = threading.Thread(target=lambda: outcome.append(client.wait("t", timeout=20).output))
         waiter.start()
@@ -252,7 +260,7 @@ def test_a_wait_that_began_before_a_replacement_ends_with_the_new_execution(clie
         other.start_new("tour", "t", if_exists="replace")
         hub.write("t", ENDED)
         (start,) = hub.hub.inbox.take_next()
-        hub.write("t", started("9", message=start.message), execution="9", taken=[start])
+        hub.write("t", make_started("9", message=start.message), execution="9", consumed=[start])
         hub.write("t", ev.ExecutionCompleted("Completed", Raw(b'"new"')), execution="9")
         waiter.join()
     assert outcome == ["new"]
@@ -261,7 +269,7 @@ def test_a_wait_that_began_before_a_replacement_ends_with_the_new_execution(clie
 def test_of_many_events_that_wait_only_the_first_are_read(
     client: Client, root: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write(root, started())
+    write(root, make_started())
     for number in range(20):
         client.raise_event("t", "go", number)
     files: list[str] = []

@@ -17,15 +17,15 @@ def quick(context: df.DurableOrchestrationContext) -> int:
     return value
 
 
-def test_the_journal_is_looked_at_as_often_for_many_instances_as_for_few(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_reading_many_statuses_reads_the_journal_once(monkeypatch: pytest.MonkeyPatch) -> None:
     looks: list[str] = []
     counted: list[int] = []
 
-    def look(disk: Disk, folder: str) -> JournalSnapshot:
+    def read_snapshot(disk: Disk, folder: str) -> JournalSnapshot:
         looks.append(folder)
         return read_journal_snapshot(disk, folder)
 
-    monkeypatch.setattr(hub_reader, "read_journal_snapshot", look)
+    monkeypatch.setattr(hub_reader, "read_journal_snapshot", read_snapshot)
     with testing.hub(quick) as hub:
         for count in (3, 30):
             for number in range(count):

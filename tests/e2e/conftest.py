@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.cli_harness import Hub
+from tests.support.cli_harness import CliHarness
 
 
 @pytest.fixture
-def hub(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Hub]:
+def hub(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[CliHarness]:
     """A hub; its engines replay at each turn where the test asks for `replay_always`."""
-    made = Hub(tmp_path)
+    made = CliHarness(tmp_path)
     if "replay_always" in request.fixturenames and request.getfixturevalue("replay_always"):
         made.environment["DURABLE_REPLAY_ALWAYS"] = "1"
     yield made

@@ -18,49 +18,49 @@ from durablecli.client import Query
 from durablecli.model import events as ev
 from durablecli.model.status import InstanceSummary
 from durablecli.store.check.checker import check_hub
-from tests.support.cli_harness import Hub, until
+from tests.support.cli_harness import CliHarness, wait_until
 
 BANK = str(Path(__file__).parents[2] / "workflows" / "bank")
 SEED = int(os.environ.get("KILLS_SEED", "0")) or random.SystemRandom().randrange(1 << 32)
 ACCOUNTS, TRANSFERS, KILLS, MONEY = 50, 500, 30, 100
-_AT_ONCE = 40
+_MAX_UNFINISHED = 40
 
 
 @dataclass
 class Customers:
     """They ask for transfers, a share of them between two kills, and never for too many at once."""
 
-    hub: Hub
+    hub: CliHarness
     rng: random.Random
-    allowed: int = 0
-    asked: dict[str, tuple[str, str, int]] = field(default_factory=dict)
-    leave: threading.Event = field(default_factory=threading.Event)
+    allowance: int = 0
+    requested: dict[str, tuple[str, str, int]] = field(default_factory=dict)
+    stopped: threading.Event = field(default_factory=threading.Event)
 
     def run(self) -> None:
-        while len(self.asked) < TRANSFERS and not self.leave.is_set():
+        while len(self.requested) < TRANSFERS and not self.stopped.is_set():
             unfinished = self.hub.client.count(Query(status=("Pending", "Running")))
-            for _ in range(min(self.allowed - len(self.asked), _AT_ONCE - unfinished)):
-                self._ask()
+            for _ in range(min(self.allowance - len(self.requested), _MAX_UNFINISHED - unfinished)):
+                self._request_transfer()
             sleep(0.005)
 
-    def _ask(self) -> None:
+    def _request_transfer(self) -> None:
         source, target = map(str, self.rng.sample(range(ACCOUNTS), 2))
         amount = self.rng.randint(1, 60)
         order = {"source": source, "target": target, "amount": amount}
-        self.asked[self.hub.client.start_new("transfer", client_input=order)] = (source, target, amount)
+        self.requested[self.hub.client.start_new("transfer", client_input=order)] = (source, target, amount)
 
 
-def accounts(hub: Hub) -> list[InstanceSummary]:
+def list_accounts(hub: CliHarness) -> list[InstanceSummary]:
     return hub.client.list_entities(Query(name="account", limit=ACCOUNTS)).rows
 
 
-def kill_once(hub: Hub, counted: Counter[str], options: tuple[str, ...]) -> None:
+def kill_once(hub: CliHarness, counted: Counter[str], options: tuple[str, ...]) -> None:
     """Let a daemon work, kill it while it holds locks, and look at what it left."""
-    daemon = hub.daemon(BANK, *options)
+    daemon = hub.start_daemon(BANK, *options)
     limit = monotonic() + 1.0
-    while not (held := sum(row.locked_by is not None for row in accounts(hub))) and monotonic() < limit:
+    while not (held := sum(row.locked_by is not None for row in list_accounts(hub))) and monotonic() < limit:
         sleep(0.001)
-    assert daemon.alive, daemon.said
+    assert daemon.alive, daemon.output
     daemon.kill()
     counted["kills"] += 1
     counted["kills with locks held"] += bool(held)
@@ -69,10 +69,10 @@ def kill_once(hub: Hub, counted: Counter[str], options: tuple[str, ...]) -> None
     assert report.findings == [], report
 
 
-def settle(hub: Hub, asked: dict[str, tuple[str, str, int]]) -> dict[str, int]:
+def compute_balances(hub: CliHarness, requested: dict[str, tuple[str, str, int]]) -> dict[str, int]:
     """The balance that each account must have, by what became of the transfers; each of them ended once."""
     expected = {str(key): MONEY for key in range(ACCOUNTS)}
-    for instance, (source, target, amount) in asked.items():
+    for instance, (source, target, amount) in requested.items():
         status = hub.client.wait(instance, 60)
         ends = [r for r in hub.client.get_history(instance) if isinstance(r.event, ev.ExecutionCompleted)]
         assert status.runtime_status is not None
@@ -84,7 +84,7 @@ def settle(hub: Hub, asked: dict[str, tuple[str, str, int]]) -> dict[str, int]:
 
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize("options", [(), ("--replay-always",)], ids=["live", "replayed"])
-def test_thirty_kills_neither_make_money_nor_leave_a_lock(hub: Hub, options: tuple[str, ...]) -> None:
+def test_thirty_kills_neither_make_money_nor_leave_a_lock(hub: CliHarness, options: tuple[str, ...]) -> None:
     print(f"KILLS_SEED={SEED}")
     counted: Counter[str] = Counter()
     for key in range(ACCOUNTS):
@@ -94,24 +94,24 @@ def test_thirty_kills_neither_make_money_nor_leave_a_lock(hub: Hub, options: tup
         asking = pool.submit(customers.run)
         try:
             for done in range(KILLS):
-                customers.allowed = (done + 1) * TRANSFERS // KILLS
+                customers.allowance = (done + 1) * TRANSFERS // KILLS
                 kill_once(hub, counted, options)
         except BaseException:
-            customers.leave.set()
+            customers.stopped.set()
             raise
-        daemon = hub.daemon(BANK, *options)
+        daemon = hub.start_daemon(BANK, *options)
         asking.result()
-    expected = settle(hub, customers.asked)
-    until(lambda: all(row.queued == 0 for row in accounts(hub)), what="the accounts are done")
-    rows = accounts(hub)
+    expected = compute_balances(hub, customers.requested)
+    wait_until(lambda: all(row.queued == 0 for row in list_accounts(hub)), description="the accounts are done")
+    rows = list_accounts(hub)
     assert [row.id for row in rows if row.locked_by] == []
     balances = {key: hub.client.read_entity_state(f"@account@{key}").entity_state["balance"] for key in expected}
     assert sum(balances.values()) == ACCOUNTS * MONEY
     assert balances == expected
     daemon.kill()
     assert check_hub(str(hub.root)).findings == []
-    counted["transfers"] = len(customers.asked)
-    counted["transfers refused"] = sum(hub.client.get_status(each).output is False for each in customers.asked)
+    counted["transfers"] = len(customers.requested)
+    counted["transfers refused"] = sum(hub.client.get_status(each).output is False for each in customers.requested)
     print(f"seed {SEED}: " + ", ".join(f"{count} {what}" for what, count in counted.items()))
-    assert len(customers.asked) == TRANSFERS
+    assert len(customers.requested) == TRANSFERS
     assert counted["kills with locks held"] >= KILLS * 2 // 3

@@ -9,19 +9,19 @@ from pathlib import Path
 import pytest
 
 import durablecli as df
-from tests.support.cli_harness import Hub, until
+from tests.support.cli_harness import CliHarness, wait_until
 
 APP = "bank_under_damage"
 
 
-def the_file(hub: Hub, id: str) -> Path:
+def find_file(hub: CliHarness, id: str) -> Path:
     (file,) = [*hub.root.glob(f"instances/*/{id}.jsonl"), *hub.root.glob(f"entities/*/{id}.jsonl")]
     return file
 
 
-def damage(hub: Hub, id: str, how: str, seed: int = 0) -> None:
+def damage(hub: CliHarness, id: str, how: str, seed: int = 0) -> None:
     """Damage one line of a file, but for the first one."""
-    file, dice = the_file(hub, id), random.Random(seed)
+    file, dice = find_file(hub, id), random.Random(seed)
     lines = file.read_bytes().split(b"\n")[:-1]
     at = dice.randrange(1, len(lines))
     match how:
@@ -42,24 +42,24 @@ def damage(hub: Hub, id: str, how: str, seed: int = 0) -> None:
         opened.truncate()
 
 
-HOW = ["flip", "delete", "swap"]
+DAMAGES = ["flip", "delete", "swap"]
 
 
-def settled(hub: Hub) -> None:
+def drain_daemon(hub: CliHarness) -> None:
     """The daemon that drains leaves nothing in the journal alone."""
-    hub.finish(APP)
+    hub.run_until_idle(APP)
 
 
-@pytest.mark.parametrize("how", HOW)
-def test_the_rest_of_the_hub_works_and_a_repair_mends_it(hub: Hub, how: str) -> None:
+@pytest.mark.parametrize("how", DAMAGES)
+def test_the_rest_of_the_hub_works_and_a_repair_fixes_it(hub: CliHarness, how: str) -> None:
     hub("start", "waits", "--id", "bad")
     hub("start", "waits", "--id", "good")
     hub("start", "family", "--id", "p")
     hub("entity", "signal", "@account@x", "add", "--input", "1")
-    settled(hub)
+    drain_daemon(hub)
     for id in ("bad", "p", "child-1", "account@x"):
         damage(hub, id, how)
-    daemon = hub.daemon(APP)
+    daemon = hub.start_daemon(APP)
     hub.client.raise_event("good", "Go", 1)
     for child in ("child-0", "child-2"):
         hub.client.raise_event(child, "Go", 1)
@@ -67,45 +67,45 @@ def test_the_rest_of_the_hub_works_and_a_repair_mends_it(hub: Hub, how: str) -> 
         assert hub.client.wait(id, 30).output == [1, 2]
     for id in ("bad", "p", "child-1"):
         assert hub("status", id, code=65).err.startswith(f"durable: {id} is set aside")
-        assert hub("raise-event", id, "Go", code=65).code == 65
+        assert hub("raise-event", id, "Go", code=65).exit_code == 65
     hub("entity", "signal", "@account@x", "add", "--input", "1")
-    until(lambda: "@account@x is set aside" in hub("doctor", code=1).out, every=0.2)
-    daemon.signal(15)
-    assert daemon.ends() == 0, daemon.said
+    wait_until(lambda: "@account@x is set aside" in hub("doctor", code=1).out, interval=0.2)
+    daemon.send_signal(15)
+    assert daemon.wait_for_exit() == 0, daemon.output
     hub("doctor", "--repair")
-    hub.is_sound()
+    hub.assert_sound()
     for id in ("bad", "child-1"):
         hub("raise-event", id, "Go", "--data", "1")
-    hub.finish(APP)
+    hub.run_until_idle(APP)
     assert hub.client.get_status("bad").output == [1, 2]
     assert hub.client.get_status("p").output == [[1, 2]] * 3
     assert hub.client.read_entity_state("@account@x").entity_state == 1002
-    hub.is_sound()
+    hub.assert_sound()
 
 
-def test_a_forced_purge_takes_a_damaged_instance_away_with_and_without_a_daemon(hub: Hub) -> None:
+def test_a_forced_purge_takes_a_damaged_instance_away_with_and_without_a_daemon(hub: CliHarness) -> None:
     for id in ("one", "two"):
         hub("start", "waits", "--id", id)
-    settled(hub)
+    drain_daemon(hub)
     for id in ("one", "two"):
         damage(hub, id, "flip")
     assert "purge --force" in hub("purge", "one", code=65).err
     hub("purge", "one", "--force")
     hub("status", "one", code=3)
-    daemon = hub.daemon(APP)
+    daemon = hub.start_daemon(APP)
     hub("purge", "two", "--force")
-    until(lambda: not hub.client.get_status("two"))
-    daemon.signal(15)
-    daemon.ends()
-    hub.is_sound()
+    wait_until(lambda: not hub.client.get_status("two"))
+    daemon.send_signal(15)
+    daemon.wait_for_exit()
+    hub.assert_sound()
 
 
-def test_money_is_constant_whatever_is_damaged(hub: Hub) -> None:
+def test_money_is_constant_whatever_is_damaged(hub: CliHarness) -> None:
     dice = random.Random(7)
     accounts = ["a", "b", "c"]
     for each in accounts:
         hub("entity", "signal", f"@account@{each}", "add", "--input", "0")
-    daemon = hub.daemon(APP)
+    daemon = hub.start_daemon(APP)
     for number in range(30):
         given = {"between": dice.sample(accounts, 2), "amount": dice.randrange(100)}
         hub.client.start_new("transfer", f"t-{number}", client_input=given)
@@ -115,38 +115,38 @@ def test_money_is_constant_whatever_is_damaged(hub: Hub) -> None:
         files = list(hub.root.glob(f"instances/*/{id}.jsonl"))
         if files and files[0].read_bytes().count(b"\n") > 1:
             damage(hub, id, dice.choice(["flip", "zero", "cut", "swap", "duplicate"]), dice.randrange(100))
-    hub.finish(APP)
+    hub.run_until_idle(APP)
     hub("doctor", "--repair")
-    hub.finish(APP)
-    hub.is_sound()
+    hub.run_until_idle(APP)
+    hub.assert_sound()
     for number in range(30):
         assert hub.client.get_status(f"t-{number}").runtime_status is df.OrchestrationRuntimeStatus.Completed
     assert sum(hub.client.read_entity_state(f"@account@{each}").entity_state for each in accounts) == 3000
 
 
-def test_a_file_that_lost_its_last_lines_is_set_aside(hub: Hub) -> None:
+def test_a_file_that_lost_its_last_lines_is_quarantined(hub: CliHarness) -> None:
     hub("start", "family", "--id", "p")
-    settled(hub)
-    file = the_file(hub, "p")
+    drain_daemon(hub)
+    file = find_file(hub, "p")
     file.write_bytes(b"".join(line + b"\n" for line in file.read_bytes().split(b"\n")[:2]))
     # It owes nothing, so no engine looks at it; the doctor compares all with the index.
     assert "'p' differs in" in hub("doctor", code=1).out
     hub("doctor", "--repair")
     for n in range(3):
         hub("raise-event", f"child-{n}", "Go", "--data", "1")
-    hub.finish(APP)
-    assert hub.status("p")["output"] == [[1, 2]] * 3
-    hub.is_sound()
+    hub.run_until_idle(APP)
+    assert hub.read_status("p")["output"] == [[1, 2]] * 3
+    hub.assert_sound()
 
 
-def test_a_hub_can_be_copied_while_a_daemon_runs_and_a_start_still_wakes_it(hub: Hub, tmp_path: Path) -> None:
-    daemon = hub.daemon(APP)
+def test_a_hub_can_be_copied_while_a_daemon_runs_and_a_start_still_wakes_it(hub: CliHarness, tmp_path: Path) -> None:
+    daemon = hub.start_daemon(APP)
     hub.client.start_new("transfer", "t", client_input={"between": ["a", "b"], "amount": 1})
     hub.client.wait("t", 30)
     shutil.copytree(hub.root, tmp_path / "copy")
     for number in range(5):
         hub.client.start_new("transfer", f"t-{number}", client_input={"between": ["a", "b"], "amount": 1})
         hub.client.wait(f"t-{number}", 30)
-    daemon.signal(15)
-    assert daemon.ends() == 0
+    daemon.send_signal(15)
+    assert daemon.wait_for_exit() == 0
     shutil.copytree(hub.root, tmp_path / "later")

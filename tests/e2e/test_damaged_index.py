@@ -10,7 +10,7 @@ from time import sleep
 
 import pytest
 
-from tests.support.cli_harness import Hub, until
+from tests.support.cli_harness import CliHarness, wait_until
 
 PAGE = 4096
 
@@ -43,7 +43,7 @@ def no_database(data: bytearray, dice: random.Random) -> None:
 DAMAGES = [flip, zero_pages, swap_pages, cut, no_database]
 
 
-def damage(hub: Hub, how: Callable[[bytearray, random.Random], None], seed: int = 1) -> None:
+def damage(hub: CliHarness, how: Callable[[bytearray, random.Random], None], seed: int = 1) -> None:
     file = hub.root / "index.sqlite"
     data = bytearray(file.read_bytes())
     how(data, random.Random(seed))
@@ -52,52 +52,54 @@ def damage(hub: Hub, how: Callable[[bytearray, random.Random], None], seed: int 
         opened.write(data)
 
 
-def batch(hub: Hub, tmp_path: Path, count: int = 60) -> None:
+def start_batch(hub: CliHarness, tmp_path: Path, count: int = 60) -> None:
     lines = tmp_path / "inputs.jsonl"
     lines.write_text("".join(f'"{number}"\n' for number in range(count)))
     hub("start", "approval", "--batch", str(lines))
 
 
 @pytest.mark.parametrize("how", DAMAGES)
-def test_a_daemon_starts_with_a_damaged_index(hub: Hub, tmp_path: Path, how: Callable[..., None]) -> None:
-    batch(hub, tmp_path)
+def test_a_daemon_starts_with_a_damaged_index(hub: CliHarness, tmp_path: Path, how: Callable[..., None]) -> None:
+    start_batch(hub, tmp_path)
     hub("start", "hello", "--id", "owing", "--input", '"x"')
-    hub.finish("plain")
+    hub.run_until_idle("plain")
     hub("start", "approval", "--id", "late")
     for seed in (1, 2):
         damage(hub, how, seed)
-        hub.finish("plain")
+        hub.run_until_idle("plain")
     assert hub("list", "--count").out.strip() == "62"
-    hub.is_sound()
+    hub.assert_sound()
 
 
 @pytest.mark.parametrize("how", DAMAGES)
-def test_a_daemon_goes_on_when_its_index_is_damaged(hub: Hub, tmp_path: Path, how: Callable[..., None]) -> None:
-    batch(hub, tmp_path)
-    daemon = hub.daemon("plain")
-    until(lambda: hub.client.get_status_all() and all(each.taken for each in hub.client.get_status_all()))
+def test_a_daemon_keeps_working_when_its_index_is_damaged(
+    hub: CliHarness, tmp_path: Path, how: Callable[..., None]
+) -> None:
+    start_batch(hub, tmp_path)
+    daemon = hub.start_daemon("plain")
+    wait_until(lambda: hub.client.get_status_all() and all(each.taken for each in hub.client.get_status_all()))
     sleep(0.5)  # the index has it by then
     for number in range(3):
         damage(hub, how, number)
         hub.client.start_new("hello", f"more-{number}", client_input="x")
         hub.client.wait(f"more-{number}", 30)
         sleep(0.5)
-    assert daemon.alive, daemon.said
+    assert daemon.alive, daemon.output
     assert hub("list", "--count").out.strip() == "63"
-    daemon.signal(15)
-    assert daemon.ends() == 0, daemon.said
-    hub.finish("plain")
-    hub.is_sound()
+    daemon.send_signal(15)
+    assert daemon.wait_for_exit() == 0, daemon.output
+    hub.run_until_idle("plain")
+    hub.assert_sound()
 
 
-def test_an_index_that_says_a_wrong_commit_is_not_believed(hub: Hub) -> None:
+def test_an_index_with_a_wrong_commit_is_rebuilt(hub: CliHarness) -> None:
     hub("start", "hello", "--id", "h", "--input", '"x"')
-    hub.finish("plain")
+    hub.run_until_idle("plain")
     connection = sqlite3.connect(hub.root / "index.sqlite")
     connection.execute("UPDATE meta SET value = 1000000 WHERE key = 'last_commit'")
     connection.commit()
     connection.close()
     hub("start", "hello", "--id", "g", "--input", '"x"')
-    hub.finish("plain")
-    assert hub.status("g")["runtimeStatus"] == "Completed"
-    hub.is_sound()
+    hub.run_until_idle("plain")
+    assert hub.read_status("g")["runtimeStatus"] == "Completed"
+    hub.assert_sound()

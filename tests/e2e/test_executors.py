@@ -5,57 +5,57 @@ from __future__ import annotations
 import signal
 from collections import Counter
 
-from tests.support.cli_harness import Hub, until
+from tests.support.cli_harness import CliHarness, wait_until
 
 
-def test_a_worker_that_is_killed_runs_only_its_own_activity_again(hub: Hub) -> None:
+def test_a_worker_that_is_killed_runs_only_its_own_activity_again(hub: CliHarness) -> None:
     hub("start", "deaths", "--id", "d")
-    hub.finish("executors")
-    assert hub.status("d")["output"] == [0, 1, 4, 9, 16, 25, 7]
-    counted = Counter(line[0] for line in hub.ran())
+    hub.run_until_idle("executors")
+    assert hub.read_status("d")["output"] == [0, 1, 4, 9, 16, 25, 7]
+    counted = Counter(line[0] for line in hub.read_runs())
     assert counted == {"square": 6, "begin": 2}
-    first, second = (line for line in hub.ran() if line[0] == "begin")
+    first, second = (line for line in hub.read_runs() if line[0] == "begin")
     assert first[2] == "False"
     assert second[2] == "True"
     assert first[1] != second[1]
 
 
-def test_the_fifth_death_fails_the_activity(hub: Hub) -> None:
+def test_the_fifth_death_fails_the_activity(hub: CliHarness) -> None:
     assert "died 5 times" in hub.run("executors", "hopeless", code=6).err
-    assert len(hub.ran()) == 5
-    assert len({line[1] for line in hub.ran()}) == 5
+    assert len(hub.read_runs()) == 5
+    assert len({line[1] for line in hub.read_runs()}) == 5
 
 
-def most_at_once(hub: Hub) -> int:
+def max_concurrent(hub: CliHarness) -> int:
     now = most = 0
-    for line in hub.ran():
+    for line in hub.read_runs():
         now += {"begin": 1, "end": -1}[line[0]]
         most = max(most, now)
     return most
 
 
-def test_async_activities_run_at_the_same_time(hub: Hub) -> None:
+def test_async_activities_run_at_the_same_time(hub: CliHarness) -> None:
     hub("start", "many_async", "--id", "a", "--input", "200")
-    hub.finish("executors")
-    assert hub.status("a")["output"] == 200
-    assert most_at_once(hub) == 200
+    hub.run_until_idle("executors")
+    assert hub.read_status("a")["output"] == 200
+    assert max_concurrent(hub) == 200
 
 
-def test_a_function_runs_no_more_often_at_once_than_it_says(hub: Hub) -> None:
+def test_a_function_runs_no_more_often_at_once_than_it_says(hub: CliHarness) -> None:
     hub("start", "many_narrow", "--id", "n", "--input", "9")
-    hub.finish("executors")
-    assert hub.status("n")["output"] == 36
-    assert most_at_once(hub) == 2
+    hub.run_until_idle("executors")
+    assert hub.read_status("n")["output"] == 36
+    assert max_concurrent(hub) == 2
 
 
-def test_an_activity_may_ask_about_its_call(hub: Hub) -> None:
+def test_an_activity_may_ask_about_its_call(hub: CliHarness) -> None:
     hub("start", "asks", "--id", "a")
-    said = hub.finish("executors")
-    (_, first, n1, key), (_, second, n2, again) = hub.ran()
+    said = hub.run_until_idle("executors")
+    (_, first, n1, key), (_, second, n2, again) = hub.read_runs()
     assert (first, second) == ("1", "2")
     assert n1 != n2
     assert key == again == f"a/1/{n1}"
-    assert hub.status("a")["output"] == {
+    assert hub.read_status("a")["output"] == {
         "instance_id": "a",
         "task_id": int(n2),
         "name": "fields",
@@ -67,16 +67,16 @@ def test_an_activity_may_ask_about_its_call(hub: Hub) -> None:
     assert said.count("durablecli.activity.fields: asked by a") == 2
 
 
-def test_what_an_orchestrator_says_is_said_once_over_restarts(hub: Hub) -> None:
+def test_orchestrator_output_is_logged_once_across_restarts(hub: CliHarness) -> None:
     hub("start", "talks", "--id", "t")
-    said = hub.finish("executors")
+    said = hub.run_until_idle("executors")
     hub("raise-event", "t", "go")
-    said += hub.finish("executors")
-    daemon = hub.daemon("executors")
+    said += hub.run_until_idle("executors")
+    daemon = hub.start_daemon("executors")
     hub("raise-event", "t", "go")
     assert hub.client.wait("t", 20).ended
-    until(lambda: "at the end" in daemon.said, what="the last line")
-    said += daemon.said
+    wait_until(lambda: "at the end" in daemon.output, description="the last line")
+    said += daemon.output
     lines = said.splitlines()
     for line in ("before the first yield", "after the first yield", "at the end"):
         assert lines.count(line) == 1, said
@@ -84,24 +84,24 @@ def test_what_an_orchestrator_says_is_said_once_over_restarts(hub: Hub) -> None:
         assert said.count(logged) == 1, said
 
 
-def test_with_closed_standard_streams_no_file_of_the_hub_takes_their_place(hub: Hub) -> None:
-    hub.through = ["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh"]
+def test_with_closed_standard_streams_no_file_of_the_hub_takes_their_place(hub: CliHarness) -> None:
+    hub.command_prefix = ["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh"]
     hub.run("executors", "streams", "--id", "s")
-    hub.through = []
-    assert hub.status("s")["output"] == ""
+    hub.command_prefix = []
+    assert hub.read_status("s")["output"] == ""
     assert b"written by an activity" not in b"".join(
         path.read_bytes() for path in hub.root.rglob("*") if path.is_file() and path.suffix != ".sqlite"
     )
-    hub.is_sound()
+    hub.assert_sound()
 
 
-def test_activities_that_stop_when_the_engine_does_run_again_with_the_next_one(hub: Hub) -> None:
-    daemon = hub.daemon("executors", DURABLE_DRAIN="60s")
+def test_activities_that_stop_when_the_engine_does_run_again_with_the_next_one(hub: CliHarness) -> None:
+    daemon = hub.start_daemon("executors", DURABLE_DRAIN="60s")
     hub("start", "stops", "--id", "s")
-    until(lambda: len(hub.ran()) == 2, what="both activities")
-    daemon.signal(signal.SIGTERM)
-    assert daemon.ends(40) == 0
-    assert Counter(line[0] for line in hub.ran()) == {"begin": 2, "told": 2}
-    assert hub.status("s")["runtimeStatus"] == "Running"
-    hub.finish("executors")
-    assert hub.status("s")["output"] == ["done", "done"]
+    wait_until(lambda: len(hub.read_runs()) == 2, description="both activities")
+    daemon.send_signal(signal.SIGTERM)
+    assert daemon.wait_for_exit(40) == 0
+    assert Counter(line[0] for line in hub.read_runs()) == {"begin": 2, "told": 2}
+    assert hub.read_status("s")["runtimeStatus"] == "Running"
+    hub.run_until_idle("executors")
+    assert hub.read_status("s")["output"] == ["done", "done"]

@@ -8,32 +8,32 @@ from collections import Counter
 
 import pytest
 
-from tests.support.cli_harness import Hub, until
+from tests.support.cli_harness import CliHarness, wait_until
 
 
 @pytest.mark.parametrize("verb", ["run-daemon", "run"])
-def test_forked_children_end_when_they_are_told_to_and_never_act_as_the_engine(hub: Hub, verb: str) -> None:
+def test_forked_children_terminate_and_never_act_as_the_engine(hub: CliHarness, verb: str) -> None:
     if verb == "run":
         hub.run("forks", "forks", "--id", "f")
     else:
-        hub.daemon("forks")
+        hub.start_daemon("forks")
         hub("start", "forks", "--id", "f")
         assert hub.client.wait("f", 60).ended
-    assert hub.status("f")["output"] == [-signal.SIGTERM, [4, 4], [1, 0, 0], [0, 1, 2, 3]]
-    assert Counter(line[1] for line in hub.ran()) == dict.fromkeys("0123", 1)
+    assert hub.read_status("f")["output"] == [-signal.SIGTERM, [4, 4], [1, 0, 0], [0, 1, 2, 3]]
+    assert Counter(line[1] for line in hub.read_runs()) == dict.fromkeys("0123", 1)
 
 
-def test_a_child_that_outlives_a_killed_engine_keeps_neither_its_hub_nor_its_port(hub: Hub) -> None:
-    first = hub.begin("run-daemon", "--http", "0", app="forks")
-    first.says("answers at http://127.0.0.1:")
-    port = first.said.partition("answers at http://127.0.0.1:")[2].split(",")[0]
+def test_a_child_that_outlives_a_killed_engine_keeps_neither_its_hub_nor_its_port(hub: CliHarness) -> None:
+    first = hub.start("run-daemon", "--http", "0", app="forks")
+    first.wait_for_output("answers at http://127.0.0.1:")
+    port = first.output.partition("answers at http://127.0.0.1:")[2].split(",")[0]
     hub("start", "leaves", "--id", "l")
-    until(lambda: len(hub.ran()) == 1, what="the child")
+    wait_until(lambda: len(hub.read_runs()) == 1, description="the child")
     first.kill()
     try:
-        second = hub.begin("run-daemon", "--http", port, app="forks")
-        second.says(f"answers at http://127.0.0.1:{port}")
-        until(lambda: len(hub.ran()) == 2, what="the activity once more")
+        second = hub.start("run-daemon", "--http", port, app="forks")
+        second.wait_for_output(f"answers at http://127.0.0.1:{port}")
+        wait_until(lambda: len(hub.read_runs()) == 2, description="the activity once more")
     finally:
-        for line in hub.ran():
+        for line in hub.read_runs():
             os.kill(int(line[1]), signal.SIGKILL)

@@ -25,7 +25,7 @@ from durablecli.store.disk import LocalDisk
 from durablecli.store.history import writer
 from durablecli.store.inbox.inbox import Inbox
 from durablecli.store.inbox.messages import MessageItem
-from tests.support.cli_harness import COMMAND, Hub, Process, until
+from tests.support.cli_harness import COMMAND, CliHarness, DurableProcess, wait_until
 
 BANK = str(Path(__file__).parents[2] / "workflows" / "bank")
 ACCOUNTS, MONEY = 10, 100
@@ -36,7 +36,7 @@ pytestmark = [
 ]
 
 
-HOLD = """
+HOLD_LOCK_SCRIPT = """
 import signal, sys
 from durablecli.store.disk import LocalDisk
 with LocalDisk().lock(sys.argv[1]):
@@ -48,21 +48,21 @@ with LocalDisk().lock(sys.argv[1]):
 class Bank:
     """Customers who ask for transfers all the time, whatever happens to the daemon."""
 
-    def __init__(self, hub: Hub) -> None:
+    def __init__(self, hub: CliHarness) -> None:
         self.hub = hub
-        self.asked: list[str] = []
+        self.requested: list[str] = []
         self._closed = Event()
         self._rng = random.Random(1)
         for key in range(ACCOUNTS):
             hub.client.signal_entity(EntityId("account", str(key)), "deposit", MONEY)
-        self._customers = Thread(target=self._ask)
+        self._customers = Thread(target=self._request_transfers)
         self._customers.start()
 
-    def _ask(self) -> None:
+    def _request_transfers(self) -> None:
         while not self._closed.wait(0.1):
             source, target = map(str, self._rng.sample(range(ACCOUNTS), 2))
             order = {"source": source, "target": target, "amount": self._rng.randint(1, 60)}
-            self.asked.append(self.hub.client.start_new("transfer", client_input=order))
+            self.requested.append(self.hub.client.start_new("transfer", client_input=order))
 
     def close(self) -> None:
         """Let nobody ask any more."""
@@ -71,77 +71,77 @@ class Bank:
 
     def balance(self) -> int:
         """All the money there is, when every transfer has ended."""
-        for each in self.asked:
+        for each in self.requested:
             assert self.hub.client.wait(each, 60).runtime_status is not None
         states = [self.hub.client.read_entity_state(f"@account@{key}").entity_state for key in range(ACCOUNTS)]
         return sum(state["balance"] for state in states)
 
 
 @pytest.fixture
-def bank(hub: Hub) -> Iterator[Bank]:
+def bank(hub: CliHarness) -> Iterator[Bank]:
     opened = Bank(hub)
     yield opened
     opened.close()
 
 
-def daemon(hub: Hub, *options: str, **settings: str) -> Process:
-    return hub.daemon("hostile", "--app", BANK + ".py", *options, DURABLE_CHECKPOINT__EVERY="200ms", **settings)
+def start_daemon(hub: CliHarness, *options: str, **settings: str) -> DurableProcess:
+    return hub.start_daemon("hostile", "--app", BANK + ".py", *options, DURABLE_CHECKPOINT__EVERY="200ms", **settings)
 
 
-def works(hub: Hub, name: str) -> None:
+def assert_works(hub: CliHarness, name: str) -> None:
     """Whatever else is wrong: an orchestration that has nothing to do with it ends."""
     hub("start", "healthy", "--id", f"healthy-{name}", "--anyway")
     assert hub.client.wait(f"healthy-{name}", 60).output == 2
 
 
-def ends_well(hub: Hub, bank: Bank) -> None:
+def assert_ends_well(hub: CliHarness, bank: Bank) -> None:
     """At the end: everything works, nothing is wrong with the files, and all money is there."""
     bank.close()
-    running = next((each for each in hub.processes if each.alive), None) or daemon(hub)
-    works(hub, "end")
+    running = next((each for each in hub.processes if each.alive), None) or start_daemon(hub)
+    assert_works(hub, "end")
     assert bank.balance() == ACCOUNTS * MONEY
-    assert len(bank.asked) > 3
-    running.signal(signal.SIGTERM)
-    assert running.ends() == 0, running.said
-    assert "Traceback" not in running.said
-    hub.is_sound()
+    assert len(bank.requested) > 3
+    running.send_signal(signal.SIGTERM)
+    assert running.wait_for_exit() == 0, running.output
+    assert "Traceback" not in running.output
+    hub.assert_sound()
 
 
-def wait_for_findings(hub: Hub, *texts: str) -> None:
-    def named() -> bool:
+def wait_for_findings(hub: CliHarness, *texts: str) -> None:
+    def all_reported() -> bool:
         found = hub("doctor", code=None)
-        return found.code == 1 and all(text in found.out.replace("\n", " ") for text in texts)
+        return found.exit_code == 1 and all(text in found.out.replace("\n", " ") for text in texts)
 
-    until(named, 30, f"the doctor names {texts}", every=0.2)
+    wait_until(all_reported, 30, f"the doctor names {texts}", interval=0.2)
 
 
-def test_deep_trees_and_bounded_failures(hub: Hub, bank: Bank) -> None:
-    running = daemon(hub)
+def test_deep_trees_and_bounded_failures(hub: CliHarness, bank: Bank) -> None:
+    running = start_daemon(hub)
     hub("start", "nested", "--id", "failing", "--input", '{"depth": 300, "fails": true}')
     assert "at the bottom" in str(hub.client.wait("failing", 100).output)
-    works(hub, "failed")
+    assert_works(hub, "failed")
     size = sum(file.stat().st_size for file in (hub.root / "instances").rglob("*.jsonl"))
     assert size < 300 * 100 * 1024
     hub("start", "nested", "--id", "deep", "--input", '{"depth": 900, "fails": false}')
     hub("start", "nested", "--id", "too-deep", "--input", '{"depth": 1100, "fails": false}')
     assert "1,000" in str(hub.client.wait("too-deep", 100).output)
     hub("terminate", "deep")
-    works(hub, "terminated")
+    assert_works(hub, "terminated")
     hub("purge", "deep")
-    works(hub, "purged")
+    assert_works(hub, "purged")
     assert not hub.client.get_status("deep")
-    assert running.alive, running.said
-    ends_well(hub, bank)
+    assert running.alive, running.output
+    assert_ends_well(hub, bank)
 
 
-def test_values_that_an_earlier_version_accepted(hub: Hub, bank: Bank) -> None:
+def test_values_that_an_earlier_version_accepted(hub: CliHarness, bank: Bank) -> None:
     hub("start", "waits", "--id", "reached", "--anyway")
     inbox = Inbox(LocalDisk(), str(hub.root))
     for depth in (300, 900, 5_000):
         value = Raw(b"[" * depth + b"]" * depth)
         inbox.post("start", [MessageItem(f"deep-{depth}", "echoes", value)])
         inbox.post("raise-event", [MessageItem("reached", "Other", value)])
-    daemon(hub)
+    start_daemon(hub)
     for depth in (300, 900):
         assert hub.client.wait(f"deep-{depth}", 60).runtime_status is not None
         shown = hub("status", f"deep-{depth}", "--show-input", "-o", "json").out
@@ -152,119 +152,119 @@ def test_values_that_an_earlier_version_accepted(hub: Hub, bank: Bank) -> None:
     hub("raise-event", "reached", "Go", "--data", "1")
     assert hub.client.wait("reached", 60).output == 1
     wait_for_findings(hub, "the message can't be read and was set aside")
-    published(hub, hub.processes[-1])
+    stop_cleanly(hub, hub.processes[-1])
     hub("doctor", "--repair")
-    ends_well(hub, bank)
+    assert_ends_well(hub, bank)
 
 
-def test_a_message_and_an_instance_that_fail_in_the_engine(hub: Hub, bank: Bank) -> None:
-    running = daemon(hub, FAULTS="message,turn")
+def test_a_message_and_an_instance_that_fail_in_the_engine(hub: CliHarness, bank: Bank) -> None:
+    running = start_daemon(hub, FAULTS="message,turn")
     for id in ("bad-message", "bad-turn"):
         hub("start", "waits", "--id", id)
-    works(hub, "before")
+    assert_works(hub, "before")
     for id in ("bad-message", "bad-turn"):
         hub("raise-event", id, "Go", "--data", "1")
     wait_for_findings(hub, "raise-event for bad-message was set aside", "a fault of the engine")
-    until(lambda: hub.status("bad-turn")["blocked"], what="the instance is blocked")
-    assert "a fault of the engine" in hub.status("bad-turn")["blocked"]["reason"]
-    works(hub, "after")
-    assert running.alive, running.said
+    wait_until(lambda: hub.read_status("bad-turn")["blocked"], description="the instance is blocked")
+    assert "a fault of the engine" in hub.read_status("bad-turn")["blocked"]["reason"]
+    assert_works(hub, "after")
+    assert running.alive, running.output
     running.kill()
     hub("doctor", "--repair", code=None)
-    daemon(hub)
+    start_daemon(hub)
     for id in ("bad-message", "bad-turn"):
         assert hub.client.wait(id, 60).output == 1
-    ends_well_without_log(hub, bank)
+    assert_ends_well_without_log(hub, bank)
 
 
-def ends_well_without_log(hub: Hub, bank: Bank) -> None:
+def assert_ends_well_without_log(hub: CliHarness, bank: Bank) -> None:
     """The same where a log of an earlier daemon holds the traceback of a fault."""
-    ends_well(hub, bank)
+    assert_ends_well(hub, bank)
 
 
-def damage(hub: Hub, instance: str, how: Callable[[list[bytes]], list[bytes]]) -> None:
+def damage(hub: CliHarness, instance: str, how: Callable[[list[bytes]], list[bytes]]) -> None:
     file = Path(writer.history_path(str(hub.root), instance))
     lines = file.read_bytes().splitlines(keepends=True)
     file.write_bytes(b"".join(how(lines)))
 
 
-def published(hub: Hub, running: Process) -> None:
+def stop_cleanly(hub: CliHarness, running: DurableProcess) -> None:
     """Stop a daemon so that no journal can complete a history that is damaged next."""
-    running.signal(signal.SIGTERM)
-    assert running.ends() == 0, running.said
+    running.send_signal(signal.SIGTERM)
+    assert running.wait_for_exit() == 0, running.output
 
 
-def test_damaged_histories_and_logs(hub: Hub, bank: Bank) -> None:
-    running = daemon(hub)
+def test_damaged_histories_and_logs(hub: CliHarness, bank: Bank) -> None:
+    running = start_daemon(hub)
     for id in ("torn", "unread"):
         hub("start", "waits", "--id", id)
     hub("start", "asks", "--id", "parent")
-    until(lambda: hub.client.get_status("parent-child"), what="the child begins")
+    wait_until(lambda: hub.client.get_status("parent-child"), description="the child begins")
     hub("raise-event", "parent-child", "Go", "--data", "7")
     assert hub.client.wait("parent", 60).output == 7
     hub("entity", "signal", "@account@x", "deposit", "--input", "1")
-    until(lambda: hub.client.read_entity_state("@account@x").entity_exists, what="the account x")
-    published(hub, running)
+    wait_until(lambda: hub.client.read_entity_state("@account@x").entity_exists, description="the account x")
+    stop_cleanly(hub, running)
     damage(hub, "torn", lambda lines: [lines[0], lines[1][:-20] + b"X" + lines[1][-19:], *lines[2:]])
     damage(hub, "unread", lambda lines: [b"\0" * 100 + b"\n", *lines[1:]])
     damage(hub, "parent", lambda lines: [line for line in lines if b"SubOrchestrationInstanceCompleted" not in line])
     damage(hub, "@account@x", lambda lines: [*lines, lines[-1]])
-    running = daemon(hub)
+    running = start_daemon(hub)
     hub("raise-event", "torn", "Go", "--data", "1", code=None)
-    works(hub, "beside damage")
+    assert_works(hub, "beside damage")
     shown = hub("doctor", code=1).out
     for id in ("torn", "unread", "parent"):
         assert re.search(rf"\b{id}\b", shown.replace("\n", " ")) or writer.history_path("", id) in shown, shown
-    assert hub("status", "torn", code=None).code in (0, 65)
-    published(hub, running)
+    assert hub("status", "torn", code=None).exit_code in (0, 65)
+    stop_cleanly(hub, running)
     hub("doctor", "--repair", code=None)
-    hub.is_sound()
-    daemon(hub)
+    hub.assert_sound()
+    start_daemon(hub)
     assert hub.client.wait("parent", 60).runtime_status.value in ("Completed", "Failed")  # type: ignore[union-attr]
     account: Any = hub.client.read_entity_state("@account@x").entity_state
     assert account["balance"] == 1
-    ends_well(hub, bank)
+    assert_ends_well(hub, bank)
 
 
-def test_a_damaged_index(hub: Hub, bank: Bank) -> None:
-    running = daemon(hub)
-    works(hub, "before")
-    published(hub, running)
+def test_a_damaged_index(hub: CliHarness, bank: Bank) -> None:
+    running = start_daemon(hub)
+    assert_works(hub, "before")
+    stop_cleanly(hub, running)
     index = hub.root / "index.sqlite"
     data = bytearray(index.read_bytes())
     data[4096:] = random.Random(1).randbytes(len(data) - 4096)
     index.write_bytes(data)
-    daemon(hub)
-    works(hub, "with a new index")
-    ends_well(hub, bank)
+    start_daemon(hub)
+    assert_works(hub, "with a new index")
+    assert_ends_well(hub, bank)
 
 
-def test_folders_forks_and_handles(hub: Hub, bank: Bank) -> None:
-    running = daemon(hub)
+def test_folders_forks_and_handles(hub: CliHarness, bank: Bank) -> None:
+    running = start_daemon(hub)
     inputs = {"moves": '["moves", "/"]', "forks": '["forks", 1]', "hogs": '["hogs", 2]'}
     import resource
 
     resource.prlimit(running.pid, resource.RLIMIT_NOFILE, (96, 96))
     for id, given in inputs.items():
         hub("start", "calls", "--id", id, "--input", given)
-    assert [hub.client.wait(id, 90).output for id in inputs] == ["/", [True], True], running.said
-    works(hub, "elsewhere")
-    assert running.alive, running.said
+    assert [hub.client.wait(id, 90).output for id in inputs] == ["/", [True], True], running.output
+    assert_works(hub, "elsewhere")
+    assert running.alive, running.output
     assert sorted(path.name for path in hub.folder.glob("**/hub.json")) == ["hub.json"]
-    ends_well(hub, bank)
+    assert_ends_well(hub, bank)
 
 
-def test_workers_end_with_a_daemon_that_is_killed(hub: Hub, bank: Bank) -> None:
-    running = daemon(hub)
+def test_workers_end_with_a_daemon_that_is_killed(hub: CliHarness, bank: Bank) -> None:
+    running = start_daemon(hub)
     note = hub.folder / "worker"
     hub("start", "calls", "--id", "sleeper", "--input", json.dumps(["sleeps_in_a_worker", str(note)]))
-    until(lambda: note.exists() and note.read_text(), what="the worker begins")
+    wait_until(lambda: note.exists() and note.read_text(), description="the worker begins")
     pid = int(note.read_text())
     running.kill()
-    until(lambda: not Path(f"/proc/{pid}").exists() or _is_zombie(pid), 20, "the worker ends")
-    daemon(hub)
+    wait_until(lambda: not Path(f"/proc/{pid}").exists() or _is_zombie(pid), 20, "the worker ends")
+    start_daemon(hub)
     hub("terminate", "sleeper")
-    ends_well(hub, bank)
+    assert_ends_well(hub, bank)
 
 
 def _is_zombie(pid: int) -> bool:
@@ -274,40 +274,40 @@ def _is_zombie(pid: int) -> bool:
         return True
 
 
-def test_until_idle_does_what_is_due(hub: Hub) -> None:
+def test_until_idle_does_what_is_due(hub: CliHarness) -> None:
     for at in range(5):
         hub("start", "due_at_once", "--id", f"d-{at}", "--anyway")
-    hub.finish("hostile")
+    hub.run_until_idle("hostile")
     assert [hub.client.get_status(f"d-{at}").output for at in range(5)] == ["done"] * 5
 
 
-def test_a_page_of_another_site_starts_nothing(hub: Hub, bank: Bank) -> None:
-    running = daemon(hub, "--http", "0")
-    running.says("/api/starts")
-    port = int(re.search(r"127\.0\.0\.1:(\d+)", running.said).group(1))  # type: ignore[union-attr]
+def test_a_page_of_another_site_starts_nothing(hub: CliHarness, bank: Bank) -> None:
+    running = start_daemon(hub, "--http", "0")
+    running.wait_for_output("/api/starts")
+    port = int(re.search(r"127\.0\.0\.1:(\d+)", running.output).group(1))  # type: ignore[union-attr]
     for headers in ({"Origin": "http://evil.example"}, {"Sec-Fetch-Site": "cross-site"}):
         with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=20)) as connection:
             connection.request("GET", "/api/starts", headers=headers)
             assert connection.getresponse().status == 403
     assert not hub.client.get_status("from-another-site")
-    works(hub, "after")
-    ends_well(hub, bank)
+    assert_works(hub, "after")
+    assert_ends_well(hub, bank)
 
 
-def test_two_pid_namespaces_on_one_hub(hub: Hub, bank: Bank) -> None:
+def test_two_pid_namespaces_on_one_hub(hub: CliHarness, bank: Bank) -> None:
     if subprocess.run(["unshare", "--pid", "--fork", "true"], capture_output=True, check=False).returncode:
         pytest.skip("no PID namespaces here")
-    daemon(hub)
-    hub.through = ["unshare", "--pid", "--fork"]
+    start_daemon(hub)
+    hub.command_prefix = ["unshare", "--pid", "--fork"]
     for at in range(5):
-        codes = sorted(_together(hub, at))
+        codes = sorted(_start_twice(hub, at))
         assert codes == [0, 4], (at, codes)
-    hub.through = []
-    ends_well(hub, bank)
+    hub.command_prefix = []
+    assert_ends_well(hub, bank)
 
 
-def _together(hub: Hub, at: int) -> list[int]:
-    words = [*hub.through, *COMMAND, "start", "waits", "--id", f"one-{at}", "--if-exists", "fail"]
+def _start_twice(hub: CliHarness, at: int) -> list[int]:
+    words = [*hub.command_prefix, *COMMAND, "start", "waits", "--id", f"one-{at}", "--if-exists", "fail"]
     started = [
         subprocess.Popen(
             [*words, "--state-dir", str(hub.root)],
@@ -321,8 +321,8 @@ def _together(hub: Hub, at: int) -> list[int]:
     return [each.wait(60) for each in started]
 
 
-def test_a_full_terminal_a_stopped_process_and_a_copy(hub: Hub, bank: Bank) -> None:
-    running = daemon(hub)
+def test_a_full_terminal_a_stopped_process_and_a_copy(hub: CliHarness, bank: Bank) -> None:
+    running = start_daemon(hub)
     with open("/dev/full", "wb") as full:
         code = subprocess.run(
             [*COMMAND, "status", "nothing", "--state-dir", str(hub.root)], stderr=full, check=False
@@ -330,13 +330,15 @@ def test_a_full_terminal_a_stopped_process_and_a_copy(hub: Hub, bank: Bank) -> N
     assert code == 74
     shutil.copytree(hub.root, hub.folder / "copy")
     bank.close()
-    with subprocess.Popen([sys.executable, "-c", HOLD, str(hub.root / "inbox" / "lock")], stdout=-1) as holder:
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLD_LOCK_SCRIPT, str(hub.root / "inbox" / "lock")], stdout=-1
+    ) as holder:
         assert holder.stdout is not None
         holder.stdout.readline()
         holder.send_signal(signal.SIGSTOP)
         refused = hub("start", "waits", "--id", "held-up", code=75, timeout=100)
         holder.kill()
         assert f"pid {holder.pid}" in refused.err
-    works(hub, "after")
-    assert running.alive, running.said
-    ends_well(hub, bank)
+    assert_works(hub, "after")
+    assert running.alive, running.output
+    assert_ends_well(hub, bank)

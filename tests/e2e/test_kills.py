@@ -18,20 +18,20 @@ from durablecli import Client
 from durablecli.client import Query
 from durablecli.model import events as ev
 from durablecli.store.check.checker import check_hub
-from tests.support.cli_harness import Hub, until
+from tests.support.cli_harness import CliHarness, wait_until
 
 SEED = int(os.environ.get("KILLS_SEED", "0")) or random.SystemRandom().randrange(1 << 32)
 SOAK_KILLS = int(os.environ.get("DURABLE_KILLS", "1000"))
 KILLS = 30
-_AT_ONCE = 40
+_MAX_UNFINISHED = 40
 
-Start = tuple[str, Any, Any]
+StartRequest = tuple[str, Any, Any]
 """Orchestrator, input, and the output that must come of it."""
-Call = tuple[str, str, int]
-Begin = tuple[int, str]
+ActivityKey = tuple[str, str, int]
+ActivityStart = tuple[int, str]
 """When an activity began, and the pid of its engine."""
 
-_KINDS: list[Callable[[int], Start]] = [
+_ORCHESTRATIONS: list[Callable[[int], StartRequest]] = [
     lambda x: ("chain", x, x + 5),
     lambda x: ("fan", 3 + x % 6, sum(i * i for i in range(3 + x % 6))),
     lambda x: ("as_completed", 2 + x % 4, sum(i * i for i in range(2 + x % 4))),
@@ -62,22 +62,22 @@ class Sender:
             self._post()
         for instance in list(self.collectors):
             while instance in self.collectors:
-                self._feed(instance)
+                self._raise_event(instance)
 
     def _post(self) -> None:
-        if len(self.expected) - len(self.ended) > _AT_ONCE:
-            self._look()
+        if len(self.expected) - len(self.ended) > _MAX_UNFINISHED:
+            self._note_ended()
             self.stopped.wait(0.02)
             return
         if self.collectors and self.rng.random() < 0.4:
-            self._feed(self.rng.choice(sorted(self.collectors)))
+            self._raise_event(self.rng.choice(sorted(self.collectors)))
         elif self.rng.random() < 0.15:
-            self._collect()
+            self._start_collector()
         else:
-            name, given, output = self.rng.choice(_KINDS)(self.rng.randrange(100))
+            name, given, output = self.rng.choice(_ORCHESTRATIONS)(self.rng.randrange(100))
             self.expected[self.client.start_new(name, client_input=given)] = output
 
-    def _collect(self) -> None:
+    def _start_collector(self) -> None:
         wanted = self.rng.randrange(1, 5)
         if self.rng.random() < 0.5:
             instance = self.client.start_new("collect", client_input=wanted)
@@ -85,7 +85,7 @@ class Sender:
             instance = self.client.start_new("gather", client_input={"wanted": wanted, "items": []})
         self.collectors[instance] = (wanted, [])
 
-    def _feed(self, instance: str) -> None:
+    def _raise_event(self, instance: str) -> None:
         wanted, sent = self.collectors[instance]
         self.client.raise_event(instance, "item", self.events)
         sent.append(self.events)
@@ -94,24 +94,24 @@ class Sender:
             self.expected[instance] = sent
             del self.collectors[instance]
 
-    def _look(self) -> None:
+    def _note_ended(self) -> None:
         for instance in self.expected.keys() - self.ended:
             if self.client.get_status(instance, show_input=False).ended:
                 self.ended.add(instance)
 
 
-class Load:
+class KillLoop:
     """Rounds of kills over one hub, and what is counted meanwhile."""
 
-    def __init__(self, hub: Hub, rng: random.Random, *options: str) -> None:
+    def __init__(self, hub: CliHarness, rng: random.Random, *options: str) -> None:
         self.hub = hub
         self.rng = rng
         self.options = options
-        self.counted: Counter[str] = Counter()
+        self.counts: Counter[str] = Counter()
 
-    def round(self, kills: int) -> None:
+    def run_round(self, kills: int) -> None:
         """Kill, restart and check so many times under load; then let everything end, compare, and purge it."""
-        self.hub.runs.unlink(missing_ok=True)
+        self.hub.runs_file.unlink(missing_ok=True)
         sender = Sender(self.hub.client, self.rng)
         with ThreadPoolExecutor(1) as pool:
             sending = pool.submit(sender.run)
@@ -122,35 +122,35 @@ class Load:
             finally:
                 sender.stopped.set()
             sending.result()
-        daemon = self.hub.daemon("load", *self.options)
+        daemon = self.hub.start_daemon("load", *self.options)
         for instance, output in sender.expected.items():
             assert self.hub.client.wait(instance, 60).output == output, instance
-        until(lambda: self.hub.client.count(Query(status=("Pending", "Running"))) == 0, what="children end")
-        compare(self.hub, self.counted)
+        wait_until(lambda: self.hub.client.count(Query(status=("Pending", "Running"))) == 0, description="children end")
+        check_runs(self.hub, self.counts)
         daemon.kill()
         self._check()
-        self.counted["starts"] += len(sender.expected)
-        self.counted["events"] += sender.events
+        self.counts["starts"] += len(sender.expected)
+        self.counts["events"] += sender.events
         self.hub("purge", "--status", "Completed", "--yes")
         assert self.hub.client.count(Query()) == 0
         self._check()
 
     def _kill_once(self) -> None:
-        daemon = self.hub.daemon("load", *self.options)
+        daemon = self.hub.start_daemon("load", *self.options)
         sleep(self.rng.uniform(0.05, 0.9))
         limit = monotonic() + 1.0
         while not self._in_flight(daemon.pid) and monotonic() < limit:
             sleep(0.003)
-        assert daemon.alive, daemon.said
+        assert daemon.alive, daemon.output
         daemon.kill()
         flying = self._in_flight(daemon.pid)
-        self.counted["kills"] += 1
-        self.counted["kills with activities running"] += bool(flying)
-        self.counted["activities in flight at kills"] += len(flying)
+        self.counts["kills"] += 1
+        self.counts["kills with activities running"] += bool(flying)
+        self.counts["activities in flight at kills"] += len(flying)
 
     def _in_flight(self, pid: int) -> set[str]:
         """The calls that an engine has begun and not ended."""
-        last = {key: word for word, key, _, _, by in self.hub.ran() if by == str(pid)}
+        last = {key: word for word, key, _, _, by in self.hub.read_runs() if by == str(pid)}
         return {key for key, word in last.items() if word == "begin"}
 
     def _check(self) -> None:
@@ -158,25 +158,25 @@ class Load:
         assert report.findings == [], report
 
 
-def compare(hub: Hub, counted: Counter[str]) -> None:
+def check_runs(hub: CliHarness, counts: Counter[str]) -> None:
     """What activities noted against what the histories say: each ran for a decision on disk, and again only if in need.
 
     An activity must not begin once an outcome of it is recorded, nor twice in one engine. Where `continue_as_new` has
     replaced the history, none may begin after one of a later execution.
     """
-    begun: dict[Call, list[Begin]] = defaultdict(list)
+    begun: dict[ActivityKey, list[ActivityStart]] = defaultdict(list)
     latest: dict[str, int] = {}
-    for word, key, _, at, pid in hub.ran():
+    for word, key, _, at, pid in hub.read_runs():
         instance, execution, _, n = key.rsplit("/", 3)
         if word == "begin":
             begun[instance, execution, int(n)].append((int(at), pid))
             assert latest.get(instance, 0) <= int(execution, 16), f"{key} began after a later execution"
             latest[instance] = int(execution, 16)
     for instance in {instance for instance, _, _ in begun}:
-        execution, scheduled, settled = recorded(hub.client, instance)
+        execution, scheduled, settled = recorded_times(hub.client, instance)
         for call, times in begun.items():
-            counted["activities"] += call[0] == instance
-            counted["run again"] += (len(times) - 1) * (call[0] == instance)
+            counts["activities"] += call[0] == instance
+            counts["run again"] += (len(times) - 1) * (call[0] == instance)
             if call[:2] != (instance, execution):
                 continue
             assert scheduled[call[2]] <= times[0][0], f"{call} began before it was decided"
@@ -184,7 +184,7 @@ def compare(hub: Hub, counted: Counter[str]) -> None:
     assert all(len({pid for _, pid in times}) == len(times) for times in begun.values())
 
 
-def recorded(client: Client, instance: str) -> tuple[str, dict[int, int], dict[int, int]]:
+def recorded_times(client: Client, instance: str) -> tuple[str, dict[int, int], dict[int, int]]:
     """The last execution, and of its activities by `n` the moments of decision and outcome."""
     scheduled: dict[int, int] = {}
     settled: dict[int, int] = {}
@@ -202,36 +202,36 @@ def recorded(client: Client, instance: str) -> tuple[str, dict[int, int], dict[i
     return execution, scheduled, settled
 
 
-def report(load: Load, seed: int) -> None:
-    print(f"\nseed {seed}: " + ", ".join(f"{count} {what}" for what, count in load.counted.items()))
+def print_report(load: KillLoop, seed: int) -> None:
+    print(f"\nseed {seed}: " + ", ".join(f"{count} {what}" for what, count in load.counts.items()))
 
 
 @pytest.mark.timeout(240)
-def test_thirty_kills_lose_nothing_and_repeat_only_what_was_in_flight(hub: Hub) -> None:
+def test_thirty_kills_lose_nothing_and_repeat_only_what_was_in_flight(hub: CliHarness) -> None:
     print(f"KILLS_SEED={SEED}")
-    load = Load(hub, random.Random(SEED))
-    load.round(KILLS // 2)
-    load.round(KILLS // 2)
-    report(load, SEED)
-    assert load.counted["kills with activities running"] >= 25
-    assert load.counted["run again"] > 0
+    load = KillLoop(hub, random.Random(SEED))
+    load.run_round(KILLS // 2)
+    load.run_round(KILLS // 2)
+    print_report(load, SEED)
+    assert load.counts["kills with activities running"] >= 25
+    assert load.counts["run again"] > 0
 
 
 @pytest.mark.timeout(120)
-def test_kills_between_turns_that_are_all_replayed_lose_nothing_either(hub: Hub) -> None:
+def test_kills_between_turns_that_are_all_replayed_lose_nothing_either(hub: CliHarness) -> None:
     print(f"KILLS_SEED={SEED}")
-    load = Load(hub, random.Random(SEED), "--replay-always")
-    load.round(8)
-    report(load, SEED)
-    assert load.counted["kills with activities running"] >= 6
+    load = KillLoop(hub, random.Random(SEED), "--replay-always")
+    load.run_round(8)
+    print_report(load, SEED)
+    assert load.counts["kills with activities running"] >= 6
 
 
 @pytest.mark.soak
-def test_a_thousand_kills_lose_nothing(hub: Hub) -> None:
+def test_a_thousand_kills_lose_nothing(hub: CliHarness) -> None:
     print(f"KILLS_SEED={SEED}")
-    load = Load(hub, random.Random(SEED))
-    while load.counted["kills"] < SOAK_KILLS:
-        load.round(min(KILLS, SOAK_KILLS - load.counted["kills"]))
-    report(load, SEED)
-    assert load.counted["kills with activities running"] >= SOAK_KILLS * 5 / 6
-    assert load.counted["starts"] >= 25 * SOAK_KILLS
+    load = KillLoop(hub, random.Random(SEED))
+    while load.counts["kills"] < SOAK_KILLS:
+        load.run_round(min(KILLS, SOAK_KILLS - load.counts["kills"]))
+    print_report(load, SEED)
+    assert load.counts["kills with activities running"] >= SOAK_KILLS * 5 / 6
+    assert load.counts["starts"] >= 25 * SOAK_KILLS

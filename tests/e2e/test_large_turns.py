@@ -12,16 +12,16 @@ import pytest
 from durablecli.client import Query
 from durablecli.model import events as ev
 from tests.e2e.flows.sizes import LARGE
-from tests.support.cli_harness import Hub, until
+from tests.support.cli_harness import CliHarness, wait_until
 
-SLICES = 4
+MIN_SLICES = 4
 """No timer is late by more than this part of the time that the whole took; unsliced it would be late by all of it."""
 
 
 @pytest.fixture
-def hub(tmp_path: Path) -> Iterator[Hub]:
+def hub(tmp_path: Path) -> Iterator[CliHarness]:
     """One whose files don't stay behind: they are large."""
-    made = Hub(tmp_path)
+    made = CliHarness(tmp_path)
     yield made
     made.close()
     for file in made.root.rglob("*.jsonl"):
@@ -29,22 +29,22 @@ def hub(tmp_path: Path) -> Iterator[Hub]:
 
 
 @contextmanager
-def timers_due_meanwhile(hub: Hub) -> Iterator[None]:
+def measure_timer_delay(hub: CliHarness) -> Iterator[None]:
     """A clock ticks twenty times a second; afterwards, how late it was is compared with how long it all took."""
     hub.client.start_new("clock", "clock")
-    until(lambda: ticks(hub), what="the clock ticks")
+    wait_until(lambda: read_ticks(hub), description="the clock ticks")
     began = datetime.now(UTC)
     yield
     took = datetime.now(UTC) - began
     hub.client.raise_event("clock", "stop")
     hub.client.wait("clock", 60)
-    late = [fired - due for due, fired in ticks(hub) if fired >= began and due <= began + took]
+    late = [fired - due for due, fired in read_ticks(hub) if fired >= began and due <= began + took]
     print(f"\ntook {took}, {len(late)} timers were due meanwhile, the latest by {max(late)}")
-    assert len(late) >= SLICES
-    assert max(late) < took / SLICES
+    assert len(late) >= MIN_SLICES
+    assert max(late) < took / MIN_SLICES
 
 
-def ticks(hub: Hub) -> list[tuple[datetime, datetime]]:
+def read_ticks(hub: CliHarness) -> list[tuple[datetime, datetime]]:
     """When each timer was due, and when it fired."""
     due: dict[int, datetime] = {}
     fired: list[tuple[datetime, datetime]] = []
@@ -57,63 +57,67 @@ def ticks(hub: Hub) -> list[tuple[datetime, datetime]]:
     return fired
 
 
-def large_inputs(hub: Hub, count: int) -> None:
-    hub.daemon("sizes")
-    with timers_due_meanwhile(hub):
+def run_large_inputs(hub: CliHarness, count: int) -> None:
+    hub.start_daemon("sizes")
+    with measure_timer_delay(hub):
         hub.client.start_new("large", "large", count)
-        until(lambda: hub.client.count(Query(name="large", status=("Completed",))), 1200, "the large turn ends", 0.3)
+        wait_until(
+            lambda: hub.client.count(Query(name="large", status=("Completed",))), 1200, "the large turn ends", 0.3
+        )
     assert hub.client.get_status("large", show_input=False).output == count * LARGE
 
 
-def children(hub: Hub, count: int) -> None:
-    hub.daemon("sizes")
-    with timers_due_meanwhile(hub):
+def run_children(hub: CliHarness, count: int) -> None:
+    hub.start_daemon("sizes")
+    with measure_timer_delay(hub):
         hub.client.start_new("brood", "brood", count)
-        until(lambda: hub.client.count(Query(name="brood", status=("Completed",))), 600, "the children end", 0.3)
+        wait_until(lambda: hub.client.count(Query(name="brood", status=("Completed",))), 600, "the children end", 0.3)
     assert hub.client.get_status("brood").output == count * (count - 1) // 2
     assert hub.client.count(Query(name="leaf", status=("Completed",))) == count
 
 
-def batch(hub: Hub, count: int) -> None:
-    hub.daemon("sizes")
-    with timers_due_meanwhile(hub):
+def run_batch(hub: CliHarness, count: int) -> None:
+    hub.start_daemon("sizes")
+    with measure_timer_delay(hub):
         ids = hub.client.start_many("leaf", range(count))
-        until(lambda: hub.client.count(Query(name="leaf", status=("Completed",))) == count, 1200, "the batch ends", 0.3)
+        wait_until(
+            lambda: hub.client.count(Query(name="leaf", status=("Completed",))) == count, 1200, "the batch ends", 0.3
+        )
     assert len(set(ids)) == count
     assert hub.client.get_status(ids[-1]).output == count - 1
 
 
-def test_twelve_inputs_of_16_mib_in_one_turn(hub: Hub) -> None:
-    large_inputs(hub, 12)
-    hub.is_sound()
+def test_twelve_inputs_of_16_mib_in_one_turn(hub: CliHarness) -> None:
+    run_large_inputs(hub, 12)
+    hub.assert_sound()
 
 
-def test_ten_thousand_children_in_one_turn(hub: Hub) -> None:
-    children(hub, 10_000)
+def test_ten_thousand_children_in_one_turn(hub: CliHarness) -> None:
+    run_children(hub, 10_000)
 
 
-def test_a_batch_of_twenty_thousand_starts(hub: Hub) -> None:
-    batch(hub, 20_000)
-
-
-@pytest.mark.soak
-def test_a_hundred_and_forty_inputs_of_16_mib_in_one_turn(hub: Hub) -> None:
-    large_inputs(hub, 140)
-    hub.is_sound()
+def test_a_batch_of_twenty_thousand_starts(hub: CliHarness) -> None:
+    run_batch(hub, 20_000)
 
 
 @pytest.mark.soak
-def test_a_batch_of_a_hundred_thousand_starts(hub: Hub) -> None:
-    batch(hub, 100_000)
-    hub.is_sound()
+def test_a_hundred_and_forty_inputs_of_16_mib_in_one_turn(hub: CliHarness) -> None:
+    run_large_inputs(hub, 140)
+    hub.assert_sound()
 
 
-def test_a_hub_killed_in_the_middle_of_a_large_turn_finishes_it(hub: Hub) -> None:
-    daemon = hub.daemon("sizes")
+@pytest.mark.soak
+def test_a_batch_of_a_hundred_thousand_starts(hub: CliHarness) -> None:
+    run_batch(hub, 100_000)
+    hub.assert_sound()
+
+
+def test_a_hub_killed_in_the_middle_of_a_large_turn_finishes_it(hub: CliHarness) -> None:
+    daemon = hub.start_daemon("sizes")
     hub.client.start_new("brood", "brood", 10_000)
-    until(lambda: hub.client.count(Query(name="leaf")) > 100, what="children begin")
+    wait_until(lambda: hub.client.count(Query(name="leaf")) > 100, description="children begin")
     daemon.kill()
-    hub.is_sound()
-    hub.daemon("sizes")
+    hub.assert_sound()
+    hub.start_daemon("sizes")
     assert hub.client.wait("brood", timedelta(seconds=60)).output == 10_000 * 9_999 // 2
     assert hub.client.count(Query(name="leaf")) == 10_000

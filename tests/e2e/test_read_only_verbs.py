@@ -11,9 +11,9 @@ from shutil import which
 
 import pytest
 
-from tests.support.cli_harness import FLOWS, Hub, until
+from tests.support.cli_harness import FLOWS, CliHarness, wait_until
 
-READING = [
+READ_ONLY_VERBS = [
     ["status", "a"],
     ["status", "waits", "-o", "json"],
     ["list"],
@@ -26,27 +26,27 @@ READING = [
 ]
 
 
-def contents(folder: Path) -> dict[str, tuple[int, int, str]]:
+def snapshot_files(folder: Path) -> dict[str, tuple[int, int, str]]:
     """Every file and folder: mode, time of change, and a hash of what is in it."""
 
-    def described() -> Iterator[tuple[str, tuple[int, int, str]]]:
+    def describe() -> Iterator[tuple[str, tuple[int, int, str]]]:
         for path in [folder, *sorted(folder.rglob("*"))]:
             facts = path.lstat()
             data = path.read_bytes() if stat.S_ISREG(facts.st_mode) else b""
             yield str(path.relative_to(folder)), (facts.st_mode, facts.st_mtime_ns, sha256(data).hexdigest())
 
-    return dict(described())
+    return dict(describe())
 
 
 @pytest.fixture
-def killed(hub: Hub) -> Hub:
+def killed(hub: CliHarness) -> CliHarness:
     """A hub whose daemon was killed at work, with messages that nobody has taken since."""
-    daemon = hub.daemon("plain")
+    daemon = hub.start_daemon("plain")
     for name in ("a", "b", "c"):
         hub("start", "hello", "--id", name, "--input", f'"{name}"')
         hub.client.wait(name, 20)
     hub("start", "rest", "--id", "waits", "--input", "60")
-    until(hub.ran, what="the activity begins")
+    wait_until(hub.read_runs, description="the activity begins")
     hub.client.start_many("approval", range(50))
     daemon.kill()
     hub("start", "hello", "--id", "later")
@@ -54,24 +54,24 @@ def killed(hub: Hub) -> Hub:
     return hub
 
 
-@pytest.mark.parametrize("verb", READING, ids=" ".join)
-def test_reading_verbs_write_nothing(killed: Hub, verb: list[str]) -> None:
-    before = contents(killed.root)
+@pytest.mark.parametrize("verb", READ_ONLY_VERBS, ids=" ".join)
+def test_reading_verbs_write_nothing(killed: CliHarness, verb: list[str]) -> None:
+    before = snapshot_files(killed.root)
     killed(*verb)
-    assert contents(killed.root) == before
+    assert snapshot_files(killed.root) == before
 
 
 @pytest.mark.skipif(os.geteuid() == 0 and not which("setpriv"), reason="root may write everywhere")
-def test_reading_verbs_need_no_permission_to_write(killed: Hub) -> None:
+def test_reading_verbs_need_no_permission_to_write(killed: CliHarness) -> None:
     for path in sorted(killed.root.rglob("*"), reverse=True):
         path.chmod(0o555 if path.is_dir() else 0o444)
     killed.root.chmod(0o555)
     if os.geteuid() == 0:
-        killed.through = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"]
-    before = contents(killed.root)
+        killed.command_prefix = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"]
+    before = snapshot_files(killed.root)
     killed("start", "hello", code=77)
-    for verb in READING:
+    for verb in READ_ONLY_VERBS:
         killed(*verb)
-    assert contents(killed.root) == before
+    assert snapshot_files(killed.root) == before
     for path in [killed.root, *killed.root.rglob("*")]:
         path.chmod(0o700)

@@ -13,44 +13,44 @@ from durablecli.client import Client
 from durablecli.daemon import embedded
 from durablecli.errors import WrongState
 from tests.e2e.flows import plain
-from tests.support.cli_harness import Hub
+from tests.support.cli_harness import CliHarness
 
 
-def test_a_run_that_replaces_an_ended_instance_shows_the_new_output(hub: Hub) -> None:
+def test_a_run_that_replaces_an_ended_instance_shows_the_new_output(hub: CliHarness) -> None:
     for name in ("Ada", "Grace", "Alan"):
         out = hub.run("plain", "hello", "--id", "h", "--input", f'"{name}"', "--if-exists", "replace").out
         assert out == f'"Hello {name}!"\n'
-    hub.is_sound()
+    hub.assert_sound()
 
 
-def test_without_a_daemon_each_verb_sees_the_one_before_it(hub: Hub) -> None:
+def test_without_a_daemon_each_verb_sees_the_one_before_it(hub: CliHarness) -> None:
     hub("start", "approval", "--id", "a")
     hub("raise-event", "a", "approval", "--data", "1")
-    hub.finish("plain")
+    hub.run_until_idle("plain")
     hub("start", "approval", "--id", "a", "--if-exists", "replace")
     hub("start", "approval", "--id", "a", "--if-exists", "replace")
-    assert hub.status("a")["runtimeStatus"] == "Pending"
+    assert hub.read_status("a")["runtimeStatus"] == "Pending"
     assert "Pending" in hub("list").out
     hub("wait", "a", "--timeout", "0.1", code=8)
     hub("start", "approval", "--id", "a", code=4)
     hub("raise-event", "a", "approval", "--data", "2")
-    hub.finish("plain")
+    hub.run_until_idle("plain")
     assert hub("wait", "a").out == "2\n"
     hub("restart", "a", "--same-id")
     hub("wait", "a", "--timeout", "0.1", code=8)
     hub("terminate", "a")
     hub("start", "approval", "--id", "a", "--if-exists", "replace")
     hub("raise-event", "a", "approval", "--data", "3")
-    hub.finish("plain")
+    hub.run_until_idle("plain")
     assert hub("wait", "a").out == "3\n"
     hub("purge", "a", "--yes")
     hub("start", "approval", "--id", "a")
-    assert hub.status("a")["runtimeStatus"] == "Pending"
-    hub.is_sound()
+    assert hub.read_status("a")["runtimeStatus"] == "Pending"
+    hub.assert_sound()
 
 
-def test_beside_a_daemon_each_verb_sees_the_one_before_it(hub: Hub) -> None:
-    hub.daemon("plain")
+def test_beside_a_daemon_each_verb_sees_the_one_before_it(hub: CliHarness) -> None:
+    hub.start_daemon("plain")
     for number in range(30):
         hub.client.start_new("hello", "h", f"{number}", if_exists="replace")
         assert hub.client.get_status("h").output in (None, f"Hello {number}!")
@@ -68,12 +68,12 @@ def test_beside_a_daemon_each_verb_sees_the_one_before_it(hub: Hub) -> None:
         assert not hub.client.get_status("a")
         hub.client.start_new("approval", "a", if_exists="fail")
         hub.client.terminate("a")
-    hub.is_sound()
+    hub.assert_sound()
 
 
 @df.activity
 def charge(amount: int) -> int:
-    if not fixed.is_set():
+    if not is_repaired.is_set():
         raise ValueError("declined")
     return amount
 
@@ -83,17 +83,17 @@ def shop(context: df.DurableOrchestrationContext) -> plain.Steps:
     return (yield context.call_activity(charge, context.get_input()))
 
 
-fixed = threading.Event()
+is_repaired = threading.Event()
 
 
-def test_a_wait_after_a_rewind_is_for_the_new_outcome_through_every_door(tmp_path: Path) -> None:
+def test_a_wait_after_a_rewind_returns_the_new_outcome_on_every_channel(tmp_path: Path) -> None:
     registry = testing.build_registry(shop, charge)
     with embedded(registry, tmp_path / ".state") as inside:
         outside = Client(tmp_path / ".state")
         for first, second in ((inside, inside), (inside, outside), (outside, inside), (outside, outside)):
-            fixed.clear()
+            is_repaired.clear()
             first.start_new("shop", "s", 7, if_exists="replace")
             assert second.wait("s", 20).output != 7
-            fixed.set()
+            is_repaired.set()
             first.rewind("s")
             assert second.wait("s", 20).output == 7

@@ -6,14 +6,14 @@ import json
 
 import pytest
 
-from tests.support.cli_harness import FLOWS, Hub
+from tests.support.cli_harness import FLOWS, CliHarness
 
 pytestmark = pytest.mark.usefixtures("replay_always")
 
 PLAIN = str(FLOWS / "plain.py")
 
 
-def test_a_history_cut_in_the_middle_of_a_turn_goes_on(hub: Hub) -> None:
+def test_a_history_truncated_within_a_turn_resumes(hub: CliHarness) -> None:
     hub("start", "approval", "--id", "p")
     hub("run-daemon", "--until-idle", "--app", PLAIN)
     (file,) = hub.root.glob("instances/*/p.jsonl")

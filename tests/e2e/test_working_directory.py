@@ -14,7 +14,7 @@ import durablecli as df
 from durablecli import Client, daemon, testing
 from tests.support.cli_harness import COMMAND
 
-MOVING = """
+CHDIR_WORKFLOWS = """
 import os
 import durablecli as df
 {module}
@@ -53,7 +53,7 @@ def moving(context: df.DurableOrchestrationContext) -> Any:
     return (yield context.call_activity(move))
 
 
-def durable(folder: Path, *arguments: str, code: int = 0) -> subprocess.CompletedProcess[str]:
+def run_durable(folder: Path, *arguments: str, code: int = 0) -> subprocess.CompletedProcess[str]:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("DURABLE_")}
     environment["PYTHONPATH"] = str(Path(__file__).parents[2])
     done = subprocess.run(
@@ -69,7 +69,7 @@ def durable(folder: Path, *arguments: str, code: int = 0) -> subprocess.Complete
     return done
 
 
-def hubs(folder: Path) -> list[str]:
+def find_hubs(folder: Path) -> list[str]:
     return sorted(str(found.parent.relative_to(folder)) for found in folder.rglob("hub.json"))
 
 
@@ -77,15 +77,15 @@ def hubs(folder: Path) -> list[str]:
 def test_code_that_changes_the_folder_stops_nothing(tmp_path: Path, module: str) -> None:
     flows = tmp_path / "project" / "workflows"
     flows.mkdir(parents=True)
-    (flows / "moving.py").write_text(MOVING.format(module=module))
+    (flows / "moving.py").write_text(CHDIR_WORKFLOWS.format(module=module))
     (flows.parent / "durable.yaml").write_text("state_dir: hub\napp: [workflows]\n")
-    first = durable(flows, "run", "moving", "--id", "a")
+    first = run_durable(flows, "run", "moving", "--id", "a")
     assert first.stdout == "49\n"
     assert f"created the hub {tmp_path}/project/hub\n" in first.stderr
-    durable(flows.parent, "start", "moving", "--id", "b")
-    durable(tmp_path, "run-daemon", "--until-idle", "--app", "project/workflows", "--state-dir", "project/hub")
-    assert durable(flows, "wait", "b").stdout == "49\n"
-    assert hubs(tmp_path) == ["project/hub"]
+    run_durable(flows.parent, "start", "moving", "--id", "b")
+    run_durable(tmp_path, "run-daemon", "--until-idle", "--app", "project/workflows", "--state-dir", "project/hub")
+    assert run_durable(flows, "wait", "b").stdout == "49\n"
+    assert find_hubs(tmp_path) == ["project/hub"]
 
 
 def test_an_embedded_engine_and_its_client_keep_their_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -94,7 +94,7 @@ def test_an_embedded_engine_and_its_client_keep_their_folder(tmp_path: Path, mon
     with daemon.embedded(testing.build_registry(move, moving), ".state") as client:
         assert client.wait(client.start_new(moving), 20).output == "/"
         assert early.wait(client.start_new(moving), 20).output == "/"
-    assert hubs(tmp_path) == [".state"]
+    assert find_hubs(tmp_path) == [".state"]
 
 
 def test_workflows_import_the_packages_of_the_project_in_every_process(tmp_path: Path) -> None:
@@ -108,6 +108,6 @@ def test_workflows_import_the_packages_of_the_project_in_every_process(tmp_path:
         "@df.orchestrator\ndef flow(context):\n"
         "    return [(yield context.call_activity(square, 7)), (yield context.call_activity(path))]\n"
     )
-    done = durable(tmp_path, "run", "flow")
+    done = run_durable(tmp_path, "run", "flow")
     assert done.stdout.startswith("[49,")
     assert str(tmp_path / ".state") not in done.stdout

@@ -96,19 +96,19 @@ def hub(replay_always: bool) -> Any:
         yield hub
 
 
-def lines_of(hub: testing.TestEnvironment, id: str) -> list[bytes]:
+def read_lines(hub: testing.TestEnvironment, id: str) -> list[bytes]:
     return bytes(hub.disk.files[history_path(ROOT, id)].data).split(b"\n")[:-1]
 
 
-def change(hub: testing.TestEnvironment, id: str, how: Callable[[list[bytes]], list[bytes]]) -> None:
+def change_lines(hub: testing.TestEnvironment, id: str, how: Callable[[list[bytes]], list[bytes]]) -> None:
     """Change the lines of a file while no engine runs."""
     hub.engine.flush()
     checkpoint(hub.engine.hub)
-    lines = how(lines_of(hub, id))
+    lines = how(read_lines(hub, id))
     hub.disk.files[history_path(ROOT, id)].data[:] = b"".join(line + b"\n" for line in lines)
 
 
-def flip(n: int) -> Callable[[list[bytes]], list[bytes]]:
+def flip_line(n: int) -> Callable[[list[bytes]], list[bytes]]:
     return lambda lines: [
         line.replace(b'"type":"', b'"tipe":"') if at == n - 1 else line for at, line in enumerate(lines)
     ]
@@ -119,17 +119,17 @@ def repair(hub: testing.TestEnvironment) -> list[str]:
     hub.close()
     close_hub(open_hub(ROOT, hub.disk, lock=False, index=Index()))
 
-    def keep(file: str, *, copy: bool = False) -> None:
+    def keep_file(file: str, *, copy: bool = False) -> None:
         if not copy:
             hub.disk.unlink(file)
 
-    said = list(HistoryRepair(hub.disk, ROOT, keep).run())
+    said = list(HistoryRepair(hub.disk, ROOT, keep_file).run())
     with suppress(FileNotFoundError):
         hub.disk.unlink(f"{ROOT}/{quarantine.QUARANTINE_FILE}")
     return said
 
 
-def repaired(hub: testing.TestEnvironment) -> list[str]:
+def repair_and_restart(hub: testing.TestEnvironment) -> list[str]:
     """Repair, and go on with another engine."""
     said = repair(hub)
     hub.restart()
@@ -137,18 +137,18 @@ def repaired(hub: testing.TestEnvironment) -> list[str]:
     return said
 
 
-def is_sound(hub: testing.TestEnvironment) -> None:
+def assert_sound(hub: testing.TestEnvironment) -> None:
     hub.engine.flush()
     found = [each for each in checker.check_hub(ROOT, hub.disk).findings if "index" not in each]
     assert found == [], found
 
 
-def finish(hub: testing.TestEnvironment, id: str) -> Any:
+def finish_instance(hub: testing.TestEnvironment, id: str) -> Any:
     hub.client.raise_event(id, "Go", "go")
     hub.run()
     status = hub.client.get_status(id)
     assert status.ended, status
-    is_sound(hub)
+    assert_sound(hub)
     return status.output
 
 
@@ -157,10 +157,10 @@ def finish(hub: testing.TestEnvironment, id: str) -> Any:
 def test_a_parent_gets_the_outcomes_of_its_children_again(hub: testing.TestEnvironment, name: str, n: int) -> None:
     hub.client.start_new(name, "p")
     hub.run()
-    change(hub, "p", flip(n))
-    mended = repaired(hub)
+    change_lines(hub, "p", flip_line(n))
+    mended = repair_and_restart(hub)
     assert any(f"p has lost the records n {n}" in line or "after record n" in line for line in mended)
-    assert finish(hub, "p") == (["one", "two", "go"] if name == "parent" else [0, 1, 2, 3, "go"])
+    assert finish_instance(hub, "p") == (["one", "two", "go"] if name == "parent" else [0, 1, 2, 3, "go"])
     assert set(RUNS.values()) == {1}
 
 
@@ -169,22 +169,22 @@ def test_a_child_that_is_lost_fails_its_parent(hub: testing.TestEnvironment) -> 
     hub.engine.step()
     (id,) = (each.child for each in hub.client.get_status("p").waiting_for)
     assert id is not None
-    change(hub, id, flip(1))
-    mended = repaired(hub)
+    change_lines(hub, id, flip_line(1))
+    mended = repair_and_restart(hub)
     assert any("is gone" in line for line in mended)
     assert hub.client.get_status("p").runtime_status is df.OrchestrationRuntimeStatus.Failed
-    is_sound(hub)
+    assert_sound(hub)
 
 
 @pytest.mark.parametrize("n", range(2, 12))
 def test_an_operation_is_applied_once_whatever_its_sender_forgets(hub: testing.TestEnvironment, n: int) -> None:
     hub.client.start_new("adds", "s")
     hub.run()
-    if n > len(lines_of(hub, "s")):
+    if n > len(read_lines(hub, "s")):
         pytest.skip("so many records there are not")
-    change(hub, "s", flip(n))
-    repaired(hub)
-    assert finish(hub, "s") == [1001, 11011, 111111, "go"]
+    change_lines(hub, "s", flip_line(n))
+    repair_and_restart(hub)
+    assert finish_instance(hub, "s") == [1001, 11011, 111111, "go"]
     assert hub.client.read_entity_state("@counter@a").entity_state == 111111
     hub.restart()
     hub.run()
@@ -193,7 +193,7 @@ def test_an_operation_is_applied_once_whatever_its_sender_forgets(hub: testing.T
 
 @pytest.mark.parametrize("n", range(2, 7))
 @pytest.mark.parametrize("name", ["adds", "parent", "spreads"])
-def test_so_it_is_where_the_cycle_is_given_up(
+def test_an_operation_is_applied_once_when_the_cycle_is_rolled_back(
     hub: testing.TestEnvironment, monkeypatch: pytest.MonkeyPatch, name: str, n: int
 ) -> None:
     hub.client.start_new("adds", "z")
@@ -203,7 +203,7 @@ def test_so_it_is_where_the_cycle_is_given_up(
     after = hub.client.read_entity_state("@counter@a").entity_state
     runs = dict(RUNS)
     for id in ("s", "z"):
-        change(hub, id, flip(n))
+        change_lines(hub, id, flip_line(n))
     original, failures = TurnRunner._run_next, iter([True])
 
     def go_on(self: TurnRunner, instance: Any) -> None:
@@ -212,7 +212,7 @@ def test_so_it_is_where_the_cycle_is_given_up(
             raise RuntimeError("boom")
 
     monkeypatch.setattr(TurnRunner, "_run_next", go_on)
-    repaired(hub)
+    repair_and_restart(hub)
     assert hub.client.get_status("z").blocked is not None
     hub.client.raise_event("s", "Go", "go")
     hub.run()
@@ -225,11 +225,11 @@ def test_so_it_is_where_the_cycle_is_given_up(
 def test_an_operation_is_applied_once_whatever_the_entity_forgets(hub: testing.TestEnvironment, n: int) -> None:
     hub.client.start_new("adds", "s")
     hub.run()
-    if n > len(lines_of(hub, "@counter@a")):
+    if n > len(read_lines(hub, "@counter@a")):
         pytest.skip("so many records there are not")
-    change(hub, "@counter@a", flip(n))
-    repaired(hub)
-    assert finish(hub, "s")[-1] == "go"
+    change_lines(hub, "@counter@a", flip_line(n))
+    repair_and_restart(hub)
+    assert finish_instance(hub, "s")[-1] == "go"
     state = hub.client.read_entity_state("@counter@a").entity_state
     assert state in (111111, 111111 - 100000, 111111 - 100, 111111 - 100100, 111111)
 
@@ -241,11 +241,11 @@ def test_money_is_constant(hub: testing.TestEnvironment, id: str, n: int) -> Non
         hub.client.signal_entity(f"@counter@{key}", "add", 100)
     hub.client.start_new("transfer", "t")
     hub.run()
-    if n > len(lines_of(hub, id)):
+    if n > len(read_lines(hub, id)):
         pytest.skip("so many records there are not")
-    change(hub, id, flip(n))
-    repaired(hub)
-    assert finish(hub, "t") == "go"
+    change_lines(hub, id, flip_line(n))
+    repair_and_restart(hub)
+    assert finish_instance(hub, "t") == "go"
     states = [hub.client.read_entity_state(f"@counter@{key}").entity_state for key in ("source", "target")]
     if id == "t":
         assert states == [95, 105]
@@ -255,17 +255,17 @@ def test_money_is_constant(hub: testing.TestEnvironment, id: str, n: int) -> Non
 def test_lines_that_are_there_twice_or_in_another_order_are_no_loss(hub: testing.TestEnvironment) -> None:
     hub.client.start_new("adds", "s")
     hub.run()
-    before = {id: lines_of(hub, id) for id in ("s", "@counter@a")}
+    before = {id: read_lines(hub, id) for id in ("s", "@counter@a")}
     for id, how in {
         "s": lambda lines: [lines[0], lines[0], lines[2], lines[1], *lines[3:], lines[3], b"\0" * 50, b"rubbish"],
         "@counter@a": lambda lines: [*lines[:4], lines[3], *lines[4:]],
     }.items():
-        change(hub, id, how)
+        change_lines(hub, id, how)
     repair(hub)
-    assert lines_of(hub, "@counter@a") == before["@counter@a"]
+    assert read_lines(hub, "@counter@a") == before["@counter@a"]
     hub.restart()
     hub.run()
-    assert finish(hub, "s") == [1001, 11011, 111111, "go"]
+    assert finish_instance(hub, "s") == [1001, 11011, 111111, "go"]
 
 
 def test_events_behind_the_damage_are_delivered_again(hub: testing.TestEnvironment) -> None:
@@ -274,8 +274,8 @@ def test_events_behind_the_damage_are_delivered_again(hub: testing.TestEnvironme
     hub.client.raise_event("s", "Other", 1)
     hub.client.raise_event("s", "Go", "early")
     hub.run()
-    change(hub, "s", flip(4))
-    repaired(hub)
+    change_lines(hub, "s", flip_line(4))
+    repair_and_restart(hub)
     assert hub.client.get_status("s").output == [1001, 11011, 111111, "early"]
     assert quarantined_messages.read_quarantined_messages(hub.disk, ROOT, "s") == []
 
@@ -283,8 +283,8 @@ def test_events_behind_the_damage_are_delivered_again(hub: testing.TestEnvironme
 def test_signals_of_a_lost_batch_are_not_sent_twice(hub: testing.TestEnvironment) -> None:
     hub.client.signal_entity("@relay@r", "pass", 7)
     hub.run()
-    change(hub, "@relay@r", flip(len(lines_of(hub, "@relay@r"))))
-    repaired(hub)
+    change_lines(hub, "@relay@r", flip_line(len(read_lines(hub, "@relay@r"))))
+    repair_and_restart(hub)
     assert hub.client.read_entity_state("@relay@r").entity_state == 1
     assert hub.client.read_entity_state("@counter@a").entity_state == 7
 
@@ -299,12 +299,12 @@ def test_an_operation_is_applied_once_also_over_a_snapshot(
     for _ in range(20):
         hub.client.signal_entity("@counter@a", "add", 0)
     hub.run()
-    assert b'"senders":[{"instance":"s"' in lines_of(hub, "@counter@a")[0]
-    change(hub, "s", flip(2))
-    repaired(hub)
+    assert b'"senders":[{"instance":"s"' in read_lines(hub, "@counter@a")[0]
+    change_lines(hub, "s", flip_line(2))
+    repair_and_restart(hub)
     assert hub.client.read_entity_state("@counter@a").entity_state == 111111
     assert "its outcome is lost" in str(hub.client.get_status("s").output)
-    is_sound(hub)
+    assert_sound(hub)
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -339,7 +339,7 @@ def test_anything_may_be_damaged_and_all_that_can_end_ends(hub: testing.TestEnvi
                 del lines[at:]
                 lines.append(b"\0" * 100)
         data[:] = b"".join(line + b"\n" for line in lines)
-    print("\n".join(repaired(hub)))
+    print("\n".join(repair_and_restart(hub)))
     for number, name in enumerate(["parent", "spreads", "adds", "transfer"] * 2):
         if (status := hub.client.get_status(f"{name}-{number}")) and not status.ended:
             hub.client.raise_event(f"{name}-{number}", "Go", "go")
@@ -347,4 +347,4 @@ def test_anything_may_be_damaged_and_all_that_can_end_ends(hub: testing.TestEnvi
     for number, name in enumerate(["parent", "spreads", "adds", "transfer"] * 2):
         status = hub.client.get_status(f"{name}-{number}")
         assert status.ended, (seed, status.instance_id, status.waiting_for, status.blocked)
-    is_sound(hub)
+    assert_sound(hub)

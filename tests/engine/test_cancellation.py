@@ -33,45 +33,45 @@ from durablecli.errors import WrongState
 from durablecli.model import events as ev
 
 Steps = Generator[Any, Any, Any]
-noted: list[str] = []
+calls: list[str] = []
 gate = Event()
 
 
-def until(true: Callable[[], object], seconds: float = 20.0) -> None:
+def wait_until(condition: Callable[[], object], seconds: float = 20.0) -> None:
     limit = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < limit, noted
+    while not condition():
+        assert time.monotonic() < limit, calls
         time.sleep(0.005)
 
 
 @df.activity
 def slow(name: str, context: df.ActivityContext) -> str:
     """Works until it is told to stop, or until the gate opens."""
-    noted.append(f"{name} begins")
+    calls.append(f"{name} begins")
     while not context.cancelled:
         if gate.wait(0.005):
             return f"{name} done"
-    noted.append(f"{name} stops")
+    calls.append(f"{name} stops")
     return f"{name} half done"
 
 
 @df.activity
 async def slow_async(name: str) -> str:
-    noted.append(f"{name} begins")
+    calls.append(f"{name} begins")
     try:
         await asyncio.to_thread(gate.wait, 20)
     except asyncio.CancelledError:
-        noted.append(f"{name} stops")
+        calls.append(f"{name} stops")
         raise
-    noted.append(f"{name} done")
+    calls.append(f"{name} done")
     return name
 
 
 @df.activity
 def deaf(name: str) -> str:
-    noted.append(f"{name} begins")
+    calls.append(f"{name} begins")
     gate.wait(20)
-    noted.append(f"{name} done")
+    calls.append(f"{name} done")
     return name
 
 
@@ -84,7 +84,7 @@ def boom(value: Any) -> None:
 @df.orchestrator
 def loses_race(context: df.DurableOrchestrationContext) -> Steps:
     tasks = [context.call_activity(name, name) for name in ("slow", "slow_async")]
-    while len(noted) < 2:  # both are to have begun
+    while len(calls) < 2:  # both are to have begun
         yield context.create_timer(context.current_utc_datetime + timedelta(milliseconds=20))
     yield context.task_any([*tasks, context.create_timer(context.current_utc_datetime)])
     return "late"
@@ -124,8 +124,8 @@ FLOWS = (slow, slow_async, deaf, boom, loses_race, goes_on, tells_and_returns, f
 
 
 @pytest.fixture(autouse=True)
-def _fresh() -> Iterator[None]:
-    noted.clear()
+def _reset() -> Iterator[None]:
+    calls.clear()
     gate.clear()
     yield
     gate.set()
@@ -144,12 +144,12 @@ def client(tmp_path: Path) -> Iterator[Client]:
 def test_what_lost_a_race_is_stopped_when_the_orchestration_ends(client: Client) -> None:
     client.start_new("loses_race", "x")
     assert client.wait("x", 20).output == "late"
-    until(lambda: {"slow stops", "slow_async stops"} <= set(noted))
+    wait_until(lambda: {"slow stops", "slow_async stops"} <= set(calls))
 
 
-def test_what_lost_a_race_goes_on_while_the_orchestration_lives(client: Client) -> None:
+def test_the_loser_of_a_race_keeps_running_while_the_orchestration_runs(client: Client) -> None:
     client.start_new("fails_in_a_race", "x")
-    until(lambda: "slow begins" in noted)
+    wait_until(lambda: "slow begins" in calls)
     gate.set()
     with suppress(WrongState):  # on a slow machine it may have ended already
         client.raise_event("x", "go", None)
@@ -158,23 +158,23 @@ def test_what_lost_a_race_goes_on_while_the_orchestration_lives(client: Client) 
 
 def test_what_lost_a_race_is_stopped_when_the_orchestration_continues_as_new(client: Client) -> None:
     client.start_new("goes_on", "x")
-    until(lambda: "slow begins" in noted)
+    wait_until(lambda: "slow begins" in calls)
     client.raise_event("x", "go", None)
-    until(lambda: "slow stops" in noted)
+    wait_until(lambda: "slow stops" in calls)
     assert not client.get_status("x").ended
 
 
-def test_what_nobody_was_ever_to_wait_for_is_done(client: Client) -> None:
+def test_an_activity_that_is_never_awaited_still_runs(client: Client) -> None:
     client.start_new("tells_and_returns", "x")
     assert client.wait("x", 20).ended
-    until(lambda: {"deaf begins", "slow_async begins"} <= set(noted))
+    wait_until(lambda: {"deaf begins", "slow_async begins"} <= set(calls))
     gate.set()
-    until(lambda: {"deaf done", "slow_async done"} <= set(noted))
+    wait_until(lambda: {"deaf done", "slow_async done"} <= set(calls))
 
 
 def test_an_activity_that_was_stopped_runs_again_after_a_rewind(client: Client) -> None:
     client.start_new("fails_in_a_race", "x")
-    until(lambda: "slow begins" in noted)
+    wait_until(lambda: "slow begins" in calls)
     client.raise_event("x", "go", None)
     assert client.wait("x", 20).runtime_status is df.OrchestrationRuntimeStatus.Failed
     gate.set()
@@ -187,22 +187,22 @@ def test_an_activity_that_was_stopped_runs_again_after_a_rewind(client: Client) 
 Outcomes = SimpleQueue[ActivityResult | EntityBatchResult]
 
 
-def crew_of(outcomes: Outcomes, **limits: int) -> Dispatcher:
+def make_dispatcher(outcomes: Outcomes, **limits: int) -> Dispatcher:
     return Dispatcher(testing.build_registry(*FLOWS), outcomes.put, ConcurrencyConfig(**limits))
 
 
-def job(name: str, n: int = 2) -> ActivityTask:
+def make_task(name: str, n: int = 2) -> ActivityTask:
     return ActivityTask("x", "1", n, ev.TaskScheduled(name, Raw(b'"%s"' % name.encode())))
 
 
-def test_work_that_is_needed_again_waits_for_its_earlier_call(tmp_path: Path) -> None:
+def test_a_repeated_activity_waits_for_its_earlier_call(tmp_path: Path) -> None:
     outcomes: Outcomes = SimpleQueue()
-    crew = crew_of(outcomes)
-    crew.dispatch_activities([job("deaf")])
-    until(lambda: "deaf begins" in noted)
+    crew = make_dispatcher(outcomes)
+    crew.dispatch_activities([make_task("deaf")])
+    wait_until(lambda: "deaf begins" in calls)
     crew.end_execution("x", "1", frozenset({2}))
     assert (crew.in_flight_count, crew.awaited_count) == (1, 0)
-    crew.dispatch_activities([job("deaf")])
+    crew.dispatch_activities([make_task("deaf")])
     assert (crew.in_flight_count, crew.awaited_count) == (1, 1)
     gate.set()
     assert crew.complete(outcomes.get(timeout=20)) is None
@@ -213,9 +213,9 @@ def test_work_that_is_needed_again_waits_for_its_earlier_call(tmp_path: Path) ->
 
 def test_an_outcome_counts_in_a_shutdown_unless_its_activity_has_seen_it() -> None:
     outcomes: Outcomes = SimpleQueue()
-    crew = crew_of(outcomes)
-    crew.dispatch_activities([job("slow", 2), job("deaf", 3)])
-    until(lambda: {"slow begins", "deaf begins"} <= set(noted))
+    crew = make_dispatcher(outcomes)
+    crew.dispatch_activities([make_task("slow", 2), make_task("deaf", 3)])
+    wait_until(lambda: {"slow begins", "deaf begins"} <= set(calls))
     crew.pause()
     first = outcomes.get(timeout=20)
     assert (first.key[2], crew.complete(first)) == (2, None)
@@ -248,8 +248,8 @@ def test_an_activity_that_stops_its_loop_fails_alone() -> None:
         raise SystemExit(3)
 
     crew = Dispatcher(testing.build_registry(slow_async, stops_the_loop), outcomes.put, ConcurrencyConfig())
-    crew.dispatch_activities([job("slow_async", 2)])
-    until(lambda: noted)
+    crew.dispatch_activities([make_task("slow_async", 2)])
+    wait_until(lambda: calls)
     for n, (how, failed) in enumerate([("now", True), ("later", True), ("exit", True), ("past", False)], 3):
         crew.dispatch_activities(
             [ActivityTask("x", "1", n, ev.TaskScheduled("stops_the_loop", Raw(b'"%s"' % how.encode())))]
@@ -267,15 +267,15 @@ def test_an_activity_that_stops_its_loop_fails_alone() -> None:
 # ── what people see ────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_status_tells_queued_activities_from_running_ones(client: Client) -> None:
+def test_status_distinguishes_queued_from_running_activities(client: Client) -> None:
     client.start_new("crowd", "x")
-    until(lambda: sum(f"d{at} begins" in noted for at in range(21)) == 20)
+    wait_until(lambda: sum(f"d{at} begins" in calls for at in range(21)) == 20)
 
-    def waits() -> list[ActivityWait]:
+    def activity_waits() -> list[ActivityWait]:
         return [one for one in client.get_status("x").waiting_for if isinstance(one, ActivityWait)]
 
-    until(lambda: sorted(one.state or "" for one in waits()) == ["queued", *["running"] * 20])
-    [queued] = [one for one in waits() if one.state == "queued"]
+    wait_until(lambda: sorted(one.state or "" for one in activity_waits()) == ["queued", *["running"] * 20])
+    [queued] = [one for one in activity_waits() if one.state == "queued"]
     assert queued.behind is not None
     assert (queued.behind.executor, queued.behind.running) == ("thread", 20)
     shown = [text for _, text in describe_reasons(client.get_status("x"), datetime.now(UTC))]
@@ -286,14 +286,14 @@ def test_status_tells_queued_activities_from_running_ones(client: Client) -> Non
     assert second.startswith("20 threads are busy, the longest with deaf of x for")
 
 
-def test_the_log_names_what_occupies_the_slots_and_what_does_not_stop() -> None:
+def test_the_log_names_activities_that_occupy_slots_or_do_not_stop() -> None:
     said: list[str] = []
     ahead = iter((0.0, 0.0, 2.0, 30.0, 40.0, 50.0, 60.0, 70.0))
     outcomes: Outcomes = SimpleQueue()
-    crew = crew_of(outcomes, activities=1)
+    crew = make_dispatcher(outcomes, activities=1)
     log = SlotWarnings(said.append, lambda: time.monotonic() + next(ahead))
-    crew.dispatch_activities([job("deaf", 2), job("slow", 3)])
-    until(lambda: noted)
+    crew.dispatch_activities([make_task("deaf", 2), make_task("slow", 3)])
+    wait_until(lambda: calls)
     for _ in range(4):
         log.check(crew)
     assert len(said) == 1
@@ -310,11 +310,11 @@ def test_the_log_names_what_occupies_the_slots_and_what_does_not_stop() -> None:
     crew.stop()
 
 
-def test_the_notice_lists_what_runs_and_what_is_queued(tmp_path: Path) -> None:
+def test_engine_info_lists_running_and_queued_activities(tmp_path: Path) -> None:
     outcomes: Outcomes = SimpleQueue()
-    crew = crew_of(outcomes, activities=1)
-    crew.dispatch_activities([job("deaf", 2), job("slow", 3)])
-    until(lambda: noted)
+    crew = make_dispatcher(outcomes, activities=1)
+    crew.dispatch_activities([make_task("deaf", 2), make_task("slow", 3)])
+    wait_until(lambda: calls)
     EngineInfoWriter(str(tmp_path), testing.build_registry(slow)).update(crew, datetime(2026, 1, 1, tzinfo=UTC))
     said = json.loads((tmp_path / "engine.json").read_text())
     assert [(each["name"], each["executor"]) for each in said["running"]] == [("deaf", "thread")]

@@ -25,12 +25,12 @@ from durablecli.store.inbox.inbox import Inbox
 from durablecli.store.inbox.messages import MessageItem
 
 Context = df.DurableOrchestrationContext
-ran: list[Any] = []
+step_runs: list[Any] = []
 
 
 @df.activity
 def step(value: Any) -> Any:
-    ran.append(value)
+    step_runs.append(value)
     return value
 
 
@@ -63,63 +63,63 @@ FUNCTIONS = [step, steps, waits, calls, counter]
 
 @pytest.fixture
 def hub(replay_always: bool) -> Iterator[testing.TestEnvironment]:
-    ran.clear()
+    step_runs.clear()
     with testing.hub(*FUNCTIONS, replay_always=replay_always) as made:
         made.run()
         yield made
 
 
 @pytest.fixture
-def bomb(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
+def inject_failure(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
     """Let a method raise when its work is done, if `when` says so of its arguments, until the hub is opened again."""
 
-    def plant(owner: type, name: str, when: Callable[..., bool], error: type[Exception] = RuntimeError) -> None:
+    def inject(owner: type, name: str, when: Callable[..., bool], error: type[Exception] = RuntimeError) -> None:
         original = getattr(owner, name)
 
-        def exploding(*arguments: Any, **options: Any) -> Any:
+        def failing(*arguments: Any, **options: Any) -> Any:
             result = original(*arguments, **options)
-            if armed and when(*arguments, **options):
+            if is_armed and when(*arguments, **options):
                 raise error("boom")
             return result
 
-        armed.append(True)
-        monkeypatch.setattr(owner, name, exploding)
+        is_armed.append(True)
+        monkeypatch.setattr(owner, name, failing)
 
-    yield plant
-    armed.clear()
+    yield inject
+    is_armed.clear()
 
 
-armed: list[bool] = []
+is_armed: list[bool] = []
 
 
 def restart(hub: testing.TestEnvironment) -> None:
     """Open the hub again, when the cause of the failures is gone."""
-    armed.clear()
+    is_armed.clear()
     hub.restart()
     hub.run()
 
 
-def finished(hub: testing.TestEnvironment, *ids: str) -> None:
+def assert_finished(hub: testing.TestEnvironment, *ids: str) -> None:
     """These end as if nothing had been, and nothing ran twice."""
     for id in ids:
         assert hub.finish(id).output == "done"
-        assert [each for each in ran if each[0] == id] == [[id, at] for at in range(3)]
+        assert [each for each in step_runs if each[0] == id] == [[id, at] for at in range(3)]
 
 
 @pytest.mark.parametrize("kind", ["raise-event", "terminate", "suspend", "resume", "rewind", "purge", "restart"])
-def test_a_message_that_fails_is_set_aside_and_the_rest_of_its_cycle_happens(
-    hub: testing.TestEnvironment, bomb: Callable[..., None], kind: str
+def test_a_failing_message_is_quarantined_and_the_rest_of_its_cycle_commits(
+    hub: testing.TestEnvironment, inject_failure: Callable[..., None], kind: str
 ) -> None:
     hub.client.start_new(waits, "victim")
     hub.client.start_new(steps, "before")
     hub.pool.run_next()
-    bomb(MessageHandler, "_handle_item", lambda _, message, item: item.instance == "victim")
+    inject_failure(MessageHandler, "_handle_item", lambda _, message, item: item.instance == "victim")
     other = Client("hub", None, hub.disk)
     other.start_new(steps, "first")
     Inbox(hub.disk, "hub").post(kind, [MessageItem("victim", "Go", new_instance="new" if kind == "restart" else None)])
     other.start_new(steps, "second")
     hub.run()
-    finished(hub, "before", "first", "second")
+    assert_finished(hub, "before", "first", "second")
     assert hub.client.get_status("victim").runtime_status.value == "Running"  # type: ignore[union-attr]
     assert not hub.client.get_status("new")
     (name,) = hub.engine.hub.inbox.failed_messages.names()
@@ -133,9 +133,11 @@ def test_a_message_that_fails_is_set_aside_and_the_rest_of_its_cycle_happens(
     assert hub.client.get_status("victim").output == 1
 
 
-def test_a_message_of_this_process_is_refused(hub: testing.TestEnvironment, bomb: Callable[..., None]) -> None:
+def test_a_message_of_this_process_is_refused(
+    hub: testing.TestEnvironment, inject_failure: Callable[..., None]
+) -> None:
     hub.client.start_new(waits, "victim")
-    bomb(MessageHandler, "_handle_item", lambda _, message, item: message.kind == "terminate")
+    inject_failure(MessageHandler, "_handle_item", lambda _, message, item: message.kind == "terminate")
     with pytest.raises(DurableError, match="internal error: RuntimeError: boom"):
         hub.client.terminate("victim", "")
     hub.client.raise_event("victim", "Go", 1)
@@ -145,35 +147,41 @@ def test_a_message_of_this_process_is_refused(hub: testing.TestEnvironment, bomb
 
 
 @pytest.mark.parametrize("sliced", [False, True])
-def test_of_a_batch_only_the_item_that_fails_is_set_aside(
-    hub: testing.TestEnvironment, bomb: Callable[..., None], monkeypatch: pytest.MonkeyPatch, sliced: bool
+def test_only_the_failing_item_of_a_batch_is_quarantined(
+    hub: testing.TestEnvironment, inject_failure: Callable[..., None], monkeypatch: pytest.MonkeyPatch, sliced: bool
 ) -> None:
     monkeypatch.setattr(message_handler, "_MAX_SLICE_STARTS", 10)
-    bomb(MessageHandler, "_start", lambda _, message, item: item.instance == "b-17")
+    inject_failure(MessageHandler, "_start", lambda _, message, item: item.instance == "b-17")
     Inbox(hub.disk, "hub").post("start", [MessageItem(f"b-{at}", "steps", Raw(b"null")) for at in range(30)])
     hub.run()
-    finished(hub, *(f"b-{at}" for at in range(30) if at != 17))
+    assert_finished(hub, *(f"b-{at}" for at in range(30) if at != 17))
     assert not hub.client.get_status("b-17")
     assert len(hub.engine.hub.inbox.failed_messages.names()) == 1
 
 
-def test_an_instance_whose_turn_fails_is_blocked(hub: testing.TestEnvironment, bomb: Callable[..., None]) -> None:
+def test_an_instance_whose_turn_fails_is_blocked(
+    hub: testing.TestEnvironment, inject_failure: Callable[..., None]
+) -> None:
     hub.client.start_new(steps, "before")
     hub.client.start_new(waits, "victim")
     hub.pool.run_next()
-    bomb(TurnRunner, "_record_turn", lambda _, instance, records: instance.id == "victim" and len(records) > 1)
+    inject_failure(
+        TurnRunner, "_record_turn", lambda _, instance, records: instance.id == "victim" and len(records) > 1
+    )
     hub.client.raise_event("victim", "Go", 1)
     hub.client.start_new(steps, "after")
-    finished(hub, "before", "after")
+    assert_finished(hub, "before", "after")
     status = hub.client.get_status("victim")
     assert status.blocked is not None
     assert status.blocked.reason == "internal error: RuntimeError: boom"
 
 
-def test_it_goes_on_when_the_cause_is_gone(hub: testing.TestEnvironment, bomb: Callable[..., None]) -> None:
+def test_a_blocked_instance_resumes_when_the_cause_is_gone(
+    hub: testing.TestEnvironment, inject_failure: Callable[..., None]
+) -> None:
     hub.client.start_new(waits, "victim")
     hub.run()
-    bomb(TurnRunner, "_record_turn", lambda _, instance, records: instance.id == "victim")
+    inject_failure(TurnRunner, "_record_turn", lambda _, instance, records: instance.id == "victim")
     hub.client.raise_event("victim", "Go", 1)
     hub.run()
     restart(hub)
@@ -181,7 +189,7 @@ def test_it_goes_on_when_the_cause_is_gone(hub: testing.TestEnvironment, bomb: C
 
 
 def test_outcomes_of_a_cycle_that_is_given_up_count_once(
-    hub: testing.TestEnvironment, bomb: Callable[..., None]
+    hub: testing.TestEnvironment, inject_failure: Callable[..., None]
 ) -> None:
     hub.client.start_new(steps, "one")
     hub.client.start_new(calls, "two")
@@ -189,23 +197,23 @@ def test_outcomes_of_a_cycle_that_is_given_up_count_once(
     while hub.pool.run_next():
         pass  # all that is known now is back, and nothing of it is taken
     failures = iter([True])
-    bomb(MessageHandler, "_handle_item", lambda _, message, item: next(failures, False))
+    inject_failure(MessageHandler, "_handle_item", lambda _, message, item: next(failures, False))
     with pytest.raises(DurableError, match="internal error"):
         hub.client.raise_event("victim", "Go")
     hub.run()
-    finished(hub, "one")
+    assert_finished(hub, "one")
     assert hub.client.get_status("two").output == 1
     assert hub.client.read_entity_state(df.EntityId("counter", "k")).entity_state == 1
 
 
 def test_a_timer_of_a_cycle_that_is_given_up_fires_once_and_not_early(
-    hub: testing.TestEnvironment, bomb: Callable[..., None]
+    hub: testing.TestEnvironment, inject_failure: Callable[..., None]
 ) -> None:
     hub.client.start_new(steps, "one")
     hub.client.start_new(waits, "victim")
     hub.run()
     failures = iter([True])
-    bomb(
+    inject_failure(
         DecisionApplier,
         "record_and_execute",
         lambda self, instance, record: instance.id == "one" and next(failures, False),
@@ -222,7 +230,7 @@ def test_a_timer_of_a_cycle_that_is_given_up_fires_once_and_not_early(
 
 @pytest.mark.parametrize("what", ["outcomes", "timers"])
 def test_what_waits_for_a_message_is_not_lost_with_the_cycle(
-    hub: testing.TestEnvironment, bomb: Callable[..., None], monkeypatch: pytest.MonkeyPatch, what: str
+    hub: testing.TestEnvironment, inject_failure: Callable[..., None], monkeypatch: pytest.MonkeyPatch, what: str
 ) -> None:
     original, waiting = MessageHandler._must_wait, [True]
     monkeypatch.setattr(
@@ -235,7 +243,7 @@ def test_what_waits_for_a_message_is_not_lost_with_the_cycle(
     if what == "timers":
         hub.run()
     failures = iter([True])
-    bomb(
+    inject_failure(
         DecisionApplier,
         "record_and_execute",
         lambda self, instance, record: instance.id == "victim" and next(failures, False),
@@ -251,7 +259,7 @@ def test_what_waits_for_a_message_is_not_lost_with_the_cycle(
     for _ in range(5):
         hub.engine.step()
     waiting.clear()
-    finished(hub, "one")
+    assert_finished(hub, "one")
 
 
 def test_a_damaged_part_of_a_batch_stops_nothing(hub: testing.TestEnvironment, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -262,15 +270,15 @@ def test_a_damaged_part_of_a_batch_stops_nothing(hub: testing.TestEnvironment, m
     hub.disk.files[f"hub/inbox/new/{part}"].data[20] ^= 1
     inbox.post("raise-event", [MessageItem("b-40", "Go")])
     hub.client.start_new(steps, "other")
-    finished(hub, "other")
+    assert_finished(hub, "other")
     assert len(hub.engine.hub.inbox.failed_messages.names()) == 1
 
 
 def test_an_item_of_a_batch_of_this_process_is_tried_once_more(
-    hub: testing.TestEnvironment, bomb: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+    hub: testing.TestEnvironment, inject_failure: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(message_handler, "_MAX_SLICE_STARTS", 10)
-    bomb(MessageHandler, "_start", lambda _, message, item: item.instance == "b-17")
+    inject_failure(MessageHandler, "_start", lambda _, message, item: item.instance == "b-17")
     hub.engine.submit("start", [MessageItem(f"b-{at}", "steps", Raw(b"null")) for at in range(30)])
     hub.run()
     checkpoint(hub.engine.hub)
@@ -278,40 +286,44 @@ def test_an_item_of_a_batch_of_this_process_is_tried_once_more(
     (name,) = failed.names()
     failed.retry(name)
     restart(hub)
-    finished(hub, *(f"b-{at}" for at in range(30)))
+    assert_finished(hub, *(f"b-{at}" for at in range(30)))
     assert not failed.retried_names()
 
 
 def test_a_new_instance_in_the_place_of_one_that_failed_is_tried(
-    hub: testing.TestEnvironment, bomb: Callable[..., None]
+    hub: testing.TestEnvironment, inject_failure: Callable[..., None]
 ) -> None:
     hub.client.start_new(waits, "victim")
     hub.run()
-    bomb(TurnRunner, "_record_turn", lambda _, instance, records: instance.id == "victim")
+    inject_failure(TurnRunner, "_record_turn", lambda _, instance, records: instance.id == "victim")
     hub.client.raise_event("victim", "Go", 1)
     hub.run()
     assert hub.client.get_status("victim").blocked is not None
-    armed.clear()
+    is_armed.clear()
     hub.client.purge_instance_history("victim", force=True)
     hub.run()
     hub.client.start_new(steps, "victim")
-    finished(hub, "victim")
+    assert_finished(hub, "victim")
 
 
-def test_an_entity_that_fails_leaves_the_rest_alone(hub: testing.TestEnvironment, bomb: Callable[..., None]) -> None:
-    bomb(EntityScheduler, "_record_batch", lambda *_: True)
+def test_an_entity_that_fails_leaves_the_rest_alone(
+    hub: testing.TestEnvironment, inject_failure: Callable[..., None]
+) -> None:
+    inject_failure(EntityScheduler, "_record_batch", lambda *_: True)
     hub.client.start_new(calls, "caller")
     hub.client.start_new(steps, "one")
-    finished(hub, "one")
+    assert_finished(hub, "one")
     assert not hub.client.get_status("caller").ended
     assert "RuntimeError: boom" in hub.output_lines[-1]
     restart(hub)
     assert hub.client.get_status("caller").output == 1
 
 
-def test_an_error_of_the_disk_still_stops_the_engine(hub: testing.TestEnvironment, bomb: Callable[..., None]) -> None:
+def test_an_error_of_the_disk_still_stops_the_engine(
+    hub: testing.TestEnvironment, inject_failure: Callable[..., None]
+) -> None:
     hub.client.start_new(waits, "victim")
-    bomb(MessageHandler, "_handle_item", lambda *_: True, StorageError)
+    inject_failure(MessageHandler, "_handle_item", lambda *_: True, StorageError)
     with pytest.raises(StorageError):
         hub.client.terminate("victim", "")
 
@@ -330,25 +342,25 @@ def test_an_instance_that_fails_at_the_opening_is_blocked(
 
     monkeypatch.setattr(TurnRunner, "restore", resume)
     hub.restart()
-    ran.clear()
-    finished(hub, "a", "z")
+    step_runs.clear()
+    assert_finished(hub, "a", "z")
     blocked = hub.client.get_status("victim").blocked
     assert blocked is not None
     assert "boom" in blocked.reason
 
 
-def embedded(path: Path) -> Any:
+def open_embedded(path: Path) -> Any:
     return daemon.embedded(testing.build_registry(*FUNCTIONS), path)
 
 
 @pytest.mark.parametrize("cured", [True, False])
-def test_the_doctor_names_what_was_set_aside_and_a_repair_tries_it_once_more(
-    tmp_path: Path, bomb: Callable[..., None], cured: bool
+def test_doctor_reports_quarantined_messages_and_repair_retries_them_once(
+    tmp_path: Path, inject_failure: Callable[..., None], cured: bool
 ) -> None:
     outside = Client(tmp_path / "hub")
     outside.start_new(waits, "victim")
-    bomb(MessageHandler, "_handle_item", lambda _, message, item: message.kind == "raise-event")
-    with embedded(tmp_path / "hub") as client:
+    inject_failure(MessageHandler, "_handle_item", lambda _, message, item: message.kind == "raise-event")
+    with open_embedded(tmp_path / "hub") as client:
         client.start_new(calls, "other")
         assert client.wait("other").output == 1
         outside.raise_event("victim", "Go", 1)
@@ -357,10 +369,10 @@ def test_the_doctor_names_what_was_set_aside_and_a_repair_tries_it_once_more(
         assert "raise-event for victim was set aside" in found[0]
         assert "RuntimeError: boom; --repair handles it again" in found[0]
     if cured:
-        armed.clear()
+        is_armed.clear()
     report = outside.repair()
     assert "was put back into the inbox" in report.repaired[0]
-    with embedded(tmp_path / "hub") as client:
+    with open_embedded(tmp_path / "hub") as client:
         if cured:
             assert client.wait("victim").output == 1
         while not cured and not outside.check().findings:
@@ -369,7 +381,7 @@ def test_the_doctor_names_what_was_set_aside_and_a_repair_tries_it_once_more(
     outside.repair()
     assert not outside.check().findings
     assert len(list((tmp_path / "hub" / "damaged").glob("*"))) == (0 if cured else 2)
-    with embedded(tmp_path / "hub") as client:
+    with open_embedded(tmp_path / "hub") as client:
         assert client.get_status("victim").ended is cured
 
 
@@ -379,7 +391,7 @@ def test_a_message_that_cannot_be_read_is_named_and_moved_away(tmp_path: Path) -
     outside.raise_event("victim", "Go", 1)
     _, event = sorted((tmp_path / "hub" / "inbox" / "new").glob("*.json"))
     event.write_bytes(b"[" * 5_000)
-    with embedded(tmp_path / "hub") as client:
+    with open_embedded(tmp_path / "hub") as client:
         while not client.get_status("victim").taken:
             pass
         while not (found := outside.check().findings):

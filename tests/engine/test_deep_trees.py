@@ -45,12 +45,12 @@ def hub(replay_always: bool) -> Iterator[testing.TestEnvironment]:
     repaired.clear()
 
 
-def start(hub: testing.TestEnvironment, *, fails: bool = False) -> None:
+def start_tree(hub: testing.TestEnvironment, *, fails: bool = False) -> None:
     hub.client.start_new(nested, f"level-{DEPTH}", {"depth": DEPTH, "fails": fails})
     hub.run()
 
 
-def counts(hub: testing.TestEnvironment) -> dict[str, int]:
+def count_by_status(hub: testing.TestEnvironment) -> dict[str, int]:
     """How many instances there are of each status."""
     hub.engine.flush()
     return dict(Counter(row.status for row in hub.client.page(Query(limit=2 * DEPTH)).rows))
@@ -59,31 +59,31 @@ def counts(hub: testing.TestEnvironment) -> dict[str, int]:
 @pytest.mark.parametrize("door", ["process", "inbox"])
 def test_a_deep_tree_is_terminated_and_purged(hub: testing.TestEnvironment, door: str) -> None:
     client = hub.client if door == "process" else Client("hub", None, hub.disk)
-    start(hub)
-    assert counts(hub) == {"Running": DEPTH + 1}
+    start_tree(hub)
+    assert count_by_status(hub) == {"Running": DEPTH + 1}
     client.terminate(f"level-{DEPTH}", "enough")
     hub.run()
-    assert counts(hub) == {"Terminated": DEPTH + 1}
+    assert count_by_status(hub) == {"Terminated": DEPTH + 1}
     client.purge_instance_history(f"level-{DEPTH}")
     hub.run()
-    assert counts(hub) == {}
+    assert count_by_status(hub) == {}
     assert not hub.engine.hub.inbox.failed_messages.names()
 
 
 def test_a_deep_tree_that_runs_is_purged_by_force(hub: testing.TestEnvironment) -> None:
-    start(hub)
+    start_tree(hub)
     hub.client.purge_instance_history(f"level-{DEPTH}", force=True)
     hub.run()
-    assert "Running" not in counts(hub)
+    assert "Running" not in count_by_status(hub)
 
 
 def test_a_deep_tree_that_failed_is_rewound(hub: testing.TestEnvironment) -> None:
-    start(hub, fails=True)
+    start_tree(hub, fails=True)
     hub.client.raise_event("level-0", "Go")
     hub.run()
-    assert counts(hub) == {"Failed": DEPTH + 1}
+    assert count_by_status(hub) == {"Failed": DEPTH + 1}
     repaired.append(True)
     hub.client.rewind(f"level-{DEPTH}", "repaired")
     hub.run()
-    assert counts(hub) == {"Completed": DEPTH + 1}
+    assert count_by_status(hub) == {"Completed": DEPTH + 1}
     assert hub.client.get_status(f"level-{DEPTH}").output == DEPTH

@@ -74,7 +74,7 @@ class SlowDisk(MemoryDisk):
         super().extend(node, data, path)
 
 
-class Bench:
+class SlowDiskHarness:
     """An engine on a slow disk, whose commits are synced by their own thread."""
 
     def __init__(self, **options: Any) -> None:
@@ -94,8 +94,8 @@ class Bench:
 
 
 @pytest.fixture
-def bench() -> Iterator[Bench]:
-    bench = Bench()
+def harness() -> Iterator[SlowDiskHarness]:
+    bench = SlowDiskHarness()
     yield bench
     bench.close()
 
@@ -109,61 +109,61 @@ def hub(replay_always: bool) -> Iterator[testing.TestEnvironment]:
 # ── write before act ───────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_nothing_is_told_or_started_before_the_commit_is_on_disk(bench: Bench) -> None:
-    bench.disk.gate.clear()
-    posted = bench.start("x", 1)
+def test_nothing_is_acknowledged_or_started_before_the_commit_is_on_disk(harness: SlowDiskHarness) -> None:
+    harness.disk.gate.clear()
+    posted = harness.start("x", 1)
     for _ in range(3):
-        bench.engine.step()
+        harness.engine.step()
     assert not posted.done.is_set()
-    assert not bench.hub.pool.waiting
-    assert not bench.hub.client.get_status("x").taken
-    bench.disk.gate.set()
-    bench.engine.flush()
+    assert not harness.hub.pool.waiting
+    assert not harness.hub.client.get_status("x").taken
+    harness.disk.gate.set()
+    harness.engine.flush()
     assert posted.done.is_set()
-    assert list(bench.hub.pool.waiting)
+    assert list(harness.hub.pool.waiting)
 
 
-def test_commits_that_are_decided_during_a_sync_share_the_next_one(bench: Bench) -> None:
-    bench.start("first")
-    bench.engine.flush()
-    syncs = bench.engine.journal_writer.sync_count
-    bench.disk.gate.clear()
-    posted = [bench.start(f"x{i}", i) for i in range(8)]
-    assert bench.engine.stats["decided_during_sync"] == 7
+def test_commits_that_are_decided_during_a_sync_share_the_next_one(harness: SlowDiskHarness) -> None:
+    harness.start("first")
+    harness.engine.flush()
+    syncs = harness.engine.journal_writer.sync_count
+    harness.disk.gate.clear()
+    posted = [harness.start(f"x{i}", i) for i in range(8)]
+    assert harness.engine.stats["decided_during_sync"] == 7
     assert not any(each.done.is_set() for each in posted)
-    bench.disk.gate.set()
-    bench.engine.flush()
+    harness.disk.gate.set()
+    harness.engine.flush()
     assert all(each.done.is_set() for each in posted)
-    assert bench.engine.journal_writer.sync_count - syncs <= 2  # what the first one took along, and the rest
+    assert harness.engine.journal_writer.sync_count - syncs <= 2  # what the first one took along, and the rest
 
 
-def test_outcomes_are_taken_in_the_order_in_which_they_came(bench: Bench) -> None:
+def test_outcomes_are_taken_in_the_order_in_which_they_came(harness: SlowDiskHarness) -> None:
     for i in range(5):
-        bench.start(f"x{i}", i)
-    bench.engine.flush()
-    bench.disk.gate.clear()
-    while bench.hub.pool.run_next():
-        bench.engine.step()
-    bench.disk.gate.set()
-    bench.engine.flush()
-    assert [bench.hub.client.get_status(f"x{i}").output for i in range(5)] == list(range(5))
-    ends = [bench.hub.client.get_history(f"x{i}")[-1].at for i in range(5)]
+        harness.start(f"x{i}", i)
+    harness.engine.flush()
+    harness.disk.gate.clear()
+    while harness.hub.pool.run_next():
+        harness.engine.step()
+    harness.disk.gate.set()
+    harness.engine.flush()
+    assert [harness.hub.client.get_status(f"x{i}").output for i in range(5)] == list(range(5))
+    ends = [harness.hub.client.get_history(f"x{i}")[-1].at for i in range(5)]
     assert ends == sorted(ends)
 
 
-def test_a_full_disk_stops_the_engine_and_is_nobodys_failure_but_its_own(bench: Bench) -> None:
-    bench.start("x", 1)
-    bench.engine.flush()
-    bench.hub.pool.run_next()
-    bench.disk.full = True
-    posted = bench.engine.submit("start", [MessageItem("y", "calls")])
+def test_a_full_disk_stops_the_engine_and_fails_no_instance(harness: SlowDiskHarness) -> None:
+    harness.start("x", 1)
+    harness.engine.flush()
+    harness.hub.pool.run_next()
+    harness.disk.full = True
+    posted = harness.engine.submit("start", [MessageItem("y", "calls")])
     with pytest.raises(StorageError, match="no space"):
-        bench.engine.run()
+        harness.engine.run()
     assert not posted.done.is_set() or posted.error is not None
-    bench.disk.full = False
-    bench.hub.restart()
-    assert bench.hub.finish("x").output == 1
-    assert not bench.hub.client.get_status("y")
+    harness.disk.full = False
+    harness.hub.restart()
+    assert harness.hub.finish("x").output == 1
+    assert not harness.hub.client.get_status("y")
 
 
 def test_an_engine_whose_hub_was_taken_by_another_stops(hub: testing.TestEnvironment) -> None:
@@ -219,7 +219,7 @@ def test_a_hundred_thousand_decisions_in_one_turn_are_too_many() -> None:
 
 
 @pytest.mark.parametrize("replay_always", [False, True])
-def test_live_machines_are_kept_and_replay_always_drops_them(replay_always: bool) -> None:
+def test_live_executors_are_kept_and_replay_always_drops_them(replay_always: bool) -> None:
     with testing.hub(*FUNCTIONS, replay_always=replay_always) as hub:
         for i in range(5):
             hub.client.start_new(waits, f"x{i}")
@@ -247,7 +247,7 @@ def test_an_engine_with_room_for_few_reads_the_others_again() -> None:
     hub.close()
 
 
-def test_a_log_line_is_said_once_and_only_after_its_turn_is_on_disk(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_log_line_is_emitted_once_and_only_after_its_turn_is_on_disk(caplog: pytest.LogCaptureFixture) -> None:
     @df.orchestrator
     def talks(context: Context) -> Any:
         context.logger.info("begun with %s", context.get_input())
@@ -293,7 +293,7 @@ def test_a_message_that_was_taken_before_a_crash_is_not_taken_again(hub: testing
     assert [type(record.event).__name__ for record in hub.client.get_history("x")].count("EventRaised") == 1
 
 
-def test_an_event_for_an_instance_that_is_not_known_yet_waits_for_another_look(hub: testing.TestEnvironment) -> None:
+def test_an_event_for_an_unknown_instance_waits_for_another_poll(hub: testing.TestEnvironment) -> None:
     inbox = Inbox(hub.disk, ROOT, notify=hub.engine.wake)
     inbox.post("raise-event", [MessageItem("nobody", "Go", Raw(b"1"))])
     hub.run()

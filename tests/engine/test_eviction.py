@@ -25,7 +25,7 @@ def family(context: Context) -> Any:
     return (yield context.task_all([context.call_sub_orchestrator(child, i) for i in range(200)]))
 
 
-def test_a_parent_is_kept_in_memory_while_its_turn_is_spread(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_parent_is_kept_in_memory_while_its_turn_is_split(monkeypatch: pytest.MonkeyPatch) -> None:
     for module in (commit_builder, turns):
         monkeypatch.setattr(module, "MAX_COMMIT_RECORDS", 16)
     monkeypatch.setattr(publisher, "_GATHER_INTERVAL", 0.0)

@@ -31,14 +31,14 @@ class FullDisk(MemoryDisk):
         super().extend(node, data, path)
 
 
-def opened(disk: MemoryDisk, **options: Any) -> testing.TestEnvironment:
+def make_hub(disk: MemoryDisk, **options: Any) -> testing.TestEnvironment:
     return testing.TestEnvironment(testing.build_registry(waits), testing.START, EngineOptions(**options), disk)
 
 
 @pytest.mark.parametrize("in_place", [True, False])
 def test_a_message_whose_commit_fails_is_refused(in_place: bool) -> None:
     disk = FullDisk()
-    hub = opened(disk, in_place=in_place)
+    hub = make_hub(disk, in_place=in_place)
     disk.full = True
     posted = hub.engine.submit("start", [MessageItem("x", "waits")])
     with pytest.raises(StorageError):
@@ -51,15 +51,15 @@ def test_a_message_whose_commit_fails_is_refused(in_place: bool) -> None:
 
 
 def test_a_message_for_an_engine_that_is_closed_is_refused() -> None:
-    hub = opened(MemoryDisk())
+    hub = make_hub(MemoryDisk())
     hub.close()
     posted = hub.engine.submit("start", [MessageItem("x", "waits")])
     assert posted.done.is_set()
     assert isinstance(posted.error, HubLocked)
 
 
-def test_an_engine_does_not_close_in_silence_over_a_checkpoint_that_has_failed() -> None:
-    hub = opened(MemoryDisk())
+def test_closing_an_engine_reports_a_failed_checkpoint() -> None:
+    hub = make_hub(MemoryDisk())
 
     def fail() -> None:
         raise StorageError("the histories can't be synced")

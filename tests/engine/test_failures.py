@@ -21,7 +21,7 @@ def fail(length: int) -> None:
     raise ValueError("the root cause" + "x" * length)
 
 
-def descend(context: df.DurableOrchestrationContext) -> Any:
+def call_next_level(context: df.DurableOrchestrationContext) -> Any:
     """Calls itself `levels` times, and fails in the last."""
     given = context.get_input()
     if given["levels"] == 0:
@@ -31,13 +31,13 @@ def descend(context: df.DurableOrchestrationContext) -> Any:
 
 @df.orchestrator
 def passes_on(context: df.DurableOrchestrationContext) -> Any:
-    yield descend(context)
+    yield call_next_level(context)
 
 
 @df.orchestrator
 def wraps(context: df.DurableOrchestrationContext) -> Any:
     try:
-        yield descend(context)
+        yield call_next_level(context)
     except Exception as error:
         raise RuntimeError(f"wrapped: {error}") from error
 
@@ -45,19 +45,19 @@ def wraps(context: df.DurableOrchestrationContext) -> Any:
 @df.orchestrator
 def wraps_without_a_cause(context: df.DurableOrchestrationContext) -> Any:
     try:
-        yield descend(context)
+        yield call_next_level(context)
     except Exception as error:  # noqa: BLE001 - all that comes
         raise RuntimeError(f"wrapped: {error}") from None
 
 
-def deep_failure(hub: TestEnvironment, name: str, levels: int, length: int = 0) -> tuple[int, Any]:
+def run_deep_failure(hub: TestEnvironment, name: str, levels: int, length: int = 0) -> tuple[int, Any]:
     """The bytes that a failure through so many levels leaves on disk, and the status of the first of them."""
     before = sum(len(node.data) for node in hub.disk.files.values())
     status = hub.finish(hub.client.start_new(name, client_input={"name": name, "levels": levels, "length": length}))
     return sum(len(node.data) for node in hub.disk.files.values()) - before, status
 
 
-def failure_of(hub: TestEnvironment, instance: str) -> Failure:
+def get_failure(hub: TestEnvironment, instance: str) -> Failure:
     known = hub.engine.instances.get(instance)
     assert known is not None
     assert known.runtime_state.failure is not None
@@ -68,13 +68,13 @@ def failure_of(hub: TestEnvironment, instance: str) -> Failure:
 @pytest.mark.parametrize("name", ["passes_on", "wraps"])
 def test_a_failure_through_many_levels_grows_with_their_number_alone(name: str, length: int) -> None:
     with testing.hub(fail, passes_on, wraps) as hub:
-        some, _ = deep_failure(hub, name, 30, length)
-        more, status = deep_failure(hub, name, 120, length)
+        some, _ = run_deep_failure(hub, name, 30, length)
+        more, status = run_deep_failure(hub, name, 120, length)
         assert more < 6 * some
         assert more / 120 < 200_000
         assert len(status.output) < 8_000
         assert "ValueError: the root cause" in status.output
-        failure = failure_of(hub, status.instance_id)
+        failure = get_failure(hub, status.instance_id)
         links = list(iter_chain(failure))
         assert len(links) <= MAX_CHAIN_LENGTH
         assert len(links) + sum(link.omitted for link in links) >= 121
@@ -83,7 +83,7 @@ def test_a_failure_through_many_levels_grows_with_their_number_alone(name: str, 
 
 def test_texts_alone_stay_bounded_where_the_cause_is_hidden() -> None:
     with testing.hub(fail, wraps_without_a_cause) as hub:
-        _, status = deep_failure(hub, "wraps_without_a_cause", 400)
+        _, status = run_deep_failure(hub, "wraps_without_a_cause", 400)
         assert len(status.output) < 10_000
         assert status.output.endswith("ValueError: the root cause")
 
@@ -132,7 +132,7 @@ def endless_and_uncaught(context: df.DurableOrchestrationContext) -> Any:
     return (yield context.call_sub_orchestrator(endless_and_uncaught))
 
 
-def limited(*functions: Any, depth: int = 5, replay_always: bool = False) -> TestEnvironment:
+def make_limited_hub(*functions: Any, depth: int = 5, replay_always: bool = False) -> TestEnvironment:
     options = EngineOptions(
         limits=LimitsConfig(sub_orchestration_depth=depth),
         use_threads=False,
@@ -150,14 +150,14 @@ TOO_DEEP = (
 
 @pytest.mark.parametrize("replay_always", [False, True])
 def test_sub_orchestrations_are_nested_only_so_deep(replay_always: bool) -> None:
-    with limited(endless, begins_over, replay_always=replay_always) as hub:
+    with make_limited_hub(endless, begins_over, replay_always=replay_always) as hub:
         status = hub.finish(hub.client.start_new(endless))
         assert status.output == [5, f"Orchestrator function 'endless' failed: {TOO_DEEP}"]
         assert hub.finish(hub.client.start_new(begins_over)).output == 5
 
 
 def test_the_limit_holds_after_a_restart_and_a_rewind() -> None:
-    with limited(endless_and_uncaught) as hub:
+    with make_limited_hub(endless_and_uncaught) as hub:
         instance = hub.client.start_new(endless_and_uncaught)
         hub.restart()
         for _ in range(2):

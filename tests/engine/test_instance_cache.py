@@ -8,7 +8,7 @@ from durablecli.store.memory_disk import MemoryDisk
 from durablecli.store.quarantine import Quarantine
 
 
-def test_only_histories_that_there_are_are_looked_for() -> None:
+def test_only_existing_histories_are_read() -> None:
     asked: list[str] = []
 
     def read(id: str) -> History | None:

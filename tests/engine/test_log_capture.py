@@ -18,19 +18,19 @@ from durablecli.engine.engine import EngineOptions
 from durablecli.testing import TestEnvironment
 
 Context = df.DurableOrchestrationContext
-own = logging.getLogger("own.module")
+own_logger = logging.getLogger("own.module")
 
 
 @df.activity
 def logs(text: str) -> None:
-    own.warning("activity %s", text)
+    own_logger.warning("activity %s", text)
 
 
-def says(text: str, context: Context) -> None:
+def log_everywhere(text: str, context: Context) -> None:
     """Says a text by every way there is."""
     context.logger.warning("context: %s", text)
     logging.warning("root: %s", text)
-    own.warning("own: %s", text)
+    own_logger.warning("own: %s", text)
     logging.Logger("of nobody").warning("nobody: %s", text)
     print("out:", text)
     print("err:", text, file=sys.stderr)
@@ -40,27 +40,31 @@ def says(text: str, context: Context) -> None:
 @df.orchestrator
 def talks(context: Context) -> Any:
     try:
-        says("first", context)
+        log_everywhere("first", context)
         yield context.call_activity(logs, "one")
-        says("second", context)
+        log_everywhere("second", context)
         yield context.wait_for_external_event("Go")
-        says("third", context)
+        log_everywhere("third", context)
     finally:
-        says("finally", context)
+        log_everywhere("finally", context)
 
 
-def small(*functions: Any) -> TestEnvironment:
+def make_small_hub(*functions: Any) -> TestEnvironment:
     """A hub that keeps hardly any machine alive."""
     options = EngineOptions(use_threads=False, live_instances=1, turn_budget=timedelta.max)
     return TestEnvironment(testing.build_registry(*functions), testing.START, options)
 
 
 @pytest.mark.parametrize("kind", ["live", "replayed", "restarted", "evicted"])
-def test_it_is_said_once_however_often_it_is_replayed(
+def test_output_is_emitted_once_however_often_it_is_replayed(
     kind: str, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
 ) -> None:
     caplog.set_level(logging.WARNING)
-    with small(talks, logs) if kind == "evicted" else testing.hub(talks, logs, replay_always=kind == "replayed") as hub:
+    with (
+        make_small_hub(talks, logs)
+        if kind == "evicted"
+        else testing.hub(talks, logs, replay_always=kind == "replayed") as hub
+    ):
         hub.client.start_new(talks, "x")
         hub.run()
         if kind == "restarted":
@@ -82,7 +86,7 @@ def test_it_is_said_once_however_often_it_is_replayed(
     assert [line for line in err.splitlines() if line.startswith("err")] == [f"err: {text}" for text in expected]
 
 
-def test_it_is_said_after_the_turn_is_on_disk_and_in_order(capsys: pytest.CaptureFixture[str]) -> None:
+def test_output_is_emitted_after_the_turn_is_on_disk_and_in_order(capsys: pytest.CaptureFixture[str]) -> None:
     @df.orchestrator
     def flow(context: Context) -> Any:
         print("from the turn")
@@ -101,7 +105,7 @@ def test_it_is_said_after_the_turn_is_on_disk_and_in_order(capsys: pytest.Captur
         assert capsys.readouterr().out == "from the turn\n"
 
 
-def lines_of(flow: Any, caplog: pytest.LogCaptureFixture) -> list[logging.LogRecord]:
+def run_and_collect_log(flow: Any, caplog: pytest.LogCaptureFixture) -> list[logging.LogRecord]:
     caplog.set_level(logging.INFO)
     with testing.hub(flow, logs) as hub:
         status = hub.finish(hub.client.start_new(flow))
@@ -113,7 +117,7 @@ def lines_of(flow: Any, caplog: pytest.LogCaptureFixture) -> list[logging.LogRec
 def test_arguments_are_shown_as_they_were(by_context: bool, caplog: pytest.LogCaptureFixture) -> None:
     @df.orchestrator
     def flow(context: Context) -> Any:
-        logger: Any = context.logger if by_context else own
+        logger: Any = context.logger if by_context else own_logger
         items = [1]
         fields: Any = {"items": items}
         logger.info("%s of %s", items, len(items))
@@ -123,7 +127,7 @@ def test_arguments_are_shown_as_they_were(by_context: bool, caplog: pytest.LogCa
         items.append(2)
         yield context.call_activity(logs, "one")
 
-    texts = [record.getMessage() for record in lines_of(flow, caplog)]
+    texts = [record.getMessage() for record in run_and_collect_log(flow, caplog)]
     assert texts[:4] == ["[1] of 1", "{'items': [1]}", "[1]", "[1]"]
     assert isinstance(caplog.records[1].msg, dict)
 
@@ -132,7 +136,7 @@ def test_arguments_are_shown_as_they_were(by_context: bool, caplog: pytest.LogCa
 def test_an_exception_comes_with_its_traceback(by_context: bool, caplog: pytest.LogCaptureFixture) -> None:
     @df.orchestrator
     def flow(context: Context) -> Any:
-        logger: Any = context.logger if by_context else own
+        logger: Any = context.logger if by_context else own_logger
         try:
             raise ValueError("the reason")
         except ValueError:
@@ -140,7 +144,7 @@ def test_an_exception_comes_with_its_traceback(by_context: bool, caplog: pytest.
         logger.error("again", exc_info=ValueError("given"), extra={"order": 7}, stack_info=True)
         yield context.call_activity(logs, "one")
 
-    first, second = lines_of(flow, caplog)[:2]
+    first, second = run_and_collect_log(flow, caplog)[:2]
     formatted = logging.Formatter().format(first)
     assert formatted.startswith("it failed in flow\nTraceback (most recent call last):")
     assert formatted.endswith("ValueError: the reason")
@@ -159,14 +163,14 @@ class Unprintable:
 def test_a_line_that_cannot_be_formatted_fails_nothing(caplog: pytest.LogCaptureFixture) -> None:
     @df.orchestrator
     def flow(context: Context) -> Any:
-        loggers: list[Any] = [context.logger, own]
+        loggers: list[Any] = [context.logger, own_logger]
         for logger in loggers:
             logger.info("%s and %s", *[1])
             logger.info(Unprintable())
             logger.info("%s", Unprintable())
         yield context.call_activity(logs, "one")
 
-    texts = [record.getMessage() for record in lines_of(flow, caplog)]
+    texts = [record.getMessage() for record in run_and_collect_log(flow, caplog)]
     expected = ["%s and %s (not formatted: TypeError)", "Unprintable (not formatted: RuntimeError)"]
     assert texts[:6] == [*expected, "%s (not formatted: RuntimeError)"] * 2
 
@@ -207,30 +211,30 @@ def test_level_filters_and_handlers_are_those_of_the_logger(caplog: pytest.LogCa
     drop = [lambda record: "secret" not in record.getMessage()]
     logger.addFilter(drop[0])
     try:
-        assert [record.getMessage() for record in lines_of(flow, caplog)] == ["shown", "activity one"]
+        assert [record.getMessage() for record in run_and_collect_log(flow, caplog)] == ["shown", "activity one"]
     finally:
         logger.removeFilter(drop[0])
         logger.setLevel(logging.NOTSET)
 
 
-def test_other_threads_are_heard_at_once(caplog: pytest.LogCaptureFixture) -> None:
+def test_output_of_other_threads_is_emitted_at_once(caplog: pytest.LogCaptureFixture) -> None:
     heard: list[list[str]] = []
 
     @df.orchestrator
     def flow(context: Context) -> Any:
-        own.warning("from the turn")
-        thread = threading.Thread(target=own.warning, args=("from a thread",))
+        own_logger.warning("from the turn")
+        thread = threading.Thread(target=own_logger.warning, args=("from a thread",))
         thread.start()
         thread.join()
         heard.append([record.getMessage() for record in caplog.records])
         yield context.call_activity(logs, "one")
 
-    texts = [record.getMessage() for record in lines_of(flow, caplog)]
+    texts = [record.getMessage() for record in run_and_collect_log(flow, caplog)]
     assert heard == [["from a thread"]]
     assert texts == ["from a thread", "from the turn", "activity one"]
 
 
-def test_everything_is_given_back() -> None:
+def test_everything_is_restored() -> None:
     before = (sys.stdout, sys.stderr, logging.Logger.callHandlers)
     with testing.hub(talks, logs) as hub:
         hub.client.start_new(talks)
@@ -240,7 +244,7 @@ def test_everything_is_given_back() -> None:
     assert (sys.stdout, sys.stderr, logging.Logger.callHandlers) == before
 
 
-def test_warnings_and_tracebacks_of_a_turn_are_said_once_too(capsys: pytest.CaptureFixture[str]) -> None:
+def test_warnings_and_tracebacks_of_a_turn_are_emitted_once_too(capsys: pytest.CaptureFixture[str]) -> None:
     @df.orchestrator
     def flow(context: Context) -> Any:
         with warnings.catch_warnings():

@@ -18,7 +18,7 @@ from durablecli.store.inbox.inbox import Inbox
 from durablecli.store.inbox.messages import MessageItem
 
 Context = df.DurableOrchestrationContext
-outside: list[Any] = []
+outside_actions: list[Any] = []
 """What the activity `act` does, as a program of its own would: through a client that posts to the inbox."""
 
 
@@ -37,7 +37,7 @@ def collects(context: Context) -> Any:
 
 @df.activity
 def act(_: Any) -> None:
-    outside[0]()
+    outside_actions[0]()
 
 
 @df.orchestrator
@@ -90,7 +90,7 @@ class Log:
         return self.lines
 
     def act(self) -> None:
-        outside[0]()
+        outside_actions[0]()
 
 
 @df.orchestrator
@@ -124,29 +124,29 @@ def hub(replay_always: bool) -> Iterator[testing.TestEnvironment]:
     with testing.hub(*FUNCTIONS, replay_always=replay_always) as made:
         made.run()
         yield made
-    outside.clear()
+    outside_actions.clear()
 
 
-def other(hub: testing.TestEnvironment) -> Client:
+def open_other_client(hub: testing.TestEnvironment) -> Client:
     """A client in another process."""
     return Client("hub", None, hub.disk)
 
 
-def output(hub: testing.TestEnvironment, id: str) -> Any:
+def output_of(hub: testing.TestEnvironment, id: str) -> Any:
     return hub.client.get_status(id).output
 
 
 def test_an_event_through_the_engine_s_process_follows_a_start_in_the_inbox(hub: testing.TestEnvironment) -> None:
-    other(hub).start_new(waits, "x")
+    open_other_client(hub).start_new(waits, "x")
     hub.client.raise_event("x", "Go", 42)
     hub.run()
-    assert output(hub, "x") == 42
+    assert output_of(hub, "x") == 42
     assert not hub.engine.stats["undelivered"]
 
 
 @pytest.mark.parametrize("verb", ["terminate", "suspend"])
-def test_so_does_any_other_verb(hub: testing.TestEnvironment, verb: str) -> None:
-    other(hub).start_new(waits, "x")
+def test_any_other_verb_follows_a_start_in_the_inbox(hub: testing.TestEnvironment, verb: str) -> None:
+    open_other_client(hub).start_new(waits, "x")
     getattr(hub.client, verb)("x", "stop")
     hub.run()
     status = hub.client.get_status("x").runtime_status
@@ -155,19 +155,21 @@ def test_so_does_any_other_verb(hub: testing.TestEnvironment, verb: str) -> None
 
 
 @pytest.mark.parametrize("doors", ["io", "oi", "ioi", "oio", "iioo"])
-def test_events_keep_their_order_over_doors(hub: testing.TestEnvironment, doors: str) -> None:
-    clients = {"i": hub.client, "o": other(hub)}
+def test_events_keep_their_order_across_channels(hub: testing.TestEnvironment, doors: str) -> None:
+    clients = {"i": hub.client, "o": open_other_client(hub)}
     hub.client.start_new(collects, "x", len(doors))
     hub.run()
     for at, door in enumerate(doors):
         clients[door].raise_event("x", "Go", at)
     hub.run()
-    assert output(hub, "x") == list(range(len(doors)))
+    assert output_of(hub, "x") == list(range(len(doors)))
 
 
-def test_signals_keep_their_order_over_doors(hub: testing.TestEnvironment) -> None:
+def test_signals_keep_their_order_across_channels(hub: testing.TestEnvironment) -> None:
     entity = df.EntityId("log", "k")
-    for at, client in enumerate([hub.client, other(hub), other(hub), hub.client, other(hub), hub.client]):
+    for at, client in enumerate(
+        [hub.client, open_other_client(hub), open_other_client(hub), hub.client, open_other_client(hub), hub.client]
+    ):
         client.signal_entity(entity, "add", str(at))
     hub.run()
     state: Any = hub.client.read_entity_state(entity).entity_state
@@ -176,21 +178,21 @@ def test_signals_keep_their_order_over_doors(hub: testing.TestEnvironment) -> No
 
 def test_an_orchestration_reaches_what_its_activity_has_started(hub: testing.TestEnvironment) -> None:
     def start_two() -> None:
-        client = other(hub)
+        client = open_other_client(hub)
         client.start_new(waits, "first")
         client.start_new(waits, "second")
 
-    outside.append(start_two)
+    outside_actions.append(start_two)
     id = hub.client.start_new(acts_then_sends, client_input=[["first", 1], ["second", 2]])
     hub.run()
     assert not [record for record in hub.client.get_history(id) if getattr(record.event, "undelivered", False)]
-    assert [output(hub, "first"), output(hub, "second")] == [1, 2]
+    assert [output_of(hub, "first"), output_of(hub, "second")] == [1, 2]
 
 
 @pytest.mark.parametrize("function", [acts_then_signals, acts_then_calls])
 def test_an_operation_follows_the_signal_that_an_activity_has_sent(hub: testing.TestEnvironment, function: Any) -> None:
     entity = df.EntityId("log", "k")
-    outside.append(lambda: other(hub).signal_entity(entity, "add", "activity"))
+    outside_actions.append(lambda: open_other_client(hub).signal_entity(entity, "add", "activity"))
     hub.client.start_new(function)
     hub.run()
     state: Any = hub.client.read_entity_state(entity).entity_state
@@ -199,33 +201,33 @@ def test_an_operation_follows_the_signal_that_an_activity_has_sent(hub: testing.
 
 @pytest.mark.parametrize("function", [races, parent, calls_acting_entity])
 def test_an_event_that_user_code_has_sent_comes_before_its_result(hub: testing.TestEnvironment, function: Any) -> None:
-    outside.append(lambda: other(hub).raise_event("x", "Go"))
+    outside_actions.append(lambda: open_other_client(hub).raise_event("x", "Go"))
     hub.client.start_new(function, "x", [])
     hub.run()
-    assert output(hub, "x") == "event"
+    assert output_of(hub, "x") == "event"
 
 
 def test_a_timer_follows_an_event_that_was_acknowledged_before_it_was_due(hub: testing.TestEnvironment) -> None:
     hub.client.start_new(races_a_timer, "x")
     hub.run()
-    other(hub).raise_event("x", "Go")
+    open_other_client(hub).raise_event("x", "Go")
     hub.clock.advance(timedelta(seconds=11))
     hub.run()
-    assert output(hub, "x") == "event"
+    assert output_of(hub, "x") == "event"
 
 
 def test_the_order_holds_behind_more_messages_than_are_read_at_once(
     hub: testing.TestEnvironment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(intake, "_MAX_QUEUED_MESSAGES", 3)
-    client = other(hub)
+    client = open_other_client(hub)
     for at in range(20):
         client.start_new(twice, f"filler-{at}")
     monkeypatch.setattr(Inbox, "take_next", _three_at_a_time(Inbox.take_next))
     client.start_new(waits, "x")
     hub.client.raise_event("x", "Go", 7)
     hub.run()
-    assert output(hub, "x") == 7
+    assert output_of(hub, "x") == 7
 
 
 def _three_at_a_time(waiting: Any) -> Any:
@@ -240,33 +242,33 @@ def slow_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(message_handler, "_MAX_SLICE_STARTS", 10)
 
 
-def batch(hub: testing.TestEnvironment, name: str, count: int = 1_000, prefix: str = "b") -> None:
+def post_batch(hub: testing.TestEnvironment, name: str, count: int = 1_000, prefix: str = "b") -> None:
     Inbox(hub.disk, "hub").post("start", [MessageItem(f"{prefix}-{at}", name, Raw(b"null")) for at in range(count)])
 
 
 @pytest.mark.usefixtures("slow_batches")
 @pytest.mark.parametrize("door", ["inbox", "process"])
-def test_nothing_waits_for_the_whole_of_a_batch(hub: testing.TestEnvironment, door: str) -> None:
+def test_nothing_waits_for_a_whole_batch(hub: testing.TestEnvironment, door: str) -> None:
     hub.client.start_new(waits, "x")
     hub.run()
-    batch(hub, "twice")
-    client = other(hub) if door == "inbox" else hub.client
+    post_batch(hub, "twice")
+    client = open_other_client(hub) if door == "inbox" else hub.client
     client.raise_event("x", "Go", 1)
     for _ in range(5):
         hub.engine.step()
-    assert output(hub, "x") == 1
+    assert output_of(hub, "x") == 1
     assert not hub.client.get_status("b-999").taken
     hub.run()
-    assert output(hub, "b-999") == "done"
+    assert output_of(hub, "b-999") == "done"
 
 
 @pytest.mark.usefixtures("slow_batches")
-def test_a_batch_does_not_wait_for_the_whole_of_another(hub: testing.TestEnvironment) -> None:
-    batch(hub, "twice")
-    batch(hub, "twice", 20, "small")
+def test_a_batch_does_not_wait_for_another_whole_batch(hub: testing.TestEnvironment) -> None:
+    post_batch(hub, "twice")
+    post_batch(hub, "twice", 20, "small")
     for _ in range(12):
         hub.engine.step()
-    assert output(hub, "small-19") == "done"
+    assert output_of(hub, "small-19") == "done"
     assert not hub.client.get_status("b-999").taken
 
 
@@ -275,12 +277,12 @@ def test_a_batch_does_not_wait_for_the_whole_of_another(hub: testing.TestEnviron
 def test_an_instance_of_a_batch_is_started_early_for_what_is_sent_to_it(
     hub: testing.TestEnvironment, door: str
 ) -> None:
-    batch(hub, "waits")
-    client = other(hub) if door == "inbox" else hub.client
+    post_batch(hub, "waits")
+    client = open_other_client(hub) if door == "inbox" else hub.client
     client.raise_event("b-998", "Go", 1)
     for _ in range(5):
         hub.engine.step()
-    assert output(hub, "b-998") == 1
+    assert output_of(hub, "b-998") == 1
     assert not hub.client.get_status("b-997").taken
     started = hub.client.get_status("b-998").execution
     hub.run()
@@ -290,7 +292,7 @@ def test_an_instance_of_a_batch_is_started_early_for_what_is_sent_to_it(
 
 @pytest.mark.usefixtures("slow_batches")
 def test_one_started_early_and_purged_is_not_started_again(hub: testing.TestEnvironment) -> None:
-    batch(hub, "waits")
+    post_batch(hub, "waits")
     hub.client.raise_event("b-998", "Go", 1)
     hub.engine.step()
     hub.client.purge_instance_history("b-998", force=True)
@@ -301,7 +303,7 @@ def test_one_started_early_and_purged_is_not_started_again(hub: testing.TestEnvi
 
 @pytest.mark.usefixtures("slow_batches")
 def test_one_started_early_is_not_started_again_by_another_engine(hub: testing.TestEnvironment) -> None:
-    batch(hub, "again", 100)
+    post_batch(hub, "again", 100)
     hub.client.raise_event("b-98", "Go")
     while not hub.client.get_status("b-98").ended:
         hub.engine.step()
@@ -315,17 +317,17 @@ def test_one_started_early_is_not_started_again_by_another_engine(hub: testing.T
 
 @pytest.mark.usefixtures("slow_batches")
 def test_an_orchestration_reaches_the_instances_of_a_batch(hub: testing.TestEnvironment) -> None:
-    batch(hub, "waits")
+    post_batch(hub, "waits")
     hub.client.start_new(acts_then_sends, client_input=[["b-997", 5]])
-    outside.append(lambda: None)
+    outside_actions.append(lambda: None)
     hub.run()
-    assert output(hub, "b-997") == 5
+    assert output_of(hub, "b-997") == 5
 
 
 def test_a_busy_cycle_leaves_room_for_everything(replay_always: bool) -> None:
     options = EngineOptions(use_threads=False, turn_budget=timedelta(milliseconds=10), replay_always=replay_always)
     with testing.TestEnvironment(testing.build_registry(*FUNCTIONS), testing.START, options) as hub:
-        batch(hub, "twice", 3_000)
+        post_batch(hub, "twice", 3_000)
         hub.client.start_new(waits, "x")
         hub.client.raise_event("x", "Go", 1)
         while not hub.client.get_status("x").ended:

@@ -41,7 +41,7 @@ def asks_a_class(context: df.DurableOrchestrationContext) -> Generator[Any, Any,
 
 
 @pytest.mark.parametrize("replay_always", [False, True])
-def test_an_operation_without_a_name_runs_whoever_sends_it(replay_always: bool) -> None:
+def test_an_operation_without_a_name_runs_for_every_sender(replay_always: bool) -> None:
     with testing.hub(total, relay, adds, replay_always=replay_always) as hub:
         assert hub.finish(hub.client.start_new(adds)).output == 3
         hub.client.signal_entity("@total@a", "", 4)

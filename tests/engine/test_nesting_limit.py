@@ -17,7 +17,7 @@ SHELF = df.EntityId("shelf", "a")
 REFUSAL = "nested deeper than 200 levels"
 
 
-def nested(levels: int) -> Any:
+def make_nested(levels: int) -> Any:
     value: Any = []
     for _ in range(levels - 1):
         value = [value]
@@ -26,7 +26,7 @@ def nested(levels: int) -> Any:
 
 @df.activity
 def give(levels: int) -> Any:
-    return nested(levels)
+    return make_nested(levels)
 
 
 @df.activity
@@ -39,15 +39,15 @@ def shelf(context: df.DurableEntityContext) -> Any:
     levels = context.get_input()
     match context.operation_name:
         case "set_state":
-            context.set_state(nested(levels))
+            context.set_state(make_nested(levels))
         case "set_result":
-            context.set_result(nested(levels))
+            context.set_result(make_nested(levels))
         case "return":
-            return nested(levels)
+            return make_nested(levels)
         case "signal":
-            context.signal_entity(SHELF, "nothing", nested(levels))
+            context.signal_entity(SHELF, "nothing", make_nested(levels))
         case "start":
-            context.start_new("echo", client_input=nested(levels))
+            context.start_new("echo", client_input=make_nested(levels))
     return None
 
 
@@ -60,7 +60,7 @@ Orchestrator = Callable[[df.DurableOrchestrationContext, int], Any]
 
 
 def output(context: df.DurableOrchestrationContext, levels: int) -> Any:
-    return nested(levels)
+    return make_nested(levels)
     yield
 
 
@@ -69,39 +69,39 @@ def result(context: df.DurableOrchestrationContext, levels: int) -> Any:
 
 
 def activity_input(context: df.DurableOrchestrationContext, levels: int) -> Any:
-    yield context.call_activity(take, nested(levels))
+    yield context.call_activity(take, make_nested(levels))
 
 
 def child_input(context: df.DurableOrchestrationContext, levels: int) -> Any:
-    yield context.call_sub_orchestrator(echo, nested(levels))
+    yield context.call_sub_orchestrator(echo, make_nested(levels))
 
 
 def operation_input(context: df.DurableOrchestrationContext, levels: int) -> Any:
-    yield context.call_entity(SHELF, "nothing", nested(levels))
+    yield context.call_entity(SHELF, "nothing", make_nested(levels))
 
 
 def signal(context: df.DurableOrchestrationContext, levels: int) -> Any:
-    context.signal_entity(SHELF, "nothing", nested(levels))
+    context.signal_entity(SHELF, "nothing", make_nested(levels))
     yield context.create_timer(context.current_utc_datetime)
 
 
 def event(context: df.DurableOrchestrationContext, levels: int) -> Any:
-    context.send_event("nobody", "Go", nested(levels))
+    context.send_event("nobody", "Go", make_nested(levels))
     yield context.create_timer(context.current_utc_datetime)
 
 
 def status(context: df.DurableOrchestrationContext, levels: int) -> Any:
-    context.set_custom_status(nested(levels))
+    context.set_custom_status(make_nested(levels))
     yield context.create_timer(context.current_utc_datetime)
 
 
 def again(context: df.DurableOrchestrationContext, levels: int) -> Any:
     if levels:
-        context.continue_as_new([0, *nested(levels)])
+        context.continue_as_new([0, *make_nested(levels)])
     yield context.create_timer(context.current_utc_datetime)
 
 
-def of_entity(operation: str) -> Orchestrator:
+def make_entity_flow(operation: str) -> Orchestrator:
     def flow(context: df.DurableOrchestrationContext, levels: int) -> Any:
         yield context.call_entity(SHELF, operation, levels)
 
@@ -118,7 +118,7 @@ FLOWS: dict[str, Orchestrator] = {
     "event": event,
     "custom status": status,
     "continue_as_new": again,
-    **{f"entity: {name}": of_entity(name) for name in ("set_state", "set_result", "return", "signal", "start")},
+    **{f"entity: {name}": make_entity_flow(name) for name in ("set_state", "set_result", "return", "signal", "start")},
 }
 
 
@@ -159,11 +159,11 @@ def test_a_client_refuses_a_deep_value_and_reserves_nothing(door: str, raw: bool
         made.client.start_new("waits", "waiting")
         made.run()
         for levels in (MAX_NESTING_DEPTH + 1, 980):
-            deep = Raw(b"[" * levels + b"]" * levels) if raw else nested(levels)
+            deep = Raw(b"[" * levels + b"]" * levels) if raw else make_nested(levels)
             with pytest.raises(Unserializable, match=REFUSAL):
                 CLIENT[door](made, deep)
         CLIENT[door](
-            made, Raw(b"[" * MAX_NESTING_DEPTH + b"]" * MAX_NESTING_DEPTH) if raw else nested(MAX_NESTING_DEPTH)
+            made, Raw(b"[" * MAX_NESTING_DEPTH + b"]" * MAX_NESTING_DEPTH) if raw else make_nested(MAX_NESTING_DEPTH)
         )
         made.run()
         assert not made.client.get_status("nobody")

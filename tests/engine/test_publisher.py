@@ -19,8 +19,8 @@ def wait(context: df.DurableOrchestrationContext) -> Any:
     return (yield context.wait_for_external_event("go"))
 
 
-def watched(
-    hub: TestEnvironment, monkeypatch: pytest.MonkeyPatch, look: Callable[[], object]
+def watch_changes(
+    hub: TestEnvironment, monkeypatch: pytest.MonkeyPatch, read: Callable[[], object]
 ) -> list[tuple[str, object, object]]:
     """What a look gives before and after each change of the files."""
     seen: list[tuple[str, object, object]] = []
@@ -28,10 +28,10 @@ def watched(
 
     def watch(name: str, do: Callable[[Any], None]) -> None:
         def watched(each: Iterable[Any]) -> None:
-            changes, before = list(each), look()
+            changes, before = list(each), read()
             do(changes)
             if changes:
-                seen.append((name, before, look()))
+                seen.append((name, before, read()))
 
         monkeypatch.setattr(histories, name, watched)
 
@@ -40,7 +40,7 @@ def watched(
     return seen
 
 
-def ended(hub: TestEnvironment) -> None:
+def run_to_end(hub: TestEnvironment) -> None:
     hub.client.start_new(wait, "a")
     hub.client.raise_event("a", "go", 1)
     hub.finish("a")
@@ -48,20 +48,20 @@ def ended(hub: TestEnvironment) -> None:
     assert hub.engine.is_published("a")
 
 
-def test_the_journal_is_looked_into_until_the_file_has_all(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_journal_is_read_until_the_file_is_complete(monkeypatch: pytest.MonkeyPatch) -> None:
     with testing.hub(wait) as hub:
-        seen = watched(hub, monkeypatch, lambda: hub.engine.is_published("a"))
+        seen = watch_changes(hub, monkeypatch, lambda: hub.engine.is_published("a"))
         hub.client.start_new(wait, "a")
         hub.run()
         assert seen == [("publish", False, False)]
         assert hub.engine.is_published("a")
 
 
-def test_what_is_purged_and_begun_anew_in_one_commit_is_there_all_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_instance_purged_and_restarted_in_one_commit_is_always_visible(monkeypatch: pytest.MonkeyPatch) -> None:
     with testing.hub(wait) as hub:
-        ended(hub)
-        seen = watched(hub, monkeypatch, lambda: hub.client.get_status("a").runtime_status)
-        known = watched(hub, monkeypatch, lambda: hub.engine.is_published("a"))
+        run_to_end(hub)
+        seen = watch_changes(hub, monkeypatch, lambda: hub.client.get_status("a").runtime_status)
+        known = watch_changes(hub, monkeypatch, lambda: hub.engine.is_published("a"))
         hub.engine.submit("purge", [MessageItem("a")])
         hub.engine.submit("start", [MessageItem("a", "wait")])
         hub.run()
@@ -76,8 +76,8 @@ def test_what_is_purged_and_begun_anew_in_one_commit_is_there_all_the_time(monke
 
 def test_a_purge_takes_the_file_away(monkeypatch: pytest.MonkeyPatch) -> None:
     with testing.hub(wait) as hub:
-        ended(hub)
-        seen = watched(hub, monkeypatch, lambda: bool(hub.client.get_status("a")))
+        run_to_end(hub)
+        seen = watch_changes(hub, monkeypatch, lambda: bool(hub.client.get_status("a")))
         hub.client.purge_instance_history("a")
         hub.run()
         assert [(name, after) for name, _, after in seen] == [("remove", False)]

@@ -109,25 +109,25 @@ def damage(hub: testing.TestEnvironment, id: str, line: int = 1) -> Callable[[],
     return undo
 
 
-def forget(hub: testing.TestEnvironment, id: str) -> None:
+def evict(hub: testing.TestEnvironment, id: str) -> None:
     """As an engine does that has too many instances in mind."""
     hub.engine.instances.evict(id)
 
 
-def listed(hub: testing.TestEnvironment) -> set[str]:
+def read_quarantine(hub: testing.TestEnvironment) -> set[str]:
     return set(quarantine.read_quarantine(hub.disk, ROOT))
 
 
-def purge(hub: testing.TestEnvironment, id: str) -> None:
+def force_purge(hub: testing.TestEnvironment, id: str) -> None:
     hub.client.purge_instance_history(id, force=True)
     hub.run()
 
 
-def output(hub: testing.TestEnvironment, id: str) -> Any:
+def output_of(hub: testing.TestEnvironment, id: str) -> Any:
     return hub.client.get_status(id).output
 
 
-def ended(hub: testing.TestEnvironment, id: str) -> bool:
+def has_ended(hub: testing.TestEnvironment, id: str) -> bool:
     return hub.client.get_status(id).ended
 
 
@@ -141,14 +141,14 @@ def test_a_damaged_history_stops_no_engine(hub: testing.TestEnvironment) -> None
     for number in (2, 3):
         hub.client.raise_event("other", "Go", number)
     hub.run()
-    assert output(hub, "other") == [1, 2, 3]
+    assert output_of(hub, "other") == [1, 2, 3]
     hub.engine.submit("raise-event", [MessageItem("w", "Go")])
     hub.run()
-    assert listed(hub) == {"w"}
+    assert read_quarantine(hub) == {"w"}
     undo()
     hub.restart()
     hub.run()
-    assert listed(hub) == set()
+    assert read_quarantine(hub) == set()
 
 
 def test_messages_for_it_are_kept_in_order_and_delivered_once(hub: testing.TestEnvironment) -> None:
@@ -166,39 +166,39 @@ def test_messages_for_it_are_kept_in_order_and_delivered_once(hub: testing.TestE
     undo()
     hub.restart()
     hub.run()
-    assert output(hub, "w") == [1, 2, 3]
+    assert output_of(hub, "w") == [1, 2, 3]
     assert quarantined_messages.read_quarantined_messages(hub.disk, ROOT, "w") == []
     hub.restart()
-    assert output(hub, "w") == [1, 2, 3]
+    assert output_of(hub, "w") == [1, 2, 3]
 
 
 def test_an_outcome_for_it_is_kept(hub: testing.TestEnvironment) -> None:
     hub.client.start_new("calls", "c")
     hub.engine.step()
     undo = damage(hub, "c")
-    forget(hub, "c")
+    evict(hub, "c")
     hub.run()
-    assert listed(hub) == {"c"}
+    assert read_quarantine(hub) == {"c"}
     undo()
     hub.restart()
     hub.run()
-    assert output(hub, "c") == [1, 2]
+    assert output_of(hub, "c") == [1, 2]
 
 
-def test_its_timer_fires_when_it_is_whole_again(hub: testing.TestEnvironment) -> None:
+def test_its_timer_fires_after_the_repair(hub: testing.TestEnvironment) -> None:
     hub.client.start_new("sleeps", "s")
     hub.run()
     undo = damage(hub, "s")
     hub.restart()
     hub.advance(timedelta(hours=2))
-    assert listed(hub) == {"s"}
+    assert read_quarantine(hub) == {"s"}
     undo()
     hub.restart()
     hub.run()
-    assert output(hub, "s") == "woken"
+    assert output_of(hub, "s") == "woken"
 
 
-def test_a_child_answers_a_parent_that_is_set_aside(hub: testing.TestEnvironment) -> None:
+def test_a_child_answers_a_quarantined_parent(hub: testing.TestEnvironment) -> None:
     hub.client.start_new("parent", "p")
     hub.run()
     undo = damage(hub, "p")
@@ -206,12 +206,12 @@ def test_a_child_answers_a_parent_that_is_set_aside(hub: testing.TestEnvironment
     for number in range(3):
         hub.client.raise_event("child", "Go", number)
     hub.run()
-    assert ended(hub, "child")
-    assert listed(hub) == {"p"}
+    assert has_ended(hub, "child")
+    assert read_quarantine(hub) == {"p"}
     undo()
     hub.restart()
     hub.run()
-    assert output(hub, "p") == [0, 1, 2]
+    assert output_of(hub, "p") == [0, 1, 2]
 
 
 def test_what_a_sender_sends_to_it_is_kept(hub: testing.TestEnvironment) -> None:
@@ -222,13 +222,13 @@ def test_what_a_sender_sends_to_it_is_kept(hub: testing.TestEnvironment) -> None
     hub.restart()
     hub.client.raise_event("s", "Now")
     hub.run()
-    assert ended(hub, "s")
+    assert has_ended(hub, "s")
     undo()
     hub.restart()
     hub.client.raise_event("w", "Go", 8)
     hub.client.raise_event("w", "Go", 9)
     hub.run()
-    assert output(hub, "w") == [7, 8, 9]
+    assert output_of(hub, "w") == [7, 8, 9]
 
 
 def test_operations_for_a_damaged_entity_are_kept(hub: testing.TestEnvironment) -> None:
@@ -240,18 +240,18 @@ def test_operations_for_a_damaged_entity_are_kept(hub: testing.TestEnvironment) 
     hub.run()
     hub.client.start_new("locks", "l")
     hub.run()
-    assert not ended(hub, "a")
-    assert listed(hub) == {COUNTER}
+    assert not has_ended(hub, "a")
+    assert read_quarantine(hub) == {COUNTER}
     undo()
     hub.restart()
     hub.run()
-    assert output(hub, "a") == 16
+    assert output_of(hub, "a") == 16
     hub.client.raise_event("l", "Go")
     hub.run()
-    assert output(hub, "l") == 116
+    assert output_of(hub, "l") == 116
 
 
-def test_a_holder_of_a_lock_keeps_it_while_it_is_set_aside(hub: testing.TestEnvironment) -> None:
+def test_a_quarantined_holder_keeps_its_lock(hub: testing.TestEnvironment) -> None:
     hub.client.start_new("locks", "l")
     hub.run()
     undo = damage(hub, "l")
@@ -263,7 +263,7 @@ def test_a_holder_of_a_lock_keeps_it_while_it_is_set_aside(hub: testing.TestEnvi
     hub.restart()
     hub.client.raise_event("l", "Go")
     hub.run()
-    assert output(hub, "l") == 100
+    assert output_of(hub, "l") == 100
     assert hub.client.read_entity_state(COUNTER).entity_state == 101
 
 
@@ -277,14 +277,14 @@ def test_a_forced_purge_takes_it_away(hub: testing.TestEnvironment, line: int) -
     hub.restart()
     hub.engine.submit("raise-event", [MessageItem("w", "Go")])
     hub.run()
-    purge(hub, "w")
+    force_purge(hub, "w")
     assert not hub.client.get_status("w")
-    assert (listed(hub), quarantined_messages.read_quarantined_messages(hub.disk, ROOT, "w")) == (set(), [])
+    assert (read_quarantine(hub), quarantined_messages.read_quarantined_messages(hub.disk, ROOT, "w")) == (set(), [])
     hub.restart()
     assert not hub.client.get_status("w")
 
 
-def test_a_forced_purge_tells_those_who_wait_for_it(hub: testing.TestEnvironment) -> None:
+def test_a_forced_purge_fails_those_who_wait_for_it(hub: testing.TestEnvironment) -> None:
     hub.client.start_new("parent", "p")
     hub.client.start_new("locks", "l")
     hub.run()
@@ -293,8 +293,8 @@ def test_a_forced_purge_tells_those_who_wait_for_it(hub: testing.TestEnvironment
     hub.restart()
     hub.client.signal_entity(COUNTER, "add", 1)
     for id in ("child", "l"):
-        purge(hub, id)
-    assert "purged" in output(hub, "p")
+        force_purge(hub, id)
+    assert "purged" in output_of(hub, "p")
     assert hub.client.read_entity_state(COUNTER).entity_state == 1
 
 
@@ -307,7 +307,7 @@ def test_a_start_that_replaces_takes_its_place(hub: testing.TestEnvironment) -> 
         hub.client.start_new("calls", "w")
     hub.client.start_new("calls", "w", if_exists="replace")
     hub.run()
-    assert output(hub, "w") == [1, 2]
+    assert output_of(hub, "w") == [1, 2]
 
 
 def test_the_client_refuses_what_cant_reach_it(hub: testing.TestEnvironment) -> None:
@@ -325,20 +325,20 @@ def test_the_client_refuses_what_cant_reach_it(hub: testing.TestEnvironment) -> 
             refused()
 
 
-def test_an_instance_is_set_aside_for_another_reason(hub: testing.TestEnvironment) -> None:
+def test_an_instance_is_quarantined_for_another_reason(hub: testing.TestEnvironment) -> None:
     """As after an unexpected error: nothing is wrong with its file, and the next engine goes on with it."""
     hub.client.start_new("waits", "w")
     hub.run()
     hub.engine.instances.quarantine("w", "an unexpected error")
     hub.engine.submit("raise-event", [MessageItem("w", "Go")])
     hub.run()
-    assert listed(hub) == {"w"}
+    assert read_quarantine(hub) == {"w"}
     hub.restart()
     for _ in range(2):
         hub.client.raise_event("w", "Go")
     hub.run()
-    assert ended(hub, "w")
-    assert listed(hub) == set()
+    assert has_ended(hub, "w")
+    assert read_quarantine(hub) == set()
 
 
 def test_what_is_kept_comes_first_also_where_delivering_it_fails(
@@ -366,7 +366,7 @@ def test_what_is_kept_comes_first_also_where_delivering_it_fails(
     hub.run()
     hub.restart()
     hub.run()
-    assert output(hub, "w") == [1, 2, 3]
+    assert output_of(hub, "w") == [1, 2, 3]
 
 
 def test_lists_and_statuses_show_it(hub: testing.TestEnvironment) -> None:

@@ -20,12 +20,12 @@ from durablecli.store.inbox.messages import MessageItem
 from durablecli.store.layout import make_folders
 
 Context = df.DurableOrchestrationContext
-ran: list[int] = []
+echo_runs: list[int] = []
 
 
 @df.activity
 def echo(value: int) -> int:
-    ran.append(value)
+    echo_runs.append(value)
     return value
 
 
@@ -45,12 +45,12 @@ FUNCTIONS = [echo, fan_out, once]
 
 @pytest.fixture
 def hub(replay_always: bool) -> Iterator[testing.TestEnvironment]:
-    ran.clear()
+    echo_runs.clear()
     with testing.hub(*FUNCTIONS, replay_always=replay_always) as made:
         yield made
 
 
-def killed(hub: testing.TestEnvironment, root: Path) -> Path:
+def write_killed_hub(hub: testing.TestEnvironment, root: Path) -> Path:
     """The files of a hub as a kill leaves them, in a folder."""
     make_folders(LocalDisk(), str(root))
     for name, file in hub.disk.files.items():
@@ -71,7 +71,7 @@ def test_a_turn_that_was_cut_off_is_brought_to_its_end(
     for _ in range(3):
         hub.engine.step()
     assert hub.engine.turn_runner.is_splitting("f")
-    root = killed(hub, tmp_path / "hub")
+    root = write_killed_hub(hub, tmp_path / "hub")
     for _ in range(repairs):
         repair_hub(str(root))
     with daemon.embedded(testing.build_registry(*FUNCTIONS), root) as client:
@@ -92,10 +92,10 @@ def test_of_a_batch_nothing_is_started_twice(
     hub.client.purge_instance_history("b-0")
     assert hub.engine.hub.partial_batches
     assert hub.engine.instances.get("b-0") is None
-    root = killed(hub, tmp_path / "hub")
+    root = write_killed_hub(hub, tmp_path / "hub")
     for _ in range(repairs):
         repair_hub(str(root))
     with daemon.embedded(testing.build_registry(*FUNCTIONS), root) as client:
         assert client.wait("b-399", timeout=20).output == 399
         assert not client.get_status("b-0")
-    assert ran.count(0) == 1
+    assert echo_runs.count(0) == 1

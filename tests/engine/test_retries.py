@@ -14,12 +14,12 @@ from durablecli.errors import Unserializable
 from durablecli.model.failures import Failure
 
 Steps = Generator[Any, Any, Any]
-ran: list[object] = []
+runs: list[object] = []
 
 
 @df.activity
 def gives(kind: str) -> Any:
-    ran.append(kind)
+    runs.append(kind)
     match kind:
         case "object":
             return object()
@@ -37,7 +37,7 @@ async def gives_later(kind: str) -> Any:
 
 @df.activity
 def wants_number(value: int) -> int:
-    ran.append(value)
+    runs.append(value)
     return value
 
 
@@ -67,8 +67,8 @@ def parent(context: df.DurableOrchestrationContext) -> Steps:
 FLOWS = (gives, gives_later, wants_number, tries, child, parent)
 
 
-def output(flow: Any, given: object = None, *, replay_always: bool = False) -> Any:
-    ran.clear()
+def run_to_output(flow: Any, given: object = None, *, replay_always: bool = False) -> Any:
+    runs.clear()
     with testing.hub(*FLOWS, replay_always=replay_always) as hub:
         status = hub.finish(hub.client.start_new(flow, client_input=given))
         return status.output
@@ -88,13 +88,13 @@ def output(flow: Any, given: object = None, *, replay_always: bool = False) -> A
 def test_what_cannot_be_written_or_does_not_fit_is_not_tried_again(
     name: str, value: str, times: int, replay_always: bool
 ) -> None:
-    assert "failed" in output(tries, [name, value], replay_always=replay_always)
-    assert len(ran) == times
+    assert "failed" in run_to_output(tries, [name, value], replay_always=replay_always)
+    assert len(runs) == times
 
 
 def test_a_sub_orchestration_whose_output_cannot_be_written_is_not_tried_again() -> None:
-    assert "failed" in output(parent)
-    assert ran == ["fine"]
+    assert "failed" in run_to_output(parent)
+    assert runs == ["fine"]
 
 
 def test_a_failure_of_an_earlier_release_is_tried_again_as_it_was() -> None:

@@ -22,11 +22,11 @@ SECOND = timedelta(seconds=1)
 RETRY = df.RetryPolicy(SECOND, 2)
 
 
-class Stage:
+class RewindHarness:
     """A world that can be mended, and a hub with orchestrations that fail until it is."""
 
     def __init__(self, replay_always: bool) -> None:
-        self.mended = False
+        self.is_repaired = False
         self.runs: Counter[str] = Counter()
         self.hub = testing.hub(*self._functions(), replay_always=replay_always)
 
@@ -39,7 +39,7 @@ class Stage:
         @df.activity
         def sick(key: str) -> str:
             self.runs[key] += 1
-            if not self.mended:
+            if not self.is_repaired:
                 raise ValueError(f"{key} is sick")
             return f"{key} is well"
 
@@ -70,7 +70,7 @@ class Stage:
         self.hub.client.start_new("play", "p", [before, failing, after])
         return "p"
 
-    def until_ended(self) -> Any:
+    def run_until_ended(self) -> Any:
         """Let time pass and raise whatever is waited for."""
         for _ in range(20):
             self.hub.run()
@@ -85,9 +85,9 @@ class Stage:
 
     def rewind(self) -> Any:
         self.hub.client.rewind("p", "mended")
-        return self.until_ended()
+        return self.run_until_ended()
 
-    def kinds(self, id: str = "p") -> list[str]:
+    def event_kinds(self, id: str = "p") -> list[str]:
         return [type(record.event).__name__ for record in self.hub.client.get_history(id)]
 
 
@@ -179,8 +179,8 @@ FAILING = ["sick", "sick_retry", "sick_child", "sick_child_retry", "sick_fan", "
 
 
 @pytest.fixture
-def stage(replay_always: bool) -> Iterator[Stage]:
-    stage = Stage(replay_always)
+def harness(replay_always: bool) -> Iterator[RewindHarness]:
+    stage = RewindHarness(replay_always)
     yield stage
     stage.hub.close()
 
@@ -188,40 +188,42 @@ def stage(replay_always: bool) -> Iterator[Stage]:
 @pytest.mark.parametrize("failing", FAILING)
 @pytest.mark.parametrize("good", GOOD)
 @pytest.mark.parametrize("restart", [False, True], ids=["live", "restarted"])
-def test_a_rewound_run_ends_like_one_that_never_failed(stage: Stage, good: str, failing: str, restart: bool) -> None:
-    stage.start([good], failing, [good])
-    assert stage.until_ended().runtime_status.value == "Failed"
-    kept = stage.runs["activity"], stage.runs["retry"], stage.runs["caught"], stage.runs["in child"]
-    stage.mended = True
+def test_a_rewound_run_ends_like_one_that_never_failed(
+    harness: RewindHarness, good: str, failing: str, restart: bool
+) -> None:
+    harness.start([good], failing, [good])
+    assert harness.run_until_ended().runtime_status.value == "Failed"
+    kept = harness.runs["activity"], harness.runs["retry"], harness.runs["caught"], harness.runs["in child"]
+    harness.is_repaired = True
     if restart:
-        stage.hub.restart()
-    status = stage.rewind()
+        harness.hub.restart()
+    status = harness.rewind()
     assert status.runtime_status.value == "Completed", status.output
     before, found, after = status.output
-    healthy = Stage(False)
-    healthy.mended = True
+    healthy = RewindHarness(False)
+    healthy.is_repaired = True
     healthy.start([good], failing, [good])
-    expected = healthy.until_ended().output
+    expected = healthy.run_until_ended().output
     healthy.hub.close()
     assert found == expected[1]
     assert after == expected[2]
     assert before == ("caught" if good == "caught" else expected[0]), "what was caught before the failure stays caught"
     again = {"activity": (1, 0, 0, 0), "retry": (0, 2, 0, 0), "caught": (0, 0, 1, 0)}.get(good, (0, 0, 0, 0))
-    now = stage.runs["activity"], stage.runs["retry"], stage.runs["caught"]
+    now = harness.runs["activity"], harness.runs["retry"], harness.runs["caught"]
     assert now == tuple(a + b for a, b in zip(kept[:3], again, strict=False)), "what went well ran only behind it"
 
 
 @pytest.mark.parametrize("failing", FAILING)
-def test_a_rewind_while_it_is_still_sick_fails_again_and_can_be_repeated(stage: Stage, failing: str) -> None:
-    stage.start([], failing, [])
-    stage.until_ended()
-    assert stage.rewind().runtime_status.value == "Failed"
-    stage.mended = True
-    assert stage.rewind().runtime_status.value == "Completed"
-    assert stage.kinds().count("ExecutionRewound") == 2
+def test_a_rewind_before_the_repair_fails_again_and_can_be_repeated(harness: RewindHarness, failing: str) -> None:
+    harness.start([], failing, [])
+    harness.run_until_ended()
+    assert harness.rewind().runtime_status.value == "Failed"
+    harness.is_repaired = True
+    assert harness.rewind().runtime_status.value == "Completed"
+    assert harness.event_kinds().count("ExecutionRewound") == 2
 
 
-def test_a_function_that_failed_by_itself_is_decided_again_by_mended_code() -> None:
+def test_a_function_that_raised_is_decided_again_by_fixed_code() -> None:
     @df.orchestrator(name="play")
     def broken(context: Context) -> Any:
         yield context.wait_for_external_event("E")
@@ -262,40 +264,40 @@ def test_events_that_came_behind_the_end_are_read_after_a_rewind() -> None:
         assert hub.finish("p").runtime_status is df.OrchestrationRuntimeStatus.Completed
 
 
-def test_only_a_failed_instance_can_be_rewound(stage: Stage) -> None:
-    stage.start([], "activity", [])
-    stage.until_ended()
+def test_only_a_failed_instance_can_be_rewound(harness: RewindHarness) -> None:
+    harness.start([], "activity", [])
+    harness.run_until_ended()
     with pytest.raises(WrongState, match="only a failed instance"):
-        stage.hub.client.rewind("p")
+        harness.hub.client.rewind("p")
 
 
-def test_a_child_that_was_purged_meanwhile_is_started_anew(stage: Stage) -> None:
-    stage.start([], "sick_child", [])
-    stage.until_ended()
-    (created,) = [each.event for each in stage.hub.client.get_history("p") if "Created" in type(each.event).__name__]
+def test_a_child_that_was_purged_meanwhile_is_started_again(harness: RewindHarness) -> None:
+    harness.start([], "sick_child", [])
+    harness.run_until_ended()
+    (created,) = [each.event for each in harness.hub.client.get_history("p") if "Created" in type(each.event).__name__]
     assert isinstance(created, ev.SubOrchestrationInstanceCreated)
-    stage.hub.client.purge_instance_history(created.instance)
-    stage.hub.run()
-    assert not stage.hub.client.get_status(created.instance)
-    stage.mended = True
-    assert stage.rewind().output == [["in child", "child is well"]]
+    harness.hub.client.purge_instance_history(created.instance)
+    harness.hub.run()
+    assert not harness.hub.client.get_status(created.instance)
+    harness.is_repaired = True
+    assert harness.rewind().output == [["in child", "child is well"]]
 
 
-def test_a_purged_child_is_not_started_anew_while_a_start_of_its_id_waits(stage: Stage) -> None:
-    stage.start([], "sick_child", [])
-    stage.until_ended()
-    child = next(each.instance_id for each in stage.hub.client.get_status_all() if each.name == "child")
-    stage.hub.client.purge_instance_history(child)
-    stage.hub.run()
-    stage.mended = True
-    inbox = Inbox(stage.hub.disk, "hub")
+def test_a_purged_child_is_not_started_again_while_a_start_of_its_id_is_pending(harness: RewindHarness) -> None:
+    harness.start([], "sick_child", [])
+    harness.run_until_ended()
+    child = next(each.instance_id for each in harness.hub.client.get_status_all() if each.name == "child")
+    harness.hub.client.purge_instance_history(child)
+    harness.hub.run()
+    harness.is_repaired = True
+    inbox = Inbox(harness.hub.disk, "hub")
     inbox.reserve(child, "m-1")
     inbox.post("start", [MessageItem(child, "child", msgspec.Raw(b"false"), reserved=True)], "m-1")
-    stage.hub.client.rewind("p")
-    stage.hub.run()
-    assert "is taken" in str(stage.hub.client.get_status("p").output)
-    assert stage.hub.client.get_status(child).parent_instance_id is None
-    assert stage.hub.engine.stats["undelivered"] == 0
+    harness.hub.client.rewind("p")
+    harness.hub.run()
+    assert "is taken" in str(harness.hub.client.get_status("p").output)
+    assert harness.hub.client.get_status(child).parent_instance_id is None
+    assert harness.hub.engine.stats["undelivered"] == 0
 
 
 def test_the_late_result_of_a_void_activity_is_dropped_and_counted() -> None:
@@ -369,7 +371,7 @@ def test_the_late_result_of_a_kept_activity_still_counts() -> None:
 
 
 @pytest.mark.parametrize("after", ["complete", "fail", "go on", "be purged"])
-def test_a_child_that_went_on_while_its_parent_had_failed_is_heard_after_a_rewind(after: str) -> None:
+def test_a_child_that_continued_after_its_parent_failed_counts_after_a_rewind(after: str) -> None:
     mended = False
 
     @df.activity

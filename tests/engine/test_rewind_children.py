@@ -23,7 +23,7 @@ class Shop:
     """A child charges and then ships, which fails until it is mended; its parents wait for it in several ways."""
 
     def __init__(self, replay_always: bool) -> None:
-        self.mended = False
+        self.is_repaired = False
         self.charges: Counter[str] = Counter()
         self.hub = testing.hub(*self._functions(), replay_always=replay_always)
 
@@ -35,7 +35,7 @@ class Shop:
 
         @df.activity
         def ship(order: Any) -> str:
-            if not self.mended:
+            if not self.is_repaired:
                 raise ConnectionError("no courier")
             return "shipped"
 
@@ -81,7 +81,7 @@ class Shop:
         return status.value if status is not None else "unknown"
 
     @property
-    def charged(self) -> int:
+    def charge_count(self) -> int:
         return sum(self.charges.values())
 
 
@@ -99,28 +99,28 @@ def test_a_child_that_was_rewound_before_its_parent_is_not_begun_again(
     shop: Shop, how: str, id: str | None, restart: bool
 ) -> None:
     shop.start(how, id)
-    assert (shop.status(), shop.charged) == ("Failed", 1)
-    shop.mended = True
+    assert (shop.status(), shop.charge_count) == ("Failed", 1)
+    shop.is_repaired = True
     shop.rewind(shop.child())
     assert (shop.status(), shop.status(shop.child())) == ("Failed", "Completed")
     if restart:
         shop.hub.restart()
     assert shop.hub.client.rewind_preview("p") == []
     shop.rewind("p")
-    assert (shop.status(), shop.charged) == ("Completed", 1)
+    assert (shop.status(), shop.charge_count) == ("Completed", 1)
     assert shop.hub.client.get_status("p").output == "shipped"
 
 
 def test_a_child_that_was_rewound_while_its_parent_waited_is_not_begun_again(shop: Shop) -> None:
     shop.start("all")
     assert shop.status() == "Running"
-    shop.mended = True
+    shop.is_repaired = True
     shop.rewind(shop.child())
     shop.hub.client.raise_event("p", "Paid")
     shop.hub.run()
     assert shop.status() == "Failed"
     shop.rewind("p")
-    assert (shop.status(), shop.charged) == ("Completed", 1)
+    assert (shop.status(), shop.charge_count) == ("Completed", 1)
 
 
 def test_a_child_that_was_rewound_and_still_runs_answers_its_rewound_parent(shop: Shop) -> None:
@@ -130,30 +130,30 @@ def test_a_child_that_was_rewound_and_still_runs_answers_its_rewound_parent(shop
     assert shop.status() == "Failed"
     shop.rewind("p")
     assert shop.status() == "Failed", "it still has no courier"
-    shop.mended = True
+    shop.is_repaired = True
     shop.rewind("p")
-    assert (shop.status(), shop.charged) == ("Completed", 1)
+    assert (shop.status(), shop.charge_count) == ("Completed", 1)
 
 
 @pytest.mark.parametrize("id", [None, "own"], ids=["no id", "own id"])
 def test_an_attempt_that_was_rewound_answers_for_the_next_one(shop: Shop, id: str | None) -> None:
     shop.start("retry", id)
-    assert (shop.status(), shop.charged) == ("Running", 1)
-    shop.mended = True
+    assert (shop.status(), shop.charge_count) == ("Running", 1)
+    shop.is_repaired = True
     shop.rewind(shop.child())
     assert shop.hub.finish("p").output == "shipped"
-    assert shop.charged == 1
+    assert shop.charge_count == 1
 
 
 @pytest.mark.parametrize("id", [None, "own"], ids=["no id", "own id"])
 def test_a_later_attempt_that_was_rewound_answers_its_rewound_parent(shop: Shop, id: str | None) -> None:
     shop.start("retry", id)
     shop.hub.advance(SECOND)
-    assert (shop.status(), shop.charged) == ("Failed", 2)
-    shop.mended = True
+    assert (shop.status(), shop.charge_count) == ("Failed", 2)
+    shop.is_repaired = True
     shop.rewind(shop.child(1))
     shop.rewind("p")
-    assert (shop.status(), shop.charged) == ("Completed", 2)
+    assert (shop.status(), shop.charge_count) == ("Completed", 2)
 
 
 @pytest.mark.parametrize("id", [None, "own"], ids=["no id", "own id"])
@@ -166,32 +166,32 @@ def test_a_child_that_was_restarted_under_its_id_answers_its_rewound_parent(
         shop.hub.client.raise_event("p", "Paid")
     shop.hub.advance(SECOND)
     assert shop.status() == "Failed"
-    shop.mended = True
-    before = shop.charged
+    shop.is_repaired = True
+    before = shop.charge_count
     shop.hub.client.restart(shop.child(-1), restart_with_new_instance_id=False)
     shop.hub.run()
     shop.rewind("p")
     assert shop.hub.finish("p").output == "shipped"
-    assert shop.charged == before + 1, "the restart alone has charged"
+    assert shop.charge_count == before + 1, "the restart alone has charged"
 
 
 def test_a_child_that_was_restarted_and_still_runs_answers_its_rewound_parent(shop: Shop) -> None:
     shop.start("slow")
     shop.hub.client.raise_event(shop.child(), "Go")
     shop.hub.run()
-    shop.mended = True
+    shop.is_repaired = True
     shop.hub.client.restart(shop.child(), restart_with_new_instance_id=False)
     shop.hub.run()
     shop.rewind("p")
     assert shop.status() == "Running"
     shop.hub.client.raise_event(shop.child(), "Go")
     assert shop.hub.finish("p").output == "shipped"
-    assert shop.charged == 2
+    assert shop.charge_count == 2
 
 
 def test_a_child_that_was_replaced_by_a_start_answers_its_rewound_parent(shop: Shop) -> None:
     shop.start("one", "own")
-    shop.mended = True
+    shop.is_repaired = True
     shop.hub.client.start_new("order", "own", "slow")
     shop.hub.run()
     with pytest.raises(WrongState, match="own still runs: rewind p once it has ended"):
@@ -199,11 +199,11 @@ def test_a_child_that_was_replaced_by_a_start_answers_its_rewound_parent(shop: S
     shop.hub.client.raise_event("own", "Go")
     shop.hub.run()
     shop.rewind("p")
-    assert (shop.status(), shop.charged) == ("Completed", 2)
+    assert (shop.status(), shop.charge_count) == ("Completed", 2)
 
 
-def test_an_instance_that_had_the_id_before_the_child_answers_for_nobody(shop: Shop) -> None:
-    shop.mended = True
+def test_an_earlier_instance_of_the_childs_id_answers_no_parent(shop: Shop) -> None:
+    shop.is_repaired = True
     shop.hub.client.start_new("order", "own")
     shop.start("one", "own")
     assert shop.status() == "Failed"
@@ -211,14 +211,14 @@ def test_an_instance_that_had_the_id_before_the_child_answers_for_nobody(shop: S
     assert shop.status() == "Failed"
     shop.hub.client.purge_instance_history("own")
     shop.rewind("p")
-    assert (shop.status(), shop.charged) == ("Completed", 2)
+    assert (shop.status(), shop.charge_count) == ("Completed", 2)
 
 
 def test_a_child_that_was_terminated_is_started_again(shop: Shop) -> None:
     shop.start("slow")
     shop.hub.client.terminate(shop.child(), "no")
     shop.hub.run()
-    shop.mended = True
+    shop.is_repaired = True
     shop.rewind("p")
     shop.hub.client.raise_event(shop.child(), "Go")
     assert shop.hub.finish("p").output == "shipped"

@@ -22,14 +22,14 @@ def record_times_are_in_order(hub: testing.TestEnvironment, id: str) -> bool:
     return all(a <= b for a, b in pairwise(times))
 
 
-class Broken:
+class FailsUntilRepaired:
     """An orchestrator that fails by itself until it is mended, at its start, after a call, or with work of its turn."""
 
     def __init__(self) -> None:
-        self.mended = False
+        self.is_repaired = False
         self.runs: Counter[str] = Counter()
 
-    def functions(self) -> list[Any]:
+    def make_functions(self) -> list[Any]:
         @df.activity
         def work(key: str) -> str:
             self.runs[key] += 1
@@ -44,7 +44,7 @@ class Broken:
                 yield context.wait_for_external_event("E")
             kept = context.call_activity(work, "kept") if where != "start" else None
             context.set_custom_status("under way")
-            if not self.mended:
+            if not self.is_repaired:
                 raise ValueError("not yet")
             begun = context.current_utc_datetime
             yield context.create_timer(MINUTE)
@@ -57,11 +57,11 @@ class Broken:
 
 @pytest.mark.parametrize("where", ["start", "with work", "call", "event"])
 @pytest.mark.parametrize("restart", [None, "before", "after", "unknown"])
-def test_an_orchestrator_that_failed_by_itself_goes_on_at_the_time_of_its_rewind(
+def test_an_orchestrator_that_raised_continues_at_the_time_of_its_rewind(
     where: str, restart: str | None, replay_always: bool
 ) -> None:
-    broken = Broken()
-    functions = broken.functions()
+    broken = FailsUntilRepaired()
+    functions = broken.make_functions()
     with testing.hub(*functions, replay_always=replay_always) as hub:
         hub.client.start_new("play", "p", where)
         hub.run()
@@ -69,7 +69,7 @@ def test_an_orchestrator_that_failed_by_itself_goes_on_at_the_time_of_its_rewind
             hub.client.raise_event("p", "E")
             hub.run()
         assert hub.client.get_status("p").runtime_status is df.OrchestrationRuntimeStatus.Failed
-        broken.mended = True
+        broken.is_repaired = True
         hub.advance(DAYS)
         if restart == "before":
             hub.restart()
@@ -152,7 +152,7 @@ class Approval:
     def __init__(self) -> None:
         self.runs: Counter[str] = Counter()
 
-    def functions(self) -> list[Any]:
+    def make_functions(self) -> list[Any]:
         @df.activity
         def work(key: str) -> str:
             self.runs[key] += 1
@@ -178,7 +178,7 @@ class Approval:
 @pytest.mark.parametrize("how", ["at once", "late wait", "early wait", "any", "all"])
 def test_a_rewind_drops_the_event_that_did_not_fit_and_repeats_no_work(how: str, replay_always: bool) -> None:
     approval = Approval()
-    with testing.hub(*approval.functions(), replay_always=replay_always) as hub:
+    with testing.hub(*approval.make_functions(), replay_always=replay_always) as hub:
         hub.client.start_new("play", "p", how)
         hub.run()
         hub.client.raise_event("p", "approved", "yes")
@@ -205,7 +205,7 @@ def test_a_rewind_drops_the_event_that_did_not_fit_and_repeats_no_work(how: str,
 
 def test_the_events_behind_one_that_did_not_fit_are_kept() -> None:
     approval = Approval()
-    with testing.hub(*approval.functions()) as hub:
+    with testing.hub(*approval.make_functions()) as hub:
         hub.client.start_new("play", "p", "late wait")
         hub.run()
         for value in ("yes", 8):

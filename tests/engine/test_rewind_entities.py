@@ -17,23 +17,23 @@ Context = df.DurableOrchestrationContext
 A, B = EntityId("account", "a"), EntityId("account", "b")
 
 
-class World:
+class EntityRewindHarness:
     """Entities that refuse until they are mended, and orchestrations that fail until then."""
 
     def __init__(self, replay_always: bool) -> None:
-        self.mended = False
+        self.is_repaired = False
         self.hub = testing.hub(*self._functions(), replay_always=replay_always)
 
     def _functions(self) -> list[Any]:
         @df.activity
         def sick() -> str:
-            if not self.mended:
+            if not self.is_repaired:
                 raise ValueError("sick")
             return "well"
 
         @df.entity
         def account(context: df.DurableEntityContext) -> Any:
-            if context.operation_name == "refuse" and not self.mended:
+            if context.operation_name == "refuse" and not self.is_repaired:
                 raise ValueError("refused")
             context.set_state(context.get_state(int) + 1)
             return context.get_state()
@@ -64,13 +64,13 @@ class World:
 
         return [sick, account, refused, meanwhile, inside, above]
 
-    def fail(self, name: str) -> None:
+    def run_until_failed(self, name: str) -> None:
         self.hub.client.start_new(name, "p")
         self.hub.run()
         assert self.status() == "Failed"
 
     def rewind(self) -> None:
-        self.mended = True
+        self.is_repaired = True
         self.hub.client.rewind("p")
         self.hub.run()
 
@@ -83,42 +83,42 @@ class World:
 
 
 @pytest.fixture(params=[False, True], ids=["live", "replayed"])
-def world(request: pytest.FixtureRequest) -> Iterator[World]:
-    world = World(request.param)
+def harness(request: pytest.FixtureRequest) -> Iterator[EntityRewindHarness]:
+    world = EntityRewindHarness(request.param)
     yield world
     world.hub.close()
 
 
-def test_a_refused_operation_is_called_again_and_the_others_count_once(world: World) -> None:
-    world.fail("refused")
-    world.rewind()
-    assert world.hub.client.get_status("p").output == [1, 4]
-    assert (world.state(A), world.state(B)) == (1, 4)
+def test_a_refused_operation_is_called_again_and_the_others_count_once(harness: EntityRewindHarness) -> None:
+    harness.run_until_failed("refused")
+    harness.rewind()
+    assert harness.hub.client.get_status("p").output == [1, 4]
+    assert (harness.state(A), harness.state(B)) == (1, 4)
 
 
-def test_a_call_that_answered_before_the_end_or_behind_it_is_made_once(world: World) -> None:
-    world.fail("meanwhile")
-    world.rewind()
-    assert world.hub.client.get_status("p").output == 1
-    assert world.state(A) == 1
-
-
-@pytest.mark.parametrize("name", ["inside", "above"])
-def test_what_failed_in_a_critical_section_is_not_rewound(world: World, name: str) -> None:
-    world.fail(name)
-    with pytest.raises(WrongState, match="can't be rewound into them"):
-        world.hub.client.rewind("p")
-    with pytest.raises(WrongState, match="can't be rewound into them"):
-        world.hub.client.rewind_preview("p")
-    world.hub.run()
-    assert world.status() == "Failed"
+def test_a_call_that_answered_before_the_end_or_behind_it_is_made_once(harness: EntityRewindHarness) -> None:
+    harness.run_until_failed("meanwhile")
+    harness.rewind()
+    assert harness.hub.client.get_status("p").output == 1
+    assert harness.state(A) == 1
 
 
 @pytest.mark.parametrize("name", ["inside", "above"])
-def test_an_engine_refuses_such_a_rewind_too(world: World, name: str) -> None:
-    world.fail(name)
-    before = len(list(world.hub.client.get_history("p")))
-    world.hub.engine.submit("rewind", [MessageItem("p")])
-    world.hub.run()
-    assert world.status() == "Failed"
-    assert len(list(world.hub.client.get_history("p"))) == before
+def test_what_failed_in_a_critical_section_is_not_rewound(harness: EntityRewindHarness, name: str) -> None:
+    harness.run_until_failed(name)
+    with pytest.raises(WrongState, match="can't be rewound into them"):
+        harness.hub.client.rewind("p")
+    with pytest.raises(WrongState, match="can't be rewound into them"):
+        harness.hub.client.rewind_preview("p")
+    harness.hub.run()
+    assert harness.status() == "Failed"
+
+
+@pytest.mark.parametrize("name", ["inside", "above"])
+def test_an_engine_refuses_such_a_rewind_too(harness: EntityRewindHarness, name: str) -> None:
+    harness.run_until_failed(name)
+    before = len(list(harness.hub.client.get_history("p")))
+    harness.hub.engine.submit("rewind", [MessageItem("p")])
+    harness.hub.run()
+    assert harness.status() == "Failed"
+    assert len(list(harness.hub.client.get_history("p"))) == before

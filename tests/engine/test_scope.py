@@ -16,17 +16,17 @@ from durablecli.store.inbox.messages import MessageItem
 
 Context = df.DurableOrchestrationContext
 COUNTER = df.EntityId("counter", "a")
-ran: list[Any] = []
+runs: list[Any] = []
 
 
 @pytest.fixture(autouse=True)
-def nothing_ran() -> None:
-    ran.clear()
+def clear_runs() -> None:
+    runs.clear()
 
 
 @df.activity
 def note(value: Any) -> Any:
-    ran.append(value)
+    runs.append(value)
     return value
 
 
@@ -80,15 +80,15 @@ def needs_both(context: Context) -> Any:
 
 
 FUNCTIONS = [note, Counter, work, sleeps, listens, parent, holds, holds_one, needs_both]
-Make = Callable[[str | None], testing.TestEnvironment]
+OpenHub = Callable[[str | None], testing.TestEnvironment]
 
 
 @pytest.fixture
-def make(replay_always: bool) -> Iterator[Make]:
+def open_hub_for(replay_always: bool) -> Iterator[OpenHub]:
     """Open the same hub once more, for one instance or for all."""
     made: list[testing.TestEnvironment] = []
 
-    def open_for(only: str | None) -> testing.TestEnvironment:
+    def open_hub(only: str | None) -> testing.TestEnvironment:
         options = EngineOptions(
             replay_always=replay_always, use_threads=False, turn_budget=timedelta.max, only_instance=only
         )
@@ -98,11 +98,11 @@ def make(replay_always: bool) -> Iterator[Make]:
         made.append(testing.TestEnvironment(testing.build_registry(*FUNCTIONS), clock, options, disk))
         return made[-1]
 
-    yield open_for
+    yield open_hub
     made[-1].close()
 
 
-def post(hub: testing.TestEnvironment, name: str, id: str, value: str = "null", run: str | None = None) -> None:
+def post_start(hub: testing.TestEnvironment, name: str, id: str, value: str = "null", run: str | None = None) -> None:
     """Start an orchestration from another process."""
     from msgspec import Raw
 
@@ -116,83 +116,85 @@ def post(hub: testing.TestEnvironment, name: str, id: str, value: str = "null", 
     hub.engine.wake()
 
 
-def test_others_are_recorded_and_held_until_an_engine_drives_them(make: Make) -> None:
-    hub = make("mine")
-    post(hub, "work", "other", '"other"')
+def test_others_are_recorded_and_held_until_an_engine_drives_them(open_hub_for: OpenHub) -> None:
+    hub = open_hub_for("mine")
+    post_start(hub, "work", "other", '"other"')
     hub.client.start_new(parent, "mine")
     hub.run()
-    assert ran == []
+    assert runs == []
     assert hub.engine.is_quiescent
     hub.advance(timedelta(minutes=2))
     assert hub.client.get_status("mine").output == ["child", 1]
-    assert (ran, hub.client.get_status("other").runtime_status) == (["child"], df.OrchestrationRuntimeStatus.Pending)
-    hub = make(None)
+    assert (runs, hub.client.get_status("other").runtime_status) == (["child"], df.OrchestrationRuntimeStatus.Pending)
+    hub = open_hub_for(None)
     assert hub.finish("other").output == "other"
-    assert ran == ["child", "other"]
+    assert runs == ["child", "other"]
 
 
-def test_what_others_wait_for_is_held_for_them(make: Make) -> None:
-    hub = make(None)
+def test_what_others_wait_for_is_held_for_them(open_hub_for: OpenHub) -> None:
+    hub = open_hub_for(None)
     hub.client.start_new(listens, "other")
     hub.client.start_new(sleeps, "late", "late")
     hub.run()
-    hub = make("mine")
+    hub = open_hub_for("mine")
     hub.client.start_new(parent, "mine")
     hub.advance(timedelta(minutes=2))
     assert hub.client.get_status("mine").ended
     assert not hub.client.get_status("other").ended
-    assert ran == ["child"]
-    hub = make(None)
+    assert runs == ["child"]
+    hub = open_hub_for(None)
     hub.run()
     assert hub.client.get_status("other").output == "sent"
     assert hub.client.get_status("late").output == "late"
 
 
-def test_an_instance_is_taken_up_again_with_its_children(make: Make) -> None:
-    hub = make("mine")
+def test_an_instance_is_resumed_with_its_children(open_hub_for: OpenHub) -> None:
+    hub = open_hub_for("mine")
     hub.client.start_new(parent, "mine")
     hub.run()
-    hub = make("mine")
+    hub = open_hub_for("mine")
     assert hub.finish("mine").output == ["child", 1]
 
 
-def test_whoever_holds_the_lock_of_a_needed_entity_is_driven(make: Make) -> None:
-    hub = make(None)
+def test_the_lock_holder_of_a_needed_entity_is_driven(open_hub_for: OpenHub) -> None:
+    hub = open_hub_for(None)
     for id in ("first", "second"):
         hub.client.start_new(holds, id)
         hub.run()
-    hub = make("mine")
+    hub = open_hub_for("mine")
     hub.client.start_new(parent, "mine")
     assert hub.finish("mine").output == ["child", 1]
     assert hub.client.get_status("second").ended
 
 
-def test_what_this_run_has_posted_is_driven(make: Make) -> None:
-    hub = make("mine")
-    post(hub, "work", "own", '"own"', run="mine")
-    post(hub, "work", "foreign", '"foreign"', run="another")
+def test_what_this_run_has_posted_is_driven(open_hub_for: OpenHub) -> None:
+    hub = open_hub_for("mine")
+    post_start(hub, "work", "own", '"own"', run="mine")
+    post_start(hub, "work", "foreign", '"foreign"', run="another")
     hub.run()
-    assert ran == ["own"]
+    assert runs == ["own"]
 
 
-def test_a_closed_scope_holds_what_still_arrives(make: Make) -> None:
-    hub = make("mine")
+def test_a_closed_scope_holds_what_still_arrives(open_hub_for: OpenHub) -> None:
+    hub = open_hub_for("mine")
     hub.client.start_new(work, "mine", "mine")
     hub.engine.scope.close()
     hub.run()
-    assert ran == ["mine"]
+    assert runs == ["mine"]
     assert not hub.client.get_status("mine").ended
-    hub = make(None)
+    hub = open_hub_for(None)
     assert hub.finish("mine").output == "mine"
-    assert ran == ["mine"]
+    assert runs == ["mine"]
 
 
-def test_who_is_needed_goes_on_also_where_the_cycle_is_given_up(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    hub = make(None)
+def test_needed_instances_continue_when_the_cycle_is_rolled_back(
+    open_hub_for: OpenHub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub = open_hub_for(None)
     for id in "xy":
         hub.client.start_new(holds_one, id)
     hub.engine.flush()
-    assert ran == []
+    assert runs == []
     original, failures = TurnRunner.restore, iter([True])
 
     def resume(self: TurnRunner, instance: Any, **options: Any) -> None:
@@ -201,7 +203,7 @@ def test_who_is_needed_goes_on_also_where_the_cycle_is_given_up(make: Make, monk
             raise RuntimeError("boom")
 
     monkeypatch.setattr(TurnRunner, "restore", resume)
-    hub = make("mine")
+    hub = open_hub_for("mine")
     hub.client.start_new(needs_both, "mine")
     hub.run()
-    assert "x" in ran
+    assert "x" in runs

@@ -72,7 +72,7 @@ FUNCTIONS = (counter, call_and_signal, lock_and_signal, call_twice, listen_twice
 
 
 @pytest.fixture(autouse=True, params=[3, 8])
-def small(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+def limit_commit_records(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Commits hold a handful of records."""
     for module in (commit_builder, turns):
         monkeypatch.setattr(module, "MAX_COMMIT_RECORDS", request.param)
@@ -83,7 +83,7 @@ def small(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> No
     ("function", "result"), [(call_and_signal, 0), (lock_and_signal, 0), (call_twice, 1), (listen_twice, 2)]
 )
 @pytest.mark.parametrize("cycles", [0, 1, 2, 3, 4, 6, 8, 10])
-def test_what_comes_for_a_turn_that_is_spread_outlives_the_engine(function: Any, result: int, cycles: int) -> None:
+def test_messages_for_a_split_turn_survive_a_restart(function: Any, result: int, cycles: int) -> None:
     """The engine is killed after each of the first cycles; the batches run as early as they can."""
     with testing.hub(*FUNCTIONS) as hub:
         instance = hub.client.start_new(function)
@@ -108,7 +108,7 @@ def call_a_stranger(context: df.DurableOrchestrationContext) -> Steps:
 
 @pytest.mark.parametrize("before", [1, 2, 3, 5])
 @pytest.mark.parametrize("after", [0, 1, 2, 3])
-def test_a_caller_that_is_being_spread_hears_of_a_deletion(before: int, after: int) -> None:
+def test_a_caller_with_a_split_turn_receives_a_deletion(before: int, after: int) -> None:
     with testing.hub(counter, call_a_stranger) as hub:
         instance = hub.client.start_new(call_a_stranger)
         for _ in range(before):

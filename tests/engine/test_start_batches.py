@@ -17,37 +17,37 @@ from durablecli.store.hub import checkpoint
 from durablecli.store.inbox.inbox import Inbox
 from durablecli.store.inbox.messages import MessageItem
 
-haste = Event()
-haste.set()
+no_delay = Event()
+no_delay.set()
 
 
 @df.orchestrator
 def twice(context: df.DurableOrchestrationContext) -> Any:
-    haste.wait(0.02)
+    no_delay.wait(0.02)
     if context.get_input() == 0:
         context.continue_as_new(1)
     return "done"
 
 
-def opened(share: timedelta = timedelta.max) -> testing.TestEnvironment:
+def make_hub(turn_budget: timedelta = timedelta.max) -> testing.TestEnvironment:
     return testing.TestEnvironment(
-        testing.build_registry(twice), testing.START, EngineOptions(use_threads=False, turn_budget=share)
+        testing.build_registry(twice), testing.START, EngineOptions(use_threads=False, turn_budget=turn_budget)
     )
 
 
-def items(count: int) -> list[MessageItem]:
+def make_items(count: int) -> list[MessageItem]:
     return [MessageItem(f"b-{i}", "twice", Raw(b"0")) for i in range(count)]
 
 
 @pytest.mark.parametrize("purged", [False, True])
 @pytest.mark.parametrize("checkpointed", [False, True])
-def test_what_a_crash_left_of_a_batch_begins_where_it_was_cut(
+def test_a_batch_interrupted_by_a_crash_resumes_where_it_stopped(
     monkeypatch: pytest.MonkeyPatch, purged: bool, checkpointed: bool
 ) -> None:
     monkeypatch.setattr(message_handler, "_MAX_SLICE_STARTS", 10)
     monkeypatch.setattr(publisher, "_GATHER_INTERVAL", 0.0)
-    with opened() as hub:
-        Inbox(hub.disk, "hub").post("start", items(1_000))
+    with make_hub() as hub:
+        Inbox(hub.disk, "hub").post("start", make_items(1_000))
         while not (first := hub.client.get_status("b-0")).ended:
             hub.engine.step()
         if purged:
@@ -67,11 +67,11 @@ def test_what_a_crash_left_of_a_batch_begins_where_it_was_cut(
 
 @pytest.mark.parametrize("count", [100, 2_000])
 def test_many_starts_in_one_message_do_not_lengthen_the_cycle(count: int) -> None:
-    with opened(share=timedelta(milliseconds=10)) as hub:
-        posted = hub.engine.submit("start", items(count))
-        haste.clear()
+    with make_hub(turn_budget=timedelta(milliseconds=10)) as hub:
+        posted = hub.engine.submit("start", make_items(count))
+        no_delay.clear()
         hub.engine.step()
-        haste.set()
+        no_delay.set()
         assert hub.engine.stats["turns"] == 1
         while not posted.done.is_set():
             hub.engine.step()

@@ -47,22 +47,22 @@ def flow(context: df.DurableOrchestrationContext) -> Any:
     return [first, second]
 
 
-class Limit:
+class ThreadLimit:
     """Lets no thread start whose name begins so, while it holds."""
 
     def __init__(self, start: Callable[[threading.Thread], None]) -> None:
-        self.holds = False
+        self.is_active = False
         self.names: tuple[str, ...] = ()
         self.refused = 0
         self.start = start
 
 
 @pytest.fixture
-def limit(monkeypatch: pytest.MonkeyPatch) -> Limit:
-    found = Limit(threading.Thread.start)
+def thread_limit(monkeypatch: pytest.MonkeyPatch) -> ThreadLimit:
+    found = ThreadLimit(threading.Thread.start)
 
     def start(thread: threading.Thread) -> None:
-        if found.holds and thread.name.startswith(found.names):
+        if found.is_active and thread.name.startswith(found.names):
             found.refused += 1
             raise RuntimeError("can't start new thread")
         found.start(thread)
@@ -73,8 +73,8 @@ def limit(monkeypatch: pytest.MonkeyPatch) -> Limit:
 
 
 @pytest.mark.parametrize("name", ["plain", "in_the_loop", "counter"])
-def test_work_waits_for_a_thread(limit: Limit, name: str, caplog: pytest.LogCaptureFixture) -> None:
-    limit.holds, limit.names = True, ("durable-",)
+def test_work_waits_for_a_thread(thread_limit: ThreadLimit, name: str, caplog: pytest.LogCaptureFixture) -> None:
+    thread_limit.is_active, thread_limit.names = True, ("durable-",)
     outcomes: SimpleQueue[ActivityResult | EntityBatchResult] = SimpleQueue()
     crew = Dispatcher(testing.build_registry(plain, in_the_loop, counter), outcomes.put, ConcurrencyConfig())
     for n in (2, 3):
@@ -86,9 +86,9 @@ def test_work_waits_for_a_thread(limit: Limit, name: str, caplog: pytest.LogCapt
             crew.dispatch_activities([ActivityTask("x", "1", n, ev.TaskScheduled(name, Raw(b"1")))])
     crew.maintain()
     assert outcomes.empty()
-    assert limit.refused >= 2
+    assert thread_limit.refused >= 2
     assert [record.message.partition(" (")[0] for record in caplog.records] == ["no new thread can be started"]
-    limit.holds = False
+    thread_limit.is_active = False
     crew.maintain()
     found = [outcomes.get(timeout=20) for _ in range(2)]
     assert sorted(each.key[2] for each in found) == [2, 3]
@@ -96,16 +96,19 @@ def test_work_waits_for_a_thread(limit: Limit, name: str, caplog: pytest.LogCapt
     crew.stop()
 
 
-def test_an_engine_goes_on_without_the_threads_that_only_make_it_faster(limit: Limit, tmp_path: Path) -> None:
-    limit.holds, limit.names = True, ("durable-journal", "durable-background", "durablecli-bell", "durable-watchdog")
+def test_an_engine_works_without_its_optional_threads(thread_limit: ThreadLimit, tmp_path: Path) -> None:
+    thread_limit.is_active, thread_limit.names = (
+        True,
+        ("durable-journal", "durable-background", "durablecli-bell", "durable-watchdog"),
+    )
     with embedded(testing.build_registry(plain, in_the_loop, flow), tmp_path / "hub") as client:
         for i in range(5):
             client.start_new("flow", f"x{i}")
         assert [client.wait(f"x{i}", 20).output for i in range(5)] == [[1, 2]] * 5
-    assert limit.refused > 2
+    assert thread_limit.refused > 2
 
 
-def test_a_verb_that_cannot_start_a_thread_says_so_in_one_line(
+def test_a_verb_that_cannot_start_a_thread_prints_one_line(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def refuse(*_: object) -> int:

@@ -25,7 +25,7 @@ def guarded(context: df.DurableOrchestrationContext) -> Any:
         timer.cancel()
 
 
-def test_timers_that_nobody_waits_for_any_more_do_not_pile_up(replay_always: bool) -> None:
+def test_timers_that_are_no_longer_awaited_are_removed(replay_always: bool) -> None:
     with testing.hub(echo, guarded, replay_always=replay_always) as hub:
         for _ in range(5):
             hub.client.start_many(guarded, [True, False] * 250)

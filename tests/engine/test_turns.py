@@ -62,11 +62,11 @@ def hub(replay_always: bool) -> Iterator[testing.TestEnvironment]:
         yield hub
 
 
-def kinds(hub: testing.TestEnvironment, id: str) -> list[str]:
+def event_kinds(hub: testing.TestEnvironment, id: str) -> list[str]:
     return [type(record.event).__name__ for record in hub.client.get_history(id)]
 
 
-def status(hub: testing.TestEnvironment, id: str) -> str:
+def read_status(hub: testing.TestEnvironment, id: str) -> str:
     found = hub.client.get_status(id).runtime_status
     return found.value if found else "missing"
 
@@ -77,10 +77,10 @@ def status(hub: testing.TestEnvironment, id: str) -> str:
 def test_a_start_in_the_future_is_pending_until_then(hub: testing.TestEnvironment) -> None:
     hub.client.start_new(calls, "x", 5, start_at=hub.clock.now() + HOUR)
     hub.advance(HOUR - timedelta(seconds=1))
-    assert status(hub, "x") == "Pending"
+    assert read_status(hub, "x") == "Pending"
     hub.restart()
     hub.advance(timedelta(seconds=1))
-    assert status(hub, "x") == "Completed"
+    assert read_status(hub, "x") == "Completed"
     assert hub.client.get_history("x")[1].at == datetime(2026, 1, 1, 1, tzinfo=UTC)
 
 
@@ -106,7 +106,7 @@ def test_if_exists_decides_what_happens_to_a_live_instance(hub: testing.TestEnvi
     hub.client.start_new(waits, "x", if_exists="replace")
     hub.run()
     assert hub.client.get_status("x").execution != first
-    assert status(hub, "x") == "Running"
+    assert read_status(hub, "x") == "Running"
 
 
 def test_if_exists_decides_what_happens_to_an_ended_instance(hub: testing.TestEnvironment) -> None:
@@ -125,7 +125,7 @@ def test_a_start_that_is_seen_twice_has_its_effect_once(hub: testing.TestEnviron
     for _ in range(2):
         hub.engine.submit("start", [MessageItem("x", "waits", if_exists="replace")], "m-1")
         hub.run()
-    assert kinds(hub, "x").count("ExecutionStarted") == 1
+    assert event_kinds(hub, "x").count("ExecutionStarted") == 1
     assert hub.engine.stats["started"] == 1
 
 
@@ -177,7 +177,7 @@ def test_terminate_reaches_children_and_passes_a_suspension(hub: testing.TestEnv
     hub.client.suspend("p")
     hub.client.terminate("p", "enough")
     hub.run()
-    assert (status(hub, "p"), status(hub, "c")) == ("Terminated", "Terminated")
+    assert (read_status(hub, "p"), read_status(hub, "c")) == ("Terminated", "Terminated")
     assert hub.client.get_status("c").output == "enough"
 
 
@@ -186,7 +186,7 @@ def test_terminate_can_leave_children_alone(hub: testing.TestEnvironment) -> Non
     hub.run()
     hub.client.terminate("p", recursive=False)
     hub.run()
-    assert (status(hub, "p"), status(hub, "c")) == ("Terminated", "Running")
+    assert (read_status(hub, "p"), read_status(hub, "c")) == ("Terminated", "Running")
     hub.client.raise_event("c", "Go")
     assert hub.finish("c").runtime_status is Status.Completed
     assert hub.engine.stats["dropped"] == 1, "the child's answer meets nothing"
@@ -215,10 +215,10 @@ def test_an_outcome_that_comes_too_late_is_dropped_and_counted(hub: testing.Test
     hub.pool.run_next(late)
     hub.run()
     assert hub.engine.stats["dropped"] >= 1
-    assert status(hub, "x") == {"terminate": "Terminated", "purge": "missing", "replace": "Running"}[end]
+    assert read_status(hub, "x") == {"terminate": "Terminated", "purge": "missing", "replace": "Running"}[end]
 
 
-def test_an_event_for_an_ended_instance_stands_behind_its_end_and_one_for_nobody_is_kept(
+def test_an_event_for_an_ended_instance_follows_its_end_and_one_for_an_unknown_instance_is_kept(
     hub: testing.TestEnvironment,
 ) -> None:
     hub.client.start_new(calls, "x", 1)
@@ -230,7 +230,7 @@ def test_an_event_for_an_ended_instance_stands_behind_its_end_and_one_for_nobody
     hub.engine.submit("raise-event", [MessageItem("x", "Go")])
     hub.engine.submit("raise-event", [MessageItem("nobody", "Go")])
     hub.run()
-    assert kinds(hub, "x")[-2:] == ["ExecutionCompleted", "EventRaised"]
+    assert event_kinds(hub, "x")[-2:] == ["ExecutionCompleted", "EventRaised"]
     assert hub.engine.stats["undelivered"] == 1
     assert b'"nobody"' in hub.disk.read("hub/undelivered.jsonl")
 
@@ -244,10 +244,10 @@ def test_purge_takes_ended_children_along_and_refuses_live_ones(hub: testing.Tes
     hub.engine.submit("purge", [MessageItem("live")])
     hub.client.purge_instance_history("p")
     hub.run()
-    assert [status(hub, id) for id in ("p", "c", "live")] == ["missing", "missing", "Running"]
+    assert [read_status(hub, id) for id in ("p", "c", "live")] == ["missing", "missing", "Running"]
     assert hub.engine.stats["refused"] == 1
     hub.restart()
-    assert [status(hub, id) for id in ("p", "c", "live")] == ["missing", "missing", "Running"]
+    assert [read_status(hub, id) for id in ("p", "c", "live")] == ["missing", "missing", "Running"]
 
 
 def test_a_forced_purge_ends_what_lives_and_takes_it_away(hub: testing.TestEnvironment) -> None:
@@ -255,9 +255,9 @@ def test_a_forced_purge_ends_what_lives_and_takes_it_away(hub: testing.TestEnvir
     hub.run()
     hub.client.purge_instance_history("p", force=True)
     hub.run()
-    assert [status(hub, id) for id in ("p", "c")] == ["missing", "missing"]
+    assert [read_status(hub, id) for id in ("p", "c")] == ["missing", "missing"]
     hub.restart()
-    assert [status(hub, id) for id in ("p", "c")] == ["missing", "missing"]
+    assert [read_status(hub, id) for id in ("p", "c")] == ["missing", "missing"]
 
 
 def test_an_id_can_be_used_again_right_after_its_purge(hub: testing.TestEnvironment) -> None:
@@ -266,7 +266,7 @@ def test_an_id_can_be_used_again_right_after_its_purge(hub: testing.TestEnvironm
     hub.engine.submit("purge", [MessageItem("x")])
     hub.engine.submit("start", [MessageItem("x", "waits")])
     hub.run()
-    assert status(hub, "x") == "Running"
+    assert read_status(hub, "x") == "Running"
     hub.restart()
     hub.client.raise_event("x", "Go", 2)
     assert hub.finish("x").output == 2
@@ -299,7 +299,7 @@ def test_a_child_whose_id_is_taken_fails_at_once(hub: testing.TestEnvironment) -
     hub.client.start_new(parent, "p", ["c", "calls"])
     hub.run()
     assert "the instance id 'c' is taken" in hub.client.get_status("p").output
-    assert status(hub, "c") == "Running"
+    assert read_status(hub, "c") == "Running"
 
 
 @pytest.mark.parametrize("id", ["c", "p:c", "p:1:0"])
@@ -326,7 +326,7 @@ def test_an_id_of_a_child_that_has_ended_can_be_used_again_by_its_parent(hub: te
     assert hub.finish("p").output == [1, 2]
 
 
-def test_a_retried_child_with_an_id_of_its_own_is_started_anew(hub: testing.TestEnvironment) -> None:
+def test_a_retried_child_with_its_own_id_is_started_again(hub: testing.TestEnvironment) -> None:
     attempts = []
 
     @df.activity
@@ -403,7 +403,7 @@ def test_a_timer_is_never_early_and_at_once_when_late(hub: testing.TestEnvironme
     hub.run()
     hub.clock.advance(HOUR - timedelta(microseconds=1))
     hub.run()
-    assert status(hub, "x") == "Running"
+    assert read_status(hub, "x") == "Running"
     hub.clock.advance(HOUR)
     hub.restart()
     hub.run()
@@ -420,12 +420,12 @@ def test_a_clock_that_goes_back_fires_nothing_twice_and_reorders_nothing(hub: te
     hub.client.resume("x")
     hub.run()
     hub.advance(HOUR)
-    assert status(hub, "x") == "Running", "half an hour is left by the clock on the wall"
+    assert read_status(hub, "x") == "Running", "half an hour is left by the clock on the wall"
     hub.advance(HOUR)
-    assert status(hub, "x") == "Completed"
+    assert read_status(hub, "x") == "Completed"
     times = [record.at for record in hub.client.get_history("x")]
     assert times == sorted(times)
-    assert kinds(hub, "x").count("TimerFired") == 1
+    assert event_kinds(hub, "x").count("TimerFired") == 1
 
 
 # ── blocked ────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -443,10 +443,10 @@ def test_a_missing_orchestrator_blocks_until_it_is_there(hub: testing.TestEnviro
     assert found.blocked.reason == "orchestrator 'waits' isn't loaded"
     hub.engine.submit("raise-event", [MessageItem("x", "Go", Raw(b"7"))])
     hub.run()
-    assert kinds(hub, "x") == ["ExecutionStarted", "ExecutionBlocked", "EventRaised"], "once per reason"
+    assert event_kinds(hub, "x") == ["ExecutionStarted", "ExecutionBlocked", "EventRaised"], "once per reason"
     hub.restart(*FUNCTIONS)
     assert hub.finish("x").output == 7
-    assert kinds(hub, "x").count("ExecutionUnblocked") == 1
+    assert event_kinds(hub, "x").count("ExecutionUnblocked") == 1
 
 
 def test_a_missing_activity_blocks_until_it_is_there(hub: testing.TestEnvironment) -> None:
@@ -460,12 +460,12 @@ def test_a_missing_activity_blocks_until_it_is_there(hub: testing.TestEnvironmen
     found = hub.client.get_status("x")
     assert found.blocked is not None
     assert found.blocked.reason == "activity 'echo' isn't loaded"
-    assert kinds(hub, "x").count("ExecutionBlocked") == 1
+    assert event_kinds(hub, "x").count("ExecutionBlocked") == 1
     hub.restart(*FUNCTIONS)
     assert hub.finish("x").output == 3
 
 
-def other(decide: Callable[[Context], Any]) -> Any:
+def make_changed_waits(decide: Callable[[Context], Any]) -> Any:
     @df.orchestrator(name="waits")
     def flow(context: Context) -> Any:
         yield decide(context)
@@ -474,10 +474,10 @@ def other(decide: Callable[[Context], Any]) -> Any:
     return flow
 
 
-def test_code_that_decides_otherwise_blocks_until_it_fits(hub: testing.TestEnvironment) -> None:
+def test_nondeterministic_code_blocks_until_it_matches(hub: testing.TestEnvironment) -> None:
     hub.client.start_new(waits, "x")
     hub.run()
-    wrong = other(lambda context: context.create_timer(HOUR))
+    wrong = make_changed_waits(lambda context: context.create_timer(HOUR))
     for _ in range(3):
         hub.restart(wrong)
         hub.engine.submit("raise-event", [MessageItem("x", "Go")])
@@ -486,8 +486,8 @@ def test_code_that_decides_otherwise_blocks_until_it_fits(hub: testing.TestEnvir
     assert found.blocked is not None
     assert "history  EventAwaited Go\nnow      TimerCreated" in found.blocked.reason
     assert found.runtime_status is Status.Running
-    assert kinds(hub, "x").count("ExecutionBlocked") == 1
-    hub.restart(other(lambda context: context.wait_for_external_event("Go")))
+    assert event_kinds(hub, "x").count("ExecutionBlocked") == 1
+    hub.restart(make_changed_waits(lambda context: context.wait_for_external_event("Go")))
     assert hub.finish("x").output == "mended"
 
 
@@ -509,10 +509,10 @@ def test_a_runaway_turn_is_blocked_once(hub: testing.TestEnvironment, monkeypatc
     found = hub.client.get_status("x")
     assert found.blocked is not None
     assert "loop without a yield" in found.blocked.reason
-    assert kinds(hub, "x") == ["ExecutionStarted", "EventAwaited", "ExecutionBlocked", "EventRaised"]
+    assert event_kinds(hub, "x") == ["ExecutionStarted", "EventAwaited", "ExecutionBlocked", "EventRaised"]
     hub.client.terminate("x")
     hub.run()
-    assert status(hub, "x") == "Terminated"
+    assert read_status(hub, "x") == "Terminated"
 
 
 # ── giants ─────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -548,7 +548,7 @@ def small_commits(monkeypatch: pytest.MonkeyPatch) -> int:
 
 
 @pytest.mark.parametrize("to", [None, "other"])
-def test_a_giant_turn_is_spread_over_commits_and_ends_whole(
+def test_a_giant_turn_is_split_over_commits_and_completes(
     small_commits: int, to: str | None, replay_always: bool
 ) -> None:
     with testing.hub(*GIANTS, replay_always=replay_always) as hub:
@@ -558,14 +558,14 @@ def test_a_giant_turn_is_spread_over_commits_and_ends_whole(
         hub.client.start_new(giant, "x", [200, to])
         assert hub.finish("x").output == sum(range(200))
         assert hub.engine.stats["commits"] - before > 200 / (2 * small_commits)
-        assert status(hub, "other") == ("Completed" if to else "Running")
+        assert read_status(hub, "other") == ("Completed" if to else "Running")
 
 
-def test_a_giant_that_sends_to_itself_stays_whole(small_commits: int, replay_always: bool) -> None:
+def test_a_giant_turn_that_sends_to_itself_completes(small_commits: int, replay_always: bool) -> None:
     with testing.hub(*GIANTS, replay_always=replay_always) as hub:
         hub.client.start_new(giant, "x", [200, "x"])
         assert hub.finish("x").output == sum(range(200))
-        assert kinds(hub, "x").count("EventRaised") == 40
+        assert event_kinds(hub, "x").count("EventRaised") == 40
 
 
 def test_two_giants_at_once_that_send_to_each_other(small_commits: int, replay_always: bool) -> None:
@@ -594,7 +594,7 @@ def test_a_crash_between_the_slices_of_a_giant_loses_nothing(
             if not hub.client.get_status("x"):
                 continue
             assert hub.finish("x").output == sum(range(100))
-            scheduled = kinds(hub, "x")
+            scheduled = event_kinds(hub, "x")
             assert scheduled.count("TaskScheduled") + scheduled.count("SubOrchestrationInstanceCreated") == 100
     assert torn > 2
 
@@ -628,9 +628,7 @@ def test_a_conflict_of_a_giants_child_survives_a_crash_between_its_slices(
         assert hub.finish("x").output is True
 
 
-def test_what_is_held_behind_a_torn_turn_does_not_hide_that_it_is_torn(
-    monkeypatch: pytest.MonkeyPatch, replay_always: bool
-) -> None:
+def test_held_arrivals_do_not_hide_an_incomplete_turn(monkeypatch: pytest.MonkeyPatch, replay_always: bool) -> None:
     def commits_of(records: int) -> None:
         for module in (commit_builder, turns):
             monkeypatch.setattr(module, "MAX_COMMIT_RECORDS", records)

@@ -19,7 +19,7 @@ def versioned(context: df.DurableOrchestrationContext) -> Generator[Any, Any, st
     return context.version
 
 
-def hub(match: str, fail: bool) -> TestEnvironment:
+def make_hub(match: str, fail: bool) -> TestEnvironment:
     versions = VersionPolicy("1.1", match, fail)
     return TestEnvironment(
         build_registry(versioned), START, EngineOptions(use_threads=False, turn_budget=timedelta.max, versions=versions)
@@ -27,7 +27,7 @@ def hub(match: str, fail: bool) -> TestEnvironment:
 
 
 def test_an_orchestration_of_another_version_waits_for_its_code() -> None:
-    with hub("current_or_older", fail=False) as tested:
+    with make_hub("current_or_older", fail=False) as tested:
         newer = tested.client.start_new(versioned, version="2.0")
         older = tested.client.start_new(versioned, version="1.0")
         own = tested.client.start_new(versioned)
@@ -39,7 +39,7 @@ def test_an_orchestration_of_another_version_waits_for_its_code() -> None:
 
 
 def test_an_orchestration_of_another_version_fails_where_that_is_asked_for() -> None:
-    with hub("strict", fail=True) as tested:
+    with make_hub("strict", fail=True) as tested:
         status = tested.finish(tested.client.start_new(versioned, version="1.0"))
         assert status.runtime_status is df.OrchestrationRuntimeStatus.Failed
         assert status.output == "it has version '1.0', the code has '1.1', and only this version is taken on"
@@ -50,6 +50,6 @@ def test_what_is_built_in_belongs_to_every_version() -> None:
         return 1
 
     setattr(work, MARK_ATTRIBUTE, FunctionMark("orchestrator", "Own"))
-    with hub("strict", fail=True) as tested:
+    with make_hub("strict", fail=True) as tested:
         tested.registry.add_built_in([work])
         assert tested.finish(tested.client.start_new("Own", version="0.1")).output == 1

@@ -14,7 +14,7 @@ import pytest
 from durablecli.engine.watchdog import find_author_line
 from durablecli.model import events as ev
 from durablecli.replay.executor import OrchestrationExecutor
-from tests.support.executor_harness import Stage
+from tests.support.executor_harness import ExecutorHarness
 
 FLOW = """
 def helper(capture, through):
@@ -27,13 +27,13 @@ def flow(context):
 """
 
 
-def written_in(file: str, source: str = FLOW) -> dict[str, Any]:
+def compile_in(file: str, source: str = FLOW) -> dict[str, Any]:
     names: dict[str, Any] = {}
     exec(compile(source, file, "exec"), names)  # noqa: S102 - code in a file of any name
     return names
 
 
-def seen(flow: Callable[..., Any], through: Callable[..., Any]) -> tuple[str, int]:
+def find_line(flow: Callable[..., Any], through: Callable[..., Any]) -> tuple[str, int]:
     """What is named while a flow runs whose helper calls `capture` through something else."""
     found: list[tuple[str, int]] = []
 
@@ -45,20 +45,20 @@ def seen(flow: Callable[..., Any], through: Callable[..., Any]) -> tuple[str, in
     def function(context: Any) -> Any:
         return flow((capture, through))
 
-    stage_of(function)
+    run_in_harness(function)
     return found[0]
 
 
-def stage_of(function: Callable[..., Any]) -> None:
-    Stage(function, check=False)
+def run_in_harness(function: Callable[..., Any]) -> None:
+    ExecutorHarness(function, check=False)
 
 
-def directly(capture: Callable[..., Any]) -> Any:
+def call_directly(capture: Callable[..., Any]) -> Any:
     return capture()
 
 
 LIBRARY = os.path.join(sysconfig.get_paths()["purelib"], "library.py")
-through_a_library = written_in(LIBRARY, "def call(capture):\n    return capture()\n")["call"]
+through_a_library = compile_in(LIBRARY, "def call(capture):\n    return capture()\n")["call"]
 
 
 @pytest.mark.parametrize(
@@ -71,20 +71,20 @@ through_a_library = written_in(LIBRARY, "def call(capture):\n    return capture(
     ],
 )
 @pytest.mark.parametrize("through", [through_a_library, lambda capture: sorted([1], key=capture)])
-def test_it_is_the_innermost_that_is_no_librarys(file: str, through: Callable[..., Any]) -> None:
-    names = written_in(file)
-    found, line = seen(names["flow"], through)
+def test_it_is_the_innermost_frame_outside_libraries(file: str, through: Callable[..., Any]) -> None:
+    names = compile_in(file)
+    found, line = find_line(names["flow"], through)
     assert (found, line) in [(file, 3), (__file__, through.__code__.co_firstlineno)]
 
 
-def test_of_an_orchestrator_that_is_a_library_it_is_where_that_stands() -> None:
-    names = written_in(LIBRARY)
-    assert place_without_ours(names["flow"]) == (LIBRARY, 7)
+def test_in_a_library_orchestrator_it_is_the_orchestrators_own_line() -> None:
+    names = compile_in(LIBRARY)
+    assert locate_without_ours(names["flow"]) == (LIBRARY, 7)
 
 
-def place_without_ours(flow: Callable[..., Any]) -> tuple[str, int]:
+def locate_without_ours(flow: Callable[..., Any]) -> tuple[str, int]:
     found: list[tuple[str, int]] = []
-    names = written_in(LIBRARY, "import sys\n\ndef frame():\n    return sys._getframe(1)\n")
+    names = compile_in(LIBRARY, "import sys\n\ndef frame():\n    return sys._getframe(1)\n")
 
     def through(capture: Callable[..., Any]) -> None:
         capture()
@@ -96,12 +96,12 @@ def place_without_ours(flow: Callable[..., Any]) -> tuple[str, int]:
         assert frame.f_back.f_back is not None
         found.append(find_author_line(frame.f_back.f_back, flow))
 
-    Stage(lambda context: flow((note, through)), check=False)
+    ExecutorHarness(lambda context: flow((note, through)), check=False)
     return found[0]
 
 
 def test_while_no_code_of_the_author_runs_it_is_where_the_orchestrator_begins() -> None:
-    names = written_in("/opt/app/orders.py")
+    names = compile_in("/opt/app/orders.py")
     assert find_author_line(sys._getframe(), names["flow"]) == ("/opt/app/orders.py", 5)
     assert find_author_line(None, names["flow"]) == ("/opt/app/orders.py", 5)
 
@@ -111,7 +111,7 @@ def test_nothing_is_named_that_is_not_there() -> None:
     assert find_author_line(None, len) == ("?", 0)
 
 
-def test_the_machine_says_which_function_it_runs() -> None:
+def test_the_executor_exposes_the_function_it_runs() -> None:
     def flow(context: Any) -> None: ...
 
     machine = OrchestrationExecutor(flow, ev.ExecutionStarted("x", "1", "flow"), lambda name: Any)

@@ -48,20 +48,20 @@ class Packed(msgspec.Struct):
     star: Animal | None = None
 
 
-def context(state: Raw) -> DurableEntityContext:
+def make_context(state: Raw) -> DurableEntityContext:
     at = datetime(2026, 1, 1, tzinfo=UTC)
     return DurableEntityContext(EntityOperationState(EntityId("any", "a"), "any", NULL, state, LIMIT, at))
 
 
-def made(kind: type, state: Raw = ABSENT) -> Any:
-    return make_state_fields(kind).load(state, context(state))
+def make_entity(kind: type, state: Raw = ABSENT) -> Any:
+    return make_state_fields(kind).load(state, make_context(state))
 
 
 def test_attributes_come_back_by_their_annotations() -> None:
-    subject = made(Plain)
+    subject = make_entity(Plain)
     subject.customers.append(decode(b'{"customerNo":7}', Customer))
     subject.by_number[1] = Path("a")
-    again = made(Plain, make_state_fields(Plain).save(subject, LIMIT))
+    again = make_entity(Plain, make_state_fields(Plain).save(subject, LIMIT))
     assert (again.customers, again.by_number) == (subject.customers, {1: Path("a")})
 
 
@@ -77,7 +77,7 @@ def test_attributes_come_back_by_their_annotations() -> None:
 def test_an_attribute_that_would_not_come_back_is_refused(
     kind: type, name: str, value: Any, path: str, reason: str
 ) -> None:
-    subject = made(kind)
+    subject = make_entity(kind)
     setattr(subject, name, value)
     with pytest.raises(Unserializable) as refused:
         make_state_fields(kind).save(subject, LIMIT)

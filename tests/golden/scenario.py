@@ -19,7 +19,7 @@ from durablecli.store.history.writer import history_path
 
 Steps = Generator[Any, Any, Any]
 A, B, C = (df.EntityId("counter", key) for key in "abc")
-KEPT = ("tour", "tour-child", "asker", "owner", "waiter", "broken", "eternal", "early", *map(str, (A, B, C)))
+RECORDED_IDS = ("tour", "tour-child", "asker", "owner", "waiter", "broken", "eternal", "early", *map(str, (A, B, C)))
 
 
 @df.activity
@@ -112,7 +112,7 @@ def spree(context: df.DurableOrchestrationContext) -> None:
 FUNCTIONS = (greet, Counter, child, tour, asker, owner, broken, eternal, spree)
 
 
-def play(hub: testing.TestEnvironment) -> None:
+def run_scenario(hub: testing.TestEnvironment) -> None:
     """Let everything happen that is on record, some of it not to its end."""
     client = hub.client
     client.start_new(tour, "tour", version="1.2")
@@ -145,8 +145,8 @@ def main() -> None:
     folder = Path(sys.argv[1])
     folder.mkdir(parents=True)
     with testing.hub(*FUNCTIONS) as hub:
-        play(hub)
-        for name in KEPT:
+        run_scenario(hub)
+        for name in RECORDED_IDS:
             kind = "entity" if is_entity_id(name) else "instance"
             data = hub.disk.read(history_path("hub", name))
             (folder / f"{kind}-{name.strip('@').replace('@', '-')}.jsonl").write_bytes(data)

@@ -34,7 +34,7 @@ INSTANCES: dict[str, tuple[str, Any]] = {
 ENTITIES = {"counter-a": {"value": 25}, "counter-b": None, "counter-c": {"value": 3_002}}
 
 
-def on_record(release: str, name: str) -> tuple[History, list[Record]]:
+def load_golden(release: str, name: str) -> tuple[History, list[Record]]:
     history = read_history_file(LocalDisk(), str(Path(__file__).parent / release / f"{name}.jsonl"))
     assert history is not None
     assert history.is_whole
@@ -50,7 +50,7 @@ def on_record(release: str, name: str) -> tuple[History, list[Record]]:
 @pytest.mark.parametrize("release", RELEASES)
 @pytest.mark.parametrize("name", INSTANCES)
 def test_an_instance_on_record_is_folded_and_replayed(release: str, name: str) -> None:
-    _, records = on_record(release, f"instance-{name}")
+    _, records = load_golden(release, f"instance-{name}")
     ledger = fold_history(records)
     status, output = INSTANCES[name]
     assert ledger.status == status
@@ -67,7 +67,7 @@ def test_an_instance_on_record_is_folded_and_replayed(release: str, name: str) -
 @pytest.mark.parametrize("release", RELEASES)
 @pytest.mark.parametrize("name", ENTITIES)
 def test_an_entity_on_record_is_folded(release: str, name: str) -> None:
-    history, records = on_record(release, f"entity-{name}")
+    history, records = load_golden(release, f"entity-{name}")
     assert is_entity_id(history.instance)
     ledger = fold_entity_log(records)
     assert (json.decode(ledger.state) if ledger.state else None) == ENTITIES[name]

@@ -54,39 +54,39 @@ def counter(context: df.DurableEntityContext) -> None:
     context.set_state(context.get_state(lambda: 0) + (context.get_input() or 1))
 
 
-class Site(NamedTuple):
+class RunningServer(NamedTuple):
     """A server, its address, and both clients: by HTTP, and by the files."""
 
     url: str
     http: httpx.Client
     client: Client
 
-    def until(self, instance: str, *words: str) -> dict[str, Any]:
+    def wait_for_status(self, instance: str, *statuses: str) -> dict[str, Any]:
         """The status of an instance once it is one of these."""
 
-        def look() -> dict[str, Any] | None:
+        def read_status() -> dict[str, Any] | None:
             body: dict[str, Any] = self.http.get(f"{BASE}/instances/{instance}").json()
-            return body if body.get("runtimeStatus") in words else None
+            return body if body.get("runtimeStatus") in statuses else None
 
-        found: dict[str, Any] = wait_for(look)
+        found: dict[str, Any] = wait_until(read_status)
         return found
 
-    def started(self, name: str, data: Any = None) -> str:
+    def start_instance(self, name: str, data: Any = None) -> str:
         answer = self.http.post(f"{BASE}/orchestrators/{name}", json=data)
         assert answer.status_code == 202, answer.text
         return str(answer.json()["id"])
 
 
-def wait_for(look: Callable[[], Any], seconds: float = 20.0) -> Any:
+def wait_until(condition: Callable[[], Any], seconds: float = 20.0) -> Any:
     """What `look` finds, once it finds something."""
     limit = monotonic() + seconds
-    while not (found := look()):
+    while not (found := condition()):
         assert monotonic() < limit, "waited in vain"
         sleep(0.01)
     return found
 
 
-def described(response: httpx.Response) -> None:
+def check_against_openapi(response: httpx.Response) -> None:
     """Hold an answer against the OpenAPI document; what no route is for is held to be careful."""
     response.read()
     request = response.request
@@ -94,7 +94,7 @@ def described(response: httpx.Response) -> None:
         (
             methods[request.method.lower()]
             for path, methods in build_document()["paths"].items()
-            if request.method.lower() in methods and _fits(request.url.raw_path.decode(), path)
+            if request.method.lower() in methods and _matches_path(request.url.raw_path.decode(), path)
         ),
         None,
     )
@@ -115,7 +115,7 @@ def described(response: httpx.Response) -> None:
     jsonschema.Draft202012Validator(schema).validate(response.json())
 
 
-def _fits(raw: str, path: str) -> bool:
+def _matches_path(raw: str, path: str) -> bool:
     given, wanted = raw.partition("?")[0].split("/"), path.split("/")
     return len(given) == len(wanted) and all(
         w[:1] == "{" or g.lower() == w.lower() for g, w in zip(given, wanted, strict=True)
@@ -123,7 +123,9 @@ def _fits(raw: str, path: str) -> bool:
 
 
 @contextmanager
-def site(folder: Path, *, keys: ApiKeys | None = None, settings: HttpConfig | None = None) -> Iterator[Site]:
+def run_server(
+    folder: Path, *, keys: ApiKeys | None = None, settings: HttpConfig | None = None
+) -> Iterator[RunningServer]:
     registry = Registry()
     registry.add_module(sys.modules[__name__])
     with ExitStack() as stack:
@@ -140,12 +142,12 @@ def site(folder: Path, *, keys: ApiKeys | None = None, settings: HttpConfig | No
         )
         stack.callback(server.close)
         server.start()
-        hooks = {"response": [described]}
+        hooks = {"response": [check_against_openapi]}
         http = stack.enter_context(httpx.Client(base_url=server.url, timeout=20, event_hooks=hooks))
-        yield Site(server.url, http, client)
+        yield RunningServer(server.url, http, client)
 
 
 @pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    with site(tmp_path_factory.mktemp("hub")) as made:
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+    with run_server(tmp_path_factory.mktemp("hub")) as made:
         yield made

@@ -11,7 +11,7 @@ from durablecli.config import HttpKeysConfig
 from durablecli.errors import ConfigError
 from durablecli.http.api_keys import ApiKeys, load_keys
 from durablecli.store.http_keys import KEYS_FILE
-from tests.http.conftest import BASE, site
+from tests.http.conftest import BASE, run_server
 
 MASTER = "m" * 32
 
@@ -29,7 +29,7 @@ def test_links_never_carry_the_master_key(tmp_path: Path) -> None:
     for keys in (load_keys("127.0.0.1", HttpKeysConfig(master=MASTER), str(tmp_path))[0], ApiKeys(master=MASTER)):
         folder = tmp_path / str(keys.code)
         folder.mkdir()
-        with site(folder, keys=keys) as made:
+        with run_server(folder, keys=keys) as made:
             head = {"x-functions-key": MASTER}
             answer = made.http.post(f"{BASE}/orchestrators/echo", headers=head)
             assert answer.status_code == 202

@@ -20,29 +20,31 @@ from durablecli.config import Config
 from durablecli.daemon import serve
 from durablecli.errors import DurableError
 from durablecli.http.server import _Server
-from tests.support.cli_harness import Hub, Process, until
+from tests.support.cli_harness import CliHarness, DurableProcess, wait_until
 
-FLOW = str(Path(__file__).with_name("daemon_app.py"))
+DAEMON_APP = str(Path(__file__).with_name("daemon_app.py"))
 BASE = "/runtime/webhooks/durabletask"
 
 
 @pytest.fixture
-def hub(tmp_path: Path) -> Iterator[Hub]:
-    made = Hub(tmp_path)
+def hub(tmp_path: Path) -> Iterator[CliHarness]:
+    made = CliHarness(tmp_path)
     yield made
     made.close()
 
 
-def serving(hub: Hub, listen: str = "0", **settings: str) -> tuple[Process, str]:
+def start_http_daemon(hub: CliHarness, listen: str = "0", **settings: str) -> tuple[DurableProcess, str]:
     """A daemon that answers HTTP, and where."""
-    daemon = hub.begin("run-daemon", "--app", FLOW, "--http", listen, **settings)
-    daemon.says("answers at ")
-    found = re.search(r"answers at (http://\S+), hub ", daemon.said)
+    daemon = hub.start("run-daemon", "--app", DAEMON_APP, "--http", listen, **settings)
+    daemon.wait_for_output("answers at ")
+    found = re.search(r"answers at (http://\S+), hub ", daemon.output)
     assert found is not None
     return daemon, found[1]
 
 
-def ask(url: str, method: str = "GET", body: bytes | None = None, **headers: str) -> tuple[int, dict[str, str], Any]:
+def send_request(
+    url: str, method: str = "GET", body: bytes | None = None, **headers: str
+) -> tuple[int, dict[str, str], Any]:
     """Status, headers and JSON, by the client of the standard library."""
     parts = urlsplit(url)
     connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=30)
@@ -55,40 +57,43 @@ def ask(url: str, method: str = "GET", body: bytes | None = None, **headers: str
         connection.close()
 
 
-def test_the_async_http_api_goes_as_the_documentation_says(hub: Hub) -> None:
-    _, url = serving(hub)
-    code, headers, body = ask(f"{url}/api/orchestrators/DoWork", "POST")
+def test_the_async_http_api_goes_as_the_documentation_says(hub: CliHarness) -> None:
+    _, url = start_http_daemon(hub)
+    code, headers, body = send_request(f"{url}/api/orchestrators/DoWork", "POST")
     assert code == 202
     assert headers["content-type"] == "application/json"
     where = headers["location"]
     assert where == f"{url}{BASE}/instances/{body['id']}"
-    code, headers, body = ask(where)
+    code, headers, body = send_request(where)
     assert code == 202
     assert headers["location"] == where
     assert body["runtimeStatus"] in ("Pending", "Running")
-    until(lambda: ask(where)[0] == 200, what="completed")
-    code, headers, body = ask(where)
+    wait_until(lambda: send_request(where)[0] == 200, description="completed")
+    code, headers, body = send_request(where)
     assert (headers["content-type"], body["runtimeStatus"]) == ("application/json", "Completed")
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", body["lastUpdatedTime"])
     assert body["output"] == "done"
 
 
-def test_an_event_is_raised_as_the_documentation_says(hub: Hub) -> None:
-    _, url = serving(hub)
-    where = ask(f"{url}/api/orchestrators/Approval", "POST")[1]["location"]
-    until(lambda: ask(where)[2]["runtimeStatus"] == "Running", what="running")
-    raised = ask(f"{where}/raiseEvent/ApprovalEvent", "POST", b"true", **{"Content-Type": "application/json"})
+def test_an_event_is_raised_as_the_documentation_says(hub: CliHarness) -> None:
+    _, url = start_http_daemon(hub)
+    where = send_request(f"{url}/api/orchestrators/Approval", "POST")[1]["location"]
+    wait_until(lambda: send_request(where)[2]["runtimeStatus"] == "Running", description="running")
+    raised = send_request(f"{where}/raiseEvent/ApprovalEvent", "POST", b"true", **{"Content-Type": "application/json"})
     assert raised[0] == 202
-    until(lambda: ask(where)[0] == 200, what="completed")
-    assert ask(where)[2]["output"] is True
-    assert ask(f"{where}/raiseEvent/ApprovalEvent", "POST", b"true", **{"Content-Type": "application/json"})[0] == 410
+    wait_until(lambda: send_request(where)[0] == 200, description="completed")
+    assert send_request(where)[2]["output"] is True
+    assert (
+        send_request(f"{where}/raiseEvent/ApprovalEvent", "POST", b"true", **{"Content-Type": "application/json"})[0]
+        == 410
+    )
 
 
-def test_what_was_answered_is_on_disk(hub: Hub) -> None:
-    daemon, url = serving(hub)
+def test_what_was_answered_is_on_disk(hub: CliHarness) -> None:
+    daemon, url = start_http_daemon(hub)
 
     def start(number: int) -> str:
-        code, _, body = ask(f"{url}/api/orchestrators/Approval", "POST", str(number).encode())
+        code, _, body = send_request(f"{url}/api/orchestrators/Approval", "POST", str(number).encode())
         assert code == 202
         return str(body["id"])
 
@@ -96,98 +101,100 @@ def test_what_was_answered_is_on_disk(hub: Hub) -> None:
         ids = [*threads.map(start, range(100))]
     daemon.kill()
     assert {status.instance_id for status in hub.client.get_status_all()} == set(ids)
-    hub.is_sound()
+    hub.assert_sound()
 
 
-def test_stopping_lets_a_request_end_and_takes_no_more(hub: Hub) -> None:
-    daemon, url = serving(hub)
+def test_stopping_lets_a_request_end_and_takes_no_more(hub: CliHarness) -> None:
+    daemon, url = start_http_daemon(hub)
     with ThreadPoolExecutor(1) as threads:
         path = f"{url}{BASE}/orchestrators/Approval/waited-for?timeout=60&pollingInterval=0.1"
-        waiting = threads.submit(ask, path, "POST")
-        until(lambda: ask(f"{url}{BASE}/instances/waited-for")[0] == 202, what="started")
-        daemon.signal(signal.SIGTERM)
+        waiting = threads.submit(send_request, path, "POST")
+        wait_until(lambda: send_request(f"{url}{BASE}/instances/waited-for")[0] == 202, description="started")
+        daemon.send_signal(signal.SIGTERM)
         code, _, body = waiting.result(20)
     assert (code, body["id"]) == (202, "waited-for")
-    assert daemon.ends() == 0
+    assert daemon.wait_for_exit() == 0
     with pytest.raises(ConnectionError):
-        ask(url)
+        send_request(url)
 
 
-def complaints(text: str) -> list[str]:
+def error_lines(text: str) -> list[str]:
     """The lines but for the one that says that the hub was created."""
     return [line for line in text.splitlines() if not line.startswith("created the hub ")]
 
 
-def test_a_port_that_is_taken_is_said_in_one_line(hub: Hub) -> None:
+def test_a_port_in_use_is_reported_in_one_line(hub: CliHarness) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        done = hub("run-daemon", "--app", FLOW, "--http", str(port), code=78)
-    assert len(complaints(done.err)) == 1
+        done = hub("run-daemon", "--app", DAEMON_APP, "--http", str(port), code=78)
+    assert len(error_lines(done.err)) == 1
     assert str(port) in done.err
     assert not (hub.root / "engine.json").exists()
 
 
 @pytest.mark.parametrize("listen", ["here", "127.0.0.1:http", "1:2:3:99999", "", "no.such.host.invalid:0"])
-def test_an_address_that_is_none_is_said_in_one_line(hub: Hub, listen: str) -> None:
-    done = hub("run-daemon", "--app", FLOW, f"--http={listen}", code=78)
-    assert len(complaints(done.err)) == 1
+def test_an_invalid_address_is_reported_in_one_line(hub: CliHarness, listen: str) -> None:
+    done = hub("run-daemon", "--app", DAEMON_APP, f"--http={listen}", code=78)
+    assert len(error_lines(done.err)) == 1
 
 
-def test_the_settings_may_turn_it_on(hub: Hub) -> None:
-    daemon = hub.begin("run-daemon", "--app", FLOW, DURABLE_HTTP__LISTEN="127.0.0.1:0", DURABLE_HTTP__KEYS__SYSTEM="k")
-    daemon.says("answers at ")
-    found = re.search(r"answers at (http://\S+),", daemon.said)
+def test_the_settings_may_turn_it_on(hub: CliHarness) -> None:
+    daemon = hub.start(
+        "run-daemon", "--app", DAEMON_APP, DURABLE_HTTP__LISTEN="127.0.0.1:0", DURABLE_HTTP__KEYS__SYSTEM="k"
+    )
+    daemon.wait_for_output("answers at ")
+    found = re.search(r"answers at (http://\S+),", daemon.output)
     assert found is not None
-    assert ask(f"{found[1]}{BASE}/instances")[0] == 401
-    assert ask(f"{found[1]}{BASE}/instances?code=k")[0] == 200
+    assert send_request(f"{found[1]}{BASE}/instances")[0] == 401
+    assert send_request(f"{found[1]}{BASE}/instances?code=k")[0] == 200
 
 
-def test_a_public_address_shows_its_key_once(hub: Hub) -> None:
-    daemon, url = serving(hub, "0.0.0.0:0")
+def test_a_public_address_shows_its_key_once(hub: CliHarness) -> None:
+    daemon, url = start_http_daemon(hub, "0.0.0.0:0")
     assert url.startswith("http://127.0.0.1:")
     key = json.loads((hub.root / "keys.json").read_text())["system"]
-    assert key in daemon.said
-    assert ask(f"{url}{BASE}/instances")[0] == 401
-    assert ask(f"{url}{BASE}/instances?code={key}")[0] == 200
-    assert ask(f"{url}{BASE}/instances", **{"x-functions-key": key})[0] == 200
-    daemon.signal(signal.SIGTERM)
-    assert daemon.ends() == 0
-    assert daemon.said.count(key) == 1
-    again, _ = serving(hub, "0.0.0.0:0")
-    assert key not in again.said
-    hub.is_sound()
+    assert key in daemon.output
+    assert send_request(f"{url}{BASE}/instances")[0] == 401
+    assert send_request(f"{url}{BASE}/instances?code={key}")[0] == 200
+    assert send_request(f"{url}{BASE}/instances", **{"x-functions-key": key})[0] == 200
+    daemon.send_signal(signal.SIGTERM)
+    assert daemon.wait_for_exit() == 0
+    assert daemon.output.count(key) == 1
+    again, _ = start_http_daemon(hub, "0.0.0.0:0")
+    assert key not in again.output
+    hub.assert_sound()
 
 
-def test_stopping_waits_for_no_body_and_begins_nothing_more(hub: Hub) -> None:
-    daemon, url = serving(hub)
-    ask(f"{url}/api/orchestrators/Chain", "POST", b"0.05")
+def test_stopping_waits_for_no_body_and_begins_nothing_more(hub: CliHarness) -> None:
+    daemon, url = start_http_daemon(hub)
+    send_request(f"{url}/api/orchestrators/Chain", "POST", b"0.05")
     where = urlsplit(url)
     with socket.create_connection((where.hostname or "", where.port or 0), timeout=10) as connection:
         head = b"POST /api/orchestrators/DoWork HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n\r\n1"
         connection.sendall(head)
-        until(lambda: len(hub.ran()) > 2, what="begun")
-        daemon.signal(signal.SIGTERM)
-        begun = len(hub.ran())
+        wait_until(lambda: len(hub.read_runs()) > 2, description="begun")
+        daemon.send_signal(signal.SIGTERM)
+        begun = len(hub.read_runs())
         before = monotonic()
         assert connection.recv(1000).startswith(b"HTTP/1.1 503 ")
-    assert daemon.ends() == 0
+    assert daemon.wait_for_exit() == 0
     assert monotonic() - before < 4
-    assert len(hub.ran()) <= begun + 2
-    assert "Exception in ASGI" not in daemon.said
-    hub.is_sound()
+    assert len(hub.read_runs()) <= begun + 2
+    assert "Exception in ASGI" not in daemon.output
+    hub.assert_sound()
 
 
-def test_stopping_cuts_a_request_that_takes_longer(hub: Hub) -> None:
-    daemon, url = serving(hub, DURABLE_DRAIN="2s")
+def test_stopping_cuts_a_request_that_takes_longer(hub: CliHarness) -> None:
+    daemon, url = start_http_daemon(hub, DURABLE_DRAIN="2s")
     with ThreadPoolExecutor(1) as threads:
-        slow = threads.submit(ask, f"{url}/api/slow")
-        until(hub.ran, what="begun")
+        slow = threads.submit(send_request, f"{url}/api/slow")
+        wait_until(hub.read_runs, description="begun")
         before = monotonic()
-        daemon.signal(signal.SIGTERM)
+        daemon.send_signal(signal.SIGTERM)
         assert slow.result(10)[0] == 503
     assert monotonic() - before < 1.8
-    assert daemon.ends() == 0
-    assert "Exception in ASGI" not in daemon.said
+    assert daemon.wait_for_exit() == 0
+    assert "Exception in ASGI" not in daemon.output
 
 
 def test_a_server_that_breaks_stops_the_daemon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -197,14 +204,14 @@ def test_a_server_that_breaks_stops_the_daemon(tmp_path: Path, monkeypatch: pyte
         return False
 
     monkeypatch.setattr(_Server, "on_tick", break_down)
-    config = Config(app=(FLOW,), base=str(tmp_path))
+    config = Config(app=(DAEMON_APP,), base=str(tmp_path))
     with pytest.raises(DurableError, match="nothing works"):
         serve(config, state_dir=str(tmp_path / "hub"), listen="0", echo=lambda text: None)
 
 
-def test_a_server_is_known_by_the_name_that_was_given_for_it(hub: Hub) -> None:
-    _, url = serving(hub, "127.1:0")  # a name of the loopback address that isn't known otherwise
+def test_a_server_is_known_by_the_name_that_was_given_for_it(hub: CliHarness) -> None:
+    _, url = start_http_daemon(hub, "127.1:0")  # a name of the loopback address that isn't known otherwise
     assert url.startswith("http://127.1:")
-    assert ask(f"{url}{BASE}/instances")[0] == 200
-    assert ask(f"{url}/api/orchestrators/DoWork", "POST")[1]["location"].startswith(url)
-    assert ask(f"{url}{BASE}/instances", Host="127.2")[0] == 403
+    assert send_request(f"{url}{BASE}/instances")[0] == 200
+    assert send_request(f"{url}/api/orchestrators/DoWork", "POST")[1]["location"].startswith(url)
+    assert send_request(f"{url}{BASE}/instances", Host="127.2")[0] == 403

@@ -145,27 +145,27 @@ def hub() -> Iterator[testing.TestEnvironment]:
         yield hub
 
 
-async def refuse(request: Request, error: Exception) -> Response:
+async def handle_api_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, ApiError)
     return error_response(error)
 
 
-def ask(
+def send_request(
     hub: testing.TestEnvironment, method: str, path: str, keys: ApiKeys | None = None, **more: Any
 ) -> httpx.Response:
     found = build_routes(hub.registry, hub.client, keys or ApiKeys(), endpoint=ManagementEndpoint("http://own:1"))
-    served = Starlette(routes=found, exception_handlers={ApiError: refuse})
+    served = Starlette(routes=found, exception_handlers={ApiError: handle_api_error})
 
-    async def send() -> httpx.Response:
+    async def send_async() -> httpx.Response:
         transport = httpx.ASGITransport(served, raise_app_exceptions=False)
         async with httpx.AsyncClient(transport=transport, base_url="http://here") as client:
             return await client.request(method, path, **more)
 
-    return asyncio.run(send())
+    return asyncio.run(send_async())
 
 
 def test_a_function_is_given_all_of_a_request_and_answers_with_all_of_a_response(hub: testing.TestEnvironment) -> None:
-    response = ask(hub, "PUT", "/API/Plain/a%2Fb/7?x=1&x=2&y=%C3%A9", content="body", headers={"x-agent": "A"})
+    response = send_request(hub, "PUT", "/API/Plain/a%2Fb/7?x=1&x=2&y=%C3%A9", content="body", headers={"x-agent": "A"})
     assert response.status_code == 201
     assert response.headers["x-own"] == "é"
     assert response.headers["content-type"] == "application/json"
@@ -182,7 +182,7 @@ def test_a_function_is_given_all_of_a_request_and_answers_with_all_of_a_response
 
 
 def test_a_coroutine_runs_on_a_loop_of_its_own_at_its_own_name(hub: testing.TestEnvironment) -> None:
-    assert ask(hub, "POST", "/api/on_loop", json={"a": 1}).text == "durable-functions 1"
+    assert send_request(hub, "POST", "/api/on_loop", json={"a": 1}).text == "durable-functions 1"
 
 
 @pytest.mark.parametrize(
@@ -201,20 +201,20 @@ def test_a_coroutine_runs_on_a_loop_of_its_own_at_its_own_name(hub: testing.Test
 def test_what_a_function_may_return(
     hub: testing.TestEnvironment, what: str, status: int, kind: str | None, body: bytes
 ) -> None:
-    response = ask(hub, "GET", f"/api/returns/{what}")
+    response = send_request(hub, "GET", f"/api/returns/{what}")
     assert (response.status_code, response.headers.get("content-type"), response.content) == (status, kind, body)
 
 
 def test_a_header_may_come_twice(hub: testing.TestEnvironment) -> None:
-    assert ask(hub, "GET", "/api/returns/twice").headers.get_list("set-cookie") == ["a=1", "b=2"]
+    assert send_request(hub, "GET", "/api/returns/twice").headers.get_list("set-cookie") == ["a=1", "b=2"]
 
 
 @pytest.mark.parametrize("path", ["raises", "leaves", "gives_up", "returns/dict", "returns/injected", "returns/early"])
-def test_an_error_is_logged_with_its_trace_and_told_without(
+def test_an_error_is_logged_with_its_traceback_and_answered_without(
     hub: testing.TestEnvironment, caplog: pytest.LogCaptureFixture, path: str
 ) -> None:
     with caplog.at_level(logging.ERROR, "durablecli.function"):
-        response = ask(hub, "GET", f"/api/{path}")
+        response = send_request(hub, "GET", f"/api/{path}")
     assert response.status_code == 500
     assert response.json() == {
         "Message": "Something went wrong while processing your request",
@@ -239,16 +239,16 @@ def test_an_error_is_logged_with_its_trace_and_told_without(
     ],
 )
 def test_what_no_route_asks_for_is_not_found(hub: testing.TestEnvironment, method: str, path: str) -> None:
-    assert ask(hub, method, path).status_code == 404
+    assert send_request(hub, method, path).status_code == 404
 
 
 @pytest.mark.parametrize("method", ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "HEAD", "PROPFIND"])
 def test_a_route_that_names_no_method_answers_every_one(hub: testing.TestEnvironment, method: str) -> None:
-    assert ask(hub, method, "/api/returns/text").status_code == 200
+    assert send_request(hub, method, "/api/returns/text").status_code == 200
 
 
 def test_a_coroutine_is_given_the_async_client(hub: testing.TestEnvironment) -> None:
-    response = ask(hub, "POST", "/api/orchestrators/echo", json=[1])
+    response = send_request(hub, "POST", "/api/orchestrators/echo", json=[1])
     assert response.status_code == 202
     instance = response.json()["id"]
     assert response.headers["location"] == f"http://here{BASE_PATH}/instances/{instance}"
@@ -256,19 +256,19 @@ def test_a_coroutine_is_given_the_async_client(hub: testing.TestEnvironment) -> 
 
 
 def test_any_other_function_is_given_the_sync_client(hub: testing.TestEnvironment) -> None:
-    links = ask(hub, "POST", "/api/sync/echo").json()
+    links = send_request(hub, "POST", "/api/sync/echo").json()
     assert links["statusQueryGetUri"] == f"http://own:1{BASE_PATH}/instances/{links['id']}"
     assert hub.finish(links["id"]).output is None
 
 
 def test_who_wants_a_string_makes_a_client_of_it(hub: testing.TestEnvironment) -> None:
-    told, instance = ask(hub, "GET", "/api/starter").text.split()
+    told, instance = send_request(hub, "GET", "/api/starter").text.split()
     assert told == "True"
     assert hub.client.get_status(instance)
 
 
 def test_what_is_bound_to_nothing_here_is_none_or_an_out(hub: testing.TestEnvironment) -> None:
-    assert ask(hub, "GET", "/api/rest").text == "takes_more True None 3"
+    assert send_request(hub, "GET", "/api/rest").text == "takes_more True None 3"
 
 
 @pytest.mark.parametrize(
@@ -290,12 +290,12 @@ def test_a_function_asks_for_the_key_of_its_level(
     keys = ApiKeys("f", "s", "m")
     by_header: dict[str, str] = {"x-functions-key": key} if key else {}
     by_query = {"code": key} if key else {}
-    assert ask(hub, "GET", f"/api/{path}", keys, headers=by_header).status_code == status
-    assert ask(hub, "GET", f"/api/{path}", keys, params=by_query).status_code == status
+    assert send_request(hub, "GET", f"/api/{path}", keys, headers=by_header).status_code == status
+    assert send_request(hub, "GET", f"/api/{path}", keys, params=by_query).status_code == status
 
 
-def test_without_keys_everything_is_open(hub: testing.TestEnvironment) -> None:
-    assert ask(hub, "GET", "/api/locked").text == "open"
+def test_without_keys_every_function_is_open(hub: testing.TestEnvironment) -> None:
+    assert send_request(hub, "GET", "/api/locked").text == "open"
 
 
 def test_a_coroutine_may_block_and_ask_this_very_server(hub: testing.TestEnvironment) -> None:
@@ -391,7 +391,7 @@ def test_the_types_of_azures_own_package_are_understood(hub: testing.TestEnviron
     app.route(route="response", methods=[theirs.HttpMethod.GET])(with_response)
     app.route(route="out")(with_out)
     with testing.hub(app) as own:
-        found = ask(own, "GET", "/api/response")
+        found = send_request(own, "GET", "/api/response")
         assert (found.status_code, found.headers["content-type"]) == (203, "text/html; charset=utf-8")
         assert found.headers.get_list("set-cookie") == ["a=1", "b=2"]
-        assert ask(own, "GET", "/api/out").text == "put"
+        assert send_request(own, "GET", "/api/out").text == "put"

@@ -17,7 +17,7 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from durablecli.http.openapi import build_document
-from tests.http.conftest import Site
+from tests.http.conftest import RunningServer
 
 REQUESTS = 2_000
 CHECKS = [
@@ -36,7 +36,7 @@ OPERATIONS: list[Any] = [
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE], ids=lambda mode: mode.value)
 @pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.label)
-def test_whatever_is_asked_there_is_an_answer(served: Site, operation: Any, mode: GenerationMode) -> None:
+def test_whatever_is_asked_there_is_an_answer(served: RunningServer, operation: Any, mode: GenerationMode) -> None:
     if mode is GenerationMode.NEGATIVE and not (operation.query or operation.body or "{instanceId}" in operation.path):
         pytest.skip("nothing about it can be wrong")
 

@@ -21,7 +21,7 @@ from durablecli.config import HttpConfig
 from durablecli.http import instances_api
 from durablecli.http.openapi import build_document
 from durablecli.http.requests import CONTINUATION_HEADER
-from tests.http.conftest import BASE, Site, site, wait_for
+from tests.http.conftest import BASE, RunningServer, run_server, wait_until
 
 LINKS = [
     "id",
@@ -36,7 +36,7 @@ LINKS = [
 STATUS = ["name", "instanceId", "runtimeStatus", "input", "customStatus", "output", "createdTime", "lastUpdatedTime"]
 
 
-class Row(NamedTuple):
+class ApiCase(NamedTuple):
     """A request and its answer; `{running}`, `{done}` and `{failed}` in a path are instances in that state."""
 
     method: str
@@ -53,136 +53,138 @@ WRONG = "The value of '{}' is wrong"
 NO_JSON = "Invalid JSON content"
 TABLE = [
     # start
-    Row("POST", "orchestrators/echo", 202),
-    Row("POST", "ORCHESTRATORS/ECHO", 202),
-    Row("POST", "orchestrators/echo", 202, body=b'{"a":[1,2.5,null]}', media=None),
-    Row("POST", "orchestrators/nothing", 400, "doesn't exist"),
-    Row("POST", "orchestrators/shout", 400, "not an orchestrator"),
-    Row("POST", "orchestrators/BuiltIn__HttpPollOrchestrator", 400, "not an orchestrator"),
-    Row("POST", "orchestrators/echo", 400, NO_JSON, b"{"),
-    Row("POST", "orchestrators/echo", 400, NO_JSON, b"NaN"),
-    Row("POST", "orchestrators/echo", 400, NO_JSON, b"[" * 100_000),
-    Row("POST", "orchestrators/echo", 400, NO_JSON, b"[" * 300 + b"]" * 300),
-    Row("POST", "orchestrators/echo", 400, NO_JSON, b'"\xff"'),
-    Row("POST", "orchestrators/echo", 400, NO_JSON, b'"\\ud800"'),
-    Row("POST", "orchestrators/echo?timeout=soon&pollingInterval=1", 400, WRONG.format("timeout")),
-    Row("POST", "orchestrators/echo?timeout=1&pollingInterval=nan", 400, WRONG.format("pollingInterval")),
-    Row("GET", "orchestrators/echo", 404),
-    Row("POST", "orchestrators", 404),
-    Row("POST", "orchestrators/echo/{running}", 409, "An Orchestration instance with the status"),
-    Row("POST", "orchestrators/echo/%40me", 400, "arguments"),
-    Row("POST", "orchestrators/echo/a%2Fb", 400, "arguments"),
-    Row("POST", f"orchestrators/echo/{'x' * 257}", 400, "arguments"),
-    Row("POST", "orchestrators/echo/%FF", 400, "UTF-8"),
+    ApiCase("POST", "orchestrators/echo", 202),
+    ApiCase("POST", "ORCHESTRATORS/ECHO", 202),
+    ApiCase("POST", "orchestrators/echo", 202, body=b'{"a":[1,2.5,null]}', media=None),
+    ApiCase("POST", "orchestrators/nothing", 400, "doesn't exist"),
+    ApiCase("POST", "orchestrators/shout", 400, "not an orchestrator"),
+    ApiCase("POST", "orchestrators/BuiltIn__HttpPollOrchestrator", 400, "not an orchestrator"),
+    ApiCase("POST", "orchestrators/echo", 400, NO_JSON, b"{"),
+    ApiCase("POST", "orchestrators/echo", 400, NO_JSON, b"NaN"),
+    ApiCase("POST", "orchestrators/echo", 400, NO_JSON, b"[" * 100_000),
+    ApiCase("POST", "orchestrators/echo", 400, NO_JSON, b"[" * 300 + b"]" * 300),
+    ApiCase("POST", "orchestrators/echo", 400, NO_JSON, b'"\xff"'),
+    ApiCase("POST", "orchestrators/echo", 400, NO_JSON, b'"\\ud800"'),
+    ApiCase("POST", "orchestrators/echo?timeout=soon&pollingInterval=1", 400, WRONG.format("timeout")),
+    ApiCase("POST", "orchestrators/echo?timeout=1&pollingInterval=nan", 400, WRONG.format("pollingInterval")),
+    ApiCase("GET", "orchestrators/echo", 404),
+    ApiCase("POST", "orchestrators", 404),
+    ApiCase("POST", "orchestrators/echo/{running}", 409, "An Orchestration instance with the status"),
+    ApiCase("POST", "orchestrators/echo/%40me", 400, "arguments"),
+    ApiCase("POST", "orchestrators/echo/a%2Fb", 400, "arguments"),
+    ApiCase("POST", f"orchestrators/echo/{'x' * 257}", 400, "arguments"),
+    ApiCase("POST", "orchestrators/echo/%FF", 400, "UTF-8"),
     # one instance
-    Row("GET", "instances/{running}", 202),
-    Row("GET", "instances/{done}", 200),
-    Row("GET", "instances/{failed}", 200),
-    Row("GET", "instances/{failed}?returnInternalServerErrorOnFailure=true", 500),
-    Row("GET", "instances/nobody", 404, NO_ID),
-    Row("GET", "instances/@counter@a", 404),
-    Row("GET", "instances/{done}?showInput=perhaps", 400, WRONG.format("showInput")),
-    Row("PUT", "instances/{done}", 404),
-    Row("HEAD", "instances/{done}", 200),
-    Row("HEAD", "instances/{running}", 202),
-    Row("HEAD", "instances/{done}/terminate", 404),
+    ApiCase("GET", "instances/{running}", 202),
+    ApiCase("GET", "instances/{done}", 200),
+    ApiCase("GET", "instances/{failed}", 200),
+    ApiCase("GET", "instances/{failed}?returnInternalServerErrorOnFailure=true", 500),
+    ApiCase("GET", "instances/nobody", 404, NO_ID),
+    ApiCase("GET", "instances/@counter@a", 404),
+    ApiCase("GET", "instances/{done}?showInput=perhaps", 400, WRONG.format("showInput")),
+    ApiCase("PUT", "instances/{done}", 404),
+    ApiCase("HEAD", "instances/{done}", 200),
+    ApiCase("HEAD", "instances/{running}", 202),
+    ApiCase("HEAD", "instances/{done}/terminate", 404),
     # many
-    Row("GET", "instances", 200),
-    Row("GET", "instances?top=0", 400, WRONG.format("top")),
-    Row("GET", "instances?top=many", 400, WRONG.format("top")),
-    Row("GET", "instances?createdTimeFrom=yesterday", 400, WRONG.format("createdTimeFrom")),
-    Row("GET", "instances?runtimeStatus=Bogus", 400, WRONG.format("runtimeStatus")),
-    Row("GET", "instances?instanceIdPrefix=%FF", 400, "query"),
-    Row("POST", "instances", 404),
+    ApiCase("GET", "instances", 200),
+    ApiCase("GET", "instances?top=0", 400, WRONG.format("top")),
+    ApiCase("GET", "instances?top=many", 400, WRONG.format("top")),
+    ApiCase("GET", "instances?createdTimeFrom=yesterday", 400, WRONG.format("createdTimeFrom")),
+    ApiCase("GET", "instances?runtimeStatus=Bogus", 400, WRONG.format("runtimeStatus")),
+    ApiCase("GET", "instances?instanceIdPrefix=%FF", 400, "query"),
+    ApiCase("POST", "instances", 404),
     # events
-    Row("POST", "instances/{running}/raiseEvent/Other", 202, body=b"true"),
-    Row("POST", "instances/{running}/RAISEEVENT/Other", 202, body=b""),
-    Row("POST", "instances/nobody/raiseEvent/Go", 404, NO_ID, b"{", None),
-    Row("POST", "instances/{done}/raiseEvent/Go", 410, GONE, b"{", None),
-    Row("POST", "instances/{running}/raiseEvent/Go", 400, "Only application/json", b"{", "text/plain"),
-    Row("POST", "instances/{running}/raiseEvent/Go", 400, NO_JSON, b"{"),
-    Row("GET", "instances/{running}/raiseEvent/Go", 404),
+    ApiCase("POST", "instances/{running}/raiseEvent/Other", 202, body=b"true"),
+    ApiCase("POST", "instances/{running}/RAISEEVENT/Other", 202, body=b""),
+    ApiCase("POST", "instances/nobody/raiseEvent/Go", 404, NO_ID, b"{", None),
+    ApiCase("POST", "instances/{done}/raiseEvent/Go", 410, GONE, b"{", None),
+    ApiCase("POST", "instances/{running}/raiseEvent/Go", 400, "Only application/json", b"{", "text/plain"),
+    ApiCase("POST", "instances/{running}/raiseEvent/Go", 400, NO_JSON, b"{"),
+    ApiCase("GET", "instances/{running}/raiseEvent/Go", 404),
     # what holds and ends
-    Row("POST", "instances/{running}/suspend?reason=why", 202),
-    Row("POST", "instances/{running}/suspend", 202),
-    Row("POST", "instances/{running}/resume", 202),
-    Row("POST", "instances/{running}/resume", 202),
+    ApiCase("POST", "instances/{running}/suspend?reason=why", 202),
+    ApiCase("POST", "instances/{running}/suspend", 202),
+    ApiCase("POST", "instances/{running}/resume", 202),
+    ApiCase("POST", "instances/{running}/resume", 202),
     *(
         row
         for verb in ("suspend", "resume", "terminate", "rewind")
         for row in (
-            Row("POST", f"instances/nobody/{verb}", 404, NO_ID),
-            Row("POST", f"instances/{{done}}/{verb}", 410),
-            Row("GET", f"instances/{{running}}/{verb}", 404),
-            Row("POST", f"instances/{{running}}/{verb}?reason=%FF", 400, "query"),
+            ApiCase("POST", f"instances/nobody/{verb}", 404, NO_ID),
+            ApiCase("POST", f"instances/{{done}}/{verb}", 410),
+            ApiCase("GET", f"instances/{{running}}/{verb}", 404),
+            ApiCase("POST", f"instances/{{running}}/{verb}?reason=%FF", 400, "query"),
         )
     ),
-    Row("POST", "instances/{running}/rewind", 409, "only a failed instance"),
-    Row("POST", "instances/{failed}/rewind", 202),
+    ApiCase("POST", "instances/{running}/rewind", 409, "only a failed instance"),
+    ApiCase("POST", "instances/{failed}/rewind", 202),
     # once more
-    Row("POST", "instances/{done}/restart", 202),
-    Row("POST", "instances/{running}/restart", 202),
-    Row("POST", "instances/{running}/restart?restartWithNewInstanceId=false", 409),
-    Row("POST", "instances/nobody/restart", 404, NO_ID),
-    Row("POST", "instances/{done}/restart?restartWithNewInstanceId=2", 400, WRONG.format("restartWithNewInstanceId")),
-    Row("GET", "instances/{done}/restart", 404),
+    ApiCase("POST", "instances/{done}/restart", 202),
+    ApiCase("POST", "instances/{running}/restart", 202),
+    ApiCase("POST", "instances/{running}/restart?restartWithNewInstanceId=false", 409),
+    ApiCase("POST", "instances/nobody/restart", 404, NO_ID),
+    ApiCase(
+        "POST", "instances/{done}/restart?restartWithNewInstanceId=2", 400, WRONG.format("restartWithNewInstanceId")
+    ),
+    ApiCase("GET", "instances/{done}/restart", 404),
     # taking away
-    Row("DELETE", "instances/{running}", 409, "terminate it first"),
-    Row("DELETE", "instances/nobody", 404, NO_ID),
-    Row("DELETE", "instances", 400, "Give a filter: 'createdTimeFrom', 'createdTimeTo' or 'runtimeStatus'."),
-    Row("DELETE", "instances?createdTimeTo=2020-01-02", 404),
-    Row("DELETE", "instances?runtimeStatus=Canceled", 404),
-    Row("DELETE", "instances?createdTimeFrom=x", 400, WRONG.format("createdTimeFrom")),
-    Row("DELETE", "instances?createdTimeFrom=2020-01-01&runtimeStatus=Running", 404),
-    Row("DELETE", "instances?createdTimeFrom=2020-01-01&runtimeStatus=Bogus", 400, WRONG.format("runtimeStatus")),
-    Row("DELETE", "instances?createdTimeFrom=2020-01-01&createdTimeTo=2020-01-02", 404),
+    ApiCase("DELETE", "instances/{running}", 409, "terminate it first"),
+    ApiCase("DELETE", "instances/nobody", 404, NO_ID),
+    ApiCase("DELETE", "instances", 400, "Give a filter: 'createdTimeFrom', 'createdTimeTo' or 'runtimeStatus'."),
+    ApiCase("DELETE", "instances?createdTimeTo=2020-01-02", 404),
+    ApiCase("DELETE", "instances?runtimeStatus=Canceled", 404),
+    ApiCase("DELETE", "instances?createdTimeFrom=x", 400, WRONG.format("createdTimeFrom")),
+    ApiCase("DELETE", "instances?createdTimeFrom=2020-01-01&runtimeStatus=Running", 404),
+    ApiCase("DELETE", "instances?createdTimeFrom=2020-01-01&runtimeStatus=Bogus", 400, WRONG.format("runtimeStatus")),
+    ApiCase("DELETE", "instances?createdTimeFrom=2020-01-01&createdTimeTo=2020-01-02", 404),
     # entities
-    Row("POST", "entities/counter/a?op=add", 202, body=b"2"),
-    Row("POST", "entities/counter/a?op=add", 202, body=b""),
-    Row("POST", "entities/counter/a", 400, "'op'", b"1"),
-    Row("POST", "entities/counter/a?op=", 202, body=b"1"),
-    Row("POST", "entities/counter/a?op=add", 400, "Could not parse JSON content", b"{"),
-    Row("POST", "entities/counter/a?op=add", 400, "UTF-8", b"\xff", "text/plain"),
-    Row("POST", "entities/nothing/a?op=add", 400, "is no entity"),
-    Row("POST", "entities/a%40b/c?op=add", 400, "Entity name cannot contain @"),
-    Row("GET", "entities/counter/nobody", 404),
-    Row("GET", "entities", 200),
-    Row("GET", "entities/counter", 200),
-    Row("GET", "entities?fetchState=maybe", 400, WRONG.format("fetchState")),
-    Row("GET", "entities?lastOperationTimeFrom=maybe", 400, WRONG.format("lastOperationTimeFrom")),
-    Row("DELETE", "entities/counter/nobody", 404),
-    Row("PUT", "entities/counter/a", 404),
-    Row("DELETE", "entities", 404),
+    ApiCase("POST", "entities/counter/a?op=add", 202, body=b"2"),
+    ApiCase("POST", "entities/counter/a?op=add", 202, body=b""),
+    ApiCase("POST", "entities/counter/a", 400, "'op'", b"1"),
+    ApiCase("POST", "entities/counter/a?op=", 202, body=b"1"),
+    ApiCase("POST", "entities/counter/a?op=add", 400, "Could not parse JSON content", b"{"),
+    ApiCase("POST", "entities/counter/a?op=add", 400, "UTF-8", b"\xff", "text/plain"),
+    ApiCase("POST", "entities/nothing/a?op=add", 400, "is no entity"),
+    ApiCase("POST", "entities/a%40b/c?op=add", 400, "Entity name cannot contain @"),
+    ApiCase("GET", "entities/counter/nobody", 404),
+    ApiCase("GET", "entities", 200),
+    ApiCase("GET", "entities/counter", 200),
+    ApiCase("GET", "entities?fetchState=maybe", 400, WRONG.format("fetchState")),
+    ApiCase("GET", "entities?lastOperationTimeFrom=maybe", 400, WRONG.format("lastOperationTimeFrom")),
+    ApiCase("DELETE", "entities/counter/nobody", 404),
+    ApiCase("PUT", "entities/counter/a", 404),
+    ApiCase("DELETE", "entities", 404),
     # and what isn't there
-    Row("GET", "", 404),
-    Row("GET", "nothing", 404),
-    Row("GET", "instances/a/b/c/d", 404),
-    Row("GET", "openapi.json", 200),
-    Row("POST", "openapi.json", 404),
+    ApiCase("GET", "", 404),
+    ApiCase("GET", "nothing", 404),
+    ApiCase("GET", "instances/a/b/c/d", 404),
+    ApiCase("GET", "openapi.json", 200),
+    ApiCase("POST", "openapi.json", 404),
 ]
 
 
 @pytest.fixture(scope="module")
-def there(served: Site) -> dict[str, str]:
+def instances(served: RunningServer) -> dict[str, str]:
     """An instance in each state."""
     found = {
-        "running": served.started("waiter"),
-        "done": served.started("echo", 1),
-        "failed": served.started("failing"),
+        "running": served.start_instance("waiter"),
+        "done": served.start_instance("echo", 1),
+        "failed": served.start_instance("failing"),
     }
-    served.until(found["running"], "Running")
-    served.until(found["done"], "Completed")
-    served.until(found["failed"], "Failed")
+    served.wait_for_status(found["running"], "Running")
+    served.wait_for_status(found["done"], "Completed")
+    served.wait_for_status(found["failed"], "Failed")
     return found
 
 
 @pytest.mark.parametrize("row", TABLE, ids=lambda row: f"{row.method} {row.path[:50]} {row.status}")
-def test_each_route_answers_as_the_table_says(served: Site, there: dict[str, str], row: Row) -> None:
+def test_each_route_answers_as_the_table_says(served: RunningServer, instances: dict[str, str], row: ApiCase) -> None:
     path = row.path
-    for word, instance in there.items():
+    for word, instance in instances.items():
         path = path.replace(f"{{{word}}}", instance)
     if "{failed}" in row.path:
-        served.until(there["failed"], "Failed")
+        served.wait_for_status(instances["failed"], "Failed")
     headers = {} if row.media is None else {"content-type": row.media}
     answer = served.http.request(row.method, f"{BASE}/{path}", content=row.body, headers=headers)
     assert answer.status_code == row.status, answer.text
@@ -201,23 +203,23 @@ def test_the_document_is_one() -> None:
         jsonschema.Draft202012Validator.check_schema(schema)
 
 
-def test_a_start_says_where_to_look(served: Site) -> None:
+def test_a_start_returns_its_links(served: RunningServer) -> None:
     answer = served.http.post(f"{BASE}/orchestrators/echo/some%20id%3A1", json={"a": 1})
     assert [*answer.json()] == LINKS
     link = f"{served.url}{BASE}/instances/some%20id%3A1"
     assert answer.headers["location"] == answer.json()["statusQueryGetUri"] == link
     assert answer.headers["retry-after"] == "10"
     assert answer.json()["terminatePostUri"] == f"{link}/terminate?reason={{text}}"
-    assert served.until(quote("some id:1"), "Completed")["output"] == {"a": 1}
+    assert served.wait_for_status(quote("some id:1"), "Completed")["output"] == {"a": 1}
 
 
-def test_an_ended_id_may_be_started_again(served: Site) -> None:
+def test_an_ended_id_may_be_started_again(served: RunningServer) -> None:
     for data in (1, 2):
         assert served.http.post(f"{BASE}/orchestrators/echo/again", json=data).status_code == 202
-        wait_for(lambda: served.until("again", "Completed")["output"] == data)  # noqa: B023
+        wait_until(lambda: served.wait_for_status("again", "Completed")["output"] == data)  # noqa: B023
 
 
-def test_of_many_starts_of_one_id_one_is_taken(served: Site) -> None:
+def test_of_many_starts_of_one_id_one_is_taken(served: RunningServer) -> None:
     def start(number: int) -> int:
         return served.http.post(f"{BASE}/orchestrators/waiter/only-one", json=number).status_code
 
@@ -225,27 +227,27 @@ def test_of_many_starts_of_one_id_one_is_taken(served: Site) -> None:
         assert sorted(threads.map(start, range(8))) == [202, *[409] * 7]
 
 
-def test_the_status_of_a_running_one_points_to_itself(served: Site, there: dict[str, str]) -> None:
-    answer = served.http.get(f"{BASE}/instances/{there['running']}?showInput=false")
-    assert answer.headers["location"] == f"{served.url}{BASE}/instances/{there['running']}?showInput=false"
+def test_the_status_of_a_running_one_points_to_itself(served: RunningServer, instances: dict[str, str]) -> None:
+    answer = served.http.get(f"{BASE}/instances/{instances['running']}?showInput=false")
+    assert answer.headers["location"] == f"{served.url}{BASE}/instances/{instances['running']}?showInput=false"
     assert answer.headers["retry-after"] == "5"
     assert [*answer.json()] == STATUS
     assert answer.json()["customStatus"] == "waiting"
 
 
-def test_what_only_we_know_is_told_when_asked_for(served: Site) -> None:
-    instance = served.started("waiter")
-    served.until(instance, "Running")
+def test_extra_fields_are_returned_on_request(served: RunningServer) -> None:
+    instance = served.start_instance("waiter")
+    served.wait_for_status(instance, "Running")
     body = served.http.get(f"{BASE}/instances/{instance}?showWaiting=true").json()
     assert body["waitingFor"][0]["name"] == "Go"
     assert body["blocked"] is None
 
 
-def test_a_history_has_inputs_and_results_when_asked_for(served: Site) -> None:
-    instance = served.started("waiter")
-    served.until(instance, "Running")
+def test_a_history_has_inputs_and_results_when_asked_for(served: RunningServer) -> None:
+    instance = served.start_instance("waiter")
+    served.wait_for_status(instance, "Running")
     served.http.post(f"{BASE}/instances/{instance}/raiseEvent/Go", json="loud")
-    assert served.until(instance, "Completed")["output"] == "LOUD"
+    assert served.wait_for_status(instance, "Completed")["output"] == "LOUD"
     path = f"{BASE}/instances/{instance}?showHistory=true"
     plain = served.http.get(f"{path}&showInput=false").json()["historyEvents"]
     assert [row["EventType"] for row in plain] == [
@@ -261,7 +263,7 @@ def test_a_history_has_inputs_and_results_when_asked_for(served: Site) -> None:
     assert "historyEvents" not in served.http.get(f"{BASE}/instances/{instance}?showHistoryOutput=true").json()
 
 
-def test_wait_mode_gives_the_output_or_the_status_or_the_links(served: Site) -> None:
+def test_wait_mode_gives_the_output_or_the_status_or_the_links(served: RunningServer) -> None:
     def start(name: str, query: str) -> Any:
         answer = served.http.post(f"{BASE}/orchestrators/{name}?{query}", json="x")
         return answer.status_code, answer.json()
@@ -274,31 +276,31 @@ def test_wait_mode_gives_the_output_or_the_status_or_the_links(served: Site) -> 
     assert start("waiter", "timeout=9")[0] == 202
 
 
-def test_suspending_and_terminating(served: Site) -> None:
-    instance = served.started("waiter")
+def test_suspending_and_terminating(served: RunningServer) -> None:
+    instance = served.start_instance("waiter")
     served.http.post(f"{BASE}/instances/{instance}/suspend?reason=later")
-    served.until(instance, "Suspended")
+    served.wait_for_status(instance, "Suspended")
     served.http.post(f"{BASE}/instances/{instance}/resume")
-    served.until(instance, "Running")
+    served.wait_for_status(instance, "Running")
     served.http.post(f"{BASE}/instances/{instance}/terminate?reason=enough")
-    assert served.until(instance, "Terminated")["output"] == "enough"
+    assert served.wait_for_status(instance, "Terminated")["output"] == "enough"
 
 
-def test_a_restart_has_the_same_input(served: Site) -> None:
-    first = served.started("echo", [1])
-    served.until(first, "Completed")
+def test_a_restart_has_the_same_input(served: RunningServer) -> None:
+    first = served.start_instance("echo", [1])
+    served.wait_for_status(first, "Completed")
     second = served.http.post(f"{BASE}/instances/{first}/restart").json()["id"]
     assert second != first
-    assert served.until(second, "Completed")["output"] == [1]
+    assert served.wait_for_status(second, "Completed")["output"] == [1]
     same = served.http.post(f"{BASE}/instances/{first}/restart?restartWithNewInstanceId=false").json()["id"]
     assert same == first
 
 
-def test_pages_hold_every_instance_once(served: Site) -> None:
+def test_pages_hold_every_instance_once(served: RunningServer) -> None:
     wanted = [f"page-{number}" for number in range(7)]
     for instance in wanted:
         served.http.post(f"{BASE}/orchestrators/echo/{instance}", json=instance)
-        served.until(instance, "Completed")
+        served.wait_for_status(instance, "Completed")
     found: list[str] = []
     headers: dict[str, str] = {}
     path = f"{BASE}/instances?instanceIdPrefix=page-&top=3&runtimeStatus=Completed,Failed&runtimeStatus=Running"
@@ -316,27 +318,27 @@ def test_pages_hold_every_instance_once(served: Site) -> None:
     assert served.http.get(f"{path}&createdTimeFrom={later}").json() == []
 
 
-def test_a_purge_takes_ended_ones_only(served: Site) -> None:
+def test_a_purge_takes_ended_ones_only(served: RunningServer) -> None:
     since = datetime.now(UTC).isoformat()
-    done, live = served.started("echo"), served.started("waiter")
-    served.until(done, "Completed")
-    served.until(live, "Running")
+    done, live = served.start_instance("echo"), served.start_instance("waiter")
+    served.wait_for_status(done, "Completed")
+    served.wait_for_status(live, "Running")
     answer = served.http.delete(f"{BASE}/instances", params={"createdTimeFrom": since})
     assert answer.json() == {"instancesDeleted": 1}
-    wait_for(lambda: served.http.get(f"{BASE}/instances/{done}").status_code == 404)
+    wait_until(lambda: served.http.get(f"{BASE}/instances/{done}").status_code == 404)
     assert served.http.get(f"{BASE}/instances/{live}").status_code == 202
     assert served.http.delete(f"{BASE}/instances", params={"createdTimeFrom": since}).status_code == 404
     served.http.post(f"{BASE}/instances/{live}/terminate")
-    served.until(live, "Terminated")
+    served.wait_for_status(live, "Terminated")
     assert served.http.delete(f"{BASE}/instances/{live}").json() == {"instancesDeleted": 1}
 
 
-def test_entities_are_signaled_listed_and_deleted(served: Site) -> None:
+def test_entities_are_signaled_listed_and_deleted(served: RunningServer) -> None:
     path = f"{BASE}/entities/Counter/x%2Fy"
     since = datetime.now(UTC) - timedelta(seconds=1)
     for _ in range(2):
         assert served.http.post(f"{path}?op=add", json=3).content == b""
-    wait_for(lambda: served.http.get(path).text == "6")
+    wait_until(lambda: served.http.get(path).text == "6")
     listed = f"{BASE}/entities/counter?fetchState=true&lastOperationTimeFrom={quote(since.isoformat())}"
     rows = {row["entityId"]["key"]: row for row in served.http.get(listed).json()}
     assert rows["x/y"]["state"] == 6
@@ -344,11 +346,11 @@ def test_entities_are_signaled_listed_and_deleted(served: Site) -> None:
     assert served.http.get(f"{BASE}/entities?lastOperationTimeTo=2020-01-01").json() == []
     assert all("state" not in row for row in served.http.get(f"{BASE}/entities").json())
     assert served.http.delete(path).status_code == 202
-    wait_for(lambda: served.http.get(path).status_code == 404)
+    wait_until(lambda: served.http.get(path).status_code == 404)
     assert served.http.delete(path).status_code == 202
 
 
-def test_text_for_an_entity_is_a_string(served: Site) -> None:
+def test_text_for_an_entity_is_a_string(served: RunningServer) -> None:
     answer = served.http.post(f"{BASE}/orchestrators/echo", content=b"\n", headers={"content-type": "text/plain"})
     assert answer.status_code == 400
     sent = served.http.post(f"{BASE}/entities/counter/t?op=add", content="7", headers={"content-type": "text/plain"})
@@ -357,39 +359,39 @@ def test_text_for_an_entity_is_a_string(served: Site) -> None:
 
 @pytest.mark.parametrize("prefix", ["", "v9", "api"])
 def test_starts_are_taken_below_api_whatever_the_prefix_of_the_app(tmp_path: Path, prefix: str) -> None:
-    with site(tmp_path, settings=HttpConfig(route_prefix=prefix)) as made:
+    with run_server(tmp_path, settings=HttpConfig(route_prefix=prefix)) as made:
         for path in ("/api", f"/{prefix}".rstrip("/")):
             assert made.http.post(f"{path}/orchestrators/echo", json=1).status_code == 202
 
 
-def test_the_route_of_the_documentation(served: Site) -> None:
+def test_the_route_of_the_documentation(served: RunningServer) -> None:
     answer = served.http.post("/api/orchestrators/echo", json=5)
     assert answer.status_code == 202
-    assert served.until(answer.json()["id"], "Completed")["output"] == 5
+    assert served.wait_for_status(answer.json()["id"], "Completed")["output"] == 5
     assert served.http.get("/api/orchestrators/echo").status_code == 404
     assert served.http.get("/").status_code == 404
 
 
-def test_a_status_doesnt_read_the_journal_once_the_history_is_whole(
-    served: Site, monkeypatch: pytest.MonkeyPatch
+def test_a_status_doesnt_read_the_journal_once_the_history_is_complete(
+    served: RunningServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    instance = served.started("echo", 1)
-    served.until(instance, "Completed")
+    instance = served.start_instance("echo", 1)
+    served.wait_for_status(instance, "Completed")
 
     def never(disk: object, folder: str) -> None:
         raise AssertionError("the journal was read")
 
     with monkeypatch.context() as patch:
-        wait_for(lambda: served.client.mailbox.is_published(instance))  # type: ignore[union-attr]
+        wait_until(lambda: served.client.mailbox.is_published(instance))  # type: ignore[union-attr]
         patch.setattr("durablecli.store.hub_reader.read_journal_snapshot", never)
         assert served.http.get(f"{BASE}/instances/{instance}").json()["output"] == 1
 
 
 @pytest.mark.parametrize("id", ["two words", "%20", "a%b+c", "é", "日本"])
-def test_whatever_the_id_is_its_link_leads_to_it(served: Site, id: str) -> None:
+def test_whatever_the_id_is_its_link_leads_to_it(served: RunningServer, id: str) -> None:
     where = f"{BASE}/instances/{quote(id, safe='')}"
     assert served.http.post(f"{BASE}/orchestrators/waiter/{quote(id, safe='')}").status_code == 202
-    wait_for(lambda: served.http.get(where).json()["runtimeStatus"] == "Running")
+    wait_until(lambda: served.http.get(where).json()["runtimeStatus"] == "Running")
     first = served.http.get(f"{where}?showInput=false")
     assert first.status_code == 202
     again = served.http.get(first.headers["location"])
@@ -398,7 +400,7 @@ def test_whatever_the_id_is_its_link_leads_to_it(served: Site, id: str) -> None:
     served.http.post(f"{where}/terminate")
 
 
-def test_paths_are_taken_without_case_and_only_as_they_are(served: Site) -> None:
+def test_paths_are_taken_without_case_and_only_as_they_are(served: RunningServer) -> None:
     get, post = served.http.get, served.http.post
     assert get("/Runtime/WebHooks/DurableTask/Instances").status_code == 200
     assert get("/runtime/webhooks/durable%74ask/instances/nobody").json()["Message"] == NO_ID
@@ -407,22 +409,22 @@ def test_paths_are_taken_without_case_and_only_as_they_are(served: Site) -> None
         assert post(path).status_code == 404
 
 
-def test_head_answers_as_get_without_the_body(served: Site) -> None:
+def test_head_answers_as_get_without_the_body(served: RunningServer) -> None:
     for path in ("openapi.json", "entities"):
         get, head = served.http.get(f"{BASE}/{path}"), served.http.head(f"{BASE}/{path}")
         assert (head.status_code, head.content) == (200, b"")
         assert head.headers["content-length"] == get.headers["content-length"]
 
 
-def test_nobody_goes_on_looking_for_a_client_that_has_gone(served: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_polling_stops_when_the_client_disconnects(served: RunningServer, monkeypatch: pytest.MonkeyPatch) -> None:
     looks: list[str] = []
     get_status = Client.get_status
 
-    def counted(client: Client, instance_id: str, *rest: Any) -> Any:
+    def count_reads(client: Client, instance_id: str, *rest: Any) -> Any:
         looks.append(instance_id)
         return get_status(client, instance_id, *rest)
 
-    monkeypatch.setattr(Client, "get_status", counted)
+    monkeypatch.setattr(Client, "get_status", count_reads)
     path = f"{BASE}/orchestrators/waiter/abandoned?timeout=600&pollingInterval=0"
     with pytest.raises(httpx.ReadTimeout):
         served.http.post(path, timeout=1)
@@ -433,28 +435,28 @@ def test_nobody_goes_on_looking_for_a_client_that_has_gone(served: Site, monkeyp
     assert len(looks) == before
 
 
-def test_a_page_ends_where_it_is_large(served: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_page_ends_where_it_is_large(served: RunningServer, monkeypatch: pytest.MonkeyPatch) -> None:
     for number in range(5):
         assert served.http.post(f"{BASE}/orchestrators/waiter/large{number}", json="x" * 1000).status_code == 202
         signal = f"{BASE}/entities/counter/large{number}?op=add"
         assert served.http.post(signal, json=1).status_code == 202
     for number in range(5):
-        wait_for(partial(_is_there, served, f"{BASE}/entities/counter/large{number}"))
+        wait_until(partial(_exists, served, f"{BASE}/entities/counter/large{number}"))
     monkeypatch.setattr(instances_api, "_MAX_RESPONSE_BYTES", 1500)
-    pages = paged(served, f"{BASE}/instances?instanceIdPrefix=large")
+    pages = read_pages(served, f"{BASE}/instances?instanceIdPrefix=large")
     assert [len(page) for page in pages] == [2, 2, 1]
     assert [row["instanceId"] for page in pages for row in page] == [f"large{number}" for number in range(5)]
     monkeypatch.setattr(instances_api, "_MAX_RESPONSE_BYTES", 1)
-    pages = paged(served, f"{BASE}/entities/counter")
+    pages = read_pages(served, f"{BASE}/entities/counter")
     assert {len(page) for page in pages} == {1}
     assert {f"large{number}" for number in range(5)} <= {row["entityId"]["key"] for page in pages for row in page}
 
 
-def _is_there(served: Site, path: str) -> bool:
+def _exists(served: RunningServer, path: str) -> bool:
     return served.http.get(path).status_code == 200
 
 
-def paged(served: Site, path: str) -> list[list[Any]]:
+def read_pages(served: RunningServer, path: str) -> list[list[Any]]:
     """All pages of a list."""
     pages: list[list[Any]] = []
     headers: dict[str, str] = {}

@@ -39,7 +39,9 @@ async def get_only(req: func.HttpRequest, client: Any) -> str:
     return str(await client.start_new("echo"))
 
 
-def ask(method: str, path: str, headers: dict[str, str], *allowed: str, **more: Any) -> tuple[httpx.Response, int]:
+def send_request(
+    method: str, path: str, headers: dict[str, str], *allowed: str, **more: Any
+) -> tuple[httpx.Response, int]:
     """The answer, and how many instances there are then."""
     with testing.hub(app) as hub:
         served = make_app(hub.client, registry=hub.registry, settings=HttpConfig(allowed_origins=allowed, **more))
@@ -80,13 +82,13 @@ def ask(method: str, path: str, headers: dict[str, str], *allowed: str, **more: 
 def test_a_page_of_another_site_starts_nothing(
     method: str, path: str, headers: dict[str, str], allowed: tuple[str, ...]
 ) -> None:
-    response, instances = ask(method, path, headers, *allowed)
+    response, instances = send_request(method, path, headers, *allowed)
     assert (response.status_code, instances) == (403, 0)
     assert response.headers.get("access-control-allow-origin") is None
 
 
-def test_the_refusal_says_how_to_allow_it() -> None:
-    response, _ = ask("GET", "/api/start", {"sec-fetch-site": "cross-site"})
+def test_the_refusal_explains_how_to_allow_the_origin() -> None:
+    response, _ = send_request("GET", "/api/start", {"sec-fetch-site": "cross-site"})
     assert "http.allowed_origins" in response.json()["Message"]
     assert "local.settings.json" in response.json()["Message"]
 
@@ -103,7 +105,7 @@ def test_the_refusal_says_how_to_allow_it() -> None:
 )
 @pytest.mark.parametrize("method", ["GET", "POST"])
 def test_our_own_pages_and_other_programs_start(method: str, headers: dict[str, str]) -> None:
-    response, instances = ask(method, "/api/start", headers)
+    response, instances = send_request(method, "/api/start", headers)
     assert (response.status_code, instances) == (200, 1)
 
 
@@ -111,7 +113,7 @@ def test_our_own_pages_and_other_programs_start(method: str, headers: dict[str, 
 @pytest.mark.parametrize("method", ["GET", "POST", "DELETE"])
 def test_a_page_whose_origin_is_allowed_starts_and_may_read_the_answer(method: str, allowed: tuple[str, ...]) -> None:
     headers = {"origin": FRIEND, "sec-fetch-site": "same-site", "sec-fetch-mode": "cors"}
-    response, instances = ask(method, "/api/start", headers, *allowed)
+    response, instances = send_request(method, "/api/start", headers, *allowed)
     assert (response.status_code, instances) == (200, 1)
     assert response.headers["access-control-allow-origin"] == FRIEND
     assert "access-control-allow-credentials" not in response.headers
@@ -119,23 +121,23 @@ def test_a_page_whose_origin_is_allowed_starts_and_may_read_the_answer(method: s
 
 @pytest.mark.parametrize("headers", [{"sec-fetch-site": "cross-site"}, {"origin": "null"}, {"origin": "http://any"}])
 def test_a_star_allows_every_page(headers: dict[str, str]) -> None:
-    response, instances = ask("GET", "/api/start", headers, "*", allow_credentials=True)
+    response, instances = send_request("GET", "/api/start", headers, "*", allow_credentials=True)
     assert (response.status_code, instances) == (200, 1)
     assert "access-control-allow-credentials" not in response.headers
 
 
 def test_credentials_may_be_allowed() -> None:
-    response, _ = ask("GET", "/api/start", {"origin": FRIEND}, FRIEND, allow_credentials=True)
+    response, _ = send_request("GET", "/api/start", {"origin": FRIEND}, FRIEND, allow_credentials=True)
     assert response.headers["access-control-allow-credentials"] == "true"
 
 
 def test_a_browser_may_ask_before_it_sends() -> None:
     headers = {"origin": FRIEND, "access-control-request-method": "PUT", "access-control-request-headers": "x-own"}
-    response, instances = ask("OPTIONS", "/api/start", headers, FRIEND)
+    response, instances = send_request("OPTIONS", "/api/start", headers, FRIEND)
     assert (response.status_code, instances) == (200, 0)
     assert response.headers["access-control-allow-origin"] == FRIEND
     assert "PUT" in response.headers["access-control-allow-methods"]
-    refused, _ = ask("OPTIONS", "/api/start", headers | {"origin": "http://evil.example"}, FRIEND)
+    refused, _ = send_request("OPTIONS", "/api/start", headers | {"origin": "http://evil.example"}, FRIEND)
     assert refused.status_code == 400
     assert "access-control-allow-origin" not in refused.headers
 
@@ -153,12 +155,12 @@ def test_a_browser_may_ask_before_it_sends() -> None:
 def test_no_page_of_another_site_changes_anything_through_the_management_api(
     method: str, path: str, allowed: tuple[str, ...]
 ) -> None:
-    response, instances = ask(method, path, {"origin": FRIEND}, *allowed)
+    response, instances = send_request(method, path, {"origin": FRIEND}, *allowed)
     assert (response.status_code, instances) == (403, 0)
 
 
 def test_a_page_whose_origin_is_allowed_may_read_the_management_api() -> None:
-    response, _ = ask("GET", f"{BASE_PATH}/instances", {"origin": FRIEND}, FRIEND)
+    response, _ = send_request("GET", f"{BASE_PATH}/instances", {"origin": FRIEND}, FRIEND)
     assert (response.status_code, response.headers["access-control-allow-origin"]) == (200, FRIEND)
 
 
@@ -183,7 +185,7 @@ def test_local_settings_allow_origins(
     assert (found.allowed_origins, found.allow_credentials) == (origins, credentials)
 
 
-def test_what_durablecli_is_told_beats_local_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_durablecli_settings_override_local_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     Path("host.json").write_text("{}")
     Path("local.settings.json").write_text('{"Host": {"CORS": "*"}}')

@@ -9,28 +9,28 @@ import httpx
 import pytest
 
 from durablecli.store.history import writer
-from tests.http.conftest import BASE, Site, described, site, wait_for
+from tests.http.conftest import BASE, RunningServer, check_against_openapi, run_server, wait_until
 
 
 @pytest.fixture
-def served(tmp_path: Path) -> Iterator[Site]:
-    with site(tmp_path) as found:
+def served(tmp_path: Path) -> Iterator[RunningServer]:
+    with run_server(tmp_path) as found:
         yield found
 
 
-def test_a_damaged_instance_is_no_202(served: Site) -> None:
+def test_a_damaged_instance_answers_409(served: RunningServer) -> None:
     instance = served.client.start_new("waiter", "damaged")
     file = Path(writer.history_path(served.client.root, instance))
-    wait_for(lambda: file.exists() and file.read_bytes().count(b"\n") > 1)
+    wait_until(lambda: file.exists() and file.read_bytes().count(b"\n") > 1)
     lines = file.read_bytes().splitlines(keepends=True)
     file.write_bytes(lines[0] + b"X" + lines[1][1:] + b"".join(lines[2:]))
-    answer = wait_for(lambda: _refused(served, instance))
+    answer = wait_until(lambda: _get_conflict(served, instance))
     assert "set aside" in answer.text
-    described(answer)
+    check_against_openapi(answer)
     shown = served.http.get(f"{BASE}/instances/{instance}", params={"showWaiting": "true"})
     assert shown.json()["setAside"]
 
 
-def _refused(served: Site, instance: str) -> httpx.Response | None:
+def _get_conflict(served: RunningServer, instance: str) -> httpx.Response | None:
     answer = served.http.get(f"{BASE}/instances/{instance}")
     return answer if answer.status_code == 409 else None

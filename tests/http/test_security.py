@@ -19,27 +19,27 @@ from durablecli.errors import ConfigError
 from durablecli.http.api_keys import ApiKeys, load_keys
 from durablecli.http.middleware import AllowedHosts
 from durablecli.http.server import _LoopErrorHandler
-from tests.http.conftest import BASE, Site, site, wait_for
+from tests.http.conftest import BASE, RunningServer, run_server, wait_until
 
-ONE = f"{BASE}/orchestrators/echo"
+START_PATH = f"{BASE}/orchestrators/echo"
 KEYS = ApiKeys(function="f" * 32, system="s" * 32, master="m" * 32)
 
 
 @pytest.fixture(scope="module")
-def strict(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+def strict(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
     soon = timedelta(seconds=0.3)
     settings = HttpConfig(body_limit=ByteSize(1000), header_timeout=soon, body_timeout=soon)
-    with site(tmp_path_factory.mktemp("hub"), settings=settings) as made:
+    with run_server(tmp_path_factory.mktemp("hub"), settings=settings) as made:
         yield made
 
 
 @pytest.fixture(scope="module")
-def keyed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    with site(tmp_path_factory.mktemp("hub"), keys=KEYS) as made:
+def keyed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+    with run_server(tmp_path_factory.mktemp("hub"), keys=KEYS) as made:
         yield made
 
 
-def spoken(url: str, data: bytes, *, seconds: float = 5.0) -> bytes:
+def exchange_bytes(url: str, data: bytes, *, seconds: float = 5.0) -> bytes:
     """All that a server says to these bytes, until it hangs up."""
     host, _, port = url.removeprefix("http://").partition(":")
     with socket.create_connection((host, int(port)), timeout=seconds) as connection:
@@ -76,8 +76,8 @@ def spoken(url: str, data: bytes, *, seconds: float = 5.0) -> bytes:
         ("", 403),
     ],
 )
-def test_only_our_own_names_are_answered(strict: Site, host: str, status: int) -> None:
-    assert strict.http.post(ONE, headers={"host": host}).status_code == status
+def test_only_our_own_names_are_answered(strict: RunningServer, host: str, status: int) -> None:
+    assert strict.http.post(START_PATH, headers={"host": host}).status_code == status
     assert strict.http.get("/nothing", headers={"host": host}).status_code == (404 if status == 202 else 403)
 
 
@@ -98,9 +98,9 @@ def test_only_our_own_names_are_answered(strict: Site, host: str, status: int) -
         ({"origin": "http://localhost:7071", "sec-fetch-site": "cross-site"}, 403),
     ],
 )
-def test_what_another_site_sends_changes_nothing(strict: Site, headers: dict[str, str], status: int) -> None:
+def test_what_another_site_sends_changes_nothing(strict: RunningServer, headers: dict[str, str], status: int) -> None:
     headers = {"host": "localhost:7071", **headers}
-    answer = strict.http.post(ONE, headers=headers)
+    answer = strict.http.post(START_PATH, headers=headers)
     assert answer.status_code == status
     assert not any(name.startswith("access-control-") for name in answer.headers)
     assert strict.http.delete(f"{BASE}/instances/x", headers=headers).status_code == (404 if status == 202 else 403)
@@ -120,7 +120,7 @@ def test_what_another_site_sends_changes_nothing(strict: Site, headers: dict[str
         ("m" * 32, 200, 202),
     ],
 )
-def test_a_key_opens_what_it_is_for(keyed: Site, key: str | None, management: int, start: int) -> None:
+def test_a_key_opens_what_it_is_for(keyed: RunningServer, key: str | None, management: int, start: int) -> None:
     in_header = {} if key is None else {b"x-functions-key": key.encode()}
     in_query = {} if key is None else {"code": key}
     path = f"{BASE}/instances"
@@ -130,8 +130,8 @@ def test_a_key_opens_what_it_is_for(keyed: Site, key: str | None, management: in
     assert keyed.http.get(f"{BASE}/nothing").status_code == 401
 
 
-def test_links_carry_the_key_that_is_in_force(keyed: Site) -> None:
-    body = keyed.http.post(ONE, headers={"x-functions-key": "m" * 32}).json()
+def test_links_carry_the_key_that_is_in_force(keyed: RunningServer) -> None:
+    body = keyed.http.post(START_PATH, headers={"x-functions-key": "m" * 32}).json()
     assert body["statusQueryGetUri"].endswith(f"?code={'s' * 32}")
     assert body["terminatePostUri"].endswith(f"/terminate?reason={{text}}&code={'s' * 32}")
     assert keyed.http.get(body["statusQueryGetUri"]).status_code in (200, 202)
@@ -175,11 +175,11 @@ def test_a_public_server_is_known_by_addresses_but_not_by_any_name() -> None:
     assert not any(map(hosts.allows, ["evil.example", "10.1.2.3.evil.example", ""]))
 
 
-def test_what_is_too_large_is_refused(strict: Site) -> None:
+def test_what_is_too_large_is_refused(strict: RunningServer) -> None:
     post = strict.http.post
-    assert post(ONE, json="x" * 900).status_code == 202
-    assert post(ONE, json="x" * 1000).status_code == 413
-    assert post(ONE, content=iter([b'"' + b"x" * 600, b"x" * 600 + b'"'])).status_code == 413
+    assert post(START_PATH, json="x" * 900).status_code == 202
+    assert post(START_PATH, json="x" * 1000).status_code == 413
+    assert post(START_PATH, content=iter([b'"' + b"x" * 600, b"x" * 600 + b'"'])).status_code == 413
     assert strict.http.get(f"{BASE}/instances?x={'y' * 7000}").status_code == 200
     assert strict.http.get(f"{BASE}/instances?x={'y' * 8192}").status_code == 414
     assert strict.http.get(f"{BASE}/instances", headers={"x": "y" * 15_000}).status_code == 200
@@ -193,26 +193,26 @@ def test_what_is_too_large_is_refused(strict: Site) -> None:
     [
         (b"", b"HTTP/1.1 408 "),
         (b"GET / HTTP/1.1\r\nHost: localhost\r\nX", b"HTTP/1.1 408 "),
-        (b"POST %b HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n\r\n1" % ONE.encode(), b"HTTP/1.1 408 "),
+        (b"POST %b HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n\r\n1" % START_PATH.encode(), b"HTTP/1.1 408 "),
         (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03 no HTTP\r\n\r\n", b"HTTP/1.1 400 "),
         (b"GET / HTTP/1.1\r\n\r\n", b"HTTP/1.1 400 "),
         (
             b"POST %b HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"
-            % ONE.encode(),
+            % START_PATH.encode(),
             b"HTTP/1.1 400 ",
         ),
     ],
     ids=["nothing", "half a head", "half a body", "no HTTP", "no host", "two lengths"],
 )
-def test_what_comes_too_slowly_or_makes_no_sense_is_hung_up_on(strict: Site, sent: bytes, answer: bytes) -> None:
+def test_slow_or_malformed_requests_are_answered_and_closed(strict: RunningServer, sent: bytes, answer: bytes) -> None:
     before = monotonic()
-    said = spoken(strict.url, sent)
+    said = exchange_bytes(strict.url, sent)
     assert said.startswith(answer), said
     assert b"nosniff" in said
     assert monotonic() - before < 3
 
 
-def test_a_head_that_drips_is_hung_up_on_all_the_same(strict: Site) -> None:
+def test_a_slow_header_times_out(strict: RunningServer) -> None:
     host, _, port = strict.url.removeprefix("http://").partition(":")
     before = monotonic()
     with socket.create_connection((host, int(port)), timeout=0.1) as connection:
@@ -227,17 +227,17 @@ def test_a_head_that_drips_is_hung_up_on_all_the_same(strict: Site) -> None:
     assert said.startswith(b"HTTP/1.1 408 ")
 
 
-def test_a_connection_is_kept_for_what_comes_next(strict: Site) -> None:
+def test_a_connection_is_kept_for_what_comes_next(strict: RunningServer) -> None:
     ask = b"GET %b/instances HTTP/1.1\r\nHost: localhost\r\n" % BASE.encode()
-    said = spoken(strict.url, ask + b"\r\n" + ask + b"Connection: close\r\n\r\n")
+    said = exchange_bytes(strict.url, ask + b"\r\n" + ask + b"Connection: close\r\n\r\n")
     assert said.count(b"HTTP/1.1 200 ") == 2
 
 
-def test_what_a_key_is_never_gets_into_the_log(keyed: Site, caplog: pytest.LogCaptureFixture) -> None:
+def test_what_a_key_is_never_gets_into_the_log(keyed: RunningServer, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("DEBUG", "uvicorn")
     caplog.set_level("DEBUG", "durablecli")
-    assert keyed.http.post(f"{ONE}?code={'s' * 32}").status_code == 202
-    assert keyed.http.post(f"{ONE}?code={'w' * 32}").status_code == 401
+    assert keyed.http.post(f"{START_PATH}?code={'s' * 32}").status_code == 202
+    assert keyed.http.post(f"{START_PATH}?code={'w' * 32}").status_code == 401
     assert "s" * 32 not in caplog.text
     assert "w" * 32 not in caplog.text
 
@@ -246,11 +246,11 @@ def test_what_a_key_is_never_gets_into_the_log(keyed: Site, caplog: pytest.LogCa
     ("head", "answer"),
     [
         (b"GET %b/instances/nope" % BASE.encode(), b"HTTP/1.1 404 "),
-        (b"POST %b" % ONE.encode(), b"HTTP/1.1 408 "),
+        (b"POST %b" % START_PATH.encode(), b"HTTP/1.1 408 "),
     ],
     ids=["not waited for", "waited for"],
 )
-def test_a_body_that_drips_is_hung_up_on(strict: Site, head: bytes, answer: bytes) -> None:
+def test_a_slow_body_times_out(strict: RunningServer, head: bytes, answer: bytes) -> None:
     host, _, port = strict.url.removeprefix("http://").partition(":")
     before = monotonic()
     with socket.create_connection((host, int(port)), timeout=0.1) as connection:
@@ -270,15 +270,17 @@ def test_a_body_that_drips_is_hung_up_on(strict: Site, head: bytes, answer: byte
     assert b"connection: close" in said.lower()
 
 
-def test_who_is_refused_while_sending_much_gets_to_read_why(strict: Site) -> None:
+def test_a_client_refused_while_sending_can_read_the_reason(strict: RunningServer) -> None:
     host, _, port = strict.url.removeprefix("http://").partition(":")
     with socket.create_connection((host, int(port)), timeout=5) as connection:
-        connection.sendall(b"POST %b HTTP/1.1\r\nHost: localhost\r\nContent-Length: 3000000\r\n\r\n" % ONE.encode())
+        connection.sendall(
+            b"POST %b HTTP/1.1\r\nHost: localhost\r\nContent-Length: 3000000\r\n\r\n" % START_PATH.encode()
+        )
         connection.sendall(b"1" * 3_000_000)
         assert connection.recv(1000).startswith(b"HTTP/1.1 413 ")
 
 
-def test_an_answer_that_is_not_taken_is_hung_up_on(strict: Site) -> None:
+def test_a_client_that_does_not_read_is_disconnected(strict: RunningServer) -> None:
     host, _, port = strict.url.removeprefix("http://").partition(":")
     before = monotonic()
     with socket.create_connection((host, int(port)), timeout=5) as connection:
@@ -294,18 +296,18 @@ def test_an_answer_that_is_not_taken_is_hung_up_on(strict: Site) -> None:
             ask_on()
 
 
-def test_there_are_fewer_places_than_handles(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_connections_are_limited_below_the_file_handle_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(resource, "getrlimit", lambda which: (20, 20))
-    with site(tmp_path) as made, ExitStack() as stack:
+    with run_server(tmp_path) as made, ExitStack() as stack:
         host, _, port = made.url.removeprefix("http://").partition(":")
         for _ in range(10):
             stack.enter_context(socket.create_connection((host, int(port))))
-        assert spoken(made.url, b"").startswith(b"HTTP/1.1 503 ")
+        assert exchange_bytes(made.url, b"").startswith(b"HTTP/1.1 503 ")
         stack.close()
-        wait_for(lambda: made.http.get(f"{BASE}/instances").status_code == 200)
+        wait_until(lambda: made.http.get(f"{BASE}/instances").status_code == 200)
 
 
-def test_running_out_of_handles_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
+def test_running_out_of_file_handles_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
     complaints, loop = _LoopErrorHandler(), asyncio.new_event_loop()
     for _ in range(100):
         complaints(loop, {"message": "out of system resource", "exception": OSError(errno.EMFILE, "Too many")})

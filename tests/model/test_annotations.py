@@ -35,7 +35,7 @@ class Packer:
         return order
 
 
-def decorated(call: Callable[..., Any]) -> Callable[..., Any]:
+def decorate(call: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(call)
     def wrapper(*arguments: Any) -> Any:
         return call(*arguments)
@@ -45,7 +45,7 @@ def decorated(call: Callable[..., Any]) -> Callable[..., Any]:
 
 @pytest.mark.parametrize(
     "call",
-    [pack, decorated(pack), partial(pack, price=Decimal()), Packer(), Packer().method, Packer.method],
+    [pack, decorate(pack), partial(pack, price=Decimal()), Packer(), Packer().method, Packer.method],
     ids=["function", "decorated", "partial", "object", "bound method", "method"],
 )
 def test_one_unresolved_annotation_leaves_the_others_resolved(call: Callable[..., Any]) -> None:

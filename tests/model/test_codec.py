@@ -160,7 +160,7 @@ def test_what_is_no_line_is_refused(line: bytes) -> None:
         b'{"at":"2026-11-22T09:00:00.000101Z","n":1,"type":"TimerFired","timer":1',
     ],
 )
-def test_a_good_crc_over_nonsense_is_refused_all_the_same(body: bytes) -> None:
+def test_a_valid_crc_over_nonsense_is_refused(body: bytes) -> None:
     with pytest.raises(CorruptLine):
         decode_record(append_crc(body, START), START)
 

@@ -68,12 +68,12 @@ def test_names_and_keys_are_strings(name: Any, key: Any) -> None:
 
 
 @pytest.mark.parametrize("wrong", ["", "@", "counter", "counter@a", "@counter", "@@a", "@counter@", 5, None, b"@a@b"])
-def test_what_names_no_entity_is_told_with_an_example(wrong: Any) -> None:
+def test_an_invalid_entity_id_is_refused_with_an_example(wrong: Any) -> None:
     with pytest.raises(UsageError, match="as @counter@a"):
         to_entity_id(wrong)
 
 
-def test_an_entity_is_told_by_its_id_or_by_its_text() -> None:
+def test_an_entity_is_given_by_its_id_or_by_text() -> None:
     entity = EntityId("counter", "a")
     assert to_entity_id(entity) is entity
     assert to_entity_id("@Counter@a") == entity

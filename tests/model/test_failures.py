@@ -63,7 +63,7 @@ class Counting(Exception):
         Counting.made.append(cls)
 
 
-def raised(error: BaseException) -> BaseException:
+def raise_and_catch(error: BaseException) -> BaseException:
     try:
         raise error
     except BaseException as caught:  # noqa: BLE001 - SystemExit is in the table too
@@ -111,7 +111,7 @@ SHAPES: list[BaseException] = [
 
 @pytest.mark.parametrize("error", SHAPES, ids=lambda error: type(error).__name__)
 def test_every_shape_of_exception_is_recorded_and_raised_again(error: BaseException) -> None:
-    failure = round_trip(from_exception(raised(error)))
+    failure = round_trip(from_exception(raise_and_catch(error)))
     assert failure == from_exception(error)
     assert failure.message == str(error)
     assert failure.type == f"{type(error).__module__}.{type(error).__qualname__}"
@@ -119,7 +119,7 @@ def test_every_shape_of_exception_is_recorded_and_raised_again(error: BaseExcept
     again = to_exception(failure, f"Activity function 'F1' failed: {failure.message}", globals())
     assert isinstance(again, TaskFailedError)
     assert not isinstance(again, StopIteration | StopAsyncIteration)
-    assert isinstance(raised(again), Exception)
+    assert isinstance(raise_and_catch(again), Exception)
     assert again.failure is failure
     assert again.args == (f"Activity function 'F1' failed: {failure.message}",)
     assert str(again) == f"Activity function 'F1' failed: {failure.message}"
@@ -134,16 +134,16 @@ def test_bases_are_the_rest_of_the_mro() -> None:
 
 
 def test_a_message_that_utf8_cannot_hold_is_escaped() -> None:
-    failure = round_trip(from_exception(raised(ValueError("a\ud800b"))))
+    failure = round_trip(from_exception(raise_and_catch(ValueError("a\ud800b"))))
     assert failure.message == "a\\ud800b"
     assert "a\\ud800b" in failure.traceback
 
 
-def test_an_exception_that_has_no_text_is_recorded_all_the_same() -> None:
-    assert from_exception(raised(Silent())).message == "<no text: its __str__ raised RuntimeError>"
+def test_an_exception_without_text_is_recorded() -> None:
+    assert from_exception(raise_and_catch(Silent())).message == "<no text: its __str__ raised RuntimeError>"
 
 
-def rude() -> Exception:
+def make_rude() -> Exception:
     """Raises whatever is asked of it."""
 
     class Rude(Exception):
@@ -158,7 +158,7 @@ def rude() -> Exception:
     return Rude("no")
 
 
-def nameless() -> Exception:
+def make_nameless() -> Exception:
     """Its class doesn't say what it is called."""
 
     class Unnamed(type):
@@ -177,7 +177,7 @@ def nameless() -> Exception:
     return Nameless("no")
 
 
-def misnamed() -> Exception:
+def make_misnamed() -> Exception:
     class Misnamed(Exception):
         pass
 
@@ -185,8 +185,8 @@ def misnamed() -> Exception:
     return Misnamed("no")
 
 
-@pytest.mark.parametrize("make", [rude, nameless, misnamed])
-def test_an_exception_that_raises_when_it_is_looked_at_is_recorded_all_the_same(make: Any) -> None:
+@pytest.mark.parametrize("make", [make_rude, make_nameless, make_misnamed])
+def test_an_exception_that_raises_when_inspected_is_recorded(make: Any) -> None:
     failure = round_trip(from_exception(make()))
     assert "builtins.Exception" in (failure.type, *failure.bases)
     outside = ValueError("outside")
@@ -195,7 +195,7 @@ def test_an_exception_that_raises_when_it_is_looked_at_is_recorded_all_the_same(
 
 
 def test_the_end_of_a_long_traceback_is_kept() -> None:
-    failure = from_exception(raised(ValueError("é" * MAX_TEXT_BYTES + "the end")))
+    failure = from_exception(raise_and_catch(ValueError("é" * MAX_TEXT_BYTES + "the end")))
     assert len(failure.traceback.encode()) <= MAX_TEXT_BYTES
     assert failure.traceback.endswith("the end\n")
     assert len(failure.message.encode()) <= MAX_TEXT_BYTES
@@ -203,7 +203,7 @@ def test_the_end_of_a_long_traceback_is_kept() -> None:
     assert failure.message.endswith("é…")
 
 
-def chain_of(failure: Failure | None) -> list[str]:
+def cause_messages(failure: Failure | None) -> list[str]:
     texts = []
     while failure is not None:
         texts.append(failure.message)
@@ -219,7 +219,7 @@ def test_the_cause_is_kept() -> None:
             raise ValueError("outer") from inner
     except ValueError as outer:
         failure = from_exception(outer)
-    assert chain_of(failure) == ["outer", "'inner'"]
+    assert cause_messages(failure) == ["outer", "'inner'"]
     assert "KeyError" not in failure.traceback
 
 
@@ -228,40 +228,40 @@ def test_the_context_is_the_cause_unless_it_is_suppressed() -> None:
         outer = ValueError("outer")
         outer.__context__ = KeyError("inner")
         outer.__suppress_context__ = suppressed
-        assert chain_of(from_exception(outer)) == expected
+        assert cause_messages(from_exception(outer)) == expected
 
 
 def test_a_cycle_of_causes_ends() -> None:
     one, other = ValueError("one"), ValueError("other")
     one.__cause__, other.__cause__ = other, one
-    assert chain_of(from_exception(one)) == ["one", "other"]
+    assert cause_messages(from_exception(one)) == ["one", "other"]
 
 
-def chain(length: int, text: str = "") -> BaseException:
-    first = last = raised(ValueError(f"0{text}"))
+def make_chain(length: int, text: str = "") -> BaseException:
+    first = last = raise_and_catch(ValueError(f"0{text}"))
     for number in range(1, length):
-        last.__cause__ = raised(KeyError(f"{number}{text}"))
+        last.__cause__ = raise_and_catch(KeyError(f"{number}{text}"))
         last = last.__cause__
     return first
 
 
 def test_of_a_long_chain_the_beginning_and_the_root_are_kept() -> None:
-    failure = round_trip(from_exception(chain(500)))
+    failure = round_trip(from_exception(make_chain(500)))
     kept = [*range(MAX_CHAIN_LENGTH // 2), *range(500 - MAX_CHAIN_LENGTH // 2, 500)]
-    assert [text.strip("'") for text in chain_of(failure)] == [str(number) for number in kept]
+    assert [text.strip("'") for text in cause_messages(failure)] == [str(number) for number in kept]
     assert [link.omitted for link in iter_chain(failure) if link.omitted] == [500 - MAX_CHAIN_LENGTH]
     assert all(link.traceback.startswith("Traceback (most recent call last):\n  File ") for link in iter_chain(failure))
     assert failure.traceback.endswith("in raised\n    raise error\nValueError: 0\n")
 
 
 def test_causes_are_bounded_in_bytes_together() -> None:
-    failure = from_exception(chain(1_000, "x" * MAX_TEXT_BYTES))
+    failure = from_exception(make_chain(1_000, "x" * MAX_TEXT_BYTES))
     assert len(msgspec.json.encode(failure.cause)) < 2 * MAX_CAUSES_SIZE
     root = list(iter_chain(failure))[-1]
     assert root.message.startswith("'999xxx")
     assert len(root.message) > 1_000
-    assert from_exception(chain(1, "x" * MAX_TEXT_BYTES)).message.startswith("0xxx")
-    assert len(from_exception(chain(1, "x" * MAX_TEXT_BYTES)).message) > MAX_TEXT_BYTES // 2
+    assert from_exception(make_chain(1, "x" * MAX_TEXT_BYTES)).message.startswith("0xxx")
+    assert len(from_exception(make_chain(1, "x" * MAX_TEXT_BYTES)).message) > MAX_TEXT_BYTES // 2
 
 
 def test_names_are_bounded() -> None:
@@ -279,7 +279,7 @@ def test_a_chain_of_an_older_version_is_read_whatever_its_depth_and_bounded_wher
         old = Failure("durablecli.errors.TaskFailedError", "child failed", ("builtins.ValueError",), "", old)
     read = round_trip(old)
     assert read == old
-    error = raised(to_exception(read, task_failure_text("Orchestrator function 'c'", read), {}))
+    error = raise_and_catch(to_exception(read, task_failure_text("Orchestrator function 'c'", read), {}))
     assert isinstance(error, ValueError)
     links = list(iter_chain(from_exception(error)))
     assert (len(links), links[-1].message) == (MAX_CHAIN_LENGTH, "the root")
@@ -317,15 +317,15 @@ def test_an_uncaught_task_failure_keeps_what_was_recorded_as_its_cause() -> None
     inner = Failure("builtins.ValueError", "empty city", ("builtins.Exception",))
     error = to_exception(inner, "Activity function 'hello' failed: empty city", {})
     error.__cause__ = KeyError("what Python remembers")
-    failure = from_exception(raised(error))
+    failure = from_exception(raise_and_catch(error))
     assert failure.type == "durablecli.errors.TaskFailedError"
     assert failure.bases == ("builtins.ValueError", "builtins.Exception")
     assert failure.cause is inner
 
 
 def test_a_parent_catches_what_a_grandchild_raised() -> None:
-    activity = from_exception(raised(Refused("no")))
-    child = from_exception(raised(to_exception(activity, "activity", globals())))
+    activity = from_exception(raise_and_catch(Refused("no")))
+    child = from_exception(raise_and_catch(to_exception(activity, "activity", globals())))
     parent = to_exception(child, "child", globals())
     assert isinstance(parent, Refused)
     assert isinstance(to_exception(child, "child", {}), ConnectionError)
@@ -506,14 +506,14 @@ cyclic.append(cyclic)
     ],
 )
 def test_attributes_that_json_can_hold_survive(value: Any, restored: Any) -> None:
-    failure = round_trip(from_exception(raised(Http(404, value=value))))
+    failure = round_trip(from_exception(raise_and_catch(Http(404, value=value))))
     for globals_ in (globals(), {}):
         error: Any = to_exception(failure, "text", globals_)
         assert (error.status_code, error.method, error.value) == (404, "GET", restored)
         assert type(error.value) is type(restored)
         assert (str(error), error.args, error.failure) == ("text", ("text",), failure)
         assert not hasattr(error, "_inner")
-        again: Any = to_exception(from_exception(raised(error)), "of the parent", globals())
+        again: Any = to_exception(from_exception(raise_and_catch(error)), "of the parent", globals())
         assert again.value == restored
 
 
@@ -526,7 +526,7 @@ def test_attributes_that_json_can_hold_survive(value: Any, restored: Any) -> Non
     ids=lambda value: type(value).__name__,
 )
 def test_other_attributes_are_left_out(value: Any) -> None:
-    failure = round_trip(from_exception(raised(Http(404, value=value, after=1))))
+    failure = round_trip(from_exception(raise_and_catch(Http(404, value=value, after=1))))
     error: Any = to_exception(failure, "text", globals())
     assert not hasattr(error, "value")
     assert (error.status_code, error.after) == (404, 1)
@@ -538,8 +538,8 @@ def test_attributes_are_bounded_in_number_and_size() -> None:
     assert 10 < len(msgspec.json.decode(failure.attributes)) <= MAX_ATTRIBUTES
 
 
-def test_what_an_operating_system_says_survives() -> None:
-    failure = round_trip(from_exception(raised(FileNotFoundError(2, "No such file", "x.txt"))))
+def test_attributes_of_os_errors_survive() -> None:
+    failure = round_trip(from_exception(raise_and_catch(FileNotFoundError(2, "No such file", "x.txt"))))
     error: Any = to_exception(failure, "text", {})
     assert isinstance(error, FileNotFoundError)
     assert (error.errno, error.strerror, error.filename) == (2, "No such file", "x.txt")

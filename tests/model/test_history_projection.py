@@ -27,7 +27,7 @@ def at(n: int) -> str:
     return f"2026-11-22T09:00:{n:02d}.000000Z"
 
 
-def rows(*events: ev.AnyEvent, **wanted: bool) -> list[dict[str, Any]]:
+def project_rows(*events: ev.AnyEvent, **wanted: bool) -> list[dict[str, Any]]:
     records = [ev.Record(n, AT + timedelta(seconds=n), event) for n, event in enumerate(events, 1)]
     return project_history(records, **wanted)
 
@@ -38,13 +38,13 @@ def test_a_scheduled_task_is_folded_into_its_outcome() -> None:
         ev.TaskCompleted(1, Raw(b'"Hello Tokyo!"')),
     ]
     row = {"EventType": "TaskCompleted", "Timestamp": at(2), "ScheduledTime": at(1), "FunctionName": "hello"}
-    assert rows(*events) == [row]
-    assert rows(*events, results=True) == [{**row, "Result": "Hello Tokyo!"}]
-    assert rows(*events, results=True, inputs=True) == [{**row, "Input": "Tokyo", "Result": "Hello Tokyo!"}]
+    assert project_rows(*events) == [row]
+    assert project_rows(*events, results=True) == [{**row, "Result": "Hello Tokyo!"}]
+    assert project_rows(*events, results=True, inputs=True) == [{**row, "Input": "Tokyo", "Result": "Hello Tokyo!"}]
 
 
 def test_a_failed_task_shows_its_failure() -> None:
-    [row] = rows(ev.TaskScheduled("hello"), ev.TaskFailed(1, FAILURE))
+    [row] = project_rows(ev.TaskScheduled("hello"), ev.TaskFailed(1, FAILURE))
     assert row == {
         "EventType": "TaskFailed",
         "Timestamp": at(2),
@@ -56,16 +56,16 @@ def test_a_failed_task_shows_its_failure() -> None:
 
 def test_an_unfinished_task_stays_as_its_own_row() -> None:
     event = ev.TaskScheduled("hello", Raw(b"[1]"))
-    assert rows(event) == [{"EventType": "TaskScheduled", "Timestamp": at(1), "Name": "hello"}]
-    assert rows(event, inputs=True)[0]["Input"] == [1]
+    assert project_rows(event) == [{"EventType": "TaskScheduled", "Timestamp": at(1), "Name": "hello"}]
+    assert project_rows(event, inputs=True)[0]["Input"] == [1]
 
 
 def test_sub_orchestrations_are_folded_alike() -> None:
     created = ev.SubOrchestrationInstanceCreated("child", "p:2a:1", Raw(b"1"))
-    assert rows(created) == [
+    assert project_rows(created) == [
         {"EventType": "SubOrchestrationInstanceCreated", "Timestamp": at(1), "Name": "child", "InstanceId": "p:2a:1"}
     ]
-    done = rows(created, ev.SubOrchestrationInstanceCompleted(1, Raw(b"2")), results=True, inputs=True)
+    done = project_rows(created, ev.SubOrchestrationInstanceCompleted(1, Raw(b"2")), results=True, inputs=True)
     assert done == [
         {
             "EventType": "SubOrchestrationInstanceCompleted",
@@ -77,18 +77,18 @@ def test_sub_orchestrations_are_folded_alike() -> None:
             "Result": 2,
         }
     ]
-    [failed] = rows(created, ev.SubOrchestrationInstanceFailed(1, FAILURE))
+    [failed] = project_rows(created, ev.SubOrchestrationInstanceFailed(1, FAILURE))
     assert (failed["FunctionName"], failed["FailureDetails"]) == ("child", DETAILS)
 
 
 def test_the_operation_of_an_entity_is_folded_into_its_outcome() -> None:
     called = ev.EntityOperationCalled("@counter@a", "add", Raw(b"1"))
     where = {"InstanceId": "@counter@a", "Operation": "add"}
-    assert rows(called) == [{"EventType": "EntityOperationCalled", "Timestamp": at(1), **where}]
-    done = rows(called, ev.EntityOperationCompleted(1, Raw(b"2")), results=True, inputs=True)
+    assert project_rows(called) == [{"EventType": "EntityOperationCalled", "Timestamp": at(1), **where}]
+    done = project_rows(called, ev.EntityOperationCompleted(1, Raw(b"2")), results=True, inputs=True)
     head = {"EventType": "EntityOperationCompleted", "Timestamp": at(2), "ScheduledTime": at(1)}
     assert done == [{**head, **where, "Input": 1, "Result": 2}]
-    assert rows(called, ev.EntityOperationFailed(1, FAILURE)) == [
+    assert project_rows(called, ev.EntityOperationFailed(1, FAILURE)) == [
         {**head, **where, "EventType": "EntityOperationFailed", "FailureDetails": DETAILS}
     ]
 
@@ -96,7 +96,7 @@ def test_the_operation_of_an_entity_is_folded_into_its_outcome() -> None:
 def test_a_critical_section_shows_what_it_locks_in_every_row() -> None:
     request = ev.EntityLockRequested(("@account@a", "@account@b"))
     lock_set = {"LockSet": ["@account@a", "@account@b"]}
-    assert rows(request, ev.EntityLockGranted(1), ev.EntityUnlockSent(1)) == [
+    assert project_rows(request, ev.EntityLockGranted(1), ev.EntityUnlockSent(1)) == [
         {"EventType": "EntityLockRequested", "Timestamp": at(1), **lock_set},
         {"EventType": "EntityLockGranted", "Timestamp": at(2), **lock_set},
         {"EventType": "EntityUnlockSent", "Timestamp": at(3), **lock_set},
@@ -104,7 +104,7 @@ def test_a_critical_section_shows_what_it_locks_in_every_row() -> None:
 
 
 def test_a_task_that_was_answered_again_after_a_rewind_shows_both_answers() -> None:
-    shown = rows(
+    shown = project_rows(
         ev.TaskScheduled("hello"),
         ev.TaskFailed(1, FAILURE),
         ev.ExecutionCompleted("Failed", failure=FAILURE, causes=(2,)),
@@ -134,7 +134,7 @@ def test_a_task_that_was_answered_again_after_a_rewind_shows_both_answers() -> N
     ids=lambda event: type(event).__name__,
 )
 def test_our_own_kinds_are_left_out(event: ev.AnyEvent) -> None:
-    assert rows(event, results=True, inputs=True) == []
+    assert project_rows(event, results=True, inputs=True) == []
 
 
 ONE_ROW: list[tuple[ev.AnyEvent, dict[str, Any], dict[str, Any]]] = [
@@ -176,18 +176,18 @@ def test_a_row_shows_payloads_only_when_asked(
     event: ev.AnyEvent, always: dict[str, Any], asked_for: dict[str, Any]
 ) -> None:
     head = {"EventType": type(event).__name__, "Timestamp": at(1)}
-    assert rows(event) == [{**head, **always}]
-    assert rows(event, results=True, inputs=True) == [{**head, **always, **asked_for}]
+    assert project_rows(event) == [{**head, **always}]
+    assert project_rows(event, results=True, inputs=True) == [{**head, **always, **asked_for}]
 
 
 def test_a_fired_timer_shows_when_it_was_due() -> None:
-    shown = rows(ev.TimerCreated(AT), ev.TimerFired(1))
+    shown = project_rows(ev.TimerCreated(AT), ev.TimerFired(1))
     assert shown[0] == {"EventType": "TimerCreated", "Timestamp": at(1), "FireAt": at(0)}
     assert shown[1] == {"EventType": "TimerFired", "Timestamp": at(2), "FireAt": at(0)}
 
 
 def test_an_answer_whose_decision_is_missing_is_shown_as_it_is() -> None:
-    assert rows(ev.TaskCompleted(9), ev.TimerFired(9), ev.EntityLockGranted(9)) == [
+    assert project_rows(ev.TaskCompleted(9), ev.TimerFired(9), ev.EntityLockGranted(9)) == [
         {"EventType": "TaskCompleted", "Timestamp": at(1)},
         {"EventType": "TimerFired", "Timestamp": at(2)},
         {"EventType": "EntityLockGranted", "Timestamp": at(3)},
@@ -196,7 +196,7 @@ def test_an_answer_whose_decision_is_missing_is_shown_as_it_is() -> None:
 
 def test_the_attributes_of_an_exception_are_its_properties() -> None:
     failure = Failure("app.ApiError", "gone", attributes=Raw(b'{"status_code":404}'))
-    (row,) = rows(ev.TaskFailed(1, failure))
+    (row,) = project_rows(ev.TaskFailed(1, failure))
     assert row["FailureDetails"] == {
         "ErrorType": "app.ApiError",
         "ErrorMessage": "gone",

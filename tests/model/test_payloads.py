@@ -209,7 +209,7 @@ class Model:
         return cls(int(value["x"]))
 
 
-def spelled(part: object) -> str:
+def spelled_part(part: object) -> str:
     """A part of a test's name that is the same in every process: no addresses, and no sets."""
     return type(part).__name__ if re.search("0x|{", str(part)) else str(part)[:40]
 
@@ -301,7 +301,7 @@ ROUND_TRIPS: list[tuple[Any, Any, bytes]] = [
 ]
 
 
-@pytest.mark.parametrize(("value", "annotation", "written"), ROUND_TRIPS, ids=spelled)
+@pytest.mark.parametrize(("value", "annotation", "written"), ROUND_TRIPS, ids=spelled_part)
 def test_a_value_survives(value: Any, annotation: Any, written: bytes) -> None:
     raw = encode(value)
     assert bytes(raw) == written
@@ -331,7 +331,7 @@ def test_a_value_survives(value: Any, annotation: Any, written: bytes) -> None:
         ({"b", 1}, ["b", 1]),
         (set(), []),
     ],
-    ids=spelled,
+    ids=spelled_part,
 )
 def test_what_else_can_be_written(value: Any, plain: Any) -> None:
     assert decode(encode(value)) == plain
@@ -621,7 +621,7 @@ Unresolved = dataclasses.make_dataclass("Unresolved", [("a", "NoSuchName"), ("b"
 @pytest.mark.parametrize(
     "annotation",
     [Any, object, inspect.Parameter.empty, None, "NoSuchName", T, typing.ForwardRef("NoSuchName"), typing.Hashable],
-    ids=spelled,
+    ids=spelled_part,
 )
 def test_an_annotation_that_says_nothing_leaves_plain_json(annotation: Any) -> None:
     assert decode(b"5", annotation) == 5

@@ -190,7 +190,7 @@ class Barking(Animal):
     bark: str
 
 
-def made(kind: Any, **fields: Any) -> Any:
+def make_value(kind: Any, **fields: Any) -> Any:
     """An object of a model, by aliases that type checkers don't know."""
     return kind(**fields)
 
@@ -201,25 +201,25 @@ NOW = datetime(2026, 11, 22, tzinfo=UTC)
 @pytest.mark.parametrize(
     ("value", "annotation"),
     [
-        (made(Customer, customerNo=7), Customer),
-        (made(Settings, maxWait=30), Settings),
-        (made(Apart, no=7), Apart),
-        (made(Chosen, no=7), Chosen),
-        (made(Swapped, a=1, b=2), Swapped),
-        (made(Mongo, _id="x", id=3), Mongo),
+        (make_value(Customer, customerNo=7), Customer),
+        (make_value(Settings, maxWait=30), Settings),
+        (make_value(Apart, no=7), Apart),
+        (make_value(Chosen, no=7), Chosen),
+        (make_value(Swapped, a=1, b=2), Swapped),
+        (make_value(Mongo, _id="x", id=3), Mongo),
         ([Mongo(_id="x", id=3)], list[Mongo]),
-        (made(ByAliasOnly, theTime=NOW, key=UUID(int=1), several=(1, 2), unique=frozenset({1})), ByAliasOnly),
+        (make_value(ByAliasOnly, theTime=NOW, key=UUID(int=1), several=(1, 2), unique=frozenset({1})), ByAliasOnly),
         (Box(w=3, h=4), Box),
         (Boxes(boxes={"a": [Box(w=3, h=4)]}), Boxes),
         (Customers([Customer(customerNo=7)]), Customers),
         (Page[Customer](items=[Customer(customerNo=7)], nextPage=2), Page[Customer]),
-        (made(Entry, entryNo=7, price=Decimal("1.10")), Entry),
+        (make_value(Entry, entryNo=7, price=Decimal("1.10")), Entry),
         ([Entry(entryNo=7)], list[Entry]),
-        (Order(made(Customer, customerNo=7), [Box(w=1, h=2)], made(Entry, entryNo=7)), Order),
-        (Line(made(Customer, customerNo=7)), Line),
+        (Order(make_value(Customer, customerNo=7), [Box(w=1, h=2)], make_value(Entry, entryNo=7)), Order),
+        (Line(make_value(Customer, customerNo=7)), Line),
         ({"a": [Customer(customerNo=7), None]}, dict[str, list[Customer | None]]),
         (Owner(pet=Dog()), Owner),
-        (made(Open, x=1, y=[2]), Open),
+        (make_value(Open, x=1, y=[2]), Open),
         (Several(when=NOW), Several),
         (Packed(a=1, hidden=5), Packed),
         (Binary(data=b"\xff\x00"), Binary),
@@ -239,12 +239,12 @@ def test_an_object_of_pydantics_comes_back(value: Any, annotation: Any) -> None:
 @pytest.mark.parametrize(
     ("raw", "expected"),
     [
-        (b'{"customerNo":7}', made(Customer, customerNo=7)),
-        (b'{"customer_no":7}', made(Customer, customerNo=7)),
-        (b'{"maxWait":30}', made(Settings, maxWait=30)),
-        (b'{"nr":7}', made(Chosen, no=7)),
-        (b'{"numbers":[7]}', made(Chosen, no=7)),
-        (b'{"entryNo":7}', made(Entry, entryNo=7)),
+        (b'{"customerNo":7}', make_value(Customer, customerNo=7)),
+        (b'{"customer_no":7}', make_value(Customer, customerNo=7)),
+        (b'{"maxWait":30}', make_value(Settings, maxWait=30)),
+        (b'{"nr":7}', make_value(Chosen, no=7)),
+        (b'{"numbers":[7]}', make_value(Chosen, no=7)),
+        (b'{"entryNo":7}', make_value(Entry, entryNo=7)),
     ],
 )
 def test_json_from_elsewhere_may_use_aliases_and_names(raw: bytes, expected: Any) -> None:
@@ -252,7 +252,7 @@ def test_json_from_elsewhere_may_use_aliases_and_names(raw: bytes, expected: Any
 
 
 def test_a_model_is_written_by_the_names_of_its_fields() -> None:
-    assert bytes(encode(made(Customer, customerNo=7))) == b'{"customer_no":7}'
+    assert bytes(encode(make_value(Customer, customerNo=7))) == b'{"customer_no":7}'
 
 
 class Seen(BaseModel):
@@ -283,7 +283,7 @@ def test_a_computed_field_is_written_where_reading_ignores_it() -> None:
     assert decode(encode(SeenInOpen(seen=Seen(w=2)))) == {"seen": {"w": 2, "twice": 4}}
     assert decode(encode(Box(w=1, h=2))) == {"w": 1, "h": 2}
     both = SeenBesideBox(seen=Seen(w=2), box=Box(w=1, h=2))
-    for value in (Seen(w=2), SeenInOpen(seen=Seen(w=2)), both, made(SeenWithJson, w=1, text="[1]")):
+    for value in (Seen(w=2), SeenInOpen(seen=Seen(w=2)), both, make_value(SeenWithJson, w=1, text="[1]")):
         assert decode(encode(value), type(value)) == value
 
 
@@ -443,7 +443,7 @@ REX = Barking(name="Rex", bark="wow")
         (Raw64(data=b"abc"), "$.data", "ser_json_bytes='base64', val_json_bytes='base64'"),
         ([Utf8(data=b"\xff")], "$[0].data", "bytes that aren't UTF-8"),
         (Binaries(text=b"a", all={"k": [Utf8(data=b"a"), Utf8(data=b"\xff")]}), "$.all.k[1].data", "ser_json_bytes"),
-        (made(Clash, names=["a"]), "$", "the alias of first is the name of another field, names"),
+        (make_value(Clash, names=["a"]), "$", "the alias of first is the name of another field, names"),
     ],
     ids=lambda part: str(part)[:40] if isinstance(part, str) else type(part).__name__,
 )

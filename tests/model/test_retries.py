@@ -22,7 +22,7 @@ OPTIONS = {
 }
 
 
-def waits(policy: RetryPolicy, attempts: int, **changes: Any) -> list[float | None]:
+def retry_delays(policy: RetryPolicy, attempts: int, **changes: Any) -> list[float | None]:
     found = [retry_delay(policy, k, FIRST_AT, FIRST_AT, **changes) for k in range(1, attempts + 1)]
     return [None if wait is None else wait.total_seconds() for wait in found]
 
@@ -37,8 +37,8 @@ def test_every_subset_of_the_options_works_alone(chosen: tuple[bool, ...]) -> No
     if "max_retry_interval" in options:
         grown = [min(wait, 5) for wait in grown]
     expected = [*grown[: attempts - 1], None]
-    assert waits(policy, attempts) == expected
-    assert waits(policy, attempts, failure=REFUSED) == expected
+    assert retry_delays(policy, attempts) == expected
+    assert retry_delays(policy, attempts, failure=REFUSED) == expected
 
     late = retry_delay(policy, 1, FIRST_AT, FIRST_AT + 60 * SECOND)
     assert (late is None) == ("retry_timeout" in options or not many)
@@ -89,19 +89,19 @@ def test_an_interval_beyond_a_century_is_cut() -> None:
 
 
 def test_a_first_interval_of_nothing_never_grows() -> None:
-    assert waits(RetryPolicy(timedelta(0), 4, 2.0), 3) == [0, 0, 0]
+    assert retry_delays(RetryPolicy(timedelta(0), 4, 2.0), 3) == [0, 0, 0]
 
 
-def test_none_stands_for_the_default() -> None:
-    assert waits(RetryPolicy(SECOND, 3, None, None, None), 3) == [1, 1, None]
+def test_none_means_the_default() -> None:
+    assert retry_delays(RetryPolicy(SECOND, 3, None, None, None), 3) == [1, 1, None]
 
 
 def test_options_are_a_policy_in_milliseconds() -> None:
     options = RetryOptions(5000, 3)
     assert isinstance(options, RetryPolicy)
-    assert waits(options, 3) == [5, 5, None]
+    assert retry_delays(options, 3) == [5, 5, None]
     full = RetryOptions(1500, 9, 2, 4000, 60_000, (ValueError,))
-    assert waits(full, 4) == [1.5, 3, 4, 4]
+    assert retry_delays(full, 4) == [1.5, 3, 4, 4]
     assert full.retry_timeout == timedelta(minutes=1)
     assert full.non_retryable == ("builtins.ValueError",)
 

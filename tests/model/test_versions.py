@@ -34,11 +34,11 @@ def test_code_takes_on_what_its_strategy_says(match: str, taken: list[str | None
     assert [version for version in (None, "1.0", "1.1", "2.0") if versions.why_incompatible(version) is None] == taken
 
 
-def test_code_without_a_version_takes_on_everything() -> None:
+def test_code_without_a_version_accepts_every_version() -> None:
     assert VersionPolicy(None, "strict").why_incompatible("7") is None
 
 
-def test_a_refusal_says_both_versions() -> None:
+def test_a_refusal_names_both_versions() -> None:
     assert VersionPolicy("1.1", "strict").why_incompatible(None) == (
         "it has version '', the code has '1.1', and only this version is taken on"
     )

@@ -19,13 +19,13 @@ from durablecli.model import codec
 from durablecli.model import events as ev
 from durablecli.model.entity_id import is_entity_id
 from durablecli.store.journal.commits import Commit, HistoryWrite
-from tests.properties.entity_programs import TOLD
+from tests.properties.entity_programs import RELAYED_OPERATION
 
 State = dict[str, Any] | None
 Sent = tuple[str, str, Any, int, bool, bool]
 
 
-class Deed:
+class ModelOperation:
     """What one operation does to a state, by the rules of the society."""
 
     def __init__(self, id: str, state: State, event: ev.EntityOperationReceived) -> None:
@@ -44,7 +44,7 @@ class Deed:
         elif name == "append":
             new["items"].append(order["by"])
         elif name == "tell":
-            self.signals = [(order["to"], TOLD, {"tag": f"{self.tag}>", "by": 1}, order["later"])]
+            self.signals = [(order["to"], RELAYED_OPERATION, {"tag": f"{self.tag}>", "by": 1}, order["later"])]
         elif name == "begin":
             self.starts = [(order["id"], f"kid of {self.tag}")]
         elif name == "fail":
@@ -59,97 +59,97 @@ class Deed:
             self.state = new
 
 
-class Figure:
+class ModelEntity:
     """One entity: what waits, in the order in which it is to be done, and who holds its lock."""
 
     def __init__(self, id: str, execution: str) -> None:
         self.id, self.execution, self.n = id, execution, 0
         self.state: State = None
-        self.line: list[tuple[int, Any, bool]] = []  # n, event, whether the lock's holder sent it under the lock
+        self.queue: list[tuple[int, Any, bool]] = []  # n, event, whether the lock's holder sent it under the lock
         self.scheduled: dict[int, ev.EntityOperationReceived] = {}
         self.holder: ev.Origin | None = None
-        self.deeds: list[tuple[Deed, ev.EntityOperationReceived]] = []
+        self.operations: list[tuple[ModelOperation, ev.EntityOperationReceived]] = []
 
-    def asking(self) -> list[ev.Origin]:
-        return [event.sender for _, event, _ in self.line if isinstance(event, ev.EntityLockReceived)]
+    def waiting_lock_requests(self) -> list[ev.Origin]:
+        return [event.sender for _, event, _ in self.queue if isinstance(event, ev.EntityLockReceived)]
 
-    def see(self, n: int, at: Any, event: Any) -> None:
+    def apply(self, n: int, at: Any, event: Any) -> None:
         assert n == self.n + 1, f"{self.id}: n {n} after {self.n}"
         self.n = n
         match event:
             case ev.EntityOperationReceived(scheduled_time=due) if due is not None:
                 self.scheduled[n] = event
             case ev.EntityOperationReceived() | ev.EntityDeletionReceived() | ev.EntityLockReceived():
-                self.stand(n, event)
+                self.enqueue(n, event)
             case ev.TimerFired():
                 due = self.scheduled[event.timer].scheduled_time
                 assert due is not None
                 assert at >= due, "done too early"
-                self.stand(event.timer, replace(self.scheduled.pop(event.timer), scheduled_time=None))
+                self.enqueue(event.timer, replace(self.scheduled.pop(event.timer), scheduled_time=None))
             case ev.EntityUnlockReceived():
-                assert self.holder == event.sender or event.sender in self.asking()
+                assert self.holder == event.sender or event.sender in self.waiting_lock_requests()
                 if self.holder == event.sender:
                     self.holder = None
-                    self.line = [
+                    self.queue = [
                         (n, event, False)
-                        for _, (n, event, _) in sorted(enumerate(self.line), key=lambda one: (not one[1][2], one[0]))
+                        for _, (n, event, _) in sorted(enumerate(self.queue), key=lambda one: (not one[1][2], one[0]))
                     ]
                 else:
-                    self.line = [one for one in self.line if getattr(one[1], "sender", None) != event.sender]
+                    self.queue = [one for one in self.queue if getattr(one[1], "sender", None) != event.sender]
             case ev.EntityBatch():
-                self.do(event)
+                self.apply_batch(event)
             case ev.EntityStarted():
                 assert n == 1
             case _:
                 raise AssertionError(f"{self.id}: {event}")
-        if self.holder is None and self.line and isinstance(self.line[0][1], ev.EntityLockReceived):
-            self.holder = self.line.pop(0)[1].sender
+        if self.holder is None and self.queue and isinstance(self.queue[0][1], ev.EntityLockReceived):
+            self.holder = self.queue.pop(0)[1].sender
 
-    def stand(self, n: int, event: Any) -> None:
+    def enqueue(self, n: int, event: Any) -> None:
         sender, holder = getattr(event, "sender", None), self.holder
-        ours = sender is not None and holder is not None and _who(sender) == _who(holder)
-        self.line.append((n, event, ours and isinstance(event, ev.EntityOperationReceived)))
+        ours = sender is not None and holder is not None and _execution_of(sender) == _execution_of(holder)
+        self.queue.append((n, event, ours and isinstance(event, ev.EntityOperationReceived)))
 
-    def do(self, batch: ev.EntityBatch) -> None:
-        turn = [one for one in self.line if one[2] or self.holder is None]
-        done = turn[: [n for n, _, _ in turn].index(batch.upto) + 1]
-        self.line = [one for one in self.line if one not in done]
+    def apply_batch(self, batch: ev.EntityBatch) -> None:
+        runnable = [one for one in self.queue if one[2] or self.holder is None]
+        done = runnable[: [n for n, _, _ in runnable].index(batch.upto) + 1]
+        self.queue = [one for one in self.queue if one not in done]
         before, results, signals, starts = self.state, [], [], []
         for n, event, _ in done:
             if isinstance(event, ev.EntityDeletionReceived):
                 self.state = None
                 continue
             assert isinstance(event, ev.EntityOperationReceived), f"{event} is no operation"
-            deed = Deed(self.id, self.state, event)
+            deed = ModelOperation(self.id, self.state, event)
             self.state = deed.state
-            self.deeds.append((deed, event))
+            self.operations.append((deed, event))
             signals += deed.signals
             starts += deed.starts
             if deed.failed or event.expects_reply:
                 results.append((n, None if deed.failed else deed.result, deed.failed))
-        assert [(r.n, _plain(r.result), r.failure and r.failure.message) for r in batch.results] == results
-        assert [(s.entity, s.name, _plain(s.input), s.scheduled_time is not None) for s in batch.signals] == signals
-        assert [(s.instance, _plain(s.input)["who"]) for s in batch.starts] == starts
+        assert [(r.n, _decode(r.result), r.failure and r.failure.message) for r in batch.results] == results
+        assert [(s.entity, s.name, _decode(s.input), s.scheduled_time is not None) for s in batch.signals] == signals
+        assert [(s.instance, _decode(s.input)["who"]) for s in batch.starts] == starts
         assert batch.deleted == (before is not None and self.state is None)
-        assert _plain(batch.state) == (self.state if self.state != before else None)
+        assert _decode(batch.state) == (self.state if self.state != before else None)
 
-    def anew(self, n: int, snapshot: ev.EntitySnapshot, carried: list[ev.Record]) -> None:
+    def apply_snapshot(self, n: int, snapshot: ev.EntitySnapshot, carried: list[ev.Record]) -> None:
         """The file begins anew: it must say the same, and what waits must wait again."""
         assert (n, snapshot.upto) == (self.n + 1, self.n)
-        assert _plain(snapshot.state) == self.state
+        assert _decode(snapshot.state) == self.state
         assert (snapshot.lock.sender if snapshot.lock is not None else None) == self.holder
-        inside, outside = ([event for _, event, inner in self.line if inner == under] for under in (True, False))
+        inside, outside = ([event for _, event, inner in self.queue if inner == under] for under in (True, False))
         assert [record.event for record in carried] == [*inside, *outside, *self.scheduled.values()]
-        self.n, self.line, self.scheduled = n, [], {}
+        self.n, self.queue, self.scheduled = n, [], {}
         for record in carried:
-            self.see(*record)
+            self.apply(*record)
 
     @property
-    def waiting(self) -> int:
-        return len(self.line) + len(self.scheduled)
+    def pending_count(self) -> int:
+        return len(self.queue) + len(self.scheduled)
 
 
-class Ask:
+class LockRequest:
     """A request for locks, from its decision until it is given back or its execution ends."""
 
     def __init__(self, entities: tuple[str, ...]) -> None:
@@ -157,200 +157,206 @@ class Ask:
         self.granted = False
 
 
-class Annals:
+class EntityModel:
     """All that was committed so far. `marks` says what came up."""
 
     def __init__(self) -> None:
-        self.figures: dict[str, Figure] = {}
-        self.live: dict[str, str] = {}
+        self.entities: dict[str, ModelEntity] = {}
+        self.live_executions: dict[str, str] = {}
         self.suspended: set[str] = set()
-        self.asks: dict[tuple[str, str, int], Ask] = {}
-        self.marks: set[str] = set()
-        self.tags: list[str] = []
-        self.received: list[tuple[str, str]] = []
+        self.lock_requests: dict[tuple[str, str, int], LockRequest] = {}
+        self.coverage: set[str] = set()
+        self.applied_tags: list[str] = []
+        self.received_messages: list[tuple[str, str]] = []
 
-    def commit(self, commit: Commit) -> None:
+    def apply_commit(self, commit: Commit) -> None:
         self.sent: dict[tuple[str, str, str], list[Sent]] = defaultdict(list)
-        self.got: dict[tuple[str, str, str], list[Sent]] = defaultdict(list)
-        self.answers: dict[tuple[str, str, int], Any] = {}
-        self.heard: dict[tuple[str, str, int], Any] = {}
+        self.delivered: dict[tuple[str, str, str], list[Sent]] = defaultdict(list)
+        self.returned_outcomes: dict[tuple[str, str, int], Any] = {}
+        self.received_outcomes: dict[tuple[str, str, int], Any] = {}
         self.started: set[str] = set()
-        lived = set(self.live)
+        lived = set(self.live_executions)
         for purged in commit.purged:
             if is_entity_id(purged.instance):
-                figure = self.figures.pop(purged.instance)
-                assert (figure.state, figure.holder, figure.waiting) == (None, None, 0), "purged, and not empty"
-                self.marks.add("entity purged")
+                figure = self.entities.pop(purged.instance)
+                assert (figure.state, figure.holder, figure.pending_count) == (None, None, 0), "purged, and not empty"
+                self.coverage.add("entity purged")
             else:
-                self._over(purged.instance, purged.execution, "Purged")
+                self._end_execution(purged.instance, purged.execution, "Purged")
         for write in commit.writes:
             if not is_entity_id(write.instance):
-                for record in _records(write):
-                    self._member(write.instance, write.execution, record)
+                for record in _parse_records(write):
+                    self._apply_orchestration_record(write.instance, write.execution, record)
         self.undelivered: set[str] = set()
         for write in commit.writes:
             if is_entity_id(write.instance):
-                self._entity(write)
-        self._balance(lived)
+                self._apply_entity_write(write)
+        self._check_invariants(lived)
 
     # ── members ────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _member(self, id: str, execution: str, record: ev.Record) -> None:
+    def _apply_orchestration_record(self, id: str, execution: str, record: ev.Record) -> None:
         n, _, event = record
         match event:
             case ev.ExecutionStarted():
-                assert id not in self.live, f"{id} was started while it lived"
-                self.live[id] = execution
+                assert id not in self.live_executions, f"{id} was started while it lived"
+                self.live_executions[id] = execution
                 self.started.add(id)
             case ev.EntityOperationCalled():
-                self._send(id, execution, n, event.entity, event.name, event.input, True, False)
+                self._record_send(id, execution, n, event.entity, event.name, event.input, True, False)
             case ev.EntityOperationSignaled():
                 late = event.scheduled_time is not None
-                self._send(id, execution, n, event.entity, event.name, event.input, False, late)
+                self._record_send(id, execution, n, event.entity, event.name, event.input, False, late)
             case ev.EntityOperationCompleted():
-                self.heard[id, execution, event.task] = _plain(event.result)
+                self.received_outcomes[id, execution, event.task] = _decode(event.result)
             case ev.EntityOperationFailed():
-                self.heard[id, execution, event.task] = event.failure.message
+                self.received_outcomes[id, execution, event.task] = event.failure.message
             case ev.EntityLockRequested():
                 assert list(event.entities) == sorted(set(event.entities))
-                self.asks[id, execution, n] = Ask(event.entities)
+                self.lock_requests[id, execution, n] = LockRequest(event.entities)
             case ev.EntityLockGranted():
-                self.asks[id, execution, event.task].granted = True
-                self.marks.add("granted")
+                self.lock_requests[id, execution, event.task].granted = True
+                self.coverage.add("granted")
             case ev.EntityUnlockSent():
-                self.marks.add("released" if self.asks.pop((id, execution, event.lock)).granted else "cancelled")
+                self.coverage.add(
+                    "released" if self.lock_requests.pop((id, execution, event.lock)).granted else "cancelled"
+                )
             case ev.ExecutionCompleted():
                 kind = event.failure.type.rpartition(".")[2] if event.failure is not None else None
                 assert kind in (None, "Leave"), event.failure
-                self._over(id, execution, event.status)
+                self._end_execution(id, execution, event.status)
             case ev.ContinueAsNew():
-                self._over(id, execution, "ContinuedAsNew")
+                self._end_execution(id, execution, "ContinuedAsNew")
             case ev.ExecutionSuspended():
                 self.suspended.add(id)
-                self._mark(id, execution, "suspended")
+                self._note_lock_requests(id, execution, "suspended")
             case ev.ExecutionResumed():
                 self.suspended.discard(id)
             case ev.ExecutionTerminated(reason="purged" | "replaced by a new start"):
-                self._mark(id, execution, event.reason)
+                self._note_lock_requests(id, execution, event.reason)
 
-    def _send(
+    def _record_send(
         self, id: str, execution: str, n: int, entity: str, name: str, input: Any, waits: bool, late: bool
     ) -> None:
-        self.sent[id, execution, entity].append((entity, name, _plain(input), n, waits, late))
+        self.sent[id, execution, entity].append((entity, name, _decode(input), n, waits, late))
 
-    def _over(self, id: str, execution: str, how: str) -> None:
-        if self.live.get(id) == execution:
-            del self.live[id]
+    def _end_execution(self, id: str, execution: str, reason: str) -> None:
+        if self.live_executions.get(id) == execution:
+            del self.live_executions[id]
         self.suspended.discard(id)
-        self._mark(id, execution, how)
-        self.asks = {key: ask for key, ask in self.asks.items() if key[:2] != (id, execution)}
+        self._note_lock_requests(id, execution, reason)
+        self.lock_requests = {key: ask for key, ask in self.lock_requests.items() if key[:2] != (id, execution)}
 
-    def _mark(self, id: str, execution: str, how: str) -> None:
-        for key, ask in self.asks.items():
+    def _note_lock_requests(self, id: str, execution: str, reason: str) -> None:
+        for key, ask in self.lock_requests.items():
             if key[:2] == (id, execution):
-                self.marks.add(f"{how} while {'holding' if ask.granted else 'asking'}")
+                self.coverage.add(f"{reason} while {'holding' if ask.granted else 'asking'}")
 
     # ── entities ───────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _entity(self, write: HistoryWrite) -> None:
-        records, id = _records(write), write.instance
+    def _apply_entity_write(self, write: HistoryWrite) -> None:
+        records, id = _parse_records(write), write.instance
         if write.first == 1:
-            assert id not in self.figures, f"{id} began while it was there"
-            self.figures[id] = Figure(id, write.execution)
-        figure = self.figures[id]
+            assert id not in self.entities, f"{id} began while it was there"
+            self.entities[id] = ModelEntity(id, write.execution)
+        figure = self.entities[id]
         assert figure.execution == write.execution
         if write.rewrites_file:
             n, _, snapshot = records[0]
             assert isinstance(snapshot, ev.EntitySnapshot)
-            carried, records = records[1 : figure.waiting + 1], records[figure.waiting + 1 :]
-            self.marks.add("compacted, with something that waits" if carried else "compacted")
+            carried, records = records[1 : figure.pending_count + 1], records[figure.pending_count + 1 :]
+            self.coverage.add("compacted, with something that waits" if carried else "compacted")
             if figure.holder is not None:
-                self.marks.add("compacted under lock")
-            figure.anew(n, snapshot, carried)
+                self.coverage.add("compacted under lock")
+            figure.apply_snapshot(n, snapshot, carried)
         for record in records:
-            figure.see(*record)
-            self._look(figure, record)
+            figure.apply(*record)
+            self._note_entity_record(figure, record)
 
-    def _look(self, figure: Figure, record: ev.Record) -> None:
+    def _note_entity_record(self, figure: ModelEntity, record: ev.Record) -> None:
         n, _, event = record
         match event:
             case ev.EntityOperationReceived(sender=sender):
                 if sender is None:
                     assert event.message is not None
-                    self.received.append((figure.id, event.message))
+                    self.received_messages.append((figure.id, event.message))
                 else:
                     late = event.scheduled_time is not None
-                    entry = (figure.id, event.name, _plain(event.input), sender.n, event.expects_reply, late)
-                    self.got[sender.instance, sender.execution, figure.id].append(entry)
+                    entry = (figure.id, event.name, _decode(event.input), sender.n, event.expects_reply, late)
+                    self.delivered[sender.instance, sender.execution, figure.id].append(entry)
             case ev.EntityDeletionReceived():
                 assert event.message is not None
-                self.received.append((figure.id, event.message))
-                self.marks.add("deleted")
-            case ev.EntityLockReceived() if event.sender in figure.asking():
-                self.marks.add("waited for a lock")
+                self.received_messages.append((figure.id, event.message))
+                self.coverage.add("deleted")
+            case ev.EntityLockReceived() if event.sender in figure.waiting_lock_requests():
+                self.coverage.add("waited for a lock")
             case ev.TimerFired():
-                self.marks.add("scheduled")
+                self.coverage.add("scheduled")
             case ev.EntityBatch():
-                self._done(figure, n, event)
+                self._note_batch(figure, n, event)
 
-    def _done(self, figure: Figure, n: int, batch: ev.EntityBatch) -> None:
+    def _note_batch(self, figure: ModelEntity, n: int, batch: ev.EntityBatch) -> None:
         for signal in batch.signals:
             late = signal.scheduled_time is not None
-            self._send(figure.id, figure.execution, n, signal.entity, signal.name, signal.input, False, late)
+            self._record_send(figure.id, figure.execution, n, signal.entity, signal.name, signal.input, False, late)
         for start in batch.starts:
-            self.marks.add("not started" if start.undelivered else "started")
+            self.coverage.add("not started" if start.undelivered else "started")
             assert start.instance in self.started or start.undelivered
             if start.undelivered:
                 self.undelivered.add(start.instance)
-        if len(figure.deeds) > 1:
-            self.marks.add("several at once")
-        for deed, event in figure.deeds:
-            self.tags.append(deed.tag)
+        if len(figure.operations) > 1:
+            self.coverage.add("several at once")
+        for deed, event in figure.operations:
+            self.applied_tags.append(deed.tag)
             if deed.failed:
-                self.marks.add("failed")
+                self.coverage.add("failed")
             if event.expects_reply:
                 assert event.sender is not None
                 key = (event.sender.instance, event.sender.execution, event.sender.n)
-                self.answers[key] = deed.failed or deed.result
+                self.returned_outcomes[key] = deed.failed or deed.result
             if event.sender is not None and event.sender.instance in self.suspended:
-                self.marks.add("done for a suspended one")
-        figure.deeds.clear()
+                self.coverage.add("done for a suspended one")
+        figure.operations.clear()
 
     # ── between them ───────────────────────────────────────────────────────────────────────────────────────────
 
-    def _balance(self, lived: set[str]) -> None:
-        assert self.sent == self.got, "sent and received differ"
-        assert self.undelivered <= lived | self.started, "a start was refused, and the id was free"
-        for key, answer in self.heard.items():
-            assert self.answers[key] == answer, "an answer to something else"
-        for key in self.answers.keys() - self.heard.keys():
-            assert self.live.get(key[0]) != key[1], f"{key} was never told"
-        holders = {_key(figure.holder) for figure in self.figures.values() if figure.holder is not None}
-        asking = {_key(sender) for figure in self.figures.values() for sender in figure.asking()}
-        assert holders | asking <= self.asks.keys(), "a lock for somebody who doesn't ask for it any more"
-        for key, ask in self.asks.items():
-            at = [self.figures.get(entity) for entity in ask.entities]
-            has = [figure is not None and figure.holder is not None and _key(figure.holder) == key for figure in at]
-            waits = [figure is not None and key in map(_key, figure.asking()) for figure in at]
+    def _check_invariants(self, live_before: set[str]) -> None:
+        assert self.sent == self.delivered, "sent and received differ"
+        assert self.undelivered <= live_before | self.started, "a start was refused, and the id was free"
+        for key, answer in self.received_outcomes.items():
+            assert self.returned_outcomes[key] == answer, "an answer to something else"
+        for key in self.returned_outcomes.keys() - self.received_outcomes.keys():
+            assert self.live_executions.get(key[0]) != key[1], f"{key} was never told"
+        holders = {_request_key(figure.holder) for figure in self.entities.values() if figure.holder is not None}
+        asking = {
+            _request_key(sender) for figure in self.entities.values() for sender in figure.waiting_lock_requests()
+        }
+        assert holders | asking <= self.lock_requests.keys(), "a lock for somebody who doesn't ask for it any more"
+        for key, ask in self.lock_requests.items():
+            at = [self.entities.get(entity) for entity in ask.entities]
+            has = [
+                figure is not None and figure.holder is not None and _request_key(figure.holder) == key for figure in at
+            ]
+            waits = [figure is not None and key in map(_request_key, figure.waiting_lock_requests()) for figure in at]
             mine = sum(has)
             assert has == [i < mine for i in range(len(at))]
             assert waits == [i == mine for i in range(len(at))]
             assert ask.granted <= (mine == len(at))  # a turn that is being spread is told when it is whole
-            assert self.live[key[0]] == key[1]
+            assert self.live_executions[key[0]] == key[1]
 
 
-def _who(origin: ev.Origin) -> tuple[str, str]:
+def _execution_of(origin: ev.Origin) -> tuple[str, str]:
     return origin.instance, origin.execution
 
 
-def _key(origin: ev.Origin) -> tuple[str, str, int]:
+def _request_key(origin: ev.Origin) -> tuple[str, str, int]:
     return origin.instance, origin.execution, origin.n
 
 
-def _plain(raw: msgspec.Raw) -> Any:
+def _decode(raw: msgspec.Raw) -> Any:
     return msgspec.json.decode(raw) if raw else None
 
 
-def _records(write: HistoryWrite) -> list[ev.Record]:
+def _parse_records(write: HistoryWrite) -> list[ev.Record]:
     start = codec.crc_seed(write.instance, write.execution)
     return [codec.decode_record(line, start) for line in write.lines]

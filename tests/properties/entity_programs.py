@@ -16,20 +16,20 @@ from hypothesis import strategies as st
 import durablecli as df
 
 ENTITIES = ("@book@a", "@book@b", "@log@a", "@log@b")
-MEMBERS = ("ann", "bob", "cid")
-KIDS = ("kid", "ann")
+INSTANCES = ("ann", "bob", "cid")
+CHILD_IDS = ("kid", "ann")
 GO = "go"
 Body = list[list[Any]]
-Order = tuple[str, dict[str, Any]]
+Operation = tuple[str, dict[str, Any]]
 Flow = Generator[Any, Any, Any]
 
-MOST_ROUNDS = 3
-TOLD = "append"
-WAYS = ("return", "return", "return", "raise", "again", "return, locked", "raise, locked", "again, locked")
-LATER = timedelta(seconds=2)
+MAX_ROUNDS = 3
+RELAYED_OPERATION = "append"
+SECTION_EXITS = ("return", "return", "return", "raise", "again", "return, locked", "raise, locked", "again, locked")
+SIGNAL_DELAY = timedelta(seconds=2)
 
 
-class Leave(Exception):
+class LeaveSection(Exception):
     """How a member leaves in anger."""
 
 
@@ -57,16 +57,16 @@ def log(context: df.DurableEntityContext) -> Any:
         case "append":
             state["items"].append(order["by"])
         case "tell":
-            _tell(context, order)
+            _send_relayed_signal(context, order)
         case "begin":
-            context.start_new("member", order["id"], kid(order["tag"]))
+            context.start_new("member", order["id"], child_input(order["tag"]))
         case "fail":
             state["n"] = 99
     state["tags"].append(order["tag"])
     context.set_state(state)
     if name == "fail":
-        _tell(context, {"tag": order["tag"], "to": ENTITIES[0], "later": False})
-        context.start_new("member", "ghost", kid(order["tag"]))
+        _send_relayed_signal(context, {"tag": order["tag"], "to": ENTITIES[0], "later": False})
+        context.start_new("member", "ghost", child_input(order["tag"]))
         raise ValueError(order["tag"])
     return {**answer, "n": state["n"]}
 
@@ -77,7 +77,7 @@ class Book(df.DurableEntity):
     items: list[int] = []  # noqa: RUF012 - each book gets a list of its own
     tags: list[str] = []  # noqa: RUF012
 
-    def _answer(self, order: dict[str, Any]) -> dict[str, Any]:
+    def _record_tag(self, order: dict[str, Any]) -> dict[str, Any]:
         self.tags.append(order["tag"])
         return {"tag": order["tag"], "n": self.n}
 
@@ -90,37 +90,37 @@ class Book(df.DurableEntity):
 
     def add(self, order: dict[str, Any]) -> dict[str, Any]:
         self.n += order["by"]
-        return self._answer(order)
+        return self._record_tag(order)
 
     def set(self, order: dict[str, Any]) -> dict[str, Any]:
         self.n = order["by"]
-        return self._answer(order)
+        return self._record_tag(order)
 
     def append(self, order: dict[str, Any]) -> dict[str, Any]:
         self.items.append(order["by"])
-        return self._answer(order)
+        return self._record_tag(order)
 
     def tell(self, order: dict[str, Any]) -> dict[str, Any]:
-        _tell(self.entity_context, order)
-        return self._answer(order)
+        _send_relayed_signal(self.entity_context, order)
+        return self._record_tag(order)
 
     def begin(self, order: dict[str, Any]) -> dict[str, Any]:
-        self.entity_context.start_new("member", order["id"], kid(order["tag"]))
-        return self._answer(order)
+        self.entity_context.start_new("member", order["id"], child_input(order["tag"]))
+        return self._record_tag(order)
 
     def fail(self, order: dict[str, Any]) -> None:
         self.n = 99
         self.tell({"tag": order["tag"], "to": ENTITIES[0], "later": False})
-        self.entity_context.start_new("member", "ghost", kid(order["tag"]))
+        self.entity_context.start_new("member", "ghost", child_input(order["tag"]))
         raise ValueError(order["tag"])
 
 
-def _tell(context: df.DurableEntityContext, order: dict[str, Any]) -> None:
+def _send_relayed_signal(context: df.DurableEntityContext, order: dict[str, Any]) -> None:
     told = {"tag": f"{order['tag']}>", "by": 1}
-    context.signal_entity(order["to"], TOLD, told, at=LATER if order["later"] else None)
+    context.signal_entity(order["to"], RELAYED_OPERATION, told, at=SIGNAL_DELAY if order["later"] else None)
 
 
-def kid(tag: str) -> dict[str, Any]:
+def child_input(tag: str) -> dict[str, Any]:
     """What a member that an entity starts is to do."""
     return {"who": f"kid of {tag}", "round": 1, "body": [["section", ENTITIES[1:3], [["peek"]], "return"]]}
 
@@ -128,51 +128,51 @@ def kid(tag: str) -> dict[str, Any]:
 # ── the members ────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-class Member:
+class EntityProgramRun:
     """One execution of a member. `used` gathers what came up."""
 
-    def __init__(self, context: df.DurableOrchestrationContext, used: set[str]) -> None:
+    def __init__(self, context: df.DurableOrchestrationContext, coverage: set[str]) -> None:
         self.context = context
-        self.given = context.get_input()
-        self.who = f"{self.given['who']}.{self.given['round']}"
-        self.used = used
-        self.sent = 0
-        self.keeps = False
+        self.input = context.get_input()
+        self.tag_prefix = f"{self.input['who']}.{self.input['round']}"
+        self.coverage = coverage
+        self.sent_count = 0
+        self.left_locks_held = False
         """Whether it has left a critical section without giving the locks back: then it has to end."""
 
     def run(self, body: Body) -> Flow:
         """Do one thing after another; False when it is to end at once."""
         for verb, *rest in body:
-            self.used.add(verb)
+            self.coverage.add(verb)
             if (yield from getattr(self, f"_{verb}")(*rest)) is False:
                 return False
         return True
 
-    def check(self, holds: bool, otherwise: str) -> None:
+    def check(self, condition: bool, message: str) -> None:
         """What a member finds wrong ends it, in a way that the annals don't let pass."""
-        if not holds:
-            raise AssertionError(otherwise)
+        if not condition:
+            raise AssertionError(message)
 
-    def _tagged(self, order: Order) -> tuple[str, dict[str, Any]]:
-        self.sent += 1
+    def _with_tag(self, order: Operation) -> tuple[str, dict[str, Any]]:
+        self.sent_count += 1
         name, fields = order
-        return name, {**fields, "tag": f"{self.who}/{self.sent}"}
+        return name, {**fields, "tag": f"{self.tag_prefix}/{self.sent_count}"}
 
-    def _signal(self, entity: str, order: Order) -> Flow:
-        self.context.signal_entity(entity, *self._tagged(order))
+    def _signal(self, entity: str, order: Operation) -> Flow:
+        self.context.signal_entity(entity, *self._with_tag(order))
         yield from ()
 
     def _later(self, entity: str, seconds: int) -> Flow:
-        self.context.signal_entity(entity, *self._tagged(("append", {"by": 2})), at=timedelta(seconds=seconds))
+        self.context.signal_entity(entity, *self._with_tag(("append", {"by": 2})), at=timedelta(seconds=seconds))
         yield from ()
 
     def _spree(self, entity: str, size: int) -> Flow:
         for i in range(size):
-            self.context.signal_entity(entity, *self._tagged(("append", {"by": i})))
+            self.context.signal_entity(entity, *self._with_tag(("append", {"by": i})))
         yield from self._call(entity, ("get", {}))
 
-    def _call(self, entity: str, order: Order) -> Flow:
-        name, tagged = self._tagged(order)
+    def _call(self, entity: str, order: Operation) -> Flow:
+        name, tagged = self._with_tag(order)
         try:
             result = yield self.context.call_entity(entity, name, tagged)
         except df.TaskFailedError as error:
@@ -188,25 +188,25 @@ class Member:
         yield self.context.wait_for_external_event(GO)
 
     def _again(self) -> Flow:
-        if self.given["round"] >= MOST_ROUNDS:
+        if self.input["round"] >= MAX_ROUNDS:
             return True
-        self.context.continue_as_new({**self.given, "round": self.given["round"] + 1})
+        self.context.continue_as_new({**self.input, "round": self.input["round"] + 1})
         return False
         yield
 
     def _attempt(self, body: Body) -> Flow:
         try:
             return (yield from self.run(body))
-        except Leave:
-            return not self.keeps
+        except LeaveSection:
+            return not self.left_locks_held
 
     def _child(self, body: Body) -> Flow:
-        self.sent += 1
-        given = {"who": f"{self.who}/{self.sent}c", "round": 1, "body": body}
+        self.sent_count += 1
+        given = {"who": f"{self.tag_prefix}/{self.sent_count}c", "round": 1, "body": body}
         try:
             yield self.context.call_sub_orchestrator("member", given)
         except df.TaskFailedError:
-            self.used.add("child failed")
+            self.coverage.add("child failed")
 
     # ── critical sections ──────────────────────────────────────────────────────────────────────────────────────
 
@@ -214,10 +214,10 @@ class Member:
         section = yield self.context.lock_entities(entities)
         end, _, kept = way.partition(", ")
         with nullcontext() if kept else section:
-            yield from self._inside(entities, body)
-            self.keeps = bool(kept)
+            yield from self._run_inside_section(entities, body)
+            self.left_locks_held = bool(kept)
             if end == "raise":
-                raise Leave
+                raise LeaveSection
             goes_on = end != "again" or (yield from self._again())
         return goes_on and not kept
 
@@ -226,12 +226,12 @@ class Member:
         timer = self.context.create_timer(timedelta(seconds=seconds))
         winner = yield self.context.task_any([lock, timer])
         if winner is timer:
-            self.used.add("too late")
+            self.coverage.add("too late")
             lock.cancel()
             return
         timer.cancel()
         with lock.result:
-            yield from self._inside(entities, body)
+            yield from self._run_inside_section(entities, body)
 
     def _waver(self, entities: list[str]) -> Flow:
         self.context.lock_entities(entities).cancel()
@@ -242,11 +242,11 @@ class Member:
         return False
         yield
 
-    def _inside(self, entities: list[str], body: Body) -> Flow:
+    def _run_inside_section(self, entities: list[str], body: Body) -> Flow:
         known: dict[str, list[str]] = {}
         yield from self._peek(entities, known)
         for verb, *rest in body:
-            self.used.add(f"inside: {verb}")
+            self.coverage.add(f"inside: {verb}")
             if verb == "peek":
                 yield from self._peek(entities, known)
             elif verb == "do":
@@ -263,17 +263,19 @@ class Member:
             tags = (yield from self._call(entity, ("get", {})))["tags"]
             before = known.get(entity, tags)
             self.check(tags[: len(before)] == before, "what was done is gone")
-            self.check(all(tag.startswith(f"{self.who}/") for tag in tags[len(before) :]), "somebody else was here")
+            self.check(
+                all(tag.startswith(f"{self.tag_prefix}/") for tag in tags[len(before) :]), "somebody else was here"
+            )
             known[entity] = tags
 
 
-def functions(used: set[str]) -> list[Any]:
+def make_functions(coverage: set[str]) -> list[Any]:
     """What a hub needs to know; what members do goes into `used`."""
 
     @df.orchestrator
     def member(context: df.DurableOrchestrationContext) -> Flow:
-        one = Member(context, used)
-        yield from one.run(one.given["body"])
+        one = EntityProgramRun(context, coverage)
+        yield from one.run(one.input["body"])
 
     return [log, Book, member]
 
@@ -281,48 +283,50 @@ def functions(used: set[str]) -> list[Any]:
 # ── writing societies ──────────────────────────────────────────────────────────────────────────────────────────────
 
 _entity = st.sampled_from(ENTITIES)
-_some = st.lists(_entity, min_size=1, max_size=3, unique=True).map(sorted)
-_few = st.integers(1, 4)
+_entity_lists = st.lists(_entity, min_size=1, max_size=3, unique=True).map(sorted)
+_small_ints = st.integers(1, 4)
 
 
-def _order(*names: str) -> st.SearchStrategy[Order]:
+def _operations(*names: str) -> st.SearchStrategy[Operation]:
     fields: dict[str, st.SearchStrategy[dict[str, Any]]] = {
         "tell": st.fixed_dictionaries({"to": _entity, "later": st.booleans()}),
-        "begin": st.fixed_dictionaries({"id": st.sampled_from(KIDS)}),
+        "begin": st.fixed_dictionaries({"id": st.sampled_from(CHILD_IDS)}),
     }
-    plain = st.fixed_dictionaries({"by": _few})
+    plain = st.fixed_dictionaries({"by": _small_ints})
     return st.sampled_from(names).flatmap(lambda name: st.tuples(st.just(name), fields.get(name, plain)))
 
 
-_tame = _order("add", "set", "append", "tell", "fail", "begin")
-_any = _order("add", "add", "set", "append", "append", "tell", "fail", "begin", "destruct", "delete", "get")
-_inner = st.lists(
+_operations_in_section = _operations("add", "set", "append", "tell", "fail", "begin")
+_any_operation = _operations(
+    "add", "add", "set", "append", "append", "tell", "fail", "begin", "destruct", "delete", "get"
+)
+_section_bodies = st.lists(
     st.one_of(
         st.tuples(st.just("peek")),
-        st.tuples(st.just("do"), st.integers(0, 2), _tame),
-        st.tuples(st.just("do"), st.integers(0, 2), _tame),
-        st.tuples(st.just("outside"), _entity, _any),
-        st.tuples(st.just("outside"), _entity, _any),
-        st.tuples(st.just("pause"), _few),
+        st.tuples(st.just("do"), st.integers(0, 2), _operations_in_section),
+        st.tuples(st.just("do"), st.integers(0, 2), _operations_in_section),
+        st.tuples(st.just("outside"), _entity, _any_operation),
+        st.tuples(st.just("outside"), _entity, _any_operation),
+        st.tuples(st.just("pause"), _small_ints),
         st.tuples(st.just("wait")),
     ),
     max_size=3,
 )
-_section = st.tuples(st.just("section"), _some, _inner, st.sampled_from(WAYS))
+_section = st.tuples(st.just("section"), _entity_lists, _section_bodies, st.sampled_from(SECTION_EXITS))
 _leaf = st.one_of(
     _section,
     _section,
     _section,
-    st.tuples(st.just("signal"), _entity, _any),
-    st.tuples(st.just("signal"), _entity, _any),
-    st.tuples(st.just("call"), _entity, _any),
-    st.tuples(st.just("later"), _entity, _few),
-    st.tuples(st.just("spree"), _entity, _few),
-    st.tuples(st.just("race"), _some, st.integers(1, 2), _inner),
-    st.tuples(st.just("race"), _some, st.integers(1, 2), _inner),
-    st.tuples(st.just("waver"), _some),
-    st.tuples(st.just("drop"), _some),
-    st.tuples(st.just("pause"), _few),
+    st.tuples(st.just("signal"), _entity, _any_operation),
+    st.tuples(st.just("signal"), _entity, _any_operation),
+    st.tuples(st.just("call"), _entity, _any_operation),
+    st.tuples(st.just("later"), _entity, _small_ints),
+    st.tuples(st.just("spree"), _entity, _small_ints),
+    st.tuples(st.just("race"), _entity_lists, st.integers(1, 2), _section_bodies),
+    st.tuples(st.just("race"), _entity_lists, st.integers(1, 2), _section_bodies),
+    st.tuples(st.just("waver"), _entity_lists),
+    st.tuples(st.just("drop"), _entity_lists),
+    st.tuples(st.just("pause"), _small_ints),
     st.tuples(st.just("wait")),
     st.tuples(st.just("again")),
 )
@@ -332,23 +336,23 @@ bodies = st.lists(
     min_size=1,
     max_size=4,
 )
-societies = st.tuples(bodies, bodies, bodies)
+programs = st.tuples(bodies, bodies, bodies)
 
-HOLDER, ASKER = "whoever holds a lock", "whoever waits for one"
-_who = st.sampled_from([*MEMBERS, "kid", HOLDER, HOLDER, HOLDER, ASKER, ASKER])
+HOLDER, WAITER = "whoever holds a lock", "whoever waits for one"
+_targets = st.sampled_from([*INSTANCES, "kid", HOLDER, HOLDER, HOLDER, WAITER, WAITER])
 _work = st.tuples(st.just("work"), st.integers(0, 5))
 _control = st.sampled_from(["terminate", "suspend", "resume", "purge", "go"])
 _action = st.one_of(
     _work,
     _work,
     _work,
-    st.tuples(st.just("order"), _entity, _any),
-    st.tuples(st.just("order"), _entity, _any),
-    st.tuples(st.just("order later"), _entity, _few),
-    st.tuples(_control, _who),
+    st.tuples(st.just("order"), _entity, _any_operation),
+    st.tuples(st.just("order"), _entity, _any_operation),
+    st.tuples(st.just("order later"), _entity, _small_ints),
+    st.tuples(_control, _targets),
     st.tuples(st.sampled_from(["suspend", "suspend", "terminate", "purge"]), st.just(HOLDER)),
-    st.tuples(st.just("replace"), _who, bodies),
-    st.tuples(st.just("advance"), _few),
+    st.tuples(st.just("replace"), _targets, bodies),
+    st.tuples(st.just("advance"), _small_ints),
     st.tuples(st.sampled_from(["crash", "crash", "back"])),
     st.tuples(st.sampled_from(["delete", "clear", "clear"]), _entity),
 )

@@ -12,15 +12,15 @@ from durablecli.replay.executor import OrchestrationExecutor
 from durablecli.replay.replay import replay
 from durablecli.replay.runtime_state import answered_decision, fold_history
 
-OWED = ev.TaskScheduled | ev.TimerCreated | ev.SubOrchestrationInstanceCreated
-ANSWERS = (
+OPEN_DECISIONS = ev.TaskScheduled | ev.TimerCreated | ev.SubOrchestrationInstanceCreated
+OUTCOMES = (
     ev.TaskCompleted
     | ev.TaskFailed
     | ev.TimerFired
     | ev.SubOrchestrationInstanceCompleted
     | ev.SubOrchestrationInstanceFailed
 )
-_KIND: dict[type, type] = {
+_DECISION_OF: dict[type, type] = {
     ev.TaskCompleted: ev.TaskScheduled,
     ev.TaskFailed: ev.TaskScheduled,
     ev.TimerFired: ev.TimerCreated,
@@ -29,30 +29,30 @@ _KIND: dict[type, type] = {
 }
 
 
-def check(function: Callable[[Any], Any], records: Sequence[ev.Record], *, torn: bool = False) -> None:
+def check_history(function: Callable[[Any], Any], records: Sequence[ev.Record], *, torn: bool = False) -> None:
     """All that can be said of one history by itself. `torn`: turns may have been cut off and decided to their ends."""
     assert [record.n for record in records] == list(range(1, len(records) + 1))
     assert all(a.at <= b.at for a, b in pairwise(records)), "time went back"
-    check_answers(records)
-    Walk(function, torn=torn).through(records)
-    machine, fresh = restore_any(function, records)
+    check_outcomes(records)
+    ReplayComparison(function, torn=torn).check(records)
+    machine, fresh = replay_history(function, records)
     assert fresh == []
     machine.close()
 
 
-def check_answers(records: Sequence[ev.Record]) -> None:
+def check_outcomes(records: Sequence[ev.Record]) -> None:
     """Each answer refers to a decision before it, of its kind; one answer each, and one end, unless taken back."""
     open_: dict[int, ev.Record] = {}
     answered: dict[int, ev.Record] = {}
     ended = False
     for record in records:
         event = record.event
-        if isinstance(event, OWED):
+        if isinstance(event, OPEN_DECISIONS):
             open_[record.n] = record
-        elif isinstance(event, ANSWERS):
+        elif isinstance(event, OUTCOMES):
             n = answered_decision(event)
             asked = open_[n].event
-            assert isinstance(asked, _KIND[type(event)]), (record, asked)
+            assert isinstance(asked, _DECISION_OF[type(event)]), (record, asked)
             assert n not in answered, f"a second outcome for {n}"
             answered[n] = record
             if isinstance(event, ev.TimerFired):
@@ -68,7 +68,7 @@ def check_answers(records: Sequence[ev.Record]) -> None:
             answered = {n: answer for n, answer in answered.items() if answer.n not in gone}
 
 
-def restore_any(
+def replay_history(
     function: Callable[[Any], Any], records: Sequence[ev.Record]
 ) -> tuple[OrchestrationExecutor, list[ev.Record]]:
     ledger = fold_history(records)
@@ -82,18 +82,18 @@ def restore_any(
     return replay(function, ledger, lambda name: Any)
 
 
-class Walk:
+class ReplayComparison:
     """Goes through a history with a machine beside it: each arrival decides exactly what the history says next."""
 
     def __init__(self, function: Callable[[Any], Any], *, torn: bool) -> None:
         self.function = function
         self.torn = torn
-        self.machine: OrchestrationExecutor | None = None
+        self.executor: OrchestrationExecutor | None = None
         self.expected: deque[ev.Record] = deque()
         self.held: deque[ev.Record] = deque()
         self.renumbered = False
 
-    def through(self, records: Sequence[ev.Record]) -> None:
+    def check(self, records: Sequence[ev.Record]) -> None:
         ended = False
         for index, record in enumerate(records):
             event = record.event
@@ -108,7 +108,7 @@ class Walk:
             elif isinstance(event, ev.OrchestratorStarted):
                 assert self.held[0].n == event.upto
                 self._apply(self.held.popleft(), record)
-            elif isinstance(event, ev.ExecutionStarted | ev.EventRaised | ANSWERS):
+            elif isinstance(event, ev.ExecutionStarted | ev.EventRaised | OUTCOMES):
                 if event.held or ended:
                     self.held.append(record)
                 else:
@@ -121,10 +121,10 @@ class Walk:
 
     def _apply(self, arrival: ev.Record, mark: ev.Record) -> None:
         assert not self.expected, "a turn wasn't written down whole"
-        if self.machine is None:
+        if self.executor is None:
             assert isinstance(arrival.event, ev.ExecutionStarted)
-            self.machine = OrchestrationExecutor(self.function, arrival.event, lambda name: Any)
-        self._expect(self.machine.apply(arrival, mark.at, mark.n + 1))
+            self.executor = OrchestrationExecutor(self.function, arrival.event, lambda name: Any)
+        self._expect(self.executor.apply(arrival, mark.at, mark.n + 1))
 
     def _expect(self, decided: list[ev.Record]) -> None:
         """What is shown twice does no harm: a torn turn may repeat its custom status."""
@@ -147,6 +147,6 @@ class Walk:
 
     def _rebuild(self, records: Sequence[ev.Record]) -> None:
         ledger = fold_history(records)
-        self.machine, fresh = replay(self.function, ledger, lambda name: Any)
+        self.executor, fresh = replay(self.function, ledger, lambda name: Any)
         self._expect(fresh)
         self.held = deque(ledger.held)

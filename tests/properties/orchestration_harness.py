@@ -15,77 +15,83 @@ from durablecli.replay.pending import next_due
 from durablecli.replay.runtime_state import RuntimeState, fold_history
 from durablecli.store.history import writer
 from durablecli.store.inbox.messages import Message, MessageItem
-from tests.properties.orchestration_programs import NAMES, TOP, Body, World
+from tests.properties.orchestration_programs import EVENT_NAMES, ROOT_IDS, Body, ProgramEnvironment
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
-ROUNDS = 200
+MAX_ROUNDS = 200
 Action = tuple[Any, ...]
 
 
-class Theatre:
+class OrchestrationHarness:
     """One hub and one world. `restarts`: the engine is killed and reopened after every action, when all is at rest.
 
     `kills`: after so many cycles each, wherever it stands then.
     """
 
-    def __init__(self, *, replay_always: bool = False, restarts: bool = False, kills: list[int] | None = None) -> None:
-        self.world = World()
-        self.restarts = restarts
-        self.kills = list(kills or [])
-        self.killed = 0
+    def __init__(
+        self,
+        *,
+        replay_always: bool = False,
+        restart_after_actions: bool = False,
+        kill_after_cycles: list[int] | None = None,
+    ) -> None:
+        self.environment = ProgramEnvironment()
+        self.restart_after_actions = restart_after_actions
+        self.kill_after_cycles = list(kill_after_cycles or [])
+        self.kill_count = 0
         options = EngineOptions(replay_always=replay_always, use_threads=False, turn_budget=timedelta.max)
-        self.hub = testing.TestEnvironment(testing.build_registry(*self.world.functions()), START, options)
-        self.done: set[str] = set()
-        self.rewound = False
-        self.torn = 0
-        self.waiting: list[Submission] = []
-        self._messages = 0
+        self.hub = testing.TestEnvironment(testing.build_registry(*self.environment.make_functions()), START, options)
+        self.coverage: set[str] = set()
+        self.has_rewound = False
+        self.torn_tails = 0
+        self.unacknowledged: list[Submission] = []
+        self._message_count = 0
 
-    def play(self, programs: tuple[Body, Body], actions: list[Action]) -> dict[str, list[ev.Record]]:
+    def run(self, programs: tuple[Body, Body], actions: list[Action]) -> dict[str, list[ev.Record]]:
         """Start both programs, do what the script says, then let everything come to its end."""
-        for name, body in zip(TOP, programs, strict=True):
+        for name, body in zip(ROOT_IDS, programs, strict=True):
             self.post("start", name, name="play", input=encode({"body": body, "round": 1}))
-        self.rest()
+        self.run_until_quiescent()
         for action in actions:
-            self.act(action)
-            self.rest()
-            if self.restarts:
+            self.perform(action)
+            self.run_until_quiescent()
+            if self.restart_after_actions:
                 self.hub.restart()
-                self.rest()
-        self.finale()
-        self.done |= self.world.used
-        found = {id: self.records(id) for id in self.ids()}
+                self.run_until_quiescent()
+        self.run_to_end()
+        self.coverage |= self.environment.coverage
+        found = {id: self.read_records(id) for id in self.instance_ids()}
         self.hub.close()
         return found
 
-    def act(self, action: Action) -> None:
+    def perform(self, action: Action) -> None:
         verb, *rest = action
         match verb:
             case "work":
-                keys = sorted(filter(self._is_owed, self.hub.pool.waiting))
+                keys = sorted(filter(self._is_pending, self.hub.pool.waiting))
                 if keys:
                     self.hub.pool.run_next(keys[rest[0] % len(keys)])
             case "event":
-                self.post("raise-event", rest[0], name=rest[1], input=encode(self._messages))
+                self.post("raise-event", rest[0], name=rest[1], input=encode(self._message_count))
             case "advance":
                 self.hub.clock.advance(timedelta(seconds=rest[0]))
             case "back":
                 self.hub.clock.advance(timedelta(seconds=-7))
             case "mend":
-                self.world.mended = True
+                self.environment.repaired = True
             case _:
                 self.post(verb, rest[0], reason=verb)
 
     def post(self, kind: str, instance: str, **fields: Any) -> None:
-        self._messages += 1
-        self.rewound |= kind == "rewind"
-        self._hand_in(Message(f"m-{self._messages}", 0, START, kind, [MessageItem(instance, **fields)]))
+        self._message_count += 1
+        self.has_rewound |= kind == "rewind"
+        self._submit(Message(f"m-{self._message_count}", 0, START, kind, [MessageItem(instance, **fields)]))
 
-    def rest(self) -> None:
+    def run_until_quiescent(self) -> None:
         """Cycle until nothing moves without an outcome, a message or more time."""
         for _ in range(100_000):
-            if self.kills:
-                self._wait_for_death()
+            if self.kill_after_cycles:
+                self._kill_when_due()
             moved = self.hub.engine.step()
             due = self.hub.engine.timers.next_due_time()
             if not moved and self.hub.engine.is_quiescent and (due is None or due > self.hub.clock.now()):
@@ -93,22 +99,22 @@ class Theatre:
                 return
         raise AssertionError("the engine comes to no rest")
 
-    def _wait_for_death(self) -> None:
-        self.kills[0] -= 1
-        if self.kills[0] <= 0:
-            self.kills.pop(0)
-            self.killed += 1
-            lost = [posted for posted in self.waiting if not posted.done.is_set()]
+    def _kill_when_due(self) -> None:
+        self.kill_after_cycles[0] -= 1
+        if self.kill_after_cycles[0] <= 0:
+            self.kill_after_cycles.pop(0)
+            self.kill_count += 1
+            lost = [posted for posted in self.unacknowledged if not posted.done.is_set()]
             self.hub.restart()
-            self.waiting = []
+            self.unacknowledged = []
             for posted in lost:  # nobody was told that these were taken, so they are sent again
-                self._hand_in(posted.message)
-            self.torn += bool(self.hub.engine.hub.incomplete_turns)
+                self._submit(posted.message)
+            self.torn_tails += bool(self.hub.engine.hub.incomplete_turns)
 
-    def _hand_in(self, message: Message) -> None:
-        self.waiting.append(self.hub.engine.submit(message.kind, message.items, message.message))
+    def _submit(self, message: Message) -> None:
+        self.unacknowledged.append(self.hub.engine.submit(message.kind, message.items, message.message))
 
-    def _is_owed(self, key: tuple[str, str, int]) -> bool:
+    def _is_pending(self, key: tuple[str, str, int]) -> bool:
         """Whether anybody still waits for this call; a restarted engine has forgotten the others."""
         instance = self.hub.engine.instances.get(key[0])
         return (
@@ -117,46 +123,50 @@ class Theatre:
             and key[2] in instance.runtime_state.open_decisions
         )
 
-    def work_all(self) -> None:
-        self.rest()
+    def run_all_activities(self) -> None:
+        self.run_until_quiescent()
         while self.hub.pool.waiting:
             self.hub.pool.run_next(min(self.hub.pool.waiting))
-            self.rest()
+            self.run_until_quiescent()
 
-    def finale(self) -> None:
+    def run_to_end(self) -> None:
         """Mend the world and give everybody what they wait for, until all have ended; rewind what failed, once."""
-        self.world.mended = True
+        self.environment.repaired = True
         rewound = False
-        for _ in range(ROUNDS):
-            self.work_all()
-            ledgers = {id: self.ledger(id) for id in self.ids()}
+        for _ in range(MAX_ROUNDS):
+            self.run_all_activities()
+            ledgers = {id: self.read_runtime_state(id) for id in self.instance_ids()}
             live = [id for id, ledger in ledgers.items() if not ledger.ended]
             if not live:
-                failed = [id for id in TOP if id in ledgers and ledgers[id].status == "Failed"]
+                failed = [id for id in ROOT_IDS if id in ledgers and ledgers[id].status == "Failed"]
                 if rewound or not failed:
                     return
                 rewound = True
                 for id in failed:
                     self.post("rewind", id, reason="mended")
-            self._help(live, ledgers)
-        stuck = {id: testing_view(self.ledger(id)) for id in self.ids() if not self.ledger(id).ended}
+            self._unblock(live, ledgers)
+        stuck = {
+            id: describe_state(self.read_runtime_state(id))
+            for id in self.instance_ids()
+            if not self.read_runtime_state(id).ended
+        }
         raise AssertionError(f"never ended: {stuck}")
 
-    def _help(self, live: list[str], ledgers: dict[str, RuntimeState]) -> None:
+    def _unblock(self, live: list[str], ledgers: dict[str, RuntimeState]) -> None:
         for id in live:
             if ledgers[id].suspended is not None:
                 self.post("resume", id)
-            for name in NAMES:
+            for name in EVENT_NAMES:
                 if ledgers[id].event_waits:
                     self.post("raise-event", id, name=name, input=encode("at last"))
-        self.rest()  # what comes at the same time may be taken in any order
+        self.run_until_quiescent()  # what comes at the same time may be taken in any order
         due = [due for id in live if (due := next_due(ledgers[id])) is not None]
         if due:
             self.hub.clock.move_to(max(min(due), self.hub.clock.now()))
 
     # ── what stands on the disk ────────────────────────────────────────────────────────────────────────────────────
 
-    def ids(self) -> list[str]:
+    def instance_ids(self) -> list[str]:
         found = []
         for file in writer.history_files(self.hub.disk, "hub"):
             history = writer.read_history_file(self.hub.disk, file)
@@ -164,17 +174,17 @@ class Theatre:
             found.append(history.instance)
         return sorted(found)
 
-    def records(self, id: str) -> list[ev.Record]:
+    def read_records(self, id: str) -> list[ev.Record]:
         history = writer.read_history(self.hub.disk, "hub", id)
         assert history is not None
         assert history.is_whole
         return list(parse_records(history))
 
-    def ledger(self, id: str) -> RuntimeState:
-        return fold_history(self.records(id))
+    def read_runtime_state(self, id: str) -> RuntimeState:
+        return fold_history(self.read_records(id))
 
 
-def testing_view(ledger: RuntimeState) -> list[Any]:
+def describe_state(ledger: RuntimeState) -> list[Any]:
     return [
         ledger.status,
         ledger.open_decisions,

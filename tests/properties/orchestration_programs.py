@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 import durablecli as df
 
-NAMES = ("red", "blue")
-TOP = ("a", "b")
+EVENT_NAMES = ("red", "blue")
+ROOT_IDS = ("a", "b")
 CHILD_IDS = ("shared", "own")
 Body = list[list[Any]]
 Flow = Generator[Any, Any, Any]
@@ -46,19 +46,19 @@ CONSTRUCTS = (
 )
 
 
-class World:
+class ProgramEnvironment:
     """What lies outside of all orchestrations: what activities have run, and whether the sick ones are well again."""
 
     def __init__(self) -> None:
-        self.mended = False
-        self.runs: Counter[tuple[str, int]] = Counter()
-        self.used: set[str] = set()
+        self.repaired = False
+        self.activity_runs: Counter[tuple[str, int]] = Counter()
+        self.coverage: set[str] = set()
 
-    def functions(self) -> list[Any]:
+    def make_functions(self) -> list[Any]:
         @df.activity
         def work(order: dict[str, Any], context: df.ActivityContext) -> Any:
-            self.runs[context.idempotency_key, context.task_id] += 1
-            if order.get("sick") and not self.mended:
+            self.activity_runs[context.idempotency_key, context.task_id] += 1
+            if order.get("sick") and not self.repaired:
                 raise ValueError(f"{order['key']} is sick")
             if context.attempt <= order.get("fails", 0):
                 raise ConnectionError(f"{order['key']}, attempt {context.attempt}")
@@ -68,7 +68,7 @@ class World:
         def play(context: df.DurableOrchestrationContext) -> Flow:
             given = context.get_input()
             log: list[Any] = []
-            done = yield from _run(context, given["body"], given["round"], log, self.used)
+            done = yield from _run(context, given["body"], given["round"], log, self.coverage)
             if done:
                 return log
             context.continue_as_new({"body": given["body"], "round": given["round"] + 1}, save_events=True)
@@ -77,18 +77,18 @@ class World:
         return [work, play]
 
 
-def _run(context: Any, body: Body, round: int, log: list[Any], used: set[str]) -> Flow:
+def _run(context: Any, body: Body, round: int, log: list[Any], coverage: set[str]) -> Flow:
     """Run statements one after another; False when the program wants to start over."""
     for statement in body:
         verb, *rest = statement
-        used.add(verb)
+        coverage.add(verb)
         if verb == "again":
             if round < rest[0]:
                 return False
             continue
         if verb in ("swallow", "reraise"):
             try:
-                if not (yield from _run(context, rest[0], round, log, used)):
+                if not (yield from _run(context, rest[0], round, log, coverage)):
                     return False
             except df.TaskFailedError as error:
                 log.append(str(error))
@@ -256,23 +256,23 @@ _STATEMENTS: dict[str, Callable[..., Flow]] = {
 
 # ── writing programs ───────────────────────────────────────────────────────────────────────────────────────────────
 
-_name = st.sampled_from(NAMES)
-_few = st.integers(1, 4)
+_event_names = st.sampled_from(EVENT_NAMES)
+_small_ints = st.integers(1, 4)
 _leaf = st.one_of(
     st.tuples(st.just("call"), st.sampled_from("xyz")),
     st.tuples(st.just("sick"), st.sampled_from("xyz")),
     st.tuples(st.just("fan"), st.integers(0, 5), st.sampled_from([None, 0, 2])),
-    st.tuples(st.just("timer"), _few),
-    st.tuples(st.just("cancel"), _few),
-    st.tuples(st.just("wait"), _name),
-    st.tuples(st.just("race"), _name, _few),
+    st.tuples(st.just("timer"), _small_ints),
+    st.tuples(st.just("cancel"), _small_ints),
+    st.tuples(st.just("wait"), _event_names),
+    st.tuples(st.just("race"), _event_names, _small_ints),
     st.tuples(st.just("any"), st.integers(3, 5)),
-    st.tuples(st.just("as_completed"), _few, _name),
-    st.tuples(st.just("again_any"), _name, _few),
-    st.tuples(st.just("shared"), st.tuples(_name, _name), _few),
-    st.tuples(st.just("fire"), _name),
+    st.tuples(st.just("as_completed"), _small_ints, _event_names),
+    st.tuples(st.just("again_any"), _event_names, _small_ints),
+    st.tuples(st.just("shared"), st.tuples(_event_names, _event_names), _small_ints),
+    st.tuples(st.just("fire"), _event_names),
     st.tuples(st.just("retry"), st.integers(0, 2), st.integers(1, 3)),
-    st.tuples(st.just("send"), st.sampled_from([*TOP, *CHILD_IDS, "a-own"]), _name),
+    st.tuples(st.just("send"), st.sampled_from([*ROOT_IDS, *CHILD_IDS, "a-own"]), _event_names),
     st.tuples(st.just("status"), st.integers(0, 9)),
     st.tuples(st.just("again"), st.integers(2, 3)),
 )
@@ -297,13 +297,13 @@ def _bodies(depth: int) -> st.SearchStrategy[Any]:
 
 programs = st.tuples(_bodies(2), _bodies(2))
 
-_who = st.sampled_from([*TOP, *TOP, "shared", "a-own"])
+_targets = st.sampled_from([*ROOT_IDS, *ROOT_IDS, "shared", "a-own"])
 _action = st.one_of(
     st.tuples(st.just("work"), st.integers(0, 5)),
     st.tuples(st.just("work"), st.integers(0, 5)),
-    st.tuples(st.just("event"), _who, _name),
-    st.tuples(st.just("advance"), _few),
-    st.tuples(st.sampled_from(["terminate", "suspend", "resume", "back"]), _who),
-    st.tuples(st.sampled_from(["rewind", "purge", "rewind", "mend"]), _who),
+    st.tuples(st.just("event"), _targets, _event_names),
+    st.tuples(st.just("advance"), _small_ints),
+    st.tuples(st.sampled_from(["terminate", "suspend", "resume", "back"]), _targets),
+    st.tuples(st.sampled_from(["rewind", "purge", "rewind", "mend"]), _targets),
 )
 actions = st.lists(_action, max_size=16)

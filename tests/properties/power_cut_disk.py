@@ -11,31 +11,31 @@ class PowerCut(BaseException):
     """The process is gone, in the middle of whatever it did."""
 
 
-class Ground(MemoryDisk):
+class PowerCutDisk(MemoryDisk):
     """`fuse` counts the changes down; `dark` says that it has blown, and nothing changes any more."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.fuse: int | None = None
-        self.dark = False
+        self.operations_left: int | None = None
+        self.powered_off = False
         self.commits: dict[int, Commit] = {}
 
-    def _burn(self) -> None:
-        if self.fuse is not None:
-            self.fuse -= 1
-            if self.fuse <= 0:
-                self.fuse, self.dark = None, True
-        if self.dark:
+    def _count_operation(self) -> None:
+        if self.operations_left is not None:
+            self.operations_left -= 1
+            if self.operations_left <= 0:
+                self.operations_left, self.powered_off = None, True
+        if self.powered_off:
             raise PowerCut
 
     def extend(self, node: Inode, data: bytes, path: str) -> None:
-        self._burn()
+        self._count_operation()
         super().extend(node, data, path)
         if "/journal/" in path:
             for line in data.split(b"\n"):
-                self._remember(line)
+                self._record_commit(line)
 
-    def _remember(self, line: bytes) -> None:
+    def _record_commit(self, line: bytes) -> None:
         if not line.startswith(b'{"c":'):
             return
         try:
@@ -46,17 +46,17 @@ class Ground(MemoryDisk):
         assert known.writes == commit.writes, f"commit {commit.c} was changed"
 
     def enter(self, path: str, node: Inode) -> None:
-        self._burn()
+        self._count_operation()
         super().link(path, node)
 
     def rename(self, old: str, new: str) -> None:
-        self._burn()
+        self._count_operation()
         super().rename(old, new)
 
     def unlink(self, path: str) -> None:
-        self._burn()
+        self._count_operation()
         super().unlink(path)
 
     def truncate(self, path: str, size: int) -> None:
-        self._burn()
+        self._count_operation()
         super().truncate(path, size)

@@ -17,12 +17,24 @@ from durablecli.replay import pending
 from durablecli.replay.replay import replay
 from durablecli.replay.rewind import plan_rewind
 from durablecli.replay.runtime_state import answered_decision, fold_history
-from tests.support.executor_harness import Stage, no_signatures
+from tests.support.executor_harness import ExecutorHarness, any_return_type
 
 Flow = Generator[Any, Any, Any]
 Body = list[Any]
 ENTITIES = ("@a@x", "@a@y", "@b@x")
-SEEN = ("call", "signal", "activity", "lock", "impatient", "swallow", "fire", "refused", "rewound", "late", "granted")
+COVERED = (
+    "call",
+    "signal",
+    "activity",
+    "lock",
+    "impatient",
+    "swallow",
+    "fire",
+    "refused",
+    "rewound",
+    "late",
+    "granted",
+)
 
 _entity = st.sampled_from(ENTITIES)
 _leaf = st.one_of(
@@ -74,22 +86,22 @@ def _run(context: df.DurableOrchestrationContext, body: Body) -> Flow:
                     context.set_custom_status(str(error))
 
 
-def _answer(stage: Stage, choice: int) -> None:
+def _complete_one(stage: ExecutorHarness, choice: int) -> None:
     """Answer one of the things that are open; every fourth call and activity fails."""
-    n, asked = list(stage.ledger.open_decisions.items())[choice % len(stage.ledger.open_decisions)]
+    n, asked = list(stage.runtime_state.open_decisions.items())[choice % len(stage.runtime_state.open_decisions)]
     fails = choice % 4 == 3
     match asked:
         case ev.EntityOperationCalled():
-            _ = stage.refused(n) if fails else stage.answered(n)
+            _ = stage.fail_operation(n) if fails else stage.complete_operation(n)
         case ev.EntityLockRequested():
-            stage.granted(n)
+            stage.grant_lock(n)
         case ev.TimerCreated():
-            stage.fired(n)
+            stage.fire_timer(n)
         case ev.TaskScheduled():
-            _ = stage.failed(n) if fails else stage.done(n)
+            _ = stage.fail_task(n) if fails else stage.complete_task(n)
 
 
-def test_what_entities_answer_decides_the_same_live_replayed_and_rewound() -> None:
+def test_entity_programs_decide_the_same_live_replayed_and_rewound() -> None:
     seen: Counter[str] = Counter()
 
     @settings(max_examples=600, deadline=None, derandomize=True)
@@ -98,43 +110,43 @@ def test_what_entities_answer_decides_the_same_live_replayed_and_rewound() -> No
         def flow(context: df.DurableOrchestrationContext) -> Flow:
             return _run(context, body)
 
-        stage = Stage(flow)
+        stage = ExecutorHarness(flow)
         for choice in choices:
-            if stage.ledger.ended or not stage.ledger.open_decisions:
+            if stage.runtime_state.ended or not stage.runtime_state.open_decisions:
                 break
-            _answer(stage, choice)  # the stage replays it all after every answer
-            assert len(pending.unreleased_locks(stage.ledger)) <= 1
-        seen.update(_marks(stage, body))
-        if stage.ledger.ended:
-            assert pending.unreleased_locks(stage.ledger) == []
-        if stage.ledger.status == "Failed":
-            seen[_rewound(stage)] += 1
+            _complete_one(stage, choice)  # the stage replays it all after every answer
+            assert len(pending.unreleased_locks(stage.runtime_state)) <= 1
+        seen.update(_collect_coverage(stage, body))
+        if stage.runtime_state.ended:
+            assert pending.unreleased_locks(stage.runtime_state) == []
+        if stage.runtime_state.status == "Failed":
+            seen[_rewind(stage)] += 1
 
     holds()
-    assert not [each for each in SEEN if seen[each] < 10], seen
+    assert not [each for each in COVERED if seen[each] < 10], seen
 
 
-def _rewound(stage: Stage) -> str:
+def _rewind(stage: ExecutorHarness) -> str:
     """Rewind the failed one: what is kept is replayed, and nothing is locked then."""
     try:
-        plan = plan_rewind(stage.ledger)
+        plan = plan_rewind(stage.runtime_state)
     except WrongState:
         assert any(isinstance(record.event, ev.EntityLockRequested) for record in stage.records)
         return "refused"
-    late = [stage.hold(ev.EntityOperationCompleted(n)) for n, _ in pending.entity_calls(stage.ledger)]
+    late = [stage.add_held(ev.EntityOperationCompleted(n)) for n, _ in pending.entity_calls(stage.runtime_state)]
     rewound = ev.Record(len(stage.records) + 1, stage.now, plan.to_event("mended"))
     ledger = fold_history([*stage.records, rewound])
     assert {n for n, _ in plan.calls} <= ledger.open_decisions.keys()
     assert all((answer in ledger.held) != (answered_decision(answer.event) in plan.void) for answer in late)
-    machine, _ = replay(stage.function, ledger, no_signatures)
+    machine, _ = replay(stage.function, ledger, any_return_type)
     assert ledger.locks == {}
     machine.close()
     return "rewound"
 
 
-def _marks(stage: Stage, body: Body) -> set[str]:
+def _collect_coverage(stage: ExecutorHarness, body: Body) -> set[str]:
     found = {"granted"} if any(isinstance(record.event, ev.EntityLockGranted) for record in stage.records) else set()
-    if stage.ledger.status == "Failed" and pending.entity_calls(stage.ledger):
+    if stage.runtime_state.status == "Failed" and pending.entity_calls(stage.runtime_state):
         found.add("late")
     return found | _verbs(body)
 

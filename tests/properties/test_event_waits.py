@@ -20,13 +20,15 @@ from durablecli.replay.executor import OrchestrationExecutor
 from durablecli.replay.replay import replay
 from durablecli.replay.runtime_state import answered_decision, fold_history
 from durablecli.replay.tasks import CompositeTask, EventTask, Task, WhenAll, WhenAny
-from tests.support.executor_harness import Stage, no_signatures
+from tests.support.executor_harness import ExecutorHarness, any_return_type
 
 Context = df.DurableOrchestrationContext
 Step = tuple[str, Any]
 NAMES = ("red", "blue")
 
-law = settings(max_examples=300, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+property_settings = settings(
+    max_examples=300, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
+)
 
 
 class Program:
@@ -46,7 +48,7 @@ class Program:
             @staticmethod
             def from_json(value: Any) -> Any:
                 is_new = position == len(self.tasks)
-                self.taken.append(is_new or self.tasks[position].id in takers(self))
+                self.taken.append(is_new or self.tasks[position].id in expected_takers(self))
                 return value
 
         return Witness
@@ -89,18 +91,18 @@ class Program:
 # ── the rule, written down once more and without any cleverness ────────────────────────────────────────────────────
 
 
-def below(task: Task[Any]) -> set[EventTask[Any]]:
+def event_waits_below(task: Task[Any]) -> set[EventTask[Any]]:
     if isinstance(task, EventTask):
         return {task}
-    return set().union(*map(below, task.children)) if isinstance(task, CompositeTask) else set()
+    return set().union(*map(event_waits_below, task.children)) if isinstance(task, CompositeTask) else set()
 
 
-def needed(task: Task[Any]) -> set[EventTask[Any]]:
+def needed_waits(task: Task[Any]) -> set[EventTask[Any]]:
     if is_complete(task):
         return set()
     if isinstance(task, EventTask):
         return {task}
-    return set().union(*map(needed, task.children)) if isinstance(task, CompositeTask) else set()
+    return set().union(*map(needed_waits, task.children)) if isinstance(task, CompositeTask) else set()
 
 
 def is_complete(task: Task[Any]) -> bool:
@@ -111,20 +113,20 @@ def is_complete(task: Task[Any]) -> bool:
     return task.is_completed
 
 
-def takers(program: Program) -> set[int]:
+def expected_takers(program: Program) -> set[int]:
     pending = [task for task in program.tasks if isinstance(task, EventTask) and not task.is_completed]
-    seen: set[EventTask[Any]] = set().union(*map(below, program.awaited))
-    now = needed(program.awaited[-1]) if program.awaited else set()
+    seen: set[EventTask[Any]] = set().union(*map(event_waits_below, program.awaited))
+    now = needed_waits(program.awaited[-1]) if program.awaited else set()
     return {task.id for task in pending if task in now or task not in seen}
 
 
-def check(program: Program, stage: Stage) -> None:
+def check_takers(program: Program, stage: ExecutorHarness) -> None:
     assert all(program.taken), "a wait took an event that it wasn't to take"
-    if stage.machine.ended:
+    if stage.executor.ended:
         return
-    assert set(stage.machine.event_waits.active_waits()) == takers(program)
-    for name in stage.machine.event_waits.unread_counts():
-        assert name not in {each.casefold() for each in stage.machine.event_waits.active_waits().values()}
+    assert set(stage.executor.event_waits.active_waits()) == expected_takers(program)
+    for name in stage.executor.event_waits.unread_counts():
+        assert name not in {each.casefold() for each in stage.executor.event_waits.active_waits().values()}
 
 
 _position = st.integers(0, 11)
@@ -147,36 +149,36 @@ _arrival = st.one_of(st.tuples(st.just("event"), st.sampled_from(NAMES)), st.tup
 _arrivals = st.lists(_arrival, min_size=4, max_size=12)
 
 
-def feed(stage: Stage, arrival: Step) -> None:
+def apply_arrival(stage: ExecutorHarness, arrival: Step) -> None:
     verb, given_ = arrival
     if verb == "event":
-        stage.event(given_, "e")
-    elif stage.ledger.open_decisions:
-        open_ = sorted(stage.ledger.open_decisions)
-        stage.done(open_[given_ % len(open_)], "d")
+        stage.raise_event(given_, "e")
+    elif stage.runtime_state.open_decisions:
+        open_ = sorted(stage.runtime_state.open_decisions)
+        stage.complete_task(open_[given_ % len(open_)], "d")
 
 
 def test_a_wait_takes_events_exactly_while_it_is_needed_or_was_never_awaited() -> None:
     seen: Counter[str] = Counter()
 
-    @law
+    @property_settings
     @given(_steps, _arrivals)
     def holds(steps: list[Step], arrivals: list[Step]) -> None:
         program = Program(steps)
-        stage = Stage(program, check=False)
-        check(program, stage)
+        stage = ExecutorHarness(program, check=False)
+        check_takers(program, stage)
         for arrival in arrivals:
-            if stage.machine.ended:
+            if stage.executor.ended:
                 break
-            before = takers(program)
-            feed(stage, arrival)
-            check(program, stage)
-            seen["slept"] += bool(before - takers(program))
+            before = expected_takers(program)
+            apply_arrival(stage, arrival)
+            check_takers(program, stage)
+            seen["slept"] += bool(before - expected_takers(program))
             seen["taken"] += len(program.taken)
         ledger = fold_history(stage.records)
-        machine, fresh = replay(Program(steps), ledger, no_signatures)
+        machine, fresh = replay(Program(steps), ledger, any_return_type)
         assert fresh == []
-        assert machine.event_waits.active_waits() == stage.machine.event_waits.active_waits()
+        assert machine.event_waits.active_waits() == stage.executor.event_waits.active_waits()
         seen["ended" if machine.ended else "waits"] += 1
 
     holds()
@@ -189,7 +191,7 @@ Part = tuple[list[tuple[int, str]], str, int]
 RETRY = df.RetryPolicy(timedelta(seconds=1), 3)
 
 
-class Parts:
+class PartsProgram:
     """An orchestrator in parts: each makes some tasks, and then yields one, any or all of those there are."""
 
     def __init__(self, parts: list[Part]) -> None:
@@ -218,7 +220,7 @@ class Parts:
                 return context.call_activity("F")
 
 
-def changed(parts: list[Part], at: int, by: int) -> list[Part]:
+def move_task(parts: list[Part], at: int, by: int) -> list[Part]:
     """The last task of one part is made as the first of a later part; not at all, if there is no such part."""
     made = [i for i, (makes, _, _) in enumerate(parts) if makes]
     if not made:
@@ -232,28 +234,28 @@ def changed(parts: list[Part], at: int, by: int) -> list[Part]:
     return new
 
 
-def answer(asked: dict[int, Any], which: int, *, fails: bool) -> Any:
+def make_outcome(open_decisions: dict[int, Any], which: int, *, fails: bool) -> Any:
     """What answers one of the open decisions."""
-    n = sorted(asked)[which % len(asked)]
-    if isinstance(asked[n], ev.TimerCreated):
+    n = sorted(open_decisions)[which % len(open_decisions)]
+    if isinstance(open_decisions[n], ev.TimerCreated):
         return ev.TimerFired(n)
     if fails:
         return ev.TaskFailed(n, Failure("builtins.ValueError", "no"))
     return ev.TaskCompleted(n)
 
 
-def goes_to_its_end(machine: OrchestrationExecutor, open_: dict[int, Any], n: int, now: datetime) -> bool:
+def runs_to_end(executor: OrchestrationExecutor, open_: dict[int, Any], n: int, now: datetime) -> bool:
     """Whether it ends once everything that is open is answered, and every event comes."""
     asked = dict(open_)
     for _ in range(60):
-        if machine.ended:
+        if executor.ended:
             return True
-        event = answer(asked, 0, fails=False) if asked else ev.EventRaised("red", encode("e"))
+        event = make_outcome(asked, 0, fails=False) if asked else ev.EventRaised("red", encode("e"))
         asked.pop(answered_decision(event), None)
-        decided = machine.apply(ev.Record(n, now, event), now, n + 1)
+        decided = executor.apply(ev.Record(n, now, event), now, n + 1)
         asked.update((r.n, r.event) for r in decided if isinstance(r.event, ev.TaskScheduled | ev.TimerCreated))
         n += 1 + len(decided)
-    return machine.ended
+    return executor.ended
 
 
 _kind = st.sampled_from(["call", "call", "timer", "event", "retry"])
@@ -272,29 +274,29 @@ _parts = st.lists(_part, min_size=2, max_size=5).map(_keyed)
 _answers = st.lists(st.one_of(st.tuples(_position, st.booleans()), st.none()), min_size=2, max_size=8)
 
 
-def test_changed_code_is_refused_or_goes_to_its_end() -> None:
+def test_changed_code_is_refused_or_runs_to_its_end() -> None:
     seen: Counter[str] = Counter()
 
-    @law
+    @property_settings
     @given(_parts, _answers, st.integers(0, 4), st.integers(1, 2))
     def holds(parts: list[Part], given_: list[tuple[int, bool] | None], at: int, by: int) -> None:
-        stage = Stage(Parts(parts), check=False)
+        stage = ExecutorHarness(PartsProgram(parts), check=False)
         for each in given_:
-            if stage.machine.ended:
+            if stage.executor.ended:
                 return
             if each is None:
-                stage.event("red", "e")
-            elif stage.ledger.open_decisions:
-                stage.feed(answer(stage.ledger.open_decisions, each[0], fails=each[1]))
-        if stage.machine.ended:
+                stage.raise_event("red", "e")
+            elif stage.runtime_state.open_decisions:
+                stage.apply(make_outcome(stage.runtime_state.open_decisions, each[0], fails=each[1]))
+        if stage.executor.ended:
             return
         ledger = fold_history(stage.records)
         try:
-            machine, _ = replay(Parts(changed(parts, at, by)), ledger, no_signatures)
+            machine, _ = replay(PartsProgram(move_task(parts, at, by)), ledger, any_return_type)
         except NonDeterminismError:
             seen["refused"] += 1
             return
-        assert goes_to_its_end(machine, ledger.open_decisions, len(stage.records) + 1, stage.now)
+        assert runs_to_end(machine, ledger.open_decisions, len(stage.records) + 1, stage.now)
         seen["goes on"] += 1
 
     holds()

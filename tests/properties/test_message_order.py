@@ -21,7 +21,7 @@ from durablecli.store.inbox.messages import MessageItem
 Context = df.DurableOrchestrationContext
 INSTANCES = ("x", "y", "b-0", "b-1")
 ENTITY = df.EntityId("log", "k")
-DOORS = ("process", "process later", "inbox", "other inbox", "activity")
+CHANNELS = ("process", "process later", "inbox", "other inbox", "activity")
 
 
 class Sent(NamedTuple):
@@ -32,29 +32,29 @@ class Sent(NamedTuple):
     acknowledged: int
 
 
-class Doors:
+class MessageOrderHarness:
     """A hub, the clients that post to it, and a record of what they did."""
 
     def __init__(self, *, replay_always: bool) -> None:
-        functions = [collects, log, df.activity(name="act")(self.act), sends]
+        functions = [collects, log, df.activity(name="act")(self.run_action), sends]
         self.hub = testing.hub(*functions, replay_always=replay_always)
         self.clients = {name: Client("hub", None, self.hub.disk) for name in ("inbox", "other inbox", "activity")}
         self.clients["process"] = self.hub.client
-        self.now = 0
+        self.time = 0
         self.started: set[str] = set()
         self.sent: dict[int, Sent] = {}
-        self.later: dict[int, tuple[str, int, Submission]] = {}
-        self.acts: dict[str, Callable[[], None]] = {}
+        self.unacknowledged: dict[int, tuple[str, int, Submission]] = {}
+        self.activity_actions: dict[str, Callable[[], None]] = {}
 
     def tick(self) -> int:
-        self.now += 1
-        return self.now
+        self.time += 1
+        return self.time
 
-    def start(self, door: str, target: str) -> None:
+    def start(self, channel: str, target: str) -> None:
         if target in self.started:
             return
         self.started.add(target)
-        name = door if door in self.clients else "process"
+        name = channel if channel in self.clients else "process"
         if target.startswith("b-"):
             self.started.update(("b-0", "b-1"))
             items = [MessageItem(id, "collects", encode(None)) for id in ("b-0", "b-1")]
@@ -62,18 +62,18 @@ class Doors:
         else:
             self.clients[name].start_new(collects, target)
 
-    def send(self, door: str, target: str) -> None:
+    def send(self, channel: str, target: str) -> None:
         if target in INSTANCES and target not in self.started:
             return
-        tag, posted = len(self.sent) + len(self.later), self.tick()
-        if door == "process later":
+        tag, posted = len(self.sent) + len(self.unacknowledged), self.tick()
+        if channel == "process later":
             kind = "raise-event" if target in INSTANCES else "signal"
             item = MessageItem(target, "Go" if target in INSTANCES else "append", encode(tag))
-            self.later[tag] = (target, posted, self.hub.engine.submit(kind, [item]))
+            self.unacknowledged[tag] = (target, posted, self.hub.engine.submit(kind, [item]))
         else:
-            self._send(self.clients[door], target, tag)
+            self._send(self.clients[channel], target, tag)
             self.sent[tag] = Sent(target, posted, self.tick())
-        self.settle()
+        self.collect_acknowledgements()
 
     def _send(self, client: Client, target: str, tag: int) -> None:
         if target in INSTANCES:
@@ -85,7 +85,7 @@ class Doors:
         """An activity posts, and its orchestration sends once it has the activity's result."""
         if not {first, then} <= self.started | {str(ENTITY)}:
             return
-        tags = len(self.sent) + len(self.later), len(self.sent) + len(self.later) + 1
+        tags = len(self.sent) + len(self.unacknowledged), len(self.sent) + len(self.unacknowledged) + 1
         self.sent[tags[0]] = self.sent[tags[1]] = Sent("", 0, 0)
         id = f"sends-{tags[0]}"
 
@@ -95,32 +95,32 @@ class Doors:
             self.sent[tags[0]] = Sent(first, posted, self.tick())
             self.sent[tags[1]] = Sent(then, self.tick(), 1_000_000)
 
-        self.acts[id] = act
+        self.activity_actions[id] = act
         self.hub.client.start_new(sends, id, [then, tags[1]])
 
-    def act(self, _: Any, context: df.ActivityContext) -> None:
-        self.acts[context.instance_id]()
+    def run_action(self, _: Any, context: df.ActivityContext) -> None:
+        self.activity_actions[context.instance_id]()
 
-    def settle(self) -> None:
+    def collect_acknowledgements(self) -> None:
         """Note which of the messages that were handed in are acknowledged."""
-        for tag, (target, posted, message) in list(self.later.items()):
+        for tag, (target, posted, message) in list(self.unacknowledged.items()):
             if message.done.is_set():
                 assert message.error is None
-                del self.later[tag]
+                del self.unacknowledged[tag]
                 self.sent[tag] = Sent(target, posted, self.tick())
 
-    def step(self, times: int, works: bool) -> None:
+    def step(self, times: int, run_activities: bool) -> None:
         for _ in range(times):
-            if works:
+            if run_activities:
                 self.hub.pool.run_next()
             self.hub.engine.step()
-            self.settle()
+            self.collect_acknowledgements()
 
     def check(self) -> None:
         """Everything arrived once, and in order."""
         self.hub.run()
-        self.settle()
-        assert not self.later
+        self.collect_acknowledgements()
+        assert not self.unacknowledged
         for target in self.started:
             self.hub.client.raise_event(target, "Go", "end")
         self.hub.run()
@@ -165,8 +165,8 @@ def log(context: df.DurableEntityContext) -> None:
 
 targets = st.sampled_from([*INSTANCES, str(ENTITY)])
 actions = st.one_of(
-    st.tuples(st.just("start"), st.sampled_from(DOORS[:4]), st.sampled_from(INSTANCES)),
-    st.tuples(st.just("send"), st.sampled_from(DOORS[:4]), targets),
+    st.tuples(st.just("start"), st.sampled_from(CHANNELS[:4]), st.sampled_from(INSTANCES)),
+    st.tuples(st.just("send"), st.sampled_from(CHANNELS[:4]), targets),
     st.tuples(st.just("act"), targets, targets),
     st.tuples(st.just("step"), st.integers(1, 4), st.booleans()),
 )
@@ -174,12 +174,12 @@ actions = st.one_of(
 
 @settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.booleans(), st.lists(actions, max_size=25), st.sampled_from([2, 4, 4_096]))
-def test_each_target_is_reached_in_the_order_of_acknowledgement(
-    replay_always: bool, script: list[Any], room: int
+def test_messages_reach_each_target_in_order_of_acknowledgement(
+    replay_always: bool, script: list[Any], max_records: int
 ) -> None:
-    doors, most = Doors(replay_always=replay_always), commit_builder.MAX_COMMIT_RECORDS
+    doors, most = MessageOrderHarness(replay_always=replay_always), commit_builder.MAX_COMMIT_RECORDS
     commit_builder.MAX_COMMIT_RECORDS = (
-        room  # so many records fill a commit: then what was acknowledged early may have to wait
+        max_records  # so many records fill a commit: then what was acknowledged early may have to wait
     )
     try:
         for verb, *rest in script:

@@ -14,15 +14,15 @@ from hypothesis import strategies as st
 from durablecli.engine import commit_builder, turns
 from durablecli.model import events as ev
 from durablecli.replay.runtime_state import fold_history
-from tests.properties.history_checker import check
-from tests.properties.orchestration_harness import Action, Theatre
-from tests.properties.orchestration_programs import CONSTRUCTS, Body, World, actions, programs
+from tests.properties.history_checker import check_history
+from tests.properties.orchestration_harness import Action, OrchestrationHarness
+from tests.properties.orchestration_programs import CONSTRUCTS, Body, ProgramEnvironment, actions, programs
 
 EXAMPLES = int(os.environ.get("DURABLE_LAWS_EXAMPLES", "200"))
-LEAST = 0.05
+MIN_SHARE = 0.05
 VERBS = ("work", "event", "advance", "terminate", "suspend", "resume", "rewind", "purge", "back", "mend")
 
-law = settings(
+property_settings = settings(
     max_examples=EXAMPLES,
     deadline=None,
     derandomize="DURABLE_LAWS_EXAMPLES" not in os.environ,
@@ -30,74 +30,80 @@ law = settings(
 )
 
 
-def function_of(world: World) -> Any:
-    return next(each for each in world.functions() if each.__name__ == "play")
+def get_orchestrator(world: ProgramEnvironment) -> Any:
+    return next(each for each in world.make_functions() if each.__name__ == "play")
 
 
 def test_live_replayed_and_restarted_runs_write_the_same_histories() -> None:
     seen: Counter[str] = Counter()
     runs = 0
 
-    @law
+    @property_settings
     @given(programs, actions)
-    def holds(bodies: tuple[Body, Body], script: list[Action]) -> None:
+    def check_program(bodies: tuple[Body, Body], script: list[Action]) -> None:
         nonlocal runs
-        live = Theatre()
-        histories = live.play(bodies, script)
+        live = OrchestrationHarness()
+        histories = live.run(bodies, script)
         runs += 1
-        seen.update(live.done | {action[0] for action in script} | marks(histories))
+        seen.update(live.coverage | {action[0] for action in script} | collect_coverage(histories))
         for records in histories.values():
-            check(function_of(World()), records)
-        if not live.rewound:
-            assert max(live.world.runs.values(), default=1) == 1, "an activity ran twice"
-        assert Theatre(replay_always=True).play(bodies, script) == histories
-        assert canonical(Theatre(restarts=True).play(bodies, script)) == canonical(histories)
+            check_history(get_orchestrator(ProgramEnvironment()), records)
+        if not live.has_rewound:
+            assert max(live.environment.activity_runs.values(), default=1) == 1, "an activity ran twice"
+        assert OrchestrationHarness(replay_always=True).run(bodies, script) == histories
+        assert canonicalize(OrchestrationHarness(restart_after_actions=True).run(bodies, script)) == canonicalize(
+            histories
+        )
 
-    holds()
+    check_program()
     wanted = {*CONSTRUCTS, *VERBS, "held", "ExecutionRewound", "Terminated"}
-    rare = {each: seen[each] for each in wanted if seen[each] < LEAST * runs}
-    assert not rare, f"came up in less than {LEAST:.0%} of {runs} runs: {rare}"
+    rare = {each: seen[each] for each in wanted if seen[each] < MIN_SHARE * runs}
+    assert not rare, f"came up in less than {MIN_SHARE:.0%} of {runs} runs: {rare}"
 
 
 def test_kills_at_any_cycle_lose_nothing_and_repeat_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """Commits hold a handful of records here, so turns are spread over several and most arrivals are held."""
     seen: Counter[str] = Counter()
 
-    @law
+    @property_settings
     @given(programs, actions, st.lists(st.integers(1, 12), max_size=8), st.integers(1, 6))
-    def holds(bodies: tuple[Body, Body], script: list[Action], kills: list[int], most: int) -> None:
+    def check_program(bodies: tuple[Body, Body], script: list[Action], kills: list[int], max_records: int) -> None:
         for module in (commit_builder, turns):
-            monkeypatch.setattr(module, "MAX_COMMIT_RECORDS", most)
+            monkeypatch.setattr(module, "MAX_COMMIT_RECORDS", max_records)
         monkeypatch.setattr(turns, "_MIN_DECISIONS_TO_MEASURE", 0)
-        theatre = Theatre(kills=kills)
-        histories = theatre.play(bodies, script)
-        seen.update(marks(histories) | ({"torn"} if theatre.torn else set()) | {"killed" if theatre.killed else "left"})
+        theatre = OrchestrationHarness(kill_after_cycles=kills)
+        histories = theatre.run(bodies, script)
+        seen.update(
+            collect_coverage(histories)
+            | ({"torn"} if theatre.torn_tails else set())
+            | {"killed" if theatre.kill_count else "left"}
+        )
         for records in histories.values():
-            check(function_of(World()), records, torn=theatre.torn > 0)
-        again = max((count for count in theatre.world.runs.values()), default=1)
-        assert again <= 1 + theatre.killed + 2 * theatre.rewound, "an activity ran more often than it was lost"
+            check_history(get_orchestrator(ProgramEnvironment()), records, torn=theatre.torn_tails > 0)
+        again = max((count for count in theatre.environment.activity_runs.values()), default=1)
+        assert again <= 1 + theatre.kill_count + 2 * theatre.has_rewound, "an activity ran more often than it was lost"
 
-    holds()
-    assert not [each for each in ("torn", "killed", "held", "OrchestratorStarted") if seen[each] < LEAST * EXAMPLES]
+    check_program()
+    assert not [each for each in ("torn", "killed", "held", "OrchestratorStarted") if seen[each] < MIN_SHARE * EXAMPLES]
 
 
-def canonical(histories: dict[str, list[ev.Record]]) -> list[str]:
+def canonicalize(histories: dict[str, list[ev.Record]]) -> list[str]:
     """Both streams of every instance. Numbers of commits, and what is held meanwhile, are the engine's own affair."""
-    return sorted(map(_canonical, histories.values()))
+    return sorted(map(_canonicalize, histories.values()))
 
 
-def _canonical(records: list[ev.Record]) -> str:
+def _canonicalize(records: list[ev.Record]) -> str:
     ledger = fold_history(records)
     assert ledger.turns is not None
     ordinals = {r.n: i for i, r in enumerate(r for turn in ledger.turns for r in turn.decisions)}
     turns = [
-        [turn.at, _plain(turn.arrival, ordinals), [_plain(each, ordinals) for each in turn.decisions]]
+        [turn.at, _normalize(turn.arrival, ordinals), [_normalize(each, ordinals) for each in turn.decisions]]
         for turn in ledger.turns
     ]
-    return msgspec.json.encode([turns, [_plain(each, ordinals) for each in ledger.held]]).decode()
+    return msgspec.json.encode([turns, [_normalize(each, ordinals) for each in ledger.held]]).decode()
 
 
-def _plain(record: ev.Record, ordinals: dict[int, int]) -> dict[str, Any]:
+def _normalize(record: ev.Record, ordinals: dict[int, int]) -> dict[str, Any]:
     found: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(record.event))
     for field in ("held", "execution", "parent", "from", "causes"):
         found.pop(field, None)
@@ -109,7 +115,7 @@ def _plain(record: ev.Record, ordinals: dict[int, int]) -> dict[str, Any]:
     return found
 
 
-def marks(histories: dict[str, list[ev.Record]]) -> set[str]:
+def collect_coverage(histories: dict[str, list[ev.Record]]) -> set[str]:
     """What else came up: kinds of records, held arrivals, ends."""
     found = set()
     for records in histories.values():

@@ -15,7 +15,7 @@ from durablecli.errors import UsageError
 from durablecli.model import events as ev
 from durablecli.model.payloads import encode
 from durablecli.replay.turn_log import LoggedRecord
-from tests.support.executor_harness import START, Stage, seconds
+from tests.support.executor_harness import START, ExecutorHarness, seconds
 
 Context = df.DurableOrchestrationContext
 
@@ -29,7 +29,7 @@ def never(context: Context) -> Any:
     yield context.wait_for_external_event("Never")
 
 
-def returning(make: Any) -> Any:
+def make_returning(make: Any) -> Any:
     """An orchestrator that waits for one event and then returns what `make` reads from the context."""
 
     def flow(context: Context) -> Any:
@@ -40,22 +40,22 @@ def returning(make: Any) -> Any:
     return flow
 
 
-def test_a_decorated_function_stands_for_its_name_and_its_result_has_its_type() -> None:
+def test_a_decorated_function_gives_its_name_and_result_type() -> None:
     def flow(context: Context) -> Any:
         value = yield context.call_activity(count, "abc")
         return [value, value + 1]
 
-    stage = Stage(flow)
-    assert stage.first == ['2 TaskScheduled count "abc"']
-    assert stage.done(2, 3) == ["4 ExecutionCompleted Completed [3,4]"]
+    stage = ExecutorHarness(flow)
+    assert stage.first_decisions == ['2 TaskScheduled count "abc"']
+    assert stage.complete_task(2, 3) == ["4 ExecutionCompleted Completed [3,4]"]
 
 
 def test_a_result_that_does_not_fit_its_annotation_fails_the_task() -> None:
     def flow(context: Context) -> Any:
         yield context.call_activity(count, "abc")
 
-    stage = Stage(flow)
-    stage.done(2, "three")
+    stage = ExecutorHarness(flow)
+    stage.complete_task(2, "three")
     assert "int" in stage.error
 
 
@@ -63,7 +63,7 @@ def test_a_function_of_the_wrong_kind_is_refused_where_it_is_called() -> None:
     def flow(context: Context) -> Any:
         yield context.call_sub_orchestrator(count, 1)
 
-    assert "count" in Stage(flow).error
+    assert "count" in ExecutorHarness(flow).error
 
 
 def test_a_failure_is_raised_at_the_yield_as_its_own_type() -> None:
@@ -73,8 +73,8 @@ def test_a_failure_is_raised_at_the_yield_as_its_own_type() -> None:
         except ValueError as error:
             return [isinstance(error, df.TaskFailedError), str(error)]
 
-    stage = Stage(flow)
-    stage.failed(2, "bad luck")
+    stage = ExecutorHarness(flow)
+    stage.fail_task(2, "bad luck")
     assert stage.output == [True, "Activity function 'F1' failed: ValueError: bad luck"]
 
 
@@ -82,9 +82,9 @@ def test_a_failure_that_is_not_caught_fails_the_orchestration_and_names_its_caus
     def flow(context: Context) -> Any:
         yield context.call_activity("F1")
 
-    stage = Stage(flow)
-    assert stage.failed(2) == ["4 ExecutionCompleted Failed Activity function 'F1' failed: ValueError: no"]
-    assert stage.ledger.causes == (3,)
+    stage = ExecutorHarness(flow)
+    assert stage.fail_task(2) == ["4 ExecutionCompleted Failed Activity function 'F1' failed: ValueError: no"]
+    assert stage.runtime_state.causes == (3,)
 
 
 def test_a_wrapped_failure_still_names_its_cause() -> None:
@@ -94,9 +94,9 @@ def test_a_wrapped_failure_still_names_its_cause() -> None:
         except ValueError as error:
             raise RuntimeError("wrapped") from error
 
-    stage = Stage(flow)
-    stage.failed(2)
-    assert stage.ledger.causes == (3,)
+    stage = ExecutorHarness(flow)
+    stage.fail_task(2)
+    assert stage.runtime_state.causes == (3,)
 
 
 def test_a_sub_orchestration_has_an_id_of_its_own_and_the_version_of_its_parent() -> None:
@@ -105,21 +105,21 @@ def test_a_sub_orchestration_has_an_id_of_its_own_and_the_version_of_its_parent(
         second = yield context.call_sub_orchestrator("child", 2, "given", version="9")
         return [first, second]
 
-    stage = Stage(flow, version="3")
-    assert stage.first == ["2 SubOrchestrationInstanceCreated child tour-7:2a:2 1"]
-    created = stage.ledger.open_decisions[2]
+    stage = ExecutorHarness(flow, version="3")
+    assert stage.first_decisions == ["2 SubOrchestrationInstanceCreated child tour-7:2a:2 1"]
+    created = stage.runtime_state.open_decisions[2]
     assert isinstance(created, ev.SubOrchestrationInstanceCreated)
     assert created.version == "3"
-    assert stage.child_done(2, "a") == ["4 SubOrchestrationInstanceCreated child given 2"]
-    assert stage.child_done(4, "b") == ['6 ExecutionCompleted Completed ["a","b"]']
+    assert stage.complete_child(2, "a") == ["4 SubOrchestrationInstanceCreated child given 2"]
+    assert stage.complete_child(4, "b") == ['6 ExecutionCompleted Completed ["a","b"]']
 
 
 def test_a_sub_orchestration_that_fails_says_so_in_its_own_words() -> None:
     def flow(context: Context) -> Any:
         yield context.call_sub_orchestrator("child", 1)
 
-    stage = Stage(flow)
-    assert stage.child_failed(2, "sorry") == [
+    stage = ExecutorHarness(flow)
+    assert stage.fail_child(2, "sorry") == [
         "4 ExecutionCompleted Failed Orchestrator function 'child' failed: ValueError: sorry",
     ]
 
@@ -129,31 +129,31 @@ def test_a_sub_orchestration_cannot_have_the_id_of_its_ancestors(id: str) -> Non
     def flow(context: Context) -> Any:
         yield context.call_sub_orchestrator("child", None, id)
 
-    assert "must be different" in Stage(flow, parent=ev.Origin("above", "1", 2)).error
+    assert "must be different" in ExecutorHarness(flow, parent=ev.Origin("above", "1", 2)).error
 
 
 def test_a_retried_call_waits_between_its_attempts() -> None:
     def flow(context: Context) -> Any:
         return (yield context.call_activity_with_retry("F1", df.RetryOptions(5000, 3, 2.0), "x"))
 
-    stage = Stage(flow)
-    assert stage.first == ['2 TaskScheduled F1 "x"']
-    assert stage.failed(2) == ["4 TimerCreated +0:00:05 of 2"]
-    assert stage.fired(4) == ['6 TaskScheduled F1 "x" of 2']
-    assert stage.failed(6) == ["8 TimerCreated +0:00:10 of 2"]
-    assert stage.fired(8) == ['10 TaskScheduled F1 "x" of 2']
-    assert stage.failed(10) == ["12 ExecutionCompleted Failed Activity function 'F1' failed: ValueError: no"]
-    assert stage.ledger.causes == (3, 7, 11)
+    stage = ExecutorHarness(flow)
+    assert stage.first_decisions == ['2 TaskScheduled F1 "x"']
+    assert stage.fail_task(2) == ["4 TimerCreated +0:00:05 of 2"]
+    assert stage.fire_timer(4) == ['6 TaskScheduled F1 "x" of 2']
+    assert stage.fail_task(6) == ["8 TimerCreated +0:00:10 of 2"]
+    assert stage.fire_timer(8) == ['10 TaskScheduled F1 "x" of 2']
+    assert stage.fail_task(10) == ["12 ExecutionCompleted Failed Activity function 'F1' failed: ValueError: no"]
+    assert stage.runtime_state.causes == (3, 7, 11)
 
 
 def test_a_retry_that_succeeds_is_as_good_as_a_first_attempt() -> None:
     def flow(context: Context) -> Any:
         return (yield context.call_activity_with_retry("F1", df.RetryOptions(5000, 3)))
 
-    stage = Stage(flow)
-    stage.failed(2)
-    stage.fired(4)
-    assert stage.done(6, 1) == ["8 ExecutionCompleted Completed 1"]
+    stage = ExecutorHarness(flow)
+    stage.fail_task(2)
+    stage.fire_timer(4)
+    assert stage.complete_task(6, 1) == ["8 ExecutionCompleted Completed 1"]
 
 
 def test_a_retry_stops_when_its_timeout_is_over() -> None:
@@ -161,22 +161,22 @@ def test_a_retry_stops_when_its_timeout_is_over() -> None:
         policy = df.RetryOptions(5000, 10, retry_timeout_in_milliseconds=7000)
         yield context.call_activity_with_retry("F1", policy)
 
-    stage = Stage(flow)
-    assert stage.failed(2) == ["4 TimerCreated +0:00:05 of 2"]
-    stage.fired(4)
+    stage = ExecutorHarness(flow)
+    assert stage.fail_task(2) == ["4 TimerCreated +0:00:05 of 2"]
+    stage.fire_timer(4)
     stage.now += seconds(3)
-    assert stage.failed(6) == ["8 ExecutionCompleted Failed Activity function 'F1' failed: ValueError: no"]
+    assert stage.fail_task(6) == ["8 ExecutionCompleted Failed Activity function 'F1' failed: ValueError: no"]
 
 
 def test_a_retried_sub_orchestration_gets_a_new_instance_each_time() -> None:
     def flow(context: Context) -> Any:
         return (yield context.call_sub_orchestrator_with_retry("child", df.RetryOptions(1000, 2), 1))
 
-    stage = Stage(flow)
-    assert stage.first == ["2 SubOrchestrationInstanceCreated child tour-7:2a:2 1"]
-    assert stage.child_failed(2) == ["4 TimerCreated +0:00:01 of 2"]
-    assert stage.fired(4) == ["6 SubOrchestrationInstanceCreated child tour-7:2a:6 1 of 2"]
-    assert stage.child_done(6, 5) == ["8 ExecutionCompleted Completed 5"]
+    stage = ExecutorHarness(flow)
+    assert stage.first_decisions == ["2 SubOrchestrationInstanceCreated child tour-7:2a:2 1"]
+    assert stage.fail_child(2) == ["4 TimerCreated +0:00:01 of 2"]
+    assert stage.fire_timer(4) == ["6 SubOrchestrationInstanceCreated child tour-7:2a:6 1 of 2"]
+    assert stage.complete_child(6, 5) == ["8 ExecutionCompleted Completed 5"]
 
 
 @pytest.mark.parametrize(
@@ -186,7 +186,7 @@ def test_a_timer_takes_a_while_a_time_and_a_naive_time(due: Any) -> None:
     def flow(context: Context) -> Any:
         yield context.create_timer(due)
 
-    assert Stage(flow).first == ["2 TimerCreated +1:00:00"]
+    assert ExecutorHarness(flow).first_decisions == ["2 TimerCreated +1:00:00"]
 
 
 def test_a_timer_can_be_cancelled_once() -> None:
@@ -198,8 +198,8 @@ def test_a_timer_can_be_cancelled_once() -> None:
         return [timer.is_completed, timer.is_cancelled, timer.is_faulted]
         yield
 
-    stage = Stage(flow)
-    assert stage.first[1] == "3 TimerCanceled 2"
+    stage = ExecutorHarness(flow)
+    assert stage.first_decisions[1] == "3 TimerCanceled 2"
     assert stage.output == [True, True, True]
 
 
@@ -208,7 +208,7 @@ def test_an_event_is_sent_without_waiting() -> None:
         context.send_event("other", "Hello", {"a": 1})
         yield context.wait_for_external_event("Go")
 
-    assert Stage(flow).first == ['2 EventSent other Hello {"a":1}', "3 EventAwaited Go"]
+    assert ExecutorHarness(flow).first_decisions == ['2 EventSent other Hello {"a":1}', "3 EventAwaited Go"]
 
 
 def test_custom_status_is_kept_and_never_compared() -> None:
@@ -217,9 +217,9 @@ def test_custom_status_is_kept_and_never_compared() -> None:
         yield context.wait_for_external_event("Go")
         return context.custom_status
 
-    stage = Stage(flow)
-    assert stage.first == ['2 CustomStatusSet {"step":1}', "3 EventAwaited Go"]
-    stage.event("Go")
+    stage = ExecutorHarness(flow)
+    assert stage.first_decisions == ['2 CustomStatusSet {"step":1}', "3 EventAwaited Go"]
+    stage.raise_event("Go")
     assert stage.output == {"step": 1}
 
 
@@ -227,7 +227,7 @@ def test_custom_status_moves_on_into_the_next_execution() -> None:
     def flow(context: Context) -> Any:
         return context.custom_status
 
-    assert Stage(flow, custom_status=encode("from before")).output == "from before"
+    assert ExecutorHarness(flow, custom_status=encode("from before")).output == "from before"
 
 
 def test_continue_as_new_ends_the_execution_when_the_function_ends() -> None:
@@ -237,22 +237,22 @@ def test_continue_as_new_ends_the_execution_when_the_function_ends() -> None:
         assert context.will_continue_as_new
         yield context.call_activity("Last")
 
-    stage = Stage(flow)
-    assert stage.first == ["2 TaskScheduled Last null"]
-    assert stage.done(2) == ['4 ContinueAsNew {"round":2}']
-    assert stage.machine.ended
+    stage = ExecutorHarness(flow)
+    assert stage.first_decisions == ["2 TaskScheduled Last null"]
+    assert stage.complete_task(2) == ['4 ContinueAsNew {"round":2}']
+    assert stage.executor.ended
 
 
-def test_events_that_nobody_read_are_carried_on_in_order() -> None:
+def test_unread_events_are_carried_over_in_order() -> None:
     def flow(context: Context) -> Any:
         yield context.wait_for_external_event("Go")
         context.continue_as_new(None)
 
-    stage = Stage(flow)
+    stage = ExecutorHarness(flow)
     for name, value in (("A", 1), ("B", 2), ("a", 1), ("B", 2)):
-        assert stage.event(name, value) == []
-    stage.event("go")
-    assert [(event.name, bytes(event.input)) for event in stage.machine.unread_events()] == [
+        assert stage.raise_event(name, value) == []
+    stage.raise_event("go")
+    assert [(event.name, bytes(event.input)) for event in stage.executor.unread_events()] == [
         ("A", b"1"),
         ("B", b"2"),
         ("a", b"1"),
@@ -266,7 +266,7 @@ def test_input_is_decoded_by_what_is_expected() -> None:
         return context.get_input()
         yield
 
-    assert Stage(flow, "2026-01-01T00:00:00Z").output == "2026-01-01T00:00:00Z"
+    assert ExecutorHarness(flow, "2026-01-01T00:00:00Z").output == "2026-01-01T00:00:00Z"
 
 
 def test_uuids_are_many_and_always_the_same() -> None:
@@ -277,16 +277,16 @@ def test_uuids_are_many_and_always_the_same() -> None:
         seen.append(found)
         yield context.wait_for_external_event("Go")
 
-    Stage(flow).event("Go")
+    ExecutorHarness(flow).raise_event("Go")
     assert all(found == seen[0] for found in seen)
     assert len({*seen[0]}) == 3
     assert all(UUID(each) for each in seen[0])
 
 
-def test_time_stands_still_within_a_turn() -> None:
-    stage = Stage(returning(lambda context: context.current_utc_datetime.isoformat()))
+def test_time_is_constant_within_a_turn() -> None:
+    stage = ExecutorHarness(make_returning(lambda context: context.current_utc_datetime.isoformat()))
     stage.now += seconds(90)
-    stage.event("Go")
+    stage.raise_event("Go")
     assert stage.output == ["2026-11-22T09:00:00+00:00", "2026-11-22T09:01:30+00:00"]
 
 
@@ -300,8 +300,8 @@ def test_time_stands_still_within_a_turn() -> None:
     ],
 )
 def test_facts(read: Any, expected: Any) -> None:
-    stage = Stage(returning(read), version="1.2", parent=ev.Origin("above", "1", 2))
-    stage.event("Go")
+    stage = ExecutorHarness(make_returning(read), version="1.2", parent=ev.Origin("above", "1", 2))
+    stage.raise_event("Go")
     assert stage.output == [expected, expected]
 
 
@@ -309,7 +309,7 @@ def test_a_history_is_not_for_orchestrators() -> None:
     def flow(context: Context) -> Any:
         yield context.histories
 
-    assert "durable history" in Stage(flow).error
+    assert "durable history" in ExecutorHarness(flow).error
 
 
 def test_is_replaying_is_true_only_for_turns_lived_through_before() -> None:
@@ -321,8 +321,8 @@ def test_is_replaying_is_true_only_for_turns_lived_through_before() -> None:
         lived.append(context.is_replaying)
         yield context.wait_for_external_event("Go")
 
-    stage = Stage(flow, check=False)
-    stage.event("Go")
+    stage = ExecutorHarness(flow, check=False)
+    stage.raise_event("Go")
     assert lived == [False, False]
     stage.replay()
     assert lived == [False, False, True, True]
@@ -335,48 +335,48 @@ def test_a_log_line_is_kept_once_and_a_replay_is_silent(caplog: pytest.LogCaptur
         context.logger.info("hello %s", "you")
         yield context.wait_for_external_event("Go")
 
-    stage = Stage(flow)
-    (line,) = stage.machine.log_lines
+    stage = ExecutorHarness(flow)
+    (line,) = stage.executor.log_lines
     assert isinstance(line, LoggedRecord)
     assert (line.record.getMessage(), line.logger.name) == ("hello you", "durablecli.orchestrator.tour")
     assert stage.replay().log_lines == []
 
 
-def test_what_is_called_and_never_yielded_is_scheduled_all_the_same() -> None:
+def test_an_activity_that_is_never_yielded_is_scheduled() -> None:
     def flow(context: Context) -> Any:
         context.call_activity("Fire")
         context.call_sub_orchestrator("Forget")
         return "done"
         yield
 
-    stage = Stage(flow)
-    assert [each.split()[1] for each in stage.first] == [
+    stage = ExecutorHarness(flow)
+    assert [each.split()[1] for each in stage.first_decisions] == [
         "TaskScheduled",
         "SubOrchestrationInstanceCreated",
         "ExecutionCompleted",
     ]
-    assert stage.ledger.open_decisions == {}
+    assert stage.runtime_state.open_decisions == {}
 
 
 def test_a_function_without_a_yield_is_an_orchestrator_too() -> None:
-    assert Stage(lambda context: [1, 2]).output == [1, 2]
+    assert ExecutorHarness(lambda context: [1, 2]).output == [1, 2]
 
 
 # ── what authors get wrong ─────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_a_forgotten_yield_is_told_when_the_task_is_used() -> None:
+def test_a_forgotten_yield_is_reported_when_the_task_is_used() -> None:
     def flow(context: Context) -> Any:
         yield list(context.call_activity("F1"))
 
-    assert "did you forget `yield`" in Stage(flow).error
+    assert "did you forget `yield`" in ExecutorHarness(flow).error
 
 
-def test_a_task_that_is_returned_is_told() -> None:
+def test_a_returned_task_is_reported() -> None:
     def flow(context: Context) -> Any:
         return context.call_activity("F1")
 
-    assert "did you forget `yield`" in Stage(flow).error
+    assert "did you forget `yield`" in ExecutorHarness(flow).error
 
 
 @pytest.mark.parametrize(("wrong", "word"), [([1], "task_all"), (5, "int"), (None, "None")])
@@ -384,7 +384,7 @@ def test_only_tasks_may_be_yielded(wrong: Any, word: str) -> None:
     def flow(context: Context) -> Any:
         yield wrong
 
-    assert word in Stage(flow).error
+    assert word in ExecutorHarness(flow).error
 
 
 def test_the_author_may_catch_what_was_wrong_with_a_yield() -> None:
@@ -394,8 +394,8 @@ def test_the_author_may_catch_what_was_wrong_with_a_yield() -> None:
         except TypeError:
             return (yield context.call_activity("F2"))
 
-    stage = Stage(flow)
-    assert stage.first == ["2 TaskScheduled F1 null", "3 TaskScheduled F2 null"]
+    stage = ExecutorHarness(flow)
+    assert stage.first_decisions == ["2 TaskScheduled F1 null", "3 TaskScheduled F2 null"]
 
 
 def test_an_asyncio_future_is_refused() -> None:
@@ -406,21 +406,21 @@ def test_an_asyncio_future_is_refused() -> None:
     async def flow(context: Context) -> Any:
         await Foreign()
 
-    assert "context's own tasks" in Stage(flow).error
+    assert "context's own tasks" in ExecutorHarness(flow).error
 
 
 def test_an_async_generator_is_refused() -> None:
     async def flow(context: Context) -> Any:
         yield context.call_activity("F1")
 
-    assert "not both at once" in Stage(flow).error
+    assert "not both at once" in ExecutorHarness(flow).error
 
 
 def test_nan_is_refused_with_its_path() -> None:
     def flow(context: Context) -> Any:
         yield context.call_activity("F1", {"a": [float("nan")]})
 
-    assert "$.a[0]" in Stage(flow).error
+    assert "$.a[0]" in ExecutorHarness(flow).error
 
 
 @pytest.mark.parametrize(
@@ -431,32 +431,32 @@ def test_whatever_a_function_raises_is_its_own_failure(error: BaseException) -> 
         yield context.call_activity("F1")
         raise error
 
-    stage = Stage(flow)
-    stage.done(2)
-    assert stage.ledger.status == "Failed"
+    stage = ExecutorHarness(flow)
+    stage.complete_task(2)
+    assert stage.runtime_state.status == "Failed"
 
 
-LONE = "x\ud800"
+LONE_SURROGATE = "x\ud800"
 
 
 @pytest.mark.parametrize(
     "wrong",
     [
-        lambda context: context.call_activity(LONE),
+        lambda context: context.call_activity(LONE_SURROGATE),
         lambda context: context.call_activity("x" * 257),
-        lambda context: context.call_sub_orchestrator(LONE),
+        lambda context: context.call_sub_orchestrator(LONE_SURROGATE),
         lambda context: context.call_sub_orchestrator("x", version=5),
-        lambda context: context.call_sub_orchestrator("x", version=LONE),
-        lambda context: context.call_sub_orchestrator("x", instance_id=LONE),
-        lambda context: context.call_entity("@a@b", LONE),
-        lambda context: context.call_entity("@a@" + LONE, "x"),
-        lambda context: context.signal_entity("@a@b", LONE),
+        lambda context: context.call_sub_orchestrator("x", version=LONE_SURROGATE),
+        lambda context: context.call_sub_orchestrator("x", instance_id=LONE_SURROGATE),
+        lambda context: context.call_entity("@a@b", LONE_SURROGATE),
+        lambda context: context.call_entity("@a@" + LONE_SURROGATE, "x"),
+        lambda context: context.signal_entity("@a@b", LONE_SURROGATE),
         lambda context: context.signal_entity("@a@b", "x", at=timedelta.max),
         lambda context: context.signal_entity("@a@b", "x", at=5),
-        lambda context: context.wait_for_external_event(LONE),
-        lambda context: context.send_event("x", LONE),
+        lambda context: context.wait_for_external_event(LONE_SURROGATE),
+        lambda context: context.send_event("x", LONE_SURROGATE),
         lambda context: context.send_event("x", 5),
-        lambda context: context.send_event(LONE, "x"),
+        lambda context: context.send_event(LONE_SURROGATE, "x"),
         lambda context: context.create_timer(5),
         lambda context: context.create_timer(timedelta.max),
     ],
@@ -469,17 +469,17 @@ def test_what_no_record_can_hold_is_refused_where_it_is_given(wrong: Any) -> Non
             return "refused"
         yield context.wait_for_external_event("Never")
 
-    assert Stage(flow).first == ['2 ExecutionCompleted Completed "refused"']
+    assert ExecutorHarness(flow).first_decisions == ['2 ExecutionCompleted Completed "refused"']
 
 
 class Word(str):
     __slots__ = ()
 
     def __str__(self) -> str:
-        return LONE
+        return LONE_SURROGATE
 
     def __format__(self, _: str) -> str:
-        return LONE
+        return LONE_SURROGATE
 
 
 class Moment(datetime):
@@ -496,7 +496,7 @@ def test_decisions_hold_plain_strings_and_times() -> None:
         context.create_timer(Moment(2027, 1, 1, tzinfo=UTC))
         yield context.wait_for_external_event(Word("f"))
 
-    stage = Stage(flow)
+    stage = ExecutorHarness(flow)
     kept = [value for _, _, event in stage.records[1:] for value in msgspec.structs.astuple(event)]
     assert {type(value) for value in kept if isinstance(value, str | datetime)} == {str, datetime}
     assert "".join(value for value in kept if isinstance(value, str) and len(value) == 1) == "ab2cdxef"
@@ -509,11 +509,11 @@ class Rude(Exception):
         raise KeyboardInterrupt
 
 
-def test_an_exception_that_raises_when_it_is_looked_at_fails_the_orchestration() -> None:
+def test_an_exception_that_raises_when_inspected_fails_the_orchestration() -> None:
     def flow(context: Context) -> Any:
         raise Rude
 
-    assert "ExecutionCompleted Failed" in Stage(flow).first[0]
+    assert "ExecutionCompleted Failed" in ExecutorHarness(flow).first_decisions[0]
 
 
 def test_private_names_of_azure_that_apps_use_are_there() -> None:
@@ -523,7 +523,7 @@ def test_private_names_of_azure_that_apps_use_are_there() -> None:
         return [*found, context._is_replaying, context._parent_instance_id]
         yield
 
-    stage = Stage(flow, {"city": "Tokyo"})
+    stage = ExecutorHarness(flow, {"city": "Tokyo"})
     assert stage.output == ['{"city":"Tokyo"}', "tour-7", "set", "set", False, None]
-    assert stage.first[0] == '2 CustomStatusSet "set"'
-    assert Stage(flow).output[0] is None
+    assert stage.first_decisions[0] == '2 CustomStatusSet "set"'
+    assert ExecutorHarness(flow).output[0] is None

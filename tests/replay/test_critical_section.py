@@ -15,7 +15,7 @@ from durablecli.model import events as ev
 from durablecli.model.entity_id import EntityId
 from durablecli.replay import pending
 from durablecli.replay.runtime_state import fold_history
-from tests.support.executor_harness import START, Stage, short
+from tests.support.executor_harness import START, ExecutorHarness, format_record
 
 Context = df.DurableOrchestrationContext
 A, B, C = "@account@a", "@account@b", "@account@c"
@@ -38,16 +38,16 @@ async def transfer_awaiting(context: Context) -> Any:
 
 @pytest.mark.parametrize("flow", [transfer, transfer_awaiting])
 def test_locks_are_held_until_the_block_is_left(flow: Any) -> None:
-    stage = Stage(flow)
-    assert stage.first == [REQUEST]
-    assert stage.granted(2) == ["4 EntityOperationCalled @account@a get null"]
-    assert stage.answered(4, 7) == [
+    stage = ExecutorHarness(flow)
+    assert stage.first_decisions == [REQUEST]
+    assert stage.grant_lock(2) == ["4 EntityOperationCalled @account@a get null"]
+    assert stage.complete_operation(4, 7) == [
         "6 EntityOperationCalled @account@a add -1",
         "7 EntityOperationCalled @account@b add 1",
     ]
-    assert stage.answered(7) == []
-    assert pending.unreleased_locks(stage.ledger) == [(2, (A, B))]
-    assert stage.answered(6) == ["10 EntityUnlockSent 2", "11 ExecutionCompleted Completed 7"]
+    assert stage.complete_operation(7) == []
+    assert pending.unreleased_locks(stage.runtime_state) == [(2, (A, B))]
+    assert stage.complete_operation(6) == ["10 EntityUnlockSent 2", "11 ExecutionCompleted Completed 7"]
 
 
 def test_locks_are_asked_for_in_one_order_and_each_once() -> None:
@@ -56,9 +56,9 @@ def test_locks_are_asked_for_in_one_order_and_each_once() -> None:
         with (yield context.lock_entities(named)) as section:
             return [str(entity) for entity in section.entities]
 
-    stage = Stage(flow)
-    assert stage.first == ["2 EntityLockRequested @a@Y @a@y @a@z @b@x"]
-    stage.granted(2)
+    stage = ExecutorHarness(flow)
+    assert stage.first_decisions == ["2 EntityLockRequested @a@Y @a@y @a@z @b@x"]
+    stage.grant_lock(2)
     assert stage.output == ["@a@Y", "@a@y", "@a@z", "@b@x"]
 
 
@@ -79,14 +79,14 @@ def test_what_cannot_be_locked_is_refused(wrong: Any, error: type[Exception], te
         with pytest.raises(error, match=text):
             context.lock_entities(wrong)
 
-    assert Stage(flow).first == ["2 ExecutionCompleted Completed null"]
+    assert ExecutorHarness(flow).first_decisions == ["2 ExecutionCompleted Completed null"]
 
 
 def test_a_hundred_entities_can_be_locked() -> None:
     def flow(context: Context) -> Any:
         yield context.lock_entities([f"@account@{key}" for key in range(100)])
 
-    assert len(Stage(flow).first) == 1
+    assert len(ExecutorHarness(flow).first_decisions) == 1
 
 
 # ── the rules ──────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -132,7 +132,7 @@ INSIDE: list[tuple[Callable[[Context], Any], str, int]] = [
 
 
 @pytest.mark.parametrize(("wrong", "text", "decided"), INSIDE, ids=lambda part: getattr(part, "__name__", None))
-def test_a_rule_of_the_section_is_told_and_its_breach_decides_nothing(wrong: Any, text: str, decided: int) -> None:
+def test_breaking_a_rule_of_the_section_is_reported_and_decides_nothing(wrong: Any, text: str, decided: int) -> None:
     def flow(context: Context) -> Any:
         with (yield context.lock_entities([A, B])):
             try:
@@ -140,8 +140,8 @@ def test_a_rule_of_the_section_is_told_and_its_breach_decides_nothing(wrong: Any
             except RuntimeError as error:
                 return str(error)
 
-    stage = Stage(flow)
-    assert len(stage.granted(2)) == decided + 2
+    stage = ExecutorHarness(flow)
+    assert len(stage.grant_lock(2)) == decided + 2
     assert stage.output == text
 
 
@@ -165,21 +165,21 @@ def test_some_rules_begin_with_the_request(wrong: Any, text: str) -> None:
         except RuntimeError as error:
             return str(error)
 
-    stage = Stage(flow)
-    assert len(stage.first) == 2
+    stage = ExecutorHarness(flow)
+    assert len(stage.first_decisions) == 2
     assert stage.output == text
 
 
 @pytest.mark.parametrize("allowed", [call_another, call_child, call_child_with_retry])
-def test_all_else_goes_on_until_the_grant(allowed: Any) -> None:
+def test_other_work_continues_until_the_grant(allowed: Any) -> None:
     def flow(context: Context) -> Any:
         lock = context.lock_entities([A, B])
         allowed(context)
         yield lock
 
-    stage = Stage(flow)
-    assert len(stage.first) == 2
-    assert stage.ledger.status == "Running"
+    stage = ExecutorHarness(flow)
+    assert len(stage.first_decisions) == 2
+    assert stage.runtime_state.status == "Running"
 
 
 def test_others_may_be_signaled_and_a_locked_one_called_again_when_it_has_answered() -> None:
@@ -190,10 +190,10 @@ def test_others_may_be_signaled_and_a_locked_one_called_again_when_it_has_answer
             yield context.call_entity(A, "get")
             yield context.call_entity(A, "get")
 
-    stage = Stage(flow)
-    assert stage.granted(2) == ["4 EntityOperationSignaled @account@c note null", "5 TaskScheduled F1 null"]
-    stage.done(5)
-    assert stage.answered(7) == ["9 EntityOperationCalled @account@a get null"]
+    stage = ExecutorHarness(flow)
+    assert stage.grant_lock(2) == ["4 EntityOperationSignaled @account@c note null", "5 TaskScheduled F1 null"]
+    stage.complete_task(5)
+    assert stage.complete_operation(7) == ["9 EntityOperationCalled @account@a get null"]
 
 
 def test_nothing_is_forbidden_any_more_behind_the_section() -> None:
@@ -205,9 +205,9 @@ def test_nothing_is_forbidden_any_more_behind_the_section() -> None:
         with (yield context.lock_entities([A])):
             pass
 
-    stage = Stage(flow)
-    assert len(stage.granted(2)) == 7
-    assert stage.granted(10) == ["12 EntityUnlockSent 10", "13 ExecutionCompleted Completed null"]
+    stage = ExecutorHarness(flow)
+    assert len(stage.grant_lock(2)) == 7
+    assert stage.grant_lock(10) == ["12 EntityUnlockSent 10", "13 ExecutionCompleted Completed null"]
 
 
 def test_a_failed_call_leaves_its_entity_free_for_the_next() -> None:
@@ -218,9 +218,9 @@ def test_a_failed_call_leaves_its_entity_free_for_the_next() -> None:
             except ValueError:
                 yield context.call_entity(A, "get")
 
-    stage = Stage(flow)
-    stage.granted(2)
-    assert stage.refused(4) == ["6 EntityOperationCalled @account@a get null"]
+    stage = ExecutorHarness(flow)
+    stage.grant_lock(2)
+    assert stage.fail_operation(4) == ["6 EntityOperationCalled @account@a get null"]
 
 
 # ── giving back ────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -236,17 +236,17 @@ def test_locks_are_given_back_by_hand_and_only_once() -> None:
         with (yield context.lock_entities([B])) as other:
             other.release()
 
-    stage = Stage(flow)
-    assert stage.granted(2) == ["4 EntityUnlockSent 2", "5 EntityLockRequested @account@b"]
-    assert stage.granted(5) == ["7 EntityUnlockSent 5", "8 ExecutionCompleted Completed null"]
+    stage = ExecutorHarness(flow)
+    assert stage.grant_lock(2) == ["4 EntityUnlockSent 2", "5 EntityLockRequested @account@b"]
+    assert stage.grant_lock(5) == ["7 EntityUnlockSent 5", "8 ExecutionCompleted Completed null"]
 
 
 def test_a_section_that_fails_gives_its_locks_back_first() -> None:
-    stage = Stage(transfer)
-    stage.granted(2)
+    stage = ExecutorHarness(transfer)
+    stage.grant_lock(2)
     failed = "7 ExecutionCompleted Failed Operation 'get' of entity @account@a failed: ValueError: no"
-    assert stage.refused(4) == ["6 EntityUnlockSent 2", failed]
-    assert pending.unreleased_locks(stage.ledger) == []
+    assert stage.fail_operation(4) == ["6 EntityUnlockSent 2", failed]
+    assert pending.unreleased_locks(stage.runtime_state) == []
 
 
 def test_an_execution_may_end_and_go_on_from_inside_a_section() -> None:
@@ -255,8 +255,8 @@ def test_an_execution_may_end_and_go_on_from_inside_a_section() -> None:
             context.continue_as_new(1)
             return
 
-    stage = Stage(flow)
-    assert stage.granted(2) == ["4 EntityUnlockSent 2", "5 ContinueAsNew 1"]
+    stage = ExecutorHarness(flow)
+    assert stage.grant_lock(2) == ["4 EntityUnlockSent 2", "5 ContinueAsNew 1"]
 
 
 def never_gives_back(context: Context) -> Any:
@@ -265,37 +265,37 @@ def never_gives_back(context: Context) -> Any:
     context.continue_as_new(1)
 
 
-def test_locks_that_nobody_gives_back_are_in_the_ledger_until_the_end() -> None:
-    stage = Stage(never_gives_back)
-    assert pending.unreleased_locks(stage.ledger) == [(2, (A,))]
-    stage.granted(2)
-    assert pending.unreleased_locks(stage.ledger) == [(2, (A,))]
-    assert stage.event("E") == ["6 ContinueAsNew 1"]
-    assert pending.unreleased_locks(stage.ledger) == []
+def test_unreleased_locks_are_in_the_runtime_state_until_the_end() -> None:
+    stage = ExecutorHarness(never_gives_back)
+    assert pending.unreleased_locks(stage.runtime_state) == [(2, (A,))]
+    stage.grant_lock(2)
+    assert pending.unreleased_locks(stage.runtime_state) == [(2, (A,))]
+    assert stage.raise_event("E") == ["6 ContinueAsNew 1"]
+    assert pending.unreleased_locks(stage.runtime_state) == []
 
 
-def test_with_without_yield_is_told() -> None:
+def test_with_without_yield_is_reported() -> None:
     def flow(context: Context) -> Any:
         with context.lock_entities([A]):
             yield context.call_entity(A, "get")
 
-    assert "with (yield context.lock_entities(…)):" in Stage(flow).error
+    assert "with (yield context.lock_entities(…)):" in ExecutorHarness(flow).error
 
 
 @pytest.mark.parametrize("flow", [transfer, transfer_awaiting])
-def test_a_machine_that_is_dropped_inside_a_section_keeps_its_locks(flow: Any) -> None:
-    stage = Stage(flow)
-    stage.granted(2)
+def test_an_executor_closed_inside_a_section_keeps_its_locks(flow: Any) -> None:
+    stage = ExecutorHarness(flow)
+    stage.grant_lock(2)
     written = list(stage.records)
-    stage.machine.close()
+    stage.executor.close()
     assert stage.records == written
-    assert list(stage.ledger.locks) == [2]
-    stage.machine = stage.replay()
+    assert list(stage.runtime_state.locks) == [2]
+    stage.executor = stage.replay()
     del stage
     gc.collect()  # nothing that a collector finds later may speak up
 
 
-def test_code_that_catches_everything_gives_nothing_back_when_it_is_dropped() -> None:
+def test_code_that_catches_everything_releases_nothing_when_closed() -> None:
     reached = []
 
     def flow(context: Context) -> Any:
@@ -306,9 +306,9 @@ def test_code_that_catches_everything_gives_nothing_back_when_it_is_dropped() ->
             section.release()
             reached.append(1)
 
-    stage = Stage(flow, check=False)
-    stage.granted(2)
-    stage.machine.close()
+    stage = ExecutorHarness(flow, check=False)
+    stage.grant_lock(2)
+    stage.executor.close()
     assert reached
     assert list(fold_history(stage.records).locks) == [2]
 
@@ -332,30 +332,30 @@ def impatient(context: Context) -> Any:
 
 
 def test_a_request_can_win_against_a_timer() -> None:
-    stage = Stage(impatient)
-    assert stage.granted(2) == ["5 TimerCanceled 3", "6 EntityOperationCalled @account@a get null"]
-    assert stage.answered(6) == ["8 EntityUnlockSent 2", '9 ExecutionCompleted Completed "held"']
+    stage = ExecutorHarness(impatient)
+    assert stage.grant_lock(2) == ["5 TimerCanceled 3", "6 EntityOperationCalled @account@a get null"]
+    assert stage.complete_operation(6) == ["8 EntityUnlockSent 2", '9 ExecutionCompleted Completed "held"']
 
 
 def test_a_request_that_takes_too_long_can_be_taken_back() -> None:
-    stage = Stage(impatient)
-    assert stage.fired(3)[:2] == ["5 EntityUnlockSent 2", "6 EntityOperationSignaled @account@a note null"]
-    assert pending.unreleased_locks(stage.ledger) == []
-    assert not stage.ledger.accepts(ev.EntityLockGranted(2))
-    stage.event("E")
+    stage = ExecutorHarness(impatient)
+    assert stage.fire_timer(3)[:2] == ["5 EntityUnlockSent 2", "6 EntityOperationSignaled @account@a note null"]
+    assert pending.unreleased_locks(stage.runtime_state) == []
+    assert not stage.runtime_state.accepts(ev.EntityLockGranted(2))
+    stage.raise_event("E")
     assert stage.output == ["too late", True, True]
 
 
 def test_a_grant_that_was_held_while_its_request_was_taken_back_is_nothing() -> None:
-    stage = Stage(impatient, check=False)
+    stage = ExecutorHarness(impatient, check=False)
     stage.now = START + timedelta(minutes=1)
-    fired = stage.hold(ev.TimerFired(3))
-    grant = stage.hold(ev.EntityLockGranted(2))
-    assert pending.unreleased_locks(stage.ledger) == [(2, (A, B))]
-    stage.release(fired)
-    assert pending.unreleased_locks(stage.ledger) == []
-    assert stage.release(grant) == []
-    stage.event("E")
+    fired = stage.add_held(ev.TimerFired(3))
+    grant = stage.add_held(ev.EntityLockGranted(2))
+    assert pending.unreleased_locks(stage.runtime_state) == [(2, (A, B))]
+    stage.release_held(fired)
+    assert pending.unreleased_locks(stage.runtime_state) == []
+    assert stage.release_held(grant) == []
+    stage.raise_event("E")
     assert stage.output == ["too late", True, True]
     assert fold_history(stage.records).locks == {}
 
@@ -365,9 +365,9 @@ def test_a_grant_is_for_the_request_that_it_names() -> None:
         context.lock_entities([A]).cancel()
         yield context.lock_entities([A])
 
-    stage = Stage(flow)
-    assert stage.granted(2) == []
-    assert stage.granted(4) == ["7 ExecutionCompleted Completed null"]
+    stage = ExecutorHarness(flow)
+    assert stage.grant_lock(2) == []
+    assert stage.grant_lock(4) == ["7 ExecutionCompleted Completed null"]
 
 
 def test_a_request_is_cancelled_once_and_never_when_it_is_granted() -> None:
@@ -383,44 +383,44 @@ def test_a_request_is_cancelled_once_and_never_when_it_is_granted() -> None:
             second.cancel()
         return [first.is_completed, second.is_cancelled]
 
-    stage = Stage(flow)
-    assert stage.first == [
+    stage = ExecutorHarness(flow)
+    assert stage.first_decisions == [
         "2 EntityLockRequested @account@a",
         "3 EntityUnlockSent 2",
         "4 EntityLockRequested @account@a",
     ]
-    assert stage.granted(4) == ["6 EntityUnlockSent 4", "7 ExecutionCompleted Completed [true,false]"]
+    assert stage.grant_lock(4) == ["6 EntityUnlockSent 4", "7 ExecutionCompleted Completed [true,false]"]
 
 
 # ── what the ledger says meanwhile ─────────────────────────────────────────────────────────────────────────────────
 
 
-def test_a_request_is_waited_for_and_owes_nothing() -> None:
-    stage = Stage(transfer)
-    [waiting] = pending.waits(stage.ledger)
+def test_a_lock_request_is_a_wait_and_no_pending_work() -> None:
+    stage = ExecutorHarness(transfer)
+    [waiting] = pending.waits(stage.runtime_state)
     assert (waiting.kind, waiting.id, waiting.name, waiting.entities) == ("lock", 2, None, (A, B))
-    assert not pending.has_pending_work(stage.ledger)
-    assert not stage.ledger.accepts(ev.EntityOperationCompleted(2))
-    assert stage.ledger.accepts(ev.EntityLockGranted(2))
-    stage.granted(2)
-    assert not stage.ledger.accepts(ev.EntityLockGranted(2))
+    assert not pending.has_pending_work(stage.runtime_state)
+    assert not stage.runtime_state.accepts(ev.EntityOperationCompleted(2))
+    assert stage.runtime_state.accepts(ev.EntityLockGranted(2))
+    stage.grant_lock(2)
+    assert not stage.runtime_state.accepts(ev.EntityLockGranted(2))
 
 
 def test_a_held_grant_is_a_lock_that_is_held() -> None:
-    stage = Stage(transfer)
-    grant = stage.hold(ev.EntityLockGranted(2))
-    assert list(stage.ledger.locks) == [2]
-    assert stage.ledger.open_decisions == {}
-    assert stage.release(grant) == ["5 EntityOperationCalled @account@a get null"]
+    stage = ExecutorHarness(transfer)
+    grant = stage.add_held(ev.EntityLockGranted(2))
+    assert list(stage.runtime_state.locks) == [2]
+    assert stage.runtime_state.open_decisions == {}
+    assert stage.release_held(grant) == ["5 EntityOperationCalled @account@a get null"]
 
 
 def test_a_generator_and_a_coroutine_decide_the_same() -> None:
     def drive(flow: Any) -> list[str]:
-        stage = Stage(flow)
-        stage.granted(2)
-        stage.answered(4)
-        stage.answered(6)
-        stage.answered(7)
-        return [short(record) for record in stage.records]
+        stage = ExecutorHarness(flow)
+        stage.grant_lock(2)
+        stage.complete_operation(4)
+        stage.complete_operation(6)
+        stage.complete_operation(7)
+        return [format_record(record) for record in stage.records]
 
     assert drive(transfer) == drive(transfer_awaiting)

@@ -14,7 +14,7 @@ from durablecli.model import events as ev
 from durablecli.model.entity_id import EntityId
 from durablecli.replay import pending
 from durablecli.replay.runtime_state import fold_history
-from tests.support.executor_harness import START, Stage, seconds, short
+from tests.support.executor_harness import START, ExecutorHarness, format_record, seconds
 
 Context = df.DurableOrchestrationContext
 COUNTER = EntityId("Counter", "a")
@@ -31,10 +31,10 @@ def test_a_call_waits_for_what_the_operation_returns() -> None:
         second = yield context.call_entity("@Counter@a", "get")
         return [first, second]
 
-    stage = Stage(flow)
-    assert stage.first == ["2 EntityOperationCalled @counter@a add 1"]
-    assert stage.answered(2, 5) == ["4 EntityOperationCalled @counter@a get null"]
-    assert stage.answered(4, 6) == ["6 ExecutionCompleted Completed [5,6]"]
+    stage = ExecutorHarness(flow)
+    assert stage.first_decisions == ["2 EntityOperationCalled @counter@a add 1"]
+    assert stage.complete_operation(2, 5) == ["4 EntityOperationCalled @counter@a get null"]
+    assert stage.complete_operation(4, 6) == ["6 ExecutionCompleted Completed [5,6]"]
 
 
 def test_a_result_is_built_by_the_expected_type() -> None:
@@ -42,8 +42,8 @@ def test_a_result_is_built_by_the_expected_type() -> None:
         balance = yield context.call_entity("@account@a", "get", expected_type=Balance)
         return isinstance(balance, Balance) and balance.amount
 
-    stage = Stage(flow)
-    stage.answered(2, {"amount": 7})
+    stage = ExecutorHarness(flow)
+    stage.complete_operation(2, {"amount": 7})
     assert stage.output == 7
 
 
@@ -52,7 +52,7 @@ def test_azures_names_of_parameters_are_kept() -> None:
         context.signal_entity(entityId=COUNTER, operationName="add", operationInput=1)
         yield context.call_entity(entityId=COUNTER, operationName="add", operationInput=2)
 
-    assert Stage(flow).first == [
+    assert ExecutorHarness(flow).first_decisions == [
         "2 EntityOperationSignaled @counter@a add 1",
         "3 EntityOperationCalled @counter@a add 2",
     ]
@@ -65,8 +65,8 @@ def test_a_failed_operation_is_raised_at_the_yield_as_its_own_type() -> None:
         except ValueError as error:
             return [isinstance(error, df.TaskFailedError), str(error)]
 
-    stage = Stage(flow)
-    stage.refused(2, "too little")
+    stage = ExecutorHarness(flow)
+    stage.fail_operation(2, "too little")
     assert stage.output == [True, "Operation 'withdraw' of entity @account@a failed: ValueError: too little"]
 
 
@@ -74,9 +74,9 @@ def test_a_failure_that_is_not_caught_is_the_cause_of_the_end() -> None:
     def flow(context: Context) -> Any:
         yield context.call_entity("@account@a", "withdraw", 5)
 
-    stage = Stage(flow)
-    stage.refused(2)
-    assert (stage.ledger.status, stage.ledger.causes) == ("Failed", (3,))
+    stage = ExecutorHarness(flow)
+    stage.fail_operation(2)
+    assert (stage.runtime_state.status, stage.runtime_state.causes) == ("Failed", (3,))
 
 
 def test_calls_are_tasks_like_all_others() -> None:
@@ -86,9 +86,9 @@ def test_calls_are_tasks_like_all_others() -> None:
         both = yield context.task_all(calls)
         return [calls.index(first), both]
 
-    stage = Stage(flow)
-    stage.answered(3, "b")
-    stage.answered(2, "a")
+    stage = ExecutorHarness(flow)
+    stage.complete_operation(3, "b")
+    stage.complete_operation(2, "a")
     assert stage.output == [1, ["a", "b"]]
 
 
@@ -106,8 +106,8 @@ def test_a_signal_waits_for_nothing_and_may_be_for_later(at: Any, due: datetime 
     def flow(context: Context) -> Any:
         return context.signal_entity(COUNTER, "add", 3, at=at)
 
-    stage = Stage(flow)
-    assert stage.first[0] == "2 EntityOperationSignaled @counter@a add 3"
+    stage = ExecutorHarness(flow)
+    assert stage.first_decisions[0] == "2 EntityOperationSignaled @counter@a add 3"
     signaled = stage.records[1].event
     assert isinstance(signaled, ev.EntityOperationSignaled)
     assert signaled.scheduled_time == due
@@ -124,7 +124,7 @@ def test_what_names_no_entity_is_refused_with_what_does(wrong: Any) -> None:
             told.append(1)
         return told
 
-    assert Stage(flow).first == ["2 ExecutionCompleted Completed [1,1]"]
+    assert ExecutorHarness(flow).first_decisions == ["2 ExecutionCompleted Completed [1,1]"]
 
 
 @pytest.mark.parametrize("wrong", [5, None, Balance])
@@ -134,7 +134,7 @@ def test_an_operation_is_named_by_a_string(wrong: Any) -> None:
             with pytest.raises(ValueError, match="operation"):
                 use(COUNTER, wrong)
 
-    assert Stage(flow).first == ["2 ExecutionCompleted Completed null"]
+    assert ExecutorHarness(flow).first_decisions == ["2 ExecutionCompleted Completed null"]
 
 
 def test_an_input_that_json_cannot_hold_is_refused_with_its_path() -> None:
@@ -144,7 +144,7 @@ def test_an_input_that_json_cannot_hold_is_refused_with_its_path() -> None:
         with pytest.raises(UsageError, match=r"\$\.a"):
             context.signal_entity(COUNTER, "add", {"a": float("nan")})
 
-    assert Stage(flow).first == ["2 ExecutionCompleted Completed null"]
+    assert ExecutorHarness(flow).first_decisions == ["2 ExecutionCompleted Completed null"]
 
 
 # ── what the ledger says meanwhile ─────────────────────────────────────────────────────────────────────────────────
@@ -154,22 +154,22 @@ def calls_one(context: Context) -> Any:
     return (yield context.call_entity(COUNTER, "add", 1))
 
 
-def test_an_open_call_is_waited_for_and_owes_nothing() -> None:
-    stage = Stage(calls_one)
-    [waiting] = pending.waits(stage.ledger)
+def test_an_open_call_is_a_wait_and_no_pending_work() -> None:
+    stage = ExecutorHarness(calls_one)
+    [waiting] = pending.waits(stage.runtime_state)
     assert (waiting.kind, waiting.id, waiting.name, waiting.entity) == ("entity", 2, "add", "@counter@a")
-    assert [n for n, _ in pending.entity_calls(stage.ledger)] == [2]
-    assert not pending.has_pending_work(stage.ledger)
+    assert [n for n, _ in pending.entity_calls(stage.runtime_state)] == [2]
+    assert not pending.has_pending_work(stage.runtime_state)
 
 
 def test_an_outcome_is_taken_once_and_only_by_the_call_that_it_answers() -> None:
-    stage = Stage(calls_one)
-    assert not stage.ledger.accepts(ev.EntityOperationCompleted(1))
-    assert not stage.ledger.accepts(ev.TaskCompleted(2))
-    assert not stage.ledger.accepts(ev.EntityLockGranted(2))
-    assert stage.ledger.accepts(ev.EntityOperationCompleted(2))
-    stage.answered(2)
-    assert not stage.ledger.accepts(ev.EntityOperationFailed(2, stage.ledger.failure))  # type: ignore[arg-type]
+    stage = ExecutorHarness(calls_one)
+    assert not stage.runtime_state.accepts(ev.EntityOperationCompleted(1))
+    assert not stage.runtime_state.accepts(ev.TaskCompleted(2))
+    assert not stage.runtime_state.accepts(ev.EntityLockGranted(2))
+    assert stage.runtime_state.accepts(ev.EntityOperationCompleted(2))
+    stage.complete_operation(2)
+    assert not stage.runtime_state.accepts(ev.EntityOperationFailed(2, stage.runtime_state.failure))  # type: ignore[arg-type]
 
 
 def fails_meanwhile(context: Context) -> Any:
@@ -179,31 +179,31 @@ def fails_meanwhile(context: Context) -> Any:
 
 
 def test_a_failed_execution_still_takes_the_outcome_of_a_call_once() -> None:
-    stage = Stage(fails_meanwhile)
-    stage.failed(3)
-    assert stage.ledger.status == "Failed"
-    assert pending.waits(stage.ledger) == ()
+    stage = ExecutorHarness(fails_meanwhile)
+    stage.fail_task(3)
+    assert stage.runtime_state.status == "Failed"
+    assert pending.waits(stage.runtime_state) == ()
     late = ev.EntityOperationCompleted(2)
-    assert stage.ledger.accepts(late)
-    assert stage.ledger.must_hold
-    stage.hold(late)
-    assert not stage.ledger.accepts(late)
-    assert fold_history(stage.records).open_decisions == stage.ledger.open_decisions == {}
+    assert stage.runtime_state.accepts(late)
+    assert stage.runtime_state.must_hold
+    stage.add_held(late)
+    assert not stage.runtime_state.accepts(late)
+    assert fold_history(stage.records).open_decisions == stage.runtime_state.open_decisions == {}
 
 
 @pytest.mark.parametrize("status", ["Completed", "Terminated"])
 def test_all_others_that_have_ended_take_none(status: str) -> None:
-    stage = Stage(fails_meanwhile)
-    stage.ledger.apply(ev.Record(4, START, ev.ExecutionCompleted(status)))
-    assert not stage.ledger.accepts(ev.EntityOperationCompleted(2))
-    assert pending.entity_calls(stage.ledger) == []
+    stage = ExecutorHarness(fails_meanwhile)
+    stage.runtime_state.apply(ev.Record(4, START, ev.ExecutionCompleted(status)))
+    assert not stage.runtime_state.accepts(ev.EntityOperationCompleted(2))
+    assert pending.entity_calls(stage.runtime_state) == []
 
 
 def test_a_held_outcome_counts_when_it_is_released() -> None:
-    stage = Stage(calls_one)
-    held = stage.hold(ev.EntityOperationCompleted(2))
-    assert pending.entity_calls(stage.ledger) == []
-    assert stage.release(held) == ["5 ExecutionCompleted Completed null"]
+    stage = ExecutorHarness(calls_one)
+    held = stage.add_held(ev.EntityOperationCompleted(2))
+    assert pending.entity_calls(stage.runtime_state) == []
+    assert stage.release_held(held) == ["5 ExecutionCompleted Completed null"]
 
 
 def test_a_generator_and_a_coroutine_decide_the_same() -> None:
@@ -217,8 +217,8 @@ def test_a_generator_and_a_coroutine_decide_the_same() -> None:
         return await context.call_entity(COUNTER, "get")
 
     def drive(flow: Any) -> list[str]:
-        stage = Stage(flow)
-        stage.answered(3, 1)
-        return [short(record) for record in stage.records]
+        stage = ExecutorHarness(flow)
+        stage.complete_operation(3, 1)
+        return [format_record(record) for record in stage.records]
 
     assert drive(generator) == drive(coroutine)

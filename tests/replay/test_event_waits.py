@@ -12,12 +12,12 @@ import durablecli as df
 from durablecli import testing
 from durablecli.model import events as ev
 from durablecli.replay.runtime_state import RuntimeState
-from tests.support.executor_harness import Stage
+from tests.support.executor_harness import ExecutorHarness
 
 Context = df.DurableOrchestrationContext
 
 
-def test_a_wait_that_lost_within_a_race_takes_nothing_when_the_race_goes_on() -> None:
+def test_a_wait_that_lost_a_nested_race_takes_nothing_while_the_race_continues() -> None:
     def flow(context: Context) -> Any:
         lost = context.wait_for_external_event("E")
         inner = context.task_any([lost, context.call_activity("F", 0)])
@@ -28,10 +28,10 @@ def test_a_wait_that_lost_within_a_race_takes_nothing_when_the_race_goes_on() ->
         yield context.task_any([fresh, others[1]])
         return [fresh.result, lost.is_completed]
 
-    stage = Stage(flow)
-    stage.done(3)
-    stage.done(4)
-    stage.event("E", "mine")
+    stage = ExecutorHarness(flow)
+    stage.complete_task(3)
+    stage.complete_task(4)
+    stage.raise_event("E", "mine")
     assert stage.output == ["mine", False]
 
 
@@ -43,9 +43,9 @@ def test_a_wait_that_lost_one_race_takes_events_for_another_that_is_awaited() ->
         yield context.task_all([first, second])
         return shared.result
 
-    stage = Stage(flow)
-    stage.done(4)
-    stage.event("A", 1)
+    stage = ExecutorHarness(flow)
+    stage.complete_task(4)
+    stage.raise_event("A", 1)
     assert stage.output == 1
 
 
@@ -60,11 +60,11 @@ def test_a_wait_that_lost_one_race_still_waits_in_a_composite_beside_it() -> Non
             tasks.remove((yield context.task_any(tasks)))
         return shared.result
 
-    stage = Stage(flow)
-    stage.done(4)
-    stage.done(5)
-    stage.event("A", "seen")
-    stage.done(3)
+    stage = ExecutorHarness(flow)
+    stage.complete_task(4)
+    stage.complete_task(5)
+    stage.raise_event("A", "seen")
+    stage.complete_task(3)
     assert stage.output == "seen"
 
 
@@ -81,9 +81,9 @@ def test_yielding_a_finished_any_again_wakes_none_of_its_losers(wrap: bool) -> N
         fresh = context.wait_for_external_event("E")
         return [(yield fresh), lost.result]
 
-    stage = Stage(flow)
-    stage.done(3)
-    stage.event("E", "mine")
+    stage = ExecutorHarness(flow)
+    stage.complete_task(3)
+    stage.raise_event("E", "mine")
     assert stage.output == ["mine", None]
 
 
@@ -102,11 +102,11 @@ def test_a_wait_takes_events_until_its_race_is_awaited_for_the_first_time(look: 
         fresh = context.wait_for_external_event("E")
         return [early.result, late.result, (yield fresh)]
 
-    stage = Stage(flow)
-    stage.done(4)
-    stage.event("E", 1)
-    stage.done(6)
-    stage.event("E", 2)
+    stage = ExecutorHarness(flow)
+    stage.complete_task(4)
+    stage.raise_event("E", 1)
+    stage.complete_task(6)
+    stage.raise_event("E", 2)
     assert stage.output == [1, None, 2]
 
 
@@ -119,15 +119,15 @@ def test_only_the_first_wait_to_wake_takes_an_event_that_was_kept() -> None:
         fresh = yield context.wait_for_external_event("E")
         return [waits[0].result, fresh, (yield waits[1])]
 
-    stage = Stage(flow)
-    stage.done(4)
+    stage = ExecutorHarness(flow)
+    stage.complete_task(4)
     for value in (1, 2, 3):
-        stage.event("E", value)
-    stage.done(6)
+        stage.raise_event("E", value)
+    stage.complete_task(6)
     assert stage.output == [1, 2, 3]
 
 
-def test_waits_that_are_needed_again_stand_behind_those_that_came_meanwhile() -> None:
+def test_waits_that_are_needed_again_queue_behind_newer_ones() -> None:
     def flow(context: Context) -> Any:
         first, gates = context.wait_for_external_event("E"), [context.call_activity("F", i) for i in range(2)]
         yield context.task_any([first, gates[0]])
@@ -135,21 +135,21 @@ def test_waits_that_are_needed_again_stand_behind_those_that_came_meanwhile() ->
         yield context.task_any([first, second, gates[1]])
         return [first.result, second.result]
 
-    stage = Stage(flow)
-    stage.done(3)
-    stage.event("E", 1)
+    stage = ExecutorHarness(flow)
+    stage.complete_task(3)
+    stage.raise_event("E", 1)
     assert stage.output == [None, 1]
 
 
 # ── what a ledger knows of waits that sleep ────────────────────────────────────────────────────────────────────────
 
 
-def waiting_for(hub: testing.TestEnvironment, id: str) -> list[str]:
+def awaited_events(hub: testing.TestEnvironment, id: str) -> list[str]:
     return sorted(one.name or "" for one in hub.client.get_status(id).waiting_for if one.kind == "event")
 
 
 @pytest.mark.parametrize("again", [False, True], ids=["live", "restarted"])
-def test_the_status_lists_no_wait_that_sleeps(again: bool, replay_always: bool) -> None:
+def test_the_status_lists_no_inactive_wait(again: bool, replay_always: bool) -> None:
     @df.orchestrator
     def flow(context: Context) -> Any:
         approval, reply = context.wait_for_external_event("Approval"), context.wait_for_external_event("Reply")
@@ -160,17 +160,17 @@ def test_the_status_lists_no_wait_that_sleeps(again: bool, replay_always: bool) 
     with testing.hub(flow, replay_always=replay_always) as hub:
         id = hub.client.start_new(flow)
         hub.run()
-        assert waiting_for(hub, id) == ["Approval", "Reply"]
+        assert awaited_events(hub, id) == ["Approval", "Reply"]
         hub.advance(timedelta(minutes=90))
         if again:
             hub.restart()
             hub.run()
-        assert waiting_for(hub, id) == ["Reply"]
+        assert awaited_events(hub, id) == ["Reply"]
         hub.client.raise_event(id, "approval")
         hub.run()
-        assert waiting_for(hub, id) == ["Reply"], "a wait that sleeps takes nothing"
+        assert awaited_events(hub, id) == ["Reply"], "a wait that sleeps takes nothing"
         hub.advance(timedelta(hours=1))
-        assert waiting_for(hub, id) == ["Reply"], "the event was kept for the wait that needs it now"
+        assert awaited_events(hub, id) == ["Reply"], "the event was kept for the wait that needs it now"
         hub.client.raise_event(id, "Reply")
         hub.run()
         assert hub.client.get_status(id).runtime_status is df.OrchestrationRuntimeStatus.Completed
@@ -195,7 +195,7 @@ def test_races_that_go_on_with_the_same_waits_leave_no_record_of_it() -> None:
         assert "EventWaitsChanged" not in [type(record.event).__name__ for record in hub.client.get_history(id)]
 
 
-def test_an_event_costs_a_ledger_the_same_however_many_waits_there_are() -> None:
+def test_the_cost_of_an_event_does_not_depend_on_the_number_of_waits() -> None:
     at = datetime(2026, 1, 1, tzinfo=UTC)
 
     def lines(size: int) -> float:

@@ -179,7 +179,7 @@ class LazyModule(ModuleType):
 request = Proxy()
 numbers = LazyModule("numbers")
 
-made = {
+exception_factories = {
     TakesNoAttributes: lambda: TakesNoAttributes(3),
     FrozenAttrs: lambda: FrozenAttrs(3),
     FrozenData: lambda: FrozenData(3),
@@ -205,25 +205,25 @@ metaclassed = Exception.__new__(OfMetaclass)
 def fail(name: str) -> None:
     if name == "OfMetaclass":
         raise metaclassed
-    raise next(make() for kind, make in made.items() if kind.__name__ == name)
+    raise next(make() for kind, make in exception_factories.items() if kind.__name__ == name)
 
 
 @pytest.mark.parametrize("replay_always", [False, True])
-@pytest.mark.parametrize("kind", [*made, OfMetaclass], ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize("kind", [*exception_factories, OfMetaclass], ids=lambda kind: kind.__name__)
 def test_an_orchestrator_catches_it_by_its_class_and_as_a_failed_task(kind: Any, replay_always: bool) -> None:
     @df.orchestrator
     def by_class(context: df.DurableOrchestrationContext) -> Any:
         try:
             yield context.call_activity(fail, type.__getattribute__(kind, "__name__"))
         except kind as error:
-            return seen(error)
+            return check_caught(error)
 
     @df.orchestrator
     def as_a_failed_task(context: df.DurableOrchestrationContext) -> Any:
         try:
             yield context.task_all([context.call_activity(fail, type.__getattribute__(kind, "__name__"))])
         except df.TaskFailedError as error:
-            found = seen(error)
+            found = check_caught(error)
             yield context.create_timer(context.current_utc_datetime)
             return found
 
@@ -234,7 +234,7 @@ def test_an_orchestrator_catches_it_by_its_class_and_as_a_failed_task(kind: Any,
             assert status.output == [type.__getattribute__(kind, "__name__"), True]
 
 
-def seen(error: Any) -> Any:
+def check_caught(error: Any) -> Any:
     """What an orchestrator may do with an exception that it has caught."""
     assert error
     assert error == error
@@ -251,7 +251,7 @@ def seen(error: Any) -> Any:
     return [error.failure.type.rpartition(".")[2], error.with_traceback(None) is error]
 
 
-@pytest.mark.parametrize("kind", [*made, OfMetaclass], ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize("kind", [*exception_factories, OfMetaclass], ids=lambda kind: kind.__name__)
 def test_an_uncaught_one_fails_the_orchestration_and_its_parent_catches_it(kind: Any) -> None:
     @df.orchestrator
     def child(context: df.DurableOrchestrationContext) -> Any:

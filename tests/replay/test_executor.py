@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 import durablecli as df
-from tests.support.executor_harness import Stage
+from tests.support.executor_harness import ExecutorHarness
 
 Context = df.DurableOrchestrationContext
 
@@ -45,17 +45,17 @@ async def awaiting(context: Context) -> Any:
 
 @pytest.mark.parametrize("flow", [with_finally, with_bare_except, with_yield_in_finally, awaiting])
 def test_a_dropped_function_may_clean_up_and_decides_nothing(flow: Any) -> None:
-    stage = Stage(flow, check=False)
+    stage = ExecutorHarness(flow, check=False)
     written = list(stage.records)
-    stage.machine.close()
-    assert stage.machine.log_lines == []
+    stage.executor.close()
+    assert stage.executor.log_lines == []
     assert stage.records == written
     del stage
     gc.collect()  # nothing that a collector finds later may speak up
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-def test_a_function_that_refuses_to_end_is_left_all_the_same() -> None:
+def test_a_function_that_refuses_to_end_is_abandoned() -> None:
     rounds = []
 
     def stubborn(context: Context) -> Any:
@@ -66,14 +66,14 @@ def test_a_function_that_refuses_to_end_is_left_all_the_same() -> None:
             except:  # noqa: E722, S110 - what authors write
                 pass
 
-    stage = Stage(stubborn, check=False)
-    stage.machine.close()
+    stage = ExecutorHarness(stubborn, check=False)
+    stage.executor.close()
     assert len(rounds) > 1
     del stage
     gc.collect()
 
 
 def test_a_finally_that_is_reached_by_a_failure_decides_as_ever() -> None:
-    stage = Stage(with_finally)
-    assert stage.failed(2)[0] == "4 TaskScheduled CleanUp null"
-    assert stage.ledger.status == "Failed"
+    stage = ExecutorHarness(with_finally)
+    assert stage.fail_task(2)[0] == "4 TaskScheduled CleanUp null"
+    assert stage.runtime_state.status == "Failed"

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import durablecli as df
-from tests.support.executor_harness import Stage, short
+from tests.support.executor_harness import ExecutorHarness, format_record
 
 Context = df.DurableOrchestrationContext
 
@@ -42,13 +42,13 @@ async def coroutine(context: Context) -> Any:
 
 
 def drive(flow: Any) -> list[str]:
-    stage = Stage(flow)
-    stage.done(3, "one")
-    stage.event("e", 1)
-    stage.failed(8, "once")
-    stage.fired(10)
-    stage.failed(12, "twice")
-    return [short(record) for record in stage.records]
+    stage = ExecutorHarness(flow)
+    stage.complete_task(3, "one")
+    stage.raise_event("e", 1)
+    stage.fail_task(8, "once")
+    stage.fire_timer(10)
+    stage.fail_task(12, "twice")
+    return [format_record(record) for record in stage.records]
 
 
 def test_a_generator_and_a_coroutine_decide_the_same() -> None:

@@ -16,7 +16,7 @@ from durablecli.replay.errors import NonDeterminismError, TooManyDecisions
 from durablecli.replay.executor import OrchestrationExecutor
 from durablecli.replay.replay import replay
 from durablecli.replay.runtime_state import fold_history
-from tests.support.executor_harness import START, Stage, no_signatures
+from tests.support.executor_harness import START, ExecutorHarness, any_return_type
 
 Context = df.DurableOrchestrationContext
 
@@ -83,15 +83,15 @@ TABLE = [
 
 
 def history() -> list[ev.Record]:
-    stage = Stage(before)
-    stage.done(2, {"x": 1})
+    stage = ExecutorHarness(before)
+    stage.complete_task(2, {"x": 1})
     return stage.records
 
 
 @pytest.mark.parametrize(("now", "where", "then", "decides"), TABLE, ids=lambda each: getattr(each, "__name__", None))
 def test_the_first_difference_is_shown(now: Any, where: str, then: str, decides: str) -> None:
     with pytest.raises(NonDeterminismError) as caught:
-        replay(now, fold_history(history()), no_signatures)
+        replay(now, fold_history(history()), any_return_type)
     text = str(caught.value)
     assert where in text
     assert f"history  {then}\n" in text
@@ -153,10 +153,10 @@ OTHERS = [
 
 @pytest.mark.parametrize(("now", "n", "then", "decides"), OTHERS, ids=lambda each: getattr(each, "__name__", None))
 def test_another_entity_is_another_decision(now: Any, n: int, then: str, decides: str) -> None:
-    stage = Stage(entities)
-    stage.granted(3)
+    stage = ExecutorHarness(entities)
+    stage.grant_lock(3)
     with pytest.raises(NonDeterminismError) as caught:
-        replay(now, fold_history(stage.records), no_signatures)
+        replay(now, fold_history(stage.records), any_return_type)
     text = str(caught.value)
     assert f"at record {n}\nhistory  {then}\nnow      {decides} (" in text
 
@@ -167,14 +167,14 @@ def test_the_case_of_names_and_what_is_sent_to_an_entity_are_not_compared() -> N
         with (yield context.lock_entities(["@Account@b", "@account@a"])):
             yield context.call_entity("@ACCOUNT@a", "ADD", 2)
 
-    stage = Stage(entities)
-    stage.granted(3)
-    replay(alike, fold_history(stage.records), no_signatures)[0].close()
+    stage = ExecutorHarness(entities)
+    stage.grant_lock(3)
+    replay(alike, fold_history(stage.records), any_return_type)[0].close()
 
 
-def test_the_line_is_that_of_the_yield_where_the_function_stands() -> None:
+def test_the_line_is_that_of_the_current_yield() -> None:
     with pytest.raises(NonDeterminismError) as caught:
-        replay(one_more, fold_history(history()), no_signatures)
+        replay(one_more, fold_history(history()), any_return_type)
     code = one_more.__code__
     assert f"{code.co_filename}:{code.co_firstlineno + 2})" in str(caught.value)
 
@@ -184,20 +184,20 @@ def test_decisions_that_the_code_does_not_make_any_more_are_found() -> None:
         yield context.wait_for_external_event("Never")
 
     with pytest.raises(NonDeterminismError, match="EventAwaited"):
-        replay(fewer, fold_history(history()), no_signatures)
+        replay(fewer, fold_history(history()), any_return_type)
 
     def stops(context: Context) -> Any:
         yield context.task_any([context.call_activity("F1"), context.wait_for_external_event("Never")])
 
     with pytest.raises(NonDeterminismError, match="at record 4"):
-        replay(stops, fold_history(history()), no_signatures)
+        replay(stops, fold_history(history()), any_return_type)
 
 
 def test_a_decision_that_is_missing_at_the_end_is_found() -> None:
-    stage = Stage(one_more_behind)
-    stage.done(2)
+    stage = ExecutorHarness(one_more_behind)
+    stage.complete_task(2)
     with pytest.raises(NonDeterminismError) as caught:
-        replay(before, fold_history(stage.records), no_signatures)
+        replay(before, fold_history(stage.records), any_return_type)
     assert "history  TaskScheduled F2\nnow      nothing more" in str(caught.value)
 
 
@@ -211,13 +211,13 @@ def test_inputs_due_times_and_custom_statuses_are_not_compared() -> None:
         context.create_timer(timedelta(hours=2))
         yield context.call_activity("F1", 2)
 
-    machine, fresh = replay(new, fold_history(Stage(old).records), no_signatures)
+    machine, fresh = replay(new, fold_history(ExecutorHarness(old).records), any_return_type)
     assert fresh == []
     machine.close()
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-def test_no_except_swallows_the_verdict() -> None:
+def test_no_except_swallows_a_non_determinism_error() -> None:
     def stubborn(context: Context) -> Any:
         while True:
             try:
@@ -226,11 +226,11 @@ def test_no_except_swallows_the_verdict() -> None:
                 context.set_custom_status("once more")
 
     with pytest.raises(NonDeterminismError):
-        replay(stubborn, fold_history(history()), no_signatures)
+        replay(stubborn, fold_history(history()), any_return_type)
     gc.collect()  # Python tells of a generator that refuses to end when it collects it
 
 
-def test_an_except_that_goes_another_way_does_not_hide_the_verdict() -> None:
+def test_an_except_that_decides_differently_does_not_hide_the_error() -> None:
     def sly(context: Context) -> Any:
         try:
             yield context.call_activity("F9")
@@ -238,7 +238,7 @@ def test_an_except_that_goes_another_way_does_not_hide_the_verdict() -> None:
             return "all is well"
 
     with pytest.raises(NonDeterminismError, match="F9"):
-        replay(sly, fold_history(history()), no_signatures)
+        replay(sly, fold_history(history()), any_return_type)
 
 
 @pytest.mark.parametrize("what", ["call_activity", "set_custom_status"])
@@ -251,25 +251,25 @@ def test_a_turn_without_end_is_stopped(what: str, monkeypatch: pytest.MonkeyPatc
         yield
 
     start = ev.ExecutionStarted("i", "1", "runaway")
-    machine = OrchestrationExecutor(runaway, start, no_signatures)
+    machine = OrchestrationExecutor(runaway, start, any_return_type)
     with pytest.raises(TooManyDecisions, match="loop without a yield"):
         machine.apply(ev.Record(1, START, start), START, 2)
 
 
-def test_a_torn_turn_is_decided_to_its_end() -> None:
+def test_an_incomplete_turn_is_completed() -> None:
     def flow(context: Context) -> Any:
         tasks = [context.call_activity("F", i) for i in range(4)]
         context.set_custom_status("all sent")
         yield context.task_all(tasks)
 
-    whole = Stage(flow).records
+    whole = ExecutorHarness(flow).records
     for cut in range(1, len(whole)):
-        machine, fresh = replay(flow, fold_history(whole[:cut]), no_signatures, incomplete=True)
+        machine, fresh = replay(flow, fold_history(whole[:cut]), any_return_type, incomplete=True)
         assert [record.event for record in [*whole[:cut], *fresh]] == [record.event for record in whole]
         assert [record.n for record in fresh] == list(range(cut + 1, len(whole) + 1))
         machine.close()
     with pytest.raises(NonDeterminismError, match="nothing more"):
-        replay(flow, fold_history(whole[:3]), no_signatures)
+        replay(flow, fold_history(whole[:3]), any_return_type)
 
 
 # ── changed code whose decisions come later than their outcomes in the history, or not at all ──────────────────────
@@ -277,10 +277,10 @@ def test_a_torn_turn_is_decided_to_its_end() -> None:
 RETRY = df.RetryPolicy(timedelta(seconds=1), 3)
 
 
-def fail_and_retry(stage: Stage) -> None:
-    stage.failed(3)
-    stage.fired(5)
-    stage.done(7, "x")
+def fail_and_retry(stage: ExecutorHarness) -> None:
+    stage.fail_task(3)
+    stage.fire_timer(5)
+    stage.complete_task(7, "x")
 
 
 LATE: dict[str, tuple[Any, Any]] = {
@@ -318,15 +318,15 @@ def test_the_recorded_outcome_is_used_when_its_decision_comes_later(kind: str) -
         yield context.call_activity("Gate")
         yield from end(context, make(context))
 
-    stage = Stage(early, "wait")
+    stage = ExecutorHarness(early, "wait")
     settle(stage)
     with pytest.raises(NonDeterminismError, match="at record 3"):
-        replay(late, fold_history(stage.records), no_signatures)
-    stage.done(2)
-    machine, fresh = replay(late, fold_history(stage.records), no_signatures)
+        replay(late, fold_history(stage.records), any_return_type)
+    stage.complete_task(2)
+    machine, fresh = replay(late, fold_history(stage.records), any_return_type)
     assert fresh == []
     assert machine.pending_decisions == set(fold_history(stage.records).open_decisions)
-    (last,) = stage.ledger.open_decisions
+    (last,) = stage.runtime_state.open_decisions
     decided = machine.apply(ev.Record(99, stage.now, ev.TaskCompleted(last)), stage.now, 100)
     assert decided, "it goes on"
     machine.close()
@@ -352,15 +352,15 @@ def test_a_decision_that_is_dropped_is_found_whether_its_outcome_has_come_or_not
         yield make(context)
 
     for come in (False, True):
-        stage = Stage(before, check=kind != "failed activity")
+        stage = ExecutorHarness(before, check=kind != "failed activity")
         if come:
             settle(stage)
         for changed in (after, at_the_end):
             with pytest.raises(NonDeterminismError, match="at record 3"):
-                replay(changed, fold_history(stage.records), no_signatures)
-        stage.done(2)
+                replay(changed, fold_history(stage.records), any_return_type)
+        stage.complete_task(2)
         with pytest.raises(NonDeterminismError, match="at record 3"):
-            replay(after, fold_history(stage.records), no_signatures)
+            replay(after, fold_history(stage.records), any_return_type)
 
 
 def test_another_timer_that_is_cancelled_is_another_decision() -> None:
@@ -375,7 +375,7 @@ def test_another_timer_that_is_cancelled_is_another_decision() -> None:
         yield timers[0]
 
     with pytest.raises(NonDeterminismError) as caught:
-        replay(second, fold_history(Stage(first).records), no_signatures)
+        replay(second, fold_history(ExecutorHarness(first).records), any_return_type)
     assert "history  TimerCanceled of record 2\nnow      TimerCanceled of record 3 (" in str(caught.value)
 
 
@@ -383,14 +383,14 @@ def test_what_would_wait_for_an_outcome_that_cannot_come_is_refused() -> None:
     def flow(context: Context) -> Any:
         yield context.call_activity("F")
 
-    records = Stage(flow).records
+    records = ExecutorHarness(flow).records
     ledger = fold_history(records)
     del ledger.open_decisions[2]
     with pytest.raises(NonDeterminismError) as caught:
-        replay(flow, ledger, no_signatures)
+        replay(flow, ledger, any_return_type)
     assert "history  TaskScheduled F\nnow      waits for its outcome, which isn't open any more (" in str(caught.value)
 
 
 def test_the_text_says_what_to_do() -> None:
     with pytest.raises(NonDeterminismError, match="restore the code that this instance began with"):
-        replay(other_name, fold_history(history()), no_signatures)
+        replay(other_name, fold_history(history()), any_return_type)

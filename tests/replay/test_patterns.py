@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import durablecli as df
-from tests.support.executor_harness import Stage
+from tests.support.executor_harness import ExecutorHarness
 
 
 def chaining(context: df.DurableOrchestrationContext) -> Any:
@@ -71,47 +71,51 @@ def human_interaction(context: df.DurableOrchestrationContext) -> Any:
 
 
 def test_a_chain_hands_each_result_to_the_next_function() -> None:
-    stage = Stage(chaining)
-    assert stage.first == ["2 TaskScheduled F1 null"]
-    assert stage.done(2, "a") == ['4 TaskScheduled F2 "a"']
-    assert stage.done(4, "b") == ['6 TaskScheduled F3 "b"']
-    assert stage.done(6, "c") == ['8 TaskScheduled F4 "c"']
-    assert stage.done(8, "d") == ['10 ExecutionCompleted Completed "d"']
+    stage = ExecutorHarness(chaining)
+    assert stage.first_decisions == ["2 TaskScheduled F1 null"]
+    assert stage.complete_task(2, "a") == ['4 TaskScheduled F2 "a"']
+    assert stage.complete_task(4, "b") == ['6 TaskScheduled F3 "b"']
+    assert stage.complete_task(6, "c") == ['8 TaskScheduled F4 "c"']
+    assert stage.complete_task(8, "d") == ['10 ExecutionCompleted Completed "d"']
 
 
 def test_fan_out_fan_in_waits_for_all_and_sums_in_input_order() -> None:
-    stage = Stage(fan_out_fan_in)
-    assert stage.done(2, [1, 2, 3]) == ["4 TaskScheduled F2 1", "5 TaskScheduled F2 2", "6 TaskScheduled F2 3"]
-    assert stage.done(6, 30) == []
-    assert stage.done(4, 10) == []
-    assert stage.done(5, 20) == ["10 TaskScheduled F3 60"]
-    assert stage.done(10) == ["12 ExecutionCompleted Completed null"]
+    stage = ExecutorHarness(fan_out_fan_in)
+    assert stage.complete_task(2, [1, 2, 3]) == ["4 TaskScheduled F2 1", "5 TaskScheduled F2 2", "6 TaskScheduled F2 3"]
+    assert stage.complete_task(6, 30) == []
+    assert stage.complete_task(4, 10) == []
+    assert stage.complete_task(5, 20) == ["10 TaskScheduled F3 60"]
+    assert stage.complete_task(10) == ["12 ExecutionCompleted Completed null"]
 
 
 def test_the_monitor_polls_until_the_job_is_done() -> None:
-    stage = Stage(monitor, json.dumps({"jobId": 7, "pollingInterval": 30, "expiryTime": "2026-11-22T10:00:00+00:00"}))
-    assert stage.first == ["2 TaskScheduled GetJobStatus 7"]
-    assert stage.done(2, "Running") == ["4 TimerCreated +0:00:30"]
-    assert stage.fired(4) == ["6 TaskScheduled GetJobStatus 7"]
-    assert stage.done(6, "Completed") == ["8 TaskScheduled SendAlert 7"]
-    assert stage.done(8) == ["10 ExecutionCompleted Completed null"]
+    stage = ExecutorHarness(
+        monitor, json.dumps({"jobId": 7, "pollingInterval": 30, "expiryTime": "2026-11-22T10:00:00+00:00"})
+    )
+    assert stage.first_decisions == ["2 TaskScheduled GetJobStatus 7"]
+    assert stage.complete_task(2, "Running") == ["4 TimerCreated +0:00:30"]
+    assert stage.fire_timer(4) == ["6 TaskScheduled GetJobStatus 7"]
+    assert stage.complete_task(6, "Completed") == ["8 TaskScheduled SendAlert 7"]
+    assert stage.complete_task(8) == ["10 ExecutionCompleted Completed null"]
 
 
 def test_the_monitor_stops_when_its_time_is_over() -> None:
-    stage = Stage(monitor, json.dumps({"jobId": 7, "pollingInterval": 3600, "expiryTime": "2026-11-22T10:00:00+00:00"}))
-    stage.done(2, "Running")
-    assert stage.fired(4) == ["6 ExecutionCompleted Completed null"]
+    stage = ExecutorHarness(
+        monitor, json.dumps({"jobId": 7, "pollingInterval": 3600, "expiryTime": "2026-11-22T10:00:00+00:00"})
+    )
+    stage.complete_task(2, "Running")
+    assert stage.fire_timer(4) == ["6 ExecutionCompleted Completed null"]
 
 
 def test_an_approval_in_time_cancels_the_timer() -> None:
-    stage = Stage(human_interaction)
-    assert stage.done(2) == ["4 TimerCreated +3 days, 0:00:00", "5 EventAwaited ApprovalEvent"]
-    assert stage.event("ApprovalEvent", True) == ["7 TimerCanceled 4", "8 TaskScheduled ProcessApproval true"]
-    assert stage.done(8) == ["10 ExecutionCompleted Completed null"]
+    stage = ExecutorHarness(human_interaction)
+    assert stage.complete_task(2) == ["4 TimerCreated +3 days, 0:00:00", "5 EventAwaited ApprovalEvent"]
+    assert stage.raise_event("ApprovalEvent", True) == ["7 TimerCanceled 4", "8 TaskScheduled ProcessApproval true"]
+    assert stage.complete_task(8) == ["10 ExecutionCompleted Completed null"]
 
 
 def test_no_approval_in_time_escalates() -> None:
-    stage = Stage(human_interaction)
-    stage.done(2)
-    assert stage.fired(4) == ["7 TaskScheduled Escalate null"]
-    assert stage.done(7) == ["9 ExecutionCompleted Completed null"]
+    stage = ExecutorHarness(human_interaction)
+    stage.complete_task(2)
+    assert stage.fire_timer(4) == ["7 TaskScheduled Escalate null"]
+    assert stage.complete_task(7) == ["9 ExecutionCompleted Completed null"]

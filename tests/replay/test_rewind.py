@@ -11,16 +11,16 @@ from durablecli.errors import WrongState
 from durablecli.model import events as ev
 from durablecli.replay.rewind import plan_rewind
 from durablecli.replay.runtime_state import RuntimeState, fold_history
-from tests.support.executor_harness import Stage
+from tests.support.executor_harness import ExecutorHarness
 
 Context = df.DurableOrchestrationContext
 A = "@account@a"
 INTO_SECTION = "it can't be rewound into them"
 
 
-def rewound(stage: Stage) -> RuntimeState:
+def rewind(stage: ExecutorHarness) -> RuntimeState:
     """The ledger once what failed is rewound."""
-    plan = plan_rewind(stage.ledger)
+    plan = plan_rewind(stage.runtime_state)
     last = len(stage.records)
     return fold_history([*stage.records, ev.Record(last + 1, stage.now, plan.to_event("mended"))])
 
@@ -33,20 +33,20 @@ def calls_two(context: Context) -> Any:
 
 
 def test_a_call_whose_failure_is_forgotten_is_asked_again_and_no_other() -> None:
-    stage = Stage(calls_two)
-    stage.refused(3)
-    plan = plan_rewind(stage.ledger)
+    stage = ExecutorHarness(calls_two)
+    stage.fail_operation(3)
+    plan = plan_rewind(stage.runtime_state)
     assert (plan.start, plan.forgotten, plan.void) == (4, (4,), (5,))
     assert plan.calls == ((3, ev.EntityOperationCalled(A, "withdraw", plan.calls[0][1].input)),)
     assert (plan.activities, plan.children) == ((), ())
-    assert list(rewound(stage).open_decisions) == [2, 3]
+    assert list(rewind(stage).open_decisions) == [2, 3]
 
 
 def test_an_answer_that_came_behind_the_end_counts_once_it_is_rewound() -> None:
-    stage = Stage(calls_two)
-    stage.refused(3)
-    late = stage.hold(ev.EntityOperationCompleted(2))
-    ledger = rewound(stage)
+    stage = ExecutorHarness(calls_two)
+    stage.fail_operation(3)
+    late = stage.add_held(ev.EntityOperationCompleted(2))
+    ledger = rewind(stage)
     assert list(ledger.open_decisions) == [3]
     assert list(ledger.held) == [late]
     assert not ledger.accepts(ev.EntityOperationCompleted(2))
@@ -68,14 +68,14 @@ def test_a_call_that_is_void_takes_no_answer_any_more() -> None:
             yield context.call_entity(A, "add", 1)
             raise RuntimeError from error
 
-    stage = Stage(caught)
-    stage.failed(2)
-    stage.answered(4)
-    assert stage.ledger.causes == (3,)
-    plan = plan_rewind(stage.ledger)
+    stage = ExecutorHarness(caught)
+    stage.fail_task(2)
+    stage.complete_operation(4)
+    assert stage.runtime_state.causes == (3,)
+    plan = plan_rewind(stage.runtime_state)
     assert plan.void == (4, 5, 6)
     assert plan.calls == ()
-    ledger = rewound(stage)
+    ledger = rewind(stage)
     assert not ledger.accepts(ev.EntityOperationCompleted(4))
     assert list(ledger.open_decisions) == [2]
     assert not ledger.held
@@ -89,20 +89,20 @@ def test_an_answer_behind_the_end_to_a_call_that_becomes_void_is_dropped() -> No
             context.call_entity(A, "add", 1)
             raise RuntimeError from error
 
-    stage = Stage(caught)
-    stage.failed(2)
-    assert stage.ledger.accepts(ev.EntityOperationCompleted(4))
-    stage.hold(ev.EntityOperationCompleted(4))
-    ledger = rewound(stage)
+    stage = ExecutorHarness(caught)
+    stage.fail_task(2)
+    assert stage.runtime_state.accepts(ev.EntityOperationCompleted(4))
+    stage.add_held(ev.EntityOperationCompleted(4))
+    ledger = rewind(stage)
     assert not ledger.held
     assert list(ledger.open_decisions) == [2]
 
 
 def test_calls_and_signals_before_the_failure_are_kept() -> None:
-    stage = Stage(fails_behind_its_signal)
-    stage.done(2)
-    stage.failed(6)
-    ledger = rewound(stage)
+    stage = ExecutorHarness(fails_behind_its_signal)
+    stage.complete_task(2)
+    stage.fail_task(6)
+    ledger = rewind(stage)
     assert list(ledger.open_decisions) == [4, 6]
     assert ledger.accepts(ev.EntityOperationCompleted(4))
 
@@ -142,42 +142,44 @@ def section_behind_the_failure(context: Context) -> Any:
         raise RuntimeError from error
 
 
-def failed_inside() -> Stage:
-    stage = Stage(section)
-    stage.done(2)
-    stage.granted(4)
-    stage.failed(6)
+def failed_inside() -> ExecutorHarness:
+    stage = ExecutorHarness(section)
+    stage.complete_task(2)
+    stage.grant_lock(4)
+    stage.fail_task(6)
     return stage
 
 
-def failed_holding() -> Stage:
-    stage = Stage(held)
-    stage.granted(2)
-    stage.failed(4)
+def failed_holding() -> ExecutorHarness:
+    stage = ExecutorHarness(held)
+    stage.grant_lock(2)
+    stage.fail_task(4)
     return stage
 
 
-def failed_waiting() -> Stage:
-    stage = Stage(waited)
-    stage.failed(3)
+def failed_waiting() -> ExecutorHarness:
+    stage = ExecutorHarness(waited)
+    stage.fail_task(3)
     return stage
 
 
-def failed_by_itself() -> Stage:
-    stage = Stage(by_itself)
-    stage.granted(2)
+def failed_by_itself() -> ExecutorHarness:
+    stage = ExecutorHarness(by_itself)
+    stage.grant_lock(2)
     return stage
 
 
-def left_one_later() -> Stage:
-    stage = Stage(section_behind_the_failure)
-    stage.failed(2)
-    stage.granted(4)
+def failed_after_section() -> ExecutorHarness:
+    stage = ExecutorHarness(section_behind_the_failure)
+    stage.fail_task(2)
+    stage.grant_lock(4)
     return stage
 
 
-@pytest.mark.parametrize("make", [failed_inside, failed_holding, failed_waiting, failed_by_itself, left_one_later])
-def test_nobody_is_rewound_into_a_critical_section(make: Any) -> None:
+@pytest.mark.parametrize(
+    "make", [failed_inside, failed_holding, failed_waiting, failed_by_itself, failed_after_section]
+)
+def test_an_instance_is_not_rewound_into_a_critical_section(make: Any) -> None:
     stage = make()
     assert stage.ledger.status == "Failed"
     with pytest.raises(WrongState, match=INTO_SECTION):
@@ -185,12 +187,12 @@ def test_nobody_is_rewound_into_a_critical_section(make: Any) -> None:
 
 
 def test_a_section_that_was_left_before_the_failure_is_no_obstacle() -> None:
-    stage = Stage(section)
-    stage.done(2)
-    stage.granted(4)
-    stage.done(6)
-    stage.failed(9)
-    ledger = rewound(stage)
+    stage = ExecutorHarness(section)
+    stage.complete_task(2)
+    stage.grant_lock(4)
+    stage.complete_task(6)
+    stage.fail_task(9)
+    ledger = rewind(stage)
     assert (ledger.status, list(ledger.open_decisions), ledger.locks) == ("Running", [9], {})
 
 
@@ -199,7 +201,7 @@ def test_a_request_that_was_taken_back_before_the_failure_is_no_obstacle() -> No
         context.lock_entities([A]).cancel()
         yield context.call_activity("F1")
 
-    stage = Stage(flow)
-    stage.failed(4)
-    ledger = rewound(stage)
+    stage = ExecutorHarness(flow)
+    stage.fail_task(4)
+    ledger = rewind(stage)
     assert (list(ledger.open_decisions), ledger.locks) == ([4], {})

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 import durablecli as df
-from tests.support.executor_harness import Stage
+from tests.support.executor_harness import ExecutorHarness
 
 Context = df.DurableOrchestrationContext
 HOUR = timedelta(hours=1)
@@ -21,10 +21,10 @@ def test_all_gives_the_results_in_input_order() -> None:
     def flow(context: Context) -> Any:
         return (yield context.task_all([context.call_activity("F", i) for i in range(3)]))
 
-    stage = Stage(flow)
-    stage.done(4, "c")
-    stage.done(2, "a")
-    stage.done(3, "b")
+    stage = ExecutorHarness(flow)
+    stage.complete_task(4, "c")
+    stage.complete_task(2, "a")
+    stage.complete_task(3, "b")
     assert stage.output == ["a", "b", "c"]
 
 
@@ -32,20 +32,20 @@ def test_all_of_nothing_is_nothing() -> None:
     def flow(context: Context) -> Any:
         return (yield context.task_all([]))
 
-    assert Stage(flow).output == []
+    assert ExecutorHarness(flow).output == []
 
 
 def test_all_waits_for_all_and_then_raises_the_first_failure_in_time() -> None:
     def flow(context: Context) -> Any:
         yield context.task_all([context.call_activity("F", i) for i in range(3)])
 
-    stage = Stage(flow)
-    stage.failed(4, "third")
-    stage.failed(3, "second")
-    assert stage.ledger.status == "Running"
-    stage.done(2)
+    stage = ExecutorHarness(flow)
+    stage.fail_task(4, "third")
+    stage.fail_task(3, "second")
+    assert stage.runtime_state.status == "Running"
+    stage.complete_task(2)
     assert stage.error == "Activity function 'F' failed: ValueError: third"
-    assert stage.ledger.causes == (5, 6)
+    assert stage.runtime_state.causes == (5, 6)
 
 
 def test_all_raises_the_first_failure_in_time_also_of_tasks_that_had_failed_before_and_of_nested_ones() -> None:
@@ -60,11 +60,11 @@ def test_all_raises_the_first_failure_in_time_also_of_tasks_that_had_failed_befo
             yield context.task_all([context.task_all([a, c]), context.task_any([b])])
         return "done"
 
-    stage = Stage(flow)
-    stage.failed(4, "third")
-    stage.failed(3, "second")
-    stage.failed(2, "first")
-    stage.done(5)
+    stage = ExecutorHarness(flow)
+    stage.fail_task(4, "third")
+    stage.fail_task(3, "second")
+    stage.fail_task(2, "first")
+    stage.complete_task(5)
     assert stage.output == "done"
 
 
@@ -73,8 +73,8 @@ def test_all_takes_a_task_twice() -> None:
         task = context.call_activity("F")
         return (yield context.task_all([task, task]))
 
-    stage = Stage(flow)
-    stage.done(2, 1)
+    stage = ExecutorHarness(flow)
+    stage.complete_task(2, 1)
     assert stage.output == [1, 1]
 
 
@@ -85,7 +85,7 @@ def test_any_of_nothing_is_none() -> None:
         first = yield context.task_any([])
         return [first, nothing.result, (yield context.task_all([nothing, context.task_any([])]))]
 
-    assert Stage(flow).output == [None, None, [None, None]]
+    assert ExecutorHarness(flow).output == [None, None, [None, None]]
 
 
 @pytest.mark.parametrize("verb", ["task_all", "task_any"])
@@ -96,8 +96,8 @@ def test_the_list_of_tasks_may_have_the_name_that_azure_has_for_it(verb: str) ->
         assert (yield getattr(context, verb)(tasks=[task])) == found
         return found is task or found
 
-    stage = Stage(flow)
-    stage.done(2, 7)
+    stage = ExecutorHarness(flow)
+    stage.complete_task(2, 7)
     assert stage.output == (True if verb == "task_any" else [7])
 
 
@@ -106,7 +106,7 @@ def test_a_composite_takes_one_list(given: Any) -> None:
     def flow(context: Context) -> Any:
         yield context.task_all(**given)
 
-    assert "takes one list of tasks" in Stage(flow).error
+    assert "takes one list of tasks" in ExecutorHarness(flow).error
 
 
 def test_an_any_that_was_not_yielded_agrees_with_itself() -> None:
@@ -127,9 +127,9 @@ def test_an_any_that_was_not_yielded_agrees_with_itself() -> None:
         assert (yield outer) is either
         return "done"
 
-    stage = Stage(flow)
-    stage.done(3)
-    stage.done(2)
+    stage = ExecutorHarness(flow)
+    stage.complete_task(3)
+    stage.complete_task(2)
     assert stage.output == "done"
 
 
@@ -143,9 +143,9 @@ def test_a_task_has_a_state_as_in_azure() -> None:
             yield tasks[1]
         return [before, [task.state.value for task in [*tasks, either]]]
 
-    stage = Stage(flow)
-    stage.done(2)
-    stage.failed(3)
+    stage = ExecutorHarness(flow)
+    stage.complete_task(2)
+    stage.fail_task(3)
     assert stage.output == [["RUNNING"] * 4, [1, 2, 0, 1]]
 
 
@@ -159,9 +159,9 @@ def test_any_gives_the_winning_task_and_never_raises() -> None:
             winner.get_result()
         return (yield tasks[0])
 
-    stage = Stage(flow)
-    stage.failed(3, "bad")
-    stage.done(2, "later")
+    stage = ExecutorHarness(flow)
+    stage.fail_task(3, "bad")
+    stage.complete_task(2, "later")
     assert stage.output == "later"
 
 
@@ -172,22 +172,22 @@ def test_the_first_in_input_order_wins_when_several_are_done() -> None:
         winner = yield context.task_any(tasks)
         return tasks.index(winner)
 
-    stage = Stage(flow)
-    stage.done(4)
-    stage.done(3)
-    stage.done(5)
+    stage = ExecutorHarness(flow)
+    stage.complete_task(4)
+    stage.complete_task(3)
+    stage.complete_task(5)
     assert stage.output == 1
 
 
-def test_a_task_that_stands_twice_in_any_can_win_twice() -> None:
+def test_a_task_listed_twice_in_any_can_win_twice() -> None:
     def flow(context: Context) -> Any:
         task = context.call_activity("F")
         first = yield context.task_any([task, task])
         second = yield context.task_any([task])
         return first is second
 
-    stage = Stage(flow)
-    stage.done(2)
+    stage = ExecutorHarness(flow)
+    stage.complete_task(2)
     assert stage.output is True
 
 
@@ -201,13 +201,13 @@ def test_as_completed_gives_every_task_once_in_the_order_of_completion() -> None
             order.append(winner.id)
         return order
 
-    stage = Stage(flow)
+    stage = ExecutorHarness(flow)
     for task in (4, 2, 5, 3):
-        stage.done(task)
+        stage.complete_task(task)
     assert stage.output == [4, 2, 5, 3]
 
 
-def test_composites_stand_in_composites() -> None:
+def test_composites_can_be_nested() -> None:
     def flow(context: Context) -> Any:
         a, b, c = (context.call_activity("F", i) for i in range(3))
         pair = context.task_all([a, b])
@@ -215,9 +215,9 @@ def test_composites_stand_in_composites() -> None:
         (winner,) = yield context.task_all([either])
         return winner is pair
 
-    stage = Stage(flow)
-    stage.done(3)
-    stage.done(2)
+    stage = ExecutorHarness(flow)
+    stage.complete_task(3)
+    stage.complete_task(2)
     assert stage.output is True
 
 
@@ -228,8 +228,8 @@ def test_all_of_an_any_that_is_won_already() -> None:
         found = yield context.task_all([context.task_any([a, b])])
         return found[0] is a
 
-    stage = Stage(flow)
-    stage.done(2)
+    stage = ExecutorHarness(flow)
+    stage.complete_task(2)
     assert stage.output is True
 
 
@@ -242,11 +242,11 @@ def test_a_wait_that_lost_takes_nothing_until_it_is_yielded_again() -> None:
         second = yield loser
         return [first, second]
 
-    stage = Stage(flow)
-    stage.done(3)
-    stage.event("E", "for the other")
-    assert stage.ledger.status == "Running"
-    stage.event("e", "for the loser")
+    stage = ExecutorHarness(flow)
+    stage.complete_task(3)
+    stage.raise_event("E", "for the other")
+    assert stage.runtime_state.status == "Running"
+    stage.raise_event("e", "for the loser")
     assert stage.output == ["for the other", "for the loser"]
 
 
@@ -257,9 +257,9 @@ def test_a_wait_that_lost_within_a_nested_any_takes_nothing_either() -> None:
         yield context.task_all([inner])
         return (yield context.task_all([context.wait_for_external_event("E"), inner]))[0]
 
-    stage = Stage(flow)
-    stage.done(3)
-    stage.event("E", "mine")
+    stage = ExecutorHarness(flow)
+    stage.complete_task(3)
+    stage.raise_event("E", "mine")
     assert stage.output == "mine"
 
 
@@ -270,10 +270,10 @@ def test_a_wait_that_was_never_yielded_takes_events() -> None:
         yield context.call_activity("F")
         return [early.result, late.is_completed, (yield late)]
 
-    stage = Stage(flow)
-    stage.event("E", 1)
-    stage.done(4)
-    stage.event("E", 2)
+    stage = ExecutorHarness(flow)
+    stage.raise_event("E", 1)
+    stage.complete_task(4)
+    stage.raise_event("E", 2)
     assert stage.output == [1, False, 2]
 
 
@@ -285,11 +285,11 @@ def test_events_come_first_in_first_out_without_case_and_early_ones_are_kept() -
             found.append((yield context.wait_for_external_event(name)))
         return found
 
-    stage = Stage(flow)
-    stage.event("order", 1)
-    stage.event("other", 2)
-    stage.event("OrDeR", 3)
-    stage.done(2)
+    stage = ExecutorHarness(flow)
+    stage.raise_event("order", 1)
+    stage.raise_event("other", 2)
+    stage.raise_event("OrDeR", 3)
+    stage.complete_task(2)
     assert stage.output == [1, 3, 2]
 
 
@@ -297,11 +297,11 @@ def test_an_event_is_decoded_by_what_is_expected() -> None:
     def flow(context: Context) -> Any:
         yield context.wait_for_external_event("E", int)
 
-    stage = Stage(flow)
-    stage.event("E", "not a number")
+    stage = ExecutorHarness(flow)
+    stage.raise_event("E", "not a number")
     assert "int" in stage.error
     assert "Event 'E' (record 3)" in stage.error
-    assert stage.ledger.causes == (3,)
+    assert stage.runtime_state.causes == (3,)
 
 
 def test_an_event_that_does_not_fit_fails_its_wait_as_other_tasks_fail() -> None:
@@ -314,9 +314,9 @@ def test_an_event_that_does_not_fit_fails_its_wait_as_other_tasks_fail() -> None
                 found.append(str(error).partition(" (")[0])
         return found
 
-    stage = Stage(flow)
+    stage = ExecutorHarness(flow)
     for _ in range(2):
-        stage.event("E", "one")
+        stage.raise_event("E", "one")
     assert stage.output == ["Event 'E'"] * 2
 
 
@@ -325,7 +325,7 @@ def test_an_event_needs_a_name(name: Any) -> None:
     def flow(context: Context) -> Any:
         yield context.wait_for_external_event(name)
 
-    assert "non-empty string" in Stage(flow).error
+    assert "non-empty string" in ExecutorHarness(flow).error
 
 
 def test_a_cancelled_timer_counts_as_completed() -> None:
@@ -335,7 +335,7 @@ def test_a_cancelled_timer_counts_as_completed() -> None:
         winner = yield context.task_any([context.call_activity("F"), timer])
         return winner is timer
 
-    assert Stage(flow).output is True
+    assert ExecutorHarness(flow).output is True
 
 
 def test_results_can_be_asked_for_without_waiting() -> None:
@@ -347,8 +347,8 @@ def test_results_can_be_asked_for_without_waiting() -> None:
         value = yield task
         return [value, task.result, task.get_result(), task.is_completed, task.is_faulted]
 
-    stage = Stage(flow)
-    stage.done(2, 7)
+    stage = ExecutorHarness(flow)
+    stage.complete_task(2, 7)
     assert stage.output == [7, 7, 7, True, False]
 
 
@@ -357,7 +357,7 @@ def test_composites_take_tasks_only(verb: str) -> None:
     def flow(context: Context) -> Any:
         yield getattr(context, verb)([context.call_activity("F"), 5])
 
-    assert f"{verb} takes tasks only, not int" in Stage(flow).error
+    assert f"{verb} takes tasks only, not int" in ExecutorHarness(flow).error
 
 
 @pytest.mark.parametrize("verb", ["task_all", "task_any"])
@@ -376,7 +376,7 @@ def test_a_yield_in_a_lambda_is_explained(verb: str) -> None:
         yield
 
     for flow in (composes, yields, returns):
-        error = Stage(flow).error
+        error = ExecutorHarness(flow).error
         assert "generator" in error
         assert "lambda" in error
         assert "yield from" in error
@@ -399,9 +399,9 @@ def test_asyncio_in_an_orchestrator_fails_with_advice(name: str, inside: bool) -
         await ASYNCIO[name](context)
 
     async def in_a_loop() -> str:
-        return Stage(flow, check=False).error
+        return ExecutorHarness(flow, check=False).error
 
-    error = asyncio.run(in_a_loop()) if inside else Stage(flow).error
+    error = asyncio.run(in_a_loop()) if inside else ExecutorHarness(flow).error
     for advice in ("context.create_timer", "context.task_all", "context.task_any"):
         assert advice in error
 
@@ -409,7 +409,7 @@ def test_asyncio_in_an_orchestrator_fails_with_advice(name: str, inside: bool) -
 # ── what it costs ──────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def calls_of(stage: Stage, size: int) -> int:
+def count_calls(stage: ExecutorHarness, size: int) -> int:
     """How many Python functions are called while every activity completes."""
     count = 0
 
@@ -420,7 +420,7 @@ def calls_of(stage: Stage, size: int) -> int:
     sys.setprofile(profile)
     try:
         for task in range(2, 2 + size):
-            stage.done(task)
+            stage.complete_task(task)
     finally:
         sys.setprofile(None)
     return count
@@ -440,7 +440,7 @@ def all_at_once(context: Context) -> Any:
 def test_each_of_ten_thousand_completions_costs_as_little_as_each_of_a_hundred(flow: Any) -> None:
     costs = []
     for size in (100, 10_000):
-        stage = Stage(flow, size, check=False)
-        costs.append(calls_of(stage, size) / size)
-        assert stage.ledger.status == "Completed"
+        stage = ExecutorHarness(flow, size, check=False)
+        costs.append(count_calls(stage, size) / size)
+        assert stage.runtime_state.status == "Completed"
     assert costs[1] < costs[0] * 1.5

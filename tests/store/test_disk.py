@@ -15,7 +15,7 @@ from durablecli.store.memory_disk import MemoryDisk
 
 
 @pytest.fixture(params=["local", "memory"])
-def place(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Disk, str]:
+def disk_and_root(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Disk, str]:
     """Both disks must behave alike."""
     if request.param == "local":
         return LocalDisk(), str(tmp_path)
@@ -24,8 +24,8 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Disk, str]:
     return disk, "root"
 
 
-def test_a_file_grows_and_is_read_in_pieces(place: tuple[Disk, str]) -> None:
-    disk, root = place
+def test_a_file_grows_and_is_read_in_pieces(disk_and_root: tuple[Disk, str]) -> None:
+    disk, root = disk_and_root
     file = disk.appender(f"{root}/a", create=True)
     file.append(b"one")
     file.append(b"two")
@@ -41,8 +41,8 @@ def test_a_file_grows_and_is_read_in_pieces(place: tuple[Disk, str]) -> None:
     assert disk.read(f"{root}/a") == b"one"
 
 
-def test_a_new_file_is_new(place: tuple[Disk, str]) -> None:
-    disk, root = place
+def test_a_new_file_is_new(disk_and_root: tuple[Disk, str]) -> None:
+    disk, root = disk_and_root
     disk.create(f"{root}/a", b"", sync=True)
     for again in (disk.create, disk.append_once):
         with pytest.raises(FileExistsError):
@@ -51,8 +51,8 @@ def test_a_new_file_is_new(place: tuple[Disk, str]) -> None:
         disk.appender(f"{root}/a", create=True)
 
 
-def test_what_is_missing_is_missing(place: tuple[Disk, str]) -> None:
-    disk, root = place
+def test_what_is_missing_is_missing(disk_and_root: tuple[Disk, str]) -> None:
+    disk, root = disk_and_root
     assert disk.listdir(f"{root}/none") == []
     assert not disk.exists(f"{root}/none")
     assert disk.stat(f"{root}/none") is None
@@ -67,8 +67,8 @@ def test_what_is_missing_is_missing(place: tuple[Disk, str]) -> None:
         disk.make_folder(f"{root}/none/deeper")
 
 
-def test_folders_are_made_once_and_listed(place: tuple[Disk, str]) -> None:
-    disk, root = place
+def test_folders_are_made_once_and_listed(disk_and_root: tuple[Disk, str]) -> None:
+    disk, root = disk_and_root
     disk.make_folder(f"{root}/f")
     disk.make_folder(f"{root}/f")
     disk.create(f"{root}/f/a", b"", sync=False)
@@ -81,8 +81,8 @@ def test_folders_are_made_once_and_listed(place: tuple[Disk, str]) -> None:
     disk.sync_all(root)
 
 
-def test_replacing_leaves_one_file_and_changes_its_identity(place: tuple[Disk, str]) -> None:
-    disk, root = place
+def test_replacing_leaves_one_file_and_changes_its_identity(disk_and_root: tuple[Disk, str]) -> None:
+    disk, root = disk_and_root
     disk.replace(f"{root}/a", b"old")
     before = disk.stat(f"{root}/a")
     disk.create(f"{root}/a.tmp", b"left by a crash", sync=False)
@@ -96,8 +96,8 @@ def test_replacing_leaves_one_file_and_changes_its_identity(place: tuple[Disk, s
     assert (after.kind, after.owner, after.mode) == ("file", disk.user, 0o600)
 
 
-def test_renaming_takes_the_place_of_what_was_there(place: tuple[Disk, str]) -> None:
-    disk, root = place
+def test_renaming_takes_the_place_of_what_was_there(disk_and_root: tuple[Disk, str]) -> None:
+    disk, root = disk_and_root
     disk.create(f"{root}/a", b"a", sync=False)
     disk.create(f"{root}/b", b"b", sync=False)
     disk.rename(f"{root}/a", f"{root}/b")
@@ -105,8 +105,8 @@ def test_renaming_takes_the_place_of_what_was_there(place: tuple[Disk, str]) -> 
     assert disk.read(f"{root}/b") == b"a"
 
 
-def test_one_at_a_time_holds_a_lock(place: tuple[Disk, str]) -> None:
-    disk, root = place
+def test_one_at_a_time_holds_a_lock(disk_and_root: tuple[Disk, str]) -> None:
+    disk, root = disk_and_root
     inside = threading.Event()
 
     def second() -> None:

@@ -30,12 +30,12 @@ from durablecli.store.index import Index
 from durablecli.store.journal.writer import Commit, ConsumedMessage, HistoryWrite, PurgedExecution, read_commits
 from durablecli.store.memory_disk import MemoryDisk
 from durablecli.store.query import Query
-from tests.support.faulty_disk import FaultyDisk, refusing
+from tests.support.faulty_disk import FaultyDisk, fail_from
 
 AT = datetime(2026, 11, 22, 9, tzinfo=UTC)
 
 
-def write(instance: str, execution: str, first: int, last: int, more: bool = False) -> HistoryWrite:
+def make_write(instance: str, execution: str, first: int, last: int, more: bool = False) -> HistoryWrite:
     start = crc_seed(instance, execution)
     begin = ExecutionStarted(instance, execution, "f")
     lines = [
@@ -48,21 +48,23 @@ def entity_lines(id: str, execution: str) -> list[bytes]:
     return [encode_record(Record(1, AT, EntityStarted(id, execution)), crc_seed(id, execution))]
 
 
-def commit(
+def make_commit(
     hub: Hub, *writes: HistoryWrite, taken: tuple[str, ...] = (), purged: tuple[PurgedExecution, ...] = ()
 ) -> Commit:
     c = hub.journal.last_commit + 1
     return Commit(c, hub.epoch, AT, list(writes), [ConsumedMessage(each) for each in taken], list(purged))
 
 
-def do(hub: Hub, *writes: HistoryWrite, taken: tuple[str, ...] = (), purged: tuple[PurgedExecution, ...] = ()) -> None:
-    made = commit(hub, *writes, taken=taken, purged=purged)
+def apply_commit(
+    hub: Hub, *writes: HistoryWrite, taken: tuple[str, ...] = (), purged: tuple[PurgedExecution, ...] = ()
+) -> None:
+    made = make_commit(hub, *writes, taken=taken, purged=purged)
     hub.journal.append([made])
     hub.history_writer.remove(made.purged)
     hub.history_writer.publish(made.writes)
 
 
-def drop(hub: Hub) -> None:
+def abandon(hub: Hub) -> None:
     """End as a killed process does, which lets go of its lock and does nothing else."""
     hub.journal.close()
     hub.index.close()
@@ -70,7 +72,7 @@ def drop(hub: Hub) -> None:
         hub.lock.release()
 
 
-def listed(hub: Hub) -> dict[str, tuple[str, int]]:
+def list_rows(hub: Hub) -> dict[str, tuple[str, int]]:
     return {row.id: (row.execution, row.records) for row in hub.index.page(Query(limit=100)).rows}
 
 
@@ -92,7 +94,7 @@ def test_the_first_opening_makes_the_hub_and_each_opening_bumps_the_epoch(root: 
     assert modes == {(True, 0o700), (False, 0o600)}
 
 
-def test_a_second_engine_is_told_who_holds_the_hub(root: str) -> None:
+def test_a_second_engine_is_refused_with_the_lock_holder(root: str) -> None:
     hub = open_hub(root)
     with pytest.raises(HubLocked, match=f"pid {os.getpid()}"):
         open_hub(root, timeout=0.01)
@@ -103,51 +105,51 @@ def test_a_second_engine_is_told_who_holds_the_hub(root: str) -> None:
 def test_after_a_kill_histories_messages_and_index_are_brought_up(root: str) -> None:
     hub = open_hub(root)
     message = hub.inbox.post("raise-event", [MessageItem("a", name="E", input=Raw(b"1"))]).message
-    do(hub, write("a", "1", 1, 2), write("b", "1", 1, 1))
+    apply_commit(hub, make_write("a", "1", 1, 2), make_write("b", "1", 1, 1))
     checkpoint(hub)
-    hub.journal.append([commit(hub, write("a", "1", 3, 4), write("c", "2", 1, 1), taken=(message,))])
-    hub.journal.append([commit(hub, write("d", "3", 1, 1, more=True), purged=(PurgedExecution("b", "1"),))])
-    drop(hub)
+    hub.journal.append([make_commit(hub, make_write("a", "1", 3, 4), make_write("c", "2", 1, 1), taken=(message,))])
+    hub.journal.append([make_commit(hub, make_write("d", "3", 1, 1, more=True), purged=(PurgedExecution("b", "1"),))])
+    abandon(hub)
 
     hub = open_hub(root)
     assert hub.last_commit == 3
     assert hub.incomplete_turns == {"d"}
-    assert listed(hub) == {"a": ("1", 4), "c": ("2", 1), "d": ("3", 1)}
+    assert list_rows(hub) == {"a": ("1", 4), "c": ("2", 1), "d": ("3", 1)}
     assert hub.inbox.take_next() == []
     assert read_history(hub.disk, root, "b") is None
     close_hub(hub)
     hub = open_hub(root)
     assert hub.incomplete_turns == {"d"}
-    do(hub, write("d", "3", 2, 2))
+    apply_commit(hub, make_write("d", "3", 2, 2))
     hub.incomplete_turns.discard("d")  # as an engine does that has brought the turn to its end
     close_hub(hub)
     hub = open_hub(root)
     assert hub.incomplete_turns == set()
-    assert listed(hub)["d"] == ("3", 2)
+    assert list_rows(hub)["d"] == ("3", 2)
     close_hub(hub)
 
 
 def test_a_missing_or_damaged_or_stale_index_is_rebuilt(root: str) -> None:
     hub = open_hub(root)
-    do(hub, write("a", "1", 1, 2), write("b", "1", 1, 1))
+    apply_commit(hub, make_write("a", "1", 1, 2), make_write("b", "1", 1, 1))
     close_hub(hub)
     index = Path(root, "index.sqlite")
     stale = index.read_bytes()
     hub = open_hub(root)
-    do(hub, write("a", "1", 3, 3))
+    apply_commit(hub, make_write("a", "1", 3, 3))
     close_hub(hub)
     for spoil in (index.unlink, lambda: index.write_bytes(b"rubbish" * 999), lambda: index.write_bytes(stale)):
         spoil()
         hub = open_hub(root)
-        assert listed(hub) == {"a": ("1", 3), "b": ("1", 1)}
+        assert list_rows(hub) == {"a": ("1", 3), "b": ("1", 1)}
         assert hub.index.last_commit == hub.last_commit == 2
         close_hub(hub)
 
 
-def test_rebuilding_tells_its_progress_and_leaves_out_what_is_damaged_from_the_start(root: str) -> None:
+def test_rebuilding_reports_progress_and_skips_files_damaged_from_the_start(root: str) -> None:
     hub = open_hub(root)
     for c in range(3):
-        do(hub, *(write(f"{c}-{each}", f"{c + 1:x}", 1, 1) for each in range(400)))
+        apply_commit(hub, *(make_write(f"{c}-{each}", f"{c + 1:x}", 1, 1) for each in range(400)))
     hub.index.update([], [], 3)
     close_hub(hub)
     Path(history_path(root, "1-7")).write_bytes(b"rubbish\n")
@@ -162,11 +164,11 @@ def test_rebuilding_tells_its_progress_and_leaves_out_what_is_damaged_from_the_s
 def test_a_checkpoint_keeps_what_is_above_its_floor_and_what_the_index_lacks(root: str) -> None:
     hub = open_hub(root)
     for c in range(1, 6):
-        do(hub, write("a", "1", c, c))
+        apply_commit(hub, make_write("a", "1", c, c))
     hub.index.update([], [], 5)
     checkpoint(hub, oldest_needed_commit=4)
     assert [each.c for each in read_commits(hub.disk, f"{root}/journal")] == [4, 5]
-    do(hub, write("a", "1", 6, 6))
+    apply_commit(hub, make_write("a", "1", 6, 6))
     checkpoint(hub)
     assert [each.c for each in read_commits(hub.disk, f"{root}/journal")] == [6]
     hub.index.update([], [], 6)
@@ -177,15 +179,15 @@ def test_a_checkpoint_keeps_what_is_above_its_floor_and_what_the_index_lacks(roo
 
 def test_commits_go_on_while_a_checkpoint_is_being_finished(root: str) -> None:
     hub = open_hub(root)
-    do(hub, write("a", "1", 1, 1))
+    apply_commit(hub, make_write("a", "1", 1, 1))
     hub.index.update([], [], 1)
     pending = begin_checkpoint(hub)
-    do(hub, write("a", "1", 2, 2))
+    apply_commit(hub, make_write("a", "1", 2, 2))
     finish_checkpoint(hub, pending)
-    drop(hub)
+    abandon(hub)
     hub = open_hub(root)
     assert hub.last_commit == 2
-    assert listed(hub) == {"a": ("1", 2)}
+    assert list_rows(hub) == {"a": ("1", 2)}
     close_hub(hub)
 
 
@@ -194,7 +196,7 @@ def test_above_64_files_one_sync_of_the_file_system_does() -> None:
     hub = open_hub("hub", disk, lock=False, index=Index())
     seen: list[str] = []
     disk.step = lambda operation, path: seen.append(operation)
-    do(hub, *(write(f"i{each}", "1", 1, 1) for each in range(65)))
+    apply_commit(hub, *(make_write(f"i{each}", "1", 1, 1) for each in range(65)))
     pending = begin_checkpoint(hub)
     seen.clear()
     finish_checkpoint(hub, pending)
@@ -211,14 +213,14 @@ def test_an_engine_notices_that_the_hub_is_no_longer_its_own(root: str) -> None:
     second = open_hub(root)
     assert not is_still_owner(hub)
     assert is_still_owner(second)
-    drop(hub)
+    abandon(hub)
     close_hub(second)
 
 
-def test_what_crashes_tear_off_the_journal_is_set_aside(root: str) -> None:
+def test_a_torn_tail_of_the_journal_is_kept_separately(root: str) -> None:
     hub = open_hub(root)
-    do(hub, write("a", "1", 1, 1))
-    drop(hub)
+    apply_commit(hub, make_write("a", "1", 1, 1))
+    abandon(hub)
     segment = max(Path(root, "journal").glob("*.jsonl"))
     with segment.open("ab") as file:
         file.write(b'{"c":2,"epoch":1,')
@@ -245,19 +247,19 @@ def test_a_later_hub_is_refused_and_left_as_it_is(root: str) -> None:
         open_hub(root)
 
 
-def test_damage_in_a_history_that_the_journal_goes_on_with_sets_that_instance_aside(root: str) -> None:
+def test_damage_in_a_history_that_the_journal_continues_quarantines_the_instance(root: str) -> None:
     hub = open_hub(root)
-    do(hub, write("a", "1", 1, 3))
+    apply_commit(hub, make_write("a", "1", 1, 3))
     hub.index.update([], [], 1)
     checkpoint(hub)
-    do(hub, write("a", "1", 4, 4))
-    drop(hub)
+    apply_commit(hub, make_write("a", "1", 4, 4))
+    abandon(hub)
     file = Path(history_path(root, "a"))
     file.write_bytes(file.read_bytes().replace(b'"n":2', b'"n":9'))
     for _ in range(2):
         hub = open_hub(root)
         assert list(hub.quarantine) == ["a"]
-        assert write("a", "1", 4, 4).lines[0] in file.read_bytes()  # for a repair to find
+        assert make_write("a", "1", 4, 4).lines[0] in file.read_bytes()  # for a repair to find
         close_hub(hub)
 
 
@@ -273,7 +275,7 @@ def test_a_folder_that_others_can_write_to_is_refused(root: str) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
-def test_a_folder_of_somebody_else_is_refused(root: str) -> None:
+def test_a_folder_of_another_user_is_refused(root: str) -> None:
     close_hub(open_hub(root))
     for name in ("", "instances", "hub.json"):
         os.chown(Path(root, name), 12345, -1)
@@ -284,7 +286,7 @@ def test_a_folder_of_somebody_else_is_refused(root: str) -> None:
 
 def test_symlinks_below_the_hub_are_refused_and_the_hub_itself_may_be_one(root: str, tmp_path: Path) -> None:
     hub = open_hub(root)
-    do(hub, write("a", "1", 1, 1))
+    apply_commit(hub, make_write("a", "1", 1, 1))
     close_hub(hub)
     shard = Path(history_path(root, "a")).parent
     for place in (Path(root, "journal"), Path(root, "inbox/new"), Path(root, "hub.json"), shard):
@@ -301,13 +303,13 @@ def test_symlinks_below_the_hub_are_refused_and_the_hub_itself_may_be_one(root: 
 
 def test_a_hub_of_an_earlier_version_gets_the_folders_that_it_lacks(root: str) -> None:
     hub = open_hub(root)
-    do(hub, write("a", "1", 1, 1))
+    apply_commit(hub, make_write("a", "1", 1, 1))
     close_hub(hub)
     Path(root, "entities").rmdir()
     hub = open_hub(root)
     assert Path(root, "entities").stat().st_mode & 0o777 == 0o700
-    do(hub, write("a", "1", 2, 2), HistoryWrite("@e@k", "2", 1, entity_lines("@e@k", "2")))
-    drop(hub)
+    apply_commit(hub, make_write("a", "1", 2, 2), HistoryWrite("@e@k", "2", 1, entity_lines("@e@k", "2")))
+    abandon(hub)
     Path(history_path(root, "@e@k")).unlink()
     close_hub(open_hub(root))
     found = read_history(hub.disk, root, "@e@k")
@@ -325,12 +327,12 @@ def test_a_hub_in_a_folder_that_doesnt_exist_isnt_made(root: str) -> None:
 CHANGES = {"write", "create", "rename", "unlink", "truncate", "make_folder", "sync", "sync_folder", "sync_all"}
 
 
-def a_life(disk: FaultyDisk, acknowledged: list[int]) -> None:
+def run_engine_once(disk: FaultyDisk, acknowledged: list[int]) -> None:
     hub = open_hub("hub", disk, lock=False, index=Index())
     for c in range(hub.journal.last_commit + 1, hub.journal.last_commit + 4):
         first = c if c % 3 else 1
-        made = commit(
-            hub, write("a", f"{c - first + 1:x}", first, c), purged=(PurgedExecution("b", "1"),) if c == 2 else ()
+        made = make_commit(
+            hub, make_write("a", f"{c - first + 1:x}", first, c), purged=(PurgedExecution("b", "1"),) if c == 2 else ()
         )
         hub.journal.append([made])
         acknowledged.append(c)
@@ -348,9 +350,9 @@ def test_an_error_at_any_operation_comes_out_as_one_and_loses_nothing_acknowledg
         number += 1
         disk = FaultyDisk()
         acknowledged: list[int] = []
-        disk.step = refusing(number, CHANGES, code) if sticky else refusing_once(number, code)
+        disk.step = fail_from(number, CHANGES, code) if sticky else fail_once(number, code)
         try:
-            a_life(disk, acknowledged)
+            run_engine_once(disk, acknowledged)
         except (StorageError, NoPermission):
             pass
         else:
@@ -361,7 +363,7 @@ def test_an_error_at_any_operation_comes_out_as_one_and_loses_nothing_acknowledg
     assert number > 50
 
 
-def refusing_once(number: int, code: int) -> Callable[[str, str], None]:
+def fail_once(number: int, code: int) -> Callable[[str, str], None]:
     left = number
 
     def step(operation: str, path: str) -> None:
@@ -377,9 +379,9 @@ def test_nothing_is_acknowledged_after_the_first_error_of_the_journal() -> None:
     for operation in ("write", "sync"):
         disk = FaultyDisk()
         hub = open_hub("hub", disk, lock=False, index=Index())
-        disk.step = refusing_once(1 if operation == "write" else 2, errno.EIO)
+        disk.step = fail_once(1 if operation == "write" else 2, errno.EIO)
         with pytest.raises(StorageError, match="nothing more is accepted"):
-            hub.journal.append([commit(hub, write("a", "1", 1, 1))])
+            hub.journal.append([make_commit(hub, make_write("a", "1", 1, 1))])
         with pytest.raises(StorageError):
             begin_checkpoint(hub)
         with pytest.raises(StorageError):
@@ -389,9 +391,9 @@ def test_nothing_is_acknowledged_after_the_first_error_of_the_journal() -> None:
 def test_a_hub_in_memory_behaves_like_one_on_disk() -> None:
     disk = MemoryDisk()
     hub = open_hub("hub", disk, lock=False, index=Index())
-    do(hub, write("a", "1", 1, 2))
+    apply_commit(hub, make_write("a", "1", 1, 2))
     close_hub(hub)
     hub = open_hub("hub", disk, lock=False, index=Index())
-    assert listed(hub) == {"a": ("1", 2)}
+    assert list_rows(hub) == {"a": ("1", 2)}
     assert is_still_owner(hub)
     close_hub(hub)

@@ -50,7 +50,7 @@ STATE = Raw(b"1")
 BY_ID = Query(sort="id", limit=1000)
 
 
-def begun(instance: str, c: int) -> HistoryWrite:
+def start_write(instance: str, c: int) -> HistoryWrite:
     """The first two records of an execution that commit `c` begins."""
     execution = f"{c:x}"
     at = AT + timedelta(seconds=c)
@@ -59,7 +59,7 @@ def begun(instance: str, c: int) -> HistoryWrite:
     return HistoryWrite(instance, execution, 1, [encode_record(record, start) for record in records])
 
 
-def ended(instance: str, began: int, c: int) -> HistoryWrite:
+def end_write(instance: str, began: int, c: int) -> HistoryWrite:
     """The third record of the execution that commit `began` began."""
     execution = f"{began:x}"
     record = Record(3, AT + timedelta(seconds=c), ExecutionCompleted("Completed"))
@@ -69,25 +69,25 @@ def ended(instance: str, began: int, c: int) -> HistoryWrite:
 ALL_ENTITIES = Query(sort="id", limit=1000, entities=True)
 
 
-def operated(entity: str, c: int) -> HistoryWrite:
+def entity_write(entity: str, c: int) -> HistoryWrite:
     """The first three records of an entity that commit `c` begins."""
     events: list[AnyEvent] = [EntityStarted(entity, f"{c:x}"), EntityOperationReceived("set"), EntityBatch(2, STATE)]
-    return logged(entity, c, 1, events)
+    return make_log_write(entity, c, 1, events)
 
 
-def made_shorter(entity: str, began: int, first: int) -> HistoryWrite:
+def compacted_write(entity: str, began: int, first: int) -> HistoryWrite:
     """The log of that entity begun anew, with one operation that waits."""
     snapshot = EntitySnapshot(entity, f"{began:x}", first - 1, AT, AT, STATE)
-    return logged(entity, began, first, [snapshot, EntityOperationReceived("add")])
+    return make_log_write(entity, began, first, [snapshot, EntityOperationReceived("add")])
 
 
-def logged(entity: str, began: int, first: int, events: list[AnyEvent]) -> HistoryWrite:
+def make_log_write(entity: str, began: int, first: int, events: list[AnyEvent]) -> HistoryWrite:
     start = crc_seed(entity, f"{began:x}")
     lines = [encode_record(Record(n, AT + timedelta(seconds=n), event), start) for n, event in enumerate(events, first)]
     return HistoryWrite(entity, f"{began:x}", first, lines, rewrites_file=isinstance(events[0], EntitySnapshot))
 
 
-class Engine:
+class StepEngine:
     """What an engine does to the disk, step by step, without running anybody's code."""
 
     def __init__(self, root: Path) -> None:
@@ -102,14 +102,14 @@ class Engine:
             self.hub.history_writer.remove(commit.purged)
             self.hub.history_writer.publish(commit.writes)
 
-    def index(self) -> None:
+    def rebuild_index(self) -> None:
         """Bring the index up."""
         reader = HubReader(self.hub.root)
         self.hub.index.clear()
         rows = [*reader.page(BY_ID).rows, *reader.page(ALL_ENTITIES).rows]
         self.hub.index.update(rows, [], self.hub.journal.last_commit)
 
-    def die(self) -> None:
+    def abandon(self) -> None:
         """Let the hub go without a word, as a killed process does."""
         self.hub.journal.close()
         self.hub.index.close()
@@ -123,22 +123,22 @@ def root(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def engine(root: Path) -> Iterator[Engine]:
-    engine = Engine(root)
+def engine(root: Path) -> Iterator[StepEngine]:
+    engine = StepEngine(root)
     yield engine
-    engine.die()
+    engine.abandon()
 
 
-def listed(root: Path, query: Query = BY_ID) -> list[tuple[str, str]]:
+def list_rows(root: Path, query: Query = BY_ID) -> list[tuple[str, str]]:
     return [(row.id, row.status) for row in HubReader(str(root)).page(query).rows]
 
 
-def length(root: Path, instance: str) -> int | None:
+def line_count(root: Path, instance: str) -> int | None:
     found = HubReader(str(root)).read_history(instance)
     return None if found is None else len(found.lines)
 
 
-def prints(root: Path) -> dict[str, tuple[object, ...]]:
+def snapshot_files(root: Path) -> dict[str, tuple[object, ...]]:
     """Everything about a tree that writing to it would change."""
     found: dict[str, tuple[object, ...]] = {}
     for folder, _, names in os.walk(root):
@@ -171,56 +171,56 @@ def test_a_missing_hub_is_empty_and_stays_missing(root: Path) -> None:
     assert not root.exists()
 
 
-def test_a_history_is_its_file_and_what_the_journal_has_beyond_it(root: Path, engine: Engine) -> None:
-    engine.commit(begun("a", 1), begun("b", 1))
-    engine.commit(ended("a", 1, 2), published=False)
-    engine.commit(begun("c", 3), published=False)
-    assert [length(root, each) for each in ("a", "b", "c", "d")] == [3, 2, 2, None]
+def test_a_history_is_its_file_and_what_the_journal_has_beyond_it(root: Path, engine: StepEngine) -> None:
+    engine.commit(start_write("a", 1), start_write("b", 1))
+    engine.commit(end_write("a", 1, 2), published=False)
+    engine.commit(start_write("c", 3), published=False)
+    assert [line_count(root, each) for each in ("a", "b", "c", "d")] == [3, 2, 2, None]
 
 
-def test_a_history_that_the_journal_purged_or_began_anew_is_read_so(root: Path, engine: Engine) -> None:
-    engine.commit(begun("a", 1), begun("b", 1))
-    engine.commit(begun("b", 2), purged=[PurgedExecution("a", "1")], published=False)
-    assert length(root, "a") is None
+def test_a_history_purged_or_restarted_in_the_journal_is_read_so(root: Path, engine: StepEngine) -> None:
+    engine.commit(start_write("a", 1), start_write("b", 1))
+    engine.commit(start_write("b", 2), purged=[PurgedExecution("a", "1")], published=False)
+    assert line_count(root, "a") is None
     found = HubReader(str(root)).read_history("b")
     assert found is not None
     assert found.execution == "2"
 
 
-def test_an_instance_whose_id_is_part_of_anothers_is_not_mixed_up_with_it(root: Path, engine: Engine) -> None:
-    engine.commit(begun('a"b', 1), begun("a", 1), begun("é/..", 1), published=False)
-    assert [length(root, each) for each in ('a"b', "a", "é/..", 'a"')] == [2, 2, 2, None]
+def test_an_instance_whose_id_is_part_of_anothers_is_not_mixed_up_with_it(root: Path, engine: StepEngine) -> None:
+    engine.commit(start_write('a"b', 1), start_write("a", 1), start_write("é/..", 1), published=False)
+    assert [line_count(root, each) for each in ('a"b', "a", "é/..", 'a"')] == [2, 2, 2, None]
 
 
-def test_a_torn_tail_of_the_journal_is_passed_over(root: Path, engine: Engine) -> None:
-    engine.commit(begun("a", 1), published=False)
+def test_a_torn_tail_of_the_journal_is_ignored(root: Path, engine: StepEngine) -> None:
+    engine.commit(start_write("a", 1), published=False)
     segment = max((root / "journal").glob("*.jsonl"))
     with segment.open("ab") as file:
         file.write(b'{"c":2,"epoch":1,"at":"2026-11-22T09:00:00.000000Z","writes":[{"instance":"a","exe\n')
-    assert length(root, "a") == 2
-    assert listed(root) == [("a", "Running")]
+    assert line_count(root, "a") == 2
+    assert list_rows(root) == [("a", "Running")]
 
 
 def test_a_copy_of_the_tail_beside_its_original_counts_once(root: Path) -> None:
-    dead = Engine(root)
-    dead.commit(begun("a", 1))
-    dead.index()
+    dead = StepEngine(root)
+    dead.commit(start_write("a", 1))
+    dead.rebuild_index()
     hubs.checkpoint(dead.hub)
-    dead.commit(ended("a", 1, 2), published=False)
-    dead.die()
+    dead.commit(end_write("a", 1, 2), published=False)
+    dead.abandon()
     before = {path: path.read_bytes() for path in (root / "journal").iterdir()}
-    engine = Engine(root)
+    engine = StepEngine(root)
     for path, content in before.items():  # as if the new engine had died before it dropped the original
         path.write_bytes(content)
-    assert length(root, "a") == 3
-    assert listed(root) == [("a", "Completed")]
-    engine.die()
+    assert line_count(root, "a") == 3
+    assert list_rows(root) == [("a", "Completed")]
+    engine.abandon()
 
 
-def test_a_bad_first_line_is_damage_and_names_the_file(root: Path, engine: Engine) -> None:
-    engine.commit(begun("a", 1))
+def test_a_bad_first_line_is_damage_and_names_the_file(root: Path, engine: StepEngine) -> None:
+    engine.commit(start_write("a", 1))
     hubs.checkpoint(engine.hub)
-    engine.index()
+    engine.rebuild_index()
     hubs.checkpoint(engine.hub)
     file = Path(history_path(str(root), "a"))
     file.write_bytes(b"x" + file.read_bytes())
@@ -228,13 +228,13 @@ def test_a_bad_first_line_is_damage_and_names_the_file(root: Path, engine: Engin
         HubReader(str(root)).read_history("a")
 
 
-def test_a_file_that_is_just_being_made_is_no_damage(root: Path, engine: Engine) -> None:
+def test_a_file_that_is_just_being_made_is_no_damage(root: Path, engine: StepEngine) -> None:
     class Busy(LocalDisk):
         """Where an engine commits and makes the file between the look at the journal and that at the file."""
 
         def read(self, path: str) -> bytes:
             if path == history_path(str(root), "a") and not os.path.exists(path):
-                engine.commit(begun("a", 1), published=False)
+                engine.commit(start_write("a", 1), published=False)
                 os.makedirs(os.path.dirname(path))
                 Path(path).touch()
             return super().read(path)
@@ -244,9 +244,9 @@ def test_a_file_that_is_just_being_made_is_no_damage(root: Path, engine: Engine)
     assert len(found.lines) == 2
 
 
-def test_a_later_bad_line_leaves_what_stands_before_it(root: Path, engine: Engine) -> None:
-    engine.commit(begun("a", 1))
-    engine.index()
+def test_a_later_bad_line_keeps_the_lines_before_it(root: Path, engine: StepEngine) -> None:
+    engine.commit(start_write("a", 1))
+    engine.rebuild_index()
     hubs.checkpoint(engine.hub)
     with open(history_path(str(root), "a"), "ab") as file:
         file.write(b"half a li")
@@ -255,8 +255,8 @@ def test_a_later_bad_line_leaves_what_stands_before_it(root: Path, engine: Engin
     assert (len(found.lines), found.is_whole) == (2, False)
 
 
-def test_a_later_bad_line_with_an_end_is_damage_unless_the_journal_has_it(root: Path, engine: Engine) -> None:
-    engine.commit(begun("a", 1))
+def test_a_later_bad_line_with_an_end_is_damage_unless_the_journal_has_it(root: Path, engine: StepEngine) -> None:
+    engine.commit(start_write("a", 1))
     file = Path(history_path(str(root), "a"))
     good = file.read_bytes()
     first, second, _ = good.split(b"\n")
@@ -265,21 +265,21 @@ def test_a_later_bad_line_with_an_end_is_damage_unless_the_journal_has_it(root: 
     assert found is not None
     assert found.is_whole
     file.write_bytes(good)
-    engine.index()
+    engine.rebuild_index()
     hubs.checkpoint(engine.hub)
     file.write_bytes(b"\n".join((first, second.replace(b"2026", b"2027"), b"")))
     with pytest.raises(DamagedHub, match=rf"{file.name}: byte {len(first) + 1}: record n 2 is damaged"):
         HubReader(str(root)).read_history("a")
 
 
-def test_the_stamp_changes_with_everything_that_reading_shows(root: Path, engine: Engine) -> None:
+def test_the_stamp_changes_with_everything_that_reading_shows(root: Path, engine: StepEngine) -> None:
     reader = HubReader(str(root))
     stamps = [reader.change_token("a"), reader.change_token("a")]
     engine.hub.inbox.post("start", [MessageItem("a", name="f")])
     stamps.append(reader.change_token("a"))
-    engine.commit(begun("a", 1), published=False)
+    engine.commit(start_write("a", 1), published=False)
     stamps.append(reader.change_token("a"))
-    engine.hub.history_writer.publish([begun("a", 1)])
+    engine.hub.history_writer.publish([start_write("a", 1)])
     stamps.append(reader.change_token("a"))
     assert stamps[0] == stamps[1]
     assert len(set(stamps)) == 4
@@ -290,19 +290,19 @@ def test_the_stamp_changes_with_everything_that_reading_shows(root: Path, engine
     [(b'{"format":99}', NewerHub), (b"", DamagedHub), (b"\xff\xfe", DamagedHub), (None, DamagedHub)],
 )
 def test_a_hub_of_another_format_is_refused(
-    root: Path, engine: Engine, content: bytes | None, error: type[Exception]
+    root: Path, engine: StepEngine, content: bytes | None, error: type[Exception]
 ) -> None:
-    engine.commit(begun("a", 1))
+    engine.commit(start_write("a", 1))
     if content is None:
         (root / "hub.json").unlink()
     else:
         (root / "hub.json").write_bytes(content)
-    for ask in (lambda: length(root, "a"), lambda: listed(root), lambda: HubReader(str(root)).count(Query())):
+    for ask in (lambda: line_count(root, "a"), lambda: list_rows(root), lambda: HubReader(str(root)).count(Query())):
         with pytest.raises(error, match=r"hub\.json"):
             ask()
 
 
-def test_the_engine_is_told_with_what_it_said_of_itself(root: Path, engine: Engine) -> None:
+def test_engine_info_is_returned_with_the_lock_holder(root: Path, engine: StepEngine) -> None:
     reader = HubReader(str(root))
     holder = reader.engine_process()
     assert holder is not None
@@ -317,37 +317,37 @@ def test_the_engine_is_told_with_what_it_said_of_itself(root: Path, engine: Engi
 # ── lists ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_a_list_lays_the_journal_over_the_index(root: Path, engine: Engine) -> None:
-    engine.commit(begun("a", 1), begun("b", 1), begun("c", 1))
-    engine.index()
-    engine.commit(ended("b", 1, 2), begun("d", 2), purged=[PurgedExecution("a", "1")], published=False)
-    assert listed(root) == [("b", "Completed"), ("c", "Running"), ("d", "Running")]
-    assert listed(root, Query(status=("Running",), sort="id")) == [("c", "Running"), ("d", "Running")]
+def test_a_list_lays_the_journal_over_the_index(root: Path, engine: StepEngine) -> None:
+    engine.commit(start_write("a", 1), start_write("b", 1), start_write("c", 1))
+    engine.rebuild_index()
+    engine.commit(end_write("b", 1, 2), start_write("d", 2), purged=[PurgedExecution("a", "1")], published=False)
+    assert list_rows(root) == [("b", "Completed"), ("c", "Running"), ("d", "Running")]
+    assert list_rows(root, Query(status=("Running",), sort="id")) == [("c", "Running"), ("d", "Running")]
     reader = HubReader(str(root))
     assert (reader.count(Query()), reader.count(Query(status=("Running",)))) == (3, 2)
 
 
-def test_a_list_is_right_where_the_index_is_ahead_of_the_files(root: Path, engine: Engine) -> None:
+def test_a_list_is_right_where_the_index_is_ahead_of_the_files(root: Path, engine: StepEngine) -> None:
     """The lines of a busy engine gather before they are written; its index may know them by then."""
-    engine.commit(operated("@e@a", 1))
-    engine.commit(begun("b", 2), logged("@e@a", 1, 4, [EntityOperationReceived("set")]), published=False)
-    engine.index()
-    engine.commit(ended("b", 2, 3), logged("@e@a", 1, 5, [EntityBatch(4)]), published=False)
-    assert listed(root) == [("b", "Completed")]
+    engine.commit(entity_write("@e@a", 1))
+    engine.commit(start_write("b", 2), make_log_write("@e@a", 1, 4, [EntityOperationReceived("set")]), published=False)
+    engine.rebuild_index()
+    engine.commit(end_write("b", 2, 3), make_log_write("@e@a", 1, 5, [EntityBatch(4)]), published=False)
+    assert list_rows(root) == [("b", "Completed")]
     (entity,) = HubReader(str(root)).page(ALL_ENTITIES).rows
     assert (entity.queued, entity.records) == (0, 5)
 
 
-def test_pages_of_index_and_journal_hold_every_row_once(root: Path, engine: Engine) -> None:
+def test_pages_of_index_and_journal_hold_every_row_once(root: Path, engine: StepEngine) -> None:
     dice = random.Random(4)
     known: set[str] = set()
     for _ in range(8):
         c = engine.hub.journal.last_commit + 1
         instances = [f"i{dice.randint(0, 9)}-{n}" for n in range(5)]
         known |= set(instances)
-        engine.commit(*(begun(instance, c) for instance in instances))
+        engine.commit(*(start_write(instance, c) for instance in instances))
         if c == 4:
-            engine.index()
+            engine.rebuild_index()
     for sort in ("created", "id", "name"):
         reader = HubReader(str(root))
         query = Query(sort=sort, limit=3)
@@ -364,16 +364,16 @@ def test_pages_of_index_and_journal_hold_every_row_once(root: Path, engine: Engi
     assert 20 < len(known) < 40  # some were begun again, in the journal only
 
 
-def test_starts_that_nobody_has_taken_are_pending(root: Path, engine: Engine) -> None:
-    engine.commit(begun("a", 1))
-    engine.index()
-    engine.commit(begun("b", 2), published=False)
+def test_unconsumed_starts_are_pending(root: Path, engine: StepEngine) -> None:
+    engine.commit(start_write("a", 1))
+    engine.rebuild_index()
+    engine.commit(start_write("b", 2), published=False)
     inbox = engine.hub.inbox
     inbox.post("start", [MessageItem("a", name="g", if_exists="replace")])
     inbox.post("start", [MessageItem("b", name="g")])
     inbox.post("start", [MessageItem("z", name="g", version="2", start_at=AT), MessageItem("y", name="g")])
     inbox.post("raise-event", [MessageItem("x", name="E")])
-    assert listed(root) == [("a", "Pending"), ("b", "Running"), ("y", "Pending"), ("z", "Pending")]
+    assert list_rows(root) == [("a", "Pending"), ("b", "Running"), ("y", "Pending"), ("z", "Pending")]
     (row,) = HubReader(str(root)).page(Query(prefix="z")).rows
     assert (row.name, row.version, row.waiting[0].kind, row.waiting[0].fire_at) == ("g", "2", "start", AT)
     assert HubReader(str(root)).count(Query(status=("Pending",))) == 3
@@ -383,7 +383,7 @@ def test_starts_that_nobody_has_taken_are_pending(root: Path, engine: Engine) ->
 INDEX_STATES = ["missing", "garbage", "empty", "hot", "stale", "corrupt inside"]
 
 
-def spoil(root: Path, state: str) -> None:
+def corrupt_index(root: Path, state: str) -> None:
     index = root / "index.sqlite"
     match state:
         case "missing":
@@ -403,62 +403,62 @@ def spoil(root: Path, state: str) -> None:
 
 @pytest.mark.parametrize("state", INDEX_STATES)
 def test_a_list_is_right_whatever_became_of_the_index(root: Path, state: str) -> None:
-    engine = Engine(root)
+    engine = StepEngine(root)
     for c in range(1, 5):
-        engine.commit(*(begun(f"i{c}-{n}", c) for n in range(10)))
-    engine.index()
+        engine.commit(*(start_write(f"i{c}-{n}", c) for n in range(10)))
+    engine.rebuild_index()
     if state == "stale":
         shutil.copy(root / "index.sqlite", root / "old")
-        engine.commit(begun("late", 5))
-        engine.index()
+        engine.commit(start_write("late", 5))
+        engine.rebuild_index()
     hubs.checkpoint(engine.hub)
-    engine.commit(ended("i1-1", 1, engine.hub.journal.last_commit + 1))
-    wanted = listed(root)
+    engine.commit(end_write("i1-1", 1, engine.hub.journal.last_commit + 1))
+    wanted = list_rows(root)
     assert len(wanted) == 40 + (state == "stale")
-    engine.die()
+    engine.abandon()
     if state == "stale":
         (root / "old").rename(root / "index.sqlite")
-    spoil(root, state)
-    before = prints(root)
-    assert listed(root) == wanted
+    corrupt_index(root, state)
+    before = snapshot_files(root)
+    assert list_rows(root) == wanted
     assert HubReader(str(root)).count(Query()) == len(wanted)
-    assert prints(root) == before
+    assert snapshot_files(root) == before
 
 
 def test_a_hot_index_is_read_from_a_private_copy(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    engine = Engine(root)
-    engine.commit(begun("a", 1))
-    engine.index()
-    engine.die()
-    spoil(root, "hot")
+    engine = StepEngine(root)
+    engine.commit(start_write("a", 1))
+    engine.rebuild_index()
+    engine.abandon()
+    corrupt_index(root, "hot")
     monkeypatch.setattr(recovery, "rebuild_index", lambda *_: pytest.fail("the histories were folded"))
     monkeypatch.setattr(tempfile, "tempdir", str(root.parent))
-    assert listed(root) == [("a", "Running")]
+    assert list_rows(root) == [("a", "Running")]
     assert os.listdir(root.parent) == [".state"]
 
 
 def test_a_deleted_index_is_rebuilt_equal(root: Path) -> None:
-    engine = Engine(root)
+    engine = StepEngine(root)
     for c in range(1, 5):
-        engine.commit(*(begun(f"i{c}-{n}", c) for n in range(10)))
-    engine.commit(*(ended(f"i2-{n}", 2, 5) for n in range(5)), purged=[PurgedExecution("i1-1", "1")])
-    engine.index()
+        engine.commit(*(start_write(f"i{c}-{n}", c) for n in range(10)))
+    engine.commit(*(end_write(f"i2-{n}", 2, 5) for n in range(5)), purged=[PurgedExecution("i1-1", "1")])
+    engine.rebuild_index()
     wanted = (engine.hub.index.rows(BY_ID, 1000), engine.hub.index.last_commit)
     hubs.close_hub(engine.hub)
     (root / "index.sqlite").unlink()
-    again = Engine(root)
+    again = StepEngine(root)
     assert (again.hub.index.rows(BY_ID, 1000), again.hub.index.last_commit) == wanted
     assert len(wanted[0]) == 39
-    again.die()
+    again.abandon()
 
 
-def test_entities_are_listed_apart_wherever_their_records_stand(root: Path, engine: Engine) -> None:
+def test_entities_are_listed_separately_wherever_their_records_are(root: Path, engine: StepEngine) -> None:
     a, b, c, d = (f"@counter@{key}" for key in "abcd")
-    engine.commit(begun("i", 1), operated(a, 1), operated(b, 1))
-    engine.index()
-    engine.commit(operated(c, 2), logged(a, 1, 4, [EntityOperationReceived("x", scheduled_time=LATER)]))
-    engine.commit(made_shorter(b, 1, 4), purged=[PurgedExecution(c, "2")], published=False)
-    engine.commit(operated(d, 4), published=False)
+    engine.commit(start_write("i", 1), entity_write(a, 1), entity_write(b, 1))
+    engine.rebuild_index()
+    engine.commit(entity_write(c, 2), make_log_write(a, 1, 4, [EntityOperationReceived("x", scheduled_time=LATER)]))
+    engine.commit(compacted_write(b, 1, 4), purged=[PurgedExecution(c, "2")], published=False)
+    engine.commit(entity_write(d, 4), published=False)
     engine.hub.inbox.post("signal", [MessageItem("@counter@new", name="add")])
     reader = HubReader(str(root))
     rows = reader.page(ALL_ENTITIES).rows
@@ -470,13 +470,13 @@ def test_entities_are_listed_apart_wherever_their_records_stand(root: Path, engi
     assert [row.next_due for row in rows] == [LATER, None, None]
     assert reader.count(ALL_ENTITIES) == 3
     assert reader.count(Query(entities=True, status=("Empty",))) == 0
-    assert listed(root) == [("i", "Running")]
+    assert list_rows(root) == [("i", "Running")]
     assert reader.count(Query()) == 1
     assert [message.kind for message in reader.pending_messages("@counter@new")] == ["signal"]
     assert reader.pending_messages(a) == []
 
 
-def test_the_log_of_an_entity_is_read_while_it_is_made_shorter(root: Path, engine: Engine) -> None:
+def test_the_log_of_an_entity_is_read_while_it_is_made_shorter(root: Path, engine: StepEngine) -> None:
     entity = "@counter@a"
 
     def reach() -> tuple[int, int] | None:
@@ -486,24 +486,24 @@ def test_the_log_of_an_entity_is_read_while_it_is_made_shorter(root: Path, engin
         return found and (found.first, found.last)
 
     assert reach() is None
-    engine.commit(operated(entity, 1))
+    engine.commit(entity_write(entity, 1))
     assert reach() == (1, 3)
-    shorter = made_shorter(entity, 1, 4)
+    shorter = compacted_write(entity, 1, 4)
     engine.commit(shorter, published=False)
     assert reach() == (4, 5)
     engine.hub.history_writer.publish([shorter])
     assert reach() == (4, 5)
-    engine.commit(logged(entity, 1, 6, [EntityBatch(5, STATE)]), published=False)
+    engine.commit(make_log_write(entity, 1, 6, [EntityBatch(5, STATE)]), published=False)
     assert reach() == (4, 6)
 
 
 def test_rows_of_entities_are_rebuilt_equal(root: Path) -> None:
-    engine = Engine(root)
-    engine.commit(*(operated(f"@e@{n}", 1) for n in range(20)), begun("i", 1))
-    engine.commit(*(made_shorter(f"@e@{n}", 1, 4) for n in range(10)), purged=[PurgedExecution("@e@19", "1")])
+    engine = StepEngine(root)
+    engine.commit(*(entity_write(f"@e@{n}", 1) for n in range(20)), start_write("i", 1))
+    engine.commit(*(compacted_write(f"@e@{n}", 1, 4) for n in range(10)), purged=[PurgedExecution("@e@19", "1")])
     holder = Origin("i", "1", 5)
-    engine.commit(logged("@e@3", 1, 6, [EntityBatch(5), EntityLockReceived(("@e@3",), holder)]))
-    engine.index()
+    engine.commit(make_log_write("@e@3", 1, 6, [EntityBatch(5), EntityLockReceived(("@e@3",), holder)]))
+    engine.rebuild_index()
     wanted = (
         engine.hub.index.rows(ALL_ENTITIES, 1000),
         engine.hub.index.locked_entities(),
@@ -511,13 +511,13 @@ def test_rows_of_entities_are_rebuilt_equal(root: Path) -> None:
     )
     hubs.close_hub(engine.hub)
     (root / "index.sqlite").unlink()
-    again = Engine(root)
+    again = StepEngine(root)
     rows = again.hub.index.rows(ALL_ENTITIES, 1000)
     assert (rows, again.hub.index.locked_entities(), again.hub.index.with_pending_work()) == wanted
     assert len(rows) == 19
     assert wanted[1] == ["@e@3"]
     assert len(wanted[2]) == 9
-    again.die()
+    again.abandon()
 
 
 HOSTILE = (
@@ -537,30 +537,30 @@ HOSTILE = (
 
 
 def test_entities_of_any_name_have_files_of_their_own_below_the_hub(root: Path) -> None:
-    engine = Engine(root)
+    engine = StepEngine(root)
     ids = [f"@{name}@{key}" for name in ("counter", "-rf", "..", "a/b", "é") for key in HOSTILE]
-    engine.commit(*(operated(id, 1) for id in ids))
-    engine.index()
+    engine.commit(*(entity_write(id, 1) for id in ids))
+    engine.rebuild_index()
     assert engine.hub.index.count(ALL_ENTITIES) == len(ids)
     written = [path for path in root.rglob("*.jsonl") if path.parent.parent.name == "entities"]
     assert len(written) == len(ids)
     assert all(len(path.name.encode()) <= 156 for path in written)
     assert {path.parent.parent.parent for path in written} == {root}
     assert [row.id for row in HubReader(str(root)).page(ALL_ENTITIES).rows] == sorted(ids)
-    engine.die()
+    engine.abandon()
 
 
 def test_a_hub_that_knows_no_entities_yet_is_read_as_one_without_any(root: Path) -> None:
-    engine = Engine(root)
-    engine.commit(begun("a", 1))
+    engine = StepEngine(root)
+    engine.commit(start_write("a", 1))
     hubs.close_hub(engine.hub)
     (root / "entities").rmdir()
-    before = prints(root)
+    before = snapshot_files(root)
     reader = HubReader(str(root))
     assert reader.page(ALL_ENTITIES).rows == []
     assert reader.read_history("@counter@a") is None
-    assert listed(root) == [("a", "Running")]
-    assert prints(root) == before
+    assert list_rows(root) == [("a", "Running")]
+    assert snapshot_files(root) == before
 
 
 # ── without a trace ────────────────────────────────────────────────────────────────────────────────────────────────
@@ -582,20 +582,20 @@ def read_everything(root: str) -> None:
 
 @pytest.mark.parametrize("death", ["closed", "killed", "killed while indexing"])
 def test_reading_a_hub_leaves_no_trace_in_it(root: Path, death: str) -> None:
-    engine = Engine(root)
-    engine.commit(begun("a", 1))
-    engine.index()
-    engine.commit(ended("a", 1, 2), published=death == "closed")
+    engine = StepEngine(root)
+    engine.commit(start_write("a", 1))
+    engine.rebuild_index()
+    engine.commit(end_write("a", 1, 2), published=death == "closed")
     engine.hub.inbox.post("start", [MessageItem("new", name="f")])
     if death == "closed":
         hubs.close_hub(engine.hub)
     else:
-        engine.die()
+        engine.abandon()
     if death == "killed while indexing":
-        spoil(root, "hot")
-    before = prints(root)
+        corrupt_index(root, "hot")
+    before = snapshot_files(root)
     read_everything(str(root))
-    assert prints(root) == before
+    assert snapshot_files(root) == before
 
 
 @pytest.mark.parametrize("state", ["missing", "hot", "good"])
@@ -604,30 +604,30 @@ def test_a_hub_of_another_user_that_is_read_only_can_be_read(state: str) -> None
     outside = Path(tempfile.mkdtemp())
     root = outside / ".state"
     try:
-        engine = Engine(root)
-        engine.commit(begun("a", 1))
-        engine.index()
-        engine.commit(ended("a", 1, 2))
+        engine = StepEngine(root)
+        engine.commit(start_write("a", 1))
+        engine.rebuild_index()
+        engine.commit(end_write("a", 1, 2))
         engine.hub.inbox.post("start", [MessageItem("new", name="f")])
-        engine.die()
-        spoil(root, state)
+        engine.abandon()
+        corrupt_index(root, state)
         for folder, _, names in os.walk(outside):
             os.chmod(folder, 0o555)  # noqa: S103  others must be able to read it
             for name in names:
                 os.chmod(os.path.join(folder, name), 0o444)
-        before = prints(root)
+        before = snapshot_files(root)
         if os.getuid() == 0:
-            in_the_name_of_nobody(read_everything, str(root))
+            run_as_nobody(read_everything, str(root))
         else:
             read_everything(str(root))
-        assert prints(root) == before
+        assert snapshot_files(root) == before
     finally:
         for folder, _, _ in os.walk(outside):
             os.chmod(folder, 0o700)
         shutil.rmtree(outside)
 
 
-def in_the_name_of_nobody(function: object, root: str) -> None:
+def run_as_nobody(function: object, root: str) -> None:
     """Root may write whatever the mode says, so it has to be somebody else who tries."""
     pid = os.fork()
     if pid == 0:
@@ -649,7 +649,7 @@ def in_the_name_of_nobody(function: object, root: str) -> None:
 
 
 def test_nothing_that_was_committed_is_missed_while_the_engine_works(root: Path) -> None:
-    engine = Engine(root)
+    engine = StepEngine(root)
     told = 0
 
     def work() -> None:
@@ -659,7 +659,7 @@ def test_nothing_that_was_committed_is_missed_while_the_engine_works(root: Path)
             posted = inbox.post("start", [MessageItem(f"i{c:03}", name="f")])
             told = c
             inbox.take_next()
-            engine.commit(begun(f"i{c:03}", engine.hub.journal.last_commit + 1))
+            engine.commit(start_write(f"i{c:03}", engine.hub.journal.last_commit + 1))
             inbox.remove([posted.message])
             if c % 7 == 0:
                 rows = HubReader(str(root)).page(BY_ID).rows
@@ -680,5 +680,5 @@ def test_nothing_that_was_committed_is_missed_while_the_engine_works(root: Path)
                 assert reader.pending_messages(ids[at_least - 1]) or reader.read_history(ids[at_least - 1]) is not None
             reads += 1
         worker.result()
-    engine.die()
+    engine.abandon()
     assert reads > 3

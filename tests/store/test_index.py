@@ -27,7 +27,7 @@ START = datetime(2026, 11, 22, 9, tzinfo=UTC)
 STATUSES = ("Running", "Completed", "Failed", "Suspended")
 
 
-def row(number: int, instance: str | None = None, status: str | None = None) -> InstanceSummary:
+def make_row(number: int, instance: str | None = None, status: str | None = None) -> InstanceSummary:
     dice = random.Random(number)
     return InstanceSummary(
         id=instance or f"{dice.choice(['a', 'ab', 'B', 'é', '￿', '😀'])}-{number}",
@@ -48,13 +48,13 @@ def row(number: int, instance: str | None = None, status: str | None = None) -> 
     )
 
 
-ROWS = [row(number) for number in range(200)]
+ROWS = [make_row(number) for number in range(200)]
 
 
-def entity(number: int) -> InstanceSummary:
+def make_entity_row(number: int) -> InstanceSummary:
     dice = random.Random(number)
     return msgspec.structs.replace(
-        row(number, f"@{dice.choice('ab')}@{number}", dice.choice(["Exists", "Empty"])),
+        make_row(number, f"@{dice.choice('ab')}@{number}", dice.choice(["Exists", "Empty"])),
         locked_by=dice.choice([None, "holder"]),
         queued=dice.randint(0, 9),
         parent=None,
@@ -62,10 +62,10 @@ def entity(number: int) -> InstanceSummary:
     )
 
 
-ENTITIES = [entity(number) for number in range(1000, 1100)]
+ENTITIES = [make_entity_row(number) for number in range(1000, 1100)]
 
 
-def an_index(path: Path | None = None, rows: list[InstanceSummary] | None = None, last: int = 7) -> Index:
+def make_index(path: Path | None = None, rows: list[InstanceSummary] | None = None, last: int = 7) -> Index:
     index = Index(":memory:" if path is None else str(path))
     index.update([*ENTITIES, *ROWS] if rows is None else rows, [], last)
     return index
@@ -75,7 +75,7 @@ def all_rows(index: IndexReader) -> list[InstanceSummary]:
     return index.rows(Query(sort="id"), 100_000)
 
 
-def pages(index: IndexReader, query: Query) -> list[InstanceSummary]:
+def read_pages(index: IndexReader, query: Query) -> list[InstanceSummary]:
     found: list[InstanceSummary] = []
     while True:
         page = index.page(query)
@@ -87,17 +87,17 @@ def pages(index: IndexReader, query: Query) -> list[InstanceSummary]:
 
 
 def test_rows_come_out_as_they_went_in() -> None:
-    index = an_index()
+    index = make_index()
     assert all_rows(index) == sort_rows(Query(sort="id"), ROWS)
     assert [index.get(each.id) for each in [*ROWS, *ENTITIES]] == [*ROWS, *ENTITIES]
     assert index.get("nobody") is None
     assert index.last_commit == 7
 
 
-def test_a_later_row_takes_the_place_of_an_earlier_one_and_what_is_removed_is_gone() -> None:
-    index = an_index(rows=[row(1, "a"), row(2, "b"), row(3, "c")])
-    index.update([row(9, "a"), *ENTITIES[:3]], ["b", "nobody"], 8)
-    assert all_rows(index) == [row(9, "a"), row(3, "c")]
+def test_a_later_row_replaces_an_earlier_one_and_removed_rows_are_gone() -> None:
+    index = make_index(rows=[make_row(1, "a"), make_row(2, "b"), make_row(3, "c")])
+    index.update([make_row(9, "a"), *ENTITIES[:3]], ["b", "nobody"], 8)
+    assert all_rows(index) == [make_row(9, "a"), make_row(3, "c")]
     assert index.last_commit == 8
     index.update([], [ENTITIES[0].id, ENTITIES[1].id, "@no@body"], 9)
     assert index.page(Query(entities=True)).rows == [ENTITIES[2]]
@@ -105,9 +105,9 @@ def test_a_later_row_takes_the_place_of_an_earlier_one_and_what_is_removed_is_go
 
 def test_a_name_is_found_in_whatever_case() -> None:
     name = ROWS[0].name
-    found = pages(an_index(), Query(name=name))
+    found = read_pages(make_index(), Query(name=name))
     assert found
-    assert pages(an_index(), Query(name=name.swapcase())) == found
+    assert read_pages(make_index(), Query(name=name.swapcase())) == found
 
 
 @pytest.mark.parametrize("sort", SORT_FIELDS)
@@ -115,9 +115,9 @@ def test_a_name_is_found_in_whatever_case() -> None:
 @pytest.mark.parametrize("limit", [1, 7, 1000])
 def test_pages_hold_every_row_once_in_order(sort: str, reverse: bool, limit: int) -> None:
     query = Query(sort=sort, reverse=reverse, limit=limit)
-    assert pages(an_index(), query) == sort_rows(query, ROWS)
+    assert read_pages(make_index(), query) == sort_rows(query, ROWS)
     query = msgspec.structs.replace(query, entities=True)
-    assert pages(an_index(), query) == sort_rows(query, ENTITIES)
+    assert read_pages(make_index(), query) == sort_rows(query, ENTITIES)
 
 
 FILTERS: dict[str, list[object]] = {
@@ -132,13 +132,13 @@ FILTERS: dict[str, list[object]] = {
 
 @pytest.mark.parametrize(("first", "second"), list(itertools.combinations(FILTERS, 2)))
 def test_filters_combine_and_mean_the_same_to_sql_and_to_python(first: str, second: str) -> None:
-    index = an_index()
+    index = make_index()
     matches = 0
     for one, other in itertools.product(FILTERS[first], FILTERS[second]):
         for sort in ("created", "id"):
             query = msgspec.convert({first: one, second: other, "sort": sort, "limit": 3}, Query)
             wanted = sort_rows(query, [each for each in ROWS if query.matches(each)])
-            assert pages(index, query) == wanted
+            assert read_pages(index, query) == wanted
             assert index.count(query) == len(wanted)
             matches += len(wanted)
     assert matches
@@ -146,13 +146,13 @@ def test_filters_combine_and_mean_the_same_to_sql_and_to_python(first: str, seco
 
 @pytest.mark.parametrize("prefix", ["a\U0010ffff", "\U0010ffff", "\ud7ff"])
 def test_a_prefix_may_end_in_the_last_character_of_a_range(prefix: str) -> None:
-    rows = [row(n, f"{prefix}{n}") for n in range(3)] + [row(9, "a"), row(8, "b"), row(7, "\ue000")]
-    found = pages(an_index(rows=rows), Query(prefix=prefix, sort="id"))
+    rows = [make_row(n, f"{prefix}{n}") for n in range(3)] + [make_row(9, "a"), make_row(8, "b"), make_row(7, "\ue000")]
+    found = read_pages(make_index(rows=rows), Query(prefix=prefix, sort="id"))
     assert found == rows[:3]
 
 
-def test_the_cursor_says_which_rows_of_others_come_behind_it() -> None:
-    index = an_index()
+def test_the_cursor_orders_rows_of_other_sources() -> None:
+    index = make_index()
     for sort in SORT_FIELDS:
         query = Query(sort=sort, limit=50)
         page = index.page(query)
@@ -163,17 +163,17 @@ def test_the_cursor_says_which_rows_of_others_come_behind_it() -> None:
 @pytest.mark.parametrize("cursor", ["x", "!!", "é", "W10=", "WyJuYW1lIiwiZiIsImEiXQ=="])
 def test_a_cursor_of_another_list_is_a_usage_error(cursor: str) -> None:
     with pytest.raises(UsageError, match="list again"):
-        an_index().page(Query(cursor=cursor))
+        make_index().page(Query(cursor=cursor))
 
 
 @pytest.mark.parametrize("query", [Query(sort="id; DROP TABLE instances"), Query(limit=0)])
 def test_a_query_that_makes_no_sense_is_a_usage_error(query: Query) -> None:
     with pytest.raises(UsageError):
-        an_index().page(query)
+        make_index().page(query)
 
 
-def test_what_is_due_and_who_owes_is_told() -> None:
-    index = an_index()
+def test_the_next_due_time_and_pending_work_are_listed() -> None:
+    index = make_index()
     rows = [*ROWS, *ENTITIES]
     assert index.due_times() == sorted(
         ((each.id, each.next_due) for each in rows if each.next_due is not None), key=lambda pair: pair[1]
@@ -184,12 +184,12 @@ def test_what_is_due_and_who_owes_is_told() -> None:
 
 
 def test_a_list_shows_instances_or_entities_and_never_both() -> None:
-    index = an_index()
+    index = make_index()
     for query in (Query(), Query(name="f"), Query(status=("Running", "Exists")), Query(prefix="@"), Query(prefix="")):
         for entities in (False, True):
             asked = msgspec.structs.replace(query, entities=entities, limit=1000)
             wanted = sort_rows(asked, [each for each in [*ROWS, *ENTITIES] if asked.matches(each)])
-            assert pages(index, asked) == wanted
+            assert read_pages(index, asked) == wanted
             assert index.count(asked) == len(wanted)
             assert {each.id.startswith("@") for each in wanted} <= {entities}
 
@@ -210,7 +210,7 @@ def test_a_list_shows_instances_or_entities_and_never_both() -> None:
 def test_what_is_listed_never_passes_rows_of_the_other_kind(
     query: Query, way: str, entities: bool, tmp_path: Path
 ) -> None:
-    an_index(tmp_path / "index.sqlite").close()
+    make_index(tmp_path / "index.sqlite").close()
     clauses, values = compile_page(msgspec.structs.replace(query, entities=entities), ["f"])
     with closing(sqlite3.connect(tmp_path / "index.sqlite")) as db:
         statement = f"EXPLAIN QUERY PLAN SELECT * FROM instances {clauses}"  # noqa: S608  constants only
@@ -232,7 +232,7 @@ def test_what_is_listed_never_passes_rows_of_the_other_kind(
 def test_a_name_is_found_whatever_its_case(wanted: str, names: set[str]) -> None:
     index = Index()
     rows = [
-        msgspec.structs.replace(row(n), name=name)
+        msgspec.structs.replace(make_row(n), name=name)
         for n, name in enumerate(["f", "STRASSE", "Straße", "GRÖẞE", "größe"])
     ]
     index.update(rows, [], 1)
@@ -247,7 +247,7 @@ def test_a_name_is_found_whatever_its_case(wanted: str, names: set[str]) -> None
 
 def test_an_index_is_found_again_and_leaves_one_file(tmp_path: Path) -> None:
     path = tmp_path / "index.sqlite"
-    index = an_index(path)
+    index = make_index(path)
     assert os.listdir(tmp_path) == ["index.sqlite"]
     index.make_durable()
     index.close()
@@ -259,7 +259,7 @@ def test_an_index_is_found_again_and_leaves_one_file(tmp_path: Path) -> None:
 
 
 def test_a_cleared_index_is_empty_and_knows_no_commit(tmp_path: Path) -> None:
-    index = an_index(tmp_path / "index.sqlite")
+    index = make_index(tmp_path / "index.sqlite")
     index.clear()
     assert (all_rows(index), index.last_commit) == ([], 0)
     index.update(ROWS[:3], [], 9)
@@ -270,11 +270,11 @@ def test_a_cleared_index_is_empty_and_knows_no_commit(tmp_path: Path) -> None:
 
 
 def test_all_of_an_apply_happens_or_nothing() -> None:
-    index = an_index()
-    wrong = msgspec.structs.replace(row(500), name=object())
+    index = make_index()
+    wrong = msgspec.structs.replace(make_row(500), name=object())
 
     with pytest.raises(StorageError):
-        index.update([row(400), wrong], [ROWS[0].id], 8)
+        index.update([make_row(400), wrong], [ROWS[0].id], 8)
     assert (all_rows(index), index.last_commit) == (sort_rows(Query(sort="id"), ROWS), 7)
     index.update([], [], 8)
 
@@ -283,7 +283,7 @@ def test_after_a_change_of_boot_only_a_durable_index_is_believed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "index.sqlite"
-    index = an_index(path)
+    index = make_index(path)
     index.make_durable()
     shutil.copy(path, tmp_path / "durable")
     index.update([], [], 8)
@@ -303,7 +303,7 @@ def test_after_a_change_of_boot_only_a_durable_index_is_believed(
 @pytest.mark.parametrize("damage", ["garbage", "half", "empty", "other format", "other tables", "folder"])
 def test_what_is_no_index_is_unusable_to_readers_and_emptied_by_the_writer(tmp_path: Path, damage: str) -> None:
     path = tmp_path / "index.sqlite"
-    an_index(path).close()
+    make_index(path).close()
     match damage:
         case "garbage":
             path.write_bytes(b"not a database at all" * 1000)
@@ -341,7 +341,7 @@ def test_a_missing_index_is_unusable_to_readers_and_not_made_by_them(tmp_path: P
 def test_odd_paths_open(tmp_path: Path) -> None:
     folder = tmp_path / "50% of?what#é"
     folder.mkdir()
-    an_index(folder / "index.sqlite").close()
+    make_index(folder / "index.sqlite").close()
     reader = open_index_readonly(str(folder / "index.sqlite"))
     assert reader.last_commit == 7
     reader.close()
@@ -362,7 +362,7 @@ os._exit(9)
 
 def test_the_writer_rolls_back_what_a_killed_one_left_and_readers_leave_it_alone(tmp_path: Path) -> None:
     path = tmp_path / "index.sqlite"
-    an_index(path).close()
+    make_index(path).close()
     killed = subprocess.run([sys.executable, "-c", KILLED_IN_A_TRANSACTION, str(path)], check=False)
     assert killed.returncode == 9
     assert sorted(os.listdir(tmp_path)) == ["index.sqlite", "index.sqlite-journal"]
@@ -376,14 +376,14 @@ def test_the_writer_rolls_back_what_a_killed_one_left_and_readers_leave_it_alone
     assert os.listdir(tmp_path) == ["index.sqlite"]
 
 
-def test_a_reader_sees_one_moment_while_the_writer_goes_on(tmp_path: Path) -> None:
+def test_a_reader_sees_a_consistent_snapshot_while_the_writer_works(tmp_path: Path) -> None:
     path = tmp_path / "index.sqlite"
-    index = an_index(path, rows=[row(n, f"i{n}", "Running") for n in range(10)], last=0)
+    index = make_index(path, rows=[make_row(n, f"i{n}", "Running") for n in range(10)], last=0)
     stop = threading.Event()
 
     def write() -> None:
         for commit in itertools.count(1):
-            index.update([row(n, f"i{n}", STATUSES[commit % 4]) for n in range(10)], [], commit)
+            index.update([make_row(n, f"i{n}", STATUSES[commit % 4]) for n in range(10)], [], commit)
             if commit % 20 == 0:
                 index.make_durable()
             if stop.is_set():
@@ -405,11 +405,9 @@ def test_a_reader_sees_one_moment_while_the_writer_goes_on(tmp_path: Path) -> No
     index.close()
 
 
-def test_a_reader_who_stands_still_delays_the_writer_and_never_fails_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_idle_reader_delays_the_writer_and_never_fails_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(index_module, "_BUSY_TIMEOUT", 0.01)
-    index = an_index(tmp_path / "index.sqlite")
+    index = make_index(tmp_path / "index.sqlite")
     reader = open_index_readonly(str(tmp_path / "index.sqlite"))
     assert reader.begin_read() == 7
 

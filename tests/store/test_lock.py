@@ -26,18 +26,18 @@ from durablecli.store.lock import (
 SINCE = datetime(2026, 11, 22, 9, 12, 44, tzinfo=UTC)
 
 
-def a_lock(root: Path) -> EngineLock:
+def make_lock(root: Path) -> EngineLock:
     return EngineLock(LocalDisk(), str(root))
 
 
-def name_in_hub_file(root: Path, holder: EngineProcess) -> None:
+def write_holder(root: Path, holder: EngineProcess) -> None:
     (root / "hub.json").write_bytes(msgspec.json.encode({"format": 1, "engine": holder}))
 
 
 def test_the_refused_one_learns_who_holds_the_lock(tmp_path: Path) -> None:
     holder = this_process(SINCE)
-    name_in_hub_file(tmp_path, holder)
-    first, second = a_lock(tmp_path), a_lock(tmp_path)
+    write_holder(tmp_path, holder)
+    first, second = make_lock(tmp_path), make_lock(tmp_path)
     first.acquire()
     assert first.is_held
     with pytest.raises(HubLocked, match=rf"run by pid {os.getpid()}, since 2026-11-22 09:12:44Z"):
@@ -50,11 +50,11 @@ def test_the_refused_one_learns_who_holds_the_lock(tmp_path: Path) -> None:
     second.release()
 
 
-def test_a_holder_that_has_not_said_its_name_is_a_conflict_all_the_same(tmp_path: Path) -> None:
-    lock = a_lock(tmp_path)
+def test_an_unnamed_holder_is_a_conflict(tmp_path: Path) -> None:
+    lock = make_lock(tmp_path)
     lock.acquire()
     with pytest.raises(HubLocked, match="hasn't said its name"):
-        a_lock(tmp_path).acquire(timeout=0.05)
+        make_lock(tmp_path).acquire(timeout=0.05)
     lock.release()
 
 
@@ -74,13 +74,13 @@ input()
         assert child.stdout.readline() == b"held\n"
         inode = (tmp_path / "engine.lock").stat().st_ino
         with pytest.raises(HubLocked):
-            a_lock(tmp_path).acquire(timeout=0.05)
+            make_lock(tmp_path).acquire(timeout=0.05)
     finally:
         child.kill()
         child.wait()
         child.stdin.close()
         child.stdout.close()
-    lock = a_lock(tmp_path)
+    lock = make_lock(tmp_path)
     lock.acquire()
     assert (tmp_path / "engine.lock").stat().st_ino == inode
     assert (tmp_path / "engine.lock").stat().st_mode & 0o777 == 0o600
@@ -88,22 +88,22 @@ input()
 
 
 def test_the_lock_belongs_to_the_process_and_not_to_a_thread(tmp_path: Path) -> None:
-    lock = a_lock(tmp_path)
+    lock = make_lock(tmp_path)
     taker = threading.Thread(target=lock.acquire)
     taker.start()
     taker.join()
     with pytest.raises(HubLocked):
-        a_lock(tmp_path).acquire(timeout=0.05)
+        make_lock(tmp_path).acquire(timeout=0.05)
     lock.release()
-    again = a_lock(tmp_path)
+    again = make_lock(tmp_path)
     again.acquire(timeout=0.05)
     again.release()
 
 
-def test_a_lock_that_cannot_be_made_is_said_in_one_line(tmp_path: Path) -> None:
+def test_a_lock_that_cannot_be_created_is_reported_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises((StorageError, NoPermission), match="can't be locked"):
-        a_lock(tmp_path / "file").acquire(timeout=0.05)
+        make_lock(tmp_path / "file").acquire(timeout=0.05)
 
 
 def test_a_pid_used_again_is_not_the_process_of_before() -> None:
@@ -127,7 +127,7 @@ def test_a_process_that_ended_is_dead_even_before_it_was_waited_for() -> None:
 
 
 @pytest.mark.parametrize("content", [None, b"", b"\xff", b"[]", b'{"engine":null}', b'{"engine":{"pid":"x"}}'])
-def test_a_hub_file_that_names_nobody_has_no_holder(tmp_path: Path, content: bytes | None) -> None:
+def test_a_hub_file_without_an_engine_has_no_holder(tmp_path: Path, content: bytes | None) -> None:
     if content is not None:
         (tmp_path / "hub.json").write_bytes(content)
     assert read_engine_process(LocalDisk(), str(tmp_path)) is None

@@ -22,17 +22,17 @@ COMMITS = [
 ]
 
 
-def a_disk() -> MemoryDisk:
+def make_disk() -> MemoryDisk:
     disk = MemoryDisk()
     disk.make_folder("hub")
     return disk
 
 
-def read(disk: MemoryDisk, instance: str = "a") -> list[QuarantinedMessage]:
+def read_quarantined(disk: MemoryDisk, instance: str = "a") -> list[QuarantinedMessage]:
     return [each.what for each in quarantined_messages.read_quarantined_messages(disk, "hub", instance)]
 
 
-def test_a_commit_says_in_its_line_what_it_keeps_and_delivers() -> None:
+def test_a_commit_line_holds_quarantined_and_delivered_messages() -> None:
     for commit in (*COMMITS, Commit(8, 1, AT, [], delivered=[DeliveryWatermark("a", 5)])):
         found = decode_commit(encode_commit(commit))
         assert (found.quarantined, found.delivered) == (commit.quarantined, commit.delivered)
@@ -40,46 +40,46 @@ def test_a_commit_says_in_its_line_what_it_keeps_and_delivers() -> None:
 
 def test_following_the_journal_changes_nothing_that_was_written_and_completes_the_rest() -> None:
     for written in range(len(COMMITS) + 1):
-        disk = a_disk()
+        disk = make_disk()
         keeper = QuarantinedMessages(disk, "hub")
         for commit in COMMITS[:written]:
             keeper.publish(commit)
         for _ in range(2):
             keeper.restore(COMMITS)
-            assert read(disk) == [FIRST, SECOND, ITEM]
+            assert read_quarantined(disk) == [FIRST, SECOND, ITEM]
         assert set(keeper.instances()) == {"a", "@e@k"}
 
 
 def test_a_torn_line_is_completed_from_the_journal() -> None:
-    disk = a_disk()
+    disk = make_disk()
     keeper = QuarantinedMessages(disk, "hub")
     keeper.publish(COMMITS[0])
     data = disk.files[quarantined_messages.quarantined_messages_path("hub", "a")].data
     del data[-20:]
     keeper.restore(COMMITS)
-    assert read(disk) == [FIRST, SECOND, ITEM]
+    assert read_quarantined(disk) == [FIRST, SECOND, ITEM]
 
 
 def test_what_is_delivered_goes_and_comes_back_no_more() -> None:
-    disk = a_disk()
+    disk = make_disk()
     keeper = QuarantinedMessages(disk, "hub")
     for commit in COMMITS:
         keeper.publish(commit)
     delivered = Commit(8, 1, AT, [], delivered=[DeliveryWatermark("a", 5)])
     keeper.publish(delivered)
-    assert read(disk) == [ITEM]
+    assert read_quarantined(disk) == [ITEM]
     keeper.restore([*COMMITS, delivered])
-    assert read(disk) == [ITEM]
+    assert read_quarantined(disk) == [ITEM]
     last = Commit(9, 1, AT, [], delivered=[DeliveryWatermark("a", 7)])
     keeper.restore([*COMMITS, delivered, last])
-    assert read(disk) == []
+    assert read_quarantined(disk) == []
     assert keeper.instances() == ["@e@k"]
 
 
 def test_what_came_first_is_put_first_and_once() -> None:
-    disk = a_disk()
+    disk = make_disk()
     keeper = QuarantinedMessages(disk, "hub")
     keeper.publish(COMMITS[2])
     for _ in range(2):
         keeper.prepend("a", [FIRST, SECOND])
-        assert read(disk) == [FIRST, SECOND, ITEM]
+        assert read_quarantined(disk) == [FIRST, SECOND, ITEM]

@@ -14,23 +14,23 @@ from durablecli.errors import DamagedHub
 from durablecli.model import codec
 from durablecli.store.history import writer
 from durablecli.store.journal import commits, reader
-from tests.support.crash_explorer import Explorer, Skip
+from tests.support.crash_explorer import CrashExplorer, Skip
 
 SEGMENT = re.compile(r"hub/journal/\d{8}\.jsonl")
 
 
 @pytest.mark.parametrize("number", range(10))
 def test_no_crash_state_loses_what_was_acknowledged_or_shows_what_was_not_submitted(number: int) -> None:
-    explorer = Explorer(number, deaths=12)
+    explorer = CrashExplorer(number, crashes_per_operation=12)
     explorer.run()
-    assert explorer.states > 1500
-    assert explorer.crashes_in_recovery > explorer.states
+    assert explorer.states_tried > 1500
+    assert explorer.crashes_in_recovery > explorer.states_tried
 
 
 @pytest.mark.soak
 @pytest.mark.parametrize("number", range(100, 400))
 def test_no_crash_state_of_many_does(number: int) -> None:
-    Explorer(number, deaths=60).run(cycles=12)
+    CrashExplorer(number, crashes_per_operation=60).run(cycles=12)
 
 
 def without_crc(line: bytes, start: int = 0) -> bytes:
@@ -69,11 +69,11 @@ MUTANTS: dict[str, Skip] = {
 
 def explore_until_it_fails(skip: Skip, first: int = 0) -> None:
     for number in range(first, first + 20):
-        Explorer(number, deaths=3, skip=skip).run()
+        CrashExplorer(number, crashes_per_operation=3, skip=skip).run()
 
 
 @pytest.mark.parametrize("rule", MUTANTS)
-def test_the_explorer_notices_when_a_rule_is_left_out(rule: str) -> None:
+def test_the_explorer_detects_each_omitted_rule(rule: str) -> None:
     with pytest.raises((AssertionError, DamagedHub)):
         explore_until_it_fails(MUTANTS[rule])
 

@@ -18,23 +18,25 @@ COMMAND = [sys.executable, "-m", "durablecli"]
 STATELESS = frozenset({"functions"})
 
 
-class Result(NamedTuple):
+class CommandResult(NamedTuple):
     """What one call of the command gave."""
 
-    code: int
+    exit_code: int
     out: str
     err: str
 
 
-def until(true: Callable[[], object], seconds: float = 20.0, what: str = "", every: float = 0.005) -> None:
+def wait_until(
+    condition: Callable[[], object], seconds: float = 20.0, description: str = "", interval: float = 0.005
+) -> None:
     """Wait for other processes to bring something about; `every` so many seconds it is looked at."""
     limit = monotonic() + seconds
-    while not true():
-        assert monotonic() < limit, f"waited {seconds} s in vain: {what}"
-        sleep(every)
+    while not condition():
+        assert monotonic() < limit, f"waited {seconds} s in vain: {description}"
+        sleep(interval)
 
 
-class Process:
+class DurableProcess:
     """A `durable` that runs beside the test; what it says is in a file."""
 
     def __init__(self, arguments: list[str], folder: Path, environment: Mapping[str, str], log: Path) -> None:
@@ -52,33 +54,33 @@ class Process:
         self.pid = self.process.pid
 
     @property
-    def said(self) -> str:
+    def output(self) -> str:
         return self.log.read_text(errors="replace")
 
     @property
     def alive(self) -> bool:
         return self.process.poll() is None
 
-    def says(self, text: str, seconds: float = 20.0) -> None:
+    def wait_for_output(self, text: str, seconds: float = 20.0) -> None:
         """Wait until it has said so."""
 
         def has() -> bool:
-            if text in self.said:
+            if text in self.output:
                 return True
-            assert self.alive, f"ended with {self.process.returncode} before saying {text!r}:\n{self.said}"
+            assert self.alive, f"ended with {self.process.returncode} before saying {text!r}:\n{self.output}"
             return False
 
-        until(has, seconds, f"{text!r} in\n{self.said}")
+        wait_until(has, seconds, f"{text!r} in\n{self.output}")
 
-    def signal(self, number: int) -> None:
+    def send_signal(self, number: int) -> None:
         os.kill(self.pid, number)
 
-    def ends(self, seconds: float = 30.0) -> int:
+    def wait_for_exit(self, seconds: float = 30.0) -> int:
         """Its exit code, when it has ended."""
         try:
             return self.process.wait(seconds)
         except subprocess.TimeoutExpired:
-            raise AssertionError(f"still runs after {seconds} s:\n{self.said}") from None
+            raise AssertionError(f"still runs after {seconds} s:\n{self.output}") from None
 
     def kill(self) -> None:
         """As a power switch would: SIGKILL."""
@@ -86,25 +88,25 @@ class Process:
         self.process.wait()
 
 
-class Hub:
+class CliHarness:
     """A state directory, and everything that a test does to it from outside."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.root = folder / ".state"
-        self.runs = folder / "runs"
+        self.runs_file = folder / "runs"
         self.client = Client(self.root)
-        self.through: list[str] = []
+        self.command_prefix: list[str] = []
         """A command that runs the command, as one that takes rights away."""
-        self.processes: list[Process] = []
+        self.processes: list[DurableProcess] = []
         self.environment = {name: value for name, value in os.environ.items() if not name.startswith("DURABLE_")}
-        self.environment["RUNS"] = str(self.runs)
+        self.environment["RUNS"] = str(self.runs_file)
 
-    def __call__(self, *arguments: str, code: int | None = 0, timeout: float = 60) -> Result:
+    def __call__(self, *arguments: str, code: int | None = 0, timeout: float = 60) -> CommandResult:
         """Run one verb to its end; `code` is what it must exit with (None: anything)."""
         where = [] if arguments[0] in STATELESS else ["--state-dir", str(self.root)]
         done = subprocess.run(
-            [*self.through, *COMMAND, *arguments, *where],
+            [*self.command_prefix, *COMMAND, *arguments, *where],
             cwd=self.folder,
             env=self.environment,
             stdin=subprocess.DEVNULL,
@@ -116,58 +118,58 @@ class Hub:
         said = f"{arguments}: {done.returncode}\n{done.stdout}\n{done.stderr}"
         assert code is None or done.returncode == code, said
         assert "Traceback" not in done.stderr, said
-        return Result(done.returncode, done.stdout, done.stderr)
+        return CommandResult(done.returncode, done.stdout, done.stderr)
 
-    def begin(self, *arguments: str, app: str | None = None, **settings: str) -> Process:
+    def start(self, *arguments: str, app: str | None = None, **settings: str) -> DurableProcess:
         """Start a verb and don't wait for it. `settings` are variables, as DURABLE_DRAIN."""
         log = self.folder / f"said-{len(self.processes)}"
         app_option = [] if app is None else ["--app", str(FLOWS / f"{app}.py")]
         command = [*arguments, *app_option, "--state-dir", str(self.root)]
-        process = Process(command, self.folder, self.environment | settings, log)
+        process = DurableProcess(command, self.folder, self.environment | settings, log)
         self.processes.append(process)
         return process
 
-    def daemon(self, app: str, *options: str, **settings: str) -> Process:
+    def start_daemon(self, app: str, *options: str, **settings: str) -> DurableProcess:
         """A daemon that has taken the hub and handles its signals."""
-        daemon = self.begin("run-daemon", *options, app=app, **settings)
-        until(lambda: self._is_up(daemon), what=f"the daemon:\n{daemon.said}")
+        daemon = self.start("run-daemon", *options, app=app, **settings)
+        wait_until(lambda: self._daemon_is_up(daemon), description=f"the daemon:\n{daemon.output}")
         return daemon
 
-    def _is_up(self, daemon: Process) -> bool:
-        assert daemon.alive, f"the daemon ended with {daemon.process.returncode}:\n{daemon.said}"
+    def _daemon_is_up(self, daemon: DurableProcess) -> bool:
+        assert daemon.alive, f"the daemon ended with {daemon.process.returncode}:\n{daemon.output}"
         try:
             notice = json.loads((self.root / "engine.json").read_bytes())
         except FileNotFoundError:
             return False
         return bool(notice["pid"] == daemon.pid)
 
-    def run(self, app: str, name: str, *options: str, code: int = 0) -> Result:
+    def run(self, app: str, name: str, *options: str, code: int = 0) -> CommandResult:
         """Let `durable run` do the work."""
         return self("run", name, *options, "--app", str(FLOWS / f"{app}.py"), code=code)
 
-    def finish(self, app: str) -> str:
+    def run_until_idle(self, app: str) -> str:
         """Let a daemon work until nothing can move; what it said."""
-        daemon = self.begin("run-daemon", "--until-idle", app=app)
-        assert daemon.ends(60) == 0, daemon.said
-        return daemon.said
+        daemon = self.start("run-daemon", "--until-idle", app=app)
+        assert daemon.wait_for_exit(60) == 0, daemon.output
+        return daemon.output
 
-    def status(self, instance: str) -> dict[str, Any]:
+    def read_status(self, instance: str) -> dict[str, Any]:
         """What `durable status` shows to programs."""
         shown: dict[str, Any] = json.loads(self("status", instance, "-o", "json").out)
         return shown
 
-    def ran(self) -> list[list[str]]:
+    def read_runs(self) -> list[list[str]]:
         """What activities noted: a line each, in words."""
         try:
-            text = self.runs.read_text()
+            text = self.runs_file.read_text()
         except FileNotFoundError:
             return []
         return [line.split() for line in text.splitlines()]
 
-    def is_sound(self) -> None:
+    def assert_sound(self) -> None:
         """The checker finds nothing."""
         checked = self("doctor", code=None)
-        assert checked.code == 0, checked.out
+        assert checked.exit_code == 0, checked.out
 
     def close(self) -> None:
         for process in self.processes:

@@ -41,22 +41,22 @@ AT = datetime(2026, 11, 22, 9, tzinfo=UTC)
 Skip = Callable[[str, str], bool]
 
 
-def nothing(operation: str, path: str) -> bool:
+def skip_nothing(operation: str, path: str) -> bool:
     return False
 
 
 @dataclass
-class World:
+class ExpectedState:
     """What was submitted, how much of it was acknowledged, and what was posted (True: acknowledged)."""
 
     commits: list[Commit] = field(default_factory=list)
     acknowledged: int = 0
     posted: dict[str, bool] = field(default_factory=dict)
 
-    def twin(self) -> World:
-        return World(list(self.commits), self.acknowledged, dict(self.posted))
+    def copy(self) -> ExpectedState:
+        return ExpectedState(list(self.commits), self.acknowledged, dict(self.posted))
 
-    def histories(self) -> dict[str, tuple[str, int, list[bytes]]]:
+    def expected_histories(self) -> dict[str, tuple[str, int, list[bytes]]]:
         """What the files must hold after all commits."""
         found: dict[str, tuple[str, int, list[bytes]]] = {}
         for commit in self.commits:
@@ -86,7 +86,7 @@ class World:
         self.posted = {message: sure or message in taken for message, sure in self.posted.items() if message in seen}
 
     def check_files(self, hub: Hub) -> None:
-        expected = self.histories()
+        expected = self.expected_histories()
         found = {}
         for file in history_files(hub.disk, ROOT):
             history = read_history_file(hub.disk, file)
@@ -96,7 +96,7 @@ class World:
         assert found == expected
 
 
-class Forgetful(Index):
+class NullIndex(Index):
     """An index that is made in no time and remembers nothing, so every opening folds all histories."""
 
     last_commit = -1
@@ -117,25 +117,25 @@ class Forgetful(Index):
         pass
 
 
-class Engine:
+class MiniEngine:
     """A small engine: it starts, goes on, begins anew and purges instances, posts and takes messages.
 
     The logs of entities it also compacts, sometimes twice in one commit.
     """
 
-    def __init__(self, disk: FaultyDisk, world: World, dice: random.Random) -> None:
+    def __init__(self, disk: FaultyDisk, expected: ExpectedState, rng: random.Random) -> None:
         self.disk = disk
-        self.world = world
-        self.dice = dice
-        self.hub = open_hub(ROOT, disk, lock=False, index=Forgetful())
-        world.check(self.hub)
-        self.alive = world.histories()
+        self.expected = expected
+        self.rng = rng
+        self.hub = open_hub(ROOT, disk, lock=False, index=NullIndex())
+        expected.check(self.hub)
+        self.live_histories = expected.expected_histories()
 
     def post(self) -> None:
-        message = f"m-{self.dice.getrandbits(64):x}"
-        self.world.posted[message] = False
+        message = f"m-{self.rng.getrandbits(64):x}"
+        self.expected.posted[message] = False
         self.hub.inbox.post("raise-event", [MessageItem(TARGET, name="E", input=Raw(b"1"))], message)
-        self.world.posted[message] = True
+        self.expected.posted[message] = True
 
     def commit(self) -> None:
         """One cycle: submit, sync, acknowledge, publish, forget the messages taken."""
@@ -143,40 +143,40 @@ class Engine:
         messages = [message.message for message in self.hub.inbox.take_next()]
         at = AT + timedelta(seconds=c)
         commit = Commit(c, self.hub.epoch, at, [], [ConsumedMessage(message) for message in messages])
-        for instance in self.dice.sample(NAMES, 3):
-            self.turn(commit, instance)
-        del self.world.commits[c - 1 :]
-        self.world.commits.append(commit)
+        for instance in self.rng.sample(NAMES, 3):
+            self.write_turn(commit, instance)
+        del self.expected.commits[c - 1 :]
+        self.expected.commits.append(commit)
         self.hub.journal.append([commit])
-        self.world.acknowledged = c
+        self.expected.acknowledged = c
         self.hub.history_writer.remove(commit.purged)
         self.hub.history_writer.publish(commit.writes)
         self.hub.index.update([], [], c)
         self.hub.inbox.remove(messages)
 
-    def turn(self, commit: Commit, instance: str) -> None:
-        execution, begins, lines = self.alive.get(instance, ("", 1, []))
+    def write_turn(self, commit: Commit, instance: str) -> None:
+        execution, begins, lines = self.live_histories.get(instance, ("", 1, []))
         first = begins + len(lines)
-        if lines and self.dice.random() < 0.15:
+        if lines and self.rng.random() < 0.15:
             commit.purged.append(PurgedExecution(instance, execution))
-            del self.alive[instance]
+            del self.live_histories[instance]
             return
-        if not lines or self.dice.random() < 0.2:
+        if not lines or self.rng.random() < 0.2:
             execution, begins, first, lines = f"{commit.c:x}", 1, 1, []
         fresh = False
         while True:
-            numbers = range(first, first + self.dice.randint(1, 4))
-            new = [self.record(instance, execution, n, commit.at, fresh and n == first) for n in numbers]
+            numbers = range(first, first + self.rng.randint(1, 4))
+            new = [self.encode_record(instance, execution, n, commit.at, fresh and n == first) for n in numbers]
             commit.writes.append(HistoryWrite(instance, execution, first, new, rewrites_file=fresh))
             begins, lines = (first, new) if fresh else (begins, [*lines, *new])
             first += len(new)
-            if not is_entity_id(instance) or self.dice.random() < 0.6:
+            if not is_entity_id(instance) or self.rng.random() < 0.6:
                 break
             fresh = True
-        self.alive[instance] = (execution, begins, lines)
+        self.live_histories[instance] = (execution, begins, lines)
 
-    def record(self, instance: str, execution: str, n: int, at: datetime, snapshot: bool) -> bytes:
-        data = Raw(b'"%b"' % bytes(self.dice.choices(b"abcdefgh", k=self.dice.choice([1, 30, 500]))))
+    def encode_record(self, instance: str, execution: str, n: int, at: datetime, snapshot: bool) -> bytes:
+        data = Raw(b'"%b"' % bytes(self.rng.choices(b"abcdefgh", k=self.rng.choice([1, 30, 500]))))
         event: AnyEvent
         if is_entity_id(instance):
             event = EntityStarted(instance, execution) if n == 1 else EntityOperationReceived("op", data)
@@ -186,7 +186,7 @@ class Engine:
             event = ExecutionStarted(instance, execution, "f") if n == 1 else EventRaised("E", data)
         return encode_record(Record(n, at, event), crc_seed(instance, execution))
 
-    def script(self, cycles: int) -> None:
+    def run_script(self, cycles: int) -> None:
         """Commits, messages, checkpoints with and without a floor."""
         for cycle in range(cycles):
             if cycle % 3 == 1:
@@ -196,69 +196,69 @@ class Engine:
                 checkpoint(self.hub, oldest_needed_commit=self.hub.journal.last_commit if cycle % 8 == 2 else None)
 
 
-class Explorer:
+class CrashExplorer:
     """Runs one script and counts the crash states that were tried."""
 
-    def __init__(self, number: int, deaths: int, skip: Skip = nothing) -> None:
-        self.number = number
-        self.deaths = deaths
+    def __init__(self, seed: int, crashes_per_operation: int, skip: Skip = skip_nothing) -> None:
+        self.seed = seed
+        self.crashes_per_operation = crashes_per_operation
         self.skip = skip
-        self.states = 0
+        self.states_tried = 0
         self.operations = 0
         self.crashes_in_recovery = 0
 
     def run(self, cycles: int = 7) -> None:
-        disk, world = FaultyDisk(), World()
+        disk, world = FaultyDisk(), ExpectedState()
         disk.skip = self.skip
-        disk.step = lambda operation, path: self._die_here(disk, world)
-        engine = Engine(disk, world, random.Random(self.number))
-        engine.script(cycles)
+        disk.step = lambda operation, path: self._crash_here(disk, world)
+        engine = MiniEngine(disk, world, random.Random(self.seed))
+        engine.run_script(cycles)
         world.check_files(engine.hub)
         close_hub(engine.hub)
         disk.step = lambda operation, path: None
-        engine = Engine(disk, world, random.Random(self.number))
+        engine = MiniEngine(disk, world, random.Random(self.seed))
         assert not engine.hub.journal.last_commit > len(world.commits)
 
-    def _die_here(self, disk: FaultyDisk, world: World) -> None:
+    def _crash_here(self, disk: FaultyDisk, expected: ExpectedState) -> None:
         self.operations += 1
-        for _ in range(self.deaths):
-            self.states += 1
-            dice = random.Random(self.states * 1000003 + self.number)
+        for _ in range(self.crashes_per_operation):
+            self.states_tried += 1
+            dice = random.Random(self.states_tried * 1000003 + self.seed)
             try:
-                self._aftermath(copy.deepcopy(disk), world.twin(), dice)
+                self._recover(copy.deepcopy(disk), expected.copy(), dice)
             except BaseException as error:
-                error.add_note(f"script {self.number}, operation {self.operations}, state {self.states}")
+                error.add_note(f"script {self.seed}, operation {self.operations}, state {self.states_tried}")
                 raise
 
-    def _aftermath(self, disk: FaultyDisk, world: World, dice: random.Random) -> None:
+    def _recover(self, disk: FaultyDisk, expected: ExpectedState, rng: random.Random) -> None:
         disk.skip = self.skip
-        for _ in range(dice.choice([1, 2, 2, 3])):
-            self._die(disk, dice)
-            self._crash_after(disk, dice.randint(0, 40))
+        for _ in range(rng.choice([1, 2, 2, 3])):
+            self._crash(disk, rng)
+            self._crash_after(disk, rng.randint(0, 40))
             try:
-                engine = Engine(disk, world, dice)
+                engine = MiniEngine(disk, expected, rng)
                 engine.commit()
                 checkpoint(engine.hub)
                 engine.commit()
             except PowerCut:
                 self.crashes_in_recovery += 1
-        self._die(disk, dice)
+        self._crash(disk, rng)
         disk.step = lambda operation, path: None
-        engine = Engine(disk, world, dice)
+        engine = MiniEngine(disk, expected, rng)
         engine.commit()
-        world.check_files(engine.hub)
+        expected.check_files(engine.hub)
 
-    def _die(self, disk: FaultyDisk, dice: random.Random) -> None:
-        if dice.random() < 0.3:
+    def _crash(self, disk: FaultyDisk, rng: random.Random) -> None:
+        if rng.random() < 0.3:
             disk.kill()
         else:
-            disk.power_cut(dice)
+            disk.power_cut(rng)
 
-    def _crash_after(self, disk: FaultyDisk, left: int) -> None:
+    def _crash_after(self, disk: FaultyDisk, operations_left: int) -> None:
         def step(operation: str, path: str) -> None:
-            nonlocal left
-            left -= 1
-            if left < 0:
+            nonlocal operations_left
+            operations_left -= 1
+            if operations_left < 0:
                 raise PowerCut
 
         disk.step = step

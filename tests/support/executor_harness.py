@@ -19,11 +19,11 @@ from durablecli.replay.runtime_state import RuntimeState, fold_history
 START = datetime(2026, 11, 22, 9, tzinfo=UTC)
 
 
-def no_signatures(name: str) -> Any:
+def any_return_type(name: str) -> Any:
     return Any
 
 
-class Stage:
+class ExecutorHarness:
     """Feeds a live machine, keeps the history, and holds a replayed machine against it after every arrival."""
 
     def __init__(
@@ -33,104 +33,104 @@ class Stage:
         self.records: list[ev.Record] = []
         self.now = START
         self.check = check
-        self.ledger = RuntimeState(keep_turns=True)
+        self.runtime_state = RuntimeState(keep_turns=True)
         start = ev.ExecutionStarted("tour-7", "2a", "tour", encode(input), **started)
-        self.machine = OrchestrationExecutor(function, start, no_signatures)
-        self.first = self.feed(start)
+        self.executor = OrchestrationExecutor(function, start, any_return_type)
+        self.first_decisions = self.apply(start)
 
-    def feed(self, event: ev.AnyEvent) -> list[str]:
+    def apply(self, event: ev.AnyEvent) -> list[str]:
         """Apply one arrival; the decisions that follow, in short."""
-        arrival = self._note(event)
-        return self._turn(arrival)
+        arrival = self._append(event)
+        return self._run_turn(arrival)
 
-    def hold(self, event: ev.Arrival) -> ev.Record:
-        return self._note(replace(event, held=True))
+    def add_held(self, event: ev.Arrival) -> ev.Record:
+        return self._append(replace(event, held=True))
 
-    def release(self, arrival: ev.Record) -> list[str]:
+    def release_held(self, arrival: ev.Record) -> list[str]:
         """Apply what was held."""
-        self._note(ev.OrchestratorStarted(arrival.n))
-        return self._turn(arrival)
+        self._append(ev.OrchestratorStarted(arrival.n))
+        return self._run_turn(arrival)
 
-    def _note(self, event: ev.AnyEvent) -> ev.Record:
+    def _append(self, event: ev.AnyEvent) -> ev.Record:
         record = ev.Record(len(self.records) + 1, self.now, event)
         self.records.append(record)
-        self.ledger.apply(record)
+        self.runtime_state.apply(record)
         return record
 
-    def _turn(self, arrival: ev.Record) -> list[str]:
-        decided = self.machine.apply(arrival, self.now, len(self.records) + 1)
+    def _run_turn(self, arrival: ev.Record) -> list[str]:
+        decided = self.executor.apply(arrival, self.now, len(self.records) + 1)
         for record in decided:
             self.records.append(record)
-            self.ledger.apply(record)
+            self.runtime_state.apply(record)
         if self.check:
             self.replay()
-        return [short(record) for record in decided]
+        return [format_record(record) for record in decided]
 
     def replay(self, function: Callable[[Any], Any] | None = None) -> OrchestrationExecutor:
         """Build the machine from the history; it decides nothing more, and the ledger says the same as the live one."""
         ledger = fold_history(self.records)
-        assert ledger.open_decisions == self.ledger.open_decisions
-        assert ledger.locks == self.ledger.locks
-        assert ledger.status == self.ledger.status
-        machine, fresh = replay(function or self.function, ledger, no_signatures)
+        assert ledger.open_decisions == self.runtime_state.open_decisions
+        assert ledger.locks == self.runtime_state.locks
+        assert ledger.status == self.runtime_state.status
+        machine, fresh = replay(function or self.function, ledger, any_return_type)
         assert fresh == []
-        assert machine.ended == self.machine.ended
-        assert machine.unread_events() == self.machine.unread_events()
+        assert machine.ended == self.executor.ended
+        assert machine.unread_events() == self.executor.unread_events()
         machine.close()
         return machine
 
     # ── arrivals, in short ─────────────────────────────────────────────────────────────────────────────────────────
 
-    def done(self, task: int, result: Any = None) -> list[str]:
-        return self.feed(ev.TaskCompleted(task, encode(result)))
+    def complete_task(self, task: int, result: Any = None) -> list[str]:
+        return self.apply(ev.TaskCompleted(task, encode(result)))
 
-    def failed(self, task: int, message: str = "no", kind: str = "builtins.ValueError") -> list[str]:
-        return self.feed(ev.TaskFailed(task, Failure(kind, message, ("builtins.Exception",))))
+    def fail_task(self, task: int, message: str = "no", kind: str = "builtins.ValueError") -> list[str]:
+        return self.apply(ev.TaskFailed(task, Failure(kind, message, ("builtins.Exception",))))
 
-    def fired(self, timer: int) -> list[str]:
-        created = self.ledger.open_decisions[timer]
+    def fire_timer(self, timer: int) -> list[str]:
+        created = self.runtime_state.open_decisions[timer]
         assert isinstance(created, ev.TimerCreated)
         self.now = max(self.now, created.fire_at)
-        return self.feed(ev.TimerFired(timer))
+        return self.apply(ev.TimerFired(timer))
 
-    def event(self, name: str, value: Any = None) -> list[str]:
-        return self.feed(ev.EventRaised(name, encode(value)))
+    def raise_event(self, name: str, value: Any = None) -> list[str]:
+        return self.apply(ev.EventRaised(name, encode(value)))
 
-    def child_done(self, task: int, result: Any = None) -> list[str]:
-        return self.feed(ev.SubOrchestrationInstanceCompleted(task, encode(result)))
+    def complete_child(self, task: int, result: Any = None) -> list[str]:
+        return self.apply(ev.SubOrchestrationInstanceCompleted(task, encode(result)))
 
-    def child_failed(self, task: int, message: str = "no") -> list[str]:
-        return self.feed(ev.SubOrchestrationInstanceFailed(task, Failure("builtins.ValueError", message)))
+    def fail_child(self, task: int, message: str = "no") -> list[str]:
+        return self.apply(ev.SubOrchestrationInstanceFailed(task, Failure("builtins.ValueError", message)))
 
-    def answered(self, task: int, result: Any = None) -> list[str]:
-        return self.feed(ev.EntityOperationCompleted(task, encode(result)))
+    def complete_operation(self, task: int, result: Any = None) -> list[str]:
+        return self.apply(ev.EntityOperationCompleted(task, encode(result)))
 
-    def refused(self, task: int, message: str = "no") -> list[str]:
-        return self.feed(ev.EntityOperationFailed(task, Failure("builtins.ValueError", message)))
+    def fail_operation(self, task: int, message: str = "no") -> list[str]:
+        return self.apply(ev.EntityOperationFailed(task, Failure("builtins.ValueError", message)))
 
-    def granted(self, task: int) -> list[str]:
-        return self.feed(ev.EntityLockGranted(task))
+    def grant_lock(self, task: int) -> list[str]:
+        return self.apply(ev.EntityLockGranted(task))
 
     @property
     def output(self) -> Any:
-        assert self.ledger.status == "Completed", self.ledger.failure or self.ledger.status
-        return msgspec.json.decode(self.ledger.result)
+        assert self.runtime_state.status == "Completed", self.runtime_state.failure or self.runtime_state.status
+        return msgspec.json.decode(self.runtime_state.result)
 
     @property
     def error(self) -> str:
-        assert self.ledger.failure is not None, self.ledger.status
-        return self.ledger.failure.message
+        assert self.runtime_state.failure is not None, self.runtime_state.status
+        return self.runtime_state.failure.message
 
 
-def short(record: ev.Record) -> str:
+def format_record(record: ev.Record) -> str:
     """`3 TaskScheduled F1 "x"`: the number, the kind, and what a reader wants to see of it."""
     n, at, event = record
     parts = [str(n), type(event).__name__]
     match event:
         case ev.TaskScheduled():
-            parts += [event.name, text(event.input)]
+            parts += [event.name, decode_text(event.input)]
         case ev.SubOrchestrationInstanceCreated():
-            parts += [event.name, event.instance, text(event.input)]
+            parts += [event.name, event.instance, decode_text(event.input)]
         case ev.TimerCreated():
             parts.append(f"+{event.fire_at - at}")
         case ev.TimerCanceled():
@@ -138,31 +138,31 @@ def short(record: ev.Record) -> str:
         case ev.EventAwaited():
             parts.append(event.name)
         case ev.EventSent():
-            parts += [event.instance, event.name, text(event.input)]
+            parts += [event.instance, event.name, decode_text(event.input)]
         case ev.EntityOperationCalled() | ev.EntityOperationSignaled():
-            parts += [event.entity, event.name, text(event.input)]
+            parts += [event.entity, event.name, decode_text(event.input)]
         case ev.EntityLockRequested():
             parts += event.entities
         case ev.EntityUnlockSent():
             parts.append(str(event.lock))
         case ev.CustomStatusSet():
-            parts.append(text(event.status))
+            parts.append(decode_text(event.status))
         case ev.ContinueAsNew():
-            parts.append(text(event.input))
+            parts.append(decode_text(event.input))
         case ev.ExecutionCompleted(status="Failed"):
             parts += ["Failed", event.failure.message if event.failure else ""]
         case ev.ExecutionCompleted():
-            parts += [event.status, text(event.result)]
+            parts += [event.status, decode_text(event.result)]
     if getattr(event, "retry_of", None):
         parts.append(f"of {event.retry_of}")  # type: ignore[union-attr]
     return " ".join(parts)
 
 
-def text(raw: msgspec.Raw) -> str:
+def decode_text(raw: msgspec.Raw) -> str:
     return bytes(raw).decode() if raw else ""
 
 
-def play(stage: Stage, steps: Iterable[tuple[Callable[[], list[str]], list[str]]]) -> None:
+def run_steps(stage: ExecutorHarness, steps: Iterable[tuple[Callable[[], list[str]], list[str]]]) -> None:
     for step, expected in steps:
         assert step() == expected
 

@@ -17,7 +17,7 @@ from durablecli.store.recovery import summarize_history
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
 
 
-class Scribe:
+class HubWriter:
     """An open hub, and the commits that are written into it. Each record is a second later than the one before."""
 
     def __init__(self, hub: hubs.Hub) -> None:
@@ -31,25 +31,25 @@ class Scribe:
         instance: str,
         *events: AnyEvent,
         execution: str = "1",
-        taken: list[Message] | None = None,
-        fresh: bool = False,
+        consumed: list[Message] | None = None,
+        rewrite_file: bool = False,
     ) -> None:
         """One commit with these records of one instance; with `fresh` the file of an entity begins anew with them."""
         first = self._next.get((instance, execution), 1)
         lines = [self._line(instance, execution, n, event) for n, event in enumerate(events, first)]
         self._next[instance, execution] = first + len(lines)
-        if fresh:
+        if rewrite_file:
             self._lines[instance, execution] = []
         all_lines = self._lines.setdefault((instance, execution), [])
         all_lines += lines
         self.hub.last_commit += 1
-        write = HistoryWrite(instance, execution, first, lines, rewrites_file=fresh)
-        messages = [ConsumedMessage(message.message) for message in taken or ()]
+        write = HistoryWrite(instance, execution, first, lines, rewrites_file=rewrite_file)
+        messages = [ConsumedMessage(message.message) for message in consumed or ()]
         commit = Commit(self.hub.last_commit, self.hub.epoch, self._at, [write], messages)
         self.hub.journal.append([commit])
         self.hub.history_writer.publish([write])
         self.hub.index.update([summarize_history(instance, execution, all_lines)], [], commit.c)
-        self.hub.inbox.remove(message.message for message in taken or ())
+        self.hub.inbox.remove(message.message for message in consumed or ())
 
     def _line(self, instance: str, execution: str, n: int, event: AnyEvent) -> bytes:
         self._at += timedelta(seconds=1)
@@ -57,10 +57,10 @@ class Scribe:
 
 
 @contextmanager
-def scribe(root: str | Path) -> Iterator[Scribe]:
+def open_hub_writer(root: str | Path) -> Iterator[HubWriter]:
     """Open the hub as the engine does, and close it as a clean shutdown does."""
     hub = hubs.open_hub(str(root))
     try:
-        yield Scribe(hub)
+        yield HubWriter(hub)
     finally:
         hubs.close_hub(hub)

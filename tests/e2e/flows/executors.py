@@ -13,7 +13,7 @@ import durablecli as df
 Steps = Generator[Any, Any, Any]
 
 
-def note(*words: object) -> None:
+def record_run(*words: object) -> None:
     """A line in the file that the test looks at."""
     descriptor = os.open(os.environ["RUNS"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     os.write(descriptor, (" ".join(map(str, words)) + "\n").encode())
@@ -22,13 +22,13 @@ def note(*words: object) -> None:
 
 @df.activity(executor="process")
 def square(value: int) -> int:
-    note("square", os.getpid())
+    record_run("square", os.getpid())
     return value * value
 
 
 @df.activity(executor="process")
 def die_at_first(value: int, context: df.ActivityContext) -> int:
-    note("begin", os.getpid(), context.redelivered)
+    record_run("begin", os.getpid(), context.redelivered)
     if not context.redelivered:
         os.kill(os.getpid(), signal.SIGKILL)
     return value
@@ -36,35 +36,35 @@ def die_at_first(value: int, context: df.ActivityContext) -> int:
 
 @df.activity(executor="process")
 def die_always(value: int) -> None:
-    note("begin", os.getpid())
+    record_run("begin", os.getpid())
     os.kill(os.getpid(), signal.SIGKILL)
 
 
 @df.activity(executor="process")
 def ignore_term(value: Any) -> None:
-    signal.signal(signal.SIGTERM, lambda number, frame: note("term"))
-    note("begin", os.getpid())
+    signal.signal(signal.SIGTERM, lambda number, frame: record_run("term"))
+    record_run("begin", os.getpid())
     while True:
         time.sleep(0.05)
 
 
 @df.activity
 async def pause(seconds: float) -> float:
-    note("begin")
+    record_run("begin")
     try:
         await asyncio.sleep(seconds)
     except asyncio.CancelledError:
-        note("cancelled")
+        record_run("cancelled")
         raise
-    note("end")
+    record_run("end")
     return seconds
 
 
 @df.activity(max_concurrency=2)
 def narrow(value: int) -> int:
-    note("begin")
+    record_run("begin")
     time.sleep(0.05)
-    note("end")
+    record_run("end")
     return value
 
 
@@ -72,7 +72,7 @@ def narrow(value: int) -> int:
 def fields(value: Any, context: df.ActivityContext) -> dict[str, Any]:
     names = ("instance_id", "task_id", "name", "attempt", "redelivered", "idempotency_key", "cancelled")
     found = {name: getattr(context, name) for name in names}
-    note("fields", context.attempt, context.task_id, context.idempotency_key)
+    record_run("fields", context.attempt, context.task_id, context.idempotency_key)
     context.logger.info("asked by %s", context.instance_id)
     if context.attempt == 1:
         raise ValueError("once more")
@@ -152,24 +152,24 @@ def streams(context: df.DurableOrchestrationContext) -> Steps:
     return text
 
 
-def _stops(context: df.ActivityContext) -> str:
-    note("begin")
+def _run_until_cancelled(context: df.ActivityContext) -> str:
+    record_run("begin")
     while not context.cancelled:
         if context.redelivered:
             return "done"
         time.sleep(0.01)
-    note("told")
+    record_run("told")
     return "half done"
 
 
 @df.activity
 def stops_in_a_thread(value: Any, context: df.ActivityContext) -> str:
-    return _stops(context)
+    return _run_until_cancelled(context)
 
 
 @df.activity(executor="process")
 def stops_in_a_process(value: Any, context: df.ActivityContext) -> str:
-    return _stops(context)
+    return _run_until_cancelled(context)
 
 
 @df.orchestrator

@@ -13,7 +13,7 @@ Steps = Generator[Any, Any, Any]
 forking = multiprocessing.get_context("fork")
 
 
-def note(*words: object) -> None:
+def record_run(*words: object) -> None:
     """A line in the file that the test looks at."""
     with open(os.environ["RUNS"], "a", encoding="utf-8") as file:
         file.write(" ".join(map(str, words)) + "\n")
@@ -52,7 +52,7 @@ async def leaks_async(value: Any) -> int:
 
 @df.activity
 def counts(value: int) -> int:
-    note("counted", value)
+    record_run("counted", value)
     return value
 
 
@@ -61,7 +61,7 @@ def lingers(value: Any) -> None:
     """A child that outlives the engine."""
     child = forking.Process(target=time.sleep, args=(60,))
     child.start()
-    note("child", child.pid)
+    record_run("child", child.pid)
     time.sleep(60)
 
 

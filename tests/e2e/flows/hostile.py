@@ -124,22 +124,22 @@ async def starts(req: Any, client: Any) -> str:
 # ── faults of the engine itself, which no input is known to cause ──────────────────────────────────────────────────
 
 if "message" in FAULTS:
-    handle = MessageHandler._handle_item
+    original_handle = MessageHandler._handle_item
 
-    def fails_to_handle(self: MessageHandler, message: Any, item: Any) -> None:
-        handle(self, message, item)
+    def fail_after_handling(self: MessageHandler, message: Any, item: Any) -> None:
+        original_handle(self, message, item)
         if item.instance == "bad-message" and message.kind == "raise-event":
             raise RuntimeError("a fault of the engine")
 
-    MessageHandler._handle_item = fails_to_handle  # type: ignore[method-assign]
+    MessageHandler._handle_item = fail_after_handling  # type: ignore[method-assign]
 
 if "turn" in FAULTS:
-    place = TurnRunner._record_turn
+    original_record_turn = TurnRunner._record_turn
 
-    def fails_to_place(self: TurnRunner, instance: Any, records: Any) -> bool:
-        placed = place(self, instance, records)
+    def fail_after_turn(self: TurnRunner, instance: Any, records: Any) -> bool:
+        placed = original_record_turn(self, instance, records)
         if instance.id == "bad-turn" and len(records) > 1:
             raise RuntimeError("a fault of the engine")
         return placed
 
-    TurnRunner._record_turn = fails_to_place  # type: ignore[method-assign]
+    TurnRunner._record_turn = fail_after_turn  # type: ignore[method-assign]

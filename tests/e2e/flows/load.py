@@ -11,7 +11,7 @@ import durablecli as df
 Steps = Generator[Any, Any, Any]
 
 
-def note(word: str, context: df.ActivityContext) -> None:
+def record_run(word: str, context: df.ActivityContext) -> None:
     """One line: word, key of the call, attempt, moment in microseconds, engine."""
     key = f"{context.idempotency_key}/{context.task_id}"
     line = f"{word} {key} {context.attempt} {time.time_ns() // 1000} {os.getpid()}\n"
@@ -20,27 +20,27 @@ def note(word: str, context: df.ActivityContext) -> None:
     os.close(descriptor)
 
 
-def work(value: int, context: df.ActivityContext) -> None:
-    note("begin", context)
+def simulate_work(value: int, context: df.ActivityContext) -> None:
+    record_run("begin", context)
     time.sleep(0.02 + value * 7 % 60 / 1000)
-    note("end", context)
+    record_run("end", context)
 
 
 @df.activity
 def step(value: int, context: df.ActivityContext) -> int:
-    work(value, context)
+    simulate_work(value, context)
     return value + 1
 
 
 @df.activity
 def square(value: int, context: df.ActivityContext) -> int:
-    work(value, context)
+    simulate_work(value, context)
     return value * value
 
 
 @df.activity
 def third_time(value: int, context: df.ActivityContext) -> int:
-    work(value, context)
+    simulate_work(value, context)
     if context.attempt < 3:
         raise ValueError(f"attempt {context.attempt}")
     return context.attempt

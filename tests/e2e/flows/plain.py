@@ -11,7 +11,7 @@ import durablecli as df
 Steps = Generator[Any, Any, Any]
 
 
-def note(*words: object) -> None:
+def record_run(*words: object) -> None:
     """A line in the file that the test looks at."""
     descriptor = os.open(os.environ["RUNS"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     os.write(descriptor, (" ".join(map(str, words)) + "\n").encode())
@@ -25,19 +25,19 @@ def greet(name: str) -> str:
 
 @df.activity
 def doze(seconds: float, context: df.ActivityContext) -> str:
-    note("begin", context.redelivered)
+    record_run("begin", context.redelivered)
     time.sleep(seconds)
-    note("end", context.redelivered)
+    record_run("end", context.redelivered)
     return "rested"
 
 
 @df.activity
 def doze_until_told(context_given: Any, context: df.ActivityContext) -> str:
     """Stops when it is asked to, and says so."""
-    note("begin", context.cancelled)
+    record_run("begin", context.cancelled)
     while not context.cancelled:
         time.sleep(0.01)
-    note("told", context.cancelled)
+    record_run("told", context.cancelled)
     return "told"
 
 

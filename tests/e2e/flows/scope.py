@@ -12,28 +12,28 @@ import durablecli as df
 Context = df.DurableOrchestrationContext
 
 
-def note(*words: object) -> None:
+def record_run(*words: object) -> None:
     with open(os.environ["RUNS"], "a") as file:
         print(*words, file=file)
 
 
 @df.activity
 def noted(word: str) -> str:
-    note(word)
+    record_run(word)
     return word
 
 
 @df.activity
 def late(seconds: float) -> None:
     time.sleep(seconds)
-    note("late")
+    record_run("late")
 
 
 @df.activity
 def rest(seconds: float) -> None:
-    note("begin")
+    record_run("begin")
     time.sleep(seconds)
-    note("end")
+    record_run("end")
 
 
 @df.activity

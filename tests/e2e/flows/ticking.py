@@ -11,7 +11,7 @@ from durablecli.azure import functions as func
 app = df.DFApp(http_auth_level=func.AuthLevel.ANONYMOUS)
 
 
-def note(*words: object) -> None:
+def record_run(*words: object) -> None:
     """A line in the file that the test looks at."""
     descriptor = os.open(os.environ["RUNS"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     os.write(descriptor, (" ".join(map(str, words)) + "\n").encode())
@@ -27,7 +27,7 @@ def echo(context: df.DurableOrchestrationContext) -> Any:
 @app.durable_client_input(client_name="client")
 async def tick(timer: func.TimerRequest, client: Any) -> None:
     instance = await client.start_new("echo", client_input="from the timer")
-    note(timer.past_due, client.create_http_management_payload(instance)["statusQueryGetUri"])
+    record_run(timer.past_due, client.create_http_management_payload(instance)["statusQueryGetUri"])
 
 
 @app.route(route="start/{text}", methods=["POST"])

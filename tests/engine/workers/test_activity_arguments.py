@@ -23,7 +23,7 @@ class Order:
     item: str
 
 
-def outcome(function: Any, *given: object) -> Any:
+def run_activity(function: Any, *given: object) -> Any:
     """The result of an activity for this input, or for none; its failure as text."""
     [loaded] = testing.build_registry(df.activity(name="it")(function))
     raw = Raw(msgspec.json.encode(given[0] if given else None))
@@ -34,7 +34,7 @@ def outcome(function: Any, *given: object) -> Any:
     return msgspec.json.decode(told.result)
 
 
-def timed(function: Callable[..., Any]) -> Callable[..., Any]:
+def decorator_without_wraps(function: Callable[..., Any]) -> Callable[..., Any]:
     """A decorator that forgets functools.wraps."""
 
     def inner(*args: Any, **kwargs: Any) -> Any:
@@ -43,7 +43,7 @@ def timed(function: Callable[..., Any]) -> Callable[..., Any]:
     return inner
 
 
-def wrapped(function: Callable[..., Any]) -> Callable[..., Any]:
+def decorator_with_wraps(function: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(function)
     def inner(*args: Any, **kwargs: Any) -> Any:
         return function(*args, **kwargs)
@@ -138,13 +138,13 @@ class Api:
         (optional, [], None),
         (nothing, [], "nothing"),
         (add, [5], 6),
-        (timed(add), [5], 6),
-        (timed(greet), [], "Hello World"),
-        (timed(nothing), [], "nothing"),
-        (wrapped(add), [5], 6),
-        (wrapped(item), [{"item": "pen"}], "pen "),
-        (wrapped(greet), [], "Hello World"),
-        (wrapped(key_second), ["Ann"], "Ann x/1/2"),
+        (decorator_without_wraps(add), [5], 6),
+        (decorator_without_wraps(greet), [], "Hello World"),
+        (decorator_without_wraps(nothing), [], "nothing"),
+        (decorator_with_wraps(add), [5], 6),
+        (decorator_with_wraps(item), [{"item": "pen"}], "pen "),
+        (decorator_with_wraps(greet), [], "Hello World"),
+        (decorator_with_wraps(key_second), ["Ann"], "Ann x/1/2"),
         (with_database(item), [{"item": "pen"}], "pen db"),
         (lambda *args: list(args), [5], [5]),
         (lambda *args: list(args), [], []),
@@ -162,14 +162,14 @@ class Api:
         (Api(7).post, [], 8),
         (Api(7), [5], 35),
         (len, ["abc"], 3),
-        (wrapped(Api(7).post), [5], 12),
+        (decorator_with_wraps(Api(7).post), [5], 12),
     ],
 )  # fmt: skip
 def test_the_input_reaches_the_function(function: Any, given: list[object], expected: object) -> None:
-    assert outcome(function, *given) == expected
+    assert run_activity(function, *given) == expected
 
 
-@pytest.mark.parametrize("decorate", [lambda each: each, timed])
+@pytest.mark.parametrize("decorate", [lambda each: each, decorator_without_wraps])
 def test_an_asynchronous_method_is_awaited(decorate: Callable[[Any], Any]) -> None:
     later = df.activity(name="later")(decorate(Api(7).later))
 
@@ -223,9 +223,9 @@ def either(x: None) -> Order | Rush:
 
 def test_a_result_of_a_subclass_whose_fields_its_caller_would_not_read_is_refused() -> None:
     expected = "Unserializable: $: a Rush, where the annotation says Order: hours would be lost; annotate it as "
-    assert outcome(rush) == expected + "Order | Rush"
-    assert outcome(rushes).startswith("Unserializable: $[0]: a Rush, where the annotation says Order")
-    assert outcome(either) == {"item": "tea", "hours": 2}
+    assert run_activity(rush) == expected + "Order | Rush"
+    assert run_activity(rushes).startswith("Unserializable: $[0]: a Rush, where the annotation says Order")
+    assert run_activity(either) == {"item": "tea", "hours": 2}
 
 
 def test_so_is_that_of_a_sub_orchestration() -> None:

@@ -24,32 +24,32 @@ from durablecli.engine.workers.entity_batch import EntityBatchResult, EntityOper
 from durablecli.model import events as ev
 
 Outcomes = SimpleQueue[ActivityResult | EntityBatchResult]
-began: list[Any] = []
+started: list[Any] = []
 gate = Event()
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 @df.activity
 async def in_the_loop(value: int) -> None:
-    began.append(value)
+    started.append(value)
     await asyncio.to_thread(gate.wait, 20)
 
 
 @df.activity
 def in_a_thread(value: int) -> None:
-    began.append(value)
+    started.append(value)
     gate.wait(20)
 
 
 @df.activity(max_concurrency=1)
 def one_at_a_time(value: int) -> None:
-    began.append(value)
+    started.append(value)
     gate.wait(20)
 
 
 @pytest.mark.parametrize("name", ["in_the_loop", "in_a_thread", "one_at_a_time"])
 def test_a_call_that_is_cancelled_while_it_queues_never_begins(name: str) -> None:
-    began.clear()
+    started.clear()
     gate.clear()
     outcomes: Outcomes = SimpleQueue()
     limits = ConcurrencyConfig(activities=8 if name == "one_at_a_time" else 1, async_activities=1)
@@ -64,7 +64,7 @@ def test_a_call_that_is_cancelled_while_it_queues_never_begins(name: str) -> Non
         answered[outcome.key[0]] = crew.complete(outcome) is not None
     crew.stop()
     assert answered == {"x0": True, "x1": False, "x2": False, "x3": True}
-    assert began == [0, 3]
+    assert started == [0, 3]
 
 
 # ── entities ───────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -82,22 +82,22 @@ async def swift(context: df.DurableEntityContext) -> str:
     return context.entity_key
 
 
-def batch(entity: str, *names: str) -> EntityBatchTask:
+def make_batch(entity: str, *names: str) -> EntityBatchTask:
     operations = [EntityOperation(n, name, ev.NULL, True) for n, name in enumerate(names, 2)]
     return EntityBatchTask(entity, "1", Raw(), operations, NOW)
 
 
-def crew_of(outcomes: Outcomes, **limits: int) -> Dispatcher:
+def make_dispatcher(outcomes: Outcomes, **limits: int) -> Dispatcher:
     gate.clear()
     return Dispatcher(testing.build_registry(patient, swift, in_a_thread), outcomes.put, ConcurrencyConfig(**limits))
 
 
 @pytest.mark.parametrize("name", ["patient", "swift"])
-def test_a_batch_runs_once_and_is_settled_once(name: str) -> None:
+def test_a_batch_runs_once_and_completes_once(name: str) -> None:
     outcomes: Outcomes = SimpleQueue()
-    crew = crew_of(outcomes)
-    crew.dispatch_entity_batches([batch(f"@{name}@a", "x", "y"), batch("@nobody@a", "x")])
-    crew.dispatch_entity_batches([batch(f"@{name}@a", "x", "y")])
+    crew = make_dispatcher(outcomes)
+    crew.dispatch_entity_batches([make_batch(f"@{name}@a", "x", "y"), make_batch("@nobody@a", "x")])
+    crew.dispatch_entity_batches([make_batch(f"@{name}@a", "x", "y")])
     assert crew.in_flight_count == 1
     outcome = outcomes.get(timeout=20)
     assert isinstance(outcome, EntityBatchResult)
@@ -109,12 +109,12 @@ def test_a_batch_runs_once_and_is_settled_once(name: str) -> None:
     crew.stop()
 
 
-def test_entities_that_wait_for_ever_hold_no_other_up_as_long_as_threads_are_left() -> None:
+def test_blocked_entities_delay_no_other_while_threads_are_free() -> None:
     outcomes: Outcomes = SimpleQueue()
-    crew = crew_of(outcomes, entities=8)
-    crew.dispatch_entity_batches([batch(f"@patient@{i}", "wait") for i in range(7)])
+    crew = make_dispatcher(outcomes, entities=8)
+    crew.dispatch_entity_batches([make_batch(f"@patient@{i}", "wait") for i in range(7)])
     for i in range(100):
-        crew.dispatch_entity_batches([batch(f"@patient@quick{i}", "go")])
+        crew.dispatch_entity_batches([make_batch(f"@patient@quick{i}", "go")])
         outcome = outcomes.get(timeout=20)
         assert outcome.key[0] == f"@patient@quick{i}"
         crew.complete(outcome)
@@ -126,10 +126,10 @@ def test_entities_that_wait_for_ever_hold_no_other_up_as_long_as_threads_are_lef
 
 def test_neither_entities_nor_activities_wait_for_the_others() -> None:
     outcomes: Outcomes = SimpleQueue()
-    crew = crew_of(outcomes, entities=2, activities=1)
-    crew.dispatch_entity_batches([batch("@patient@a", "wait")])
+    crew = make_dispatcher(outcomes, entities=2, activities=1)
+    crew.dispatch_entity_batches([make_batch("@patient@a", "wait")])
     crew.dispatch_activities([ActivityTask("x", "1", 2, ev.TaskScheduled("in_a_thread", Raw(b"1")))])
-    crew.dispatch_entity_batches([batch("@swift@a", "go")])
+    crew.dispatch_entity_batches([make_batch("@swift@a", "go")])
     assert outcomes.get(timeout=20).key[0] == "@swift@a"
     gate.set()
     assert {outcomes.get(timeout=20).key[0] for _ in range(2)} == {"x", "@patient@a"}
@@ -138,8 +138,8 @@ def test_neither_entities_nor_activities_wait_for_the_others() -> None:
 
 def test_a_batch_that_is_cancelled_in_its_queue_never_begins() -> None:
     outcomes: Outcomes = SimpleQueue()
-    crew = crew_of(outcomes, entities=1)
-    crew.dispatch_entity_batches([batch(f"@patient@{i}", "wait") for i in range(3)])
+    crew = make_dispatcher(outcomes, entities=1)
+    crew.dispatch_entity_batches([make_batch(f"@patient@{i}", "wait") for i in range(3)])
     crew.cancel_execution("@patient@1", "1")
     gate.set()
     found = [outcomes.get(timeout=20) for _ in range(3)]
@@ -150,11 +150,11 @@ def test_a_batch_that_is_cancelled_in_its_queue_never_begins() -> None:
     crew.stop()
 
 
-def test_once_held_back_no_batch_begins_any_more() -> None:
+def test_no_batch_begins_once_paused() -> None:
     outcomes: Outcomes = SimpleQueue()
-    crew = crew_of(outcomes)
+    crew = make_dispatcher(outcomes)
     crew.pause()
-    crew.dispatch_entity_batches([batch("@patient@a", "go"), batch("@swift@a", "go")])
+    crew.dispatch_entity_batches([make_batch("@patient@a", "go"), make_batch("@swift@a", "go")])
     assert crew.in_flight_count == 0
     crew.stop()
     assert outcomes.empty()
@@ -162,8 +162,8 @@ def test_once_held_back_no_batch_begins_any_more() -> None:
 
 def test_a_batch_that_runs_is_shown_with_the_activities(tmp_path: Path) -> None:
     outcomes: Outcomes = SimpleQueue()
-    crew = crew_of(outcomes)
-    crew.dispatch_entity_batches([batch("@patient@A", "wait")])
+    crew = make_dispatcher(outcomes)
+    crew.dispatch_entity_batches([make_batch("@patient@A", "wait")])
     while not crew.start_times():
         pass
     EngineInfoWriter(str(tmp_path), testing.build_registry(patient)).update(crew, NOW)

@@ -27,64 +27,64 @@ from durablecli.replay.function_marks import FunctionMark
 ACTIVITIES = Path(__file__).parent / "process_activities.py"
 
 
-def call(name: str, value: object = None, n: int = 2) -> ActivityCall:
+def make_call(name: str, value: object = None, n: int = 2) -> ActivityCall:
     function = Function(FunctionMark("activity", name, "process"), len, "app")
     return ActivityCall(
         ("x", "1", n), function, Raw(msgspec.json.encode(value)), 1, False, n, PAYLOAD_LIMIT, Cancellation()
     )
 
 
-class Bench:
+class WorkerHarness:
     """One worker at most, and what it has answered."""
 
     def __init__(self, folder: Path) -> None:
         self.outcomes: SimpleQueue[ActivityResult | EntityBatchResult] = SimpleQueue()
-        self.workers = ProcessPool(1, self.outcomes.put, [str(ACTIVITIES)], str(folder), str(folder))
+        self.pool = ProcessPool(1, self.outcomes.put, [str(ACTIVITIES)], str(folder), str(folder))
 
-    def outcome(self, name: str, value: object = None) -> ActivityResult:
-        self.workers.start([call(name, value)])
-        return self.next()
+    def run(self, name: str, value: object = None) -> ActivityResult:
+        self.pool.start([make_call(name, value)])
+        return self.next_result()
 
-    def next(self) -> ActivityResult:
+    def next_result(self) -> ActivityResult:
         outcome = self.outcomes.get(timeout=60)
         assert isinstance(outcome, ActivityResult)
         return outcome
 
-    def result(self, name: str, value: object = None) -> Any:
-        outcome = self.outcome(name, value)
+    def run_to_value(self, name: str, value: object = None) -> Any:
+        outcome = self.run(name, value)
         assert outcome.failure is None, outcome.failure
         assert outcome.result is not None
         return msgspec.json.decode(outcome.result)
 
-    def failure(self, name: str, value: object = None) -> Failure:
-        outcome = self.outcome(name, value)
+    def run_to_failure(self, name: str, value: object = None) -> Failure:
+        outcome = self.run(name, value)
         assert outcome.failure is not None, outcome.result
         return outcome.failure
 
 
 @pytest.fixture
-def bench(tmp_path: Path) -> Iterator[Bench]:
-    made = Bench(tmp_path)
+def harness(tmp_path: Path) -> Iterator[WorkerHarness]:
+    made = WorkerHarness(tmp_path)
     yield made
-    made.workers.stop()
+    made.pool.stop()
 
 
 @pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
+def shared_harness(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WorkerHarness]:
     """For tests after which the worker is as it was."""
-    made = Bench(tmp_path_factory.mktemp("shared"))
+    made = WorkerHarness(tmp_path_factory.mktemp("shared"))
     yield made
-    made.workers.stop()
+    made.pool.stop()
 
 
-def until(true: Any, seconds: float = 20.0) -> None:
+def wait_until(condition: Any, seconds: float = 20.0) -> None:
     limit = monotonic() + seconds
-    while not true():
+    while not condition():
         assert monotonic() < limit
         sleep(0.01)
 
 
-def is_gone(pid: int) -> bool:
+def has_ended(pid: int) -> bool:
     """Whether a process has ended; one that nobody has waited for counts as ended."""
     shown = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True, check=False)
     return shown.stdout.strip().startswith("Z") or not shown.stdout.strip()
@@ -104,124 +104,126 @@ def is_gone(pid: int) -> bool:
         ("long", "ValueError", "xxx"),
     ],
 )
-def test_what_an_activity_raises_is_its_failure(shared: Bench, kind: str, type: str, message: str) -> None:
-    failure = shared.failure("raises", kind)
+def test_what_an_activity_raises_is_its_failure(
+    shared_harness: WorkerHarness, kind: str, type: str, message: str
+) -> None:
+    failure = shared_harness.run_to_failure("raises", kind)
     assert failure.type.rpartition(".")[2] == type
     assert message in failure.message
 
 
 @pytest.mark.parametrize(("kind", "text"), [("object", "object"), ("nan", "nan"), ("surrogate", "surrogate")])
-def test_a_result_that_cannot_be_written_is_a_failure_that_says_so(shared: Bench, kind: str, text: str) -> None:
-    failure = shared.failure("returns", kind)
+def test_a_result_that_cannot_be_encoded_is_a_failure(shared_harness: WorkerHarness, kind: str, text: str) -> None:
+    failure = shared_harness.run_to_failure("returns", kind)
     assert failure.type == "durablecli.errors.Unserializable"
     assert text in failure.message
 
 
-def test_a_large_result_arrives_whole(shared: Bench) -> None:
-    assert len(shared.result("returns", "large")) == 5_000_000
+def test_a_large_result_arrives_completely(shared_harness: WorkerHarness) -> None:
+    assert len(shared_harness.run_to_value("returns", "large")) == 5_000_000
 
 
-def test_an_activity_that_ends_its_worker_fails_after_five_of_them(bench: Bench) -> None:
-    failure = bench.failure("dies", 7)
+def test_an_activity_that_ends_its_worker_fails_after_five_of_them(harness: WorkerHarness) -> None:
+    failure = harness.run_to_failure("dies", 7)
     assert failure.type == "durablecli.WorkerDied"
     assert "exit code 7" in failure.message
 
 
 def test_an_activity_that_the_worker_cannot_load_is_a_failure_that_says_why(tmp_path: Path) -> None:
     (tmp_path / "broken.py").write_text("import nowhere_at_all\n")
-    bench = Bench(tmp_path)
-    bench.workers = ProcessPool(1, bench.outcomes.put, ["broken.py"], str(tmp_path), str(tmp_path))
-    failure = bench.failure("heavy", 1)
-    bench.workers.stop()
+    bench = WorkerHarness(tmp_path)
+    bench.pool = ProcessPool(1, bench.outcomes.put, ["broken.py"], str(tmp_path), str(tmp_path))
+    failure = bench.run_to_failure("heavy", 1)
+    bench.pool.stop()
     assert failure.message.startswith("activity 'heavy' can't be loaded in the worker process; broken.py:1: ")
 
 
 @pytest.mark.parametrize(("name", "value"), [("waits", 2), ("plain_over_async", 2)])
-def test_an_asynchronous_activity_is_awaited(shared: Bench, name: str, value: int) -> None:
-    assert shared.result(name, value) == 6
+def test_an_asynchronous_activity_is_awaited(shared_harness: WorkerHarness, name: str, value: int) -> None:
+    assert shared_harness.run_to_value(name, value) == 6
 
 
 # ── what an activity can reach ─────────────────────────────────────────────────────────────────────────────────────
 
 
 @pytest.mark.parametrize("how", ["stdin", "program"])
-def test_standard_input_is_empty(shared: Bench, how: str) -> None:
-    assert shared.result("reads", how) == ""
+def test_standard_input_is_empty(shared_harness: WorkerHarness, how: str) -> None:
+    assert shared_harness.run_to_value("reads", how) == ""
 
 
-def test_who_asks_for_input_is_at_its_end(shared: Bench) -> None:
-    assert shared.failure("reads", "input").type == "builtins.EOFError"
+def test_reading_input_raises_end_of_file(shared_harness: WorkerHarness) -> None:
+    assert shared_harness.run_to_failure("reads", "input").type == "builtins.EOFError"
 
 
 @pytest.mark.parametrize("how", ["print", "descriptor", "subprocess"])
 def test_what_is_written_to_standard_output_goes_to_standard_error(
-    bench: Bench, how: str, capfd: pytest.CaptureFixture[str]
+    harness: WorkerHarness, how: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    assert bench.result("writes", how) == 7
-    bench.workers.stop()
+    assert harness.run_to_value("writes", how) == 7
+    harness.pool.stop()
     out, err = capfd.readouterr()
     assert out == ""
     assert '{"result":1}' in err
 
 
-def test_a_program_that_it_starts_inherits_nothing(shared: Bench) -> None:
-    assert shared.result("descriptors") == ["[]"]
+def test_a_program_that_it_starts_inherits_nothing(shared_harness: WorkerHarness) -> None:
+    assert shared_harness.run_to_value("descriptors") == ["[]"]
 
 
-def test_children_by_a_fork_take_no_part_in_the_conversation(shared: Bench) -> None:
-    assert [shared.result("forks", value) for value in (4, 5)] == [4, 5]
+def test_forked_children_do_not_use_the_protocol(shared_harness: WorkerHarness) -> None:
+    assert [shared_harness.run_to_value("forks", value) for value in (4, 5)] == [4, 5]
 
 
-def test_a_worker_that_dies_is_noticed_though_its_child_lives(bench: Bench, tmp_path: Path) -> None:
-    assert "died 5 times" in bench.failure("forks_and_dies", str(tmp_path / "runs")).message
+def test_a_worker_that_dies_is_noticed_though_its_child_lives(harness: WorkerHarness, tmp_path: Path) -> None:
+    assert "died 5 times" in harness.run_to_failure("forks_and_dies", str(tmp_path / "runs")).message
     assert (tmp_path / "runs").read_text() == "x" * 5
 
 
-def test_each_activity_begins_in_the_same_folder(bench: Bench, tmp_path: Path) -> None:
-    assert [bench.result("moves", "/") for _ in range(2)] == [str(tmp_path)] * 2
+def test_each_activity_begins_in_the_same_folder(harness: WorkerHarness, tmp_path: Path) -> None:
+    assert [harness.run_to_value("moves", "/") for _ in range(2)] == [str(tmp_path)] * 2
 
 
-def test_no_file_in_the_current_folder_takes_the_place_of_a_module(bench: Bench, tmp_path: Path) -> None:
+def test_no_file_in_the_current_folder_takes_the_place_of_a_module(harness: WorkerHarness, tmp_path: Path) -> None:
     for name in ("msgspec", "durablecli", "queue"):
         (tmp_path / f"{name}.py").write_text("raise SystemExit('the wrong module')\n")
-    assert bench.result("waits", 1) == 3
+    assert harness.run_to_value("waits", 1) == 3
 
 
 def test_what_the_engine_can_import_can_be_imported_in_a_worker(
-    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    harness: WorkerHarness, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "elsewhere" / "only_there.py").write_text("")
     monkeypatch.setattr(sys, "path", [*sys.path, str(tmp_path / "elsewhere")])
-    assert bench.result("imports", "only_there") == str(tmp_path / "elsewhere" / "only_there.py")
+    assert harness.run_to_value("imports", "only_there") == str(tmp_path / "elsewhere" / "only_there.py")
 
 
 # ── ending ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def pids(path: Path) -> list[int]:
-    until(lambda: path.exists() and path.read_text().endswith("\n"))
+def read_pids(path: Path) -> list[int]:
+    wait_until(lambda: path.exists() and path.read_text().endswith("\n"))
     return [int(word) for word in path.read_text().split()]
 
 
-def test_a_cancelled_activity_ends_with_all_that_it_has_started(bench: Bench, tmp_path: Path) -> None:
-    one = call("lingers", str(tmp_path / "pids"))
-    bench.workers.start([one])
-    worker, child = pids(tmp_path / "pids")
+def test_a_cancelled_activity_ends_with_all_that_it_has_started(harness: WorkerHarness, tmp_path: Path) -> None:
+    one = make_call("lingers", str(tmp_path / "pids"))
+    harness.pool.start([one])
+    worker, child = read_pids(tmp_path / "pids")
     one.cancellation.abandon()
-    bench.workers.cancel(one.key)
-    assert bench.next().key == one.key
-    assert is_gone(worker)
-    assert is_gone(child)
-    assert bench.result("waits", 1) == 3
+    harness.pool.cancel(one.key)
+    assert harness.next_result().key == one.key
+    assert has_ended(worker)
+    assert has_ended(child)
+    assert harness.run_to_value("waits", 1) == 3
 
 
-def test_an_activity_sees_that_the_engine_begins_to_stop(bench: Bench, tmp_path: Path) -> None:
-    one = call("lingers", str(tmp_path / "pids"))
-    bench.workers.start([one])
-    pids(tmp_path / "pids")
-    bench.workers.pause()
-    outcome = bench.next()
+def test_an_activity_sees_that_the_engine_begins_to_stop(harness: WorkerHarness, tmp_path: Path) -> None:
+    one = make_call("lingers", str(tmp_path / "pids"))
+    harness.pool.start([one])
+    read_pids(tmp_path / "pids")
+    harness.pool.pause()
+    outcome = harness.next_result()
     assert outcome.result == Raw(b'"stopped"')
     assert one.cancellation.observed
     assert not one.cancellation.result_counts
@@ -231,22 +233,22 @@ def test_a_killed_engine_takes_its_workers_and_what_they_have_started_with_it(tm
     code = (
         "import sys, time\n"
         "from pathlib import Path\n"
-        "from tests.engine.workers.test_process_pool import Bench, call\n"
-        "Bench(Path(sys.argv[1])).workers.start([call('lingers', sys.argv[2])])\n"
+        "from tests.engine.workers.test_process_pool import WorkerHarness, make_call\n"
+        "WorkerHarness(Path(sys.argv[1])).pool.start([make_call('lingers', sys.argv[2])])\n"
         "time.sleep(1000)\n"
     )
     command = [sys.executable, "-c", code, str(tmp_path), str(tmp_path / "pids")]
     engine = subprocess.Popen(command, cwd=Path(__file__).parents[3])
-    found = pids(tmp_path / "pids")
+    found = read_pids(tmp_path / "pids")
     engine.kill()
     engine.wait()
-    until(lambda: all(map(is_gone, found)))
+    wait_until(lambda: all(map(has_ended, found)))
 
 
-def test_a_thread_that_an_activity_has_left_keeps_no_worker_alive(bench: Bench) -> None:
-    worker = bench.result("leaves_a_thread", 1)
-    bench.workers.stop()
-    until(lambda: is_gone(worker))
+def test_a_thread_that_an_activity_has_left_keeps_no_worker_alive(harness: WorkerHarness) -> None:
+    worker = harness.run_to_value("leaves_a_thread", 1)
+    harness.pool.stop()
+    wait_until(lambda: has_ended(worker))
 
 
 def test_a_worker_that_cannot_be_started_fails_its_activity(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -258,7 +260,7 @@ def test_a_worker_that_cannot_be_started_fails_its_activity(monkeypatch: pytest.
     outcomes: SimpleQueue[ActivityResult | EntityBatchResult] = SimpleQueue()
     workers = ProcessPool(1, outcomes.put, [], ".", ".")
     for n in (2, 3):
-        workers.start([call("heavy", 1, n)])
+        workers.start([make_call("heavy", 1, n)])
     told = [outcomes.get(timeout=10) for _ in range(2)]
     workers.stop()
     assert [each.key[2] for each in told] == [2, 3]
@@ -266,7 +268,9 @@ def test_a_worker_that_cannot_be_started_fails_its_activity(monkeypatch: pytest.
     assert [each.message for each in failures if each is not None] == ["no more processes"] * 2
 
 
-def test_a_worker_for_which_there_is_no_handle_is_started_later(monkeypatch: pytest.MonkeyPatch, bench: Bench) -> None:
+def test_a_worker_for_which_there_is_no_handle_is_started_later(
+    monkeypatch: pytest.MonkeyPatch, harness: WorkerHarness
+) -> None:
     tries: list[int] = []
     start = subprocess.Popen
 
@@ -279,4 +283,4 @@ def test_a_worker_for_which_there_is_no_handle_is_started_later(monkeypatch: pyt
     monkeypatch.setattr(subprocess, "Popen", refuse_at_first)
     monkeypatch.setattr(module, "_MAX_START_RETRIES", 0)
     monkeypatch.setattr(module, "_START_RETRY_INTERVAL", 0.01)
-    assert bench.result("waits", 1) == 3
+    assert harness.run_to_value("waits", 1) == 3

@@ -28,16 +28,16 @@ AT = datetime(2026, 11, 22, 9, tzinfo=UTC)
 FAILURE = Failure("builtins.ValueError", "no")
 
 
-def framed(instance: str, execution: str, events: list[ev.AnyEvent], first: int = 1) -> list[bytes]:
+def encode_records(instance: str, execution: str, events: list[ev.AnyEvent], first: int = 1) -> list[bytes]:
     start = crc_seed(instance, execution)
     return [encode_record(ev.Record(n, AT, event), start) for n, event in enumerate(events, first)]
 
 
-def began(instance: str = "a", execution: str = "1") -> ev.ExecutionStarted:
+def make_started(instance: str = "a", execution: str = "1") -> ev.ExecutionStarted:
     return ev.ExecutionStarted(instance, execution, "f")
 
 
-def do(
+def apply_commit(
     hub: Hub,
     *writes: HistoryWrite,
     taken: list[ConsumedMessage] | None = None,
@@ -49,14 +49,14 @@ def do(
     hub.history_writer.publish(commit.writes)
 
 
-def step(hub: Hub, instance: str, first: int, count: int, execution: str = "1") -> HistoryWrite:
+def make_write(hub: Hub, instance: str, first: int, count: int, execution: str = "1") -> HistoryWrite:
     events: list[ev.AnyEvent] = [ev.EventRaised("E", Raw(b'"x"')) for _ in range(count)]
     if first == 1:
-        events[0] = began(instance, execution)
-    return HistoryWrite(instance, execution, first, framed(instance, execution, events, first))
+        events[0] = make_started(instance, execution)
+    return HistoryWrite(instance, execution, first, encode_records(instance, execution, events, first))
 
 
-def drop(hub: Hub) -> None:
+def abandon(hub: Hub) -> None:
     hub.journal.close()
     hub.index.close()
     if hub.lock is not None:
@@ -65,17 +65,17 @@ def drop(hub: Hub) -> None:
 
 E = "@e@a"
 LOG: list[ev.AnyEvent] = [ev.EntityStarted(E, "1"), ev.EntityOperationReceived("add"), ev.EntityBatch(2, Raw(b"1"))]
-LOG_GOES_ON: list[ev.AnyEvent] = [ev.EntityOperationReceived("add"), ev.EntityBatch(4, Raw(b"2"))]
-LOG_ANEW: list[ev.AnyEvent] = [
+LOG_CONTINUED: list[ev.AnyEvent] = [ev.EntityOperationReceived("add"), ev.EntityBatch(4, Raw(b"2"))]
+LOG_REWRITTEN: list[ev.AnyEvent] = [
     ev.EntitySnapshot(E, "1", 5, AT, AT, Raw(b"2")),
     ev.EntityOperationReceived("add"),
     ev.EntityBatch(7, Raw(b"3")),
 ]
 
 
-def log(first: int, events: list[ev.AnyEvent], id: str = E, execution: str = "1") -> HistoryWrite:
+def make_log_write(first: int, events: list[ev.AnyEvent], id: str = E, execution: str = "1") -> HistoryWrite:
     fresh = isinstance(events[0], ev.EntitySnapshot)
-    return HistoryWrite(id, execution, first, framed(id, execution, events, first), rewrites_file=fresh)
+    return HistoryWrite(id, execution, first, encode_records(id, execution, events, first), rewrites_file=fresh)
 
 
 NAMES = ("a", "b", "c", E)
@@ -87,26 +87,26 @@ def pretend_dead(root: str) -> None:
     file.write_bytes(file.read_bytes().replace(b'"started":"', b'"started":"not '))
 
 
-def a_hub(root: str) -> Hub:
+def make_hub(root: str) -> Hub:
     """Two instances on disk and checkpointed; a third, and more of the first, in the journal alone.
 
     And an entity, whose file was begun anew since.
     """
     hub = open_hub(root)
-    do(hub, step(hub, "a", 1, 3), step(hub, "b", 1, 2), log(1, LOG))
+    apply_commit(hub, make_write(hub, "a", 1, 3), make_write(hub, "b", 1, 2), make_log_write(1, LOG))
     rebuild_index(hub.index, hub.disk, root, 1)
     checkpoint(hub)
-    do(hub, step(hub, "a", 4, 2), log(4, LOG_GOES_ON), log(6, LOG_ANEW))
-    do(hub, step(hub, "c", 1, 2, "3"))
+    apply_commit(hub, make_write(hub, "a", 4, 2), make_log_write(4, LOG_CONTINUED), make_log_write(6, LOG_REWRITTEN))
+    apply_commit(hub, make_write(hub, "c", 1, 2, "3"))
     return hub
 
 
-def end(hub: Hub, root: str) -> None:
+def finish_hub(hub: Hub, root: str) -> None:
     rebuild_index(hub.index, hub.disk, root, hub.journal.last_commit)
     close_hub(hub)
 
 
-def shape(root: str) -> dict[str, tuple[bytes, int]]:
+def snapshot_files(root: str) -> dict[str, tuple[bytes, int]]:
     return {
         str(each): (each.read_bytes() if each.is_file() else b"", each.lstat().st_mtime_ns)
         for each in Path(root).rglob("*")
@@ -145,8 +145,8 @@ DONE = ev.ExecutionCompleted("Completed")
         [ev.ExecutionSuspended(), ev.ExecutionResumed(), ev.ExecutionBlocked("why"), ev.EventAwaited("e")],
     ],
 )
-def test_what_may_happen_is_not_found_fault_with(events: list[ev.AnyEvent]) -> None:
-    assert list(check_history("a", "1", framed("a", "1", [began(), *events]))) == []
+def test_valid_histories_have_no_findings(events: list[ev.AnyEvent]) -> None:
+    assert list(check_history("a", "1", encode_records("a", "1", [make_started(), *events]))) == []
 
 
 @pytest.mark.parametrize(
@@ -160,7 +160,7 @@ def test_what_may_happen_is_not_found_fault_with(events: list[ev.AnyEvent]) -> N
         ([TIMER, ev.TimerFired(2), ev.TimerCanceled(2)], 4, "a second time, after n 3"),
         ([LATE, ev.TimerFired(2)], 3, "fires the timer of n 2 before 2026-11-22 09:00:01"),
         ([DONE, DONE], 3, "completes the execution a second time, after n 2"),
-        ([began()], 2, "is a second ExecutionStarted"),
+        ([make_started()], 2, "is a second ExecutionStarted"),
         ([TASK, ev.EntityOperationCompleted(2)], 3, "no open EntityOperationCalled"),
         ([CALL, ev.EntityOperationCompleted(2), ev.EntityOperationCompleted(2)], 4, "a second time, after n 3"),
         ([CALL, ev.EntityLockGranted(2)], 3, "no open EntityLockRequested"),
@@ -170,8 +170,8 @@ def test_what_may_happen_is_not_found_fault_with(events: list[ev.AnyEvent]) -> N
         ([TASK, ev.TaskFailed(2, FAILURE), TASK, REWOUND, ev.TaskCompleted(4)], 6, "no open TaskScheduled"),
     ],
 )
-def test_what_may_never_happen_is_found(events: list[ev.AnyEvent], n: int, reason: str) -> None:
-    ((found, text),) = check_history("a", "1", framed("a", "1", [began(), *events]))
+def test_invalid_histories_are_found(events: list[ev.AnyEvent], n: int, reason: str) -> None:
+    ((found, text),) = check_history("a", "1", encode_records("a", "1", [make_started(), *events]))
     assert found == n
     assert reason in text
 
@@ -195,7 +195,7 @@ def batch(upto: int, *results: int) -> ev.EntityBatch:
 
 
 def entity_findings(events: list[ev.AnyEvent], first: int = 1) -> list[tuple[int, str]]:
-    lines = framed(E, "1", events if first > 1 else [ev.EntityStarted(E, "1"), *events], first)
+    lines = encode_records(E, "1", events if first > 1 else [ev.EntityStarted(E, "1"), *events], first)
     return list(check_history(E, "1", lines, first))
 
 
@@ -211,7 +211,7 @@ def entity_findings(events: list[ev.AnyEvent], first: int = 1) -> list[tuple[int
         [ADD, LOCK, UNLOCK, batch(2)],
     ],
 )
-def test_what_may_happen_to_an_entity_is_not_found_fault_with(events: list[ev.AnyEvent]) -> None:
+def test_valid_entity_logs_have_no_findings(events: list[ev.AnyEvent]) -> None:
     assert entity_findings(events) == []
 
 
@@ -245,19 +245,19 @@ def test_a_log_may_begin_with_a_snapshot_that_knows_the_lock() -> None:
         ([ev.EventRaised("E")], 2, "is an EventRaised, which has no place in the log of an entity"),
     ],
 )
-def test_what_may_never_happen_to_an_entity_is_found(events: list[ev.AnyEvent], n: int, reason: str) -> None:
+def test_invalid_entity_logs_are_found(events: list[ev.AnyEvent], n: int, reason: str) -> None:
     ((found, text),) = entity_findings(events)
     assert found == n
     assert reason in text
 
 
 def test_a_log_that_begins_with_something_else_is_found() -> None:
-    ((n, text),) = check_history(E, "1", framed(E, "1", [ADD]))
+    ((n, text),) = check_history(E, "1", encode_records(E, "1", [ADD]))
     assert (n, text) == (1, "is the first, and neither EntityStarted nor EntitySnapshot")
 
 
 def test_a_history_that_begins_with_something_else_is_found() -> None:
-    ((n, text),) = check_history("a", "1", framed("a", "1", [ev.EventAwaited("e")]))
+    ((n, text),) = check_history("a", "1", encode_records("a", "1", [ev.EventAwaited("e")]))
     assert (n, text) == (1, "is the first, and no ExecutionStarted")
 
 
@@ -265,11 +265,11 @@ def test_a_history_that_begins_with_something_else_is_found() -> None:
 
 
 def test_nothing_is_found_and_nothing_written_in_a_hub_that_closed_in_peace(root: str) -> None:
-    end(a_hub(root), root)
-    before = shape(root)
+    finish_hub(make_hub(root), root)
+    before = snapshot_files(root)
     report = check_hub(root)
     assert (report.findings, report.notes) == ([], [])
-    assert shape(root) == before
+    assert snapshot_files(root) == before
 
 
 def test_a_missing_hub_is_a_note_and_is_not_made(root: str) -> None:
@@ -279,18 +279,18 @@ def test_a_missing_hub_is_a_note_and_is_not_made(root: str) -> None:
 
 
 def test_what_a_kill_leaves_is_only_worth_notes(root: str) -> None:
-    hub = a_hub(root)
+    hub = make_hub(root)
     message = hub.inbox.post("raise-event", [MessageItem("a", name="E")]).message
-    do(hub, step(hub, "a", 6, 1), taken=[ConsumedMessage(message)])
+    apply_commit(hub, make_write(hub, "a", 6, 1), taken=[ConsumedMessage(message)])
     segment = max(Path(root, "journal").glob("*.jsonl"))
-    drop(hub)
+    abandon(hub)
     pretend_dead(root)
     with segment.open("ab") as file:
         file.write(b"\0" * 100)
     Path(history_path(root, "c")).unlink()
     Path(history_path(root, "a")).write_bytes(Path(history_path(root, "a")).read_bytes()[:-20])
     Path(f"{history_path(root, 'a')}.tmp").write_bytes(b"half")
-    before = shape(root)
+    before = snapshot_files(root)
     report = check_hub(root)
     assert report.findings == []
     text = "\n".join(report.notes)
@@ -302,19 +302,19 @@ def test_what_a_kill_leaves_is_only_worth_notes(root: str) -> None:
     ):
         assert expected in text
     assert "contains commit 1 and will be brought up" in text
-    assert shape(root) == before
-    end(open_hub(root), root)
+    assert snapshot_files(root) == before
+    finish_hub(open_hub(root), root)
     assert check_hub(root).findings == []
 
 
 def test_a_history_that_only_journal_and_index_know_is_no_finding(root: str) -> None:
-    hub = a_hub(root)
-    write = step(hub, "late", 1, 2)
+    hub = make_hub(root)
+    write = make_write(hub, "late", 1, 2)
     commit = Commit(hub.journal.last_commit + 1, hub.epoch, AT, [write])
     hub.journal.append([commit])
     rebuild_index(hub.index, hub.disk, root, commit.c)
     hub.index.update([summarize_history("late", "1", write.lines)], [], commit.c)
-    drop(hub)
+    abandon(hub)
     pretend_dead(root)
     report = check_hub(root)
     assert report.findings == []
@@ -322,7 +322,7 @@ def test_a_history_that_only_journal_and_index_know_is_no_finding(root: str) -> 
 
 
 def test_a_running_engine_is_no_finding(root: str) -> None:
-    hub = a_hub(root)
+    hub = make_hub(root)
     report = check_hub(root)
     assert (report.findings, report.notes) == ([], [])
     with pytest.raises(HubLocked):
@@ -331,7 +331,7 @@ def test_a_running_engine_is_no_finding(root: str) -> None:
 
 
 def test_damage_is_found_with_its_place(root: str) -> None:
-    end(a_hub(root), root)
+    finish_hub(make_hub(root), root)
     file = Path(history_path(root, "a"))
     lines = file.read_bytes().split(b"\n")
     file.write_bytes(b"\n".join([lines[0], lines[1][:-4] + b'0"}', *lines[2:]]))
@@ -341,13 +341,13 @@ def test_damage_is_found_with_its_place(root: str) -> None:
 
 
 def test_a_history_under_a_wrong_name_is_found(root: str) -> None:
-    end(a_hub(root), root)
+    finish_hub(make_hub(root), root)
     Path(history_path(root, "a")).write_bytes(Path(history_path(root, "b")).read_bytes())
     assert any("holds the history of 'b'" in finding for finding in check_hub(root).findings)
 
 
-def test_an_index_that_says_otherwise_than_the_histories_is_found(root: str) -> None:
-    hub = a_hub(root)
+def test_an_index_that_contradicts_the_histories_is_found(root: str) -> None:
+    hub = make_hub(root)
     rebuild_index(hub.index, hub.disk, root, hub.journal.last_commit)
     row = hub.index.get("a")
     other = hub.index.get("b")
@@ -364,7 +364,7 @@ def test_an_index_that_says_otherwise_than_the_histories_is_found(root: str) -> 
 
 
 def test_a_journal_or_a_hub_file_that_cant_be_read_is_found(root: str) -> None:
-    end(a_hub(root), root)
+    finish_hub(make_hub(root), root)
     Path(root, "journal/checkpoint").write_bytes(b"{}")
     Path(root, "hub.json").write_bytes(b"{}")
     text = "\n".join(check_hub(root).findings)
@@ -375,9 +375,9 @@ def test_a_journal_or_a_hub_file_that_cant_be_read_is_found(root: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["journal", "inbox", "instances"])
-def test_a_folder_that_was_taken_away_is_found_and_made_anew(root: str, name: str) -> None:
-    hub = a_hub(root)
-    end(hub, root)
+def test_a_missing_folder_is_found_and_recreated(root: str, name: str) -> None:
+    hub = make_hub(root)
+    finish_hub(hub, root)
     shutil.rmtree(f"{root}/{name}")
     assert f"{root}/{name} is missing" in check_hub(root).findings
     report = repair_hub(root)
@@ -385,18 +385,18 @@ def test_a_folder_that_was_taken_away_is_found_and_made_anew(root: str, name: st
     assert report.findings == []
     again = open_hub(root)
     again.inbox.post("start", [MessageItem("new", "f")])
-    end(again, root)
+    finish_hub(again, root)
 
 
 def test_a_hub_of_an_earlier_version_that_knows_no_entities_is_no_finding(root: str) -> None:
-    hub = a_hub(root)
-    do(hub, purged=[PurgedExecution(E, "1")])
-    end(hub, root)
+    hub = make_hub(root)
+    apply_commit(hub, purged=[PurgedExecution(E, "1")])
+    finish_hub(hub, root)
     shutil.rmtree(f"{root}/entities")
-    before = shape(root)
+    before = snapshot_files(root)
     report = check_hub(root)
     assert (report.findings, report.notes) == ([], [])
-    assert shape(root) == before
+    assert snapshot_files(root) == before
     assert repair_hub(root).findings == []
 
 
@@ -416,13 +416,13 @@ TAKEN: list[ev.AnyEvent] = [*LOG, ev.EntityLockReceived((E,), ev.Origin("i", "9"
         ([], "9", "is gone"),
     ],
 )
-def test_a_lock_that_nobody_will_give_back_is_found(
+def test_a_lock_that_will_never_be_released_is_found(
     events: list[ev.AnyEvent], execution: str, reason: str | None, root: str
 ) -> None:
     hub = open_hub(root)
-    writes = [HistoryWrite("i", execution, 1, framed("i", execution, events))] if events else []
-    do(hub, log(1, TAKEN), *writes)
-    end(hub, root)
+    writes = [HistoryWrite("i", execution, 1, encode_records("i", execution, events))] if events else []
+    apply_commit(hub, make_log_write(1, TAKEN), *writes)
+    finish_hub(hub, root)
     findings = check_hub(root).findings
     text = f"{history_path(root, E)}: the lock is held by 'i' (execution 9, n 2), which {reason}; an engine that opens"
     assert len(findings) == (reason is not None)
@@ -430,10 +430,10 @@ def test_a_lock_that_nobody_will_give_back_is_found(
 
 
 def test_a_log_is_cut_where_it_is_damaged_and_counts_from_where_it_begins(root: str) -> None:
-    hub = a_hub(root)
+    hub = make_hub(root)
     rebuild_index(hub.index, hub.disk, root, 3)
     checkpoint(hub)
-    end(hub, root)
+    finish_hub(hub, root)
     file = Path(history_path(root, E))
     file.write_bytes(file.read_bytes().replace(b'"n":8', b'"n":9'))
     assert any("record n 8 is damaged" in finding for finding in check_hub(root).findings)
@@ -444,11 +444,11 @@ def test_a_log_is_cut_where_it_is_damaged_and_counts_from_where_it_begins(root: 
 
 
 def test_a_log_is_carried_over_from_a_damaged_journal(root: str) -> None:
-    hub = a_hub(root)
-    drop(hub)
+    hub = make_hub(root)
+    abandon(hub)
     file = Path(history_path(root, E))
     whole = file.read_bytes()
-    file.write_bytes(b"".join(line + b"\n" for line in framed(E, "1", LOG)))
+    file.write_bytes(b"".join(line + b"\n" for line in encode_records(E, "1", LOG)))
     Path(root, "journal/checkpoint").write_bytes(b"{}")
     report = repair_hub(root)
     assert report.findings == []
@@ -457,7 +457,7 @@ def test_a_log_is_carried_over_from_a_damaged_journal(root: str) -> None:
 
 
 def test_a_later_hub_is_left_alone(root: str) -> None:
-    end(a_hub(root), root)
+    finish_hub(make_hub(root), root)
     Path(root, "hub.json").write_bytes(b'{"format":3}')
     for look in (check_hub, repair_hub):
         with pytest.raises(NewerHub):
@@ -468,7 +468,7 @@ def test_a_later_hub_is_left_alone(root: str) -> None:
 
 
 def test_a_history_is_cut_where_it_is_damaged_and_what_was_there_is_kept(root: str) -> None:
-    end(a_hub(root), root)
+    finish_hub(make_hub(root), root)
     file = Path(history_path(root, "a"))
     spoiled = file.read_bytes().replace(b'"n":3', b'"n":8')
     file.write_bytes(spoiled)
@@ -481,9 +481,9 @@ def test_a_history_is_cut_where_it_is_damaged_and_what_was_there_is_kept(root: s
 
 
 def test_a_damaged_journal_is_carried_over_as_far_as_it_fits_and_numbers_go_on(root: str) -> None:
-    hub = a_hub(root)
+    hub = make_hub(root)
     last = hub.journal.last_commit
-    drop(hub)
+    abandon(hub)
     segment = max(Path(root, "journal").glob("*.jsonl"))
     lines = segment.read_bytes().split(b"\n")
     lines[1] = lines[1].replace(b'"c":2', b'"c":7')
@@ -500,7 +500,7 @@ def test_a_damaged_journal_is_carried_over_as_far_as_it_fits_and_numbers_go_on(r
     close_hub(hub)
 
 
-def spoil(data: bytes, dice: random.Random) -> bytes:
+def corrupt(data: bytes, dice: random.Random) -> bytes:
     """One of the ways in which files go bad without a crash."""
     at = dice.randrange(len(data))
     lines = data.split(b"\n")
@@ -528,18 +528,18 @@ def spoil(data: bytes, dice: random.Random) -> bytes:
 
 
 @pytest.mark.parametrize("number", range(8))
-def test_whatever_is_spoiled_the_doctor_answers_and_a_repaired_hub_opens_and_goes_on(number: int, root: str) -> None:
+def test_any_corruption_is_checked_and_a_repaired_hub_opens_and_works(number: int, root: str) -> None:
     dice = random.Random(number)
     for _ in range(12):
-        hub = a_hub(root)
+        hub = make_hub(root)
         last = hub.journal.last_commit
         if dice.random() < 0.5:
-            end(hub, root)
+            finish_hub(hub, root)
         else:
-            drop(hub)
+            abandon(hub)
         places = [each for each in Path(root).rglob("*") if each.is_file() and each.stat().st_size]
         for place in dice.sample(places, dice.choice([1, 1, 2])):
-            place.write_bytes(spoil(place.read_bytes(), dice))
+            place.write_bytes(corrupt(place.read_bytes(), dice))
         check_hub(root)
         report = repair_hub(root)
         assert report.findings == []
@@ -547,10 +547,10 @@ def test_whatever_is_spoiled_the_doctor_answers_and_a_repaired_hub_opens_and_goe
         if any("begins anew" in line for line in report.repaired):
             assert hub.last_commit >= last
         c = hub.journal.last_commit + 1
-        do(hub, step(hub, "new", 1, 2, f"{c:x}"))
-        end(hub, root)
+        apply_commit(hub, make_write(hub, "new", 1, 2, f"{c:x}"))
+        finish_hub(hub, root)
         assert check_hub(root).findings == []
-        empty(Path(root))
+        remove_tree(Path(root))
 
 
 @pytest.mark.parametrize("number", range(6))
@@ -558,23 +558,23 @@ def test_nothing_is_lost_in_silence(number: int, root: str) -> None:
     """A single spoiled file: opening refuses, or the doctor has a finding, or every record is there."""
     dice = random.Random(number)
     for _ in range(12):
-        hub = a_hub(root)
+        hub = make_hub(root)
         hub.index.update([], [], 3)
-        drop(hub)
+        abandon(hub)
         Path(root, "hub.json").write_bytes(Path(root, "hub.json").read_bytes().replace(b'"started":"', b'"started":"x'))
         before = {name: Path(history_path(root, name)).read_bytes() for name in NAMES}
         places = [*Path(root, "journal").iterdir(), *(Path(history_path(root, name)) for name in NAMES)]
         place = dice.choice(places)
-        place.write_bytes(spoil(place.read_bytes(), dice))
+        place.write_bytes(corrupt(place.read_bytes(), dice))
         if not check_hub(root).findings:
             hub = open_hub(root)
             assert {name: Path(history_path(root, name)).read_bytes() for name in NAMES} == before
             assert hub.last_commit == 3
-            drop(hub)
-        empty(Path(root))
+            abandon(hub)
+        remove_tree(Path(root))
 
 
-def empty(folder: Path) -> None:
+def remove_tree(folder: Path) -> None:
     for each in sorted(folder.rglob("*"), reverse=True):
         os.rmdir(each) if each.is_dir() else each.unlink()
     folder.rmdir()

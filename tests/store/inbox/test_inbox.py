@@ -28,7 +28,7 @@ from durablecli.store.inbox.wakeup import WakeupPipe, notify
 from durablecli.store.inbox.wakeup import pipe_path as bell_path
 from durablecli.store.layout import make_folders
 from durablecli.store.memory_disk import MemoryDisk
-from tests.support.faulty_disk import FaultyDisk, PowerCut, refusing
+from tests.support.faulty_disk import FaultyDisk, PowerCut, fail_from
 
 NEW = "hub/inbox/new"
 
@@ -43,7 +43,7 @@ class UnsyncedDisk(LocalDisk):
         pass
 
 
-def an_inbox(disk: MemoryDisk | None = None) -> Inbox:
+def make_inbox(disk: MemoryDisk | None = None) -> Inbox:
     disk = disk or MemoryDisk()
     disk.make_folder("hub")
     disk.sync_folder("")
@@ -51,27 +51,27 @@ def an_inbox(disk: MemoryDisk | None = None) -> Inbox:
     return Inbox(disk, "hub")
 
 
-def a_real_inbox(root: Path) -> Inbox:
+def make_disk_inbox(root: Path) -> Inbox:
     disk = UnsyncedDisk()
     make_folders(disk, str(root))
     return Inbox(disk, str(root))
 
 
-def event(instance: str, name: str = "E") -> list[MessageItem]:
+def event_items(instance: str, name: str = "E") -> list[MessageItem]:
     return [MessageItem(instance, name=name)]
 
 
-def start(instance: str) -> list[MessageItem]:
+def start_items(instance: str) -> list[MessageItem]:
     return [MessageItem(instance, name="f", input=Raw(b'{"a":1}'))]
 
 
-def names(messages: list[Message]) -> list[str | None]:
+def item_names(messages: list[Message]) -> list[str | None]:
     return [message.items[0].name for message in messages]
 
 
 def test_a_message_comes_out_as_it_went_in() -> None:
-    inbox = an_inbox()
-    receipt = inbox.post("start", start("tour-7"))
+    inbox = make_inbox()
+    receipt = inbox.post("start", start_items("tour-7"))
     (message,) = inbox.take_next()
     assert (message.message, message.kind, message.number, message.total) == (receipt.message, "start", 1, 1)
     assert receipt.instances == ["tour-7"]
@@ -82,7 +82,7 @@ def test_a_message_comes_out_as_it_went_in() -> None:
     )
 
 
-def test_posting_rings_the_bell() -> None:
+def test_posting_notifies_the_wakeup_pipe() -> None:
     rings: list[None] = []
     disk = MemoryDisk()
     disk.make_folder("hub")
@@ -95,13 +95,13 @@ def test_posting_rings_the_bell() -> None:
 @pytest.mark.parametrize(("kind", "items"), [("dance", [MessageItem("a")]), ("start", [])])
 def test_what_is_no_message_is_refused(kind: str, items: list[MessageItem]) -> None:
     with pytest.raises(UsageError):
-        an_inbox().post(kind, items)
+        make_inbox().post(kind, items)
 
 
 def test_a_message_over_the_limit_is_refused_with_the_limit() -> None:
     big = Raw(b'"%b"' % bytes(17 * 1024 * 1024).replace(b"\0", b"x"))
     with pytest.raises(UsageError, match="16 MiB"):
-        an_inbox().post("raise-event", [MessageItem("a", name="E", input=big)])
+        make_inbox().post("raise-event", [MessageItem("a", name="E", input=big)])
 
 
 # ── order ──────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -109,25 +109,25 @@ def test_a_message_over_the_limit_is_refused_with_the_limit() -> None:
 
 def test_each_message_is_handed_out_once_and_in_slices() -> None:
     disk = MemoryDisk()
-    inbox = an_inbox(disk)
+    inbox = make_inbox(disk)
     for n in range(5):
-        inbox.post("raise-event", event("a", f"E{n}"))
+        inbox.post("raise-event", event_items("a", f"E{n}"))
     first = inbox.take_next(limit=2)
     assert inbox.has_more
     rest = inbox.take_next()
-    assert names(first) + names(rest) == ["E0", "E1", "E2", "E3", "E4"]
+    assert item_names(first) + item_names(rest) == ["E0", "E1", "E2", "E3", "E4"]
     assert inbox.listing_count == 1
     assert inbox.take_next() == []
     inbox.remove([each.message for each in first])
     assert inbox.take_next() == []
-    assert names(Inbox(disk, "hub").take_next()) == ["E2", "E3", "E4"]
+    assert item_names(Inbox(disk, "hub").take_next()) == ["E2", "E3", "E4"]
 
 
 def test_what_one_listing_misses_is_not_overtaken() -> None:
     disk = MemoryDisk()
-    inbox = an_inbox(disk)
+    inbox = make_inbox(disk)
     for n in range(1, 4):
-        inbox.post("raise-event", event("a", f"E{n}"))
+        inbox.post("raise-event", event_items("a", f"E{n}"))
 
     shown = iter(["2"])
     real = disk.listdir
@@ -137,18 +137,18 @@ def test_what_one_listing_misses_is_not_overtaken() -> None:
         return [name for name in real(path) if name[11] in wanted]
 
     disk.listdir = listdir  # type: ignore[method-assign]
-    assert names(inbox.take_next()) == ["E1", "E2"]
-    assert names(inbox.take_next()) == ["E3"]
+    assert item_names(inbox.take_next()) == ["E1", "E2"]
+    assert item_names(inbox.take_next()) == ["E3"]
 
 
 def test_ten_thousand_messages_of_four_senders_come_in_their_order_while_they_are_taken(tmp_path: Path) -> None:
-    taker = a_real_inbox(tmp_path)
+    taker = make_disk_inbox(tmp_path)
     senders, each = 4, 2500
 
     def send(sender: int) -> None:
         inbox = Inbox(UnsyncedDisk(), str(tmp_path))
         for n in range(each):
-            inbox.post("raise-event", event(f"s{sender}", str(n)))
+            inbox.post("raise-event", event_items(f"s{sender}", str(n)))
 
     taken: dict[str, list[int]] = {f"s{sender}": [] for sender in range(senders)}
     with ThreadPoolExecutor(senders) as pool:
@@ -166,14 +166,14 @@ def test_ten_thousand_messages_of_four_senders_come_in_their_order_while_they_ar
 @pytest.mark.parametrize("left", [None, b"", b"00000000", b"000000000001\n", b"00000000000\n", b"9\n" * 7, bytes(13)])
 def test_numbers_never_go_back_below_what_waits(left: bytes | None) -> None:
     disk = MemoryDisk()
-    inbox = an_inbox(disk)
+    inbox = make_inbox(disk)
     for n in range(3):
-        inbox.post("raise-event", event("a", f"E{n}"))
+        inbox.post("raise-event", event_items("a", f"E{n}"))
     disk.unlink("hub/inbox/counter")
     if left is not None:
         disk.create("hub/inbox/counter", left, sync=True)
     again = Inbox(disk, "hub")
-    again.post("raise-event", event("a", "E3"))
+    again.post("raise-event", event_items("a", "E3"))
     assert [(each.number, each.items[0].name) for each in again.take_next()][-1] == (4, "E3")
 
 
@@ -188,7 +188,7 @@ def test_what_was_acknowledged_is_there_after_a_power_cut_at_every_operation() -
         while True:
             operation += 1
             disk = FaultyDisk()
-            inbox = an_inbox(disk)
+            inbox = make_inbox(disk)
             seen = 0
 
             def cut(name: str, path: str, at: int = operation) -> None:
@@ -201,7 +201,7 @@ def test_what_was_acknowledged_is_there_after_a_power_cut_at_every_operation() -
             disk.step = cut
             try:
                 for n in range(3):
-                    inbox.post("raise-event", event("a", f"E{n}"))
+                    inbox.post("raise-event", event_items("a", f"E{n}"))
                     told.append(f"E{n}")
             except PowerCut:
                 pass
@@ -212,8 +212,8 @@ def test_what_was_acknowledged_is_there_after_a_power_cut_at_every_operation() -
             cuts += 1
             again = Inbox(disk, "hub")
             again.remove_leftovers()
-            again.post("raise-event", event("a", "after"))
-            found = names(again.take_next())
+            again.post("raise-event", event_items("a", "after"))
+            found = item_names(again.take_next())
             in_flight = [f"E{len(told)}"] if f"E{len(told)}" in found else []
             assert found == [*told, *in_flight, "after"], f"seed {seed}, operation {operation}"
     assert cuts > 500
@@ -222,10 +222,10 @@ def test_what_was_acknowledged_is_there_after_a_power_cut_at_every_operation() -
 @pytest.mark.parametrize("operation", ["write", "sync", "rename", "sync_folder", "create"])
 def test_a_refusal_of_the_disk_acknowledges_nothing(operation: str) -> None:
     disk = FaultyDisk()
-    inbox = an_inbox(disk)
-    disk.step = refusing(1, {operation}, errno.ENOSPC)
+    inbox = make_inbox(disk)
+    disk.step = fail_from(1, {operation}, errno.ENOSPC)
     with pytest.raises(StorageError, match="not acknowledged"):
-        inbox.post("raise-event", event("a"))
+        inbox.post("raise-event", event_items("a"))
     disk.step = lambda name, path: None
     # A message that got its name, and failed to be synced behind it, may still be seen; the others must not.
     assert len(inbox.take_next()) == (operation == "sync_folder")
@@ -233,8 +233,8 @@ def test_a_refusal_of_the_disk_acknowledges_nothing(operation: str) -> None:
 
 def test_without_file_handles_messages_wait() -> None:
     disk = MemoryDisk()
-    inbox = an_inbox(disk)
-    inbox.post("raise-event", event("a", "E0"))
+    inbox = make_inbox(disk)
+    inbox.post("raise-event", event_items("a", "E0"))
     read, refused = disk.read, iter([True])
 
     def poor(path: str) -> bytes:
@@ -244,18 +244,18 @@ def test_without_file_handles_messages_wait() -> None:
 
     disk.read = poor  # type: ignore[method-assign]
     assert inbox.take_next() == []
-    assert names(inbox.take_next()) == ["E0"]
+    assert item_names(inbox.take_next()) == ["E0"]
 
 
 @pytest.mark.parametrize("damage", [b"", b"\0" * 40, b'{"format":1,"message":"m","crc":"00000000"}\n'])
-def test_a_damaged_message_is_put_aside_and_told_once(damage: bytes) -> None:
+def test_a_damaged_message_is_moved_away_and_reported_once(damage: bytes) -> None:
     disk = MemoryDisk()
-    inbox = an_inbox(disk)
-    inbox.post("raise-event", event("a", "E0"))
+    inbox = make_inbox(disk)
+    inbox.post("raise-event", event_items("a", "E0"))
     disk.create(f"{NEW}/000000000002-raise-event-00.json", damage, sync=True)
     inbox.next_number()
-    inbox.post("raise-event", event("a", "E1"))
-    assert names(inbox.take_next()) == ["E0", "E1"]
+    inbox.post("raise-event", event_items("a", "E1"))
+    assert item_names(inbox.take_next()) == ["E0", "E1"]
     (finding,) = inbox.take_warnings()
     assert "hub/inbox/bad/000000000002-raise-event-00.json" in finding
     assert inbox.take_warnings() == []
@@ -264,17 +264,17 @@ def test_a_damaged_message_is_put_aside_and_told_once(damage: bytes) -> None:
 
 def test_messages_that_a_dead_engine_took_are_removed_by_the_next() -> None:
     disk = MemoryDisk()
-    inbox = an_inbox(disk)
-    first = inbox.post("raise-event", event("a", "E0")).message
-    inbox.post("raise-event", event("a", "E1"))
+    inbox = make_inbox(disk)
+    first = inbox.post("raise-event", event_items("a", "E0")).message
+    inbox.post("raise-event", event_items("a", "E1"))
     inbox.take_next()
     again = Inbox(disk, "hub")
     again.remove([first, "m-never-here"])
-    assert names(again.take_next()) == ["E1"]
+    assert item_names(again.take_next()) == ["E1"]
 
 
 def test_half_written_files_of_dead_processes_are_swept(tmp_path: Path) -> None:
-    inbox = a_real_inbox(tmp_path)
+    inbox = make_disk_inbox(tmp_path)
     (tmp_path / "inbox/tmp/999999999-000000000001-m-x").write_bytes(b"half")
     (tmp_path / f"inbox/tmp/{os.getpid()}-000000000002-m-y").write_bytes(b"being written")
     (tmp_path / "inbox/new/000000000001-start-batch.0.part").write_bytes(b"orphan")
@@ -288,9 +288,9 @@ def test_half_written_files_of_dead_processes_are_swept(tmp_path: Path) -> None:
 
 
 def test_pending_gives_what_waits_for_one_instance_in_order() -> None:
-    inbox = an_inbox()
-    inbox.post("start", start("a"))
-    inbox.post("raise-event", event("b"))
+    inbox = make_inbox()
+    inbox.post("start", start_items("a"))
+    inbox.post("raise-event", event_items("b"))
     inbox.post("terminate", [MessageItem("b"), MessageItem("a", reason="enough")])
     inbox.post("restart", [MessageItem("b", new_instance="c")])
     assert [(each.kind, [item.instance for item in each.items]) for each in inbox.pending_messages("a")] == [
@@ -302,15 +302,15 @@ def test_pending_gives_what_waits_for_one_instance_in_order() -> None:
     assert [each.items[0].instance for each in inbox.pending_starts()] == ["a"]
 
 
-def a_batch(count: int = 100, size: int = 100_000) -> list[MessageItem]:
+def make_batch(count: int = 100, size: int = 100_000) -> list[MessageItem]:
     text = b'"%b"' % (b"x" * size)
     return [MessageItem(f"b-{index}", name="f", input=Raw(text)) for index in range(count)]
 
 
 def test_a_large_batch_is_kept_in_parts_and_read_in_slices() -> None:
     disk = MemoryDisk()
-    inbox = an_inbox(disk)
-    receipt = inbox.post("start", a_batch())
+    inbox = make_inbox(disk)
+    receipt = inbox.post("start", make_batch())
     parts = [name for name in disk.listdir(NEW) if name.endswith(".part")]
     assert len(parts) == 3
     assert all(disk.size(f"{NEW}/{name}") <= batches.MAX_PART_BYTES for name in parts)
@@ -326,16 +326,16 @@ def test_a_large_batch_is_kept_in_parts_and_read_in_slices() -> None:
 
 
 def test_a_batch_of_any_ids_is_found_too() -> None:
-    inbox = an_inbox()
-    items = a_batch()
+    inbox = make_inbox()
+    items = make_batch()
     inbox.post("start", [*items[1:], items[0]])
     assert [[item.instance for item in each.items] for each in inbox.pending_messages("b-0")] == [["b-0"]]
 
 
 def test_a_damaged_or_missing_part_concerns_its_message_only() -> None:
     disk = MemoryDisk()
-    inbox = an_inbox(disk)
-    inbox.post("start", a_batch())
+    inbox = make_inbox(disk)
+    inbox.post("start", make_batch())
     (message,) = inbox.take_next()
     disk.truncate(f"{NEW}/000000000001-start-batch.1.part", 1000)
     with pytest.raises(DamagedMessage, match="part of batch"):
@@ -345,14 +345,14 @@ def test_a_damaged_or_missing_part_concerns_its_message_only() -> None:
         inbox.read_items(message, 50, 10)
 
 
-def test_a_batch_is_there_whole_or_not_at_all_after_a_power_cut_at_every_operation() -> None:
+def test_a_batch_is_atomic_across_a_power_cut_at_every_operation() -> None:
     outcomes: set[int] = set()
     for seed in range(3):
         operation, done = 0, False
         while not done:
             operation += 1
             disk = FaultyDisk()
-            inbox = an_inbox(disk)
+            inbox = make_inbox(disk)
             seen = 0
 
             def cut(name: str, path: str, at: int = operation) -> None:
@@ -363,7 +363,7 @@ def test_a_batch_is_there_whole_or_not_at_all_after_a_power_cut_at_every_operati
 
             disk.step = cut
             try:
-                inbox.post("start", a_batch(10, 1_000_000))
+                inbox.post("start", make_batch(10, 1_000_000))
                 done = True
             except PowerCut:
                 pass
@@ -381,7 +381,7 @@ def test_a_batch_is_there_whole_or_not_at_all_after_a_power_cut_at_every_operati
 
 
 def test_of_two_hundred_starters_one_gets_the_id(tmp_path: Path) -> None:
-    a_real_inbox(tmp_path)
+    make_disk_inbox(tmp_path)
     gate = threading.Barrier(200)
 
     def reserve(n: int) -> bool:
@@ -402,7 +402,7 @@ def test_of_two_hundred_starters_one_gets_the_id(tmp_path: Path) -> None:
 
 
 def test_a_released_id_is_free_again() -> None:
-    inbox = an_inbox()
+    inbox = make_inbox()
     inbox.reserve("a", "m-1")
     with pytest.raises(Conflict, match="'a' is being started"):
         inbox.reserve("a", "m-2")
@@ -428,7 +428,7 @@ if {post}:
 
 
 def test_an_id_that_a_dead_process_held_falls_to_the_next(tmp_path: Path) -> None:
-    inbox = a_real_inbox(tmp_path)
+    inbox = make_disk_inbox(tmp_path)
     reserve_and_die(tmp_path, post=False)
     held = inbox.get_reservation("a")
     assert held is not None
@@ -439,8 +439,8 @@ def test_an_id_that_a_dead_process_held_falls_to_the_next(tmp_path: Path) -> Non
     assert held.message == "m-2"
 
 
-def test_an_id_whose_start_waits_is_taken_though_its_poster_is_gone(tmp_path: Path) -> None:
-    inbox = a_real_inbox(tmp_path)
+def test_an_id_with_a_pending_start_stays_reserved_after_its_poster_ended(tmp_path: Path) -> None:
+    inbox = make_disk_inbox(tmp_path)
     reserve_and_die(tmp_path, post=True)
     with pytest.raises(Conflict, match="waits for a daemon"):
         inbox.reserve("a", "m-2")
@@ -451,7 +451,7 @@ def test_an_id_whose_start_waits_is_taken_though_its_poster_is_gone(tmp_path: Pa
 
 
 def test_a_start_that_waits_gives_its_id_to_one_that_may_replace_it_and_gets_it_back() -> None:
-    inbox = an_inbox()
+    inbox = make_inbox()
     inbox.reserve("a", "m-1")
     reserved = MessageItem("a", name="f", reserved=True)
     inbox.post("start", [reserved], "m-1")
@@ -466,7 +466,7 @@ def test_a_start_that_waits_gives_its_id_to_one_that_may_replace_it_and_gets_it_
 
 
 def test_a_start_is_posted_only_while_the_reservation_names_it() -> None:
-    inbox = an_inbox()
+    inbox = make_inbox()
     inbox.reserve("a", "m-1")
     inbox.cancel_reservation("a", "m-1", None)
     with pytest.raises(Conflict, match="at the same time"):
@@ -476,7 +476,7 @@ def test_a_start_is_posted_only_while_the_reservation_names_it() -> None:
 
 def test_an_id_is_free_when_its_start_has_been_taken_out_of_the_inbox() -> None:
     disk = MemoryDisk()
-    inbox = an_inbox(disk)
+    inbox = make_inbox(disk)
     inbox.reserve("a", "m-1")
     inbox.post("start", [MessageItem("a", name="f", reserved=True)], "m-1")
     (name,) = [name for name in disk.listdir("hub/inbox/new") if name.endswith(".json")]
@@ -485,8 +485,8 @@ def test_an_id_is_free_when_its_start_has_been_taken_out_of_the_inbox() -> None:
     assert [each.message for each in inbox.list_reservations()] == ["m-2"]
 
 
-def test_a_final_reservation_falls_to_nobody_but_the_next_engine(monkeypatch: pytest.MonkeyPatch) -> None:
-    inbox = an_inbox()
+def test_a_final_reservation_is_released_only_by_the_next_engine(monkeypatch: pytest.MonkeyPatch) -> None:
+    inbox = make_inbox()
     inbox.reserve("a", "m-1")
     inbox.make_final("a", "m-1")
     monkeypatch.setattr(reservations, "pid_namespace", lambda: "another one")
@@ -502,11 +502,11 @@ def test_a_final_reservation_falls_to_nobody_but_the_next_engine(monkeypatch: py
     assert held.final
 
 
-def test_the_waiting_start_says_that_an_id_is_taken_when_a_power_cut_lost_the_reservation() -> None:
+def test_a_pending_start_reserves_its_id_when_a_power_cut_lost_the_reservation() -> None:
     disk = MemoryDisk()
-    inbox = an_inbox(disk)
+    inbox = make_inbox(disk)
     inbox.reserve("a", "m-1")
-    inbox.post("start", start("a"), "m-1")
+    inbox.post("start", start_items("a"), "m-1")
     disk.unlink("hub/inbox/ids/a")
     with pytest.raises(Conflict, match="waits for a daemon"):
         Inbox(disk, "hub").reserve("a", "m-2")
@@ -516,7 +516,7 @@ def test_the_waiting_start_says_that_an_id_is_taken_when_a_power_cut_lost_the_re
 # ── the bell ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_the_bell_wakes_whoever_listens(tmp_path: Path) -> None:
+def test_the_wakeup_pipe_wakes_its_listener(tmp_path: Path) -> None:
     make_folders(LocalDisk(), str(tmp_path))
     inbox = Inbox(LocalDisk(), str(tmp_path))
     woken = threading.Event()
@@ -524,7 +524,7 @@ def test_the_bell_wakes_whoever_listens(tmp_path: Path) -> None:
     assert bell.listen(woken.set)
     try:
         for _ in range(3):
-            inbox.post("raise-event", event("a"))
+            inbox.post("raise-event", event_items("a"))
             assert woken.wait(10)
             woken.clear()
         pipe = Path(bell_path(str(tmp_path)))
@@ -536,8 +536,8 @@ def test_the_bell_wakes_whoever_listens(tmp_path: Path) -> None:
     assert not pipe.exists()
 
 
-def test_ringing_blocks_nobody_when_nobody_listens(tmp_path: Path) -> None:
-    a_real_inbox(tmp_path)
+def test_notifying_never_blocks_without_a_listener(tmp_path: Path) -> None:
+    make_disk_inbox(tmp_path)
     notify(str(tmp_path))
     WakeupPipe(str(tmp_path)).close()
     bell = WakeupPipe(str(tmp_path))
@@ -552,8 +552,8 @@ def test_ringing_blocks_nobody_when_nobody_listens(tmp_path: Path) -> None:
     notify(str(tmp_path))
 
 
-def test_a_file_in_the_place_of_the_bell_is_neither_written_nor_kept(tmp_path: Path) -> None:
-    a_real_inbox(tmp_path)
+def test_a_file_in_place_of_the_wakeup_pipe_is_neither_written_nor_kept(tmp_path: Path) -> None:
+    make_disk_inbox(tmp_path)
     WakeupPipe(str(tmp_path)).listen(lambda: None)
     place = Path(bell_path(str(tmp_path)))
     place.unlink()
@@ -566,8 +566,8 @@ def test_a_file_in_the_place_of_the_bell_is_neither_written_nor_kept(tmp_path: P
     bell.close()
 
 
-def test_a_folder_that_is_not_the_owners_own_holds_no_bell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    a_real_inbox(tmp_path)
+def test_no_wakeup_pipe_in_a_folder_of_another_owner(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_disk_inbox(tmp_path)
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     folder = Path(bell_path(str(tmp_path))).parent
     folder.mkdir()
@@ -588,10 +588,10 @@ def test_a_pipe_of_an_earlier_version_is_taken_away(tmp_path: Path) -> None:
     shutil.copytree(root, tmp_path / "copy")
 
 
-def test_what_counts_posts_begins_anew_with_each_engine() -> None:
-    inbox = an_inbox()
+def test_the_post_counter_restarts_with_each_engine() -> None:
+    inbox = make_inbox()
     for _ in range(3):
-        inbox.post("raise-event", event("a"))
+        inbox.post("raise-event", event_items("a"))
     assert inbox.refresh_listing()
     inbox.take_next()
     following = Inbox(inbox._disk, "hub")
@@ -599,7 +599,7 @@ def test_what_counts_posts_begins_anew_with_each_engine() -> None:
     assert "posted" not in inbox._disk.listdir("hub/inbox")
     assert following.refresh_listing()
     assert len(following.take_next()) == 3
-    inbox.post("raise-event", event("b"))
+    inbox.post("raise-event", event_items("b"))
     assert following.refresh_listing()
     assert following.has_unread("b")
 
@@ -607,10 +607,10 @@ def test_what_counts_posts_begins_anew_with_each_engine() -> None:
 # ── the lock ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_who_waits_for_the_lock_says_who_holds_it_and_gives_up(
+def test_waiting_for_the_lock_names_the_holder_and_times_out(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    a_real_inbox(tmp_path)
+    make_disk_inbox(tmp_path)
     monkeypatch.setattr(disk_module, "_LOCK_WARN_AFTER", 0.05)
     monkeypatch.setattr(disk_module, "_LOCK_TIMEOUT", 0.2)
     code = (
@@ -624,14 +624,14 @@ def test_who_waits_for_the_lock_says_who_holds_it_and_gives_up(
         os.waitpid(holder.pid, os.WUNTRACED)
         inbox = Inbox(LocalDisk(), str(tmp_path))
         with pytest.raises(HubLocked, match=rf"inbox/lock.*pid {holder.pid}, which is stopped"):
-            inbox.post("raise-event", event("a"))
+            inbox.post("raise-event", event_items("a"))
         assert f"pid {holder.pid}" in capsys.readouterr().err
         holder.send_signal(signal.SIGCONT)
         holder.wait(30)
-    inbox.post("raise-event", event("a"))
+    inbox.post("raise-event", event_items("a"))
 
 
-def test_without_a_place_for_a_pipe_there_is_no_bell(tmp_path: Path) -> None:
+def test_without_a_folder_for_the_pipe_there_is_no_wakeup(tmp_path: Path) -> None:
     bell = WakeupPipe(str(tmp_path / "missing"))
     assert not bell.listen(lambda: None)
     bell.close()
@@ -643,7 +643,7 @@ def test_a_listing_that_the_disk_held_up_is_soon_followed_by_another(
     now = [100.0]
     monkeypatch.setattr(inbox_module, "monotonic", lambda: now[0])
     disk = MemoryDisk()
-    inbox = an_inbox(disk)
+    inbox = make_inbox(disk)
     listdir = disk.listdir
 
     def slow(path: str) -> list[str]:

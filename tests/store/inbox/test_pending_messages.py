@@ -12,7 +12,7 @@ from durablecli.store.inbox.pending_messages import PredictedStatus, pending_ite
 AT = datetime(2026, 11, 22, 9, tzinfo=UTC)
 
 
-def seen(recorded: str | None, *posted: tuple[str, dict[str, object]]) -> PredictedStatus:
+def outlook_after(recorded: str | None, *posted: tuple[str, dict[str, object]]) -> PredictedStatus:
     """How instance `t` looks after these messages."""
     messages = [
         Message(f"m-{number}", number, AT, kind, [MessageItem("other"), MessageItem("t", **fields)])  # type: ignore[arg-type]
@@ -81,19 +81,19 @@ def test_a_reader_sees_what_was_posted(
     starts: bool,
     requested: tuple[str, ...],
 ) -> None:
-    found = seen(recorded, *posted)
+    found = outlook_after(recorded, *posted)
     assert (found.status, found.start is not None) == (status, starts)
     assert found.pending_kinds == requested
 
 
 def test_the_last_of_two_starts_counts() -> None:
-    found = seen("Completed", START, ("start", {"name": "g", "if_exists": "replace"}))
+    found = outlook_after("Completed", START, ("start", {"name": "g", "if_exists": "replace"}))
     assert found.start is not None
     assert found.start.item.name == "g"
 
 
 def test_a_terminated_instance_will_have_ended_and_is_not_called_so_before() -> None:
-    found = seen("Running", TERMINATE)
+    found = outlook_after("Running", TERMINATE)
     assert (found.status, found.will_end, found.has_ended) == ("Running", True, True)
-    assert not seen("Running", TERMINATE, REPLACE).has_ended
-    assert not seen("Completed", TERMINATE).will_end
+    assert not outlook_after("Running", TERMINATE, REPLACE).has_ended
+    assert not outlook_after("Completed", TERMINATE).will_end

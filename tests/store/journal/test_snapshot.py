@@ -15,12 +15,12 @@ from durablecli.store.memory_disk import MemoryDisk
 AT = datetime(2026, 11, 22, 9, tzinfo=UTC)
 
 
-def write(instance: str, n: int) -> HistoryWrite:
+def make_write(instance: str, n: int) -> HistoryWrite:
     event = ExecutionStarted(instance, "1", "f") if n == 1 else EventAwaited(f"e{n}")
     return HistoryWrite(instance, "1", n, [encode_record(Record(n, AT, event), crc_seed(instance, "1"))])
 
 
-def a_journal(*commits: Commit) -> MemoryDisk:
+def make_journal(*commits: Commit) -> MemoryDisk:
     disk = MemoryDisk()
     disk.make_folder("hub")
     disk.make_folder("hub/journal")
@@ -29,11 +29,11 @@ def a_journal(*commits: Commit) -> MemoryDisk:
     return disk
 
 
-def test_commits_about_one_instance_say_nothing_of_the_others_in_them() -> None:
-    disk = a_journal(
-        Commit(1, 1, AT, [write("a", 1), write("b", 1)]),
-        Commit(2, 1, AT, [write("b", 2)]),
-        Commit(3, 1, AT, [write("a", 2), write("b", 3)], purged=[PurgedExecution("c", "1")]),
+def test_commits_for_one_instance_omit_the_others() -> None:
+    disk = make_journal(
+        Commit(1, 1, AT, [make_write("a", 1), make_write("b", 1)]),
+        Commit(2, 1, AT, [make_write("b", 2)]),
+        Commit(3, 1, AT, [make_write("a", 2), make_write("b", 3)], purged=[PurgedExecution("c", "1")]),
     )
     commits = read_journal_snapshot(disk, "hub/journal").for_instance("a")
     assert [(commit.c, [each.instance for each in commit.writes], commit.purged) for commit in commits] == [
