@@ -178,9 +178,8 @@ def _finish_calls(engine: Engine, limit: timedelta, echo: Echo) -> None:
         if monotonic() >= until or engine.is_stopping:
             break
         if notify_at is not None and monotonic() >= notify_at:
-            echo(
-                f"waiting for {_format_count(len(outstanding), 'call')} to finish, for {limit.total_seconds():g} s at most"
-            )
+            calls = _format_count(len(outstanding), "call")
+            echo(f"waiting for {calls} to finish, for {limit.total_seconds():g} s at most")
             notify_at = None
         engine.step(_POLL_INTERVAL)
     engine.drain(timedelta(seconds=max(0.0, until - monotonic())))

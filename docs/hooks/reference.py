@@ -83,11 +83,11 @@ def _sections(shape: type[msgspec.Struct], prefix: str) -> Iterator[tuple[str, t
 
 
 def _is_section(kind: object) -> bool:
-    return isinstance(kind, type) and issubclass(kind, settings.Section)
+    return isinstance(kind, type) and issubclass(kind, settings.ConfigSection)
 
 
 def _setting(key: str, field: msgspec.structs.FieldInfo, text: str) -> Iterator[str]:
-    variable = settings.PREFIX + key.upper().replace(".", "__")
+    variable = settings.ENV_PREFIX + key.upper().replace(".", "__")
     facts = f"{_kind(field.type)}, default {_default(field)}; `{variable}`"
     yield from (f"`{key}`", f":   {' '.join(text.split())}<br>", f"    <small>{facts}</small>", "")
 
@@ -113,7 +113,7 @@ def _kind(kind: Any) -> str:
         return "one of " + ", ".join(f"`{word}`" for word in get_args(kind))
     if get_origin(kind) is tuple:
         return "list (a variable separates its items with commas)"
-    words = {str: "text", int: "number", bool: "`true` or `false`", timedelta: "duration", settings.Size: "size"}
+    words = {str: "text", int: "number", bool: "`true` or `false`", timedelta: "duration", settings.ByteSize: "size"}
     return words[kind]
 
 
@@ -128,7 +128,7 @@ def _default(field: msgspec.structs.FieldInfo) -> str:
             return "empty"
         case timedelta():
             return f"`{value.total_seconds():g}s`"
-        case int() if field.type is settings.Size:
+        case int() if field.type is settings.ByteSize:
             return f"`{value // settings.MIB}MiB`"
         case _:
             return f"`{value}`"

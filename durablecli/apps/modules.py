@@ -79,7 +79,8 @@ def _warn_unresolved(registry: Registry) -> Iterator[str]:
     for function in registry:
         if found := function.unresolved_annotations:
             yield (
-                f"{_format_place(function.source_location)}: {function.name}: can't resolve the annotation of {'; '.join(found)}. "
+                f"{_format_place(function.source_location)}: {function.name}: can't resolve the annotation of "
+                f"{'; '.join(found)}. "
                 "Such values arrive as plain JSON: import the name at run time, not only under TYPE_CHECKING"
             )
 

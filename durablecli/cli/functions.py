@@ -67,8 +67,12 @@ def _to_dict(loaded: LoadedApp) -> dict[str, object]:
 
 def _function_to_dict(one: Function) -> dict[str, object]:
     found: dict[str, object] = {
-        "name": one.name, "kind": one.kind, "signature": one.signature, "place": one.source_location, "module": one.module
-    }  # fmt: skip
+        "name": one.name,
+        "kind": one.kind,
+        "signature": one.signature,
+        "place": one.source_location,
+        "module": one.module,
+    }
     return found if one.trigger is None else found | {"trigger": one.trigger._asdict()}
 
 

@@ -40,7 +40,8 @@ def _describe_event(event: ev.AnyEvent) -> str:
         case ev.TaskScheduled():
             return f"{event.name}({_format_json(event.input)}){_format_retry(event.attempt, event.retry_of)}"
         case ev.SubOrchestrationInstanceCreated():
-            return f"{event.name}({_format_json(event.input)}) as {event.instance}{_format_retry(event.attempt, event.retry_of)}"
+            retry = _format_retry(event.attempt, event.retry_of)
+            return f"{event.name}({_format_json(event.input)}) as {event.instance}{retry}"
         case ev.TaskCompleted():
             return f"of {event.task}: {_format_json(event.result)}{_format_outputs(event.outputs)}"
         case ev.SubOrchestrationInstanceCompleted() | ev.EntityOperationCompleted():

@@ -159,7 +159,8 @@ def _describe_child(one: PendingWait, now: datetime, name: str) -> str:
 
 
 def _describe_operation(one: PendingWait, now: datetime, name: str) -> str:
-    return f"operation {one.name} of {one.entity} (id {one.id}), for {_format_elapsed(one, now)}{_describe_obstacles(one, now)}"
+    elapsed, obstacles = _format_elapsed(one, now), _describe_obstacles(one, now)
+    return f"operation {one.name} of {one.entity} (id {one.id}), for {elapsed}{obstacles}"
 
 
 def _describe_lock(one: PendingWait, now: datetime, name: str) -> str:

@@ -250,7 +250,8 @@ def _format_traceback(error: BaseException, message: str | None) -> str:
         if message is None:
             return "".join(traceback.format_exception(type(error), error, _get_traceback(error), chain=False))
         frames = "".join(traceback.format_tb(_get_traceback(error)))
-        return f"Traceback (most recent call last):\n{frames}{_type_name(type(error)).removeprefix('builtins.')}: {message}\n"
+        name = _type_name(type(error)).removeprefix("builtins.")
+        return f"Traceback (most recent call last):\n{frames}{name}: {message}\n"
     except BaseException as reason:  # noqa: BLE001 - user code
         return f"<no traceback: formatting it raised {_type_name(type(reason)).rpartition('.')[2]}>"
 

@@ -105,8 +105,8 @@ def _reject_json_text(hook: Callable[[Any], Any]) -> Callable[[Any], Any]:
         if isinstance(found, str) and found[:1] in ("{", "["):
             raise Unserializable(
                 "$",
-                f"{type_label(type(value))} has a to_json that gives a text, and no from_json to read it back: pass plain "
-                "data of it, as df.to_dict('records') of a pandas DataFrame, or series.tolist()",
+                f"{type_label(type(value))} has a to_json that gives a text, and no from_json to read it back: "
+                "pass plain data of it, as df.to_dict('records') of a pandas DataFrame, or series.tolist()",
             )
         return found
 

@@ -22,7 +22,7 @@ from durablecli.model.round_trip import (
 )
 from durablecli.model.unserializable import SECRET_ADVICE, why_unserializable
 
-_SECRET_MASK = "**********"
+_SECRET_MASK = "**********"  # noqa: S105 - what pydantic shows instead of a secret
 _ATOM_TYPES = frozenset({str, int, float, bool, type(None)})
 _BASE64_CONFIG = "model_config = ConfigDict(ser_json_bytes='base64', val_json_bytes='base64')"
 

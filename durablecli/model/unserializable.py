@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 SECRET_ADVICE = (
-    "pass the name under which the activity finds it, as an environment variable; or get_secret_value(), which is then "
+    "pass the name under which the activity finds it, as an environment variable; or get_secret_value(), which is then "  # noqa: S105 - advice, not a secret
     "stored in plain text"
 )
 

@@ -36,7 +36,7 @@ from durablecli.model.events import (
 from durablecli.store import hub as hubs
 from durablecli.store import recovery
 from durablecli.store.disk import LocalDisk
-from durablecli.store.history.writer import history_path as history_path
+from durablecli.store.history.writer import history_path
 from durablecli.store.hub import Hub
 from durablecli.store.hub_reader import HubReader
 from durablecli.store.inbox.messages import MessageItem

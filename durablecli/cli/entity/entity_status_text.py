@@ -82,7 +82,8 @@ def _describe_scheduled(one: QueuedEntityRequest, now: datetime) -> str:
 
 def _describe_pending(one: PendingEntityMessage, now: datetime) -> str:
     due = f" at {format_time(one.scheduled_time)}" if one.scheduled_time else ""
-    return f"{one.kind}{f' {one.name}' if one.name else ''}{due}, {_format_elapsed(one.since, now)}; no engine has taken it yet"
+    name = f" {one.name}" if one.name else ""
+    return f"{one.kind}{name}{due}, {_format_elapsed(one.since, now)}; no engine has taken it yet"
 
 
 def _format_request(one: QueuedEntityRequest) -> str:

@@ -180,7 +180,8 @@ class _HubRepair:
         for number in old:
             self._preserve(segment_path(self.journal_folder, number))
         text = f"{len(wanted) - lost} commits were carried over, {lost} no longer fit their histories"
-        return f"the journal begins anew at commit {following}; {text}; the old one is kept in {self.root}/{_DAMAGED_FOLDER}"
+        kept = f"{self.root}/{_DAMAGED_FOLDER}"
+        return f"the journal begins anew at commit {following}; {text}; the old one is kept in {kept}"
 
     def _last_indexed_commit(self) -> int:
         with suppress(IndexUnusable):
