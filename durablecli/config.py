@@ -15,10 +15,10 @@ from typing import Annotated, Any, Literal, NewType, TypeVar, get_args, get_orig
 import msgspec
 
 from durablecli.errors import ConfigError, UsageError
+from durablecli.limits import MIB, PAYLOAD_LIMIT
 from durablecli.project import CONFIG_FILE, DEFAULT_STATE_DIR, WORKFLOWS_DIR, find_project, make_absolute
 
 ENV_PREFIX = "DURABLE_"
-MIB = 1024 * 1024
 
 _DURATION = re.compile(r"(?:([0-9]+)d)?(?:([0-9]+)h)?(?:([0-9]+)m)?(?:([0-9]+(?:\.[0-9]+)?)s)?(?:([0-9]+)ms)?")
 _SIZE = re.compile(r"([0-9]+) ?(B|KiB|MiB|GiB)?")
@@ -65,7 +65,7 @@ class CheckpointConfig(ConfigSection, frozen=True):
 class LimitsConfig(ConfigSection, frozen=True):
     """What is refused, and what is warned of."""
 
-    payload: ByteSize = ByteSize(16 * MIB)
+    payload: ByteSize = ByteSize(PAYLOAD_LIMIT)
     """The largest input, result, event or state, as JSON."""
     history_warning: PositiveInt = 10_000
     """The number of records in one history after which the engine logs a warning."""
@@ -354,7 +354,7 @@ def _convert_size(value: object) -> ByteSize:
     if isinstance(value, bool) or not isinstance(value, (str, int)):
         raise UsageError(f"expected a size as 16MiB, got {type(value).__name__}")
     size = parse_size(str(value))
-    if not 1 <= size <= 16 * MIB:
+    if not 1 <= size <= PAYLOAD_LIMIT:
         # A record is one line of the journal, and a line has to fit into one write.
         raise UsageError(f"{value} is out of bounds: from 1 byte to 16MiB")
     return ByteSize(size)

@@ -14,6 +14,7 @@ import msgspec
 
 from durablecli import config as settings
 from durablecli.cli import durable
+from durablecli.limits import MIB
 
 COMMANDS = "<!-- generated: commands -->"
 SETTINGS = "<!-- generated: settings -->"
@@ -129,6 +130,6 @@ def _default(field: msgspec.structs.FieldInfo) -> str:
         case timedelta():
             return f"`{value.total_seconds():g}s`"
         case int() if field.type is settings.ByteSize:
-            return f"`{value // settings.MIB}MiB`"
+            return f"`{value // MIB}MiB`"
         case _:
             return f"`{value}`"

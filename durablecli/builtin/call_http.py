@@ -22,6 +22,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 from urllib.parse import SplitResult, urlsplit
 
+from durablecli.limits import MAX_RESPONSE_BYTES
 from durablecli.model.http_messages import (
     HTTP_ACTIVITY,
     HTTP_ORCHESTRATOR,
@@ -41,7 +42,6 @@ if TYPE_CHECKING:  # 100 ms that only whoever calls pays
 
 DEFAULT_POLL_INTERVAL = timedelta(seconds=30)
 DEFAULT_TIMEOUT = timedelta(seconds=100)
-_MAX_RESPONSE_BYTES = 16 * 1024 * 1024
 _MAX_REDIRECTS = 20
 _MAX_POLLS_PER_EXECUTION = 100
 """So many polls make one execution: what is polled for days has no long history."""
@@ -202,9 +202,9 @@ async def _read_response(response: httpx.Response) -> DurableHttpResponse:
     body = bytearray()
     async for part in response.aiter_bytes():
         body += part
-        if len(body) > _MAX_RESPONSE_BYTES:
+        if len(body) > MAX_RESPONSE_BYTES:
             raise ValueError(
-                f"{response.request.method} {response.url.host}: the answer has more than {_MAX_RESPONSE_BYTES:,} bytes"
+                f"{response.request.method} {response.url.host}: the answer has more than {MAX_RESPONSE_BYTES:,} bytes"
             )
     headers = HttpHeaders()
     for name, value in response.headers.raw:

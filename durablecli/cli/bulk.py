@@ -15,11 +15,11 @@ from durablecli.cli.options import FunctionNameParam, InstanceIdParam, StatusesP
 from durablecli.cli.output import Output, echo, echo_error
 from durablecli.client import Client, MessageItem, Query
 from durablecli.errors import DurableError, NotFound, UsageError
+from durablecli.limits import MAX_ITEMS_PER_MESSAGE
 from durablecli.model.entity_id import is_entity_id
 
 F = TypeVar("F", bound=Callable[..., Any])
 T = TypeVar("T")
-_MAX_ITEMS_PER_MESSAGE = 1000
 _ACCEPT_TIMEOUT = 0.5  # seconds that a running engine is given to take what was posted
 
 
@@ -151,10 +151,10 @@ def submit_and_report(
     """
     code = 0
     results: list[dict[str, str]] = []
-    for at in range(0, len(items), _MAX_ITEMS_PER_MESSAGE):
+    for at in range(0, len(items), MAX_ITEMS_PER_MESSAGE):
         if at and sys.stderr.isatty():
             echo(f"{kind}: {at:,} of {len(items):,}")
-        outcomes = client.control(kind, items[at : at + _MAX_ITEMS_PER_MESSAGE])
+        outcomes = client.control(kind, items[at : at + MAX_ITEMS_PER_MESSAGE])
         deadline = time.monotonic() + _ACCEPT_TIMEOUT
         for id, error in outcomes.items():
             if error is not None and not (may_be_gone and isinstance(error, NotFound)):

@@ -9,9 +9,9 @@ import msgspec
 from msgspec import Raw
 
 from durablecli.errors import NoPermission, NotFound, Unserializable, UsageError
+from durablecli.limits import PAYLOAD_LIMIT
 from durablecli.model.payloads import TOO_DEEP, check_nesting, encode
 
-INPUT_LIMIT = 16 * 1024 * 1024  # of a payload
 BATCH_LIMIT = 1024 * 1024 * 1024
 _OTHER_BOMS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE, codecs.BOM_UTF32_BE)
 INPUT_HELP = "JSON, @file.json, @file.yaml, or - for standard input"
@@ -20,7 +20,7 @@ INPUT_HELP = "JSON, @file.json, @file.yaml, or - for standard input"
 def read_value(text: str, source: str = "--input") -> Raw:
     """The value as JSON in one line; raises UsageError that says where it is wrong."""
     if text == "-":
-        return parse_json(_check_size(sys.stdin.buffer.read(INPUT_LIMIT + 1), "standard input"), "standard input")
+        return parse_json(_check_size(sys.stdin.buffer.read(PAYLOAD_LIMIT + 1), "standard input"), "standard input")
     if not text.startswith("@"):
         return parse_json(text.encode("utf-8", "surrogateescape"), source)
     path = text[1:]
@@ -89,16 +89,16 @@ def _refuse_alias_bombs(value: object, where: str) -> None:
         if not isinstance(node, dict | list | set | tuple):
             return 1
         if id(node) not in sizes:
-            sizes[id(node)] = INPUT_LIMIT + 1  # a node within itself
+            sizes[id(node)] = PAYLOAD_LIMIT + 1  # a node within itself
             inner = [*node.keys(), *node.values()] if isinstance(node, dict) else node
             sizes[id(node)] = 1 + sum(size(item) for item in inner)
         return sizes[id(node)]
 
-    if size(value) > INPUT_LIMIT:
-        raise UsageError(f"{where}: its aliases expand to more than {INPUT_LIMIT:,} values")
+    if size(value) > PAYLOAD_LIMIT:
+        raise UsageError(f"{where}: its aliases expand to more than {PAYLOAD_LIMIT:,} values")
 
 
-def _read_file(path: str, limit: int = INPUT_LIMIT) -> bytes:
+def _read_file(path: str, limit: int = PAYLOAD_LIMIT) -> bytes:
     try:
         with open(path, "rb") as file:
             return _check_size(file.read(limit + 1), path, limit)
@@ -110,7 +110,7 @@ def _read_file(path: str, limit: int = INPUT_LIMIT) -> bytes:
         raise UsageError(f"can't read {path}: {getattr(error, 'strerror', None) or error}") from None
 
 
-def _check_size(data: bytes, where: str, limit: int = INPUT_LIMIT) -> bytes:
+def _check_size(data: bytes, where: str, limit: int = PAYLOAD_LIMIT) -> bytes:
     if len(data) > limit:
         raise UsageError(f"{where}: larger than {limit >> 20} MiB, the limit; pass the path of a file instead")
     return data

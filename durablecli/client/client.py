@@ -29,6 +29,7 @@ from durablecli.client.start import IF_EXISTS_POLICIES, build_batch_items, start
 from durablecli.client.status_reader import StatusReader
 from durablecli.client.transitions import describe_status, status_name, why_not_allowed, will_have_ended
 from durablecli.errors import Conflict, DurableError, InstanceSetAside, NotFound, TimedOut, UsageError, WrongState
+from durablecli.limits import MAX_ITEMS_PER_MESSAGE
 from durablecli.model.entity_id import EntityId, is_entity_id, to_entity_id
 from durablecli.model.events import Record
 from durablecli.model.history_projection import project_history
@@ -55,8 +56,6 @@ from durablecli.store.query import Page, Query
 
 if TYPE_CHECKING:  # only whoever asks the doctor pays for him
     from durablecli.store.check.checker import CheckReport
-
-_MAX_ITEMS_PER_MESSAGE = 1000  # instances that one message is about
 
 
 class Client:
@@ -310,8 +309,8 @@ class Client:
                 results[item.instance] = None
             except DurableError as error:
                 results[item.instance] = error
-        for at in range(0, len(good), _MAX_ITEMS_PER_MESSAGE):
-            self._open_mailbox().post(kind, good[at : at + _MAX_ITEMS_PER_MESSAGE])
+        for at in range(0, len(good), MAX_ITEMS_PER_MESSAGE):
+            self._open_mailbox().post(kind, good[at : at + MAX_ITEMS_PER_MESSAGE])
         return results
 
     def check_allowed(self, kind: str, item: MessageItem) -> DurableOrchestrationStatus:

@@ -28,6 +28,7 @@ from durablecli.client.running_work import (
     decode_workload,
 )
 from durablecli.errors import DamagedHub, InstanceSetAside
+from durablecli.limits import MAX_PAGE_SIZE
 from durablecli.model import codec
 from durablecli.model.entity_id import is_entity_id
 from durablecli.model.events import EntityLockGranted, EventRaised, Record
@@ -52,8 +53,6 @@ from durablecli.store.inbox.pending_messages import (
     predict_status,
 )
 from durablecli.store.query import Page, Query
-
-_PAGE_SIZE = 1000
 
 
 class StatusReader:
@@ -196,7 +195,7 @@ class StatusReader:
 
     def iter_rows(self, query: Query) -> Iterator[InstanceSummary]:
         """All rows, page after page."""
-        query = msgspec.structs.replace(query, limit=_PAGE_SIZE)
+        query = msgspec.structs.replace(query, limit=MAX_PAGE_SIZE)
         while True:
             page = self._hub.page(query)
             yield from page.rows

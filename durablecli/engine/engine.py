@@ -41,6 +41,7 @@ from durablecli.engine.workers.entity_batch import EntityBatchResult
 from durablecli.engine.workers.slot_warnings import SlotWarnings
 from durablecli.engine.workers.thread_pool import ReportResult
 from durablecli.errors import DamagedHub, DurableError, HubLocked, NewerHub, NoPermission, StorageError
+from durablecli.limits import MIB
 from durablecli.model.entity_id import is_entity_id
 from durablecli.model.versions import ANY_VERSION, VersionPolicy
 from durablecli.store import deduplication
@@ -70,7 +71,7 @@ class EngineOptions:
     fail_on_nondeterminism: bool = False
     versions: VersionPolicy = ANY_VERSION
     live_instances: int = 10_000
-    checkpoint_bytes: int = 16 * 1024 * 1024
+    checkpoint_bytes: int = 16 * MIB
     checkpoint_interval: timedelta = timedelta(seconds=10)
     limits: LimitsConfig = field(default_factory=LimitsConfig)
     sync_in_place: bool = True

@@ -24,7 +24,6 @@ from starlette.types import Receive, Scope, Send
 from durablecli.app import Registry
 from durablecli.client import Client, DurableOrchestrationStatus, Page
 from durablecli.client import Query as Rows
-from durablecli.config import MIB
 from durablecli.errors import Conflict, DurableError, InstanceSetAside, NotFound, WrongState
 from durablecli.http.api_keys import ApiKeys, KeyLevel
 from durablecli.http.engine_bridge import EngineBridge
@@ -33,6 +32,7 @@ from durablecli.http.openapi import build_document
 from durablecli.http.origins import cross_site_error, is_cross_site
 from durablecli.http.requests import CONTINUATION_HEADER, QueryParams, is_json, parse_body, path_matches, split_path
 from durablecli.http.responses import ApiError, Shutdown, empty_response, error_response, json_response, to_api_error
+from durablecli.limits import MAX_RESPONSE_BYTES
 from durablecli.management_links import BASE_PATH, ManagementEndpoint
 from durablecli.model.entity_id import EntityId
 from durablecli.model.ids import check_instance_id
@@ -41,7 +41,6 @@ from durablecli.model.status import ENDED_STATUSES
 _RETRY_AFTER = {"retry-after": "10"}
 _EXTENSION_FIELDS = ("waitingFor", "holds", "blocked", "daemon", "unreadEvents", "setAside")
 _BASE_DEPTH = len(BASE_PATH.strip("/").split("/"))
-_MAX_RESPONSE_BYTES = 16 * MIB
 _MIN_POLL_INTERVAL = 0.1
 _MAX_POLL_INTERVAL = 1.0  # so that a server that stops is heard of in time
 
@@ -455,7 +454,7 @@ def _take_fitting(bodies: Iterator[dict[str, Any] | None]) -> tuple[list[Raw], i
             text = msgspec.json.encode(body)
             found.append(Raw(text))
             size += len(text)
-        if size >= _MAX_RESPONSE_BYTES:
+        if size >= MAX_RESPONSE_BYTES:
             break
     return found, count
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from functools import cache
 from typing import Any
 
-from durablecli.http.requests import CONTINUATION_HEADER, MAX_PAGE_SIZE
+from durablecli.http.requests import CONTINUATION_HEADER
+from durablecli.limits import MAX_ID_LENGTH, MAX_PAGE_SIZE
 from durablecli.management_links import BASE_PATH
-from durablecli.model.ids import MAX_ID_LENGTH
 from durablecli.model.status import OrchestrationRuntimeStatus
 
 Json = dict[str, Any]

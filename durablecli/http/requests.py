@@ -15,12 +15,12 @@ from starlette.requests import Request
 from durablecli.config import parse_time
 from durablecli.errors import UsageError
 from durablecli.http.responses import ApiError
+from durablecli.limits import MAX_PAGE_SIZE
 from durablecli.model import payloads
 from durablecli.model.events import NULL
 from durablecli.model.status import OrchestrationRuntimeStatus
 
 CONTINUATION_HEADER = "x-ms-continuation-token"
-MAX_PAGE_SIZE = 1000
 _MAX_QUERY_PARAMETERS = 100
 _MAX_WAIT_SECONDS = 86_400.0
 _BOOLEANS = {"true": True, "false": False, "1": True, "0": False}

@@ -6,7 +6,7 @@ import re
 from functools import total_ordering
 
 from durablecli.errors import UsageError
-from durablecli.model.ids import MAX_ID_LENGTH
+from durablecli.limits import MAX_ID_LENGTH
 
 _find_control_character = re.compile(r"[\x00-\x1f\x7f-\x9f]").search
 _find_surrogate = re.compile(r"[\ud800-\udfff]").search

@@ -15,8 +15,8 @@ from urllib.parse import unquote_to_bytes
 from zlib import crc32
 
 from durablecli.errors import UsageError
+from durablecli.limits import MAX_ID_LENGTH
 
-MAX_ID_LENGTH = 256
 MAX_FILE_NAME_LENGTH = 150
 
 _is_plain = re.compile(r"[a-z0-9_][a-z0-9_-]{0,149}").fullmatch

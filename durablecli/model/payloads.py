@@ -17,13 +17,12 @@ import msgspec
 from msgspec import Raw
 
 from durablecli.errors import Mismatch, Unserializable, UsageError
+from durablecli.limits import MAX_NESTING_DEPTH, PAYLOAD_LIMIT
 from durablecli.model import custom_objects, typed_decode
 from durablecli.model.custom_objects import APP_MODULES
-from durablecli.model.plain_encode import MAX_NESTING_DEPTH, TOO_DEEP, TOO_DEEP_OR_CYCLIC, is_plain, to_plain
+from durablecli.model.plain_encode import TOO_DEEP, TOO_DEEP_OR_CYCLIC, is_plain, to_plain
 
 __all__ = [
-    "MAX_NESTING_DEPTH",
-    "PAYLOAD_LIMIT",
     "TOO_DEEP",
     "check_nesting",
     "decode",
@@ -31,8 +30,6 @@ __all__ = [
     "encode",
     "to_displayable",
 ]
-
-PAYLOAD_LIMIT = 16 * 1024 * 1024
 
 _encode_json = msgspec.json.Encoder().encode
 _decode_json = msgspec.json.Decoder().decode

@@ -18,11 +18,11 @@ import msgspec
 from msgspec import Raw
 
 from durablecli.errors import Unserializable
+from durablecli.limits import MAX_NESTING_DEPTH
 from durablecli.model import custom_objects, pydantic_checks, pydantic_models, typed_decode
 from durablecli.model.round_trip import check_no_fields_lost
 from durablecli.model.unserializable import type_label, why_unserializable
 
-MAX_NESTING_DEPTH = 200
 """Levels of arrays and objects in a payload."""
 TOO_DEEP = f"nested deeper than {MAX_NESTING_DEPTH} levels, which is the limit; pass a flatter value"
 TOO_DEEP_OR_CYCLIC = (

@@ -9,8 +9,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 from durablecli.errors import BadName, UsageError
-
-MAX_NAME_LENGTH = 256
+from durablecli.limits import MAX_NAME_LENGTH
 
 
 def check_name(given: object, what: str) -> str:

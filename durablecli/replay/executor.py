@@ -21,10 +21,11 @@ from typing import Any, NamedTuple
 from msgspec import Raw
 from msgspec.structs import replace
 
+from durablecli.limits import PAYLOAD_LIMIT
 from durablecli.model import events as ev
 from durablecli.model.entity_id import EntityId
 from durablecli.model.failures import Failure, from_exception, to_exception
-from durablecli.model.payloads import PAYLOAD_LIMIT, decode, encode
+from durablecli.model.payloads import decode, encode
 from durablecli.model.retries import RetryPolicy, retry_delay
 from durablecli.model.round_trip import check_no_subclass_fields_lost, find_field_classes
 from durablecli.replay.critical_section import NESTED, CriticalSection, LockTask

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from durablecli.limits import PAYLOAD_LIMIT
 from durablecli.model import events as ev
-from durablecli.model.payloads import PAYLOAD_LIMIT
 from durablecli.replay.errors import NonDeterminismError
 from durablecli.replay.executor import OrchestrationExecutor, ReturnTypes
 from durablecli.replay.runtime_state import RuntimeState, answered_decision

@@ -20,12 +20,12 @@ import durablecli as df
 from durablecli import testing
 from durablecli.builtin.call_http import (
     _MAX_POLLS_PER_EXECUTION,
-    _MAX_RESPONSE_BYTES,
     is_same_origin,
     make_poll_request,
     send_request,
 )
 from durablecli.client import DurableOrchestrationStatus
+from durablecli.limits import MAX_RESPONSE_BYTES
 from durablecli.model.http_messages import (
     HTTP_ACTIVITY,
     HTTP_ORCHESTRATOR,
@@ -228,7 +228,7 @@ def test_an_answer_that_breaks_off_can_be_caught(server: StubServer, replay_alwa
 
 
 def test_an_answer_without_bounds_is_refused(server: StubServer, replay_always: bool) -> None:
-    huge = gzip.compress(bytes(_MAX_RESPONSE_BYTES + 1))
+    huge = gzip.compress(bytes(MAX_RESPONSE_BYTES + 1))
     uri = server.set_responses("/", StubResponse(200, {"Content-Encoding": "gzip"}, huge))
     with testing.hub(careful, replay_always=replay_always) as hub:
         word, text = hub.finish(hub.client.start_new(careful, client_input=uri)).output

@@ -10,7 +10,7 @@ from msgspec import Raw
 
 import durablecli as df
 from durablecli.errors import Unserializable
-from durablecli.model.payloads import MAX_NESTING_DEPTH
+from durablecli.limits import MAX_NESTING_DEPTH
 from durablecli.testing import TestEnvironment, hub
 
 SHELF = df.EntityId("shelf", "a")

@@ -442,11 +442,11 @@ def test_a_page_ends_where_it_is_large(served: RunningServer, monkeypatch: pytes
         assert served.http.post(signal, json=1).status_code == 202
     for number in range(5):
         wait_until(partial(_exists, served, f"{BASE}/entities/counter/large{number}"))
-    monkeypatch.setattr(instances_api, "_MAX_RESPONSE_BYTES", 1500)
+    monkeypatch.setattr(instances_api, "MAX_RESPONSE_BYTES", 1500)
     pages = read_pages(served, f"{BASE}/instances?instanceIdPrefix=large")
     assert [len(page) for page in pages] == [2, 2, 1]
     assert [row["instanceId"] for page in pages for row in page] == [f"large{number}" for number in range(5)]
-    monkeypatch.setattr(instances_api, "_MAX_RESPONSE_BYTES", 1)
+    monkeypatch.setattr(instances_api, "MAX_RESPONSE_BYTES", 1)
     pages = read_pages(served, f"{BASE}/entities/counter")
     assert {len(page) for page in pages} == {1}
     assert {f"large{number}" for number in range(5)} <= {row["entityId"]["key"] for page in pages for row in page}

@@ -28,7 +28,8 @@ from hypothesis import strategies as st
 from msgspec import Raw
 
 from durablecli.errors import Mismatch, Unserializable, UsageError
-from durablecli.model.payloads import MAX_NESTING_DEPTH, PAYLOAD_LIMIT, decode, encode
+from durablecli.limits import MAX_NESTING_DEPTH, PAYLOAD_LIMIT
+from durablecli.model.payloads import decode, encode
 
 T = TypeVar("T")
 UserId = NewType("UserId", int)

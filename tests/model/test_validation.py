@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from durablecli.errors import BadName, UsageError
+from durablecli.limits import MAX_NAME_LENGTH
 from durablecli.model.validation import (
-    MAX_NAME_LENGTH,
     check_due_time,
     check_name,
     check_reason,

@@ -18,8 +18,8 @@ from durablecli.engine.workers.thread_pool import (
     WorkItem,
     WorkKey,
 )
+from durablecli.limits import PAYLOAD_LIMIT
 from durablecli.model.entity_id import parse_entity_name
-from durablecli.model.payloads import PAYLOAD_LIMIT
 
 _ENTITY = "entity"
 

@@ -21,6 +21,7 @@ from time import monotonic
 import msgspec
 
 from durablecli.errors import Conflict, DamagedMessage, UsageError
+from durablecli.limits import PAYLOAD_LIMIT
 from durablecli.model.codec import CorruptLine, append_crc, verify_crc
 from durablecli.store.disk import Disk
 from durablecli.store.inbox import batches, wakeup
@@ -30,7 +31,7 @@ from durablecli.store.inbox.reservations import Reservation, Reservations
 from durablecli.store.os_errors import translate_os_errors
 
 FORMAT = 1
-MAX_ITEM_BYTES = 16 * 1024 * 1024 + 65536  # one payload at its limit, and what stands around it
+MAX_ITEM_BYTES = PAYLOAD_LIMIT + 65536  # one payload at its limit, and what stands around it
 _MAX_READ_BYTES = 8 * 1024 * 1024
 _FORMAT_PREFIX = b'{"format":%d,' % FORMAT
 _BATCH = "batch"

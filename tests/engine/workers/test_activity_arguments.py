@@ -15,7 +15,7 @@ import durablecli as df
 from durablecli import testing
 from durablecli.engine.workers.activity import ActivityCall
 from durablecli.engine.workers.activity_context import Cancellation
-from durablecli.model.payloads import PAYLOAD_LIMIT
+from durablecli.limits import PAYLOAD_LIMIT
 
 
 @dataclass

@@ -20,8 +20,8 @@ from durablecli.engine.workers.activity import ActivityCall, ActivityResult
 from durablecli.engine.workers.activity_context import Cancellation
 from durablecli.engine.workers.entity_batch import EntityBatchResult
 from durablecli.engine.workers.process_pool import ProcessPool
+from durablecli.limits import PAYLOAD_LIMIT
 from durablecli.model.failures import Failure
-from durablecli.model.payloads import PAYLOAD_LIMIT
 from durablecli.replay.function_marks import FunctionMark
 
 ACTIVITIES = Path(__file__).parent / "process_activities.py"

@@ -1,0 +1,22 @@
+"""Limits that several packages share. What one module alone limits is a constant of that module."""
+
+from __future__ import annotations
+
+MIB = 1024 * 1024
+
+PAYLOAD_LIMIT = 16 * MIB
+"""The default for the size of one payload as JSON: an input, a result, an event, the state of an entity."""
+MAX_RESPONSE_BYTES = 16 * MIB
+"""The size of an HTTP response: a page of the HTTP API ends there, and `call_http` refuses a larger one."""
+
+MAX_ID_LENGTH = 256
+"""Characters of an instance id, and of an entity id."""
+MAX_NAME_LENGTH = 256
+"""Characters of the name of a function, an event or an entity operation."""
+MAX_NESTING_DEPTH = 200
+"""Levels of lists and objects within one another in a payload."""
+
+MAX_ITEMS_PER_MESSAGE = 1_000
+"""Instances that one message of a client is for; starts of more are a batch."""
+MAX_PAGE_SIZE = 1_000
+"""Instances on one page of a list."""
