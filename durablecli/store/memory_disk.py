@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import functools
 import itertools
 import os
 import threading
@@ -10,6 +11,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from durablecli.store.disk import FileInfo
+
+_normpath = functools.lru_cache(4_096)(os.path.normpath)
+"""The normal form of a path. Nearly every operation needs it, and a hub has few paths."""
 
 
 class Inode:
@@ -68,7 +72,7 @@ class MemoryDisk:
             self.files[path] = node
 
     def rename(self, old: str, new: str) -> None:
-        old, new = os.path.normpath(old), os.path.normpath(new)
+        old, new = _normpath(old), _normpath(new)
         with self._guard:
             node = self._find_inode(old)
             self._require_folder(new)
@@ -76,7 +80,7 @@ class MemoryDisk:
             self.files[new] = node
 
     def unlink(self, path: str) -> None:
-        path = os.path.normpath(path)
+        path = _normpath(path)
         with self._guard:
             self._find_inode(path)
             del self.files[path]
@@ -87,7 +91,7 @@ class MemoryDisk:
             data[:] = data[:size].ljust(size, b"\0")
 
     def make_folder(self, path: str) -> None:
-        path = os.path.normpath(path)
+        path = _normpath(path)
         with self._guard:
             if path in self.files:
                 raise NotADirectoryError(errno.ENOTDIR, "not a folder of its own", path)
@@ -104,20 +108,20 @@ class MemoryDisk:
     # ── what follows from them ─────────────────────────────────────────────────────────────────────────────────────
 
     def _is_folder(self, path: str) -> bool:
-        return os.path.normpath(path) in self.folders or not path
+        return path in self.folders or _normpath(path) in self.folders
 
     def _require_folder(self, path: str) -> None:
         if not self._is_folder(os.path.dirname(path)):
             raise FileNotFoundError(errno.ENOENT, "no such folder", path)
 
     def _find_inode(self, path: str) -> Inode:
-        node = self.files.get(os.path.normpath(path))
+        node = self.files.get(_normpath(path))
         if node is None:
             raise FileNotFoundError(errno.ENOENT, "no such file", path)
         return node
 
     def _create_inode(self, path: str) -> Inode:
-        path = os.path.normpath(path)
+        path = _normpath(path)
         with self._guard:
             if path in self.files or path in self.folders:
                 raise FileExistsError(errno.EEXIST, "the file is there", path)
@@ -135,7 +139,7 @@ class MemoryDisk:
             return bytes(data[offset:] if size < 0 else data[offset : offset + size])
 
     def exists(self, path: str) -> bool:
-        return os.path.normpath(path) in self.files or self._is_folder(path)
+        return _normpath(path) in self.files or self._is_folder(path)
 
     def size(self, path: str) -> int:
         with self._guard:
@@ -143,13 +147,13 @@ class MemoryDisk:
 
     def stat(self, path: str, *, follow_symlinks: bool = False) -> FileInfo | None:
         with self._guard:
-            node = self.files.get(os.path.normpath(path))
+            node = self.files.get(_normpath(path))
             if node is not None:
                 return FileInfo("file", self.user, 0o600, (0, node.number))
             return FileInfo("folder", self.user, 0o700, (0, 0)) if self._is_folder(path) else None
 
     def listdir(self, path: str) -> list[str]:
-        inside = f"{os.path.normpath(path)}/"
+        inside = f"{_normpath(path)}/"
         start = len(inside)
         with self._guard:
             below = [each[start:] for each in (*self.files, *self.folders) if each.startswith(inside)]
@@ -185,6 +189,6 @@ class MemoryDisk:
         with self._guard:
             if not self.exists(path):
                 self.create(path, b"", sync=False)
-            held = self._locks.setdefault(os.path.normpath(path), threading.Lock())
+            held = self._locks.setdefault(_normpath(path), threading.Lock())
         with held:
             yield

@@ -176,7 +176,8 @@ class MiniEngine:
         self.live_histories[instance] = (execution, begins, lines)
 
     def encode_record(self, instance: str, execution: str, n: int, at: datetime, snapshot: bool) -> bytes:
-        data = Raw(b'"%b"' % bytes(self.rng.choices(b"abcdefgh", k=self.rng.choice([1, 30, 500]))))
+        size = self.rng.choice([1, 30, 500])
+        data = Raw(b'"%0*x"' % (size, self.rng.getrandbits(4 * size)))
         event: AnyEvent
         if is_entity_id(instance):
             event = EntityStarted(instance, execution) if n == 1 else EntityOperationReceived("op", data)

@@ -182,24 +182,20 @@ class FaultyDisk(MemoryDisk):
             else:
                 self._apply(change)
         nodes = {node.number: self._survive_power_cut(node, rng) for node in self.durable_files.values()}
-        self.folders = {path for path in self.durable_folders if self._is_reachable(path)}
+        self.folders = {"", ".", "/"}
+        for path in sorted(self.durable_folders, key=len):
+            if os.path.dirname(path) in self.folders:
+                self.folders.add(path)
         self.files = {
             path: nodes[node.number]
             for path, node in self.durable_files.items()
-            if self._is_reachable(os.path.dirname(path))
+            if os.path.dirname(path) in self.folders
         }
         self.durable_files = dict(self.files)
         self.durable_folders = set(self.folders)
         self.durable_bytes = {node.number: bytes(node.data) for node in self.files.values()}
         self.unsynced_bytes.clear()
         self.unsynced_names.clear()
-
-    def _is_reachable(self, path: str) -> bool:
-        while path not in ("", ".", "/"):
-            if path not in self.durable_folders:
-                return False
-            path = os.path.dirname(path)
-        return True
 
     def _survive_power_cut(self, node: Inode, rng: random.Random) -> Inode:
         data = bytearray(self.durable_bytes.get(node.number, b""))
