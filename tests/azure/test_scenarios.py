@@ -15,7 +15,8 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.support.cli_harness import COMMAND, DurableProcess, wait_until
+from tests.support import fork_server
+from tests.support.cli_harness import DurableProcess, wait_until
 
 APPS = Path(__file__).parent / "apps"
 HIDE_AZURE = """
@@ -50,9 +51,7 @@ class App:
         return self.process
 
     def durable(self, *arguments: str) -> Any:
-        done = subprocess.run(
-            [*COMMAND, *arguments], cwd=self.folder, env=self.environment, capture_output=True, text=True, check=False
-        )
+        done = fork_server.run(arguments, self.folder, self.environment)
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout)
 

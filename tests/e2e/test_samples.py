@@ -17,6 +17,7 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.support import fork_server
 from tests.support.cli_harness import DurableProcess, wait_until
 
 WORKFLOWS = Path(__file__).parents[2] / "workflows"
@@ -30,16 +31,7 @@ class DurableCommand:
 
     def __call__(self, *arguments: str, code: int = 0) -> str:
         environment = {name: value for name, value in os.environ.items() if not name.startswith("DURABLE_")}
-        done = subprocess.run(
-            [sys.executable, "-m", "durablecli", *arguments, "--state-dir", ".state"],
-            cwd=self.folder,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
+        done = fork_server.run([*arguments, "--state-dir", ".state"], self.folder, environment)
         assert done.returncode == code, f"{arguments}: {done.returncode}\n{done.stdout}\n{done.stderr}"
         assert "Traceback" not in done.stderr
         return done.stdout

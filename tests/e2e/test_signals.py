@@ -74,7 +74,7 @@ def test_ctrl_c_in_run_leaves_the_instance_running_and_prints_how_to_continue(hu
     run = hub.start("run", "rest", "--id", "r", "--input", "1", app="plain")
     wait_until(hub.read_runs, description="the activity begins")
     run.send_signal(SIGINT)
-    assert run.wait_for_exit(5) == 130
+    assert run.wait_for_exit(5) == 130, run.output
     assert "durable run-daemon" in run.output
     assert "durable wait r" in run.output
     assert "Traceback" not in run.output
@@ -86,10 +86,10 @@ def test_ctrl_c_in_run_leaves_the_instance_running_and_prints_how_to_continue(hu
 
 def test_ctrl_c_while_a_run_only_waits_leaves_the_daemon_alone(hub: CliHarness) -> None:
     daemon = hub.start_daemon("plain")
-    run = hub.start("run", "rest", "--id", "r", "--input", "1", app="plain")
+    run = hub.start("run", "rest", "--id", "r", "--input", "2.5", app="plain")
     wait_until(hub.read_runs, description="the activity begins")
     run.send_signal(SIGINT)
-    assert run.wait_for_exit(5) == 130
+    assert run.wait_for_exit(5) == 130, run.output
     assert hub.client.wait("r", 20).output == "rested"
     assert daemon.alive
 

@@ -5,16 +5,16 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from time import monotonic, sleep
 from typing import Any, NamedTuple
 
 from durablecli import Client
+from tests.support import fork_server
 
 FLOWS = Path(__file__).parents[1] / "e2e" / "flows"
-COMMAND = [sys.executable, "-m", "durablecli"]
+COMMAND = fork_server.COMMAND
 STATELESS = frozenset({"functions"})
 
 
@@ -42,15 +42,7 @@ class DurableProcess:
     def __init__(self, arguments: list[str], folder: Path, environment: Mapping[str, str], log: Path) -> None:
         self.log = log
         with log.open("wb") as said:
-            self.process = subprocess.Popen(
-                [*COMMAND, *arguments],
-                cwd=folder,
-                env=environment,
-                stdin=subprocess.DEVNULL,
-                stdout=said,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
+            self.process = fork_server.start(arguments, folder, environment, said.fileno(), said.fileno())
         self.pid = self.process.pid
 
     @property
@@ -105,8 +97,18 @@ class CliHarness:
     def __call__(self, *arguments: str, code: int | None = 0, timeout: float = 60) -> CommandResult:
         """Run one verb to its end; `code` is what it must exit with (None: anything)."""
         where = [] if arguments[0] in STATELESS else ["--state-dir", str(self.root)]
-        done = subprocess.run(
-            [*self.command_prefix, *COMMAND, *arguments, *where],
+        if self.command_prefix:
+            done = self._run_prefixed([*arguments, *where], timeout)
+        else:
+            done = fork_server.run([*arguments, *where], self.folder, self.environment, timeout)
+        said = f"{arguments}: {done.returncode}\n{done.stdout}\n{done.stderr}"
+        assert code is None or done.returncode == code, said
+        assert "Traceback" not in done.stderr, said
+        return CommandResult(done.returncode, done.stdout, done.stderr)
+
+    def _run_prefixed(self, arguments: list[str], timeout: float) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [*self.command_prefix, *COMMAND, *arguments],
             cwd=self.folder,
             env=self.environment,
             stdin=subprocess.DEVNULL,
@@ -115,10 +117,6 @@ class CliHarness:
             timeout=timeout,
             check=False,
         )
-        said = f"{arguments}: {done.returncode}\n{done.stdout}\n{done.stderr}"
-        assert code is None or done.returncode == code, said
-        assert "Traceback" not in done.stderr, said
-        return CommandResult(done.returncode, done.stdout, done.stderr)
 
     def start(self, *arguments: str, app: str | None = None, **settings: str) -> DurableProcess:
         """Start a verb and don't wait for it. `settings` are variables, as DURABLE_DRAIN."""
