@@ -104,10 +104,10 @@ class NullIndex(Index):
     def __init__(self) -> None:
         pass
 
-    def apply(self, rows: Iterable[InstanceSummary], removed: Iterable[str], last_commit: int) -> None:
+    def update(self, rows: Iterable[InstanceSummary], removed: Iterable[str], last_commit: int) -> None:
         self.last_commit = last_commit
 
-    def durable(self) -> None:
+    def make_durable(self) -> None:
         pass
 
     def clear(self) -> None:
