@@ -64,7 +64,7 @@ class SlowDisk(MemoryDisk):
         self.gate.set()
         self.full = False
 
-    def settle(self, node: Inode, path: str) -> None:
+    def sync_inode(self, node: Inode, path: str) -> None:
         if "journal" in path:
             assert self.gate.wait(30)
 

@@ -45,7 +45,7 @@ class PowerCutDisk(MemoryDisk):
         known = self.commits.setdefault(commit.c, commit)
         assert known.writes == commit.writes, f"commit {commit.c} was changed"
 
-    def enter(self, path: str, node: Inode) -> None:
+    def link(self, path: str, node: Inode) -> None:
         self._count_operation()
         super().link(path, node)
 

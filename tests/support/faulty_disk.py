@@ -93,7 +93,7 @@ class FaultyDisk(MemoryDisk):
             self._add_unsynced(self._find_inode(path), UnsyncedWrite(size, b""))
             super().truncate(path, size)
 
-    def enter(self, path: str, node: Inode) -> None:
+    def link(self, path: str, node: Inode) -> None:
         self.step("create", path)
         super().link(path, node)
         self.unsynced_names.append(UnsyncedNameChange((), {path: node}))
@@ -118,7 +118,7 @@ class FaultyDisk(MemoryDisk):
 
     # ── the syncs ──────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def settle(self, node: Inode, path: str) -> None:
+    def sync_inode(self, node: Inode, path: str) -> None:
         self.step("sync", path)
         if not self.skip("sync", path):
             self._sync_node(node)

@@ -215,7 +215,7 @@ class FailingDisk(MemoryDisk):
             raise OSError(errno.ENOSPC, "No space left on device")
         super().extend(node, data, path)
 
-    def settle(self, node: Inode, path: str) -> None:
+    def sync_inode(self, node: Inode, path: str) -> None:
         if self.failing_operation == "sync":
             raise OSError(errno.EIO, "Input/output error")
 
