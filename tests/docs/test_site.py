@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import runpy
 import subprocess
 import sys
 from html import unescape
@@ -68,3 +69,29 @@ def test_every_setting_is_described(site: Path) -> None:
     fields = [field.name for field in msgspec.structs.fields(Config) if field.name not in ("base", "project")]
     assert [name for name in fields if name not in text] == []
     assert "DURABLE_CONCURRENCY__PROCESS_WORKERS" in text
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("page.html", '<script src="https://cdn.example/a.js"></script>'),
+        ("page.html", '<link rel="stylesheet" href="//fonts.example/css">'),
+        ("page.html", '<img src="http://example.com/badge.svg">'),
+        ("page.html", "<style>@import 'https://fonts.example/css';</style>"),
+        ("page.html", '<p style="background: url(https://example.com/a.png)">'),
+        ("page.html", '<pre class="mermaid"></pre>'),
+        ("style.css", "@font-face { src: url(https://fonts.example/a.woff2) }"),
+        ("script.js", 'load("https://cdn.example/a.js")'),
+    ],
+)
+def test_a_resource_on_another_host_is_found(tmp_path: Path, name: str, text: str) -> None:
+    external_resources = runpy.run_path(str(ROOT / "docs" / "hooks" / "offline.py"))["external_resources"]
+    (tmp_path / name).write_text(text, encoding="utf-8")
+    assert [file for file, _ in external_resources(tmp_path)] == [name]
+
+
+def test_a_link_and_a_resource_of_the_site_are_no_external_resources(tmp_path: Path) -> None:
+    external_resources = runpy.run_path(str(ROOT / "docs" / "hooks" / "offline.py"))["external_resources"]
+    page = '<link rel="canonical" href="https://example.com/"><a href="https://example.com/"></a><script src="a.js">'
+    (tmp_path / "page.html").write_text(page, encoding="utf-8")
+    assert list(external_resources(tmp_path)) == []
