@@ -343,7 +343,7 @@ class WhenAll(CompositeTask[list[Any]]):
         if self._remaining == 0 and not self._done:
             self._finish()
 
-    def _child_completed(self, child: Task[Any]) -> None:
+    def _on_child_completed(self, child: Task[Any]) -> None:
         self._remaining -= 1
         if self._remaining == 0:
             self._finish()
@@ -405,11 +405,11 @@ class WhenAny(CompositeTask[Task[Any]]):
                 child.watch_children()
         for child in self.children:
             if child._done:
-                self._child_completed(child)
+                self._on_child_completed(child)
                 return
             child._add_waiter(self)
 
-    def _child_completed(self, child: Task[Any]) -> None:
+    def _on_child_completed(self, child: Task[Any]) -> None:
         if not self._done:
             self.complete_with(child)
 

@@ -251,7 +251,7 @@ def test_of_a_long_chain_the_beginning_and_the_root_are_kept() -> None:
     assert [text.strip("'") for text in cause_messages(failure)] == [str(number) for number in kept]
     assert [link.omitted for link in iter_chain(failure) if link.omitted] == [500 - MAX_CHAIN_LENGTH]
     assert all(link.traceback.startswith("Traceback (most recent call last):\n  File ") for link in iter_chain(failure))
-    assert failure.traceback.endswith("in raised\n    raise error\nValueError: 0\n")
+    assert failure.traceback.endswith("in raise_and_catch\n    raise error\nValueError: 0\n")
 
 
 def test_causes_are_bounded_in_bytes_together() -> None:

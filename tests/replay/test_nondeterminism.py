@@ -284,14 +284,14 @@ def fail_and_retry(stage: ExecutorHarness) -> None:
 
 
 LATE: dict[str, tuple[Any, Any]] = {
-    "activity": (lambda context: context.call_activity("X"), lambda stage: stage.done(3, "x")),
-    "failed activity": (lambda context: context.call_activity("X"), lambda stage: stage.failed(3)),
+    "activity": (lambda context: context.call_activity("X"), lambda stage: stage.complete_task(3, "x")),
+    "failed activity": (lambda context: context.call_activity("X"), lambda stage: stage.fail_task(3)),
     "retried activity": (lambda context: context.call_activity_with_retry("X", RETRY), fail_and_retry),
-    "child": (lambda context: context.call_sub_orchestrator("X"), lambda stage: stage.child_done(3, "x")),
-    "timer": (lambda context: context.create_timer(timedelta(hours=1)), lambda stage: stage.fired(3)),
-    "event": (lambda context: context.wait_for_external_event("X"), lambda stage: stage.event("X", "x")),
-    "operation": (lambda context: context.call_entity(A, "get"), lambda stage: stage.answered(3, "x")),
-    "lock": (lambda context: context.lock_entities([A]), lambda stage: stage.granted(3)),
+    "child": (lambda context: context.call_sub_orchestrator("X"), lambda stage: stage.complete_child(3, "x")),
+    "timer": (lambda context: context.create_timer(timedelta(hours=1)), lambda stage: stage.fire_timer(3)),
+    "event": (lambda context: context.wait_for_external_event("X"), lambda stage: stage.raise_event("X", "x")),
+    "operation": (lambda context: context.call_entity(A, "get"), lambda stage: stage.complete_operation(3, "x")),
+    "lock": (lambda context: context.lock_entities([A]), lambda stage: stage.grant_lock(3)),
 }
 A = "@account@a"
 

@@ -181,9 +181,9 @@ def failed_after_section() -> ExecutorHarness:
 )
 def test_an_instance_is_not_rewound_into_a_critical_section(make: Any) -> None:
     stage = make()
-    assert stage.ledger.status == "Failed"
+    assert stage.runtime_state.status == "Failed"
     with pytest.raises(WrongState, match=INTO_SECTION):
-        plan_rewind(stage.ledger)
+        plan_rewind(stage.runtime_state)
 
 
 def test_a_section_that_was_left_before_the_failure_is_no_obstacle() -> None:
