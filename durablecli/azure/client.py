@@ -43,8 +43,6 @@ from durablecli.model.status import ENDED_STATUSES, OrchestrationRuntimeStatus
 
 _log = logging.getLogger("durablecli.client")
 _JSON = "application/json"
-_FIRST_PAUSE = 0.005
-_LONGEST_PAUSE = 0.2
 
 
 class SyncDurableFunctionsClient(Client, HttpManagementMixin):

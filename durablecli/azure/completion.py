@@ -12,11 +12,11 @@ from durablecli.azure.client_binding import HttpManagementMixin, RequestLike
 from durablecli.azure.durabletask_types import OrchestrationState
 from durablecli.azure.http_types import HttpResponse
 from durablecli.client import Client, DurableOrchestrationStatus
+from durablecli.client.polling import MAX_POLL_INTERVAL, Poller
 from durablecli.model.status import OrchestrationRuntimeStatus
 
 _JSON_TYPE = "application/json"
-_FIRST_POLL_INTERVAL = 0.005
-_MAX_POLL_INTERVAL = 0.2
+_MIN_POLL_INTERVAL = 0.005
 
 
 def has_started(status: DurableOrchestrationStatus) -> bool:
@@ -38,14 +38,12 @@ class StatusPoller:
         instance_id: str,
         predicate: Callable[[DurableOrchestrationStatus], bool],
         seconds: float,
-        max_interval: float = _MAX_POLL_INTERVAL,
+        max_interval: float = MAX_POLL_INTERVAL,
     ) -> None:
         self.status = DurableOrchestrationStatus(instance_id=instance_id)
         self._client = client
         self._predicate = predicate
-        self._deadline = time.monotonic() + seconds
-        self._max_interval = max_interval
-        self._interval = min(_FIRST_POLL_INTERVAL, max_interval)
+        self._poller = Poller(seconds, min_interval=_MIN_POLL_INTERVAL, max_interval=max_interval)
 
     @property
     def satisfied(self) -> bool:
@@ -55,11 +53,9 @@ class StatusPoller:
     def poll(self) -> float:
         """Look once; the seconds to pause before the next look, 0.0 when there is nothing to wait for any more."""
         self.status = self._client.get_status(self.status.instance_id)
-        left = self._deadline - time.monotonic()
-        if not self.status or self.satisfied or left <= 0:
+        if not self.status or self.satisfied:
             return 0.0
-        pause, self._interval = min(self._interval, left), min(self._interval * 1.5, self._max_interval)
-        return pause
+        return self._poller.next_pause()
 
     def state(self, fetch_payloads: bool) -> OrchestrationState | None:
         """What was waited for; raises TimeoutError if it wasn't to be had."""
@@ -83,7 +79,7 @@ class CompletionPoller(StatusPoller):
     ) -> None:
         if interval > timeout:
             raise ValueError(f"Total timeout {timeout} (ms) should be bigger than retry timeout {interval} (ms)")
-        super().__init__(client, instance_id, has_ended, timeout / 1000, max(interval / 1000, _FIRST_POLL_INTERVAL))
+        super().__init__(client, instance_id, has_ended, timeout / 1000, max(interval / 1000, _MIN_POLL_INTERVAL))
         self._links = links
         self._request = request
         self._error_on_failure = error_on_failure

@@ -4,7 +4,6 @@ on, and the highest exit code of them all."""
 from __future__ import annotations
 
 import sys
-import time
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
@@ -13,14 +12,16 @@ import click
 
 from durablecli.cli.options import FunctionNameParam, InstanceIdParam, StatusesParam, TimeParam
 from durablecli.cli.output import Output, echo, echo_error
-from durablecli.client import Client, MessageItem, Query
+from durablecli.client import Client, MessageItem, Poller, Query
 from durablecli.errors import DurableError, NotFound, UsageError
 from durablecli.limits import MAX_ITEMS_PER_MESSAGE
 from durablecli.model.entity_id import is_entity_id
 
 F = TypeVar("F", bound=Callable[..., Any])
 T = TypeVar("T")
-_ACCEPT_TIMEOUT = 0.5  # seconds that a running engine is given to take what was posted
+_ACCEPT_TIMEOUT = 0.5
+"""The seconds that a running engine is given to accept what was posted."""
+_ACCEPT_POLL_INTERVAL = 0.01
 
 
 def selection_options(function: F) -> F:
@@ -93,8 +94,7 @@ def _find_matching(client: Client, filters: dict[str, Any], allowed: tuple[str, 
 def _preview_instances(client: Client, output: Output, verb: str, items: list[MessageItem]) -> int:
     def check(item: MessageItem) -> dict[str, str]:
         status = client.check_allowed(verb, item)
-        word = status.runtime_status.value if status.runtime_status else "unknown"
-        return {"instanceId": item.instance, "name": status.name or "", "runtimeStatus": word}
+        return {"instanceId": item.instance, "name": status.name or "", "runtimeStatus": status.status_name}
 
     return preview(output, verb, items, check)
 
@@ -155,13 +155,13 @@ def submit_and_report(
         if at and sys.stderr.isatty():
             echo(f"{kind}: {at:,} of {len(items):,}")
         outcomes = client.control(kind, items[at : at + MAX_ITEMS_PER_MESSAGE])
-        deadline = time.monotonic() + _ACCEPT_TIMEOUT
+        poller = Poller(_ACCEPT_TIMEOUT, max_interval=_ACCEPT_POLL_INTERVAL)
         for id, error in outcomes.items():
             if error is not None and not (may_be_gone and isinstance(error, NotFound)):
                 echo_error(str(error))
                 code = max(code, error.exit_code)
                 continue
-            word, reason = _await_acceptance(client, id, kind, deadline, why_queued)
+            word, reason = _await_acceptance(client, id, kind, poller, why_queued)
             results.append({"entityId" if is_entity_id(id) else "instanceId": id, kind: word})
             if output.is_human_readable:
                 output.print_line(f"{id}  {f'{kind} {word}, {reason}' if reason else done_text}")
@@ -171,19 +171,19 @@ def submit_and_report(
 
 
 def _await_acceptance(
-    client: Client, id: str, kind: str, deadline: float, why_queued: Callable[[str], str]
+    client: Client, id: str, kind: str, poller: Poller, why_queued: Callable[[str], str]
 ) -> tuple[str, str]:
     """One word for it, and why it isn't done yet."""
-    if not _wait_until_accepted(client, id, kind, deadline):
-        return "requested", "no engine has taken it yet"
+    if not _wait_until_accepted(client, id, kind, poller):
+        return "requested", "no engine has accepted it yet"
     reason = why_queued(id)
     return ("queued", reason) if reason else ("done", "")
 
 
-def _wait_until_accepted(client: Client, instance: str, kind: str, deadline: float) -> bool:
-    """Whether an engine has it; one that runs is given a moment."""
-    while client.is_requested(instance, kind):
-        if time.monotonic() >= deadline or not client.engine().alive:
+def _wait_until_accepted(client: Client, id: str, kind: str, poller: Poller) -> bool:
+    """Wait a moment for a running engine to accept the message; return whether it has."""
+    while client.is_requested(id, kind):
+        if poller.is_expired() or not client.engine().alive:
             return False
-        time.sleep(0.01)
+        poller.pause()
     return True

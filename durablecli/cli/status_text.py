@@ -34,7 +34,7 @@ def print_status(output: Output, status: DurableOrchestrationStatus | EntityStat
     if isinstance(status, EntityStatus):
         from durablecli.cli.entity.entity_status_text import describe_entity as of_entity
 
-        output.print_styled(f"{output.style(str(status.entity_id), None)}  {_style_status(output, status.word)}")
+        output.print_styled(f"{output.style(str(status.entity_id), None)}  {_style_status(output, status.status_name)}")
         rows = of_entity(status, now)
     else:
         output.print_styled(_format_heading(output, status))

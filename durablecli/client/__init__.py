@@ -1,4 +1,4 @@
-"""The client of a hub: the one way in for the command line, for HTTP and for any Python program."""
+"""The client of a hub, through which the command line, the HTTP API and Python programs use it."""
 
 from durablecli.client.async_client import DurableOrchestrationClient
 from durablecli.client.client import Client
@@ -20,6 +20,7 @@ from durablecli.client.orchestration_status import (
     QuarantineInfo,
     SuspendedInfo,
 )
+from durablecli.client.polling import Poller
 from durablecli.client.published_functions import PublishedFunctions, describe_registry, unknown_orchestrator_error
 from durablecli.client.running_work import ExecutorUsage, RunningEntityBatch, RunningOperations
 from durablecli.store.inbox.messages import Mailbox, MessageItem, Receipt, new_message_id
@@ -43,6 +44,7 @@ __all__ = [
     "MessageItem",
     "Page",
     "PendingEntityMessage",
+    "Poller",
     "PublishedFunctions",
     "PurgeHistoryResult",
     "QuarantineInfo",

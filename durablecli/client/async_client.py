@@ -1,4 +1,4 @@
-"""The client that Azure's users know: the same calls, to be awaited. A shell without logic around the sync client."""
+"""The async client: the methods of the sync client as coroutines, each run in a thread."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from os import PathLike
 from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 
 from durablecli.client.client import Client
+from durablecli.client.queries import HubQueries
 from durablecli.store.inbox.messages import Mailbox
 
-C = TypeVar("C", bound=Client)
+C = TypeVar("C", bound=HubQueries)
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -18,12 +19,12 @@ R = TypeVar("R")
 def as_coroutine(
     method: Callable[Concatenate[C, P], R],
 ) -> Callable[Concatenate[DurableOrchestrationClient, P], Coroutine[Any, Any, R]]:
-    """The coroutine that runs this method of the client, or what a subclass has in its place, in a thread."""
+    """Return a coroutine function that runs this method of the client, or a subclass's override, in a thread."""
     name = method.__name__
 
     @wraps(method)
     async def call(self: DurableOrchestrationClient, /, *args: P.args, **kwargs: P.kwargs) -> R:
-        import asyncio  # only whoever awaits has it, and a verb that starts fast doesn't
+        import asyncio  # slow to load, and no verb of the command line awaits anything
 
         return cast("R", await asyncio.to_thread(getattr(self.client, name), *args, **kwargs))
 
@@ -31,7 +32,7 @@ def as_coroutine(
 
 
 class DurableOrchestrationClient:
-    """Every method is the coroutine of `Client`'s method of that name; `client` is the client itself."""
+    """The client with `async` methods: each awaits the method of the same name of `client`."""
 
     client: Client
 

@@ -1,4 +1,4 @@
-"""What a client does with entities: it reads their logs, signals them, and takes away their states and their logs."""
+"""Reads the status of entities from their logs and from the messages that are posted for them."""
 
 from __future__ import annotations
 
@@ -17,31 +17,33 @@ from durablecli.client.entity_status import (
 )
 from durablecli.client.orchestration_status import NULL, BlockedInfo, EngineStatus
 from durablecli.client.running_work import RunningEntityBatch, RunningOperations
-from durablecli.client.status_reader import StatusReader, parse_records
+from durablecli.client.status_builder import parse_records
+from durablecli.client.status_reader import StatusReader
 from durablecli.errors import InstanceSetAside, NotFound, WrongState
 from durablecli.model import events as ev
 from durablecli.model.entity_id import EntityId, to_entity_id
+from durablecli.model.plurals import format_count
 from durablecli.replay.entity_state import EntityRuntimeState, fold_entity_log
 from durablecli.store.inbox.messages import Message
 
 
 class EntityReader:
-    """The entities of one hub, as its files stand at each call."""
+    """Reads the entities of one hub. Every call reads the files as they are at that moment."""
 
     def __init__(self, reader: StatusReader) -> None:
         self._reader = reader
 
     def read_state(self, entity_id: EntityId | str) -> EntityStateResponse:
-        """The state alone."""
+        """Return whether an entity has a state, and the state."""
         found = self.read_status(entity_id)
         if found.set_aside is not None:
-            raise InstanceSetAside(f"{found.entity_id} is set aside: {found.set_aside.reason}")
+            raise InstanceSetAside(f"{found.entity_id} is quarantined: {found.set_aside.reason}")
         return EntityStateResponse(found.exists, found.state)
 
     def read_status(self, entity_id: EntityId | str) -> EntityStatus:
-        """How an entity stands; falsy where nothing was ever sent to it."""
+        """Return the status of an entity; it is falsy if nothing was ever sent to it."""
         entity = to_entity_id(entity_id)
-        # The inbox first: a signal that is taken in between is then in the log.
+        # The inbox first: a signal that is accepted in between is then found in the log.
         posted = tuple(chain.from_iterable(map(_pending_messages, self._reader.read_pending_messages(str(entity)))))
         found, set_aside = self._reader.read_history(str(entity))
         engine = self._reader.read_engine_status()
@@ -54,20 +56,20 @@ class EntityReader:
         return status if set_aside is None else replace(status, set_aside=set_aside)
 
     def get_existing(self, entity_id: EntityId | str) -> EntityStatus:
-        """The same for an entity that there is, with or without a state; raises NotFound."""
+        """Return the status of an entity, with or without a state; raise NotFound if nothing was ever sent to it."""
         current = self.read_status(entity_id)
         if not current:
             raise NotFound(f"no entity '{current.entity_id}' in {self._reader.root}")
         return current
 
     def check_allowed(self, kind: str, entity_id: str, *, force: bool = False) -> EntityStatus:
-        """How an entity stands whose state (delete) or whose log (purge) may go; raises NotFound or WrongState."""
+        """Return the status of an entity that may be deleted or purged; raise NotFound or WrongState for others."""
         current = self.get_existing(entity_id)
         if current.set_aside is not None:
             if kind == "purge" and force:
                 return current
-            hint = "; `durable entity purge --force` deletes it" if kind == "purge" else ""
-            raise InstanceSetAside(f"{current.entity_id} is set aside: {current.set_aside.reason}{hint}")
+            hint = "; durable entity purge --force deletes it" if kind == "purge" else ""
+            raise InstanceSetAside(f"{current.entity_id} is quarantined: {current.set_aside.reason}{hint}")
         refusal = _why_not_purgeable(current) if kind == "purge" else _why_not_deletable(current)
         if refusal:
             raise WrongState(f"{current.entity_id} {refusal}")
@@ -76,14 +78,13 @@ class EntityReader:
 
 def _why_not_purgeable(current: EntityStatus) -> str:
     if current.exists:
-        return "has a state: delete that first (durable entity delete)"
+        return "has a state: delete it first (durable entity delete)"
     if current.locked_by is not None:
         return f"is locked by {current.locked_by.instance}"
     if current.queued or current.scheduled:
-        waiting = len(current.queued) + len(current.scheduled)
-        return f"isn't done: {waiting} operation{' waits' if waiting == 1 else 's wait'} for it"
+        return f"has {format_count(len(current.queued) + len(current.scheduled), 'pending operation')}"
     if any(one.kind == "signal" for one in current.requested):
-        return "isn't done: a signal to it is on its way"
+        return "has a pending signal"
     return ""
 
 

@@ -1,4 +1,4 @@
-"""How an entity stands, as people and programs ask for it: its state, who holds its lock, and what waits for it."""
+"""The status of an entity: its state, who holds its lock, and what is queued for it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class EntityStateResponse(msgspec.Struct, frozen=True):
 
 
 class EntityLockHolder(msgspec.Struct, frozen=True):
-    """The orchestration that holds the lock, since when, and all the entities that the same request locks."""
+    """The orchestration that holds the lock, since when, and all entities that it locked together."""
 
     instance: str
     since: datetime
@@ -31,10 +31,10 @@ class EntityLockHolder(msgspec.Struct, frozen=True):
 
 
 class QueuedEntityRequest(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):
-    """One thing that waits its turn: kind is operation, delete or lock.
+    """A queued request of kind operation, delete or lock.
 
-    `id` is the `n` of its record, `sender` the instance that it comes from (none: a client), `scheduled_time` the time
-    before which it isn't run.
+    `id` is the number of its record, `sender` the instance that sent it (None: a client), `scheduled_time` the time
+    before which it doesn't run.
     """
 
     kind: str
@@ -46,7 +46,7 @@ class QueuedEntityRequest(msgspec.Struct, frozen=True, omit_defaults=True, renam
 
     @classmethod
     def from_record(cls, record: ev.Record) -> QueuedEntityRequest:
-        """What a record of the log asks for."""
+        """Return the request that a record of the log holds."""
         n, at, event = record
         match event:
             case ev.EntityOperationReceived():
@@ -59,7 +59,7 @@ class QueuedEntityRequest(msgspec.Struct, frozen=True, omit_defaults=True, renam
 
 
 class PendingEntityMessage(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):
-    """A message that is on disk and that no engine has taken yet: kind is signal, delete or purge."""
+    """A message of kind signal, delete or purge that is on disk and that no engine has accepted yet."""
 
     kind: str
     since: datetime
@@ -68,7 +68,7 @@ class PendingEntityMessage(msgspec.Struct, frozen=True, omit_defaults=True, rena
 
 
 class LastOperationFailure(msgspec.Struct, frozen=True):
-    """The last operation that failed; `type` is the qualified name of what it raised."""
+    """The last operation that failed; `type` is the qualified name of the exception."""
 
     operation: str
     at: datetime
@@ -79,9 +79,8 @@ class LastOperationFailure(msgspec.Struct, frozen=True):
 class EntityStatus(msgspec.Struct, frozen=True, kw_only=True):
     """The status of one entity. It is falsy if nothing was ever sent to it.
 
-    `exists` says whether it has a state. `queued` is in the order in which it is run; while the lock is held, what its
-    holder sent comes first, and the rest waits for the lock. `running` counts those
-    that run. `failures` counts the operations that failed.
+    `exists` is whether it has a state. `queued` is in the order of execution; while the lock is held, the requests of
+    its holder come first. `running` counts the operations that are running, `failures` those that failed.
     """
 
     entity_id: EntityId
@@ -107,23 +106,23 @@ class EntityStatus(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def taken(self) -> bool:
-        """Whether an engine has begun it; before that only messages for it are on disk."""
+        """Whether an engine has accepted anything for it; before that, only messages are on disk."""
         return self.execution is not None
 
     @property
-    def word(self) -> str:
-        """Exists, Empty (it has no state), or Pending (no engine has taken what was sent to it)."""
+    def status_name(self) -> str:
+        """Exists, Empty (no state), Pending (messages that no engine has accepted) or Unknown (an unreadable log)."""
         if self.set_aside is not None and not self.taken:
             return "Unknown"
         return "Exists" if self.exists else "Empty" if self.taken else "Pending"
 
     @property
     def state(self) -> Any:
-        """The state, decoded; None where there is none."""
+        """The state, decoded; None if there is none."""
         return msgspec.json.decode(to_displayable(self.raw_state))
 
     def payload(self) -> dict[str, Any]:
-        """All of it, in the manner of the HTTP API."""
+        """Return the body that the HTTP API gives for an entity."""
         lock = self.locked_by
         body: dict[str, Any] = {
             "entityId": str(self.entity_id),

@@ -1,5 +1,5 @@
-"""Where an orchestration waits at entities: at which of them, who holds its lock since when, what stands before it, or
-why it is blocked. And whether the activities that it waits for run or are queued."""
+"""Explains the waits of an orchestration: who holds the lock of an entity, what is queued before the request, why the
+entity is blocked, and whether an activity is running or queued."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from durablecli.model.status import PendingWait
 from durablecli.replay.entity_state import EntityRuntimeState
 
 _MAX_ENTITIES = 20
-"""So many entities are looked at for the operations that an instance waits for; of thousands these are the first."""
+"""The number of entities that are read to explain waits for operations; an instance may wait for thousands."""
 
 _EXPLAINED_KINDS = ("entity", "lock", "activity")
 
 
 class EntityWait(PendingWait, frozen=True, omit_defaults=True, rename="camel"):
-    """A wait with what its entity says.
+    """A wait for an entity, with what delays it.
 
-    `holder` has the lock since `held_since`; `holder_status` is suspended or blocked if that one can't go on. Where
-    nobody else holds it, `ahead` counts what stands before that which is waited for, `first` is the first of these, and
-    `running_since` tells since when the entity runs operations. `blocked` is why it runs none.
+    `holder` has held the lock since `held_since`; `holder_status` is suspended or blocked if that instance can't
+    proceed. If no other instance holds the lock, `ahead` counts the requests queued before this one, `first` is the
+    first of them, and the entity has been running operations since `running_since`. `blocked` is why it runs none.
     """
 
     held_since: datetime | None = None
@@ -42,8 +42,8 @@ class EntityWait(PendingWait, frozen=True, omit_defaults=True, rename="camel"):
 
 
 class ActivityWait(PendingWait, frozen=True, omit_defaults=True, rename="camel"):
-    """A wait for an activity with what the engine says: its `state` is running or queued, since `state_since`. For a
-    queued one, `behind` is what runs in its place."""
+    """A wait for an activity that is running or queued (`state`) since `state_since`, as the engine reports. If it is
+    queued, `behind` is what occupies the executor."""
 
     state: str | None = None
     state_since: datetime | None = None
@@ -51,8 +51,8 @@ class ActivityWait(PendingWait, frozen=True, omit_defaults=True, rename="camel")
 
 
 class Lookups(NamedTuple):
-    """How to look around: at an entity's ledger, at how an instance stands (suspended, blocked), at what runs for
-    entities, at the activities of the engine."""
+    """The reads that an explanation needs: the state of an entity, whether an instance is suspended or blocked, the
+    running operations of entities, and the activities that the engine reports."""
 
     entity: Callable[[str], EntityRuntimeState | None]
     instance: Callable[[str], str | None] = lambda instance: None
@@ -63,7 +63,7 @@ class Lookups(NamedTuple):
 def explain_waits(
     waits: tuple[PendingWait, ...], instance: str, execution: str, lookups: Lookups
 ) -> tuple[PendingWait, ...]:
-    """The same waits; those for entities and activities say what stands in their way."""
+    """Return the same waits; those for entities and activities say what delays them."""
     if not any(one.kind in _EXPLAINED_KINDS for one in waits):
         return waits
     visited: set[str] = set()
@@ -106,7 +106,7 @@ def _explain_operation(wait: PendingWait, sender: Origin, lookups: Lookups) -> P
 
 
 def _explain_lock(wait: PendingWait, sender: Origin, lookups: Lookups) -> PendingWait:
-    """The locks are taken in the order of `entities`: it waits at the first that it doesn't hold."""
+    """Locks are taken in the order of `entities`: the instance waits for the first that it doesn't hold."""
 
     def is_not_yet_held(entity: str) -> bool:
         state = lookups.entity(entity)
@@ -129,7 +129,7 @@ def _explain_at_entity(wait: PendingWait, state: EntityRuntimeState, sender: Ori
     in_line = list(state.in_line())
     ahead = list(takewhile(lambda record: not _is_from(record.event, sender), in_line))
     running = lookups.running().get(state.id)
-    if len(ahead) < len(in_line):  # else it hasn't come yet, or is done already
+    if len(ahead) < len(in_line):  # else the request hasn't arrived yet, or is already done
         found |= {"ahead": len(ahead), "first": QueuedEntityRequest.from_record(ahead[0]) if ahead else None}
     if running is not None and running.count_running(state):
         found["running_since"] = running.since

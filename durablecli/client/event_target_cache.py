@@ -1,7 +1,7 @@
-"""Remembers that an instance takes events, so that whoever sends many isn't slowed down by their number.
+"""Remembers which instances accept events, so that sending many events to one doesn't get slower with each.
 
-Looking whether it does means reading its history and what waits for it, and both grow with every event. What was
-written since the last look is enough to know whether that look still holds.
+Checking an instance means reading its history and its pending messages, and both grow with every event. What has been
+written since the last check is enough to know whether its result still holds.
 """
 
 from __future__ import annotations
@@ -19,33 +19,33 @@ class _Entry(NamedTuple):
 
 
 class EventTargetCache:
-    """The instances that took events when they were looked at."""
+    """The instances that accepted events when they were last checked."""
 
-    def __init__(self, watch: EndDetector) -> None:
-        self._end_detector = watch
+    def __init__(self, end_detector: EndDetector) -> None:
+        self._end_detector = end_detector
         self._entries: dict[str, _Entry] = {}
         self._posted_count = 0
 
     def read_position(self, instance: str) -> WritePosition:
-        """The moment before a look at the instance."""
+        """Return the present position; call it before the instance is read."""
         return self._end_detector.read_position(instance)
 
     def accepts_events(self, instance: str) -> bool:
-        """Whether it took events at the last look, and nothing can have ended it since."""
-        known = self._entries.pop(instance, None)
-        if known is None:
+        """Whether the instance accepted events at the last check and can't have ended since."""
+        entry = self._entries.pop(instance, None)
+        if entry is None:
             return False
-        now = self._end_detector.advance_if_live(known.position, instance, self._posted_count - known.posted_count)
+        now = self._end_detector.advance_if_live(entry.position, instance, self._posted_count - entry.posted_count)
         if now is not None:
             self._entries[instance] = _Entry(now, self._posted_count)
         return now is not None
 
     def remember(self, instance: str, position: WritePosition) -> None:
-        """It takes events: a look after this mark says so."""
+        """Remember that the instance accepts events, as a read after this position showed."""
         if len(self._entries) >= _MAX_ENTRIES:
             self._entries.clear()
         self._entries[instance] = _Entry(position, self._posted_count)
 
     def count_posted_event(self) -> None:
-        """The client has posted an event to the inbox."""
+        """Count an event that the client has posted to the inbox."""
         self._posted_count += 1

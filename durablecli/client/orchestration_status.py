@@ -1,5 +1,5 @@
-"""How an instance stands, as people and programs ask for it: the status payload of Durable Functions and, beyond it,
-what the instance waits for, why it is blocked, and whether an engine runs that could move it."""
+"""The status of an instance: the fields of Durable Functions, and what the instance is waiting for, why it is blocked,
+and whether an engine is running."""
 
 from __future__ import annotations
 
@@ -17,15 +17,17 @@ NULL = Raw(b"null")
 
 
 class BlockedInfo(msgspec.Struct, frozen=True):
-    """The code doesn't fit the history, or isn't loaded; the instance goes on when it fits again."""
+    """Why an instance is blocked: its code is missing or doesn't match its history. It resumes once that is fixed."""
 
     reason: str
     since: datetime | None
 
 
 class QuarantineInfo(msgspec.Struct, frozen=True):
-    """The engine leaves it alone: its history is damaged, or it failed unexpectedly. `kept` counts what was sent to it
-    and will be delivered once it can be used again; `since` is None while no engine has met it."""
+    """Why an instance is quarantined: its history is damaged, or the engine failed on it.
+
+    `kept` counts the messages held back until it can be used again; `since` is None if no engine has found it yet.
+    """
 
     reason: str
     since: datetime | None
@@ -33,7 +35,7 @@ class QuarantineInfo(msgspec.Struct, frozen=True):
 
 
 class SuspendedInfo(msgspec.Struct, frozen=True):
-    """Held by whom, since when, and how many arrivals are kept for the time after."""
+    """Why and since when an instance is suspended, and how many arrivals are held until it is resumed."""
 
     reason: str
     since: datetime | None
@@ -41,15 +43,15 @@ class SuspendedInfo(msgspec.Struct, frozen=True):
 
 
 class HeldLocks(msgspec.Struct, frozen=True):
-    """The locks of one critical section that it is in, since when."""
+    """The entities that an instance has locked together, and since when."""
 
     entities: tuple[str, ...]
     since: datetime | None
 
 
 class UnreadEvent(msgspec.Struct, frozen=True):
-    """An external event that nothing has read yet. `state` says where it is: `posted` for an engine to take, `held`
-    until the instance goes on, or `unread`, as the instance hasn't waited for it."""
+    """An external event that the instance hasn't read. `state` is `posted` (no engine has accepted it),
+    `held` (until the instance is resumed) or `unread` (the instance hasn't waited for it)."""
 
     name: str
     since: datetime
@@ -57,7 +59,7 @@ class UnreadEvent(msgspec.Struct, frozen=True):
 
 
 class EngineStatus(msgspec.Struct, frozen=True):
-    """The engine of the hub: `alive`, or the last one that was seen."""
+    """The running engine of a hub (`alive`), or the last one that was seen."""
 
     alive: bool
     pid: int | None = None
@@ -69,9 +71,9 @@ class DurableOrchestrationStatus(msgspec.Struct, frozen=True, kw_only=True):
     """The status of one instance. It is falsy if there is no such instance.
 
     `input_`, `output` and `custom_status` are decoded JSON; the `raw_` fields are the JSON itself. The output of a
-    failed instance is its failure's message, that of a terminated one the reason. `requested` names the verbs that
-    are on disk and that no engine has taken yet; the status is the one that they lead to, except that an instance
-    isn't called Terminated before it is: then `ends` is set.
+    failed instance is the message of its failure, that of a terminated one the reason. `requested` names the verbs
+    that are on disk and that no engine has accepted yet. The status is the one that they lead to, with one exception:
+    an instance that is about to be terminated keeps its status, and `ends` is set.
     """
 
     instance_id: str
@@ -102,43 +104,47 @@ class DurableOrchestrationStatus(msgspec.Struct, frozen=True, kw_only=True):
         return self.runtime_status is not None or self.set_aside is not None
 
     @property
+    def status_name(self) -> str:
+        """The runtime status as text; Unknown if the history can't be read."""
+        return "Unknown" if self.runtime_status is None else self.runtime_status.value
+
+    @property
     def shown_input(self) -> Raw:
-        """The input for a display: the credentials of an HTTP call are redacted."""
+        """The input as JSON for display, with the credentials of an HTTP call redacted."""
         return to_displayable(redact_payload(self.name, self.raw_input))
 
     @property
     def shown_output(self) -> Raw:
-        """The output for a display, likewise."""
+        """The output as JSON for display, redacted in the same way."""
         return to_displayable(redact_payload(self.name, self.raw_output))
 
     @property
     def input_(self) -> Any:
-        """What the instance was started with."""
+        """The input, decoded."""
         return msgspec.json.decode(self.shown_input)
 
     @property
     def output(self) -> Any:
-        """What the orchestrator returned, or why it ended otherwise."""
+        """The output, decoded."""
         return msgspec.json.decode(self.shown_output)
 
     @property
     def custom_status(self) -> Any:
-        """What the orchestrator set last."""
+        """The custom status that the orchestrator set last, decoded."""
         return msgspec.json.decode(to_displayable(self.raw_custom_status))
 
     @property
     def ended(self) -> bool:
-        """Whether nothing will happen any more."""
+        """Whether the instance has completed, failed or been terminated."""
         return self.runtime_status is not None and self.runtime_status.value in ENDED_STATUSES
 
     @property
     def taken(self) -> bool:
-        """Whether an engine has begun it; before that only its start is on disk."""
+        """Whether an engine has accepted the start; before that, only a message is on disk."""
         return self.execution is not None
 
     def payload(self) -> dict[str, Any]:
-        """The body of `GET instances/{id}` of the HTTP API, with waitingFor, holds, blocked and daemon added, and
-        unreadEvents if there are any."""
+        """Return the body of `GET instances/{id}` of the HTTP API, plus the fields that only this project has."""
         body: dict[str, Any] = {
             "name": self.name,
             "instanceId": self.instance_id,
@@ -162,7 +168,7 @@ class DurableOrchestrationStatus(msgspec.Struct, frozen=True, kw_only=True):
         return body
 
     def to_json(self) -> dict[str, Any]:
-        """The keys of the Python SDK, with decoded values and times in microseconds."""
+        """Return the keys of the Python SDK, with decoded values and times in microseconds."""
         return {
             "name": self.name,
             "instanceId": self.instance_id,
@@ -177,13 +183,13 @@ class DurableOrchestrationStatus(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PurgeHistoryResult(msgspec.Struct, frozen=True):
-    """How many instances a purge reaches."""
+    """How many instances a purge deletes."""
 
     instances_deleted: int
 
 
 def format_seconds(time: datetime | None) -> str | None:
-    """`2026-11-22T09:00:05Z`."""
+    """Format a time as `2026-11-22T09:00:05Z`."""
     return None if time is None else time.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 

@@ -1,4 +1,4 @@
-"""Starting: an id of the caller's own choice is reserved, then looked up, then posted, so that of many one wins."""
+"""Starting under a given id: the id is reserved, checked, and posted, so that one of several concurrent starts wins."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ IF_EXISTS_POLICIES = ("fail", "skip", "replace", "fail_if_running")
 
 
 def start_with_id(reader: StatusReader, mailbox: Mailbox, inbox: Inbox, item: MessageItem) -> str:
-    """Start under a given id. Raises Conflict if the id is taken and `if_exists` doesn't allow for that."""
+    """Start an instance under a given id; raise Conflict if the id exists and `if_exists` doesn't allow that."""
     for _ in range(_MAX_RETRIES):
         with suppress(ReservationLost):
             return _start_once(reader, mailbox, inbox, item)
@@ -40,7 +40,7 @@ def _start_once(reader: StatusReader, mailbox: Mailbox, inbox: Inbox, item: Mess
         raise
     posted = False
     try:
-        # Only now: what was started before has released the id, or waits, and so is seen here.
+        # Read after reserving: an earlier start has either released the id or is pending, and is seen here.
         current = reader.read_status(item.target)
         if refusal := _existing_id_error(current, item.if_exists):
             raise refusal
@@ -56,21 +56,22 @@ def _start_once(reader: StatusReader, mailbox: Mailbox, inbox: Inbox, item: Mess
 
 
 def _existing_id_error(current: DurableOrchestrationStatus, if_exists: str) -> Conflict | InstanceSetAside | None:
+    exists = f"instance id '{current.instance_id}' already exists and is"
     if current.set_aside is not None and if_exists not in ("skip", "replace"):
-        return InstanceSetAside(f"{current.instance_id} exists and is set aside: {current.set_aside.reason}")
+        return InstanceSetAside(f"{exists} quarantined: {current.set_aside.reason}")
     if current.runtime_status is None:
         return None
-    taken = f"{current.instance_id} exists already and is {current.runtime_status.value}"
+    exists += f" {current.status_name}"
     if if_exists == "fail":
-        return Conflict(f"{taken}: choose another id, or --if-exists skip or replace")
+        return Conflict(f"{exists}: choose another id, or use --if-exists skip or replace")
     if if_exists != "fail_if_running" or will_have_ended(current):
         return None
     if "rewind" in current.requested:
-        return Conflict(f"{taken}, as it is just being rewound: let it end, or choose another id")
-    return Conflict(f"{taken}: terminate it first, or choose another id")
+        return Conflict(f"{exists}, because it is being rewound: wait for it to end, or choose another id")
+    return Conflict(f"{exists}: terminate it first, or choose another id")
 
 
 def build_batch_items(name: str, inputs: Sequence[Any], version: str | None) -> list[MessageItem]:
-    """One start per input; the ids are `<batch>-<index>`."""
+    """Return one start per input, with the ids `<batch>-<index>`."""
     batch = new_id()
     return [MessageItem(f"{batch}-{index}", name, encode(value), version) for index, value in enumerate(inputs)]

@@ -1,4 +1,4 @@
-"""Which verbs an instance refuses as it stands, and why."""
+"""Transitions: which verbs an instance allows in its present status, and why it refuses the others."""
 
 from __future__ import annotations
 
@@ -7,13 +7,8 @@ from durablecli.store.inbox.messages import MessageItem
 
 
 def why_not_allowed(kind: str, current: DurableOrchestrationStatus, item: MessageItem) -> str:
-    """Why such a verb may not touch the instance; empty if it may."""
+    """Return why the verb must not be applied to the instance; empty if it may be."""
     return _CHECKS[kind](current, item)
-
-
-def status_name(current: DurableOrchestrationStatus) -> str:
-    """Its runtime status in one word."""
-    return current.runtime_status.value if current.runtime_status else "unknown"
 
 
 def will_have_ended(current: DurableOrchestrationStatus) -> bool:
@@ -22,8 +17,8 @@ def will_have_ended(current: DurableOrchestrationStatus) -> bool:
 
 
 def describe_status(current: DurableOrchestrationStatus) -> str:
-    """Its state in words, as they follow its id."""
-    return "is being terminated" if current.ends else f"is {status_name(current)}"
+    """Describe the status in words that follow the instance id."""
+    return "is being terminated" if current.ends else f"is {current.status_name}"
 
 
 def _refuse_ended(current: DurableOrchestrationStatus, item: MessageItem) -> str:
@@ -31,7 +26,7 @@ def _refuse_ended(current: DurableOrchestrationStatus, item: MessageItem) -> str
 
 
 def _refuse_unless_failed(current: DurableOrchestrationStatus, item: MessageItem) -> str:
-    return "" if status_name(current) == "Failed" else "only a failed instance can be rewound"
+    return "" if current.status_name == "Failed" else "only a failed instance can be rewound"
 
 
 def _refuse_live(current: DurableOrchestrationStatus, item: MessageItem) -> str:

@@ -532,7 +532,7 @@ def test_a_purge_shows_beforehand_what_it_takes_and_refuses_what_is_in_use(durab
     assert (dry.exit_code, dry.out) == (0, "would purge @counter@empty\n1 in all; nothing was done\n")
     refused = durable("entity", "purge", "@counter@empty", "@counter@a", "--dry-run", "-o", "json")
     assert (refused.exit_code, json.loads(refused.out)) == (5, [{"entityId": "@counter@empty"}])
-    assert refused.err == "durable: @counter@a has a state: delete that first (durable entity delete)\n"
+    assert refused.err == "durable: @counter@a has a state: delete it first (durable entity delete)\n"
     assert durable("entity", "purge", "--all-empty").err == (
         "durable: purge of 1 entity: add --yes, or --dry-run to see them\n"
     )

@@ -363,7 +363,7 @@ def test_what_is_being_rewound_is_not_purged(durable: RunDurable, hub: Path) -> 
     durable("rewind", "failed")
     refused = durable("purge", "failed")
     assert (refused.exit_code, refused.out) == (4, "")
-    assert refused.err == "durable: failed is just being rewound; let it end, or use --force\n"
+    assert refused.err == "durable: failed is being rewound; wait for it to end, or use --force\n"
     assert durable("purge", "failed", "--force").out == "failed  purged\n"
     assert durable("status", "failed").exit_code == 3
 

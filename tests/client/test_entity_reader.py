@@ -92,7 +92,7 @@ def test_a_signal_is_for_a_time_or_a_while_from_now(
         ({"at": "tomorrow"}, "at is a datetime or a timedelta, not str"),
         ({"at": 5}, "at is a datetime or a timedelta, not int"),
         ({"signal_time": 5}, "signal_time is a datetime or a timedelta, not int"),
-        ({"at": LATER, "signal_time": LATER}, "say the same thing: give one of them"),
+        ({"at": LATER, "signal_time": LATER}, "are the same: give only one of them"),
         ({"at": timedelta.max}, "between the years 1 and 9999"),
     ],
 )
@@ -131,7 +131,7 @@ def test_a_signal_that_no_engine_has_taken_is_all_there_is(client: Client) -> No
     client.signal_entity(A, "add", 5)
     status = client.entity(A)
     assert status
-    assert (status.word, status.taken, status.exists) == ("Pending", False, False)
+    assert (status.status_name, status.taken, status.exists) == ("Pending", False, False)
     assert [(one.kind, one.name) for one in status.requested] == [("signal", "add")]
     assert not client.read_entity_state(A).entity_exists
 
@@ -142,7 +142,10 @@ def test_a_state_is_read_and_one_that_was_taken_away_is_not_there(client: Client
     write(root, "@counter@c", ADD, ev.EntityBatch(2, state=Raw(b"null")))
     found = client.read_entity_state(EntityId("counter", "a"))
     assert (found.entity_exists, found.entity_state) == (True, 5)
-    assert (client.read_entity_state("@counter@b").entity_exists, client.entity("@counter@b").word) == (False, "Empty")
+    assert (client.read_entity_state("@counter@b").entity_exists, client.entity("@counter@b").status_name) == (
+        False,
+        "Empty",
+    )
     assert (client.read_entity_state("@counter@c").entity_exists, client.entity("@counter@c").state) == (True, None)
 
 
@@ -259,8 +262,8 @@ def test_a_delete_needs_a_state_or_something_that_may_yet_make_one(client: Clien
 IN_USE: dict[str, tuple[ev.AnyEvent, ...]] = {
     "has a state": (ADD, FIVE),
     "is locked by transfer-7": (ev.EntityLockReceived((A,), SENDER),),
-    "isn't done: 1 operation waits": (ADD,),
-    "isn't done: 2 operations wait": (ADD, ev.EntityOperationReceived("add", scheduled_time=LATER)),
+    "has 1 pending operation": (ADD,),
+    "has 2 pending operations": (ADD, ev.EntityOperationReceived("add", scheduled_time=LATER)),
 }
 
 
@@ -276,7 +279,7 @@ def test_an_entity_in_use_is_not_purged(client: Client, root: str, reason: str) 
 def test_an_entity_that_a_signal_is_on_its_way_to_is_not_purged(client: Client, root: str) -> None:
     write(root, A)
     client.signal_entity(A, "add")
-    with pytest.raises(WrongState, match="a signal to it is on its way"):
+    with pytest.raises(WrongState, match="has a pending signal"):
         client.purge_entities([A])
     assert client.purge_entities().instances_deleted == 0
 
@@ -329,7 +332,7 @@ def test_an_entity_lives_from_its_first_signal_to_its_purge() -> None:
         assert client.read_entity_state(A).entity_state == 13
         client.delete_entity(A)
         hub.run()
-        assert client.entity(A).word == "Empty"
+        assert client.entity(A).status_name == "Empty"
         assert client.purge_entities([A]).instances_deleted == 1
         hub.run()
         assert not client.entity(A)

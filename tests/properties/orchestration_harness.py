@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from durablecli import testing
-from durablecli.client.status_reader import parse_records
+from durablecli.client.status_builder import parse_records
 from durablecli.engine.engine import EngineOptions
 from durablecli.engine.message_queue import Submission
 from durablecli.model import events as ev

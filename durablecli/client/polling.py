@@ -1,0 +1,55 @@
+"""Waiting by polling: often at first, less often later, and never past a deadline."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from datetime import timedelta
+
+MIN_POLL_INTERVAL = 0.002
+MAX_POLL_INTERVAL = 0.2
+_RECHECK_INTERVAL = 5.0  # an unchanged token is trusted for this long
+
+
+class Poller:
+    """Paces one wait. The intervals grow from `min_interval` to `max_interval`; without a timeout it never expires."""
+
+    def __init__(
+        self,
+        timeout: timedelta | float | None = None,
+        *,
+        min_interval: float = MIN_POLL_INTERVAL,
+        max_interval: float = MAX_POLL_INTERVAL,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        """`timeout` is in seconds unless it is a timedelta."""
+        seconds = timeout.total_seconds() if isinstance(timeout, timedelta) else timeout
+        self._clock = clock
+        self._sleep = sleep
+        self._deadline = None if seconds is None else clock() + seconds
+        self._min_interval = min(min_interval, max_interval)
+        self._max_interval = max_interval
+        self._interval = self._min_interval
+
+    def is_expired(self) -> bool:
+        """Whether the timeout has passed."""
+        return self._deadline is not None and self._clock() >= self._deadline
+
+    def next_pause(self) -> float:
+        """Return the seconds to pause before the next poll; 0.0 once the timeout has passed."""
+        pause, self._interval = self._interval, min(self._interval * 1.5, self._max_interval)
+        return pause if self._deadline is None else max(0.0, min(pause, self._deadline - self._clock()))
+
+    def pause(self) -> None:
+        """Sleep until the next poll."""
+        self._sleep(self.next_pause())
+
+    def wait_for_change(self, read_token: Callable[[], object], before: object) -> None:
+        """Return when the token differs from `before`, when the timeout has passed, or after a few seconds anyway."""
+        self._interval = self._min_interval
+        recheck_at = self._clock() + _RECHECK_INTERVAL
+        while not self.is_expired() and self._clock() < recheck_at:
+            self.pause()
+            if read_token() != before:
+                return
