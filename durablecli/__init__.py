@@ -6,7 +6,6 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from durablecli.app import Entity, Orchestrator, activity, entity, orchestrator
     from durablecli.azure.client import DurableFunctionsClient, SyncDurableFunctionsClient
     from durablecli.blueprints import Blueprint, DFApp
     from durablecli.client import (
@@ -17,6 +16,7 @@ if TYPE_CHECKING:
         EntityStatus,
         PurgeHistoryResult,
     )
+    from durablecli.decorators import Entity, Orchestrator, activity, entity, orchestrator
     from durablecli.engine.workers.activity_context import ActivityContext
     from durablecli.entities.context import DurableEntity, DurableEntityContext
     from durablecli.errors import TaskFailedError
@@ -48,14 +48,14 @@ _HOMES = {
     "DurableOrchestrationClient": "durablecli.client",
     "DurableOrchestrationContext": "durablecli.replay.context",
     "DurableOrchestrationStatus": "durablecli.client",
-    "Entity": "durablecli.app",
+    "Entity": "durablecli.decorators",
     "EntityId": "durablecli.model.entity_id",
     "EntityStateResponse": "durablecli.client",
     "EntityStatus": "durablecli.client",
     "LockTask": "durablecli.replay.critical_section",
     "ManagedIdentityTokenSource": "durablecli.model.http_messages",
     "OrchestrationRuntimeStatus": "durablecli.model.status",
-    "Orchestrator": "durablecli.app",
+    "Orchestrator": "durablecli.decorators",
     "PurgeHistoryResult": "durablecli.client",
     "RetryOptions": "durablecli.model.retries",
     "RetryPolicy": "durablecli.model.retries",
@@ -63,9 +63,9 @@ _HOMES = {
     "Task": "durablecli.replay.tasks",
     "TaskFailedError": "durablecli.errors",
     "TokenSource": "durablecli.model.http_messages",
-    "activity": "durablecli.app",
-    "entity": "durablecli.app",
-    "orchestrator": "durablecli.app",
+    "activity": "durablecli.decorators",
+    "entity": "durablecli.decorators",
+    "orchestrator": "durablecli.decorators",
     "secret": "durablecli.model.secrets",
 }
 

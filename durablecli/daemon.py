@@ -22,7 +22,6 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from durablecli.app import Registry
 from durablecli.apps.load import load_configured
 from durablecli.apps.modules import LoadedApp
 from durablecli.builtin.call_http import make_call_http_functions
@@ -37,6 +36,7 @@ from durablecli.errors import ConfigError, HubLocked, NoPermission, StorageError
 from durablecli.model.status import OrchestrationRuntimeStatus
 from durablecli.model.versions import VersionPolicy
 from durablecli.project import display_path, make_absolute
+from durablecli.registry import Registry
 from durablecli.signals import Interrupted, SignalHandler
 from durablecli.store.disk import LocalDisk
 from durablecli.store.hub import Hub, close_hub, open_hub

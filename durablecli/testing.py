@@ -16,7 +16,6 @@ from datetime import UTC, datetime, timedelta
 from types import ModuleType
 from typing import Any
 
-from durablecli.app import Registry
 from durablecli.blueprints import Blueprint
 from durablecli.builtin.call_http import make_call_http_functions
 from durablecli.client import Client, DurableOrchestrationStatus
@@ -28,6 +27,7 @@ from durablecli.engine.workers.activity import ActivityCall
 from durablecli.engine.workers.dispatcher import Dispatcher
 from durablecli.engine.workers.thread_pool import ReportResult, WorkItem, WorkKey
 from durablecli.errors import TimedOut
+from durablecli.registry import Registry
 from durablecli.replay.function_marks import get_mark
 from durablecli.store.hub import open_hub
 from durablecli.store.inbox.messages import MessageItem, Receipt

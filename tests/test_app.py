@@ -11,7 +11,7 @@ import pytest
 
 import durablecli as df
 from durablecli import testing
-from durablecli.app import Function, Registry
+from durablecli.registry import Function, Registry
 from durablecli.replay.function_marks import function_name
 
 

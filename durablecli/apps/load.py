@@ -13,7 +13,6 @@ from functools import partial
 from types import ModuleType
 from typing import Any
 
-from durablecli.app import Entity, Function, Orchestrator, Registry
 from durablecli.apps import modules
 from durablecli.apps.host_json import (
     HostSettings,
@@ -30,8 +29,10 @@ from durablecli.azure import import_hook
 from durablecli.azure.activities import bind_activities
 from durablecli.blueprints import CloudTrigger, FunctionBindings, get_bindings
 from durablecli.config import Config, import_folder
+from durablecli.decorators import Entity, Orchestrator
 from durablecli.errors import ConfigError
 from durablecli.model import custom_objects
+from durablecli.registry import Function, Registry
 
 _APP_MODULE = "function_app"
 _set_variables: dict[str, str] = {}

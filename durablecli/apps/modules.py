@@ -19,8 +19,8 @@ from importlib.abc import MetaPathFinder
 from types import ModuleType
 from typing import NoReturn
 
-from durablecli.app import Registry
 from durablecli.errors import ConfigError
+from durablecli.registry import Registry
 
 ROOT_PACKAGE = "__app__"
 """What an app of Azure's calls its own folder."""

@@ -14,7 +14,6 @@ from typing import Any
 
 from msgspec import Raw
 
-from durablecli.app import Function, Registry
 from durablecli.azure import output_bindings
 from durablecli.azure.functions import Context
 from durablecli.azure.invocation import CONTEXT_PARAMETER, ClientProvider
@@ -23,6 +22,7 @@ from durablecli.engine.workers.activity_context import ActivityContext
 from durablecli.errors import Mismatch
 from durablecli.model.annotations import resolve_signature
 from durablecli.model.payloads import decode
+from durablecli.registry import Function, Registry
 from durablecli.replay.function_marks import json_constructible
 
 _ORIGINAL_ATTRIBUTE = "__durable_activity__"
@@ -40,7 +40,7 @@ def inject_clients(registry: Registry, clients: Callable[[], ClientProvider]) ->
 
 def _wrap_activities(registry: Registry, clients: Callable[[], ClientProvider] | None) -> None:
     for function in registry.functions_of_kind("activity"):
-        if function.azure_input_name is not None or function.client_parameter is not None or function.bindings:
+        if function.is_azure or function.client_parameter is not None or function.bindings:
             function.replace_callable(
                 _wrap(function, getattr(function.call, _ORIGINAL_ATTRIBUTE, function.call), clients)
             )
@@ -80,7 +80,7 @@ class _ActivityBinding:
         self._clients = clients
         self._parameters = parameters = _get_parameters(original)
         self._input_parameter = self._find_input_parameter()
-        is_ours = function.azure_input_name is None
+        is_ours = not function.is_azure
         annotation = _get_annotation(parameters.get(self._input_parameter or ""))
         self._decode = decode if is_ours else _decode_leniently
         self._annotation = annotation if is_ours else json_constructible(annotation)

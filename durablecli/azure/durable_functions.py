@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Generator
 from typing import Any
 
-from durablecli.app import Entity, Orchestrator
 from durablecli.azure import functions
 from durablecli.azure.client import DurableFunctionsClient, SyncDurableFunctionsClient
 from durablecli.client import DurableOrchestrationStatus, PurgeHistoryResult
 from durablecli.client.entity_status import EntityStateResponse
+from durablecli.decorators import Entity, Orchestrator
 from durablecli.entities.context import DurableEntity, DurableEntityContext
 from durablecli.model.entity_id import EntityId
 from durablecli.model.http_messages import (

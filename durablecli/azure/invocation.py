@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from typing import Any
 from uuid import uuid4
 
-from durablecli.app import Function
 from durablecli.azure import output_bindings
 from durablecli.azure.client import DurableFunctionsClient, SyncDurableFunctionsClient
 from durablecli.azure.client_binding import ClientBinding
@@ -16,6 +15,7 @@ from durablecli.azure.functions import Context, Out
 from durablecli.blueprints import RETURN_BINDING
 from durablecli.client import Client
 from durablecli.management_links import ManagementEndpoint
+from durablecli.registry import Function
 
 CONTEXT_PARAMETER = "context"
 """The parameter that receives the context of a call, unless a binding has this name."""

@@ -11,12 +11,12 @@ from collections import UserDict, UserList
 from collections.abc import Iterable, Mapping
 from typing import Any, get_origin
 
-from durablecli.app import Function
 from durablecli.azure.functions import CloudOnly, Out
 from durablecli.blueprints import RETURN_BINDING
 from durablecli.errors import BindingUnavailable
 from durablecli.model.events import BindingOutput
 from durablecli.model.payloads import encode
+from durablecli.registry import Function
 
 NOT_SENT = "not sent"
 MAX_VALUE_BYTES = 64 * 1024

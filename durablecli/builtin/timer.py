@@ -15,7 +15,6 @@ from typing import Any
 
 import msgspec
 
-from durablecli.app import Function, Registry
 from durablecli.apps.host_json import expand_settings
 from durablecli.azure import output_bindings
 from durablecli.azure.functions import TimerRequest
@@ -26,6 +25,7 @@ from durablecli.client import Client, Mailbox, MessageItem, Query
 from durablecli.engine.workers.activity_context import ActivityContext
 from durablecli.errors import ConfigError
 from durablecli.model.payloads import encode
+from durablecli.registry import Function, Registry
 from durablecli.replay.context import DurableOrchestrationContext
 from durablecli.replay.function_marks import MARK_ATTRIBUTE, FunctionMark
 

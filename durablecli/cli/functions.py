@@ -15,8 +15,8 @@ from durablecli.cli.options import app_option, format_exit_codes, load_settings,
 from durablecli.cli.output import Output, echo_error
 
 if TYPE_CHECKING:
-    from durablecli.app import Function
     from durablecli.apps.modules import LoadedApp
+    from durablecli.registry import Function
 
 HEADER = ("NAME", "KIND", "SIGNATURE", "WHERE")
 

@@ -12,7 +12,7 @@ from durablecli.errors import NotFound
 from durablecli.model.suggestions import did_you_mean
 
 if TYPE_CHECKING:  # only named: most verbs load no code
-    from durablecli.app import Function, Registry
+    from durablecli.registry import Function, Registry
 
 
 class FunctionInfo(msgspec.Struct, frozen=True):

@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterable
 import msgspec
 from msgspec.structs import replace
 
-from durablecli.app import Registry
 from durablecli.engine.commit_builder import ActivityTask, CommitBuilder
 from durablecli.engine.deduplicator import Deduplicator
 from durablecli.engine.instance_cache import CachedEntity, CachedInstance, InstanceCache
@@ -22,6 +21,7 @@ from durablecli.errors import Conflict
 from durablecli.model import events as ev
 from durablecli.model.failures import Failure
 from durablecli.model.ids import child_id
+from durablecli.registry import Registry
 from durablecli.replay import pending
 from durablecli.store.check.correlation import to_entity_operation_event
 from durablecli.store.journal.commits import QuarantinedMessage

@@ -18,7 +18,6 @@ from datetime import timedelta
 from queue import Empty, SimpleQueue
 from time import monotonic
 
-from durablecli.app import Registry
 from durablecli.config import LimitsConfig
 from durablecli.engine.clock import Clock, SystemClock
 from durablecli.engine.commit_builder import CommitBuilder
@@ -44,6 +43,7 @@ from durablecli.errors import DamagedHub, DurableError, HubLocked, NewerHub, NoP
 from durablecli.limits import MIB
 from durablecli.model.entity_id import is_entity_id
 from durablecli.model.versions import ANY_VERSION, VersionPolicy
+from durablecli.registry import Registry
 from durablecli.store import deduplication
 from durablecli.store.history import truncated
 from durablecli.store.history import writer as store_histories

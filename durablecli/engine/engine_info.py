@@ -12,10 +12,10 @@ from typing import Any
 
 import msgspec
 
-from durablecli.app import Function, Registry
 from durablecli.engine.workers.activity import ActivityCall
 from durablecli.engine.workers.dispatcher import Dispatcher, pool_kind
 from durablecli.engine.workers.thread_pool import WorkItem, WorkKey
+from durablecli.registry import Function, Registry
 
 _WRITE_INTERVAL = timedelta(seconds=1)
 _MAX_ENTRIES = 1_000

@@ -16,7 +16,6 @@ from time import monotonic
 
 from msgspec.structs import replace
 
-from durablecli.app import Function, Registry
 from durablecli.config import LimitsConfig
 from durablecli.engine.clock import Clock
 from durablecli.engine.commit_builder import MAX_COMMIT_BYTES, MAX_COMMIT_RECORDS, CommitBuilder, LogLine
@@ -33,6 +32,7 @@ from durablecli.model import events as ev
 from durablecli.model.entity_id import is_entity_id
 from durablecli.model.failures import Failure
 from durablecli.model.versions import ANY_VERSION, VersionPolicy
+from durablecli.registry import Function, Registry
 from durablecli.replay import pending
 from durablecli.replay.errors import NonDeterminismError, TooManyDecisions
 from durablecli.replay.event_waits import make_waits_changed

@@ -15,7 +15,6 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Match
 from starlette.types import Receive, Scope, Send
 
-from durablecli.app import Function, Registry
 from durablecli.azure import output_bindings
 from durablecli.azure.http_types import HttpRequest
 from durablecli.azure.invocation import ClientProvider, bind_arguments, select_response
@@ -29,6 +28,7 @@ from durablecli.http.requests import split_path
 from durablecli.http.responses import error_response, internal_error, to_api_error
 from durablecli.http.route_templates import RouteTemplate
 from durablecli.management_links import ManagementEndpoint
+from durablecli.registry import Function, Registry
 
 _log = logging.getLogger("durablecli.function")
 _ANY_METHOD = ("any",)

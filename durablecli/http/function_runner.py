@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any
 
-from durablecli.app import Function
+from durablecli.registry import Function
 
 FunctionOutcome = tuple[Any, BaseException | None]
 _MAX_THREADS = 100

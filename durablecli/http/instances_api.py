@@ -21,7 +21,6 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from durablecli.app import Registry
 from durablecli.client import Client, DurableOrchestrationStatus, Page
 from durablecli.client import Query as Rows
 from durablecli.errors import Conflict, DurableError, InstanceSetAside, NotFound, WrongState
@@ -37,6 +36,7 @@ from durablecli.management_links import BASE_PATH, ManagementEndpoint
 from durablecli.model.entity_id import EntityId
 from durablecli.model.ids import check_instance_id
 from durablecli.model.status import ENDED_STATUSES
+from durablecli.registry import Registry
 
 _RETRY_AFTER = {"retry-after": "10"}
 _EXTENSION_FIELDS = ("waitingFor", "holds", "blocked", "daemon", "unreadEvents", "setAside")

@@ -22,7 +22,6 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Mount, Route
 
-from durablecli.app import Registry
 from durablecli.client import Client
 from durablecli.config import HttpConfig
 from durablecli.errors import ConfigError, DurableError
@@ -35,6 +34,7 @@ from durablecli.http.origins import AllowedOrigins
 from durablecli.http.protocol import HttpProtocol
 from durablecli.http.responses import ApiError, Shutdown, error_response, internal_error
 from durablecli.management_links import BASE_PATH, ManagementEndpoint
+from durablecli.registry import Registry
 
 T = TypeVar("T", Mount, Route)
 _log = logging.getLogger("durablecli.http")

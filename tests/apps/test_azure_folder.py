@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 from msgspec import Raw
 
-from durablecli.app import Function
 from durablecli.apps.load import load_azure_app, load_targets, unload
 from durablecli.apps.modules import LoadedApp
 from durablecli.azure import import_hook
@@ -23,6 +22,7 @@ from durablecli.client import Client
 from durablecli.engine.workers.activity_arguments import bind_arguments
 from durablecli.engine.workers.activity_context import ActivityContext, Cancellation
 from durablecli.errors import ConfigError
+from durablecli.registry import Function
 from durablecli.testing import hub
 
 APPS = Path(__file__).parents[1] / "azure" / "apps"

@@ -13,7 +13,7 @@ import pytest
 from durablecli.apps.modules import LoadedApp, load
 from durablecli.errors import ConfigError
 
-ACTIVITY = "from durablecli.app import activity\n\n@activity\ndef {name}(x: int) -> int:\n    return {value}\n"
+ACTIVITY = "from durablecli.decorators import activity\n\n@activity\ndef {name}(x: int) -> int:\n    return {value}\n"
 
 
 @pytest.fixture(autouse=True)

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 import durablecli as df
-from durablecli.app import Function, Registry
 from durablecli.blueprints import CloudTrigger, FunctionBindings, HttpTrigger, TimerTrigger
+from durablecli.registry import Function, Registry
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 

@@ -19,7 +19,6 @@ from starlette.applications import Starlette
 
 import durablecli as df
 from durablecli import testing
-from durablecli.app import Registry
 from durablecli.apps.load import load_azure_app, load_targets, unload
 from durablecli.azure.activities import inject_clients
 from durablecli.azure.functions import CloudEvent, Document, Out, QueueMessage
@@ -32,6 +31,7 @@ from durablecli.engine.workers.worker_process import WorkerResponse
 from durablecli.http.api_keys import ApiKeys
 from durablecli.http.function_routes import build_routes
 from durablecli.model import events as ev
+from durablecli.registry import Registry
 
 APPS = Path(__file__).parent / "apps"
 ORDER = {"id": "o1", "email": "ann@example.com"}

@@ -22,10 +22,10 @@ from typing import Any
 import msgspec
 
 import durablecli as df
-from durablecli.app import Registry
 from durablecli.config import ConcurrencyConfig
 from durablecli.engine.engine import Engine
 from durablecli.engine.workers.dispatcher import Dispatcher
+from durablecli.registry import Registry
 from durablecli.store.disk import Appender, Disk, LocalDisk
 from durablecli.store.hub import close_hub, open_hub
 from durablecli.store.inbox.messages import MessageItem

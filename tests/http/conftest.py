@@ -16,13 +16,13 @@ import pytest
 
 import durablecli as df
 from durablecli import Client
-from durablecli.app import Registry
 from durablecli.config import HttpConfig
 from durablecli.daemon import embedded
 from durablecli.http.api_keys import ApiKeys
 from durablecli.http.openapi import build_document
 from durablecli.http.requests import CONTINUATION_HEADER
 from durablecli.http.server import HttpServer, bind_socket
+from durablecli.registry import Registry
 
 BASE = "/runtime/webhooks/durabletask"
 

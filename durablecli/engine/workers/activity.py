@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 from msgspec import Raw
 from msgspec.structs import replace
 
-from durablecli.app import Function
 from durablecli.engine.workers.activity_arguments import bind_arguments
 from durablecli.engine.workers.activity_context import ActivityContext, Cancellation
 from durablecli.errors import BindingUnavailable
@@ -16,6 +15,7 @@ from durablecli.model.events import NULL, BindingOutput
 from durablecli.model.failures import Failure, from_exception
 from durablecli.model.payloads import encode
 from durablecli.model.round_trip import check_no_subclass_fields_lost
+from durablecli.registry import Function
 
 _PLAIN_TYPES = frozenset({type(None), bool, int, float, str, list, dict, tuple})
 """Most results, which need no closer look."""

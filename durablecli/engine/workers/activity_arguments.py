@@ -13,11 +13,11 @@ from typing import Any, NamedTuple
 
 from msgspec import Raw
 
-from durablecli.app import Function
 from durablecli.engine.workers.activity_context import ActivityContext
 from durablecli.errors import Mismatch
 from durablecli.model.events import NULL
 from durablecli.model.payloads import decode
+from durablecli.registry import Function
 
 _POSITIONAL_KINDS = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 _EMPTY = inspect.Parameter.empty

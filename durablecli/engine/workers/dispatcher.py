@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-from durablecli.app import Registry
 from durablecli.config import ConcurrencyConfig
 from durablecli.engine.commit_builder import ActivityTask, EntityBatchTask
 from durablecli.engine.workers.activity import ActivityCall, ActivityResult
@@ -20,6 +19,7 @@ from durablecli.engine.workers.thread_pool import (
 )
 from durablecli.limits import PAYLOAD_LIMIT
 from durablecli.model.entity_id import parse_entity_name
+from durablecli.registry import Registry
 
 _ENTITY = "entity"
 

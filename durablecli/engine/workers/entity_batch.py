@@ -19,7 +19,6 @@ from typing import Any, NamedTuple
 
 from msgspec import Raw
 
-from durablecli.app import Function
 from durablecli.engine.workers.activity_context import Cancellation
 from durablecli.entities.context import EntityOperationState
 from durablecli.errors import UsageError
@@ -27,6 +26,7 @@ from durablecli.model import events as ev
 from durablecli.model.entity_id import EntityId
 from durablecli.model.failures import Failure, from_exception
 from durablecli.model.payloads import encode
+from durablecli.registry import Function
 
 MAX_BATCH_SECONDS = 0.1
 """Seconds after which a batch ends early, so that what it has done so far gets to the disk."""

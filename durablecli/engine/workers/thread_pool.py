@@ -13,11 +13,11 @@ from contextlib import suppress
 from time import monotonic
 from typing import Protocol
 
-from durablecli.app import Function
 from durablecli.engine.thread_start import start_thread
 from durablecli.engine.workers.activity import ActivityCall, ActivityResult
 from durablecli.engine.workers.entity_batch import EntityBatchCall, EntityBatchResult
 from durablecli.engine.workers.fork_guard import exit_if_forked
+from durablecli.registry import Function
 
 WorkKey = tuple[str, str, int]
 WorkItem = ActivityCall | EntityBatchCall

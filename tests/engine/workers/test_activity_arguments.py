@@ -200,7 +200,7 @@ def test_a_method_can_be_called_by_itself_and_by_an_orchestrator() -> None:
 
 @pytest.mark.parametrize("nameless", [functools.partial(add, more=1), Api(1)])
 def test_what_has_no_name_of_its_own_needs_one(nameless: Any) -> None:
-    with pytest.raises(TypeError, match=r"has no name of its own: write @df.activity\(name=...\)"):
+    with pytest.raises(TypeError, match=r"has no name: write @df.activity\(name=...\)"):
         df.activity(nameless)
 
 

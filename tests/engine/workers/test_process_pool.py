@@ -14,7 +14,6 @@ import msgspec
 import pytest
 from msgspec import Raw
 
-from durablecli.app import Function
 from durablecli.engine.workers import process_pool as module
 from durablecli.engine.workers.activity import ActivityCall, ActivityResult
 from durablecli.engine.workers.activity_context import Cancellation
@@ -22,6 +21,7 @@ from durablecli.engine.workers.entity_batch import EntityBatchResult
 from durablecli.engine.workers.process_pool import ProcessPool
 from durablecli.limits import PAYLOAD_LIMIT
 from durablecli.model.failures import Failure
+from durablecli.registry import Function
 from durablecli.replay.function_marks import FunctionMark
 
 ACTIVITIES = Path(__file__).parent / "process_activities.py"
