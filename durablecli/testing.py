@@ -24,8 +24,9 @@ from durablecli.config import ConcurrencyConfig
 from durablecli.engine.clock import VirtualClock
 from durablecli.engine.engine import Engine, EngineOptions
 from durablecli.engine.workers.activity import ActivityCall
+from durablecli.engine.workers.decided_tasks import WorkKey
 from durablecli.engine.workers.dispatcher import Dispatcher
-from durablecli.engine.workers.thread_pool import ReportResult, WorkItem, WorkKey
+from durablecli.engine.workers.pool import ReportResult, WorkItem
 from durablecli.errors import TimedOut
 from durablecli.registry import Registry
 from durablecli.replay.function_marks import get_mark

@@ -15,7 +15,7 @@ class OfflineMailbox:
         self._state_dir = state_dir
 
     def post(self, kind: str, items: Sequence[MessageItem], message: str | None = None) -> Receipt:
-        from durablecli.daemon import execute_offline
+        from durablecli.daemon.offline_engine import execute_offline
 
         return execute_offline(self._state_dir, kind, items)
 

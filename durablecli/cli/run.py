@@ -122,7 +122,7 @@ def _run_engine(
     config: Config, loaded: LoadedApp, instance: str, output: Output, signals: SignalHandler, everything: bool
 ) -> None:
     from durablecli.cli.progress import Progress
-    from durablecli.daemon import run_until_ended
+    from durablecli.daemon.instance_run import run_until_ended
 
     client = open_client(config.state_dir)
     # In a pipe stdout is for the output alone: what functions print is for whoever watches.

@@ -32,7 +32,7 @@ def command(
 ) -> int:
     """Run the engine in the foreground. Ctrl-C drains, a second one ends at once; nothing is lost either way."""
     with SignalHandler(echo) as signals:  # before the imports, which take a while
-        from durablecli.daemon import serve
+        from durablecli.daemon.foreground import serve
 
         config = load_settings(state_dir, app)
         return serve(

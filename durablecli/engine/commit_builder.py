@@ -6,11 +6,9 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from msgspec import Raw
-
 from durablecli.engine.instance_cache import CachedEntity, CachedInstance
 from durablecli.engine.message_queue import HandledItem
-from durablecli.engine.workers.entity_batch import EntityOperation
+from durablecli.engine.workers.decided_tasks import ActivityTask, EntityBatchTask
 from durablecli.model import codec
 from durablecli.model import events as ev
 from durablecli.replay.turn_log import OutputLine
@@ -27,26 +25,6 @@ MAX_COMMIT_RECORDS = 4_096
 MAX_COMMIT_BYTES = 8 * 1024 * 1024
 _QUARANTINED_MESSAGE_SIZE = 1_000
 """About what one kept message takes beside its payload, which is seldom large."""
-
-
-class ActivityTask(NamedTuple):
-    """One activity to run: the decision it answers, and what it needs."""
-
-    instance: str
-    execution: str
-    n: int
-    task: ev.TaskScheduled
-    redelivered: bool = False
-
-
-class EntityBatchTask(NamedTuple):
-    """Operations of one entity to run, one after another, from the state that it has at this time."""
-
-    entity: str
-    execution: str
-    state: Raw
-    operations: list[EntityOperation]
-    at: datetime
 
 
 class LogLine(NamedTuple):

@@ -12,11 +12,12 @@ from collections.abc import Callable, Iterable
 import msgspec
 from msgspec.structs import replace
 
-from durablecli.engine.commit_builder import ActivityTask, CommitBuilder
+from durablecli.engine.commit_builder import CommitBuilder
 from durablecli.engine.deduplicator import Deduplicator
 from durablecli.engine.instance_cache import CachedEntity, CachedInstance, InstanceCache
 from durablecli.engine.scope import EngineScope
 from durablecli.engine.timers import Timers
+from durablecli.engine.workers.decided_tasks import ActivityTask
 from durablecli.errors import Conflict
 from durablecli.model import events as ev
 from durablecli.model.failures import Failure

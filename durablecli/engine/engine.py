@@ -19,6 +19,7 @@ from queue import Empty, SimpleQueue
 from time import monotonic
 
 from durablecli.config import LimitsConfig
+from durablecli.engine.background import BackgroundThread
 from durablecli.engine.clock import Clock, SystemClock
 from durablecli.engine.commit_builder import CommitBuilder
 from durablecli.engine.deduplicator import Deduplicator
@@ -28,7 +29,7 @@ from durablecli.engine.intake import Intake
 from durablecli.engine.journal_writer import JournalWriter
 from durablecli.engine.log_capture import LogCapture
 from durablecli.engine.message_queue import MessageQueue, Submission, describe
-from durablecli.engine.publisher import BackgroundThread, Publisher
+from durablecli.engine.publisher import Publisher
 from durablecli.engine.rollback import Rollback
 from durablecli.engine.scope import EngineScope
 from durablecli.engine.timers import TimerEntry, Timers
@@ -37,8 +38,8 @@ from durablecli.engine.watchdog import CurrentTurn, HangReport, format_block_rea
 from durablecli.engine.workers.activity import ActivityResult
 from durablecli.engine.workers.dispatcher import Dispatcher
 from durablecli.engine.workers.entity_batch import EntityBatchResult
+from durablecli.engine.workers.pool import ReportResult
 from durablecli.engine.workers.slot_warnings import SlotWarnings
-from durablecli.engine.workers.thread_pool import ReportResult
 from durablecli.errors import DamagedHub, DurableError, HubLocked, NewerHub, NoPermission, StorageError
 from durablecli.limits import MIB
 from durablecli.model.entity_id import is_entity_id
@@ -115,8 +116,11 @@ class Engine:
         self._handoff_queue: SimpleQueue[ActivityResult | EntityBatchResult | Submission | SyncReport | None] = (
             SimpleQueue()
         )
-        self.background = BackgroundThread(
-            lambda error: self._handoff_queue.put(SyncReport(0, error)), threaded=options.use_threads
+        self.background: BackgroundThread[Callable[[], None]] = BackgroundThread(
+            "durable-background",
+            lambda work: work(),
+            lambda error: self._handoff_queue.put(SyncReport(0, error)),
+            threaded=options.use_threads,
         )
         self.instances = InstanceCache(
             lambda id: store_histories.read_whole_history(hub.disk, hub.root, id),
@@ -670,7 +674,7 @@ class Engine:
             finish_checkpoint(self.hub, pending)
             self._is_checkpointing = False
 
-        self.background.run_later(finish)
+        self.background.submit(finish)
 
     def _find_oldest_needed_commit(self) -> int | None:
         """The first commit that is still needed: for a turn that isn't written down whole, or for a history."""

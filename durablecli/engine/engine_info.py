@@ -13,8 +13,9 @@ from typing import Any
 import msgspec
 
 from durablecli.engine.workers.activity import ActivityCall
+from durablecli.engine.workers.decided_tasks import WorkKey
 from durablecli.engine.workers.dispatcher import Dispatcher, pool_kind
-from durablecli.engine.workers.thread_pool import WorkItem, WorkKey
+from durablecli.engine.workers.pool import WorkItem
 from durablecli.registry import Function, Registry
 
 _WRITE_INTERVAL = timedelta(seconds=1)

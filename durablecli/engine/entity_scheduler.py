@@ -13,11 +13,12 @@ from datetime import datetime
 
 from msgspec.structs import replace
 
-from durablecli.engine.commit_builder import MAX_COMMIT_BYTES, EntityBatchTask, LogLine
+from durablecli.engine.commit_builder import MAX_COMMIT_BYTES, LogLine
 from durablecli.engine.decisions import DecisionApplier
 from durablecli.engine.instance_cache import CachedEntity
 from durablecli.engine.timers import TimerEntry
-from durablecli.engine.workers.entity_batch import EntityBatchResult, EntityOperation
+from durablecli.engine.workers.decided_tasks import EntityBatchTask, EntityOperation
+from durablecli.engine.workers.entity_batch import EntityBatchResult
 from durablecli.errors import Conflict
 from durablecli.model import events as ev
 from durablecli.model.entity_id import parse_entity_name

@@ -20,9 +20,9 @@ from durablecli.engine.quarantine_handler import QuarantineHandler
 from durablecli.engine.timers import TimerEntry, Timers
 from durablecli.engine.turns import TurnRunner
 from durablecli.engine.workers.activity import ActivityResult
+from durablecli.engine.workers.decided_tasks import WorkKey
 from durablecli.engine.workers.dispatcher import Dispatcher
 from durablecli.engine.workers.entity_batch import EntityBatchResult
-from durablecli.engine.workers.thread_pool import WorkKey
 from durablecli.errors import DurableError
 from durablecli.model import events as ev
 from durablecli.model.entity_id import is_entity_id

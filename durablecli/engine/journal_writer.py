@@ -1,93 +1,54 @@
-"""The journal's thread: everything that waits is written at once and shares one sync.
+"""Writes commits to the journal, in a thread: all that are queued share one write and one sync.
 
-While one sync runs the engine decides the next commits. When nothing else waits the sync is done in place, which spares
-two changes of thread.
+While one sync runs the engine decides the next commits. If nothing else is queued the engine syncs in its own thread,
+which saves two thread switches.
 """
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
-from queue import Empty, SimpleQueue
 
-from durablecli.engine.thread_start import start_thread
-from durablecli.errors import StorageError
+from durablecli.engine.background import BackgroundThread
 from durablecli.store.journal.writer import Journal
+
+_MAX_WRITE_BYTES = 64 * 1024 * 1024
 
 
 class JournalWriter:
-    """Takes encoded commits in order; `report(c, error)` says that everything up to `c` is on disk, or why it isn't."""
+    """Takes encoded commits in order; `report(c, error)` says that all commits up to `c` are on disk, or why not."""
 
     def __init__(
-        self, journal: Journal, report: Callable[[int, StorageError | None], None], *, threaded: bool = True
+        self, journal: Journal, report: Callable[[int, BaseException | None], None], *, threaded: bool = True
     ) -> None:
-        self._threaded = threaded
         self._journal = journal
         self._report = report
-        self._queue: SimpleQueue[tuple[bytes, int] | None] = SimpleQueue()
-        self._thread: threading.Thread | None = None
-        self._started = False
+        self._thread: BackgroundThread[tuple[bytes, int]] = BackgroundThread(
+            "durable-journal", self._write_queued, lambda error: report(0, error), threaded=threaded
+        )
         self.sync_count = 0
 
     def enqueue(self, line: bytes, c: int) -> None:
-        """Have a commit written, later."""
-        if not self._threaded:
-            self.write_now(line, c)
-            self._report(c, None)
-            return
-        if not self._started and not self._start():
-            self._write_without_thread(line, c)
-            return
-        self._queue.put((line, c))
-
-    def _start(self) -> bool:
-        thread = threading.Thread(target=self._run, name="durable-journal", daemon=True)
-        self._started = start_thread(thread)
-        self._thread = thread
-        return self._started
-
-    def _write_without_thread(self, line: bytes, c: int) -> None:
-        """Do the thread's work here: slower, but no commit waits for a thread that can't be had."""
-        try:
-            self.write_now(line, c)
-        except StorageError as error:
-            self._report(c, error)
-        else:
-            self._report(c, None)
+        """Write a commit later; `report` is called when it is on disk."""
+        self._thread.submit((line, c))
 
     def write_now(self, line: bytes, c: int) -> None:
-        """Write a commit here and now; nothing may be waiting. Raises StorageError."""
-        self._journal.append_lines([line], c)
-        self.sync_count += 1
+        """Write a commit in this thread; no other may be queued. Raises StorageError."""
+        self._append([line], c)
 
     def stop(self) -> None:
-        if self._started and self._thread is not None:
-            self._queue.put(None)
-            self._thread.join()
+        """Write what is queued, then end the thread."""
+        self._thread.stop()
 
-    def _run(self) -> None:
-        while (first := self._queue.get()) is not None:
-            batch, more = self._collect(first)
-            try:
-                self._journal.append_lines([line for line, _ in batch], batch[-1][1])
-            except StorageError as error:
-                self._report(batch[-1][1], error)
-                return
-            self.sync_count += 1
-            self._report(batch[-1][1], None)
-            if not more:
-                return
+    def _write_queued(self, first: tuple[bytes, int]) -> None:
+        line, last = first
+        lines, size = [line], len(line)
+        while size < _MAX_WRITE_BYTES and (following := self._thread.take_queued()) is not None:
+            line, last = following
+            lines.append(line)
+            size += len(line)
+        self._append(lines, last)
+        self._report(last, None)
 
-    def _collect(self, first: tuple[bytes, int]) -> tuple[list[tuple[bytes, int]], bool]:
-        """All that waits, up to what one write takes; False when the end was asked for."""
-        batch, size = [first], len(first[0])
-        while size < 64 * 1024 * 1024:
-            try:
-                following = self._queue.get_nowait()
-            except Empty:
-                break
-            if following is None:
-                return batch, False
-            batch.append(following)
-            size += len(following[0])
-        return batch, True
+    def _append(self, lines: list[bytes], last: int) -> None:
+        self._journal.append_lines(lines, last)
+        self.sync_count += 1

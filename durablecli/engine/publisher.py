@@ -7,16 +7,14 @@ that would take more than a share of each cycle, and appends them together. The 
 
 from __future__ import annotations
 
-import threading
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
-from queue import SimpleQueue
 from time import monotonic
 
+from durablecli.engine.background import BackgroundThread
 from durablecli.engine.commit_builder import CommitBuilder
 from durablecli.engine.instance_cache import CachedEntity, CachedInstance, InstanceCache
-from durablecli.engine.thread_start import start_thread
 from durablecli.model.entity_id import is_entity_id
 from durablecli.model.status import InstanceSummary
 from durablecli.replay import pending
@@ -44,7 +42,7 @@ class _UnpublishedHistory:
 class Publisher:
     """Knows what the journal holds and the histories, or the index, don't yet."""
 
-    def __init__(self, hub: Hub, instances: InstanceCache, background: BackgroundThread) -> None:
+    def __init__(self, hub: Hub, instances: InstanceCache, background: BackgroundThread[Callable[[], None]]) -> None:
         self._hub = hub
         self._histories = hub.history_writer
         self._instances = instances
@@ -149,7 +147,7 @@ class Publisher:
         self._removed.clear()
         self._indexed_at = monotonic()
         self._index_interval = max(_INDEX_INTERVAL, (self._indexed_at - began) / _MAX_INDEX_SHARE)
-        self._background.run_later(lambda: use_index(self._hub, lambda index: index.update(rows, removed, commit)))
+        self._background.submit(lambda: use_index(self._hub, lambda index: index.update(rows, removed, commit)))
 
     def reread_rows(self) -> None:
         """Take the rows that wait for the index from the files; what was cached is no longer what was committed."""
@@ -175,40 +173,3 @@ def _make_row(each: CachedInstance | CachedEntity) -> InstanceSummary:
         if isinstance(each, CachedEntity)
         else pending.summarize_instance(each.runtime_state)
     )
-
-
-class BackgroundThread:
-    """One thread for the slow things that nobody waits for: the index and the checkpoints, in order."""
-
-    def __init__(self, report: Callable[[BaseException], None], *, threaded: bool = True) -> None:
-        self._report = report
-        self._threaded = threaded
-        self._queue: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
-        self._thread: threading.Thread | None = None
-
-    def run_later(self, work: Callable[[], None]) -> None:
-        if not self._threaded:
-            work()
-            return
-        if self._thread is None:
-            thread = threading.Thread(target=self._run, name="durable-background", daemon=True)
-            if not start_thread(thread):
-                work()
-                return
-            self._thread = thread
-        self._queue.put(work)
-
-    def stop(self) -> None:
-        """Finish what was given, then end."""
-        if self._thread is not None:
-            self._queue.put(None)
-            self._thread.join()
-            self._thread = None
-
-    def _run(self) -> None:
-        while (work := self._queue.get()) is not None:
-            try:
-                work()
-            except BaseException as error:  # noqa: BLE001 - user code may raise anything
-                self._report(error)
-                return

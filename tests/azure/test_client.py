@@ -18,7 +18,7 @@ from durablecli.azure.client import DurableFunctionsClient, SyncDurableFunctions
 from durablecli.azure.client_binding import ClientBinding
 from durablecli.azure.durabletask_types import EntityQuery, OrchestrationFailedError, OrchestrationQuery
 from durablecli.azure.http_types import HttpRequest
-from durablecli.daemon import embedded
+from durablecli.daemon.embedded_engine import embedded
 from durablecli.errors import NotFound, TimedOut, UsageError, WrongState
 from durablecli.management_links import BASE_PATH, ManagementEndpoint
 

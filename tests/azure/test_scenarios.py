@@ -47,7 +47,7 @@ class App:
 
     def start_daemon(self) -> DurableProcess:
         self.process = DurableProcess(["run-daemon"], self.folder, self.environment, self.folder / "said")
-        self.process.wait_for_output("answers at")
+        self.process.wait_for_output("listening on ")
         return self.process
 
     def durable(self, *arguments: str) -> Any:

@@ -29,7 +29,7 @@ BASE = "/runtime/webhooks/durabletask"
 
 @contextmanager
 def run_daemon(folder: str) -> Iterator[int]:
-    """A daemon over a new hub; the port it answers at."""
+    """A daemon over a new hub; the port it listens on."""
     root = tempfile.mkdtemp(prefix="hub-", dir=folder)
     command = ["run-daemon", "--app", "tests.benchmarks.harness", "--state-dir", f"{root}/state", "--http", "0"]
     process = subprocess.Popen(
@@ -41,7 +41,7 @@ def run_daemon(folder: str) -> Iterator[int]:
         while found is None:
             line = process.stdout.readline()
             assert line, "the daemon ended"
-            found = re.search(r"answers at http://127\.0\.0\.1:(\d+)", line)
+            found = re.search(r"listening on http://127\.0\.0\.1:(\d+)", line)
         yield int(found[1])
     finally:
         process.send_signal(signal.SIGTERM)

@@ -455,13 +455,11 @@ def test_wait_prints_the_output_and_exits_by_the_outcome(durable: RunDurable, hu
 
 
 def test_start_and_wait_see_the_end_that_a_daemon_brings(durable: RunDurable, workflows: Path) -> None:
-    from durablecli import daemon
     from durablecli.config import load_config
+    from durablecli.daemon.foreground import serve
 
     durable("start", "greet", "--id", "a", "--input", '"Oslo"')
-    work = threading.Timer(
-        0.1, lambda: daemon.serve(load_config(), state_dir=".state", until_idle=True, echo=lambda _: None)
-    )
+    work = threading.Timer(0.1, lambda: serve(load_config(), state_dir=".state", until_idle=True, echo=lambda _: None))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("signal.signal", lambda *_: None)  # only the main thread may set handlers
         work.start()

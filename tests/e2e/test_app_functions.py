@@ -51,7 +51,7 @@ def test_a_timer_function_continues_after_a_kill_and_makes_up_for_missed_calls_o
 def test_a_second_daemon_reports_the_first_and_not_the_port(hub: CliHarness) -> None:
     port = str(free_port())
     first = hub.start("run-daemon", "--http", port, app="ticking", EVERY="24:00:00")
-    first.wait_for_output("answers at")
+    first.wait_for_output("listening on ")
     second = hub.start("run-daemon", "--http", port, app="ticking", EVERY="24:00:00")
     assert second.wait_for_exit() == 75
     assert str(first.pid) in second.output

@@ -27,8 +27,8 @@ def server() -> Iterator[StubServer]:
 def start_http_daemon(hub: CliHarness, **settings: str) -> tuple[DurableProcess, str]:
     """A daemon that answers HTTP, and where."""
     daemon = hub.start_daemon("calls", "--http", "127.0.0.1:0", NO_PROXY="127.0.0.1", **settings)
-    daemon.wait_for_output("answers at ")
-    found = re.search(r"answers at (http://127\.0\.0\.1:\d+)", daemon.output)
+    daemon.wait_for_output("listening on ")
+    found = re.search(r"listening on (http://127\.0\.0\.1:\d+)", daemon.output)
     assert found is not None
     return daemon, found[1]
 

@@ -25,14 +25,14 @@ def test_forked_children_terminate_and_never_act_as_the_engine(hub: CliHarness, 
 
 def test_a_child_that_outlives_a_killed_engine_keeps_neither_its_hub_nor_its_port(hub: CliHarness) -> None:
     first = hub.start("run-daemon", "--http", "0", app="forks")
-    first.wait_for_output("answers at http://127.0.0.1:")
-    port = first.output.partition("answers at http://127.0.0.1:")[2].split(",")[0]
+    first.wait_for_output("listening on http://127.0.0.1:")
+    port = first.output.partition("listening on http://127.0.0.1:")[2].split()[0]
     hub("start", "leaves", "--id", "l")
     wait_until(lambda: len(hub.read_runs()) == 1, description="the child")
     first.kill()
     try:
         second = hub.start("run-daemon", "--http", port, app="forks")
-        second.wait_for_output(f"answers at http://127.0.0.1:{port}")
+        second.wait_for_output(f"listening on http://127.0.0.1:{port}")
         wait_until(lambda: len(hub.read_runs()) == 2, description="the activity once more")
     finally:
         for line in hub.read_runs():

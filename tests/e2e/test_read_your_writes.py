@@ -10,7 +10,7 @@ import pytest
 import durablecli as df
 from durablecli import testing
 from durablecli.client import Client
-from durablecli.daemon import embedded
+from durablecli.daemon.embedded_engine import embedded
 from durablecli.errors import WrongState
 from tests.e2e.flows import plain
 from tests.support.cli_harness import CliHarness

@@ -232,8 +232,8 @@ def http_url(durable: DurableCommand) -> Iterator[str]:
     arguments = ["run-daemon", "--app", str(WORKFLOWS), "--http", "127.0.0.1:0", "--state-dir", ".state"]
     daemon = DurableProcess(arguments, durable.folder, environment | {"NO_PROXY": "127.0.0.1"}, durable.folder / "said")
     try:
-        daemon.wait_for_output("answers at ")
-        yield re.findall(r"answers at (http://127\.0\.0\.1:\d+)", daemon.output)[0]
+        daemon.wait_for_output("listening on ")
+        yield re.findall(r"listening on (http://127\.0\.0\.1:\d+)", daemon.output)[0]
     finally:
         daemon.kill()
 

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 import durablecli as df
-from durablecli import Client, daemon, testing
+from durablecli import Client, testing
+from durablecli.daemon.embedded_engine import embedded
 from tests.support.cli_harness import COMMAND
 
 CHDIR_WORKFLOWS = """
@@ -91,7 +92,7 @@ def test_code_that_changes_the_folder_stops_nothing(tmp_path: Path, module: str)
 def test_an_embedded_engine_and_its_client_keep_their_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     early = Client(".state")
-    with daemon.embedded(testing.build_registry(move, moving), ".state") as client:
+    with embedded(testing.build_registry(move, moving), ".state") as client:
         assert client.wait(client.start_new(moving), 20).output == "/"
         assert early.wait(client.start_new(moving), 20).output == "/"
     assert find_hubs(tmp_path) == [".state"]

@@ -22,10 +22,10 @@ from durablecli import testing
 from durablecli.cli.status_text import describe_reasons
 from durablecli.client import ActivityWait, Client
 from durablecli.config import ConcurrencyConfig
-from durablecli.daemon import embedded
-from durablecli.engine.commit_builder import ActivityTask
+from durablecli.daemon.embedded_engine import embedded
 from durablecli.engine.engine_info import EngineInfoWriter
 from durablecli.engine.workers.activity import ActivityResult
+from durablecli.engine.workers.decided_tasks import ActivityTask
 from durablecli.engine.workers.dispatcher import Dispatcher
 from durablecli.engine.workers.entity_batch import EntityBatchResult
 from durablecli.engine.workers.slot_warnings import SlotWarnings

@@ -11,8 +11,9 @@ import pytest
 from msgspec import Raw
 
 import durablecli as df
-from durablecli import daemon, testing
+from durablecli import testing
 from durablecli.client import Client
+from durablecli.daemon.embedded_engine import embedded
 from durablecli.engine import message_handler
 from durablecli.engine.decisions import DecisionApplier
 from durablecli.engine.entity_scheduler import EntityScheduler
@@ -350,7 +351,7 @@ def test_an_instance_that_fails_at_the_opening_is_blocked(
 
 
 def open_embedded(path: Path) -> Any:
-    return daemon.embedded(testing.build_registry(*FUNCTIONS), path)
+    return embedded(testing.build_registry(*FUNCTIONS), path)
 
 
 @pytest.mark.parametrize("cured", [True, False])

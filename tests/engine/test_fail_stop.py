@@ -64,6 +64,6 @@ def test_closing_an_engine_reports_a_failed_checkpoint() -> None:
     def fail() -> None:
         raise StorageError("the histories can't be synced")
 
-    hub.engine.background.run_later(fail)
+    hub.engine.background.submit(fail)
     with pytest.raises(StorageError, match="can't be synced"):
         hub.engine.close()

@@ -11,7 +11,8 @@ import pytest
 from msgspec import Raw
 
 import durablecli as df
-from durablecli import daemon, testing
+from durablecli import testing
+from durablecli.daemon.embedded_engine import embedded
 from durablecli.engine import commit_builder, message_handler, publisher, turns
 from durablecli.store.check.repair import repair_hub
 from durablecli.store.disk import LocalDisk
@@ -74,7 +75,7 @@ def test_a_turn_that_was_cut_off_is_brought_to_its_end(
     root = write_killed_hub(hub, tmp_path / "hub")
     for _ in range(repairs):
         repair_hub(str(root))
-    with daemon.embedded(testing.build_registry(*FUNCTIONS), root) as client:
+    with embedded(testing.build_registry(*FUNCTIONS), root) as client:
         assert client.wait("f", timeout=20).output == sum(range(200))
 
 
@@ -95,7 +96,7 @@ def test_of_a_batch_nothing_is_started_twice(
     root = write_killed_hub(hub, tmp_path / "hub")
     for _ in range(repairs):
         repair_hub(str(root))
-    with daemon.embedded(testing.build_registry(*FUNCTIONS), root) as client:
+    with embedded(testing.build_registry(*FUNCTIONS), root) as client:
         assert client.wait("b-399", timeout=20).output == 399
         assert not client.get_status("b-0")
     assert echo_runs.count(0) == 1

@@ -15,12 +15,12 @@ import durablecli as df
 from durablecli import __main__ as main
 from durablecli import testing
 from durablecli.config import ConcurrencyConfig
-from durablecli.daemon import embedded
+from durablecli.daemon.embedded_engine import embedded
 from durablecli.engine import thread_start
-from durablecli.engine.commit_builder import ActivityTask, EntityBatchTask
 from durablecli.engine.workers.activity import ActivityResult
+from durablecli.engine.workers.decided_tasks import ActivityTask, EntityBatchTask, EntityOperation
 from durablecli.engine.workers.dispatcher import Dispatcher
-from durablecli.engine.workers.entity_batch import EntityBatchResult, EntityOperation
+from durablecli.engine.workers.entity_batch import EntityBatchResult
 from durablecli.model import events as ev
 from tests.engine.workers.test_dispatcher import NOW
 

@@ -17,7 +17,7 @@ import pytest
 import durablecli as df
 from durablecli import Client
 from durablecli.config import HttpConfig
-from durablecli.daemon import embedded
+from durablecli.daemon.embedded_engine import embedded
 from durablecli.http.api_keys import ApiKeys
 from durablecli.http.openapi import build_document
 from durablecli.http.requests import CONTINUATION_HEADER

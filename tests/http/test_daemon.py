@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from durablecli.config import Config
-from durablecli.daemon import serve
+from durablecli.daemon.foreground import serve
 from durablecli.errors import DurableError
 from durablecli.http.server import _Server
 from tests.support.cli_harness import CliHarness, DurableProcess, wait_until
@@ -36,8 +36,8 @@ def hub(tmp_path: Path) -> Iterator[CliHarness]:
 def start_http_daemon(hub: CliHarness, listen: str = "0", **settings: str) -> tuple[DurableProcess, str]:
     """A daemon that answers HTTP, and where."""
     daemon = hub.start("run-daemon", "--app", DAEMON_APP, "--http", listen, **settings)
-    daemon.wait_for_output("answers at ")
-    found = re.search(r"answers at (http://\S+), hub ", daemon.output)
+    daemon.wait_for_output("listening on ")
+    found = re.search(r"listening on (http://\S+) \(hub ", daemon.output)
     assert found is not None
     return daemon, found[1]
 
@@ -142,8 +142,8 @@ def test_the_settings_may_turn_it_on(hub: CliHarness) -> None:
     daemon = hub.start(
         "run-daemon", "--app", DAEMON_APP, DURABLE_HTTP__LISTEN="127.0.0.1:0", DURABLE_HTTP__KEYS__SYSTEM="k"
     )
-    daemon.wait_for_output("answers at ")
-    found = re.search(r"answers at (http://\S+),", daemon.output)
+    daemon.wait_for_output("listening on ")
+    found = re.search(r"listening on (http://\S+) ", daemon.output)
     assert found is not None
     assert send_request(f"{found[1]}{BASE}/instances")[0] == 401
     assert send_request(f"{found[1]}{BASE}/instances?code=k")[0] == 200

@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from durablecli.engine.workers.activity_arguments import bind_arguments
 from durablecli.engine.workers.activity_context import ActivityContext, Cancellation
+from durablecli.engine.workers.decided_tasks import WorkKey
 from durablecli.errors import BindingUnavailable
 from durablecli.model.events import NULL, BindingOutput
 from durablecli.model.failures import Failure, from_exception
@@ -24,7 +25,7 @@ _PLAIN_TYPES = frozenset({type(None), bool, int, float, str, list, dict, tuple})
 class ActivityCall(NamedTuple):
     """One activity to run, as an executor needs it."""
 
-    key: tuple[str, str, int]
+    key: WorkKey
     function: Function
     input: Raw
     attempt: int
@@ -89,7 +90,7 @@ def _run_awaitable(value: Awaitable[Any]) -> Any:
 class ActivityResult(NamedTuple):
     """What came of a call: a result, or a failure. `outputs` are the values set on output bindings."""
 
-    key: tuple[str, str, int]
+    key: WorkKey
     result: Raw | None
     failure: Failure | None
     outputs: tuple[BindingOutput, ...] = ()
@@ -114,7 +115,7 @@ def to_result(call: ActivityCall, value: Any) -> ActivityResult:
         return to_failed_result(key, error, retryable=False)
 
 
-def to_failed_result(key: tuple[str, str, int], error: BaseException, *, retryable: bool = True) -> ActivityResult:
+def to_failed_result(key: WorkKey, error: BaseException, *, retryable: bool = True) -> ActivityResult:
     """The outcome of a call that raised."""
     failure = from_exception(error)
     if issubclass(type(error), BindingUnavailable):  # no later attempt would find it; isinstance may run user code

@@ -18,8 +18,9 @@ from typing import NamedTuple
 
 from durablecli.engine.thread_start import start_thread
 from durablecli.engine.workers.activity import ActivityCall
+from durablecli.engine.workers.decided_tasks import WorkKey
 from durablecli.engine.workers.fork_guard import exit_if_forked
-from durablecli.engine.workers.thread_pool import ReportResult, WorkItem, WorkKey
+from durablecli.engine.workers.pool import ReportResult, WorkItem
 
 _STOP_REFUSED = "an activity may not stop the event loop, which it shares with others: return or raise instead"
 _current_key: ContextVar[WorkKey | None] = ContextVar("durable_activity", default=None)

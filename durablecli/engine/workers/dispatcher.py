@@ -5,18 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from durablecli.config import ConcurrencyConfig
-from durablecli.engine.commit_builder import ActivityTask, EntityBatchTask
 from durablecli.engine.workers.activity import ActivityCall, ActivityResult
 from durablecli.engine.workers.activity_context import Cancellation
+from durablecli.engine.workers.concurrency_limiter import ConcurrencyLimiter
+from durablecli.engine.workers.decided_tasks import ActivityTask, EntityBatchTask, WorkKey
 from durablecli.engine.workers.entity_batch import EntityBatchCall, EntityBatchResult
-from durablecli.engine.workers.thread_pool import (
-    ConcurrencyLimiter,
-    ReportResult,
-    ThreadPool,
-    WorkerPool,
-    WorkItem,
-    WorkKey,
-)
+from durablecli.engine.workers.pool import ReportResult, WorkerPool, WorkItem
+from durablecli.engine.workers.thread_pool import ThreadPool
 from durablecli.limits import PAYLOAD_LIMIT
 from durablecli.model.entity_id import parse_entity_name
 from durablecli.registry import Registry

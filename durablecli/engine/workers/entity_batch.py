@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 from msgspec import Raw
 
 from durablecli.engine.workers.activity_context import Cancellation
+from durablecli.engine.workers.decided_tasks import EntityOperation, WorkKey
 from durablecli.entities.context import EntityOperationState
 from durablecli.errors import UsageError
 from durablecli.model import events as ev
@@ -35,26 +36,17 @@ MAX_BATCH_BYTES = 2 * 1024 * 1024
 _RESULT_OVERHEAD = 64
 
 
-class EntityOperation(NamedTuple):
-    """One operation to run: record `n` of the entity's log. The outcome of one that `waits` is recorded."""
-
-    n: int
-    name: str
-    input: Raw
-    waits: bool
-
-
 class EntityBatchResult(NamedTuple):
     """What came of a batch; `event.upto` tells how far it came."""
 
-    key: tuple[str, str, int]
+    key: WorkKey
     event: ev.EntityBatch
 
 
 class EntityBatchCall(NamedTuple):
     """Operations of one entity, as an executor needs them; `key` is its id, its execution and the last one's `n`."""
 
-    key: tuple[str, str, int]
+    key: WorkKey
     function: Function
     state: Raw
     operations: Sequence[EntityOperation]

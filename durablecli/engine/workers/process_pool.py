@@ -14,7 +14,8 @@ from time import monotonic
 
 from durablecli.engine.thread_start import start_thread
 from durablecli.engine.workers.activity import ActivityCall, ActivityResult, to_failed_result
-from durablecli.engine.workers.thread_pool import ReportResult, WorkItem, WorkKey
+from durablecli.engine.workers.decided_tasks import WorkKey
+from durablecli.engine.workers.pool import ReportResult, WorkItem
 from durablecli.engine.workers.worker_process import TERMINATE_TIMEOUT, WorkerProcess, WorkerRequest, WorkerResponse
 from durablecli.model.events import NULL
 from durablecli.model.failures import Failure

@@ -6,8 +6,9 @@ from collections.abc import Callable
 from heapq import nsmallest
 from time import monotonic
 
+from durablecli.engine.workers.decided_tasks import WorkKey
 from durablecli.engine.workers.dispatcher import Dispatcher, pool_kind
-from durablecli.engine.workers.thread_pool import WorkerPool, WorkItem, WorkKey
+from durablecli.engine.workers.pool import WorkerPool, WorkItem
 
 _CHECK_INTERVAL = 1.0
 _WARN_AFTER = 5.0

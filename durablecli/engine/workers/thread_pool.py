@@ -1,74 +1,22 @@
-"""Where user code runs: threads, an event loop, worker processes. One hand-off and one wake-up per batch of calls.
-
-An executor reports each outcome once, from whatever thread it likes; `report` is thread-safe.
-"""
+"""Runs synchronous activities, and the operations of entities, in threads."""
 
 from __future__ import annotations
 
 import os
 import threading
-from collections import Counter, deque
-from collections.abc import Callable, Iterable
+from collections import deque
+from collections.abc import Iterable
 from contextlib import suppress
 from time import monotonic
-from typing import Protocol
 
 from durablecli.engine.thread_start import start_thread
-from durablecli.engine.workers.activity import ActivityCall, ActivityResult
-from durablecli.engine.workers.entity_batch import EntityBatchCall, EntityBatchResult
+from durablecli.engine.workers.decided_tasks import WorkKey
 from durablecli.engine.workers.fork_guard import exit_if_forked
-from durablecli.registry import Function
-
-WorkKey = tuple[str, str, int]
-WorkItem = ActivityCall | EntityBatchCall
-"""One activity, or the operations of one entity."""
-ReportResult = Callable[[ActivityResult | EntityBatchResult], None]
-
-
-class WorkerPool(Protocol):
-    """Runs calls at the same time, up to its limit, and keeps the rest in order."""
-
-    def start(self, calls: Iterable[WorkItem]) -> None: ...
-    def cancel(self, key: WorkKey) -> None:
-        """Stop a call that runs, where that can be done. One that hasn't begun is asked to stop, and never begins."""
-        ...
-
-    def notify_cancel(self, key: WorkKey) -> None:
-        """Let a call that runs see that it is to stop, where it can't see that by itself."""
-        ...
-
-    def pause(self) -> None:
-        """Begin nothing more; what has begun goes on."""
-        ...
-
-    def maintain(self) -> None:
-        """Go on with what couldn't be started for want of threads. Called about once a second."""
-        ...
-
-    @property
-    def is_busy(self) -> bool:
-        """Whether a call is being run."""
-        ...
-
-    @property
-    def capacity(self) -> int:
-        """How many calls it runs at the same time."""
-        ...
-
-    @property
-    def queue_length(self) -> int:
-        """How many calls wait for one that runs to end."""
-        ...
-
-    def start_times(self) -> dict[WorkKey, float]:
-        """The calls that have begun and not ended, with the monotonic time at which each began."""
-        ...
-
-    def stop(self) -> None: ...
+from durablecli.engine.workers.pool import ReportResult, WorkItem
 
 
 class ThreadPool:
-    """Synchronous calls. Threads are made as needed, up to the limit, and are never waited for at exit."""
+    """Runs each call in a thread. Threads are created as needed, up to the capacity, and not awaited at exit."""
 
     def __init__(self, capacity: int, report: ReportResult, name: str = "activity") -> None:
         self._name = name
@@ -89,7 +37,7 @@ class ThreadPool:
         self._add_threads()
 
     def cancel(self, key: WorkKey) -> None:
-        """A thread can't be stopped; its function may look at `context.cancelled`."""
+        """Do nothing: a thread can't be stopped, but its function can check `context.cancelled`."""
 
     def notify_cancel(self, key: WorkKey) -> None: ...
 
@@ -125,7 +73,7 @@ class ThreadPool:
             self._idle.popleft().release()
 
     def _add_threads(self) -> None:
-        """A thread for each call that waits or runs, up to the limit: one that never returns holds no other up."""
+        """Have a thread for each queued and running call, up to the capacity: one that blocks delays no other."""
         with self._grow_lock:
             while len(self._threads) < min(self._capacity, len(self._queue) + len(self._running)):
                 name = f"durable-{self._name}-{len(self._threads)}"
@@ -135,8 +83,11 @@ class ThreadPool:
                 self._threads.append(thread)
 
     def _wait_for_call(self, lock: threading.Lock) -> WorkItem | None:
-        """The next call, waiting for one. Whoever takes one wakes the next thread while there is more to do, so a batch
-        of short calls is done by few threads, and a batch of long ones by all."""
+        """Wait for the next call; None when the pool stops.
+
+        A thread that takes a call wakes the next thread while there is more to do, so a few threads do a batch of
+        short calls, and all threads one of long calls.
+        """
         while not self._stopped:
             with suppress(IndexError):
                 call = self._queue.popleft()
@@ -145,7 +96,7 @@ class ThreadPool:
                 return call
             self._idle.append(lock)
             if self._queue or self._stopped:
-                self._wake_thread()  # something came before this thread was seen to be idle
+                self._wake_thread()  # a call was queued before this thread was listed as idle
             lock.acquire()
         return None
 
@@ -160,41 +111,11 @@ class ThreadPool:
                 continue
             self._running[call.key] = monotonic()
             if self._queue and len(self._threads) < self._capacity:
-                self._add_threads()  # whoever started these may not have seen this one run yet
+                self._add_threads()  # the thread that queued these may not have counted this call as running
             try:
-                outcome = call.run()
-            except BaseException as error:  # noqa: BLE001 - user code may raise where nobody expects any
-                outcome = call.make_failed_result(error)
-            exit_if_forked(self._engine_pid, outcome)
+                result = call.run()
+            except BaseException as error:  # noqa: BLE001 - user code may raise where nobody expects it
+                result = call.make_failed_result(error)
+            exit_if_forked(self._engine_pid, result)
             del self._running[call.key]
-            self._report(outcome)
-
-
-class ConcurrencyLimiter:
-    """Holds calls back where a function's own `max_concurrency` is reached."""
-
-    def __init__(self) -> None:
-        self._running: Counter[str] = Counter()
-        self._waiting: dict[str, deque[ActivityCall]] = {}
-
-    def try_enter(self, call: ActivityCall) -> bool:
-        """Whether the call may start now; else it is kept."""
-        most = call.function.max_concurrency
-        if most is None:
-            return True
-        name = call.function.name
-        if self._running[name] >= most:
-            self._waiting.setdefault(name, deque()).append(call)
-            return False
-        self._running[name] += 1
-        return True
-
-    def leave(self, function: Function) -> ActivityCall | None:
-        """One has ended: the call that may start in its place."""
-        if function.max_concurrency is None:
-            return None
-        waiting = self._waiting.get(function.name)
-        if waiting:
-            return waiting.popleft()
-        self._running[function.name] -= 1
-        return None
+            self._report(result)

@@ -18,9 +18,9 @@ from time import monotonic, sleep
 
 import msgspec
 
+from durablecli.engine.workers.decided_tasks import WorkKey
 from durablecli.engine.workers.fork_guard import register_child_action
 from durablecli.engine.workers.pipes import LineReader, close_quietly, write_line
-from durablecli.engine.workers.thread_pool import WorkKey
 from durablecli.model.events import ABSENT, BindingOutput
 from durablecli.model.failures import Failure
 

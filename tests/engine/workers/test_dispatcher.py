@@ -16,11 +16,11 @@ from msgspec import Raw
 import durablecli as df
 from durablecli import testing
 from durablecli.config import ConcurrencyConfig
-from durablecli.engine.commit_builder import ActivityTask, EntityBatchTask
 from durablecli.engine.engine_info import EngineInfoWriter
 from durablecli.engine.workers.activity import ActivityResult
+from durablecli.engine.workers.decided_tasks import ActivityTask, EntityBatchTask, EntityOperation
 from durablecli.engine.workers.dispatcher import Dispatcher
-from durablecli.engine.workers.entity_batch import EntityBatchResult, EntityOperation
+from durablecli.engine.workers.entity_batch import EntityBatchResult
 from durablecli.model import events as ev
 
 Outcomes = SimpleQueue[ActivityResult | EntityBatchResult]

@@ -22,7 +22,8 @@ import durablecli as df
 from durablecli import testing
 from durablecli.engine.workers import entity_batch
 from durablecli.engine.workers.activity_context import Cancellation
-from durablecli.engine.workers.entity_batch import EntityBatchCall, EntityOperation
+from durablecli.engine.workers.decided_tasks import EntityOperation
+from durablecli.engine.workers.entity_batch import EntityBatchCall
 from durablecli.engine.workers.thread_pool import ThreadPool
 from durablecli.model import events as ev
 from durablecli.model.failures import Failure
