@@ -60,7 +60,7 @@ def test_a_part_that_cannot_start_leaves_nothing_running(
         raise AssertionError("the engine is open")
     monkeypatch.undo()
     with opened(root) as engine:
-        assert engine.is_quiescent
+        assert not engine.is_stopping
 
 
 def test_a_part_that_cannot_stop_leaves_nothing_running(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -79,7 +79,7 @@ class SlowDiskHarness:
 
     def __init__(self, **options: Any) -> None:
         self.disk = SlowDisk()
-        settings = EngineOptions(**{"in_place": False, "share": timedelta.max, **options})
+        settings = EngineOptions(**{"sync_in_place": False, "turn_budget": timedelta.max, **options})
         self.hub = testing.TestEnvironment(testing.build_registry(*FUNCTIONS), testing.START, settings, self.disk)
         self.engine = self.hub.engine
 

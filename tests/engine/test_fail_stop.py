@@ -38,7 +38,7 @@ def make_hub(disk: MemoryDisk, **options: Any) -> testing.TestEnvironment:
 @pytest.mark.parametrize("in_place", [True, False])
 def test_a_message_whose_commit_fails_is_refused(in_place: bool) -> None:
     disk = FullDisk()
-    hub = make_hub(disk, in_place=in_place)
+    hub = make_hub(disk, sync_in_place=in_place)
     disk.full = True
     posted = hub.engine.submit("start", [MessageItem("x", "waits")])
     with pytest.raises(StorageError):
