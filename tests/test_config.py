@@ -309,7 +309,7 @@ def test_what_is_no_time_is_refused(text: str) -> None:
 
 
 def test_yaml_is_only_imported_where_there_is_a_file() -> None:
-    program = "import sys; from durablecli.config import load; load(env={}); print('yaml' in sys.modules)"
+    program = "import sys; from durablecli.config import load_config; load_config(env={}); print('yaml' in sys.modules)"
     shown = []
     for text in (None, "drain: 1s\n"):
         if text:

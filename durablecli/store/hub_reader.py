@@ -285,7 +285,7 @@ class HubReader:
         for id, entry in quarantine.read_quarantine(self._disk, self._root).items():
             row = newer[id] if id in newer else table.get(id)
             if row is not None:
-                found[id] = msgspec.structs.replace(row, quarantine_reason=entry.reason)
+                found[id] = msgspec.structs.replace(row, set_aside=entry.reason)
             elif self._disk.exists(writer.history_path(self._root, id)):
                 found[id] = _unreadable_row(entry)
         return found

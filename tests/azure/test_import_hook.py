@@ -118,12 +118,12 @@ def test_other_packages_below_azure_stay_as_they_are(tmp_path: Path, monkeypatch
 def test_what_was_imported_before_comes_back() -> None:
     out = run_python("""
         import azure.functions as before
-        from durablecli.azure import imports
-        imports.install()
+        from durablecli.azure import import_hook
+        import_hook.install()
         from azure import functions as ours
         import azure.functions as again
         print(ours is again, ours is before, ours.__name__)
-        imports.uninstall()
+        import_hook.uninstall()
         from azure import functions as now
         import azure.functions as later
         print(now is before, later is before, "azure.functions.http" in __import__("sys").modules)
@@ -134,11 +134,11 @@ def test_what_was_imported_before_comes_back() -> None:
 def test_with_nothing_below_azure_it_works_and_is_gone_afterwards() -> None:
     out = run_python(
         """
-        from durablecli.azure import imports
-        imports.install()
+        from durablecli.azure import import_hook
+        import_hook.install()
         import azure.durable_functions as df
         print(df.DFApp.__name__)
-        imports.uninstall()
+        import_hook.uninstall()
         print([name for name in sys.modules if name.partition(".")[0] == "azure"])
         try:
             import azure

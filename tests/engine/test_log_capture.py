@@ -148,11 +148,11 @@ def test_an_exception_comes_with_its_traceback(by_context: bool, caplog: pytest.
     formatted = logging.Formatter().format(first)
     assert formatted.startswith("it failed in flow\nTraceback (most recent call last):")
     assert formatted.endswith("ValueError: the reason")
-    assert (first.levelname, first.filename, first.funcName) == ("ERROR", "test_voice.py", "flow")
+    assert (first.levelname, first.filename, first.funcName) == ("ERROR", "test_log_capture.py", "flow")
     assert "ValueError: given" in logging.Formatter().format(second)
     assert vars(second)["order"] == 7
     assert second.stack_info is not None
-    assert "test_voice.py" in second.stack_info
+    assert "test_log_capture.py" in second.stack_info
 
 
 class Unprintable:

@@ -418,11 +418,11 @@ def reserve_and_die(root: Path, post: bool) -> None:
     code = f"""
 from durablecli.store.disk import LocalDisk
 from durablecli.store.inbox.inbox import Inbox
-from durablecli.store.inbox.messages import Item
+from durablecli.store.inbox.messages import MessageItem
 inbox = Inbox(LocalDisk(), {str(root)!r})
 inbox.reserve("a", "m-1")
 if {post}:
-    inbox.post("start", [Item("a", name="f")], "m-1")
+    inbox.post("start", [MessageItem("a", name="f")], "m-1")
 """
     subprocess.run([sys.executable, "-c", code], check=True)
 
