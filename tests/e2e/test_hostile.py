@@ -21,6 +21,8 @@ import pytest
 from msgspec import Raw
 
 from durablecli import EntityId
+from durablecli.__main__ import main
+from durablecli.store import disk
 from durablecli.store.disk import LocalDisk
 from durablecli.store.history import writer
 from durablecli.store.inbox.inbox import Inbox
@@ -321,7 +323,9 @@ def _start_twice(hub: CliHarness, at: int) -> list[int]:
     return [each.wait(60) for each in started]
 
 
-def test_a_full_terminal_a_stopped_process_and_a_copy(hub: CliHarness, bank: Bank) -> None:
+def test_a_full_terminal_a_stopped_process_and_a_copy(
+    hub: CliHarness, bank: Bank, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     running = start_daemon(hub)
     with open("/dev/full", "wb") as full:
         code = subprocess.run(
@@ -336,9 +340,12 @@ def test_a_full_terminal_a_stopped_process_and_a_copy(hub: CliHarness, bank: Ban
         assert holder.stdout is not None
         holder.stdout.readline()
         holder.send_signal(signal.SIGSTOP)
-        refused = hub("start", "waits", "--id", "held-up", code=75, timeout=100)
+        monkeypatch.setattr(disk, "_LOCK_TIMEOUT", 1.0)
+        monkeypatch.setattr(sys, "argv", ["durable", "start", "waits", "--state-dir", str(hub.root)])
+        with pytest.raises(SystemExit, match="75"):
+            main()
         holder.kill()
-        assert f"pid {holder.pid}" in refused.err
+        assert f"pid {holder.pid}" in capsys.readouterr().err
     assert_works(hub, "after")
     assert running.alive, running.output
     assert_ends_well(hub, bank)

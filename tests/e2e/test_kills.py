@@ -53,7 +53,7 @@ class Sender:
     expected: dict[str, Any] = field(default_factory=dict)
     collectors: dict[str, tuple[int, list[int]]] = field(default_factory=dict)
     stopped: threading.Event = field(default_factory=threading.Event)
-    ended: set[str] = field(default_factory=set)
+    room: int = 0
     events: int = 0
 
     def run(self) -> None:
@@ -65,13 +65,16 @@ class Sender:
                 self._raise_event(instance)
 
     def _post(self) -> None:
-        if len(self.expected) - len(self.ended) > _MAX_UNFINISHED:
-            self._note_ended()
-            self.stopped.wait(0.02)
-            return
-        if self.collectors and self.rng.random() < 0.4:
+        if self.room <= 0:
+            self.room = _MAX_UNFINISHED - self.client.count(Query(status=("Pending", "Running")))
+        if self.collectors and (self.room <= 0 or self.rng.random() < 0.4):
             self._raise_event(self.rng.choice(sorted(self.collectors)))
-        elif self.rng.random() < 0.15:
+            return
+        if self.room <= 0:
+            self.stopped.wait(0.05)
+            return
+        self.room -= 1
+        if self.rng.random() < 0.15:
             self._start_collector()
         else:
             name, given, output = self.rng.choice(_ORCHESTRATIONS)(self.rng.randrange(100))
@@ -93,11 +96,6 @@ class Sender:
         if len(sent) == wanted:
             self.expected[instance] = sent
             del self.collectors[instance]
-
-    def _note_ended(self) -> None:
-        for instance in self.expected.keys() - self.ended:
-            if self.client.get_status(instance, show_input=False).ended:
-                self.ended.add(instance)
 
 
 class KillLoop:
@@ -137,10 +135,10 @@ class KillLoop:
 
     def _kill_once(self) -> None:
         daemon = self.hub.start_daemon("load", *self.options)
-        sleep(self.rng.uniform(0.05, 0.9))
+        sleep(self.rng.uniform(0.02, 0.6))
         limit = monotonic() + 1.0
         while not self._in_flight(daemon.pid) and monotonic() < limit:
-            sleep(0.003)
+            sleep(0.01)
         assert daemon.alive, daemon.output
         daemon.kill()
         flying = self._in_flight(daemon.pid)

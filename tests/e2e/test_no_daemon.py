@@ -168,7 +168,7 @@ def test_readers_never_keep_a_daemon_from_starting(hub: CliHarness) -> None:
     with ThreadPoolExecutor(2) as pool:
         readers = [pool.submit(read) for _ in range(2)]
         try:
-            for _ in range(20):
+            for _ in range(12):
                 assert "loaded" in hub.run_until_idle("plain")
         finally:
             reading.set()
