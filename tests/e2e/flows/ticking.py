@@ -27,7 +27,8 @@ def echo(context: df.DurableOrchestrationContext) -> Any:
 @app.durable_client_input(client_name="client")
 async def tick(timer: func.TimerRequest, client: Any) -> None:
     instance = await client.start_new("echo", client_input="from the timer")
-    record_run(timer.past_due, client.create_http_management_payload(instance)["statusQueryGetUri"])
+    uri = client.create_http_management_payload(instance)["statusQueryGetUri"]
+    record_run(timer.past_due, uri, timer.schedule_status["Next"])
 
 
 @app.route(route="start/{text}", methods=["POST"])
