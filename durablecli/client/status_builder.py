@@ -27,7 +27,7 @@ from durablecli.model.status import OrchestrationRuntimeStatus
 from durablecli.replay.entity_state import fold_entity_log
 from durablecli.replay.pending import waits
 from durablecli.replay.runtime_state import RuntimeState, fold_history
-from durablecli.store.history.writer import History
+from durablecli.store.history.file import History
 from durablecli.store.hub_reader import InstanceSnapshot
 from durablecli.store.inbox.messages import Message
 from durablecli.store.inbox.pending_messages import (

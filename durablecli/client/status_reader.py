@@ -30,9 +30,9 @@ from durablecli.model.entity_id import is_entity_id
 from durablecli.model.status import InstanceSummary, PendingWait
 from durablecli.replay.entity_state import EntityRuntimeState, fold_entity_log
 from durablecli.replay.runtime_state import RuntimeState, fold_history
-from durablecli.store import layout
 from durablecli.store.disk import Disk, LocalDisk
-from durablecli.store.history.writer import History
+from durablecli.store.history.file import History
+from durablecli.store.hub_file import read_hub_file
 from durablecli.store.hub_reader import HubReader, InstanceSnapshot
 from durablecli.store.inbox.messages import Message
 from durablecli.store.quarantine import QuarantinedInstance
@@ -241,7 +241,7 @@ class StatusReader:
     def read_engine_status(self) -> EngineStatus:
         """Return the status of the running engine, or what is known of the last one."""
         try:
-            file = layout.read_hub_file(self._disk, self.root)
+            file = read_hub_file(self._disk, self.root)
         except (OSError, DamagedHub):
             return EngineStatus(alive=False)
         holder = file.engine

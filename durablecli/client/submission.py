@@ -12,10 +12,12 @@ from durablecli.client.transitions import describe_status, why_not_allowed
 from durablecli.errors import Conflict, DurableError, InstanceSetAside, WrongState
 from durablecli.limits import MAX_ITEMS_PER_MESSAGE
 from durablecli.model.entity_id import is_entity_id
-from durablecli.store import layout
 from durablecli.store.disk import Disk
+from durablecli.store.hub_creation import create_hub_if_missing
 from durablecli.store.inbox.inbox import Inbox
 from durablecli.store.inbox.messages import Mailbox, MessageItem
+from durablecli.store.os_errors import NOTHING_DONE, translate_os_errors
+from durablecli.store.permissions import check_permissions
 
 
 class Submitter:
@@ -42,12 +44,10 @@ class Submitter:
         if self._direct_mailbox is not None:
             return self._direct_mailbox
         root = self._reader.root
-        try:
-            layout.check_permissions(self._disk, root)
-            if layout.create_layout_if_missing(self._disk, root):
+        with translate_os_errors(NOTHING_DONE, root):
+            check_permissions(self._disk, root)
+            if create_hub_if_missing(self._disk, root):
                 self._on_create(root)
-        except OSError as error:
-            raise layout.to_storage_error(root, error) from error
         self._reader.check_writable()
         return self._inbox
 

@@ -164,7 +164,7 @@ def _serve_http(
         return
     from durablecli.http.api_keys import load_keys
     from durablecli.http.server import HttpServer
-    from durablecli.store.http_keys import KEYS_FILE
+    from durablecli.store.layout import KEYS_FILE
 
     root = engine.hub.root
     keys, is_new = load_keys(port.getsockname()[0], config.http.keys, root)

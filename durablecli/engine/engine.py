@@ -47,7 +47,7 @@ from durablecli.model.versions import ANY_VERSION, VersionPolicy
 from durablecli.registry import Registry
 from durablecli.store import deduplication
 from durablecli.store.history import truncated
-from durablecli.store.history import writer as store_histories
+from durablecli.store.history.file import history_files, history_path, read_whole_history
 from durablecli.store.hub import Hub, begin_checkpoint, finish_checkpoint, is_still_owner, use_index
 from durablecli.store.inbox.messages import Message, MessageItem, Receipt, new_message_id
 from durablecli.store.index import Index
@@ -123,8 +123,8 @@ class Engine:
             threaded=options.use_threads,
         )
         self.instances = InstanceCache(
-            lambda id: store_histories.read_whole_history(hub.disk, hub.root, id),
-            lambda id: store_histories.history_path(hub.root, id),
+            lambda id: read_whole_history(hub.disk, hub.root, id),
+            lambda id: history_path(hub.root, id),
             hub.incomplete_turns,
             options.live_instances,
             hub.quarantine,
@@ -212,7 +212,7 @@ class Engine:
 
     def open(self, hang_report: HangReport | None = None) -> int:
         """Take up what the hub holds: due times, and the instances that owe work. Returns how many these are."""
-        self.instances.set_known_files(store_histories.history_files(self.hub.disk, self.hub.root))
+        self.instances.set_known_files(history_files(self.hub.disk, self.hub.root))
         draft = self._begin_cycle()
         self.scope.add_all_related()
         for id, due in use_index(self.hub, Index.due_times):
@@ -287,7 +287,7 @@ class Engine:
             if id not in self.scope:
                 continue
             found = self.instances.get_entity(id) if is_entity_id(id) else self.instances.get(id)
-            path = store_histories.history_path(self.hub.root, id)
+            path = history_path(self.hub.root, id)
             if found is None:
                 if not self.instances.is_quarantined(id):
                     self.instances.quarantine(id, f"{path} is missing")

@@ -17,8 +17,8 @@ from durablecli.model.entity_id import is_entity_id
 from durablecli.replay.entity_state import EntityRuntimeState, fold_entity_log
 from durablecli.replay.executor import OrchestrationExecutor
 from durablecli.replay.runtime_state import RuntimeState
-from durablecli.store.history.writer import History
-from durablecli.store.journal.writer import HistoryWrite
+from durablecli.store.history.file import History
+from durablecli.store.journal.commits import HistoryWrite
 from durablecli.store.quarantine import Quarantine
 
 _L = TypeVar("_L", RuntimeState, EntityRuntimeState)

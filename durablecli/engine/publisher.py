@@ -20,7 +20,7 @@ from durablecli.model.status import InstanceSummary
 from durablecli.replay import pending
 from durablecli.replay.entity_state import summarize_entity
 from durablecli.store.hub import Hub, use_index
-from durablecli.store.journal.writer import HistoryWrite
+from durablecli.store.journal.commits import HistoryWrite
 
 _FLUSH_BUDGET = 0.003
 _GATHER_INTERVAL = 0.5

@@ -16,7 +16,7 @@ from durablecli.model.failures import Failure
 from durablecli.replay import pending
 from durablecli.replay.entity_state import EntityRuntimeState, fold_entity_log
 from durablecli.replay.runtime_state import RuntimeState, fold_history
-from durablecli.store.history import writer
+from durablecli.store.history.file import read_history
 from durablecli.store.hub import Hub
 from durablecli.store.inbox.messages import Message, MessageItem
 from durablecli.store.journal.commits import QuarantinedMessage
@@ -78,7 +78,7 @@ class QuarantineHandler:
 
     def _fold_readable(self, id: str) -> RuntimeState | EntityRuntimeState | None:
         """What the records before the damage say; None if that is nothing."""
-        history = writer.read_history(self._hub.disk, self._hub.root, id)
+        history = read_history(self._hub.disk, self._hub.root, id)
         if history is None or not history.lines:
             return None
         records = list(readable_records(id, history.execution, history.lines))

@@ -17,7 +17,7 @@ from durablecli.model.events import AnyEvent, Record
 
 _encode_event = msgspec.json.Encoder().encode
 _decode_event = msgspec.json.Decoder(AnyEvent).decode
-_CRC_SUFFIX_LENGTH = len(',"crc":"01234567"}')
+CRC_SUFFIX_LENGTH = len(',"crc":"01234567"}')
 
 
 class CorruptLine(Exception):
@@ -42,7 +42,7 @@ def append_crc(body: bytes, seed: int = 0) -> bytes:
 
 def verify_crc(line: bytes, seed: int = 0) -> bytes:
     """The body of a sealed line, without its closing brace; raises Damaged."""
-    body, tail = line[:-_CRC_SUFFIX_LENGTH], line[-_CRC_SUFFIX_LENGTH:]
+    body, tail = line[:-CRC_SUFFIX_LENGTH], line[-CRC_SUFFIX_LENGTH:]
     if tail[:8] != b',"crc":"' or tail[16:] != b'"}':
         raise CorruptLine("the line doesn't end in a crc")
     if tail[8:16] != b"%08x" % crc32(body, seed):
@@ -59,7 +59,7 @@ def encode_record(record: Record, seed: int) -> bytes:
 
 def encode_record_without_crc(record: Record) -> bytes:
     """The same line without the crc, for a display."""
-    return encode_record(record, 0)[:-_CRC_SUFFIX_LENGTH] + b"}"
+    return encode_record(record, 0)[:-CRC_SUFFIX_LENGTH] + b"}"
 
 
 def decode_record(line: bytes, seed: int) -> Record:

@@ -19,9 +19,8 @@ from msgspec import Raw
 from durablecli.model import events as ev
 from durablecli.model.failures import Failure
 from durablecli.store.disk import Disk
+from durablecli.store.layout import TRUNCATED_SENDERS_FILE
 from durablecli.store.os_errors import translate_os_errors
-
-APPLIED_FILE = "applied.json"
 
 
 class AppliedEntityOperation(msgspec.Struct, omit_defaults=True):
@@ -60,7 +59,7 @@ _decode = msgspec.json.Decoder(list[TruncatedSender]).decode
 def read_truncated_senders(disk: Disk, root: str) -> dict[str, TruncatedSender]:
     """The senders that were cut, by instance; none when there is no list, or none that can be read."""
     try:
-        return {each.instance: each for each in _decode(disk.read(f"{root}/{APPLIED_FILE}"))}
+        return {each.instance: each for each in _decode(disk.read(f"{root}/{TRUNCATED_SENDERS_FILE}"))}
     except (FileNotFoundError, msgspec.MsgspecError, UnicodeDecodeError):
         return {}
 
@@ -70,7 +69,7 @@ def write_truncated_senders(disk: Disk, root: str, senders: Iterable[TruncatedSe
     found = list(senders)
     with translate_os_errors("nothing more is accepted"):
         if found:
-            disk.replace(f"{root}/{APPLIED_FILE}", msgspec.json.encode(found))
+            disk.replace(f"{root}/{TRUNCATED_SENDERS_FILE}", msgspec.json.encode(found))
         else:
             with suppress(FileNotFoundError):
-                disk.unlink(f"{root}/{APPLIED_FILE}")
+                disk.unlink(f"{root}/{TRUNCATED_SENDERS_FILE}")

@@ -18,6 +18,7 @@ from typing import NamedTuple, Protocol
 
 from durablecli.errors import HubLocked
 from durablecli.store.file_handles import wait_for_handle
+from durablecli.store.process_identity import is_process_stopped
 
 _CREATE_FLAGS = os.O_CREAT | os.O_EXCL
 _SAFE_FLAGS = os.O_NOFOLLOW | os.O_CLOEXEC
@@ -317,10 +318,7 @@ def _describe_holder(fd: int) -> str:
     if not text.isdigit():
         return "another process"
     pid = int(text)
-    with suppress(OSError), open(f"/proc/{pid}/stat", "rb") as file:
-        if file.read().rpartition(b") ")[2][:1] in (b"T", b"t"):
-            return f"pid {pid}, which is stopped"
-    return f"pid {pid}"
+    return f"pid {pid}, which is stopped" if is_process_stopped(pid) else f"pid {pid}"
 
 
 def _open(path: str, flags: int, mode: int = 0o777) -> int:

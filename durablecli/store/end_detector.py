@@ -12,7 +12,7 @@ import msgspec
 
 from durablecli.store import layout
 from durablecli.store.disk import Disk, FileInfo
-from durablecli.store.history import writer
+from durablecli.store.history.file import history_path
 from durablecli.store.inbox.inbox import Inbox
 from durablecli.store.inbox.pending_messages import STATUS_CHANGING_KINDS
 from durablecli.store.journal.reader import segment_numbers, segment_path
@@ -74,7 +74,7 @@ class EndDetector:
         return now._replace(offset=position.offset + lines.rfind(b"\n") + 1)
 
     def _history_path(self, instance: str) -> str:
-        return writer.history_path(self._root, instance)
+        return history_path(self._root, instance)
 
     def _segment_size(self, segment: int) -> int:
         return self._file_size(segment_path(self._journal, segment)) if segment else 0

@@ -9,8 +9,8 @@ import msgspec
 from durablecli.config import HttpKeysConfig
 from durablecli.errors import ConfigError
 from durablecli.store.disk import LocalDisk
+from durablecli.store.layout import KEYS_FILE
 
-KEYS_FILE = "keys.json"
 _OTHERS_MODE = 0o077
 
 

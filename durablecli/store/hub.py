@@ -13,25 +13,18 @@ from durablecli.store import layout, recovery
 from durablecli.store.disk import Disk, LocalDisk
 from durablecli.store.history import truncated
 from durablecli.store.history.writer import HistoryWriter, UnsyncedFiles
+from durablecli.store.hub_creation import create_added_folders, create_hub_if_missing, remove_old_pipe
+from durablecli.store.hub_file import FORMAT, HubFile, read_hub_file, this_process, write_hub_file
 from durablecli.store.inbox.inbox import Inbox
 from durablecli.store.index import Index, IndexUnusable
 from durablecli.store.journal.commits import Commit, ConsumedMessage
-from durablecli.store.journal.writer import Journal, read_tail
-from durablecli.store.layout import HubFile
-from durablecli.store.lock import EngineLock, this_process
+from durablecli.store.journal.reader import read_tail
+from durablecli.store.journal.writer import Journal
+from durablecli.store.lock import EngineLock
+from durablecli.store.os_errors import FAIL_STOP, NOTHING_DONE, translate_os_errors
+from durablecli.store.permissions import check_permissions
 from durablecli.store.quarantine import Quarantine
 from durablecli.store.quarantined_messages import QuarantinedMessages
-
-__all__ = [
-    "Hub",
-    "begin_checkpoint",
-    "checkpoint",
-    "close_hub",
-    "create_hub_if_missing",
-    "finish_checkpoint",
-    "open_hub",
-    "use_index",
-]
 
 _T = TypeVar("_T")
 
@@ -81,11 +74,6 @@ class PendingCheckpoint(NamedTuple):
     unsynced: UnsyncedFiles
 
 
-def create_hub_if_missing(root: str, disk: Disk | None = None) -> None:
-    """Make the hub, durably, unless it is there."""
-    layout.create_layout_if_missing(disk or LocalDisk(), root)
-
-
 def open_hub(
     root: str,
     disk: Disk | None = None,
@@ -101,29 +89,27 @@ def open_hub(
     Raises HubLocked, NoPermission, NewerHub, DamagedHub (naming file and byte) or StorageError, and then holds nothing.
     """
     disk = disk or LocalDisk()
-    held: EngineLock | None = None
-    try:
-        layout.check_permissions(disk, root)
-        if layout.create_layout_if_missing(disk, root):
+    with translate_os_errors(NOTHING_DONE, root):
+        check_permissions(disk, root)
+        if create_hub_if_missing(disk, root):
             on_create(root)
-        layout.read_hub_file(disk, root)  # a later version's hub isn't even locked
-        if lock:
-            held = EngineLock(disk, root)
-            held.acquire(timeout)
-        return _recover(disk, root, held, index, progress)
-    except BaseException as error:
+        read_hub_file(disk, root)  # the hub of a later version isn't even locked
+        held = EngineLock(disk, root) if lock else None
         if held is not None:
-            held.release()
-        if isinstance(error, OSError):
-            raise layout.to_storage_error(root, error) from error
-        raise
+            held.acquire(timeout)
+        try:
+            return _recover(disk, root, held, index, progress)
+        except BaseException:
+            if held is not None:
+                held.release()
+            raise
 
 
 def _recover(
     disk: Disk, root: str, lock: EngineLock | None, index: Index | None, progress: recovery.RebuildProgress | None
 ) -> Hub:
-    layout.make_added_folders(disk, root)
-    layout.remove_old_pipe(disk, root)
+    create_added_folders(disk, root)
+    remove_old_pipe(disk, root)
     file = _begin_epoch(disk, root, lock is not None)
     folder = f"{root}/{layout.JOURNAL_FOLDER}"
     recovery.remove_temporary_files(disk, folder)
@@ -141,7 +127,7 @@ def _recover(
     inbox = Inbox(disk, root)
     inbox.remove(recovery.consumed_messages(tail))
     inbox.remove_leftovers()
-    index = index or Index(f"{root}/index.sqlite")
+    index = index or Index(f"{root}/{layout.INDEX_FILE}")
     try:
         damaged = recovery.catch_up_index(index, disk, root, tail, progress=progress)
     except IndexUnusable:
@@ -173,19 +159,19 @@ def _recover(
 
 def _begin_epoch(disk: Disk, root: str, has_lock: bool) -> HubFile:
     """Write our name and a new epoch into hub.json, before anything else: a zombie of an engine sees it and stops."""
-    file = layout.read_hub_file(disk, root)
+    file = read_hub_file(disk, root)
     now = datetime.now(UTC)
-    file.format = layout.FORMAT
+    file.format = FORMAT
     file.epoch += 1
     file.engine = this_process(now) if has_lock else None
     file.clean = False
     file.last_seen = now
-    layout.write_hub_file(disk, root, file)
+    write_hub_file(disk, root, file)
     return file
 
 
 def _read_identity(hub: Hub) -> tuple[object, ...]:
-    names = (layout.HUB_FILE,) if hub.lock is None else (layout.HUB_FILE, "engine.lock")
+    names = (layout.HUB_FILE,) if hub.lock is None else (layout.HUB_FILE, layout.LOCK_FILE)
     found = [hub.disk.stat(f"{hub.root}/{name}") for name in names]
     return tuple(facts and facts.identity for facts in found)
 
@@ -200,12 +186,14 @@ def use_index(hub: Hub, action: Callable[[Index], _T]) -> _T:
     try:
         return action(hub.index)
     except IndexUnusable as damage:
-        logging.getLogger("durablecli").warning("rebuilding %s/index.sqlite, which is damaged: %s", hub.root, damage)
+        logging.getLogger("durablecli").warning(
+            "rebuilding %s/%s, which is damaged: %s", hub.root, layout.INDEX_FILE, damage
+        )
     try:
         recovery.rebuild_index_while_running(hub.index, hub.disk, hub.root, hub.journal.last_durable)
         return action(hub.index)
     except IndexUnusable as error:
-        raise StorageError(f"{hub.root}/index.sqlite is damaged and can't be rebuilt: {error}") from error
+        raise StorageError(f"{hub.root}/{layout.INDEX_FILE} is damaged and can't be rebuilt: {error}") from error
 
 
 def begin_checkpoint(hub: Hub, *, oldest_needed_commit: int | None = None) -> PendingCheckpoint:
@@ -227,13 +215,11 @@ def finish_checkpoint(hub: Hub, pending: PendingCheckpoint) -> None:
 
     Commits that the index doesn't contain yet stay needed too. Raises StorageError; then the engine must stop.
     """
-    try:
+    with translate_os_errors(FAIL_STOP, hub.root):
         hub.history_writer.sync(pending.unsynced)
-        hub.disk.sync_folder(f"{hub.root}/inbox/new")
+        hub.disk.sync_folder(f"{hub.root}/{layout.NEW_MESSAGES_FOLDER}")
         indexed = use_index(hub, _make_index_durable)
         hub.journal.record_checkpoint(min(pending.first_needed, indexed + 1))
-    except OSError as error:
-        raise layout.to_storage_error(hub.root, error) from error
 
 
 def _make_index_durable(index: Index) -> int:
@@ -258,6 +244,19 @@ def _save_unfinished(hub: Hub) -> int | None:
     return c
 
 
+def _save(hub: Hub, oldest_needed_commit: int | None) -> None:
+    checkpoint(
+        hub,
+        oldest_needed_commit=oldest_needed_commit if oldest_needed_commit is not None else _save_unfinished(hub),
+    )
+    if not hub.incomplete_turns:
+        truncated.retain_truncated(hub.disk, hub.root, hub.quarantine)
+    hub.quarantine.save()
+    file = read_hub_file(hub.disk, hub.root)
+    file.engine, file.clean, file.last_seen = None, True, datetime.now(UTC)
+    write_hub_file(hub.disk, hub.root, file)
+
+
 def close_hub(hub: Hub, clean: bool = True, *, oldest_needed_commit: int | None = None) -> None:
     """Let the hub go. After an error of the disk (`clean` false) nothing is written any more.
 
@@ -265,20 +264,8 @@ def close_hub(hub: Hub, clean: bool = True, *, oldest_needed_commit: int | None 
     """
     try:
         if clean:
-            checkpoint(
-                hub,
-                oldest_needed_commit=oldest_needed_commit
-                if oldest_needed_commit is not None
-                else _save_unfinished(hub),
-            )
-            if not hub.incomplete_turns:
-                truncated.retain_truncated(hub.disk, hub.root, hub.quarantine)
-            hub.quarantine.save()
-            file = layout.read_hub_file(hub.disk, hub.root)
-            file.engine, file.clean, file.last_seen = None, True, datetime.now(UTC)
-            layout.write_hub_file(hub.disk, hub.root, file)
-    except OSError as error:
-        raise layout.to_storage_error(hub.root, error) from error
+            with translate_os_errors(FAIL_STOP, hub.root):
+                _save(hub, oldest_needed_commit)
     finally:
         hub.journal.close()
         hub.index.close()

@@ -19,8 +19,9 @@ from durablecli.model.entity_id import is_entity_id, parse_entity_name
 from durablecli.model.status import InstanceSummary
 from durablecli.store import layout, quarantine, quarantined_messages, recovery
 from durablecli.store.disk import Disk, LocalDisk
-from durablecli.store.history import writer
-from durablecli.store.history.writer import History, JournalPart
+from durablecli.store.history.file import History, history_folders, history_path, make_damage_error, read_history
+from durablecli.store.history.merge import JournalPart, merge_with_journal, parts_by_instance, read_live_history
+from durablecli.store.hub_file import EngineProcess, read_engine_process, read_hub_file
 from durablecli.store.inbox.inbox import Inbox, InboxListing
 from durablecli.store.inbox.messages import Message
 from durablecli.store.inbox.pending_messages import (
@@ -32,7 +33,6 @@ from durablecli.store.inbox.pending_messages import (
 )
 from durablecli.store.index import Index, IndexReader, IndexUnusable, check_index_format, open_index_readonly
 from durablecli.store.journal.snapshot import JournalSnapshot, read_journal_snapshot
-from durablecli.store.lock import EngineProcess, read_engine_process
 from durablecli.store.os_errors import translate_os_errors
 from durablecli.store.quarantine import QuarantinedInstance
 from durablecli.store.query import Page, Query, make_page, sort_rows
@@ -58,9 +58,9 @@ class HubReader:
         """Whether there is a hub; raises NewerHub, DamagedHub or NoPermission for one that can't be read."""
         with translate_os_errors(_READ_FAILED):
             try:
-                layout.read_hub_file(self._disk, self._root)
+                read_hub_file(self._disk, self._root)
             except FileNotFoundError:
-                if any(writer.history_folders(self._disk, self._root)):
+                if any(history_folders(self._disk, self._root)):
                     path = f"{self._root}/{layout.HUB_FILE}"
                     raise DamagedHub(f"{path} is missing; `durable doctor --repair` writes it anew") from None
                 return False
@@ -79,7 +79,7 @@ class HubReader:
             # A file that was made a moment ago is still empty, and the glimpse of the journal was older than that.
             found = self._read_merged(instance, None)
         if found is not None and (found.is_damaged or not found.lines):
-            raise writer.make_damage_error(writer.history_path(self._root, instance), found)
+            raise make_damage_error(history_path(self._root, instance), found)
         return found
 
     def read_readable_part(self, instance: str) -> History | None:
@@ -143,15 +143,13 @@ class HubReader:
         """`read` for many instances, with one look at the journal for all of them."""
         with translate_os_errors(_READ_FAILED):
             parts = (
-                writer.parts_by_instance(read_journal_snapshot(self._disk, self._journal).after(0))
-                if self.exists()
-                else {}
+                parts_by_instance(read_journal_snapshot(self._disk, self._journal).after(0)) if self.exists() else {}
             )
 
         def read(instance: str) -> History | None:
             with translate_os_errors(_READ_FAILED):
-                found = writer.read_history(self._disk, self._root, instance)
-                found = writer.merge_with_journal(found, parts.get(instance), instance)
+                found = read_history(self._disk, self._root, instance)
+                found = merge_with_journal(found, parts.get(instance), instance)
             if found is None or found.is_damaged or not found.lines:
                 return self.read_history(instance)  # it has changed since, or there is something to say about it
             return found
@@ -165,18 +163,24 @@ class HubReader:
             commits = (
                 [] if known else (journal or read_journal_snapshot(self._disk, self._journal)).for_instance(instance)
             )
-            return writer.read_live_history(self._disk, self._root, commits, instance)
+            return read_live_history(self._disk, self._root, commits, instance)
 
     def change_token(self, instance: str) -> tuple[object, ...]:
         """Something that changes when `read` or `pending` may give something else; cheap, for those who wait."""
         with translate_os_errors(_READ_FAILED):
-            path = writer.history_path(self._root, instance)
+            path = history_path(self._root, instance)
             facts = self._disk.stat(path)
             size = self._disk.size(path) if facts else 0
             journal = sorted(self._disk.listdir(self._journal))
             live = max((name for name in journal if name.endswith(".jsonl")), default=None)
             grown = self._disk.size(f"{self._journal}/{live}") if live else 0
-            return facts, size, tuple(journal), grown, len(self._disk.listdir(f"{self._root}/inbox/new"))
+            return (
+                facts,
+                size,
+                tuple(journal),
+                grown,
+                len(self._disk.listdir(f"{self._root}/{layout.NEW_MESSAGES_FOLDER}")),
+            )
 
     def pending_messages(self, instance: str) -> list[Message]:
         """What was posted for an instance and no engine has taken yet, in order. Ask before you `read`: then what is
@@ -268,11 +272,11 @@ class HubReader:
         """The instances that the table is too old for."""
         newer: dict[str, InstanceSummary | None] = {}
         parts: dict[str, JournalPart] | None = None
-        for instance, part in writer.parts_by_instance(journal.after(table.last_commit)).items():
+        for instance, part in parts_by_instance(journal.after(table.last_commit)).items():
             found = self._merge_part(instance, part)
             if not part.purged and (found is None or found.last < part.last):
                 # The table is ahead of the file: what lies between stands further up in the journal.
-                parts = writer.parts_by_instance(journal.after(0)) if parts is None else parts
+                parts = parts_by_instance(journal.after(0)) if parts is None else parts
                 found = self._merge_part(instance, parts[instance])
             newer[instance] = _to_summary(found)
         return newer | self._quarantined_rows(table, newer)
@@ -286,12 +290,12 @@ class HubReader:
             row = newer[id] if id in newer else table.get(id)
             if row is not None:
                 found[id] = msgspec.structs.replace(row, set_aside=entry.reason)
-            elif self._disk.exists(writer.history_path(self._root, id)):
+            elif self._disk.exists(history_path(self._root, id)):
                 found[id] = _unreadable_row(entry)
         return found
 
     def _merge_part(self, instance: str, part: JournalPart) -> History | None:
-        return writer.merge_with_journal(writer.read_history(self._disk, self._root, instance), part, instance)
+        return merge_with_journal(read_history(self._disk, self._root, instance), part, instance)
 
     def _read_pending_items(self) -> _PendingItems:
         """The requests that can change a row, by instance."""
@@ -305,7 +309,7 @@ class HubReader:
 
     def _open_tables(self, journal: JournalSnapshot) -> Iterator[IndexReader]:
         """What the journal can be laid over: the index, a private copy of it, or one folded for the moment."""
-        path = f"{self._root}/index.sqlite"
+        path = f"{self._root}/{layout.INDEX_FILE}"
         if self._disk.exists(path):
             for open_it in (open_index_readonly, _open_copy):
                 with suppress(IndexUnusable):

@@ -22,7 +22,7 @@ from durablecli.errors import StorageError
 from durablecli.model.entity_id import is_entity_id
 from durablecli.model.status import InstanceSummary, PendingWait
 from durablecli.store.file_handles import wait_for_handle
-from durablecli.store.lock import boot_id
+from durablecli.store.process_identity import boot_id
 from durablecli.store.query import Page, Query, compile_count, compile_page, make_page, to_micros
 
 FORMAT = 3

@@ -1,4 +1,4 @@
-"""What an error of the disk means to whoever asked for something."""
+"""Errors of the operating system, as the errors that people meet."""
 
 from __future__ import annotations
 
@@ -7,13 +7,30 @@ from contextlib import contextmanager
 
 from durablecli.errors import NoPermission, StorageError
 
+NOTHING_DONE = "nothing was done. Repair the disk or free some space, then try again"
+FAIL_STOP = "nothing more is accepted. Repair the disk or free some space, then start again"
+
 
 @contextmanager
-def translate_os_errors(consequence: str) -> Iterator[None]:
-    """Turn OSError into StorageError, or NoPermission, with what follows from it: "the message isn't acknowledged"."""
+def translate_os_errors(consequence: str, path: str = "the state directory") -> Iterator[None]:
+    """Turn OSError into NoPermission or StorageError, with the consequence: "the message isn't acknowledged".
+
+    `path` is named where the error itself names none.
+    """
     try:
         yield
     except PermissionError as error:
-        raise NoPermission(f"{error.filename or 'the state directory'}: {error.strerror}; {consequence}") from error
+        where = _describe(error, path)
+        raise NoPermission(f"{where}; {consequence.partition('.')[0]}; use a --state-dir of your own") from error
     except OSError as error:
-        raise StorageError(f"{error.filename or 'the disk'}: {error.strerror or error}; {consequence}") from error
+        raise StorageError(f"{_describe(error, path)}; {consequence}") from error
+
+
+def make_fail_stop_error(error: OSError, path: str) -> StorageError:
+    """The error after which an engine writes nothing more: only a restart knows what is on disk."""
+    return StorageError(f"{path}: {error.strerror or error}; {FAIL_STOP}")
+
+
+def _describe(error: OSError, path: str) -> str:
+    where = error.filename if isinstance(error.filename, str) else path
+    return f"{where}: {error.strerror or error}"

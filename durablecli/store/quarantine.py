@@ -15,9 +15,8 @@ from datetime import UTC, datetime
 import msgspec
 
 from durablecli.store.disk import Disk
+from durablecli.store.layout import QUARANTINE_FILE
 from durablecli.store.os_errors import translate_os_errors
-
-QUARANTINE_FILE = "set-aside.json"
 
 
 class QuarantinedInstance(msgspec.Struct, frozen=True):

@@ -17,9 +17,8 @@ from durablecli.model.entity_id import is_entity_id
 from durablecli.model.ids import entity_file_name, file_name
 from durablecli.store.disk import Disk
 from durablecli.store.journal.commits import Commit, QuarantinedMessage
+from durablecli.store.layout import QUARANTINED_MESSAGES_FOLDER
 from durablecli.store.os_errors import translate_os_errors
-
-QUARANTINED_MESSAGES_FOLDER = "kept"
 
 
 class QuarantinedEntry(msgspec.Struct):

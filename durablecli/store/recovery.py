@@ -19,22 +19,20 @@ from durablecli.replay.entity_state import fold_entity_log, summarize_entity
 from durablecli.replay.pending import summarize_instance
 from durablecli.replay.runtime_state import fold_history
 from durablecli.store.disk import Disk
-from durablecli.store.history.writer import (
-    HistoryWriter,
-    JournalPart,
-    complete_files,
+from durablecli.store.history.file import (
     history_files,
     instance_of_file,
     make_damage_error,
-    merge_with_journal,
-    parts_by_instance,
     read_history,
     read_history_file,
 )
+from durablecli.store.history.merge import JournalPart, merge_with_journal, parts_by_instance
+from durablecli.store.history.writer import HistoryWriter, complete_files
 from durablecli.store.index import Index
 from durablecli.store.journal.reader import JournalTail
 from durablecli.store.journal.snapshot import read_journal_snapshot
 from durablecli.store.journal.writer import Journal
+from durablecli.store.layout import JOURNAL_FOLDER
 
 RebuildProgress = Callable[[int], None]
 """Told now and then how many histories have been read while the index is rebuilt."""
@@ -125,8 +123,8 @@ def catch_up_index(
     last = tail.next_commit - 1
     if index.last_commit > last:
         raise DamagedHub(
-            f"{root}/journal ends with commit {last}, and the index has seen commit {index.last_commit}; restore the"
-            " journal from a backup, or see `durable doctor`"
+            f"{root}/{JOURNAL_FOLDER} ends with commit {last}, and the index has seen commit {index.last_commit};"
+            " restore the journal from a backup, or run: durable doctor"
         )
     if index.last_commit < last - len(tail.lines):
         return rebuild_index(index, disk, root, last, progress=progress)
@@ -176,7 +174,11 @@ def rebuild_index_while_running(index: Index, disk: Disk, root: str, last_durabl
 
     Files that are written meanwhile may be ahead; their rows are applied once more.
     """
-    commits = [commit for commit in read_journal_snapshot(disk, f"{root}/journal").after(0) if commit.c <= last_durable]
+    commits = [
+        commit
+        for commit in read_journal_snapshot(disk, f"{root}/{JOURNAL_FOLDER}").after(0)
+        if commit.c <= last_durable
+    ]
     rebuild_index(index, disk, root, 0)
     parts = parts_by_instance(commits)
     merged = (

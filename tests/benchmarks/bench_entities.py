@@ -10,7 +10,7 @@ from pathlib import Path
 from msgspec import Raw, json
 
 from durablecli.engine.engine import Engine
-from durablecli.store.history.writer import history_path
+from durablecli.store.history.file import history_path
 from durablecli.store.inbox.messages import MessageItem
 from tests.benchmarks.harness import measure_bare_loop, measure_run, open_engine, print_environment
 

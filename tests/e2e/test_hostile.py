@@ -24,7 +24,7 @@ from durablecli import EntityId
 from durablecli.__main__ import main
 from durablecli.store import disk
 from durablecli.store.disk import LocalDisk
-from durablecli.store.history import writer
+from durablecli.store.history.file import history_path
 from durablecli.store.inbox.inbox import Inbox
 from durablecli.store.inbox.messages import MessageItem
 from tests.support.cli_harness import COMMAND, CliHarness, DurableProcess, wait_until
@@ -185,7 +185,7 @@ def assert_ends_well_without_log(hub: CliHarness, bank: Bank) -> None:
 
 
 def damage(hub: CliHarness, instance: str, how: Callable[[list[bytes]], list[bytes]]) -> None:
-    file = Path(writer.history_path(str(hub.root), instance))
+    file = Path(history_path(str(hub.root), instance))
     lines = file.read_bytes().splitlines(keepends=True)
     file.write_bytes(b"".join(how(lines)))
 
@@ -216,7 +216,7 @@ def test_damaged_histories_and_logs(hub: CliHarness, bank: Bank) -> None:
     assert_works(hub, "beside damage")
     shown = hub("doctor", code=1).out
     for id in ("torn", "unread", "parent"):
-        assert re.search(rf"\b{id}\b", shown.replace("\n", " ")) or writer.history_path("", id) in shown, shown
+        assert re.search(rf"\b{id}\b", shown.replace("\n", " ")) or history_path("", id) in shown, shown
     assert hub("status", "torn", code=None).exit_code in (0, 65)
     stop_cleanly(hub, running)
     hub("doctor", "--repair", code=None)

@@ -14,12 +14,13 @@ import durablecli as df
 from durablecli import testing
 from durablecli.engine import entity_scheduler
 from durablecli.engine.turns import TurnRunner
-from durablecli.store import deduplication, quarantine, quarantined_messages
+from durablecli.store import deduplication, quarantined_messages
 from durablecli.store.check import checker
 from durablecli.store.check.history_repair import HistoryRepair
-from durablecli.store.history.writer import history_path
+from durablecli.store.history.file import history_path
 from durablecli.store.hub import checkpoint, close_hub, open_hub
 from durablecli.store.index import Index
+from durablecli.store.layout import QUARANTINE_FILE
 
 Context = df.DurableOrchestrationContext
 ROOT = "hub"
@@ -125,7 +126,7 @@ def repair(hub: testing.TestEnvironment) -> list[str]:
 
     said = list(HistoryRepair(hub.disk, ROOT, keep_file).run())
     with suppress(FileNotFoundError):
-        hub.disk.unlink(f"{ROOT}/{quarantine.QUARANTINE_FILE}")
+        hub.disk.unlink(f"{ROOT}/{QUARANTINE_FILE}")
     return said
 
 

@@ -15,7 +15,7 @@ from durablecli.engine import entity_scheduler
 from durablecli.engine.workers.entity_batch import EntityBatchCall
 from durablecli.model import events as ev
 from durablecli.replay.entity_state import EntityRuntimeState, fold_entity_log
-from durablecli.store.history.writer import history_path
+from durablecli.store.history.file import history_path
 from durablecli.store.inbox.messages import MessageItem
 
 A, B, C = (df.EntityId("counter", key) for key in "abc")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from durablecli.engine.instance_cache import InstanceCache
-from durablecli.store.history.writer import History
+from durablecli.store.history.file import History
 from durablecli.store.memory_disk import MemoryDisk
 from durablecli.store.quarantine import Quarantine
 

@@ -14,7 +14,7 @@ from durablecli import testing
 from durablecli.engine.turns import TurnRunner
 from durablecli.errors import InstanceSetAside
 from durablecli.store import quarantine, quarantined_messages
-from durablecli.store.history.writer import history_path
+from durablecli.store.history.file import history_path
 from durablecli.store.hub import checkpoint
 from durablecli.store.inbox.messages import MessageItem
 from durablecli.store.query import Query

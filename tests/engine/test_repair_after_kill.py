@@ -16,9 +16,9 @@ from durablecli.daemon.embedded_engine import embedded
 from durablecli.engine import commit_builder, message_handler, publisher, turns
 from durablecli.store.check.repair import repair_hub
 from durablecli.store.disk import LocalDisk
+from durablecli.store.hub_creation import create_folders
 from durablecli.store.inbox.inbox import Inbox
 from durablecli.store.inbox.messages import MessageItem
-from durablecli.store.layout import make_folders
 
 Context = df.DurableOrchestrationContext
 echo_runs: list[int] = []
@@ -53,7 +53,7 @@ def hub(replay_always: bool) -> Iterator[testing.TestEnvironment]:
 
 def write_killed_hub(hub: testing.TestEnvironment, root: Path) -> Path:
     """The files of a hub as a kill leaves them, in a folder."""
-    make_folders(LocalDisk(), str(root))
+    create_folders(LocalDisk(), str(root))
     for name, file in hub.disk.files.items():
         path = root / os.path.relpath(name, "hub")
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)

@@ -15,7 +15,7 @@ from typing import Any
 import durablecli as df
 from durablecli import testing
 from durablecli.model.entity_id import is_entity_id
-from durablecli.store.history.writer import history_path
+from durablecli.store.history.file import history_path
 
 Steps = Generator[Any, Any, Any]
 A, B, C = (df.EntityId("counter", key) for key in "abc")

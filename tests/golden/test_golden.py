@@ -17,7 +17,7 @@ from durablecli.replay.replay import replay
 from durablecli.replay.runtime_state import fold_history
 from durablecli.store.check.history import check_history
 from durablecli.store.disk import LocalDisk
-from durablecli.store.history.writer import History, read_history_file
+from durablecli.store.history.file import History, read_history_file
 from tests.golden.scenario import FUNCTIONS
 
 RELEASES = sorted(each.name for each in Path(__file__).parent.iterdir() if each.name[0].isdigit())

@@ -8,7 +8,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from durablecli.store.history import writer
+from durablecli.store.history.file import history_path
 from tests.http.conftest import BASE, RunningServer, check_against_openapi, run_server, wait_until
 
 
@@ -20,7 +20,7 @@ def served(tmp_path: Path) -> Iterator[RunningServer]:
 
 def test_a_damaged_instance_answers_409(served: RunningServer) -> None:
     instance = served.client.start_new("waiter", "damaged")
-    file = Path(writer.history_path(served.client.root, instance))
+    file = Path(history_path(served.client.root, instance))
     wait_until(lambda: file.exists() and file.read_bytes().count(b"\n") > 1)
     lines = file.read_bytes().splitlines(keepends=True)
     file.write_bytes(lines[0] + b"X" + lines[1][1:] + b"".join(lines[2:]))

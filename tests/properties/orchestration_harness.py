@@ -13,7 +13,7 @@ from durablecli.model import events as ev
 from durablecli.model.payloads import encode
 from durablecli.replay.pending import next_due
 from durablecli.replay.runtime_state import RuntimeState, fold_history
-from durablecli.store.history import writer
+from durablecli.store.history.file import history_files, read_history, read_history_file
 from durablecli.store.inbox.messages import Message, MessageItem
 from tests.properties.orchestration_programs import EVENT_NAMES, ROOT_IDS, Body, ProgramEnvironment
 
@@ -168,14 +168,14 @@ class OrchestrationHarness:
 
     def instance_ids(self) -> list[str]:
         found = []
-        for file in writer.history_files(self.hub.disk, "hub"):
-            history = writer.read_history_file(self.hub.disk, file)
+        for file in history_files(self.hub.disk, "hub"):
+            history = read_history_file(self.hub.disk, file)
             assert history is not None
             found.append(history.instance)
         return sorted(found)
 
     def read_records(self, id: str) -> list[ev.Record]:
-        history = writer.read_history(self.hub.disk, "hub", id)
+        history = read_history(self.hub.disk, "hub", id)
         assert history is not None
         assert history.is_whole
         return list(parse_records(history))

@@ -15,7 +15,7 @@ from msgspec import Raw
 from durablecli.errors import DamagedHub, HubLocked, NewerHub, NoPermission, NotFound, StorageError
 from durablecli.model.codec import crc_seed, encode_record
 from durablecli.model.events import EntityStarted, EventAwaited, ExecutionStarted, Record
-from durablecli.store.history.writer import history_path, read_history
+from durablecli.store.history.file import history_path, read_history
 from durablecli.store.hub import (
     Hub,
     begin_checkpoint,
@@ -27,7 +27,8 @@ from durablecli.store.hub import (
 )
 from durablecli.store.inbox.messages import MessageItem
 from durablecli.store.index import Index
-from durablecli.store.journal.writer import Commit, ConsumedMessage, HistoryWrite, PurgedExecution, read_commits
+from durablecli.store.journal.commits import Commit, ConsumedMessage, HistoryWrite, PurgedExecution
+from durablecli.store.journal.reader import read_tail
 from durablecli.store.memory_disk import MemoryDisk
 from durablecli.store.query import Query
 from tests.support.faulty_disk import FaultyDisk, fail_from
@@ -167,13 +168,13 @@ def test_a_checkpoint_keeps_what_is_above_its_floor_and_what_the_index_lacks(roo
         apply_commit(hub, make_write("a", "1", c, c))
     hub.index.update([], [], 5)
     checkpoint(hub, oldest_needed_commit=4)
-    assert [each.c for each in read_commits(hub.disk, f"{root}/journal")] == [4, 5]
+    assert [each.c for each in read_tail(hub.disk, f"{root}/journal").commits] == [4, 5]
     apply_commit(hub, make_write("a", "1", 6, 6))
     checkpoint(hub)
-    assert [each.c for each in read_commits(hub.disk, f"{root}/journal")] == [6]
+    assert [each.c for each in read_tail(hub.disk, f"{root}/journal").commits] == [6]
     hub.index.update([], [], 6)
     checkpoint(hub)
-    assert list(read_commits(hub.disk, f"{root}/journal")) == []
+    assert read_tail(hub.disk, f"{root}/journal").commits == []
     close_hub(hub)
 
 

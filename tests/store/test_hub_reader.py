@@ -36,11 +36,11 @@ from durablecli.model.events import (
 from durablecli.store import hub as hubs
 from durablecli.store import recovery
 from durablecli.store.disk import LocalDisk
-from durablecli.store.history.writer import history_path
+from durablecli.store.history.file import history_path
 from durablecli.store.hub import Hub
 from durablecli.store.hub_reader import HubReader
 from durablecli.store.inbox.messages import MessageItem
-from durablecli.store.journal.writer import Commit, HistoryWrite, PurgedExecution
+from durablecli.store.journal.commits import Commit, HistoryWrite, PurgedExecution
 from durablecli.store.query import Query
 from tests.store.test_index import KILLED_IN_A_TRANSACTION
 

@@ -14,14 +14,9 @@ import pytest
 
 from durablecli.errors import HubLocked, NoPermission, StorageError
 from durablecli.store.disk import LocalDisk
-from durablecli.store.lock import (
-    EngineLock,
-    EngineProcess,
-    is_process_alive,
-    read_engine_process,
-    start_token,
-    this_process,
-)
+from durablecli.store.hub_file import EngineProcess, read_engine_process, this_process
+from durablecli.store.lock import EngineLock
+from durablecli.store.process_identity import is_process_alive, start_token
 
 SINCE = datetime(2026, 11, 22, 9, 12, 44, tzinfo=UTC)
 
@@ -53,7 +48,7 @@ def test_the_refused_one_learns_who_holds_the_lock(tmp_path: Path) -> None:
 def test_an_unnamed_holder_is_a_conflict(tmp_path: Path) -> None:
     lock = make_lock(tmp_path)
     lock.acquire()
-    with pytest.raises(HubLocked, match="hasn't said its name"):
+    with pytest.raises(HubLocked, match="still starting"):
         make_lock(tmp_path).acquire(timeout=0.05)
     lock.release()
 
@@ -102,7 +97,7 @@ def test_the_lock_belongs_to_the_process_and_not_to_a_thread(tmp_path: Path) -> 
 
 def test_a_lock_that_cannot_be_created_is_reported_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
-    with pytest.raises((StorageError, NoPermission), match="can't be locked"):
+    with pytest.raises((StorageError, NoPermission), match="can't lock"):
         make_lock(tmp_path / "file").acquire(timeout=0.05)
 
 

@@ -27,11 +27,11 @@ from durablecli.model.events import (
     Record,
 )
 from durablecli.model.status import InstanceSummary
-from durablecli.store.history.writer import history_files, read_history_file
+from durablecli.store.history.file import history_files, read_history_file
 from durablecli.store.hub import Hub, checkpoint, close_hub, open_hub
 from durablecli.store.inbox.messages import MessageItem
 from durablecli.store.index import Index
-from durablecli.store.journal.writer import Commit, ConsumedMessage, HistoryWrite, PurgedExecution
+from durablecli.store.journal.commits import Commit, ConsumedMessage, HistoryWrite, PurgedExecution
 from tests.support.faulty_disk import FaultyDisk, PowerCut
 
 ROOT = "hub"

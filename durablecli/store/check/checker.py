@@ -20,23 +20,23 @@ from durablecli.store import layout, quarantine, quarantined_messages
 from durablecli.store.check.entity_locks import held_lock, why_lock_is_stale
 from durablecli.store.check.history import check_history
 from durablecli.store.disk import Disk, LocalDisk
-from durablecli.store.history.writer import (
+from durablecli.store.history.file import (
     History,
-    JournalPart,
     history_files,
     history_folders,
     history_path,
-    merge_with_journal,
-    parts_by_instance,
     read_history,
     read_history_file,
 )
+from durablecli.store.history.merge import JournalPart, covers_damage, merge_with_journal, parts_by_instance
+from durablecli.store.hub_creation import missing_folders
+from durablecli.store.hub_file import read_engine_process, read_hub_file
 from durablecli.store.inbox.failed_messages import MessageFailure
 from durablecli.store.inbox.inbox import Inbox
 from durablecli.store.index import IndexReader, IndexUnusable, open_index_readonly
 from durablecli.store.journal.reader import JournalTail, read_tail
-from durablecli.store.lock import read_engine_process
 from durablecli.store.os_errors import translate_os_errors
+from durablecli.store.permissions import check_permissions
 from durablecli.store.query import Query
 from durablecli.store.recovery import consumed_messages, summarize_history
 
@@ -92,14 +92,14 @@ class HubChecker:
         return self.report
 
     def _check_layout(self) -> None:
-        for check in (layout.check_permissions, layout.read_hub_file):
+        for check in (check_permissions, read_hub_file):
             try:
                 check(self.disk, self.root)
             except (DamagedHub, NoPermission) as error:
                 self.report.findings.append(str(error))
             except FileNotFoundError:
                 self.report.findings.append(f"{self.root}/{layout.HUB_FILE} is missing")
-        for folder in layout.missing_folders(self.disk, self.root):
+        for folder in missing_folders(self.disk, self.root):
             self.report.findings.append(f"{folder} is missing")
 
     def _check_journal(self) -> JournalTail | None:
@@ -235,15 +235,17 @@ class HubChecker:
                 self.report.notes.append(f"the id {each.id!r} is held by a process that is gone")
 
     def _check_failed_messages(self) -> None:
-        for name in sorted(self.disk.listdir(f"{self.root}/inbox/bad")):
-            text = f"{self.root}/inbox/bad/{name}: the message can't be read and was set aside; --repair moves it away"
+        bad = f"{self.root}/{layout.UNREADABLE_MESSAGES_FOLDER}"
+        for name in sorted(self.disk.listdir(bad)):
+            text = f"{bad}/{name}: the message can't be read and was set aside; --repair moves it away"
             self.report.findings.append(text)
         failed = Inbox(self.disk, self.root).failed_messages
         for name in failed.names():
-            self.report.findings.append(_describe_failed(f"{self.root}/inbox/failed/{name}", failed.read_failure(name)))
+            path = f"{self.root}/{layout.FAILED_MESSAGES_FOLDER}/{name}"
+            self.report.findings.append(_describe_failed(path, failed.read_failure(name)))
 
     def _read_message_ids(self) -> Iterator[str]:
-        folder = f"{self.root}/inbox/new"
+        folder = f"{self.root}/{layout.NEW_MESSAGES_FOLDER}"
         for name in sorted(each for each in self.disk.listdir(folder) if each.endswith(".json")):
             try:
                 yield _decode_head(verify_crc(self.disk.read(f"{folder}/{name}").removesuffix(b"\n")) + b"}").message
@@ -253,7 +255,7 @@ class HubChecker:
                 self.report.findings.append(f"{folder}/{name}: byte 0: {error}")
 
     def _check_index(self, tail: JournalTail | None) -> None:
-        file = f"{self.root}/index.sqlite"
+        file = f"{self.root}/{layout.INDEX_FILE}"
         try:
             reader = open_index_readonly(file)
         except IndexUnusable as error:
@@ -297,13 +299,6 @@ def _describe_failed(path: str, failure: MessageFailure | None) -> str:
     return (
         f"{path}: {about} was set aside at {failure.at:%Y-%m-%dT%H:%M:%SZ}: {failure.error}; --repair handles it again"
     )
-
-
-def covers_damage(part: JournalPart | None, history: History) -> bool:
-    """Whether the journal says what stands at the first bad line."""
-    if part is None:
-        return False
-    return part.purged or part.begins_file or part.first - 1 <= history.last < part.last
 
 
 def _is_unknown_file(name: str) -> bool:

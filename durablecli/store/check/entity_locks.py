@@ -7,7 +7,7 @@ from collections.abc import Callable
 from durablecli.model.events import EntityLock, EntityLockRequested
 from durablecli.replay.entity_state import fold_entity_log
 from durablecli.replay.runtime_state import fold_history
-from durablecli.store.history.writer import History
+from durablecli.store.history.file import History
 from durablecli.store.recovery import readable_records
 
 

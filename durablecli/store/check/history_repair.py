@@ -23,15 +23,10 @@ from durablecli.store.check.salvage import SalvagedHistory, salvage_history
 from durablecli.store.deduplication import AppliedEntityOperation, StartedChild, TruncatedSender
 from durablecli.store.disk import Disk
 from durablecli.store.history import truncated
-from durablecli.store.history.writer import (
-    history_files,
-    history_path,
-    instance_of_file,
-    read_history,
-    read_history_file,
-)
+from durablecli.store.history.file import history_files, history_path, instance_of_file, read_history, read_history_file
 from durablecli.store.inbox.messages import MessageItem
 from durablecli.store.journal.commits import QuarantinedMessage
+from durablecli.store.layout import DAMAGED_FOLDER
 from durablecli.store.quarantined_messages import QuarantinedMessages
 from durablecli.store.recovery import readable_records
 
@@ -86,7 +81,7 @@ class HistoryRepair:
         history = read_history_file(self._disk, file)
         if history is None:
             return
-        folder = f"{self._root}/damaged"
+        folder = f"{self._root}/{DAMAGED_FOLDER}"
         if history.lines and history_path(self._root, history.instance) != file:
             self._preserve(file)
             yield f"{file} held the history of {history.instance!r}; it was moved to {folder}"
@@ -284,7 +279,7 @@ class HistoryRepair:
         self._disk.replace(file, b"".join(line + b"\n" for line in lines))
 
     def _describe(self, file: str, found: SalvagedHistory) -> str:
-        kept = f"{self._root}/damaged has all of it"
+        kept = f"{self._root}/{DAMAGED_FOLDER} has all of it"
         if found.is_complete:
             return f"{file}: lines that are no records, or twice, were removed; no record is lost; {kept}"
         lost = (

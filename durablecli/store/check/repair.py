@@ -15,30 +15,34 @@ import msgspec
 from durablecli.errors import DamagedHub
 from durablecli.model.codec import CorruptLine, verify_crc
 from durablecli.model.status import InstanceSummary
-from durablecli.store import layout, quarantine
+from durablecli.store import layout
 from durablecli.store.check import checker
 from durablecli.store.check.checker import CheckReport
 from durablecli.store.check.history_repair import HistoryRepair
 from durablecli.store.disk import Disk, LocalDisk
-from durablecli.store.history.writer import (
-    HistoryWriter,
-    JournalPart,
-    history_files,
-    is_contiguous,
-    parts_by_instance,
-    read_history,
-    read_history_file,
-)
+from durablecli.store.history.file import history_files, read_history, read_history_file
+from durablecli.store.history.merge import JournalPart, is_contiguous, parts_by_instance
+from durablecli.store.history.writer import HistoryWriter
 from durablecli.store.hub import close_hub, open_hub
+from durablecli.store.hub_creation import create_folders, missing_folders
+from durablecli.store.hub_file import FORMAT, HubFile, read_hub_file, write_hub_file
 from durablecli.store.inbox.inbox import Inbox
 from durablecli.store.index import IndexUnusable, open_index_readonly
 from durablecli.store.journal.commits import Commit, HistoryWrite, decode_commit
-from durablecli.store.journal.reader import CHECKPOINT_FILE, SegmentHeader, segment_numbers, segment_path
-from durablecli.store.journal.writer import Journal, JournalCheckpoint, read_checkpoint, read_tail, write_checkpoint
+from durablecli.store.journal.reader import (
+    JournalCheckpoint,
+    SegmentHeader,
+    read_checkpoint,
+    read_tail,
+    segment_numbers,
+    segment_path,
+    write_checkpoint,
+)
+from durablecli.store.journal.writer import Journal
+from durablecli.store.layout import CHECKPOINT_FILE, QUARANTINE_FILE
 from durablecli.store.lock import EngineLock
 from durablecli.store.os_errors import translate_os_errors
-
-_DAMAGED_FOLDER = "damaged"
+from durablecli.store.permissions import check_permissions
 
 
 def repair_hub(root: str, disk: Disk | None = None) -> CheckReport:
@@ -46,7 +50,7 @@ def repair_hub(root: str, disk: Disk | None = None) -> CheckReport:
     disk = disk or LocalDisk()
     if disk.stat(root, follow_symlinks=True) is None:
         return checker.check_hub(root, disk)
-    layout.check_permissions(disk, root)
+    check_permissions(disk, root)
     lock = EngineLock(disk, root)
     lock.acquire()
     try:
@@ -76,13 +80,13 @@ class _HubRepair:
         yield from self._repair_histories()
         yield from self._retry_messages()
         # Opening the hub rebuilds the index, and an engine tries every instance again.
-        for name in ("index.sqlite", "index.sqlite-journal", quarantine.QUARANTINE_FILE):
+        for name in (layout.INDEX_FILE, f"{layout.INDEX_FILE}-journal", QUARANTINE_FILE):
             with suppress(FileNotFoundError):
                 self.disk.unlink(f"{self.root}/{name}")
 
     def _repair_histories(self) -> Iterator[str]:
         try:
-            index = open_index_readonly(f"{self.root}/index.sqlite")
+            index = open_index_readonly(f"{self.root}/{layout.INDEX_FILE}")
         except IndexUnusable:
             yield from HistoryRepair(self.disk, self.root, self._preserve).run()
             return
@@ -98,8 +102,8 @@ class _HubRepair:
             index.close()
 
     def _repair_folders(self) -> Iterator[str]:
-        missing = layout.missing_folders(self.disk, self.root)
-        layout.make_folders(self.disk, self.root)
+        missing = missing_folders(self.disk, self.root)
+        create_folders(self.disk, self.root)
         yield from (f"{folder} was made anew" for folder in missing)
 
     # ── messages ───────────────────────────────────────────────────────────────────────────────────────────────────
@@ -112,21 +116,21 @@ class _HubRepair:
         for name in failed.names():
             why = failed.read_failure(name)
             if why is not None and why.is_final:
-                failed.move_away(name, f"{self.root}/{_DAMAGED_FOLDER}")
-                yield f"{name}, which failed twice, was moved to {self.root}/{_DAMAGED_FOLDER}"
+                failed.move_away(name, f"{self.root}/{layout.DAMAGED_FOLDER}")
+                yield f"{name}, which failed twice, was moved to {self.root}/{layout.DAMAGED_FOLDER}"
             else:
                 failed.retry(name)
                 yield f"{name} was put back into the inbox"
-        bad = f"{self.root}/inbox/bad"
+        bad = f"{self.root}/{layout.UNREADABLE_MESSAGES_FOLDER}"
         for file in [*(f"{bad}/{name}" for name in sorted(self.disk.listdir(bad))), *inbox.unreadable_files()]:
             self._preserve(file)
-            yield f"{file}, which can't be read, was moved to {self.root}/{_DAMAGED_FOLDER}"
+            yield f"{file}, which can't be read, was moved to {self.root}/{layout.DAMAGED_FOLDER}"
 
     # ── hub.json ───────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _repair_hub_file(self) -> Iterator[str]:
         try:
-            layout.read_hub_file(self.disk, self.root)
+            read_hub_file(self.disk, self.root)
         except (DamagedHub, FileNotFoundError):
             hubs = [
                 header.hub
@@ -135,13 +139,11 @@ class _HubRepair:
             ]
             epoch = max((commit.epoch for commit in self._read_commits().values()), default=0)
             # The journal only has the latest epochs; a wide step is above whatever was used before them.
-            content = layout.HubFile(
-                layout.FORMAT, hubs[-1] if hubs else uuid4().hex, "repaired", epoch + 1000, clean=False
-            )
+            content = HubFile(FORMAT, hubs[-1] if hubs else uuid4().hex, "repaired", epoch + 1000, clean=False)
             content.last_seen = datetime.now(UTC)
             if self.disk.exists(f"{self.root}/{layout.HUB_FILE}"):
                 self._preserve(f"{self.root}/{layout.HUB_FILE}", copy=True)
-            layout.write_hub_file(self.disk, self.root, content)
+            write_hub_file(self.disk, self.root, content)
             yield f"{self.root}/{layout.HUB_FILE} was written anew"
 
     def _read_header(self, number: int) -> SegmentHeader | None:
@@ -173,19 +175,19 @@ class _HubRepair:
         old = segment_numbers(self.disk, self.journal_folder)
         if self.disk.exists(f"{self.journal_folder}/{CHECKPOINT_FILE}"):
             self._preserve(f"{self.journal_folder}/{CHECKPOINT_FILE}")
-        hub = layout.read_hub_file(self.disk, self.root).hub
+        hub = read_hub_file(self.disk, self.root).hub
         journal = Journal.open(self.disk, self.journal_folder, hub=hub, first=following)
         journal.close()
         write_checkpoint(self.disk, self.journal_folder, JournalCheckpoint(following, journal.segment))
         for number in old:
             self._preserve(segment_path(self.journal_folder, number))
         text = f"{len(wanted) - lost} commits were carried over, {lost} no longer fit their histories"
-        kept = f"{self.root}/{_DAMAGED_FOLDER}"
+        kept = f"{self.root}/{layout.DAMAGED_FOLDER}"
         return f"the journal begins anew at commit {following}; {text}; the old one is kept in {kept}"
 
     def _last_indexed_commit(self) -> int:
         with suppress(IndexUnusable):
-            reader = open_index_readonly(f"{self.root}/index.sqlite")
+            reader = open_index_readonly(f"{self.root}/{layout.INDEX_FILE}")
             try:
                 return reader.last_commit
             finally:
@@ -256,7 +258,7 @@ class _HubRepair:
 
     def _preserve(self, file: str, *, copy: bool = False) -> None:
         """Put a file, or a copy of it, where nothing looks."""
-        folder = f"{self.root}/{_DAMAGED_FOLDER}"
+        folder = f"{self.root}/{layout.DAMAGED_FOLDER}"
         self.disk.make_folder(folder)
         stamp = f"{datetime.now(UTC):%Y%m%dT%H%M%S}"
         name = file.rpartition("/")[2]

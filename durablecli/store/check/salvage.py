@@ -6,15 +6,15 @@ are as good as ever; between those behind them some are missing.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from contextlib import suppress
 from typing import NamedTuple
-
-import msgspec
 
 from durablecli.model.codec import CorruptLine, crc_seed, decode_record, verify_crc
 from durablecli.model.entity_id import is_entity_id
 from durablecli.model.events import Record
+from durablecli.store.history.file import FirstRecord, try_decode_first_record
 
-_CRC_FIELD_BYTES = len(',"crc":"01234567"}')
 _EDITOR_BYTES = b"\r\xef\xbb\xbf"  # what editors put around lines
 
 
@@ -55,19 +55,10 @@ class SalvagedHistory(NamedTuple):
         return crc_seed(self.instance, self.execution)
 
 
-class _FirstRecord(msgspec.Struct):
-    n: int
-    instance: str
-    execution: str
-
-
-_decode_first_record = msgspec.json.Decoder(_FirstRecord).decode
-
-
 def salvage_history(data: bytes) -> SalvagedHistory | None:
     """What is whole in a file; None if its first record isn't, without which the others mean nothing."""
     pieces = [piece for line in data.split(b"\n") if (piece := line.strip(_EDITOR_BYTES))]
-    first_record = next((found for piece in pieces if (found := _try_decode_first_record(piece)) is not None), None)
+    first_record = _find_first_record(pieces)
     if first_record is None:
         return None
     first = first_record.n if is_entity_id(first_record.instance) else 1
@@ -93,13 +84,15 @@ def salvage_history(data: bytes) -> SalvagedHistory | None:
     )
 
 
-def _try_decode_first_record(line: bytes) -> _FirstRecord | None:
-    try:
-        head = _decode_first_record(b"%b}" % line[:-_CRC_FIELD_BYTES])
-        verify_crc(line, crc_seed(head.instance, head.execution))
-    except (msgspec.MsgspecError, UnicodeDecodeError, CorruptLine):
-        return None
-    return head
+def _find_first_record(lines: Iterable[bytes]) -> FirstRecord | None:
+    """Find the first line that is whole by its own instance and execution."""
+    for line in lines:
+        head = try_decode_first_record(line)
+        if head is not None:
+            with suppress(CorruptLine):
+                verify_crc(line, crc_seed(head.instance, head.execution))
+                return head
+    return None
 
 
 def _record_number(line: bytes, start: int) -> int | None:

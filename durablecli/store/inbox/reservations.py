@@ -19,7 +19,7 @@ from durablecli.errors import Conflict
 from durablecli.model.codec import CorruptLine, append_crc, verify_crc
 from durablecli.model.ids import file_name
 from durablecli.store.disk import Disk
-from durablecli.store.lock import is_process_alive, pid_namespace, start_token
+from durablecli.store.process_identity import is_process_alive, pid_namespace, start_token
 
 
 class Reservation(msgspec.Struct, frozen=True, omit_defaults=True):

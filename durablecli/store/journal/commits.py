@@ -12,12 +12,11 @@ from zlib import crc32
 
 import msgspec
 
-from durablecli.model.codec import CorruptLine, append_crc, format_timestamp, verify_crc
+from durablecli.model.codec import CRC_SUFFIX_LENGTH, CorruptLine, append_crc, format_timestamp, verify_crc
 from durablecli.model.events import AnyEvent
 from durablecli.store.inbox.messages import MessageItem
 
 _encode_json = msgspec.json.Encoder().encode
-_CRC_FIELD_BYTES = len(',"crc":"01234567"}')
 
 
 class HistoryWrite(msgspec.Struct):
@@ -145,7 +144,7 @@ def seal_lines(lines: Iterable[bytes], last_durable: int) -> bytes:
     pieces: list[bytes | memoryview] = []
     for each in lines:
         crc = crc32(mark, int(each[-10:-2], 16))
-        pieces += memoryview(each)[:-_CRC_FIELD_BYTES], mark, b',"crc":"%08x"}\n' % crc
+        pieces += memoryview(each)[:-CRC_SUFFIX_LENGTH], mark, b',"crc":"%08x"}\n' % crc
     return b"".join(pieces)
 
 

@@ -8,7 +8,6 @@ once, that somebody was told of. The third is damage and refuses to open.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from typing import NamedTuple
 
 import msgspec
@@ -17,9 +16,9 @@ from durablecli.errors import DamagedHub, NewerHub
 from durablecli.model.codec import CorruptLine, append_crc, verify_crc
 from durablecli.store.disk import Disk
 from durablecli.store.journal.commits import Commit, decode_commit
+from durablecli.store.layout import CHECKPOINT_FILE
 
 FORMAT = 1
-CHECKPOINT_FILE = "checkpoint"
 _SEGMENT_NAME = re.compile(r"(\d{8})\.jsonl")
 _MAX_READ_ATTEMPTS = 20
 
@@ -92,13 +91,8 @@ def write_checkpoint(disk: Disk, folder: str, checkpoint: JournalCheckpoint) -> 
     disk.replace(f"{folder}/{CHECKPOINT_FILE}", append_crc(msgspec.json.encode(checkpoint)[:-1]) + b"\n")
 
 
-def read_commits(disk: Disk, folder: str) -> Iterator[Commit]:
-    """The commits from the checkpoint on; raises DamagedHub where no crash explains what stands there."""
-    return iter(read_tail(disk, folder).commits)
-
-
 def read_tail(disk: Disk, folder: str) -> JournalTail:
-    """The same with the bytes, for the copy that opening makes."""
+    """Read the commits from the checkpoint on; raises DamagedHub where no crash explains what the files hold."""
     start, numbers, found = _load_segments(disk, folder)
     commits: list[Commit] = []
     lines: list[bytes] = []

@@ -13,43 +13,22 @@ from durablecli.errors import StorageError
 from durablecli.store.disk import Appender, Disk
 from durablecli.store.journal.commits import (
     Commit,
-    ConsumedMessage,
-    HistoryWrite,
-    PurgedExecution,
-    decode_commit,
     encode_commit,
     seal_lines,
 )
 from durablecli.store.journal.reader import (
-    CHECKPOINT_FILE,
     FORMAT,
     JournalCheckpoint,
     JournalTail,
     SegmentHeader,
     encode_header,
     read_checkpoint,
-    read_commits,
-    read_tail,
     segment_numbers,
     segment_path,
     write_checkpoint,
 )
-
-__all__ = [
-    "Commit",
-    "ConsumedMessage",
-    "HistoryWrite",
-    "Journal",
-    "JournalCheckpoint",
-    "JournalTail",
-    "PurgedExecution",
-    "decode_commit",
-    "encode_commit",
-    "read_checkpoint",
-    "read_commits",
-    "read_tail",
-    "write_checkpoint",
-]
+from durablecli.store.layout import CHECKPOINT_FILE
+from durablecli.store.os_errors import make_fail_stop_error
 
 
 class Journal:
@@ -190,7 +169,5 @@ class Journal:
 
     def _fail(self, error: OSError) -> StorageError:
         path = segment_path(self._folder, self.segment)
-        self._error = StorageError(
-            f"{path}: {error.strerror or error}; nothing more is accepted. Mend or free the disk, then start again"
-        )
+        self._error = make_fail_stop_error(error, path)
         return self._error

@@ -18,10 +18,10 @@ from durablecli.model.failures import Failure
 from durablecli.store.check.checker import check_hub
 from durablecli.store.check.history import check_history
 from durablecli.store.check.repair import repair_hub
-from durablecli.store.history.writer import history_path, read_history
+from durablecli.store.history.file import history_path, read_history
 from durablecli.store.hub import Hub, checkpoint, close_hub, open_hub
 from durablecli.store.inbox.messages import MessageItem
-from durablecli.store.journal.writer import Commit, ConsumedMessage, HistoryWrite, PurgedExecution
+from durablecli.store.journal.commits import Commit, ConsumedMessage, HistoryWrite, PurgedExecution
 from durablecli.store.recovery import rebuild_index, summarize_history
 
 AT = datetime(2026, 11, 22, 9, tzinfo=UTC)

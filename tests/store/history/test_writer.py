@@ -18,19 +18,10 @@ from durablecli.model.events import (
     ExecutionStarted,
     Record,
 )
-from durablecli.store.history.writer import (
-    History,
-    HistoryWriter,
-    JournalPart,
-    complete_files,
-    history_files,
-    history_path,
-    merge_with_journal,
-    parts_by_instance,
-    read_history,
-    read_live_history,
-)
-from durablecli.store.journal.writer import Commit, HistoryWrite, PurgedExecution
+from durablecli.store.history.file import History, history_files, history_path, read_history
+from durablecli.store.history.merge import JournalPart, merge_with_journal, parts_by_instance, read_live_history
+from durablecli.store.history.writer import HistoryWriter, complete_files
+from durablecli.store.journal.commits import Commit, HistoryWrite, PurgedExecution
 from durablecli.store.memory_disk import MemoryDisk
 from tests.support.faulty_disk import FaultyDisk, fail_from
 

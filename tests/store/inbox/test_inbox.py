@@ -20,13 +20,13 @@ from durablecli.errors import Conflict, DamagedMessage, HubLocked, StorageError,
 from durablecli.store import disk as disk_module
 from durablecli.store.disk import LocalDisk
 from durablecli.store.hub import close_hub, open_hub
+from durablecli.store.hub_creation import create_folders
 from durablecli.store.inbox import batches, reservations
 from durablecli.store.inbox import inbox as inbox_module
 from durablecli.store.inbox.inbox import Inbox
 from durablecli.store.inbox.messages import Message, MessageItem
 from durablecli.store.inbox.wakeup import WakeupPipe, notify
 from durablecli.store.inbox.wakeup import pipe_path as bell_path
-from durablecli.store.layout import make_folders
 from durablecli.store.memory_disk import MemoryDisk
 from tests.support.faulty_disk import FaultyDisk, PowerCut, fail_from
 
@@ -47,13 +47,13 @@ def make_inbox(disk: MemoryDisk | None = None) -> Inbox:
     disk = disk or MemoryDisk()
     disk.make_folder("hub")
     disk.sync_folder("")
-    make_folders(disk, "hub")
+    create_folders(disk, "hub")
     return Inbox(disk, "hub")
 
 
 def make_disk_inbox(root: Path) -> Inbox:
     disk = UnsyncedDisk()
-    make_folders(disk, str(root))
+    create_folders(disk, str(root))
     return Inbox(disk, str(root))
 
 
@@ -86,7 +86,7 @@ def test_posting_notifies_the_wakeup_pipe() -> None:
     rings: list[None] = []
     disk = MemoryDisk()
     disk.make_folder("hub")
-    make_folders(disk, "hub")
+    create_folders(disk, "hub")
     inbox = Inbox(disk, "hub", notify=lambda: rings.append(None))
     inbox.post("purge", [MessageItem("a")])
     assert len(rings) == 1
@@ -517,7 +517,7 @@ def test_a_pending_start_reserves_its_id_when_a_power_cut_lost_the_reservation()
 
 
 def test_the_wakeup_pipe_wakes_its_listener(tmp_path: Path) -> None:
-    make_folders(LocalDisk(), str(tmp_path))
+    create_folders(LocalDisk(), str(tmp_path))
     inbox = Inbox(LocalDisk(), str(tmp_path))
     woken = threading.Event()
     bell = WakeupPipe(str(tmp_path))

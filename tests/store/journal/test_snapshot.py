@@ -6,10 +6,11 @@ from datetime import UTC, datetime
 
 from durablecli.model.codec import crc_seed, encode_record
 from durablecli.model.events import EventAwaited, ExecutionStarted, Record
-from durablecli.store.history.writer import read_live_history
+from durablecli.store.history.merge import read_live_history
+from durablecli.store.journal.commits import Commit, HistoryWrite, PurgedExecution
 from durablecli.store.journal.reader import JournalCheckpoint, write_checkpoint
 from durablecli.store.journal.snapshot import read_journal_snapshot
-from durablecli.store.journal.writer import Commit, HistoryWrite, Journal, PurgedExecution
+from durablecli.store.journal.writer import Journal
 from durablecli.store.memory_disk import MemoryDisk
 
 AT = datetime(2026, 11, 22, 9, tzinfo=UTC)

@@ -10,19 +10,16 @@ import pytest
 from durablecli.errors import DamagedHub, StorageError
 from durablecli.model.codec import CorruptLine, crc_seed, encode_record
 from durablecli.model.events import EventAwaited, Record
-from durablecli.store.journal.writer import (
+from durablecli.store.journal.commits import (
     Commit,
     ConsumedMessage,
     HistoryWrite,
-    Journal,
-    JournalCheckpoint,
     PurgedExecution,
     decode_commit,
     encode_commit,
-    read_commits,
-    read_tail,
-    write_checkpoint,
 )
+from durablecli.store.journal.reader import JournalCheckpoint, read_tail, write_checkpoint
+from durablecli.store.journal.writer import Journal
 from durablecli.store.memory_disk import Inode, MemoryDisk
 
 AT = datetime(2026, 11, 22, 9, 0, 0, 101, tzinfo=UTC)
@@ -51,7 +48,7 @@ def make_journal(first: int = 1) -> tuple[MemoryDisk, Journal]:
 
 
 def commit_numbers(disk: MemoryDisk) -> list[int]:
-    return [commit.c for commit in read_commits(disk, "j")]
+    return [commit.c for commit in read_tail(disk, "j").commits]
 
 
 def test_a_line_gives_back_its_commit_with_every_byte_of_its_records() -> None:
@@ -73,7 +70,7 @@ def test_what_was_appended_is_read_again_across_segments() -> None:
     journal.roll(3)
     journal.append([make_commit(3)])
     assert commit_numbers(disk) == [1, 2, 3]
-    assert [each.last_durable for each in read_commits(disk, "j")] == [0, 0, 2]
+    assert [each.last_durable for each in read_tail(disk, "j").commits] == [0, 0, 2]
     assert disk.listdir("j").count("00000002.jsonl") == 1
 
 
@@ -136,7 +133,7 @@ def test_a_bad_line_that_later_lines_call_durable_is_damage_with_its_place() -> 
     journal.append([make_commit(3)])
     disk.files["j/00000001.jsonl"].data[size + 9] ^= 1
     with pytest.raises(DamagedHub, match=rf"j/00000001.jsonl: byte {size}: the crc"):
-        list(read_commits(disk, "j"))
+        read_tail(disk, "j")
 
 
 def test_a_bad_line_in_an_earlier_segment_is_damage() -> None:
@@ -145,7 +142,7 @@ def test_a_bad_line_in_an_earlier_segment_is_damage() -> None:
     journal.roll(2)
     disk.files["j/00000001.jsonl"].data[-9] ^= 1
     with pytest.raises(DamagedHub, match="commits 1 to 1 are missing"):
-        list(read_commits(disk, "j"))
+        read_tail(disk, "j")
 
 
 def test_a_bad_line_in_what_an_opening_copied_is_damage() -> None:
@@ -154,7 +151,7 @@ def test_a_bad_line_in_what_an_opening_copied_is_damage() -> None:
     Journal.resume(disk, "j", hub="h", tail=read_tail(disk, "j")).close()
     disk.files["j/00000002.jsonl"].data[-9] ^= 1
     with pytest.raises(DamagedHub, match="were on disk"):
-        list(read_commits(disk, "j"))
+        read_tail(disk, "j")
 
 
 def test_a_missing_segment_and_a_missing_line_are_damage() -> None:
@@ -166,21 +163,21 @@ def test_a_missing_segment_and_a_missing_line_are_damage() -> None:
     data = disk.read("j/00000002.jsonl")
     disk.unlink("j/00000002.jsonl")
     with pytest.raises(DamagedHub, match="commits 2 to 2 are missing"):
-        list(read_commits(disk, "j"))
+        read_tail(disk, "j")
     disk.create("j/00000002.jsonl", data, sync=True)
     disk.unlink("j/00000001.jsonl")
     with pytest.raises(DamagedHub, match=r"00000001\.jsonl is missing"):
-        list(read_commits(disk, "j"))
+        read_tail(disk, "j")
 
 
 def test_a_damaged_or_missing_checkpoint_is_damage() -> None:
     disk, _ = make_journal()
     disk.files["j/checkpoint"].data[3] ^= 1
     with pytest.raises(DamagedHub, match="j/checkpoint: byte 0"):
-        list(read_commits(disk, "j"))
+        read_tail(disk, "j")
     disk.unlink("j/checkpoint")
     with pytest.raises(DamagedHub, match="j/checkpoint is missing"):
-        list(read_commits(disk, "j"))
+        read_tail(disk, "j")
 
 
 def test_continuing_after_a_torn_tail_copies_the_complete_lines() -> None:

@@ -1,0 +1,114 @@
+"""Merging the journal and a history file: what both together say about one instance."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import msgspec
+
+from durablecli.errors import DamagedHub
+from durablecli.store.disk import Disk
+from durablecli.store.history.file import History, read_history
+from durablecli.store.journal.commits import Commit, HistoryWrite
+
+
+class JournalPart(msgspec.Struct):
+    """What the journal's tail says about one instance: the lines from `first` on, or that it is gone.
+
+    `more` and `fresh` as in Write.
+    """
+
+    execution: str
+    first: int
+    lines: list[bytes]
+    continues: bool = False
+    purged: bool = False
+    rewrites_file: bool = False
+
+    @property
+    def begins_file(self) -> bool:
+        """Whether these lines are all that the file holds."""
+        return self.first == 1 or self.rewrites_file
+
+    @property
+    def last(self) -> int:
+        return self.first - 1 + len(self.lines)
+
+
+def parts_by_instance(commits: Iterable[Commit]) -> dict[str, JournalPart]:
+    """What commits say about each instance: only what follows its last beginning or purge counts."""
+    found: dict[str, JournalPart] = {}
+    for commit in commits:
+        for purged in commit.purged:
+            found[purged.instance] = JournalPart(purged.execution, 1, [], purged=True)
+        for write in commit.writes:
+            part = found.get(write.instance)
+            if write.first == 1 or part is None:
+                found[write.instance] = _to_part(write)
+                continue
+            if part.purged or part.execution != write.execution or part.last + 1 != write.first:
+                raise DamagedHub(
+                    f"the journal's commit {commit.c} writes n {write.first} of {write.instance!r}, execution"
+                    f" {write.execution}, where it doesn't belong; restore the hub from a backup"
+                )
+            if write.rewrites_file:
+                found[write.instance] = _to_part(write)
+            else:
+                part.lines += write.lines
+                part.continues = write.continues
+    return found
+
+
+def _to_part(write: HistoryWrite) -> JournalPart:
+    return JournalPart(
+        write.execution, write.first, list(write.lines), write.continues, rewrites_file=write.rewrites_file
+    )
+
+
+def is_contiguous(history: History, part: JournalPart) -> bool:
+    """Whether a file holds every line between its beginning and the claim's first."""
+    return history.execution == part.execution and history.first <= part.first <= history.last + 1
+
+
+def read_live_history(disk: Disk, root: str, journal_commits: Iterable[Commit], instance: str) -> History | None:
+    """The history while an engine may be writing: the file's whole prefix and the journal's lines beyond it.
+
+    The journal must have been read before this reads the file, else lines could fall in between.
+    """
+    return merge_with_journal(
+        read_history(disk, root, instance), parts_by_instance(journal_commits).get(instance), instance
+    )
+
+
+def merge_with_journal(history: History | None, part: JournalPart | None, instance: str) -> History | None:
+    """What a file holds and what the journal said a moment before, together.
+
+    By now the file may be a later one than the journal spoke of: of a later execution, or begun anew in the same one.
+    """
+    if part is None or (
+        history is not None
+        and history.lines
+        and _execution_number(history.execution) > _execution_number(part.execution)
+    ):
+        return history
+    if part.purged:
+        return None
+    if history is None or history.execution != part.execution or (part.rewrites_file and history.first < part.first):
+        if not part.begins_file:
+            return history
+        return History(instance, part.execution, part.lines, 0, True, first=part.first)
+    if not is_contiguous(history, part) or history.last >= part.last:
+        return history
+    lines = history.lines + part.lines[history.last + 1 - part.first :]
+    return History(instance, part.execution, lines, history.good_bytes, True, first=history.first)
+
+
+def _execution_number(execution: str) -> int:
+    return int(execution, 16)
+
+
+def covers_damage(part: JournalPart | None, history: History) -> bool:
+    """Whether the journal says what stands at the first bad line."""
+    if part is None:
+        return False
+    return part.purged or part.begins_file or part.first - 1 <= history.last < part.last
