@@ -223,7 +223,7 @@ class EntityModel:
                 )
             case ev.ExecutionCompleted():
                 kind = event.failure.type.rpartition(".")[2] if event.failure is not None else None
-                assert kind in (None, "Leave"), event.failure
+                assert kind in (None, "LeaveSection"), event.failure
                 self._end_execution(id, execution, event.status)
             case ev.ContinueAsNew():
                 self._end_execution(id, execution, "ContinuedAsNew")
