@@ -25,7 +25,10 @@ Flow = Generator[Any, Any, Any]
 
 MAX_ROUNDS = 3
 RELAYED_OPERATION = "append"
-SECTION_EXITS = ("return", "return", "return", "raise", "again", "return, locked", "raise, locked", "again, locked")
+SECTION_EXITS = (
+    *("return", "return", "return", "raise", "again"),
+    *("return, locked", "return, locked", "raise, locked", "again, locked"),
+)
 SIGNAL_DELAY = timedelta(seconds=2)
 
 
