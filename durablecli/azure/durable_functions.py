@@ -20,16 +20,14 @@ from durablecli.model.http_messages import (
 )
 from durablecli.model.retries import RetryOptions, RetryPolicy
 from durablecli.model.status import OrchestrationRuntimeStatus
+from durablecli.replay.composite_tasks import CompositeTask, WhenAll, WhenAny
 from durablecli.replay.context import DurableOrchestrationContext
 from durablecli.replay.tasks import (
     CallTask,
-    CompositeTask,
     EventTask,
     Task,
     TaskState,  # noqa: F401 - apps import it from models.Task
     TimerTask,
-    WhenAll,
-    WhenAny,
 )
 
 __all__ = [

@@ -35,9 +35,8 @@ from durablecli.model.versions import ANY_VERSION, VersionPolicy
 from durablecli.registry import Function, Registry
 from durablecli.replay import pending
 from durablecli.replay.errors import NonDeterminismError, TooManyDecisions
-from durablecli.replay.event_waits import make_waits_changed
 from durablecli.replay.executor import OrchestrationExecutor
-from durablecli.replay.replay import comparable_decisions, replay
+from durablecli.replay.replay import comparable_decisions, create_executor, replay
 
 _MIN_DECISIONS_TO_MEASURE = 64
 """A turn of fewer decisions, with inputs of less than 64 KiB each, is not weighed."""
@@ -389,7 +388,7 @@ class TurnRunner:
         """Make the machine of an execution's first turn. A rewind may have kept decisions of that turn."""
         assert self.registry is not None
         ledger = instance.runtime_state
-        instance.executor = OrchestrationExecutor(
+        instance.executor = create_executor(
             function.call,
             started,
             self.registry.get_return_type,
@@ -521,7 +520,7 @@ class TurnRunner:
         machine = instance.executor
         if machine is None or machine.ended:
             return
-        changed = make_waits_changed(machine.event_waits, instance.runtime_state)
+        changed = machine.take_waits_change(instance.runtime_state)
         if changed is not None:
             self.applier.record_event(instance, changed)
 

@@ -12,19 +12,18 @@ from functools import cached_property
 from typing import Any, NoReturn
 from uuid import NAMESPACE_OID, NAMESPACE_URL, UUID, uuid5
 
-from msgspec import Raw
-
 from durablecli.model import events as ev
 from durablecli.model.entity_id import EntityId
-from durablecli.model.http_messages import HTTP_ORCHESTRATOR, DurableHttpResponse, make_request
-from durablecli.model.ids import check_instance_id, child_id
+from durablecli.model.http_messages import DurableHttpResponse, make_request
+from durablecli.model.ids import check_instance_id
 from durablecli.model.payloads import decode
 from durablecli.model.retries import RetryPolicy
-from durablecli.model.validation import check_due_time, check_name, check_operation_name, check_version
+from durablecli.model.validation import check_due_time, check_name, check_operation_name
+from durablecli.replay.call_scheduler import CallScheduler
+from durablecli.replay.composite_tasks import WhenAll, WhenAny
 from durablecli.replay.critical_section import LockTask, to_entity_id_text, to_lock_order
 from durablecli.replay.executor import OrchestrationExecutor
-from durablecli.replay.function_marks import function_name, return_annotation
-from durablecli.replay.tasks import EventTask, Task, TimerTask, WhenAll, WhenAny
+from durablecli.replay.tasks import EventTask, Task, TimerTask
 from durablecli.replay.turn_log import TurnLogger
 
 _UUID_NAMESPACE = uuid5(NAMESPACE_OID, "9e952958-5e33-4daf-827f-2fa12937b875")
@@ -36,12 +35,13 @@ class DurableOrchestrationContext:
     def __init__(self, executor: OrchestrationExecutor) -> None:
         self._executor = executor
         self._started = executor.started
+        self._calls = CallScheduler(executor)
 
     # ── calls ──────────────────────────────────────────────────────────────────────────────────────────────────
 
     def call_activity(self, name: str | Callable[..., Any], input_: Any = None, expected_type: Any = None) -> Task[Any]:
         """Schedule an activity. The result is decoded by `expected_type`, else by the activity's return annotation."""
-        return self._call_activity(name, None, input_, expected_type)
+        return self._calls.call_activity(name, None, input_, expected_type)
 
     def call_activity_with_retry(
         self,
@@ -51,7 +51,7 @@ class DurableOrchestrationContext:
         expected_type: Any = None,
     ) -> Task[Any]:
         """Schedule an activity that is tried again after a failure, as `retry_options` says."""
-        return self._call_activity(name, retry_options, input_, expected_type)
+        return self._calls.call_activity(name, retry_options, input_, expected_type)
 
     def call_sub_orchestrator(
         self,
@@ -62,7 +62,7 @@ class DurableOrchestrationContext:
         expected_type: Any = None,
     ) -> Task[Any]:
         """Start another orchestration and wait for its end. Without `version` it gets this one's."""
-        return self._call_sub_orchestrator(name, None, input_, instance_id, version, expected_type)
+        return self._calls.call_sub_orchestrator(name, None, input_, instance_id, version, expected_type)
 
     def call_sub_orchestrator_with_retry(
         self,
@@ -74,7 +74,7 @@ class DurableOrchestrationContext:
         expected_type: Any = None,
     ) -> Task[Any]:
         """As call_sub_orchestrator, tried again after a failure; each attempt is a new instance unless given an id."""
-        return self._call_sub_orchestrator(name, retry_options, input_, instance_id, version, expected_type)
+        return self._calls.call_sub_orchestrator(name, retry_options, input_, instance_id, version, expected_type)
 
     def call_http(
         self,
@@ -94,10 +94,7 @@ class DurableOrchestrationContext:
         name of its environment variable is.
         """
         request = make_request(self._executor.encode, method, uri, content, headers, token_source, is_raw_str)
-        raw = self._executor.encode(request)
-        return self._schedule_sub_orchestrator(
-            HTTP_ORCHESTRATOR, request.label, DurableHttpResponse, None, raw, None, self.version
-        )
+        return self._calls.call_http(request)
 
     def call_entity(
         self,
@@ -107,86 +104,7 @@ class DurableOrchestrationContext:
         expected_type: Any = None,
     ) -> Task[Any]:
         """Run an operation of an entity and wait for its outcome. Entities are named by EntityId or as `@name@key`."""
-        executor = self._executor
-        entity = to_entity_id_text(entityId)
-        section = executor.section
-        if section is not None:
-            section.check_call(entity)
-        operation = check_operation_name(operationName)
-        event = ev.EntityOperationCalled(entity, operation, executor.encode(operationInput))
-        label = "" if executor.azure else f"Operation '{operation}' of entity {entity}"
-        annotation = Any if expected_type is None else expected_type
-        task = executor.start_call(label, annotation, None, lambda attempt, retry_of: executor.decide(event))
-        if section is not None:
-            section.add_call(entity, task)
-        return task
-
-    def _call_activity(
-        self, name: str | Callable[..., Any], policy: RetryPolicy | None, value: Any, expected_type: Any
-    ) -> Task[Any]:
-        text = function_name(name, "activity")
-        raw = self._executor.encode(value)
-        decide = self._executor.decide
-
-        def schedule(attempt: int, retry_of: int | None) -> int:
-            return decide(ev.TaskScheduled(text, raw, attempt, retry_of))
-
-        annotation = self._result_annotation(name, text, expected_type)
-        return self._executor.start_call(f"Activity function '{text}'", annotation, policy, schedule)
-
-    def _call_sub_orchestrator(
-        self,
-        name: str | Callable[..., Any],
-        policy: RetryPolicy | None,
-        value: Any,
-        instance_id: str | None,
-        version: str | None,
-        expected_type: Any,
-    ) -> Task[Any]:
-        text = function_name(name, "orchestrator")
-        if self._executor.section is not None:
-            self._executor.section.check_child()
-        raw = self._executor.encode(value)
-        version = self.version if version is None else check_version(version)
-        given = None if instance_id is None else self._check_child_id(instance_id)
-        annotation, label = self._result_annotation(name, text, expected_type), f"Orchestrator function '{text}'"
-        return self._schedule_sub_orchestrator(text, label, annotation, policy, raw, given, version)
-
-    def _schedule_sub_orchestrator(
-        self,
-        name: str,
-        label: str,
-        annotation: Any,
-        policy: RetryPolicy | None,
-        raw: Raw,
-        instance_id: str | None,
-        version: str | None,
-    ) -> Task[Any]:
-        executor, started = self._executor, self._started
-
-        def schedule(attempt: int, retry_of: int | None) -> int:
-            child = instance_id or child_id(started.instance, started.execution, executor.next_decision_n)
-            created = ev.SubOrchestrationInstanceCreated(
-                name, child, raw, version, attempt, retry_of, explicit=instance_id is not None
-            )
-            return executor.decide(created)
-
-        return executor.start_call(label, annotation, policy, schedule)
-
-    def _check_child_id(self, instance_id: str) -> str:
-        given = check_instance_id(instance_id)
-        own = [self.instance_id, self.parent_instance_id or ""]
-        if given.casefold() in [id.casefold() for id in own]:
-            raise ValueError(
-                "The instance ID of a sub-orchestration must be different than "
-                "the instance ID of a parent orchestration."
-            )
-        return given
-
-    def _result_annotation(self, name: str | Callable[..., Any], text: str, expected_type: Any) -> Any:
-        if expected_type is not None:
-            return expected_type
-        return self._executor.return_types(text) if isinstance(name, str) else return_annotation(name)
+        return self._calls.call_entity(entityId, operationName, operationInput, expected_type)
 
     # ── waits ──────────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -54,7 +54,7 @@ class CriticalSection:
         """All locks are held."""
         lock_task, self._lock_task = self._lock_task, None
         if lock_task is not None:
-            lock_task._complete(self)
+            lock_task.grant()
 
     def release(self) -> None:
         """Give the locks back, or take the request for them back; doing it twice does no harm."""
@@ -113,8 +113,12 @@ class LockTask(Task[CriticalSection]):
         self.is_cancelled = False
         self._section = section
 
+    def grant(self) -> None:
+        """Complete, because all locks are held."""
+        self._complete(self._section)
+
     def cancel(self) -> None:
-        """Take the request back; ValueError when the locks were granted or the request was cancelled already."""
+        """Cancel the request. Raises ValueError if the locks were granted or the request was cancelled already."""
         if self._done:
             raise ValueError("Cannot cancel a completed task.")
         self._section.release()

@@ -2,14 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime
 from typing import Any
 
 from durablecli.limits import PAYLOAD_LIMIT
 from durablecli.model import events as ev
+from durablecli.replay.context import DurableOrchestrationContext
 from durablecli.replay.errors import NonDeterminismError
 from durablecli.replay.executor import OrchestrationExecutor, ReturnTypes
 from durablecli.replay.runtime_state import RuntimeState, answered_decision
+
+
+def create_executor(
+    function: Callable[[Any], Any],
+    started: ev.ExecutionStarted,
+    return_types: ReturnTypes,
+    expected: Iterable[ev.Record] = (),
+    *,
+    incomplete: bool = False,
+    payload_limit: int = PAYLOAD_LIMIT,
+    timeout_resets: Mapping[int, datetime] | None = None,
+    azure: bool = False,
+) -> OrchestrationExecutor:
+    """The executor of an execution that has no turns yet."""
+    return OrchestrationExecutor(
+        function,
+        DurableOrchestrationContext,
+        started,
+        return_types,
+        expected,
+        incomplete=incomplete,
+        payload_limit=payload_limit,
+        timeout_resets=timeout_resets,
+        azure=azure,
+    )
 
 
 def replay(
@@ -28,7 +55,7 @@ def replay(
     turns = state.turns
     assert turns is not None, "the ledger was folded without its script"
     incomplete = incomplete or state.incomplete
-    executor = OrchestrationExecutor(
+    executor = create_executor(
         function,
         state.started,
         return_types,

@@ -508,7 +508,7 @@ def test_a_runaway_turn_is_blocked_once(hub: testing.TestEnvironment, monkeypatc
         hub.run()
     found = hub.client.get_status("x")
     assert found.blocked is not None
-    assert "loop without a yield" in found.blocked.reason
+    assert "without a yield" in found.blocked.reason
     assert event_kinds(hub, "x") == ["ExecutionStarted", "EventAwaited", "ExecutionBlocked", "EventRaised"]
     hub.client.terminate("x")
     hub.run()

@@ -13,7 +13,7 @@ import pytest
 
 from durablecli.engine.watchdog import find_author_line
 from durablecli.model import events as ev
-from durablecli.replay.executor import OrchestrationExecutor
+from durablecli.replay.replay import create_executor
 from tests.support.executor_harness import ExecutorHarness
 
 FLOW = """
@@ -114,5 +114,5 @@ def test_nothing_is_named_that_is_not_there() -> None:
 def test_the_executor_exposes_the_function_it_runs() -> None:
     def flow(context: Any) -> None: ...
 
-    machine = OrchestrationExecutor(flow, ev.ExecutionStarted("x", "1", "flow"), lambda name: Any)
+    machine = create_executor(flow, ev.ExecutionStarted("x", "1", "flow"), lambda name: Any)
     assert machine.function is flow

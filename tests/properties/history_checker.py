@@ -9,7 +9,7 @@ from typing import Any
 
 from durablecli.model import events as ev
 from durablecli.replay.executor import OrchestrationExecutor
-from durablecli.replay.replay import replay
+from durablecli.replay.replay import create_executor, replay
 from durablecli.replay.runtime_state import answered_decision, fold_history
 
 OPEN_DECISIONS = ev.TaskScheduled | ev.TimerCreated | ev.SubOrchestrationInstanceCreated
@@ -75,7 +75,7 @@ def replay_history(
     if ledger.status == "Terminated":
         assert ledger.turns is not None
         if not ledger.turns:
-            return OrchestrationExecutor(function, ledger.started, lambda name: Any), []
+            return create_executor(function, ledger.started, lambda name: Any), []
         ledger.turns[-1].decisions = [
             record for record in ledger.turns[-1].decisions if not isinstance(record.event, ev.ExecutionCompleted)
         ]
@@ -123,7 +123,7 @@ class ReplayComparison:
         assert not self.expected, "a turn wasn't written down whole"
         if self.executor is None:
             assert isinstance(arrival.event, ev.ExecutionStarted)
-            self.executor = OrchestrationExecutor(self.function, arrival.event, lambda name: Any)
+            self.executor = create_executor(self.function, arrival.event, lambda name: Any)
         self._expect(self.executor.apply(arrival, mark.at, mark.n + 1))
 
     def _expect(self, decided: list[ev.Record]) -> None:

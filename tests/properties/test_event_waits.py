@@ -15,11 +15,12 @@ import durablecli as df
 from durablecli.model import events as ev
 from durablecli.model.failures import Failure
 from durablecli.model.payloads import encode
+from durablecli.replay.composite_tasks import CompositeTask, WhenAll, WhenAny
 from durablecli.replay.errors import NonDeterminismError
 from durablecli.replay.executor import OrchestrationExecutor
 from durablecli.replay.replay import replay
 from durablecli.replay.runtime_state import answered_decision, fold_history
-from durablecli.replay.tasks import CompositeTask, EventTask, Task, WhenAll, WhenAny
+from durablecli.replay.tasks import EventTask, Task
 from tests.support.executor_harness import ExecutorHarness, any_return_type
 
 Context = df.DurableOrchestrationContext

@@ -11,10 +11,9 @@ import pytest
 
 import durablecli as df
 from durablecli.model import events as ev
-from durablecli.replay import executor as machines
+from durablecli.replay import decision_log
 from durablecli.replay.errors import NonDeterminismError, TooManyDecisions
-from durablecli.replay.executor import OrchestrationExecutor
-from durablecli.replay.replay import replay
+from durablecli.replay.replay import create_executor, replay
 from durablecli.replay.runtime_state import fold_history
 from tests.support.executor_harness import START, ExecutorHarness, any_return_type
 
@@ -243,7 +242,7 @@ def test_an_except_that_decides_differently_does_not_hide_the_error() -> None:
 
 @pytest.mark.parametrize("what", ["call_activity", "set_custom_status"])
 def test_a_turn_without_end_is_stopped(what: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(machines, "MAX_DECISIONS", 100)
+    monkeypatch.setattr(decision_log, "MAX_DECISIONS", 100)
 
     def runaway(context: Context) -> Any:
         while True:
@@ -251,8 +250,8 @@ def test_a_turn_without_end_is_stopped(what: str, monkeypatch: pytest.MonkeyPatc
         yield
 
     start = ev.ExecutionStarted("i", "1", "runaway")
-    machine = OrchestrationExecutor(runaway, start, any_return_type)
-    with pytest.raises(TooManyDecisions, match="loop without a yield"):
+    machine = create_executor(runaway, start, any_return_type)
+    with pytest.raises(TooManyDecisions, match="without a yield"):
         machine.apply(ev.Record(1, START, start), START, 2)
 
 

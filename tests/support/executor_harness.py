@@ -13,7 +13,7 @@ from durablecli.model import events as ev
 from durablecli.model.failures import Failure
 from durablecli.model.payloads import encode
 from durablecli.replay.executor import OrchestrationExecutor
-from durablecli.replay.replay import replay
+from durablecli.replay.replay import create_executor, replay
 from durablecli.replay.runtime_state import RuntimeState, fold_history
 
 START = datetime(2026, 11, 22, 9, tzinfo=UTC)
@@ -35,7 +35,7 @@ class ExecutorHarness:
         self.check = check
         self.runtime_state = RuntimeState(keep_turns=True)
         start = ev.ExecutionStarted("tour-7", "2a", "tour", encode(input), **started)
-        self.executor = OrchestrationExecutor(function, start, any_return_type)
+        self.executor = create_executor(function, start, any_return_type)
         self.first_decisions = self.apply(start)
 
     def apply(self, event: ev.AnyEvent) -> list[str]:

@@ -1,0 +1,211 @@
+"""Tasks made of tasks. Completing a child is O(1): a `task_all` counts down.
+
+A `task_any` that is yielded isn't a waiter of its tasks: the executor keeps a race for it. One inside another composite
+task is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from durablecli.replay.raised_failures import attach_outcomes
+from durablecli.replay.tasks import (
+    EventTask,
+    MakeError,
+    T,
+    Task,
+    TaskOwner,
+    add_waiter,
+    get_outcome,
+    is_done,
+    remove_waiter,
+)
+from durablecli.replay.yield_hints import describe_type
+
+
+class CompositeTask(Task[T]):
+    """A task made of tasks."""
+
+    __slots__ = ("_acquired_waits", "_deactivated", "_need_count", "_nested_waits", "children")
+
+    def __init__(self, owner: TaskOwner, children: Iterable[Task[Any]], verb: str) -> None:
+        super().__init__(owner)
+        self.children = list(children)
+        self._need_count = 0
+        self._deactivated = False
+        self._nested_waits: list[WaitTask] | None = None
+        self._acquired_waits: list[WaitTask] = []
+        if owner.is_racing(self.children):
+            return  # the same tasks as a moment ago, but the winner: they needn't be looked at one by one
+        kinds = dict.fromkeys(map(type, self.children))
+        for kind in kinds:
+            if not issubclass(kind, Task):
+                raise TypeError(f"{verb} takes tasks only, not {describe_type(kind)}")
+        for child in self.children:
+            child.is_joined = True
+        if EventTask in kinds:
+            for child in self.children:
+                if isinstance(child, EventTask):
+                    child.mark_misfit_seen()
+
+    def acquire(self, to_activate: list[EventTask[Any]]) -> None:
+        """Count one more that needs it. The first makes it need its children, as far as they aren't complete."""
+        self._need_count += 1
+        if self._need_count == 1:
+            self._acquired_waits = acquire_waits(self._get_nested_waits(), to_activate)
+
+    def release(self) -> None:
+        """Count one less. What nothing needs doesn't need its children."""
+        self._need_count -= 1
+        if not self._need_count:
+            self._release_waits()
+
+    def deactivate_if_unneeded(self) -> None:
+        """Let the waits below take no events, unless something needs them: this was awaited, and is complete."""
+        if not self._deactivated:
+            self._deactivated = True
+            for each in self._get_nested_waits():
+                each.deactivate_if_unneeded()
+
+    def _get_nested_waits(self) -> list[WaitTask]:
+        if self._nested_waits is None:
+            self._nested_waits = find_wait_tasks(self.children)
+        return self._nested_waits
+
+    def _release_waits(self) -> None:
+        acquired, self._acquired_waits = self._acquired_waits, []
+        release_waits(acquired)
+
+    def _complete(self, value: Any = None, error: MakeError | None = None) -> None:
+        self._release_waits()
+        super()._complete(value, error)
+
+    def on_child_completed(self, child: Task[Any]) -> None:
+        raise NotImplementedError
+
+
+WaitTask = EventTask[Any] | CompositeTask[Any]
+"""The tasks that are waits for events, or may have some below them."""
+WAIT_TASK_TYPES = (EventTask, CompositeTask)
+
+
+def find_wait_tasks(tasks: list[Task[Any]]) -> list[WaitTask]:
+    """The tasks that matter to waits, each once. Of thousands of calls only the types are looked at, in C."""
+    for kind in set(map(type, tasks)):
+        if issubclass(kind, WAIT_TASK_TYPES):
+            return list(dict.fromkeys([task for task in tasks if isinstance(task, WAIT_TASK_TYPES)]))
+    return []
+
+
+def acquire_waits(tasks: Iterable[WaitTask], to_activate: list[EventTask[Any]]) -> list[WaitTask]:
+    """Need all that aren't complete, and return them. No wait is woken yet: the first to wake may complete others."""
+    acquired = []
+    for task in tasks:
+        if not is_done(task):
+            acquired.append(task)
+            task.acquire(to_activate)
+        elif isinstance(task, CompositeTask):
+            task.deactivate_if_unneeded()
+    return acquired
+
+
+def release_waits(tasks: Iterable[WaitTask]) -> None:
+    """Release those that aren't complete."""
+    for task in tasks:
+        if not is_done(task):
+            task.release()
+
+
+class WhenAll(CompositeTask[list[Any]]):
+    """Waits for all; then the results in input order, or the first failure in time."""
+
+    __slots__ = ("_remaining",)
+
+    def __init__(self, owner: TaskOwner, children: Iterable[Task[Any]]) -> None:
+        super().__init__(owner, children, "task_all")
+        open_children = {child: None for child in self.children if not is_done(child)}
+        self._remaining = len(open_children)
+        for child in open_children:
+            add_waiter(child, self)
+            if isinstance(child, WhenAny):
+                child.watch_children()
+        if self._remaining == 0 and not self._done:
+            self._finish()
+
+    def on_child_completed(self, child: Task[Any]) -> None:
+        self._remaining -= 1
+        if self._remaining == 0:
+            self._finish()
+
+    def _finish(self) -> None:
+        outcomes = list(map(get_outcome, self.children))
+        failed = [child for child, (_, error) in zip(self.children, outcomes, strict=True) if error is not None]
+        if failed:
+            self.outcomes = tuple(sorted({n for child in failed for n in child.outcomes}))
+            first = min(failed, key=lambda child: child.failure_order)
+            self._complete(error=lambda: self._make_error(first))
+        else:
+            self._complete([value for value, _ in outcomes])
+
+    def _make_error(self, first: Task[Any]) -> BaseException:
+        error: BaseException = first.result
+        attach_outcomes(error, self.outcomes)  # of all the failed children
+        return error
+
+
+class WhenAny(CompositeTask[Task[Any]]):
+    """Waits for the first; its result is the winning task, failed or not. The losers go on. Of nothing it is None."""
+
+    __slots__ = ("_is_watching_children",)
+
+    def __init__(self, owner: TaskOwner, children: Iterable[Task[Any]]) -> None:
+        self._is_watching_children = False
+        super().__init__(owner, children, "task_any")
+        if not self.children:
+            self._complete(None)
+
+    @property
+    def is_completed(self) -> bool:
+        return self._done or any(child.is_completed for child in self.children)
+
+    @property
+    def result(self) -> Any:
+        self._find_winner()
+        return super().result
+
+    def get_result(self) -> Task[Any]:
+        """The winning task; RuntimeError while there is none."""
+        self._find_winner()
+        return super().get_result()
+
+    def _find_winner(self) -> None:
+        """Find the winner of one that was not awaited: its result must agree with `is_completed`."""
+        if not self._done:
+            winner = next((child for child in self.children if child.is_completed), None)
+            if winner is not None:
+                self.complete_with(winner)
+
+    def watch_children(self) -> None:
+        """Be told by the children themselves: for one that stands inside another composite."""
+        if self._is_watching_children or self._done:
+            return
+        self._is_watching_children = True
+        for child in self.children:
+            if isinstance(child, WhenAny):
+                child.watch_children()
+        for child in self.children:
+            if is_done(child):
+                self.on_child_completed(child)
+                return
+            add_waiter(child, self)
+
+    def on_child_completed(self, child: Task[Any]) -> None:
+        if not self._done:
+            self.complete_with(child)
+
+    def complete_with(self, winner: Task[Any]) -> None:
+        if self._is_watching_children:
+            for child in self.children:
+                remove_waiter(child, self)
+        self._complete(winner)
