@@ -492,7 +492,7 @@ def test_nondeterministic_code_blocks_until_it_matches(hub: testing.TestEnvironm
 
 
 def test_a_runaway_turn_is_blocked_once(hub: testing.TestEnvironment, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("durablecli.replay.executor.MAX_DECISIONS", 500)
+    monkeypatch.setattr("durablecli.replay.decision_log.MAX_DECISIONS", 500)
 
     @df.orchestrator
     def runaway(context: Context) -> Any:
