@@ -52,6 +52,11 @@ class Function:
         self.executor = mark.executor or ("async" if is_async else "thread")
         self.max_concurrency = mark.max_concurrency
 
+    @property
+    def has_bindings(self) -> bool:
+        """Whether it has parameters for a client or for bindings."""
+        return self.client_parameter is not None or bool(self.bindings)
+
     @cached_property
     def methods(self) -> EntityMethods | None:
         """The operations of a class entity; None for any other function."""

@@ -183,7 +183,7 @@ class TestEnvironment:
 
     def _inject_clients(self) -> None:
         """Give activities what else than their input they are bound to."""
-        if any(one.client_parameter is not None or one.bindings for one in self.registry.functions_of_kind("activity")):
+        if any(each.has_bindings for each in self.registry.functions_of_kind("activity")):
             from durablecli.azure import activities, invocation  # only apps that have such functions pay for it
 
             activities.inject_clients(self.registry, lambda: invocation.ClientProvider(self.client))

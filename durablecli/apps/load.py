@@ -26,7 +26,6 @@ from durablecli.apps.host_json import (
 )
 from durablecli.apps.modules import ROOT_PACKAGE, LoadedApp, Registrar
 from durablecli.azure import import_hook
-from durablecli.azure.activities import bind_activities
 from durablecli.blueprints import CloudTrigger, FunctionBindings, get_bindings
 from durablecli.config import Config, import_folder
 from durablecli.decorators import Entity, Orchestrator
@@ -104,7 +103,10 @@ def load_azure_app(folder: str | os.PathLike[str]) -> AzureApp:
 
 def _finish_load(loaded: LoadedApp, host: HostSettings | None, disabled: Iterable[str]) -> LoadedApp:
     """What was loaded, with its activities bound, and with what has to be said about it."""
-    bind_activities(loaded.registry)
+    if any(each.is_azure or each.has_bindings for each in loaded.registry.functions_of_kind("activity")):
+        from durablecli.azure.activities import bind_activities  # slow to import, and few apps need it
+
+        bind_activities(loaded.registry)
     warnings = [*loaded.warnings, *_list_warnings(loaded.registry, host), *(f"disabled: {each}" for each in disabled)]
     return replace(loaded, warnings=tuple(warnings))
 

@@ -11,12 +11,12 @@ import signal
 import sys
 import threading
 from contextlib import suppress
-from pathlib import Path
 from queue import SimpleQueue
 
 import msgspec
 
-from durablecli.apps.modules import LoadedApp, load
+from durablecli.apps.load import load_targets
+from durablecli.apps.modules import LoadedApp
 from durablecli.engine.workers.activity import ActivityCall, ActivityResult, to_failed_result
 from durablecli.engine.workers.activity_context import Cancellation
 from durablecli.engine.workers.fork_guard import exit_if_forked, register_child_action
@@ -98,7 +98,7 @@ class ActivityRunner:
         # Not before all that the worker itself needs is imported: no file of the author's takes the place of a module.
         sys.path[:] = setup.path
         try:
-            self._loaded = load(setup.targets, Path(setup.base))
+            self._loaded = load_targets(setup.targets, setup.base)
         except ConfigError as error:
             self._error = str(error)
         self._folder = os.getcwd()

@@ -40,7 +40,7 @@ def inject_clients(registry: Registry, clients: Callable[[], ClientProvider]) ->
 
 def _wrap_activities(registry: Registry, clients: Callable[[], ClientProvider] | None) -> None:
     for function in registry.functions_of_kind("activity"):
-        if function.is_azure or function.client_parameter is not None or function.bindings:
+        if function.is_azure or function.has_bindings:
             function.replace_callable(
                 _wrap(function, getattr(function.call, _ORIGINAL_ATTRIBUTE, function.call), clients)
             )

@@ -125,7 +125,7 @@ def _make_engine(
 
 def _inject_clients(registry: Registry, engine: Engine, get_endpoint: Callable[[], ManagementEndpoint | None]) -> None:
     """Register the timer functions, and give clients of the hub to the functions that ask for one."""
-    if not any(each.kind == "timer" or each.client_parameter is not None or each.bindings for each in registry):
+    if not any(each.kind == "timer" or each.has_bindings for each in registry):
         return
     from durablecli.azure import activities, invocation  # slow to import, and few apps need them
     from durablecli.builtin import timer
