@@ -1,7 +1,7 @@
-"""The main program of a worker process: runs one activity after another, an order and an answer a line.
+"""The main program of a worker process: loads the app, and runs one activity after another.
 
-A thread reads the orders, and so notices the end of the engine even while an activity runs: then the process group is
-killed, so that nothing of the activity goes on beside its redelivery.
+A thread reads the requests, and so notices the end of the engine even while an activity runs. Then it kills the process
+group, so that the activity doesn't continue beside its redelivery.
 """
 
 from __future__ import annotations
@@ -49,10 +49,10 @@ class EngineConnection:
         register_child_action(lambda: close_quietly(request_fd, response_fd))
 
     def start(self) -> None:
-        threading.Thread(target=self._read, name="durable-orders", daemon=True).start()
+        threading.Thread(target=self._read, name="durable-requests", daemon=True).start()
 
     def respond(self, response: WorkerResponse) -> None:
-        """Send what has come of the current order."""
+        """Send the response to the current request."""
         self._is_busy = False
         write_line(self._response_fd, _encode(response))
 
@@ -63,10 +63,10 @@ class EngineConnection:
             match _message_decoder.decode(line):
                 case WorkerSetup() as setup:
                     self.setups.put(setup)
-                case WorkerRequest() as order:
+                case WorkerRequest() as request:
                     self._is_busy = True
                     self._current = Cancellation()
-                    self.requests.put((order, self._current))
+                    self.requests.put((request, self._current))
                 case CancelNotice():
                     self._current.request()
         if self._is_busy:
@@ -78,7 +78,7 @@ class EngineConnection:
 def _encode(response: WorkerResponse) -> bytes:
     try:
         return msgspec.json.encode(response)
-    except Exception as error:  # noqa: BLE001 - an answer has to be sent, else the engine waits for ever
+    except Exception as error:  # noqa: BLE001 - without a response the engine would wait for ever
         return msgspec.json.encode(WorkerResponse(failure=to_failed_result(("", "", 0), error).failure))
 
 
@@ -90,12 +90,12 @@ def _kill_group() -> None:
 
 
 class ActivityRunner:
-    """Loads the modules once, and runs each activity in the folder in which the first one began."""
+    """Loads the app once, and runs each activity in the folder that was current then."""
 
     def __init__(self, setup: WorkerSetup) -> None:
         self._loaded: LoadedApp | None = None
         self._error = ""
-        # Not before all that the worker itself needs is imported: no file of the author's takes the place of a module.
+        # After all imports of the worker itself, so that no file of the author's shadows one of these modules.
         sys.path[:] = setup.path
         try:
             self._loaded = load_targets(setup.targets, setup.base)
@@ -104,7 +104,7 @@ class ActivityRunner:
         self._folder = os.getcwd()
 
     def run(self, request: WorkerRequest, cancellation: Cancellation) -> ActivityResult:
-        """Run one activity to its end."""
+        """Run one activity and return its result."""
         with suppress(OSError):
             os.chdir(self._folder)
         function = self._loaded.registry.find_activity(request.name) if self._loaded is not None else None
@@ -122,7 +122,7 @@ class ActivityRunner:
 
 def main() -> None:
     connection = EngineConnection(int(sys.argv[1]), int(sys.argv[2]))
-    signal.signal(signal.SIGINT, lambda number, frame: None)  # the engine decides what Ctrl-C means
+    signal.signal(signal.SIGINT, lambda number, frame: None)  # Ctrl-C is for the engine, which ends its workers
     with suppress(OSError):
         os.dup2(2, 1)
     for stream in (sys.stdout, sys.stderr):
@@ -132,18 +132,18 @@ def main() -> None:
     if setup is None:
         return
     runner, process = ActivityRunner(setup), os.getpid()
-    while (given := connection.requests.get()) is not None:
-        order, cancellation = given
-        outcome = runner.run(order, cancellation)
-        exit_if_forked(process, outcome)
+    while (item := connection.requests.get()) is not None:
+        request, cancellation = item
+        result = runner.run(request, cancellation)
+        exit_if_forked(process, result)
         connection.respond(
-            WorkerResponse(outcome.result or ABSENT, outcome.failure, outcome.outputs, cancellation.observed)
+            WorkerResponse(result.result or ABSENT, result.failure, result.outputs, cancellation.observed)
         )
     _exit_after_timeout()
 
 
 def _exit_after_timeout() -> None:
-    """End the process even if an activity has left a thread behind that doesn't end."""
+    """End the process even if a thread that an activity has started doesn't end."""
     timer = threading.Timer(TERMINATE_TIMEOUT / 2, os._exit, (0,))
     timer.daemon = True
     with suppress(RuntimeError):

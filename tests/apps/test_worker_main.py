@@ -3,20 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
-from queue import SimpleQueue
 
-import msgspec
-from msgspec import Raw
+import pytest
 
-from durablecli.engine.workers.activity import ActivityCall, ActivityResult
-from durablecli.engine.workers.activity_context import Cancellation
-from durablecli.engine.workers.entity_batch import EntityBatchResult
-from durablecli.engine.workers.process_pool import ProcessPool
-from durablecli.limits import PAYLOAD_LIMIT
-from durablecli.registry import Function
-from durablecli.replay.function_marks import FunctionMark
 from tests.support.cli_harness import CliHarness
+from tests.support.process_pool_harness import ProcessPoolHarness
 
 FUNCTION_APP = """
 import os
@@ -47,36 +40,27 @@ def write_azure_app(folder: Path) -> Path:
     return folder
 
 
-def run_in_worker(target: str, base: Path, name: str, value: object) -> ActivityResult:
-    """Run one activity in a worker process that loads `target`."""
-    results: SimpleQueue[ActivityResult | EntityBatchResult] = SimpleQueue()
-    pool = ProcessPool(1, results.put, [target], str(base), str(base))
-    function = Function(FunctionMark("activity", name, "process"), len, "app")
-    input = Raw(msgspec.json.encode(value))
-    try:
-        pool.start([ActivityCall(("x", "1", 2), function, input, 1, False, 2, PAYLOAD_LIMIT, Cancellation())])
-        result = results.get(timeout=60)
-    finally:
-        pool.stop()
-    assert isinstance(result, ActivityResult)
-    return result
+@pytest.fixture
+def worker(tmp_path: Path) -> Iterator[ProcessPoolHarness]:
+    """A worker process that loads the app in the folder `app`."""
+    harness = ProcessPoolHarness(tmp_path, "app")
+    yield harness
+    harness.pool.stop()
 
 
-def test_a_worker_loads_an_azure_app_with_its_settings_and_stand_ins(tmp_path: Path) -> None:
+def test_a_worker_loads_an_azure_app_with_its_settings_and_stand_ins(
+    tmp_path: Path, worker: ProcessPoolHarness
+) -> None:
     write_azure_app(tmp_path / "app")
-    result = run_in_worker("app", tmp_path, "describe", 1)
-    assert result.failure is None, result.failure
-    assert result.result is not None
-    value, _, *rest = msgspec.json.decode(result.result)
+    value, _, *rest = worker.run_to_value("describe", 1)
     assert (value, rest) == (2, ["hello", "durablecli.azure.http_types", "durablecli.azure.durable_functions"])
 
 
-def test_an_app_that_a_worker_cannot_load_fails_the_activity(tmp_path: Path) -> None:
+def test_an_app_that_a_worker_cannot_load_fails_the_activity(tmp_path: Path, worker: ProcessPoolHarness) -> None:
     (write_azure_app(tmp_path / "app") / "host.json").write_text("{")
-    result = run_in_worker("app", tmp_path, "describe", 1)
-    assert result.failure is not None
-    assert "activity 'describe' can't be loaded in the worker process; " in result.failure.message
-    assert "host.json" in result.failure.message
+    message = worker.run_to_failure("describe", 1).message
+    assert message.startswith("activity 'describe' can't be loaded in the worker process; ")
+    assert "host.json" in message
 
 
 def test_an_azure_app_runs_an_activity_in_a_worker_process(tmp_path: Path) -> None:

@@ -1,1 +1,1 @@
-"""Executors of user code: threads, an event loop and worker processes, and the dispatcher that feeds them."""
+"""Runs activities and entity operations: in threads, on an event loop, or in worker processes."""

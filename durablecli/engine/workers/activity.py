@@ -1,4 +1,4 @@
-"""Calling one activity: decode its input, give it its context, encode what comes back."""
+"""Calls one activity: decodes its input, passes its context, and encodes its result."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from durablecli.model.round_trip import check_no_subclass_fields_lost
 from durablecli.registry import Function
 
 _PLAIN_TYPES = frozenset({type(None), bool, int, float, str, list, dict, tuple})
-"""Most results, which need no closer look."""
+"""The types of most results, which need no check for lost fields and no await."""
 
 
 class ActivityCall(NamedTuple):
-    """One activity to run, as an executor needs it."""
+    """One activity to run, with all that a worker pool needs for it."""
 
     key: WorkKey
     function: Function
@@ -41,16 +41,16 @@ class ActivityCall(NamedTuple):
         return ActivityContext(instance, n, name, self.attempt, self.redelivered, idempotency_key, self.cancellation)
 
     def run(self) -> ActivityResult:
-        """Run an activity to its end, here and now. Whatever it raises is its failure, never ours.
+        """Run the activity in this thread. What it raises becomes its failure.
 
-        One that turns out to be asynchronous, as in a worker process or behind a decorator, gets its own event loop.
+        A call that returns an awaitable, as in a worker process or behind a decorator, gets an event loop of its own.
         """
         try:
-            places, names = bind_arguments(self.function, self.input, self.make_context)
+            positional, keywords = bind_arguments(self.function, self.input, self.make_context)
         except BaseException as error:  # noqa: BLE001 - user code may raise anything
             return to_failed_result(self.key, error, retryable=False)
         try:
-            value = self.function.call(*places, **names)
+            value = self.function.call(*positional, **keywords)
             if type(value) not in _PLAIN_TYPES and isinstance(value, Awaitable):
                 value = _run_awaitable(value)
         except BaseException as error:  # noqa: BLE001 - user code may raise anything
@@ -58,23 +58,23 @@ class ActivityCall(NamedTuple):
         return to_result(self, value)
 
     async def run_async(self) -> ActivityResult:
-        """Run an asynchronous one."""
+        """Run an asynchronous activity on the current event loop."""
         try:
-            places, names = bind_arguments(self.function, self.input, self.make_context)
+            positional, keywords = bind_arguments(self.function, self.input, self.make_context)
         except BaseException as error:  # noqa: BLE001 - user code may raise anything
             return to_failed_result(self.key, error, retryable=False)
         try:
-            value = await self.function.call(*places, **names)
+            value = await self.function.call(*positional, **keywords)
         except BaseException as error:  # noqa: BLE001 - user code may raise anything
             return to_failed_result(self.key, error)
         return to_result(self, value)
 
     def make_cancelled_result(self) -> ActivityResult:
-        """The outcome of one that was cancelled before it began: nobody reads it."""
+        """Return the result of a call that was cancelled before it started. It is never read."""
         return ActivityResult(self.key, NULL, None)
 
     def make_failed_result(self, error: BaseException) -> ActivityResult:
-        """The outcome of one that an executor could not run to its end."""
+        """Return the result of a call that the worker pool couldn't complete."""
         return to_failed_result(self.key, error)
 
 
@@ -88,7 +88,7 @@ def _run_awaitable(value: Awaitable[Any]) -> Any:
 
 
 class ActivityResult(NamedTuple):
-    """What came of a call: a result, or a failure. `outputs` are the values set on output bindings."""
+    """The result of a call, or its failure. `outputs` are the values set on output bindings."""
 
     key: WorkKey
     result: Raw | None
@@ -97,14 +97,14 @@ class ActivityResult(NamedTuple):
 
 
 class ReturnWithOutputs(NamedTuple):
-    """The return value of an activity that has output bindings, with the values set on them."""
+    """The return value of an activity with output bindings, and the values set on them."""
 
     value: Any
     outputs: tuple[BindingOutput, ...]
 
 
 def to_result(call: ActivityCall, value: Any) -> ActivityResult:
-    """The outcome of a call that returned."""
+    """Return the result of a call that returned `value`."""
     key = call.key
     value, outputs = value if type(value) is ReturnWithOutputs else (value, ())
     try:
@@ -116,8 +116,8 @@ def to_result(call: ActivityCall, value: Any) -> ActivityResult:
 
 
 def to_failed_result(key: WorkKey, error: BaseException, *, retryable: bool = True) -> ActivityResult:
-    """The outcome of a call that raised."""
+    """Return the result of a call that raised `error`."""
     failure = from_exception(error)
-    if issubclass(type(error), BindingUnavailable):  # no later attempt would find it; isinstance may run user code
+    if issubclass(type(error), BindingUnavailable):  # a retry would fail too; isinstance could run user code
         retryable = False
     return ActivityResult(key, None, failure if retryable else replace(failure, retryable=False))

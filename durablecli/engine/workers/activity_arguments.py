@@ -1,7 +1,7 @@
-"""The arguments of an activity: its input, and its context where it has a place for one.
+"""Binds the arguments of an activity: its input and, if it has a parameter for it, its context.
 
-The input goes to the first parameter, the context to the second. What the orchestrator didn't give (or gave as None)
-leaves a default value in force. A function that takes keyword arguments alone receives the members of its input.
+The first parameter receives the input, the second the context. Without an input (or with None) a default value applies.
+A function with keyword-only parameters receives the members of its input.
 """
 
 from __future__ import annotations
@@ -28,18 +28,20 @@ _CONTEXT_SLOT = object()
 def bind_arguments(
     function: Function, input: Raw, context: Callable[[], ActivityContext]
 ) -> tuple[list[Any], Mapping[str, Any]]:
-    """The arguments by place and by name. Raises Mismatch for an input that doesn't fit."""
+    """Return the positional and the keyword arguments. Raises Mismatch if the input doesn't fit."""
     plan = _make_plan(function)
     if plan.only_annotation is not _EMPTY:
         return [decode(input, plan.only_annotation)], _NO_KEYWORDS
-    places = [context() if each is _CONTEXT_SLOT else _bind_value(each, input) for each in plan.positional]
+    positional = [context() if each is _CONTEXT_SLOT else _bind_value(each, input) for each in plan.positional]
     if plan.has_varargs and input != NULL:
-        places.append(decode(input))
-    return places, _NO_KEYWORDS if plan.keywords is None else _bind_keywords(function, plan.keywords, input, context)
+        positional.append(decode(input))
+    return positional, _NO_KEYWORDS if plan.keywords is None else _bind_keywords(
+        function, plan.keywords, input, context
+    )
 
 
 class _KeywordPlan(NamedTuple):
-    """What is passed by name: the context, the input to a parameter of its own, or its members to several."""
+    """How to bind keyword-only parameters: those for the context, and one for the input or several for its members."""
 
     context: tuple[str, ...]
     input: inspect.Parameter | None
@@ -48,8 +50,8 @@ class _KeywordPlan(NamedTuple):
 
 
 class _ArgumentPlan(NamedTuple):
-    """What each place receives. `takes_more`: the input goes to `*args`. `only` is the annotation of the input where
-    that is all there is, as nearly always."""
+    """How to bind the parameters. With `has_varargs` the input goes to `*args`. `only_annotation` is the annotation of
+    the parameter for the input, if that is the only argument: the most common case."""
 
     positional: tuple[Any, ...]
     has_varargs: bool
@@ -60,63 +62,64 @@ class _ArgumentPlan(NamedTuple):
 @lru_cache(4096)
 def _make_plan(function: Function) -> _ArgumentPlan:
     parameters = _get_parameters(function)
-    places: list[Any] = []
+    positional: list[Any] = []
     takes_input = has_context = False
     for each in parameters:
         if each.kind not in _POSITIONAL_KINDS:
             break
         if _is_context(each):
-            places.append(_CONTEXT_SLOT)
+            positional.append(_CONTEXT_SLOT)
             has_context = True
         elif not takes_input:
-            places.append(each)
+            positional.append(each)
             takes_input = True
         elif each.default is _EMPTY and not has_context:
-            places.append(_CONTEXT_SLOT)
+            positional.append(_CONTEXT_SLOT)
             has_context = True
         else:
             break
-    takes_more = not takes_input and any(each.kind is each.VAR_POSITIONAL for each in parameters)
-    names = _plan_keywords(parameters, takes_input or takes_more)
-    is_plain = takes_input and len(places) == 1 and names is None and places[0].default is _EMPTY
-    return _ArgumentPlan(tuple(places), takes_more, names, _get_annotation(places[0]) if is_plain else _EMPTY)
+    has_varargs = not takes_input and any(each.kind is each.VAR_POSITIONAL for each in parameters)
+    keywords = _plan_keywords(parameters, takes_input or has_varargs)
+    is_plain = takes_input and len(positional) == 1 and keywords is None and positional[0].default is _EMPTY
+    only_annotation = _get_annotation(positional[0]) if is_plain else _EMPTY
+    return _ArgumentPlan(tuple(positional), has_varargs, keywords, only_annotation)
 
 
 def _plan_keywords(parameters: list[inspect.Parameter], takes_input: bool) -> _KeywordPlan | None:
-    named = [each for each in parameters if each.kind is each.KEYWORD_ONLY]
-    context = tuple(each.name for each in named if _is_context(each))
-    inputs = [] if takes_input else [each for each in named if not _is_context(each)]
-    takes_any = not takes_input and any(each.kind is each.VAR_KEYWORD for each in parameters)
-    if not (context or inputs or takes_any):
+    keyword_only = [each for each in parameters if each.kind is each.KEYWORD_ONLY]
+    context = tuple(each.name for each in keyword_only if _is_context(each))
+    inputs = [] if takes_input else [each for each in keyword_only if not _is_context(each)]
+    has_kwargs = not takes_input and any(each.kind is each.VAR_KEYWORD for each in parameters)
+    if not (context or inputs or has_kwargs):
         return None
-    needed = [each for each in inputs if each.default is _EMPTY] or inputs
-    if len(needed) == 1 and not takes_any:
-        return _KeywordPlan(context, needed[0], {}, False)
-    return _KeywordPlan(context, None, {each.name: each for each in inputs}, takes_any)
+    required = [each for each in inputs if each.default is _EMPTY] or inputs
+    if len(required) == 1 and not has_kwargs:
+        return _KeywordPlan(context, required[0], {}, False)
+    return _KeywordPlan(context, None, {each.name: each for each in inputs}, has_kwargs)
 
 
 def _bind_keywords(
     function: Function, plan: _KeywordPlan, input: Raw, context: Callable[[], ActivityContext]
 ) -> Mapping[str, Any]:
-    found: dict[str, Any] = {name: context() for name in plan.context}
+    arguments: dict[str, Any] = {name: context() for name in plan.context}
     if plan.input is not None:
-        found[plan.input.name] = _bind_value(plan.input, input)
+        arguments[plan.input.name] = _bind_value(plan.input, input)
     elif (plan.members or plan.has_kwargs) and input != NULL:
         for name, raw in _decode_members(function, input).items():
-            known = plan.members.get(name)
-            if known is None and not plan.has_kwargs:
+            parameter = plan.members.get(name)
+            if parameter is None and not plan.has_kwargs:
                 raise Mismatch(f"$.{name}", f"activity '{function.name}' has no parameter '{name}'")
-            found[name] = decode(raw) if known is None else decode(raw, _get_annotation(known))
-    return found
+            arguments[name] = decode(raw) if parameter is None else decode(raw, _get_annotation(parameter))
+    return arguments
 
 
 def _decode_members(function: Function, input: Raw) -> dict[str, Raw]:
     try:
-        found: dict[str, Raw] = decode(input, dict[str, Raw])
+        members: dict[str, Raw] = decode(input, dict[str, Raw])
     except Mismatch:
         text = f"activity '{function.name}' takes keyword arguments only, so its input must be an object"
         raise Mismatch("$", text) from None
-    return found
+    return members
 
 
 def _bind_value(parameter: inspect.Parameter, input: Raw) -> Any:
@@ -131,14 +134,17 @@ def _get_annotation(parameter: inspect.Parameter) -> Any:
 
 def _is_context(parameter: inspect.Parameter) -> bool:
     annotation = parameter.annotation
-    if isinstance(annotation, str):  # unresolved: it is imported for type checkers only
+    if isinstance(annotation, str):  # it can't be resolved, for it is imported for type checkers only
         return annotation.rpartition(".")[2] == ActivityContext.__name__
     return annotation is ActivityContext
 
 
 def _get_parameters(function: Function) -> list[inspect.Parameter]:
-    """The parameters of what is called. A decorator that hides them behind `*args` passes all on to what it wraps;
-    another one's own parameters count, with the annotations of those that it has from there."""
+    """Return the parameters of the callable, which may be a decorator's wrapper.
+
+    A wrapper with `*args` passes everything on, so the wrapped function's parameters count. Another wrapper's own
+    parameters count, with the annotations of the wrapped function's parameters of the same names.
+    """
     inner = function.parameters
     try:
         outer = list(inspect.signature(function.call, follow_wrapped=False).parameters.values())

@@ -1,4 +1,4 @@
-"""An activity's view of its own call: which one it is, and whether it is to stop."""
+"""The context of an activity call: its identity, and whether it should stop."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from collections.abc import Callable
 
 
 class Cancellation:
-    """Whether a call is to stop; set once, from any thread.
+    """Whether a call should stop; set once, from any thread.
 
-    `dropped`: nobody waits for its outcome any more, and it need not begin. `seen`: its function has read that it is
-    to stop. `wake` ends what it awaits, where that is known.
+    `abandoned` says that its result doesn't count any more, and that it need not start. `observed` says that its
+    function has read that it should stop. `interrupt`, if set, ends what it awaits.
     """
 
     __slots__ = ("abandoned", "interrupt", "observed", "requested")
@@ -22,36 +22,36 @@ class Cancellation:
         self.interrupt: Callable[[], object] | None = None
 
     def request(self) -> None:
-        """Let the function see that it is to stop, as the engine stops. Its outcome counts, unless it has seen that."""
+        """Ask the function to stop, because the engine stops. Its result counts unless it has observed that."""
         self.requested = True
 
     def abandon(self) -> None:
-        """Stop it: its outcome counts no more."""
+        """Stop the call; its result doesn't count any more."""
         self.requested = self.abandoned = True
         if self.interrupt is not None:
             self.interrupt()
 
     def check(self) -> bool:
-        """Whether the function is to stop; it knows from now on."""
+        """Return whether the function should stop, and note that it has observed that."""
         self.observed = self.observed or self.requested
         return self.requested
 
     @property
     def result_counts(self) -> bool:
-        """Whether an outcome would be recorded. One that has seen it may have stopped half-way."""
+        """Whether a result would be recorded. A call that has observed the request may have stopped half-way."""
         return not (self.abandoned or self.observed)
 
 
 class ActivityContext:
-    """What an activity may ask about its own call, as its second parameter.
+    """The context of an activity call, passed as the second parameter.
 
-    `attempt` counts the tries of a retry policy from 1; `redelivered` says that an earlier engine may have begun this
-    very attempt. `idempotency_key` is the same for all attempts and redeliveries of one call: give it to whatever must
-    not happen twice.
+    `attempt` counts the attempts of a retry policy from 1; `redelivered` says that an earlier engine may have started
+    this attempt before. `idempotency_key` is the same for all attempts and redeliveries of one call: pass it to any
+    service that must not act twice.
 
-    `cancelled` turns true when the orchestration has ended, was terminated or has continued as new, and when the engine
-    begins to stop. An activity that has read it as true may return or raise what it likes: that is not recorded, and if
-    the orchestration still needs the activity, the next engine runs it again.
+    `cancelled` becomes true when the orchestration has ended, was terminated or has continued as new, and when the
+    engine starts to stop. Once an activity has read it as true, its result is not recorded; if the orchestration still
+    needs it, the next engine runs it again.
     """
 
     def __init__(

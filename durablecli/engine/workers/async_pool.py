@@ -1,7 +1,7 @@
-"""Asynchronous activities: an event loop in a thread of its own, at most so many calls at once.
+"""Runs asynchronous activities on one event loop, in a thread of its own.
 
-All of them share the loop, so one that stops it, or raises SystemExit in a task of its own, must not end the others:
-a stop is refused, and fails the activity it came from; a loop that has ended all the same runs again.
+All of them share the loop, so none may end it for the others. A stop is refused, and fails the activity that asked for
+it; a loop that ends anyway (SystemExit in a task that an activity has created) is run again.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from durablecli.engine.workers.decided_tasks import WorkKey
 from durablecli.engine.workers.fork_guard import exit_if_forked
 from durablecli.engine.workers.pool import ReportResult, WorkItem
 
-_STOP_REFUSED = "an activity may not stop the event loop, which it shares with others: return or raise instead"
+_STOP_REFUSED = "an activity may not stop the event loop that it shares with others; return or raise instead"
 _current_key: ContextVar[WorkKey | None] = ContextVar("durable_activity", default=None)
 _log = logging.getLogger("durablecli")
 
@@ -33,7 +33,7 @@ class _Running(NamedTuple):
 
 
 class AsyncPool:
-    """Runs coroutines. A batch of calls costs one wake-up of the loop."""
+    """Runs coroutines, up to its capacity at the same time. A batch of calls costs one wake-up of the loop."""
 
     def __init__(self, capacity: int, report: ReportResult) -> None:
         self._capacity = capacity
@@ -53,14 +53,14 @@ class AsyncPool:
             self._loop.call_soon_threadsafe(self._start_queued)
 
     def maintain(self) -> None:
-        """Make the loop and its thread, where the system has had no file handle or no thread left for them."""
+        """Create the loop and its thread; until the system has a file handle and a thread for them, calls wait."""
         if self._thread is not None:
             return
         if self._loop is None:
             try:
                 self._loop = _SharedLoop(self._refuse_stop)
             except OSError as error:
-                _log.warning("async activities wait: no event loop can be made: %s", error.strerror)
+                _log.warning("async activities wait: can't create an event loop: %s", error.strerror)
                 return
         thread = threading.Thread(target=self._run_loop, args=(self._loop,), name="durable-async", daemon=True)
         if start_thread(thread):
@@ -92,7 +92,7 @@ class AsyncPool:
         return {key: since for key, (since, _) in self._running.copy().items()}
 
     def stop(self) -> None:
-        """End the loop. What still runs is cancelled, and has one turn of the loop to hear of it."""
+        """End the loop. Running calls are cancelled, and get one iteration of the loop to react."""
         loop, thread = self._loop, self._thread
         if loop is None:
             return
@@ -110,16 +110,16 @@ class AsyncPool:
 
     def _run_loop(self, loop: _SharedLoop) -> None:
         while not self._stopping:
-            what = "a stop"
+            cause = "a stop"
             try:
                 loop.run_forever()
-            except BaseException as error:  # noqa: BLE001 - SystemExit in a task that an activity has made
-                what = type(error).__name__
+            except BaseException as error:  # noqa: BLE001 - SystemExit in a task that an activity has created
+                cause = type(error).__name__
             if not self._stopping:
-                _log.warning("an async activity ended the event loop with %s; the loop runs again", what)
+                _log.warning("an async activity ended the event loop with %s; the loop runs again", cause)
 
     def _refuse_stop(self) -> None:
-        """User code asks the loop to stop: fail the activity that it belongs to, where that is known."""
+        """Refuse to stop the loop, and fail the activity that asked for it, if it is known."""
         key = _current_key.get()
         if key is not None and self._loop is not None:
             self._stop_errors[key] = RuntimeError(_STOP_REFUSED)
@@ -138,13 +138,13 @@ class AsyncPool:
     async def _run(self, call: ActivityCall) -> None:
         _current_key.set(call.key)
         try:
-            outcome = await call.run_async()
+            result = await call.run_async()
         except BaseException as error:  # noqa: BLE001 - a task that was cancelled before its first step
-            outcome = call.make_failed_result(error)
-        exit_if_forked(self._engine_pid, outcome)
+            result = call.make_failed_result(error)
+        exit_if_forked(self._engine_pid, result)
         self._running.pop(call.key, None)
         refused = self._stop_errors.pop(call.key, None)
-        self._report(outcome if refused is None else call.make_failed_result(refused))
+        self._report(result if refused is None else call.make_failed_result(refused))
         self._start_queued()
 
     def _cancel(self, key: WorkKey) -> None:
@@ -154,7 +154,7 @@ class AsyncPool:
 
 
 class _SharedLoop(asyncio.SelectorEventLoop):
-    """An event loop that only its owner may stop."""
+    """An event loop that only its owner can stop."""
 
     def __init__(self, refuse: Callable[[], None]) -> None:
         super().__init__()

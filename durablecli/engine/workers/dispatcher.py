@@ -1,4 +1,4 @@
-"""All the executors, and what runs in them: from a committed decision to the outcome that answers it."""
+"""Dispatches the work that commits have decided to the worker pools, and matches the results to it."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ _ENTITY = "entity"
 
 
 class Dispatcher:
-    """Starts each owed activity once. What is in flight isn't started a second time, whoever asks.
+    """Starts each activity and each entity batch once; one that is in flight isn't started a second time.
 
-    Batches of entities have executors of their own: neither they nor activities ever wait for the others.
+    Entity batches have a pool of their own, so neither they nor activities wait for the others.
     """
 
     def __init__(
@@ -49,58 +49,66 @@ class Dispatcher:
         self._in_flight: dict[WorkKey, WorkItem] = {}
         self._by_execution: dict[tuple[str, str], dict[WorkKey, WorkItem]] = {}
         self._pending_reruns: dict[WorkKey, ActivityTask] = {}
-        """Work that is needed again while an earlier call of it, whose outcome doesn't count, hasn't come back yet."""
+        """Tasks that are needed again, but whose earlier call, whose result doesn't count, is still in flight."""
         self._abandoned_count = 0
         self._paused = False
 
     @property
     def in_flight_count(self) -> int:
-        """How many calls and batches haven't come back."""
+        """How many calls and batches are in flight."""
         return 0 if self._paused and not self._is_any_pool_busy() else len(self._in_flight)
 
     @property
     def awaited_count(self) -> int:
-        """How many of them have an outcome that counts."""
+        """How many calls and batches in flight have a result that counts."""
         return max(0, self.in_flight_count - self._abandoned_count + len(self._pending_reruns))
 
     def _is_any_pool_busy(self) -> bool:
-        return any(executor.is_busy for executor in self._pools.values())
+        return any(pool.is_busy for pool in self._pools.values())
 
     @property
     def pools(self) -> Mapping[str, WorkerPool]:
-        """Those that were needed so far: thread, async, process, entity."""
+        """The pools that have been needed so far, by kind: thread, async, process, entity."""
         return self._pools
 
     def start_times(self) -> dict[WorkKey, float]:
-        """The calls and batches that run, with the monotonic time at which each began; the others are queued."""
-        found: dict[WorkKey, float] = {}
-        for executor in self._pools.values():
-            found |= executor.start_times()
-        return found
+        """Return the running calls and batches, each with the monotonic time of its start; the others are queued."""
+        times: dict[WorkKey, float] = {}
+        for pool in self._pools.values():
+            times |= pool.start_times()
+        return times
 
     def iter_in_flight(self) -> Iterator[WorkItem]:
-        """What is in flight."""
+        """Yield the calls and batches in flight."""
         return iter(self._in_flight.values())
 
     def find(self, key: WorkKey) -> WorkItem | None:
-        """One call or batch; None where it isn't in flight."""
+        """Return a call or batch in flight, or None."""
         return self._in_flight.get(key)
 
     def dispatch_activities(self, tasks: Iterable[ActivityTask]) -> None:
-        """Run what a commit has decided."""
+        """Run the activities that a commit has decided."""
         batches: dict[str, list[ActivityCall]] = {}
-        for job in tasks:
-            key = (job.instance, job.execution, job.n)
-            function = self._registry.find_activity(job.task.name)
+        for task in tasks:
+            key = (task.instance, task.execution, task.n)
+            scheduled = task.task
+            function = self._registry.find_activity(scheduled.name)
             if function is None:
                 continue
             if (earlier := self._in_flight.get(key)) is not None:
                 if earlier.cancellation.requested:
-                    self._pending_reruns[key] = job._replace(redelivered=True)
+                    self._pending_reruns[key] = task._replace(redelivered=True)
                 continue
-            first = job.task.retry_of or job.n
-            task, limit = job.task, self._payload_limit
-            call = ActivityCall(key, function, task.input, task.attempt, job.redelivered, first, limit, Cancellation())
+            call = ActivityCall(
+                key,
+                function,
+                scheduled.input,
+                scheduled.attempt,
+                task.redelivered,
+                scheduled.retry_of or task.n,
+                self._payload_limit,
+                Cancellation(),
+            )
             self._register(call)
             if not self._paused and self._limiter.try_enter(call):
                 batches.setdefault(function.executor, []).append(call)
@@ -108,15 +116,15 @@ class Dispatcher:
             self._get_pool(kind).start(calls)
 
     def dispatch_entity_batches(self, tasks: Iterable[EntityBatchTask]) -> None:
-        """Run operations that a commit holds. An entity has one batch in flight at most: who asks sees to that."""
+        """Run the entity batches that a commit has decided. The caller has at most one of an entity in flight."""
         batches: list[EntityBatchCall] = []
-        for job in tasks:
-            key = (job.entity, job.execution, job.operations[-1].n)
-            function = self._registry.find_entity(parse_entity_name(job.entity))
+        for task in tasks:
+            key = (task.entity, task.execution, task.operations[-1].n)
+            function = self._registry.find_entity(parse_entity_name(task.entity))
             if key in self._in_flight or function is None:
                 continue
             batch = EntityBatchCall(
-                key, function, job.state, job.operations, self._payload_limit, Cancellation(), job.at
+                key, function, task.state, task.operations, self._payload_limit, Cancellation(), task.at
             )
             self._register(batch)
             if not self._paused:
@@ -129,22 +137,22 @@ class Dispatcher:
         self._by_execution.setdefault(work.key[:2], {})[work.key] = work
 
     def complete(self, result: ActivityResult | EntityBatchResult) -> WorkItem | None:
-        """An outcome has come in: what it belongs to, or None when nobody waits for it any more."""
+        """Return the call or batch that a result belongs to; None if the result doesn't count any more."""
         call = self._unregister(result.key)
         if call is None:
             return None
-        following = self._limiter.leave(call.function)
-        if following is not None and not self._paused:
-            self._get_pool(following.function.executor).start([following])
-        again = self._pending_reruns.pop(result.key, None)
+        next_call = self._limiter.leave(call.function)
+        if next_call is not None and not self._paused:
+            self._get_pool(next_call.function.executor).start([next_call])
+        rerun = self._pending_reruns.pop(result.key, None)
         if call.cancellation.result_counts:
             return call
-        if again is not None:
-            self.dispatch_activities([again])
+        if rerun is not None:
+            self.dispatch_activities([rerun])
         return None
 
     def abandon(self, keys: Iterable[WorkKey]) -> None:
-        """Wait for these batches no more: their outcomes don't count, whether they come or not."""
+        """Cancel these batches and wait for them no longer; their results don't count."""
         for key in keys:
             batch = self._unregister(key)
             if batch is not None:
@@ -164,50 +172,50 @@ class Dispatcher:
         if call.key in self._in_flight and not call.cancellation.abandoned:
             self._abandoned_count += 1
         call.cancellation.abandon()
-        executor = self._pools.get(pool_kind(call))
-        if executor is not None:
-            executor.cancel(call.key)
+        pool = self._pools.get(pool_kind(call))
+        if pool is not None:
+            pool.cancel(call.key)
 
     def cancel_execution(self, instance: str, execution: str) -> None:
-        """Tell every call of one execution to stop; their outcomes are dropped."""
+        """Cancel all calls of an execution; their results don't count."""
         for call in self._by_execution.get((instance, execution), {}).values():
             self._cancel_call(call)
 
     def end_execution(self, instance: str, execution: str, abandoned: frozenset[int]) -> None:
-        """An execution has ended: all its calls see that, and those that lost a race are stopped."""
+        """Ask the calls of an ended execution to stop, and cancel the `abandoned` ones, which lost a race."""
         for call in self._by_execution.get((instance, execution), {}).values():
             if call.key[2] in abandoned:
                 self._cancel_call(call)
             elif not call.cancellation.requested:
                 call.cancellation.request()
-                executor = self._pools.get(pool_kind(call))
-                if executor is not None:
-                    executor.notify_cancel(call.key)
+                pool = self._pools.get(pool_kind(call))
+                if pool is not None:
+                    pool.notify_cancel(call.key)
 
     def pause(self) -> None:
-        """Start nothing more, and let what runs know: the engine is stopping."""
+        """Start nothing more, and ask running calls to stop, because the engine stops."""
         self._paused = True
         for call in self._in_flight.values():
             call.cancellation.request()
-        for executor in self._pools.values():
-            executor.pause()
+        for pool in self._pools.values():
+            pool.pause()
 
     def stop(self) -> None:
         for call in self._in_flight.values():
             call.cancellation.abandon()
-        for executor in self._pools.values():
-            executor.stop()
+        for pool in self._pools.values():
+            pool.stop()
 
     def maintain(self) -> None:
-        """Go on with what couldn't be started for want of threads."""
-        for executor in self._pools.values():
-            executor.maintain()
+        """Retry what couldn't be started for lack of threads."""
+        for pool in self._pools.values():
+            pool.maintain()
 
     def _get_pool(self, kind: str) -> WorkerPool:
-        executor = self._pools.get(kind)
-        if executor is None:
-            executor = self._pools[kind] = self._make_pool(kind)
-        return executor
+        pool = self._pools.get(kind)
+        if pool is None:
+            pool = self._pools[kind] = self._make_pool(kind)
+        return pool
 
     def _make_default_pool(self, kind: str) -> WorkerPool:
         if kind == "async":
@@ -224,5 +232,5 @@ class Dispatcher:
 
 
 def pool_kind(work: WorkItem) -> str:
-    """The executor that runs it: thread, async, process or entity."""
+    """Return the kind of pool that runs it: thread, async, process or entity."""
     return work.function.executor if isinstance(work, ActivityCall) else _ENTITY

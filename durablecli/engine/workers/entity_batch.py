@@ -1,10 +1,10 @@
-"""Running the operations of one entity: one after another, from its state to the event that says what came of them.
+"""Runs operations of one entity one after another, and makes the event that records their results.
 
-The state crosses the codec between any two operations, so nothing depends on how they were put into batches. An
-operation that raises leaves the state, what it sent and what it started as if it had never run.
+The state is encoded and decoded between any two operations, so it doesn't matter how they are grouped into batches. If
+an operation raises, its changes to the state, its signals and its starts are discarded.
 
-A batch has its thread to itself, and an event loop of its own where something is to be awaited: so one that blocks
-holds up no other entity.
+A batch runs in a thread of its own, with an event loop of its own if there is something to await, so one that blocks
+delays no other entity.
 """
 
 from __future__ import annotations
@@ -30,21 +30,21 @@ from durablecli.model.payloads import encode
 from durablecli.registry import Function
 
 MAX_BATCH_SECONDS = 0.1
-"""Seconds after which a batch ends early, so that what it has done so far gets to the disk."""
+"""Seconds after which a batch ends early, so that its results so far reach the disk."""
 MAX_BATCH_BYTES = 2 * 1024 * 1024
-"""Bytes of results, signals and starts after which it does."""
+"""Bytes of results, signals and starts after which a batch ends early."""
 _RESULT_OVERHEAD = 64
 
 
 class EntityBatchResult(NamedTuple):
-    """What came of a batch; `event.upto` tells how far it came."""
+    """The result of a batch; `event.upto` is the last operation that it ran."""
 
     key: WorkKey
     event: ev.EntityBatch
 
 
 class EntityBatchCall(NamedTuple):
-    """Operations of one entity, as an executor needs them; `key` is its id, its execution and the last one's `n`."""
+    """Operations of one entity to run; `key` holds its id, its execution and the last operation's `n`."""
 
     key: WorkKey
     function: Function
@@ -53,31 +53,31 @@ class EntityBatchCall(NamedTuple):
     payload_limit: int
     cancellation: Cancellation
     at: datetime
-    """The time of the commit that has them run; what an operation schedules is counted from it."""
+    """The time of the commit that decided on the batch; delays of scheduled signals and starts count from it."""
 
     def run(self) -> EntityBatchResult:
-        """Run them here and now, until the batch is done or has taken its time. What one raises is its failure."""
-        with EntityBatchRun(self) as course:
+        """Run the operations in this thread until all are done or a limit is reached."""
+        with EntityBatchRun(self) as run:
             for operation in self.operations:
-                course.run(operation)
-                if course.is_over:
+                run.run(operation)
+                if run.is_over:
                     break
-        return course.make_result()
+        return run.make_result()
 
     def make_cancelled_result(self) -> EntityBatchResult:
-        """The outcome of a batch that was cancelled before it began. Nobody reads it; if anybody did, its first
-        operation would have failed, as an outcome is always that of at least one."""
-        return self.make_failed_result(asyncio.CancelledError("it was cancelled before it began"))
+        """Return the result of a batch that was cancelled before it started: its first operation fails, for a result
+        has at least one operation. It is never read."""
+        return self.make_failed_result(asyncio.CancelledError("cancelled before it started"))
 
     def make_failed_result(self, error: BaseException) -> EntityBatchResult:
-        """The outcome of a batch that an executor could not run to its end: its first operation fails."""
+        """Return the result of a batch that the worker pool couldn't complete: its first operation fails."""
         n = self.operations[0].n
-        outcome = ev.EntityOperationResult(n, failure=from_exception(error))
-        return EntityBatchResult(self.key, ev.EntityBatch(n, results=(outcome,)))
+        result = ev.EntityOperationResult(n, failure=from_exception(error))
+        return EntityBatchResult(self.key, ev.EntityBatch(n, results=(result,)))
 
 
 class EntityBatchRun:
-    """A batch on its way: the state so far, and what is to be recorded."""
+    """A running batch: the state so far, and the results to record."""
 
     def __init__(self, batch: EntityBatchCall) -> None:
         self._batch = batch
@@ -95,7 +95,7 @@ class EntityBatchRun:
 
     @property
     def is_over(self) -> bool:
-        """Whether it ends here, whatever is left to do: that is another batch's."""
+        """Whether the batch ends here; operations that are left go into another batch."""
         return self._size >= MAX_BATCH_BYTES or monotonic() >= self._deadline or self._batch.cancellation.requested
 
     def __enter__(self) -> EntityBatchRun:
@@ -104,7 +104,7 @@ class EntityBatchRun:
     def __exit__(self, *_: object) -> None:
         self._batch.cancellation.interrupt = None
         if self._runner is not None:
-            with suppress(Exception):  # what the author's code left running may refuse to end
+            with suppress(Exception):  # tasks that the author's code left running may refuse to end
                 self._runner.close()
 
     def run(self, operation: EntityOperation) -> None:
@@ -132,37 +132,37 @@ class EntityBatchRun:
         return self._runner.run(wait())
 
     def _invoke(self, operation: EntityOperation) -> Any:
-        """Call the user's code; what it returns may have to be awaited."""
+        """Call the author's code; the value may be awaitable."""
         batch = self._batch
         self._upto = operation.n
-        self._operation = act = EntityOperationState(
+        self._operation = state = EntityOperationState(
             self._id, operation.name, operation.input, self._state, batch.payload_limit, batch.at
         )
-        return self._adapter.call(act)
+        return self._adapter.call(state)
 
     def _complete(self, operation: EntityOperation, value: Any) -> None:
-        """Take over what an operation did; raises if that can't be kept."""
-        act = self._operation
-        assert act is not None
-        self._adapter.complete(act, value)
-        act.finished = True
-        if value is not None and not act.result:
-            act.result = encode(value, act.payload_limit)
-        if act.size > act.payload_limit:
+        """Add what an operation did to the batch; raises if that can't be recorded."""
+        state = self._operation
+        assert state is not None
+        self._adapter.complete(state, value)
+        state.finished = True
+        if value is not None and not state.result:
+            state.result = encode(value, state.payload_limit)
+        if state.size > state.payload_limit:
             raise UsageError(
-                f"the operation's state, result and what it sends have {act.size:,} bytes together, "
-                f"the limit is {act.payload_limit:,}: keep them in a file and pass its path"
+                f"the operation's state, result, signals and starts have {state.size:,} bytes together, "
+                f"the limit is {state.payload_limit:,}: keep the data in a file and pass its path"
             )
-        self._state = act.state
+        self._state = state.state
         if operation.waits:
-            self._add_result(operation.n, act.result or ev.NULL, None)
-        if act.signals or act.starts:
-            self._signals += act.signals
-            self._starts += act.starts
-            self._size += act.sent_bytes
+            self._add_result(operation.n, state.result or ev.NULL, None)
+        if state.signals or state.starts:
+            self._signals += state.signals
+            self._starts += state.starts
+            self._size += state.sent_bytes
 
     def _fail(self, operation: EntityOperation, error: BaseException) -> None:
-        """Forget what an operation did; its failure is recorded, whether or not anybody waits for it."""
+        """Discard what an operation did, and record its failure, also if no caller waits for it."""
         if self._operation is not None:
             self._operation.finished = True
         self._add_result(operation.n, ev.ABSENT, from_exception(error))
@@ -175,7 +175,7 @@ class EntityBatchRun:
             failure = failure.cause
 
     def make_result(self) -> EntityBatchResult:
-        """What is to be recorded: a state only where it isn't as it was."""
+        """Return the results to record, with the state only if it has changed."""
         before, after = self._batch.state, self._state
         event = ev.EntityBatch(
             self._upto,

@@ -1,8 +1,8 @@
-"""Children that an activity forks, as multiprocessing does: they must not act as the engine.
+"""Keeps children that an activity forks, as multiprocessing does, from acting as the engine.
 
 A forked child inherits the engine's signal handlers, its descriptors, and the thread that forked it. With the handlers
-it would ignore SIGTERM; with the descriptors it would keep a port taken, or a worker waiting; and if it returned from
-the activity, its thread would go on to the next one.
+it would ignore SIGTERM; with the descriptors it would keep a port bound, or a worker waiting; and if it returned from
+the activity, its thread would run the next one.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _child_actions: dict[object, Callable[[], object]] = {}
 
 
 def register_child_action(action: Callable[[], object]) -> Callable[[], None]:
-    """Have `action` done in every child that is forked from now on, until what is returned is called."""
+    """Run `action` in each child that is forked from now on, until the returned function is called."""
     key = object()
     _child_actions[key] = action
 
@@ -32,16 +32,16 @@ def register_child_action(action: Callable[[], object]) -> Callable[[], None]:
 
 @contextmanager
 def child_action(action: Callable[[], object]) -> Iterator[None]:
-    """The same for as long as the context lasts."""
-    forget = register_child_action(action)
+    """Run `action` in each child that is forked within the context."""
+    unregister = register_child_action(action)
     try:
         yield
     finally:
-        forget()
+        unregister()
 
 
 def exit_if_forked(engine_pid: int, result: ActivityResult | EntityBatchResult) -> None:
-    """End this process if it is not `engine`: a child that has returned from what it was forked in."""
+    """End this process if it isn't the engine, but a forked child that has returned from the activity."""
     if os.getpid() != engine_pid:
         os._exit(1 if isinstance(result, ActivityResult) and result.failure is not None else 0)
 
@@ -51,7 +51,7 @@ _thread_state = threading.local()
 
 
 def _block_signals() -> None:
-    """Hold back signals until the child has its own handlers: one that came sooner would meet the engine's."""
+    """Block signals until the child has its own handlers: an earlier one would call the engine's."""
     if _child_actions:
         _thread_state.mask = signal.pthread_sigmask(signal.SIG_BLOCK, _HANDLED_SIGNALS)
 
@@ -65,7 +65,7 @@ def _restore_mask() -> None:
 
 def _run_child_actions() -> None:
     for action in list(_child_actions.values()):
-        with suppress(Exception):  # the child is the author's: it goes on whatever happens here
+        with suppress(Exception):  # the child is the author's, and continues whatever happens here
             action()
     _child_actions.clear()
     _restore_mask()

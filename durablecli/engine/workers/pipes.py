@@ -1,4 +1,4 @@
-"""Lines over a pipe between the engine and a worker process. Each side notices that the other has died."""
+"""Sends lines over a pipe between the engine and a worker process; each side notices when the other has died."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from collections.abc import Callable
 from contextlib import suppress
 
 _CHECK_INTERVAL = 500
-"""Milliseconds. A process that the other side has forked may hold the pipe open, so its end alone proves nothing."""
+"""Milliseconds. A child of the other side may hold the pipe open, so an open pipe doesn't prove that it lives."""
 _CHUNK_SIZE = 1 << 20
 
 
 class LineReader:
-    """Reads whole lines from a descriptor. `is_alive` is asked about the other side while nothing arrives."""
+    """Reads whole lines from a descriptor. While none arrives, `is_alive` is called to check the other side."""
 
     def __init__(self, fd: int, is_alive: Callable[[], bool]) -> None:
         self._fd = fd
@@ -23,7 +23,7 @@ class LineReader:
         self._poll.register(fd, select.POLLIN)
 
     def read(self) -> bytes | None:
-        """The next line without its end; None when the other side has closed the pipe or died."""
+        """Return the next line without its end; None when the other side has closed the pipe or died."""
         pieces = [self._remainder]
         while b"\n" not in pieces[-1]:
             if not self._poll.poll(_CHECK_INTERVAL):
@@ -39,14 +39,14 @@ class LineReader:
 
 
 def write_line(fd: int, line: bytes) -> None:
-    """Write one line, however large; raises OSError when nobody reads any more."""
+    """Write one line of any length; raises OSError when the other side has closed the pipe."""
     data = memoryview(line + b"\n")
     while data:
         data = data[os.write(fd, data) :]
 
 
 def close_quietly(*fds: int) -> None:
-    """Close descriptors that may be closed already."""
+    """Close descriptors, also if they are closed already."""
     for fd in fds:
         with suppress(OSError):
             os.close(fd)

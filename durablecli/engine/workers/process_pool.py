@@ -1,6 +1,6 @@
-"""Processor-bound activities: spawned worker processes, JSON lines over pipes.
+"""Runs processor-bound activities in worker processes.
 
-A worker that dies takes one activity with it, which runs again in another; the fifth death fails the activity.
+If a worker dies, its activity runs again in another one; the fifth crash fails the activity.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ MAX_CRASHES = 5
 _START_RETRY_INTERVAL = 0.25
 _MAX_START_RETRIES = 120
 _TRANSIENT_ERRNOS = (errno.EAGAIN, errno.EMFILE, errno.ENFILE, errno.ENOMEM)
-"""Errors that pass once something else has ended: no processes, file handles or memory left."""
+"""Errors that pass when something else ends: no processes, file handles or memory left."""
 
 
 class ProcessPool:
-    """Keeps up to `most` workers, each with a thread that feeds it and waits for its answers."""
+    """Keeps up to `capacity` workers, each with a thread that sends it requests and waits for its responses."""
 
     def __init__(self, capacity: int, report: ReportResult, targets: Sequence[str], base: str, folder: str) -> None:
         self._capacity = capacity
@@ -45,19 +45,19 @@ class ProcessPool:
 
     def start(self, calls: Iterable[WorkItem]) -> None:
         for call in calls:
-            assert isinstance(call, ActivityCall), "no entity runs in a process of its own"
+            assert isinstance(call, ActivityCall), "entity batches don't run in worker processes"
             self._queue.put(call)
             self.maintain()
 
     def maintain(self) -> None:
-        """Start a feeder while calls wait, up to the limit."""
+        """Start another feeder thread if calls are queued, up to the capacity."""
         if len(self._feeders) < self._capacity and not self._queue.empty():
             feeder = threading.Thread(target=self._feed, name=f"durable-worker-{len(self._feeders)}", daemon=True)
             if start_thread(feeder):
                 self._feeders.append(feeder)
 
     def cancel(self, key: WorkKey) -> None:
-        """TERM first, KILL when that has no effect within two seconds."""
+        """Send SIGTERM, and SIGKILL if that has no effect within two seconds."""
         running = self._running.get(key)
         if running is not None:
             running[1].terminate()
@@ -107,17 +107,17 @@ class ProcessPool:
             try:
                 if worker is None or not worker.is_alive:
                     worker = self._replace_worker(worker)
-                answer = self._request(worker, call) if worker is not None else None
-            except Exception as error:  # noqa: BLE001 - a feeder that died would leave its call hanging for ever
+                response = self._request(worker, call) if worker is not None else None
+            except Exception as error:  # noqa: BLE001 - if the feeder ended, its call would never end
                 self._report(to_failed_result(call.key, error))
                 continue
             if worker is None:
-                continue  # the engine stops
-            if answer is not None and not call.cancellation.abandoned:
-                call.cancellation.observed = answer.saw_cancelled
-                self._report(ActivityResult(call.key, answer.result, answer.failure, answer.outputs))
+                continue  # the engine is stopping
+            if response is not None and not call.cancellation.abandoned:
+                call.cancellation.observed = response.saw_cancelled
+                self._report(ActivityResult(call.key, response.result, response.failure, response.outputs))
                 continue
-            # One that is dying, or is about to be killed, must not be given the next order.
+            # A worker that is dying, or is about to be killed, must not receive the next request.
             code, worker = worker.end_group(), None
             if not self._stopping.is_set():
                 self._handle_crash(call, code)
@@ -125,28 +125,28 @@ class ProcessPool:
             worker.shut_down()
 
     def _replace_worker(self, dead: WorkerProcess | None) -> WorkerProcess | None:
-        """A new worker in the place of one that died while it had nothing to do; None when the engine stops."""
+        """Start a worker, in place of one that died while it was idle; None when the engine is stopping."""
         if dead is not None:
             dead.shut_down()
-        tries = 0
+        attempts = 0
         while not (self._paused or self._stopping.is_set()):
             try:
                 return WorkerProcess(self._targets, self._base, self._folder)
             except OSError as error:
-                tries += 1
-                if tries > _MAX_START_RETRIES and error.errno not in _TRANSIENT_ERRNOS:
+                attempts += 1
+                if attempts > _MAX_START_RETRIES and error.errno not in _TRANSIENT_ERRNOS:
                     raise
             self._stopping.wait(_START_RETRY_INTERVAL)
         return None
 
     def _request(self, worker: WorkerProcess, call: ActivityCall) -> WorkerResponse | None:
-        """Its answer; None when the worker died."""
+        """Run a call in the worker; None if the worker dies or the call is cancelled."""
         name, attempt, limit = call.function.name, call.attempt, call.payload_limit
-        order = WorkerRequest(name, call.key, call.input, attempt, call.redelivered, call.first_attempt, limit)
+        request = WorkerRequest(name, call.key, call.input, attempt, call.redelivered, call.first_attempt, limit)
         self._running[call.key] = monotonic(), worker
         try:
-            # Whoever cancelled it a moment ago may not have seen the worker yet.
-            return None if call.cancellation.abandoned else worker.request(order)
+            # A cancellation just before this line found no running worker.
+            return None if call.cancellation.abandoned else worker.request(request)
         finally:
             del self._running[call.key]
 
@@ -158,5 +158,5 @@ class ProcessPool:
         if self._crashes[call.key] < MAX_CRASHES:
             self._queue.put(call._replace(redelivered=True))
             return
-        text = f"the worker process died {MAX_CRASHES} times while running it (exit code {code})"
+        text = f"the worker process died {MAX_CRASHES} times while running the activity (exit code {code})"
         self._report(ActivityResult(call.key, None, Failure("durablecli.WorkerDied", text)))

@@ -1,4 +1,4 @@
-"""Lines for the log where work waits for slots that aren't freed, and where work goes on that was told to stop."""
+"""Warns about calls that wait for a slot for long, and about cancelled calls that still occupy one."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from durablecli.engine.workers.pool import WorkerPool, WorkItem
 
 _CHECK_INTERVAL = 1.0
 _WARN_AFTER = 5.0
-"""Seconds that all slots are to be occupied, or work is to go on, before a line says so."""
+"""Seconds for which all slots are busy, or a cancelled call continues, before a warning."""
 _REPEAT_INTERVAL = 60.0
 _MAX_NAMED = 3
 _WORDING = {
@@ -24,7 +24,7 @@ _WORDING = {
 
 
 class SlotWarnings:
-    """Looks at the executors once a second."""
+    """Checks the worker pools once a second."""
 
     def __init__(self, echo: Callable[[str], None], clock: Callable[[], float] = monotonic) -> None:
         self._echo = echo
@@ -32,17 +32,17 @@ class SlotWarnings:
         self._checked_at = clock()
         self._warned_at: dict[str, float] = {}
         self._abandoned_since: dict[WorkKey, float] = {}
-        """The calls that run on though their outcome doesn't count, since when; infinity once that was said."""
+        """The running calls whose results don't count, with the time since when; infinity after the warning."""
 
     def check(self, dispatcher: Dispatcher) -> None:
-        """Say what there is to say."""
+        """Print the warnings that are due."""
         now = self._clock()
         if now - self._checked_at < _CHECK_INTERVAL:
             return
         self._checked_at = now
-        for kind, executor in dispatcher.pools.items():
-            if executor.queue_length:
-                self._warn_if_full(dispatcher, kind, executor, now)
+        for kind, pool in dispatcher.pools.items():
+            if pool.queue_length:
+                self._warn_if_full(dispatcher, kind, pool, now)
         self._warn_of_abandoned(dispatcher, now)
 
     def _warn_if_full(self, dispatcher: Dispatcher, kind: str, pool: WorkerPool, now: float) -> None:
@@ -72,12 +72,12 @@ class SlotWarnings:
             if now - since >= _WARN_AFTER:
                 self._abandoned_since[key] = float("inf")
                 self._echo(
-                    f"{_describe(works[key], now - running[key])} still occupies its slot: nobody waits for it any "
-                    "more, and it doesn't look at context.cancelled"
+                    f"{_describe(works[key], now - running[key])} still occupies its slot: it was cancelled, and "
+                    "doesn't check context.cancelled"
                 )
 
 
 def _describe(work: WorkItem, seconds: float) -> str:
     instance, _, n = work.key
-    what = f"{work.function.name} of {instance}"
-    return f"{what if pool_kind(work) == 'entity' else f'{what} (id {n})'} for {seconds:.0f} s"
+    call = f"{work.function.name} of {instance}"
+    return f"{call if pool_kind(work) == 'entity' else f'{call} (id {n})'} for {seconds:.0f} s"

@@ -1,8 +1,8 @@
-"""One worker process as the engine sees it: how it is started, asked, and ended.
+"""The engine's side of one worker process: starts it, sends it requests, and ends it.
 
-Orders and answers go over two pipes of their own, so the standard streams belong to the activities: stdin is empty,
-stdout and stderr are the engine's stderr. A worker leads a process group, so that what an activity has started ends
-with it.
+Requests and responses are JSON lines over two pipes, so the standard streams belong to the activities: stdin is empty,
+stdout and stderr are the engine's stderr. A worker leads a process group, so that the processes that an activity has
+started end with it.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from durablecli.model.events import ABSENT, BindingOutput
 from durablecli.model.failures import Failure
 
 TERMINATE_TIMEOUT = 2.0
-"""Seconds between TERM and KILL."""
+"""Seconds between SIGTERM and SIGKILL."""
 _POLL_INTERVAL = 0.02
 
 
 class WorkerSetup(msgspec.Struct, tag=True):
-    """The first line: what the worker loads, and where the engine itself finds modules."""
+    """The first line: the app to load, and the engine's `sys.path`."""
 
     base: str
     targets: list[str]
@@ -50,11 +50,11 @@ class WorkerRequest(msgspec.Struct, tag=True):
 
 
 class CancelNotice(msgspec.Struct, tag=True):
-    """The activity that runs is to see `context.cancelled`."""
+    """Sets `context.cancelled` of the running activity."""
 
 
 class WorkerResponse(msgspec.Struct, omit_defaults=True):
-    """The outcome of an order. `saw_cancelled`: the activity has read `context.cancelled` when it was true."""
+    """The result of a request. `saw_cancelled` says that the activity has read `context.cancelled` as true."""
 
     result: msgspec.Raw = ABSENT
     failure: Failure | None = None
@@ -66,26 +66,27 @@ _response_decoder = msgspec.json.Decoder(WorkerResponse)
 
 
 class WorkerProcess:
-    """Used by one thread; only `cancel`, `terminate` and `kill` may be called from others."""
+    """A worker process, used by one thread; others may call only `notify_cancel`, `terminate` and `kill`."""
 
     def __init__(self, targets: Sequence[str], base: str, folder: str) -> None:
-        """Start the process in `folder`. Raises OSError when there are no processes or file handles left."""
-        orders, self._request_fd = os.pipe()
+        """Start the process in `folder`. Raises OSError if there are no processes or file handles left."""
+        worker_request_fd, self._request_fd = os.pipe()
         try:
-            self._response_fd, answers = os.pipe()
+            self._response_fd, worker_response_fd = os.pipe()
         except OSError:
-            close_quietly(orders, self._request_fd)
+            close_quietly(worker_request_fd, self._request_fd)
             raise
-        command = [sys.executable, "-P", "-m", "durablecli.apps.worker_main", str(orders), str(answers)]
+        worker_fds = worker_request_fd, worker_response_fd
+        command = [sys.executable, "-P", "-m", "durablecli.apps.worker_main", *map(str, worker_fds)]
         try:
             self._process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, pass_fds=(orders, answers), cwd=folder, process_group=0
+                command, stdin=subprocess.DEVNULL, pass_fds=worker_fds, cwd=folder, process_group=0
             )
         except BaseException:
             close_quietly(self._request_fd, self._response_fd)
             raise
         finally:
-            close_quietly(orders, answers)
+            close_quietly(*worker_fds)
         self._reader = LineReader(self._response_fd, self._may_respond)
         self._signal_lock = threading.Lock()
         self._write_lock = threading.Lock()
@@ -106,7 +107,7 @@ class WorkerProcess:
         return self._process.poll() is None
 
     def request(self, request: WorkerRequest) -> WorkerResponse | None:
-        """Its answer; None when it has died or was ended."""
+        """Send a request and return the response; None if the worker has died or was ended."""
         self._cancelled = False
         if not self._send(request):
             return None
@@ -119,16 +120,16 @@ class WorkerProcess:
             return None
 
     def notify_cancel(self) -> None:
-        """Let the activity that runs see that it is to stop. Never waits for the worker."""
+        """Ask the running activity to stop. Never waits for the worker."""
         self._cancelled = True
-        if self._write_lock.acquire(blocking=False):  # else an order is being written, and this is sent behind it
+        if self._write_lock.acquire(blocking=False):  # else a request is being written, and this is sent after it
             try:
                 self._write(CancelNotice())
             finally:
                 self._write_lock.release()
 
     def terminate(self) -> None:
-        """TERM, and KILL when that has no effect within the grace period."""
+        """Send SIGTERM, and SIGKILL if that has no effect within the timeout."""
         self._kill_at = monotonic() + TERMINATE_TIMEOUT
         self._signal(signal.SIGTERM)
 
@@ -136,7 +137,7 @@ class WorkerProcess:
         self._signal(signal.SIGKILL)
 
     def shut_down(self) -> None:
-        """End a worker that has nothing to do. What activities have left running in the background goes on."""
+        """End an idle worker. Processes that its activities have left in the background continue."""
         self._close()
         try:
             self._process.wait(TERMINATE_TIMEOUT)
@@ -145,7 +146,7 @@ class WorkerProcess:
         self._reap()
 
     def end_group(self) -> int:
-        """End a worker that has died, or whose activity is cancelled, with all that it has started; its exit code."""
+        """End a worker that has died, or whose activity is cancelled, with its process group; return its exit code."""
         until = monotonic() + TERMINATE_TIMEOUT
         if self._kill_at is None:
             self._signal(signal.SIGTERM)
@@ -156,7 +157,7 @@ class WorkerProcess:
         return self._reap()
 
     def _has_group_members(self) -> bool:
-        """Whether a process of the group is left."""
+        """Return whether a process of the group is left."""
         self._process.poll()
         with suppress(OSError):
             os.killpg(self.pid, 0)
@@ -164,22 +165,22 @@ class WorkerProcess:
         return False
 
     def _close(self) -> None:
-        """Send no more: for the worker that is the end of its work."""
+        """Close the request pipe, at which the worker ends."""
         with self._write_lock:
-            orders, self._request_fd = self._request_fd, -1  # its number may soon be another file's
-            close_quietly(orders)
+            fd, self._request_fd = self._request_fd, -1  # its number may soon be another file's
+            close_quietly(fd)
 
     def _reap(self) -> int:
         with self._signal_lock:
             self._ended = True
         self._unregister_child_action()
-        answers, self._response_fd = self._response_fd, -1
-        close_quietly(answers)
+        fd, self._response_fd = self._response_fd, -1
+        close_quietly(fd)
         return self._process.wait()
 
     def _signal(self, number: signal.Signals) -> None:
         with self._signal_lock, suppress(ProcessLookupError, PermissionError):
-            if not self._ended:  # the number of a group that is gone may be another's
+            if not self._ended:  # the id of an ended group may be another group's by now
                 os.killpg(self.pid, number)
 
     def _send(self, message: WorkerSetup | WorkerRequest | CancelNotice) -> bool:

@@ -387,7 +387,7 @@ def test_what_an_operation_leaves_has_a_limit_in_all() -> None:
 
     event = run_operations(large, "any", limit=100)
     assert event.state == ev.ABSENT
-    assert "the operation's state, result and what it sends have 124 bytes together" in last_failure(event).message
+    assert "the operation's state, result, signals and starts have 124 bytes together" in last_failure(event).message
 
 
 def test_a_batch_ends_early_when_its_time_is_up_but_does_something(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -424,7 +424,7 @@ def test_what_is_sent_counts_with_its_names_and_its_records(kind: str) -> None:
                 context.start_new("f" * 200, "i" * 200)
 
     assert last_failure(run_operations(chatty, ("go", 10), limit=8_000)).message.startswith(
-        "the operation's state, result and what"
+        "the operation's state, result, signals and starts"
     )
     assert run_operations(chatty, ("go", 9), limit=8_000).results[0].failure is None
     assert run_operations(chatty, *[("go", 1_000)] * 9).upto == 4

@@ -10,69 +10,29 @@ from queue import SimpleQueue
 from time import monotonic, sleep
 from typing import Any
 
-import msgspec
 import pytest
 from msgspec import Raw
 
 from durablecli.engine.workers import process_pool as module
-from durablecli.engine.workers.activity import ActivityCall, ActivityResult
-from durablecli.engine.workers.activity_context import Cancellation
+from durablecli.engine.workers.activity import ActivityResult
 from durablecli.engine.workers.entity_batch import EntityBatchResult
 from durablecli.engine.workers.process_pool import ProcessPool
-from durablecli.limits import PAYLOAD_LIMIT
-from durablecli.model.failures import Failure
-from durablecli.registry import Function
-from durablecli.replay.function_marks import FunctionMark
+from tests.support.process_pool_harness import ProcessPoolHarness, make_call
 
 ACTIVITIES = Path(__file__).parent / "process_activities.py"
 
 
-def make_call(name: str, value: object = None, n: int = 2) -> ActivityCall:
-    function = Function(FunctionMark("activity", name, "process"), len, "app")
-    return ActivityCall(
-        ("x", "1", n), function, Raw(msgspec.json.encode(value)), 1, False, n, PAYLOAD_LIMIT, Cancellation()
-    )
-
-
-class WorkerHarness:
-    """One worker at most, and what it has answered."""
-
-    def __init__(self, folder: Path) -> None:
-        self.outcomes: SimpleQueue[ActivityResult | EntityBatchResult] = SimpleQueue()
-        self.pool = ProcessPool(1, self.outcomes.put, [str(ACTIVITIES)], str(folder), str(folder))
-
-    def run(self, name: str, value: object = None) -> ActivityResult:
-        self.pool.start([make_call(name, value)])
-        return self.next_result()
-
-    def next_result(self) -> ActivityResult:
-        outcome = self.outcomes.get(timeout=60)
-        assert isinstance(outcome, ActivityResult)
-        return outcome
-
-    def run_to_value(self, name: str, value: object = None) -> Any:
-        outcome = self.run(name, value)
-        assert outcome.failure is None, outcome.failure
-        assert outcome.result is not None
-        return msgspec.json.decode(outcome.result)
-
-    def run_to_failure(self, name: str, value: object = None) -> Failure:
-        outcome = self.run(name, value)
-        assert outcome.failure is not None, outcome.result
-        return outcome.failure
-
-
 @pytest.fixture
-def harness(tmp_path: Path) -> Iterator[WorkerHarness]:
-    made = WorkerHarness(tmp_path)
+def harness(tmp_path: Path) -> Iterator[ProcessPoolHarness]:
+    made = ProcessPoolHarness(tmp_path, str(ACTIVITIES))
     yield made
     made.pool.stop()
 
 
 @pytest.fixture(scope="module")
-def shared_harness(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WorkerHarness]:
+def shared_harness(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ProcessPoolHarness]:
     """For tests after which the worker is as it was."""
-    made = WorkerHarness(tmp_path_factory.mktemp("shared"))
+    made = ProcessPoolHarness(tmp_path_factory.mktemp("shared"), str(ACTIVITIES))
     yield made
     made.pool.stop()
 
@@ -105,7 +65,7 @@ def has_ended(pid: int) -> bool:
     ],
 )
 def test_what_an_activity_raises_is_its_failure(
-    shared_harness: WorkerHarness, kind: str, type: str, message: str
+    shared_harness: ProcessPoolHarness, kind: str, type: str, message: str
 ) -> None:
     failure = shared_harness.run_to_failure("raises", kind)
     assert failure.type.rpartition(".")[2] == type
@@ -113,17 +73,17 @@ def test_what_an_activity_raises_is_its_failure(
 
 
 @pytest.mark.parametrize(("kind", "text"), [("object", "object"), ("nan", "nan"), ("surrogate", "surrogate")])
-def test_a_result_that_cannot_be_encoded_is_a_failure(shared_harness: WorkerHarness, kind: str, text: str) -> None:
+def test_a_result_that_cannot_be_encoded_is_a_failure(shared_harness: ProcessPoolHarness, kind: str, text: str) -> None:
     failure = shared_harness.run_to_failure("returns", kind)
     assert failure.type == "durablecli.errors.Unserializable"
     assert text in failure.message
 
 
-def test_a_large_result_arrives_completely(shared_harness: WorkerHarness) -> None:
+def test_a_large_result_arrives_completely(shared_harness: ProcessPoolHarness) -> None:
     assert len(shared_harness.run_to_value("returns", "large")) == 5_000_000
 
 
-def test_an_activity_that_ends_its_worker_fails_after_five_of_them(harness: WorkerHarness) -> None:
+def test_an_activity_that_ends_its_worker_fails_after_five_of_them(harness: ProcessPoolHarness) -> None:
     failure = harness.run_to_failure("dies", 7)
     assert failure.type == "durablecli.WorkerDied"
     assert "exit code 7" in failure.message
@@ -131,15 +91,14 @@ def test_an_activity_that_ends_its_worker_fails_after_five_of_them(harness: Work
 
 def test_an_activity_that_the_worker_cannot_load_is_a_failure_that_says_why(tmp_path: Path) -> None:
     (tmp_path / "broken.py").write_text("import nowhere_at_all\n")
-    bench = WorkerHarness(tmp_path)
-    bench.pool = ProcessPool(1, bench.outcomes.put, ["broken.py"], str(tmp_path), str(tmp_path))
-    failure = bench.run_to_failure("heavy", 1)
-    bench.pool.stop()
+    broken = ProcessPoolHarness(tmp_path, "broken.py")
+    failure = broken.run_to_failure("heavy", 1)
+    broken.pool.stop()
     assert failure.message.startswith("activity 'heavy' can't be loaded in the worker process; broken.py:1: ")
 
 
 @pytest.mark.parametrize(("name", "value"), [("waits", 2), ("plain_over_async", 2)])
-def test_an_asynchronous_activity_is_awaited(shared_harness: WorkerHarness, name: str, value: int) -> None:
+def test_an_asynchronous_activity_is_awaited(shared_harness: ProcessPoolHarness, name: str, value: int) -> None:
     assert shared_harness.run_to_value(name, value) == 6
 
 
@@ -147,17 +106,17 @@ def test_an_asynchronous_activity_is_awaited(shared_harness: WorkerHarness, name
 
 
 @pytest.mark.parametrize("how", ["stdin", "program"])
-def test_standard_input_is_empty(shared_harness: WorkerHarness, how: str) -> None:
+def test_standard_input_is_empty(shared_harness: ProcessPoolHarness, how: str) -> None:
     assert shared_harness.run_to_value("reads", how) == ""
 
 
-def test_reading_input_raises_end_of_file(shared_harness: WorkerHarness) -> None:
+def test_reading_input_raises_end_of_file(shared_harness: ProcessPoolHarness) -> None:
     assert shared_harness.run_to_failure("reads", "input").type == "builtins.EOFError"
 
 
 @pytest.mark.parametrize("how", ["print", "descriptor", "subprocess"])
 def test_what_is_written_to_standard_output_goes_to_standard_error(
-    harness: WorkerHarness, how: str, capfd: pytest.CaptureFixture[str]
+    harness: ProcessPoolHarness, how: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
     assert harness.run_to_value("writes", how) == 7
     harness.pool.stop()
@@ -166,31 +125,31 @@ def test_what_is_written_to_standard_output_goes_to_standard_error(
     assert '{"result":1}' in err
 
 
-def test_a_program_that_it_starts_inherits_nothing(shared_harness: WorkerHarness) -> None:
+def test_a_program_that_it_starts_inherits_nothing(shared_harness: ProcessPoolHarness) -> None:
     assert shared_harness.run_to_value("descriptors") == ["[]"]
 
 
-def test_forked_children_do_not_use_the_protocol(shared_harness: WorkerHarness) -> None:
+def test_forked_children_do_not_use_the_protocol(shared_harness: ProcessPoolHarness) -> None:
     assert [shared_harness.run_to_value("forks", value) for value in (4, 5)] == [4, 5]
 
 
-def test_a_worker_that_dies_is_noticed_though_its_child_lives(harness: WorkerHarness, tmp_path: Path) -> None:
+def test_a_worker_that_dies_is_noticed_though_its_child_lives(harness: ProcessPoolHarness, tmp_path: Path) -> None:
     assert "died 5 times" in harness.run_to_failure("forks_and_dies", str(tmp_path / "runs")).message
     assert (tmp_path / "runs").read_text() == "x" * 5
 
 
-def test_each_activity_begins_in_the_same_folder(harness: WorkerHarness, tmp_path: Path) -> None:
+def test_each_activity_begins_in_the_same_folder(harness: ProcessPoolHarness, tmp_path: Path) -> None:
     assert [harness.run_to_value("moves", "/") for _ in range(2)] == [str(tmp_path)] * 2
 
 
-def test_no_file_in_the_current_folder_takes_the_place_of_a_module(harness: WorkerHarness, tmp_path: Path) -> None:
+def test_no_file_in_the_current_folder_takes_the_place_of_a_module(harness: ProcessPoolHarness, tmp_path: Path) -> None:
     for name in ("msgspec", "durablecli", "queue"):
         (tmp_path / f"{name}.py").write_text("raise SystemExit('the wrong module')\n")
     assert harness.run_to_value("waits", 1) == 3
 
 
 def test_what_the_engine_can_import_can_be_imported_in_a_worker(
-    harness: WorkerHarness, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    harness: ProcessPoolHarness, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "elsewhere" / "only_there.py").write_text("")
@@ -206,7 +165,7 @@ def read_pids(path: Path) -> list[int]:
     return [int(word) for word in path.read_text().split()]
 
 
-def test_a_cancelled_activity_ends_with_all_that_it_has_started(harness: WorkerHarness, tmp_path: Path) -> None:
+def test_a_cancelled_activity_ends_with_all_that_it_has_started(harness: ProcessPoolHarness, tmp_path: Path) -> None:
     one = make_call("lingers", str(tmp_path / "pids"))
     harness.pool.start([one])
     worker, child = read_pids(tmp_path / "pids")
@@ -218,7 +177,7 @@ def test_a_cancelled_activity_ends_with_all_that_it_has_started(harness: WorkerH
     assert harness.run_to_value("waits", 1) == 3
 
 
-def test_an_activity_sees_that_the_engine_begins_to_stop(harness: WorkerHarness, tmp_path: Path) -> None:
+def test_an_activity_sees_that_the_engine_begins_to_stop(harness: ProcessPoolHarness, tmp_path: Path) -> None:
     one = make_call("lingers", str(tmp_path / "pids"))
     harness.pool.start([one])
     read_pids(tmp_path / "pids")
@@ -233,11 +192,12 @@ def test_a_killed_engine_takes_its_workers_and_what_they_have_started_with_it(tm
     code = (
         "import sys, time\n"
         "from pathlib import Path\n"
-        "from tests.engine.workers.test_process_pool import WorkerHarness, make_call\n"
-        "WorkerHarness(Path(sys.argv[1])).pool.start([make_call('lingers', sys.argv[2])])\n"
+        "from tests.support.process_pool_harness import ProcessPoolHarness, make_call\n"
+        "harness = ProcessPoolHarness(Path(sys.argv[1]), sys.argv[3])\n"
+        "harness.pool.start([make_call('lingers', sys.argv[2])])\n"
         "time.sleep(1000)\n"
     )
-    command = [sys.executable, "-c", code, str(tmp_path), str(tmp_path / "pids")]
+    command = [sys.executable, "-c", code, str(tmp_path), str(tmp_path / "pids"), str(ACTIVITIES)]
     engine = subprocess.Popen(command, cwd=Path(__file__).parents[3])
     found = read_pids(tmp_path / "pids")
     engine.kill()
@@ -245,7 +205,7 @@ def test_a_killed_engine_takes_its_workers_and_what_they_have_started_with_it(tm
     wait_until(lambda: all(map(has_ended, found)))
 
 
-def test_a_thread_that_an_activity_has_left_keeps_no_worker_alive(harness: WorkerHarness) -> None:
+def test_a_thread_that_an_activity_has_left_keeps_no_worker_alive(harness: ProcessPoolHarness) -> None:
     worker = harness.run_to_value("leaves_a_thread", 1)
     harness.pool.stop()
     wait_until(lambda: has_ended(worker))
@@ -269,7 +229,7 @@ def test_a_worker_that_cannot_be_started_fails_its_activity(monkeypatch: pytest.
 
 
 def test_a_worker_for_which_there_is_no_handle_is_started_later(
-    monkeypatch: pytest.MonkeyPatch, harness: WorkerHarness
+    monkeypatch: pytest.MonkeyPatch, harness: ProcessPoolHarness
 ) -> None:
     tries: list[int] = []
     start = subprocess.Popen
