@@ -22,7 +22,8 @@ from durablecli.client import Client, DurableOrchestrationStatus
 from durablecli.client.entity_waits import EntityWait
 from durablecli.config import ConcurrencyConfig
 from durablecli.engine.clock import VirtualClock
-from durablecli.engine.engine import Engine, EngineOptions
+from durablecli.engine.engine import Engine
+from durablecli.engine.engine_options import EngineOptions
 from durablecli.engine.workers.activity import ActivityCall
 from durablecli.engine.workers.decided_tasks import WorkKey
 from durablecli.engine.workers.dispatcher import Dispatcher

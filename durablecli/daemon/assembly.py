@@ -13,8 +13,9 @@ from durablecli.apps.modules import LoadedApp
 from durablecli.builtin.call_http import make_call_http_functions
 from durablecli.client import Client
 from durablecli.config import Config
-from durablecli.engine.engine import Engine, EngineOptions
+from durablecli.engine.engine import Engine
 from durablecli.engine.engine_info import EngineInfoWriter
+from durablecli.engine.engine_options import EngineOptions
 from durablecli.engine.watchdog import Watchdog, read_hang_report
 from durablecli.engine.workers.dispatcher import Dispatcher
 from durablecli.engine.workers.pool import ReportResult

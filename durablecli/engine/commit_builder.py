@@ -6,9 +6,10 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any, NamedTuple
 
+from durablecli.engine.event_size import estimate_size
 from durablecli.engine.instance_cache import CachedEntity, CachedInstance
-from durablecli.engine.message_queue import HandledItem
 from durablecli.engine.workers.decided_tasks import ActivityTask, EntityBatchTask
+from durablecli.limits import MIB
 from durablecli.model import codec
 from durablecli.model import events as ev
 from durablecli.replay.turn_log import OutputLine
@@ -22,9 +23,11 @@ from durablecli.store.journal.commits import (
 )
 
 MAX_COMMIT_RECORDS = 4_096
-MAX_COMMIT_BYTES = 8 * 1024 * 1024
+MAX_COMMIT_BYTES = 8 * MIB
 _QUARANTINED_MESSAGE_SIZE = 1_000
-"""About what one kept message takes beside its payload, which is seldom large."""
+"""Roughly what a quarantined message takes besides its payload, which is seldom large."""
+_MIN_DECISIONS_TO_MEASURE = 64
+"""A turn with fewer decisions, and no input of 64 KiB or more, is not measured."""
 
 
 class LogLine(NamedTuple):
@@ -69,7 +72,6 @@ class CommitBuilder:
         """Those that this cycle has taken up because an instance that is driven needs them."""
         self.completed_turns: list[str] = []
         """The instances whose last turn was cut off, and has come to its end here."""
-        self.handling: HandledItem = None
 
     @property
     def is_full(self) -> bool:
@@ -78,6 +80,25 @@ class CommitBuilder:
     @property
     def is_half_full(self) -> bool:
         return self.record_count >= MAX_COMMIT_RECORDS // 2 or self.size >= MAX_COMMIT_BYTES // 2
+
+    def can_hold(self, records: list[ev.Record]) -> bool:
+        """Whether the records of a whole turn, and the arrivals they cause elsewhere, fit into this commit."""
+        room = MAX_COMMIT_BYTES - self.size
+        if room > MAX_COMMIT_BYTES // 2 and len(records) < _MIN_DECISIONS_TO_MEASURE:
+            for record in records:
+                if estimate_size(record.event) >= 65_536:
+                    break
+            else:
+                return True
+        if self.record_count + 2 * len(records) > 2 * MAX_COMMIT_RECORDS:
+            return False
+        return sum(estimate_size(record.event) for record in records) <= room
+
+    def has_room_for_slice(self, deliveries: int) -> bool:
+        """Whether one more decision of a split turn fits, where each of these deliveries adds a record too."""
+        if self.is_full or self.record_count + deliveries >= 2 * MAX_COMMIT_RECORDS:
+            return False
+        return deliveries * 2 <= MAX_COMMIT_RECORDS or self.record_count <= MAX_COMMIT_RECORDS // 2
 
     @property
     def is_empty(self) -> bool:

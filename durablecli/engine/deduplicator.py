@@ -18,11 +18,15 @@ from durablecli.store.deduplication import AppliedEntityOperation, TruncatedSend
 class Deduplicator:
     """What senders may decide on once more. `changed` says that the list on disk holds more than is left."""
 
-    def __init__(self, truncated_senders: Iterable[TruncatedSender]) -> None:
-        self._by_sender = {each.instance: each for each in truncated_senders}
+    def __init__(self) -> None:
+        self._by_sender: dict[str, TruncatedSender] = {}
         self.changed = False
         self._undo_actions: list[Callable[[], None]] = []
         """What puts back what this cycle has taken off the list."""
+
+    def load(self, truncated_senders: Iterable[TruncatedSender]) -> None:
+        """Take over the list that is on disk."""
+        self._by_sender = {each.instance: each for each in truncated_senders}
 
     def __bool__(self) -> bool:
         return bool(self._by_sender)

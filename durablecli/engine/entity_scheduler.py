@@ -1,9 +1,9 @@
-"""Entities in the cycle: what is sent to one is recorded, and then run as a batch off the engine's thread.
+"""Entities in the cycle: what is sent to an entity is recorded, then run in batches off the engine's thread.
 
-    The outcome of a batch is one arrival: new state, results, signals. It is applied once, however often the code ran.
+    The result of a batch is one arrival: new state, results, signals. It is applied once, however often the code ran.
 
-Locks and deletions need no code and are turned here. A request for locks goes from entity to entity in their order, and
-so does whatever gives them back: neither can overtake the other.
+Locks and deletions need no code and are handled here. A lock request passes from entity to entity in their order, and
+so does the unlock: neither can overtake the other.
 """
 
 from __future__ import annotations
@@ -13,9 +13,13 @@ from datetime import datetime
 
 from msgspec.structs import replace
 
-from durablecli.engine.commit_builder import MAX_COMMIT_BYTES, LogLine
+from durablecli.engine.child_starter import ChildStarter
+from durablecli.engine.commit_builder import LogLine
 from durablecli.engine.decisions import DecisionApplier
+from durablecli.engine.entity_compaction import EntityCompactor
 from durablecli.engine.instance_cache import CachedEntity
+from durablecli.engine.shared_parts import SharedParts
+from durablecli.engine.split_turn import SplitTurn
 from durablecli.engine.timers import TimerEntry
 from durablecli.engine.workers.decided_tasks import EntityBatchTask, EntityOperation
 from durablecli.engine.workers.entity_batch import EntityBatchResult
@@ -26,31 +30,38 @@ from durablecli.model.failures import Failure
 from durablecli.replay.entity_state import EntityRuntimeState
 
 _MAX_BATCH_OPERATIONS = 5_000
-_MIN_COMPACT_BYTES = 128 * 1024
-_MIN_COMPACT_RATIO = 4
-_RECORD_OVERHEAD = 200
 
 _BLOCKED_MESSAGE = "%s is blocked: %s; known are: %s. It goes on when its code is loaded, or: durable entity delete %s"
 
 
 class EntityScheduler:
-    """Takes what is sent to entities, gives out batches, and applies what comes of them."""
+    """Records what is sent to entities, starts their batches, and applies the results."""
 
-    def __init__(self, applier: DecisionApplier, default_version: str | None = None) -> None:
+    def __init__(
+        self, shared: SharedParts, applier: DecisionApplier, children: ChildStarter, split_turn: SplitTurn
+    ) -> None:
+        self._cycle = shared.cycle
+        self._instances = shared.instances
+        self._registry = shared.registry
+        self._timers = shared.timers
+        self._scope = shared.scope
+        self._deduplicator = shared.deduplicator
         self._applier = applier
-        self._default_version = default_version
-        self._blocked_by_split_turn: dict[str, CachedEntity] = {}
-        self._warned: set[str] = set()
-        """The names of the entities whose code is known to be missing."""
+        self._children = children
+        self._split_turn = split_turn
+        self._default_version = shared.options.versions.current
+        self._compactor = EntityCompactor(shared, applier)
+        self._reported_missing: set[str] = set()
+        """The names of entities whose code is missing, as the log says already."""
 
     # ── arrivals ───────────────────────────────────────────────────────────────────────────────────────────────
 
     def receive(self, id: str, event: ev.EntityArrival) -> None:
         """Record what was sent to an entity; the first time, that begins it."""
-        entity = self._applier.instances.get_entity(id)
-        if self._applier.scope.root is not None:
+        entity = self._instances.get_entity(id)
+        if self._scope.root is not None:
             self._extend_scope(id, entity, event)
-        if entity is None and self._applier.instances.is_quarantined(id):
+        if entity is None and self._instances.is_quarantined(id):
             self._applier.quarantine_arrival(id, None, event)
             if not isinstance(event, ev.EntityUnlockReceived):
                 return  # what gives locks back goes on to the next entity: it may hold one too
@@ -65,15 +76,15 @@ class EntityScheduler:
             self._repeat_grant(entity, event)
             return
         if entity is None:
-            execution = self._applier.builder.execution
-            entity = self._applier.instances.add_entity(id, execution)
+            execution = self._cycle.builder.execution
+            entity = self._instances.add_entity(id, execution)
             self._applier.record_event(entity, ev.EntityStarted(id, execution))
         self._record(entity, event)
         self._advance(entity)
 
     def _extend_scope(self, id: str, entity: CachedEntity | None, event: ev.EntityArrival) -> None:
         """Drive an entity from now on that a driven instance, or entity, sends something to."""
-        scope, sender = self._applier.scope, getattr(event, "sender", None)
+        scope, sender = self._scope, getattr(event, "sender", None)
         if not isinstance(sender, ev.Origin) or sender.instance not in scope:
             return
         if entity is None:
@@ -93,45 +104,45 @@ class EntityScheduler:
             self._advance(entity)
         following = _next_entity(id, event.entities)
         if following is not None:
-            self._applier.queue_delivery(following, None, event)
+            self._cycle.send(following, None, event)
 
     def _record(self, entity: CachedEntity, event: ev.EntityArrival | ev.TimerFired | ev.EntityBatch) -> None:
         before = entity.runtime_state.lock
         self._applier.record_event(entity, event)
-        ledger = entity.runtime_state
+        state = entity.runtime_state
         if isinstance(event, ev.EntityOperationReceived) and event.scheduled_time is not None:
-            self._schedule(entity, ledger.last_n, event.scheduled_time)
-        if ledger.lock is not None and ledger.lock is not before:
-            self._pass_lock_request(entity, ledger.lock)
+            self._schedule(entity, state.last_n, event.scheduled_time)
+        if state.lock is not None and state.lock is not before:
+            self._pass_lock_request(entity, state.lock)
 
     def _pass_lock_request(self, entity: CachedEntity, lock: ev.EntityLock) -> None:
         """The lock was granted: the request goes on to the next entity, and behind the last to who asked."""
         sender = lock.sender
         following = _next_entity(entity.id, lock.entities)
-        if entity.id in self._applier.scope:
-            self._applier.scope.adopt(sender.instance)
+        if entity.id in self._scope:
+            self._scope.adopt(sender.instance)
         if not self._still_wants_lock(sender):
-            self._applier.queue_delivery(entity.id, None, ev.EntityUnlockReceived(lock.entities, sender))
+            self._cycle.send(entity.id, None, ev.EntityUnlockReceived(lock.entities, sender))
         elif following is not None:
-            self._applier.queue_delivery(following, None, ev.EntityLockReceived(lock.entities, sender))
+            self._cycle.send(following, None, ev.EntityLockReceived(lock.entities, sender))
         else:
-            self._applier.queue_delivery(sender.instance, sender.execution, ev.EntityLockGranted(sender.n))
+            self._cycle.send(sender.instance, sender.execution, ev.EntityLockGranted(sender.n))
 
     def _still_wants_lock(self, sender: ev.Origin) -> bool:
         """Whether an orchestration still asks for, or holds, the locks of its decision `n`."""
-        owner = self._applier.instances.get(sender.instance)
-        if owner is None and self._applier.instances.is_quarantined(sender.instance):
+        owner = self._instances.get(sender.instance)
+        if owner is None and self._instances.is_quarantined(sender.instance):
             return True  # what its history says of it isn't known, and a repair may let it go on
         if owner is None or owner.runtime_state.execution != sender.execution:
             return False
-        ledger = owner.runtime_state
-        return sender.n in ledger.locks or isinstance(ledger.open_decisions.get(sender.n), ev.EntityLockRequested)
+        state = owner.runtime_state
+        return sender.n in state.locks or isinstance(state.open_decisions.get(sender.n), ev.EntityLockRequested)
 
     # ── what is due ────────────────────────────────────────────────────────────────────────────────────────────
 
     def fire_timer(self, entry: TimerEntry) -> None:
         """An operation's time has come; or all that this entity has due is to be looked at."""
-        entity = self._applier.instances.get_entity(entry.instance)
+        entity = self._instances.get_entity(entry.instance)
         if entity is None:
             return
         if entry.n is None:
@@ -147,34 +158,30 @@ class EntityScheduler:
 
     def _schedule(self, entity: CachedEntity, n: int, at: datetime) -> None:
         """Let an operation whose time has come stand in line, unless this commit is full, or see that it will."""
-        if at <= self._applier.builder.at and not self._applier.builder.is_full:
+        if at <= self._cycle.builder.at and not self._cycle.builder.is_full:
             self._record(entity, ev.TimerFired(n))
         else:
-            self._applier.timers.set(at, entity.id, entity.runtime_state.execution, n)
+            self._timers.set(at, entity.id, entity.runtime_state.execution, n)
 
     def restore(self, id: str) -> None:
         """Take up an entity that an earlier engine left: its due operations, and what it has to run."""
-        entity = self._applier.instances.get_entity(id)
+        entity = self._instances.get_entity(id)
         if entity is None:
             return
         lock = entity.runtime_state.lock
         if lock is not None and not self._still_wants_lock(lock.sender):  # its history was cut by a repair
-            self._applier.queue_delivery(id, None, ev.EntityUnlockReceived(lock.entities, lock.sender))
+            self._cycle.send(id, None, ev.EntityUnlockReceived(lock.entities, lock.sender))
         elif lock is not None and _next_entity(id, lock.entities) is None:  # unless it has been told already
             sender = lock.sender
-            self._applier.queue_delivery(sender.instance, sender.execution, ev.EntityLockGranted(sender.n))
+            self._cycle.send(sender.instance, sender.execution, ev.EntityLockGranted(sender.n))
         self._schedule_all(entity)
-
-    def roll_back(self) -> None:
-        """Forget which entities were to be looked at again; the commit is given up and they are read again."""
-        self._blocked_by_split_turn.clear()
 
     # ── running ────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _advance(self, entity: CachedEntity) -> None:
         """Do what needs no code, and note that there may be something to run."""
         if entity.running_upto and entity.runtime_state.has_pending_forced_deletion:
-            self._applier.builder.abandoned_batches.append(
+            self._cycle.builder.abandoned_batches.append(
                 (entity.id, entity.runtime_state.execution, entity.running_upto)
             )
             entity.running_upto = 0
@@ -183,7 +190,7 @@ class EntityScheduler:
             if isinstance(head.event, ev.EntityDeletionReceived):
                 self._record(entity, ev.EntityBatch(head.n, deleted=entity.runtime_state.exists))
             elif not self._is_abandoned(entity.runtime_state):
-                self._applier.builder.runnable_entities[entity.id] = entity
+                self._cycle.builder.runnable_entities[entity.id] = entity
                 break
             elif not self._fail_queued(entity):
                 break
@@ -204,51 +211,47 @@ class EntityScheduler:
         failure = Failure("durablecli.errors.NotFound", why)
         results = tuple(ev.EntityOperationResult(record.n, failure=failure) for record in operations)
         batch = ev.EntityBatch(operations[-1].n, results=results)
-        busy = self._applier.split_turn_instance
-        if busy is not None and any(
-            sender.instance == busy for sender, _ in _make_answers(entity.runtime_state, batch)
+        if self._split_turn.is_active and any(
+            self._split_turn.is_splitting(sender.instance) for sender, _ in _make_answers(entity.runtime_state, batch)
         ):
-            self._blocked_by_split_turn[entity.id] = entity
+            self._split_turn.defer(entity)
             return False
         self._record_batch(entity, batch)
         return True
 
     def _unblock_and_compact(self, entity: CachedEntity) -> None:
         """Nothing is blocked where nothing waits; and a long log begins anew."""
-        ledger = entity.runtime_state
-        if ledger.blocked is not None and not ledger.queued:
+        state = entity.runtime_state
+        if state.blocked is not None and not state.queued:
             self._applier.record_event(entity, ev.ExecutionUnblocked())
-        if ledger.size >= max(_MIN_COMPACT_BYTES, entity.compact_at):
-            self._compact(entity)
+        self._compactor.compact_if_long(entity)
 
     def start_batches(self) -> None:
         """Give out a batch for every entity that has something to run: what the whole cycle brought it, together."""
-        if self._blocked_by_split_turn and self._applier.split_turn_instance is None:
-            deferred, self._blocked_by_split_turn = self._blocked_by_split_turn, {}
-            for entity in deferred.values():
-                self._advance(entity)
-        moved, registry = self._applier.builder.runnable_entities, self._applier.registry
+        for entity in self._split_turn.pop_deferred():
+            self._advance(entity)
+        runnable, registry = self._cycle.builder.runnable_entities, self._registry
         if registry is None:
             return
-        for entity in list(moved.values()):
-            ledger = entity.runtime_state
-            if entity.id not in self._applier.scope:
+        for entity in list(runnable.values()):
+            state = entity.runtime_state
+            if entity.id not in self._scope:
                 continue
-            if entity.running_upto or not (operations := ledger.next_operations(_MAX_BATCH_OPERATIONS)):
+            if entity.running_upto or not (operations := state.next_operations(_MAX_BATCH_OPERATIONS)):
                 continue
             name = parse_entity_name(entity.id)
             if registry.find_entity(name) is None:
                 self._block(entity, name)
                 self._advance(entity)
                 continue
-            if ledger.blocked is not None:
+            if state.blocked is not None:
                 self._applier.record_event(entity, ev.ExecutionUnblocked())
             entity.running_upto = operations[-1].n
-            wanted, at = [_to_operation(record) for record in operations], self._applier.builder.at
-            self._applier.builder.entity_batch_tasks.append(
-                EntityBatchTask(entity.id, ledger.execution, ledger.state, wanted, at)
+            wanted, at = [_to_operation(record) for record in operations], self._cycle.builder.at
+            self._cycle.builder.entity_batch_tasks.append(
+                EntityBatchTask(entity.id, state.execution, state.state, wanted, at)
             )
-        moved.clear()
+        runnable.clear()
 
     def _block(self, entity: CachedEntity, name: str) -> None:
         """Record, once, that the code is missing, and say so in each process. What is sent meanwhile is kept."""
@@ -256,13 +259,13 @@ class EntityScheduler:
         is_new = entity.runtime_state.blocked != reason
         if is_new:
             self._applier.record_event(entity, ev.ExecutionBlocked(reason))
-        if is_new or name not in self._warned:
-            self._warned.add(name)
+        if is_new or name not in self._reported_missing:
+            self._reported_missing.add(name)
             told = (entity.id, reason, self._list_loaded(), entity.id)
-            self._applier.builder.log_lines.append(LogLine(f"entity.{name}", logging.WARNING, _BLOCKED_MESSAGE, told))
+            self._cycle.builder.log_lines.append(LogLine(f"entity.{name}", logging.WARNING, _BLOCKED_MESSAGE, told))
 
     def _list_loaded(self) -> str:
-        registry = self._applier.registry
+        registry = self._registry
         return ", ".join(one.name for one in registry or () if one.kind == "entity") or "none"
 
     # ── outcomes ───────────────────────────────────────────────────────────────────────────────────────────────
@@ -270,15 +273,15 @@ class EntityScheduler:
     def complete_batch(self, result: EntityBatchResult) -> None:
         """Apply what came of a batch: the state, what was sent, and the answers to those who wait."""
         id, execution, last = result.key
-        entity = self._applier.instances.get_entity(id)
+        entity = self._instances.get_entity(id)
         if entity is None or entity.runtime_state.execution != execution or entity.running_upto != last:
-            self._applier.stats["dropped"] += 1
+            self._cycle.stats["dropped"] += 1
             return
         entity.running_upto = 0
         batch = result.event
         if batch.starts:
             batch = replace(batch, starts=tuple(map(self._check_start, batch.starts)))
-        self._applier.stats["batches"] += 1
+        self._cycle.stats["batches"] += 1
         self._record_batch(entity, batch)
         self._advance(entity)
 
@@ -287,66 +290,41 @@ class EntityScheduler:
         self._record(entity, batch)
         self._send_signals_and_starts(entity, batch)
         for sender, answer in answers:
-            self._applier.queue_delivery(sender.instance, sender.execution, answer)
+            self._cycle.send(sender.instance, sender.execution, answer)
 
     def find_callers(self, result: EntityBatchResult) -> list[str]:
         """The instances that wait for what came of a batch."""
-        entity = self._applier.instances.get_entity(result.key[0])
+        entity = self._instances.get_entity(result.key[0])
         if entity is None or entity.runtime_state.execution != result.key[1]:
             return []
         return [sender.instance for sender, _ in _make_answers(entity.runtime_state, result.event)]
 
     def _send_signals_and_starts(self, entity: CachedEntity, batch: ev.EntityBatch) -> None:
-        effects = self._applier
         origin = ev.Origin(entity.id, entity.runtime_state.execution, entity.runtime_state.last_n)
         for signal in batch.signals:
             received = ev.EntityOperationReceived(
                 signal.name, signal.input, origin, scheduled_time=signal.scheduled_time
             )
-            if effects.deduplicator and effects.deduplicator.consume_operation(
+            if self._deduplicator and self._deduplicator.consume_operation(
                 origin, signal.entity, signal.name, signal.input
             ):
                 continue  # a repair has cut the batch off that had sent it
-            effects.queue_delivery(signal.entity, None, received)
+            self._cycle.send(signal.entity, None, received)
         for start in batch.starts:
             if not start.undelivered:
                 version = start.version if start.version is not None else self._default_version
-                execution = effects.builder.execution
+                execution = self._cycle.builder.execution
                 started = ev.ExecutionStarted(start.instance, execution, start.name, start.input, version)
-                effects.scope.add(start.instance)
-                effects.queue_delivery(start.instance, None, started)
+                self._scope.add(start.instance)
+                self._cycle.send(start.instance, None, started)
 
     def _check_start(self, start: ev.EntityOperationStart) -> ev.EntityOperationStart:
         """The start as it is recorded: one whose id is taken is not carried out."""
         try:
-            self._applier.reserve_id(start.instance)
+            self._children.reserve_id(start.instance)
         except Conflict:
             return replace(start, undelivered=True)
         return start
-
-    # ── the file ───────────────────────────────────────────────────────────────────────────────────────────────
-
-    def _compact(self, entity: CachedEntity) -> None:
-        """Begin the file anew with a snapshot, where that makes it much shorter."""
-        old = entity.runtime_state
-        if _MIN_COMPACT_RATIO * _RECORD_OVERHEAD * old.queued > old.size:
-            return  # too much waits: that is seen without looking at it
-        waiting = list(old.pending_records())
-        pending = sum(map(_estimate_size, waiting))
-        if pending > MAX_COMMIT_BYTES // 2 or (pending + memoryview(old.state).nbytes) * _MIN_COMPACT_RATIO > old.size:
-            entity.compact_at = old.size + old.size // _MIN_COMPACT_RATIO
-            return
-        entity.compact_at = 0
-        effects, snapshot = self._applier, old.make_snapshot()
-        for n in old.scheduled:
-            effects.timers.cancel(entity.id, old.execution, n)
-        at = max(effects.builder.at, old.updated)
-        entity.reset()
-        effects.builder.record(entity, ev.Record(snapshot.upto + 1, at, snapshot))
-        for record in waiting:
-            effects.record_event(entity, record.event)
-        for n, due in entity.runtime_state.scheduled_times():
-            effects.timers.set(due, entity.id, entity.runtime_state.execution, n)
 
 
 def _next_entity(id: str, entities: tuple[str, ...]) -> str | None:
@@ -376,9 +354,3 @@ def _make_answers(
         if n == batch.upto:
             break
     return found
-
-
-def _estimate_size(record: ev.Record) -> int:
-    event = record.event
-    size = memoryview(event.input).nbytes if isinstance(event, ev.EntityOperationReceived) else 0
-    return size + _RECORD_OVERHEAD

@@ -117,8 +117,7 @@ class InstanceCache:
         self._echo = echo
         self._cached: OrderedDict[str, CachedInstance | CachedEntity] = OrderedDict()
         self.purged: set[str] = set()
-        self.pinned: CachedInstance | None = None
-        """Never dropped: its turn is being spread, and what is still to be written is numbered for this very ledger."""
+        self._pinned: CachedInstance | None = None
 
     def quarantine(self, id: str, reason: str) -> None:
         """Leave an instance, or entity, alone from now on, and let the hub go on without it.
@@ -246,6 +245,13 @@ class InstanceCache:
         instance.runtime_state = ledger
         return True
 
+    def pin(self, instance: CachedInstance) -> None:
+        """Never evict this instance: records that are still to be written are numbered for its very runtime state."""
+        self._pinned = instance
+
+    def unpin(self) -> None:
+        self._pinned = None
+
     def evict(self, id: str) -> None:
         instance = self._cached.pop(id, None)
         if isinstance(instance, CachedInstance):
@@ -263,7 +269,7 @@ class InstanceCache:
             return
         for id in list(self._cached)[: excess + 64]:
             instance = self._cached[id]
-            busy = instance.running_upto > 0 if isinstance(instance, CachedEntity) else instance is self.pinned
+            busy = instance.running_upto > 0 if isinstance(instance, CachedEntity) else instance is self._pinned
             if not (instance.unpublished or busy):
                 self.evict(id)
 

@@ -7,6 +7,7 @@ which saves two thread switches.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from durablecli.engine.background import BackgroundThread
 from durablecli.store.journal.writer import Journal
@@ -14,16 +15,22 @@ from durablecli.store.journal.writer import Journal
 _MAX_WRITE_BYTES = 64 * 1024 * 1024
 
 
-class JournalWriter:
-    """Takes encoded commits in order; `report(c, error)` says that all commits up to `c` are on disk, or why not."""
+@dataclass(frozen=True)
+class SyncReport:
+    """Every commit up to `commit_number` is on disk; or an error has ended a thread."""
 
-    def __init__(
-        self, journal: Journal, report: Callable[[int, BaseException | None], None], *, threaded: bool = True
-    ) -> None:
+    commit_number: int
+    error: BaseException | None = None
+
+
+class JournalWriter:
+    """Takes encoded commits in order, and reports when they are on disk."""
+
+    def __init__(self, journal: Journal, report: Callable[[SyncReport], None], *, threaded: bool = True) -> None:
         self._journal = journal
         self._report = report
         self._thread: BackgroundThread[tuple[bytes, int]] = BackgroundThread(
-            "durable-journal", self._write_queued, lambda error: report(0, error), threaded=threaded
+            "durable-journal", self._write_queued, lambda error: report(SyncReport(0, error)), threaded=threaded
         )
         self.sync_count = 0
 
@@ -47,7 +54,7 @@ class JournalWriter:
             lines.append(line)
             size += len(line)
         self._append(lines, last)
-        self._report(last, None)
+        self._report(SyncReport(last))
 
     def _append(self, lines: list[bytes], last: int) -> None:
         self._journal.append_lines(lines, last)

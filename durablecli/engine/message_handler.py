@@ -6,13 +6,14 @@ slices, each of which says up to where it goes.
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Iterator
 
 from durablecli.engine.instance_cache import CachedInstance
-from durablecli.engine.message_queue import BatchItem, MessageQueue, PendingBatch
+from durablecli.engine.message_queue import BatchItem, PendingBatch
 from durablecli.engine.quarantine_handler import QuarantineHandler
 from durablecli.engine.rewind_handler import RewindHandler
+from durablecli.engine.shared_parts import SharedParts
 from durablecli.engine.turns import TurnRunner
 from durablecli.model import events as ev
 from durablecli.model.entity_id import is_entity_id
@@ -25,28 +26,33 @@ _MAX_SLICE_STARTS = 1_000
 
 
 class MessageHandler:
-    """Takes messages into the draft of the cycle. `undelivered` is told of what meets nothing."""
+    """Handles messages: their effects go into the commit of the cycle.
+
+    `on_undelivered(message, item, why)` is called for items that have no effect.
+    """
 
     def __init__(
         self,
+        shared: SharedParts,
         turn_runner: TurnRunner,
-        read_items: Callable[[Message, int, int], list[MessageItem]],
         on_undelivered: Callable[[Message, MessageItem, str], None],
-        default_version: str | None,
-        partial_batches: dict[str, PartialBatch],
-        quarantine_handler: QuarantineHandler,
-        queue: MessageQueue,
     ) -> None:
+        self._cycle = shared.cycle
+        self._stats = shared.cycle.stats
+        self._instances = shared.instances
+        self._scope = shared.scope
+        self._queue = shared.messages
+        self._read_items = shared.hub.inbox.read_items
+        self._partial_batches = shared.hub.partial_batches
+        self._default_version = shared.options.versions.current
         self._turn_runner = turn_runner
-        self._rewind_handler = RewindHandler(turn_runner)
-        self._quarantine_handler = quarantine_handler
-        self._queue = queue
-        self._read_items = read_items
+        self._applier = turn_runner.applier
+        self._entities = turn_runner.entity_scheduler
+        self._split_turn = turn_runner.split_turn
+        self._rewind_handler = RewindHandler(shared, turn_runner)
+        self._quarantine_handler = QuarantineHandler(shared, turn_runner)
         self._on_undelivered = on_undelivered
-        self._default_version = default_version
-        self._partial_batches = partial_batches
         self._unknown_since: dict[str, int] = {}
-        self.stats: Counter[str] = turn_runner.stats
 
     def is_sliced(self, message: Message) -> bool:
         """Whether a message starts so many instances that it is taken slice by slice."""
@@ -69,7 +75,7 @@ class MessageHandler:
             return False
         for item in message.items:
             self._handle_item(message, item)
-        self._turn_runner.builder.consume(message.message)
+        self._cycle.builder.consume(message.message)
         return True
 
     def redeliver(self, id: str) -> Iterator[None]:
@@ -78,21 +84,21 @@ class MessageHandler:
 
     def handle_slice(self, batch: PendingBatch) -> bool:
         """Start the next instances of a batch; True when all of them are started."""
-        turns, message = self._turn_runner, batch.message
+        message = batch.message
         for item in self._read_items(message, batch.upto, _MAX_SLICE_STARTS):
             if batch.upto in batch.started_early:
                 batch.started_early.discard(batch.upto)
             else:
                 self._start_item(batch, batch.upto, item)
             batch.upto += 1
-            if turns.is_budget_spent:
+            if self._cycle.is_budget_spent:
                 break
         if batch.upto < message.total:
-            self._partial_batches[message.message] = PartialBatch(batch.upto, turns.builder.commit_number)
-            turns.builder.consume(message.message, batch.upto)
+            self._partial_batches[message.message] = PartialBatch(batch.upto, self._cycle.builder.commit_number)
+            self._cycle.builder.consume(message.message, batch.upto)
             return False
         self._partial_batches.pop(message.message, None)
-        turns.builder.consume(message.message)
+        self._cycle.builder.consume(message.message)
         return True
 
     def start_early(self, batch: PendingBatch, index: int) -> None:
@@ -102,11 +108,10 @@ class MessageHandler:
         batch.started_early.add(index)
 
     def _start_item(self, batch: PendingBatch, index: int, item: MessageItem) -> None:
-        turns = self._turn_runner
-        turns.builder.handling = BatchItem(batch, index, item)
+        self._cycle.handling = BatchItem(batch, index, item)
         self._start(batch.message, item)
-        turns.deliver()
-        turns.builder.handling = batch
+        self._turn_runner.deliver()
+        self._cycle.handling = batch
 
     def _may_be_pending(self, message: Message, listing: int) -> bool:
         if message.kind in ("start", "signal") or all(self._is_known(item.instance) for item in message.items):
@@ -114,39 +119,37 @@ class MessageHandler:
         return self._unknown_since.setdefault(message.message, listing) >= listing
 
     def _is_known(self, id: str) -> bool:
-        instances = self._turn_runner.instances
-        found = instances.get_entity(id) if is_entity_id(id) else instances.get(id)
-        return found is not None or instances.is_quarantined(id)
+        found = self._instances.get_entity(id) if is_entity_id(id) else self._instances.get(id)
+        return found is not None or self._instances.is_quarantined(id)
 
     def _must_wait(self, kind: str, item: MessageItem) -> bool:
         """Whether this can't be done while a turn is being spread, or before the history is in its file."""
-        turns = self._turn_runner
         if is_entity_id(item.instance):
             return kind == "purge" and self._is_entity_unpublished(item.instance)
         if kind == "purge" and self._queue.was_started_early(item.instance):
             return True  # its batch would start it again
-        if turns.is_splitting(item.instance) or turns.is_splitting(item.target):
+        if self._split_turn.is_splitting(item.instance) or self._split_turn.is_splitting(item.target):
             return True
         if kind in ("raise-event", "suspend", "resume"):
             return False
-        if turns.has_split_turn and (kind != "start" or item.if_exists == "replace"):
+        if self._split_turn.is_active and (kind != "start" or item.if_exists == "replace"):
             return True  # what ends here may have to tell the instance that is being spread
         if kind == "terminate":
             return False
-        find = turns.instances.get_cached if kind == "start" else turns.instances.get
+        find = self._instances.get_cached if kind == "start" else self._instances.get
         instance = find(item.target if kind == "start" else item.instance)
         if instance is None:
             return False
-        if instance.runtime_state.execution == turns.builder.execution:
+        if instance.runtime_state.execution == self._cycle.builder.execution:
             return True  # an instance begins one execution in a commit at most
         return kind in ("rewind", "purge") and bool(instance.unpublished)
 
     def _is_entity_unpublished(self, id: str) -> bool:
         """Whether an entity's log can't be taken away yet: it began in this very commit, or isn't in its file."""
-        entity = self._turn_runner.instances.get_entity(id)
+        entity = self._instances.get_entity(id)
         if entity is None:
             return False
-        return entity.runtime_state.execution == self._turn_runner.builder.execution or bool(entity.unpublished)
+        return entity.runtime_state.execution == self._cycle.builder.execution or bool(entity.unpublished)
 
     def _handle_item(self, message: Message, item: MessageItem) -> None:
         self._unknown_since.pop(message.message, None)
@@ -154,8 +157,8 @@ class MessageHandler:
             self._handle_entity(message, item)
         elif message.kind == "start":
             self._start(message, item)
-        elif (instance := self._turn_runner.instances.get(item.instance)) is None:
-            if self._turn_runner.instances.is_quarantined(item.instance):
+        elif (instance := self._instances.get(item.instance)) is None:
+            if self._instances.is_quarantined(item.instance):
                 self._quarantine_handler.handle(message, item)
             elif message.kind != "purge":  # that one is gone, maybe with its parent in this very message
                 self._on_undelivered(message, item, "there is no such instance")
@@ -164,17 +167,17 @@ class MessageHandler:
         self._turn_runner.deliver()
 
     def _handle_instance(self, message: Message, item: MessageItem, instance: CachedInstance) -> None:
-        turns, reason = self._turn_runner, item.reason or ""
+        reason = item.reason or ""
         match message.kind:
             case "raise-event":
                 event = ev.EventRaised(item.name or "", item.input or ev.NULL, message.message)
-                turns.run_or_hold(instance, event)
+                self._turn_runner.run_or_hold(instance, event)
             case "terminate":
                 terminated = ev.ExecutionTerminated(reason, message.message)
-                turns.applier.terminate(instance, terminated, recursive=item.recursive)
+                self._applier.terminate(instance, terminated, recursive=item.recursive)
             case "suspend":
                 if not instance.runtime_state.ended and instance.runtime_state.suspended is None:
-                    turns.applier.record_event(instance, ev.ExecutionSuspended(reason, message.message))
+                    self._applier.record_event(instance, ev.ExecutionSuspended(reason, message.message))
             case "resume":
                 self._resume(instance, ev.ExecutionResumed(reason, message.message))
             case "rewind":
@@ -189,20 +192,19 @@ class MessageHandler:
     # ── entities ───────────────────────────────────────────────────────────────────────────────────────────────
 
     def _handle_entity(self, message: Message, item: MessageItem) -> None:
-        entities = self._turn_runner.entity_scheduler
         if message.kind == "signal":
             received = ev.EntityOperationReceived(
                 item.name or "", item.input or ev.NULL, message=message.message, scheduled_time=item.start_at
             )
-            if self._turn_runner.scope.is_of_this_run(message.run):
-                self._turn_runner.scope.adopt(item.instance)
-            entities.receive(item.instance, received)
+            if self._scope.is_of_this_run(message.run):
+                self._scope.adopt(item.instance)
+            self._entities.receive(item.instance, received)
         elif not self._is_known(item.instance):
             self._on_undelivered(message, item, "there is no such entity")
-        elif self._turn_runner.instances.is_quarantined(item.instance):
+        elif self._instances.is_quarantined(item.instance):
             self._quarantine_handler.handle(message, item)
         elif message.kind == "delete":
-            entities.receive(item.instance, ev.EntityDeletionReceived(message.message, item.force))
+            self._entities.receive(item.instance, ev.EntityDeletionReceived(message.message, item.force))
         elif message.kind == "purge":
             self._purge_entity(message, item)
         else:
@@ -210,23 +212,21 @@ class MessageHandler:
 
     def _purge_entity(self, message: Message, item: MessageItem) -> None:
         """Take the log of an entity away that has neither state nor lock nor anything that waits."""
-        turns = self._turn_runner
-        entity = turns.instances.get_entity(item.instance)
+        entity = self._instances.get_entity(item.instance)
         if entity is None or not entity.runtime_state.is_disposable:
             self._on_undelivered(message, item, "it isn't empty any more")
             return
-        turns.builder.purge(entity)
-        turns.instances.evict(entity.id)
-        turns.instances.purged.add(entity.id)
+        self._cycle.builder.purge(entity)
+        self._instances.evict(entity.id)
+        self._instances.purged.add(entity.id)
 
     # ── starts ─────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _start(self, message: Message, item: MessageItem) -> None:
-        turns = self._turn_runner
         if item.reserved:
-            turns.builder.released_ids.append((item.instance, message.message))
-        existing = turns.instances.get(item.instance)
-        if turns.instances.is_quarantined(item.instance):
+            self._cycle.builder.released_ids.append((item.instance, message.message))
+        existing = self._instances.get(item.instance)
+        if self._instances.is_quarantined(item.instance):
             if item.if_exists != "replace":
                 self._on_undelivered(message, item, "an instance of this id is set aside")
                 return
@@ -234,12 +234,12 @@ class MessageHandler:
         if existing is not None and not self._may_replace(message, item, existing.runtime_state):
             return
         if existing is not None and not existing.runtime_state.ended:
-            turns.applier.terminate(existing, ev.ExecutionTerminated("replaced by a new start"))
-            turns.deliver()
+            self._applier.terminate(existing, ev.ExecutionTerminated("replaced by a new start"))
+            self._turn_runner.deliver()
         restarted = existing.runtime_state.started if existing is not None and item.restarts else None
         started = ev.ExecutionStarted(
             item.instance,
-            turns.builder.execution,
+            self._cycle.builder.execution,
             item.name or "",
             item.input or ev.NULL,
             item.version if item.version is not None else self._default_version,
@@ -248,10 +248,10 @@ class MessageHandler:
             message=message.message,
             depth=restarted.depth if restarted is not None else 0,
         )
-        self.stats["started"] += 1
-        if turns.scope.is_of_this_run(message.run):
-            turns.scope.add(item.instance)
-        turns.start(started, hold=turns.is_budget_spent)
+        self._stats["started"] += 1
+        if self._scope.is_of_this_run(message.run):
+            self._scope.add(item.instance)
+        self._turn_runner.start(started, hold=self._cycle.is_budget_spent)
 
     def _may_replace(self, message: Message, item: MessageItem, state: RuntimeState) -> bool:
         if state.started.message == message.message or item.if_exists == "skip":
@@ -276,39 +276,35 @@ class MessageHandler:
     # ── the others ─────────────────────────────────────────────────────────────────────────────────────────────
 
     def _resume(self, instance: CachedInstance, event: ev.ExecutionResumed) -> None:
-        turns, ledger = self._turn_runner, instance.runtime_state
-        if ledger.suspended is None:
+        if instance.runtime_state.suspended is None:
             return
-        turns.applier.record_event(instance, event)
-        if ledger.blocked is None and ledger.next_held(turns.builder.at):
-            turns.ready[instance.id] = None
+        self._applier.record_event(instance, event)
+        self._turn_runner.mark_ready(instance)
 
     def _purge(self, instance: CachedInstance, item: MessageItem) -> None:
         """Take an ended instance away, with its ended children; a live one only when forced, and then it ends first."""
-        turns = self._turn_runner
         if not instance.runtime_state.ended:
             if not item.force:
-                self.stats["refused"] += 1
+                self._stats["refused"] += 1
                 return
-            turns.applier.terminate(instance, ev.ExecutionTerminated("purged"))
-            turns.deliver()
+            self._applier.terminate(instance, ev.ExecutionTerminated("purged"))
+            self._turn_runner.deliver()
         instances = [instance, *(self._find_ended_descendants(instance) if item.recursive else [])]
         for each in instances:
-            turns.builder.purge(each)
-            turns.instances.evict(each.id)
-            turns.instances.purged.add(each.id)
+            self._cycle.builder.purge(each)
+            self._instances.evict(each.id)
+            self._instances.purged.add(each.id)
 
     def _find_ended_descendants(self, instance: CachedInstance) -> list[CachedInstance]:
         """The ended sub-orchestrations below an instance, parents before children; a loop, as trees may be deep."""
-        instances = self._turn_runner.instances
         found = {instance.id: instance}
         line = deque([instance])
         while line:
             parent = line.popleft()
-            if not instances.reread(parent):
+            if not self._instances.reread(parent):
                 continue
             for id in pending.created_children(parent.runtime_state):
-                child = instances.get(id)
+                child = self._instances.get(id)
                 origin = child.runtime_state.started.parent if child is not None else None
                 if child is None or origin is None or origin.instance != parent.id:
                     continue

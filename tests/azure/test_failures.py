@@ -11,7 +11,7 @@ import pytest
 from durablecli import testing
 from durablecli.azure import durable_functions as df
 from durablecli.config import LimitsConfig
-from durablecli.engine.engine import EngineOptions
+from durablecli.engine.engine_options import EngineOptions
 from durablecli.model.versions import VersionPolicy
 from durablecli.replay.context import DurableOrchestrationContext as Context
 from durablecli.testing import TestEnvironment

@@ -12,7 +12,7 @@ import pytest
 
 import durablecli as df
 from durablecli import testing
-from durablecli.engine import entity_scheduler
+from durablecli.engine import entity_compaction
 from durablecli.engine.turns import TurnRunner
 from durablecli.store import deduplication, quarantined_messages
 from durablecli.store.check import checker
@@ -296,7 +296,7 @@ def test_an_operation_is_applied_once_also_over_a_snapshot(
     """The log no longer has the operations; it still knows up to where it has received those of their sender."""
     hub.client.start_new("adds", "s")
     hub.run()
-    monkeypatch.setattr(entity_scheduler, "_MIN_COMPACT_BYTES", 1_000)
+    monkeypatch.setattr(entity_compaction, "_MIN_COMPACT_BYTES", 1_000)
     for _ in range(20):
         hub.client.signal_entity("@counter@a", "add", 0)
     hub.run()

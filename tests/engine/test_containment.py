@@ -18,6 +18,7 @@ from durablecli.engine import message_handler
 from durablecli.engine.decisions import DecisionApplier
 from durablecli.engine.entity_scheduler import EntityScheduler
 from durablecli.engine.message_handler import MessageHandler
+from durablecli.engine.turn_recorder import TurnRecorder
 from durablecli.engine.turns import TurnRunner
 from durablecli.errors import DurableError, StorageError
 from durablecli.store.hub import checkpoint
@@ -167,7 +168,7 @@ def test_an_instance_whose_turn_fails_is_blocked(
     hub.client.start_new(waits, "victim")
     hub.pool.run_next()
     inject_failure(
-        TurnRunner, "_record_turn", lambda _, instance, records: instance.id == "victim" and len(records) > 1
+        TurnRecorder, "record_turn", lambda _, instance, records: instance.id == "victim" and len(records) > 1
     )
     hub.client.raise_event("victim", "Go", 1)
     hub.client.start_new(steps, "after")
@@ -182,7 +183,7 @@ def test_a_blocked_instance_resumes_when_the_cause_is_gone(
 ) -> None:
     hub.client.start_new(waits, "victim")
     hub.run()
-    inject_failure(TurnRunner, "_record_turn", lambda _, instance, records: instance.id == "victim")
+    inject_failure(TurnRecorder, "record_turn", lambda _, instance, records: instance.id == "victim")
     hub.client.raise_event("victim", "Go", 1)
     hub.run()
     restart(hub)
@@ -296,7 +297,7 @@ def test_a_new_instance_in_the_place_of_one_that_failed_is_tried(
 ) -> None:
     hub.client.start_new(waits, "victim")
     hub.run()
-    inject_failure(TurnRunner, "_record_turn", lambda _, instance, records: instance.id == "victim")
+    inject_failure(TurnRecorder, "record_turn", lambda _, instance, records: instance.id == "victim")
     hub.client.raise_event("victim", "Go", 1)
     hub.run()
     assert hub.client.get_status("victim").blocked is not None

@@ -14,8 +14,8 @@ from msgspec import Raw
 
 import durablecli as df
 from durablecli import testing
-from durablecli.engine import commit_builder, turns
-from durablecli.engine.engine import EngineOptions
+from durablecli.engine import commit_builder
+from durablecli.engine.engine_options import EngineOptions
 from durablecli.errors import StorageError
 from durablecli.model.payloads import encode
 from durablecli.store.hub import open_hub
@@ -180,8 +180,7 @@ def test_an_engine_whose_hub_was_taken_by_another_stops(hub: testing.TestEnviron
 def test_two_that_never_stop_do_not_keep_a_third_from_its_end(
     hub: testing.TestEnvironment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in (commit_builder, turns):
-        monkeypatch.setattr(module, "MAX_COMMIT_RECORDS", 64)
+    monkeypatch.setattr(commit_builder, "MAX_COMMIT_RECORDS", 64)
     for one, other in (("a", "b"), ("b", "a")):
         hub.client.start_new(ping_pong, one, other)
     hub.client.raise_event("a", "Ball")

@@ -11,7 +11,7 @@ from msgspec import Raw
 
 import durablecli as df
 from durablecli import testing
-from durablecli.engine import entity_scheduler
+from durablecli.engine import entity_compaction
 from durablecli.engine.workers.entity_batch import EntityBatchCall
 from durablecli.model import events as ev
 from durablecli.replay.entity_state import EntityRuntimeState, fold_entity_log
@@ -348,7 +348,7 @@ def test_a_signal_for_a_time_that_is_over_is_run_at_once(hub: testing.TestEnviro
 def test_timers_of_what_was_carried_over_dont_pile_up(
     hub: testing.TestEnvironment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(entity_scheduler, "_MIN_COMPACT_BYTES", 1)
+    monkeypatch.setattr(entity_compaction, "_MIN_COMPACT_BYTES", 1)
     for _ in range(20):
         hub.client.signal_entity(A, "later")
     for _ in range(200):

@@ -9,8 +9,8 @@ import pytest
 
 import durablecli as df
 from durablecli import testing
-from durablecli.engine import commit_builder, publisher, turns
-from durablecli.engine.engine import EngineOptions
+from durablecli.engine import commit_builder, publisher
+from durablecli.engine.engine_options import EngineOptions
 
 Context = df.DurableOrchestrationContext
 
@@ -26,17 +26,16 @@ def family(context: Context) -> Any:
 
 
 def test_a_parent_is_kept_in_memory_while_its_turn_is_split(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (commit_builder, turns):
-        monkeypatch.setattr(module, "MAX_COMMIT_RECORDS", 16)
+    monkeypatch.setattr(commit_builder, "MAX_COMMIT_RECORDS", 16)
     monkeypatch.setattr(publisher, "_GATHER_INTERVAL", 0.0)
     options = EngineOptions(use_threads=False, turn_budget=timedelta.max, live_instances=2)
     with testing.TestEnvironment(testing.build_registry(child, family), testing.START, options) as hub:
         hub.client.start_new(family, "x")
         for _ in range(6):
             hub.engine.step()
-        assert hub.engine.turn_runner.is_splitting("x")
+        assert hub.engine.split_turn.is_splitting("x")
         monkeypatch.setattr(publisher, "_GATHER_INTERVAL", 1e9)  # from here on the file lacks what is written
-        while hub.engine.turn_runner.has_split_turn:
+        while hub.engine.split_turn.is_active:
             hub.engine.step()
         hub.run()
         assert len(hub.client.get_history("x")) == 201

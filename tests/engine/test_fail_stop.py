@@ -9,7 +9,7 @@ import pytest
 
 import durablecli as df
 from durablecli import testing
-from durablecli.engine.engine import EngineOptions
+from durablecli.engine.engine_options import EngineOptions
 from durablecli.errors import HubLocked, StorageError
 from durablecli.store.inbox.messages import MessageItem
 from durablecli.store.memory_disk import Inode, MemoryDisk

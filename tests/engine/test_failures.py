@@ -10,7 +10,7 @@ import pytest
 import durablecli as df
 from durablecli import testing
 from durablecli.config import LimitsConfig
-from durablecli.engine.engine import EngineOptions
+from durablecli.engine.engine_options import EngineOptions
 from durablecli.model import events as ev
 from durablecli.model.failures import MAX_CHAIN_LENGTH, Failure, iter_chain
 from durablecli.testing import TestEnvironment

@@ -14,7 +14,7 @@ import pytest
 
 import durablecli as df
 from durablecli import testing
-from durablecli.engine.engine import EngineOptions
+from durablecli.engine.engine_options import EngineOptions
 from durablecli.testing import TestEnvironment
 
 Context = df.DurableOrchestrationContext

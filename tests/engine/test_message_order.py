@@ -12,8 +12,8 @@ from msgspec import Raw
 import durablecli as df
 from durablecli import testing
 from durablecli.client import Client
-from durablecli.engine import intake, message_handler
-from durablecli.engine.engine import EngineOptions
+from durablecli.engine import message_handler, message_intake
+from durablecli.engine.engine_options import EngineOptions
 from durablecli.store.inbox.inbox import Inbox
 from durablecli.store.inbox.messages import MessageItem
 
@@ -219,7 +219,7 @@ def test_a_timer_follows_an_event_that_was_acknowledged_before_it_was_due(hub: t
 def test_the_order_holds_behind_more_messages_than_are_read_at_once(
     hub: testing.TestEnvironment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(intake, "_MAX_QUEUED_MESSAGES", 3)
+    monkeypatch.setattr(message_intake, "_MAX_QUEUED_MESSAGES", 3)
     client = open_other_client(hub)
     for at in range(20):
         client.start_new(twice, f"filler-{at}")

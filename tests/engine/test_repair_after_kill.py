@@ -13,7 +13,7 @@ from msgspec import Raw
 import durablecli as df
 from durablecli import testing
 from durablecli.daemon.embedded_engine import embedded
-from durablecli.engine import commit_builder, message_handler, publisher, turns
+from durablecli.engine import commit_builder, message_handler, publisher
 from durablecli.store.check.repair import repair_hub
 from durablecli.store.disk import LocalDisk
 from durablecli.store.hub_creation import create_folders
@@ -66,12 +66,11 @@ def write_killed_hub(hub: testing.TestEnvironment, root: Path) -> Path:
 def test_a_turn_that_was_cut_off_is_brought_to_its_end(
     hub: testing.TestEnvironment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, repairs: int
 ) -> None:
-    for module in (commit_builder, turns):
-        monkeypatch.setattr(module, "MAX_COMMIT_RECORDS", 16)
+    monkeypatch.setattr(commit_builder, "MAX_COMMIT_RECORDS", 16)
     hub.client.start_new(fan_out, "f")
     for _ in range(3):
         hub.engine.step()
-    assert hub.engine.turn_runner.is_splitting("f")
+    assert hub.engine.split_turn.is_splitting("f")
     root = write_killed_hub(hub, tmp_path / "hub")
     for _ in range(repairs):
         repair_hub(str(root))

@@ -10,7 +10,7 @@ import pytest
 
 import durablecli as df
 from durablecli import testing
-from durablecli.engine.engine import EngineOptions
+from durablecli.engine.engine_options import EngineOptions
 from durablecli.engine.turns import TurnRunner
 from durablecli.store.inbox.messages import MessageItem
 

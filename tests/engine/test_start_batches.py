@@ -12,7 +12,7 @@ from msgspec import Raw
 import durablecli as df
 from durablecli import testing
 from durablecli.engine import message_handler, publisher
-from durablecli.engine.engine import EngineOptions
+from durablecli.engine.engine_options import EngineOptions
 from durablecli.store.hub import checkpoint
 from durablecli.store.inbox.inbox import Inbox
 from durablecli.store.inbox.messages import MessageItem

@@ -11,7 +11,7 @@ from msgspec import Raw
 
 import durablecli as df
 from durablecli import testing
-from durablecli.engine import commit_builder, turns
+from durablecli.engine import commit_builder
 from durablecli.errors import Conflict, NotFound, WrongState
 from durablecli.model import events as ev
 from durablecli.store.inbox.inbox import Inbox
@@ -542,8 +542,7 @@ GIANTS = [*FUNCTIONS, giant, family]
 
 @pytest.fixture
 def small_commits(monkeypatch: pytest.MonkeyPatch) -> int:
-    for module in (commit_builder, turns):
-        monkeypatch.setattr(module, "MAX_COMMIT_RECORDS", 16)
+    monkeypatch.setattr(commit_builder, "MAX_COMMIT_RECORDS", 16)
     return 16
 
 
@@ -630,8 +629,7 @@ def test_a_conflict_of_a_giants_child_survives_a_crash_between_its_slices(
 
 def test_held_arrivals_do_not_hide_an_incomplete_turn(monkeypatch: pytest.MonkeyPatch, replay_always: bool) -> None:
     def commits_of(records: int) -> None:
-        for module in (commit_builder, turns):
-            monkeypatch.setattr(module, "MAX_COMMIT_RECORDS", records)
+        monkeypatch.setattr(commit_builder, "MAX_COMMIT_RECORDS", records)
 
     commits_of(16)
     with testing.hub(*GIANTS, replay_always=replay_always) as hub:

@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 import durablecli as df
-from durablecli.engine.engine import EngineOptions
+from durablecli.engine.engine_options import EngineOptions
 from durablecli.model.versions import VersionPolicy
 from durablecli.replay.function_marks import MARK_ATTRIBUTE, FunctionMark
 from durablecli.testing import START, TestEnvironment, build_registry

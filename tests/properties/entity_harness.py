@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from durablecli import testing
-from durablecli.engine.engine import EngineOptions
+from durablecli.engine.engine_options import EngineOptions
 from durablecli.engine.message_queue import Submission
 from durablecli.errors import DurableError
 from durablecli.model.payloads import encode

@@ -7,7 +7,7 @@ from typing import Any
 
 from durablecli import testing
 from durablecli.client.status_builder import parse_records
-from durablecli.engine.engine import EngineOptions
+from durablecli.engine.engine_options import EngineOptions
 from durablecli.engine.message_queue import Submission
 from durablecli.model import events as ev
 from durablecli.model.payloads import encode

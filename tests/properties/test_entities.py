@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from durablecli.engine import commit_builder, entity_scheduler, turns
+from durablecli.engine import commit_builder, entity_compaction
 from tests.properties.entity_harness import Action, EntityHarness
 from tests.properties.entity_programs import Body, actions, programs
 
@@ -81,11 +81,10 @@ def check_programs(monkeypatch: pytest.MonkeyPatch, examples: int, *, derandomiz
     ) -> None:
         nonlocal runs
         runs += 1
-        monkeypatch.setattr(entity_scheduler, "_MIN_COMPACT_BYTES", compact_at)
-        monkeypatch.setattr(entity_scheduler, "_MIN_COMPACT_RATIO", 1)
-        for module in (commit_builder, turns):
-            monkeypatch.setattr(module, "MAX_COMMIT_RECORDS", max_records)
-        monkeypatch.setattr(turns, "_MIN_DECISIONS_TO_MEASURE", 0 if max_records < 64 else 64)
+        monkeypatch.setattr(entity_compaction, "_MIN_COMPACT_BYTES", compact_at)
+        monkeypatch.setattr(entity_compaction, "_MIN_COMPACT_RATIO", 1)
+        monkeypatch.setattr(commit_builder, "MAX_COMMIT_RECORDS", max_records)
+        monkeypatch.setattr(commit_builder, "_MIN_DECISIONS_TO_MEASURE", 0 if max_records < 64 else 64)
         forum = EntityHarness(replay_always=replay_always, power_cuts=power_cuts)
         forum.run(bodies, script)
         seen.update(forum.coverage)

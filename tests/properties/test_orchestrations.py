@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from durablecli.engine import commit_builder, turns
+from durablecli.engine import commit_builder
 from durablecli.model import events as ev
 from durablecli.replay.runtime_state import fold_history
 from tests.properties.history_checker import check_history
@@ -68,9 +68,8 @@ def test_kills_at_any_cycle_lose_nothing_and_repeat_nothing(monkeypatch: pytest.
     @property_settings
     @given(programs, actions, st.lists(st.integers(1, 12), max_size=8), st.integers(1, 6))
     def check_program(bodies: tuple[Body, Body], script: list[Action], kills: list[int], max_records: int) -> None:
-        for module in (commit_builder, turns):
-            monkeypatch.setattr(module, "MAX_COMMIT_RECORDS", max_records)
-        monkeypatch.setattr(turns, "_MIN_DECISIONS_TO_MEASURE", 0)
+        monkeypatch.setattr(commit_builder, "MAX_COMMIT_RECORDS", max_records)
+        monkeypatch.setattr(commit_builder, "_MIN_DECISIONS_TO_MEASURE", 0)
         theatre = OrchestrationHarness(kill_after_cycles=kills)
         histories = theatre.run(bodies, script)
         seen.update(

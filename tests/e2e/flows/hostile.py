@@ -10,7 +10,7 @@ from typing import Any
 
 import durablecli as df
 from durablecli.engine.message_handler import MessageHandler
-from durablecli.engine.turns import TurnRunner
+from durablecli.engine.turn_recorder import TurnRecorder
 
 Steps = Generator[Any, Any, Any]
 Context = df.DurableOrchestrationContext
@@ -134,12 +134,12 @@ if "message" in FAULTS:
     MessageHandler._handle_item = fail_after_handling  # type: ignore[method-assign]
 
 if "turn" in FAULTS:
-    original_record_turn = TurnRunner._record_turn
+    original = TurnRecorder.record_turn
 
-    def fail_after_turn(self: TurnRunner, instance: Any, records: Any) -> bool:
-        placed = original_record_turn(self, instance, records)
+    def fail_after_turn(self: TurnRecorder, instance: Any, records: Any) -> bool:
+        placed = original(self, instance, records)
         if instance.id == "bad-turn" and len(records) > 1:
             raise RuntimeError("a fault of the engine")
         return placed
 
-    TurnRunner._record_turn = fail_after_turn  # type: ignore[method-assign]
+    TurnRecorder.record_turn = fail_after_turn  # type: ignore[method-assign]

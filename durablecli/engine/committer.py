@@ -1,0 +1,149 @@
+"""Commits: the cycle's commit goes to the journal, and takes effect once it is on disk, in the order of the commits."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from time import monotonic
+from typing import NoReturn
+
+from durablecli.engine.commit_builder import CommitBuilder
+from durablecli.engine.journal_writer import JournalWriter
+from durablecli.engine.log_capture import LogCapture
+from durablecli.engine.publisher import Publisher
+from durablecli.engine.shared_parts import SharedParts
+from durablecli.engine.turns import TurnRunner
+from durablecli.engine.workers.dispatcher import Dispatcher
+from durablecli.errors import StorageError
+from durablecli.store.hub import is_still_owner
+from durablecli.store.journal.commits import encode_commit
+
+
+class Committer:
+    """Begins cycles, commits them, and publishes what is on disk.
+
+    `is_busy` says whether another cycle could begin at once; `fail` stops the engine.
+    """
+
+    def __init__(
+        self,
+        shared: SharedParts,
+        turn_runner: TurnRunner,
+        publisher: Publisher,
+        journal_writer: JournalWriter,
+        dispatcher: Dispatcher | None,
+        log_capture: LogCapture,
+        *,
+        is_busy: Callable[[], bool],
+        fail: Callable[[BaseException], NoReturn],
+    ) -> None:
+        self._hub = shared.hub
+        self._clock = shared.clock
+        self._cycle = shared.cycle
+        self._stats = shared.cycle.stats
+        self._deduplicator = shared.deduplicator
+        self._sync_in_place = shared.options.sync_in_place
+        self._turn_runner = turn_runner
+        self._publisher = publisher
+        self._journal_writer = journal_writer
+        self._dispatcher = dispatcher
+        self._log_capture = log_capture
+        self._is_busy = is_busy
+        self._fail = fail
+        self._unsynced: deque[CommitBuilder] = deque()
+        self.last_commit = self._published_commit = self._hub.last_commit
+        self.committed_at = 0.0
+        """When the last commit was made, by the monotonic clock."""
+
+    @property
+    def unsynced_count(self) -> int:
+        """The commits that aren't on disk yet."""
+        return len(self._unsynced)
+
+    @property
+    def is_all_published(self) -> bool:
+        """Whether every commit that has been made is published; any thread may ask."""
+        return self._published_commit == self.last_commit
+
+    def begin_cycle(self) -> None:
+        """Begin a cycle, which writes into the next commit."""
+        self._cycle.begin(CommitBuilder(self.last_commit + 1, self._hub.epoch, self._clock.now()))
+        self._deduplicator.begin_cycle()
+        self._turn_runner.begin_cycle()
+
+    def commit(self) -> bool:
+        """Send the cycle's commit on its way to the disk. False if the cycle has changed nothing."""
+        self._turn_runner.start_entity_batches()
+        builder = self._cycle.builder
+        if builder.is_empty:
+            return builder.has_effects and self._publish_in_order(builder)
+        if not is_still_owner(self._hub):
+            self._fail(StorageError(f"{self._hub.root}: another engine has taken the hub; this one stops"))
+        self.last_commit = builder.commit_number
+        self.committed_at = monotonic()
+        data = encode_commit(builder.finish())
+        self._stats["commits"] += 1
+        if self._unsynced:
+            self._stats["decided_during_sync"] += 1
+        if self._sync_in_place and not self._unsynced and self._can_sync_in_place():
+            try:
+                self._journal_writer.write_now(data, builder.commit_number)
+            except StorageError as error:
+                self._fail(error)
+            self._publish(builder)
+        else:
+            self._unsynced.append(builder)
+            self._journal_writer.enqueue(data, builder.commit_number)
+        return True
+
+    def _publish_in_order(self, builder: CommitBuilder) -> bool:
+        """Publish the effects of a cycle that has nothing to write, once the commits before it are published."""
+        builder.commit.c = self.last_commit
+        if self._unsynced:
+            self._unsynced.append(builder)
+        else:
+            self._publish(builder)
+        return True
+
+    def _can_sync_in_place(self) -> bool:
+        """Whether nothing else could be decided while a commit is being synced."""
+        if self._dispatcher is not None and self._dispatcher.in_flight_count:
+            return False
+        return not self._is_busy()
+
+    # ── publishing ─────────────────────────────────────────────────────────────────────────────────────────────
+
+    def publish_up_to(self, commit_number: int) -> None:
+        """Publish the commits up to this one, which are on disk."""
+        while self._unsynced and self._unsynced[0].commit.c <= commit_number:
+            self._publish(self._unsynced.popleft())
+
+    def _publish(self, builder: CommitBuilder) -> None:
+        """The commit is on disk: now, and not before, it has its effects."""
+        commit = builder.commit
+        self._publisher.add_commit(builder)
+        for purged in commit.purged:
+            self._turn_runner.blocker.forget_internal_error(purged.instance)
+        if commit.quarantined or commit.delivered:
+            self._hub.quarantined_messages.publish(commit)
+        self._published_commit = commit.c
+        if self._dispatcher is not None:
+            self._dispatch(builder, self._dispatcher)
+        if builder.log_lines:
+            self._log_capture.emit(builder.log_lines)
+        if builder.released_ids:
+            self._hub.inbox.release_ids(builder.released_ids)  # from now on the journal shows that they are taken
+        if commit.consumed:
+            self._hub.inbox.remove(consumed.message for consumed in commit.consumed if consumed.upto is None)
+        for ack in builder.acks:
+            ack()
+
+    def _dispatch(self, builder: CommitBuilder, dispatcher: Dispatcher) -> None:
+        if builder.activity_tasks:
+            dispatcher.dispatch_activities(builder.activity_tasks)
+        dispatcher.abandon(builder.abandoned_batches)
+        dispatcher.dispatch_entity_batches(builder.entity_batch_tasks)
+        for id, execution, abandoned in builder.ended_executions:
+            dispatcher.end_execution(id, execution, abandoned)
+        for id, execution in builder.terminated_executions:
+            dispatcher.cancel_execution(id, execution)

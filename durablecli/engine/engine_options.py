@@ -1,0 +1,32 @@
+"""The options of an engine."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+from durablecli.config import LimitsConfig
+from durablecli.limits import MIB
+from durablecli.model.versions import ANY_VERSION, VersionPolicy
+
+
+@dataclass(frozen=True)
+class EngineOptions:
+    """How an engine runs. The defaults are those of durable.yaml."""
+
+    replay_always: bool = False
+    """Whether every turn replays its history, which shows non-deterministic code early."""
+    fail_on_nondeterminism: bool = False
+    versions: VersionPolicy = ANY_VERSION
+    live_instances: int = 10_000
+    checkpoint_bytes: int = 16 * MIB
+    checkpoint_interval: timedelta = timedelta(seconds=10)
+    limits: LimitsConfig = field(default_factory=LimitsConfig)
+    sync_in_place: bool = True
+    """Whether the engine's own thread may sync a commit while no other work is waiting."""
+    use_threads: bool = True
+    """Whether journal, index and checkpoints have threads of their own; without them each step runs where it is due."""
+    turn_budget: timedelta = timedelta(milliseconds=10)
+    """How long a cycle may run turns before it commits."""
+    only_instance: str | None = None
+    """The one instance to drive, with everything that belongs to it; None drives all instances. See `scope`."""

@@ -1,0 +1,33 @@
+"""Restoring: what instances and entities read from disk have to do is put into the cycle."""
+
+from __future__ import annotations
+
+from durablecli.engine.shared_parts import SharedParts
+from durablecli.engine.turns import TurnRunner
+from durablecli.engine.watchdog import is_code_unchanged
+from durablecli.model.entity_id import is_entity_id
+
+
+class InstanceRestorer:
+    """Continues what an earlier engine left, or a cycle that was given up."""
+
+    def __init__(self, shared: SharedParts, turn_runner: TurnRunner) -> None:
+        self._instances = shared.instances
+        self._turn_runner = turn_runner
+
+    def restore(self, id: str, *, redeliver: bool = True) -> None:
+        """Continue an instance or entity; with `redeliver` its activities are scheduled again."""
+        if is_entity_id(id):
+            self._turn_runner.entity_scheduler.restore(id)
+            self._turn_runner.deliver()
+            return
+        instance = self._instances.get(id)
+        if instance is None or instance.runtime_state.ended:
+            if not self._instances.is_quarantined(id):
+                self._instances.incomplete_turns.discard(id)
+            return
+        blocker, blocked = self._turn_runner.blocker, instance.runtime_state.blocked
+        if (reason := blocker.find_reason(id)) is not None:
+            blocker.block(instance, reason)
+        elif not (blocked and is_code_unchanged(blocked)):
+            self._turn_runner.restore(instance, redeliver=redeliver)

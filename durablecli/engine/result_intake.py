@@ -1,0 +1,101 @@
+"""The intake of results: of activities, and of entity batches."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+
+from durablecli.engine.message_intake import MessageIntake
+from durablecli.engine.shared_parts import SharedParts
+from durablecli.engine.turns import TurnRunner
+from durablecli.engine.workers.activity import ActivityResult
+from durablecli.engine.workers.decided_tasks import WorkKey
+from durablecli.engine.workers.dispatcher import Dispatcher
+from durablecli.engine.workers.entity_batch import EntityBatchResult
+from durablecli.model import events as ev
+
+
+class ResultIntake:
+    """Queues results, and turns each into the arrival that it is for its instance or entity."""
+
+    def __init__(
+        self,
+        shared: SharedParts,
+        turn_runner: TurnRunner,
+        messages: MessageIntake,
+        dispatcher: Dispatcher | None,
+    ) -> None:
+        self._cycle = shared.cycle
+        self._turn_runner = turn_runner
+        self._entities = turn_runner.entity_scheduler
+        self._split_turn = turn_runner.split_turn
+        self._messages = messages
+        self._dispatcher = dispatcher
+        self.queue: deque[ActivityResult | EntityBatchResult] = deque()
+        self._handled: list[ActivityResult | EntityBatchResult] = []
+        """The results that this cycle has handled."""
+        self._already_completed: set[WorkKey] = set()
+        """Results of a cycle that was given up: the dispatcher has completed their calls already."""
+
+    def begin_cycle(self) -> None:
+        self._handled = []
+
+    def handle_queued(self) -> None:
+        """Handle results until the budget is spent. One that has to wait lets others pass."""
+        assert self._dispatcher is not None or not self.queue
+        waiting: list[ActivityResult | EntityBatchResult] = []
+        try:
+            while self._dispatcher is not None and self.queue and not self._cycle.is_budget_spent:
+                waiting.append(self.queue.popleft())
+                if self._may_handle(waiting[-1]):
+                    self._handle(waiting.pop(), self._dispatcher)
+        finally:
+            self.queue.extendleft(reversed(waiting))
+
+    def _may_handle(self, result: ActivityResult | EntityBatchResult) -> bool:
+        """Whether a result can be handled now: no instance or entity that it reaches has to take something else first.
+        Handles the messages that come first, as far as possible."""
+        if isinstance(result, EntityBatchResult) and self._answers_split_turn(result):
+            return False
+        if self._messages.is_clear:
+            return True
+        return all(map(self._messages.handle_before, self._find_targets(result)))
+
+    def _answers_split_turn(self, result: EntityBatchResult) -> bool:
+        """Whether it answers the instance whose turn is being split: an answer parked there could be lost in a
+        crash."""
+        split_turn = self._split_turn
+        return split_turn.is_active and any(map(split_turn.is_splitting, self._entities.find_callers(result)))
+
+    def _find_targets(self, result: ActivityResult | EntityBatchResult) -> Iterable[str]:
+        """The instances and entities that a result reaches."""
+        if not isinstance(result, EntityBatchResult):
+            return (result.key[0],)
+        batch = result.event
+        sent = [*(each.entity for each in batch.signals), *(each.instance for each in batch.starts)]
+        return (result.key[0], *self._entities.find_callers(result), *sent)
+
+    def _handle(self, result: ActivityResult | EntityBatchResult, dispatcher: Dispatcher) -> None:
+        id, execution, n = result.key
+        if result.key in self._already_completed:
+            self._already_completed.discard(result.key)
+        elif dispatcher.complete(result) is None:
+            self._cycle.stats["dropped"] += 1
+            return
+        self._handled.append(result)
+        self._cycle.handling = id
+        if isinstance(result, EntityBatchResult):
+            self._entities.complete_batch(result)
+            self._turn_runner.deliver()
+        elif result.failure is not None:
+            self._turn_runner.run_arrival(id, execution, ev.TaskFailed(n, result.failure))
+        else:
+            completed = ev.TaskCompleted(n, result.result or ev.NULL, outputs=result.outputs)
+            self._turn_runner.run_arrival(id, execution, completed)
+        self._cycle.handling = None
+
+    def roll_back(self) -> None:
+        """Put back what this cycle has handled."""
+        handled, self._handled = self._handled, []
+        self._already_completed.update(result.key for result in handled)
+        self.queue.extendleft(reversed(handled))

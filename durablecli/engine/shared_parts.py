@@ -1,0 +1,62 @@
+"""The parts of an engine that most of its other parts use."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from durablecli.engine.clock import Clock
+from durablecli.engine.cycle import Cycle
+from durablecli.engine.deduplicator import Deduplicator
+from durablecli.engine.engine_options import EngineOptions
+from durablecli.engine.instance_cache import InstanceCache
+from durablecli.engine.message_queue import MessageQueue
+from durablecli.engine.scope import EngineScope
+from durablecli.engine.timers import Timers
+from durablecli.registry import Registry
+from durablecli.store.history.file import history_path, read_whole_history
+from durablecli.store.hub import Hub
+
+
+@dataclass(frozen=True)
+class SharedParts:
+    """Handed to the constructors of the other parts, each of which keeps what it needs."""
+
+    hub: Hub
+    registry: Registry | None
+    """The author's functions; None runs no code."""
+    options: EngineOptions
+    clock: Clock
+    echo: Callable[[str], None]
+    cycle: Cycle
+    instances: InstanceCache
+    timers: Timers
+    scope: EngineScope
+    messages: MessageQueue
+    deduplicator: Deduplicator
+
+
+def make_shared_parts(
+    hub: Hub, registry: Registry | None, options: EngineOptions, clock: Clock, echo: Callable[[str], None]
+) -> SharedParts:
+    instances = InstanceCache(
+        lambda id: read_whole_history(hub.disk, hub.root, id),
+        lambda id: history_path(hub.root, id),
+        hub.incomplete_turns,
+        options.live_instances,
+        hub.quarantine,
+        echo,
+    )
+    return SharedParts(
+        hub=hub,
+        registry=registry,
+        options=options,
+        clock=clock,
+        echo=echo,
+        cycle=Cycle(clock, options.turn_budget.total_seconds()),
+        instances=instances,
+        timers=Timers(),
+        scope=EngineScope(options.only_instance, instances),
+        messages=MessageQueue(hub.inbox),
+        deduplicator=Deduplicator(),
+    )
