@@ -1,4 +1,4 @@
-"""The clock of an engine: the machine's own, or one that a test turns."""
+"""The clock of an engine: the system's, or one that a test moves."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Protocol
 
 
 class Clock(Protocol):
-    """Tells the time, UTC."""
+    """Returns the time, in UTC."""
 
     def now(self) -> datetime: ...
 
@@ -20,7 +20,7 @@ class SystemClock:
 
 
 class VirtualClock:
-    """A clock that stands still until it is moved."""
+    """A clock that moves only when a test moves it."""
 
     def __init__(self, start: datetime = datetime(2026, 1, 1, tzinfo=UTC)) -> None:
         self._now = start

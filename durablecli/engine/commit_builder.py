@@ -1,4 +1,4 @@
-"""A commit in the making: the lines of one cycle, and what is to happen in the world once they are on disk."""
+"""The commit of a cycle while it is built: records to write, and effects to have once these are on disk."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _MIN_DECISIONS_TO_MEASURE = 64
 
 
 class LogLine(NamedTuple):
-    """A log line about an instance, to be said once that is on disk; its logger's `name` is below `durablecli`."""
+    """A log line about an instance, emitted once the commit is on disk; its logger is `durablecli.` and `name`."""
 
     name: str
     level: int
@@ -40,7 +40,7 @@ class LogLine(NamedTuple):
 
 
 class CommitBuilder:
-    """One cycle's commit. `full` says that what is left has to wait for the next one."""
+    """The commit of one cycle. Once it `is_full`, what is left waits for the next one."""
 
     def __init__(self, commit_number: int, epoch: int, at: datetime) -> None:
         self.commit_number = commit_number
@@ -51,27 +51,27 @@ class CommitBuilder:
         self.record_count = 0
         self.changed: dict[str, CachedInstance | CachedEntity] = {}
         self.runnable_entities: dict[str, CachedEntity] = {}
-        """The entities that may have something to run."""
+        """The entities that may have operations to run."""
         self.activity_tasks: list[ActivityTask] = []
         self.entity_batch_tasks: list[EntityBatchTask] = []
         self.abandoned_batches: list[tuple[str, str, int]] = []
-        """Batches that nobody waits for any more; what follows of the same entity may be given out in this commit."""
+        """Batches whose results will be ignored; the next batch of the same entity may start in this commit."""
         self.terminated_executions: list[tuple[str, str]] = []
-        """Executions that were terminated: their calls are stopped."""
+        """Executions that were terminated; their calls are cancelled."""
         self.ended_executions: list[tuple[str, str, frozenset[int]]] = []
-        """Executions that have ended by themselves, with the decisions of calls that are to be stopped."""
+        """Executions that have ended by themselves, with the decisions of calls to be cancelled."""
         self.log_lines: list[LogLine | OutputLine] = []
         self.released_ids: list[tuple[str, str]] = []
-        """The ids that were reserved for what begins here, each with the message of its reservation."""
+        """Reservations of ids that are taken from now on, each with its message."""
         self.acks: list[Callable[[], None]] = []
         self.reserved_ids: list[tuple[str, str]] = []
-        """The ids that were reserved for this commit, each with its message."""
+        """Ids that were reserved for this commit, each with its message."""
         self.visited: list[str] = []
-        """The instances that were ready and whose turn came."""
+        """The ready instances that the cycle has visited."""
         self.adopted: list[str] = []
-        """Those that this cycle has taken up because an instance that is driven needs them."""
+        """The instances and entities that the cycle has restored because a driven instance needs them."""
         self.completed_turns: list[str] = []
-        """The instances whose last turn was cut off, and has come to its end here."""
+        """The instances whose last turn a crash had cut off, and this commit completes."""
 
     @property
     def is_full(self) -> bool:
@@ -107,7 +107,7 @@ class CommitBuilder:
 
     @property
     def has_effects(self) -> bool:
-        """Whether an empty commit still has something to do, once those before it are on disk."""
+        """Whether an empty commit still has effects, once those before it are on disk."""
         return bool(
             self.activity_tasks
             or self.entity_batch_tasks
@@ -119,16 +119,16 @@ class CommitBuilder:
         )
 
     def record(self, instance: CachedInstance | CachedEntity, record: ev.Record) -> None:
-        """Write one record of an instance down, and fold it into its ledger."""
+        """Add one record of an instance, and fold it into the runtime state."""
         data = codec.encode_record(record, instance.seed)
         size = len(data) + 1
-        ledger = instance.runtime_state
-        ledger.apply(record)
-        ledger.size += size
+        state = instance.runtime_state
+        state.apply(record)
+        state.size += size
         write = instance.write
         if write is None or instance.write_commit != self.commit_number:
             fresh = type(record.event) is ev.EntitySnapshot
-            instance.write = write = HistoryWrite(instance.id, ledger.execution, record.n, [], rewrites_file=fresh)
+            instance.write = write = HistoryWrite(instance.id, state.execution, record.n, [], rewrites_file=fresh)
             instance.write_commit = self.commit_number
             self.commit.writes.append(write)
             self.changed[instance.id] = instance
@@ -138,32 +138,32 @@ class CommitBuilder:
         self.record_count += 1
 
     def mark_continued(self, instance: CachedInstance, continues: bool) -> None:
-        """Say whether this instance's turn goes on in the next commit."""
+        """Note whether an instance's turn continues in the next commit."""
         if instance.write is not None and instance.write_commit == self.commit_number:
             instance.write.continues = continues
 
     def purge(self, instance: CachedInstance | CachedEntity) -> None:
-        """Take an instance away, and with it whatever this commit was about to write of it."""
+        """Purge an instance; what this commit was about to write of it is dropped."""
         self.commit.purged.append(PurgedExecution(instance.id, instance.runtime_state.execution))
         self.changed.pop(instance.id, None)
 
     def purge_quarantined(self, id: str, execution: str) -> None:
-        """Take an instance away that is set aside, with what is kept for it."""
+        """Purge a quarantined instance, with what is kept for it."""
         self.commit.purged.append(PurgedExecution(id, execution))
         self.mark_delivered(id, self.commit_number)
 
     def quarantine_message(self, message: QuarantinedMessage) -> None:
-        """Keep what was sent to an instance that is set aside."""
+        """Keep what was sent to a quarantined instance."""
         self.commit.quarantined.append(message)
         self.size += _QUARANTINED_MESSAGE_SIZE
         self.record_count += 1
 
     def mark_delivered(self, id: str, upto: int) -> None:
-        """Say that what was kept for an instance by commits up to `upto` is delivered with this one."""
+        """Note that this commit delivers what commits up to `upto` have kept for an instance."""
         self.commit.delivered.append(DeliveryWatermark(id, upto))
 
     def finish(self) -> Commit:
-        """The commit as it is to be written: without what it was about to write of instances that it takes away."""
+        """The commit to write, without the records of instances that it purges."""
         commit = self.commit
         if commit.purged:
             purged = {(each.instance, each.execution) for each in commit.purged}

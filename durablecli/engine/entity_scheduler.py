@@ -31,7 +31,9 @@ from durablecli.replay.entity_state import EntityRuntimeState
 
 _MAX_BATCH_OPERATIONS = 5_000
 
-_BLOCKED_MESSAGE = "%s is blocked: %s; known are: %s. It goes on when its code is loaded, or: durable entity delete %s"
+_BLOCKED_MESSAGE = (
+    "%s is blocked: %s (loaded: %s). It resumes once its code is loaded; to delete it: durable entity delete %s"
+)
 
 
 class EntityScheduler:
@@ -57,14 +59,14 @@ class EntityScheduler:
     # ── arrivals ───────────────────────────────────────────────────────────────────────────────────────────────
 
     def receive(self, id: str, event: ev.EntityArrival) -> None:
-        """Record what was sent to an entity; the first time, that begins it."""
+        """Record what was sent to an entity. The first arrival creates the entity."""
         entity = self._instances.get_entity(id)
         if self._scope.root is not None:
             self._extend_scope(id, entity, event)
         if entity is None and self._instances.is_quarantined(id):
             self._applier.quarantine_arrival(id, None, event)
             if not isinstance(event, ev.EntityUnlockReceived):
-                return  # what gives locks back goes on to the next entity: it may hold one too
+                return  # an unlock passes on to the next entity, which may be locked too
         if isinstance(event, ev.EntityUnlockReceived):
             self._pass_unlock(id, entity, event)
             return
@@ -83,7 +85,7 @@ class EntityScheduler:
         self._advance(entity)
 
     def _extend_scope(self, id: str, entity: CachedEntity | None, event: ev.EntityArrival) -> None:
-        """Drive an entity from now on that a driven instance, or entity, sends something to."""
+        """Drive an entity that a driven instance or entity sends something to."""
         scope, sender = self._scope, getattr(event, "sender", None)
         if not isinstance(sender, ev.Origin) or sender.instance not in scope:
             return
@@ -93,7 +95,7 @@ class EntityScheduler:
             scope.adopt(id)
 
     def _repeat_grant(self, entity: CachedEntity, event: ev.EntityLockReceived) -> None:
-        """A request that was received before came once more, after a repair: granted, it goes on to the next entity."""
+        """Pass a granted lock request on again that was sent once more after a repair."""
         lock = entity.runtime_state.lock
         if lock is not None and lock.sender == event.sender:
             self._pass_lock_request(entity, lock)
@@ -116,7 +118,7 @@ class EntityScheduler:
             self._pass_lock_request(entity, state.lock)
 
     def _pass_lock_request(self, entity: CachedEntity, lock: ev.EntityLock) -> None:
-        """The lock was granted: the request goes on to the next entity, and behind the last to who asked."""
+        """Pass a granted lock request on to the next entity, or answer it after the last one."""
         sender = lock.sender
         following = _next_entity(entity.id, lock.entities)
         if entity.id in self._scope:
@@ -129,19 +131,19 @@ class EntityScheduler:
             self._cycle.send(sender.instance, sender.execution, ev.EntityLockGranted(sender.n))
 
     def _still_wants_lock(self, sender: ev.Origin) -> bool:
-        """Whether an orchestration still asks for, or holds, the locks of its decision `n`."""
+        """Whether an orchestration still requests or holds the locks of its decision `n`."""
         owner = self._instances.get(sender.instance)
         if owner is None and self._instances.is_quarantined(sender.instance):
-            return True  # what its history says of it isn't known, and a repair may let it go on
+            return True  # its history can't be read, and after a repair it may continue
         if owner is None or owner.runtime_state.execution != sender.execution:
             return False
         state = owner.runtime_state
         return sender.n in state.locks or isinstance(state.open_decisions.get(sender.n), ev.EntityLockRequested)
 
-    # ── what is due ────────────────────────────────────────────────────────────────────────────────────────────
+    # ── timers ────────────────────────────────────────────────────────────────────────────────────────────
 
     def fire_timer(self, entry: TimerEntry) -> None:
-        """An operation's time has come; or all that this entity has due is to be looked at."""
+        """Queue a scheduled operation that is due; an entry without a decision stands for all of an entity."""
         entity = self._instances.get_entity(entry.instance)
         if entity is None:
             return
@@ -157,21 +159,21 @@ class EntityScheduler:
         self._advance(entity)
 
     def _schedule(self, entity: CachedEntity, n: int, at: datetime) -> None:
-        """Let an operation whose time has come stand in line, unless this commit is full, or see that it will."""
+        """Queue a scheduled operation that is due, unless this commit is full; else set its timer."""
         if at <= self._cycle.builder.at and not self._cycle.builder.is_full:
             self._record(entity, ev.TimerFired(n))
         else:
             self._timers.set(at, entity.id, entity.runtime_state.execution, n)
 
     def restore(self, id: str) -> None:
-        """Take up an entity that an earlier engine left: its due operations, and what it has to run."""
+        """Continue an entity that an earlier engine left: its lock, its scheduled operations, and those to run."""
         entity = self._instances.get_entity(id)
         if entity is None:
             return
         lock = entity.runtime_state.lock
-        if lock is not None and not self._still_wants_lock(lock.sender):  # its history was cut by a repair
+        if lock is not None and not self._still_wants_lock(lock.sender):  # a repair has truncated its history
             self._cycle.send(id, None, ev.EntityUnlockReceived(lock.entities, lock.sender))
-        elif lock is not None and _next_entity(id, lock.entities) is None:  # unless it has been told already
+        elif lock is not None and _next_entity(id, lock.entities) is None:  # the answer may have been lost
             sender = lock.sender
             self._cycle.send(sender.instance, sender.execution, ev.EntityLockGranted(sender.n))
         self._schedule_all(entity)
@@ -179,14 +181,14 @@ class EntityScheduler:
     # ── running ────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _advance(self, entity: CachedEntity) -> None:
-        """Do what needs no code, and note that there may be something to run."""
+        """Do what needs no code, and note whether there may be operations to run."""
         if entity.running_upto and entity.runtime_state.has_pending_forced_deletion:
             self._cycle.builder.abandoned_batches.append(
                 (entity.id, entity.runtime_state.execution, entity.running_upto)
             )
             entity.running_upto = 0
-        while not entity.running_upto and (line := entity.runtime_state.runnable):
-            head = line[0]
+        while not entity.running_upto and (runnable := entity.runtime_state.runnable):
+            head = runnable[0]
             if isinstance(head.event, ev.EntityDeletionReceived):
                 self._record(entity, ev.EntityBatch(head.n, deleted=entity.runtime_state.exists))
             elif not self._is_abandoned(entity.runtime_state):
@@ -198,12 +200,12 @@ class EntityScheduler:
             self._unblock_and_compact(entity)
 
     def _is_abandoned(self, state: EntityRuntimeState) -> bool:
-        """Whether what stands before a deletion will never be done."""
+        """Whether the operations before a deletion will never run."""
         return state.has_pending_forced_deletion or (state.blocked is not None and state.has_pending_deletion)
 
     def _fail_queued(self, entity: CachedEntity) -> bool:
-        """Let the operations fail that stand before a deletion. False where one of their callers is just being spread
-        over commits: the answer couldn't be recorded there, and could be lost."""
+        """Fail the operations before a deletion. False if one of their callers has a turn that is being split: an
+        answer parked there could be lost in a crash."""
         operations = entity.runtime_state.next_operations(entity.runtime_state.queued)
         why = "the entity was deleted"
         if entity.runtime_state.blocked is not None:
@@ -220,14 +222,14 @@ class EntityScheduler:
         return True
 
     def _unblock_and_compact(self, entity: CachedEntity) -> None:
-        """Nothing is blocked where nothing waits; and a long log begins anew."""
+        """Unblock an entity with no queued operation, and compact a long log."""
         state = entity.runtime_state
         if state.blocked is not None and not state.queued:
             self._applier.record_event(entity, ev.ExecutionUnblocked())
         self._compactor.compact_if_long(entity)
 
     def start_batches(self) -> None:
-        """Give out a batch for every entity that has something to run: what the whole cycle brought it, together."""
+        """Start a batch for every entity that has operations to run: all those of this cycle together."""
         for entity in self._split_turn.pop_deferred():
             self._advance(entity)
         runnable, registry = self._cycle.builder.runnable_entities, self._registry
@@ -254,24 +256,25 @@ class EntityScheduler:
         runnable.clear()
 
     def _block(self, entity: CachedEntity, name: str) -> None:
-        """Record, once, that the code is missing, and say so in each process. What is sent meanwhile is kept."""
+        """Record once that the code is missing, and log it in each process. What is sent meanwhile is kept."""
         reason = f"entity '{name}' isn't loaded"
         is_new = entity.runtime_state.blocked != reason
         if is_new:
             self._applier.record_event(entity, ev.ExecutionBlocked(reason))
         if is_new or name not in self._reported_missing:
             self._reported_missing.add(name)
-            told = (entity.id, reason, self._list_loaded(), entity.id)
-            self._cycle.builder.log_lines.append(LogLine(f"entity.{name}", logging.WARNING, _BLOCKED_MESSAGE, told))
+            arguments = (entity.id, reason, self._list_loaded(), entity.id)
+            line = LogLine(f"entity.{name}", logging.WARNING, _BLOCKED_MESSAGE, arguments)
+            self._cycle.builder.log_lines.append(line)
 
     def _list_loaded(self) -> str:
         registry = self._registry
         return ", ".join(one.name for one in registry or () if one.kind == "entity") or "none"
 
-    # ── outcomes ───────────────────────────────────────────────────────────────────────────────────────────────
+    # ── results ───────────────────────────────────────────────────────────────────────────────────────────────
 
     def complete_batch(self, result: EntityBatchResult) -> None:
-        """Apply what came of a batch: the state, what was sent, and the answers to those who wait."""
+        """Record the result of a batch, and send its signals, starts and answers."""
         id, execution, last = result.key
         entity = self._instances.get_entity(id)
         if entity is None or entity.runtime_state.execution != execution or entity.running_upto != last:
@@ -293,7 +296,7 @@ class EntityScheduler:
             self._cycle.send(sender.instance, sender.execution, answer)
 
     def find_callers(self, result: EntityBatchResult) -> list[str]:
-        """The instances that wait for what came of a batch."""
+        """The instances that wait for the results of a batch."""
         entity = self._instances.get_entity(result.key[0])
         if entity is None or entity.runtime_state.execution != result.key[1]:
             return []
@@ -308,7 +311,7 @@ class EntityScheduler:
             if self._deduplicator and self._deduplicator.consume_operation(
                 origin, signal.entity, signal.name, signal.input
             ):
-                continue  # a repair has cut the batch off that had sent it
+                continue  # it was sent before a repair removed that batch
             self._cycle.send(signal.entity, None, received)
         for start in batch.starts:
             if not start.undelivered:
@@ -319,7 +322,7 @@ class EntityScheduler:
                 self._cycle.send(start.instance, None, started)
 
     def _check_start(self, start: ev.EntityOperationStart) -> ev.EntityOperationStart:
-        """The start as it is recorded: one whose id is taken is not carried out."""
+        """Reserve the id of a start. Returns the start to record: undelivered if the id is taken."""
         try:
             self._children.reserve_id(start.instance)
         except Conflict:
@@ -341,7 +344,7 @@ def _to_operation(record: ev.Record) -> EntityOperation:
 def _make_answers(
     state: EntityRuntimeState, batch: ev.EntityBatch
 ) -> list[tuple[ev.Origin, ev.EntityOperationCompleted | ev.EntityOperationFailed]]:
-    """What those are told who wait for operations of this batch."""
+    """The answers to callers that wait for operations of this batch."""
     results = {each.n: each for each in batch.results}
     found: list[tuple[ev.Origin, ev.EntityOperationCompleted | ev.EntityOperationFailed]] = []
     for n, _, event in state.runnable if results else ():

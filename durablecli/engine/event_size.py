@@ -1,4 +1,4 @@
-"""About how much room an event takes in a commit: what decides whether a turn has to be spread."""
+"""Estimates of how much room an event takes in a commit, which decide whether a turn is split."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _WITH_RESULT = frozenset(
 
 
 def get_recipient(event: ev.AnyEvent) -> str | None:
-    """The instance, or the entity, that a decision sends something to."""
+    """The instance or entity that a decision sends something to."""
     if isinstance(event, ev.EventSent | ev.SubOrchestrationInstanceCreated):
         return event.instance
     if isinstance(event, ev.EntityOperationCalled | ev.EntityOperationSignaled):
@@ -24,7 +24,7 @@ def get_recipient(event: ev.AnyEvent) -> str | None:
 
 
 def estimate_size(event: ev.AnyEvent) -> int:
-    """About how many bytes an event adds to the commit; what is delivered elsewhere counts twice."""
+    """Roughly the bytes that an event adds to the commit. What is also delivered elsewhere counts twice."""
     kind = type(event)
     if kind in _WITH_INPUT:
         return memoryview(event.input).nbytes + _ENVELOPE  # type: ignore[union-attr]  # each of these has an input
@@ -38,6 +38,6 @@ def estimate_size(event: ev.AnyEvent) -> int:
 
 
 def _estimate_outputs(event: ev.AnyEvent) -> int:
-    """The bytes of the values set on output bindings, which seldom are any."""
+    """The bytes of values set on output bindings, which are rare."""
     outputs = event.outputs if isinstance(event, ev.TaskCompleted) else ()
     return sum(memoryview(each.value).nbytes + _ENVELOPE for each in outputs) if outputs else 0

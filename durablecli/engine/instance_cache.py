@@ -1,7 +1,7 @@
-"""The instances and entities an engine has in mind, the longest unused of them dropped and read again.
+"""The cache of instances and entities: the least recently used are evicted, and read from their files when needed.
 
-A machine can be dropped at any time: it is a function of its history. What a dropped one is rebuilt from is the file
-and `recent`, the records that are decided and not yet in the file.
+An executor can be dropped at any time, as it is a function of the history. It is rebuilt from the file and from
+`unpublished`, the records that are decided and not yet in the file.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ _CRC_LENGTH = len(',"crc":"01234567"}')
 
 
 class CachedHistory:
-    """Whatever has a history of its own. `recent` holds (commit, record) of what isn't in the file yet.
+    """A cached instance or entity. `unpublished` holds (commit, record) of what isn't in its file yet.
 
-    `write` is where its lines of commit `written_in` go.
+    `write` collects its lines for commit `write_commit`.
     """
 
     __slots__ = ("id", "seed", "unpublished", "write", "write_commit")
@@ -41,14 +41,17 @@ class CachedHistory:
         self.seed = codec.crc_seed(id, execution)
 
     def mark_published(self, commit: int) -> None:
-        """Everything up to this commit is in the file."""
-        recent = self.unpublished
-        while recent and recent[0][0] <= commit:
-            recent.popleft()
+        """Forget the records up to this commit: they are in the file."""
+        unpublished = self.unpublished
+        while unpublished and unpublished[0][0] <= commit:
+            unpublished.popleft()
 
 
 class CachedInstance(CachedHistory):
-    """One orchestration in mind: its ledger, and its machine while that is live."""
+    """A cached orchestration: its runtime state, and its executor while that is live.
+
+    `incomplete` marks one whose last turn a crash has cut off.
+    """
 
     __slots__ = ("executor", "incomplete", "runtime_state")
 
@@ -59,7 +62,7 @@ class CachedInstance(CachedHistory):
         self.incomplete = False
 
     def reset(self, execution: str, *, keep_turns: bool = False) -> None:
-        """Make room for a new execution: nothing of the old one counts any more."""
+        """Begin a new execution, and forget the old one."""
         self.drop_executor()
         self.runtime_state = RuntimeState(keep_turns=keep_turns)
         self.unpublished.clear()
@@ -68,13 +71,13 @@ class CachedInstance(CachedHistory):
         self.seed = codec.crc_seed(self.id, execution)
 
     def drop_executor(self) -> None:
-        machine, self.executor = self.executor, None
-        if machine is not None:
-            machine.close()
+        executor, self.executor = self.executor, None
+        if executor is not None:
+            executor.close()
 
 
 class CachedEntity(CachedHistory):
-    """One entity in mind. `running` is the last operation of the batch that is on its way, 0 where none is."""
+    """A cached entity. `running_upto` is the last operation of the batch that is running, 0 if there is none."""
 
     __slots__ = ("compact_at", "running_upto", "runtime_state")
 
@@ -83,20 +86,20 @@ class CachedEntity(CachedHistory):
         self.runtime_state = runtime_state
         self.running_upto = 0
         self.compact_at = 0
-        """The size of the log at which it is worth looking whether it can be made shorter."""
+        """The size of the log from which compaction is considered again."""
 
     def reset(self) -> None:
-        """Fold anew from the record that comes next, with which the file begins anew."""
+        """Begin the log, and its file, again with the next record."""
         self.runtime_state = EntityRuntimeState()
         self.write = None
 
 
 class InstanceCache:
-    """The cache. `read` gives an instance's history, `path` says where its file is; `torn` names those whose last
-    turn a crash cut off.
+    """The cache. `read` returns the history of an instance, `path` its file; `incomplete_turns` names the instances
+    whose last turn a crash has cut off.
 
-    An instance that is set aside isn't in the cache, and `get` and `entity` give None for it, as for one that there
-    isn't: who asks must tell the two apart with `is_set_aside`, and keep what is sent to it (`Effects.keep`).
+    A quarantined instance isn't in the cache: `get` and `get_entity` return None for it, as for one that doesn't exist.
+    The caller must check `is_quarantined`, and keep what is sent to it (`DecisionApplier.quarantine_arrival`).
     """
 
     def __init__(
@@ -120,59 +123,56 @@ class InstanceCache:
         self._pinned: CachedInstance | None = None
 
     def quarantine(self, id: str, reason: str) -> None:
-        """Leave an instance, or entity, alone from now on, and let the hub go on without it.
+        """Leave an instance or entity alone from now on; all others continue.
 
-        For whatever concerns one instance alone: a history that is damaged or can't be folded, an unexpected error in
-        one of its turns. `reason` is a line for people. Nothing is written to its history. The instance leaves the
-        cache; what is sent to it is kept, and delivered when an engine opens the hub and can use the instance again:
-        each open tries. `list`, `status` and `doctor` show it with the reason.
-
-        In a turn that has written records to the draft already, call `Turns.set_aside`, which says that the turn isn't
-        complete.
+        For a failure that concerns one instance alone: a damaged history, or an unexpected error in one of its turns.
+        `reason` is a line for people; `list`, `status` and `doctor` show it. The instance leaves the cache, and nothing
+        is written to its history. What is sent to it is kept, and delivered once an engine that opens the hub can use
+        the instance again.
         """
         if id not in self._quarantine:
             self._quarantine.add(id, reason)
-            self._echo(f"{id} is set aside: {reason}; all else goes on")
+            self._echo(f"{id} is quarantined: {reason}; all other instances continue")
         self.evict(id)
 
     def is_quarantined(self, id: str) -> bool:
-        """Whether an instance, or entity, is left alone. Known for certain once it was asked for."""
+        """Whether an instance or entity is quarantined. Certain only after a `get`, which may quarantine it."""
         return bool(self._quarantine) and id in self._quarantine
 
     def release_from_quarantine(self, id: str) -> None:
-        """Forget that an instance is set aside, because it is purged or replaced."""
+        """End the quarantine of an instance that is purged or replaced."""
         self._quarantine.discard(id)
 
     def get(self, id: str) -> CachedInstance | None:
-        """The instance, read from its file where it isn't in mind; None when there is none."""
+        """The instance, read from its file if it isn't cached; None if there is none."""
         instance = self._cached.get(id)
         if isinstance(instance, CachedInstance):
             self._cached.move_to_end(id)
             return instance
         history = None if is_entity_id(id) else self._read_history(id)
-        ledger = None if history is None else self._fold_or_quarantine(id, history, _fold)
-        if ledger is None:
+        state = None if history is None else self._fold_or_quarantine(id, history, _fold)
+        if state is None:
             return None
-        instance = CachedInstance(id, ledger)
+        instance = CachedInstance(id, state)
         instance.incomplete = id in self.incomplete_turns
         self._cached[id] = instance
         return instance
 
     def get_entity(self, id: str) -> CachedEntity | None:
-        """The entity, read from its file where it isn't in mind; None when nothing was ever sent to it."""
+        """The entity, read from its file if it isn't cached; None if nothing was ever sent to it."""
         entity = self._cached.get(id)
         if isinstance(entity, CachedEntity):
             self._cached.move_to_end(id)
             return entity
         history = self._read_history(id)
-        ledger = None if history is None else self._fold_or_quarantine(id, history, _fold_entity)
-        if ledger is None:
+        state = None if history is None else self._fold_or_quarantine(id, history, _fold_entity)
+        if state is None:
             return None
-        entity = self._cached[id] = CachedEntity(id, ledger.execution, ledger)
+        entity = self._cached[id] = CachedEntity(id, state.execution, state)
         return entity
 
     def _read_history(self, id: str) -> History | None:
-        if id in self.purged or self.is_quarantined(id):  # purged, and the file not yet taken away
+        if id in self.purged or self.is_quarantined(id):  # if purged, its file may not be removed yet
             return None
         if self._known_files is not None and hash(self._path(id)) not in self._known_files:
             return None
@@ -184,25 +184,25 @@ class InstanceCache:
         return history if history is not None and history.lines else None
 
     def _fold_or_quarantine(self, id: str, history: History, fold: Callable[[History], _L]) -> _L | None:
-        """The ledger of a history; None if it can't be folded, for which the instance is set aside."""
+        """The runtime state of a history; None if it can't be folded, and the instance is quarantined for that."""
         try:
             return fold(history)
-        except Exception as error:  # noqa: BLE001 - whole lines that make no history may break the fold anywhere
+        except Exception as error:  # noqa: BLE001 - valid lines that are no valid history may break the fold anywhere
             self.quarantine(id, f"{self._path(id)} can't be read as a history: {type(error).__name__}: {error}")
             return None
 
     def set_known_files(self, paths: Iterable[str]) -> None:
-        """Remember which histories there are: most ids that are asked for are new, and need no look at the disk."""
+        """Remember which history files exist: most ids that are looked up are new, and need no access to the disk."""
         self._known_files = {hash(path) for path in paths}
 
     def add(self, id: str) -> CachedInstance:
-        """A new instance, of which nothing is recorded yet."""
+        """Add a new instance, of which nothing is recorded yet."""
         self._add_known_file(id)
         instance = self._cached[id] = CachedInstance(id, RuntimeState())
         return instance
 
     def add_entity(self, id: str, execution: str) -> CachedEntity:
-        """A new entity, of which nothing is recorded yet."""
+        """Add a new entity, of which nothing is recorded yet."""
         self._add_known_file(id)
         entity = self._cached[id] = CachedEntity(id, execution, EntityRuntimeState())
         return entity
@@ -216,16 +216,16 @@ class InstanceCache:
         return instance if isinstance(instance, CachedInstance) else None
 
     def is_cached(self, entry: CachedHistory) -> bool:
-        """Whether this, and no other of its id, is what is in mind."""
+        """Whether this very object is in the cache."""
         return self._cached.get(entry.id) is entry
 
     def reread(self, instance: CachedInstance) -> bool:
-        """Fold the ledger again with its script, from the file and what isn't in it yet.
+        """Fold the runtime state again with its turns, from the file and the unpublished records.
 
-        False if the file is damaged: then the instance is set aside.
+        False if the file is damaged; the instance is quarantined then.
         """
-        recent = instance.unpublished
-        if recent and recent[0][1].n == 1:
+        unpublished = instance.unpublished
+        if unpublished and unpublished[0][1].n == 1:
             history = None  # all of it is here; the file may be that of an earlier execution, and damaged
         else:
             try:
@@ -233,16 +233,16 @@ class InstanceCache:
             except DamagedHub as error:
                 self.quarantine(instance.id, str(error))
                 return False
-        ledger: RuntimeState | None = RuntimeState(keep_turns=True)
+        state: RuntimeState | None = RuntimeState(keep_turns=True)
         if history is not None and history.execution == instance.runtime_state.execution:
-            ledger = self._fold_or_quarantine(instance.id, history, _fold)
-        if ledger is None:
+            state = self._fold_or_quarantine(instance.id, history, _fold)
+        if state is None:
             return False
         for _, record in instance.unpublished:
-            if record.n > ledger.last_n:
-                ledger.apply(record)
-        ledger.size = instance.runtime_state.size
-        instance.runtime_state = ledger
+            if record.n > state.last_n:
+                state.apply(record)
+        state.size = instance.runtime_state.size
+        instance.runtime_state = state
         return True
 
     def pin(self, instance: CachedInstance) -> None:
@@ -258,12 +258,12 @@ class InstanceCache:
             instance.drop_executor()
 
     def clear(self) -> None:
-        """Drop everything, to be read again from the files; nothing may be waiting to get there."""
+        """Drop everything, to be read again from the files. Everything must be published."""
         self.close()
         self.purged.clear()
 
     def evict_unused(self) -> None:
-        """Drop the longest unused beyond the limit; not `kept`, entities at work, nor what isn't in its file yet."""
+        """Evict the least recently used beyond the limit, but none that is pinned, runs a batch, or isn't published."""
         excess = len(self._cached) - self._max_size
         if excess <= 0:
             return
@@ -279,11 +279,11 @@ class InstanceCache:
 
 
 def _fold(history: History) -> RuntimeState:
-    ledger = RuntimeState(keep_turns=True)
+    state = RuntimeState(keep_turns=True)
     for record in decode_records(history.lines):
-        ledger.apply(record)
-    ledger.size = history.good_bytes
-    return ledger
+        state.apply(record)
+    state.size = history.good_bytes
+    return state
 
 
 def _fold_entity(history: History) -> EntityRuntimeState:
@@ -291,5 +291,5 @@ def _fold_entity(history: History) -> EntityRuntimeState:
 
 
 def decode_records(lines: list[bytes]) -> list[ev.Record]:
-    """The records of lines whose crc has been checked."""
+    """Decode lines whose checksums have been verified."""
     return [codec.decode_record_body(line[:-_CRC_LENGTH]) for line in lines]

@@ -1,6 +1,6 @@
-"""Says what orchestrators print and log, once: when their turn is on disk. A replay says nothing.
+"""Captured output: what orchestrators print and log is emitted once, when the turn is on disk. A replay emits nothing.
 
-It stands between orchestrators and `sys.stdout`, `sys.stderr` and the handlers of all loggers.
+The capture replaces `sys.stdout`, `sys.stderr` and the handlers of all loggers.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _CallHandlers = Callable[[logging.Logger, logging.LogRecord], None]
 
 
 class CapturedStream:
-    """Stands in for a standard stream: what a turn writes is kept, all else goes through."""
+    """Replaces a standard stream: what a turn writes is kept, everything else passes through."""
 
     def __init__(self, name: str, stream: TextIO) -> None:
         self._name = name
@@ -40,7 +40,7 @@ class CapturedStream:
 
 
 class LogCapture:
-    """Takes over the standard streams and the handlers of loggers while an engine runs turns."""
+    """Replaces the standard streams and the handlers of loggers while an engine runs turns."""
 
     def __init__(self) -> None:
         self._start_count = 0
@@ -56,7 +56,7 @@ class LogCapture:
         self.stop()
 
     def start(self) -> None:
-        """Begin to keep what turns say. It may be started several times, and is to be stopped as often."""
+        """Begin to capture the output of turns. `stop` must be called once for each `start`."""
         self._start_count += 1
         if self._start_count > 1:
             return
@@ -70,7 +70,7 @@ class LogCapture:
         logging.Logger.callHandlers = self._hook  # type: ignore[method-assign, assignment]
 
     def stop(self) -> None:
-        """Give back what was taken over, but for what somebody else has taken over since."""
+        """Restore what was replaced, unless other code has replaced it since."""
         self._start_count -= 1
         if self._start_count > 0:
             return
@@ -82,7 +82,7 @@ class LogCapture:
             logging.Logger.callHandlers = self._original  # type: ignore[method-assign, assignment]
 
     def emit(self, lines: Sequence[LogLine | OutputLine]) -> None:
-        """Say what committed turns have printed and logged."""
+        """Emit what committed turns have printed and logged."""
         written: dict[str, TextIO] = {}
         for line in lines:
             match line:
@@ -114,7 +114,7 @@ def _make_hook(original: _CallHandlers) -> _CallHandlers:
 
 
 def _call_handlers(logger: logging.Logger, record: logging.LogRecord) -> None:
-    """Have a logger's handlers handle a record. One of the author's that raises doesn't stop the engine."""
+    """Call a logger's handlers. An author's handler that raises doesn't stop the engine."""
     try:
         logger.callHandlers(record)
     except Exception:  # noqa: BLE001 - user code

@@ -1,7 +1,7 @@
-"""What clients ask for, carried out: each kind of message, in the words of turns.
+"""Handling of messages: what clients ask for is carried out, for each kind of message.
 
-A message is taken whole in one commit, which names it, so it has its effect once. Only a batch of starts is taken in
-slices, each of which says up to where it goes.
+A message is handled whole in one commit, which names it, so that it takes effect once. Only a batch of starts is
+handled in slices, and each slice records how far it goes.
 """
 
 from __future__ import annotations
@@ -55,19 +55,19 @@ class MessageHandler:
         self._unknown_since: dict[str, int] = {}
 
     def is_sliced(self, message: Message) -> bool:
-        """Whether a message starts so many instances that it is taken slice by slice."""
+        """Whether a message starts too many instances for one commit, and is handled slice by slice."""
         return bool(message.parts) or (message.kind == "start" and len(message.items) > _MAX_SLICE_STARTS)
 
     def get_batch_progress(self, message: Message) -> int:
-        """How many items of a batch are taken already, by this engine or an earlier one."""
+        """The number of items of a batch that are handled already, by this engine or an earlier one."""
         begun = self._partial_batches.get(message.message)
         return begun.upto if begun is not None else 0
 
     def handle(self, message: Message, listing: int | None = None) -> bool:
-        """Carry a message out; False when it has to wait for a later cycle.
+        """Handle a message. False when it has to wait for a later cycle.
 
-        `listing` counts the listings of the inbox: a message for an instance that isn't known waits for a later one, as
-        the start may just have been overlooked. None: there is no such doubt.
+        `listing` is the number of the latest listing of the inbox: a message for an unknown instance waits for the next
+        one, as this one may have missed the instance's start. None if the message wasn't found by a listing.
         """
         if any(self._must_wait(message.kind, item) for item in message.items):
             return False
@@ -79,11 +79,11 @@ class MessageHandler:
         return True
 
     def redeliver(self, id: str) -> Iterator[None]:
-        """Deliver what is kept for an instance that was set aside, if it can be used again; yields between commits."""
+        """Deliver the messages kept for a quarantined instance, if it can be used again; yields between commits."""
         yield from self._quarantine_handler.redeliver(id, self._handle_item)
 
     def handle_slice(self, batch: PendingBatch) -> bool:
-        """Start the next instances of a batch; True when all of them are started."""
+        """Start the next instances of a batch. True when all of them are started."""
         message = batch.message
         for item in self._read_items(message, batch.upto, _MAX_SLICE_STARTS):
             if batch.upto in batch.started_early:
@@ -102,7 +102,7 @@ class MessageHandler:
         return True
 
     def start_early(self, batch: PendingBatch, index: int) -> None:
-        """Start one instance of a batch ahead of its turn: something is on its way to it."""
+        """Start one instance of a batch ahead of its slice, because something is about to reach it."""
         item = self._read_items(batch.message, index, 1)[0]
         self._start_item(batch, index, item)
         batch.started_early.add(index)
@@ -123,7 +123,7 @@ class MessageHandler:
         return found is not None or self._instances.is_quarantined(id)
 
     def _must_wait(self, kind: str, item: MessageItem) -> bool:
-        """Whether this can't be done while a turn is being spread, or before the history is in its file."""
+        """Whether an item has to wait for the end of a split turn, for the next commit, or for the history file."""
         if is_entity_id(item.instance):
             return kind == "purge" and self._is_entity_unpublished(item.instance)
         if kind == "purge" and self._queue.was_started_early(item.instance):
@@ -133,7 +133,7 @@ class MessageHandler:
         if kind in ("raise-event", "suspend", "resume"):
             return False
         if self._split_turn.is_active and (kind != "start" or item.if_exists == "replace"):
-            return True  # what ends here may have to tell the instance that is being spread
+            return True  # an instance that ends here may have to answer the one whose turn is being split
         if kind == "terminate":
             return False
         find = self._instances.get_cached if kind == "start" else self._instances.get
@@ -141,11 +141,11 @@ class MessageHandler:
         if instance is None:
             return False
         if instance.runtime_state.execution == self._cycle.builder.execution:
-            return True  # an instance begins one execution in a commit at most
+            return True  # an instance begins at most one execution in a commit
         return kind in ("rewind", "purge") and bool(instance.unpublished)
 
     def _is_entity_unpublished(self, id: str) -> bool:
-        """Whether an entity's log can't be taken away yet: it began in this very commit, or isn't in its file."""
+        """Whether an entity's log can't be purged yet: it begins in this very commit, or isn't all in its file."""
         entity = self._instances.get_entity(id)
         if entity is None:
             return False
@@ -160,7 +160,7 @@ class MessageHandler:
         elif (instance := self._instances.get(item.instance)) is None:
             if self._instances.is_quarantined(item.instance):
                 self._quarantine_handler.handle(message, item)
-            elif message.kind != "purge":  # that one is gone, maybe with its parent in this very message
+            elif message.kind != "purge":  # it is gone, perhaps with its parent in this very message
                 self._on_undelivered(message, item, "there is no such instance")
         else:
             self._handle_instance(message, item, instance)
@@ -208,13 +208,13 @@ class MessageHandler:
         elif message.kind == "purge":
             self._purge_entity(message, item)
         else:
-            self._on_undelivered(message, item, "it is an entity, no orchestration")
+            self._on_undelivered(message, item, "it is an entity, not an orchestration")
 
     def _purge_entity(self, message: Message, item: MessageItem) -> None:
-        """Take the log of an entity away that has neither state nor lock nor anything that waits."""
+        """Purge an entity that has no state, no lock and no pending operation."""
         entity = self._instances.get_entity(item.instance)
         if entity is None or not entity.runtime_state.is_disposable:
-            self._on_undelivered(message, item, "it isn't empty any more")
+            self._on_undelivered(message, item, "the entity is no longer empty")
             return
         self._cycle.builder.purge(entity)
         self._instances.evict(entity.id)
@@ -228,7 +228,7 @@ class MessageHandler:
         existing = self._instances.get(item.instance)
         if self._instances.is_quarantined(item.instance):
             if item.if_exists != "replace":
-                self._on_undelivered(message, item, "an instance of this id is set aside")
+                self._on_undelivered(message, item, "the instance is quarantined")
                 return
             self._quarantine_handler.purge(item.instance, "was damaged and has been replaced by a new start")
         if existing is not None and not self._may_replace(message, item, existing.runtime_state):
@@ -257,23 +257,23 @@ class MessageHandler:
         if state.started.message == message.message or item.if_exists == "skip":
             return False
         if self.is_sliced(message):
-            return False  # an earlier engine has started it, maybe in an execution that went before this one
+            return False  # an earlier engine has started it, perhaps as an execution before this one
         if item.if_exists == "replace" or (item.if_exists == "fail_if_running" and state.ended):
             return True
-        self._on_undelivered(message, item, "the instance id is taken")
+        self._on_undelivered(message, item, "the instance id already exists")
         return False
 
     def _restart(self, message: Message, item: MessageItem, instance: CachedInstance) -> None:
         old = instance.runtime_state.started
         if item.new_instance is None and not instance.runtime_state.ended:
             self._on_undelivered(
-                message, item, "it still runs: only an ended instance can be restarted under its own id"
+                message, item, "it is still running; only an ended instance can be restarted under its own id"
             )
             return
         again = MessageItem(item.target, old.name, old.input, old.version, restarts=item.new_instance is None)
         self._start(message, again)
 
-    # ── the others ─────────────────────────────────────────────────────────────────────────────────────────────
+    # ── resume and purge ─────────────────────────────────────────────────────────────────────────────────────────────
 
     def _resume(self, instance: CachedInstance, event: ev.ExecutionResumed) -> None:
         if instance.runtime_state.suspended is None:
@@ -282,7 +282,7 @@ class MessageHandler:
         self._turn_runner.mark_ready(instance)
 
     def _purge(self, instance: CachedInstance, item: MessageItem) -> None:
-        """Take an ended instance away, with its ended children; a live one only when forced, and then it ends first."""
+        """Purge an ended instance with its ended children. With `force` it may be running: it is terminated first."""
         if not instance.runtime_state.ended:
             if not item.force:
                 self._stats["refused"] += 1
@@ -298,9 +298,9 @@ class MessageHandler:
     def _find_ended_descendants(self, instance: CachedInstance) -> list[CachedInstance]:
         """The ended sub-orchestrations below an instance, parents before children; a loop, as trees may be deep."""
         found = {instance.id: instance}
-        line = deque([instance])
-        while line:
-            parent = line.popleft()
+        waiting = deque([instance])
+        while waiting:
+            parent = waiting.popleft()
             if not self._instances.reread(parent):
                 continue
             for id in pending.created_children(parent.runtime_state):
@@ -310,5 +310,5 @@ class MessageHandler:
                     continue
                 if child.runtime_state.ended and id not in found:
                     found[id] = child
-                    line.append(child)
+                    waiting.append(child)
         return list(found.values())[1:]

@@ -225,4 +225,4 @@ class MessageIntake:
             self._inbox.move_to_failed(message, error)
         self._inbox.release_ids((item.target, message.message) for item in message.items if item.reserved)
         targets = ", ".join(item.target for item in message.items[:3]) or message.batch or "?"
-        self._echo(f"{message.kind} for {targets} was set aside: {error}; see: durable doctor")
+        self._echo(f"{message.kind} for {targets} failed and is kept in inbox/failed: {error}; see: durable doctor")

@@ -1,9 +1,7 @@
 """The messages that wait to be handled, from the inbox and from clients of this process.
 
-    For each target: what was acknowledged earlier is handled earlier, whichever door it came through.
-
-Messages for different targets may overtake one another. A start of very many instances is handled in slices, beside
-everything else, and no message waits for the whole of it.
+Messages for the same target are handled in the order of their acknowledgement; others may overtake one another. A start
+of very many instances is a batch: it is handled in slices between other inputs, and no message waits for all of it.
 """
 
 from __future__ import annotations
@@ -23,10 +21,10 @@ from durablecli.store.inbox.messages import Message, MessageItem
 
 @dataclass
 class Submission:
-    """A message of a client in this process; `done` is set by the commit that takes it.
+    """A message that a client of this process has submitted. `done` is set by the commit that handles it.
 
-    A client that can't wait for that gives `told`, which is called in the engine's thread: with the error, or with None
-    when the message is on disk.
+    A client that can't wait passes `on_done`, which is called in the engine's thread: with None when the message is on
+    disk, or with the error.
     """
 
     message: Message
@@ -48,7 +46,7 @@ class Submission:
 
 @dataclass(eq=False)
 class QueuedMessage:
-    """One message in line; `posted` if a client of this process waits for it."""
+    """A message in the queue, with its submission if it comes from a client of this process."""
 
     message: Message
     submission: Submission | None
@@ -60,7 +58,7 @@ class QueuedMessage:
 
 @dataclass(eq=False)
 class PendingBatch:
-    """A start of many instances. The items below `upto` are handled, and those in `early`, ahead of their turn."""
+    """A start of many instances. Items below `upto` are handled, and those in `started_early` ahead of their slice."""
 
     message: Message
     submission: Submission | None
@@ -69,7 +67,7 @@ class PendingBatch:
     _index_by_instance: dict[str, int] | None = None
 
     def find_pending(self, instance: str) -> int | None:
-        """The index of an instance that is still to be started; None if this batch doesn't start it any more."""
+        """The index of an instance that is still to be started; None if this batch won't start it."""
         index = self._find_index(instance)
         return index if index is not None and index >= self.upto and index not in self.started_early else None
 
@@ -95,11 +93,11 @@ class BatchItem(NamedTuple):
 
 
 HandledItem = QueuedMessage | PendingBatch | BatchItem | str | None
-"""What the engine is working on: a message, or an instance or entity by its id. If that fails, this is to blame."""
+"""What the engine is working on: a message, part of one, or an instance or entity by its id."""
 
 
 def describe(handled: HandledItem) -> str:
-    """What was being handled, for a log."""
+    """Name an item for the log."""
     match handled:
         case QueuedMessage(message=message) | PendingBatch(message=message):
             return f"message {message.message} ({message.kind})"
@@ -110,7 +108,10 @@ def describe(handled: HandledItem) -> str:
 
 
 class MessageQueue:
-    """What is read and not yet handled, by target; `holds` also knows what is listed in the inbox and not yet read."""
+    """Messages that are read and not yet handled, in order and by target.
+
+    `has_message_for` also counts messages that the inbox has listed and not read.
+    """
 
     def __init__(self, inbox: Inbox) -> None:
         self._inbox = inbox
@@ -124,7 +125,7 @@ class MessageQueue:
 
     @property
     def is_clear(self) -> bool:
-        """Whether no message waits for anything, so that nothing needs to be put in order."""
+        """Whether no message waits, so that nothing has to be kept in order."""
         return not (self._entries or self.batches or self._inbox.has_more)
 
     def add(self, message: Message, submission: Submission | None = None) -> None:
@@ -140,19 +141,19 @@ class MessageQueue:
         self.batches.append(PendingBatch(message, submission, upto))
 
     def list_messages(self) -> list[QueuedMessage]:
-        """All messages in order, but for batches."""
+        """All messages in order, without batches."""
         return list(self._entries.values())
 
     def remove(self, entry: QueuedMessage) -> None:
         del self._entries[entry.order]
         for target in entry.targets:
-            line = self._by_target[target]
-            line.remove(entry)
-            if not line:
+            entries = self._by_target[target]
+            entries.remove(entry)
+            if not entries:
                 del self._by_target[target]
 
     def put_back(self, entries: Iterable[QueuedMessage]) -> None:
-        """Put messages back where they were: their commit was given up."""
+        """Put messages back where they were, as their commit was given up."""
         everything = sorted([*self._entries.values(), *entries], key=lambda entry: entry.order)
         self._entries.clear()
         self._by_target.clear()
@@ -174,17 +175,17 @@ class MessageQueue:
         return None
 
     def was_started_early(self, target: str) -> bool:
-        """Whether a batch that is still being handled has started this instance ahead of its turn."""
+        """Whether a pending batch has started this instance ahead of its slice."""
         return any(batch.was_started_early(target) for batch in self.batches)
 
     def find_messages_before(self, target: str) -> list[QueuedMessage]:
-        """What has to be handled before anything else reaches this target, in order: the messages for it, and whatever
-        waits for the other targets of these."""
-        line = self._by_target.get(target)
-        if not line:
+        """The messages to handle before anything else reaches this target, in order: those for it, and those that are
+        queued before them for their other targets."""
+        entries = self._by_target.get(target)
+        if not entries:
             return []
-        if all(len(entry.targets) == 1 for entry in line):
-            return list(line)
+        if all(len(entry.targets) == 1 for entry in entries):
+            return list(entries)
         wanted, found = {target}, []
         for entry in reversed(self._entries.values()):
             if not wanted.isdisjoint(entry.targets):
@@ -193,9 +194,9 @@ class MessageQueue:
         return found[::-1]
 
     def list_submissions(self) -> list[Submission]:
-        """The messages of clients of this process."""
-        posted = [each.submission for each in self._entries.values()] + [batch.submission for batch in self.batches]
-        return [each for each in posted if each is not None]
+        """The submissions of the queued messages and batches."""
+        queued: list[QueuedMessage | PendingBatch] = [*self._entries.values(), *self.batches]
+        return [each.submission for each in queued if each.submission is not None]
 
     def clear(self) -> None:
         self._entries.clear()

@@ -1,8 +1,8 @@
-"""Puts what is durable where people look: the histories at once or a moment later, the index five times a second, or
-less often where that would take more than a twentieth of the time.
+"""Publishing: durable records go from the journal to the history files, and summaries to the index.
 
-An idle engine has nothing waiting. A busy one lets the lines of an instance gather for half a second, or longer where
-that would take more than a share of each cycle, and appends them together. The journal holds them meanwhile.
+An idle engine publishes histories at once. A busy one gathers the lines of an instance for half a second, or longer if
+writing would take too much of each cycle, and appends them together; the journal has them meanwhile. The index is
+updated five times a second, or less often if that would take more than a twentieth of the time.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _MAX_INDEX_SHARE = 0.05
 
 @dataclass
 class _UnpublishedHistory:
-    """Lines of one instance that are in the journal and not yet in its file; `first` is the commit of the oldest."""
+    """Lines of one instance that aren't in its file yet. `first` is the commit of the oldest line."""
 
     first: int
     since: float
@@ -40,7 +40,7 @@ class _UnpublishedHistory:
 
 
 class Publisher:
-    """Knows what the journal holds and the histories, or the index, don't yet."""
+    """Writes to history files and to the index what only the journal has."""
 
     def __init__(self, hub: Hub, instances: InstanceCache, background: BackgroundThread[Callable[[], None]]) -> None:
         self._hub = hub
@@ -57,19 +57,19 @@ class Publisher:
         self._index_interval = _INDEX_INTERVAL
 
     def add_commit(self, builder: CommitBuilder) -> None:
-        """A commit has become durable."""
+        """Take over a commit that is on disk."""
         commit = builder.commit
         purged = {each.instance for each in commit.purged}
-        # First of all: from here on whoever reads one of these looks into the journal too.
+        # This comes first: from here on, readers of these histories also read the journal.
         for write in commit.writes:
             self._add_write(write, builder, replaces_purged=write.instance in purged)
             purged.discard(write.instance)
         if commit.purged:
-            # What has begun anew takes the place of the old file when it is published. Until then that file has to
-            # stay, for a reader who was told before that the file is enough.
+            # A history that begins again replaces the old file when it is published. Until then the old file stays, for
+            # a reader who has seen that the file is complete.
             self._histories.remove(each for each in commit.purged if each.instance in purged)
             for id in purged:
-                self._unpublished.pop(id, None)  # what isn't written yet need not be
+                self._unpublished.pop(id, None)  # it needn't be written any more
                 self._dirty.pop(id, None)
                 self._removed.add(id)
             for each in commit.purged:
@@ -80,7 +80,7 @@ class Publisher:
         self._last_commit = commit.c
 
     def _add_write(self, write: HistoryWrite, builder: CommitBuilder, *, replaces_purged: bool) -> None:
-        """`anew`: what waits is of a history that this commit has taken away."""
+        """Add lines to those that wait; `replaces_purged` drops these, as the commit has purged their history."""
         waiting = self._unpublished.get(write.instance)
         if waiting is None or replaces_purged:
             self._unpublished[write.instance] = _UnpublishedHistory(
@@ -95,7 +95,7 @@ class Publisher:
             waiting.writes.append(write)
 
     def flush_some(self, *, idle: bool) -> None:
-        """Write histories for a while: longer when the engine has nothing better to do, or far too many wait."""
+        """Write histories for a few milliseconds: longer if the engine is idle, or too many wait."""
         if not self._unpublished:
             return
         now = monotonic()
@@ -115,31 +115,31 @@ class Publisher:
     def _publish(self, id: str) -> None:
         waiting = self._unpublished[id]
         self._histories.publish(waiting.writes)
-        del self._unpublished[id]  # not before: whoever sees it gone reads the file alone
+        del self._unpublished[id]  # not before: a reader that finds no entry reads only the file
         instance = waiting.instance
         instance.mark_published(self._last_commit)
         ended = isinstance(instance, CachedInstance) and instance.runtime_state.ended
         if ended and not instance.unpublished and self._instances.is_cached(instance):
-            self._instances.evict(id)  # whoever asks for it once more reads its file
+            self._instances.evict(id)  # it is read from its file again if need be
         if not self._unpublished:
             self._unpublished_bytes = 0
 
     def is_published(self, id: str) -> bool:
-        """Whether the history in the file is all that is durable; any thread may ask."""
+        """Whether the file has everything durable of this history; any thread may ask."""
         return id not in self._unpublished
 
     @property
     def oldest_needed_commit(self) -> int | None:
-        """The first commit that some history still lacks."""
+        """The first commit with lines that aren't in their history file; None if there is none."""
         return next(iter(self._unpublished.values())).first if self._unpublished else None
 
     @property
     def is_index_due(self) -> bool:
-        """Whether rows have waited long enough. They are made while nothing is under way to the disk."""
+        """Whether summaries have waited long enough. They are made while every commit is on disk."""
         return bool(self._dirty or self._removed) and monotonic() - self._indexed_at > self._index_interval
 
     def update_index(self) -> None:
-        """Hand the rows of everything that has changed to the index's thread. Every commit is durable now."""
+        """Have the background thread index everything that has changed. Every commit must be on disk."""
         began = monotonic()
         rows = [_make_row(each) for each in self._dirty.values()]
         removed, commit = list(self._removed), self._last_commit
@@ -150,7 +150,7 @@ class Publisher:
         self._background.submit(lambda: use_index(self._hub, lambda index: index.update(rows, removed, commit)))
 
     def reread_rows(self) -> None:
-        """Take the rows that wait for the index from the files; what was cached is no longer what was committed."""
+        """Read what waits for the index from the files again, as the cache was dropped."""
         instances = self._instances
         for id in list(self._dirty):
             current = instances.get_entity(id) if is_entity_id(id) else instances.get(id)
@@ -159,7 +159,7 @@ class Publisher:
 
     @property
     def has_unindexed_rows(self) -> bool:
-        """Whether the index lags behind."""
+        """Whether the index lags behind the commits."""
         return bool(self._dirty or self._removed)
 
     @property

@@ -1,9 +1,9 @@
-"""Which instances an engine drives: all of the hub's, or one instance with what belongs to it, as `durable run` does.
+"""The scope of an engine: it drives all instances of the hub, or one with what belongs to it, as `durable run` does.
 
-To one instance belong its sub-orchestrations, the entities that these call, signal or lock, and what all of them start.
-An entity that is needed brings in whoever holds its lock: else nobody would give it back.
+To an instance belong its sub-orchestrations, the entities that these call, signal or lock, and everything that all of
+them start. With an entity comes the holder of its lock, as the lock would never be released otherwise.
 
-What reaches any other instance is recorded and held, for the next engine to go on with.
+What reaches any other instance is recorded and held for the next engine.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from durablecli.replay import pending
 class EngineScope:
     """The instances and entities that an engine drives; `root` is the one it was started for, None for all.
 
-    `adopt` brings in one that exists already: it is in `adopted` until the engine has taken it up.
+    An instance that exists already is in `adopted` from its adoption until the engine has restored it.
     """
 
     def __init__(self, root: str | None, instances: InstanceCache) -> None:
@@ -33,7 +33,7 @@ class EngineScope:
         return not self._closed and (self.root is None or id in self._ids)
 
     def close(self) -> None:
-        """Drive nothing any more: the engine stops, and what still arrives is held."""
+        """Drive nothing any more, as the engine stops; what still arrives is held."""
         self._closed = True
 
     def add(self, id: str) -> None:
@@ -48,11 +48,11 @@ class EngineScope:
             self.adopted.append(id)
 
     def is_of_this_run(self, run: str | None) -> bool:
-        """Whether a message was posted by code of this very run."""
+        """Whether a message was submitted by code of this very run."""
         return run is not None and run == self.root
 
     def add_all_related(self) -> None:
-        """Bring in what belongs to the root as the histories say; for an engine that opens the hub."""
+        """Add what belongs to the root by the histories, as an engine opens the hub."""
         waiting = deque(self._ids)
         while waiting:
             for id in self.find_related(waiting.popleft()):
@@ -61,7 +61,7 @@ class EngineScope:
                     waiting.append(id)
 
     def find_related(self, id: str) -> Iterator[str]:
-        """What an instance or entity needs to go on."""
+        """The instances and entities that this one needs to make progress."""
         if is_entity_id(id):
             entity = self._instances.get_entity(id)
             if entity is not None and entity.runtime_state.lock is not None:

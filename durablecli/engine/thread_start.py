@@ -1,4 +1,4 @@
-"""Starting threads where the system may have none left: then the work waits, and a line says so."""
+"""Starting threads when the system may have none left: the work waits, and a warning is logged."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _warned_at = -_WARN_INTERVAL
 
 
 def start_thread(thread: threading.Thread) -> bool:
-    """Start it. False when the system has no thread left: try again later."""
+    """Start a thread. False if the system has none left; try again later."""
     global _warned_at  # noqa: PLW0603 - the limit is the process's, so one line for all is enough
     try:
         thread.start()
@@ -20,7 +20,7 @@ def start_thread(thread: threading.Thread) -> bool:
         if monotonic() - _warned_at >= _WARN_INTERVAL:
             _warned_at = monotonic()
             _log.warning(
-                "no new thread can be started (%d are running): work waits until one can; "
+                "cannot start a thread (%d are running); work waits until one can be started: "
                 "raise the limit on processes (ulimit -u) or lower concurrency.activities",
                 threading.active_count(),
             )

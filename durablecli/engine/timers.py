@@ -1,4 +1,4 @@
-"""What is due when: one heap. An entry is a hint; whether the timer is still open, the ledger says when it is due."""
+"""Due times in one heap. An entry is a hint: the runtime state shows whether the timer is still open."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _MIN_CANCELLED = 1_000
 
 
 class TimerEntry(NamedTuple):
-    """`n` is the timer's decision; None asks to look at all that this instance has due."""
+    """`n` is the timer's decision; None stands for all timers of an instance that isn't in memory."""
 
     at: datetime
     order: int
@@ -30,16 +30,16 @@ class Timers:
         self._cancelled: set[tuple[str, str, int | None]] = set()
 
     def set(self, at: datetime, instance: str, execution: str, n: int | None, *, back_off: bool = False) -> None:
-        """`back_off`: between two attempts of a call, which counts as work and not as waiting."""
+        """Set a timer. `back_off` marks the time between two attempts of a call, which counts as pending work."""
         self._order += 1
-        self._cancelled.discard((instance, execution, n))  # a rewind has opened it again
+        self._cancelled.discard((instance, execution, n))  # a rewind may have opened it again
         heappush(self._heap, TimerEntry(at, self._order, instance, execution, n, back_off))
 
     def cancel(self, instance: str, execution: str, n: int) -> None:
-        """Nobody waits for this timer any more. The heap is cleared of such where they are the half of it."""
+        """Cancel a timer. Cancelled entries stay in the heap until they make up half of it."""
         self._cancelled.add((instance, execution, n))
         if len(self._cancelled) > max(_MIN_CANCELLED, len(self._heap) // 2):
-            self._heap = [due for due in self._heap if due[2:5] not in self._cancelled]
+            self._heap = [entry for entry in self._heap if entry[2:5] not in self._cancelled]
             heapify(self._heap)
             self._cancelled.clear()
 
@@ -48,27 +48,27 @@ class Timers:
         return self._heap[0].at if self._heap else None
 
     def pop_due(self, now: datetime) -> TimerEntry | None:
-        """The next entry that is due, if one is."""
+        """Take the next entry that is due, if there is one."""
         while self._heap and self._heap[0].at <= now:
-            due = heappop(self._heap)
-            if due[2:5] not in self._cancelled:
-                return due
-            self._cancelled.discard(due[2:5])
+            entry = heappop(self._heap)
+            if entry[2:5] not in self._cancelled:
+                return entry
+            self._cancelled.discard(entry[2:5])
         return None
 
     def put_back(self, entry: TimerEntry) -> None:
-        """Let an entry that was taken be due again."""
+        """Put back an entry that was taken."""
         heappush(self._heap, entry)
 
     def remove_instances(self, instances: Collection[str]) -> None:
         """Remove all entries of these instances."""
-        self._heap = [due for due in self._heap if due.instance not in instances]
+        self._heap = [entry for entry in self._heap if entry.instance not in instances]
         heapify(self._heap)
         self._cancelled = {key for key in self._cancelled if key[0] not in instances}
 
     def list_back_offs(self) -> list[TimerEntry]:
-        """Every entry that stands for a pending retry."""
-        return [due for due in self._heap if due.back_off]
+        """The entries of pending retries."""
+        return [entry for entry in self._heap if entry.back_off]
 
     def __len__(self) -> int:
         return len(self._heap)

@@ -503,7 +503,7 @@ def test_a_run_that_meets_an_entity_without_code_says_which_there_are(
     (work_folder / "workflows" / "counting.py").write_text(COUNTING)
     durable("entity", "signal", "@gone@a", "add", "--anyway")
     assert durable("run-daemon", "--until-idle").exit_code == 0
-    told = "@gone@a is blocked: entity 'gone' isn't loaded; known are: counter. It goes on when its code"
+    told = "@gone@a is blocked: entity 'gone' isn't loaded (loaded: counter). It resumes once its code"
     assert caplog.text.count(told) == 1
     assert durable("run-daemon", "--until-idle").exit_code == 0
     assert caplog.text.count(told) == 2  # it was so before, and whoever looks on now doesn't know

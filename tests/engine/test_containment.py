@@ -128,7 +128,7 @@ def test_a_failing_message_is_quarantined_and_the_rest_of_its_cycle_commits(
     why = hub.engine.hub.inbox.failed_messages.read_failure(name)
     assert why is not None
     assert (why.kind, why.error) == (kind, "RuntimeError: boom")
-    assert any("was set aside: RuntimeError: boom" in line for line in hub.output_lines)
+    assert any("failed and is kept in inbox/failed: RuntimeError: boom" in line for line in hub.output_lines)
     restart(hub)
     hub.client.raise_event("victim", "Go", 1)
     hub.run()

@@ -87,7 +87,7 @@ def test_work_waits_for_a_thread(thread_limit: ThreadLimit, name: str, caplog: p
     crew.maintain()
     assert outcomes.empty()
     assert thread_limit.refused >= 2
-    assert [record.message.partition(" (")[0] for record in caplog.records] == ["no new thread can be started"]
+    assert [record.message.partition(" (")[0] for record in caplog.records] == ["cannot start a thread"]
     thread_limit.is_active = False
     crew.maintain()
     found = [outcomes.get(timeout=20) for _ in range(2)]
