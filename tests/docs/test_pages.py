@@ -78,3 +78,10 @@ def test_the_links_of_the_readme_lead_somewhere() -> None:
 def test_every_sample_is_listed_among_the_patterns() -> None:
     samples = {f"workflows/{path.name}" for path in (ROOT / "workflows").glob("*.py")}
     assert samples == set(re.findall(r"`(workflows/\w+\.py)`", (ROOT / "docs" / "patterns.md").read_text("utf-8")))
+
+
+def test_the_packages_that_contributing_describes_exist() -> None:
+    table = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8").partition("| In `durablecli/` |")[2].split("\n\n")[0]
+    named = [name for row in table.splitlines()[2:] for name in re.findall(r"`([\w/.]+)`", row.split("|")[1])]
+    assert len(named) > 10
+    assert [name for name in named if not (ROOT / "durablecli" / name).exists()] == []
