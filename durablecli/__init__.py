@@ -1,4 +1,4 @@
-"""Durable Functions without the cloud: what authors import, as `import durablecli as df`."""
+"""Durable Functions without the cloud: the names that authors import, as `import durablecli as df`."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from durablecli.replay.critical_section import CriticalSection, LockTask
     from durablecli.replay.tasks import Task
 
-_HOMES = {
+_MODULES = {
     "ActivityContext": "durablecli.engine.workers.activity_context",
     "Blueprint": "durablecli.blueprints",
     "Client": "durablecli.client",
@@ -106,9 +106,9 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Import a name's home when it is first asked for: `durable --version` needs none of them."""
-    if name not in _HOMES:
+    """Import the module of a name when it is first used: `durable --version` needs none of them."""
+    if name not in _MODULES:
         raise AttributeError(f"module 'durablecli' has no attribute {name!r}")
-    value = getattr(import_module(_HOMES[name]), name)
+    value = getattr(import_module(_MODULES[name]), name)
     globals()[name] = value
     return value

@@ -1,4 +1,4 @@
-"""The `durable` command: runs a verb and turns every end of it into one line and an exit code."""
+"""The `durable` command: runs a subcommand, and turns every error into one line and an exit code."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 import sys
 from typing import TYPE_CHECKING, TextIO
 
-if TYPE_CHECKING:  # everything is imported where Ctrl-C is handled
+if TYPE_CHECKING:  # imported later, where Ctrl-C is handled
     import click
 
 
@@ -14,16 +14,16 @@ _RECURSION_LIMIT = 3_000
 
 
 def main() -> None:
-    """The entry point. Nothing that a user typed, and nothing found on disk, ends in a traceback."""
+    """Run the command. No input of a user and no file on disk leads to a traceback."""
     if sys.platform == "win32":
         sys.exit("durable: runs on Linux and macOS only; on Windows use WSL")
     _open_standard_descriptors()
     sys.stdout = sys.stdout or _open_devnull()
     sys.stderr = sys.stderr or _open_devnull()
     for stream in (sys.stdout, sys.stderr):
-        # A name that the terminal's encoding lacks is shown escaped; it never stops a verb half-way.
+        # A character that the terminal's encoding lacks is printed escaped, and never stops a subcommand half-way.
         getattr(stream, "reconfigure", lambda **_: None)(errors="backslashreplace")
-    # Histories of earlier versions may hold JSON that is nested almost as deep as the usual limit lets anybody read.
+    # Histories of earlier versions may hold JSON nested almost as deep as the default limit allows to decode.
     sys.setrecursionlimit(max(sys.getrecursionlimit(), _RECURSION_LIMIT))
     try:
         code = _run(sys.argv[1:])
@@ -33,7 +33,7 @@ def main() -> None:
 
 
 def _flush_output(code: int) -> int:
-    """Write what is buffered; the exit code, which is 74 where that isn't possible."""
+    """Flush the streams; return the exit code, 74 if that fails."""
     try:
         sys.stdout.flush()
     except BrokenPipeError:
@@ -50,17 +50,17 @@ def _flush_output(code: int) -> int:
 
 
 def _open_standard_descriptors() -> None:
-    """Open those that the caller has closed: else the next file gets such a number, and with it what activities and
-    the programs that they start write there."""
+    """Open the standard descriptors that the caller has closed: else the next file would get such a number, and the
+    output of activities, and of programs that they start, would go into it."""
     for number in range(3):
         try:
             os.fstat(number)
         except OSError:
-            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # gets the lowest number that is free
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # gets the lowest free number
 
 
 def _open_devnull() -> TextIO:
-    """In place of a stream that the caller has closed (`>&-`)."""
+    """Return a stream in place of one that the caller has closed (`>&-`)."""
     return open(os.devnull, "w", encoding="utf-8")
 
 
@@ -90,11 +90,12 @@ def _run(arguments: list[str]) -> int:
         return _print_error(f"storage error: {where}{error.strerror or error}", 74)
     except Exception as error:
         if _is_thread_limit_error(error):
-            return _print_error("no new thread can be started: raise the limit on processes (ulimit -u)", 74)
+            return _print_error("can't start a new thread; raise the limit on processes (ulimit -u)", 74)
         if os.environ.get("DURABLE_DEBUG"):
             raise
         return _print_error(
-            f"a defect of durablecli: {type(error).__name__}: {error} (DURABLE_DEBUG=1 shows the traceback)", 1
+            f"internal error: {type(error).__name__}: {error} (please report it; DURABLE_DEBUG=1 shows the traceback)",
+            1,
         )
 
 
@@ -103,7 +104,7 @@ def _is_thread_limit_error(error: Exception) -> bool:
 
 
 def _invoke(arguments: list[str]) -> int:
-    """What click's own `main` does, but for its way with errors: there a closed pipe ends in 1."""
+    """Do the work of click's `main`, except for errors: it exits with 1 when a pipe is closed."""
     import click
 
     from durablecli.cli import durable
@@ -122,14 +123,14 @@ def _invoke(arguments: list[str]) -> int:
 
 
 def _format_usage_error(error: click.ClickException) -> str:
-    """The message in one line, with the verb whose help says more."""
+    """Return the message in one line, with the command that shows the help."""
     context = getattr(error, "ctx", None)
     path = context.command_path if context is not None else "durable"
     return f"{error.format_message().rstrip('.')}. Try '{path} --help'"
 
 
 def _print_error(text: str, code: int) -> int:
-    """Say what went wrong; the exit code, which is 74 where that can't be written either."""
+    """Print an error; return the exit code, 74 if that fails too."""
     from durablecli.cli.escape import escape
 
     try:
@@ -144,13 +145,13 @@ def _print_error(text: str, code: int) -> int:
 
 
 def _handle_closed_pipe() -> int:
-    """The reader has seen enough (`| head`): nothing more is written, also not by the interpreter as it ends."""
+    """Write nothing more after the reader has closed the pipe (`| head`), also not when the interpreter ends."""
     _redirect_to_devnull(sys.stdout)
     return 0
 
 
 def _redirect_to_devnull(stream: TextIO) -> None:
-    """Let what can't be written go, also when the interpreter flushes it at its end."""
+    """Discard what can't be written, also when the interpreter flushes the stream at its end."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 

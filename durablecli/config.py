@@ -1,7 +1,7 @@
-"""The settings of a hub and its engine: flag over environment over durable.yaml over default, typed, nothing ignored.
+"""The settings of a hub and its engine, typed: a flag overrides the environment, durable.yaml and the default.
 
-Each setting has one key, `concurrency.activities`, and so one variable, DURABLE_CONCURRENCY__ACTIVITIES. A value is
-checked where it comes from, so that the error can name the file, the variable or the flag that holds it.
+Each setting has one key, `concurrency.activities`, and one variable, DURABLE_CONCURRENCY__ACTIVITIES. Values are
+checked where they come from, so an error names the file, the variable or the flag. Unknown keys are errors.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import msgspec
 
 from durablecli.errors import ConfigError, UsageError
 from durablecli.limits import MIB, PAYLOAD_LIMIT
+from durablecli.model.suggestions import did_you_mean
 from durablecli.project import CONFIG_FILE, DEFAULT_STATE_DIR, WORKFLOWS_DIR, find_project, make_absolute
 
 ENV_PREFIX = "DURABLE_"
@@ -29,7 +30,7 @@ NonEmptyText = Annotated[str, msgspec.Meta(min_length=1)]
 PositiveInt = Annotated[int, msgspec.Meta(ge=1)]
 
 
-# A number of bytes, written `16MiB`, `512KiB` or plain. No class of its own: msgspec writes no subclass of int as JSON.
+# A number of bytes, written `16MiB`, `512KiB` or plain. Not a class: msgspec can't encode subclasses of int as JSON.
 ByteSize = NewType("ByteSize", int)
 
 
@@ -38,7 +39,7 @@ class ConfigSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class ConcurrencyConfig(ConfigSection, frozen=True):
-    """How much the engine does at once."""
+    """How much the engine does at the same time."""
 
     activities: PositiveInt = 20
     """Synchronous activities that run at the same time, each in a thread."""
@@ -49,12 +50,12 @@ class ConcurrencyConfig(ConfigSection, frozen=True):
     async_activities: PositiveInt = 1000
     """`async def` activities that run at the same time on the event loop."""
     live_instances: PositiveInt = 10_000
-    """Instances whose generator stays in memory between turns. The least recently used one is dropped, and replayed
+    """Instances whose generator stays in memory between turns. The least recently used one is evicted, and replayed
     when it is needed again."""
 
 
 class CheckpointConfig(ConfigSection, frozen=True):
-    """How long the journal grows before what it holds is safe in the histories and the older segments go."""
+    """When a checkpoint is made: it syncs the histories and deletes the journal segments that they cover."""
 
     bytes: ByteSize = ByteSize(16 * MIB)
     """The size of the journal that starts a checkpoint."""
@@ -63,32 +64,29 @@ class CheckpointConfig(ConfigSection, frozen=True):
 
 
 class LimitsConfig(ConfigSection, frozen=True):
-    """What is refused, and what is warned of."""
+    """Sizes that are rejected, or warned about."""
 
     payload: ByteSize = ByteSize(PAYLOAD_LIMIT)
     """The largest input, result, event or state, as JSON."""
     history_warning: PositiveInt = 10_000
     """The number of records in one history after which the engine logs a warning."""
     sub_orchestration_depth: PositiveInt = 1_000
-    """How deep sub-orchestrations nest. A deeper one fails at its start."""
+    """How deep sub-orchestrations may nest. A deeper one fails when it starts."""
 
 
 class HttpKeysConfig(ConfigSection, frozen=True):
-    """What opens the HTTP functions of the app, the management API as well, or everything."""
+    """The keys of the HTTP server."""
 
     function: NonEmptyText | None = None
-    """Opens the HTTP functions of the app."""
+    """Gives access to the HTTP functions of the app."""
     system: NonEmptyText | None = None
-    """Opens the HTTP functions of the app and the management API."""
+    """Gives access to the HTTP functions of the app and to the management API."""
     master: NonEmptyText | None = None
-    """Opens everything, including functions with the authorization level `admin`."""
+    """Gives access to everything, including functions with the authorization level `admin`."""
 
 
 class HttpConfig(ConfigSection, frozen=True):
-    """The server: off unless `listen` says where, as 7071 or 127.0.0.1:7071. Any address but loopback needs a key.
-
-    Pages of `allowed_origins`, as `http://localhost:3000` or `*`, may call the functions of the app from a browser.
-    """
+    """The HTTP server. It is off unless `listen` is set. Any address but loopback requires a key."""
 
     listen: NonEmptyText | PositiveInt | None = None
     """Where the server listens: `7071` or `127.0.0.1:7071`. Without it there is no server."""
@@ -112,24 +110,25 @@ class HttpConfig(ConfigSection, frozen=True):
 
 
 class LogConfig(ConfigSection, frozen=True):
-    """What the engine says."""
+    """The log of the engine."""
 
     level: Literal["debug", "info", "warning", "error"] = "info"
     """The lowest level that is logged."""
 
 
 class CallHttpConfig(ConfigSection, frozen=True):
-    """`context.call_http`: how often a 202 is polled that doesn't say, and how long one answer may take."""
+    """The requests of `context.call_http`."""
 
     poll: timedelta = timedelta(seconds=30)
-    """The interval between polls of a 202 answer without `Retry-After`."""
+    """The interval between polls after a 202 response without `Retry-After`."""
     timeout: timedelta = timedelta(seconds=100)
     """How long one HTTP request may take."""
 
 
 class Config(ConfigSection, frozen=True):
-    """All settings. `app` is relative to `base`. What `load` returns has absolute paths in `base`, `state_dir` and
-    `project`, the folder whose packages the app's modules may import: they stay right when code changes the folder."""
+    """All settings. `app` is relative to `base`; modules of the app may import packages in the folder `project`.
+
+    `load_config` makes `base`, `state_dir` and `project` absolute, so they stay valid if code changes the folder."""
 
     app: tuple[NonEmptyText, ...] = ()
     """Folders, files and dotted modules with functions. Default: `workflows`, if there is such a folder."""
@@ -145,7 +144,7 @@ class Config(ConfigSection, frozen=True):
     on_nondeterminism: Literal["block", "fail"] = "block"
     """An instance whose code does not match its history waits for matching code (`block`) or fails (`fail`)."""
     replay_always: bool = False
-    """Whether every turn replays the history from its beginning. For tests: it finds non-determinism early."""
+    """Whether each turn replays the history from its beginning. For tests: it finds non-determinism early."""
     drain: timedelta = timedelta(seconds=10)
     """How long running activities may continue when the engine stops."""
     concurrency: ConcurrencyConfig = ConcurrencyConfig()
@@ -169,15 +168,15 @@ def load_config(
 ) -> Config:
     """Read the settings. `overrides` are flags by key (`state_dir`, `concurrency.activities`); None means not given.
 
-    `defaults` are typed values by key, for what nobody says. Without `path` the project is looked for in the current
-    folder and then in those above it: see `find_project`. Raises ConfigError, in one line.
+    `defaults` are typed values by key, used if nothing else sets them. Without `path`, the file is that of the project
+    in the current folder or above it: see `find_project`. Raises ConfigError, in one line.
     """
-    here = find_project() if path is None else os.path.dirname(path)
-    project = make_absolute(here)
+    folder = find_project() if path is None else os.path.dirname(path)
+    project = make_absolute(folder)
     settings = (
         _default_app(project)
         | dict(defaults or {})
-        | _from_file(path or os.path.normpath(os.path.join(here, CONFIG_FILE)), required=path is not None)
+        | _from_file(path or os.path.normpath(os.path.join(folder, CONFIG_FILE)), required=path is not None)
         | _from_env(env)
         | _from_flags(overrides or {})
     )
@@ -187,46 +186,46 @@ def load_config(
 
 
 def import_folder(config: Config) -> str | None:
-    """The folder whose packages the app's modules may import; None where that is the state directory or inside it."""
+    """Return the folder whose packages the app's modules may import; None if it is in the state directory."""
     inside = f"{config.project}{os.sep}".startswith(f"{config.state_dir}{os.sep}")
     return None if inside else config.project
 
 
 def parse_duration(text: str) -> timedelta:
-    """`90` (seconds), `10m`, `1h30m`, `1.5s`, `30d`. Raises UsageError."""
-    found = _DURATION.fullmatch(text + "s" if re.fullmatch(r"[0-9]+(\.[0-9]+)?", text) else text)
-    if not text or found is None:
-        raise UsageError(f"{text!r} is no duration: write 90 (seconds), 10m, 1h30m or 30d")
-    days, hours, minutes, seconds, millis = (float(part or 0) for part in found.groups())
+    """Parse `90` (seconds), `10m`, `1h30m`, `1.5s` or `30d`. Raises UsageError."""
+    match = _DURATION.fullmatch(text + "s" if re.fullmatch(r"[0-9]+(\.[0-9]+)?", text) else text)
+    if not text or match is None:
+        raise UsageError(f"invalid duration {text!r}; use 90 (seconds), 10m, 1h30m or 30d")
+    days, hours, minutes, seconds, millis = (float(part or 0) for part in match.groups())
     try:
         return timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds, milliseconds=millis)
     except OverflowError:
-        raise UsageError(f"{text!r} is longer than any clock can hold") from None
+        raise UsageError(f"duration {text!r} is too long") from None
 
 
 def parse_size(text: str) -> int:
-    """`16MiB`, `512KiB`, `1GiB` or a plain number of bytes. Raises UsageError."""
-    found = _SIZE.fullmatch(text)
-    if found is None:
-        raise UsageError(f"{text!r} is no size: write 16MiB, 512KiB or a number of bytes")
-    return int(found[1]) * _SIZE_UNITS[found[2]]
+    """Parse `16MiB`, `512KiB`, `1GiB` or a plain number of bytes. Raises UsageError."""
+    match = _SIZE.fullmatch(text)
+    if match is None:
+        raise UsageError(f"invalid size {text!r}; use 16MiB, 512KiB or a number of bytes")
+    return int(match[1]) * _SIZE_UNITS[match[2]]
 
 
 def parse_time(text: str) -> datetime:
-    """An ISO 8601 time, as `2026-12-01T09:00Z`; without a zone it is UTC. The result is in UTC. Raises UsageError."""
+    """Parse an ISO 8601 time as `2026-12-01T09:00Z`, UTC if it has no zone, and return it in UTC. Raises UsageError."""
     try:
-        when = datetime.fromisoformat(text)
-        return (when if when.tzinfo else when.replace(tzinfo=UTC)).astimezone(UTC)
+        time = datetime.fromisoformat(text)
+        return (time if time.tzinfo else time.replace(tzinfo=UTC)).astimezone(UTC)
     except (ValueError, OverflowError):
-        raise UsageError(f"{text!r} is no time: write 2026-12-01T09:00Z (without a zone: UTC)") from None
+        raise UsageError(f"invalid time {text!r}; use 2026-12-01T09:00Z (UTC if it has no zone)") from None
 
 
-# Where settings come from: each gives key -> typed value. `base` goes with whoever names `app`.
+# The sources of settings: each gives typed values by key. `base` comes from the source of `app`.
 
 
 def _default_app(folder: str) -> dict[str, object]:
-    found = os.path.isdir(os.path.join(folder, WORKFLOWS_DIR))
-    return {"app": (WORKFLOWS_DIR,) if found else (), "base": folder}
+    has_workflows = os.path.isdir(os.path.join(folder, WORKFLOWS_DIR))
+    return {"app": (WORKFLOWS_DIR,) if has_workflows else (), "base": folder}
 
 
 def _from_file(name: str, *, required: bool) -> dict[str, object]:
@@ -244,7 +243,7 @@ def _from_file(name: str, *, required: bool) -> dict[str, object]:
 
 
 def _parse_yaml(name: str, data: bytes) -> object:
-    import yaml  # only whoever has a file pays for its 20 ms
+    import yaml  # takes 20 ms, and is needed for a file only
 
     try:
         return yaml.safe_load(data)
@@ -256,14 +255,14 @@ def _parse_yaml(name: str, data: bytes) -> object:
 
 
 def _iter_settings(source: str, section: type[ConfigSection], path: str, tree: object) -> Iterator[tuple[str, object]]:
-    """The settings of a tree of YAML; anything unknown in it is refused with its path."""
+    """Yield the settings of a YAML tree. Raises ConfigError, with the path, for an unknown key."""
     if not isinstance(tree, dict):
         raise ConfigError(f"{source}: ${path}: expected a mapping, got {type(tree).__name__}")
     fields = _fields(section)
     for key, value in tree.items():
         inner_path = f"{path}.{key}"
         if key not in fields:
-            raise ConfigError(f"{source}: ${inner_path}: unknown key{_suggestion(str(key), fields)}")
+            raise ConfigError(f"{source}: ${inner_path}: unknown key{did_you_mean(str(key), fields)}")
         kind = fields[key]
         if _is_section(kind):
             yield from _iter_settings(source, kind, inner_path, {} if value is None else value)
@@ -281,8 +280,8 @@ def _from_env(env: Mapping[str, str]) -> dict[str, object]:
             value = [part for part in text.split(",") if part] if get_origin(kind) is tuple else text
             settings[key] = _convert_value(name, kind, value, strict=False)
         elif name not in kinds and name.startswith(sections):
-            # Only here a stranger is surely a slip: DURABLE_TASK_… and the like belong to other programs.
-            raise ConfigError(f"{name}: unknown setting{_suggestion(name, kinds)}")
+            # Other unknown variables, such as DURABLE_TASK_…, may belong to other programs.
+            raise ConfigError(f"{name}: unknown setting{did_you_mean(name, kinds)}")
     return _resolve_paths(settings)
 
 
@@ -298,13 +297,13 @@ def _from_flags(overrides: Mapping[str, object]) -> dict[str, object]:
 
 
 def _resolve_paths(settings: dict[str, object]) -> dict[str, object]:
-    """What a variable or a flag names as `app` or `state_dir` is relative to the current folder."""
+    """Resolve `app` and `state_dir` of a variable or a flag, which are relative to the current folder."""
     if "state_dir" in settings:
         settings["state_dir"] = make_absolute(str(settings["state_dir"]))
     return settings | {"base": make_absolute(os.curdir)} if "app" in settings else settings
 
 
-# Keys, kinds and values.
+# Keys, types and values.
 
 
 def _fields(section: type[ConfigSection]) -> dict[str, Any]:
@@ -356,7 +355,7 @@ def _convert_size(value: object) -> ByteSize:
     size = parse_size(str(value))
     if not 1 <= size <= PAYLOAD_LIMIT:
         # A record is one line of the journal, and a line has to fit into one write.
-        raise UsageError(f"{value} is out of bounds: from 1 byte to 16MiB")
+        raise UsageError(f"{value} is out of range; use 1 byte to 16MiB")
     return ByteSize(size)
 
 
@@ -369,13 +368,6 @@ def _build_section(section: type[SectionT], prefix: str, settings: Mapping[str, 
         elif key in settings:
             given[field.name] = settings[key]
     return section(**given)
-
-
-def _suggestion(word: str, known: Mapping[str, object]) -> str:
-    import difflib  # only for whoever made a slip
-
-    near = difflib.get_close_matches(word, known, n=1)
-    return f" (did you mean {near[0]}?)" if near else ""
 
 
 def _lower_first(text: str) -> str:

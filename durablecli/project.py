@@ -1,4 +1,4 @@
-"""Finds the project that a command belongs to, and makes paths absolute before any code can change the folder."""
+"""Finds the project that a command belongs to, and makes paths absolute, so that they survive a change of folder."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _APP_FILES = ("host.json", "function_app.py")
 
 
 def make_absolute(path: str | os.PathLike[str]) -> str:
-    """The absolute path; raises ConfigError where the current folder is gone."""
+    """Return the absolute path. Raises ConfigError if the current folder no longer exists."""
     try:
         return os.path.abspath(path)
     except FileNotFoundError:
@@ -23,7 +23,7 @@ def make_absolute(path: str | os.PathLike[str]) -> str:
 
 
 def display_path(path: str) -> str:
-    """An absolute path as people are shown it: relative where it is in the current folder."""
+    """Return an absolute path for display: relative if it is in the current folder."""
     try:
         return os.path.relpath(path) if path.startswith(os.getcwd() + os.sep) else path
     except FileNotFoundError:
@@ -31,11 +31,12 @@ def display_path(path: str) -> str:
 
 
 def find_project() -> str:
-    """The folder with the durable.yaml or the `.state` that a command in the current folder uses, as git finds `.git`.
+    """Find the folder with the durable.yaml or the `.state` for the current folder, as git finds `.git`.
 
-    The current folder comes first, as `.`, and is the answer where no folder above has either. A file or folder above
-    that another user (but root) owns is passed over: it could name code to run. A `.state` above counts only if it
-    holds a hub, or nothing yet, and not for a folder with an app of its own.
+    The search goes from the current folder upwards; if it finds nothing, the current folder is the project. The current
+    folder is returned as `.`. A file or folder above that another user owns is skipped, for it could name code to run;
+    a durable.yaml of root counts. A `.state` above counts only if it is empty or holds a hub, and not for a folder with
+    an app of its own.
     """
     if _has(os.curdir, CONFIG_FILE) or os.path.isdir(DEFAULT_STATE_DIR):
         return os.curdir
@@ -72,7 +73,7 @@ def _is_own(path: str, *, allow_root: bool = False) -> bool:
 
 
 def _is_state_dir(path: str) -> bool:
-    """Whether a folder is a hub, holds the hubs of an Azure app, or is still empty."""
+    """Return whether a folder is a hub, holds the hubs of an Azure app, or is still empty."""
     try:
         names = os.listdir(path)
     except OSError:

@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM: the first one stops what runs in an orderly way, the second one ends the process at once."""
+"""Handles SIGINT and SIGTERM: the first one shuts down in order, the second one exits immediately."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 def block_sigterm() -> None:
-    """Let SIGTERM wait until Signals is entered: before that it would end the process on the spot."""
+    """Hold SIGTERM back until a SignalHandler is entered: before that it would end the process at once."""
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
 
 
 class Interrupted(KeyboardInterrupt):
-    """Raised by a signal where code runs that can't be told to stop, such as imports."""
+    """Raised by a signal within `raise_on_signal`, around code that can't be stopped otherwise, such as imports."""
 
     def __init__(self, number: int) -> None:
         super().__init__(number)
@@ -25,9 +25,10 @@ class Interrupted(KeyboardInterrupt):
 
 
 class SignalHandler:
-    """Handles both signals while it is entered, in the main thread. `received` is the first of them, `say` is told.
+    """Handles both signals while it is entered, in the main thread. `received` is the first one that arrived.
 
-    A signal calls what `stopping` names; raises Interrupted within `interrupting`; and else is only noted.
+    A signal calls the function given to `call_on_signal`, or raises Interrupted within `raise_on_signal`; otherwise it
+    is only recorded.
     """
 
     def __init__(self, echo: Callable[[str], None], *, raises: bool = False) -> None:
@@ -39,7 +40,7 @@ class SignalHandler:
 
     @property
     def exit_code(self) -> int:
-        """What a shell expects of a process that a signal has ended."""
+        """The exit code of a process that a signal has ended, as shells expect it."""
         return 128 + (self.received or 0)
 
     def __enter__(self) -> SignalHandler:
@@ -53,13 +54,13 @@ class SignalHandler:
         self._previous_handlers.clear()
 
     def restore_handlers(self) -> None:
-        """Give both signals back to what handled them before; a forked child does so for itself."""
+        """Restore the handlers of both signals that were set before; a forked child does so too."""
         for number, handler in self._previous_handlers.items():
             signal.signal(number, handler)
 
     @contextmanager
     def call_on_signal(self, callback: Callable[[], None]) -> Iterator[None]:
-        """Call `stop` at a signal; at once if there was one already."""
+        """Call `callback` at a signal; at once if one has arrived already."""
         previous = self._callback, self._raises
         self._callback, self._raises = callback, False
         try:
@@ -71,7 +72,7 @@ class SignalHandler:
 
     @contextmanager
     def raise_on_signal(self, raises: bool = True) -> Iterator[None]:
-        """Whether a signal raises Interrupted here; it does at once if there was one already."""
+        """Raise Interrupted at a signal; at once if one has arrived already. With False, raise nothing."""
         previous, self._raises = self._raises, raises
         try:
             if raises and self.received is not None:
@@ -86,7 +87,7 @@ class SignalHandler:
         self.received = number
         if self._callback is not None:
             with suppress(OSError):
-                self._echo("draining; once more ends at once")
+                self._echo("shutting down; press Ctrl-C again to exit immediately")
             self._callback()
         elif self._raises:
             raise Interrupted(number)

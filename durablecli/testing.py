@@ -1,11 +1,11 @@
-"""For authors: a hub in memory with a clock that stands still until it is moved, driven by the real engine.
+"""For tests of workflows: the real engine on a hub in memory, with a clock that only the test moves.
 
     with testing.hub(my_orchestrator, my_activity) as hub:
         instance = hub.client.start_new(my_orchestrator, client_input=1)
         status = hub.finish(instance)
 
-Nothing runs but what the test asks for: no threads, no files, no waiting. Activities and entities run one after
-another, in the order in which they were scheduled.
+There are no threads, no files and no waiting. Activities and entity operations run one after another, in the order in
+which they were scheduled.
 """
 
 from __future__ import annotations
@@ -44,36 +44,39 @@ _MAX_STEPS = 1_000_000
 
 
 def hub(*functions: Any, start: datetime = START, replay_always: bool = False) -> TestEnvironment:
-    """A hub that knows these functions: decorated ones, modules that hold some, a DFApp or a Blueprint; or a Registry.
+    """Create a hub with these functions: decorated ones, modules that contain some, a DFApp or a Blueprint.
 
-    `start` is what its clock shows first. With `replay_always` every turn replays the history from its beginning.
+    `start` is the first time of its clock. With `replay_always` each turn replays the history from its beginning.
     """
     options = EngineOptions(replay_always=replay_always, use_threads=False, turn_budget=timedelta.max)
-    found = functions[0] if len(functions) == 1 and isinstance(functions[0], Registry) else build_registry(*functions)
-    return TestEnvironment(found, start, options)
+    is_registry = len(functions) == 1 and isinstance(functions[0], Registry)
+    return TestEnvironment(functions[0] if is_registry else build_registry(*functions), start, options)
 
 
 def build_registry(*functions: Any) -> Registry:
-    """The registry of these functions, apps and modules."""
-    found = Registry()
-    own = ModuleType("app")
+    """Create a registry of these functions, apps and modules."""
+    registry = Registry()
+    module = ModuleType("app")
     for index, each in enumerate(functions):
         if isinstance(each, ModuleType):
-            found.add_module(each)
+            registry.add_module(each)
         elif isinstance(each, Blueprint) or get_mark(each) is not None:
-            setattr(own, f"function_{index}", each)
+            setattr(module, f"function_{index}", each)
         else:
-            raise TypeError(f"{each!r} is neither a decorated function nor an app nor a module")
-    found.add_module(own)
-    found.add_built_in(make_call_http_functions())
-    return found
+            raise TypeError(f"{each!r} isn't a decorated function, an app or a module")
+    registry.add_module(module)
+    registry.add_built_in(make_call_http_functions())
+    return registry
 
 
 class TestEnvironment:
-    """A hub in memory. `client` is the usual client; what it posts is taken at once, and moves on with `run`."""
+    """A hub in memory. `client` is the usual client: the engine takes its messages at once, and executes them in `run`.
+
+    `output_lines` are the lines that the engine printed.
+    """
 
     __test__ = False
-    """Pytest collects classes whose names begin with Test: not this one."""
+    """Tells pytest that this class, whose name begins with Test, contains no tests."""
 
     def __init__(
         self, registry: Registry, start: datetime, options: EngineOptions, disk: MemoryDisk | None = None
@@ -95,17 +98,17 @@ class TestEnvironment:
     # ── time ───────────────────────────────────────────────────────────────────────────────────────────────────
 
     def run(self) -> None:
-        """Go on until nothing can happen any more at the present time."""
+        """Run the engine until nothing more can happen at the current time."""
         with self.engine.log_capture:
             for _ in range(_MAX_STEPS):
                 worked = self.pool.run_next()
                 if not self.engine.step() and not worked and self._is_quiescent():
                     self.engine.flush()
                     return
-        raise TimedOut(f"the hub is still at work after {_MAX_STEPS:,} cycles: does something go on without end?")
+        raise TimedOut(f"the hub is still busy after {_MAX_STEPS:,} cycles; is there an infinite loop?")
 
     def advance(self, by: timedelta) -> None:
-        """Let time pass: whatever comes due happens at its time, one after another."""
+        """Advance the clock; timers fire at their times, one after another."""
         until = self.clock.now() + by
         self.run()
         while (due := self.engine.timers.next_due_time()) is not None and due <= until:
@@ -114,7 +117,7 @@ class TestEnvironment:
         self.clock.move_to(until)
 
     def finish(self, instance_id: str, limit: timedelta = timedelta(days=366)) -> DurableOrchestrationStatus:
-        """Let time pass until an instance has ended, and return its status; TimedOut if `limit` isn't enough."""
+        """Advance the clock until an instance has ended, and return its status. Raises TimedOut after `limit`."""
         until = self.clock.now() + limit
         self.run()
         while not (status := self.client.get_status(instance_id)).ended:
@@ -126,20 +129,20 @@ class TestEnvironment:
         return status
 
     def _explain_status(self, status: DurableOrchestrationStatus) -> str:
-        """Why an instance doesn't go on; if it waits for sub-orchestrations or entities that don't, why these don't."""
+        """Explain why an instance makes no progress, and why those that it waits for make none."""
         if not status:
-            return "there is no such instance"
+            return "no such instance"
         if status.set_aside is not None:
-            return f"it is set aside: {status.set_aside.reason}"
+            return f"it is quarantined: {status.set_aside.reason}"
         if status.blocked is not None:
             return f"it is blocked: {status.blocked.reason}"
         if status.suspended is not None:
             return f"it is suspended{f': {status.suspended.reason}' if status.suspended.reason else ''}"
         waits = ", ".join(f"{each.kind} {each.name or ''}".rstrip() for each in status.waiting_for)
-        return "; ".join([f"it waits for {waits or 'nothing'}", *self._explain_dependencies(status)])
+        return "; ".join([f"it is waiting for {waits or 'nothing'}", *self._explain_dependencies(status)])
 
     def _explain_dependencies(self, status: DurableOrchestrationStatus) -> Iterator[str]:
-        """What holds up the sub-orchestrations and entities that it waits for."""
+        """Explain what blocks the sub-orchestrations and entities that it is waiting for."""
         for wait in status.waiting_for:
             if wait.child is not None:
                 child = self.client.get_status(wait.child)
@@ -148,17 +151,17 @@ class TestEnvironment:
             elif isinstance(wait, EntityWait) and wait.blocked is not None:
                 yield f"{wait.entity}: it is blocked: {wait.blocked}"
 
-    # ── life ───────────────────────────────────────────────────────────────────────────────────────────────────
+    # ── engine ─────────────────────────────────────────────────────────────────────────────────────────────────
 
     def restart(self, *functions: Any) -> None:
-        """Kill the engine where it stands, and open the hub anew; with other functions where some are given."""
+        """Kill the engine and open the hub again, with other functions if some are given."""
         if functions:
             self.registry = build_registry(*functions)
         self.close()
         self.engine, self.pool = self._open_engine()
 
     def close(self) -> None:
-        """Let go of everything, as a kill would. What was committed stays on the disk in memory."""
+        """Stop the engine as a kill would. Commits stay on the disk in memory."""
         self.engine.close()
         self.engine.hub.index.close()
 
@@ -183,9 +186,9 @@ class TestEnvironment:
         return engine, pool
 
     def _inject_clients(self) -> None:
-        """Give activities what else than their input they are bound to."""
+        """Give clients of this hub to the activities that ask for one."""
         if any(each.has_bindings for each in self.registry.functions_of_kind("activity")):
-            from durablecli.azure import activities, invocation  # only apps that have such functions pay for it
+            from durablecli.azure import activities, invocation  # slow to import, and few apps need them
 
             activities.inject_clients(self.registry, lambda: invocation.ClientProvider(self.client))
 
@@ -195,10 +198,10 @@ class TestEnvironment:
 
 
 class InlinePool:
-    """The executor of every activity and every entity: each is run, here, when it is told to."""
+    """The worker pool of all activities and entities. It runs one call at a time, in `run_next`."""
 
     def __init__(self) -> None:
-        self.report: ReportResult = lambda outcome: None
+        self.report: ReportResult = lambda result: None
         self.waiting: dict[WorkKey, WorkItem] = {}
 
     def start(self, calls: Iterable[WorkItem]) -> None:
@@ -206,7 +209,7 @@ class InlinePool:
             self.waiting[call.key] = call
 
     def run_next(self, key: WorkKey | None = None) -> bool:
-        """Run the call that has waited longest, or the one that is named; False when there is none."""
+        """Run the oldest call, or the one with this key; return False if there is none."""
         if not self.waiting:
             return False
         call = self.waiting.pop(next(iter(self.waiting)) if key is None else key)
@@ -248,16 +251,17 @@ class InlinePool:
 
 
 class DirectMailbox:
-    """The mailbox: a message is taken before `post` returns."""
+    """A mailbox whose messages the engine commits before `post` returns."""
 
     def __init__(self, environment: TestEnvironment) -> None:
         self._environment = environment
 
     def post(self, kind: str, items: Sequence[MessageItem], message: str | None = None) -> Receipt:
-        posted = self._environment.engine.submit(kind, items, message)
-        with self._environment.engine.log_capture:
-            while not posted.done.is_set():
-                self._environment.engine.step()
-        if posted.error is not None:
-            raise posted.error
-        return Receipt(posted.message.message, [item.instance for item in items])
+        engine = self._environment.engine
+        submission = engine.submit(kind, items, message)
+        with engine.log_capture:
+            while not submission.done.is_set():
+                engine.step()
+        if submission.error is not None:
+            raise submission.error
+        return Receipt(submission.message.message, [item.instance for item in items])

@@ -160,7 +160,7 @@ def test_the_folder_workflows_is_the_app_unless_another_is_named() -> None:
     [
         (
             "concurrency: {activites: 3}",
-            "durable.yaml: $.concurrency.activites: unknown key (did you mean activities?)",
+            "durable.yaml: $.concurrency.activites: unknown key; did you mean 'activities'?",
         ),
         ("zzz: 3", "durable.yaml: $.zzz: unknown key"),
         ("base: x", "durable.yaml: $.base: unknown key"),
@@ -177,15 +177,15 @@ def test_the_folder_workflows_is_the_app_unless_another_is_named() -> None:
         ("on_nondeterminism: maybe", "durable.yaml: $.on_nondeterminism: 'maybe' is not one of block, fail"),
         (
             "drain: soon",
-            "durable.yaml: $.drain: 'soon' is no duration: write 90 (seconds), 10m, 1h30m or 30d",
+            "durable.yaml: $.drain: invalid duration 'soon'; use 90 (seconds), 10m, 1h30m or 30d",
         ),
         ("drain: [1]", "durable.yaml: $.drain: expected a duration as 10s or 1h30m, got list"),
         (
             "checkpoint: {every: true}",
             "durable.yaml: $.checkpoint.every: expected a duration as 10s or 1h30m, got bool",
         ),
-        ("limits: {payload: 17MiB}", "durable.yaml: $.limits.payload: 17MiB is out of bounds: from 1 byte to 16MiB"),
-        ("limits: {payload: 0}", "durable.yaml: $.limits.payload: 0 is out of bounds: from 1 byte to 16MiB"),
+        ("limits: {payload: 17MiB}", "durable.yaml: $.limits.payload: 17MiB is out of range; use 1 byte to 16MiB"),
+        ("limits: {payload: 0}", "durable.yaml: $.limits.payload: 0 is out of range; use 1 byte to 16MiB"),
         ("limits: {payload: 1.5}", "durable.yaml: $.limits.payload: expected a size as 16MiB, got float"),
         ("drain: 1s\napp: [", "durable.yaml: line 3: expected the node content, but found '<stream end>'"),
         ("drain: !!python/object:os.system x", "durable.yaml: line 1: could not determine a constructor for the tag "),
@@ -218,10 +218,10 @@ def test_a_folder_in_place_of_the_file_is_refused() -> None:
     [
         (
             {"DURABLE_CONCURRENCY__ACTIVITES": "3"},
-            "DURABLE_CONCURRENCY__ACTIVITES: unknown setting (did you mean DURABLE_CONCURRENCY__ACTIVITIES?)",
+            "DURABLE_CONCURRENCY__ACTIVITES: unknown setting; did you mean 'DURABLE_CONCURRENCY__ACTIVITIES'?",
         ),
         ({"DURABLE_CONCURRENCY__ACTIVITIES": "x"}, "DURABLE_CONCURRENCY__ACTIVITIES: expected int, got str"),
-        ({"DURABLE_DRAIN": "x"}, "DURABLE_DRAIN: 'x' is no duration: write 90 (seconds), 10m, 1h30m or 30d"),
+        ({"DURABLE_DRAIN": "x"}, "DURABLE_DRAIN: invalid duration 'x'; use 90 (seconds), 10m, 1h30m or 30d"),
     ],
 )
 def test_a_slip_in_the_environment_names_the_variable(env: dict[str, str], said: str) -> None:

@@ -41,7 +41,7 @@ def timeout_message(hub: testing.TestEnvironment, instance: str) -> str:
 
 def test_a_timeout_names_what_an_instance_waits_for(hub: testing.TestEnvironment) -> None:
     hub.client.start_new(waits, "w")
-    assert timeout_message(hub, "w") == "w hasn't ended: it waits for event Go"
+    assert timeout_message(hub, "w") == "w hasn't ended: it is waiting for event Go"
 
 
 def test_a_timeout_names_the_reason_of_a_block(hub: testing.TestEnvironment) -> None:
@@ -60,9 +60,9 @@ def test_a_timeout_names_a_suspension(hub: testing.TestEnvironment) -> None:
 def test_a_timeout_explains_a_blocked_child(hub: testing.TestEnvironment) -> None:
     hub.client.start_new(parent, "p", "lacks")
     text = timeout_message(hub, "p")
-    assert text.startswith("p hasn't ended: it waits for child lacks; c: it is blocked: ")
+    assert text.startswith("p hasn't ended: it is waiting for child lacks; c: it is blocked: ")
     assert "'missing'" in text
 
 
 def test_a_timeout_names_an_unknown_instance(hub: testing.TestEnvironment) -> None:
-    assert timeout_message(hub, "x") == "x hasn't ended: there is no such instance"
+    assert timeout_message(hub, "x") == "x hasn't ended: no such instance"

@@ -90,9 +90,9 @@ BAD: dict[str, tuple[list[str], int, str]] = {
     "a bad line in a batch": (["start", "tour", "--batch", "batch.jsonl"], 2, "batch.jsonl, line 2: not JSON"),
     "an empty batch": (["start", "tour", "--batch", "empty.jsonl"], 2, "one JSON value per line"),
     "a batch with an id": (["start", "tour", "--batch", "batch.jsonl", "--id", "x"], 2, "--batch goes with"),
-    "a bad duration": (["start", "tour", "--delay", "soon"], 2, "no duration: write 90"),
+    "a bad duration": (["start", "tour", "--delay", "soon"], 2, "invalid duration 'soon'; use 90"),
     "a duration beyond all time": (["start", "tour", "--delay", "9999999d"], 2, "year 9999"),
-    "a bad time": (["start", "tour", "--at", "noon"], 2, "no time: write 2026-12-01T09:00Z"),
+    "a bad time": (["start", "tour", "--at", "noon"], 2, "invalid time 'noon'; use 2026-12-01T09:00Z"),
     "two times": (["start", "tour", "--at", "2030-01-01", "--delay", "5"], 2, "--at and --delay"),
     "a time-out without waiting": (["start", "tour", "--timeout", "5"], 2, "--timeout goes with --wait"),
     "an id with a slash": (["start", "tour", "--id", "a/b"], 2, "must not contain /"),
@@ -216,7 +216,7 @@ def test_input_from_standard_input_is_bounded_too(durable: RunDurable, work_fold
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("stat_dir: x", r"\$\.stat_dir: unknown key \(did you mean state_dir\?\)"),
+        ("stat_dir: x", r"\$\.stat_dir: unknown key; did you mean 'state_dir'\?"),
         ("concurrency: {activities: many}", r"\$\.concurrency\.activities: expected int, got str"),
         ("app: [", "durable.yaml: "),
     ],
@@ -299,4 +299,4 @@ def test_an_internal_error_is_one_line_too(durable: RunDurable, hub: Path, monke
     monkeypatch.setattr(Client, "get_status", broken)
     result = durable("status", "live")
     assert (result.exit_code, result.err.count("\n")) == (1, 1)
-    assert "a defect of durablecli: RuntimeError: lost\\nmyself" in result.err
+    assert "internal error: RuntimeError: lost\\nmyself" in result.err

@@ -23,7 +23,7 @@ def test_a_signal_drains(hub: CliHarness, number: int) -> None:
     daemon = hub.start_daemon("plain")
     start_and_wait(hub, "rest", "--id", "r", "--input", "0.7")
     daemon.send_signal(number)
-    daemon.wait_for_output("draining")
+    daemon.wait_for_output("shutting down")
     assert daemon.wait_for_exit() == 0
     assert [line[0] for line in hub.read_runs()] == ["begin", "end"]
     assert hub.read_status("r")["output"] == "rested"
@@ -34,7 +34,7 @@ def test_what_is_posted_while_it_drains_waits_for_the_next(hub: CliHarness) -> N
     daemon = hub.start_daemon("plain")
     start_and_wait(hub, "rest", "--id", "r", "--input", "1")
     daemon.send_signal(SIGINT)
-    daemon.wait_for_output("draining")
+    daemon.wait_for_output("shutting down")
     hub("start", "hello", "--id", "h", "--input", '"Ada"')
     assert daemon.wait_for_exit() == 0
     hub.run_until_idle("plain")
@@ -47,7 +47,7 @@ def test_a_second_signal_ends_at_once_and_loses_nothing(hub: CliHarness, number:
     start_and_wait(hub, "rest", "--id", "r", "--input", "1.5")
     began = monotonic()
     daemon.send_signal(number)
-    daemon.wait_for_output("draining")
+    daemon.wait_for_output("shutting down")
     daemon.send_signal(number)
     assert daemon.wait_for_exit() == 128 + number
     assert monotonic() - began < 1.4

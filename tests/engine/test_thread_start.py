@@ -119,6 +119,4 @@ def test_a_verb_that_cannot_start_a_thread_prints_one_line(
     with pytest.raises(SystemExit) as ended:
         main.main()
     assert ended.value.code == 74
-    assert capsys.readouterr().err == (
-        "durable: no new thread can be started: raise the limit on processes (ulimit -u)\n"
-    )
+    assert capsys.readouterr().err == ("durable: can't start a new thread; raise the limit on processes (ulimit -u)\n")
