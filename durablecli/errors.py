@@ -25,7 +25,8 @@
 
 from __future__ import annotations
 
-from durablecli.model.failures import Failure
+import builtins
+from typing import Protocol
 
 
 class DurableError(Exception):
@@ -148,6 +149,20 @@ class ConfigError(DurableError):
     exit_code = 78
 
 
+class RecordedFailure(Protocol):
+    """A failure as it is recorded: `durablecli.model.failures.Failure`."""
+
+    @property
+    def type(self) -> str: ...
+    @property
+    def message(self) -> str: ...
+    @property
+    def traceback(self) -> str: ...
+    @property
+    def cause(self) -> RecordedFailure | None: ...
+    def is_caused_by(self, kind: builtins.type[BaseException] | str) -> bool: ...
+
+
 class TaskFailedError(Exception):
     """Raised at the `yield` (or `await`) of a task that failed.
 
@@ -156,6 +171,6 @@ class TaskFailedError(Exception):
     `except ValueError` works.
     """
 
-    def __init__(self, message: str, failure: Failure | None = None) -> None:
+    def __init__(self, message: str, failure: RecordedFailure | None = None) -> None:
         super().__init__(message)
         self.failure = failure

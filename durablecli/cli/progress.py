@@ -12,8 +12,8 @@ from durablecli.cli.wait_reasons import describe_obstacles, format_entities
 from durablecli.client import ActivityWait, HistoryLine
 from durablecli.model import events as ev
 from durablecli.model.status import PendingWait
-from durablecli.replay.pending import waits
 from durablecli.replay.runtime_state import RuntimeState
+from durablecli.replay.summary import pending_waits
 
 _MAX_LISTED = 5
 _TASK_EVENTS = (ev.TaskScheduled, ev.SubOrchestrationInstanceCreated)
@@ -73,7 +73,7 @@ class Progress:
             self._state.apply(line.record)
             self._scheduled_count += isinstance(line.record.event, _TASK_EVENTS)
         self._waits = (
-            self._explain_waits(self._state, waits(self._state, _MAX_LISTED + 1)) if self._state.last_n else ()
+            self._explain_waits(self._state, pending_waits(self._state, _MAX_LISTED + 1)) if self._state.last_n else ()
         )
         self._next_update = now + max(_MIN_REFRESH_INTERVAL, 10 * (self._clock() - now))
 

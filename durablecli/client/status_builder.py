@@ -25,8 +25,8 @@ from durablecli.model.failures import failure_text
 from durablecli.model.history_projection import project_history
 from durablecli.model.status import OrchestrationRuntimeStatus
 from durablecli.replay.entity_state import fold_entity_log
-from durablecli.replay.pending import waits
 from durablecli.replay.runtime_state import RuntimeState, fold_history
+from durablecli.replay.summary import pending_waits
 from durablecli.store.history.file import History
 from durablecli.store.hub_reader import InstanceSnapshot
 from durablecli.store.inbox.messages import Message
@@ -146,7 +146,7 @@ def _build_recorded_status(
         execution=state.execution,
         parent_instance_id=started.parent.instance if started.parent else None,
         records=state.last_n,
-        waiting_for=waits(state),
+        waiting_for=pending_waits(state),
         holds=_find_held_locks(state, records),
         blocked=None if state.blocked is None else BlockedInfo(state.blocked, state.blocked_at),
         set_aside=set_aside,
@@ -165,7 +165,7 @@ def _find_unread_events(
     """Return the events that a live instance has received and not read, in the order of arrival."""
     if state.ended:
         return ()
-    unread = dict(state.unread_counts)
+    unread = dict(state.event_waits.unread_counts)
     held = {record.n for record in state.held}
     found: list[UnreadEvent] = []
     for n, at, event in reversed(list(records)):

@@ -17,8 +17,7 @@ from durablecli.engine.commit_builder import CommitBuilder
 from durablecli.engine.instance_cache import CachedEntity, CachedInstance, InstanceCache
 from durablecli.model.entity_id import is_entity_id
 from durablecli.model.status import InstanceSummary
-from durablecli.replay import pending
-from durablecli.replay.entity_state import summarize_entity
+from durablecli.replay.summary import summarize_entity, summarize_instance
 from durablecli.store.hub import Hub, use_index
 from durablecli.store.journal.commits import HistoryWrite
 
@@ -171,5 +170,5 @@ def _make_row(each: CachedInstance | CachedEntity) -> InstanceSummary:
     return (
         summarize_entity(each.runtime_state)
         if isinstance(each, CachedEntity)
-        else pending.summarize_instance(each.runtime_state)
+        else summarize_instance(each.runtime_state)
     )

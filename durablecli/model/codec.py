@@ -14,8 +14,8 @@ from zlib import crc32
 import msgspec
 
 from durablecli.model.events import AnyEvent, Record
+from durablecli.model.json_codec import encode_json
 
-_encode_event = msgspec.json.Encoder().encode
 _decode_event = msgspec.json.Decoder(AnyEvent).decode
 CRC_SUFFIX_LENGTH = len(',"crc":"01234567"}')
 
@@ -53,8 +53,8 @@ def verify_crc(line: bytes, seed: int = 0) -> bytes:
 def encode_record(record: Record, seed: int) -> bytes:
     """The line of one record, without its line feed."""
     n, at, event = record
-    body = b'{"n":%d,"at":"%b",%b' % (n, format_timestamp(at).encode(), _encode_event(event)[1:-1])
-    return b'%b,"crc":"%08x"}' % (body, crc32(body, seed))
+    body = b'{"n":%d,"at":"%b",%b' % (n, format_timestamp(at).encode(), encode_json(event)[1:-1])
+    return append_crc(body, seed)
 
 
 def encode_record_without_crc(record: Record) -> bytes:

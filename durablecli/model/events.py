@@ -434,21 +434,6 @@ EntityArrival = EntityOperationReceived | EntityDeletionReceived | EntityLockRec
 """What can be sent to an entity."""
 EntityEvent = EntityStarted | EntitySnapshot | EntityArrival | EntityBatch
 AnyEvent = Arrival | ControlEvent | Decision | EntityEvent
-DECISIONS: tuple[type[Event], ...] = (
-    TaskScheduled,
-    TimerCreated,
-    TimerCanceled,
-    EventAwaited,
-    EventSent,
-    SubOrchestrationInstanceCreated,
-    EntityOperationCalled,
-    EntityOperationSignaled,
-    EntityLockRequested,
-    EntityUnlockSent,
-    CustomStatusSet,
-    ContinueAsNew,
-    ExecutionCompleted,
-)
 
 
 class Record(NamedTuple):

@@ -14,6 +14,8 @@ from typing import Any
 import msgspec
 from msgspec import Raw
 
+from durablecli.model.raw_attributes import get_class_dict, get_dict, get_mro
+
 NO_ATTRIBUTES = Raw()
 """Left out of the line: msgspec compares this default by identity."""
 MAX_ATTRIBUTES = 32
@@ -21,10 +23,6 @@ MAX_ATTRIBUTES_BYTES = 8 * 1024
 _MAX_DEPTH = 20
 _SKIPPED_NAMES = frozenset({"args", "failure", "with_traceback", "add_note", "obj"})
 """Names that a TaskFailedError has itself, and the object on which an AttributeError missed something."""
-
-_get_dict: Any = vars(BaseException)["__dict__"].__get__
-_get_mro: Any = vars(type)["__mro__"].__get__
-_get_class_dict: Any = vars(type)["__dict__"].__get__
 
 
 class _NotJson(Exception):
@@ -57,19 +55,19 @@ def restore_attributes(error: BaseException, attributes: Raw) -> None:
 
 def set_attribute(error: BaseException, name: str, value: object) -> None:
     """Set an attribute without running code of the exception's class: into its slot, or else its dictionary."""
-    for base in _get_mro(type(error)):
-        member = _get_class_dict(base).get(name)
+    for base in get_mro(type(error)):
+        member = get_class_dict(base).get(name)
         if type(member) is MemberDescriptorType:
             with suppress(AttributeError, TypeError):  # a read-only one, or one of another type
                 member.__set__(error, value)
             return
-    _get_dict(error)[name] = value
+    get_dict(error)[name] = value
 
 
 def _read_attributes(error: BaseException) -> dict[str, Any]:
-    found = {name: value for name, value in _get_dict(error).items() if type(name) is str}
-    for base in _get_mro(type(error)):
-        for name, member in _get_class_dict(base).items():
+    found = {name: value for name, value in get_dict(error).items() if type(name) is str}
+    for base in get_mro(type(error)):
+        for name, member in get_class_dict(base).items():
             if type(member) is MemberDescriptorType and name not in found:
                 with suppress(AttributeError):  # an empty slot
                     value = member.__get__(error)

@@ -11,16 +11,22 @@ from abc import ABCMeta
 from collections.abc import Callable
 from typing import Any
 
-_get_dict: Any = vars(BaseException)["__dict__"].__get__
-_set_args: Any = vars(BaseException)["args"].__set__
-_get_mro: Any = vars(type)["__mro__"].__get__
-_get_flags: Any = vars(type)["__flags__"].__get__
-_get_class_dict: Any = vars(type)["__dict__"].__get__
-_get_exceptions: Any = vars(BaseExceptionGroup)["exceptions"].__get__
+from durablecli.errors import TaskFailedError
+from durablecli.model.raw_attributes import (
+    get_args,
+    get_class_dict,
+    get_dict,
+    get_flags,
+    get_group_members,
+    get_mro,
+    set_args,
+)
+
 _HEAP_TYPE_FLAG = 1 << 9
 """Py_TPFLAGS_HEAPTYPE: a class of Python code's, or of an extension's that allocates as its base does."""
 
 TASK_FAILED_TYPE = "durablecli.errors.TaskFailedError"
+"""The name of its type in histories."""
 
 
 class IncompatibleExceptionType(Exception):
@@ -30,8 +36,6 @@ class IncompatibleExceptionType(Exception):
 def make_task_failed_error(found: type[Exception] | None) -> Exception:
     """An instance of TaskFailedError that is a `found` as well; raises Refusal where that can't be."""
     if found is None or found is Exception:
-        from durablecli.errors import TaskFailedError  # errors is built on failures, so this can't stand at the head
-
         return TaskFailedError.__new__(TaskFailedError)
     made: Exception | None = _make_factory(_IdentityKey(found))()
     if made is None:
@@ -41,10 +45,10 @@ def make_task_failed_error(found: type[Exception] | None) -> Exception:
 
 def init_task_failed_error(error: Exception, message: str, failure: object) -> None:
     """Set what every TaskFailedError has; one that is a group holds another, of the same text."""
-    _set_args(error, (message,))
-    _get_dict(error)["failure"] = failure
+    set_args(error, (message,))
+    get_dict(error)["failure"] = failure
     if issubclass(type(error), BaseExceptionGroup):
-        for member in _get_exceptions(error):
+        for member in get_group_members(error):
             init_task_failed_error(member, message, failure)
 
 
@@ -68,7 +72,7 @@ def _make_factory(key: _IdentityKey) -> Callable[[], Exception | None]:
     """Makes instances of a new class; None where such a class or its instances can't be made."""
     try:
         kind = _make_combined_class(key.kind)
-        make: Callable[[], Exception] = functools.partial(_get_class_dict(kind)["__new__"].__func__, kind)
+        make: Callable[[], Exception] = functools.partial(get_class_dict(kind)["__new__"].__func__, kind)
         error = make()
         init_task_failed_error(error, "", None)
         if not (issubclass(type(error), Exception) and str(error) == ""):
@@ -83,12 +87,10 @@ def _return_none() -> None:
 
 
 def _make_combined_class(found: type[Exception]) -> Any:
-    from durablecli.errors import TaskFailedError
-
     module, _, name = TASK_FAILED_TYPE.rpartition(".")
     plain = {"__module__": module, "__qualname__": name, "__new__": staticmethod(_make_allocator(found))}
     for each, replacement in _OVERRIDES.items():
-        if any(each in _get_class_dict(base) for base in _get_mro(found)):
+        if any(each in get_class_dict(base) for base in get_mro(found)):
             plain[each] = replacement
     bases = (ExceptionBehaviour, TaskFailedError, found)
     metaclass: Any = type(found)
@@ -96,7 +98,7 @@ def _make_combined_class(found: type[Exception]) -> Any:
         kind = metaclass(name, bases, plain)
     else:
         kind = type.__new__(metaclass, name, bases, plain)  # without running the author's __new__ and __init__
-    linear = _get_mro(kind)  # a metaclass may have its own order
+    linear = get_mro(kind)  # a metaclass may have its own order
     if linear[0] is not kind or not all(any(base is each for each in linear) for base in bases):
         raise IncompatibleExceptionType
     return kind
@@ -104,7 +106,7 @@ def _make_combined_class(found: type[Exception]) -> Any:
 
 def _make_allocator(found: type) -> Callable[..., Any]:
     """`__new__` of the base that decides how instances are laid out; arguments for the author's own are ignored."""
-    built_in: Any = next(base for base in _get_mro(found) if not _get_flags(base) & _HEAP_TYPE_FLAG)
+    built_in: Any = next(base for base in get_mro(found) if not get_flags(base) & _HEAP_TYPE_FLAG)
     if issubclass(built_in, BaseExceptionGroup):
 
         def new_group(kind: type, message: str = "", *_: object) -> Any:
@@ -131,13 +133,13 @@ def _exception_behaviour() -> dict[str, Any]:
             "__bool__": lambda self: True,
             "__str__": lambda self: str(_first_argument(self)),
             "__init_subclass__": classmethod(lambda cls, **_: None),
-            "failure": property(lambda self: _get_dict(self).get("failure"), _set_failure),
+            "failure": property(lambda self: get_dict(self).get("failure"), _set_failure),
         }
     )
 
 
 def _set_failure(self: Any, failure: object) -> None:
-    _get_dict(self)["failure"] = failure
+    get_dict(self)["failure"] = failure
 
 
 def _init_error(self: Any, message: str = "", failure: object = None) -> None:
@@ -145,7 +147,7 @@ def _init_error(self: Any, message: str = "", failure: object = None) -> None:
 
 
 def _first_argument(self: Any) -> object:
-    arguments = vars(BaseException)["args"].__get__(self)
+    arguments = get_args(self)
     return arguments[0] if arguments else ""
 
 

@@ -23,6 +23,14 @@ from durablecli.model.exception_types import (
     init_task_failed_error,
     make_task_failed_error,
 )
+from durablecli.model.raw_attributes import (
+    get_cause,
+    get_context,
+    get_module_dict,
+    get_mro,
+    get_suppress_context,
+    get_traceback,
+)
 
 MAX_TEXT_BYTES = 64 * 1024
 MAX_TASK_TEXT_LENGTH = 8 * 1024
@@ -201,18 +209,10 @@ def _recorded_failure(error: BaseException) -> Failure | None:
 
 def find_cause(error: BaseException) -> BaseException | None:
     """What an exception was raised from, or else while; asks no code of the author's."""
-    cause: BaseException | None = _get_cause(error)
+    cause: BaseException | None = get_cause(error)
     if cause is not None:
         return cause
-    return None if _get_suppress_context(error) else _get_context(error)
-
-
-# As Python itself keeps them: a class of the author's may say something else, or raise.
-_get_cause: Any = vars(BaseException)["__cause__"].__get__
-_get_context: Any = vars(BaseException)["__context__"].__get__
-_get_suppress_context: Any = vars(BaseException)["__suppress_context__"].__get__
-_get_traceback: Any = vars(BaseException)["__traceback__"].__get__
-_get_mro: Any = vars(type)["__mro__"].__get__
+    return None if get_suppress_context(error) else get_context(error)
 
 
 _OMITTED_BASES = (object, BaseException, ExceptionBehaviour)
@@ -222,7 +222,7 @@ def _record_link(error: BaseException, *, is_long: bool) -> Failure:
     """The record of one link of a chain; `is_long` says that the chain is too long to be formatted for each of them."""
     kind = type(error)
     name = _type_name(kind)
-    linear = _get_mro(kind)
+    linear = get_mro(kind)
     if len(linear) > _MAX_BASES:  # the built-in ones come last
         linear = (*linear[: _MAX_BASES // 2], *linear[-_MAX_BASES // 2 :])
     bases = dict.fromkeys(_type_name(base) for base in linear if not any(base is each for each in _OMITTED_BASES))
@@ -248,8 +248,8 @@ def _format_traceback(error: BaseException, message: str | None) -> str:
 
     try:
         if message is None:
-            return "".join(traceback.format_exception(type(error), error, _get_traceback(error), chain=False))
-        frames = "".join(traceback.format_tb(_get_traceback(error)))
+            return "".join(traceback.format_exception(type(error), error, get_traceback(error), chain=False))
+        frames = "".join(traceback.format_tb(get_traceback(error)))
         name = _type_name(type(error)).removeprefix("builtins.")
         return f"Traceback (most recent call last):\n{frames}{name}: {message}\n"
     except BaseException as reason:  # noqa: BLE001 - user code
@@ -279,7 +279,6 @@ def _keep_end(text: str, limit: int = MAX_TEXT_BYTES) -> str:
 # ── raising again ──────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-_get_module_dict: Any = vars(ModuleType)["__dict__"].__get__
 _NOT_RAISABLE = (StopIteration, StopAsyncIteration)  # a generator would turn them into a RuntimeError
 
 
@@ -322,4 +321,4 @@ def _candidate_classes(name: str, names: Mapping[str, Any]) -> Iterator[Any]:
         return
     for value in list(names.values()):
         # `import requests` and `except requests.HTTPError` know the class as well
-        yield _get_module_dict(value).get(last) if issubclass(type(value), ModuleType) else value
+        yield get_module_dict(value).get(last) if issubclass(type(value), ModuleType) else value

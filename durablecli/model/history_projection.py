@@ -15,6 +15,7 @@ from msgspec import Raw
 from durablecli.model import events as ev
 from durablecli.model.codec import format_timestamp
 from durablecli.model.failures import Failure
+from durablecli.model.json_codec import decode_json
 from durablecli.model.payloads import to_displayable
 from durablecli.model.redaction import redact_records
 
@@ -32,11 +33,9 @@ _COMPLETED_EVENTS = (ev.TaskCompleted, ev.SubOrchestrationInstanceCompleted, ev.
 _FAILED_EVENTS = (ev.TaskFailed, ev.SubOrchestrationInstanceFailed, ev.EntityOperationFailed)
 _OUTCOME_EVENTS = _COMPLETED_EVENTS + _FAILED_EVENTS
 
-_decode_json = msgspec.json.Decoder().decode
-
 
 def _payload_to_json(payload: Raw) -> Any:
-    return _decode_json(to_displayable(payload))
+    return decode_json(to_displayable(payload))
 
 
 def project_history(

@@ -20,6 +20,7 @@ from durablecli.errors import Mismatch, Unserializable, UsageError
 from durablecli.limits import MAX_NESTING_DEPTH, PAYLOAD_LIMIT
 from durablecli.model import custom_objects, typed_decode
 from durablecli.model.custom_objects import APP_MODULES
+from durablecli.model.json_codec import decode_json, encode_json
 from durablecli.model.plain_encode import TOO_DEEP, TOO_DEEP_OR_CYCLIC, is_plain, to_plain
 
 __all__ = [
@@ -31,8 +32,6 @@ __all__ = [
     "to_displayable",
 ]
 
-_encode_json = msgspec.json.Encoder().encode
-_decode_json = msgspec.json.Decoder().decode
 _decode_json_members = msgspec.json.Decoder(dict[str, Raw]).decode
 
 
@@ -55,9 +54,9 @@ def decode(raw: Raw | bytes, annotation: Any = Any) -> Any:
     """The value of a payload, built by the annotation; raises Mismatch with the path. Without one: plain JSON."""
     try:
         if APP_MODULES and annotation is not Raw and custom_objects.may_contain_envelope(raw):
-            return typed_decode.build(_decode_json(raw), annotation, "$")
+            return typed_decode.build(decode_json(raw), annotation, "$")
         if annotation is Any:
-            return _decode_json(raw)
+            return decode_json(raw)
         return typed_decode.get_decoder(annotation)(raw)
     except msgspec.ValidationError as error:
         raise Mismatch(*typed_decode.split_validation_error(error)) from None
@@ -83,7 +82,7 @@ def check_nesting(data: bytes) -> None:
     if len(data) <= 2 * MAX_NESTING_DEPTH or data.count(b"[") + data.count(b"{") <= MAX_NESTING_DEPTH:
         return
     try:
-        if is_plain(_decode_json(data)):
+        if is_plain(decode_json(data)):
             return
     except RecursionError:
         pass
@@ -98,20 +97,20 @@ def to_displayable(payload: Raw) -> Raw:
     try:
         check_nesting(data)
     except Unserializable:
-        return Raw(_encode_json(f"nested deeper than {MAX_NESTING_DEPTH} levels, not shown ({len(data):,} bytes)"))
+        return Raw(encode_json(f"nested deeper than {MAX_NESTING_DEPTH} levels, not shown ({len(data):,} bytes)"))
     return payload
 
 
 def _encode_value(value: Any) -> bytes:
     try:
         if is_plain(value):
-            return _encode_json(value)
+            return encode_json(value)
     except (ValueError, RecursionError):
         pass  # a lone surrogate, or too many digits: found below, with its path
     if isinstance(value, Raw):
         return _check_raw(bytes(value))
     try:
-        return _encode_json(to_plain(value))
+        return encode_json(to_plain(value))
     except RecursionError:
         raise Unserializable("$", TOO_DEEP_OR_CYCLIC) from None
 
@@ -119,7 +118,7 @@ def _encode_value(value: Any) -> bytes:
 def _check_raw(data: bytes) -> bytes:
     """JSON as it was given: on one line, as histories need it, and not nested too deep."""
     try:
-        _decode_json(data)
+        decode_json(data)
         check_nesting(data)
         return msgspec.json.format(data, indent=-1) if b"\n" in data or b"\r" in data else data
     except RecursionError:

@@ -20,6 +20,7 @@ from msgspec import Raw
 from durablecli.errors import Unserializable
 from durablecli.limits import MAX_NESTING_DEPTH
 from durablecli.model import custom_objects, pydantic_checks, pydantic_models, typed_decode
+from durablecli.model.json_codec import decode_json, encode_json
 from durablecli.model.round_trip import check_no_fields_lost
 from durablecli.model.unserializable import type_label, why_unserializable
 
@@ -29,8 +30,6 @@ TOO_DEEP_OR_CYCLIC = (
     f"nested deeper than {MAX_NESTING_DEPTH} levels, which is the limit, or it contains itself; pass a flatter value"
 )
 
-_encode_json = msgspec.json.Encoder().encode
-_decode_json = msgspec.json.Decoder().decode
 _ATOM_TYPES = frozenset({str, int, bool, type(None)})
 _ATOM_OR_FLOAT_TYPES = _ATOM_TYPES | {float}
 _TEXT_TYPES = frozenset({str})
@@ -79,7 +78,7 @@ def to_plain(value: Any, path: str = "$", depth: int = 0) -> Any:
     if isinstance(value, PurePath):
         return _check_text(str(value), path)
     if isinstance(value, Raw):
-        return to_plain(_decode_json(value), path, depth)
+        return to_plain(decode_json(value), path, depth)
     if depth >= MAX_NESTING_DEPTH:
         raise Unserializable("$", TOO_DEEP_OR_CYCLIC)
     return _convert_composite(value, path, depth)
@@ -136,7 +135,7 @@ def _convert_atom(value: str | float, path: str) -> Any:
         name = type(value).__qualname__
         raise Unserializable(path, f"{name} is a kind of int that JSON would not keep; pass int(value)")
     try:
-        _encode_json(value)
+        encode_json(value)
     except ValueError:
         raise Unserializable(path, "an integer of more than 4,300 digits; pass it as a string") from None
     return value
@@ -252,4 +251,4 @@ def _sort_items(items: list[Any]) -> list[Any]:
     """One order for equal sets, whatever the hash seed: numbers by value, all else by its JSON."""
     if all(isinstance(item, int | float) for item in items):
         return sorted(items)
-    return sorted(items, key=_encode_json)
+    return sorted(items, key=encode_json)

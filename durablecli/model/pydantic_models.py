@@ -14,11 +14,9 @@ import typing
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-import msgspec
-
 from durablecli.errors import Unserializable
+from durablecli.model.json_codec import encode_json
 
-_encode_json = msgspec.json.Encoder().encode
 _MIN_BY_NAME_VERSION = (2, 11)
 
 
@@ -45,8 +43,8 @@ def load_model(kind: Any, value: Any) -> Any:
     """An object of this class, from plain JSON. Raises what pydantic raises."""
     options = {"by_alias": True, "by_name": True} if _supports_by_name() else {}
     if hasattr(kind, "model_validate_json"):
-        return kind.model_validate_json(_encode_json(value), **options)
-    return kind.__pydantic_validator__.validate_json(_encode_json(value), **options)
+        return kind.model_validate_json(encode_json(value), **options)
+    return kind.__pydantic_validator__.validate_json(encode_json(value), **options)
 
 
 def dump_model(value: Any) -> Any:

@@ -28,8 +28,8 @@ from durablecli.errors import Mismatch
 from durablecli.model import custom_objects, pydantic_models
 from durablecli.model.annotations import is_unresolved
 from durablecli.model.fields import Field, get_fields
+from durablecli.model.json_codec import decode_json
 
-_decode_json = msgspec.json.Decoder().decode
 _NATIVE_TYPES = frozenset(
     {type(None), bool, int, float, str, bytes, bytearray, datetime, date, time, timedelta, UUID, Decimal}
     | {list, tuple, dict, set, frozenset, Raw}
@@ -82,7 +82,7 @@ def get_decoder(annotation: Any) -> Callable[[Raw | bytes], Any]:
 
 def _make_decoder(annotation: Any) -> Callable[[Raw | bytes], Any]:
     if _is_unconstrained(unwrap_annotation(annotation)):
-        return _decode_json
+        return decode_json
     if not _needs_build(annotation, frozenset()):
         try:
             decoder = msgspec.json.Decoder(annotation)
@@ -90,7 +90,7 @@ def _make_decoder(annotation: Any) -> Callable[[Raw | bytes], Any]:
             pass  # a union that msgspec can't tell apart, or a name that doesn't resolve
         else:
             return functools.partial(_decode_native, decoder, annotation)
-    return lambda raw: build(_decode_json(raw), annotation, "$")
+    return lambda raw: build(decode_json(raw), annotation, "$")
 
 
 _get_cached_decoder = functools.lru_cache(maxsize=1024)(_make_decoder)
@@ -102,7 +102,7 @@ def _decode_native(decoder: msgspec.json.Decoder[Any], annotation: Any, raw: Raw
     except msgspec.ValidationError as error:
         # msgspec names neither keys nor what an array lacks; the walk by hand does.
         if "[...]" in str(error) or "`array` of " in str(error):
-            build(_decode_json(raw), annotation, "$")
+            build(decode_json(raw), annotation, "$")
         raise
 
 

@@ -17,8 +17,6 @@ from msgspec import Raw
 from msgspec.structs import replace
 
 from durablecli.model import events as ev
-from durablecli.model.entity_id import parse_entity_name
-from durablecli.model.status import InstanceSummary
 
 MAX_SENDERS = 128
 """So many senders are remembered over a snapshot: a repair then knows what was received from them."""
@@ -41,7 +39,7 @@ class EntityRuntimeState:
         """The operations of whoever holds the lock."""
         self.scheduled: dict[int, ev.Record] = {}
         """What waits for its time: it stands in no line before a TimerFired says so."""
-        self._lock_requests: dict[LockRequestKey, int] = {}
+        self._lock_requests: dict[ev.Origin, int] = {}
         """The requests for the lock that stand in the queue. One that isn't here any more was taken back."""
         self._cancelled_requests = 0
         self._deletions: Counter[bool] = Counter()
@@ -87,9 +85,7 @@ class EntityRuntimeState:
 
     def knows_request(self, sender: ev.Origin) -> bool:
         """Whether this request for the lock was granted here, or waits here."""
-        return (self.lock is not None and self.lock.sender == sender) or _lock_request_key(
-            sender
-        ) in self._lock_requests
+        return (self.lock is not None and self.lock.sender == sender) or sender in self._lock_requests
 
     def next_operations(self, limit: int) -> list[ev.Record]:
         """The next operations that may run one after another, up to the first thing that is none."""
@@ -110,10 +106,7 @@ class EntityRuntimeState:
 
     def _is_in_line(self, record: ev.Record) -> bool:
         event = record.event
-        return (
-            not isinstance(event, ev.EntityLockReceived)
-            or self._lock_requests.get(_lock_request_key(event.sender)) == record.n
-        )
+        return not isinstance(event, ev.EntityLockReceived) or self._lock_requests.get(event.sender) == record.n
 
     def scheduled_times(self) -> list[tuple[int, datetime]]:
         """The operations that wait for their time, and when it comes."""
@@ -138,7 +131,7 @@ class EntityRuntimeState:
                 self._apply_batch(event, at)
             case ev.EntityLockReceived():
                 self.queue.append(record)
-                self._lock_requests[_lock_request_key(event.sender)] = n
+                self._lock_requests[event.sender] = n
                 self._grant_lock(at)
             case ev.EntityUnlockReceived():
                 self._release_lock(event.sender)
@@ -201,7 +194,7 @@ class EntityRuntimeState:
         """Give the lock to whoever asked for it, once that request stands at the front."""
         while self.lock is None and self.queue and isinstance(event := self.queue[0].event, ev.EntityLockReceived):
             if self._is_in_line(self.queue.popleft()):
-                del self._lock_requests[_lock_request_key(event.sender)]
+                del self._lock_requests[event.sender]
                 self.lock = ev.EntityLock(event.sender, event.entities, at)
             else:
                 self._cancelled_requests -= 1
@@ -211,7 +204,7 @@ class EntityRuntimeState:
             self.lock = None
             self.queue.extendleft(reversed(self.holder_queue))  # sent under the lock, so before all that waited for it
             self.holder_queue.clear()
-        elif self._lock_requests.pop(_lock_request_key(sender), None) is not None:
+        elif self._lock_requests.pop(sender, None) is not None:
             self._cancelled_requests += 1  # looked for in the queue, it would cost the more the longer that is
 
     def _apply_snapshot(self, event: ev.EntitySnapshot) -> None:
@@ -237,13 +230,6 @@ class EntityRuntimeState:
         )
 
 
-LockRequestKey = tuple[str, str, int]
-
-
-def _lock_request_key(sender: ev.Origin) -> LockRequestKey:
-    return sender.instance, sender.execution, sender.n
-
-
 def _is_lock_holder(lock: ev.EntityLock, sender: ev.Origin | None) -> bool:
     holder = lock.sender
     return sender is not None and (sender.instance, sender.execution) == (holder.instance, holder.execution)
@@ -263,26 +249,3 @@ def fold_entity_log(records: Iterable[ev.Record], size: int = 0) -> EntityRuntim
         entity.apply(record)
     entity.size = size
     return entity
-
-
-def summarize_entity(entity: EntityRuntimeState) -> InstanceSummary:
-    """The row of this entity in the index."""
-    return InstanceSummary(
-        id=entity.id,
-        name=parse_entity_name(entity.id),
-        status="Exists" if entity.exists else "Empty",
-        execution=entity.execution,
-        parent=None,
-        version=None,
-        created=entity.created,
-        updated=entity.updated,
-        records=entity.last_n,
-        bytes=entity.size,
-        next_due=min((at for _, at in entity.scheduled_times()), default=None),
-        has_pending_work=bool(entity.runnable) or entity.blocked is not None,
-        waiting=(),
-        blocked=entity.blocked,
-        blocked_at=entity.blocked_at,
-        locked_by=entity.lock.sender.instance if entity.lock is not None else None,
-        queued=entity.queued,
-    )

@@ -102,7 +102,7 @@ class EventWaits:
             return None
         self._has_changed = False
         waits, unread = self.active_waits(), self.unread_counts()
-        if state.matches_waits(waits, unread):
+        if state.event_waits.matches(waits, unread):
             return None
         return ev.EventWaitsChanged(tuple(waits.items()), unread)
 

@@ -1,4 +1,4 @@
-"""What a ledger owes the world, and how that is told to people: the rows of lists and what an instance waits for."""
+"""Queries of a runtime state: the work that is pending, what is open by kind, and when the clock alone moves it."""
 
 from __future__ import annotations
 
@@ -8,11 +8,7 @@ import msgspec
 
 from durablecli.model import events as ev
 from durablecli.model.failures import Failure
-from durablecli.model.status import InstanceSummary, PendingWait
 from durablecli.replay.runtime_state import RuntimeState
-
-_MAX_SHOWN_WAITS = 20
-"""A row names this many waits; an instance with ten thousand open tasks says how it goes on with the first."""
 
 
 def activities(state: RuntimeState) -> list[tuple[int, ev.TaskScheduled]]:
@@ -90,63 +86,3 @@ def has_pending_work(state: RuntimeState) -> bool:
 
 def _is_pending_work(event: ev.AnyEvent) -> bool:
     return type(event) is ev.TaskScheduled or (type(event) is ev.TimerCreated and event.retry_of is not None)
-
-
-def waits(state: RuntimeState, limit: int | None = None) -> tuple[PendingWait, ...]:
-    """What it waits for, in the order in which it began to."""
-    if state.ended:
-        return ()
-    found = [_to_pending_wait(n, event, state.scheduled_at[n]) for n, event in _first_open_decisions(state, limit)]
-    found += [PendingWait("event", n, name, since) for n, (name, since) in state.event_waits.items()]
-    if not state.has_started and (start_at := scheduled_start_time(state)):
-        found.append(PendingWait("start", since=state.created, fire_at=start_at))
-    if state.suspended is not None:
-        found.append(PendingWait("suspended", name=state.suspended, since=state.suspended_at))
-    return tuple(sorted(found, key=lambda one: one.id or 0)[:limit])
-
-
-def _first_open_decisions(state: RuntimeState, limit: int | None) -> list[tuple[int, ev.Event]]:
-    found: list[tuple[int, ev.Event]] = []
-    for n, event in state.open_decisions.items():
-        if limit is not None and len(found) >= limit:
-            break
-        found.append((n, event))
-    return found
-
-
-def _to_pending_wait(n: int, event: ev.Event, since: datetime) -> PendingWait:
-    match event:
-        case ev.TaskScheduled():
-            return PendingWait("activity", n, event.name, since, attempt=event.attempt)
-        case ev.SubOrchestrationInstanceCreated():
-            return PendingWait("child", n, event.name, since, child=event.instance, attempt=event.attempt)
-        case ev.TimerCreated():
-            return PendingWait("timer", n, None, since, fire_at=event.fire_at)
-        case ev.EntityOperationCalled():
-            return PendingWait("entity", n, event.name, since, entity=event.entity)
-        case ev.EntityLockRequested():
-            return PendingWait("lock", n, None, since, entities=event.entities)
-        case _:
-            raise AssertionError(f"{type(event).__name__} is never open")
-
-
-def summarize_instance(state: RuntimeState) -> InstanceSummary:
-    """The row of this instance in the index."""
-    parent = state.started.parent
-    return InstanceSummary(
-        id=state.instance,
-        name=state.started.name,
-        status=state.status,
-        execution=state.execution,
-        parent=parent.instance if parent else None,
-        version=state.started.version,
-        created=state.created,
-        updated=state.updated,
-        records=state.last_n,
-        bytes=state.size,
-        next_due=None if state.ended else next_due(state),
-        has_pending_work=has_pending_work(state),
-        waiting=waits(state, _MAX_SHOWN_WAITS),
-        blocked=state.blocked,
-        blocked_at=state.blocked_at,
-    )

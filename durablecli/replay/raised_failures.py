@@ -5,17 +5,15 @@ They are kept in the exception's own dictionary, as its class may refuse attribu
 
 from __future__ import annotations
 
-from typing import Any
-
 from durablecli.model.failures import find_cause
+from durablecli.model.raw_attributes import get_dict
 
-_get_dict: Any = vars(BaseException)["__dict__"].__get__
 _OUTCOMES_KEY = "__durable_outcomes__"
 
 
 def attach_outcomes(error: BaseException, outcomes: tuple[int, ...]) -> None:
     """Keep the records that an exception was raised for."""
-    _get_dict(error)[_OUTCOMES_KEY] = outcomes
+    get_dict(error)[_OUTCOMES_KEY] = outcomes
 
 
 def collect_causes(error: BaseException) -> tuple[int, ...]:
@@ -25,6 +23,6 @@ def collect_causes(error: BaseException) -> tuple[int, ...]:
     link: BaseException | None = error
     while link is not None and id(link) not in seen:
         seen.add(id(link))
-        found.update(_get_dict(link).get(_OUTCOMES_KEY, ()))
+        found.update(get_dict(link).get(_OUTCOMES_KEY, ()))
         link = find_cause(link)
     return tuple(sorted(found))

@@ -1,16 +1,16 @@
-"""The ledger: the fold of a history that needs no user code. O(1) a record; the same code live and from a file.
+"""The state of one execution as its history gives it, without user code. O(1) a record, the same live and from a file.
 
-It knows which arrivals count, what is held back, open, waited for, suspended and blocked. What an instance owes the
-world is what is open here, plus the arrivals it holds: there is no other queue.
+It knows which arrivals count, and what is held, open, waited for, suspended and blocked. There is no other queue: the
+pending work of an instance is what is open here, and the arrivals that it holds.
 
-A *held* arrival is recorded and not yet applied; an `OrchestratorStarted{upto}` applies it. A rewind makes the arrivals
-from its starting point on held once more, except those it forgets.
+A *held* arrival is recorded and not yet applied; an `OrchestratorStarted{upto}` applies it. A rewind holds the arrivals
+from its starting point on once more, except those that it drops.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -18,6 +18,7 @@ from msgspec import Raw
 
 from durablecli.model import events as ev
 from durablecli.model.failures import Failure
+from durablecli.replay.recorded_waits import RecordedWaits
 
 OpenDecision = (
     ev.TaskScheduled
@@ -26,6 +27,19 @@ OpenDecision = (
     | ev.EntityOperationCalled
     | ev.EntityLockRequested
 )
+
+
+_ANSWERED_TYPE: dict[type[ev.AnyEvent], type[OpenDecision]] = {
+    ev.TaskCompleted: ev.TaskScheduled,
+    ev.TaskFailed: ev.TaskScheduled,
+    ev.SubOrchestrationInstanceCompleted: ev.SubOrchestrationInstanceCreated,
+    ev.SubOrchestrationInstanceFailed: ev.SubOrchestrationInstanceCreated,
+    ev.TimerFired: ev.TimerCreated,
+    ev.EntityOperationCompleted: ev.EntityOperationCalled,
+    ev.EntityOperationFailed: ev.EntityOperationCalled,
+    ev.EntityLockGranted: ev.EntityLockRequested,
+}
+"""For each kind of outcome the kind of decision that it answers."""
 
 
 @dataclass(slots=True)
@@ -38,15 +52,15 @@ class Turn:
 
 
 class RuntimeState:
-    """What one execution's history says. `script` holds its turns while a machine is to be built from them.
+    """The fold of one history. `turns` holds its turns while an executor is to be built from them.
 
-    `open` is what is asked for and not answered, `locks` what was granted and not given back. Of a failed execution the
-    calls of entities stay open: what they did can't be asked for twice, and a rewind makes a late answer count.
+    `open_decisions` are those without an outcome, `locks` those granted and not released. Calls of entities stay open
+    when the execution has failed: they can't be repeated, and after a rewind a late outcome counts.
 
-    `attempts` has the later attempts of retried sub-orchestrations, by the first.
+    `later_attempts` has the later attempts of retried sub-orchestrations, by the first.
 
-    After a rewind `kept` holds the decisions of a turn that is to be taken again, and `reopened` when the open calls
-    were given more time.
+    After a rewind `kept_decisions` holds the decisions of a turn that is taken again, and `timeout_resets` the times
+    from which the retry timeouts of open calls count.
     """
 
     def __init__(self, *, keep_turns: bool = False) -> None:
@@ -59,9 +73,7 @@ class RuntimeState:
         self.locks: dict[int, ev.EntityLockRequested] = {}
         self.scheduled_at: dict[int, datetime] = {}
         self.held: deque[ev.Record] = deque()
-        self.event_waits: dict[int, tuple[str, datetime]] = {}
-        self._waits_by_name: dict[str, dict[int, None]] = {}
-        self.unread_counts: dict[str, int] = {}
+        self.event_waits = RecordedWaits()
         self.kept_decisions: list[ev.Record] = []
         self.timeout_resets: dict[int, datetime] = {}
         self.later_attempts: dict[int, list[int]] = {}
@@ -81,7 +93,7 @@ class RuntimeState:
         self.blocked_at: datetime | None = None
         self.turns: list[Turn] | None = [] if keep_turns else None
 
-    # ── what others ask ────────────────────────────────────────────────────────────────────────────────────────
+    # ── queries ────────────────────────────────────────────────────────────────────────────────────────
 
     @property
     def instance(self) -> str:
@@ -97,7 +109,7 @@ class RuntimeState:
 
     @property
     def status(self) -> str:
-        """The runtime status in Durable Functions' word."""
+        """The runtime status, as Durable Functions names it."""
         if self.end_status is not None:
             return self.end_status
         if self.suspended is not None:
@@ -105,28 +117,17 @@ class RuntimeState:
         return "Running" if self.has_started else "Pending"
 
     def accepts(self, event: ev.AnyEvent) -> bool:
-        """Whether an outcome answers something open here. What answers nothing is dropped by the caller."""
-        match event:
-            case ev.TaskCompleted() | ev.TaskFailed():
-                return isinstance(self.open_decisions.get(event.task), ev.TaskScheduled)
-            case ev.SubOrchestrationInstanceCompleted() | ev.SubOrchestrationInstanceFailed():
-                return isinstance(self.open_decisions.get(event.task), ev.SubOrchestrationInstanceCreated)
-            case ev.TimerFired():
-                return isinstance(self.open_decisions.get(event.timer), ev.TimerCreated)
-            case ev.EntityOperationCompleted() | ev.EntityOperationFailed():
-                return isinstance(self.open_decisions.get(event.task), ev.EntityOperationCalled)
-            case ev.EntityLockGranted():
-                return isinstance(self.open_decisions.get(event.task), ev.EntityLockRequested)
-            case _:
-                return True
+        """Whether an arrival is no outcome, or answers an open decision. The caller drops what isn't accepted."""
+        decision = _ANSWERED_TYPE.get(type(event))
+        return decision is None or type(self.open_decisions.get(answered_decision(event))) is decision
 
     @property
     def must_hold(self) -> bool:
-        """Whether an arrival may not be applied now: earlier ones are still held, or nothing moves at all."""
+        """Whether an arrival can't be applied now: earlier ones are still held, or the execution doesn't run."""
         return bool(self.held) or self.suspended is not None or self.blocked is not None or self.ended
 
     def next_held(self, now: datetime) -> ev.Record | None:
-        """The held arrival that may be applied next, if one may."""
+        """The held arrival that can be applied next; None if none can."""
         if not self.held or self.suspended is not None or self.ended:
             return None
         first = self.held[0]
@@ -136,7 +137,7 @@ class RuntimeState:
     # ── the fold ───────────────────────────────────────────────────────────────────────────────────────────────
 
     def apply(self, record: ev.Record) -> None:
-        """Fold one record in."""
+        """Apply one record."""
         n, at, event = record
         self.last_n = n
         self.updated = at
@@ -166,7 +167,7 @@ class RuntimeState:
             case ev.CustomStatusSet():
                 self.custom_status = event.status
             case ev.EventAwaited():
-                self._add_event_awaited(n, event.name, at)
+                self.event_waits.add_wait(n, event.name, at)
                 self._add_decision(record)
             case ev.TimerCanceled():
                 self._close_decision(event.timer)
@@ -186,7 +187,7 @@ class RuntimeState:
                     self._apply_control_event(event, at)
 
     def _apply_entity_event(self, record: ev.Record, event: ev.AnyEvent) -> bool:
-        """Fold in what concerns calls and locks of entities; False for what doesn't."""
+        """Apply a record about calls and locks of entities; False for any other."""
         match event:
             case ev.EntityOperationCalled() | ev.EntityLockRequested():
                 self._open_decision(record, event)
@@ -214,11 +215,11 @@ class RuntimeState:
             case ev.ExecutionUnblocked():
                 self.blocked = self.blocked_at = None
             case ev.EventWaitsChanged():
-                self._set_waits(event, at)
+                self.event_waits.replace(event, at)
             case ev.ExecutionTerminated():
                 pass
             case _:
-                raise AssertionError(f"{type(event).__name__} has no place in the fold")
+                raise AssertionError(f"{type(event).__name__} isn't a record of an orchestration")
 
     def _open_decision(self, record: ev.Record, event: OpenDecision) -> None:
         self.open_decisions[record.n] = event
@@ -228,7 +229,7 @@ class RuntimeState:
         self._add_decision(record)
 
     def _apply_lock_event(self, event: ev.AnyEvent) -> None:
-        """Close what is answered or taken back. Granted locks are kept, also while the grant is held."""
+        """Close a request for locks that is granted or cancelled. Granted locks stay, even while the grant is held."""
         n = answered_decision(event)
         request = self.open_decisions.get(n)
         self._close_decision(n)
@@ -256,7 +257,7 @@ class RuntimeState:
         self.incomplete = False
         event = record.event
         if isinstance(event, ev.EventRaised):
-            self._read_event(event.name.casefold())
+            self.event_waits.add_event(event.name)
         decisions, self.kept_decisions = self.kept_decisions, []
         if self.turns is not None:
             self.turns.append(Turn(record, at, decisions))
@@ -265,40 +266,6 @@ class RuntimeState:
         self.incomplete = False
         if self.turns:
             self.turns[-1].decisions.append(record)
-
-    def _add_event_awaited(self, n: int, name: str, at: datetime) -> None:
-        folded = name.casefold()
-        if self.unread_counts.get(folded):
-            self.unread_counts[folded] -= 1
-        else:
-            self._add_wait(n, name, at)
-
-    def _add_wait(self, n: int, name: str, since: datetime) -> None:
-        self.event_waits[n] = (name, since)
-        self._waits_by_name.setdefault(name.casefold(), {})[n] = None
-
-    def _read_event(self, name: str) -> None:
-        waits = self._waits_by_name.get(name)
-        if not waits:
-            self.unread_counts[name] = self.unread_counts.get(name, 0) + 1
-            return
-        n = next(iter(waits))
-        del waits[n], self.event_waits[n]
-
-    def _set_waits(self, event: ev.EventWaitsChanged, at: datetime) -> None:
-        before, self.event_waits, self._waits_by_name = self.event_waits, {}, {}
-        for n, name in event.waits:
-            self._add_wait(n, name, before[n][1] if n in before else at)
-        self.unread_counts = dict(event.unread)
-
-    def matches_waits(self, waits: Mapping[int, str], unread: Mapping[str, int]) -> bool:
-        """Whether these are the waits, in their order for each name, and the unread events. The fold knows nothing of
-        waits that sleep: only the machine does."""
-        lines: dict[str, list[int]] = {}
-        for n, name in waits.items():
-            lines.setdefault(name.casefold(), []).append(n)
-        known = {name: list(line) for name, line in self._waits_by_name.items() if line}
-        return lines == known and {name: count for name, count in self.unread_counts.items() if count} == unread
 
     def _complete(self, n: int, event: ev.ExecutionCompleted) -> None:
         self._end_execution(event.status)
@@ -318,13 +285,12 @@ class RuntimeState:
         self.scheduled_at = {n: self.scheduled_at[n] for n in self.open_decisions}
         self.locks.clear()
         self.event_waits.clear()
-        self._waits_by_name.clear()
         self.suspended = self.suspended_at = self.blocked = self.blocked_at = None
 
     # ── rewind ─────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _rewind(self, event: ev.ExecutionRewound, at: datetime) -> None:
-        """Take the end back. The turns from `from` on are held again, but for what is forgotten or void."""
+        """Undo the end. The turns from `start` on are held again, except what is forgotten or void."""
         self.end_status = None
         self.result, self.failure = ev.ABSENT, None
         self.causes, self.completed_n, self.rewind_from = (), 0, 0
@@ -352,20 +318,15 @@ class RuntimeState:
         self._rebuild_open_decisions(turns)
 
     def _rebuild_open_decisions(self, turns: list[Turn]) -> None:
-        """Find what is open and waited for once more, from the turns that are left and the arrivals that are held.
+        """Find what is open and waited for, from the remaining turns and the held arrivals.
 
-        Locks there are none: the end has given them back, and nobody is rewound into a critical section.
+        There are no locks: the end has released them, and an instance isn't rewound into a critical section.
         """
-        self.event_waits, self._waits_by_name, self.unread_counts, self.open_decisions, self.scheduled_at = (
-            {},
-            {},
-            {},
-            {},
-            {},
-        )
+        self.event_waits = RecordedWaits()
+        self.open_decisions, self.scheduled_at = {}, {}
         for turn in turns:
             if isinstance(turn.arrival.event, ev.EventRaised):
-                self._read_event(turn.arrival.event.name.casefold())
+                self.event_waits.add_event(turn.arrival.event.name)
             self._add_open_decisions(turn.decisions)
         self._add_open_decisions(self.kept_decisions)
         for turn in turns:
@@ -377,7 +338,7 @@ class RuntimeState:
     def _add_open_decisions(self, decisions: Iterable[ev.Record]) -> None:
         for n, at, event in decisions:
             if isinstance(event, ev.EventAwaited):
-                self._add_event_awaited(n, event.name, at)
+                self.event_waits.add_wait(n, event.name, at)
             elif isinstance(event, OpenDecision):
                 self.open_decisions[n] = event
                 self.scheduled_at[n] = at
@@ -389,7 +350,7 @@ def _first_attempt(n: int, asked: OpenDecision) -> int:
 
 
 def answered_decision(event: ev.AnyEvent) -> int:
-    """The number of the decision that an arrival answers or another takes back; 0 where there is none."""
+    """The number of the decision that an event answers or cancels; 0 where there is none."""
     match event:
         case ev.TimerFired() | ev.TimerCanceled():
             return event.timer
@@ -410,7 +371,7 @@ def answered_decision(event: ev.AnyEvent) -> int:
 
 
 def fold_history(records: Iterable[ev.Record], size: int = 0, *, keep_turns: bool = True) -> RuntimeState:
-    """The ledger of a whole history of `size` bytes. A rewind can't be folded without the script."""
+    """The state after a whole history of `size` bytes. A rewind can't be folded without the turns."""
     if not keep_turns:
         records = list(records)
         keep_turns = any(isinstance(record.event, ev.ExecutionRewound) for record in records)

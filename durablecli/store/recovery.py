@@ -15,9 +15,9 @@ from durablecli.model.codec import CorruptLine, crc_seed, decode_record
 from durablecli.model.entity_id import is_entity_id
 from durablecli.model.events import Record
 from durablecli.model.status import InstanceSummary
-from durablecli.replay.entity_state import fold_entity_log, summarize_entity
-from durablecli.replay.pending import summarize_instance
+from durablecli.replay.entity_state import fold_entity_log
 from durablecli.replay.runtime_state import fold_history
+from durablecli.replay.summary import summarize_entity, summarize_instance
 from durablecli.store.disk import Disk
 from durablecli.store.history.file import (
     history_files,

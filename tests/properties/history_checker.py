@@ -114,7 +114,7 @@ class ReplayComparison:
                 else:
                     assert not self.held
                     self._apply(record, record)
-            elif isinstance(event, ev.DECISIONS):
+            elif isinstance(event, ev.Decision):
                 self._compare(record)
                 ended = ended or isinstance(event, ev.ExecutionCompleted)
         assert not self.expected

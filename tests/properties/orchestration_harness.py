@@ -157,7 +157,7 @@ class OrchestrationHarness:
             if ledgers[id].suspended is not None:
                 self.post("resume", id)
             for name in EVENT_NAMES:
-                if ledgers[id].event_waits:
+                if ledgers[id].event_waits.active:
                     self.post("raise-event", id, name=name, input=encode("at last"))
         self.run_until_quiescent()  # what comes at the same time may be taken in any order
         due = [due for id in live if (due := next_due(ledgers[id])) is not None]
@@ -188,7 +188,7 @@ def describe_state(ledger: RuntimeState) -> list[Any]:
     return [
         ledger.status,
         ledger.open_decisions,
-        ledger.event_waits,
+        ledger.event_waits.active,
         len(ledger.held),
         ledger.suspended,
         ledger.blocked,

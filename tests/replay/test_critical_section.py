@@ -15,6 +15,7 @@ from durablecli.model import events as ev
 from durablecli.model.entity_id import EntityId
 from durablecli.replay import pending
 from durablecli.replay.runtime_state import fold_history
+from durablecli.replay.summary import pending_waits
 from tests.support.executor_harness import START, ExecutorHarness, format_record
 
 Context = df.DurableOrchestrationContext
@@ -397,7 +398,7 @@ def test_a_request_is_cancelled_once_and_never_when_it_is_granted() -> None:
 
 def test_a_lock_request_is_a_wait_and_no_pending_work() -> None:
     stage = ExecutorHarness(transfer)
-    [waiting] = pending.waits(stage.runtime_state)
+    [waiting] = pending_waits(stage.runtime_state)
     assert (waiting.kind, waiting.id, waiting.name, waiting.entities) == ("lock", 2, None, (A, B))
     assert not pending.has_pending_work(stage.runtime_state)
     assert not stage.runtime_state.accepts(ev.EntityOperationCompleted(2))

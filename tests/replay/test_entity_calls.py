@@ -14,6 +14,7 @@ from durablecli.model import events as ev
 from durablecli.model.entity_id import EntityId
 from durablecli.replay import pending
 from durablecli.replay.runtime_state import fold_history
+from durablecli.replay.summary import pending_waits
 from tests.support.executor_harness import START, ExecutorHarness, format_record, seconds
 
 Context = df.DurableOrchestrationContext
@@ -156,7 +157,7 @@ def calls_one(context: Context) -> Any:
 
 def test_an_open_call_is_a_wait_and_no_pending_work() -> None:
     stage = ExecutorHarness(calls_one)
-    [waiting] = pending.waits(stage.runtime_state)
+    [waiting] = pending_waits(stage.runtime_state)
     assert (waiting.kind, waiting.id, waiting.name, waiting.entity) == ("entity", 2, "add", "@counter@a")
     assert [n for n, _ in pending.entity_calls(stage.runtime_state)] == [2]
     assert not pending.has_pending_work(stage.runtime_state)
@@ -182,7 +183,7 @@ def test_a_failed_execution_still_takes_the_outcome_of_a_call_once() -> None:
     stage = ExecutorHarness(fails_meanwhile)
     stage.fail_task(3)
     assert stage.runtime_state.status == "Failed"
-    assert pending.waits(stage.runtime_state) == ()
+    assert pending_waits(stage.runtime_state) == ()
     late = ev.EntityOperationCompleted(2)
     assert stage.runtime_state.accepts(late)
     assert stage.runtime_state.must_hold

@@ -216,7 +216,7 @@ def test_the_cost_of_an_event_does_not_depend_on_the_number_of_waits() -> None:
                 ledger.apply(record)
         finally:
             sys.settrace(before)
-        assert not ledger.event_waits
+        assert not ledger.event_waits.active
         return count / size
 
     assert lines(1_000) < 1.5 * lines(50)

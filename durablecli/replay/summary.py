@@ -1,0 +1,98 @@
+"""Summaries of instances and entities: their rows in the index, and what an instance is waiting for."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from durablecli.model import events as ev
+from durablecli.model.entity_id import parse_entity_name
+from durablecli.model.status import InstanceSummary, PendingWait
+from durablecli.replay.entity_state import EntityRuntimeState
+from durablecli.replay.pending import has_pending_work, next_due, scheduled_start_time
+from durablecli.replay.runtime_state import RuntimeState
+
+_MAX_SHOWN_WAITS = 20
+"""Waits in a row: of an instance with ten thousand open tasks the first say enough."""
+
+
+def summarize_instance(state: RuntimeState) -> InstanceSummary:
+    """The row of this instance in the index."""
+    parent = state.started.parent
+    return InstanceSummary(
+        id=state.instance,
+        name=state.started.name,
+        status=state.status,
+        execution=state.execution,
+        parent=parent.instance if parent else None,
+        version=state.started.version,
+        created=state.created,
+        updated=state.updated,
+        records=state.last_n,
+        bytes=state.size,
+        next_due=None if state.ended else next_due(state),
+        has_pending_work=has_pending_work(state),
+        waiting=pending_waits(state, _MAX_SHOWN_WAITS),
+        blocked=state.blocked,
+        blocked_at=state.blocked_at,
+    )
+
+
+def summarize_entity(entity: EntityRuntimeState) -> InstanceSummary:
+    """The row of this entity in the index."""
+    return InstanceSummary(
+        id=entity.id,
+        name=parse_entity_name(entity.id),
+        status="Exists" if entity.exists else "Empty",
+        execution=entity.execution,
+        parent=None,
+        version=None,
+        created=entity.created,
+        updated=entity.updated,
+        records=entity.last_n,
+        bytes=entity.size,
+        next_due=min((at for _, at in entity.scheduled_times()), default=None),
+        has_pending_work=bool(entity.runnable) or entity.blocked is not None,
+        waiting=(),
+        blocked=entity.blocked,
+        blocked_at=entity.blocked_at,
+        locked_by=entity.lock.sender.instance if entity.lock is not None else None,
+        queued=entity.queued,
+    )
+
+
+def pending_waits(state: RuntimeState, limit: int | None = None) -> tuple[PendingWait, ...]:
+    """What an instance is waiting for, in the order in which it began to."""
+    if state.ended:
+        return ()
+    found = [_to_pending_wait(n, event, state.scheduled_at[n]) for n, event in _first_open_decisions(state, limit)]
+    found += [PendingWait("event", n, name, since) for n, (name, since) in state.event_waits.active.items()]
+    if not state.has_started and (start_at := scheduled_start_time(state)):
+        found.append(PendingWait("start", since=state.created, fire_at=start_at))
+    if state.suspended is not None:
+        found.append(PendingWait("suspended", name=state.suspended, since=state.suspended_at))
+    return tuple(sorted(found, key=lambda one: one.id or 0)[:limit])
+
+
+def _first_open_decisions(state: RuntimeState, limit: int | None) -> list[tuple[int, ev.Event]]:
+    found: list[tuple[int, ev.Event]] = []
+    for n, event in state.open_decisions.items():
+        if limit is not None and len(found) >= limit:
+            break
+        found.append((n, event))
+    return found
+
+
+def _to_pending_wait(n: int, event: ev.Event, since: datetime) -> PendingWait:
+    match event:
+        case ev.TaskScheduled():
+            return PendingWait("activity", n, event.name, since, attempt=event.attempt)
+        case ev.SubOrchestrationInstanceCreated():
+            return PendingWait("child", n, event.name, since, child=event.instance, attempt=event.attempt)
+        case ev.TimerCreated():
+            return PendingWait("timer", n, None, since, fire_at=event.fire_at)
+        case ev.EntityOperationCalled():
+            return PendingWait("entity", n, event.name, since, entity=event.entity)
+        case ev.EntityLockRequested():
+            return PendingWait("lock", n, None, since, entities=event.entities)
+        case _:
+            raise AssertionError(f"{type(event).__name__} is never open")
