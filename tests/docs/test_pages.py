@@ -14,6 +14,7 @@ from tests.docs.project import Project
 README = ROOT / "README.md"
 MAX_README_WORDS = 900
 MAX_BLOCKS_NOT_RUN = 5
+MAX_ATTEMPTS = 5
 
 
 @pytest.mark.timeout(600)  # a page has up to thirty commands, each a process of its own
@@ -22,13 +23,27 @@ def test_the_code_blocks_of_the_page_run(page: Path, tmp_path: Path) -> None:
     found = [block for block in blocks(page) if block.not_run is None]
     if any("curl " in block.text for block in found) and shutil.which("curl") is None:
         pytest.skip("the transcripts are those of curl")
-    with Project(tmp_path) as project:
+    failure: str | None = None
+    for attempt in range(MAX_ATTEMPTS):
+        failure = run_page(found, tmp_path / f"{attempt}" / "project")
+        # On a busy machine a cycle of the engine ends early, and holds a start for the next one: the history shows it.
+        if failure is None or "OrchestratorStarted" not in failure:
+            break
+    if failure is not None:
+        pytest.fail(f"{page.relative_to(ROOT)}:{failure}", pytrace=False)
+
+
+def run_page(found: list[Block], folder: Path) -> str | None:
+    """Run the blocks of a page in a new project; return the line of the first one that lies, and why it does."""
+    folder.mkdir(parents=True)
+    with Project(folder) as project:
         for block in found:
             try:
                 project.run(block)
             except AssertionError as error:
-                pytest.fail(f"{page.relative_to(ROOT)}:{block.line}: {error}", pytrace=False)
+                return f"{block.line}: {error}"
         project.finish()
+    return None
 
 
 def test_nearly_every_block_is_run() -> None:
