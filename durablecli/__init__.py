@@ -6,8 +6,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from durablecli.azure.blueprints import Blueprint, DFApp
     from durablecli.azure.client import DurableFunctionsClient, SyncDurableFunctionsClient
-    from durablecli.blueprints import Blueprint, DFApp
     from durablecli.client import (
         Client,
         DurableOrchestrationClient,
@@ -36,10 +36,10 @@ if TYPE_CHECKING:
 
 _MODULES = {
     "ActivityContext": "durablecli.engine.workers.activity_context",
-    "Blueprint": "durablecli.blueprints",
+    "Blueprint": "durablecli.azure.blueprints",
     "Client": "durablecli.client",
     "CriticalSection": "durablecli.replay.critical_section",
-    "DFApp": "durablecli.blueprints",
+    "DFApp": "durablecli.azure.blueprints",
     "DurableEntity": "durablecli.entities.context",
     "DurableEntityContext": "durablecli.entities.context",
     "DurableFunctionsClient": "durablecli.azure.client",

@@ -1,6 +1,6 @@
-"""The links by which an instance is managed, as Durable Functions gives them out.
+"""The links by which clients manage an instance, as Durable Functions returns them.
 
-They carry a `code` only when a key is in force: without one anybody who reaches the server may ask anyway.
+They carry a `code` only if a key is in force: without one, every client that reaches the server has access anyway.
 """
 
 from __future__ import annotations
@@ -9,48 +9,51 @@ from typing import NamedTuple
 from urllib.parse import quote, urlsplit
 
 BASE_PATH = "/runtime/webhooks/durabletask"
-"""The path under which the management API answers."""
+"""The base path of the management API."""
+
+REWIND_LINK = "rewindPostUri"
+"""The name of the link that only the client of an app gives out, as in the original: no response to a start has it."""
 
 _ERROR_ON_FAILURE_QUERY = "returnInternalServerErrorOnFailure=true"
 
 
 class HttpManagementPayload(dict[str, str]):
-    """From what may be done with an instance to the link that does it; `id` is the instance."""
+    """The links of an instance by name, and its id as `id`."""
 
     @property
     def urls(self) -> dict[str, str]:
-        """The links alone."""
+        """Only the links, without the id."""
         return {key: url for key, url in self.items() if key != "id"}
 
     def to_json(self) -> dict[str, str]:
-        """The payload as a plain mapping."""
+        """Convert to a plain dict."""
         return dict(self)
 
 
 class ManagementEndpoint(NamedTuple):
-    """Where the management API of a hub answers; `code` is its key where one is in force."""
+    """The origin of the management API of a hub; `code` is its key if one is in force."""
 
     origin: str = "http://127.0.0.1:7071"
     code: str | None = None
 
     def as_seen_by(self, url: str | None) -> ManagementEndpoint:
-        """The same place, under the origin that the sender of a request used."""
+        """The same endpoint, with the origin that the URL of a request has."""
         parts = urlsplit(url or "")
         if not parts.scheme or not parts.netloc:
             return self
         return self._replace(origin=f"{parts.scheme}://{parts.netloc}")
 
     def instance_url(self, instance: str, suffix: str = "") -> str:
-        """One link; `rest` is what follows the instance id, with its query."""
+        """Make one link; `suffix` follows the instance id, and may have a query."""
         link = f"{self.origin}{BASE_PATH}/instances/{quote(instance, safe='')}{suffix}"
         if self.code is None:
             return link
         return f"{link}{'&' if '?' in suffix else '?'}code={quote(self.code, safe='')}"
 
     def make_payload(self, instance: str, *, error_on_failure: bool = False) -> HttpManagementPayload:
-        """All links of an instance. `{eventName}` and `{text}` are there to be replaced.
+        """Make all links of an instance. `{eventName}` and `{text}` are placeholders.
 
-        With `error_on_failure` the link to its status answers 500 once it has failed.
+        With `error_on_failure` the status link responds with 500 once the instance has failed.
         """
         return HttpManagementPayload(
             id=instance,

@@ -12,7 +12,7 @@ from functools import cached_property, partial
 from types import ModuleType
 from typing import Any
 
-from durablecli.blueprints import Blueprint, FunctionBindings, Trigger, get_bindings
+from durablecli.bindings import FunctionBindings, FunctionCollection, Trigger, get_bindings
 from durablecli.decorators import Entity, Orchestrator
 from durablecli.entities.adapters import ClassEntity, EntityAdapter, FunctionEntity
 from durablecli.entities.class_methods import EntityMethods
@@ -176,7 +176,7 @@ class Registry:
                 self._add_callable(FunctionMark("orchestrator", stem), value.orchestrator_function, module.__name__)
             elif isinstance(value, Entity):
                 self._add_callable(FunctionMark("entity", stem), value.entity_function, module.__name__)
-            elif isinstance(value, Blueprint):
+            elif isinstance(value, FunctionCollection):
                 for function in value.functions:
                     self._add_marked(function, module.__name__)
             else:

@@ -16,7 +16,7 @@ from datetime import UTC, datetime, timedelta
 from types import ModuleType
 from typing import Any
 
-from durablecli.blueprints import Blueprint
+from durablecli.azure.blueprints import Blueprint
 from durablecli.builtin.call_http import make_call_http_functions
 from durablecli.client import Client, DurableOrchestrationStatus
 from durablecli.client.entity_waits import EntityWait

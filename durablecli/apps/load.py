@@ -26,7 +26,7 @@ from durablecli.apps.host_json import (
 )
 from durablecli.apps.modules import ROOT_PACKAGE, LoadedApp, Registrar
 from durablecli.azure import import_hook
-from durablecli.blueprints import CloudTrigger, FunctionBindings, get_bindings
+from durablecli.bindings import CloudTrigger, FunctionBindings, get_bindings
 from durablecli.config import Config, import_folder
 from durablecli.decorators import Entity, Orchestrator
 from durablecli.errors import ConfigError

@@ -1,7 +1,7 @@
-"""Calls an activity as Azure does: by the names of its parameters, with its input as it came.
+"""Calls activities as Azure does: by parameter name, with the input as it was sent.
 
-Its annotations are for readers, but for classes with `from_json`: those get their objects, where the input fits.
-Whatever else is annotated receives the plain value. An activity of durablecli's own apps is held to its annotations.
+In an Azure app annotations are for readers, except classes with `from_json`: their objects are made if the input fits.
+Any other parameter receives the plain value. In an app for durablecli the input is decoded by its annotation.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ _ORIGINAL_ATTRIBUTE = "__durable_activity__"
 
 
 def bind_activities(registry: Registry) -> None:
-    """Have each activity with bindings called with what its parameters are bound to, except for clients of the hub."""
+    """Have activities with bindings called with the values of their bindings, except durable clients."""
     _wrap_activities(registry, None)
 
 
 def inject_clients(registry: Registry, clients: Callable[[], ClientProvider]) -> None:
-    """Do the same, and give clients of the hub to those that want one; `clients` is asked at each call."""
+    """Have activities with bindings called with the values of their bindings. `clients` is called for each call."""
     _wrap_activities(registry, clients)
 
 
@@ -49,7 +49,7 @@ def _wrap_activities(registry: Registry, clients: Callable[[], ClientProvider] |
 def _wrap(
     function: Function, original: Callable[..., Any], clients: Callable[[], ClientProvider] | None
 ) -> Callable[..., Any]:
-    """The activity as the engine calls it: with its input in JSON, and the context."""
+    """Wrap an activity so that the engine can call it with the encoded input and the context."""
     binding = _ActivityBinding(function, original, clients)
 
     if inspect.iscoroutinefunction(original):
@@ -71,7 +71,7 @@ def _wrap(
 
 
 class _ActivityBinding:
-    """The parameters of one activity, and what each of them receives at a call."""
+    """Binds the parameters of one activity to their values."""
 
     def __init__(
         self, function: Function, original: Callable[..., Any], clients: Callable[[], ClientProvider] | None
@@ -80,17 +80,16 @@ class _ActivityBinding:
         self._clients = clients
         self._parameters = parameters = _get_parameters(original)
         self._input_parameter = self._find_input_parameter()
-        is_ours = not function.is_azure
         annotation = _get_annotation(parameters.get(self._input_parameter or ""))
-        self._decode = decode if is_ours else _decode_leniently
-        self._annotation = annotation if is_ours else json_constructible(annotation)
+        self._decode = _decode_leniently if function.is_azure else decode
+        self._annotation = json_constructible(annotation) if function.is_azure else annotation
         self._wants_context = CONTEXT_PARAMETER in parameters and self._input_parameter != CONTEXT_PARAMETER
         self._has_outputs = bool(output_bindings.create_outs(function, parameters.values())) or bool(function.outputs)
         self._folder = os.path.dirname(getattr(inspect.unwrap(original), "__code__", _FALLBACK_CODE).co_filename)
         self._context_parameters = [name for name, one in parameters.items() if one.annotation is ActivityContext]
 
     def bind(self, input: Raw, context: ActivityContext) -> dict[str, Any]:
-        """The arguments by name; raises BindingUnavailable."""
+        """The arguments of a call by name; raises BindingUnavailable."""
         function = self._function
         arguments: dict[str, Any] = {}
         if self._input_parameter is not None:
@@ -109,7 +108,7 @@ class _ActivityBinding:
         return arguments
 
     def wrap_result(self, arguments: dict[str, Any], value: Any) -> Any:
-        """The return value, with what was set on outputs where there are any."""
+        """The return value, with the values of output bindings if the activity has any."""
         return (
             ReturnWithOutputs(value, output_bindings.record_outputs(self._function, arguments, value))
             if self._has_outputs
@@ -117,8 +116,7 @@ class _ActivityBinding:
         )
 
     def _find_input_parameter(self) -> str | None:
-        """The parameter that receives the input: the one that the trigger names, or the first that nothing else is
-        bound to."""
+        """The parameter that receives the input: the one the trigger names, or the first without a binding."""
         parameters, declared = self._parameters, self._function.input_name
         if declared in parameters or any(one.kind is one.VAR_KEYWORD for one in parameters.values()):
             return declared

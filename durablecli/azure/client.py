@@ -1,7 +1,7 @@
-"""The client that an app's functions receive: every call of Azure's SDKs, in the older words and in the newer.
+"""The durable client that functions receive: the methods of Azure's SDKs, by their older and newer names.
 
-The sync client has the calls, the async one awaits them. Whatever names a task hub or a connection is accepted, and
-means this hub. Errors carry Azure's texts where apps look at them.
+The methods of the async client are those of the sync client, to be awaited. Parameters that name a task hub or a
+connection are accepted and ignored. Errors have Azure's texts where apps check them.
 """
 
 from __future__ import annotations
@@ -11,8 +11,7 @@ import json
 import logging
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
-from math import inf
+from datetime import datetime, timedelta
 from typing import Any
 
 from durablecli.azure.client_binding import ClientBinding, HttpManagementMixin, RequestLike, parse_binding
@@ -40,15 +39,15 @@ from durablecli.errors import NotFound, UsageError, WrongState
 from durablecli.management_links import ManagementEndpoint
 from durablecli.model.entity_id import EntityId
 from durablecli.model.status import ENDED_STATUSES, OrchestrationRuntimeStatus
+from durablecli.model.time_range import TimeRange
 
 _log = logging.getLogger("durablecli.client")
-_JSON = "application/json"
 
 
 class SyncDurableFunctionsClient(Client, HttpManagementMixin):
-    """The client of a function that isn't a coroutine. It is the hub's client, with Azure's words and answers.
+    """The client of a function that isn't a coroutine: the client of the hub, with Azure's methods and responses.
 
-    It is made from what a function receives: a `Binding`, its JSON, or another client.
+    It is made from the value of a client binding, from its JSON, or from another client.
     """
 
     def __init__(
@@ -59,7 +58,7 @@ class SyncDurableFunctionsClient(Client, HttpManagementMixin):
         endpoint: ManagementEndpoint | None = None,
     ) -> None:
         found, own = _resolve_client(context)
-        vars(self).update(vars(found))  # one and the same client: nothing is opened or remembered twice
+        vars(self).update(vars(found))  # shares the state of that client, so nothing is opened or cached twice
         self.endpoint = endpoint or own
 
     # ── v1 ─────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -72,7 +71,7 @@ class SyncDurableFunctionsClient(Client, HttpManagementMixin):
         task_hub_name: str | None = None,
         connection_name: str | None = None,
     ) -> None:
-        """Send an external event. NotFound for an unknown instance, WrongState for an ended one."""
+        """Send an external event. Raises NotFound, and WrongState for an ended instance."""
         with _translate_errors(
             missing=f"No instance with ID {instance_id} found.",
             ended=f"Instance with ID {instance_id} is gone: either completed or failed",
@@ -80,17 +79,17 @@ class SyncDurableFunctionsClient(Client, HttpManagementMixin):
             super().raise_event(instance_id, event_name, event_data)
 
     def terminate(self, instance_id: str, reason: str = "", *, recursive: bool = True) -> None:
-        """End an instance; one that has ended is left as it is. Raises NotFound."""
+        """Terminate an instance; has no effect on an ended one. Raises NotFound."""
         with _translate_errors(missing=f"No instance with ID '{instance_id}' found.", ended=None):
             super().terminate(instance_id, reason, recursive=recursive)
 
     def suspend(self, instance_id: str, reason: str = "") -> None:
-        """Hold an instance; one that has ended is left as it is. Raises NotFound."""
+        """Pause an instance; has no effect on an ended one. Raises NotFound."""
         with _translate_errors(missing=f"No instance with ID '{instance_id}' found.", ended=None):
             super().suspend(instance_id, reason)
 
     def resume(self, instance_id: str, reason: str = "") -> None:
-        """Let a suspended instance go on; one that has ended is left as it is. Raises NotFound."""
+        """Resume a suspended instance; has no effect on an ended one. Raises NotFound."""
         with _translate_errors(missing=f"No instance with ID '{instance_id}' found.", ended=None):
             super().resume(instance_id, reason)
 
@@ -101,7 +100,7 @@ class SyncDurableFunctionsClient(Client, HttpManagementMixin):
         task_hub_name: str | None = None,
         connection_name: str | None = None,
     ) -> None:
-        """Send again what made an instance fail. Raises NotFound, and WrongState unless it has failed."""
+        """Retry the failed work of a failed instance. Raises NotFound, and WrongState unless it has failed."""
         with _translate_errors(
             missing=f"No instance with ID {instance_id} found.",
             ended="The rewind operation is only supported on failed orchestration instances.",
@@ -109,7 +108,7 @@ class SyncDurableFunctionsClient(Client, HttpManagementMixin):
             super().rewind(instance_id, reason)
 
     def restart(self, instance_id: str, restart_with_new_instance_id: bool = True) -> str:
-        """Start an instance once more with its input; returns the id it runs under. Raises NotFound."""
+        """Start an instance again with its input, and return its instance id. Raises NotFound."""
         with _translate_errors(missing=f"No instance with ID '{instance_id}' found."):
             return super().restart(instance_id, restart_with_new_instance_id)
 
@@ -119,7 +118,7 @@ class SyncDurableFunctionsClient(Client, HttpManagementMixin):
         created_time_to: datetime | None = None,
         runtime_status: Iterable[OrchestrationRuntimeStatus | str] | None = None,
     ) -> PurgeHistoryResult:
-        """Delete the ended instances that fit."""
+        """Purge the ended instances that match."""
         return super().purge_instance_history_by(created_time_from, created_time_to, runtime_status)
 
     def read_entity_state(
@@ -128,7 +127,7 @@ class SyncDurableFunctionsClient(Client, HttpManagementMixin):
         task_hub_name: str | None = None,
         connection_name: str | None = None,
     ) -> EntityStateResponse:
-        """Whether an entity has a state, and which."""
+        """Read the state of an entity, if it has one."""
         return super().read_entity_state(entityId)
 
     def signal_entity(
@@ -143,7 +142,7 @@ class SyncDurableFunctionsClient(Client, HttpManagementMixin):
         at: datetime | timedelta | None = None,
         signal_time: datetime | timedelta | None = None,
     ) -> None:
-        """Send an operation that nobody waits for, not run before `signal_time`. `input` is `operation_input`."""
+        """Send a one-way operation, which runs no earlier than `signal_time`. `input` stands for `operation_input`."""
         given = input if operation_input is None else operation_input
         super().signal_entity(entityId, operation_name, given, at=at, signal_time=signal_time)
 
@@ -155,8 +154,10 @@ class SyncDurableFunctionsClient(Client, HttpManagementMixin):
         retry_interval_in_milliseconds: int = 1000,
         return_internal_server_error_on_failure: bool = False,
     ) -> HttpResponse:
-        """The output of the instance once it has completed, or its status if it ended otherwise; after the time-out the
-        links of `create_check_status_response`."""
+        """Respond with the output of the instance once it has completed, or its status if it ended otherwise.
+
+        After the timeout the response is that of `create_check_status_response`.
+        """
         wait = CompletionPoller(
             self,
             self,
@@ -182,19 +183,19 @@ class SyncDurableFunctionsClient(Client, HttpManagementMixin):
         tags: dict[str, str] | None = None,
         version: str | None = None,
     ) -> str:
-        """Start an orchestration, not before `start_at`, and return its instance id. Tags aren't kept."""
+        """Start an orchestration, no earlier than `start_at`, and return its instance id. Tags are ignored."""
         if reuse_id_policy is not None:
-            raise UsageError("reuse_id_policy isn't supported: start_new has if_exists")
+            raise UsageError("reuse_id_policy is not supported; use the if_exists parameter of start_new")
         if tags:
-            _log.warning("tags aren't kept: %s", ", ".join(tags))
+            _log.warning("ignored tags, which are not stored: %s", ", ".join(tags))
         return self.start_new(orchestrator, instance_id, input, version, start_at=start_at)
 
     def get_orchestration_state(self, instance_id: str, *, fetch_payloads: bool = True) -> OrchestrationState | None:
-        """How an instance stands; None if there is none."""
+        """The state of an instance; None if it doesn't exist."""
         return OrchestrationState.from_status(self.get_status(instance_id), fetch_payloads)
 
     def get_orchestration_history(self, instance_id: str) -> list[dict[str, Any]]:
-        """The history as the management API shows it; raises NotFound."""
+        """The history in the form of the management API; raises NotFound."""
         return self.project_history(instance_id)
 
     def list_instance_ids(
@@ -205,29 +206,26 @@ class SyncDurableFunctionsClient(Client, HttpManagementMixin):
         page_size: int | None = None,
         continuation_token: str | None = None,
     ) -> Page[str]:
-        """The ids of ended instances that fit; a completion is the last thing that updates an instance."""
+        """A page of ids of ended instances. Their completion is the time of their last update."""
         statuses = _to_status_names(runtime_status) or tuple(sorted(ENDED_STATUSES))
         query = Query(status=statuses, sort="updated", limit=page_size or 100, cursor=continuation_token)
         page = self.page(query)
-        first, last = _to_utc(completed_time_from), _to_utc(completed_time_to)
-        fits = [
-            row.id for row in page.rows if (not first or row.updated >= first) and (not last or row.updated <= last)
-        ]
-        return Page(fits, page.cursor)
+        completed = TimeRange.checked(completed_time_from, completed_time_to)
+        return Page([row.id for row in page.rows if completed.contains(row.updated)], page.cursor)
 
     def get_all_orchestration_states(
         self, orchestration_query: OrchestrationQuery | None = None
     ) -> list[OrchestrationState]:
-        """How all instances stand that fit."""
-        asked = orchestration_query or OrchestrationQuery()
-        found = self.get_status_by(asked.created_time_from, asked.created_time_to, asked.runtime_status)
-        states = (OrchestrationState.from_status(status, asked.fetch_inputs_and_outputs) for status in found)
-        return [state for state in states if state is not None][: asked.max_instance_count]
+        """The states of all instances that match."""
+        wanted = orchestration_query or OrchestrationQuery()
+        statuses = self.get_status_by(wanted.created_time_from, wanted.created_time_to, wanted.runtime_status)
+        states = (OrchestrationState.from_status(status, wanted.fetch_inputs_and_outputs) for status in statuses)
+        return [state for state in states if state is not None][: wanted.max_instance_count]
 
     def wait_for_orchestration_start(
         self, instance_id: str, *, fetch_payloads: bool = False, timeout: float = 60
     ) -> OrchestrationState | None:
-        """The state once the instance is no longer Pending; None if there is none. Raises TimeoutError."""
+        """Wait until the instance is no longer Pending; None if it doesn't exist. Raises TimeoutError."""
         wait = StatusPoller(self, instance_id, has_started, timeout)
         wait_sync(wait)
         return wait.state(fetch_payloads)
@@ -235,7 +233,7 @@ class SyncDurableFunctionsClient(Client, HttpManagementMixin):
     def wait_for_orchestration_completion(
         self, instance_id: str, *, fetch_payloads: bool = True, timeout: float = 60
     ) -> OrchestrationState | None:
-        """The state once the instance has ended; None if there is none. Raises TimeoutError."""
+        """Wait until the instance has ended; None if it doesn't exist. Raises TimeoutError."""
         wait = StatusPoller(self, instance_id, has_ended, timeout)
         wait_sync(wait)
         return wait.state(fetch_payloads)
@@ -245,28 +243,28 @@ class SyncDurableFunctionsClient(Client, HttpManagementMixin):
         self.raise_event(instance_id, event_name, data)
 
     def terminate_orchestration(self, instance_id: str, *, output: Any = None, recursive: bool = True) -> None:
-        """End an instance with this output."""
+        """Terminate an instance with this output."""
         reason = output if isinstance(output, str) else "" if output is None else json.dumps(output)
         self.terminate(instance_id, reason, recursive=recursive)
 
     def suspend_orchestration(self, instance_id: str, *, reason: str = "") -> None:
-        """Hold an instance."""
+        """Pause an instance."""
         self.suspend(instance_id, reason)
 
     def resume_orchestration(self, instance_id: str, *, reason: str = "") -> None:
-        """Let a suspended instance go on."""
+        """Resume a suspended instance."""
         self.resume(instance_id, reason)
 
     def rewind_orchestration(self, instance_id: str, *, reason: str = "") -> None:
-        """Send again what made an instance fail."""
+        """Retry the failed work of a failed instance."""
         self.rewind(instance_id, reason)
 
     def restart_orchestration(self, instance_id: str, *, restart_with_new_instance_id: bool = False) -> str:
-        """Start an instance once more, under its own id unless told otherwise."""
+        """Start an instance again with its input, by default under its own id."""
         return self.restart(instance_id, restart_with_new_instance_id)
 
     def purge_orchestration(self, instance_id: str, recursive: bool = True) -> PurgeInstancesResult:
-        """Delete an ended instance and its ended children."""
+        """Purge an ended instance and its ended children."""
         return PurgeInstancesResult(self.purge_instance_history(instance_id).instances_deleted)
 
     def purge_orchestrations_by(
@@ -276,28 +274,27 @@ class SyncDurableFunctionsClient(Client, HttpManagementMixin):
         runtime_status: Iterable[OrchestrationRuntimeStatus | str] | None = None,
         recursive: bool = False,
     ) -> PurgeInstancesResult:
-        """Delete the ended instances that fit."""
+        """Purge the ended instances that match."""
         found = super().purge_instance_history_by(created_time_from, created_time_to, runtime_status)
         return PurgeInstancesResult(found.instances_deleted)
 
     def get_entity(self, entity_instance_id: EntityId | str, include_state: bool = True) -> EntityMetadata | None:
-        """How an entity stands; None if nothing was ever sent to it."""
+        """The state of an entity; None if it has never received an operation."""
         return EntityMetadata.from_status(self.entity(entity_instance_id), include_state)
 
     def get_all_entities(self, entity_query: EntityQuery | None = None) -> list[EntityMetadata]:
-        """How all entities stand that fit."""
-        asked = entity_query or EntityQuery()
-        query = Query(prefix=asked.instance_id_starts_with or "", status=() if asked.include_transient else ("Exists",))
-        found = (
-            EntityMetadata.from_status(self.entity(one), asked.include_state) for one in self.iter_entity_ids(query)
-        )
-        first, last = _to_utc(asked.last_modified_from), _to_utc(asked.last_modified_to)
-        return [one for one in found if one is not None and _is_within(one.last_modified, first, last)]
+        """The states of all entities that match."""
+        wanted = entity_query or EntityQuery()
+        statuses = () if wanted.include_transient else ("Exists",)
+        ids = self.iter_entity_ids(Query(prefix=wanted.instance_id_starts_with or "", status=statuses))
+        entities = (EntityMetadata.from_status(self.entity(id), wanted.include_state) for id in ids)
+        modified = TimeRange.checked(wanted.last_modified_from, wanted.last_modified_to)
+        return [entity for entity in entities if entity is not None and modified.contains(entity.last_modified)]
 
     def clean_entity_storage(
         self, remove_empty_entities: bool = True, release_orphaned_locks: bool = True
     ) -> CleanEntityStorageResult:
-        """Delete the logs of entities that have no state and are needed by nobody."""
+        """Delete the logs of entities that have no state and that nothing needs."""
         return CleanEntityStorageResult(self.purge_entities().instances_deleted if remove_empty_entities else 0)
 
 
@@ -308,7 +305,7 @@ _Sync = SyncDurableFunctionsClient
 
 
 class DurableFunctionsClient(DurableOrchestrationClient, HttpManagementMixin):
-    """The client of a coroutine: the calls of the sync client, to be awaited. What only makes links isn't awaited."""
+    """The client of a coroutine: the methods of the sync client, to be awaited, except those that only make links."""
 
     client: SyncDurableFunctionsClient
 
@@ -349,13 +346,12 @@ class DurableFunctionsClient(DurableOrchestrationClient, HttpManagementMixin):
         instance_id: str,
         timeout: timedelta | float | None = None,  # noqa: ASYNC109 - the sync client's name
     ) -> DurableOrchestrationStatus:
-        """The status once the instance has ended; raises NotFound, and TimedOut after `timeout` (seconds)."""
-        seconds = timeout.total_seconds() if isinstance(timeout, timedelta) else inf if timeout is None else timeout
-        wait = StatusPoller(self.client, instance_id, has_ended, seconds)
+        """The status once the instance has ended; raises NotFound, and TimedOut after `timeout` (in seconds)."""
+        wait = StatusPoller(self.client, instance_id, has_ended, timeout)
         await wait_async(wait)
         if wait.satisfied:
             return wait.status
-        return await asyncio.to_thread(self.client.wait, instance_id, 0)  # for what it has to say
+        return await asyncio.to_thread(self.client.wait, instance_id, 0)  # raises the error
 
     async def wait_for_orchestration_start(
         self,
@@ -364,7 +360,7 @@ class DurableFunctionsClient(DurableOrchestrationClient, HttpManagementMixin):
         fetch_payloads: bool = False,
         timeout: float = 60,  # noqa: ASYNC109 - the SDK's name
     ) -> OrchestrationState | None:
-        """The state once the instance is no longer Pending; None if there is none. Raises TimeoutError."""
+        """Wait until the instance is no longer Pending; None if it doesn't exist. Raises TimeoutError."""
         wait = StatusPoller(self.client, instance_id, has_started, timeout)
         await wait_async(wait)
         return wait.state(fetch_payloads)
@@ -376,7 +372,7 @@ class DurableFunctionsClient(DurableOrchestrationClient, HttpManagementMixin):
         fetch_payloads: bool = True,
         timeout: float = 60,  # noqa: ASYNC109 - the SDK's name
     ) -> OrchestrationState | None:
-        """The state once the instance has ended; None if there is none. Raises TimeoutError."""
+        """Wait until the instance has ended; None if it doesn't exist. Raises TimeoutError."""
         wait = StatusPoller(self.client, instance_id, has_ended, timeout)
         await wait_async(wait)
         return wait.state(fetch_payloads)
@@ -389,8 +385,10 @@ class DurableFunctionsClient(DurableOrchestrationClient, HttpManagementMixin):
         retry_interval_in_milliseconds: int = 1000,
         return_internal_server_error_on_failure: bool = False,
     ) -> HttpResponse:
-        """The output of the instance once it has completed, or its status if it ended otherwise; after the time-out the
-        links of `create_check_status_response`."""
+        """Respond with the output of the instance once it has completed, or its status if it ended otherwise.
+
+        After the timeout the response is that of `create_check_status_response`.
+        """
         wait = CompletionPoller(
             self.client,
             self,
@@ -402,9 +400,6 @@ class DurableFunctionsClient(DurableOrchestrationClient, HttpManagementMixin):
         )
         await wait_async(wait)
         return wait.make_response()
-
-
-# Inside.
 
 
 def _resolve_client(context: str | Client | DurableFunctionsClient) -> tuple[Client, ManagementEndpoint]:
@@ -419,7 +414,7 @@ def _resolve_client(context: str | Client | DurableFunctionsClient) -> tuple[Cli
 
 @contextmanager
 def _translate_errors(*, missing: str, ended: str | None = "") -> Iterator[None]:
-    """Say it in Azure's words. None for `ended` means that nobody needs to know; an empty text keeps ours."""
+    """Raise errors with Azure's texts. None for `ended` suppresses the error; an empty text keeps durablecli's."""
     try:
         yield
     except NotFound:
@@ -434,15 +429,3 @@ def _translate_errors(*, missing: str, ended: str | None = "") -> Iterator[None]
 
 def _to_status_names(statuses: Iterable[OrchestrationRuntimeStatus | str] | None) -> tuple[str, ...]:
     return tuple(one.value if isinstance(one, OrchestrationRuntimeStatus) else one for one in statuses or ())
-
-
-def _is_within(time: datetime | None, first: datetime | None, last: datetime | None) -> bool:
-    if time is None:
-        return first is None and last is None
-    return (first is None or time >= first) and (last is None or time <= last)
-
-
-def _to_utc(time: datetime | None) -> datetime | None:
-    if time is None:
-        return None
-    return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)

@@ -1,4 +1,4 @@
-"""What a function that asks for the durable client is given to make one from, and the links that it gives out."""
+"""The value of a durable client binding, and the responses with links that both clients make."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from durablecli.client import Client
 from durablecli.errors import UsageError
 from durablecli.management_links import BASE_PATH, HttpManagementPayload, ManagementEndpoint
 
-_JSON_TYPE = "application/json"
+JSON_TYPE = "application/json"
 
 
 class RequestLike(Protocol):
-    """The request that a function serves, as far as links are concerned."""
+    """A request, of which links need only the URL."""
 
     @property
     def url(self) -> str: ...
 
 
 class ClientBinding(str):
-    """What a function that wants a string receives: JSON, as Azure writes it, to make a client from."""
+    """The durable client as a string: JSON in Azure's form, from which a client can be made."""
 
     client: Client
     endpoint: ManagementEndpoint
@@ -31,13 +31,13 @@ class ClientBinding(str):
     __slots__ = ("client", "endpoint")
 
     def __new__(cls, client: Client, endpoint: ManagementEndpoint) -> ClientBinding:
-        """Describe the client of a hub, and where its management API answers."""
+        """Describe the client of a hub, and its management API."""
         links = endpoint.make_payload("INSTANCEID")
         start = f"{endpoint.origin}{BASE_PATH}/orchestrators/{{functionName}}[/{{instanceId}}]"
         code = f"code={endpoint.code}" if endpoint.code else ""
         description = {
             "taskHubName": os.path.basename(os.path.abspath(client.root)),
-            "stateDirectory": client.root,  # ours: where a client that is made from the text alone finds the hub
+            "stateDirectory": client.root,  # durablecli's own: with it a client can be made from the text alone
             "creationUrls": {
                 "createNewInstancePostUri": start,
                 "createAndWaitOnNewInstancePostUri": f"{start}?timeout={{timeoutInSeconds}}"
@@ -54,17 +54,17 @@ class ClientBinding(str):
 
 
 class HttpManagementMixin:
-    """The answers that tell a caller where to ask on. They ask nobody themselves, so both clients have the same."""
+    """Links and responses with links. They need no I/O, so the sync and the async client share them."""
 
     endpoint: ManagementEndpoint
 
     def create_check_status_response(
         self, request: RequestLike | None, instance_id: str, return_internal_server_error_on_failure: bool = False
     ) -> HttpResponse:
-        """202, with the links of the instance as its body, and where and when to look."""
+        """Respond with 202 and the links of the instance, and with Location and Retry-After headers for polling."""
         links = self._make_payload(request, instance_id, return_internal_server_error_on_failure)
-        headers = {"Content-Type": _JSON_TYPE, "Location": links["statusQueryGetUri"], "Retry-After": "10"}
-        return HttpResponse(json.dumps(links), status_code=202, headers=headers, mimetype=_JSON_TYPE)
+        headers = {"Content-Type": JSON_TYPE, "Location": links["statusQueryGetUri"], "Retry-After": "10"}
+        return HttpResponse(json.dumps(links), status_code=202, headers=headers, mimetype=JSON_TYPE)
 
     def create_http_management_payload(
         self,
@@ -72,15 +72,15 @@ class HttpManagementMixin:
         instance_id: str | None = None,
         return_internal_server_error_on_failure: bool = False,
     ) -> HttpManagementPayload:
-        """The links of an instance: `(request, instance_id)`, or `(instance_id)` alone."""
+        """The links of an instance, by `(request, instance_id)` or `(instance_id)`."""
         if isinstance(request, str):
             request, instance_id = None, request
         if instance_id is None:
-            raise UsageError("create_http_management_payload needs the id of an instance")
+            raise UsageError("create_http_management_payload needs an instance id")
         return self._make_payload(request, instance_id, return_internal_server_error_on_failure)
 
     def get_client_response_links(self, request: RequestLike | None, instance_id: str) -> HttpManagementPayload:
-        """The links of an instance, under the origin of the request where there is one."""
+        """The links of an instance, with the origin of the request if one is given."""
         return self._make_payload(request, instance_id, False)
 
     def _make_payload(
@@ -91,11 +91,11 @@ class HttpManagementMixin:
 
 
 def parse_binding(context: str) -> tuple[Client, ManagementEndpoint]:
-    """The client and the place that the JSON of a binding describes; raises UsageError."""
+    """Parse the JSON of a binding into a client and its endpoint; raises UsageError."""
     try:
         found = json.loads(context)
         base = urlsplit(found["baseUrl"])
         code = found.get("requiredQueryStringParameters", "").removeprefix("code=") or None
         return Client(found["stateDirectory"]), ManagementEndpoint(f"{base.scheme}://{base.netloc}", code)
     except (ValueError, KeyError, TypeError, AttributeError):
-        raise UsageError("a client is made from what the binding of a function received, as it is") from None
+        raise UsageError("invalid client binding; pass the value that the function received, unchanged") from None

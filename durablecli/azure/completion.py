@@ -1,71 +1,69 @@
-"""Waiting for an instance: what to do at each look, and for how long to pause before the next."""
+"""Waiting for an instance to start or to end, in a thread or on an event loop."""
 
 from __future__ import annotations
 
 import asyncio
 import time
 from collections.abc import Callable
+from datetime import timedelta
 
 import msgspec
 
-from durablecli.azure.client_binding import HttpManagementMixin, RequestLike
+from durablecli.azure.client_binding import JSON_TYPE, HttpManagementMixin, RequestLike
 from durablecli.azure.durabletask_types import OrchestrationState
 from durablecli.azure.http_types import HttpResponse
 from durablecli.client import Client, DurableOrchestrationStatus
 from durablecli.client.polling import MAX_POLL_INTERVAL, Poller
 from durablecli.model.status import OrchestrationRuntimeStatus
 
-_JSON_TYPE = "application/json"
 _MIN_POLL_INTERVAL = 0.005
 
 
 def has_started(status: DurableOrchestrationStatus) -> bool:
-    """Whether an engine has begun it."""
+    """Whether an engine has started the instance."""
     return status.runtime_status is not OrchestrationRuntimeStatus.Pending
 
 
 def has_ended(status: DurableOrchestrationStatus) -> bool:
-    """Whether nothing will happen any more."""
+    """Whether the instance has ended."""
     return status.ended
 
 
 class StatusPoller:
-    """Looks at an instance, soon at first and less often later, until it is as it should be."""
+    """Polls the status of an instance until a predicate holds, or until `timeout` (in seconds) has passed."""
 
     def __init__(
         self,
         client: Client,
         instance_id: str,
         predicate: Callable[[DurableOrchestrationStatus], bool],
-        seconds: float,
+        timeout: timedelta | float | None,
         max_interval: float = MAX_POLL_INTERVAL,
     ) -> None:
         self.status = DurableOrchestrationStatus(instance_id=instance_id)
         self._client = client
         self._predicate = predicate
-        self._poller = Poller(seconds, min_interval=_MIN_POLL_INTERVAL, max_interval=max_interval)
+        self._poller = Poller(timeout, min_interval=_MIN_POLL_INTERVAL, max_interval=max_interval)
 
     @property
     def satisfied(self) -> bool:
-        """Whether the last look was enough."""
+        """Whether the predicate held at the last poll."""
         return bool(self.status) and self._predicate(self.status)
 
     def poll(self) -> float:
-        """Look once; the seconds to pause before the next look, 0.0 when there is nothing to wait for any more."""
+        """Poll once; returns the seconds to pause before the next poll, 0.0 if there is nothing left to wait for."""
         self.status = self._client.get_status(self.status.instance_id)
-        if not self.status or self.satisfied:
-            return 0.0
-        return self._poller.next_pause()
+        return 0.0 if not self.status or self.satisfied else self._poller.next_pause()
 
     def state(self, fetch_payloads: bool) -> OrchestrationState | None:
-        """What was waited for; raises TimeoutError if it wasn't to be had."""
+        """The state at the last poll; raises TimeoutError if the predicate didn't hold."""
         if self.status and not self.satisfied:
             raise TimeoutError(f"Timed-out waiting for the orchestration {self.status.instance_id}")
         return OrchestrationState.from_status(self.status, fetch_payloads)
 
 
 class CompletionPoller(StatusPoller):
-    """Waits for an instance to end, for whoever wants an answer in any case."""
+    """Polls until an instance has ended, and makes a response whether it has or not."""
 
     def __init__(
         self,
@@ -85,7 +83,7 @@ class CompletionPoller(StatusPoller):
         self._error_on_failure = error_on_failure
 
     def make_response(self) -> HttpResponse:
-        """The answer to whoever started the instance."""
+        """The output, the status or the links of the instance."""
         if not self.satisfied:
             instance = self.status.instance_id
             return self._links.create_check_status_response(self._request, instance, self._error_on_failure)
@@ -105,10 +103,10 @@ def wait_sync(poller: StatusPoller) -> None:
 
 
 async def wait_async(poller: StatusPoller) -> None:
-    """Wait without holding up a thread between the looks."""
-    while pause := await asyncio.to_thread(poller.poll):  # noqa: ASYNC110 - what changes is a file
+    """Wait on the event loop; only the polls take a thread."""
+    while pause := await asyncio.to_thread(poller.poll):  # noqa: ASYNC110 - the status comes from files
         await asyncio.sleep(pause)
 
 
 def _json_response(status: int, body: str | bytes) -> HttpResponse:
-    return HttpResponse(body, status_code=status, headers={"Content-Type": _JSON_TYPE}, mimetype=_JSON_TYPE)
+    return HttpResponse(body, status_code=status, headers={"Content-Type": JSON_TYPE}, mimetype=JSON_TYPE)

@@ -1,4 +1,4 @@
-"""What an app imports as `azure.durable_functions`: the names of both its major versions, as durablecli has them."""
+"""The stand-in for the package `azure.durable_functions`, with the names of both its major versions."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ __all__ = [
     "TokenSource",
 ]
 
-# Beyond these, what the modules inside the package hold.
+# Other names, which apps import from submodules of the package.
 
 DEFAULT_LOCAL_HOST = "localhost:7071"
 DEFAULT_LOCAL_ORIGIN = f"http://{DEFAULT_LOCAL_HOST}"
@@ -68,11 +68,11 @@ DURABLE_CLIENT = "durableClient"
 
 DurableOrchestrationClient = DurableFunctionsClient
 TaskBase, CompoundTask, WhenAllTask, WhenAnyTask = Task, CompositeTask, WhenAll, WhenAny
-AtomicTask: Any = CallTask | EventTask | TimerTask  # TimerTask is found here, too
+AtomicTask: Any = CallTask | EventTask | TimerTask  # a union, so that its members are importable too
 
 
 class Blueprint(functions.Blueprint):
-    """A set of functions that an app takes in."""
+    """Functions that an app includes."""
 
 
 class DFApp(functions.FunctionApp):
@@ -80,11 +80,11 @@ class DFApp(functions.FunctionApp):
 
 
 class DurableFunctionsCompatibilityWarning(UserWarning):
-    """Warns of what later releases of the original won't take; nothing here does."""
+    """The category of warnings about later releases of the original; never raised here."""
 
 
 def orchestrator_generator_wrapper(generator: Generator[Any, Any, Any]) -> Generator[Any, None, None]:
-    """For tests of an orchestrator: drives it with the `result` of whatever it yields, and yields its output last."""
+    """Run an orchestrator in a test: sends it the `result` of each task it yields, and yields its output last."""
     try:
         task = next(generator)
         while True:

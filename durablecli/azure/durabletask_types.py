@@ -1,4 +1,4 @@
-"""What the client's newer names take and give: the words of durabletask for queries and states."""
+"""The parameters and results of the client's newer methods, named as in durabletask."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class OrchestrationFailedError(Exception):
 
 @dataclass(frozen=True)
 class OrchestrationQuery:
-    """Which instances; `max_instance_count` None means all of them."""
+    """A filter of instances; `max_instance_count` None means all of them."""
 
     created_time_from: datetime | None = None
     created_time_to: datetime | None = None
@@ -34,7 +34,7 @@ class OrchestrationQuery:
 
 @dataclass(frozen=True)
 class EntityQuery:
-    """Which entities. Those without a state are left out unless `include_transient`."""
+    """A filter of entities. Those without a state are left out unless `include_transient`."""
 
     instance_id_starts_with: str | None = None
     last_modified_from: datetime | None = None
@@ -46,7 +46,7 @@ class EntityQuery:
 
 @dataclass(frozen=True)
 class Page(Generic[T]):
-    """Some items, and the token to ask for those that come after them."""
+    """Some items, and the token for the next page."""
 
     items: list[T]
     continuation_token: str | None = None
@@ -54,20 +54,20 @@ class Page(Generic[T]):
 
 @dataclass(frozen=True)
 class PurgeInstancesResult:
-    """How many instances a purge took."""
+    """The number of purged instances."""
 
     deleted_instance_count: int
     is_complete: bool = True
 
     @property
     def instances_deleted(self) -> int:
-        """The same in the words of the older client."""
+        """The number, as the older client names it."""
         return self.deleted_instance_count
 
 
 @dataclass(frozen=True)
 class CleanEntityStorageResult:
-    """What was taken away. Locks are let go by whatever ends their holder, so none is ever found orphaned."""
+    """The number of removed entities. Whatever ends the holder of a lock releases it, so no lock is ever orphaned."""
 
     empty_entities_removed: int
     orphaned_locks_released: int = 0
@@ -84,7 +84,7 @@ class FailureDetails:
 
 @dataclass(frozen=True)
 class OrchestrationState:
-    """How an instance stands. The `serialized_` fields are JSON, and None where there is nothing."""
+    """The state of an instance. The `serialized_` fields are JSON, or None without a value."""
 
     instance_id: str
     name: str
@@ -98,7 +98,7 @@ class OrchestrationState:
 
     @classmethod
     def from_status(cls, status: DurableOrchestrationStatus, payloads: bool = True) -> OrchestrationState | None:
-        """The state that a status tells; None if there is no such instance."""
+        """Convert a status; None if there is no such instance."""
         if status.runtime_status is None:
             return None
         failed = status.runtime_status is OrchestrationRuntimeStatus.Failed
@@ -134,7 +134,7 @@ class OrchestrationState:
 
 @dataclass(frozen=True)
 class EntityMetadata:
-    """How an entity stands."""
+    """The state of an entity."""
 
     id: EntityId
     last_modified: datetime | None
@@ -145,7 +145,7 @@ class EntityMetadata:
 
     @classmethod
     def from_status(cls, status: EntityStatus, state: bool = True) -> EntityMetadata | None:
-        """What a status tells; None if nothing was ever sent to the entity."""
+        """Convert a status; None if the entity has never received an operation."""
         if not status:
             return None
         return cls(
@@ -158,7 +158,7 @@ class EntityMetadata:
         )
 
     def get_state(self, intended_type: type[T] | None = None) -> Any:
-        """The state, decoded, as `intended_type` where one is given."""
+        """The state, decoded as `intended_type` if one is given."""
         if self.serialized_state is None:
             return None
         return decode(Raw(self.serialized_state.encode()), Any if intended_type is None else intended_type)

@@ -1,7 +1,7 @@
-"""What an app imports as `azure.functions`: requests and responses, apps and their decorators, and all other names.
+"""The stand-in for the package `azure.functions`: requests and responses, apps and decorators, and all other names.
 
-What belongs to triggers and bindings that only the cloud has is there to be named in annotations and to be made:
-nothing is ever delivered to it.
+Classes for triggers and bindings of cloud services exist to be used in annotations and constructed. No function ever
+receives one.
 """
 
 from __future__ import annotations
@@ -15,8 +15,9 @@ from io import BytesIO
 from threading import local
 from typing import Any, Generic, TypeVar
 
-from durablecli import blueprints
+from durablecli.azure import blueprints
 from durablecli.azure.http_types import HttpRequest, HttpResponse
+from durablecli.bindings import get_bindings
 
 __all__ = [
     "AccessRights",
@@ -78,14 +79,14 @@ T = TypeVar("T")
 
 
 class _NamedEnum(Enum):
-    """A word of function.json."""
+    """An enumeration whose members read as their names."""
 
     def __str__(self) -> str:
         return str(self.name)
 
 
 class AuthLevel(_NamedEnum):
-    """Who may call an HTTP function: anyone, who has a key of the function or the host, who has the master key."""
+    """The key that calls of an HTTP function need: a function or host key, none, or the master key."""
 
     FUNCTION = "function"
     ANONYMOUS = "anonymous"
@@ -93,7 +94,7 @@ class AuthLevel(_NamedEnum):
 
 
 class HttpMethod(_NamedEnum):
-    """The verbs of HTTP."""
+    """The methods of HTTP."""
 
     GET = "GET"
     POST = "POST"
@@ -105,7 +106,7 @@ class HttpMethod(_NamedEnum):
 
 
 class DataType(_NamedEnum):
-    """How a binding's data is passed on."""
+    """The form in which a binding passes data."""
 
     UNDEFINED = 0
     STRING = 1
@@ -114,21 +115,21 @@ class DataType(_NamedEnum):
 
 
 class Cardinality(_NamedEnum):
-    """Whether messages come one by one."""
+    """Whether messages are delivered singly or in batches."""
 
     ONE = "one"
     MANY = "many"
 
 
 class AccessRights(_NamedEnum):
-    """What a connection string allows."""
+    """The rights that a connection string gives."""
 
     MANAGE = "manage"
     LISTEN = "listen"
 
 
 class BlobSource(_NamedEnum):
-    """Where a blob trigger learns of blobs."""
+    """The source from which a blob trigger learns of new blobs."""
 
     EVENT_GRID = "EventGrid"
     LOGS_AND_CONTAINER_SCAN = "LogsAndContainerScan"
@@ -145,11 +146,11 @@ class McpPropertyType(Enum):
     DATETIME = "datetime"
 
 
-# What functions receive.
+# The arguments of functions.
 
 
 class Context:
-    """Of one call of a function: its id, and the function's name and folder."""
+    """The context of one call: its id, and the name and folder of the function."""
 
     def __init__(self, function_name: str = "", invocation_id: str = "", function_directory: str = "") -> None:
         self.function_name = function_name
@@ -161,7 +162,7 @@ class Context:
 
 
 class TraceContext:
-    """Where a call stands in a trace; here it stands in none."""
+    """The trace of a call; empty here."""
 
     def __init__(self, trace_parent: str = "", trace_state: str = "", attributes: dict[str, str] | None = None) -> None:
         self.trace_parent = trace_parent
@@ -170,7 +171,7 @@ class TraceContext:
 
 
 class TimerRequest:
-    """What a timer function receives; `past_due` says that the call comes late."""
+    """The argument of a timer function; `past_due` means that the call is late."""
 
     def __init__(
         self,
@@ -185,17 +186,17 @@ class TimerRequest:
 
 
 class Out(Generic[T]):
-    """Where a function puts what goes out by a binding."""
+    """The value of an output binding."""
 
     def __init__(self) -> None:
         self._value: T | None = None
 
     def set(self, val: T) -> None:
-        """Put a value."""
+        """Set the value."""
         self._value = val
 
     def get(self) -> T | None:
-        """What was put last."""
+        """The value that was set last."""
         return self._value
 
 
@@ -203,13 +204,13 @@ class Out(Generic[T]):
 
 
 class Blueprint(blueprints.Blueprint):
-    """A set of functions that an app takes in."""
+    """Functions that an app includes."""
 
     untyped = True
 
 
 class FunctionRegister(blueprints.DFApp):
-    """What takes functions in."""
+    """An app or another collection that functions are registered with."""
 
     untyped = True
 
@@ -218,11 +219,11 @@ class FunctionRegister(blueprints.DFApp):
 
     @property
     def auth_level(self) -> AuthLevel:
-        """Who may call the functions that name no level of their own."""
+        """The auth level of functions without one of their own."""
         return AuthLevel[self._level or "FUNCTION"]
 
     def get_functions(self) -> list[Function]:
-        """All functions, as tests of apps ask for them."""
+        """All functions, for the tests of an app."""
         return [Function(function) for function in self.functions]
 
 
@@ -278,28 +279,28 @@ class Function:
 
     def get_function_name(self) -> str:
         """Its name in the app."""
-        found = blueprints.get_bindings(self._function)
+        found = get_bindings(self._function)
         return found.name if found else self._function.__name__
 
     def is_http_function(self) -> bool:
-        """Whether requests start it."""
-        found = blueprints.get_bindings(self._function)
+        """Whether it is an HTTP function."""
+        found = get_bindings(self._function)
         return found is not None and found.kind == "http"
 
 
 class FunctionBuilder(Function):
-    """A function that is being declared: here it is what it will be."""
+    """A function that is being declared; here it is complete from the start."""
 
     def build(self, auth_level: AuthLevel | None = None) -> Function:
         """The function."""
         return self
 
 
-# What only the cloud has.
+# Objects of cloud services.
 
 
 class CloudOnly:
-    """Can be made and asked for what it was made of."""
+    """An object that only keeps the arguments it is constructed with."""
 
     def __init__(self, *arguments: Any, **attributes: Any) -> None:
         self.arguments = arguments
@@ -307,7 +308,7 @@ class CloudOnly:
 
 
 class _Message(CloudOnly):
-    """Something with a body."""
+    """An object with a body."""
 
     def get_body(self) -> Any:
         return vars(self).get("body", next(iter(self.arguments), None))
@@ -377,7 +378,7 @@ class KafkaEvent(_Message): ...
 
 
 class QueueMessage(_Message):
-    """A message of a queue, as tests of apps make it."""
+    """A queue message, as the tests of an app construct it."""
 
     id: str | None = None
     dequeue_count: int | None = None
@@ -425,7 +426,7 @@ class WsgiMiddleware(CloudOnly): ...
 
 
 class ExtensionMeta(type):
-    """The type of extensions of the worker, which have no worker here."""
+    """The metaclass of worker extensions, which have no effect here."""
 
 
 class FuncExtensionBase(metaclass=ExtensionMeta): ...
@@ -438,9 +439,9 @@ class FunctionExtensionException(Exception): ...
 
 
 def get_binding_registry() -> None:
-    """There is none: nothing is converted here."""
+    """None: no values are converted here."""
 
 
 def mcp_content(kind: T) -> T:
-    """Accepted: no tool is called here."""
+    """Accepted and ignored: no tools are called here."""
     return kind

@@ -1,4 +1,4 @@
-"""The request that an HTTP function is given, and the response that it returns, as `azure.functions` has them."""
+"""The request and the response of an HTTP function, as in `azure.functions`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from urllib.parse import parse_qsl
 
 
 class RequestHeaders(Mapping[str, str]):
-    """The headers of a request; their names are without case."""
+    """The headers of a request. Names are compared without case."""
 
     def __init__(self, headers: Mapping[str, str] | Iterable[tuple[str, str]] = ()) -> None:
         given = headers.items() if isinstance(headers, Mapping) else headers
@@ -40,20 +40,20 @@ class RequestHeaders(Mapping[str, str]):
 
 
 class ResponseHeaders(MutableMapping[str, str]):
-    """The headers of a response, in order: names are without case, and one may come several times."""
+    """The headers of a response, in order. Names are compared without case, and a name may occur several times."""
 
     def __init__(self, headers: Mapping[str, str] | Iterable[tuple[str, str]] = ()) -> None:
         given = headers.items() if isinstance(headers, Mapping) else headers
         self._headers = [(name, str(value)) for name, value in given]
 
     def add(self, name: str, value: object) -> None:
-        """Add a header beside those of this name."""
+        """Add a header, and keep others of this name."""
         self._headers.append((name, str(value)))
 
     add_header = add
 
     def set(self, name: str, value: object) -> None:
-        """Put a header in the place of those of this name."""
+        """Set a header, replacing those of this name."""
         self._headers = [*self._without(name), (name, str(value))]
 
     __setitem__ = set
@@ -65,7 +65,7 @@ class ResponseHeaders(MutableMapping[str, str]):
     get_all = getlist
 
     def pairs(self) -> list[tuple[str, str]]:
-        """All headers, also those that share a name."""
+        """All headers, including several of one name."""
         return list(self._headers)
 
     def __getitem__(self, name: str) -> str:
@@ -91,7 +91,7 @@ class ResponseHeaders(MutableMapping[str, str]):
 
 
 class FormFields(dict[str, Any]):
-    """The fields of a form, each with its first value; `getlist` gives all of them."""
+    """The fields of a form, each with its first value; `getlist` returns all."""
 
     def __init__(self, pairs: Iterable[tuple[str, Any]] = ()) -> None:
         self._pairs = list(pairs)
@@ -103,7 +103,7 @@ class FormFields(dict[str, Any]):
 
 
 class UploadedFile:
-    """A file that came with a form."""
+    """An uploaded file of a form."""
 
     def __init__(self, name: str, filename: str, content_type: str, data: bytes) -> None:
         self.name = name
@@ -112,7 +112,7 @@ class UploadedFile:
         self.stream = BytesIO(data)
 
     def read(self, size: int = -1) -> bytes:
-        """What is left of it, or the next `size` bytes."""
+        """Read the next `size` bytes, or the rest."""
         return self.stream.read(size)
 
     def save(self, path: str) -> None:
@@ -121,7 +121,7 @@ class UploadedFile:
 
 
 class HttpRequest:
-    """A request, as the function sees it. `params` are those of the query, `route_params` those of the route."""
+    """A request. `params` are the parameters of the query, `route_params` those of the route."""
 
     def __init__(
         self,
@@ -141,16 +141,16 @@ class HttpRequest:
         self._body = body
 
     def get_body(self) -> bytes:
-        """The body as it came."""
+        """The body as bytes."""
         return self._body
 
     def get_json(self) -> Any:
-        """The body as JSON; raises ValueError."""
+        """Parse the body as JSON; raises ValueError."""
         return json.loads(self._body.decode("utf-8-sig"))
 
     @property
     def form(self) -> FormFields:
-        """The fields of a form; empty if the body is none."""
+        """The fields of a form; empty if the body is not a form."""
         return self._form_parts[0]
 
     @property
@@ -187,7 +187,7 @@ def _parse_multipart(kind: str, body: bytes) -> tuple[FormFields, FormFields]:
 
 
 class HttpResponse:
-    """What a function answers with; by default 200 and plain text."""
+    """A response, by default with status 200 and plain text."""
 
     def __init__(
         self,
@@ -205,7 +205,7 @@ class HttpResponse:
         self._body = _to_bytes(body, self.charset)
 
     def get_body(self) -> bytes:
-        """The body in bytes."""
+        """The body as bytes."""
         return self._body
 
 

@@ -1,7 +1,7 @@
-"""Lets `import azure.functions` and `import azure.durable_functions` find ours while an app of Azure's is loaded.
+"""Lets `import azure.functions` and `import azure.durable_functions` find durablecli's modules while an app is loaded.
 
-`azure` is a namespace that many packages share. Only these two names and what is in them are found here, whether or not
-the real packages are installed; what was imported of them before is put aside, and back when the app is unloaded.
+`azure` is a namespace that many packages share. Only these two packages are found here, whether or not the real ones
+are installed. Modules of the real ones that were imported before are set aside, and restored when the app is unloaded.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _FUNCTIONS = "azure.functions"
 _DURABLE = "azure.durable_functions"
 _IMPLEMENTATIONS = {_FUNCTIONS: "durablecli.azure.functions", _DURABLE: "durablecli.azure.durable_functions"}
 
-# The modules that apps may reach into. Each holds all that its package has.
+# The submodules that apps import. Each has all names of its package.
 _SUBMODULES = {
     _FUNCTIONS: (
         "_abc _cosmosdb _durable_functions _eventgrid _eventhub _http _queue _servicebus _sql blob cosmosdb decorators"
@@ -41,7 +41,7 @@ _PACKAGES = {name.rpartition(".")[0] for name in _IMPLEMENTATION_BY_NAME}
 
 
 class _AliasModule(ModuleType):
-    """A module of ours under a name of Azure's. A class that is called as a module inside stays what it is."""
+    """A module of durablecli under a name of Azure's. A class with the name of a submodule isn't replaced by it."""
 
     def __setattr__(self, name: str, value: object) -> None:
         if not (isinstance(value, ModuleType) and name in vars(self)):
@@ -49,7 +49,7 @@ class _AliasModule(ModuleType):
 
 
 class _AzureFinder(MetaPathFinder, Loader):
-    """Finds the two packages, and `azure` itself where nothing else is installed below that name."""
+    """Finds the two packages, and `azure` itself if no other package of that namespace is installed."""
 
     def __init__(self) -> None:
         self.displaced_modules: dict[str, ModuleType] = {}
@@ -77,7 +77,7 @@ class _AzureFinder(MetaPathFinder, Loader):
 
 
 def install() -> None:
-    """From now on the two names are ours."""
+    """Make the two packages durablecli's."""
     uninstall()
     finder = _AzureFinder()
     finder.displaced_modules = _remove_modules()
@@ -85,7 +85,7 @@ def install() -> None:
 
 
 def uninstall() -> None:
-    """From now on they are whatever is installed, as it was before."""
+    """Restore the installed packages."""
     for finder in [found for found in sys.meta_path if isinstance(found, _AzureFinder)]:
         sys.meta_path.remove(finder)
         _remove_modules()
@@ -99,17 +99,17 @@ def uninstall() -> None:
 
 
 def is_installed() -> bool:
-    """Whether the two names are ours."""
+    """Whether the two packages are durablecli's."""
     return any(isinstance(found, _AzureFinder) for found in sys.meta_path)
 
 
 def were_imported() -> bool:
-    """Whether one of them has been imported since."""
+    """Whether one of them has been imported since `install`."""
     return is_installed() and any(name in sys.modules for name in _IMPLEMENTATIONS)
 
 
 def _remove_modules() -> dict[str, ModuleType]:
-    """The modules of both packages, which nobody finds imported any more."""
+    """Remove the modules of both packages from sys.modules, and return them."""
     names = [name for name in sys.modules if f"{name}.".startswith(tuple(f"{home}." for home in _IMPLEMENTATIONS))]
     top = sys.modules.get(_NAMESPACE)
     for name in _IMPLEMENTATIONS:

@@ -1,4 +1,4 @@
-"""Calling a function of an app: each of its parameters receives what it is bound to."""
+"""Calls of functions with bindings: their arguments, and the response of an HTTP function."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from durablecli.azure import output_bindings
 from durablecli.azure.client import DurableFunctionsClient, SyncDurableFunctionsClient
 from durablecli.azure.client_binding import ClientBinding
 from durablecli.azure.functions import Context, Out
-from durablecli.blueprints import RETURN_BINDING
+from durablecli.bindings import RETURN_BINDING
 from durablecli.client import Client
 from durablecli.management_links import ManagementEndpoint
 from durablecli.registry import Function
 
 CONTEXT_PARAMETER = "context"
-"""The parameter that receives the context of a call, unless a binding has this name."""
+"""The parameter that receives the context of the call, unless a binding has this name."""
 
 
 class ClientProvider:
-    """The clients of one hub, for functions of every kind."""
+    """The durable clients of one hub, for functions of every kind."""
 
     def __init__(self, client: Client, endpoint: ManagementEndpoint | None = None) -> None:
         self._sync = SyncDurableFunctionsClient(client, endpoint=endpoint or ManagementEndpoint())
@@ -32,9 +32,10 @@ class ClientProvider:
     def get_client(
         self, function: Function, parameter: inspect.Parameter | None = None
     ) -> SyncDurableFunctionsClient | DurableFunctionsClient | ClientBinding:
-        """What such a function expects: coroutines await theirs; who says `str` makes one from that.
+        """The kind of client that a function expects: async for a coroutine function, a string if annotated as `str`.
 
-        `parameter` is the one that receives it, where that is no parameter of the callable any more."""
+        `parameter` receives it, if it is no longer a parameter of the wrapped callable.
+        """
         annotation = parameter.annotation if parameter else _find_annotation(function, function.client_parameter or "")
         if annotation in (str, "str"):
             return self._binding
@@ -42,9 +43,10 @@ class ClientProvider:
 
 
 def bind_arguments(function: Function, trigger_values: Mapping[str, Any], clients: ClientProvider) -> dict[str, Any]:
-    """The arguments of a call, by name; `given` is what started it. An output binding receives an Out.
+    """The arguments of a call, by name. An output binding receives an Out.
 
-    Raises BindingUnavailable if an input binding needs what only the cloud has."""
+    Raises BindingUnavailable if the function has an input binding of an Azure service.
+    """
     output_bindings.check_input_bindings(function)
     found = {**trigger_values, **output_bindings.create_outs(function, function.parameters)}
     if function.client_parameter is not None:
@@ -60,14 +62,14 @@ def bind_arguments(function: Function, trigger_values: Mapping[str, Any], client
 
 
 def select_response(function: Function, arguments: Mapping[str, Any], returned: Any) -> Any:
-    """What an HTTP function answers with: what it returned, or set on the parameter that its response is bound to.
+    """The response of an HTTP function: its return value, or the value it set on the parameter bound to the response.
 
-    Where nothing was returned and no binding says more, it is what was set on an Out that is no output of another kind.
+    If it returned nothing and no binding names a parameter, it is the value of an Out that is no other output.
     """
     if function.response_parameter not in (RETURN_BINDING, None):
-        answer = arguments.get(function.response_parameter or "")
-        found = answer.get() if isinstance(answer, Out) else None
-        return returned if found is None else found
+        out = arguments.get(function.response_parameter or "")
+        response = out.get() if isinstance(out, Out) else None
+        return returned if response is None else response
     if returned is not None:
         return None if function.response_parameter is None and RETURN_BINDING in function.outputs else returned
     others = (out for name, out in arguments.items() if isinstance(out, Out) and name not in function.outputs)

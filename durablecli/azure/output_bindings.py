@@ -1,6 +1,6 @@
-"""Output bindings: the Outs that a function receives, and the record of the values set on them. Nothing is sent.
+"""Output bindings: the Outs that a function receives, and the record of the values it sets. Nothing is sent.
 
-The record is for people, so a value that JSON can't hold never fails the function, as far as it can be described.
+The record is for people to read, so a value that JSON can't represent is described instead of failing the function.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, get_origin
 
 from durablecli.azure.functions import CloudOnly, Out
-from durablecli.blueprints import RETURN_BINDING
+from durablecli.bindings import RETURN_BINDING
 from durablecli.errors import BindingUnavailable
 from durablecli.model.events import BindingOutput
 from durablecli.model.payloads import encode
@@ -20,24 +20,24 @@ from durablecli.registry import Function
 
 NOT_SENT = "not sent"
 MAX_VALUE_BYTES = 64 * 1024
-"""The bytes of a value that are recorded; of a longer one its beginning is."""
+"""The largest value that is recorded whole; a larger one is truncated."""
 
 _UNDECLARED = "undeclared"
 
 
 def check_input_bindings(function: Function) -> None:
-    """Raise BindingUnavailable if the function has input bindings: none of their values exist here."""
+    """Raise BindingUnavailable if the function has input bindings of Azure services: their values don't exist here."""
     inputs = [f"'{name}' ({kind})" for name, kind in function.bindings.items() if name not in function.outputs]
     if inputs:
         bindings = f"{'binding' if len(inputs) == 1 else 'bindings'} {', '.join(inputs)}"
         raise BindingUnavailable(
-            f"'{function.name}' can't be called here: its input {bindings} would need a service of Azure; "
+            f"'{function.name}' can't be called here: its input {bindings} would need an Azure service; "
             "read the data inside the function instead"
         )
 
 
 def create_outs(function: Function, parameters: Iterable[inspect.Parameter]) -> dict[str, Out[Any]]:
-    """An Out for each parameter that is bound to an output, or annotated as one, in their order."""
+    """Make an Out for each parameter that is bound to an output or annotated as one, in order."""
     parameters = list(parameters)
     bound = [name for name in (*function.outputs, function.response_parameter) if name not in (RETURN_BINDING, None)]
     found = [one.name for one in parameters if one.name in bound or _is_out_annotation(one.annotation)]
@@ -47,9 +47,10 @@ def create_outs(function: Function, parameters: Iterable[inspect.Parameter]) -> 
 
 
 def record_outputs(function: Function, arguments: Mapping[str, Any], returned: Any) -> tuple[BindingOutput, ...]:
-    """What the function set on its Outs, and what it returned where its return value is bound to an output.
+    """The values that the function set on its Outs, and its return value where that is bound to an output.
 
-    The response of an HTTP function is sent, and so is no part of it."""
+    The response of an HTTP function is left out, because it is sent.
+    """
     values = {name: out.get() for name, out in arguments.items() if isinstance(out, Out)}
     if RETURN_BINDING in function.outputs:
         values[RETURN_BINDING] = returned
@@ -60,15 +61,16 @@ def record_outputs(function: Function, arguments: Mapping[str, Any], returned: A
     )
 
 
-def format_outputs(outputs: Iterable[BindingOutput]) -> str:
-    """A line about values that were set, as `msg (queue): "hello"`."""
-    return "; ".join(f"{one.name} ({one.type}): {bytes(one.value).decode()[:200]}" for one in outputs)
+def format_unsent(outputs: Iterable[BindingOutput]) -> str:
+    """One line of text, such as `not sent: msg (queue): "hello"`."""
+    values = "; ".join(f"{one.name} ({one.type}): {bytes(one.value).decode()[:200]}" for one in outputs)
+    return f"{NOT_SENT}: {values}"
 
 
 def _is_out_annotation(annotation: Any) -> bool:
     if isinstance(annotation, str):
         return annotation.rpartition(".")[2].startswith("Out[") or ".Out[" in annotation
-    # By its name: the one of Azure's own package, where an app has that, is meant as well.
+    # By name, so that the class of Azure's own package counts too, where an app imports that.
     return getattr(get_origin(annotation) or annotation, "__name__", "") == Out.__name__
 
 
@@ -85,7 +87,7 @@ def _make_output(name: str, type: str, value: Any) -> BindingOutput:
 
 
 def _to_plain_data(value: Any) -> Any:
-    """A value of a binding as plain data: messages by their fields, contents of files as text."""
+    """Convert a value to plain data: a message to its fields, a file to its content as text."""
     if isinstance(value, bytes | bytearray | memoryview):
         return _to_text(bytes(value))
     if isinstance(value, UserDict | UserList):

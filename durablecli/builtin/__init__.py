@@ -1,1 +1,1 @@
-"""Orchestrations of durablecli itself: durable HTTP calls and timer functions."""
+"""Built-in orchestrations: durable HTTP calls and timer functions."""

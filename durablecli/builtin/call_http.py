@@ -1,9 +1,9 @@
-"""Durable HTTP: the built-in orchestrator that carries a `context.call_http`, and the activity that sends a request.
+"""Durable HTTP: the built-in orchestrator behind `context.call_http`, and the activity that sends a request.
 
-An answer of 202 with a Location is a promise of another one. The orchestrator sleeps as long as the server says
-(Retry-After) by a durable timer, and asks again at the Location; so nothing is lost when the engine is killed between
-two polls. Whatever is no such 202 is the result. Another origin is told a few headers that say nothing of whoever
-asks, and never the content.
+A response of 202 with a Location means that the result is still to come. The orchestrator waits on a durable timer for
+as long as the server says (Retry-After) and polls the Location, so nothing is lost if the engine is killed between two
+polls. Any other response is the result. Another origin gets only headers that can't be credentials, and never the
+content.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ from durablecli.model.http_messages import (
 )
 from durablecli.model.secrets import Secret
 from durablecli.replay.context import DurableOrchestrationContext
-from durablecli.replay.function_marks import MARK_ATTRIBUTE, FunctionMark
+from durablecli.replay.function_marks import FunctionMark, set_mark
 
-if TYPE_CHECKING:  # 100 ms that only whoever calls pays
+if TYPE_CHECKING:  # these take 100 ms to import, and only calls need them
     import ssl
 
     import httpx
@@ -44,21 +44,24 @@ DEFAULT_POLL_INTERVAL = timedelta(seconds=30)
 DEFAULT_TIMEOUT = timedelta(seconds=100)
 _MAX_REDIRECTS = 20
 _MAX_POLLS_PER_EXECUTION = 100
-"""So many polls make one execution: what is polled for days has no long history."""
-_MIN_POLL_INTERVAL = timedelta(seconds=1)  # whatever the server says: each poll is written to disk
+"""After this many polls the orchestrator continues as new, so that polling for days makes no long history."""
+_MIN_POLL_INTERVAL = timedelta(seconds=1)  # each poll is written to disk, so a server can't ask for more
 _MAX_POLL_INTERVAL = timedelta(days=366)
 _sending: ContextVar[bool] = ContextVar("durablecli_sending", default=False)
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _is_shareable_header = re.compile(
     r"accept(-.*)?|user-agent|content-.*|cache-control|prefer|traceparent|tracestate", re.IGNORECASE
 ).fullmatch
-"""The headers that another origin may be told: any other may be a credential, whatever it is called."""
+"""The headers that may be sent to another origin; any other could be a credential."""
 
 
 def make_call_http_functions(
     poll_interval: timedelta = DEFAULT_POLL_INTERVAL, timeout: timedelta = DEFAULT_TIMEOUT
 ) -> tuple[Callable[..., Any], ...]:
-    """The two functions, marked. `poll` is the wait where a 202 names none; `timeout` bounds one whole exchange."""
+    """Make the orchestrator and the activity.
+
+    `poll_interval` holds if a 202 response gives none; `timeout` limits one whole exchange, redirects included.
+    """
 
     def http_orchestrator(context: DurableOrchestrationContext) -> Generator[Any, Any, DurableHttpResponse | None]:
         return _send_and_poll(context, poll_interval)
@@ -66,9 +69,10 @@ def make_call_http_functions(
     async def http_activity(request: DurableHttpRequest) -> DurableHttpResponse:
         return await send_request(request, timeout)
 
-    setattr(http_orchestrator, MARK_ATTRIBUTE, FunctionMark("orchestrator", HTTP_ORCHESTRATOR))
-    setattr(http_activity, MARK_ATTRIBUTE, FunctionMark("activity", HTTP_ACTIVITY))
-    return http_orchestrator, http_activity
+    return (
+        set_mark(http_orchestrator, FunctionMark("orchestrator", HTTP_ORCHESTRATOR)),
+        set_mark(http_activity, FunctionMark("activity", HTTP_ACTIVITY)),
+    )
 
 
 # ── the orchestrator ───────────────────────────────────────────────────────────────────────────────────────────────
@@ -78,7 +82,7 @@ def _send_and_poll(
     context: DurableOrchestrationContext, default_interval: timedelta
 ) -> Generator[Any, Any, DurableHttpResponse | None]:
     if context.parent_instance_id is None:
-        raise PermissionError(f"{HTTP_ORCHESTRATOR} can't be started: it belongs to context.call_http")
+        raise PermissionError(f"{HTTP_ORCHESTRATOR} can't be started directly; use context.call_http")
     request: DurableHttpRequest = context.get_input(DurableHttpRequest)
     for _ in range(_MAX_POLLS_PER_EXECUTION):
         response = yield context.call_activity(HTTP_ACTIVITY, request, DurableHttpResponse)
@@ -92,9 +96,9 @@ def _send_and_poll(
 
 
 def make_poll_request(request: DurableHttpRequest, location: str) -> DurableHttpRequest:
-    """The request that asks how far the one before has got."""
+    """Make the request that polls the location."""
     headers, source = HttpHeaders(request.headers), request.token_source
-    # The key of a function isn't the key of the management API, and the content stays behind.
+    # The key of a function isn't one of the management API, and a poll has no content.
     _remove_headers(headers, lambda name: name in ("x-functions-key", "content-type", "content-length"))
     if not is_same_origin(request.uri, location):
         _remove_headers(headers, lambda name: not _is_shareable_header(name) or isinstance(headers[name], Secret))
@@ -118,7 +122,7 @@ def _get_origin(parts: SplitResult) -> tuple[str, str | None, int | None]:
 
 
 def _get_poll_interval(headers: HttpHeaders, now: datetime, default_interval: timedelta) -> timedelta:
-    """How long the server asks to be left alone: seconds, or the date of the next attempt."""
+    """The interval that the server gives in Retry-After, as seconds or as the date of the next attempt."""
     retry_after = str(headers.get("Retry-After", "")).strip()
     if re.fullmatch(r"[0-9]{1,9}", retry_after):
         return _clamp(timedelta(seconds=int(retry_after)))
@@ -138,10 +142,10 @@ def _clamp(wait: timedelta) -> timedelta:
 
 
 async def send_request(request: DurableHttpRequest, limit: timedelta = DEFAULT_TIMEOUT) -> DurableHttpResponse:
-    """Send one request and read its answer, whatever its status; redirects are followed.
+    """Send one request and return its response, whatever the status; redirects are followed.
 
-    Raises TimeoutError after `limit`, ConnectionRefusedError or another ConnectionError when there is no answer, and
-    ValueError for one of more than 16 MiB.
+    Raises TimeoutError after `limit`, ConnectionRefusedError or another ConnectionError if there is no response, and
+    ValueError for a response of more than 16 MiB.
     """
     import httpx
 
@@ -149,7 +153,7 @@ async def send_request(request: DurableHttpRequest, limit: timedelta = DEFAULT_T
         async with asyncio.timeout(limit.total_seconds()):
             return await _exchange(request)
     except TimeoutError:
-        raise TimeoutError(f"{request.label}: no answer within {limit.total_seconds():g} s") from None
+        raise TimeoutError(f"{request.label}: no response within {limit.total_seconds():g} s") from None
     except httpx.InvalidURL as error:
         raise ValueError(f"{request.label}: {error}") from None
     except httpx.RequestError as error:
@@ -165,7 +169,7 @@ async def _exchange(request: DurableHttpRequest) -> DurableHttpResponse:
     content = None if request.content is None else request.content.encode()
     _silence_httpx_log()
     _sending.set(True)
-    async with httpx.AsyncClient(timeout=None, verify=_get_ssl_context()) as client:  # noqa: S113 - the whole has a limit
+    async with httpx.AsyncClient(timeout=None, verify=_get_ssl_context()) as client:  # noqa: S113 - the exchange has a timeout
         sent = client.build_request(request.method, request.uri, headers=headers, content=content)
         for _ in range(_MAX_REDIRECTS):
             response = await client.send(sent, stream=True)
@@ -179,7 +183,7 @@ async def _exchange(request: DurableHttpRequest) -> DurableHttpResponse:
 
 
 def _resolve_secrets(headers: HttpHeaders) -> dict[str, str]:
-    """The headers as they are sent. Only here a credential is read, and it goes nowhere else."""
+    """The headers as they are sent, with the values of secrets: this is the only place that reads them."""
     return {name: value.resolve(os.environ) if isinstance(value, Secret) else value for name, value in headers.items()}
 
 
@@ -189,7 +193,7 @@ def _check_redirect(request: DurableHttpRequest, sent: httpx.Request, redirect: 
         return redirect
     if redirect.read():
         origin = f"{redirect.url.scheme}://{redirect.url.netloc.decode('ascii')}"
-        raise ConnectionError(f"{request.label}: redirected to {origin}: the content isn't told to another origin")
+        raise ConnectionError(f"{request.label}: redirected to {origin}: the content is not sent to another origin")
     secrets = {name.casefold() for name, value in request.headers.items() if isinstance(value, Secret)}
     for name in [
         name for name in redirect.headers if name in secrets or not (name == "host" or _is_shareable_header(name))
@@ -204,7 +208,7 @@ async def _read_response(response: httpx.Response) -> DurableHttpResponse:
         body += part
         if len(body) > MAX_RESPONSE_BYTES:
             raise ValueError(
-                f"{response.request.method} {response.url.host}: the answer has more than {MAX_RESPONSE_BYTES:,} bytes"
+                f"{response.request.method} {response.url.host}: the response is over {MAX_RESPONSE_BYTES:,} bytes"
             )
     headers = HttpHeaders()
     for name, value in response.headers.raw:
@@ -213,7 +217,7 @@ async def _read_response(response: httpx.Response) -> DurableHttpResponse:
     location = headers.get("Location")
     if location and response.status_code == 202:
         _remove_headers(headers, lambda name: name == "location")
-        headers["Location"] = str(response.url.join(location))  # only here is it known what it is relative to
+        headers["Location"] = str(response.url.join(location))  # made absolute here, where its base is known
     return DurableHttpResponse(response.status_code, headers, _decode_text(bytes(body), response.charset_encoding))
 
 
@@ -225,7 +229,7 @@ def _decode_text(body: bytes, charset: str | None) -> str:
 
 
 def _to_connection_error(request: DurableHttpRequest, error: BaseException) -> ConnectionError:
-    """What the network did, as an exception that an orchestrator can name."""
+    """Convert an error of the network to an exception that an orchestrator can catch by name."""
     link: BaseException | None = error
     while link is not None:
         if isinstance(link, ConnectionRefusedError):
@@ -236,13 +240,13 @@ def _to_connection_error(request: DurableHttpRequest, error: BaseException) -> C
 
 @cache
 def _silence_httpx_log() -> None:
-    """It logs each address whole, with the keys that stand in it; what authors send by it themselves is theirs."""
+    """Keep URLs out of the log, because they may contain keys. Requests of the author's own are still logged."""
     logging.getLogger("httpx").addFilter(lambda record: not _sending.get())
 
 
 @cache
 def _get_ssl_context() -> ssl.SSLContext:
-    """Made once: reading all certificates takes longer than most calls."""
+    """The SSL context, made once, because reading all certificates takes longer than most calls."""
     import httpx
 
     return httpx.create_ssl_context()
@@ -252,7 +256,7 @@ def _get_token(resource: str) -> str:
     try:
         identity = import_module("azure.identity")
     except ImportError:
-        raise RuntimeError("a token_source needs Azure's library for identities: pip install azure-identity") from None
+        raise RuntimeError("a token_source needs the package azure-identity: pip install azure-identity") from None
     with identity.DefaultAzureCredential() as credential:
         token: str = credential.get_token(f"{resource.rstrip('/')}/.default").token
         return token

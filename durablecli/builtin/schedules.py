@@ -1,7 +1,7 @@
-"""When a timer function is due: NCRONTAB, `{second} {minute} {hour} {day} {month} {day-of-week}`, or an interval.
+"""Schedules of timer functions: NCRONTAB, `{second} {minute} {hour} {day} {month} {day-of-week}`, or an interval.
 
-Five fields leave out the seconds. All times are UTC. A day has to fit both of its fields, as NCRONTAB has it.
-`hh:mm:ss` is an interval; from 24 on the first field counts days, as it does in Azure: `24:00:00` is every 24 days.
+With five fields the seconds are 0. All times are UTC. As in NCRONTAB, a day must match both of its fields. `hh:mm:ss`
+is an interval; a first field of 24 or more counts days, as it does in Azure: `24:00:00` is every 24 days.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ _ABBREVIATIONS = {word[:3] for word in _DAY_AND_MONTH_NAMES}
 
 
 class Schedule(Protocol):
-    """Something that comes due again and again."""
+    """Recurring times."""
 
     def next_after(self, time: datetime) -> datetime:
-        """The first time it is due after this one."""
+        """The first time of the schedule after `time`."""
         ...
 
 
 class IntervalSchedule:
-    """Due after each while."""
+    """Due at a fixed interval."""
 
     def __init__(self, every: timedelta) -> None:
         self.every = every
@@ -40,13 +40,13 @@ class IntervalSchedule:
 
 
 class CronSchedule:
-    """Due at the times that fit six fields."""
+    """Due at the times that match six NCRONTAB fields."""
 
     def __init__(self, fields: str) -> None:
         self.fields = fields
 
     def next_after(self, time: datetime) -> datetime:
-        from croniter import croniter  # only who has timers pays for it
+        from croniter import croniter  # slow to import, and only timers need it
 
         found = croniter(self.fields, time, second_at_beginning=True, day_or=False).get_next(datetime)
         assert isinstance(found, datetime)
@@ -55,7 +55,7 @@ class CronSchedule:
 
 @lru_cache(1024)
 def parse_schedule(text: str) -> Schedule:
-    """The schedule that a text says; raises ValueError."""
+    """Parse a schedule; raises ValueError."""
     interval = _match_interval(text.strip())
     if interval is not None:
         return IntervalSchedule(_parse_interval(text, *interval.groups()))
@@ -63,12 +63,14 @@ def parse_schedule(text: str) -> Schedule:
     if len(fields) == 5:
         fields = ["0", *fields]
     if len(fields) != 6 or not all(map(_is_field, fields)):
-        raise ValueError(f"{text!r} is no schedule: write six fields as '0 */5 * * * *', or an interval as '00:05:00'")
+        raise ValueError(
+            f"invalid schedule {text!r}; use six fields such as '0 */5 * * * *', or an interval such as '00:05:00'"
+        )
     schedule = CronSchedule(" ".join(_WORD.sub(lambda word: _abbreviate(text, word[0]), field) for field in fields))
     try:
         schedule.next_after(datetime(2026, 1, 1, tzinfo=UTC))
     except (ValueError, KeyError) as error:
-        raise ValueError(f"{text!r} is no schedule, or one that never comes due: {error}") from None
+        raise ValueError(f"invalid schedule {text!r}, or one that is never due: {error}") from None
     return schedule
 
 
@@ -79,15 +81,15 @@ def _parse_interval(text: str, days: str | None, first: str, second: str, third:
     if len(numbers) == 3:
         numbers.insert(0, 0)
     if len(numbers) != 4 or numbers[1] > 23 or max(numbers[2:]) > 59:
-        raise ValueError(f"{text!r} is no interval: write hh:mm:ss or d.hh:mm:ss")
+        raise ValueError(f"invalid interval {text!r}; use hh:mm:ss or d.hh:mm:ss")
     every = timedelta(days=min(numbers[0], 10**6), hours=numbers[1], minutes=numbers[2], seconds=numbers[3])
     if not timedelta() < every <= _MAX_INTERVAL:
-        raise ValueError(f"{text!r} is no interval that a timer could wait for")
+        raise ValueError(f"invalid interval {text!r}; use more than zero and at most 100 years")
     return every
 
 
 def _abbreviate(text: str, word: str) -> str:
-    """A month or a day of the week in three letters."""
+    """Abbreviate a month or a day of the week to three letters."""
     if word.lower() not in _DAY_AND_MONTH_NAMES and word.lower() not in _ABBREVIATIONS:
-        raise ValueError(f"{text!r} is no schedule: {word} is neither a month nor a day of the week")
+        raise ValueError(f"invalid schedule {text!r}: {word} is neither a month nor a day of the week")
     return word[:3].upper()

@@ -1,9 +1,9 @@
-"""Timer functions: each is carried by an orchestration of ours, `timer:<function>`, so no restart makes it forget.
+"""Timer functions: a built-in orchestration `timer:<function>` calls each of them, so schedules survive restarts.
 
-It sleeps by a durable timer until the schedule says, calls the function as an activity and begins anew. What came due
-while no engine ran is due at once when one does: once, however often it was missed, and with `past_due`. So is a call
-that was cut off. The orchestration may be looked at, suspended and resumed like any other; its status tells the last
-call and the next. One that was ended begins anew with the next engine.
+The orchestration waits on a durable timer until the function is due, calls it as an activity and continues as new. A
+function that came due while no engine was running is called when one starts: once, however many calls were missed, and
+with `past_due`. So is a call that was interrupted. The orchestration can be inspected, suspended and resumed like any
+other; its custom status shows the last call and the next. If it was ended, the next engine starts it again.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from durablecli.apps.host_json import expand_settings
 from durablecli.azure import output_bindings
 from durablecli.azure.functions import TimerRequest
 from durablecli.azure.invocation import ClientProvider, bind_arguments
-from durablecli.blueprints import TimerTrigger
+from durablecli.bindings import TimerTrigger
 from durablecli.builtin.schedules import parse_schedule
 from durablecli.client import Client, Mailbox, MessageItem, Query
 from durablecli.engine.workers.activity_context import ActivityContext
@@ -27,11 +27,11 @@ from durablecli.errors import ConfigError
 from durablecli.model.payloads import encode
 from durablecli.registry import Function, Registry
 from durablecli.replay.context import DurableOrchestrationContext
-from durablecli.replay.function_marks import MARK_ATTRIBUTE, FunctionMark
+from durablecli.replay.function_marks import FunctionMark, set_mark
 
 TIMER_ORCHESTRATOR = "BuiltIn__Timer"
 TIMER_PREFIX = "timer:"
-"""What the ids of the orchestrations, and the names of their activities, begin with."""
+"""The prefix of the orchestrations' instance ids and of their activities' names."""
 
 _SCHEDULE_EVENT = "schedule"
 _PAST_DUE_AFTER = timedelta(seconds=1)
@@ -39,7 +39,7 @@ _log = logging.getLogger("durablecli.timer")
 
 
 class TimerState(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):
-    """What one execution has to do: wait until the function is due by its schedule, or call it `at_once`."""
+    """The input of one execution: it waits until the function is due, or calls it `at_once`."""
 
     function: str
     schedule: str
@@ -50,7 +50,7 @@ class TimerState(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"
 
 
 class ScheduleUpdate(msgspec.Struct, frozen=True, rename="camel"):
-    """What an engine that starts tells the orchestration. With `run` the function is called, unless it was `since`."""
+    """The event that a starting engine sends. With `run` the function is called, unless it was called since `since`."""
 
     schedule: str
     since: datetime
@@ -58,7 +58,7 @@ class ScheduleUpdate(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class TimerCall(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):
-    """What the function is told of its call."""
+    """The input of the activity that calls the function."""
 
     past_due: bool
     due: datetime
@@ -66,15 +66,16 @@ class TimerCall(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel")
     last: datetime | None = None
 
 
-# What carries the functions.
+# The orchestrator and its activities.
 
 
 def register_timers(registry: Registry, clients: Callable[[], ClientProvider]) -> None:
-    """Have the orchestrator at hand, and for each timer function the activity that calls it.
+    """Register the orchestrator, and for each timer function the activity that calls it.
 
-    `clients` is asked at each call: where the hub answers HTTP is known only when it does."""
+    `clients` is called for each call: the URL of the hub is known only once its server is running.
+    """
     calls = [_make_activity(function, clients) for function in registry.functions_of_kind("timer")]
-    registry.add_built_in([_set_mark(_timer_orchestrator, FunctionMark("orchestrator", TIMER_ORCHESTRATOR)), *calls])
+    registry.add_built_in([set_mark(_timer_orchestrator, FunctionMark("orchestrator", TIMER_ORCHESTRATOR)), *calls])
 
 
 def _timer_orchestrator(context: DurableOrchestrationContext) -> Generator[Any, Any, None]:
@@ -94,15 +95,15 @@ def _timer_orchestrator(context: DurableOrchestrationContext) -> Generator[Any, 
     failure = None
     try:
         yield context.call_activity(TIMER_PREFIX + state.function, call)
-    except Exception as error:  # noqa: BLE001 - the schedule goes on, whatever a call came to
+    except Exception as error:  # noqa: BLE001 - a failed call doesn't end the schedule
         failure = str(error)
-    # Reckoned from the run and not from now: an engine that dies here must not make the next run be forgotten.
+    # Computed from this run and not from now: if the engine dies here, the next run isn't skipped.
     due = call.following
     context.continue_as_new(TimerState(state.function, state.schedule, due=due, last=began, failure=failure))
 
 
 def _apply_update(state: TimerState, due: datetime, update: ScheduleUpdate) -> TimerState:
-    """What to do after an engine has started."""
+    """The state after an engine has started."""
     same = update.schedule == state.schedule
     run = update.run and (state.last is None or state.last < update.since)
     changed = {"schedule": update.schedule, "due": due if same and not run else None, "at_once": run}
@@ -118,39 +119,33 @@ def _make_activity(function: Function, clients: Callable[[], ClientProvider]) ->
     assert isinstance(function.trigger, TimerTrigger)
     argument = function.trigger.argument
 
-    def bind_call(occasion: TimerCall, context: ActivityContext) -> dict[str, Any]:
-        request = _make_request(occasion, occasion.past_due or context.redelivered)
+    def bind_call(timer_call: TimerCall, context: ActivityContext) -> dict[str, Any]:
+        request = _make_request(timer_call, timer_call.past_due or context.redelivered)
         return bind_arguments(function, {argument: request}, clients())
 
     def log_outputs(named: dict[str, Any], returned: Any) -> None:
-        # The history of the call is replaced before anybody reads it.
+        # They are only logged, because the orchestration continues as new and its history is replaced.
         if found := output_bindings.record_outputs(function, named, returned):
-            _log.info(
-                "timer function '%s': %s: %s",
-                function.name,
-                output_bindings.NOT_SENT,
-                output_bindings.format_outputs(found),
-            )
+            _log.info("timer function '%s': %s", function.name, output_bindings.format_unsent(found))
 
-    async def call_async(occasion: TimerCall, context: ActivityContext) -> None:
+    async def call_async(timer_call: TimerCall, context: ActivityContext) -> None:
         try:
-            named = bind_call(occasion, context)
+            named = bind_call(timer_call, context)
             log_outputs(named, await function.call(**named))
         except Exception:
             _log.exception("timer function '%s' failed", function.name)
             raise
 
-    def call(occasion: TimerCall, context: ActivityContext) -> None:
+    def call(timer_call: TimerCall, context: ActivityContext) -> None:
         try:
-            named = bind_call(occasion, context)
+            named = bind_call(timer_call, context)
             log_outputs(named, function.call(**named))
         except Exception:
             _log.exception("timer function '%s' failed", function.name)
             raise
 
-    return _set_mark(
-        call_async if function.executor == "async" else call, FunctionMark("activity", TIMER_PREFIX + function.name)
-    )
+    mark = FunctionMark("activity", TIMER_PREFIX + function.name)
+    return set_mark(call_async if function.executor == "async" else call, mark)
 
 
 def _make_request(call: TimerCall, late: bool) -> TimerRequest:
@@ -159,12 +154,7 @@ def _make_request(call: TimerCall, late: bool) -> TimerRequest:
     return TimerRequest(past_due=late, schedule_status=status, schedule={"AdjustForDST": True})
 
 
-def _set_mark(call: Callable[..., Any], mark: FunctionMark) -> Callable[..., Any]:
-    setattr(call, MARK_ATTRIBUTE, mark)
-    return call
-
-
-# What an engine that starts has to see to.
+# Starting and ending the orchestrations.
 
 
 def ensure_timers(
@@ -176,18 +166,18 @@ def ensure_timers(
     is_complete: bool,
     warn: Callable[[str], None],
 ) -> None:
-    """See that each timer function has its orchestration, under its present schedule.
+    """Ensure that each timer function has its orchestration, with its current schedule.
 
-    `since` is when this engine began: what has run from then on isn't run again because of it. Where a schedule makes
-    no sense, the orchestration that goes by an old one is ended. Where the `whole` app could be loaded, those of
-    functions that it doesn't have any more are ended too.
+    `since` is the start of this engine: `run_on_startup` doesn't repeat a call made after it. If a schedule is invalid,
+    the orchestration with the old one is terminated. If the app was loaded completely (`is_complete`), so are those of
+    functions that it no longer has.
     """
     functions = registry.functions_of_kind("timer")
     for function in functions:
         try:
             _ensure_timer(function, client, mailbox, since)
         except (ConfigError, ValueError) as error:
-            warn(f"timer function {function.name} isn't started: {error}")
+            warn(f"timer function {function.name} was not started: {error}")
             _terminate(TIMER_PREFIX + function.name, f"it can't be started: {error}", client, mailbox)
     if is_complete:
         _terminate_removed({TIMER_PREFIX + function.name for function in functions}, client, mailbox)
@@ -203,7 +193,7 @@ def _ensure_timer(function: Function, client: Client, mailbox: Mailbox, since: d
         state = TimerState(function.name, schedule, at_once=run)
         mailbox.post("start", [MessageItem(instance, TIMER_ORCHESTRATOR, encode(state))])
     elif status.name != TIMER_ORCHESTRATOR:
-        raise ConfigError(f"{instance} is an instance of {status.name}: end it, or call the function otherwise")
+        raise ConfigError(f"{instance} is an instance of {status.name}: terminate it, or rename the function")
     elif run or _get_schedule(status.input_) != schedule:
         mailbox.post(
             "raise-event", [MessageItem(instance, _SCHEDULE_EVENT, encode(ScheduleUpdate(schedule, since, run)))]
@@ -217,11 +207,11 @@ def _get_schedule(input: Any) -> Any:
 def _terminate_removed(known: set[str], client: Client, mailbox: Mailbox) -> None:
     for instance in list(client.iter_ids(Query(name=TIMER_ORCHESTRATOR, prefix=TIMER_PREFIX))):
         if instance not in known:
-            _terminate(instance, "the app has no such timer function any more", client, mailbox)
+            _terminate(instance, "the app no longer has this timer function", client, mailbox)
 
 
 def _terminate(instance: str, reason: str, client: Client, mailbox: Mailbox) -> None:
-    """End an orchestration of ours that still goes on by an old schedule."""
+    """Terminate the orchestration of a timer function, if it is running."""
     status = client.get_status(instance)
     if status and status.name == TIMER_ORCHESTRATOR and not status.ended:
         mailbox.post("terminate", [MessageItem(instance, reason=reason)])

@@ -78,7 +78,7 @@ def _function_to_dict(one: Function) -> dict[str, object]:
 
 def _format_kind(one: Function, prefix: str) -> str:
     """The kind, and what starts a function that nobody calls."""
-    from durablecli.blueprints import HttpTrigger, TimerTrigger
+    from durablecli.bindings import HttpTrigger, TimerTrigger
 
     match one.trigger:
         case HttpTrigger(methods=methods) as http:

@@ -164,10 +164,11 @@ def _serve_http(
         return
     from durablecli.http.api_keys import load_keys
     from durablecli.http.server import HttpServer
+    from durablecli.store.http_keys import load_or_create_keys
     from durablecli.store.layout import KEYS_FILE
 
     root = engine.hub.root
-    keys, is_new = load_keys(port.getsockname()[0], config.http.keys, root)
+    keys, is_new = load_keys(port.getsockname()[0], config.http.keys, lambda: load_or_create_keys(root))
     server = HttpServer(port, Client(root, engine), registry, keys, config.http, config.drain, on_stopped=engine.wake)
     try:
         server.start()

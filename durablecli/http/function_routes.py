@@ -1,6 +1,6 @@
-"""The HTTP functions of an app: their routes, and the way from a request to a function and back.
+"""The HTTP functions of an app: their routes, and the conversion of requests to arguments and of results to responses.
 
-What a function raises is logged with its trace, and the caller is told nothing but that there was an error.
+An exception that a function raises is logged with its traceback; the response says only that there was an error.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from starlette.types import Receive, Scope, Send
 from durablecli.azure import output_bindings
 from durablecli.azure.http_types import HttpRequest
 from durablecli.azure.invocation import ClientProvider, bind_arguments, select_response
-from durablecli.blueprints import HttpTrigger
+from durablecli.bindings import HttpTrigger
 from durablecli.client import Client
 from durablecli.errors import BindingUnavailable
 from durablecli.http.api_keys import ApiKeys, KeyLevel
 from durablecli.http.function_runner import FunctionRunner
 from durablecli.http.origins import AllowedOrigins
-from durablecli.http.requests import split_path
+from durablecli.http.requests import get_request_url, split_path
 from durablecli.http.responses import error_response, internal_error, to_api_error
 from durablecli.http.route_templates import RouteTemplate
 from durablecli.management_links import ManagementEndpoint
@@ -39,7 +39,7 @@ _RESERVED_HEADERS = frozenset({"content-length", "transfer-encoding", "connectio
 
 
 class ResponseLike(Protocol):
-    """What a function returns: our HttpResponse, or one of Azure's own."""
+    """A response that a function returns: durablecli's HttpResponse or Azure's own."""
 
     @property
     def status_code(self) -> int: ...
@@ -51,7 +51,7 @@ class ResponseLike(Protocol):
 
 
 class RouteInfo(NamedTuple):
-    """An HTTP function at its place: what `listing` tells. One for every method has the method `any`."""
+    """The name, methods and path of an HTTP function; a function for every method has the method `any`."""
 
     name: str
     methods: tuple[str, ...]
@@ -67,9 +67,10 @@ def build_routes(
     endpoint: ManagementEndpoint | None = None,
     origins: AllowedOrigins | None = None,
 ) -> list[BaseRoute]:
-    """A route for each HTTP function, the most specific first. What makes no sense is logged and left out.
+    """Make a route for each HTTP function, the most specific first. An invalid route is logged and left out.
 
-    Pages of other sites than those of `origins` are refused: a function may start something at any method."""
+    Web pages of other origins than `origins` can't call a function by any method, since any may start something.
+    """
     clients, runner = ClientProvider(client, endpoint), FunctionRunner()
     origins = origins or AllowedOrigins()
     found: list[FunctionRoute] = []
@@ -77,18 +78,18 @@ def build_routes(
         try:
             found.append(FunctionRoute(function, clients, keys, prefix.strip("/"), runner, origins))
         except ValueError as error:
-            _log.error("not served: %s: %s", function.name, error)
+            _log.error("HTTP function '%s' is not served: %s", function.name, error)
     found.sort(key=lambda route: route.template.rank)
     return [*found]
 
 
 def list_routes(routes: Sequence[BaseRoute]) -> list[RouteInfo]:
-    """What is served, by name."""
+    """The HTTP functions among the routes, sorted by name."""
     return sorted(route.info for route in routes if isinstance(route, FunctionRoute))
 
 
 class FunctionRoute(BaseRoute):
-    """One function, at the requests that its trigger asks for."""
+    """The route of one HTTP function."""
 
     def __init__(
         self,
@@ -123,11 +124,11 @@ class FunctionRoute(BaseRoute):
         return Match.NONE, {}
 
     def _match_path(self, scope: Scope) -> dict[str, str] | None:
-        given = split_path(Request(scope), "")
-        before, behind = given[: len(self._prefix)], given[len(self._prefix) :]
-        if [part.lower() for part in before] != self._prefix:
+        segments = split_path(Request(scope), "")
+        prefix, rest = segments[: len(self._prefix)], segments[len(self._prefix) :]
+        if [part.lower() for part in prefix] != self._prefix:
             return None
-        return self.template.match(behind)
+        return self.template.match(rest)
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive)
@@ -137,33 +138,27 @@ class FunctionRoute(BaseRoute):
         await response(scope, receive, send)
 
     async def _respond(self, request: Request) -> Response:
-        asked = await _read_request(request)
+        trigger_values = {self._trigger.argument: await _read_request(request)}
         try:
-            given = bind_arguments(self._function, {self._trigger.argument: asked}, self._clients)
+            arguments = bind_arguments(self._function, trigger_values, self._clients)
         except BindingUnavailable as unavailable:
             _log.error("%s", unavailable)
             return error_response(to_api_error(unavailable))
-        result, error = await self._runner.run(self._function, given)
+        result, error = await self._runner.run(self._function, arguments)
         if error is None:
             try:
-                answer = to_response(select_response(self._function, given, result))
-            except Exception as wrong:  # noqa: BLE001 - what was returned may be anything
-                error = wrong
+                response = to_response(select_response(self._function, arguments, result))
+            except Exception as conversion_error:  # noqa: BLE001 - the function may have returned anything
+                error = conversion_error
             else:
-                self._log_outputs(given, result)
-                return answer
+                self._log_outputs(arguments, result)
+                return response
         _log.error("HTTP function '%s' failed", self._function.name, exc_info=error)
         return error_response(internal_error())
 
-    def _log_outputs(self, given: Mapping[str, Any], result: Any) -> None:
-        """Log what the function set on outputs that lead to the cloud: no history has it."""
-        if found := output_bindings.record_outputs(self._function, given, result):
-            _log.info(
-                "HTTP function '%s': %s: %s",
-                self._function.name,
-                output_bindings.NOT_SENT,
-                output_bindings.format_outputs(found),
-            )
+    def _log_outputs(self, arguments: Mapping[str, Any], result: Any) -> None:
+        if outputs := output_bindings.record_outputs(self._function, arguments, result):
+            _log.info("HTTP function '%s': %s", self._function.name, output_bindings.format_unsent(outputs))
 
 
 async def _read_request(request: Request) -> HttpRequest:
@@ -176,7 +171,7 @@ async def _read_request(request: Request) -> HttpRequest:
         headers[name] = f"{headers[name]}{joint}{value}" if name in headers else value
     return HttpRequest(
         request.method,
-        _get_raw_url(request),
+        get_request_url(request),
         headers=headers,
         params=params,
         route_params=request.path_params,
@@ -184,18 +179,8 @@ async def _read_request(request: Request) -> HttpRequest:
     )
 
 
-def _get_raw_url(request: Request) -> str:
-    """The URL as it was sent: what was escaped still is."""
-    raw: bytes | None = request.scope.get("raw_path")
-    if raw is None:
-        return str(request.url)
-    query: bytes = request.scope["query_string"]
-    path = raw.partition(b"?")[0] + (b"?" + query if query else b"")
-    return f"{request.url.scheme}://{request.url.netloc}{path.decode('latin-1')}"
-
-
 def to_response(result: Any) -> Response:
-    """The answer to what a function returned; raises TypeError and ValueError for what is none."""
+    """Convert the result of a function to a response; raises TypeError or ValueError if it is none."""
     if isinstance(result, Response):
         return result
     if result is None:
@@ -205,14 +190,16 @@ def to_response(result: Any) -> Response:
     if isinstance(result, bytes | bytearray):
         return Response(bytes(result), 200, media_type="application/octet-stream")
     if not all(hasattr(result, name) for name in ("get_body", "status_code", "headers")):
-        raise TypeError(f"an HTTP function returns an HttpResponse, a str or None, not {type(result).__name__}")
+        raise TypeError(
+            f"an HTTP function must return an HttpResponse, a str, bytes or None, not {type(result).__name__}"
+        )
     return _convert_response(result, list(_list_header_pairs(result.headers)))
 
 
 def _convert_response(returned: ResponseLike, headers: list[tuple[str, str]]) -> Response:
     status = int(returned.status_code)
     if not 200 <= status <= 599:
-        raise ValueError(f"{status} is no status of an answer")
+        raise ValueError(f"{status} is not a valid response status")
     response = Response(b"" if status in _BODILESS_STATUSES else returned.get_body(), status)
     own = [(name, value) for name, value in headers if name.lower() not in _RESERVED_HEADERS]
     if not any(name.lower() == "content-type" for name, _ in own) and status not in _BODILESS_STATUSES:
@@ -222,7 +209,7 @@ def _convert_response(returned: ResponseLike, headers: list[tuple[str, str]]) ->
 
 
 def _list_header_pairs(headers: Any) -> list[tuple[str, str]]:
-    """All headers, also those that share a name."""
+    """All headers, including several of one name."""
     if callable(pairs := getattr(headers, "pairs", None)):
         return list(pairs())
     return [(name, value) for name, value in headers.items()]
@@ -235,12 +222,12 @@ def _get_content_type(returned: ResponseLike) -> str:
 
 def _encode_header_name(name: str) -> bytes:
     if not _is_token(name):
-        raise ValueError(f"{name!r} is no name of a header")
+        raise ValueError(f"{name!r} is not a valid header name")
     return name.lower().encode("ascii")
 
 
 def _encode_header_value(name: str, value: object) -> bytes:
     text = str(value).strip()
     if not _is_header_value(text):
-        raise ValueError(f"the header {name} holds a control character")
+        raise ValueError(f"the header {name} contains a control character")
     return text.encode("latin-1")

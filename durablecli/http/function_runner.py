@@ -1,6 +1,6 @@
-"""Where the HTTP functions of an app run: a coroutine on a loop of their own, any other in a thread of its own.
+"""Runs the HTTP functions of an app: coroutines on an event loop of their own, all others in threads.
 
-So one that blocks, perhaps because it asks this very server, holds up nothing but its own app.
+A function that blocks, perhaps because it sends a request to this very server, then holds up only its own app.
 """
 
 from __future__ import annotations
@@ -8,33 +8,35 @@ from __future__ import annotations
 import asyncio
 import threading
 import weakref
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Mapping
 from typing import Any
 
+from durablecli.http.daemon_threads import DaemonThreadPool
 from durablecli.registry import Function
 
 FunctionOutcome = tuple[Any, BaseException | None]
+"""What a function returned, and what it raised. An error is passed as a value, because a raised SystemExit would end
+the loop, and a raised CancelledError would look like the cancellation of the request."""
+
 _MAX_THREADS = 100
 
 
 class FunctionRunner:
-    """The threads and the loop of one app."""
+    """The threads and the event loop of one app."""
 
     def __init__(self) -> None:
-        self._slots = asyncio.Semaphore(_MAX_THREADS)
+        self._threads = DaemonThreadPool(_MAX_THREADS, "durable-function")
         self._loop: asyncio.AbstractEventLoop | None = None
 
     async def run(self, function: Function, arguments: Mapping[str, Any]) -> FunctionOutcome:
-        """What a function returns, or what it raises, whatever that is."""
+        """Call a function, whatever it returns or raises."""
         if function.executor == "async":
             called = asyncio.run_coroutine_threadsafe(_call_async(function, arguments), self._get_loop())
             return await asyncio.wrap_future(called)
-        async with self._slots:
-            return await _run_in_thread(lambda: _call(function, arguments))
+        return await self._threads.run(lambda: _call(function, arguments))
 
     def _get_loop(self) -> asyncio.AbstractEventLoop:
-        """The loop: there from its first use until nobody has this stage any more."""
+        """The event loop: it runs from its first use until the runner is garbage-collected."""
         if self._loop is None:
             self._loop = asyncio.new_event_loop()
             threading.Thread(target=_run_loop, args=(self._loop,), name="durable-functions", daemon=True).start()
@@ -45,9 +47,6 @@ class FunctionRunner:
 def _run_loop(loop: asyncio.AbstractEventLoop) -> None:
     loop.run_forever()
     loop.close()
-
-
-# Errors are handed over as values: SystemExit would end the loop, and a cancellation would be taken for the request's.
 
 
 async def _call_async(function: Function, arguments: Mapping[str, Any]) -> FunctionOutcome:
@@ -62,21 +61,3 @@ def _call(function: Function, arguments: Mapping[str, Any]) -> FunctionOutcome:
         return function.call(**arguments), None
     except BaseException as error:  # noqa: BLE001 - user code may raise anything
         return None, error
-
-
-async def _run_in_thread(call: Callable[[], FunctionOutcome]) -> FunctionOutcome:
-    """In a thread that nobody waits for when the process ends."""
-    loop = asyncio.get_running_loop()
-    waiting: asyncio.Future[FunctionOutcome] = loop.create_future()
-
-    def resolve(outcome: FunctionOutcome) -> None:
-        if not waiting.done():
-            waiting.set_result(outcome)
-
-    def run() -> None:
-        outcome = call()
-        with suppress(RuntimeError):  # the loop is gone, and nobody waits any more
-            loop.call_soon_threadsafe(resolve, outcome)
-
-    threading.Thread(target=run, name="durable-function", daemon=True).start()
-    return await waiting

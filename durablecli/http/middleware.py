@@ -1,55 +1,32 @@
-"""What every request passes before anything looks at its path: is it for us, may it come from there, is it too large.
+"""Checks every request before it is routed: its host, its origin, and its size.
 
-A browser will send what any page tells it to, also to a loopback address. It can't lie about two things, though: the
-name that it was told to reach (a page whose own name was turned to 127.0.0.1 still says that name), and where the page
-came from. So a name that isn't ours is refused, and so is what another site sends to change something, unless the
-settings allow its origin. The management API and the functions of an app look at the origin once more: see there.
+A browser sends to a loopback address whatever a web page makes it send, but it can't lie about two things: the host
+name it connects to (a page that rebinds its own name to 127.0.0.1 still sends that name), and the origin of the page.
+So an unknown host name is an error, and so is a request of another site that would change something, unless the
+settings allow its origin. The management API and the functions of an app check the origin more strictly.
 """
 
 from __future__ import annotations
 
 import asyncio
-import ipaddress
-import re
-import socket
-from collections.abc import Iterable
 from contextlib import suppress
 
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from durablecli.http.api_keys import MAX_HEAD_BYTES, MAX_URL_BYTES, is_loopback
-from durablecli.http.origins import AllowedOrigins, cross_site_error, is_cross_site
+from durablecli.http.addresses import AllowedHosts
+from durablecli.http.origins import SAFE_METHODS, AllowedOrigins, cross_site_error, is_cross_site
 from durablecli.http.responses import ApiError, Shutdown, error_response
 
-SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
-_match_host = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9._-]+))(?::[0-9]{1,5})?").fullmatch
+MAX_HEAD_BYTES = 16 * 1024
+MAX_URL_BYTES = 8 * 1024
 _CLOSE_HEADERS = {"connection": "close"}
-_STOPPING_MESSAGE = "The server is about to stop"
+_STOPPING_MESSAGE = "The server is shutting down; retry later"
 _SHUTDOWN_POLL_INTERVAL = 0.2
 
 
-class AllowedHosts:
-    """The names under which a server at this address is reached.
-
-    At a loopback address these are the loopback names. Elsewhere any plain address is one of ours, as no page can be
-    served from it unless it is the very machine, and so is the machine's own name.
-    """
-
-    def __init__(self, address: str, allowed: Iterable[str] = ()) -> None:
-        self._accepts_any_ip = not is_loopback(address)
-        self._names = {"localhost", "127.0.0.1", "::1", address.lower(), *(name.lower() for name in allowed)}
-        if self._accepts_any_ip:
-            self._names.add(socket.gethostname().lower())
-
-    def allows(self, host: str) -> bool:
-        """Whether a Host header, with or without port, names us."""
-        name = _parse_host(host)
-        return name in self._names or (self._accepts_any_ip and _is_ip_address(name))
-
-
 class RequestGuard:
-    """The middleware; `body_timeout` is in seconds, and for the whole of the body."""
+    """The middleware; `body_timeout` is in seconds, for the whole body."""
 
     def __init__(
         self,
@@ -71,10 +48,9 @@ class RequestGuard:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        refused = self._find_error(scope)
-        if refused is not None:
-            # What is left of the body isn't waited for.
-            await error_response(refused, {"connection": "close"})(scope, receive, send)
+        error = self._find_error(scope)
+        if error is not None:
+            await error_response(error, _CLOSE_HEADERS)(scope, receive, send)  # without reading the body
             return
         try:
             await self._app(scope, self._limit_body(receive), send)
@@ -84,8 +60,8 @@ class RequestGuard:
             await self._respond_stopping(scope, receive, send)
 
     async def _respond_stopping(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer what would take longer than the server has."""
-        with suppress(RuntimeError):  # it has been answered in part
+        """Respond to a request that was cancelled because the server shuts down."""
+        with suppress(RuntimeError):  # part of the response is sent already
             await error_response(ApiError(503, _STOPPING_MESSAGE, kind="Unavailable"), _CLOSE_HEADERS)(
                 scope, receive, send
             )
@@ -95,38 +71,40 @@ class RequestGuard:
         if len(scope.get("raw_path") or scope["path"]) + len(scope["query_string"]) > MAX_URL_BYTES:
             return ApiError(414, f"The URL is longer than {MAX_URL_BYTES} bytes")
         if sum(len(name) + len(value) + 4 for name, value in headers) > MAX_HEAD_BYTES:
-            return ApiError(431, f"The headers have more than {MAX_HEAD_BYTES} bytes")
-        given = {name: value.decode("latin-1") for name, value in headers}
-        host = given.get(b"host", "")
+            return ApiError(431, f"The headers are longer than {MAX_HEAD_BYTES} bytes")
+        headers_by_name = {name: value.decode("latin-1") for name, value in headers}
+        host = headers_by_name.get(b"host", "")
         if not self._hosts.allows(host):
-            return ApiError(403, "This server isn't known by that name: see http.allowed_hosts", kind="Forbidden")
+            return ApiError(
+                403, "Unknown host name; add it to http.allowed_hosts if it names this server", kind="Forbidden"
+            )
         if (
             scope["method"] not in SAFE_METHODS
             and is_cross_site(scope)
-            and not self._origins.allows(given.get(b"origin"))
+            and not self._origins.allows(headers_by_name.get(b"origin"))
         ):
             return cross_site_error()
-        length = given.get(b"content-length", "")
-        if length and b"transfer-encoding" in given:  # whoever stands before us may have taken the other one
-            return ApiError(400, "The body has two lengths")
+        length = headers_by_name.get(b"content-length", "")
+        if length and b"transfer-encoding" in headers_by_name:  # a proxy may have gone by the other one
+            return ApiError(400, "The body has both a Content-Length and a Transfer-Encoding")
         if length.isdigit() and int(length) > self._body_limit:
             return self._body_too_large()
         return None
 
     def _limit_body(self, receive: Receive) -> Receive:
-        """The body no longer than the limit, and no slower than the time-out."""
+        """Enforce the size limit and the timeout of the body."""
         size = 0
         until: float | None = None
-        whole = False
+        complete = False
 
         async def receive_limited() -> Message:
-            nonlocal size, until, whole
-            if whole:  # what is waited for now is that the client goes
+            nonlocal size, until, complete
+            if complete:  # what comes now is the disconnection of the client
                 return await receive()
             until = until or asyncio.get_running_loop().time() + self._body_timeout
             message = await self._receive_part(receive, until)
             size += len(message.get("body", b""))
-            whole = not message.get("more_body", False)
+            complete = not message.get("more_body", False)
             if size > self._body_limit:
                 raise HTTPException(413, self._body_too_large().message, _CLOSE_HEADERS)
             return message
@@ -134,7 +112,7 @@ class RequestGuard:
         return receive_limited
 
     async def _receive_part(self, receive: Receive, until: float) -> Message:
-        """The next part of a body. A server that stops doesn't wait for it."""
+        """The next part of the body. A server that shuts down doesn't wait for it."""
         now = asyncio.get_running_loop().time
         while True:
             try:
@@ -144,21 +122,7 @@ class RequestGuard:
                 if self._shutdown.requested:
                     raise HTTPException(503, _STOPPING_MESSAGE, _CLOSE_HEADERS) from None
                 if now() >= until:
-                    raise HTTPException(408, "The body of the request didn't come in time", _CLOSE_HEADERS) from None
+                    raise HTTPException(408, "The body of the request didn't arrive in time", _CLOSE_HEADERS) from None
 
     def _body_too_large(self) -> ApiError:
-        return ApiError(413, f"The body has more than {self._body_limit} bytes, the limit")
-
-
-def _parse_host(host: str) -> str:
-    """The name in a Host header, without its port; empty if it is anything but a name and a port."""
-    found = _match_host(host)
-    return "" if found is None else (found[1] or found[2]).lower().removesuffix(".")
-
-
-def _is_ip_address(name: str) -> bool:
-    try:
-        ipaddress.ip_address(name)
-    except ValueError:
-        return False
-    return True
+        return ApiError(413, f"The body is longer than {self._body_limit} bytes; raise http.body_limit to allow it")

@@ -1,13 +1,13 @@
-"""The management API as an OpenAPI document: what may be asked, and every answer to it."""
+"""The OpenAPI document of the management API: every operation, with all its responses."""
 
 from __future__ import annotations
 
 from functools import cache
 from typing import Any
 
-from durablecli.http.requests import CONTINUATION_HEADER
+from durablecli.http.requests import CONTINUATION_HEADER, DEFAULT_PAGE_SIZE, MAX_WAIT_SECONDS
 from durablecli.limits import MAX_ID_LENGTH, MAX_PAGE_SIZE
-from durablecli.management_links import BASE_PATH
+from durablecli.management_links import BASE_PATH, REWIND_LINK, ManagementEndpoint
 from durablecli.model.status import OrchestrationRuntimeStatus
 
 Json = dict[str, Any]
@@ -16,32 +16,24 @@ _TEXT: Json = {"type": "string"}
 _BOOLEAN: Json = {"type": "boolean"}
 _TIME: Json = {"type": "string", "format": "date-time"}
 _NULLABLE_TIME: Json = {"type": ["string", "null"], "pattern": r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$"}
-_SECONDS: Json = {"type": "number", "minimum": 0, "maximum": 86400}
+_SECONDS: Json = {"type": "number", "minimum": 0, "maximum": MAX_WAIT_SECONDS}
 _ID: Json = {"type": "string", "minLength": 1, "maxLength": MAX_ID_LENGTH, "pattern": r"^[^@/\\#?\x00-\x1f\x7f-\x9f]"}
 _NAME: Json = {"type": "string", "minLength": 1}
 _STATUS: Json = {"type": "string", "enum": [status.value for status in OrchestrationRuntimeStatus]}
-_PAGE_SIZE: Json = {"type": "integer", "minimum": 1, "maximum": MAX_PAGE_SIZE, "default": 100}
+_PAGE_SIZE: Json = {"type": "integer", "minimum": 1, "maximum": MAX_PAGE_SIZE, "default": DEFAULT_PAGE_SIZE}
 
-_LINK_NAMES = (
-    "statusQueryGetUri",
-    "sendEventPostUri",
-    "terminatePostUri",
-    "purgeHistoryDeleteUri",
-    "restartPostUri",
-    "suspendPostUri",
-    "resumePostUri",
-)
+_LINK_NAMES = [name for name in ManagementEndpoint().make_payload("").urls if name != REWIND_LINK]
 
 
 @cache
 def build_document() -> Json:
-    """The document. It is the same for every hub."""
+    """Build the document, which is the same for every hub."""
     return {
         "openapi": "3.1.0",
         "info": {
             "title": "durablecli",
             "version": "1",
-            "description": "The management API of Durable Functions: orchestrations and entities of one hub.",
+            "description": "The management API of Durable Functions: the orchestrations and entities of one hub.",
         },
         "paths": {**{f"{BASE_PATH}/{path}": each for path, each in _paths().items()}, **_short_start_paths()},
         "components": {
@@ -79,7 +71,7 @@ def _paths() -> dict[str, Json]:
             "post": _signal_operation(),
             "delete": _delete_entity_operation(),
         },
-        "openapi.json": {"get": _operation("This document.", {200: _response({"type": "object"})})},
+        "openapi.json": {"get": _operation("Get this document.", {200: _response({"type": "object"})})},
     }
 
 
@@ -89,7 +81,7 @@ def _short_start_paths() -> dict[str, Json]:
 
 def _start_operation(*path_names: str) -> Json:
     return _operation(
-        "Start an orchestration. With timeout and pollingInterval the answer waits for its end.",
+        "Start an orchestration. With timeout and pollingInterval the response waits for it to end.",
         _start_responses() | ({409: _ERROR_RESPONSE} if "instanceId" in path_names else {}),
         path=path_names,
         query={"timeout": _SECONDS, "pollingInterval": _SECONDS, "version": _NAME},
@@ -99,19 +91,22 @@ def _start_operation(*path_names: str) -> Json:
 
 def _start_responses() -> dict[int, Json]:
     links = _response({"$ref": "#/components/schemas/CheckStatus"}, {"Location": _TEXT, "Retry-After": _TEXT})
-    return {202: links, 200: _response({}, text="It has ended: its output if it is Completed, else its status.")}
+    return {
+        202: links,
+        200: _response({}, text="It has ended: its output if Completed, else its status."),
+    }
 
 
 def _status_operation() -> Json:
     status = {"$ref": "#/components/schemas/Status"}
     failed = {"anyOf": [status, {"$ref": "#/components/schemas/Error"}]}
     return _operation(
-        "How an instance stands: 202 while it runs, 200 when it has ended.",
+        "Get the status of an instance: 202 while it runs, 200 once it has ended.",
         {
             200: _response(status),
             202: _response(status, {"Location": _TEXT, "Retry-After": _TEXT}),
             409: _ERROR_RESPONSE,
-            500: _response(failed, text="It has failed, if asked so."),
+            500: _response(failed, text="The instance has failed, and the query asks for an error then."),
         },
         path=["instanceId"],
         query=dict.fromkeys(
@@ -123,7 +118,7 @@ def _status_operation() -> Json:
 
 def _list_operation() -> Json:
     return _operation(
-        "One page of instances, the oldest first.",
+        "List instances, oldest first, in pages.",
         {
             200: _response(
                 {"type": "array", "items": {"$ref": "#/components/schemas/Status"}}, {CONTINUATION_HEADER: _TEXT}
@@ -144,7 +139,7 @@ def _list_operation() -> Json:
 
 def _purge_operation() -> Json:
     return _operation(
-        "Take an ended instance away.",
+        "Purge an ended instance.",
         {200: _DELETED_RESPONSE, 404: _ERROR_RESPONSE, 409: _ERROR_RESPONSE},
         path=["instanceId"],
     )
@@ -152,7 +147,7 @@ def _purge_operation() -> Json:
 
 def _purge_many_operation() -> Json:
     return _operation(
-        "Take away the ended instances that fit; 404 if there is none. At least one filter must be given.",
+        "Purge the ended instances that match at least one given filter; 404 if there are none.",
         {200: _DELETED_RESPONSE, 404: _ERROR_RESPONSE},
         query={
             "createdTimeFrom": _TIME,
@@ -182,7 +177,7 @@ def _lifecycle_operation(verb: str, *, conflict: bool = False) -> Json:
 
 def _restart_operation() -> Json:
     return _operation(
-        "Start an instance once more, under a new id or its own.",
+        "Start an instance again with its input, under a new id or its own.",
         {**_start_responses(), 404: _ERROR_RESPONSE, 409: _ERROR_RESPONSE},
         path=["instanceId"],
         query={"restartWithNewInstanceId": _BOOLEAN, "timeout": _SECONDS, "pollingInterval": _SECONDS},
@@ -191,7 +186,7 @@ def _restart_operation() -> Json:
 
 def _list_entities_operation(*path_names: str) -> Json:
     return _operation(
-        "One page of the entities that have a state.",
+        "List the entities that have a state, in pages.",
         {
             200: _response(
                 {"type": "array", "items": {"$ref": "#/components/schemas/Entity"}}, {CONTINUATION_HEADER: _TEXT}
@@ -205,13 +200,13 @@ def _list_entities_operation(*path_names: str) -> Json:
 
 def _entity_operation() -> Json:
     return _operation(
-        "The state of an entity.", {200: _response({}), 404: _ERROR_RESPONSE}, path=["entityName", "entityKey"]
+        "Get the state of an entity.", {200: _response({}), 404: _ERROR_RESPONSE}, path=["entityName", "entityKey"]
     )
 
 
 def _signal_operation() -> Json:
     return _operation(
-        "Send an operation that nobody waits for.",
+        "Signal an entity: send a one-way operation.",
         {202: _ACCEPTED},
         path=["entityName", "entityKey"],
         query={"op": _TEXT},
@@ -222,22 +217,22 @@ def _signal_operation() -> Json:
 
 def _delete_entity_operation() -> Json:
     return _operation(
-        "Take the state of an entity away.", {202: _ACCEPTED, 404: _ERROR_RESPONSE}, path=["entityName", "entityKey"]
+        "Delete the state of an entity.", {202: _ACCEPTED, 404: _ERROR_RESPONSE}, path=["entityName", "entityKey"]
     )
 
 
 # ── the parts of an operation ──────────────────────────────────────────────────────────────────────────────────────
 
 
-def _response(schema: Json, headers: dict[str, Json] | None = None, text: str = "As asked.") -> Json:
-    found: Json = {"description": text, "content": {"application/json": {"schema": schema}}}
+def _response(schema: Json, headers: dict[str, Json] | None = None, text: str = "Success.") -> Json:
+    response: Json = {"description": text, "content": {"application/json": {"schema": schema}}}
     if headers:
-        found["headers"] = {name: {"schema": schema} for name, schema in headers.items()}
-    return found
+        response["headers"] = {name: {"schema": schema} for name, schema in headers.items()}
+    return response
 
 
-_ACCEPTED: Json = {"description": "Taken, and on disk."}
-_ERROR_RESPONSE = _response({"$ref": "#/components/schemas/Error"}, text="Refused.")
+_ACCEPTED: Json = {"description": "Accepted and stored on disk."}
+_ERROR_RESPONSE = _response({"$ref": "#/components/schemas/Error"}, text="Error.")
 _DELETED_RESPONSE = _response({"$ref": "#/components/schemas/Deleted"})
 
 

@@ -1,7 +1,7 @@
-"""Which pages may send requests: those of this server, and those of the origins that the settings allow.
+"""Origins: which web pages may send requests. Those are the pages of this server and of the origins in the settings.
 
-A browser names the page that sends a request, in `Origin` or `Sec-Fetch-Site`; no page can change these headers. What
-isn't a browser sends neither, and is no cross-site request.
+A browser names the origin of a page in `Origin` or `Sec-Fetch-Site`, and no page can change these headers. Other
+clients send neither, so their requests are never cross-site.
 """
 
 from __future__ import annotations
@@ -14,32 +14,33 @@ from starlette.types import Scope
 
 from durablecli.http.responses import ApiError
 
+SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 _ANY = "*"
 _OWN_FETCH_SITES = frozenset({"same-origin", "none"})
 _CROSS_SITE_MESSAGE = (
-    "This request comes from a page of another site. Allow its origin with http.allowed_origins, or with CORS in the "
+    "The request comes from a page of another site; allow its origin with http.allowed_origins, or with CORS in the "
     "Host section of local.settings.json"
 )
 
 
 class AllowedOrigins:
-    """The origins that are allowed beside our own, as `http://localhost:3000`; `*` allows all of them."""
+    """The origins that are allowed in addition to the server's own, as `http://localhost:3000`; `*` allows all."""
 
     def __init__(self, allowed: Iterable[str] = (), *, credentials: bool = False) -> None:
         self._allowed = frozenset(origin.strip().lower().rstrip("/") for origin in allowed)
         self._credentials = credentials and _ANY not in self._allowed
 
     def check(self, scope: Scope) -> None:
-        """Raise Refused if a page sends this whose origin isn't allowed, whatever the method is."""
+        """Raise ApiError if the request comes from a page whose origin isn't allowed, whatever the method."""
         if is_cross_site(scope) and not self.allows(_get_header(scope, b"origin")):
             raise cross_site_error()
 
     def allows(self, origin: str | None) -> bool:
-        """Whether an origin is allowed. Without one, a page may be of any site."""
+        """Whether an origin is allowed. None, for an unknown origin, is allowed only where all are."""
         return _ANY in self._allowed or (origin is not None and origin.lower() in self._allowed)
 
     def cors_middleware(self) -> list[Middleware]:
-        """What lets pages of these origins read responses, and send more than a browser sends unasked."""
+        """The middleware by which pages of these origins can read responses and send any method and header."""
         if not self._allowed:
             return []
         return [
@@ -54,12 +55,12 @@ class AllowedOrigins:
 
 
 def cross_site_error() -> ApiError:
-    """What a page of a site that isn't allowed is answered."""
+    """The error response to a page whose origin isn't allowed."""
     return ApiError(403, _CROSS_SITE_MESSAGE, kind="Forbidden")
 
 
 def is_cross_site(scope: Scope) -> bool:
-    """Whether a browser says that a page of another site sends this."""
+    """Whether the request comes from a page of another site, according to the browser."""
     site = _get_header(scope, b"sec-fetch-site")
     if site is not None and site.lower() not in _OWN_FETCH_SITES:
         return True

@@ -1,7 +1,7 @@
-"""One connection: uvicorn's, with a time for all that a client has to do, and one write for each answer.
+"""Connections: uvicorn's protocol, with a timeout for everything that a client does, and one write for each response.
 
-A client that says nothing, says it drop by drop or doesn't take its answer holds a place that others need: each part of
-a request has its time, and so has the answer. What a client still sends after its answer is dropped, not waited for.
+A client that sends nothing, sends byte by byte or doesn't read its response takes up a connection that others need. So
+each part of a request has a timeout, and so has the response. Data that arrives after the response is dropped.
 """
 
 from __future__ import annotations
@@ -14,10 +14,11 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.server import ServerState
 
+from durablecli.http.middleware import MAX_HEAD_BYTES
 from durablecli.http.responses import ApiError, error_response
 
-_LINGER_TIMEOUT = 1.0  # so that a client that still sends gets to read its answer
-_BODY_TIMEOUT_MARGIN = 1.0  # whoever reads the body says that it is late, and says it better
+_LINGER_TIMEOUT = 1.0  # gives a client that is still sending the time to read its response
+_BODY_TIMEOUT_MARGIN = 1.0  # lets the middleware report the timeout first, with a better message
 _MIN_PROGRESS_BYTES = 64 * 1024
 _SERVER_FULL_RESPONSE = (
     b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\nretry-after: 5\r\nconnection: close\r\n"
@@ -26,7 +27,7 @@ _SERVER_FULL_RESPONSE = (
 
 
 class H11Connection(h11.Connection):
-    """Says that the connection ends where the rest of a request would have to be waited for."""
+    """Adds `connection: close` to a response that is sent before the whole request has arrived."""
 
     def send(self, event: Any) -> Any:
         if isinstance(event, h11.Response) and self.their_state is h11.SEND_BODY:
@@ -37,10 +38,12 @@ class H11Connection(h11.Connection):
 
 
 class BufferedTransport:
-    """A transport that writes at the end of the loop's turn. The head and the body of an answer come one by one, and
-    a system call each costs more than all else: the engine's thread takes the interpreter meanwhile.
+    """A transport that writes once per iteration of the event loop.
 
-    It hangs up on a client that takes next to nothing of its answer in `patience` seconds."""
+    uvicorn writes the head and the body of a response separately, and each system call is expensive, because the
+    engine's thread takes the interpreter meanwhile. The connection of a client that reads next to nothing in
+    `write_timeout` seconds is aborted.
+    """
 
     def __init__(
         self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop, conn: h11.Connection, write_timeout: float
@@ -78,10 +81,10 @@ class BufferedTransport:
         self._loop.call_later(_LINGER_TIMEOUT, self._transport.close)
 
     def _flush(self) -> None:
-        kept, self._buffer = self._buffer, []
-        if not kept:
+        chunks, self._buffer = self._buffer, []
+        if not chunks:
             return
-        data = b"".join(kept)
+        data = b"".join(chunks)
         self._bytes_written += len(data)
         self._transport.write(data)
         if not self._is_checking_progress and self._transport.get_write_buffer_size():
@@ -102,8 +105,11 @@ class BufferedTransport:
 
 
 class HttpProtocol(H11Protocol):
-    """The head of a request has to be there a while after the connection, or after its own first byte, and the body a
-    while after the head. Beyond `most` connections there is no place."""
+    """The protocol of one connection.
+
+    `head_timeout` runs from the connection, or from the first byte of a later request; `body_timeout` runs from the end
+    of the head. Beyond `max_connections`, connections get a 503 response.
+    """
 
     head_timeout = 10.0
     body_timeout = 30.0
@@ -117,8 +123,8 @@ class HttpProtocol(H11Protocol):
         _loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
-        self.conn = H11Connection(h11.SERVER, config.h11_max_incomplete_event_size or _MIN_PROGRESS_BYTES)
-        self.access_log = False  # a URL may hold a key, and whoever sets up logging must not turn this on
+        self.conn = H11Connection(h11.SERVER, config.h11_max_incomplete_event_size or MAX_HEAD_BYTES)
+        self.access_log = False  # a URL may contain a key, so no logging setup may turn this on
         self._timer: asyncio.TimerHandle | None = None
         self._awaited_state: Any = None
 
@@ -149,15 +155,15 @@ class HttpProtocol(H11Protocol):
             self._start_timeout(state, self.body_timeout + _BODY_TIMEOUT_MARGIN)
         elif state is not h11.IDLE:
             self._cancel_timeout()
-        elif self.conn.trailing_data[0]:  # what came behind the last request is the head of the next
+        elif self.conn.trailing_data[0]:  # data after the last request is the head of the next
             self._start_timeout(state, self.head_timeout)
 
     def send_400_response(self, msg: str) -> None:
-        """What can't be read as HTTP, or whose head is too large."""
+        """Respond to data that isn't HTTP, or to a head that is too large."""
         self._reject(ApiError(400, msg))
 
     def _start_timeout(self, state: Any, seconds: float) -> None:
-        """Give a client some time for this part of its request, if it hasn't been given it already."""
+        """Start the timeout of a part of the request, unless it is running already."""
         if self._timer is None or self._awaited_state is not state:
             self._cancel_timeout()
             self._awaited_state = state
@@ -172,7 +178,7 @@ class HttpProtocol(H11Protocol):
         self._timer = None
         if not self.transport.is_closing() and self.conn.their_state is self._awaited_state:
             part = "head" if self._awaited_state is h11.IDLE else "body"
-            self._reject(ApiError(408, f"The {part} of the request didn't come in time", kind="TimeoutException"))
+            self._reject(ApiError(408, f"The {part} of the request didn't arrive in time", kind="TimeoutException"))
 
     def _reject(self, error: ApiError) -> None:
         response = error_response(error, {"connection": "close"})
@@ -180,7 +186,7 @@ class HttpProtocol(H11Protocol):
             head = h11.Response(status_code=response.status_code, headers=response.raw_headers)
             for event in (head, h11.Data(data=bytes(response.body)), h11.EndOfMessage()):
                 self.transport.write(self.conn.send(event) or b"")
-        if self.cycle is not None and not self.cycle.response_complete:  # nobody is there for its answer
+        if self.cycle is not None and not self.cycle.response_complete:  # nobody will read its response
             self.cycle.disconnected = True
             self.cycle.message_event.set()
         self.transport.close()

@@ -1,16 +1,18 @@
-"""What a request asks for: its path in decoded parts, its query with types, its body as JSON. What doesn't parse is
-refused, never passed over."""
+"""Reading requests: the path in decoded segments, the query by type, the body as JSON. Invalid values are errors, never
+ignored."""
 
 from __future__ import annotations
 
 import codecs
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 from math import isfinite
-from urllib.parse import parse_qsl, unquote_to_bytes
+from typing import NamedTuple
+from urllib.parse import parse_qsl, quote, unquote_to_bytes
 
 from msgspec import Raw
 from starlette.requests import Request
+from starlette.responses import Response
 
 from durablecli.config import parse_time
 from durablecli.errors import UsageError
@@ -21,11 +23,12 @@ from durablecli.model.events import NULL
 from durablecli.model.status import OrchestrationRuntimeStatus
 
 CONTINUATION_HEADER = "x-ms-continuation-token"
+DEFAULT_PAGE_SIZE = 100
+MAX_WAIT_SECONDS = 86_400
 _MAX_QUERY_PARAMETERS = 100
-_MAX_WAIT_SECONDS = 86_400.0
 _BOOLEANS = {"true": True, "false": False, "1": True, "0": False}
 _STATUSES = {status.value.lower(): status.value for status in OrchestrationRuntimeStatus}
-# The numbers of the original, in the order of its enumeration.
+# Durable Functions numbers the statuses in this order.
 _STATUSES_BY_NUMBER = (
     "Running",
     "Completed",
@@ -39,17 +42,30 @@ _STATUSES_BY_NUMBER = (
 
 
 def split_path(request: Request, prefix: str) -> list[str]:
-    """The parts of the path behind the prefix, each decoded by itself: an escaped slash doesn't part anything."""
+    """The segments of the path after the prefix, each decoded on its own: an escaped slash separates nothing."""
     raw: bytes = request.scope.get("raw_path") or request.scope["path"].encode()
     rest = raw.partition(b"?")[0][len(prefix) :].strip(b"/")
     try:
         return [unquote_to_bytes(part).decode() for part in rest.split(b"/")] if rest else []
     except UnicodeDecodeError:
-        raise ApiError(400, "The path isn't UTF-8") from None
+        raise ApiError(400, "The path is not valid UTF-8") from None
+
+
+def get_request_origin(request: Request) -> str:
+    """The origin that the client used; its host has been checked by then."""
+    return f"{request.url.scheme}://{request.headers.get('host') or request.url.netloc}"
+
+
+def get_request_url(request: Request) -> str:
+    """The URL that the client used, escaped as it was sent."""
+    raw: bytes = request.scope.get("raw_path") or quote(request.scope["path"]).encode()
+    query: bytes = request.scope["query_string"]
+    path = raw.partition(b"?")[0] + (b"?" + query if query else b"")
+    return get_request_origin(request) + path.decode("latin-1")
 
 
 class QueryParams:
-    """The query of a request; names are taken without case, and an empty value counts as none."""
+    """The query of a request. Names are compared without case, and an empty value counts as absent."""
 
     def __init__(self, request: Request) -> None:
         self._values: dict[str, list[str]] = {}
@@ -57,18 +73,18 @@ class QueryParams:
             text = request.scope["query_string"].decode("ascii")
             pairs = parse_qsl(text, True, errors="strict", max_num_fields=_MAX_QUERY_PARAMETERS) if text else []
         except ValueError:
-            raise ApiError(400, "The query can't be read") from None
+            raise ApiError(400, "The query can't be parsed") from None
         self._names = {name.lower() for name, _ in pairs}
         for name, value in pairs:
             if value:
                 self._values.setdefault(name.lower(), []).append(value)
 
     def text(self, name: str) -> str | None:
-        """The value given last."""
+        """The last value given."""
         return self._values.get(name.lower(), [None])[-1]
 
     def text_or_empty(self, name: str) -> str | None:
-        """The same, where an empty value is one."""
+        """The last value given, where an empty one counts."""
         found = self.text(name)
         return "" if found is None and name.lower() in self._names else found
 
@@ -87,12 +103,12 @@ class QueryParams:
         if text is None:
             return None
         try:
-            return parse_time(text.replace(" ", "+") if "T" in text else text)  # a plus sign that wasn't escaped
+            return parse_time(text.replace(" ", "+") if "T" in text else text)  # the space is an unescaped plus sign
         except UsageError:
-            raise _invalid_value(name, text, "a time as 2026-12-01T09:00:00Z") from None
+            raise _invalid_value(name, text, "a time such as 2026-12-01T09:00:00Z") from None
 
     def seconds(self, name: str) -> float | None:
-        """A number of seconds, with fractions."""
+        """A number of seconds, possibly with a fraction."""
         text = self.text(name)
         if text is None:
             return None
@@ -100,23 +116,52 @@ class QueryParams:
             number = float(text)
         except ValueError:
             raise _invalid_value(name, text, "a number of seconds") from None
-        if not (isfinite(number) and 0 <= number <= _MAX_WAIT_SECONDS):
-            raise _invalid_value(name, text, f"between 0 and {_MAX_WAIT_SECONDS:.0f} seconds")
+        if not (isfinite(number) and 0 <= number <= MAX_WAIT_SECONDS):
+            raise _invalid_value(name, text, f"between 0 and {MAX_WAIT_SECONDS} seconds")
         return number
 
     def page_size(self) -> int:
-        """How many rows are asked for, no more than there may be."""
+        """The number of rows asked for, up to the largest page."""
         text = self.text("top")
         if text is None:
-            return 100
+            return DEFAULT_PAGE_SIZE
         if not (text.isascii() and text.isdigit() and len(text) < 10 and int(text) > 0):
-            raise _invalid_value("top", text, "a number from 1 on")
+            raise _invalid_value("top", text, "a number of 1 or more")
         return min(int(text), MAX_PAGE_SIZE)
 
     def statuses(self) -> tuple[str, ...]:
-        """The runtime statuses, with commas between or given several times."""
+        """The runtime statuses, separated by commas or given several times."""
         words = [word.strip() for text in self._values.get("runtimestatus", []) for word in text.split(",")]
         return tuple(dict.fromkeys(_parse_status(word) for word in words if word))
+
+
+class ApiRequest(NamedTuple):
+    """A request to the management API: the values of the `{…}` segments of its route, in order, and its query."""
+
+    raw: Request
+    path_values: tuple[str, ...]
+    query: QueryParams
+
+
+class ApiRoute:
+    """A method and path of the management API, and the handler of requests for it."""
+
+    def __init__(self, method: str, path: str, handler: Callable[[ApiRequest], Awaitable[Response]]) -> None:
+        self.method = method
+        self.handler = handler
+        self._pattern = path.split("/")
+
+    def match(self, segments: Sequence[str]) -> tuple[str, ...] | None:
+        """The values of the `{…}` segments, which can't be empty; None if the path doesn't match. Case is ignored."""
+        if len(segments) != len(self._pattern):
+            return None
+        values = []
+        for segment, part in zip(segments, self._pattern, strict=True):
+            if part[0] == "{":
+                values.append(segment)
+            elif segment.lower() != part:
+                return None
+        return tuple(values) if all(values) else None
 
 
 def _parse_status(word: str) -> str:
@@ -129,16 +174,16 @@ def _parse_status(word: str) -> str:
 
 
 def _invalid_value(name: str, text: str, expected: str) -> ApiError:
-    return ApiError(400, f"The value of '{name}' is wrong", f"{name}={text[:100]!r} is not {expected}")
+    return ApiError(400, f"Invalid value of '{name}'", f"{name}={text[:100]!r} is not {expected}")
 
 
 def is_json(request: Request) -> bool:
-    """Whether the body says that it is JSON."""
+    """Whether the content type of the body is JSON."""
     return request.headers.get("content-type", "").partition(";")[0].strip().lower() == "application/json"
 
 
 def parse_body(body: bytes, message: str = "Invalid JSON content") -> Raw:
-    """The JSON of a body; nothing at all is null. A byte order mark before it doesn't count."""
+    """Parse a body as JSON. An empty body is null, and a byte order mark is skipped."""
     body = body.removeprefix(codecs.BOM_UTF8)
     if not body:
         return NULL
@@ -146,10 +191,3 @@ def parse_body(body: bytes, message: str = "Invalid JSON content") -> Raw:
         return payloads.encode(payloads.decode(body))
     except (UsageError, ValueError) as error:
         raise ApiError(400, message, str(error), "JsonReaderException") from None
-
-
-def path_matches(segments: Sequence[str], pattern: Sequence[str]) -> bool:
-    """Whether a path fits: words are compared without case, and `{…}` fits whatever isn't empty."""
-    return len(segments) == len(pattern) and all(
-        part if wanted[0] == "{" else part.lower() == wanted for part, wanted in zip(segments, pattern, strict=True)
-    )

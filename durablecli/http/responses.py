@@ -1,4 +1,4 @@
-"""Answers as JSON: never sniffed, never stored, and an error says what is wrong without saying where in the code."""
+"""Responses as JSON: browsers neither guess their type nor cache them, and errors don't reveal the code."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import msgspec
+from starlette.requests import Request
 from starlette.responses import Response
 
 from durablecli.errors import DurableError
@@ -18,14 +19,14 @@ _encode = msgspec.json.Encoder().encode
 
 
 class Shutdown:
-    """Whether the server is about to stop; whoever waits looks now and then."""
+    """Whether the server is shutting down; handlers that wait check it regularly."""
 
     def __init__(self) -> None:
         self.requested = False
 
 
 class ApiError(Exception):
-    """A request that is answered with an error; `detail` is what the error says beyond its message."""
+    """An error response to a request; `detail` adds to the message."""
 
     def __init__(self, status: int, message: str, detail: str = "", kind: str = "ArgumentException") -> None:
         super().__init__(message)
@@ -36,17 +37,17 @@ class ApiError(Exception):
 
 
 def json_response(body: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
-    """A body as JSON."""
+    """A response with a JSON body."""
     return Response(_encode(body), status, {**_SECURITY_HEADERS, **(headers or {})}, "application/json")
 
 
 def empty_response(status: int, headers: Mapping[str, str] | None = None) -> Response:
-    """An answer without a body."""
+    """A response without a body."""
     return Response(None, status, {**_SECURITY_HEADERS, **(headers or {})})
 
 
 def error_response(error: ApiError, headers: Mapping[str, str] | None = None) -> Response:
-    """The error body of Durable Functions; its StackTrace is always null."""
+    """A response with the error body of Durable Functions; its StackTrace is always null."""
     body = {
         "Message": error.message,
         "ExceptionMessage": error.detail,
@@ -57,7 +58,7 @@ def error_response(error: ApiError, headers: Mapping[str, str] | None = None) ->
 
 
 def to_api_error(error: DurableError) -> ApiError:
-    """What a client is told of an error of ours."""
+    """The error response to an error of durablecli."""
     status, kind = error.http_status, type(error).__name__
     if status == 400:
         return ApiError(400, _BAD_ARGUMENT_MESSAGE, str(error), kind)
@@ -67,5 +68,10 @@ def to_api_error(error: DurableError) -> ApiError:
 
 
 def internal_error() -> ApiError:
-    """What a client is told of a defect: that there was one. The log knows more."""
+    """The error response to an unexpected error; details are only in the log."""
     return ApiError(500, _INTERNAL_ERROR_MESSAGE, kind="Exception")
+
+
+def route_not_found(request: Request) -> ApiError:
+    """The error response to an unknown path, or to the wrong method for a path."""
+    return ApiError(404, "No route matches the request", f"no {request.method} route has this path", "NotFound")

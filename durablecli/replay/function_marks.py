@@ -6,10 +6,12 @@ import inspect
 from collections.abc import Callable, Generator
 from functools import lru_cache
 from types import NoneType, UnionType
-from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, NamedTuple, TypeVar, Union, get_args, get_origin
 
 from durablecli.model.annotations import is_unresolved, resolve_signature
 from durablecli.model.validation import check_name
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 
 class FunctionMark(NamedTuple):
@@ -35,6 +37,12 @@ def get_mark(thing: object) -> FunctionMark | None:
     if not isinstance(found, FunctionMark) or getattr(type(thing), MARK_ATTRIBUTE, None) is found:
         return None
     return found
+
+
+def set_mark(function: F, mark: FunctionMark) -> F:
+    """Mark a function, and return it."""
+    setattr(function, MARK_ATTRIBUTE, mark)
+    return function
 
 
 def function_name(function: str | Callable[..., Any], kind: str) -> str:

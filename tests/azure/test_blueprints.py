@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 import durablecli as df
-from durablecli.blueprints import CloudTrigger, FunctionBindings, HttpTrigger, TimerTrigger
+from durablecli.bindings import CloudTrigger, FunctionBindings, HttpTrigger, TimerTrigger
 from durablecli.registry import Function, Registry
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]

@@ -24,7 +24,7 @@ from durablecli.azure.activities import inject_clients
 from durablecli.azure.functions import CloudEvent, Document, Out, QueueMessage
 from durablecli.azure.invocation import ClientProvider
 from durablecli.azure.output_bindings import MAX_VALUE_BYTES
-from durablecli.blueprints import CloudTrigger, get_bindings
+from durablecli.bindings import CloudTrigger, get_bindings
 from durablecli.builtin import timer
 from durablecli.cli.history_rows import format_record
 from durablecli.engine.workers.worker_process import WorkerResponse

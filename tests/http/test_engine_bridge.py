@@ -1,20 +1,16 @@
-"""What is done beside the loop: in few threads, one after another where it has to be."""
+"""The bridge to the engine: concurrent purges, and large bodies that are parsed in a thread."""
 
 from __future__ import annotations
 
-import asyncio
-import gc
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from time import sleep
 
 import pytest
 from msgspec import Raw
 
-from durablecli.http import instances_api
-from durablecli.http.engine_bridge import DaemonThreadPool
+from durablecli.http import entities_api, instances_api
 from durablecli.http.requests import parse_body
-from tests.http.conftest import BASE, RunningServer, wait_until
+from tests.http.conftest import BASE, RunningServer
 
 
 def test_of_several_who_take_an_instance_away_at_once_one_has_done_it(served: RunningServer) -> None:
@@ -36,37 +32,10 @@ def test_a_large_body_is_parsed_outside_the_event_loop(
         names.append(threading.current_thread().name)
         return parse_body(body, message)
 
-    monkeypatch.setattr(instances_api, "parse_body", parse)
+    for module in (instances_api, entities_api):
+        monkeypatch.setattr(module, "parse_body", parse)
     waiting = served.start_instance("waiter", "x" * size)
     assert served.http.post(f"{BASE}/instances/{waiting}/raiseEvent/Go", json="x" * size).status_code == 202
     assert served.http.post(f"{BASE}/entities/counter/large?op=add", json=[1] * size).status_code == 202
     assert [name == "durable-http-call" for name in names] == [in_thread] * 3
     assert served.http.post(f"{BASE}/orchestrators/echo", content="[" + "1," * size).status_code in (400, 415)
-
-
-def test_threads_are_few_and_do_not_delay_shutdown() -> None:
-    async def many(threads: DaemonThreadPool) -> list[str]:
-        def name() -> str:
-            sleep(0.001)
-            assert threading.current_thread().daemon
-            return threading.current_thread().name
-
-        return await asyncio.gather(*(threads.run(name) for _ in range(50)))
-
-    def alive() -> int:
-        return sum(thread.name == "some" for thread in threading.enumerate())
-
-    threads = DaemonThreadPool(3, "some")
-    assert set(asyncio.run(many(threads))) == {"some"}
-    assert alive() == 3
-    del threads
-    gc.collect()
-    wait_until(lambda: alive() == 0)
-
-
-def test_an_error_in_a_thread_is_raised_to_its_caller() -> None:
-    async def ask() -> int:
-        return await DaemonThreadPool(1, "one").run(lambda: int("none"))
-
-    with pytest.raises(ValueError, match="none"):
-        asyncio.run(ask())

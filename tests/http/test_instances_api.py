@@ -18,7 +18,7 @@ import yaml
 
 from durablecli.client import Client
 from durablecli.config import HttpConfig
-from durablecli.http import instances_api
+from durablecli.http import paging
 from durablecli.http.openapi import build_document
 from durablecli.http.requests import CONTINUATION_HEADER
 from tests.http.conftest import BASE, RunningServer, run_server, wait_until
@@ -49,7 +49,7 @@ class ApiCase(NamedTuple):
 
 NO_ID = "No instance with ID 'nobody' found."
 GONE = "is gone: either completed or failed"
-WRONG = "The value of '{}' is wrong"
+WRONG = "Invalid value of '{}'"
 NO_JSON = "Invalid JSON content"
 TABLE = [
     # start
@@ -131,7 +131,7 @@ TABLE = [
     # taking away
     ApiCase("DELETE", "instances/{running}", 409, "terminate it first"),
     ApiCase("DELETE", "instances/nobody", 404, NO_ID),
-    ApiCase("DELETE", "instances", 400, "Give a filter: 'createdTimeFrom', 'createdTimeTo' or 'runtimeStatus'."),
+    ApiCase("DELETE", "instances", 400, "A filter is required: 'createdTimeFrom', 'createdTimeTo' or 'runtimeStatus'."),
     ApiCase("DELETE", "instances?createdTimeTo=2020-01-02", 404),
     ApiCase("DELETE", "instances?runtimeStatus=Canceled", 404),
     ApiCase("DELETE", "instances?createdTimeFrom=x", 400, WRONG.format("createdTimeFrom")),
@@ -442,11 +442,11 @@ def test_a_page_ends_where_it_is_large(served: RunningServer, monkeypatch: pytes
         assert served.http.post(signal, json=1).status_code == 202
     for number in range(5):
         wait_until(partial(_exists, served, f"{BASE}/entities/counter/large{number}"))
-    monkeypatch.setattr(instances_api, "MAX_RESPONSE_BYTES", 1500)
+    monkeypatch.setattr(paging, "MAX_RESPONSE_BYTES", 1500)
     pages = read_pages(served, f"{BASE}/instances?instanceIdPrefix=large")
     assert [len(page) for page in pages] == [2, 2, 1]
     assert [row["instanceId"] for page in pages for row in page] == [f"large{number}" for number in range(5)]
-    monkeypatch.setattr(instances_api, "MAX_RESPONSE_BYTES", 1)
+    monkeypatch.setattr(paging, "MAX_RESPONSE_BYTES", 1)
     pages = read_pages(served, f"{BASE}/entities/counter")
     assert {len(page) for page in pages} == {1}
     assert {f"large{number}" for number in range(5)} <= {row["entityId"]["key"] for page in pages for row in page}

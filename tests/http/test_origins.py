@@ -15,7 +15,7 @@ from durablecli import testing
 from durablecli.apps import host_json
 from durablecli.azure import functions as func
 from durablecli.config import HttpConfig
-from durablecli.http.server import make_app
+from durablecli.http.asgi_app import make_app
 from durablecli.management_links import BASE_PATH
 
 app = df.DFApp(http_auth_level=func.AuthLevel.ANONYMOUS)

@@ -14,10 +14,9 @@ from time import monotonic, sleep
 
 import pytest
 
-from durablecli.config import ByteSize, HttpConfig, HttpKeysConfig
-from durablecli.errors import ConfigError
-from durablecli.http.api_keys import ApiKeys, load_keys
-from durablecli.http.middleware import AllowedHosts
+from durablecli.config import ByteSize, HttpConfig
+from durablecli.http.addresses import AllowedHosts
+from durablecli.http.api_keys import ApiKeys
 from durablecli.http.server import _LoopErrorHandler
 from tests.http.conftest import BASE, RunningServer, run_server, wait_until
 
@@ -135,37 +134,6 @@ def test_links_carry_the_key_that_is_in_force(keyed: RunningServer) -> None:
     assert body["statusQueryGetUri"].endswith(f"?code={'s' * 32}")
     assert body["terminatePostUri"].endswith(f"/terminate?reason={{text}}&code={'s' * 32}")
     assert keyed.http.get(body["statusQueryGetUri"]).status_code in (200, 202)
-
-
-def test_no_key_is_asked_for_at_a_loopback_address(tmp_path: Path) -> None:
-    for address in ("127.0.0.1", "::1", "127.1.2.3"):
-        keys, made = load_keys(address, HttpKeysConfig(), str(tmp_path))
-        assert not keys.enabled
-        assert not made
-    assert [*tmp_path.iterdir()] == []
-
-
-def test_a_public_address_has_keys_made_once(tmp_path: Path) -> None:
-    keys, made = load_keys("0.0.0.0", HttpKeysConfig(), str(tmp_path))  # noqa: S104  the point of the test
-    assert made
-    assert len(keys.code or "") >= 32
-    path = tmp_path / "keys.json"
-    assert path.stat().st_mode & 0o777 == 0o600
-    again, made = load_keys("192.168.0.1", HttpKeysConfig(), str(tmp_path))
-    assert not made
-    assert again.code == keys.code
-    path.chmod(0o644)
-    with pytest.raises(ConfigError, match="only you can read"):
-        load_keys("0.0.0.0", HttpKeysConfig(), str(tmp_path))  # noqa: S104
-
-
-def test_keys_of_the_settings_hold_everywhere(tmp_path: Path) -> None:
-    keys, made = load_keys("127.0.0.1", HttpKeysConfig(master="mine"), str(tmp_path))
-    assert keys.enabled
-    assert made
-    assert keys.code not in (None, "mine")
-    with pytest.raises(ConfigError, match="system, or master"):
-        load_keys("127.0.0.1", HttpKeysConfig(function="mine"), str(tmp_path))
 
 
 def test_a_public_server_is_known_by_addresses_but_not_by_any_name() -> None:
