@@ -1,1 +1,1 @@
-"""Apps: loading of every kind, from modules and folders to function apps of Azure."""
+"""Loading apps of every kind: modules, folders, and Azure function apps."""

@@ -1,8 +1,7 @@
-"""What the files of an app's folder say: host.json, and local.settings.json beside it.
+"""The settings of an Azure function app: host.json, and local.settings.json beside it.
 
-Both may hold comments, as Azure's tools let them. A setting of host.json can be overridden by the environment, or by
-local.settings.json, as `AzureFunctionsJobHost__extensions__durableTask__hubName`. What has no meaning here is named in
-one line.
+Both may contain comments, as in Azure. The environment or local.settings.json can override a setting of host.json, as
+`AzureFunctionsJobHost__extensions__durableTask__hubName`. Settings that have no effect here are listed in a warning.
 """
 
 from __future__ import annotations
@@ -10,32 +9,25 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
-from durablecli.config import Config, load_config
 from durablecli.errors import ConfigError
-from durablecli.project import find_project
 
 DEFAULT_HUB_NAME = "TestHubName"
 DEFAULT_PORT = 7071
 SETTING_PREFIX = "AzureFunctionsJobHost__"
 _AZURE_STORAGE = "azurestorage"
 
-_APP_FILE = "function_app.py"
-_FUNCTION_JSON = "function.json"
 _COMMENT = re.compile(r'("(?:\\.|[^"\\])*")|//[^\n]*|/\*.*?\*/', re.DOTALL)
 _TRAILING_COMMA = re.compile(r'("(?:\\.|[^"\\])*")|,(?=\s*[}\]])')
 _SETTING_REFERENCE = re.compile(r"%([^%\s]+)%")
 _is_azure_storage_hub_name = re.compile(r"[A-Za-z][A-Za-z0-9]{2,44}").fullmatch
 _is_other_provider_hub_name = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_-]{0,62}[A-Za-z0-9])?").fullmatch
-_imports_azure = re.compile(
-    rb"^[ \t]*(?:from|import)[ \t]+azure\b[^\n]*\b(?:durable_)?functions\b", re.MULTILINE
-).search
 
-# Where a setting of host.json goes; what is true of every hub of ours needs no word.
+# The settings of host.json, in lower case, and durablecli's settings for them.
 _SETTING_KEYS = {
     "extensions.durabletask.defaultversion": "default_version",
     "extensions.durabletask.versionfailurestrategy": "version_failure",
@@ -58,7 +50,7 @@ _SECTIONS = {"extensions", "extensions.durabletask", "extensions.http", "extensi
 
 @dataclass(frozen=True)
 class HostSettings:
-    """The settings of an app. `settings` are those of durablecli by key, `values` go into the environment."""
+    """The settings of an app. `settings` are durablecli's by key; `environment` is set while the app is loaded."""
 
     folder: str
     hub_name: str = DEFAULT_HUB_NAME
@@ -78,78 +70,16 @@ class HostSettings:
 
     @property
     def warning(self) -> str | None:
-        """One line about what host.json says and nobody does here."""
+        """One line about the settings that have no effect here; None if there are none."""
         return (
-            f"host.json: nothing is done here about {', '.join(self.ignored_settings)}"
+            f"host.json: ignored, as it has no effect here: {', '.join(self.ignored_settings)}"
             if self.ignored_settings
             else None
         )
 
 
-def is_azure_app(folder: str) -> bool:
-    """Whether a folder holds an app of Azure's."""
-    return os.path.isfile(os.path.join(folder, "host.json")) or os.path.isfile(os.path.join(folder, _APP_FILE))
-
-
-def find_app_folder(config: Config) -> str | None:
-    """The folder of the app, if the settings name one of Azure's, or one file of it. Raises ConfigError if they name
-    more beside a folder."""
-    paths = [os.path.normpath(os.path.join(config.base, target)) for target in config.app]
-    found = [path for path in paths if is_azure_app(path)]
-    if found and len(paths) > 1:
-        raise ConfigError(f"app: {found[0]} is an app of Azure's, which is loaded alone: name nothing beside it")
-    return found[0] if found else find_folder_of_file(paths)
-
-
-def find_folder_of_file(paths: Sequence[str]) -> str | None:
-    """The folder of the only path, if that is a file that imports Azure's packages."""
-    if len(paths) != 1 or not paths[0].endswith(".py"):
-        return None
-    return (os.path.dirname(paths[0]) or os.curdir) if _uses_azure(paths[0]) else None
-
-
-def is_function_app_file(path: str) -> bool:
-    """Whether a file stands for the app in its folder."""
-    return os.path.basename(path) == _APP_FILE
-
-
-def _uses_azure(path: str) -> bool:
-    try:
-        with open(path, "rb") as file:
-            return is_function_app_file(path) or _imports_azure(file.read()) is not None
-    except OSError:
-        return False
-
-
-def load_settings(overrides: Mapping[str, object] | None = None) -> Config:
-    """All settings: what durablecli is told beats what the files of the app say. Raises ConfigError."""
-    defaults: dict[str, object] = {"app": (os.curdir,)} if is_azure_app(find_project()) else {}
-    config = load_config(overrides=overrides, defaults=defaults)
-    folder = find_app_folder(config)
-    if folder is None:
-        return config
-    host = read_host_settings(folder)
-    defaults |= {**host.settings, "http.listen": host.port or DEFAULT_PORT}
-    if is_azure_app(folder):  # else the hub is where every verb looks for it that names no app
-        defaults["state_dir"] = host.state_dir
-    defaults["http.route_prefix"] = host.route_prefix
-    if host.cors_origins:
-        defaults |= {"http.allowed_origins": host.cors_origins, "http.allow_credentials": host.cors_credentials}
-    if host.poll_interval is not None:
-        defaults["call_http.poll"] = host.poll_interval
-    return load_config(overrides=overrides, defaults=defaults)
-
-
-def list_function_files(folder: str) -> Iterator[tuple[str, str]]:
-    """The functions of the older layout: a name, and the path of its function.json."""
-    for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
-        path = os.path.join(entry.path, _FUNCTION_JSON)
-        if entry.is_dir() and os.path.isfile(path):
-            yield entry.name, path
-
-
 def read_host_settings(folder: str, env: Mapping[str, str] = os.environ) -> HostSettings:
-    """What the folder's files say. Raises ConfigError."""
+    """Read the files of a folder. Raises ConfigError."""
     local = _read_json_object(os.path.join(folder, "local.settings.json"))
     values = {str(name): _to_text(value) for name, value in _get_section(local, "values").items() if value is not None}
     known = values | dict(env)
@@ -175,9 +105,10 @@ def read_host_settings(folder: str, env: Mapping[str, str] = os.environ) -> Host
 
 
 def find_disabling_setting(name: str, definition: Mapping[str, Any], env: Mapping[str, str] = os.environ) -> str | None:
-    """What disables a function: a setting `AzureWebJobs.NAME.Disabled`, or `disabled` of its function.json.
+    """The setting that disables a function: `AzureWebJobs.NAME.Disabled`, or `disabled` in its function.json.
 
-    Where periods can't be in a setting, it may have underscores; `disabled` may name a setting, too."""
+    The former may have underscores instead of periods, and the latter may name another setting.
+    """
     known = {key.lower(): value for key, value in env.items()}
     for separator in (".", "_", "__", ":"):
         setting = f"AzureWebJobs{separator}{name}{separator}Disabled"
@@ -194,18 +125,18 @@ def _is_true(value: object) -> bool:
 
 
 def expand_settings(text: str, env: Mapping[str, str] = os.environ) -> str:
-    """A text with each `%SETTING%` in it replaced. Raises ConfigError if a setting isn't there."""
+    """Replace each `%SETTING%` in a text by its value. Raises ConfigError if a setting is missing."""
 
     def get_value(found: re.Match[str]) -> str:
         if found[1] not in env:
-            raise ConfigError(f"%{found[1]}% has no value: set it in the environment or in local.settings.json")
+            raise ConfigError(f"%{found[1]}% has no value; set it in the environment or in local.settings.json")
         return env[found[1]]
 
     return _SETTING_REFERENCE.sub(get_value, text)
 
 
 def read_json(path: str) -> Any:
-    """The content of a file of JSON with comments. Raises ConfigError."""
+    """Read a file of JSON with comments. Raises ConfigError."""
     try:
         with open(path, encoding="utf-8-sig") as file:
             text = file.read()
@@ -216,7 +147,7 @@ def read_json(path: str) -> Any:
     except json.JSONDecodeError as error:
         raise ConfigError(f"{path}: line {error.lineno}: {error.msg}") from None
     except (ValueError, RecursionError) as error:
-        raise ConfigError(f"{path}: no JSON: {error}") from None
+        raise ConfigError(f"{path}: invalid JSON: {error}") from None
 
 
 def _read_json_object(path: str) -> dict[str, Any]:
@@ -229,13 +160,13 @@ def _read_json_object(path: str) -> dict[str, Any]:
 
 
 def _get_section(tree: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    """An object by its name, without case; empty if there is none."""
+    """A nested object by its name in any case; empty if there is none."""
     found = _get_setting(tree, name)
     return found if isinstance(found, dict) else {}
 
 
 def _flatten(path: str, tree: Mapping[str, Any], spelled_path: str) -> dict[str, tuple[str, Any]]:
-    """By the path in lower case, its spelling and value; what isn't known is left whole."""
+    """Map the path of each setting in lower case to its spelling and value. Unknown objects stay whole."""
     found: dict[str, tuple[str, Any]] = {}
     for key, value in tree.items():
         here, spelling = f"{path}{key.lower()}", f"{spelled_path}{key}"
@@ -260,7 +191,7 @@ def _expand(value: Any, env: Mapping[str, str]) -> Any:
 
 
 def _get_storage_provider(found: Mapping[str, tuple[str, Any]], env: Mapping[str, str]) -> str:
-    """The storage provider that an app has in Azure, in lower case: its hubs are named by the rules of that."""
+    """The storage provider that an app has in Azure, in lower case. The names of its hubs follow its rules."""
     section = found.get("extensions.durabletask.storageprovider", ("", {}))[1]
     inside = next((value for key, value in section.items() if key.lower() == "type"), None) if section else None
     _, named = found.get("extensions.durabletask.storageprovider.type", ("", inside))
@@ -280,7 +211,7 @@ def _get_hub_name(file: str, found: tuple[str, Any] | None, env: Mapping[str, st
         )
     )
     if not isinstance(name, str) or not fits(name):
-        raise ConfigError(f"{file}: {found[0]}: {name!r} is no name of a hub: {rule}")
+        raise ConfigError(f"{file}: {found[0]}: invalid hub name {name!r}; use {rule}")
     return name
 
 
@@ -306,12 +237,12 @@ def _parse_number(file: str, name: str, value: Any, maximum: int = 100_000) -> i
 
 
 def _get_setting(section: Mapping[str, Any], name: str) -> Any:
-    """A setting by its name, without case; None if there is none."""
+    """A setting by its name in any case; None if there is none."""
     return next((value for key, value in section.items() if key.lower() == name), None)
 
 
 def _parse_cors_origins(host: Mapping[str, Any]) -> tuple[str, ...]:
-    """The origins of `CORS`: a text, with commas between them."""
+    """Parse the origins in `CORS`, which are separated by commas."""
     given = _get_setting(host, "cors")
     return tuple(part.strip() for part in given.split(",") if part.strip()) if isinstance(given, str) else ()
 

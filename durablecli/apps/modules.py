@@ -1,7 +1,8 @@
-"""Loads the author's modules: folders, files and dotted modules that the command line or the settings name.
+"""Loads modules: the folders, files and dotted names that the command line or the settings give.
 
-One module that can't be imported is listed with its error and takes no other down. Siblings import each other by name.
-A later load in the same process starts afresh: it sees changed code, and equal names in another folder are no clash.
+A module that can't be imported is listed with its error, and the others are still loaded. Modules of one folder import
+each other by name. Each load in a process is independent of earlier ones: it reads changed code, and modules of the
+same name in different folders don't conflict.
 """
 
 from __future__ import annotations
@@ -23,17 +24,17 @@ from durablecli.errors import ConfigError
 from durablecli.registry import Registry
 
 ROOT_PACKAGE = "__app__"
-"""What an app of Azure's calls its own folder."""
+"""The package name under which an Azure function app imports from its own folder."""
 
 _HUB_FILE = "hub.json"
 
-# A file of such a name would be found in place of the real one by whoever imports it late, the engine itself included.
+# A file of such a name would shadow the real module in later imports, including those of the engine itself.
 _RESERVED_NAMES = sys.stdlib_module_names | {"durablecli", "click", "filelock", "msgspec", "rich", "yaml"}
 
 
 @dataclass(frozen=True)
 class LoadedModule:
-    """A module that was tried. `error` is one line, `file:line: what`, or None if it could be imported."""
+    """A module that was imported, or failed to be: then `error` is one line, `file:line: message`."""
 
     name: str
     path: str
@@ -42,10 +43,10 @@ class LoadedModule:
 
 @dataclass(frozen=True)
 class LoadedApp:
-    """What the modules hold, and how each of them fared. `remarks` are lines for whoever runs them.
+    """The functions of the loaded modules, and the outcome for each module.
 
-    `folder` is the current folder of the process when it began to load them.
-    `sources` maps the names of the modules found so far to their files; it grows with each later import.
+    `warnings` are lines to show to the user. `folder` was the current folder of the process when loading began.
+    `sources` maps the names of imported modules to their files, and grows with each later import.
     """
 
     registry: Registry
@@ -56,9 +57,9 @@ class LoadedApp:
 
 
 def load(targets: Sequence[str], base: str | os.PathLike[str] = ".", project: str | None = None) -> LoadedApp:
-    """Import what `targets` name, relative to `base`. Raises ConfigError if a target doesn't exist.
+    """Import the modules that `targets` name, relative to `base`. Raises ConfigError if a target doesn't exist.
 
-    Modules may import what is in the folder `project` too, except names that are installed.
+    Modules can also import from the folder `project`, except names that are installed.
     """
     here = os.getcwd()
     wanted = [_resolve_target(target, os.fspath(base)) for target in targets]
@@ -67,15 +68,15 @@ def load(targets: Sequence[str], base: str | os.PathLike[str] = ".", project: st
     modules: dict[tuple[str, str], LoadedModule] = {}
     for target in wanted:
         for name in target.names:
-            for tried, module in _import_tree(name, target, finder):
-                modules[tried.name, tried.path] = tried
+            for outcome, module in _import_tree(name, target, finder):
+                modules[outcome.name, outcome.path] = outcome
                 if module is not None:
                     registry.add_module(module)
     return LoadedApp(registry, tuple(modules.values()), tuple(_warn_unresolved(registry)), here, finder.found)
 
 
 def _warn_unresolved(registry: Registry) -> Iterator[str]:
-    """A line for each function whose values arrive as plain JSON, where it may expect objects."""
+    """Warn of each function that gets plain JSON where it may expect objects."""
     for function in registry:
         if found := function.unresolved_annotations:
             yield (
@@ -91,27 +92,27 @@ def _format_place(place: str) -> str:
 
 
 Registrar = Callable[[Registry, ModuleType], None]
-"""Puts what a module holds into the registry."""
+"""Adds the functions of a module to the registry."""
 
 
 def load_modules(folder: str, registrars: Iterable[tuple[str, Registrar]]) -> LoadedApp:
-    """Import modules of one folder by name; beside each stands what becomes of it.
+    """Import modules of one folder by name, and register their functions.
 
-    The folder is known as the package `__app__` too, so that code in a folder of its own reaches those beside it.
+    The folder is also the package `__app__`, so that the code of a function can import from neighboring folders.
     """
     here = os.getcwd()
     folder = os.path.abspath(folder)
     finder = _install_finder([folder], folder)
     registry = Registry()
     modules = []
-    for name, take in registrars:
+    for name, register in registrars:
         error = None
         path = _find_source(folder, name.removeprefix(f"{ROOT_PACKAGE}.")) or ""
         try:
-            take(registry, importlib.import_module(name))
+            register(registry, importlib.import_module(name))
         except KeyboardInterrupt:
             raise
-        except BaseException as failure:  # noqa: BLE001 - SystemExit too: what an app does must not end the engine
+        except BaseException as failure:  # noqa: BLE001 - SystemExit too: an app must not end the engine
             error = _format_error(failure, finder.found, path)
         modules.append(LoadedModule(name.removeprefix(f"{ROOT_PACKAGE}."), _display_path(path), error))
     return LoadedApp(registry, tuple(modules), folder=here, sources=finder.found)
@@ -122,7 +123,7 @@ def load_modules(folder: str, registrars: Iterable[tuple[str, Registrar]]) -> Lo
 
 @dataclass(frozen=True)
 class _Target:
-    """`names` are to be imported while `folder` is searched; `dotted` is set if the target may exist elsewhere."""
+    """The `names` to import from `folder`; `dotted` is set if the target may be a module elsewhere."""
 
     folder: str
     names: tuple[str, ...]
@@ -149,7 +150,7 @@ def _is_package(folder: str) -> bool:
 
 
 def _find_package_root(path: str) -> tuple[str, tuple[str]]:
-    """The folder to search and the dotted name that leads to `path`, so that relative imports work in it."""
+    """The folder to import from and the dotted name of `path`, so that relative imports work in it."""
     folder, name = os.path.split(path)
     while _is_package(folder):
         folder, parent = os.path.split(folder)
@@ -166,18 +167,18 @@ def _list_names(folders: Iterable[str]) -> list[str]:
 
 
 def _import_tree(name: str, target: _Target, finder: _AppFinder) -> Iterator[tuple[LoadedModule, ModuleType | None]]:
-    """The module, and what is in it if it is a package."""
-    tried, module = _import_one(name, target, finder)
-    yield tried, module
+    """Import a module and, if it is a package, all modules in it."""
+    outcome, module = _import_one(name, target, finder)
+    yield outcome, module
     for child in _list_names(getattr(module, "__path__", ())):
         yield from _import_tree(f"{name}.{child}", target, finder)
 
 
 def _import_one(name: str, target: _Target, finder: _AppFinder) -> tuple[LoadedModule, ModuleType | None]:
     path = _find_source(target.folder, name) or ""
-    taken = _find_name_conflict(name, path) if path else None
-    if taken:
-        return LoadedModule(name, _display_path(path), f"{_display_path(path)}: {taken}; rename the file"), None
+    conflict = _find_name_conflict(name, path) if path else None
+    if conflict:
+        return LoadedModule(name, _display_path(path), f"{_display_path(path)}: {conflict}; rename the file"), None
     try:
         module = importlib.import_module(name)
     except KeyboardInterrupt:
@@ -192,7 +193,7 @@ def _import_one(name: str, target: _Target, finder: _AppFinder) -> tuple[LoadedM
 def _find_name_conflict(name: str, path: str) -> str | None:
     top = name.partition(".")[0]
     if top in _RESERVED_NAMES:
-        return f"the name {top} belongs to Python or to durablecli"
+        return f"the name {top} is reserved for Python or durablecli"
     loaded = sys.modules.get(name)
     where = getattr(loaded, "__file__", None)
     if loaded is None or where == path:
@@ -209,7 +210,7 @@ def _raise_not_found(target: str) -> NoReturn:
 
 
 def _format_error(error: BaseException, found: Mapping[str, str], path: str) -> str:
-    """One line with the place in the author's code from which the error came."""
+    """Describe an error in one line, with the place in the author's code that raised it."""
     if isinstance(error, SyntaxError) and error.filename:
         return f"{_display_path(error.filename)}:{error.lineno}: {type(error).__name__}: {error.msg}"
     files = set(found.values())
@@ -231,14 +232,14 @@ def _display_path(path: str) -> str:
 
 
 class _UncachedLoader(importlib.machinery.SourceFileLoader):
-    """Compiles each time. A cached .pyc is told from its source by whole seconds and size, too coarse for an edit."""
+    """Compiles each time. The check of a cached .pyc goes by seconds and size, and would miss a quick edit."""
 
     def path_stats(self, path: str) -> NoReturn:
-        raise OSError("no cache, please")
+        raise OSError("no cache")
 
 
 class _AppFinder(MetaPathFinder):
-    """Finds the modules of the app's folders, before anything installed, and remembers which it found."""
+    """Finds the modules in the folders of the app, before installed ones, and records which it found."""
 
     def __init__(self, folders: tuple[str, ...], root: str | None, project: str | None) -> None:
         self.folders = folders
@@ -269,7 +270,7 @@ class _AppFinder(MetaPathFinder):
         return importlib.util.spec_from_file_location(name, file, loader=loader, submodule_search_locations=inside)
 
     def _find_in_project(self, name: str) -> importlib.machinery.ModuleSpec | None:
-        """A module or package of the project, unless something installed has its name."""
+        """Find a module or package in the project, unless an installed one has its name."""
         for folder in self.project:
             file = _find_source(folder, name)
             if file is None:
@@ -280,7 +281,7 @@ class _AppFinder(MetaPathFinder):
         return self._find_plain_folder(name, self.project)
 
     def _find_plain_folder(self, name: str, places: Iterable[str]) -> importlib.machinery.ModuleSpec | None:
-        """A folder without an `__init__.py` holds modules too, unless something installed has its name."""
+        """Find a folder without an `__init__.py`, unless an installed module has its name."""
         inside = [os.path.join(place, name.rpartition(".")[2]) for place in places]
         inside = [folder for folder in inside if os.path.isdir(folder)]
         if not inside:
@@ -288,7 +289,7 @@ class _AppFinder(MetaPathFinder):
         other = None if "." in name else importlib.machinery.PathFinder.find_spec(name)
         if other is not None and other.origin is not None:
             return None
-        if any(map(_is_hub, inside)):  # without an error sys.path would lead there
+        if any(map(_is_hub, inside)):  # an error, because the import would go on to find it through sys.path
             raise ModuleNotFoundError(f"No module named {name!r}: that folder is a state directory", name=name)
         return self._make_namespace_spec(name, list(dict.fromkeys([*inside, *_search_locations(other)])))
 
@@ -300,7 +301,7 @@ class _AppFinder(MetaPathFinder):
 
 
 def _is_hub(folder: str) -> bool:
-    """Whether a folder is a state directory: no code is ever imported from one."""
+    """Whether a folder is a state directory; no code is imported from one."""
     return os.path.isfile(os.path.join(folder, _HUB_FILE))
 
 
@@ -318,14 +319,14 @@ def _install_finder(folders: Iterable[str], root: str | None = None, project: st
     finder = _AppFinder(tuple(dict.fromkeys(folders)), root, project)
     place = next((k for k, found in enumerate(sys.meta_path) if found is importlib.machinery.PathFinder), 0)
     sys.meta_path.insert(place, finder)
-    # For processes that the author's code spawns: they get this list, and not the finder.
+    # For processes that the author's code spawns: they inherit sys.path, but not the finder.
     sys.path.extend((*finder.folders, *finder.project))
     importlib.invalidate_caches()
     return finder
 
 
 def unload() -> None:
-    """Find nothing any more of what was loaded."""
+    """Forget all loaded modules."""
     for finder in [found for found in sys.meta_path if isinstance(found, _AppFinder)]:
         sys.meta_path.remove(finder)
         for folder in (*finder.folders, *finder.project):

@@ -243,7 +243,7 @@ def resolve_due_time(at: datetime | None, delay: timedelta | None) -> datetime |
 
 def load_settings(state_dir: str | None = None, app: tuple[str, ...] = ()) -> Config:
     """What flags, environment and durable.yaml say, in this order, and then the files of an app of Azure's."""
-    from durablecli.apps.host_json import load_settings
+    from durablecli.apps.settings import load_settings
 
     overrides: dict[str, Any] = {}
     if state_dir is not None:

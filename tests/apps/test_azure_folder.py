@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 from msgspec import Raw
 
-from durablecli.apps.load import load_azure_app, load_targets, unload
+from durablecli.apps.host_json import read_host_settings
+from durablecli.apps.load import load_targets, unload
 from durablecli.apps.modules import LoadedApp
 from durablecli.azure import import_hook
 from durablecli.azure.activities import inject_clients
@@ -73,9 +74,9 @@ def _arguments(found: Function, given: object) -> tuple[list[Any], Mapping[str, 
 
 def test_the_apps_of_the_tests_load_whole() -> None:
     for name, count in (("v2_model", 20), ("function_json", 7)):
-        app = load_azure_app(APPS / name)
-        assert [module for module in app.loaded.modules if module.error] == []
-        assert (len(app.loaded.registry), app.loaded.registry.clashes) == (count, {})
+        loaded = load_targets([name], APPS)
+        assert [module for module in loaded.modules if module.error] == []
+        assert (len(loaded.registry), loaded.registry.clashes) == (count, {})
 
 
 def test_code_beside_function_app_is_imported_and_so_is_what_it_imports_late() -> None:
@@ -239,11 +240,10 @@ def test_a_function_json_without_bindings_is_refused(text: str) -> None:
 
 
 def test_unsupported_triggers_are_reported() -> None:
-    app = load_azure_app(APPS / "v2_model")
-    assert app.hub_name == "ShopHub"
-    assert app.loaded.warnings[1:] == (
+    assert read_host_settings(str(APPS / "v2_model")).hub_name == "ShopHub"
+    assert load_targets(["v2_model"], APPS).warnings[1:] == (
         "not run here: from_queue (queueTrigger)",
-        "export runs, but these bindings lead nowhere here: blob (blob)",
+        "export runs, but nothing is sent by its blob (blob)",
     )
 
 
@@ -281,7 +281,7 @@ def test_an_activity_gets_the_client_that_it_asks_for(tmp_path: Path) -> None:
 
 
 def test_an_app_can_be_tested_without_a_daemon() -> None:
-    with hub(load_azure_app(APPS / "v2_model").loaded.registry) as tested:
+    with hub(load_targets(["v2_model"], APPS).registry) as tested:
         instance = tested.client.start_new("order", client_input={"item": "fig", "count": 2})
         status = tested.finish(instance)
     assert status.output == {"total": 6, "shipped": "2 x fig", "version": None}

@@ -1,18 +1,15 @@
-"""host.json and local.settings.json: what is taken from them, what is refused, and what is named as without meaning."""
+"""host.json and local.settings.json: the settings read from them, errors in them, and settings without effect."""
 
 from __future__ import annotations
 
-import json
-import os
-from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from durablecli.apps import host_json
 from durablecli.errors import ConfigError
+from tests.apps.conftest import write_app_settings
 
 
 @pytest.fixture(autouse=True)
@@ -20,15 +17,6 @@ def in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     for name in ("DURABLE_APP", "DURABLE_STATE_DIR"):
         monkeypatch.delenv(name, raising=False)
-
-
-def write_app_settings(
-    durable: Mapping[str, Any] | None = None, values: Mapping[str, Any] | None = None, **more: Any
-) -> None:
-    extensions = {"durableTask": durable or {}, **more}
-    Path("host.json").write_text(json.dumps({"version": "2.0", "extensions": extensions}))
-    if values is not None:
-        Path("local.settings.json").write_text(json.dumps({"IsEncrypted": False, "Values": values}))
 
 
 def test_without_files_everything_has_its_default() -> None:
@@ -60,20 +48,6 @@ def test_settings_are_taken_whatever_their_case() -> None:
     assert found.warning is None
 
 
-@pytest.mark.parametrize(
-    ("match", "failure", "settings"),
-    [
-        ("None", "Reject", ("none", "block")),
-        ("strict", "Fail", ("strict", "fail")),
-        ("CurrentOrOlder", "reject", ("current_or_older", "block")),
-    ],
-)
-def test_strategies_of_versions_are_taken(match: str, failure: str, settings: tuple[str, str]) -> None:
-    write_app_settings({"versionMatchStrategy": match, "versionFailureStrategy": failure})
-    config = host_json.load_settings()
-    assert (config.version_match, config.version_failure) == settings
-
-
 def test_an_empty_prefix_is_none() -> None:
     write_app_settings(http={"routePrefix": ""})
     assert host_json.read_host_settings(".", {}).route_prefix == ""
@@ -84,7 +58,7 @@ def test_what_has_no_meaning_here_is_named_in_one_line() -> None:
         {"hubName": "MyHub", "storageProvider": {"type": "mssql"}, "useAppLease": True}, queues={"batchSize": 1}
     )
     assert host_json.read_host_settings(".", {}).warning == (
-        "host.json: nothing is done here about "
+        "host.json: ignored, as it has no effect here: "
         "extensions.durableTask.storageProvider, extensions.durableTask.useAppLease, extensions.queues"
     )
 
@@ -136,46 +110,6 @@ def test_a_slip_is_named_in_one_line(text: str, said: str) -> None:
     assert "\n" not in str(caught.value)
 
 
-def test_settings_of_the_folder_are_those_of_the_hub() -> None:
-    polls = {"defaultAsyncRequestSleepTimeMilliseconds": 1500}
-    write_app_settings(
-        {"hubName": "MyHub", "maxConcurrentActivityFunctions": 4, "defaultVersion": "2", "httpSettings": polls}
-    )
-    Path("local.settings.json").write_text('{"Host": {"LocalHttpPort": 7099}}')
-    config = host_json.load_settings()
-    assert (config.app, config.state_dir, config.http.listen) == ((".",), os.path.abspath(".state/MyHub"), 7099)
-    assert (config.concurrency.activities, config.default_version) == (4, "2")
-    assert config.call_http.poll == timedelta(milliseconds=1500)
-
-
-def test_durablecli_settings_override_the_files_of_the_app() -> None:
-    write_app_settings({"hubName": "MyHub", "maxConcurrentActivityFunctions": 4})
-    Path("durable.yaml").write_text("concurrency: {activities: 9}\n")
-    config = host_json.load_settings({"state_dir": "elsewhere"})
-    assert (config.state_dir, config.concurrency.activities) == (os.path.abspath("elsewhere"), 9)
-
-
-def test_an_app_named_from_elsewhere_has_its_hub_in_its_own_folder() -> None:
-    Path("shop").mkdir()
-    Path("shop/function_app.py").touch()
-    assert host_json.load_settings({"app": ["shop"]}).state_dir == os.path.abspath("shop/.state/TestHubName")
-    Path("durable.yaml").write_text("app: [shop]\n")
-    assert host_json.load_settings().state_dir == os.path.abspath("shop/.state/TestHubName")
-
-
-def test_another_app_in_such_a_folder_has_its_own_settings() -> None:
-    write_app_settings({"hubName": "MyHub"})
-    Path("flows").mkdir()
-    config = host_json.load_settings({"app": ["flows"]})
-    assert (config.app, config.state_dir, config.http.listen) == (("flows",), os.path.abspath(".state"), None)
-
-
-def test_an_app_of_azures_is_named_alone() -> None:
-    write_app_settings()
-    with pytest.raises(ConfigError, match="which is loaded alone: name nothing beside it"):
-        host_json.load_settings({"app": [".", "flows"]})
-
-
 @pytest.mark.parametrize("name", ["default", "my-hub", "team_hub-7", "A", "7", "x" * 64])
 @pytest.mark.parametrize("provider", ["azureManaged", "AzureManaged", "mssql", "netherite"])
 def test_a_hub_is_named_by_the_rules_of_its_storage_provider(name: str, provider: str) -> None:
@@ -207,36 +141,6 @@ def test_without_another_provider_a_hub_is_named_as_azure_storage_needs_it() -> 
         write_app_settings({"hubName": "my-hub", "storageProvider": provider})
         with pytest.raises(ConfigError, match="3 to 45 letters and digits"):
             host_json.read_host_settings(".", {})
-
-
-def test_one_file_of_an_app_has_the_settings_of_the_app() -> None:
-    write_app_settings({"hubName": "MyHub"})
-    Path("flows.py").write_text("import json\n")
-    assert host_json.load_settings({"app": ["flows.py"]}).state_dir == os.path.abspath(".state")
-    for text in ("import azure.functions as func\n", "x = 1\n  from azure.durable_functions.models import Task\n",
-                 "from azure import durable_functions\n"):  # fmt: skip
-        Path("flows.py").write_text(text)
-        config = host_json.load_settings({"app": ["flows.py"]})
-        assert (config.app, config.state_dir) == (("flows.py",), os.path.abspath(".state/MyHub"))
-    assert host_json.load_settings({"app": ["flows.py", "other.py"]}).state_dir == os.path.abspath(".state")
-
-
-def test_one_file_without_an_app_has_its_functions_served_and_the_usual_hub() -> None:
-    Path("flows.py").write_text("import azure.functions as func\n")
-    config = host_json.load_settings({"app": ["flows.py"]})
-    assert (Path(config.state_dir).absolute(), config.http.listen) == (Path(".state").absolute(), 7071)
-    Path("local.settings.json").write_text('{"Host": {"LocalHttpPort": 7100}}')
-    assert host_json.load_settings({"app": ["flows.py"]}).http.listen == 7100
-    Path("flows.py").write_text("import json\n")
-    assert host_json.load_settings({"app": ["flows.py"]}).http.listen is None
-
-
-def test_the_file_of_the_app_has_its_settings_from_elsewhere_too() -> None:
-    Path("shop").mkdir()
-    Path("shop/function_app.py").touch()
-    assert host_json.load_settings({"app": ["shop/function_app.py"]}).state_dir == os.path.abspath(
-        "shop/.state/TestHubName"
-    )
 
 
 def test_settings_in_a_text_are_resolved() -> None:

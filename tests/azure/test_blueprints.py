@@ -112,7 +112,7 @@ def test_a_blueprints_function_has_the_level_of_its_app_unless_it_names_one(
 
 
 def test_a_level_that_is_none_is_refused() -> None:
-    with pytest.raises(ValueError, match="'secret' is no auth level: choose from ANONYMOUS, FUNCTION, ADMIN"):
+    with pytest.raises(ValueError, match="invalid auth level 'secret'; use ANONYMOUS, FUNCTION, ADMIN"):
         df.DFApp(http_auth_level="secret")
 
 

@@ -181,7 +181,7 @@ def test_content_isnt_redirected_to_another_origin(
     there = other.set_responses("/there?code=a", StubResponse())
     uri = server.set_responses("/", StubResponse(status, {"Location": there}))
     failed = call_to_end(replay_always, method=method, uri=uri, content={"pin": 1})
-    assert f"redirected to {other.url}: the content isn't told to another origin" in str(failed.output)
+    assert f"redirected to {other.url}: the content is not sent to another origin" in str(failed.output)
     assert not other.requests
     call_to_output(replay_always, method="DELETE", uri=uri)
     assert other.request_lines() == ["DELETE /there?code=a"]
@@ -233,13 +233,13 @@ def test_an_answer_without_bounds_is_refused(server: StubServer, replay_always: 
     with testing.hub(careful, replay_always=replay_always) as hub:
         word, text = hub.finish(hub.client.start_new(careful, client_input=uri)).output
     assert word == "wrong"
-    assert "more than 16,777,216 bytes" in text
+    assert "is over 16,777,216 bytes" in text
 
 
 def test_silence_is_a_time_out(server: StubServer) -> None:
     over = threading.Event()
     uri = server.set_responses("/slow", StubResponse(after=over))
-    with pytest.raises(TimeoutError, match=r"^GET http://127\.0\.0\.1:\d+/slow: no answer within 0\.05 s$"):
+    with pytest.raises(TimeoutError, match=r"^GET http://127\.0\.0\.1:\d+/slow: no response within 0\.05 s$"):
         asyncio.run(send_request(DurableHttpRequest("GET", uri), timedelta(seconds=0.05)))
     over.set()
 
@@ -469,7 +469,7 @@ def test_the_built_in_orchestrator_is_not_for_starting(server: StubServer, repla
         instance = hub.client.start_new(HTTP_ORCHESTRATOR, client_input={"method": "GET", "uri": uri})
         status = hub.finish(instance)
     assert status.runtime_status is df.OrchestrationRuntimeStatus.Failed
-    assert "belongs to context.call_http" in str(status.output)
+    assert "use context.call_http" in str(status.output)
     assert not server.requests
 
 

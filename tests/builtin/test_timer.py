@@ -230,7 +230,7 @@ def test_an_instance_of_the_authors_is_left_alone(harness: TimerHarness) -> None
     harness.hub.run()
     harness.start_engine()
     assert harness.log_lines == [
-        "timer function tick isn't started: timer:tick is an instance of own: end it, or call the function otherwise"
+        "timer function tick was not started: timer:tick is an instance of own: terminate it, or rename the function"
     ]
     assert not harness.status().ended
 

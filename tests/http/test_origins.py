@@ -12,7 +12,7 @@ import pytest
 
 import durablecli as df
 from durablecli import testing
-from durablecli.apps import host_json
+from durablecli.apps.settings import load_settings
 from durablecli.azure import functions as func
 from durablecli.config import HttpConfig
 from durablecli.http.asgi_app import make_app
@@ -181,7 +181,7 @@ def test_local_settings_allow_origins(
     monkeypatch.chdir(tmp_path)
     Path("host.json").write_text("{}")
     Path("local.settings.json").write_text(json.dumps({"Host": section}))
-    found = host_json.load_settings().http
+    found = load_settings().http
     assert (found.allowed_origins, found.allow_credentials) == (origins, credentials)
 
 
@@ -190,4 +190,4 @@ def test_durablecli_settings_override_local_settings(tmp_path: Path, monkeypatch
     Path("host.json").write_text("{}")
     Path("local.settings.json").write_text('{"Host": {"CORS": "*"}}')
     monkeypatch.setenv("DURABLE_HTTP__ALLOWED_ORIGINS", "http://a:1,http://b:2")
-    assert host_json.load_settings().http.allowed_origins == ("http://a:1", "http://b:2")
+    assert load_settings().http.allowed_origins == ("http://a:1", "http://b:2")
