@@ -15,7 +15,6 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from durablecli.azure.client_binding import ClientBinding, HttpManagementMixin, RequestLike, parse_binding
-from durablecli.azure.completion import CompletionPoller, StatusPoller, has_ended, has_started, wait_async, wait_sync
 from durablecli.azure.durabletask_types import (
     CleanEntityStorageResult,
     EntityMetadata,
@@ -26,6 +25,7 @@ from durablecli.azure.durabletask_types import (
     PurgeInstancesResult,
 )
 from durablecli.azure.http_types import HttpResponse
+from durablecli.azure.status_poller import CompletionPoller, StatusPoller, has_ended, has_started, wait_async, wait_sync
 from durablecli.client import (
     Client,
     DurableOrchestrationClient,

@@ -1,7 +1,7 @@
-"""Route templates as ASP.NET writes them: `orders/{id:int}/{part?}`, `files/{*rest}`, `{name=world}`, `{a}-{b}.json`.
+"""Route templates in the syntax of ASP.NET: `orders/{id:int}/{part?}`, `files/{*rest}`, `{name=world}`, `{a}-{b}.json`.
 
-Literals are compared without case. Of several templates that fit a path the one that says more goes first: a literal
-before a parameter, one with a constraint before one without, and what takes all the rest last.
+Literals are compared without case. If several templates match a path, the most specific has precedence: a literal comes
+before a parameter, one with a constraint before one without, and a catch-all last.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _RANKS = {"literal": 1, "complex": 2, "constrained": 3, "plain": 4, "rest": 5}
 
 
 class RouteSegment(NamedTuple):
-    """One part of a template between slashes. `names` and `checks` are those of its parameters, in order."""
+    """One segment of a template. `names` and `checks` are those of its parameters, in order."""
 
     pattern: re.Pattern[str]
     names: tuple[str, ...]
@@ -35,7 +35,7 @@ class RouteSegment(NamedTuple):
     default: str | None = None
 
     def match(self, text: str) -> dict[str, str] | None:
-        """The parameters in this part of a path; None if it doesn't fit."""
+        """Match a segment of a path: the values of the parameters, or None."""
         found = self.pattern.fullmatch(text)
         if found is None:
             return None
@@ -45,7 +45,7 @@ class RouteSegment(NamedTuple):
 
 
 class RouteTemplate:
-    """A route. Raises ValueError if it makes no sense."""
+    """A route template; raises ValueError if it is invalid."""
 
     def __init__(self, text: str) -> None:
         self.text = text.strip("/")
@@ -55,17 +55,17 @@ class RouteTemplate:
             raise ValueError(f"the route {text!r} names a parameter twice")
         for segment in self._segments[:-1]:
             if segment.catch_all or segment.optional:
-                raise ValueError(f"in the route {text!r} only the last part may be optional or take the rest")
+                raise ValueError(f"in the route {text!r} only the last segment may be optional or a catch-all")
         self.rank = tuple(segment.rank for segment in self._segments)
 
-    def match(self, parts: Sequence[str]) -> dict[str, str] | None:
-        """The parameters of a path that is given in its parts; None if it doesn't fit."""
+    def match(self, path: Sequence[str]) -> dict[str, str] | None:
+        """Match the segments of a path: the values of the parameters, or None."""
         values: dict[str, str] = {}
         for index, segment in enumerate(self._segments):
             if segment.catch_all:
-                text: str | None = "/".join(parts[index:]) or None
+                text: str | None = "/".join(path[index:]) or None
             else:
-                text = parts[index] if index < len(parts) else None
+                text = path[index] if index < len(path) else None
             if text is None:
                 if segment.default is not None:
                     values[segment.names[0]] = segment.default
@@ -76,15 +76,15 @@ class RouteTemplate:
             if found is None:
                 return None
             values |= found
-        takes_all = bool(self._segments) and self._segments[-1].catch_all
-        return values if takes_all or len(parts) <= len(self._segments) else None
+        ends_open = bool(self._segments) and self._segments[-1].catch_all
+        return values if ends_open or len(path) <= len(self._segments) else None
 
 
-# Reading a template.
+# Parsing.
 
 
 def _split_template(text: str) -> list[str]:
-    """The parts between the slashes that stand outside of braces."""
+    """Split at the slashes outside of braces."""
     parts, depth = [""], 0
     for character in text:
         depth += {"{": 1, "}": -1}.get(character, 0)
@@ -96,7 +96,7 @@ def _split_template(text: str) -> list[str]:
 
 
 def _tokenize(part: str) -> Iterator[tuple[bool, str]]:
-    """Literals (False) and what stands in braces (True); doubled braces stand for themselves."""
+    """Yield literals (with False) and the content of braces (with True). A doubled brace is a literal one."""
     literal, at = "", 0
     while at < len(part):
         if part[at : at + 2] in ("{{", "}}"):
@@ -108,7 +108,7 @@ def _tokenize(part: str) -> Iterator[tuple[bool, str]]:
             yield True, part[at + 1 : end].replace("{{", "{").replace("}}", "}")
             literal, at = "", end + 1
         elif part[at] == "}":
-            raise ValueError(f"the route part {part!r} closes a brace that it never opened")
+            raise ValueError(f"unmatched '}}' in the route segment {part!r}; write '}}}}' for a literal brace")
         else:
             literal, at = literal + part[at], at + 1
     if literal:
@@ -116,7 +116,7 @@ def _tokenize(part: str) -> Iterator[tuple[bool, str]]:
 
 
 def _find_closing_brace(part: str, at: int) -> int:
-    """Where the brace ends that opens at `at`; doubled ones inside stand for themselves."""
+    """The index of the brace that closes the one at `at`; doubled ones inside are literal."""
     at += 1
     while at < len(part):
         if part[at : at + 2] in ("{{", "}}"):
@@ -125,13 +125,13 @@ def _find_closing_brace(part: str, at: int) -> int:
             return at
         else:
             at += 1
-    raise ValueError(f"the route part {part!r} never closes its brace")
+    raise ValueError(f"unmatched '{{' in the route segment {part!r}; write '{{{{' for a literal brace")
 
 
 def _parse_segment(part: str) -> RouteSegment:
     tokens = list(_tokenize(part))
     if not tokens:
-        raise ValueError("a route has no empty parts")
+        raise ValueError("a route can't have empty segments")
     if len(tokens) == 1 and tokens[0][0]:
         return _parse_parameter(tokens[0][1])
     pattern, names, checks = "", list[str](), list[tuple[Check, ...]]()
@@ -141,7 +141,9 @@ def _parse_segment(part: str) -> RouteSegment:
             continue
         one = _parse_parameter(text)
         if one.catch_all or one.optional or one.default is not None:
-            raise ValueError(f"a parameter within a part of a route is needed and ends there: {part!r}")
+            raise ValueError(
+                f"a parameter can be optional or a catch-all only if it is a whole segment, unlike in {part!r}"
+            )
         pattern += "(.+?)"
         names += one.names
         checks += one.checks
@@ -152,7 +154,7 @@ def _parse_segment(part: str) -> RouteSegment:
 def _parse_parameter(text: str) -> RouteSegment:
     found = _PARAMETER.fullmatch(text)
     if found is None:
-        raise ValueError(f"{{{text}}} is no parameter of a route: write {{name}}, {{name:int}}, {{name?}} or {{*name}}")
+        raise ValueError(f"invalid route parameter {{{text}}}; use {{name}}, {{name:int}}, {{name?}} or {{*name}}")
     checks = tuple(_make_check(*each) for each in _CONSTRAINT.findall(found["constraints"]))
     catch_all = bool(found["stars"])
     return RouteSegment(
@@ -180,7 +182,9 @@ def _make_check(kind: str, argument: str) -> Check:
             return _LENGTH_CHECKS[kind](*numbers) if kind in _LENGTH_CHECKS else _RANGE_CHECKS[kind](*numbers)
     except (ValueError, TypeError, re.error):
         pass
-    raise ValueError(f"no route can ask for {kind}({argument})" if argument else f"no route can ask for {kind!r}")
+    raise ValueError(
+        f"unknown or invalid route constraint: {kind}({argument})" if argument else f"unknown route constraint: {kind}"
+    )
 
 
 def _make_regex_check(pattern: re.Pattern[str]) -> Check:
@@ -233,12 +237,12 @@ _SIMPLE_CHECKS: dict[str, Check] = {
     "required": lambda text: bool(text.strip()),
 }
 _LENGTH_CHECKS: dict[str, Callable[..., Check]] = {
-    "length": lambda least, most=None: _make_length_check(least, least if most is None else most),
-    "maxlength": lambda most: _make_length_check(0, most),
+    "length": lambda minimum, maximum=None: _make_length_check(minimum, minimum if maximum is None else maximum),
+    "maxlength": lambda maximum: _make_length_check(0, maximum),
     "minlength": _make_length_check,
 }
 _RANGE_CHECKS: dict[str, Callable[..., Check]] = {
-    "max": lambda most: _make_range_check(None, most),
-    "min": lambda least: _make_range_check(least, None),
+    "max": lambda maximum: _make_range_check(None, maximum),
+    "min": lambda minimum: _make_range_check(minimum, None),
     "range": _make_range_check,
 }
