@@ -1,4 +1,4 @@
-"""Loading an app of Azure's in one of its two layouts, whatever stands in its folder."""
+"""Loading an Azure function app from its folder, in both layouts."""
 
 from __future__ import annotations
 
@@ -72,14 +72,14 @@ def _arguments(found: Function, given: object) -> tuple[list[Any], Mapping[str, 
     return bind_arguments(found, Raw(json.dumps(given).encode()), lambda: context)
 
 
-def test_the_apps_of_the_tests_load_whole() -> None:
+def test_the_sample_apps_load_completely() -> None:
     for name, count in (("v2_model", 20), ("function_json", 7)):
         loaded = load_targets([name], APPS)
         assert [module for module in loaded.modules if module.error] == []
         assert (len(loaded.registry), loaded.registry.clashes) == (count, {})
 
 
-def test_code_beside_function_app_is_imported_and_so_is_what_it_imports_late() -> None:
+def test_modules_beside_function_app_can_be_imported_also_late() -> None:
     write("shop/host.json", "{}")
     write("shop/shared/deep/rates.py", "VALUE = 40\n")
     write("shop/part.py", "import azure.durable_functions as df\nbp = df.Blueprint()\n")
@@ -102,13 +102,13 @@ def test_a_later_load_sees_changed_code_also_in_plain_folders() -> None:
         assert value == found.VALUE
 
 
-def test_a_plain_folder_doesnt_hide_what_is_installed() -> None:
+def test_a_plain_folder_does_not_shadow_an_installed_package() -> None:
     write("shop/function_app.py", "import iniconfig\nNAME = iniconfig.__name__, iniconfig.IniConfig\n")
     write("shop/iniconfig/notes.txt")
     assert module_errors(load_targets(["shop"])) == {"function_app": None}
 
 
-def test_azures_names_are_gone_when_something_else_is_loaded() -> None:
+def test_the_azure_packages_are_restored_when_something_else_is_loaded() -> None:
     write("shop/function_app.py", "import azure.functions\n")
     write("flows/one.py")
     load_targets(["shop"])
@@ -152,7 +152,7 @@ def test_values_of_local_settings_leave_the_environment_with_the_app(monkeypatch
 
 
 @pytest.mark.parametrize(("text", "code"), [('{"bindings": 1}', ""), ('{"bindings": []}', "raise KeyboardInterrupt")])
-def test_an_app_that_is_refused_leaves_nothing_behind(text: str, code: str) -> None:
+def test_an_app_with_errors_leaves_nothing_loaded(text: str, code: str) -> None:
     write("shop/host.json", "{}")
     write("shop/local.settings.json", '{"Values": {"SHOP_B": "theirs"}}')
     activity("shop/Alright", "def main(given): return 1\n")
@@ -165,7 +165,7 @@ def test_an_app_that_is_refused_leaves_nothing_behind(text: str, code: str) -> N
     assert not import_hook.is_installed()
 
 
-def test_function_folders_reach_each_other_in_every_way() -> None:
+def test_function_folders_can_import_each_other() -> None:
     write("shop/host.json", "{}")
     write("shop/shared/__init__.py")
     write("shop/shared/rates.py", "VALUE = 1\n")
@@ -180,7 +180,7 @@ def test_function_folders_reach_each_other_in_every_way() -> None:
     assert [call_activity(loaded, name) for name in ("Absolute", "Relative", "ByRoot", "Own")] == [1, 1, 1, 2]
 
 
-def test_a_script_and_an_entry_point_may_be_named_and_shared() -> None:
+def test_functions_can_name_and_share_a_script_and_an_entry_point() -> None:
     write("shop/host.json", "{}")
     write("shop/code/work.py", "def one(given): return 1\ndef two(given): return 2\n")
     for name, entry in (("One", "one"), ("Two", "two")):
@@ -192,7 +192,7 @@ def test_a_script_and_an_entry_point_may_be_named_and_shared() -> None:
     assert loaded.registry.find_activity("Off") is None
 
 
-def test_the_words_of_function_json_may_be_written_in_any_case() -> None:
+def test_function_json_ignores_case() -> None:
     write("shop/host.json", "{}")
     write("shop/Work/code.py", "def work(given, msg): msg.set(given)\n")
     bindings = [
@@ -213,7 +213,7 @@ def test_the_words_of_function_json_may_be_written_in_any_case() -> None:
         ({"scriptFile": "none.py"}, "scriptFile: none.py: no such file in the app"),
     ],
 )
-def test_a_script_that_isnt_in_the_app_is_refused(more: dict[str, str], said: str) -> None:
+def test_a_script_outside_of_the_app_is_an_error(more: dict[str, str], said: str) -> None:
     write("outside.py")
     write("shop/host.json", "{}")
     activity("shop/One", "", **more)
@@ -232,7 +232,7 @@ def test_a_function_without_its_entry_point_is_reported_and_the_others_load() ->
 
 
 @pytest.mark.parametrize("text", ["[]", "{}", '{"bindings": [1]}', '{"bindings": [{"name": "x"}]}'])
-def test_a_function_json_without_bindings_is_refused(text: str) -> None:
+def test_a_function_json_without_bindings_is_an_error(text: str) -> None:
     write("shop/host.json", "{}")
     write("shop/One/function.json", text)
     with pytest.raises(ConfigError, match=r"function\.json: expected an object with a list of bindings"):
@@ -247,7 +247,7 @@ def test_unsupported_triggers_are_reported() -> None:
     )
 
 
-def test_an_activity_gets_its_input_as_it_came_and_a_context() -> None:
+def test_an_activity_receives_its_input_unchanged_and_a_context() -> None:
     write(
         "shop/function_app.py",
         "import azure.durable_functions as df\nimport azure.functions as func\napp = df.DFApp()\n"
@@ -262,7 +262,7 @@ def test_an_activity_gets_its_input_as_it_came_and_a_context() -> None:
     assert call_activity(loaded, "other", 6) == 6
 
 
-def test_an_activity_gets_the_client_that_it_asks_for(tmp_path: Path) -> None:
+def test_an_activity_receives_a_client_of_the_kind_it_expects(tmp_path: Path) -> None:
     write(
         "shop/function_app.py",
         "import azure.durable_functions as df\napp = df.DFApp()\n"

@@ -1,4 +1,4 @@
-"""Functions that the settings of an app disable: they are left out, and it is said by which setting."""
+"""Functions that a setting of the app disables: they are left out, and a warning names the setting."""
 
 from __future__ import annotations
 
@@ -117,5 +117,5 @@ def test_a_function_of_the_older_layout_is_disabled_and_not_imported(
 
 
 @pytest.mark.parametrize("disabled", [None, False, "IS_OFF", "%IS_OFF%", "false"])
-def test_a_function_of_the_older_layout_stays(disabled: object) -> None:
+def test_a_function_of_the_older_layout_is_not_disabled(disabled: object) -> None:
     assert function_names(load_v1_app(disabled, {"IS_OFF": "false"})) == ["Off", "On"]

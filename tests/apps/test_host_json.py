@@ -26,7 +26,7 @@ def test_without_files_everything_has_its_default() -> None:
     assert found.state_dir == ".state/TestHubName"
 
 
-def test_settings_are_taken_whatever_their_case() -> None:
+def test_settings_ignore_case() -> None:
     write_app_settings(
         {
             "HubName": "MyHub",
@@ -53,7 +53,7 @@ def test_an_empty_prefix_is_none() -> None:
     assert host_json.read_host_settings(".", {}).route_prefix == ""
 
 
-def test_what_has_no_meaning_here_is_named_in_one_line() -> None:
+def test_settings_without_effect_are_listed_in_one_line() -> None:
     write_app_settings(
         {"hubName": "MyHub", "storageProvider": {"type": "mssql"}, "useAppLease": True}, queues={"batchSize": 1}
     )
@@ -93,7 +93,7 @@ def test_a_variable_overrides_a_setting() -> None:
     [
         ("{", "line 1: Expecting"),
         ("[]", "expected an object, got list"),
-        ('{"extensions": {"durableTask": {"hubName": "a b"}}}', "'a b' is no name of a hub: 3 to 45 letters"),
+        ('{"extensions": {"durableTask": {"hubName": "a b"}}}', "invalid hub name 'a b'; use 3 to 45 letters"),
         ('{"extensions": {"durableTask": {"hubName": "../up"}}}', "is no name of a hub"),
         ('{"extensions": {"durableTask": {"hubName": "%NONE%"}}}', "%NONE% has no value: set it in the environment"),
         ('{"extensions": {"durableTask": {"maxConcurrentActivityFunctions": 0}}}', "expected a number from 1"),
@@ -102,7 +102,7 @@ def test_a_variable_overrides_a_setting() -> None:
         ('{"extensions": {"durableTask": {"maxConcurrentEntityFunctions": "x"}}}', "expected a number from 1"),
     ],
 )
-def test_a_slip_is_named_in_one_line(text: str, said: str) -> None:
+def test_an_error_is_reported_in_one_line(text: str, said: str) -> None:
     Path("host.json").write_text(text)
     with pytest.raises(ConfigError) as caught:
         host_json.read_host_settings(".", {})
@@ -118,7 +118,7 @@ def test_a_hub_is_named_by_the_rules_of_its_storage_provider(name: str, provider
     assert host_json.read_host_settings(".", {}).state_dir == f".state/{name}"
 
 
-def test_a_storage_provider_may_come_from_the_environment() -> None:
+def test_the_environment_can_set_the_storage_provider() -> None:
     write_app_settings(
         {"hubName": "%HUB%", "StorageProvider": {"Type": "%KIND%"}}, {"HUB": "my-hub", "KIND": "azureManaged"}
     )
@@ -130,18 +130,18 @@ def test_a_storage_provider_may_come_from_the_environment() -> None:
 
 @pytest.mark.parametrize("provider", ["azureManaged", "AzureStorage", None])
 @pytest.mark.parametrize("name", ["", "..", "../up", "a/b", "a b", "-a", "a-", ".a", "x" * 65, 5])
-def test_no_provider_has_a_hub_that_leads_elsewhere(name: object, provider: str | None) -> None:
+def test_a_hub_name_cannot_be_a_path(name: object, provider: str | None) -> None:
     write_app_settings({"hubName": name, "storageProvider": {"type": provider}})
     with pytest.raises(ConfigError, match="is no name of a hub"):
         host_json.read_host_settings(".", {})
 
 
-def test_without_another_provider_a_hub_is_named_as_azure_storage_needs_it() -> None:
+def test_hub_names_follow_the_rules_of_azure_storage_by_default() -> None:
     for provider in (None, {}, {"type": "AzureStorage"}):
         write_app_settings({"hubName": "my-hub", "storageProvider": provider})
         with pytest.raises(ConfigError, match="3 to 45 letters and digits"):
             host_json.read_host_settings(".", {})
 
 
-def test_settings_in_a_text_are_resolved() -> None:
+def test_settings_in_a_text_are_expanded() -> None:
     assert host_json.expand_settings("%A% and %B%, 100 %", {"A": "1", "B": "2"}) == "1 and 2, 100 %"

@@ -1,4 +1,4 @@
-"""Azure's packages in modules that are named otherwise than by the folder of an app: one file, several, a folder."""
+"""Azure's packages in modules outside of an app folder: one file, several, a plain folder."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def test_a_file_whose_helper_imports_them_loads_too() -> None:
     ]
 
 
-def test_one_file_of_an_app_has_the_values_of_its_settings() -> None:
+def test_one_file_of_an_app_is_loaded_with_the_settings_of_the_app() -> None:
     write("shop/host.json", "{}")
     write("shop/local.settings.json", '{"Values": {"SHOP_SETTING": "x"}}')
     write("shop/one_file.py", CODE)
@@ -118,13 +118,13 @@ def test_one_file_of_an_app_has_the_values_of_its_settings() -> None:
     assert "SHOP_SETTING" not in os.environ
 
 
-def test_a_module_that_imports_none_leaves_the_names_to_others() -> None:
+def test_a_module_that_imports_no_azure_package_leaves_the_installed_ones() -> None:
     write("one.py", "import json\n")
     load_targets(["one.py"])
     assert not import_hook.is_installed()
 
 
-def test_a_module_that_cant_be_imported_leaves_nothing_behind() -> None:
+def test_a_module_with_errors_leaves_nothing_loaded() -> None:
     write("one.py", "import azure.functions\nraise KeyboardInterrupt\n")
     before = list(sys.meta_path), list(sys.path)
     with pytest.raises(KeyboardInterrupt):
@@ -132,7 +132,7 @@ def test_a_module_that_cant_be_imported_leaves_nothing_behind() -> None:
     assert (list(sys.meta_path), list(sys.path)) == before
 
 
-def test_the_verbs_take_one_file() -> None:
+def test_commands_accept_one_file() -> None:
     write("one_file.py", CODE)
     arguments = ["run", "greet", "--app", "one_file.py", "--input", '"Ann"']
     done = subprocess.run([*COMMAND, *arguments], capture_output=True, text=True, check=False)

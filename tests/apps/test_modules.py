@@ -1,4 +1,4 @@
-"""Loading the author's modules: what is found, what is refused, and that a later load starts afresh."""
+"""Loading modules: which are found, which are errors, and that loads are independent of each other."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def call_activity(loaded: LoadedApp, name: str) -> object:
     return function.call(0)
 
 
-def test_a_folder_gives_the_functions_of_all_its_modules() -> None:
+def test_a_folder_provides_the_functions_of_all_its_modules() -> None:
     write("flows/one.py", activity("first", 1))
     write("flows/two.py", activity("second", 2))
     loaded = load(["flows"])
@@ -72,7 +72,7 @@ def test_siblings_import_each_other_by_name_even_private_ones() -> None:
     assert call_activity(load(["flows"]), "first") == 42
 
 
-def test_packages_are_loaded_with_what_is_in_them() -> None:
+def test_packages_are_loaded_with_their_modules() -> None:
     write("flows/billing/__init__.py")
     write("flows/billing/invoice.py", "from . import _rates\n" + activity("invoice", "_rates.VALUE"))
     write("flows/billing/_rates.py", "VALUE = 7\n")
@@ -107,7 +107,7 @@ def test_a_file_in_a_package_keeps_its_relative_imports() -> None:
     assert call_activity(loaded, "first") == 4
 
 
-def test_a_dotted_module_is_looked_for_from_the_base() -> None:
+def test_a_dotted_name_is_relative_to_the_base() -> None:
     write("project/my/__init__.py")
     write("project/my/flows.py", activity("first", 5))
     loaded = load(["my.flows"], "project")
@@ -139,7 +139,7 @@ def test_a_module_named_twice_is_loaded_once() -> None:
         ("raise ValueError\n", "flows/bad.py:1: ValueError"),
     ],
 )
-def test_a_module_that_fails_is_listed_and_takes_no_other_down(text: str, error: str) -> None:
+def test_a_module_that_fails_is_listed_and_the_others_load(text: str, error: str) -> None:
     write("flows/bad.py", text)
     write("flows/_helper.py", "\n1 / 0\n")
     write("flows/good.py", activity("first", 1))
@@ -152,13 +152,13 @@ def test_a_module_that_fails_is_listed_and_takes_no_other_down(text: str, error:
     assert call_activity(loaded, "first") == 1
 
 
-def test_ctrl_c_while_loading_is_no_fault_of_the_module() -> None:
+def test_ctrl_c_while_loading_is_not_an_error_of_the_module() -> None:
     write("flows/one.py", "raise KeyboardInterrupt\n")
     with pytest.raises(KeyboardInterrupt):
         load(["flows"])
 
 
-def test_a_module_that_failed_is_tried_again() -> None:
+def test_a_module_that_failed_is_loaded_again() -> None:
     write("flows/one.py", "raise ValueError\n")
     load(["flows"])
     write("flows/one.py", activity("first", 1))
@@ -179,7 +179,7 @@ def test_private_files_shadow_no_standard_module() -> None:
     assert call_activity(load(["flows"]), "first") != str(Path("flows/colorsys.py").resolve())
 
 
-def test_two_folders_with_a_module_of_one_name_are_a_clash() -> None:
+def test_two_folders_with_a_module_of_one_name_conflict() -> None:
     write("a/one.py", activity("first", 1))
     write("b/one.py", activity("second", 2))
     loaded = load(["a", "b"])
@@ -189,7 +189,7 @@ def test_two_folders_with_a_module_of_one_name_are_a_clash() -> None:
     ]
 
 
-def test_equal_names_in_another_folder_are_no_clash_in_a_later_load() -> None:
+def test_equal_names_in_different_loads_do_not_conflict() -> None:
     for folder, value in (("a", 1), ("b", 2)):
         write(f"{folder}/one.py", "import _helper\n" + activity("first", "_helper.VALUE"))
         write(f"{folder}/_helper.py", f"VALUE = {value}\n")
@@ -207,7 +207,7 @@ def test_modules_of_an_earlier_folder_are_unloaded() -> None:
     assert found == "b/two.py:1: ModuleNotFoundError: No module named '_helper'"
 
 
-def test_changed_code_is_seen_at_once_and_nothing_is_left_beside_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_changed_code_is_read_and_no_cache_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "dont_write_bytecode", False)
     for value in (1, 2, 3):
         write("flows/one.py", "import two\n" + activity("first", "two.VALUE"))
@@ -217,7 +217,7 @@ def test_changed_code_is_seen_at_once_and_nothing_is_left_beside_it(monkeypatch:
     assert sorted(os.listdir("flows")) == ["one.py", "two.py"]
 
 
-def test_what_others_have_imported_survives_a_later_load() -> None:
+def test_other_imports_survive_a_later_load() -> None:
     write("flows/one.py", "import iniconfig\n")
     load(["flows"])
     before = sys.modules["iniconfig"]
@@ -233,7 +233,7 @@ def test_a_process_spawned_by_the_author_finds_the_modules() -> None:
 
 
 @pytest.mark.parametrize("target", ["nowhere", "no/where", "nowhere.py", "no.where", "iniconfig.nowhere", "", "-x"])
-def test_a_target_that_does_not_exist_is_refused_by_name(target: str) -> None:
+def test_a_missing_target_is_an_error_that_names_it(target: str) -> None:
     if not target:
         assert load([target]).modules == ()  # the base itself
         return
@@ -241,7 +241,7 @@ def test_a_target_that_does_not_exist_is_refused_by_name(target: str) -> None:
         load([target])
 
 
-def test_a_dotted_module_that_misses_another_one_is_listed() -> None:
+def test_a_dotted_module_that_fails_to_import_another_is_listed() -> None:
     write("flows/__init__.py")
     write("flows/one.py", "import flowsy\n")
     assert module_errors(load(["flows.one"])) == {
@@ -249,13 +249,13 @@ def test_a_dotted_module_that_misses_another_one_is_listed() -> None:
     }
 
 
-def test_nothing_named_loads_nothing() -> None:
+def test_no_targets_load_nothing() -> None:
     loaded = load([])
     assert loaded.modules == ()
     assert loaded.registry.find_activity("anything") is None
 
 
-def test_annotations_that_cannot_be_resolved_are_named() -> None:
+def test_unresolved_annotations_are_reported() -> None:
     write(
         "flows/one.py",
         "from __future__ import annotations\n"
@@ -308,7 +308,7 @@ def test_modules_import_packages_and_modules_of_the_project(tmp_path: Path) -> N
     )
 
 
-def test_what_is_installed_or_of_the_app_is_not_replaced_by_the_project(tmp_path: Path) -> None:
+def test_the_project_does_not_shadow_installed_modules_or_the_app(tmp_path: Path) -> None:
     write("click.py", "raise AssertionError('not the installed one')\n")
     write("hypothesis/__init__.py", "raise AssertionError('not the installed one')\n")
     write("sibling.py", "raise AssertionError('not that of the app')\n")
@@ -317,7 +317,7 @@ def test_what_is_installed_or_of_the_app_is_not_replaced_by_the_project(tmp_path
     assert call_activity(load(["workflows"], tmp_path, str(tmp_path)), "first") == 1
 
 
-def test_a_state_directory_in_the_project_holds_no_code(tmp_path: Path) -> None:
+def test_a_state_directory_is_not_imported(tmp_path: Path) -> None:
     write("hub/hub.json", "{}")
     write("hub/planted.py", "raise AssertionError('loaded')\n")
     write("workflows/one.py", "import hub.planted\n")
@@ -334,7 +334,7 @@ def test_processes_spawned_by_the_author_find_the_project_too(tmp_path: Path) ->
     assert subprocess.run([sys.executable, "-P", "-c", program], capture_output=True, check=True).stdout == b"5\n"
 
 
-def test_a_module_may_change_and_remove_the_current_folder(tmp_path: Path) -> None:
+def test_a_module_can_change_and_remove_the_current_folder(tmp_path: Path) -> None:
     write(
         "flows/one.py",
         "import os\nos.mkdir('/tmp/gone-' + str(os.getpid())); os.chdir('/tmp/gone-' + str(os.getpid()))\n"

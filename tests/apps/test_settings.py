@@ -28,13 +28,13 @@ def in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         ("CurrentOrOlder", "reject", ("current_or_older", "block")),
     ],
 )
-def test_strategies_of_versions_are_taken(match: str, failure: str, settings: tuple[str, str]) -> None:
+def test_version_strategies_are_converted(match: str, failure: str, settings: tuple[str, str]) -> None:
     write_app_settings({"versionMatchStrategy": match, "versionFailureStrategy": failure})
     config = load_settings()
     assert (config.version_match, config.version_failure) == settings
 
 
-def test_settings_of_the_folder_are_those_of_the_hub() -> None:
+def test_the_files_of_the_folder_set_durablecli_settings() -> None:
     polls = {"defaultAsyncRequestSleepTimeMilliseconds": 1500}
     write_app_settings(
         {"hubName": "MyHub", "maxConcurrentActivityFunctions": 4, "defaultVersion": "2", "httpSettings": polls}
@@ -53,7 +53,7 @@ def test_durablecli_settings_override_the_files_of_the_app() -> None:
     assert (config.state_dir, config.concurrency.activities) == (os.path.abspath("elsewhere"), 9)
 
 
-def test_an_app_named_from_elsewhere_has_its_hub_in_its_own_folder() -> None:
+def test_the_hub_of_an_app_is_in_its_folder() -> None:
     Path("shop").mkdir()
     Path("shop/function_app.py").touch()
     assert load_settings({"app": ["shop"]}).state_dir == os.path.abspath("shop/.state/TestHubName")
@@ -61,14 +61,14 @@ def test_an_app_named_from_elsewhere_has_its_hub_in_its_own_folder() -> None:
     assert load_settings().state_dir == os.path.abspath("shop/.state/TestHubName")
 
 
-def test_another_app_in_such_a_folder_has_its_own_settings() -> None:
+def test_another_app_in_the_folder_ignores_its_files() -> None:
     write_app_settings({"hubName": "MyHub"})
     Path("flows").mkdir()
     config = load_settings({"app": ["flows"]})
     assert (config.app, config.state_dir, config.http.listen) == (("flows",), os.path.abspath(".state"), None)
 
 
-def test_an_app_of_azures_is_named_alone() -> None:
+def test_an_azure_app_cannot_be_combined_with_other_targets() -> None:
     write_app_settings()
     with pytest.raises(ConfigError, match="can't be combined with other targets; name it alone"):
         load_settings({"app": [".", "flows"]})
@@ -86,7 +86,7 @@ def test_one_file_of_an_app_has_the_settings_of_the_app() -> None:
     assert load_settings({"app": ["flows.py", "other.py"]}).state_dir == os.path.abspath(".state")
 
 
-def test_one_file_without_an_app_has_its_functions_served_and_the_usual_hub() -> None:
+def test_one_file_without_an_app_enables_http_and_has_the_default_hub() -> None:
     Path("flows.py").write_text("import azure.functions as func\n")
     config = load_settings({"app": ["flows.py"]})
     assert (Path(config.state_dir).absolute(), config.http.listen) == (Path(".state").absolute(), 7071)
@@ -96,7 +96,7 @@ def test_one_file_without_an_app_has_its_functions_served_and_the_usual_hub() ->
     assert load_settings({"app": ["flows.py"]}).http.listen is None
 
 
-def test_the_file_of_the_app_has_its_settings_from_elsewhere_too() -> None:
+def test_function_app_named_as_a_file_has_the_settings_of_its_folder() -> None:
     Path("shop").mkdir()
     Path("shop/function_app.py").touch()
     assert load_settings({"app": ["shop/function_app.py"]}).state_dir == os.path.abspath("shop/.state/TestHubName")

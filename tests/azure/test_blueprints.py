@@ -1,4 +1,4 @@
-"""Azure's decorators: what they note, in any order, and what the registry makes of it."""
+"""Azure's decorators: the bindings they note in any order, and the functions in the registry."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def decorate(*decorators: Decorator) -> Callable[..., Any]:
     return function
 
 
-def test_an_http_function_has_its_route_its_methods_and_its_client() -> None:
+def test_an_http_function_has_a_route_methods_and_a_client() -> None:
     app = df.DFApp(http_auth_level="anonymous")
     decorate(
         app.durable_client_input(client_name="client"),
@@ -74,7 +74,7 @@ def test_decorators_stack_in_any_order() -> None:
         assert function.call("hi") == "hi!"
 
 
-def test_a_decorator_of_the_authors_between_ours_hands_on_what_was_noted() -> None:
+def test_a_decorator_of_the_author_keeps_the_bindings() -> None:
     app = df.DFApp()
 
     def loud(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -98,7 +98,7 @@ def test_a_decorator_of_the_authors_between_ours_hands_on_what_was_noted() -> No
     ("asked", "app_level", "expected"),
     [(None, None, "FUNCTION"), (None, "anonymous", "ANONYMOUS"), (Level.ADMIN, "anonymous", "ADMIN")],
 )
-def test_a_blueprints_function_has_the_level_of_its_app_unless_it_names_one(
+def test_a_function_of_a_blueprint_has_its_own_auth_level_or_that_of_the_app(
     asked: Any, app_level: str | None, expected: str
 ) -> None:
     part = df.Blueprint()
@@ -111,7 +111,7 @@ def test_a_blueprints_function_has_the_level_of_its_app_unless_it_names_one(
     assert trigger.auth_level == expected
 
 
-def test_a_level_that_is_none_is_refused() -> None:
+def test_an_invalid_auth_level_is_an_error() -> None:
     with pytest.raises(ValueError, match="invalid auth level 'secret'; use ANONYMOUS, FUNCTION, ADMIN"):
         df.DFApp(http_auth_level="secret")
 
@@ -124,7 +124,7 @@ def test_a_timer_function_has_its_schedule(decorator: str) -> None:
 
 
 @pytest.mark.parametrize("given", [{}, {"methods": None}, {"methods": []}])
-def test_a_route_that_names_no_method_has_none_in_either_layout(given: dict[str, Any]) -> None:
+def test_a_route_without_methods_has_none_in_either_layout(given: dict[str, Any]) -> None:
     bindings = FunctionBindings("work")
     bindings.add("httpTrigger", "req", given)
     app = df.DFApp()
@@ -133,7 +133,7 @@ def test_a_route_that_names_no_method_has_none_in_either_layout(given: dict[str,
     assert [bindings.trigger, get_function(make_registry(app), "work").trigger] == [expected, expected]
 
 
-def test_what_only_the_cloud_has_is_known_and_not_run() -> None:
+def test_functions_with_cloud_triggers_are_listed_but_not_run() -> None:
     app = df.DFApp()
     decorate(
         app.queue_trigger(arg_name="req", queue_name="q", connection="c"),
@@ -146,7 +146,7 @@ def test_what_only_the_cloud_has_is_known_and_not_run() -> None:
 
 @pytest.mark.parametrize("called", [False, True])
 @pytest.mark.parametrize("inside", [False, True])
-def test_an_orchestrator_of_openai_agents_is_known_and_not_run(called: bool, inside: bool) -> None:
+def test_an_orchestrator_of_openai_agents_is_listed_but_not_run(called: bool, inside: bool) -> None:
     app = df.DFApp()
     agent = app.durable_openai_agent_orchestrator
     both = [app.orchestration_trigger("context", "agent"), agent(model_provider=None) if called else agent]
@@ -174,7 +174,7 @@ def test_generic_decorators_use_the_terms_of_function_json() -> None:
 
 
 @pytest.mark.parametrize("level", ["authLevel", "auth_level", "authlevel", "AuthLevel"])
-def test_the_words_of_a_binding_may_be_written_in_any_case(level: str) -> None:
+def test_the_properties_of_a_binding_ignore_case(level: str) -> None:
     app = df.DFApp()
     decorate(
         app.generic_trigger(arg_name="req", type="HttpTrigger", Route="r", **{level: "anonymous"}),
@@ -186,7 +186,7 @@ def test_the_words_of_a_binding_may_be_written_in_any_case(level: str) -> None:
     assert (function.client_parameter, function.response_parameter) == ("client", "answer")
 
 
-def test_a_schedule_may_be_written_in_any_case() -> None:
+def test_the_schedule_property_ignores_case() -> None:
     app = df.DFApp()
     decorate(app.generic_trigger(arg_name="t", type="TimerTrigger", schedule="0 0 3 * * *", run_on_startup=True))
     assert get_function(make_registry(app), "work").trigger == TimerTrigger("0 0 3 * * *", "t", True)
@@ -196,7 +196,7 @@ def test_a_schedule_may_be_written_in_any_case() -> None:
     assert (bindings.outputs, bindings.kind) == ({"msg": "Queue"}, "other")
 
 
-def test_every_decorator_of_the_original_is_there() -> None:
+def test_every_decorator_of_the_original_exists() -> None:
     original = pytest.importorskip("azure.functions").FunctionApp
     names = [name for name in dir(original) if name.endswith(("_trigger", "_input", "_output", "_trigger_v3"))]
     assert len(names) > 40
@@ -204,12 +204,12 @@ def test_every_decorator_of_the_original_is_there() -> None:
         assert callable(getattr(df.DFApp(), name)), name
 
 
-def test_a_slip_in_a_decorators_name_is_no_decorator() -> None:
+def test_a_misspelled_decorator_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="'DFApp' object has no attribute 'quee_trigger'"):
         df.DFApp().quee_trigger  # noqa: B018
 
 
-def test_an_http_function_may_share_the_name_of_an_orchestrator() -> None:
+def test_an_http_function_can_share_the_name_of_an_orchestrator() -> None:
     app = df.DFApp()
     decorate(app.route())
 

@@ -1,4 +1,4 @@
-"""The client that an app's functions receive: Azure's calls, texts, statuses and links, sync and awaited."""
+"""The durable client of functions: Azure's methods, texts, statuses and links, sync and async."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ LINKS = ["create_check_status_response", "create_http_management_payload", "get_
 
 
 @pytest.mark.parametrize("name", V1 + V2)
-def test_every_call_is_there_to_be_called_and_to_be_awaited_with_the_same_parameters(name: str) -> None:
+def test_both_clients_have_the_same_methods_and_parameters(name: str) -> None:
     sync, awaited = getattr(SyncDurableFunctionsClient, name), getattr(DurableFunctionsClient, name)
     assert not inspect.iscoroutinefunction(sync)
     assert inspect.iscoroutinefunction(awaited)
@@ -105,7 +105,7 @@ def test_every_call_is_there_to_be_called_and_to_be_awaited_with_the_same_parame
 
 
 @pytest.mark.parametrize("name", LINKS)
-def test_what_only_makes_links_is_never_awaited(name: str) -> None:
+def test_methods_that_only_make_links_are_not_awaited(name: str) -> None:
     assert getattr(SyncDurableFunctionsClient, name) is getattr(DurableFunctionsClient, name)
     assert not inspect.iscoroutinefunction(getattr(DurableFunctionsClient, name))
 
@@ -113,7 +113,7 @@ def test_what_only_makes_links_is_never_awaited(name: str) -> None:
 # Links.
 
 
-def test_the_check_status_response_names_every_link_under_the_origin_of_the_request(
+def test_the_links_of_a_check_status_response_have_the_origin_of_the_request(
     client: SyncDurableFunctionsClient,
 ) -> None:
     response = client.create_check_status_response(_REQUEST, "a b")
@@ -163,7 +163,7 @@ def test_links_carry_a_code_only_when_a_key_is_in_force(hub: testing.TestEnviron
 # What it is made from.
 
 
-def test_a_client_is_made_from_what_a_binding_received_also_after_it_was_copied(tmp_path: Path) -> None:
+def test_a_client_can_be_made_from_a_binding_and_from_a_copy_of_its_text(tmp_path: Path) -> None:
     place = ManagementEndpoint("http://10.0.0.1:7071", "secret")
     with embedded(testing.build_registry(echo), tmp_path / "MyHub") as engine:
         binding = ClientBinding(engine, place)
@@ -178,7 +178,7 @@ def test_a_client_is_made_from_what_a_binding_received_also_after_it_was_copied(
 
 
 @pytest.mark.parametrize("context", ["", "no json", "[]", "{}", '{"baseUrl": 1, "taskHubName": "x"}'])
-def test_a_client_made_from_anything_else_is_refused(context: str) -> None:
+def test_a_client_made_from_anything_else_is_an_error(context: str) -> None:
     with pytest.raises(UsageError, match="made from what the binding"):
         DurableFunctionsClient(context)
 
@@ -208,7 +208,7 @@ def test_errors_have_the_messages_that_apps_check(
         client.raise_event(ended, "")
 
 
-def test_what_has_ended_may_be_terminated_suspended_and_resumed_without_a_word(
+def test_terminating_suspending_or_resuming_an_ended_instance_is_no_error(
     hub: testing.TestEnvironment, client: SyncDurableFunctionsClient
 ) -> None:
     ended = client.start_new("echo", client_input="x")
@@ -218,7 +218,7 @@ def test_what_has_ended_may_be_terminated_suspended_and_resumed_without_a_word(
     assert client.get_status(ended).output == "x"
 
 
-def test_a_signal_may_be_given_its_input_in_both_spellings(
+def test_a_signal_takes_its_input_by_either_parameter_name(
     hub: testing.TestEnvironment, client: SyncDurableFunctionsClient
 ) -> None:
     entity = df.EntityId("counter", "a")
@@ -247,7 +247,7 @@ def test_a_signal_may_be_given_its_input_in_both_spellings(
     ],
 )
 @pytest.mark.parametrize("awaited", [False, True])
-def test_waiting_for_a_completion_answers_with_what_came_of_it(
+def test_waiting_for_completion_responds_with_the_outcome(
     tmp_path: Path, function: str, given: Any, flag: bool, status: int, body: Any, awaited: bool
 ) -> None:
     with embedded(testing.build_registry(echo, broken, patient), tmp_path) as engine:
@@ -270,19 +270,21 @@ def test_waiting_for_a_completion_answers_with_what_came_of_it(
         assert (text if isinstance(body, str) else json.loads(text)) == body
 
 
-def test_a_pause_longer_than_the_whole_wait_is_refused(client: SyncDurableFunctionsClient) -> None:
+def test_an_interval_longer_than_the_timeout_is_an_error(client: SyncDurableFunctionsClient) -> None:
     with pytest.raises(ValueError, match=r"^Total timeout 5 \(ms\) should be bigger than retry timeout 10 \(ms\)$"):
         client.wait_for_completion_or_create_check_status_response(_REQUEST, "x", 5, 10)
 
 
-def test_the_wait_for_an_unknown_instance_answers_at_once(client: SyncDurableFunctionsClient) -> None:
+def test_waiting_for_an_unknown_instance_responds_at_once(client: SyncDurableFunctionsClient) -> None:
     assert client.wait_for_completion_or_create_check_status_response(_REQUEST, "x", 60_000).status_code == 202
 
 
 # v2: the newer names.
 
 
-def test_the_newer_names_do_what_the_older_do(hub: testing.TestEnvironment, client: SyncDurableFunctionsClient) -> None:
+def test_the_newer_methods_do_the_same_as_the_older(
+    hub: testing.TestEnvironment, client: SyncDurableFunctionsClient
+) -> None:
     instance = client.schedule_new_orchestration(patient, input=1, instance_id="p", version="2", tags={"a": "b"})
     hub.run()
     assert client.get_orchestration_state("unknown") is None
@@ -309,7 +311,7 @@ def test_the_newer_names_do_what_the_older_do(hub: testing.TestEnvironment, clie
         client.schedule_new_orchestration("echo", reuse_id_policy=object())
 
 
-def test_a_failed_state_says_why_and_can_raise_it(
+def test_the_state_of_a_failed_instance_has_its_failure_and_can_raise_it(
     hub: testing.TestEnvironment, client: SyncDurableFunctionsClient
 ) -> None:
     instance = client.start_new("broken")

@@ -1,4 +1,4 @@
-"""Classes with `to_json` and `from_json` in an app for Azure: their objects come back, and no other class is used."""
+"""Classes with `to_json` and `from_json` in an Azure app: their objects are decoded, and no other class is used."""
 
 from __future__ import annotations
 
@@ -144,7 +144,7 @@ def completed_output(status: DurableOrchestrationStatus) -> Any:
     return status.output
 
 
-def test_an_object_is_written_as_azure_writes_it(app: TestEnvironment) -> None:
+def test_an_object_is_encoded_as_in_azure(app: TestEnvironment) -> None:
     found = get_module("function_app")
     assert decode(encode({"a": found.Parcel("tea", 1)}), Raw) == encode(
         {"a": {"__class__": "Parcel", "__module__": "function_app", "__data__": {"item": "tea", "weight": 1}}}
@@ -152,7 +152,7 @@ def test_an_object_is_written_as_azure_writes_it(app: TestEnvironment) -> None:
     assert bytes(encode(found.Circle(5))) == b'{"__class__":"Circle","__module__":"shapes","__data__":"5"}'
 
 
-def test_objects_come_back_wherever_they_are_passed(app: TestEnvironment) -> None:
+def test_objects_are_decoded_wherever_they_are_passed(app: TestEnvironment) -> None:
     found = get_module("function_app")
     instance = app.client.start_new("through", client_input=[found.Parcel("ink", 2)])
     app.run()
@@ -168,13 +168,13 @@ def test_objects_come_back_wherever_they_are_passed(app: TestEnvironment) -> Non
     ]
 
 
-def test_objects_within_objects_come_back(app: TestEnvironment) -> None:
+def test_nested_objects_are_decoded(app: TestEnvironment) -> None:
     found = get_module("function_app")
     crate = decode(encode(found.Crate([found.Parcel("tea", 1), found.Heavy("gold", 9)])))
     assert [type(parcel) for parcel in crate.parcels] == [found.Parcel, found.Heavy]
 
 
-def test_a_class_of_a_module_that_is_imported_late_comes_back(app: TestEnvironment) -> None:
+def test_objects_of_a_module_that_is_imported_late_are_decoded(app: TestEnvironment) -> None:
     import importlib
 
     late = importlib.import_module("late")
@@ -192,7 +192,7 @@ def test_a_class_of_a_module_that_is_imported_late_comes_back(app: TestEnvironme
         ("function_app", ["Parcel"]),
     ],
 )
-def test_what_is_not_the_apps_stays_plain(app: TestEnvironment, module: object, name: object) -> None:
+def test_classes_outside_of_the_app_are_not_used(app: TestEnvironment, module: object, name: object) -> None:
     envelope = {"__class__": name, "__module__": module, "__data__": ["true"]}
     assert decode(encode([envelope])) == [envelope]
     assert "antigravity" not in sys.modules
@@ -200,14 +200,14 @@ def test_what_is_not_the_apps_stays_plain(app: TestEnvironment, module: object, 
 
 
 @pytest.mark.parametrize("name", ["Missing", "OneWay", "Fraction", "datetime", "Circle", "app", "kinds"])
-def test_a_name_of_the_apps_that_is_no_such_class_is_refused(app: TestEnvironment, name: str) -> None:
+def test_a_name_that_is_no_class_with_from_json_is_an_error(app: TestEnvironment, name: str) -> None:
     with pytest.raises(
         Mismatch, match=rf"\$\[0\]: the app has no class function_app.{name} with to_json and from_json"
     ):
         decode(encode([{"__class__": name, "__module__": "function_app", "__data__": 1}]))
 
 
-def test_a_class_without_from_json_is_written_without_an_envelope(app: TestEnvironment) -> None:
+def test_a_class_without_from_json_is_encoded_without_an_envelope(app: TestEnvironment) -> None:
     assert decode(encode(get_module("function_app").OneWay())) == {"one": "way"}
 
 
@@ -224,7 +224,7 @@ def test_annotations_of_activities_convert_only_to_classes_with_from_json(app: T
     assert call("paired", [{"item": "tea", "weight": 1}, "2026-11-22T00:00:00"]) == ["Parcel", "str"]
 
 
-def test_nothing_is_written_in_an_envelope_once_the_app_is_unloaded(app: TestEnvironment) -> None:
+def test_nothing_is_encoded_in_an_envelope_once_the_app_is_unloaded(app: TestEnvironment) -> None:
     found = get_module("function_app")
     unload()
     assert decode(encode(found.Parcel("tea", 1))) == {"item": "tea", "weight": 1}

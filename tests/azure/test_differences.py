@@ -1,4 +1,4 @@
-"""What docs/azure.md says of the differences to Azure's library: durablecli's side of the table, row by row."""
+"""The differences to Azure's library in docs/azure.md: durablecli's side of the table, row by row."""
 
 from __future__ import annotations
 
@@ -104,12 +104,12 @@ def run_to_end(name: str, **more: Any) -> df.DurableOrchestrationStatus:
         return hub.finish(hub.client.start_new(name), limit=timedelta(days=1))
 
 
-def test_a_state_that_is_changed_in_place_or_by_a_failed_operation_is_as_before() -> None:
+def test_changes_in_place_and_of_a_failed_operation_are_not_kept() -> None:
     status = run_to_end("in_place")
     assert (status.output, status.custom_status) == (["a"], 0)
 
 
-def test_a_call_that_is_never_yielded_is_made_and_an_open_timer_holds_nothing_up() -> None:
+def test_a_call_that_is_not_yielded_is_made_and_a_pending_timer_delays_nothing() -> None:
     with testing.hub(app) as hub:
         instance = hub.client.start_new("never_yields")
         hub.run()
@@ -126,7 +126,7 @@ def test_a_live_turn_does_not_replay_and_another_does() -> None:
 
 
 @pytest.mark.parametrize(("more", "status"), [({}, 200), ({"return_internal_server_error_on_failure": True}, 500)])
-def test_a_wait_for_a_failed_instance_answers_with_its_status(more: dict[str, bool], status: int) -> None:
+def test_a_wait_for_a_failed_instance_responds_with_its_status(more: dict[str, bool], status: int) -> None:
     with testing.hub(app) as hub:
         instance = hub.client.start_new("fails_whole")
         hub.finish(instance)
@@ -147,7 +147,7 @@ def test_an_unknown_activity_blocks() -> None:
         assert (status.runtime_status, status.blocked is not None) == (df.OrchestrationRuntimeStatus.Running, True)
 
 
-def test_a_running_id_is_taken() -> None:
+def test_the_id_of_a_running_instance_cannot_be_reused() -> None:
     with testing.hub(app) as hub:
         hub.client.start_new("calls_nobody", "one")
         hub.run()
@@ -155,7 +155,7 @@ def test_a_running_id_is_taken() -> None:
             hub.client.start_new("calls_nobody", "one")
 
 
-def test_all_instances_are_listed_and_a_history_is_there() -> None:
+def test_all_instances_are_listed_and_histories_can_be_read() -> None:
     with testing.hub(app) as hub:
         for number in range(120):
             hub.client.start_new("never_yields", f"i{number}")

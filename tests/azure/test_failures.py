@@ -1,4 +1,4 @@
-"""Texts of failures in an app of Azure: those of its host."""
+"""Failure texts in an Azure app: those of its host."""
 
 from __future__ import annotations
 
@@ -80,11 +80,11 @@ CHILD = f"Orchestrator function 'passes_on' failed: {ACTIVITY}"
         ("fails_itself", None, "Orchestrator function 'fails_itself' failed: KeyError: 'user'"),
     ],
 )
-def test_the_output_of_a_failed_one_begins_with_its_name(name: str, given: Any, text: str) -> None:
+def test_the_output_of_a_failed_instance_begins_with_its_name(name: str, given: Any, text: str) -> None:
     assert run_to_output(name, given) == text
 
 
-def test_tasks_that_fail_carry_the_type_and_entities_their_own_text() -> None:
+def test_failed_tasks_have_the_type_and_entities_their_own_text() -> None:
     assert run_to_output("catches") == [
         ACTIVITY,
         "Activity function 'fail' failed: KeyError",
@@ -94,7 +94,7 @@ def test_tasks_that_fail_carry_the_type_and_entities_their_own_text() -> None:
     ]
 
 
-def test_what_the_engine_fails_begins_with_the_name_too() -> None:
+def test_failures_by_the_engine_begin_with_the_name_too() -> None:
     options = EngineOptions(
         use_threads=False,
         versions=VersionPolicy("2.0", "strict", True),

@@ -1,4 +1,4 @@
-"""`import azure.functions` while an app is loaded: ours, nobody else's are touched, and all is as before afterwards."""
+"""`import azure.functions` while an app is loaded: durablecli's module, without effect on other packages or later."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_azure_packages_are_the_stand_ins() -> None:
 
 
 @pytest.mark.parametrize("name", ["azure.functions", "azure.durable_functions"])
-def test_all_names_of_the_original_are_there(name: str) -> None:
+def test_all_names_of_the_original_exist(name: str) -> None:
     import_hook.uninstall()
     spec = importlib.machinery.PathFinder.find_spec("azure")
     if spec is None or spec.submodule_search_locations is None:
@@ -87,7 +87,7 @@ def test_all_names_of_the_original_are_there(name: str) -> None:
         "from azure.functions.http import HttpRequest as found",
     ],
 )
-def test_what_apps_reach_for_inside_is_there(line: str) -> None:
+def test_submodules_that_apps_import_exist(line: str) -> None:
     names: dict[str, object] = {}
     exec(line, names)  # noqa: S102
     assert callable(names["found"])
@@ -99,7 +99,7 @@ def test_a_class_isnt_hidden_by_the_module_of_its_name() -> None:
     assert models.DurableOrchestrationContext is durable_functions.DurableOrchestrationContext
 
 
-def test_what_the_original_hasnt_isnt_found() -> None:
+def test_modules_that_the_original_lacks_are_not_found() -> None:
     with pytest.raises(ModuleNotFoundError, match=r"azure\.functions\.nonsense"):
         importlib.import_module("azure.functions.nonsense")
 
@@ -115,7 +115,7 @@ def test_other_packages_below_azure_stay_as_they_are(tmp_path: Path, monkeypatch
     del sys.modules["azure.somewhere"]
 
 
-def test_what_was_imported_before_comes_back() -> None:
+def test_modules_imported_before_are_restored() -> None:
     out = run_python("""
         import azure.functions as before
         from durablecli.azure import import_hook
@@ -131,7 +131,7 @@ def test_what_was_imported_before_comes_back() -> None:
     assert out.split() == ["True", "False", "azure.functions", "True", "True", "True"]
 
 
-def test_with_nothing_below_azure_it_works_and_is_gone_afterwards() -> None:
+def test_the_namespace_is_removed_if_no_other_package_is_in_it() -> None:
     out = run_python(
         """
         from durablecli.azure import import_hook
@@ -155,7 +155,7 @@ def test_importing_durablecli_imports_none_of_this() -> None:
     assert out.strip() == "[]"
 
 
-def test_a_generator_can_be_driven_as_authors_test_theirs() -> None:
+def test_an_orchestrator_can_be_driven_in_a_test() -> None:
     class Done:
         result = 4
 
@@ -199,7 +199,7 @@ def test_an_app_exposes_its_auth_level_and_functions() -> None:
     assert built.get_user_function() is function.get_user_function() is work
 
 
-def test_a_message_of_a_queue_can_be_made_and_asked() -> None:
+def test_a_queue_message_can_be_constructed_and_read() -> None:
     message = functions.QueueMessage(id="1", body='{"a": 1}')
     assert (message.id, message.get_body(), message.get_json()) == ("1", b'{"a": 1}', {"a": 1})
     assert (message.dequeue_count, message.insertion_time, message.pop_receipt) == (None, None, None)

@@ -1,4 +1,4 @@
-"""Bindings of apps: parameters receive what they are bound to; what is set on outputs is recorded, and not sent."""
+"""Bindings: parameters receive their values; the values set on outputs are recorded and not sent."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def run_to_completion(hub: testing.TestEnvironment, name: str, given: object) ->
 # What activities set.
 
 
-def test_an_activity_gets_all_that_it_is_bound_to_and_what_it_sets_is_recorded(newer: testing.TestEnvironment) -> None:
+def test_an_activity_receives_its_bindings_and_its_outputs_are_recorded(newer: testing.TestEnvironment) -> None:
     instance, output = run_to_completion(newer, "order_orchestrator", ORDER)
     assert output == {
         "receipt": "receipt for o1",
@@ -137,7 +137,7 @@ def test_function_json_binds_parameters_in_any_order_with_or_without_annotations
     }
 
 
-def test_the_history_shows_what_was_set_as_not_sent(newer: testing.TestEnvironment) -> None:
+def test_the_history_shows_outputs_as_not_sent(newer: testing.TestEnvironment) -> None:
     instance, _ = run_to_completion(newer, "order_orchestrator", ORDER)
     records = newer.client.get_history(instance)
     rows = [format_record(record)[-1] for record in records]
@@ -222,7 +222,7 @@ def test_any_value_set_on_an_output_is_recorded(value: object, shown: object) ->
         assert read_outputs(hub, instance) == {"out": ("queue", shown)}
 
 
-def test_an_output_that_nothing_is_set_on_leaves_no_record() -> None:
+def test_an_output_that_is_not_set_is_not_recorded() -> None:
     app, _ = make_app_with_output(None)
     with testing.hub(app) as hub:
         instance, _ = run_to_completion(hub, "flow", 1)
@@ -230,7 +230,7 @@ def test_an_output_that_nothing_is_set_on_leaves_no_record() -> None:
         assert "outputs" not in "".join(line.text.decode() for line in hub.client.get_lines(instance))
 
 
-def test_of_a_long_value_the_beginning_is_recorded_and_its_size() -> None:
+def test_a_long_value_is_recorded_truncated_with_its_size() -> None:
     app, _ = make_app_with_output("é" * 1_000_000)
     with testing.hub(app) as hub:
         instance, _ = run_to_completion(hub, "flow", 1)
@@ -246,7 +246,7 @@ def test_of_a_long_value_the_beginning_is_recorded_and_its_size() -> None:
         assert any("(2,000,002 bytes)" in row for row in rows)
 
 
-def test_an_activity_that_fails_leaves_no_record_of_what_it_set() -> None:
+def test_outputs_of_a_failed_activity_are_not_recorded() -> None:
     app = df.DFApp()
 
     @app.activity_trigger(input_name="given")
@@ -265,7 +265,7 @@ def test_an_activity_that_fails_leaves_no_record_of_what_it_set() -> None:
         assert read_outputs(hub, instance) == {}
 
 
-def test_a_worker_process_hands_outputs_on() -> None:
+def test_outputs_of_a_worker_process_are_recorded() -> None:
     given = WorkerResponse(ev.NULL, outputs=(ev.BindingOutput("a", "queue", "not sent", msgspec.Raw(b"1")),))
     assert msgspec.json.decode(msgspec.json.encode(given), type=WorkerResponse) == given
 
@@ -273,7 +273,7 @@ def test_a_worker_process_hands_outputs_on() -> None:
 # What other functions set.
 
 
-def test_an_http_function_answers_and_its_outputs_are_logged(
+def test_an_http_function_responds_and_its_outputs_are_logged(
     newer: testing.TestEnvironment, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, "durablecli.function")
@@ -292,7 +292,7 @@ def test_an_http_function_answers_and_its_outputs_are_logged(
         ("/api/nothing", 204, ""),
     ],
 )
-def test_a_response_comes_by_its_own_binding_alone(
+def test_only_the_binding_of_the_response_sets_it(
     newer: testing.TestEnvironment, path: str, status: int, text: str
 ) -> None:
     response = post(newer, path)
@@ -300,7 +300,7 @@ def test_a_response_comes_by_its_own_binding_alone(
 
 
 @pytest.mark.parametrize(("path", "status", "text"), [("/api/by_out", 201, "by out"), ("/api/to_queue", 204, "")])
-def test_a_response_comes_by_the_binding_of_function_json(
+def test_function_json_can_bind_the_response_to_a_parameter(
     older: testing.TestEnvironment, path: str, status: int, text: str
 ) -> None:
     response = post(older, path)
@@ -313,7 +313,7 @@ def test_an_http_function_with_output_and_old_client_starts(older: testing.TestE
     assert older.finish(response.json()["id"]).output[0] == "Invoice 4"
 
 
-def test_an_http_function_whose_input_only_the_cloud_has_says_so(newer: testing.TestEnvironment) -> None:
+def test_an_http_function_with_an_unsupported_input_reports_it(newer: testing.TestEnvironment) -> None:
     response = post(newer, "/api/catalog")
     assert (response.status_code, response.json()["ExceptionType"]) == (501, "BindingUnavailable")
     assert "input binding 'catalog' (blob)" in response.json()["ExceptionMessage"]
@@ -334,7 +334,9 @@ def start_timers(hub: testing.TestEnvironment) -> None:
     hub.run()
 
 
-def test_what_a_timer_function_sets_is_logged(newer: testing.TestEnvironment, caplog: pytest.LogCaptureFixture) -> None:
+def test_outputs_of_a_timer_function_are_logged(
+    newer: testing.TestEnvironment, caplog: pytest.LogCaptureFixture
+) -> None:
     caplog.set_level(logging.INFO, "durablecli.timer")
     start_timers(newer)
     assert "timer function 'nightly_report': not sent: report (queue): \"report, past due: False\"" in caplog.text
@@ -408,7 +410,7 @@ def test_a_function_with_any_decorator_of_the_original_loads(
 
 
 @pytest.mark.parametrize("name", original_decorators())
-def test_a_decorator_means_what_it_means_in_the_original(name: str) -> None:
+def test_a_decorator_has_the_same_effect_as_in_the_original(name: str) -> None:
     original = pytest.importorskip("azure.durable_functions").DFApp()
 
     def work(x: object) -> None: ...
@@ -438,7 +440,7 @@ def test_a_decorator_means_what_it_means_in_the_original(name: str) -> None:
     assert {(kind, argument, argument in found.outputs) for argument, kind in kinds.items()} == expected
 
 
-def test_an_own_app_has_its_activity_bound_by_name_and_held_to_its_annotations() -> None:
+def test_an_activity_of_a_plain_app_is_bound_by_name_and_decoded_by_annotation() -> None:
     app = df.DFApp()
 
     @app.activity_trigger(input_name="given")
@@ -457,7 +459,7 @@ def test_an_own_app_has_its_activity_bound_by_name_and_held_to_its_annotations()
         assert hub.finish(instance).runtime_status is df.OrchestrationRuntimeStatus.Failed
 
 
-def test_a_registry_may_be_bound_twice() -> None:
+def test_a_registry_can_be_bound_twice() -> None:
     registry = Registry()
     app, _ = make_app_with_output("x")
     for _ in range(2):

@@ -1,4 +1,4 @@
-"""Two apps as they would be deployed, each in a daemon of its own: with Azure's packages installed, and without."""
+"""Two complete apps, each in its own daemon: with Azure's packages installed, and without."""
 
 from __future__ import annotations
 
@@ -181,7 +181,7 @@ def test_the_app_of_the_older_layout_passes_its_scenario(older: App) -> None:
     assert (older.folder / ".state" / "OlderHub" / "hub.json").is_file()
 
 
-def test_an_app_with_bindings_of_every_kind_runs_and_shows_what_it_would_have_sent(tmp_path: Path) -> None:
+def test_an_app_with_bindings_of_every_kind_runs_and_shows_its_outputs(tmp_path: Path) -> None:
     desk = App("bindings_v2", tmp_path, "installed")
     try:
         desk.start_daemon()

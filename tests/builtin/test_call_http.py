@@ -1,4 +1,4 @@
-"""context.call_http: what is sent, what comes back, and how a 202 is followed to its end."""
+"""context.call_http: requests, responses, redirects, and polling after a 202."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def unused_url() -> str:
 # ── one exchange ───────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_an_answer_has_status_headers_and_content(server: StubServer, replay_always: bool) -> None:
+def test_a_response_has_status_headers_and_content(server: StubServer, replay_always: bool) -> None:
     uri = server.set_responses(
         "/x?a=1", StubResponse(200, {"Content-Type": "text/plain; charset=latin-1"}, "hé".encode("latin-1"))
     )
@@ -94,7 +94,7 @@ def test_an_answer_has_status_headers_and_content(server: StubServer, replay_alw
 
 
 @pytest.mark.parametrize("status", [204, 302, 400, 401, 404, 500, 503])
-def test_no_status_is_a_failure(server: StubServer, replay_always: bool, status: int) -> None:
+def test_no_status_fails_the_call(server: StubServer, replay_always: bool, status: int) -> None:
     found = call_to_output(replay_always, method="GET", uri=server.set_responses("/", StubResponse(status)))
     assert found["statusCode"] == status
 
@@ -118,26 +118,24 @@ def test_content_is_sent_as_json_unless_it_is_raw(
     assert (asked.body, asked.headers["Content-Type"]) == (sent, kind)
 
 
-def test_headers_are_sent_and_those_that_come_twice_are_joined(server: StubServer, replay_always: bool) -> None:
+def test_headers_are_sent_and_repeated_ones_are_joined(server: StubServer, replay_always: bool) -> None:
     uri = server.set_responses("/", StubResponse(200, {"X-Many": "one", "x-many": "two"}))
     found = call_to_output(replay_always, method="GET", uri=uri, headers={"X-Own": "yes", "Accept": "text/csv"})
     assert found["headers"]["X-Many"] == "one, two"
     assert [server.requests[0].headers[name] for name in ("X-Own", "Accept")] == ["yes", "text/csv"]
 
 
-def test_a_packed_answer_is_unpacked(server: StubServer, replay_always: bool) -> None:
+def test_a_compressed_response_is_decompressed(server: StubServer, replay_always: bool) -> None:
     uri = server.set_responses("/", StubResponse(200, {"Content-Encoding": "gzip"}, gzip.compress(b"plain")))
     assert call_to_output(replay_always, method="GET", uri=uri)["content"] == "plain"
 
 
-def test_bytes_that_are_no_text_are_replaced(server: StubServer, replay_always: bool) -> None:
+def test_invalid_text_is_replaced(server: StubServer, replay_always: bool) -> None:
     uri = server.set_responses("/", StubResponse(200, {"Content-Type": "image/png; charset=klingon"}, b"\xff\x00a"))
     assert call_to_output(replay_always, method="GET", uri=uri)["content"] == "\ufffd\x00a"
 
 
-def test_the_orchestrator_reads_an_answer_by_attribute_and_as_a_mapping(
-    server: StubServer, replay_always: bool
-) -> None:
+def test_a_response_can_be_read_by_attribute_and_as_a_mapping(server: StubServer, replay_always: bool) -> None:
     @df.orchestrator
     async def look(context: df.DurableOrchestrationContext) -> Any:
         found = await context.call_http("GET", context.get_input())
@@ -156,7 +154,7 @@ def test_the_orchestrator_reads_an_answer_by_attribute_and_as_a_mapping(
     assert read == {"ready": True}
 
 
-def test_redirects_are_followed_and_credentials_stay_at_home(
+def test_redirects_are_followed_without_credentials_to_another_origin(
     server: StubServer, other: StubServer, replay_always: bool
 ) -> None:
     secrets = {"Authorization": "Bearer a", "Cookie": "b", "X-Functions-Key": "c", "X-Pin": "d", "X-Plain": "e"}
@@ -175,7 +173,7 @@ def test_redirects_are_followed_and_credentials_stay_at_home(
 
 
 @pytest.mark.parametrize(("status", "method"), [(307, "POST"), (308, "PUT"), (301, "PUT")])
-def test_content_isnt_redirected_to_another_origin(
+def test_content_is_not_redirected_to_another_origin(
     server: StubServer, other: StubServer, replay_always: bool, status: int, method: str
 ) -> None:
     there = other.set_responses("/there?code=a", StubResponse())
@@ -187,7 +185,7 @@ def test_content_isnt_redirected_to_another_origin(
     assert other.request_lines() == ["DELETE /there?code=a"]
 
 
-def test_redirects_have_an_end(server: StubServer, replay_always: bool) -> None:
+def test_redirects_are_limited(server: StubServer, replay_always: bool) -> None:
     uri = server.set_responses("/", StubResponse(302, {"Location": "/"}))
     assert "more than 20 redirects" in str(call_to_end(replay_always, method="GET", uri=uri).output)
 
@@ -221,13 +219,13 @@ def test_an_unknown_host_can_be_caught(replay_always: bool) -> None:
     assert status.output[0] == "broken"
 
 
-def test_an_answer_that_breaks_off_can_be_caught(server: StubServer, replay_always: bool) -> None:
+def test_an_interrupted_response_can_be_caught(server: StubServer, replay_always: bool) -> None:
     uri = server.set_responses("/", StubResponse(200, {"Content-Length": "99"}, b"short"))
     with testing.hub(careful, replay_always=replay_always) as hub:
         assert hub.finish(hub.client.start_new(careful, client_input=uri)).output[0] == "broken"
 
 
-def test_an_answer_without_bounds_is_refused(server: StubServer, replay_always: bool) -> None:
+def test_an_endless_response_is_an_error(server: StubServer, replay_always: bool) -> None:
     huge = gzip.compress(bytes(MAX_RESPONSE_BYTES + 1))
     uri = server.set_responses("/", StubResponse(200, {"Content-Encoding": "gzip"}, huge))
     with testing.hub(careful, replay_always=replay_always) as hub:
@@ -236,7 +234,7 @@ def test_an_answer_without_bounds_is_refused(server: StubServer, replay_always: 
     assert "is over 16,777,216 bytes" in text
 
 
-def test_silence_is_a_time_out(server: StubServer) -> None:
+def test_no_response_is_a_timeout(server: StubServer) -> None:
     over = threading.Event()
     uri = server.set_responses("/slow", StubResponse(after=over))
     with pytest.raises(TimeoutError, match=r"^GET http://127\.0\.0\.1:\d+/slow: no response within 0\.05 s$"):
@@ -244,7 +242,7 @@ def test_silence_is_a_time_out(server: StubServer) -> None:
     over.set()
 
 
-def test_a_time_out_can_be_caught(replay_always: bool) -> None:
+def test_a_timeout_can_be_caught(replay_always: bool) -> None:
     """The author's own activity goes before the built-in one: that is how a test plays the world."""
 
     @df.activity(name=HTTP_ACTIVITY)
@@ -278,7 +276,7 @@ def test_a_time_out_can_be_caught(replay_always: bool) -> None:
         ({"token_source": {"kind": "password"}}, "ManagedIdentityTokenSource"),
     ],
 )
-def test_an_invalid_call_is_refused_immediately(replay_always: bool, wrong: dict[str, Any], text: str) -> None:
+def test_an_invalid_call_is_an_error_immediately(replay_always: bool, wrong: dict[str, Any], text: str) -> None:
     status = call_to_end(replay_always, **{"method": "GET", "uri": "http://127.0.0.1:1/", **wrong})
     assert status.runtime_status is df.OrchestrationRuntimeStatus.Failed
     assert text in str(status.output)
@@ -335,7 +333,7 @@ def elapsed(status: DurableOrchestrationStatus) -> timedelta:
         ("99999999999999", 30),
     ],
 )
-def test_a_202_is_polled_when_the_server_says(
+def test_a_202_is_polled_at_the_interval_of_the_server(
     server: StubServer, replay_always: bool, said: str | None, seconds: float
 ) -> None:
     headers = {"Location": "/status"} | ({"Retry-After": said} if said else {})
@@ -352,7 +350,7 @@ def test_a_202_is_polled_when_the_server_says(
     assert polled.headers["X-A"] == "b"
 
 
-def test_each_location_leads_to_the_next(server: StubServer, replay_always: bool) -> None:
+def test_each_poll_goes_to_the_last_location(server: StubServer, replay_always: bool) -> None:
     server.set_responses("/a/2", StubResponse(202, {"location": "3?x=1"}))
     server.set_responses("/a/3?x=1", StubResponse(202, {"LOCATION": f"{server.url}/b"}))
     server.set_responses("/b", StubResponse(500, {}, b"failed"))
@@ -389,14 +387,14 @@ def test_credentials_are_not_sent_to_another_origin(server: StubServer, other: S
 
 
 @pytest.mark.parametrize(("location", "kept"), [("https://a/y", True), ("https://b/y", False), ("http://a/y", False)])
-def test_a_token_is_for_one_origin(location: str, kept: bool) -> None:
+def test_a_token_is_sent_to_one_origin_only(location: str, kept: bool) -> None:
     source = ManagedIdentityTokenSource("https://vault.azure.net")
     polled = make_poll_request(DurableHttpRequest("PUT", "https://a/x", "{}", {}, source), location)
     assert (polled.method, polled.content) == ("GET", None)
     assert (polled.token_source is not None) is kept
 
 
-def test_a_location_that_is_no_web_address_is_a_failure(server: StubServer, replay_always: bool) -> None:
+def test_an_invalid_location_fails_the_call(server: StubServer, replay_always: bool) -> None:
     status = call_to_end(
         replay_always,
         method="GET",
@@ -421,7 +419,7 @@ def test_a_restarted_engine_continues_polling(server: StubServer, replay_always:
     assert server.request_lines() == ["POST /work", "GET /status", "GET /status"]
 
 
-def test_a_failed_call_is_made_again_by_a_rewind(server: StubServer, replay_always: bool) -> None:
+def test_a_rewind_repeats_a_failed_call(server: StubServer, replay_always: bool) -> None:
     server.set_responses("/work", StubResponse(202, {"Location": "/status"}))
     server.set_responses(
         "/status", StubResponse(200, {"Content-Length": "9"}, b"short"), StubResponse(200, {}, b"done")
@@ -462,7 +460,7 @@ def test_polling_for_long_makes_no_long_history(server: StubServer, replay_alway
 # ── the built-ins ──────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_the_built_in_orchestrator_is_not_for_starting(server: StubServer, replay_always: bool) -> None:
+def test_the_built_in_orchestrator_cannot_be_started(server: StubServer, replay_always: bool) -> None:
     uri = server.set_responses("/", StubResponse())
     with testing.hub(call, replay_always=replay_always) as hub:
         assert [one.name for one in hub.registry] == ["call"]
@@ -488,7 +486,7 @@ def test_an_origin_is_scheme_host_and_port(one: str, other: str, same: bool) -> 
     assert is_same_origin(one, other) is same
 
 
-def test_a_token_is_asked_for_where_a_source_is_named(
+def test_a_token_is_requested_if_a_source_is_given(
     server: StubServer, monkeypatch: pytest.MonkeyPatch, replay_always: bool
 ) -> None:
     class Credential:
@@ -510,7 +508,7 @@ def test_a_token_is_asked_for_where_a_source_is_named(
     )
 
 
-def test_without_azures_library_a_token_source_names_the_package_to_install(
+def test_without_azure_identity_the_error_names_the_package_to_install(
     server: StubServer, monkeypatch: pytest.MonkeyPatch, replay_always: bool
 ) -> None:
     monkeypatch.setitem(sys.modules, "azure.identity", None)

@@ -1,4 +1,4 @@
-"""Schedules of timer functions: what they say, and what is none."""
+"""Schedules of timer functions: valid ones, and errors."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ START = datetime(2026, 1, 1, 0, 0, 7, tzinfo=UTC)  # a Thursday
         ("2:00:00:00", ["01-03T00:00:07"]),
     ],
 )
-def test_a_schedule_comes_due_again_and_again(text: str, due: list[str]) -> None:
+def test_a_schedule_recurs(text: str, due: list[str]) -> None:
     time, found = START, []
     for _ in due:
         time = parse_schedule(text).next_after(time)
@@ -38,7 +38,7 @@ def test_a_schedule_comes_due_again_and_again(text: str, due: list[str]) -> None
     assert found == due
 
 
-def test_what_is_due_now_was_due_before() -> None:
+def test_the_next_time_is_after_the_present_one() -> None:
     due = parse_schedule("0 */5 * * * *").next_after(START)
     assert parse_schedule("0 */5 * * * *").next_after(due) == due + timedelta(minutes=5)
     assert parse_schedule("0 */5 * * * *").next_after(due + timedelta(milliseconds=1)) == due + timedelta(minutes=5)
@@ -50,6 +50,6 @@ def test_what_is_due_now_was_due_before() -> None:
      "0 0 0 * * 1#2", "0 0 0 ? * *", "0 0 0 * Smarch *", "00:00:00", "00:60:00", "1.24:00:00", "99999999.00:00:00",
      "-1:00:00", "0 0 0 * * 8", "1:2", "%UNSET%"],
 )  # fmt: skip
-def test_what_is_no_schedule_is_refused(text: str) -> None:
+def test_an_invalid_schedule_is_an_error(text: str) -> None:
     with pytest.raises(ValueError, match=r"schedule|interval"):
         parse_schedule(text)

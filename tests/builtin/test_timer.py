@@ -1,4 +1,4 @@
-"""Timer functions: called on schedule, over restarts, once for what was missed; visible as an orchestration each."""
+"""Timer functions: called on schedule, over restarts, once for missed calls; each visible as an orchestration."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ def test_a_restart_in_time_changes_nothing(harness: TimerHarness) -> None:
     assert harness.calls == [("01.01:00", False)]
 
 
-def test_a_function_may_run_at_every_start_once() -> None:
+def test_run_on_startup_calls_once_per_start() -> None:
     stage = TimerHarness(startup=True)
     with stage.hub:
         assert stage.calls == [("01.00:00", False)]
@@ -154,7 +154,7 @@ def test_a_failing_call_is_logged_and_the_schedule_continues(
     assert "failure" not in harness.status().custom_status
 
 
-def test_a_function_that_is_gone_has_its_orchestration_ended_if_the_whole_app_was_loaded(harness: TimerHarness) -> None:
+def test_the_orchestration_of_a_removed_function_is_ended_if_the_app_loaded_completely(harness: TimerHarness) -> None:
     other = harness.make_app(EVERY_HOUR, name="other")
     harness.restart_after(timedelta(minutes=1), other, whole=False)
     assert not harness.status().ended
@@ -167,7 +167,7 @@ def test_a_function_that_is_gone_has_its_orchestration_ended_if_the_whole_app_wa
     assert harness.calls == [("01.01:00", False)]
 
 
-def test_one_that_is_suspended_stays_so_over_a_restart(harness: TimerHarness) -> None:
+def test_a_suspended_timer_stays_suspended_over_a_restart(harness: TimerHarness) -> None:
     harness.hub.client.suspend("timer:tick", "holidays")
     harness.hub.run()
     harness.restart_after(5 * HOUR)
@@ -177,7 +177,7 @@ def test_one_that_is_suspended_stays_so_over_a_restart(harness: TimerHarness) ->
     assert [late for _, late in harness.calls] == [True, False]
 
 
-def test_a_schedule_may_come_from_a_setting(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_schedule_can_come_from_a_setting(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TICK", EVERY_HOUR)
     stage = TimerHarness("%TICK%")
     with stage.hub:
@@ -186,7 +186,7 @@ def test_a_schedule_may_come_from_a_setting(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @pytest.mark.parametrize(("schedule", "why"), [("%NOT_SET%", "NOT_SET"), ("every day", "no schedule")])
-def test_one_whose_schedule_makes_no_sense_is_left_out_with_a_line(schedule: str, why: str) -> None:
+def test_a_function_with_an_invalid_schedule_is_left_out_with_a_warning(schedule: str, why: str) -> None:
     stage = TimerHarness(schedule)
     with stage.hub:
         assert len(stage.log_lines) == 1
@@ -196,7 +196,7 @@ def test_one_whose_schedule_makes_no_sense_is_left_out_with_a_line(schedule: str
 
 
 @pytest.mark.parametrize(("schedule", "why"), [("%NOT_SET%", "NOT_SET"), ("every day", "no schedule")])
-def test_one_whose_schedule_makes_no_sense_any_more_is_ended(harness: TimerHarness, schedule: str, why: str) -> None:
+def test_a_timer_whose_schedule_became_invalid_is_ended(harness: TimerHarness, schedule: str, why: str) -> None:
     harness.restart_after(timedelta(minutes=1), harness.make_app(schedule))
     assert len(harness.log_lines) == 1
     assert harness.status().runtime_status is df.OrchestrationRuntimeStatus.Terminated
@@ -218,7 +218,7 @@ def test_a_terminated_timer_restarts_with_the_next_engine(harness: TimerHarness)
     assert harness.calls == [("01.03:00", False)]
 
 
-def test_an_instance_of_the_authors_is_left_alone(harness: TimerHarness) -> None:
+def test_an_instance_of_another_orchestrator_is_left_alone(harness: TimerHarness) -> None:
     @df.orchestrator
     def own(context: df.DurableOrchestrationContext) -> Any:
         yield context.wait_for_external_event("go")
@@ -235,7 +235,7 @@ def test_an_instance_of_the_authors_is_left_alone(harness: TimerHarness) -> None
     assert not harness.status().ended
 
 
-def test_timer_functions_have_clients_and_may_be_coroutines() -> None:
+def test_timer_functions_can_have_clients_and_be_coroutines() -> None:
     app, seen = df.DFApp(), []
 
     @app.timer_trigger(arg_name="t", schedule=EVERY_HOUR)
@@ -259,7 +259,7 @@ def test_timer_functions_have_clients_and_may_be_coroutines() -> None:
     ]
 
 
-def test_a_call_that_was_cut_off_is_made_again_and_is_late(harness: TimerHarness) -> None:
+def test_an_interrupted_call_is_repeated_and_past_due(harness: TimerHarness) -> None:
     harness.hub.clock.move_to(harness.hub.clock.now() + HOUR)
     while not harness.hub.pool.waiting:
         harness.hub.engine.step()

@@ -1,4 +1,4 @@
-"""A hub with its engine and its server in this process, and a client that knows nothing of us."""
+"""A hub with its engine and its server in this process, and an independent HTTP client."""
 
 from __future__ import annotations
 

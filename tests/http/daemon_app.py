@@ -1,4 +1,4 @@
-"""What the daemons of these tests run."""
+"""The app of the daemons in these tests."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ MASTER = "m" * 32
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1", "10.0.0.1"])
-def test_a_master_key_alone_gets_a_system_key_beside_it(tmp_path: Path, address: str) -> None:
+def test_a_system_key_is_generated_if_only_a_master_key_is_given(tmp_path: Path, address: str) -> None:
     keys, made = load_keys(address, HttpKeysConfig(master=MASTER), partial(load_or_create_keys, str(tmp_path)))
     assert made
     assert keys.code == json.loads((tmp_path / KEYS_FILE).read_bytes())["system"]
@@ -41,14 +41,14 @@ def test_links_never_carry_the_master_key(tmp_path: Path) -> None:
             assert found in (200, 202) if keys.code else found == 401
 
 
-def test_keys_that_are_kept_have_one_for_the_links(tmp_path: Path) -> None:
+def test_stored_keys_must_include_a_system_key(tmp_path: Path) -> None:
     (tmp_path / KEYS_FILE).write_text(json.dumps({"master": MASTER}))
     (tmp_path / KEYS_FILE).chmod(0o600)
     with pytest.raises(ConfigError, match="holds no system key"):
         load_keys("10.0.0.1", HttpKeysConfig(), partial(load_or_create_keys, str(tmp_path)))
 
 
-def test_no_key_is_asked_for_at_a_loopback_address(tmp_path: Path) -> None:
+def test_a_loopback_address_needs_no_key(tmp_path: Path) -> None:
     for address in ("127.0.0.1", "::1", "127.1.2.3"):
         keys, made = load_keys(address, HttpKeysConfig(), partial(load_or_create_keys, str(tmp_path)))
         assert not keys.enabled
@@ -56,7 +56,7 @@ def test_no_key_is_asked_for_at_a_loopback_address(tmp_path: Path) -> None:
     assert [*tmp_path.iterdir()] == []
 
 
-def test_a_public_address_has_keys_made_once(tmp_path: Path) -> None:
+def test_keys_for_a_public_address_are_generated_once(tmp_path: Path) -> None:
     keys, made = load_keys("0.0.0.0", HttpKeysConfig(), partial(load_or_create_keys, str(tmp_path)))  # noqa: S104  the point of the test
     assert made
     assert len(keys.code or "") >= 32
@@ -70,7 +70,7 @@ def test_a_public_address_has_keys_made_once(tmp_path: Path) -> None:
         load_keys("0.0.0.0", HttpKeysConfig(), partial(load_or_create_keys, str(tmp_path)))  # noqa: S104
 
 
-def test_keys_of_the_settings_hold_everywhere(tmp_path: Path) -> None:
+def test_keys_in_the_settings_apply_at_every_address(tmp_path: Path) -> None:
     keys, made = load_keys("127.0.0.1", HttpKeysConfig(master="mine"), partial(load_or_create_keys, str(tmp_path)))
     assert keys.enabled
     assert made

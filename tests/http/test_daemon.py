@@ -1,4 +1,4 @@
-"""`durable run-daemon --http` as people meet it: a process, a socket, and a client that knows nothing of us."""
+"""`durable run-daemon --http` as a process, called over a socket by an independent client."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def send_request(
         connection.close()
 
 
-def test_the_async_http_api_goes_as_the_documentation_says(hub: CliHarness) -> None:
+def test_the_async_http_api_works_as_documented(hub: CliHarness) -> None:
     _, url = start_http_daemon(hub)
     code, headers, body = send_request(f"{url}/api/orchestrators/DoWork", "POST")
     assert code == 202
@@ -75,7 +75,7 @@ def test_the_async_http_api_goes_as_the_documentation_says(hub: CliHarness) -> N
     assert body["output"] == "done"
 
 
-def test_an_event_is_raised_as_the_documentation_says(hub: CliHarness) -> None:
+def test_an_event_is_raised_as_documented(hub: CliHarness) -> None:
     _, url = start_http_daemon(hub)
     where = send_request(f"{url}/api/orchestrators/Approval", "POST")[1]["location"]
     wait_until(lambda: send_request(where)[2]["runtimeStatus"] == "Running", description="running")
@@ -89,7 +89,7 @@ def test_an_event_is_raised_as_the_documentation_says(hub: CliHarness) -> None:
     )
 
 
-def test_what_was_answered_is_on_disk(hub: CliHarness) -> None:
+def test_an_acknowledged_start_is_on_disk(hub: CliHarness) -> None:
     daemon, url = start_http_daemon(hub)
 
     def start(number: int) -> str:
@@ -104,7 +104,7 @@ def test_what_was_answered_is_on_disk(hub: CliHarness) -> None:
     hub.assert_sound()
 
 
-def test_stopping_lets_a_request_end_and_takes_no_more(hub: CliHarness) -> None:
+def test_a_shutdown_finishes_a_running_request_and_accepts_no_more(hub: CliHarness) -> None:
     daemon, url = start_http_daemon(hub)
     with ThreadPoolExecutor(1) as threads:
         path = f"{url}{BASE}/orchestrators/Approval/waited-for?timeout=60&pollingInterval=0.1"
@@ -138,7 +138,7 @@ def test_an_invalid_address_is_reported_in_one_line(hub: CliHarness, listen: str
     assert len(error_lines(done.err)) == 1
 
 
-def test_the_settings_may_turn_it_on(hub: CliHarness) -> None:
+def test_the_settings_can_enable_http(hub: CliHarness) -> None:
     daemon = hub.start(
         "run-daemon", "--app", DAEMON_APP, DURABLE_HTTP__LISTEN="127.0.0.1:0", DURABLE_HTTP__KEYS__SYSTEM="k"
     )
@@ -165,7 +165,7 @@ def test_a_public_address_shows_its_key_once(hub: CliHarness) -> None:
     hub.assert_sound()
 
 
-def test_stopping_waits_for_no_body_and_begins_nothing_more(hub: CliHarness) -> None:
+def test_a_shutdown_does_not_wait_for_a_body(hub: CliHarness) -> None:
     daemon, url = start_http_daemon(hub)
     send_request(f"{url}/api/orchestrators/Chain", "POST", b"0.05")
     where = urlsplit(url)
@@ -184,7 +184,7 @@ def test_stopping_waits_for_no_body_and_begins_nothing_more(hub: CliHarness) -> 
     hub.assert_sound()
 
 
-def test_stopping_cuts_a_request_that_takes_longer(hub: CliHarness) -> None:
+def test_a_shutdown_cancels_a_request_that_takes_too_long(hub: CliHarness) -> None:
     daemon, url = start_http_daemon(hub, DURABLE_DRAIN="2s")
     with ThreadPoolExecutor(1) as threads:
         slow = threads.submit(send_request, f"{url}/api/slow")
@@ -197,7 +197,7 @@ def test_stopping_cuts_a_request_that_takes_longer(hub: CliHarness) -> None:
     assert "Exception in ASGI" not in daemon.output
 
 
-def test_a_server_that_breaks_stops_the_daemon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_failure_stops_the_daemon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async def break_down(self: _Server, counter: int) -> bool:
         if counter > 2:
             raise ZeroDivisionError("nothing works")
@@ -209,7 +209,7 @@ def test_a_server_that_breaks_stops_the_daemon(tmp_path: Path, monkeypatch: pyte
         serve(config, state_dir=str(tmp_path / "hub"), listen="0", echo=lambda text: None)
 
 
-def test_a_server_is_known_by_the_name_that_was_given_for_it(hub: CliHarness) -> None:
+def test_the_url_has_the_configured_host_name(hub: CliHarness) -> None:
     _, url = start_http_daemon(hub, "127.1:0")  # a name of the loopback address that isn't known otherwise
     assert url.startswith("http://127.1:")
     assert send_request(f"{url}{BASE}/instances")[0] == 200

@@ -13,7 +13,7 @@ from durablecli.http.requests import parse_body
 from tests.http.conftest import BASE, RunningServer
 
 
-def test_of_several_who_take_an_instance_away_at_once_one_has_done_it(served: RunningServer) -> None:
+def test_of_concurrent_purges_of_an_instance_one_reports_a_deletion(served: RunningServer) -> None:
     ids = [served.start_instance("echo", 1) for _ in range(20)]
     with ThreadPoolExecutor(3) as threads:
         for id in ids:

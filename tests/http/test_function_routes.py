@@ -1,4 +1,4 @@
-"""The HTTP functions of an app: what they are given, and what becomes of what they return."""
+"""The HTTP functions of an app: their arguments, and the conversion of their results to responses."""
 
 from __future__ import annotations
 
@@ -164,7 +164,7 @@ def send_request(
     return asyncio.run(send_async())
 
 
-def test_a_function_is_given_all_of_a_request_and_answers_with_all_of_a_response(hub: testing.TestEnvironment) -> None:
+def test_a_function_receives_the_whole_request_and_controls_the_whole_response(hub: testing.TestEnvironment) -> None:
     response = send_request(hub, "PUT", "/API/Plain/a%2Fb/7?x=1&x=2&y=%C3%A9", content="body", headers={"x-agent": "A"})
     assert response.status_code == 201
     assert response.headers["x-own"] == "é"
@@ -181,7 +181,7 @@ def test_a_function_is_given_all_of_a_request_and_answers_with_all_of_a_response
     }
 
 
-def test_a_coroutine_runs_on_a_loop_of_its_own_at_its_own_name(hub: testing.TestEnvironment) -> None:
+def test_a_coroutine_function_runs_on_a_separate_loop(hub: testing.TestEnvironment) -> None:
     assert send_request(hub, "POST", "/api/on_loop", json={"a": 1}).text == "durable-functions 1"
 
 
@@ -198,14 +198,14 @@ def test_a_coroutine_runs_on_a_loop_of_its_own_at_its_own_name(hub: testing.Test
         ("long", 200, "text/plain; charset=utf-8", b"abc"),
     ],
 )
-def test_what_a_function_may_return(
+def test_results_of_a_function_are_converted_to_responses(
     hub: testing.TestEnvironment, what: str, status: int, kind: str | None, body: bytes
 ) -> None:
     response = send_request(hub, "GET", f"/api/returns/{what}")
     assert (response.status_code, response.headers.get("content-type"), response.content) == (status, kind, body)
 
 
-def test_a_header_may_come_twice(hub: testing.TestEnvironment) -> None:
+def test_a_response_can_repeat_a_header(hub: testing.TestEnvironment) -> None:
     assert send_request(hub, "GET", "/api/returns/twice").headers.get_list("set-cookie") == ["a=1", "b=2"]
 
 
@@ -238,16 +238,16 @@ def test_an_error_is_logged_with_its_traceback_and_answered_without(
         ("GET", "/api/plain/a/x"),
     ],
 )
-def test_what_no_route_asks_for_is_not_found(hub: testing.TestEnvironment, method: str, path: str) -> None:
+def test_a_request_without_a_route_is_not_found(hub: testing.TestEnvironment, method: str, path: str) -> None:
     assert send_request(hub, method, path).status_code == 404
 
 
 @pytest.mark.parametrize("method", ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "HEAD", "PROPFIND"])
-def test_a_route_that_names_no_method_answers_every_one(hub: testing.TestEnvironment, method: str) -> None:
+def test_a_route_without_methods_accepts_every_method(hub: testing.TestEnvironment, method: str) -> None:
     assert send_request(hub, method, "/api/returns/text").status_code == 200
 
 
-def test_a_coroutine_is_given_the_async_client(hub: testing.TestEnvironment) -> None:
+def test_a_coroutine_function_receives_the_async_client(hub: testing.TestEnvironment) -> None:
     response = send_request(hub, "POST", "/api/orchestrators/echo", json=[1])
     assert response.status_code == 202
     instance = response.json()["id"]
@@ -255,19 +255,19 @@ def test_a_coroutine_is_given_the_async_client(hub: testing.TestEnvironment) -> 
     assert hub.finish(instance).output == [1]
 
 
-def test_any_other_function_is_given_the_sync_client(hub: testing.TestEnvironment) -> None:
+def test_any_other_function_receives_the_sync_client(hub: testing.TestEnvironment) -> None:
     links = send_request(hub, "POST", "/api/sync/echo").json()
     assert links["statusQueryGetUri"] == f"http://own:1{BASE_PATH}/instances/{links['id']}"
     assert hub.finish(links["id"]).output is None
 
 
-def test_who_wants_a_string_makes_a_client_of_it(hub: testing.TestEnvironment) -> None:
+def test_a_client_can_be_made_from_a_string_binding(hub: testing.TestEnvironment) -> None:
     told, instance = send_request(hub, "GET", "/api/starter").text.split()
     assert told == "True"
     assert hub.client.get_status(instance)
 
 
-def test_what_is_bound_to_nothing_here_is_none_or_an_out(hub: testing.TestEnvironment) -> None:
+def test_an_unbound_parameter_is_none_and_an_output_is_an_out(hub: testing.TestEnvironment) -> None:
     assert send_request(hub, "GET", "/api/rest").text == "takes_more True None 3"
 
 
@@ -284,7 +284,7 @@ def test_what_is_bound_to_nothing_here_is_none_or_an_out(hub: testing.TestEnviro
         ("returns/text", None, 200),
     ],
 )
-def test_a_function_asks_for_the_key_of_its_level(
+def test_a_function_requires_a_key_of_its_auth_level(
     hub: testing.TestEnvironment, path: str, key: str | None, status: int
 ) -> None:
     keys = ApiKeys("f", "s", "m")
@@ -294,11 +294,11 @@ def test_a_function_asks_for_the_key_of_its_level(
     assert send_request(hub, "GET", f"/api/{path}", keys, params=by_query).status_code == status
 
 
-def test_without_keys_every_function_is_open(hub: testing.TestEnvironment) -> None:
+def test_without_keys_every_function_is_accessible(hub: testing.TestEnvironment) -> None:
     assert send_request(hub, "GET", "/api/locked").text == "open"
 
 
-def test_a_coroutine_may_block_and_ask_this_very_server(hub: testing.TestEnvironment) -> None:
+def test_a_blocking_coroutine_can_call_its_own_server(hub: testing.TestEnvironment) -> None:
     blueprint = df.Blueprint()
     asked, answered = threading.Event(), threading.Event()
 
@@ -323,7 +323,7 @@ def test_a_coroutine_may_block_and_ask_this_very_server(hub: testing.TestEnviron
     assert asyncio.run(send()) == ["True", "answered"]
 
 
-def test_slow_functions_run_at_the_same_time(hub: testing.TestEnvironment) -> None:
+def test_blocking_functions_run_concurrently(hub: testing.TestEnvironment) -> None:
     meeting = threading.Barrier(3, timeout=20)
     blueprint = df.Blueprint()
 
@@ -342,7 +342,7 @@ def test_slow_functions_run_at_the_same_time(hub: testing.TestEnvironment) -> No
     assert asyncio.run(send()) == ["met"] * 3
 
 
-def test_the_most_specific_route_is_served_and_one_that_makes_no_sense_is_left_out(
+def test_the_most_specific_route_has_precedence_and_an_invalid_one_is_left_out(
     hub: testing.TestEnvironment, caplog: pytest.LogCaptureFixture
 ) -> None:
     blueprint = df.Blueprint()
@@ -374,7 +374,7 @@ def test_the_most_specific_route_is_served_and_one_that_makes_no_sense_is_left_o
     assert asyncio.run(send()) == ["by number", "anything"]
 
 
-def test_the_types_of_azures_own_package_are_understood(hub: testing.TestEnvironment) -> None:
+def test_responses_of_the_azure_package_are_accepted(hub: testing.TestEnvironment) -> None:
     theirs = pytest.importorskip("azure.functions")
     app = df.DFApp(http_auth_level=theirs.AuthLevel.ANONYMOUS)
 

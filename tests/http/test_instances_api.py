@@ -1,4 +1,4 @@
-"""The management API, route by route; the client holds every answer against the OpenAPI document."""
+"""The management API, route by route; the client checks every response against the OpenAPI document."""
 
 from __future__ import annotations
 
@@ -179,7 +179,7 @@ def instances(served: RunningServer) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("row", TABLE, ids=lambda row: f"{row.method} {row.path[:50]} {row.status}")
-def test_each_route_answers_as_the_table_says(served: RunningServer, instances: dict[str, str], row: ApiCase) -> None:
+def test_each_route_responds_as_in_the_table(served: RunningServer, instances: dict[str, str], row: ApiCase) -> None:
     path = row.path
     for word, instance in instances.items():
         path = path.replace(f"{{{word}}}", instance)
@@ -196,7 +196,7 @@ def test_each_route_answers_as_the_table_says(served: RunningServer, instances: 
     assert (row.message or "") in error["Message"]
 
 
-def test_the_document_is_one() -> None:
+def test_the_openapi_document_is_valid() -> None:
     text = json.dumps(build_document())
     assert yaml.safe_load(text) == build_document()
     for schema in build_document()["components"]["schemas"].values():
@@ -213,13 +213,13 @@ def test_a_start_returns_its_links(served: RunningServer) -> None:
     assert served.wait_for_status(quote("some id:1"), "Completed")["output"] == {"a": 1}
 
 
-def test_an_ended_id_may_be_started_again(served: RunningServer) -> None:
+def test_the_id_of_an_ended_instance_can_be_reused(served: RunningServer) -> None:
     for data in (1, 2):
         assert served.http.post(f"{BASE}/orchestrators/echo/again", json=data).status_code == 202
         wait_until(lambda: served.wait_for_status("again", "Completed")["output"] == data)  # noqa: B023
 
 
-def test_of_many_starts_of_one_id_one_is_taken(served: RunningServer) -> None:
+def test_of_concurrent_starts_of_one_id_one_succeeds(served: RunningServer) -> None:
     def start(number: int) -> int:
         return served.http.post(f"{BASE}/orchestrators/waiter/only-one", json=number).status_code
 
@@ -227,7 +227,7 @@ def test_of_many_starts_of_one_id_one_is_taken(served: RunningServer) -> None:
         assert sorted(threads.map(start, range(8))) == [202, *[409] * 7]
 
 
-def test_the_status_of_a_running_one_points_to_itself(served: RunningServer, instances: dict[str, str]) -> None:
+def test_the_location_of_a_running_instance_is_its_status(served: RunningServer, instances: dict[str, str]) -> None:
     answer = served.http.get(f"{BASE}/instances/{instances['running']}?showInput=false")
     assert answer.headers["location"] == f"{served.url}{BASE}/instances/{instances['running']}?showInput=false"
     assert answer.headers["retry-after"] == "5"
@@ -243,7 +243,7 @@ def test_extra_fields_are_returned_on_request(served: RunningServer) -> None:
     assert body["blocked"] is None
 
 
-def test_a_history_has_inputs_and_results_when_asked_for(served: RunningServer) -> None:
+def test_a_history_includes_inputs_and_results_on_request(served: RunningServer) -> None:
     instance = served.start_instance("waiter")
     served.wait_for_status(instance, "Running")
     served.http.post(f"{BASE}/instances/{instance}/raiseEvent/Go", json="loud")
@@ -263,7 +263,7 @@ def test_a_history_has_inputs_and_results_when_asked_for(served: RunningServer) 
     assert "historyEvents" not in served.http.get(f"{BASE}/instances/{instance}?showHistoryOutput=true").json()
 
 
-def test_wait_mode_gives_the_output_or_the_status_or_the_links(served: RunningServer) -> None:
+def test_a_start_that_waits_returns_the_output_the_status_or_the_links(served: RunningServer) -> None:
     def start(name: str, query: str) -> Any:
         answer = served.http.post(f"{BASE}/orchestrators/{name}?{query}", json="x")
         return answer.status_code, answer.json()
@@ -296,7 +296,7 @@ def test_a_restart_has_the_same_input(served: RunningServer) -> None:
     assert same == first
 
 
-def test_pages_hold_every_instance_once(served: RunningServer) -> None:
+def test_pages_contain_every_instance_once(served: RunningServer) -> None:
     wanted = [f"page-{number}" for number in range(7)]
     for instance in wanted:
         served.http.post(f"{BASE}/orchestrators/echo/{instance}", json=instance)
@@ -318,7 +318,7 @@ def test_pages_hold_every_instance_once(served: RunningServer) -> None:
     assert served.http.get(f"{path}&createdTimeFrom={later}").json() == []
 
 
-def test_a_purge_takes_ended_ones_only(served: RunningServer) -> None:
+def test_a_purge_deletes_only_ended_instances(served: RunningServer) -> None:
     since = datetime.now(UTC).isoformat()
     done, live = served.start_instance("echo"), served.start_instance("waiter")
     served.wait_for_status(done, "Completed")
@@ -350,7 +350,7 @@ def test_entities_are_signaled_listed_and_deleted(served: RunningServer) -> None
     assert served.http.delete(path).status_code == 202
 
 
-def test_text_for_an_entity_is_a_string(served: RunningServer) -> None:
+def test_a_plain_text_body_is_a_string_for_an_entity(served: RunningServer) -> None:
     answer = served.http.post(f"{BASE}/orchestrators/echo", content=b"\n", headers={"content-type": "text/plain"})
     assert answer.status_code == 400
     sent = served.http.post(f"{BASE}/entities/counter/t?op=add", content="7", headers={"content-type": "text/plain"})
@@ -358,13 +358,13 @@ def test_text_for_an_entity_is_a_string(served: RunningServer) -> None:
 
 
 @pytest.mark.parametrize("prefix", ["", "v9", "api"])
-def test_starts_are_taken_below_api_whatever_the_prefix_of_the_app(tmp_path: Path, prefix: str) -> None:
+def test_starts_are_accepted_below_api_whatever_the_route_prefix(tmp_path: Path, prefix: str) -> None:
     with run_server(tmp_path, settings=HttpConfig(route_prefix=prefix)) as made:
         for path in ("/api", f"/{prefix}".rstrip("/")):
             assert made.http.post(f"{path}/orchestrators/echo", json=1).status_code == 202
 
 
-def test_the_route_of_the_documentation(served: RunningServer) -> None:
+def test_the_start_route_of_the_documentation_works(served: RunningServer) -> None:
     answer = served.http.post("/api/orchestrators/echo", json=5)
     assert answer.status_code == 202
     assert served.wait_for_status(answer.json()["id"], "Completed")["output"] == 5
@@ -388,7 +388,7 @@ def test_a_status_doesnt_read_the_journal_once_the_history_is_complete(
 
 
 @pytest.mark.parametrize("id", ["two words", "%20", "a%b+c", "é", "日本"])
-def test_whatever_the_id_is_its_link_leads_to_it(served: RunningServer, id: str) -> None:
+def test_links_work_for_every_instance_id(served: RunningServer, id: str) -> None:
     where = f"{BASE}/instances/{quote(id, safe='')}"
     assert served.http.post(f"{BASE}/orchestrators/waiter/{quote(id, safe='')}").status_code == 202
     wait_until(lambda: served.http.get(where).json()["runtimeStatus"] == "Running")
@@ -400,7 +400,7 @@ def test_whatever_the_id_is_its_link_leads_to_it(served: RunningServer, id: str)
     served.http.post(f"{where}/terminate")
 
 
-def test_paths_are_taken_without_case_and_only_as_they_are(served: RunningServer) -> None:
+def test_paths_ignore_case_but_must_match_otherwise(served: RunningServer) -> None:
     get, post = served.http.get, served.http.post
     assert get("/Runtime/WebHooks/DurableTask/Instances").status_code == 200
     assert get("/runtime/webhooks/durable%74ask/instances/nobody").json()["Message"] == NO_ID
@@ -409,7 +409,7 @@ def test_paths_are_taken_without_case_and_only_as_they_are(served: RunningServer
         assert post(path).status_code == 404
 
 
-def test_head_answers_as_get_without_the_body(served: RunningServer) -> None:
+def test_head_responds_like_get_without_a_body(served: RunningServer) -> None:
     for path in ("openapi.json", "entities"):
         get, head = served.http.get(f"{BASE}/{path}"), served.http.head(f"{BASE}/{path}")
         assert (head.status_code, head.content) == (200, b"")
@@ -435,7 +435,7 @@ def test_polling_stops_when_the_client_disconnects(served: RunningServer, monkey
     assert len(looks) == before
 
 
-def test_a_page_ends_where_it_is_large(served: RunningServer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_page_ends_at_the_size_limit(served: RunningServer, monkeypatch: pytest.MonkeyPatch) -> None:
     for number in range(5):
         assert served.http.post(f"{BASE}/orchestrators/waiter/large{number}", json="x" * 1000).status_code == 202
         signal = f"{BASE}/entities/counter/large{number}?op=add"

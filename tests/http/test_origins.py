@@ -1,4 +1,4 @@
-"""Pages of other sites: they start nothing through a function of an app, unless the settings allow their origin."""
+"""Pages of other sites: they can't call the functions of an app, unless the settings allow their origin."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def send_request(
         ("GET", "/API/Start"),
     ],
 )
-def test_a_page_of_another_site_starts_nothing(
+def test_a_page_of_another_site_cannot_call_a_function(
     method: str, path: str, headers: dict[str, str], allowed: tuple[str, ...]
 ) -> None:
     response, instances = send_request(method, path, headers, *allowed)
@@ -87,7 +87,7 @@ def test_a_page_of_another_site_starts_nothing(
     assert response.headers.get("access-control-allow-origin") is None
 
 
-def test_the_refusal_explains_how_to_allow_the_origin() -> None:
+def test_the_error_explains_how_to_allow_the_origin() -> None:
     response, _ = send_request("GET", "/api/start", {"sec-fetch-site": "cross-site"})
     assert "http.allowed_origins" in response.json()["Message"]
     assert "local.settings.json" in response.json()["Message"]
@@ -104,14 +104,16 @@ def test_the_refusal_explains_how_to_allow_the_origin() -> None:
     ],
 )
 @pytest.mark.parametrize("method", ["GET", "POST"])
-def test_our_own_pages_and_other_programs_start(method: str, headers: dict[str, str]) -> None:
+def test_pages_of_this_server_and_other_programs_can_call_a_function(method: str, headers: dict[str, str]) -> None:
     response, instances = send_request(method, "/api/start", headers)
     assert (response.status_code, instances) == (200, 1)
 
 
 @pytest.mark.parametrize("allowed", [(FRIEND,), ("http://other", f"{FRIEND}/"), ("HTTP://LocalHost:3000",)])
 @pytest.mark.parametrize("method", ["GET", "POST", "DELETE"])
-def test_a_page_whose_origin_is_allowed_starts_and_may_read_the_answer(method: str, allowed: tuple[str, ...]) -> None:
+def test_a_page_of_an_allowed_origin_can_call_a_function_and_read_the_response(
+    method: str, allowed: tuple[str, ...]
+) -> None:
     headers = {"origin": FRIEND, "sec-fetch-site": "same-site", "sec-fetch-mode": "cors"}
     response, instances = send_request(method, "/api/start", headers, *allowed)
     assert (response.status_code, instances) == (200, 1)
@@ -120,18 +122,18 @@ def test_a_page_whose_origin_is_allowed_starts_and_may_read_the_answer(method: s
 
 
 @pytest.mark.parametrize("headers", [{"sec-fetch-site": "cross-site"}, {"origin": "null"}, {"origin": "http://any"}])
-def test_a_star_allows_every_page(headers: dict[str, str]) -> None:
+def test_a_star_allows_every_origin(headers: dict[str, str]) -> None:
     response, instances = send_request("GET", "/api/start", headers, "*", allow_credentials=True)
     assert (response.status_code, instances) == (200, 1)
     assert "access-control-allow-credentials" not in response.headers
 
 
-def test_credentials_may_be_allowed() -> None:
+def test_credentials_can_be_allowed() -> None:
     response, _ = send_request("GET", "/api/start", {"origin": FRIEND}, FRIEND, allow_credentials=True)
     assert response.headers["access-control-allow-credentials"] == "true"
 
 
-def test_a_browser_may_ask_before_it_sends() -> None:
+def test_preflight_requests_are_answered() -> None:
     headers = {"origin": FRIEND, "access-control-request-method": "PUT", "access-control-request-headers": "x-own"}
     response, instances = send_request("OPTIONS", "/api/start", headers, FRIEND)
     assert (response.status_code, instances) == (200, 0)
@@ -152,14 +154,14 @@ def test_a_browser_may_ask_before_it_sends() -> None:
         ("DELETE", f"{BASE_PATH}/instances"),
     ],
 )
-def test_no_page_of_another_site_changes_anything_through_the_management_api(
+def test_a_page_of_another_site_cannot_change_anything_through_the_management_api(
     method: str, path: str, allowed: tuple[str, ...]
 ) -> None:
     response, instances = send_request(method, path, {"origin": FRIEND}, *allowed)
     assert (response.status_code, instances) == (403, 0)
 
 
-def test_a_page_whose_origin_is_allowed_may_read_the_management_api() -> None:
+def test_a_page_of_an_allowed_origin_can_read_the_management_api() -> None:
     response, _ = send_request("GET", f"{BASE_PATH}/instances", {"origin": FRIEND}, FRIEND)
     assert (response.status_code, response.headers["access-control-allow-origin"]) == (200, FRIEND)
 

@@ -1,4 +1,4 @@
-"""An instance whose history is damaged: who polls for its end is told that nothing moves it."""
+"""An instance with a damaged history: a client that polls for its end gets an error."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def served(tmp_path: Path) -> Iterator[RunningServer]:
         yield found
 
 
-def test_a_damaged_instance_answers_409(served: RunningServer) -> None:
+def test_a_damaged_instance_responds_with_409(served: RunningServer) -> None:
     instance = served.client.start_new("waiter", "damaged")
     file = Path(history_path(served.client.root, instance))
     wait_until(lambda: file.exists() and file.read_bytes().count(b"\n") > 1)

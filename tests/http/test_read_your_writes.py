@@ -1,4 +1,4 @@
-"""What one door has acknowledged every door sees: HTTP, the client of the engine's process, a client in another one."""
+"""A change acknowledged by one channel is visible in all: HTTP, the client in the engine's process, and another one."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def read_output(served: RunningServer, channel: Callable[[RunningServer, str, in
 
 @pytest.mark.parametrize("start", CHANNELS)
 @pytest.mark.parametrize("look", CHANNELS)
-def test_a_start_over_an_ended_instance_hides_its_output_at_once(
+def test_a_start_that_replaces_an_ended_instance_hides_its_output_at_once(
     served: RunningServer,
     start: Callable[[RunningServer, str, int], None],
     look: Callable[[RunningServer, str, int], None],
@@ -60,7 +60,7 @@ def test_a_start_over_an_ended_instance_hides_its_output_at_once(
         assert served.client.wait("x", 20).output == number
 
 
-def test_an_instance_that_another_process_terminates_may_be_started_again(served: RunningServer) -> None:
+def test_an_instance_that_another_process_terminates_can_be_started_again(served: RunningServer) -> None:
     for number in range(10):
         served.client.start_new("waiter", "w")
         Client(served.client.root).terminate("w")

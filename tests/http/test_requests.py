@@ -1,4 +1,4 @@
-"""Bodies of requests as JSON: a byte order mark before them, and nesting up to the limit."""
+"""JSON bodies of requests: byte order marks, and the limit on nesting."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ MARK = b"\xef\xbb\xbf"
 
 
 @pytest.mark.parametrize(("body", "value"), [(MARK + b'{"a": 1}', b'{"a":1}'), (MARK, b"null"), (b"", b"null")])
-def test_a_byte_order_mark_before_a_body_does_not_count(body: bytes, value: bytes) -> None:
+def test_a_byte_order_mark_is_skipped(body: bytes, value: bytes) -> None:
     assert bytes(parse_body(body)) == value
 
 
@@ -20,7 +20,7 @@ def test_an_app_can_read_a_body_with_a_byte_order_mark() -> None:
     assert HttpRequest("POST", "http://x", body=MARK + b'{"a": 1}').get_json() == {"a": 1}
 
 
-def test_a_body_is_nested_to_the_limit_and_no_deeper() -> None:
+def test_a_body_nested_deeper_than_the_limit_is_an_error() -> None:
     fits = b"[" * 200 + b"]" * 200
     assert bytes(parse_body(fits)) == fits
     for levels in (201, 980, 100_000):

@@ -1,4 +1,4 @@
-"""Route templates: what fits, what it gives, and which of several goes first."""
+"""Route templates: which paths match, which values they get, and which template has precedence."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ from durablecli.http.route_templates import RouteTemplate
         ("a{{b}}", "a{b}", {}),
     ],
 )
-def test_a_path_fits_or_not(template: str, path: str, found: dict[str, str] | None) -> None:
+def test_a_path_matches_or_not(template: str, path: str, found: dict[str, str] | None) -> None:
     assert RouteTemplate(template).match(path.split("/") if path else []) == found
 
 
@@ -76,12 +76,12 @@ def test_a_path_fits_or_not(template: str, path: str, found: dict[str, str] | No
     ["{", "a}", "{}", "{a}/{A}", "{*a}/b", "{a?}/b", "{a:what}", "{a:int(3)}", "{a:range(x)}", "a//b", "x{a?}", "x{*a}",
      "{a:regex(()}", "{a:length(1,2,3)}"],
 )  # fmt: skip
-def test_what_makes_no_sense_is_refused(template: str) -> None:
+def test_an_invalid_template_is_an_error(template: str) -> None:
     with pytest.raises(ValueError, match=r"route|parameter"):
         RouteTemplate(template)
 
 
-def test_the_most_specific_template_goes_first() -> None:
+def test_the_most_specific_template_has_precedence() -> None:
     texts = ["{*rest}", "{a}/{b}", "a/{b}", "a/b", "{a:int}/b", "{a}-x/b", "a/{b:int}", "a/{*rest}"]
     ranked = sorted(map(RouteTemplate, texts), key=lambda template: template.rank)
     assert [template.text for template in ranked] == [

@@ -1,4 +1,4 @@
-"""Who is answered, and who isn't: hosts, origins, keys, sizes, and what comes too slowly."""
+"""Access and limits: hosts, origins, keys, sizes and timeouts."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def exchange_bytes(url: str, data: bytes, *, seconds: float = 5.0) -> bytes:
         ("", 403),
     ],
 )
-def test_only_our_own_names_are_answered(strict: RunningServer, host: str, status: int) -> None:
+def test_only_allowed_host_names_are_accepted(strict: RunningServer, host: str, status: int) -> None:
     assert strict.http.post(START_PATH, headers={"host": host}).status_code == status
     assert strict.http.get("/nothing", headers={"host": host}).status_code == (404 if status == 202 else 403)
 
@@ -97,7 +97,7 @@ def test_only_our_own_names_are_answered(strict: RunningServer, host: str, statu
         ({"origin": "http://localhost:7071", "sec-fetch-site": "cross-site"}, 403),
     ],
 )
-def test_what_another_site_sends_changes_nothing(strict: RunningServer, headers: dict[str, str], status: int) -> None:
+def test_a_request_of_another_site_changes_nothing(strict: RunningServer, headers: dict[str, str], status: int) -> None:
     headers = {"host": "localhost:7071", **headers}
     answer = strict.http.post(START_PATH, headers=headers)
     assert answer.status_code == status
@@ -119,7 +119,7 @@ def test_what_another_site_sends_changes_nothing(strict: RunningServer, headers:
         ("m" * 32, 200, 202),
     ],
 )
-def test_a_key_opens_what_it_is_for(keyed: RunningServer, key: str | None, management: int, start: int) -> None:
+def test_a_key_gives_access_up_to_its_level(keyed: RunningServer, key: str | None, management: int, start: int) -> None:
     in_header = {} if key is None else {b"x-functions-key": key.encode()}
     in_query = {} if key is None else {"code": key}
     path = f"{BASE}/instances"
@@ -136,14 +136,14 @@ def test_links_carry_the_key_that_is_in_force(keyed: RunningServer) -> None:
     assert keyed.http.get(body["statusQueryGetUri"]).status_code in (200, 202)
 
 
-def test_a_public_server_is_known_by_addresses_but_not_by_any_name() -> None:
+def test_a_public_server_accepts_ip_addresses_but_not_every_name() -> None:
     hosts = AllowedHosts("0.0.0.0", ["durable.example"])  # noqa: S104  the point of the test
     known = ["10.1.2.3:80", "[fe80::1]:80", "localhost", "durable.example:443", socket.gethostname()]
     assert all(map(hosts.allows, known))
     assert not any(map(hosts.allows, ["evil.example", "10.1.2.3.evil.example", ""]))
 
 
-def test_what_is_too_large_is_refused(strict: RunningServer) -> None:
+def test_requests_that_are_too_large_are_errors(strict: RunningServer) -> None:
     post = strict.http.post
     assert post(START_PATH, json="x" * 900).status_code == 202
     assert post(START_PATH, json="x" * 1000).status_code == 413
@@ -172,7 +172,9 @@ def test_what_is_too_large_is_refused(strict: RunningServer) -> None:
     ],
     ids=["nothing", "half a head", "half a body", "no HTTP", "no host", "two lengths"],
 )
-def test_slow_or_malformed_requests_are_answered_and_closed(strict: RunningServer, sent: bytes, answer: bytes) -> None:
+def test_slow_or_malformed_requests_get_an_error_and_are_closed(
+    strict: RunningServer, sent: bytes, answer: bytes
+) -> None:
     before = monotonic()
     said = exchange_bytes(strict.url, sent)
     assert said.startswith(answer), said
@@ -195,13 +197,13 @@ def test_a_slow_header_times_out(strict: RunningServer) -> None:
     assert said.startswith(b"HTTP/1.1 408 ")
 
 
-def test_a_connection_is_kept_for_what_comes_next(strict: RunningServer) -> None:
+def test_a_connection_is_kept_alive(strict: RunningServer) -> None:
     ask = b"GET %b/instances HTTP/1.1\r\nHost: localhost\r\n" % BASE.encode()
     said = exchange_bytes(strict.url, ask + b"\r\n" + ask + b"Connection: close\r\n\r\n")
     assert said.count(b"HTTP/1.1 200 ") == 2
 
 
-def test_what_a_key_is_never_gets_into_the_log(keyed: RunningServer, caplog: pytest.LogCaptureFixture) -> None:
+def test_keys_never_appear_in_the_log(keyed: RunningServer, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("DEBUG", "uvicorn")
     caplog.set_level("DEBUG", "durablecli")
     assert keyed.http.post(f"{START_PATH}?code={'s' * 32}").status_code == 202
@@ -238,7 +240,7 @@ def test_a_slow_body_times_out(strict: RunningServer, head: bytes, answer: bytes
     assert b"connection: close" in said.lower()
 
 
-def test_a_client_refused_while_sending_can_read_the_reason(strict: RunningServer) -> None:
+def test_a_client_that_is_still_sending_can_read_the_error(strict: RunningServer) -> None:
     host, _, port = strict.url.removeprefix("http://").partition(":")
     with socket.create_connection((host, int(port)), timeout=5) as connection:
         connection.sendall(
