@@ -118,7 +118,7 @@ def load_modules(folder: str, registrars: Iterable[tuple[str, Registrar]]) -> Lo
     return LoadedApp(registry, tuple(modules), folder=here, sources=finder.found)
 
 
-# What a target names.
+# Resolving targets.
 
 
 @dataclass(frozen=True)

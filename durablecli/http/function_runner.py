@@ -15,8 +15,8 @@ from durablecli.http.daemon_threads import DaemonThreadPool
 from durablecli.registry import Function
 
 FunctionOutcome = tuple[Any, BaseException | None]
-"""What a function returned, and what it raised. An error is passed as a value, because a raised SystemExit would end
-the loop, and a raised CancelledError would look like the cancellation of the request."""
+"""The return value of a function, and its exception. The latter is passed as a value, because a raised SystemExit would
+end the loop, and a raised CancelledError would look like the cancellation of the request."""
 
 _MAX_THREADS = 100
 

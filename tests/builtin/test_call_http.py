@@ -158,17 +158,17 @@ def test_redirects_are_followed_without_credentials_to_another_origin(
     server: StubServer, other: StubServer, replay_always: bool
 ) -> None:
     secrets = {"Authorization": "Bearer a", "Cookie": "b", "X-Functions-Key": "c", "X-Pin": "d", "X-Plain": "e"}
-    told = {"Accept-Language": "fr", "User-Agent": "me", "Prefer": "respond-async", "traceparent": "00-1-2-01"}
+    shareable = {"Accept-Language": "fr", "User-Agent": "me", "Prefer": "respond-async", "traceparent": "00-1-2-01"}
     there = other.set_responses("/there", StubResponse(200, {}, b"found"))
     near = server.set_responses("/near", StubResponse(307, {"Location": there}))
     uri = server.set_responses("/", StubResponse(302, {"Location": near.removeprefix(server.url)}))
-    assert call_to_output(replay_always, method="GET", uri=uri, headers=secrets | told)["content"] == "found"
+    assert call_to_output(replay_always, method="GET", uri=uri, headers=secrets | shareable)["content"] == "found"
     assert [dict(server.requests[1].headers).get(name) for name in ("Authorization", "X-Functions-Key")] == [
         "Bearer a",
         "c",
     ]
     sent = {name.lower(): value for name, value in other.requests[0].headers.items()}
-    assert {name: sent[name.lower()] for name in told} == told
+    assert {name: sent[name.lower()] for name in shareable} == shareable
     assert not {name.lower() for name in secrets} & sent.keys()
 
 

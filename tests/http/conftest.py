@@ -40,8 +40,8 @@ def shout(text: str) -> str:
 @df.orchestrator
 def waiter(context: df.DurableOrchestrationContext) -> Generator[Any, Any, Any]:
     context.set_custom_status("waiting")
-    told = yield context.wait_for_external_event("Go")
-    return (yield context.call_activity(shout, str(told)))
+    go = yield context.wait_for_external_event("Go")
+    return (yield context.call_activity(shout, str(go)))
 
 
 @df.orchestrator

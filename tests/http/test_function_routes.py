@@ -35,7 +35,7 @@ def echo(context: df.DurableOrchestrationContext) -> Any:
 
 @app.route(route="plain/{first}/{second:int?}", methods=["GET", "PUT"])
 def plain(req: func.HttpRequest) -> func.HttpResponse:
-    told = {
+    details = {
         "method": req.method,
         "url": req.url,
         "agent": req.headers["X-Agent"],
@@ -44,7 +44,7 @@ def plain(req: func.HttpRequest) -> func.HttpResponse:
         "body": req.get_body().decode(),
         "thread": threading.current_thread().name,
     }
-    return func.HttpResponse(json.dumps(told), status_code=201, headers={"x-own": "é"}, mimetype="application/json")
+    return func.HttpResponse(json.dumps(details), status_code=201, headers={"x-own": "é"}, mimetype="application/json")
 
 
 @app.route()
@@ -95,7 +95,7 @@ async def start_of_old(req: func.HttpRequest, starter: str) -> str:
 @app.route(route="rest")
 def takes_more(req: func.HttpRequest, context: func.Context, out: func.Out[str], cloud: Any, given: int = 3) -> str:
     out.set(f"{context.function_name} {bool(context.invocation_id)} {cloud} {given}")
-    return None  # type: ignore[return-value]  # what stands in the Out is the answer
+    return None  # type: ignore[return-value]  # the value of the Out is the response
 
 
 @app.route(route="locked", auth_level=func.AuthLevel.FUNCTION)
@@ -169,9 +169,9 @@ def test_a_function_receives_the_whole_request_and_controls_the_whole_response(h
     assert response.status_code == 201
     assert response.headers["x-own"] == "é"
     assert response.headers["content-type"] == "application/json"
-    told = response.json()
-    assert told.pop("thread") == "durable-function"
-    assert told == {
+    details = response.json()
+    assert details.pop("thread") == "durable-function"
+    assert details == {
         "method": "PUT",
         "url": "http://here/API/Plain/a%2Fb/7?x=1&x=2&y=%C3%A9",
         "agent": "A",
@@ -262,8 +262,8 @@ def test_any_other_function_receives_the_sync_client(hub: testing.TestEnvironmen
 
 
 def test_a_client_can_be_made_from_a_string_binding(hub: testing.TestEnvironment) -> None:
-    told, instance = send_request(hub, "GET", "/api/starter").text.split()
-    assert told == "True"
+    details, instance = send_request(hub, "GET", "/api/starter").text.split()
+    assert details == "True"
     assert hub.client.get_status(instance)
 
 
