@@ -168,7 +168,7 @@ def test_a_module_that_failed_is_loaded_again() -> None:
 @pytest.mark.parametrize("name", ["json", "queue", "click", "durablecli"])
 def test_a_module_may_not_shadow_a_standard_one(name: str) -> None:
     write(f"flows/{name}.py", "raise AssertionError('loaded')\n")
-    said = f"flows/{name}.py: the name {name} belongs to Python or to durablecli; rename the file"
+    said = f"flows/{name}.py: the name {name} is reserved for Python or durablecli; rename the file"
     assert module_errors(load(["flows"])) == {name: said}
 
 

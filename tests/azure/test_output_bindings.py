@@ -156,7 +156,7 @@ def test_the_history_shows_outputs_as_not_sent(newer: testing.TestEnvironment) -
 
 def test_an_unsupported_input_binding_fails_the_activity_with_a_reason(newer: testing.TestEnvironment) -> None:
     instance, output = run_to_completion(newer, "reads_a_blob", None)
-    assert "'read_blob' can't be called here: its input binding 'blob' (blob) would need a service of Azure" in output
+    assert "'read_blob' can't be called here: its input binding 'blob' (blob) would need an Azure service" in output
     scheduled = [one for one in newer.client.get_history(instance) if isinstance(one.event, ev.TaskScheduled)]
     assert len(scheduled) == 1, "another attempt would fail in the same way"
 

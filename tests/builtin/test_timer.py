@@ -160,7 +160,7 @@ def test_the_orchestration_of_a_removed_function_is_ended_if_the_app_loaded_comp
     assert not harness.status().ended
     harness.restart_after(timedelta(minutes=1), other)
     assert harness.status().ended
-    assert "no such timer function" in harness.status().output
+    assert "no longer has this timer function" in harness.status().output
     assert not harness.status("other").ended
     harness.restart_after(timedelta(minutes=1), harness.make_app(EVERY_HOUR))
     harness.hub.advance(HOUR)
@@ -185,17 +185,17 @@ def test_a_schedule_can_come_from_a_setting(monkeypatch: pytest.MonkeyPatch) -> 
         assert stage.calls == [("01.01:00", False)]
 
 
-@pytest.mark.parametrize(("schedule", "why"), [("%NOT_SET%", "NOT_SET"), ("every day", "no schedule")])
+@pytest.mark.parametrize(("schedule", "why"), [("%NOT_SET%", "NOT_SET"), ("every day", "invalid schedule")])
 def test_a_function_with_an_invalid_schedule_is_left_out_with_a_warning(schedule: str, why: str) -> None:
     stage = TimerHarness(schedule)
     with stage.hub:
         assert len(stage.log_lines) == 1
-        assert "timer function tick isn't started" in stage.log_lines[0]
+        assert "timer function tick was not started" in stage.log_lines[0]
         assert why in stage.log_lines[0]
         assert not stage.status()
 
 
-@pytest.mark.parametrize(("schedule", "why"), [("%NOT_SET%", "NOT_SET"), ("every day", "no schedule")])
+@pytest.mark.parametrize(("schedule", "why"), [("%NOT_SET%", "NOT_SET"), ("every day", "invalid schedule")])
 def test_a_timer_whose_schedule_became_invalid_is_ended(harness: TimerHarness, schedule: str, why: str) -> None:
     harness.restart_after(timedelta(minutes=1), harness.make_app(schedule))
     assert len(harness.log_lines) == 1
