@@ -70,7 +70,7 @@ class Client(HubQueries):
         self._direct_mailbox = mailbox
         self._submitter = Submitter(self._disk, self._reader, self._entity_reader, self._inbox, mailbox, on_create)
         self._checks_names = check_names
-        self._event_targets = EventTargetCache(EndDetector(self._disk, self.root, self._inbox))
+        self._event_targets = EventTargetCache(EndDetector(self._disk, self.root))
 
     @property
     def mailbox(self) -> Mailbox | None:

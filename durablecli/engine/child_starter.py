@@ -23,7 +23,7 @@ class ChildStarter:
         self._cycle = shared.cycle
         self._instances = shared.instances
         self._deduplicator = shared.deduplicator
-        self._reserve = shared.hub.inbox.reserve_for_engine
+        self._reserve = shared.hub.inbox.reserve_id
         self._max_depth = shared.options.limits.sub_orchestration_depth
 
     def start(self, parent: CachedInstance, n: int, event: ev.SubOrchestrationInstanceCreated) -> None:

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from durablecli.errors import DurableError
 from durablecli.store.inbox import batches
-from durablecli.store.inbox.inbox import Inbox
+from durablecli.store.inbox.inbox_consumer import InboxConsumer
 from durablecli.store.inbox.messages import Message, MessageItem
 
 
@@ -113,7 +113,7 @@ class MessageQueue:
     `has_message_for` also counts messages that the inbox has listed and not read.
     """
 
-    def __init__(self, inbox: Inbox) -> None:
+    def __init__(self, inbox: InboxConsumer) -> None:
         self._inbox = inbox
         self._entries: dict[int, QueuedMessage] = {}
         self._by_target: dict[str, deque[QueuedMessage]] = {}

@@ -13,7 +13,7 @@ import msgspec
 from durablecli.store import layout
 from durablecli.store.disk import Disk, FileInfo
 from durablecli.store.history.file import history_path
-from durablecli.store.inbox.inbox import Inbox
+from durablecli.store.inbox.inbox_reader import InboxReader
 from durablecli.store.inbox.pending_messages import STATUS_CHANGING_KINDS
 from durablecli.store.journal.reader import segment_numbers, segment_path
 
@@ -33,11 +33,11 @@ class WritePosition(NamedTuple):
 class EndDetector:
     """Looks at what was written about instances of one hub."""
 
-    def __init__(self, disk: Disk, root: str, inbox: Inbox) -> None:
+    def __init__(self, disk: Disk, root: str) -> None:
         self._disk = disk
         self._root = root
         self._journal = f"{root}/{layout.JOURNAL_FOLDER}"
-        self._inbox = inbox
+        self._inbox = InboxReader(disk, root)
 
     def read_position(self, instance: str) -> WritePosition:
         """The present moment. Ask before the instance is read."""

@@ -19,7 +19,7 @@ HANDLE_TIMEOUT = 300.0
 """Seconds to wait for a handle."""
 _RETRY_INTERVAL = 0.05
 _WARNING_INTERVAL = 10.0
-_NO_HANDLE_ERRNOS = (errno.EMFILE, errno.ENFILE)
+NO_HANDLE_ERRNOS = frozenset({errno.EMFILE, errno.ENFILE})
 _log = logging.getLogger("durablecli")
 
 
@@ -51,7 +51,7 @@ def _retry(attempt: Callable[[], _T]) -> _T:
 
 def _is_handle_shortage(error: OSError | sqlite3.OperationalError) -> bool:
     if isinstance(error, OSError):
-        return error.errno in _NO_HANDLE_ERRNOS
+        return error.errno in NO_HANDLE_ERRNOS
     return error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_CANTOPEN and not _can_open_file()
 
 
@@ -60,5 +60,5 @@ def _can_open_file() -> bool:
     try:
         os.close(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC))
     except OSError as error:
-        return error.errno not in _NO_HANDLE_ERRNOS
+        return error.errno not in NO_HANDLE_ERRNOS
     return True

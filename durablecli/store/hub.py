@@ -15,7 +15,7 @@ from durablecli.store.history import truncated
 from durablecli.store.history.writer import HistoryWriter, UnsyncedFiles
 from durablecli.store.hub_creation import create_added_folders, create_hub_if_missing, remove_old_pipe
 from durablecli.store.hub_file import FORMAT, HubFile, read_hub_file, this_process, write_hub_file
-from durablecli.store.inbox.inbox import Inbox
+from durablecli.store.inbox.inbox_consumer import InboxConsumer
 from durablecli.store.index import Index, IndexUnusable
 from durablecli.store.journal.commits import Commit, ConsumedMessage
 from durablecli.store.journal.reader import read_tail
@@ -42,7 +42,7 @@ class Hub:
     journal: Journal
     history_writer: HistoryWriter
     index: Index
-    inbox: Inbox
+    inbox: InboxConsumer
     quarantined_messages: QuarantinedMessages
     quarantine: Quarantine
     last_commit: int
@@ -124,7 +124,7 @@ def _recover(
         quarantine.add(instance, reason)
     for instance in quarantined_messages.instances():  # what came first has to be delivered first
         quarantine.add_unlisted(instance)
-    inbox = Inbox(disk, root)
+    inbox = InboxConsumer(disk, root)
     inbox.remove(recovery.consumed_messages(tail))
     inbox.remove_leftovers()
     index = index or Index(f"{root}/{layout.INDEX_FILE}")

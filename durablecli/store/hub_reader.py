@@ -22,7 +22,8 @@ from durablecli.store.disk import Disk, LocalDisk
 from durablecli.store.history.file import History, history_folders, history_path, make_damage_error, read_history
 from durablecli.store.history.merge import JournalPart, merge_with_journal, parts_by_instance, read_live_history
 from durablecli.store.hub_file import EngineProcess, read_engine_process, read_hub_file
-from durablecli.store.inbox.inbox import Inbox, InboxListing
+from durablecli.store.inbox.inbox_reader import InboxReader
+from durablecli.store.inbox.message_files import InboxListing
 from durablecli.store.inbox.messages import Message
 from durablecli.store.inbox.pending_messages import (
     STATUS_CHANGING_KINDS,
@@ -52,7 +53,7 @@ class HubReader:
         self._is_published = is_published
         self._disk: Disk = disk or LocalDisk()
         self._journal = f"{root}/{layout.JOURNAL_FOLDER}"
-        self._inbox = Inbox(self._disk, root)
+        self._inbox = InboxReader(self._disk, root)
 
     def exists(self) -> bool:
         """Whether there is a hub; raises NewerHub, DamagedHub or NoPermission for one that can't be read."""

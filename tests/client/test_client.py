@@ -33,6 +33,8 @@ from durablecli.model.failures import Failure
 from durablecli.store.disk import LocalDisk
 from durablecli.store.inbox import reservations
 from durablecli.store.inbox.inbox import Inbox
+from durablecli.store.inbox.inbox_consumer import InboxConsumer
+from durablecli.store.inbox.inbox_reader import InboxReader
 from tests.support.history_writer import NOON, open_hub_writer
 
 ENDED = ev.ExecutionCompleted("Completed", Raw(b'"done"'))
@@ -98,7 +100,9 @@ def test_skip_returns_the_id_of_what_is_there_and_posts_nothing(client: Client, 
     with open_hub_writer(root) as hub:
         hub.write("ended", make_started("ended"), ENDED)
     assert client.start_new("other", "ended", if_exists="skip") == "ended"
-    assert [message.items[0].instance for message in inbox(root).pending_starts()] == ["t"]
+    assert [message.items[0].instance for message in InboxReader(LocalDisk(), root).pending_of_kinds({"start"})] == [
+        "t"
+    ]
 
 
 @pytest.mark.parametrize(
@@ -120,7 +124,7 @@ def test_what_an_existing_id_allows(client: Client, root: str, ended: bool, if_e
     else:
         with pytest.raises(Conflict, match="already exists"):
             client.start_new("tour", "t", if_exists=if_exists)
-    assert len(list(inbox(root).pending_starts())) == posted
+    assert len(list(InboxReader(LocalDisk(), root).pending_of_kinds({"start"}))) == posted
     assert (inbox(root).get_reservation("t") is not None) == posted
 
 
@@ -152,7 +156,7 @@ def test_of_many_starters_in_other_namespaces_one_wins(root: str, monkeypatch: p
         reservations, "is_process_alive", lambda pid, started: False
     )  # nobody sees the others' processes
     test_of_many_starters_of_one_id_one_wins(root)
-    assert len(list(inbox(root).pending_starts())) == 2
+    assert len(list(InboxReader(LocalDisk(), root).pending_of_kinds({"start"}))) == 2
 
 
 def test_a_start_whose_reservation_another_has_taken_over_is_decided_again(
@@ -171,7 +175,7 @@ def test_a_start_whose_reservation_another_has_taken_over_is_decided_again(
     with pytest.raises(Conflict, match="instance id 't' already exists and is Pending"):
         client.start_new("tour", "t", "own")
     assert client.get_status("t").input_ == "other"
-    assert len(inbox(root).pending_messages("t")) == 1
+    assert len(InboxReader(LocalDisk(), root).pending_messages("t")) == 1
 
 
 @pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt()])
@@ -223,14 +227,14 @@ def test_a_rewind_and_a_start_at_the_same_time_are_never_both_acknowledged(
     monkeypatch.setattr(Inbox, "post", late)
     with pytest.raises(Conflict, match="being rewound"):
         client.start_new("tour", "t")
-    assert [message.kind for message in inbox(root).pending_messages("t")] == ["rewind"]
+    assert [message.kind for message in InboxReader(LocalDisk(), root).pending_messages("t")] == ["rewind"]
 
 
 def test_a_batch_is_one_message_with_an_instance_per_input(client: Client, root: str) -> None:
     ids = client.start_many("tour", [1, {"a": 2}, None])
     assert [client.get_status(one).input_ for one in ids] == [1, {"a": 2}, None]
     assert [one.rpartition("-")[2] for one in ids] == ["0", "1", "2"]
-    assert len(list(inbox(root).pending_starts())) == 1
+    assert len(list(InboxReader(LocalDisk(), root).pending_of_kinds({"start"}))) == 1
     assert client.start_many("tour", []) == []
 
 
@@ -330,13 +334,13 @@ def test_an_event_for_an_ended_instance_is_refused(client: Client, root: str) ->
         hub.write("t", make_started("t"), ENDED)
     with pytest.raises(WrongState, match="accepts no more events"):
         client.raise_event("t", "Go")
-    assert inbox(root).pending_messages("t") == []
+    assert InboxReader(LocalDisk(), root).pending_messages("t") == []
 
 
 def test_an_event_reaches_a_start_that_still_waits(client: Client, root: str) -> None:
     client.start_new("tour", "t")
     client.raise_event("t", "Go", [1])
-    kinds = [(message.kind, message.items[0].name) for message in inbox(root).pending_messages("t")]
+    kinds = [(message.kind, message.items[0].name) for message in InboxReader(LocalDisk(), root).pending_messages("t")]
     assert kinds == [("start", "tour"), ("raise-event", "Go")]
     assert client.get_status("t").requested == ("raise-event",)
 
@@ -359,7 +363,7 @@ def test_nothing_is_posted_that_no_record_can_hold(client: Client, root: str, wr
     client.start_new("tour", "t")
     with pytest.raises(BadName):
         wrong(client)
-    assert [message.kind for message in inbox(root).take_next()] == ["start"]
+    assert [message.kind for message in InboxConsumer(LocalDisk(), root).take_next()] == ["start"]
 
 
 @pytest.mark.parametrize("name", ["", None, 3])
@@ -399,7 +403,9 @@ def test_which_states_a_verb_accepts(client: Client, root: str, verb: str, allow
         else:
             with pytest.raises(WrongState):
                 VERBS[verb](client, instance)
-        assert [message.kind for message in inbox(root).pending_messages(instance)] == [verb] * (instance in allowed)
+        assert [message.kind for message in InboxReader(LocalDisk(), root).pending_messages(instance)] == [verb] * (
+            instance in allowed
+        )
 
 
 @pytest.mark.parametrize("verb", ["terminate", "suspend", "resume", "rewind"])
@@ -422,7 +428,7 @@ def test_a_purge_by_time_takes_ended_instances_only(client: Client, root: str) -
         hub.write("new", make_started("new"), ENDED)
     result = client.purge_instance_history_by(NOON, NOON + timedelta(seconds=3))
     assert result.instances_deleted == 1
-    assert [message.items[0].instance for message in inbox(root).pending_messages("old")] == ["old"]
+    assert [message.items[0].instance for message in InboxReader(LocalDisk(), root).pending_messages("old")] == ["old"]
 
 
 def test_a_purge_without_a_time_is_open_on_that_side(client: Client, root: str) -> None:

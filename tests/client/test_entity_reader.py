@@ -22,7 +22,7 @@ from durablecli.model import events as ev
 from durablecli.model.entity_id import EntityId
 from durablecli.model.failures import Failure
 from durablecli.store.disk import LocalDisk
-from durablecli.store.inbox.inbox import Inbox
+from durablecli.store.inbox.inbox_reader import InboxReader
 from tests.support.history_writer import NOON, open_hub_writer
 
 A = "@counter@a"
@@ -48,7 +48,7 @@ def write(root: str, entity: str, *events: ev.AnyEvent) -> None:
 
 
 def pending_items(root: str, entity: str) -> list[tuple[str, MessageItem]]:
-    found = Inbox(LocalDisk(), root).pending_messages(entity)
+    found = InboxReader(LocalDisk(), root).pending_messages(entity)
     return [(message.kind, item) for message in found for item in message.items]
 
 

@@ -15,8 +15,9 @@ from durablecli.errors import Conflict, NotFound, TimedOut, WrongState
 from durablecli.model import events as ev
 from durablecli.model.failures import Failure
 from durablecli.store.disk import LocalDisk
-from durablecli.store.inbox import inbox
+from durablecli.store.inbox import inbox_reader
 from durablecli.store.inbox.inbox import Inbox
+from durablecli.store.inbox.inbox_reader import InboxReader
 from tests.support.history_writer import HubWriter, open_hub_writer
 
 ENDED = ev.ExecutionCompleted("Completed", Raw(b'"old"'))
@@ -54,7 +55,7 @@ def list_rows(client: Client, *statuses: str) -> list[tuple[str, str, str]]:
 
 
 def pending_kinds(root: str) -> list[str]:
-    return [message.kind for message in Inbox(LocalDisk(), root).pending_messages("t")]
+    return [message.kind for message in InboxReader(LocalDisk(), root).pending_messages("t")]
 
 
 @pytest.mark.parametrize("if_exists", ["fail_if_running", "replace"])
@@ -195,7 +196,7 @@ def test_one_message_about_several_instances_is_seen_for_each(client: Client, ro
 def test_a_message_that_a_commit_has_taken_is_not_applied_a_second_time(client: Client, root: str) -> None:
     client.start_new("tour", "t", if_exists="replace")
     client.terminate("t")
-    (start, end) = Inbox(LocalDisk(), root).pending_messages("t")
+    (start, end) = InboxReader(LocalDisk(), root).pending_messages("t")
     with open_hub_writer(root) as hub:
         keep = hub.hub.inbox.remove
         hub.hub.inbox.remove = lambda messages: None  # type: ignore[method-assign]  # killed before it comes to that
@@ -238,7 +239,7 @@ def test_a_start_that_is_taken_while_it_is_read_is_seen_in_the_history(
 
 def _consume_after_listing(hub: HubWriter, monkeypatch: pytest.MonkeyPatch) -> None:
     """See that an engine takes the start of `t` right after a reader has read its message."""
-    read, (start,) = Inbox.abridged_messages, hub.hub.inbox.take_next()
+    read, (start,) = InboxReader.abridged_messages, hub.hub.inbox.take_next()
 
     def requests(self: Inbox, *arguments: object) -> object:
         found = read(self, *arguments)  # type: ignore[arg-type]
@@ -247,7 +248,7 @@ def _consume_after_listing(hub: HubWriter, monkeypatch: pytest.MonkeyPatch) -> N
             hub.write("t", make_started("9", message=start.message), execution="9", consumed=[start])
         return found
 
-    monkeypatch.setattr(Inbox, "abridged_messages", requests)
+    monkeypatch.setattr(InboxReader, "abridged_messages", requests)
 
 
 def test_a_wait_that_began_before_a_replacement_ends_with_the_new_execution(client: Client, root: str) -> None:
@@ -280,7 +281,7 @@ def test_of_many_events_that_wait_only_the_first_are_read(
         return read(self, path)
 
     monkeypatch.setattr(LocalDisk, "read", counted)
-    monkeypatch.setattr(inbox, "_MAX_EVENTS_READ", 5)
+    monkeypatch.setattr(inbox_reader, "_MAX_EVENTS_READ", 5)
     status = client.get_status("t")
     assert status.requested == ("raise-event",) * 20
     assert [event.name for event in status.unread_events] == ["go"] * 5

@@ -15,6 +15,7 @@ from durablecli.client import Client
 from durablecli.engine import message_handler, message_intake
 from durablecli.engine.engine_options import EngineOptions
 from durablecli.store.inbox.inbox import Inbox
+from durablecli.store.inbox.inbox_consumer import InboxConsumer
 from durablecli.store.inbox.messages import MessageItem
 
 Context = df.DurableOrchestrationContext
@@ -223,7 +224,7 @@ def test_the_order_holds_behind_more_messages_than_are_read_at_once(
     client = open_other_client(hub)
     for at in range(20):
         client.start_new(twice, f"filler-{at}")
-    monkeypatch.setattr(Inbox, "take_next", _three_at_a_time(Inbox.take_next))
+    monkeypatch.setattr(InboxConsumer, "take_next", _three_at_a_time(InboxConsumer.take_next))
     client.start_new(waits, "x")
     hub.client.raise_event("x", "Go", 7)
     hub.run()

@@ -25,6 +25,7 @@ from durablecli.store.hub import (
     is_still_owner,
     open_hub,
 )
+from durablecli.store.inbox.inbox import Inbox
 from durablecli.store.inbox.messages import MessageItem
 from durablecli.store.index import Index
 from durablecli.store.journal.commits import Commit, ConsumedMessage, HistoryWrite, PurgedExecution
@@ -105,7 +106,7 @@ def test_a_second_engine_is_refused_with_the_lock_holder(root: str) -> None:
 
 def test_after_a_kill_histories_messages_and_index_are_brought_up(root: str) -> None:
     hub = open_hub(root)
-    message = hub.inbox.post("raise-event", [MessageItem("a", name="E", input=Raw(b"1"))]).message
+    message = Inbox(hub.disk, hub.root).post("raise-event", [MessageItem("a", name="E", input=Raw(b"1"))]).message
     apply_commit(hub, make_write("a", "1", 1, 2), make_write("b", "1", 1, 1))
     checkpoint(hub)
     hub.journal.append([make_commit(hub, make_write("a", "1", 3, 4), make_write("c", "2", 1, 1), taken=(message,))])

@@ -39,6 +39,7 @@ from durablecli.store.disk import LocalDisk
 from durablecli.store.history.file import history_path
 from durablecli.store.hub import Hub
 from durablecli.store.hub_reader import HubReader
+from durablecli.store.inbox.inbox import Inbox
 from durablecli.store.inbox.messages import MessageItem
 from durablecli.store.journal.commits import Commit, HistoryWrite, PurgedExecution
 from durablecli.store.query import Query
@@ -275,7 +276,7 @@ def test_a_later_bad_line_with_an_end_is_damage_unless_the_journal_has_it(root: 
 def test_the_stamp_changes_with_everything_that_reading_shows(root: Path, engine: StepEngine) -> None:
     reader = HubReader(str(root))
     stamps = [reader.change_token("a"), reader.change_token("a")]
-    engine.hub.inbox.post("start", [MessageItem("a", name="f")])
+    Inbox(engine.hub.disk, engine.hub.root).post("start", [MessageItem("a", name="f")])
     stamps.append(reader.change_token("a"))
     engine.commit(start_write("a", 1), published=False)
     stamps.append(reader.change_token("a"))
@@ -368,7 +369,7 @@ def test_unconsumed_starts_are_pending(root: Path, engine: StepEngine) -> None:
     engine.commit(start_write("a", 1))
     engine.rebuild_index()
     engine.commit(start_write("b", 2), published=False)
-    inbox = engine.hub.inbox
+    inbox = Inbox(engine.hub.disk, engine.hub.root)
     inbox.post("start", [MessageItem("a", name="g", if_exists="replace")])
     inbox.post("start", [MessageItem("b", name="g")])
     inbox.post("start", [MessageItem("z", name="g", version="2", start_at=AT), MessageItem("y", name="g")])
@@ -459,7 +460,7 @@ def test_entities_are_listed_separately_wherever_their_records_are(root: Path, e
     engine.commit(entity_write(c, 2), make_log_write(a, 1, 4, [EntityOperationReceived("x", scheduled_time=LATER)]))
     engine.commit(compacted_write(b, 1, 4), purged=[PurgedExecution(c, "2")], published=False)
     engine.commit(entity_write(d, 4), published=False)
-    engine.hub.inbox.post("signal", [MessageItem("@counter@new", name="add")])
+    Inbox(engine.hub.disk, engine.hub.root).post("signal", [MessageItem("@counter@new", name="add")])
     reader = HubReader(str(root))
     rows = reader.page(ALL_ENTITIES).rows
     assert [(row.id, row.name, row.status, row.records, row.queued, row.has_pending_work) for row in rows] == [
@@ -586,7 +587,7 @@ def test_reading_a_hub_leaves_no_trace_in_it(root: Path, death: str) -> None:
     engine.commit(start_write("a", 1))
     engine.rebuild_index()
     engine.commit(end_write("a", 1, 2), published=death == "closed")
-    engine.hub.inbox.post("start", [MessageItem("new", name="f")])
+    Inbox(engine.hub.disk, engine.hub.root).post("start", [MessageItem("new", name="f")])
     if death == "closed":
         hubs.close_hub(engine.hub)
     else:
@@ -608,7 +609,7 @@ def test_a_hub_of_another_user_that_is_read_only_can_be_read(state: str) -> None
         engine.commit(start_write("a", 1))
         engine.rebuild_index()
         engine.commit(end_write("a", 1, 2))
-        engine.hub.inbox.post("start", [MessageItem("new", name="f")])
+        Inbox(engine.hub.disk, engine.hub.root).post("start", [MessageItem("new", name="f")])
         engine.abandon()
         corrupt_index(root, state)
         for folder, _, names in os.walk(outside):
@@ -655,8 +656,9 @@ def test_nothing_that_was_committed_is_missed_while_the_engine_works(root: Path)
     def work() -> None:
         nonlocal told
         inbox = engine.hub.inbox
+        client = Inbox(engine.hub.disk, engine.hub.root)
         for c in range(1, 61):
-            posted = inbox.post("start", [MessageItem(f"i{c:03}", name="f")])
+            posted = client.post("start", [MessageItem(f"i{c:03}", name="f")])
             told = c
             inbox.take_next()
             engine.commit(start_write(f"i{c:03}", engine.hub.journal.last_commit + 1))

@@ -29,6 +29,8 @@ from durablecli.model.events import (
 from durablecli.model.status import InstanceSummary
 from durablecli.store.history.file import history_files, read_history_file
 from durablecli.store.hub import Hub, checkpoint, close_hub, open_hub
+from durablecli.store.inbox.inbox import Inbox
+from durablecli.store.inbox.inbox_reader import InboxReader
 from durablecli.store.inbox.messages import MessageItem
 from durablecli.store.index import Index
 from durablecli.store.journal.commits import Commit, ConsumedMessage, HistoryWrite, PurgedExecution
@@ -77,7 +79,7 @@ class ExpectedState:
         self.acknowledged = last
         self.check_files(hub)
         taken = {each.message for commit in self.commits for each in commit.consumed}
-        waiting = {message.message for message in hub.inbox.pending_messages(TARGET)}
+        waiting = {message.message for message in InboxReader(hub.disk, hub.root).pending_messages(TARGET)}
         seen = waiting | taken
         lost = {message for message, sure in self.posted.items() if sure} - taken - waiting
         assert not lost, f"messages {lost} were acknowledged and are gone"
@@ -128,13 +130,14 @@ class MiniEngine:
         self.expected = expected
         self.rng = rng
         self.hub = open_hub(ROOT, disk, lock=False, index=NullIndex())
+        self.inbox = Inbox(disk, ROOT)
         expected.check(self.hub)
         self.live_histories = expected.expected_histories()
 
     def post(self) -> None:
         message = f"m-{self.rng.getrandbits(64):x}"
         self.expected.posted[message] = False
-        self.hub.inbox.post("raise-event", [MessageItem(TARGET, name="E", input=Raw(b"1"))], message)
+        self.inbox.post("raise-event", [MessageItem(TARGET, name="E", input=Raw(b"1"))], message)
         self.expected.posted[message] = True
 
     def commit(self) -> None:

@@ -31,8 +31,9 @@ from durablecli.store.history.file import (
 from durablecli.store.history.merge import JournalPart, covers_damage, merge_with_journal, parts_by_instance
 from durablecli.store.hub_creation import missing_folders
 from durablecli.store.hub_file import read_engine_process, read_hub_file
-from durablecli.store.inbox.failed_messages import MessageFailure
-from durablecli.store.inbox.inbox import Inbox
+from durablecli.store.inbox.failed_messages import FailedMessages, MessageFailure
+from durablecli.store.inbox.inbox_reader import InboxReader
+from durablecli.store.inbox.reservations import Reservations
 from durablecli.store.index import IndexReader, IndexUnusable, open_index_readonly
 from durablecli.store.journal.reader import JournalTail, read_tail
 from durablecli.store.os_errors import translate_os_errors
@@ -225,12 +226,12 @@ class HubChecker:
     # ── what is derived, or on its way ─────────────────────────────────────────────────────────────────────────────
 
     def _check_inbox(self, tail: JournalTail | None) -> None:
-        inbox = Inbox(self.disk, self.root)
+        reservations = Reservations(self.disk, self.root, InboxReader(self.disk, self.root))
         consumed = consumed_messages(tail) if tail is not None else set()
         waiting = set(self._read_message_ids())
         for message in sorted(waiting & consumed):
             self.report.notes.append(f"message {message} was taken and is still in the inbox")
-        for each in inbox.list_reservations():
+        for each in reservations.list_all():
             if not each.is_alive and each.message not in waiting:
                 self.report.notes.append(f"the id {each.id!r} is held by a process that is gone")
 
@@ -239,7 +240,7 @@ class HubChecker:
         for name in sorted(self.disk.listdir(bad)):
             text = f"{bad}/{name}: the message can't be read and was set aside; --repair moves it away"
             self.report.findings.append(text)
-        failed = Inbox(self.disk, self.root).failed_messages
+        failed = FailedMessages(self.disk, self.root)
         for name in failed.names():
             path = f"{self.root}/{layout.FAILED_MESSAGES_FOLDER}/{name}"
             self.report.findings.append(_describe_failed(path, failed.read_failure(name)))

@@ -26,7 +26,9 @@ from durablecli.store.history.writer import HistoryWriter
 from durablecli.store.hub import close_hub, open_hub
 from durablecli.store.hub_creation import create_folders, missing_folders
 from durablecli.store.hub_file import FORMAT, HubFile, read_hub_file, write_hub_file
-from durablecli.store.inbox.inbox import Inbox
+from durablecli.store.inbox.failed_messages import FailedMessages
+from durablecli.store.inbox.inbox_consumer import InboxConsumer
+from durablecli.store.inbox.inbox_reader import InboxReader
 from durablecli.store.index import IndexUnusable, open_index_readonly
 from durablecli.store.journal.commits import Commit, HistoryWrite, decode_commit
 from durablecli.store.journal.reader import (
@@ -111,8 +113,7 @@ class _HubRepair:
     def _retry_messages(self) -> Iterator[str]:
         """Put messages that were set aside back into the inbox, once; move those away that failed again, or can't be
         read."""
-        inbox = Inbox(self.disk, self.root)
-        failed = inbox.failed_messages
+        failed = FailedMessages(self.disk, self.root)
         for name in failed.names():
             why = failed.read_failure(name)
             if why is not None and why.is_final:
@@ -122,7 +123,8 @@ class _HubRepair:
                 failed.retry(name)
                 yield f"{name} was put back into the inbox"
         bad = f"{self.root}/{layout.UNREADABLE_MESSAGES_FOLDER}"
-        for file in [*(f"{bad}/{name}" for name in sorted(self.disk.listdir(bad))), *inbox.unreadable_files()]:
+        unreadable = InboxReader(self.disk, self.root).unreadable_files()
+        for file in [*(f"{bad}/{name}" for name in sorted(self.disk.listdir(bad))), *unreadable]:
             self._preserve(file)
             yield f"{file}, which can't be read, was moved to {self.root}/{layout.DAMAGED_FOLDER}"
 
@@ -170,7 +172,7 @@ class _HubRepair:
         wanted = [found[c] for c in sorted(found) if c >= first]
         lost = sum(not self._replay_commit(commit) for commit in wanted)
         self.history_writer.sync(self.history_writer.take_unsynced())
-        Inbox(self.disk, self.root).remove(each.message for commit in wanted for each in commit.consumed)
+        InboxConsumer(self.disk, self.root).remove(each.message for commit in wanted for each in commit.consumed)
         following = self._next_unused_commit(first, found)
         old = segment_numbers(self.disk, self.journal_folder)
         if self.disk.exists(f"{self.journal_folder}/{CHECKPOINT_FILE}"):

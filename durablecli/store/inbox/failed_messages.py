@@ -15,6 +15,7 @@ import msgspec
 from durablecli.model.codec import CorruptLine, append_crc, verify_crc
 from durablecli.store.disk import Disk
 from durablecli.store.inbox.messages import Message, MessageItem
+from durablecli.store.layout import FAILED_MESSAGES_FOLDER, NEW_MESSAGES_FOLDER
 
 _ERROR_SUFFIX = ".error"
 _MAX_TRIES = 2
@@ -41,10 +42,10 @@ _decode = msgspec.json.Decoder(MessageFailure).decode
 class FailedMessages:
     """The folder `inbox/failed`. The engine puts messages there; a repair, without an engine, takes them out."""
 
-    def __init__(self, disk: Disk, inbox: str) -> None:
+    def __init__(self, disk: Disk, root: str) -> None:
         self._disk = disk
-        self._new = f"{inbox}/new"
-        self._folder = f"{inbox}/failed"
+        self._new = f"{root}/{NEW_MESSAGES_FOLDER}"
+        self._folder = f"{root}/{FAILED_MESSAGES_FOLDER}"
 
     def move_from_inbox(self, name: str, message: Message, items: list[MessageItem], at: datetime, error: str) -> None:
         """Move a message's file, and the parts of a batch, out of the inbox; durable on return."""

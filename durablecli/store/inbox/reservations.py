@@ -10,7 +10,7 @@ synced: after a power cut the waiting start itself, which was, says that the id 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from contextlib import suppress
 
 import msgspec
@@ -19,6 +19,10 @@ from durablecli.errors import Conflict
 from durablecli.model.codec import CorruptLine, append_crc, verify_crc
 from durablecli.model.ids import file_name
 from durablecli.store.disk import Disk
+from durablecli.store.inbox.inbox_reader import InboxReader
+from durablecli.store.inbox.message_files import BATCH, hash_target
+from durablecli.store.layout import INBOX_LOCK_FILE, RESERVATIONS_FOLDER
+from durablecli.store.os_errors import translate_os_errors
 from durablecli.store.process_identity import is_process_alive, pid_namespace, start_token
 
 
@@ -56,28 +60,39 @@ _decode = msgspec.json.Decoder(Reservation).decode
 
 
 class Reservations:
-    """The folder of reserved ids. Whoever changes something has the inbox's lock, except for `release`."""
+    """The folder of reserved ids. Every change but `release` happens under the inbox's lock."""
 
-    def __init__(self, disk: Disk, folder: str) -> None:
+    def __init__(self, disk: Disk, root: str, reader: InboxReader) -> None:
         self._disk = disk
-        self._folder = folder
+        self._folder = f"{root}/{RESERVATIONS_FOLDER}"
+        self._lock_path = f"{root}/{INBOX_LOCK_FILE}"
+        self._reader = reader
+        self._first_targets: frozenset[str] | None = None
+
+    # ── these take the inbox's lock ────────────────────────────────────────────────────────────────────────────────
 
     def reserve(
-        self,
-        instance: str,
-        message: str,
-        find_starts: Callable[[bool], Collection[str]],
-        *,
-        allow_pending: bool = False,
-        final: bool = False,
+        self, instance: str, message: str, *, allow_pending: bool = False, final: bool = False
     ) -> Reservation | None:
-        """Reserve an id or raise Conflict; gives the reservation whose place it takes.
+        """Reserve an id for the start that `message` will be; raises Conflict if it is held, or if its start waits.
 
-        `waiting(sure)` gives the messages in the inbox that start it; `sure` when it has to look. With `over_waiting`
-        that is no conflict.
+        Whether the instance exists already is for the caller to check, after this; if it does, the id is to be
+        released. With `allow_pending` a start that waits is no conflict: its reservation is returned, for `cancel`.
+        A `final` reservation falls to nobody else.
         """
+        with translate_os_errors(f"the id {instance!r} is not reserved"), self._disk.lock(self._lock_path):
+            if self._first_targets is None:
+                # Later starts have a reservation to be seen by: only a power cut loses those, and it ends us too.
+                self._first_targets = self._reader.read_listing().targets
+            may_wait = not self._first_targets.isdisjoint((hash_target(instance), BATCH))
+            return self._reserve(instance, message, may_wait, allow_pending=allow_pending, final=final)
+
+    def _reserve(
+        self, instance: str, message: str, may_wait: bool, *, allow_pending: bool, final: bool
+    ) -> Reservation | None:
         held = self.get(instance)
-        starts = find_starts(held is not None or self._disk.exists(self._path(instance)))
+        must_read = may_wait or held is not None or self._disk.exists(self._path(instance))
+        starts = self._reader.start_messages(instance) if must_read else set[str]()
         if held is not None and held.is_binding:
             raise Conflict(f"the id {instance!r} is being started by process {held.pid}; try again")
         if starts and not allow_pending:
@@ -85,15 +100,28 @@ class Reservations:
         self._write(instance, message, final=final)
         return held
 
+    def make_final(self, instance: str, message: str) -> None:
+        """Keep a reservation from falling to another client; raises ReservationLost."""
+        with translate_os_errors(f"the id {instance!r} is not reserved"), self._disk.lock(self._lock_path):
+            self.check_owner(instance, message)
+            self._write(instance, message, final=True)
+
+    def cancel(self, instance: str, message: str, previous: Reservation | None) -> None:
+        """Undo `reserve`, if nothing is posted: an earlier start that still waits has its id again."""
+        with translate_os_errors("an id can't be released"), self._disk.lock(self._lock_path):
+            if not self.belongs_to(instance, message):
+                return
+            if previous is not None and previous.message in self._reader.start_messages(instance):
+                self._replace(previous)
+            else:
+                self.release(instance, message)
+
+    # ── for callers that have the lock ─────────────────────────────────────────────────────────────────────────────
+
     def belongs_to(self, instance: str, message: str) -> bool:
         """Whether the reservation of the id is this message's."""
         held = self.get(instance)
         return held is not None and held.message == message
-
-    def make_final(self, instance: str, message: str) -> None:
-        """See that no other starter takes the reservation over; raises ReservationLost."""
-        self.check_owner(instance, message)
-        self._write(instance, message, final=True)
 
     def check_owner(self, instance: str, message: str) -> None:
         """Raise ReservationLost unless the reservation of the id is this message's."""
@@ -103,10 +131,6 @@ class Reservations:
     def mark_posted(self, instance: str, message: str) -> None:
         """Note that the start is about to be in the inbox: from now on that counts."""
         self._write(instance, message, posted=True)
-
-    def restore(self, previous: Reservation) -> None:
-        """Put an earlier reservation back in its place."""
-        self._replace(previous)
 
     def drop_unposted(self, instance: str) -> None:
         """Take an id from a starter who has decided and not posted yet; raises Conflict where an engine may have it."""

@@ -14,10 +14,12 @@ import stat
 import threading
 from collections.abc import Callable
 
+from durablecli.store.layout import INBOX_FOLDER
+
 
 def pipe_path(root: str) -> str:
     """Where the pipe of a hub is; raises OSError if there is no such hub."""
-    inbox = os.stat(f"{root}/inbox")
+    inbox = os.stat(f"{root}/{INBOX_FOLDER}")
     return f"{_pipe_folder(inbox.st_uid)}/{inbox.st_dev:x}-{inbox.st_ino:x}"
 
 
@@ -29,7 +31,7 @@ def notify(root: str) -> None:
     """Wake whoever listens. Never blocks, never fails: the engine looks every second anyway."""
     with contextlib.suppress(OSError):
         pipe = pipe_path(root)
-        _check_folder(os.path.dirname(pipe), os.stat(f"{root}/inbox").st_uid)
+        _check_folder(os.path.dirname(pipe), os.stat(f"{root}/{INBOX_FOLDER}").st_uid)
         # Without a reader the open fails at once (ENXIO); a full pipe has rung already (EAGAIN).
         fd = os.open(pipe, os.O_WRONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
         try:
@@ -63,7 +65,9 @@ class WakeupPipe:
         except OSError:
             return False
         self._stop_pipe = os.pipe()
-        thread = threading.Thread(target=self._wait_for_wakeups, args=(callback,), name="durablecli-bell", daemon=True)
+        thread = threading.Thread(
+            target=self._wait_for_wakeups, args=(callback,), name="durablecli-wakeup", daemon=True
+        )
         try:
             thread.start()
         except RuntimeError:  # the system has no thread left

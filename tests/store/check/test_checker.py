@@ -20,6 +20,7 @@ from durablecli.store.check.history import check_history
 from durablecli.store.check.repair import repair_hub
 from durablecli.store.history.file import history_path, read_history
 from durablecli.store.hub import Hub, checkpoint, close_hub, open_hub
+from durablecli.store.inbox.inbox import Inbox
 from durablecli.store.inbox.messages import MessageItem
 from durablecli.store.journal.commits import Commit, ConsumedMessage, HistoryWrite, PurgedExecution
 from durablecli.store.recovery import rebuild_index, summarize_history
@@ -280,7 +281,7 @@ def test_a_missing_hub_is_a_note_and_is_not_made(root: str) -> None:
 
 def test_what_a_kill_leaves_is_only_worth_notes(root: str) -> None:
     hub = make_hub(root)
-    message = hub.inbox.post("raise-event", [MessageItem("a", name="E")]).message
+    message = Inbox(hub.disk, hub.root).post("raise-event", [MessageItem("a", name="E")]).message
     apply_commit(hub, make_write(hub, "a", 6, 1), taken=[ConsumedMessage(message)])
     segment = max(Path(root, "journal").glob("*.jsonl"))
     abandon(hub)
@@ -384,7 +385,7 @@ def test_a_missing_folder_is_found_and_recreated(root: str, name: str) -> None:
     assert f"{root}/{name} was made anew" in report.repaired
     assert report.findings == []
     again = open_hub(root)
-    again.inbox.post("start", [MessageItem("new", "f")])
+    Inbox(again.disk, again.root).post("start", [MessageItem("new", "f")])
     finish_hub(again, root)
 
 

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -18,13 +19,16 @@ from msgspec import Raw
 
 from durablecli.errors import Conflict, DamagedMessage, HubLocked, StorageError, UsageError
 from durablecli.store import disk as disk_module
-from durablecli.store.disk import LocalDisk
+from durablecli.store.disk import Disk, LocalDisk
 from durablecli.store.hub import close_hub, open_hub
 from durablecli.store.hub_creation import create_folders
-from durablecli.store.inbox import batches, reservations
-from durablecli.store.inbox import inbox as inbox_module
+from durablecli.store.inbox import batches, inbox_consumer, reservations
 from durablecli.store.inbox.inbox import Inbox
+from durablecli.store.inbox.inbox_consumer import InboxConsumer
+from durablecli.store.inbox.inbox_reader import InboxReader
+from durablecli.store.inbox.message_counter import MessageCounter
 from durablecli.store.inbox.messages import Message, MessageItem
+from durablecli.store.inbox.reservations import Reservation, Reservations
 from durablecli.store.inbox.wakeup import WakeupPipe, notify
 from durablecli.store.inbox.wakeup import pipe_path as bell_path
 from durablecli.store.memory_disk import MemoryDisk
@@ -43,18 +47,33 @@ class UnsyncedDisk(LocalDisk):
         pass
 
 
-def make_inbox(disk: MemoryDisk | None = None) -> Inbox:
+class InboxHarness:
+    """One inbox from all sides: a client's, a reader's and the engine's."""
+
+    def __init__(self, disk: Disk, root: str, notify: Callable[[], None] | None = None) -> None:
+        self.disk = disk
+        self.client = Inbox(disk, root, notify=notify)
+        self.reader = InboxReader(disk, root)
+        self.consumer = InboxConsumer(disk, root)
+        self.counter = MessageCounter(disk, root)
+        self._reservations = Reservations(disk, root, self.reader)
+
+    def list_reservations(self) -> list[Reservation]:
+        return self._reservations.list_all()
+
+
+def make_inbox(disk: MemoryDisk | None = None) -> InboxHarness:
     disk = disk or MemoryDisk()
     disk.make_folder("hub")
     disk.sync_folder("")
     create_folders(disk, "hub")
-    return Inbox(disk, "hub")
+    return InboxHarness(disk, "hub")
 
 
-def make_disk_inbox(root: Path) -> Inbox:
+def make_disk_inbox(root: Path) -> InboxHarness:
     disk = UnsyncedDisk()
     create_folders(disk, str(root))
-    return Inbox(disk, str(root))
+    return InboxHarness(disk, str(root))
 
 
 def event_items(instance: str, name: str = "E") -> list[MessageItem]:
@@ -71,8 +90,8 @@ def item_names(messages: list[Message]) -> list[str | None]:
 
 def test_a_message_comes_out_as_it_went_in() -> None:
     inbox = make_inbox()
-    receipt = inbox.post("start", start_items("tour-7"))
-    (message,) = inbox.take_next()
+    receipt = inbox.client.post("start", start_items("tour-7"))
+    (message,) = inbox.consumer.take_next()
     assert (message.message, message.kind, message.number, message.total) == (receipt.message, "start", 1, 1)
     assert receipt.instances == ["tour-7"]
     assert (message.items[0].instance, message.items[0].name, bytes(message.items[0].input)) == (
@@ -87,21 +106,21 @@ def test_posting_notifies_the_wakeup_pipe() -> None:
     disk = MemoryDisk()
     disk.make_folder("hub")
     create_folders(disk, "hub")
-    inbox = Inbox(disk, "hub", notify=lambda: rings.append(None))
-    inbox.post("purge", [MessageItem("a")])
+    inbox = InboxHarness(disk, "hub", notify=lambda: rings.append(None))
+    inbox.client.post("purge", [MessageItem("a")])
     assert len(rings) == 1
 
 
 @pytest.mark.parametrize(("kind", "items"), [("dance", [MessageItem("a")]), ("start", [])])
 def test_what_is_no_message_is_refused(kind: str, items: list[MessageItem]) -> None:
     with pytest.raises(UsageError):
-        make_inbox().post(kind, items)
+        make_inbox().client.post(kind, items)
 
 
 def test_a_message_over_the_limit_is_refused_with_the_limit() -> None:
     big = Raw(b'"%b"' % bytes(17 * 1024 * 1024).replace(b"\0", b"x"))
     with pytest.raises(UsageError, match="16 MiB"):
-        make_inbox().post("raise-event", [MessageItem("a", name="E", input=big)])
+        make_inbox().client.post("raise-event", [MessageItem("a", name="E", input=big)])
 
 
 # ── order ──────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -111,23 +130,23 @@ def test_each_message_is_handed_out_once_and_in_slices() -> None:
     disk = MemoryDisk()
     inbox = make_inbox(disk)
     for n in range(5):
-        inbox.post("raise-event", event_items("a", f"E{n}"))
-    first = inbox.take_next(limit=2)
-    assert inbox.has_more
-    rest = inbox.take_next()
+        inbox.client.post("raise-event", event_items("a", f"E{n}"))
+    first = inbox.consumer.take_next(limit=2)
+    assert inbox.consumer.has_more
+    rest = inbox.consumer.take_next()
     assert item_names(first) + item_names(rest) == ["E0", "E1", "E2", "E3", "E4"]
-    assert inbox.listing_count == 1
-    assert inbox.take_next() == []
-    inbox.remove([each.message for each in first])
-    assert inbox.take_next() == []
-    assert item_names(Inbox(disk, "hub").take_next()) == ["E2", "E3", "E4"]
+    assert inbox.consumer.listing_count == 1
+    assert inbox.consumer.take_next() == []
+    inbox.consumer.remove([each.message for each in first])
+    assert inbox.consumer.take_next() == []
+    assert item_names(InboxConsumer(disk, "hub").take_next()) == ["E2", "E3", "E4"]
 
 
 def test_what_one_listing_misses_is_not_overtaken() -> None:
     disk = MemoryDisk()
     inbox = make_inbox(disk)
     for n in range(1, 4):
-        inbox.post("raise-event", event_items("a", f"E{n}"))
+        inbox.client.post("raise-event", event_items("a", f"E{n}"))
 
     shown = iter(["2"])
     real = disk.listdir
@@ -137,8 +156,8 @@ def test_what_one_listing_misses_is_not_overtaken() -> None:
         return [name for name in real(path) if name[11] in wanted]
 
     disk.listdir = listdir  # type: ignore[method-assign]
-    assert item_names(inbox.take_next()) == ["E1", "E2"]
-    assert item_names(inbox.take_next()) == ["E3"]
+    assert item_names(inbox.consumer.take_next()) == ["E1", "E2"]
+    assert item_names(inbox.consumer.take_next()) == ["E3"]
 
 
 def test_ten_thousand_messages_of_four_senders_come_in_their_order_while_they_are_taken(tmp_path: Path) -> None:
@@ -146,18 +165,18 @@ def test_ten_thousand_messages_of_four_senders_come_in_their_order_while_they_ar
     senders, each = 4, 2500
 
     def send(sender: int) -> None:
-        inbox = Inbox(UnsyncedDisk(), str(tmp_path))
+        inbox = InboxHarness(UnsyncedDisk(), str(tmp_path))
         for n in range(each):
-            inbox.post("raise-event", event_items(f"s{sender}", str(n)))
+            inbox.client.post("raise-event", event_items(f"s{sender}", str(n)))
 
     taken: dict[str, list[int]] = {f"s{sender}": [] for sender in range(senders)}
     with ThreadPoolExecutor(senders) as pool:
         sending = [pool.submit(send, sender) for sender in range(senders)]
         while not all(future.done() for future in sending) or os.listdir(tmp_path / "inbox" / "new"):
-            found = taker.take_next()
+            found = taker.consumer.take_next()
             for message in found:
                 taken[message.items[0].instance].append(int(message.items[0].name or ""))
-            taker.remove([message.message for message in found])
+            taker.consumer.remove([message.message for message in found])
         for future in sending:
             future.result()
     assert taken == {f"s{sender}": list(range(each)) for sender in range(senders)}
@@ -168,13 +187,13 @@ def test_numbers_never_go_back_below_what_waits(left: bytes | None) -> None:
     disk = MemoryDisk()
     inbox = make_inbox(disk)
     for n in range(3):
-        inbox.post("raise-event", event_items("a", f"E{n}"))
+        inbox.client.post("raise-event", event_items("a", f"E{n}"))
     disk.unlink("hub/inbox/counter")
     if left is not None:
         disk.create("hub/inbox/counter", left, sync=True)
-    again = Inbox(disk, "hub")
-    again.post("raise-event", event_items("a", "E3"))
-    assert [(each.number, each.items[0].name) for each in again.take_next()][-1] == (4, "E3")
+    again = InboxHarness(disk, "hub")
+    again.client.post("raise-event", event_items("a", "E3"))
+    assert [(each.number, each.items[0].name) for each in again.consumer.take_next()][-1] == (4, "E3")
 
 
 # ── crashes and refusals ───────────────────────────────────────────────────────────────────────────────────────────
@@ -201,7 +220,7 @@ def test_what_was_acknowledged_is_there_after_a_power_cut_at_every_operation() -
             disk.step = cut
             try:
                 for n in range(3):
-                    inbox.post("raise-event", event_items("a", f"E{n}"))
+                    inbox.client.post("raise-event", event_items("a", f"E{n}"))
                     told.append(f"E{n}")
             except PowerCut:
                 pass
@@ -210,10 +229,10 @@ def test_what_was_acknowledged_is_there_after_a_power_cut_at_every_operation() -
             disk.step = lambda name, path: None
             disk.power_cut(dice)
             cuts += 1
-            again = Inbox(disk, "hub")
-            again.remove_leftovers()
-            again.post("raise-event", event_items("a", "after"))
-            found = item_names(again.take_next())
+            again = InboxHarness(disk, "hub")
+            again.consumer.remove_leftovers()
+            again.client.post("raise-event", event_items("a", "after"))
+            found = item_names(again.consumer.take_next())
             in_flight = [f"E{len(told)}"] if f"E{len(told)}" in found else []
             assert found == [*told, *in_flight, "after"], f"seed {seed}, operation {operation}"
     assert cuts > 500
@@ -225,16 +244,16 @@ def test_a_refusal_of_the_disk_acknowledges_nothing(operation: str) -> None:
     inbox = make_inbox(disk)
     disk.step = fail_from(1, {operation}, errno.ENOSPC)
     with pytest.raises(StorageError, match="not acknowledged"):
-        inbox.post("raise-event", event_items("a"))
+        inbox.client.post("raise-event", event_items("a"))
     disk.step = lambda name, path: None
     # A message that got its name, and failed to be synced behind it, may still be seen; the others must not.
-    assert len(inbox.take_next()) == (operation == "sync_folder")
+    assert len(inbox.consumer.take_next()) == (operation == "sync_folder")
 
 
 def test_without_file_handles_messages_wait() -> None:
     disk = MemoryDisk()
     inbox = make_inbox(disk)
-    inbox.post("raise-event", event_items("a", "E0"))
+    inbox.client.post("raise-event", event_items("a", "E0"))
     read, refused = disk.read, iter([True])
 
     def poor(path: str) -> bytes:
@@ -243,34 +262,34 @@ def test_without_file_handles_messages_wait() -> None:
         return read(path)
 
     disk.read = poor  # type: ignore[method-assign]
-    assert inbox.take_next() == []
-    assert item_names(inbox.take_next()) == ["E0"]
+    assert inbox.consumer.take_next() == []
+    assert item_names(inbox.consumer.take_next()) == ["E0"]
 
 
 @pytest.mark.parametrize("damage", [b"", b"\0" * 40, b'{"format":1,"message":"m","crc":"00000000"}\n'])
 def test_a_damaged_message_is_moved_away_and_reported_once(damage: bytes) -> None:
     disk = MemoryDisk()
     inbox = make_inbox(disk)
-    inbox.post("raise-event", event_items("a", "E0"))
+    inbox.client.post("raise-event", event_items("a", "E0"))
     disk.create(f"{NEW}/000000000002-raise-event-00.json", damage, sync=True)
-    inbox.next_number()
-    inbox.post("raise-event", event_items("a", "E1"))
-    assert item_names(inbox.take_next()) == ["E0", "E1"]
-    (finding,) = inbox.take_warnings()
+    inbox.counter.next()
+    inbox.client.post("raise-event", event_items("a", "E1"))
+    assert item_names(inbox.consumer.take_next()) == ["E0", "E1"]
+    (finding,) = inbox.consumer.take_warnings()
     assert "hub/inbox/bad/000000000002-raise-event-00.json" in finding
-    assert inbox.take_warnings() == []
+    assert inbox.consumer.take_warnings() == []
     assert disk.read("hub/inbox/bad/000000000002-raise-event-00.json") == damage
 
 
 def test_messages_that_a_dead_engine_took_are_removed_by_the_next() -> None:
     disk = MemoryDisk()
     inbox = make_inbox(disk)
-    first = inbox.post("raise-event", event_items("a", "E0")).message
-    inbox.post("raise-event", event_items("a", "E1"))
-    inbox.take_next()
-    again = Inbox(disk, "hub")
-    again.remove([first, "m-never-here"])
-    assert item_names(again.take_next()) == ["E1"]
+    first = inbox.client.post("raise-event", event_items("a", "E0")).message
+    inbox.client.post("raise-event", event_items("a", "E1"))
+    inbox.consumer.take_next()
+    again = InboxHarness(disk, "hub")
+    again.consumer.remove([first, "m-never-here"])
+    assert item_names(again.consumer.take_next()) == ["E1"]
 
 
 def test_half_written_files_of_dead_processes_are_swept(tmp_path: Path) -> None:
@@ -279,7 +298,7 @@ def test_half_written_files_of_dead_processes_are_swept(tmp_path: Path) -> None:
     (tmp_path / f"inbox/tmp/{os.getpid()}-000000000002-m-y").write_bytes(b"being written")
     (tmp_path / "inbox/new/000000000001-start-batch.0.part").write_bytes(b"orphan")
     (tmp_path / "inbox/new/000000000002-start-batch.0.part").write_bytes(b"its manifest comes")
-    inbox.remove_leftovers()
+    inbox.consumer.remove_leftovers()
     assert os.listdir(tmp_path / "inbox/tmp") == [f"{os.getpid()}-000000000002-m-y"]
     assert os.listdir(tmp_path / "inbox/new") == ["000000000002-start-batch.0.part"]
 
@@ -289,17 +308,17 @@ def test_half_written_files_of_dead_processes_are_swept(tmp_path: Path) -> None:
 
 def test_pending_gives_what_waits_for_one_instance_in_order() -> None:
     inbox = make_inbox()
-    inbox.post("start", start_items("a"))
-    inbox.post("raise-event", event_items("b"))
-    inbox.post("terminate", [MessageItem("b"), MessageItem("a", reason="enough")])
-    inbox.post("restart", [MessageItem("b", new_instance="c")])
-    assert [(each.kind, [item.instance for item in each.items]) for each in inbox.pending_messages("a")] == [
+    inbox.client.post("start", start_items("a"))
+    inbox.client.post("raise-event", event_items("b"))
+    inbox.client.post("terminate", [MessageItem("b"), MessageItem("a", reason="enough")])
+    inbox.client.post("restart", [MessageItem("b", new_instance="c")])
+    assert [(each.kind, [item.instance for item in each.items]) for each in inbox.reader.pending_messages("a")] == [
         ("start", ["a"]),
         ("terminate", ["a"]),
     ]
-    assert [each.kind for each in inbox.pending_messages("c")] == ["restart"]
-    assert inbox.pending_messages("d") == []
-    assert [each.items[0].instance for each in inbox.pending_starts()] == ["a"]
+    assert [each.kind for each in inbox.reader.pending_messages("c")] == ["restart"]
+    assert inbox.reader.pending_messages("d") == []
+    assert [each.items[0].instance for each in inbox.reader.pending_of_kinds({"start"})] == ["a"]
 
 
 def make_batch(count: int = 100, size: int = 100_000) -> list[MessageItem]:
@@ -310,39 +329,44 @@ def make_batch(count: int = 100, size: int = 100_000) -> list[MessageItem]:
 def test_a_large_batch_is_kept_in_parts_and_read_in_slices() -> None:
     disk = MemoryDisk()
     inbox = make_inbox(disk)
-    receipt = inbox.post("start", make_batch())
+    receipt = inbox.client.post("start", make_batch())
     parts = [name for name in disk.listdir(NEW) if name.endswith(".part")]
     assert len(parts) == 3
     assert all(disk.size(f"{NEW}/{name}") <= batches.MAX_PART_BYTES for name in parts)
-    (message,) = inbox.take_next()
+    (message,) = inbox.consumer.take_next()
     assert (message.total, message.items, message.batch) == (100, [], "b")
-    slices = [inbox.read_items(message, first, 30) for first in range(0, 120, 30)]
+    slices = [inbox.reader.read_items(message, first, 30) for first in range(0, 120, 30)]
     assert [item.instance for each in slices for item in each] == [f"b-{index}" for index in range(100)]
-    assert [[item.instance for item in each.items] for each in inbox.pending_messages("b-99")] == [["b-99"]]
-    assert inbox.pending_messages("b-100") == inbox.pending_messages("b-099") == inbox.pending_messages("b-") == []
-    assert len(list(inbox.pending_starts())) == 1
-    inbox.remove([receipt.message])
+    assert [[item.instance for item in each.items] for each in inbox.reader.pending_messages("b-99")] == [["b-99"]]
+    assert (
+        inbox.reader.pending_messages("b-100")
+        == inbox.reader.pending_messages("b-099")
+        == inbox.reader.pending_messages("b-")
+        == []
+    )
+    assert len(list(inbox.reader.pending_of_kinds({"start"}))) == 1
+    inbox.consumer.remove([receipt.message])
     assert disk.listdir(NEW) == []
 
 
 def test_a_batch_of_any_ids_is_found_too() -> None:
     inbox = make_inbox()
     items = make_batch()
-    inbox.post("start", [*items[1:], items[0]])
-    assert [[item.instance for item in each.items] for each in inbox.pending_messages("b-0")] == [["b-0"]]
+    inbox.client.post("start", [*items[1:], items[0]])
+    assert [[item.instance for item in each.items] for each in inbox.reader.pending_messages("b-0")] == [["b-0"]]
 
 
 def test_a_damaged_or_missing_part_concerns_its_message_only() -> None:
     disk = MemoryDisk()
     inbox = make_inbox(disk)
-    inbox.post("start", make_batch())
-    (message,) = inbox.take_next()
+    inbox.client.post("start", make_batch())
+    (message,) = inbox.consumer.take_next()
     disk.truncate(f"{NEW}/000000000001-start-batch.1.part", 1000)
     with pytest.raises(DamagedMessage, match="part of batch"):
-        inbox.read_items(message, 50, 10)
+        inbox.reader.read_items(message, 50, 10)
     disk.unlink(f"{NEW}/000000000001-start-batch.1.part")
     with pytest.raises(DamagedMessage, match="part of batch"):
-        inbox.read_items(message, 50, 10)
+        inbox.reader.read_items(message, 50, 10)
 
 
 def test_a_batch_is_atomic_across_a_power_cut_at_every_operation() -> None:
@@ -363,14 +387,18 @@ def test_a_batch_is_atomic_across_a_power_cut_at_every_operation() -> None:
 
             disk.step = cut
             try:
-                inbox.post("start", make_batch(10, 1_000_000))
+                inbox.client.post("start", make_batch(10, 1_000_000))
                 done = True
             except PowerCut:
                 pass
             disk.step = lambda name, path: None
             disk.power_cut(random.Random(1000 * seed + operation))
-            again = Inbox(disk, "hub")
-            found = [item for message in again.take_next() for item in again.read_items(message, 0, message.total)]
+            again = InboxHarness(disk, "hub")
+            found = [
+                item
+                for message in again.consumer.take_next()
+                for item in again.reader.read_items(message, 0, message.total)
+            ]
             assert [item.instance for item in found] in ([], [f"b-{index}" for index in range(10)])
             assert found or not done
             outcomes.add(len(found))
@@ -385,10 +413,10 @@ def test_of_two_hundred_starters_one_gets_the_id(tmp_path: Path) -> None:
     gate = threading.Barrier(200)
 
     def reserve(n: int) -> bool:
-        inbox = Inbox(UnsyncedDisk(), str(tmp_path))
+        inbox = InboxHarness(UnsyncedDisk(), str(tmp_path))
         gate.wait()
         try:
-            inbox.reserve("../one", f"m-{n}")
+            inbox.client.reserve("../one", f"m-{n}")
         except Conflict:
             return False
         return True
@@ -403,20 +431,20 @@ def test_of_two_hundred_starters_one_gets_the_id(tmp_path: Path) -> None:
 
 def test_a_released_id_is_free_again() -> None:
     inbox = make_inbox()
-    inbox.reserve("a", "m-1")
+    inbox.client.reserve("a", "m-1")
     with pytest.raises(Conflict, match="'a' is being started"):
-        inbox.reserve("a", "m-2")
-    inbox.release_ids([("a", "m-2"), ("b", "m-1")])
+        inbox.client.reserve("a", "m-2")
+    inbox.consumer.release_ids([("a", "m-2"), ("b", "m-1")])
     assert [each.message for each in inbox.list_reservations()] == ["m-1"]
-    inbox.release_ids([("a", "m-1")])
-    assert inbox.get_reservation("a") is None
-    inbox.reserve("a", "m-2")
+    inbox.consumer.release_ids([("a", "m-1")])
+    assert inbox.client.get_reservation("a") is None
+    inbox.client.reserve("a", "m-2")
     assert [each.message for each in inbox.list_reservations()] == ["m-2"]
 
 
 def reserve_and_die(root: Path, post: bool) -> None:
     code = f"""
-from durablecli.store.disk import LocalDisk
+from durablecli.store.disk import Disk, LocalDisk
 from durablecli.store.inbox.inbox import Inbox
 from durablecli.store.inbox.messages import MessageItem
 inbox = Inbox(LocalDisk(), {str(root)!r})
@@ -430,11 +458,11 @@ if {post}:
 def test_an_id_that_a_dead_process_held_falls_to_the_next(tmp_path: Path) -> None:
     inbox = make_disk_inbox(tmp_path)
     reserve_and_die(tmp_path, post=False)
-    held = inbox.get_reservation("a")
+    held = inbox.client.get_reservation("a")
     assert held is not None
     assert not held.is_alive
-    inbox.reserve("a", "m-2")
-    held = inbox.get_reservation("a")
+    inbox.client.reserve("a", "m-2")
+    held = inbox.client.get_reservation("a")
     assert held is not None
     assert held.message == "m-2"
 
@@ -443,61 +471,61 @@ def test_an_id_with_a_pending_start_stays_reserved_after_its_poster_ended(tmp_pa
     inbox = make_disk_inbox(tmp_path)
     reserve_and_die(tmp_path, post=True)
     with pytest.raises(Conflict, match="waits for a daemon"):
-        inbox.reserve("a", "m-2")
-    inbox.remove_leftovers()
-    assert inbox.get_reservation("a") is not None
-    Inbox(LocalDisk(), str(tmp_path)).remove(["m-1"])
-    assert inbox.get_reservation("a") is None
+        inbox.client.reserve("a", "m-2")
+    inbox.consumer.remove_leftovers()
+    assert inbox.client.get_reservation("a") is not None
+    InboxConsumer(LocalDisk(), str(tmp_path)).remove(["m-1"])
+    assert inbox.client.get_reservation("a") is None
 
 
 def test_a_start_that_waits_gives_its_id_to_one_that_may_replace_it_and_gets_it_back() -> None:
     inbox = make_inbox()
-    inbox.reserve("a", "m-1")
+    inbox.client.reserve("a", "m-1")
     reserved = MessageItem("a", name="f", reserved=True)
-    inbox.post("start", [reserved], "m-1")
-    before = inbox.reserve("a", "m-2", allow_pending=True)
-    inbox.cancel_reservation("a", "m-2", before)
+    inbox.client.post("start", [reserved], "m-1")
+    before = inbox.client.reserve("a", "m-2", allow_pending=True)
+    inbox.client.cancel_reservation("a", "m-2", before)
     assert [each.message for each in inbox.list_reservations()] == ["m-1"]
-    before = inbox.reserve("a", "m-3", allow_pending=True)
-    inbox.take_next()
-    inbox.remove(["m-1"])
-    inbox.cancel_reservation("a", "m-3", before)
+    before = inbox.client.reserve("a", "m-3", allow_pending=True)
+    inbox.consumer.take_next()
+    inbox.consumer.remove(["m-1"])
+    inbox.client.cancel_reservation("a", "m-3", before)
     assert inbox.list_reservations() == []
 
 
 def test_a_start_is_posted_only_while_the_reservation_names_it() -> None:
     inbox = make_inbox()
-    inbox.reserve("a", "m-1")
-    inbox.cancel_reservation("a", "m-1", None)
+    inbox.client.reserve("a", "m-1")
+    inbox.client.cancel_reservation("a", "m-1", None)
     with pytest.raises(Conflict, match="at the same time"):
-        inbox.post("start", [MessageItem("a", name="f", reserved=True)], "m-1")
-    assert inbox.take_next() == []
+        inbox.client.post("start", [MessageItem("a", name="f", reserved=True)], "m-1")
+    assert inbox.consumer.take_next() == []
 
 
 def test_an_id_is_free_when_its_start_has_been_taken_out_of_the_inbox() -> None:
     disk = MemoryDisk()
     inbox = make_inbox(disk)
-    inbox.reserve("a", "m-1")
-    inbox.post("start", [MessageItem("a", name="f", reserved=True)], "m-1")
+    inbox.client.reserve("a", "m-1")
+    inbox.client.post("start", [MessageItem("a", name="f", reserved=True)], "m-1")
     (name,) = [name for name in disk.listdir("hub/inbox/new") if name.endswith(".json")]
     disk.unlink(f"hub/inbox/new/{name}")
-    inbox.reserve("a", "m-2")
+    inbox.client.reserve("a", "m-2")
     assert [each.message for each in inbox.list_reservations()] == ["m-2"]
 
 
 def test_a_final_reservation_is_released_only_by_the_next_engine(monkeypatch: pytest.MonkeyPatch) -> None:
     inbox = make_inbox()
-    inbox.reserve("a", "m-1")
-    inbox.make_final("a", "m-1")
+    inbox.client.reserve("a", "m-1")
+    inbox.client.make_final("a", "m-1")
     monkeypatch.setattr(reservations, "pid_namespace", lambda: "another one")
     monkeypatch.setattr(reservations, "is_process_alive", lambda pid, started: False)
     with pytest.raises(Conflict, match="'a' is being started"):
-        inbox.reserve("a", "m-2", allow_pending=True)
+        inbox.client.reserve("a", "m-2", allow_pending=True)
     with pytest.raises(Conflict, match="just being started"):
-        inbox.post("rewind", [MessageItem("a")])
-    inbox.remove_leftovers()
-    inbox.reserve_for_engine("a")
-    held = inbox.get_reservation("a")
+        inbox.client.post("rewind", [MessageItem("a")])
+    inbox.consumer.remove_leftovers()
+    inbox.consumer.reserve_id("a")
+    held = inbox.client.get_reservation("a")
     assert held is not None
     assert held.final
 
@@ -505,8 +533,8 @@ def test_a_final_reservation_is_released_only_by_the_next_engine(monkeypatch: py
 def test_a_pending_start_reserves_its_id_when_a_power_cut_lost_the_reservation() -> None:
     disk = MemoryDisk()
     inbox = make_inbox(disk)
-    inbox.reserve("a", "m-1")
-    inbox.post("start", start_items("a"), "m-1")
+    inbox.client.reserve("a", "m-1")
+    inbox.client.post("start", start_items("a"), "m-1")
     disk.unlink("hub/inbox/ids/a")
     with pytest.raises(Conflict, match="waits for a daemon"):
         Inbox(disk, "hub").reserve("a", "m-2")
@@ -518,13 +546,13 @@ def test_a_pending_start_reserves_its_id_when_a_power_cut_lost_the_reservation()
 
 def test_the_wakeup_pipe_wakes_its_listener(tmp_path: Path) -> None:
     create_folders(LocalDisk(), str(tmp_path))
-    inbox = Inbox(LocalDisk(), str(tmp_path))
+    inbox = InboxHarness(LocalDisk(), str(tmp_path))
     woken = threading.Event()
     bell = WakeupPipe(str(tmp_path))
     assert bell.listen(woken.set)
     try:
         for _ in range(3):
-            inbox.post("raise-event", event_items("a"))
+            inbox.client.post("raise-event", event_items("a"))
             assert woken.wait(10)
             woken.clear()
         pipe = Path(bell_path(str(tmp_path)))
@@ -591,17 +619,17 @@ def test_a_pipe_of_an_earlier_version_is_taken_away(tmp_path: Path) -> None:
 def test_the_post_counter_restarts_with_each_engine() -> None:
     inbox = make_inbox()
     for _ in range(3):
-        inbox.post("raise-event", event_items("a"))
-    assert inbox.refresh_listing()
-    inbox.take_next()
-    following = Inbox(inbox._disk, "hub")
-    following.remove_leftovers()
-    assert "posted" not in inbox._disk.listdir("hub/inbox")
-    assert following.refresh_listing()
-    assert len(following.take_next()) == 3
-    inbox.post("raise-event", event_items("b"))
-    assert following.refresh_listing()
-    assert following.has_unread("b")
+        inbox.client.post("raise-event", event_items("a"))
+    assert inbox.consumer.refresh_listing()
+    inbox.consumer.take_next()
+    following = InboxHarness(inbox.disk, "hub")
+    following.consumer.remove_leftovers()
+    assert "posted" not in inbox.disk.listdir("hub/inbox")
+    assert following.consumer.refresh_listing()
+    assert len(following.consumer.take_next()) == 3
+    inbox.client.post("raise-event", event_items("b"))
+    assert following.consumer.refresh_listing()
+    assert following.consumer.has_unread("b")
 
 
 # ── the lock ───────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -622,13 +650,13 @@ def test_waiting_for_the_lock_names_the_holder_and_times_out(
         assert holder.stdout is not None
         assert holder.stdout.readline() == "held\n"
         os.waitpid(holder.pid, os.WUNTRACED)
-        inbox = Inbox(LocalDisk(), str(tmp_path))
+        inbox = InboxHarness(LocalDisk(), str(tmp_path))
         with pytest.raises(HubLocked, match=rf"inbox/lock.*pid {holder.pid}, which is stopped"):
-            inbox.post("raise-event", event_items("a"))
+            inbox.client.post("raise-event", event_items("a"))
         assert f"pid {holder.pid}" in capsys.readouterr().err
         holder.send_signal(signal.SIGCONT)
         holder.wait(30)
-    inbox.post("raise-event", event_items("a"))
+    inbox.client.post("raise-event", event_items("a"))
 
 
 def test_without_a_folder_for_the_pipe_there_is_no_wakeup(tmp_path: Path) -> None:
@@ -641,7 +669,7 @@ def test_a_listing_that_the_disk_held_up_is_soon_followed_by_another(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     now = [100.0]
-    monkeypatch.setattr(inbox_module, "monotonic", lambda: now[0])
+    monkeypatch.setattr(inbox_consumer, "monotonic", lambda: now[0])
     disk = MemoryDisk()
     inbox = make_inbox(disk)
     listdir = disk.listdir
@@ -651,9 +679,9 @@ def test_a_listing_that_the_disk_held_up_is_soon_followed_by_another(
         return listdir(path)
 
     monkeypatch.setattr(disk, "listdir", slow)
-    assert inbox.refresh_listing(force=True)
+    assert inbox.consumer.refresh_listing(force=True)
     monkeypatch.setattr(disk, "listdir", listdir)
-    inbox.post("start", [MessageItem("a", "hello")])
+    inbox.client.post("start", [MessageItem("a", "hello")])
     now[0] += 1.0
-    assert inbox.refresh_listing()
-    assert [each.items[0].instance for each in inbox.take_next()] == ["a"]
+    assert inbox.consumer.refresh_listing()
+    assert [each.items[0].instance for each in inbox.consumer.take_next()] == ["a"]

@@ -1,0 +1,126 @@
+"""Reading the inbox: the messages that no engine has taken yet. Nothing here writes."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator
+from datetime import UTC, datetime
+
+import msgspec
+
+from durablecli.errors import DamagedMessage
+from durablecli.model.codec import CorruptLine
+from durablecli.store.disk import Disk
+from durablecli.store.inbox import batches
+from durablecli.store.inbox.message_counter import MessageCounter
+from durablecli.store.inbox.message_files import (
+    BATCH,
+    InboxListing,
+    decode_message,
+    hash_target,
+    kind_in_name,
+    number_in_name,
+)
+from durablecli.store.inbox.messages import Message, MessageItem
+from durablecli.store.layout import NEW_MESSAGES_FOLDER
+
+_MAX_EVENTS_READ = 100
+_UNKNOWN_TIME = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class InboxReader:
+    """Reads the inbox of one hub, while others post to it and an engine takes from it."""
+
+    def __init__(self, disk: Disk, root: str) -> None:
+        self._disk = disk
+        self._new = f"{root}/{NEW_MESSAGES_FOLDER}"
+        self._counter = MessageCounter(disk, root)
+        self._parts = batches.BatchParts(disk, self._new)
+
+    def read_listing(self) -> InboxListing:
+        """List the names of all messages, for `abridged_messages` of several instances."""
+        return InboxListing(self._disk.listdir(self._new))
+
+    def pending_messages(self, instance: str) -> list[Message]:
+        """The messages for this instance, in order; of those about several instances only its items."""
+        return list(self._messages_for(instance, self._disk.listdir(self._new), in_full=True))
+
+    def abridged_messages(self, instance: str, listing: InboxListing | None = None) -> list[Message]:
+        """The messages for an orchestration, in order: like `pending_messages`, but of many events all but the first
+        are only counted, and come without name and payload."""
+        return list(self._messages_for(instance, (listing or self.read_listing()).names_for(instance), in_full=False))
+
+    def start_messages(self, instance: str) -> set[str]:
+        """The ids of the messages that start an instance."""
+        return {each.message for each in self.abridged_messages(instance) if each.kind in ("start", "restart")}
+
+    def _messages_for(self, instance: str, names: Iterable[str], *, in_full: bool) -> Iterator[Message]:
+        endings = (f"-{hash_target(instance)}.json", f"-{BATCH}.json")
+        events = 0
+        for name in sorted(name for name in names if name.endswith(endings)):
+            is_event = kind_in_name(name) == "raise-event"
+            events += is_event
+            if not in_full and events > _MAX_EVENTS_READ and is_event and name.endswith(endings[0]):
+                yield Message("", number_in_name(name), _UNKNOWN_TIME, "raise-event", [MessageItem(instance)])
+                continue
+            message = self.try_read_message(name)
+            if message is not None and (items := self._items_for(message, instance)):
+                count = 0 if in_full else message.total
+                yield msgspec.structs.replace(message, items=items, count=count, parts=(), batch=None)
+
+    def _items_for(self, message: Message, instance: str) -> list[MessageItem]:
+        start, count = 0, message.total
+        if message.batch is not None:
+            index = batches.item_index(message.batch, instance)
+            if index is None or index >= count:
+                return []
+            start, count = index, 1
+        return [item for item in self.read_items(message, start, count) if item.target == instance]
+
+    def last_number(self) -> int:
+        """The highest number that a message got; 0 if it is unknown."""
+        return self._counter.last()
+
+    def has_newer(self, instance: str, number: int, kinds: Collection[str]) -> bool:
+        """Whether there is a message of these kinds with a higher number that may be about the instance."""
+        names = self.read_listing().names_for(instance)
+        return any(number_in_name(name) > number and kind_in_name(name) in kinds for name in names)
+
+    def pending_of_kinds(self, kinds: Collection[str]) -> Iterator[Message]:
+        """Every message of these kinds, in order. A batch in parts comes without its items: see `read_items`."""
+        for name in sorted(name for name in self._disk.listdir(self._new) if kind_in_name(name) in kinds):
+            if (message := self.try_read_message(name)) is not None:
+                yield message
+
+    def read_items(self, message: Message, start: int, count: int) -> list[MessageItem]:
+        """The items from index `start` on, `count` of them at most; raises DamagedMessage."""
+        if not message.parts:
+            return message.items[start : start + count]
+        try:
+            return self._parts.read_items(message, start, count)
+        except (CorruptLine, FileNotFoundError) as error:
+            raise DamagedMessage(f"a part of batch {message.message} is damaged or missing: {error}") from None
+
+    def unreadable_files(self) -> list[str]:
+        """The files that can't be read as messages."""
+        found: list[str] = []
+        for name in sorted(self._disk.listdir(self._new)):
+            try:
+                if name.endswith(".json"):
+                    self.read_message(name)
+            except FileNotFoundError:
+                continue
+            except CorruptLine:
+                found.append(f"{self._new}/{name}")
+        return found
+
+    def try_read_message(self, name: str) -> Message | None:
+        """The message in a file; None if it can't be read, or an engine has removed it meanwhile."""
+        try:
+            return self.read_message(name)[0]
+        except (FileNotFoundError, CorruptLine):
+            return None
+
+    def read_message(self, name: str) -> tuple[Message, int]:
+        """The message in a file, and its size in bytes; raises CorruptLine."""
+        data = self._disk.read(f"{self._new}/{name}")
+        return decode_message(data), len(data)
