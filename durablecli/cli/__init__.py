@@ -1,30 +1,31 @@
-"""The command line: one verb per file, and a file is imported when its verb is asked for."""
+"""The command line: one verb per module, imported when the verb is used."""
 
 from __future__ import annotations
 
 import click
 
 from durablecli.cli.lazy_group import LazyGroup
+from durablecli.cli.options import format_exit_codes
 
 VERBS = {
-    "start": "Start an orchestration; needs no daemon.",
-    "run": "Start an orchestration, do its work here, print its output.",
+    "start": "Start an orchestration; no daemon needed.",
+    "run": "Run an orchestration to its end and print its output.",
     "run-daemon": "Run the engine in the foreground.",
-    "status": "Say how an instance stands and what it waits for.",
+    "status": "Show an instance's status and what it is waiting for.",
     "history": "Show the history of an instance.",
     "list": "List instances.",
     "wait": "Wait until instances have ended.",
     "raise-event": "Send an external event to an instance.",
-    "terminate": "End instances at once.",
-    "suspend": "Hold instances where they are.",
-    "resume": "Let suspended instances go on.",
-    "rewind": "Send failed work of failed instances again.",
-    "restart": "Start an instance again with the same input.",
+    "terminate": "Terminate instances.",
+    "suspend": "Pause instances.",
+    "resume": "Resume suspended instances.",
+    "rewind": "Retry the failed work of failed instances.",
+    "restart": "Start instances again with the same input.",
     "purge": "Delete instances and their histories.",
     "entity": "Signal, show, list, delete and purge entities.",
-    "functions": "Show what is loaded, from where.",
-    "doctor": "Check the files of the hub, and repair them.",
-    "completion": "Print the completion script of a shell.",
+    "functions": "List the loaded functions and where they are defined.",
+    "doctor": "Check the files of the hub and repair them.",
+    "completion": "Print a shell completion script.",
 }
 
 
@@ -41,11 +42,13 @@ def _print_version(ctx: click.Context, parameter: click.Parameter, wanted: bool)
     verbs=VERBS,
     package=__name__,
     invoke_without_command=True,
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    epilog="Exit codes: 0 done, 1 findings or a defect of ours, 2 usage, 3 not found, 4 conflict,"
-    " 5 ended or wrong state, 6 outcome Failed, 7 Terminated, 8 time-out, 65 damaged or newer hub,"
-    " 74 storage error, 75 hub locked, 77 no permission, 78 configuration, 130 Ctrl-C.",
-)
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog=format_exit_codes(
+        "0 done", "1 findings or internal error", "2 usage error", "3 not found", "4 conflict", "5 wrong status",
+        "6 outcome Failed", "7 outcome Terminated", "8 timeout", "65 damaged or newer hub", "74 storage error",
+        "75 hub locked", "77 no permission", "78 configuration error", "130 Ctrl-C",
+    ),
+)  # fmt: skip
 @click.option(
     "--version", is_flag=True, is_eager=True, expose_value=False, callback=_print_version, help="Show the version."
 )

@@ -1,5 +1,5 @@
-"""Verbs over several instances: by their ids or by a filter, each tried, a question before a filter's choice is acted
-on, and the highest exit code of them all."""
+"""Verbs over several instances, chosen by ids or by a filter, which has to be confirmed. Every instance is tried; the
+exit code is the highest of all."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from durablecli.client import Client, MessageItem, Poller, Query
 from durablecli.errors import DurableError, NotFound, UsageError
 from durablecli.limits import MAX_ITEMS_PER_MESSAGE
 from durablecli.model.entity_id import is_entity_id
+from durablecli.model.plurals import format_count
 
 F = TypeVar("F", bound=Callable[..., Any])
 T = TypeVar("T")
@@ -25,19 +26,21 @@ _ACCEPT_POLL_INTERVAL = 0.01
 
 
 def selection_options(function: F) -> F:
-    """Ids, or a filter with `--dry-run` and `--yes`."""
+    """Add ids, filters, `--dry-run` and `--yes`."""
     for option in (
-        click.option("-y", "--yes", is_flag=True, help="Don't ask."),
-        click.option("--dry-run", is_flag=True, help="Only show what would be touched."),
-        click.option("--created-before", type=TimeParam(), metavar="TIME", help="Filter: created at or before."),
-        click.option("--created-after", type=TimeParam(), metavar="TIME", help="Filter: created at or after."),
-        click.option("--prefix", metavar="TEXT", help="Filter: ids that begin so."),
-        click.option("--status", type=StatusesParam(), metavar="STATUS,...", help="Filter: runtime statuses."),
+        click.option("-y", "--yes", is_flag=True, help="Don't ask for confirmation."),
+        click.option("--dry-run", is_flag=True, help="Show what would be done, and do nothing."),
+        click.option("--created-before", type=TimeParam(), metavar="TIME", help="Filter: created at or before TIME."),
+        click.option("--created-after", type=TimeParam(), metavar="TIME", help="Filter: created at or after TIME."),
+        click.option("--prefix", metavar="TEXT", help="Filter: ids that start with TEXT."),
+        click.option(
+            "--status", type=StatusesParam(), metavar="STATUS,...", help="Filter: runtime statuses, comma-separated."
+        ),
         click.option(
             "--name",
             type=FunctionNameParam("orchestrator"),
             metavar="FUNCTION",
-            help="Filter: the orchestrator's name.",
+            help="Filter: the orchestrator.",
         ),
         click.argument("ids", metavar="[ID]...", nargs=-1, type=InstanceIdParam()),
     ):
@@ -58,9 +61,9 @@ def choose_ids(
     force: bool = False,
     output_format: str | None = None,
 ) -> list[str]:
-    """The ids to act on; empty where nothing fits. `allowed` are the statuses that the verb may touch.
+    """Return the ids to act on; none if nothing matches. `allowed` are the statuses that the verb applies to.
 
-    With `dry_run` they are shown, in the given form, and the command ends.
+    With `dry_run`, print them in the given format and exit.
     """
     if older_than is not None:
         limit = datetime.now(UTC) - older_than
@@ -68,14 +71,14 @@ def choose_ids(
         filters = filters | {"created_before": limit if given is None else min(given, limit)}
     filtered = any(value is not None for value in filters.values())
     if filtered == bool(ids):
-        raise UsageError(f"give ids or a filter, one of them: 'durable {verb} ID', 'durable {verb} --prefix TEXT'")
+        raise UsageError(f"give either ids or a filter: 'durable {verb} ID' or 'durable {verb} --prefix TEXT'")
     chosen = list(dict.fromkeys(ids)) or _find_matching(client, filters, tuple(allowed))
     if dry_run:
         raise click.exceptions.Exit(
             _preview_instances(client, Output(output_format), verb, [MessageItem(one, force=force) for one in chosen])
         )
     if filtered and not chosen:
-        echo(f"nothing fits the filter: nothing to {verb}")
+        echo(f"no instance matches the filter: nothing to {verb}")
     elif filtered and not yes:
         confirm(verb, chosen)
     return chosen
@@ -100,7 +103,7 @@ def _preview_instances(client: Client, output: Output, verb: str, items: list[Me
 
 
 def preview(output: Output, verb: str, items: Iterable[T], check: Callable[[T], dict[str, str]]) -> int:
-    """Show what a verb would touch, a row each, and do nothing; the highest exit code."""
+    """Print what a verb would apply to, one row each, and do nothing; return the highest exit code."""
     rows: list[dict[str, str]] = []
     code = for_each(items, lambda one: rows.append(check(one)))
     if not output.is_human_readable:
@@ -112,18 +115,18 @@ def preview(output: Output, verb: str, items: Iterable[T], check: Callable[[T], 
     return code
 
 
-def confirm(verb: str, chosen: list[str], singular: str = "instance", plural: str = "instances") -> None:
-    """Ask before acting on what nobody has named; raises UsageError where nobody can be asked."""
-    counted = f"{len(chosen)} {singular if len(chosen) == 1 else plural}"
+def confirm(verb: str, chosen: list[str], singular: str = "instance", plural: str | None = None) -> None:
+    """Ask before acting on ids that the user didn't name; raise UsageError if stdin isn't a terminal."""
+    counted = format_count(len(chosen), singular, plural)
     if not sys.stdin.isatty():
-        raise UsageError(f"{verb} of {counted}: add --yes, or --dry-run to see them")
+        raise UsageError(f"{verb} {counted}: add --yes to confirm, or --dry-run to list them")
     shown = ", ".join(chosen[:5]) + (", …" if len(chosen) > 5 else "")
     if not click.confirm(f"{verb} {counted} ({shown})?", err=True):
         raise click.Abort
 
 
 def for_each(items: Iterable[T], action: Callable[[T], int | None]) -> int:
-    """Try all of them; what goes wrong with one is told and doesn't stop the others."""
+    """Apply an action to all items and print the errors; return the highest exit code."""
     code = 0
     for one in items:
         try:
@@ -144,10 +147,10 @@ def submit_and_report(
     why_queued: Callable[[str], str] = lambda id: "",
     may_be_gone: bool = False,
 ) -> int:
-    """Post one verb for several instances or entities and say what became of each; the highest exit code.
+    """Post one verb for several instances or entities and print the result of each; return the highest exit code.
 
-    `late` says why one that an engine has taken waits its turn, if it does. With `may_be_gone` it counts as done for
-    one that isn't there any more.
+    `why_queued` returns why an accepted request isn't done yet; empty if it is. With `may_be_gone`, one that no longer
+    exists counts as done.
     """
     code = 0
     results: list[dict[str, str]] = []
@@ -173,7 +176,7 @@ def submit_and_report(
 def _await_acceptance(
     client: Client, id: str, kind: str, poller: Poller, why_queued: Callable[[str], str]
 ) -> tuple[str, str]:
-    """One word for it, and why it isn't done yet."""
+    """Return the state of a request in one word, and why it isn't done yet."""
     if not _wait_until_accepted(client, id, kind, poller):
         return "requested", "no engine has accepted it yet"
     reason = why_queued(id)

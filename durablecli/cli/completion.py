@@ -1,4 +1,4 @@
-"""`durable completion`: the script that lets a shell complete verbs, options and ids."""
+"""`durable completion`: prints the script that lets a shell complete commands, options and ids."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from durablecli.cli.options import format_exit_codes
 
 SHELLS = ("bash", "zsh", "fish")
 _BASH_WORD_BREAKS = "COMP_WORDBREAKS=${COMP_WORDBREAKS//@/}"
-"""bash ends a word at an @, and would complete the pieces of @counter@a."""
+"""bash splits words at @, and would complete the parts of @counter@a separately."""
 
 
-@click.command("completion", epilog=format_exit_codes("0 done", "2 usage"))
+@click.command("completion", epilog=format_exit_codes("0 done", "2 usage error"))
 @click.argument("shell", type=click.Choice(SHELLS))
 @click.pass_context
 def command(ctx: click.Context, shell: str) -> None:
-    """Print the completion script of a shell.
+    """Print a shell completion script.
 
     \b
     eval "$(durable completion bash)"   in ~/.bashrc
@@ -25,7 +25,7 @@ def command(ctx: click.Context, shell: str) -> None:
     from click.shell_completion import get_completion_class
 
     kind = get_completion_class(shell)
-    assert kind is not None, "click knows the these shells"
+    assert kind is not None, "click supports these shells"
     script = kind(ctx.find_root().command, {}, "durable", "_DURABLE_COMPLETE")
     if shell == "bash":
         click.echo(_BASH_WORD_BREAKS)

@@ -1,4 +1,4 @@
-"""Control characters made visible, so that a payload or a name can't drive the terminal that shows it."""
+"""Escapes control characters, so that a payload or a name can't control the terminal."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ _SHORT_ESCAPES = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 
 
 def escape(text: str) -> str:
-    """One line of text that a terminal shows as it stands."""
+    """Escape all control characters and line breaks."""
     return _UNSAFE.sub(_escape_character, text)
 
 
 def escape_lines(text: str) -> str:
-    """The same for JSON or YAML of several lines: line feeds stay."""
+    """Escape all control characters except line feeds, for JSON or YAML of several lines."""
     return _UNSAFE_EXCEPT_NEWLINE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 

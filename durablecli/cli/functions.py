@@ -1,16 +1,14 @@
-"""`durable functions`: what is loaded, from where, with signatures, and what could not be loaded and why."""
+"""`durable functions`: lists the loaded functions with signatures and locations, and what could not be loaded."""
 
 from __future__ import annotations
 
-import os
 import re
-import sys
 from collections.abc import Iterator
-from contextlib import redirect_stdout
 from typing import TYPE_CHECKING
 
 import click
 
+from durablecli.cli.app_loading import load_app, print_load_warnings
 from durablecli.cli.options import app_option, format_exit_codes, load_settings, output_option
 from durablecli.cli.output import Output, echo_error
 
@@ -22,17 +20,16 @@ HEADER = ("NAME", "KIND", "SIGNATURE", "WHERE")
 
 
 @click.command(
-    "functions", epilog=format_exit_codes("0 done", "2 usage", "78 durable.yaml is wrong, or no function loads")
+    "functions", epilog=format_exit_codes("0 done", "2 usage error", "78 invalid durable.yaml, or no function loads")
 )
 @app_option
 @output_option
 def command(app: tuple[str, ...], output_format: str | None) -> int:
-    """Show the functions that are loaded, and the modules that can't be."""
-    from durablecli.apps.load import load_configured
+    """List the loaded functions, and the modules that could not be loaded."""
+    from durablecli.apps.load_warnings import no_function_error
 
     config = load_settings(app=app)
-    with redirect_stdout(sys.stderr):  # what a module prints while it is imported is no part of the list
-        loaded = load_configured(config)
+    loaded = load_app(config)
     output = Output(output_format)
     if output.is_human_readable:
         rows = [row for one in loaded.registry for row in _format_rows(one, config.http.route_prefix)]
@@ -40,21 +37,12 @@ def command(app: tuple[str, ...], output_format: str | None) -> int:
             output.print_table(HEADER, rows, elastic=2)
     else:
         output.print_value(_to_dict(loaded))
-    for line in load_warnings(loaded):
-        echo_error(line)
-    if not len(loaded.registry):
-        echo_error(f"no function is loaded from {', '.join(config.app) or 'anywhere: make a folder workflows/'}")
-        return 78
-    return 0
-
-
-def load_warnings(loaded: LoadedApp) -> list[str]:
-    """A line for each module that can't be imported, and for each name that two functions share."""
-    lines = [f"{module.name} isn't loaded: {module.error}" for module in loaded.modules if module.error]
-    lines += loaded.warnings
-    for places in loaded.registry.clashes.values():
-        lines.append(f"two functions share a name, so neither is used: {', '.join(map(_relative_place, places))}")
-    return lines
+    print_load_warnings(loaded)
+    if len(loaded.registry):
+        return 0
+    error = no_function_error(config)
+    echo_error(str(error))
+    return error.exit_code
 
 
 def _to_dict(loaded: LoadedApp) -> dict[str, object]:
@@ -77,7 +65,7 @@ def _function_to_dict(one: Function) -> dict[str, object]:
 
 
 def _format_kind(one: Function, prefix: str) -> str:
-    """The kind, and what starts a function that nobody calls."""
+    """Format the kind of a function, or the trigger that starts it."""
     from durablecli.bindings import HttpTrigger, TimerTrigger
 
     match one.trigger:
@@ -92,25 +80,22 @@ def _format_kind(one: Function, prefix: str) -> str:
 
 
 def _format_rows(one: Function, prefix: str) -> Iterator[tuple[str, str, str, str]]:
-    """A row of the table; a class has one for each of its operations."""
+    """Yield the rows of a function; a class has one for each of its operations."""
+    from durablecli.apps.load_warnings import relative_location
+
     if one.methods is None:
         yield (
             one.name,
             _format_kind(one, prefix),
             _shorten_signature(one.signature.removeprefix(one.name)),
-            _relative_place(one.source_location),
+            relative_location(one.source_location),
         )
         return
     first, *others = [_shorten_signature(method.signature) for method in one.methods] or [""]
-    yield one.name, one.kind, first, _relative_place(one.source_location)
+    yield one.name, one.kind, first, relative_location(one.source_location)
     yield from (("", "", signature, "") for signature in others)
 
 
 def _shorten_signature(signature: str) -> str:
-    """Annotations without the modules they come from."""
+    """Remove the module names from the annotations."""
     return re.sub(r"\b(?:[A-Za-z_]\w*\.)+(?=[A-Za-z_])", "", signature)
-
-
-def _relative_place(place: str) -> str:
-    """The path relative to here, where that is shorter."""
-    return place.replace(os.getcwd() + os.sep, "")

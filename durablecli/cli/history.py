@@ -1,4 +1,4 @@
-"""`durable history`: what happened, record by record; with --follow as it happens."""
+"""`durable history`: shows the records of an instance; with --follow as they are written."""
 
 from __future__ import annotations
 
@@ -18,25 +18,27 @@ COLUMN_WIDTHS = (5, 23, 34)
 @click.command(
     "history",
     epilog=format_exit_codes(
-        "0 done", "2 usage", "3 no such instance", "65 damaged hub", "77 no permission", "130 Ctrl-C"
+        "0 done", "2 usage error", "3 no such instance", "65 damaged hub", "77 no permission", "130 Ctrl-C"
     ),
 )
 @id_argument
-@click.option("-f", "--follow", is_flag=True, help="Show records as they are written, until the instance has ended.")
+@click.option(
+    "-f", "--follow", is_flag=True, help="Show new records as they are written, until the instance has ended."
+)
 @common_options
 def command(instance: str, follow: bool, state_dir: str | None, output_format: str | None) -> None:
-    """Show the history of an instance. `-o jsonl` prints the lines of its file as they are."""
+    """Show the history of an instance. -o jsonl prints the lines of its file unchanged."""
     client, output = open_client(state_dir), Output(output_format)
     if output.format in ("json", "yaml"):
         if follow:
-            raise click.UsageError("--follow goes with the table and with -o jsonl")
+            raise click.UsageError("--follow needs the table or -o jsonl")
         output.print_value(client.project_history(instance))
         return
     print_history(output, client.follow(instance) if follow else client.get_lines(instance), follow=follow)
 
 
 def print_history(output: Output, lines: Iterable[HistoryLine], *, follow: bool) -> None:
-    """Records as rows, or as the lines they were read from; with `follow` each as it comes."""
+    """Print records as rows or as the lines they were read from; with `follow`, each as it comes."""
     from durablecli.cli.history_rows import HEADER, format_record
 
     lines = map(_make_redactor(), lines)
@@ -53,7 +55,7 @@ def print_history(output: Output, lines: Iterable[HistoryLine], *, follow: bool)
 
 
 def _make_redactor() -> Callable[[HistoryLine], HistoryLine]:
-    """Redacts credentials of HTTP calls; a line in which there are some is shown without its checksum."""
+    """Return a function that redacts the credentials of HTTP calls; such a line is shown without its checksum."""
     redactor = Redactor()
 
     def redact(line: HistoryLine) -> HistoryLine:
@@ -64,7 +66,7 @@ def _make_redactor() -> Callable[[HistoryLine], HistoryLine]:
 
 
 def _print_streamed_row(output: Output, row: tuple[str, ...]) -> None:
-    """A row of a table whose later rows aren't known yet."""
+    """Print one row of a table whose later rows aren't known yet."""
     cells = [cell.ljust(width) for cell, width in zip(row, COLUMN_WIDTHS, strict=False)]
     output.print_line("  ".join([*cells, *row[len(COLUMN_WIDTHS) :]]).rstrip())
     output.flush()

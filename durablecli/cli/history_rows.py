@@ -1,4 +1,4 @@
-"""One record of a history as a row for people: number, time, kind, and what it is about."""
+"""Formats a record of a history as a row of a table: number, time, event and details."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from typing import Any
 import msgspec
 from msgspec import Raw
 
+from durablecli.cli.json_text import format_json
 from durablecli.cli.wait_reasons import format_entities
 from durablecli.model import events as ev
 from durablecli.model.failures import Failure
 
-HEADER = ("N", "TIME", "EVENT", "WHAT")
-_MAX_JSON_LENGTH = 200
+HEADER = ("N", "TIME", "EVENT", "DETAILS")
 _MAX_TEXT_LENGTH = 2_000
 
 
 def format_record(record: ev.Record, *, short: bool = False) -> tuple[str, ...]:
-    """The row of one record; `short` leaves the year out."""
+    """Return the row of one record; `short` omits the year."""
     time = record.at.astimezone(UTC).strftime("%m-%d %H:%M:%S.%f" if short else "%Y-%m-%d %H:%M:%S.%f")[:-3]
     held = " (held)" if getattr(record.event, "held", False) else ""
     return str(record.n), time, f"{type(record.event).__name__}{held}", _describe_event(record.event)
 
 
 def decode_line(line: bytes) -> dict[str, Any]:
-    """A line of a file as data, without the checksum."""
+    """Decode a line of a file, without its checksum."""
     found: dict[str, Any] = msgspec.json.decode(line)
     del found["crc"]
     return found
@@ -36,25 +36,25 @@ def _describe_event(event: ev.AnyEvent) -> str:
     match event:
         case ev.ExecutionStarted():
             version = f", version {event.version}" if event.version else ""
-            return f"{event.name}({_format_json(event.input)}){version}"
+            return f"{event.name}({format_json(event.input)}){version}"
         case ev.TaskScheduled():
-            return f"{event.name}({_format_json(event.input)}){_format_retry(event.attempt, event.retry_of)}"
+            return f"{event.name}({format_json(event.input)}){_format_retry(event.attempt, event.retry_of)}"
         case ev.SubOrchestrationInstanceCreated():
             retry = _format_retry(event.attempt, event.retry_of)
-            return f"{event.name}({_format_json(event.input)}) as {event.instance}{retry}"
+            return f"{event.name}({format_json(event.input)}) as {event.instance}{retry}"
         case ev.TaskCompleted():
-            return f"of {event.task}: {_format_json(event.result)}{_format_outputs(event.outputs)}"
+            return f"of {event.task}: {format_json(event.result)}{_format_outputs(event.outputs)}"
         case ev.SubOrchestrationInstanceCompleted() | ev.EntityOperationCompleted():
-            return f"of {event.task}: {_format_json(event.result)}"
+            return f"of {event.task}: {format_json(event.result)}"
         case ev.TaskFailed() | ev.SubOrchestrationInstanceFailed() | ev.EntityOperationFailed():
             return f"of {event.task}: {_format_failure(event.failure)}"
         case ev.EventRaised():
             sender = f", from {event.sender.instance}" if event.sender else ""
-            return f"{event.name}: {_format_json(event.input)}{sender}"
+            return f"{event.name}: {format_json(event.input)}{sender}"
         case ev.EventSent():
-            return f"{event.name} to {event.instance}: {_format_json(event.input)}{', undelivered' * event.undelivered}"
+            return f"{event.name} to {event.instance}: {format_json(event.input)}{', undelivered' * event.undelivered}"
         case ev.ExecutionCompleted():
-            end = _format_failure(event.failure) if event.failure else _format_json(event.result or ev.NULL)
+            end = _format_failure(event.failure) if event.failure else format_json(event.result or ev.NULL)
             return f"{event.status}: {end}"
         case _:
             return _describe_other_event(event)
@@ -69,13 +69,13 @@ def _describe_other_event(event: ev.AnyEvent) -> str:
         case ev.EventAwaited():
             return event.name
         case ev.EventWaitsChanged():
-            return ", ".join(f"{name} (id {n})" for n, name in event.waits) or "no wait takes events"
+            return ", ".join(f"{name} (id {n})" for n, name in event.waits) or "no open wait"
         case ev.CustomStatusSet():
-            return _format_json(event.status)
+            return format_json(event.status)
         case ev.ContinueAsNew():
-            return _format_json(event.input)
+            return format_json(event.input)
         case ev.OrchestratorStarted():
-            return f"applies what is held up to {event.upto}"
+            return f"up to held record {event.upto}"
         case ev.ExecutionRewound():
             return f"from {event.start}: {event.reason}"
         case _:
@@ -85,10 +85,10 @@ def _describe_other_event(event: ev.AnyEvent) -> str:
 def _describe_entity_event(event: ev.AnyEvent) -> str:
     match event:
         case ev.EntityOperationCalled():
-            return f"{event.name}({_format_json(event.input)}) of {event.entity}"
+            return f"{event.name}({format_json(event.input)}) of {event.entity}"
         case ev.EntityOperationSignaled():
             return (
-                f"{event.name}({_format_json(event.input)}) to {event.entity}{_format_not_before(event.scheduled_time)}"
+                f"{event.name}({format_json(event.input)}) to {event.entity}{_format_not_before(event.scheduled_time)}"
             )
         case ev.EntityLockRequested():
             return format_entities(event.entities)
@@ -98,7 +98,7 @@ def _describe_entity_event(event: ev.AnyEvent) -> str:
             return f"of {event.lock}"
         case ev.EntityOperationReceived():
             sender = f", from {event.sender.instance}" if event.sender else ""
-            return f"{event.name}({_format_json(event.input)}){sender}{_format_not_before(event.scheduled_time)}"
+            return f"{event.name}({format_json(event.input)}){sender}{_format_not_before(event.scheduled_time)}"
         case ev.EntityLockReceived() | ev.EntityUnlockReceived():
             return f"from {event.sender.instance}"
         case ev.EntityBatch():
@@ -110,17 +110,17 @@ def _describe_entity_event(event: ev.AnyEvent) -> str:
 
 
 def _format_outputs(outputs: Sequence[ev.BindingOutput]) -> str:
-    """The values set on output bindings, each with its status, as `; not sent: msg (queue) "hello"`."""
+    """Format the values of output bindings, each with its status: `; not sent: msg (queue) "hello"`."""
     return "".join(f"; {one.status}: {one.name} ({one.type}) {_format_output(one)}" for one in outputs)
 
 
 def _format_output(output: ev.BindingOutput) -> str:
     size = "" if output.size is None else f" ({output.size:,} bytes)"
-    return f"{_format_json(output.value)}{size}"
+    return f"{format_json(output.value)}{size}"
 
 
 def _format_batch(event: ev.EntityBatch) -> str:
-    """What came out of a batch: the state, if it is another, and what went wrong."""
+    """Format the results of a batch: the new state, if it changed, failures, signals and starts."""
     state = "state deleted" if event.deleted else _format_state(event.state)
     failed = [f"{one.n} failed: {_format_failure(one.failure)}" for one in event.results if one.failure is not None]
     signals = [f"{one.name} to {one.entity}" for one in event.signals]
@@ -129,7 +129,7 @@ def _format_batch(event: ev.EntityBatch) -> str:
 
 
 def _format_state(state: Raw) -> str:
-    return f"state {_format_json(state)}" if state else ""
+    return f"state {format_json(state)}" if state else ""
 
 
 def _format_not_before(time: datetime | None) -> str:
@@ -140,12 +140,6 @@ def _format_retry(attempt: int, retry_of: int | None) -> str:
     if retry_of is None:
         return ""
     return f", attempt {attempt} of {retry_of}" if attempt > 1 else f", before a retry of {retry_of}"
-
-
-def _format_json(raw: Raw) -> str:
-    text = msgspec.json.format(raw, indent=-1)
-    shown = bytes(memoryview(text)).decode()
-    return shown if len(shown) <= _MAX_JSON_LENGTH else f"{shown[:_MAX_JSON_LENGTH]}… ({len(text):,} bytes)"
 
 
 def _format_failure(failure: Failure) -> str:

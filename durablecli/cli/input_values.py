@@ -1,4 +1,4 @@
-"""What stands for a value on the command line: JSON, @file.json, @file.yaml, or - for standard input."""
+"""Values on the command line: JSON, @file.json, @file.yaml, or - for standard input."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ INPUT_HELP = "JSON, @file.json, @file.yaml, or - for standard input"
 
 
 def read_value(text: str, source: str = "--input") -> Raw:
-    """The value as JSON in one line; raises UsageError that says where it is wrong."""
+    """Read a value as JSON on one line; raise UsageError that says where it is invalid."""
     if text == "-":
         return parse_json(_check_size(sys.stdin.buffer.read(PAYLOAD_LIMIT + 1), "standard input"), "standard input")
     if not text.startswith("@"):
@@ -29,17 +29,17 @@ def read_value(text: str, source: str = "--input") -> Raw:
 
 
 def read_batch(path: str) -> list[Raw]:
-    """One input per line of a JSON lines file; empty lines don't count."""
+    """Read one input per line of a JSON Lines file; empty lines are skipped."""
     data = sys.stdin.buffer.read() if path == "-" else _read_file(path, BATCH_LIMIT)
     rows = [_strip_bom(line, path) for line in _strip_bom(data, path).split(b"\n")]
     lines = [(number, line) for number, line in enumerate(rows, 1) if line.strip()]
     if not lines:
-        raise UsageError(f"{path}: no input in it; write one JSON value per line")
+        raise UsageError(f"{path} has no input; write one JSON value per line")
     return [parse_json(_check_size(line, f"{path}, line {number}"), f"{path}, line {number}") for number, line in lines]
 
 
 def parse_json(data: bytes, where: str) -> Raw:
-    """Checked JSON without line feeds; numbers stay as they were written."""
+    """Check JSON and return it on one line; numbers stay as they were written."""
     data = _strip_bom(data, where)
     try:
         msgspec.json.decode(data)
@@ -51,12 +51,12 @@ def parse_json(data: bytes, where: str) -> Raw:
         raise UsageError(f"{where}: not UTF-8") from None
     except ValueError as error:
         reason = str(error).removeprefix("JSON is malformed: ").replace("Input data was truncated", "it ends too early")
-        hint = " (text needs its quotes: '\"Tokyo\"')" if where.startswith("--") else ""
+        hint = " (a string needs JSON quotes: '\"Tokyo\"')" if where.startswith("--") else ""
         raise UsageError(f"{where}: not JSON: {reason}{hint}") from None
 
 
 def parse_yaml(data: bytes, where: str) -> Raw:
-    """A YAML document by safe_load, as JSON."""
+    """Parse a YAML document safely and return it as JSON."""
     import yaml
 
     try:
@@ -75,21 +75,21 @@ def parse_yaml(data: bytes, where: str) -> Raw:
 
 
 def _strip_bom(data: bytes, where: str) -> bytes:
-    """The text without the byte order mark that editors on Windows put before it."""
+    """Remove the byte order mark that editors on Windows write."""
     if data.startswith(_OTHER_BOMS):
-        raise UsageError(f"{where}: UTF-16 or UTF-32, not UTF-8; save it as UTF-8")
+        raise UsageError(f"{where}: encoded as UTF-16 or UTF-32; save it as UTF-8")
     return data.removeprefix(codecs.BOM_UTF8)
 
 
 def _refuse_alias_bombs(value: object, where: str) -> None:
-    """Aliases make a file of a few lines expand to billions of values: count before anything walks them."""
+    """Refuse a file whose aliases expand to too many values; count them before anything walks them."""
     sizes: dict[int, int] = {}
 
     def size(node: object) -> int:
         if not isinstance(node, dict | list | set | tuple):
             return 1
         if id(node) not in sizes:
-            sizes[id(node)] = PAYLOAD_LIMIT + 1  # a node within itself
+            sizes[id(node)] = PAYLOAD_LIMIT + 1  # for a node that contains itself
             inner = [*node.keys(), *node.values()] if isinstance(node, dict) else node
             sizes[id(node)] = 1 + sum(size(item) for item in inner)
         return sizes[id(node)]
@@ -112,5 +112,5 @@ def _read_file(path: str, limit: int = PAYLOAD_LIMIT) -> bytes:
 
 def _check_size(data: bytes, where: str, limit: int = PAYLOAD_LIMIT) -> bytes:
     if len(data) > limit:
-        raise UsageError(f"{where}: larger than {limit >> 20} MiB, the limit; pass the path of a file instead")
+        raise UsageError(f"{where}: larger than the limit of {limit >> 20} MiB; pass the path of a file instead")
     return data

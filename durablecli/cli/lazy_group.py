@@ -1,4 +1,4 @@
-"""A group of verbs: one verb per file, and a file is imported when its verb is asked for."""
+"""A command group that imports the module of a verb when the verb is used."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from click.shell_completion import CompletionItem
 
 
 class LazyGroup(click.Group):
-    """A group that knows its verbs by name, with a line about each, and loads the one that is used from `package`."""
+    """A group of verbs, each given with one line of help; the modules of the verbs are in `package`."""
 
     def __init__(self, *arguments: Any, verbs: Mapping[str, str], package: str, **attributes: Any) -> None:
         super().__init__(*arguments, **attributes)
@@ -33,5 +33,5 @@ class LazyGroup(click.Group):
         return verbs + click.Command.shell_complete(self, ctx, incomplete)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Verbs"):
+        with formatter.section("Commands"):
             formatter.write_dl([*self.verbs.items()])

@@ -1,4 +1,4 @@
-"""`durable list`: instances, filtered and page by page."""
+"""`durable list`: lists instances, filtered and in pages."""
 
 from __future__ import annotations
 
@@ -17,21 +17,25 @@ from durablecli.cli.options import (
     open_client,
 )
 from durablecli.cli.output import Output
-from durablecli.cli.paging import hint_next_page, paging_options
+from durablecli.cli.paging import format_obstruction, hint_next_page, iter_payloads, paging_options
 from durablecli.cli.time_format import format_time, format_time_or_date
 from durablecli.cli.wait_reasons import format_entities
-from durablecli.client import Client, Query
+from durablecli.client import Query
 from durablecli.model.status import InstanceSummary, PendingWait
 
 HEADER = ("ID", "NAME", "STATUS", "CREATED", "UPDATED", "WAITS FOR")
 
 
-@click.command("list", epilog=format_exit_codes("0 done", "2 usage", "65 damaged hub", "77 no permission"))
-@click.option("--name", type=FunctionNameParam("orchestrator"), metavar="FUNCTION", help="The orchestrator's name.")
-@click.option("--status", type=StatusesParam(), metavar="STATUS,...", help="Runtime statuses, with commas between.")
-@click.option("--prefix", metavar="TEXT", help="Ids that begin so.")
-@click.option("--created-after", type=TimeParam(), metavar="TIME", help="Created at or after.")
-@click.option("--created-before", type=TimeParam(), metavar="TIME", help="Created at or before.")
+@click.command("list", epilog=format_exit_codes("0 done", "2 usage error", "65 damaged hub", "77 no permission"))
+@click.option(
+    "--name", type=FunctionNameParam("orchestrator"), metavar="FUNCTION", help="Only instances of this orchestrator."
+)
+@click.option(
+    "--status", type=StatusesParam(), metavar="STATUS,...", help="Only these runtime statuses, comma-separated."
+)
+@click.option("--prefix", metavar="TEXT", help="Only ids that start with TEXT.")
+@click.option("--created-after", type=TimeParam(), metavar="TIME", help="Only those created at or after TIME.")
+@click.option("--created-before", type=TimeParam(), metavar="TIME", help="Only those created at or before TIME.")
 @paging_options
 @common_options
 def command(
@@ -48,7 +52,7 @@ def command(
     state_dir: str | None,
     output_format: str | None,
 ) -> None:
-    """List instances, the newest first."""
+    """List instances, newest first. Filters combine."""
     client, output = open_client(state_dir), Output(output_format)
     query = Query(name, status or (), prefix or "", created_after, created_before, None, sort, reverse, limit, cursor)
     if only_count:
@@ -61,13 +65,8 @@ def command(
             HEADER, [_format_row(row, time) for row in page.rows], status_column=2, optional_columns=(4, 3)
         )
     else:
-        output.print_values(payload for row in page.rows if (payload := _read_payload(client, row)) is not None)
+        output.print_values(iter_payloads(page, partial(client.get_status, show_input=False)))
     hint_next_page(page)
-
-
-def _read_payload(client: Client, row: InstanceSummary) -> dict[str, object] | None:
-    status = client.get_status(row.id, show_input=False)
-    return status.payload() if status else None  # purged since the page was read
 
 
 def _format_row(row: InstanceSummary, time: Callable[[datetime], str]) -> Sequence[str]:
@@ -75,10 +74,8 @@ def _format_row(row: InstanceSummary, time: Callable[[datetime], str]) -> Sequen
 
 
 def _format_waits(row: InstanceSummary) -> str:
-    if row.set_aside is not None:
-        return f"set aside: {row.set_aside.splitlines()[0] if row.set_aside else ''}"
-    if row.blocked is not None:
-        return f"blocked: {row.blocked.splitlines()[0] if row.blocked else ''}"
+    if obstruction := format_obstruction(row):
+        return obstruction
     first = next((one for one in row.waiting if one.kind != "suspended"), None)
     if first is None:
         return ""

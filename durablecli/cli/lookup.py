@@ -1,34 +1,32 @@
-"""Looks a name up before something is sent to it: in the list of the running engine, else in what the modules hold."""
+"""Checks the name of a function before a message is posted: against the running engine, else against the modules."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
-from contextlib import redirect_stdout
 from typing import TYPE_CHECKING
 
 import click
 
-from durablecli.cli.output import echo, echo_error
+from durablecli.cli.app_loading import load_app_with_warnings
+from durablecli.cli.output import echo
 from durablecli.errors import NotFound
 
 if TYPE_CHECKING:
     from durablecli.client import Client, PublishedFunctions
     from durablecli.config import Config
 
-anyway_option = click.option("--anyway", is_flag=True, help="Don't check the name.")
+anyway_option = click.option("--anyway", is_flag=True, help="Accept a name that isn't found.")
 
 
 def check_orchestrator(client: Client, config: Config, name: str) -> bool:
-    """Raise NotFound, with a suggestion, for a name that no orchestrator has. False if there is nothing to look in."""
+    """Raise NotFound, with a suggestion, if no orchestrator has the name; return False if it can't be checked."""
     return _check_published(
         client, config, lambda known: None if known.has_orchestrator(name) else known.unknown_orchestrator_error(name)
     )
 
 
 def check_operation(client: Client, config: Config, entity: str, operation: str) -> bool:
-    """Raise NotFound, with a suggestion, for a name that no entity function or none of its operations has. False if
-    there is nothing to look in."""
+    """Raise NotFound, with a suggestion, for an unknown entity or operation; return False if it can't be checked."""
 
     def unknown_error(known: PublishedFunctions) -> NotFound | None:
         return (
@@ -41,15 +39,17 @@ def check_operation(client: Client, config: Config, entity: str, operation: str)
 
 
 def warn_unchecked(config: Config, name: str) -> None:
-    """Say that nothing could be looked up."""
-    echo(f"the name '{name}' was not checked: {config.base} has no workflows/, and no --app is given")
+    """Print that a name could not be checked."""
+    echo(f"'{name}' was not checked: {config.base} has no workflows/, and --app is not given")
 
 
 def _check_published(
     client: Client, config: Config, unknown_error: Callable[[PublishedFunctions], NotFound | None]
 ) -> bool:
-    """The list of a running engine decides. One of an earlier engine is enough to accept a name; else the modules
-    decide, and the list where no modules are named."""
+    """Check a name against the functions that the running engine has loaded.
+
+    If none runs, a name that the last engine knew is accepted; otherwise the modules decide.
+    """
     published = client.published()
     found = None if published is None else unknown_error(published)
     if published is None or (found is not None and not client.engine().alive):
@@ -58,20 +58,14 @@ def _check_published(
             return False
         found = unknown_error(known)
     if found is not None:
-        raise NotFound(f"{found}; --anyway sends it all the same")
+        raise NotFound(f"{found}; use --anyway to send it anyway")
     return True
 
 
 def _load_functions(config: Config) -> PublishedFunctions | None:
-    """What the modules hold that the settings name; None where they name none. Says which can't be imported."""
+    """Load the modules that the settings name and return their functions; None if the settings name none."""
     if not config.app:
         return None
-    from durablecli.apps.load import load_configured
-    from durablecli.cli.functions import load_warnings
     from durablecli.client import describe_registry
 
-    with redirect_stdout(sys.stderr):
-        loaded = load_configured(config)
-    for line in load_warnings(loaded):
-        echo_error(line)
-    return describe_registry(loaded.registry)
+    return describe_registry(load_app_with_warnings(config).registry)

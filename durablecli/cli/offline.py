@@ -1,4 +1,4 @@
-"""The mailbox of verbs that take effect at once, also where no daemon runs: they need no user code."""
+"""The mailbox of the verbs that take effect at once even if no daemon runs, because they need no user code."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from durablecli.client import Client, MessageItem, Receipt
 
 
 class OfflineMailbox:
-    """Posts to the engine that runs, or, if none does, opens the hub and does what is asked in this process."""
+    """Posts to the running engine; if none runs, opens the hub and executes the message in this process."""
 
     def __init__(self, state_dir: str) -> None:
         self._state_dir = state_dir
@@ -21,6 +21,6 @@ class OfflineMailbox:
 
 
 def open_offline_client(state_dir: str | None) -> Client:
-    """A client whose terminate, suspend, resume and purge don't wait for a daemon."""
+    """Return a client whose terminate, suspend, resume, delete and purge need no daemon."""
     root = state_dir or load_settings().state_dir
     return Client(root, OfflineMailbox(root))

@@ -1,4 +1,4 @@
-"""The options that verbs share, and the kinds of value they take: times, durations, statuses, ids."""
+"""The options that verbs share, and their types: times, durations, statuses, ids, function names."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ STATUSES = ("Pending", "Running", "Suspended", "Completed", "Failed", "Terminate
 
 
 class DurationParam(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.2 on
-    """`90`, `10m`, `1h30m`, `30d`."""
+    """A duration: `90` (seconds), `10m`, `1h30m` or `30d`."""
 
     name = "duration"
 
@@ -37,7 +37,7 @@ class DurationParam(click.ParamType):  # type: ignore[type-arg]  # generic from 
 
 
 class TimeParam(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.2 on
-    """An ISO date or time; without a zone it is UTC."""
+    """An ISO 8601 date or time; UTC if it names no zone."""
 
     name = "time"
 
@@ -54,7 +54,7 @@ class TimeParam(click.ParamType):  # type: ignore[type-arg]  # generic from clic
 
 
 class StatusesParam(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.2 on
-    """Runtime statuses with commas between, in any case."""
+    """Comma-separated runtime statuses, in upper or lower case."""
 
     name = "statuses"
 
@@ -65,7 +65,7 @@ class StatusesParam(click.ParamType):  # type: ignore[type-arg]  # generic from 
         words = [word.strip().lower() for word in value.split(",") if word.strip()]
         wrong = next((word for word in words if word not in known), None)
         if wrong is not None or not words:
-            self.fail(f"'{wrong or value}' is no status: choose from {', '.join(STATUSES)}", param, ctx)
+            self.fail(f"invalid status '{wrong or value}'; use {', '.join(STATUSES)}", param, ctx)
         return tuple(known[word] for word in words)
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
@@ -74,7 +74,7 @@ class StatusesParam(click.ParamType):  # type: ignore[type-arg]  # generic from 
 
 
 class InstanceIdParam(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.2 on
-    """An instance id; the shell completes those that the hub knows."""
+    """An instance id; the shell completes the ids in the hub."""
 
     name = "id"
 
@@ -83,7 +83,7 @@ class InstanceIdParam(click.ParamType):  # type: ignore[type-arg]  # generic fro
         from durablecli.model.ids import check_instance_id
 
         if (verb := _ENTITY_VERBS.get(ctx.info_name or "") if ctx else None) and _is_entity_id(value):
-            raise UsageError(f"{value} is an entity: 'durable {verb}' is for those")
+            raise UsageError(f"{value} is an entity: use 'durable {verb}'")
         try:
             return check_instance_id(value)
         except UsageError as error:
@@ -96,12 +96,12 @@ class InstanceIdParam(click.ParamType):  # type: ignore[type-arg]  # generic fro
         try:
             page = open_client(ctx.params.get("state_dir")).page(Query(prefix=incomplete, limit=50))
         except (DurableError, OSError):
-            return []  # a shell in the middle of a line has no place for an error
+            return []  # completion must not print errors
         return [CompletionItem(row.id, help=f"{row.name} {row.status}") for row in page.rows]
 
 
 class EntityIdParam(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.2 on
-    """The id of an entity, as `@counter@a`; the shell completes those that the hub knows."""
+    """An entity id such as `@counter@a`; the shell completes the ids in the hub."""
 
     name = "id"
 
@@ -121,12 +121,12 @@ class EntityIdParam(click.ParamType):  # type: ignore[type-arg]  # generic from 
         try:
             page = open_client(ctx.params.get("state_dir")).list_entities(Query(prefix=incomplete, limit=50))
         except (DurableError, OSError):
-            return []  # a shell in the middle of a line has no place for an error
+            return []  # completion must not print errors
         return [CompletionItem(row.id, help=row.status) for row in page.rows]
 
 
 class OperationNameParam(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.2 on
-    """An operation of the entity before it; the shell completes those that its class has."""
+    """An operation of the entity named before it; the shell completes those of its class."""
 
     name = "operation"
 
@@ -158,7 +158,7 @@ class FunctionNameParam(click.ParamType):  # type: ignore[type-arg]  # generic f
 
 
 def _read_published(ctx: click.Context) -> PublishedFunctions | None:
-    """What the last engine had loaded, as far as a shell in the middle of a line can find out."""
+    """Return the functions that the last engine had loaded; None if that can't be read."""
     from durablecli.errors import DurableError
 
     try:
@@ -168,7 +168,7 @@ def _read_published(ctx: click.Context) -> PublishedFunctions | None:
 
 
 class AnyIdParam(InstanceIdParam):
-    """The id of an instance, or of an entity."""
+    """An instance id or an entity id."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         return (
@@ -187,7 +187,7 @@ _ENTITY_VERBS = {
     "raise-event": "entity signal",
     "terminate": "entity delete",
 } | dict.fromkeys(("wait", "suspend", "resume", "rewind", "restart"), "entity get")
-"""The verb to use where one for instances is given an entity."""
+"""The verb for entities that corresponds to a verb for instances."""
 
 
 def _is_entity_id(value: object) -> bool:
@@ -195,32 +195,32 @@ def _is_entity_id(value: object) -> bool:
 
 
 def format_exit_codes(*lines: str) -> str:
-    """The epilog of a verb's help: its exit codes."""
-    return "Exit: " + " · ".join(lines)
+    """Return the epilog of a verb's help, which lists its exit codes."""
+    return f"Exit codes: {'; '.join(lines)}."
 
 
 def common_options(function: F) -> F:
-    """`--state-dir` and `-o`."""
+    """Add `--state-dir` and `--output`."""
     return state_dir_option(output_option(function))
 
 
 state_dir_option = click.option(
     "--state-dir",
     metavar="DIR",
-    help="The hub's folder. Default: $DURABLE_STATE_DIR, durable.yaml, or .state, here or in a folder above.",
+    help="Folder of the hub. Default: $DURABLE_STATE_DIR, else durable.yaml, else .state, here or in a parent folder.",
 )
 output_option = click.option(
     "-o",
     "--output",
     "output_format",
     type=click.Choice(FORMATS),
-    help="For people (table, the default) or for programs.",
+    help="Output format. Default: table.",
 )
 app_option = click.option(
     "--app",
     multiple=True,
     metavar="TARGET",
-    help="Folder, file or dotted module with functions; may be repeated. Default: durable.yaml, or workflows/.",
+    help="Folder, file or module with functions; repeatable. Default: durable.yaml, else workflows/.",
 )
 id_argument = click.argument("instance", metavar="ID", type=InstanceIdParam())
 entity_argument = click.argument("entity", metavar="ID", type=EntityIdParam())
@@ -230,19 +230,19 @@ ids_argument = click.argument("ids", metavar="ID...", nargs=-1, required=True, t
 
 
 def resolve_due_time(at: datetime | None, delay: timedelta | None) -> datetime | None:
-    """The time that --at or --delay names, one of them; raises UsageError."""
+    """Return the time that --at or --delay gives; raise UsageError if both are given."""
     from durablecli.errors import UsageError
 
     if at is not None and delay is not None:
-        raise UsageError("--at and --delay say the same thing: give one of them")
+        raise UsageError("--at and --delay exclude each other: give only one of them")
     try:
         return at if delay is None else datetime.now(UTC) + delay
     except OverflowError:
-        raise UsageError("--delay reaches beyond the year 9999") from None
+        raise UsageError("--delay is too long: the time would be after the year 9999") from None
 
 
 def load_settings(state_dir: str | None = None, app: tuple[str, ...] = ()) -> Config:
-    """What flags, environment and durable.yaml say, in this order, and then the files of an app of Azure's."""
+    """Load the settings: flags first, then the environment, durable.yaml, and the files of an Azure app."""
     from durablecli.apps.settings import load_settings
 
     overrides: dict[str, Any] = {}
@@ -254,7 +254,7 @@ def load_settings(state_dir: str | None = None, app: tuple[str, ...] = ()) -> Co
 
 
 def open_client(state_dir: str | None, mailbox: Mailbox | None = None, *, check_names: bool = True) -> Client:
-    """The client of the hub that flag, environment or durable.yaml name."""
+    """Return a client of the hub that the flag, the environment or durable.yaml names."""
     from durablecli.client import Client
 
     root = state_dir or load_settings(state_dir).state_dir
@@ -264,5 +264,5 @@ def open_client(state_dir: str | None, mailbox: Mailbox | None = None, *, check_
 def _report_created(root: str) -> None:
     from durablecli.cli.output import echo
 
-    with suppress(OSError):  # a full disk behind stderr is no reason not to start
+    with suppress(OSError):  # if stderr can't be written, the verb still runs
         echo(f"created the hub {root}")

@@ -1,4 +1,4 @@
-"""How an orchestration ended, for whoever waited for it: its output, and an exit code."""
+"""The outcome of an orchestration: its output, and an exit code."""
 
 from __future__ import annotations
 
@@ -11,27 +11,27 @@ EXIT_CODES = {"Completed": 0, "Failed": 6, "Terminated": 7, "Canceled": 7}
 
 
 def wait_and_print(client: Client, output: Output, instance: str, timeout: timedelta | None) -> int:
-    """Wait, show the outcome, return its code. Ctrl-C leaves the instance as it is."""
+    """Wait for an instance, print its outcome, and return the exit code. Ctrl-C doesn't affect the instance."""
     status = client.get_status(instance)
     if status and not status.ended and not status.engine.alive:
-        echo("no daemon is running: nothing will move until one does (durable run-daemon)")
+        echo("no daemon is running; start one with: durable run-daemon")
     try:
         return print_outcome(output, client.wait(instance, timeout))
     except KeyboardInterrupt:
-        echo(f"{instance} goes on; durable wait {instance}")
+        echo(f"stopped waiting; {instance} is not affected. Wait again: durable wait {instance}")
         raise
 
 
 def print_outcome(output: Output, status: DurableOrchestrationStatus) -> int:
-    """The output as JSON on stdout; what failed or was terminated says so on stderr."""
-    word = status.runtime_status.value if status.runtime_status else ""
+    """Print the output as JSON on stdout, or on stderr that the instance failed or was terminated."""
+    name = status.status_name
     if not output.is_human_readable:
         output.print_value(status.payload())
-        return EXIT_CODES[word]
+        return EXIT_CODES[name]
     if output.is_terminal:
-        output.print_styled(f"{output.style(status.instance_id, None)}  {output.style(word, STATUS_COLORS.get(word))}")
-    if word == "Completed":
+        output.print_styled(f"{output.style(status.instance_id, None)}  {output.style(name, STATUS_COLORS.get(name))}")
+    if name == "Completed":
         output.print_result(status.shown_output)
     else:
-        echo_error(f"{status.instance_id} {word}: {status.output}")
-    return EXIT_CODES[word]
+        echo_error(f"{status.instance_id} {name}: {status.output}")
+    return EXIT_CODES[name]

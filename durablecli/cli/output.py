@@ -1,7 +1,7 @@
-"""What goes to stdout, and in which form. The only module that knows rich, and it asks for it only to draw a table
-on a terminal.
+"""Writes to stdout in the format that was asked for. The only module that uses rich, which it imports only to draw on a
+terminal.
 
-Forms: `table` is for people; `json` is one value or one array; `jsonl` one value a line; `yaml` the same as json.
+Formats: `table` is for people; `json` is one value or one array; `jsonl` one value per line; `yaml` the same as `json`.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ STATUS_COLORS = {
 }
 
 
-_COLUMN_GAP = 2  # between columns
-_MIN_WIDTH = 11  # what a column keeps of its width
-_MIN_ELASTIC_WIDTH = 9  # and the elastic one: then an id, a short name, a status and a date fit into 80 characters
+_COLUMN_GAP = 2
+_MIN_WIDTH = 11
+_MIN_ELASTIC_WIDTH = 9  # with it an id, a short name, a status and a date fit into 80 characters
 
 
 class Output:
-    """Standard output: whether it is a terminal, and the form that was asked for."""
+    """Standard output: whether it is a terminal, and the format that was asked for."""
 
     def __init__(self, format: str | None = None) -> None:
         self.format = format or "table"
@@ -47,29 +47,29 @@ class Output:
 
     @property
     def is_human_readable(self) -> bool:
-        """Whether a table or text is wanted, no JSON and no YAML."""
+        """Whether the output is a table or text, not JSON or YAML."""
         return self.format == "table"
 
     def print_line(self, text: str = "", color: str | None = None) -> None:
-        """One line of text; control characters are shown, not sent."""
+        """Print one line of text, with control characters escaped."""
         self._write(self.style(text, color) + "\n")
 
     def style(self, text: str, color: str | None) -> str:
-        """The text, escaped, in a color where this terminal has them."""
+        """Return the text, escaped, in the given color if the terminal has colors."""
         import click
 
         return click.style(escape(text), fg=color) if color and self.has_colors else escape(text)
 
     def print_styled(self, text: str) -> None:
-        """A line whose parts went through `paint`."""
+        """Print a line whose parts were formatted by `style`."""
         self._write(text + "\n")
 
     def print_raw(self, line: bytes) -> None:
-        """A line of a file as it is; on a terminal its control characters are shown."""
+        """Print a line of a file unchanged; on a terminal, with control characters escaped."""
         self._write(self._escape_for_terminal(line.decode("utf-8", "backslashreplace")) + "\n")
 
     def print_value(self, value: Any) -> None:
-        """One value in the form that was asked for; for people it is JSON."""
+        """Print one value in the format that was asked for; as JSON if that is a table."""
         encoded = msgspec.json.encode(value)
         match self.format:
             case "yaml":
@@ -80,7 +80,7 @@ class Output:
                 self._write(self._escape_for_terminal(msgspec.json.format(encoded, indent=2).decode()) + "\n")
 
     def print_values(self, values: Iterable[Any]) -> None:
-        """Several values: an array, or with jsonl one line each, written as they come."""
+        """Print several values as an array; with jsonl, as one line each, written as they come."""
         if self.format != "jsonl":
             self.print_value(list(values))
             return
@@ -88,7 +88,7 @@ class Output:
             self.print_value(value)
 
     def print_result(self, value: Any) -> None:
-        """A value alone, as the output of a run: on one line in a pipe, spread out on a terminal."""
+        """Print the output of an orchestration: on one line in a pipe, indented on a terminal."""
         encoded = msgspec.json.encode(value)
         text = msgspec.json.format(encoded, indent=2) if self.is_terminal else encoded
         self._write(self._escape_for_terminal(text.decode()) + "\n")
@@ -102,11 +102,11 @@ class Output:
         optional_columns: tuple[int, ...] = (),
         elastic: int | None = None,
     ) -> None:
-        """Rows under a head. `paint` is the column of runtime statuses.
+        """Print rows under a header; `status_column` is colored by status.
 
-        Where a terminal is narrow the first of the `spare` columns goes, the others where a word would be broken else,
-        and the `elastic` one (the last one, unless told) gives way first. It is folded, not shortened, like the first
-        and the last column: they hold what people copy.
+        On a narrow terminal the first of the `optional_columns` is dropped, the others only if a word would be broken
+        otherwise, and the `elastic` column (by default the last) shrinks first. The first, the last and the elastic
+        column are folded, not cut, because they hold what people copy.
         """
         if not self.is_terminal:
             self._print_plain_table(header, rows)
@@ -132,7 +132,7 @@ class Output:
 
     @contextmanager
     def show_live(self, lines: Callable[[], list[str]]) -> Iterator[None]:
-        """Keep `lines` drawn on a terminal while something else works; they are gone afterwards."""
+        """Keep `lines` drawn on a terminal during the block, and remove them afterwards."""
         if not (self.is_terminal and self.is_human_readable) or os.environ.get("TERM") == "dumb":
             yield
             return
@@ -146,11 +146,11 @@ class Output:
             yield
 
     def flush(self) -> None:
-        """Let a reader at the other end of a pipe see what there is."""
+        """Flush, so that the reader of a pipe sees every line at once."""
         sys.stdout.flush()
 
     def make_console(self) -> Console:
-        """rich's idea of this terminal."""
+        """Return a rich console for this terminal."""
         from rich.console import Console
 
         return Console(no_color=not self.has_colors, highlight=False, soft_wrap=False)
@@ -178,7 +178,7 @@ class Output:
 
 
 class _Column:
-    """How wide a column is, and how narrow it may become: `unbroken` while the words in it stay whole."""
+    """The width of a column, and how narrow it may become: `unbroken_width` keeps its words whole."""
 
     def __init__(self, cells: Sequence[str], is_elastic: bool) -> None:
         self.width = max(map(len, cells))
@@ -189,7 +189,7 @@ class _Column:
 
 
 def _choose_columns(columns: Sequence[_Column], optional: Sequence[int], room: int) -> list[int]:
-    """The columns that stay: a spare one goes if the table is too wide, another if a word would be broken else."""
+    """Choose the columns to show: drop an optional one if the table is too wide, more only to keep words whole."""
     shown = list(range(len(columns)))
     for count, at in enumerate(optional):
         first, *others = [columns[each] for each in shown]
@@ -201,29 +201,29 @@ def _choose_columns(columns: Sequence[_Column], optional: Sequence[int], room: i
 
 
 def _fit_widths(columns: Sequence[_Column], room: int) -> list[int]:
-    """Widths that fit: the elastic column gives way first, then the widest of the others, the first one last of all."""
+    """Fit the widths: shrink the elastic column first, then the widest of the others, and the first one last."""
     fitted = [each.width for each in columns]
     over = sum(fitted) + _COLUMN_GAP * (len(fitted) - 1) - room
     elastic = next(at for at, each in enumerate(columns) if each.is_elastic)
     others = sorted(set(range(1, len(fitted))) - {elastic}, key=lambda at: -fitted[at])
     saved = sum(fitted[at] - columns[at].min_width for at in others)
     unbroken = columns[elastic].unbroken_width
-    if fitted[elastic] - unbroken + saved < over:  # its longest word is broken all the same
+    if fitted[elastic] - unbroken + saved < over:  # its longest word has to be broken anyway
         unbroken = columns[elastic].min_width
     steps = [(elastic, unbroken), *((at, columns[at].min_width) for at in (*others, elastic, 0))]
-    for at, least in steps:
-        given = min(max(over, 0), max(fitted[at] - least, 0))
+    for at, minimum in steps:
+        given = min(max(over, 0), max(fitted[at] - minimum, 0))
         fitted[at] -= given
         over -= given
     return fitted
 
 
 def echo(text: str) -> None:
-    """A remark to whoever watches: stderr, so that what stdout gives stays what was asked for."""
+    """Print a remark on stderr, so that stdout holds only what was asked for."""
     sys.stderr.write(escape(text) + "\n")
     sys.stderr.flush()
 
 
 def echo_error(text: str) -> None:
-    """An error that doesn't end the verb, as with one of several ids."""
+    """Print an error that doesn't end the verb, such as one of several ids."""
     echo(f"durable: {text}")

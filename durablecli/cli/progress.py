@@ -1,4 +1,4 @@
-"""How an instance gets on, in a few lines: what `durable run` draws while it works."""
+"""The progress of an instance in a few lines, which `durable run` draws while it works."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
+from durablecli.cli.json_text import decode_raw
 from durablecli.cli.time_format import format_duration, format_time
 from durablecli.cli.wait_reasons import describe_obstacles, format_entities
 from durablecli.client import ActivityWait, HistoryLine
@@ -21,23 +22,23 @@ _MIN_REFRESH_INTERVAL = 0.2
 
 
 ExplainWaits = Callable[[RuntimeState, tuple[PendingWait, ...]], tuple[PendingWait, ...]]
-"""The same waits, with what stands in their way."""
+"""Returns the same waits, each with what delays it."""
 
 
 class HistorySource(Protocol):
-    """Where the records come from."""
+    """The source of the records."""
 
     def new_lines(self) -> list[HistoryLine]: ...
 
 
 class Progress:
-    """Folds the history as it grows. A look at it costs what is new, and it never takes a tenth of the time."""
+    """Folds a history as it grows. A refresh reads only new records, and refreshing takes under a tenth of the time."""
 
     def __init__(
         self,
         source: HistorySource,
         clock: Callable[[], float] = time.monotonic,
-        explain_waits: ExplainWaits = lambda ledger, waits: waits,
+        explain_waits: ExplainWaits = lambda state, waits: waits,
     ) -> None:
         self._source = source
         self._explain_waits = explain_waits
@@ -48,19 +49,19 @@ class Progress:
         self._scheduled_count = 0
 
     def render_lines(self) -> list[str]:
-        """The lines to show now."""
+        """Return the lines to show now."""
         self._update()
         state = self._state
         elapsed = format_duration(timedelta(seconds=self._clock() - self._started))
         if not state.last_n:
-            return [f"waiting to be taken, {elapsed}"]
+            return [f"waiting to start, {elapsed}"]
         head = f"{state.started.name}  {state.status}, {elapsed}"
         counted = (
             f"  {self._scheduled_count - self._count_open()} of {self._scheduled_count} tasks done"
             if self._scheduled_count
             else ""
         )
-        custom = [f"  {bytes(memoryview(state.custom_status)).decode()}"] if state.custom_status else []
+        custom = [f"  {decode_raw(state.custom_status)}"] if state.custom_status else []
         return [head + counted, f"  {state.instance}", *custom, *self._describe_reasons()]
 
     def _update(self) -> None:

@@ -16,14 +16,16 @@ from durablecli.errors import UsageError
 from durablecli.model.status import ENDED_STATUSES
 
 EPILOG = format_exit_codes(
-    "0 done", "2 usage", "3 no such instance", "4 conflict", "5 it hasn't ended", "74 storage error", "77 no permission"
+    "0 done", "2 usage error", "3 no such instance", "4 conflict", "5 not ended", "74 storage error", "77 no permission"
 )
 
 
 @click.command("purge", epilog=EPILOG)
 @selection_options
-@click.option("--older-than", type=DurationParam(), metavar="DURATION", help="Filter: created longer ago than that.")
-@click.option("--force", is_flag=True, help="Also instances that haven't ended.")
+@click.option(
+    "--older-than", type=DurationParam(), metavar="DURATION", help="Filter: created longer ago than DURATION."
+)
+@click.option("--force", is_flag=True, help="Also delete instances that haven't ended.")
 @common_options
 def command(
     ids: tuple[str, ...],
@@ -35,14 +37,14 @@ def command(
     output_format: str | None,
     **filters: Any,
 ) -> int:
-    """Delete ended instances and their histories, their ended sub-orchestrations too.
+    """Delete ended instances, their histories and their ended sub-orchestrations.
 
-    A filter reaches ended instances only, unless --force is given.
+    Without --force, a filter matches only ended instances.
     """
     client = open_offline_client(state_dir)
     allowed = () if force else tuple(sorted(ENDED_STATUSES))
     if not force and (live := set(filters["status"] or ()) - ENDED_STATUSES):
-        raise UsageError(f"{', '.join(sorted(live))}: only ended instances are purged; --force purges others too")
+        raise UsageError(f"{', '.join(sorted(live))}: only ended instances can be purged; use --force to purge others")
     chosen = choose_ids(
         client,
         "purge",
@@ -55,6 +57,6 @@ def command(
         older_than=older_than,
         force=force,
     )
-    # Of those that a filter chose some are children, and go with their parents.
+    # Some of those that a filter matches are children, and are deleted with their parents.
     items = [MessageItem(one, force=force) for one in chosen]
     return submit_and_report(client, Output(output_format), "purge", items, "purged", may_be_gone=not ids)

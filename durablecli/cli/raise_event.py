@@ -1,4 +1,4 @@
-"""`durable raise-event`: sends an external event; it is on disk when the verb returns."""
+"""`durable raise-event`: sends an external event, which is on disk when the command returns."""
 
 from __future__ import annotations
 
@@ -19,25 +19,25 @@ _NAMED_EVENTS = (EventAwaited, EventRaised)
 @click.command(
     "raise-event",
     epilog=format_exit_codes(
-        "0 on disk", "2 usage", "3 no such instance, or the name is a misspelled one", "5 it has ended",
+        "0 on disk", "2 usage error", "3 no such instance, or misspelled event name", "5 already ended",
         "74 storage error", "77 no permission",
     ),
 )  # fmt: skip
 @id_argument
 @click.argument("event")
-@click.option("--data", metavar="JSON|@FILE|-", help=f"What the event carries: {INPUT_HELP}.")
+@click.option("--data", metavar="JSON|@FILE|-", help=f"Data of the event: {INPUT_HELP}.")
 @anyway_option
 @common_options
 def command(
     instance: str, event: str, data: str | None, anyway: bool, state_dir: str | None, output_format: str | None
 ) -> None:
-    """Send an external event to an instance. Needs no daemon.
+    """Send an external event to an instance; no daemon needed.
 
-    An event that the instance doesn't wait for is kept until it does. Refused is only a name that looks like a
-    misspelling of one that it waits for now.
+    An event is kept until the instance waits for it. A name that looks like a misspelling of an event that the instance
+    is waiting for is refused.
     """
     if not event:
-        raise UsageError("the event's name is empty")
+        raise UsageError("the event name is empty")
     value = None if data is None else read_value(data, "--data")
     client = open_client(state_dir)
     if not anyway:
@@ -51,7 +51,7 @@ def command(
 
 
 def _check_event_name(client: Client, instance: str, event: str) -> None:
-    """Raise NotFound for a name that differs by a slip from one that the instance waits for, and that is new to it."""
+    """Raise NotFound for a name that the instance has never used and that resembles one that it waits for."""
     waited = [
         one.name or "" for one in client.get_status(instance, show_input=False).waiting_for if one.kind == "event"
     ]
@@ -64,5 +64,5 @@ def _check_event_name(client: Client, instance: str, event: str) -> None:
     }
     if event.casefold() not in known:
         raise NotFound(
-            f"{instance} doesn't wait for an event '{event}'; did you mean '{meant}'? --anyway sends it all the same"
+            f"{instance} is not waiting for event '{event}'; did you mean '{meant}'? Use --anyway to send it anyway"
         )

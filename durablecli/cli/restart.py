@@ -1,4 +1,4 @@
-"""`durable restart`: starts instances once more, with the name, input and version they had."""
+"""`durable restart`: starts instances again with the same name, input and version."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from durablecli.cli.options import common_options, format_exit_codes, ids_argume
 from durablecli.cli.output import Output
 
 EPILOG = format_exit_codes(
-    "0 started", "2 usage", "3 no such instance", "4 conflict", "5 it hasn't ended", "74 storage error"
+    "0 started", "2 usage error", "3 no such instance", "4 conflict", "5 not ended", "74 storage error"
 )
 
 
 @click.command("restart", epilog=EPILOG)
 @ids_argument
-@click.option("--same-id", is_flag=True, help="Under its own id, if it has ended. Default: a new id.")
+@click.option("--same-id", is_flag=True, help="Keep the id; the instance must have ended. Default: a new id.")
 @common_options
 def command(ids: tuple[str, ...], same_id: bool, state_dir: str | None, output_format: str | None) -> int:
-    """Start instances once more with the same input; prints the ids they run under."""
+    """Start instances again with the same input, and print the new ids."""
     from durablecli.cli.bulk import for_each
 
     client, output = open_client(state_dir), Output(output_format)

@@ -1,4 +1,4 @@
-"""`durable resume`: lets suspended instances go on."""
+"""`durable resume`: resumes suspended instances."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from durablecli.cli.output import Output
 from durablecli.client import MessageItem
 
 EPILOG = format_exit_codes(
-    "0 done", "2 usage", "3 no such instance", "5 it has ended", "74 storage error", "77 no permission"
+    "0 done", "2 usage error", "3 no such instance", "5 already ended", "74 storage error", "77 no permission"
 )
 
 
 @click.command("resume", epilog=EPILOG)
 @selection_options
-@click.option("--reason", default="", metavar="TEXT", help="Why; the history shows it.")
+@click.option("--reason", default="", metavar="TEXT", help="Reason, recorded in the history.")
 @common_options
 def command(
     ids: tuple[str, ...],
@@ -30,7 +30,7 @@ def command(
     output_format: str | None,
     **filters: Any,
 ) -> int:
-    """Let suspended instances go on, with what arrived meanwhile."""
+    """Resume suspended instances; they receive what arrived in the meantime."""
     client = open_offline_client(state_dir)
     chosen = choose_ids(
         client, "resume", ids, filters, dry_run=dry_run, yes=yes, output_format=output_format, allowed=("Suspended",)

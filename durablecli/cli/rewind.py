@@ -1,4 +1,4 @@
-"""`durable rewind`: sends again what made instances fail, and keeps all that went well."""
+"""`durable rewind`: retries the failed work of failed instances, keeping completed results."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from durablecli.cli.output import Output
 from durablecli.client import Client, MessageItem
 
 EPILOG = format_exit_codes(
-    "0 on disk", "2 usage", "3 no such instance", "4 conflict", "5 it hasn't failed", "74 storage error"
+    "0 on disk", "2 usage error", "3 no such instance", "4 conflict", "5 not failed", "74 storage error"
 )
 
 
 @click.command("rewind", epilog=EPILOG)
 @selection_options
-@click.option("--reason", default="", metavar="TEXT", help="Why; the history shows it.")
+@click.option("--reason", default="", metavar="TEXT", help="Reason, recorded in the history.")
 @common_options
 def command(
     ids: tuple[str, ...],
@@ -29,7 +29,10 @@ def command(
     output_format: str | None,
     **filters: Any,
 ) -> int:
-    """Send the failed work of failed instances again; --dry-run shows what that would be."""
+    """Retry the failed work of failed instances, keeping completed results.
+
+    --dry-run shows which work would be retried.
+    """
     client, output = open_client(state_dir), Output(output_format)
     chosen = choose_ids(client, "rewind", ids, filters, dry_run=False, yes=yes or dry_run, allowed=("Failed",))
     if dry_run:
@@ -41,13 +44,13 @@ def _preview_rewinds(client: Client, output: Output, chosen: list[str]) -> int:
     found: dict[str, list[str]] = {}
 
     def preview_one(instance: str) -> None:
-        found[instance] = again = client.rewind_preview(instance)
-        for line in again if output.is_human_readable else ():
-            output.print_line(f"{instance}  would send again {line}")
-        if output.is_human_readable and not again:
-            output.print_line(f"{instance}  would go on from its failure; nothing is sent again")
+        found[instance] = retried = client.rewind_preview(instance)
+        for line in retried if output.is_human_readable else ():
+            output.print_line(f"{instance}  would retry {line}")
+        if output.is_human_readable and not retried:
+            output.print_line(f"{instance}  would continue after its failure; no work is retried")
 
     code = for_each(chosen, preview_one)
     if not output.is_human_readable:
-        output.print_values({"instanceId": instance, "sentAgain": again} for instance, again in found.items())
+        output.print_values({"instanceId": instance, "sentAgain": retried} for instance, retried in found.items())
     return code

@@ -1,14 +1,15 @@
-"""`durable run`: starts an orchestration, does the work in this process if no daemon does, and shows how it gets on."""
+"""`durable run`: runs an orchestration to its end, in this process unless a daemon runs, and shows its progress."""
 
 from __future__ import annotations
 
 import sys
 from contextlib import nullcontext, redirect_stdout, suppress
-from signal import Signals as Name
+from signal import Signals
 from typing import TYPE_CHECKING
 
 import click
 
+from durablecli.cli.app_loading import load_app_with_warnings
 from durablecli.cli.input_values import INPUT_HELP, read_value
 from durablecli.cli.options import (
     FunctionNameParam,
@@ -19,7 +20,7 @@ from durablecli.cli.options import (
     load_settings,
     open_client,
 )
-from durablecli.cli.output import Output, echo, echo_error
+from durablecli.cli.output import Output, echo
 from durablecli.errors import NotFound
 from durablecli.signals import Interrupted, SignalHandler
 
@@ -31,22 +32,22 @@ if TYPE_CHECKING:
 @click.command(
     "run",
     epilog=format_exit_codes(
-        "0 Completed", "2 usage", "3 no such function, or purged", "4 id taken", "6 Failed", "7 Terminated",
+        "0 Completed", "2 usage error", "3 no such function, or purged", "4 id exists", "6 Failed", "7 Terminated",
         "65 damaged or newer hub", "74 storage error", "77 no permission", "78 no function loads", "130 Ctrl-C",
         "143 SIGTERM",
     ),
 )  # fmt: skip
 @click.argument("name", type=FunctionNameParam("orchestrator"))
 @click.option("--input", "text", metavar="JSON|@FILE|-", help=f"Input: {INPUT_HELP}.")
-@click.option("--id", "instance", type=InstanceIdParam(), metavar="ID", help="Instance id (default: 32 hex digits).")
+@click.option("--id", "instance", type=InstanceIdParam(), metavar="ID", help="Instance id. Default: a random one.")
 @click.option(
     "--if-exists",
     type=click.Choice(["fail", "skip", "replace"]),
     default="fail",
-    help="An instance has this id: refuse (default), go on with it, or end it and start anew.",
+    help="If the id exists: fail, run that instance (skip), or terminate and replace it. Default: fail.",
 )
-@click.option("--version", metavar="TEXT", help="Version for context.version (default: default_version).")
-@click.option("--all", "everything", is_flag=True, help="Do the work of all other instances too, meanwhile.")
+@click.option("--version", metavar="TEXT", help="Version (context.version). Default: default_version in durable.yaml.")
+@click.option("--all", "everything", is_flag=True, help="Do the work of all other instances too.")
 @app_option
 @common_options
 def command(
@@ -60,13 +61,14 @@ def command(
     state_dir: str | None,
     output_format: str | None,
 ) -> int:
-    """Start an orchestration, work until it has ended, print its output. Needs no daemon.
+    """Run an orchestration to its end and print its output; no daemon needed.
 
-    It works on this instance, on what that starts, and on the entities that these need; all other instances wait for a
-    daemon, unless --all is given. Before it ends, activities that still run may finish: `drain` in durable.yaml says
-    how long (10 s).
+    This command does the work of the instance, of what it starts, and of the entities that they use. All other
+    instances wait for a daemon, unless --all is given. At the end, activities that are still running get time to
+    finish (`drain` in durable.yaml, 10 s by default).
 
-    Ctrl-C and SIGTERM leave the instance Running: it goes on with the next run or daemon. A second one ends at once.
+    Ctrl-C and SIGTERM stop the command and leave the instance Running; the next run or daemon continues it. Press
+    Ctrl-C again to exit immediately.
     """
     value = None if text is None else read_value(text)
     with SignalHandler(echo, raises=True) as signals:
@@ -74,7 +76,7 @@ def command(
             config = load_settings(state_dir, app)
             loaded = _load_app(config, name)
         except Interrupted as stopped:
-            echo(f"stopped by {Name(stopped.args[0]).name}; nothing was started")
+            echo(f"stopped by {Signals(stopped.args[0]).name}; nothing was started")
             raise
         client = open_client(config.state_dir)
         version = version or config.default_version
@@ -84,17 +86,12 @@ def command(
 
 
 def _load_app(config: Config, name: str) -> LoadedApp:
-    from durablecli.apps.load import load_configured
-    from durablecli.cli.functions import load_warnings
+    from durablecli.apps.load_warnings import no_function_error
     from durablecli.client import unknown_orchestrator_error
-    from durablecli.errors import ConfigError
 
-    with redirect_stdout(sys.stderr):
-        loaded = load_configured(config)
-    for line in load_warnings(loaded):
-        echo_error(line)
+    loaded = load_app_with_warnings(config)
     if not len(loaded.registry):
-        raise ConfigError(f"no function is loaded from {', '.join(config.app) or 'anywhere: make a folder workflows/'}")
+        raise no_function_error(config)
     if loaded.registry.find_orchestrator(name) is None:
         raise unknown_orchestrator_error(name, (one.name for one in loaded.registry if one.kind == "orchestrator"))
     return loaded
@@ -110,8 +107,8 @@ def _run_to_end(
     if not status:
         raise NotFound(f"{instance} was purged before it ended")
     if not status.ended and signals.received is not None:
-        stopped = Name(signals.received).name
-        echo(f"stopped by {stopped}: {instance} goes on with the next durable run-daemon; durable wait {instance}")
+        stopped = Signals(signals.received).name
+        echo(f"stopped by {stopped}; the next durable run-daemon continues {instance}")
         return signals.exit_code
     from durablecli.cli.outcome import print_outcome
 
@@ -125,7 +122,7 @@ def _run_engine(
     from durablecli.daemon.instance_run import run_until_ended
 
     client = open_client(config.state_dir)
-    # In a pipe stdout is for the output alone: what functions print is for whoever watches.
+    # In a pipe, stdout is for the output alone; what functions print goes to stderr.
     redirected = nullcontext() if output.is_terminal else redirect_stdout(sys.stderr)
     with (
         redirected,

@@ -1,4 +1,4 @@
-"""`durable start`: the start is on disk when the verb returns; no daemon is needed."""
+"""`durable start`: starts an orchestration; the start is on disk when the command returns."""
 
 from __future__ import annotations
 
@@ -23,13 +23,14 @@ from durablecli.cli.options import (
 )
 from durablecli.cli.output import Output, echo
 from durablecli.errors import UsageError
+from durablecli.model.plurals import format_count
 
 
 @click.command(
     "start",
     epilog=format_exit_codes(
-        "0 started", "2 usage", "3 no such function", "4 id taken", "6/7/8 with --wait", "74 storage error",
-        "77 no permission", "78 durable.yaml",
+        "0 started", "2 usage error", "3 no such function", "4 id exists", "6, 7, 8 with --wait",
+        "74 storage error", "77 no permission", "78 invalid durable.yaml",
     ),
 )  # fmt: skip
 @click.argument("name", type=FunctionNameParam("orchestrator"))
@@ -37,20 +38,29 @@ from durablecli.errors import UsageError
 @click.option(
     "--batch",
     metavar="FILE.jsonl",
-    help="One instance per line, the line is its input; all or none. Not with --id, --at, --wait.",
+    help="Start one instance per line, with the line as its input; all or none.",
 )
-@click.option("--id", "instance", type=InstanceIdParam(), metavar="ID", help="Instance id (default: 32 hex digits).")
+@click.option("--id", "instance", type=InstanceIdParam(), metavar="ID", help="Instance id. Default: a random one.")
 @click.option(
     "--if-exists",
     type=click.Choice(["fail", "skip", "replace"]),
     default="fail",
-    help="An instance has this id: refuse (default), leave it, or end it and start anew.",
+    help="If the id exists: fail, skip, or terminate and replace it. Default: fail.",
 )
-@click.option("--at", type=TimeParam(), metavar="TIME", help="Not before this time: 2026-12-01T09:00Z (no zone: UTC).")
-@click.option("--delay", type=DurationParam(), metavar="DURATION", help="Not before: 90, 10m, 1h30m, 30d from now.")
-@click.option("--version", metavar="TEXT", help="Version for context.version (default: default_version).")
-@click.option("--wait", "and_wait", is_flag=True, help="Wait for the end, print the output, exit by outcome.")
-@click.option("--timeout", type=DurationParam(), metavar="DURATION", help="With --wait: how long at most.")
+@click.option(
+    "--at", type=TimeParam(), metavar="TIME", help="Earliest time to start, such as 2026-12-01T09:00Z (UTC if no zone)."
+)
+@click.option(
+    "--delay",
+    type=DurationParam(),
+    metavar="DURATION",
+    help="Earliest start from now: 90 (seconds), 10m, 1h30m or 30d.",
+)
+@click.option("--version", metavar="TEXT", help="Version (context.version). Default: default_version in durable.yaml.")
+@click.option(
+    "--wait", "and_wait", is_flag=True, help="Wait until it has ended, print the output, exit as durable wait."
+)
+@click.option("--timeout", type=DurationParam(), metavar="DURATION", help="Longest time to wait (with --wait).")
 @anyway_option
 @app_option
 @common_options
@@ -70,17 +80,17 @@ def command(
     state_dir: str | None,
     output_format: str | None,
 ) -> int:
-    """Start an orchestration. Returns when the start is on disk; needs no daemon.
+    """Start an orchestration; no daemon needed. The start is on disk when the command returns.
 
-    A name that no engine has published is looked up in the modules, and refused if it isn't there either.
+    The name is checked against the functions of the running engine, or else of the modules. An unknown name is refused.
     """
     start_at = resolve_due_time(at, delay)
     if batch is not None and any((instance, text, at, delay, and_wait)):
-        raise UsageError("--batch goes with --version only: each line is the input of an instance of its own")
+        raise UsageError("--batch can't be combined with --id, --input, --at, --delay or --wait")
     if not name:
-        raise UsageError("the orchestrator's name is empty")
+        raise UsageError("the orchestrator name is empty")
     if timeout is not None and not and_wait:
-        raise UsageError("--timeout goes with --wait")
+        raise UsageError("--timeout needs --wait")
     config = load_settings(state_dir, app)
     client = open_client(config.state_dir, check_names=not anyway)
     version = version or config.default_version
@@ -97,7 +107,7 @@ def command(
     if not and_wait:
         _print_started(output, name, started)
         if output.is_terminal and output.is_human_readable and not client.engine().alive:
-            echo("no daemon is running: durable run-daemon does the work")
+            echo("no daemon is running; start one with: durable run-daemon")
         return 0
     from durablecli.cli.outcome import wait_and_print
 
@@ -117,7 +127,7 @@ def _print_started_batch(output: Output, name: str, started: Sequence[str]) -> N
     if not output.is_human_readable:
         output.print_values({"instanceId": one, "name": name} for one in started)
     elif output.is_terminal:
-        output.print_line(f"started {name}, {len(started)} instances: {started[0]} to {started[-1]}")
+        output.print_line(f"started {format_count(len(started), 'instance')} of {name}: {started[0]} to {started[-1]}")
     else:
         for one in started:
             output.print_line(one)

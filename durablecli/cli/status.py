@@ -1,4 +1,4 @@
-"""`durable status`: how instances and entities stand, and what they wait for."""
+"""`durable status`: shows the status of instances and entities, and what they are waiting for."""
 
 from __future__ import annotations
 
@@ -16,20 +16,21 @@ if TYPE_CHECKING:
 
 
 @click.command(
-    "status", epilog=format_exit_codes("0 found", "2 usage", "3 no such instance", "65 damaged hub", "77 no permission")
+    "status",
+    epilog=format_exit_codes("0 found", "2 usage error", "3 no such instance", "65 damaged hub", "77 no permission"),
 )
 @any_ids_argument
-@click.option("--show-input", is_flag=True, help="Show the input too.")
+@click.option("--show-input", is_flag=True, help="Also show the input.")
 @common_options
 def command(ids: tuple[str, ...], show_input: bool, state_dir: str | None, output_format: str | None) -> int:
-    """Say how instances stand, and what they wait for; entities, as @counter@a, too."""
+    """Show an instance's status and what it is waiting for; also of an entity, such as @counter@a."""
     return print_statuses(open_client(state_dir), Output(output_format), ids, show_input=show_input)
 
 
 def print_statuses(client: Client, output: Output, ids: tuple[str, ...], *, show_input: bool = False) -> int:
-    """Say how each of them stands, be it an instance or an entity; the highest exit code.
+    """Print the status of each instance or entity; return the highest exit code.
 
-    One that is set aside is shown as far as it can be read, and counts as an error.
+    One that is quarantined is shown as far as it can be read, and counts as an error.
     """
     from durablecli.cli import status_text
     from durablecli.cli.bulk import for_each
@@ -46,7 +47,7 @@ def print_statuses(client: Client, output: Output, ids: tuple[str, ...], *, show
                 output.print_line()
             status_text.print_status(output, status, show_input=show_input)
         if status.set_aside is not None:
-            raise InstanceSetAside(f"{id} is set aside: {status.set_aside.reason}")
+            raise InstanceSetAside(f"{id} is quarantined: {status.set_aside.reason}")
 
     code = for_each(ids, print_one)
     if not output.is_human_readable:

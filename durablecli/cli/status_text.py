@@ -1,4 +1,4 @@
-"""What `durable status` says: how an instance stands, what it waits for and why, and the command that would move it."""
+"""The text of `durable status`: the status of an instance, what it waits for and why, and the command to use next."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ import shlex
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 
+from durablecli.cli.entity_status_text import describe_entity
+from durablecli.cli.json_text import decode_raw
 from durablecli.cli.output import STATUS_COLORS, Output
 from durablecli.cli.time_format import format_duration, format_short_time, format_time
 from durablecli.cli.wait_reasons import (
-    decode_raw,
     describe_blocked,
     describe_no_daemon,
     describe_obstacles,
@@ -18,24 +19,23 @@ from durablecli.cli.wait_reasons import (
     format_entities,
 )
 from durablecli.client import DurableOrchestrationStatus, EntityStatus
+from durablecli.model.plurals import format_count
 from durablecli.model.status import PendingWait
 
 _MAX_LISTED = 10
 _EVENT_STATES = {
-    "posted": "not taken by an engine yet",
-    "held": "held until the instance goes on",
-    "unread": "not read: the instance doesn't wait for it",
+    "posted": "not accepted by an engine yet",
+    "held": "held until the instance is resumed",
+    "unread": "unread: the instance is not waiting for it",
 }
 
 
 def print_status(output: Output, status: DurableOrchestrationStatus | EntityStatus, *, show_input: bool) -> None:
-    """Head, payloads, and one line for each reason why it stands where it stands."""
+    """Print a heading, the payloads, and a line for everything that the instance or entity is waiting for."""
     now = datetime.now(UTC)
     if isinstance(status, EntityStatus):
-        from durablecli.cli.entity.entity_status_text import describe_entity as of_entity
-
         output.print_styled(f"{output.style(str(status.entity_id), None)}  {_style_status(output, status.status_name)}")
-        rows = of_entity(status, now)
+        rows = describe_entity(status, now)
     else:
         output.print_styled(_format_heading(output, status))
         rows = describe_status(status, now, show_input=show_input)
@@ -44,26 +44,25 @@ def print_status(output: Output, status: DurableOrchestrationStatus | EntityStat
 
 
 def _format_heading(output: Output, status: DurableOrchestrationStatus) -> str:
-    word = status.runtime_status.value if status.runtime_status else "Unknown"
     details = [f"version {status.version}"] if status.version else []
     if status.taken:
-        details.append(f"{status.records} record" + ("" if status.records == 1 else "s"))
+        details.append(format_count(status.records, "record"))
     tail = f"  {', '.join(details)}" if details else ""
     head = f"{output.style(status.instance_id, None)}  {output.style(status.name or '', None)}"
-    return f"{head}  {_style_status(output, word)}{output.style(tail, None)}"
+    return f"{head}  {_style_status(output, status.status_name)}{output.style(tail, None)}"
 
 
-def _style_status(output: Output, word: str) -> str:
-    return output.style(word, STATUS_COLORS.get(word))
+def _style_status(output: Output, name: str) -> str:
+    return output.style(name, STATUS_COLORS.get(name))
 
 
 def describe_status(
     status: DurableOrchestrationStatus, now: datetime, *, show_input: bool
 ) -> Iterator[tuple[str, str]]:
-    """The lines under the head, as label and text."""
+    """Yield the lines below the heading, each as label and text."""
     yield from describe_quarantine(status.set_aside, now)
     if status.created_time is None:
-        return  # nothing of it can be read
+        return  # the history can't be read
     yield "created", format_time(status.created_time)
     if status.taken:
         yield "updated", format_time(status.last_updated_time)
@@ -79,14 +78,14 @@ def describe_status(
         yield from describe_reasons(status, now)
         yield from _describe_unread_events(status, now)
     for verb in status.requested:
-        yield "requested", f"{verb}; no engine has taken it yet"
+        yield "requested", f"{verb}; no engine has accepted it yet"
 
 
 def describe_reasons(status: DurableOrchestrationStatus, now: datetime) -> Iterator[tuple[str, str]]:
-    """Why a live instance stands where it stands."""
+    """Yield what a live instance is waiting for, and why it can't proceed."""
     name = shlex.quote(status.instance_id)
     if not status.taken and status.created_time is not None:
-        yield "Pending", f"no daemon has taken it yet (posted {format_duration(now - status.created_time)} ago)"
+        yield "Pending", f"no engine has accepted it yet (posted {format_duration(now - status.created_time)} ago)"
         if status.start_at is not None and status.start_at > now:
             yield (
                 "waits for",
@@ -103,7 +102,7 @@ def describe_reasons(status: DurableOrchestrationStatus, now: datetime) -> Itera
         since = f", since {format_short_time(held.since, now)}" if held.since else ""
         yield "holds", f"lock of {format_entities(held.entities)}{since}"
     if status.suspended is not None:
-        kept = f"{status.suspended.kept} arrival" + ("" if status.suspended.kept == 1 else "s")
+        kept = format_count(status.suspended.kept, "arrival")
         reason = f': "{status.suspended.reason}"' if status.suspended.reason else ""
         since = format_short_time(status.suspended.since, now)
         yield "suspended", f"since {since}{reason}; {kept} kept    durable resume {name}"
@@ -113,7 +112,7 @@ def describe_reasons(status: DurableOrchestrationStatus, now: datetime) -> Itera
 
 
 def _describe_unread_events(status: DurableOrchestrationStatus, now: datetime) -> Iterator[tuple[str, str]]:
-    """The events that nothing has read yet."""
+    """Yield the events that the instance has not read yet."""
     for event in status.unread_events[:_MAX_LISTED]:
         yield "event", f"{event.name}, since {format_short_time(event.since, now)}, {_EVENT_STATES[event.state]}"
     if len(status.unread_events) > _MAX_LISTED:
@@ -164,14 +163,14 @@ def _describe_operation(one: PendingWait, now: datetime, name: str) -> str:
 
 
 def _describe_lock(one: PendingWait, now: datetime, name: str) -> str:
-    """The lock that it waits for; of several, all are named once it is known at which of them it waits."""
+    """Describe a wait for locks; of several, name first the entity that it is waiting for, if that is known."""
     where = one.entity or format_entities(one.entities)
     among = f" (of {format_entities(one.entities)})" if one.entity and len(one.entities) > 1 else ""
     return f"lock of {where}{among}, for {_format_elapsed(one, now)}{_describe_obstacles(one, now)}"
 
 
 def _describe_obstacles(one: PendingWait, now: datetime) -> str:
-    """What the entity says, on lines of their own."""
+    """Describe what delays a wait, on lines of their own."""
     return "".join(
         f"\n{text}" + (f"    durable status {shlex.quote(whom)}" if whom else "")
         for text, whom in describe_obstacles(one, now)

@@ -1,4 +1,4 @@
-"""`durable suspend`: holds instances where they are; what arrives is kept."""
+"""`durable suspend`: pauses instances; what arrives for them is kept."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from durablecli.cli.output import Output
 from durablecli.client import MessageItem
 
 EPILOG = format_exit_codes(
-    "0 done", "2 usage", "3 no such instance", "5 it has ended", "74 storage error", "77 no permission"
+    "0 done", "2 usage error", "3 no such instance", "5 already ended", "74 storage error", "77 no permission"
 )
 
 
 @click.command("suspend", epilog=EPILOG)
 @selection_options
-@click.option("--reason", default="", metavar="TEXT", help="Why; durable status shows it.")
+@click.option("--reason", default="", metavar="TEXT", help="Reason, shown by durable status.")
 @common_options
 def command(
     ids: tuple[str, ...],
@@ -30,7 +30,7 @@ def command(
     output_format: str | None,
     **filters: Any,
 ) -> int:
-    """Hold instances where they are: what arrives is kept until they are resumed."""
+    """Pause instances; events and results that arrive are kept until they are resumed."""
     client = open_offline_client(state_dir)
     chosen = choose_ids(
         client,

@@ -1,4 +1,4 @@
-"""`durable terminate`: ends instances, with or without a daemon."""
+"""`durable terminate`: terminates instances, with or without a daemon."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from durablecli.cli.output import Output
 from durablecli.client import MessageItem
 
 EPILOG = format_exit_codes(
-    "0 done", "2 usage", "3 no such instance", "5 it has ended", "74 storage error", "77 no permission"
+    "0 done", "2 usage error", "3 no such instance", "5 already ended", "74 storage error", "77 no permission"
 )
 
 
 @click.command("terminate", epilog=EPILOG)
 @selection_options
-@click.option("--reason", default="", metavar="TEXT", help="Why; it becomes the output.")
-@click.option("--no-recursive", is_flag=True, help="Leave sub-orchestrations running.")
+@click.option("--reason", default="", metavar="TEXT", help="Reason; it becomes the output.")
+@click.option("--no-recursive", is_flag=True, help="Don't terminate sub-orchestrations.")
 @common_options
 def command(
     ids: tuple[str, ...],
@@ -32,7 +32,7 @@ def command(
     output_format: str | None,
     **filters: Any,
 ) -> int:
-    """End instances at once, and their sub-orchestrations."""
+    """Terminate instances and their sub-orchestrations."""
     client = open_offline_client(state_dir)
     live = ("Pending", "Running", "Suspended")
     chosen = choose_ids(

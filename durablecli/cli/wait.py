@@ -1,4 +1,4 @@
-"""`durable wait`: until instances have ended, with their outcome as the exit code."""
+"""`durable wait`: waits until instances have ended; their outcome is the exit code."""
 
 from __future__ import annotations
 
@@ -14,14 +14,16 @@ from durablecli.cli.output import Output
 @click.command(
     "wait",
     epilog=format_exit_codes(
-        "0 Completed", "2 usage", "3 no such instance", "6 Failed", "7 Terminated", "8 time-out", "130 Ctrl-C"
+        "0 Completed", "2 usage error", "3 no such instance", "6 Failed", "7 Terminated", "8 timeout", "130 Ctrl-C"
     ),
 )
 @ids_argument
-@click.option("--timeout", type=DurationParam(), metavar="DURATION", help="How long at most, for all of them together.")
+@click.option(
+    "--timeout", type=DurationParam(), metavar="DURATION", help="Longest time to wait, for all instances together."
+)
 @common_options
 def command(ids: tuple[str, ...], timeout: timedelta | None, state_dir: str | None, output_format: str | None) -> int:
-    """Wait until instances have ended; print their outputs."""
+    """Wait until instances have ended, and print their outputs."""
     from durablecli.cli.bulk import for_each
     from durablecli.cli.outcome import wait_and_print
 

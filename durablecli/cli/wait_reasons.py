@@ -1,4 +1,4 @@
-"""The reasons for standing still that instances and entities have in common, as label and text."""
+"""Why instances and entities can't proceed, as label and text."""
 
 from __future__ import annotations
 
@@ -15,54 +15,55 @@ from durablecli.client import (
     QuarantineInfo,
     QueuedEntityRequest,
 )
+from durablecli.model.plurals import format_count
 from durablecli.model.status import PendingWait
 
 _MAX_LISTED = 3
 
 
 def describe_blocked(found: BlockedInfo | None, now: datetime) -> Iterator[tuple[str, str]]:
-    """Why the code doesn't let it go on."""
+    """Yield why the code blocks an instance or entity."""
     if found is None:
         return
     first, *rest = found.reason.splitlines() or [""]
     yield "blocked", f"since {format_short_time(found.since, now)}: {first}"
     yield from (("", line.strip()) for line in rest)
-    yield "", "it goes on when the code fits again"
+    yield "", "resumes automatically once the code matches its history"
 
 
 def describe_quarantine(found: QuarantineInfo | None, now: datetime) -> Iterator[tuple[str, str]]:
-    """Why the engine leaves it alone."""
+    """Yield why an instance or entity is quarantined."""
     if found is None:
         return
     since = f"since {format_short_time(found.since, now)}: " if found.since is not None else ""
-    yield "set aside", f"{since}{found.reason}"
+    yield "quarantine", f"{since}{found.reason}"
     if found.kept:
-        yield "", f"{found.kept:,} message{'' if found.kept == 1 else 's'} kept for it; delivered once it is repaired"
+        yield "", f"{format_count(found.kept, 'message')} kept; delivered once it is repaired"
 
 
 def describe_no_daemon(engine: EngineStatus, now: datetime) -> tuple[str, str]:
-    """That nobody is there to move it."""
+    """Return that no daemon is running, and when one was last seen."""
     seen = [f"last seen {format_short_time(engine.last_seen, now)}"] if engine.last_seen else []
     seen += [f"pid {engine.pid}"] if engine.pid else []
     last = f" ({', '.join(seen)})" if seen else ""
-    return "no daemon", f"is running{last}: nothing will move    durable run-daemon"
+    return "no daemon", f"is running{last}; start one with: durable run-daemon"
 
 
 def format_entities(entities: Sequence[str]) -> str:
-    """Entities that are locked together; of many, the first."""
+    """Format the entities that are locked together; of many, only the first."""
     more = len(entities) - _MAX_LISTED
     return ", ".join(entities) if more <= 1 else f"{', '.join(entities[:_MAX_LISTED])} and {more} more"
 
 
 def format_request(kind: str, name: str | None) -> str:
-    """What stands in an entity's line, in words."""
+    """Describe a queued request of an entity."""
     if kind == "lock":
         return "a request for the lock"
     return f"operation {name}" if kind == "operation" else kind
 
 
 def format_activity_state(one: PendingWait, now: datetime) -> str:
-    """Whether an activity runs or is queued, and for how long; where the engine hasn't said so, since it was called."""
+    """Format whether an activity is running or queued, and for how long; or else how long ago it was called."""
     if isinstance(one, ActivityWait) and one.state is not None and one.state_since is not None:
         return f"{one.state} for {format_duration(now - one.state_since)}"
     return f"for {format_duration(now - one.since)}" if one.since else "for 0 s"
@@ -72,19 +73,21 @@ _EXECUTOR_LABELS = {"thread": "threads", "process": "worker processes", "async":
 
 
 def _describe_busy_executor(usage: ExecutorUsage, now: datetime) -> Iterator[tuple[str, str]]:
-    """What a queued activity waits for."""
+    """Yield what occupies the executor of a queued activity."""
     longest = usage.longest
     if longest is None:
         return
-    suffix = ", told to stop" if longest.cancelled else ""
+    suffix = ", cancelled" if longest.cancelled else ""
     text = f"{longest.name} of {longest.instance} for {format_duration(now - longest.since)}{suffix}"
     busy = f"{usage.running} {_EXECUTOR_LABELS.get(usage.executor, usage.executor)} are busy, the longest with {text}"
     yield busy if usage.running > 1 else f"behind {text}", longest.instance
 
 
 def describe_obstacles(one: PendingWait, now: datetime) -> Iterator[tuple[str, str]]:
-    """Why an activity is queued, or why an entity doesn't answer, and whose status says more: who holds its lock, what
-    stands before, what runs, why it is blocked."""
+    """Yield what delays an activity or a request to an entity, each with the id whose status shows more.
+
+    That is the executor's work, the holder of the lock, the requests queued before, or why the entity is blocked.
+    """
     if isinstance(one, ActivityWait):
         if one.behind is not None:
             yield from _describe_busy_executor(one.behind, now)
@@ -106,12 +109,7 @@ def describe_obstacles(one: PendingWait, now: datetime) -> Iterator[tuple[str, s
         yield f"{entity} is blocked: {first}", entity
 
 
-def _format_queue_position(count: int, first: QueuedEntityRequest, runs: list[str]) -> str:
-    counted = f"{count:,} others, first " if count > 1 else ""
+def _format_queue_position(ahead: int, first: QueuedEntityRequest, runs: list[str]) -> str:
+    counted = f"{ahead:,} others, first " if ahead > 1 else ""
     sender = [f"from {first.sender}"] if first.sender else []
     return f"behind {counted}{', '.join([format_request(first.kind, first.name), *sender, *runs])}"
-
-
-def decode_raw(raw: object) -> str:
-    """JSON as it was written."""
-    return bytes(memoryview(raw)).decode()  # type: ignore[arg-type]  # a Raw is a buffer, which typeshed can't say

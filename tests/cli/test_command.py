@@ -96,7 +96,7 @@ def test_the_command_alone_shows_its_verbs(durable: RunDurable) -> None:
 def test_the_help_of_each_verb_names_its_exit_codes(durable: RunDurable, verb: str) -> None:
     result = durable(verb, "--help")
     assert (result.exit_code, result.err) == (0, "")
-    assert "Exit: 0 " in result.out
+    assert "Exit codes: 0 " in result.out
     assert "2 usage" in result.out
     assert max(map(len, result.out.splitlines())) <= 100
 
@@ -106,7 +106,7 @@ def test_the_help_of_each_verb_about_entities_does_too(durable: RunDurable, verb
     assert f"\n  {verb} " in durable("entity").out
     result = durable("entity", verb, "--help")
     assert (result.exit_code, result.err) == (0, "")
-    assert "Exit: 0 " in result.out
+    assert "Exit codes: 0 " in result.out
     assert f"Usage: durable entity {verb} " in result.out
     assert max(map(len, result.out.splitlines())) <= 100
 

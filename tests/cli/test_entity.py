@@ -72,7 +72,7 @@ def hub(work_folder: Path) -> Path:
 def test_signal_is_silent_in_a_pipe_and_a_sentence_on_a_terminal(durable: RunDurable, work_folder: Path) -> None:
     created = f"created the hub {work_folder}/.state\n"
     assert durable("entity", "signal", "@Counter@a", "add", "--input", "5", "--anyway") == (0, "", created)
-    hint = "no daemon is running: durable run-daemon does the work\n"
+    hint = "no daemon is running; start one with: durable run-daemon\n"
     assert durable("entity", "signal", "@counter@a", "add", "--anyway", terminal=True) == (
         0,
         "@counter@a  add sent\n",
@@ -100,7 +100,7 @@ def test_an_engine_refuses_an_operation_that_a_class_lacks_and_knows_none_of_a_f
         write_engine_info(functions=kinds)
         refused = durable("entity", "signal", "@counter@a", "addd")
         told = "durable: counter has no operation 'addd'; did you mean 'add'?; there are: add, get;"
-        assert (refused.exit_code, refused.err) == (3, f"{told} --anyway sends it all the same\n")
+        assert (refused.exit_code, refused.err) == (3, f"{told} use --anyway to send it anyway\n")
         for entity, operation in (("@counter@a", "Add"), ("@counter@a", "delete"), ("@free@a", "addd")):
             assert durable("entity", "signal", entity, operation).exit_code == 0
     assert durable("entity", "signal", "@counter@a", "addd").exit_code == 3
@@ -139,9 +139,16 @@ def test_an_operation_is_named_as_names_are(durable: RunDurable, work_folder: Pa
         ),
         ("@account@a", ["scheduled  operation reset at 2999-01-01 00:00:00Z, in "]),
         ("@account@a", ["failed     1 operation; add at 2026-11-22 12:00:", "Z: ValueError: no\n"]),
-        ("@gone@x", ["blocked    since ", ": entity 'gone' isn't loaded\n", "goes on when the code fits again"]),
-        ("@gone@x", ["no daemon  is running (last seen ", "nothing will move    durable run-daemon"]),
-        ("@new@1", ["@new@1  Pending\nrequested  signal add, for 0 s; no engine has taken it yet\n"]),
+        (
+            "@gone@x",
+            [
+                "blocked    since ",
+                ": entity 'gone' isn't loaded\n",
+                "resumes automatically once the code matches its history",
+            ],
+        ),
+        ("@gone@x", ["no daemon  is running (last seen ", "start one with: durable run-daemon"]),
+        ("@new@1", ["@new@1  Pending\nrequested  signal add, for 0 s; no engine has accepted it yet\n"]),
     ],
 )
 def test_status_and_get_agree_about_an_entity(durable: RunDurable, hub: Path, entity: str, expected: list[str]) -> None:
@@ -269,9 +276,7 @@ def test_what_runs_for_an_entity_is_shown_wherever_one_asks_for_it(durable: RunD
         write_waiting_queue(writer)
         write_engine_info("@blk@a")
         told = durable("entity", "get", "@blk@a").out
-        assert (
-            "\nrunning    operation spin, from ls, and the 1 behind it, for 10 s\nqueued     request of taker" in told
-        )
+        assert "\nrunning    operation spin, from ls, and 1 more, for 10 s\nqueued     request of taker" in told
         running = json.loads(durable("entity", "get", "@blk@a", "-o", "json").out)["running"]
         assert running["operations"] == 2
         assert durable("entity", "list").out.endswith("  3       running for 10 s\n")
@@ -417,7 +422,7 @@ def test_a_terminal_gets_colors_unless_it_asked_for_none(
 
 def test_history_has_a_row_per_record_and_every_form(durable: RunDurable, hub: Path) -> None:
     lines = durable("entity", "history", "@account@a").out.splitlines()
-    assert lines[0].split() == ["N", "TIME", "EVENT", "WHAT"]
+    assert lines[0].split() == ["N", "TIME", "EVENT", "DETAILS"]
     assert [line.split("  ")[-1].strip() for line in lines[1:]] == [
         "EntityStarted",
         "add(5)",
@@ -476,7 +481,7 @@ def test_delete_and_purge_take_effect_without_a_daemon_and_without_code(durable:
 
 def test_a_delete_queued_behind_operations_that_need_code_is_reported(durable: RunDurable, hub: Path) -> None:
     durable("entity", "signal", "@counter@new", "add", "--input", "1")
-    told = "@counter@new  delete queued, it waits for what was sent before; --force drops that\n"
+    told = "@counter@new  delete queued, waiting for operations sent before; --force drops them\n"
     assert durable("entity", "delete", "@counter@new") == (0, told, "")
     assert "queued     delete, for 0 s\n" in durable("entity", "get", "@counter@new").out
     assert durable("entity", "delete", "@counter@new", "--force") == (0, "@counter@new  deleted\n", "")
@@ -492,7 +497,7 @@ def test_a_delete_of_what_is_locked_names_the_holder(durable: RunDurable, work_f
         lock = ev.EntityLockReceived(PAIR[:1], ev.Origin("h", "1", 2))
         writer.write(PAIR[0], ev.EntityStarted(PAIR[0], "1"), ev.EntityOperationReceived("add"), lock)
         writer.write(PAIR[0], ev.EntityBatch(2, state=Raw(b"5")))
-    told = "@account@a  delete queued, it waits for the lock of h; terminate that first\n"
+    told = "@account@a  delete queued, waiting for the lock that h holds; terminate that instance first\n"
     assert durable("entity", "delete", "@account@a", "--force") == (0, told, "")
 
 
@@ -534,7 +539,7 @@ def test_a_purge_shows_beforehand_what_it_takes_and_refuses_what_is_in_use(durab
     assert (refused.exit_code, json.loads(refused.out)) == (5, [{"entityId": "@counter@empty"}])
     assert refused.err == "durable: @counter@a has a state: delete it first (durable entity delete)\n"
     assert durable("entity", "purge", "--all-empty").err == (
-        "durable: purge of 1 entity: add --yes, or --dry-run to see them\n"
+        "durable: purge 1 entity: add --yes to confirm, or --dry-run to list them\n"
     )
     declined = durable("entity", "purge", "--all-empty", stdin="n\n", terminal=True)
     assert declined.exit_code == 130

@@ -48,7 +48,7 @@ def test_a_byte_order_mark_in_a_batch_does_not_count(work_folder: Path) -> None:
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-16-be", "utf-32"])
 def test_another_encoding_is_named(work_folder: Path, encoding: str) -> None:
     (work_folder / "a.json").write_bytes("\ufeff{}".encode(encoding))
-    with pytest.raises(UsageError, match="UTF-16 or UTF-32, not UTF-8; save it as UTF-8"):
+    with pytest.raises(UsageError, match="encoded as UTF-16 or UTF-32; save it as UTF-8"):
         read_value("@a.json")
 
 

@@ -74,7 +74,7 @@ def test_a_start_whose_module_cannot_be_imported_is_refused_with_the_reason(dura
     (flows / "workflows" / "broken.py").write_text("import nothing_of_that_name\n")
     result = durable("start", "broken")
     assert result.exit_code == 3
-    assert "broken isn't loaded: workflows/broken.py:1: ModuleNotFoundError" in result.err
+    assert "can't import broken: workflows/broken.py:1: ModuleNotFoundError" in result.err
     assert durable("start", "order").exit_code == 0
 
 
@@ -103,7 +103,7 @@ def test_where_no_modules_are_named_the_last_engine_decides(durable: RunDurable,
 def test_an_unchecked_name_is_started_with_a_warning(durable: RunDurable, work_folder: Path) -> None:
     result = durable("start", "tour", "--id", "a")
     assert (result.exit_code, result.out) == (0, "a\n")
-    assert f"the name 'tour' was not checked: {work_folder} has no workflows/" in result.err
+    assert f"'tour' was not checked: {work_folder} has no workflows/" in result.err
 
 
 def test_the_modules_can_be_named(durable: RunDurable, flows: Path) -> None:
@@ -180,12 +180,12 @@ def test_status_lists_the_events_that_nothing_has_read(durable: RunDurable, wait
     durable("raise-event", "w", "Later")
     shown = durable("status", "w").out
     assert "event      Early, since " in shown
-    assert ", not read: the instance doesn't wait for it\n" in shown
-    assert ", not taken by an engine yet\n" in shown
+    assert ", unread: the instance is not waiting for it\n" in shown
+    assert ", not accepted by an engine yet\n" in shown
     told = json.loads(durable("status", "w", "-o", "json").out)["unreadEvents"]
     assert [(each["name"], each["state"]) for each in told] == [("Early", "unread"), ("Later", "posted")]
     assert all(datetime.fromisoformat(each["since"]) for each in told)
-    assert ", held until the instance goes on\n" in durable("status", "s").out
+    assert ", held until the instance is resumed\n" in durable("status", "s").out
 
 
 # ── suggestions ────────────────────────────────────────────────────────────────────────────────────────────────────

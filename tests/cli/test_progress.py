@@ -50,7 +50,7 @@ def make_progress(follower: FakeFollower) -> tuple[Progress, list[float]]:
 def test_before_an_engine_has_it_there_is_only_the_time(follower: FakeFollower) -> None:
     shown, clock = make_progress(follower)
     clock[0] = 3.0
-    assert shown.render_lines() == ["waiting to be taken, 3 s"]
+    assert shown.render_lines() == ["waiting to start, 3 s"]
 
 
 def test_tasks_are_counted_and_the_first_waits_named(follower: FakeFollower) -> None:

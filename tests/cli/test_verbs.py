@@ -110,7 +110,7 @@ def test_start_prints_the_id_alone_into_a_pipe_and_a_sentence_on_a_terminal(
     first = durable("start", "tour", "--id", "a")
     assert (first.exit_code, first.out) == (0, "a\n")
     assert f"created the hub {work_folder}/.state\n" in first.err
-    hint = "no daemon is running: durable run-daemon does the work\n"
+    hint = "no daemon is running; start one with: durable run-daemon\n"
     assert durable("start", "tour", "--id", "b", "--anyway", terminal=True) == (0, "started tour: b\n", hint)
     assert len(durable("start", "tour").out.strip()) == 32
     assert json.loads(durable("start", "tour", "--id", "c", "-o", "json").out) == {"instanceId": "c", "name": "tour"}
@@ -169,11 +169,18 @@ def test_start_takes_the_version_of_the_settings_by_default(durable: RunDurable,
         ("tour-7", ["waits for  timer at 2999-01-01 00:00:00Z, in "]),
         ("tour-7", ["waits for  sub-orchestration child (id 5), for ", "    durable status tour-7:1:5"]),
         ("held", ["suspended  since ", ': "audit"; 2 arrivals kept    durable resume held']),
-        ("blocked", ["blocked    since ", ": no function\n           there\n", "goes on when the code fits again"]),
-        ("blocked", ["no daemon  is running (last seen ", "nothing will move    durable run-daemon"]),
+        (
+            "blocked",
+            [
+                "blocked    since ",
+                ": no function\n           there\n",
+                "resumes automatically once the code matches its history",
+            ],
+        ),
+        ("blocked", ["no daemon  is running (last seen ", "start one with: durable run-daemon"]),
         ("done", ["done  tour  Completed  2 records", "output     [1]"]),
         ("failed", ["failed  tour  Failed  4 records", 'output     "ValueError: empty city"']),
-        ("new", ["new  tour  Pending\n", "Pending    no daemon has taken it yet (posted "]),
+        ("new", ["new  tour  Pending\n", "Pending    no engine has accepted it yet (posted "]),
     ],
 )
 def test_status_shows_why_an_instance_is_not_progressing(
@@ -235,7 +242,7 @@ def test_history_as_json_is_the_projection_of_the_http_api(durable: RunDurable, 
 
 def test_history_for_people_has_a_row_per_record(durable: RunDurable, hub: Path) -> None:
     lines = durable("history", "failed").out.splitlines()
-    assert lines[0].split() == ["N", "TIME", "EVENT", "WHAT"]
+    assert lines[0].split() == ["N", "TIME", "EVENT", "DETAILS"]
     assert len(lines) == 5
     assert lines[3].endswith("TaskFailed          of 2: ValueError: empty city")
     followed = durable("history", "failed", "--follow").out.splitlines()
@@ -323,7 +330,7 @@ def test_terminate_suspend_resume_and_purge_take_effect_without_a_daemon(
 def test_an_event_that_was_raised_shows_as_requested(durable: RunDurable, work_folder: Path) -> None:
     durable("start", "tour", "--id", "t")
     assert durable("raise-event", "t", "Go", "--data", "true") == (0, "", "")
-    assert "requested  raise-event; no engine has taken it yet" in durable("status", "t").out
+    assert "requested  raise-event; no engine has accepted it yet" in durable("status", "t").out
     assert durable("raise-event", "t", "Go", terminal=True).out == "t  Go raised\n"
 
 
@@ -370,7 +377,7 @@ def test_what_is_being_rewound_is_not_purged(durable: RunDurable, hub: Path) -> 
 
 def test_a_filter_that_fits_nothing_says_so(durable: RunDurable, hub: Path) -> None:
     result = durable("resume", "--prefix", "zzz", "--yes")
-    assert (result.exit_code, result.out, result.err) == (0, "", "nothing fits the filter: nothing to resume\n")
+    assert (result.exit_code, result.out, result.err) == (0, "", "no instance matches the filter: nothing to resume\n")
 
 
 def test_a_bulk_verb_reaches_only_what_it_can_touch(durable: RunDurable, hub: Path) -> None:
@@ -383,9 +390,9 @@ def test_a_bulk_verb_reaches_only_what_it_can_touch(durable: RunDurable, hub: Pa
 
 
 def test_rewind_shows_what_it_would_send_again(durable: RunDurable, hub: Path) -> None:
-    assert durable("rewind", "failed", "--dry-run").out == "failed  would send again activity hello (id 2)\n"
+    assert durable("rewind", "failed", "--dry-run").out == "failed  would retry activity hello (id 2)\n"
     assert durable("rewind", "done", "--dry-run").exit_code == 5
-    assert durable("rewind", "failed").out == "failed  rewind requested, no engine has taken it yet\n"
+    assert durable("rewind", "failed").out == "failed  rewind requested, no engine has accepted it yet\n"
 
 
 def test_restart_prints_the_new_id(durable: RunDurable, hub: Path) -> None:
@@ -429,7 +436,7 @@ def test_without_any_function_run_and_functions_name_the_searched_folder(
     for verb in (["run", "x"], ["functions"], ["run-daemon"]):
         result = durable(*verb)
         assert result.exit_code == 78, verb
-        assert "make a folder workflows/" in result.err
+        assert "a folder workflows/" in result.err
 
 
 def test_a_module_that_fails_to_import_does_not_take_the_others_down(durable: RunDurable, workflows: Path) -> None:
@@ -437,7 +444,7 @@ def test_a_module_that_fails_to_import_does_not_take_the_others_down(durable: Ru
     result = durable("functions")
     assert result.exit_code == 0
     assert "hello    activity      (city: str) -> str  workflows/greetings.py:" in result.out
-    assert "broken isn't loaded: " in result.err
+    assert "can't import broken: " in result.err
     assert "ZeroDivisionError" in result.err
     listed = json.loads(durable("functions", "-o", "json").out)
     assert [one["name"] for one in listed["functions"]] == ["greet", "hello", "patient"]
@@ -491,7 +498,7 @@ def test_run_daemon_until_idle_does_what_can_be_done(durable: RunDurable, workfl
 
 
 def test_doctor_finds_nothing_in_a_good_hub_and_names_damage(durable: RunDurable, hub: Path) -> None:
-    assert durable("doctor").out == "nothing found\n"
+    assert durable("doctor").out == "no problems found\n"
     (path,) = (hub / ".state").glob("instances/*/failed.jsonl")
     data = path.read_bytes()
     path.write_bytes(data.replace(b"hello", b"hallo"))
@@ -502,8 +509,8 @@ def test_doctor_finds_nothing_in_a_good_hub_and_names_damage(durable: RunDurable
     assert "n 2" in found.out
     report = json.loads(durable("doctor", "-o", "json").out)
     assert "failed.jsonl" in report["findings"][0]
-    mended = durable("doctor", "--repair")
-    assert "mended" in mended.out
+    repaired = durable("doctor", "--repair")
+    assert "repaired " in repaired.out
     assert durable("doctor").exit_code == 0
 
 
@@ -522,9 +529,9 @@ def test_nothing_is_written_behind_a_damaged_line_and_no_event_is_lost(durable: 
         assert result.exit_code == 65, verb
         assert re.search(said, result.err), verb
         assert file.read_bytes() == before
-    assert "1 message kept for it" in durable("status", "p").out
-    assert "set aside" in durable("list").out
-    assert "p is set aside" in durable("doctor").out
+    assert "1 message kept" in durable("status", "p").out
+    assert "quarantined: " in durable("list").out
+    assert re.search("p is (set aside|quarantined)", durable("doctor").out)
     assert durable("doctor", "--repair").exit_code == 0
     assert durable("run-daemon", "--until-idle").exit_code == 0
     assert "Go: 7" in durable("history", "p").out

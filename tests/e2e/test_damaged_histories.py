@@ -66,7 +66,7 @@ def test_the_rest_of_the_hub_works_and_a_repair_fixes_it(hub: CliHarness, how: s
     for id in ("good", "child-0", "child-2"):
         assert hub.client.wait(id, 30).output == [1, 2]
     for id in ("bad", "p", "child-1"):
-        assert hub("status", id, code=65).err.startswith(f"durable: {id} is set aside")
+        assert hub("status", id, code=65).err.startswith(f"durable: {id} is quarantined")
         assert hub("raise-event", id, "Go", code=65).exit_code == 65
     hub("entity", "signal", "@account@x", "add", "--input", "1")
     wait_until(lambda: "@account@x is set aside" in hub("doctor", code=1).out, interval=0.2)

@@ -81,8 +81,8 @@ def test_a_signal_drains_a_run_which_prints_how_to_continue(hub: CliHarness, num
     wait_until(hub.read_runs, description="the activity begins")
     run.send_signal(number)
     assert run.wait_for_exit() == 128 + number
-    assert f"stopped by {'SIGINT' if number == SIGINT else 'SIGTERM'}: r goes on" in run.output
-    assert "durable run-daemon" in run.output
+    stopped = f"stopped by {'SIGINT' if number == SIGINT else 'SIGTERM'}"
+    assert f"{stopped}; the next durable run-daemon continues r" in run.output
     assert "Traceback" not in run.output
     assert hub.read_runs() == [["begin"], ["end"]]
     hub.assert_sound()

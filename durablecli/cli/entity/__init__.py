@@ -1,4 +1,4 @@
-"""`durable entity`: the verbs that are about entities."""
+"""`durable entity`: the verbs for entities."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from durablecli.cli.lazy_group import LazyGroup
 from durablecli.cli.options import format_exit_codes
 
 VERBS = {
-    "signal": "Send an operation to an entity; needs no daemon.",
-    "get": "Say how an entity stands: its state, its lock, what waits.",
+    "signal": "Send an operation to an entity; no daemon needed.",
+    "get": "Show an entity's state, lock and queue.",
     "list": "List entities.",
-    "delete": "Take the state of entities away.",
+    "delete": "Delete the state of entities.",
     "history": "Show the log of an entity.",
     "purge": "Delete entities that are empty.",
 }
@@ -23,10 +23,10 @@ VERBS = {
     verbs=VERBS,
     package=__name__,
     invoke_without_command=True,
-    epilog=format_exit_codes("0 done", "2 usage", "and those of each verb"),
+    epilog=format_exit_codes("0 done", "2 usage error", "others by command"),
 )
 @click.pass_context
 def command(ctx: click.Context) -> None:
-    """Signal, show, list, delete and purge entities. An entity is named @name@key, as @counter@a."""
+    """Signal, show, list, delete and purge entities. The id of an entity is @name@key, such as @counter@a."""
     if ctx.invoked_subcommand is None:
         click.echo(ctx.get_help())

@@ -1,4 +1,4 @@
-"""`durable entity delete`: takes the state of entities away, with or without a daemon; their own code isn't asked."""
+"""`durable entity delete`: deletes the state of entities without running their code, with or without a daemon."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from durablecli.cli.output import Output
 from durablecli.client import Client, MessageItem
 
 EPILOG = format_exit_codes(
-    "0 done", "2 usage", "3 no such entity", "5 it is empty", "74 storage error", "77 no permission"
+    "0 done", "2 usage error", "3 no such entity", "5 already empty", "74 storage error", "77 no permission"
 )
 
 
@@ -22,11 +22,11 @@ EPILOG = format_exit_codes(
 @click.option(
     "--force",
     is_flag=True,
-    help="Drop what waits too, and an operation that runs; callers get a failure. Terminate a lock's holder first.",
+    help="Also drop queued and running operations, which fail for their callers. A lock is not released.",
 )
 @common_options
 def command(ids: tuple[str, ...], force: bool, state_dir: str | None, output_format: str | None) -> int:
-    """Take the state of entities away, once what was sent to them before is done."""
+    """Delete the state of entities, once the operations sent before are done."""
     client = open_offline_client(state_dir)
     items = [MessageItem(one, force=force) for one in dict.fromkeys(ids)]
     return submit_and_report(
@@ -39,5 +39,5 @@ def _why_queued(client: Client, entity: str) -> str:
     if not any(one.kind == "delete" for one in status.queued):
         return ""
     if status.locked_by is not None:
-        return f"it waits for the lock of {status.locked_by.instance}; terminate that first"
-    return "it waits for what was sent before; --force drops that"
+        return f"waiting for the lock that {status.locked_by.instance} holds; terminate that instance first"
+    return "waiting for operations sent before; --force drops them"

@@ -1,4 +1,4 @@
-"""`durable entity history`: what was sent to an entity, and what came of it; with --follow as it happens."""
+"""`durable entity history`: shows the requests to an entity and their results; with --follow as they are written."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from durablecli.cli.output import Output
 @click.command(
     "history",
     epilog=format_exit_codes(
-        "0 done", "2 usage", "3 no such entity", "65 damaged hub", "77 no permission", "130 Ctrl-C"
+        "0 done", "2 usage error", "3 no such entity", "65 damaged hub", "77 no permission", "130 Ctrl-C"
     ),
 )
 @entity_argument
-@click.option("-f", "--follow", is_flag=True, help="Show records as they are written, until Ctrl-C.")
+@click.option("-f", "--follow", is_flag=True, help="Show new records as they are written, until Ctrl-C.")
 @common_options
 def command(entity: str, follow: bool, state_dir: str | None, output_format: str | None) -> None:
-    """Show the log of an entity, as far as it is kept: what is long done stands in its first record.
+    """Show the log of an entity. Older records are folded into the first one, an EntitySnapshot.
 
-    `-o jsonl` prints the lines of its file as they are.
+    -o jsonl prints the lines of its file unchanged.
     """
     client, output = open_client(state_dir), Output(output_format)
     if output.format in ("json", "yaml"):
         if follow:
-            raise click.UsageError("--follow goes with the table and with -o jsonl")
+            raise click.UsageError("--follow needs the table or -o jsonl")
         output.print_value([decode_line(line.text) for line in client.get_entity_lines(entity)])
         return
     print_history(output, client.follow_entity(entity) if follow else client.get_entity_lines(entity), follow=follow)

@@ -1,4 +1,4 @@
-"""`durable entity list`: entities, filtered and page by page."""
+"""`durable entity list`: lists entities, filtered and in pages."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ import click
 
 from durablecli.cli.options import FunctionNameParam, common_options, format_exit_codes, open_client
 from durablecli.cli.output import Output
-from durablecli.cli.paging import hint_next_page, paging_options
+from durablecli.cli.paging import format_obstruction, hint_next_page, iter_payloads, paging_options
 from durablecli.cli.time_format import format_duration, format_time, format_time_or_date
-from durablecli.client import Client, Query
+from durablecli.client import Query
 from durablecli.errors import UsageError
 from durablecli.model.status import InstanceSummary
 
 HEADER = ("ENTITY", "STATUS", "CREATED", "UPDATED", "QUEUED", "WAITS FOR")
 
 
-@click.command("list", epilog=format_exit_codes("0 done", "2 usage", "65 damaged hub", "77 no permission"))
-@click.option("--name", type=FunctionNameParam("entity"), metavar="FUNCTION", help="The entity function's name.")
-@click.option("--prefix", metavar="TEXT", help="Ids that begin so, as @counter@user-.")
-@click.option("--exists", "status", flag_value="Exists", help="Only those that have a state.")
-@click.option("--empty", "status", flag_value="Empty", help="Only those that have none.")
-@click.option("--locked", is_flag=True, help="Only those whose lock an orchestration holds.")
-@click.option("--blocked", is_flag=True, help="Only those that can't go on: their code isn't loaded.")
+@click.command("list", epilog=format_exit_codes("0 done", "2 usage error", "65 damaged hub", "77 no permission"))
+@click.option("--name", type=FunctionNameParam("entity"), metavar="FUNCTION", help="Only entities of this function.")
+@click.option("--prefix", metavar="TEXT", help="Only ids that start with TEXT, such as @counter@user-.")
+@click.option("--exists", "status", flag_value="Exists", help="Only entities with a state.")
+@click.option("--empty", "status", flag_value="Empty", help="Only entities without a state.")
+@click.option("--locked", is_flag=True, help="Only entities that an orchestration has locked.")
+@click.option("--blocked", is_flag=True, help="Only entities that can't run because their code isn't loaded.")
 @paging_options
 @common_options
 def command(
@@ -42,10 +42,10 @@ def command(
     state_dir: str | None,
     output_format: str | None,
 ) -> None:
-    """List entities, the newest first. Filters combine.
+    """List entities, newest first. Filters combine.
 
-    WAITS FOR says who holds the lock, what runs and for how long, or why it is blocked; `durable entity get ID` says
-    more. An entity is listed once an engine has taken what was sent to it.
+    WAITS FOR shows who holds the lock, how long operations have been running, or why the entity is blocked; for more,
+    see durable entity get ID. An entity is listed once an engine has accepted a message for it.
     """
     client, output = open_client(state_dir), Output(output_format)
     wanted = (status,) if status else ()
@@ -68,23 +68,18 @@ def command(
             optional_columns=(2, 3),
         )
     else:
-        output.print_values(payload for row in page.rows if (payload := _read_payload(client, row)) is not None)
+        output.print_values(iter_payloads(page, client.entity))
     hint_next_page(page)
 
 
 def _normalize_prefix(given: str | None) -> str:
-    """As ids are kept: the name in lower case."""
+    """Return the prefix with the name in lower case, as in the ids on disk."""
     if not given:
         return ""
     if not given.startswith("@"):
-        raise UsageError(f"--prefix: the ids of entities begin with @, as @counter@a; or use --name {given}")
+        raise UsageError(f"--prefix: entity ids start with @, such as @counter@a; or use --name {given}")
     name, sign, key = given[1:].partition("@")
     return f"@{name.lower()}{sign}{key}"
-
-
-def _read_payload(client: Client, row: InstanceSummary) -> dict[str, object] | None:
-    status = client.entity(row.id)
-    return status.payload() if status else None  # purged since the page was read
 
 
 def _format_row(row: InstanceSummary, time: Callable[[datetime], str], runs: str | None) -> Sequence[str]:
@@ -93,9 +88,7 @@ def _format_row(row: InstanceSummary, time: Callable[[datetime], str], runs: str
 
 
 def _format_waits(row: InstanceSummary, runs: str | None) -> str:
-    if row.set_aside is not None:
-        return f"set aside: {row.set_aside.splitlines()[0] if row.set_aside else ''}"
-    if row.blocked is not None:
-        return f"blocked: {row.blocked.splitlines()[0] if row.blocked else ''}"
+    if obstruction := format_obstruction(row):
+        return obstruction
     reasons = [f"lock of {row.locked_by}"] if row.locked_by else []
     return ", ".join([*reasons, runs] if runs and row.queued else reasons)

@@ -12,16 +12,16 @@ from durablecli.client import Client, MessageItem, Query
 from durablecli.errors import DurableError, UsageError
 
 EPILOG = format_exit_codes(
-    "0 done", "2 usage", "3 no such entity", "5 it is in use", "74 storage error", "77 no permission"
+    "0 done", "2 usage error", "3 no such entity", "5 in use", "74 storage error", "77 no permission"
 )
 
 
 @click.command("purge", epilog=EPILOG)
 @click.argument("ids", metavar="[ID]...", nargs=-1, type=EntityIdParam())
-@click.option("--all-empty", is_flag=True, help="All that may be purged.")
-@click.option("--force", is_flag=True, help="Also those that are set aside because their log is damaged.")
-@click.option("--dry-run", is_flag=True, help="Only show what would be touched.")
-@click.option("-y", "--yes", is_flag=True, help="Don't ask.")
+@click.option("--all-empty", is_flag=True, help="Purge all entities that are empty and not in use.")
+@click.option("--force", is_flag=True, help="Also purge quarantined entities, whose log is damaged.")
+@click.option("--dry-run", is_flag=True, help="Show what would be done, and do nothing.")
+@click.option("-y", "--yes", is_flag=True, help="Don't ask for confirmation.")
 @common_options
 def command(
     ids: tuple[str, ...],
@@ -32,9 +32,9 @@ def command(
     state_dir: str | None,
     output_format: str | None,
 ) -> int:
-    """Delete entities and their logs: only those without a state, not locked, and with nothing waiting for them."""
+    """Delete entities and their logs. They must have no state, no lock and no pending operations."""
     if all_empty == bool(ids):
-        raise UsageError("give ids or --all-empty, one of them: 'durable entity purge ID'")
+        raise UsageError("give either ids or --all-empty: 'durable entity purge ID'")
     client, output = open_offline_client(state_dir), Output(output_format)
     chosen = _find_purgeable(client) if all_empty else list(dict.fromkeys(ids))
     if dry_run:
@@ -47,7 +47,7 @@ def command(
 
 
 def _find_purgeable(client: Client) -> list[str]:
-    """Those without a state that aren't in use."""
+    """Return the entities that have no state and aren't in use."""
     chosen = []
     for entity in client.iter_entity_ids(Query(status=("Empty",))):
         try:

@@ -1,4 +1,4 @@
-"""`durable entity signal`: sends an operation; it is on disk when the verb returns."""
+"""`durable entity signal`: sends an operation, which is on disk when the command returns."""
 
 from __future__ import annotations
 
@@ -27,14 +27,21 @@ from durablecli.model.entity_id import EntityId
 @click.command(
     "signal",
     epilog=format_exit_codes(
-        "0 on disk", "2 usage", "3 no such function or operation", "74 storage error", "77 no permission"
+        "0 on disk", "2 usage error", "3 no such function or operation", "74 storage error", "77 no permission"
     ),
 )
 @entity_argument
 @click.argument("operation", type=OperationNameParam())
-@click.option("--input", "text", metavar="JSON|@FILE|-", help=f"What the operation gets: {INPUT_HELP}.")
-@click.option("--at", type=TimeParam(), metavar="TIME", help="Not before this time: 2026-12-01T09:00Z (no zone: UTC).")
-@click.option("--delay", type=DurationParam(), metavar="DURATION", help="Not before: 90, 10m, 1h30m, 30d from now.")
+@click.option("--input", "text", metavar="JSON|@FILE|-", help=f"Input of the operation: {INPUT_HELP}.")
+@click.option(
+    "--at",
+    type=TimeParam(),
+    metavar="TIME",
+    help="Earliest time to run it, such as 2026-12-01T09:00Z (UTC if no zone).",
+)
+@click.option(
+    "--delay", type=DurationParam(), metavar="DURATION", help="Earliest run from now: 90 (seconds), 10m, 1h30m or 30d."
+)
 @anyway_option
 @app_option
 @common_options
@@ -49,9 +56,10 @@ def command(
     state_dir: str | None,
     output_format: str | None,
 ) -> None:
-    """Send an operation to an entity; it begins with its first one. Needs no daemon.
+    """Send an operation to an entity; no daemon needed. A new entity starts with its first operation.
 
-    A name that no engine has published is looked up in the modules, and refused if it isn't there either.
+    The names are checked against the functions of the running engine, or else of the modules. Unknown names are
+    refused.
     """
     scheduled = resolve_due_time(at, delay)
     value = None if text is None else read_value(text)
@@ -66,4 +74,4 @@ def command(
     elif output.is_terminal:
         output.print_line(f"{entity}  {operation} sent")
         if not client.engine().alive:
-            echo("no daemon is running: durable run-daemon does the work")
+            echo("no daemon is running; start one with: durable run-daemon")

@@ -1,4 +1,4 @@
-"""What `durable status` says of an entity: its state, who holds its lock, what waits its turn, and what went wrong."""
+"""The text of `durable status` for an entity: its state, who holds its lock, what is queued, and what failed."""
 
 from __future__ import annotations
 
@@ -6,21 +6,22 @@ import shlex
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 
+from durablecli.cli.json_text import decode_raw
 from durablecli.cli.time_format import format_duration, format_short_time, format_time
 from durablecli.cli.wait_reasons import (
-    decode_raw,
     describe_blocked,
     describe_no_daemon,
     describe_quarantine,
     format_request,
 )
 from durablecli.client import EntityStatus, PendingEntityMessage, QueuedEntityRequest
+from durablecli.model.plurals import format_count
 
 _MAX_LISTED = 10
 
 
 def describe_entity(status: EntityStatus, now: datetime) -> Iterator[tuple[str, str]]:
-    """The lines under the head, as label and text."""
+    """Yield the lines below the heading, each as label and text."""
     yield from describe_quarantine(status.set_aside, now)
     if status.taken:
         yield "created", format_time(status.created_time)
@@ -40,7 +41,7 @@ def describe_entity(status: EntityStatus, now: datetime) -> Iterator[tuple[str, 
     if (failure := status.last_failure) is not None:
         first, *_ = failure.message.splitlines() or [""]
         type = failure.type.removeprefix("builtins.")
-        counted = f"{status.failures} operation{'' if status.failures == 1 else 's'}; "
+        counted = f"{format_count(status.failures, 'operation')}; "
         last = f"{failure.operation} at {format_short_time(failure.at, now)}: {type}{first and ': '}{first}"
         yield "failed", f"{counted}{'' if status.failures == 1 else 'the last: '}{last}"
     yield from describe_blocked(status.blocked, now)
@@ -58,10 +59,10 @@ def _list_first(label: str, shown: list[str], count: int) -> Iterator[tuple[str,
 
 
 def _describe_running(operations: Sequence[QueuedEntityRequest], since: datetime, now: datetime) -> str:
-    """What runs together; nobody outside the engine knows how far it has come."""
+    """Describe operations that run together; how many of them are done is known only to the engine."""
     first, *others = operations
     sender = f", from {first.sender}" if first.sender else ""
-    more = f", and the {len(others):,} behind it" if others else ""
+    more = f", and {len(others):,} more" if others else ""
     return f"{_format_request(first)}{sender}{more}, {_format_elapsed(since, now)}"
 
 
@@ -83,7 +84,7 @@ def _describe_scheduled(one: QueuedEntityRequest, now: datetime) -> str:
 def _describe_pending(one: PendingEntityMessage, now: datetime) -> str:
     due = f" at {format_time(one.scheduled_time)}" if one.scheduled_time else ""
     name = f" {one.name}" if one.name else ""
-    return f"{one.kind}{name}{due}, {_format_elapsed(one.since, now)}; no engine has taken it yet"
+    return f"{one.kind}{name}{due}, {_format_elapsed(one.since, now)}; no engine has accepted it yet"
 
 
 def _format_request(one: QueuedEntityRequest) -> str:
