@@ -17,7 +17,8 @@ def load_warnings(loaded: LoadedApp) -> Iterator[str]:
             yield f"can't import {module.name}: {module.error}"
     yield from loaded.warnings
     for locations in loaded.registry.clashes.values():
-        yield f"duplicate function name, both disabled: {', '.join(map(relative_location, locations))}"
+        disabled = "both" if len(locations) == 2 else "all"
+        yield f"duplicate function name, {disabled} disabled: {', '.join(map(relative_location, locations))}"
 
 
 def no_function_error(config: Config) -> ConfigError:

@@ -16,7 +16,7 @@ from durablecli.client import Client, MessageItem, Poller, Query
 from durablecli.errors import DurableError, NotFound, UsageError
 from durablecli.limits import MAX_ITEMS_PER_MESSAGE
 from durablecli.model.entity_id import is_entity_id
-from durablecli.model.plurals import format_count
+from durablecli.plurals import format_count
 
 F = TypeVar("F", bound=Callable[..., Any])
 T = TypeVar("T")
@@ -115,7 +115,7 @@ def preview(output: Output, verb: str, items: Iterable[T], check: Callable[[T], 
     return code
 
 
-def confirm(verb: str, chosen: list[str], singular: str = "instance", plural: str | None = None) -> None:
+def confirm(verb: str, chosen: list[str], singular: str = "instance", plural: str = "") -> None:
     """Ask before acting on ids that the user didn't name; raise UsageError if stdin isn't a terminal."""
     counted = format_count(len(chosen), singular, plural)
     if not sys.stdin.isatty():

@@ -6,7 +6,7 @@ import click
 
 from durablecli.cli.options import common_options, format_exit_codes, open_client
 from durablecli.cli.output import Output
-from durablecli.model.plurals import format_count
+from durablecli.plurals import format_count
 
 
 @click.command(

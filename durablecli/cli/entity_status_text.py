@@ -15,7 +15,7 @@ from durablecli.cli.wait_reasons import (
     format_request,
 )
 from durablecli.client import EntityStatus, PendingEntityMessage, QueuedEntityRequest
-from durablecli.model.plurals import format_count
+from durablecli.plurals import format_count
 
 _MAX_LISTED = 10
 

@@ -23,7 +23,7 @@ from durablecli.cli.options import (
 )
 from durablecli.cli.output import Output, echo
 from durablecli.errors import UsageError
-from durablecli.model.plurals import format_count
+from durablecli.plurals import format_count
 
 
 @click.command(

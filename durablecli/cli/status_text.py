@@ -19,8 +19,8 @@ from durablecli.cli.wait_reasons import (
     format_entities,
 )
 from durablecli.client import DurableOrchestrationStatus, EntityStatus
-from durablecli.model.plurals import format_count
 from durablecli.model.status import PendingWait
+from durablecli.plurals import format_count
 
 _MAX_LISTED = 10
 _EVENT_STATES = {

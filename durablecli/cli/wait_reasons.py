@@ -15,8 +15,8 @@ from durablecli.client import (
     QuarantineInfo,
     QueuedEntityRequest,
 )
-from durablecli.model.plurals import format_count
 from durablecli.model.status import PendingWait
+from durablecli.plurals import format_count
 
 _MAX_LISTED = 3
 

@@ -22,7 +22,7 @@ from durablecli.client.status_reader import StatusReader
 from durablecli.errors import InstanceSetAside, NotFound, WrongState
 from durablecli.model import events as ev
 from durablecli.model.entity_id import EntityId, to_entity_id
-from durablecli.model.plurals import format_count
+from durablecli.plurals import format_count
 from durablecli.replay.entity_state import EntityRuntimeState, fold_entity_log
 from durablecli.store.inbox.messages import Message
 

@@ -18,13 +18,13 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from durablecli.apps.load import load_configured
+from durablecli.apps.load_warnings import load_warnings, no_function_error
 from durablecli.apps.modules import LoadedApp
 from durablecli.client import Client
 from durablecli.config import Config
 from durablecli.daemon.assembly import Echo, open_engine, open_own_hub
 from durablecli.engine.engine import Engine
 from durablecli.engine.workers.fork_guard import child_action
-from durablecli.errors import ConfigError
 from durablecli.plurals import format_count
 from durablecli.project import display_path
 from durablecli.registry import Registry
@@ -110,17 +110,10 @@ def _load_app(config: Config, signals: SignalHandler) -> LoadedApp | None:
 
 def _print_banner(config: Config, loaded: LoadedApp, hub: Hub, echo: Echo) -> None:
     """Print the problems of the app, then the hub and the functions. Raises ConfigError if there are none."""
-    for module in loaded.modules:
-        if module.error is not None:
-            echo(f"not loaded: {module.name}: {module.error}")
-    for warning in loaded.warnings:
+    for warning in load_warnings(loaded):
         echo(warning)
-    for locations in loaded.registry.clashes.values():
-        echo(f"duplicate function name, all disabled: {', '.join(locations)}")
     if not len(loaded.registry):
-        if config.app:
-            raise ConfigError(f"no function is loaded from {', '.join(config.app)}")
-        raise ConfigError("no function is loaded: create a folder workflows/, or name modules with --app")
+        raise no_function_error(config)
     echo(f"hub {display_path(hub.root)}, pid {os.getpid()}, epoch {hub.epoch}")
     kinds = [function.kind for function in loaded.registry]
     counts = [
