@@ -195,7 +195,7 @@ OTHER_USER = """
 import os, sys
 from durablecli.__main__ import main
 from durablecli import client  # while this user may still read the interpreter's own files
-import durablecli.apps.host_json, durablecli.daemon.offline_engine
+import durablecli.apps.settings, durablecli.daemon.offline_engine
 for verb in ("history", "list", "status", "start", "raise_event", "terminate", "purge", "status_text", "bulk"):
     __import__(f"durablecli.cli.{verb}")
 __import__("encodings.ascii"), __import__("difflib"), __import__("durablecli.cli.history_rows")
