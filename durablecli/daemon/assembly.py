@@ -17,6 +17,7 @@ from durablecli.engine.engine import Engine
 from durablecli.engine.engine_info import EngineInfoWriter
 from durablecli.engine.engine_options import EngineOptions
 from durablecli.engine.watchdog import Watchdog, read_hang_report
+from durablecli.engine.workers.app_location import AppLocation
 from durablecli.engine.workers.dispatcher import Dispatcher
 from durablecli.engine.workers.pool import ReportResult
 from durablecli.errors import NoPermission, StorageError
@@ -110,15 +111,8 @@ def _make_engine(
     )
 
     def make_dispatcher(report: ReportResult) -> Dispatcher:
-        return Dispatcher(
-            registry,
-            report,
-            config.concurrency,
-            config.app,
-            os.path.join(loaded.folder, config.base),
-            config.limits.payload,
-            folder=loaded.folder,
-        )
+        app = AppLocation(config.app, os.path.join(loaded.folder, config.base), loaded.folder)
+        return Dispatcher(registry, report, config.concurrency, app, config.limits.payload)
 
     info_writer = EngineInfoWriter(hub.root, registry)
     return Engine(hub, registry, options=options, make_dispatcher=make_dispatcher, info_writer=info_writer, echo=echo)

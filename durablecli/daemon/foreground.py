@@ -62,8 +62,7 @@ def serve(
     """
     logging.basicConfig(level=config.log.level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     since = datetime.now(UTC)
-    if listen is not None:
-        config = msgspec.structs.replace(config, http=msgspec.structs.replace(config.http, listen=listen))
+    config = config if listen is None else _set_listen(config, listen)
     server: HttpServer | None = None
     with (
         SignalHandler(echo) if signals is None else nullcontext(signals) as signals,
@@ -97,6 +96,10 @@ def serve(
             if server is not None:
                 server.check()
     return 0
+
+
+def _set_listen(config: Config, listen: str) -> Config:
+    return msgspec.structs.replace(config, http=msgspec.structs.replace(config.http, listen=listen))
 
 
 def _load_app(config: Config, signals: SignalHandler) -> LoadedApp | None:

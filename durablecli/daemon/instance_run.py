@@ -66,7 +66,7 @@ def run_until_ended(
                 _finish_calls(engine, config.drain, echo)
         except HubLocked as locked:
             if notify_at is not None and monotonic() >= notify_at and _is_pending(client, instance):
-                echo(f"{instance} is Pending: it starts when the running engine takes it or ends ({locked})")
+                echo(f"{instance} is still Pending; it starts when the running engine takes it or ends: {locked}")
                 notify_at = None
             threading.Event().wait(_POLL_INTERVAL)
 

@@ -11,6 +11,7 @@ from msgspec import Raw
 
 from durablecli.engine.workers.activity import ActivityCall, ActivityResult
 from durablecli.engine.workers.activity_context import Cancellation
+from durablecli.engine.workers.app_location import AppLocation
 from durablecli.engine.workers.entity_batch import EntityBatchResult
 from durablecli.engine.workers.process_pool import ProcessPool
 from durablecli.limits import PAYLOAD_LIMIT
@@ -31,7 +32,7 @@ class ProcessPoolHarness:
 
     def __init__(self, folder: Path, target: str) -> None:
         self._results: SimpleQueue[ActivityResult | EntityBatchResult] = SimpleQueue()
-        self.pool = ProcessPool(1, self._results.put, [target], str(folder), str(folder))
+        self.pool = ProcessPool(1, self._results.put, AppLocation([target], str(folder), str(folder)))
 
     def run(self, name: str, value: object = None) -> ActivityResult:
         self.pool.start([make_call(name, value)])

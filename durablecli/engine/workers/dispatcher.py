@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from durablecli.config import ConcurrencyConfig
 from durablecli.engine.workers.activity import ActivityCall, ActivityResult
 from durablecli.engine.workers.activity_context import Cancellation
+from durablecli.engine.workers.app_location import AppLocation
 from durablecli.engine.workers.concurrency_limiter import ConcurrencyLimiter
 from durablecli.engine.workers.decided_tasks import ActivityTask, EntityBatchTask, WorkKey
 from durablecli.engine.workers.entity_batch import EntityBatchCall, EntityBatchResult
@@ -17,6 +18,7 @@ from durablecli.model.entity_id import parse_entity_name
 from durablecli.registry import Registry
 
 _ENTITY = "entity"
+_NO_APP = AppLocation()
 
 
 class Dispatcher:
@@ -30,19 +32,15 @@ class Dispatcher:
         registry: Registry,
         report: ReportResult,
         limits: ConcurrencyConfig,
-        targets: Sequence[str] = (),
-        base: str = ".",
+        app: AppLocation = _NO_APP,
         payload_limit: int = PAYLOAD_LIMIT,
         make_pool: Callable[[str], WorkerPool] | None = None,
-        folder: str = ".",
     ) -> None:
         self._registry = registry
         self._payload_limit = payload_limit
         self._report = report
         self._limits = limits
-        self._targets = targets
-        self._base = base
-        self._folder = folder
+        self._app = app
         self._make_pool = make_pool or self._make_default_pool
         self._pools: dict[str, WorkerPool] = {}
         self._limiter = ConcurrencyLimiter()
@@ -225,7 +223,7 @@ class Dispatcher:
         if kind == "process":
             from durablecli.engine.workers.process_pool import ProcessPool
 
-            return ProcessPool(self._limits.process_workers, self._report, self._targets, self._base, self._folder)
+            return ProcessPool(self._limits.process_workers, self._report, self._app)
         if kind == _ENTITY:
             return ThreadPool(self._limits.entities, self._report, "entity")
         return ThreadPool(self._limits.activities, self._report)

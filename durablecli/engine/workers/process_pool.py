@@ -8,12 +8,13 @@ from __future__ import annotations
 import errno
 import threading
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from queue import SimpleQueue
 from time import monotonic
 
 from durablecli.engine.thread_start import start_thread
 from durablecli.engine.workers.activity import ActivityCall, ActivityResult, to_failed_result
+from durablecli.engine.workers.app_location import AppLocation
 from durablecli.engine.workers.decided_tasks import WorkKey
 from durablecli.engine.workers.pool import ReportResult, WorkItem
 from durablecli.engine.workers.worker_process import TERMINATE_TIMEOUT, WorkerProcess, WorkerRequest, WorkerResponse
@@ -30,12 +31,10 @@ _TRANSIENT_ERRNOS = (errno.EAGAIN, errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 class ProcessPool:
     """Keeps up to `capacity` workers, each with a thread that sends it requests and waits for its responses."""
 
-    def __init__(self, capacity: int, report: ReportResult, targets: Sequence[str], base: str, folder: str) -> None:
+    def __init__(self, capacity: int, report: ReportResult, app: AppLocation) -> None:
         self._capacity = capacity
         self._report = report
-        self._targets = targets
-        self._base = base
-        self._folder = folder
+        self._app = app
         self._queue: SimpleQueue[ActivityCall | None] = SimpleQueue()
         self._feeders: list[threading.Thread] = []
         self._running: dict[WorkKey, tuple[float, WorkerProcess]] = {}
@@ -131,7 +130,7 @@ class ProcessPool:
         attempts = 0
         while not (self._paused or self._stopping.is_set()):
             try:
-                return WorkerProcess(self._targets, self._base, self._folder)
+                return WorkerProcess(self._app)
             except OSError as error:
                 attempts += 1
                 if attempts > _MAX_START_RETRIES and error.errno not in _TRANSIENT_ERRNOS:

@@ -12,12 +12,12 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Sequence
 from contextlib import suppress
 from time import monotonic, sleep
 
 import msgspec
 
+from durablecli.engine.workers.app_location import AppLocation
 from durablecli.engine.workers.decided_tasks import WorkKey
 from durablecli.engine.workers.fork_guard import register_child_action
 from durablecli.engine.workers.pipes import LineReader, close_quietly, write_line
@@ -68,8 +68,8 @@ _response_decoder = msgspec.json.Decoder(WorkerResponse)
 class WorkerProcess:
     """A worker process, used by one thread; others may call only `notify_cancel`, `terminate` and `kill`."""
 
-    def __init__(self, targets: Sequence[str], base: str, folder: str) -> None:
-        """Start the process in `folder`. Raises OSError if there are no processes or file handles left."""
+    def __init__(self, app: AppLocation) -> None:
+        """Start the process. Raises OSError if there are no processes or file handles left."""
         worker_request_fd, self._request_fd = os.pipe()
         try:
             self._response_fd, worker_response_fd = os.pipe()
@@ -80,7 +80,7 @@ class WorkerProcess:
         command = [sys.executable, "-P", "-m", "durablecli.apps.worker_main", *map(str, worker_fds)]
         try:
             self._process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, pass_fds=worker_fds, cwd=folder, process_group=0
+                command, stdin=subprocess.DEVNULL, pass_fds=worker_fds, cwd=app.folder, process_group=0
             )
         except BaseException:
             close_quietly(self._request_fd, self._response_fd)
@@ -96,7 +96,8 @@ class WorkerProcess:
         self._unregister_child_action = register_child_action(
             lambda: close_quietly(self._request_fd, self._response_fd)
         )
-        self._send(WorkerSetup(base, list(targets), [os.path.abspath(os.path.join(folder, each)) for each in sys.path]))
+        path = [os.path.abspath(os.path.join(app.folder, each)) for each in sys.path]
+        self._send(WorkerSetup(app.base, list(app.targets), path))
 
     @property
     def pid(self) -> int:

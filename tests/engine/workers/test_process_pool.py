@@ -15,6 +15,7 @@ from msgspec import Raw
 
 from durablecli.engine.workers import process_pool as module
 from durablecli.engine.workers.activity import ActivityResult
+from durablecli.engine.workers.app_location import AppLocation
 from durablecli.engine.workers.entity_batch import EntityBatchResult
 from durablecli.engine.workers.process_pool import ProcessPool
 from tests.support.process_pool_harness import ProcessPoolHarness, make_call
@@ -218,7 +219,7 @@ def test_a_worker_that_cannot_be_started_fails_its_activity(monkeypatch: pytest.
     monkeypatch.setattr(subprocess, "Popen", refuse)
     monkeypatch.setattr(module, "_MAX_START_RETRIES", 0)
     outcomes: SimpleQueue[ActivityResult | EntityBatchResult] = SimpleQueue()
-    workers = ProcessPool(1, outcomes.put, [], ".", ".")
+    workers = ProcessPool(1, outcomes.put, AppLocation())
     for n in (2, 3):
         workers.start([make_call("heavy", 1, n)])
     told = [outcomes.get(timeout=10) for _ in range(2)]
