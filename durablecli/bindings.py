@@ -98,22 +98,24 @@ class FunctionBindings:
         """Set the auth level of the app, which holds if the function has none of its own."""
         self._default_level = level or self._default_level
 
-    def add(self, type: str, argument: str, given: Mapping[str, Any]) -> None:
+    def add(self, type: str, argument: str, properties: Mapping[str, Any]) -> None:
         """Add a binding with its properties in function.json, in any case; `auth_level` is the same as `authLevel`."""
         type = _CANONICAL_TYPES.get(type.lower(), type)
-        given = {key.replace("_", "").lower(): value for key, value in given.items()}
+        properties = {key.replace("_", "").lower(): value for key, value in properties.items()}
         if type in _DURABLE_TRIGGERS:
-            self.durable_name = given.get(_NAME_PROPERTIES[_DURABLE_TRIGGERS[type]]) or None
+            self.durable_name = properties.get(_NAME_PROPERTIES[_DURABLE_TRIGGERS[type]]) or None
             if not isinstance(self._trigger, CloudTrigger):  # else it can't run here, whatever other trigger it has
                 self.kind, self.argument = _DURABLE_TRIGGERS[type], argument
         elif type == "httpTrigger":
             self._set_trigger(
-                "http", argument, HttpTrigger(given.get("route"), _parse_methods(given.get("methods")), "", argument)
+                "http",
+                argument,
+                HttpTrigger(properties.get("route"), _parse_methods(properties.get("methods")), "", argument),
             )
-            self._explicit_level = parse_auth_level(given.get("authlevel"))
+            self._explicit_level = parse_auth_level(properties.get("authlevel"))
         elif type == "timerTrigger":
-            startup = bool(given.get("runonstartup"))
-            self._set_trigger("timer", argument, TimerTrigger(str(given["schedule"]), argument, startup))
+            startup = bool(properties.get("runonstartup"))
+            self._set_trigger("timer", argument, TimerTrigger(str(properties["schedule"]), argument, startup))
         elif type in _CLIENT_BINDINGS:
             self.client = argument
         elif type.lower().endswith("trigger"):
@@ -121,7 +123,7 @@ class FunctionBindings:
         elif type == "http":
             self.response = argument
         else:
-            self._add_cloud_binding(type, argument, given.get("direction"))
+            self._add_cloud_binding(type, argument, properties.get("direction"))
 
     def _add_cloud_binding(self, type: str, argument: str, direction: object) -> None:
         self.cloud_bindings[argument] = type
@@ -141,26 +143,26 @@ class FunctionCollection:
 
 def get_bindings(function: object) -> FunctionBindings | None:
     """The bindings that decorators noted on a function, or None."""
-    found = (
+    bindings = (
         vars(function).get(BINDINGS_ATTRIBUTE)
         if isinstance(function, type)
         else getattr(function, BINDINGS_ATTRIBUTE, None)
     )
-    return found if isinstance(found, FunctionBindings) else None
+    return bindings if isinstance(bindings, FunctionBindings) else None
 
 
-def parse_auth_level(given: object) -> str | None:
+def parse_auth_level(level: object) -> str | None:
     """Parse an auth level, from Azure's enumeration or its name in any case. Raises ValueError."""
-    if given is None:
+    if level is None:
         return None
-    word = str(given.value if isinstance(given, Enum) else given).upper()
+    word = str(level.value if isinstance(level, Enum) else level).upper()
     if word not in _AUTH_LEVELS:
-        raise ValueError(f"invalid auth level {given!r}; use {', '.join(_AUTH_LEVELS)}")
+        raise ValueError(f"invalid auth level {level!r}; use {', '.join(_AUTH_LEVELS)}")
     return word
 
 
-def _parse_methods(given: object) -> tuple[str, ...] | None:
-    if not given:
+def _parse_methods(value: object) -> tuple[str, ...] | None:
+    if not value:
         return None
-    several: Iterable[object] = given if isinstance(given, Iterable) and not isinstance(given, str) else [given]
-    return tuple(str(one.value if isinstance(one, Enum) else one).upper() for one in several)
+    methods: Iterable[object] = value if isinstance(value, Iterable) and not isinstance(value, str) else [value]
+    return tuple(str(each.value if isinstance(each, Enum) else each).upper() for each in methods)

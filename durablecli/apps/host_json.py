@@ -82,25 +82,26 @@ def read_host_settings(folder: str, env: Mapping[str, str] = os.environ) -> Host
     """Read the files of a folder. Raises ConfigError."""
     local = _read_json_object(os.path.join(folder, "local.settings.json"))
     values = {str(name): _to_text(value) for name, value in _get_section(local, "values").items() if value is not None}
-    known = values | dict(env)
+    local_host = _get_section(local, "host")
+    env = values | dict(env)
     file = os.path.join(folder, "host.json")
-    found = _flatten("", _read_json_object(file), "") | _read_overrides(known)
-    settings = {key: _expand(found[path][1], known) for path, key in _SETTING_KEYS.items() if path in found}
-    poll = found.get("extensions.durabletask.httpsettings.defaultasyncrequestsleeptimemilliseconds")
+    by_path = _flatten("", _read_json_object(file), "") | _read_overrides(env)
+    settings = {key: _expand(by_path[path][1], env) for path, key in _SETTING_KEYS.items() if path in by_path}
+    poll = by_path.get("extensions.durabletask.httpsettings.defaultasyncrequestsleeptimemilliseconds")
+    ignored = (name for path, (name, _) in by_path.items() if path not in _HANDLED_SETTINGS | {*_SETTING_KEYS})
+    provider = _get_storage_provider(by_path, env)
     return HostSettings(
         folder,
-        _get_hub_name(file, found.get("extensions.durabletask.hubname"), known, _get_storage_provider(found, known)),
-        {"version_match": "current_or_older"}
+        hub_name=_get_hub_name(file, by_path.get("extensions.durabletask.hubname"), env, provider),
+        settings={"version_match": "current_or_older"}
         | {key: _convert_value(file, key, value) for key, value in settings.items()},
-        str(found.get("extensions.http.routeprefix", ("", "api"))[1]).strip("/"),
-        _get_port(_get_section(local, "host")),
-        None if poll is None else timedelta(milliseconds=_parse_number(file, poll[0], poll[1], maximum=86_400_000)),
-        _parse_cors_origins(_get_section(local, "host")),
-        _is_true(_get_setting(_get_section(local, "host"), "corscredentials")),
-        values,
-        tuple(
-            dict.fromkeys(name for path, (name, _) in found.items() if path not in _HANDLED_SETTINGS | {*_SETTING_KEYS})
-        ),
+        route_prefix=str(by_path.get("extensions.http.routeprefix", ("", "api"))[1]).strip("/"),
+        port=_get_port(local_host),
+        poll_interval=None if poll is None else timedelta(milliseconds=_parse_number(file, *poll, maximum=86_400_000)),
+        cors_origins=_parse_cors_origins(local_host),
+        cors_credentials=_is_true(_get_setting(local_host, "corscredentials")),
+        environment=values,
+        ignored_settings=tuple(dict.fromkeys(ignored)),
     )
 
 
@@ -109,13 +110,13 @@ def find_disabling_setting(name: str, definition: Mapping[str, Any], env: Mappin
 
     The former may have underscores instead of periods, and the latter may name another setting.
     """
-    known = {key.lower(): value for key, value in env.items()}
+    values = {key.lower(): value for key, value in env.items()}
     for separator in (".", "_", "__", ":"):
         setting = f"AzureWebJobs{separator}{name}{separator}Disabled"
-        if _is_true(known.get(setting.lower())):
+        if _is_true(values.get(setting.lower())):
             return setting
     declared = definition.get("disabled")
-    if _is_true(declared) or (isinstance(declared, str) and _is_true(known.get(declared.strip("%").lower()))):
+    if _is_true(declared) or (isinstance(declared, str) and _is_true(values.get(declared.strip("%").lower()))):
         return "function.json"
     return None
 
@@ -127,10 +128,11 @@ def _is_true(value: object) -> bool:
 def expand_settings(text: str, env: Mapping[str, str] = os.environ) -> str:
     """Replace each `%SETTING%` in a text by its value. Raises ConfigError if a setting is missing."""
 
-    def get_value(found: re.Match[str]) -> str:
-        if found[1] not in env:
-            raise ConfigError(f"%{found[1]}% has no value; set it in the environment or in local.settings.json")
-        return env[found[1]]
+    def get_value(reference: re.Match[str]) -> str:
+        name = reference[1]
+        if name not in env:
+            raise ConfigError(f"%{name}% has no value; set it in the environment or in local.settings.json")
+        return env[name]
 
     return _SETTING_REFERENCE.sub(get_value, text)
 

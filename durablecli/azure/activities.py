@@ -55,14 +55,14 @@ def _wrap(
     if inspect.iscoroutinefunction(original):
 
         @wraps(original)
-        async def call(given: Raw, context: ActivityContext) -> Any:
-            arguments = binding.bind(given, context)
+        async def call(input: Raw, context: ActivityContext) -> Any:
+            arguments = binding.bind(input, context)
             return binding.wrap_result(arguments, await original(**arguments))
     else:
 
         @wraps(original)
-        def call(given: Raw, context: ActivityContext) -> Any:
-            arguments = binding.bind(given, context)
+        def call(input: Raw, context: ActivityContext) -> Any:
+            arguments = binding.bind(input, context)
             return binding.wrap_result(arguments, original(**arguments))
 
     vars(call)["__signature__"] = _SIGNATURE
@@ -71,7 +71,7 @@ def _wrap(
 
 
 class _ActivityBinding:
-    """Binds the parameters of one activity to their values."""
+    """Binds the parameters of parameter activity to their values."""
 
     def __init__(
         self, function: Function, original: Callable[..., Any], clients: Callable[[], ClientProvider] | None
@@ -86,7 +86,9 @@ class _ActivityBinding:
         self._wants_context = CONTEXT_PARAMETER in parameters and self._input_parameter != CONTEXT_PARAMETER
         self._has_outputs = bool(output_bindings.create_outs(function, parameters.values())) or bool(function.outputs)
         self._folder = os.path.dirname(getattr(inspect.unwrap(original), "__code__", _FALLBACK_CODE).co_filename)
-        self._context_parameters = [name for name, one in parameters.items() if one.annotation is ActivityContext]
+        self._context_parameters = [
+            name for name, parameter in parameters.items() if parameter.annotation is ActivityContext
+        ]
 
     def bind(self, input: Raw, context: ActivityContext) -> dict[str, Any]:
         """The arguments of a call by name; raises BindingUnavailable."""
@@ -116,9 +118,9 @@ class _ActivityBinding:
         )
 
     def _find_input_parameter(self) -> str | None:
-        """The parameter that receives the input: the one the trigger names, or the first without a binding."""
+        """The parameter that receives the input: the parameter the trigger names, or the first without a binding."""
         parameters, declared = self._parameters, self._function.input_name
-        if declared in parameters or any(one.kind is one.VAR_KEYWORD for one in parameters.values()):
+        if declared in parameters or any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
             return declared
         taken = {
             self._function.client_parameter,
@@ -127,13 +129,15 @@ class _ActivityBinding:
         }
         free = [
             name
-            for name, one in parameters.items()
-            if name not in taken and one.kind is not one.VAR_POSITIONAL and one.annotation is not ActivityContext
+            for name, parameter in parameters.items()
+            if name not in taken
+            and parameter.kind is not parameter.VAR_POSITIONAL
+            and parameter.annotation is not ActivityContext
         ]
         return next((name for name in free if name != CONTEXT_PARAMETER), CONTEXT_PARAMETER if free else None)
 
 
-def _activity_signature(given: Raw, context: ActivityContext) -> None: ...
+def _activity_signature(input: Raw, context: ActivityContext) -> None: ...
 
 
 _FALLBACK_CODE = _activity_signature.__code__
@@ -148,8 +152,8 @@ def _get_annotation(parameter: inspect.Parameter | None) -> Any:
     return Any if parameter is None or parameter.annotation is parameter.empty else parameter.annotation
 
 
-def _decode_leniently(given: Raw, annotation: Any) -> Any:
+def _decode_leniently(input: Raw, annotation: Any) -> Any:
     try:
-        return decode(given, annotation)
+        return decode(input, annotation)
     except Mismatch:
-        return decode(given)
+        return decode(input)

@@ -136,11 +136,11 @@ class Blueprint(FunctionCollection):
 
         Its response is its return value, or the value it sets on its parameter `binding_arg_name`.
         """
-        given = {"route": route, "methods": methods, "authLevel": auth_level}
+        properties = {"route": route, "methods": methods, "authLevel": auth_level}
 
         def mark(function: F) -> F:
             self._add_binding(function, "http", binding_arg_name, {})
-            return self._add_binding(function, "httpTrigger", trigger_arg_name, given)
+            return self._add_binding(function, "httpTrigger", trigger_arg_name, properties)
 
         return mark
 
@@ -209,15 +209,15 @@ class Blueprint(FunctionCollection):
     ) -> Callable[[F], F]:
         return self._make_decorator(type, arg_name if isinstance(arg_name, str) else "", direction=direction)
 
-    def _make_decorator(self, type: str, argument: str, **given: object) -> Callable[[F], F]:
+    def _make_decorator(self, type: str, argument: str, **properties: object) -> Callable[[F], F]:
         def mark(function: F) -> F:
-            return self._add_binding(function, type, argument, given)
+            return self._add_binding(function, type, argument, properties)
 
         return mark
 
-    def _add_binding(self, function: F, type: str, argument: str, given: Mapping[str, object]) -> F:
+    def _add_binding(self, function: F, type: str, argument: str, properties: Mapping[str, object]) -> F:
         bindings = self._ensure_bindings(function)
-        bindings.add(type, argument, given)
+        bindings.add(type, argument, properties)
         return self._update_mark(function, bindings)
 
     def _accept(self, function: F) -> F:

@@ -57,9 +57,9 @@ class SyncDurableFunctionsClient(Client, HttpManagementMixin):
         *,
         endpoint: ManagementEndpoint | None = None,
     ) -> None:
-        found, own = _resolve_client(context)
-        vars(self).update(vars(found))  # shares the state of that client, so nothing is opened or cached twice
-        self.endpoint = endpoint or own
+        client, own_endpoint = _resolve_client(context)
+        vars(self).update(vars(client))  # shares the state of that client, so nothing is opened or cached twice
+        self.endpoint = endpoint or own_endpoint
 
     # ── v1 ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -143,8 +143,8 @@ class SyncDurableFunctionsClient(Client, HttpManagementMixin):
         signal_time: datetime | timedelta | None = None,
     ) -> None:
         """Send a one-way operation, which runs no earlier than `signal_time`. `input` stands for `operation_input`."""
-        given = input if operation_input is None else operation_input
-        super().signal_entity(entityId, operation_name, given, at=at, signal_time=signal_time)
+        value = input if operation_input is None else operation_input
+        super().signal_entity(entityId, operation_name, value, at=at, signal_time=signal_time)
 
     def wait_for_completion_or_create_check_status_response(
         self,
@@ -158,7 +158,7 @@ class SyncDurableFunctionsClient(Client, HttpManagementMixin):
 
         After the timeout the response is that of `create_check_status_response`.
         """
-        wait = CompletionPoller(
+        poller = CompletionPoller(
             self,
             self,
             request,
@@ -167,8 +167,8 @@ class SyncDurableFunctionsClient(Client, HttpManagementMixin):
             retry_interval_in_milliseconds,
             return_internal_server_error_on_failure,
         )
-        wait_sync(wait)
-        return wait.make_response()
+        wait_sync(poller)
+        return poller.make_response()
 
     # ── v2 ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -226,17 +226,17 @@ class SyncDurableFunctionsClient(Client, HttpManagementMixin):
         self, instance_id: str, *, fetch_payloads: bool = False, timeout: float = 60
     ) -> OrchestrationState | None:
         """Wait until the instance is no longer Pending; None if it doesn't exist. Raises TimeoutError."""
-        wait = StatusPoller(self, instance_id, has_started, timeout)
-        wait_sync(wait)
-        return wait.state(fetch_payloads)
+        poller = StatusPoller(self, instance_id, has_started, timeout)
+        wait_sync(poller)
+        return poller.state(fetch_payloads)
 
     def wait_for_orchestration_completion(
         self, instance_id: str, *, fetch_payloads: bool = True, timeout: float = 60
     ) -> OrchestrationState | None:
         """Wait until the instance has ended; None if it doesn't exist. Raises TimeoutError."""
-        wait = StatusPoller(self, instance_id, has_ended, timeout)
-        wait_sync(wait)
-        return wait.state(fetch_payloads)
+        poller = StatusPoller(self, instance_id, has_ended, timeout)
+        wait_sync(poller)
+        return poller.state(fetch_payloads)
 
     def raise_orchestration_event(self, instance_id: str, event_name: str, *, data: Any = None) -> None:
         """Send an external event."""
@@ -275,8 +275,8 @@ class SyncDurableFunctionsClient(Client, HttpManagementMixin):
         recursive: bool = False,
     ) -> PurgeInstancesResult:
         """Purge the ended instances that match."""
-        found = super().purge_instance_history_by(created_time_from, created_time_to, runtime_status)
-        return PurgeInstancesResult(found.instances_deleted)
+        result = super().purge_instance_history_by(created_time_from, created_time_to, runtime_status)
+        return PurgeInstancesResult(result.instances_deleted)
 
     def get_entity(self, entity_instance_id: EntityId | str, include_state: bool = True) -> EntityMetadata | None:
         """The state of an entity; None if it has never received an operation."""
@@ -347,10 +347,10 @@ class DurableFunctionsClient(DurableOrchestrationClient, HttpManagementMixin):
         timeout: timedelta | float | None = None,  # noqa: ASYNC109 - the sync client's name
     ) -> DurableOrchestrationStatus:
         """The status once the instance has ended; raises NotFound, and TimedOut after `timeout` (in seconds)."""
-        wait = StatusPoller(self.client, instance_id, has_ended, timeout)
-        await wait_async(wait)
-        if wait.satisfied:
-            return wait.status
+        poller = StatusPoller(self.client, instance_id, has_ended, timeout)
+        await wait_async(poller)
+        if poller.satisfied:
+            return poller.status
         return await asyncio.to_thread(self.client.wait, instance_id, 0)  # raises the error
 
     async def wait_for_orchestration_start(
@@ -361,9 +361,9 @@ class DurableFunctionsClient(DurableOrchestrationClient, HttpManagementMixin):
         timeout: float = 60,  # noqa: ASYNC109 - the SDK's name
     ) -> OrchestrationState | None:
         """Wait until the instance is no longer Pending; None if it doesn't exist. Raises TimeoutError."""
-        wait = StatusPoller(self.client, instance_id, has_started, timeout)
-        await wait_async(wait)
-        return wait.state(fetch_payloads)
+        poller = StatusPoller(self.client, instance_id, has_started, timeout)
+        await wait_async(poller)
+        return poller.state(fetch_payloads)
 
     async def wait_for_orchestration_completion(
         self,
@@ -373,9 +373,9 @@ class DurableFunctionsClient(DurableOrchestrationClient, HttpManagementMixin):
         timeout: float = 60,  # noqa: ASYNC109 - the SDK's name
     ) -> OrchestrationState | None:
         """Wait until the instance has ended; None if it doesn't exist. Raises TimeoutError."""
-        wait = StatusPoller(self.client, instance_id, has_ended, timeout)
-        await wait_async(wait)
-        return wait.state(fetch_payloads)
+        poller = StatusPoller(self.client, instance_id, has_ended, timeout)
+        await wait_async(poller)
+        return poller.state(fetch_payloads)
 
     async def wait_for_completion_or_create_check_status_response(
         self,
@@ -389,7 +389,7 @@ class DurableFunctionsClient(DurableOrchestrationClient, HttpManagementMixin):
 
         After the timeout the response is that of `create_check_status_response`.
         """
-        wait = CompletionPoller(
+        poller = CompletionPoller(
             self.client,
             self,
             request,
@@ -398,8 +398,8 @@ class DurableFunctionsClient(DurableOrchestrationClient, HttpManagementMixin):
             retry_interval_in_milliseconds,
             return_internal_server_error_on_failure,
         )
-        await wait_async(wait)
-        return wait.make_response()
+        await wait_async(poller)
+        return poller.make_response()
 
 
 def _resolve_client(context: str | Client | DurableFunctionsClient) -> tuple[Client, ManagementEndpoint]:
@@ -428,4 +428,4 @@ def _translate_errors(*, missing: str, ended: str | None = "") -> Iterator[None]
 
 
 def _to_status_names(statuses: Iterable[OrchestrationRuntimeStatus | str] | None) -> tuple[str, ...]:
-    return tuple(one.value if isinstance(one, OrchestrationRuntimeStatus) else one for one in statuses or ())
+    return tuple(each.value if isinstance(each, OrchestrationRuntimeStatus) else each for each in statuses or ())

@@ -48,17 +48,17 @@ def bind_arguments(function: Function, trigger_values: Mapping[str, Any], client
     Raises BindingUnavailable if the function has an input binding of an Azure service.
     """
     output_bindings.check_input_bindings(function)
-    found = {**trigger_values, **output_bindings.create_outs(function, function.parameters)}
+    arguments = {**trigger_values, **output_bindings.create_outs(function, function.parameters)}
     if function.client_parameter is not None:
-        found[function.client_parameter] = clients.get_client(function)
+        arguments[function.client_parameter] = clients.get_client(function)
     for parameter in function.parameters:
-        if parameter.name in found or parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+        if parameter.name in arguments or parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
             continue
         if parameter.name == CONTEXT_PARAMETER:
-            found[parameter.name] = _make_context(function)
+            arguments[parameter.name] = _make_context(function)
         elif parameter.default is parameter.empty:
-            found[parameter.name] = None
-    return found
+            arguments[parameter.name] = None
+    return arguments
 
 
 def select_response(function: Function, arguments: Mapping[str, Any], returned: Any) -> Any:
@@ -77,7 +77,7 @@ def select_response(function: Function, arguments: Mapping[str, Any], returned: 
 
 
 def _find_annotation(function: Function, name: str) -> Any:
-    return next((one.annotation for one in function.parameters if one.name == name), None)
+    return next((each.annotation for each in function.parameters if each.name == name), None)
 
 
 def _make_context(function: Function) -> Context:

@@ -73,14 +73,14 @@ def build_routes(
     """
     clients, runner = ClientProvider(client, endpoint), FunctionRunner()
     origins = origins or AllowedOrigins()
-    found: list[FunctionRoute] = []
+    routes: list[FunctionRoute] = []
     for function in registry.functions_of_kind("http"):
         try:
-            found.append(FunctionRoute(function, clients, keys, prefix.strip("/"), runner, origins))
+            routes.append(FunctionRoute(function, clients, keys, prefix.strip("/"), runner, origins))
         except ValueError as error:
             _log.error("HTTP function '%s' is not served: %s", function.name, error)
-    found.sort(key=lambda route: route.template.rank)
-    return [*found]
+    routes.sort(key=lambda route: route.template.rank)
+    return [*routes]
 
 
 def list_routes(routes: Sequence[BaseRoute]) -> list[RouteInfo]:
@@ -201,10 +201,10 @@ def _convert_response(returned: ResponseLike, headers: list[tuple[str, str]]) ->
     if not 200 <= status <= 599:
         raise ValueError(f"{status} is not a valid response status")
     response = Response(b"" if status in _BODILESS_STATUSES else returned.get_body(), status)
-    own = [(name, value) for name, value in headers if name.lower() not in _RESERVED_HEADERS]
-    if not any(name.lower() == "content-type" for name, _ in own) and status not in _BODILESS_STATUSES:
-        own.append(("content-type", _get_content_type(returned)))
-    response.raw_headers += [(_encode_header_name(name), _encode_header_value(name, value)) for name, value in own]
+    kept = [(name, value) for name, value in headers if name.lower() not in _RESERVED_HEADERS]
+    if not any(name.lower() == "content-type" for name, _ in kept) and status not in _BODILESS_STATUSES:
+        kept.append(("content-type", _get_content_type(returned)))
+    response.raw_headers += [(_encode_header_name(name), _encode_header_value(name, value)) for name, value in kept]
     return response
 
 

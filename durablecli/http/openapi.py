@@ -147,7 +147,7 @@ def _purge_operation() -> Json:
 
 def _purge_many_operation() -> Json:
     return _operation(
-        "Purge the ended instances that match at least one given filter; 404 if there are none.",
+        "Purge the ended instances that match the filters, at least one of which is required; 404 if there are none.",
         {200: _DELETED_RESPONSE, 404: _ERROR_RESPONSE},
         query={
             "createdTimeFrom": _TIME,
@@ -256,11 +256,15 @@ def _operation(
         *({"name": name, "in": "header", "schema": schema} for name, schema in (header or {}).items()),
     ]
     responses = {str(code): answer for code, answer in sorted({400: _ERROR_RESPONSE, **response_by_status}.items())}
-    found: Json = {"summary": summary, "parameters": parameters, "responses": responses | {"default": _ERROR_RESPONSE}}
+    operation: Json = {
+        "summary": summary,
+        "parameters": parameters,
+        "responses": responses | {"default": _ERROR_RESPONSE},
+    }
     if body is not None:
         schema, needed = body
-        found["requestBody"] = {"required": needed, "content": {"application/json": {"schema": schema}}}
-    return found
+        operation["requestBody"] = {"required": needed, "content": {"application/json": {"schema": schema}}}
+    return operation
 
 
 def _path_parameter_schema(name: str) -> Json:
