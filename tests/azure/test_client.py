@@ -160,7 +160,7 @@ def test_links_carry_a_code_only_when_a_key_is_in_force(hub: testing.TestEnviron
     assert "code" not in str(SyncDurableFunctionsClient(hub.client).create_http_management_payload("a"))
 
 
-# What it is made from.
+# Construction.
 
 
 def test_a_client_can_be_made_from_a_binding_and_from_a_copy_of_its_text(tmp_path: Path) -> None:
@@ -279,7 +279,7 @@ def test_waiting_for_an_unknown_instance_responds_at_once(client: SyncDurableFun
     assert client.wait_for_completion_or_create_check_status_response(_REQUEST, "x", 60_000).status_code == 202
 
 
-# v2: the newer names.
+# v2: the newer methods.
 
 
 def test_the_newer_methods_do_the_same_as_the_older(

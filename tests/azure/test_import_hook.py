@@ -34,7 +34,7 @@ def installed() -> Iterator[None]:
 
 
 def run_python(program: str, hidden: bool = False) -> str:
-    """What a fresh Python prints."""
+    """Run code in a new Python process, and return its output."""
     text = textwrap.dedent(HIDDEN if hidden else "") + textwrap.dedent(program)
     done = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

@@ -75,7 +75,7 @@ def post(hub: testing.TestEnvironment, path: str, body: object = None) -> httpx.
 
 
 def read_outputs(hub: testing.TestEnvironment, instance: str) -> dict[str, tuple[str, Any]]:
-    """The type and the value of all outputs of an instance, by name."""
+    """The types and values of all outputs of an instance, by name."""
     found = [
         each
         for record in hub.client.get_history(instance)
@@ -93,7 +93,7 @@ def run_to_completion(hub: testing.TestEnvironment, name: str, given: object) ->
     return instance, status.output
 
 
-# What activities set.
+# Outputs of activities.
 
 
 def test_an_activity_receives_its_bindings_and_its_outputs_are_recorded(newer: testing.TestEnvironment) -> None:
@@ -162,7 +162,7 @@ def test_an_unsupported_input_binding_fails_the_activity_with_a_reason(newer: te
 
 
 def make_app_with_output(set_: Any) -> tuple[df.DFApp, type[Out[Any]]]:
-    """An app of durablecli's own, whose activity sets something on an output."""
+    """An app for durablecli whose activity sets an output."""
     app = df.DFApp()
 
     @app.activity_trigger(input_name="given")
@@ -179,7 +179,7 @@ def make_app_with_output(set_: Any) -> tuple[df.DFApp, type[Out[Any]]]:
 
 
 class Odd:
-    """Nothing that JSON could hold."""
+    """An object that JSON can't represent."""
 
     def __repr__(self) -> str:
         return "odd \udc80"
@@ -270,7 +270,7 @@ def test_outputs_of_a_worker_process_are_recorded() -> None:
     assert msgspec.json.decode(msgspec.json.encode(given), type=WorkerResponse) == given
 
 
-# What other functions set.
+# Outputs of other functions.
 
 
 def test_an_http_function_responds_and_its_outputs_are_logged(
@@ -356,7 +356,7 @@ def test_a_timer_function_starts_an_orchestration(newer: testing.TestEnvironment
     assert newer.finish(instance).output["sent"] == "notify ops@example.com"
 
 
-# What is said at load.
+# Warnings at load.
 
 
 def test_unsupported_bindings_are_reported_at_load() -> None:

@@ -30,7 +30,7 @@ BROKEN = "raise AssertionError('this package stands in for durablecli while an a
 
 
 class App:
-    """An app in a folder of its own, and what a user of it does."""
+    """An app in its own folder, and the actions of its user."""
 
     def __init__(self, name: str, folder: Path, packages: str) -> None:
         self.folder = folder / name
@@ -56,7 +56,7 @@ class App:
         return json.loads(done.stdout)
 
     def wait_for_final_status(self, url: str) -> Any:
-        """The status that a link leads to, when it is final."""
+        """Wait until the status behind a link is final, and return it."""
         found: list[httpx.Response] = []
 
         def is_final() -> bool:
@@ -79,7 +79,7 @@ def free_port() -> int:
 
 
 def _import_path(folder: Path, packages: str) -> Path:
-    """What Python searches first: packages that must never be imported, or what hides all of Azure's."""
+    """The folder Python searches first: with packages that must not be imported, or one that hides Azure's packages."""
     folder.mkdir()
     if packages == "absent":
         (folder / "sitecustomize.py").write_text(HIDE_AZURE)

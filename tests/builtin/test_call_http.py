@@ -72,7 +72,7 @@ def call_to_output(replay_always: bool, **request: Any) -> Any:
 
 
 def unused_url() -> str:
-    """An address where nothing listens."""
+    """A URL at which no server listens."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         return f"http://127.0.0.1:{free.getsockname()[1]}/"
@@ -243,7 +243,7 @@ def test_no_response_is_a_timeout(server: StubServer) -> None:
 
 
 def test_a_timeout_can_be_caught(replay_always: bool) -> None:
-    """The author's own activity goes before the built-in one: that is how a test plays the world."""
+    """The author's activity has precedence over the built-in one, so a test can replace the network."""
 
     @df.activity(name=HTTP_ACTIVITY)
     def silent(request: dict[str, Any]) -> None:
@@ -521,7 +521,7 @@ def test_without_azure_identity_the_error_names_the_package_to_install(
 
 
 def test_a_call_is_allowed_while_locks_are_held(server: StubServer, replay_always: bool) -> None:
-    """As an activity is: what carries it never touches an entity."""
+    """As for an activity: the built-in orchestrator never uses an entity."""
 
     @df.entity
     class Box:

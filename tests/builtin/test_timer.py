@@ -21,7 +21,7 @@ EVERY_HOUR = "0 0 * * * *"
 
 
 class TimerHarness:
-    """A hub with one timer function, which notes its calls."""
+    """A hub with one timer function, which records its calls."""
 
     def __init__(self, schedule: str = EVERY_HOUR, startup: bool = False, name: str = "tick") -> None:
         self.calls: list[tuple[str, bool]] = []
@@ -43,7 +43,7 @@ class TimerHarness:
         return app
 
     def start_engine(self, whole: bool = True) -> None:
-        """What an engine does that starts."""
+        """Start an engine and ensure its timers."""
         hub = self.hub
         timer.register_timers(hub.registry, lambda: ClientProvider(hub.client))
         mailbox = hub.client.mailbox
@@ -54,7 +54,7 @@ class TimerHarness:
         hub.run()
 
     def restart_after(self, time: timedelta, *functions: Any, whole: bool = True) -> None:
-        """Be gone for a while, and start again, with other functions where some are given."""
+        """Stop, let time pass, and start again, with other functions if any are given."""
         self.hub.clock.move_to(self.hub.clock.now() + time)
         since = self.hub.clock.now()
         self.hub.restart(*functions)

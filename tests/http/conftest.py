@@ -55,14 +55,14 @@ def counter(context: df.DurableEntityContext) -> None:
 
 
 class RunningServer(NamedTuple):
-    """A server, its address, and both clients: by HTTP, and by the files."""
+    """A server, its URL, and two clients: by HTTP, and by files."""
 
     url: str
     http: httpx.Client
     client: Client
 
     def wait_for_status(self, instance: str, *statuses: str) -> dict[str, Any]:
-        """The status of an instance once it is one of these."""
+        """Wait until an instance has one of these statuses."""
 
         def read_status() -> dict[str, Any] | None:
             body: dict[str, Any] = self.http.get(f"{BASE}/instances/{instance}").json()
@@ -78,7 +78,7 @@ class RunningServer(NamedTuple):
 
 
 def wait_until(condition: Callable[[], Any], seconds: float = 20.0) -> Any:
-    """What `look` finds, once it finds something."""
+    """Wait until the condition gives a true value, and return it."""
     limit = monotonic() + seconds
     while not (found := condition()):
         assert monotonic() < limit, "waited in vain"
@@ -87,7 +87,7 @@ def wait_until(condition: Callable[[], Any], seconds: float = 20.0) -> Any:
 
 
 def check_against_openapi(response: httpx.Response) -> None:
-    """Hold an answer against the OpenAPI document; what no route is for is held to be careful."""
+    """Check a response against the OpenAPI document, and its security headers even without a route."""
     response.read()
     request = response.request
     operation = next(

@@ -34,7 +34,7 @@ def hub(tmp_path: Path) -> Iterator[CliHarness]:
 
 
 def start_http_daemon(hub: CliHarness, listen: str = "0", **settings: str) -> tuple[DurableProcess, str]:
-    """A daemon that answers HTTP, and where."""
+    """Start a daemon with HTTP; returns it and its URL."""
     daemon = hub.start("run-daemon", "--app", DAEMON_APP, "--http", listen, **settings)
     daemon.wait_for_output("listening on ")
     found = re.search(r"listening on (http://\S+) \(hub ", daemon.output)
@@ -45,7 +45,7 @@ def start_http_daemon(hub: CliHarness, listen: str = "0", **settings: str) -> tu
 def send_request(
     url: str, method: str = "GET", body: bytes | None = None, **headers: str
 ) -> tuple[int, dict[str, str], Any]:
-    """Status, headers and JSON, by the client of the standard library."""
+    """Send a request with the standard library; returns status, headers and JSON."""
     parts = urlsplit(url)
     connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=30)
     try:
@@ -119,7 +119,7 @@ def test_a_shutdown_finishes_a_running_request_and_accepts_no_more(hub: CliHarne
 
 
 def error_lines(text: str) -> list[str]:
-    """The lines but for the one that says that the hub was created."""
+    """The lines, except the one that reports the created hub."""
     return [line for line in text.splitlines() if not line.startswith("created the hub ")]
 
 

@@ -109,7 +109,7 @@ def for_master(req: func.HttpRequest) -> str:
 
 
 class Foreign:
-    """An answer as Azure's own package makes it: not ours."""
+    """A response like those of Azure's own package."""
 
     status_code = 202
     mimetype = "text/html"

@@ -37,7 +37,7 @@ STATUS = ["name", "instanceId", "runtimeStatus", "input", "customStatus", "outpu
 
 
 class ApiCase(NamedTuple):
-    """A request and its answer; `{running}`, `{done}` and `{failed}` in a path are instances in that state."""
+    """A request and its response; `{running}`, `{done}` and `{failed}` in a path are instances in that state."""
 
     method: str
     path: str
@@ -74,7 +74,7 @@ TABLE = [
     ApiCase("POST", "orchestrators/echo/a%2Fb", 400, "arguments"),
     ApiCase("POST", f"orchestrators/echo/{'x' * 257}", 400, "arguments"),
     ApiCase("POST", "orchestrators/echo/%FF", 400, "UTF-8"),
-    # one instance
+    # status
     ApiCase("GET", "instances/{running}", 202),
     ApiCase("GET", "instances/{done}", 200),
     ApiCase("GET", "instances/{failed}", 200),
@@ -86,7 +86,7 @@ TABLE = [
     ApiCase("HEAD", "instances/{done}", 200),
     ApiCase("HEAD", "instances/{running}", 202),
     ApiCase("HEAD", "instances/{done}/terminate", 404),
-    # many
+    # lists
     ApiCase("GET", "instances", 200),
     ApiCase("GET", "instances?top=0", 400, WRONG.format("top")),
     ApiCase("GET", "instances?top=many", 400, WRONG.format("top")),
@@ -102,7 +102,7 @@ TABLE = [
     ApiCase("POST", "instances/{running}/raiseEvent/Go", 400, "Only application/json", b"{", "text/plain"),
     ApiCase("POST", "instances/{running}/raiseEvent/Go", 400, NO_JSON, b"{"),
     ApiCase("GET", "instances/{running}/raiseEvent/Go", 404),
-    # what holds and ends
+    # terminate, suspend, resume, rewind
     ApiCase("POST", "instances/{running}/suspend?reason=why", 202),
     ApiCase("POST", "instances/{running}/suspend", 202),
     ApiCase("POST", "instances/{running}/resume", 202),
@@ -119,7 +119,7 @@ TABLE = [
     ),
     ApiCase("POST", "instances/{running}/rewind", 409, "only a failed instance"),
     ApiCase("POST", "instances/{failed}/rewind", 202),
-    # once more
+    # restart
     ApiCase("POST", "instances/{done}/restart", 202),
     ApiCase("POST", "instances/{running}/restart", 202),
     ApiCase("POST", "instances/{running}/restart?restartWithNewInstanceId=false", 409),
@@ -128,7 +128,7 @@ TABLE = [
         "POST", "instances/{done}/restart?restartWithNewInstanceId=2", 400, WRONG.format("restartWithNewInstanceId")
     ),
     ApiCase("GET", "instances/{done}/restart", 404),
-    # taking away
+    # purge
     ApiCase("DELETE", "instances/{running}", 409, "terminate it first"),
     ApiCase("DELETE", "instances/nobody", 404, NO_ID),
     ApiCase("DELETE", "instances", 400, "A filter is required: 'createdTimeFrom', 'createdTimeTo' or 'runtimeStatus'."),
@@ -155,7 +155,7 @@ TABLE = [
     ApiCase("DELETE", "entities/counter/nobody", 404),
     ApiCase("PUT", "entities/counter/a", 404),
     ApiCase("DELETE", "entities", 404),
-    # and what isn't there
+    # unknown routes
     ApiCase("GET", "", 404),
     ApiCase("GET", "nothing", 404),
     ApiCase("GET", "instances/a/b/c/d", 404),

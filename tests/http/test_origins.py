@@ -42,7 +42,7 @@ async def get_only(req: func.HttpRequest, client: Any) -> str:
 def send_request(
     method: str, path: str, headers: dict[str, str], *allowed: str, **more: Any
 ) -> tuple[httpx.Response, int]:
-    """The answer, and how many instances there are then."""
+    """Send a request; returns the response and the number of instances after it."""
     with testing.hub(app) as hub:
         served = make_app(hub.client, registry=hub.registry, settings=HttpConfig(allowed_origins=allowed, **more))
 

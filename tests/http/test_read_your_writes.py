@@ -40,7 +40,7 @@ CHANNELS: list[Callable[[RunningServer, str, int], None]] = [
 
 
 def read_output(served: RunningServer, channel: Callable[[RunningServer, str, int], None], instance: str) -> Any:
-    """The output that is seen through a door."""
+    """Read the output of an instance through a channel."""
     if channel is start_by_http:
         return served.http.get(f"{BASE}/instances/{instance}").json()["output"]
     client = served.client if channel is start_by_embedded_client else Client(served.client.root)

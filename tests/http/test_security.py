@@ -39,7 +39,7 @@ def keyed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
 
 
 def exchange_bytes(url: str, data: bytes, *, seconds: float = 5.0) -> bytes:
-    """All that a server says to these bytes, until it hangs up."""
+    """Send bytes, and return everything the server sends until it closes the connection."""
     host, _, port = url.removeprefix("http://").partition(":")
     with socket.create_connection((host, int(port)), timeout=seconds) as connection:
         connection.sendall(data)
