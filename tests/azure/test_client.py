@@ -148,7 +148,7 @@ def test_the_management_payload_takes_an_instance_with_or_without_a_request(
     assert asked["statusQueryGetUri"].startswith("http://proxy.example:8080/")
     assert asked["statusQueryGetUri"].endswith("/a?returnInternalServerErrorOnFailure=true")
     assert isinstance(asked, dict)
-    with pytest.raises(UsageError, match="needs the id"):
+    with pytest.raises(UsageError, match="needs an instance id"):
         client.create_http_management_payload(_REQUEST)
 
 
@@ -179,7 +179,7 @@ def test_a_client_can_be_made_from_a_binding_and_from_a_copy_of_its_text(tmp_pat
 
 @pytest.mark.parametrize("context", ["", "no json", "[]", "{}", '{"baseUrl": 1, "taskHubName": "x"}'])
 def test_a_client_made_from_anything_else_is_an_error(context: str) -> None:
-    with pytest.raises(UsageError, match="made from what the binding"):
+    with pytest.raises(UsageError, match="invalid client binding"):
         DurableFunctionsClient(context)
 
 
