@@ -167,8 +167,7 @@ class SyncDurableFunctionsClient(Client, HttpManagementMixin):
             retry_interval_in_milliseconds,
             return_internal_server_error_on_failure,
         )
-        wait_sync(poller)
-        return poller.make_response()
+        return wait_sync(poller).make_response()
 
     # ── v2 ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -226,17 +225,13 @@ class SyncDurableFunctionsClient(Client, HttpManagementMixin):
         self, instance_id: str, *, fetch_payloads: bool = False, timeout: float = 60
     ) -> OrchestrationState | None:
         """Wait until the instance is no longer Pending; None if it doesn't exist. Raises TimeoutError."""
-        poller = StatusPoller(self, instance_id, has_started, timeout)
-        wait_sync(poller)
-        return poller.state(fetch_payloads)
+        return wait_sync(StatusPoller(self, instance_id, has_started, timeout)).state(fetch_payloads)
 
     def wait_for_orchestration_completion(
         self, instance_id: str, *, fetch_payloads: bool = True, timeout: float = 60
     ) -> OrchestrationState | None:
         """Wait until the instance has ended; None if it doesn't exist. Raises TimeoutError."""
-        poller = StatusPoller(self, instance_id, has_ended, timeout)
-        wait_sync(poller)
-        return poller.state(fetch_payloads)
+        return wait_sync(StatusPoller(self, instance_id, has_ended, timeout)).state(fetch_payloads)
 
     def raise_orchestration_event(self, instance_id: str, event_name: str, *, data: Any = None) -> None:
         """Send an external event."""
@@ -347,8 +342,7 @@ class DurableFunctionsClient(DurableOrchestrationClient, HttpManagementMixin):
         timeout: timedelta | float | None = None,  # noqa: ASYNC109 - the sync client's name
     ) -> DurableOrchestrationStatus:
         """The status once the instance has ended; raises NotFound, and TimedOut after `timeout` (in seconds)."""
-        poller = StatusPoller(self.client, instance_id, has_ended, timeout)
-        await wait_async(poller)
+        poller = await wait_async(StatusPoller(self.client, instance_id, has_ended, timeout))
         if poller.satisfied:
             return poller.status
         return await asyncio.to_thread(self.client.wait, instance_id, 0)  # raises the error
@@ -361,8 +355,7 @@ class DurableFunctionsClient(DurableOrchestrationClient, HttpManagementMixin):
         timeout: float = 60,  # noqa: ASYNC109 - the SDK's name
     ) -> OrchestrationState | None:
         """Wait until the instance is no longer Pending; None if it doesn't exist. Raises TimeoutError."""
-        poller = StatusPoller(self.client, instance_id, has_started, timeout)
-        await wait_async(poller)
+        poller = await wait_async(StatusPoller(self.client, instance_id, has_started, timeout))
         return poller.state(fetch_payloads)
 
     async def wait_for_orchestration_completion(
@@ -373,8 +366,7 @@ class DurableFunctionsClient(DurableOrchestrationClient, HttpManagementMixin):
         timeout: float = 60,  # noqa: ASYNC109 - the SDK's name
     ) -> OrchestrationState | None:
         """Wait until the instance has ended; None if it doesn't exist. Raises TimeoutError."""
-        poller = StatusPoller(self.client, instance_id, has_ended, timeout)
-        await wait_async(poller)
+        poller = await wait_async(StatusPoller(self.client, instance_id, has_ended, timeout))
         return poller.state(fetch_payloads)
 
     async def wait_for_completion_or_create_check_status_response(
@@ -398,8 +390,7 @@ class DurableFunctionsClient(DurableOrchestrationClient, HttpManagementMixin):
             retry_interval_in_milliseconds,
             return_internal_server_error_on_failure,
         )
-        await wait_async(poller)
-        return poller.make_response()
+        return (await wait_async(poller)).make_response()
 
 
 def _resolve_client(context: str | Client | DurableFunctionsClient) -> tuple[Client, ManagementEndpoint]:

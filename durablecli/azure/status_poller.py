@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Callable
 from datetime import timedelta
+from typing import TypeVar
 
 import msgspec
 
@@ -96,16 +97,21 @@ class CompletionPoller(StatusPoller):
         )
 
 
-def wait_sync(poller: StatusPoller) -> None:
-    """Wait in this thread."""
+P = TypeVar("P", bound=StatusPoller)
+
+
+def wait_sync(poller: P) -> P:
+    """Wait in this thread; returns the poller."""
     while pause := poller.poll():
         time.sleep(pause)
+    return poller
 
 
-async def wait_async(poller: StatusPoller) -> None:
-    """Wait on the event loop; only the polls take a thread."""
+async def wait_async(poller: P) -> P:
+    """Wait on the event loop, where only the polls take a thread; returns the poller."""
     while pause := await asyncio.to_thread(poller.poll):  # noqa: ASYNC110 - the status comes from files
         await asyncio.sleep(pause)
+    return poller
 
 
 def _json_response(status: int, body: str | bytes) -> HttpResponse:
