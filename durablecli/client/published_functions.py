@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -10,17 +10,10 @@ import msgspec
 
 from durablecli.errors import NotFound
 from durablecli.model.suggestions import did_you_mean
+from durablecli.store.engine_info import EngineInfo, FunctionInfo
 
 if TYPE_CHECKING:  # only named: most verbs load no code
     from durablecli.registry import Function, Registry
-
-
-class FunctionInfo(msgspec.Struct, frozen=True):
-    """One function, by name and kind; `operations` are those of a class entity, of any other nobody knows them."""
-
-    name: str
-    kind: str
-    operations: tuple[str, ...] | None = None
 
 
 class PublishedFunctions(msgspec.Struct, frozen=True):
@@ -80,16 +73,15 @@ def _unknown_function_error(name: str, kind: str, known: Sequence[str]) -> NotFo
 
 def describe_registry(registry: Registry) -> PublishedFunctions:
     """What an engine with these functions would publish."""
-    return PublishedFunctions(tuple(FunctionInfo(one.name, one.kind, _operation_names(one)) for one in registry))
+    return PublishedFunctions(
+        tuple(FunctionInfo(one.name, one.kind, operations=_operation_names(one)) for one in registry)
+    )
 
 
 def _operation_names(function: Function) -> tuple[str, ...] | None:
     return None if function.methods is None else tuple(method.name for method in function.methods)
 
 
-def parse_published(info: Mapping[str, object]) -> PublishedFunctions | None:
-    """The list in what an engine wrote about itself; None where there is none."""
-    try:
-        return msgspec.convert(info, PublishedFunctions) if "functions" in info else None
-    except msgspec.ValidationError:
-        return None
+def published_functions(info: EngineInfo) -> PublishedFunctions | None:
+    """Return the functions that an engine reports; None if it reports none."""
+    return None if info.functions is None else PublishedFunctions(info.functions, info.at)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import datetime
 from itertools import takewhile
 
@@ -11,6 +10,7 @@ import msgspec
 from durablecli.client.orchestration_status import EngineStatus
 from durablecli.model.entity_id import is_entity_id
 from durablecli.replay.entity_state import EntityRuntimeState
+from durablecli.store.engine_info import EngineInfo, ReportedWorkItem
 
 
 class RunningEntityBatch(msgspec.Struct, frozen=True):
@@ -34,15 +34,6 @@ class RunningOperations(msgspec.Struct, frozen=True):
     operations: int
 
 
-class ReportedWorkItem(RunningEntityBatch, frozen=True):
-    """An activity, or the operations of an entity, that runs or is queued. `cancelled`: it was told to stop."""
-
-    instance: str
-    name: str = ""
-    executor: str = ""
-    cancelled: bool = False
-
-
 class ExecutorUsage(msgspec.Struct, frozen=True):
     """What stands before a queued activity: the executor, how many it runs, and the one that runs longest."""
 
@@ -51,25 +42,12 @@ class ExecutorUsage(msgspec.Struct, frozen=True):
     longest: ReportedWorkItem | None
 
 
-class EngineWorkload(msgspec.Struct, frozen=True):
-    """What an engine has said of its work."""
-
-    at: datetime
-    pid: int
-    running: tuple[ReportedWorkItem, ...] = ()
-    queued: tuple[ReportedWorkItem, ...] = ()
-
-    def entity_batches(self) -> dict[str, RunningEntityBatch]:
-        """By entity, the operations that run."""
-        return {each.instance: each for each in self.running if is_entity_id(each.instance)}
-
-
 class ReportedActivities:
     """The activities that an engine has said to run, or to have queued."""
 
-    def __init__(self, notice: EngineWorkload) -> None:
-        self._running = notice.running
-        works = ((work, runs) for group, runs in ((notice.queued, False), (notice.running, True)) for work in group)
+    def __init__(self, info: EngineInfo) -> None:
+        self._running = info.running
+        works = ((work, runs) for group, runs in ((info.queued, False), (info.running, True)) for work in group)
         self._items = {(work.instance, work.execution, work.id): (work, runs) for work, runs in works}
         self._usage: dict[str, ExecutorUsage] = {}
 
@@ -86,20 +64,21 @@ class ReportedActivities:
         return self._usage[executor]
 
 
-def decode_workload(info: Mapping[str, object] | None, engine: EngineStatus) -> EngineWorkload | None:
-    """What the engine that is alive has said; what an earlier one left says nothing."""
-    if info is None or not engine.alive:
+def report_of_live_engine(info: EngineInfo | None, engine: EngineStatus) -> EngineInfo | None:
+    """Return what the running engine reports; the report of an earlier engine counts for nothing."""
+    if info is None or info.at is None or not engine.alive:
         return None
-    try:
-        notice = msgspec.convert(info, EngineWorkload)
-    except msgspec.ValidationError:
+    if info.pid != engine.pid or (engine.since is not None and info.at < engine.since):
         return None
-    if notice.pid != engine.pid or (engine.since is not None and notice.at < engine.since):
-        return None
-    return notice
+    return info
 
 
-def decode_running_batches(info: Mapping[str, object] | None, engine: EngineStatus) -> dict[str, RunningEntityBatch]:
-    """By entity, what the engine that is alive runs."""
-    notice = decode_workload(info, engine)
-    return {} if notice is None else notice.entity_batches()
+def find_running_batches(info: EngineInfo | None, engine: EngineStatus) -> dict[str, RunningEntityBatch]:
+    """Return the batches of operations that the running engine reports, by entity."""
+    report = report_of_live_engine(info, engine)
+    running = () if report is None else report.running
+    return {
+        each.instance: RunningEntityBatch(each.since, each.id, each.execution)
+        for each in running
+        if is_entity_id(each.instance)
+    }

@@ -9,13 +9,13 @@ import msgspec
 
 from durablecli.client.entity_waits import Lookups, explain_waits
 from durablecli.client.orchestration_status import DurableOrchestrationStatus, EngineStatus, QuarantineInfo
-from durablecli.client.published_functions import PublishedFunctions, parse_published
+from durablecli.client.published_functions import PublishedFunctions, published_functions
 from durablecli.client.rewind_preview import describe_rewind
 from durablecli.client.running_work import (
     ReportedActivities,
     RunningEntityBatch,
-    decode_running_batches,
-    decode_workload,
+    find_running_batches,
+    report_of_live_engine,
 )
 from durablecli.client.status_builder import (
     build_status,
@@ -199,16 +199,16 @@ class StatusReader:
     def read_published(self) -> PublishedFunctions | None:
         """Return the functions that the last engine had loaded; None if no engine ever ran."""
         info = self._hub.read_engine_info()
-        return None if info is None else parse_published(info)
+        return None if info is None else published_functions(info)
 
     def read_running_batches(self, engine: EngineStatus) -> Mapping[str, RunningEntityBatch]:
         """Return the running operations that the engine reports, by entity."""
-        return decode_running_batches(self._hub.read_engine_info() if engine.alive else None, engine)
+        return find_running_batches(self._hub.read_engine_info() if engine.alive else None, engine)
 
     def read_activities(self) -> ReportedActivities | None:
         """Return the activities that the engine reports as running or queued; None if no engine is running."""
         engine = self.read_engine_status()
-        notice = decode_workload(self._hub.read_engine_info() if engine.alive else None, engine)
+        notice = report_of_live_engine(self._hub.read_engine_info() if engine.alive else None, engine)
         return None if notice is None else ReportedActivities(notice)
 
     def explain_waits(self, state: RuntimeState, waits: tuple[PendingWait, ...]) -> tuple[PendingWait, ...]:

@@ -7,16 +7,15 @@ import logging
 import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
 
 from durablecli.apps.modules import LoadedApp
 from durablecli.builtin.call_http import make_call_http_functions
 from durablecli.client import Client
 from durablecli.config import Config
 from durablecli.engine.engine import Engine
-from durablecli.engine.engine_info import EngineInfoWriter
 from durablecli.engine.engine_options import EngineOptions
-from durablecli.engine.watchdog import Watchdog, read_hang_report
+from durablecli.engine.info_writer import EngineInfoWriter
+from durablecli.engine.watchdog import Watchdog
 from durablecli.engine.workers.app_location import AppLocation
 from durablecli.engine.workers.dispatcher import Dispatcher
 from durablecli.engine.workers.pool import ReportResult
@@ -26,6 +25,7 @@ from durablecli.model.versions import VersionPolicy
 from durablecli.plurals import format_count
 from durablecli.project import make_absolute
 from durablecli.registry import Registry
+from durablecli.store.hang_report import HangReportFile
 from durablecli.store.hub import Hub, close_hub, open_hub
 from durablecli.store.inbox.wakeup import WakeupPipe
 
@@ -77,8 +77,8 @@ def open_engine(
     """
     engine = _make_engine(hub, config, loaded, echo, replay_always=replay_always, only_instance=only_instance)
     _inject_clients(loaded.registry, engine, get_endpoint)
-    hang_file = Path(hub.root) / "turning.json"
-    hang_report = read_hang_report(hang_file)
+    hang_file = HangReportFile(hub.disk, hub.root)
+    hang_report = hang_file.take()
     with ExitStack() as stack:
         stack.callback(engine.close)
         stack.enter_context(engine.log_capture)
@@ -114,7 +114,7 @@ def _make_engine(
         app = AppLocation(config.app, os.path.join(loaded.folder, config.base), loaded.folder)
         return Dispatcher(registry, report, config.concurrency, app, config.limits.payload)
 
-    info_writer = EngineInfoWriter(hub.root, registry)
+    info_writer = EngineInfoWriter(hub.disk, hub.root, registry)
     return Engine(hub, registry, options=options, make_dispatcher=make_dispatcher, info_writer=info_writer, echo=echo)
 
 

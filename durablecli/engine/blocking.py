@@ -12,10 +12,11 @@ from durablecli.engine.decisions import DecisionApplier
 from durablecli.engine.instance_cache import CachedInstance
 from durablecli.engine.shared_parts import SharedParts
 from durablecli.engine.turn_recorder import TurnRecorder
-from durablecli.engine.watchdog import HangReport, format_block_reason
+from durablecli.engine.watchdog import format_block_reason
 from durablecli.model import events as ev
 from durablecli.model.failures import Failure
 from durablecli.replay import pending
+from durablecli.store.hang_report import HangReport
 
 
 class Blocker:

@@ -21,8 +21,8 @@ from durablecli.engine.background import BackgroundThread
 from durablecli.engine.clock import Clock, SystemClock
 from durablecli.engine.committer import Committer
 from durablecli.engine.containment import Containment
-from durablecli.engine.engine_info import EngineInfoWriter
 from durablecli.engine.engine_options import EngineOptions
+from durablecli.engine.info_writer import EngineInfoWriter
 from durablecli.engine.instance_restorer import InstanceRestorer
 from durablecli.engine.intake import Intake
 from durablecli.engine.journal_writer import JournalWriter, SyncReport
@@ -34,13 +34,14 @@ from durablecli.engine.shared_parts import make_shared_parts
 from durablecli.engine.startup import Startup
 from durablecli.engine.timers import TimerEntry
 from durablecli.engine.turns import TurnRunner
-from durablecli.engine.watchdog import CurrentTurn, HangReport
+from durablecli.engine.watchdog import CurrentTurn
 from durablecli.engine.workers.activity import ActivityResult
 from durablecli.engine.workers.dispatcher import Dispatcher
 from durablecli.engine.workers.entity_batch import EntityBatchResult
 from durablecli.engine.workers.pool import ReportResult
 from durablecli.errors import DurableError, HubLocked, StorageError
 from durablecli.registry import Registry
+from durablecli.store.hang_report import HangReport
 from durablecli.store.hub import Hub
 from durablecli.store.inbox.messages import Message, MessageItem, Receipt, new_message_id
 

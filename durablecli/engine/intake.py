@@ -5,10 +5,6 @@ Each source gives the turns what it has until the cycle's budget is spent, and k
 
 from __future__ import annotations
 
-from contextlib import suppress
-
-import msgspec
-
 from durablecli.engine.commit_builder import CommitBuilder
 from durablecli.engine.message_handler import MessageHandler
 from durablecli.engine.message_intake import MessageIntake
@@ -21,8 +17,8 @@ from durablecli.engine.workers.activity import ActivityResult
 from durablecli.engine.workers.dispatcher import Dispatcher
 from durablecli.engine.workers.entity_batch import EntityBatchResult
 from durablecli.store.inbox.messages import Message, MessageItem
-
-_UNDELIVERED_FILE = "undelivered.jsonl"
+from durablecli.store.inbox.undelivered import record_undelivered
+from durablecli.store.layout import UNDELIVERED_FILE
 
 
 class Intake:
@@ -84,17 +80,5 @@ class Intake:
     def _record_undelivered(self, message: Message, item: MessageItem, why: str) -> None:
         """Note an item that had no effect, and report it once."""
         self._cycle.stats["undelivered"] += 1
-        self._echo(f"{message.kind} for {item.instance}: {why}; kept in {_UNDELIVERED_FILE}")
-        entry = {
-            "at": self._cycle.builder.at,
-            "why": why,
-            "message": message.message,
-            "kind": message.kind,
-            "item": item,
-        }
-        data = msgspec.json.encode(entry) + b"\n"
-        path = f"{self._hub.root}/{_UNDELIVERED_FILE}"
-        with suppress(FileExistsError):
-            self._hub.disk.append_once(path, data, create=True)
-            return
-        self._hub.disk.append_once(path, data, create=False)
+        self._echo(f"{message.kind} for {item.instance}: {why}; kept in {UNDELIVERED_FILE}")
+        record_undelivered(self._hub.disk, self._hub.root, message, item, self._cycle.builder.at, why)

@@ -7,7 +7,7 @@ from time import monotonic
 
 from durablecli.engine.background import BackgroundThread
 from durablecli.engine.committer import Committer
-from durablecli.engine.engine_info import EngineInfoWriter
+from durablecli.engine.info_writer import EngineInfoWriter
 from durablecli.engine.publisher import Publisher
 from durablecli.engine.shared_parts import SharedParts
 from durablecli.engine.split_turn import SplitTurn

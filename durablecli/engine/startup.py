@@ -11,9 +11,10 @@ from durablecli.engine.instance_restorer import InstanceRestorer
 from durablecli.engine.message_handler import MessageHandler
 from durablecli.engine.shared_parts import SharedParts
 from durablecli.engine.turns import TurnRunner
-from durablecli.engine.watchdog import HangReport, format_block_reason, is_code_unchanged
+from durablecli.engine.watchdog import format_block_reason, is_code_unchanged
 from durablecli.model.entity_id import is_entity_id
 from durablecli.store import deduplication
+from durablecli.store.hang_report import HangReport
 from durablecli.store.history.file import history_files, history_path
 from durablecli.store.hub import use_index
 from durablecli.store.index import Index

@@ -12,29 +12,18 @@ import sys
 import threading
 import zlib
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from time import monotonic
 from types import FrameType
 from typing import Any
 
-import msgspec
-
 from durablecli.engine.thread_start import start_thread
 from durablecli.replay import executor
+from durablecli.store.hang_report import HangReport, HangReportFile
 
 HANG_AFTER = 1.0
 _EXECUTOR_MODULE = executor.__name__
 _PACKAGE_FOLDER = os.path.join(Path(__file__).parent.parent, "")
-
-
-class HangReport(msgspec.Struct, frozen=True):
-    """Who was turning, where, and the fingerprint of that code."""
-
-    instance: str
-    line: str
-    file: str
-    code: str
 
 
 class CurrentTurn:
@@ -58,9 +47,9 @@ class CurrentTurn:
 class Watchdog:
     """The thread that looks at the watch four times a second."""
 
-    def __init__(self, current_turn: CurrentTurn, report_path: Path, echo: Callable[[str], None]) -> None:
+    def __init__(self, current_turn: CurrentTurn, report_file: HangReportFile, echo: Callable[[str], None]) -> None:
         self._current_turn = current_turn
-        self._report_path = report_path
+        self._report_file = report_file
         self._echo = echo
         self._stop = threading.Event()
         self._reported: tuple[str, float] | None = None
@@ -74,7 +63,7 @@ class Watchdog:
         self._stop.set()
         if self._thread.ident is not None:
             self._thread.join()
-        self._report_path.unlink(missing_ok=True)
+        self._report_file.remove()
 
     def _run(self) -> None:
         while not self._stop.wait(HANG_AFTER / 4):
@@ -82,7 +71,7 @@ class Watchdog:
             if instance is None or monotonic() - since < HANG_AFTER:
                 if self._reported is not None and self._reported != (instance, since):
                     self._reported = None
-                    self._report_path.unlink(missing_ok=True)
+                    self._report_file.remove()
                 continue
             if self._reported == (instance, since):
                 continue
@@ -93,22 +82,10 @@ class Watchdog:
         frame = sys._current_frames().get(self._current_turn.thread)
         file, line = find_author_line(frame, self._current_turn.function)
         stuck = HangReport(instance, f"{file}:{line}", file, compute_fingerprint(file))
-        with suppress(OSError):
-            self._report_path.write_bytes(msgspec.json.encode(stuck))
-            self._report_path.chmod(0o600)
+        self._report_file.write(stuck)
         self._echo(
             f"{instance} has not yielded for {HANG_AFTER:g} s, at {file}:{line}; nothing else moves until it does"
         )
-
-
-def read_hang_report(report_path: Path) -> HangReport | None:
-    """Who was turning when an engine was killed, if one was; the note is taken away."""
-    try:
-        stuck = msgspec.json.decode(report_path.read_bytes(), type=HangReport)
-    except (OSError, msgspec.DecodeError):
-        return None
-    report_path.unlink(missing_ok=True)
-    return stuck
 
 
 def format_block_reason(hang_report: HangReport) -> str:

@@ -10,7 +10,7 @@ import os
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from typing import Any, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 
 import msgspec
 
@@ -19,6 +19,7 @@ from durablecli.model.entity_id import is_entity_id, parse_entity_name
 from durablecli.model.status import InstanceSummary
 from durablecli.store import layout, quarantine, quarantined_messages, recovery
 from durablecli.store.disk import Disk, LocalDisk
+from durablecli.store.engine_info import EngineInfo, read_engine_info
 from durablecli.store.history.file import History, history_folders, history_path, make_damage_error, read_history
 from durablecli.store.history.merge import JournalPart, merge_with_journal, parts_by_instance, read_live_history
 from durablecli.store.hub_file import EngineProcess, read_engine_process, read_hub_file
@@ -215,14 +216,10 @@ class HubReader:
         """The engine that hub.json names, dead or alive."""
         return read_engine_process(self._disk, self._root)
 
-    def read_engine_info(self) -> dict[str, Any] | None:
-        """What an engine wrote about itself, the last time it did; advice with its age, never truth."""
+    def read_engine_info(self) -> EngineInfo | None:
+        """What an engine last reported about itself: advice with its age, never truth."""
         with translate_os_errors(_READ_FAILED):
-            try:
-                found = msgspec.json.decode(self._disk.read(f"{self._root}/engine.json"))
-            except (FileNotFoundError, msgspec.MsgspecError, UnicodeDecodeError):
-                return None
-        return found if isinstance(found, dict) else None
+            return read_engine_info(self._disk, self._root)
 
     # ── lists: the index, what the journal knows beyond it, and what waits in the inbox ────────────────────────────
 

@@ -24,7 +24,7 @@ def test_a_blocking_orchestrator_is_reported_with_its_line_and_continues(hub: Cl
     assert daemon.output.count("has not yielded") == (
         2 if replay_always else 1
     )  # the replay of its turn blocks as long
-    wait_until(lambda: not (hub.root / "turning.json").exists(), description="the note is taken away")
+    wait_until(lambda: not (hub.root / "hang.json").exists(), description="the note is taken away")
 
 
 def test_a_fast_orchestrator_is_not_reported(hub: CliHarness) -> None:

@@ -23,7 +23,7 @@ from durablecli.cli.status_text import describe_reasons
 from durablecli.client import ActivityWait, Client
 from durablecli.config import ConcurrencyConfig
 from durablecli.daemon.embedded_engine import embedded
-from durablecli.engine.engine_info import EngineInfoWriter
+from durablecli.engine.info_writer import EngineInfoWriter
 from durablecli.engine.workers.activity import ActivityResult
 from durablecli.engine.workers.decided_tasks import ActivityTask
 from durablecli.engine.workers.dispatcher import Dispatcher
@@ -31,6 +31,7 @@ from durablecli.engine.workers.entity_batch import EntityBatchResult
 from durablecli.engine.workers.slot_warnings import SlotWarnings
 from durablecli.errors import WrongState
 from durablecli.model import events as ev
+from durablecli.store.disk import LocalDisk
 
 Steps = Generator[Any, Any, Any]
 calls: list[str] = []
@@ -315,7 +316,9 @@ def test_engine_info_lists_running_and_queued_activities(tmp_path: Path) -> None
     crew = make_dispatcher(outcomes, activities=1)
     crew.dispatch_activities([make_task("deaf", 2), make_task("slow", 3)])
     wait_until(lambda: calls)
-    EngineInfoWriter(str(tmp_path), testing.build_registry(slow)).update(crew, datetime(2026, 1, 1, tzinfo=UTC))
+    EngineInfoWriter(LocalDisk(), str(tmp_path), testing.build_registry(slow)).update(
+        crew, datetime(2026, 1, 1, tzinfo=UTC)
+    )
     said = json.loads((tmp_path / "engine.json").read_text())
     assert [(each["name"], each["executor"]) for each in said["running"]] == [("deaf", "thread")]
     assert [(each["name"], each["executor"]) for each in said["queued"]] == [("slow", "thread")]

@@ -36,6 +36,7 @@ from durablecli.model.events import (
 from durablecli.store import hub as hubs
 from durablecli.store import recovery
 from durablecli.store.disk import LocalDisk
+from durablecli.store.engine_info import EngineInfo, FunctionInfo
 from durablecli.store.history.file import history_path
 from durablecli.store.hub import Hub
 from durablecli.store.hub_reader import HubReader
@@ -308,8 +309,8 @@ def test_engine_info_is_returned_with_the_lock_holder(root: Path, engine: StepEn
     holder = reader.engine_process()
     assert holder is not None
     assert (holder.pid, holder.is_alive) == (os.getpid(), True)
-    (root / "engine.json").write_bytes(b'{"functions":["f"]}')
-    assert reader.read_engine_info() == {"functions": ["f"]}
+    (root / "engine.json").write_bytes(b'{"functions":[{"name":"f","kind":"activity"}]}')
+    assert reader.read_engine_info() == EngineInfo(functions=(FunctionInfo("f", "activity"),))
     for wrong in (b"", b"[]", b"\xff"):
         (root / "engine.json").write_bytes(wrong)
         assert reader.read_engine_info() is None

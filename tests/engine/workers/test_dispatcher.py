@@ -16,12 +16,13 @@ from msgspec import Raw
 import durablecli as df
 from durablecli import testing
 from durablecli.config import ConcurrencyConfig
-from durablecli.engine.engine_info import EngineInfoWriter
+from durablecli.engine.info_writer import EngineInfoWriter
 from durablecli.engine.workers.activity import ActivityResult
 from durablecli.engine.workers.decided_tasks import ActivityTask, EntityBatchTask, EntityOperation
 from durablecli.engine.workers.dispatcher import Dispatcher
 from durablecli.engine.workers.entity_batch import EntityBatchResult
 from durablecli.model import events as ev
+from durablecli.store.disk import LocalDisk
 
 Outcomes = SimpleQueue[ActivityResult | EntityBatchResult]
 started: list[Any] = []
@@ -166,7 +167,7 @@ def test_a_batch_that_runs_is_shown_with_the_activities(tmp_path: Path) -> None:
     crew.dispatch_entity_batches([make_batch("@patient@A", "wait")])
     while not crew.start_times():
         pass
-    EngineInfoWriter(str(tmp_path), testing.build_registry(patient)).update(crew, NOW)
+    EngineInfoWriter(LocalDisk(), str(tmp_path), testing.build_registry(patient)).update(crew, NOW)
     gate.set()
     crew.stop()
     said = json.loads((tmp_path / "engine.json").read_text())
