@@ -122,12 +122,12 @@ class NeedsArguments:
     ("wrong", "text"),
     [
         (generator, "generator is a generator function"),
-        (nothing, "nothing is called with the context alone when it is an entity, but: too many positional"),
-        (two, "two is called with the context alone when it is an entity, but: missing a required argument: 'value'"),
+        (nothing, "called with its context alone, but nothing isn't: too many positional"),
+        (two, "its context alone, but two isn't: missing a required argument: 'value'"),
         (Yields, "Yields.go is a generator function: an operation returns its result"),
         (TakesTwo, "TakesTwo.move takes to, amount: an operation takes at most one input"),
-        (TakesNamed, "TakesNamed.move takes to: an operation takes at most one input, by its place"),
-        (NeedsArguments, "NeedsArguments is made without arguments when it is an entity, but: missing a required"),
+        (TakesNamed, "TakesNamed.move takes to: an operation takes at most one positional input"),
+        (NeedsArguments, "created without arguments, but NeedsArguments isn't: missing a required"),
     ],
 )
 def test_what_can_be_no_entity_is_refused_where_it_is_decorated(wrong: Callable[..., Any], text: str) -> None:
@@ -143,5 +143,5 @@ def test_a_name_that_no_entity_can_have_is_refused(name: str) -> None:
 
 
 def test_an_entity_is_no_activity() -> None:
-    with pytest.raises(ValueError, match="tally is an entity, and an activity is needed here"):
+    with pytest.raises(ValueError, match="tally is an entity; an activity is needed here"):
         function_name(tally, "activity")

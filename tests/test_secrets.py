@@ -135,7 +135,7 @@ def test_a_secret_is_no_text_and_no_payload(server: StubServer) -> None:
     with pytest.raises(Unserializable):
         encode({"token": df.secret("API_TOKEN")})
     assert repr("a " + df.secret("X") + " b") == "secret('X')"
-    with pytest.raises(ValueError, match="no name of an environment variable"):
+    with pytest.raises(ValueError, match="invalid name of an environment variable"):
         df.secret("A=B")
 
 

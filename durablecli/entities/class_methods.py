@@ -61,8 +61,8 @@ def _check_parameters(call: Callable[..., Any], inputs: list[inspect.Parameter],
     if too_many:
         names = ", ".join(each.name for each in inputs)
         raise TypeError(
-            f"{call.__qualname__} takes {names}: an operation takes at most one input, by its place; "
-            "pass an object where more is needed"
+            f"{call.__qualname__} takes {names}: an operation takes at most one positional input; "
+            "pass an object for more"
         )
 
 
@@ -122,7 +122,9 @@ def check_entity_class(kind: type) -> None:
     try:
         signature.bind()
     except TypeError as error:
-        raise TypeError(f"{kind.__qualname__} is made without arguments when it is an entity, but: {error}") from None
+        raise TypeError(
+            f"an entity class is created without arguments, but {kind.__qualname__} isn't: {error}"
+        ) from None
 
 
 def check_entity(entity: object, name: str | None = None) -> None:
@@ -139,10 +141,10 @@ def check_entity(entity: object, name: str | None = None) -> None:
 def _check_entity_function(entity: Callable[..., Any]) -> None:
     name = getattr(entity, "__qualname__", repr(entity))
     if inspect.isgeneratorfunction(entity) or inspect.isasyncgenfunction(entity):
-        raise TypeError(f"{name} is a generator function: an entity yields nothing, and waits for nobody")
+        raise TypeError(f"{name} is a generator function: an entity function can't yield")
     try:
         inspect.signature(entity).bind(None)
     except TypeError as error:
-        raise TypeError(f"{name} is called with the context alone when it is an entity, but: {error}") from None
+        raise TypeError(f"an entity function is called with its context alone, but {name} isn't: {error}") from None
     except ValueError:
         pass  # a signature that nobody knows

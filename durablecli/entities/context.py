@@ -82,8 +82,8 @@ class EntityOperationState:
         """Count a signal or a start, whose names and input have this size; raises UsageError when they are too many."""
         if len(self.signals) + len(self.starts) >= MAX_SENT:
             raise UsageError(
-                f"one operation sends at most {MAX_SENT:,} signals and starts: let it send itself a signal, "
-                "and go on with the rest there"
+                f"one operation sends at most {MAX_SENT:,} signals and starts: send "
+                "the rest from another operation, which this one signals"
             )
         self.sent_bytes += _SEND_OVERHEAD_BYTES + size
 
@@ -152,7 +152,7 @@ class DurableEntityContext:
         """Set the state, as it is now. None takes it away."""
         running = self._require_running()
         if running.entity_object is not None:
-            raise RuntimeError("the state of a class entity is its attributes: set those")
+            raise RuntimeError("the state of a class entity is its attributes: set those instead of calling set_state")
         running.store_state(encode(state, running.payload_limit))
 
     def destruct_on_exit(self) -> None:

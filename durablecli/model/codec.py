@@ -46,7 +46,7 @@ def verify_crc(line: bytes, seed: int = 0) -> bytes:
     if tail[:8] != b',"crc":"' or tail[16:] != b'"}':
         raise CorruptLine("the line doesn't end in a crc")
     if tail[8:16] != b"%08x" % crc32(body, seed):
-        raise CorruptLine("the crc doesn't fit the line")
+        raise CorruptLine("the crc doesn't match the line")
     return body
 
 

@@ -116,4 +116,4 @@ def to_entity_id(entity: EntityId | str) -> EntityId:
     try:
         return EntityId.parse(entity)
     except (ValueError, TypeError) as error:
-        raise UsageError(f"{error}; an entity is named @name@key, as @counter@a") from None
+        raise UsageError(f"{error}; name the entity as @name@key, for example @counter@a") from None

@@ -171,9 +171,9 @@ def check_uri(uri: str) -> str:
         parts = urlsplit(uri)
         host = parts.hostname and parts.port != 0
     except ValueError:  # whose text may have all of it
-        raise ValueError(f"{_redact_uri(uri)!r} is no address: its host or its port can't be read") from None
+        raise ValueError(f"invalid address {_redact_uri(uri)!r}: its host or port can't be read") from None
     if parts.scheme.lower() not in ("http", "https") or not host:
-        raise ValueError(f"{_redact_uri(uri)!r}: an HTTP call goes to an absolute address, http or https")
+        raise ValueError(f"invalid address {_redact_uri(uri)!r}: use an absolute http or https URL")
     return uri
 
 
@@ -187,7 +187,7 @@ def _redact_uri(uri: str) -> str:
 def _check_method(method: str | Enum) -> str:
     text = method.value if isinstance(method, Enum) else method
     if not isinstance(text, str) or not _is_token(text):
-        raise ValueError(f"{text!r} is no HTTP method")
+        raise ValueError(f"invalid HTTP method {text!r}")
     return text.upper()
 
 
@@ -199,7 +199,7 @@ def _check_headers(headers: Mapping[str, Any] | None) -> HttpHeaders:
     found = HttpHeaders()
     for name, value in (headers or {}).items():
         if not isinstance(name, str) or not _is_token(name):
-            raise ValueError(f"{name!r} is no name of a header")
+            raise ValueError(f"invalid header name {name!r}")
         if isinstance(value, Secret):
             found[name] = _check_secret(name, value)
             continue

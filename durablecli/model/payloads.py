@@ -61,7 +61,7 @@ def decode(raw: Raw | bytes, annotation: Any = Any) -> Any:
     except msgspec.ValidationError as error:
         raise Mismatch(*typed_decode.split_validation_error(error)) from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise Mismatch("$", f"this is no JSON: {error}") from None
+        raise Mismatch("$", f"invalid JSON: {error}") from None
     except RecursionError:
         raise Mismatch("$", TOO_DEEP) from None
 
@@ -124,4 +124,4 @@ def _check_raw(data: bytes) -> bytes:
     except RecursionError:
         raise Unserializable("$", TOO_DEEP) from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise Unserializable("$", f"this Raw holds no JSON: {error}") from None
+        raise Unserializable("$", f"the Raw holds invalid JSON: {error}") from None

@@ -129,7 +129,7 @@ def _convert_atom(value: str | float, path: str) -> Any:
         return _check_text(str.__str__(value), path)
     if isinstance(value, float):
         if not isfinite(value):
-            raise Unserializable(path, f"{float.__repr__(value)} is no JSON number; pass None or a string")
+            raise Unserializable(path, f"{float.__repr__(value)} is not a JSON number; pass None or a string")
         return float.__float__(value)
     if type(value) is not int:
         name = type(value).__qualname__
@@ -243,7 +243,9 @@ def _convert_key(key: Any, path: str) -> str:
     text = typed_decode.key_to_text(key)
     if text is None:
         instead = "key.item()" if callable(getattr(type(key), "tolist", None)) else "str(key)"
-        raise Unserializable(path, f"the key {key!r:.60} is no string, finite number, boolean or None; pass {instead}")
+        raise Unserializable(
+            path, f"the key {key!r:.60} is not a string, finite number, boolean or None; pass {instead}"
+        )
     return _check_text(text, path)
 
 

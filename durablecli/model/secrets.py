@@ -16,7 +16,7 @@ class Secret:
 
     def __init__(self, name: str, prefix: str = "", suffix: str = "") -> None:
         if not isinstance(name, str) or not _is_name(name):
-            raise ValueError(f"{name!r} is no name of an environment variable")
+            raise ValueError(f"invalid name of an environment variable: {name!r}")
         self.name = name
         self.prefix = prefix
         self.suffix = suffix

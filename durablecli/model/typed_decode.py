@@ -296,7 +296,7 @@ def _build_enum(value: Any, kind: type[Enum], path: str) -> Any:
                 return member
         except (TypeError, ValueError):
             continue  # a value that JSON can't hold was never written
-    raise Mismatch(path, f"{wanted.decode():.60} is no value of {kind.__qualname__}")
+    raise Mismatch(path, f"{wanted.decode():.60} is not a value of {kind.__qualname__}")
 
 
 def _build_from_fields(value: Any, kind: Any, fields: Iterable[Field], bound: dict[Any, Any], path: str) -> Any:
@@ -369,7 +369,7 @@ def _find_key_value(key: str, kind: Any, path: str) -> Any:
     for value in values:
         if key_to_text(value.value if isinstance(value, Enum) else value) == key:
             return value
-    raise Mismatch(path, f"the key {key!r:.60} is no value of {kind.__qualname__}")
+    raise Mismatch(path, f"the key {key!r:.60} is not a value of {kind.__qualname__}")
 
 
 def _build_union_key(key: str, options: Iterable[Any], path: str) -> Any:

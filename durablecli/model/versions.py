@@ -26,8 +26,8 @@ class VersionPolicy:
         order = compare_versions(version, self.current)
         if order == 0 or (order < 0 and self.match == "current_or_older"):
             return None
-        wanted = "only this version is" if self.match == "strict" else "this version and older ones are"
-        return f"it has version '{version or ''}', the code has '{self.current}', and {wanted} taken on"
+        accepted = "only that version" if self.match == "strict" else "that version and older ones"
+        return f"its version is '{version or ''}'; the code has version '{self.current}' and runs {accepted}"
 
 
 ANY_VERSION = VersionPolicy()

@@ -17,7 +17,7 @@ class NonDeterminismError(BaseException):
         pair = record is not None and type(record.event) is type(now) and type(now) in _CANCELLING_DECISIONS
         now_text = what or (describe_decision(now, with_cancelled=pair) if now else "nothing more")
         super().__init__(
-            f"the code decides otherwise than the history{where}\n"
+            f"non-deterministic orchestrator: the code and its history differ{where}\n"
             f"history  {describe_decision(record.event, with_cancelled=pair) if record else 'nothing more'}\n"
             f"now      {now_text} ({line})\n"
             f"{NON_DETERMINISM_ADVICE}"

@@ -54,7 +54,7 @@ def function_name(function: str | Callable[..., Any], kind: str) -> str:
         label = getattr(function, "__name__", repr(function))
         raise ValueError(f"{label} isn't an {kind}: decorate it with {_DECORATORS[kind]}, or give its name as a string")
     if found.kind != kind:
-        raise ValueError(f"{found.name} is an {found.kind}, and an {kind} is needed here")
+        raise ValueError(f"{found.name} is an {found.kind}; an {kind} is needed here")
     return check_name(found.name, f"an {kind}")
 
 

@@ -89,5 +89,5 @@ def _check_pending(executor: OrchestrationExecutor, state: RuntimeState, new_dec
     if lost:
         decided = (record for turn in state.turns or () for record in turn.decisions if record.n in lost)
         raise NonDeterminismError(
-            next(decided, None), None, executor.current_line(), "waits for its outcome, which isn't open any more"
+            next(decided, None), None, executor.current_line(), "waits for its outcome, which can't come any more"
         )

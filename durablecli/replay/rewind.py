@@ -109,6 +109,6 @@ def _check_no_critical_section(state: RuntimeState, turns: Sequence[Turn], undon
     decided = [record for turn in turns for record in turn.decisions]
     given_back = {record.event.lock for record in decided if isinstance(record.event, ev.EntityUnlockSent)}
     if any(isinstance(event, ev.EntityLockRequested) and n not in given_back for n, _, event in decided):
-        raise WrongState(f"{state.instance} failed while it held or waited for locks: it can't be rewound into them")
+        raise WrongState(f"{state.instance} can't be rewound: it failed while it held or waited for locks")
     if any(isinstance(record.event, ev.EntityUnlockSent) for turn in undone for record in turn.decisions):
-        raise WrongState(f"{state.instance} has given locks back as it failed or later: it can't be rewound into them")
+        raise WrongState(f"{state.instance} can't be rewound: it has released locks since its failure")

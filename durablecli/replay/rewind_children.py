@@ -63,7 +63,7 @@ def check_replacements(parent: RuntimeState, plan: RewindPlan, find: FindInstanc
 
 
 def _still_running_error(other: RuntimeState, parent: RuntimeState) -> WrongState:
-    return WrongState(f"{other.instance} still runs: rewind {parent.instance} once it has ended")
+    return WrongState(f"{other.instance} is still running: rewind {parent.instance} after it has ended")
 
 
 def _current_instances(parent: RuntimeState, n: int, plan: RewindPlan, find: FindInstance) -> Iterator[RuntimeState]:

@@ -269,9 +269,9 @@ def test_a_timeout_can_be_caught(replay_always: bool) -> None:
         ({"uri": "file:///etc/passwd"}, "http or https"),
         ({"uri": "http://host:notaport/"}, "no address"),
         ({"uri": 7}, "is a string"),
-        ({"method": "G ET"}, "no HTTP method"),
+        ({"method": "G ET"}, "invalid HTTP method"),
         ({"headers": {"X-A": "a\r\nX-B: b"}}, "more than one line"),
-        ({"headers": {"X A": "a"}}, "no name of a header"),
+        ({"headers": {"X A": "a"}}, "invalid header name"),
         ({"content": {}, "is_raw_str": True}, "Invalid use of 'is_raw_str'"),
         ({"token_source": {"kind": "password"}}, "ManagedIdentityTokenSource"),
     ],
@@ -295,7 +295,7 @@ def test_an_invalid_call_is_an_error_immediately(replay_always: bool, wrong: dic
     ],
 )
 def test_keys_in_an_address_are_not_shown_in_errors(uri: str) -> None:
-    with pytest.raises(ValueError, match=r"is no address|goes to an absolute address") as caught:
+    with pytest.raises(ValueError, match=r"invalid address") as caught:
         DurableHttpRequest("GET", uri)
     assert "secret" not in str(caught.value)
     assert "/a" in str(caught.value) or "/a" not in uri

@@ -102,7 +102,11 @@ BAD: dict[str, tuple[list[str], int, str]] = {
     "an id that is an entity's": (["start", "tour", "--id", "@counter@k"], 2, "must not start with @"),
     "half an entity": (["status", "@counter"], 2, "must not start with @"),
     "an entity without a name": (["status", "@@k"], 2, "Entity name cannot be empty"),
-    "an entity without signs": (["entity", "get", "counter"], 2, "an entity is named @name@key, as @counter@a"),
+    "an entity without signs": (
+        ["entity", "get", "counter"],
+        2,
+        "name the entity as @name@key, for example @counter@a",
+    ),
     "an entity with a control character": (["entity", "get", "@a@\x1b[2J"], 2, "control characters"),
     "an entity of 300 characters": (["entity", "get", f"@a@{'k' * 300}"], 2, "256 characters"),
     "an unknown entity": (["entity", "get", "@counter@none"], 3, "no entity '@counter@none' in /.*/.state"),

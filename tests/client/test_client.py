@@ -274,7 +274,7 @@ def test_the_status_of_an_ended_instance_is_the_fold_of_its_history(client: Clie
         ("builtins.KeyError", "'user'", "KeyError: 'user'"),
         ("app.errors.Refused", "no", "Refused: no"),
         ("durablecli.errors.TaskFailedError", "Activity function 'x' failed: ValueError: no", None),
-        ("durablecli.NonDeterminism", "the code decides otherwise", None),
+        ("durablecli.NonDeterminism", "non-deterministic orchestrator", None),
     ],
 )
 def test_the_output_of_a_failed_instance_is_type_and_message(

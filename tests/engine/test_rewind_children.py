@@ -194,7 +194,7 @@ def test_a_child_that_was_replaced_by_a_start_answers_its_rewound_parent(shop: S
     shop.is_repaired = True
     shop.hub.client.start_new("order", "own", "slow")
     shop.hub.run()
-    with pytest.raises(WrongState, match="own still runs: rewind p once it has ended"):
+    with pytest.raises(WrongState, match="own is still running: rewind p after it has ended"):
         shop.hub.client.rewind("p")
     shop.hub.client.raise_event("own", "Go")
     shop.hub.run()

@@ -42,7 +42,7 @@ def test_an_orchestration_of_another_version_fails_where_that_is_asked_for() -> 
     with make_hub("strict", fail=True) as tested:
         status = tested.finish(tested.client.start_new(versioned, version="1.0"))
         assert status.runtime_status is df.OrchestrationRuntimeStatus.Failed
-        assert status.output == "it has version '1.0', the code has '1.1', and only this version is taken on"
+        assert status.output == "its version is '1.0'; the code has version '1.1' and runs only that version"
 
 
 def test_what_is_built_in_belongs_to_every_version() -> None:

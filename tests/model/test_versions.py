@@ -40,5 +40,5 @@ def test_code_without_a_version_accepts_every_version() -> None:
 
 def test_a_refusal_names_both_versions() -> None:
     assert VersionPolicy("1.1", "strict").why_incompatible(None) == (
-        "it has version '', the code has '1.1', and only this version is taken on"
+        "its version is ''; the code has version '1.1' and runs only that version"
     )

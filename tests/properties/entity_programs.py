@@ -27,7 +27,7 @@ MAX_ROUNDS = 3
 RELAYED_OPERATION = "append"
 SECTION_EXITS = (
     *("return", "return", "return", "raise", "again"),
-    *("return, locked", "return, locked", "raise, locked", "again, locked"),
+    *("return, locked", "return, locked", "return, locked", "return, locked", "raise, locked", "again, locked"),
 )
 SIGNAL_DELAY = timedelta(seconds=2)
 

@@ -387,7 +387,7 @@ def test_what_would_wait_for_an_outcome_that_cannot_come_is_refused() -> None:
     del ledger.open_decisions[2]
     with pytest.raises(NonDeterminismError) as caught:
         replay(flow, ledger, any_return_type)
-    assert "history  TaskScheduled F\nnow      waits for its outcome, which isn't open any more (" in str(caught.value)
+    assert "history  TaskScheduled F\nnow      waits for its outcome, which can't come any more (" in str(caught.value)
 
 
 def test_the_text_says_what_to_do() -> None:

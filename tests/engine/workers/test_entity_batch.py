@@ -336,9 +336,9 @@ def test_an_entity_reminds_itself_by_the_clock_of_the_engine() -> None:
         (lambda context: context.signal_entity("other", "x"), "Unexpected format in SchedulerId: 'other'"),
         (lambda context: context.signal_entity("@a@b", None), "the name of an operation must be a string, not None"),
         (lambda context: context.signal_entity("@a@b", "x", at=5), "at is a datetime or a timedelta, not int"),
-        (lambda context: context.signal_entity("@a@b", "x", float("nan")), "nan is no JSON number"),
+        (lambda context: context.signal_entity("@a@b", "x", float("nan")), "nan is not a JSON number"),
         (lambda context: context.start_new(""), "the name of an orchestrator must be a non-empty string"),
-        (lambda context: context.start_new(tally), "tally is an entity, and an orchestrator is needed here"),
+        (lambda context: context.start_new(tally), "tally is an entity; an orchestrator is needed here"),
         (lambda context: context.start_new("x", "@a@b"), "must not start with @"),
         (lambda context: context.start_new("x\ud800"), "the name of an orchestrator must be valid Unicode"),
         (lambda context: context.start_new("x", version=5), "a version must be a string, not int"),
@@ -348,7 +348,7 @@ def test_an_entity_reminds_itself_by_the_clock_of_the_engine() -> None:
         (lambda context: context.signal_entity("@a@b", "x", at=EDGE), "between the years 1 and 9999"),
         (lambda context: context.signal_entity("@a@b", "x", at=timedelta.max), "between the years 1 and 9999"),
         (lambda context: context.set_state(object()), "object can't be written as JSON"),
-        (lambda context: {(1, 2): 2}, "the key (1, 2) is no string, finite number, boolean or None"),
+        (lambda context: {(1, 2): 2}, "the key (1, 2) is not a string, finite number, boolean or None"),
     ],
 )
 def test_what_makes_no_sense_fails_the_operation_with_its_reason(wrong: Any, text: str) -> None:
@@ -666,7 +666,9 @@ def test_the_attributes_of_a_class_are_set_not_its_state() -> None:
         def go(self) -> None:
             self.entity_context.set_state(1)
 
-    assert decode_results(run_operations(Slip, "go")) == ["the state of a class entity is its attributes: set those"]
+    assert decode_results(run_operations(Slip, "go")) == [
+        "the state of a class entity is its attributes: set those instead of calling set_state"
+    ]
 
 
 # ── asynchronous ones ──────────────────────────────────────────────────────────────────────────────────────────────
