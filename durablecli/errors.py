@@ -1,26 +1,26 @@
-"""The errors people meet: one tree, and each error knows its exit code and its HTTP status.
+"""The tree of errors. Each has an exit code and an HTTP status.
 
-    DurableError                 1  500   a defect of ours, unless a subclass says better
-    ├── UsageError               2  400   what was asked makes no sense: bad JSON, bad id, bad duration
-    │   ├── BadName              2  400   a name or a version that can't be kept as it is
+    DurableError                 1  500   an internal error, unless a subclass is more precise
+    ├── UsageError               2  400   invalid usage: bad JSON, bad id, bad duration
+    │   ├── BadName              2  400   an invalid name or version
     │   ├── Unserializable       2  400   a value that JSON can't hold, with its path
-    │   └── Mismatch             2  400   a payload that doesn't fit its annotation, with its path
+    │   └── Mismatch             2  400   a payload that doesn't match its annotation, with its path
     ├── NotFound                 3  404   no such instance, function or file
-    ├── Conflict                 4  409   the id is taken
-    ├── WrongState               5  410   the instance has ended, or is not in the state the verb needs
-    ├── TimedOut                 8  504   the wait was longer than allowed
+    ├── Conflict                 4  409   the id exists
+    ├── WrongState               5  410   the instance has ended, or is in the wrong state for the command
+    ├── TimedOut                 8  504   the wait took longer than its timeout
     ├── DamagedHub              65  500   the files on disk contradict each other
-    │   └── InstanceSetAside     65  409   one instance or entity can't be used; the rest of the hub can
-    ├── DamagedMessage          65  500   a message in the inbox can't be read whole
+    │   └── InstanceSetAside     65  409   one instance or entity can't be used; the others can
+    ├── DamagedMessage          65  500   a message in the inbox can't be read completely
     ├── NewerHub                65  500   the hub was written by a later version
     ├── StorageError            74  500   the disk refused a write or a sync
     ├── BindingUnavailable       1  501   a function needs an input that only Azure provides
-    ├── HubLocked               75  503   another engine runs this hub
-    ├── NoPermission            77  403   the state directory isn't ours to use
-    └── ConfigError             78  500   durable.yaml, or the modules it names
-    TaskFailedError                       raised into an orchestrator: a task it awaited has failed
+    ├── HubLocked               75  503   another engine is running on this hub
+    ├── NoPermission            77  403   no access to the state directory
+    └── ConfigError             78  500   invalid durable.yaml, or modules that can't be loaded
+    TaskFailedError                       raised in an orchestrator whose task has failed
 
-`TaskFailedError` stands apart: it belongs to the author's orchestrator, not to whoever typed a command.
+`TaskFailedError` isn't part of the tree: it is for the code of orchestrators, not for users of a command.
 """
 
 from __future__ import annotations
@@ -30,25 +30,25 @@ from typing import Protocol
 
 
 class DurableError(Exception):
-    """The root. Its text is one line that tells the user what to do next."""
+    """The root. Its text says what happened, and what to do."""
 
     exit_code = 1
     http_status = 500
 
 
 class UsageError(DurableError):
-    """What was asked makes no sense as it stands."""
+    """Invalid usage."""
 
     exit_code = 2
     http_status = 400
 
 
 class BadName(UsageError, ValueError):
-    """A name or a version that can't be kept as it is: no string, empty, too long, or no valid Unicode."""
+    """An invalid name or version: not a string, empty, too long, or not valid Unicode."""
 
 
 class Unserializable(UsageError, TypeError):
-    """A value that JSON can't hold; `path` says where in it, as `$.a[3].b`."""
+    """A value that JSON can't hold. `path` is the place in it, such as `$.a[3].b`."""
 
     def __init__(self, path: str, reason: str) -> None:
         super().__init__(f"{path}: {reason}")
@@ -57,7 +57,7 @@ class Unserializable(UsageError, TypeError):
 
 
 class Mismatch(UsageError, ValueError):
-    """A payload that doesn't fit the annotation it is decoded by; `path` says where, as `$.a[3].b`."""
+    """A payload that doesn't match its annotation. `path` is the place in it, such as `$.a[3].b`."""
 
     def __init__(self, path: str, reason: str) -> None:
         super().__init__(f"{path}: {reason}")
@@ -73,40 +73,40 @@ class NotFound(DurableError):
 
 
 class Conflict(DurableError):
-    """The id is taken, or is being worked on by somebody else."""
+    """The id exists, or another process is working on it."""
 
     exit_code = 4
     http_status = 409
 
 
 class WrongState(DurableError):
-    """The instance has ended, or isn't in the state that the verb needs."""
+    """The instance has ended, or is in the wrong state for the command."""
 
     exit_code = 5
     http_status = 410
 
 
 class TimedOut(DurableError):
-    """The wait was longer than allowed. The instance goes on."""
+    """The wait took longer than its timeout. The instance continues."""
 
     exit_code = 8
     http_status = 504
 
 
 class DamagedHub(DurableError):
-    """The files on disk contradict each other where no crash explains it."""
+    """The files on disk contradict each other in a way that no crash explains."""
 
     exit_code = 65
 
 
 class InstanceSetAside(DamagedHub):
-    """One instance, or entity, can't be used: its history is damaged, or it failed unexpectedly. The hub goes on."""
+    """One instance, or entity, can't be used: its history is damaged, or it failed unexpectedly."""
 
     http_status = 409
 
 
 class DamagedMessage(DurableError):
-    """A message in the inbox can't be read whole. Only that message is concerned; the engine sets it aside."""
+    """A message in the inbox can't be read completely. The engine quarantines that message alone."""
 
     exit_code = 65
 
@@ -118,33 +118,33 @@ class NewerHub(DurableError):
 
 
 class StorageError(DurableError):
-    """The disk refused a write or a sync. The engine stops; a restart reads the truth from disk."""
+    """The disk refused a write or a sync. The engine stops; a restart reads the state from disk."""
 
     exit_code = 74
 
 
 class BindingUnavailable(DurableError):
-    """A function has an input binding whose value only a service of Azure provides."""
+    """A function has an input binding that only Azure provides."""
 
     http_status = 501
 
 
 class HubLocked(DurableError):
-    """Another engine runs this hub."""
+    """Another engine is running on this hub."""
 
     exit_code = 75
     http_status = 503
 
 
 class NoPermission(DurableError):
-    """The state directory isn't ours to read or to write."""
+    """The state directory can't be read or written by this user."""
 
     exit_code = 77
     http_status = 403
 
 
 class ConfigError(DurableError):
-    """durable.yaml is wrong, or none of the modules that it names can be loaded."""
+    """durable.yaml is invalid, or none of the modules that it names can be loaded."""
 
     exit_code = 78
 

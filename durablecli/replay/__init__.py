@@ -1,5 +1,5 @@
-"""Judgement: arrivals in, decisions out. No clock, no random source, no files, no threads.
+"""The pure core: arrivals in, decisions out. No clock, no random source, no files, no threads.
 
-The stream of decisions is a pure function of the stream of arrivals that count. The *ledger* folds a history without
-user code (what is open, held, void, waited for); the *machine* runs the orchestrator function.
+The decisions are a pure function of the arrivals. The *runtime state* folds a history without user code: what is open,
+held and waited for. The *executor* runs the orchestrator function.
 """

@@ -1,4 +1,4 @@
-"""What an orchestrator function is given: everything it may ask for, and nothing that depends on the moment.
+"""What an orchestrator function is called with: all that it can do, and nothing that differs from replay to replay.
 
 Names and signatures are those of `azure.durable_functions.DurableOrchestrationContext`; functions are named by string
 or by the decorated function itself.
@@ -30,14 +30,14 @@ _UUID_NAMESPACE = uuid5(NAMESPACE_OID, "9e952958-5e33-4daf-827f-2fa12937b875")
 
 
 class DurableOrchestrationContext:
-    """The orchestration's window to the world. Every call makes a task at once; yield it for the result."""
+    """The context of one orchestration. Each call schedules a task at once; yield (or await) it for the result."""
 
     def __init__(self, executor: OrchestrationExecutor) -> None:
         self._executor = executor
         self._started = executor.started
         self._calls = CallScheduler(executor)
 
-    # ── calls ──────────────────────────────────────────────────────────────────────────────────────────────────
+    # ── calls ────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def call_activity(self, name: str | Callable[..., Any], input_: Any = None, expected_type: Any = None) -> Task[Any]:
         """Schedule an activity. The result is decoded by `expected_type`, else by the activity's return annotation."""
@@ -50,7 +50,7 @@ class DurableOrchestrationContext:
         input_: Any = None,
         expected_type: Any = None,
     ) -> Task[Any]:
-        """Schedule an activity that is tried again after a failure, as `retry_options` says."""
+        """Schedule an activity with retries, by `retry_options`."""
         return self._calls.call_activity(name, retry_options, input_, expected_type)
 
     def call_sub_orchestrator(
@@ -61,7 +61,7 @@ class DurableOrchestrationContext:
         version: str | None = None,
         expected_type: Any = None,
     ) -> Task[Any]:
-        """Start another orchestration and wait for its end. Without `version` it gets this one's."""
+        """Start another orchestration and wait for its result. The default for `version` is this one's."""
         return self._calls.call_sub_orchestrator(name, None, input_, instance_id, version, expected_type)
 
     def call_sub_orchestrator_with_retry(
@@ -73,7 +73,7 @@ class DurableOrchestrationContext:
         version: str | None = None,
         expected_type: Any = None,
     ) -> Task[Any]:
-        """As call_sub_orchestrator, tried again after a failure; each attempt is a new instance unless given an id."""
+        """Call a sub-orchestrator with retries; each attempt is a new instance unless an id is given."""
         return self._calls.call_sub_orchestrator(name, retry_options, input_, instance_id, version, expected_type)
 
     def call_http(
@@ -85,13 +85,13 @@ class DurableOrchestrationContext:
         token_source: Any = None,
         is_raw_str: bool = False,
     ) -> Task[DurableHttpResponse]:
-        """Send an HTTP request and wait for its answer, whatever its status; a 202 with a Location is polled, durably.
+        """Send an HTTP request and wait for its response, whatever its status; a 202 with a Location is polled durably.
 
-        `content` is sent as JSON, or as it stands where `is_raw_str`. The task fails with a TimeoutError or a
-        ConnectionError when there is no answer. A request that was on its way at a crash is sent again.
+        `content` is sent as JSON, or unchanged with `is_raw_str`. The task fails with a TimeoutError or a
+        ConnectionError if there is no response. A request that was under way at a crash is sent again.
 
-        Headers are written to the history as they are given; of a credential given as `df.secret("API_TOKEN")` only the
-        name of its environment variable is.
+        Headers are written to the history in clear, except credentials: of `df.secret("API_TOKEN")` only the name of
+        the environment variable is written.
         """
         request = make_request(self._executor.encode, method, uri, content, headers, token_source, is_raw_str)
         return self._calls.call_http(request)
@@ -103,17 +103,17 @@ class DurableOrchestrationContext:
         operationInput: Any = None,  # noqa: N803
         expected_type: Any = None,
     ) -> Task[Any]:
-        """Run an operation of an entity and wait for its outcome. Entities are named by EntityId or as `@name@key`."""
+        """Call an operation of an entity and wait for its result. Name the entity by EntityId or as `@name@key`."""
         return self._calls.call_entity(entityId, operationName, operationInput, expected_type)
 
-    # ── waits ──────────────────────────────────────────────────────────────────────────────────────────────────
+    # ── waits ────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def create_timer(self, fire_at: datetime | timedelta) -> TimerTask:
-        """A durable timer: due at a time (naive ones are UTC) or after a while, however long."""
+        """Start a durable timer that fires at a time (naive ones are UTC) or after a duration of any length."""
         return self._executor.create_timer(check_due_time(fire_at, "fire_at", self._executor.now))
 
     def wait_for_external_event(self, name: str, expected_type: Any = None) -> EventTask[Any]:
-        """Wait for an event of this name, without case. Events that come early are kept, in order."""
+        """Wait for an event of this name, ignoring case. Events that arrive early are kept, in order."""
         return self._executor.wait_for_event(
             check_name(name, "an event"), Any if expected_type is None else expected_type
         )
@@ -121,15 +121,15 @@ class DurableOrchestrationContext:
     def lock_entities(self, entities: Iterable[EntityId | str]) -> LockTask:
         """Wait for the locks of these entities, 1 to 100: `with (yield context.lock_entities([a, b])):`.
 
-        All others' operations and locks wait until the block is left. Inside, only the locked entities may be called,
-        one call each at a time; only others may be signaled; sub-orchestrations may not be called.
+        Operations and locks of others wait until the block ends. Inside it only the locked entities can be called, one
+        call each at a time, and only others can be signaled; sub-orchestrations can't be called.
         """
         return self._executor.request_locks(to_lock_order(entities))
 
     def task_all(
         self, tasks: Iterable[Task[Any]] | None = None, *, activities: Iterable[Task[Any]] | None = None
     ) -> WhenAll:
-        """Wait for all; then the results in input order, or the first failure in time. `[]` gives `[]`.
+        """Wait for all tasks. The result is a list in input order; if any failed, the first failure in time is raised.
 
         `activities` is the name that Azure's SDK has for `tasks`.
         """
@@ -138,16 +138,16 @@ class DurableOrchestrationContext:
     def task_any(
         self, tasks: Iterable[Task[Any]] | None = None, *, activities: Iterable[Task[Any]] | None = None
     ) -> WhenAny:
-        """Wait for the first; the result is that task, failed or not. The others go on and can be awaited later.
+        """Wait for the first task; the result is that task, failed or not. The others can be awaited later.
 
         `[]` gives None. `activities` is the name that Azure's SDK has for `tasks`.
         """
         return WhenAny(self._executor, _select_tasks("task_any", tasks, activities))
 
-    # ── effects ────────────────────────────────────────────────────────────────────────────────────────────────
+    # ── effects ──────────────────────────────────────────────────────────────────────────────────────────────────
 
     def send_event(self, instance_id: str, name: str, data: Any = None) -> None:
-        """Raise an event in another orchestration, without waiting; that it isn't there is no error."""
+        """Raise an event in another orchestration, without waiting. It is no error if that doesn't exist."""
         event = check_name(name, "an event")
         self._executor.decide(ev.EventSent(check_instance_id(instance_id), event, self._executor.encode(data)))
 
@@ -158,7 +158,7 @@ class DurableOrchestrationContext:
         operationInput: Any = None,  # noqa: N803
         at: datetime | timedelta | None = None,
     ) -> None:
-        """Have an entity run an operation, without waiting: now, at a time (naive ones are UTC), or after a while."""
+        """Signal an entity, without waiting: now, at a time (naive ones are UTC) or after a duration."""
         executor = self._executor
         entity = to_entity_id_text(entityId)
         if executor.section is not None:
@@ -168,25 +168,25 @@ class DurableOrchestrationContext:
         executor.decide(ev.EntityOperationSignaled(entity, operation, executor.encode(operationInput), due))
 
     def continue_as_new(self, input_: Any, save_events: bool = True) -> None:
-        """Start over with `input_` and an empty history when the function ends. Unread events move on by default."""
+        """Restart with `input_` and an empty history when the function returns. By default unread events are kept."""
         self._executor.continue_as_new(self._executor.encode(input_), save_events)
 
     def set_custom_status(self, status: Any) -> None:
-        """Show any JSON value in this instance's status."""
+        """Set the custom status, any JSON value, that this instance's status shows."""
         self._executor.set_custom_status(status)
 
-    # ── facts ──────────────────────────────────────────────────────────────────────────────────────────────────
+    # ── the instance and the turn ────────────────────────────────────────────────────────────────────────────────
 
     def get_input(self, expected_type: Any = None) -> Any:
-        """The input, decoded; by `expected_type` where one is given."""
+        """Return the input, decoded by `expected_type` if given."""
         return decode(self._started.input, Any if expected_type is None else expected_type)
 
     def new_uuid(self) -> str:
-        """A UUID that is the same in every replay, as a string."""
+        """Make a UUID that is the same in every replay, as a string."""
         return str(uuid5(_UUID_NAMESPACE, self._next_uuid_name()))
 
     def new_guid(self) -> UUID:
-        """A UUID that is the same in every replay."""
+        """Make a UUID that is the same in every replay."""
         return uuid5(NAMESPACE_URL, self._next_uuid_name())
 
     def _next_uuid_name(self) -> str:
@@ -194,17 +194,17 @@ class DurableOrchestrationContext:
 
     @cached_property
     def logger(self) -> TurnLogger:
-        """Logs under `durablecli.orchestrator.NAME`, once: not in replays, and not before the turn is on disk."""
+        """The logger `durablecli.orchestrator.NAME`. A line appears once, when its turn is on disk."""
         return TurnLogger(self._executor, self._started.name)
 
     @property
     def current_utc_datetime(self) -> datetime:
-        """The time of this turn, aware, UTC. It stands still within a turn and never goes back."""
+        """The time of this turn, aware, in UTC. It is constant within a turn and never decreases."""
         return self._executor.now
 
     @property
     def is_replaying(self) -> bool:
-        """Whether this turn was lived through before."""
+        """Whether this turn is replayed from the history."""
         return self._executor.is_replaying
 
     @property
@@ -217,7 +217,7 @@ class DurableOrchestrationContext:
 
     @property
     def version(self) -> str | None:
-        """The version that this instance was started with; None when there was none."""
+        """The version with which this instance was started; None if there was none."""
         return self._started.version
 
     @property
@@ -229,11 +229,11 @@ class DurableOrchestrationContext:
         """Whether continue_as_new has been called in this execution."""
         return self._executor.will_continue_as_new
 
-    # ── private names of Azure's SDK that apps use all the same ────────────────────────────────────────────────
+    # ── private names of Azure's SDK that apps use ───────────────────────────────────────────────────────────────
 
     @property
     def _input(self) -> str | None:
-        """The input as its JSON text; None where there is none."""
+        """The input as JSON text; None if there is none."""
         raw = bytes(self._started.input)
         return None if raw in (b"", b"null") else raw.decode()
 
@@ -259,12 +259,12 @@ class DurableOrchestrationContext:
 
     @property
     def function_context(self) -> dict[str, Any]:
-        """Azure's bag of host fields: empty here."""
+        """Azure's host fields: empty here."""
         return {}
 
     @property
     def histories(self) -> NoReturn:
-        raise NotImplementedError("an orchestrator can't read its own history; `durable history` shows it")
+        raise NotImplementedError("an orchestrator can't read its own history; show it with `durable history`")
 
 
 def _select_tasks(

@@ -1,7 +1,7 @@
 """Critical sections: what an orchestration may do while it holds the locks of entities, or waits for them.
 
-The locks of one section are asked for at once, granted at once and given back at once, so no two orchestrations can
-wait for each other. Every rule here serves that: who holds locks calls those entities alone, one call each at a time.
+All locks of a section are requested, granted and released together, so two orchestrations can't wait for each other.
+Every rule here serves that: the holder of locks calls only the locked entities, with one call each at a time.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ CHILD_WITH_LOCKS = "While holding locks, cannot call suborchestrators."
 
 
 class LockOwner(TaskOwner, Protocol):
-    """What a critical section needs of the machine that made it."""
+    """What a critical section needs of the executor that made it."""
 
     def release_locks(self, section: CriticalSection) -> None: ...
 
 
 class CriticalSection:
-    """The locks of some entities, held until the `with` block around them is left, or until `release()`.
+    """The locks of some entities, held until the end of the `with` block, or until `release()`.
 
-    Raises RuntimeError for what isn't allowed meanwhile; a refusal decides nothing.
+    Raises RuntimeError for anything that isn't allowed meanwhile, before it is recorded.
     """
 
     __slots__ = ("_calls", "_entity_ids", "_lock_task", "_owner", "_released", "entities", "id")
@@ -46,18 +46,18 @@ class CriticalSection:
         self._lock_task: LockTask | None = None
 
     def create_lock_task(self) -> LockTask:
-        """The task that waits for the grant."""
+        """Make the task that waits for the locks."""
         self._lock_task = LockTask(self._owner, self)
         return self._lock_task
 
     def grant(self) -> None:
-        """All locks are held."""
+        """Complete the request: all locks are held."""
         lock_task, self._lock_task = self._lock_task, None
         if lock_task is not None:
             lock_task.grant()
 
     def release(self) -> None:
-        """Give the locks back, or take the request for them back; doing it twice does no harm."""
+        """Release the locks, or cancel the request for them. A second call does nothing."""
         if not self._released:
             self._released = True
             self._lock_task = None
@@ -71,7 +71,7 @@ class CriticalSection:
     def __exit__(self, *error: object) -> None:
         self.release()
 
-    # ── the rules, from the request to the release ─────────────────────────────────────────────────────────────
+    # ── the rules, from the request to the release ───────────────────────────────────────────────────────────────
 
     @property
     def is_held(self) -> bool:
@@ -79,12 +79,12 @@ class CriticalSection:
         return self._lock_task is None
 
     def check_signal(self, entity: str) -> None:
-        """Raise for a signal to one of its entities."""
+        """Raise if a signal goes to one of its entities."""
         if entity in self._entity_ids:
             raise RuntimeError(SIGNAL_TO_LOCKED)
 
     def check_call(self, entity: str) -> None:
-        """Raise for a call that could wait for ever, or that the locks don't cover."""
+        """Raise if a call could wait forever, or goes to an entity that isn't locked."""
         if not self.is_held:
             if entity in self._entity_ids:
                 raise RuntimeError(CALL_BEFORE_GRANT)
@@ -94,11 +94,11 @@ class CriticalSection:
             raise RuntimeError(CALL_PENDING)
 
     def add_call(self, entity: str, task: Task[Any]) -> None:
-        """Remember a call that check_call has let pass."""
+        """Note a call that passed check_call."""
         self._calls[entity] = task
 
     def check_child(self) -> None:
-        """Raise for a sub-orchestration: it would be locked out by its parent."""
+        """Raise for a sub-orchestration, which its parent's locks could block."""
         if self.is_held:
             raise RuntimeError(CHILD_WITH_LOCKS)
 
@@ -129,14 +129,14 @@ class LockTask(Task[CriticalSection]):
         raise TypeError("the locks aren't held yet: write `with (yield context.lock_entities(…)):`, or `with await`")
 
     def __exit__(self, *error: object) -> None:
-        """Only there so that `with` gets as far as the hint above."""
+        """Exists so that `with` reaches the hint above."""
 
 
-# ── naming entities ────────────────────────────────────────────────────────────────────────────────────────────────
+# ── naming entities ──────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def to_entity_id_text(entity: EntityId | str) -> str:
-    """The id of an entity as `@name@key`, however it was named; raises UsageError."""
+    """Return the id of an entity as `@name@key`; raises UsageError."""
     return _parse_entity_id_text(entity) if type(entity) is str else str(to_entity_id(entity))
 
 
@@ -146,7 +146,7 @@ def _parse_entity_id_text(text: str) -> str:
 
 
 def to_lock_order(given: Iterable[EntityId | str]) -> tuple[EntityId, ...]:
-    """In the order in which all lock them, each once; ValueError unless they are 1 to 100."""
+    """Return 1 to 100 entities in locking order, each once; raises ValueError."""
     if isinstance(given, str | EntityId):
         raise ValueError(f"lock_entities takes a list of entities: lock_entities([{given!r}])")
     entities = tuple(sorted({to_entity_id(each) for each in given}))

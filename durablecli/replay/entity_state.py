@@ -1,9 +1,9 @@
-"""The ledger of an entity: the fold of its log, O(1) a record, the same code live and from a file.
+"""The state of one entity as its log gives it. O(1) a record, the same live and from a file.
 
-    Its state is the last one recorded, and what waits is what was received and stands in no batch yet.
+    The state is the last one recorded; pending are the operations that were received and aren't part of a batch yet.
 
-One operation runs at a time, in the order in which they came. A request for the lock stands in the same line; when it
-comes to the front the lock is granted, and from then on only its holder's operations run, until it is given back.
+Operations run one at a time, in order of arrival. A request for the lock queues with them. When it reaches the front
+the lock is granted, and until it is released only the holder's operations run.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from msgspec.structs import replace
 from durablecli.model import events as ev
 
 MAX_SENDERS = 128
-"""So many senders are remembered over a snapshot: a repair then knows what was received from them."""
+"""Senders that a snapshot keeps, so that a repair knows what was received from them."""
 
 
 class EntityRuntimeState:
-    """What the log of one entity says. `state` is falsy where there is none."""
+    """The fold of one entity's log. `state` is falsy if there is none."""
 
     def __init__(self) -> None:
         self.id = ""
@@ -36,23 +36,23 @@ class EntityRuntimeState:
         self.state: Raw = ev.ABSENT
         self.queue: deque[ev.Record] = deque()
         self.holder_queue: deque[ev.Record] = deque()
-        """The operations of whoever holds the lock."""
+        """The operations of the holder of the lock."""
         self.scheduled: dict[int, ev.Record] = {}
-        """What waits for its time: it stands in no line before a TimerFired says so."""
+        """Operations with a scheduled time. They enter a queue with their TimerFired."""
         self._lock_requests: dict[ev.Origin, int] = {}
-        """The requests for the lock that stand in the queue. One that isn't here any more was taken back."""
+        """The requests for the lock in the queue. One in the queue that isn't here was cancelled."""
         self._cancelled_requests = 0
         self._deletions: Counter[bool] = Counter()
-        """How many stand in the queue, by whether they are forced."""
+        """The deletions in the queue, counted by whether they are forced."""
         self.lock: ev.EntityLock | None = None
         self.senders: OrderedDict[tuple[str, str], int] = OrderedDict()
-        """The last operation that came from each of the latest senders, by instance and execution."""
+        """The last operation of each of the latest senders, by instance and execution."""
         self.failures = 0
         self.last_failure: ev.EntityOperationFailure | None = None
         self.blocked: str | None = None
         self.blocked_at: datetime | None = None
 
-    # ── what others ask ────────────────────────────────────────────────────────────────────────────────────────
+    # ── queries ──────────────────────────────────────────────────────────────────────────────────────────────────
 
     @property
     def exists(self) -> bool:
@@ -60,35 +60,35 @@ class EntityRuntimeState:
 
     @property
     def queued(self) -> int:
-        """How many operations and requests for the lock wait."""
+        """The number of operations and requests for the lock that wait."""
         return len(self.queue) + len(self.holder_queue) - self._cancelled_requests
 
     @property
     def runnable(self) -> deque[ev.Record]:
-        """What may be done now, in order: while the lock is held, what its holder sent."""
+        """The records that may be processed now, in order: while the lock is held, those of its holder."""
         return self.queue if self.lock is None else self.holder_queue
 
     @property
     def is_disposable(self) -> bool:
-        """Whether nothing would be lost with the log: no state, no lock, and nothing that waits."""
+        """Whether nothing would be lost with the log: no state, no lock, no pending records."""
         return not (self.state or self.lock or self.queue or self.holder_queue or self.scheduled)
 
     @property
     def has_pending_deletion(self) -> bool:
-        """Whether a deletion stands somewhere among what may be done now."""
+        """Whether a deletion is among the runnable records."""
         return self.lock is None and self._deletions.total() > 0
 
     @property
     def has_pending_forced_deletion(self) -> bool:
-        """Whether all that stands before a deletion is to be dropped."""
+        """Whether a forced deletion is among them: it drops everything before it."""
         return self.lock is None and self._deletions[True] > 0
 
     def knows_request(self, sender: ev.Origin) -> bool:
-        """Whether this request for the lock was granted here, or waits here."""
+        """Whether this request for the lock was granted, or waits."""
         return (self.lock is not None and self.lock.sender == sender) or sender in self._lock_requests
 
     def next_operations(self, limit: int) -> list[ev.Record]:
-        """The next operations that may run one after another, up to the first thing that is none."""
+        """The next operations to run, up to the first record of another kind."""
         found: list[ev.Record] = []
         for record in islice(self.runnable, limit):
             if not isinstance(record.event, ev.EntityOperationReceived):
@@ -97,11 +97,11 @@ class EntityRuntimeState:
         return found
 
     def in_line(self) -> Iterator[ev.Record]:
-        """All that stands in line, in order; what was taken back doesn't."""
+        """The queued records in order, without cancelled requests."""
         return chain(self.holder_queue, filter(self._is_in_line, self.queue))
 
     def pending_records(self) -> Iterator[ev.Record]:
-        """All that still waits, in an order in which it can be received once more."""
+        """All pending records, in an order in which they can be received again."""
         return chain(self.in_line(), self.scheduled.values())
 
     def _is_in_line(self, record: ev.Record) -> bool:
@@ -109,13 +109,13 @@ class EntityRuntimeState:
         return not isinstance(event, ev.EntityLockReceived) or self._lock_requests.get(event.sender) == record.n
 
     def scheduled_times(self) -> list[tuple[int, datetime]]:
-        """The operations that wait for their time, and when it comes."""
+        """The operations with a scheduled time, and that time."""
         return [(n, _scheduled_time(record)) for n, record in self.scheduled.items()]
 
-    # ── the fold ───────────────────────────────────────────────────────────────────────────────────────────────
+    # ── the fold ─────────────────────────────────────────────────────────────────────────────────────────────────
 
     def apply(self, record: ev.Record) -> None:
-        """Fold one record in."""
+        """Apply one record."""
         n, at, event = record
         self.last_n = n
         self.updated = at
@@ -151,7 +151,7 @@ class EntityRuntimeState:
             case ev.EntitySnapshot():
                 self._apply_snapshot(event)
             case _:
-                raise AssertionError(f"{type(event).__name__} has no place in the log of an entity")
+                raise AssertionError(f"{type(event).__name__} isn't a record of an entity")
 
     def _remember_sender(self, sender: ev.Origin) -> None:
         key = (sender.instance, sender.execution)
@@ -191,7 +191,7 @@ class EntityRuntimeState:
         self._grant_lock(at)
 
     def _grant_lock(self, at: datetime) -> None:
-        """Give the lock to whoever asked for it, once that request stands at the front."""
+        """Grant the lock to the request at the front, if there is one."""
         while self.lock is None and self.queue and isinstance(event := self.queue[0].event, ev.EntityLockReceived):
             if self._is_in_line(self.queue.popleft()):
                 del self._lock_requests[event.sender]
@@ -202,10 +202,10 @@ class EntityRuntimeState:
     def _release_lock(self, sender: ev.Origin) -> None:
         if self.lock is not None and self.lock.sender == sender:
             self.lock = None
-            self.queue.extendleft(reversed(self.holder_queue))  # sent under the lock, so before all that waited for it
+            self.queue.extendleft(reversed(self.holder_queue))  # sent under the lock, so first
             self.holder_queue.clear()
         elif self._lock_requests.pop(sender, None) is not None:
-            self._cancelled_requests += 1  # looked for in the queue, it would cost the more the longer that is
+            self._cancelled_requests += 1  # searching the queue for it would be O(n)
 
     def _apply_snapshot(self, event: ev.EntitySnapshot) -> None:
         self.id, self.execution = event.instance, event.execution
@@ -215,7 +215,7 @@ class EntityRuntimeState:
         self.senders = OrderedDict(((each.instance, each.execution), each.n) for each in event.senders)
 
     def make_snapshot(self) -> ev.EntitySnapshot:
-        """What stands for the whole log, but for what still waits."""
+        """Make the snapshot that replaces the log, except pending records."""
         return ev.EntitySnapshot(
             self.id,
             self.execution,
@@ -243,7 +243,7 @@ def _scheduled_time(record: ev.Record) -> datetime:
 
 
 def fold_entity_log(records: Iterable[ev.Record], size: int = 0) -> EntityRuntimeState:
-    """The ledger of a whole log of `size` bytes."""
+    """The state after a whole log of `size` bytes."""
     entity = EntityRuntimeState()
     for record in records:
         entity.apply(record)

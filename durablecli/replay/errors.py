@@ -1,4 +1,4 @@
-"""What ends a turn from outside of user code. No `except Exception` can swallow one."""
+"""The exceptions that stop a turn from outside of user code. No `except Exception` can swallow one."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ NON_DETERMINISM_ADVICE = "restore the code that this instance began with, or ter
 
 
 class NonDeterminismError(BaseException):
-    """The code decides otherwise than the history. A BaseException, so that no `except Exception` swallows it."""
+    """The code and its history differ: the text shows both sides."""
 
     def __init__(self, record: ev.Record | None, now: ev.Event | None, line: str, what: str | None = None) -> None:
         where = f" at record {record.n}" if record else ", which ends here"
@@ -25,11 +25,11 @@ class NonDeterminismError(BaseException):
 
 
 class TooManyDecisions(BaseException):
-    """One turn decided more than anybody can mean."""
+    """One turn made more decisions than any sensible code makes."""
 
 
 class ExecutorClosed(BaseException):
-    """The machine is being dropped: its function may clean up, but decides and says nothing any more."""
+    """The executor is closed: its function may clean up, but what it decides or logs doesn't count."""
 
 
 _address = re.compile(r" at 0x[0-9A-Fa-f]+")
@@ -38,8 +38,7 @@ _CANCELLING_DECISIONS = frozenset({ev.TimerCanceled, ev.EntityUnlockSent})
 
 
 def is_same_decision(recorded: ev.Event, now: ev.Event) -> bool:
-    """Whether two decisions are the same for a replay: in kind and name, in the entities they are for, and in the
-    decision that they take back."""
+    """Whether a replay takes two decisions for the same: by kind, name, entities, and the decision that they cancel."""
     if type(recorded) is not type(now):
         return False
     then: str = getattr(recorded, "name", "")
@@ -52,10 +51,7 @@ def is_same_decision(recorded: ev.Event, now: ev.Event) -> bool:
 
 
 def describe_decision(event: ev.Event, *, with_cancelled: bool = False) -> str:
-    """A decision as the non-determinism error shows it: kind and name, and the entities it is for.
-
-    With `of_another` also the decision that it takes back.
-    """
+    """Describe a decision: its kind, name and entities; also the decision that it cancels, if asked for."""
     if isinstance(event, ev.ExecutionCompleted) and event.failure is not None:
         return f"ExecutionCompleted {event.status}: {_one_line(event.failure.message):.500}"
     name = getattr(event, "name", None)
@@ -66,7 +62,7 @@ def describe_decision(event: ev.Event, *, with_cancelled: bool = False) -> str:
 
 
 def _one_line(message: str) -> str:
-    """Without addresses, which differ from process to process: the same reason is recorded once."""
+    """Remove addresses, which differ from process to process, so that the same reason is recorded once."""
     return " ".join(_address.sub("", message).split())
 
 
@@ -76,7 +72,7 @@ def _entity_ids(event: ev.Event) -> tuple[str, ...]:
 
 
 def _cancelled_decision(event: ev.Event) -> int:
-    """The number of the decision that this one takes back; 0 where there is none."""
+    """The number of the decision that this one cancels; 0 if there is none."""
     if isinstance(event, ev.TimerCanceled):
         return event.timer
     return event.lock if isinstance(event, ev.EntityUnlockSent) else 0

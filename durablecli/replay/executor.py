@@ -82,7 +82,7 @@ class OrchestrationExecutor:
         self.decide = self._decisions.decide
         self.start_call = self._open_tasks.start_call
 
-    # ── one turn ───────────────────────────────────────────────────────────────────────────────────────────────
+    # ── one turn ─────────────────────────────────────────────────────────────────────────────────────────────────
 
     def apply(self, arrival: ev.Record, at: datetime, n: int, *, replaying: bool = False) -> list[ev.Record]:
         """Apply one arrival; `at` is the function's clock, `n` the next free number. Returns the new decisions."""
@@ -115,7 +115,7 @@ class OrchestrationExecutor:
             case _:
                 self._open_tasks.apply(arrival)
 
-    # ── running the function ───────────────────────────────────────────────────────────────────────────────────
+    # ── running the function ─────────────────────────────────────────────────────────────────────────────────────
 
     def _call_function(self) -> None:
         function = self._author_function
@@ -157,7 +157,7 @@ class OrchestrationExecutor:
         elif self._decisions.stop_error is None:
             self._complete_with_failure(error)
 
-    # ── the end ────────────────────────────────────────────────────────────────────────────────────────────────
+    # ── the end ──────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _complete_with_result(self, value: Any) -> None:
         if self._continue_as_new is not None:
@@ -217,7 +217,7 @@ class OrchestrationExecutor:
         finally:
             running_turn.reset(token)
 
-    # ── for the context ────────────────────────────────────────────────────────────────────────────────────────
+    # ── for the context ──────────────────────────────────────────────────────────────────────────────────────────
 
     @property
     def now(self) -> datetime:
@@ -268,7 +268,7 @@ class OrchestrationExecutor:
         self._id_count += 1
         return self._id_count
 
-    # ── for the engine ─────────────────────────────────────────────────────────────────────────────────────────
+    # ── for the engine ───────────────────────────────────────────────────────────────────────────────────────────
 
     @property
     def is_silent(self) -> bool:
@@ -293,7 +293,7 @@ class OrchestrationExecutor:
         """`file:line` of the yield at which the function waits, or of the line that it runs."""
         return self._author_function.current_line()
 
-    # ── for tasks ──────────────────────────────────────────────────────────────────────────────────────────────
+    # ── for tasks ────────────────────────────────────────────────────────────────────────────────────────────────
 
     def on_task_completed(self, task: Task[Any]) -> None:
         """Note that a task is complete."""

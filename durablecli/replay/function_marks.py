@@ -1,4 +1,4 @@
-"""How authors name a function: by a string, or by the function itself once it is decorated."""
+"""Marks that decorators leave on functions, and the names of functions, given as strings or decorated functions."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 class FunctionMark(NamedTuple):
-    """What a decorator leaves on a function: that it is one of ours, under which name, and how it wants to run.
+    """What a decorator leaves on a function: its kind, its name, and how it wants to run.
 
-    The annotations of a `loose` one are for readers: values are passed as they are, unless a class says how to read it.
+    With `untyped` annotations are for readers only: values stay plain JSON, except of classes with `from_json`.
     """
 
     kind: str
@@ -32,7 +32,7 @@ _DECORATORS = {"activity": "@df.activity", "entity": "@df.entity", "orchestrator
 
 
 def get_mark(thing: object) -> FunctionMark | None:
-    """The mark of a decorated function or class, or None. A class leaves none to its subclasses and its objects."""
+    """Return the mark of a decorated function or class, or None. Subclasses and objects of a class don't inherit it."""
     found = vars(thing).get(MARK_ATTRIBUTE) if isinstance(thing, type) else getattr(thing, MARK_ATTRIBUTE, None)
     if not isinstance(found, FunctionMark) or getattr(type(thing), MARK_ATTRIBUTE, None) is found:
         return None
@@ -46,7 +46,7 @@ def set_mark(function: F, mark: FunctionMark) -> F:
 
 
 def function_name(function: str | Callable[..., Any], kind: str) -> str:
-    """The function's name; ValueError says what to decorate."""
+    """Return the name of a function; raises ValueError if it isn't decorated as this kind."""
     if isinstance(function, str):
         return check_name(function, f"an {kind}")
     found = get_mark(function)
@@ -60,14 +60,14 @@ def function_name(function: str | Callable[..., Any], kind: str) -> str:
 
 @lru_cache(4096)
 def return_annotation(function: Callable[..., Any]) -> Any:
-    """What a function says that it returns; Any where it says nothing that can be resolved."""
+    """Return the return annotation of a function; Any if there is none that can be resolved."""
     found = get_mark(function)
     annotation = _resolve_return_annotation(function)
     return annotation if found is None or not found.untyped else json_constructible(annotation)
 
 
 def json_constructible(annotation: Any) -> Any:
-    """The annotation with Any in place of each class that doesn't say by `from_json` how it is made of JSON."""
+    """Return the annotation with Any in place of each class that has no `from_json`."""
     if annotation is NoneType or hasattr(annotation, "from_json"):
         return annotation
     origin = get_origin(annotation)

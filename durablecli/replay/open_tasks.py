@@ -61,7 +61,7 @@ class OpenTasks:
         """The open calls that were part of a composite task, such as losers of a race."""
         return frozenset(n for n, call in self._calls.items() if call.task.is_joined)
 
-    # ── opening ────────────────────────────────────────────────────────────────────────────────────────────────
+    # ── opening ──────────────────────────────────────────────────────────────────────────────────────────────────
 
     def start_call(self, label: str, annotation: Any, policy: RetryPolicy | None, schedule: Schedule) -> CallTask[Any]:
         """Make the first attempt of a call to an activity, a sub-orchestration or an entity."""
@@ -104,7 +104,7 @@ class OpenTasks:
             self.section = None
             self._decisions.decide(ev.EntityUnlockSent(section.id))
 
-    # ── outcomes ───────────────────────────────────────────────────────────────────────────────────────────────
+    # ── outcomes ─────────────────────────────────────────────────────────────────────────────────────────────────
 
     def apply(self, arrival: ev.Record) -> None:
         """Apply the outcome of a task."""

@@ -12,27 +12,27 @@ from durablecli.replay.runtime_state import RuntimeState
 
 
 def activities(state: RuntimeState) -> list[tuple[int, ev.TaskScheduled]]:
-    """The activities that are scheduled and not answered."""
+    """The activities without an outcome."""
     return [(n, event) for n, event in state.open_decisions.items() if isinstance(event, ev.TaskScheduled)]
 
 
 def timers(state: RuntimeState) -> list[tuple[int, ev.TimerCreated]]:
-    """The timers that are neither fired nor cancelled."""
+    """The timers that haven't fired and weren't cancelled."""
     return [(n, event) for n, event in state.open_decisions.items() if isinstance(event, ev.TimerCreated)]
 
 
 def children(state: RuntimeState) -> list[tuple[int, ev.SubOrchestrationInstanceCreated]]:
-    """The sub-orchestrations that haven't answered."""
+    """The sub-orchestrations without an outcome."""
     return [(n, e) for n, e in state.open_decisions.items() if isinstance(e, ev.SubOrchestrationInstanceCreated)]
 
 
 def entity_calls(state: RuntimeState) -> list[tuple[int, ev.EntityOperationCalled]]:
-    """The operations of entities that haven't answered; of a failed execution too."""
+    """The entity calls without an outcome, also of a failed execution."""
     return [(n, event) for n, event in state.open_decisions.items() if isinstance(event, ev.EntityOperationCalled)]
 
 
 def unreleased_locks(state: RuntimeState) -> list[tuple[int, tuple[str, ...]]]:
-    """The locks that are asked for or held, by request: what is given back when the execution ends."""
+    """The locks that are requested or held, by request: all that is released when the execution ends."""
     asked = [(n, e.entities) for n, e in state.open_decisions.items() if isinstance(e, ev.EntityLockRequested)]
     return [*((n, request.entities) for n, request in state.locks.items()), *asked]
 
@@ -40,7 +40,7 @@ def unreleased_locks(state: RuntimeState) -> list[tuple[int, tuple[str, ...]]]:
 def child_outcome(
     child: RuntimeState, n: int
 ) -> ev.SubOrchestrationInstanceCompleted | ev.SubOrchestrationInstanceFailed:
-    """The answer of a child that has ended to its parent's decision `n`."""
+    """The outcome of a child that has ended, for its parent's decision `n`."""
     if child.status == "Completed":
         return ev.SubOrchestrationInstanceCompleted(n, child.result or ev.NULL)
     return ev.SubOrchestrationInstanceFailed(n, child.failure or _terminated_failure(child.result))
@@ -52,19 +52,19 @@ def _terminated_failure(result: msgspec.Raw) -> Failure:
 
 
 def created_children(state: RuntimeState) -> list[str]:
-    """The ids of all sub-orchestrations that this execution has created; the ledger keeps its script."""
+    """The ids of all sub-orchestrations that this execution has created. The state must have its turns."""
     decided = (record.event for turn in state.turns or () for record in turn.decisions)
     return [event.instance for event in decided if isinstance(event, ev.SubOrchestrationInstanceCreated)]
 
 
 def scheduled_start_time(state: RuntimeState) -> datetime | None:
-    """When a start that is still held may be applied; None when nothing stands in its way."""
+    """The time at which a held start may be applied; None if it has none."""
     first = state.held[0].event if state.held else None
     return first.start_at if isinstance(first, ev.ExecutionStarted) else None
 
 
 def next_due(state: RuntimeState) -> datetime | None:
-    """The earliest time at which the clock alone moves this instance."""
+    """The earliest time at which a timer or a scheduled start is due."""
     due = [timer.fire_at for _, timer in timers(state)]
     start_at = scheduled_start_time(state)
     if start_at is not None:
@@ -73,8 +73,10 @@ def next_due(state: RuntimeState) -> datetime | None:
 
 
 def has_pending_work(state: RuntimeState) -> bool:
-    """Whether an engine that opens the hub must look at this instance at once: activities, pending retries, held
-    arrivals, cut turns."""
+    """Whether an engine must work on this instance as soon as it opens the hub.
+
+    Reasons are open activities, pending retries, held arrivals and incomplete turns.
+    """
     if state.ended:
         return False
     if state.blocked is not None or state.incomplete:

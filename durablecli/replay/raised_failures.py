@@ -1,6 +1,6 @@
-"""The records of failed outcomes that an exception was raised for: rewind needs them if it ends the execution.
+"""The records of failed outcomes for which an exception was raised. A rewind needs them if it ends the execution.
 
-They are kept in the exception's own dictionary, as its class may refuse attributes or have one of any name.
+They are kept in the exception's own dictionary, because its class may refuse attributes or have one of any name.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ _OUTCOMES_KEY = "__durable_outcomes__"
 
 
 def attach_outcomes(error: BaseException, outcomes: tuple[int, ...]) -> None:
-    """Keep the records that an exception was raised for."""
+    """Attach to an exception the records for which it is raised."""
     get_dict(error)[_OUTCOMES_KEY] = outcomes
 
 
 def collect_causes(error: BaseException) -> tuple[int, ...]:
-    """The records of every failed outcome in the cause chain of what ended the execution."""
+    """Return the records of every failed outcome in the cause chain of an exception."""
     found: set[int] = set()
     seen: set[int] = set()
     link: BaseException | None = error

@@ -1,4 +1,4 @@
-"""From a ledger's script back to a live machine: replay is nothing else than applying the same arrivals again."""
+"""Replay: an executor rebuilt from the turns of a runtime state, by applying the same arrivals again."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def create_executor(
     timeout_resets: Mapping[int, datetime] | None = None,
     azure: bool = False,
 ) -> OrchestrationExecutor:
-    """The executor of an execution that has no turns yet."""
+    """Create the executor of an execution that has no turns yet."""
     return OrchestrationExecutor(
         function,
         DurableOrchestrationContext,
@@ -48,12 +48,12 @@ def replay(
     payload_limit: int = PAYLOAD_LIMIT,
     azure: bool = False,
 ) -> tuple[OrchestrationExecutor, list[ev.Record]]:
-    """The machine at the end of the script, and what a cut-off last turn still decides: nothing, unless it is torn.
+    """Return the executor after the last turn, and the decisions that an incomplete last turn lacks.
 
-    Raises NonDeterminism where the function decides otherwise than the history.
+    Raises NonDeterminismError if the function decides differently from the history.
     """
     turns = state.turns
-    assert turns is not None, "the ledger was folded without its script"
+    assert turns is not None, "the runtime state was folded without its turns"
     incomplete = incomplete or state.incomplete
     executor = create_executor(
         function,
@@ -76,12 +76,12 @@ def replay(
 
 
 def comparable_decisions(decisions: Iterable[ev.Record]) -> list[ev.Record]:
-    """The decisions that a replay compares: all but custom statuses."""
+    """Return the decisions that a replay compares: all except custom statuses."""
     return [record for record in decisions if not isinstance(record.event, ev.CustomStatusSet)]
 
 
 def _check_pending(executor: OrchestrationExecutor, state: RuntimeState, new_decisions: Iterable[ev.Record]) -> None:
-    """Raise NonDeterminism where the function would wait for an outcome that can't come any more."""
+    """Raise NonDeterminismError if the function waits for an outcome that can't come any more."""
     lost = executor.pending_decisions.difference(state.open_decisions)
     if lost:
         lost.difference_update(answered_decision(held.event) for held in state.held)

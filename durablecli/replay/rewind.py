@@ -1,9 +1,9 @@
-"""Rewind: which records of a failed execution are forgotten, and which are void, so that it goes on from its failure.
+"""Rewind: which records of a failed execution are forgotten or void, so that it continues from before its failure.
 
 *Forgotten* are the failed outcomes that ended it. *Void* are the decisions of the turns from the first of them on, with
-their outcomes. All else is kept: other results, and events, which a void wait leaves unread again.
+their outcomes. Everything else is kept: other results, and events, which are unread again if their wait is void.
 
-A critical section isn't rewound into: its locks were given back, and others have changed the entities since.
+An instance isn't rewound into a critical section: its locks were released, and the entities have changed since.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _CONFLICT_TYPE = "durablecli.errors.Conflict"
 
 
 class ChildAttempt(NamedTuple):
-    """The decision to start a sub-orchestration, for the first time or once more."""
+    """The decision to start a sub-orchestration: the first attempt or a later one."""
 
     n: int
     at: datetime
@@ -30,10 +30,10 @@ class ChildAttempt(NamedTuple):
 
 @dataclass(frozen=True)
 class RewindPlan:
-    """What one rewind takes back. `children`, `activities` and `calls` are those whose failure is forgotten.
+    """What one rewind undoes. `children`, `activities` and `calls` are those whose failure is forgotten.
 
-    `attempts` are all attempts of each of these children, which an earlier failure of a retried one makes void;
-    `never_begun` are those that couldn't be started, as their id was taken.
+    `attempts` are all attempts of each of these children; an earlier failure of a retried one makes later ones void.
+    `never_started` are the children that couldn't be started because their id existed.
     """
 
     start: int
@@ -50,9 +50,9 @@ class RewindPlan:
 
 
 def plan_rewind(state: RuntimeState) -> RewindPlan:
-    """The cut of a failed execution, whose ledger keeps its script.
+    """Plan the rewind of a failed execution, whose runtime state has its turns.
 
-    WrongState for one that hasn't failed, or whose failure lies in a critical section or before its end.
+    Raises WrongState if it hasn't failed, or has failed in a critical section or before the end of one.
     """
     if state.status != "Failed" or state.turns is None:
         raise WrongState(f"{state.instance} is {state.status}: only a failed instance can be rewound")
@@ -87,7 +87,7 @@ def plan_rewind(state: RuntimeState) -> RewindPlan:
 
 
 def _collect_attempts(children: Collection[int], turns: Sequence[Turn]) -> dict[int, tuple[ChildAttempt, ...]]:
-    """The attempts of each child, from the one that is asked for again to the last."""
+    """The attempts of each child, from the one that is repeated to the last."""
     decided = (record for turn in turns for record in turn.decisions)
     created = [ChildAttempt(n, at, e) for n, at, e in decided if isinstance(e, ev.SubOrchestrationInstanceCreated)]
     first = {each.created.retry_of or each.n: each.n for each in created if each.n in children}
@@ -100,12 +100,12 @@ def _collect_attempts(children: Collection[int], turns: Sequence[Turn]) -> dict[
 
 
 def _is_start_conflict(event: ev.AnyEvent) -> bool:
-    """Whether this says that a child couldn't be started, as its id was taken."""
+    """Whether a child couldn't be started because its id existed."""
     return isinstance(event, ev.SubOrchestrationInstanceFailed) and event.failure.type == _CONFLICT_TYPE
 
 
 def _check_no_critical_section(state: RuntimeState, turns: Sequence[Turn], undone: Sequence[Turn]) -> None:
-    """Refuse what would go on in a critical section whose locks are given back: by a turn undone, or by the end."""
+    """Raise WrongState if the execution would continue in a critical section whose locks are released."""
     decided = [record for turn in turns for record in turn.decisions]
     given_back = {record.event.lock for record in decided if isinstance(record.event, ev.EntityUnlockSent)}
     if any(isinstance(event, ev.EntityLockRequested) and n not in given_back for n, _, event in decided):

@@ -1,7 +1,7 @@
-"""What becomes of the sub-orchestrations of an execution that is rewound.
+"""The sub-orchestrations of an execution that is rewound.
 
 A child whose failure is forgotten answers with its present outcome: it may have been rewound or restarted by hand
-since, and what it has completed must not be done a second time. One that is still Failed is rewound with its parent.
+since, and work that it has completed must not be repeated. One that is still Failed is rewound with its parent.
 """
 
 from __future__ import annotations
@@ -14,19 +14,19 @@ from durablecli.replay.rewind import ChildAttempt, RewindPlan
 from durablecli.replay.runtime_state import RuntimeState
 
 FindInstance = Callable[[str], RuntimeState | None]
-"""From an instance id to its ledger, None where there is no such instance."""
+"""From an instance id to its runtime state; None if there is no such instance."""
 ChildCreated = ev.SubOrchestrationInstanceCreated
 
 
 def find_child(parent: RuntimeState, n: int, created: ChildCreated, find: FindInstance) -> RuntimeState | None:
-    """The child that answers to decision `n`; None where no instance does."""
+    """The child that was started by decision `n`; None if there is none."""
     child = find(created.instance)
     origin = ev.Origin(parent.instance, parent.execution, n)
     return child if child is not None and child.started.parent == origin else None
 
 
 def find_completed_child(parent: RuntimeState, n: int, plan: RewindPlan, find: FindInstance) -> RuntimeState | None:
-    """Who has completed the work of a child since its failure: the latest of its attempts that did."""
+    """The instance that has completed a child's work since its failure: the latest of its attempts that did."""
     for found in _current_instances(parent, n, plan, find):
         if found.status == "Completed":
             return found
@@ -36,7 +36,7 @@ def find_completed_child(parent: RuntimeState, n: int, plan: RewindPlan, find: F
 def children_to_rewind(parent: RuntimeState, plan: RewindPlan, find: FindInstance) -> list[str]:
     """The failed children that are rewound with their parent.
 
-    WrongState where a later attempt still runs, as it was rewound by hand: the work would be done twice.
+    Raises WrongState if a later attempt, rewound by hand, is still running: the work would be done twice.
     """
     found = []
     for n, created in plan.children:
@@ -53,8 +53,10 @@ def children_to_rewind(parent: RuntimeState, plan: RewindPlan, find: FindInstanc
 
 
 def check_replacements(parent: RuntimeState, plan: RewindPlan, find: FindInstance) -> None:
-    """Raise WrongState where what was started by hand in the place of a child still runs: the parent would fail again,
-    as the id is taken."""
+    """Raise WrongState if a replacement of a child, started by hand, is still running.
+
+    The parent would fail again, because the id exists.
+    """
     for n, _ in plan.children:
         for attempt in plan.attempts[n]:
             other = _find_replacement(n, attempt, plan, find)
@@ -67,7 +69,7 @@ def _still_running_error(other: RuntimeState, parent: RuntimeState) -> WrongStat
 
 
 def _current_instances(parent: RuntimeState, n: int, plan: RewindPlan, find: FindInstance) -> Iterator[RuntimeState]:
-    """The instances that stand for a child: of each attempt, the last first."""
+    """The instances of a child's attempts, the last first."""
     for attempt in reversed(plan.attempts[n]):
         child = find_child(parent, attempt.n, attempt.created, find) or _find_replacement(n, attempt, plan, find)
         if child is not None:
@@ -75,7 +77,7 @@ def _current_instances(parent: RuntimeState, n: int, plan: RewindPlan, find: Fin
 
 
 def _find_replacement(n: int, attempt: ChildAttempt, plan: RewindPlan, find: FindInstance) -> RuntimeState | None:
-    """An instance that somebody started by hand under the id of a child, after it, with the same function."""
+    """The instance that was started by hand with a child's id and function, after the child."""
     found = find(attempt.created.instance)
     if found is None or found.started.parent is not None:
         return None

@@ -93,7 +93,7 @@ class RuntimeState:
         self.blocked_at: datetime | None = None
         self.turns: list[Turn] | None = [] if keep_turns else None
 
-    # ── queries ────────────────────────────────────────────────────────────────────────────────────────
+    # ── queries ──────────────────────────────────────────────────────────────────────────────────────────────────
 
     @property
     def instance(self) -> str:
@@ -134,7 +134,7 @@ class RuntimeState:
         start_at = first.event.start_at if isinstance(first.event, ev.ExecutionStarted) else None
         return first if start_at is None or start_at <= now else None
 
-    # ── the fold ───────────────────────────────────────────────────────────────────────────────────────────────
+    # ── the fold ─────────────────────────────────────────────────────────────────────────────────────────────────
 
     def apply(self, record: ev.Record) -> None:
         """Apply one record."""
@@ -287,7 +287,7 @@ class RuntimeState:
         self.event_waits.clear()
         self.suspended = self.suspended_at = self.blocked = self.blocked_at = None
 
-    # ── rewind ─────────────────────────────────────────────────────────────────────────────────────────────────
+    # ── rewind ───────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _rewind(self, event: ev.ExecutionRewound, at: datetime) -> None:
         """Undo the end. The turns from `start` on are held again, except what is forgotten or void."""

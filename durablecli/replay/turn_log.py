@@ -1,4 +1,4 @@
-"""Lines that an orchestrator logs or prints: kept by its turn until that is on disk, and dropped in a replay."""
+"""Lines that an orchestrator logs or prints: kept until its turn is on disk, and dropped in a replay."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ class RunningTurn(Protocol):
     def log(self, line: OutputLine) -> None: ...
 
 
-running_turn: ContextVar[RunningTurn | None] = ContextVar("running", default=None)
-"""Set while code of an orchestrator runs."""
+running_turn: ContextVar[RunningTurn | None] = ContextVar("running_turn", default=None)
+"""Set while an orchestrator's code runs."""
 
 
 class TurnLogger(logging.Logger):
-    """Logs of an orchestrator: kept until the turn is on disk, and silent while it replays.
+    """The logger of an orchestrator. Records are kept until the turn is on disk, and dropped in a replay.
 
     Level, filters and handlers are those of the logger `durablecli.orchestrator.NAME`.
     """
@@ -64,14 +64,14 @@ class TurnLogger(logging.Logger):
 
 
 def capture_record(turn: RunningTurn, logger: logging.Logger, record: logging.LogRecord) -> None:
-    """Have a turn keep a record, as it is now."""
+    """Keep a log record with its turn."""
     if not turn.is_silent:
         _format_record(record)
         turn.log(LoggedRecord(logger, record))
 
 
 def _format_record(record: logging.LogRecord) -> None:
-    """Format a record: the orchestrator may change what it was made of before it is handled."""
+    """Format a record now: the orchestrator may change its arguments before it is handled."""
     try:
         if isinstance(record.msg, dict):  # for handlers that write fields
             record.msg = copy.deepcopy(record.msg)

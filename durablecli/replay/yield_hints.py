@@ -1,4 +1,4 @@
-"""Messages for authors who yield, await or return something that isn't a task: what to write instead."""
+"""Messages for authors who yield, await or return something that isn't a task."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ _NO_LOOP_MESSAGES = ("no running event loop", "no current event loop", "should b
 
 
 def describe_type(kind: type) -> str:
-    """The name of the type of what was given in place of a task, with a hint where there is one."""
+    """Name a type that was given in place of a task, with a hint if there is one."""
     if kind in (GeneratorType, CoroutineType):
         return f"a {kind.__name__}: {_GENERATOR_HINT}"
     return kind.__name__
 
 
 def explain_non_task(value: object) -> str:
-    """What to say about a yielded or awaited value that isn't a task."""
+    """Explain why a yielded or awaited value isn't a task."""
     kind = type(value)
-    if hasattr(kind, "_asyncio_future_blocking"):  # how asyncio itself tells what is a future
+    if hasattr(kind, "_asyncio_future_blocking"):  # how asyncio itself recognizes a future
         return NO_ASYNCIO
     if value is None:
         return f"the orchestrator yielded None, which isn't a task. If this is an asyncio.sleep: {NO_ASYNCIO}"
@@ -37,14 +37,14 @@ def explain_non_task(value: object) -> str:
 
 
 def explain_non_result(value: object) -> str | None:
-    """What to say about a returned value that nobody means to return; None for all others."""
+    """Explain why a result can't be meant, as a generator; None for any other."""
     if isinstance(value, GeneratorType | CoroutineType):
         return f"the orchestrator returned {describe_type(type(value))}"
     return None
 
 
 def is_missing_event_loop(error: BaseException) -> bool:
-    """Whether this was raised by a part of asyncio that found no event loop."""
+    """Whether asyncio raised this because there is no event loop."""
     if type(error) is not RuntimeError:
         return False
     text = str(error)
