@@ -125,7 +125,7 @@ class NeedsArguments:
         (nothing, "called with its context alone, but nothing isn't: too many positional"),
         (two, "its context alone, but two isn't: missing a required argument: 'value'"),
         (Yields, "Yields.go is a generator function: an operation returns its result"),
-        (TakesTwo, "TakesTwo.move takes to, amount: an operation takes at most one input"),
+        (TakesTwo, "TakesTwo.move takes to, amount: an operation takes at most one positional input"),
         (TakesNamed, "TakesNamed.move takes to: an operation takes at most one positional input"),
         (NeedsArguments, "created without arguments, but NeedsArguments isn't: missing a required"),
     ],

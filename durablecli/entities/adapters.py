@@ -1,4 +1,4 @@
-"""How an entity is written, and so how an operation of it is called, and what counts once it has returned."""
+"""Adapters for the two ways to write an entity, as a function and as a class: they call its operations."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ class EntityAdapter(Protocol):
     """Calls the operations of one entity function."""
 
     def call(self, operation: EntityOperationState) -> Any:
-        """Call the author's code: what it returns, or the awaitable of an asynchronous one."""
+        """Call the author's code. Returns its result, or the awaitable of asynchronous code."""
         ...
 
     def complete(self, operation: EntityOperationState, value: Any) -> None:
-        """Complete what an operation did that has returned this."""
+        """Complete an operation that has returned `value`."""
         ...
 
 
 class FunctionEntity:
-    """A function that takes the context, and looks at the name of the operation itself."""
+    """A function that takes the context, and dispatches by the name of the operation itself."""
 
     def __init__(self, call: Callable[..., Any]) -> None:
         self._call = call

@@ -20,7 +20,7 @@ _POSITIONAL_KINDS = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITI
 
 
 class EntityMethod:
-    """One operation of a class. Raises TypeError where it can't be one."""
+    """One operation of a class. Raises TypeError if the method can't be one."""
 
     def __init__(self, name: str, call: Callable[..., Any]) -> None:
         self.name = name
@@ -37,16 +37,16 @@ class EntityMethod:
 
     @property
     def inputs(self) -> list[inspect.Parameter]:
-        """The parameter of its input, if it takes one."""
+        """The parameter for its input, if there is one."""
         return [each for each in self._positional if not _is_context_parameter(each)]
 
     @property
     def signature(self) -> str:
-        """As whoever calls it reads it: `add(amount: int) -> None`."""
+        """Its signature for callers: `add(amount: int) -> None`."""
         return f"{self.name}{self._signature.replace(parameters=self.inputs)}"
 
     def run(self, operation: EntityOperationState, context: DurableEntityContext) -> Any:
-        """Call it on the act's object: what it returns, or the awaitable of an asynchronous one."""
+        """Call it on the entity object. Returns its result, or the awaitable of an asynchronous method."""
         if self._is_simple:
             return self.call(operation.entity_object, *[_decode_input(each, operation) for each in self._positional])
         places = [
@@ -75,13 +75,13 @@ def _decode_input(parameter: inspect.Parameter, operation: EntityOperationState)
 
 def _is_context_parameter(parameter: inspect.Parameter) -> bool:
     annotation = parameter.annotation
-    if isinstance(annotation, str):  # it couldn't be resolved, as where it is imported for the type checker only
+    if isinstance(annotation, str):  # unresolved, such as one imported only for the type checker
         return annotation.rpartition(".")[2] == DurableEntityContext.__name__
     return annotation is DurableEntityContext
 
 
 class EntityMethods:
-    """The operations of one class, found by name: exactly, else without case."""
+    """The operations of one class, found by exact name, or else ignoring case."""
 
     def __init__(self, kind: type) -> None:
         self.kind = kind
@@ -95,7 +95,7 @@ class EntityMethods:
         return self._methods.get(name) or self._methods_by_folded_name.get(name.casefold())
 
     def unknown_operation_error(self, name: str) -> LookupError:
-        """What the failure of an operation that isn't there says."""
+        """Make the error for an operation that doesn't exist."""
         known = ", ".join(self._methods) or "none"
         return LookupError(f"{self.kind.__name__} has no operation '{name}'; there are: {known}")
 
@@ -113,12 +113,12 @@ def _collect_methods(kind: type) -> dict[str, EntityMethod]:
 
 
 def check_entity_class(kind: type) -> None:
-    """Raises TypeError if a class can't be an entity."""
+    """Raise TypeError if a class can't be an entity."""
     EntityMethods(kind)
     try:
         signature = inspect.signature(kind)
     except ValueError:
-        return  # nobody knows: the first operation shows it
+        return  # unknown: the first operation shows it
     try:
         signature.bind()
     except TypeError as error:
@@ -128,7 +128,7 @@ def check_entity_class(kind: type) -> None:
 
 
 def check_entity(entity: object, name: str | None = None) -> None:
-    """Raises TypeError if this can't be an entity, and ValueError if no entity can be called so."""
+    """Raise TypeError if this can't be an entity, and ValueError if its name isn't valid."""
     if isinstance(entity, type):
         check_entity_class(entity)
     elif not callable(entity):
@@ -147,4 +147,4 @@ def _check_entity_function(entity: Callable[..., Any]) -> None:
     except TypeError as error:
         raise TypeError(f"an entity function is called with its context alone, but {name} isn't: {error}") from None
     except ValueError:
-        pass  # a signature that nobody knows
+        pass  # a signature that can't be read

@@ -1,7 +1,7 @@
 """The state of a class entity: a JSON object of its attributes, each read by its annotation.
 
-An object is made without arguments, then given what was saved. So a field that is added later has its default, and what
-the code doesn't know any more is kept as it is.
+An object is made without arguments, then gets the saved attributes. So a field that is added later has its default, and
+attributes that the code no longer knows are kept.
 """
 
 from __future__ import annotations
@@ -27,19 +27,19 @@ _CONTAINER_TYPES = (list, dict, set, bytearray)
 
 
 class StateFields(Protocol):
-    """What an object of a class is made of: makes one from a state, and a state of one."""
+    """Converts a state to an object of a class, and back."""
 
     def load(self, state: Raw, context: DurableEntityContext) -> Any: ...
     def save(self, entity_object: Any, limit: int) -> Raw: ...
 
 
 def make_state_fields(kind: type) -> StateFields:
-    """How objects of this class keep their state."""
+    """Make the StateFields of a class."""
     return StructFields(kind) if issubclass(kind, msgspec.Struct) else AttributeFields(kind)
 
 
 class AttributeFields:
-    """Of an ordinary class, or a dataclass."""
+    """Those of an ordinary class or a dataclass."""
 
     def __init__(self, kind: Any) -> None:
         self._kind = kind
@@ -54,7 +54,7 @@ class AttributeFields:
         self._copied_defaults = {
             name: found[name] for name in self._hints if name in found and name not in self._shared_defaults
         }
-        # Without an annotation it may be meant as a constant: it is copied as well, and saved once it differs.
+        # Without an annotation it may be a constant: it is copied too, and saved only if it was changed.
         rest = found.keys() - resolve_type_hints(kind).keys()
         self._possible_constants = {name: found[name] for name in rest if isinstance(found[name], _CONTAINER_TYPES)}
         self._unsaved_names = {
@@ -112,7 +112,7 @@ class AttributeFields:
 
 
 class StructFields:
-    """Of a msgspec.Struct."""
+    """Those of a msgspec.Struct."""
 
     def __init__(self, kind: Any) -> None:
         self._kind = kind
@@ -135,11 +135,11 @@ class StructFields:
         return encode({key: value for key, value in values.items() if value is not msgspec.UNSET}, limit)
 
 
-# ── looking at classes ─────────────────────────────────────────────────────────────────────────────────────────────
+# ── inspecting classes ───────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def _is_class_level(hint: Any) -> bool:
-    """Whether an annotation says that this is no attribute of the single object."""
+    """Whether an annotation is of a class attribute, not of an instance attribute."""
     origin = typing.get_origin(hint) or hint
     if isinstance(hint, str):
         return hint.startswith(("ClassVar", "typing.ClassVar", "Final", "typing.Final"))
@@ -157,7 +157,7 @@ def _slot_names(kind: type) -> tuple[str, ...]:
 
 
 def _class_defaults(kind: type) -> dict[str, Any]:
-    """What stands in the class and is meant for its objects: no methods, no properties, no slots."""
+    """Return the class attributes that are defaults of its objects: no methods, properties or slots."""
     found: dict[str, Any] = {}
     for base in reversed(kind.__mro__):
         if base not in (object, DurableEntity):
@@ -179,5 +179,5 @@ def _set_all(entity_object: Any, values: dict[str, Any]) -> None:
 
 def _set_one_by_one(entity_object: Any, values: dict[str, Any]) -> None:
     for name, value in values.items():
-        with suppress(AttributeError):  # it was saved when the class still had such a slot
+        with suppress(AttributeError):  # saved when the class still had this slot
             object.__setattr__(entity_object, name, value)

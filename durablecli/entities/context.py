@@ -1,4 +1,4 @@
-"""What one operation of an entity is given, and what it has done so far; nothing of it counts before it returns."""
+"""The context of one entity operation, and its effects so far. They count only once it has returned."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from durablecli.model.validation import check_due_time, check_operation_name, ch
 from durablecli.replay.function_marks import function_name
 
 CONTEXT_ATTRIBUTE = "_entity_context"
-"""Under this name an object of a class entity holds its context; it is no part of the state."""
+"""The attribute of a class entity's object that holds its context; it isn't part of the state."""
 MAX_SENT = 10_000
-"""Signals and starts of one operation."""
+"""The most signals and starts of one operation."""
 _SEND_OVERHEAD_BYTES = 400
-"""About what a signal or a start takes besides names and input: a place in the batch, and a record or two where it
-arrives."""
+"""The approximate size of a signal or start besides names and input: its place in the batch, and its records at the
+target."""
 
 
 class EntityOperationState:
-    """An operation while it runs. Values cross the codec at once: what is changed afterwards is not in them.
+    """An operation while it runs. Values are encoded at once, so later changes to an object don't count.
 
-    `state` and `result` are ABSENT where there is none. `touched` says that the operation has set its state or taken it
-    away; `over` that it has ended, so that whoever kept the context can do nothing any more.
+    `state` and `result` are ABSENT if there is none. `state_changed` says that the operation has set or deleted its
+    state; `finished` that it has ended, so that its context can't be used any more.
     """
 
     __slots__ = (
@@ -62,24 +62,24 @@ class EntityOperationState:
         self.signals: list[EntityOperationSignal] = []
         self.starts: list[EntityOperationStart] = []
         self.sent_bytes = 0
-        """About how many bytes its signals and starts take."""
+        """The approximate size of its signals and starts."""
         self.state_changed = False
         self.finished = False
         self.entity_object: Any = None
-        """The object of a class entity."""
+        """The object, if it is a class entity."""
 
     @property
     def is_idle(self) -> bool:
-        """Whether it has done nothing at all so far."""
+        """Whether it has had no effect so far."""
         return not (self.state_changed or self.result or self.signals or self.starts)
 
     @property
     def size(self) -> int:
-        """The bytes of its state, its result and what it sends."""
+        """The size of its state, its result and what it sends, in bytes."""
         return len(self.state) + len(self.result) + self.sent_bytes
 
     def count_sent(self, size: int) -> None:
-        """Count a signal or a start, whose names and input have this size; raises UsageError when they are too many."""
+        """Count a signal or start whose names and input have this size; raises UsageError if there are too many."""
         if len(self.signals) + len(self.starts) >= MAX_SENT:
             raise UsageError(
                 f"one operation sends at most {MAX_SENT:,} signals and starts: send "
@@ -88,16 +88,16 @@ class EntityOperationState:
         self.sent_bytes += _SEND_OVERHEAD_BYTES + size
 
     def store_state(self, state: Raw) -> None:
-        """Set the state; null takes it away, as ABSENT does."""
+        """Set the state; null deletes it, as ABSENT does."""
         self.state_changed = True
         self.state = ABSENT if state == NULL else state
 
 
 class DurableEntityContext:
-    """An entity's window to the world, for one operation.
+    """The context of one entity operation.
 
-    Names and signatures are those of `azure.durable_functions.DurableEntityContext`. If the operation raises, its state
-    is as it was before, and nothing was sent or started.
+    Names and signatures are those of `azure.durable_functions.DurableEntityContext`. If the operation raises, the state
+    is unchanged, and nothing is sent or started.
     """
 
     __slots__ = ("_operation",)
@@ -105,7 +105,7 @@ class DurableEntityContext:
     def __init__(self, operation: EntityOperationState) -> None:
         self._operation = operation
 
-    # ── facts ──────────────────────────────────────────────────────────────────────────────────────────────────
+    # ── the entity and the operation ─────────────────────────────────────────────────────────────────────────────
 
     @property
     def entity_id(self) -> EntityId:
@@ -121,7 +121,7 @@ class DurableEntityContext:
 
     @property
     def operation_name(self) -> str:
-        """The operation that runs; RuntimeError when it has ended."""
+        """The name of the running operation; raises RuntimeError after its end."""
         return self._require_running().name
 
     @property
@@ -134,13 +134,13 @@ class DurableEntityContext:
         return logging.getLogger(f"durablecli.entity.{self._operation.id.name}")
 
     def get_input(self, expected_type: Any = None) -> Any:
-        """The operation's input, decoded; by `expected_type` where one is given."""
+        """Return the operation's input, decoded by `expected_type` if given."""
         return decode(self._operation.input, Any if expected_type is None else expected_type)
 
-    # ── state ──────────────────────────────────────────────────────────────────────────────────────────────────
+    # ── state ────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def get_state(self, initializer: Callable[[], Any] | None = None, expected_type: Any = None) -> Any:
-        """A copy of the state, or what `initializer` makes where there is none; set_state keeps what you change."""
+        """Return a copy of the state, or the result of `initializer` if there is none. set_state keeps changes."""
         if initializer is not None and not callable(initializer):
             raise TypeError("initializer argument needs to be a callable function")
         state = self._require_running().state
@@ -149,22 +149,22 @@ class DurableEntityContext:
         return None if initializer is None else initializer()
 
     def set_state(self, state: Any) -> None:
-        """Set the state, as it is now. None takes it away."""
+        """Set the state to a copy of this value. None deletes it."""
         running = self._require_running()
         if running.entity_object is not None:
             raise RuntimeError("the state of a class entity is its attributes: set those instead of calling set_state")
         running.store_state(encode(state, running.payload_limit))
 
     def destruct_on_exit(self) -> None:
-        """Take the entity's state away; what is sent to it later finds it newly constructed."""
+        """Delete the entity's state. Later operations find the entity newly constructed."""
         self._require_running().store_state(ABSENT)
 
     def set_result(self, result: Any) -> None:
-        """Answer whoever called the operation. A value that the function returns is its result as well."""
+        """Set the result for the caller. A value that the function returns is its result too."""
         running = self._require_running()
         running.result = encode(result, running.payload_limit)
 
-    # ── effects ────────────────────────────────────────────────────────────────────────────────────────────────
+    # ── effects ──────────────────────────────────────────────────────────────────────────────────────────────────
 
     def signal_entity(
         self,
@@ -173,9 +173,9 @@ class DurableEntityContext:
         operationInput: Any = None,  # noqa: N803
         at: datetime | timedelta | None = None,
     ) -> None:
-        """Send an operation to an entity, this one included, and wait for nothing.
+        """Signal an entity, possibly this one, without waiting.
 
-        It isn't run before `at`: a time (naive ones are UTC), or a while from now.
+        The operation runs at `at`: a time (naive ones are UTC) or a duration from now.
         """
         running = self._require_running()
         entity = str(to_entity_id(entityId))
@@ -192,7 +192,7 @@ class DurableEntityContext:
         client_input: Any = None,
         version: str | None = None,
     ) -> str:
-        """Start an orchestration, and return its id: a random one where none is given."""
+        """Start an orchestration, and return its id, which is random if none is given."""
         running = self._require_running()
         text = function_name(name, "orchestrator")
         id = new_id() if instance_id is None else check_instance_id(instance_id)
@@ -208,11 +208,11 @@ class DurableEntityContext:
 
 
 class DurableEntity:
-    """A base for class entities that want their context: whatever derives from it has `entity_context`."""
+    """A base for class entities that use their context, as `entity_context`."""
 
     @property
     def entity_context(self) -> DurableEntityContext:
-        """The context of the operation that runs; RuntimeError outside of one."""
+        """The context of the running operation; raises RuntimeError outside of one."""
         context = vars(self).get(CONTEXT_ATTRIBUTE)
         if context is None:
             raise RuntimeError("Entity operation is unassigned")

@@ -1,7 +1,7 @@
-"""The annotations of functions and classes, each resolved alone.
+"""Resolves the annotations of functions and classes, each on its own.
 
 A name that only type checkers import (`if TYPE_CHECKING:`) can't be resolved at run time. An annotation that uses it
-stays a string, which says nothing; the others are resolved as if it were not there.
+stays a string and is ignored; the others are resolved.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 
 
 def resolve_signature(function: Callable[..., Any]) -> inspect.Signature:
-    """The signature of a function, its annotations resolved where they can be. Raises as inspect.signature does."""
+    """Return the signature of a function with annotations resolved where possible. Raises as inspect.signature does."""
     found = inspect.signature(function)
     parts = [*(each.annotation for each in found.parameters.values()), found.return_annotation]
     if all(isinstance(part, type) for part in parts):
@@ -26,10 +26,10 @@ def resolve_signature(function: Callable[..., Any]) -> inspect.Signature:
 
 
 def resolve_type_hints(kind: Any) -> dict[str, Any]:
-    """The annotations of a class and its bases, with their extras; what can't be resolved is left as it is."""
+    """Return the annotations of a class and its bases, with their extras; unresolvable ones are left unchanged."""
     try:
         return typing.get_type_hints(kind, include_extras=True)
-    except Exception:  # noqa: BLE001 - an annotation is code of the author's, and may raise anything
+    except Exception:  # noqa: BLE001 - an annotation is the author's code, and may raise anything
         found: dict[str, Any] = {}
         for base in reversed(kind.__mro__):
             names = _class_namespace(base)
@@ -39,12 +39,12 @@ def resolve_type_hints(kind: Any) -> dict[str, Any]:
 
 
 def is_unresolved(annotation: Any) -> bool:
-    """Whether it names something that isn't there at run time."""
+    """Whether an annotation couldn't be resolved."""
     return isinstance(annotation, str | typing.ForwardRef)
 
 
 def find_unresolved(annotation: Any, where: str, seen: set[Any]) -> Iterator[str]:
-    """A line for each annotation that can't be resolved: this one, and those of the fields of classes in it."""
+    """Yield a line for each unresolved annotation: this one, and those of the fields of classes in it."""
     if is_unresolved(annotation):
         text = annotation.__forward_arg__ if isinstance(annotation, typing.ForwardRef) else annotation
         yield f"{where}: {text}"
@@ -68,16 +68,16 @@ def _has_own_fields(kind: type) -> bool:
 def _resolve(annotation: Any, namespace: Mapping[str, Any]) -> Any:
     if annotation is None or annotation is inspect.Signature.empty:
         return annotation
-    holder = type("Holder", (), {"__annotations__": {"it": annotation}})  # as a class: ClassVar is allowed in one
+    holder = type("Holder", (), {"__annotations__": {"it": annotation}})  # a class, because ClassVar is allowed in one
     try:
         found = typing.get_type_hints(holder, dict(namespace), include_extras=True)["it"]
-    except Exception:  # noqa: BLE001 - an annotation is code of the author's, and may raise anything
+    except Exception:  # noqa: BLE001 - an annotation is the author's code, and may raise anything
         return annotation
     return None if found is type(None) else found
 
 
 def _function_namespace(call: Any) -> dict[str, Any]:
-    """The names that the annotations of a function can use."""
+    """Return the names that the annotations of a function can use."""
     while True:
         call = inspect.unwrap(call, stop=lambda each: hasattr(each, "__signature__"))
         if isinstance(call, partial):

@@ -1,8 +1,8 @@
 """One record as one line: `{"n":…,"at":"…","type":…,…,"crc":"xxxxxxxx"}`.
 
-The envelope has one spelling only, so it is cut off by position and never parsed twice. The crc (zlib.crc32, eight hex
-digits) covers every byte before `,"crc"` and is seeded with instance and execution: a whole line of another instance
-is refused like a flipped byte.
+The envelope is always written the same way, so it is cut off by position and never parsed. The crc (zlib.crc32, eight
+hex digits) covers every byte before `,"crc"` and is seeded with instance and execution, so a complete line of another
+instance is rejected like a flipped byte.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ CRC_SUFFIX_LENGTH = len(',"crc":"01234567"}')
 
 
 class CorruptLine(Exception):
-    """A line that is not what was written; the text says in what way."""
+    """A line that differs from what was written; the text says how."""
 
 
 def crc_seed(instance: str, execution: str) -> int:
-    """The crc seed of every line of one execution."""
+    """Compute the crc seed of the lines of one execution."""
     return crc32(f"{instance}\0{execution}".encode("utf-8", "surrogatepass"))
 
 
@@ -41,7 +41,7 @@ def append_crc(body: bytes, seed: int = 0) -> bytes:
 
 
 def verify_crc(line: bytes, seed: int = 0) -> bytes:
-    """The body of a sealed line, without its closing brace; raises Damaged."""
+    """Return the body of a line, without its closing brace; raises CorruptLine."""
     body, tail = line[:-CRC_SUFFIX_LENGTH], line[-CRC_SUFFIX_LENGTH:]
     if tail[:8] != b',"crc":"' or tail[16:] != b'"}':
         raise CorruptLine("the line doesn't end in a crc")
@@ -51,24 +51,24 @@ def verify_crc(line: bytes, seed: int = 0) -> bytes:
 
 
 def encode_record(record: Record, seed: int) -> bytes:
-    """The line of one record, without its line feed."""
+    """Return the line of one record, without its line feed."""
     n, at, event = record
     body = b'{"n":%d,"at":"%b",%b' % (n, format_timestamp(at).encode(), encode_json(event)[1:-1])
     return append_crc(body, seed)
 
 
 def encode_record_without_crc(record: Record) -> bytes:
-    """The same line without the crc, for a display."""
+    """Return the line of one record without its crc, for display."""
     return encode_record(record, 0)[:-CRC_SUFFIX_LENGTH] + b"}"
 
 
 def decode_record(line: bytes, seed: int) -> Record:
-    """The record of one line; raises Damaged unless every byte is as `frame` wrote it."""
+    """Return the record of one line; raises CorruptLine unless every byte is as `encode_record` wrote it."""
     return decode_record_body(verify_crc(line, seed))
 
 
 def decode_record_body(body: bytes) -> Record:
-    """The record of a body whose crc has been checked, or stands in a line whose crc has been."""
+    """Return the record of a body whose crc has been verified, or that of the line around it."""
     comma = body.find(b",", 5, 30)
     if body[:5] != b'{"n":' or body[comma : comma + 7] != b',"at":"' or body[comma + 33 : comma + 36] != b'Z",':
         raise CorruptLine("the line doesn't begin with n and at")

@@ -1,10 +1,10 @@
-"""Objects of an app for Azure: written in an envelope that names their class, as Azure's codec does, and read back.
+"""Custom objects of an Azure app: written in an envelope that names their class, as Azure's codec does, and read back.
 
     {"__class__": "Parcel", "__module__": "function_app", "__data__": …}
 
-This holds only for classes that the loaded app's own modules define, and that have both `to_json` and `from_json`.
-Nothing is imported because of a payload: what names any other class stays plain JSON. Which modules are the app's is
-known to the whole process, as `sys.modules` is.
+This applies only to classes that the loaded app's own modules define, with both `to_json` and `from_json`. A payload
+never causes an import: an object that names any other class stays plain JSON. The modules of the app are known to the
+whole process, as `sys.modules` is.
 """
 
 from __future__ import annotations
@@ -20,26 +20,26 @@ from durablecli.errors import Mismatch
 _CLASS, _MODULE, _DATA = "__class__", "__module__", "__data__"
 _ENVELOPE_MARKER = f'"{_CLASS}"'.encode()
 APP_MODULES: list[Container[str]] = []
-"""The names of the modules of the app that is loaded; nothing unless it is one for Azure."""
+"""The module names of the loaded app, as one container; empty unless it is an Azure app."""
 
 
 def set_app_modules(modules: Container[str]) -> None:
-    """Write and read objects of these modules in envelopes, from now on."""
+    """Write and read objects of these modules in envelopes."""
     APP_MODULES[:] = [modules]
 
 
 def clear_app_modules() -> None:
-    """Write and read no envelopes any more."""
+    """Stop writing and reading envelopes."""
     APP_MODULES.clear()
 
 
 def may_contain_envelope(raw: Raw | bytes) -> bool:
-    """Whether a payload can hold an envelope; asked only while APP holds one."""
+    """Whether a payload may contain an envelope."""
     return _ENVELOPE_MARKER in bytes(raw)
 
 
 def wrap_in_envelope(kind: type, data: Any) -> Any:
-    """What `to_json` of an object gave, in the envelope that its class is to have."""
+    """Wrap the result of an object's `to_json` in an envelope, if its class has one."""
     module, name = kind.__module__, kind.__name__
     if not APP_MODULES or module not in APP_MODULES[0] or _find_app_class(module, name) is not kind:
         return data
@@ -47,9 +47,9 @@ def wrap_in_envelope(kind: type, data: Any) -> Any:
 
 
 def find_envelope_class(value: Any, path: str) -> type | None:
-    """The class that an envelope names, if it is the app's; None for any other value.
+    """Return the class that an envelope names, if it is the app's; None for any other value.
 
-    Raises Mismatch if the module is the app's and has no such class.
+    Raises Mismatch if the module is the app's but has no such class.
     """
     if not (APP_MODULES and type(value) is dict and _CLASS in value and _MODULE in value and _DATA in value):
         return None
@@ -63,12 +63,12 @@ def find_envelope_class(value: Any, path: str) -> type | None:
 
 
 def envelope_data(envelope: dict[str, Any]) -> Any:
-    """What `from_json` is to be given."""
+    """Return the data in an envelope, which is for `from_json`."""
     return envelope[_DATA]
 
 
 def _find_app_class(module: str, name: str) -> type | None:
-    """A class that this module itself defines, with both methods."""
+    """Return a class that this module itself defines, with both methods."""
     kind = vars(sys.modules[module]).get(name) if module in sys.modules else None
     if not isinstance(kind, type) or kind.__module__ != module:
         return None

@@ -1,4 +1,4 @@
-"""The name of an entity: what kind it is of, and which of them."""
+"""The id of an entity: the name of its function, and its key."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ _find_control_character = re.compile(r"[\x00-\x1f\x7f-\x9f]").search
 _find_surrogate = re.compile(r"[\ud800-\udfff]").search
 
 ENTITY_ID_SEPARATOR = "@"
-"""What the id of an entity begins with, and that of an orchestration never does."""
+"""The first character of entity ids; ids of orchestrations never begin with it."""
 
 
 @total_ordering
 class EntityId:
     """One entity, as `@counter@a`: `name` is its function's, without case and kept in lower case; the key has case.
 
-    Equal ones hash alike, and the order is that in which a critical section locks. Raises ValueError.
+    They are hashable, and sorted in the order in which a critical section locks. Raises ValueError.
     """
 
     __slots__ = ("_key", "_name")
@@ -27,7 +27,7 @@ class EntityId:
     def __init__(self, name: str, key: str) -> None:
         if not isinstance(name, str) or not isinstance(key, str):
             raise TypeError("the name and the key of an entity are strings")
-        name, key = str.__str__(name), str.__str__(key)  # of a subclass: what is kept is a plain str
+        name, key = str.__str__(name), str.__str__(key)  # of a subclass: a plain str is kept
         if not name:
             raise ValueError("Entity name cannot be empty")
         if not key:
@@ -40,7 +40,7 @@ class EntityId:
 
     @classmethod
     def parse(cls, text: str) -> EntityId:
-        """The entity that `@name@key` names; the key may hold more of these signs."""
+        """Parse `@name@key`; the key may contain `@`."""
         plain = str.__str__(text) if isinstance(text, str) else ""
         name, sign, key = plain[1:].partition(ENTITY_ID_SEPARATOR)
         if not sign or plain[0] != ENTITY_ID_SEPARATOR:
@@ -59,17 +59,17 @@ class EntityId:
 
     @staticmethod
     def get_scheduler_id(entity_id: EntityId) -> str:
-        """`@name@key`."""
+        """Return `@name@key`."""
         return str(entity_id)
 
     @staticmethod
     def get_entity_id(scheduler_id: str) -> EntityId:
-        """The same as `parse`."""
+        """Parse `@name@key`, as `parse` does."""
         return EntityId.parse(scheduler_id)
 
     @staticmethod
     def get_entity_id_url_path(entity_id: EntityId) -> str:
-        """`entities/name/key`, as the HTTP API has it."""
+        """Return `entities/name/key`, as in URLs of the HTTP API."""
         return f"entities/{entity_id.name}/{entity_id.key}"
 
     def __str__(self) -> str:
@@ -98,17 +98,17 @@ def _check_id(text: str) -> None:
 
 
 def is_entity_id(id: str) -> bool:
-    """Whether an id is that of an entity."""
+    """Whether an id is an entity's."""
     return id[:1] == ENTITY_ID_SEPARATOR
 
 
 def parse_entity_name(id: str) -> str:
-    """The name in an id that is known to be an entity's."""
+    """Return the name in an entity's id."""
     return id[1 : id.index(ENTITY_ID_SEPARATOR, 1)]
 
 
 def to_entity_id(entity: EntityId | str) -> EntityId:
-    """The entity that a user named by its id or as `@name@key`; raises UsageError."""
+    """Return the id of an entity that is given as an EntityId or as `@name@key`; raises UsageError."""
     if type(entity) is EntityId:
         return entity
     if isinstance(entity, EntityId):

@@ -1,10 +1,10 @@
-"""The events of a history: arrivals come from outside the orchestrator, decisions are what its function produced.
+"""The events of a history: arrivals come from outside the orchestrator, decisions from its function.
 
-The log of an entity is a history too. It holds what others sent, and what came of it in batches of operations.
+The log of an entity is a history too. It holds the messages sent to it, and the batches of operations that it ran.
 
-Kinds are the strings of the Durable Task history where one exists. A record is an event with its envelope: `n` counts
-the records of one execution from 1 without gaps, `at` is when it was recorded (UTC). What answers a decision names
-the decision's `n`. Fields that hold their default are left out of the line.
+Kinds have the names of the Durable Task history where one exists. A record is an event in its envelope: `n` counts the
+records of one execution from 1 without gaps, `at` is when it was recorded (UTC). The outcome of a decision names the
+decision's `n`. Fields with their default value are left out of the line.
 """
 
 from __future__ import annotations
@@ -19,22 +19,22 @@ from durablecli.model.failures import Failure
 
 NULL = Raw(b"null")
 ABSENT = Raw()
-"""No payload at all: falsy, and left out of the line. `Raw | None` can't be decoded: it takes null alone."""
+"""No payload: falsy, and left out of the line. `Raw | None` can't be decoded: it accepts only null."""
 
 
 class Event(msgspec.Struct, frozen=True, tag=True, tag_field="type", omit_defaults=True, gc=False):
-    """What every kind has in common: its name stands in the line as `type`."""
+    """The base of all kinds. Its name is in the line as `type`."""
 
 
 class Origin(msgspec.Struct, frozen=True, gc=False):
-    """The decision that an arrival in another instance answers to: instance, execution and `n`."""
+    """The decision that an arrival in another instance belongs to: instance, execution and `n`."""
 
     instance: str
     execution: str
     n: int
 
 
-# ── arrivals: from outside. `held` marks one that is recorded and not yet applied ──────────────────────────────────
+# ── arrivals, from outside: `held` marks one that is recorded and not yet applied ────────────────────────────────────
 
 
 class ExecutionStarted(Event, frozen=True):
@@ -49,13 +49,13 @@ class ExecutionStarted(Event, frozen=True):
     message: str | None = None
     held: bool = False
     depth: int = 0
-    """How many ancestors a sub-orchestration has."""
+    """The number of ancestors of a sub-orchestration."""
 
 
 class BindingOutput(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
-    """A value that an activity set on an output binding of type `type`. It is recorded, and not sent.
+    """A value that an activity set on an output binding of type `type`. It is recorded but not sent.
 
-    `value` is the value as JSON, or its beginning as a string where `size` gives the bytes of the whole.
+    `value` is JSON. Of a large value it is only the beginning, as a string, and `size` is the size of all in bytes.
     """
 
     name: str
@@ -116,7 +116,7 @@ class EntityOperationFailed(Event, frozen=True):
 
 
 class EntityLockGranted(Event, frozen=True):
-    """All the locks of a request are held."""
+    """All locks of a request are held."""
 
     task: int
     held: bool = False
@@ -140,8 +140,8 @@ class ExecutionTerminated(Event, frozen=True):
 class ExecutionRewound(Event, frozen=True):
     """From here on `forgotten` outcomes and `void` decisions (with their outcomes) no longer count.
 
-    The turns from arrival `start` on are taken again; their other decisions are kept. With `resets_timeouts` the retry
-    timeouts of all calls that are open count from here.
+    The turns from arrival `start` on are repeated, keeping their other decisions. With `resets_timeouts` the retry
+    timeouts of all open calls count from here.
     """
 
     start: int = msgspec.field(name="from")
@@ -152,7 +152,7 @@ class ExecutionRewound(Event, frozen=True):
     resets_timeouts: bool = False
 
 
-# ── of the ledger: no arrival, no decision; they say what may be applied ───────────────────────────────────────────
+# ── control events: neither arrivals nor decisions ───────────────────────────────────────────────────────────────────
 
 
 class OrchestratorStarted(Event, frozen=True):
@@ -162,7 +162,7 @@ class OrchestratorStarted(Event, frozen=True):
 
 
 class EventWaitsChanged(Event, frozen=True):
-    """The waits that take events after the turn before: number and name of each. All other waits sleep.
+    """The active event waits after the turn before: number and name of each. All others are inactive.
 
     `unread` counts the events of each name, in lower case, that no wait has taken.
     """
@@ -179,7 +179,7 @@ class ExecutionUnblocked(Event, frozen=True):
     reason: str = ""
 
 
-# ── decisions: what the orchestrator function produced ─────────────────────────────────────────────────────────────
+# ── decisions, from the orchestrator function ────────────────────────────────────────────────────────────────────────
 
 
 class TaskScheduled(Event, frozen=True):
@@ -210,7 +210,7 @@ class EventSent(Event, frozen=True):
 
 
 class SubOrchestrationInstanceCreated(Event, frozen=True):
-    """`explicit` says that the orchestrator chose the instance id, which others may choose too."""
+    """`explicit` says that the orchestrator chose the instance id, which others may have chosen too."""
 
     name: str
     instance: str
@@ -222,7 +222,7 @@ class SubOrchestrationInstanceCreated(Event, frozen=True):
 
 
 class EntityOperationCalled(Event, frozen=True):
-    """An operation whose outcome the orchestrator waits for; `entity` is an id as `@counter@a`."""
+    """An operation whose outcome the orchestrator waits for. `entity` is an id such as `@counter@a`."""
 
     entity: str
     name: str
@@ -230,7 +230,7 @@ class EntityOperationCalled(Event, frozen=True):
 
 
 class EntityOperationSignaled(Event, frozen=True):
-    """An operation that nobody waits for, not before `scheduled_time` where there is one."""
+    """An operation without an outcome. It runs at `scheduled_time` if there is one."""
 
     entity: str
     name: str
@@ -245,7 +245,7 @@ class EntityLockRequested(Event, frozen=True):
 
 
 class EntityUnlockSent(Event, frozen=True):
-    """Ends the critical section that `lock` asked for, or takes the request back."""
+    """Ends the critical section that `lock` requested, or cancels the request."""
 
     lock: int
 
@@ -262,9 +262,9 @@ class ContinueAsNew(Event, frozen=True):
 class ExecutionCompleted(Event, frozen=True):
     """`status` is Completed, Failed or Terminated; `causes` names the outcomes that ended a failed one.
 
-    `rewind_from` is the first arrival whose turn a rewind takes again, where that isn't the first of the causes: an
-    event may have waited for long before it was read. `named` says that the text of the failure begins with the
-    orchestrator's name, as it does for apps of Azure.
+    `rewind_from` is the first arrival whose turn a rewind repeats, if that isn't the first of the causes: an event may
+    have been unread for long. `failure_has_name_prefix` says that the text of the failure begins with the
+    orchestrator's name, as in Azure apps.
     """
 
     status: str
@@ -275,7 +275,7 @@ class ExecutionCompleted(Event, frozen=True):
     failure_has_name_prefix: bool = msgspec.field(default=False, name="named")
 
 
-# ── the log of an entity: what was sent to it ──────────────────────────────────────────────────────────────────────
+# ── the log of an entity: messages sent to it ────────────────────────────────────────────────────────────────────────
 
 
 class EntityStarted(Event, frozen=True):
@@ -286,7 +286,7 @@ class EntityStarted(Event, frozen=True):
 
 
 class EntityOperationReceived(Event, frozen=True):
-    """One operation. A sender that `waits` is answered. It isn't run before `scheduled_time`."""
+    """One operation, which runs at `scheduled_time` if there is one. A sender that `expects_reply` gets its outcome."""
 
     name: str
     input: Raw = NULL
@@ -297,32 +297,34 @@ class EntityOperationReceived(Event, frozen=True):
 
 
 class EntityDeletionReceived(Event, frozen=True):
-    """Take the state away, when its turn comes; no code of the author is asked. With `force` all that stands before it
-    fails, also an operation that runs."""
+    """Deletes the state, when its turn in the queue comes, without running the author's code.
+
+    With `force` all operations before it fail, even a running one.
+    """
 
     message: str | None = None
     force: bool = False
 
 
 class EntityLockReceived(Event, frozen=True):
-    """A request for a lock; once it is granted it goes on to the entity that follows in `entities`."""
+    """A request for a lock. Once granted it is passed to the next of `entities`."""
 
     entities: tuple[str, ...]
     sender: Origin = msgspec.field(name="from")
 
 
 class EntityUnlockReceived(Event, frozen=True):
-    """Gives the lock back, or takes the request for it back; it goes the same way as the request did."""
+    """Releases the lock, or cancels the request for it. It takes the same way as the request."""
 
     entities: tuple[str, ...]
     sender: Origin = msgspec.field(name="from")
 
 
-# ── the log of an entity: what came of it ──────────────────────────────────────────────────────────────────────────
+# ── the log of an entity: outcomes ───────────────────────────────────────────────────────────────────────────────────
 
 
 class EntityOperationResult(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
-    """What operation `n` returned to a sender that waits, or how it failed."""
+    """The result of operation `n` for a sender that expects a reply, or its failure."""
 
     n: int
     result: Raw = ABSENT
@@ -330,7 +332,7 @@ class EntityOperationResult(msgspec.Struct, frozen=True, omit_defaults=True, gc=
 
 
 class EntityOperationSignal(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
-    """A signal that an operation sent to another entity."""
+    """A signal that an operation sent to an entity."""
 
     entity: str
     name: str
@@ -339,7 +341,7 @@ class EntityOperationSignal(msgspec.Struct, frozen=True, omit_defaults=True, gc=
 
 
 class EntityOperationStart(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
-    """An orchestration that an operation started; `undelivered` where its id was taken."""
+    """An orchestration that an operation started; `undelivered` if its id existed."""
 
     instance: str
     name: str
@@ -349,11 +351,11 @@ class EntityOperationStart(msgspec.Struct, frozen=True, omit_defaults=True, gc=F
 
 
 class EntityBatch(Event, frozen=True):
-    """The outcome of all operations that waited, up to and with record `upto`.
+    """The outcome of all queued operations up to and including record `upto`.
 
-    Record `upto` may be a deletion as well: then the batch stands for that alone, without code having run.
-    `state` is the new state; without one it is as it was before, or gone where `deleted` says so. Operations that
-    neither failed nor were waited for leave nothing in `results`.
+    Record `upto` may also be a deletion: then the batch is for that alone, and no code ran. `state` is the new state;
+    without one it is unchanged, or deleted if `deleted`. Operations that succeeded and need no reply aren't in
+    `results`.
     """
 
     upto: int
@@ -365,7 +367,7 @@ class EntityBatch(Event, frozen=True):
 
 
 class EntityLock(msgspec.Struct, frozen=True):
-    """Who holds the lock of an entity, since when, and all that the same request locks."""
+    """The holder of an entity's lock, since when, and all entities that the same request locks."""
 
     sender: Origin = msgspec.field(name="from")
     entities: tuple[str, ...]
@@ -381,9 +383,9 @@ class EntityOperationFailure(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class EntitySnapshot(Event, frozen=True):
-    """Stands for all records up to `upto`: the file begins anew with it. What still waits follows it once more.
+    """Replaces all records up to `upto` at the start of a new file. Pending records follow it again.
 
-    `senders` are the last operations of those who sent most recently.
+    `senders` are the last operations of the most recent senders.
     """
 
     instance: str
@@ -431,7 +433,7 @@ Decision = (
     | ExecutionCompleted
 )
 EntityArrival = EntityOperationReceived | EntityDeletionReceived | EntityLockReceived | EntityUnlockReceived
-"""What can be sent to an entity."""
+"""The messages that an entity receives."""
 EntityEvent = EntityStarted | EntitySnapshot | EntityArrival | EntityBatch
 AnyEvent = Arrival | ControlEvent | Decision | EntityEvent
 

@@ -1,6 +1,6 @@
-"""Attributes of an exception that JSON can hold: recorded with its failure, and set on the exception raised for it.
+"""Attributes of an exception that JSON can hold: recorded with its failure, restored on the exception raised for it.
 
-They are read and written without running code of the exception's class, and bounded in number and size.
+They are read and written without running code of the exception's class, and limited in number and size.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ MAX_ATTRIBUTES = 32
 MAX_ATTRIBUTES_BYTES = 8 * 1024
 _MAX_DEPTH = 20
 _SKIPPED_NAMES = frozenset({"args", "failure", "with_traceback", "add_note", "obj"})
-"""Names that a TaskFailedError has itself, and the object on which an AttributeError missed something."""
+"""Names that a TaskFailedError has itself, and the object of an AttributeError."""
 
 
 class _NotJson(Exception):
@@ -30,7 +30,7 @@ class _NotJson(Exception):
 
 
 def collect_attributes(error: BaseException) -> Raw:
-    """The public attributes of an exception as a JSON object; empty if there are none."""
+    """Return the public attributes of an exception as a JSON object; empty if there are none."""
     found: dict[str, Any] = {}
     budget = MAX_ATTRIBUTES_BYTES
     try:
@@ -45,7 +45,7 @@ def collect_attributes(error: BaseException) -> Raw:
 
 
 def restore_attributes(error: BaseException, attributes: Raw) -> None:
-    """Set recorded attributes on an exception, except those that its class doesn't let be set."""
+    """Set recorded attributes on an exception, except those that its class makes read-only."""
     if not attributes:
         return
     for name, value in msgspec.json.decode(attributes).items():
@@ -54,7 +54,7 @@ def restore_attributes(error: BaseException, attributes: Raw) -> None:
 
 
 def set_attribute(error: BaseException, name: str, value: object) -> None:
-    """Set an attribute without running code of the exception's class: into its slot, or else its dictionary."""
+    """Set an attribute in its slot or in the dictionary, without running code of the exception's class."""
     for base in get_mro(type(error)):
         member = get_class_dict(base).get(name)
         if type(member) is MemberDescriptorType:
@@ -77,7 +77,7 @@ def _read_attributes(error: BaseException) -> dict[str, Any]:
 
 
 def _to_json_value(value: Any, budget: int, depth: int = 0) -> tuple[Any, int]:
-    """The value as the types of JSON, and the bytes that are left of `room`; raises _NotJson."""
+    """Return the value in JSON types, and the rest of the budget in bytes; raises _NotJson."""
     kind = type(value)
     if issubclass(kind, Enum):
         value = value.value
@@ -127,7 +127,7 @@ def _spend(budget: int, size: int) -> int:
 
 
 def _spend_text(budget: int, text: str) -> int:
-    _spend(budget, len(text) + 2)  # before the bytes of a large one are made
+    _spend(budget, len(text) + 2)  # before a large text is encoded
     try:
         return _spend(budget, len(text.encode()) + 2)
     except UnicodeEncodeError:

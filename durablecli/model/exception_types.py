@@ -1,7 +1,7 @@
 """Classes of exceptions to raise in an orchestrator: each is a TaskFailedError and one class that its module knows.
 
-The author's class decides nothing but what `except` catches: its constructor, its metaclass and whatever it overrides
-of an exception's own behaviour don't run, as they may need what only the constructor would have set.
+The author's class only decides which `except` catches the exception. Its constructor, its metaclass and its overrides
+of an exception's own behaviour don't run, because they may need state that only the constructor sets.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ from durablecli.model.raw_attributes import (
 )
 
 _HEAP_TYPE_FLAG = 1 << 9
-"""Py_TPFLAGS_HEAPTYPE: a class of Python code's, or of an extension's that allocates as its base does."""
+"""Py_TPFLAGS_HEAPTYPE: a class of Python code, or one of an extension that allocates as its base does."""
 
 TASK_FAILED_TYPE = "durablecli.errors.TaskFailedError"
 """The name of its type in histories."""
 
 
 class IncompatibleExceptionType(Exception):
-    """No class can be made that is a TaskFailedError and this one as well."""
+    """No class can be both a TaskFailedError and this one."""
 
 
 def make_task_failed_error(found: type[Exception] | None) -> Exception:
-    """An instance of TaskFailedError that is a `found` as well; raises Refusal where that can't be."""
+    """Make a TaskFailedError that is also a `found`; raises IncompatibleExceptionType if that can't be."""
     if found is None or found is Exception:
         return TaskFailedError.__new__(TaskFailedError)
     made: Exception | None = _make_factory(_IdentityKey(found))()
@@ -44,7 +44,7 @@ def make_task_failed_error(found: type[Exception] | None) -> Exception:
 
 
 def init_task_failed_error(error: Exception, message: str, failure: object) -> None:
-    """Set what every TaskFailedError has; one that is a group holds another, of the same text."""
+    """Set message and failure of a TaskFailedError. One that is a group contains another with the same text."""
     set_args(error, (message,))
     get_dict(error)["failure"] = failure
     if issubclass(type(error), BaseExceptionGroup):
@@ -53,7 +53,7 @@ def init_task_failed_error(error: Exception, message: str, failure: object) -> N
 
 
 class _IdentityKey:
-    """A class as a key of a cache: its metaclass may compare and hash as it likes."""
+    """A class as a key of a cache, by identity: its metaclass may override comparison and hashing."""
 
     __slots__ = ("kind",)
 
@@ -69,7 +69,7 @@ class _IdentityKey:
 
 @functools.lru_cache(maxsize=1024)
 def _make_factory(key: _IdentityKey) -> Callable[[], Exception | None]:
-    """Makes instances of a new class; None where such a class or its instances can't be made."""
+    """Return what makes instances of a combined class, or None if that can't be made."""
     try:
         kind = _make_combined_class(key.kind)
         make: Callable[[], Exception] = functools.partial(get_class_dict(kind)["__new__"].__func__, kind)
@@ -77,7 +77,7 @@ def _make_factory(key: _IdentityKey) -> Callable[[], Exception | None]:
         init_task_failed_error(error, "", None)
         if not (issubclass(type(error), Exception) and str(error) == ""):
             return _return_none
-    except BaseException:  # noqa: BLE001 - user code: a metaclass may do as it likes
+    except BaseException:  # noqa: BLE001 - user code: a metaclass may raise anything
         return _return_none
     return make
 
@@ -105,7 +105,7 @@ def _make_combined_class(found: type[Exception]) -> Any:
 
 
 def _make_allocator(found: type) -> Callable[..., Any]:
-    """`__new__` of the base that decides how instances are laid out; arguments for the author's own are ignored."""
+    """Return a `__new__` that calls the one of the built-in base and ignores arguments."""
     built_in: Any = next(base for base in get_mro(found) if not get_flags(base) & _HEAP_TYPE_FLAG)
     if issubclass(built_in, BaseExceptionGroup):
 
@@ -121,7 +121,7 @@ def _make_allocator(found: type) -> Callable[..., Any]:
 
 
 def _exception_behaviour() -> dict[str, Any]:
-    """How an exception behaves by itself, in front of what the author's class overrides of it."""
+    """Return an exception's own behaviour, which hides the overrides of the author's class."""
     own = {name: value for name, value in vars(BaseException).items() if name not in ("__new__", "__doc__", "__dict__")}
     plain = {name: vars(object)[name] for name in ("__eq__", "__ne__", "__hash__", "__format__", "__reduce_ex__")}
     return (
@@ -152,15 +152,15 @@ def _first_argument(self: Any) -> object:
 
 
 def _raise_missing_attribute(self: Any, name: str) -> Any:
-    """Stands in for a `__getattr__`, which would look for what the constructor has set."""
+    """Replaces a `__getattr__`, which may use state that only the constructor sets."""
     raise AttributeError(f"'TaskFailedError' object has no attribute '{name}'", name=name, obj=self)
 
 
 ExceptionBehaviour = type("ExceptionBehaviour", (), _exception_behaviour())
-"""The first base of what is made; it is no part of what a failure's type is recorded as."""
+"""The first base of combined classes. Failures don't record it."""
 _OVERRIDES: dict[str, Any] = {
     "__del__": lambda self: None,
     "__getattr__": _raise_missing_attribute,
     **{name: vars(BaseExceptionGroup)[name] for name in ("derive", "split", "subgroup")},
 }
-"""Stand in front of these where the author's class has them."""
+"""Replacements for these methods, if the author's class has them."""

@@ -1,7 +1,7 @@
-"""A failure as it is recorded: what was raised, where, and what caused it; and the exception it becomes again.
+"""Failures: how an exception is recorded (type, message, traceback, cause), and the exception that is raised for it.
 
-What an orchestrator catches is always a TaskFailedError, and also of the most derived recorded class that its module
-knows: a property of the code, so replay raises the same type in every process.
+An orchestrator always catches a TaskFailedError. It is also of the most derived recorded class that the orchestrator's
+module knows: a property of the code, so a replay raises the same type in every process.
 """
 
 from __future__ import annotations
@@ -48,14 +48,14 @@ _MAX_CAUSE_BASES = 10
 class Failure(msgspec.Struct, frozen=True, omit_defaults=True):
     """One exception and its cause chain.
 
-    `type` is the qualified name (`builtins.ValueError`); `bases` the qualified names of the rest of its MRO,
-    without `object` and `BaseException`; `message` and `traceback` have at most 64 KiB each. `attributes` is a JSON
-    object of the exception's own attributes that JSON can hold. `retryable` is false where another attempt would only
-    repeat the side effects: the input didn't fit, or the result can't be written.
+    `type` is the qualified name (`builtins.ValueError`); `bases` are the qualified names of the rest of its MRO,
+    without `object` and `BaseException`. `message` and `traceback` have at most 64 KiB each. `attributes` is a JSON
+    object of the exception's own attributes that JSON can hold. `retryable` is false if another attempt would only
+    repeat side effects: the input didn't match, or the result couldn't be encoded.
 
     A chain of causes has at most 20 links. Of a longer one the outermost and the innermost are kept; `omitted` counts
-    those that are left out between a failure and its `cause`. Where all causes together are larger than 16 KiB, their
-    texts are cut.
+    the links left out between a failure and its `cause`. If all causes together exceed 16 KiB, their texts are
+    truncated.
     """
 
     type: str
@@ -68,7 +68,7 @@ class Failure(msgspec.Struct, frozen=True, omit_defaults=True):
     omitted: int = 0
 
     def is_caused_by(self, kind: builtins.type[BaseException] | str) -> bool:
-        """Whether what was raised is a `kind`: a class, its qualified name, or its bare name."""
+        """Whether the exception is a `kind`: a class, its qualified name, or its bare name."""
         if kind in (object, BaseException):
             return True
         name = kind if isinstance(kind, str) else qualified_name(kind)
@@ -77,12 +77,12 @@ class Failure(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 def qualified_name(kind: type) -> str:
-    """`module.qualname`: what a class is called in a history."""
+    """Return `module.qualname`, the name of a class in histories."""
     return f"{kind.__module__}.{kind.__qualname__}"
 
 
 def failure_text(failure: Failure) -> str:
-    """`ValueError: text`, or `ValueError` where there is no text. The text of a failed task names its cause itself."""
+    """Return `ValueError: text`, or `ValueError` without a text. The text of a failed task includes its cause."""
     name = failure.type.rpartition(".")[2]
     if not failure.message:
         return name
@@ -90,14 +90,14 @@ def failure_text(failure: Failure) -> str:
 
 
 def _is_internal_type(type: str) -> bool:
-    """Whether a failure's type says no more than its text: it isn't one that the author's code has raised."""
+    """Whether a type is durablecli's own, and says no more than the text."""
     return type == TASK_FAILED_TYPE or (type.startswith("durablecli.") and type.count(".") == 1)
 
 
 def task_failure_text(label: str, failure: Failure) -> str:
-    """The text of a failed task: `Activity function 'x' failed: ValueError: text`; without a label the failure's own.
+    """The text of a failed task: `Activity function 'x' failed: ValueError: text`, or just `text` without a label.
 
-    It is bounded. One that passes on what failed further down still shows the root cause.
+    Its length is limited. The text of nested failed tasks still shows the root cause.
     """
     if not label:
         return failure.message or failure.type.rpartition(".")[2]
@@ -117,20 +117,20 @@ def _append_root_cause(text: str, root: str) -> str:
 
 
 def iter_chain(failure: Failure) -> Iterator[Failure]:
-    """A failure, its cause, and so on."""
+    """Yield a failure, its cause, and so on."""
     link: Failure | None = failure
     while link is not None:
         yield link
         link = link.cause
 
 
-# ── recording ──────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── recording ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def from_exception(error: BaseException) -> Failure:
-    """The record of an exception: it holds nothing of the process, and its size is bounded.
+    """Record an exception, with a limited size and without objects of the process.
 
-    An exception is code of its author's: whatever is asked of it may raise anything, and it is recorded all the same.
+    An exception may run the author's code for every attribute, and that may raise anything: it is recorded anyway.
     """
     chain = _cause_chain(error)
     recorded = _recorded_failure(chain[-1])
@@ -165,7 +165,7 @@ def _link_chain(links: Sequence[Failure], cause: Failure | None) -> Failure:
 
 
 def _bound_chain(failure: Failure) -> Failure:
-    """The failure with a chain of causes that is neither too deep nor too large."""
+    """Return the failure with its chain of causes limited in length and size."""
     first, *causes = iter_chain(failure)
     if len(causes) < MAX_CHAIN_LENGTH and sum(map(_size, causes)) <= MAX_CAUSES_SIZE:
         return failure
@@ -199,7 +199,7 @@ def _truncate_texts(link: Failure, limit: int) -> Failure:
 
 
 def _recorded_failure(error: BaseException) -> Failure | None:
-    """The failure that an awaited task brought along: better than what Python remembers of it here."""
+    """Return the failure of an awaited task, which holds more than the exception raised for it."""
     try:
         failure = getattr(error, "failure", None)
     except BaseException:  # noqa: BLE001 - user code
@@ -208,7 +208,7 @@ def _recorded_failure(error: BaseException) -> Failure | None:
 
 
 def find_cause(error: BaseException) -> BaseException | None:
-    """What an exception was raised from, or else while; asks no code of the author's."""
+    """Return the cause of an exception, or else its context, without running the author's code."""
     cause: BaseException | None = get_cause(error)
     if cause is not None:
         return cause
@@ -219,11 +219,11 @@ _OMITTED_BASES = (object, BaseException, ExceptionBehaviour)
 
 
 def _record_link(error: BaseException, *, is_long: bool) -> Failure:
-    """The record of one link of a chain; `is_long` says that the chain is too long to be formatted for each of them."""
+    """Record one link of a chain. In one that `is_long`, tracebacks are formatted without looking at causes."""
     kind = type(error)
     name = _type_name(kind)
     linear = get_mro(kind)
-    if len(linear) > _MAX_BASES:  # the built-in ones come last
+    if len(linear) > _MAX_BASES:  # built-in classes come last
         linear = (*linear[: _MAX_BASES // 2], *linear[-_MAX_BASES // 2 :])
     bases = dict.fromkeys(_type_name(base) for base in linear if not any(base is each for each in _OMITTED_BASES))
     bases.pop(name, None)
@@ -243,7 +243,7 @@ def _type_name(kind: type) -> str:
 
 
 def _format_traceback(error: BaseException, message: str | None) -> str:
-    """As Python prints it; with a message given, of the frames and that alone, as Python looks at all causes else."""
+    """Format a traceback as Python prints it. With a message given, Python doesn't look at the causes."""
     import traceback  # slow to import, and most processes never need it
 
     try:
@@ -257,7 +257,7 @@ def _format_traceback(error: BaseException, message: str | None) -> str:
 
 
 def _escape_surrogates(text: str) -> str:
-    """The text with lone surrogates escaped, which UTF-8 can't hold."""
+    """Escape lone surrogates, which UTF-8 can't hold."""
     return text.encode("utf-8", "backslashreplace").decode()
 
 
@@ -269,24 +269,24 @@ def _keep_start(text: str, limit: int = MAX_TEXT_BYTES) -> str:
 
 
 def _keep_end(text: str, limit: int = MAX_TEXT_BYTES) -> str:
-    """The end of a traceback is where the error is."""
+    """Truncate at the start: the end of a traceback shows the error."""
     data = text[-limit - 1 :].encode("utf-8", "backslashreplace")
     if len(data) <= limit:
         return data.decode()
     return "…" + data[4 - limit :].decode("utf-8", "ignore")
 
 
-# ── raising again ──────────────────────────────────────────────────────────────────────────────────────────────────
+# ── raising again ────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 _NOT_RAISABLE = (StopIteration, StopAsyncIteration)  # a generator would turn them into a RuntimeError
 
 
 def to_exception(failure: Failure, message: str, globals: Mapping[str, Any]) -> Exception:
-    """What to raise for a failed task in an orchestrator whose module has these globals.
+    """Make the exception for a failed task in an orchestrator whose module has these globals.
 
-    It is a TaskFailedError with `failure`, the text `message` and the recorded attributes; made without running the
-    constructor of the recorded type, whose arguments nobody knows any more.
+    It is a TaskFailedError with `failure`, the text `message` and the recorded attributes. The constructor of the
+    recorded type doesn't run, because its arguments are unknown.
     """
     error = _make_error(failure, globals)
     restore_attributes(error, failure.attributes)
@@ -295,13 +295,13 @@ def to_exception(failure: Failure, message: str, globals: Mapping[str, Any]) -> 
 
 
 def _make_error(failure: Failure, globals: Mapping[str, Any]) -> Exception:
-    """Of the most derived class of the recorded MRO among the built-ins and what the module's names lead to."""
+    """Make it of the most derived recorded class that is built in or known to the module."""
     for name in (failure.type, *failure.bases):
         found = None if name == TASK_FAILED_TYPE else _find_known_class(name, globals)
         if found is not None:
             try:
                 return make_task_failed_error(found)
-            except IncompatibleExceptionType:  # then its base may do
+            except IncompatibleExceptionType:  # try its base
                 continue
     return make_task_failed_error(None)
 

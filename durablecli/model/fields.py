@@ -1,4 +1,4 @@
-"""The fields of a class, as JSON has them and as its __init__ takes them."""
+"""The fields of a class, as JSON and as its __init__ name them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from durablecli.model.annotations import resolve_type_hints
 
 
 class Field(NamedTuple):
-    """A field of a class as JSON has it: its key there, its name in Python, its annotation, and if it must be there."""
+    """A field of a class: its key in JSON, its name in Python, its annotation, and whether it is required."""
 
     key: str
     name: str
@@ -25,7 +25,7 @@ class Field(NamedTuple):
 
 @functools.lru_cache(maxsize=1024)
 def get_fields(kind: Any) -> tuple[Field, ...] | None:
-    """The fields of a Struct, dataclass, TypedDict or named tuple; None for all else."""
+    """Return the fields of a Struct, dataclass, attrs class, TypedDict or named tuple; None for any other class."""
     if issubclass(kind, msgspec.Struct):
         return _struct_fields(kind)
     if dataclasses.is_dataclass(kind):
@@ -53,7 +53,7 @@ def get_fields(kind: Any) -> tuple[Field, ...] | None:
 
 
 def _attrs_fields(kind: Any) -> tuple[Field, ...]:
-    """Of a class of attrs, whose __init__ calls a field `_x` by the name `x`, or by its alias."""
+    """Return the fields of an attrs class, whose __init__ names a field `_x` `x`, or by its alias."""
     hints, nothing = resolve_type_hints(kind), sys.modules["attr"].NOTHING
     return tuple(
         Field(

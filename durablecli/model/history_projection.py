@@ -1,7 +1,7 @@
 """A history as the HTTP API of Durable Functions shows it (`showHistory=true`).
 
-A scheduled task, or a called operation, is folded into the row of its outcome; one that has none yet stays as its own
-row. Kinds that only durablecli has are left out. Entities are in the words of the Durable Task history.
+A scheduled task, or a called operation, is merged into the row of its outcome; without an outcome it is a row of its
+own. Kinds that only durablecli has are left out. Entities use the terms of the Durable Task history.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def _payload_to_json(payload: Raw) -> Any:
 def project_history(
     records: Iterable[ev.Record], *, results: bool = False, inputs: bool = False
 ) -> list[dict[str, Any]]:
-    """The rows of a history, in its order; with `results` and `inputs` as parsed JSON where asked for."""
+    """Return the rows of a history in order, with results and inputs as parsed JSON if asked for."""
     records = list(redact_records(records))
     return _HistoryProjection(records, results, inputs).rows(records)
 
@@ -128,7 +128,7 @@ class _HistoryProjection:
         return self._entity_fields(decision.event) if decision else {}
 
     def _decision_fields(self, task: int) -> dict[str, Any]:
-        """What the row of an outcome takes over from its decision."""
+        """The fields that the row of an outcome takes from its decision."""
         decision = self._records_by_n.get(task)
         if decision is None or not isinstance(decision.event, _SCHEDULED_EVENTS):
             return {}
@@ -148,7 +148,7 @@ class _HistoryProjection:
         return {"Input": _payload_to_json(raw)} if self._show_inputs else {}
 
     def _outputs_field(self, outputs: Sequence[ev.BindingOutput]) -> dict[str, Any]:
-        """The values set on output bindings; durablecli's own field, there only where such values are."""
+        """The values set on output bindings, if any: a field that only durablecli has."""
         return {"Outputs": [self._binding_output(each) for each in outputs]} if outputs else {}
 
     def _binding_output(self, output: ev.BindingOutput) -> dict[str, Any]:
@@ -161,7 +161,7 @@ class _HistoryProjection:
 
 
 def failure_details(failure: Failure) -> dict[str, Any]:
-    """A failure in the words of the Durable Task history."""
+    """Return a failure in the terms of the Durable Task history."""
     details: dict[str, Any] = {
         "ErrorType": failure.type,
         "ErrorMessage": failure.message,

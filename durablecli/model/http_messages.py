@@ -1,4 +1,4 @@
-"""What `context.call_http` sends and what comes back, as values: a request, an answer, and where a token comes from."""
+"""Requests and responses of `context.call_http`, as values, and the sources of their tokens."""
 
 from __future__ import annotations
 
@@ -25,24 +25,24 @@ _INVALID_RAW_STR = (
 
 
 class TokenSource:
-    """Where a call gets its OAuth token from."""
+    """The source of an OAuth token."""
 
 
 class ManagedIdentityTokenSource(TokenSource):
-    """The identity that the machine has in Azure, or the developer's own; `resource` is what the token is for."""
+    """The managed identity of the machine in Azure, or the developer's own. `resource` is the target of the token."""
 
     def __init__(self, resource: str) -> None:
         self.resource = resource
 
     def to_json(self) -> dict[str, Any]:
-        """As it stands in a request."""
+        """Return its form in a request."""
         return {"resource": self.resource, "kind": MANAGED_IDENTITY}
 
 
 class HttpHeaders(dict[str, Any]):
-    """Headers by name, looked up without case. Those that came several times are joined by commas.
+    """Headers by name, ignoring case. Repeated headers are joined by commas.
 
-    The value of a header is text; in a request it may be a secret too.
+    The value of a header is text; in a request it may also be a secret.
     """
 
     def __getitem__(self, name: str) -> Any:
@@ -55,7 +55,7 @@ class HttpHeaders(dict[str, Any]):
         return super().__contains__(self._stored_name(name))
 
     def get(self, name: str, default: Any = None) -> Any:
-        """The value of a header, or the default."""
+        """Return the value of a header, or the default."""
         return super().get(self._stored_name(name), default)
 
     def _stored_name(self, name: Any) -> Any:
@@ -66,7 +66,7 @@ class HttpHeaders(dict[str, Any]):
 
 
 class DurableHttpRequest:
-    """One request. `content` is sent as it is; `uri` is absolute, http or https; a header may be a `df.secret`."""
+    """One request. `content` is sent unchanged; `uri` is absolute, http or https; a header may be a `df.secret`."""
 
     def __init__(
         self,
@@ -83,7 +83,7 @@ class DurableHttpRequest:
         self.token_source = _to_token_source(token_source)
 
     def to_json(self) -> dict[str, Any]:
-        """As it stands in a history."""
+        """Return its form in a history."""
         parts = {
             "method": self.method,
             "uri": self.uri,
@@ -95,19 +95,19 @@ class DurableHttpRequest:
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> DurableHttpRequest:
-        """What to_json made."""
+        """Read what to_json returned."""
         headers = {name: parse_reference(text) or text for name, text in (value.get("headers") or {}).items()}
         return cls(value["method"], value["uri"], value.get("content"), headers, value.get("tokenSource"))
 
     @property
     def label(self) -> str:
-        """Method and address, without what may be secret in it."""
+        """Method and address, without parts that may be secret."""
         parts = urlsplit(self.uri)
         return f"{self.method} {parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
 
 
 class DurableHttpResponse(dict[str, Any]):
-    """An answer, whatever its status. It is a mapping too: `statusCode`, `headers`, `content`."""
+    """A response with any status. It is also a mapping: `statusCode`, `headers`, `content`."""
 
     def __init__(self, status_code: int, headers: Mapping[str, str] | None = None, content: str | None = None) -> None:
         super().__init__(statusCode=status_code, headers=HttpHeaders(headers or {}), content=content)
@@ -119,7 +119,7 @@ class DurableHttpResponse(dict[str, Any]):
 
     @property
     def headers(self) -> HttpHeaders:
-        """Looked up without case."""
+        """The headers by name, ignoring case."""
         headers: HttpHeaders = self["headers"]
         return headers
 
@@ -130,12 +130,12 @@ class DurableHttpResponse(dict[str, Any]):
         return content
 
     def to_json(self) -> dict[str, Any]:
-        """The plain mapping."""
+        """Return the plain mapping."""
         return {**self, "headers": dict(self.headers)}
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> DurableHttpResponse:
-        """What to_json made."""
+        """Read what to_json returned."""
         return cls(value["statusCode"], value.get("headers"), value.get("content"))
 
 
@@ -148,7 +148,7 @@ def make_request(
     token_source: Any,
     is_raw_str: bool,
 ) -> DurableHttpRequest:
-    """The request that a call asks for: `content` is written as JSON, unless `is_raw_str` says that it's text."""
+    """Make the request of a call. `content` is written as JSON unless `is_raw_str`, when it is text."""
     if is_raw_str and not isinstance(content, str):
         raise TypeError(_INVALID_RAW_STR)
     if content is None:
@@ -160,17 +160,17 @@ def make_request(
     return request
 
 
-# ── what is refused before anything is sent ────────────────────────────────────────────────────────────────────────
+# ── checks before anything is sent ───────────────────────────────────────────────────────────────────────────────────
 
 
 def check_uri(uri: str) -> str:
-    """The address itself, if it is absolute, http or https; raises ValueError."""
+    """Return the address if it is absolute, http or https; raises ValueError."""
     if not isinstance(uri, str):
         raise TypeError(f"the uri of an HTTP call is a string, not {type(uri).__name__}")
     try:
         parts = urlsplit(uri)
         host = parts.hostname and parts.port != 0
-    except ValueError:  # whose text may have all of it
+    except ValueError:  # its text may contain secrets
         raise ValueError(f"invalid address {_redact_uri(uri)!r}: its host or port can't be read") from None
     if parts.scheme.lower() not in ("http", "https") or not host:
         raise ValueError(f"invalid address {_redact_uri(uri)!r}: use an absolute http or https URL")
@@ -178,7 +178,7 @@ def check_uri(uri: str) -> str:
 
 
 def _redact_uri(uri: str) -> str:
-    """An address without what may be secret in it, even where it makes no sense."""
+    """Remove parts of an address that may be secret, even if it is invalid."""
     path = re.split(r"[?#;]", uri, maxsplit=1)[0]
     scheme, mark, rest = path.rpartition("//")
     return scheme + mark + rest.rpartition("@")[2]

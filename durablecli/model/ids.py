@@ -1,9 +1,9 @@
-"""Names of instances: what is allowed, how it looks as a file name, and how a child is called.
+"""Instance ids: which are allowed, how they become file names, and how ids of children are made.
 
-A file name is injective and safe wherever case or Unicode forms are folded: lower-case letters, digits, `_` and inner
-`-` stand for themselves, every other byte of the UTF-8 is `%` and two hex digits. So no name is `.` or `..`, begins
-with `-`, or holds a slash. What passes 150 bytes is cut and ends in `~` and a sha256 of the whole id. The `@` in
-the file name of an entity stands between its name and its key, and nowhere else.
+A file name is injective, and safe where case or Unicode forms are folded: lower-case letters, digits, `_` and inner `-`
+are kept, and every other byte of the UTF-8 becomes `%` and two hex digits. So no name is `.` or `..`, begins with `-`,
+or contains a slash. Beyond 150 bytes it is truncated and ends in `~` and a sha256 of the whole id. In the file name of
+an entity `@` separates its name from its key, and appears nowhere else.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ _KEPT_LENGTH = MAX_FILE_NAME_LENGTH - 1 - 64
 
 
 def new_id() -> str:
-    """A random id: 32 hex digits."""
+    """Make a random id of 32 hex digits."""
     return uuid.uuid4().hex
 
 
 def check_instance_id(text: str) -> str:
-    """The id itself, if an orchestration may have it; raises UsageError. The limits are those of Durable Functions."""
+    """Return the id if an orchestration may have it, by the rules of Durable Functions; raises UsageError."""
     if not isinstance(text, str):
         raise UsageError(f"Orchestration instance ids must be strings, not {type(text).__name__}.")
-    text = text if type(text) is str else str.__str__(text)  # what is kept is a plain str
+    text = text if type(text) is str else str.__str__(text)  # a plain str is kept
     if not text:
         raise UsageError("Orchestration instance ids must not be empty.")
     if len(text) > MAX_ID_LENGTH:
@@ -51,7 +51,7 @@ def check_instance_id(text: str) -> str:
 
 
 def file_name(name: str) -> str:
-    """The file name, without extension, of whatever `name` names: different names never share one."""
+    """Return the file name for a name, without extension. Different names never share one."""
     if _is_plain(name):
         return name
     data = name.encode("utf-8", "surrogatepass")
@@ -61,14 +61,14 @@ def file_name(name: str) -> str:
 
 
 def entity_file_name(id: str) -> str:
-    """The file name, without extension, of the entity `@name@key`: `name@key`, both spelled as above."""
+    """Return the file name of the entity `@name@key`, without extension: `name@key`, both escaped."""
     name, sign, key = id[1:].partition("@")
     data = id.encode("utf-8", "surrogatepass")
     return _truncate(sign.join(_escape(part.encode("utf-8", "surrogatepass")) for part in (name, key)), data)
 
 
 def parse_file_name(name: str) -> str | None:
-    """The id whose file has this name (without extension); None where the name was cut, or is none of ours."""
+    """Return the id whose file has this name, without extension; None if it was truncated, or is another file's."""
     if "~" in name:
         return None
     entity, sign, key = name.partition("@")
@@ -92,12 +92,12 @@ def _truncate(spelled: str, data: bytes) -> str:
 
 
 def shard(name: str) -> str:
-    """The folder of a name: two hex digits, spread evenly."""
+    """Return the folder for a name: two hex digits, evenly distributed."""
     return _SHARDS[crc32(name.encode("utf-8", "surrogatepass")) & 0xFF]
 
 
 def child_id(parent: str, execution: str, ordinal: int) -> str:
-    """The id of a sub-orchestration that was given none; it is the same on every replay."""
+    """Make the id of a sub-orchestration that was given none. It is the same in every replay."""
     child = f"{parent}:{execution}:{ordinal:x}"
     if len(child) <= MAX_ID_LENGTH:
         return child

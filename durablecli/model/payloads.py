@@ -1,12 +1,12 @@
-"""Values on their way into and out of a history: plain JSON, and nothing is lost in silence.
+"""Values to and from payloads, which are plain JSON. Nothing is lost silently.
 
-msgspec writes at C speed, but it writes NaN as null. So a value is looked through first: what is plain JSON already
-(nearly every payload) is written at once; anything else is turned into plain JSON step by step, and what JSON can't
-hold is refused with its path. Reading goes by annotation only: no class that a payload names is ever imported or
-called, but for the classes of a loaded Azure app (see custom_objects).
+msgspec writes at C speed, but it writes NaN as null. So a value is checked first: plain JSON (nearly every payload) is
+written at once; anything else is converted to plain JSON step by step, and a value that JSON can't hold is rejected
+with its path. Reading goes by annotation only: a payload never imports or calls a class that it names, except classes
+of a loaded Azure app (see custom_objects).
 
-Every value that enters a hub passes `encode`, or `check_nesting` where it is JSON already: so none is nested deeper
-than anybody can read again.
+Every value that enters a hub passes `encode`, or `check_nesting` if it is JSON already, so none is nested too deep to
+be read again.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ _decode_json_members = msgspec.json.Decoder(dict[str, Raw]).decode
 
 
 def encode(value: Any, limit: int = PAYLOAD_LIMIT) -> Raw:
-    """The JSON of a value; raises Unserializable with the path, or UsageError if it has more than `limit` bytes.
+    """Encode a value; raises Unserializable with the path, or UsageError if the JSON has more than `limit` bytes.
 
     Beyond plain JSON: dataclasses, enums, Structs, named tuples, sets (sorted), dates and times, UUID, Decimal, bytes
     (base64), paths, pydantic models, and every class that has `to_json`. Keys that are numbers, booleans or None
-    become strings, as json.dumps writes them. A Raw is taken as JSON.
+    become strings, as json.dumps writes them. A Raw already is JSON.
     """
     data = _encode_value(value)
     if len(data) > limit:
@@ -51,7 +51,7 @@ def encode(value: Any, limit: int = PAYLOAD_LIMIT) -> Raw:
 
 
 def decode(raw: Raw | bytes, annotation: Any = Any) -> Any:
-    """The value of a payload, built by the annotation; raises Mismatch with the path. Without one: plain JSON."""
+    """Decode a payload by an annotation, or else as plain JSON; raises Mismatch with the path."""
     try:
         if APP_MODULES and annotation is not Raw and custom_objects.may_contain_envelope(raw):
             return typed_decode.build(decode_json(raw), annotation, "$")
@@ -67,7 +67,7 @@ def decode(raw: Raw | bytes, annotation: Any = Any) -> Any:
 
 
 def decode_members(raw: Raw | bytes) -> dict[str, Raw]:
-    """The members of a JSON object, undecoded; raises Mismatch."""
+    """Split a JSON object into its members, undecoded; raises Mismatch."""
     try:
         return _decode_json_members(raw)
     except msgspec.ValidationError as error:
@@ -75,9 +75,9 @@ def decode_members(raw: Raw | bytes) -> dict[str, Raw]:
 
 
 def check_nesting(data: bytes) -> None:
-    """Refuse JSON that is nested deeper than the limit, with Unserializable.
+    """Raise Unserializable for JSON that is nested deeper than the limit.
 
-    It is read only if it has brackets enough; counting them costs next to nothing.
+    It is parsed only if it has enough brackets; counting them is cheap.
     """
     if len(data) <= 2 * MAX_NESTING_DEPTH or data.count(b"[") + data.count(b"{") <= MAX_NESTING_DEPTH:
         return
@@ -90,7 +90,7 @@ def check_nesting(data: bytes) -> None:
 
 
 def to_displayable(payload: Raw) -> Raw:
-    """A payload for a display; one nested deeper than the limit, from an older version, is described instead."""
+    """Return a payload for display. One nested deeper than the limit, by an older version, is replaced by a text."""
     if memoryview(payload).nbytes <= 2 * MAX_NESTING_DEPTH:
         return payload
     data = bytes(payload)
@@ -106,7 +106,7 @@ def _encode_value(value: Any) -> bytes:
         if is_plain(value):
             return encode_json(value)
     except (ValueError, RecursionError):
-        pass  # a lone surrogate, or too many digits: found below, with its path
+        pass  # a lone surrogate or too many digits: reported below, with its path
     if isinstance(value, Raw):
         return _check_raw(bytes(value))
     try:
@@ -116,7 +116,7 @@ def _encode_value(value: Any) -> bytes:
 
 
 def _check_raw(data: bytes) -> bytes:
-    """JSON as it was given: on one line, as histories need it, and not nested too deep."""
+    """Check given JSON, and put it on one line, as histories need it."""
     try:
         decode_json(data)
         check_nesting(data)

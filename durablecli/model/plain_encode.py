@@ -1,4 +1,4 @@
-"""Values into plain JSON, step by step. What JSON can't hold, or would not give back, is refused with its path."""
+"""Converts values to plain JSON step by step. A value that JSON can't hold or return is rejected with its path."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _ZERO, _MINUTE = timedelta(), timedelta(minutes=1)
 
 
 def is_plain(value: Any, depth: int = 0) -> bool:
-    """Whether msgspec writes this as it stands. Looks at types in bulk: a long list of numbers costs one pass in C."""
+    """Whether msgspec writes this unchanged. Checks types in bulk: a long list of numbers takes one pass in C."""
     kind = type(value)
     if kind in _ATOM_TYPES:
         return True
@@ -63,7 +63,7 @@ def is_plain(value: Any, depth: int = 0) -> bool:
 
 
 def to_plain(value: Any, path: str = "$", depth: int = 0) -> Any:
-    """The same value in None, bool, int, float, str, list and dict. `depth` is how many of those it is within."""
+    """Convert a value to None, bool, int, float, str, list and dict. `depth` is the number of levels above it."""
     if value is None or isinstance(value, bool):
         return value
     kind: Any = type(value)
@@ -86,7 +86,7 @@ def to_plain(value: Any, path: str = "$", depth: int = 0) -> Any:
 
 @functools.lru_cache(maxsize=1024)
 def _find_serializer(kind: Any) -> Callable[[Any], Any] | None:
-    """How a class says it is written: `to_json` (static, or of the instance), or pydantic's `model_dump`."""
+    """Find how a class is serialized: by `to_json` (static or an instance method), or pydantic's `model_dump`."""
     if callable(hook := getattr(kind, "to_json", None)):
         return hook if callable(getattr(kind, "from_json", None)) else _reject_json_text(hook)
     if pydantic_models.is_pydantic(kind):
@@ -97,15 +97,15 @@ def _find_serializer(kind: Any) -> Callable[[Any], Any] | None:
 
 
 def _reject_json_text(hook: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    """A `to_json` without `from_json`, as pandas has it: a text of JSON would stay a text for ever."""
+    """Wrap a `to_json` without `from_json`, like that of pandas, to reject JSON text: it would be read as text."""
 
     def serialize(value: Any) -> Any:
         found = hook(value)
         if isinstance(found, str) and found[:1] in ("{", "["):
             raise Unserializable(
                 "$",
-                f"{type_label(type(value))} has a to_json that gives a text, and no from_json to read it back: "
-                "pass plain data of it, as df.to_dict('records') of a pandas DataFrame, or series.tolist()",
+                f"{type_label(type(value))} has a to_json that returns text, and no from_json to read it back: "
+                "pass plain data, such as df.to_dict('records') of a pandas DataFrame, or series.tolist()",
             )
         return found
 
@@ -149,7 +149,7 @@ def _check_text(text: str, path: str) -> str:
     return text
 
 
-# ── dates, bytes and the like ──────────────────────────────────────────────────────────────────────────────────────
+# ── dates, bytes and the like ────────────────────────────────────────────────────────────────────────────────────────
 
 
 def _convert_scalar(value: Any, path: str) -> Any:
@@ -164,7 +164,7 @@ def _convert_scalar(value: Any, path: str) -> Any:
 
 
 def _to_base_class(value: Any, kind: Any) -> Any:
-    """An object of a subclass as one of its base. Raises ValueError if it is more, as a pandas.Timestamp may be."""
+    """Convert an object of a subclass to its base. Raises ValueError if that loses data, as of a pandas.Timestamp."""
     base: Any
     if kind is timedelta:
         base = timedelta(value.days, value.seconds, value.microseconds)
@@ -179,7 +179,7 @@ def _to_base_class(value: Any, kind: Any) -> Any:
     return base
 
 
-# ── what holds other values ────────────────────────────────────────────────────────────────────────────────────────
+# ── containers and objects ───────────────────────────────────────────────────────────────────────────────────────────
 
 
 def _convert_composite(value: Any, path: str, depth: int) -> Any:
@@ -204,7 +204,7 @@ def _convert_composite(value: Any, path: str, depth: int) -> Any:
 
 
 def _serialized_fields(value: Any) -> Iterable[tuple[str, Any]] | None:
-    """Names and values of what is written as an object by its fields; None if it isn't."""
+    """Return names and values of the fields of an object; None if it isn't written by fields."""
     kind = type(value)
     if isinstance(value, msgspec.Struct):
         if kind.__struct_config__.array_like:
@@ -237,7 +237,7 @@ def _convert_mapping(value: Mapping[Any, Any], path: str, depth: int) -> dict[st
 
 
 def _convert_key(key: Any, path: str) -> str:
-    """A key as json.dumps writes it."""
+    """Convert a key as json.dumps does."""
     if isinstance(key, Enum):
         key = key.value
     text = typed_decode.key_to_text(key)
@@ -250,7 +250,7 @@ def _convert_key(key: Any, path: str) -> str:
 
 
 def _sort_items(items: list[Any]) -> list[Any]:
-    """One order for equal sets, whatever the hash seed: numbers by value, all else by its JSON."""
+    """Sort the items of a set, independent of the hash seed: numbers by value, all else by its JSON."""
     if all(isinstance(item, int | float) for item in items):
         return sorted(items)
     return sorted(items, key=encode_json)

@@ -1,6 +1,6 @@
-"""Refuses objects of pydantic's of which something would be lost: secrets, excluded fields, subclasses, bytes.
+"""Rejects pydantic objects that would lose data: secrets, excluded fields, subclasses, bytes.
 
-pydantic itself leaves these out, or writes something else in their place, and says nothing.
+pydantic itself omits these, or writes something else, without an error.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _BASE64_CONFIG = "model_config = ConfigDict(ser_json_bytes='base64', val_json_by
 
 
 class _ModelField(NamedTuple):
-    """A field. Of one with a serializer of the author's own, what is written is the author's affair."""
+    """A field. One with a serializer of the author's own isn't checked."""
 
     name: str
     info: Any
@@ -37,7 +37,7 @@ class _ModelField(NamedTuple):
 
 
 def dump_without_loss(value: Any) -> Any:
-    """The object in plain JSON; raises Unserializable with the path of what would be lost."""
+    """Return the object as plain JSON; raises Unserializable with the path of data that would be lost."""
     secrets: list[str] = []
     _check_value(value, "$", secrets)
     try:
@@ -58,25 +58,25 @@ def dump_without_loss(value: Any) -> Any:
 
 
 def _check_validators(value: Any, dump: Any) -> None:
-    """Refuse an object that its validators change once more when it is read: as one that turns euros into cents."""
+    """Reject an object that its validators change again when it is read, such as euros into cents."""
     kind: Any = type(value)
     if not pydantic_models.has_validators(kind):
         return
     try:
         again = pydantic_models.load_model(kind, dump)
         is_same = bool(again == value) or pydantic_models.dump_model(again) == dump
-    except Exception:  # noqa: BLE001 - code of the author's; it will say so where the object is read
+    except Exception:  # noqa: BLE001 - the author's code; the error is raised where the object is read
         return
     if not is_same:
         raise Unserializable(
             "$",
-            f"the validators of {kind.__qualname__} change its values once more when it is read; let them leave values "
-            "as they are that are valid already",
+            f"the validators of {kind.__qualname__} change its values again when it is read; let them leave valid "
+            "values unchanged",
         )
 
 
 def _find_numpy_error(value: Any) -> Unserializable | None:
-    """The refusal of the first scalar or array of numpy's, which pydantic refuses without its place."""
+    """Return the error for the first numpy value: that of pydantic has no path."""
     return next(
         (Unserializable(path, why_unserializable(item)) for path, item in _iter_values(value, "$") if _is_numpy(item)),
         None,
@@ -95,7 +95,7 @@ def _is_numpy(value: Any) -> bool:
 
 
 def _iter_values(value: Any, path: str) -> Iterator[tuple[str, Any]]:
-    """What an object holds, each with its path."""
+    """Yield all values in an object with their paths."""
     kind: Any = type(value)
     if isinstance(value, Mapping):
         inner = [(typed_decode.path_step(key), item) for key, item in value.items()]
@@ -110,7 +110,7 @@ def _iter_values(value: Any, path: str) -> Iterator[tuple[str, Any]]:
 
 
 def _check_value(value: Any, path: str, secrets: list[str]) -> None:
-    """Refuse what would be lost, and note where secrets are."""
+    """Reject a value that would lose data, and note the paths of secrets."""
     kind: Any = type(value)
     if kind in _ATOM_TYPES:
         return

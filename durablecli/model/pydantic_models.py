@@ -1,8 +1,8 @@
-"""Objects of pydantic's models and dataclasses: how they are written, and read back.
+"""Objects of pydantic models and dataclasses: how they are written and read.
 
-They are written by the names of their fields, and read by names and by aliases, so that JSON from elsewhere fits as
-well. Only a model in which the alias of one field is the name of another is written by aliases. Computed fields are
-written where reading ignores them. Nothing here imports pydantic: its classes say by themselves what they are.
+They are written by field names, and read by names and aliases, so that JSON from elsewhere matches too. Only a model in
+which the alias of one field is the name of another is written by aliases. Computed fields are written if reading
+ignores them. This module doesn't import pydantic: its classes are recognized by their attributes.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ _MIN_BY_NAME_VERSION = (2, 11)
 
 
 def is_pydantic(kind: Any) -> bool:
-    """Whether a class is pydantic's: a model, or a dataclass."""
+    """Whether a class is a pydantic model or dataclass."""
     return hasattr(kind, "__pydantic_validator__")
 
 
 def get_model_fields(kind: Any) -> Mapping[str, Any] | None:
-    """The fields of a model or dataclass of pydantic's, by name; None for any other class."""
+    """Return the fields of a pydantic class by name; None for any other class."""
     if not is_pydantic(kind):
         return None
     found = getattr(kind, "__pydantic_fields__", None)
@@ -34,13 +34,13 @@ def get_model_fields(kind: Any) -> Mapping[str, Any] | None:
 
 
 def get_accepted_keys(kind: Any) -> list[set[str]] | None:
-    """For each field the keys under which it is read; None for a class that isn't pydantic's."""
+    """Return for each field the keys under which it is read; None if the class isn't pydantic's."""
     found = get_model_fields(kind)
     return None if found is None else [{name, *_validation_aliases(info)} for name, info in found.items()]
 
 
 def load_model(kind: Any, value: Any) -> Any:
-    """An object of this class, from plain JSON. Raises what pydantic raises."""
+    """Make an object of this class from plain JSON. Raises what pydantic raises."""
     options = {"by_alias": True, "by_name": True} if _supports_by_name() else {}
     if hasattr(kind, "model_validate_json"):
         return kind.model_validate_json(encode_json(value), **options)
@@ -48,7 +48,7 @@ def load_model(kind: Any, value: Any) -> Any:
 
 
 def dump_model(value: Any) -> Any:
-    """The object in plain JSON. Raises Unserializable, or what pydantic raises."""
+    """Return an object as plain JSON. Raises Unserializable, or what pydantic raises."""
     kind: Any = type(value)
     options = {"mode": "json", "round_trip": _needs_round_trip(kind), "by_alias": _is_written_by_alias(kind)}
     if not hasattr(kind, "model_dump"):
@@ -58,7 +58,7 @@ def dump_model(value: Any) -> Any:
 
 @functools.lru_cache(maxsize=1024)
 def _needs_round_trip(kind: Any) -> bool:
-    """Whether only what can be read again is written: no computed fields, and the text of a Json field."""
+    """Whether it must be dumped for a round trip: without computed fields, and with the text of Json fields."""
     tree = list(_iter_model_classes(kind, set()))
     computed = [each for each in tree if each.__pydantic_decorators__.computed_fields]
     infos = [info for each in tree for _, info in _field_items(each)]
@@ -67,13 +67,13 @@ def _needs_round_trip(kind: Any) -> bool:
 
 
 def get_config(kind: Any) -> Mapping[str, Any]:
-    """The settings of a model or dataclass of pydantic's."""
+    """Return the configuration of a pydantic class."""
     return getattr(kind, "model_config", None) or getattr(kind, "__pydantic_config__", None) or {}
 
 
 @functools.lru_cache(maxsize=1024)
 def has_validators(kind: Any) -> bool:
-    """Whether validators of the author's run when an object of this class, or one in its fields, is read."""
+    """Whether the author's validators run when an object of this class is read, or one in its fields."""
     return any(_has_own_validators(each) for each in _iter_model_classes(kind, set()))
 
 
@@ -85,7 +85,7 @@ def _has_own_validators(kind: Any) -> bool:
 
 @functools.lru_cache(maxsize=1024)
 def _supported_dump_options(kind: Any) -> tuple[str, ...]:
-    """Those that its `model_dump` takes, which may be the author's own."""
+    """Return the options that its `model_dump` takes, which may be the author's own."""
     taken = inspect.signature(kind.model_dump).parameters.values()
     names = {each.name for each in taken}
     takes_all = any(each.kind is each.VAR_KEYWORD for each in taken)
@@ -93,12 +93,12 @@ def _supported_dump_options(kind: Any) -> tuple[str, ...]:
 
 
 def _supports_by_name() -> bool:
-    """Whether this pydantic can be asked to read names beside aliases."""
+    """Whether this version of pydantic can read both names and aliases."""
     version = str(getattr(sys.modules.get("pydantic"), "VERSION", "0.0")).split(".")
     return tuple(int(part) for part in version[:2]) >= _MIN_BY_NAME_VERSION
 
 
-# ── names or aliases ───────────────────────────────────────────────────────────────────────────────────────────────
+# ── names or aliases ─────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 @functools.lru_cache(maxsize=1024)
@@ -115,7 +115,7 @@ def _is_written_by_alias(kind: Any) -> bool:
 
 
 def _iter_model_classes(kind: Any, seen: set[Any]) -> Iterator[Any]:
-    """The class, and those that the annotations of its fields name."""
+    """Yield the class, and the pydantic classes in the annotations of its fields."""
     seen.add(kind)
     yield kind
     for _, info in _field_items(kind):
@@ -136,7 +136,7 @@ def _field_items(kind: Any) -> list[tuple[str, Any]]:
 
 
 def _find_alias_clashes(kind: Any) -> Iterator[str]:
-    """A line for each field whose alias is the name of another."""
+    """Yield a line for each field whose alias is the name of another."""
     names = {name for name, _ in _field_items(kind)}
     for name, info in _field_items(kind):
         for alias in _validation_aliases(info):
@@ -149,7 +149,7 @@ def _reads_alias_it_writes(info: Any, name: str) -> bool:
 
 
 def _validation_aliases(info: Any) -> list[str]:
-    """The keys at which a field is looked for: its alias, several, or where the path to it begins."""
+    """Return the keys from which a field is read: its aliases, or the first part of an alias path."""
     alias = info.validation_alias or info.alias
     found = [] if alias is None else getattr(alias, "choices", [alias])
     return [each if isinstance(each, str) else str(each.path[0]) for each in found]

@@ -1,4 +1,4 @@
-"""Redacts the credentials of HTTP calls in displays. Those that code gives in clear are written as they are."""
+"""Redacts the credentials of HTTP calls for display. On disk they are as the code gives them."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ _is_credential = re.compile(
     r"|token|secret|password|credential|signature).*",
     re.IGNORECASE,
 ).fullmatch
-"""The headers that may hold a credential, whatever it is called."""
+"""The names of headers that may hold a credential."""
 
 _HTTP_NAMES = frozenset({HTTP_ACTIVITY.casefold(), HTTP_ORCHESTRATOR.casefold()})
 
 
 def redact_headers(payload: Raw) -> Raw:
-    """A request or an answer of an HTTP call as JSON, with its credentials redacted."""
+    """Redact the credentials in a request or response of an HTTP call."""
     try:
         value: Any = msgspec.json.decode(payload)
     except (msgspec.DecodeError, RecursionError):
@@ -43,20 +43,20 @@ def _must_redact(name: str, text: object) -> bool:
 
 
 def redact_payload(function: str | None, payload: Raw) -> Raw:
-    """The input or the output of an orchestration, for a display."""
+    """Redact the input or output of an orchestration, if it is an HTTP call."""
     is_http = function is not None and function.casefold() == HTTP_ORCHESTRATOR.casefold()
     return redact_headers(payload) if is_http and payload else payload
 
 
 class Redactor:
-    """Redacts the records of one history, each as it comes; what isn't about an HTTP call stays the same object."""
+    """Redacts the records of one history, one after another. Records of anything else are returned unchanged."""
 
     def __init__(self) -> None:
         self._is_http = False
         self._calls: set[int] = set()
 
     def redact(self, record: ev.Record) -> ev.Record:
-        """The record as a display may show it."""
+        """Return the record for display."""
         event = record.event
         shown = self._redact_event(record.n, event)
         return record if shown is event else record._replace(event=shown)
@@ -83,5 +83,5 @@ class Redactor:
 
 
 def redact_records(records: Iterable[ev.Record]) -> Iterator[ev.Record]:
-    """The records of one history as a display may show them."""
+    """Redact the records of one history for display."""
     return map(Redactor().redact, records)

@@ -1,4 +1,4 @@
-"""When a failed attempt is tried again, and after how long. A decision of its own in the history, so it replays."""
+"""Retry policies: whether a failed attempt is retried, and after which delay."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ _ZERO = timedelta(0)
 
 @dataclass(frozen=True)
 class RetryPolicy:
-    """How often a call is tried and how long it waits in between.
+    """The number of attempts of a call, and the delays between them.
 
-    After attempt k (from 1) has failed the wait is `first_retry_interval` × `backoff_coefficient`^(k−1), at most
-    `max_retry_interval`. It ends after `max_number_of_attempts`, when `retry_timeout` has passed since the first
+    After attempt k (from 1) the delay is `first_retry_interval` × `backoff_coefficient`^(k−1), at most
+    `max_retry_interval`. Retries end after `max_number_of_attempts`, when `retry_timeout` has passed since the first
     attempt was scheduled, or with a failure of a type in `non_retryable` (classes, qualified or bare names). An input
-    that doesn't fit, or a result that can't be written, is never tried again: the side effects would be repeated.
+    that doesn't match, or a result that can't be encoded, is never retried: the side effects would be repeated.
     """
 
     first_retry_interval: timedelta
@@ -45,7 +45,7 @@ class RetryPolicy:
 
 
 class RetryOptions(RetryPolicy):
-    """The same in whole numbers of milliseconds, as azure-functions-durable v1 spells it."""
+    """A RetryPolicy in milliseconds, as in azure-functions-durable v1."""
 
     def __init__(
         self,
@@ -74,7 +74,7 @@ class RetryOptions(RetryPolicy):
         return None if self.retry_timeout is None else _to_milliseconds(self.retry_timeout)
 
     def to_json(self) -> dict[str, Any]:
-        """What the original has of it, in the words of its protocol."""
+        """Return the two fields that Azure's SDK sends."""
         return {
             "firstRetryIntervalInMilliseconds": self.first_retry_interval_in_milliseconds,
             "maxNumberOfAttempts": self.max_number_of_attempts,
@@ -84,9 +84,9 @@ class RetryOptions(RetryPolicy):
 def retry_delay(
     policy: RetryPolicy, attempt: int, first_at: datetime, now: datetime, failure: Failure | None = None
 ) -> timedelta | None:
-    """How long to wait after failed `attempt` (from 1) before the next one; None when there is none.
+    """Return the delay between failed `attempt` (from 1) and the next; None if there is no next.
 
-    `first_at` is when the first attempt was scheduled, `now` the time of the turn that saw this one fail.
+    `first_at` is when the first attempt was scheduled, `now` the time of the turn with the failure.
     """
     if attempt >= policy.max_number_of_attempts:
         return None
@@ -121,7 +121,7 @@ def _check_attempts(value: object) -> None:
 
 
 def _exception_names(kinds: object) -> tuple[str, ...]:
-    """Qualified names: a class itself may be another object after a reload."""
+    """Convert to qualified names, because a class may be another object after a reload."""
     names = []
     for kind in kinds if isinstance(kinds, Iterable) and not isinstance(kinds, str | type) else (kinds,):
         if isinstance(kind, type) and issubclass(kind, BaseException):

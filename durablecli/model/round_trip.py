@@ -1,7 +1,7 @@
-"""Which objects a field can hold so that all of them is there when they are read: those of the classes it names.
+"""Checks that all fields of an object are read back, which depends on the annotations of the fields that hold it.
 
-A field is read by its annotation. An object of a subclass is written whole, and read as the class that the annotation
-names: the fields that only the subclass has would be lost. That is refused where it is written.
+A field is read by its annotation. An object of a subclass is written with all its fields, but read as the class in the
+annotation: fields that only the subclass has would be lost. Writing such an object is rejected.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ FieldClasses = frozenset[type]
 
 
 def check_no_fields_lost(value: Any, path: str) -> None:
-    """Raises Unserializable if a field of this object holds more than is read back."""
+    """Raise Unserializable if a field of this object holds more than is read back."""
     kind: Any = type(value)
     for name, classes in classes_by_field(kind).items():
         check_no_subclass_fields_lost(getattr(value, name, None), classes, f"{path}{typed_decode.path_step(name)}")
 
 
 def check_no_subclass_fields_lost(value: Any, classes: FieldClasses, path: str) -> None:
-    """Raises Unserializable if this, or what is in it, belongs to a subclass of `classes` that has more fields."""
+    """Raise Unserializable if this, or a value in it, is of a subclass of `classes` with more fields."""
     kind: Any = type(value)
     if kind in classes:
         return
@@ -53,19 +53,19 @@ def check_no_subclass_fields_lost(value: Any, classes: FieldClasses, path: str) 
 
 @functools.lru_cache(maxsize=1024)
 def classes_by_field(kind: Any) -> Mapping[str, FieldClasses]:
-    """By the name of a field, the classes with fields that its annotation names; only fields that name some."""
+    """Return the classes with fields in each field's annotation, by its name; without fields that have none."""
     found = {name: find_field_classes(hint) for name, hint in resolve_type_hints(kind).items()}
     return {name: classes for name, classes in found.items() if classes}
 
 
 def find_field_classes(annotation: Any) -> FieldClasses:
-    """The classes with fields that an annotation names; none if it allows anything."""
+    """Return the classes with fields in an annotation; none if it allows anything."""
     found: set[type] = set()
     return frozenset(found) if _collect_classes(annotation, found) else frozenset()
 
 
 def has_serializer(metadata: Iterable[Any]) -> bool:
-    """Whether an annotation of pydantic's says how its values are written: PlainSerializer, SerializeAsAny and such."""
+    """Whether a pydantic annotation has a serializer: PlainSerializer, SerializeAsAny or the like."""
     return any("Seriali" in type(each).__name__ for each in metadata)
 
 
@@ -85,13 +85,13 @@ def _collect_classes(annotation: Any, found: set[type]) -> bool:
 
 
 def _has_from_json(kind: type) -> bool:
-    """Whether the class makes its objects: which class they are of is its own affair."""
+    """Whether the class has its own way of making objects."""
     return callable(getattr(kind, "from_json", None))
 
 
 @functools.lru_cache(maxsize=1024)
 def field_names(kind: Any) -> tuple[str, ...] | None:
-    """The fields that objects of a class are written by; None for a class that has none to be written by."""
+    """Return the fields by which objects of a class are written; None if there are none."""
     if (fields := pydantic_models.get_model_fields(kind)) is not None:
         return tuple(fields)
     if issubclass(kind, msgspec.Struct):

@@ -1,4 +1,4 @@
-"""Credentials of HTTP calls: named in the code, read from the environment when a request is sent, and never written."""
+"""Credentials of HTTP calls: named in code, read from the environment when a request is sent, and never written."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _is_name = re.compile(r"[^=\0]+").fullmatch
 
 
 class Secret:
-    """The value of an environment variable, with text around it. See `secret`."""
+    """The value of an environment variable, with optional text before and after it. See `secret`."""
 
     __slots__ = ("name", "prefix", "suffix")
 
@@ -44,12 +44,12 @@ class Secret:
         raise AssertionError("unreachable")
 
     def reference(self) -> dict[str, str]:
-        """What is written in its place: the names, and the text around it."""
+        """Return what is written instead: the name, and the text before and after it."""
         parts = {"secret": self.name, "prefix": self.prefix, "suffix": self.suffix}
         return {key: text for key, text in parts.items() if text}
 
     def resolve(self, environment: Mapping[str, str]) -> str:
-        """The value, with the text around it; raises LookupError or ValueError, whose text doesn't show it."""
+        """Return the value with its text; raises LookupError or ValueError, whose message doesn't contain the value."""
         value = environment.get(self.name)
         if not value:
             raise LookupError(
@@ -64,14 +64,14 @@ class Secret:
 def secret(name: str) -> Secret:
     """A credential for a header of `context.call_http`, taken from the environment variable `name`.
 
-    It is read when the request is sent, by the process that runs the engine, and never written; the history names the
-    variable only. Text may stand around it: `{"Authorization": "Bearer " + df.secret("API_TOKEN")}`.
+    It is read when the request is sent, by the process that runs the engine, and never written; the history contains
+    only the variable's name. It can be part of a text: `{"Authorization": "Bearer " + df.secret("API_TOKEN")}`.
     """
     return Secret(name)
 
 
 def parse_reference(value: object) -> Secret | None:
-    """The secret whose reference this is."""
+    """Return the secret of a reference; None if this is none."""
     if not isinstance(value, dict) or not isinstance(value.get("secret"), str):
         return None
     return Secret(value["secret"], value.get("prefix", ""), value.get("suffix", ""))

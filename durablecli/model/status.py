@@ -1,4 +1,4 @@
-"""What people ask about an instance: its runtime status, what it waits for, and the row that lists show."""
+"""The status of an instance: its runtime status, its pending waits, and its row in lists."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import msgspec
 
 
 class OrchestrationRuntimeStatus(Enum):
-    """The statuses of Durable Functions; value and name are the same word."""
+    """The statuses of Durable Functions; value and name are the same."""
 
     Running = "Running"
     Completed = "Completed"
@@ -25,10 +25,10 @@ ENDED_STATUSES = frozenset({"Completed", "Failed", "Terminated", "Canceled"})
 
 
 class PendingWait(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):
-    """One thing an instance waits for: kind is activity, event, timer, child, entity, lock, start or suspended.
+    """One wait of an instance: kind is activity, event, timer, child, entity, lock, start or suspended.
 
-    `id` is the `n` of the decision, `child` the instance id of a sub-orchestration, `attempts` counts from 1.
-    `entity` is where it waits; a lock is asked for at all `entities` in turn, and `holder` is who has it meanwhile.
+    `id` is the `n` of the decision, `child` the instance id of a sub-orchestration, `attempt` counts from 1. `entity`
+    is the entity for which it waits; a lock is requested from all `entities` in turn, and `holder` has it now.
     """
 
     kind: str
@@ -44,12 +44,12 @@ class PendingWait(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel
 
 
 class InstanceSummary(msgspec.Struct, frozen=True):
-    """One instance in a list: derived from its history, kept in the index. Times are UTC; `next_due` too.
+    """The row of one instance in lists, derived from its history and kept in the index. Times are UTC.
 
-    `set_aside` says why the engine leaves it alone; then the rest is as much of it as could be read.
+    `set_aside` is the reason why the engine doesn't use it; then the other fields are what could be read.
 
-    A row may stand for an entity: then `status` is Exists or Empty, `locked_by` the instance that holds its lock, and
-    `queued` counts what waits for it.
+    The row of an entity has the `status` Exists or Empty; `locked_by` is the instance that holds its lock, and `queued`
+    the number of its pending operations and requests.
     """
 
     id: str

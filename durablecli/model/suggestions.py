@@ -1,4 +1,4 @@
-"""Finds the name that somebody probably meant."""
+"""Suggests the name that was probably meant."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ _MAX_TYPOS = 2
 
 
 def find_closest(word: str, known: Iterable[str]) -> str | None:
-    """The known name that resembles a word most, without case; None if none does."""
-    import difflib  # only after a slip
+    """Return the known name most similar to a word, ignoring case; None if none is similar."""
+    import difflib  # only after a typo
 
     names = {name.casefold(): name for name in known}
     near = difflib.get_close_matches(word.casefold(), names, n=1)
@@ -19,15 +19,15 @@ def find_closest(word: str, known: Iterable[str]) -> str | None:
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """`; did you mean 'order'?`, or nothing."""
+    """Return `; did you mean 'order'?`, or nothing."""
     near = find_closest(word, known)
     return f"; did you mean '{near}'?" if near else ""
 
 
 def find_misspelled(word: str, known: Iterable[str]) -> str | None:
-    """The known name that a word differs from by a slip of the keyboard: one or two letters, a third of it at most.
+    """Return the known name from which a word differs by a typo: one or two letters, a third of it at most.
 
-    Names that differ in their numbers only are different names.
+    Names that differ only in their numbers are different names.
     """
     folded = word.casefold()
     for name in known:
@@ -47,7 +47,7 @@ def _without_numbers(word: str) -> str:
 
 
 def _edit_distance(one: str, other: str) -> int:
-    """How many letters are missing, added, replaced, or swapped with their neighbour."""
+    """Count letters that are missing, added, replaced, or swapped with a neighbour."""
     before: list[int] = []
     last = list(range(len(other) + 1))
     for i, letter in enumerate(one, 1):

@@ -1,8 +1,8 @@
-"""Objects from plain JSON, by annotation.
+"""Builds objects from plain JSON, by annotation.
 
-msgspec does what it knows, at C speed. The rest is walked by hand: classes with `from_json` or pydantic's
+msgspec handles what it knows, at C speed. The rest is built here: classes with `from_json` or pydantic's
 `model_validate`, unions of classes, enums of any value, paths and the like, and all that contains them. Where an
-annotation says nothing that could be checked (a name that doesn't resolve, a type variable) the JSON stays as it is.
+annotation can't be checked (an unresolved name, a type variable) the JSON is left unchanged.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ _WRAPPER_ORIGINS = (typing.Annotated, typing.Final, typing.ClassVar, typing.Requ
 
 
 def path_step(key: object) -> str:
-    """One step of a path by key: `.name`, or `["any other key"]`."""
+    """Return one step of a path: `.name`, or `["any other key"]`."""
     text = str(key)
     if text.isidentifier():
         return f".{text}"
@@ -56,7 +56,7 @@ def path_step(key: object) -> str:
 
 
 def key_to_text(key: object) -> str | None:
-    """A key of a dict as json.dumps writes it; None if it can't be one."""
+    """Return a dict key as json.dumps writes it; None if it can't be one."""
     if isinstance(key, str):
         return str.__str__(key)
     if key is None or isinstance(key, bool):
@@ -67,13 +67,13 @@ def key_to_text(key: object) -> str | None:
 
 
 def split_validation_error(error: msgspec.ValidationError) -> tuple[str, str]:
-    """Path and reason of msgspec's refusal."""
+    """Return path and reason of msgspec's error."""
     reason, _, path = str(error).partition(" - at `")
     return path.rstrip("`") or "$", reason + (_NEW_FIELD_HINT if reason.startswith(_MISSING_FIELD) else "")
 
 
 def get_decoder(annotation: Any) -> Callable[[Raw | bytes], Any]:
-    """What reads payloads of this annotation: made once for each. It raises Mismatch, or msgspec's ValidationError."""
+    """Return the cached decoder for an annotation. It raises Mismatch, or msgspec's ValidationError."""
     try:
         return _get_cached_decoder(annotation)
     except TypeError:  # an annotation that can't be hashed
@@ -100,17 +100,17 @@ def _decode_native(decoder: msgspec.json.Decoder[Any], annotation: Any, raw: Raw
     try:
         return decoder.decode(raw)
     except msgspec.ValidationError as error:
-        # msgspec names neither keys nor what an array lacks; the walk by hand does.
+        # msgspec's error lacks keys and missing array items; build reports them.
         if "[...]" in str(error) or "`array` of " in str(error):
             build(decode_json(raw), annotation, "$")
         raise
 
 
-# ── looking at annotations ─────────────────────────────────────────────────────────────────────────────────────────
+# ── annotations ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def unwrap_annotation(annotation: Any) -> Any:
-    """The annotation without what only adds notes to it: Annotated, NewType, aliases and the like."""
+    """Remove wrappers from an annotation: Annotated, NewType, aliases and the like."""
     while True:
         origin = typing.get_origin(annotation)
         if origin in _WRAPPER_ORIGINS:
@@ -130,7 +130,7 @@ def _is_unconstrained(kind: Any) -> bool:
 
 
 def _needs_build(annotation: Any, seen: frozenset[Any]) -> bool:
-    """Whether something in this annotation is beyond msgspec."""
+    """Whether msgspec can't handle some part of this annotation."""
     kind = unwrap_annotation(annotation)
     origin = typing.get_origin(kind) or kind
     if kind is Any or kind is object or kind in _NATIVE_TYPES or kind in _CONCRETE_TYPES or origin is typing.Literal:
@@ -156,7 +156,7 @@ def _is_dict(kind: Any) -> bool:
 
 
 def _key_needs_build(annotation: Any) -> bool:
-    """Whether msgspec reads such keys of a dict as strings only, or not at all."""
+    """Whether msgspec reads such dict keys only as strings, or not at all."""
     kind = unwrap_annotation(annotation)
     return typing.get_origin(kind) in _UNION_ORIGINS or kind in (bool, type(None))
 
@@ -167,7 +167,7 @@ def _is_plain_enum(kind: type[Enum]) -> bool:
 
 
 def _find_constructor(kind: type) -> Callable[[Any], Any] | None:
-    """How a class says that it is made: `from_json`, or the ways of pydantic."""
+    """Find how objects of a class are made: by `from_json`, or pydantic's ways."""
     if callable(hook := getattr(kind, "from_json", None)):
         return hook  # type: ignore[no-any-return]
     if pydantic_models.is_pydantic(kind):
@@ -175,11 +175,11 @@ def _find_constructor(kind: type) -> Callable[[Any], Any] | None:
     return getattr(kind, "model_validate", None)
 
 
-# ── building ───────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── building ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def build(value: Any, annotation: Any, path: str) -> Any:
-    """The object that `annotation` asks for, from plain JSON; raises Mismatch."""
+    """Build an object of `annotation` from plain JSON; raises Mismatch."""
     if (named := custom_objects.find_envelope_class(value, path)) is not None:
         data = build(custom_objects.envelope_data(value), Any, path)
         return _call_constructor(_find_constructor(named), named, data, path)
@@ -212,7 +212,7 @@ def build(value: Any, annotation: Any, path: str) -> Any:
 
 
 def _build_subclass(value: Any, kind: Any, path: str) -> Any:
-    """An object of the author's own kind of string, number or date: made of an object of its base."""
+    """Build an object of the author's subclass of a string, number or date."""
     base = next(each for each in kind.__mro__ if each in _SUBCLASSABLE_TYPES)
     plain = _build_leaf(value, base, path)
     make = kind.fromisoformat if issubclass(kind, datetime | date | time) else kind
@@ -220,7 +220,7 @@ def _build_subclass(value: Any, kind: Any, path: str) -> Any:
 
 
 def _replace_envelopes(value: Any, path: str) -> Any:
-    """Plain JSON, with the objects of an app for Azure in the place of their envelopes."""
+    """Return plain JSON with envelopes of an Azure app replaced by their objects."""
     if isinstance(value, dict):
         return {key: build(item, Any, path + path_step(key)) for key, item in value.items()}
     if isinstance(value, list):
@@ -235,7 +235,7 @@ def _build_leaf(value: Any, annotation: Any, path: str) -> Any:
         inner, reason = split_validation_error(error)
         raise Mismatch(path + inner[1:], _add_advice(reason, annotation)) from None
     except (TypeError, NameError):
-        return value  # nothing that could be checked
+        return value  # can't be checked
 
 
 def _add_advice(reason: str, annotation: Any) -> str:
@@ -324,7 +324,7 @@ def _build_from_fields(value: Any, kind: Any, fields: Iterable[Field], bound: di
 
 
 def _name_items(value: Any, kind: Any, fields: Iterable[Field], path: str) -> tuple[dict[str, Any], dict[str, str]]:
-    """The items of an array under the names of the fields, and the step of the path to each."""
+    """Return the items of an array by field name, and the path step to each."""
     if not isinstance(value, list):
         raise Mismatch(path, f"Expected `array`, got `{_json_type_name(value)}`")
     tags = 1 if issubclass(kind, msgspec.Struct) and kind.__struct_config__.tag is not None else 0
@@ -348,7 +348,7 @@ def _build_dict(value: Any, kind: type[dict[Any, Any]], arguments: tuple[Any, ..
 
 
 def _build_key(key: str, annotation: Any, path: str) -> Any:
-    """A key by its annotation. Numbers, booleans and None are written as strings."""
+    """Build a key by its annotation. Numbers, booleans and None are written as strings."""
     kind = unwrap_annotation(annotation)
     if typing.get_origin(kind) in _UNION_ORIGINS:
         return _build_union_key(key, typing.get_args(kind), path)
@@ -364,7 +364,7 @@ def _build_key(key: str, annotation: Any, path: str) -> Any:
 
 
 def _find_key_value(key: str, kind: Any, path: str) -> Any:
-    """The value of a kind that has few, by the key that it is written as."""
+    """Find the value of a bool, None or enum by its key."""
     values: Iterable[Any] = (None,) if kind is type(None) else (True, False) if kind is bool else kind
     for value in values:
         if key_to_text(value.value if isinstance(value, Enum) else value) == key:
@@ -373,7 +373,7 @@ def _find_key_value(key: str, kind: Any, path: str) -> Any:
 
 
 def _build_union_key(key: str, options: Iterable[Any], path: str) -> Any:
-    """The first type that a key fits; a string is what fits none of the others."""
+    """Build a key by the first type of a union that it matches; str is tried last."""
     for option in sorted(options, key=lambda each: each is str):
         try:
             return _build_key(key, option, path)
@@ -400,7 +400,7 @@ def _build_sequence(value: Any, kind: Any, arguments: tuple[Any, ...], path: str
 
 
 def _json_type_name(value: Any) -> str:
-    """msgspec's word for the type of a plain JSON value."""
+    """Return msgspec's name for the type of a plain JSON value."""
     if isinstance(value, dict | list):
         return "object" if isinstance(value, dict) else "array"
     return "null" if value is None else type(value).__name__

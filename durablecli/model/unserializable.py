@@ -1,4 +1,4 @@
-"""Why JSON can't hold a value, and what to pass instead."""
+"""Explains why JSON can't hold a value, and what to pass instead."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ SECRET_ADVICE = (
 
 
 def why_unserializable(value: Any) -> str:
-    """Why a value can't be written, and what to pass instead."""
+    """Explain why a value can't be written, and what to pass instead."""
     kind = type(value)
     name = type_label(kind)
     if hasattr(kind, "__await__"):
         return f"{name} is not a value yet; did you forget yield or await?"
     if callable(getattr(kind, "get_secret_value", None)):
         return f"{name} is a secret and isn't written; {SECRET_ADVICE}"
-    if callable(getattr(kind, "tolist", None)):  # numpy, and what is made after it
+    if callable(getattr(kind, "tolist", None)):  # numpy and similar
         return f"{name} can't be written as JSON; pass {_numpy_replacement(value)}"
     if hasattr(kind, "__next__") or name in ("range", "dict_keys", "dict_values", "dict_items"):
         return f"{name} can't be written as JSON; pass list(...) of it"
@@ -32,6 +32,6 @@ def _numpy_replacement(value: Any) -> str:
 
 
 def type_label(kind: type) -> str:
-    """The name of a class; with the package that it comes from, where that is widely known by it."""
+    """Return the name of a class, with its package for numpy and pandas."""
     package = kind.__module__.partition(".")[0]
     return f"{package}.{kind.__qualname__}" if package in ("numpy", "pandas") else kind.__qualname__

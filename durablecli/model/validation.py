@@ -1,7 +1,7 @@
-"""What users name things by, and times: checked where they are given, so that the error is the author's.
+"""Checks names and times where they are given, so that the author's call fails, not the engine.
 
-A record that UTF-8 or JSON can't hold would stop the engine at every commit. And a subclass of str or datetime is
-another value once it was read back, so what is kept is the plain one.
+A record that UTF-8 or JSON can't hold would stop the engine at every commit. A subclass of str or datetime would be
+another value when read back, so the plain value is kept.
 """
 
 from __future__ import annotations
@@ -13,29 +13,29 @@ from durablecli.limits import MAX_NAME_LENGTH
 
 
 def check_name(given: object, what: str) -> str:
-    """The name of `what`, as a plain str: not empty, at most 256 characters, nothing that UTF-8 can't hold."""
+    """Return the name of `what` as a plain str: not empty, at most 256 characters, valid Unicode; raises BadName."""
     if not isinstance(given, str) or not given:
         raise BadName(f"the name of {what} must be a non-empty string")
     return _check_length(_check_text(given, f"the name of {what}"), f"the name of {what}")
 
 
 def check_operation_name(given: object) -> str:
-    """The name of an operation of an entity, by the same rules; it may be empty, as Azure's apps call it."""
+    """Return the name of an entity operation, by the rules of check_name; it may be empty, as in Azure's apps."""
     return _check_length(_check_text(given, "the name of an operation"), "the name of an operation")
 
 
 def check_version(given: object) -> str | None:
-    """A version as a plain str, by the same rules; None where there is none. It may be empty."""
+    """Return a version as a plain str, by the rules of check_name, or None. It may be empty."""
     return None if given is None else _check_length(_check_text(given, "a version"), "a version")
 
 
 def check_reason(given: object) -> str:
-    """The reason that somebody gives for what is done to an instance: any text, of any length."""
+    """Return the reason given for an operation on an instance: any text of any length."""
     return _check_text(given, "a reason")
 
 
 def check_time(given: object, what: str) -> datetime:
-    """A time as a plain datetime in UTC; naive ones are UTC."""
+    """Return a time as a plain datetime in UTC; naive ones are UTC."""
     if not isinstance(given, datetime):
         raise TypeError(f"{what} is a datetime, not {type(given).__name__}")
     try:
@@ -49,7 +49,7 @@ def check_time(given: object, what: str) -> datetime:
 
 
 def check_due_time(given: object, what: str, now: datetime) -> datetime:
-    """A time, or the one that is a while from now, as a plain datetime in UTC."""
+    """Return a time, or the time after a duration from `now`, as a plain datetime in UTC."""
     if not isinstance(given, timedelta):
         if not isinstance(given, datetime):
             raise TypeError(f"{what} is a datetime or a timedelta, not {type(given).__name__}")
@@ -63,7 +63,7 @@ def check_due_time(given: object, what: str, now: datetime) -> datetime:
 def _check_text(given: object, what: str) -> str:
     if not isinstance(given, str):
         raise BadName(f"{what} must be a string, not {type(given).__name__}")
-    text = given if type(given) is str else str.__str__(given)  # one's own `__str__` may say anything
+    text = given if type(given) is str else str.__str__(given)  # a subclass may override `__str__`
     if not text.isascii():
         try:
             text.encode()

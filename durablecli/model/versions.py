@@ -1,4 +1,4 @@
-"""Whether code of one version goes on with an orchestration of another, as Durable Functions decides it."""
+"""Version matching: whether code of one version runs an orchestration of another, by the rules of Durable Functions."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ _match_numbers = re.compile(r"[0-9]+(?:\.[0-9]+){1,3}").fullmatch
 
 @dataclass(frozen=True)
 class VersionPolicy:
-    """The version of the code, which orchestrations it takes on, and whether the others fail or wait.
+    """The version of the code, which orchestrations it runs, and whether the others fail or wait.
 
-    `match` is none (all), strict (of this very version) or current_or_older. Without a version all are taken on.
+    `match` is none (all), strict (of this version) or current_or_older. Without a version all run.
     """
 
     current: str | None = None
@@ -20,7 +20,7 @@ class VersionPolicy:
     fail_on_mismatch: bool = False
 
     def why_incompatible(self, version: str | None) -> str | None:
-        """Why an orchestration of this version isn't taken on; None if it is."""
+        """Return why an orchestration of this version doesn't run; None if it does."""
         if self.current is None or self.match == "none":
             return None
         order = compare_versions(version, self.current)
@@ -34,7 +34,7 @@ ANY_VERSION = VersionPolicy()
 
 
 def compare_versions(one: str | None, other: str | None) -> int:
-    """Negative if the first is older. `1.10` is newer than `1.9`; what are no numbers are compared as text."""
+    """Return a negative number if the first is older. `1.10` is newer than `1.9`; others are compared as text."""
     first, second = one or "", other or ""
     if _match_numbers(first) and _match_numbers(second):
         return _compare([int(part) for part in first.split(".")], [int(part) for part in second.split(".")])

@@ -25,7 +25,7 @@ from durablecli.replay.yield_hints import describe_type
 
 
 class CompositeTask(Task[T]):
-    """A task made of tasks."""
+    """A task that waits for others."""
 
     __slots__ = ("_acquired_waits", "_deactivated", "_need_count", "_nested_waits", "children")
 
@@ -37,7 +37,7 @@ class CompositeTask(Task[T]):
         self._nested_waits: list[WaitTask] | None = None
         self._acquired_waits: list[WaitTask] = []
         if owner.is_racing(self.children):
-            return  # the same tasks as a moment ago, but the winner: they needn't be looked at one by one
+            return  # the same tasks as in the last race without its winner: they needn't be checked one by one
         kinds = dict.fromkeys(map(type, self.children))
         for kind in kinds:
             if not issubclass(kind, Task):
@@ -50,19 +50,19 @@ class CompositeTask(Task[T]):
                     child.mark_misfit_seen()
 
     def acquire(self, to_activate: list[EventTask[Any]]) -> None:
-        """Count one more that needs it. The first makes it need its children, as far as they aren't complete."""
+        """Count one more that needs it. The first makes it need its incomplete children."""
         self._need_count += 1
         if self._need_count == 1:
             self._acquired_waits = acquire_waits(self._get_nested_waits(), to_activate)
 
     def release(self) -> None:
-        """Count one less. What nothing needs doesn't need its children."""
+        """Count one less that needs it. After the last it needs its children no longer."""
         self._need_count -= 1
         if not self._need_count:
             self._release_waits()
 
     def deactivate_if_unneeded(self) -> None:
-        """Let the waits below take no events, unless something needs them: this was awaited, and is complete."""
+        """Let the event waits below take no events unless something needs them: this was awaited, and is complete."""
         if not self._deactivated:
             self._deactivated = True
             for each in self._get_nested_waits():
@@ -86,12 +86,12 @@ class CompositeTask(Task[T]):
 
 
 WaitTask = EventTask[Any] | CompositeTask[Any]
-"""The tasks that are waits for events, or may have some below them."""
+"""The tasks that are event waits, or may contain some."""
 WAIT_TASK_TYPES = (EventTask, CompositeTask)
 
 
 def find_wait_tasks(tasks: list[Task[Any]]) -> list[WaitTask]:
-    """The tasks that matter to waits, each once. Of thousands of calls only the types are looked at, in C."""
+    """Find the event waits and composites among tasks, each once. Of thousands of calls only types are checked."""
     for kind in set(map(type, tasks)):
         if issubclass(kind, WAIT_TASK_TYPES):
             return list(dict.fromkeys([task for task in tasks if isinstance(task, WAIT_TASK_TYPES)]))
@@ -99,7 +99,7 @@ def find_wait_tasks(tasks: list[Task[Any]]) -> list[WaitTask]:
 
 
 def acquire_waits(tasks: Iterable[WaitTask], to_activate: list[EventTask[Any]]) -> list[WaitTask]:
-    """Need all that aren't complete, and return them. No wait is woken yet: the first to wake may complete others."""
+    """Need the incomplete tasks, and return them. They are activated later, as the first may complete others."""
     acquired = []
     for task in tasks:
         if not is_done(task):
@@ -111,14 +111,14 @@ def acquire_waits(tasks: Iterable[WaitTask], to_activate: list[EventTask[Any]]) 
 
 
 def release_waits(tasks: Iterable[WaitTask]) -> None:
-    """Release those that aren't complete."""
+    """Need the incomplete tasks no longer."""
     for task in tasks:
         if not is_done(task):
             task.release()
 
 
 class WhenAll(CompositeTask[list[Any]]):
-    """Waits for all; then the results in input order, or the first failure in time."""
+    """Waits for all tasks. The result is a list in input order, or the first failure in time."""
 
     __slots__ = ("_remaining",)
 
@@ -155,7 +155,7 @@ class WhenAll(CompositeTask[list[Any]]):
 
 
 class WhenAny(CompositeTask[Task[Any]]):
-    """Waits for the first; its result is the winning task, failed or not. The losers go on. Of nothing it is None."""
+    """Waits for the first task. The result is that task, failed or not; None of an empty list."""
 
     __slots__ = ("_is_watching_children",)
 
@@ -175,19 +175,19 @@ class WhenAny(CompositeTask[Task[Any]]):
         return super().result
 
     def get_result(self) -> Task[Any]:
-        """The winning task; RuntimeError while there is none."""
+        """Return the winning task; raises RuntimeError while there is none."""
         self._find_winner()
         return super().get_result()
 
     def _find_winner(self) -> None:
-        """Find the winner of one that was not awaited: its result must agree with `is_completed`."""
+        """Find the winner if this was not awaited: the result must agree with `is_completed`."""
         if not self._done:
             winner = next((child for child in self.children if child.is_completed), None)
             if winner is not None:
                 self.complete_with(winner)
 
     def watch_children(self) -> None:
-        """Be told by the children themselves: for one that stands inside another composite."""
+        """Become a waiter of the children, because this is inside another composite."""
         if self._is_watching_children or self._done:
             return
         self._is_watching_children = True

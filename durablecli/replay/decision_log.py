@@ -38,7 +38,7 @@ class DecisionLog:
         self._count_in_turn = 0
         self._refused_count = 0
 
-    # ── turns ──────────────────────────────────────────────────────────────────────────────────────────────────
+    # ── turns ────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def begin_turn(self, at: datetime, n: int, *, replaying: bool) -> None:
         """Begin a turn at time `at`, whose new records are numbered from `n`."""
@@ -78,7 +78,7 @@ class DecisionLog:
         """The number of the next decision."""
         return self._expected[0].n if self._expected else self._next_n
 
-    # ── deciding ───────────────────────────────────────────────────────────────────────────────────────────────
+    # ── deciding ─────────────────────────────────────────────────────────────────────────────────────────────────
 
     def decide(self, event: ev.Decision) -> int:
         """Compare a decision with the history, or record it. Returns its `n`."""

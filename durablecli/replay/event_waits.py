@@ -37,7 +37,7 @@ class EventWaits:
         """Begin the turn of an arrival."""
         self._arrival_n = arrival_n
 
-    # ── events and waits ───────────────────────────────────────────────────────────────────────────────────────
+    # ── events and waits ─────────────────────────────────────────────────────────────────────────────────────────
 
     def add_event(self, n: int, event: ev.EventRaised) -> None:
         """Give an event to the first wait in line, or keep it unread."""
@@ -81,7 +81,7 @@ class EventWaits:
         else:
             task.receive(value)
 
-    # ── what is recorded and moved on ──────────────────────────────────────────────────────────────────────────
+    # ── what is recorded and moved on ────────────────────────────────────────────────────────────────────────────
 
     @property
     def unread_events(self) -> list[ev.EventRaised]:
@@ -106,7 +106,7 @@ class EventWaits:
             return None
         return ev.EventWaitsChanged(tuple(waits.items()), unread)
 
-    # ── events that don't fit, for rewind ──────────────────────────────────────────────────────────────────────
+    # ── events that don't fit, for rewind ────────────────────────────────────────────────────────────────────────
 
     def on_misfit_seen(self, task: EventTask[Any]) -> None:
         """Note the turn from which on the function knows that an event doesn't fit.

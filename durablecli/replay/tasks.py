@@ -119,7 +119,7 @@ class Task(Generic[T]):
             waiter.on_child_completed(self)
 
 
-# ── for the executor and for tasks made of tasks: none of this counts as the author's code looking at a task ───────
+# ── for the executor and for tasks made of tasks: none of this counts as the author's code looking at a task ─────────
 
 
 def is_done(task: Task[Any]) -> bool:
@@ -145,7 +145,7 @@ def remove_waiter(task: Task[Any], waiter: Waiter) -> None:
         task._waiters.pop(waiter, None)
 
 
-# ── tasks that arrivals complete ───────────────────────────────────────────────────────────────────────────────────
+# ── tasks that arrivals complete ─────────────────────────────────────────────────────────────────────────────────────
 
 
 class CallTask(Task[T]):
@@ -256,7 +256,7 @@ class EventTask(Task[T]):
         attach_outcomes(error, self.outcomes)
         return error
 
-    # ── how many need it ───────────────────────────────────────────────────────────────────────────────────────
+    # ── how many need it ─────────────────────────────────────────────────────────────────────────────────────────
 
     @property
     def must_activate(self) -> bool:

@@ -267,7 +267,7 @@ def test_a_timeout_can_be_caught(replay_always: bool) -> None:
         ({"uri": "/relative"}, "absolute"),
         ({"uri": "http://"}, "absolute"),
         ({"uri": "file:///etc/passwd"}, "http or https"),
-        ({"uri": "http://host:notaport/"}, "no address"),
+        ({"uri": "http://host:notaport/"}, "invalid address"),
         ({"uri": 7}, "is a string"),
         ({"method": "G ET"}, "invalid HTTP method"),
         ({"headers": {"X-A": "a\r\nX-B: b"}}, "more than one line"),

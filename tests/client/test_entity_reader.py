@@ -65,7 +65,7 @@ def test_a_signal_needs_an_operation_and_an_entity(client: Client, root: str) ->
     with pytest.raises(ValueError, match="the name of an operation must be a string, not NoneType"):
         client.signal_entity(A, None)  # type: ignore[arg-type]  # on purpose
     for named in ("counter", "@counter", "", "@@a", None):
-        with pytest.raises(UsageError, match="named @name@key"):
+        with pytest.raises(UsageError, match="as @name@key"):
             client.signal_entity(named, "add")  # type: ignore[arg-type]  # on purpose
     assert not os.path.exists(root)
 

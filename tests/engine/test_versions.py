@@ -35,7 +35,7 @@ def test_an_orchestration_of_another_version_waits_for_its_code() -> None:
         status = tested.client.get_status(newer)
         assert status.runtime_status is df.OrchestrationRuntimeStatus.Pending
         assert status.blocked is not None
-        assert status.blocked.reason.startswith("it has version '2.0', the code has '1.1'")
+        assert status.blocked.reason.startswith("its version is '2.0'; the code has version '1.1'")
 
 
 def test_an_orchestration_of_another_version_fails_where_that_is_asked_for() -> None:

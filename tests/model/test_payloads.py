@@ -509,7 +509,7 @@ def test_many_brackets_that_are_not_nested_are_no_nesting() -> None:
 
 @pytest.mark.parametrize("text", [b"", b"{", b"nonsense", b"1 2", b'"\xff"', b"[\n", b"NaN"])
 def test_a_raw_that_holds_no_json_is_refused(text: bytes) -> None:
-    with pytest.raises(Unserializable, match="holds no JSON"):
+    with pytest.raises(Unserializable, match="holds invalid JSON"):
         encode(Raw(text))
 
 
@@ -598,10 +598,10 @@ def test_the_quick_way_and_the_careful_way_write_alike(value: Any) -> None:
         (b"{}", list[Static], "$", "Expected `array`, got `object`"),
         (b"[]", dict[str, Static], "$", "Expected `object`, got `array`"),
         (b"[[1]]", set[list[Path]], "$[0][0]", "Expected `"),
-        (b"{", Any, "$", "no JSON"),
-        (b"", Any, "$", "no JSON"),
-        (b'"\xff"', Any, "$", "no JSON"),
-        (b"1 2", int, "$", "no JSON"),
+        (b"{", Any, "$", "invalid JSON"),
+        (b"", Any, "$", "invalid JSON"),
+        (b'"\xff"', Any, "$", "invalid JSON"),
+        (b"1 2", int, "$", "invalid JSON"),
         (b"[" * 100_000, Any, "$", "nested deeper than 200 levels"),
         (b'{"yes":1}', dict[bool, int], "$.yes", "the key 'yes' is not a value of bool"),
         (b'{"a":1}', dict[int | None, int], "$.a", "fits none of the types"),

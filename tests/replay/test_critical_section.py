@@ -70,8 +70,8 @@ def test_locks_are_asked_for_in_one_order_and_each_once() -> None:
         ([f"@account@{key}" for key in range(101)], ValueError, "1 to 100 entities, not 101"),
         (A, ValueError, r"takes a list of entities: lock_entities\(\['@account@a'\]\)"),
         (EntityId("account", "a"), ValueError, "takes a list"),
-        (["account"], UsageError, "named @name@key"),
-        ([transfer], UsageError, "named @name@key"),
+        (["account"], UsageError, "as @name@key"),
+        ([transfer], UsageError, "as @name@key"),
     ],
     ids=["none", "too many", "a string", "one entity", "no entity", "a function"],
 )

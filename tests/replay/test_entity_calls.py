@@ -120,7 +120,7 @@ def test_what_names_no_entity_is_refused_with_what_does(wrong: Any) -> None:
     def flow(context: Context) -> Any:
         told = []
         for use in (context.call_entity, context.signal_entity):
-            with pytest.raises(UsageError, match="@name@key, as @counter@a"):
+            with pytest.raises(UsageError, match="@name@key, for example @counter@a"):
                 use(wrong, "add")
             told.append(1)
         return told
