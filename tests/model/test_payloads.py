@@ -443,7 +443,7 @@ def deep(levels: int) -> Any:
         (Circle(np.array([1.5])), "$.radius", "numpy.ndarray can't be written as JSON; pass value.tolist()"),  # type: ignore[arg-type]
         ({np.int64(3): 1}, "$", "the key np.int64(3) is not a string, finite number, boolean or None; pass key.item()"),
         (np.datetime64("2026-01-01"), "$", "numpy.datetime64 can't be written as JSON; pass str(value)"),
-        ({"a": Frame()}, "$.a", "pandas.Frame has a to_json that gives a text, and no from_json to read it back"),
+        ({"a": Frame()}, "$.a", "pandas.Frame has a to_json that returns text, and no from_json to read it back"),
         (Moment(2026, 1, 1), "$", "is more than a datetime holds; pass str(value)"),
         ([NotATime(2026, 1, 1)], "$[0]", "NotATime can't be written"),
         (
