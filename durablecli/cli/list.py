@@ -8,6 +8,7 @@ from functools import partial
 
 import click
 
+from durablecli.cli.listing import format_obstruction, hint_next_page, iter_payloads, paging_options
 from durablecli.cli.options import (
     FunctionNameParam,
     StatusesParam,
@@ -17,7 +18,6 @@ from durablecli.cli.options import (
     open_client,
 )
 from durablecli.cli.output import Output
-from durablecli.cli.paging import format_obstruction, hint_next_page, iter_payloads, paging_options
 from durablecli.cli.time_format import format_time, format_time_or_date
 from durablecli.cli.wait_reasons import format_entities
 from durablecli.client import Query

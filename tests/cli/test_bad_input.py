@@ -111,7 +111,7 @@ BAD: dict[str, tuple[list[str], int, str]] = {
     "an entity of 300 characters": (["entity", "get", f"@a@{'k' * 300}"], 2, "256 characters"),
     "an unknown entity": (["entity", "get", "@counter@none"], 3, "no entity '@counter@none' in /.*/.state"),
     "an unknown entity's status": (["status", "@counter@none"], 3, "no entity '@counter@none' in /.*/.state"),
-    "the log of nobody": (["entity", "history", "@counter@none"], 3, "no entity '@counter@none'"),
+    "the log of an unknown entity": (["entity", "history", "@counter@none"], 3, "no entity '@counter@none'"),
     "a history of an entity": (["history", "@counter@k"], 2, "is an entity: use 'durable entity history'"),
     "a purge of an entity": (["purge", "@counter@k"], 2, "is an entity: use 'durable entity purge'"),
     "a terminate of an entity": (["terminate", "@counter@k"], 2, "use 'durable entity delete'"),
@@ -125,7 +125,7 @@ BAD: dict[str, tuple[list[str], int, str]] = {
     ),
     "bad input of a signal": (["entity", "signal", "@a@b", "add", "--input", "{"], 2, "--input: not JSON"),
     "two times of a signal": (["entity", "signal", "@a@b", "x", "--at", "2030-01-01", "--delay", "5"], 2, "--at and"),
-    "a delete of nobody": (["entity", "delete", "@a@b"], 3, "no entity '@a@b'"),
+    "a delete of an unknown one": (["entity", "delete", "@a@b"], 3, "no entity '@a@b'"),
     "a delete of an empty one": (["entity", "delete", "@counter@empty"], 5, "@counter@empty is Empty"),
     "a purge of no entity": (["entity", "purge"], 2, "give either ids or --all-empty"),
     "a purge of one and of all": (["entity", "purge", "@a@b", "--all-empty"], 2, "give either ids or --all-empty"),
@@ -134,27 +134,27 @@ BAD: dict[str, tuple[list[str], int, str]] = {
     "no such verb of entities": (["entity", "gte"], 2, "No such command 'gte'"),
     "an id with a control character": (["status", "a\x1b[2Jb"], 2, "control characters"),
     "an unknown id": (["status", "nobody"], 3, "no instance 'nobody' in /.*/.state"),
-    "a history of nobody": (["history", "nobody"], 3, "no instance 'nobody'"),
-    "a wait for nobody": (["wait", "nobody"], 3, "no instance 'nobody'"),
-    "an event for nobody": (["raise-event", "nobody", "Go"], 3, "no instance 'nobody'"),
+    "a history of an unknown id": (["history", "nobody"], 3, "no instance 'nobody'"),
+    "a wait for an unknown id": (["wait", "nobody"], 3, "no instance 'nobody'"),
+    "an event for an unknown id": (["raise-event", "nobody", "Go"], 3, "no instance 'nobody'"),
     "an event for an ended one": (["raise-event", "done", "Go"], 5, "accepts no more events"),
     "an event without a name": (["raise-event", "live", ""], 2, "name is empty"),
     "bad data of an event": (["raise-event", "live", "Go", "--data", "{"], 2, "--data: not JSON"),
     "a start without a name": (["start", ""], 2, "name is empty"),
     "an id that is taken": (["start", "tour", "--id", "live"], 4, "instance id 'live' already exists and is Running"),
-    "a terminate of nobody": (["terminate", "nobody"], 3, "no instance 'nobody'"),
+    "a terminate of an unknown id": (["terminate", "nobody"], 3, "no instance 'nobody'"),
     "a terminate of an ended one": (["terminate", "done"], 5, "done is Completed"),
     "a suspend of an ended one": (["suspend", "done"], 5, "done is Completed"),
     "a resume of an ended one": (["resume", "done"], 5, "done is Completed"),
     "a rewind of one that goes well": (["rewind", "live"], 5, "only a failed instance"),
     "a purge of a live one": (["purge", "live"], 5, "or use --force"),
-    "a purge of nobody": (["purge", "nobody"], 3, "no instance 'nobody'"),
+    "a purge of an unknown id": (["purge", "nobody"], 3, "no instance 'nobody'"),
     "a purge of live ones by status": (["purge", "--status", "running"], 2, "use --force to purge others"),
-    "a restart of nobody": (["restart", "nobody"], 3, "no instance 'nobody'"),
+    "a restart of an unknown id": (["restart", "nobody"], 3, "no instance 'nobody'"),
     "a restart of a live one in place": (["restart", "live", "--same-id"], 5, "terminate it first"),
     "neither ids nor a filter": (["terminate"], 2, "give either ids or a filter"),
     "ids and a filter": (["terminate", "live", "--prefix", "l"], 2, "give either ids or a filter"),
-    "a filter that nobody confirms": (["terminate", "--prefix", "l"], 2, "add --yes to confirm, or --dry-run"),
+    "a filter without confirmation": (["terminate", "--prefix", "l"], 2, "add --yes to confirm, or --dry-run"),
     "an unknown status": (["list", "--status", "runing"], 2, "invalid status 'runing'"),
     "a bad cursor": (["list", "--cursor", "abc"], 2, "the cursor is none"),
     "a limit of nothing": (["list", "--limit", "0"], 2, "0 is not in the range"),
@@ -206,7 +206,7 @@ def test_reading_verbs_write_nothing(durable: RunDurable, hub: Path, arguments: 
 
 
 @pytest.mark.parametrize("verb", ["status", "history", "list", "raise-event"])
-def test_no_verb_but_start_makes_a_hub(durable: RunDurable, work_folder: Path, verb: str) -> None:
+def test_only_start_creates_a_hub(durable: RunDurable, work_folder: Path, verb: str) -> None:
     durable(verb, *{"list": [], "raise-event": ["x", "Go"]}.get(verb, ["x"]))
     assert list(work_folder.iterdir()) == []
 

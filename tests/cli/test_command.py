@@ -1,4 +1,4 @@
-"""The command as a whole: what it imports before it must, its help, completion, and another user's eyes."""
+"""The command as a whole: its imports, help and completion, and what another user may do."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def test_the_help_of_each_verb_names_its_exit_codes(durable: RunDurable, verb: s
 
 
 @pytest.mark.parametrize("verb", ENTITY_VERBS)
-def test_the_help_of_each_verb_about_entities_does_too(durable: RunDurable, verb: str) -> None:
+def test_the_help_of_each_entity_verb_names_its_exit_codes(durable: RunDurable, verb: str) -> None:
     assert f"\n  {verb} " in durable("entity").out
     result = durable("entity", verb, "--help")
     assert (result.exit_code, result.err) == (0, "")
@@ -181,14 +181,14 @@ def test_verbs_ids_and_statuses_complete(
     assert sorted(complete(durable, monkeypatch, line)) == expected
 
 
-def test_a_broken_hub_does_not_disturb_a_shell_that_completes(
+def test_completion_ignores_a_broken_hub(
     durable: RunDurable, work_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (work_folder / "durable.yaml").write_text("nonsense: 1")
     assert complete(durable, monkeypatch, "durable status t") == []
 
 
-# ── a hub that is somebody else's to write ─────────────────────────────────────────────────────────────────────────
+# ── a hub that belongs to another user ─────────────────────────────────────────────────────────────────────────────
 
 
 OTHER_USER = """
@@ -206,7 +206,7 @@ main()
 """
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
 def test_another_user_may_read_a_readable_hub_but_not_write_to_it() -> None:
     with tempfile.TemporaryDirectory() as place:
         Path(place).chmod(0o755)

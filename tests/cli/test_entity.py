@@ -1,4 +1,4 @@
-"""The verbs that are about entities: signal, get, list, delete, history, purge; and what others say of an entity."""
+"""The verbs for entities: signal, get, list, delete, history and purge; and how the other verbs show entities."""
 
 from __future__ import annotations
 
@@ -78,13 +78,13 @@ def test_signal_is_silent_in_a_pipe_and_a_sentence_on_a_terminal(durable: RunDur
         "@counter@a  add sent\n",
         hint,
     )
-    told = json.loads(durable("entity", "signal", "@counter@a", "add", "-o", "json").out)
-    assert told == {"entityId": "@counter@a", "operation": "add"}
+    shown = json.loads(durable("entity", "signal", "@counter@a", "add", "-o", "json").out)
+    assert shown == {"entityId": "@counter@a", "operation": "add"}
     messages = [path.read_text() for path in sorted((work_folder / ".state" / "inbox" / "new").iterdir())]
     assert '"instance":"@counter@a","name":"add","input":5' in messages[0]
 
 
-def test_a_signal_has_its_time(durable: RunDurable, work_folder: Path) -> None:
+def test_a_signal_can_be_scheduled(durable: RunDurable, work_folder: Path) -> None:
     durable("entity", "signal", "@counter@a", "add", "--at", "2999-01-01")
     durable("entity", "signal", "@counter@a", "add", "--delay", "10m")
     out = durable("entity", "get", "@counter@a").out
@@ -99,8 +99,8 @@ def test_an_engine_refuses_an_operation_that_a_class_lacks_and_knows_none_of_a_f
     with open_hub_writer(".state"):
         write_engine_info(functions=kinds)
         refused = durable("entity", "signal", "@counter@a", "addd")
-        told = "durable: counter has no operation 'addd'; did you mean 'add'?; there are: add, get;"
-        assert (refused.exit_code, refused.err) == (3, f"{told} use --anyway to send it anyway\n")
+        shown = "durable: counter has no operation 'addd'; did you mean 'add'?; there are: add, get;"
+        assert (refused.exit_code, refused.err) == (3, f"{shown} use --anyway to send it anyway\n")
         for entity, operation in (("@counter@a", "Add"), ("@counter@a", "delete"), ("@free@a", "addd")):
             assert durable("entity", "signal", entity, operation).exit_code == 0
     assert durable("entity", "signal", "@counter@a", "addd").exit_code == 3
@@ -117,7 +117,7 @@ def test_an_engine_says_which_operations_its_classes_have(durable: RunDurable, w
 
 
 @pytest.mark.parametrize("name", ["", "x" * 257])
-def test_an_operation_is_named_as_names_are(durable: RunDurable, work_folder: Path, name: str) -> None:
+def test_an_operation_name_is_checked(durable: RunDurable, work_folder: Path, name: str) -> None:
     refused = durable("entity", "signal", "@counter@a", name)
     assert (refused.exit_code, refused.err.count("\n")) == (2, 1)
     assert "the name of an operation " in refused.err
@@ -161,7 +161,7 @@ def test_status_and_get_agree_about_an_entity(durable: RunDurable, hub: Path, en
     assert json.loads(durable("status", entity, "-o", "json").out)["entityId"] == entity
 
 
-def test_an_entity_that_nothing_waits_for_needs_no_daemon(durable: RunDurable, hub: Path) -> None:
+def test_an_idle_entity_needs_no_daemon(durable: RunDurable, hub: Path) -> None:
     assert "daemon" not in durable("entity", "get", "@counter@a").out
 
 
@@ -190,7 +190,7 @@ def test_the_json_of_an_entity_is_all_that_is_known_of_it(durable: RunDurable, h
     assert yaml.safe_load(durable("entity", "get", "@account@a", "-o", "yaml").out) == payload
 
 
-def test_instances_and_entities_are_asked_for_together(durable: RunDurable, hub: Path) -> None:
+def test_status_accepts_instances_and_entities_together(durable: RunDurable, hub: Path) -> None:
     result = durable("status", "next", "@counter@a", "@counter@none")
     assert (result.exit_code, result.err) == (3, f"durable: no entity '@counter@none' in {hub}/.state\n")
     assert "next  transfer  Running" in result.out
@@ -239,10 +239,10 @@ def test_of_many_entities_that_are_locked_together_the_first_are_named(durable: 
     many = tuple(f"@seat@{n:03}" for n in range(100))
     with open_hub_writer(".state") as writer:
         writer.write("t", ev.ExecutionStarted("t", "1", "book"), ev.EntityLockRequested(many))
-    told = "@seat@000, @seat@001, @seat@002 and 97 more"
-    assert f"lock of {told}, for " in durable("status", "t").out
-    assert f"lock of {told}\n" in durable("list").out
-    assert f"EntityLockRequested  {told}\n" in durable("history", "t").out
+    shown = "@seat@000, @seat@001, @seat@002 and 97 more"
+    assert f"lock of {shown}, for " in durable("status", "t").out
+    assert f"lock of {shown}\n" in durable("list").out
+    assert f"EntityLockRequested  {shown}\n" in durable("history", "t").out
     assert len(json.loads(durable("status", "t", "-o", "json").out)["waitingFor"][0]["entities"]) == 100
 
 
@@ -271,12 +271,12 @@ def write_waiting_queue(writer: HubWriter) -> None:
     writer.write("ls", ev.EntityOperationCalled("@blk@a", "spin"))
 
 
-def test_what_runs_for_an_entity_is_shown_wherever_one_asks_for_it(durable: RunDurable, work_folder: Path) -> None:
+def test_running_operations_are_shown_by_every_verb(durable: RunDurable, work_folder: Path) -> None:
     with open_hub_writer(".state") as writer:
         write_waiting_queue(writer)
         write_engine_info("@blk@a")
-        told = durable("entity", "get", "@blk@a").out
-        assert "\nrunning    operation spin, from ls, and 1 more, for 10 s\nqueued     request of taker" in told
+        shown = durable("entity", "get", "@blk@a").out
+        assert "\nrunning    operation spin, from ls, and 1 more, for 10 s\nqueued     request of taker" in shown
         running = json.loads(durable("entity", "get", "@blk@a", "-o", "json").out)["running"]
         assert running["operations"] == 2
         assert durable("entity", "list").out.endswith("  3       running for 10 s\n")
@@ -341,7 +341,7 @@ def test_list_filters_sorts_counts_and_pages(durable: RunDurable, hub: Path) -> 
     assert ids("--cursor", cursor) == ["@counter@empty", "@gone@x"]
 
 
-def test_a_list_for_people_says_what_an_entity_waits_for(durable: RunDurable, hub: Path) -> None:
+def test_the_table_shows_what_an_entity_waits_for(durable: RunDurable, hub: Path) -> None:
     head, *rows = durable("entity", "list", "--sort", "id").out.splitlines()
     assert head.split() == ["ENTITY", "STATUS", "CREATED", "UPDATED", "QUEUED", "WAITS", "FOR"]
     assert rows[0].startswith("@account@a      Exists  2026-11-22 12:")
@@ -451,8 +451,8 @@ def test_the_records_of_an_orchestration_say_what_they_are_about(durable: RunDur
             ev.EntityUnlockSent(2),
             ev.EntityOperationSignaled("@log@x", "note", Raw(b'"done"'), LATER),
         )
-    told = [line.split("  ")[-1].strip() for line in durable("history", "t").out.splitlines()[2:]]
-    assert told == [
+    shown = [line.split("  ")[-1].strip() for line in durable("history", "t").out.splitlines()[2:]]
+    assert shown == [
         "@account@a, @account@b",
         "of 2",
         "add(-5) of @account@a",
@@ -481,8 +481,8 @@ def test_delete_and_purge_take_effect_without_a_daemon_and_without_code(durable:
 
 def test_a_delete_queued_behind_operations_that_need_code_is_reported(durable: RunDurable, hub: Path) -> None:
     durable("entity", "signal", "@counter@new", "add", "--input", "1")
-    told = "@counter@new  delete queued, waiting for operations sent before; --force drops them\n"
-    assert durable("entity", "delete", "@counter@new") == (0, told, "")
+    shown = "@counter@new  delete queued, waiting for operations sent before; --force drops them\n"
+    assert durable("entity", "delete", "@counter@new") == (0, shown, "")
     assert "queued     delete, for 0 s\n" in durable("entity", "get", "@counter@new").out
     assert durable("entity", "delete", "@counter@new", "--force") == (0, "@counter@new  deleted\n", "")
     assert "queued" not in durable("entity", "get", "@counter@new").out
@@ -497,24 +497,24 @@ def test_a_delete_of_what_is_locked_names_the_holder(durable: RunDurable, work_f
         lock = ev.EntityLockReceived(PAIR[:1], ev.Origin("h", "1", 2))
         writer.write(PAIR[0], ev.EntityStarted(PAIR[0], "1"), ev.EntityOperationReceived("add"), lock)
         writer.write(PAIR[0], ev.EntityBatch(2, state=Raw(b"5")))
-    told = "@account@a  delete queued, waiting for the lock that h holds; terminate that instance first\n"
-    assert durable("entity", "delete", "@account@a", "--force") == (0, told, "")
+    shown = "@account@a  delete queued, waiting for the lock that h holds; terminate that instance first\n"
+    assert durable("entity", "delete", "@account@a", "--force") == (0, shown, "")
 
 
-def test_a_run_that_meets_an_entity_without_code_says_which_there_are(
+def test_a_run_names_the_loaded_entities_when_one_has_no_code(
     durable: RunDurable, work_folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     (work_folder / "workflows").mkdir()
     (work_folder / "workflows" / "counting.py").write_text(COUNTING)
     durable("entity", "signal", "@gone@a", "add", "--anyway")
     assert durable("run-daemon", "--until-idle").exit_code == 0
-    told = "@gone@a is blocked: entity 'gone' isn't loaded (loaded: counter). It resumes once its code"
-    assert caplog.text.count(told) == 1
+    shown = "@gone@a is blocked: entity 'gone' isn't loaded (loaded: counter). It resumes once its code"
+    assert caplog.text.count(shown) == 1
     assert durable("run-daemon", "--until-idle").exit_code == 0
-    assert caplog.text.count(told) == 2  # it was so before, and whoever looks on now doesn't know
+    assert caplog.text.count(shown) == 2  # reported again by each daemon
 
 
-def test_a_delete_of_an_entity_whose_code_is_missing_takes_along_what_waits(durable: RunDurable, hub: Path) -> None:
+def test_a_delete_drops_operations_whose_code_is_missing(durable: RunDurable, hub: Path) -> None:
     assert durable("entity", "delete", "@gone@x") == (0, "@gone@x  deleted\n", "")
     assert "queued" not in durable("entity", "get", "@gone@x").out
 
@@ -532,7 +532,7 @@ def test_a_daemon_runs_what_was_signaled(durable: RunDurable, work_folder: Path)
     assert re.search("counter +entity +", durable("functions").out)
 
 
-def test_a_purge_shows_beforehand_what_it_takes_and_refuses_what_is_in_use(durable: RunDurable, hub: Path) -> None:
+def test_a_dry_run_lists_what_a_purge_deletes_and_refuses(durable: RunDurable, hub: Path) -> None:
     dry = durable("entity", "purge", "--all-empty", "--dry-run")
     assert (dry.exit_code, dry.out) == (0, "would purge @counter@empty\n1 in all; nothing was done\n")
     refused = durable("entity", "purge", "@counter@empty", "@counter@a", "--dry-run", "-o", "json")

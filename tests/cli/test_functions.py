@@ -1,4 +1,4 @@
-"""`durable functions`: what starts the functions that nobody calls, in the words of the daemon."""
+"""`durable functions`: the triggers of functions."""
 
 from __future__ import annotations
 

@@ -23,37 +23,35 @@ MARK = b"\xef\xbb\xbf"
         ("a.json", b'"\xef\xbb\xbf in a text"', '"\ufeff in a text"'.encode()),
     ],
 )
-def test_a_byte_order_mark_before_a_file_does_not_count(
-    work_folder: Path, name: str, text: bytes, value: bytes
-) -> None:
+def test_a_byte_order_mark_in_a_file_is_ignored(work_folder: Path, name: str, text: bytes, value: bytes) -> None:
     (work_folder / name).write_bytes(text)
     assert bytes(read_value(f"@{name}")) == value
 
 
-def test_a_byte_order_mark_in_an_argument_does_not_count(work_folder: Path) -> None:
+def test_a_byte_order_mark_in_an_argument_is_ignored(work_folder: Path) -> None:
     assert bytes(read_value('\ufeff{"a": 1}')) == b'{"a":1}'
 
 
-def test_a_byte_order_mark_on_standard_input_does_not_count(work_folder: Path, durable: RunDurable) -> None:
+def test_a_byte_order_mark_on_standard_input_is_ignored(work_folder: Path, durable: RunDurable) -> None:
     assert durable("start", "tour", "--id", "a", "--input", "-", "--anyway", stdin=MARK + b"[1]\r\n").exit_code == 0
     (message,) = (work_folder / ".state" / "inbox" / "new").iterdir()
     assert b'"input":[1]' in message.read_bytes()
 
 
-def test_a_byte_order_mark_in_a_batch_does_not_count(work_folder: Path) -> None:
+def test_a_byte_order_mark_in_a_batch_is_ignored(work_folder: Path) -> None:
     (work_folder / "a.jsonl").write_bytes(MARK + b'\r\n{"a": 1}\r\n' + MARK + b'{"a": 2}\r\n')
     assert [bytes(value) for value in read_batch("a.jsonl")] == [b'{"a":1}', b'{"a":2}']
 
 
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-16-be", "utf-32"])
-def test_another_encoding_is_named(work_folder: Path, encoding: str) -> None:
+def test_another_encoding_is_refused_by_name(work_folder: Path, encoding: str) -> None:
     (work_folder / "a.json").write_bytes("\ufeff{}".encode(encoding))
     with pytest.raises(UsageError, match="encoded as UTF-16 or UTF-32; save it as UTF-8"):
         read_value("@a.json")
 
 
 @pytest.mark.parametrize("name", ["a.json", "a.yaml"])
-def test_what_is_nested_to_the_limit_is_taken(work_folder: Path, durable: RunDurable, name: str) -> None:
+def test_nesting_up_to_the_limit_is_accepted(work_folder: Path, durable: RunDurable, name: str) -> None:
     (work_folder / name).write_bytes(b"[" * 200 + b"]" * 200)
     assert read_value(f"@{name}") == Raw(b"[" * 200 + b"]" * 200)
     assert durable("start", "tour", "--id", "a", "--input", f"@{name}", "--anyway").exit_code == 0

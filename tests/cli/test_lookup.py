@@ -1,4 +1,4 @@
-"""Names that nothing has: refused with a suggestion before anything is sent, unless the caller insists."""
+"""Unknown names: refused with a suggestion before anything is posted, unless --anyway is given."""
 
 from __future__ import annotations
 
@@ -57,14 +57,12 @@ def test_a_start_that_no_module_knows_is_refused_and_creates_no_hub(
     assert not (flows / ".state").exists()
 
 
-def test_a_start_in_any_case_is_accepted_and_a_wrong_one_where_the_caller_insists(
-    durable: RunDurable, flows: Path
-) -> None:
+def test_case_is_ignored_and_anyway_accepts_an_unknown_name(durable: RunDurable, flows: Path) -> None:
     assert durable("start", "Order", "--id", "a").exit_code == 0
     assert durable("start", "ordr", "--id", "b", "--anyway").out == "b\n"
 
 
-def test_an_activity_is_no_orchestrator(durable: RunDurable, flows: Path) -> None:
+def test_an_activity_is_not_an_orchestrator(durable: RunDurable, flows: Path) -> None:
     result = durable("start", "pack")
     assert result.exit_code == 3
     assert "is no orchestrator" in result.err
@@ -91,7 +89,7 @@ def test_a_name_that_the_last_engine_lacked_is_looked_up_in_the_modules(durable:
     assert durable("entity", "signal", "@stock@a", "add").exit_code == 0
 
 
-def test_where_no_modules_are_named_the_last_engine_decides(durable: RunDurable, work_folder: Path) -> None:
+def test_without_modules_the_last_engine_decides(durable: RunDurable, work_folder: Path) -> None:
     write_published_functions(work_folder, ("tour", "orchestrator"), ("counter", "entity"))
     assert durable("start", "tour").exit_code == 0
     refused = durable("start", "tuor")
@@ -112,7 +110,7 @@ def test_the_modules_can_be_named(durable: RunDurable, flows: Path) -> None:
     assert durable("start", "ordr", "--app", "flows").exit_code == 3
 
 
-def test_run_suggests_too(durable: RunDurable, flows: Path) -> None:
+def test_run_suggests_a_name_too(durable: RunDurable, flows: Path) -> None:
     result = durable("run", "ordr")
     assert result.exit_code == 3
     assert "did you mean 'order'?" in result.err
@@ -164,7 +162,7 @@ def waiting(work_folder: Path) -> Path:
     return work_folder
 
 
-def test_an_event_that_is_nearly_one_that_is_waited_for_is_refused(durable: RunDurable, waiting: Path) -> None:
+def test_a_misspelled_event_name_is_refused(durable: RunDurable, waiting: Path) -> None:
     result = durable("raise-event", "w", "Pakced")
     assert (result.exit_code, result.err.count("\n")) == (3, 1)
     assert "did you mean 'Packed'?" in result.err
@@ -176,15 +174,15 @@ def test_other_events_are_sent(durable: RunDurable, waiting: Path, event: str) -
     assert durable("raise-event", "w", event).exit_code == 0
 
 
-def test_status_lists_the_events_that_nothing_has_read(durable: RunDurable, waiting: Path) -> None:
+def test_status_lists_unread_events(durable: RunDurable, waiting: Path) -> None:
     durable("raise-event", "w", "Later")
     shown = durable("status", "w").out
     assert "event      Early, since " in shown
     assert ", unread: the instance is not waiting for it\n" in shown
     assert ", not accepted by an engine yet\n" in shown
-    told = json.loads(durable("status", "w", "-o", "json").out)["unreadEvents"]
-    assert [(each["name"], each["state"]) for each in told] == [("Early", "unread"), ("Later", "posted")]
-    assert all(datetime.fromisoformat(each["since"]) for each in told)
+    expected_text = json.loads(durable("status", "w", "-o", "json").out)["unreadEvents"]
+    assert [(each["name"], each["state"]) for each in expected_text] == [("Early", "unread"), ("Later", "posted")]
+    assert all(datetime.fromisoformat(each["since"]) for each in expected_text)
     assert ", held until the instance is resumed\n" in durable("status", "s").out
 
 

@@ -47,7 +47,7 @@ def make_progress(follower: FakeFollower) -> tuple[Progress, list[float]]:
     return Progress(follower, tick), clock
 
 
-def test_before_an_engine_has_it_there_is_only_the_time(follower: FakeFollower) -> None:
+def test_before_the_start_only_the_time_is_shown(follower: FakeFollower) -> None:
     shown, clock = make_progress(follower)
     clock[0] = 3.0
     assert shown.render_lines() == ["waiting to start, 3 s"]
@@ -77,7 +77,7 @@ def test_tasks_are_counted_and_the_first_waits_named(follower: FakeFollower) -> 
         (ev.ExecutionBlocked("no code"), "  blocked: no code"),
     ],
 )
-def test_each_wait_has_its_words(follower: FakeFollower, event: ev.AnyEvent, text: str) -> None:
+def test_each_kind_of_wait_is_described(follower: FakeFollower, event: ev.AnyEvent, text: str) -> None:
     shown, _ = make_progress(follower)
     follower.add(ev.ExecutionStarted("t", "1", "tour"), event)
     assert shown.render_lines()[-1] == text

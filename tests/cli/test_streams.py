@@ -1,4 +1,4 @@
-"""Signals while modules are imported, a stderr that is full, and a disk that takes permissions away."""
+"""Signals during imports, a full stderr, and permissions that are lost."""
 
 from __future__ import annotations
 
@@ -72,13 +72,13 @@ def test_a_full_stderr_is_a_storage_error(workflows: Path, arguments: list[str])
         assert run_durable(*arguments, stderr=full).returncode == 74
 
 
-def test_a_full_stderr_doesnt_matter_where_nothing_goes_wrong(workflows: Path) -> None:
+def test_a_full_stderr_is_ignored_without_errors(workflows: Path) -> None:
     with open("/dev/full", "w") as full:
         done = run_durable("run", "flow", stderr=full)
     assert (done.returncode, done.stdout) == (0, "1\n")
 
 
-def test_permissions_that_go_while_an_engine_works_are_a_storage_error(
+def test_permissions_lost_while_an_engine_runs_are_a_storage_error(
     durable: RunDurable, workflows: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*_: object, **__: object) -> None:

@@ -1,4 +1,4 @@
-"""The verbs as people and programs use them: forms of output, terminals, pipes, filters, exit codes."""
+"""The verbs as people and programs use them: output formats, terminals, pipes, filters, exit codes."""
 
 from __future__ import annotations
 
@@ -143,7 +143,7 @@ def test_a_batch_prints_an_id_per_line(durable: RunDurable, work_folder: Path) -
     assert "2 instances" in durable("start", "tour", "--batch", "-", stdin="1\n2\n", terminal=True).out
 
 
-def test_if_exists_skip_gives_the_id_of_what_is_there(durable: RunDurable, hub: Path) -> None:
+def test_if_exists_skip_prints_the_existing_id(durable: RunDurable, hub: Path) -> None:
     assert durable("start", "tour", "--id", "done", "--if-exists", "skip", "--anyway") == (0, "done\n", "")
     assert durable("start", "tour", "--id", "done").exit_code == 4
     assert durable("start", "tour", "--id", "done", "--if-exists", "replace", "--anyway") == (0, "done\n", "")
@@ -209,7 +209,7 @@ def test_the_json_of_an_instance_is_the_status_payload(durable: RunDurable, hub:
     assert json.loads(durable("status", "blocked", "-o", "json").out)["blocked"]["reason"] == "no function\nthere"
 
 
-def test_every_form_holds_the_same(durable: RunDurable, hub: Path) -> None:
+def test_every_output_format_holds_the_same_data(durable: RunDurable, hub: Path) -> None:
     plain = json.loads(durable("status", "tour-7", "-o", "json").out)
     assert json.loads(durable("status", "tour-7", "-o", "jsonl").out) == plain
     assert yaml.safe_load(durable("status", "tour-7", "-o", "yaml").out) == plain
@@ -240,7 +240,7 @@ def test_history_as_json_is_the_projection_of_the_http_api(durable: RunDurable, 
     assert rows[1]["FunctionName"] == "hello"
 
 
-def test_history_for_people_has_a_row_per_record(durable: RunDurable, hub: Path) -> None:
+def test_the_history_table_has_a_row_per_record(durable: RunDurable, hub: Path) -> None:
     lines = durable("history", "failed").out.splitlines()
     assert lines[0].split() == ["N", "TIME", "EVENT", "DETAILS"]
     assert len(lines) == 5
@@ -366,7 +366,7 @@ def test_dry_run_refuses_as_the_verb_does_in_every_output_format(durable: RunDur
     assert json.loads(again) == {"instanceId": "failed", "sentAgain": ["activity hello (id 2)"]}
 
 
-def test_what_is_being_rewound_is_not_purged(durable: RunDurable, hub: Path) -> None:
+def test_an_instance_being_rewound_is_not_purged(durable: RunDurable, hub: Path) -> None:
     durable("rewind", "failed")
     refused = durable("purge", "failed")
     assert (refused.exit_code, refused.out) == (4, "")
@@ -375,12 +375,12 @@ def test_what_is_being_rewound_is_not_purged(durable: RunDurable, hub: Path) -> 
     assert durable("status", "failed").exit_code == 3
 
 
-def test_a_filter_that_fits_nothing_says_so(durable: RunDurable, hub: Path) -> None:
+def test_a_filter_without_matches_is_reported(durable: RunDurable, hub: Path) -> None:
     result = durable("resume", "--prefix", "zzz", "--yes")
     assert (result.exit_code, result.out, result.err) == (0, "", "no instance matches the filter: nothing to resume\n")
 
 
-def test_a_bulk_verb_reaches_only_what_it_can_touch(durable: RunDurable, hub: Path) -> None:
+def test_a_filter_matches_only_statuses_that_the_verb_allows(durable: RunDurable, hub: Path) -> None:
     assert durable("terminate", "--name", "tour", "--yes").out.split() == [
         "blocked",
         "terminated",
@@ -389,7 +389,7 @@ def test_a_bulk_verb_reaches_only_what_it_can_touch(durable: RunDurable, hub: Pa
     ]
 
 
-def test_rewind_shows_what_it_would_send_again(durable: RunDurable, hub: Path) -> None:
+def test_a_dry_run_of_rewind_lists_the_work_to_retry(durable: RunDurable, hub: Path) -> None:
     assert durable("rewind", "failed", "--dry-run").out == "failed  would retry activity hello (id 2)\n"
     assert durable("rewind", "done", "--dry-run").exit_code == 5
     assert durable("rewind", "failed").out == "failed  rewind requested, no engine has accepted it yet\n"
@@ -461,7 +461,7 @@ def test_wait_prints_the_output_and_exits_by_the_outcome(durable: RunDurable, hu
     assert "no daemon is running" in late.err
 
 
-def test_start_and_wait_see_the_end_that_a_daemon_brings(durable: RunDurable, workflows: Path) -> None:
+def test_start_and_wait_return_when_a_daemon_completes_the_instance(durable: RunDurable, workflows: Path) -> None:
     from durablecli.config import load_config
     from durablecli.daemon.foreground import serve
 
@@ -476,13 +476,13 @@ def test_start_and_wait_see_the_end_that_a_daemon_brings(durable: RunDurable, wo
 
 def test_an_engine_reports_a_blocked_instance_once(durable: RunDurable, workflows: Path) -> None:
     durable("start", "nobody", "--id", "n", "--anyway")
-    told = "n is blocked: orchestrator 'nobody' isn't loaded"
+    shown = "n is blocked: orchestrator 'nobody' isn't loaded"
     for is_new in (True, False):
         daemon = [*COMMAND, "run-daemon", "--until-idle"]
-        assert (told in subprocess.run(daemon, check=True, capture_output=True, text=True).stderr) is is_new
+        assert (shown in subprocess.run(daemon, check=True, capture_output=True, text=True).stderr) is is_new
 
 
-def test_run_daemon_until_idle_does_what_can_be_done(durable: RunDurable, workflows: Path) -> None:
+def test_run_daemon_until_idle_does_all_possible_work(durable: RunDurable, workflows: Path) -> None:
     durable("start", "greet", "--id", "a", "--input", '"Oslo"')
     durable("start", "patient", "--id", "b", "--version", "2")
     result = durable("run-daemon", "--until-idle")
@@ -514,7 +514,7 @@ def test_doctor_finds_nothing_in_a_good_hub_and_names_damage(durable: RunDurable
     assert durable("doctor").exit_code == 0
 
 
-def test_nothing_is_written_behind_a_damaged_line_and_no_event_is_lost(durable: RunDurable, workflows: Path) -> None:
+def test_nothing_is_written_after_a_damaged_line_and_no_event_is_lost(durable: RunDurable, workflows: Path) -> None:
     durable("start", "patient", "--id", "p")
     durable("run-daemon", "--until-idle")
     durable("raise-event", "p", "Go", "--data", "7")

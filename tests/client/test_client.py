@@ -1,4 +1,4 @@
-"""The client against a hub on disk that no engine runs: what it posts, what it reads, what it refuses."""
+"""The client without an engine: what it posts, reads and refuses."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def test_a_start_is_seen_as_pending_before_any_engine_ran(client: Client) -> Non
     assert len(instance) == 32
 
 
-def test_a_start_says_when_it_may_begin_and_reads_a_naive_time_as_utc(client: Client) -> None:
+def test_a_start_can_be_scheduled_and_a_naive_time_is_utc(client: Client) -> None:
     instance = client.start_new("tour", start_at=datetime(2030, 1, 1))  # noqa: DTZ001  naive on purpose
     assert client.get_status(instance).start_at == datetime(2030, 1, 1, tzinfo=UTC)
 
@@ -88,13 +88,13 @@ def test_a_missing_instance_is_falsy_and_nothing_is_written_for_it(client: Clien
 
 
 @pytest.mark.parametrize("if_exists", ["fail", "fail_if_running"])
-def test_an_id_whose_start_waits_is_a_conflict(client: Client, if_exists: str) -> None:
+def test_an_id_with_a_pending_start_is_a_conflict(client: Client, if_exists: str) -> None:
     client.start_new("tour", "t")
     with pytest.raises(Conflict):
         client.start_new("tour", "t", if_exists=if_exists)
 
 
-def test_skip_returns_the_id_of_what_is_there_and_posts_nothing(client: Client, root: str) -> None:
+def test_skip_returns_the_existing_id_and_posts_nothing(client: Client, root: str) -> None:
     client.start_new("tour", "t")
     assert client.start_new("other", "t", if_exists="skip") == "t"
     with open_hub_writer(root) as hub:
@@ -128,7 +128,7 @@ def test_what_an_existing_id_allows(client: Client, root: str, ended: bool, if_e
     assert (inbox(root).get_reservation("t") is not None) == posted
 
 
-def test_of_many_starters_of_one_id_one_wins(root: str) -> None:
+def test_of_concurrent_starts_of_one_id_one_wins(root: str) -> None:
     Client(root).start_new("warm", "up")
     won: list[str] = []
     refused: list[Conflict] = []
@@ -151,15 +151,13 @@ def test_of_many_starters_of_one_id_one_wins(root: str) -> None:
     assert len(refused) == 7
 
 
-def test_of_many_starters_in_other_namespaces_one_wins(root: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(
-        reservations, "is_process_alive", lambda pid, started: False
-    )  # nobody sees the others' processes
-    test_of_many_starters_of_one_id_one_wins(root)
+def test_of_concurrent_starts_in_other_namespaces_one_wins(root: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reservations, "is_process_alive", lambda pid, started: False)  # no process sees the others'
+    test_of_concurrent_starts_of_one_id_one_wins(root)
     assert len(list(InboxReader(LocalDisk(), root).pending_of_kinds({"start"}))) == 2
 
 
-def test_a_start_whose_reservation_another_has_taken_over_is_decided_again(
+def test_a_start_that_loses_its_reservation_is_checked_again(
     client: Client, root: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(reservations, "is_process_alive", lambda pid, started: False)
@@ -300,7 +298,7 @@ def test_the_history_comes_with_the_status_when_asked_for(client: Client, root: 
     assert "historyEvents" in client.get_status("t", show_history=True).payload()
 
 
-def test_show_input_leaves_the_input_out(client: Client, root: str) -> None:
+def test_show_input_false_omits_the_input(client: Client, root: str) -> None:
     with open_hub_writer(root) as hub:
         hub.write("t", make_started("t"), ENDED)
     assert client.get_status("t").input_ == {"city": "Tokyo"}
@@ -337,7 +335,7 @@ def test_an_event_for_an_ended_instance_is_refused(client: Client, root: str) ->
     assert InboxReader(LocalDisk(), root).pending_messages("t") == []
 
 
-def test_an_event_reaches_a_start_that_still_waits(client: Client, root: str) -> None:
+def test_an_event_can_be_sent_to_a_pending_start(client: Client, root: str) -> None:
     client.start_new("tour", "t")
     client.raise_event("t", "Go", [1])
     kinds = [(message.kind, message.items[0].name) for message in InboxReader(LocalDisk(), root).pending_messages("t")]
@@ -414,7 +412,7 @@ def test_a_verb_for_an_unknown_instance_is_not_found(client: Client, verb: str) 
         VERBS[verb](client, "x")
 
 
-def test_a_purge_of_nothing_deletes_nothing_and_force_reaches_a_live_one(client: Client, root: str) -> None:
+def test_a_purge_of_an_unknown_id_deletes_nothing_and_force_deletes_a_live_one(client: Client, root: str) -> None:
     assert client.purge_instance_history("x").instances_deleted == 0
     with open_hub_writer(root) as hub:
         hub.write("live", make_started("live"))
@@ -431,7 +429,7 @@ def test_a_purge_by_time_takes_ended_instances_only(client: Client, root: str) -
     assert [message.items[0].instance for message in InboxReader(LocalDisk(), root).pending_messages("old")] == ["old"]
 
 
-def test_a_purge_without_a_time_is_open_on_that_side(client: Client, root: str) -> None:
+def test_each_time_limit_of_a_purge_is_optional(client: Client, root: str) -> None:
     with open_hub_writer(root) as hub:
         for one in ("a", "b", "c"):
             hub.write(one, make_started(one), ENDED)
@@ -506,7 +504,7 @@ def test_a_rewind_preview_lists_what_will_run_again(client: Client, root: str) -
 # ── lists, waiting and following ───────────────────────────────────────────────────────────────────────────────────
 
 
-def test_lists_show_what_ended_what_runs_and_what_no_engine_has_taken(client: Client, root: str) -> None:
+def test_lists_show_ended_running_and_pending_instances(client: Client, root: str) -> None:
     with open_hub_writer(root) as hub:
         hub.write("a", make_started("a"), ENDED)
         hub.write("b", make_started("b", name="other"))
@@ -520,7 +518,7 @@ def test_lists_show_what_ended_what_runs_and_what_no_engine_has_taken(client: Cl
     assert [s.instance_id for s in client.get_status_by(NOON, NOON + timedelta(hours=1), ["Completed"])] == ["a"]
 
 
-def test_select_goes_over_all_pages(client: Client, root: str) -> None:
+def test_iter_ids_reads_all_pages(client: Client, root: str) -> None:
     client.start_many("tour", range(2500))
     assert len(set(client.iter_ids(Query()))) == 2500
 

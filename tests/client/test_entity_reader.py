@@ -1,4 +1,4 @@
-"""The client and entities, against logs that no engine runs: what it posts, what it reads, what it refuses."""
+"""The client and entities, without an engine: what it posts, reads and refuses."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def test_the_name_of_an_operation_may_be_empty(client: Client, root: str) -> Non
 
 @pytest.mark.parametrize("name", ["at", "signal_time"])
 @pytest.mark.parametrize("given", [LATER, LATER.replace(tzinfo=None), timedelta(days=360_000)])
-def test_a_signal_is_for_a_time_or_a_while_from_now(
+def test_a_signal_is_scheduled_by_a_time_or_a_delay(
     client: Client, root: str, name: str, given: datetime | timedelta
 ) -> None:
     client.signal_entity(A, "add", **{name: given})
@@ -96,7 +96,7 @@ def test_a_signal_is_for_a_time_or_a_while_from_now(
         ({"at": timedelta.max}, "between the years 1 and 9999"),
     ],
 )
-def test_a_time_that_is_none_is_refused_in_a_line(
+def test_an_invalid_time_is_refused_in_one_line(
     client: Client, root: str, times: dict[str, Any], expected: str
 ) -> None:
     with pytest.raises((TypeError, UsageError), match=expected):
@@ -104,7 +104,7 @@ def test_a_time_that_is_none_is_refused_in_a_line(
     assert not os.path.exists(root)
 
 
-def test_an_engine_that_runs_refuses_functions_that_it_lacks(client: Client, root: str) -> None:
+def test_a_running_engine_refuses_unknown_functions(client: Client, root: str) -> None:
     with open_hub_writer(root):
         Path(root, "engine.json").write_text('{"functions":[{"name":"Counter","kind":"entity"}]}')
         client.signal_entity(A, "add")
@@ -127,7 +127,7 @@ def test_an_entity_that_nothing_was_sent_to_is_falsy(client: Client, root: str) 
     assert not os.path.exists(root)
 
 
-def test_a_signal_that_no_engine_has_taken_is_all_there_is(client: Client) -> None:
+def test_an_unaccepted_signal_makes_an_entity_pending(client: Client) -> None:
     client.signal_entity(A, "add", 5)
     status = client.entity(A)
     assert status
@@ -136,7 +136,7 @@ def test_a_signal_that_no_engine_has_taken_is_all_there_is(client: Client) -> No
     assert not client.read_entity_state(A).entity_exists
 
 
-def test_a_state_is_read_and_one_that_was_taken_away_is_not_there(client: Client, root: str) -> None:
+def test_a_state_is_read_until_it_is_deleted(client: Client, root: str) -> None:
     write(root, A, ADD, FIVE)
     write(root, "@counter@b", ADD, FIVE, ev.EntityDeletionReceived(), ev.EntityBatch(4, deleted=True))
     write(root, "@counter@c", ADD, ev.EntityBatch(2, state=Raw(b"null")))
@@ -238,7 +238,7 @@ def test_entities_and_instances_are_never_in_one_list(client: Client, root: str)
 # ── deleting and purging ───────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_a_delete_is_forced_only_where_one_says_so(client: Client, root: str) -> None:
+def test_a_delete_is_forced_only_on_request(client: Client, root: str) -> None:
     write(root, A, ADD, FIVE)
     client.delete_entity(A)
     client.delete_entity(A, force=True)
@@ -276,7 +276,7 @@ def test_an_entity_in_use_is_not_purged(client: Client, root: str, reason: str) 
     assert pending_items(root, "@counter@empty") == []
 
 
-def test_an_entity_that_a_signal_is_on_its_way_to_is_not_purged(client: Client, root: str) -> None:
+def test_an_entity_with_a_pending_signal_is_not_purged(client: Client, root: str) -> None:
     write(root, A)
     client.signal_entity(A, "add")
     with pytest.raises(WrongState, match="has a pending signal"):
@@ -284,7 +284,7 @@ def test_an_entity_that_a_signal_is_on_its_way_to_is_not_purged(client: Client, 
     assert client.purge_entities().instances_deleted == 0
 
 
-def test_a_purge_takes_those_that_are_named_or_all_that_are_empty(client: Client, root: str) -> None:
+def test_a_purge_deletes_the_named_or_all_empty_entities(client: Client, root: str) -> None:
     write(root, A, ADD, FIVE)
     for key in ("b", "c"):
         write(root, f"@counter@{key}")
@@ -382,9 +382,7 @@ def test_a_wait_at_a_blocked_entity_shows_the_reason() -> None:
         lambda client: client.wait(A, 1),
     ],
 )
-def test_what_is_for_instances_says_that_this_is_an_entity(
-    client: Client, root: str, call: Callable[[Client], object]
-) -> None:
+def test_calls_for_instances_refuse_an_entity(client: Client, root: str, call: Callable[[Client], object]) -> None:
     write(root, A, ADD, FIVE)
     with pytest.raises(UsageError, match="@counter@a is an entity"):
         call(client)

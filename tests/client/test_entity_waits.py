@@ -1,4 +1,4 @@
-"""What an orchestration is told about its waits at entities, from hand-made ledgers."""
+"""Explained waits for entities, from hand-made states."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ def test_a_lock_queued_behind_operations_names_the_entity_and_why_it_is_blocked(
     assert (found.entity, found.holder, found.held_since, found.blocked) == (PAIR[0], None, None, "no function")
 
 
-def test_a_lock_whose_grant_is_on_its_way_and_one_that_nobody_knows_stay_as_they_are() -> None:
+def test_a_granted_lock_and_an_unknown_one_are_unchanged() -> None:
     assert (
         explain(
             WAIT,

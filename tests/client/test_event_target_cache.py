@@ -1,4 +1,4 @@
-"""A sender of many events doesn't look at the instance before each of them, and yet sees at once that it has ended."""
+"""A sender of many events doesn't read the instance before each, and yet notices at once that it has ended."""
 
 from __future__ import annotations
 

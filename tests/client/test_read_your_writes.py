@@ -1,4 +1,4 @@
-"""A client sees what was acknowledged before, although no engine has taken it yet."""
+"""A client sees what was acknowledged before, although no engine has accepted it yet."""
 
 from __future__ import annotations
 
@@ -193,7 +193,7 @@ def test_one_message_about_several_instances_is_seen_for_each(client: Client, ro
 # ── what an engine does meanwhile ──────────────────────────────────────────────────────────────────────────────────
 
 
-def test_a_message_that_a_commit_has_taken_is_not_applied_a_second_time(client: Client, root: str) -> None:
+def test_a_consumed_message_is_not_applied_a_second_time(client: Client, root: str) -> None:
     client.start_new("tour", "t", if_exists="replace")
     client.terminate("t")
     (start, end) = InboxReader(LocalDisk(), root).pending_messages("t")
@@ -213,7 +213,7 @@ def test_a_message_that_a_commit_has_taken_is_not_applied_a_second_time(client: 
         hub.hub.inbox.remove = keep  # type: ignore[method-assign]
 
 
-def test_of_a_batch_that_is_taken_in_part_the_rest_is_pending(client: Client, root: str) -> None:
+def test_the_rest_of_a_partly_consumed_batch_is_pending(client: Client, root: str) -> None:
     first, second = client.start_many("tour", [1, 2])
     with open_hub_writer(root) as hub:
         hub.write(first, ev.ExecutionStarted(first, "1", "tour"), ENDED)
@@ -226,7 +226,7 @@ def test_of_a_batch_that_is_taken_in_part_the_rest_is_pending(client: Client, ro
         assert sorted(row.status for row in client.page(Query()).rows) == ["Completed", "Pending"]
 
 
-def test_a_start_that_is_taken_while_it_is_read_is_seen_in_the_history(
+def test_a_start_that_is_consumed_during_a_read_is_seen_in_the_history(
     client: Client, root: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write(root, make_started(), ENDED)
@@ -267,7 +267,7 @@ def test_a_wait_that_began_before_a_replacement_ends_with_the_new_execution(clie
     assert outcome == ["new"]
 
 
-def test_of_many_events_that_wait_only_the_first_are_read(
+def test_of_many_pending_events_only_the_first_are_read(
     client: Client, root: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write(root, make_started())

@@ -1,4 +1,4 @@
-"""Asking for the status of very many instances looks at the journal once, not once for each of them."""
+"""Reading the status of many instances reads the journal once, not once per instance."""
 
 from __future__ import annotations
 

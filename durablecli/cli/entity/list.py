@@ -8,9 +8,9 @@ from functools import partial
 
 import click
 
+from durablecli.cli.listing import format_obstruction, hint_next_page, iter_payloads, paging_options
 from durablecli.cli.options import FunctionNameParam, common_options, format_exit_codes, open_client
 from durablecli.cli.output import Output
-from durablecli.cli.paging import format_obstruction, hint_next_page, iter_payloads, paging_options
 from durablecli.cli.time_format import format_duration, format_time, format_time_or_date
 from durablecli.client import Query
 from durablecli.errors import UsageError
