@@ -122,7 +122,7 @@ class ChildStarter:
             if (completed := self._find_completed_attempt(parent, child)) is not None:
                 self._cycle.send(parent.id, execution, _make_answer(completed, n))
                 continue
-            gone = Failure("durablecli.errors.Conflict", f"the instance id '{child.instance}' is gone")
+            gone = Failure("durablecli.errors.Conflict", f"instance '{child.instance}' is gone")
             failure = self.why_not_startable(self.make_start(parent, n, child)) or (
                 gone if known is None else _make_id_taken_failure(child.instance)
             )
@@ -138,7 +138,7 @@ class ChildStarter:
             not known.runtime_state.ended or known.runtime_state.execution == self._cycle.builder.execution
         )
         if taken or id in self._cycle.starting_children or self._instances.is_quarantined(id):
-            raise Conflict(f"the instance id '{id}' is taken")
+            raise Conflict(f"instance id '{id}' already exists")
         self._reserve_in_inbox(id)
         self._cycle.starting_children.add(id)
 
@@ -188,4 +188,4 @@ def _make_depth_failure(max_depth: int) -> Failure:
 
 
 def _make_id_taken_failure(id: str) -> Failure:
-    return Failure("durablecli.errors.Conflict", f"the instance id '{id}' is taken")
+    return Failure("durablecli.errors.Conflict", f"instance id '{id}' already exists")

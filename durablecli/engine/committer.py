@@ -44,6 +44,7 @@ class Committer:
         self._deduplicator = shared.deduplicator
         self._sync_in_place = shared.options.sync_in_place
         self._turn_runner = turn_runner
+        self._blocker = turn_runner.blocker
         self._publisher = publisher
         self._journal_writer = journal_writer
         self._dispatcher = dispatcher
@@ -123,7 +124,7 @@ class Committer:
         commit = builder.commit
         self._publisher.add_commit(builder)
         for purged in commit.purged:
-            self._turn_runner.blocker.forget_internal_error(purged.instance)
+            self._blocker.forget_internal_error(purged.instance)
         if commit.quarantined or commit.delivered:
             self._hub.quarantined_messages.publish(commit)
         self._published_commit = commit.c

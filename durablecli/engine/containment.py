@@ -50,7 +50,10 @@ class Containment:
         self._instances = shared.instances
         self._timers = shared.timers
         self._turn_runner = turn_runner
+        self._split_turn = turn_runner.split_turn
+        self._blocker = turn_runner.blocker
         self._intake = intake
+        self._messages = intake.messages
         self._committer = committer
         self._publisher = publisher
         self._restorer = restorer
@@ -66,18 +69,16 @@ class Containment:
         if isinstance(handled, str) and self._instances.is_quarantined(handled):
             raise error
         _log.error("unexpected error while handling %s", describe(handled), exc_info=error)
-        if self._turn_runner.split_turn.prevents_rollback:
+        if self._split_turn.prevents_rollback:
             if not isinstance(handled, str):
-                self._intake.messages.move_to_failed(handled, text)
+                self._messages.move_to_failed(handled, text)
             raise error
         self._sync()
         self._publisher.flush()
         concerned = self._roll_back(self._cycle.builder, handled)
         if not isinstance(handled, str):
-            self._intake.messages.move_to_failed(handled, text)
-        elif is_entity_id(handled) or not self._turn_runner.blocker.note_internal_error(
-            handled, f"internal error: {text}"
-        ):
+            self._messages.move_to_failed(handled, text)
+        elif is_entity_id(handled) or not self._blocker.note_internal_error(handled, f"internal error: {text}"):
             self._instances.quarantine(handled, f"internal error: {text}")
         self._committer.begin_cycle()
         for id in sorted(concerned):

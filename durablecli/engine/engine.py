@@ -335,4 +335,4 @@ class Engine:
 
 
 def _make_stopped_error() -> DurableError:
-    return HubLocked("the engine has stopped and the message was not taken; post it again")
+    return HubLocked("the engine stopped before accepting the message; retry")

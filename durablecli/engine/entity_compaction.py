@@ -1,4 +1,4 @@
-"""Compaction: an entity's log is begun anew with a snapshot, where that makes it much shorter."""
+"""Compaction: an entity's log is replaced by a snapshot, where that makes it much shorter."""
 
 from __future__ import annotations
 

@@ -143,7 +143,7 @@ class EntityScheduler:
     # ── timers ────────────────────────────────────────────────────────────────────────────────────────────
 
     def fire_timer(self, entry: TimerEntry) -> None:
-        """Queue a scheduled operation that is due; an entry without a decision stands for all of an entity."""
+        """Queue a scheduled operation that is due; an entry without a decision means all of an entity."""
         entity = self._instances.get_entity(entry.instance)
         if entity is None:
             return

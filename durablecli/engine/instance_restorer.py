@@ -14,11 +14,13 @@ class InstanceRestorer:
     def __init__(self, shared: SharedParts, turn_runner: TurnRunner) -> None:
         self._instances = shared.instances
         self._turn_runner = turn_runner
+        self._entities = turn_runner.entity_scheduler
+        self._blocker = turn_runner.blocker
 
     def restore(self, id: str, *, redeliver: bool = True) -> None:
         """Continue an instance or entity; with `redeliver` its activities are scheduled again."""
         if is_entity_id(id):
-            self._turn_runner.entity_scheduler.restore(id)
+            self._entities.restore(id)
             self._turn_runner.deliver()
             return
         instance = self._instances.get(id)
@@ -26,8 +28,8 @@ class InstanceRestorer:
             if not self._instances.is_quarantined(id):
                 self._instances.incomplete_turns.discard(id)
             return
-        blocker, blocked = self._turn_runner.blocker, instance.runtime_state.blocked
-        if (reason := blocker.find_reason(id)) is not None:
-            blocker.block(instance, reason)
+        blocked = instance.runtime_state.blocked
+        if (reason := self._blocker.find_reason(id)) is not None:
+            self._blocker.block(instance, reason)
         elif not (blocked and is_code_unchanged(blocked)):
             self._turn_runner.restore(instance, redeliver=redeliver)

@@ -14,6 +14,7 @@ from durablecli.engine.shared_parts import SharedParts
 from durablecli.engine.timer_intake import TimerIntake
 from durablecli.engine.turns import TurnRunner
 from durablecli.engine.workers.activity import ActivityResult
+from durablecli.engine.workers.decided_tasks import WorkKey
 from durablecli.engine.workers.dispatcher import Dispatcher
 from durablecli.engine.workers.entity_batch import EntityBatchResult
 from durablecli.store.inbox.messages import Message, MessageItem
@@ -38,14 +39,14 @@ class Intake:
     def add(self, item: ActivityResult | EntityBatchResult | Submission) -> None:
         """Take what another thread has handed over; a cycle processes it."""
         if isinstance(item, Submission):
-            self.messages.submissions.append(item)
+            self.messages.add(item)
         else:
-            self._results.queue.append(item)
+            self._results.add(item)
 
     @property
     def has_work(self) -> bool:
         """Whether a cycle would find something to do at once."""
-        return bool(self._results.queue or self.messages.has_queued or self._turn_runner.has_runnable_work)
+        return bool(self._results.has_queued or self.messages.has_queued or self._turn_runner.has_runnable_work)
 
     def process_inputs(self) -> None:
         """Give each source its turn. Messages come first, as other inputs have to wait for messages that were
@@ -73,9 +74,9 @@ class Intake:
         self._results.roll_back()
         return self._timers.roll_back()
 
-    def list_unprocessed_batches(self) -> list[tuple[str, str, int]]:
-        """The keys of entity batches whose results have come back and aren't applied."""
-        return [result.key for result in self._results.queue if isinstance(result, EntityBatchResult)]
+    def list_unprocessed_batches(self) -> list[WorkKey]:
+        """The keys of entity batches whose results have come back and aren't handled."""
+        return self._results.list_entity_batches()
 
     def _record_undelivered(self, message: Message, item: MessageItem, why: str) -> None:
         """Note an item that had no effect, and report it once."""

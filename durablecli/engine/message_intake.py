@@ -32,7 +32,7 @@ class MessageIntake:
         self._queue = shared.messages
         self._echo = shared.echo
         self._message_handler = message_handler
-        self.submissions: deque[Submission] = deque()
+        self._submissions: deque[Submission] = deque()
         """Those that aren't queued yet."""
         self._unacknowledged: deque[Submission] = deque()
         """Those in a commit that isn't on disk yet, in the order of the commits."""
@@ -44,6 +44,10 @@ class MessageIntake:
         self._progress: list[tuple[PendingBatch, int, set[int], PartialBatch | None]] = []
         """The batches that this cycle has worked on, and how far they were before it."""
 
+    def add(self, submission: Submission) -> None:
+        """Take a submission; the next cycle queues it."""
+        self._submissions.append(submission)
+
     def request_poll(self) -> None:
         """Look for new messages in the inbox; any thread may ask."""
         self._poll_requested = True
@@ -51,7 +55,7 @@ class MessageIntake:
     @property
     def has_queued(self) -> bool:
         """Whether a cycle would find a message without a look at the inbox."""
-        return bool(self.submissions or self._queue)
+        return bool(self._submissions or self._queue)
 
     @property
     def may_have_unread(self) -> bool:
@@ -74,21 +78,21 @@ class MessageIntake:
                 self._enqueue(message, None)
         for warning in self._inbox.take_warnings():
             self._echo(warning)
-        if self.submissions and self._is_up_to_date:
+        if self._submissions and self._is_up_to_date:
             self._enqueue_submissions()
 
     def _enqueue_submissions(self) -> None:
         """Queue submissions, except those for a target with an unread message in the inbox, which comes first."""
         later: deque[Submission] = deque()
         blocked: set[str] = set()
-        for submission in self.submissions:
+        for submission in self._submissions:
             targets = {item.target for item in submission.message.items} if self._inbox.has_more else set[str]()
             if blocked.isdisjoint(targets) and not any(map(self._inbox.has_unread, targets)):
                 self._enqueue(submission.message, submission)
             else:
                 later.append(submission)
                 blocked |= targets
-        self.submissions = later
+        self._submissions = later
 
     def _enqueue(self, message: Message, submission: Submission | None) -> None:
         if self._message_handler.is_sliced(message):
@@ -181,11 +185,11 @@ class MessageIntake:
 
     def reject_all(self, error: DurableError) -> None:
         """Answer all clients of this process that their messages were not accepted."""
-        for submission in [*self._unacknowledged, *self._queue.list_submissions(), *self.submissions]:
+        for submission in [*self._unacknowledged, *self._queue.list_submissions(), *self._submissions]:
             submission.reject(error)
         self._unacknowledged.clear()
         self._queue.clear()
-        self.submissions.clear()
+        self._submissions.clear()
 
     # ── when a cycle fails ─────────────────────────────────────────────────────────────────────────────────────
 

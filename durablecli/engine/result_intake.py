@@ -31,26 +31,38 @@ class ResultIntake:
         self._split_turn = turn_runner.split_turn
         self._messages = messages
         self._dispatcher = dispatcher
-        self.queue: deque[ActivityResult | EntityBatchResult] = deque()
+        self._queue: deque[ActivityResult | EntityBatchResult] = deque()
         self._handled: list[ActivityResult | EntityBatchResult] = []
         """The results that this cycle has handled."""
         self._already_completed: set[WorkKey] = set()
         """Results of a cycle that was given up: the dispatcher has completed their calls already."""
+
+    def add(self, result: ActivityResult | EntityBatchResult) -> None:
+        """Take a result; a cycle handles it."""
+        self._queue.append(result)
+
+    @property
+    def has_queued(self) -> bool:
+        return bool(self._queue)
+
+    def list_entity_batches(self) -> list[WorkKey]:
+        """The keys of the entity batches whose results are queued."""
+        return [result.key for result in self._queue if isinstance(result, EntityBatchResult)]
 
     def begin_cycle(self) -> None:
         self._handled = []
 
     def handle_queued(self) -> None:
         """Handle results until the budget is spent. One that has to wait lets others pass."""
-        assert self._dispatcher is not None or not self.queue
+        assert self._dispatcher is not None or not self._queue
         waiting: list[ActivityResult | EntityBatchResult] = []
         try:
-            while self._dispatcher is not None and self.queue and not self._cycle.is_budget_spent:
-                waiting.append(self.queue.popleft())
+            while self._dispatcher is not None and self._queue and not self._cycle.is_budget_spent:
+                waiting.append(self._queue.popleft())
                 if self._may_handle(waiting[-1]):
                     self._handle(waiting.pop(), self._dispatcher)
         finally:
-            self.queue.extendleft(reversed(waiting))
+            self._queue.extendleft(reversed(waiting))
 
     def _may_handle(self, result: ActivityResult | EntityBatchResult) -> bool:
         """Whether a result can be handled now: no instance or entity that it reaches has to take something else first.
@@ -98,4 +110,4 @@ class ResultIntake:
         """Put back what this cycle has handled."""
         handled, self._handled = self._handled, []
         self._already_completed.update(result.key for result in handled)
-        self.queue.extendleft(reversed(handled))
+        self._queue.extendleft(reversed(handled))

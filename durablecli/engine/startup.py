@@ -39,6 +39,8 @@ class Startup:
         self._scope = shared.scope
         self._deduplicator = shared.deduplicator
         self._turn_runner = turn_runner
+        self._split_turn = turn_runner.split_turn
+        self._blocker = turn_runner.blocker
         self._message_handler = message_handler
         self._committer = committer
         self._restorer = restorer
@@ -56,13 +58,12 @@ class Startup:
         quarantined = hub.quarantine.take_all()
         busy = use_index(hub, lambda index: [*index.with_pending_work(), *index.locked_entities()])
         with_work = {*busy, *hub.incomplete_turns, *quarantined}
-        blocker = self._turn_runner.blocker
         if hang_report is not None and is_code_unchanged(format_block_reason(hang_report)):
-            blocker.hang_report = hang_report
+            self._blocker.hang_report = hang_report
             with_work.add(hang_report.instance)
         self._load_deduplicator()
         self._quarantine_truncated()
-        driven = [id for id in sorted(with_work) if id in self._scope or blocker.is_hung(id)]
+        driven = [id for id in sorted(with_work) if id in self._scope or self._blocker.is_hung(id)]
         self._try_to_load([id for id in quarantined if id not in driven])
         self._restore_all(driven)
         with_messages = hub.quarantined_messages.instances()
@@ -139,7 +140,7 @@ class Startup:
             except Exception as error:  # noqa: BLE001 - it is contained, or raised again
                 self._containment.contain(error)
                 continue
-            if not self._committer.commit() and not self._turn_runner.split_turn.is_active:
+            if not self._committer.commit() and not self._split_turn.is_active:
                 break
 
     def _redeliver(self, id: str) -> bool:

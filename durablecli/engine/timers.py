@@ -11,7 +11,7 @@ _MIN_CANCELLED = 1_000
 
 
 class TimerEntry(NamedTuple):
-    """`n` is the timer's decision; None stands for all timers of an instance that isn't in memory."""
+    """`n` is the timer's decision; None means all timers of an instance that isn't in memory."""
 
     at: datetime
     order: int

@@ -1,4 +1,4 @@
-"""After a repair nothing waits for ever and nothing is done twice: known outcomes are delivered, lost ones asked."""
+"""After a repair nothing hangs and nothing happens twice: known results are delivered, lost ones requested again."""
 
 from __future__ import annotations
 
@@ -124,18 +124,18 @@ def repair(hub: testing.TestEnvironment) -> list[str]:
         if not copy:
             hub.disk.unlink(file)
 
-    said = list(HistoryRepair(hub.disk, ROOT, keep_file).run())
+    findings = list(HistoryRepair(hub.disk, ROOT, keep_file).run())
     with suppress(FileNotFoundError):
         hub.disk.unlink(f"{ROOT}/{QUARANTINE_FILE}")
-    return said
+    return findings
 
 
 def repair_and_restart(hub: testing.TestEnvironment) -> list[str]:
-    """Repair, and go on with another engine."""
-    said = repair(hub)
+    """Repair, and continue with another engine."""
+    findings = repair(hub)
     hub.restart()
     hub.run()
-    return said
+    return findings
 
 
 def assert_sound(hub: testing.TestEnvironment) -> None:
@@ -182,7 +182,7 @@ def test_an_operation_is_applied_once_whatever_its_sender_forgets(hub: testing.T
     hub.client.start_new("adds", "s")
     hub.run()
     if n > len(read_lines(hub, "s")):
-        pytest.skip("so many records there are not")
+        pytest.skip("the history has fewer records")
     change_lines(hub, "s", flip_line(n))
     repair_and_restart(hub)
     assert finish_instance(hub, "s") == [1001, 11011, 111111, "go"]
@@ -207,12 +207,12 @@ def test_an_operation_is_applied_once_when_the_cycle_is_rolled_back(
         change_lines(hub, id, flip_line(n))
     original, failures = TurnRunner._run_next, iter([True])
 
-    def go_on(self: TurnRunner, instance: Any) -> None:
+    def fail_once(self: TurnRunner, instance: Any) -> None:
         original(self, instance)
         if instance.id == "z" and next(failures, False):
             raise RuntimeError("boom")
 
-    monkeypatch.setattr(TurnRunner, "_run_next", go_on)
+    monkeypatch.setattr(TurnRunner, "_run_next", fail_once)
     repair_and_restart(hub)
     assert hub.client.get_status("z").blocked is not None
     hub.client.raise_event("s", "Go", "go")
@@ -227,7 +227,7 @@ def test_an_operation_is_applied_once_whatever_the_entity_forgets(hub: testing.T
     hub.client.start_new("adds", "s")
     hub.run()
     if n > len(read_lines(hub, "@counter@a")):
-        pytest.skip("so many records there are not")
+        pytest.skip("the history has fewer records")
     change_lines(hub, "@counter@a", flip_line(n))
     repair_and_restart(hub)
     assert finish_instance(hub, "s")[-1] == "go"
@@ -243,7 +243,7 @@ def test_money_is_constant(hub: testing.TestEnvironment, id: str, n: int) -> Non
     hub.client.start_new("transfer", "t")
     hub.run()
     if n > len(read_lines(hub, id)):
-        pytest.skip("so many records there are not")
+        pytest.skip("the history has fewer records")
     change_lines(hub, id, flip_line(n))
     repair_and_restart(hub)
     assert finish_instance(hub, "t") == "go"

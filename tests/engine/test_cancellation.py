@@ -1,4 +1,4 @@
-"""Activities whose outcome nobody waits for any more: they are told, and stopped where that is possible."""
+"""Cancellation: an activity whose result is no longer needed is notified, and stopped where possible."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def wait_until(condition: Callable[[], object], seconds: float = 20.0) -> None:
 
 @df.activity
 def slow(name: str, context: df.ActivityContext) -> str:
-    """Works until it is told to stop, or until the gate opens."""
+    """Works until it is cancelled, or the gate opens."""
     calls.append(f"{name} begins")
     while not context.cancelled:
         if gate.wait(0.005):
@@ -183,7 +183,7 @@ def test_an_activity_that_was_stopped_runs_again_after_a_rewind(client: Client) 
     assert client.wait("x", 20).output == "slow done"
 
 
-# ── the crew ───────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── the dispatcher ───────────────────────────────────────────────────────────────────────────────────────────────────
 
 Outcomes = SimpleQueue[ActivityResult | EntityBatchResult]
 
@@ -198,33 +198,33 @@ def make_task(name: str, n: int = 2) -> ActivityTask:
 
 def test_a_repeated_activity_waits_for_its_earlier_call(tmp_path: Path) -> None:
     outcomes: Outcomes = SimpleQueue()
-    crew = make_dispatcher(outcomes)
-    crew.dispatch_activities([make_task("deaf")])
+    dispatcher = make_dispatcher(outcomes)
+    dispatcher.dispatch_activities([make_task("deaf")])
     wait_until(lambda: "deaf begins" in calls)
-    crew.end_execution("x", "1", frozenset({2}))
-    assert (crew.in_flight_count, crew.awaited_count) == (1, 0)
-    crew.dispatch_activities([make_task("deaf")])
-    assert (crew.in_flight_count, crew.awaited_count) == (1, 1)
+    dispatcher.end_execution("x", "1", frozenset({2}))
+    assert (dispatcher.in_flight_count, dispatcher.awaited_count) == (1, 0)
+    dispatcher.dispatch_activities([make_task("deaf")])
+    assert (dispatcher.in_flight_count, dispatcher.awaited_count) == (1, 1)
     gate.set()
-    assert crew.complete(outcomes.get(timeout=20)) is None
-    assert crew.complete(outcomes.get(timeout=20)) is not None
-    assert (crew.in_flight_count, crew.awaited_count) == (0, 0)
-    crew.stop()
+    assert dispatcher.complete(outcomes.get(timeout=20)) is None
+    assert dispatcher.complete(outcomes.get(timeout=20)) is not None
+    assert (dispatcher.in_flight_count, dispatcher.awaited_count) == (0, 0)
+    dispatcher.stop()
 
 
 def test_an_outcome_counts_in_a_shutdown_unless_its_activity_has_seen_it() -> None:
     outcomes: Outcomes = SimpleQueue()
-    crew = make_dispatcher(outcomes)
-    crew.dispatch_activities([make_task("slow", 2), make_task("deaf", 3)])
+    dispatcher = make_dispatcher(outcomes)
+    dispatcher.dispatch_activities([make_task("slow", 2), make_task("deaf", 3)])
     wait_until(lambda: {"slow begins", "deaf begins"} <= set(calls))
-    crew.pause()
+    dispatcher.pause()
     first = outcomes.get(timeout=20)
-    assert (first.key[2], crew.complete(first)) == (2, None)
+    assert (first.key[2], dispatcher.complete(first)) == (2, None)
     gate.set()
     second = outcomes.get(timeout=20)
     assert second.key[2] == 3
-    assert crew.complete(second) is not None
-    crew.stop()
+    assert dispatcher.complete(second) is not None
+    dispatcher.stop()
 
 
 def test_an_activity_that_stops_its_loop_fails_alone() -> None:
@@ -248,11 +248,11 @@ def test_an_activity_that_stops_its_loop_fails_alone() -> None:
     async def leaves() -> None:
         raise SystemExit(3)
 
-    crew = Dispatcher(testing.build_registry(slow_async, stops_the_loop), outcomes.put, ConcurrencyConfig())
-    crew.dispatch_activities([make_task("slow_async", 2)])
+    dispatcher = Dispatcher(testing.build_registry(slow_async, stops_the_loop), outcomes.put, ConcurrencyConfig())
+    dispatcher.dispatch_activities([make_task("slow_async", 2)])
     wait_until(lambda: calls)
     for n, (how, failed) in enumerate([("now", True), ("later", True), ("exit", True), ("past", False)], 3):
-        crew.dispatch_activities(
+        dispatcher.dispatch_activities(
             [ActivityTask("x", "1", n, ev.TaskScheduled("stops_the_loop", Raw(b'"%s"' % how.encode())))]
         )
         outcome = outcomes.get(timeout=20)
@@ -262,7 +262,7 @@ def test_an_activity_that_stops_its_loop_fails_alone() -> None:
     last = outcomes.get(timeout=20)
     assert isinstance(last, ActivityResult)
     assert (last.key[2], last.result) == (2, Raw(b'"slow_async"'))
-    crew.stop()
+    dispatcher.stop()
 
 
 # ── what people see ────────────────────────────────────────────────────────────────────────────────────────────────
@@ -291,37 +291,37 @@ def test_the_log_names_activities_that_occupy_slots_or_do_not_stop() -> None:
     said: list[str] = []
     ahead = iter((0.0, 0.0, 2.0, 30.0, 40.0, 50.0, 60.0, 70.0))
     outcomes: Outcomes = SimpleQueue()
-    crew = make_dispatcher(outcomes, activities=1)
+    dispatcher = make_dispatcher(outcomes, activities=1)
     log = SlotWarnings(said.append, lambda: time.monotonic() + next(ahead))
-    crew.dispatch_activities([make_task("deaf", 2), make_task("slow", 3)])
+    dispatcher.dispatch_activities([make_task("deaf", 2), make_task("slow", 3)])
     wait_until(lambda: calls)
     for _ in range(4):
-        log.check(crew)
+        log.check(dispatcher)
     assert len(said) == 1
     assert said[0].startswith(
         "1 activity waits: all 1 threads (concurrency.activities) are busy, with deaf of x (id 2)"
     )
-    crew.end_execution("x", "1", frozenset({2}))
+    dispatcher.end_execution("x", "1", frozenset({2}))
     for _ in range(3):
-        log.check(crew)
+        log.check(dispatcher)
     assert len(said) == 2
     assert said[1].startswith("deaf of x (id 2) for ")
     assert "nobody waits for it any more" in said[1]
     gate.set()
-    crew.stop()
+    dispatcher.stop()
 
 
 def test_engine_info_lists_running_and_queued_activities(tmp_path: Path) -> None:
     outcomes: Outcomes = SimpleQueue()
-    crew = make_dispatcher(outcomes, activities=1)
-    crew.dispatch_activities([make_task("deaf", 2), make_task("slow", 3)])
+    dispatcher = make_dispatcher(outcomes, activities=1)
+    dispatcher.dispatch_activities([make_task("deaf", 2), make_task("slow", 3)])
     wait_until(lambda: calls)
     EngineInfoWriter(LocalDisk(), str(tmp_path), testing.build_registry(slow)).update(
-        crew, datetime(2026, 1, 1, tzinfo=UTC)
+        dispatcher, datetime(2026, 1, 1, tzinfo=UTC)
     )
     said = json.loads((tmp_path / "engine.json").read_text())
     assert [(each["name"], each["executor"]) for each in said["running"]] == [("deaf", "thread")]
     assert [(each["name"], each["executor"]) for each in said["queued"]] == [("slow", "thread")]
     assert said["limits"] == {"thread": 1}
     gate.set()
-    crew.stop()
+    dispatcher.stop()

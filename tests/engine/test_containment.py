@@ -1,4 +1,4 @@
-"""One bad message or instance never stops the engine: it is set aside or blocked, and everything else goes on."""
+"""Containment: an unexpected error costs one message, instance or entity, and all others continue."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ is_armed: list[bool] = []
 
 
 def restart(hub: testing.TestEnvironment) -> None:
-    """Open the hub again, when the cause of the failures is gone."""
+    """Open the hub again, without the cause of the failures."""
     is_armed.clear()
     hub.restart()
     hub.run()
@@ -197,7 +197,7 @@ def test_outcomes_of_a_cycle_that_is_given_up_count_once(
     hub.client.start_new(calls, "two")
     hub.client.start_new(waits, "victim")
     while hub.pool.run_next():
-        pass  # all that is known now is back, and nothing of it is taken
+        pass  # every result is back now, and none is handled
     failures = iter([True])
     inject_failure(MessageHandler, "_handle_item", lambda _, message, item: next(failures, False))
     with pytest.raises(DurableError, match="internal error"):
@@ -337,12 +337,12 @@ def test_an_instance_that_fails_at_the_opening_is_blocked(
         hub.client.start_new(steps, id)
     original = TurnRunner.restore
 
-    def resume(self: TurnRunner, instance: Any, **options: Any) -> None:
+    def fail_once(self: TurnRunner, instance: Any, **options: Any) -> None:
         original(self, instance, **options)
         if instance.id == "victim":
             raise RuntimeError("boom")
 
-    monkeypatch.setattr(TurnRunner, "restore", resume)
+    monkeypatch.setattr(TurnRunner, "restore", fail_once)
     hub.restart()
     step_runs.clear()
     assert_finished(hub, "a", "z")

@@ -1,4 +1,4 @@
-"""Deep trees of sub-orchestrations are walked in loops: no verb meets the recursion limit of Python."""
+"""Deep trees of sub-orchestrations: no command reaches Python's recursion limit."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The cycle: what is told and started only after the sync, what is decided meanwhile, and where a cycle ends."""
+"""The cycle: effects and acknowledgements come after the sync, while the next cycle runs; and cycles are bounded."""
 
 from __future__ import annotations
 
@@ -196,7 +196,7 @@ def test_two_that_never_stop_do_not_keep_a_third_from_its_end(
     before = hub.client.get_status("a").records
     for _ in range(5):
         hub.engine.step()
-    assert hub.client.get_status("a").records > before, "they go on after a crash"
+    assert hub.client.get_status("a").records > before, "they continue after a crash"
 
 
 def test_a_hundred_thousand_decisions_in_one_turn_are_too_many() -> None:

@@ -1,4 +1,4 @@
-"""Entities through the real cycle, over a memory disk: operations, signals, locks, and every way in which one ends."""
+"""Entities in a real engine on a memory disk: operations, signals, locks, deletion, compaction and missing code."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def hub(request: pytest.FixtureRequest) -> Iterator[testing.TestEnvironment]:
 
 
 def read_log(hub: testing.TestEnvironment, id: df.EntityId) -> list[ev.AnyEvent]:
-    """What stands in the file of an entity."""
+    """The events in the file of an entity."""
     hub.run()
     return [record.event for record in hub.client.get_entity_history(id)]
 

@@ -1,4 +1,4 @@
-"""Instances that are dropped from memory while others need them whole."""
+"""Eviction: instances leave the cache only when nothing needs them there."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The fail-stop as clients of the same process see it: whoever waits is told, and nobody waits for ever."""
+"""Fail-stop: clients of the same process get an error for every unacknowledged message, and none waits forever."""
 
 from __future__ import annotations
 

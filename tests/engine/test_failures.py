@@ -1,4 +1,4 @@
-"""Failures that pass through many levels of sub-orchestrations, and how deep those may be nested."""
+"""Failures that pass through many levels of sub-orchestrations, and the limit of nesting."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def wraps_without_a_cause(context: df.DurableOrchestrationContext) -> Any:
 
 
 def run_deep_failure(hub: TestEnvironment, name: str, levels: int, length: int = 0) -> tuple[int, Any]:
-    """The bytes that a failure through so many levels leaves on disk, and the status of the first of them."""
+    """The bytes on disk after a failure through this many levels, and the status of the top level."""
     before = sum(len(node.data) for node in hub.disk.files.values())
     status = hub.finish(hub.client.start_new(name, client_input={"name": name, "levels": levels, "length": length}))
     return sum(len(node.data) for node in hub.disk.files.values()) - before, status

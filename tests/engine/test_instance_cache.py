@@ -1,4 +1,4 @@
-"""Which instances an engine has to look for on the disk."""
+"""The instance cache: an id that is known to have no file is not looked up on disk."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def test_only_existing_histories_are_read() -> None:
 
     instances = InstanceCache(read, lambda id: f"instances/{id}.jsonl", set(), 10, Quarantine(MemoryDisk(), "hub"))
     instances.get("any")
-    assert asked == ["any"]  # nobody has said yet what there is
+    assert asked == ["any"]  # the known files are not set yet
     instances.set_known_files(["instances/old.jsonl"])
     instances.get("new")
     assert asked == ["any"]

@@ -1,4 +1,4 @@
-"""What an orchestrator prints and logs is said once, as it was when it was said."""
+"""Captured output: what an orchestrator prints and logs is emitted once, as it was at that time."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def talks(context: Context) -> Any:
 
 
 def make_small_hub(*functions: Any) -> TestEnvironment:
-    """A hub that keeps hardly any machine alive."""
+    """A hub that keeps hardly any executor."""
     options = EngineOptions(use_threads=False, live_instances=1, turn_budget=timedelta.max)
     return TestEnvironment(testing.build_registry(*functions), testing.START, options)
 

@@ -1,4 +1,4 @@
-"""One order for all doors: what was acknowledged earlier is taken earlier, by whichever door it came."""
+"""Message order: what was acknowledged earlier is handled earlier, whether from the inbox or submitted in process."""
 
 from __future__ import annotations
 

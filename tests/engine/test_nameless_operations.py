@@ -1,4 +1,4 @@
-"""An operation may have an empty name, as in apps of Azure whose entities do one thing only."""
+"""Operations may have an empty name, as in Azure apps whose entities have only one operation."""
 
 from __future__ import annotations
 

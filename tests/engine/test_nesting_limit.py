@@ -1,4 +1,4 @@
-"""One limit of nesting, wherever a value enters: what is accepted can be read again by everybody."""
+"""One nesting limit wherever a value enters: every accepted value can be read again."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The order in which a commit gets to the files: nobody who reads meanwhile misses what is durable."""
+"""Publishing order: a reader at any moment finds every durable record."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An instance whose history is damaged is set aside, wherever that shows. The rest runs, and what is sent is kept."""
+"""Quarantine: an instance with a damaged history is left alone, messages for it are kept, and all others run."""
 
 from __future__ import annotations
 
@@ -326,7 +326,7 @@ def test_the_client_refuses_what_cant_reach_it(hub: testing.TestEnvironment) -> 
 
 
 def test_an_instance_is_quarantined_for_another_reason(hub: testing.TestEnvironment) -> None:
-    """As after an unexpected error: nothing is wrong with its file, and the next engine goes on with it."""
+    """As after an unexpected error: its file is intact, and the next engine continues it."""
     hub.client.start_new("waits", "w")
     hub.run()
     hub.engine.instances.quarantine("w", "an unexpected error")
@@ -354,12 +354,12 @@ def test_what_is_kept_comes_first_also_where_delivering_it_fails(
     undo()
     original, failures = TurnRunner._run_turn, iter([True])
 
-    def turn(self: TurnRunner, instance: Any, event: Any) -> bool:
+    def fail_once(self: TurnRunner, instance: Any, event: Any) -> bool:
         if next(failures, False):
             raise RuntimeError("boom")
         return original(self, instance, event)
 
-    monkeypatch.setattr(TurnRunner, "_run_turn", turn)
+    monkeypatch.setattr(TurnRunner, "_run_turn", fail_once)
     hub.restart()
     assert not quarantined_messages.read_quarantined_messages(hub.disk, ROOT, "w")
     hub.engine.submit("raise-event", [MessageItem("w", "Go", Raw(b"3"))])

@@ -1,4 +1,4 @@
-"""A repair of a hub whose engine was killed: what only its journal knew is known to the next engine."""
+"""Repair after a kill: what only the journal holds reaches the next engine."""
 
 from __future__ import annotations
 

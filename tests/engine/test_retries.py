@@ -1,4 +1,4 @@
-"""Which failures a retry policy tries again, and which it doesn't, as only the side effects would be repeated."""
+"""Retry policies: which failures are retried, and which are not because only side effects would be repeated."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rewind: what failed is done again, what went well is kept, and the end is that of a run that never failed."""
+"""Rewind: failed work runs again, completed results are kept, and the outcome is that of a run without failures."""
 
 from __future__ import annotations
 
@@ -210,7 +210,9 @@ def test_a_rewound_run_ends_like_one_that_never_failed(
     assert before == ("caught" if good == "caught" else expected[0]), "what was caught before the failure stays caught"
     again = {"activity": (1, 0, 0, 0), "retry": (0, 2, 0, 0), "caught": (0, 0, 1, 0)}.get(good, (0, 0, 0, 0))
     now = harness.runs["activity"], harness.runs["retry"], harness.runs["caught"]
-    assert now == tuple(a + b for a, b in zip(kept[:3], again, strict=False)), "what went well ran only behind it"
+    assert now == tuple(a + b for a, b in zip(kept[:3], again, strict=False)), (
+        "completed work ran only after the rewind point"
+    )
 
 
 @pytest.mark.parametrize("failing", FAILING)
@@ -295,7 +297,7 @@ def test_a_purged_child_is_not_started_again_while_a_start_of_its_id_is_pending(
     inbox.post("start", [MessageItem(child, "child", msgspec.Raw(b"false"), reserved=True)], "m-1")
     harness.hub.client.rewind("p")
     harness.hub.run()
-    assert "is taken" in str(harness.hub.client.get_status("p").output)
+    assert "already exists" in str(harness.hub.client.get_status("p").output)
     assert harness.hub.client.get_status(child).parent_instance_id is None
     assert harness.hub.engine.stats["undelivered"] == 0
 
@@ -370,7 +372,7 @@ def test_the_late_result_of_a_kept_activity_still_counts() -> None:
         assert runs["slow"] == 1
 
 
-@pytest.mark.parametrize("after", ["complete", "fail", "go on", "be purged"])
+@pytest.mark.parametrize("after", ["complete", "fail", "continue", "be purged"])
 def test_a_child_that_continued_after_its_parent_failed_counts_after_a_rewind(after: str) -> None:
     mended = False
 
@@ -398,7 +400,7 @@ def test_a_child_that_continued_after_its_parent_failed_counts_after_a_rewind(af
         hub.client.start_new(play, "p")
         hub.run()
         assert hub.client.get_status("p").runtime_status is df.OrchestrationRuntimeStatus.Failed
-        if after != "go on":
+        if after != "continue":
             hub.client.raise_event("c", "Go", after)
             hub.run()
         if after == "be purged":
@@ -407,6 +409,6 @@ def test_a_child_that_continued_after_its_parent_failed_counts_after_a_rewind(af
         mended = True
         hub.client.rewind("p")
         hub.run()
-        if after in ("go on", "be purged"):
+        if after in ("continue", "be purged"):
             hub.client.raise_event("c", "Go", "complete")
         assert hub.finish("p").output == (True if after == "fail" else "complete")

@@ -1,4 +1,4 @@
-"""Rewind and children: what a child has completed since its failure is used, and never done a second time."""
+"""Rewind and children: what a child has completed since its failure is used, and not repeated."""
 
 from __future__ import annotations
 
@@ -240,6 +240,6 @@ def test_an_id_that_two_children_of_one_turn_ask_for_is_taken_by_the_first() -> 
     with testing.hub(child, parent) as hub:
         status = hub.finish(hub.client.start_new(parent))
         assert status.output[0] == "same"
-        assert "the instance id 'same' is taken" in status.output[1]
+        assert "instance id 'same' already exists" in status.output[1]
         assert "pid" not in status.output[1]
         assert "process" not in status.output[1]

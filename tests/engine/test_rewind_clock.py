@@ -1,4 +1,4 @@
-"""Rewind and time: what goes on goes on at the time of the rewind; and events that don't fit are dropped."""
+"""Rewind and time: the execution continues at the time of the rewind; events that don't fit are dropped."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def test_an_orchestrator_that_raised_continues_at_the_time_of_its_rewind(
         assert broken.runs["first"] == (where == "call")
         assert broken.runs["kept"] in ((0,) if where == "start" else (1, 2))
         kinds = [type(record.event).__name__ for record in hub.client.get_history("p")]
-        assert kinds.count("TaskScheduled") == broken.runs["first"] + (where != "start"), "what was decided is kept"
+        assert kinds.count("TaskScheduled") == broken.runs["first"] + (where != "start"), "decisions are kept"
 
 
 def test_a_retry_timeout_counts_from_the_rewind(replay_always: bool) -> None:

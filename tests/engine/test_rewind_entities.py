@@ -1,4 +1,4 @@
-"""Rewind where entities take part: a failed call is made again, all else is done once, and no section is reopened."""
+"""Rewind with entities: failed calls are made again, everything else happens once, and no critical section reopens."""
 
 from __future__ import annotations
 

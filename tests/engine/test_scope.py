@@ -1,4 +1,4 @@
-"""An engine that drives one instance and what belongs to it: all else is recorded, held, and goes on later."""
+"""An engine that drives one instance and what belongs to it: everything else is recorded, held, and runs later."""
 
 from __future__ import annotations
 
@@ -197,12 +197,12 @@ def test_needed_instances_continue_when_the_cycle_is_rolled_back(
     assert runs == []
     original, failures = TurnRunner.restore, iter([True])
 
-    def resume(self: TurnRunner, instance: Any, **options: Any) -> None:
+    def fail_once(self: TurnRunner, instance: Any, **options: Any) -> None:
         original(self, instance, **options)
         if instance.id == "y" and next(failures, False):
             raise RuntimeError("boom")
 
-    monkeypatch.setattr(TurnRunner, "restore", resume)
+    monkeypatch.setattr(TurnRunner, "restore", fail_once)
     hub = open_hub_for("mine")
     hub.client.start_new(needs_both, "mine")
     hub.run()

@@ -1,4 +1,4 @@
-"""Turns too big for one commit, and what comes for them meanwhile: nothing of it is lost with the engine."""
+"""Split turns: a turn too big for one commit, and the arrivals during it, survive the end of the engine."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def lock_and_signal(context: df.DurableOrchestrationContext) -> Steps:
 
 @df.orchestrator
 def call_twice(context: df.DurableOrchestrationContext) -> Steps:
-    """Two calls whose answers come together; the first of them makes a turn that is spread."""
+    """Two calls whose answers come together; the first of them causes a turn that is split."""
     first, second = context.call_entity(A, "add", 1), context.call_entity(A, "add", 1)
     yield first
     for _ in range(40):
@@ -54,7 +54,7 @@ def call_twice(context: df.DurableOrchestrationContext) -> Steps:
 
 @df.orchestrator
 def listen_twice(context: df.DurableOrchestrationContext) -> Steps:
-    """Two events that come together; the first of them makes a turn that is spread."""
+    """Two events that come together; the first of them causes a turn that is split."""
     context.call_sub_orchestrator("talk_twice", context.instance_id)
     yield context.wait_for_external_event("Go")
     for _ in range(40):

@@ -1,4 +1,4 @@
-"""Messages of many starts: they share the cycle with others, and a crash in their midst takes nothing twice."""
+"""Start batches: they share cycles with other inputs, and after a crash no item is started twice."""
 
 from __future__ import annotations
 

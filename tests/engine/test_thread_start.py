@@ -1,4 +1,4 @@
-"""Where no new thread can be started, work waits for one; nothing is lost, and one line says so."""
+"""If no thread can be started, work waits for one, nothing is lost, and one warning is logged."""
 
 from __future__ import annotations
 
@@ -76,24 +76,24 @@ def thread_limit(monkeypatch: pytest.MonkeyPatch) -> ThreadLimit:
 def test_work_waits_for_a_thread(thread_limit: ThreadLimit, name: str, caplog: pytest.LogCaptureFixture) -> None:
     thread_limit.is_active, thread_limit.names = True, ("durable-",)
     outcomes: SimpleQueue[ActivityResult | EntityBatchResult] = SimpleQueue()
-    crew = Dispatcher(testing.build_registry(plain, in_the_loop, counter), outcomes.put, ConcurrencyConfig())
+    dispatcher = Dispatcher(testing.build_registry(plain, in_the_loop, counter), outcomes.put, ConcurrencyConfig())
     for n in (2, 3):
         if name == "counter":
-            crew.dispatch_entity_batches(
+            dispatcher.dispatch_entity_batches(
                 [EntityBatchTask(f"@counter@{n}", "1", Raw(), [EntityOperation(n, "get", ev.NULL, True)], NOW)]
             )
         else:
-            crew.dispatch_activities([ActivityTask("x", "1", n, ev.TaskScheduled(name, Raw(b"1")))])
-    crew.maintain()
+            dispatcher.dispatch_activities([ActivityTask("x", "1", n, ev.TaskScheduled(name, Raw(b"1")))])
+    dispatcher.maintain()
     assert outcomes.empty()
     assert thread_limit.refused >= 2
     assert [record.message.partition(" (")[0] for record in caplog.records] == ["cannot start a thread"]
     thread_limit.is_active = False
-    crew.maintain()
+    dispatcher.maintain()
     found = [outcomes.get(timeout=20) for _ in range(2)]
     assert sorted(each.key[2] for each in found) == [2, 3]
-    assert all(crew.complete(each) is not None for each in found)
-    crew.stop()
+    assert all(dispatcher.complete(each) is not None for each in found)
+    dispatcher.stop()
 
 
 def test_an_engine_works_without_its_optional_threads(thread_limit: ThreadLimit, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The heap of due times: in order, and no larger than what is waited for."""
+"""The timer heap: in order, and without most cancelled entries."""
 
 from __future__ import annotations
 

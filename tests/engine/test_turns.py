@@ -1,4 +1,4 @@
-"""Turns of the real engine over a disk in memory: verbs, timers, children, blocked instances, giants."""
+"""Turns in a real engine on a memory disk: messages, timers, children, blocked instances, turns of many decisions."""
 
 from __future__ import annotations
 
@@ -298,7 +298,7 @@ def test_a_child_whose_id_is_taken_fails_at_once(hub: testing.TestEnvironment) -
     hub.client.start_new(waits, "c")
     hub.client.start_new(parent, "p", ["c", "calls"])
     hub.run()
-    assert "the instance id 'c' is taken" in hub.client.get_status("p").output
+    assert "instance id 'c' already exists" in hub.client.get_status("p").output
     assert read_status(hub, "c") == "Running"
 
 
@@ -309,7 +309,7 @@ def test_a_child_never_takes_an_id_whose_start_is_acknowledged(hub: testing.Test
     inbox.post("start", [MessageItem(id, "waits", reserved=True)], "m-1")
     hub.client.start_new(parent, "p", [id, "calls"])
     hub.run()
-    assert f"id '{id}' is taken" in hub.client.get_status("p").output
+    assert f"id '{id}' already exists" in hub.client.get_status("p").output
     assert hub.client.get_status(id).name == "waits"
     assert hub.engine.stats["undelivered"] == 0
 
@@ -580,7 +580,7 @@ def test_two_giants_at_once_that_send_to_each_other(small_commits: int, replay_a
 def test_a_crash_between_the_slices_of_a_giant_loses_nothing(
     small_commits: int, name: str, replay_always: bool
 ) -> None:
-    torn = 0
+    incomplete = 0
     for cycles in range(1, 16):
         with testing.hub(*GIANTS, replay_always=replay_always) as hub:
             hub.client.start_new(waits, "other")
@@ -589,18 +589,20 @@ def test_a_crash_between_the_slices_of_a_giant_loses_nothing(
             for _ in range(cycles):
                 hub.engine.step()
             hub.restart()
-            torn += "x" in hub.engine.hub.incomplete_turns
+            incomplete += "x" in hub.engine.hub.incomplete_turns
             if not hub.client.get_status("x"):
                 continue
             assert hub.finish("x").output == sum(range(100))
             scheduled = event_kinds(hub, "x")
             assert scheduled.count("TaskScheduled") + scheduled.count("SubOrchestrationInstanceCreated") == 100
-    assert torn > 2
+    assert incomplete > 2
 
 
 def test_a_parent_of_ten_thousand_children_hears_from_all_of_them(replay_always: bool) -> None:
     with testing.hub(*GIANTS, replay_always=replay_always) as hub:
-        size = 500 if replay_always else 10_000  # to replay each turn is quadratic, which is why machines are kept
+        size = (
+            500 if replay_always else 10_000
+        )  # replaying each turn takes quadratic time, which is why executors are kept
         hub.client.start_new(family, "x", size)
         assert hub.finish("x").output == sum(range(size))
 

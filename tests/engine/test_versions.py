@@ -1,4 +1,4 @@
-"""Code that takes on orchestrations of its own version only: the others wait for their code, or fail."""
+"""Versions: code may accept only orchestrations of its own version; others are blocked or fail."""
 
 from __future__ import annotations
 

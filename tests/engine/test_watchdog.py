@@ -1,4 +1,4 @@
-"""The line that the watchdog names is the author's."""
+"""The watchdog reports a line of the author's code."""
 
 from __future__ import annotations
 
@@ -114,5 +114,5 @@ def test_nothing_is_named_that_is_not_there() -> None:
 def test_the_executor_exposes_the_function_it_runs() -> None:
     def flow(context: Any) -> None: ...
 
-    machine = create_executor(flow, ev.ExecutionStarted("x", "1", "flow"), lambda name: Any)
-    assert machine.function is flow
+    executor = create_executor(flow, ev.ExecutionStarted("x", "1", "flow"), lambda name: Any)
+    assert executor.function is flow
