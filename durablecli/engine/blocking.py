@@ -48,7 +48,7 @@ class Blocker:
         return self.hang_report is not None and self.hang_report.instance == id
 
     def find_reason(self, id: str) -> str | None:
-        """Why no turn of this instance may run in this engine."""
+        """The reason why no turn of this instance may run in this engine, if there is one."""
         if self.hang_report is not None and self.hang_report.instance == id:
             return format_block_reason(self.hang_report)
         return self._internal_errors.get(id)

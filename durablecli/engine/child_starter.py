@@ -59,7 +59,7 @@ class ChildStarter:
         )
 
     def why_not_startable(self, started: ev.ExecutionStarted) -> Failure | None:
-        """Why a child can't start: it would be nested too deep, or its id is taken."""
+        """The reason why a child can't start, if there is one: it would be nested too deep, or its id is taken."""
         if started.depth > self._max_depth:
             return _make_depth_failure(self._max_depth)
         parent = started.parent

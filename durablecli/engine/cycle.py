@@ -17,7 +17,7 @@ class Cycle:
     def __init__(self, clock: Clock, turn_budget: float) -> None:
         self.builder = CommitBuilder(0, 0, clock.now())
         self.handling: HandledItem = None
-        """What the engine is working on, to be blamed for an unexpected error."""
+        """The item that the engine is working on, and that is blamed for an unexpected error."""
         self.stats: Counter[str] = Counter()
         """Counts over all cycles."""
         self.starting_children: set[str] = set()

@@ -1,4 +1,4 @@
-"""What decisions set off: activities, timers, and arrivals in other instances.
+"""The effects of decisions: activities, timers, and arrivals in other instances.
 
 Delivery is an append: an arrival is recorded in its recipient's history in the same commit as the decision that sent
 it, so that the two can't disagree. The recipient's turn may come later.

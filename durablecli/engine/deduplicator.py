@@ -77,9 +77,9 @@ class Deduplicator:
         made = f":{execution}:"
         same = [each for each in known.children if each.instance == event.instance]
         if not same and made in event.instance:
-            wanted = (event.name, bytes(event.input))
+            expected = (event.name, bytes(event.input))
             generated = [each for each in known.children if made in each.instance]
-            same = [each for each in generated if (each.name, bytes(each.input)) == wanted]
+            same = [each for each in generated if (each.name, bytes(each.input)) == expected]
         if not same:
             return None
         index = known.children.index(same[0])

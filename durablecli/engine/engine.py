@@ -53,7 +53,7 @@ _MAX_UNSYNCED_SLICES = 2
 """While a turn is being split: its slices are large, and the cycles between them mustn't wait for many of them."""
 
 Handoff = ActivityResult | EntityBatchResult | Submission | SyncReport | None
-"""What other threads hand to the engine's thread; None only wakes it."""
+"""An item for the engine's thread from another one; None only wakes it."""
 
 
 class Engine:
@@ -272,7 +272,7 @@ class Engine:
         return has_changed
 
     def _limit_wait(self, wait: float) -> float:
-        """How long to wait for the hand-off queue: not at all while there is work."""
+        """The time to wait for the hand-off queue: none while there is work."""
         if self._intake.has_work or self._messages.may_have_unread:
             return 0.0
         if self.publisher.has_unpublished:

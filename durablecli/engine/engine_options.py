@@ -12,7 +12,7 @@ from durablecli.model.versions import ANY_VERSION, VersionPolicy
 
 @dataclass(frozen=True)
 class EngineOptions:
-    """How an engine runs. The defaults are those of durable.yaml."""
+    """The options of one engine. The defaults are those of durable.yaml."""
 
     replay_always: bool = False
     """Whether every turn replays its history, which shows non-deterministic code early."""
@@ -27,6 +27,6 @@ class EngineOptions:
     use_threads: bool = True
     """Whether journal, index and checkpoints have threads of their own; without them each step runs where it is due."""
     turn_budget: timedelta = timedelta(milliseconds=10)
-    """How long a cycle may run turns before it commits."""
+    """The time that a cycle may run turns before it commits."""
     only_instance: str | None = None
     """The one instance to drive, with everything that belongs to it; None drives all instances. See `scope`."""

@@ -1,4 +1,4 @@
-"""Handling of messages: what clients ask for is carried out, for each kind of message.
+"""Message handling: each kind of message takes effect in the commit of the cycle.
 
 A message is handled whole in one commit, which names it, so that it takes effect once. Only a batch of starts is
 handled in slices, and each slice records how far it goes.

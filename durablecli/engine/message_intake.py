@@ -33,9 +33,9 @@ class MessageIntake:
         self._echo = shared.echo
         self._message_handler = message_handler
         self._submissions: deque[Submission] = deque()
-        """Those that aren't queued yet."""
+        """The submissions that aren't queued yet."""
         self._unacknowledged: deque[Submission] = deque()
-        """Those in a commit that isn't on disk yet, in the order of the commits."""
+        """The submissions in commits that aren't on disk yet, in the order of the commits."""
         self._poll_requested = True
         self._polled_at = 0.0
         self._is_up_to_date = False

@@ -93,7 +93,7 @@ class BatchItem(NamedTuple):
 
 
 HandledItem = QueuedMessage | PendingBatch | BatchItem | str | None
-"""What the engine is working on: a message, part of one, or an instance or entity by its id."""
+"""The item that the engine is working on: a message, part of one, or an instance or entity by its id."""
 
 
 def describe(handled: HandledItem) -> str:

@@ -21,6 +21,7 @@ from durablecli.store.history.file import history_path
 from durablecli.store.hub import checkpoint, close_hub, open_hub
 from durablecli.store.index import Index
 from durablecli.store.layout import QUARANTINE_FILE
+from tests.support.flows import counter
 
 Context = df.DurableOrchestrationContext
 ROOT = "hub"
@@ -73,12 +74,6 @@ def transfer(context: Context) -> Any:
         yield context.call_entity(target, "add", 5)
     go = yield context.wait_for_external_event("Go")
     return go
-
-
-@df.entity
-def counter(context: df.DurableEntityContext) -> None:
-    context.set_state(context.get_state(lambda: 0) + context.get_input())
-    context.set_result(context.get_state())
 
 
 @df.entity

@@ -25,6 +25,7 @@ from durablecli.store.hub import checkpoint
 from durablecli.store.inbox import batches
 from durablecli.store.inbox.inbox import Inbox
 from durablecli.store.inbox.messages import MessageItem
+from tests.support.flows import counter, waits
 
 Context = df.DurableOrchestrationContext
 step_runs: list[Any] = []
@@ -45,19 +46,8 @@ def steps(context: Context) -> Any:
 
 
 @df.orchestrator
-def waits(context: Context) -> Any:
-    return (yield context.wait_for_external_event("Go"))
-
-
-@df.orchestrator
 def calls(context: Context) -> Any:
     return (yield context.call_entity(df.EntityId("counter", "k"), "add", 1))
-
-
-@df.entity
-def counter(context: df.DurableEntityContext) -> None:
-    context.set_state(context.get_state(lambda: 0) + context.get_input())
-    context.set_result(context.get_state())
 
 
 FUNCTIONS = [step, steps, waits, calls, counter]
@@ -337,12 +327,12 @@ def test_an_instance_that_fails_at_the_opening_is_blocked(
         hub.client.start_new(steps, id)
     original = TurnRunner.restore
 
-    def fail_once(self: TurnRunner, instance: Any, **options: Any) -> None:
+    def restore_and_fail(self: TurnRunner, instance: Any, **options: Any) -> None:
         original(self, instance, **options)
         if instance.id == "victim":
             raise RuntimeError("boom")
 
-    monkeypatch.setattr(TurnRunner, "restore", fail_once)
+    monkeypatch.setattr(TurnRunner, "restore", restore_and_fail)
     hub.restart()
     step_runs.clear()
     assert_finished(hub, "a", "z")

@@ -23,19 +23,10 @@ from durablecli.store.inbox.inbox import Inbox
 from durablecli.store.inbox.messages import MessageItem
 from durablecli.store.index import Index
 from durablecli.store.memory_disk import Inode, MemoryDisk
+from tests.support.flows import calls, echo
 
 Context = df.DurableOrchestrationContext
 ROOT = "hub"
-
-
-@df.activity
-def echo(value: Any) -> Any:
-    return value
-
-
-@df.orchestrator
-def calls(context: Context) -> Any:
-    return (yield context.call_activity(echo, context.get_input()))
 
 
 @df.orchestrator

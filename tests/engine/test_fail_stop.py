@@ -7,17 +7,12 @@ from typing import Any
 
 import pytest
 
-import durablecli as df
 from durablecli import testing
 from durablecli.engine.engine_options import EngineOptions
 from durablecli.errors import HubLocked, StorageError
 from durablecli.store.inbox.messages import MessageItem
 from durablecli.store.memory_disk import Inode, MemoryDisk
-
-
-@df.orchestrator
-def waits(context: df.DurableOrchestrationContext) -> Any:
-    return (yield context.wait_for_external_event("Go"))
+from tests.support.flows import waits
 
 
 class FullDisk(MemoryDisk):

@@ -17,15 +17,11 @@ from durablecli.engine.engine_options import EngineOptions
 from durablecli.store.inbox.inbox import Inbox
 from durablecli.store.inbox.inbox_consumer import InboxConsumer
 from durablecli.store.inbox.messages import MessageItem
+from tests.support.flows import waits
 
 Context = df.DurableOrchestrationContext
 outside_actions: list[Any] = []
 """What the activity `act` does, as a program of its own would: through a client that posts to the inbox."""
-
-
-@df.orchestrator
-def waits(context: Context) -> Any:
-    return (yield context.wait_for_external_event("Go"))
 
 
 @df.orchestrator

@@ -18,14 +18,10 @@ from durablecli.store.history.file import history_path
 from durablecli.store.hub import checkpoint
 from durablecli.store.inbox.messages import MessageItem
 from durablecli.store.query import Query
+from tests.support.flows import counter, echo
 
 Context = df.DurableOrchestrationContext
 ROOT = "hub"
-
-
-@df.activity
-def echo(value: Any) -> Any:
-    return value
 
 
 @df.orchestrator
@@ -77,12 +73,6 @@ def locks(context: Context) -> Any:
     with (yield context.lock_entities([entity])):
         yield context.wait_for_external_event("Go")
         return (yield context.call_entity(entity, "add", 100))
-
-
-@df.entity
-def counter(context: df.DurableEntityContext) -> None:
-    context.set_state(context.get_state(lambda: 0) + context.get_input())
-    context.set_result(context.get_state())
 
 
 FUNCTIONS = [echo, calls, waits, sleeps, parent, sends, adds, locks, counter]

@@ -8,13 +8,9 @@ from typing import Any
 import durablecli as df
 from durablecli import testing
 from durablecli.engine.timers import Timers
+from tests.support.flows import echo
 
 DAY = timedelta(days=1)
-
-
-@df.activity
-def echo(value: Any) -> Any:
-    return value
 
 
 @df.orchestrator

@@ -16,25 +16,11 @@ from durablecli.errors import Conflict, NotFound, WrongState
 from durablecli.model import events as ev
 from durablecli.store.inbox.inbox import Inbox
 from durablecli.store.inbox.messages import MessageItem
+from tests.support.flows import calls, echo, waits
 
 Context = df.DurableOrchestrationContext
 Status = df.OrchestrationRuntimeStatus
 HOUR = timedelta(hours=1)
-
-
-@df.activity
-def echo(value: Any) -> Any:
-    return value
-
-
-@df.orchestrator
-def calls(context: Context) -> Any:
-    return (yield context.call_activity(echo, context.get_input()))
-
-
-@df.orchestrator
-def waits(context: Context) -> Any:
-    return (yield context.wait_for_external_event("Go"))
 
 
 @df.orchestrator
