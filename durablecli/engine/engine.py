@@ -146,7 +146,9 @@ class Engine:
 
     def open(self, hang_report: HangReport | None = None) -> int:
         """Continue what the hub holds. Returns the number of instances with pending work."""
-        return self._startup.run(hang_report)
+        count = self._startup.run(hang_report)
+        self._maintenance.save_quarantine()
+        return count
 
     def run(self, until: Callable[[Engine], bool] = lambda engine: False) -> None:
         """Cycle until `stop` is called, or `until` is true between two cycles."""
