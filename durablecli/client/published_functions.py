@@ -1,4 +1,4 @@
-"""The functions that an engine has published: what may be started is known without loading any code."""
+"""The functions that an engine has published, so that clients know what may be started without loading any code."""
 
 from __future__ import annotations
 
@@ -17,43 +17,43 @@ if TYPE_CHECKING:  # only named: most verbs load no code
 
 
 class PublishedFunctions(msgspec.Struct, frozen=True):
-    """What the engine had loaded when it last said so."""
+    """The functions that an engine had loaded when it published them."""
 
     functions: tuple[FunctionInfo, ...] = ()
     at: datetime | None = None
 
     def has_orchestrator(self, name: str) -> bool:
-        """Names are compared without case."""
+        """Whether there is an orchestrator of this name, in any case."""
         return self._has(name, "orchestrator")
 
     def has_entity(self, name: str) -> bool:
-        """The same for entity functions."""
+        """Whether there is an entity function of this name, in any case."""
         return self._has(name, "entity")
 
     def unknown_orchestrator_error(self, name: str) -> NotFound:
-        """The error that names what could be started instead."""
+        """Return the error that names the known orchestrators."""
         return unknown_orchestrator_error(name, self.names("orchestrator"))
 
     def unknown_entity_error(self, name: str) -> NotFound:
-        """The error that names the entity functions that there are."""
+        """Return the error that names the known entity functions."""
         return _unknown_function_error(name, "entity", self.names("entity"))
 
     def unknown_operation_error(self, entity: str, operation: str) -> NotFound | None:
-        """The error that names the operations that there are; None if this is one, or may be. `delete` always is."""
+        """Return the error that names the known operations; None if this may be one. `delete` always is."""
         known = self.operations(entity)
         if known is None or operation.casefold() in {"delete", *map(str.casefold, known)}:
             return None
         meant = did_you_mean(operation, known)
-        return NotFound(f"{entity} has no operation '{operation}'{meant}; there are: {', '.join(known) or 'none'}")
+        return NotFound(f"{entity} has no operation '{operation}'{meant}; its operations: {', '.join(known) or 'none'}")
 
     def operations(self, entity: str) -> tuple[str, ...] | None:
-        """The operations of a class entity; None where they aren't known."""
+        """Return the operations of a class entity; None if they aren't known."""
         fits = (one for one in self.functions if one.kind == "entity" and one.name.casefold() == entity.casefold())
         found = next(fits, None)
         return None if found is None else found.operations
 
     def names(self, kind: str) -> list[str]:
-        """The names of all functions of one kind."""
+        """Return the names of all functions of one kind."""
         return [known.name for known in self.functions if known.kind == kind]
 
     def _has(self, name: str, kind: str) -> bool:
@@ -61,18 +61,18 @@ class PublishedFunctions(msgspec.Struct, frozen=True):
 
 
 def unknown_orchestrator_error(name: str, known: Iterable[str]) -> NotFound:
-    """The error of Durable Functions, with the known names."""
+    """Return the error of Durable Functions, with the known names."""
     return _unknown_function_error(name, "orchestrator", list(known))
 
 
 def _unknown_function_error(name: str, kind: str, known: Sequence[str]) -> NotFound:
     names = ", ".join(sorted(known)) or "none"
     meant = did_you_mean(name, known)
-    return NotFound(f"the function '{name}' doesn't exist, is disabled, or is no {kind}{meant}; known are: {names}")
+    return NotFound(f"the function '{name}' doesn't exist, is disabled, or is not an {kind}{meant}; known: {names}")
 
 
 def describe_registry(registry: Registry) -> PublishedFunctions:
-    """What an engine with these functions would publish."""
+    """Return what an engine with these functions would publish."""
     return PublishedFunctions(
         tuple(FunctionInfo(one.name, one.kind, operations=_operation_names(one)) for one in registry)
     )

@@ -1,4 +1,4 @@
-"""What runs and what is queued just now, as a running engine says: advice with its age, never truth."""
+"""The work that an engine reports as running or queued. A report has an age, and may be out of date."""
 
 from __future__ import annotations
 
@@ -14,28 +14,28 @@ from durablecli.store.engine_info import EngineInfo, ReportedWorkItem
 
 
 class RunningEntityBatch(msgspec.Struct, frozen=True):
-    """Operations of one entity that run together: those that stand first in its line, up to that of record `id`."""
+    """Operations of one entity that run together: the first in its queue, up to the one of record `id`."""
 
     since: datetime
     id: int
     execution: str
 
     def count_running(self, state: EntityRuntimeState) -> int:
-        """How many of the operations that stand first in the line of the entity these are; none: they are done."""
+        """Count the operations of this batch that are still in the queue of the entity."""
         if self.execution != state.execution:
             return 0
         return sum(1 for _ in takewhile(lambda record: record.n <= self.id, state.runnable))
 
 
 class RunningOperations(msgspec.Struct, frozen=True):
-    """The first so many operations in an entity's line run together, since when."""
+    """How many of the first operations in the queue of an entity run together, and since when."""
 
     since: datetime
     operations: int
 
 
 class ExecutorUsage(msgspec.Struct, frozen=True):
-    """What stands before a queued activity: the executor, how many it runs, and the one that runs longest."""
+    """What delays a queued activity: the executor, how many activities it runs, and the one that has run longest."""
 
     executor: str
     running: int
@@ -43,7 +43,7 @@ class ExecutorUsage(msgspec.Struct, frozen=True):
 
 
 class ReportedActivities:
-    """The activities that an engine has said to run, or to have queued."""
+    """The activities that an engine reports as running or queued."""
 
     def __init__(self, info: EngineInfo) -> None:
         self._running = info.running
@@ -52,11 +52,11 @@ class ReportedActivities:
         self._usage: dict[str, ExecutorUsage] = {}
 
     def find(self, instance: str, execution: str, id: int) -> tuple[ReportedWorkItem, bool] | None:
-        """An activity, and whether it runs; None where it is neither running nor queued."""
+        """Return an activity and whether it is running; None if it is neither running nor queued."""
         return self._items.get((instance, execution, id))
 
     def get_usage(self, executor: str) -> ExecutorUsage:
-        """What occupies an executor."""
+        """Return what occupies an executor."""
         if executor not in self._usage:
             running = [each for each in self._running if each.executor == executor]
             longest = min(running, key=lambda each: each.since, default=None)

@@ -97,7 +97,7 @@ class EntityMethods:
     def unknown_operation_error(self, name: str) -> LookupError:
         """Make the error for an operation that doesn't exist."""
         known = ", ".join(self._methods) or "none"
-        return LookupError(f"{self.kind.__name__} has no operation '{name}'; there are: {known}")
+        return LookupError(f"{self.kind.__name__} has no operation '{name}'; its operations: {known}")
 
 
 def _collect_methods(kind: type) -> dict[str, EntityMethod]:

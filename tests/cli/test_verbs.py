@@ -426,7 +426,7 @@ def test_what_functions_print_does_not_mix_with_the_output(durable: RunDurable, 
 def test_run_refuses_a_name_that_the_code_lacks_and_starts_nothing(durable: RunDurable, workflows: Path) -> None:
     result = durable("run", "hello")
     assert (result.exit_code, result.err.count("\n")) == (3, 1)
-    assert "known are: greet, patient" in result.err
+    assert "known: greet, patient" in result.err
     assert not (workflows.parent / ".state").exists()
 
 

@@ -247,7 +247,7 @@ def test_a_running_engine_decides_which_functions_exist(client: Client, root: st
         published = {"functions": [{"name": "Tour", "kind": "orchestrator"}, {"name": "hello", "kind": "activity"}]}
         Path(root, "engine.json").write_text(json.dumps(published))
         client.start_new("tour")
-        with pytest.raises(NotFound, match=r"the function 'hello' .* known are: Tour$"):
+        with pytest.raises(NotFound, match=r"the function 'hello' .* known: Tour$"):
             client.start_new("hello")
     client.start_new("hello")  # the list of an engine that is gone is no authority
 

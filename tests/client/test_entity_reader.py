@@ -109,7 +109,7 @@ def test_a_running_engine_refuses_unknown_functions(client: Client, root: str) -
         Path(root, "engine.json").write_text('{"functions":[{"name":"Counter","kind":"entity"}]}')
         client.signal_entity(A, "add")
         with pytest.raises(
-            NotFound, match=r"'account' doesn't exist, is disabled, or is no entity;.* known are: Counter"
+            NotFound, match=r"'account' doesn't exist, is disabled, or is not an entity;.* known: Counter"
         ):
             client.signal_entity("@account@a", "add")
     client.signal_entity("@account@a", "add")

@@ -96,5 +96,5 @@ def test_built_ins_are_not_listed_and_not_started(hub: CliHarness) -> None:
     assert refused.status_code == 400
     assert "known orchestrator functions: 'call', 'doubled', 'through_the_door'" in refused.text
     assert "BuiltIn" not in hub("functions", "--app", str(Path(__file__).parent / "flows" / "calls.py")).out
-    assert "known are: call, doubled" in hub("start", "BuiltIn__HttpPollOrchestrator", code=3).err
+    assert "known: call, doubled" in hub("start", "BuiltIn__HttpPollOrchestrator", code=3).err
     assert "BuiltIn" not in daemon.output

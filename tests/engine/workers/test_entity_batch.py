@@ -462,7 +462,7 @@ def test_the_attributes_of_a_class_are_its_state() -> None:
 
 def test_an_unknown_operation_says_which_there_are() -> None:
     event = run_operations(Counter, "sub")
-    assert decode_results(event) == ["Counter has no operation 'sub'; there are: add, get, fail"]
+    assert decode_results(event) == ["Counter has no operation 'sub'; its operations: add, get, fail"]
     assert event.state == ev.ABSENT
 
 
@@ -545,7 +545,7 @@ def test_methods_of_a_base_are_operations_and_those_of_durablecli_are_not() -> N
 
     event = run_operations(Sub, ("add", 2), "get", "_hidden", "entity_context", "helper")
     assert decode_results(event)[:2] == [None, 2]
-    assert all(text.endswith("there are: add, get") for text in decode_results(event)[2:])
+    assert all(text.endswith("its operations: add, get") for text in decode_results(event)[2:])
 
 
 def test_what_is_annotated_comes_back_as_what_it_was() -> None:
