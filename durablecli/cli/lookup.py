@@ -58,7 +58,7 @@ def _check_published(
             return False
         found = unknown_error(known)
     if found is not None:
-        raise NotFound(f"{found}; use --anyway to send it anyway")
+        raise NotFound(f"{found} (use --anyway to send it anyway)")
     return True
 
 

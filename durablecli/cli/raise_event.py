@@ -64,5 +64,5 @@ def _check_event_name(client: Client, instance: str, event: str) -> None:
     }
     if event.casefold() not in known:
         raise NotFound(
-            f"{instance} is not waiting for event '{event}'; did you mean '{meant}'? Use --anyway to send it anyway"
+            f"{instance} is not waiting for event '{event}'; did you mean '{meant}'? (use --anyway to send it anyway)"
         )

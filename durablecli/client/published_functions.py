@@ -44,7 +44,7 @@ class PublishedFunctions(msgspec.Struct, frozen=True):
         if known is None or operation.casefold() in {"delete", *map(str.casefold, known)}:
             return None
         meant = did_you_mean(operation, known)
-        return NotFound(f"{entity} has no operation '{operation}'{meant}; its operations: {', '.join(known) or 'none'}")
+        return NotFound(f"{entity} has no operation '{operation}'; its operations: {', '.join(known) or 'none'}{meant}")
 
     def operations(self, entity: str) -> tuple[str, ...] | None:
         """Return the operations of a class entity; None if they aren't known."""
@@ -68,7 +68,7 @@ def unknown_orchestrator_error(name: str, known: Iterable[str]) -> NotFound:
 def _unknown_function_error(name: str, kind: str, known: Sequence[str]) -> NotFound:
     names = ", ".join(sorted(known)) or "none"
     meant = did_you_mean(name, known)
-    return NotFound(f"the function '{name}' doesn't exist, is disabled, or is not an {kind}{meant}; known: {names}")
+    return NotFound(f"the function '{name}' doesn't exist, is disabled, or is not an {kind}; known: {names}{meant}")
 
 
 def describe_registry(registry: Registry) -> PublishedFunctions:

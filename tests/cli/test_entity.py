@@ -99,8 +99,8 @@ def test_an_engine_refuses_an_operation_that_a_class_lacks_and_knows_none_of_a_f
     with open_hub_writer(".state"):
         write_engine_info(functions=kinds)
         refused = durable("entity", "signal", "@counter@a", "addd")
-        shown = "durable: counter has no operation 'addd'; did you mean 'add'?; its operations: add, get;"
-        assert (refused.exit_code, refused.err) == (3, f"{shown} use --anyway to send it anyway\n")
+        shown = "durable: counter has no operation 'addd'; its operations: add, get; did you mean 'add'?"
+        assert (refused.exit_code, refused.err) == (3, f"{shown} (use --anyway to send it anyway)\n")
         for entity, operation in (("@counter@a", "Add"), ("@counter@a", "delete"), ("@free@a", "addd")):
             assert durable("entity", "signal", entity, operation).exit_code == 0
     assert durable("entity", "signal", "@counter@a", "addd").exit_code == 3
