@@ -65,7 +65,7 @@ def test_case_is_ignored_and_anyway_accepts_an_unknown_name(durable: RunDurable,
 def test_an_activity_is_not_an_orchestrator(durable: RunDurable, flows: Path) -> None:
     result = durable("start", "pack")
     assert result.exit_code == 3
-    assert "is no orchestrator" in result.err
+    assert "is not an orchestrator" in result.err
 
 
 def test_a_start_whose_module_cannot_be_imported_is_refused_with_the_reason(durable: RunDurable, flows: Path) -> None:
