@@ -1,4 +1,4 @@
-"""Settings: where they come from, who wins, and what is said about a slip."""
+"""Settings: their sources, which one wins, and the message for a mistake."""
 
 from __future__ import annotations
 
@@ -156,7 +156,7 @@ def test_the_folder_workflows_is_the_app_unless_another_is_named() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "expected"),
     [
         (
             "concurrency: {activites: 3}",
@@ -191,9 +191,9 @@ def test_the_folder_workflows_is_the_app_unless_another_is_named() -> None:
         ("drain: !!python/object:os.system x", "durable.yaml: line 1: could not determine a constructor for the tag "),
     ],
 )
-def test_a_slip_in_the_file_is_named_in_one_line(text: str, said: str) -> None:
+def test_a_mistake_in_the_file_is_reported_in_one_line(text: str, expected: str) -> None:
     message = load_error(text + "\n")
-    assert message.startswith(said) if said.endswith(" ") else message == said
+    assert message.startswith(expected) if expected.endswith(" ") else message == expected
 
 
 def test_a_file_that_is_no_text_is_refused() -> None:
@@ -214,7 +214,7 @@ def test_a_folder_in_place_of_the_file_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    ("env", "said"),
+    ("env", "expected"),
     [
         (
             {"DURABLE_CONCURRENCY__ACTIVITES": "3"},
@@ -224,10 +224,10 @@ def test_a_folder_in_place_of_the_file_is_refused() -> None:
         ({"DURABLE_DRAIN": "x"}, "DURABLE_DRAIN: invalid duration 'x'; use 90 (seconds), 10m, 1h30m or 30d"),
     ],
 )
-def test_a_slip_in_the_environment_names_the_variable(env: dict[str, str], said: str) -> None:
+def test_a_mistake_in_the_environment_names_the_variable(env: dict[str, str], expected: str) -> None:
     with pytest.raises(ConfigError) as caught:
         load_config(env=env)
-    assert str(caught.value) == said
+    assert str(caught.value) == expected
 
 
 def test_variables_of_other_programs_are_left_alone() -> None:
@@ -260,13 +260,13 @@ def test_what_is_no_duration_is_refused(text: str) -> None:
 
 @given(st.text())
 def test_no_text_breaks_the_parsers(text: str) -> None:
-    said = []
+    expected = []
     for parse in (parse_duration, parse_time, parse_size):
         try:
             parse(text)
         except UsageError as error:
-            said.append(str(error))
-    assert not any("\n" in line for line in said)
+            expected.append(str(error))
+    assert not any("\n" in line for line in expected)
 
 
 @pytest.mark.parametrize(

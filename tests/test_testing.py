@@ -1,4 +1,4 @@
-"""The hub in memory that authors test with: what it says when an instance doesn't end."""
+"""The hub in memory for tests of workflows: its messages about an instance that doesn't end."""
 
 from __future__ import annotations
 

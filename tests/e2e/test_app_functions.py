@@ -1,4 +1,4 @@
-"""The functions of an app in a real daemon: HTTP functions on a socket, timer functions over a kill."""
+"""An app in a real daemon: HTTP functions on a socket, timer functions across a kill."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.support.cli_harness import CliHarness, wait_until
 
 
 def free_port() -> int:
-    """A port that nobody listens on."""
+    """Return a free port."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         return int(taken.getsockname()[1])
@@ -38,7 +38,7 @@ def test_a_timer_function_continues_after_a_kill_and_makes_up_for_missed_calls_o
     daemon.kill()
     before = hub.read_runs()
     assert before[-1][1].startswith(f"http://127.0.0.1:{port}/runtime/webhooks/durabletask/instances/")
-    sleep(4)  # the time that is missed has to pass for real: the due time stands in a file
+    sleep(4)  # real time has to pass, for the due time is in a file
     assert hub.read_runs() == before
     restarted = datetime.now(UTC)
     again = hub.start("run-daemon", "--http", str(port), app="ticking", EVERY="* * * * * *")

@@ -1,4 +1,4 @@
-"""Activities in threads, coroutines and processes, and what is said while they run."""
+"""Activities in threads, coroutines and processes, and the output while they run."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections import Counter
 from tests.support.cli_harness import CliHarness, wait_until
 
 
-def test_a_worker_that_is_killed_runs_only_its_own_activity_again(hub: CliHarness) -> None:
+def test_only_the_activity_of_a_killed_worker_runs_again(hub: CliHarness) -> None:
     hub("start", "deaths", "--id", "d")
     hub.run_until_idle("executors")
     assert hub.read_status("d")["output"] == [0, 1, 4, 9, 16, 25, 7]
@@ -20,7 +20,7 @@ def test_a_worker_that_is_killed_runs_only_its_own_activity_again(hub: CliHarnes
     assert first[1] != second[1]
 
 
-def test_the_fifth_death_fails_the_activity(hub: CliHarness) -> None:
+def test_the_fifth_crash_fails_the_activity(hub: CliHarness) -> None:
     assert "died 5 times" in hub.run("executors", "hopeless", code=6).err
     assert len(hub.read_runs()) == 5
     assert len({line[1] for line in hub.read_runs()}) == 5
@@ -41,14 +41,14 @@ def test_async_activities_run_at_the_same_time(hub: CliHarness) -> None:
     assert max_concurrent(hub) == 200
 
 
-def test_a_function_runs_no_more_often_at_once_than_it_says(hub: CliHarness) -> None:
+def test_max_concurrency_limits_a_function(hub: CliHarness) -> None:
     hub("start", "many_narrow", "--id", "n", "--input", "9")
     hub.run_until_idle("executors")
     assert hub.read_status("n")["output"] == 36
     assert max_concurrent(hub) == 2
 
 
-def test_an_activity_may_ask_about_its_call(hub: CliHarness) -> None:
+def test_the_context_identifies_the_call(hub: CliHarness) -> None:
     hub("start", "asks", "--id", "a")
     said = hub.run_until_idle("executors")
     (_, first, n1, key), (_, second, n2, again) = hub.read_runs()
@@ -84,7 +84,7 @@ def test_orchestrator_output_is_logged_once_across_restarts(hub: CliHarness) -> 
         assert said.count(logged) == 1, said
 
 
-def test_with_closed_standard_streams_no_file_of_the_hub_takes_their_place(hub: CliHarness) -> None:
+def test_no_file_of_the_hub_replaces_a_closed_standard_stream(hub: CliHarness) -> None:
     hub.command_prefix = ["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh"]
     hub.run("executors", "streams", "--id", "s")
     hub.command_prefix = []
@@ -95,7 +95,7 @@ def test_with_closed_standard_streams_no_file_of_the_hub_takes_their_place(hub: 
     hub.assert_sound()
 
 
-def test_activities_that_stop_when_the_engine_does_run_again_with_the_next_one(hub: CliHarness) -> None:
+def test_activities_that_stop_with_the_engine_run_again_in_the_next_one(hub: CliHarness) -> None:
     daemon = hub.start_daemon("executors", DURABLE_DRAIN="60s")
     hub("start", "stops", "--id", "s")
     wait_until(lambda: len(hub.read_runs()) == 2, description="both activities")

@@ -1,4 +1,4 @@
-"""Children that activities fork in the engine's process, which are no part of the engine."""
+"""Children that activities fork in the engine's process: they never act as the engine."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What works while no daemon runs, and what happens when several want to."""
+"""Commands while no daemon is running, and several daemons at once."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ print(*(os.waitstatus_to_exitcode(os.waitpid(starter, 0)[1]) for starter in star
 """
 
 
-def test_a_later_daemon_carries_on_with_what_was_posted_without_one(hub: CliHarness) -> None:
+def test_a_daemon_executes_what_was_submitted_before_it_started(hub: CliHarness) -> None:
     assert hub("start", "hello", "--id", "h", "--input", '"Ada"').out == "h\n"
     hub("start", "approval", "--id", "a")
     hub("raise-event", "a", "approval", "--data", '{"by": "Ada"}')
@@ -53,7 +53,7 @@ def test_a_later_daemon_carries_on_with_what_was_posted_without_one(hub: CliHarn
     hub.assert_sound()
 
 
-def test_control_verbs_take_effect_at_once_without_a_daemon(hub: CliHarness) -> None:
+def test_control_commands_take_effect_at_once_without_a_daemon(hub: CliHarness) -> None:
     for name in ("a", "b", "c"):
         hub("start", "approval", "--id", name)
     hub("terminate", "a", "--reason", "no need")
@@ -75,7 +75,7 @@ def test_control_verbs_take_effect_at_once_without_a_daemon(hub: CliHarness) -> 
 
 
 def hang_and_kill(hub: CliHarness, when: str) -> None:
-    """A daemon hangs in an orchestrator that never yields, and is killed."""
+    """Kill a daemon that hangs in an orchestrator that never yields."""
     hub("start", "endless", "--id", "e", "--input", f'"{when}"')
     daemon = hub.start_daemon("endless") if when == "later" else hub.start("run-daemon", app="endless")
     if when == "later":
@@ -123,7 +123,7 @@ def test_the_second_daemon_names_the_first(hub: CliHarness) -> None:
     assert first.alive
 
 
-def test_two_runs_at_once_both_end(hub: CliHarness) -> None:
+def test_two_simultaneous_runs_both_end(hub: CliHarness) -> None:
     runs = [hub.start("run", "rest", "--input", seconds, app="plain") for seconds in ("0.3", "0.9")]
     for run in runs:
         assert run.wait_for_exit() == 0, run.output
@@ -131,7 +131,7 @@ def test_two_runs_at_once_both_end(hub: CliHarness) -> None:
     hub.assert_sound()
 
 
-def test_a_run_is_finished_by_another_when_the_first_is_killed(hub: CliHarness) -> None:
+def test_another_run_finishes_the_instance_of_a_killed_run(hub: CliHarness) -> None:
     first = hub.start("run", "rest", "--input", "0.5", "--id", "a", app="plain")
     wait_until(hub.read_runs, description="the activity begins")
     second = hub.start("run", "rest", "--input", "0.1", "--id", "b", app="plain")
@@ -177,8 +177,8 @@ def test_readers_never_keep_a_daemon_from_starting(hub: CliHarness) -> None:
 
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("count", [6_000, pytest.param(20_000, marks=pytest.mark.soak)])
-def test_thousands_of_messages_of_one_sender_are_taken_in_order(hub: CliHarness, count: int) -> None:
-    """More than one commit can hold wait for a daemon, and the rest is sent while it takes them."""
+def test_thousands_of_messages_from_one_sender_are_taken_in_order(hub: CliHarness, count: int) -> None:
+    """More messages than fit into one commit wait for the daemon; the rest arrives while it takes them."""
     hub.client.start_new("listen", "l", count)
     began = monotonic()
     for number in range(count):

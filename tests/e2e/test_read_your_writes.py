@@ -1,4 +1,4 @@
-"""A verb sees the one before it, with a daemon and without one, through the command, a client and the engine's own."""
+"""A command sees the effects of the one before it: with and without a daemon, by the CLI and by clients."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""File handles and threads that run out: the engine slows down, loses nothing, and says so in one line."""
+"""No file handles or threads left: the engine slows down, loses nothing, and warns in one line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `durable run` drives, what it leaves alone, and how it stops."""
+"""`durable run`: which instances it drives, which it leaves alone, and how it stops."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def test_a_run_leaves_other_instances_alone(hub: CliHarness) -> None:
     hub.assert_sound()
 
 
-def test_a_run_leaves_alone_what_an_earlier_engine_has_begun(hub: CliHarness) -> None:
+def test_a_run_leaves_instances_of_an_earlier_engine_alone(hub: CliHarness) -> None:
     daemon = hub.start_daemon("scope")
     hub("start", "work", "--id", "busy", "--input", '"busy"')
     hub("start", "hold", "--id", "sleeping", "--input", '"other"')
@@ -50,7 +50,7 @@ def test_a_run_with_all_drives_everything(hub: CliHarness) -> None:
     assert hub.read_status("other")["output"] == "other"
 
 
-def test_what_activities_start_through_a_client_is_driven(hub: CliHarness) -> None:
+def test_a_run_drives_instances_that_its_activities_start(hub: CliHarness) -> None:
     hub("start", "work", "--id", "other", "--input", '"other"')
     done = hub.run("scope", "starts", "--input", f'"{hub.root}"')
     assert done.out == '["thread","process"]\n'
@@ -58,7 +58,7 @@ def test_what_activities_start_through_a_client_is_driven(hub: CliHarness) -> No
 
 
 def test_a_needed_entity_lock_is_released(hub: CliHarness) -> None:
-    """The lock's holder was begun by an engine that is gone; others wait in line before the run's own instance."""
+    """The lock's holder was started by an earlier engine; others wait for the lock before the run's own instance."""
     daemon = hub.start_daemon("scope")
     for id in ("first", "second"):
         hub("start", "hold", "--id", id, "--input", '"a"')
@@ -68,7 +68,7 @@ def test_a_needed_entity_lock_is_released(hub: CliHarness) -> None:
     hub.assert_sound()
 
 
-def test_a_run_lets_what_it_began_finish(hub: CliHarness) -> None:
+def test_a_run_lets_dispatched_activities_finish(hub: CliHarness) -> None:
     assert hub.run("scope", "leaves_behind", "--id", "l").out == '"left"\n'
     assert hub.read_runs() == [["late"]]
     assert hub.client.entity("@counter@left").state == {"value": 1}

@@ -1,4 +1,4 @@
-"""Stopping: what Ctrl-C and SIGTERM do to a daemon and to a run, and what becomes of activities that still run."""
+"""Ctrl-C and SIGTERM: how a daemon and a run stop, and what happens to running activities."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def test_a_signal_drains(hub: CliHarness, number: int) -> None:
     hub.assert_sound()
 
 
-def test_what_is_posted_while_it_drains_waits_for_the_next(hub: CliHarness) -> None:
+def test_messages_that_arrive_while_it_drains_wait_for_the_next_engine(hub: CliHarness) -> None:
     daemon = hub.start_daemon("plain")
     start_and_wait(hub, "rest", "--id", "r", "--input", "1")
     daemon.send_signal(SIGINT)
@@ -42,7 +42,7 @@ def test_what_is_posted_while_it_drains_waits_for_the_next(hub: CliHarness) -> N
 
 
 @pytest.mark.parametrize("number", [SIGINT, SIGTERM])
-def test_a_second_signal_ends_at_once_and_loses_nothing(hub: CliHarness, number: int) -> None:
+def test_a_second_signal_exits_at_once_and_loses_nothing(hub: CliHarness, number: int) -> None:
     daemon = hub.start_daemon("plain")
     start_and_wait(hub, "rest", "--id", "r", "--input", "1.5")
     began = monotonic()
@@ -57,7 +57,7 @@ def test_a_second_signal_ends_at_once_and_loses_nothing(hub: CliHarness, number:
     assert hub.read_runs() == [["begin", "False"], ["begin", "True"], ["end", "True"]]
 
 
-def test_draining_takes_no_longer_than_its_time_and_what_still_runs_runs_again(hub: CliHarness) -> None:
+def test_draining_has_a_time_limit_after_which_activities_run_again(hub: CliHarness) -> None:
     daemon = hub.start_daemon("plain", DURABLE_DRAIN="300ms")
     start_and_wait(hub, "rest", "--id", "r", "--input", "2")
     began = monotonic()
@@ -102,7 +102,7 @@ def test_a_daemon_stopped_during_startup_prints_no_traceback(hub: CliHarness) ->
     assert "Traceback" not in daemon.output
 
 
-def test_a_thread_learns_that_its_orchestration_was_terminated(hub: CliHarness) -> None:
+def test_an_activity_in_a_thread_sees_that_its_orchestration_was_terminated(hub: CliHarness) -> None:
     hub.start_daemon("plain")
     start_and_wait(hub, "rest_until_told", "--id", "t")
     hub("terminate", "t")
@@ -132,7 +132,7 @@ def test_a_worker_of_a_terminated_orchestration_gets_term_and_then_kill(hub: Cli
 
 
 def is_running(pid: int) -> bool:
-    """Whether a process is there and isn't only waiting to be buried."""
+    """Return whether a process is running and isn't a zombie."""
     try:
         with open(f"/proc/{pid}/stat") as file:
             return file.read().rpartition(")")[2].split()[0] != "Z"

@@ -1,4 +1,4 @@
-"""Where a command is called from, and what becomes of a hub whose code changes the current folder."""
+"""The current folder: commands from any folder, and code that changes it."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def find_hubs(folder: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("module", ["", "os.chdir('/')"])
-def test_code_that_changes_the_folder_stops_nothing(tmp_path: Path, module: str) -> None:
+def test_code_that_changes_the_folder_breaks_nothing(tmp_path: Path, module: str) -> None:
     flows = tmp_path / "project" / "workflows"
     flows.mkdir(parents=True)
     (flows / "moving.py").write_text(CHDIR_WORKFLOWS.format(module=module))

@@ -11,7 +11,7 @@ Flow = Generator[Any, Any, Any]
 
 @df.orchestrator
 def call(context: df.DurableOrchestrationContext) -> Flow:
-    """Send what the input says."""
+    """Send the request in the input."""
     return (yield context.call_http(**context.get_input()))
 
 
@@ -28,7 +28,7 @@ def doubled(context: df.DurableOrchestrationContext) -> Flow:
 
 @df.orchestrator
 def through_the_door(context: df.DurableOrchestrationContext) -> Flow:
-    """Start an orchestration by HTTP, let it go on, and wait for its end: all by the daemon's own API."""
+    """Start an orchestration, raise its event and wait for its end, all with the daemon's HTTP API."""
     origin = context.get_input()
     started = yield context.call_http("PUT", f"{origin}/nowhere", {})
     assert started.status_code == 404

@@ -1,4 +1,4 @@
-"""Activities of every kind: threads, coroutines, processes; and what they may ask about their own call."""
+"""Activities of every kind (threads, coroutines, processes), and their contexts."""
 
 import asyncio
 import os
@@ -14,7 +14,7 @@ Steps = Generator[Any, Any, Any]
 
 
 def record_run(*words: object) -> None:
-    """A line in the file that the test looks at."""
+    """Write a line to the file that the test reads."""
     descriptor = os.open(os.environ["RUNS"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     os.write(descriptor, (" ".join(map(str, words)) + "\n").encode())
     os.close(descriptor)
@@ -140,7 +140,7 @@ def talks(context: df.DurableOrchestrationContext) -> Steps:
 
 @df.activity
 def writes_and_reads(value: Any) -> str:
-    """What a program that knows nothing of the engine does with the standard streams."""
+    """Use the standard streams as any program does."""
     for number in (1, 2):
         os.write(number, b"written by an activity\n")
     return subprocess.run(["cat"], stdout=subprocess.PIPE, text=True, check=True).stdout

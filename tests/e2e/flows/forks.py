@@ -14,7 +14,7 @@ forking = multiprocessing.get_context("fork")
 
 
 def record_run(*words: object) -> None:
-    """A line in the file that the test looks at."""
+    """Write a line to the file that the test reads."""
     with open(os.environ["RUNS"], "a", encoding="utf-8") as file:
         file.write(" ".join(map(str, words)) + "\n")
 
@@ -36,7 +36,7 @@ def pools(value: int) -> list[int]:
 
 @df.activity
 def leaks(how: str) -> int:
-    """A child that comes back from the activity."""
+    """Fork a child that returns from the activity."""
     child = os.fork()
     if child == 0:
         if how == "exit":
@@ -58,7 +58,7 @@ def counts(value: int) -> int:
 
 @df.activity
 def lingers(value: Any) -> None:
-    """A child that outlives the engine."""
+    """Fork a child that outlives the engine."""
     child = forking.Process(target=time.sleep, args=(60,))
     child.start()
     record_run("child", child.pid)

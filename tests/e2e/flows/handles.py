@@ -1,4 +1,4 @@
-"""Activities that take what the process has: all its file handles, and more threads than it may have."""
+"""Activities that use up the process's file handles and threads."""
 
 import os
 import time
@@ -12,7 +12,7 @@ Steps = Generator[Any, Any, Any]
 
 @df.activity
 def hogs(seconds: float) -> int:
-    """Hold every file handle for a while."""
+    """Occupy all file handles for a while."""
     held: list[int] = []
     until = time.monotonic() + seconds
     while time.monotonic() < until:

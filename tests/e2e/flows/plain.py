@@ -12,7 +12,7 @@ Steps = Generator[Any, Any, Any]
 
 
 def record_run(*words: object) -> None:
-    """A line in the file that the test looks at."""
+    """Write a line to the file that the test reads."""
     descriptor = os.open(os.environ["RUNS"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     os.write(descriptor, (" ".join(map(str, words)) + "\n").encode())
     os.close(descriptor)
@@ -33,7 +33,7 @@ def doze(seconds: float, context: df.ActivityContext) -> str:
 
 @df.activity
 def doze_until_told(context_given: Any, context: df.ActivityContext) -> str:
-    """Stops when it is asked to, and says so."""
+    """Run until cancelled, and record that."""
     record_run("begin", context.cancelled)
     while not context.cancelled:
         time.sleep(0.01)
@@ -55,7 +55,7 @@ def approval(context: df.DurableOrchestrationContext) -> Steps:
 
 @df.orchestrator
 def listen(context: df.DurableOrchestrationContext) -> Steps:
-    """Takes so many events; its output is whether they came in order."""
+    """Wait for as many events as the input says; return whether they arrived in order."""
     taken = []
     for _ in range(context.get_input()):
         taken.append((yield context.wait_for_external_event("number")))

@@ -1,4 +1,4 @@
-"""Functions for `durable run`: each activity notes that it ran."""
+"""Functions for the tests of `durable run`: each activity records that it ran."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ import durablecli as df
 
 
 class Declined(Exception):
-    """Can't be made from its arguments alone, nor pickled."""
+    """An exception that can't be created from its arguments alone, nor pickled."""
 
     def __init__(self, reason: str, *, code: int) -> None:
         super().__init__(reason)
@@ -129,7 +129,7 @@ def _plain_over_async(value: int) -> Any:
 
 @df.activity(executor="process")
 def lingers(path: str, context: df.ActivityContext) -> str:
-    """Notes its process and that of a program that it has started, until it is told to stop."""
+    """Start a program, record both process ids, and run until cancelled."""
     child = subprocess.Popen(["sleep", "1000"])
     with open(path, "a", encoding="utf-8") as file:
         file.write(f"{os.getpid()} {child.pid}\n")

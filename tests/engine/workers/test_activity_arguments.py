@@ -1,4 +1,4 @@
-"""What an activity is called with: its input, defaults, its context; however the function is written."""
+"""The arguments of an activity: its input, defaults and context, for functions of every form."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Order:
 
 
 def run_activity(function: Any, *given: object) -> Any:
-    """The result of an activity for this input, or for none; its failure as text."""
+    """Run an activity with this input, or without one; return the result, or the failure as text."""
     [loaded] = testing.build_registry(df.activity(name="it")(function))
     raw = Raw(msgspec.json.encode(given[0] if given else None))
     told = ActivityCall(("x", "1", 2), loaded, raw, 1, False, 2, PAYLOAD_LIMIT, Cancellation()).run()
@@ -199,7 +199,7 @@ def test_a_method_can_be_called_by_itself_and_by_an_orchestrator() -> None:
 
 
 @pytest.mark.parametrize("nameless", [functools.partial(add, more=1), Api(1)])
-def test_what_has_no_name_of_its_own_needs_one(nameless: Any) -> None:
+def test_a_callable_without_a_name_needs_one(nameless: Any) -> None:
     with pytest.raises(TypeError, match=r"has no name: write @df.activity\(name=...\)"):
         df.activity(nameless)
 
@@ -221,14 +221,14 @@ def either(x: None) -> Order | Rush:
     return Rush("tea")
 
 
-def test_a_result_of_a_subclass_whose_fields_its_caller_would_not_read_is_refused() -> None:
+def test_a_result_that_would_lose_fields_of_a_subclass_fails() -> None:
     expected = "Unserializable: $: a Rush, where the annotation says Order: hours would be lost; annotate it as "
     assert run_activity(rush) == expected + "Order | Rush"
     assert run_activity(rushes).startswith("Unserializable: $[0]: a Rush, where the annotation says Order")
     assert run_activity(either) == {"item": "tea", "hours": 2}
 
 
-def test_so_is_that_of_a_sub_orchestration() -> None:
+def test_a_sub_orchestration_result_that_would_lose_fields_fails() -> None:
     @df.orchestrator
     def child(context: Any) -> Order:
         return Rush("tea")

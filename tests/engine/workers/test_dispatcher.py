@@ -1,4 +1,4 @@
-"""What the crew starts, what it never does, and that nobody waits for what has nothing to do with them."""
+"""The dispatcher: starts each call and batch once, and drops cancelled ones; unrelated ones never wait for each other."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from durablecli.engine.workers.entity_batch import EntityBatchResult
 from durablecli.model import events as ev
 from durablecli.store.disk import LocalDisk
 
-Outcomes = SimpleQueue[ActivityResult | EntityBatchResult]
+Results = SimpleQueue[ActivityResult | EntityBatchResult]
 started: list[Any] = []
 gate = Event()
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -49,21 +49,23 @@ def one_at_a_time(value: int) -> None:
 
 
 @pytest.mark.parametrize("name", ["in_the_loop", "in_a_thread", "one_at_a_time"])
-def test_a_call_that_is_cancelled_while_it_queues_never_begins(name: str) -> None:
+def test_a_call_that_is_cancelled_while_queued_never_starts(name: str) -> None:
     started.clear()
     gate.clear()
-    outcomes: Outcomes = SimpleQueue()
+    results: Results = SimpleQueue()
     limits = ConcurrencyConfig(activities=8 if name == "one_at_a_time" else 1, async_activities=1)
-    crew = Dispatcher(testing.build_registry(in_the_loop, in_a_thread, one_at_a_time), outcomes.put, limits)
-    crew.dispatch_activities([ActivityTask(f"x{i}", "1", 2, ev.TaskScheduled(name, Raw(b"%d" % i))) for i in range(4)])
+    dispatcher = Dispatcher(testing.build_registry(in_the_loop, in_a_thread, one_at_a_time), results.put, limits)
+    dispatcher.dispatch_activities(
+        [ActivityTask(f"x{i}", "1", 2, ev.TaskScheduled(name, Raw(b"%d" % i))) for i in range(4)]
+    )
     for i in (1, 2):
-        crew.cancel_execution(f"x{i}", "1")
+        dispatcher.cancel_execution(f"x{i}", "1")
     gate.set()
     answered = {}
-    while crew.in_flight_count:
-        outcome = outcomes.get(timeout=20)
-        answered[outcome.key[0]] = crew.complete(outcome) is not None
-    crew.stop()
+    while dispatcher.in_flight_count:
+        result = results.get(timeout=20)
+        answered[result.key[0]] = dispatcher.complete(result) is not None
+    dispatcher.stop()
     assert answered == {"x0": True, "x1": False, "x2": False, "x3": True}
     assert started == [0, 3]
 
@@ -88,88 +90,88 @@ def make_batch(entity: str, *names: str) -> EntityBatchTask:
     return EntityBatchTask(entity, "1", Raw(), operations, NOW)
 
 
-def make_dispatcher(outcomes: Outcomes, **limits: int) -> Dispatcher:
+def make_dispatcher(results: Results, **limits: int) -> Dispatcher:
     gate.clear()
-    return Dispatcher(testing.build_registry(patient, swift, in_a_thread), outcomes.put, ConcurrencyConfig(**limits))
+    return Dispatcher(testing.build_registry(patient, swift, in_a_thread), results.put, ConcurrencyConfig(**limits))
 
 
 @pytest.mark.parametrize("name", ["patient", "swift"])
 def test_a_batch_runs_once_and_completes_once(name: str) -> None:
-    outcomes: Outcomes = SimpleQueue()
-    crew = make_dispatcher(outcomes)
-    crew.dispatch_entity_batches([make_batch(f"@{name}@a", "x", "y"), make_batch("@nobody@a", "x")])
-    crew.dispatch_entity_batches([make_batch(f"@{name}@a", "x", "y")])
-    assert crew.in_flight_count == 1
-    outcome = outcomes.get(timeout=20)
-    assert isinstance(outcome, EntityBatchResult)
-    assert (outcome.key, outcome.event.upto) == ((f"@{name}@a", "1", 3), 3)
-    assert [bytes(each.result) for each in outcome.event.results] == [b'"a"', b'"a"']
-    assert crew.complete(outcome) is not None
-    assert crew.complete(outcome) is None
-    assert (crew.in_flight_count, outcomes.empty()) == (0, True)
-    crew.stop()
+    results: Results = SimpleQueue()
+    dispatcher = make_dispatcher(results)
+    dispatcher.dispatch_entity_batches([make_batch(f"@{name}@a", "x", "y"), make_batch("@nobody@a", "x")])
+    dispatcher.dispatch_entity_batches([make_batch(f"@{name}@a", "x", "y")])
+    assert dispatcher.in_flight_count == 1
+    result = results.get(timeout=20)
+    assert isinstance(result, EntityBatchResult)
+    assert (result.key, result.event.upto) == ((f"@{name}@a", "1", 3), 3)
+    assert [bytes(each.result) for each in result.event.results] == [b'"a"', b'"a"']
+    assert dispatcher.complete(result) is not None
+    assert dispatcher.complete(result) is None
+    assert (dispatcher.in_flight_count, results.empty()) == (0, True)
+    dispatcher.stop()
 
 
 def test_blocked_entities_delay_no_other_while_threads_are_free() -> None:
-    outcomes: Outcomes = SimpleQueue()
-    crew = make_dispatcher(outcomes, entities=8)
-    crew.dispatch_entity_batches([make_batch(f"@patient@{i}", "wait") for i in range(7)])
+    results: Results = SimpleQueue()
+    dispatcher = make_dispatcher(results, entities=8)
+    dispatcher.dispatch_entity_batches([make_batch(f"@patient@{i}", "wait") for i in range(7)])
     for i in range(100):
-        crew.dispatch_entity_batches([make_batch(f"@patient@quick{i}", "go")])
-        outcome = outcomes.get(timeout=20)
-        assert outcome.key[0] == f"@patient@quick{i}"
-        crew.complete(outcome)
-    assert crew.in_flight_count == 7
+        dispatcher.dispatch_entity_batches([make_batch(f"@patient@quick{i}", "go")])
+        result = results.get(timeout=20)
+        assert result.key[0] == f"@patient@quick{i}"
+        dispatcher.complete(result)
+    assert dispatcher.in_flight_count == 7
     gate.set()
-    assert {outcomes.get(timeout=20).key[0] for _ in range(7)} == {f"@patient@{i}" for i in range(7)}
-    crew.stop()
+    assert {results.get(timeout=20).key[0] for _ in range(7)} == {f"@patient@{i}" for i in range(7)}
+    dispatcher.stop()
 
 
 def test_neither_entities_nor_activities_wait_for_the_others() -> None:
-    outcomes: Outcomes = SimpleQueue()
-    crew = make_dispatcher(outcomes, entities=2, activities=1)
-    crew.dispatch_entity_batches([make_batch("@patient@a", "wait")])
-    crew.dispatch_activities([ActivityTask("x", "1", 2, ev.TaskScheduled("in_a_thread", Raw(b"1")))])
-    crew.dispatch_entity_batches([make_batch("@swift@a", "go")])
-    assert outcomes.get(timeout=20).key[0] == "@swift@a"
+    results: Results = SimpleQueue()
+    dispatcher = make_dispatcher(results, entities=2, activities=1)
+    dispatcher.dispatch_entity_batches([make_batch("@patient@a", "wait")])
+    dispatcher.dispatch_activities([ActivityTask("x", "1", 2, ev.TaskScheduled("in_a_thread", Raw(b"1")))])
+    dispatcher.dispatch_entity_batches([make_batch("@swift@a", "go")])
+    assert results.get(timeout=20).key[0] == "@swift@a"
     gate.set()
-    assert {outcomes.get(timeout=20).key[0] for _ in range(2)} == {"x", "@patient@a"}
-    crew.stop()
+    assert {results.get(timeout=20).key[0] for _ in range(2)} == {"x", "@patient@a"}
+    dispatcher.stop()
 
 
-def test_a_batch_that_is_cancelled_in_its_queue_never_begins() -> None:
-    outcomes: Outcomes = SimpleQueue()
-    crew = make_dispatcher(outcomes, entities=1)
-    crew.dispatch_entity_batches([make_batch(f"@patient@{i}", "wait") for i in range(3)])
-    crew.cancel_execution("@patient@1", "1")
+def test_a_batch_that_is_cancelled_while_queued_never_starts() -> None:
+    results: Results = SimpleQueue()
+    dispatcher = make_dispatcher(results, entities=1)
+    dispatcher.dispatch_entity_batches([make_batch(f"@patient@{i}", "wait") for i in range(3)])
+    dispatcher.cancel_execution("@patient@1", "1")
     gate.set()
-    found = [outcomes.get(timeout=20) for _ in range(3)]
-    assert [crew.complete(outcome) is not None for outcome in found] == [True, False, True]
+    found = [results.get(timeout=20) for _ in range(3)]
+    assert [dispatcher.complete(result) is not None for result in found] == [True, False, True]
     dropped = found[1]
     assert isinstance(dropped, EntityBatchResult)
     assert [each.failure is not None for each in dropped.event.results] == [True]
-    crew.stop()
+    dispatcher.stop()
 
 
-def test_no_batch_begins_once_paused() -> None:
-    outcomes: Outcomes = SimpleQueue()
-    crew = make_dispatcher(outcomes)
-    crew.pause()
-    crew.dispatch_entity_batches([make_batch("@patient@a", "go"), make_batch("@swift@a", "go")])
-    assert crew.in_flight_count == 0
-    crew.stop()
-    assert outcomes.empty()
+def test_a_paused_dispatcher_starts_no_batch() -> None:
+    results: Results = SimpleQueue()
+    dispatcher = make_dispatcher(results)
+    dispatcher.pause()
+    dispatcher.dispatch_entity_batches([make_batch("@patient@a", "go"), make_batch("@swift@a", "go")])
+    assert dispatcher.in_flight_count == 0
+    dispatcher.stop()
+    assert results.empty()
 
 
-def test_a_batch_that_runs_is_shown_with_the_activities(tmp_path: Path) -> None:
-    outcomes: Outcomes = SimpleQueue()
-    crew = make_dispatcher(outcomes)
-    crew.dispatch_entity_batches([make_batch("@patient@A", "wait")])
-    while not crew.start_times():
+def test_a_running_batch_is_listed_in_engine_json(tmp_path: Path) -> None:
+    results: Results = SimpleQueue()
+    dispatcher = make_dispatcher(results)
+    dispatcher.dispatch_entity_batches([make_batch("@patient@A", "wait")])
+    while not dispatcher.start_times():
         pass
-    EngineInfoWriter(LocalDisk(), str(tmp_path), testing.build_registry(patient)).update(crew, NOW)
+    EngineInfoWriter(LocalDisk(), str(tmp_path), testing.build_registry(patient)).update(dispatcher, NOW)
     gate.set()
-    crew.stop()
+    dispatcher.stop()
     said = json.loads((tmp_path / "engine.json").read_text())
     [shown] = said["running"]
     assert shown.pop("since") <= "2026-01-01T00:00:00Z"

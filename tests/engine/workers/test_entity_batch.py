@@ -1,4 +1,4 @@
-"""Running operations: what an entity's code sees, what is recorded of it, and that batches make no difference."""
+"""Entity batches: what the operations see, what is recorded, and that the grouping into batches makes no difference."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ Call = str | tuple[str, Any]
 def run_operations(
     entity: Any, *calls: Call, state: Any = None, waits: bool = True, limit: int = LIMIT
 ) -> ev.EntityBatch:
-    """One batch over these operations, numbered from 2."""
+    """Run these operations, numbered from 2, as one batch."""
     return run_batch(entity, calls, b"" if state is None else msgspec.json.encode(state), waits, limit)
 
 
@@ -49,9 +49,9 @@ def run_batch(
     wanted = [EntityOperation(n, name, Raw(msgspec.json.encode(x)), waits) for n, (name, x) in enumerate(named, first)]
     key = (f"@{function.name.lower()}@a", "1", wanted[-1].n)
     made = EntityBatchCall(key, function, Raw(state), wanted, limit, Cancellation(), AT)
-    outcome = made.run()
-    assert outcome.key == key
-    return outcome.event
+    result = made.run()
+    assert result.key == key
+    return result.event
 
 
 def decode_state(event: ev.EntityBatch) -> Any:
@@ -59,7 +59,7 @@ def decode_state(event: ev.EntityBatch) -> Any:
 
 
 def decode_results(event: ev.EntityBatch) -> list[Any]:
-    """What each operation answered; the text of its failure where it failed."""
+    """Return the result of each operation, or the text of its failure."""
     return [each.failure.message if each.failure else msgspec.json.decode(each.result) for each in event.results]
 
 
@@ -119,22 +119,22 @@ def test_a_function_gets_state_and_input_and_answers() -> None:
     assert decode_results(event) == [None, None, 5, 5, False]
 
 
-def test_only_outcomes_that_somebody_waits_for_are_recorded_and_every_failure() -> None:
+def test_results_are_recorded_for_waiting_callers_and_failures_always() -> None:
     event = run_operations(tally, ("add", 2), "get", "break", waits=False)
     assert [(each.n, each.result, each.failure is None) for each in event.results] == [(4, ev.ABSENT, False)]
 
 
-def test_the_line_of_a_batch_of_signals_holds_the_state_alone() -> None:
+def test_a_batch_of_signals_records_only_the_state() -> None:
     event = run_operations(tally, ("add", 2), ("add", 3), waits=False)
     assert msgspec.json.encode(event) == b'{"type":"EntityBatch","upto":3,"state":5}'
 
 
-def test_a_state_that_is_as_it_was_is_not_recorded_again() -> None:
+def test_an_unchanged_state_is_not_recorded() -> None:
     event = run_operations(tally, ("add", 1), ("add", -1), "get", state=7)
     assert (event.state, event.deleted, decode_results(event)) == (ev.ABSENT, False, [None, None, 7])
 
 
-def test_an_operation_that_raises_leaves_everything_as_it_was() -> None:
+def test_an_operation_that_raises_changes_nothing() -> None:
     event = run_operations(tally, ("add", 2), "break", ("add", 3), "exit", "get")
     assert decode_state(event) == 5
     assert (event.signals, event.starts) == ((), ())
@@ -153,11 +153,11 @@ def test_cleared_state_is_absent_for_the_next_operation(away: str) -> None:
     assert (decode_state(event), event.deleted) == (1, False)
 
 
-def test_to_take_away_what_was_never_there_records_nothing() -> None:
+def test_deleting_a_missing_state_records_nothing() -> None:
     assert run_operations(tally, ("add", 1), "delete", waits=False) == ev.EntityBatch(3)
 
 
-def test_a_function_that_does_something_on_delete_is_left_to_it() -> None:
+def test_a_function_may_handle_delete_itself() -> None:
     @df.entity
     def keeper(context: df.DurableEntityContext) -> Any:
         if context.operation_name == "delete":
@@ -172,7 +172,7 @@ def test_a_function_that_does_something_on_delete_is_left_to_it() -> None:
     assert not run_operations(refusing, "delete", state=1).deleted
 
 
-def test_what_is_changed_after_it_was_set_or_got_is_not_kept() -> None:
+def test_changes_to_a_state_after_it_was_set_are_lost() -> None:
     @df.entity
     def notes(context: df.DurableEntityContext) -> Any:
         found = context.get_state(list)
@@ -189,7 +189,7 @@ def test_what_is_changed_after_it_was_set_or_got_is_not_kept() -> None:
     assert decode_results(event) == [["kept"], ["kept"], ["kept", "kept"]]
 
 
-def test_what_is_set_as_the_result_goes_before_what_is_returned() -> None:
+def test_a_result_that_was_set_wins_over_the_return_value() -> None:
     @df.entity
     def both(context: df.DurableEntityContext) -> Any:
         context.set_result(None if context.operation_name == "none" else "set")
@@ -281,7 +281,7 @@ def test_signals_and_starts_are_recorded_in_order() -> None:
 
 
 class Word(str):
-    """What it says of itself isn't what it is."""
+    """A string whose `str()` differs from its value."""
 
     __slots__ = ()
 
@@ -293,10 +293,10 @@ class Word(str):
 
 
 class Moment(datetime):
-    """As libraries have them that know more of time."""
+    """A subclass of datetime, as some libraries have."""
 
 
-def test_what_is_sent_is_named_and_dated_by_plain_values() -> None:
+def test_names_and_times_of_signals_and_starts_are_plain_values() -> None:
     @df.entity
     def sender(context: df.DurableEntityContext) -> Any:
         context.signal_entity(df.EntityId(Word("Other"), Word("Key")), Word("go"), at=Moment(2026, 5, 1, tzinfo=UTC))
@@ -311,7 +311,7 @@ def test_what_is_sent_is_named_and_dated_by_plain_values() -> None:
     assert msgspec.json.decode(msgspec.json.encode(event), type=ev.EntityBatch) == event
 
 
-def test_an_entity_reminds_itself_by_the_clock_of_the_engine() -> None:
+def test_delays_of_signals_count_from_the_engine_clock() -> None:
     @df.entity
     class Clock(df.DurableEntity):
         rung: int = 0
@@ -351,7 +351,7 @@ def test_an_entity_reminds_itself_by_the_clock_of_the_engine() -> None:
         (lambda context: {(1, 2): 2}, "the key (1, 2) is not a string, finite number, boolean or None"),
     ],
 )
-def test_what_makes_no_sense_fails_the_operation_with_its_reason(wrong: Any, text: str) -> None:
+def test_invalid_calls_fail_the_operation_with_a_reason(wrong: Any, text: str) -> None:
     @df.entity
     def slip(context: df.DurableEntityContext) -> Any:
         return wrong(context)
@@ -379,7 +379,7 @@ def test_each_value_has_a_limit(what: str) -> None:
     assert "the limit is 100" in last_failure(run_operations(large, "any", limit=100)).message
 
 
-def test_what_an_operation_leaves_has_a_limit_in_all() -> None:
+def test_state_result_and_signals_share_one_limit() -> None:
     @df.entity
     def large(context: df.DurableEntityContext) -> Any:
         context.set_state("x" * 60)
@@ -390,7 +390,7 @@ def test_what_an_operation_leaves_has_a_limit_in_all() -> None:
     assert "the operation's state, result, signals and starts have 124 bytes together" in last_failure(event).message
 
 
-def test_a_batch_ends_early_when_its_time_is_up_but_does_something(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_batch_ends_early_at_its_time_limit_after_one_operation(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(entity_batch, "MAX_BATCH_SECONDS", 0.0)
     event = run_operations(tally, ("add", 1), ("add", 1), ("add", 1))
     assert (event.upto, decode_state(event), len(event.results)) == (2, 1, 1)
@@ -403,7 +403,7 @@ def no_time_limit(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("no_time_limit")
-def test_a_batch_ends_early_when_it_has_gathered_enough() -> None:
+def test_a_batch_ends_early_at_its_size_limit() -> None:
     @df.entity
     def large(context: df.DurableEntityContext) -> Any:
         return "x" * 800_000
@@ -414,7 +414,7 @@ def test_a_batch_ends_early_when_it_has_gathered_enough() -> None:
 
 @pytest.mark.usefixtures("no_time_limit")
 @pytest.mark.parametrize("kind", ["signal", "start"])
-def test_what_is_sent_counts_with_its_names_and_its_records(kind: str) -> None:
+def test_signals_and_starts_count_with_their_names_and_overhead(kind: str) -> None:
     @df.entity
     def chatty(context: df.DurableEntityContext) -> Any:
         for _ in range(context.get_input(int)):
@@ -460,7 +460,7 @@ def test_the_attributes_of_a_class_are_its_state() -> None:
     assert decode_results(event) == [None, None, 3, 3, "'no'", 3]
 
 
-def test_an_unknown_operation_says_which_there_are() -> None:
+def test_the_failure_of_an_unknown_operation_lists_the_known_ones() -> None:
     event = run_operations(Counter, "sub")
     assert decode_results(event) == ["Counter has no operation 'sub'; its operations: add, get, fail"]
     assert event.state == ev.ABSENT
@@ -472,7 +472,7 @@ def test_a_class_without_delete_can_be_deleted() -> None:
     assert decode_results(run_operations(Counter, "delete", "get", state={"value": 3})) == [None, 0]
 
 
-def test_a_class_may_say_what_delete_does() -> None:
+def test_a_class_may_define_delete() -> None:
     @df.entity
     class Careful(df.DurableEntity):
         value: int = 0
@@ -548,7 +548,7 @@ def test_methods_of_a_base_are_operations_and_those_of_durablecli_are_not() -> N
     assert all(text.endswith("its operations: add, get") for text in decode_results(event)[2:])
 
 
-def test_what_is_annotated_comes_back_as_what_it_was() -> None:
+def test_annotated_attributes_keep_their_types() -> None:
     @dataclasses.dataclass
     class Item:
         name: str
@@ -577,7 +577,7 @@ def test_what_is_annotated_comes_back_as_what_it_was() -> None:
     assert (Shelf.items, Shelf.seen) == ([], set())
 
 
-def test_constants_caches_and_class_variables_are_no_state() -> None:
+def test_constants_caches_and_class_variables_are_not_state() -> None:
     @df.entity
     class Shop:
         PRICES = {"a": 1}  # noqa: RUF012
@@ -613,7 +613,7 @@ def test_constants_caches_and_class_variables_are_no_state() -> None:
     assert Shop.names == ["first"]
 
 
-def test_fields_that_are_new_have_their_default_and_those_that_are_gone_are_kept() -> None:
+def test_new_fields_get_their_default_and_removed_ones_are_kept() -> None:
     event = run_operations(Counter, "add", state={"was": [1]})
     assert decode_state(event) == {"value": 1, "was": [1]}
 
@@ -660,7 +660,7 @@ def test_dataclasses_and_structs_keep_their_fields() -> None:
     assert decode_state(run_operations(Slotted, ("add", 1), state={"value": 3, "gone": 1})) == {"value": 4, "log": [1]}
 
 
-def test_the_attributes_of_a_class_are_set_not_its_state() -> None:
+def test_a_class_entity_sets_attributes_not_the_state() -> None:
     @df.entity
     class Slip(df.DurableEntity):
         def go(self) -> None:
@@ -728,8 +728,8 @@ def test_an_operation_that_blocks_delays_no_other_entity(name: str) -> None:
             return self.value
 
     [function] = testing.build_registry(Mixed)
-    outcomes: SimpleQueue[Any] = SimpleQueue()
-    threads = ThreadPool(50, outcomes.put, "entity")
+    results: SimpleQueue[Any] = SimpleQueue()
+    threads = ThreadPool(50, results.put, "entity")
     wanted = [EntityOperation(n, each, ev.NULL, True) for n, each in enumerate(("add", name, name, "add"), 2)]
     try:
         for i in range(40):
@@ -738,16 +738,16 @@ def test_an_operation_that_blocks_delays_no_other_entity(name: str) -> None:
             )
         assert reached.wait(30)
         threads.start([EntityBatchCall(("@mixed@b", "1", 2), function, Raw(), wanted[:1], LIMIT, Cancellation(), AT)])
-        assert decode_results(outcomes.get(timeout=30).event) == [1]
+        assert decode_results(results.get(timeout=30).event) == [1]
         go_on.set()
-        held = [outcomes.get(timeout=30).event for _ in range(40)]
+        held = [results.get(timeout=30).event for _ in range(40)]
     finally:
         go_on.set()
         threads.stop()
     assert all(decode_results(event) == [1, 2, 3, 4][: event.upto - 1] for event in held)
 
 
-def test_an_operation_that_awaits_for_ever_ends_when_nobody_waits_for_it_any_more() -> None:
+def test_an_operation_that_awaits_for_ever_ends_when_abandoned() -> None:
     waits = threading.Event()
 
     @df.entity
@@ -756,8 +756,8 @@ def test_an_operation_that_awaits_for_ever_ends_when_nobody_waits_for_it_any_mor
         await asyncio.sleep(1e9)
 
     [function] = testing.build_registry(patient)
-    outcomes: SimpleQueue[Any] = SimpleQueue()
-    threads, cancellation = ThreadPool(1, outcomes.put, "entity"), Cancellation()
+    results: SimpleQueue[Any] = SimpleQueue()
+    threads, cancellation = ThreadPool(1, results.put, "entity"), Cancellation()
     wanted = [EntityOperation(2, "go", ev.NULL, True)]
     threads.start([EntityBatchCall(("@patient@a", "1", 2), function, Raw(), wanted, LIMIT, cancellation, AT)])
     try:
@@ -765,7 +765,7 @@ def test_an_operation_that_awaits_for_ever_ends_when_nobody_waits_for_it_any_mor
         while cancellation.interrupt is None:
             pass
         cancellation.abandon()
-        assert outcomes.get(timeout=30).event.results[0].failure is not None
+        assert results.get(timeout=30).event.results[0].failure is not None
     finally:
         threads.stop()
 
@@ -794,7 +794,7 @@ CALLS = st.one_of(
 
 
 @given(entity=st.sampled_from([tally, Counter]), calls=st.lists(CALLS, min_size=1, max_size=12), cut=st.integers(1, 11))
-def test_nothing_depends_on_how_operations_were_put_into_batches(entity: Any, calls: list[Call], cut: int) -> None:
+def test_the_grouping_into_batches_makes_no_difference(entity: Any, calls: list[Call], cut: int) -> None:
     whole = run_batch(entity, calls, b"")
     held, answers = Raw(b""), []
     for start in range(0, len(calls), cut):
@@ -806,7 +806,7 @@ def test_nothing_depends_on_how_operations_were_put_into_batches(entity: Any, ca
 
 
 class Hostile(type):
-    """Code of the author that runs before any operation does."""
+    """A metaclass that raises before any operation runs."""
 
     def __dir__(cls) -> Any:
         raise SystemExit("no list of names")
@@ -818,12 +818,12 @@ def test_a_class_that_cannot_be_inspected_fails_its_first_operation() -> None:
         def go(self) -> None: ...
 
     [function] = testing.build_registry(Bad)
-    outcomes: SimpleQueue[Any] = SimpleQueue()
-    threads = ThreadPool(1, outcomes.put, "entity")
+    results: SimpleQueue[Any] = SimpleQueue()
+    threads = ThreadPool(1, results.put, "entity")
     wanted = [EntityOperation(n, "go", ev.NULL, True) for n in (2, 3)]
     for i in range(2):  # the second shows that the thread is still there
         threads.start([EntityBatchCall((f"@bad@{i}", "1", 3), function, Raw(), wanted, LIMIT, Cancellation(), AT)])
-    events = [outcomes.get(timeout=30).event for _ in range(2)]
+    events = [results.get(timeout=30).event for _ in range(2)]
     threads.stop()
     assert [(event.upto, decode_results(event)) for event in events] == [(2, ["no list of names"])] * 2
 

@@ -1,4 +1,4 @@
-"""Worker processes: whatever an activity does there is an outcome of it, and the protocol is out of its reach."""
+"""Worker processes: whatever an activity does there becomes its result, and it can't disturb the protocol."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def harness(tmp_path: Path) -> Iterator[ProcessPoolHarness]:
 
 @pytest.fixture(scope="module")
 def shared_harness(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ProcessPoolHarness]:
-    """For tests after which the worker is as it was."""
+    """A worker for tests that leave it as it was."""
     made = ProcessPoolHarness(tmp_path_factory.mktemp("shared"), str(ACTIVITIES))
     yield made
     made.pool.stop()
@@ -46,12 +46,12 @@ def wait_until(condition: Any, seconds: float = 20.0) -> None:
 
 
 def has_ended(pid: int) -> bool:
-    """Whether a process has ended; one that nobody has waited for counts as ended."""
+    """Return whether a process has ended; a zombie has."""
     shown = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True, check=False)
     return shown.stdout.strip().startswith("Z") or not shown.stdout.strip()
 
 
-# ── outcomes ───────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── results ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 @pytest.mark.parametrize(
@@ -65,7 +65,7 @@ def has_ended(pid: int) -> bool:
         ("long", "ValueError", "xxx"),
     ],
 )
-def test_what_an_activity_raises_is_its_failure(
+def test_an_exception_becomes_the_failure(
     shared_harness: ProcessPoolHarness, kind: str, type: str, message: str
 ) -> None:
     failure = shared_harness.run_to_failure("raises", kind)
@@ -84,13 +84,13 @@ def test_a_large_result_arrives_completely(shared_harness: ProcessPoolHarness) -
     assert len(shared_harness.run_to_value("returns", "large")) == 5_000_000
 
 
-def test_an_activity_that_ends_its_worker_fails_after_five_of_them(harness: ProcessPoolHarness) -> None:
+def test_an_activity_fails_after_it_has_ended_five_workers(harness: ProcessPoolHarness) -> None:
     failure = harness.run_to_failure("dies", 7)
     assert failure.type == "durablecli.WorkerDied"
     assert "exit code 7" in failure.message
 
 
-def test_an_activity_that_the_worker_cannot_load_is_a_failure_that_says_why(tmp_path: Path) -> None:
+def test_the_failure_of_an_activity_that_cannot_be_loaded_names_the_reason(tmp_path: Path) -> None:
     (tmp_path / "broken.py").write_text("import nowhere_at_all\n")
     broken = ProcessPoolHarness(tmp_path, "broken.py")
     failure = broken.run_to_failure("heavy", 1)
@@ -116,7 +116,7 @@ def test_reading_input_raises_end_of_file(shared_harness: ProcessPoolHarness) ->
 
 
 @pytest.mark.parametrize("how", ["print", "descriptor", "subprocess"])
-def test_what_is_written_to_standard_output_goes_to_standard_error(
+def test_standard_output_goes_to_standard_error(
     harness: ProcessPoolHarness, how: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
     assert harness.run_to_value("writes", how) == 7
@@ -126,7 +126,7 @@ def test_what_is_written_to_standard_output_goes_to_standard_error(
     assert '{"result":1}' in err
 
 
-def test_a_program_that_it_starts_inherits_nothing(shared_harness: ProcessPoolHarness) -> None:
+def test_a_program_that_an_activity_starts_inherits_no_pipe(shared_harness: ProcessPoolHarness) -> None:
     assert shared_harness.run_to_value("descriptors") == ["[]"]
 
 
@@ -139,17 +139,17 @@ def test_a_worker_that_dies_is_noticed_though_its_child_lives(harness: ProcessPo
     assert (tmp_path / "runs").read_text() == "x" * 5
 
 
-def test_each_activity_begins_in_the_same_folder(harness: ProcessPoolHarness, tmp_path: Path) -> None:
+def test_each_activity_starts_in_the_same_folder(harness: ProcessPoolHarness, tmp_path: Path) -> None:
     assert [harness.run_to_value("moves", "/") for _ in range(2)] == [str(tmp_path)] * 2
 
 
-def test_no_file_in_the_current_folder_takes_the_place_of_a_module(harness: ProcessPoolHarness, tmp_path: Path) -> None:
+def test_a_file_in_the_current_folder_shadows_no_module(harness: ProcessPoolHarness, tmp_path: Path) -> None:
     for name in ("msgspec", "durablecli", "queue"):
         (tmp_path / f"{name}.py").write_text("raise SystemExit('the wrong module')\n")
     assert harness.run_to_value("waits", 1) == 3
 
 
-def test_what_the_engine_can_import_can_be_imported_in_a_worker(
+def test_a_worker_can_import_what_the_engine_can_import(
     harness: ProcessPoolHarness, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "elsewhere").mkdir()
@@ -166,7 +166,7 @@ def read_pids(path: Path) -> list[int]:
     return [int(word) for word in path.read_text().split()]
 
 
-def test_a_cancelled_activity_ends_with_all_that_it_has_started(harness: ProcessPoolHarness, tmp_path: Path) -> None:
+def test_a_cancelled_activity_ends_with_its_processes(harness: ProcessPoolHarness, tmp_path: Path) -> None:
     one = make_call("lingers", str(tmp_path / "pids"))
     harness.pool.start([one])
     worker, child = read_pids(tmp_path / "pids")
@@ -178,18 +178,18 @@ def test_a_cancelled_activity_ends_with_all_that_it_has_started(harness: Process
     assert harness.run_to_value("waits", 1) == 3
 
 
-def test_an_activity_sees_that_the_engine_begins_to_stop(harness: ProcessPoolHarness, tmp_path: Path) -> None:
+def test_an_activity_sees_that_the_engine_is_stopping(harness: ProcessPoolHarness, tmp_path: Path) -> None:
     one = make_call("lingers", str(tmp_path / "pids"))
     harness.pool.start([one])
     read_pids(tmp_path / "pids")
     harness.pool.pause()
-    outcome = harness.next_result()
-    assert outcome.result == Raw(b'"stopped"')
+    result = harness.next_result()
+    assert result.result == Raw(b'"stopped"')
     assert one.cancellation.observed
     assert not one.cancellation.result_counts
 
 
-def test_a_killed_engine_takes_its_workers_and_what_they_have_started_with_it(tmp_path: Path) -> None:
+def test_workers_and_their_processes_end_with_a_killed_engine(tmp_path: Path) -> None:
     code = (
         "import sys, time\n"
         "from pathlib import Path\n"
@@ -206,7 +206,7 @@ def test_a_killed_engine_takes_its_workers_and_what_they_have_started_with_it(tm
     wait_until(lambda: all(map(has_ended, found)))
 
 
-def test_a_thread_that_an_activity_has_left_keeps_no_worker_alive(harness: ProcessPoolHarness) -> None:
+def test_a_thread_that_an_activity_left_keeps_no_worker_alive(harness: ProcessPoolHarness) -> None:
     worker = harness.run_to_value("leaves_a_thread", 1)
     harness.pool.stop()
     wait_until(lambda: has_ended(worker))
@@ -218,11 +218,11 @@ def test_a_worker_that_cannot_be_started_fails_its_activity(monkeypatch: pytest.
 
     monkeypatch.setattr(subprocess, "Popen", refuse)
     monkeypatch.setattr(module, "_MAX_START_RETRIES", 0)
-    outcomes: SimpleQueue[ActivityResult | EntityBatchResult] = SimpleQueue()
-    workers = ProcessPool(1, outcomes.put, AppLocation())
+    results: SimpleQueue[ActivityResult | EntityBatchResult] = SimpleQueue()
+    workers = ProcessPool(1, results.put, AppLocation())
     for n in (2, 3):
         workers.start([make_call("heavy", 1, n)])
-    told = [outcomes.get(timeout=10) for _ in range(2)]
+    told = [results.get(timeout=10) for _ in range(2)]
     workers.stop()
     assert [each.key[2] for each in told] == [2, 3]
     failures = [each.failure for each in told if isinstance(each, ActivityResult)]

@@ -1,4 +1,4 @@
-"""What authors mark as an entity: how it is found, what is refused, and what people are shown of it."""
+"""Entities in the registry: how they are found and shown, and what can't be one."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Purse(df.DurableEntity):
 
 
 def make_registry(**names: Any) -> Registry:
-    """The registry of a module `app.box` that holds these."""
+    """Make the registry of a module `app.box` with these names."""
     module = ModuleType("app.box")
     vars(module).update(names)
     registry = Registry()
@@ -60,7 +60,7 @@ def test_operations_of_a_class_are_shown_with_their_location() -> None:
     assert [text[line - 1] for line in lines] == ['@df.entity(name="Money Box")', "@df.entity"]
 
 
-def test_neither_a_subclass_nor_an_object_of_an_entity_is_one() -> None:
+def test_a_subclass_or_an_instance_of_an_entity_is_not_an_entity() -> None:
     class Sub(Purse):
         def __call__(self) -> None: ...
 
@@ -68,7 +68,7 @@ def test_neither_a_subclass_nor_an_object_of_an_entity_is_one() -> None:
     assert len(make_registry(Purse=Purse, again=Purse, sub=Sub())) == 1
 
 
-def test_a_handle_is_called_as_its_module() -> None:
+def test_a_handle_is_named_after_its_module() -> None:
     def work(context: df.DurableEntityContext) -> None: ...
 
     main = df.Entity.create(work)
@@ -130,18 +130,18 @@ class NeedsArguments:
         (NeedsArguments, "created without arguments, but NeedsArguments isn't: missing a required"),
     ],
 )
-def test_what_can_be_no_entity_is_refused_where_it_is_decorated(wrong: Callable[..., Any], text: str) -> None:
+def test_the_decorator_rejects_what_cannot_be_an_entity(wrong: Callable[..., Any], text: str) -> None:
     for decorate in (df.entity, df.entity(name="other"), df.Entity.create, df.Blueprint().entity_trigger("context")):
         with pytest.raises(TypeError, match=text):
             decorate(wrong)
 
 
 @pytest.mark.parametrize("name", ["a@b", "x" * 300, "a\nb"])
-def test_a_name_that_no_entity_can_have_is_refused(name: str) -> None:
+def test_the_decorator_rejects_an_invalid_name(name: str) -> None:
     with pytest.raises(ValueError, match=r"Entity name|the id of an entity"):
         df.entity(name=name)(lambda context: None)
 
 
-def test_an_entity_is_no_activity() -> None:
+def test_an_entity_is_not_an_activity() -> None:
     with pytest.raises(ValueError, match="tally is an entity; an activity is needed here"):
         function_name(tally, "activity")
