@@ -50,7 +50,7 @@ def test_max_concurrency_limits_a_function(hub: CliHarness) -> None:
 
 def test_the_context_identifies_the_call(hub: CliHarness) -> None:
     hub("start", "asks", "--id", "a")
-    said = hub.run_until_idle("executors")
+    output = hub.run_until_idle("executors")
     (_, first, n1, key), (_, second, n2, again) = hub.read_runs()
     assert (first, second) == ("1", "2")
     assert n1 != n2
@@ -64,24 +64,24 @@ def test_the_context_identifies_the_call(hub: CliHarness) -> None:
         "idempotency_key": key,
         "cancelled": False,
     }
-    assert said.count("durablecli.activity.fields: asked by a") == 2
+    assert output.count("durablecli.activity.fields: asked by a") == 2
 
 
 def test_orchestrator_output_is_logged_once_across_restarts(hub: CliHarness) -> None:
     hub("start", "talks", "--id", "t")
-    said = hub.run_until_idle("executors")
+    output = hub.run_until_idle("executors")
     hub("raise-event", "t", "go")
-    said += hub.run_until_idle("executors")
+    output += hub.run_until_idle("executors")
     daemon = hub.start_daemon("executors")
     hub("raise-event", "t", "go")
     assert hub.client.wait("t", 20).ended
     wait_until(lambda: "at the end" in daemon.output, description="the last line")
-    said += daemon.output
-    lines = said.splitlines()
+    output += daemon.output
+    lines = output.splitlines()
     for line in ("before the first yield", "after the first yield", "at the end"):
-        assert lines.count(line) == 1, said
+        assert lines.count(line) == 1, output
     for logged in ("talks: logged before the first yield", "talks: logged after 1 yields"):
-        assert said.count(logged) == 1, said
+        assert output.count(logged) == 1, output
 
 
 def test_no_file_of_the_hub_replaces_a_closed_standard_stream(hub: CliHarness) -> None:
@@ -101,7 +101,7 @@ def test_activities_that_stop_with_the_engine_run_again_in_the_next_one(hub: Cli
     wait_until(lambda: len(hub.read_runs()) == 2, description="both activities")
     daemon.send_signal(signal.SIGTERM)
     assert daemon.wait_for_exit(40) == 0
-    assert Counter(line[0] for line in hub.read_runs()) == {"begin": 2, "told": 2}
+    assert Counter(line[0] for line in hub.read_runs()) == {"begin": 2, "cancelled": 2}
     assert hub.read_status("s")["runtimeStatus"] == "Running"
     hub.run_until_idle("executors")
     assert hub.read_status("s")["output"] == ["done", "done"]

@@ -75,8 +75,7 @@ def test_ctrl_c_in_run_leaves_the_instance_running_and_prints_how_to_continue(hu
     wait_until(hub.read_runs, description="the activity begins")
     run.send_signal(SIGINT)
     assert run.wait_for_exit(5) == 130, run.output
-    assert "durable run-daemon" in run.output
-    assert "durable wait r" in run.output
+    assert "the next durable run-daemon continues r" in run.output
     assert "Traceback" not in run.output
     assert hub.read_status("r")["runtimeStatus"] == "Running"
     hub.assert_sound()
@@ -104,9 +103,9 @@ def test_a_daemon_stopped_during_startup_prints_no_traceback(hub: CliHarness) ->
 
 def test_an_activity_in_a_thread_sees_that_its_orchestration_was_terminated(hub: CliHarness) -> None:
     hub.start_daemon("plain")
-    start_and_wait(hub, "rest_until_told", "--id", "t")
+    start_and_wait(hub, "rest_until_cancelled", "--id", "t")
     hub("terminate", "t")
-    wait_until(lambda: hub.read_runs()[-1] == ["told", "True"], description="the activity is told")
+    wait_until(lambda: hub.read_runs()[-1] == ["cancelled", "True"], description="the activity sees it")
     assert hub.client.wait("t", 10).runtime_status is df.OrchestrationRuntimeStatus.Terminated
     assert [record.event.__class__.__name__ for record in hub.client.get_history("t")][-1] == "ExecutionCompleted"
 

@@ -158,7 +158,7 @@ def _run_until_cancelled(context: df.ActivityContext) -> str:
         if context.redelivered:
             return "done"
         time.sleep(0.01)
-    record_run("told")
+    record_run("cancelled")
     return "half done"
 
 

@@ -32,13 +32,13 @@ def doze(seconds: float, context: df.ActivityContext) -> str:
 
 
 @df.activity
-def doze_until_told(context_given: Any, context: df.ActivityContext) -> str:
+def doze_until_cancelled(_: Any, context: df.ActivityContext) -> str:
     """Run until cancelled, and record that."""
     record_run("begin", context.cancelled)
     while not context.cancelled:
         time.sleep(0.01)
-    record_run("told", context.cancelled)
-    return "told"
+    record_run("cancelled", context.cancelled)
+    return "cancelled"
 
 
 @df.orchestrator
@@ -64,14 +64,14 @@ def listen(context: df.DurableOrchestrationContext) -> Steps:
 
 @df.orchestrator
 def rest(context: df.DurableOrchestrationContext) -> Steps:
-    outcome = yield context.call_activity(doze, context.get_input())
-    return outcome
+    result = yield context.call_activity(doze, context.get_input())
+    return result
 
 
 @df.orchestrator
-def rest_until_told(context: df.DurableOrchestrationContext) -> Steps:
-    outcome = yield context.call_activity(doze_until_told)
-    return outcome
+def rest_until_cancelled(context: df.DurableOrchestrationContext) -> Steps:
+    result = yield context.call_activity(doze_until_cancelled)
+    return result
 
 
 @df.orchestrator

@@ -1,4 +1,4 @@
-"""The dispatcher: starts each call and batch once, and drops cancelled ones; unrelated ones never wait for each other."""
+"""The dispatcher: starts each call and batch once, drops cancelled ones, and lets unrelated ones not wait."""
 
 from __future__ import annotations
 
