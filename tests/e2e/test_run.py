@@ -98,7 +98,7 @@ def test_a_second_run_waits_names_the_first_and_takes_over(hub: CliHarness) -> N
     wait_until(hub.read_runs, description="the first one works")
     second = hub.run("scope", "work", "--id", "b", "--input", '"b"')
     assert second.out == '"b"\n'
-    assert "b is Pending" in second.err
+    assert "b is still Pending" in second.err
     assert str(first.pid) in second.err
     assert first.wait_for_exit() == 0
     assert hub.read_runs()[-1] == ["b"]
