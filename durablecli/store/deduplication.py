@@ -11,7 +11,6 @@ name and its input, each as often as there was one.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from contextlib import suppress
 
 import msgspec
 from msgspec import Raw
@@ -20,7 +19,7 @@ from durablecli.model import events as ev
 from durablecli.model.failures import Failure
 from durablecli.store.disk import Disk
 from durablecli.store.layout import TRUNCATED_SENDERS_FILE
-from durablecli.store.os_errors import translate_os_errors
+from durablecli.store.list_file import read_list, write_list
 
 
 class AppliedEntityOperation(msgspec.Struct, omit_defaults=True):
@@ -57,19 +56,10 @@ _decode = msgspec.json.Decoder(list[TruncatedSender]).decode
 
 
 def read_truncated_senders(disk: Disk, root: str) -> dict[str, TruncatedSender]:
-    """The senders that were cut, by instance; none when there is no list, or none that can be read."""
-    try:
-        return {each.instance: each for each in _decode(disk.read(f"{root}/{TRUNCATED_SENDERS_FILE}"))}
-    except (FileNotFoundError, msgspec.MsgspecError, UnicodeDecodeError):
-        return {}
+    """Read the list, by instance; empty if it can't be read."""
+    return {each.instance: each for each in read_list(disk, f"{root}/{TRUNCATED_SENDERS_FILE}", _decode)}
 
 
 def write_truncated_senders(disk: Disk, root: str, senders: Iterable[TruncatedSender]) -> None:
-    """Put a list in the place of the old one, durably; an empty one goes."""
-    found = list(senders)
-    with translate_os_errors("nothing more is accepted"):
-        if found:
-            disk.replace(f"{root}/{TRUNCATED_SENDERS_FILE}", msgspec.json.encode(found))
-        else:
-            with suppress(FileNotFoundError):
-                disk.unlink(f"{root}/{TRUNCATED_SENDERS_FILE}")
+    """Replace the list, durably."""
+    write_list(disk, f"{root}/{TRUNCATED_SENDERS_FILE}", list(senders))

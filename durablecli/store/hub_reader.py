@@ -6,8 +6,6 @@ journal and the journal before the files: what an engine moves on in between is 
 
 from __future__ import annotations
 
-import os
-import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import NamedTuple, TypeVar
@@ -33,7 +31,8 @@ from durablecli.store.inbox.pending_messages import (
     items_for_quarantined,
     predict_row,
 )
-from durablecli.store.index import Index, IndexReader, IndexUnusable, check_index_format, open_index_readonly
+from durablecli.store.index import Index, IndexReader, IndexUnusable, open_index_readonly
+from durablecli.store.index_copy import open_index_copy
 from durablecli.store.journal.snapshot import JournalSnapshot, read_journal_snapshot
 from durablecli.store.os_errors import translate_os_errors
 from durablecli.store.quarantine import QuarantinedInstance
@@ -309,7 +308,7 @@ class HubReader:
         """What the journal can be laid over: the index, a private copy of it, or one folded for the moment."""
         path = f"{self._root}/{layout.INDEX_FILE}"
         if self._disk.exists(path):
-            for open_it in (open_index_readonly, _open_copy):
+            for open_it in (open_index_readonly, open_index_copy):
                 with suppress(IndexUnusable):
                     table = open_it(path)
                     if _contains_commit(table, journal.first - 1):
@@ -383,49 +382,3 @@ def _unreadable_row(entry: QuarantinedInstance) -> InstanceSummary:
         blocked_at=None,
         set_aside=entry.reason,
     )
-
-
-def _open_copy(path: str) -> IndexReader:
-    """A private copy of the index: there the journal of a dead engine may be rolled back; raises Unusable."""
-    import shutil  # here: hardly ever needed, and slow to import
-    import tempfile
-
-    folder = tempfile.mkdtemp(prefix="durablecli-")
-    try:
-        copy = f"{folder}/index.sqlite"
-        for _ in range(_MAX_TRIES):
-            before = _fingerprints(path)
-            for ending in ("", "-journal"):
-                if os.path.exists(path + ending):
-                    shutil.copyfile(path + ending, copy + ending)
-            if _fingerprints(path) == before:
-                return _open_index_copy(copy)
-            shutil.rmtree(folder)
-            os.mkdir(folder, 0o700)
-        raise IndexUnusable("the index changes faster than it can be copied")
-    except (OSError, sqlite3.Error) as error:
-        raise IndexUnusable(str(error)) from error
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)  # the open file stays readable
-
-
-def _open_index_copy(path: str) -> IndexReader:
-    db = sqlite3.connect(path, isolation_level=None)
-    try:
-        check_index_format(db)
-    except BaseException:
-        db.close()
-        raise
-    return IndexReader(db)
-
-
-def _fingerprints(path: str) -> list[tuple[int, int, int] | None]:
-    """What changes when a file is written or replaced; None for a file that isn't there."""
-    found: list[tuple[int, int, int] | None] = []
-    for each in (path, f"{path}-journal"):
-        try:
-            stat = os.stat(each)
-            found.append((stat.st_ino, stat.st_size, stat.st_mtime_ns))
-        except FileNotFoundError:
-            found.append(None)
-    return found

@@ -12,7 +12,7 @@ import sqlite3
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Any
 from zlib import crc32
 
@@ -23,12 +23,11 @@ from durablecli.model.entity_id import is_entity_id
 from durablecli.model.status import InstanceSummary, PendingWait
 from durablecli.store.file_handles import wait_for_handle
 from durablecli.store.process_identity import boot_id
-from durablecli.store.query import Page, Query, compile_count, compile_page, make_page, to_micros
+from durablecli.store.query import Page, Query, compile_count, compile_page, from_micros, make_page, to_micros
 
 FORMAT = 3
 """3 since pending retries count as owed."""
 MEMORY = ":memory:"
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _FULL_CHECK_LIMIT = 4 * 1024 * 1024
 _QUICK_CHECK_LIMIT = 32 * 1024 * 1024
 """Up to these sizes an index is checked when it is opened, with all its entries or at least its pages. The checks take
@@ -148,7 +147,7 @@ class IndexReader:
             found = self._db.execute(
                 "SELECT id, next_due FROM instances WHERE next_due IS NOT NULL ORDER BY next_due, id"
             )
-            return [(instance, _from_micros(due)) for instance, due in found.fetchall()]
+            return [(instance, from_micros(due)) for instance, due in found.fetchall()]
 
     def with_pending_work(self) -> list[str]:
         """Who owes the world something: activities to run, messages to send, arrivals to apply."""
@@ -385,10 +384,6 @@ def _is_damage(error: sqlite3.Error) -> bool:
     return code & 0xFF not in _DISK_ERRORS
 
 
-def _from_micros(value: int) -> datetime:
-    return _EPOCH + timedelta(microseconds=value)
-
-
 def _key(instance: str) -> tuple[bool, str]:
     # What asks for entities never passes the instances, and the other way round.
     return is_entity_id(instance), instance
@@ -426,15 +421,15 @@ def _to_summary(row: tuple[Any, ...]) -> InstanceSummary:
         execution,
         parent,
         version,
-        _from_micros(created),
-        _from_micros(updated),
+        from_micros(created),
+        from_micros(updated),
         records,
         size,
-        None if due is None else _from_micros(due),
+        None if due is None else from_micros(due),
         bool(owes),
         _decode_waiting(waiting) if waiting else (),
         blocked,
-        None if blocked_at is None else _from_micros(blocked_at),
+        None if blocked_at is None else from_micros(blocked_at),
         locked_by,
         queued,
     )

@@ -9,14 +9,13 @@ lists again those that still can't be used. What is sent to such an instance is 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import suppress
 from datetime import UTC, datetime
 
 import msgspec
 
 from durablecli.store.disk import Disk
 from durablecli.store.layout import QUARANTINE_FILE
-from durablecli.store.os_errors import translate_os_errors
+from durablecli.store.list_file import read_list, write_list
 
 
 class QuarantinedInstance(msgspec.Struct, frozen=True):
@@ -32,10 +31,7 @@ _decode = msgspec.json.Decoder(list[QuarantinedInstance]).decode
 
 def read_quarantine(disk: Disk, root: str) -> dict[str, QuarantinedInstance]:
     """The instances in the list; none when there is no list, or none that can be read."""
-    try:
-        return {each.instance: each for each in _decode(disk.read(f"{root}/{QUARANTINE_FILE}"))}
-    except (FileNotFoundError, msgspec.MsgspecError, UnicodeDecodeError):
-        return {}
+    return {each.instance: each for each in read_list(disk, f"{root}/{QUARANTINE_FILE}", _decode)}
 
 
 class Quarantine:
@@ -84,11 +80,5 @@ class Quarantine:
         """Write the list, durably, if it isn't what the file holds."""
         if self._entries == self._saved:
             return
-        path = f"{self._root}/{QUARANTINE_FILE}"
-        with translate_os_errors("nothing more is accepted"):
-            if self._entries:
-                self._disk.replace(path, msgspec.json.encode(list(self._entries.values())))
-            else:
-                with suppress(FileNotFoundError):
-                    self._disk.unlink(path)
+        write_list(self._disk, f"{self._root}/{QUARANTINE_FILE}", list(self._entries.values()))
         self._saved = dict(self._entries)

@@ -12,11 +12,12 @@ from contextlib import suppress
 
 import msgspec
 
-from durablecli.model.codec import CorruptLine, append_crc, verify_crc
+from durablecli.model.codec import CorruptLine
 from durablecli.model.entity_id import is_entity_id
 from durablecli.model.ids import entity_file_name, file_name
 from durablecli.store.disk import Disk
 from durablecli.store.journal.commits import Commit, QuarantinedMessage
+from durablecli.store.json_lines import decode_line, encode_line
 from durablecli.store.layout import QUARANTINED_MESSAGES_FOLDER
 from durablecli.store.os_errors import translate_os_errors
 
@@ -57,8 +58,8 @@ def _read_entries(disk: Disk, file: str) -> list[QuarantinedEntry]:
     found: list[QuarantinedEntry] = []
     for line in lines:
         # A bad line is a torn one, which the journal still has, or damage: what stands behind it is of other commits.
-        with suppress(CorruptLine, msgspec.MsgspecError, UnicodeDecodeError):
-            found.append(_decode(verify_crc(line) + b"}"))
+        with suppress(CorruptLine):
+            found.append(decode_line(line, _decode))
     return found
 
 
@@ -132,7 +133,7 @@ class QuarantinedMessages:
 
 
 def _encode_entries(entries: Iterable[QuarantinedEntry]) -> bytes:
-    return b"".join(append_crc(msgspec.json.encode(each)[:-1]) + b"\n" for each in entries)
+    return b"".join(encode_line(each) for each in entries)
 
 
 def _undelivered_by_instance(commits: Iterable[Commit]) -> dict[str, tuple[int, list[QuarantinedEntry]]]:

@@ -101,6 +101,11 @@ def to_micros(time: datetime) -> int:
     return (time - _EPOCH) // _MICROSECOND
 
 
+def from_micros(value: int) -> datetime:
+    """The time of a number of microseconds, as the index keeps it."""
+    return _EPOCH + timedelta(microseconds=value)
+
+
 def make_page(query: Query, rows: list[InstanceSummary]) -> Page:
     """The page of sorted rows, of which one more than the limit says that something follows."""
     if len(rows) <= query.limit:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from durablecli.errors import DamagedHub, NoPermission
-from durablecli.model.codec import CorruptLine, verify_crc
+from durablecli.model.codec import CorruptLine
 from durablecli.model.events import EntityLock
 from durablecli.model.status import InstanceSummary
 from durablecli.store import layout, quarantine, quarantined_messages
@@ -36,6 +36,7 @@ from durablecli.store.inbox.inbox_reader import InboxReader
 from durablecli.store.inbox.reservations import Reservations
 from durablecli.store.index import IndexReader, IndexUnusable, open_index_readonly
 from durablecli.store.journal.reader import JournalTail, read_tail
+from durablecli.store.json_lines import decode_line
 from durablecli.store.os_errors import translate_os_errors
 from durablecli.store.permissions import check_permissions
 from durablecli.store.query import Query
@@ -249,10 +250,10 @@ class HubChecker:
         folder = f"{self.root}/{layout.NEW_MESSAGES_FOLDER}"
         for name in sorted(each for each in self.disk.listdir(folder) if each.endswith(".json")):
             try:
-                yield _decode_head(verify_crc(self.disk.read(f"{folder}/{name}").removesuffix(b"\n")) + b"}").message
+                yield decode_line(self.disk.read(f"{folder}/{name}"), _decode_head).message
             except FileNotFoundError:
                 continue
-            except (CorruptLine, msgspec.MsgspecError, RecursionError) as error:
+            except CorruptLine as error:
                 self.report.findings.append(f"{folder}/{name}: byte 0: {error}")
 
     def _check_index(self, tail: JournalTail | None) -> None:

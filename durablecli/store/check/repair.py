@@ -10,10 +10,8 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from uuid import uuid4
 
-import msgspec
-
 from durablecli.errors import DamagedHub
-from durablecli.model.codec import CorruptLine, verify_crc
+from durablecli.model.codec import CorruptLine
 from durablecli.model.status import InstanceSummary
 from durablecli.store import layout
 from durablecli.store.check import checker
@@ -34,6 +32,7 @@ from durablecli.store.journal.commits import Commit, HistoryWrite, decode_commit
 from durablecli.store.journal.reader import (
     JournalCheckpoint,
     SegmentHeader,
+    decode_header,
     read_checkpoint,
     read_tail,
     segment_numbers,
@@ -150,8 +149,8 @@ class _HubRepair:
 
     def _read_header(self, number: int) -> SegmentHeader | None:
         data = self.disk.read(segment_path(self.journal_folder, number))
-        with suppress(CorruptLine, msgspec.MsgspecError):
-            return msgspec.json.decode(verify_crc(data[: max(data.find(b"\n"), 0)]) + b"}", type=SegmentHeader)
+        with suppress(CorruptLine):
+            return decode_header(data)
         return None
 
     # ── the journal ────────────────────────────────────────────────────────────────────────────────────────────────

@@ -12,9 +12,10 @@ from datetime import datetime
 
 import msgspec
 
-from durablecli.model.codec import CorruptLine, append_crc, verify_crc
+from durablecli.model.codec import CorruptLine
 from durablecli.store.disk import Disk
 from durablecli.store.inbox.messages import Message, MessageItem
+from durablecli.store.json_lines import decode_line, encode_line
 from durablecli.store.layout import FAILED_MESSAGES_FOLDER, NEW_MESSAGES_FOLDER
 
 _ERROR_SUFFIX = ".error"
@@ -70,9 +71,7 @@ class FailedMessages:
 
     def _write_failure(self, name: str, failure: MessageFailure) -> None:
         self._disk.make_folder(self._folder)
-        self._disk.replace(
-            f"{self._folder}/{name}{_ERROR_SUFFIX}", append_crc(msgspec.json.encode(failure)[:-1]) + b"\n"
-        )
+        self._disk.replace(f"{self._folder}/{name}{_ERROR_SUFFIX}", encode_line(failure))
 
     def _count_tries(self, name: str) -> int:
         why = self.read_failure(name)
@@ -90,9 +89,8 @@ class FailedMessages:
     def read_failure(self, name: str) -> MessageFailure | None:
         """What is known about a message that is set aside, or that a repair has put back."""
         try:
-            data = self._disk.read(f"{self._folder}/{name}{_ERROR_SUFFIX}")
-            return _decode(verify_crc(data.removesuffix(b"\n")) + b"}")
-        except (FileNotFoundError, CorruptLine, msgspec.MsgspecError, ValueError):
+            return decode_line(self._disk.read(f"{self._folder}/{name}{_ERROR_SUFFIX}"), _decode)
+        except (FileNotFoundError, CorruptLine):
             return None
 
     def retry(self, name: str) -> None:

@@ -16,11 +16,12 @@ from contextlib import suppress
 import msgspec
 
 from durablecli.errors import Conflict
-from durablecli.model.codec import CorruptLine, append_crc, verify_crc
+from durablecli.model.codec import CorruptLine
 from durablecli.model.ids import file_name
 from durablecli.store.disk import Disk
 from durablecli.store.inbox.inbox_reader import InboxReader
 from durablecli.store.inbox.message_files import BATCH, hash_target
+from durablecli.store.json_lines import decode_line, encode_line
 from durablecli.store.layout import INBOX_LOCK_FILE, RESERVATIONS_FOLDER
 from durablecli.store.os_errors import translate_os_errors
 from durablecli.store.process_identity import is_process_alive, pid_namespace, start_token
@@ -146,9 +147,8 @@ class Reservations:
 
     def _replace(self, reservation: Reservation) -> None:
         self._unlink(file_name(reservation.id))
-        body = msgspec.json.encode(reservation)[:-1]
         try:
-            self._disk.create(self._path(reservation.id), append_crc(body) + b"\n", sync=False)
+            self._disk.create(self._path(reservation.id), encode_line(reservation), sync=False)
         except FileExistsError:
             raise Conflict(f"the id {reservation.id!r} is being started by another process; try again") from None
 
@@ -181,8 +181,8 @@ class Reservations:
 
     def _read(self, name: str) -> Reservation | None:
         try:
-            return _decode(verify_crc(self._disk.read(f"{self._folder}/{name}").removesuffix(b"\n")) + b"}")
-        except (FileNotFoundError, CorruptLine, msgspec.MsgspecError, ValueError):
+            return decode_line(self._disk.read(f"{self._folder}/{name}"), _decode)
+        except (FileNotFoundError, CorruptLine):
             return None
 
     def _path(self, instance: str) -> str:

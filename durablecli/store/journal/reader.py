@@ -13,9 +13,10 @@ from typing import NamedTuple
 import msgspec
 
 from durablecli.errors import DamagedHub, NewerHub
-from durablecli.model.codec import CorruptLine, append_crc, verify_crc
+from durablecli.model.codec import CorruptLine
 from durablecli.store.disk import Disk
 from durablecli.store.journal.commits import Commit, decode_commit
+from durablecli.store.json_lines import decode_line, encode_line
 from durablecli.store.layout import CHECKPOINT_FILE
 
 FORMAT = 1
@@ -38,6 +39,10 @@ class JournalCheckpoint(msgspec.Struct):
 
     first: int
     segment: int
+
+
+_decode_header = msgspec.json.Decoder(SegmentHeader).decode
+_decode_checkpoint = msgspec.json.Decoder(JournalCheckpoint).decode
 
 
 class TornTail(NamedTuple):
@@ -73,27 +78,29 @@ def segment_numbers(disk: Disk, folder: str) -> list[int]:
     return sorted(int(found[1]) for name in disk.listdir(folder) if (found := _SEGMENT_NAME.fullmatch(name)))
 
 
-def encode_header(header: SegmentHeader) -> bytes:
-    return append_crc(msgspec.json.encode(header)[:-1]) + b"\n"
+def decode_header(data: bytes) -> SegmentHeader:
+    """Decode the first line of a segment; raises CorruptLine."""
+    return decode_line(data[: max(data.find(b"\n"), 0)], _decode_header)
 
 
 def read_checkpoint(disk: Disk, folder: str) -> JournalCheckpoint:
     path = f"{folder}/{CHECKPOINT_FILE}"
     try:
-        return msgspec.json.decode(verify_crc(disk.read(path).rstrip(b"\n")) + b"}", type=JournalCheckpoint)
+        return decode_line(disk.read(path), _decode_checkpoint)
     except FileNotFoundError:
         raise DamagedHub(f"{path} is missing; `durable doctor` says what is left") from None
-    except (CorruptLine, msgspec.DecodeError) as error:
+    except CorruptLine as error:
         raise DamagedHub(f"{path}: byte 0: {error}; `durable doctor` says what is left") from None
 
 
 def write_checkpoint(disk: Disk, folder: str, checkpoint: JournalCheckpoint) -> None:
-    disk.replace(f"{folder}/{CHECKPOINT_FILE}", append_crc(msgspec.json.encode(checkpoint)[:-1]) + b"\n")
+    disk.replace(f"{folder}/{CHECKPOINT_FILE}", encode_line(checkpoint))
 
 
 def read_tail(disk: Disk, folder: str) -> JournalTail:
     """Read the commits from the checkpoint on; raises DamagedHub where no crash explains what the files hold."""
-    start, numbers, found = _load_segments(disk, folder)
+    start, numbers, segments = load_segments(disk, folder)
+    found = [_Segment(path, data, _parse_header(path, data)) for path, data in segments.items()]
     commits: list[Commit] = []
     lines: list[bytes] = []
     torn = None
@@ -110,32 +117,41 @@ def read_tail(disk: Disk, folder: str) -> JournalTail:
     return JournalTail(commits, lines, start.first + len(commits), numbers, torn)
 
 
-def _load_segments(disk: Disk, folder: str) -> tuple[JournalCheckpoint, list[int], list[_Segment]]:
-    """The checkpoint and the segments from it on. Who reads without the lock may see a segment go: look again."""
-    start = read_checkpoint(disk, folder)
+class LoadedSegments(NamedTuple):
+    """The checkpoint, the numbers of all segments, and the bytes of those that are still needed, by path."""
+
+    checkpoint: JournalCheckpoint
+    numbers: list[int]
+    data: dict[str, bytes]
+
+
+def load_segments(disk: Disk, folder: str, *, first_may_be_missing: bool = False) -> LoadedSegments:
+    """Read the segments from the checkpoint on; raises DamagedHub if they are missing again and again.
+
+    A reader without the lock may see a segment go, because a checkpoint was quicker: then it starts again.
+    """
+    missing = folder
     for _ in range(_MAX_READ_ATTEMPTS):
+        start = read_checkpoint(disk, folder)
         numbers = segment_numbers(disk, folder)
-        needed = sorted({start.segment, *(number for number in numbers if number >= start.segment)})
+        needed = {number for number in numbers if number >= start.segment}
+        if not first_may_be_missing:
+            needed.add(start.segment)
+        paths = [segment_path(folder, number) for number in sorted(needed)]
         try:
-            return start, numbers, [_read_segment(disk, segment_path(folder, number)) for number in needed]
-        except FileNotFoundError:
-            start = read_checkpoint(disk, folder)
-    path = segment_path(folder, start.segment)
+            return LoadedSegments(start, numbers, {path: disk.read(path) for path in paths})
+        except FileNotFoundError as error:
+            missing = str(error.filename)
     raise DamagedHub(
-        f"{path} is missing, and {folder}/{CHECKPOINT_FILE} says that it is needed; restore it from a backup"
+        f"{missing} is missing, and {folder}/{CHECKPOINT_FILE} says that it is needed; restore it from a backup"
     )
-
-
-def _read_segment(disk: Disk, path: str) -> _Segment:
-    data = disk.read(path)
-    return _Segment(path, data, _parse_header(path, data))
 
 
 def _parse_header(path: str, data: bytes) -> SegmentHeader | None:
     end = data.find(b"\n")
     try:
-        header = msgspec.json.decode(verify_crc(data[: max(end, 0)]) + b"}", type=SegmentHeader)
-    except (CorruptLine, msgspec.DecodeError):
+        header = decode_header(data)
+    except CorruptLine:
         return None
     if header.format > FORMAT:
         raise NewerHub(f"{path} has format {header.format}, this durablecli knows {FORMAT}; install a later one")

@@ -12,13 +12,11 @@ from typing import NamedTuple
 
 import msgspec
 
-from durablecli.errors import DamagedHub
 from durablecli.model.codec import CorruptLine
 from durablecli.store.disk import Disk
 from durablecli.store.journal.commits import Commit, decode_commit
-from durablecli.store.journal.reader import read_checkpoint, segment_numbers, segment_path
+from durablecli.store.journal.reader import load_segments
 
-_MAX_READ_ATTEMPTS = 20
 _SINGLE_SEARCH_LIMIT = 16
 _CONSUMED_PATTERN = re.compile(rb'\{"message":"([^"\\]*)"\}')
 
@@ -72,14 +70,8 @@ class JournalSnapshot(NamedTuple):
 
 def read_journal_snapshot(disk: Disk, folder: str) -> JournalSnapshot:
     """Read the segments that are still needed; raises DamagedHub when they keep being missing."""
-    for _ in range(_MAX_READ_ATTEMPTS):
-        start = read_checkpoint(disk, folder)
-        numbers = [number for number in segment_numbers(disk, folder) if number >= start.segment]
-        try:
-            return JournalSnapshot(start.first, [disk.read(segment_path(folder, number)) for number in numbers])
-        except FileNotFoundError:
-            continue  # a checkpoint was quicker
-    raise DamagedHub(f"{folder}: segments vanish while they are read; see `durable doctor`")
+    start, _, segments = load_segments(disk, folder, first_may_be_missing=True)
+    return JournalSnapshot(start.first, list(segments.values()))
 
 
 def _lines(data: bytes, first: int) -> Iterator[bytes]:

@@ -21,12 +21,12 @@ from durablecli.store.journal.reader import (
     JournalCheckpoint,
     JournalTail,
     SegmentHeader,
-    encode_header,
     read_checkpoint,
     segment_numbers,
     segment_path,
     write_checkpoint,
 )
+from durablecli.store.json_lines import encode_line
 from durablecli.store.layout import CHECKPOINT_FILE
 from durablecli.store.os_errors import make_fail_stop_error
 
@@ -70,7 +70,7 @@ class Journal:
         first, last = tail.next_commit - len(tail.lines), tail.next_commit - 1
         number = max(tail.segments) + 1
         path = segment_path(folder, number)
-        head = encode_header(SegmentHeader(FORMAT, hub, number, first, last))
+        head = encode_line(SegmentHeader(FORMAT, hub, number, first, last))
         with suppress(FileNotFoundError):
             disk.unlink(f"{path}.tmp")
         disk.create(f"{path}.tmp", head + b"".join(each + b"\n" for each in tail.lines), sync=True)
@@ -149,7 +149,7 @@ class Journal:
     def _begin_segment(self, first: int) -> None:
         number = self.segment + 1
         file = self._disk.appender(segment_path(self._folder, number), create=True)
-        file.append(encode_header(SegmentHeader(FORMAT, self._hub, number, first)))
+        file.append(encode_line(SegmentHeader(FORMAT, self._hub, number, first)))
         file.sync()
         # Without this the name may vanish at a power cut, and everything written behind it.
         self._disk.sync_folder(self._folder)
