@@ -150,17 +150,31 @@ class ConfigError(DurableError):
 
 
 class RecordedFailure(Protocol):
-    """A failure as it is recorded: `durablecli.model.failures.Failure`."""
+    """A failure as it is recorded in a history."""
 
     @property
-    def type(self) -> str: ...
+    def type(self) -> str:
+        """The qualified name of the exception's class, such as `builtins.ValueError`."""
+        ...
+
     @property
-    def message(self) -> str: ...
+    def message(self) -> str:
+        """The text of the exception."""
+        ...
+
     @property
-    def traceback(self) -> str: ...
+    def traceback(self) -> str:
+        """The traceback as text; empty if there is none."""
+        ...
+
     @property
-    def cause(self) -> RecordedFailure | None: ...
-    def is_caused_by(self, kind: builtins.type[BaseException] | str) -> bool: ...
+    def cause(self) -> RecordedFailure | None:
+        """The failure of the exception's cause."""
+        ...
+
+    def is_caused_by(self, kind: builtins.type[BaseException] | str) -> bool:
+        """Whether the exception is a `kind`: a class, its qualified name, or its bare name."""
+        ...
 
 
 class TaskFailedError(Exception):

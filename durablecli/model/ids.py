@@ -16,6 +16,7 @@ from zlib import crc32
 
 from durablecli.errors import UsageError
 from durablecli.limits import MAX_ID_LENGTH
+from durablecli.model.entity_id import ENTITY_ID_SEPARATOR
 
 MAX_FILE_NAME_LENGTH = 150
 
@@ -41,7 +42,7 @@ def check_instance_id(text: str) -> str:
         raise UsageError("Orchestration instance ids must not be empty.")
     if len(text) > MAX_ID_LENGTH:
         raise UsageError(f"Instance ID lengths must not exceed {MAX_ID_LENGTH} characters.")
-    if text[0] == "@":
+    if text[0] == ENTITY_ID_SEPARATOR:
         raise UsageError("Orchestration instance ids must not start with @.")
     if _find_forbidden(text):
         raise UsageError("Orchestration instance ids must not contain /, \\, #, ?, or control characters.")
@@ -62,7 +63,7 @@ def file_name(name: str) -> str:
 
 def entity_file_name(id: str) -> str:
     """Return the file name of the entity `@name@key`, without extension: `name@key`, both escaped."""
-    name, sign, key = id[1:].partition("@")
+    name, sign, key = id[1:].partition(ENTITY_ID_SEPARATOR)
     data = id.encode("utf-8", "surrogatepass")
     return _truncate(sign.join(_escape(part.encode("utf-8", "surrogatepass")) for part in (name, key)), data)
 
@@ -71,7 +72,7 @@ def parse_file_name(name: str) -> str | None:
     """Return the id whose file has this name, without extension; None if it was truncated, or is another file's."""
     if "~" in name:
         return None
-    entity, sign, key = name.partition("@")
+    entity, sign, key = name.partition(ENTITY_ID_SEPARATOR)
     try:
         parts = [unquote_to_bytes(part).decode("utf-8", "surrogatepass") for part in (entity, key)]
     except UnicodeDecodeError:

@@ -50,11 +50,11 @@ class OrchestrationExecutor:
     def __init__(
         self,
         function: Callable[[Any], Any],
-        make_context: Callable[[OrchestrationExecutor], Any],
         started: ev.ExecutionStarted,
         return_types: ReturnTypes,
         expected: Iterable[ev.Record] = (),
         *,
+        make_context: Callable[[OrchestrationExecutor], Any],
         incomplete: bool = False,
         payload_limit: int = PAYLOAD_LIMIT,
         timeout_resets: Mapping[int, datetime] | None = None,

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from datetime import datetime
+from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 from durablecli.limits import PAYLOAD_LIMIT
@@ -13,30 +13,8 @@ from durablecli.replay.errors import NonDeterminismError
 from durablecli.replay.executor import OrchestrationExecutor, ReturnTypes
 from durablecli.replay.runtime_state import RuntimeState, answered_decision
 
-
-def create_executor(
-    function: Callable[[Any], Any],
-    started: ev.ExecutionStarted,
-    return_types: ReturnTypes,
-    expected: Iterable[ev.Record] = (),
-    *,
-    incomplete: bool = False,
-    payload_limit: int = PAYLOAD_LIMIT,
-    timeout_resets: Mapping[int, datetime] | None = None,
-    azure: bool = False,
-) -> OrchestrationExecutor:
-    """Create the executor of an execution that has no turns yet."""
-    return OrchestrationExecutor(
-        function,
-        DurableOrchestrationContext,
-        started,
-        return_types,
-        expected,
-        incomplete=incomplete,
-        payload_limit=payload_limit,
-        timeout_resets=timeout_resets,
-        azure=azure,
-    )
+create_executor = partial(OrchestrationExecutor, make_context=DurableOrchestrationContext)
+"""Creates the executor of an execution that has no turns yet."""
 
 
 def replay(

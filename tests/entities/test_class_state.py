@@ -1,4 +1,4 @@
-"""The state of a class entity is read back as it was, or not kept at all: values of pydantic's, subclasses, secrets."""
+"""The state of a class entity is read back unchanged, or rejected: pydantic objects, subclasses, secrets."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""The workflows behind the histories on record, and how these came about.
+"""The workflows behind the golden histories, and how these were recorded.
 
-`python -m tests.golden.scenario FOLDER` records them anew, for a new release. The files of a release are never touched
-again: they are what people have on their disks.
+`python -m tests.golden.scenario FOLDER` records the histories of a new release. Those of earlier releases never change:
+they are on users' disks.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ def asker(context: df.DurableOrchestrationContext) -> Steps:
 
 @df.orchestrator
 def owner(context: df.DurableOrchestrationContext) -> Steps:
-    """Holds two locks, and is told when to leave."""
+    """Holds two locks until an event."""
     with (yield context.lock_entities([B, A])):
         total = yield context.call_entity(A, "add", 10)
         yield context.wait_for_external_event("Go")
@@ -88,13 +88,13 @@ def owner(context: df.DurableOrchestrationContext) -> Steps:
 
 @df.orchestrator
 def broken(context: df.DurableOrchestrationContext) -> Steps:
-    """Fails, and is rewound once there is a name."""
+    """Fails, and is rewound after the name exists."""
     return (yield context.call_activity(greet, context.get_input()))
 
 
 @df.orchestrator
 def eternal(context: df.DurableOrchestrationContext) -> Steps:
-    """Starts over, and takes its unread events along."""
+    """Continues as new, keeping unread events."""
     rounds = context.get_input()
     yield context.wait_for_external_event("Tick")
     if rounds > 1:
@@ -104,7 +104,7 @@ def eternal(context: df.DurableOrchestrationContext) -> Steps:
 
 @df.orchestrator
 def spree(context: df.DurableOrchestrationContext) -> None:
-    """So much at once that the log of the entity begins anew."""
+    """Sends so much at once that the log of the entity is compacted."""
     for _ in range(context.get_input()):
         context.signal_entity(C, "add", 1)
 
@@ -113,7 +113,7 @@ FUNCTIONS = (greet, Counter, child, tour, asker, owner, broken, eternal, spree)
 
 
 def run_scenario(hub: testing.TestEnvironment) -> None:
-    """Let everything happen that is on record, some of it not to its end."""
+    """Run all workflows, some of them not to their end."""
     client = hub.client
     client.start_new(tour, "tour", version="1.2")
     client.start_new(asker, "asker")

@@ -1,4 +1,4 @@
-"""Histories that earlier releases wrote are read for ever, and mean what they meant."""
+"""Histories that earlier releases wrote stay readable, with the same meaning."""
 
 from __future__ import annotations
 
@@ -51,17 +51,17 @@ def load_golden(release: str, name: str) -> tuple[History, list[Record]]:
 @pytest.mark.parametrize("name", INSTANCES)
 def test_an_instance_on_record_is_folded_and_replayed(release: str, name: str) -> None:
     _, records = load_golden(release, f"instance-{name}")
-    ledger = fold_history(records)
+    runtime_state = fold_history(records)
     status, output = INSTANCES[name]
-    assert ledger.status == status
-    assert (json.decode(ledger.result) if ledger.result else None) == output
+    assert runtime_state.status == status
+    assert (json.decode(runtime_state.result) if runtime_state.result else None) == output
     registry = testing.build_registry(*FUNCTIONS)
-    function = registry.find_orchestrator(ledger.started.name)
+    function = registry.find_orchestrator(runtime_state.started.name)
     assert function is not None
-    if ledger.has_started:
-        machine, fresh = replay(function.call, ledger, registry.get_return_type)
-        machine.close()
-        assert fresh == []
+    if runtime_state.has_started:
+        executor, decisions = replay(function.call, runtime_state, registry.get_return_type)
+        executor.close()
+        assert decisions == []
 
 
 @pytest.mark.parametrize("release", RELEASES)
@@ -69,12 +69,12 @@ def test_an_instance_on_record_is_folded_and_replayed(release: str, name: str) -
 def test_an_entity_on_record_is_folded(release: str, name: str) -> None:
     history, records = load_golden(release, f"entity-{name}")
     assert is_entity_id(history.instance)
-    ledger = fold_entity_log(records)
-    assert (json.decode(ledger.state) if ledger.state else None) == ENTITIES[name]
-    holder = ledger.lock.sender.instance if ledger.lock is not None else None
+    runtime_state = fold_entity_log(records)
+    assert (json.decode(runtime_state.state) if runtime_state.state else None) == ENTITIES[name]
+    holder = runtime_state.lock.sender.instance if runtime_state.lock is not None else None
     assert holder == (None if name == "counter-c" else "waiter")
-    assert ledger.failures == (name == "counter-b")
-    assert len(ledger.scheduled) == (name == "counter-a")
+    assert runtime_state.failures == (name == "counter-b")
+    assert len(runtime_state.scheduled) == (name == "counter-a")
     assert (history.first > 1) == (name == "counter-c")
 
 

@@ -1,4 +1,4 @@
-"""Annotations are resolved one by one: a name that only type checkers import spoils no other."""
+"""Annotations are resolved one by one: a name that only type checkers import doesn't spoil the others."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A record survives its line, and a line that isn't byte for byte what was written is refused."""
+"""A record survives its line, and a line with any other byte than was written is rejected."""
 
 from __future__ import annotations
 

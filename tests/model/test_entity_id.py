@@ -1,4 +1,4 @@
-"""The name of an entity: what it may be, how it is written, and in which order locks are taken."""
+"""Ids of entities: which are allowed, how they are written, and their order."""
 
 from __future__ import annotations
 

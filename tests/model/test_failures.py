@@ -1,4 +1,4 @@
-"""What is kept of an exception, and what is raised from it later."""
+"""How exceptions are recorded, and which exceptions are raised for failures."""
 
 from __future__ import annotations
 
@@ -144,7 +144,7 @@ def test_an_exception_without_text_is_recorded() -> None:
 
 
 def make_rude() -> Exception:
-    """Raises whatever is asked of it."""
+    """Raises for every attribute."""
 
     class Rude(Exception):
         def __str__(self) -> str:
@@ -159,7 +159,7 @@ def make_rude() -> Exception:
 
 
 def make_nameless() -> Exception:
-    """Its class doesn't say what it is called."""
+    """Its class has no readable name."""
 
     class Unnamed(type):
         def __getattribute__(cls, name: str) -> Any:

@@ -1,4 +1,4 @@
-"""The history as the HTTP API shows it: a table of records in, rows out."""
+"""Histories as the HTTP API shows them: a table of records in, rows out."""
 
 from __future__ import annotations
 

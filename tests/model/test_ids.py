@@ -1,4 +1,4 @@
-"""Which ids there may be, and that no two of them share a file."""
+"""Which instance ids are allowed, and that no two of them share a file."""
 
 from __future__ import annotations
 

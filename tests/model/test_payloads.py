@@ -1,4 +1,4 @@
-"""Values into JSON and back by annotation: a table of types, and every refusal with its path."""
+"""Values to JSON and back by annotation: a table of types, and every rejection with its path."""
 
 from __future__ import annotations
 
@@ -158,7 +158,7 @@ class Options(TypedDict, total=False):
 
 
 class Static:
-    """As azure-functions-durable documents it."""
+    """A class as azure-functions-durable documents it."""
 
     def __init__(self, number: int) -> None:
         self.number = number
@@ -197,7 +197,7 @@ class Holder:
 
 @dataclasses.dataclass
 class Model:
-    """Stands for a pydantic model: it has the two methods that are used of one."""
+    """A stand-in for a pydantic model, with the two methods in use."""
 
     x: int
 
@@ -211,7 +211,7 @@ class Model:
 
 
 def spelled_part(part: object) -> str:
-    """A part of a test's name that is the same in every process: no addresses, and no sets."""
+    """Make a part of a test's name that is the same in every process: without addresses and sets."""
     return type(part).__name__ if re.search("0x|{", str(part)) else str(part)[:40]
 
 
@@ -343,7 +343,7 @@ class Meters(int):
 
 
 class Moment(datetime):
-    """As a pandas.Timestamp, which has nanoseconds too."""
+    """Like a pandas.Timestamp, which has nanoseconds."""
 
     def isoformat(self, sep: str = "T", timespec: str = "auto") -> str:
         return super().isoformat(sep, timespec) + ".000000007"
@@ -355,7 +355,7 @@ class Moment(datetime):
 
 
 class NotATime(datetime):
-    """As pandas.NaT."""
+    """Like pandas.NaT."""
 
     def utcoffset(self) -> NoReturn:
         raise ValueError("NotATime does not support utcoffset")
@@ -365,7 +365,7 @@ class NotATime(datetime):
 
 
 class Frame:
-    """As a pandas.DataFrame: its to_json gives a text, and nothing reads it back."""
+    """Like a pandas.DataFrame: to_json returns text, and there is no from_json."""
 
     def to_json(self) -> str:
         return '{"a":{"0":1}}'
@@ -564,7 +564,7 @@ def test_the_quick_way_and_the_careful_way_write_alike(value: Any) -> None:
     assert quick == careful
 
 
-# ── reading ────────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── reading ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 @pytest.mark.parametrize(

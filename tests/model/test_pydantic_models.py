@@ -1,4 +1,4 @@
-"""pydantic's models and dataclasses come back as they were, or are refused with the field that would be lost."""
+"""pydantic models and dataclasses are read back unchanged, or rejected with the field that would be lost."""
 
 from __future__ import annotations
 
@@ -292,7 +292,7 @@ def test_what_does_not_fit_names_the_model() -> None:
         decode(b'[{"customerNo":"x"}]', list[Customer])
 
 
-# ── what would be lost ─────────────────────────────────────────────────────────────────────────────────────────────
+# ── data that would be lost ──────────────────────────────────────────────────────────────────────────────────────────
 
 
 class Login(BaseModel):
@@ -375,7 +375,7 @@ class Shouted(BaseModel):
 
 
 class OneWay(BaseModel):
-    """It can be written, and what it is written as can't be read."""
+    """Can be written, but not read."""
 
     day: date
 

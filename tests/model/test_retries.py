@@ -1,4 +1,4 @@
-"""When is a call tried again: a table of every subset of the options, and the edges."""
+"""Which failures are retried and when: a table of every subset of the options, and edge cases."""
 
 from __future__ import annotations
 

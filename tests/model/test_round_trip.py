@@ -1,4 +1,4 @@
-"""An object of a subclass in a field of its base: refused where fields would be lost, else written as ever."""
+"""An object of a subclass in a field of its base class: rejected if fields would be lost."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Quiet(Animal):
 
 @dataclasses.dataclass
 class Polymorphic:
-    """It says by itself how its objects and those of its subclasses are made."""
+    """Has its own from_json for its objects and those of subclasses."""
 
     name: str
 

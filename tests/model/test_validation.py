@@ -1,4 +1,4 @@
-"""Names, versions and times as users give them: kept plain, or refused where they are given."""
+"""Names, versions and times from users: kept as plain values, or rejected in the call."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Moment(datetime):
 
 
 class Vague(tzinfo):
-    """A zone that doesn't say how far it is from UTC."""
+    """A time zone without an offset from UTC."""
 
     def utcoffset(self, _: datetime | None) -> timedelta | None:
         return None

@@ -1,4 +1,4 @@
-"""Which versions go on with which, and which of two is older."""
+"""Which versions are compatible, and which of two is older."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Lets a random society live on the real engine, in memory, with the power going at any change of the disk."""
+"""Runs a random entity program on the real engine, in memory, with a power cut at any change of the disk."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Action = tuple[Any, ...]
 
 
 class EntityHarness:
-    """One hub, its annals, and what was posted to it. `cuts`: the power goes after so many changes of the disk."""
+    """One hub and its model. `power_cuts`: the numbers of disk changes after which the power fails."""
 
     def __init__(self, *, replay_always: bool = False, power_cuts: list[int] | None = None) -> None:
         self.disk = PowerCutDisk()
@@ -39,7 +39,7 @@ class EntityHarness:
         self._checked_commits = 0
 
     def run(self, bodies: tuple[Body, ...], script: list[tuple[bool, Action]]) -> None:
-        """Start all members, do what the script says, and then let everything come to its end."""
+        """Start all instances, run the script, and then run everything to its end."""
         for name, body in zip(INSTANCES, bodies, strict=True):
             self._start_instance(name, body)
         self._arm_next_power_cut()
@@ -108,17 +108,17 @@ class EntityHarness:
     def _submit(self, message: Message) -> None:
         self.unacknowledged.append(self.hub.engine.submit(message.kind, message.items, message.message))
 
-    # ── cycles ─────────────────────────────────────────────────────────────────────────────────────────────────
+    # ── cycles ───────────────────────────────────────────────────────────────────────────────────────────────────
 
     def run_until_quiescent(self) -> None:
-        """Cycle until nothing moves without an outcome, a message or more time."""
+        """Cycle until only an outcome, a message or time can change anything."""
         for _ in range(10_000):
             if self._step():
                 return
         raise AssertionError("the engine comes to no rest")
 
     def _step(self) -> bool:
-        """One cycle; True when all is at rest."""
+        """Run one cycle; True if the engine is quiescent."""
         try:
             moved = self.hub.engine.step()
             if not moved:
@@ -145,7 +145,7 @@ class EntityHarness:
         self.disk.operations_left = self.power_cuts.pop(0) if self.power_cuts else None
 
     def _reopen(self) -> None:
-        """The engine dies where it stands, and others open the hub until one succeeds."""
+        """Kill the engine, and open the hub again until that succeeds."""
         if self.hub.pool.waiting:
             self.coverage.add("outcome lost")
         if self.disk.powered_off:
@@ -173,15 +173,15 @@ class EntityHarness:
                 self._submit(message)
 
     def check_new_commits(self) -> None:
-        """Hold the laws against what was committed since the last time."""
+        """Check the properties for the commits since the last check."""
         while (commit := self.disk.commits.get(self._checked_commits + 1)) is not None:
             self.model.apply_commit(commit)
             self._checked_commits += 1
 
-    # ── the end ────────────────────────────────────────────────────────────────────────────────────────────────
+    # ── the end ──────────────────────────────────────────────────────────────────────────────────────────────────
 
     def run_to_end(self) -> None:
-        """Give all what they wait for, until everybody has ended and nothing is due any more."""
+        """Complete all waits until every instance has ended and nothing is due."""
         for _ in range(MAX_ROUNDS):
             self.run_until_quiescent()
             while self.hub.pool.waiting:
@@ -205,21 +205,21 @@ class EntityHarness:
             assert entity not in self.model.entities
 
     def _check_final_state(self) -> None:
-        """All queues have drained, every message had its effect once, and everybody says the same of the state."""
-        annals = self.model
-        assert len(set(annals.applied_tags)) == len(annals.applied_tags), "an operation was done twice"
-        received = [message for _, message in annals.received_messages]
+        """Check that queues are empty, every message had its effect once, and all views of the state agree."""
+        model = self.model
+        assert len(set(model.applied_tags)) == len(model.applied_tags), "an operation was done twice"
+        received = [message for _, message in model.received_messages]
         asked = [each.message for each in self.posted if each.kind in ("signal", "delete")]
         signals = {each.message for each in self.posted if each.kind == "signal"}
         assert signals <= set(received)
         for entity in ENTITIES:
-            mine = [message for id, message in annals.received_messages if id == entity]
+            mine = [message for id, message in model.received_messages if id == entity]
             assert mine == [message for message in asked if message in set(mine)]
         report = self.hub.client.check()
         assert not report.findings, report.findings
         listed = {row.id: row for row in self.hub.client.list_entities().rows}
-        assert listed.keys() == annals.entities.keys()
-        for id, figure in annals.entities.items():
+        assert listed.keys() == model.entities.keys()
+        for id, figure in model.entities.items():
             assert (figure.pending_count, figure.holder) == (0, None)
             assert self.hub.client.read_entity_state(id).entity_state == figure.state
             row = listed[id]
@@ -227,7 +227,7 @@ class EntityHarness:
             self._compare_with_replay(id)
 
     def _compare_with_replay(self, id: str) -> None:
-        """Live equals read again."""
+        """Check that the live states equal those read from disk."""
         entity = self.hub.engine.instances.get_entity(id)
         assert entity is not None
         live, again = vars(entity.runtime_state), vars(fold_entity_log(self.hub.client.get_entity_history(id)))

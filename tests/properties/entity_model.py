@@ -1,9 +1,10 @@
-"""The laws of entities, held against every commit: a model of its own, which shares no code with the folds.
+"""The properties of entities, checked after every commit by a model that shares no code with the folds.
 
-It knows what each operation does, what waits at each entity, and who asked for which locks. After every commit:
+It knows the effect of each operation, the queue of each entity, and all requests for locks. After every commit:
 
-    What was sent has been received, once and in order. What was done is what stood first in line, and did what it says.
-    Who holds a lock, or waits for one, still asks for it; who asks holds the first of his locks and waits at the next.
+    All sent messages were received, once and in order. Operations ran in order of the queue, with the right effect.
+    The holder of a lock, and each request in a queue, still has an open request. A request holds the first of its locks
+    and waits for the next.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ Sent = tuple[str, str, Any, int, bool, bool]
 
 
 class ModelOperation:
-    """What one operation does to a state, by the rules of the society."""
+    """Apply one operation to a state, by the rules of the programs."""
 
     def __init__(self, id: str, state: State, event: ev.EntityOperationReceived) -> None:
         self.before, order, name = state, msgspec.json.decode(event.input), event.name
@@ -60,7 +61,7 @@ class ModelOperation:
 
 
 class ModelEntity:
-    """One entity: what waits, in the order in which it is to be done, and who holds its lock."""
+    """One entity: its queue in order, and the holder of its lock."""
 
     def __init__(self, id: str, execution: str) -> None:
         self.id, self.execution, self.n = id, execution, 0
@@ -134,7 +135,7 @@ class ModelEntity:
         assert _decode(batch.state) == (self.state if self.state != before else None)
 
     def apply_snapshot(self, n: int, snapshot: ev.EntitySnapshot, carried: list[ev.Record]) -> None:
-        """The file begins anew: it must say the same, and what waits must wait again."""
+        """Check a compacted log: it must have the same state, and the same pending records."""
         assert (n, snapshot.upto) == (self.n + 1, self.n)
         assert _decode(snapshot.state) == self.state
         assert (snapshot.lock.sender if snapshot.lock is not None else None) == self.holder
@@ -150,7 +151,7 @@ class ModelEntity:
 
 
 class LockRequest:
-    """A request for locks, from its decision until it is given back or its execution ends."""
+    """A request for locks, from its decision until its release or the end of its execution."""
 
     def __init__(self, entities: tuple[str, ...]) -> None:
         self.entities = entities
@@ -193,7 +194,7 @@ class EntityModel:
                 self._apply_entity_write(write)
         self._check_invariants(lived)
 
-    # ── members ────────────────────────────────────────────────────────────────────────────────────────────────
+    # ── instances ────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _apply_orchestration_record(self, id: str, execution: str, record: ev.Record) -> None:
         n, _, event = record
@@ -252,7 +253,7 @@ class EntityModel:
             if key[:2] == (id, execution):
                 self.coverage.add(f"{reason} while {'holding' if ask.granted else 'asking'}")
 
-    # ── entities ───────────────────────────────────────────────────────────────────────────────────────────────
+    # ── entities ─────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _apply_entity_write(self, write: HistoryWrite) -> None:
         records, id = _parse_records(write), write.instance
@@ -318,7 +319,7 @@ class EntityModel:
                 self.coverage.add("done for a suspended one")
         figure.operations.clear()
 
-    # ── between them ───────────────────────────────────────────────────────────────────────────────────────────
+    # ── messages between them ────────────────────────────────────────────────────────────────────────────────────
 
     def _check_invariants(self, live_before: set[str]) -> None:
         assert self.sent == self.delivered, "sent and received differ"

@@ -1,7 +1,7 @@
-"""Random societies: entities that do what they are told, and members who call, signal and lock them.
+"""Random programs with entities, and orchestrations that call, signal and lock them.
 
-Every operation has a tag, which says who sent it and as which of all: an entity keeps the tags in its state. A member
-looks into its critical sections itself: nothing but its own operations may have come between.
+Every operation has a tag that names its sender and its number there; an entity keeps the tags in its state.
+Orchestrations check their critical sections themselves: only their own operations may have run.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ SIGNAL_DELAY = timedelta(seconds=2)
 
 
 class LeaveSection(Exception):
-    """How a member leaves in anger."""
+    """Raised inside a critical section to leave it."""
 
 
-# ── the entities ───────────────────────────────────────────────────────────────────────────────────────────────────
+# ── the entities ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 @df.entity(name="log")
@@ -128,11 +128,11 @@ def child_input(tag: str) -> dict[str, Any]:
     return {"who": f"kid of {tag}", "round": 1, "body": [["section", ENTITIES[1:3], [["peek"]], "return"]]}
 
 
-# ── the members ────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── the orchestrator ─────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 class EntityProgramRun:
-    """One execution of a member. `used` gathers what came up."""
+    """One execution of a program. `coverage` collects the features that were used."""
 
     def __init__(self, context: df.DurableOrchestrationContext, coverage: set[str]) -> None:
         self.context = context
@@ -141,10 +141,10 @@ class EntityProgramRun:
         self.coverage = coverage
         self.sent_count = 0
         self.left_locks_held = False
-        """Whether it has left a critical section without giving the locks back: then it has to end."""
+        """Whether it has left a critical section without releasing the locks: then it must end."""
 
     def run(self, body: Body) -> Flow:
-        """Do one thing after another; False when it is to end at once."""
+        """Run statements one after another; False to end at once."""
         for verb, *rest in body:
             self.coverage.add(verb)
             if (yield from getattr(self, f"_{verb}")(*rest)) is False:
@@ -152,7 +152,7 @@ class EntityProgramRun:
         return True
 
     def check(self, condition: bool, message: str) -> None:
-        """What a member finds wrong ends it, in a way that the annals don't let pass."""
+        """Fail the instance if a condition doesn't hold, which the model reports."""
         if not condition:
             raise AssertionError(message)
 
@@ -211,7 +211,7 @@ class EntityProgramRun:
         except df.TaskFailedError:
             self.coverage.add("child failed")
 
-    # ── critical sections ──────────────────────────────────────────────────────────────────────────────────────
+    # ── critical sections ────────────────────────────────────────────────────────────────────────────────────────
 
     def _section(self, entities: list[str], body: Body, way: str) -> Flow:
         section = yield self.context.lock_entities(entities)
@@ -283,7 +283,7 @@ def make_functions(coverage: set[str]) -> list[Any]:
     return [log, Book, member]
 
 
-# ── writing societies ──────────────────────────────────────────────────────────────────────────────────────────────
+# ── strategies ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
 _entity = st.sampled_from(ENTITIES)
 _entity_lists = st.lists(_entity, min_size=1, max_size=3, unique=True).map(sorted)

@@ -1,4 +1,4 @@
-"""What must hold of every history: its numbers, answers and times are sound, and each prefix decides what follows."""
+"""Checks of any history: numbers, outcomes and times are sound, and each prefix decides the records that follow."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ def check_history(function: Callable[[Any], Any], records: Sequence[ev.Record], 
     assert all(a.at <= b.at for a, b in pairwise(records)), "time went back"
     check_outcomes(records)
     ReplayComparison(function, torn=torn).check(records)
-    machine, fresh = replay_history(function, records)
-    assert fresh == []
-    machine.close()
+    executor, decisions = replay_history(function, records)
+    assert decisions == []
+    executor.close()
 
 
 def check_outcomes(records: Sequence[ev.Record]) -> None:
@@ -71,19 +71,21 @@ def check_outcomes(records: Sequence[ev.Record]) -> None:
 def replay_history(
     function: Callable[[Any], Any], records: Sequence[ev.Record]
 ) -> tuple[OrchestrationExecutor, list[ev.Record]]:
-    ledger = fold_history(records)
-    if ledger.status == "Terminated":
-        assert ledger.turns is not None
-        if not ledger.turns:
-            return create_executor(function, ledger.started, lambda name: Any), []
-        ledger.turns[-1].decisions = [
-            record for record in ledger.turns[-1].decisions if not isinstance(record.event, ev.ExecutionCompleted)
+    runtime_state = fold_history(records)
+    if runtime_state.status == "Terminated":
+        assert runtime_state.turns is not None
+        if not runtime_state.turns:
+            return create_executor(function, runtime_state.started, lambda name: Any), []
+        runtime_state.turns[-1].decisions = [
+            record
+            for record in runtime_state.turns[-1].decisions
+            if not isinstance(record.event, ev.ExecutionCompleted)
         ]
-    return replay(function, ledger, lambda name: Any)
+    return replay(function, runtime_state, lambda name: Any)
 
 
 class ReplayComparison:
-    """Goes through a history with a machine beside it: each arrival decides exactly what the history says next."""
+    """Goes through a history with an executor beside it: each arrival decides exactly what the history says next."""
 
     def __init__(self, function: Callable[[Any], Any], *, torn: bool) -> None:
         self.function = function
@@ -127,7 +129,7 @@ class ReplayComparison:
         self._expect(self.executor.apply(arrival, mark.at, mark.n + 1))
 
     def _expect(self, decided: list[ev.Record]) -> None:
-        """What is shown twice does no harm: a torn turn may repeat its custom status."""
+        """Ignore repeated custom statuses, which a torn turn may set twice."""
         self.expected.extend(
             record for record in decided if not (self.torn and isinstance(record.event, ev.CustomStatusSet))
         )
@@ -146,7 +148,7 @@ class ReplayComparison:
         assert wanted == record
 
     def _rebuild(self, records: Sequence[ev.Record]) -> None:
-        ledger = fold_history(records)
-        self.executor, fresh = replay(self.function, ledger, lambda name: Any)
-        self._expect(fresh)
-        self.held = deque(ledger.held)
+        runtime_state = fold_history(records)
+        self.executor, decisions = replay(self.function, runtime_state, lambda name: Any)
+        self._expect(decisions)
+        self.held = deque(runtime_state.held)

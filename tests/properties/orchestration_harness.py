@@ -1,4 +1,4 @@
-"""Runs random programs on the real engine, in memory, and hands out the histories that come of it."""
+"""Runs random orchestration programs on the real engine, in memory, and returns their histories."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class OrchestrationHarness:
         self._message_count = 0
 
     def run(self, programs: tuple[Body, Body], actions: list[Action]) -> dict[str, list[ev.Record]]:
-        """Start both programs, do what the script says, then let everything come to its end."""
+        """Start both programs, run the script, then run everything to its end."""
         for name, body in zip(ROOT_IDS, programs, strict=True):
             self.post("start", name, name="play", input=encode({"body": body, "round": 1}))
         self.run_until_quiescent()
@@ -88,7 +88,7 @@ class OrchestrationHarness:
         self._submit(Message(f"m-{self._message_count}", 0, START, kind, [MessageItem(instance, **fields)]))
 
     def run_until_quiescent(self) -> None:
-        """Cycle until nothing moves without an outcome, a message or more time."""
+        """Cycle until only an outcome, a message or time can change anything."""
         for _ in range(100_000):
             if self.kill_after_cycles:
                 self._kill_when_due()
@@ -135,16 +135,16 @@ class OrchestrationHarness:
         rewound = False
         for _ in range(MAX_ROUNDS):
             self.run_all_activities()
-            ledgers = {id: self.read_runtime_state(id) for id in self.instance_ids()}
-            live = [id for id, ledger in ledgers.items() if not ledger.ended]
+            states = {id: self.read_runtime_state(id) for id in self.instance_ids()}
+            live = [id for id, runtime_state in states.items() if not runtime_state.ended]
             if not live:
-                failed = [id for id in ROOT_IDS if id in ledgers and ledgers[id].status == "Failed"]
+                failed = [id for id in ROOT_IDS if id in states and states[id].status == "Failed"]
                 if rewound or not failed:
                     return
                 rewound = True
                 for id in failed:
                     self.post("rewind", id, reason="mended")
-            self._unblock(live, ledgers)
+            self._unblock(live, states)
         stuck = {
             id: describe_state(self.read_runtime_state(id))
             for id in self.instance_ids()
@@ -152,19 +152,19 @@ class OrchestrationHarness:
         }
         raise AssertionError(f"never ended: {stuck}")
 
-    def _unblock(self, live: list[str], ledgers: dict[str, RuntimeState]) -> None:
+    def _unblock(self, live: list[str], states: dict[str, RuntimeState]) -> None:
         for id in live:
-            if ledgers[id].suspended is not None:
+            if states[id].suspended is not None:
                 self.post("resume", id)
             for name in EVENT_NAMES:
-                if ledgers[id].event_waits.active:
+                if states[id].event_waits.active:
                     self.post("raise-event", id, name=name, input=encode("at last"))
         self.run_until_quiescent()  # what comes at the same time may be taken in any order
-        due = [due for id in live if (due := next_due(ledgers[id])) is not None]
+        due = [due for id in live if (due := next_due(states[id])) is not None]
         if due:
             self.hub.clock.move_to(max(min(due), self.hub.clock.now()))
 
-    # ── what stands on the disk ────────────────────────────────────────────────────────────────────────────────────
+    # ── the files ────────────────────────────────────────────────────────────────────────────────────────────────
 
     def instance_ids(self) -> list[str]:
         found = []
@@ -184,13 +184,13 @@ class OrchestrationHarness:
         return fold_history(self.read_records(id))
 
 
-def describe_state(ledger: RuntimeState) -> list[Any]:
+def describe_state(runtime_state: RuntimeState) -> list[Any]:
     return [
-        ledger.status,
-        ledger.open_decisions,
-        ledger.event_waits.active,
-        len(ledger.held),
-        ledger.suspended,
-        ledger.blocked,
-        ledger.incomplete,
+        runtime_state.status,
+        runtime_state.open_decisions,
+        runtime_state.event_waits.active,
+        len(runtime_state.held),
+        runtime_state.suspended,
+        runtime_state.blocked,
+        runtime_state.incomplete,
     ]

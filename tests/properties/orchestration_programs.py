@@ -78,7 +78,7 @@ class ProgramEnvironment:
 
 
 def _run(context: Any, body: Body, round: int, log: list[Any], coverage: set[str]) -> Flow:
-    """Run statements one after another; False when the program wants to start over."""
+    """Run statements one after another; False to continue as new."""
     for statement in body:
         verb, *rest = statement
         coverage.add(verb)
@@ -171,9 +171,9 @@ def _again_any(context: Any, name: str, seconds: int) -> Flow:
     for _ in range(2):
         tasks.remove((yield context.task_any(tasks)))
     yield inner
-    fresh = context.wait_for_external_event(name)
-    yield context.task_any([fresh, context.create_timer(timedelta(seconds=seconds))])
-    return [lost.result, fresh.result]
+    later = context.wait_for_external_event(name)
+    yield context.task_any([later, context.create_timer(timedelta(seconds=seconds))])
+    return [lost.result, later.result]
 
 
 def _shared(context: Any, names: tuple[str, str], seconds: int) -> Flow:
@@ -254,7 +254,7 @@ _STATEMENTS: dict[str, Callable[..., Flow]] = {
     "status": _status,
 }
 
-# ── writing programs ───────────────────────────────────────────────────────────────────────────────────────────────
+# ── strategies ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
 _event_names = st.sampled_from(EVENT_NAMES)
 _small_ints = st.integers(1, 4)

@@ -1,4 +1,4 @@
-"""A disk that keeps every commit that was ever on it, and lets the power go at any change."""
+"""A disk that keeps every commit, and cuts the power at any change."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from durablecli.store.memory_disk import Inode, MemoryDisk
 
 
 class PowerCut(BaseException):
-    """The process is gone, in the middle of whatever it did."""
+    """The process was killed by the power cut."""
 
 
 class PowerCutDisk(MemoryDisk):
-    """`fuse` counts the changes down; `dark` says that it has blown, and nothing changes any more."""
+    """`operations_left` counts down to the power cut; once `powered_off`, nothing changes any more."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,6 +1,6 @@
-"""The laws of entities, over arbitrary societies: nothing lost, nothing done twice, no lock without an owner.
+"""Properties of entities, over random programs: no operation is lost or repeated, and every lock is released.
 
-The laws themselves are in `annals`; they are held against every commit, and once more against what is there at the end.
+The properties are checked by `entity_model` after every commit, and against the final state.
 """
 
 from __future__ import annotations
@@ -85,9 +85,9 @@ def check_programs(monkeypatch: pytest.MonkeyPatch, examples: int, *, derandomiz
         monkeypatch.setattr(entity_compaction, "_MIN_COMPACT_RATIO", 1)
         monkeypatch.setattr(commit_builder, "MAX_COMMIT_RECORDS", max_records)
         monkeypatch.setattr(commit_builder, "_MIN_DECISIONS_TO_MEASURE", 0 if max_records < 64 else 64)
-        forum = EntityHarness(replay_always=replay_always, power_cuts=power_cuts)
-        forum.run(bodies, script)
-        seen.update(forum.coverage)
+        harness = EntityHarness(replay_always=replay_always, power_cuts=power_cuts)
+        harness.run(bodies, script)
+        seen.update(harness.coverage)
 
     check_program()
     return seen, runs

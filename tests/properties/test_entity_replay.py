@@ -1,4 +1,4 @@
-"""The laws of the replay over arbitrary programs that call, signal and lock entities: live = replayed, and rewound."""
+"""Properties of replay over random programs that call, signal and lock entities: live equals replayed and rewound."""
 
 from __future__ import annotations
 
@@ -86,19 +86,19 @@ def _run(context: df.DurableOrchestrationContext, body: Body) -> Flow:
                     context.set_custom_status(str(error))
 
 
-def _complete_one(stage: ExecutorHarness, choice: int) -> None:
+def _complete_one(harness: ExecutorHarness, choice: int) -> None:
     """Answer one of the things that are open; every fourth call and activity fails."""
-    n, asked = list(stage.runtime_state.open_decisions.items())[choice % len(stage.runtime_state.open_decisions)]
+    n, asked = list(harness.runtime_state.open_decisions.items())[choice % len(harness.runtime_state.open_decisions)]
     fails = choice % 4 == 3
     match asked:
         case ev.EntityOperationCalled():
-            _ = stage.fail_operation(n) if fails else stage.complete_operation(n)
+            _ = harness.fail_operation(n) if fails else harness.complete_operation(n)
         case ev.EntityLockRequested():
-            stage.grant_lock(n)
+            harness.grant_lock(n)
         case ev.TimerCreated():
-            stage.fire_timer(n)
+            harness.fire_timer(n)
         case ev.TaskScheduled():
-            _ = stage.fail_task(n) if fails else stage.complete_task(n)
+            _ = harness.fail_task(n) if fails else harness.complete_task(n)
 
 
 def test_entity_programs_decide_the_same_live_replayed_and_rewound() -> None:
@@ -110,43 +110,43 @@ def test_entity_programs_decide_the_same_live_replayed_and_rewound() -> None:
         def flow(context: df.DurableOrchestrationContext) -> Flow:
             return _run(context, body)
 
-        stage = ExecutorHarness(flow)
+        harness = ExecutorHarness(flow)
         for choice in choices:
-            if stage.runtime_state.ended or not stage.runtime_state.open_decisions:
+            if harness.runtime_state.ended or not harness.runtime_state.open_decisions:
                 break
-            _complete_one(stage, choice)  # the stage replays it all after every answer
-            assert len(pending.unreleased_locks(stage.runtime_state)) <= 1
-        seen.update(_collect_coverage(stage, body))
-        if stage.runtime_state.ended:
-            assert pending.unreleased_locks(stage.runtime_state) == []
-        if stage.runtime_state.status == "Failed":
-            seen[_rewind(stage)] += 1
+            _complete_one(harness, choice)  # the harness replays it all after every answer
+            assert len(pending.unreleased_locks(harness.runtime_state)) <= 1
+        seen.update(_collect_coverage(harness, body))
+        if harness.runtime_state.ended:
+            assert pending.unreleased_locks(harness.runtime_state) == []
+        if harness.runtime_state.status == "Failed":
+            seen[_rewind(harness)] += 1
 
     holds()
     assert not [each for each in COVERED if seen[each] < 10], seen
 
 
-def _rewind(stage: ExecutorHarness) -> str:
+def _rewind(harness: ExecutorHarness) -> str:
     """Rewind the failed one: what is kept is replayed, and nothing is locked then."""
     try:
-        plan = plan_rewind(stage.runtime_state)
+        plan = plan_rewind(harness.runtime_state)
     except WrongState:
-        assert any(isinstance(record.event, ev.EntityLockRequested) for record in stage.records)
+        assert any(isinstance(record.event, ev.EntityLockRequested) for record in harness.records)
         return "refused"
-    late = [stage.add_held(ev.EntityOperationCompleted(n)) for n, _ in pending.entity_calls(stage.runtime_state)]
-    rewound = ev.Record(len(stage.records) + 1, stage.now, plan.to_event("mended"))
-    ledger = fold_history([*stage.records, rewound])
-    assert {n for n, _ in plan.calls} <= ledger.open_decisions.keys()
-    assert all((answer in ledger.held) != (answered_decision(answer.event) in plan.void) for answer in late)
-    machine, _ = replay(stage.function, ledger, any_return_type)
-    assert ledger.locks == {}
-    machine.close()
+    late = [harness.add_held(ev.EntityOperationCompleted(n)) for n, _ in pending.entity_calls(harness.runtime_state)]
+    rewound = ev.Record(len(harness.records) + 1, harness.now, plan.to_event("mended"))
+    runtime_state = fold_history([*harness.records, rewound])
+    assert {n for n, _ in plan.calls} <= runtime_state.open_decisions.keys()
+    assert all((answer in runtime_state.held) != (answered_decision(answer.event) in plan.void) for answer in late)
+    executor, _ = replay(harness.function, runtime_state, any_return_type)
+    assert runtime_state.locks == {}
+    executor.close()
     return "rewound"
 
 
-def _collect_coverage(stage: ExecutorHarness, body: Body) -> set[str]:
-    found = {"granted"} if any(isinstance(record.event, ev.EntityLockGranted) for record in stage.records) else set()
-    if stage.runtime_state.status == "Failed" and pending.entity_calls(stage.runtime_state):
+def _collect_coverage(harness: ExecutorHarness, body: Body) -> set[str]:
+    found = {"granted"} if any(isinstance(record.event, ev.EntityLockGranted) for record in harness.records) else set()
+    if harness.runtime_state.status == "Failed" and pending.entity_calls(harness.runtime_state):
         found.add("late")
     return found | _verbs(body)
 

@@ -1,4 +1,4 @@
-"""Laws over random programs: which waits take events, and that changed code never waits for what can't come."""
+"""Properties of event waits over random programs: which are active, and changed code never waits for a lost outcome."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ class Program:
         return [self.tasks[each % len(self.tasks)] for each in positions] if self.tasks else []
 
 
-# ── the rule, written down once more and without any cleverness ────────────────────────────────────────────────────
+# ── the rule, written down once more and without any cleverness ──────────────────────────────────────────────────────
 
 
 def event_waits_below(task: Task[Any]) -> set[EventTask[Any]]:
@@ -121,13 +121,13 @@ def expected_takers(program: Program) -> set[int]:
     return {task.id for task in pending if task in now or task not in seen}
 
 
-def check_takers(program: Program, stage: ExecutorHarness) -> None:
+def check_takers(program: Program, harness: ExecutorHarness) -> None:
     assert all(program.taken), "a wait took an event that it wasn't to take"
-    if stage.executor.ended:
+    if harness.executor.ended:
         return
-    assert set(stage.executor.event_waits.active_waits()) == expected_takers(program)
-    for name in stage.executor.event_waits.unread_counts():
-        assert name not in {each.casefold() for each in stage.executor.event_waits.active_waits().values()}
+    assert set(harness.executor.event_waits.active_waits()) == expected_takers(program)
+    for name in harness.executor.event_waits.unread_counts():
+        assert name not in {each.casefold() for each in harness.executor.event_waits.active_waits().values()}
 
 
 _position = st.integers(0, 11)
@@ -150,13 +150,13 @@ _arrival = st.one_of(st.tuples(st.just("event"), st.sampled_from(NAMES)), st.tup
 _arrivals = st.lists(_arrival, min_size=4, max_size=12)
 
 
-def apply_arrival(stage: ExecutorHarness, arrival: Step) -> None:
+def apply_arrival(harness: ExecutorHarness, arrival: Step) -> None:
     verb, given_ = arrival
     if verb == "event":
-        stage.raise_event(given_, "e")
-    elif stage.runtime_state.open_decisions:
-        open_ = sorted(stage.runtime_state.open_decisions)
-        stage.complete_task(open_[given_ % len(open_)], "d")
+        harness.raise_event(given_, "e")
+    elif harness.runtime_state.open_decisions:
+        open_ = sorted(harness.runtime_state.open_decisions)
+        harness.complete_task(open_[given_ % len(open_)], "d")
 
 
 def test_a_wait_takes_events_exactly_while_it_is_needed_or_was_never_awaited() -> None:
@@ -166,27 +166,27 @@ def test_a_wait_takes_events_exactly_while_it_is_needed_or_was_never_awaited() -
     @given(_steps, _arrivals)
     def holds(steps: list[Step], arrivals: list[Step]) -> None:
         program = Program(steps)
-        stage = ExecutorHarness(program, check=False)
-        check_takers(program, stage)
+        harness = ExecutorHarness(program, check=False)
+        check_takers(program, harness)
         for arrival in arrivals:
-            if stage.executor.ended:
+            if harness.executor.ended:
                 break
             before = expected_takers(program)
-            apply_arrival(stage, arrival)
-            check_takers(program, stage)
+            apply_arrival(harness, arrival)
+            check_takers(program, harness)
             seen["slept"] += bool(before - expected_takers(program))
             seen["taken"] += len(program.taken)
-        ledger = fold_history(stage.records)
-        machine, fresh = replay(Program(steps), ledger, any_return_type)
-        assert fresh == []
-        assert machine.event_waits.active_waits() == stage.executor.event_waits.active_waits()
-        seen["ended" if machine.ended else "waits"] += 1
+        runtime_state = fold_history(harness.records)
+        executor, decisions = replay(Program(steps), runtime_state, any_return_type)
+        assert decisions == []
+        assert executor.event_waits.active_waits() == harness.executor.event_waits.active_waits()
+        seen["ended" if executor.ended else "waits"] += 1
 
     holds()
     assert min(seen.values()) > 20, seen
 
 
-# ── changed code ───────────────────────────────────────────────────────────────────────────────────────────────────
+# ── changed code ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
 Part = tuple[list[tuple[int, str]], str, int]
 RETRY = df.RetryPolicy(timedelta(seconds=1), 3)
@@ -281,23 +281,23 @@ def test_changed_code_is_refused_or_runs_to_its_end() -> None:
     @property_settings
     @given(_parts, _answers, st.integers(0, 4), st.integers(1, 2))
     def holds(parts: list[Part], given_: list[tuple[int, bool] | None], at: int, by: int) -> None:
-        stage = ExecutorHarness(PartsProgram(parts), check=False)
+        harness = ExecutorHarness(PartsProgram(parts), check=False)
         for each in given_:
-            if stage.executor.ended:
+            if harness.executor.ended:
                 return
             if each is None:
-                stage.raise_event("red", "e")
-            elif stage.runtime_state.open_decisions:
-                stage.apply(make_outcome(stage.runtime_state.open_decisions, each[0], fails=each[1]))
-        if stage.executor.ended:
+                harness.raise_event("red", "e")
+            elif harness.runtime_state.open_decisions:
+                harness.apply(make_outcome(harness.runtime_state.open_decisions, each[0], fails=each[1]))
+        if harness.executor.ended:
             return
-        ledger = fold_history(stage.records)
+        runtime_state = fold_history(harness.records)
         try:
-            machine, _ = replay(PartsProgram(move_task(parts, at, by)), ledger, any_return_type)
+            executor, _ = replay(PartsProgram(move_task(parts, at, by)), runtime_state, any_return_type)
         except NonDeterminismError:
             seen["refused"] += 1
             return
-        assert runs_to_end(machine, ledger.open_decisions, len(stage.records) + 1, stage.now)
+        assert runs_to_end(executor, runtime_state.open_decisions, len(harness.records) + 1, harness.now)
         seen["goes on"] += 1
 
     holds()

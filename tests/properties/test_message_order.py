@@ -1,4 +1,4 @@
-"""Several clients over several doors: for each target, what was acknowledged before another was posted comes first."""
+"""Messages of several clients by several ways: per target, one acknowledged before another was sent comes first."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ class MessageOrderHarness:
         self.activity_actions[context.instance_id]()
 
     def collect_acknowledgements(self) -> None:
-        """Note which of the messages that were handed in are acknowledged."""
+        """Note which of the submitted messages are acknowledged."""
         for tag, (target, posted, message) in list(self.unacknowledged.items()):
             if message.done.is_set():
                 assert message.error is None
@@ -117,7 +117,7 @@ class MessageOrderHarness:
             self.collect_acknowledgements()
 
     def check(self) -> None:
-        """Everything arrived once, and in order."""
+        """Check that everything arrived once, and in order."""
         self.hub.run()
         self.collect_acknowledgements()
         assert not self.unacknowledged

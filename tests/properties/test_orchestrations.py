@@ -1,4 +1,4 @@
-"""The laws, over arbitrary programs: live = replayed = restarted, and every history decides what follows in it."""
+"""Properties of orchestrations over random programs: live, replayed and restarted runs write the same history."""
 
 from __future__ import annotations
 
@@ -70,17 +70,17 @@ def test_kills_at_any_cycle_lose_nothing_and_repeat_nothing(monkeypatch: pytest.
     def check_program(bodies: tuple[Body, Body], script: list[Action], kills: list[int], max_records: int) -> None:
         monkeypatch.setattr(commit_builder, "MAX_COMMIT_RECORDS", max_records)
         monkeypatch.setattr(commit_builder, "_MIN_DECISIONS_TO_MEASURE", 0)
-        theatre = OrchestrationHarness(kill_after_cycles=kills)
-        histories = theatre.run(bodies, script)
+        harness = OrchestrationHarness(kill_after_cycles=kills)
+        histories = harness.run(bodies, script)
         seen.update(
             collect_coverage(histories)
-            | ({"torn"} if theatre.torn_tails else set())
-            | {"killed" if theatre.kill_count else "left"}
+            | ({"torn"} if harness.torn_tails else set())
+            | {"killed" if harness.kill_count else "left"}
         )
         for records in histories.values():
-            check_history(get_orchestrator(ProgramEnvironment()), records, torn=theatre.torn_tails > 0)
-        again = max((count for count in theatre.environment.activity_runs.values()), default=1)
-        assert again <= 1 + theatre.kill_count + 2 * theatre.has_rewound, "an activity ran more often than it was lost"
+            check_history(get_orchestrator(ProgramEnvironment()), records, torn=harness.torn_tails > 0)
+        again = max((count for count in harness.environment.activity_runs.values()), default=1)
+        assert again <= 1 + harness.kill_count + 2 * harness.has_rewound, "an activity ran more often than it was lost"
 
     check_program()
     assert not [each for each in ("torn", "killed", "held", "OrchestratorStarted") if seen[each] < MIN_SHARE * EXAMPLES]
@@ -92,14 +92,14 @@ def canonicalize(histories: dict[str, list[ev.Record]]) -> list[str]:
 
 
 def _canonicalize(records: list[ev.Record]) -> str:
-    ledger = fold_history(records)
-    assert ledger.turns is not None
-    ordinals = {r.n: i for i, r in enumerate(r for turn in ledger.turns for r in turn.decisions)}
+    runtime_state = fold_history(records)
+    assert runtime_state.turns is not None
+    ordinals = {r.n: i for i, r in enumerate(r for turn in runtime_state.turns for r in turn.decisions)}
     turns = [
         [turn.at, _normalize(turn.arrival, ordinals), [_normalize(each, ordinals) for each in turn.decisions]]
-        for turn in ledger.turns
+        for turn in runtime_state.turns
     ]
-    return msgspec.json.encode([turns, [_normalize(each, ordinals) for each in ledger.held]]).decode()
+    return msgspec.json.encode([turns, [_normalize(each, ordinals) for each in runtime_state.held]]).decode()
 
 
 def _normalize(record: ev.Record, ordinals: dict[int, int]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What each member of the context decides: arrivals in, decisions out, live and replayed."""
+"""The decisions of each method of the context: arrivals in, decisions out, live and replayed."""
 
 from __future__ import annotations
 
@@ -45,18 +45,18 @@ def test_a_decorated_function_gives_its_name_and_result_type() -> None:
         value = yield context.call_activity(count, "abc")
         return [value, value + 1]
 
-    stage = ExecutorHarness(flow)
-    assert stage.first_decisions == ['2 TaskScheduled count "abc"']
-    assert stage.complete_task(2, 3) == ["4 ExecutionCompleted Completed [3,4]"]
+    harness = ExecutorHarness(flow)
+    assert harness.first_decisions == ['2 TaskScheduled count "abc"']
+    assert harness.complete_task(2, 3) == ["4 ExecutionCompleted Completed [3,4]"]
 
 
 def test_a_result_that_does_not_fit_its_annotation_fails_the_task() -> None:
     def flow(context: Context) -> Any:
         yield context.call_activity(count, "abc")
 
-    stage = ExecutorHarness(flow)
-    stage.complete_task(2, "three")
-    assert "int" in stage.error
+    harness = ExecutorHarness(flow)
+    harness.complete_task(2, "three")
+    assert "int" in harness.error
 
 
 def test_a_function_of_the_wrong_kind_is_refused_where_it_is_called() -> None:
@@ -73,18 +73,18 @@ def test_a_failure_is_raised_at_the_yield_as_its_own_type() -> None:
         except ValueError as error:
             return [isinstance(error, df.TaskFailedError), str(error)]
 
-    stage = ExecutorHarness(flow)
-    stage.fail_task(2, "bad luck")
-    assert stage.output == [True, "Activity function 'F1' failed: ValueError: bad luck"]
+    harness = ExecutorHarness(flow)
+    harness.fail_task(2, "bad luck")
+    assert harness.output == [True, "Activity function 'F1' failed: ValueError: bad luck"]
 
 
 def test_a_failure_that_is_not_caught_fails_the_orchestration_and_names_its_cause() -> None:
     def flow(context: Context) -> Any:
         yield context.call_activity("F1")
 
-    stage = ExecutorHarness(flow)
-    assert stage.fail_task(2) == ["4 ExecutionCompleted Failed Activity function 'F1' failed: ValueError: no"]
-    assert stage.runtime_state.causes == (3,)
+    harness = ExecutorHarness(flow)
+    assert harness.fail_task(2) == ["4 ExecutionCompleted Failed Activity function 'F1' failed: ValueError: no"]
+    assert harness.runtime_state.causes == (3,)
 
 
 def test_a_wrapped_failure_still_names_its_cause() -> None:
@@ -94,9 +94,9 @@ def test_a_wrapped_failure_still_names_its_cause() -> None:
         except ValueError as error:
             raise RuntimeError("wrapped") from error
 
-    stage = ExecutorHarness(flow)
-    stage.fail_task(2)
-    assert stage.runtime_state.causes == (3,)
+    harness = ExecutorHarness(flow)
+    harness.fail_task(2)
+    assert harness.runtime_state.causes == (3,)
 
 
 def test_a_sub_orchestration_has_an_id_of_its_own_and_the_version_of_its_parent() -> None:
@@ -105,21 +105,21 @@ def test_a_sub_orchestration_has_an_id_of_its_own_and_the_version_of_its_parent(
         second = yield context.call_sub_orchestrator("child", 2, "given", version="9")
         return [first, second]
 
-    stage = ExecutorHarness(flow, version="3")
-    assert stage.first_decisions == ["2 SubOrchestrationInstanceCreated child tour-7:2a:2 1"]
-    created = stage.runtime_state.open_decisions[2]
+    harness = ExecutorHarness(flow, version="3")
+    assert harness.first_decisions == ["2 SubOrchestrationInstanceCreated child tour-7:2a:2 1"]
+    created = harness.runtime_state.open_decisions[2]
     assert isinstance(created, ev.SubOrchestrationInstanceCreated)
     assert created.version == "3"
-    assert stage.complete_child(2, "a") == ["4 SubOrchestrationInstanceCreated child given 2"]
-    assert stage.complete_child(4, "b") == ['6 ExecutionCompleted Completed ["a","b"]']
+    assert harness.complete_child(2, "a") == ["4 SubOrchestrationInstanceCreated child given 2"]
+    assert harness.complete_child(4, "b") == ['6 ExecutionCompleted Completed ["a","b"]']
 
 
 def test_a_sub_orchestration_that_fails_says_so_in_its_own_words() -> None:
     def flow(context: Context) -> Any:
         yield context.call_sub_orchestrator("child", 1)
 
-    stage = ExecutorHarness(flow)
-    assert stage.fail_child(2, "sorry") == [
+    harness = ExecutorHarness(flow)
+    assert harness.fail_child(2, "sorry") == [
         "4 ExecutionCompleted Failed Orchestrator function 'child' failed: ValueError: sorry",
     ]
 
@@ -136,24 +136,24 @@ def test_a_retried_call_waits_between_its_attempts() -> None:
     def flow(context: Context) -> Any:
         return (yield context.call_activity_with_retry("F1", df.RetryOptions(5000, 3, 2.0), "x"))
 
-    stage = ExecutorHarness(flow)
-    assert stage.first_decisions == ['2 TaskScheduled F1 "x"']
-    assert stage.fail_task(2) == ["4 TimerCreated +0:00:05 of 2"]
-    assert stage.fire_timer(4) == ['6 TaskScheduled F1 "x" of 2']
-    assert stage.fail_task(6) == ["8 TimerCreated +0:00:10 of 2"]
-    assert stage.fire_timer(8) == ['10 TaskScheduled F1 "x" of 2']
-    assert stage.fail_task(10) == ["12 ExecutionCompleted Failed Activity function 'F1' failed: ValueError: no"]
-    assert stage.runtime_state.causes == (3, 7, 11)
+    harness = ExecutorHarness(flow)
+    assert harness.first_decisions == ['2 TaskScheduled F1 "x"']
+    assert harness.fail_task(2) == ["4 TimerCreated +0:00:05 of 2"]
+    assert harness.fire_timer(4) == ['6 TaskScheduled F1 "x" of 2']
+    assert harness.fail_task(6) == ["8 TimerCreated +0:00:10 of 2"]
+    assert harness.fire_timer(8) == ['10 TaskScheduled F1 "x" of 2']
+    assert harness.fail_task(10) == ["12 ExecutionCompleted Failed Activity function 'F1' failed: ValueError: no"]
+    assert harness.runtime_state.causes == (3, 7, 11)
 
 
 def test_a_retry_that_succeeds_is_as_good_as_a_first_attempt() -> None:
     def flow(context: Context) -> Any:
         return (yield context.call_activity_with_retry("F1", df.RetryOptions(5000, 3)))
 
-    stage = ExecutorHarness(flow)
-    stage.fail_task(2)
-    stage.fire_timer(4)
-    assert stage.complete_task(6, 1) == ["8 ExecutionCompleted Completed 1"]
+    harness = ExecutorHarness(flow)
+    harness.fail_task(2)
+    harness.fire_timer(4)
+    assert harness.complete_task(6, 1) == ["8 ExecutionCompleted Completed 1"]
 
 
 def test_a_retry_stops_when_its_timeout_is_over() -> None:
@@ -161,22 +161,22 @@ def test_a_retry_stops_when_its_timeout_is_over() -> None:
         policy = df.RetryOptions(5000, 10, retry_timeout_in_milliseconds=7000)
         yield context.call_activity_with_retry("F1", policy)
 
-    stage = ExecutorHarness(flow)
-    assert stage.fail_task(2) == ["4 TimerCreated +0:00:05 of 2"]
-    stage.fire_timer(4)
-    stage.now += seconds(3)
-    assert stage.fail_task(6) == ["8 ExecutionCompleted Failed Activity function 'F1' failed: ValueError: no"]
+    harness = ExecutorHarness(flow)
+    assert harness.fail_task(2) == ["4 TimerCreated +0:00:05 of 2"]
+    harness.fire_timer(4)
+    harness.now += seconds(3)
+    assert harness.fail_task(6) == ["8 ExecutionCompleted Failed Activity function 'F1' failed: ValueError: no"]
 
 
 def test_a_retried_sub_orchestration_gets_a_new_instance_each_time() -> None:
     def flow(context: Context) -> Any:
         return (yield context.call_sub_orchestrator_with_retry("child", df.RetryOptions(1000, 2), 1))
 
-    stage = ExecutorHarness(flow)
-    assert stage.first_decisions == ["2 SubOrchestrationInstanceCreated child tour-7:2a:2 1"]
-    assert stage.fail_child(2) == ["4 TimerCreated +0:00:01 of 2"]
-    assert stage.fire_timer(4) == ["6 SubOrchestrationInstanceCreated child tour-7:2a:6 1 of 2"]
-    assert stage.complete_child(6, 5) == ["8 ExecutionCompleted Completed 5"]
+    harness = ExecutorHarness(flow)
+    assert harness.first_decisions == ["2 SubOrchestrationInstanceCreated child tour-7:2a:2 1"]
+    assert harness.fail_child(2) == ["4 TimerCreated +0:00:01 of 2"]
+    assert harness.fire_timer(4) == ["6 SubOrchestrationInstanceCreated child tour-7:2a:6 1 of 2"]
+    assert harness.complete_child(6, 5) == ["8 ExecutionCompleted Completed 5"]
 
 
 @pytest.mark.parametrize(
@@ -198,9 +198,9 @@ def test_a_timer_can_be_cancelled_once() -> None:
         return [timer.is_completed, timer.is_cancelled, timer.is_faulted]
         yield
 
-    stage = ExecutorHarness(flow)
-    assert stage.first_decisions[1] == "3 TimerCanceled 2"
-    assert stage.output == [True, True, True]
+    harness = ExecutorHarness(flow)
+    assert harness.first_decisions[1] == "3 TimerCanceled 2"
+    assert harness.output == [True, True, True]
 
 
 def test_an_event_is_sent_without_waiting() -> None:
@@ -217,10 +217,10 @@ def test_custom_status_is_kept_and_never_compared() -> None:
         yield context.wait_for_external_event("Go")
         return context.custom_status
 
-    stage = ExecutorHarness(flow)
-    assert stage.first_decisions == ['2 CustomStatusSet {"step":1}', "3 EventAwaited Go"]
-    stage.raise_event("Go")
-    assert stage.output == {"step": 1}
+    harness = ExecutorHarness(flow)
+    assert harness.first_decisions == ['2 CustomStatusSet {"step":1}', "3 EventAwaited Go"]
+    harness.raise_event("Go")
+    assert harness.output == {"step": 1}
 
 
 def test_custom_status_moves_on_into_the_next_execution() -> None:
@@ -237,10 +237,10 @@ def test_continue_as_new_ends_the_execution_when_the_function_ends() -> None:
         assert context.will_continue_as_new
         yield context.call_activity("Last")
 
-    stage = ExecutorHarness(flow)
-    assert stage.first_decisions == ["2 TaskScheduled Last null"]
-    assert stage.complete_task(2) == ['4 ContinueAsNew {"round":2}']
-    assert stage.executor.ended
+    harness = ExecutorHarness(flow)
+    assert harness.first_decisions == ["2 TaskScheduled Last null"]
+    assert harness.complete_task(2) == ['4 ContinueAsNew {"round":2}']
+    assert harness.executor.ended
 
 
 def test_unread_events_are_carried_over_in_order() -> None:
@@ -248,11 +248,11 @@ def test_unread_events_are_carried_over_in_order() -> None:
         yield context.wait_for_external_event("Go")
         context.continue_as_new(None)
 
-    stage = ExecutorHarness(flow)
+    harness = ExecutorHarness(flow)
     for name, value in (("A", 1), ("B", 2), ("a", 1), ("B", 2)):
-        assert stage.raise_event(name, value) == []
-    stage.raise_event("go")
-    assert [(event.name, bytes(event.input)) for event in stage.executor.unread_events()] == [
+        assert harness.raise_event(name, value) == []
+    harness.raise_event("go")
+    assert [(event.name, bytes(event.input)) for event in harness.executor.unread_events()] == [
         ("A", b"1"),
         ("B", b"2"),
         ("a", b"1"),
@@ -284,10 +284,10 @@ def test_uuids_are_many_and_always_the_same() -> None:
 
 
 def test_time_is_constant_within_a_turn() -> None:
-    stage = ExecutorHarness(make_returning(lambda context: context.current_utc_datetime.isoformat()))
-    stage.now += seconds(90)
-    stage.raise_event("Go")
-    assert stage.output == ["2026-11-22T09:00:00+00:00", "2026-11-22T09:01:30+00:00"]
+    harness = ExecutorHarness(make_returning(lambda context: context.current_utc_datetime.isoformat()))
+    harness.now += seconds(90)
+    harness.raise_event("Go")
+    assert harness.output == ["2026-11-22T09:00:00+00:00", "2026-11-22T09:01:30+00:00"]
 
 
 @pytest.mark.parametrize(
@@ -300,9 +300,9 @@ def test_time_is_constant_within_a_turn() -> None:
     ],
 )
 def test_facts(read: Any, expected: Any) -> None:
-    stage = ExecutorHarness(make_returning(read), version="1.2", parent=ev.Origin("above", "1", 2))
-    stage.raise_event("Go")
-    assert stage.output == [expected, expected]
+    harness = ExecutorHarness(make_returning(read), version="1.2", parent=ev.Origin("above", "1", 2))
+    harness.raise_event("Go")
+    assert harness.output == [expected, expected]
 
 
 def test_a_history_is_not_for_orchestrators() -> None:
@@ -321,10 +321,10 @@ def test_is_replaying_is_true_only_for_turns_lived_through_before() -> None:
         lived.append(context.is_replaying)
         yield context.wait_for_external_event("Go")
 
-    stage = ExecutorHarness(flow, check=False)
-    stage.raise_event("Go")
+    harness = ExecutorHarness(flow, check=False)
+    harness.raise_event("Go")
     assert lived == [False, False]
-    stage.replay()
+    harness.replay()
     assert lived == [False, False, True, True]
 
 
@@ -335,11 +335,11 @@ def test_a_log_line_is_kept_once_and_a_replay_is_silent(caplog: pytest.LogCaptur
         context.logger.info("hello %s", "you")
         yield context.wait_for_external_event("Go")
 
-    stage = ExecutorHarness(flow)
-    (line,) = stage.executor.log_lines
+    harness = ExecutorHarness(flow)
+    (line,) = harness.executor.log_lines
     assert isinstance(line, LoggedRecord)
     assert (line.record.getMessage(), line.logger.name) == ("hello you", "durablecli.orchestrator.tour")
-    assert stage.replay().log_lines == []
+    assert harness.replay().log_lines == []
 
 
 def test_an_activity_that_is_never_yielded_is_scheduled() -> None:
@@ -349,20 +349,20 @@ def test_an_activity_that_is_never_yielded_is_scheduled() -> None:
         return "done"
         yield
 
-    stage = ExecutorHarness(flow)
-    assert [each.split()[1] for each in stage.first_decisions] == [
+    harness = ExecutorHarness(flow)
+    assert [each.split()[1] for each in harness.first_decisions] == [
         "TaskScheduled",
         "SubOrchestrationInstanceCreated",
         "ExecutionCompleted",
     ]
-    assert stage.runtime_state.open_decisions == {}
+    assert harness.runtime_state.open_decisions == {}
 
 
 def test_a_function_without_a_yield_is_an_orchestrator_too() -> None:
     assert ExecutorHarness(lambda context: [1, 2]).output == [1, 2]
 
 
-# ── what authors get wrong ─────────────────────────────────────────────────────────────────────────────────────────
+# ── mistakes of authors ──────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def test_a_forgotten_yield_is_reported_when_the_task_is_used() -> None:
@@ -394,8 +394,8 @@ def test_the_author_may_catch_what_was_wrong_with_a_yield() -> None:
         except TypeError:
             return (yield context.call_activity("F2"))
 
-    stage = ExecutorHarness(flow)
-    assert stage.first_decisions == ["2 TaskScheduled F1 null", "3 TaskScheduled F2 null"]
+    harness = ExecutorHarness(flow)
+    assert harness.first_decisions == ["2 TaskScheduled F1 null", "3 TaskScheduled F2 null"]
 
 
 def test_an_asyncio_future_is_refused() -> None:
@@ -431,9 +431,9 @@ def test_whatever_a_function_raises_is_its_own_failure(error: BaseException) -> 
         yield context.call_activity("F1")
         raise error
 
-    stage = ExecutorHarness(flow)
-    stage.complete_task(2)
-    assert stage.runtime_state.status == "Failed"
+    harness = ExecutorHarness(flow)
+    harness.complete_task(2)
+    assert harness.runtime_state.status == "Failed"
 
 
 LONE_SURROGATE = "x\ud800"
@@ -483,7 +483,7 @@ class Word(str):
 
 
 class Moment(datetime):
-    """As libraries have them that know more of time."""
+    """Like the datetimes of libraries that hold more."""
 
 
 def test_decisions_hold_plain_strings_and_times() -> None:
@@ -496,14 +496,14 @@ def test_decisions_hold_plain_strings_and_times() -> None:
         context.create_timer(Moment(2027, 1, 1, tzinfo=UTC))
         yield context.wait_for_external_event(Word("f"))
 
-    stage = ExecutorHarness(flow)
-    kept = [value for _, _, event in stage.records[1:] for value in msgspec.structs.astuple(event)]
+    harness = ExecutorHarness(flow)
+    kept = [value for _, _, event in harness.records[1:] for value in msgspec.structs.astuple(event)]
     assert {type(value) for value in kept if isinstance(value, str | datetime)} == {str, datetime}
     assert "".join(value for value in kept if isinstance(value, str) and len(value) == 1) == "ab2cdxef"
 
 
 class Rude(Exception):
-    """Raises whatever is asked of it."""
+    """Raises for every attribute."""
 
     def __getattribute__(self, name: str) -> Any:
         raise KeyboardInterrupt
@@ -523,7 +523,7 @@ def test_private_names_of_azure_that_apps_use_are_there() -> None:
         return [*found, context._is_replaying, context._parent_instance_id]
         yield
 
-    stage = ExecutorHarness(flow, {"city": "Tokyo"})
-    assert stage.output == ['{"city":"Tokyo"}', "tour-7", "set", "set", False, None]
-    assert stage.first_decisions[0] == '2 CustomStatusSet "set"'
+    harness = ExecutorHarness(flow, {"city": "Tokyo"})
+    assert harness.output == ['{"city":"Tokyo"}', "tour-7", "set", "set", False, None]
+    assert harness.first_decisions[0] == '2 CustomStatusSet "set"'
     assert ExecutorHarness(flow).output[0] is None

@@ -1,4 +1,4 @@
-"""Critical sections: what locks are asked for, what is allowed meanwhile, and when they are given back."""
+"""Critical sections: which locks are requested, what is allowed meanwhile, and when they are released."""
 
 from __future__ import annotations
 
@@ -39,16 +39,16 @@ async def transfer_awaiting(context: Context) -> Any:
 
 @pytest.mark.parametrize("flow", [transfer, transfer_awaiting])
 def test_locks_are_held_until_the_block_is_left(flow: Any) -> None:
-    stage = ExecutorHarness(flow)
-    assert stage.first_decisions == [REQUEST]
-    assert stage.grant_lock(2) == ["4 EntityOperationCalled @account@a get null"]
-    assert stage.complete_operation(4, 7) == [
+    harness = ExecutorHarness(flow)
+    assert harness.first_decisions == [REQUEST]
+    assert harness.grant_lock(2) == ["4 EntityOperationCalled @account@a get null"]
+    assert harness.complete_operation(4, 7) == [
         "6 EntityOperationCalled @account@a add -1",
         "7 EntityOperationCalled @account@b add 1",
     ]
-    assert stage.complete_operation(7) == []
-    assert pending.unreleased_locks(stage.runtime_state) == [(2, (A, B))]
-    assert stage.complete_operation(6) == ["10 EntityUnlockSent 2", "11 ExecutionCompleted Completed 7"]
+    assert harness.complete_operation(7) == []
+    assert pending.unreleased_locks(harness.runtime_state) == [(2, (A, B))]
+    assert harness.complete_operation(6) == ["10 EntityUnlockSent 2", "11 ExecutionCompleted Completed 7"]
 
 
 def test_locks_are_asked_for_in_one_order_and_each_once() -> None:
@@ -57,10 +57,10 @@ def test_locks_are_asked_for_in_one_order_and_each_once() -> None:
         with (yield context.lock_entities(named)) as section:
             return [str(entity) for entity in section.entities]
 
-    stage = ExecutorHarness(flow)
-    assert stage.first_decisions == ["2 EntityLockRequested @a@Y @a@y @a@z @b@x"]
-    stage.grant_lock(2)
-    assert stage.output == ["@a@Y", "@a@y", "@a@z", "@b@x"]
+    harness = ExecutorHarness(flow)
+    assert harness.first_decisions == ["2 EntityLockRequested @a@Y @a@y @a@z @b@x"]
+    harness.grant_lock(2)
+    assert harness.output == ["@a@Y", "@a@y", "@a@z", "@b@x"]
 
 
 @pytest.mark.parametrize(
@@ -90,7 +90,7 @@ def test_a_hundred_entities_can_be_locked() -> None:
     assert len(ExecutorHarness(flow).first_decisions) == 1
 
 
-# ── the rules ──────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── the rules ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def signal_one_of_them(context: Context) -> Any:
@@ -141,9 +141,9 @@ def test_breaking_a_rule_of_the_section_is_reported_and_decides_nothing(wrong: A
             except RuntimeError as error:
                 return str(error)
 
-    stage = ExecutorHarness(flow)
-    assert len(stage.grant_lock(2)) == decided + 2
-    assert stage.output == text
+    harness = ExecutorHarness(flow)
+    assert len(harness.grant_lock(2)) == decided + 2
+    assert harness.output == text
 
 
 def call_one_of_them(context: Context) -> Any:
@@ -166,9 +166,9 @@ def test_some_rules_begin_with_the_request(wrong: Any, text: str) -> None:
         except RuntimeError as error:
             return str(error)
 
-    stage = ExecutorHarness(flow)
-    assert len(stage.first_decisions) == 2
-    assert stage.output == text
+    harness = ExecutorHarness(flow)
+    assert len(harness.first_decisions) == 2
+    assert harness.output == text
 
 
 @pytest.mark.parametrize("allowed", [call_another, call_child, call_child_with_retry])
@@ -178,9 +178,9 @@ def test_other_work_continues_until_the_grant(allowed: Any) -> None:
         allowed(context)
         yield lock
 
-    stage = ExecutorHarness(flow)
-    assert len(stage.first_decisions) == 2
-    assert stage.runtime_state.status == "Running"
+    harness = ExecutorHarness(flow)
+    assert len(harness.first_decisions) == 2
+    assert harness.runtime_state.status == "Running"
 
 
 def test_others_may_be_signaled_and_a_locked_one_called_again_when_it_has_answered() -> None:
@@ -191,10 +191,10 @@ def test_others_may_be_signaled_and_a_locked_one_called_again_when_it_has_answer
             yield context.call_entity(A, "get")
             yield context.call_entity(A, "get")
 
-    stage = ExecutorHarness(flow)
-    assert stage.grant_lock(2) == ["4 EntityOperationSignaled @account@c note null", "5 TaskScheduled F1 null"]
-    stage.complete_task(5)
-    assert stage.complete_operation(7) == ["9 EntityOperationCalled @account@a get null"]
+    harness = ExecutorHarness(flow)
+    assert harness.grant_lock(2) == ["4 EntityOperationSignaled @account@c note null", "5 TaskScheduled F1 null"]
+    harness.complete_task(5)
+    assert harness.complete_operation(7) == ["9 EntityOperationCalled @account@a get null"]
 
 
 def test_nothing_is_forbidden_any_more_behind_the_section() -> None:
@@ -206,9 +206,9 @@ def test_nothing_is_forbidden_any_more_behind_the_section() -> None:
         with (yield context.lock_entities([A])):
             pass
 
-    stage = ExecutorHarness(flow)
-    assert len(stage.grant_lock(2)) == 7
-    assert stage.grant_lock(10) == ["12 EntityUnlockSent 10", "13 ExecutionCompleted Completed null"]
+    harness = ExecutorHarness(flow)
+    assert len(harness.grant_lock(2)) == 7
+    assert harness.grant_lock(10) == ["12 EntityUnlockSent 10", "13 ExecutionCompleted Completed null"]
 
 
 def test_a_failed_call_leaves_its_entity_free_for_the_next() -> None:
@@ -219,12 +219,12 @@ def test_a_failed_call_leaves_its_entity_free_for_the_next() -> None:
             except ValueError:
                 yield context.call_entity(A, "get")
 
-    stage = ExecutorHarness(flow)
-    stage.grant_lock(2)
-    assert stage.fail_operation(4) == ["6 EntityOperationCalled @account@a get null"]
+    harness = ExecutorHarness(flow)
+    harness.grant_lock(2)
+    assert harness.fail_operation(4) == ["6 EntityOperationCalled @account@a get null"]
 
 
-# ── giving back ────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── releasing ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def test_locks_are_given_back_by_hand_and_only_once() -> None:
@@ -237,17 +237,17 @@ def test_locks_are_given_back_by_hand_and_only_once() -> None:
         with (yield context.lock_entities([B])) as other:
             other.release()
 
-    stage = ExecutorHarness(flow)
-    assert stage.grant_lock(2) == ["4 EntityUnlockSent 2", "5 EntityLockRequested @account@b"]
-    assert stage.grant_lock(5) == ["7 EntityUnlockSent 5", "8 ExecutionCompleted Completed null"]
+    harness = ExecutorHarness(flow)
+    assert harness.grant_lock(2) == ["4 EntityUnlockSent 2", "5 EntityLockRequested @account@b"]
+    assert harness.grant_lock(5) == ["7 EntityUnlockSent 5", "8 ExecutionCompleted Completed null"]
 
 
 def test_a_section_that_fails_gives_its_locks_back_first() -> None:
-    stage = ExecutorHarness(transfer)
-    stage.grant_lock(2)
+    harness = ExecutorHarness(transfer)
+    harness.grant_lock(2)
     failed = "7 ExecutionCompleted Failed Operation 'get' of entity @account@a failed: ValueError: no"
-    assert stage.fail_operation(4) == ["6 EntityUnlockSent 2", failed]
-    assert pending.unreleased_locks(stage.runtime_state) == []
+    assert harness.fail_operation(4) == ["6 EntityUnlockSent 2", failed]
+    assert pending.unreleased_locks(harness.runtime_state) == []
 
 
 def test_an_execution_may_end_and_go_on_from_inside_a_section() -> None:
@@ -256,8 +256,8 @@ def test_an_execution_may_end_and_go_on_from_inside_a_section() -> None:
             context.continue_as_new(1)
             return
 
-    stage = ExecutorHarness(flow)
-    assert stage.grant_lock(2) == ["4 EntityUnlockSent 2", "5 ContinueAsNew 1"]
+    harness = ExecutorHarness(flow)
+    assert harness.grant_lock(2) == ["4 EntityUnlockSent 2", "5 ContinueAsNew 1"]
 
 
 def never_gives_back(context: Context) -> Any:
@@ -267,12 +267,12 @@ def never_gives_back(context: Context) -> Any:
 
 
 def test_unreleased_locks_are_in_the_runtime_state_until_the_end() -> None:
-    stage = ExecutorHarness(never_gives_back)
-    assert pending.unreleased_locks(stage.runtime_state) == [(2, (A,))]
-    stage.grant_lock(2)
-    assert pending.unreleased_locks(stage.runtime_state) == [(2, (A,))]
-    assert stage.raise_event("E") == ["6 ContinueAsNew 1"]
-    assert pending.unreleased_locks(stage.runtime_state) == []
+    harness = ExecutorHarness(never_gives_back)
+    assert pending.unreleased_locks(harness.runtime_state) == [(2, (A,))]
+    harness.grant_lock(2)
+    assert pending.unreleased_locks(harness.runtime_state) == [(2, (A,))]
+    assert harness.raise_event("E") == ["6 ContinueAsNew 1"]
+    assert pending.unreleased_locks(harness.runtime_state) == []
 
 
 def test_with_without_yield_is_reported() -> None:
@@ -285,14 +285,14 @@ def test_with_without_yield_is_reported() -> None:
 
 @pytest.mark.parametrize("flow", [transfer, transfer_awaiting])
 def test_an_executor_closed_inside_a_section_keeps_its_locks(flow: Any) -> None:
-    stage = ExecutorHarness(flow)
-    stage.grant_lock(2)
-    written = list(stage.records)
-    stage.executor.close()
-    assert stage.records == written
-    assert list(stage.runtime_state.locks) == [2]
-    stage.executor = stage.replay()
-    del stage
+    harness = ExecutorHarness(flow)
+    harness.grant_lock(2)
+    written = list(harness.records)
+    harness.executor.close()
+    assert harness.records == written
+    assert list(harness.runtime_state.locks) == [2]
+    harness.executor = harness.replay()
+    del harness
     gc.collect()  # nothing that a collector finds later may speak up
 
 
@@ -307,14 +307,14 @@ def test_code_that_catches_everything_releases_nothing_when_closed() -> None:
             section.release()
             reached.append(1)
 
-    stage = ExecutorHarness(flow, check=False)
-    stage.grant_lock(2)
-    stage.executor.close()
+    harness = ExecutorHarness(flow, check=False)
+    harness.grant_lock(2)
+    harness.executor.close()
     assert reached
-    assert list(fold_history(stage.records).locks) == [2]
+    assert list(fold_history(harness.records).locks) == [2]
 
 
-# ── cancelling ─────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── cancelling ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def impatient(context: Context) -> Any:
@@ -333,32 +333,32 @@ def impatient(context: Context) -> Any:
 
 
 def test_a_request_can_win_against_a_timer() -> None:
-    stage = ExecutorHarness(impatient)
-    assert stage.grant_lock(2) == ["5 TimerCanceled 3", "6 EntityOperationCalled @account@a get null"]
-    assert stage.complete_operation(6) == ["8 EntityUnlockSent 2", '9 ExecutionCompleted Completed "held"']
+    harness = ExecutorHarness(impatient)
+    assert harness.grant_lock(2) == ["5 TimerCanceled 3", "6 EntityOperationCalled @account@a get null"]
+    assert harness.complete_operation(6) == ["8 EntityUnlockSent 2", '9 ExecutionCompleted Completed "held"']
 
 
 def test_a_request_that_takes_too_long_can_be_taken_back() -> None:
-    stage = ExecutorHarness(impatient)
-    assert stage.fire_timer(3)[:2] == ["5 EntityUnlockSent 2", "6 EntityOperationSignaled @account@a note null"]
-    assert pending.unreleased_locks(stage.runtime_state) == []
-    assert not stage.runtime_state.accepts(ev.EntityLockGranted(2))
-    stage.raise_event("E")
-    assert stage.output == ["too late", True, True]
+    harness = ExecutorHarness(impatient)
+    assert harness.fire_timer(3)[:2] == ["5 EntityUnlockSent 2", "6 EntityOperationSignaled @account@a note null"]
+    assert pending.unreleased_locks(harness.runtime_state) == []
+    assert not harness.runtime_state.accepts(ev.EntityLockGranted(2))
+    harness.raise_event("E")
+    assert harness.output == ["too late", True, True]
 
 
 def test_a_grant_that_was_held_while_its_request_was_taken_back_is_nothing() -> None:
-    stage = ExecutorHarness(impatient, check=False)
-    stage.now = START + timedelta(minutes=1)
-    fired = stage.add_held(ev.TimerFired(3))
-    grant = stage.add_held(ev.EntityLockGranted(2))
-    assert pending.unreleased_locks(stage.runtime_state) == [(2, (A, B))]
-    stage.release_held(fired)
-    assert pending.unreleased_locks(stage.runtime_state) == []
-    assert stage.release_held(grant) == []
-    stage.raise_event("E")
-    assert stage.output == ["too late", True, True]
-    assert fold_history(stage.records).locks == {}
+    harness = ExecutorHarness(impatient, check=False)
+    harness.now = START + timedelta(minutes=1)
+    fired = harness.add_held(ev.TimerFired(3))
+    grant = harness.add_held(ev.EntityLockGranted(2))
+    assert pending.unreleased_locks(harness.runtime_state) == [(2, (A, B))]
+    harness.release_held(fired)
+    assert pending.unreleased_locks(harness.runtime_state) == []
+    assert harness.release_held(grant) == []
+    harness.raise_event("E")
+    assert harness.output == ["too late", True, True]
+    assert fold_history(harness.records).locks == {}
 
 
 def test_a_grant_is_for_the_request_that_it_names() -> None:
@@ -366,9 +366,9 @@ def test_a_grant_is_for_the_request_that_it_names() -> None:
         context.lock_entities([A]).cancel()
         yield context.lock_entities([A])
 
-    stage = ExecutorHarness(flow)
-    assert stage.grant_lock(2) == []
-    assert stage.grant_lock(4) == ["7 ExecutionCompleted Completed null"]
+    harness = ExecutorHarness(flow)
+    assert harness.grant_lock(2) == []
+    assert harness.grant_lock(4) == ["7 ExecutionCompleted Completed null"]
 
 
 def test_a_request_is_cancelled_once_and_never_when_it_is_granted() -> None:
@@ -384,44 +384,44 @@ def test_a_request_is_cancelled_once_and_never_when_it_is_granted() -> None:
             second.cancel()
         return [first.is_completed, second.is_cancelled]
 
-    stage = ExecutorHarness(flow)
-    assert stage.first_decisions == [
+    harness = ExecutorHarness(flow)
+    assert harness.first_decisions == [
         "2 EntityLockRequested @account@a",
         "3 EntityUnlockSent 2",
         "4 EntityLockRequested @account@a",
     ]
-    assert stage.grant_lock(4) == ["6 EntityUnlockSent 4", "7 ExecutionCompleted Completed [true,false]"]
+    assert harness.grant_lock(4) == ["6 EntityUnlockSent 4", "7 ExecutionCompleted Completed [true,false]"]
 
 
-# ── what the ledger says meanwhile ─────────────────────────────────────────────────────────────────────────────────
+# ── the runtime state meanwhile ──────────────────────────────────────────────────────────────────────────────────────
 
 
 def test_a_lock_request_is_a_wait_and_no_pending_work() -> None:
-    stage = ExecutorHarness(transfer)
-    [waiting] = pending_waits(stage.runtime_state)
+    harness = ExecutorHarness(transfer)
+    [waiting] = pending_waits(harness.runtime_state)
     assert (waiting.kind, waiting.id, waiting.name, waiting.entities) == ("lock", 2, None, (A, B))
-    assert not pending.has_pending_work(stage.runtime_state)
-    assert not stage.runtime_state.accepts(ev.EntityOperationCompleted(2))
-    assert stage.runtime_state.accepts(ev.EntityLockGranted(2))
-    stage.grant_lock(2)
-    assert not stage.runtime_state.accepts(ev.EntityLockGranted(2))
+    assert not pending.has_pending_work(harness.runtime_state)
+    assert not harness.runtime_state.accepts(ev.EntityOperationCompleted(2))
+    assert harness.runtime_state.accepts(ev.EntityLockGranted(2))
+    harness.grant_lock(2)
+    assert not harness.runtime_state.accepts(ev.EntityLockGranted(2))
 
 
 def test_a_held_grant_is_a_lock_that_is_held() -> None:
-    stage = ExecutorHarness(transfer)
-    grant = stage.add_held(ev.EntityLockGranted(2))
-    assert list(stage.runtime_state.locks) == [2]
-    assert stage.runtime_state.open_decisions == {}
-    assert stage.release_held(grant) == ["5 EntityOperationCalled @account@a get null"]
+    harness = ExecutorHarness(transfer)
+    grant = harness.add_held(ev.EntityLockGranted(2))
+    assert list(harness.runtime_state.locks) == [2]
+    assert harness.runtime_state.open_decisions == {}
+    assert harness.release_held(grant) == ["5 EntityOperationCalled @account@a get null"]
 
 
 def test_a_generator_and_a_coroutine_decide_the_same() -> None:
     def drive(flow: Any) -> list[str]:
-        stage = ExecutorHarness(flow)
-        stage.grant_lock(2)
-        stage.complete_operation(4)
-        stage.complete_operation(6)
-        stage.complete_operation(7)
-        return [format_record(record) for record in stage.records]
+        harness = ExecutorHarness(flow)
+        harness.grant_lock(2)
+        harness.complete_operation(4)
+        harness.complete_operation(6)
+        harness.complete_operation(7)
+        return [format_record(record) for record in harness.records]
 
     assert drive(transfer) == drive(transfer_awaiting)

@@ -1,4 +1,4 @@
-"""Calling and signaling entities: what is decided, what comes back, and what is refused."""
+"""Calling and signaling entities: decisions, results, and rejected arguments."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ def test_a_call_waits_for_what_the_operation_returns() -> None:
         second = yield context.call_entity("@Counter@a", "get")
         return [first, second]
 
-    stage = ExecutorHarness(flow)
-    assert stage.first_decisions == ["2 EntityOperationCalled @counter@a add 1"]
-    assert stage.complete_operation(2, 5) == ["4 EntityOperationCalled @counter@a get null"]
-    assert stage.complete_operation(4, 6) == ["6 ExecutionCompleted Completed [5,6]"]
+    harness = ExecutorHarness(flow)
+    assert harness.first_decisions == ["2 EntityOperationCalled @counter@a add 1"]
+    assert harness.complete_operation(2, 5) == ["4 EntityOperationCalled @counter@a get null"]
+    assert harness.complete_operation(4, 6) == ["6 ExecutionCompleted Completed [5,6]"]
 
 
 def test_a_result_is_built_by_the_expected_type() -> None:
@@ -43,9 +43,9 @@ def test_a_result_is_built_by_the_expected_type() -> None:
         balance = yield context.call_entity("@account@a", "get", expected_type=Balance)
         return isinstance(balance, Balance) and balance.amount
 
-    stage = ExecutorHarness(flow)
-    stage.complete_operation(2, {"amount": 7})
-    assert stage.output == 7
+    harness = ExecutorHarness(flow)
+    harness.complete_operation(2, {"amount": 7})
+    assert harness.output == 7
 
 
 def test_azures_names_of_parameters_are_kept() -> None:
@@ -66,18 +66,18 @@ def test_a_failed_operation_is_raised_at_the_yield_as_its_own_type() -> None:
         except ValueError as error:
             return [isinstance(error, df.TaskFailedError), str(error)]
 
-    stage = ExecutorHarness(flow)
-    stage.fail_operation(2, "too little")
-    assert stage.output == [True, "Operation 'withdraw' of entity @account@a failed: ValueError: too little"]
+    harness = ExecutorHarness(flow)
+    harness.fail_operation(2, "too little")
+    assert harness.output == [True, "Operation 'withdraw' of entity @account@a failed: ValueError: too little"]
 
 
 def test_a_failure_that_is_not_caught_is_the_cause_of_the_end() -> None:
     def flow(context: Context) -> Any:
         yield context.call_entity("@account@a", "withdraw", 5)
 
-    stage = ExecutorHarness(flow)
-    stage.fail_operation(2)
-    assert (stage.runtime_state.status, stage.runtime_state.causes) == ("Failed", (3,))
+    harness = ExecutorHarness(flow)
+    harness.fail_operation(2)
+    assert (harness.runtime_state.status, harness.runtime_state.causes) == ("Failed", (3,))
 
 
 def test_calls_are_tasks_like_all_others() -> None:
@@ -87,10 +87,10 @@ def test_calls_are_tasks_like_all_others() -> None:
         both = yield context.task_all(calls)
         return [calls.index(first), both]
 
-    stage = ExecutorHarness(flow)
-    stage.complete_operation(3, "b")
-    stage.complete_operation(2, "a")
-    assert stage.output == [1, ["a", "b"]]
+    harness = ExecutorHarness(flow)
+    harness.complete_operation(3, "b")
+    harness.complete_operation(2, "a")
+    assert harness.output == [1, ["a", "b"]]
 
 
 @pytest.mark.parametrize(
@@ -107,12 +107,12 @@ def test_a_signal_waits_for_nothing_and_may_be_for_later(at: Any, due: datetime 
     def flow(context: Context) -> Any:
         return context.signal_entity(COUNTER, "add", 3, at=at)
 
-    stage = ExecutorHarness(flow)
-    assert stage.first_decisions[0] == "2 EntityOperationSignaled @counter@a add 3"
-    signaled = stage.records[1].event
+    harness = ExecutorHarness(flow)
+    assert harness.first_decisions[0] == "2 EntityOperationSignaled @counter@a add 3"
+    signaled = harness.records[1].event
     assert isinstance(signaled, ev.EntityOperationSignaled)
     assert signaled.scheduled_time == due
-    assert stage.output is None
+    assert harness.output is None
 
 
 @pytest.mark.parametrize("wrong", ["counter", "@counter", "@@a", "@counter@", "", 7, None, Balance, print])
@@ -148,7 +148,7 @@ def test_an_input_that_json_cannot_hold_is_refused_with_its_path() -> None:
     assert ExecutorHarness(flow).first_decisions == ["2 ExecutionCompleted Completed null"]
 
 
-# ── what the ledger says meanwhile ─────────────────────────────────────────────────────────────────────────────────
+# ── the runtime state meanwhile ──────────────────────────────────────────────────────────────────────────────────────
 
 
 def calls_one(context: Context) -> Any:
@@ -156,21 +156,21 @@ def calls_one(context: Context) -> Any:
 
 
 def test_an_open_call_is_a_wait_and_no_pending_work() -> None:
-    stage = ExecutorHarness(calls_one)
-    [waiting] = pending_waits(stage.runtime_state)
+    harness = ExecutorHarness(calls_one)
+    [waiting] = pending_waits(harness.runtime_state)
     assert (waiting.kind, waiting.id, waiting.name, waiting.entity) == ("entity", 2, "add", "@counter@a")
-    assert [n for n, _ in pending.entity_calls(stage.runtime_state)] == [2]
-    assert not pending.has_pending_work(stage.runtime_state)
+    assert [n for n, _ in pending.entity_calls(harness.runtime_state)] == [2]
+    assert not pending.has_pending_work(harness.runtime_state)
 
 
 def test_an_outcome_is_taken_once_and_only_by_the_call_that_it_answers() -> None:
-    stage = ExecutorHarness(calls_one)
-    assert not stage.runtime_state.accepts(ev.EntityOperationCompleted(1))
-    assert not stage.runtime_state.accepts(ev.TaskCompleted(2))
-    assert not stage.runtime_state.accepts(ev.EntityLockGranted(2))
-    assert stage.runtime_state.accepts(ev.EntityOperationCompleted(2))
-    stage.complete_operation(2)
-    assert not stage.runtime_state.accepts(ev.EntityOperationFailed(2, stage.runtime_state.failure))  # type: ignore[arg-type]
+    harness = ExecutorHarness(calls_one)
+    assert not harness.runtime_state.accepts(ev.EntityOperationCompleted(1))
+    assert not harness.runtime_state.accepts(ev.TaskCompleted(2))
+    assert not harness.runtime_state.accepts(ev.EntityLockGranted(2))
+    assert harness.runtime_state.accepts(ev.EntityOperationCompleted(2))
+    harness.complete_operation(2)
+    assert not harness.runtime_state.accepts(ev.EntityOperationFailed(2, harness.runtime_state.failure))  # type: ignore[arg-type]
 
 
 def fails_meanwhile(context: Context) -> Any:
@@ -180,31 +180,31 @@ def fails_meanwhile(context: Context) -> Any:
 
 
 def test_a_failed_execution_still_takes_the_outcome_of_a_call_once() -> None:
-    stage = ExecutorHarness(fails_meanwhile)
-    stage.fail_task(3)
-    assert stage.runtime_state.status == "Failed"
-    assert pending_waits(stage.runtime_state) == ()
+    harness = ExecutorHarness(fails_meanwhile)
+    harness.fail_task(3)
+    assert harness.runtime_state.status == "Failed"
+    assert pending_waits(harness.runtime_state) == ()
     late = ev.EntityOperationCompleted(2)
-    assert stage.runtime_state.accepts(late)
-    assert stage.runtime_state.must_hold
-    stage.add_held(late)
-    assert not stage.runtime_state.accepts(late)
-    assert fold_history(stage.records).open_decisions == stage.runtime_state.open_decisions == {}
+    assert harness.runtime_state.accepts(late)
+    assert harness.runtime_state.must_hold
+    harness.add_held(late)
+    assert not harness.runtime_state.accepts(late)
+    assert fold_history(harness.records).open_decisions == harness.runtime_state.open_decisions == {}
 
 
 @pytest.mark.parametrize("status", ["Completed", "Terminated"])
 def test_all_others_that_have_ended_take_none(status: str) -> None:
-    stage = ExecutorHarness(fails_meanwhile)
-    stage.runtime_state.apply(ev.Record(4, START, ev.ExecutionCompleted(status)))
-    assert not stage.runtime_state.accepts(ev.EntityOperationCompleted(2))
-    assert pending.entity_calls(stage.runtime_state) == []
+    harness = ExecutorHarness(fails_meanwhile)
+    harness.runtime_state.apply(ev.Record(4, START, ev.ExecutionCompleted(status)))
+    assert not harness.runtime_state.accepts(ev.EntityOperationCompleted(2))
+    assert pending.entity_calls(harness.runtime_state) == []
 
 
 def test_a_held_outcome_counts_when_it_is_released() -> None:
-    stage = ExecutorHarness(calls_one)
-    held = stage.add_held(ev.EntityOperationCompleted(2))
-    assert pending.entity_calls(stage.runtime_state) == []
-    assert stage.release_held(held) == ["5 ExecutionCompleted Completed null"]
+    harness = ExecutorHarness(calls_one)
+    held = harness.add_held(ev.EntityOperationCompleted(2))
+    assert pending.entity_calls(harness.runtime_state) == []
+    assert harness.release_held(held) == ["5 ExecutionCompleted Completed null"]
 
 
 def test_a_generator_and_a_coroutine_decide_the_same() -> None:
@@ -218,8 +218,8 @@ def test_a_generator_and_a_coroutine_decide_the_same() -> None:
         return await context.call_entity(COUNTER, "get")
 
     def drive(flow: Any) -> list[str]:
-        stage = ExecutorHarness(flow)
-        stage.complete_operation(3, 1)
-        return [format_record(record) for record in stage.records]
+        harness = ExecutorHarness(flow)
+        harness.complete_operation(3, 1)
+        return [format_record(record) for record in harness.records]
 
     assert drive(generator) == drive(coroutine)

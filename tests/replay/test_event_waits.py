@@ -1,4 +1,4 @@
-"""Which waits take events: one never yet awaited does; of the others those that something awaited needs."""
+"""Which event waits are active: those never awaited, and of the others those that something awaited needs."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ def test_a_wait_that_lost_a_nested_race_takes_nothing_while_the_race_continues()
         others = [context.call_activity("F", i) for i in (1, 2)]
         assert (yield context.task_any([inner, *others])) is inner
         yield context.task_any(others)
-        fresh = context.wait_for_external_event("E")
-        yield context.task_any([fresh, others[1]])
-        return [fresh.result, lost.is_completed]
+        later = context.wait_for_external_event("E")
+        yield context.task_any([later, others[1]])
+        return [later.result, lost.is_completed]
 
-    stage = ExecutorHarness(flow)
-    stage.complete_task(3)
-    stage.complete_task(4)
-    stage.raise_event("E", "mine")
-    assert stage.output == ["mine", False]
+    harness = ExecutorHarness(flow)
+    harness.complete_task(3)
+    harness.complete_task(4)
+    harness.raise_event("E", "mine")
+    assert harness.output == ["mine", False]
 
 
 def test_a_wait_that_lost_one_race_takes_events_for_another_that_is_awaited() -> None:
@@ -43,10 +43,10 @@ def test_a_wait_that_lost_one_race_takes_events_for_another_that_is_awaited() ->
         yield context.task_all([first, second])
         return shared.result
 
-    stage = ExecutorHarness(flow)
-    stage.complete_task(4)
-    stage.raise_event("A", 1)
-    assert stage.output == 1
+    harness = ExecutorHarness(flow)
+    harness.complete_task(4)
+    harness.raise_event("A", 1)
+    assert harness.output == 1
 
 
 def test_a_wait_that_lost_one_race_still_waits_in_a_composite_beside_it() -> None:
@@ -60,12 +60,12 @@ def test_a_wait_that_lost_one_race_still_waits_in_a_composite_beside_it() -> Non
             tasks.remove((yield context.task_any(tasks)))
         return shared.result
 
-    stage = ExecutorHarness(flow)
-    stage.complete_task(4)
-    stage.complete_task(5)
-    stage.raise_event("A", "seen")
-    stage.complete_task(3)
-    assert stage.output == "seen"
+    harness = ExecutorHarness(flow)
+    harness.complete_task(4)
+    harness.complete_task(5)
+    harness.raise_event("A", "seen")
+    harness.complete_task(3)
+    assert harness.output == "seen"
 
 
 @pytest.mark.parametrize("wrap", [False, True], ids=["any", "any in all"])
@@ -78,13 +78,13 @@ def test_yielding_a_finished_any_again_wakes_none_of_its_losers(wrap: bool) -> N
         yield either
         yield either
         yield context.task_any([either, context.call_activity("F", 1)])
-        fresh = context.wait_for_external_event("E")
-        return [(yield fresh), lost.result]
+        later = context.wait_for_external_event("E")
+        return [(yield later), lost.result]
 
-    stage = ExecutorHarness(flow)
-    stage.complete_task(3)
-    stage.raise_event("E", "mine")
-    assert stage.output == ["mine", None]
+    harness = ExecutorHarness(flow)
+    harness.complete_task(3)
+    harness.raise_event("E", "mine")
+    assert harness.output == ["mine", None]
 
 
 @pytest.mark.parametrize("look", [False, True], ids=["not looked at", "looked at"])
@@ -99,15 +99,15 @@ def test_a_wait_takes_events_until_its_race_is_awaited_for_the_first_time(look: 
         yield context.call_activity("F", 1)
         yield races[0]
         yield races[1]
-        fresh = context.wait_for_external_event("E")
-        return [early.result, late.result, (yield fresh)]
+        later = context.wait_for_external_event("E")
+        return [early.result, late.result, (yield later)]
 
-    stage = ExecutorHarness(flow)
-    stage.complete_task(4)
-    stage.raise_event("E", 1)
-    stage.complete_task(6)
-    stage.raise_event("E", 2)
-    assert stage.output == [1, None, 2]
+    harness = ExecutorHarness(flow)
+    harness.complete_task(4)
+    harness.raise_event("E", 1)
+    harness.complete_task(6)
+    harness.raise_event("E", 2)
+    assert harness.output == [1, None, 2]
 
 
 def test_only_the_first_wait_to_wake_takes_an_event_that_was_kept() -> None:
@@ -116,15 +116,15 @@ def test_only_the_first_wait_to_wake_takes_an_event_that_was_kept() -> None:
         yield context.task_any([*waits, context.call_activity("F", 0)])
         yield context.call_activity("F", 1)
         assert (yield context.task_any(waits)) is waits[0]
-        fresh = yield context.wait_for_external_event("E")
-        return [waits[0].result, fresh, (yield waits[1])]
+        later = yield context.wait_for_external_event("E")
+        return [waits[0].result, later, (yield waits[1])]
 
-    stage = ExecutorHarness(flow)
-    stage.complete_task(4)
+    harness = ExecutorHarness(flow)
+    harness.complete_task(4)
     for value in (1, 2, 3):
-        stage.raise_event("E", value)
-    stage.complete_task(6)
-    assert stage.output == [1, 2, 3]
+        harness.raise_event("E", value)
+    harness.complete_task(6)
+    assert harness.output == [1, 2, 3]
 
 
 def test_waits_that_are_needed_again_queue_behind_newer_ones() -> None:
@@ -135,13 +135,13 @@ def test_waits_that_are_needed_again_queue_behind_newer_ones() -> None:
         yield context.task_any([first, second, gates[1]])
         return [first.result, second.result]
 
-    stage = ExecutorHarness(flow)
-    stage.complete_task(3)
-    stage.raise_event("E", 1)
-    assert stage.output == [None, 1]
+    harness = ExecutorHarness(flow)
+    harness.complete_task(3)
+    harness.raise_event("E", 1)
+    assert harness.output == [None, 1]
 
 
-# ── what a ledger knows of waits that sleep ────────────────────────────────────────────────────────────────────────
+# ── inactive waits in the runtime state ──────────────────────────────────────────────────────────────────────────────
 
 
 def awaited_events(hub: testing.TestEnvironment, id: str) -> list[str]:
@@ -199,7 +199,7 @@ def test_the_cost_of_an_event_does_not_depend_on_the_number_of_waits() -> None:
     at = datetime(2026, 1, 1, tzinfo=UTC)
 
     def lines(size: int) -> float:
-        ledger, count = RuntimeState(), 0
+        runtime_state, count = RuntimeState(), 0
         records: list[ev.AnyEvent] = [ev.EventAwaited(f"E{i}") for i in range(size)]
         records += [ev.EventRaised(f"e{i}") for i in reversed(range(size))]
         numbered = [ev.Record(n, at, event) for n, event in enumerate(records, 1)]
@@ -213,10 +213,10 @@ def test_the_cost_of_an_event_does_not_depend_on_the_number_of_waits() -> None:
         sys.settrace(trace)
         try:
             for record in numbered:
-                ledger.apply(record)
+                runtime_state.apply(record)
         finally:
             sys.settrace(before)
-        assert not ledger.event_waits.active
+        assert not runtime_state.event_waits.active
         return count / size
 
     assert lines(1_000) < 1.5 * lines(50)

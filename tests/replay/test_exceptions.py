@@ -1,4 +1,4 @@
-"""An orchestrator catches what its activity raised, whatever the exception's class refuses or overrides."""
+"""An orchestrator catches the exception of its activity, whatever its class rejects or overrides."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class RequiresArguments(Exception):
 
 
 class RaisesWhenRead(Exception):
-    """Each property needs what the constructor has set."""
+    """Its properties need state that the constructor sets."""
 
     def _read(self) -> NoReturn:
         raise RuntimeError("not made by its constructor")
@@ -160,7 +160,7 @@ class Shadows(Exception):
 
 
 class Proxy:
-    """Stands for an object that it finds once it is used, as those of web frameworks do."""
+    """A proxy that finds its object when used, as in web frameworks."""
 
     def _find(self) -> NoReturn:
         raise RuntimeError("working outside of a request")
@@ -235,7 +235,7 @@ def test_an_orchestrator_catches_it_by_its_class_and_as_a_failed_task(kind: Any,
 
 
 def check_caught(error: Any) -> Any:
-    """What an orchestrator may do with an exception that it has caught."""
+    """Use a caught exception as an orchestrator may."""
     assert error
     assert error == error
     assert {error: 1}[error] == 1

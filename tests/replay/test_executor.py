@@ -1,4 +1,4 @@
-"""A machine that is dropped decides and says nothing any more, whatever its function does about it."""
+"""A closed executor decides and logs nothing more, whatever its function does."""
 
 from __future__ import annotations
 
@@ -45,12 +45,12 @@ async def awaiting(context: Context) -> Any:
 
 @pytest.mark.parametrize("flow", [with_finally, with_bare_except, with_yield_in_finally, awaiting])
 def test_a_dropped_function_may_clean_up_and_decides_nothing(flow: Any) -> None:
-    stage = ExecutorHarness(flow, check=False)
-    written = list(stage.records)
-    stage.executor.close()
-    assert stage.executor.log_lines == []
-    assert stage.records == written
-    del stage
+    harness = ExecutorHarness(flow, check=False)
+    written = list(harness.records)
+    harness.executor.close()
+    assert harness.executor.log_lines == []
+    assert harness.records == written
+    del harness
     gc.collect()  # nothing that a collector finds later may speak up
 
 
@@ -66,14 +66,14 @@ def test_a_function_that_refuses_to_end_is_abandoned() -> None:
             except:  # noqa: E722, S110 - what authors write
                 pass
 
-    stage = ExecutorHarness(stubborn, check=False)
-    stage.executor.close()
+    harness = ExecutorHarness(stubborn, check=False)
+    harness.executor.close()
     assert len(rounds) > 1
-    del stage
+    del harness
     gc.collect()
 
 
 def test_a_finally_that_is_reached_by_a_failure_decides_as_ever() -> None:
-    stage = ExecutorHarness(with_finally)
-    assert stage.fail_task(2)[0] == "4 TaskScheduled CleanUp null"
-    assert stage.runtime_state.status == "Failed"
+    harness = ExecutorHarness(with_finally)
+    assert harness.fail_task(2)[0] == "4 TaskScheduled CleanUp null"
+    assert harness.runtime_state.status == "Failed"

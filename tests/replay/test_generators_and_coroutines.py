@@ -1,4 +1,4 @@
-"""The same orchestrator as a generator and as a coroutine decides the same; so does every process."""
+"""An orchestrator decides the same as a generator and as a coroutine, and in every process."""
 
 from __future__ import annotations
 
@@ -42,13 +42,13 @@ async def coroutine(context: Context) -> Any:
 
 
 def drive(flow: Any) -> list[str]:
-    stage = ExecutorHarness(flow)
-    stage.complete_task(3, "one")
-    stage.raise_event("e", 1)
-    stage.fail_task(8, "once")
-    stage.fire_timer(10)
-    stage.fail_task(12, "twice")
-    return [format_record(record) for record in stage.records]
+    harness = ExecutorHarness(flow)
+    harness.complete_task(3, "one")
+    harness.raise_event("e", 1)
+    harness.fail_task(8, "once")
+    harness.fire_timer(10)
+    harness.fail_task(12, "twice")
+    return [format_record(record) for record in harness.records]
 
 
 def test_a_generator_and_a_coroutine_decide_the_same() -> None:

@@ -1,4 +1,4 @@
-"""Code that decides otherwise than the history: the first difference is shown, with both sides and the line."""
+"""Code that differs from its history: the error shows the first difference, with both sides and the line."""
 
 from __future__ import annotations
 
@@ -82,9 +82,9 @@ TABLE = [
 
 
 def history() -> list[ev.Record]:
-    stage = ExecutorHarness(before)
-    stage.complete_task(2, {"x": 1})
-    return stage.records
+    harness = ExecutorHarness(before)
+    harness.complete_task(2, {"x": 1})
+    return harness.records
 
 
 @pytest.mark.parametrize(("now", "where", "then", "decides"), TABLE, ids=lambda each: getattr(each, "__name__", None))
@@ -152,10 +152,10 @@ OTHERS = [
 
 @pytest.mark.parametrize(("now", "n", "then", "decides"), OTHERS, ids=lambda each: getattr(each, "__name__", None))
 def test_another_entity_is_another_decision(now: Any, n: int, then: str, decides: str) -> None:
-    stage = ExecutorHarness(entities)
-    stage.grant_lock(3)
+    harness = ExecutorHarness(entities)
+    harness.grant_lock(3)
     with pytest.raises(NonDeterminismError) as caught:
-        replay(now, fold_history(stage.records), any_return_type)
+        replay(now, fold_history(harness.records), any_return_type)
     text = str(caught.value)
     assert f"at record {n}\nhistory  {then}\nnow      {decides} (" in text
 
@@ -166,9 +166,9 @@ def test_the_case_of_names_and_what_is_sent_to_an_entity_are_not_compared() -> N
         with (yield context.lock_entities(["@Account@b", "@account@a"])):
             yield context.call_entity("@ACCOUNT@a", "ADD", 2)
 
-    stage = ExecutorHarness(entities)
-    stage.grant_lock(3)
-    replay(alike, fold_history(stage.records), any_return_type)[0].close()
+    harness = ExecutorHarness(entities)
+    harness.grant_lock(3)
+    replay(alike, fold_history(harness.records), any_return_type)[0].close()
 
 
 def test_the_line_is_that_of_the_current_yield() -> None:
@@ -193,10 +193,10 @@ def test_decisions_that_the_code_does_not_make_any_more_are_found() -> None:
 
 
 def test_a_decision_that_is_missing_at_the_end_is_found() -> None:
-    stage = ExecutorHarness(one_more_behind)
-    stage.complete_task(2)
+    harness = ExecutorHarness(one_more_behind)
+    harness.complete_task(2)
     with pytest.raises(NonDeterminismError) as caught:
-        replay(before, fold_history(stage.records), any_return_type)
+        replay(before, fold_history(harness.records), any_return_type)
     assert "history  TaskScheduled F2\nnow      nothing more" in str(caught.value)
 
 
@@ -210,9 +210,9 @@ def test_inputs_due_times_and_custom_statuses_are_not_compared() -> None:
         context.create_timer(timedelta(hours=2))
         yield context.call_activity("F1", 2)
 
-    machine, fresh = replay(new, fold_history(ExecutorHarness(old).records), any_return_type)
-    assert fresh == []
-    machine.close()
+    executor, decisions = replay(new, fold_history(ExecutorHarness(old).records), any_return_type)
+    assert decisions == []
+    executor.close()
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
@@ -250,9 +250,9 @@ def test_a_turn_without_end_is_stopped(what: str, monkeypatch: pytest.MonkeyPatc
         yield
 
     start = ev.ExecutionStarted("i", "1", "runaway")
-    machine = create_executor(runaway, start, any_return_type)
+    executor = create_executor(runaway, start, any_return_type)
     with pytest.raises(TooManyDecisions, match="without a yield"):
-        machine.apply(ev.Record(1, START, start), START, 2)
+        executor.apply(ev.Record(1, START, start), START, 2)
 
 
 def test_an_incomplete_turn_is_completed() -> None:
@@ -263,34 +263,34 @@ def test_an_incomplete_turn_is_completed() -> None:
 
     whole = ExecutorHarness(flow).records
     for cut in range(1, len(whole)):
-        machine, fresh = replay(flow, fold_history(whole[:cut]), any_return_type, incomplete=True)
-        assert [record.event for record in [*whole[:cut], *fresh]] == [record.event for record in whole]
-        assert [record.n for record in fresh] == list(range(cut + 1, len(whole) + 1))
-        machine.close()
+        executor, decisions = replay(flow, fold_history(whole[:cut]), any_return_type, incomplete=True)
+        assert [record.event for record in [*whole[:cut], *decisions]] == [record.event for record in whole]
+        assert [record.n for record in decisions] == list(range(cut + 1, len(whole) + 1))
+        executor.close()
     with pytest.raises(NonDeterminismError, match="nothing more"):
         replay(flow, fold_history(whole[:3]), any_return_type)
 
 
-# ── changed code whose decisions come later than their outcomes in the history, or not at all ──────────────────────
+# ── changed code whose decisions come later than their outcomes in the history, or not at all ────────────────────────
 
 RETRY = df.RetryPolicy(timedelta(seconds=1), 3)
 
 
-def fail_and_retry(stage: ExecutorHarness) -> None:
-    stage.fail_task(3)
-    stage.fire_timer(5)
-    stage.complete_task(7, "x")
+def fail_and_retry(harness: ExecutorHarness) -> None:
+    harness.fail_task(3)
+    harness.fire_timer(5)
+    harness.complete_task(7, "x")
 
 
 LATE: dict[str, tuple[Any, Any]] = {
-    "activity": (lambda context: context.call_activity("X"), lambda stage: stage.complete_task(3, "x")),
-    "failed activity": (lambda context: context.call_activity("X"), lambda stage: stage.fail_task(3)),
+    "activity": (lambda context: context.call_activity("X"), lambda harness: harness.complete_task(3, "x")),
+    "failed activity": (lambda context: context.call_activity("X"), lambda harness: harness.fail_task(3)),
     "retried activity": (lambda context: context.call_activity_with_retry("X", RETRY), fail_and_retry),
-    "child": (lambda context: context.call_sub_orchestrator("X"), lambda stage: stage.complete_child(3, "x")),
-    "timer": (lambda context: context.create_timer(timedelta(hours=1)), lambda stage: stage.fire_timer(3)),
-    "event": (lambda context: context.wait_for_external_event("X"), lambda stage: stage.raise_event("X", "x")),
-    "operation": (lambda context: context.call_entity(A, "get"), lambda stage: stage.complete_operation(3, "x")),
-    "lock": (lambda context: context.lock_entities([A]), lambda stage: stage.grant_lock(3)),
+    "child": (lambda context: context.call_sub_orchestrator("X"), lambda harness: harness.complete_child(3, "x")),
+    "timer": (lambda context: context.create_timer(timedelta(hours=1)), lambda harness: harness.fire_timer(3)),
+    "event": (lambda context: context.wait_for_external_event("X"), lambda harness: harness.raise_event("X", "x")),
+    "operation": (lambda context: context.call_entity(A, "get"), lambda harness: harness.complete_operation(3, "x")),
+    "lock": (lambda context: context.lock_entities([A]), lambda harness: harness.grant_lock(3)),
 }
 A = "@account@a"
 
@@ -317,18 +317,18 @@ def test_the_recorded_outcome_is_used_when_its_decision_comes_later(kind: str) -
         yield context.call_activity("Gate")
         yield from end(context, make(context))
 
-    stage = ExecutorHarness(early, "wait")
-    settle(stage)
+    harness = ExecutorHarness(early, "wait")
+    settle(harness)
     with pytest.raises(NonDeterminismError, match="at record 3"):
-        replay(late, fold_history(stage.records), any_return_type)
-    stage.complete_task(2)
-    machine, fresh = replay(late, fold_history(stage.records), any_return_type)
-    assert fresh == []
-    assert machine.pending_decisions == set(fold_history(stage.records).open_decisions)
-    (last,) = stage.runtime_state.open_decisions
-    decided = machine.apply(ev.Record(99, stage.now, ev.TaskCompleted(last)), stage.now, 100)
+        replay(late, fold_history(harness.records), any_return_type)
+    harness.complete_task(2)
+    executor, decisions = replay(late, fold_history(harness.records), any_return_type)
+    assert decisions == []
+    assert executor.pending_decisions == set(fold_history(harness.records).open_decisions)
+    (last,) = harness.runtime_state.open_decisions
+    decided = executor.apply(ev.Record(99, harness.now, ev.TaskCompleted(last)), harness.now, 100)
     assert decided, "it goes on"
-    machine.close()
+    executor.close()
 
 
 @pytest.mark.parametrize("kind", LATE)
@@ -351,15 +351,15 @@ def test_a_decision_that_is_dropped_is_found_whether_its_outcome_has_come_or_not
         yield make(context)
 
     for come in (False, True):
-        stage = ExecutorHarness(before, check=kind != "failed activity")
+        harness = ExecutorHarness(before, check=kind != "failed activity")
         if come:
-            settle(stage)
+            settle(harness)
         for changed in (after, at_the_end):
             with pytest.raises(NonDeterminismError, match="at record 3"):
-                replay(changed, fold_history(stage.records), any_return_type)
-        stage.complete_task(2)
+                replay(changed, fold_history(harness.records), any_return_type)
+        harness.complete_task(2)
         with pytest.raises(NonDeterminismError, match="at record 3"):
-            replay(after, fold_history(stage.records), any_return_type)
+            replay(after, fold_history(harness.records), any_return_type)
 
 
 def test_another_timer_that_is_cancelled_is_another_decision() -> None:
@@ -383,10 +383,10 @@ def test_what_would_wait_for_an_outcome_that_cannot_come_is_refused() -> None:
         yield context.call_activity("F")
 
     records = ExecutorHarness(flow).records
-    ledger = fold_history(records)
-    del ledger.open_decisions[2]
+    runtime_state = fold_history(records)
+    del runtime_state.open_decisions[2]
     with pytest.raises(NonDeterminismError) as caught:
-        replay(flow, ledger, any_return_type)
+        replay(flow, runtime_state, any_return_type)
     assert "history  TaskScheduled F\nnow      waits for its outcome, which can't come any more (" in str(caught.value)
 
 

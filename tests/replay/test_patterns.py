@@ -1,6 +1,6 @@
-"""The Python patterns of the Durable Functions overview, as they stand there, name by name.
+"""The Python patterns of the Durable Functions overview, unchanged, name by name.
 
-The monitor needs two lines mended: it compares a time with what JSON made of one, and asks for a dict as text.
+The monitor needs two lines changed: it compares a time with its JSON form, and requests a dict as text.
 """
 
 from __future__ import annotations
@@ -71,51 +71,55 @@ def human_interaction(context: df.DurableOrchestrationContext) -> Any:
 
 
 def test_a_chain_hands_each_result_to_the_next_function() -> None:
-    stage = ExecutorHarness(chaining)
-    assert stage.first_decisions == ["2 TaskScheduled F1 null"]
-    assert stage.complete_task(2, "a") == ['4 TaskScheduled F2 "a"']
-    assert stage.complete_task(4, "b") == ['6 TaskScheduled F3 "b"']
-    assert stage.complete_task(6, "c") == ['8 TaskScheduled F4 "c"']
-    assert stage.complete_task(8, "d") == ['10 ExecutionCompleted Completed "d"']
+    harness = ExecutorHarness(chaining)
+    assert harness.first_decisions == ["2 TaskScheduled F1 null"]
+    assert harness.complete_task(2, "a") == ['4 TaskScheduled F2 "a"']
+    assert harness.complete_task(4, "b") == ['6 TaskScheduled F3 "b"']
+    assert harness.complete_task(6, "c") == ['8 TaskScheduled F4 "c"']
+    assert harness.complete_task(8, "d") == ['10 ExecutionCompleted Completed "d"']
 
 
 def test_fan_out_fan_in_waits_for_all_and_sums_in_input_order() -> None:
-    stage = ExecutorHarness(fan_out_fan_in)
-    assert stage.complete_task(2, [1, 2, 3]) == ["4 TaskScheduled F2 1", "5 TaskScheduled F2 2", "6 TaskScheduled F2 3"]
-    assert stage.complete_task(6, 30) == []
-    assert stage.complete_task(4, 10) == []
-    assert stage.complete_task(5, 20) == ["10 TaskScheduled F3 60"]
-    assert stage.complete_task(10) == ["12 ExecutionCompleted Completed null"]
+    harness = ExecutorHarness(fan_out_fan_in)
+    assert harness.complete_task(2, [1, 2, 3]) == [
+        "4 TaskScheduled F2 1",
+        "5 TaskScheduled F2 2",
+        "6 TaskScheduled F2 3",
+    ]
+    assert harness.complete_task(6, 30) == []
+    assert harness.complete_task(4, 10) == []
+    assert harness.complete_task(5, 20) == ["10 TaskScheduled F3 60"]
+    assert harness.complete_task(10) == ["12 ExecutionCompleted Completed null"]
 
 
 def test_the_monitor_polls_until_the_job_is_done() -> None:
-    stage = ExecutorHarness(
+    harness = ExecutorHarness(
         monitor, json.dumps({"jobId": 7, "pollingInterval": 30, "expiryTime": "2026-11-22T10:00:00+00:00"})
     )
-    assert stage.first_decisions == ["2 TaskScheduled GetJobStatus 7"]
-    assert stage.complete_task(2, "Running") == ["4 TimerCreated +0:00:30"]
-    assert stage.fire_timer(4) == ["6 TaskScheduled GetJobStatus 7"]
-    assert stage.complete_task(6, "Completed") == ["8 TaskScheduled SendAlert 7"]
-    assert stage.complete_task(8) == ["10 ExecutionCompleted Completed null"]
+    assert harness.first_decisions == ["2 TaskScheduled GetJobStatus 7"]
+    assert harness.complete_task(2, "Running") == ["4 TimerCreated +0:00:30"]
+    assert harness.fire_timer(4) == ["6 TaskScheduled GetJobStatus 7"]
+    assert harness.complete_task(6, "Completed") == ["8 TaskScheduled SendAlert 7"]
+    assert harness.complete_task(8) == ["10 ExecutionCompleted Completed null"]
 
 
 def test_the_monitor_stops_when_its_time_is_over() -> None:
-    stage = ExecutorHarness(
+    harness = ExecutorHarness(
         monitor, json.dumps({"jobId": 7, "pollingInterval": 3600, "expiryTime": "2026-11-22T10:00:00+00:00"})
     )
-    stage.complete_task(2, "Running")
-    assert stage.fire_timer(4) == ["6 ExecutionCompleted Completed null"]
+    harness.complete_task(2, "Running")
+    assert harness.fire_timer(4) == ["6 ExecutionCompleted Completed null"]
 
 
 def test_an_approval_in_time_cancels_the_timer() -> None:
-    stage = ExecutorHarness(human_interaction)
-    assert stage.complete_task(2) == ["4 TimerCreated +3 days, 0:00:00", "5 EventAwaited ApprovalEvent"]
-    assert stage.raise_event("ApprovalEvent", True) == ["7 TimerCanceled 4", "8 TaskScheduled ProcessApproval true"]
-    assert stage.complete_task(8) == ["10 ExecutionCompleted Completed null"]
+    harness = ExecutorHarness(human_interaction)
+    assert harness.complete_task(2) == ["4 TimerCreated +3 days, 0:00:00", "5 EventAwaited ApprovalEvent"]
+    assert harness.raise_event("ApprovalEvent", True) == ["7 TimerCanceled 4", "8 TaskScheduled ProcessApproval true"]
+    assert harness.complete_task(8) == ["10 ExecutionCompleted Completed null"]
 
 
 def test_no_approval_in_time_escalates() -> None:
-    stage = ExecutorHarness(human_interaction)
-    stage.complete_task(2)
-    assert stage.fire_timer(4) == ["7 TaskScheduled Escalate null"]
-    assert stage.complete_task(7) == ["9 ExecutionCompleted Completed null"]
+    harness = ExecutorHarness(human_interaction)
+    harness.complete_task(2)
+    assert harness.fire_timer(4) == ["7 TaskScheduled Escalate null"]
+    assert harness.complete_task(7) == ["9 ExecutionCompleted Completed null"]

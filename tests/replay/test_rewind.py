@@ -1,4 +1,4 @@
-"""Rewind and entities: which calls are asked for again, and why no one is rewound into a critical section."""
+"""Rewind and entities: which calls are repeated, and that no instance is rewound into a critical section."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ Context = df.DurableOrchestrationContext
 A = "@account@a"
 
 
-def rewind(stage: ExecutorHarness) -> RuntimeState:
-    """The ledger once what failed is rewound."""
-    plan = plan_rewind(stage.runtime_state)
-    last = len(stage.records)
-    return fold_history([*stage.records, ev.Record(last + 1, stage.now, plan.to_event("mended"))])
+def rewind(harness: ExecutorHarness) -> RuntimeState:
+    """Return the runtime state after a rewind of the failure."""
+    plan = plan_rewind(harness.runtime_state)
+    last = len(harness.records)
+    return fold_history([*harness.records, ev.Record(last + 1, harness.now, plan.to_event("mended"))])
 
 
 def calls_two(context: Context) -> Any:
@@ -32,23 +32,23 @@ def calls_two(context: Context) -> Any:
 
 
 def test_a_call_whose_failure_is_forgotten_is_asked_again_and_no_other() -> None:
-    stage = ExecutorHarness(calls_two)
-    stage.fail_operation(3)
-    plan = plan_rewind(stage.runtime_state)
+    harness = ExecutorHarness(calls_two)
+    harness.fail_operation(3)
+    plan = plan_rewind(harness.runtime_state)
     assert (plan.start, plan.forgotten, plan.void) == (4, (4,), (5,))
     assert plan.calls == ((3, ev.EntityOperationCalled(A, "withdraw", plan.calls[0][1].input)),)
     assert (plan.activities, plan.children) == ((), ())
-    assert list(rewind(stage).open_decisions) == [2, 3]
+    assert list(rewind(harness).open_decisions) == [2, 3]
 
 
 def test_an_answer_that_came_behind_the_end_counts_once_it_is_rewound() -> None:
-    stage = ExecutorHarness(calls_two)
-    stage.fail_operation(3)
-    late = stage.add_held(ev.EntityOperationCompleted(2))
-    ledger = rewind(stage)
-    assert list(ledger.open_decisions) == [3]
-    assert list(ledger.held) == [late]
-    assert not ledger.accepts(ev.EntityOperationCompleted(2))
+    harness = ExecutorHarness(calls_two)
+    harness.fail_operation(3)
+    late = harness.add_held(ev.EntityOperationCompleted(2))
+    runtime_state = rewind(harness)
+    assert list(runtime_state.open_decisions) == [3]
+    assert list(runtime_state.held) == [late]
+    assert not runtime_state.accepts(ev.EntityOperationCompleted(2))
 
 
 def fails_behind_its_signal(context: Context) -> Any:
@@ -67,17 +67,17 @@ def test_a_call_that_is_void_takes_no_answer_any_more() -> None:
             yield context.call_entity(A, "add", 1)
             raise RuntimeError from error
 
-    stage = ExecutorHarness(caught)
-    stage.fail_task(2)
-    stage.complete_operation(4)
-    assert stage.runtime_state.causes == (3,)
-    plan = plan_rewind(stage.runtime_state)
+    harness = ExecutorHarness(caught)
+    harness.fail_task(2)
+    harness.complete_operation(4)
+    assert harness.runtime_state.causes == (3,)
+    plan = plan_rewind(harness.runtime_state)
     assert plan.void == (4, 5, 6)
     assert plan.calls == ()
-    ledger = rewind(stage)
-    assert not ledger.accepts(ev.EntityOperationCompleted(4))
-    assert list(ledger.open_decisions) == [2]
-    assert not ledger.held
+    runtime_state = rewind(harness)
+    assert not runtime_state.accepts(ev.EntityOperationCompleted(4))
+    assert list(runtime_state.open_decisions) == [2]
+    assert not runtime_state.held
 
 
 def test_an_answer_behind_the_end_to_a_call_that_becomes_void_is_dropped() -> None:
@@ -88,25 +88,25 @@ def test_an_answer_behind_the_end_to_a_call_that_becomes_void_is_dropped() -> No
             context.call_entity(A, "add", 1)
             raise RuntimeError from error
 
-    stage = ExecutorHarness(caught)
-    stage.fail_task(2)
-    assert stage.runtime_state.accepts(ev.EntityOperationCompleted(4))
-    stage.add_held(ev.EntityOperationCompleted(4))
-    ledger = rewind(stage)
-    assert not ledger.held
-    assert list(ledger.open_decisions) == [2]
+    harness = ExecutorHarness(caught)
+    harness.fail_task(2)
+    assert harness.runtime_state.accepts(ev.EntityOperationCompleted(4))
+    harness.add_held(ev.EntityOperationCompleted(4))
+    runtime_state = rewind(harness)
+    assert not runtime_state.held
+    assert list(runtime_state.open_decisions) == [2]
 
 
 def test_calls_and_signals_before_the_failure_are_kept() -> None:
-    stage = ExecutorHarness(fails_behind_its_signal)
-    stage.complete_task(2)
-    stage.fail_task(6)
-    ledger = rewind(stage)
-    assert list(ledger.open_decisions) == [4, 6]
-    assert ledger.accepts(ev.EntityOperationCompleted(4))
+    harness = ExecutorHarness(fails_behind_its_signal)
+    harness.complete_task(2)
+    harness.fail_task(6)
+    runtime_state = rewind(harness)
+    assert list(runtime_state.open_decisions) == [4, 6]
+    assert runtime_state.accepts(ev.EntityOperationCompleted(4))
 
 
-# ── critical sections ──────────────────────────────────────────────────────────────────────────────────────────────
+# ── critical sections ────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def section(context: Context) -> Any:
@@ -142,57 +142,57 @@ def section_behind_the_failure(context: Context) -> Any:
 
 
 def failed_inside() -> ExecutorHarness:
-    stage = ExecutorHarness(section)
-    stage.complete_task(2)
-    stage.grant_lock(4)
-    stage.fail_task(6)
-    return stage
+    harness = ExecutorHarness(section)
+    harness.complete_task(2)
+    harness.grant_lock(4)
+    harness.fail_task(6)
+    return harness
 
 
 def failed_holding() -> ExecutorHarness:
-    stage = ExecutorHarness(held)
-    stage.grant_lock(2)
-    stage.fail_task(4)
-    return stage
+    harness = ExecutorHarness(held)
+    harness.grant_lock(2)
+    harness.fail_task(4)
+    return harness
 
 
 def failed_waiting() -> ExecutorHarness:
-    stage = ExecutorHarness(waited)
-    stage.fail_task(3)
-    return stage
+    harness = ExecutorHarness(waited)
+    harness.fail_task(3)
+    return harness
 
 
 def failed_by_itself() -> ExecutorHarness:
-    stage = ExecutorHarness(by_itself)
-    stage.grant_lock(2)
-    return stage
+    harness = ExecutorHarness(by_itself)
+    harness.grant_lock(2)
+    return harness
 
 
 def failed_after_section() -> ExecutorHarness:
-    stage = ExecutorHarness(section_behind_the_failure)
-    stage.fail_task(2)
-    stage.grant_lock(4)
-    return stage
+    harness = ExecutorHarness(section_behind_the_failure)
+    harness.fail_task(2)
+    harness.grant_lock(4)
+    return harness
 
 
 @pytest.mark.parametrize(
     "make", [failed_inside, failed_holding, failed_waiting, failed_by_itself, failed_after_section]
 )
 def test_an_instance_is_not_rewound_into_a_critical_section(make: Any) -> None:
-    stage = make()
-    assert stage.runtime_state.status == "Failed"
+    harness = make()
+    assert harness.runtime_state.status == "Failed"
     with pytest.raises(WrongState, match="can't be rewound: it"):
-        plan_rewind(stage.runtime_state)
+        plan_rewind(harness.runtime_state)
 
 
 def test_a_section_that_was_left_before_the_failure_is_no_obstacle() -> None:
-    stage = ExecutorHarness(section)
-    stage.complete_task(2)
-    stage.grant_lock(4)
-    stage.complete_task(6)
-    stage.fail_task(9)
-    ledger = rewind(stage)
-    assert (ledger.status, list(ledger.open_decisions), ledger.locks) == ("Running", [9], {})
+    harness = ExecutorHarness(section)
+    harness.complete_task(2)
+    harness.grant_lock(4)
+    harness.complete_task(6)
+    harness.fail_task(9)
+    runtime_state = rewind(harness)
+    assert (runtime_state.status, list(runtime_state.open_decisions), runtime_state.locks) == ("Running", [9], {})
 
 
 def test_a_request_that_was_taken_back_before_the_failure_is_no_obstacle() -> None:
@@ -200,7 +200,7 @@ def test_a_request_that_was_taken_back_before_the_failure_is_no_obstacle() -> No
         context.lock_entities([A]).cancel()
         yield context.call_activity("F1")
 
-    stage = ExecutorHarness(flow)
-    stage.fail_task(4)
-    ledger = rewind(stage)
-    assert (list(ledger.open_decisions), ledger.locks) == ([4], {})
+    harness = ExecutorHarness(flow)
+    harness.fail_task(4)
+    runtime_state = rewind(harness)
+    assert (list(runtime_state.open_decisions), runtime_state.locks) == ([4], {})

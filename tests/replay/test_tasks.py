@@ -1,4 +1,4 @@
-"""Waiting for one or for all: who wins, what the losers may take, and what it costs."""
+"""Waiting for one task, for the first, or for all: results, losers, and cost."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ def test_all_gives_the_results_in_input_order() -> None:
     def flow(context: Context) -> Any:
         return (yield context.task_all([context.call_activity("F", i) for i in range(3)]))
 
-    stage = ExecutorHarness(flow)
-    stage.complete_task(4, "c")
-    stage.complete_task(2, "a")
-    stage.complete_task(3, "b")
-    assert stage.output == ["a", "b", "c"]
+    harness = ExecutorHarness(flow)
+    harness.complete_task(4, "c")
+    harness.complete_task(2, "a")
+    harness.complete_task(3, "b")
+    assert harness.output == ["a", "b", "c"]
 
 
 def test_all_of_nothing_is_nothing() -> None:
@@ -39,13 +39,13 @@ def test_all_waits_for_all_and_then_raises_the_first_failure_in_time() -> None:
     def flow(context: Context) -> Any:
         yield context.task_all([context.call_activity("F", i) for i in range(3)])
 
-    stage = ExecutorHarness(flow)
-    stage.fail_task(4, "third")
-    stage.fail_task(3, "second")
-    assert stage.runtime_state.status == "Running"
-    stage.complete_task(2)
-    assert stage.error == "Activity function 'F' failed: ValueError: third"
-    assert stage.runtime_state.causes == (5, 6)
+    harness = ExecutorHarness(flow)
+    harness.fail_task(4, "third")
+    harness.fail_task(3, "second")
+    assert harness.runtime_state.status == "Running"
+    harness.complete_task(2)
+    assert harness.error == "Activity function 'F' failed: ValueError: third"
+    assert harness.runtime_state.causes == (5, 6)
 
 
 def test_all_raises_the_first_failure_in_time_also_of_tasks_that_had_failed_before_and_of_nested_ones() -> None:
@@ -60,12 +60,12 @@ def test_all_raises_the_first_failure_in_time_also_of_tasks_that_had_failed_befo
             yield context.task_all([context.task_all([a, c]), context.task_any([b])])
         return "done"
 
-    stage = ExecutorHarness(flow)
-    stage.fail_task(4, "third")
-    stage.fail_task(3, "second")
-    stage.fail_task(2, "first")
-    stage.complete_task(5)
-    assert stage.output == "done"
+    harness = ExecutorHarness(flow)
+    harness.fail_task(4, "third")
+    harness.fail_task(3, "second")
+    harness.fail_task(2, "first")
+    harness.complete_task(5)
+    assert harness.output == "done"
 
 
 def test_all_takes_a_task_twice() -> None:
@@ -73,9 +73,9 @@ def test_all_takes_a_task_twice() -> None:
         task = context.call_activity("F")
         return (yield context.task_all([task, task]))
 
-    stage = ExecutorHarness(flow)
-    stage.complete_task(2, 1)
-    assert stage.output == [1, 1]
+    harness = ExecutorHarness(flow)
+    harness.complete_task(2, 1)
+    assert harness.output == [1, 1]
 
 
 def test_any_of_nothing_is_none() -> None:
@@ -96,9 +96,9 @@ def test_the_list_of_tasks_may_have_the_name_that_azure_has_for_it(verb: str) ->
         assert (yield getattr(context, verb)(tasks=[task])) == found
         return found is task or found
 
-    stage = ExecutorHarness(flow)
-    stage.complete_task(2, 7)
-    assert stage.output == (True if verb == "task_any" else [7])
+    harness = ExecutorHarness(flow)
+    harness.complete_task(2, 7)
+    assert harness.output == (True if verb == "task_any" else [7])
 
 
 @pytest.mark.parametrize("given", [{}, {"tasks": [], "activities": []}])
@@ -127,10 +127,10 @@ def test_an_any_that_was_not_yielded_agrees_with_itself() -> None:
         assert (yield outer) is either
         return "done"
 
-    stage = ExecutorHarness(flow)
-    stage.complete_task(3)
-    stage.complete_task(2)
-    assert stage.output == "done"
+    harness = ExecutorHarness(flow)
+    harness.complete_task(3)
+    harness.complete_task(2)
+    assert harness.output == "done"
 
 
 def test_a_task_has_a_state_as_in_azure() -> None:
@@ -143,10 +143,10 @@ def test_a_task_has_a_state_as_in_azure() -> None:
             yield tasks[1]
         return [before, [task.state.value for task in [*tasks, either]]]
 
-    stage = ExecutorHarness(flow)
-    stage.complete_task(2)
-    stage.fail_task(3)
-    assert stage.output == [["RUNNING"] * 4, [1, 2, 0, 1]]
+    harness = ExecutorHarness(flow)
+    harness.complete_task(2)
+    harness.fail_task(3)
+    assert harness.output == [["RUNNING"] * 4, [1, 2, 0, 1]]
 
 
 def test_any_gives_the_winning_task_and_never_raises() -> None:
@@ -159,10 +159,10 @@ def test_any_gives_the_winning_task_and_never_raises() -> None:
             winner.get_result()
         return (yield tasks[0])
 
-    stage = ExecutorHarness(flow)
-    stage.fail_task(3, "bad")
-    stage.complete_task(2, "later")
-    assert stage.output == "later"
+    harness = ExecutorHarness(flow)
+    harness.fail_task(3, "bad")
+    harness.complete_task(2, "later")
+    assert harness.output == "later"
 
 
 def test_the_first_in_input_order_wins_when_several_are_done() -> None:
@@ -172,11 +172,11 @@ def test_the_first_in_input_order_wins_when_several_are_done() -> None:
         winner = yield context.task_any(tasks)
         return tasks.index(winner)
 
-    stage = ExecutorHarness(flow)
-    stage.complete_task(4)
-    stage.complete_task(3)
-    stage.complete_task(5)
-    assert stage.output == 1
+    harness = ExecutorHarness(flow)
+    harness.complete_task(4)
+    harness.complete_task(3)
+    harness.complete_task(5)
+    assert harness.output == 1
 
 
 def test_a_task_listed_twice_in_any_can_win_twice() -> None:
@@ -186,9 +186,9 @@ def test_a_task_listed_twice_in_any_can_win_twice() -> None:
         second = yield context.task_any([task])
         return first is second
 
-    stage = ExecutorHarness(flow)
-    stage.complete_task(2)
-    assert stage.output is True
+    harness = ExecutorHarness(flow)
+    harness.complete_task(2)
+    assert harness.output is True
 
 
 def test_as_completed_gives_every_task_once_in_the_order_of_completion() -> None:
@@ -201,10 +201,10 @@ def test_as_completed_gives_every_task_once_in_the_order_of_completion() -> None
             order.append(winner.id)
         return order
 
-    stage = ExecutorHarness(flow)
+    harness = ExecutorHarness(flow)
     for task in (4, 2, 5, 3):
-        stage.complete_task(task)
-    assert stage.output == [4, 2, 5, 3]
+        harness.complete_task(task)
+    assert harness.output == [4, 2, 5, 3]
 
 
 def test_composites_can_be_nested() -> None:
@@ -215,10 +215,10 @@ def test_composites_can_be_nested() -> None:
         (winner,) = yield context.task_all([either])
         return winner is pair
 
-    stage = ExecutorHarness(flow)
-    stage.complete_task(3)
-    stage.complete_task(2)
-    assert stage.output is True
+    harness = ExecutorHarness(flow)
+    harness.complete_task(3)
+    harness.complete_task(2)
+    assert harness.output is True
 
 
 def test_all_of_an_any_that_is_won_already() -> None:
@@ -228,9 +228,9 @@ def test_all_of_an_any_that_is_won_already() -> None:
         found = yield context.task_all([context.task_any([a, b])])
         return found[0] is a
 
-    stage = ExecutorHarness(flow)
-    stage.complete_task(2)
-    assert stage.output is True
+    harness = ExecutorHarness(flow)
+    harness.complete_task(2)
+    assert harness.output is True
 
 
 def test_a_wait_that_lost_takes_nothing_until_it_is_yielded_again() -> None:
@@ -242,12 +242,12 @@ def test_a_wait_that_lost_takes_nothing_until_it_is_yielded_again() -> None:
         second = yield loser
         return [first, second]
 
-    stage = ExecutorHarness(flow)
-    stage.complete_task(3)
-    stage.raise_event("E", "for the other")
-    assert stage.runtime_state.status == "Running"
-    stage.raise_event("e", "for the loser")
-    assert stage.output == ["for the other", "for the loser"]
+    harness = ExecutorHarness(flow)
+    harness.complete_task(3)
+    harness.raise_event("E", "for the other")
+    assert harness.runtime_state.status == "Running"
+    harness.raise_event("e", "for the loser")
+    assert harness.output == ["for the other", "for the loser"]
 
 
 def test_a_wait_that_lost_within_a_nested_any_takes_nothing_either() -> None:
@@ -257,10 +257,10 @@ def test_a_wait_that_lost_within_a_nested_any_takes_nothing_either() -> None:
         yield context.task_all([inner])
         return (yield context.task_all([context.wait_for_external_event("E"), inner]))[0]
 
-    stage = ExecutorHarness(flow)
-    stage.complete_task(3)
-    stage.raise_event("E", "mine")
-    assert stage.output == "mine"
+    harness = ExecutorHarness(flow)
+    harness.complete_task(3)
+    harness.raise_event("E", "mine")
+    assert harness.output == "mine"
 
 
 def test_a_wait_that_was_never_yielded_takes_events() -> None:
@@ -270,11 +270,11 @@ def test_a_wait_that_was_never_yielded_takes_events() -> None:
         yield context.call_activity("F")
         return [early.result, late.is_completed, (yield late)]
 
-    stage = ExecutorHarness(flow)
-    stage.raise_event("E", 1)
-    stage.complete_task(4)
-    stage.raise_event("E", 2)
-    assert stage.output == [1, False, 2]
+    harness = ExecutorHarness(flow)
+    harness.raise_event("E", 1)
+    harness.complete_task(4)
+    harness.raise_event("E", 2)
+    assert harness.output == [1, False, 2]
 
 
 def test_events_come_first_in_first_out_without_case_and_early_ones_are_kept() -> None:
@@ -285,23 +285,23 @@ def test_events_come_first_in_first_out_without_case_and_early_ones_are_kept() -
             found.append((yield context.wait_for_external_event(name)))
         return found
 
-    stage = ExecutorHarness(flow)
-    stage.raise_event("order", 1)
-    stage.raise_event("other", 2)
-    stage.raise_event("OrDeR", 3)
-    stage.complete_task(2)
-    assert stage.output == [1, 3, 2]
+    harness = ExecutorHarness(flow)
+    harness.raise_event("order", 1)
+    harness.raise_event("other", 2)
+    harness.raise_event("OrDeR", 3)
+    harness.complete_task(2)
+    assert harness.output == [1, 3, 2]
 
 
 def test_an_event_is_decoded_by_what_is_expected() -> None:
     def flow(context: Context) -> Any:
         yield context.wait_for_external_event("E", int)
 
-    stage = ExecutorHarness(flow)
-    stage.raise_event("E", "not a number")
-    assert "int" in stage.error
-    assert "Event 'E' (record 3)" in stage.error
-    assert stage.runtime_state.causes == (3,)
+    harness = ExecutorHarness(flow)
+    harness.raise_event("E", "not a number")
+    assert "int" in harness.error
+    assert "Event 'E' (record 3)" in harness.error
+    assert harness.runtime_state.causes == (3,)
 
 
 def test_an_event_that_does_not_fit_fails_its_wait_as_other_tasks_fail() -> None:
@@ -314,10 +314,10 @@ def test_an_event_that_does_not_fit_fails_its_wait_as_other_tasks_fail() -> None
                 found.append(str(error).partition(" (")[0])
         return found
 
-    stage = ExecutorHarness(flow)
+    harness = ExecutorHarness(flow)
     for _ in range(2):
-        stage.raise_event("E", "one")
-    assert stage.output == ["Event 'E'"] * 2
+        harness.raise_event("E", "one")
+    assert harness.output == ["Event 'E'"] * 2
 
 
 @pytest.mark.parametrize("name", ["", None, 5])
@@ -347,9 +347,9 @@ def test_results_can_be_asked_for_without_waiting() -> None:
         value = yield task
         return [value, task.result, task.get_result(), task.is_completed, task.is_faulted]
 
-    stage = ExecutorHarness(flow)
-    stage.complete_task(2, 7)
-    assert stage.output == [7, 7, 7, True, False]
+    harness = ExecutorHarness(flow)
+    harness.complete_task(2, 7)
+    assert harness.output == [7, 7, 7, True, False]
 
 
 @pytest.mark.parametrize("verb", ["task_all", "task_any"])
@@ -406,11 +406,11 @@ def test_asyncio_in_an_orchestrator_fails_with_advice(name: str, inside: bool) -
         assert advice in error
 
 
-# ── what it costs ──────────────────────────────────────────────────────────────────────────────────────────────────
+# ── cost ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def count_calls(stage: ExecutorHarness, size: int) -> int:
-    """How many Python functions are called while every activity completes."""
+def count_calls(harness: ExecutorHarness, size: int) -> int:
+    """Count the Python calls while every activity completes."""
     count = 0
 
     def profile(frame: Any, event: str, argument: Any) -> None:
@@ -420,7 +420,7 @@ def count_calls(stage: ExecutorHarness, size: int) -> int:
     sys.setprofile(profile)
     try:
         for task in range(2, 2 + size):
-            stage.complete_task(task)
+            harness.complete_task(task)
     finally:
         sys.setprofile(None)
     return count
@@ -440,7 +440,7 @@ def all_at_once(context: Context) -> Any:
 def test_each_of_ten_thousand_completions_costs_as_little_as_each_of_a_hundred(flow: Any) -> None:
     costs = []
     for size in (100, 10_000):
-        stage = ExecutorHarness(flow, size, check=False)
-        costs.append(count_calls(stage, size) / size)
-        assert stage.runtime_state.status == "Completed"
+        harness = ExecutorHarness(flow, size, check=False)
+        costs.append(count_calls(harness, size) / size)
+        assert harness.runtime_state.status == "Completed"
     assert costs[1] < costs[0] * 1.5

@@ -1,4 +1,4 @@
-"""A stage for one orchestrator function: arrivals in, decisions out, and after each step the same again by replay."""
+"""Runs one orchestrator function: arrivals in, decisions out, and after each arrival the same by replay."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def any_return_type(name: str) -> Any:
 
 
 class ExecutorHarness:
-    """Feeds a live machine, keeps the history, and holds a replayed machine against it after every arrival."""
+    """A live executor and its history. After each arrival a replayed executor is compared with it."""
 
     def __init__(
         self, function: Callable[[Any], Any], input: Any = None, *, check: bool = True, **started: Any
@@ -39,7 +39,7 @@ class ExecutorHarness:
         self.first_decisions = self.apply(start)
 
     def apply(self, event: ev.AnyEvent) -> list[str]:
-        """Apply one arrival; the decisions that follow, in short."""
+        """Apply one arrival. Returns the decisions as texts."""
         arrival = self._append(event)
         return self._run_turn(arrival)
 
@@ -47,7 +47,7 @@ class ExecutorHarness:
         return self._append(replace(event, held=True))
 
     def release_held(self, arrival: ev.Record) -> list[str]:
-        """Apply what was held."""
+        """Apply a held arrival."""
         self._append(ev.OrchestratorStarted(arrival.n))
         return self._run_turn(arrival)
 
@@ -67,19 +67,19 @@ class ExecutorHarness:
         return [format_record(record) for record in decided]
 
     def replay(self, function: Callable[[Any], Any] | None = None) -> OrchestrationExecutor:
-        """Build the machine from the history; it decides nothing more, and the ledger says the same as the live one."""
-        ledger = fold_history(self.records)
-        assert ledger.open_decisions == self.runtime_state.open_decisions
-        assert ledger.locks == self.runtime_state.locks
-        assert ledger.status == self.runtime_state.status
-        machine, fresh = replay(function or self.function, ledger, any_return_type)
-        assert fresh == []
-        assert machine.ended == self.executor.ended
-        assert machine.unread_events() == self.executor.unread_events()
-        machine.close()
-        return machine
+        """Replay the history: it must give no new decisions, and the same runtime state as the live executor."""
+        runtime_state = fold_history(self.records)
+        assert runtime_state.open_decisions == self.runtime_state.open_decisions
+        assert runtime_state.locks == self.runtime_state.locks
+        assert runtime_state.status == self.runtime_state.status
+        executor, decisions = replay(function or self.function, runtime_state, any_return_type)
+        assert decisions == []
+        assert executor.ended == self.executor.ended
+        assert executor.unread_events() == self.executor.unread_events()
+        executor.close()
+        return executor
 
-    # ── arrivals, in short ─────────────────────────────────────────────────────────────────────────────────────────
+    # ── arrivals ─────────────────────────────────────────────────────────────────────────────────────────────────
 
     def complete_task(self, task: int, result: Any = None) -> list[str]:
         return self.apply(ev.TaskCompleted(task, encode(result)))
@@ -123,7 +123,7 @@ class ExecutorHarness:
 
 
 def format_record(record: ev.Record) -> str:
-    """`3 TaskScheduled F1 "x"`: the number, the kind, and what a reader wants to see of it."""
+    """`3 TaskScheduled F1 "x"`: the number, the kind, and the main fields."""
     n, at, event = record
     parts = [str(n), type(event).__name__]
     match event:
@@ -162,7 +162,7 @@ def decode_text(raw: msgspec.Raw) -> str:
     return bytes(raw).decode() if raw else ""
 
 
-def run_steps(stage: ExecutorHarness, steps: Iterable[tuple[Callable[[], list[str]], list[str]]]) -> None:
+def run_steps(harness: ExecutorHarness, steps: Iterable[tuple[Callable[[], list[str]], list[str]]]) -> None:
     for step, expected in steps:
         assert step() == expected
 
