@@ -189,8 +189,7 @@ def _drain(engine: Engine, server: HttpServer | None, limit: timedelta) -> None:
 def _finish_requests(server: HttpServer, engine: Engine, until: float) -> None:
     """Accept no new requests, and finish the running ones: for that the engine takes the messages that they submit.
     The next engine starts what these messages ask for."""
-    if engine.dispatcher is not None:
-        engine.dispatcher.pause()
+    engine.pause()
     server.stop_accepting()
     while server.alive and monotonic() < until:
         engine.step(_STEP_WAIT)

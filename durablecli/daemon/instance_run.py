@@ -80,18 +80,14 @@ def _finish_calls(engine: Engine, limit: timedelta, echo: Echo) -> None:
     """Let all dispatched calls finish, also those that are still queued for a thread; then drain."""
     until = monotonic() + limit.total_seconds()
     notify_at: float | None = monotonic() + _NOTIFY_AFTER
-    outstanding = set() if engine.is_stopping else _in_flight_keys(engine)
-    while (outstanding := outstanding & _in_flight_keys(engine)) and monotonic() < until and not engine.is_stopping:
+    outstanding = set() if engine.is_stopping else engine.keys_in_flight()
+    while (outstanding := outstanding & engine.keys_in_flight()) and monotonic() < until and not engine.is_stopping:
         if notify_at is not None and monotonic() >= notify_at:
             calls = format_count(len(outstanding), "call")
             echo(f"waiting up to {limit.total_seconds():g} s for {calls} to finish")
             notify_at = None
         engine.step(_POLL_INTERVAL)
     engine.drain(timedelta(seconds=max(0.0, until - monotonic())))
-
-
-def _in_flight_keys(engine: Engine) -> set[tuple[str, str, int]]:
-    return set() if engine.dispatcher is None else {call.key for call in engine.dispatcher.iter_in_flight()}
 
 
 @contextmanager

@@ -36,6 +36,7 @@ from durablecli.engine.timers import TimerEntry
 from durablecli.engine.turns import TurnRunner
 from durablecli.engine.watchdog import CurrentTurn
 from durablecli.engine.workers.activity import ActivityResult
+from durablecli.engine.workers.decided_tasks import WorkKey
 from durablecli.engine.workers.dispatcher import Dispatcher
 from durablecli.engine.workers.entity_batch import EntityBatchResult
 from durablecli.engine.workers.pool import ReportResult
@@ -164,12 +165,20 @@ class Engine:
     def is_stopping(self) -> bool:
         return self._stopping
 
+    def pause(self) -> None:
+        """Start no more calls, and ask the running ones to stop. Messages and results are still taken."""
+        if self.dispatcher is not None:
+            self.dispatcher.pause()
+
+    def keys_in_flight(self) -> set[WorkKey]:
+        """Return the keys of the calls that are queued or running."""
+        return set() if self.dispatcher is None else {call.key for call in self.dispatcher.iter_in_flight()}
+
     def drain(self, limit: timedelta) -> None:
         """Start nothing more, and wait for running calls. What still runs after `limit` runs again in the next
         engine."""
         until = monotonic() + limit.total_seconds()
-        if self.dispatcher is not None:
-            self.dispatcher.pause()
+        self.pause()
         while (self.dispatcher is not None and self.dispatcher.in_flight_count) and monotonic() < until:
             self.step(min(0.1, max(0.0, until - monotonic())))
         self.flush()
