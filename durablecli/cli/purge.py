@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
-from typing import Any
+from datetime import UTC, datetime, timedelta
 
 import click
 
-from durablecli.cli.bulk import choose_ids, selection_options, submit_and_report
+from durablecli.cli.bulk import submit_and_report
 from durablecli.cli.offline import open_offline_client
 from durablecli.cli.options import DurationParam, common_options, format_exit_codes
 from durablecli.cli.output import Output
+from durablecli.cli.selection import Selection, choose_ids, selection_options
 from durablecli.client import MessageItem
 from durablecli.errors import UsageError
 from durablecli.model.status import ENDED_STATUSES
@@ -28,35 +28,23 @@ EPILOG = format_exit_codes(
 @click.option("--force", is_flag=True, help="Also delete instances that haven't ended.")
 @common_options
 def command(
-    ids: tuple[str, ...],
-    dry_run: bool,
-    yes: bool,
+    selection: Selection,
     older_than: timedelta | None,
     force: bool,
     state_dir: str | None,
     output_format: str | None,
-    **filters: Any,
 ) -> int:
     """Delete ended instances, their histories and their ended sub-orchestrations.
 
     Without --force, a filter matches only ended instances.
     """
-    client = open_offline_client(state_dir)
+    client, output = open_offline_client(state_dir), Output(output_format)
     allowed = () if force else tuple(sorted(ENDED_STATUSES))
-    if not force and (live := set(filters["status"] or ()) - ENDED_STATUSES):
+    if not force and (live := set(selection.filters["status"] or ()) - ENDED_STATUSES):
         raise UsageError(f"{', '.join(sorted(live))}: only ended instances can be purged; use --force to purge others")
-    chosen = choose_ids(
-        client,
-        "purge",
-        ids,
-        filters,
-        dry_run=dry_run,
-        yes=yes,
-        output_format=output_format,
-        allowed=allowed,
-        older_than=older_than,
-        force=force,
-    )
+    if older_than is not None:
+        selection = selection.created_before(datetime.now(UTC) - older_than)
+    chosen = choose_ids(client, "purge", selection, output, allowed=allowed, force=force)
     # Some of those that a filter matches are children, and are deleted with their parents.
     items = [MessageItem(one, force=force) for one in chosen]
-    return submit_and_report(client, Output(output_format), "purge", items, "purged", may_be_gone=not ids)
+    return submit_and_report(client, output, "purge", items, "purged", may_be_gone=not selection.ids)

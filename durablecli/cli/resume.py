@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import click
 
-from durablecli.cli.bulk import choose_ids, selection_options, submit_and_report
+from durablecli.cli.bulk import submit_and_report
 from durablecli.cli.offline import open_offline_client
 from durablecli.cli.options import common_options, format_exit_codes
 from durablecli.cli.output import Output
+from durablecli.cli.selection import Selection, choose_ids, selection_options
 from durablecli.client import MessageItem
 
 EPILOG = format_exit_codes(
@@ -22,19 +21,12 @@ EPILOG = format_exit_codes(
 @click.option("--reason", default="", metavar="TEXT", help="Reason, recorded in the history.")
 @common_options
 def command(
-    ids: tuple[str, ...],
-    dry_run: bool,
-    yes: bool,
+    selection: Selection,
     reason: str,
     state_dir: str | None,
     output_format: str | None,
-    **filters: Any,
 ) -> int:
     """Resume suspended instances; they receive what arrived in the meantime."""
-    client = open_offline_client(state_dir)
-    chosen = choose_ids(
-        client, "resume", ids, filters, dry_run=dry_run, yes=yes, output_format=output_format, allowed=("Suspended",)
-    )
-    return submit_and_report(
-        client, Output(output_format), "resume", [MessageItem(one, reason=reason) for one in chosen], "resumed"
-    )
+    client, output = open_offline_client(state_dir), Output(output_format)
+    chosen = choose_ids(client, "resume", selection, output, allowed=("Suspended",))
+    return submit_and_report(client, output, "resume", [MessageItem(one, reason=reason) for one in chosen], "resumed")

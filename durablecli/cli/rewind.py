@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import click
 
-from durablecli.cli.bulk import choose_ids, for_each, selection_options, submit_and_report
+from durablecli.cli.bulk import for_each, submit_and_report
 from durablecli.cli.options import common_options, format_exit_codes, open_client
 from durablecli.cli.output import Output
+from durablecli.cli.selection import Selection, choose_ids, selection_options
 from durablecli.client import Client, MessageItem
 
 EPILOG = format_exit_codes(
@@ -21,21 +20,19 @@ EPILOG = format_exit_codes(
 @click.option("--reason", default="", metavar="TEXT", help="Reason, recorded in the history.")
 @common_options
 def command(
-    ids: tuple[str, ...],
-    dry_run: bool,
-    yes: bool,
+    selection: Selection,
     reason: str,
     state_dir: str | None,
     output_format: str | None,
-    **filters: Any,
 ) -> int:
     """Retry the failed work of failed instances, keeping completed results.
 
     --dry-run shows which work would be retried.
     """
     client, output = open_client(state_dir), Output(output_format)
-    chosen = choose_ids(client, "rewind", ids, filters, dry_run=False, yes=yes or dry_run, allowed=("Failed",))
-    if dry_run:
+    unasked = selection._replace(dry_run=False, yes=selection.yes or selection.dry_run)
+    chosen = choose_ids(client, "rewind", unasked, output, allowed=("Failed",))
+    if selection.dry_run:
         return _preview_rewinds(client, output, chosen)
     return submit_and_report(client, output, "rewind", [MessageItem(one, reason=reason) for one in chosen], "rewound")
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import click
 
-from durablecli.cli.bulk import choose_ids, selection_options, submit_and_report
+from durablecli.cli.bulk import submit_and_report
 from durablecli.cli.offline import open_offline_client
 from durablecli.cli.options import common_options, format_exit_codes
 from durablecli.cli.output import Output
+from durablecli.cli.selection import Selection, choose_ids, selection_options
 from durablecli.client import MessageItem
 
 EPILOG = format_exit_codes(
@@ -22,26 +21,14 @@ EPILOG = format_exit_codes(
 @click.option("--reason", default="", metavar="TEXT", help="Reason, shown by durable status.")
 @common_options
 def command(
-    ids: tuple[str, ...],
-    dry_run: bool,
-    yes: bool,
+    selection: Selection,
     reason: str,
     state_dir: str | None,
     output_format: str | None,
-    **filters: Any,
 ) -> int:
     """Pause instances; events and results that arrive are kept until they are resumed."""
-    client = open_offline_client(state_dir)
-    chosen = choose_ids(
-        client,
-        "suspend",
-        ids,
-        filters,
-        dry_run=dry_run,
-        yes=yes,
-        output_format=output_format,
-        allowed=("Pending", "Running"),
-    )
+    client, output = open_offline_client(state_dir), Output(output_format)
+    chosen = choose_ids(client, "suspend", selection, output, allowed=("Pending", "Running"))
     return submit_and_report(
-        client, Output(output_format), "suspend", [MessageItem(one, reason=reason) for one in chosen], "suspended"
+        client, output, "suspend", [MessageItem(one, reason=reason) for one in chosen], "suspended"
     )

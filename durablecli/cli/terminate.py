@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import click
 
-from durablecli.cli.bulk import choose_ids, selection_options, submit_and_report
+from durablecli.cli.bulk import submit_and_report
 from durablecli.cli.offline import open_offline_client
 from durablecli.cli.options import common_options, format_exit_codes
 from durablecli.cli.output import Output
+from durablecli.cli.selection import Selection, choose_ids, selection_options
 from durablecli.client import MessageItem
 
 EPILOG = format_exit_codes(
@@ -23,20 +22,14 @@ EPILOG = format_exit_codes(
 @click.option("--no-recursive", is_flag=True, help="Don't terminate sub-orchestrations.")
 @common_options
 def command(
-    ids: tuple[str, ...],
-    dry_run: bool,
-    yes: bool,
+    selection: Selection,
     reason: str,
     no_recursive: bool,
     state_dir: str | None,
     output_format: str | None,
-    **filters: Any,
 ) -> int:
     """Terminate instances and their sub-orchestrations."""
-    client = open_offline_client(state_dir)
-    live = ("Pending", "Running", "Suspended")
-    chosen = choose_ids(
-        client, "terminate", ids, filters, dry_run=dry_run, yes=yes, output_format=output_format, allowed=live
-    )
+    client, output = open_offline_client(state_dir), Output(output_format)
+    chosen = choose_ids(client, "terminate", selection, output, allowed=("Pending", "Running", "Suspended"))
     items = [MessageItem(instance, reason=reason, recursive=not no_recursive) for instance in chosen]
-    return submit_and_report(client, Output(output_format), "terminate", items, "terminated")
+    return submit_and_report(client, output, "terminate", items, "terminated")

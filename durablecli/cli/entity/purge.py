@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import click
 
-from durablecli.cli.bulk import confirm, preview, submit_and_report
+from durablecli.cli.bulk import submit_and_report
 from durablecli.cli.offline import open_offline_client
 from durablecli.cli.options import EntityIdParam, common_options, format_exit_codes
 from durablecli.cli.output import Output, echo
+from durablecli.cli.selection import confirm, preview
 from durablecli.client import Client, MessageItem, Query
 from durablecli.errors import DurableError, UsageError
 
