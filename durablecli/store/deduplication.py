@@ -1,4 +1,4 @@
-"""What senders may decide on once more, since a repair has cut their histories: operations, and sub-orchestrations.
+"""Deduplication after a repair: what senders may decide again because their histories were truncated.
 
     An operation is applied once, also if its sender has forgotten that it was sent.
 

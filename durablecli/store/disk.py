@@ -29,7 +29,7 @@ _FULL_SYNC: int | None = getattr(fcntl, "F_FULLFSYNC", None)
 
 
 class FileInfo(NamedTuple):
-    """What stands at a path. `kind` is file, folder, link or other; `identity` changes when it is replaced."""
+    """A file or folder at a path. `kind` is file, folder, link or other; `identity` changes when it is replaced."""
 
     kind: str
     owner: int
@@ -71,7 +71,7 @@ class Disk(Protocol):
     def size(self, path: str) -> int: ...
 
     def stat(self, path: str, *, follow_symlinks: bool = False) -> FileInfo | None:
-        """What stands at `path`, None if nothing does."""
+        """The file or folder at `path`; None if there is none."""
 
     def listdir(self, path: str) -> list[str]:
         """The names in a folder; none if the folder is missing."""

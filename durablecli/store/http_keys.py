@@ -1,4 +1,4 @@
-"""The keys that a hub was given once, for its HTTP server: in a file of its own, for its owner only."""
+"""keys.json: the API keys of a hub's HTTP server, in a file that only its owner can read."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _OTHERS_MODE = 0o077
 
 
 def load_or_create_keys(root: str) -> tuple[HttpKeysConfig, bool]:
-    """The keys of a hub, and whether they were made just now; raises ConfigError for a file that can't be trusted."""
+    """Return the keys of a hub, and whether they are new; raises ConfigError for a file that can't be trusted."""
     disk, path = LocalDisk(), f"{root}/{KEYS_FILE}"
     facts = disk.stat(path)
     if facts is None:
@@ -23,11 +23,11 @@ def load_or_create_keys(root: str) -> tuple[HttpKeysConfig, bool]:
         disk.replace(path, msgspec.json.encode(made) + b"\n")
         return made, True
     if facts.kind != "file" or facts.owner != disk.user or facts.mode & _OTHERS_MODE:
-        raise ConfigError(f"{path} isn't a file that only you can read: mend it (chmod 600), or remove it")
+        raise ConfigError(f"{path} must be a file that only you can read; run: chmod 600, or remove it to get new keys")
     try:
         found = msgspec.json.decode(disk.read(path), type=HttpKeysConfig)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: {error}: mend it, or remove it and new keys are made") from None
+        raise ConfigError(f"{path}: {error}; correct it, or remove it to get new keys") from None
     if not found.system:
-        raise ConfigError(f"{path} holds no system key: mend it, or remove it and new keys are made")
+        raise ConfigError(f"{path} contains no system key; add one, or remove the file to get new keys")
     return found, False

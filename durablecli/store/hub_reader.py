@@ -1,4 +1,4 @@
-"""Reading a hub without the lock: status, history and list, of a hub that is at work, dead, or not ours to write.
+"""Reading a hub without the lock: status, history and list, beside an engine, after one died, or without write access.
 
 Nothing here writes or locks, not even through sqlite. What runs ahead is always read first, the inbox before the
 journal and the journal before the files: what an engine moves on in between is then seen twice, and never missed.
@@ -46,7 +46,7 @@ _PendingItems = dict[str, list[PendingItem]]
 
 
 class HubReader:
-    """A hub to look at. One that is missing looks empty."""
+    """Reads one hub. A missing one is read as empty."""
 
     def __init__(self, root: str, disk: Disk | None = None, is_published: Callable[[str], bool] | None = None) -> None:
         self._root = root
@@ -63,7 +63,7 @@ class HubReader:
             except FileNotFoundError:
                 if any(history_folders(self._disk, self._root)):
                     path = f"{self._root}/{layout.HUB_FILE}"
-                    raise DamagedHub(f"{path} is missing; `durable doctor --repair` writes it anew") from None
+                    raise DamagedHub(f"{path} is missing; recreate it with: durable doctor --repair") from None
                 return False
         return True
 
@@ -94,7 +94,7 @@ class HubReader:
             return quarantine.read_quarantine(self._disk, self._root).get(instance)
 
     def count_quarantined_messages(self, instance: str) -> int:
-        """How much is kept for an instance that is, or was, set aside."""
+        """Count the messages kept for an instance that is, or was, quarantined."""
         with translate_os_errors(_READ_FAILED):
             return len(quarantined_messages.read_quarantined_messages(self._disk, self._root, instance))
 
@@ -243,7 +243,7 @@ class HubReader:
                 continue  # damaged further down
             finally:
                 table.close()
-        raise DamagedHub(f"the instances of {self._root} can't be listed; see `durable doctor`")
+        raise DamagedHub(f"the instances of {self._root} can't be listed; run: durable doctor")
 
     def _build_view(self, table: IndexReader, journal: JournalSnapshot, pending_items: _PendingItems) -> _MergedView:
         newer = self._newer_rows(table, journal)
@@ -281,7 +281,7 @@ class HubReader:
     def _quarantined_rows(
         self, table: IndexReader, newer: dict[str, InstanceSummary | None]
     ) -> dict[str, InstanceSummary | None]:
-        """The rows of instances that are set aside."""
+        """The rows of quarantined instances."""
         found: dict[str, InstanceSummary | None] = {}
         for id, entry in quarantine.read_quarantine(self._disk, self._root).items():
             row = newer[id] if id in newer else table.get(id)

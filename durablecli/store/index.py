@@ -121,7 +121,7 @@ class IndexReader:
             return [_to_summary(row) for row in self._db.execute(sql, (*values, limit)).fetchall()]
 
     def count(self, query: Query) -> int:
-        """How many rows fit, wherever the cursor stands."""
+        """How many rows fit, whatever the cursor."""
         clauses, values = compile_count(query, self._matching_names(query))
         with self._guard, _translate_read_errors():
             sql = f"SELECT count(*) FROM instances {clauses}"  # noqa: S608  as in rows
@@ -214,7 +214,7 @@ class Index(IndexReader):
     def update(self, rows: Iterable[InstanceSummary], removed: Iterable[str], last_commit: int) -> None:
         """Put rows in, take instances out, and note the last commit: all or nothing, and not yet durable.
 
-        Raises StorageError, and Unusable if the index is damaged.
+        Raises StorageError, and IndexUnusable if the index is damaged.
         """
         changed, gone = list(rows), list(removed)
         with self._guard, _translate_write_errors(self._path):
@@ -238,7 +238,7 @@ class Index(IndexReader):
     def make_durable(self) -> None:
         """Return when all that was applied is on disk, and would be believed after a power cut.
 
-        Raises StorageError, and Unusable if the index is damaged.
+        Raises StorageError, and IndexUnusable if the index is damaged.
         """
         if self._path == MEMORY or not self._has_boot_mark:
             return
@@ -251,7 +251,7 @@ class Index(IndexReader):
             wait_for_handle(lambda: self._set_boot_mark(0))
 
     def clear(self) -> None:
-        """Begin anew with an empty index, whatever state the old one is in."""
+        """Replace the index by an empty one, whatever state it is in."""
         with self._guard, _translate_write_errors(self._path):
             with suppress(sqlite3.Error):
                 self._db.close()
@@ -293,9 +293,9 @@ class Index(IndexReader):
 
 
 def open_index_readonly(path: str, *, timeout: float = 1.0) -> IndexReader:
-    """An index that is read and not touched, not even by side files; raises Unusable.
+    """An index that is read and not touched, not even by side files; raises IndexUnusable.
 
-    A journal that a dead engine left is Unusable too: rolling it back would be writing.
+    A journal that a dead engine left is IndexUnusable too: rolling it back would be writing.
     """
     name = "".join(f"%{ord(each):02x}" if each in "%?#" else each for each in os.path.abspath(path))
     with _translate_read_errors():
@@ -309,7 +309,7 @@ def open_index_readonly(path: str, *, timeout: float = 1.0) -> IndexReader:
 
 
 def check_index_format(db: sqlite3.Connection) -> None:
-    """Raise Unusable unless the file is an index of this format that can be believed."""
+    """Raise IndexUnusable unless the file is an index of this format that can be believed."""
     if _user_version(db) not in (0, _boot_mark()):
         raise IndexUnusable("the machine went down while the index was not yet on disk")
     found = dict(db.execute("SELECT key, value FROM meta").fetchall())

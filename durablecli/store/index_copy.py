@@ -15,7 +15,7 @@ _MAX_ATTEMPTS = 3
 
 
 def open_index_copy(path: str) -> IndexReader:
-    """A private copy of the index: there the journal of a dead engine may be rolled back; raises Unusable."""
+    """A private copy of the index: there the journal of a dead engine may be rolled back; raises IndexUnusable."""
     import shutil  # here: hardly ever needed, and slow to import
     import tempfile
 

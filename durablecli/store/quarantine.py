@@ -1,6 +1,6 @@
-"""Instances set aside: those that the engine leaves alone, because their history is damaged or they fail unexpectedly.
+"""The quarantine: instances that the engine leaves alone, because their history is damaged or they fail unexpectedly.
 
-    One bad instance never stops the hub: it is set aside with a reason, and the rest of the hub runs.
+    One bad instance never stops the hub: it is quarantined with a reason, and the rest of the hub runs.
 
 `set-aside.json` lists them for readers. It is derived: the engine that opens the hub next tries each of them again, and
 lists again those that still can't be used. What is sent to such an instance is kept: see `kept`.
@@ -19,7 +19,7 @@ from durablecli.store.list_file import read_list, write_list
 
 
 class QuarantinedInstance(msgspec.Struct, frozen=True):
-    """Why and since when one instance, or entity, is set aside."""
+    """Why and since when an instance, or entity, is quarantined."""
 
     instance: str
     reason: str

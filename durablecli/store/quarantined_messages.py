@@ -1,4 +1,4 @@
-"""What is sent to an instance that is set aside: kept in a file beside, in order, until the instance can take it.
+"""Messages to quarantined instances: kept in a file for each instance, in order, until it can take them.
 
 The commit that decides to keep something holds it, and the commit that delivers it says so, so nothing is lost or
 delivered twice. The files follow the journal, as histories do; `kept/` holds one for each such instance.
@@ -33,7 +33,7 @@ _decode = msgspec.json.Decoder(QuarantinedEntry).decode
 
 
 def quarantined_messages_path(root: str, instance: str) -> str:
-    """Where that is which is kept for an instance."""
+    """The path of the file for an instance."""
     name = entity_file_name(instance) if is_entity_id(instance) else file_name(instance)
     return f"{root}/{QUARANTINED_MESSAGES_FOLDER}/{name}.jsonl"
 
@@ -83,7 +83,7 @@ class QuarantinedMessages:
         kept: dict[str, list[QuarantinedEntry]] = {}
         for each in commit.quarantined:
             kept.setdefault(each.instance, []).append(QuarantinedEntry(commit.c, each))
-        with translate_os_errors("what is sent to an instance that is set aside can't be kept"):
+        with translate_os_errors("a message to a quarantined instance can't be kept"):
             for instance, entries in kept.items():
                 self._append(quarantined_messages_path(self._root, instance), entries)
             for delivered in commit.delivered:

@@ -47,7 +47,7 @@ class Query(msgspec.Struct, frozen=True):
         return (self.sort in ("created", "updated")) != self.reverse
 
     def matches(self, row: InstanceSummary) -> bool:
-        """Whether a row passes the filters, wherever the cursor stands."""
+        """Whether a row passes the filters, whatever the cursor."""
         return (
             is_entity_id(row.id) == self.entities
             and (self.name is None or row.name.casefold() == self.name.casefold())
@@ -74,13 +74,13 @@ class Query(msgspec.Struct, frozen=True):
         return key < _comparable(last) if self.is_descending else key > _comparable(last)
 
     def cursor_key(self) -> tuple[str | int, str] | None:
-        """The key that the cursor stands for; raises UsageError for one of another order, or none of ours."""
+        """The key that the cursor encodes; raises UsageError for one of another order, or none of ours."""
         if self.cursor is None:
             return None
         try:
             sort, value, instance = _decode_cursor(base64.urlsafe_b64decode(self.cursor.encode()))
         except (msgspec.MsgspecError, binascii.Error, ValueError):
-            raise UsageError("the cursor is none that a list gave out; list again without it") from None
+            raise UsageError("invalid cursor; list again without it") from None
         if sort != f"{self.sort}{'-' if self.reverse else ''}":
             raise UsageError(f"the cursor belongs to a list sorted by {sort}; list again without it")
         return value, instance

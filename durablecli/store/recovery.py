@@ -1,4 +1,4 @@
-"""Recovery: what opening does about what the last engine left, whether it went in peace or in the dark.
+"""Recovery: bringing a hub into order when it is opened, whether the last engine stopped cleanly or not.
 
 The order is the guarantee. First the journal's tail is copied and synced; only then does anything act on it: files are
 completed, messages that were taken go, the index is brought up.
@@ -61,7 +61,7 @@ def readable_records(instance: str, execution: str, lines: list[bytes]) -> Itera
 
 
 def resume_journal(disk: Disk, folder: str, hub: str, tail: JournalTail) -> Journal:
-    """Copy the tail; keep aside what a crash tore off behind it, for whoever wants to look."""
+    """Copy the tail; what a crash tore off behind it is kept in a file of its own."""
     if tail.torn is not None and tail.torn.data.strip(b"\0"):
         for name in disk.listdir(folder):
             if name.endswith(_TORN_SUFFIX):

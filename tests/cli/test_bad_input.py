@@ -156,7 +156,7 @@ BAD: dict[str, tuple[list[str], int, str]] = {
     "ids and a filter": (["terminate", "live", "--prefix", "l"], 2, "give either ids or a filter"),
     "a filter without confirmation": (["terminate", "--prefix", "l"], 2, "add --yes to confirm, or --dry-run"),
     "an unknown status": (["list", "--status", "runing"], 2, "invalid status 'runing'"),
-    "a bad cursor": (["list", "--cursor", "abc"], 2, "the cursor is none"),
+    "a bad cursor": (["list", "--cursor", "abc"], 2, "invalid cursor"),
     "a limit of nothing": (["list", "--limit", "0"], 2, "0 is not in the range"),
     "a state dir without a name": (["list", "--state-dir", ""], 78, "--state-dir: expected str of length >= 1"),
     "an unknown shell": (["completion", "tcsh"], 2, "'tcsh' is not one of"),

@@ -521,7 +521,7 @@ def test_nothing_is_written_after_a_damaged_line_and_no_event_is_lost(durable: R
     (file,) = Path(".state").glob("instances/*/p.jsonl")
     file.write_bytes(file.read_bytes().replace(b'"EventAwaited"', b'"EventAwoited"'))
     before = file.read_bytes()
-    said = r"p\.jsonl: byte \d+: record n 2 is damaged; stop the engine and run `durable doctor --repair`"
+    said = r"p\.jsonl: byte \d+: record n 2 is damaged; stop the engine, then run: durable doctor --repair"
     running = durable("run-daemon", "--until-idle")
     assert (running.exit_code, bool(re.search(f"p is quarantined: .*{said}", running.err))) == (0, True)
     for verb in (["status", "p"], ["history", "p"], ["raise-event", "p", "Go"], ["terminate", "p"], ["purge", "p"]):

@@ -12,8 +12,9 @@ import pytest
 
 from durablecli.errors import DamagedHub
 from durablecli.model import codec
-from durablecli.store.history import writer
-from durablecli.store.journal import commits, reader
+from durablecli.store import json_lines
+from durablecli.store.history import file
+from durablecli.store.journal import commits
 from tests.support.crash_explorer import CrashExplorer, Skip
 
 SEGMENT = re.compile(r"hub/journal/\d{8}\.jsonl")
@@ -79,7 +80,7 @@ def test_the_explorer_detects_each_omitted_rule(rule: str) -> None:
 
 
 def test_the_explorer_notices_when_the_crc_isnt_checked(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (codec, commits, writer, reader):
+    for module in (codec, commits, file, json_lines):
         monkeypatch.setattr(module, "verify_crc", without_crc)
     with pytest.raises((AssertionError, DamagedHub, codec.CorruptLine)):
         explore_until_it_fails(lambda operation, path: False)

@@ -1,7 +1,7 @@
-"""The doctor: reads every file of a hub and says what is wrong. Writes nothing, and an engine may be at work meanwhile.
+"""The checker of a hub: reads every file and reports what is wrong. Writes nothing; an engine may run meanwhile.
 
-What opening mends by itself (a torn tail, lagging histories, a stale index, a message that was taken) is a note. A
-finding is what no crash explains.
+What opening a hub repairs itself (a torn tail, lagging histories, a stale index, a message that was taken) is a note.
+A finding is what no crash explains.
 """
 
 from __future__ import annotations
@@ -239,7 +239,7 @@ class HubChecker:
     def _check_failed_messages(self) -> None:
         bad = f"{self.root}/{layout.UNREADABLE_MESSAGES_FOLDER}"
         for name in sorted(self.disk.listdir(bad)):
-            text = f"{bad}/{name}: the message can't be read and was set aside; --repair moves it away"
+            text = f"{bad}/{name}: the message can't be read ; --repair moves it to damaged/"
             self.report.findings.append(text)
         failed = FailedMessages(self.disk, self.root)
         for name in failed.names():
@@ -276,7 +276,7 @@ class HubChecker:
             text = f"ends with commit {tail.next_commit - 1}, and the index has seen commit {last}"
             self.report.findings.append(f"{self.root}/{layout.JOURNAL_FOLDER} {text}")
         elif tail is None or last != tail.next_commit - 1:
-            self.report.notes.append(f"{file} contains commit {last} and will be brought up")
+            self.report.notes.append(f"{file} contains commit {last} and will be updated")
         else:
             self._compare_rows(file, reader)
 

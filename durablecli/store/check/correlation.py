@@ -177,7 +177,7 @@ class Correlator:
 def to_entity_operation_event(
     outcome: ev.EntityOperationResult | None, n: int
 ) -> ev.EntityOperationCompleted | ev.EntityOperationFailed:
-    """The answer to the call `n`; None stands for an outcome that is known no more."""
+    """The answer to the call `n`; None means that the outcome is lost."""
     if outcome is None:
         lost = Failure("durablecli.errors.DamagedHub", "the operation was applied, and its outcome is lost")
         return ev.EntityOperationFailed(n, lost)

@@ -1,4 +1,4 @@
-"""Critical sections across files: who holds the lock of an entity is an orchestration that asked for it, and runs."""
+"""The checker of entity locks across files: each is held by a running orchestration that asked for it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The audit of the log of an entity: every operation is done once, in its turn. It shares no code with the fold."""
+"""The checker of an entity's log: every operation is done once, in order. It shares no code with the fold."""
 
 from __future__ import annotations
 

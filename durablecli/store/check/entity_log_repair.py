@@ -1,4 +1,4 @@
-"""Writing the log of an entity anew: as a snapshot and what still waits, without the records that are lost.
+"""Rewriting the log of an entity: a snapshot and what still waits, without the records that are lost.
 
 The state of an entity is the last one recorded, so a lost record before it costs nothing but itself.
 """

@@ -1,4 +1,4 @@
-"""The audit of one history: what must hold in it whatever the workflow does. It shares no code with the folds."""
+"""The checker of one history: what must hold whatever the workflow does. It shares no code with the folds."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Repairing a hub that opening refuses or the doctor finds damaged: keep all that is whole, lose nothing in silence.
+"""Repairing a damaged hub: keep all that is whole, lose nothing in silence.
 
-What is cut off is put into `damaged/` first. Commit numbers, epochs and so executions are never used twice.
+Removed data is put into `damaged/` first. Commit numbers, epochs and so executions are never used twice.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ from durablecli.store.permissions import check_permissions
 
 
 def repair_hub(root: str, disk: Disk | None = None) -> CheckReport:
-    """Mend what can be mended; what is still wrong then stands in the findings. Raises HubLocked beside an engine."""
+    """Repair what can be repaired; the findings of the report are what is left. Raises HubLocked beside an engine."""
     disk = disk or LocalDisk()
     if disk.stat(root, follow_symlinks=True) is None:
         return checker.check_hub(root, disk)
@@ -105,7 +105,7 @@ class _HubRepair:
     def _repair_folders(self) -> Iterator[str]:
         missing = missing_folders(self.disk, self.root)
         create_folders(self.disk, self.root)
-        yield from (f"{folder} was made anew" for folder in missing)
+        yield from (f"{folder} was created again" for folder in missing)
 
     # ── messages ───────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -145,7 +145,7 @@ class _HubRepair:
             if self.disk.exists(f"{self.root}/{layout.HUB_FILE}"):
                 self._preserve(f"{self.root}/{layout.HUB_FILE}", copy=True)
             write_hub_file(self.disk, self.root, content)
-            yield f"{self.root}/{layout.HUB_FILE} was written anew"
+            yield f"{self.root}/{layout.HUB_FILE} was created again"
 
     def _read_header(self, number: int) -> SegmentHeader | None:
         data = self.disk.read(segment_path(self.journal_folder, number))
@@ -184,7 +184,7 @@ class _HubRepair:
             self._preserve(segment_path(self.journal_folder, number))
         text = f"{len(wanted) - lost} commits were carried over, {lost} no longer fit their histories"
         kept = f"{self.root}/{layout.DAMAGED_FOLDER}"
-        return f"the journal begins anew at commit {following}; {text}; the old one is kept in {kept}"
+        return f"the journal was restarted at commit {following}; {text}; the old one is kept in {kept}"
 
     def _last_indexed_commit(self) -> int:
         with suppress(IndexUnusable):

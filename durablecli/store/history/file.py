@@ -71,7 +71,7 @@ def locate_history(root: str, instance: str) -> tuple[str, str]:
 
 
 def history_path(root: str, instance: str) -> str:
-    """Where the history of an instance, or the log of an entity, stands."""
+    """The path of the history of an instance, or of the log of an entity."""
     return locate_history(root, instance)[1]
 
 
@@ -94,7 +94,7 @@ def read_whole_history(disk: Disk, root: str, instance: str) -> History | None:
 def make_damage_error(file: str, history: History) -> InstanceSetAside:
     """The error that names the first bad line of a file."""
     place = f"{file}: byte {history.good_bytes}: record n {history.last + 1}"
-    return InstanceSetAside(f"{place} is damaged; stop the engine and run `durable doctor --repair`")
+    return InstanceSetAside(f"{place} is damaged; stop the engine, then run: durable doctor --repair")
 
 
 def instance_of_file(file: str, history: History) -> str | None:

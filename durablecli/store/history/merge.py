@@ -108,7 +108,7 @@ def _execution_number(execution: str) -> int:
 
 
 def covers_damage(part: JournalPart | None, history: History) -> bool:
-    """Whether the journal says what stands at the first bad line."""
+    """Whether the journal has what belongs at the first bad line."""
     if part is None:
         return False
     return part.purged or part.begins_file or part.first - 1 <= history.last < part.last

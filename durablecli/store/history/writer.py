@@ -134,7 +134,7 @@ class HistoryWriter:
         if not is_contiguous(found, part):
             raise DamagedHub(
                 f"{file}: byte {found.good_bytes}: record n {found.last + 1} of execution {part.execution} is damaged,"
-                f" and the journal begins at n {part.first}; see `durable doctor`"
+                f" and the journal begins at n {part.first}; run: durable doctor"
             )
         keep = part.first - found.first
         return sum(map(len, found.lines[:keep])) + keep

@@ -1,4 +1,4 @@
-"""Messages set aside: handling one failed unexpectedly, so it is kept out of the engine's way until a repair.
+"""Failed messages: handling one failed unexpectedly, so it is kept out of the engine's way until a repair.
 
 `inbox/failed/` holds the message under its name (a batch with its parts), and beside it `<name>.error`, which says what
 happened and how often the message has been tried. `durable doctor` shows them; a repair tries each once more, and drops
@@ -23,7 +23,7 @@ _MAX_TRIES = 2
 
 
 class MessageFailure(msgspec.Struct, frozen=True):
-    """Why a message was set aside. `tries` counts how often it was handled in vain."""
+    """Why a message failed. `tries` counts the attempts to handle it."""
 
     at: datetime
     kind: str
@@ -78,7 +78,7 @@ class FailedMessages:
         return why.tries if why is not None else 0
 
     def names(self) -> list[str]:
-        """The messages that are set aside, in the order in which they were posted."""
+        """The names of the failed messages, in the order in which they were posted."""
         return sorted(name for name in self._disk.listdir(self._folder) if name.endswith(".json"))
 
     def retried_names(self) -> set[str]:
@@ -87,7 +87,7 @@ class FailedMessages:
         return {name.removesuffix(_ERROR_SUFFIX) for name in names if name.endswith(_ERROR_SUFFIX)} - names
 
     def read_failure(self, name: str) -> MessageFailure | None:
-        """What is known about a message that is set aside, or that a repair has put back."""
+        """Read why a message failed that is still here, or that a repair has put back; None if that is unknown."""
         try:
             return decode_line(self._disk.read(f"{self._folder}/{name}{_ERROR_SUFFIX}"), _decode)
         except (FileNotFoundError, CorruptLine):
@@ -104,7 +104,7 @@ class FailedMessages:
         self._disk.sync_folder(self._folder)
 
     def move_away(self, name: str, folder: str) -> None:
-        """Move a message that failed again into the folder `dropped`, where nothing looks any more."""
+        """Move a message that failed again to another folder, where no engine looks."""
         self._disk.make_folder(folder)
         stem = name.removesuffix(".json")
         for other in self._disk.listdir(self._folder):
@@ -114,6 +114,6 @@ class FailedMessages:
         self._disk.sync_folder(self._folder)
 
     def forget_failure(self, name: str) -> None:
-        """The message was handled after all."""
+        """Remove what is known about a failure: the message was handled after all."""
         with suppress(FileNotFoundError):
             self._disk.unlink(f"{self._folder}/{name}{_ERROR_SUFFIX}")

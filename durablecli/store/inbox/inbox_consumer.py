@@ -179,13 +179,13 @@ class InboxConsumer:
         self._disk.make_folder(self._unreadable)
         self._disk.rename(f"{self._new}/{name}", f"{self._unreadable}/{name}")
         self._listed.discard(name)
-        self._warnings.append(f"{self._unreadable}/{name}: {error}; the message was put aside and has no effect")
+        self._warnings.append(f"{self._unreadable}/{name}: {error}; the message was moved there and has no effect")
 
     # ── messages that can't be handled ─────────────────────────────────────────────────────────────────────────────
 
     def move_to_failed(self, message: Message, error: str) -> None:
         """Take a message out of the inbox that can't be handled: it is kept, and a repair may try it again."""
-        with self._guard, translate_os_errors("a message can't be set aside"):
+        with self._guard, translate_os_errors("a failed message can't be moved"):
             name = self._handed_out.pop(message.message, None)
             if name is not None:
                 self.failed_messages.move_from_inbox(name, message, message.items, self._now(), error)
@@ -194,7 +194,7 @@ class InboxConsumer:
     def store_failed(self, message: Message, error: str) -> None:
         """Keep a failed message that has no file of its own: one item of a batch. One from the engine's own process
         gets a number, because a repair may put it into the inbox."""
-        with self._guard, translate_os_errors("a message can't be set aside"):
+        with self._guard, translate_os_errors("a failed message can't be moved"):
             if not message.number:
                 message = msgspec.structs.replace(message, number=self._counter.next())
             name, data = message_file_name(message, message.items), encode_message(message)

@@ -1,4 +1,4 @@
-"""What clients ask for, and the one way to hand it over: a message is on disk, or committed, when `post` returns."""
+"""Messages of clients, and how they are posted: a message is on disk, or committed, when `post` returns."""
 
 from __future__ import annotations
 

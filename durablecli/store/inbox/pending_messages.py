@@ -1,4 +1,4 @@
-"""Requests: what was posted for an instance and no engine has taken yet, applied in order to its recorded status.
+"""Pending messages: those that no engine has taken yet, applied in order to the recorded status of an instance.
 
     A reader sees what was acknowledged before it looked, although no engine has taken it.
 
@@ -64,7 +64,7 @@ def is_batch_start(message: Message) -> bool:
 
 
 def items_for_quarantined(requests: Iterable[PendingItem]) -> list[PendingItem]:
-    """Those requests that reach an instance that is set aside, too."""
+    """Those requests that a quarantined instance receives too."""
     return [
         each
         for each in requests

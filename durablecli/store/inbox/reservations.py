@@ -97,7 +97,7 @@ class Reservations:
         if held is not None and held.is_binding:
             raise Conflict(f"the id {instance!r} is being started by process {held.pid}; try again")
         if starts and not allow_pending:
-            raise Conflict(f"the id {instance!r} is taken: its start waits for a daemon")
+            raise Conflict(f"the id {instance!r} already exists: its start waits for a daemon")
         self._write(instance, message, final=final)
         return held
 
@@ -137,7 +137,7 @@ class Reservations:
         """Take an id from a starter who has decided and not posted yet; raises Conflict where an engine may have it."""
         held = self.get(instance)
         if held is not None and held.final and held.is_binding:
-            raise Conflict(f"{instance} is just being started anew; try again")
+            raise Conflict(f"{instance} is being restarted; try again")
         if held is None or not held.posted:
             self._unlink(file_name(instance))
 

@@ -1,8 +1,8 @@
-"""The bell: a named pipe that wakes an idle engine. Losing a ring costs a second, never a message.
+"""The wakeup pipe: a named pipe that wakes an idle engine. Losing a wakeup costs a second, never a message.
 
 The pipe isn't in the hub, for a folder that holds one can't be copied: it is in a folder of the hub's owner among the
-temporary files, under the number that the file system has for the inbox. Whoever has other temporary files (another
-TMPDIR, another container) can't ring it, and the engine finds the message when it looks, once a second.
+temporary files, under the number that the file system has for the inbox. A process with other temporary files (another
+TMPDIR, another container) can't use it, and the engine finds the message when it looks, once a second.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ def _pipe_folder(owner: int) -> str:
 
 
 def notify(root: str) -> None:
-    """Wake whoever listens. Never blocks, never fails: the engine looks every second anyway."""
+    """Wake the engine, if one listens. Never blocks, never fails: the engine looks every second anyway."""
     with contextlib.suppress(OSError):
         pipe = pipe_path(root)
         _check_folder(os.path.dirname(pipe), os.stat(f"{root}/{INBOX_FOLDER}").st_uid)
-        # Without a reader the open fails at once (ENXIO); a full pipe has rung already (EAGAIN).
+        # Without a reader the open fails at once (ENXIO); a full pipe has woken it already (EAGAIN).
         fd = os.open(pipe, os.O_WRONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
         try:
             if stat.S_ISFIFO(os.fstat(fd).st_mode):
@@ -59,7 +59,7 @@ class WakeupPipe:
         self._thread: threading.Thread | None = None
 
     def listen(self, callback: Callable[[], None]) -> bool:
-        """Call `callback` (in the bell's thread) after every ring. False where that can't be done."""
+        """Call `callback` (in the pipe's own thread) after every wakeup. False where that can't be done."""
         try:
             self._fd = self._open()
         except OSError:
@@ -100,7 +100,7 @@ class WakeupPipe:
                 os.unlink(self._path)
         with contextlib.suppress(FileExistsError):
             os.mkfifo(self._path, 0o600)
-        # Open for writing too: else the pipe reports its end as soon as the first ringer has closed it.
+        # Open for writing too: else the pipe reports its end as soon as the first client has closed it.
         fd = os.open(self._path, os.O_RDWR | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
         os.fchmod(fd, 0o600)
         return fd

@@ -139,7 +139,7 @@ def encode_commit(commit: Commit) -> bytes:
 
 
 def seal_lines(lines: Iterable[bytes], last_durable: int) -> bytes:
-    """The bytes of sealed lines as the journal holds them: each says `after`, is sealed anew and ends in LF."""
+    """The bytes of sealed lines as the journal holds them: each says `after`, gets a new crc and ends in LF."""
     mark = b',"after":%d' % last_durable
     pieces: list[bytes | memoryview] = []
     for each in lines:

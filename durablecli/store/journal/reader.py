@@ -88,9 +88,9 @@ def read_checkpoint(disk: Disk, folder: str) -> JournalCheckpoint:
     try:
         return decode_line(disk.read(path), _decode_checkpoint)
     except FileNotFoundError:
-        raise DamagedHub(f"{path} is missing; `durable doctor` says what is left") from None
+        raise DamagedHub(f"{path} is missing; run: durable doctor") from None
     except CorruptLine as error:
-        raise DamagedHub(f"{path}: byte 0: {error}; `durable doctor` says what is left") from None
+        raise DamagedHub(f"{path}: byte 0: {error}; run: durable doctor") from None
 
 
 def write_checkpoint(disk: Disk, folder: str, checkpoint: JournalCheckpoint) -> None:
@@ -176,7 +176,7 @@ def _collect_commits(
         except CorruptLine as error:
             return offset, str(error)
         if commit.c > expected:
-            reason = f"commit {commit.c} stands where {expected} belongs"
+            reason = f"commit {commit.c} is found where {expected} belongs"
             raise DamagedHub(_error_text(segment, (offset, reason), "commits are missing"))
         if commit.c == expected:
             # Lower ones were taken from an earlier segment: this one is the copy that an opening made.
@@ -207,4 +207,4 @@ def _was_acknowledged(segment: _Segment, offset: int, expected: int) -> bool:
 
 def _error_text(segment: _Segment, bad: tuple[int, str] | None, reason: str) -> str:
     offset, detail = bad or (len(segment.data), "the segment ends here")
-    return f"{segment.path}: byte {offset}: {detail}; {reason}. Restore the file from a backup, or see `durable doctor`"
+    return f"{segment.path}: byte {offset}: {detail}; {reason}. Restore the file from a backup, or run: durable doctor"

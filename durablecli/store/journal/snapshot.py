@@ -1,4 +1,4 @@
-"""A glimpse of the journal: its bytes at one moment, of which only the lines that matter are ever decoded.
+"""A snapshot of the journal: its bytes at one moment, of which only the lines that matter are ever decoded.
 
 For readers, who may meet any state that an engine at work, or a dead one, leaves. Whether the journal is damaged is
 not decided here; what can't be read is passed over, and opening the hub says why.
@@ -69,7 +69,7 @@ class JournalSnapshot(NamedTuple):
 
 
 def read_journal_snapshot(disk: Disk, folder: str) -> JournalSnapshot:
-    """Read the segments that are still needed; raises DamagedHub when they keep being missing."""
+    """Read the segments that are still needed; raises DamagedHub if they are missing again and again."""
     start, _, segments = load_segments(disk, folder, first_may_be_missing=True)
     return JournalSnapshot(start.first, list(segments.values()))
 

@@ -302,7 +302,7 @@ def test_what_a_kill_leaves_is_only_worth_notes(root: str) -> None:
         f"message {message} was taken",
     ):
         assert expected in text
-    assert "contains commit 1 and will be brought up" in text
+    assert "contains commit 1 and will be updated" in text
     assert snapshot_files(root) == before
     finish_hub(open_hub(root), root)
     assert check_hub(root).findings == []
@@ -382,7 +382,7 @@ def test_a_missing_folder_is_found_and_recreated(root: str, name: str) -> None:
     shutil.rmtree(f"{root}/{name}")
     assert f"{root}/{name} is missing" in check_hub(root).findings
     report = repair_hub(root)
-    assert f"{root}/{name} was made anew" in report.repaired
+    assert f"{root}/{name} was created again" in report.repaired
     assert report.findings == []
     again = open_hub(root)
     Inbox(again.disk, again.root).post("start", [MessageItem("new", "f")])
@@ -453,7 +453,7 @@ def test_a_log_is_carried_over_from_a_damaged_journal(root: str) -> None:
     Path(root, "journal/checkpoint").write_bytes(b"{}")
     report = repair_hub(root)
     assert report.findings == []
-    assert any("begins anew" in line for line in report.repaired)
+    assert any("restarted" in line for line in report.repaired)
     assert file.read_bytes() == whole
 
 
@@ -545,7 +545,7 @@ def test_any_corruption_is_checked_and_a_repaired_hub_opens_and_works(number: in
         report = repair_hub(root)
         assert report.findings == []
         hub = open_hub(root)
-        if any("begins anew" in line for line in report.repaired):
+        if any("restarted" in line for line in report.repaired):
             assert hub.last_commit >= last
         c = hub.journal.last_commit + 1
         apply_commit(hub, make_write(hub, "new", 1, 2, f"{c:x}"))
