@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -16,7 +15,9 @@ import httpx
 import pytest
 
 from tests.support import fork_server
-from tests.support.cli_harness import DurableProcess, wait_until
+from tests.support.cli_harness import DurableProcess
+from tests.support.ports import find_free_port
+from tests.support.waiting import wait_until
 
 APPS = Path(__file__).parent / "apps"
 HIDE_AZURE = """
@@ -35,7 +36,7 @@ class App:
     def __init__(self, name: str, folder: Path, packages: str) -> None:
         self.folder = folder / name
         shutil.copytree(APPS / name, self.folder, ignore=shutil.ignore_patterns("__pycache__", ".state"))
-        self.port = free_port()
+        self.port = find_free_port()
         path = _import_path(folder / "path", packages)
         self.environment = {
             **{key: value for key, value in os.environ.items() if not key.startswith(("DURABLE_", "SHOP_"))},
@@ -70,12 +71,6 @@ class App:
         self.http.close()
         if self.process is not None and self.process.alive:
             self.process.kill()
-
-
-def free_port() -> int:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        return int(taken.getsockname()[1])
 
 
 def _import_path(folder: Path, packages: str) -> Path:

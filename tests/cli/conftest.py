@@ -6,20 +6,11 @@ import io
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 
 from durablecli.__main__ import main
-
-
-class CommandResult(NamedTuple):
-    """What one call of the command gave."""
-
-    exit_code: int
-    out: str
-    err: str
-
+from tests.support.cli_harness import CommandResult
 
 RunDurable = Callable[..., CommandResult]
 

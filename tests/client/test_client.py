@@ -35,6 +35,7 @@ from durablecli.store.inbox import reservations
 from durablecli.store.inbox.inbox import Inbox
 from durablecli.store.inbox.inbox_consumer import InboxConsumer
 from durablecli.store.inbox.inbox_reader import InboxReader
+from tests.support.files import snapshot_files
 from tests.support.history_writer import NOON, open_hub_writer
 
 ENDED = ev.ExecutionCompleted("Completed", Raw(b'"done"'))
@@ -57,11 +58,6 @@ def make_started(instance: str, name: str = "tour", execution: str = "1", **fiel
 
 def inbox(root: str) -> Inbox:
     return Inbox(LocalDisk(), root)
-
-
-def snapshot_files(root: str) -> dict[str, tuple[int, int]]:
-    found = [Path(folder) / name for folder, _, names in os.walk(root) for name in names]
-    return {str(path): (path.stat().st_mtime_ns, path.stat().st_size) for path in found}
 
 
 def test_a_start_is_seen_as_pending_before_any_engine_ran(client: Client) -> None:

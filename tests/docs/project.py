@@ -14,7 +14,6 @@ import json
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -24,6 +23,7 @@ from types import TracebackType
 import yaml
 
 from tests.docs.pages import ROOT, Block, Step, steps
+from tests.support.ports import find_free_port
 
 PORT = "7071"
 _TIMEOUT = 60.0
@@ -41,7 +41,7 @@ class Project:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.port = _free_port()
+        self.port = str(find_free_port())
         self.daemon: subprocess.Popen[bytes] | None = None
         self._log = folder.parent / f"{folder.name}.log"
         self.code = 0
@@ -202,9 +202,3 @@ def _normal_line(line: str) -> str:
     for pattern, token in _VARIABLE:
         line = pattern.sub(token, line)
     return line.strip()
-
-
-def _free_port() -> str:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        return str(taken.getsockname()[1])

@@ -3,24 +3,18 @@
 from __future__ import annotations
 
 import signal
-import socket
 from datetime import UTC, datetime
 from time import sleep
 
 import httpx
 
-from tests.support.cli_harness import CliHarness, wait_until
-
-
-def free_port() -> int:
-    """Return a free port."""
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        return int(taken.getsockname()[1])
+from tests.support.cli_harness import CliHarness
+from tests.support.ports import find_free_port
+from tests.support.waiting import wait_until
 
 
 def test_an_http_function_starts_an_orchestration_and_answers_with_its_output(hub: CliHarness) -> None:
-    port = free_port()
+    port = find_free_port()
     daemon = hub.start("run-daemon", "--http", str(port), app="ticking", EVERY="0 0 0 1 1 *")
     daemon.wait_for_output(f"start: POST http://127.0.0.1:{port}/api/start/{{text}}")
     answer = httpx.post(f"http://127.0.0.1:{port}/api/start/Tokyo", timeout=20)
@@ -32,7 +26,7 @@ def test_an_http_function_starts_an_orchestration_and_answers_with_its_output(hu
 
 
 def test_a_timer_function_continues_after_a_kill_and_makes_up_for_missed_calls_once(hub: CliHarness) -> None:
-    port = free_port()
+    port = find_free_port()
     daemon = hub.start("run-daemon", "--http", str(port), app="ticking", EVERY="* * * * * *")
     wait_until(lambda: len(hub.read_runs()) >= 2, description=daemon.output)
     daemon.kill()
@@ -57,7 +51,7 @@ def test_a_timer_function_continues_after_a_kill_and_makes_up_for_missed_calls_o
 
 
 def test_a_second_daemon_reports_the_first_and_not_the_port(hub: CliHarness) -> None:
-    port = str(free_port())
+    port = str(find_free_port())
     first = hub.start("run-daemon", "--http", port, app="ticking", EVERY="24:00:00")
     first.wait_for_output("listening on ")
     second = hub.start("run-daemon", "--http", port, app="ticking", EVERY="24:00:00")

@@ -18,7 +18,8 @@ from durablecli.client import Query
 from durablecli.model import events as ev
 from durablecli.model.status import InstanceSummary
 from durablecli.store.check.checker import check_hub
-from tests.support.cli_harness import CliHarness, wait_until
+from tests.support.cli_harness import CliHarness
+from tests.support.waiting import wait_until
 
 BANK = str(Path(__file__).parents[2] / "workflows" / "bank")
 SEED = int(os.environ.get("KILLS_SEED", "0")) or random.SystemRandom().randrange(1 << 32)

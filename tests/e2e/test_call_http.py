@@ -12,8 +12,9 @@ import httpx
 import pytest
 
 from durablecli.model.http_messages import HTTP_ORCHESTRATOR
-from tests.support.cli_harness import CliHarness, DurableProcess, wait_until
+from tests.support.cli_harness import CliHarness, DurableProcess
 from tests.support.http_stub import StubResponse, StubServer, run_stub_server
+from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.usefixtures("replay_always")
 

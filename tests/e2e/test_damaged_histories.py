@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 import durablecli as df
-from tests.support.cli_harness import CliHarness, wait_until
+from tests.support.cli_harness import CliHarness
+from tests.support.waiting import wait_until
 
 APP = "bank_under_damage"
 

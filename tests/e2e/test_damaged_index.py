@@ -10,7 +10,8 @@ from time import sleep
 
 import pytest
 
-from tests.support.cli_harness import CliHarness, wait_until
+from tests.support.cli_harness import CliHarness
+from tests.support.waiting import wait_until
 
 PAGE = 4096
 

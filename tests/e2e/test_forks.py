@@ -8,7 +8,8 @@ from collections import Counter
 
 import pytest
 
-from tests.support.cli_harness import CliHarness, wait_until
+from tests.support.cli_harness import CliHarness
+from tests.support.waiting import wait_until
 
 
 @pytest.mark.parametrize("verb", ["run-daemon", "run"])

@@ -27,7 +27,8 @@ from durablecli.store.disk import LocalDisk
 from durablecli.store.history.file import history_path
 from durablecli.store.inbox.inbox import Inbox
 from durablecli.store.inbox.messages import MessageItem
-from tests.support.cli_harness import COMMAND, CliHarness, DurableProcess, wait_until
+from tests.support.cli_harness import COMMAND, CliHarness, DurableProcess
+from tests.support.waiting import wait_until
 
 BANK = str(Path(__file__).parents[2] / "workflows" / "bank")
 ACCOUNTS, MONEY = 10, 100

@@ -12,7 +12,8 @@ import pytest
 from durablecli.client import Query
 from durablecli.model import events as ev
 from tests.e2e.flows.sizes import LARGE
-from tests.support.cli_harness import CliHarness, wait_until
+from tests.support.cli_harness import CliHarness
+from tests.support.waiting import wait_until
 
 MIN_SLICES = 4
 """No timer is late by more than this part of the time that the whole took; unsliced it would be late by all of it."""

@@ -13,7 +13,8 @@ import pytest
 
 from durablecli import Client
 from durablecli.client import Query
-from tests.support.cli_harness import CliHarness, wait_until
+from tests.support.cli_harness import CliHarness
+from tests.support.waiting import wait_until
 
 STARTERS_SCRIPT = """
 import os, sys

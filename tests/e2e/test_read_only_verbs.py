@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import os
-import stat
-from collections.abc import Iterator
-from hashlib import sha256
-from pathlib import Path
 from shutil import which
 
 import pytest
 
-from tests.support.cli_harness import FLOWS, CliHarness, wait_until
+from tests.support.cli_harness import FLOWS, CliHarness
+from tests.support.files import snapshot_files
+from tests.support.waiting import wait_until
 
 READ_ONLY_VERBS = [
     ["status", "a"],
@@ -24,18 +22,6 @@ READ_ONLY_VERBS = [
     ["functions", "--app", str(FLOWS / "plain.py")],
     ["doctor"],
 ]
-
-
-def snapshot_files(folder: Path) -> dict[str, tuple[int, int, str]]:
-    """Every file and folder: mode, time of change, and a hash of what is in it."""
-
-    def describe() -> Iterator[tuple[str, tuple[int, int, str]]]:
-        for path in [folder, *sorted(folder.rglob("*"))]:
-            facts = path.lstat()
-            data = path.read_bytes() if stat.S_ISREG(facts.st_mode) else b""
-            yield str(path.relative_to(folder)), (facts.st_mode, facts.st_mtime_ns, sha256(data).hexdigest())
-
-    return dict(describe())
 
 
 @pytest.fixture

@@ -6,7 +6,8 @@ from signal import SIGINT, SIGTERM
 
 import pytest
 
-from tests.support.cli_harness import CliHarness, wait_until
+from tests.support.cli_harness import CliHarness
+from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.usefixtures("replay_always")
 

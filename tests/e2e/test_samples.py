@@ -18,7 +18,8 @@ import httpx
 import pytest
 
 from tests.support import fork_server
-from tests.support.cli_harness import DurableProcess, wait_until
+from tests.support.cli_harness import DurableProcess
+from tests.support.waiting import wait_until
 
 WORKFLOWS = Path(__file__).parents[2] / "workflows"
 

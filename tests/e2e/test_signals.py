@@ -8,7 +8,8 @@ from time import monotonic
 import pytest
 
 import durablecli as df
-from tests.support.cli_harness import CliHarness, wait_until
+from tests.support.cli_harness import CliHarness
+from tests.support.waiting import wait_until
 
 
 def start_and_wait(hub: CliHarness, *arguments: str) -> None:

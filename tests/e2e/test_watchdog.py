@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.support.cli_harness import FLOWS, CliHarness, wait_until
+from tests.support.cli_harness import FLOWS, CliHarness
+from tests.support.waiting import wait_until
 
 
 def line_number(file: Path, text: str) -> int:

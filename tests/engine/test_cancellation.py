@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Generator, Iterator
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -32,17 +32,11 @@ from durablecli.engine.workers.slot_warnings import SlotWarnings
 from durablecli.errors import WrongState
 from durablecli.model import events as ev
 from durablecli.store.disk import LocalDisk
+from tests.support.waiting import wait_until
 
 Steps = Generator[Any, Any, Any]
 calls: list[str] = []
 gate = Event()
-
-
-def wait_until(condition: Callable[[], object], seconds: float = 20.0) -> None:
-    limit = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < limit, calls
-        time.sleep(0.005)
 
 
 @df.activity

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Generator, Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import timedelta
 from pathlib import Path
-from time import monotonic, sleep
 from typing import Any, NamedTuple
 
 import httpx
@@ -23,6 +22,7 @@ from durablecli.http.openapi import build_document
 from durablecli.http.requests import CONTINUATION_HEADER
 from durablecli.http.server import HttpServer, bind_socket
 from durablecli.registry import Registry
+from tests.support.waiting import wait_until
 
 BASE = "/runtime/webhooks/durabletask"
 
@@ -75,15 +75,6 @@ class RunningServer(NamedTuple):
         answer = self.http.post(f"{BASE}/orchestrators/{name}", json=data)
         assert answer.status_code == 202, answer.text
         return str(answer.json()["id"])
-
-
-def wait_until(condition: Callable[[], Any], seconds: float = 20.0) -> Any:
-    """Wait until the condition gives a true value, and return it."""
-    limit = monotonic() + seconds
-    while not (found := condition()):
-        assert monotonic() < limit, "waited in vain"
-        sleep(0.01)
-    return found
 
 
 def check_against_openapi(response: httpx.Response) -> None:

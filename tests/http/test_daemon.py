@@ -20,7 +20,8 @@ from durablecli.config import Config
 from durablecli.daemon.foreground import serve
 from durablecli.errors import DurableError
 from durablecli.http.server import _Server
-from tests.support.cli_harness import CliHarness, DurableProcess, wait_until
+from tests.support.cli_harness import CliHarness, DurableProcess
+from tests.support.waiting import wait_until
 
 DAEMON_APP = str(Path(__file__).with_name("daemon_app.py"))
 BASE = "/runtime/webhooks/durabletask"

@@ -10,7 +10,7 @@ from time import sleep
 import pytest
 
 from durablecli.http.daemon_threads import DaemonThreadPool
-from tests.http.conftest import wait_until
+from tests.support.waiting import wait_until
 
 
 def test_threads_are_few_and_do_not_delay_shutdown() -> None:

@@ -21,7 +21,8 @@ from durablecli.config import HttpConfig
 from durablecli.http import paging
 from durablecli.http.openapi import build_document
 from durablecli.http.requests import CONTINUATION_HEADER
-from tests.http.conftest import BASE, RunningServer, run_server, wait_until
+from tests.http.conftest import BASE, RunningServer, run_server
+from tests.support.waiting import wait_until
 
 LINKS = [
     "id",

@@ -9,7 +9,8 @@ import httpx
 import pytest
 
 from durablecli.store.history.file import history_path
-from tests.http.conftest import BASE, RunningServer, check_against_openapi, run_server, wait_until
+from tests.http.conftest import BASE, RunningServer, check_against_openapi, run_server
+from tests.support.waiting import wait_until
 
 
 @pytest.fixture

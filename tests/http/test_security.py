@@ -18,7 +18,8 @@ from durablecli.config import ByteSize, HttpConfig
 from durablecli.http.addresses import AllowedHosts
 from durablecli.http.api_keys import ApiKeys
 from durablecli.http.server import _LoopErrorHandler
-from tests.http.conftest import BASE, RunningServer, run_server, wait_until
+from tests.http.conftest import BASE, RunningServer, run_server
+from tests.support.waiting import wait_until
 
 START_PATH = f"{BASE}/orchestrators/echo"
 KEYS = ApiKeys(function="f" * 32, system="s" * 32, master="m" * 32)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import random
 import shutil
@@ -45,6 +44,7 @@ from durablecli.store.inbox.messages import MessageItem
 from durablecli.store.journal.commits import Commit, HistoryWrite, PurgedExecution
 from durablecli.store.query import Query
 from tests.store.test_index import KILLED_IN_A_TRANSACTION
+from tests.support.files import snapshot_files
 
 AT = datetime(2026, 11, 22, 9, tzinfo=UTC)
 LATER = AT + timedelta(days=1)
@@ -138,17 +138,6 @@ def list_rows(root: Path, query: Query = BY_ID) -> list[tuple[str, str]]:
 def line_count(root: Path, instance: str) -> int | None:
     found = HubReader(str(root)).read_history(instance)
     return None if found is None else len(found.lines)
-
-
-def snapshot_files(root: Path) -> dict[str, tuple[object, ...]]:
-    """Everything about a tree that writing to it would change."""
-    found: dict[str, tuple[object, ...]] = {}
-    for folder, _, names in os.walk(root):
-        for path in (folder, *(os.path.join(folder, name) for name in names)):
-            stat = os.lstat(path)
-            content = hashlib.sha256(Path(path).read_bytes()).hexdigest() if os.path.isfile(path) else ""
-            found[path] = (stat.st_ino, stat.st_mode, stat.st_size, stat.st_mtime_ns, stat.st_uid, content)
-    return found
 
 
 # ── one instance ───────────────────────────────────────────────────────────────────────────────────────────────────

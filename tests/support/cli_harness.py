@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from time import monotonic, sleep
 from typing import Any, NamedTuple
 
 from durablecli import Client
 from tests.support import fork_server
+from tests.support.waiting import wait_until
 
 FLOWS = Path(__file__).parents[1] / "e2e" / "flows"
 COMMAND = fork_server.COMMAND
@@ -24,16 +24,6 @@ class CommandResult(NamedTuple):
     exit_code: int
     out: str
     err: str
-
-
-def wait_until(
-    condition: Callable[[], object], seconds: float = 20.0, description: str = "", interval: float = 0.005
-) -> None:
-    """Wait for other processes to bring something about; `every` so many seconds it is looked at."""
-    limit = monotonic() + seconds
-    while not condition():
-        assert monotonic() < limit, f"waited {seconds} s in vain: {description}"
-        sleep(interval)
 
 
 class DurableProcess:

@@ -7,7 +7,6 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from queue import SimpleQueue
-from time import monotonic, sleep
 from typing import Any
 
 import pytest
@@ -19,6 +18,7 @@ from durablecli.engine.workers.app_location import AppLocation
 from durablecli.engine.workers.entity_batch import EntityBatchResult
 from durablecli.engine.workers.process_pool import ProcessPool
 from tests.support.process_pool_harness import ProcessPoolHarness, make_call
+from tests.support.waiting import wait_until
 
 ACTIVITIES = Path(__file__).parent / "process_activities.py"
 
@@ -36,13 +36,6 @@ def shared_harness(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process
     made = ProcessPoolHarness(tmp_path_factory.mktemp("shared"), str(ACTIVITIES))
     yield made
     made.pool.stop()
-
-
-def wait_until(condition: Any, seconds: float = 20.0) -> None:
-    limit = monotonic() + seconds
-    while not condition():
-        assert monotonic() < limit
-        sleep(0.01)
 
 
 def has_ended(pid: int) -> bool:

@@ -24,6 +24,7 @@ from durablecli.store.inbox.inbox import Inbox
 from durablecli.store.inbox.messages import MessageItem
 from durablecli.store.journal.commits import Commit, ConsumedMessage, HistoryWrite, PurgedExecution
 from durablecli.store.recovery import rebuild_index, summarize_history
+from tests.support.files import snapshot_files
 
 AT = datetime(2026, 11, 22, 9, tzinfo=UTC)
 FAILURE = Failure("builtins.ValueError", "no")
@@ -105,13 +106,6 @@ def make_hub(root: str) -> Hub:
 def finish_hub(hub: Hub, root: str) -> None:
     rebuild_index(hub.index, hub.disk, root, hub.journal.last_commit)
     close_hub(hub)
-
-
-def snapshot_files(root: str) -> dict[str, tuple[bytes, int]]:
-    return {
-        str(each): (each.read_bytes() if each.is_file() else b"", each.lstat().st_mtime_ns)
-        for each in Path(root).rglob("*")
-    }
 
 
 @pytest.fixture
