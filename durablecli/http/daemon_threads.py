@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 import weakref
 from collections.abc import Callable
@@ -42,8 +43,11 @@ class DaemonThreadPool:
 
 
 def _run_calls(queue: _Queue, idle: threading.Semaphore) -> None:
+    pid = os.getpid()
     while (call := queue.get()) is not None:
         call()
+        if os.getpid() != pid:
+            os._exit(0)  # a child that the call forked has returned from it, and must not run the next one
         del call  # a reference from here could keep the pool, and so this thread, alive
         idle.release()
 

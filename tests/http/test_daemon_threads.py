@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import os
 import threading
 from time import sleep
 
@@ -39,3 +40,21 @@ def test_an_error_in_a_thread_is_raised_to_its_caller() -> None:
 
     with pytest.raises(ValueError, match="none"):
         asyncio.run(ask())
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of a fork while threads are running
+def test_a_child_that_a_call_forks_ends_with_the_call() -> None:
+    child = asyncio.run(DaemonThreadPool(1, "fork").run(os.fork))
+    assert os.waitpid(child, 0)[1] == 0
+
+
+def test_an_idle_thread_takes_the_next_call() -> None:
+    async def run_in_turn() -> set[int]:
+        pool = DaemonThreadPool(8, "idle")
+        idents = set()
+        for _ in range(20):
+            idents.add(await pool.run(threading.get_ident))
+            await asyncio.sleep(0.01)
+        return idents
+
+    assert len(asyncio.run(run_in_turn())) < 8
