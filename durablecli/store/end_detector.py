@@ -51,7 +51,7 @@ class EndDetector:
     def advance_if_live(self, position: WritePosition, instance: str, own_messages: int) -> WritePosition | None:
         """The present moment, if nothing since the mark can have ended the instance; else None.
 
-        `own` counts the messages that the asker has posted since, none of which ends an instance.
+        `own_messages` counts the messages that the asker has posted since, none of which ends an instance.
         """
         now = self.read_position(instance)
         same = (now.file, now.segment) == (position.file, position.segment)

@@ -31,7 +31,7 @@ _T = TypeVar("_T")
 
 @dataclass
 class Hub:
-    """What an open hub consists of. `torn`: instances whose last turn was cut off between two commits."""
+    """The parts of an open hub. `incomplete_turns`: instances whose last turn was cut off between two commits."""
 
     disk: Disk
     root: str
@@ -68,7 +68,7 @@ class Hub:
 
 
 class PendingCheckpoint(NamedTuple):
-    """A checkpoint under way: commits below `first` will be needed no more once `touched` is on disk."""
+    """A checkpoint under way: commits below `first_needed` are needed no more once `unsynced` is on disk."""
 
     first_needed: int
     unsynced: UnsyncedFiles
@@ -197,10 +197,10 @@ def use_index(hub: Hub, action: Callable[[Index], _T]) -> _T:
 
 
 def begin_checkpoint(hub: Hub, *, oldest_needed_commit: int | None = None) -> PendingCheckpoint:
-    """The quick part, for the thread that appends: what follows goes into a new segment.
+    """Begin a checkpoint: the quick part, for the thread that appends. Later commits go into a new segment.
 
-    Commits from `floor` on stay needed: those that aren't published yet, or whose turn goes on in a later commit.
-    Every commit below it is published.
+    Commits from `oldest_needed_commit` on stay needed: those that aren't published yet, or whose turn continues in a
+    later commit. Every commit below it is published.
     """
     following = hub.journal.last_commit + 1
     hub.journal.roll(following)
@@ -228,7 +228,7 @@ def _make_index_durable(index: Index) -> int:
 
 
 def checkpoint(hub: Hub, *, oldest_needed_commit: int | None = None) -> None:
-    """Both parts at once."""
+    """Make a checkpoint: both parts at once."""
     finish_checkpoint(hub, begin_checkpoint(hub, oldest_needed_commit=oldest_needed_commit))
 
 
@@ -258,9 +258,9 @@ def _save(hub: Hub, oldest_needed_commit: int | None) -> None:
 
 
 def close_hub(hub: Hub, clean: bool = True, *, oldest_needed_commit: int | None = None) -> None:
-    """Let the hub go. After an error of the disk (`clean` false) nothing is written any more.
+    """Close the hub. After an error of the disk (`clean` false) nothing is written any more.
 
-    Without a `floor` the whole journal goes, and what it alone knows is written down elsewhere first.
+    Without `oldest_needed_commit` the whole journal goes, and what it alone knows is written down elsewhere first.
     """
     try:
         if clean:

@@ -69,7 +69,7 @@ class HubReader:
 
     def read_history(self, instance: str) -> History | None:
         """The history of an instance as far as it is certain; None if there is none. Raises DamagedHub if a line of
-        it is bad; `whole` is False when its last one is just being written."""
+        it is bad; `is_whole` is False when its last one is just being written."""
         if not self.exists():
             return None
         return self._read_history(instance, None)
@@ -77,7 +77,7 @@ class HubReader:
     def _read_history(self, instance: str, journal: JournalSnapshot | None) -> History | None:
         found = self._read_merged(instance, journal)
         if found is not None and (found.is_damaged or not found.lines):
-            # A file that was made a moment ago is still empty, and the glimpse of the journal was older than that.
+            # A file that was made a moment ago is still empty, and the snapshot of the journal was older than that.
             found = self._read_merged(instance, None)
         if found is not None and (found.is_damaged or not found.lines):
             raise make_damage_error(history_path(self._root, instance), found)
@@ -105,7 +105,7 @@ class HubReader:
 
     def read_instance(self, instance: str) -> InstanceSnapshot:
         """What was posted for an orchestration and is in no commit yet, in order, and its history; both of one moment.
-        Raises as `read`."""
+        Raises as `read_history`."""
         seen = InstanceSnapshot([], None)
         for _ in range(_MAX_TRIES if self.exists() else 0):
             with translate_os_errors(_READ_FAILED):
@@ -123,7 +123,8 @@ class HubReader:
         return seen
 
     def bulk_readers(self) -> tuple[Callable[[str], InstanceSnapshot], Callable[[str], History | None]]:
-        """`look` and `read` for many instances, with one listing of the inbox and one look at the journal for all."""
+        """`read_instance` and `read_history` for many instances, with one listing of the inbox and one snapshot of the
+        journal for all."""
         with translate_os_errors(_READ_FAILED):
             listing = self._inbox.read_listing() if self.exists() else InboxListing([])
         read = self.bulk_reader()
@@ -141,7 +142,7 @@ class HubReader:
             return bool(read_journal_snapshot(self._disk, self._journal).consumed_among([message]))
 
     def bulk_reader(self) -> Callable[[str], History | None]:
-        """`read` for many instances, with one look at the journal for all of them."""
+        """`read_history` for many instances, with one look at the journal for all of them."""
         with translate_os_errors(_READ_FAILED):
             parts = (
                 parts_by_instance(read_journal_snapshot(self._disk, self._journal).after(0)) if self.exists() else {}
@@ -167,7 +168,7 @@ class HubReader:
             return read_live_history(self._disk, self._root, commits, instance)
 
     def change_token(self, instance: str) -> tuple[object, ...]:
-        """Something that changes when `read` or `pending` may give something else; cheap, for those who wait."""
+        """A value that changes when `read_history` or `pending_messages` may return something else; cheap to poll."""
         with translate_os_errors(_READ_FAILED):
             path = history_path(self._root, instance)
             facts = self._disk.stat(path)

@@ -2,7 +2,7 @@
 
 Between checkpoints it is written without syncs, which a killed process survives and a power cut doesn't. So the
 header of the file (user_version) says in which run of the machine it was last written to; in a later run it counts
-for nothing, unless `durable` came last, which sets that mark to 0.
+for nothing, unless `make_durable` came last, which sets that mark to 0.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ class IndexUnusable(Exception):
 
 
 class IndexReader:
-    """Questions to an index. Several of them between `begin` and `end` are answered from one moment."""
+    """Questions to an index. Several of them between `begin_read` and `end_read` are answered from one moment."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._db = connection

@@ -122,14 +122,14 @@ def sort_rows(query: Query, rows: Iterable[InstanceSummary]) -> list[InstanceSum
 
 
 def compile_count(query: Query, matching_names: Sequence[str] = ()) -> tuple[str, tuple[object, ...]]:
-    """The WHERE clause of the filters, and its values. `spellings` are the names in the table that fit the wanted one
-    without case, which sqlite can only tell for ASCII."""
+    """The WHERE clause of the filters, and its values. `matching_names` are the names in the table that equal the
+    wanted one without case, which sqlite can only decide for ASCII."""
     wanted = _filters(query, matching_names)
     return _where_clause([clause for clause, _ in wanted]), tuple(value for _, values in wanted for value in values)
 
 
 def compile_page(query: Query, matching_names: Sequence[str] = ()) -> tuple[str, tuple[object, ...]]:
-    """WHERE with the cursor, and ORDER BY. `spellings` as in `compile_count`."""
+    """WHERE with the cursor, and ORDER BY. `matching_names` as in `compile_count`."""
     if query.sort not in SORT_FIELDS:
         raise UsageError(f"a list can't be sorted by {query.sort!r}, only by {', '.join(SORT_FIELDS)}")
     if query.limit < 1:

@@ -35,7 +35,7 @@ from durablecli.store.journal.writer import Journal
 from durablecli.store.layout import JOURNAL_FOLDER
 
 RebuildProgress = Callable[[int], None]
-"""Told now and then how many histories have been read while the index is rebuilt."""
+"""Called now and then with the number of histories read while the index is rebuilt."""
 
 _ROWS_PER_UPDATE = 1000
 _TORN_SUFFIX = ".torn"
@@ -170,7 +170,7 @@ def rebuild_index(
 
 
 def rebuild_index_while_running(index: Index, disk: Disk, root: str, last_durable: int) -> None:
-    """Rebuild a damaged index while the engine runs: from the files, and from the journal up to commit `durable`.
+    """Rebuild a damaged index while the engine runs: from the files, and from the journal up to commit `last_durable`.
 
     Files that are written meanwhile may be ahead; their rows are applied once more.
     """

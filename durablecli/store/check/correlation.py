@@ -49,7 +49,7 @@ class EntityLogView:
 
 
 def build_log_view(records: Iterable[ev.Record], state: EntityRuntimeState) -> EntityLogView:
-    """What the records of a log say; `ledger` is their fold."""
+    """What the records of a log say; `state` is their fold."""
     found = EntityLogView(state, waiting_numbers={record.n for record in state.pending_records()})
     received_at: dict[int, datetime] = {}
     for record in records:

@@ -17,7 +17,7 @@ def held_lock(log: History) -> EntityLock | None:
 
 
 def why_lock_is_stale(lock: EntityLock, read_history: Callable[[str], History | None]) -> str | None:
-    """Why a lock ought not to be held; None when all is well. `read` gives the history of an instance."""
+    """Why a lock ought not to be held; None when all is well. `read_history` gives the history of an instance."""
     sender = lock.sender
     history = read_history(sender.instance)
     if history is None or not history.lines:

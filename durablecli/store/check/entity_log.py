@@ -13,7 +13,7 @@ _Received = _OperationOrDeletion | ev.EntityLockReceived
 class EntityLogChecker:
     """Looks at one record after another.
 
-    `line` is what waits, in order, and `inner` what the holder of the lock sent since it has it.
+    `queue` is what waits, in order, and `holder_queue` what the holder of the lock sent since it has it.
     """
 
     def __init__(self, id: str) -> None:

@@ -13,7 +13,7 @@ from durablecli.replay.entity_state import EntityRuntimeState
 
 
 def fold_with_gaps(records: Iterable[ev.Record]) -> EntityRuntimeState:
-    """The ledger of a log of which some records are missing."""
+    """The state of an entity from a log that lacks some records."""
     state = EntityRuntimeState()
     for record in records:
         if isinstance(record.event, ev.EntityBatch):
@@ -56,7 +56,7 @@ def _is_lock_request_of(event: ev.AnyEvent, sender: ev.Origin) -> bool:
 def encode_rewritten_log(
     state: EntityRuntimeState, last_n: int, is_dropped: Callable[[ev.Record], bool] = lambda record: False
 ) -> list[bytes]:
-    """The lines of a file that begins with a snapshot, after record `last`; what waits and isn't dropped follows."""
+    """The lines of a file that begins with a snapshot, after record `last_n`; what waits and isn't dropped follows."""
     start = crc_seed(state.id, state.execution)
     waiting = [record.event for record in state.pending_records() if not is_dropped(record)]
     state.last_n = last_n

@@ -21,7 +21,7 @@ _AnswerableDecision = (
 def check_history(instance: str, execution: str, lines: Iterable[bytes], first_n: int = 1) -> Iterator[tuple[int, str]]:
     """What is wrong, as `n` of the record and a reason, about lines that are whole by crc and number.
 
-    `first` is the `n` of the first line.
+    `first_n` is the `n` of the first line.
     """
     start = crc_seed(instance, execution)
     checker = EntityLogChecker(instance) if is_entity_id(instance) else _HistoryChecker()

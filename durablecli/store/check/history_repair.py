@@ -42,8 +42,8 @@ _Answer = (
 
 
 class HistoryRepair:
-    """Repairs the files of a hub whose journal has nothing that isn't in them. `keep` puts a file, or a copy of it,
-    where nothing looks; `recorded` is what the index knows, also of files that have lost their end since."""
+    """Repairs the files of a hub whose journal has nothing that isn't in them. `preserve` puts a file, or a copy of
+    it, where nothing looks; `read_row` returns what the index knows, also of files that have lost their end since."""
 
     def __init__(
         self,
@@ -104,7 +104,7 @@ class HistoryRepair:
                 )
 
     def _fold_instance(self, id: str) -> RuntimeState | None:
-        """The ledger of an orchestration, as it will be after the repair; None where there is none."""
+        """The state of an orchestration, as it will be after the repair; None where there is none."""
         found = self._damaged.get(id) or self._intact.get(id)
         if found is not None:
             return _try_fold(found.records())

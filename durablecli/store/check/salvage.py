@@ -19,9 +19,9 @@ _EDITOR_BYTES = b"\r\xef\xbb\xbf"  # what editors put around lines
 
 
 class SalvagedHistory(NamedTuple):
-    """`lines` are those from record `first` on without a gap, `behind` the whole ones after a gap, by number.
+    """`lines` are those from record `first` on without a gap, `after_gap` the whole ones after a gap, by number.
 
-    `lost` are the numbers of the records that are missing; without one, `unread` lines may hold records that came last.
+    `lost` are the numbers of the records that are missing; without one, `unread_lines` may hold records that came last.
     """
 
     instance: str

@@ -22,9 +22,9 @@ from durablecli.store.layout import ENTITIES_FOLDER, INSTANCES_FOLDER
 
 
 class History(NamedTuple):
-    """The whole lines of one file; `good` counts the bytes up to the first bad line, `whole` says there is none.
+    """The whole lines of one file; `good_bytes` counts the bytes before the first bad line, `is_whole`: there is none.
 
-    A file whose first line is bad has no instance and no execution. `broken` says that the bad line has an end: it
+    A file whose first line is bad has no instance and no execution. `is_damaged`: the bad line has an end, so it
     isn't one that is just being written. `first` is the `n` of the first line.
     """
 
@@ -81,7 +81,7 @@ def read_history(disk: Disk, root: str, instance: str) -> History | None:
 
 
 def read_whole_history(disk: Disk, root: str, instance: str) -> History | None:
-    """The same for whoever goes on behind it: raises DamagedHub where a line is bad.
+    """Read a history to append to it: raises DamagedHub where a line is bad.
 
     What is appended behind a bad line is never read again, and so would be lost.
     """

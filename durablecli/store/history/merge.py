@@ -15,7 +15,7 @@ from durablecli.store.journal.commits import Commit, HistoryWrite
 class JournalPart(msgspec.Struct):
     """What the journal's tail says about one instance: the lines from `first` on, or that it is gone.
 
-    `more` and `fresh` as in Write.
+    `continues` and `rewrites_file` as in HistoryWrite.
     """
 
     execution: str
@@ -66,7 +66,7 @@ def _to_part(write: HistoryWrite) -> JournalPart:
 
 
 def is_contiguous(history: History, part: JournalPart) -> bool:
-    """Whether a file holds every line between its beginning and the claim's first."""
+    """Whether a file holds every line between its beginning and the first of the part."""
     return history.execution == part.execution and history.first <= part.first <= history.last + 1
 
 

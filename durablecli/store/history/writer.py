@@ -26,7 +26,7 @@ class UnsyncedFiles(NamedTuple):
 
 
 class HistoryWriter:
-    """The writer. Nothing here is synced but by `sync`; the journal holds all of it until then."""
+    """Writes the histories of one hub. Only `sync` makes them durable; the journal holds all of it until then."""
 
     def __init__(self, disk: Disk, root: str) -> None:
         self._disk = disk
@@ -112,7 +112,7 @@ class HistoryWriter:
         self._mark_unsynced(folder, file)
 
     def append_missing(self, instance: str, part: JournalPart) -> None:
-        """Put the lines of a claim that a damaged file lacks behind it, for a repair to find them there."""
+        """Append the lines of a part that a damaged file lacks, for a repair to find them there."""
         folder, file = locate_history(self._root, instance)
         try:
             self._make_shard(folder)
@@ -127,7 +127,7 @@ class HistoryWriter:
         self._mark_unsynced(folder, file)
 
     def _length_before(self, instance: str, file: str, part: JournalPart) -> int:
-        """The bytes of the lines before the claim's first; raises DamagedHub if they aren't all there."""
+        """The bytes of the lines before the first of the part; raises DamagedHub if they aren't all there."""
         found = read_history(self._disk, self._root, instance)
         if found is None:
             raise DamagedHub(f"{file} is missing, and the journal only has its records from n {part.first} on")

@@ -67,7 +67,7 @@ class BatchParts:
         self._disk.sync_folder(self._folder)
 
     def read_items(self, message: Message, start: int, count: int) -> list[MessageItem]:
-        """A slice of the items; raises Damaged."""
+        """A slice of the items; raises CorruptLine."""
         found: list[MessageItem] = []
         end = min(start + count, message.count)
         while start < end:

@@ -1,6 +1,6 @@
 """A commit: what one engine cycle decided, as one line of the journal.
 
-The records stand in it byte for byte as in the histories, with the crc they have there, so publishing and recovering
+It holds the records byte for byte as in the histories, with the crc they have there, so publishing and recovering
 are copies.
 """
 
@@ -22,9 +22,8 @@ _encode_json = msgspec.json.Encoder().encode
 class HistoryWrite(msgspec.Struct):
     """Lines of one execution, framed and without line feed; `first` is the `n` of the first of them.
 
-    `first` 1 begins a new execution, which takes the place of any older one. A `fresh` one begins the file of an entity
-    anew, in the middle of its execution, and stands for all that was in it. `more` says that the turn goes on in the
-    next commit.
+    `first` 1 begins a new execution, which takes the place of any older one. With `rewrites_file` it replaces the file
+    of an entity in the middle of its execution. `continues`: the turn continues in the next commit.
     """
 
     instance: str
@@ -55,7 +54,7 @@ class PurgedExecution(msgspec.Struct):
 
 
 class QuarantinedMessage(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What was sent to an instance that is set aside: an arrival (`event`, for that `execution` or for any), or one
+    """A message to a quarantined instance: an arrival (`event`, for that `execution` or for any), or one
     `item` of the `message` of a client, of that `kind`."""
 
     instance: str
@@ -74,7 +73,7 @@ class DeliveryWatermark(msgspec.Struct, frozen=True):
 
 
 class Commit(msgspec.Struct):
-    """`c` counts the commits of a hub, for ever; `after` is the last one that was on disk when this one was written."""
+    """`c` counts the commits of a hub, for ever; `last_durable` is the last one on disk when it was written."""
 
     c: int
     epoch: int
@@ -149,7 +148,7 @@ def seal_lines(lines: Iterable[bytes], last_durable: int) -> bytes:
 
 
 def decode_commit(data: bytes) -> Commit:
-    """The commit of a line without line feed; raises Damaged unless every byte is as it was written."""
+    """The commit of a line without line feed; raises CorruptLine unless every byte is as it was written."""
     body = verify_crc(data)
     try:
         found = _decode(b"%b}" % body)

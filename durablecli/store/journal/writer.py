@@ -32,7 +32,7 @@ from durablecli.store.os_errors import make_fail_stop_error
 
 
 class Journal:
-    """The live segment. `last` is the last commit written, `durable` the last one on disk.
+    """The live segment. `last_commit` is the last one written, `last_durable` the last one on disk.
 
     `write` and `sync` belong to one thread at a time, and a write follows the sync of the one before.
     """
@@ -93,7 +93,7 @@ class Journal:
         self.append_lines([encode_commit(commit) for commit in commits], commits[-1].c)
 
     def append_lines(self, lines: list[bytes], last_commit: int) -> None:
-        """The same for commits that are encoded; `last_c` is the number of the last of them."""
+        """The same for commits that are encoded; `last_commit` is the number of the last of them."""
         self.write(lines, last_commit)
         self.sync()
 
