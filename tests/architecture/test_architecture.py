@@ -54,9 +54,10 @@ def test_an_impure_call_is_detected(call: str) -> None:
 def test_return_types_of_public_entity_methods_are_exported() -> None:
     faces = (durablecli.Client, durablecli.DurableOrchestrationContext, durablecli.EntityId)
     hints = [
-        str(method.__annotations__.get("return"))
+        str(getattr(method, "__annotations__", {}).get("return"))
         for face in faces
-        for method in vars(face).values()
+        for base in face.__mro__[:-1]
+        for method in vars(base).values()
         if callable(method)
     ]
     given = {name for hint in hints for name in re.findall(r"\b(?:Entity\w+|\w*Lock\w*|\w*Section)\b", hint)}

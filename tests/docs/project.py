@@ -141,7 +141,7 @@ class Project:
         return re.sub(r"--http(?! [\d.:]*\d)", f"--http {self.port}", command.replace(PORT, self.port))
 
     def _as_shown(self, printed: str) -> str:
-        return printed.replace(self.port, PORT).replace(str(self.folder), "/home/me/project")
+        return printed.replace(self.port, PORT).replace(str(self.folder), "/srv/project")
 
     def _env(self, command: str) -> dict[str, str]:
         serves = "run-daemon" in command and (self.folder / "host.json").exists()
