@@ -158,6 +158,10 @@ class TestEnvironment:
         if functions:
             self.registry = build_registry(*functions)
         self.close()
+        self.open()
+
+    def open(self) -> None:
+        """Open the hub again after `close`, with a new engine."""
         self.engine, self.pool = self._open_engine()
 
     def close(self) -> None:

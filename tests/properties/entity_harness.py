@@ -156,7 +156,7 @@ class EntityHarness:
             self.hub.close()
             self._arm_next_power_cut()
             try:
-                self.hub.engine, self.hub.pool = self.hub._open_engine()
+                self.hub.open()
                 break
             except (PowerCut, DurableError):
                 if not self.disk.powered_off:
