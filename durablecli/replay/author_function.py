@@ -15,18 +15,16 @@ class AuthorFunction:
 
     def __init__(self, function: Callable[[Any], Any]) -> None:
         self.function = function
-        self._coroutine: Generator[Any, Any, Any] | Coroutine[Any, Any, Any] | None = None
-
-    @property
-    def is_running(self) -> bool:
+        self.is_running = False
         """Whether it waits at a yield, or is before its first."""
-        return self._coroutine is not None
+        self._coroutine: Generator[Any, Any, Any] | Coroutine[Any, Any, Any] | None = None
 
     def call(self, context: Any) -> Any:
         """Call it. The result counts only if it isn't running then."""
         result = self.function(context)
         if inspect.isgenerator(result) or inspect.iscoroutine(result):
             self._coroutine = result
+            self.is_running = True
         elif inspect.isasyncgen(result):
             raise TypeError("an orchestrator is a generator (yield) or a coroutine (await), not both at once")
         return result
@@ -43,10 +41,12 @@ class AuthorFunction:
     def drop(self) -> None:
         """Forget the coroutine, which has ended."""
         self._coroutine = None
+        self.is_running = False
 
     def close(self) -> None:
         """Have its `finally` blocks run, and forget it."""
         coroutine, self._coroutine = self._coroutine, None
+        self.is_running = False
         if coroutine is not None:
             coroutine.close()
 

@@ -77,10 +77,11 @@ class OrchestrationExecutor:
         self._id_count = 0
         self._failure_count = 0
         self._continue_as_new: tuple[Raw, bool] | None = None
-        # What the context calls for nearly every task is bound once.
+        # Bound once: these are called for nearly every task.
         self.encode: Callable[[Any], Raw] = partial(encode, limit=payload_limit)
         self.decide = self._decisions.decide
         self.start_call = self._open_tasks.start_call
+        self.on_task_completed = self._awaited.on_task_completed
 
     # ── one turn ─────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -133,8 +134,8 @@ class OrchestrationExecutor:
             while function.is_running and decisions.stop_error is None:
                 if awaited.task is None:
                     yielded = function.resume(None, None)
-                elif awaited.is_complete():
-                    yielded = function.resume(*awaited.take_outcome())
+                elif (outcome := awaited.take_outcome()) is not None:
+                    yielded = function.resume(*outcome)
                 else:
                     return
                 awaited.set(yielded)
@@ -294,10 +295,6 @@ class OrchestrationExecutor:
         return self._author_function.current_line()
 
     # ── for tasks ────────────────────────────────────────────────────────────────────────────────────────────────
-
-    def on_task_completed(self, task: Task[Any]) -> None:
-        """Note that a task is complete."""
-        self._awaited.on_task_completed(task)
 
     def is_racing(self, tasks: list[Task[Any]]) -> bool:
         """Whether these are the tasks of the present race, in its order."""

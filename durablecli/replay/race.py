@@ -82,16 +82,16 @@ class AwaitedTask:
         """Wait for nothing any more."""
         self.task = self._race = None
 
-    def is_complete(self) -> bool:
-        """Whether the task is complete. The event waits that lost a race are inactive from then on."""
+    def take_outcome(self) -> tuple[Any, MakeError | None] | None:
+        """Return value and error of the task, and wait for nothing; None while it isn't complete.
+
+        The event waits that lost a race are inactive from then on.
+        """
         task = self.task
         assert task is not None
-        return self._is_any_complete(task) if isinstance(task, WhenAny) else is_done(task)
-
-    def take_outcome(self) -> tuple[Any, MakeError | None]:
-        """Value and error of the task, which is complete."""
-        task, self.task = self.task, None
-        assert task is not None
+        if not (self._is_any_complete(task) if isinstance(task, WhenAny) else is_done(task)):
+            return None
+        self.task = None
         return get_outcome(task)
 
     def on_task_completed(self, task: Task[Any]) -> None:
