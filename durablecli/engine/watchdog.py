@@ -1,7 +1,7 @@
-"""The watchdog: says while an orchestrator blocks the engine, with its line, and leaves a note for the next engine.
+"""The watchdog: reports an orchestrator that doesn't yield, with its line of code, while it hangs the engine.
 
-The note is a file: should the process be killed in this state, the instance starts blocked, so that one endless loop
-doesn't stop the hub again. It goes on when the code of its module has changed.
+The report is also written to a file: if the process is killed in this state, the next engine blocks the instance, so
+that one endless loop doesn't hang the hub again. The instance resumes once the code of its module has changed.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _PACKAGE_FOLDER = os.path.join(Path(__file__).parent.parent, "")
 
 
 class CurrentTurn:
-    """Knows which instance turns now. `begin` and `end` are called for every turn, so they only set fields."""
+    """The turn that is running. `begin` and `end` are called for every turn, so they only set fields."""
 
     def __init__(self) -> None:
         self.instance: str | None = None
@@ -45,7 +45,7 @@ class CurrentTurn:
 
 
 class Watchdog:
-    """The thread that looks at the watch four times a second."""
+    """The thread that checks the current turn four times a second."""
 
     def __init__(self, current_turn: CurrentTurn, report_file: HangReportFile, echo: Callable[[str], None]) -> None:
         self._current_turn = current_turn
@@ -81,15 +81,15 @@ class Watchdog:
     def _report(self, instance: str) -> None:
         frame = sys._current_frames().get(self._current_turn.thread)
         file, line = find_author_line(frame, self._current_turn.function)
-        stuck = HangReport(instance, f"{file}:{line}", file, compute_fingerprint(file))
-        self._report_file.write(stuck)
+        report = HangReport(instance, f"{file}:{line}", file, compute_fingerprint(file))
+        self._report_file.write(report)
         self._echo(
-            f"{instance} has not yielded for {HANG_AFTER:g} s, at {file}:{line}; nothing else moves until it does"
+            f"{instance} has not yielded for {HANG_AFTER:g} s, at {file}:{line}; no other instance runs until it does"
         )
 
 
 def format_block_reason(hang_report: HangReport) -> str:
-    """Why such an instance is blocked. The fingerprint tells a later engine whether the code has changed since."""
+    """Format the reason for blocking such an instance. A later engine compares the fingerprint with the code."""
     return (
         f"the engine was killed while this orchestrator didn't yield\n"
         f"line     {hang_report.line}\n"
@@ -98,7 +98,7 @@ def format_block_reason(hang_report: HangReport) -> str:
 
 
 def is_code_unchanged(reason: str) -> bool:
-    """Whether a reason of `reason()` still speaks of the code as it is now."""
+    """Whether a block reason names code that hasn't changed since."""
     last = reason.rpartition("\n")[2]
     if not last.startswith("code     "):
         return False
@@ -107,7 +107,7 @@ def is_code_unchanged(reason: str) -> bool:
 
 
 def compute_fingerprint(file: str) -> str:
-    """Eight hex digits that change with the file."""
+    """Compute eight hex digits that change with the file."""
     try:
         return f"{zlib.crc32(Path(file).read_bytes()):08x}"
     except OSError:
@@ -115,10 +115,10 @@ def compute_fingerprint(file: str) -> str:
 
 
 def find_author_line(frame: FrameType | None, function: Callable[..., Any] | None) -> tuple[str, int]:
-    """File and line of the author's that an orchestrator runs: the innermost that is no library's.
+    """Find the file and line of the author's code that an orchestrator runs: the innermost outside of libraries.
 
-    All that runs inside the machine is the orchestrator, or was called by it. Where none of it is the author's, that is
-    where the orchestrator stands; while it doesn't run, it is where it begins.
+    Everything that runs inside the executor is the orchestrator, or was called by it. If all of it is library code, the
+    outermost line is returned; if the orchestrator isn't running, its first line.
     """
     inside: list[FrameType] = []
     seen: list[FrameType] = []
