@@ -155,7 +155,7 @@ class InstancesApi:
             raise _instance_not_found(instance)
         if current.set_aside is not None and not current.ended and not extended:
             # It never ends by itself, so a client that polls until it has ended needs an error.
-            raise InstanceSetAside(f"{instance} is set aside: {current.set_aside.reason}")
+            raise InstanceSetAside(f"{instance} is quarantined: {current.set_aside.reason}")
         body = _make_status_body(current, extended=extended)
         if not current.ended:
             return json_response(body, 202, {"location": get_request_url(request.raw), "retry-after": "5"})

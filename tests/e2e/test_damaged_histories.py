@@ -70,7 +70,7 @@ def test_the_rest_of_the_hub_works_and_a_repair_fixes_it(hub: CliHarness, how: s
         assert hub("status", id, code=65).err.startswith(f"durable: {id} is quarantined")
         assert hub("raise-event", id, "Go", code=65).exit_code == 65
     hub("entity", "signal", "@account@x", "add", "--input", "1")
-    wait_until(lambda: "@account@x is set aside" in hub("doctor", code=1).out, interval=0.2)
+    wait_until(lambda: "@account@x has been quarantined" in hub("doctor", code=1).out, interval=0.2)
     daemon.send_signal(15)
     assert daemon.wait_for_exit() == 0, daemon.output
     hub("doctor", "--repair")

@@ -167,7 +167,7 @@ def test_a_message_and_an_instance_that_fail_in_the_engine(hub: CliHarness, bank
     assert_works(hub, "before")
     for id in ("bad-message", "bad-turn"):
         hub("raise-event", id, "Go", "--data", "1")
-    wait_for_findings(hub, "raise-event for bad-message was set aside", "a fault of the engine")
+    wait_for_findings(hub, "raise-event for bad-message failed", "a fault of the engine")
     wait_until(lambda: hub.read_status("bad-turn")["blocked"], description="the instance is blocked")
     assert "a fault of the engine" in hub.read_status("bad-turn")["blocked"]["reason"]
     assert_works(hub, "after")

@@ -26,7 +26,7 @@ def test_a_damaged_instance_responds_with_409(served: RunningServer) -> None:
     lines = file.read_bytes().splitlines(keepends=True)
     file.write_bytes(lines[0] + b"X" + lines[1][1:] + b"".join(lines[2:]))
     answer = wait_until(lambda: _get_conflict(served, instance))
-    assert "set aside" in answer.text
+    assert "quarantined" in answer.text
     check_against_openapi(answer)
     shown = served.http.get(f"{BASE}/instances/{instance}", params={"showWaiting": "true"})
     assert shown.json()["setAside"]

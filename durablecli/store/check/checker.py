@@ -16,6 +16,7 @@ from durablecli.errors import DamagedHub, NoPermission
 from durablecli.model.codec import CorruptLine
 from durablecli.model.events import EntityLock
 from durablecli.model.status import InstanceSummary
+from durablecli.plurals import format_count
 from durablecli.store import layout, quarantine, quarantined_messages
 from durablecli.store.check.entity_locks import held_lock, why_lock_is_stale
 from durablecli.store.check.history import check_history
@@ -216,13 +217,12 @@ class HubChecker:
         listed = quarantine.read_quarantine(self.disk, self.root)
         for entry in listed.values():
             self.report.findings.append(
-                f"{entry.instance} is set aside since {entry.since:%Y-%m-%d %H:%M:%SZ}: {entry.reason}"
+                f"{entry.instance} has been quarantined since {entry.since:%Y-%m-%d %H:%M:%SZ}: {entry.reason}"
             )
         for instance in quarantined_messages.instances_with_messages(self.disk, self.root):
             count = len(quarantined_messages.read_quarantined_messages(self.disk, self.root, instance))
             when = "it is repaired and an engine opens the hub" if instance in listed else "an engine opens the hub"
-            messages = f"{count:,} message{'' if count == 1 else 's'}"
-            self.report.notes.append(f"{messages} for {instance} kept; delivered when {when}")
+            self.report.notes.append(f"{format_count(count, 'message')} for {instance} kept; delivered when {when}")
 
     # ── what is derived, or on its way ─────────────────────────────────────────────────────────────────────────────
 
@@ -294,13 +294,11 @@ class HubChecker:
 
 def _describe_failed(path: str, failure: MessageFailure | None) -> str:
     if failure is None:
-        return f"{path}: the message was set aside; --repair handles it again"
+        return f"{path}: the message failed; --repair handles it again"
     about = f"{failure.kind} for {', '.join(failure.instances[:3]) or 'a batch'}"
     if failure.is_final:
-        return f"{path}: {about} was set aside again: {failure.error}; --repair drops it"
-    return (
-        f"{path}: {about} was set aside at {failure.at:%Y-%m-%dT%H:%M:%SZ}: {failure.error}; --repair handles it again"
-    )
+        return f"{path}: {about} failed again: {failure.error}; --repair drops it"
+    return f"{path}: {about} failed at {failure.at:%Y-%m-%dT%H:%M:%SZ}: {failure.error}; --repair handles it again"
 
 
 def _is_unknown_file(name: str) -> bool:
