@@ -5,8 +5,8 @@ from __future__ import annotations
 import random
 import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
-from time import sleep
 
 import pytest
 
@@ -53,6 +53,13 @@ def damage(hub: CliHarness, how: Callable[[bytearray, random.Random], None], see
         opened.write(data)
 
 
+def count_indexed(hub: CliHarness) -> int:
+    """Count the instances in the file of the index that wait for an event."""
+    with closing(sqlite3.connect(f"file:{hub.root / 'index.sqlite'}?mode=ro", uri=True)) as connection:
+        query = "SELECT count(*) FROM instances WHERE waiting LIKE '%approval%'"
+        return int(connection.execute(query).fetchone()[0])
+
+
 def start_batch(hub: CliHarness, tmp_path: Path, count: int = 60) -> None:
     lines = tmp_path / "inputs.jsonl"
     lines.write_text("".join(f'"{number}"\n' for number in range(count)))
@@ -78,13 +85,11 @@ def test_a_daemon_keeps_working_when_its_index_is_damaged(
 ) -> None:
     start_batch(hub, tmp_path)
     daemon = hub.start_daemon("plain")
-    wait_until(lambda: hub.client.get_status_all() and all(each.taken for each in hub.client.get_status_all()))
-    sleep(0.5)  # the index has it by then
+    wait_until(lambda: count_indexed(hub) == 60, description="the index has all instances")
     for number in range(3):
         damage(hub, how, number)
         hub.client.start_new("hello", f"more-{number}", client_input="x")
-        hub.client.wait(f"more-{number}", 30)
-        sleep(0.5)
+        assert hub.client.wait(f"more-{number}", 30).ended
     assert daemon.alive, daemon.output
     assert hub("list", "--count").out.strip() == "63"
     daemon.send_signal(15)

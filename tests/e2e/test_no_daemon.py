@@ -125,7 +125,9 @@ def test_the_second_daemon_names_the_first(hub: CliHarness) -> None:
 
 
 def test_two_simultaneous_runs_both_end(hub: CliHarness) -> None:
-    runs = [hub.start("run", "rest", "--input", seconds, app="plain") for seconds in ("0.3", "0.9")]
+    runs = [hub.start("run", "rest", app="plain") for _ in range(2)]
+    wait_until(lambda: hub.client.count(Query()) == 2, description="both starts are posted")
+    hub.release()
     for run in runs:
         assert run.wait_for_exit() == 0, run.output
         assert "rested" in run.output
@@ -133,11 +135,12 @@ def test_two_simultaneous_runs_both_end(hub: CliHarness) -> None:
 
 
 def test_another_run_finishes_the_instance_of_a_killed_run(hub: CliHarness) -> None:
-    first = hub.start("run", "rest", "--input", "0.5", "--id", "a", app="plain")
+    first = hub.start("run", "rest", "--id", "a", app="plain")
     wait_until(hub.read_runs, description="the activity begins")
-    second = hub.start("run", "rest", "--input", "0.1", "--id", "b", app="plain")
+    second = hub.start("run", "rest", "--id", "b", app="plain")
     wait_until(lambda: hub.client.get_status("b"), description="the second start is posted")
     first.kill()
+    hub.release()
     assert second.wait_for_exit() == 0, second.output
     hub.run_until_idle("plain")
     assert hub.read_status("a")["output"] == "rested"

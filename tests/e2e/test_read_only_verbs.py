@@ -31,7 +31,7 @@ def killed(hub: CliHarness) -> CliHarness:
     for name in ("a", "b", "c"):
         hub("start", "hello", "--id", name, "--input", f'"{name}"')
         hub.client.wait(name, 20)
-    hub("start", "rest", "--id", "waits", "--input", "60")
+    hub("start", "rest", "--id", "waits")
     wait_until(hub.read_runs, description="the activity begins")
     hub.client.start_many("approval", range(50))
     daemon.kill()

@@ -47,8 +47,10 @@ def test_a_run_leaves_instances_of_an_earlier_engine_alone(hub: CliHarness) -> N
 
 def test_a_run_with_all_drives_everything(hub: CliHarness) -> None:
     hub("start", "work", "--id", "other", "--input", '"other"')
-    hub.run("scope", "rests", "--input", "1.5", "--all")
-    assert hub.read_status("other")["output"] == "other"
+    run = hub.start("run", "rests", "--all", app="scope")
+    assert hub.client.wait("other", 20).output == "other"
+    hub.release()
+    assert run.wait_for_exit() == 0, run.output
 
 
 def test_a_run_drives_instances_that_its_activities_start(hub: CliHarness) -> None:
@@ -70,7 +72,11 @@ def test_a_needed_entity_lock_is_released(hub: CliHarness) -> None:
 
 
 def test_a_run_lets_dispatched_activities_finish(hub: CliHarness) -> None:
-    assert hub.run("scope", "leaves_behind", "--id", "l").out == '"left"\n'
+    run = hub.start("run", "leaves_behind", "--id", "l", app="scope")
+    wait_until(lambda: (status := hub.client.get_status("l")) and status.ended, description="the instance ends")
+    hub.release()
+    assert run.wait_for_exit() == 0, run.output
+    assert '"left"' in run.output
     assert hub.read_runs() == [["late"]]
     assert hub.client.entity("@counter@left").state == {"value": 1}
     hub.assert_sound()
@@ -78,7 +84,7 @@ def test_a_run_lets_dispatched_activities_finish(hub: CliHarness) -> None:
 
 @pytest.mark.parametrize("number", [SIGINT, SIGTERM])
 def test_a_signal_drains_a_run_which_prints_how_to_continue(hub: CliHarness, number: int) -> None:
-    run = hub.start("run", "rest_twice", "--id", "r", "--input", "0.5", app="scope")
+    run = hub.start("run", "rest_twice", "--id", "r", "--input", "0.5", app="scope")  # ends while the run drains
     wait_until(hub.read_runs, description="the activity begins")
     run.send_signal(number)
     assert run.wait_for_exit() == 128 + number
@@ -95,11 +101,13 @@ def test_a_signal_drains_a_run_which_prints_how_to_continue(hub: CliHarness, num
 
 
 def test_a_second_run_waits_names_the_first_and_takes_over(hub: CliHarness) -> None:
-    first = hub.start("run", "rest_twice", "--id", "a", "--input", "5", app="scope")
+    first = hub.start("run", "rests", "--id", "a", app="scope")
     wait_until(hub.read_runs, description="the first one works")
-    second = hub.run("scope", "work", "--id", "b", "--input", '"b"')
-    assert second.out == '"b"\n'
-    assert "b is still Pending" in second.err
-    assert str(first.pid) in second.err
+    second = hub.start("run", "work", "--id", "b", "--input", '"b"', app="scope")
+    second.wait_for_output("b is still Pending")
+    assert str(first.pid) in second.output
+    hub.release()
     assert first.wait_for_exit() == 0
+    assert second.wait_for_exit() == 0
+    assert second.output.endswith('"b"\n')
     assert hub.read_runs()[-1] == ["b"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from signal import SIGINT, SIGTERM
-from time import monotonic
 
 import pytest
 
@@ -22,9 +21,10 @@ def start_and_wait(hub: CliHarness, *arguments: str) -> None:
 @pytest.mark.parametrize("number", [SIGINT, SIGTERM])
 def test_a_signal_drains(hub: CliHarness, number: int) -> None:
     daemon = hub.start_daemon("plain")
-    start_and_wait(hub, "rest", "--id", "r", "--input", "0.7")
+    start_and_wait(hub, "rest", "--id", "r")
     daemon.send_signal(number)
-    daemon.wait_for_output("shutting down")
+    daemon.wait_for_output("stopping")
+    hub.release()
     assert daemon.wait_for_exit() == 0
     assert [line[0] for line in hub.read_runs()] == ["begin", "end"]
     assert hub.read_status("r")["output"] == "rested"
@@ -33,10 +33,11 @@ def test_a_signal_drains(hub: CliHarness, number: int) -> None:
 
 def test_messages_that_arrive_while_it_drains_wait_for_the_next_engine(hub: CliHarness) -> None:
     daemon = hub.start_daemon("plain")
-    start_and_wait(hub, "rest", "--id", "r", "--input", "1")
+    start_and_wait(hub, "rest", "--id", "r")
     daemon.send_signal(SIGINT)
-    daemon.wait_for_output("shutting down")
+    daemon.wait_for_output("stopping")
     hub("start", "hello", "--id", "h", "--input", '"Ada"')
+    hub.release()
     assert daemon.wait_for_exit() == 0
     hub.run_until_idle("plain")
     assert hub.read_status("h")["output"] == "Hello Ada!"
@@ -45,14 +46,13 @@ def test_messages_that_arrive_while_it_drains_wait_for_the_next_engine(hub: CliH
 @pytest.mark.parametrize("number", [SIGINT, SIGTERM])
 def test_a_second_signal_exits_at_once_and_loses_nothing(hub: CliHarness, number: int) -> None:
     daemon = hub.start_daemon("plain")
-    start_and_wait(hub, "rest", "--id", "r", "--input", "1.5")
-    began = monotonic()
+    start_and_wait(hub, "rest", "--id", "r")
     daemon.send_signal(number)
     daemon.wait_for_output("shutting down")
     daemon.send_signal(number)
     assert daemon.wait_for_exit() == 128 + number
-    assert monotonic() - began < 1.4
     hub.assert_sound()
+    hub.release()
     hub.run_until_idle("plain")
     assert hub.read_status("r")["output"] == "rested"
     assert hub.read_runs() == [["begin", "False"], ["begin", "True"], ["end", "True"]]
@@ -60,22 +60,23 @@ def test_a_second_signal_exits_at_once_and_loses_nothing(hub: CliHarness, number
 
 def test_draining_has_a_time_limit_after_which_activities_run_again(hub: CliHarness) -> None:
     daemon = hub.start_daemon("plain", DURABLE_DRAIN="300ms")
-    start_and_wait(hub, "rest", "--id", "r", "--input", "2")
-    began = monotonic()
+    start_and_wait(hub, "rest", "--id", "r")
     daemon.send_signal(SIGTERM)
     assert daemon.wait_for_exit() == 0
-    assert 0.3 <= monotonic() - began < 1.9
     assert hub.read_status("r")["runtimeStatus"] == "Running"
+    hub.release()
     hub.run_until_idle("plain")
     assert hub.read_status("r")["output"] == "rested"
     assert hub.read_runs() == [["begin", "False"], ["begin", "True"], ["end", "True"]]
 
 
 def test_ctrl_c_in_run_leaves_the_instance_running_and_prints_how_to_continue(hub: CliHarness) -> None:
-    run = hub.start("run", "rest", "--id", "r", "--input", "1", app="plain")
+    run = hub.start("run", "rest", "--id", "r", app="plain")
     wait_until(hub.read_runs, description="the activity begins")
     run.send_signal(SIGINT)
-    assert run.wait_for_exit(5) == 130, run.output
+    run.wait_for_output("shutting down")
+    hub.release()
+    assert run.wait_for_exit() == 130, run.output
     assert "the next durable run-daemon continues r" in run.output
     assert "Traceback" not in run.output
     assert hub.read_status("r")["runtimeStatus"] == "Running"
@@ -86,10 +87,11 @@ def test_ctrl_c_in_run_leaves_the_instance_running_and_prints_how_to_continue(hu
 
 def test_ctrl_c_while_a_run_only_waits_leaves_the_daemon_alone(hub: CliHarness) -> None:
     daemon = hub.start_daemon("plain")
-    run = hub.start("run", "rest", "--id", "r", "--input", "2.5", app="plain")
+    run = hub.start("run", "rest", "--id", "r", app="plain")
     wait_until(hub.read_runs, description="the activity begins")
     run.send_signal(SIGINT)
-    assert run.wait_for_exit(5) == 130, run.output
+    assert run.wait_for_exit() == 130, run.output
+    hub.release()
     assert hub.client.wait("r", 20).output == "rested"
     assert daemon.alive
 
@@ -122,11 +124,9 @@ def test_a_worker_of_a_terminated_orchestration_gets_term_and_then_kill(hub: Cli
     hub.start_daemon("executors")
     start_and_wait(hub, "stubborn", "--id", "t")
     worker = int(hub.read_runs()[-1][1])
-    began = monotonic()
     hub("terminate", "t")
-    wait_until(lambda: hub.read_runs()[-1] == ["term"], 5, description="TERM is heard")
-    wait_until(lambda: not is_running(worker), 10, description="the worker is killed")
-    assert monotonic() - began >= 1.9
+    wait_until(lambda: hub.read_runs()[-1] == ["term"], description="TERM is heard")
+    wait_until(lambda: not is_running(worker), description="the worker is killed")
     hub("start", "in_a_process", "--id", "p", "--input", "4")
     assert hub.client.wait("p", 20).output == 16
 

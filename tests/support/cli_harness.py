@@ -77,12 +77,14 @@ class CliHarness:
         self.folder = folder
         self.root = folder / ".state"
         self.runs_file = folder / "runs"
+        self.release_file = folder / "released"
         self.client = Client(self.root)
         self.command_prefix: list[str] = []
         """A command that runs the command, as one that takes rights away."""
         self.processes: list[DurableProcess] = []
         self.environment = {name: value for name, value in os.environ.items() if not name.startswith("DURABLE_")}
         self.environment["RUNS"] = str(self.runs_file)
+        self.environment["RELEASED"] = str(self.release_file)
 
     def __call__(self, *arguments: str, code: int | None = 0, timeout: float = 60) -> CommandResult:
         """Run one verb to its end; `code` is what it must exit with (None: anything)."""
@@ -153,6 +155,10 @@ class CliHarness:
         except FileNotFoundError:
             return []
         return [line.split() for line in text.splitlines()]
+
+    def release(self) -> None:
+        """Let the activities end that wait for it, now and later."""
+        self.release_file.touch()
 
     def assert_sound(self) -> None:
         """The checker finds nothing."""

@@ -24,9 +24,11 @@ def greet(name: str) -> str:
 
 
 @df.activity
-def doze(seconds: float, context: df.ActivityContext) -> str:
+def doze(value: Any, context: df.ActivityContext) -> str:
+    """Run until the test releases it."""
     record_run("begin", context.redelivered)
-    time.sleep(seconds)
+    while not os.path.exists(os.environ["RELEASED"]):
+        time.sleep(0.005)
     record_run("end", context.redelivered)
     return "rested"
 
@@ -64,7 +66,7 @@ def listen(context: df.DurableOrchestrationContext) -> Steps:
 
 @df.orchestrator
 def rest(context: df.DurableOrchestrationContext) -> Steps:
-    result = yield context.call_activity(doze, context.get_input())
+    result = yield context.call_activity(doze)
     return result
 
 
