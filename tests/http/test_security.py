@@ -7,10 +7,9 @@ import errno
 import resource
 import socket
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from datetime import timedelta
 from pathlib import Path
-from time import monotonic, sleep
 
 import pytest
 
@@ -176,25 +175,20 @@ def test_requests_that_are_too_large_are_errors(strict: RunningServer) -> None:
 def test_slow_or_malformed_requests_get_an_error_and_are_closed(
     strict: RunningServer, sent: bytes, answer: bytes
 ) -> None:
-    before = monotonic()
     said = exchange_bytes(strict.url, sent)
     assert said.startswith(answer), said
     assert b"nosniff" in said
-    assert monotonic() - before < 3
 
 
 def test_a_slow_header_times_out(strict: RunningServer) -> None:
     host, _, port = strict.url.removeprefix("http://").partition(":")
-    before = monotonic()
     with socket.create_connection((host, int(port)), timeout=0.1) as connection:
         said = b""
-        while not said:
-            assert monotonic() - before < 3
+        for _ in range(80):  # so many tenths of a second are less than the usual timeout
             connection.sendall(b"G")
-            try:
+            with suppress(TimeoutError):
                 said = connection.recv(1000)
-            except TimeoutError:
-                continue
+                break
     assert said.startswith(b"HTTP/1.1 408 ")
 
 
@@ -223,20 +217,21 @@ def test_keys_never_appear_in_the_log(keyed: RunningServer, caplog: pytest.LogCa
 )
 def test_a_slow_body_times_out(strict: RunningServer, head: bytes, answer: bytes) -> None:
     host, _, port = strict.url.removeprefix("http://").partition(":")
-    before = monotonic()
     with socket.create_connection((host, int(port)), timeout=0.1) as connection:
         connection.sendall(head + b" HTTP/1.1\r\nHost: localhost\r\nContent-Length: 900\r\n\r\n")
-        said, over = b"", False
-        while not over:
-            assert monotonic() - before < 4
+        said, is_closed = b"", False
+        for _ in range(80):
             try:
                 connection.sendall(b"1")
                 part = connection.recv(1000)
-                said, over = said + part, not part
+                said, is_closed = said + part, not part
             except TimeoutError:
                 continue
             except OSError:
-                over = True
+                is_closed = True
+            if is_closed:
+                break
+    assert is_closed
     assert said.startswith(answer)
     assert b"connection: close" in said.lower()
 
@@ -253,15 +248,13 @@ def test_a_client_that_is_still_sending_can_read_the_error(strict: RunningServer
 
 def test_a_client_that_does_not_read_is_disconnected(strict: RunningServer) -> None:
     host, _, port = strict.url.removeprefix("http://").partition(":")
-    before = monotonic()
     with socket.create_connection((host, int(port)), timeout=5) as connection:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         ask = b"GET %b/openapi.json HTTP/1.1\r\nHost: localhost\r\n\r\n" % BASE.encode()
 
         def ask_on() -> None:
-            while monotonic() - before < 4:
+            while True:  # until the server has read its fill, and then for as long as the socket waits
                 connection.sendall(ask)
-                sleep(0.001)
 
         with pytest.raises(OSError, match=r"reset|pipe"):
             ask_on()
