@@ -148,7 +148,7 @@ TABLE = [
     ApiCase("POST", "entities/counter/a?op=", 202, body=b"1"),
     ApiCase("POST", "entities/counter/a?op=add", 400, "Could not parse JSON content", b"{"),
     ApiCase("POST", "entities/counter/a?op=add", 400, "UTF-8", b"\xff", "text/plain"),
-    ApiCase("POST", "entities/nothing/a?op=add", 400, "is no entity"),
+    ApiCase("POST", "entities/nothing/a?op=add", 400, "is not an entity"),
     ApiCase("POST", "entities/a%40b/c?op=add", 400, "Entity name cannot contain @"),
     ApiCase("GET", "entities/counter/nobody", 404),
     ApiCase("GET", "entities", 200),
