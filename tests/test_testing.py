@@ -9,13 +9,9 @@ import pytest
 import durablecli as df
 from durablecli import testing
 from durablecli.errors import TimedOut
+from tests.support.flows import waits
 
 Context = df.DurableOrchestrationContext
-
-
-@df.orchestrator
-def waits(context: Context) -> Any:
-    return (yield context.wait_for_external_event("Go"))
 
 
 @df.orchestrator

@@ -14,7 +14,6 @@ from msgspec import Raw
 
 import durablecli as df
 from durablecli import testing
-from durablecli.engine import commit_builder
 from durablecli.engine.engine_options import EngineOptions
 from durablecli.errors import StorageError
 from durablecli.model.payloads import encode
@@ -23,6 +22,7 @@ from durablecli.store.inbox.inbox import Inbox
 from durablecli.store.inbox.messages import MessageItem
 from durablecli.store.index import Index
 from durablecli.store.memory_disk import Inode, MemoryDisk
+from tests.support.engine_harness import limit_commit_records
 from tests.support.flows import calls, echo
 
 Context = df.DurableOrchestrationContext
@@ -171,7 +171,7 @@ def test_an_engine_whose_hub_was_taken_by_another_stops(hub: testing.TestEnviron
 def test_two_that_never_stop_do_not_keep_a_third_from_its_end(
     hub: testing.TestEnvironment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(commit_builder, "MAX_COMMIT_RECORDS", 64)
+    limit_commit_records(monkeypatch, 64)
     for one, other in (("a", "b"), ("b", "a")):
         hub.client.start_new(ping_pong, one, other)
     hub.client.raise_event("a", "Ball")

@@ -9,8 +9,9 @@ import pytest
 
 import durablecli as df
 from durablecli import testing
-from durablecli.engine import commit_builder, publisher
+from durablecli.engine import publisher
 from durablecli.engine.engine_options import EngineOptions
+from tests.support.engine_harness import limit_commit_records
 
 Context = df.DurableOrchestrationContext
 
@@ -26,7 +27,7 @@ def family(context: Context) -> Any:
 
 
 def test_a_parent_is_kept_in_memory_while_its_turn_is_split(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(commit_builder, "MAX_COMMIT_RECORDS", 16)
+    limit_commit_records(monkeypatch, 16)
     monkeypatch.setattr(publisher, "_GATHER_INTERVAL", 0.0)
     options = EngineOptions(use_threads=False, turn_budget=timedelta.max, live_instances=2)
     with testing.TestEnvironment(testing.build_registry(child, family), testing.START, options) as hub:

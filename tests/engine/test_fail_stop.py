@@ -11,19 +11,9 @@ from durablecli import testing
 from durablecli.engine.engine_options import EngineOptions
 from durablecli.errors import HubLocked, StorageError
 from durablecli.store.inbox.messages import MessageItem
-from durablecli.store.memory_disk import Inode, MemoryDisk
+from durablecli.store.memory_disk import MemoryDisk
+from tests.support.faulty_disk import FaultyDisk, fail_on
 from tests.support.flows import waits
-
-
-class FullDisk(MemoryDisk):
-    """A disk that can be full for the journal."""
-
-    full = False
-
-    def extend(self, node: Inode, data: bytes, path: str) -> None:
-        if self.full and "journal" in path:
-            raise OSError(errno.ENOSPC, "no space left", path)
-        super().extend(node, data, path)
 
 
 def make_hub(disk: MemoryDisk, **options: Any) -> testing.TestEnvironment:
@@ -32,9 +22,9 @@ def make_hub(disk: MemoryDisk, **options: Any) -> testing.TestEnvironment:
 
 @pytest.mark.parametrize("in_place", [True, False])
 def test_a_message_whose_commit_fails_is_refused(in_place: bool) -> None:
-    disk = FullDisk()
+    disk = FaultyDisk()
     hub = make_hub(disk, sync_in_place=in_place)
-    disk.full = True
+    disk.step = fail_on("write", "journal", errno.ENOSPC)
     posted = hub.engine.submit("start", [MessageItem("x", "waits")])
     with pytest.raises(StorageError):
         hub.engine.run()

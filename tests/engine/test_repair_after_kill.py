@@ -13,12 +13,13 @@ from msgspec import Raw
 import durablecli as df
 from durablecli import testing
 from durablecli.daemon.embedded_engine import embedded
-from durablecli.engine import commit_builder, message_handler, publisher
+from durablecli.engine import message_handler, publisher
 from durablecli.store.check.repair import repair_hub
 from durablecli.store.disk import LocalDisk
 from durablecli.store.hub_creation import create_folders
 from durablecli.store.inbox.inbox import Inbox
 from durablecli.store.inbox.messages import MessageItem
+from tests.support.engine_harness import limit_commit_records
 
 Context = df.DurableOrchestrationContext
 echo_runs: list[int] = []
@@ -66,7 +67,7 @@ def write_killed_hub(hub: testing.TestEnvironment, root: Path) -> Path:
 def test_a_turn_that_was_cut_off_is_brought_to_its_end(
     hub: testing.TestEnvironment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, repairs: int
 ) -> None:
-    monkeypatch.setattr(commit_builder, "MAX_COMMIT_RECORDS", 16)
+    limit_commit_records(monkeypatch, 16)
     hub.client.start_new(fan_out, "f")
     for _ in range(3):
         hub.engine.step()

@@ -9,7 +9,7 @@ import pytest
 
 import durablecli as df
 from durablecli import testing
-from durablecli.engine import commit_builder
+from tests.support.engine_harness import limit_commit_records
 
 A, B = (df.EntityId("counter", key) for key in "ab")
 Steps = Generator[Any, Any, Any]
@@ -72,10 +72,9 @@ FUNCTIONS = (counter, call_and_signal, lock_and_signal, call_twice, listen_twice
 
 
 @pytest.fixture(autouse=True, params=[3, 8])
-def limit_commit_records(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+def small_commits(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Commits hold a handful of records."""
-    monkeypatch.setattr(commit_builder, "MAX_COMMIT_RECORDS", request.param)
-    monkeypatch.setattr(commit_builder, "_MIN_DECISIONS_TO_MEASURE", 0)
+    limit_commit_records(monkeypatch, request.param, measure_all=True)
 
 
 @pytest.mark.parametrize(

@@ -11,11 +11,11 @@ from msgspec import Raw
 
 import durablecli as df
 from durablecli import testing
-from durablecli.engine import commit_builder
 from durablecli.errors import Conflict, NotFound, WrongState
 from durablecli.model import events as ev
 from durablecli.store.inbox.inbox import Inbox
 from durablecli.store.inbox.messages import MessageItem
+from tests.support.engine_harness import limit_commit_records
 from tests.support.flows import calls, echo, waits
 
 Context = df.DurableOrchestrationContext
@@ -528,7 +528,7 @@ GIANTS = [*FUNCTIONS, giant, family]
 
 @pytest.fixture
 def small_commits(monkeypatch: pytest.MonkeyPatch) -> int:
-    monkeypatch.setattr(commit_builder, "MAX_COMMIT_RECORDS", 16)
+    limit_commit_records(monkeypatch, 16)
     return 16
 
 
@@ -617,7 +617,7 @@ def test_a_conflict_of_a_giants_child_survives_a_crash_between_its_slices(
 
 def test_held_arrivals_do_not_hide_an_incomplete_turn(monkeypatch: pytest.MonkeyPatch, replay_always: bool) -> None:
     def commits_of(records: int) -> None:
-        monkeypatch.setattr(commit_builder, "MAX_COMMIT_RECORDS", records)
+        limit_commit_records(monkeypatch, records)
 
     commits_of(16)
     with testing.hub(*GIANTS, replay_always=replay_always) as hub:

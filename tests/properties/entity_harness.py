@@ -14,7 +14,8 @@ from durablecli.replay.entity_state import fold_entity_log
 from durablecli.store.inbox.messages import Message, MessageItem
 from tests.properties.entity_model import EntityModel
 from tests.properties.entity_programs import ENTITIES, GO, HOLDER, INSTANCES, WAITER, Body, make_functions
-from tests.properties.power_cut_disk import PowerCut, PowerCutDisk
+from tests.properties.power_cut_disk import PowerCutDisk
+from tests.support.faulty_disk import PowerCut
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 MAX_ROUNDS = 300

@@ -5,10 +5,7 @@ from __future__ import annotations
 from durablecli.model.codec import CorruptLine
 from durablecli.store.journal.commits import Commit, decode_commit
 from durablecli.store.memory_disk import Inode, MemoryDisk
-
-
-class PowerCut(BaseException):
-    """The process was killed by the power cut."""
+from tests.support.faulty_disk import PowerCut
 
 
 class PowerCutDisk(MemoryDisk):

@@ -12,9 +12,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from durablecli.engine import commit_builder, entity_compaction
+from durablecli.engine import entity_compaction
 from tests.properties.entity_harness import Action, EntityHarness
 from tests.properties.entity_programs import Body, actions, programs
+from tests.support.engine_harness import limit_commit_records
 
 EXAMPLES = int(os.environ.get("DURABLE_LAWS_EXAMPLES", "200"))
 SOAK_EXAMPLES = 20_000
@@ -83,8 +84,7 @@ def check_programs(monkeypatch: pytest.MonkeyPatch, examples: int, *, derandomiz
         runs += 1
         monkeypatch.setattr(entity_compaction, "_MIN_COMPACT_BYTES", compact_at)
         monkeypatch.setattr(entity_compaction, "_MIN_COMPACT_RATIO", 1)
-        monkeypatch.setattr(commit_builder, "MAX_COMMIT_RECORDS", max_records)
-        monkeypatch.setattr(commit_builder, "_MIN_DECISIONS_TO_MEASURE", 0 if max_records < 64 else 64)
+        limit_commit_records(monkeypatch, max_records, measure_all=max_records < 64)
         harness = EntityHarness(replay_always=replay_always, power_cuts=power_cuts)
         harness.run(bodies, script)
         seen.update(harness.coverage)

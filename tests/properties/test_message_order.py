@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
+from contextlib import closing
 from typing import Any, NamedTuple
 
+import pytest
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
 import durablecli as df
 from durablecli import testing
 from durablecli.client import Client
-from durablecli.engine import commit_builder
 from durablecli.engine.message_queue import Submission
 from durablecli.model.payloads import encode
 from durablecli.store.inbox.inbox import Inbox
 from durablecli.store.inbox.messages import MessageItem
+from tests.support.engine_harness import limit_commit_records
 
 Context = df.DurableOrchestrationContext
 INSTANCES = ("x", "y", "b-0", "b-1")
@@ -177,15 +179,10 @@ actions = st.one_of(
 def test_messages_reach_each_target_in_order_of_acknowledgement(
     replay_always: bool, script: list[Any], max_records: int
 ) -> None:
-    doors, most = MessageOrderHarness(replay_always=replay_always), commit_builder.MAX_COMMIT_RECORDS
-    commit_builder.MAX_COMMIT_RECORDS = (
-        max_records  # so many records fill a commit: then what was acknowledged early may have to wait
-    )
-    try:
+    doors = MessageOrderHarness(replay_always=replay_always)
+    with closing(doors.hub), pytest.MonkeyPatch.context() as monkeypatch:
+        limit_commit_records(monkeypatch, max_records)  # when a commit is full, what was acknowledged may have to wait
         for verb, *rest in script:
             event(f"{verb} {rest[0]}" if verb in ("start", "send") else verb)
             getattr(doors, {"act": "act_and_send"}.get(verb, verb))(*rest)
         doors.check()
-    finally:
-        commit_builder.MAX_COMMIT_RECORDS = most
-        doors.hub.close()

@@ -11,12 +11,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from durablecli.engine import commit_builder
 from durablecli.model import events as ev
 from durablecli.replay.runtime_state import fold_history
 from tests.properties.history_checker import check_history
 from tests.properties.orchestration_harness import Action, OrchestrationHarness
 from tests.properties.orchestration_programs import CONSTRUCTS, Body, ProgramEnvironment, actions, programs
+from tests.support.engine_harness import limit_commit_records
 
 EXAMPLES = int(os.environ.get("DURABLE_LAWS_EXAMPLES", "200"))
 MIN_SHARE = 0.05
@@ -68,8 +68,7 @@ def test_kills_at_any_cycle_lose_nothing_and_repeat_nothing(monkeypatch: pytest.
     @property_settings
     @given(programs, actions, st.lists(st.integers(1, 12), max_size=8), st.integers(1, 6))
     def check_program(bodies: tuple[Body, Body], script: list[Action], kills: list[int], max_records: int) -> None:
-        monkeypatch.setattr(commit_builder, "MAX_COMMIT_RECORDS", max_records)
-        monkeypatch.setattr(commit_builder, "_MIN_DECISIONS_TO_MEASURE", 0)
+        limit_commit_records(monkeypatch, max_records, measure_all=True)
         harness = OrchestrationHarness(kill_after_cycles=kills)
         histories = harness.run(bodies, script)
         seen.update(

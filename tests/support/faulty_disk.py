@@ -232,3 +232,13 @@ def fail_from(number: int, operations: set[str], code: int = errno.EIO) -> Calla
             raise OSError(code, os.strerror(code), path)
 
     return step
+
+
+def fail_on(operation: str, path_part: str, code: int) -> Callable[[str, str], None]:
+    """Return a `step` that fails this operation on every path with this part."""
+
+    def step(done: str, path: str) -> None:
+        if done == operation and path_part in path:
+            raise OSError(code, os.strerror(code), path)
+
+    return step

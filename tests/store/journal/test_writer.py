@@ -20,7 +20,8 @@ from durablecli.store.journal.commits import (
 )
 from durablecli.store.journal.reader import JournalCheckpoint, read_tail, write_checkpoint
 from durablecli.store.journal.writer import Journal
-from durablecli.store.memory_disk import Inode, MemoryDisk
+from durablecli.store.memory_disk import MemoryDisk
+from tests.support.faulty_disk import FaultyDisk, fail_on
 
 AT = datetime(2026, 11, 22, 9, 0, 0, 101, tzinfo=UTC)
 
@@ -202,31 +203,16 @@ def test_continuing_twice_with_nothing_to_copy_leaves_torn_heads() -> None:
     assert sorted(disk.listdir("j")) == ["00000004.jsonl", "checkpoint"]
 
 
-class FailingDisk(MemoryDisk):
-    """Refuses what is named in `refuse`."""
-
-    failing_operation = ""
-
-    def extend(self, node: Inode, data: bytes, path: str) -> None:
-        if self.failing_operation == "write":
-            raise OSError(errno.ENOSPC, "No space left on device")
-        super().extend(node, data, path)
-
-    def sync_inode(self, node: Inode, path: str) -> None:
-        if self.failing_operation == "sync":
-            raise OSError(errno.EIO, "Input/output error")
-
-
-@pytest.mark.parametrize("refuse", ["write", "sync"])
-def test_after_the_first_error_everything_is_refused(refuse: str) -> None:
-    disk = FailingDisk()
+@pytest.mark.parametrize(("operation", "code"), [("write", errno.ENOSPC), ("sync", errno.EIO)])
+def test_after_the_first_error_everything_is_refused(operation: str, code: int) -> None:
+    disk = FaultyDisk()
     disk.make_folder("j")
     journal = Journal.open(disk, "j", hub="h", first=1)
     journal.append([make_commit(1)])
-    disk.failing_operation = refuse
+    disk.step = fail_on(operation, "", code)
     with pytest.raises(StorageError, match=r"00000001\.jsonl: .*nothing more is accepted"):
         journal.append([make_commit(2)])
-    disk.failing_operation = ""
+    disk.step = lambda operation, path: None
     assert journal.last_durable == 1
     with pytest.raises(StorageError):
         journal.append([make_commit(2)])
