@@ -1,4 +1,4 @@
-"""The settings files of an Azure function app, written to the current folder."""
+"""An empty current folder, and the settings files of an Azure function app."""
 
 from __future__ import annotations
 
@@ -6,6 +6,13 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+import pytest
+
+
+@pytest.fixture(autouse=True)
+def in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
 
 
 def write_app_settings(

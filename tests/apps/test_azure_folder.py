@@ -30,8 +30,7 @@ APPS = Path(__file__).parents[1] / "azure" / "apps"
 
 
 @pytest.fixture(autouse=True)
-def in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.chdir(tmp_path)
+def loads_nothing_else() -> Iterator[None]:
     unload()  # whatever another test has loaded goes first
     before, path = dict(os.environ), list(sys.path)
     yield

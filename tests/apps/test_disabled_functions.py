@@ -31,8 +31,7 @@ def say_hello(name: str) -> str: return name
 
 
 @pytest.fixture(autouse=True)
-def in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.chdir(tmp_path)
+def loads_nothing_else() -> Iterator[None]:
     unload()
     yield
     unload()

@@ -54,8 +54,7 @@ def from_queue(msg: func.QueueMessage) -> None: ...
 
 
 @pytest.fixture(autouse=True)
-def in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.chdir(tmp_path)
+def loads_nothing_else() -> Iterator[None]:
     unload()
     yield
     unload()

@@ -17,8 +17,7 @@ ACTIVITY = "from durablecli.decorators import activity\n\n@activity\ndef {name}(
 
 
 @pytest.fixture(autouse=True)
-def in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.chdir(tmp_path)
+def loads_nothing_else(tmp_path: Path) -> Iterator[None]:
     load([], tmp_path)  # whatever another test has loaded goes first
     path = list(sys.path)
     yield

@@ -13,13 +13,6 @@ from durablecli.errors import ConfigError
 from tests.apps.conftest import write_app_settings
 
 
-@pytest.fixture(autouse=True)
-def in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    for name in ("DURABLE_APP", "DURABLE_STATE_DIR"):
-        monkeypatch.delenv(name, raising=False)
-
-
 @pytest.mark.parametrize(
     ("match", "failure", "settings"),
     [

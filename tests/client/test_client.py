@@ -42,16 +42,6 @@ ENDED = ev.ExecutionCompleted("Completed", Raw(b'"done"'))
 FAILED = ev.ExecutionCompleted("Failed", failure=Failure("builtins.ValueError", "no city"), causes=(3,))
 
 
-@pytest.fixture
-def root(tmp_path: Path) -> str:
-    return str(tmp_path / "state")
-
-
-@pytest.fixture
-def client(root: str) -> Client:
-    return Client(root)
-
-
 def make_started(instance: str, name: str = "tour", execution: str = "1", **fields: object) -> ev.ExecutionStarted:
     return ev.ExecutionStarted(instance, execution, name, Raw(b'{"city":"Tokyo"}'), **fields)  # type: ignore[arg-type]
 

@@ -32,16 +32,6 @@ ADD = ev.EntityOperationReceived("add", Raw(b"5"))
 FIVE = ev.EntityBatch(2, state=Raw(b"5"))
 
 
-@pytest.fixture
-def root(tmp_path: Path) -> str:
-    return str(tmp_path / "state")
-
-
-@pytest.fixture
-def client(root: str) -> Client:
-    return Client(root)
-
-
 def write(root: str, entity: str, *events: ev.AnyEvent) -> None:
     with open_hub_writer(root) as hub:
         hub.write(entity, ev.EntityStarted(entity, "1"), *events)

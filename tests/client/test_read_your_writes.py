@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 from msgspec import Raw
@@ -23,16 +22,6 @@ from tests.support.history_writer import HubWriter, open_hub_writer
 ENDED = ev.ExecutionCompleted("Completed", Raw(b'"old"'))
 FAILED = ev.ExecutionCompleted("Failed", failure=Failure("builtins.ValueError", "no city"), causes=(3,))
 FAILING = (ev.TaskScheduled("hello"), ev.TaskFailed(2, Failure("builtins.ValueError", "no city")), FAILED)
-
-
-@pytest.fixture
-def root(tmp_path: Path) -> str:
-    return str(tmp_path / "state")
-
-
-@pytest.fixture
-def client(root: str) -> Client:
-    return Client(root)
 
 
 def make_started(execution: str = "1", name: str = "tour", **fields: object) -> ev.ExecutionStarted:
