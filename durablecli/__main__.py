@@ -66,7 +66,7 @@ def _open_devnull() -> TextIO:
 
 def _run(arguments: list[str]) -> int:
     if arguments[:1] == ["run-daemon"]:
-        from durablecli.signals import block_sigterm
+        from durablecli.os_signals import block_sigterm
 
         block_sigterm()
     import click

@@ -7,9 +7,8 @@ checked where they come from, so an error names the file, the variable or the fl
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Annotated, Any, Literal, NewType, TypeVar, get_args, get_origin
 
 import msgspec
@@ -17,13 +16,11 @@ import msgspec
 from durablecli.errors import ConfigError, UsageError
 from durablecli.limits import MIB, PAYLOAD_LIMIT
 from durablecli.model.suggestions import did_you_mean
+from durablecli.parsing import parse_duration, parse_size
 from durablecli.project import CONFIG_FILE, DEFAULT_STATE_DIR, WORKFLOWS_DIR, find_project, make_absolute
 
 ENV_PREFIX = "DURABLE_"
 
-_DURATION = re.compile(r"(?:([0-9]+)d)?(?:([0-9]+)h)?(?:([0-9]+)m)?(?:([0-9]+(?:\.[0-9]+)?)s)?(?:([0-9]+)ms)?")
-_SIZE = re.compile(r"([0-9]+) ?(B|KiB|MiB|GiB)?")
-_SIZE_UNITS = {None: 1, "B": 1, "KiB": 1024, "MiB": MIB, "GiB": 1024 * MIB}
 
 SectionT = TypeVar("SectionT", bound="ConfigSection")
 NonEmptyText = Annotated[str, msgspec.Meta(min_length=1)]
@@ -189,38 +186,6 @@ def import_folder(config: Config) -> str | None:
     """Return the folder whose packages the app's modules may import; None if it is in the state directory."""
     inside = f"{config.project}{os.sep}".startswith(f"{config.state_dir}{os.sep}")
     return None if inside else config.project
-
-
-def parse_duration(text: str) -> timedelta:
-    """Parse `90` (seconds), `10m`, `1h30m`, `1.5s` or `30d`. Raises UsageError."""
-    match = _DURATION.fullmatch(text + "s" if re.fullmatch(r"[0-9]+(\.[0-9]+)?", text) else text)
-    if not text or match is None:
-        raise UsageError(f"invalid duration {text!r}; use 90 (seconds), 10m, 1h30m or 30d")
-    days, hours, minutes, seconds, millis = (float(part or 0) for part in match.groups())
-    try:
-        return timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds, milliseconds=millis)
-    except OverflowError:
-        raise UsageError(f"duration {text!r} is too long") from None
-
-
-def parse_size(text: str) -> int:
-    """Parse `16MiB`, `512KiB`, `1GiB` or a plain number of bytes. Raises UsageError."""
-    match = _SIZE.fullmatch(text)
-    if match is None:
-        raise UsageError(f"invalid size {text!r}; use 16MiB, 512KiB or a number of bytes")
-    return int(match[1]) * _SIZE_UNITS[match[2]]
-
-
-def parse_time(text: str) -> datetime:
-    """Parse an ISO 8601 time as `2026-12-01T09:00Z`, UTC if it has no zone, and return it in UTC. Raises UsageError."""
-    try:
-        time = datetime.fromisoformat(text)
-        return (time if time.tzinfo else time.replace(tzinfo=UTC)).astimezone(UTC)
-    except (ValueError, OverflowError):
-        raise UsageError(f"invalid time {text!r}; use 2026-12-01T09:00Z (UTC if it has no zone)") from None
-
-
-# The sources of settings: each gives typed values by key. `base` comes from the source of `app`.
 
 
 def _default_app(folder: str) -> dict[str, object]:

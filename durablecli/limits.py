@@ -5,7 +5,7 @@ from __future__ import annotations
 MIB = 1024 * 1024
 
 PAYLOAD_LIMIT = 16 * MIB
-"""The default for the size of one payload as JSON: an input, a result, an event, the state of an entity."""
+"""The largest input, result, event or entity state, as JSON; `limits.payload` can only lower it."""
 MAX_RESPONSE_BYTES = 16 * MIB
 """The size of an HTTP response: a page of the HTTP API ends there, and `call_http` refuses a larger one."""
 

@@ -13,8 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from durablecli.config import Config, HttpKeysConfig, import_folder, load_config, parse_duration, parse_size, parse_time
+from durablecli.config import Config, HttpKeysConfig, import_folder, load_config
 from durablecli.errors import ConfigError, UsageError
+from durablecli.parsing import parse_duration, parse_size, parse_time
 
 EVERYTHING = """
 app: [workflows, extra.py, my.package]

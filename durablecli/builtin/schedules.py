@@ -1,4 +1,6 @@
-"""Schedules of timer functions: NCRONTAB, `{second} {minute} {hour} {day} {month} {day-of-week}`, or an interval.
+"""Parses the schedules of timer functions: cron expressions or intervals.
+
+A cron expression is in NCRONTAB's form, `{second} {minute} {hour} {day} {month} {day-of-week}`.
 
 With five fields the seconds are 0. All times are UTC. As in NCRONTAB, a day must match both of its fields. `hh:mm:ss`
 is an interval; a first field of 24 or more counts days, as it does in Azure: `24:00:00` is every 24 days.

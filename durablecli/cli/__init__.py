@@ -1,4 +1,7 @@
-"""The command line: one verb per module, imported when the verb is used."""
+"""The command line: one verb per module, imported when the verb is used.
+
+A verb is a line in `VERBS` and a module with a `command`; the verbs of entities are in `cli/entity`.
+"""
 
 from __future__ import annotations
 

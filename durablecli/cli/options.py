@@ -25,8 +25,8 @@ class DurationParam(click.ParamType):  # type: ignore[type-arg]  # generic from 
     name = "duration"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> timedelta:
-        from durablecli.config import parse_duration
         from durablecli.errors import UsageError
+        from durablecli.parsing import parse_duration
 
         if isinstance(value, timedelta):
             return value
@@ -42,8 +42,8 @@ class TimeParam(click.ParamType):  # type: ignore[type-arg]  # generic from clic
     name = "time"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
-        from durablecli.config import parse_time
         from durablecli.errors import UsageError
+        from durablecli.parsing import parse_time
 
         if isinstance(value, datetime):
             return value

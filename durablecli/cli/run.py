@@ -22,7 +22,7 @@ from durablecli.cli.options import (
 )
 from durablecli.cli.output import Output, echo
 from durablecli.errors import NotFound
-from durablecli.signals import Interrupted, SignalHandler
+from durablecli.os_signals import Interrupted, SignalHandler
 
 if TYPE_CHECKING:
     from durablecli.apps.modules import LoadedApp

@@ -6,7 +6,7 @@ import click
 
 from durablecli.cli.options import app_option, format_exit_codes, load_settings, state_dir_option
 from durablecli.cli.output import echo
-from durablecli.signals import SignalHandler
+from durablecli.os_signals import SignalHandler
 
 
 @click.command(

@@ -123,12 +123,12 @@ def _inject_clients(registry: Registry, engine: Engine, get_endpoint: Callable[[
     if not any(each.kind == "timer" or each.has_bindings for each in registry):
         return
     from durablecli.azure import activities, invocation  # slow to import, and few apps need them
-    from durablecli.builtin import timer
+    from durablecli.builtin import timer_functions
 
     def make_clients() -> invocation.ClientProvider:
         return invocation.ClientProvider(Client(engine.hub.root, engine), get_endpoint())
 
-    timer.register_timers(registry, make_clients)
+    timer_functions.register_timers(registry, make_clients)
     activities.inject_clients(registry, make_clients)
 
 

@@ -25,10 +25,10 @@ from durablecli.config import Config
 from durablecli.daemon.assembly import Echo, open_engine, open_own_hub
 from durablecli.engine.engine import Engine
 from durablecli.engine.workers.fork_guard import child_action
+from durablecli.os_signals import Interrupted, SignalHandler
 from durablecli.plurals import format_count
 from durablecli.project import display_path
 from durablecli.registry import Registry
-from durablecli.signals import Interrupted, SignalHandler
 from durablecli.store.disk import LocalDisk
 from durablecli.store.hub import Hub
 from durablecli.store.inbox.inbox import Inbox
@@ -129,10 +129,10 @@ def _print_banner(config: Config, loaded: LoadedApp, hub: Hub, echo: Echo) -> No
 
 def _ensure_timers(loaded: LoadedApp, hub: Hub, since: datetime, echo: Echo) -> None:
     """Start the orchestrations of timer functions, through the inbox: the engine doesn't run yet."""
-    from durablecli.builtin import timer
+    from durablecli.builtin import timer_functions
 
     is_complete = all(module.error is None for module in loaded.modules)
-    timer.ensure_timers(
+    timer_functions.ensure_timers(
         loaded.registry, Client(hub.root), Inbox(LocalDisk(), hub.root), since, is_complete=is_complete, warn=echo
     )
 

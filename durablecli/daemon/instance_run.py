@@ -17,8 +17,8 @@ from durablecli.engine.engine import Engine
 from durablecli.engine.workers.fork_guard import child_action
 from durablecli.errors import HubLocked
 from durablecli.model.status import OrchestrationRuntimeStatus
+from durablecli.os_signals import SignalHandler
 from durablecli.plurals import format_count
-from durablecli.signals import SignalHandler
 from durablecli.store.inbox.messages import RUN_VARIABLE
 
 _POLL_INTERVAL = 0.1

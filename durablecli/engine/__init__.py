@@ -1,1 +1,1 @@
-"""The hands: gathers arrivals, runs turns, commits them, and acts on what is committed."""
+"""The engine: gathers inputs, runs turns, commits what they decide, and publishes it."""

@@ -1,6 +1,7 @@
 """Blocked instances: they stay Running, but their turns don't run until the reason is gone.
 
-The reasons: code that isn't loaded, has changed or isn't deterministic, has hung an engine, or failed unexpectedly.
+A missing activity, a hang and an unexpected error are found here. `executor_runner` finds a missing orchestrator, a
+version that doesn't match and non-determinism, and `entity_scheduler` a missing entity.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 import logging
 
 from durablecli.engine.commit_builder import LogLine
-from durablecli.engine.decisions import DecisionApplier
+from durablecli.engine.decision_applier import DecisionApplier
 from durablecli.engine.instance_cache import CachedInstance
 from durablecli.engine.shared_parts import SharedParts
 from durablecli.engine.turn_recorder import TurnRecorder

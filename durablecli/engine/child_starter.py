@@ -1,4 +1,4 @@
-"""Instances that other instances start: sub-orchestrations, and the orchestrations that entities start."""
+"""Starts sub-orchestrations, and the orchestrations that entities start. Their ids are made in `model/ids.py`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from durablecli.engine.shared_parts import SharedParts
 from durablecli.errors import Conflict
 from durablecli.model import events as ev
 from durablecli.model.failures import Failure
-from durablecli.model.ids import child_id
+from durablecli.model.ids import make_child_id
 from durablecli.replay import pending
 
 
@@ -99,7 +99,7 @@ class ChildStarter:
             return None
         execution = parent.runtime_state.execution
         for m in (event.retry_of, *parent.runtime_state.later_attempts.get(event.retry_of, ())):
-            for id in (event.instance, child_id(parent.id, execution, m)):
+            for id in (event.instance, make_child_id(parent.id, execution, m)):
                 child = self._instances.get(id)
                 if child is None or child.runtime_state.started.parent != ev.Origin(parent.id, execution, m):
                     continue

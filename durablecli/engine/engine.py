@@ -1,6 +1,6 @@
 """The engine: gather inputs, run turns, commit, publish.
 
-    Nothing takes effect outside, and nothing is acknowledged, before the commit that says so is on disk.
+Invariant: nothing takes effect outside, and nothing is acknowledged, before the commit that says so is on disk.
 
 One thread runs the cycle. What comes from other threads (results, reports of the journal's thread, submissions of
 clients, wake-ups) goes through one hand-off queue. While a commit is being synced the next cycle already runs; commits

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from durablecli.engine.commit_builder import MAX_COMMIT_BYTES
-from durablecli.engine.decisions import DecisionApplier
+from durablecli.engine.decision_applier import DecisionApplier
 from durablecli.engine.instance_cache import CachedEntity
 from durablecli.engine.shared_parts import SharedParts
 from durablecli.model import events as ev

@@ -1,8 +1,9 @@
 """Entities in the cycle: what is sent to an entity is recorded, then run in batches off the engine's thread.
 
-    The result of a batch is one arrival: new state, results, signals. It is applied once, however often the code ran.
+Invariant: the result of a batch (new state, results, signals) is one arrival, applied once however often the code ran.
 
-Locks and deletions need no code and are handled here. A lock request passes from entity to entity in their order, and
+Locks and deletions need no code. `replay/entity_state.py` grants a lock; the scheduler passes the request on to the
+next entity, and sends the grant to the orchestration. A lock request passes from entity to entity in their order, and
 so does the unlock: neither can overtake the other.
 """
 
@@ -15,7 +16,7 @@ from msgspec.structs import replace
 
 from durablecli.engine.child_starter import ChildStarter
 from durablecli.engine.commit_builder import LogLine
-from durablecli.engine.decisions import DecisionApplier
+from durablecli.engine.decision_applier import DecisionApplier
 from durablecli.engine.entity_compaction import EntityCompactor
 from durablecli.engine.instance_cache import CachedEntity
 from durablecli.engine.shared_parts import SharedParts

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from durablecli.engine.blocking import Blocker
-from durablecli.engine.decisions import DecisionApplier
+from durablecli.engine.decision_applier import DecisionApplier
 from durablecli.engine.instance_cache import CachedInstance
 from durablecli.engine.ready_queue import ReadyQueue
 from durablecli.engine.shared_parts import SharedParts

@@ -1,4 +1,6 @@
-"""Captured output: what orchestrators print and log is emitted once, when the turn is on disk. A replay emits nothing.
+"""Captured output: what orchestrators print and log is emitted once, when the turn is on disk.
+
+The lines of a replay are dropped by `OrchestrationExecutor.log`.
 
 The capture replaces `sys.stdout`, `sys.stderr` and the handlers of all loggers.
 """

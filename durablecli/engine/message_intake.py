@@ -1,4 +1,4 @@
-"""The intake of messages: from the inbox, and submitted by clients of this process.
+"""Picks up new messages, from the inbox on disk and from clients in this process, and has them handled in order.
 
 For each target, what was acknowledged earlier is handled earlier, whichever way it came in.
 """

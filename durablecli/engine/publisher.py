@@ -1,4 +1,5 @@
-"""Publishing: durable records go from the journal to the history files, and summaries to the index.
+"""Publishing: durable records go from the journal to the history files, purged files are removed,
+and summaries go to the index.
 
 An idle engine publishes histories at once. A busy one gathers the lines of an instance for half a second, or longer if
 writing would take too much of each cycle, and appends them together; the journal has them meanwhile. The index is
@@ -66,7 +67,7 @@ class Publisher:
         if commit.purged:
             # A history that begins again replaces the old file when it is published. Until then the old file stays, for
             # a reader who has seen that the file is complete.
-            self._histories.remove(each for each in commit.purged if each.instance in purged)
+            self._histories.remove_purged(each for each in commit.purged if each.instance in purged)
             for id in purged:
                 self._unpublished.pop(id, None)  # it needn't be written any more
                 self._dirty.pop(id, None)

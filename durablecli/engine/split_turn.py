@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import deque
 
-from durablecli.engine.decisions import DecisionApplier
+from durablecli.engine.decision_applier import DecisionApplier
 from durablecli.engine.event_size import get_recipient
 from durablecli.engine.instance_cache import CachedEntity, CachedInstance
 from durablecli.engine.ready_queue import ReadyQueue
@@ -71,7 +71,7 @@ class SplitTurn:
 
     def begin(self, instance: CachedInstance, records: list[ev.Record]) -> None:
         """Begin to split a turn: write its first slice."""
-        self._applier.record_and_execute(instance, records[0])  # an arrival is recorded with its origin, full or not
+        self._applier.record_and_carry_out(instance, records[0])  # an arrival is recorded with its origin, full or not
         self._instance, self._records = instance, deque(records[1:])
         self._instances.pin(instance)
         self.first_commit = self._cycle.builder.commit_number
@@ -89,7 +89,7 @@ class SplitTurn:
         self._has_slice_in_cycle = True
         cycle, records = self._cycle, self._records
         while records and cycle.builder.has_room_for_slice(cycle.delivery_count):
-            self._applier.record_and_execute(instance, records.popleft())
+            self._applier.record_and_carry_out(instance, records.popleft())
         cycle.builder.mark_continued(instance, bool(records))
         if not records:
             self._finish(instance)

@@ -1,4 +1,7 @@
-"""Due times in one heap. An entry is a hint: the runtime state shows whether the timer is still open."""
+"""The timers that wait until they are due, in one heap.
+
+An entry may be stale: the runtime state shows whether its timer is still open.
+"""
 
 from __future__ import annotations
 

@@ -5,7 +5,7 @@ A turn is given up by dropping its executor, which costs no more than a replay; 
 
 from __future__ import annotations
 
-from durablecli.engine.decisions import DecisionApplier
+from durablecli.engine.decision_applier import DecisionApplier
 from durablecli.engine.event_size import get_recipient
 from durablecli.engine.instance_cache import CachedInstance
 from durablecli.engine.ready_queue import ReadyQueue
@@ -47,7 +47,7 @@ class TurnRecorder:
             self._split_turn.begin(instance, records)
         else:
             for record in records:
-                self._applier.record_and_execute(instance, record)
+                self._applier.record_and_carry_out(instance, record)
             self._applier.record_waits(instance)
         self._warn_of_long_history(instance, len(records))
         return True

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from durablecli.engine.blocking import Blocker
 from durablecli.engine.child_starter import ChildStarter
-from durablecli.engine.decisions import DecisionApplier
+from durablecli.engine.decision_applier import DecisionApplier
 from durablecli.engine.entity_scheduler import EntityScheduler
 from durablecli.engine.executor_runner import ExecutorRunner
 from durablecli.engine.instance_cache import CachedInstance

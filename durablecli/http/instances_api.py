@@ -196,7 +196,7 @@ class InstancesApi:
     # ── acting on an instance ──────────────────────────────────────────────────────────────────────────────────
 
     async def raise_event(self, request: ApiRequest) -> Response:
-        """Send an external event."""
+        """Check the request, and post the event through the client."""
         instance, event = request.path_values
         current = await self._read_existing(instance)
         if current.ended:

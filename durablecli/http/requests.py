@@ -14,13 +14,13 @@ from msgspec import Raw
 from starlette.requests import Request
 from starlette.responses import Response
 
-from durablecli.config import parse_time
 from durablecli.errors import UsageError
 from durablecli.http.responses import ApiError
 from durablecli.limits import MAX_PAGE_SIZE
 from durablecli.model import payloads
 from durablecli.model.events import NULL
 from durablecli.model.status import OrchestrationRuntimeStatus
+from durablecli.parsing import parse_time
 
 CONTINUATION_HEADER = "x-ms-continuation-token"
 DEFAULT_PAGE_SIZE = 100

@@ -1,1 +1,1 @@
-"""The words: frozen values and what they look like on disk. No clock, no random source, no files, no threads."""
+"""Immutable values, and how they are encoded. No clock, no random source, no files, no threads."""

@@ -1,4 +1,6 @@
-"""One record as one line: `{"n":…,"at":"…","type":…,…,"crc":"xxxxxxxx"}`.
+"""Encodes and decodes records as lines, and computes and checks the crc of a line.
+
+A record is `{"n":…,"at":"…","type":…,…,"crc":"xxxxxxxx"}`.
 
 The envelope is always written the same way, so it is cut off by position and never parsed. The crc (zlib.crc32, eight
 hex digits) covers every byte before `,"crc"` and is seeded with instance and execution, so a complete line of another

@@ -97,7 +97,7 @@ def shard(name: str) -> str:
     return _SHARDS[crc32(name.encode("utf-8", "surrogatepass")) & 0xFF]
 
 
-def child_id(parent: str, execution: str, ordinal: int) -> str:
+def make_child_id(parent: str, execution: str, ordinal: int) -> str:
     """Make the id of a sub-orchestration that was given none. It is the same in every replay."""
     child = f"{parent}:{execution}:{ordinal:x}"
     if len(child) <= MAX_ID_LENGTH:

@@ -10,7 +10,7 @@ from msgspec import Raw
 from durablecli.model import events as ev
 from durablecli.model.entity_id import EntityId
 from durablecli.model.http_messages import HTTP_ORCHESTRATOR, DurableHttpRequest, DurableHttpResponse
-from durablecli.model.ids import check_instance_id, child_id
+from durablecli.model.ids import check_instance_id, make_child_id
 from durablecli.model.retries import RetryPolicy
 from durablecli.model.validation import check_operation_name, check_version
 from durablecli.replay.critical_section import to_entity_id_text
@@ -94,7 +94,7 @@ class CallScheduler:
         executor, started = self._executor, self._started
 
         def schedule(attempt: int, retry_of: int | None) -> int:
-            child = instance_id or child_id(started.instance, started.execution, executor.next_decision_n)
+            child = instance_id or make_child_id(started.instance, started.execution, executor.next_decision_n)
             created = ev.SubOrchestrationInstanceCreated(
                 name, child, raw, version, attempt, retry_of, explicit=instance_id is not None
             )

@@ -1,4 +1,4 @@
-"""The decisions of one execution: compared with the history as far as that goes, recorded from there on.
+"""Detects non-determinism: compares the decisions of an execution with its history, and records the new ones.
 
 Decisions are compared by kind, name, entity and order; inputs, due times and custom statuses are not. The first
 difference stops the execution with a NonDeterminismError.

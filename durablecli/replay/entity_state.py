@@ -1,6 +1,6 @@
-"""The state of one entity as its log gives it. O(1) a record, the same live and from a file.
+"""The state of one entity as its log gives it. Applying a record takes constant time.
 
-    The state is the last one recorded; pending are the operations that were received and aren't part of a batch yet.
+Invariant: the state is the last one recorded; operations that were received and belong to no batch yet are pending.
 
 Operations run one at a time, in order of arrival. A request for the lock queues with them. When it reaches the front
 the lock is granted, and until it is released only the holder's operations run.

@@ -1,6 +1,6 @@
 """The executor runs one orchestrator function: arrivals go in, decisions come out.
 
-    The decisions are a pure function of the arrivals.
+Invariant: the decisions are a pure function of the arrivals.
 
 Everything that affects a decision comes in through `apply`: the arrival, and `at`, which is the function's clock. An
 executor that replays a history compares the decisions with those recorded (see decision_log).

@@ -1,4 +1,7 @@
-"""Lines that an orchestrator logs or prints: kept until its turn is on disk, and dropped in a replay."""
+"""Lines that an orchestrator logs or prints: kept until its turn is on disk.
+
+`OrchestrationExecutor.log` drops those of a replay.
+"""
 
 from __future__ import annotations
 

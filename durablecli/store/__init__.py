@@ -1,1 +1,1 @@
-"""The memory: the only room that touches the disk."""
+"""The files of a hub: the only package that writes them."""

@@ -1,6 +1,6 @@
 """Deduplication after a repair: what senders may decide again because their histories were truncated.
 
-    An operation is applied once, also if its sender has forgotten that it was sent.
+Invariant: an operation is applied once, also if its sender has forgotten that it was sent.
 
 The repair finds them in the logs of the entities, and in the histories of the children. When a sender decides on one
 of them again, the engine delivers the outcome that is known instead of the operation, or takes the child that there is.

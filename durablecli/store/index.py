@@ -1,4 +1,4 @@
-"""The index: a row per instance and entity, derived from histories and never a second truth. Deleted? It is rebuilt.
+"""The index: an SQLite table with a row per instance and entity, derived from the histories and rebuilt from them.
 
 Between checkpoints it is written without syncs, which a killed process survives and a power cut doesn't. So the
 header of the file (user_version) says in which run of the machine it was last written to; in a later run it counts

@@ -1,4 +1,4 @@
-"""Lines of JSON with a crc, in the store's small files: `{…,"crc":"01234567"}` and a line feed."""
+"""Small JSON values as lines, with the crc of `model/codec.py`: `{…,"crc":"01234567"}` and a line feed."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """The quarantine: instances that the engine leaves alone, because their history is damaged or they fail unexpectedly.
 
-    One bad instance never stops the hub: it is quarantined with a reason, and the rest of the hub runs.
+Invariant: one bad instance never stops the hub: it is quarantined with a reason, and the rest of the hub runs.
 
 `set-aside.json` lists them for readers. It is derived: the engine that opens the hub next tries each of them again, and
 lists again those that still can't be used. What is sent to such an instance is kept: see `kept`.

@@ -15,7 +15,7 @@ from durablecli import testing
 from durablecli.client import Client
 from durablecli.daemon.embedded_engine import embedded
 from durablecli.engine import message_handler
-from durablecli.engine.decisions import DecisionApplier
+from durablecli.engine.decision_applier import DecisionApplier
 from durablecli.engine.entity_scheduler import EntityScheduler
 from durablecli.engine.message_handler import MessageHandler
 from durablecli.engine.turn_recorder import TurnRecorder
@@ -207,7 +207,7 @@ def test_a_timer_of_a_cycle_that_is_given_up_fires_once_and_not_early(
     failures = iter([True])
     inject_failure(
         DecisionApplier,
-        "record_and_execute",
+        "record_and_carry_out",
         lambda self, instance, record: instance.id == "one" and next(failures, False),
     )
     hub.advance(timedelta(seconds=59))
@@ -237,7 +237,7 @@ def test_what_waits_for_a_message_is_not_lost_with_the_cycle(
     failures = iter([True])
     inject_failure(
         DecisionApplier,
-        "record_and_execute",
+        "record_and_carry_out",
         lambda self, instance, record: instance.id == "victim" and next(failures, False),
     )
     Inbox(hub.disk, "hub").post(

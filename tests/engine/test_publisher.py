@@ -36,7 +36,7 @@ def watch_changes(
         monkeypatch.setattr(histories, name, watched)
 
     watch("publish", histories.publish)
-    watch("remove", histories.remove)
+    watch("remove_purged", histories.remove_purged)
     return seen
 
 
@@ -80,4 +80,4 @@ def test_a_purge_takes_the_file_away(monkeypatch: pytest.MonkeyPatch) -> None:
         seen = watch_changes(hub, monkeypatch, lambda: bool(hub.client.get_status("a")))
         hub.client.purge_instance_history("a")
         hub.run()
-        assert [(name, after) for name, _, after in seen] == [("remove", False)]
+        assert [(name, after) for name, _, after in seen] == [("remove_purged", False)]

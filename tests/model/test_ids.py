@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from durablecli.errors import UsageError
-from durablecli.model.ids import check_instance_id, child_id, entity_file_name, file_name, new_id, shard
+from durablecli.model.ids import check_instance_id, entity_file_name, file_name, make_child_id, new_id, shard
 
 ANY_TEXT = st.text(st.characters(codec=None), max_size=300)
 
@@ -155,22 +155,22 @@ def test_the_shard_of_a_name_stays_what_it_was() -> None:
 
 
 def test_a_child_is_named_after_parent_execution_and_ordinal_in_hex() -> None:
-    assert child_id("tour-7", "2a", 5) == "tour-7:2a:5"
-    assert child_id("tour-7", "2a", 255) == "tour-7:2a:ff"
+    assert make_child_id("tour-7", "2a", 5) == "tour-7:2a:5"
+    assert make_child_id("tour-7", "2a", 255) == "tour-7:2a:ff"
 
 
 def test_a_long_parent_part_becomes_its_hash() -> None:
-    exactly = child_id("p" * 251, "2a", 5)
+    exactly = make_child_id("p" * 251, "2a", 5)
     assert len(exactly) == 256
     assert exactly.startswith("p")
-    child = child_id("p" * 252, "2a", 5)
+    child = make_child_id("p" * 252, "2a", 5)
     assert re.fullmatch(r"[0-9a-f]{64}:2a:5", child)
-    assert child != child_id("p" * 253, "2a", 5)
-    grandchild = child_id(child, "2b", 1)
+    assert child != make_child_id("p" * 253, "2a", 5)
+    grandchild = make_child_id(child, "2b", 1)
     assert grandchild == f"{child}:2b:1"
 
 
 @given(st.text(st.characters(exclude_categories=["Cs", "Cc"], exclude_characters="/\\#?@"), min_size=1, max_size=256))
 def test_the_child_of_an_allowed_parent_has_an_allowed_id(parent: str) -> None:
-    child = child_id(check_instance_id(parent), "ffffffff", 100_000)
+    child = make_child_id(check_instance_id(parent), "ffffffff", 100_000)
     assert check_instance_id(child) == child

@@ -62,7 +62,7 @@ def apply_commit(
 ) -> None:
     made = make_commit(hub, *writes, taken=taken, purged=purged)
     hub.journal.append([made])
-    hub.history_writer.remove(made.purged)
+    hub.history_writer.remove_purged(made.purged)
     hub.history_writer.publish(made.writes)
 
 
@@ -338,7 +338,7 @@ def run_engine_once(disk: FaultyDisk, acknowledged: list[int]) -> None:
         )
         hub.journal.append([made])
         acknowledged.append(c)
-        hub.history_writer.remove(made.purged)
+        hub.history_writer.remove_purged(made.purged)
         hub.history_writer.publish(made.writes)
     checkpoint(hub)
     close_hub(hub)

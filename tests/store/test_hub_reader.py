@@ -101,7 +101,7 @@ class StepEngine:
         commit = Commit(self.hub.journal.last_commit + 1, self.hub.epoch, AT, list(writes), [], purged or [])
         self.hub.journal.append([commit])
         if published:
-            self.hub.history_writer.remove(commit.purged)
+            self.hub.history_writer.remove_purged(commit.purged)
             self.hub.history_writer.publish(commit.writes)
 
     def rebuild_index(self) -> None:

@@ -152,7 +152,7 @@ class MiniEngine:
         self.expected.commits.append(commit)
         self.hub.journal.append([commit])
         self.expected.acknowledged = c
-        self.hub.history_writer.remove(commit.purged)
+        self.hub.history_writer.remove_purged(commit.purged)
         self.hub.history_writer.publish(commit.writes)
         self.hub.index.update([], [], c)
         self.hub.inbox.remove(messages)

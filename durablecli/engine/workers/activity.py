@@ -1,4 +1,4 @@
-"""Calls one activity: decodes its input, passes its context, and encodes its result."""
+"""Calls one activity: binds its arguments (see `activity_arguments`), runs it, and encodes its result."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Binds the arguments of an activity: its input and, if it has a parameter for it, its context.
+"""Decodes the input of an activity by the annotations of its parameters, and binds it and the context to them.
 
 The first parameter receives the input, the second the context. Without an input (or with None) a default value applies.
 A function with keyword-only parameters receives the members of its input.

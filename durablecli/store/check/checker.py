@@ -239,7 +239,7 @@ class HubChecker:
     def _check_failed_messages(self) -> None:
         bad = f"{self.root}/{layout.UNREADABLE_MESSAGES_FOLDER}"
         for name in sorted(self.disk.listdir(bad)):
-            text = f"{bad}/{name}: the message can't be read ; --repair moves it to damaged/"
+            text = f"{bad}/{name}: the message can't be read; --repair moves it to damaged/"
             self.report.findings.append(text)
         failed = FailedMessages(self.disk, self.root)
         for name in failed.names():

@@ -1,4 +1,4 @@
-"""The checker of entity locks across files: each is held by a running orchestration that asked for it."""
+"""Whether the lock of an entity is stale: its holder must be a running orchestration that asked for it."""
 
 from __future__ import annotations
 

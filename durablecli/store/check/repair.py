@@ -239,7 +239,7 @@ class _HubRepair:
         for purged in commit.purged:
             history = read_history(self.disk, self.root, purged.instance)
             if history is not None and history.execution == purged.execution:
-                self.history_writer.remove([purged])
+                self.history_writer.remove_purged([purged])
         fitted = [self._replay_write(write) for write in commit.writes]
         return all(fitted)
 

@@ -1,4 +1,5 @@
-"""The writer of history files: it appends what the journal holds, and completes the files from it after a crash."""
+"""The writer of history files: it appends what the journal holds, removes the files of purged instances, and completes
+the files from the journal after a crash."""
 
 from __future__ import annotations
 
@@ -51,7 +52,7 @@ class HistoryWriter:
                     raise make_fail_stop_error(error, file) from error
                 self._mark_unsynced(folder, file)
 
-    def remove(self, purged: Iterable[PurgedExecution]) -> None:
+    def remove_purged(self, purged: Iterable[PurgedExecution]) -> None:
         """Take histories away whose purge is in the journal."""
         with self._guard:
             for each in purged:

@@ -1,6 +1,6 @@
 """Pending messages: those that no engine has taken yet, applied in order to the recorded status of an instance.
 
-    A reader sees what was acknowledged before it looked, although no engine has taken it.
+Invariant: a reader sees what was acknowledged before it looked, although no engine has taken it.
 
 The rules are those by which an engine takes messages. Only two outcomes aren't foretold: an instance isn't called
 Terminated, and shows no output, before an engine has ended it.

@@ -1,6 +1,6 @@
 """Reservations: while a start under a chosen id is decided and posted, `inbox/ids/<id>` names the message it will be.
 
-    A start is posted only while the reservation names it, and both are looked at under the inbox's lock.
+Invariant: a start is posted only while the reservation names it, and both are looked at under the inbox's lock.
 
 So of several starters one wins, and an acknowledged start is never refused later. Whether the process that made a
 reservation still runs is only a hint: it may live in another PID namespace, where nobody can tell. Reservations aren't

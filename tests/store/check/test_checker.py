@@ -47,7 +47,7 @@ def apply_commit(
 ) -> None:
     commit = Commit(hub.journal.last_commit + 1, hub.epoch, AT, list(writes), taken or [], purged or [])
     hub.journal.append([commit])
-    hub.history_writer.remove(commit.purged)
+    hub.history_writer.remove_purged(commit.purged)
     hub.history_writer.publish(commit.writes)
 
 

@@ -87,7 +87,7 @@ def test_lines_are_appended_and_a_new_execution_takes_the_place_of_the_old() -> 
     assert disk.read(history_path("hub", "a")) == b"".join(each + b"\n" for each in record_lines("a", "1", 1, 3))
     histories.publish([make_write("a", "2", 1, 1)])
     assert read_summary(disk, "a") == ("2", 1)
-    histories.remove([PurgedExecution("b", "1"), PurgedExecution("b", "1")])
+    histories.remove_purged([PurgedExecution("b", "1"), PurgedExecution("b", "1")])
     assert read_summary(disk, "b") is None
     assert list(history_files(disk, "hub")) == [history_path("hub", "a")]
 
@@ -204,7 +204,7 @@ def test_reading_joins_the_file_and_the_commits_beyond_it() -> None:
     assert lines() == 7  # the engine went on after the journal was read
     histories.publish([make_write("a", "ff", 1, 1)])
     assert lines() == 1
-    histories.remove([PurgedExecution("a", "ff")])
+    histories.remove_purged([PurgedExecution("a", "ff")])
     assert lines() == 0
     assert read_live_history(disk, "hub", [make_commit(9, make_write("a", "9", 1, 3))], "a") is not None
     histories.publish([make_write("a", "1", 1, 2)])
@@ -221,7 +221,7 @@ def test_a_refused_write_names_the_file() -> None:
     with pytest.raises(StorageError, match="Input/output error"):
         histories.sync(histories.take_unsynced())
     with pytest.raises(StorageError, match="Input/output error"):
-        histories.remove([PurgedExecution("a", "1")])
+        histories.remove_purged([PurgedExecution("a", "1")])
 
 
 # ── logs of entities ───────────────────────────────────────────────────────────────────────────────────────────────

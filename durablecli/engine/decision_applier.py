@@ -1,4 +1,5 @@
-"""The effects of decisions: activities, timers, and arrivals in other instances.
+"""Carries out decisions: schedules activities, sets timers, sends to other instances, ends an execution, or begins the
+next one (`continue_as_new`).
 
 Delivery is an append: an arrival is recorded in its recipient's history in the same commit as the decision that sent
 it, so that the two can't disagree. The recipient's turn may come later.
@@ -71,7 +72,7 @@ class DecisionApplier:
         if changed is not None:
             self.record_event(instance, changed)
 
-    def record_and_execute(self, instance: CachedInstance, record: ev.Record) -> None:
+    def record_and_carry_out(self, instance: CachedInstance, record: ev.Record) -> None:
         """Record one record of a turn, and carry out its decision."""
         event = record.event
         builder = self._cycle.builder
