@@ -117,6 +117,11 @@ class EntityStatus(msgspec.Struct, frozen=True, kw_only=True):
         return "Exists" if self.exists else "Empty" if self.taken else "Pending"
 
     @property
+    def word(self) -> str:
+        """The former name of `status_name`."""
+        return self.status_name
+
+    @property
     def state(self) -> Any:
         """The state, decoded; None if there is none."""
         return msgspec.json.decode(to_displayable(self.raw_state))

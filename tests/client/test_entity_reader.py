@@ -323,6 +323,7 @@ def test_an_entity_lives_from_its_first_signal_to_its_purge() -> None:
         client.delete_entity(A)
         hub.run()
         assert client.entity(A).status_name == "Empty"
+        assert client.entity(A).word == "Empty"
         assert client.purge_entities([A]).instances_deleted == 1
         hub.run()
         assert not client.entity(A)
