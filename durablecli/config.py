@@ -188,6 +188,9 @@ def import_folder(config: Config) -> str | None:
     return None if inside else config.project
 
 
+# The sources of settings: each gives typed values by key. `base` comes from the source of `app`.
+
+
 def _default_app(folder: str) -> dict[str, object]:
     has_workflows = os.path.isdir(os.path.join(folder, WORKFLOWS_DIR))
     return {"app": (WORKFLOWS_DIR,) if has_workflows else (), "base": folder}

@@ -40,6 +40,3 @@ def parse_time(text: str) -> datetime:
         return (time if time.tzinfo else time.replace(tzinfo=UTC)).astimezone(UTC)
     except (ValueError, OverflowError):
         raise UsageError(f"invalid time {text!r}; use 2026-12-01T09:00Z (UTC if it has no zone)") from None
-
-
-# The sources of settings: each gives typed values by key. `base` comes from the source of `app`.

@@ -1,4 +1,6 @@
-"""The stand-in for the package `azure.functions`: requests and responses, apps and decorators, and all other names.
+"""The stand-in for the package `azure.functions`: its apps, and all its names.
+
+The decorators are in `blueprints.py`, HTTP requests and responses in `http_types.py`.
 
 Classes for triggers and bindings of cloud services exist to be used in annotations and constructed. No function ever
 receives one.

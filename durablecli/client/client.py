@@ -1,7 +1,8 @@
 """The client: starts, queries, signals and ends orchestrations and entities, from any Python program.
 
-It reads the files of the hub and posts messages; what is on disk is the same whether an engine runs or not. The method
-names are those of Durable Functions' client. Times are UTC, and a naive time is taken as UTC.
+Reading and waiting are in `queries.py`, the base class. It reads the files of the hub and posts messages; what is on
+disk is the same whether an engine runs or not. The method names are those of Durable Functions' client. Times are
+UTC, and a naive time is taken as UTC.
 """
 
 from __future__ import annotations

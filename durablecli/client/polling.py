@@ -1,4 +1,4 @@
-"""Waiting by polling: often at first, less often later, and never past a deadline."""
+"""The pauses between polls: short at first, longer later, and never past a deadline."""
 
 from __future__ import annotations
 

@@ -20,7 +20,6 @@ from typing import NoReturn
 from durablecli.engine.background import BackgroundThread
 from durablecli.engine.clock import Clock, SystemClock
 from durablecli.engine.committer import Committer
-from durablecli.engine.containment import Containment
 from durablecli.engine.engine_options import EngineOptions
 from durablecli.engine.info_writer import EngineInfoWriter
 from durablecli.engine.instance_restorer import InstanceRestorer
@@ -34,6 +33,7 @@ from durablecli.engine.shared_parts import make_shared_parts
 from durablecli.engine.startup import Startup
 from durablecli.engine.timers import TimerEntry
 from durablecli.engine.turns import TurnRunner
+from durablecli.engine.unexpected_errors import UnexpectedErrorHandler
 from durablecli.engine.watchdog import CurrentTurn
 from durablecli.engine.workers.activity import ActivityResult
 from durablecli.engine.workers.decided_tasks import WorkKey
@@ -101,10 +101,10 @@ class Engine:
             shared, self.split_turn, publisher, committer, self.background, dispatcher, info_writer
         )
         restorer = InstanceRestorer(shared, turns)
-        self._containment = Containment(
+        self._unexpected_errors = UnexpectedErrorHandler(
             shared, turns, intake, committer, publisher, restorer, dispatcher, sync=self._sync
         )
-        self._startup = Startup(shared, turns, intake.message_handler, committer, restorer, self._containment)
+        self._startup = Startup(shared, turns, intake.message_handler, committer, restorer, self._unexpected_errors)
 
     # ── from other threads ─────────────────────────────────────────────────────────────────────────────────────
 
@@ -275,7 +275,7 @@ class Engine:
             self._intake.process_inputs()
             self._turn_runner.start_entity_batches()
         except Exception as error:  # noqa: BLE001 - it is contained, or raised again
-            self._containment.contain(error)
+            self._unexpected_errors.handle(error)
             return True
         has_changed = self._committer.commit()
         is_idle = monotonic() - self._committer.committed_at > _IDLE_AFTER

@@ -6,11 +6,11 @@ from collections import deque
 from collections.abc import Iterable
 
 from durablecli.engine.committer import Committer
-from durablecli.engine.containment import Containment
 from durablecli.engine.instance_restorer import InstanceRestorer
 from durablecli.engine.message_handler import MessageHandler
 from durablecli.engine.shared_parts import SharedParts
 from durablecli.engine.turns import TurnRunner
+from durablecli.engine.unexpected_errors import UnexpectedErrorHandler
 from durablecli.engine.watchdog import format_block_reason, is_code_unchanged
 from durablecli.model.entity_id import is_entity_id
 from durablecli.store import deduplication
@@ -30,7 +30,7 @@ class Startup:
         message_handler: MessageHandler,
         committer: Committer,
         restorer: InstanceRestorer,
-        containment: Containment,
+        unexpected_errors: UnexpectedErrorHandler,
     ) -> None:
         self._hub = shared.hub
         self._cycle = shared.cycle
@@ -44,7 +44,7 @@ class Startup:
         self._message_handler = message_handler
         self._committer = committer
         self._restorer = restorer
-        self._containment = containment
+        self._unexpected_errors = unexpected_errors
 
     def run(self, hang_report: HangReport | None) -> int:
         """Restore everything. Returns the number of instances with pending work."""
@@ -120,7 +120,7 @@ class Startup:
                 self._restorer.restore(id)
                 self._cycle.handling = None
             except Exception as error:  # noqa: BLE001 - it is contained, or raised again
-                self._containment.contain(error)
+                self._unexpected_errors.handle(error)
                 waiting.extendleft(reversed(in_commit))
                 in_commit = []
                 self._committer.begin_cycle()
@@ -138,7 +138,7 @@ class Startup:
             try:
                 self._turn_runner.run_ready()
             except Exception as error:  # noqa: BLE001 - it is contained, or raised again
-                self._containment.contain(error)
+                self._unexpected_errors.handle(error)
                 continue
             if not self._committer.commit() and not self._split_turn.is_active:
                 break
@@ -156,7 +156,7 @@ class Startup:
                 self._cycle.handling = id
             self._cycle.handling = None
         except Exception as error:  # noqa: BLE001 - it is contained, or raised again
-            self._containment.contain(error)
+            self._unexpected_errors.handle(error)
             return False
         self._committer.commit()
         return True

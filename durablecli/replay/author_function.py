@@ -16,7 +16,7 @@ class AuthorFunction:
     def __init__(self, function: Callable[[Any], Any]) -> None:
         self.function = function
         self.is_running = False
-        """Whether it waits at a yield, or is before its first."""
+        """Whether it has been called as a generator or coroutine, and has not ended."""
         self._coroutine: Generator[Any, Any, Any] | Coroutine[Any, Any, Any] | None = None
 
     def call(self, context: Any) -> Any:

@@ -277,7 +277,7 @@ class OrchestrationExecutor:
         return self._decisions.is_replaying or self._decisions.is_closed
 
     def log(self, line: OutputLine) -> None:
-        """Keep a line until the turn is published."""
+        """Keep a line until the turn is published; drop it during a replay."""
         if not self.is_silent:
             self.log_lines.append(line)
 

@@ -1,4 +1,4 @@
-"""Containment: an unexpected error costs one message, instance or entity, and all others continue."""
+"""Unexpected errors: an unexpected error costs one message, instance or entity, and all others continue."""
 
 from __future__ import annotations
 

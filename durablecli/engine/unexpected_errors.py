@@ -1,4 +1,4 @@
-"""Containment: an unexpected error costs one message, instance or entity, and the others continue.
+"""Handles an unexpected error: it costs one message, instance or entity, and the others continue.
 
 The cycle is given up as if it had never begun: nothing of it is on disk, and nothing that it decided was done or
 acknowledged. The commits before it are published first; so the cache can be dropped and read again, and the inputs of
@@ -29,7 +29,7 @@ _FATAL_ERRORS = (OSError, StorageError, HubLocked, DamagedHub, NewerHub, NoPermi
 _log = logging.getLogger("durablecli.engine")
 
 
-class Containment:
+class UnexpectedErrorHandler:
     """Gives cycles up, and keeps what failed from failing the next cycle. `sync` brings all commits to the disk."""
 
     def __init__(
@@ -60,7 +60,7 @@ class Containment:
         self._dispatcher = dispatcher
         self._sync = sync
 
-    def contain(self, error: Exception) -> None:
+    def handle(self, error: Exception) -> None:
         """Give the cycle up, and move the message to the failed ones, block the instance or quarantine the entity
         whose handling failed. Raises the error again if it can't be contained."""
         handled, text = self._cycle.handling, f"{type(error).__name__}: {error}"[:_MAX_ERROR_LENGTH]
