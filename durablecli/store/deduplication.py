@@ -1,11 +1,11 @@
-"""Deduplication after a repair: what senders may decide again because their histories were truncated.
+"""Deduplication after a repair: operations that senders may decide again because their histories were truncated.
 
 Invariant: an operation is applied once, also if its sender has forgotten that it was sent.
 
-The repair finds them in the logs of the entities, and in the histories of the children. When a sender decides on one
-of them again, the engine delivers the outcome that is known instead of the operation, or takes the child that there is.
-Numbers of records may differ then, so an operation is known by its entity, its name and its input, and a child by its
-name and its input, each as often as there was one.
+The repair finds these operations in the logs of the entities, and started children in their own histories. When a
+sender decides on one of them again, the engine delivers the known outcome instead of the operation, or adopts the
+existing child. Record numbers may differ then, so an operation is identified by its entity, name and input, and a child
+by its name and input, each as often as it occurred.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ from durablecli.store.list_file import read_list, write_list
 
 
 class AppliedEntityOperation(msgspec.Struct, omit_defaults=True):
-    """One operation that was applied, and what came of it; without either, nobody knows any more or waited."""
+    """An operation that was applied, and its outcome; with neither result nor failure the outcome is unknown, or nobody
+    waited for it."""
 
     entity: str
     name: str
@@ -33,7 +34,7 @@ class AppliedEntityOperation(msgspec.Struct, omit_defaults=True):
 
 
 class StartedChild(msgspec.Struct):
-    """One sub-orchestration that was started."""
+    """A sub-orchestration that was started."""
 
     instance: str
     name: str
@@ -41,8 +42,11 @@ class StartedChild(msgspec.Struct):
 
 
 class TruncatedSender(msgspec.Struct, omit_defaults=True):
-    """One sender whose history was cut behind record `last`. Of entities in `upto` the log doesn't go back far enough;
-    they have applied operations up to that record of the sender."""
+    """A sender whose history was truncated after record `last`.
+
+    The logs of the entities in `upto` don't go back far enough; they have applied operations up to that record of the
+    sender.
+    """
 
     instance: str
     execution: str

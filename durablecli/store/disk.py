@@ -1,7 +1,7 @@
-"""The disk: the few operations on files that the store is built of, each with its durability written beside it.
+"""The disk: the few file operations that the store is built on, each with its durability guarantee documented.
 
-Everything above works on the `Disk` protocol, so a disk that loses power can stand in for the real one. Errors come
-out as they are (OSError); whoever asked decides what they mean.
+The store only uses the `Disk` protocol, so a simulated disk that loses power can replace the real one. Errors are
+raised unchanged (OSError); callers translate them.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _CREATE_FLAGS = os.O_CREAT | os.O_EXCL
 _SAFE_FLAGS = os.O_NOFOLLOW | os.O_CLOEXEC
 _LOCK_WARN_AFTER = 2.0
 _LOCK_TIMEOUT = 30.0
-"""How long, in seconds, a lock that is held for moments only may be held by another."""
+"""How long, in seconds, to wait for a lock that is only ever held briefly."""
 _FULL_SYNC: int | None = getattr(fcntl, "F_FULLFSYNC", None)
 
 
@@ -43,16 +43,16 @@ class Appender(Protocol):
     size: int
 
     def append(self, data: bytes) -> None:
-        """Write all of `data` behind the end, or raise OSError with the file as long as before."""
+        """Append all of `data`, or raise OSError and leave the file at its previous length."""
 
     def sync(self) -> None:
-        """Return when everything appended is on disk."""
+        """Return when all appended data is on disk."""
 
     def close(self) -> None: ...
 
 
 class Disk(Protocol):
-    """Paths are strings. Only what is called sync, or says so, survives a power cut."""
+    """File operations by path. Only data that was synced, or written durably as documented, survives a power cut."""
 
     @property
     def can_sync_all(self) -> bool:
@@ -60,7 +60,7 @@ class Disk(Protocol):
 
     @property
     def user(self) -> int:
-        """Whom the files must belong to."""
+        """The uid of the user who must own the files."""
 
     def read(self, path: str) -> bytes: ...
 
@@ -71,19 +71,19 @@ class Disk(Protocol):
     def size(self, path: str) -> int: ...
 
     def stat(self, path: str, *, follow_symlinks: bool = False) -> FileInfo | None:
-        """The file or folder at `path`; None if there is none."""
+        """Return the file or folder at `path`; None if there is none."""
 
     def listdir(self, path: str) -> list[str]:
-        """The names in a folder; none if the folder is missing."""
+        """Return the names in a folder; none if the folder is missing."""
 
     def appender(self, path: str, *, create: bool) -> Appender:
-        """Open for appending; `create` demands that the file is new."""
+        """Open a file to append to it; with `create` the file must not exist."""
 
     def append_once(self, path: str, data: bytes, *, create: bool) -> None:
-        """Open, append, close; `create` demands that the file is new. No sync."""
+        """Open a file, append to it and close it, without sync; with `create` the file must not exist."""
 
     def create(self, path: str, data: bytes, *, sync: bool) -> None:
-        """A new file; FileExistsError if there is one. `sync` covers the bytes, not the name."""
+        """Create a file; raise FileExistsError if it exists. `sync` covers the bytes, not the name."""
 
     def rename(self, old: str, new: str) -> None: ...
 
@@ -92,21 +92,21 @@ class Disk(Protocol):
     def truncate(self, path: str, size: int) -> None: ...
 
     def make_folder(self, path: str) -> None:
-        """One level, 0700; no error if the folder is there."""
+        """Create one level of folder with mode 0700; no error if it exists."""
 
     def sync_file(self, path: str) -> None: ...
 
     def sync_folder(self, path: str) -> None:
-        """Return when the folder's names (new, renamed, gone) are on disk."""
+        """Return when the folder's changes (files created, renamed, removed) are on disk."""
 
     def sync_all(self, path: str) -> None:
         """Return when the whole file system that holds `path` is on disk."""
 
     def replace(self, path: str, data: bytes) -> None:
-        """Put `data` in the place of the file, durably: the old bytes or the new ones, never a mixture."""
+        """Replace the file durably: after a crash it has the old bytes or the new ones, never a mixture."""
 
     def lock(self, path: str) -> AbstractContextManager[None]:
-        """Hold the file's exclusive lock, made if missing; for moments only. Raises HubLocked after half a minute."""
+        """Hold the file's exclusive lock briefly, creating the file if missing; raise HubLocked after half a minute."""
 
 
 def _sync(fd: int) -> None:
@@ -120,13 +120,13 @@ def _sync(fd: int) -> None:
 
 
 def _write(fd: int, data: bytes) -> None:
-    # A full disk first answers with a short write and no error; the next write would say ENOSPC.
+    # A full disk first returns a short write without an error; the next write would raise ENOSPC.
     if os.write(fd, data) != len(data):
         raise OSError(errno.ENOSPC, "the disk took only a part of the write")
 
 
 class LocalAppender:
-    """The one descriptor that the journal is written through."""
+    """The one descriptor through which the journal is written."""
 
     def __init__(self, fd: int) -> None:
         self._fd = fd
@@ -152,7 +152,10 @@ class LocalAppender:
 
 
 class LocalDisk:
-    """The file system. A symlink at the end of a path is refused; files are 0600, folders 0700, whatever the umask."""
+    """The local file system.
+
+    Refuses a symlink at the end of a path; creates files with mode 0600 and folders with 0700, whatever the umask.
+    """
 
     can_sync_all = sys.platform == "linux"
 
@@ -196,7 +199,7 @@ class LocalDisk:
 
     def listdir(self, path: str) -> list[str]:
         try:
-            return os.listdir(path)  # who lists the inbox looks again later when no handle is left
+            return os.listdir(path)  # no handle left: the inbox is listed again later
         except FileNotFoundError:
             return []
 
@@ -284,16 +287,16 @@ class LocalDisk:
         fd = _open(path, os.O_RDWR | os.O_CREAT | _SAFE_FLAGS, 0o600)
         try:
             _wait_for_lock(fd, path)
-            with suppress(OSError):  # on a full disk nobody is named
+            with suppress(OSError):  # on a full disk the holder stays unnamed
                 os.pwrite(fd, b"%011d\n" % os.getpid(), 0)
             yield
         finally:
-            fcntl.flock(fd, fcntl.LOCK_UN)  # closing isn't enough where a child that was forked meanwhile has it open
+            fcntl.flock(fd, fcntl.LOCK_UN)  # closing isn't enough: a child forked meanwhile may have it open
             os.close(fd)
 
 
 def _wait_for_lock(fd: int, path: str) -> None:
-    """Take the lock; a holder that was stopped is named, and waited for no longer than half a minute."""
+    """Acquire the lock within half a minute; name the holder if its process is stopped."""
     began, pause, has_warned = monotonic(), 0.0005, False
     while True:
         with suppress(BlockingIOError):
@@ -313,7 +316,7 @@ def _wait_for_lock(fd: int, path: str) -> None:
 
 
 def _describe_holder(fd: int) -> str:
-    """The process that has written its number into a file that it has locked."""
+    """Describe the process that wrote its pid into a file it has locked."""
     text = os.pread(fd, 12, 0).strip()
     if not text.isdigit():
         return "another process"

@@ -1,6 +1,6 @@
-"""Whether an instance that was live when it was read may have ended since: by what was written meanwhile, not by time.
+"""Detection of instances that may have ended since they were read: by the data written since, not by time.
 
-Reading an instance costs more with every event that it has; what came after a mark costs only what it is.
+The cost of reading an instance grows with its history; reading only the data after a position costs just that data.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _END_MARKERS = (b'"type":"ExecutionCompleted"', b',"purged":[')
 
 
 class WritePosition(NamedTuple):
-    """How far an instance's file, the live segment of the journal, and the numbers of the messages had come."""
+    """The sizes of an instance's file and of the live journal segment, and the last message number, at one moment."""
 
     file: FileInfo | None
     size: int
@@ -31,7 +31,7 @@ class WritePosition(NamedTuple):
 
 
 class EndDetector:
-    """Looks at what was written about instances of one hub."""
+    """Checks what was written about instances of one hub."""
 
     def __init__(self, disk: Disk, root: str) -> None:
         self._disk = disk
@@ -40,7 +40,7 @@ class EndDetector:
         self._inbox = InboxReader(disk, root)
 
     def read_position(self, instance: str) -> WritePosition:
-        """The present moment. Ask before the instance is read."""
+        """Return the current position. Call this before reading the instance."""
         number = self._inbox.last_number()
         segment = max(segment_numbers(self._disk, self._journal), default=0)
         file = self._disk.stat(self._history_path(instance))
@@ -49,9 +49,9 @@ class EndDetector:
         )
 
     def advance_if_live(self, position: WritePosition, instance: str, own_messages: int) -> WritePosition | None:
-        """The present moment, if nothing since the mark can have ended the instance; else None.
+        """Return the current position if nothing written since `position` can have ended the instance; else None.
 
-        `own_messages` counts the messages that the asker has posted since, none of which ends an instance.
+        `own_messages` counts the messages that the caller has posted since, none of which ends an instance.
         """
         now = self.read_position(instance)
         same = (now.file, now.segment) == (position.file, position.segment)
@@ -66,11 +66,11 @@ class EndDetector:
         ):
             return None
         lines = self._read_segment(position.segment, position.offset) if now.offset > position.offset else b""
-        # msgspec has one spelling for a string, so the bytes can be searched for.
+        # msgspec encodes a string in exactly one way, so the bytes can be searched.
         name = b'"instance":%b' % msgspec.json.encode(instance)
         if any(name in line and _contains_end(line) for line in lines.split(b"\n")):
             return None
-        # The last line may not be whole yet: it is read once more.
+        # The last line may be incomplete: it is read again next time.
         return now._replace(offset=position.offset + lines.rfind(b"\n") + 1)
 
     def _history_path(self, instance: str) -> str:

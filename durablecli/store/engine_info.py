@@ -1,4 +1,4 @@
-"""engine.json: what only a running engine knows, for readers in other processes. Advice with its age, never truth."""
+"""engine.json: information that only a running engine has, for other processes; advisory and dated."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from durablecli.store.layout import ENGINE_INFO_FILE
 
 
 class FunctionInfo(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A function that an engine has loaded. `operations` are those of a class entity; None if they are unknown."""
+    """A function loaded by an engine. `operations` are those of a class entity; None if they are unknown."""
 
     name: str
     kind: str
@@ -22,7 +22,7 @@ class FunctionInfo(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class ReportedWorkItem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """An activity, or a batch of entity operations, that runs or is queued. `cancelled`: it was asked to stop."""
+    """An activity, or a batch of entity operations, that is running or queued. `cancelled`: asked to stop."""
 
     instance: str
     execution: str
@@ -57,7 +57,7 @@ def read_engine_info(disk: Disk, root: str) -> EngineInfo | None:
 
 
 def write_engine_info(disk: Disk, root: str, info: EngineInfo) -> None:
-    """Replace the file. Nothing is synced, and an error of the disk is ignored: the engine works without it."""
+    """Replace the file without syncing; errors of the disk are ignored, because the engine works without it."""
     path = f"{root}/{ENGINE_INFO_FILE}"
     with suppress(OSError):
         with suppress(FileNotFoundError):

@@ -1,6 +1,6 @@
-"""File handles: where the process or the system has none left, what needs one waits until another is closed.
+"""File handles: when the process or the system has run out of them, wait until another is closed.
 
-Opening comes before writing, so nothing has happened yet that another attempt could repeat.
+Files are opened before anything is written, so another attempt repeats nothing.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _log = logging.getLogger("durablecli")
 
 
 def wait_for_handle(attempt: Callable[[], _T]) -> _T:
-    """What `attempt` returns; while there is no file handle for it, it is tried again."""
+    """Return the result of `attempt`, retrying it while no file handle is available."""
     try:
         return attempt()
     except (OSError, sqlite3.OperationalError) as error:
@@ -56,7 +56,7 @@ def _is_handle_shortage(error: OSError | sqlite3.OperationalError) -> bool:
 
 
 def _can_open_file() -> bool:
-    """SQLite doesn't say why it couldn't open a file."""
+    """Check for a free handle, because SQLite doesn't report why it couldn't open a file."""
     try:
         os.close(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC))
     except OSError as error:

@@ -1,4 +1,4 @@
-"""hang.json: the orchestrator that blocks an engine, for the engine that opens the hub after this one was killed."""
+"""hang.json: the orchestrator that blocks an engine, for the next engine if this one is killed."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from durablecli.store.layout import HANG_REPORT_FILE, OLD_HANG_REPORT_FILE
 
 
 class HangReport(msgspec.Struct, frozen=True):
-    """The instance whose turn doesn't end, the line where it is, and the file and fingerprint of that code."""
+    """The instance whose turn doesn't end, the line it is executing, and the file and fingerprint of that code."""
 
     instance: str
     line: str
@@ -20,7 +20,7 @@ class HangReport(msgspec.Struct, frozen=True):
 
 
 class HangReportFile:
-    """The file of one hub. It is there only while a turn doesn't end."""
+    """The report file of one hub. It exists only while a turn doesn't end."""
 
     def __init__(self, disk: Disk, root: str) -> None:
         self._disk = disk
@@ -28,7 +28,7 @@ class HangReportFile:
         self._old_path = f"{root}/{OLD_HANG_REPORT_FILE}"
 
     def write(self, report: HangReport) -> None:
-        """Write the report. An error of the disk is ignored: the engine works without it."""
+        """Write the report; errors of the disk are ignored, because the engine works without it."""
         with suppress(OSError):
             self._disk.replace(self._path, msgspec.json.encode(report))
 
@@ -39,7 +39,7 @@ class HangReportFile:
                 self._disk.unlink(path)
 
     def take(self) -> HangReport | None:
-        """Read the report that a killed engine left, and remove it; None if there is none."""
+        """Read and remove the report that a killed engine left; None if there is none."""
         for path in (self._path, self._old_path):
             with suppress(OSError, msgspec.MsgspecError, UnicodeDecodeError):
                 report = msgspec.json.decode(self._disk.read(path), type=HangReport)

@@ -15,7 +15,7 @@ _OTHERS_MODE = 0o077
 
 
 def load_or_create_keys(root: str) -> tuple[HttpKeysConfig, bool]:
-    """Return the keys of a hub, and whether they are new; raises ConfigError for a file that can't be trusted."""
+    """Return the keys of a hub, and whether they are new; raise ConfigError if the file isn't trustworthy."""
     disk, path = LocalDisk(), f"{root}/{KEYS_FILE}"
     facts = disk.stat(path)
     if facts is None:

@@ -31,7 +31,7 @@ _T = TypeVar("_T")
 
 @dataclass
 class Hub:
-    """The parts of an open hub. `incomplete_turns`: instances whose last turn was cut off between two commits."""
+    """The parts of an open hub. `incomplete_turns`: instances whose last turn was interrupted between two commits."""
 
     disk: Disk
     root: str
@@ -48,16 +48,16 @@ class Hub:
     last_commit: int
     incomplete_turns: set[str]
     identity: tuple[object, ...]
-    """What of the lock's file and hub.json must not change while we are the engine."""
+    """The parts of the lock file and hub.json that must not change while this process is the engine."""
     first_commit: int = 1
     """The first commit that the journal still held when the hub was opened."""
     partial_batches: dict[str, recovery.PartialBatch] = field(default_factory=dict)
-    """The batches of starts that are taken in part, by message."""
+    """The partially consumed batches of starts, by message."""
 
     @property
     def oldest_needed_commit(self) -> int | None:
-        """The first commit that a checkpoint must keep: while a cut-off turn isn't finished, all of them; and the one
-        that says how much of a batch is taken."""
+        """The first commit that a checkpoint must keep: all of them while an interrupted turn isn't finished, and the
+        one that records how much of a batch is consumed."""
         return min(
             [
                 *([self.first_commit] if self.incomplete_turns else []),
@@ -68,7 +68,7 @@ class Hub:
 
 
 class PendingCheckpoint(NamedTuple):
-    """A checkpoint under way: commits below `first_needed` are needed no more once `unsynced` is on disk."""
+    """A checkpoint in progress: commits below `first_needed` are no longer needed once `unsynced` is on disk."""
 
     first_needed: int
     unsynced: UnsyncedFiles
@@ -84,16 +84,16 @@ def open_hub(
     timeout: float = 1.0,
     on_create: Callable[[str], None] = lambda root: None,
 ) -> Hub:
-    """Take the hub: make it if it is missing (then `on_create` is called), lock it, recover what the last engine left.
+    """Open the hub as its engine: create it if missing (then `on_create` is called), lock it, and recover its state.
 
-    Raises HubLocked, NoPermission, NewerHub, DamagedHub (naming file and byte) or StorageError, and then holds nothing.
+    Raises HubLocked, NoPermission, NewerHub, DamagedHub (naming file and byte) or StorageError, and then holds no lock.
     """
     disk = disk or LocalDisk()
     with translate_os_errors(NOTHING_DONE, root):
         check_permissions(disk, root)
         if create_hub_if_missing(disk, root):
             on_create(root)
-        read_hub_file(disk, root)  # the hub of a later version isn't even locked
+        read_hub_file(disk, root)  # don't even lock the hub of a later version
         held = EngineLock(disk, root) if lock else None
         if held is not None:
             held.acquire(timeout)
@@ -122,7 +122,7 @@ def _recover(
     quarantine = Quarantine(disk, root)
     for instance, reason in found.damaged.items():
         quarantine.add(instance, reason)
-    for instance in quarantined_messages.instances():  # what came first has to be delivered first
+    for instance in quarantined_messages.instances():  # earlier messages must be delivered first
         quarantine.add_unlisted(instance)
     inbox = InboxConsumer(disk, root)
     inbox.remove(recovery.consumed_messages(tail))
@@ -158,7 +158,7 @@ def _recover(
 
 
 def _begin_epoch(disk: Disk, root: str, has_lock: bool) -> HubFile:
-    """Write our name and a new epoch into hub.json, before anything else: a zombie of an engine sees it and stops."""
+    """Write this process and a new epoch into hub.json, before anything else: a zombie engine sees it and stops."""
     file = read_hub_file(disk, root)
     now = datetime.now(UTC)
     file.format = FORMAT
@@ -177,12 +177,12 @@ def _read_identity(hub: Hub) -> tuple[object, ...]:
 
 
 def is_still_owner(hub: Hub) -> bool:
-    """Whether nobody has replaced the lock's file or hub.json since; asked before every commit."""
+    """Return whether nobody has replaced the lock file or hub.json since; checked before every commit."""
     return _read_identity(hub) == hub.identity
 
 
 def use_index(hub: Hub, action: Callable[[Index], _T]) -> _T:
-    """Ask the index something, or write to it; a damaged one is rebuilt for it. Raises StorageError."""
+    """Run an action on the index; rebuild the index first if it is damaged. Raises StorageError."""
     try:
         return action(hub.index)
     except IndexUnusable as damage:
@@ -211,7 +211,7 @@ def begin_checkpoint(hub: Hub, *, oldest_needed_commit: int | None = None) -> Pe
 
 
 def finish_checkpoint(hub: Hub, pending: PendingCheckpoint) -> None:
-    """The slow part, for any thread: sync what the journal held until now, then let its old segments go.
+    """Finish a checkpoint: the slow part, for any thread. Sync the published files, then remove the old segments.
 
     Commits that the index doesn't contain yet stay needed too. Raises StorageError; then the engine must stop.
     """
@@ -228,12 +228,12 @@ def _make_index_durable(index: Index) -> int:
 
 
 def checkpoint(hub: Hub, *, oldest_needed_commit: int | None = None) -> None:
-    """Make a checkpoint: both parts at once."""
+    """Make a whole checkpoint: both parts at once."""
     finish_checkpoint(hub, begin_checkpoint(hub, oldest_needed_commit=oldest_needed_commit))
 
 
 def _save_unfinished(hub: Hub) -> int | None:
-    """Write down which turns were cut off, and how much of each batch is taken; gives the commit that says this."""
+    """Save the interrupted turns and the progress of each batch; return the commit that contains them."""
     if hub.incomplete_turns:
         truncated.add_truncated(hub.disk, hub.root, hub.incomplete_turns)
     if not hub.partial_batches:
@@ -258,9 +258,9 @@ def _save(hub: Hub, oldest_needed_commit: int | None) -> None:
 
 
 def close_hub(hub: Hub, clean: bool = True, *, oldest_needed_commit: int | None = None) -> None:
-    """Close the hub. After an error of the disk (`clean` false) nothing is written any more.
+    """Close the hub. After a disk error (`clean` false) nothing more is written.
 
-    Without `oldest_needed_commit` the whole journal goes, and what it alone knows is written down elsewhere first.
+    Without `oldest_needed_commit` the whole journal is removed, after saving elsewhere what only the journal holds.
     """
     try:
         if clean:

@@ -26,7 +26,7 @@ from durablecli.store.permissions import check_permissions
 
 
 def create_hub_if_missing(disk: Disk, root: str) -> bool:
-    """Create the hub, durably, unless it exists; whether this call created it. Several processes may do so at once."""
+    """Create the hub, durably, unless it exists; return whether this call did. Safe to call concurrently."""
     if disk.exists(f"{root}/{HUB_FILE}"):
         return False
     with translate_os_errors(NOTHING_DONE, root):
@@ -39,7 +39,7 @@ def create_hub_if_missing(disk: Disk, root: str) -> bool:
 
 
 def missing_folders(disk: Disk, root: str) -> list[str]:
-    """The folders of a hub that were removed; those that an earlier version didn't create are not among them."""
+    """Return the folders of a hub that were removed; those that an earlier version didn't create are not among them."""
     paths = [f"{root}/{name}" for name in FOLDERS]
     return [path for path in paths if disk.stat(path) is None]
 

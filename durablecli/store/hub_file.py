@@ -13,11 +13,11 @@ from durablecli.store.layout import HUB_FILE
 from durablecli.store.process_identity import is_process_alive, start_token
 
 FORMAT = 2
-"""2 since hubs hold entities, which an earlier version takes for damage."""
+"""2 since hubs hold entities, which an earlier version would report as damage."""
 
 
 class EngineProcess(msgspec.Struct, frozen=True):
-    """The process that runs a hub. `started` tells it from a later process with the same pid."""
+    """The process that runs a hub. `started` distinguishes it from a later process with the same pid."""
 
     pid: int
     started: str
@@ -25,7 +25,7 @@ class EngineProcess(msgspec.Struct, frozen=True):
 
     @property
     def is_alive(self) -> bool:
-        """Whether that very process is still running."""
+        """Whether this same process is still running."""
         return is_process_alive(self.pid, self.started)
 
 

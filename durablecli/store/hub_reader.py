@@ -1,7 +1,7 @@
-"""Reading a hub without the lock: status, history and list, beside an engine, after one died, or without write access.
+"""Reading a hub without the lock or write access, while an engine runs or after it died: status, history and lists.
 
-Nothing here writes or locks, not even through sqlite. What runs ahead is always read first, the inbox before the
-journal and the journal before the files: what an engine moves on in between is then seen twice, and never missed.
+Nothing here writes or locks, not even through sqlite. Data is read in the order in which an engine moves it, the inbox
+before the journal and the journal before the files: what is moved meanwhile is seen twice, but never missed.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ _PendingItems = dict[str, list[PendingItem]]
 
 
 class HubReader:
-    """Reads one hub. A missing one is read as empty."""
+    """Reads one hub. A missing hub reads as an empty one."""
 
     def __init__(self, root: str, disk: Disk | None = None, is_published: Callable[[str], bool] | None = None) -> None:
         self._root = root
@@ -56,7 +56,7 @@ class HubReader:
         self._inbox = InboxReader(self._disk, root)
 
     def exists(self) -> bool:
-        """Whether there is a hub; raises NewerHub, DamagedHub or NoPermission for one that can't be read."""
+        """Return whether there is a hub; raise NewerHub, DamagedHub or NoPermission for one that can't be read."""
         with translate_os_errors(_READ_FAILED):
             try:
                 read_hub_file(self._disk, self._root)
@@ -68,8 +68,10 @@ class HubReader:
         return True
 
     def read_history(self, instance: str) -> History | None:
-        """The history of an instance as far as it is certain; None if there is none. Raises DamagedHub if a line of
-        it is bad; `is_whole` is False when its last one is just being written."""
+        """Read the durable part of an instance's history; None if there is none.
+
+        Raises DamagedHub if a line is bad; `is_whole` is False while its last line is being written.
+        """
         if not self.exists():
             return None
         return self._read_history(instance, None)
@@ -77,19 +79,19 @@ class HubReader:
     def _read_history(self, instance: str, journal: JournalSnapshot | None) -> History | None:
         found = self._read_merged(instance, journal)
         if found is not None and (found.is_damaged or not found.lines):
-            # A file that was made a moment ago is still empty, and the snapshot of the journal was older than that.
+            # A file created a moment ago is still empty, and the snapshot of the journal was older than that.
             found = self._read_merged(instance, None)
         if found is not None and (found.is_damaged or not found.lines):
             raise make_damage_error(history_path(self._root, instance), found)
         return found
 
     def read_readable_part(self, instance: str) -> History | None:
-        """The records before the first bad line, of a history that is damaged; None if nothing can be read."""
+        """Read the records before the first bad line of a damaged history; None if nothing can be read."""
         found = self._read_merged(instance, None)
         return found if found is not None and found.lines else None
 
     def quarantine_entry(self, instance: str) -> QuarantinedInstance | None:
-        """Why the engine leaves an instance alone, if it does."""
+        """Return why an instance is quarantined; None if it isn't."""
         with translate_os_errors(_READ_FAILED):
             return quarantine.read_quarantine(self._disk, self._root).get(instance)
 
@@ -99,13 +101,15 @@ class HubReader:
             return len(quarantined_messages.read_quarantined_messages(self._disk, self._root, instance))
 
     def abridged_messages(self, instance: str) -> list[Message]:
-        """What waits in the inbox for an orchestration, in order."""
+        """Return the messages that wait in the inbox for an orchestration, in order."""
         with translate_os_errors(_READ_FAILED):
             return self._inbox.abridged_messages(instance)
 
     def read_instance(self, instance: str) -> InstanceSnapshot:
-        """What was posted for an orchestration and is in no commit yet, in order, and its history; both of one moment.
-        Raises as `read_history`."""
+        """Read an orchestration's uncommitted messages, in order, and its history, both of one moment.
+
+        Raises as `read_history`.
+        """
         seen = InstanceSnapshot([], None)
         for _ in range(_MAX_TRIES if self.exists() else 0):
             with translate_os_errors(_READ_FAILED):
@@ -113,18 +117,17 @@ class HubReader:
             if not requests:
                 return InstanceSnapshot([], self.read_history(instance))
             with translate_os_errors(_READ_FAILED):
-                # One look at the journal says what of them is taken, and what came of it.
+                # One snapshot of the journal shows which of them are consumed, and with which outcome.
                 journal = read_journal_snapshot(self._disk, self._journal)
                 found = self._read_history(instance, journal)
                 seen = InstanceSnapshot(_not_consumed(requests, journal, found), found)
-                # A message that is gone by now was taken, maybe after that look.
+                # A message that is gone by now was consumed, maybe after that snapshot.
                 if {each.number for each in requests} <= self._inbox.read_listing().numbers:
                     break
         return seen
 
     def bulk_readers(self) -> tuple[Callable[[str], InstanceSnapshot], Callable[[str], History | None]]:
-        """`read_instance` and `read_history` for many instances, with one listing of the inbox and one snapshot of the
-        journal for all."""
+        """Return bulk versions of `read_instance` and `read_history`: one inbox listing and journal snapshot."""
         with translate_os_errors(_READ_FAILED):
             listing = self._inbox.read_listing() if self.exists() else InboxListing([])
         read = self.bulk_reader()
@@ -137,12 +140,12 @@ class HubReader:
         return read_instance, read
 
     def is_consumed(self, message: str) -> bool:
-        """Whether a commit that the journal still holds has taken this message whole."""
+        """Return whether a commit that the journal still holds has consumed this message completely."""
         with translate_os_errors(_READ_FAILED):
             return bool(read_journal_snapshot(self._disk, self._journal).consumed_among([message]))
 
     def bulk_reader(self) -> Callable[[str], History | None]:
-        """`read_history` for many instances, with one look at the journal for all of them."""
+        """Return a bulk version of `read_history`, which uses one snapshot of the journal."""
         with translate_os_errors(_READ_FAILED):
             parts = (
                 parts_by_instance(read_journal_snapshot(self._disk, self._journal).after(0)) if self.exists() else {}
@@ -153,14 +156,14 @@ class HubReader:
                 found = read_history(self._disk, self._root, instance)
                 found = merge_with_journal(found, parts.get(instance), instance)
             if found is None or found.is_damaged or not found.lines:
-                return self.read_history(instance)  # it has changed since, or there is something to say about it
+                return self.read_history(instance)  # changed since, or an error to raise
             return found
 
         return read
 
     def _read_merged(self, instance: str, journal: JournalSnapshot | None) -> History | None:
         with translate_os_errors(_READ_FAILED):
-            # Asked before the file is read: what is in it then stays in it.
+            # Check this before reading the file: what is in the file then stays there.
             known = journal is None and self._is_published is not None and self._is_published(instance)
             commits = (
                 [] if known else (journal or read_journal_snapshot(self._disk, self._journal)).for_instance(instance)
@@ -168,7 +171,7 @@ class HubReader:
             return read_live_history(self._disk, self._root, commits, instance)
 
     def change_token(self, instance: str) -> tuple[object, ...]:
-        """A value that changes when `read_history` or `pending_messages` may return something else; cheap to poll."""
+        """Return a value, cheap to poll, that changes whenever `read_history` or `pending_messages` may."""
         with translate_os_errors(_READ_FAILED):
             path = history_path(self._root, instance)
             facts = self._disk.stat(path)
@@ -185,16 +188,18 @@ class HubReader:
             )
 
     def pending_messages(self, instance: str) -> list[Message]:
-        """What was posted for an instance and no engine has taken yet, in order. Ask before you `read`: then what is
-        taken in between is in both."""
+        """Return the unconsumed messages for an instance, in order.
+
+        Call this before `read_history`: messages consumed in between then appear in both.
+        """
         with translate_os_errors(_READ_FAILED):
             return self._inbox.pending_messages(instance) if self.exists() else []
 
     def page(self, query: Query) -> Page:
-        """The instances that fit, in order; started ones that no engine has taken yet are among them, as Pending."""
+        """Return the matching instances, in order; starts that no engine has consumed yet are included, as Pending."""
 
         def answer(view: _MergedView) -> Page:
-            # However many of them turn out to be newer than the index says: enough rows are left.
+            # Enough rows remain, however many of them turn out to be newer than in the index.
             rows = view.table.rows(query, query.limit + 1 + len(view.newer_rows))
             rows = [row for row in rows if row.id not in view.newer_rows]
             rows += (row for row in view.extra_rows() if query.matches(row) and query.is_after_cursor(row))
@@ -203,7 +208,7 @@ class HubReader:
         return self._query(answer) if self.exists() else Page([], None)
 
     def count(self, query: Query) -> int:
-        """How many instances fit."""
+        """Count the matching instances."""
 
         def answer(view: _MergedView) -> int:
             old = (view.table.get(instance) for instance in view.newer_rows)
@@ -213,35 +218,35 @@ class HubReader:
         return self._query(answer) if self.exists() else 0
 
     def engine_process(self) -> EngineProcess | None:
-        """The engine that hub.json names, dead or alive."""
+        """Return the engine that hub.json names, dead or alive."""
         return read_engine_process(self._disk, self._root)
 
     def read_engine_info(self) -> EngineInfo | None:
-        """What an engine last reported about itself: advice with its age, never truth."""
+        """Return the last report of an engine about itself; it may be outdated."""
         with translate_os_errors(_READ_FAILED):
             return read_engine_info(self._disk, self._root)
 
-    # ── lists: the index, what the journal knows beyond it, and what waits in the inbox ────────────────────────────
+    # ── lists: the index, newer commits in the journal, and waiting messages in the inbox ────────────────────────────
 
     def _query(self, answer: Callable[[_MergedView], _T], tries: int = _MAX_TRIES) -> _T:
         with translate_os_errors(_READ_FAILED):
-            # In the order that a start travels in: one that moves on meanwhile is then seen twice, and never missed.
+            # Read in the order in which a start moves: one that moves meanwhile is then seen twice, but never missed.
             posted = self._read_pending_items()
             found, used = self._read_once(answer, read_journal_snapshot(self._disk, self._journal), posted)
-            # A message that is gone by now was taken, and the table may be older than that.
+            # A message that is gone by now was consumed, and the table may be older than that.
             is_stale = bool(used) and not used <= self._inbox.read_listing().numbers
         return self._query(answer, tries - 1) if is_stale and tries > 1 else found
 
     def _read_once(
         self, answer: Callable[[_MergedView], _T], journal: JournalSnapshot, pending: _PendingItems
     ) -> tuple[_T, set[int]]:
-        """The answer, and the numbers of the messages that have changed recorded rows in it."""
+        """Return the answer, and the numbers of the messages that changed recorded rows in it."""
         for table in self._open_tables(journal):
             try:
                 view = self._build_view(table, journal, pending)
                 return answer(view), view.used_numbers
             except IndexUnusable:
-                continue  # damaged further down
+                continue  # damaged at a later page
             finally:
                 table.close()
         raise DamagedHub(f"the instances of {self._root} can't be listed; run: durable doctor")
@@ -267,13 +272,13 @@ class HubReader:
         return _MergedView(table, newer, pending, {each.message.number for each in used})
 
     def _newer_rows(self, table: IndexReader, journal: JournalSnapshot) -> dict[str, InstanceSummary | None]:
-        """The instances that the table is too old for."""
+        """Return the instances for which the table is outdated."""
         newer: dict[str, InstanceSummary | None] = {}
         parts: dict[str, JournalPart] | None = None
         for instance, part in parts_by_instance(journal.after(table.last_commit)).items():
             found = self._merge_part(instance, part)
             if not part.purged and (found is None or found.last < part.last):
-                # The table is ahead of the file: what lies between stands further up in the journal.
+                # The table is newer than the file: the lines in between are in an earlier part of the journal.
                 parts = parts_by_instance(journal.after(0)) if parts is None else parts
                 found = self._merge_part(instance, parts[instance])
             newer[instance] = _to_summary(found)
@@ -282,7 +287,7 @@ class HubReader:
     def _quarantined_rows(
         self, table: IndexReader, newer: dict[str, InstanceSummary | None]
     ) -> dict[str, InstanceSummary | None]:
-        """The rows of quarantined instances."""
+        """Return the rows of quarantined instances."""
         found: dict[str, InstanceSummary | None] = {}
         for id, entry in quarantine.read_quarantine(self._disk, self._root).items():
             row = newer[id] if id in newer else table.get(id)
@@ -296,7 +301,7 @@ class HubReader:
         return merge_with_journal(read_history(self._disk, self._root, instance), part, instance)
 
     def _read_pending_items(self) -> _PendingItems:
-        """The requests that can change a row, by instance."""
+        """Read the requests that can change a row, by instance."""
         found: _PendingItems = {}
         for message in self._inbox.pending_of_kinds(STATUS_CHANGING_KINDS):
             for first in range(0, message.total, _ITEMS_PER_READ):
@@ -306,7 +311,7 @@ class HubReader:
         return found
 
     def _open_tables(self, journal: JournalSnapshot) -> Iterator[IndexReader]:
-        """What the journal can be laid over: the index, a private copy of it, or one folded for the moment."""
+        """Yield tables to merge the journal with: the index, a private copy of it, or a temporary rebuild."""
         path = f"{self._root}/{layout.INDEX_FILE}"
         if self._disk.exists(path):
             for open_it in (open_index_readonly, open_index_copy):
@@ -321,16 +326,16 @@ class HubReader:
 
 
 class InstanceSnapshot(NamedTuple):
-    """The requests for an instance that no engine has taken yet, in order, and its history."""
+    """The unconsumed requests for an instance, in order, and its history."""
 
     pending: list[Message]
     history: History | None
 
 
 class _MergedView(NamedTuple):
-    """A table, the instances that it is too old for (None: gone), and the starts that nobody has taken.
+    """A table, the newer rows of instances for which it is outdated (None: purged), and the unconsumed starts.
 
-    `used` are the numbers of the messages that have changed something among them.
+    `used` are the numbers of the messages that changed some of these rows.
     """
 
     table: IndexReader
@@ -339,15 +344,15 @@ class _MergedView(NamedTuple):
     used_numbers: set[int]
 
     def extra_rows(self) -> Iterator[InstanceSummary]:
-        """The rows that aren't in the table."""
+        """Yield the rows that aren't in the table."""
         yield from (row for row in self.newer_rows.values() if row is not None)
         yield from self.pending_rows.values()
 
 
 def _not_consumed(requests: list[Message], journal: JournalSnapshot, found: History | None) -> list[Message]:
-    """Those that no commit has taken. The file of one that was taken goes a moment later."""
+    """Return the requests that no commit has consumed. The file of a consumed one is removed a moment later."""
     gone = journal.consumed_among([each.message for each in requests if each.kind in STATUS_CHANGING_KINDS])
-    # Of a batch some starts are taken earlier than others; the history says so of this one.
+    # Some starts of a batch are consumed earlier than others; the history shows whether this one was.
     return [each for each in requests if each.message not in gone and not (found and is_batch_start(each))]
 
 

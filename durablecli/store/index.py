@@ -1,8 +1,8 @@
 """The index: an SQLite table with a row per instance and entity, derived from the histories and rebuilt from them.
 
-Between checkpoints it is written without syncs, which a killed process survives and a power cut doesn't. So the
-header of the file (user_version) says in which run of the machine it was last written to; in a later run it counts
-for nothing, unless `make_durable` came last, which sets that mark to 0.
+Between checkpoints it is written without syncs, which is safe if the process is killed, but not after a power cut. So
+the file's header (user_version) identifies the boot of the machine during which it was last written. After a reboot the
+index is discarded, unless the last write was `make_durable`, which sets that mark to 0.
 """
 
 from __future__ import annotations
@@ -26,12 +26,14 @@ from durablecli.store.process_identity import boot_id
 from durablecli.store.query import Page, Query, compile_count, compile_page, from_micros, make_page, to_micros
 
 FORMAT = 3
-"""3 since pending retries count as owed."""
+"""3 since pending retries count as pending work."""
 MEMORY = ":memory:"
 _FULL_CHECK_LIMIT = 4 * 1024 * 1024
 _QUICK_CHECK_LIMIT = 32 * 1024 * 1024
-"""Up to these sizes an index is checked when it is opened, with all its entries or at least its pages. The checks take
-about 0.1 s and 0.01 s for each MiB; in a larger index damage shows when it is met."""
+"""The sizes up to which an index is checked on opening, with all its entries or at least its pages.
+
+The checks take about 0.1 s and 0.01 s per MiB; in a larger index damage is detected when it is read.
+"""
 _DISK_ERRORS = frozenset(
     (
         sqlite3.SQLITE_PERM,
@@ -46,7 +48,7 @@ _DISK_ERRORS = frozenset(
         sqlite3.SQLITE_AUTH,
     )
 )
-_BUSY_TIMEOUT = 60.0  # a reader may have been stopped in the middle of a page; the index lags meanwhile
+_BUSY_TIMEOUT = 60.0  # a reader may be stopped in the middle of a page; the index lags meanwhile
 _CACHE_KIB = 32768
 _COLUMNS = (
     "id, name, status, execution, parent, version, created, updated, records, bytes, next_due, owes, waiting,"
@@ -83,18 +85,19 @@ _decode_waiting = msgspec.json.Decoder(tuple[PendingWait, ...]).decode
 
 
 class IndexUnusable(Exception):
-    """The index is missing, damaged, hot, locked or of another format; the histories know everything it knew."""
+    """The index is missing, damaged, locked, in another format, or needs a rollback. It can be rebuilt from the
+    histories."""
 
 
 class IndexReader:
-    """Questions to an index. Several of them between `begin_read` and `end_read` are answered from one moment."""
+    """Queries of an index. Those between `begin_read` and `end_read` see one consistent state."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._db = connection
         self._guard = threading.RLock()
 
     def begin_read(self) -> int:
-        """Begin to read one moment; gives the last commit that it contains."""
+        """Begin a consistent read; return the last commit that the index contains."""
         with self._guard, _translate_read_errors():
             self._db.execute("BEGIN")
             return self.last_commit
@@ -109,26 +112,26 @@ class IndexReader:
             return _last_commit(self._db)
 
     def page(self, query: Query) -> Page:
-        """The rows that fit, in order, from the cursor on; raises UsageError for a cursor of another query."""
+        """Return the matching rows, in order, from the cursor on; raise UsageError for a cursor of another query."""
         return make_page(query, self.rows(query, query.limit + 1))
 
     def rows(self, query: Query, limit: int) -> list[InstanceSummary]:
-        """The same with a limit of its own, and without making a cursor."""
+        """Return the matching rows, with a separate limit and without making a cursor."""
         clauses, values = compile_page(query, self._matching_names(query))
         with self._guard, _translate_read_errors():
-            # The clauses are made of constants, every value is bound.
+            # The clauses consist of constants; every value is bound.
             sql = f"SELECT {_COLUMNS} FROM instances {clauses} LIMIT ?"  # noqa: S608
             return [_to_summary(row) for row in self._db.execute(sql, (*values, limit)).fetchall()]
 
     def count(self, query: Query) -> int:
-        """How many rows fit, whatever the cursor."""
+        """Count the matching rows, regardless of the cursor."""
         clauses, values = compile_count(query, self._matching_names(query))
         with self._guard, _translate_read_errors():
             sql = f"SELECT count(*) FROM instances {clauses}"  # noqa: S608  as in rows
             return int(self._db.execute(sql, values).fetchone()[0])
 
     def _matching_names(self, query: Query) -> list[str]:
-        """The names in the table that are the wanted one, but for case."""
+        """Return the names in the table that equal the requested one except for case."""
         if query.name is None:
             return []
         wanted = query.name.casefold()
@@ -142,7 +145,7 @@ class IndexReader:
         return None if row is None else _to_summary(row)
 
     def due_times(self) -> list[tuple[str, datetime]]:
-        """Who has something due, and when, the earliest first."""
+        """Return the instances that have something due, and when, the earliest first."""
         with self._guard, _translate_read_errors():
             found = self._db.execute(
                 "SELECT id, next_due FROM instances WHERE next_due IS NOT NULL ORDER BY next_due, id"
@@ -150,12 +153,12 @@ class IndexReader:
             return [(instance, from_micros(due)) for instance, due in found.fetchall()]
 
     def with_pending_work(self) -> list[str]:
-        """Who owes the world something: activities to run, messages to send, arrivals to apply."""
+        """Return the instances with pending work: activities to run, messages to send, arrivals to apply."""
         with self._guard, _translate_read_errors():
             return [row[0] for row in self._db.execute("SELECT id FROM instances WHERE owes ORDER BY id").fetchall()]
 
     def record_counts(self) -> dict[str, tuple[str, int]]:
-        """Of whoever owes something or is locked: the execution, and how many records it has."""
+        """Return the execution and the number of records of each instance that has pending work or is locked."""
         with self._guard, _translate_read_errors():
             found = self._db.execute(
                 "SELECT id, execution, records FROM instances WHERE owes"
@@ -164,7 +167,7 @@ class IndexReader:
             return {id: (str(execution), int(records)) for id, execution, records in found.fetchall()}
 
     def locked_entities(self) -> list[str]:
-        """The entities whose lock somebody holds."""
+        """Return the entities whose lock is held."""
         with self._guard, _translate_read_errors():
             found = self._db.execute("SELECT id FROM instances WHERE locked_by IS NOT NULL ORDER BY id")
             return [row[0] for row in found.fetchall()]
@@ -175,7 +178,8 @@ class IndexReader:
 
 
 class Index(IndexReader):
-    """The writer, for the one engine, whose threads may share it. What can't be used is emptied (`last_commit` 0)."""
+    """The writable index, for the one engine, whose threads may share it. An unusable one is emptied (`last_commit`
+    0)."""
 
     def __init__(self, path: str = MEMORY) -> None:
         self._path = path
@@ -192,7 +196,7 @@ class Index(IndexReader):
         with _translate_read_errors():
             db = sqlite3.connect(self._path, timeout=_BUSY_TIMEOUT, isolation_level=None, check_same_thread=False)
             try:
-                # DELETE leaves no file behind that a reader who may not write would stumble over.
+                # DELETE leaves no file behind that would hinder a reader without write access.
                 db.execute("PRAGMA journal_mode = DELETE")
                 db.execute("PRAGMA synchronous = OFF")
                 db.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
@@ -212,7 +216,7 @@ class Index(IndexReader):
             return db
 
     def update(self, rows: Iterable[InstanceSummary], removed: Iterable[str], last_commit: int) -> None:
-        """Put rows in, take instances out, and note the last commit: all or nothing, and not yet durable.
+        """Update rows, remove instances and record the last commit, atomically but not yet durably.
 
         Raises StorageError, and IndexUnusable if the index is damaged.
         """
@@ -236,14 +240,14 @@ class Index(IndexReader):
             raise
 
     def make_durable(self) -> None:
-        """Return when all that was applied is on disk, and would be believed after a power cut.
+        """Return when everything applied is on disk and remains valid after a power cut.
 
         Raises StorageError, and IndexUnusable if the index is damaged.
         """
         if self._path == MEMORY or not self._has_boot_mark:
             return
         with self._guard, _translate_write_errors(self._path):
-            # Only then the mark goes, in a transaction of its own that syncs whatever it does.
+            # Only then reset the mark, in a transaction of its own that always syncs.
             _sync_path(self._path, os.O_RDONLY)
             if not self._is_folder_synced:
                 _sync_path(os.path.dirname(self._path) or ".", os.O_RDONLY | os.O_DIRECTORY)
@@ -251,7 +255,7 @@ class Index(IndexReader):
             wait_for_handle(lambda: self._set_boot_mark(0))
 
     def clear(self) -> None:
-        """Replace the index by an empty one, whatever state it is in."""
+        """Replace the index with an empty one, whatever its state."""
         with self._guard, _translate_write_errors(self._path):
             with suppress(sqlite3.Error):
                 self._db.close()
@@ -261,8 +265,8 @@ class Index(IndexReader):
     def _set_boot_mark(self, mark: int) -> None:
         if self._path == MEMORY:
             return
-        # EXTRA syncs the folder too. Else the journal of this transaction could come back at a power cut, after later
-        # transactions changed the file, and roll back nothing but the mark.
+        # EXTRA syncs the folder too. Otherwise the journal of this transaction could reappear after a power cut, after
+        # later transactions changed the file, and roll back only the mark.
         self._db.execute("PRAGMA synchronous = EXTRA")
         try:
             self._execute_when_free(f"PRAGMA user_version = {mark}")
@@ -271,7 +275,7 @@ class Index(IndexReader):
         self._has_boot_mark = mark != 0
 
     def _execute_when_free(self, statement: str) -> None:
-        """Wait for a reader for as long as it takes: one that was stopped on its way is no reason to stop as well."""
+        """Execute a statement, waiting for readers as long as necessary: a stopped reader must not stop the engine."""
         while True:
             try:
                 self._db.execute(statement)
@@ -282,7 +286,7 @@ class Index(IndexReader):
                 return
 
     def _remove_files(self) -> None:
-        """Unlink the file, then its journal: alone, the journal would be taken for that of the next file."""
+        """Unlink the file, then its journal: a journal left alone would be applied to the next file."""
         self._is_folder_synced = False
         if self._path == MEMORY:
             return
@@ -293,9 +297,9 @@ class Index(IndexReader):
 
 
 def open_index_readonly(path: str, *, timeout: float = 1.0) -> IndexReader:
-    """An index that is read and not touched, not even by side files; raises IndexUnusable.
+    """Open an index without changing anything, not even side files; raises IndexUnusable.
 
-    A journal that a dead engine left is IndexUnusable too: rolling it back would be writing.
+    A journal that a dead engine left is IndexUnusable too: rolling it back would write.
     """
     name = "".join(f"%{ord(each):02x}" if each in "%?#" else each for each in os.path.abspath(path))
     with _translate_read_errors():
@@ -309,7 +313,7 @@ def open_index_readonly(path: str, *, timeout: float = 1.0) -> IndexReader:
 
 
 def check_index_format(db: sqlite3.Connection) -> None:
-    """Raise IndexUnusable unless the file is an index of this format that can be believed."""
+    """Raise IndexUnusable unless the file is a valid index of this format."""
     if _user_version(db) not in (0, _boot_mark()):
         raise IndexUnusable("the machine went down while the index was not yet on disk")
     found = dict(db.execute("SELECT key, value FROM meta").fetchall())
@@ -319,7 +323,7 @@ def check_index_format(db: sqlite3.Connection) -> None:
 
 
 def _last_commit(db: sqlite3.Connection) -> int:
-    """The last commit that the index contains; without its crc it isn't believed, for it says what numbers are used."""
+    """Return the last commit in the index; its crc must match, because it determines the next numbers."""
     found = dict(db.execute("SELECT key, value FROM meta WHERE key IN ('last_commit', 'last_commit_crc')").fetchall())
     last = int(found["last_commit"])
     if found.get("last_commit_crc", _crc(last)) != _crc(last):
@@ -375,7 +379,7 @@ def _translate_write_errors(path: str) -> Iterator[None]:
 
 
 def _is_damage(error: sqlite3.Error) -> bool:
-    """Whether the file's content is to blame, and a new file would do better."""
+    """Return whether the content of the file is the cause, so that a new file would help."""
     code = getattr(error, "sqlite_errorcode", None)
     if code is None:
         return isinstance(error, sqlite3.OperationalError)  # a text that isn't UTF-8
@@ -385,7 +389,7 @@ def _is_damage(error: sqlite3.Error) -> bool:
 
 
 def _key(instance: str) -> tuple[bool, str]:
-    # What asks for entities never passes the instances, and the other way round.
+    # Queries for entities never pass the instances, and vice versa.
     return is_entity_id(instance), instance
 
 

@@ -1,4 +1,4 @@
-"""A private copy of an index that can't be read where it is, among the temporary files of the system.
+"""A private copy, in the system's temporary folder, of an index that can't be read in place.
 
 Like the index itself this bypasses Disk: sqlite opens its files on its own.
 """
@@ -15,8 +15,9 @@ _MAX_ATTEMPTS = 3
 
 
 def open_index_copy(path: str) -> IndexReader:
-    """A private copy of the index: there the journal of a dead engine may be rolled back; raises IndexUnusable."""
-    import shutil  # here: hardly ever needed, and slow to import
+    """Open a private copy of the index, in which the journal of a dead engine may be rolled back; raises
+    IndexUnusable."""
+    import shutil  # imported here: rarely needed, and slow to import
     import tempfile
 
     folder = tempfile.mkdtemp(prefix="durablecli-")
@@ -49,7 +50,7 @@ def _open_checked(path: str) -> IndexReader:
 
 
 def _fingerprints(path: str) -> list[tuple[int, int, int] | None]:
-    """What changes when a file is written or replaced; None for a file that isn't there."""
+    """Return values that change when a file is written or replaced; None for a missing file."""
     found: list[tuple[int, int, int] | None] = []
     for each in (path, f"{path}-journal"):
         try:

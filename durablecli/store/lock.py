@@ -14,7 +14,8 @@ if TYPE_CHECKING:  # filelock imports asyncio, which is too slow for verbs that 
 
 
 class EngineLock:
-    """The lock of one hub, on a file of its own that is never removed: removing it would let two processes hold it."""
+    """The lock of one hub, on a separate file that is never removed: removing it would let two processes hold the
+    lock."""
 
     def __init__(self, disk: Disk, root: str) -> None:
         self._disk = disk
@@ -23,10 +24,10 @@ class EngineLock:
         self._lock: FileLock | None = None
 
     def acquire(self, timeout: float = 1.0) -> None:
-        """Take the lock; raises HubLocked, which names the holder, after `timeout` seconds."""
+        """Acquire the lock; raise HubLocked, which names the holder, after `timeout` seconds."""
         from filelock import FileLock, Timeout
 
-        # By default the lock would belong to a thread, and fall back to a soft lock that a crash leaves behind.
+        # By default the lock would belong to a thread, and fall back to a soft lock that survives a crash.
         lock = FileLock(self.path, timeout=timeout, mode=0o600, thread_local=False, fallback_to_soft=False)
         try:
             lock.acquire()
@@ -49,7 +50,7 @@ class EngineLock:
         return self._lock is not None
 
     def engine_process(self) -> EngineProcess | None:
-        """The engine that hub.json names."""
+        """Return the engine that hub.json names."""
         return read_engine_process(self._disk, self._root)
 
     def _conflict_text(self) -> str:

@@ -1,4 +1,4 @@
-"""A disk in memory: for hubs that need not outlive their process, as those of authors' tests."""
+"""A disk in memory, for hubs that needn't outlive their process, such as those of tests."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from contextlib import contextmanager
 from durablecli.store.disk import FileInfo
 
 _normpath = functools.lru_cache(4_096)(os.path.normpath)
-"""The normal form of a path. Nearly every operation needs it, and a hub has few paths."""
+"""Normalizes a path. Nearly every operation needs this, and a hub has few paths."""
 
 
 class Inode:
-    """The bytes of a file, apart from its name."""
+    """The bytes of a file, without its name."""
 
     def __init__(self, number: int) -> None:
         self.number = number
@@ -43,7 +43,7 @@ class MemoryAppender:
 
 
 class MemoryDisk:
-    """Names, files and folders as Python objects. Every change goes through one of the methods under "the changes"."""
+    """Names, files and folders as Python objects. Every change is made by one of the methods under "changes"."""
 
     can_sync_all = True
     user = 0
@@ -55,7 +55,7 @@ class MemoryDisk:
         self._guard = threading.RLock()
         self._locks: dict[str, threading.Lock] = {}
 
-    # ── the changes ────────────────────────────────────────────────────────────────────────────────────────────────
+    # ── changes ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def extend(self, node: Inode, data: bytes, path: str) -> None:
         """Append to a file."""
@@ -66,7 +66,7 @@ class MemoryDisk:
         """Sync a file's bytes."""
 
     def link(self, path: str, node: Inode) -> None:
-        """Give a file a name, in the place of whatever had it."""
+        """Give a file a name, replacing any file of that name."""
         with self._guard:
             self._require_folder(path)
             self.files[path] = node
@@ -105,7 +105,7 @@ class MemoryDisk:
     def sync_all(self, path: str) -> None:
         pass
 
-    # ── what follows from them ─────────────────────────────────────────────────────────────────────────────────────
+    # ── derived operations ───────────────────────────────────────────────────────────────────────────────────────────
 
     def _is_folder(self, path: str) -> bool:
         return path in self.folders or _normpath(path) in self.folders

@@ -1,4 +1,4 @@
-"""Errors of the operating system, as the errors that people meet."""
+"""Translation of OSError into StorageError and NoPermission, with the consequence for the user."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ FAIL_STOP = "nothing more is accepted. Repair the disk or free some space, then 
 
 @contextmanager
 def translate_os_errors(consequence: str, path: str = "the state directory") -> Iterator[None]:
-    """Turn OSError into NoPermission or StorageError, with the consequence: "the message isn't acknowledged".
+    """Translate OSError to NoPermission or StorageError, with the consequence: "the message isn't acknowledged".
 
-    `path` is named where the error itself names none.
+    `path` is named if the error itself names none.
     """
     try:
         yield
@@ -27,7 +27,7 @@ def translate_os_errors(consequence: str, path: str = "the state directory") -> 
 
 
 def make_fail_stop_error(error: OSError, path: str) -> StorageError:
-    """The error after which an engine writes nothing more: only a restart knows what is on disk."""
+    """Make the error after which an engine writes nothing more: only a restart can determine what is on disk."""
     return StorageError(f"{path}: {error.strerror or error}; {FAIL_STOP}")
 
 

@@ -1,4 +1,4 @@
-"""The permissions of a hub: its files belong to its user, others can't write to them, and none is a symlink."""
+"""The permissions of a hub: its user owns the files, others can't write to them, and none is a symlink."""
 
 from __future__ import annotations
 

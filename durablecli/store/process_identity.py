@@ -1,4 +1,4 @@
-"""The identity of processes: a pid alone proves nothing, because the system reuses the numbers."""
+"""The identity of processes: a pid alone is not enough, because the system reuses the numbers."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def start_token(pid: int) -> str | None:
         return f"{boot_id()}:{started}" if started else None
     fields = _stat_fields(pid)
     if not fields or fields[0] in (b"Z", b"X"):
-        return None  # dead, and only not yet waited for
+        return None  # dead, but not yet reaped
     return f"{boot_id()}:{int(fields[19])}"
 
 
@@ -38,12 +38,12 @@ def pid_namespace() -> str:
 
 
 def is_process_alive(pid: int, started: str) -> bool:
-    """Whether the process with this start token is still running."""
+    """Return whether the process with this start token is still running."""
     return start_token(pid) == started
 
 
 def is_pid_in_use(pid: int) -> bool:
-    """Whether any process has this pid now."""
+    """Return whether any process has this pid now."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
@@ -54,15 +54,15 @@ def is_pid_in_use(pid: int) -> bool:
 
 
 def is_process_stopped(pid: int) -> bool:
-    """Whether a process was stopped by a signal or a debugger; False where the system doesn't say."""
+    """Return whether a process was stopped by a signal or a debugger; False where the system doesn't say."""
     return _stat_fields(pid)[:1] in ([b"T"], [b"t"])
 
 
 def _stat_fields(pid: int) -> list[bytes]:
-    """The fields of /proc/PID/stat from the state on; none if there is no such process."""
+    """Read the fields of /proc/PID/stat from the state on; none if there is no such process."""
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:
-            return file.read().rpartition(b") ")[2].split()  # the command before it may contain anything
+            return file.read().rpartition(b") ")[2].split()  # the command before it may contain any text
     except OSError:
         return []
 

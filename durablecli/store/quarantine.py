@@ -1,9 +1,9 @@
-"""The quarantine: instances that the engine leaves alone, because their history is damaged or they fail unexpectedly.
+"""The quarantine: instances that the engine skips, because their history is damaged or they fail unexpectedly.
 
 Invariant: one bad instance never stops the hub: it is quarantined with a reason, and the rest of the hub runs.
 
-`set-aside.json` lists them for readers. It is derived: the engine that opens the hub next tries each of them again, and
-lists again those that still can't be used. What is sent to such an instance is kept: see `kept`.
+`set-aside.json` lists them for readers. It is derived: the next engine that opens the hub retries each of them, and
+lists those that still fail. Messages to such an instance are kept: see `kept`.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ _decode = msgspec.json.Decoder(list[QuarantinedInstance]).decode
 
 
 def read_quarantine(disk: Disk, root: str) -> dict[str, QuarantinedInstance]:
-    """The instances in the list; none when there is no list, or none that can be read."""
+    """Read the instances in the list; none if there is no list, or no readable one."""
     return {each.instance: each for each in read_list(disk, f"{root}/{QUARANTINE_FILE}", _decode)}
 
 
 class Quarantine:
-    """The list of one hub, for its one engine. `save` writes it when it has changed."""
+    """The list of one hub, for its one engine. `save` writes it if it has changed."""
 
     def __init__(self, disk: Disk, root: str) -> None:
         self._disk = disk
@@ -45,25 +45,25 @@ class Quarantine:
         self._unlisted: set[str] = set()
 
     def take_all(self) -> list[str]:
-        """Empty the list; the instances that were on it, which are to be tried again."""
+        """Empty the list; return the instances that were on it, which are to be retried."""
         found = sorted({*self._entries, *self._unlisted})
         self._entries.clear()
         self._unlisted.clear()
         return found
 
     def add_unlisted(self, instance: str) -> None:
-        """Leave an instance alone until it is tried again, without listing it: what is kept for it comes first."""
+        """Quarantine an instance until it is retried, without listing it: the messages kept for it come first."""
         self._unlisted.add(instance)
 
     def add(self, instance: str, reason: str) -> None:
-        """Put an instance on the list; one that is on it keeps its reason."""
+        """Add an instance to the list; one already on it keeps its reason."""
         if instance not in self._entries:
             before = self._saved.get(instance)
             since = before.since if before is not None else datetime.now(UTC)
             self._entries[instance] = QuarantinedInstance(instance, reason, since)
 
     def discard(self, instance: str) -> None:
-        """Take an instance off the list."""
+        """Remove an instance from the list."""
         self._entries.pop(instance, None)
         self._unlisted.discard(instance)
 
@@ -77,7 +77,7 @@ class Quarantine:
         return bool(self._entries or self._unlisted)
 
     def save(self) -> None:
-        """Write the list, durably, if it isn't what the file holds."""
+        """Write the list, durably, if it differs from the file."""
         if self._entries == self._saved:
             return
         write_list(self._disk, f"{self._root}/{QUARANTINE_FILE}", list(self._entries.values()))

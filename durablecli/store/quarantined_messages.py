@@ -1,7 +1,7 @@
-"""Messages to quarantined instances: kept in a file for each instance, in order, until it can take them.
+"""Messages to quarantined instances: kept in a file per instance, in order, until they can be delivered.
 
-The commit that decides to keep something holds it, and the commit that delivers it says so, so nothing is lost or
-delivered twice. The files follow the journal, as histories do; `kept/` holds one for each such instance.
+A commit contains each message to keep, and a later commit records its delivery, so none is lost or delivered twice. The
+files in `kept/`, one per instance, follow the journal as histories do.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from durablecli.store.os_errors import translate_os_errors
 
 
 class QuarantinedEntry(msgspec.Struct):
-    """One line of such a file: `c` is the commit that kept `what`."""
+    """One line of such a file: the message `what`, kept by the commit `c`."""
 
     c: int
     what: QuarantinedMessage
@@ -33,18 +33,18 @@ _decode = msgspec.json.Decoder(QuarantinedEntry).decode
 
 
 def quarantined_messages_path(root: str, instance: str) -> str:
-    """The path of the file for an instance."""
+    """Return the path of the file for an instance."""
     name = entity_file_name(instance) if is_entity_id(instance) else file_name(instance)
     return f"{root}/{QUARANTINED_MESSAGES_FOLDER}/{name}.jsonl"
 
 
 def read_quarantined_messages(disk: Disk, root: str, instance: str) -> list[QuarantinedEntry]:
-    """What is kept for an instance, in order."""
+    """Read the messages kept for an instance, in order."""
     return _read_entries(disk, quarantined_messages_path(root, instance))
 
 
 def instances_with_messages(disk: Disk, root: str) -> Iterator[str]:
-    """The instances for which something is kept."""
+    """Yield the instances with kept messages."""
     for name in sorted(disk.listdir(f"{root}/{QUARANTINED_MESSAGES_FOLDER}")):
         if name.endswith(".jsonl") and (entries := _read_entries(disk, f"{root}/{QUARANTINED_MESSAGES_FOLDER}/{name}")):
             yield entries[0].what.instance
@@ -57,29 +57,29 @@ def _read_entries(disk: Disk, file: str) -> list[QuarantinedEntry]:
         return []
     found: list[QuarantinedEntry] = []
     for line in lines:
-        # A bad line is a torn one, which the journal still has, or damage: what stands behind it is of other commits.
+        # A bad line is torn, and the journal still has it, or damaged. The lines after it belong to other commits.
         with suppress(CorruptLine):
             found.append(decode_line(line, _decode))
     return found
 
 
 class QuarantinedMessages:
-    """The writer, for the one engine. What it writes is on disk when a call returns: it is seldom needed."""
+    """The writer, for the one engine. Each call returns when its changes are on disk: this is rarely needed."""
 
     def __init__(self, disk: Disk, root: str) -> None:
         self._disk = disk
         self._root = root
 
     def read(self, instance: str) -> list[QuarantinedEntry]:
-        """What is kept for an instance, in order."""
+        """Read the messages kept for an instance, in order."""
         return read_quarantined_messages(self._disk, self._root, instance)
 
     def instances(self) -> list[str]:
-        """The instances for which something is kept."""
+        """Return the instances with kept messages."""
         return list(instances_with_messages(self._disk, self._root))
 
     def publish(self, commit: Commit) -> None:
-        """Write down what a commit keeps and delivers that is in the journal."""
+        """Write the kept and delivered messages of a commit that is in the journal."""
         kept: dict[str, list[QuarantinedEntry]] = {}
         for each in commit.quarantined:
             kept.setdefault(each.instance, []).append(QuarantinedEntry(commit.c, each))
@@ -91,7 +91,7 @@ class QuarantinedMessages:
                 self._replace(file, [each for each in _read_entries(self._disk, file) if each.c > delivered.upto])
 
     def prepend(self, instance: str, messages: Iterable[QuarantinedMessage]) -> None:
-        """Keep something that came before all that is kept for an instance; what is kept already isn't kept twice."""
+        """Insert messages before all those kept for an instance; messages already kept aren't duplicated."""
         file = quarantined_messages_path(self._root, instance)
         before = _read_entries(self._disk, file)
         known = [msgspec.json.encode(each.what) for each in before]
@@ -101,7 +101,7 @@ class QuarantinedMessages:
             self._replace(file, [*(QuarantinedEntry(c, each) for each in missing), *before])
 
     def restore(self, commits: Iterable[Commit]) -> None:
-        """Bring the files to what commits say, whatever of it is there already."""
+        """Bring the files to the state in the commits, whatever they already contain."""
         for instance, (upto, kept) in _undelivered_by_instance(commits).items():
             file = quarantined_messages_path(self._root, instance)
             entries = [each for each in _read_entries(self._disk, file) if each.c > upto]
@@ -137,7 +137,7 @@ def _encode_entries(entries: Iterable[QuarantinedEntry]) -> bytes:
 
 
 def _undelivered_by_instance(commits: Iterable[Commit]) -> dict[str, tuple[int, list[QuarantinedEntry]]]:
-    """By instance: up to which commit all was delivered, and what was kept since."""
+    """Return, by instance, the commit up to which everything was delivered, and the messages kept since."""
     found: dict[str, tuple[int, list[QuarantinedEntry]]] = {}
     for commit in commits:
         for kept in commit.quarantined:

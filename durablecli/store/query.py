@@ -1,4 +1,4 @@
-"""Queries over instances: filters, an order, and a cursor that goes on where the last page ended."""
+"""Queries over instances: filters, an order, and a cursor that continues after the last page."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ _LAST_CHARACTER = 0x10FFFF
 
 
 class Query(msgspec.Struct, frozen=True):
-    """Which instances, in which order. Filters combine; `status` holds those that are wanted, none means all.
+    """Filters and order of a list of instances. Filters combine; `status` holds the wanted ones, empty means all.
 
-    `entities` asks for entities, and for nothing else; without it there are none among the rows. `locked` and `blocked`
-    leave only those that are; one that is set aside counts as blocked.
-    `created_after` and `created_before` are both inclusive. By `created` and `updated` the newest come first, by
-    `name`, `id` and `status` the lowest; `reverse` turns that round. `cursor` is that of the page before.
+    `entities` selects only entities; without it there are none among the rows. `locked` and `blocked` select only such
+    rows; a quarantined one counts as blocked. `created_after` and `created_before` are both inclusive. By `created` and
+    `updated` the newest come first, by `name`, `id` and `status` the lowest; `reverse` reverses that. `cursor` is that
+    of the page before.
     """
 
     name: str | None = None
@@ -47,7 +47,7 @@ class Query(msgspec.Struct, frozen=True):
         return (self.sort in ("created", "updated")) != self.reverse
 
     def matches(self, row: InstanceSummary) -> bool:
-        """Whether a row passes the filters, whatever the cursor."""
+        """Return whether a row passes the filters, regardless of the cursor."""
         return (
             is_entity_id(row.id) == self.entities
             and (self.name is None or row.name.casefold() == self.name.casefold())
@@ -61,12 +61,12 @@ class Query(msgspec.Struct, frozen=True):
         )
 
     def sort_key(self, row: InstanceSummary) -> tuple[str | int, str]:
-        """What the order goes by: the sorted value, then the id."""
+        """Return the sort key: the sorted value, then the id."""
         value = getattr(row, self.sort)
         return (to_micros(value) if isinstance(value, datetime) else value), row.id
 
     def is_after_cursor(self, row: InstanceSummary) -> bool:
-        """Whether a row comes behind the cursor."""
+        """Return whether a row comes after the cursor."""
         last = self.cursor_key()
         if last is None:
             return True
@@ -74,7 +74,7 @@ class Query(msgspec.Struct, frozen=True):
         return key < _comparable(last) if self.is_descending else key > _comparable(last)
 
     def cursor_key(self) -> tuple[str | int, str] | None:
-        """The key that the cursor encodes; raises UsageError for one of another order, or none of ours."""
+        """Decode the cursor to a key; raise UsageError if it belongs to another order or is invalid."""
         if self.cursor is None:
             return None
         try:
@@ -90,24 +90,24 @@ _decode_cursor = msgspec.json.Decoder(tuple[str, str | int, str]).decode
 
 
 class Page(msgspec.Struct, frozen=True):
-    """Some rows, and the cursor that asks for what follows; None at the end."""
+    """Some rows, and the cursor for the next page; None at the end."""
 
     rows: list[InstanceSummary]
     cursor: str | None
 
 
 def to_micros(time: datetime) -> int:
-    """A time as the index keeps it: microseconds since 1970, UTC."""
+    """Convert a time to the index's format: microseconds since 1970, UTC."""
     return (time - _EPOCH) // _MICROSECOND
 
 
 def from_micros(value: int) -> datetime:
-    """The time of a number of microseconds, as the index keeps it."""
+    """Convert microseconds since 1970, as stored in the index, to a time."""
     return _EPOCH + timedelta(microseconds=value)
 
 
 def make_page(query: Query, rows: list[InstanceSummary]) -> Page:
-    """The page of sorted rows, of which one more than the limit says that something follows."""
+    """Make the page of sorted rows; one row more than the limit means that another page follows."""
     if len(rows) <= query.limit:
         return Page(rows, None)
     rows = rows[: query.limit]
@@ -117,19 +117,22 @@ def make_page(query: Query, rows: list[InstanceSummary]) -> Page:
 
 
 def sort_rows(query: Query, rows: Iterable[InstanceSummary]) -> list[InstanceSummary]:
-    """Rows in the order that the index would give them."""
+    """Sort rows in the order that the index would return."""
     return sorted(rows, key=lambda row: _comparable(query.sort_key(row)), reverse=query.is_descending)
 
 
 def compile_count(query: Query, matching_names: Sequence[str] = ()) -> tuple[str, tuple[object, ...]]:
-    """The WHERE clause of the filters, and its values. `matching_names` are the names in the table that equal the
-    wanted one without case, which sqlite can only decide for ASCII."""
+    """Compile the WHERE clause of the filters, and its values.
+
+    `matching_names` are the names in the table that equal the wanted one except for case, which sqlite can only compare
+    for ASCII.
+    """
     wanted = _filters(query, matching_names)
     return _where_clause([clause for clause, _ in wanted]), tuple(value for _, values in wanted for value in values)
 
 
 def compile_page(query: Query, matching_names: Sequence[str] = ()) -> tuple[str, tuple[object, ...]]:
-    """WHERE with the cursor, and ORDER BY. `matching_names` as in `compile_count`."""
+    """Compile WHERE with the cursor, and ORDER BY. `matching_names` as in `compile_count`."""
     if query.sort not in SORT_FIELDS:
         raise UsageError(f"a list can't be sorted by {query.sort!r}, only by {', '.join(SORT_FIELDS)}")
     if query.limit < 1:
@@ -151,12 +154,12 @@ def _where_clause(clauses: list[str]) -> str:
 def _filters(query: Query, matching_names: Sequence[str]) -> list[tuple[str, tuple[object, ...]]]:
     found: list[tuple[str, tuple[object, ...]]] = [("entity = ?", (query.entities,))]
     if query.name is not None:
-        # by_name has the rows of one spelling in the order of `created`; several would have to be sorted.
+        # by_name holds the rows of one name in the order of `created`; those of several would have to be sorted.
         wanted = "name = ?" if len(matching_names) == 1 else f"+name IN ({', '.join('?' * len(matching_names))})"
         found.append((wanted, tuple(matching_names)))
     if query.status:
-        # by_status has the rows of one status in the order of `created`; for all else it would only cost a sort, and
-        # the plus sign keeps sqlite from using it.
+        # by_status holds the rows of one status in the order of `created`; for other queries it would only add a sort,
+        # and the plus sign keeps sqlite from using it.
         plus = "" if len(query.status) == 1 and query.sort == "created" else "+"
         found.append((f"{plus}status IN ({', '.join('?' * len(query.status))})", query.status))
     if query.prefix:
@@ -178,7 +181,7 @@ def _filters(query: Query, matching_names: Sequence[str]) -> list[tuple[str, tup
 
 
 def _after_prefix(prefix: str) -> str | None:
-    """The lowest text above all that begin with `prefix`; None if there is none."""
+    """Return the lowest text above all that begin with `prefix`; None if there is none."""
     while prefix and ord(prefix[-1]) == _LAST_CHARACTER:
         prefix = prefix[:-1]
     if not prefix:
@@ -188,6 +191,6 @@ def _after_prefix(prefix: str) -> str | None:
 
 
 def _comparable(key: tuple[str | int, str]) -> tuple[int, str, str]:
-    """Numbers and texts compare as in the index; texts by code point, as their UTF-8 does."""
+    """Convert a key so that numbers and texts compare as in the index; texts by code point, as their UTF-8 does."""
     value, instance = key
     return (value, "", instance) if isinstance(value, int) else (0, value, instance)

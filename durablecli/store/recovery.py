@@ -1,7 +1,7 @@
-"""Recovery: bringing a hub into order when it is opened, whether the last engine stopped cleanly or not.
+"""Recovery: bringing a hub into a consistent state when it is opened, after a clean stop or a crash.
 
-The order is the guarantee. First the journal's tail is copied and synced; only then does anything act on it: files are
-completed, messages that were taken go, the index is brought up.
+The order is the guarantee. First the journal's tail is copied and synced; only then the history files are completed,
+consumed messages are removed, and the index is updated.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ from durablecli.store.journal.writer import Journal
 from durablecli.store.layout import JOURNAL_FOLDER
 
 RebuildProgress = Callable[[int], None]
-"""Called now and then with the number of histories read while the index is rebuilt."""
+"""Called from time to time with the number of histories read while the index is rebuilt."""
 
 _ROWS_PER_UPDATE = 1000
 _TORN_SUFFIX = ".torn"
 
 
 def summarize_history(instance: str, execution: str, lines: list[bytes]) -> InstanceSummary:
-    """The row by the fold that everybody uses, of what can be read."""
+    """Fold the readable records into a row, with the same fold as everywhere."""
     records = readable_records(instance, execution, lines)
     size = sum(map(len, lines)) + len(lines)
     if is_entity_id(instance):
@@ -51,17 +51,17 @@ def summarize_history(instance: str, execution: str, lines: list[bytes]) -> Inst
 
 
 def readable_records(instance: str, execution: str, lines: list[bytes]) -> Iterator[Record]:
-    """The records of whole lines, as far as they can be read."""
+    """Yield the records of intact lines, up to the first unreadable one."""
     start = crc_seed(instance, execution)
     for line in lines:
         try:
             yield decode_record(line, start)
         except CorruptLine:
-            return  # whole, and yet of no kind that we know: the engine that comes to this instance says so
+            return  # intact, but of an unknown kind: the engine reports it when it loads this instance
 
 
 def resume_journal(disk: Disk, folder: str, hub: str, tail: JournalTail) -> Journal:
-    """Copy the tail; what a crash tore off behind it is kept in a file of its own."""
+    """Copy the tail; the torn data after it is kept in a separate file."""
     if tail.torn is not None and tail.torn.data.strip(b"\0"):
         for name in disk.listdir(folder):
             if name.endswith(_TORN_SUFFIX):
@@ -71,15 +71,18 @@ def resume_journal(disk: Disk, folder: str, hub: str, tail: JournalTail) -> Jour
 
 
 class RecoveredHistories(NamedTuple):
-    """What completing the histories has shown: the instances whose turn was cut off between two commits, and those
-    whose files are damaged, with the reason."""
+    """The results of completing the histories.
+
+    `incomplete_turns` are the instances whose turn was interrupted between two commits; `damaged` are those with
+    damaged files, with the reason.
+    """
 
     incomplete_turns: set[str]
     damaged: dict[str, str]
 
 
 def recover_histories(writer: HistoryWriter, tail: JournalTail) -> RecoveredHistories:
-    """Bring the files to what the tail says."""
+    """Bring the files to the state in the tail."""
     found = complete_files(writer, tail.commits)
     return RecoveredHistories(
         {id for id, claim in found.parts.items() if claim.continues and not claim.purged}, found.damaged
@@ -87,20 +90,23 @@ def recover_histories(writer: HistoryWriter, tail: JournalTail) -> RecoveredHist
 
 
 def consumed_messages(tail: JournalTail) -> set[str]:
-    """The messages whose effects are in the tail; the last engine may not have come to unlinking them."""
+    """Return the messages whose effects are in the tail; the last engine may not have removed them yet."""
     return {each.message for commit in tail.commits for each in commit.consumed if each.upto is None}
 
 
 class PartialBatch(NamedTuple):
-    """A batch of which the items below `upto` are taken; commit `c` says so and is needed as long as nothing later
-    does: what was taken may have been purged since, and must not be taken again."""
+    """A batch whose items below `upto` are consumed, as recorded in commit `c`.
+
+    The commit is needed until a later one records more: consumed instances may have been purged since, and must not be
+    started again.
+    """
 
     upto: int
     c: int
 
 
 def find_partial_batches(tail: JournalTail) -> dict[str, PartialBatch]:
-    """The batches that the last engine had taken a part of, by message."""
+    """Return the batches that the last engine had partially consumed, by message."""
     found: dict[str, PartialBatch] = {}
     for commit in tail.commits:
         for each in commit.consumed:
@@ -114,11 +120,11 @@ def find_partial_batches(tail: JournalTail) -> dict[str, PartialBatch]:
 def catch_up_index(
     index: Index, disk: Disk, root: str, tail: JournalTail, *, progress: RebuildProgress | None = None
 ) -> dict[str, str]:
-    """Bring the index to the end of the tail: by the instances it misses, or anew when it misses too much. Gives the
-    instances whose histories it found damaged, with the reason.
+    """Update the index to the end of the tail, or rebuild it if too much is missing.
 
-    Nothing is in the index that wasn't on disk before. If it knows more than the journal, the journal has lost its end
-    where it looks like a crash; numbers would be given out twice.
+    Returns the instances whose histories are damaged, with the reason. The index contains only data that was on disk
+    before. If it is newer than the journal, the journal has lost its end in a way that looks like a crash, and numbers
+    would be assigned twice.
     """
     last = tail.next_commit - 1
     if index.last_commit > last:
@@ -138,9 +144,9 @@ def catch_up_index(
 def rebuild_index(
     index: Index, disk: Disk, root: str, last_commit: int, *, progress: RebuildProgress | None = None
 ) -> dict[str, str]:
-    """Fold every history into an emptied index; those damaged from their first line on can't be in it.
+    """Fold every history into an emptied index, except those damaged from the first line on.
 
-    Gives the instances whose histories are damaged, with the reason.
+    Returns the instances whose histories are damaged, with the reason.
     """
     index.clear()
     rows: list[InstanceSummary] = []
@@ -156,7 +162,7 @@ def rebuild_index(
             continue
         try:
             rows.append(summarize_history(history.instance, history.execution, history.lines))
-        except Exception as error:  # noqa: BLE001 - whole lines that make no history may break the fold anywhere
+        except Exception as error:  # noqa: BLE001 - intact lines that form no history may break the fold anywhere
             bad[history.instance] = f"{file} can't be read as a history: {type(error).__name__}: {error}"
             continue
         count += 1
@@ -172,7 +178,7 @@ def rebuild_index(
 def rebuild_index_while_running(index: Index, disk: Disk, root: str, last_durable: int) -> None:
     """Rebuild a damaged index while the engine runs: from the files, and from the journal up to commit `last_durable`.
 
-    Files that are written meanwhile may be ahead; their rows are applied once more.
+    Files that are written meanwhile may be ahead; their rows are applied again.
     """
     commits = [
         commit
@@ -198,13 +204,13 @@ def _summarize_parts(disk: Disk, root: str, parts: dict[str, JournalPart]) -> It
                 continue  # damaged from its first line on
             try:
                 row = summarize_history(instance, history.execution, history.lines)
-            except Exception:  # noqa: BLE001, S112 - as in rebuild; who asks for this instance is told
+            except Exception:  # noqa: BLE001, S112 - as in rebuild; a query for this instance reports the error
                 continue
             yield row
 
 
 def remove_temporary_files(disk: Disk, folder: str) -> None:
-    """Unlink copies of the journal's tail that were never finished."""
+    """Remove unfinished copies of the journal's tail."""
     for name in disk.listdir(folder):
         if name.endswith(".tmp"):
             with suppress(FileNotFoundError):

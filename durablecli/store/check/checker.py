@@ -1,7 +1,7 @@
 """The checker of a hub: reads every file and reports what is wrong. Writes nothing; an engine may run meanwhile.
 
-What opening a hub repairs itself (a torn tail, lagging histories, a stale index, a message that was taken) is a note.
-A finding is what no crash explains.
+Problems that opening a hub repairs (a torn tail, lagging histories, a stale index, a consumed message) are notes.
+A finding is a problem that no crash explains.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ _decode_head = msgspec.json.Decoder(_MessageHead).decode
 
 @dataclass
 class CheckReport:
-    """One line each, fit to be shown."""
+    """The findings and notes of a check, one displayable line each."""
 
     findings: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
@@ -63,7 +63,7 @@ class CheckReport:
 
 
 def check_hub(root: str, disk: Disk | None = None) -> CheckReport:
-    """Check every file; raises NewerHub, and NoPermission or StorageError if the files can't even be read."""
+    """Check every file; raise NewerHub, or NoPermission or StorageError if the files can't even be read."""
     with translate_os_errors("the hub can't be checked"):
         return HubChecker(disk or LocalDisk(), root).run()
 
@@ -89,7 +89,7 @@ class HubChecker:
         self._check_quarantine()
         self._check_failed_messages()
         if not self.is_engine_running:
-            # Beside an engine at work the inbox and the index change faster than they can be compared.
+            # While an engine is running, the inbox and the index change faster than they can be compared.
             self._check_inbox(tail)
             self._check_index(tail)
         return self.report
@@ -116,7 +116,7 @@ class HubChecker:
             self.report.notes.append(f"{tail.torn.path}: byte {offset}: a torn tail of {len(data)} bytes")
         return tail
 
-    # ── histories ──────────────────────────────────────────────────────────────────────────────────────────────────
+    # ── histories ────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _check_histories(self, tail: JournalTail | None) -> None:
         parts = self._read_parts(tail)
@@ -149,7 +149,7 @@ class HubChecker:
         for _ in range(_MAX_REREADS if self.is_engine_running else 0):
             if history is None or history.is_whole:
                 break
-            # The engine may just be writing this line. The journal knows it by now.
+            # An engine may be writing this line right now. By now the journal has it.
             parts = self._reread_parts() or parts
             instances_by_path = {history_path(self.root, instance): instance for instance in parts}
             history = read_history_file(self.disk, file)
@@ -174,7 +174,7 @@ class HubChecker:
             self._check_records(file, merged)
 
     def _check_unwritten(self, file: str, part: JournalPart, instance: str) -> None:
-        """A history that only the journal has so far; the index may know it already."""
+        """Check a history that only the journal has so far; the index may already contain it."""
         self.lagging_count += 1
         merged = merge_with_journal(None, part, instance)
         if merged is not None:
@@ -186,7 +186,7 @@ class HubChecker:
         if not self.is_engine_running:
             try:
                 row = summarize_history(history.instance, history.execution, history.lines)
-            except Exception as error:  # noqa: BLE001 - whole lines that make no history may break the fold anywhere
+            except Exception as error:  # noqa: BLE001 - intact lines that form no history may break the fold
                 self.report.findings.append(f"{file} can't be read as a history: {type(error).__name__}: {error}")
                 return
             self.expected_rows[history.instance] = row
@@ -194,7 +194,7 @@ class HubChecker:
                 self.held_locks[file] = lock
 
     def _check_locks(self, parts: dict[str, JournalPart]) -> None:
-        """Beside an engine at work the files would be of different moments, so nothing is known of locks then."""
+        """Check entity locks, unless an engine is running: the files would then be from different moments."""
 
         def look_up(instance: str) -> History | None:
             return merge_with_journal(read_history(self.disk, self.root, instance), parts.get(instance), instance)
@@ -213,7 +213,7 @@ class HubChecker:
                 yield from (f"{folder}/{each}" for each in self.disk.listdir(folder) if _is_unknown_file(each))
 
     def _check_quarantine(self) -> None:
-        """What the engine leaves alone, and what is kept for it."""
+        """Check the list of quarantined instances and the messages kept for them."""
         listed = quarantine.read_quarantine(self.disk, self.root)
         for entry in listed.values():
             self.report.findings.append(
@@ -224,7 +224,7 @@ class HubChecker:
             when = "it is repaired and an engine opens the hub" if instance in listed else "an engine opens the hub"
             self.report.notes.append(f"{format_count(count, 'message')} for {instance} kept; delivered when {when}")
 
-    # ── what is derived, or on its way ─────────────────────────────────────────────────────────────────────────────
+    # ── derived and in-flight data ───────────────────────────────────────────────────────────────────────────────────
 
     def _check_inbox(self, tail: JournalTail | None) -> None:
         reservations = Reservations(self.disk, self.root, InboxReader(self.disk, self.root))

@@ -1,7 +1,8 @@
-"""Questions and answers across a hub, for a repair: what instances wait for, and what others have recorded of it.
+"""Correlation across a hub, for a repair: what instances wait for, and what others have recorded about it.
 
-After records were lost, an instance may wait for an answer that was given, or that nobody will give. Each open question
-is matched with its answer: what is known is delivered, what was never received is sent again, all else fails.
+After records were lost, an instance may wait for an answer that was already given, or that will never come. Each open
+question is matched with its answer: a known outcome is delivered, a request that was never received is sent again,
+everything else fails.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ OriginKey = tuple[str, str, int]
 
 @dataclass
 class EntityLogView:
-    """The log of one entity: what it has received from whom, what came of it, and what waits."""
+    """The log of one entity: the operations it received, from whom, their outcomes, and the pending ones."""
 
     state: EntityRuntimeState
     received: dict[OriginKey, ev.Record] = field(default_factory=dict)
@@ -31,13 +32,13 @@ class EntityLogView:
     is_complete: bool = False
     """Whether the log goes back to the entity's beginning."""
     snapshot_senders: dict[tuple[str, str], int] = field(default_factory=dict)
-    """The last operation of each sender that is in the log's snapshot."""
+    """The last operation of each sender that the log's snapshot contains."""
     last_batch: ev.Record | None = None
     processed_until: datetime | None = None
-    """When the last operation was received that is done; what was sent later isn't."""
+    """When the last processed operation was received; operations sent later aren't processed."""
 
     def may_have_received(self, origin: ev.Origin) -> bool:
-        """Whether an operation may have been received, also where the log doesn't go back so far."""
+        """Return whether an operation may have been received, also where the log doesn't go back far enough."""
         if origin_key(origin) in self.received:
             return True
         if self.is_complete:
@@ -49,7 +50,7 @@ class EntityLogView:
 
 
 def build_log_view(records: Iterable[ev.Record], state: EntityRuntimeState) -> EntityLogView:
-    """What the records of a log say; `state` is their fold."""
+    """Build the view of a log from its records; `state` is their fold."""
     found = EntityLogView(state, waiting_numbers={record.n for record in state.pending_records()})
     received_at: dict[int, datetime] = {}
     for record in records:
@@ -71,12 +72,12 @@ def build_log_view(records: Iterable[ev.Record], state: EntityRuntimeState) -> E
 
 
 def origin_key(origin: ev.Origin) -> OriginKey:
-    """An origin as a key."""
+    """Convert an origin to a key."""
     return origin.instance, origin.execution, origin.n
 
 
 class Correlator:
-    """Answers the open questions of instances. `instance` and `entity` give what is known of another one."""
+    """Answers the open questions of instances. `instance` and `entity` look up what is known about another one."""
 
     def __init__(
         self, fold_instance: Callable[[str], RuntimeState | None], view_entity: Callable[[str], EntityLogView | None]
@@ -85,7 +86,7 @@ class Correlator:
         self._view_entity = view_entity
 
     def correlate(self, state: RuntimeState) -> Iterator[tuple[QuarantinedMessage, str]]:
-        """What is to be delivered for the open questions of a live instance, each with a line that says so."""
+        """Yield the messages that answer the open questions of a live instance, each with a description."""
         if state.ended:
             return
         for n, event in state.open_decisions.items():
@@ -103,7 +104,7 @@ class Correlator:
     def find_lost_signals(
         self, records: Iterable[ev.Record], sender: RuntimeState, damaged: set[str]
     ) -> Iterator[tuple[QuarantinedMessage, str]]:
-        """The signals of an orchestration to damaged entities that have neither done nor received them."""
+        """Yield the signals of an orchestration to damaged entities that have neither processed nor received them."""
         for n, at, event in records:
             if not isinstance(event, ev.EntityOperationSignaled) or event.entity not in damaged:
                 continue
@@ -126,7 +127,7 @@ class Correlator:
     ) -> Iterator[tuple[QuarantinedMessage, str]]:
         child = self._fold_instance(created.instance)
         parent = child.started.parent if child is not None else None
-        # The record may have another number since an earlier repair.
+        # The number of the record may differ since an earlier repair.
         same = parent is not None and (parent.instance, parent.execution) == (origin.instance, origin.execution)
         if child is None or not same:
             why = "is gone" if child is None else "is taken"
@@ -177,7 +178,7 @@ class Correlator:
 def to_entity_operation_event(
     outcome: ev.EntityOperationResult | None, n: int
 ) -> ev.EntityOperationCompleted | ev.EntityOperationFailed:
-    """The answer to the call `n`; None means that the outcome is lost."""
+    """Return the answer to the call `n`; None means that the outcome is lost."""
     if outcome is None:
         lost = Failure("durablecli.errors.DamagedHub", "the operation was applied, and its outcome is lost")
         return ev.EntityOperationFailed(n, lost)

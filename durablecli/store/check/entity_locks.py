@@ -1,4 +1,4 @@
-"""Whether the lock of an entity is stale: its holder must be a running orchestration that asked for it."""
+"""Detection of stale entity locks: the holder must be a running orchestration that requested the lock."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from durablecli.store.recovery import readable_records
 
 
 def held_lock(log: History) -> EntityLock | None:
-    """The lock that somebody holds, by the log of an entity."""
+    """Return the lock that is currently held, according to the log of an entity."""
     return fold_entity_log(readable_records(log.instance, log.execution, log.lines)).lock
 
 
 def why_lock_is_stale(lock: EntityLock, read_history: Callable[[str], History | None]) -> str | None:
-    """Why a lock ought not to be held; None when all is well. `read_history` gives the history of an instance."""
+    """Return why a lock should not be held; None if it is valid. `read_history` returns the history of an instance."""
     sender = lock.sender
     history = read_history(sender.instance)
     if history is None or not history.lines:

@@ -1,4 +1,4 @@
-"""The checker of an entity's log: every operation is done once, in order. It shares no code with the fold."""
+"""The checker of an entity's log: every operation is processed once, in order. It shares no code with the fold."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ _Received = _OperationOrDeletion | ev.EntityLockReceived
 
 
 class EntityLogChecker:
-    """Looks at one record after another.
+    """Checks one record after another.
 
-    `queue` is what waits, in order, and `holder_queue` what the holder of the lock sent since it has it.
+    `queue` holds the waiting operations, in order; `holder_queue` those that the lock's holder sent since acquiring it.
     """
 
     def __init__(self, id: str) -> None:
@@ -25,7 +25,7 @@ class EntityLogChecker:
         self.holder: ev.Origin | None = None
 
     def check(self, record: ev.Record) -> Iterator[str]:
-        """What is wrong about a record, given those before it."""
+        """Yield the problems of a record, given those before it."""
         n, _, event = record
         self.record_count += 1
         yield from self._check_beginning(n, event)
@@ -69,7 +69,7 @@ class EntityLogChecker:
         same = (sender.instance, sender.execution) == (holder.instance, holder.execution)
         return self.holder_queue if same else self.queue
 
-    # ── operations ─────────────────────────────────────────────────────────────────────────────────────────────────
+    # ── operations ───────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _check_firing(self, record: ev.Record, event: ev.TimerFired) -> Iterator[str]:
         scheduled = self.scheduled.pop(event.timer, None)
@@ -107,7 +107,7 @@ class EntityLogChecker:
             if isinstance(event, ev.EntityOperationReceived) and event.expects_reply and n not in reported:
                 yield f"has no result of n {n}, whose sender waits for it"
 
-    # ── the lock ───────────────────────────────────────────────────────────────────────────────────────────────────
+    # ── the lock ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _check_lock_request(self, n: int, event: ev.EntityLockReceived) -> Iterator[str]:
         if self.id not in event.entities:

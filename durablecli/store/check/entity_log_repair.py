@@ -1,6 +1,6 @@
-"""Rewriting the log of an entity: a snapshot and what still waits, without the records that are lost.
+"""Rewriting the log of an entity: a snapshot and the waiting operations, without the lost records.
 
-The state of an entity is the last one recorded, so a lost record before it costs nothing but itself.
+The state of an entity is the last one recorded, so losing a record before it loses nothing else.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from durablecli.replay.entity_state import EntityRuntimeState
 
 
 def fold_with_gaps(records: Iterable[ev.Record]) -> EntityRuntimeState:
-    """The state of an entity from a log that lacks some records."""
+    """Fold a log that lacks some records into the state of the entity."""
     state = EntityRuntimeState()
     for record in records:
         if isinstance(record.event, ev.EntityBatch):
@@ -23,7 +23,7 @@ def fold_with_gaps(records: Iterable[ev.Record]) -> EntityRuntimeState:
 
 
 def _insert_placeholder(state: EntityRuntimeState, n: int, batch: ev.Record) -> None:
-    """Let something stand in line for a lost operation that a batch ends with: what came later isn't done by it."""
+    """Queue a placeholder for a lost operation that a batch ends with, lest the batch consume a later one."""
     queue = state.runnable
     if any(record.n == n for record in queue):
         return
@@ -32,9 +32,10 @@ def _insert_placeholder(state: EntityRuntimeState, n: int, batch: ev.Record) -> 
 
 
 def restore_lock(state: EntityRuntimeState, lock: ev.EntityLock) -> EntityRuntimeState:
-    """The same, with the lock held by an orchestration that was granted it, as its history says.
+    """Return the state with the lock held by an orchestration that was granted it according to its history.
 
-    The records that say so here are lost. Whoever seems to hold the lock instead asks for it first.
+    The log has lost the records of this grant. Any other apparent holder becomes the first in the queue of lock
+    requests.
     """
     granted_first = [] if state.lock is None else [ev.EntityLockReceived(state.lock.entities, state.lock.sender)]
     waiting = [record for record in state.pending_records() if not _is_lock_request_of(record.event, lock.sender)]
@@ -56,7 +57,7 @@ def _is_lock_request_of(event: ev.AnyEvent, sender: ev.Origin) -> bool:
 def encode_rewritten_log(
     state: EntityRuntimeState, last_n: int, is_dropped: Callable[[ev.Record], bool] = lambda record: False
 ) -> list[bytes]:
-    """The lines of a file that begins with a snapshot, after record `last_n`; what waits and isn't dropped follows."""
+    """Encode a file's lines: a snapshot, after record `last_n`, and the waiting operations that aren't dropped."""
     start = crc_seed(state.id, state.execution)
     waiting = [record.event for record in state.pending_records() if not is_dropped(record)]
     state.last_n = last_n

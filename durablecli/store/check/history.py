@@ -1,4 +1,4 @@
-"""The checker of one history: what must hold whatever the workflow does. It shares no code with the folds."""
+"""The checker of one history: invariants that hold for every workflow. It shares no code with the folds."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _AnswerableDecision = (
 
 
 def check_history(instance: str, execution: str, lines: Iterable[bytes], first_n: int = 1) -> Iterator[tuple[int, str]]:
-    """What is wrong, as `n` of the record and a reason, about lines that are whole by crc and number.
+    """Yield the problems (`n` of the record and a reason) of lines whose crc and number are valid.
 
     `first_n` is the `n` of the first line.
     """
@@ -40,7 +40,7 @@ class _HistoryChecker:
         self.answered: dict[int, int] = {}
         self.unlocked: dict[int, int] = {}
         self.held_firings: set[int] = set()
-        """Timers whose firing was held: a turn before it may still cancel them."""
+        """Timers whose firing was held back: a turn before it may still cancel them."""
         self.completed_at_n = 0
 
     def check(self, record: ev.Record) -> Iterator[str]:
@@ -94,7 +94,7 @@ class _HistoryChecker:
 
 
 def _answered_decision(event: ev.AnyEvent) -> tuple[int, type[_AnswerableDecision] | None]:
-    """The decision that an event answers, and what kind it must be of."""
+    """Return the decision that an event answers, and the kind it must have."""
     match event:
         case ev.TaskCompleted() | ev.TaskFailed():
             return event.task, ev.TaskScheduled

@@ -1,7 +1,7 @@
-"""Repairing histories: what is whole is kept, what is lost is asked for again, and nothing is done twice.
+"""Repairing histories: intact records are kept, lost outcomes are requested again, and nothing is done twice.
 
-All of it is planned before the first file is changed, and what the next engine is to know is written first: a repair
-that is interrupted can be run again.
+Everything is planned before the first file is changed, and the information for the next engine is written first, so an
+interrupted repair can be run again.
 """
 
 from __future__ import annotations
@@ -42,8 +42,11 @@ _Answer = (
 
 
 class HistoryRepair:
-    """Repairs the files of a hub whose journal has nothing that isn't in them. `preserve` puts a file, or a copy of
-    it, where nothing looks; `read_row` returns what the index knows, also of files that have lost their end since."""
+    """Repairs the files of a hub whose journal holds nothing that isn't in them.
+
+    `preserve` moves or copies a file to `damaged/`; `read_row` returns the row of the index, also for files that have
+    since lost their end.
+    """
 
     def __init__(
         self,
@@ -64,7 +67,7 @@ class HistoryRepair:
         self.entity_view = lru_cache(256)(self._view_entity)
 
     def run(self) -> Iterator[str]:
-        """Repair; a line for each thing that was done."""
+        """Repair the histories, yielding a line for each change."""
         for file in list(history_files(self._disk, self._root)):
             yield from self._inspect_file(file)
         self._restore_locks()
@@ -75,7 +78,7 @@ class HistoryRepair:
         self._write_engine_lists(senders)
         yield from self._write_files()
 
-    # ── looking ────────────────────────────────────────────────────────────────────────────────────────────────────
+    # ── looking ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _inspect_file(self, file: str) -> Iterator[str]:
         history = read_history_file(self._disk, file)
@@ -104,7 +107,7 @@ class HistoryRepair:
                 )
 
     def _fold_instance(self, id: str) -> RuntimeState | None:
-        """The state of an orchestration, as it will be after the repair; None where there is none."""
+        """Return the state of an orchestration as it will be after the repair; None if there is none."""
         found = self._damaged.get(id) or self._intact.get(id)
         if found is not None:
             return _try_fold(found.records())
@@ -114,7 +117,7 @@ class HistoryRepair:
         return _try_fold(readable_records(id, history.execution, history.lines))
 
     def _view_entity(self, id: str) -> EntityLogView | None:
-        """What the log of an entity says, with the records behind those that are lost."""
+        """Build the view of an entity's log, including the records after the lost ones."""
         if id in self._entity_views:
             return self._entity_views[id]
         found = self._damaged.get(id) or self._intact.get(id)
@@ -128,11 +131,11 @@ class HistoryRepair:
         records = list(readable_records(id, history.execution, history.lines))
         return build_log_view(records, fold_entity_log(records))
 
-    # ── locks ──────────────────────────────────────────────────────────────────────────────────────────────────────
+    # ── locks ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _restore_locks(self) -> None:
-        """Give the locks of damaged entities to those who hold them by their own histories, or by the log of an entity
-        that is only asked after it."""
+        """Give the locks of damaged entities to their holders, as recorded by the holders' own histories, or by the log
+        of an entity that comes later in the order of locking."""
         damaged = {id for id in self._damaged if is_entity_id(id)}
         for file in history_files(self._disk, self._root) if damaged else ():
             history = read_history_file(self._disk, file)
@@ -157,10 +160,10 @@ class HistoryRepair:
                 view.state = restore_lock(view.state, lock)
                 view.waiting_numbers = {record.n for record in view.state.pending_records()}
 
-    # ── operations of senders that will decide on them once more ───────────────────────────────────────────────────
+    # ── operations that truncated senders will decide again ──────────────────────────────────────────────────────────
 
     def _find_truncated_senders(self) -> dict[str, TruncatedSender]:
-        """The damaged senders: a history is cut, and of an entity the operations after its last batch run again."""
+        """Find the damaged senders: orchestrations are truncated; entities rerun operations after the last batch."""
         found: dict[str, TruncatedSender] = {}
         for id, damaged in self._damaged.items():
             last = damaged.last
@@ -172,7 +175,7 @@ class HistoryRepair:
         return found
 
     def _find_applied_operations(self, senders: dict[str, TruncatedSender]) -> None:
-        """Note what entities have received of these senders after the cuts; what they haven't done yet is dropped."""
+        """Record the operations received from these senders after the truncation; drop unprocessed ones."""
         if not senders:
             return
         for file in history_files(self._disk, self._root):
@@ -207,7 +210,7 @@ class HistoryRepair:
                 ):
                     self._dropped.setdefault(id, set()).add(record.n)
 
-    # ── questions and answers ──────────────────────────────────────────────────────────────────────────────────────
+    # ── questions and answers ────────────────────────────────────────────────────────────────────────────────────────
 
     def _correlate_file(self, file: str, senders: dict[str, TruncatedSender]) -> Iterator[str]:
         history = read_history_file(self._disk, file)
@@ -243,10 +246,10 @@ class HistoryRepair:
             self._quarantined.setdefault(kept.instance, []).append(kept)
             yield line
 
-    # ── writing ────────────────────────────────────────────────────────────────────────────────────────────────────
+    # ── writing ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _write_engine_lists(self, senders: dict[str, TruncatedSender]) -> None:
-        """Write down what the next engine is to deliver, to complete, and not to do twice."""
+        """Write the lists for the next engine: messages to deliver, turns to complete, operations not to repeat."""
         writer = QuarantinedMessages(self._disk, self._root)
         for id, kept in self._quarantined.items():
             writer.prepend(id, kept)
@@ -291,7 +294,7 @@ class HistoryRepair:
 
 
 def _held_and_requested_locks(state: EntityRuntimeState) -> list[ev.EntityLock]:
-    """The lock of an entity that is held, and those that are asked for."""
+    """Return the lock of an entity that is held, and those that are requested."""
     asked = [event for _, _, event in state.in_line() if isinstance(event, ev.EntityLockReceived)]
     held = [] if state.lock is None else [state.lock]
     return [*held, *(ev.EntityLock(event.sender, event.entities, state.updated) for event in asked)]
@@ -300,12 +303,12 @@ def _held_and_requested_locks(state: EntityRuntimeState) -> list[ev.EntityLock]:
 def _try_fold(records: Iterable[ev.Record]) -> RuntimeState | None:
     try:
         return fold_history(records)
-    except Exception:  # noqa: BLE001 - records that make no history may break the fold anywhere
+    except Exception:  # noqa: BLE001 - records that form no valid history may break the fold anywhere
         return None
 
 
 def _record_started_child(state: RuntimeState, senders: dict[str, TruncatedSender]) -> None:
-    """Note a child that its parent has started after the cut of its history."""
+    """Record a child that its parent started after the truncation of its history."""
     started, parent = state.started, state.started.parent
     sender = senders.get(parent.instance) if parent is not None else None
     if sender is None or parent is None or sender.execution != parent.execution or parent.n <= sender.last:
@@ -323,7 +326,7 @@ def _to_applied_entity_operation(entity: str, record: ev.Record, view: EntityLog
 
 
 def _messages_after_gap(damaged: SalvagedHistory) -> Iterator[QuarantinedMessage]:
-    """What came to an orchestration after the gap and means something without it: events, verbs, and the answers to
+    """Yield the messages after the gap that are meaningful without it: events, control messages, and answers to
     decisions that are left."""
     id, execution = damaged.instance, damaged.execution
     for record in damaged.records_after_gap():
@@ -342,7 +345,7 @@ def _messages_after_gap(damaged: SalvagedHistory) -> Iterator[QuarantinedMessage
 
 
 def _format_numbers(lost: list[int]) -> str:
-    """`3, 5 to 7`."""
+    """Format numbers with their ranges: `3, 5 to 7`."""
     parts: list[str] = []
     start = previous = lost[0]
     for n in [*lost[1:], 0]:

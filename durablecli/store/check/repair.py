@@ -1,6 +1,6 @@
-"""Repairing a damaged hub: keep all that is whole, lose nothing in silence.
+"""Repairing a damaged hub: keep everything intact and report everything lost.
 
-Removed data is put into `damaged/` first. Commit numbers, epochs and so executions are never used twice.
+Removed data is moved to `damaged/` first. Commit numbers and epochs, and therefore executions, are never reused.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ from durablecli.store.permissions import check_permissions
 
 
 def repair_hub(root: str, disk: Disk | None = None) -> CheckReport:
-    """Repair what can be repaired; the findings of the report are what is left. Raises HubLocked beside an engine."""
+    """Repair the hub and return the remaining findings; raise HubLocked while an engine is running."""
     disk = disk or LocalDisk()
     if disk.stat(root, follow_symlinks=True) is None:
         return checker.check_hub(root, disk)
@@ -76,11 +76,11 @@ class _HubRepair:
         yield from self._repair_folders()
         yield from self._repair_hub_file()
         yield from self._repair_journal()
-        # What the journal knows of histories is in their files then, behind the damage where they are damaged.
+        # Afterwards the history files contain everything that the journal knows, in damaged files after the damage.
         close_hub(open_hub(self.root, self.disk, lock=False))
         yield from self._repair_histories()
         yield from self._retry_messages()
-        # Opening the hub rebuilds the index, and an engine tries every instance again.
+        # Opening the hub rebuilds the index, and an engine retries every instance.
         for name in (layout.INDEX_FILE, f"{layout.INDEX_FILE}-journal", QUARANTINE_FILE):
             with suppress(FileNotFoundError):
                 self.disk.unlink(f"{self.root}/{name}")
@@ -107,11 +107,10 @@ class _HubRepair:
         create_folders(self.disk, self.root)
         yield from (f"{folder} was created again" for folder in missing)
 
-    # ── messages ───────────────────────────────────────────────────────────────────────────────────────────────────
+    # ── messages ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _retry_messages(self) -> Iterator[str]:
-        """Put messages that were set aside back into the inbox, once; move those away that failed again, or can't be
-        read."""
+        """Move failed messages back to the inbox, once; move those that failed again or can't be read to `damaged/`."""
         failed = FailedMessages(self.disk, self.root)
         for name in failed.names():
             why = failed.read_failure(name)
@@ -127,7 +126,7 @@ class _HubRepair:
             self._preserve(file)
             yield f"{file}, which can't be read, was moved to {self.root}/{layout.DAMAGED_FOLDER}"
 
-    # ── hub.json ───────────────────────────────────────────────────────────────────────────────────────────────────
+    # ── hub.json ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _repair_hub_file(self) -> Iterator[str]:
         try:
@@ -139,7 +138,7 @@ class _HubRepair:
                 if (header := self._read_header(number))
             ]
             epoch = max((commit.epoch for commit in self._read_commits().values()), default=0)
-            # The journal only has the latest epochs; a wide step is above whatever was used before them.
+            # The journal only has the latest epochs; a large step exceeds all epochs used before.
             content = HubFile(FORMAT, hubs[-1] if hubs else uuid4().hex, "repaired", epoch + 1000, clean=False)
             content.last_seen = datetime.now(UTC)
             if self.disk.exists(f"{self.root}/{layout.HUB_FILE}"):
@@ -153,12 +152,12 @@ class _HubRepair:
             return decode_header(data)
         return None
 
-    # ── the journal ────────────────────────────────────────────────────────────────────────────────────────────────
+    # ── the journal ──────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _repair_journal(self) -> Iterator[str]:
         try:
             tail = read_tail(self.disk, self.journal_folder)
-            parts_by_instance(tail.commits)  # raises DamagedHub where they contradict each other
+            parts_by_instance(tail.commits)  # raises DamagedHub if they contradict each other
             if self._last_indexed_commit() >= tail.next_commit:
                 raise DamagedHub(f"{self.journal_folder} ends with commit {tail.next_commit - 1}, the index knows more")
         except DamagedHub as error:
@@ -201,7 +200,7 @@ class _HubRepair:
         return 1
 
     def _read_commits(self) -> dict[int, Commit]:
-        """Every whole commit of every segment."""
+        """Read every intact commit of every segment."""
         found: dict[int, Commit] = {}
         for number in segment_numbers(self.disk, self.journal_folder):
             for line in self.disk.read(segment_path(self.journal_folder, number)).split(b"\n"):
@@ -211,7 +210,7 @@ class _HubRepair:
         return found
 
     def _next_unused_commit(self, first: int, found: dict[int, Commit]) -> int:
-        """A number above all that were ever used; each line that can't be read may have been a commit of its own."""
+        """Return a number above all that were ever used; each unreadable line may have been a commit of its own."""
         lines = sum(
             self.disk.read(segment_path(self.journal_folder, number)).count(b"\n") + 1
             for number in segment_numbers(self.disk, self.journal_folder)
@@ -235,7 +234,7 @@ class _HubRepair:
         )
 
     def _replay_commit(self, commit: Commit) -> bool:
-        """Apply a commit where the histories are as far as it supposes, and no further."""
+        """Apply a commit to the histories that end exactly where it begins, and to no others."""
         for purged in commit.purged:
             history = read_history(self.disk, self.root, purged.instance)
             if history is not None and history.execution == purged.execution:
@@ -258,7 +257,7 @@ class _HubRepair:
         return True
 
     def _preserve(self, file: str, *, copy: bool = False) -> None:
-        """Put a file, or a copy of it, where nothing looks."""
+        """Move or copy a file to `damaged/`."""
         folder = f"{self.root}/{layout.DAMAGED_FOLDER}"
         self.disk.make_folder(folder)
         stamp = f"{datetime.now(UTC):%Y%m%dT%H%M%S}"

@@ -1,7 +1,7 @@
-"""Salvage: which records of a damaged file are whole, wherever in it they are, and which are lost.
+"""Salvage: finding the intact records of a damaged file, wherever in it they are, and the lost ones.
 
-Lines that are there twice, or in the wrong order, are no loss. The records that follow each other from the first one on
-are as good as ever; between those behind them some are missing.
+Duplicate or misplaced lines are no loss. The consecutive records from the first one on are fully usable; of those after
+the gap some are missing.
 """
 
 from __future__ import annotations
@@ -15,13 +15,14 @@ from durablecli.model.entity_id import is_entity_id
 from durablecli.model.events import Record
 from durablecli.store.history.file import FirstRecord, try_decode_first_record
 
-_EDITOR_BYTES = b"\r\xef\xbb\xbf"  # what editors put around lines
+_EDITOR_BYTES = b"\r\xef\xbb\xbf"  # bytes that editors add to lines
 
 
 class SalvagedHistory(NamedTuple):
-    """`lines` are those from record `first` on without a gap, `after_gap` the whole ones after a gap, by number.
+    """The intact lines of a damaged history file.
 
-    `lost` are the numbers of the records that are missing; without one, `unread_lines` may hold records that came last.
+    `lines` are those from record `first` on without a gap, `after_gap` the intact ones after a gap, by number. `lost`
+    are the numbers of the missing records; if there are none, `unread_lines` may be records from the end.
     """
 
     instance: str
@@ -43,11 +44,11 @@ class SalvagedHistory(NamedTuple):
         return not (self.lost or self.unread_lines)
 
     def records(self) -> list[Record]:
-        """The records before the first gap, as far as they can be read."""
+        """Return the records before the first gap, as far as they can be read."""
         return _parse_records(self.lines, self.seed)
 
     def records_after_gap(self) -> list[Record]:
-        """The records after the first gap, in order."""
+        """Return the records after the first gap, in order."""
         return _parse_records([line for _, line in sorted(self.after_gap.items())], self.seed)
 
     @property
@@ -56,7 +57,7 @@ class SalvagedHistory(NamedTuple):
 
 
 def salvage_history(data: bytes) -> SalvagedHistory | None:
-    """What is whole in a file; None if its first record isn't, without which the others mean nothing."""
+    """Salvage the content of a file; None without its first record, which the others depend on."""
     pieces = [piece for line in data.split(b"\n") if (piece := line.strip(_EDITOR_BYTES))]
     first_record = _find_first_record(pieces)
     if first_record is None:
@@ -85,7 +86,7 @@ def salvage_history(data: bytes) -> SalvagedHistory | None:
 
 
 def _find_first_record(lines: Iterable[bytes]) -> FirstRecord | None:
-    """Find the first line that is whole by its own instance and execution."""
+    """Find the first line that is intact by its own instance and execution."""
     for line in lines:
         head = try_decode_first_record(line)
         if head is not None:
@@ -96,7 +97,7 @@ def _find_first_record(lines: Iterable[bytes]) -> FirstRecord | None:
 
 
 def _record_number(line: bytes, start: int) -> int | None:
-    """The `n` of a whole line of this execution."""
+    """Return the `n` of an intact line of this execution."""
     try:
         return decode_record(line, start).n
     except CorruptLine:

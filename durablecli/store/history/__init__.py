@@ -1,1 +1,1 @@
-"""The histories: one file per instance and entity, written behind the journal."""
+"""The histories: one file per instance and entity, written after the journal."""

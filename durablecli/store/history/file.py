@@ -1,8 +1,8 @@
-"""The file of one history: a line per record, of an instance or an entity.
+"""The history file of one instance or entity: one record per line.
 
-A file is good up to its first bad line. Where the journal reaches, it says what belongs behind; where it doesn't, a
-bad line is damage. A file begins with record n 1; that of an entity may begin in the middle of its execution, with a
-snapshot and whatever `n` that has.
+A file is valid up to its first bad line. If the journal has the records that belong there, the file is completed from
+it; otherwise a bad line is damage. A file begins with record n 1; that of an entity may begin in the middle of its
+execution, with a snapshot that has any `n`.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from durablecli.store.layout import ENTITIES_FOLDER, INSTANCES_FOLDER
 
 
 class History(NamedTuple):
-    """The whole lines of one file; `good_bytes` counts the bytes before the first bad line, `is_whole`: there is none.
+    """The intact lines of one file. `good_bytes` counts the bytes before the first bad line; `is_whole`: there is none.
 
-    A file whose first line is bad has no instance and no execution. `is_damaged`: the bad line has an end, so it
-    isn't one that is just being written. `first` is the `n` of the first line.
+    A file whose first line is bad has no instance and no execution. `is_damaged`: the bad line is terminated, so it
+    isn't just being written. `first` is the `n` of the first line.
     """
 
     instance: str
@@ -38,7 +38,7 @@ class History(NamedTuple):
 
     @property
     def last(self) -> int:
-        """The `n` of the last whole line, 0 if there is none."""
+        """The `n` of the last intact line, 0 if there is none."""
         return self.first - 1 + len(self.lines)
 
 
@@ -54,7 +54,7 @@ _decode_first_record = msgspec.json.Decoder(FirstRecord).decode
 
 
 def try_decode_first_record(line: bytes) -> FirstRecord | None:
-    """Read the first line of a file, without checking its crc; None if that can't be done."""
+    """Decode the first line of a file without checking its crc; None if that fails."""
     try:
         return _decode_first_record(b"%b}" % line[:-CRC_SUFFIX_LENGTH])
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
@@ -71,19 +71,19 @@ def locate_history(root: str, instance: str) -> tuple[str, str]:
 
 
 def history_path(root: str, instance: str) -> str:
-    """The path of the history of an instance, or of the log of an entity."""
+    """Return the path of the history of an instance, or of the log of an entity."""
     return locate_history(root, instance)[1]
 
 
 def read_history(disk: Disk, root: str, instance: str) -> History | None:
-    """The history of an instance as its file has it, None if there is none."""
+    """Read the history of an instance from its file; None if there is none."""
     return read_history_file(disk, history_path(root, instance), instance)
 
 
 def read_whole_history(disk: Disk, root: str, instance: str) -> History | None:
-    """Read a history to append to it: raises DamagedHub where a line is bad.
+    """Read a history in order to append to it; raise DamagedHub if a line is bad.
 
-    What is appended behind a bad line is never read again, and so would be lost.
+    Records appended after a bad line would never be read again.
     """
     found = read_history(disk, root, instance)
     if found is not None and not found.is_whole:
@@ -92,18 +92,18 @@ def read_whole_history(disk: Disk, root: str, instance: str) -> History | None:
 
 
 def make_damage_error(file: str, history: History) -> InstanceSetAside:
-    """The error that names the first bad line of a file."""
+    """Make the error that names the first bad line of a file."""
     place = f"{file}: byte {history.good_bytes}: record n {history.last + 1}"
     return InstanceSetAside(f"{place} is damaged; stop the engine, then run: durable doctor --repair")
 
 
 def instance_of_file(file: str, history: History) -> str | None:
-    """Whose file this is, by its first line or its name; None if neither says so."""
+    """Return the instance that a file belongs to, by its first line or its name; None if neither identifies it."""
     return history.instance or parse_file_name(file.rpartition("/")[2].removesuffix(".jsonl"))
 
 
 def read_history_file(disk: Disk, file: str, instance: str | None = None) -> History | None:
-    """The same by path; `instance` is whose it must be, if that is known."""
+    """Read a history by path; `instance` is the expected owner, if known."""
     try:
         data = disk.read(file)
     except (FileNotFoundError, NotADirectoryError):
@@ -120,11 +120,11 @@ def read_history_file(disk: Disk, file: str, instance: str | None = None) -> His
 
 
 def _whole_lines(data: bytes, start: int, first: int) -> tuple[list[bytes], int]:
-    """The lines up to the first that is bad by crc or by number, and their bytes."""
+    """Return the lines before the first one with a bad crc or number, and their size in bytes."""
     lines: list[bytes] = []
     good = 0
     pieces = data.split(b"\n")
-    pieces.pop()  # what stands behind the last line feed: nothing, or a line that was never ended
+    pieces.pop()  # the text after the last line feed: empty, or an unterminated line
     for n, line in enumerate(pieces, first):
         try:
             verify_crc(line, start)
@@ -138,7 +138,7 @@ def _whole_lines(data: bytes, start: int, first: int) -> tuple[list[bytes], int]
 
 
 def history_files(disk: Disk, root: str) -> Iterator[str]:
-    """The paths of the histories of all instances, and then of the logs of all entities."""
+    """Yield the paths of the histories of all instances, and then of the logs of all entities."""
     for folder in history_folders(disk, root):
         for name in sorted(disk.listdir(folder)):
             if name.endswith(".jsonl"):
@@ -146,7 +146,7 @@ def history_files(disk: Disk, root: str) -> Iterator[str]:
 
 
 def history_folders(disk: Disk, root: str) -> Iterator[str]:
-    """The paths of the folders that they stand in."""
+    """Yield the paths of the folders that contain them."""
     for above in (INSTANCES_FOLDER, ENTITIES_FOLDER):
         for name in sorted(disk.listdir(f"{root}/{above}")):
             yield f"{root}/{above}/{name}"

@@ -1,4 +1,4 @@
-"""Merging the journal and a history file: what both together say about one instance."""
+"""Merging the journal and a history file: the combined state of one instance."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from durablecli.store.journal.commits import Commit, HistoryWrite
 
 
 class JournalPart(msgspec.Struct):
-    """What the journal's tail says about one instance: the lines from `first` on, or that it is gone.
+    """The content of the journal's tail about one instance: the lines from `first` on, or that it is purged.
 
     `continues` and `rewrites_file` as in HistoryWrite.
     """
@@ -27,7 +27,7 @@ class JournalPart(msgspec.Struct):
 
     @property
     def begins_file(self) -> bool:
-        """Whether these lines are all that the file holds."""
+        """Whether these lines are the whole file."""
         return self.first == 1 or self.rewrites_file
 
     @property
@@ -36,7 +36,7 @@ class JournalPart(msgspec.Struct):
 
 
 def parts_by_instance(commits: Iterable[Commit]) -> dict[str, JournalPart]:
-    """What commits say about each instance: only what follows its last beginning or purge counts."""
+    """Group the content of commits by instance: only lines after its last beginning or purge count."""
     found: dict[str, JournalPart] = {}
     for commit in commits:
         for purged in commit.purged:
@@ -66,14 +66,14 @@ def _to_part(write: HistoryWrite) -> JournalPart:
 
 
 def is_contiguous(history: History, part: JournalPart) -> bool:
-    """Whether a file holds every line between its beginning and the first of the part."""
+    """Return whether a file holds every line between its beginning and the first line of the part."""
     return history.execution == part.execution and history.first <= part.first <= history.last + 1
 
 
 def read_live_history(disk: Disk, root: str, journal_commits: Iterable[Commit], instance: str) -> History | None:
-    """The history while an engine may be writing: the file's whole prefix and the journal's lines beyond it.
+    """Read the history while an engine may be writing: the intact lines of the file and the journal's lines after them.
 
-    The journal must have been read before this reads the file, else lines could fall in between.
+    The journal must have been read before the file, otherwise lines could be missed in between.
     """
     return merge_with_journal(
         read_history(disk, root, instance), parts_by_instance(journal_commits).get(instance), instance
@@ -81,9 +81,9 @@ def read_live_history(disk: Disk, root: str, journal_commits: Iterable[Commit], 
 
 
 def merge_with_journal(history: History | None, part: JournalPart | None, instance: str) -> History | None:
-    """What a file holds and what the journal said a moment before, together.
+    """Merge a file with the journal as it was a moment before.
 
-    By now the file may be a later one than the journal spoke of: of a later execution, or begun anew in the same one.
+    By now the file may be newer than the journal that was read: of a later execution, or restarted within the same one.
     """
     if part is None or (
         history is not None
@@ -108,7 +108,7 @@ def _execution_number(execution: str) -> int:
 
 
 def covers_damage(part: JournalPart | None, history: History) -> bool:
-    """Whether the journal has what belongs at the first bad line."""
+    """Return whether the journal has the record that belongs at the first bad line."""
     if part is None:
         return False
     return part.purged or part.begins_file or part.first - 1 <= history.last < part.last

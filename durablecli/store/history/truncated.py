@@ -1,6 +1,6 @@
 """The list of histories that a repair has truncated: their last turn may lack decisions, as after a crash.
 
-The next engine completes those turns. The list is removed when a hub is closed in which that has happened.
+The next engine completes those turns. The list is removed when a hub is closed after that.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The writer of history files: it appends what the journal holds, removes the files of purged instances, and completes
+"""The writer of history files: appends the content of the journal, removes the files of purged instances, and completes
 the files from the journal after a crash."""
 
 from __future__ import annotations
@@ -20,25 +20,25 @@ _FILE_SYNC_LIMIT = 64
 
 
 class UnsyncedFiles(NamedTuple):
-    """Files and folders that were written and not synced."""
+    """Files and folders that were written but not synced."""
 
     files: set[str]
     folders: set[str]
 
 
 class HistoryWriter:
-    """Writes the histories of one hub. Only `sync` makes them durable; the journal holds all of it until then."""
+    """Writes the histories of one hub. Only `sync` makes them durable; until then the journal holds their content."""
 
     def __init__(self, disk: Disk, root: str) -> None:
         self._disk = disk
         self._root = root
         self._known_shards: set[str] = set()
         self._unsynced = UnsyncedFiles(set(), set())
-        # A checkpoint's thread swaps what was touched, and must not miss a write that is under way.
+        # A checkpoint's thread swaps the set of unsynced files, and must not miss a write in progress.
         self._guard = threading.Lock()
 
     def publish(self, writes: Iterable[HistoryWrite]) -> None:
-        """Append lines that are in the journal, so that everybody sees them. Purges of the same commit come first."""
+        """Append lines that are in the journal to the files. Purges of the same commit come first."""
         with self._guard:
             for write in writes:
                 folder, file = locate_history(self._root, write.instance)
@@ -53,7 +53,7 @@ class HistoryWriter:
                 self._mark_unsynced(folder, file)
 
     def remove_purged(self, purged: Iterable[PurgedExecution]) -> None:
-        """Take histories away whose purge is in the journal."""
+        """Remove histories whose purge is in the journal."""
         with self._guard:
             for each in purged:
                 folder, file = locate_history(self._root, each.instance)
@@ -65,16 +65,16 @@ class HistoryWriter:
                 self._mark_unsynced(folder, file)
 
     def take_unsynced(self) -> UnsyncedFiles:
-        """What was written since the last call."""
+        """Return the files written since the last call."""
         with self._guard:
             found, self._unsynced = self._unsynced, UnsyncedFiles(set(), set())
         return found
 
     def sync(self, unsynced: UnsyncedFiles) -> None:
-        """Return when that is on disk: bytes, and names made, replaced and taken away."""
+        """Sync the files: their bytes, and the names created, replaced and removed."""
         try:
             if len(unsynced.files) > _FILE_SYNC_LIMIT and self._disk.can_sync_all:
-                # One for each folder of shards: they may be on file systems of their own.
+                # One per folder of shards: they may be on different file systems.
                 for above in {file.rsplit("/", 2)[0] for file in unsynced.files}:
                     self._disk.sync_all(above)
                 return
@@ -88,9 +88,9 @@ class HistoryWriter:
             raise make_fail_stop_error(error, f"{self._root}/{INSTANCES_FOLDER}") from error
 
     def restore(self, instance: str, part: JournalPart) -> None:
-        """Bring one file to what the journal's tail says, whatever of it is there already.
+        """Bring one file to the state in the journal's tail, whatever it already contains.
 
-        All of it is written again, for what a dead process left in the page cache may never reach the disk.
+        Everything is rewritten: data that a dead process left in the page cache may never reach the disk.
         """
         folder, file = locate_history(self._root, instance)
         data = b"\n".join((*part.lines, b""))
@@ -99,7 +99,7 @@ class HistoryWriter:
                 with suppress(FileNotFoundError):
                     self._disk.unlink(file)
             elif part.begins_file:
-                # In place, since the journal holds all of it: making files is what takes the time.
+                # Overwrite in place, since the journal holds everything: creating files is the slow part.
                 self._make_shard(folder)
                 missing = not self._disk.exists(file)
                 if not missing:
@@ -113,7 +113,7 @@ class HistoryWriter:
         self._mark_unsynced(folder, file)
 
     def append_missing(self, instance: str, part: JournalPart) -> None:
-        """Append the lines of a part that a damaged file lacks, for a repair to find them there."""
+        """Append the lines of a part that a damaged file lacks, for a repair to find."""
         folder, file = locate_history(self._root, instance)
         try:
             self._make_shard(folder)
@@ -128,7 +128,7 @@ class HistoryWriter:
         self._mark_unsynced(folder, file)
 
     def _length_before(self, instance: str, file: str, part: JournalPart) -> int:
-        """The bytes of the lines before the first of the part; raises DamagedHub if they aren't all there."""
+        """Return the size of the lines before the first of the part; raise DamagedHub if they aren't all there."""
         found = read_history(self._disk, self._root, instance)
         if found is None:
             raise DamagedHub(f"{file} is missing, and the journal only has its records from n {part.first} on")
@@ -169,17 +169,17 @@ class HistoryWriter:
 
 
 class CompletedFiles(NamedTuple):
-    """What the journal said about each instance, and why some of these can't be completed: their files are damaged."""
+    """The journal's part about each instance, and the reasons why some files can't be completed: they are damaged."""
 
     parts: dict[str, JournalPart]
     damaged: dict[str, str]
 
 
 def complete_files(writer: HistoryWriter, commits: Iterable[Commit]) -> CompletedFiles:
-    """Bring the files to what the commits say; doing it again changes nothing.
+    """Bring the files to the state in the commits; repeating this changes nothing.
 
-    A file that is damaged before the first line that the journal has is left as it is, with all lines that the journal
-    has of it behind.
+    A file that is damaged before the first line in the journal keeps its content; all of its lines in the journal are
+    appended.
     """
     found = parts_by_instance(commits)
     damaged: dict[str, str] = {}

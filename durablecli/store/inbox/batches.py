@@ -1,4 +1,4 @@
-"""The parts of a batch: starts of very many instances, in files of at most 4 MiB, whole once the manifest is there."""
+"""The parts of a batch: starts of very many instances, in files of at most 4 MiB, complete once the manifest exists."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _decode_items = msgspec.json.Decoder(list[MessageItem]).decode
 
 
 def split_into_parts(encoded: Iterable[bytes]) -> list[list[bytes]]:
-    """Cut encoded items into parts; one item larger than a part is a part of its own."""
+    """Split encoded items into parts; an item larger than a part becomes a part of its own."""
     parts: list[list[bytes]] = []
     size = MAX_PART_BYTES
     for item in encoded:
@@ -33,26 +33,26 @@ def split_into_parts(encoded: Iterable[bytes]) -> list[list[bytes]]:
 
 
 def first_indexes(parts: Sequence[Sequence[bytes]]) -> tuple[int, ...]:
-    """The index of each part's first item."""
+    """Return the index of each part's first item."""
     return tuple(itertools.accumulate((len(part) for part in parts[:-1]), initial=0))
 
 
 def common_prefix(items: Sequence[MessageItem]) -> str | None:
-    """What the ids begin with when they are `<batch>-0`, `<batch>-1` and so on; else None."""
+    """Return the common prefix of the ids when they are `<batch>-0`, `<batch>-1` and so on; else None."""
     batch = items[0].instance.removesuffix("-0")
     fits = all(item.target == f"{batch}-{at}" for at, item in enumerate(items))
     return batch if fits else None
 
 
 def item_index(batch: str, instance: str) -> int | None:
-    """Which item of the batch an instance is, by its id."""
+    """Return the index of an instance in the batch, by its id."""
     text = instance.removeprefix(f"{batch}-")
     known = text != instance and text.isascii() and text.isdigit() and len(text) < 12 and str(int(text)) == text
     return int(text) if known else None
 
 
 class BatchParts:
-    """Reads and writes the parts. Whoever takes a batch does so slice by slice, so the last part read is kept."""
+    """Reads and writes the parts. A batch is consumed slice by slice, so the last part read is kept in memory."""
 
     def __init__(self, disk: Disk, folder: str) -> None:
         self._disk = disk
@@ -60,14 +60,14 @@ class BatchParts:
         self._last_read: tuple[str, list[MessageItem]] = ("", [])
 
     def write(self, message: Message, parts: Sequence[Sequence[bytes]]) -> None:
-        """Write all parts, durably; nobody sees them before the manifest is renamed into its place."""
+        """Write all parts, durably; they are invisible before the manifest is renamed into its place."""
         for number, part in enumerate(parts):
             data = append_crc(b'{"items":[%b]' % b",".join(part), _crc_seed(message))
             self._disk.create(self._part_path(message, number), data + b"\n", sync=True)
         self._disk.sync_folder(self._folder)
 
     def read_items(self, message: Message, start: int, count: int) -> list[MessageItem]:
-        """A slice of the items; raises CorruptLine."""
+        """Read a slice of the items; raises CorruptLine."""
         found: list[MessageItem] = []
         end = min(start + count, message.count)
         while start < end:

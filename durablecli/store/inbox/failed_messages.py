@@ -1,8 +1,8 @@
-"""Failed messages: handling one failed unexpectedly, so it is kept out of the engine's way until a repair.
+"""Failed messages: handling one failed unexpectedly, so it is kept away from the engine until a repair.
 
-`inbox/failed/` holds the message under its name (a batch with its parts), and beside it `<name>.error`, which says what
-happened and how often the message has been tried. `durable doctor` shows them; a repair tries each once more, and drops
-one that has failed again.
+`inbox/failed/` holds the message under its name (a batch with its parts), and next to it `<name>.error`, with the error
+and the number of attempts. `durable doctor` shows them; a repair retries each once, and then moves one that
+has failed again to `damaged/`.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class MessageFailure(msgspec.Struct, frozen=True):
 
     @property
     def is_final(self) -> bool:
-        """Whether another try makes no sense: the message has failed after a repair too."""
+        """Whether another attempt is useless: the message has failed again after a repair."""
         return self.tries >= _MAX_TRIES
 
 
@@ -41,7 +41,7 @@ _decode = msgspec.json.Decoder(MessageFailure).decode
 
 
 class FailedMessages:
-    """The folder `inbox/failed`. The engine puts messages there; a repair, without an engine, takes them out."""
+    """The folder `inbox/failed`. The engine moves messages there; a repair, without an engine, takes them out."""
 
     def __init__(self, disk: Disk, root: str) -> None:
         self._disk = disk
@@ -62,7 +62,7 @@ class FailedMessages:
         self._disk.sync_folder(self._new)
 
     def store(self, name: str, data: bytes, message: Message, at: datetime, error: str) -> None:
-        """Keep a message that has no file of its own: one item of a batch; durable on return."""
+        """Store a message that has no file of its own (one item of a batch); durable on return."""
         if self._disk.exists(f"{self._folder}/{name}"):
             return
         self._write_failure(name, MessageFailure(at, message.kind, [item.target for item in message.items], error))
@@ -78,23 +78,23 @@ class FailedMessages:
         return why.tries if why is not None else 0
 
     def names(self) -> list[str]:
-        """The names of the failed messages, in the order in which they were posted."""
+        """Return the names of the failed messages, in the order in which they were posted."""
         return sorted(name for name in self._disk.listdir(self._folder) if name.endswith(".json"))
 
     def retried_names(self) -> set[str]:
-        """The names of messages that a repair has put back into the inbox."""
+        """Return the names of the messages that a repair has put back into the inbox."""
         names = set(self._disk.listdir(self._folder))
         return {name.removesuffix(_ERROR_SUFFIX) for name in names if name.endswith(_ERROR_SUFFIX)} - names
 
     def read_failure(self, name: str) -> MessageFailure | None:
-        """Read why a message failed that is still here, or that a repair has put back; None if that is unknown."""
+        """Read why a message failed that is still here, or that a repair has put back; None if unknown."""
         try:
             return decode_line(self._disk.read(f"{self._folder}/{name}{_ERROR_SUFFIX}"), _decode)
         except (FileNotFoundError, CorruptLine):
             return None
 
     def retry(self, name: str) -> None:
-        """Put a message back into the inbox. What is known about its failure stays, to count the tries."""
+        """Move a message back to the inbox. The record of its failure stays, to count the attempts."""
         stem = name.removesuffix(".json")
         for other in self._disk.listdir(self._folder):
             if other.startswith(f"{stem}.") and other.endswith(".part"):
@@ -114,6 +114,6 @@ class FailedMessages:
         self._disk.sync_folder(self._folder)
 
     def forget_failure(self, name: str) -> None:
-        """Remove what is known about a failure: the message was handled after all."""
+        """Remove the record of a failure: the message was handled after all."""
         with suppress(FileNotFoundError):
             self._disk.unlink(f"{self._folder}/{name}{_ERROR_SUFFIX}")

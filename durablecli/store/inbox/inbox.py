@@ -1,7 +1,7 @@
-"""The inbox: one file per message, durable when `post` returns, taken by the engine in the order of posting.
+"""The inbox: one file per message, durable when `post` returns, consumed by the engine in the order of posting.
 
-The order: a number is given out under a lock before its file can be seen, so a message that was posted after another
-was acknowledged has the higher number.
+The order: a number is assigned under a lock before the file is visible, so a message that was posted after another was
+acknowledged has the higher number.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _encode = msgspec.json.Encoder().encode
 
 
 class Inbox:
-    """The inbox of one hub as clients see it: they post messages, and reserve ids for those they start."""
+    """The inbox of one hub for clients: they post messages, and reserve ids for the instances they start."""
 
     def __init__(
         self,
@@ -54,7 +54,7 @@ class Inbox:
         self._reservations = Reservations(disk, root, InboxReader(disk, root))
 
     def post(self, kind: str, items: Sequence[MessageItem], message: str | None = None) -> Receipt:
-        """Write a message; on return it is on disk. Raises StorageError, and then nothing is promised."""
+        """Write a message; it is on disk on return. Raises StorageError, and then nothing is guaranteed."""
         if kind not in MESSAGE_KINDS or not items:
             raise UsageError(f"no message can be made of {kind!r} with {len(items)} items")
         message = message or new_message_id()
@@ -89,7 +89,7 @@ class Inbox:
         self._increment_posted()
 
     def _increment_posted(self) -> None:
-        """Let the engine see, without listing the folder, that a message was posted before it was acknowledged."""
+        """Record, before the acknowledgement, that a message was posted, so that the engine needn't list the folder."""
         with suppress(FileNotFoundError):
             self._disk.append_once(self._posted_path, b"\n", create=False)
             return
@@ -99,7 +99,8 @@ class Inbox:
         self._disk.append_once(self._posted_path, b"\n", create=False)
 
     def _make_visible(self, temporary: str, head: Message, items: Sequence[MessageItem]) -> None:
-        """Give the file its name. What was decided about an id is checked again, as others may decide meanwhile."""
+        """Give the file its name. Decisions about an id are checked again, because another process may have changed
+        them."""
         reserved = [item.target for item in items if item.reserved]
         exclusive = reserved or head.kind == "rewind"
         with self._disk.lock(self._lock_path) if exclusive else nullcontext():
@@ -111,22 +112,22 @@ class Inbox:
                 self._reservations.mark_posted(instance, head.message)
             self._disk.rename(temporary, f"{self._new}/{message_file_name(head, items)}")
 
-    # ── ids that a client chose itself ─────────────────────────────────────────────────────────────────────────────
+    # ── ids chosen by a client ───────────────────────────────────────────────────────────────────────────────────────
 
     def reserve(
         self, instance: str, message: str, *, allow_pending: bool = False, final: bool = False
     ) -> Reservation | None:
-        """Reserve an id for the start that `message` will be: see Reservations."""
+        """Reserve an id for the start `message`: see Reservations."""
         return self._reservations.reserve(instance, message, allow_pending=allow_pending, final=final)
 
     def make_final(self, instance: str, message: str) -> None:
-        """Keep a reservation from falling to another client; the engine that takes the start releases it."""
+        """Keep a reservation from passing to another client; the engine that consumes the start releases it."""
         self._reservations.make_final(instance, message)
 
     def cancel_reservation(self, instance: str, message: str, previous: Reservation | None) -> None:
-        """Undo `reserve`, if nothing is posted: an earlier start that still waits has its id again."""
+        """Undo `reserve` if nothing was posted: an earlier start that still waits gets its id back."""
         self._reservations.cancel(instance, message, previous)
 
     def get_reservation(self, instance: str) -> Reservation | None:
-        """Who holds an id. As long as anybody does, a rewind or a purge of it is a conflict."""
+        """Return the reservation of an id. While there is one, a rewind or a purge of the instance is a conflict."""
         return self._reservations.get(instance)

@@ -1,7 +1,7 @@
-"""Taking messages out of the inbox, for the engine.
+"""The engine's side of the inbox: consuming messages.
 
-A folder listing isn't a moment in time: it may show a message and miss an older one. So the engine lists twice and
-takes what the second listing shows, up to the highest number of the first.
+A folder listing isn't atomic: it may show a message and miss an older one. So the engine lists twice and consumes the
+names in the second listing, up to the highest number of the first.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ _MAX_LISTING_PAUSE = 0.5
 
 
 class InboxConsumer:
-    """The inbox of one hub as its engine sees it. `listing_count` counts the listings of the folder."""
+    """The inbox of one hub for its engine. `listing_count` counts the listings of the folder."""
 
     def __init__(self, disk: Disk, root: str, *, now: Callable[[], datetime] | None = None) -> None:
         self._disk = disk
@@ -59,8 +59,8 @@ class InboxConsumer:
         self._guard = threading.Lock()
         self._queue: deque[str] = deque()  # names listed, not yet read
         self._listed: set[str] = set()  # names listed, not yet removed
-        self._handed_out: dict[str, str] = {}  # message handed out, not yet removed -> name
-        self._unread_by_target: Counter[str] = Counter()  # names in the queue, by what they end in
+        self._handed_out: dict[str, str] = {}  # message handed out, not yet removed -> file name
+        self._unread_by_target: Counter[str] = Counter()  # names in the queue, by the target in them
         self._posted_when_listed = -1
         self._next_listing_at = 0.0
         self._warnings: list[str] = []
@@ -68,14 +68,14 @@ class InboxConsumer:
         self._counter = MessageCounter(disk, root)
         self._reservations = Reservations(disk, root, self._reader)
         self._parts = batches.BatchParts(disk, self._new)
-        self._retried_names: set[str] = set()  # names that a repair has put back
+        self._retried_names: set[str] = set()  # names that a repair has moved back
         self.failed_messages = FailedMessages(disk, root)
         self.listing_count = 0
 
-    # ── taking messages ────────────────────────────────────────────────────────────────────────────────────────────
+    # ── taking messages ──────────────────────────────────────────────────────────────────────────────────────────────
 
     def take_next(self, limit: int = 1000) -> list[Message]:
-        """The next messages, each handed out once, at most `limit` of them and hardly more than 8 MiB."""
+        """Return the next messages, each handed out once, at most `limit` of them and about 8 MiB."""
         found: list[Message] = []
         size = 0
         with self._guard, translate_os_errors("the inbox can't be read"):
@@ -91,7 +91,7 @@ class InboxConsumer:
                     self._move_unreadable(name, error)
                 except OSError as error:
                     if error.errno in NO_HANDLE_ERRNOS:
-                        break  # the rest stays queued until there are file handles again
+                        break  # the rest stays queued until file handles are available
                     raise
                 else:
                     self._handed_out[message.message] = name
@@ -102,7 +102,7 @@ class InboxConsumer:
         return found
 
     def read_items(self, message: Message, start: int, count: int) -> list[MessageItem]:
-        """The items of a message from index `start` on, `count` of them at most; raises DamagedMessage."""
+        """Read the items of a message from index `start` on, at most `count`; raises DamagedMessage."""
         return self._reader.read_items(message, start, count)
 
     def _count_as_read(self, name: str) -> None:
@@ -112,10 +112,10 @@ class InboxConsumer:
             del self._unread_by_target[target]
 
     def refresh_listing(self, *, force: bool = False) -> bool:
-        """List the folder if anything was posted since the last listing, or in any case with `force`.
+        """List the folder if anything was posted since the last listing, or unconditionally with `force`.
 
-        True if everything that was acknowledged before this call has been listed. Listing a very full folder takes
-        long: then it isn't done too often, and the answer may be False.
+        Returns True if everything acknowledged before this call has been listed. Listing a very full folder is slow, so
+        it is done less often then, and the result may be False.
         """
         with self._guard, translate_os_errors("the inbox can't be read"):
             is_current = self._posted_count() == self._posted_when_listed
@@ -131,18 +131,18 @@ class InboxConsumer:
         return True
 
     def has_unread(self, target: str) -> bool:
-        """Whether a message that is listed and not yet read is, or may be, for this target."""
+        """Return whether a listed but unread message is, or may be, for this target."""
         return bool(self._queue) and (
             self._unread_by_target[BATCH] > 0 or self._unread_by_target[hash_target(target)] > 0
         )
 
     @property
     def has_more(self) -> bool:
-        """Whether `take_next` has more to hand out without listing again."""
+        """Whether `take_next` has more to hand out without another listing."""
         return bool(self._queue)
 
     def take_warnings(self) -> list[str]:
-        """What could not be read since the last call, a line each."""
+        """Return the read errors since the last call, a line each."""
         found, self._warnings = self._warnings, []
         return found
 
@@ -153,7 +153,7 @@ class InboxConsumer:
             return 0
 
     def _list_folder(self) -> bool:
-        """False if there is no file handle to list the folder with."""
+        """List the folder; return False if there is no file handle for it."""
         posted = self._posted_count()
         try:
             first = [name for name in self._disk.listdir(self._new) if self._is_new(name)]
@@ -181,10 +181,10 @@ class InboxConsumer:
         self._listed.discard(name)
         self._warnings.append(f"{self._unreadable}/{name}: {error}; the message was moved there and has no effect")
 
-    # ── messages that can't be handled ─────────────────────────────────────────────────────────────────────────────
+    # ── messages that can't be handled ───────────────────────────────────────────────────────────────────────────────
 
     def move_to_failed(self, message: Message, error: str) -> None:
-        """Take a message out of the inbox that can't be handled: it is kept, and a repair may try it again."""
+        """Move a message that can't be handled out of the inbox: it is kept, and a repair may retry it."""
         with self._guard, translate_os_errors("a failed message can't be moved"):
             name = self._handed_out.pop(message.message, None)
             if name is not None:
@@ -192,18 +192,21 @@ class InboxConsumer:
                 self._listed.discard(name)
 
     def store_failed(self, message: Message, error: str) -> None:
-        """Keep a failed message that has no file of its own: one item of a batch. One from the engine's own process
-        gets a number, because a repair may put it into the inbox."""
+        """Store a failed message that has no file of its own (one item of a batch).
+
+        One from the engine's own process gets a number, because a repair may move it to the inbox.
+        """
         with self._guard, translate_os_errors("a failed message can't be moved"):
             if not message.number:
                 message = msgspec.structs.replace(message, number=self._counter.next())
             name, data = message_file_name(message, message.items), encode_message(message)
             self.failed_messages.store(name, data, message, self._now(), error)
 
-    # ── ids ────────────────────────────────────────────────────────────────────────────────────────────────────────
+    # ── ids ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def reserve_id(self, instance: str) -> None:
-        """Reserve an id for what the engine itself starts; raises Conflict as `Reservations.reserve` does."""
+        """Reserve an id for an instance that the engine itself starts; raises Conflict as `Reservations.reserve`
+        does."""
         self._reservations.reserve(instance, "", final=True)
 
     def release_ids(self, reserved: Iterable[tuple[str, str]]) -> None:
@@ -212,10 +215,10 @@ class InboxConsumer:
             for instance, message in reserved:
                 self._reservations.release(instance, message)
 
-    # ── removing messages ──────────────────────────────────────────────────────────────────────────────────────────
+    # ── removing messages ────────────────────────────────────────────────────────────────────────────────────────────
 
     def remove(self, messages: Iterable[str]) -> None:
-        """Unlink messages that a commit has taken. Those that are gone already are no error."""
+        """Remove consumed messages; missing files are ignored."""
         unknown: set[str] = set()
         with self._guard, translate_os_errors("a message can't be removed"):
             for message in messages:
@@ -225,23 +228,25 @@ class InboxConsumer:
                 else:
                     unknown.add(message)
         if unknown and not self.listing_count:
-            self._clean_up(unknown)  # recovery: they were handed out to an engine that is dead
+            self._clean_up(unknown)  # recovery: they were handed out to a dead engine
 
     def remove_leftovers(self) -> None:
-        """Unlink what died with its process: half-written files, reservations that nobody needs. The engine calls
-        this once, when it opens the hub."""
+        """Remove the leftovers of dead processes: half-written files, stale reservations.
+
+        The engine calls this once, when it opens the hub.
+        """
         self._retried_names = self.failed_messages.retried_names()
         self._clean_up(frozenset())
 
     def _clean_up(self, consumed: Collection[str]) -> None:
         with self._guard, translate_os_errors("the inbox can't be put in order"), self._disk.lock(self._lock_path):
-            # Reading all messages takes time where there are many, so only when something depends on it.
+            # Reading many messages takes time, so do it only if something depends on it.
             if consumed or self._disk.listdir(self._reserved_ids):
                 self._reservations.remove_stale(self._unlink_consumed(consumed), consumed)
             self._remove_leftover_files()
 
     def _unlink_consumed(self, consumed: Collection[str]) -> set[str]:
-        """Unlink the messages taken; gives those that are left."""
+        """Remove the consumed messages; return the remaining ones."""
         waiting: set[str] = set()
         for name in self._disk.listdir(self._new):
             message = self._reader.try_read_message(name) if name.endswith(".json") else None
@@ -263,8 +268,8 @@ class InboxConsumer:
 
     def _remove_leftover_files(self) -> None:
         with suppress(FileNotFoundError):
-            # It only grows. A client that still counts in the old file has put its message where the first listing
-            # shows it.
+            # The file only grows. A client that still appends to the old file has put its message where the first
+            # listing shows it.
             self._disk.unlink(self._posted_path)
         writing: set[int] = set()
         for name in self._disk.listdir(self._temporary):
@@ -274,6 +279,6 @@ class InboxConsumer:
             else:
                 with suppress(FileNotFoundError):
                     self._disk.unlink(f"{self._temporary}/{name}")
-        # Listed after the temporary files: a batch whose manifest came in between has it in this listing.
+        # Listed after the temporary files: a batch whose manifest was added in between has it in this listing.
         names = self._disk.listdir(self._new)
         self._parts.remove_orphans({name for name in names if number_in_name(name) not in writing})

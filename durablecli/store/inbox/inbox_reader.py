@@ -1,4 +1,4 @@
-"""Reading the inbox: the messages that no engine has taken yet. Nothing here writes."""
+"""Reading the inbox: the unconsumed messages. Nothing here writes."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _UNKNOWN_TIME = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class InboxReader:
-    """Reads the inbox of one hub, while others post to it and an engine takes from it."""
+    """Reads the inbox of one hub, while others post to it and an engine consumes from it."""
 
     def __init__(self, disk: Disk, root: str) -> None:
         self._disk = disk
@@ -41,16 +41,18 @@ class InboxReader:
         return InboxListing(self._disk.listdir(self._new))
 
     def pending_messages(self, instance: str) -> list[Message]:
-        """The messages for this instance, in order; of those about several instances only its items."""
+        """Return the messages for this instance, in order; of those for several instances only its items."""
         return list(self._messages_for(instance, self._disk.listdir(self._new), in_full=True))
 
     def abridged_messages(self, instance: str, listing: InboxListing | None = None) -> list[Message]:
-        """The messages for an orchestration, in order: like `pending_messages`, but of many events all but the first
-        are only counted, and come without name and payload."""
+        """Return the messages for an orchestration, in order.
+
+        Like `pending_messages`, but of many events all except the first are only counted, without name and payload.
+        """
         return list(self._messages_for(instance, (listing or self.read_listing()).names_for(instance), in_full=False))
 
     def start_messages(self, instance: str) -> set[str]:
-        """The ids of the messages that start an instance."""
+        """Return the ids of the messages that start an instance."""
         return {each.message for each in self.abridged_messages(instance) if each.kind in ("start", "restart")}
 
     def _messages_for(self, instance: str, names: Iterable[str], *, in_full: bool) -> Iterator[Message]:
@@ -77,22 +79,22 @@ class InboxReader:
         return [item for item in self.read_items(message, start, count) if item.target == instance]
 
     def last_number(self) -> int:
-        """The highest number that a message got; 0 if it is unknown."""
+        """Return the highest assigned message number; 0 if it is unknown."""
         return self._counter.last()
 
     def has_newer(self, instance: str, number: int, kinds: Collection[str]) -> bool:
-        """Whether there is a message of these kinds with a higher number that may be about the instance."""
+        """Return whether there is a message of these kinds with a higher number that may be for the instance."""
         names = self.read_listing().names_for(instance)
         return any(number_in_name(name) > number and kind_in_name(name) in kinds for name in names)
 
     def pending_of_kinds(self, kinds: Collection[str]) -> Iterator[Message]:
-        """Every message of these kinds, in order. A batch in parts comes without its items: see `read_items`."""
+        """Yield every message of these kinds, in order. A batch in parts has no items: see `read_items`."""
         for name in sorted(name for name in self._disk.listdir(self._new) if kind_in_name(name) in kinds):
             if (message := self.try_read_message(name)) is not None:
                 yield message
 
     def read_items(self, message: Message, start: int, count: int) -> list[MessageItem]:
-        """The items from index `start` on, `count` of them at most; raises DamagedMessage."""
+        """Read the items from index `start` on, at most `count`; raises DamagedMessage."""
         if not message.parts:
             return message.items[start : start + count]
         try:
@@ -101,7 +103,7 @@ class InboxReader:
             raise DamagedMessage(f"a part of batch {message.message} is damaged or missing: {error}") from None
 
     def unreadable_files(self) -> list[str]:
-        """The files that can't be read as messages."""
+        """Return the files that can't be read as messages."""
         found: list[str] = []
         for name in sorted(self._disk.listdir(self._new)):
             try:
@@ -114,13 +116,13 @@ class InboxReader:
         return found
 
     def try_read_message(self, name: str) -> Message | None:
-        """The message in a file; None if it can't be read, or an engine has removed it meanwhile."""
+        """Read the message in a file; None if it is unreadable, or an engine has removed it meanwhile."""
         try:
             return self.read_message(name)[0]
         except (FileNotFoundError, CorruptLine):
             return None
 
     def read_message(self, name: str) -> tuple[Message, int]:
-        """The message in a file, and its size in bytes; raises CorruptLine."""
+        """Read the message in a file, and its size in bytes; raises CorruptLine."""
         data = self._disk.read(f"{self._new}/{name}")
         return decode_message(data), len(data)

@@ -1,4 +1,4 @@
-"""The counter that numbers messages, over all processes."""
+"""The counter that numbers messages across all processes."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ _MAX_FILE_BYTES = 4096
 
 
 class MessageCounter:
-    """Hands out numbers under the inbox's lock, each above all that were handed out before.
+    """Assigns numbers under the inbox's lock, each above all earlier ones.
 
-    The file isn't synced: a power cut may turn it back, but kills every process that used it. So each counter looks
-    once at what is in the inbox, and from then on its file can be trusted.
+    The file isn't synced: a power cut may revert it, but also ends every process that used it. So each counter checks
+    the inbox once, and from then on its file can be trusted.
     """
 
     def __init__(self, disk: Disk, root: str) -> None:
@@ -28,11 +28,11 @@ class MessageCounter:
         self._is_checked = False
 
     def last(self) -> int:
-        """The highest number that was handed out; 0 if it is unknown."""
+        """Return the highest assigned number; 0 if it is unknown."""
         return self._read()[1] or 0
 
     def next(self) -> int:
-        """Hand out the next number."""
+        """Assign the next number."""
         with self._disk.lock(self._lock_path):
             size, last = self._read()
             if last is None or not self._is_checked:
@@ -40,7 +40,7 @@ class MessageCounter:
                 last = max(last or 0, *waiting, 0)
             line = b"%012d\n" % (last + 1)
             if 0 < size < _MAX_FILE_BYTES:
-                # Another line is much cheaper than a new file, which on some file systems costs as much as a sync.
+                # Appending a line is much cheaper than a new file, which on some file systems costs as much as a sync.
                 self._disk.append_once(self._path, line, create=False)
             else:
                 self._replace(line)
@@ -48,7 +48,7 @@ class MessageCounter:
         return last + 1
 
     def _read(self) -> tuple[int, int | None]:
-        """The file's size and last number; 0 and None unless it ends in a whole line."""
+        """Return the file's size and last number; 0 and None unless it ends in a complete line."""
         try:
             size = self._disk.size(self._path)
             text = self._disk.read_from(self._path, max(size - _LINE_BYTES, 0))

@@ -1,4 +1,4 @@
-"""The files of messages: what their names say, so that most need not be read, and how they are encoded."""
+"""The files of messages: their names, which make reading most files unnecessary, and their encoding."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from durablecli.store.inbox.messages import Message, MessageItem
 
 FORMAT = 1
 BATCH = "batch"
-"""Stands for the target in the name of a message about several instances."""
+"""Replaces the target in the name of a message for several instances."""
 _FORMAT_PREFIX = b'{"format":%d,' % FORMAT
 
 _encode = msgspec.json.Encoder().encode
@@ -20,34 +20,34 @@ _decode_message = msgspec.json.Decoder(Message).decode
 
 
 def message_file_name(message: Message, items: Sequence[MessageItem]) -> str:
-    """Name a message's file by its number, its kind and what it is about: `000000000007-start-HASH.json`."""
+    """Build the name of a message's file from its number, kind and target: `000000000007-start-HASH.json`."""
     target = hash_target(items[0].target) if len(items) == 1 else BATCH
     return f"{message.number:012d}-{message.kind}-{target}.json"
 
 
 def hash_target(instance: str) -> str:
-    """The hash of an instance or entity in the names of files."""
+    """Hash an instance or entity for the names of files."""
     return sha256(instance.encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
 def number_in_name(name: str) -> int:
-    """The number that a name begins with; 0 for names that aren't ours."""
+    """Return the number at the start of a file name; 0 for foreign names."""
     digits = name[:12]
     return int(digits) if len(digits) == 12 and digits.isascii() and digits.isdigit() and name[12:13] == "-" else 0
 
 
 def kind_in_name(name: str) -> str:
-    """The kind of message in a name; empty for names that aren't ours."""
+    """Return the kind of message in a file name; empty for foreign names."""
     return name[13:].rpartition("-")[0] if name.endswith(".json") else ""
 
 
 def target_in_name(name: str) -> str:
-    """The hash of the target in a name, or BATCH."""
+    """Return the hash of the target in a file name, or BATCH."""
     return name.removesuffix(".json").rpartition("-")[2]
 
 
 def encode_message(message: Message, encoded_items: Sequence[bytes] = ()) -> bytes:
-    """Encode a message as the content of its file. `encoded_items` take the place of an empty list of items."""
+    """Encode a message as the content of its file. `encoded_items` replace an empty list of items."""
     head = _encode(message)[1:-1]
     if encoded_items:
         head = head.replace(b'"items":[]', b'"items":[%b]' % b",".join(encoded_items), 1)
@@ -66,7 +66,7 @@ def decode_message(data: bytes) -> Message:
 
 
 class InboxListing:
-    """The names of the files in the inbox at one moment, by the instance that they are about."""
+    """The file names in the inbox at one moment, by the target instance."""
 
     def __init__(self, names: Iterable[str]) -> None:
         self._by_target: dict[str, list[str]] = {}
@@ -74,12 +74,12 @@ class InboxListing:
             self._by_target.setdefault(target_in_name(name), []).append(name)
 
     def names_for(self, instance: str) -> list[str]:
-        """The names of the messages that may be about this instance."""
+        """Return the names of the messages that may be for this instance."""
         return [*self._by_target.get(hash_target(instance), ()), *self._by_target.get(BATCH, ())]
 
     @property
     def targets(self) -> frozenset[str]:
-        """The hashes of all targets, and BATCH if there is a message about several."""
+        """The hashes of all targets, and BATCH if there is a message for several."""
         return frozenset(self._by_target)
 
     @property

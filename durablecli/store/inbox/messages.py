@@ -1,4 +1,4 @@
-"""Messages of clients, and how they are posted: a message is on disk, or committed, when `post` returns."""
+"""Messages of clients and the mailboxes they are posted to: a message is on disk, or committed, when `post` returns."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from msgspec import Raw
 from durablecli.model.events import NULL
 
 RUN_VARIABLE = "DURABLE_RUN_INSTANCE"
-"""Names, in the process of a `durable run` and in those that it begins, the instance that is run."""
+"""Holds the instance that a `durable run` runs, in its own process and in those it starts."""
 
 MESSAGE_KINDS = frozenset(
     {"start", "raise-event", "terminate", "suspend", "resume", "rewind", "restart", "purge", "signal", "delete"}
@@ -21,15 +21,15 @@ MESSAGE_KINDS = frozenset(
 
 
 class MessageItem(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One instance or entity that a message is about, with what its kind needs.
+    """One target instance or entity of a message, with the fields that the message's kind needs.
 
-    start: `name`, `input`, `version`, `start_at`, `if_exists` and, to name the execution it gets, `execution`;
-    `reserved` says that the id was, so that the engine lets it go, `restarts` that it replaces an ended instance which
-    stays the child of its parent.
-    `if_exists` is fail (any instance of this id is refused), skip, replace, or fail_if_running (an ended one is
-    replaced). raise-event: `name`, `input`. terminate, suspend, resume, rewind: `reason`. restart: `new_instance`.
+    start: `name`, `input`, `version`, `start_at`, `if_exists` and, to name the new execution, `execution`; `reserved`:
+    the id is reserved, and the engine releases it; `restarts`: replaces an ended instance, which stays the child of its
+    parent. `if_exists` is fail (any instance with this id is refused), skip, replace, or fail_if_running (an ended one
+    is replaced). raise-event: `name`, `input`. terminate, suspend, resume, rewind: `reason`. restart: `new_instance`.
     terminate and purge: `recursive`, `force`. signal, to an entity: `name` of the operation, `input`, and `start_at`,
-    before which it isn't run. delete takes the state of an entity away (`force`: and what waits), purge also its log.
+    before which it isn't run. delete removes the state of an entity (`force`: and its waiting messages), purge also its
+    log.
     """
 
     instance: str
@@ -48,15 +48,15 @@ class MessageItem(msgspec.Struct, frozen=True, omit_defaults=True):
 
     @property
     def target(self) -> str:
-        """The instance that the message is on its way to: a restart under a new id is the start of that one."""
+        """The target instance of the message: a restart under a new id is the start of that instance."""
         return self.new_instance or self.instance
 
 
 class Message(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What a client asked for. `number` orders messages by the time they were posted, over all processes.
+    """The request of a client. `number` orders messages by the time they were posted, across all processes.
 
-    A start of very many instances is a batch in parts: `items` is empty, `count` says how many there are, `parts`
-    holds the index of each part's first item, and `batch` what its instance ids begin with (`<batch>-<index>`).
+    A start of very many instances is a batch in parts: `items` is empty, `count` is the number of items, `parts` holds
+    the index of each part's first item, and `batch` is the common prefix of the instance ids (`<batch>-<index>`).
     """
 
     message: str
@@ -68,38 +68,38 @@ class Message(msgspec.Struct, frozen=True, omit_defaults=True):
     parts: tuple[int, ...] = ()
     batch: str | None = None
     run: str | None = None
-    """The instance of the `durable run` whose code has posted it."""
+    """The instance of the `durable run` whose code posted the message."""
 
     @property
     def total(self) -> int:
-        """How many items there are, in here or in parts."""
+        """The number of items, in this message or in parts."""
         return self.count or len(self.items)
 
 
 class Receipt(msgspec.Struct, frozen=True):
-    """The acknowledgement: this message will not be lost."""
+    """The acknowledgement that this message will not be lost."""
 
     message: str
     instances: list[str]
 
 
 class Mailbox(Protocol):
-    """Where clients post: the inbox on disk, or the queue of an engine in this very process."""
+    """The destination of messages: the inbox on disk, or the queue of an engine in the same process."""
 
     def post(self, kind: str, items: Sequence[MessageItem], message: str | None = None) -> Receipt:
-        """Hand over one message; durable on return. `message` is its id where the caller already has one."""
+        """Post one message; durable on return. `message` is its id if the caller already has one."""
         ...
 
 
 @runtime_checkable
 class PublicationStatus(Protocol):
-    """A mailbox in the process of the engine, which knows what the journal holds and the histories don't yet."""
+    """A mailbox in the engine's process, which knows what the journal holds and the histories don't yet."""
 
     def is_published(self, instance: str) -> bool:
-        """Whether a history is whole without the journal; then nobody need read that, which may have grown large."""
+        """Return whether a history is complete without the journal, so that reading the journal is unnecessary."""
         ...
 
 
 def new_message_id() -> str:
-    """A fresh message id."""
+    """Generate a message id."""
     return f"m-{uuid4().hex}"

@@ -1,9 +1,9 @@
-"""Pending messages: those that no engine has taken yet, applied in order to the recorded status of an instance.
+"""Pending messages: the unconsumed ones, applied in order to the recorded status of an instance.
 
-Invariant: a reader sees what was acknowledged before it looked, although no engine has taken it.
+Invariant: a reader sees what was acknowledged before it looked, even if no engine has consumed it.
 
-The rules are those by which an engine takes messages. Only two outcomes aren't foretold: an instance isn't called
-Terminated, and shows no output, before an engine has ended it.
+The rules are those by which an engine handles messages. Only two outcomes aren't predicted: an instance isn't shown as
+Terminated, nor with an output, before an engine has ended it.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ STATUS_CHANGING_KINDS = frozenset({"start", "restart", "purge", "rewind", "suspe
 
 
 class PendingItem(NamedTuple):
-    """What one message asks for one instance."""
+    """The request of one message to one instance."""
 
     message: Message
     item: MessageItem
 
 
 class PredictedStatus(NamedTuple):
-    """An instance as it will be once the requests are taken. `status` is None where it isn't there.
+    """An instance as it will be after the requests. `status` is None if it doesn't exist.
 
-    `start` is set if a start that waits has taken the place of the recorded execution. `requested` are the kinds of
-    what follows that start, or of all. With `ends` the instance will have ended, though its status doesn't say so yet.
+    `start` is set if a waiting start has replaced the recorded execution. `requested` are the kinds of the requests
+    after that start, or of all. With `ends` the instance will have ended, though its status doesn't show it yet.
     """
 
     status: str | None
@@ -41,12 +41,12 @@ class PredictedStatus(NamedTuple):
 
     @property
     def has_ended(self) -> bool:
-        """Whether a message that is posted now will find it ended."""
+        """Whether a message posted now will find it ended."""
         return self.will_end or self.status in ENDED_STATUSES
 
 
 def predict_status(recorded: str | None, requests: Iterable[PendingItem]) -> PredictedStatus:
-    """What `requests`, in the order of their numbers, make of an instance whose history says `recorded`."""
+    """Apply `requests`, in the order of their numbers, to an instance whose history has the status `recorded`."""
     seen = PredictedStatus(recorded)
     for request in requests:
         seen = _apply_item(seen, request)
@@ -54,17 +54,20 @@ def predict_status(recorded: str | None, requests: Iterable[PendingItem]) -> Pre
 
 
 def pending_items_for(instance: str, messages: Iterable[Message]) -> list[PendingItem]:
-    """What these messages ask for one instance."""
+    """Return the requests of these messages to one instance."""
     return [PendingItem(message, item) for message in messages for item in message.items if item.target == instance]
 
 
 def is_batch_start(message: Message) -> bool:
-    """Whether it starts several instances, under new ids. It is taken in slices, so some of them may exist already."""
+    """Return whether a message starts several instances, under new ids.
+
+    It is consumed in slices, so some of the instances may already exist.
+    """
     return message.kind == "start" and message.total > 1
 
 
 def items_for_quarantined(requests: Iterable[PendingItem]) -> list[PendingItem]:
-    """Those requests that a quarantined instance receives too."""
+    """Return the requests that a quarantined instance also receives."""
     return [
         each
         for each in requests
@@ -74,7 +77,7 @@ def items_for_quarantined(requests: Iterable[PendingItem]) -> list[PendingItem]:
 
 
 def predict_row(recorded: InstanceSummary | None, requests: Iterable[PendingItem]) -> InstanceSummary | None:
-    """The row of an instance as it will be once the requests are taken; None where it isn't there."""
+    """Return the row of an instance as it will be after the requests; None if it won't exist."""
     seen = predict_status(recorded.status if recorded else None, requests)
     if seen.status is None:
         return None
@@ -123,14 +126,14 @@ def _apply_item(seen: PredictedStatus, request: PendingItem) -> PredictedStatus:
 
 
 def _begins_execution(seen: PredictedStatus, kind: str, item: MessageItem) -> bool:
-    """Whether an engine that takes this start begins an execution."""
+    """Return whether an engine that handles this start begins an execution."""
     if seen.status is None:
         return kind == "start" or item.new_instance is not None
     return item.if_exists == "replace" or (item.if_exists == "fail_if_running" and seen.has_ended)
 
 
 def _status_after(seen: PredictedStatus, kind: str) -> str:
-    """The status after a suspend or a resume; a start that waits stays Pending until an engine takes it."""
+    """Return the status after a suspend or a resume; a waiting start stays Pending until an engine consumes it."""
     if kind == "suspend":
         return "Suspended" if seen.start is None else "Pending"
     return "Running" if seen.status == "Suspended" else seen.status or "Running"

@@ -1,10 +1,10 @@
-"""Reservations: while a start under a chosen id is decided and posted, `inbox/ids/<id>` names the message it will be.
+"""Reservations: while a start under a chosen id is decided and posted, `inbox/ids/<id>` names its message.
 
-Invariant: a start is posted only while the reservation names it, and both are looked at under the inbox's lock.
+Invariant: a start is posted only while the reservation names it, and both are checked under the inbox's lock.
 
-So of several starters one wins, and an acknowledged start is never refused later. Whether the process that made a
-reservation still runs is only a hint: it may live in another PID namespace, where nobody can tell. Reservations aren't
-synced: after a power cut the waiting start itself, which was, says that the id is taken.
+So of several concurrent starters one wins, and an acknowledged start is never refused later. Whether the process that
+made a reservation still runs is only a hint: it may be in another PID namespace, where that can't be determined.
+Reservations aren't synced: after a power cut the waiting start, which is synced, keeps the id in use.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ from durablecli.store.process_identity import is_process_alive, pid_namespace, s
 class Reservation(msgspec.Struct, frozen=True, omit_defaults=True):
     """An id, the message that starts it, and the process that is about to post this message or has posted it.
 
-    One that is `final` falls to no other starter: an engine takes its start without looking at the reservation again.
-    Once its start is `posted` what is in the inbox counts. `namespace` is the PID namespace that `pid` is a number of.
+    A `final` one passes to no other starter: an engine consumes its start without checking the reservation again. Once
+    its start is `posted` the inbox decides. `namespace` is the PID namespace of `pid`.
     """
 
     id: str
@@ -44,24 +44,24 @@ class Reservation(msgspec.Struct, frozen=True, omit_defaults=True):
 
     @property
     def is_alive(self) -> bool:
-        """Whether the process runs, as far as can be seen from here."""
+        """Whether the process is running, as far as can be seen from here."""
         return is_process_alive(self.pid, self.started)
 
     @property
     def is_binding(self) -> bool:
-        """Whether it may not fall to another starter, although its start doesn't wait in the inbox."""
+        """Whether it may not pass to another starter, although its start doesn't wait in the inbox."""
         return not self.posted and (self.is_alive or (self.final and self.namespace != pid_namespace()))
 
 
 class ReservationLost(Conflict):
-    """Another starter, or an engine that opened the hub, has taken the reservation away before the start was posted."""
+    """Another starter, or an engine that opened the hub, took over the reservation before the start was posted."""
 
 
 _decode = msgspec.json.Decoder(Reservation).decode
 
 
 class Reservations:
-    """The folder of reserved ids. Every change but `release` happens under the inbox's lock."""
+    """The folder of reserved ids. Every change except `release` happens under the inbox's lock."""
 
     def __init__(self, disk: Disk, root: str, reader: InboxReader) -> None:
         self._disk = disk
@@ -70,20 +70,21 @@ class Reservations:
         self._reader = reader
         self._first_targets: frozenset[str] | None = None
 
-    # ── these take the inbox's lock ────────────────────────────────────────────────────────────────────────────────
+    # ── methods that lock the inbox ──────────────────────────────────────────────────────────────────────────────────
 
     def reserve(
         self, instance: str, message: str, *, allow_pending: bool = False, final: bool = False
     ) -> Reservation | None:
-        """Reserve an id for the start that `message` will be; raises Conflict if it is held, or if its start waits.
+        """Reserve an id for the start `message`; raise Conflict if it is reserved, or if its start waits.
 
-        Whether the instance exists already is for the caller to check, after this; if it does, the id is to be
-        released. With `allow_pending` a start that waits is no conflict: its reservation is returned, for `cancel`.
-        A `final` reservation falls to nobody else.
+        The caller checks afterwards whether the instance already exists, and if so releases the id. With
+        `allow_pending` a waiting start is no conflict: its reservation is returned, for `cancel`. A `final` reservation
+        passes to no other starter.
         """
         with translate_os_errors(f"the id {instance!r} is not reserved"), self._disk.lock(self._lock_path):
             if self._first_targets is None:
-                # Later starts have a reservation to be seen by: only a power cut loses those, and it ends us too.
+                # Later starts are found by their reservations: only a power cut loses those, and it also ends this
+                # process.
                 self._first_targets = self._reader.read_listing().targets
             may_wait = not self._first_targets.isdisjoint((hash_target(instance), BATCH))
             return self._reserve(instance, message, may_wait, allow_pending=allow_pending, final=final)
@@ -102,13 +103,13 @@ class Reservations:
         return held
 
     def make_final(self, instance: str, message: str) -> None:
-        """Keep a reservation from falling to another client; raises ReservationLost."""
+        """Keep a reservation from passing to another client; raises ReservationLost."""
         with translate_os_errors(f"the id {instance!r} is not reserved"), self._disk.lock(self._lock_path):
             self.check_owner(instance, message)
             self._write(instance, message, final=True)
 
     def cancel(self, instance: str, message: str, previous: Reservation | None) -> None:
-        """Undo `reserve`, if nothing is posted: an earlier start that still waits has its id again."""
+        """Undo `reserve` if nothing was posted: an earlier start that still waits gets its id back."""
         with translate_os_errors("an id can't be released"), self._disk.lock(self._lock_path):
             if not self.belongs_to(instance, message):
                 return
@@ -117,24 +118,24 @@ class Reservations:
             else:
                 self.release(instance, message)
 
-    # ── for callers that have the lock ─────────────────────────────────────────────────────────────────────────────
+    # ── for callers that have the lock ───────────────────────────────────────────────────────────────────────────────
 
     def belongs_to(self, instance: str, message: str) -> bool:
-        """Whether the reservation of the id is this message's."""
+        """Return whether the id is reserved for this message."""
         held = self.get(instance)
         return held is not None and held.message == message
 
     def check_owner(self, instance: str, message: str) -> None:
-        """Raise ReservationLost unless the reservation of the id is this message's."""
+        """Raise ReservationLost unless the id is reserved for this message."""
         if not self.belongs_to(instance, message):
             raise ReservationLost(f"the id {instance!r} was taken by another start at the same time; try again")
 
     def mark_posted(self, instance: str, message: str) -> None:
-        """Note that the start is about to be in the inbox: from now on that counts."""
+        """Record that the start is about to be in the inbox: from now on the inbox decides."""
         self._write(instance, message, posted=True)
 
     def drop_unposted(self, instance: str) -> None:
-        """Take an id from a starter who has decided and not posted yet; raises Conflict where an engine may have it."""
+        """Take an id from a starter that has decided but not posted yet; raise Conflict if an engine may have it."""
         held = self.get(instance)
         if held is not None and held.final and held.is_binding:
             raise Conflict(f"{instance} is being restarted; try again")
@@ -153,22 +154,25 @@ class Reservations:
             raise Conflict(f"the id {reservation.id!r} is being started by another process; try again") from None
 
     def get(self, instance: str) -> Reservation | None:
-        """Who holds an id; None when nobody does, or nobody can tell."""
+        """Return the reservation of an id; None if there is none, or it can't be read."""
         return self._read(file_name(instance))
 
     def list_all(self) -> list[Reservation]:
-        """Every reservation that can be read, whether its process lives or not."""
+        """Return every readable reservation, whether its process is alive or not."""
         found = (self._read(name) for name in sorted(self._disk.listdir(self._folder)))
         return [each for each in found if each is not None]
 
     def release(self, instance: str, message: str) -> None:
-        """Give an id back if it is this message's. Without the lock a reservation that was made in this very moment
-        may go as well; its maker sees that and begins again."""
+        """Release an id if it is reserved for this message.
+
+        Without the lock a reservation made at this very moment may be removed too; its maker detects that and retries.
+        """
         if self.belongs_to(instance, message):
             self._unlink(file_name(instance))
 
     def remove_stale(self, waiting: Collection[str], consumed: Collection[str]) -> None:
-        """Release those whose message is taken, and those of dead processes or engines whose message isn't waiting."""
+        """Release reservations whose message is consumed, and those of dead processes or engines whose message isn't
+        waiting."""
         for name in self._disk.listdir(self._folder):
             held = self._read(name)
             stale = held is None or (held.message not in waiting and (held.final or held.posted or not held.is_alive))

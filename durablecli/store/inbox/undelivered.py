@@ -1,4 +1,4 @@
-"""undelivered.jsonl: the messages that had no effect, a line each."""
+"""undelivered.jsonl: the messages that had no effect, one per line."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from durablecli.store.layout import UNDELIVERED_FILE
 
 
 def record_undelivered(disk: Disk, root: str, message: Message, item: MessageItem, at: datetime, why: str) -> None:
-    """Append one item of a message. Nothing is synced."""
+    """Append one item of a message, without syncing."""
     entry = {"at": at, "why": why, "message": message.message, "kind": message.kind, "item": item}
     data = msgspec.json.encode(entry) + b"\n"
     path = f"{root}/{UNDELIVERED_FILE}"

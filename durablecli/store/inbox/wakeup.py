@@ -1,8 +1,8 @@
 """The wakeup pipe: a named pipe that wakes an idle engine. Losing a wakeup costs a second, never a message.
 
-The pipe isn't in the hub, for a folder that holds one can't be copied: it is in a folder of the hub's owner among the
-temporary files, under the number that the file system has for the inbox. A process with other temporary files (another
-TMPDIR, another container) can't use it, and the engine finds the message when it looks, once a second.
+The pipe isn't in the hub, because a folder that contains one can't be copied: it is in a folder of the hub's owner for
+temporary files, named after the inode of the inbox. A process with another temporary folder (another TMPDIR, another
+container) can't use it, and the engine finds the message when it polls, once a second.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ from durablecli.store.layout import INBOX_FOLDER
 
 
 def pipe_path(root: str) -> str:
-    """Where the pipe of a hub is; raises OSError if there is no such hub."""
+    """Return the path of a hub's pipe; raises OSError if there is no such hub."""
     inbox = os.stat(f"{root}/{INBOX_FOLDER}")
     return f"{_pipe_folder(inbox.st_uid)}/{inbox.st_dev:x}-{inbox.st_ino:x}"
 
 
 def _pipe_folder(owner: int) -> str:
-    return f"{os.environ.get('TMPDIR') or '/tmp'}/durablecli-{owner}"  # noqa: S108  what is in it is checked
+    return f"{os.environ.get('TMPDIR') or '/tmp'}/durablecli-{owner}"  # noqa: S108  the content is checked
 
 
 def notify(root: str) -> None:
-    """Wake the engine, if one listens. Never blocks, never fails: the engine looks every second anyway."""
+    """Wake the engine, if one is listening. Never blocks, never fails: the engine polls every second anyway."""
     with contextlib.suppress(OSError):
         pipe = pipe_path(root)
         _check_folder(os.path.dirname(pipe), os.stat(f"{root}/{INBOX_FOLDER}").st_uid)
@@ -42,14 +42,14 @@ def notify(root: str) -> None:
 
 
 def _check_folder(folder: str, owner: int) -> None:
-    """Raise OSError unless the folder is the owner's own: the name may be taken by anybody."""
+    """Raise OSError unless this user owns the folder: anybody may have created that name."""
     found = os.lstat(folder)
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != owner or found.st_mode & 0o022:
         raise PermissionError(f"{folder} isn't a folder of its own")
 
 
 class WakeupPipe:
-    """Listens to the pipe of one hub in a thread of its own."""
+    """Listens to the pipe of one hub in its own thread."""
 
     def __init__(self, root: str) -> None:
         self._root = root
@@ -59,7 +59,7 @@ class WakeupPipe:
         self._thread: threading.Thread | None = None
 
     def listen(self, callback: Callable[[], None]) -> bool:
-        """Call `callback` (in the pipe's own thread) after every wakeup. False where that can't be done."""
+        """Call `callback` (in the pipe's own thread) after every wakeup. Return False if the pipe can't be used."""
         try:
             self._fd = self._open()
         except OSError:
@@ -70,7 +70,7 @@ class WakeupPipe:
         )
         try:
             thread.start()
-        except RuntimeError:  # the system has no thread left
+        except RuntimeError:  # the system has run out of threads
             for fd in (self._fd, *self._stop_pipe):
                 os.close(fd)
             return False
@@ -78,7 +78,7 @@ class WakeupPipe:
         return True
 
     def close(self) -> None:
-        """Stop listening, and take the pipe away."""
+        """Stop listening, and remove the pipe."""
         if self._thread is None:
             return
         os.write(self._stop_pipe[1], b"!")
@@ -100,7 +100,7 @@ class WakeupPipe:
                 os.unlink(self._path)
         with contextlib.suppress(FileExistsError):
             os.mkfifo(self._path, 0o600)
-        # Open for writing too: else the pipe reports its end as soon as the first client has closed it.
+        # Open for writing too: otherwise the pipe reports its end as soon as the first client has closed it.
         fd = os.open(self._path, os.O_RDWR | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
         os.fchmod(fd, 0o600)
         return fd

@@ -1,1 +1,1 @@
-"""The journal: the append-only log of commits, and the only place where one becomes durable."""
+"""The journal: the append-only log of commits, and the only place where a commit becomes durable."""

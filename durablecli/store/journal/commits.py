@@ -1,7 +1,6 @@
-"""A commit: what one engine cycle decided, as one line of the journal.
+"""A commit: the decisions of one engine cycle, as one line of the journal.
 
-It holds the records byte for byte as in the histories, with the crc they have there, so publishing and recovering
-are copies.
+It holds the records byte for byte as in the histories, with the same crc, so publishing and recovery are copies.
 """
 
 from __future__ import annotations
@@ -20,10 +19,10 @@ _encode_json = msgspec.json.Encoder().encode
 
 
 class HistoryWrite(msgspec.Struct):
-    """Lines of one execution, framed and without line feed; `first` is the `n` of the first of them.
+    """Lines of one execution, encoded without line feed; `first` is the `n` of the first of them.
 
-    `first` 1 begins a new execution, which takes the place of any older one. With `rewrites_file` it replaces the file
-    of an entity in the middle of its execution. `continues`: the turn continues in the next commit.
+    `first` 1 begins a new execution, which replaces any older one. With `rewrites_file` the lines replace the file of
+    an entity in the middle of its execution. `continues`: the turn continues in the next commit.
     """
 
     instance: str
@@ -40,22 +39,24 @@ class HistoryWrite(msgspec.Struct):
 
 
 class ConsumedMessage(msgspec.Struct, omit_defaults=True):
-    """A message whose effects stand in the commit; of a batch the items below `upto`."""
+    """A message whose effects are in the commit; of a batch the items below `upto`."""
 
     message: str
     upto: int | None = None
 
 
 class PurgedExecution(msgspec.Struct):
-    """An execution whose history goes."""
+    """An execution whose history is removed."""
 
     instance: str
     execution: str
 
 
 class QuarantinedMessage(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A message to a quarantined instance: an arrival (`event`, for that `execution` or for any), or one
-    `item` of the `message` of a client, of that `kind`."""
+    """A message to a quarantined instance.
+
+    Either an arrival (`event`, for that `execution` or for any), or one `item` of a client's `message`, of that `kind`.
+    """
 
     instance: str
     execution: str | None = None
@@ -66,14 +67,15 @@ class QuarantinedMessage(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class DeliveryWatermark(msgspec.Struct, frozen=True):
-    """All that commits up to `upto` kept for an instance has been delivered, or went with it."""
+    """Everything that commits up to `upto` kept for an instance has been delivered, or was purged with it."""
 
     instance: str
     upto: int
 
 
 class Commit(msgspec.Struct):
-    """`c` counts the commits of a hub, for ever; `last_durable` is the last one on disk when it was written."""
+    """The decisions of one cycle. `c` numbers the commits of a hub; `last_durable` was the last one on disk when it was
+    written."""
 
     c: int
     epoch: int
@@ -111,7 +113,7 @@ _decode = msgspec.json.Decoder(_RawCommit).decode
 
 
 def encode_commit(commit: Commit) -> bytes:
-    """The commit's line, sealed, without line feed and without `after`."""
+    """Encode a commit as a sealed line, without line feed and without `after`."""
     pieces = [
         b'{"instance":%b,"execution":"%b","first":%d%b%b,"records":[%b]}'
         % (
@@ -138,7 +140,7 @@ def encode_commit(commit: Commit) -> bytes:
 
 
 def seal_lines(lines: Iterable[bytes], last_durable: int) -> bytes:
-    """The bytes of sealed lines as the journal holds them: each says `after`, gets a new crc and ends in LF."""
+    """Convert sealed lines to the bytes in the journal: each gets `after`, a new crc and a line feed."""
     mark = b',"after":%d' % last_durable
     pieces: list[bytes | memoryview] = []
     for each in lines:
@@ -148,7 +150,7 @@ def seal_lines(lines: Iterable[bytes], last_durable: int) -> bytes:
 
 
 def decode_commit(data: bytes) -> Commit:
-    """The commit of a line without line feed; raises CorruptLine unless every byte is as it was written."""
+    """Decode a line without line feed; raise CorruptLine unless every byte is as it was written."""
     body = verify_crc(data)
     try:
         found = _decode(b"%b}" % body)

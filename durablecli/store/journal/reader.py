@@ -1,8 +1,8 @@
 """The tail of the journal: reading the commits from the checkpoint on, without writing anything.
 
-What counts is the longest prefix that is whole by crc and by number. Where it ends there are three cases: nothing
-follows; a torn tail follows, which a crash explains, because nobody was told of it; or commits follow, or followed
-once, that somebody was told of. The third is damage and refuses to open.
+The valid part is the longest prefix with correct crcs and numbers. After it there are three cases: nothing follows;
+a torn tail follows, which a crash explains, because it was never acknowledged; or acknowledged commits follow, or once
+followed. The third is damage, and the hub can't be opened.
 """
 
 from __future__ import annotations
@@ -25,7 +25,10 @@ _MAX_READ_ATTEMPTS = 20
 
 
 class SegmentHeader(msgspec.Struct):
-    """The first line of a segment. `first` is the first commit it may hold; up to `copied` it was born durable."""
+    """The first line of a segment.
+
+    `first` is the first commit it may hold; the commits up to `copied` were durable when the segment was created.
+    """
 
     format: int
     hub: str
@@ -46,7 +49,7 @@ _decode_checkpoint = msgspec.json.Decoder(JournalCheckpoint).decode
 
 
 class TornTail(NamedTuple):
-    """What a crash left behind the last whole line."""
+    """The bytes that a crash left after the last intact line."""
 
     path: str
     offset: int
@@ -54,7 +57,7 @@ class TornTail(NamedTuple):
 
 
 class JournalTail(NamedTuple):
-    """The commits still needed, their lines as they stand, the number that comes next, and every segment's number."""
+    """The commits still needed, their lines as stored, the next commit number, and the numbers of all segments."""
 
     commits: list[Commit]
     lines: list[bytes]
@@ -74,7 +77,7 @@ def segment_path(folder: str, number: int) -> str:
 
 
 def segment_numbers(disk: Disk, folder: str) -> list[int]:
-    """The numbers of the segments that are there, in order."""
+    """Return the numbers of the existing segments, in order."""
     return sorted(int(found[1]) for name in disk.listdir(folder) if (found := _SEGMENT_NAME.fullmatch(name)))
 
 
@@ -98,7 +101,7 @@ def write_checkpoint(disk: Disk, folder: str, checkpoint: JournalCheckpoint) -> 
 
 
 def read_tail(disk: Disk, folder: str) -> JournalTail:
-    """Read the commits from the checkpoint on; raises DamagedHub where no crash explains what the files hold."""
+    """Read the commits from the checkpoint on; raise DamagedHub if no crash explains the content of the files."""
     start, numbers, segments = load_segments(disk, folder)
     found = [_Segment(path, data, _parse_header(path, data)) for path, data in segments.items()]
     commits: list[Commit] = []
@@ -126,9 +129,9 @@ class LoadedSegments(NamedTuple):
 
 
 def load_segments(disk: Disk, folder: str, *, first_may_be_missing: bool = False) -> LoadedSegments:
-    """Read the segments from the checkpoint on; raises DamagedHub if they are missing again and again.
+    """Read the segments from the checkpoint on; raise DamagedHub if they are repeatedly missing.
 
-    A reader without the lock may see a segment go, because a checkpoint was quicker: then it starts again.
+    A segment may disappear while a reader without the lock reads it, because of a checkpoint: then reading restarts.
     """
     missing = folder
     for _ in range(_MAX_READ_ATTEMPTS):
@@ -161,7 +164,7 @@ def _parse_header(path: str, data: bytes) -> SegmentHeader | None:
 def _collect_commits(
     segment: _Segment, expected: int, commits: list[Commit], lines: list[bytes]
 ) -> tuple[int, str] | None:
-    """Take the whole lines that come next; the offset and the reason where they end before the file does."""
+    """Collect the consecutive intact lines; return the offset and the reason if they end before the file does."""
     if segment.header is None:
         return 0, "the segment's first line is not whole"
     data = segment.data
@@ -179,7 +182,7 @@ def _collect_commits(
             reason = f"commit {commit.c} is found where {expected} belongs"
             raise DamagedHub(_error_text(segment, (offset, reason), "commits are missing"))
         if commit.c == expected:
-            # Lower ones were taken from an earlier segment: this one is the copy that an opening made.
+            # Lower ones came from an earlier segment: this segment is the copy made when the hub was opened.
             commits.append(commit)
             lines.append(line)
             expected += 1
@@ -188,9 +191,9 @@ def _collect_commits(
 
 
 def _was_acknowledged(segment: _Segment, offset: int, expected: int) -> bool:
-    """Whether commit `expected`, which should stand at `offset`, was once on disk and so may have been acted on.
+    """Return whether commit `expected`, expected at `offset`, was once on disk and so may have been acted on.
 
-    Every line says which commit was durable when it was written, and a segment says up to where it is a copy. A
+    Every line records which commit was durable when it was written, and a segment records how far it is a copy. A
     segment's first line is durable before any other is written.
     """
     if segment.header is not None and segment.header.copied >= expected:

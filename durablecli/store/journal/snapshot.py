@@ -1,7 +1,7 @@
-"""A snapshot of the journal: its bytes at one moment, of which only the lines that matter are ever decoded.
+"""A snapshot of the journal: its bytes at one moment, of which only the relevant lines are decoded.
 
-For readers, who may meet any state that an engine at work, or a dead one, leaves. Whether the journal is damaged is
-not decided here; what can't be read is passed over, and opening the hub says why.
+For readers, who may see any state left by a running or dead engine. This module doesn't detect damage: unreadable lines
+are skipped, and opening the hub reports the reason.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ _CONSUMED_PATTERN = re.compile(rb'\{"message":"([^"\\]*)"\}')
 
 
 class JournalSnapshot(NamedTuple):
-    """`first` is the first commit that the histories on disk may lack."""
+    """The bytes of the journal. `first` is the first commit that the histories on disk may lack."""
 
     first: int
     segment_data: list[bytes]
 
     def for_instance(self, instance: str) -> list[Commit]:
-        """What the commits say of one instance; what they say of others would be full of gaps."""
-        # msgspec has one spelling for a string, so the bytes can be searched for.
+        """Decode the commits about one instance; their content about other instances is incomplete."""
+        # msgspec encodes a string in exactly one way, so the bytes can be searched.
         commits = self._decode_commits(b'"instance":%b' % msgspec.json.encode(instance), self.first)
         for commit in commits:
             commit.writes = [write for write in commit.writes if write.instance == instance]
@@ -37,11 +37,11 @@ class JournalSnapshot(NamedTuple):
         return commits
 
     def after(self, last: int) -> list[Commit]:
-        """The commits after number `last`."""
+        """Return the commits after number `last`."""
         return self._decode_commits(b"", max(last + 1, self.first))
 
     def consumed_among(self, messages: Collection[str]) -> set[str]:
-        """Which of these messages a commit has taken whole."""
+        """Return those of these messages that a commit has consumed completely."""
         if len(messages) > _SINGLE_SEARCH_LIMIT:
             return set(messages).intersection(
                 each.decode() for data in self.segment_data for each in _CONSUMED_PATTERN.findall(data)
@@ -61,7 +61,7 @@ class JournalSnapshot(NamedTuple):
                 try:
                     commit = decode_commit(line)
                 except CorruptLine:
-                    break  # a torn tail, or a line that is being written just now
+                    break  # a torn tail, or a line that is just being written
                 # A newer segment may begin with a copy of the older one's tail.
                 if not found or commit.c > found[-1].c:
                     found.append(commit)
@@ -69,14 +69,14 @@ class JournalSnapshot(NamedTuple):
 
 
 def read_journal_snapshot(disk: Disk, folder: str) -> JournalSnapshot:
-    """Read the segments that are still needed; raises DamagedHub if they are missing again and again."""
+    """Read the segments that are still needed; raise DamagedHub if they are repeatedly missing."""
     start, _, segments = load_segments(disk, folder, first_may_be_missing=True)
     return JournalSnapshot(start.first, list(segments.values()))
 
 
 def _lines(data: bytes, first: int) -> Iterator[bytes]:
-    """The whole lines of a segment whose commit isn't below `first`."""
-    begin = data.find(b"\n") + 1  # behind the header
+    """Yield the complete lines of a segment whose commit isn't below `first`."""
+    begin = data.find(b"\n") + 1  # after the header
     while (end := data.find(b"\n", begin)) >= 0:
         comma = data.find(b",", begin, end)
         number = data[begin + len(b'{"c":') : comma]

@@ -1,7 +1,7 @@
 """The journal: the one place where a commit becomes durable.
 
-A commit is one line, a batch of commits is one write and one sync. After the first error nothing is appended ever
-again: a failed sync leaves pages that look clean and are not on disk, so only a restart knows what is true.
+A commit is one line; a batch of commits is one write and one sync. After the first error nothing more is appended: a
+failed sync leaves pages that appear clean but aren't on disk, so only a restart can determine what is durable.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from durablecli.store.os_errors import make_fail_stop_error
 class Journal:
     """The live segment. `last_commit` is the last one written, `last_durable` the last one on disk.
 
-    `write` and `sync` belong to one thread at a time, and a write follows the sync of the one before.
+    Only one thread at a time may call `write` and `sync`, and each write must follow the sync of the previous one.
     """
 
     def __init__(self, disk: Disk, folder: str, hub: str, last: int, number: int) -> None:
@@ -49,7 +49,7 @@ class Journal:
 
     @classmethod
     def open(cls, disk: Disk, folder: str, *, hub: str, first: int) -> Journal:
-        """Begin a new segment, with a number that was never used, for the commits from `first` on."""
+        """Begin a new segment, with an unused number, for the commits from `first` on."""
         known = segment_numbers(disk, folder)
         lowest = read_checkpoint(disk, folder).segment if disk.exists(f"{folder}/{CHECKPOINT_FILE}") else 0
         journal = cls(disk, folder, hub, first - 1, max([lowest, *known]))
@@ -58,7 +58,7 @@ class Journal:
 
     @classmethod
     def resume(cls, disk: Disk, folder: str, *, hub: str, tail: JournalTail) -> Journal:
-        """Go on behind `tail`. On return its commits are on disk, whatever a dead process left in the page cache.
+        """Continue after `tail`. On return its commits are on disk, whatever a dead process left in the page cache.
 
         They are copied: syncing the old file again would prove nothing, because after a failed sync the next one
         succeeds without having written anything.
@@ -85,7 +85,7 @@ class Journal:
 
     @property
     def size(self) -> int:
-        """The bytes of the live segment."""
+        """The size of the live segment in bytes."""
         return self._file.size
 
     def append(self, commits: Sequence[Commit]) -> None:
@@ -93,12 +93,12 @@ class Journal:
         self.append_lines([encode_commit(commit) for commit in commits], commits[-1].c)
 
     def append_lines(self, lines: list[bytes], last_commit: int) -> None:
-        """The same for commits that are encoded; `last_commit` is the number of the last of them."""
+        """Make encoded commits durable; `last_commit` is the number of the last of them."""
         self.write(lines, last_commit)
         self.sync()
 
     def write(self, lines: list[bytes], last_commit: int) -> None:
-        """One write, not yet durable."""
+        """Write lines in one call, not yet durable."""
         self._raise_if_failed()
         if last_commit - len(lines) != self.last_commit:
             raise ValueError(f"commit {last_commit - len(lines) + 1} can't follow commit {self.last_commit}")
@@ -109,7 +109,7 @@ class Journal:
         self.last_commit = last_commit
 
     def sync(self) -> None:
-        """Return when everything written is on disk."""
+        """Return when all written data is on disk."""
         self._raise_if_failed()
         last = self.last_commit
         try:
@@ -133,7 +133,8 @@ class Journal:
         file.close()
 
     def record_checkpoint(self, first: int) -> None:
-        """Record that commits before `first` are needed no more, then drop the segments that hold only such."""
+        """Record that commits before `first` are no longer needed, then remove the segments that hold only such
+        commits."""
         number = max(segment for segment, begins in self._first_commits.items() if begins <= first)
         write_checkpoint(self._disk, self._folder, JournalCheckpoint(first, number))
         for old in [each for each in self._first_commits if each < number]:
@@ -151,7 +152,7 @@ class Journal:
         file = self._disk.appender(segment_path(self._folder, number), create=True)
         file.append(encode_line(SegmentHeader(FORMAT, self._hub, number, first)))
         file.sync()
-        # Without this the name may vanish at a power cut, and everything written behind it.
+        # Without this the name may disappear in a power cut, with everything written to the segment.
         self._disk.sync_folder(self._folder)
         self._file = file
         self.segment = number
