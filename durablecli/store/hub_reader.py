@@ -127,7 +127,10 @@ class HubReader:
         return seen
 
     def bulk_readers(self) -> tuple[Callable[[str], InstanceSnapshot], Callable[[str], History | None]]:
-        """Return bulk versions of `read_instance` and `read_history`: one inbox listing and journal snapshot."""
+        """Return bulk versions of `read_instance` and `read_history`.
+
+        They share one listing of the inbox and one snapshot of the journal.
+        """
         with translate_os_errors(_READ_FAILED):
             listing = self._inbox.read_listing() if self.exists() else InboxListing([])
         read = self.bulk_reader()
