@@ -103,4 +103,4 @@ def test_failures_by_the_engine_begin_with_the_name_too() -> None:
     )
     with TestEnvironment(testing.build_registry(app), testing.START, options) as hub:
         status = hub.finish(hub.client.start_new("passes_on", version="1.0"))
-        assert status.output.startswith("Orchestrator function 'passes_on' failed: it has version '1.0'")
+        assert status.output.startswith("Orchestrator function 'passes_on' failed: its version is '1.0'")

@@ -99,11 +99,11 @@ def assert_works(hub: CliHarness, name: str) -> None:
 
 def assert_ends_well(hub: CliHarness, bank: Bank) -> None:
     """At the end: everything works, nothing is wrong with the files, and all money is there."""
+    wait_until(lambda: len(bank.requested) > 3, description="transfers are requested")
     bank.close()
     running = next((each for each in hub.processes if each.alive), None) or start_daemon(hub)
     assert_works(hub, "end")
     assert bank.balance() == ACCOUNTS * MONEY
-    assert len(bank.requested) > 3
     running.send_signal(signal.SIGTERM)
     assert running.wait_for_exit() == 0, running.output
     assert "Traceback" not in running.output

@@ -44,7 +44,7 @@ def test_links_never_carry_the_master_key(tmp_path: Path) -> None:
 def test_stored_keys_must_include_a_system_key(tmp_path: Path) -> None:
     (tmp_path / KEYS_FILE).write_text(json.dumps({"master": MASTER}))
     (tmp_path / KEYS_FILE).chmod(0o600)
-    with pytest.raises(ConfigError, match="holds no system key"):
+    with pytest.raises(ConfigError, match="contains no system key"):
         load_keys("10.0.0.1", HttpKeysConfig(), partial(load_or_create_keys, str(tmp_path)))
 
 

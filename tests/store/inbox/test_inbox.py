@@ -521,7 +521,7 @@ def test_a_final_reservation_is_released_only_by_the_next_engine(monkeypatch: py
     monkeypatch.setattr(reservations, "is_process_alive", lambda pid, started: False)
     with pytest.raises(Conflict, match="'a' is being started"):
         inbox.client.reserve("a", "m-2", allow_pending=True)
-    with pytest.raises(Conflict, match="just being started"):
+    with pytest.raises(Conflict, match="being restarted"):
         inbox.client.post("rewind", [MessageItem("a")])
     inbox.consumer.remove_leftovers()
     inbox.consumer.reserve_id("a")
