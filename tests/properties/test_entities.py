@@ -19,7 +19,7 @@ from tests.support.engine_harness import limit_commit_records
 
 EXAMPLES = int(os.environ.get("DURABLE_LAWS_EXAMPLES", "200"))
 SOAK_EXAMPLES = 20_000
-MIN_SHARE = 0.05
+MIN_SHARE = 0.02
 STATEMENTS = [
     "signal",
     "call",
