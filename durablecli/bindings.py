@@ -28,7 +28,7 @@ _CANONICAL_TYPES = {
 
 
 class HttpTrigger(NamedTuple):
-    """Started by an HTTP request. `route` None stands for the function's name, `methods` None for any method."""
+    """Started by an HTTP request. `route` defaults to the name of the function, `methods` to any method."""
 
     route: str | None
     methods: tuple[str, ...] | None

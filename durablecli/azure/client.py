@@ -142,7 +142,7 @@ class SyncDurableFunctionsClient(Client, HttpManagementMixin):
         at: datetime | timedelta | None = None,
         signal_time: datetime | timedelta | None = None,
     ) -> None:
-        """Send a one-way operation, which runs no earlier than `signal_time`. `input` stands for `operation_input`."""
+        """Send a one-way operation, which runs no earlier than `signal_time`. `input` equals `operation_input`."""
         value = input if operation_input is None else operation_input
         super().signal_entity(entityId, operation_name, value, at=at, signal_time=signal_time)
 

@@ -82,6 +82,7 @@ class CompositeTask(Task[T]):
         super()._complete(value, error)
 
     def on_child_completed(self, child: Task[Any]) -> None:
+        """React to the completion of a child; each subclass does."""
         raise NotImplementedError
 
 

@@ -1,7 +1,7 @@
 """A temporary project in which the code blocks of one page run, in their order.
 
 - A block with a title is that file of the project.
-- A `console` block is a transcript: each command prints exactly the lines below it. A line `…` stands for any number of
+- A `console` block is a transcript: each command prints exactly the lines below it. A line `…` matches any number of
   lines, a `…` within a line for any text. Times, random ids and checksums match any others. A command that ends in `&`
   runs until the end of the page, or until `kill %1` or `kill -9 %1`. A command that fails is followed by `echo $?`.
 - A `python` block without a title is a program, an `sh` block a list of commands. Both must succeed.

@@ -154,8 +154,8 @@ def test_a_parent_gets_the_outcomes_of_its_children_again(hub: testing.TestEnvir
     hub.client.start_new(name, "p")
     hub.run()
     change_lines(hub, "p", flip_line(n))
-    mended = repair_and_restart(hub)
-    assert any(f"p has lost the records n {n}" in line or "after record n" in line for line in mended)
+    findings = repair_and_restart(hub)
+    assert any(f"p has lost the records n {n}" in line or "after record n" in line for line in findings)
     assert finish_instance(hub, "p") == (["one", "two", "go"] if name == "parent" else [0, 1, 2, 3, "go"])
     assert set(RUNS.values()) == {1}
 
@@ -166,8 +166,8 @@ def test_a_child_that_is_lost_fails_its_parent(hub: testing.TestEnvironment) -> 
     (id,) = (each.child for each in hub.client.get_status("p").waiting_for)
     assert id is not None
     change_lines(hub, id, flip_line(1))
-    mended = repair_and_restart(hub)
-    assert any("is gone" in line for line in mended)
+    findings = repair_and_restart(hub)
+    assert any("is gone" in line for line in findings)
     assert hub.client.get_status("p").runtime_status is df.OrchestrationRuntimeStatus.Failed
     assert_sound(hub)
 

@@ -23,7 +23,7 @@ RETRY = df.RetryPolicy(SECOND, 2)
 
 
 class RewindHarness:
-    """A world that can be mended, and a hub with orchestrations that fail until it is."""
+    """A fault that can be repaired, and a hub with orchestrations that fail until it is."""
 
     def __init__(self, replay_always: bool) -> None:
         self.is_repaired = False
@@ -303,11 +303,11 @@ def test_a_purged_child_is_not_started_again_while_a_start_of_its_id_is_pending(
 
 
 def test_the_late_result_of_a_void_activity_is_dropped_and_counted() -> None:
-    mended = False
+    repaired = False
 
     @df.activity
     def sick(value: Any) -> str:
-        if not mended:
+        if not repaired:
             raise ValueError
         return "well"
 
@@ -329,7 +329,7 @@ def test_the_late_result_of_a_void_activity_is_dropped_and_counted() -> None:
         hub.pool.run_next()
         hub.engine.step()
         assert list(hub.pool.waiting), "the activity of the failed run is still under way"
-        mended = True
+        repaired = True
         late = next(iter(hub.pool.waiting))
         hub.engine.flush()
         hub.client.rewind("p")
@@ -339,12 +339,12 @@ def test_the_late_result_of_a_void_activity_is_dropped_and_counted() -> None:
 
 
 def test_the_late_result_of_a_kept_activity_still_counts() -> None:
-    mended = False
+    repaired = False
     runs: Counter[str] = Counter()
 
     @df.activity
     def sick(value: Any) -> str:
-        if not mended:
+        if not repaired:
             raise ValueError
         return "well"
 
@@ -365,7 +365,7 @@ def test_the_late_result_of_a_kept_activity_still_counts() -> None:
         hub.pool.run_next(second)
         hub.engine.step()
         hub.engine.flush()
-        mended = True
+        repaired = True
         hub.client.rewind("p")
         hub.pool.run_next(first)
         assert hub.finish("p").output == "late"
@@ -374,11 +374,11 @@ def test_the_late_result_of_a_kept_activity_still_counts() -> None:
 
 @pytest.mark.parametrize("after", ["complete", "fail", "continue", "be purged"])
 def test_a_child_that_continued_after_its_parent_failed_counts_after_a_rewind(after: str) -> None:
-    mended = False
+    repaired = False
 
     @df.activity
     def sick(value: Any) -> str:
-        if not mended:
+        if not repaired:
             raise ValueError
         return "well"
 
@@ -406,7 +406,7 @@ def test_a_child_that_continued_after_its_parent_failed_counts_after_a_rewind(af
         if after == "be purged":
             hub.client.purge_instance_history("c")
             hub.run()
-        mended = True
+        repaired = True
         hub.client.rewind("p")
         hub.run()
         if after in ("continue", "be purged"):

@@ -60,7 +60,7 @@ class EntityLogChecker:
         elif not is_first_kind:
             yield "is the first, and neither EntityStarted nor EntitySnapshot"
         elif isinstance(event, ev.EntitySnapshot) and event.upto != n - 1:
-            yield f"stands for all records up to n {event.upto}, and not for the one before it"
+            yield f"summarizes the records up to n {event.upto}, but must end with the record before it"
 
     def _queue_for(self, event: ev.EntityOperationReceived) -> dict[int, _Received]:
         sender, holder = event.sender, self.holder

@@ -217,7 +217,7 @@ def test_a_log_may_begin_with_a_snapshot_that_knows_the_lock() -> None:
     ((n, text),) = entity_findings([SNAPSHOT, batch(4)], 9)
     assert (n, text) == (10, "ends with n 4, which is no operation whose turn it is")
     ((n, text),) = entity_findings([SNAPSHOT], 12)
-    assert (n, text) == (12, "stands for all records up to n 8, and not for the one before it")
+    assert (n, text) == (12, "summarizes the records up to n 8, but must end with the record before it")
 
 
 @pytest.mark.parametrize(
