@@ -187,7 +187,7 @@ class EntityRuntimeState:
         if batch.deleted:
             self.state = ev.ABSENT
         elif batch.state:
-            self.state = batch.state
+            self.state = batch.state.copy()  # it may be a view of the whole batch
         self._grant_lock(at)
 
     def _grant_lock(self, at: datetime) -> None:
@@ -210,7 +210,7 @@ class EntityRuntimeState:
     def _apply_snapshot(self, event: ev.EntitySnapshot) -> None:
         self.id, self.execution = event.instance, event.execution
         self.created, self.modified = event.created, event.modified
-        self.state, self.lock = event.state, event.lock
+        self.state, self.lock = event.state.copy(), event.lock
         self.failures, self.last_failure = event.failures, event.last_failure
         self.senders = OrderedDict(((each.instance, each.execution), each.n) for each in event.senders)
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import itertools
+from array import array
 from bisect import bisect_right
+from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from zlib import crc32
@@ -15,8 +17,11 @@ from durablecli.store.disk import Disk
 from durablecli.store.inbox.messages import Message, MessageItem
 
 MAX_PART_BYTES = 4 * 1024 * 1024
+_PART_HEAD = b'{"items":['
+_MAX_INDEXED_PARTS = 64
 
-_decode_items = msgspec.json.Decoder(list[MessageItem]).decode
+_decode_part = msgspec.json.Decoder(list[msgspec.Raw]).decode
+_decode_item = msgspec.json.Decoder(MessageItem).decode
 
 
 def split_into_parts(encoded: Iterable[bytes]) -> list[list[bytes]]:
@@ -52,17 +57,19 @@ def item_index(batch: str, instance: str) -> int | None:
 
 
 class BatchParts:
-    """Reads and writes the parts. A batch is consumed slice by slice, so the last part read is kept in memory."""
+    """Reads and writes the parts. A part is read as a whole only once, to check it and to find its items; after that,
+    each slice is read from its place in the file."""
 
     def __init__(self, disk: Disk, folder: str) -> None:
         self._disk = disk
         self._folder = folder
-        self._last_read: tuple[str, list[MessageItem]] = ("", [])
+        self._item_offsets: OrderedDict[str, array[int]] = OrderedDict()
+        """For each part, by its path, the offsets of its items, and at the end that of one more."""
 
     def write(self, message: Message, parts: Sequence[Sequence[bytes]]) -> None:
         """Write all parts, durably; they are invisible before the manifest is renamed into its place."""
         for number, part in enumerate(parts):
-            data = append_crc(b'{"items":[%b]' % b",".join(part), _crc_seed(message))
+            data = append_crc(b"%b%b]" % (_PART_HEAD, b",".join(part)), _crc_seed(message))
             self._disk.create(self._part_path(message, number), data + b"\n", sync=True)
         self._disk.sync_folder(self._folder)
 
@@ -73,31 +80,55 @@ class BatchParts:
         while start < end:
             number = bisect_right(message.parts, start) - 1
             first = message.parts[number]
-            part = self._read_part(message, number)[start - first : end - first]
+            part = self._read_from_part(message, number, start - first, end - first)
             if not part:
                 raise CorruptLine(f"item {start} is missing")
             found += part
             start += len(part)
         return found
 
-    def _read_part(self, message: Message, number: int) -> list[MessageItem]:
+    def _read_from_part(self, message: Message, number: int, start: int, end: int) -> list[MessageItem]:
         path = self._part_path(message, number)
-        last_path, items = self._last_read
-        if path != last_path:
-            body = verify_crc(self._disk.read(path).removesuffix(b"\n"), _crc_seed(message))
-            try:
-                items = _decode_items(body[len(b'{"items":') :])
-            except (msgspec.MsgspecError, ValueError) as error:
-                raise CorruptLine(str(error)) from None
-            self._last_read = (path, items)
-        return items
+        offsets = self._find_items(path, _crc_seed(message))[start : end + 1]
+        if len(offsets) < 2:
+            return []
+        data = self._disk.read_from(path, offsets[0], offsets[-1] - offsets[0])
+        # The input of an item is a view of what it is decoded from, so each is decoded from bytes of its own.
+        base = offsets[0]
+        texts = (data[begin - base : following - base - 1] for begin, following in itertools.pairwise(offsets))
+        try:
+            return [_decode_item(text) for text in texts]
+        except (msgspec.MsgspecError, ValueError) as error:
+            raise CorruptLine(str(error)) from None
+
+    def _find_items(self, path: str, seed: int) -> array[int]:
+        offsets = self._item_offsets.get(path)
+        if offsets is None:
+            offsets = self._item_offsets[path] = self._decode_offsets(path, seed)
+            if len(self._item_offsets) > _MAX_INDEXED_PARTS:
+                self._item_offsets.popitem(last=False)
+        return offsets
+
+    def _decode_offsets(self, path: str, seed: int) -> array[int]:
+        body = verify_crc(self._disk.read(path).removesuffix(b"\n"), seed)
+        try:
+            items = _decode_part(memoryview(body)[len(_PART_HEAD) - 1 :])
+        except (msgspec.MsgspecError, ValueError) as error:
+            raise CorruptLine(str(error)) from None
+        sizes = (memoryview(item).nbytes + 1 for item in items)
+        offsets = array("Q", itertools.accumulate(sizes, initial=len(_PART_HEAD)))
+        if offsets[-1] != len(body):
+            raise CorruptLine("there is something between the items")
+        return offsets
 
     def remove(self, manifest: str) -> None:
         """Unlink the parts of a batch whose manifest (its name) is gone."""
         stem = manifest.removesuffix(".json")
         for number in itertools.count():
+            path = f"{self._folder}/{stem}.{number}.part"
+            self._item_offsets.pop(path, None)
             try:
-                self._disk.unlink(f"{self._folder}/{stem}.{number}.part")
+                self._disk.unlink(path)
             except FileNotFoundError:
                 return
 

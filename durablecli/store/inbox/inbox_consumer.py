@@ -20,7 +20,6 @@ from durablecli.model.codec import CorruptLine
 from durablecli.store import layout
 from durablecli.store.disk import Disk
 from durablecli.store.file_handles import NO_HANDLE_ERRNOS
-from durablecli.store.inbox import batches
 from durablecli.store.inbox.failed_messages import FailedMessages
 from durablecli.store.inbox.inbox_reader import InboxReader
 from durablecli.store.inbox.message_counter import MessageCounter
@@ -67,7 +66,7 @@ class InboxConsumer:
         self._reader = InboxReader(disk, root)
         self._counter = MessageCounter(disk, root)
         self._reservations = Reservations(disk, root, self._reader)
-        self._parts = batches.BatchParts(disk, self._new)
+        self._parts = self._reader.parts
         self._retried_names: set[str] = set()  # names that a repair has moved back
         self.failed_messages = FailedMessages(disk, root)
         self.listing_count = 0

@@ -34,7 +34,7 @@ class InboxReader:
         self._disk = disk
         self._new = f"{root}/{NEW_MESSAGES_FOLDER}"
         self._counter = MessageCounter(disk, root)
-        self._parts = batches.BatchParts(disk, self._new)
+        self.parts = batches.BatchParts(disk, self._new)
 
     def read_listing(self) -> InboxListing:
         """List the names of all messages, for `abridged_messages` of several instances."""
@@ -98,7 +98,7 @@ class InboxReader:
         if not message.parts:
             return message.items[start : start + count]
         try:
-            return self._parts.read_items(message, start, count)
+            return self.parts.read_items(message, start, count)
         except (CorruptLine, FileNotFoundError) as error:
             raise DamagedMessage(f"a part of batch {message.message} is damaged or missing: {error}") from None
 

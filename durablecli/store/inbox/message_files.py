@@ -60,9 +60,18 @@ def decode_message(data: bytes) -> Message:
     if not body.startswith(_FORMAT_PREFIX):
         raise CorruptLine("it isn't a message, or one of a later version")
     try:
-        return _decode_message(body + b"}")
+        message = _decode_message(body + b"}")
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
         raise CorruptLine(str(error)) from None
+    if len(message.items) > 1:
+        message = msgspec.structs.replace(message, items=[_copy_input(item) for item in message.items])
+    return message
+
+
+def _copy_input(item: MessageItem) -> MessageItem:
+    """An input is decoded as a view of the whole message, which it would keep in memory."""
+    own = item.input.copy()
+    return item if own is item.input else msgspec.structs.replace(item, input=own)
 
 
 class InboxListing:
