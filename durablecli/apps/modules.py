@@ -16,7 +16,6 @@ import sys
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib.abc import MetaPathFinder
 from types import ModuleType
 from typing import NoReturn
 
@@ -29,7 +28,7 @@ ROOT_PACKAGE = "__app__"
 _HUB_FILE = "hub.json"
 
 # A file of such a name would shadow the real module in later imports, including those of the engine itself.
-_RESERVED_NAMES = sys.stdlib_module_names | {"durablecli", "click", "filelock", "msgspec", "rich", "yaml"}
+_RESERVED_NAMES = sys.stdlib_module_names | {"durablecli", "click", "msgspec", "rich", "yaml"}
 
 
 @dataclass(frozen=True)
@@ -238,7 +237,7 @@ class _UncachedLoader(importlib.machinery.SourceFileLoader):
         raise OSError("no cache")
 
 
-class _AppFinder(MetaPathFinder):
+class _AppFinder:
     """Finds the modules in the folders of the app, before installed ones, and records which it found."""
 
     def __init__(self, folders: tuple[str, ...], root: str | None, project: str | None) -> None:

@@ -9,9 +9,12 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from importlib import import_module
-from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
+from typing import TYPE_CHECKING, cast
+
+if TYPE_CHECKING:  # slow to import, with all of importlib.resources
+    from importlib.abc import Loader
 
 _NAMESPACE = "azure"
 _FUNCTIONS = "azure.functions"
@@ -48,8 +51,8 @@ class _AliasModule(ModuleType):
             super().__setattr__(name, value)
 
 
-class _AzureFinder(MetaPathFinder, Loader):
-    """Finds the two packages, and `azure` itself if no other package of that namespace is installed."""
+class _AzureFinder:
+    """Finds and loads the two packages, and finds `azure` itself if no other package of that namespace is installed."""
 
     def __init__(self) -> None:
         self.displaced_modules: dict[str, ModuleType] = {}
@@ -60,7 +63,7 @@ class _AzureFinder(MetaPathFinder, Loader):
             spec.submodule_search_locations = []
             return spec
         if name in _IMPLEMENTATION_BY_NAME:
-            return ModuleSpec(name, self, is_package=name in _PACKAGES)
+            return ModuleSpec(name, cast("Loader", self), is_package=name in _PACKAGES)
         return None
 
     def _is_installed(self) -> bool:

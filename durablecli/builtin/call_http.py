@@ -8,7 +8,6 @@ content.
 
 from __future__ import annotations
 
-import asyncio
 import codecs
 import logging
 import os
@@ -16,7 +15,6 @@ import re
 from collections.abc import Callable, Generator
 from contextvars import ContextVar
 from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
 from functools import cache
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -35,7 +33,7 @@ from durablecli.model.secrets import Secret
 from durablecli.replay.context import DurableOrchestrationContext
 from durablecli.replay.function_marks import FunctionMark, set_mark
 
-if TYPE_CHECKING:  # these take 100 ms to import, and only calls need them
+if TYPE_CHECKING:  # these, and asyncio, take 100 ms to import, and only calls need them
     import ssl
 
     import httpx
@@ -126,6 +124,8 @@ def _get_poll_interval(headers: HttpHeaders, now: datetime, default_interval: ti
     retry_after = str(headers.get("Retry-After", "")).strip()
     if re.fullmatch(r"[0-9]{1,9}", retry_after):
         return _clamp(timedelta(seconds=int(retry_after)))
+    from email.utils import parsedate_to_datetime
+
     try:
         at = parsedate_to_datetime(retry_after)
     except (ValueError, TypeError, OverflowError):
@@ -147,6 +147,8 @@ async def send_request(request: DurableHttpRequest, limit: timedelta = DEFAULT_T
     Raises TimeoutError after `limit`, ConnectionRefusedError or another ConnectionError if there is no response, and
     ValueError for a response of more than 16 MiB.
     """
+    import asyncio
+
     import httpx
 
     try:
@@ -161,6 +163,8 @@ async def send_request(request: DurableHttpRequest, limit: timedelta = DEFAULT_T
 
 
 async def _exchange(request: DurableHttpRequest) -> DurableHttpResponse:
+    import asyncio
+
     import httpx
 
     headers = {"User-Agent": "durablecli", **_resolve_secrets(request.headers)}

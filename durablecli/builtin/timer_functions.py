@@ -15,46 +15,25 @@ from typing import Any
 
 import msgspec
 
-from durablecli.apps.host_json import expand_settings
 from durablecli.azure import output_bindings
 from durablecli.azure.functions import TimerRequest
 from durablecli.azure.invocation import ClientProvider, bind_arguments
 from durablecli.bindings import TimerTrigger
 from durablecli.builtin.schedules import parse_schedule
-from durablecli.client import Client, Mailbox, MessageItem, Query
+from durablecli.builtin.timer_starts import (
+    SCHEDULE_EVENT,
+    TIMER_ORCHESTRATOR,
+    TIMER_PREFIX,
+    ScheduleUpdate,
+    TimerState,
+)
 from durablecli.engine.workers.activity_context import ActivityContext
-from durablecli.errors import ConfigError
-from durablecli.model.payloads import encode
 from durablecli.registry import Function, Registry
 from durablecli.replay.context import DurableOrchestrationContext
 from durablecli.replay.function_marks import FunctionMark, set_mark
 
-TIMER_ORCHESTRATOR = "BuiltIn__Timer"
-TIMER_PREFIX = "timer:"
-"""The prefix of the orchestrations' instance ids and of their activities' names."""
-
-_SCHEDULE_EVENT = "schedule"
 _PAST_DUE_AFTER = timedelta(seconds=1)
 _log = logging.getLogger("durablecli.timer")
-
-
-class TimerState(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):
-    """The input of one execution: it waits until the function is due, or calls it `at_once`."""
-
-    function: str
-    schedule: str
-    due: datetime | None = None
-    at_once: bool = False
-    last: datetime | None = None
-    failure: str | None = None
-
-
-class ScheduleUpdate(msgspec.Struct, frozen=True, rename="camel"):
-    """The event that a starting engine sends. With `run` the function is called, unless it was called since `since`."""
-
-    schedule: str
-    since: datetime
-    run: bool = False
 
 
 class TimerCall(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):
@@ -84,7 +63,7 @@ def _timer_orchestrator(context: DurableOrchestrationContext) -> Generator[Any, 
     due = state.due or schedule.next_after(context.current_utc_datetime)
     if not state.at_once:
         _set_status(context, state, due)
-        timer, update = context.create_timer(due), context.wait_for_external_event(_SCHEDULE_EVENT, ScheduleUpdate)
+        timer, update = context.create_timer(due), context.wait_for_external_event(SCHEDULE_EVENT, ScheduleUpdate)
         if (yield context.task_any([timer, update])) is update:
             timer.cancel()
             context.continue_as_new(_apply_update(state, due, update.result))
@@ -152,66 +131,3 @@ def _make_request(call: TimerCall, late: bool) -> TimerRequest:
     last = call.last or datetime.min
     status = {"Last": last.isoformat(), "Next": call.following.isoformat(), "LastUpdated": last.isoformat()}
     return TimerRequest(past_due=late, schedule_status=status, schedule={"AdjustForDST": True})
-
-
-# Starting and ending the orchestrations.
-
-
-def ensure_timers(
-    registry: Registry,
-    client: Client,
-    mailbox: Mailbox,
-    since: datetime,
-    *,
-    is_complete: bool,
-    warn: Callable[[str], None],
-) -> None:
-    """Ensure that each timer function has its orchestration, with its current schedule.
-
-    `since` is the start of this engine: `run_on_startup` doesn't repeat a call made after it. If a schedule is invalid,
-    the orchestration with the old one is terminated. If the app was loaded completely (`is_complete`), so are those of
-    functions that it no longer has.
-    """
-    functions = registry.functions_of_kind("timer")
-    for function in functions:
-        try:
-            _ensure_timer(function, client, mailbox, since)
-        except (ConfigError, ValueError) as error:
-            warn(f"timer function {function.name} was not started: {error}")
-            _terminate(TIMER_PREFIX + function.name, f"it can't be started: {error}", client, mailbox)
-    if is_complete:
-        _terminate_removed({TIMER_PREFIX + function.name for function in functions}, client, mailbox)
-
-
-def _ensure_timer(function: Function, client: Client, mailbox: Mailbox, since: datetime) -> None:
-    assert isinstance(function.trigger, TimerTrigger)
-    schedule, run = expand_settings(function.trigger.schedule), function.trigger.run_on_startup
-    parse_schedule(schedule)
-    instance = TIMER_PREFIX + function.name
-    status = client.get_status(instance)
-    if not status or status.ended:
-        state = TimerState(function.name, schedule, at_once=run)
-        mailbox.post("start", [MessageItem(instance, TIMER_ORCHESTRATOR, encode(state))])
-    elif status.name != TIMER_ORCHESTRATOR:
-        raise ConfigError(f"{instance} is an instance of {status.name}: terminate it, or rename the function")
-    elif run or _get_schedule(status.input_) != schedule:
-        mailbox.post(
-            "raise-event", [MessageItem(instance, _SCHEDULE_EVENT, encode(ScheduleUpdate(schedule, since, run)))]
-        )
-
-
-def _get_schedule(input: Any) -> Any:
-    return input.get("schedule") if isinstance(input, dict) else None
-
-
-def _terminate_removed(known: set[str], client: Client, mailbox: Mailbox) -> None:
-    for instance in list(client.iter_ids(Query(name=TIMER_ORCHESTRATOR, prefix=TIMER_PREFIX))):
-        if instance not in known:
-            _terminate(instance, "the app no longer has this timer function", client, mailbox)
-
-
-def _terminate(instance: str, reason: str, client: Client, mailbox: Mailbox) -> None:
-    """Terminate the orchestration of a timer function, if it is running."""
-    status = client.get_status(instance)
-    if status and status.name == TIMER_ORCHESTRATOR and not status.ended:
-        mailbox.post("terminate", [MessageItem(instance, reason=reason)])

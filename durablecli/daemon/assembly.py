@@ -10,7 +10,6 @@ from contextlib import ExitStack, contextmanager
 
 from durablecli.apps.modules import LoadedApp
 from durablecli.builtin.call_http import make_call_http_functions
-from durablecli.client import Client
 from durablecli.config import Config
 from durablecli.engine.engine import Engine
 from durablecli.engine.engine_options import EngineOptions
@@ -124,6 +123,7 @@ def _inject_clients(registry: Registry, engine: Engine, get_endpoint: Callable[[
         return
     from durablecli.azure import activities, invocation  # slow to import, and few apps need them
     from durablecli.builtin import timer_functions
+    from durablecli.client import Client
 
     def make_clients() -> invocation.ClientProvider:
         return invocation.ClientProvider(Client(engine.hub.root, engine), get_endpoint())

@@ -11,7 +11,6 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime, timedelta
-from socket import socket
 from time import monotonic
 from typing import TYPE_CHECKING
 
@@ -20,7 +19,7 @@ import msgspec
 from durablecli.apps.load import load_configured
 from durablecli.apps.load_warnings import load_warnings, no_function_error
 from durablecli.apps.modules import LoadedApp
-from durablecli.client import Client
+from durablecli.builtin import timer_starts
 from durablecli.config import Config
 from durablecli.daemon.assembly import Echo, open_engine, open_own_hub
 from durablecli.engine.engine import Engine
@@ -34,6 +33,8 @@ from durablecli.store.hub import Hub
 from durablecli.store.inbox.inbox import Inbox
 
 if TYPE_CHECKING:  # slow to import, and needed for HTTP only
+    from socket import socket
+
     from durablecli.http.server import HttpServer
 
 _STEP_WAIT = 0.1
@@ -129,10 +130,12 @@ def _print_banner(config: Config, loaded: LoadedApp, hub: Hub, echo: Echo) -> No
 
 def _ensure_timers(loaded: LoadedApp, hub: Hub, since: datetime, echo: Echo) -> None:
     """Start the orchestrations of timer functions, through the inbox: the engine doesn't run yet."""
-    from durablecli.builtin import timer_functions
+    if not timer_starts.may_exist(loaded.registry, hub):
+        return
+    from durablecli.client import Client  # slow to import, and not needed for most apps
 
     is_complete = all(module.error is None for module in loaded.modules)
-    timer_functions.ensure_timers(
+    timer_starts.ensure_timers(
         loaded.registry, Client(hub.root), Inbox(LocalDisk(), hub.root), since, is_complete=is_complete, warn=echo
     )
 
@@ -158,6 +161,7 @@ def _serve_http(
             echo(f"{format_count(len(unserved), 'HTTP function')} not served: add --http 7071, or set http.listen")
         yield None
         return
+    from durablecli.client import Client
     from durablecli.http.api_keys import load_keys
     from durablecli.http.server import HttpServer
     from durablecli.store.http_keys import load_or_create_keys

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 from functools import cache
 
@@ -68,4 +67,6 @@ def _stat_fields(pid: int) -> list[bytes]:
 
 
 def _run_command(*command: str) -> str:
+    import subprocess  # only needed on macOS
+
     return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()

@@ -25,7 +25,7 @@ from durablecli.azure.functions import CloudEvent, Document, Out, QueueMessage
 from durablecli.azure.invocation import ClientProvider
 from durablecli.azure.output_bindings import MAX_VALUE_BYTES
 from durablecli.bindings import CloudTrigger, get_bindings
-from durablecli.builtin import timer_functions
+from durablecli.builtin import timer_functions, timer_starts
 from durablecli.cli.history_rows import format_record
 from durablecli.engine.workers.worker_process import WorkerResponse
 from durablecli.http.api_keys import ApiKeys
@@ -328,7 +328,7 @@ def test_an_unsupported_negotiation_is_reported(older: testing.TestEnvironment) 
 def start_timers(hub: testing.TestEnvironment) -> None:
     timer_functions.register_timers(hub.registry, lambda: ClientProvider(hub.client))
     assert hub.client.mailbox is not None
-    timer_functions.ensure_timers(
+    timer_starts.ensure_timers(
         hub.registry, hub.client, hub.client.mailbox, hub.clock.now(), is_complete=True, warn=hub.output_lines.append
     )
     hub.run()

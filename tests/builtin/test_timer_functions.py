@@ -14,7 +14,7 @@ from durablecli import testing
 from durablecli.azure import functions as func
 from durablecli.azure.client import DurableFunctionsClient, SyncDurableFunctionsClient
 from durablecli.azure.invocation import ClientProvider
-from durablecli.builtin import timer_functions
+from durablecli.builtin import timer_functions, timer_starts
 
 HOUR = timedelta(hours=1)
 EVERY_HOUR = "0 0 * * * *"
@@ -48,7 +48,7 @@ class TimerHarness:
         timer_functions.register_timers(hub.registry, lambda: ClientProvider(hub.client))
         mailbox = hub.client.mailbox
         assert mailbox is not None
-        timer_functions.ensure_timers(
+        timer_starts.ensure_timers(
             hub.registry, hub.client, mailbox, hub.clock.now(), is_complete=whole, warn=self.log_lines.append
         )
         hub.run()
@@ -62,7 +62,7 @@ class TimerHarness:
         self.hub.run()
         mailbox = self.hub.client.mailbox
         assert mailbox is not None
-        timer_functions.ensure_timers(
+        timer_starts.ensure_timers(
             self.hub.registry, self.hub.client, mailbox, since, is_complete=whole, warn=self.log_lines.append
         )
         self.hub.run()
@@ -93,7 +93,7 @@ def test_its_status_shows_the_last_and_the_next_call(harness: TimerHarness) -> N
         "next": "2026-01-01T02:00:00Z",
         "last": "2026-01-01T01:00:00Z",
     }
-    assert status.name == timer_functions.TIMER_ORCHESTRATOR
+    assert status.name == timer_starts.TIMER_ORCHESTRATOR
     assert {waiting.kind for waiting in status.waiting_for} == {"timer", "event"}
 
 
@@ -251,7 +251,7 @@ def test_timer_functions_can_have_clients_and_be_coroutines() -> None:
     with testing.hub(app) as hub:
         timer_functions.register_timers(hub.registry, lambda: ClientProvider(hub.client))
         assert hub.client.mailbox is not None
-        timer_functions.ensure_timers(
+        timer_starts.ensure_timers(
             hub.registry, hub.client, hub.client.mailbox, hub.clock.now(), is_complete=True, warn=print
         )
         hub.advance(HOUR)

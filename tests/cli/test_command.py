@@ -73,9 +73,24 @@ def test_verbs_that_start_fast_import_neither_asyncio_nor_rich_nor_user_code(
     assert "durablecli" in modules
 
 
+def test_a_daemon_imports_only_what_its_app_needs(work_folder: Path) -> None:
+    (work_folder / "app.py").write_text(
+        "import durablecli as df\n\n@df.orchestrator\ndef tour(context):\n    return 1\n"
+    )
+    modules = modules_imported_by(work_folder, "run-daemon", "--app", "app.py", "--until-idle")
+    heavy = {
+        "asyncio", "concurrent.futures", "email", "filelock", "httpx", "importlib.resources", "rich", "ssl",
+        "starlette", "subprocess", "uvicorn", "yaml", "durablecli.azure.functions", "durablecli.client",
+        "durablecli.http",
+    }  # fmt: skip
+    assert modules & heavy == set()
+    assert "durablecli.engine.engine" in modules
+
+
 def test_version_and_help_do_not_import_the_store(work_folder: Path) -> None:
     for arguments in (["--version"], ["--help"]):
-        assert not {"durablecli.client", "durablecli.store", "sqlite3"} & modules_imported_by(work_folder, *arguments)
+        unneeded = {"durablecli.client", "durablecli.store", "sqlite3", "msgspec"}
+        assert not unneeded & modules_imported_by(work_folder, *arguments)
 
 
 def test_the_version_is_that_of_the_project(durable: RunDurable) -> None:
@@ -198,7 +213,7 @@ from durablecli import client  # while this user may still read the interpreter'
 import durablecli.apps.settings, durablecli.daemon.offline_engine
 for verb in ("history", "list", "status", "start", "raise_event", "terminate", "purge", "status_text", "bulk"):
     __import__(f"durablecli.cli.{verb}")
-__import__("encodings.ascii"), __import__("difflib"), __import__("durablecli.cli.history_rows")
+__import__("encodings.ascii"), __import__("difflib"), __import__("locale"), __import__("durablecli.cli.history_rows")
 os.setgroups([])
 os.setresgid(65534, 65534, 65534)
 os.setresuid(65534, 65534, 65534)

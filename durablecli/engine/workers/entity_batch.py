@@ -9,13 +9,12 @@ delays no other entity.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Sequence
 from contextlib import suppress
 from datetime import datetime
 from inspect import isawaitable
 from time import monotonic
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from msgspec import Raw
 
@@ -28,6 +27,9 @@ from durablecli.model.entity_id import EntityId
 from durablecli.model.failures import Failure, from_exception
 from durablecli.model.payloads import encode
 from durablecli.registry import Function
+
+if TYPE_CHECKING:  # slow to import, and seldom needed
+    import asyncio
 
 MAX_BATCH_SECONDS = 0.1
 """Seconds after which a batch ends early, so that its results so far reach the disk."""
@@ -67,6 +69,8 @@ class EntityBatchCall(NamedTuple):
     def make_cancelled_result(self) -> EntityBatchResult:
         """Return the result of a batch that was cancelled before it started: its first operation fails, for a result
         has at least one operation. It is never read."""
+        import asyncio
+
         return self.make_failed_result(asyncio.CancelledError("cancelled before it started"))
 
     def make_failed_result(self, error: BaseException) -> EntityBatchResult:
@@ -116,6 +120,8 @@ class EntityBatchRun:
             self._fail(operation, error)
 
     def _run_awaitable(self, value: Awaitable[Any]) -> Any:
+        import asyncio
+
         if self._runner is None or self._runner.get_loop().is_closed():
             self._runner = asyncio.Runner()
         loop = self._runner.get_loop()
