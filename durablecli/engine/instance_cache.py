@@ -118,7 +118,10 @@ class InstanceCache:
         self._max_size = max_size
         self._quarantine = quarantine
         self._echo = echo
-        self._cached: OrderedDict[str, CachedInstance | CachedEntity] = OrderedDict()
+        self._cached: dict[str, CachedInstance | CachedEntity] = {}
+        self._by_last_use: OrderedDict[str, None] = OrderedDict()
+        """The ids of what may be evicted, the least recently used first. It may hold more, which eviction skips and
+        takes out; what is missing comes back with its next use, or when it is published."""
         self.purged: set[str] = set()
         self._pinned: CachedInstance | None = None
 
@@ -147,7 +150,7 @@ class InstanceCache:
         """The instance, read from its file if it isn't cached; None if there is none."""
         instance = self._cached.get(id)
         if isinstance(instance, CachedInstance):
-            self._cached.move_to_end(id)
+            self._mark_used(id)
             return instance
         history = None if is_entity_id(id) else self._read_history(id)
         state = None if history is None else self._fold_or_quarantine(id, history, _fold)
@@ -155,20 +158,21 @@ class InstanceCache:
             return None
         instance = CachedInstance(id, state)
         instance.incomplete = id in self.incomplete_turns
-        self._cached[id] = instance
+        self._add(instance)
         return instance
 
     def get_entity(self, id: str) -> CachedEntity | None:
         """The entity, read from its file if it isn't cached; None if nothing was ever sent to it."""
         entity = self._cached.get(id)
         if isinstance(entity, CachedEntity):
-            self._cached.move_to_end(id)
+            self._mark_used(id)
             return entity
         history = self._read_history(id)
         state = None if history is None else self._fold_or_quarantine(id, history, _fold_entity)
         if state is None:
             return None
-        entity = self._cached[id] = CachedEntity(id, state.execution, state)
+        entity = CachedEntity(id, state.execution, state)
+        self._add(entity)
         return entity
 
     def _read_history(self, id: str) -> History | None:
@@ -198,14 +202,24 @@ class InstanceCache:
     def add(self, id: str) -> CachedInstance:
         """Add a new instance, of which nothing is recorded yet."""
         self._add_known_file(id)
-        instance = self._cached[id] = CachedInstance(id, RuntimeState())
+        instance = CachedInstance(id, RuntimeState())
+        self._add(instance)
         return instance
 
     def add_entity(self, id: str, execution: str) -> CachedEntity:
         """Add a new entity, of which nothing is recorded yet."""
         self._add_known_file(id)
-        entity = self._cached[id] = CachedEntity(id, execution, EntityRuntimeState())
+        entity = CachedEntity(id, execution, EntityRuntimeState())
+        self._add(entity)
         return entity
+
+    def _add(self, entry: CachedInstance | CachedEntity) -> None:
+        self._cached[entry.id] = entry
+        self._mark_used(entry.id)
+
+    def _mark_used(self, id: str) -> None:
+        self._by_last_use[id] = None
+        self._by_last_use.move_to_end(id)
 
     def _add_known_file(self, id: str) -> None:
         if self._known_files is not None:
@@ -250,10 +264,18 @@ class InstanceCache:
         self._pinned = instance
 
     def unpin(self) -> None:
-        self._pinned = None
+        pinned, self._pinned = self._pinned, None
+        if pinned is not None:
+            self.allow_eviction(pinned)
+
+    def allow_eviction(self, entry: CachedHistory) -> None:
+        """Note that nothing of this entry is unpublished any more, so that it may be evicted."""
+        if self.is_cached(entry):
+            self._mark_used(entry.id)
 
     def evict(self, id: str) -> None:
         instance = self._cached.pop(id, None)
+        self._by_last_use.pop(id, None)
         if isinstance(instance, CachedInstance):
             instance.drop_executor()
 
@@ -264,14 +286,15 @@ class InstanceCache:
 
     def evict_unused(self) -> None:
         """Evict the least recently used beyond the limit, but none that is pinned, runs a batch, or isn't published."""
-        excess = len(self._cached) - self._max_size
-        if excess <= 0:
-            return
-        for id in list(self._cached)[: excess + 64]:
-            instance = self._cached[id]
-            busy = instance.running_upto > 0 if isinstance(instance, CachedEntity) else instance is self._pinned
-            if not (instance.unpublished or busy):
+        order = self._by_last_use
+        while order and len(self._cached) > self._max_size:
+            id, _ = order.popitem(last=False)
+            if not self._is_in_use(self._cached[id]):
                 self.evict(id)
+
+    def _is_in_use(self, entry: CachedInstance | CachedEntity) -> bool:
+        busy = entry.running_upto > 0 if isinstance(entry, CachedEntity) else entry is self._pinned
+        return busy or bool(entry.unpublished)
 
     def close(self) -> None:
         for id in list(self._cached):

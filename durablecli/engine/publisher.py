@@ -118,9 +118,11 @@ class Publisher:
         del self._unpublished[id]  # not before: a reader that finds no entry reads only the file
         instance = waiting.instance
         instance.mark_published(self._last_commit)
-        ended = isinstance(instance, CachedInstance) and instance.runtime_state.ended
-        if ended and not instance.unpublished and self._instances.is_cached(instance):
-            self._instances.evict(id)  # it is read from its file again if need be
+        if not instance.unpublished and self._instances.is_cached(instance):
+            if isinstance(instance, CachedInstance) and instance.runtime_state.ended:
+                self._instances.evict(id)  # it is read from its file again if need be
+            else:
+                self._instances.allow_eviction(instance)
         if not self._unpublished:
             self._unpublished_bytes = 0
 

@@ -1,8 +1,12 @@
-"""The instance cache: an id that is known to have no file is not looked up on disk."""
+"""The instance cache: what it reads from disk, and what it evicts."""
 
 from __future__ import annotations
 
-from durablecli.engine.instance_cache import InstanceCache
+from collections import deque
+from datetime import UTC, datetime
+
+from durablecli.engine.instance_cache import CachedInstance, InstanceCache
+from durablecli.model import events as ev
 from durablecli.store.history.file import History
 from durablecli.store.memory_disk import MemoryDisk
 from durablecli.store.quarantine import Quarantine
@@ -27,3 +31,63 @@ def test_only_existing_histories_are_read() -> None:
     instances.evict("new")
     instances.get("new")
     assert asked == ["any", "old", "new"]
+
+
+class CountingDeque(deque[tuple[int, ev.Record]]):
+    """The unpublished records of an entry; counts how often anyone asks whether there are any."""
+
+    looks = 0
+
+    def __len__(self) -> int:
+        CountingDeque.looks += 1
+        return super().__len__()
+
+
+RECORD = ev.Record(1, datetime(2026, 11, 22, tzinfo=UTC), ev.ExecutionResumed(""))
+
+
+def make_cache(max_size: int) -> InstanceCache:
+    return InstanceCache(lambda id: None, lambda id: id, set(), max_size, Quarantine(MemoryDisk(), "hub"))
+
+
+def add_unpublished(instances: InstanceCache, count: int) -> list[CachedInstance]:
+    entries = [instances.add(f"i-{number}") for number in range(count)]
+    for entry in entries:
+        entry.unpublished = CountingDeque([(1, RECORD)])
+    return entries
+
+
+def test_eviction_looks_at_unpublished_entries_only_once() -> None:
+    instances = make_cache(10)
+    entries = add_unpublished(instances, 2_000)
+    CountingDeque.looks = 0
+    for _ in range(100):
+        instances.evict_unused()
+    assert CountingDeque.looks <= 2_000
+    for number, entry in enumerate(entries):
+        entry.unpublished.clear()
+        instances.allow_eviction(entry)
+        instances.evict_unused()
+        assert not instances.is_cached(entry) or number >= 1_990
+    assert CountingDeque.looks <= 4_000
+    assert [entry for entry in entries if instances.is_cached(entry)] == entries[-10:]
+
+
+def test_the_least_recently_used_are_evicted() -> None:
+    instances = make_cache(2)
+    for id in "abc":
+        instances.add(id)
+    instances.get("a")
+    instances.evict_unused()
+    assert [id for id in "abc" if instances.get_cached(id)] == ["a", "c"]
+
+
+def test_what_is_pinned_may_be_evicted_once_it_is_unpinned() -> None:
+    instances = make_cache(0)
+    pinned = instances.add("a")
+    instances.pin(pinned)
+    instances.evict_unused()
+    assert instances.is_cached(pinned)
+    instances.unpin()
+    instances.evict_unused()
+    assert not instances.is_cached(pinned)
