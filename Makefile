@@ -26,8 +26,9 @@ coverage: $(READY)
 	$(BIN)/coverage combine -q
 	$(BIN)/coverage report
 
+# BENCH chooses subjects and options: make bench BENCH="hello5 chain", BENCH=--write, BENCH=--help.
 bench: $(READY)
-	for bench in hello5 chain signals bank entities http; do $(BIN)/python -m tests.benchmarks.bench_$$bench || exit 1; done
+	$(BIN)/python -m tests.benchmarks $(BENCH)
 
 soak: $(READY)
 	$(BIN)/python -m pytest -m soak --timeout 0

@@ -3,51 +3,40 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Iterator
 
 from msgspec import Raw, json
 
 from durablecli.store.inbox.messages import MessageItem
-from tests.benchmarks.harness import measure_bare_loop, measure_run, open_engine, print_environment
+from tests.benchmarks.harness import Run, measure_run, open_engine
+from tests.benchmarks.table import Row, make_rate
 
-TRANSFERS, MONEY, ROUNDS = 3_000, 1_000, 3
+TRANSFERS, MONEY = 3_000, 1_000
 ACCOUNT_COUNTS = (50, 1_000)
 """So many accounts: with few of them nearly every transfer waits for another one."""
 
 
-def make_transfers(accounts: int, number: int) -> list[MessageItem]:
+def measure(run: Run) -> Iterator[Row]:
+    """Transfers, all asked for at once, until the last has ended and is on disk."""
+    transfers = run.size(TRANSFERS)
+    for accounts in run.sizes(*ACCOUNT_COUNTS):
+        with open_engine(f"{run.make_folder()}/state") as engine:
+            money = Raw(json.encode(MONEY))
+            measure_run(engine, [MessageItem(f"@account@{n}", "deposit", money) for n in range(accounts)], "signal")
+            found = [measure_run(engine, make_transfers(accounts, transfers, n)) for n in run.rounds(3)]
+            kept = [engine.instances.get_entity(f"@account@{number}") for number in range(accounts)]
+            total = sum(json.decode(each.runtime_state.state)["balance"] for each in kept if each is not None)
+            assert total == accounts * MONEY, f"{total:,} where {accounts * MONEY:,} was paid in"
+            assert not any(each.runtime_state.lock for each in kept if each is not None), "a lock is left"
+        yield make_rate(f"bank: transfers between {accounts:,} accounts", transfers, found)
+
+
+def make_transfers(accounts: int, count: int, number: int) -> list[MessageItem]:
     """Random pairs, the same in every run."""
     chosen = random.Random(number)
     found = []
-    for index in range(TRANSFERS):
+    for index in range(count):
         source, target = chosen.sample(range(accounts), 2)
         order = {"source": str(source), "target": str(target), "amount": chosen.randint(1, 50)}
         found.append(MessageItem(f"transfer-{number}-{index}", name="transfer", input=Raw(json.encode(order))))
     return found
-
-
-def measure_rates(folder: str, accounts: int) -> list[float]:
-    """Transfers a second, all asked for at once, until the last has ended and is on disk; one figure a round."""
-    with open_engine(folder) as running:
-        for key in range(accounts):
-            money = Raw(json.encode(MONEY))
-            running.submit("signal", [MessageItem(f"@account@{key}", name="deposit", input=money)])
-        running.run(lambda engine: engine.is_idle)
-        found = [TRANSFERS / measure_run(running, make_transfers(accounts, number)) for number in range(ROUNDS)]
-        kept = [running.instances.get_entity(f"@account@{key}") for key in range(accounts)]
-        total = sum(json.decode(each.runtime_state.state)["balance"] for each in kept if each is not None)
-        assert total == accounts * MONEY, f"{total:,} where {accounts * MONEY:,} was paid in"
-        assert not any(each.runtime_state.lock for each in kept if each is not None), "a lock is left"
-    return found
-
-
-def main() -> None:
-    folder = print_environment()
-    before = measure_bare_loop()
-    for accounts in ACCOUNT_COUNTS:
-        rounds = " / ".join(f"{each:,.0f}" for each in measure_rates(folder, accounts))
-        print(f"bank       {rounds} transfers a second between {accounts:,} accounts")
-    print(f"bare loop  {before:.3f} s before, {measure_bare_loop():.3f} s after")
-
-
-if __name__ == "__main__":
-    main()

@@ -2,35 +2,38 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from msgspec import Raw
 
 from durablecli.store.inbox.messages import MessageItem
-from tests.benchmarks.harness import measure_bare_loop, measure_run, open_engine, print_environment
+from tests.benchmarks.harness import Run, measure_run, open_engine
+from tests.benchmarks.table import Budget, Cost, Row, make_time
 
-SHORT, LONG = 100, 10_000
-
-
-def measure_step(folder: str, steps: int, times: int) -> float:
-    """Seconds a step, for `times` chains one after another."""
-    with open_engine(folder) as running:
-        steps_each = Raw(b"%d" % steps)
-        took = [measure_run(running, [MessageItem(f"chain-{n}", name="chain", input=steps_each)]) for n in range(times)]
-    return min(took) / steps
+LENGTHS = (100, 1_000, 10_000)
+STEPS = 10_000
+"""Short chains are measured one after another, until they have had at least so many steps."""
 
 
-def main() -> None:
-    folder = print_environment()
-    before = measure_bare_loop()
-    short = measure_step(folder, SHORT, 20)
-    long = measure_step(folder, LONG, 2)
-    again = measure_step(folder, SHORT, 20)
-    after = measure_bare_loop()
-    print(
-        f"chain      {short * 1e6:.0f} µs a step at {SHORT}, {long * 1e6:.0f} at {LONG:,}, {again * 1e6:.0f} at {SHORT}"
-    )
-    print(f"           ratio {long / ((short + again) / 2):.2f} (1.0 is flat)")
-    print(f"bare loop  {before:.3f} s before, {after:.3f} s after")
+def measure(run: Run) -> Iterator[Row]:
+    found = {length: measure_step(run, length) for length in run.sizes(*LENGTHS)}
+    for length, costs in found.items():
+        row = make_time(f"chain of {length:,}, a step", [cost.seconds for cost in costs], "µs")
+        row.cpu = sorted(costs)[len(costs) // 2].cpu
+        yield row
+    shortest, longest = min(found), max(found)
+    ratio = min(found[longest]).seconds / min(found[shortest]).seconds
+    yield Row(f"a step of {longest:,} beside one of {shortest:,}", ratio, "×", budget=Budget(1.2, 1.0))
 
 
-if __name__ == "__main__":
-    main()
+def measure_step(run: Run, length: int) -> list[Cost]:
+    """What a step took, in each of three rounds."""
+    steps = Raw(b"%d" % length)
+    chains = max(1, run.size(STEPS) // length)
+    found = []
+    with open_engine(f"{run.make_folder()}/state") as engine:
+        for round_ in run.rounds(3):
+            took = [measure_run(engine, [MessageItem(f"chain-{round_}-{n}", "chain", steps)]) for n in range(chains)]
+            seconds, cpu = (sum(each) / chains / length for each in zip(*took, strict=True))
+            found.append(Cost(seconds, cpu))
+    return found

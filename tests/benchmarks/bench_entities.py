@@ -1,82 +1,87 @@
-"""entities: how long the log grows that takes in a million signals, and opening a hub of 100,000 entities."""
+"""entities: signals and calls, how a log grows that takes in a million signals, and opening a hub of very many."""
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
+from collections.abc import Iterator
 from pathlib import Path
+from time import perf_counter
 
 from msgspec import Raw, json
 
 from durablecli.engine.engine import Engine
 from durablecli.store.history.file import history_path
 from durablecli.store.inbox.messages import MessageItem
-from tests.benchmarks.harness import measure_bare_loop, measure_run, open_engine, print_environment
+from durablecli.store.query import Query
+from tests.benchmarks.harness import Run, measure_run, open_engine
+from tests.benchmarks.table import Cost, Row, make_rate, make_time
 
-FEW, MANY, BURST = 10_000, 1_000_000, 10_000
+SIGNALS, CALLS = 50_000, 5_000
+BURST, BURSTS = 10_000, 100
 ENTITIES, AT_ONCE = 100_000, 5_000
 
-OPEN_SCRIPT = """
-import resource, sys
-from time import perf_counter
-from durablecli.engine.engine import Engine
-from durablecli.store.hub import close_hub, open_hub
-from durablecli.store.query import Query
-from tests.benchmarks.harness import registry
-before = perf_counter()
-hub = open_hub(sys.argv[1])
-engine = Engine(hub, registry())
-engine.open()
-took = perf_counter() - before
-count = hub.index.count(Query(entities=True))
-print(f"{took:.2f} s, {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024} MB, {count:,} entities")
-engine.close()
-close_hub(hub)
-"""
+
+def measure(run: Run) -> Iterator[Row]:
+    yield from measure_signals(run)
+    yield from measure_calls(run)
+    yield measure_log_growth(run)
+    yield measure_opening(run)
 
 
-def run_fan_out(running: Engine, number: int, signals: int, entities: int = 1, name: int = 0) -> None:
-    given = Raw(json.encode({"signals": signals, "entities": entities, "round": name}))
-    measure_run(running, [MessageItem(f"fan-{number}", name="fan_out_signals", input=given)])
+def send_signals(engine: Engine, number: int, signals: int, entities: int, round_: int) -> Cost:
+    given = Raw(json.encode({"signals": signals, "entities": entities, "round": round_}))
+    return measure_run(engine, [MessageItem(f"fan-{number}", "fan_out_signals", given)])
 
 
-def measure_log_growth(folder: str) -> None:
-    """Send signals in bursts; the log's size after the first ones, after all, and its largest on the way."""
-    with open_engine(folder) as running:
-        file = history_path(running.hub.root, "@tally@0-0")
-        sizes: list[int] = []
-        for number in range(MANY // BURST):
-            run_fan_out(running, number, BURST)
-            sizes.append(Path(file).stat().st_size)
-        entity = running.instances.get_entity("@tally@0-0")
+def measure_signals(run: Run) -> Iterator[Row]:
+    """From the start of a fan-out until the last signal is applied and on disk."""
+    signals = run.size(SIGNALS)
+    for entities in run.sizes(1, 1_000):
+        found = []
+        with open_engine(f"{run.make_folder()}/state") as engine:
+            for number in run.rounds(3):
+                found.append(send_signals(engine, number, signals, entities, number))
+                totals = [engine.instances.get_entity(f"@tally@{number}-{key}") for key in range(entities)]
+                counted = sum(json.decode(entity.runtime_state.state) for entity in totals if entity is not None)
+                assert counted == signals, f"{counted:,} of {signals:,} signals were applied"
+        yield make_rate(f"{signals:,} signals to {entities:,} entit{'y' if entities == 1 else 'ies'}", signals, found)
+
+
+def measure_calls(run: Run) -> Iterator[Row]:
+    calls = run.size(CALLS)
+    for what, name in (("one after another", "call_entity"), ("at once to 1,000", "fan_out_calls")):
+        with open_engine(f"{run.make_folder()}/state") as engine:
+            given = Raw(b"%d" % calls)
+            found = [measure_run(engine, [MessageItem(f"{name}-{n}", name, given)]) for n in run.rounds(3)]
+        yield make_rate(f"{calls:,} calls of entities {what}", calls, found)
+
+
+def measure_log_growth(run: Run) -> Row:
+    """The log of an entity after all bursts of signals, beside its size after the first."""
+    burst = run.size(BURST)
+    with open_engine(f"{run.make_folder()}/state") as engine:
+        file = Path(history_path(engine.hub.root, "@tally@0-0"))
+        sizes = []
+        bursts = 2 if run.limit is not None else BURSTS
+        for number in range(bursts):
+            send_signals(engine, number, burst, 1, 0)
+            sizes.append(file.stat().st_size)
+        entity = engine.instances.get_entity("@tally@0-0")
         assert entity is not None
-        assert entity.runtime_state.state == Raw(b"%d" % MANY), "signals are missing"
-    few, many = sizes[FEW // BURST - 1], sizes[-1]
-    print(f"log        {few:,} bytes after {FEW:,} signals, {many:,} after {MANY:,}: ratio {many / few:.2f}")
-    print(f"           {max(sizes):,} at most after any burst of {BURST:,}")
+        assert entity.runtime_state.state == Raw(b"%d" % (burst * bursts)), "signals are missing"
+    return Row(f"log after {burst * bursts:,} signals beside {burst:,}", sizes[-1] / sizes[0], "×")
 
 
-def fill_hub(folder: str) -> str:
-    """A hub that holds very many entities; its folder."""
-    with open_engine(folder) as running:
-        for number in range(ENTITIES // AT_ONCE):
-            run_fan_out(running, number, AT_ONCE, AT_ONCE, number)
-        return running.hub.root
-
-
-def main() -> None:
-    folder = print_environment()
-    before = measure_bare_loop()
-    measure_log_growth(folder)
-    root = fill_hub(folder)
-    for _ in range(3):
-        opened = subprocess.run(
-            [sys.executable, "-c", OPEN_SCRIPT, root], capture_output=True, text=True, check=True, cwd=os.getcwd()
-        )
-        print(f"open       {opened.stdout.strip()}")
-    print(f"bare loop  {before:.3f} s before, {measure_bare_loop():.3f} s after")
-
-
-if __name__ == "__main__":
-    main()
+def measure_opening(run: Run) -> Row:
+    entities, at_once = run.size(ENTITIES), run.size(AT_ONCE)
+    state = f"{run.make_folder()}/state"
+    with open_engine(state) as engine:
+        for number in range(entities // at_once):
+            send_signals(engine, number, at_once, at_once, number)
+    took = []
+    for _ in run.rounds(3):
+        began = perf_counter()
+        with open_engine(state) as engine:
+            took.append(perf_counter() - began)
+            count = engine.hub.index.count(Query(entities=True))
+            assert count == entities, f"{count:,} of {entities:,} entities were found"
+    return make_time(f"open a hub of {entities:,} entities", took, "s")

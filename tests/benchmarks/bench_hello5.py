@@ -1,49 +1,70 @@
-"""hello5: a chain of five activities. Throughput at 5,000 instances at once, latency of one alone, and a slow disk."""
+"""hello5, a chain of five activities: many at once from outside, as people run them, and in this process."""
 
 from __future__ import annotations
 
-import statistics
+from collections.abc import Iterator
 
 from durablecli.store.inbox.messages import MessageItem
-from tests.benchmarks.harness import measure_bare_loop, measure_run, open_engine, print_environment
+from tests.benchmarks.harness import (
+    APP,
+    Run,
+    average,
+    measure_run,
+    measure_wall,
+    open_engine,
+    run_durable,
+    write_batch,
+)
+from tests.benchmarks.table import Budget, Row, make_rate
 
-INSTANCES = 5_000
-SINGLE_RUNS = 200
+BUDGETS = {5_000: Budget(4_000, 7_000)}
+MEMORY_BUDGET = Budget(300)
+SMALL, LARGE = 5_000, 100_000
 SLOW_SYNC_SECONDS = 0.005
 
 
-def measure_throughput(folder: str, *, sync: float = 0.0) -> None:
-    """Three rounds in one hub; the best is the machine's word, the spread its noise."""
-    rates = []
-    with open_engine(folder, sync=sync) as running:
-        for round_ in range(3):
-            took = measure_run(running, [MessageItem(f"h{round_}-{i:05}", name="hello5") for i in range(INSTANCES)])
-            rates.append(INSTANCES / took)
-        stats, syncs = running.stats, running.journal_writer.sync_count
-        added = f" with {sync * 1e3:g} ms added to each sync" if sync else ""
-        print(f"hello5     {max(rates):,.0f} instances/s{added} (rounds: {', '.join(f'{r:,.0f}' for r in rates)})")
-        print(
-            f"           {stats['turns']:,} turns in {stats['commits']:,} commits and {syncs:,} syncs:"
-            f" {stats['turns'] / syncs:.1f} turns a sync, {stats['decided_during_sync']:,} commits decided during one"
-        )
+def measure(run: Run) -> Iterator[Row]:
+    small: Row | None = None
+    for count in run.sizes(SMALL, 20_000, LARGE):
+        row = measure_outside(run, count, rounds=3 if count == SMALL else 1)
+        yield row
+        small = small or row
+        if count == LARGE:
+            assert row.cpu is not None
+            assert small.cpu is not None
+            yield Row(f"CPU each at {LARGE:,} and at {SMALL:,}", row.cpu / small.cpu, "×", budget=Budget(1.2, 1.0))
+            yield Row("peak RSS", row.memory or 0, "MB", budget=MEMORY_BUDGET)
+    yield measure_inside(run)
+    yield measure_inside(run, sync=SLOW_SYNC_SECONDS)
 
 
-def measure_latency(folder: str) -> None:
-    """One instance at a time, from the hand-in to the end being on disk."""
-    with open_engine(folder) as running:
-        took = sorted(measure_run(running, [MessageItem(f"alone-{n}", name="hello5")]) for n in range(SINGLE_RUNS))
-    print(f"alone      {statistics.median(took) * 1e3:.2f} ms median, {took[SINGLE_RUNS * 99 // 100] * 1e3:.2f} ms p99")
+def measure_outside(run: Run, count: int, rounds: int) -> Row:
+    """One daemon until it is idle, after `start --batch`; the wall at the same size before and after each round."""
+    found = []
+    walls = [measure_wall(run, count).outside]
+    for _ in run.rounds(rounds):
+        folder = run.make_folder()
+        state = f"{folder}/state"
+        run_durable("start", "hello5", "--app", APP, "--state-dir", state, "--batch", write_batch(folder, count))
+        found.append(run_durable("run-daemon", "--app", APP, "--state-dir", state, "--until-idle"))
+        walls.append(measure_wall(run, count).outside)
+    row = make_rate(
+        f"hello5 from outside, {count:,}",
+        count,
+        [each.cost for each in found],
+        memory=max(each.memory for each in found),
+        budget=BUDGETS.get(count),
+    )
+    row.wall = average(walls)
+    return row
 
 
-def main() -> None:
-    folder = print_environment()
-    before = measure_bare_loop()
-    measure_throughput(folder)
-    measure_latency(folder)
-    measure_throughput(folder, sync=SLOW_SYNC_SECONDS)
-    after = measure_bare_loop()
-    print(f"bare loop  {before:.3f} s before, {after:.3f} s after")
-
-
-if __name__ == "__main__":
-    main()
+def measure_inside(run: Run, *, sync: float = 0.0) -> Row:
+    count = run.size(SMALL)
+    with open_engine(f"{run.make_folder()}/state", sync=sync) as engine:
+        found = [
+            measure_run(engine, [MessageItem(f"hello-{round_}-{number}", name="hello5") for number in range(count)])
+            for round_ in run.rounds(3)
+        ]
+    added = f", {sync * 1e3:g} ms added to each sync" if sync else ""
+    return make_rate(f"hello5 in process, {count:,}{added}", count, found)

@@ -9,43 +9,46 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-import signal
-import statistics
-import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
-from time import perf_counter
+from time import perf_counter, sleep
+from typing import IO
 
-from tests.benchmarks.harness import measure_bare_loop, print_environment
+from tests.benchmarks.harness import Run, run_daemon
+from tests.benchmarks.table import Budget, Cost, Row, make_percentile, make_rate
 
 CLIENTS = 64
-STARTS = 4_000
-READS = 4_000
-ROUNDS = 3
+REQUESTS = 4_000
 BASE = "/runtime/webhooks/durabletask"
 
 
-@contextmanager
-def run_daemon(folder: str) -> Iterator[int]:
-    """A daemon over a new hub; the port it listens on."""
-    root = tempfile.mkdtemp(prefix="hub-", dir=folder)
-    command = ["run-daemon", "--app", "tests.benchmarks.harness", "--state-dir", f"{root}/state", "--http", "0"]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "durablecli", *command], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )
-    try:
-        assert process.stdout is not None
-        found = None
-        while found is None:
-            line = process.stdout.readline()
-            assert line, "the daemon ended"
-            found = re.search(r"listening on http://127\.0\.0\.1:(\d+)", line)
-        yield int(found[1])
-    finally:
-        process.send_signal(signal.SIGTERM)
-        process.wait(30)
+def measure(run: Run) -> Iterator[Row]:
+    """Starts, and then at once, while the last of them still run, reads."""
+    count = run.size(REQUESTS)
+    with (
+        tempfile.TemporaryFile("w+") as output,
+        run_daemon(f"{run.make_folder()}/state", "--http", "0", output=output),
+    ):
+        port = find_port(output)
+        idle = [encode_request("POST", "/orchestrators/return_at_once")] * count
+        yield from measure_requests(run, "HTTP: starts", port, idle, 202)[0]
+        hello = [encode_request("POST", "/orchestrators/hello5")] * count
+        rows, bodies = measure_requests(run, "HTTP: starts of hello5", port, hello, 202)
+        yield from rows
+        reads = [encode_request("GET", f"/instances/{json.loads(body)['id']}") for body in bodies[-count:]]
+        rows, _ = measure_requests(run, "HTTP: reads of a status right after", port, reads, 200, 202)
+        rows[0].budget = Budget(1_500)
+        yield from rows
+
+
+def find_port(output: IO[str]) -> int:
+    """The port that a daemon listens on, once it has said so."""
+    while True:
+        output.seek(0)
+        found = re.search(r"listening on http://127\.0\.0\.1:(\d+)", output.read())
+        if found is not None:
+            return int(found[1])
+        sleep(0.01)
 
 
 def encode_request(method: str, path: str, body: bytes = b"") -> bytes:
@@ -56,10 +59,10 @@ def encode_request(method: str, path: str, body: bytes = b"") -> bytes:
 class LoadGenerator:
     """Some connections that send what is left to be sent, each waiting for its answer."""
 
-    def __init__(self, port: int, requests: list[bytes], expected_status: int) -> None:
+    def __init__(self, port: int, requests: list[bytes], statuses: tuple[int, ...]) -> None:
         self.port = port
         self.remaining = iter(requests)
-        self.expected_head = b"HTTP/1.1 %d " % expected_status
+        self.heads = tuple(b"HTTP/1.1 %d " % status for status in statuses)
         self.durations: list[float] = []
         self.bodies: list[bytes] = []
 
@@ -69,7 +72,7 @@ class LoadGenerator:
             before = perf_counter()
             writer.write(each)
             head = await reader.readuntil(b"\r\n\r\n")
-            assert head.startswith(self.expected_head), head
+            assert head.startswith(self.heads), head
             size = int(head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0])
             self.bodies.append(await reader.readexactly(size))
             self.durations.append(perf_counter() - before)
@@ -81,33 +84,16 @@ class LoadGenerator:
         return perf_counter() - before
 
 
-def measure(label: str, port: int, requests: list[bytes], expected_status: int) -> list[bytes]:
-    """Print the rate and the median and 99th percentile of what one request takes; the bodies of the answers."""
-    rates, took, bodies = [], [], []
-    for _ in range(ROUNDS):
-        load = LoadGenerator(port, requests, expected_status)
-        rates.append(len(requests) / asyncio.run(load.run()))
+def measure_requests(
+    run: Run, what: str, port: int, requests: list[bytes], *statuses: int
+) -> tuple[list[Row], list[bytes]]:
+    """The rate, and the 99th percentile of what one request takes; and the bodies of the answers."""
+    found, took, bodies = [], [], []
+    for _ in run.rounds(3):
+        load = LoadGenerator(port, requests, statuses)
+        found.append(Cost(asyncio.run(load.run()), 0.0))
         took += load.durations
         bodies += load.bodies
-    cuts = statistics.quantiles(took, n=100)
-    figures = " / ".join(f"{rate:,.0f}" for rate in rates)
-    print(
-        f"{label:<11}{figures} a second at {CLIENTS} clients, {cuts[49] * 1e3:.1f} ms median, {cuts[98] * 1e3:.1f} p99"
-    )
-    return bodies
-
-
-def main() -> None:
-    folder = print_environment()
-    before = measure_bare_loop()
-    with run_daemon(folder) as port:
-        idle = encode_request("POST", "/orchestrators/fan_out_signals", b'{"round":0,"entities":1,"signals":0}')
-        started = measure("starts", port, [idle] * STARTS, 202)
-        measure("hello5", port, [encode_request("POST", "/orchestrators/hello5")] * STARTS, 202)
-        ids = [json.loads(body)["id"] for body in started]
-        measure("status", port, [encode_request("GET", f"/instances/{id}") for id in ids[:READS]], 200)
-    print(f"bare loop  {before:.3f} s before, {measure_bare_loop():.3f} s after")
-
-
-if __name__ == "__main__":
-    main()
+    rate = make_rate(what, len(requests), found)
+    rate.cpu = None  # that of the daemon isn't counted
+    return [rate, make_percentile(f"{what}, p99 at {CLIENTS} clients", took, 99, "ms")], bodies

@@ -1,77 +1,66 @@
-"""What every benchmark stands on: a hub in a folder of its own, the facts of the machine, and the bare loop beside it.
+"""What every benchmark stands on: a run and its folder, engines in this process, and durablecli as processes.
 
-The figures are only worth something with the sync on. A disk that syncs in under 20 µs is memory, and refused unless
-DURABLE_BENCH_RAM=1. Nothing is deleted between measurements: on ext4 that makes creating files slow for minutes.
+Nothing is deleted between measurements: on ext4 that makes creating files slow for minutes.
 """
 
 from __future__ import annotations
 
 import gc
 import os
-import platform
-import sqlite3
-import statistics
+import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from time import perf_counter, sleep
-from typing import Any
+from pathlib import Path
+from time import perf_counter, process_time, sleep
+from typing import IO, NamedTuple
 
-import msgspec
-
-import durablecli as df
 from durablecli.config import ConcurrencyConfig
 from durablecli.engine.engine import Engine
+from durablecli.engine.workers.app_location import AppLocation
 from durablecli.engine.workers.dispatcher import Dispatcher
 from durablecli.registry import Registry
 from durablecli.store.disk import Appender, Disk, LocalDisk
 from durablecli.store.hub import close_hub, open_hub
 from durablecli.store.inbox.messages import MessageItem
+from tests.benchmarks import app
+from tests.benchmarks.table import Cost
 from workflows import bank
 
-
-@df.activity
-def hello(city: str) -> str:
-    return f"Hello {city}!"
+APP = str(Path(app.__file__))
+WALL = str(Path(__file__).parent / "wall.py")
 
 
-@df.orchestrator
-def hello5(context: df.DurableOrchestrationContext) -> Generator[Any, Any, list[str]]:
-    said = []
-    for city in ("Tokyo", "Seattle", "London", "Paris", "Lima"):
-        said.append((yield context.call_activity(hello, city)))
-    return said
+class Run(NamedTuple):
+    """A run of benchmarks in its folder. `limit` bounds every size, to see in seconds that the benchmarks work."""
 
+    folder: str
+    limit: int | None = None
 
-@df.orchestrator
-def chain(context: df.DurableOrchestrationContext) -> Generator[Any, Any, str]:
-    for step in range(context.get_input()):
-        yield context.call_activity(hello, str(step))
-    return "done"
+    def size(self, size: int) -> int:
+        return size if self.limit is None else min(size, self.limit)
 
+    def sizes(self, *sizes: int) -> list[int]:
+        return sorted({self.size(each) for each in sizes})
 
-@df.entity
-def tally(context: df.DurableEntityContext) -> None:
-    context.set_state(context.get_state(lambda: 0) + context.get_input())
+    def rounds(self, count: int) -> range:
+        return range(1 if self.limit is not None else count)
 
-
-@df.orchestrator
-def fan_out_signals(context: df.DurableOrchestrationContext) -> str:
-    given = context.get_input()
-    keys = [f"{given['round']}-{key}" for key in range(given["entities"])]
-    for number in range(given["signals"]):
-        context.signal_entity(df.EntityId("tally", keys[number % len(keys)]), "add", 1)
-    return "sent"
+    def make_folder(self) -> str:
+        return tempfile.mkdtemp(dir=self.folder)
 
 
 def registry() -> Registry:
-    """The functions of this file, and the bank among the samples."""
+    """The functions that are measured, and the bank among the samples."""
     found = Registry()
-    found.add_module(sys.modules[__name__])
+    found.add_module(app)
     found.add_module(bank)
     return found
+
+
+# ── engines in this process ──────────────────────────────────────────────────────────────────────────────────────────
 
 
 class SlowSyncDisk:
@@ -97,69 +86,107 @@ class SlowSyncDisk:
 
 
 @contextmanager
-def open_engine(folder: str, *, sync: float = 0.0) -> Iterator[Engine]:
-    """A running engine over a new hub in `folder`; `sync` adds that many seconds to every sync of the journal."""
-    root = tempfile.mkdtemp(prefix="hub-", dir=folder)
+def open_engine(root: str, *, sync: float = 0.0) -> Iterator[Engine]:
+    """A running engine over the hub `root`, which is made if need be; `sync` adds that many seconds to every sync."""
     disk: Disk = SlowSyncDisk(LocalDisk(), sync) if sync else LocalDisk()  # type: ignore[assignment]
-    hub = open_hub(f"{root}/state", disk)
+    hub = open_hub(root, disk)
     functions = registry()
-    found = Engine(hub, functions, make_dispatcher=lambda report: Dispatcher(functions, report, ConcurrencyConfig()))
+    location = AppLocation([APP])
+    found = Engine(
+        hub, functions, make_dispatcher=lambda report: Dispatcher(functions, report, ConcurrencyConfig(), location)
+    )
     found.open()
+    thresholds = gc.get_threshold()
     gc.collect()
     gc.freeze()
     gc.set_threshold(100_000, 10, 10)  # as the daemon does
     try:
         yield found
     finally:
+        gc.set_threshold(*thresholds)
+        gc.unfreeze()
         found.close()
         close_hub(hub)
 
 
-def measure_run(engine: Engine, items: list[MessageItem]) -> float:
-    """Seconds from the first start to the last end, every commit on disk and every history written."""
-    before = perf_counter()
+def measure_run(engine: Engine, items: list[MessageItem], kind: str = "start") -> Cost:
+    """What some messages take until all their work has ended, every commit on disk and every history written."""
+    began = perf_counter(), process_time()
     for item in items:
-        engine.submit("start", [item])
+        engine.submit(kind, [item])
     engine.run(lambda engine: engine.is_idle)
     engine.flush()
-    return perf_counter() - before
+    return Cost(perf_counter() - began[0], process_time() - began[1])
 
 
-def measure_bare_loop() -> float:
-    """Seconds for a fixed piece of Python: what the machine gives at this moment."""
-    before = perf_counter()
-    total = 0
-    for i in range(3_000_000):
-        total += i & 7
-    return perf_counter() - before
+# ── processes ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def measure_sync(folder: str) -> float:
-    """The median of 200 appends of 4 KiB, each with its fdatasync, in seconds."""
-    took = []
-    with tempfile.NamedTemporaryFile(dir=folder) as file:
-        for _ in range(200):
-            os.write(file.fileno(), b"x" * 4096)
-            before = perf_counter()
-            os.fdatasync(file.fileno())
-            took.append(perf_counter() - before)
-    return statistics.median(took)
+class Outside(NamedTuple):
+    """What a process took, from its start to its end, as the system counts it, and its output.
+
+    `memory` is its peak RSS in MB, but not less than what this process had when it started the other.
+    """
+
+    cost: Cost
+    memory: float
+    output: str
 
 
-def bench_folder() -> str:
-    """Where the hubs go: DURABLE_BENCH_DIR, or the folder for temporary files."""
-    return os.environ.get("DURABLE_BENCH_DIR") or tempfile.gettempdir()
+def run_process(arguments: Sequence[str]) -> Outside:
+    """Run Python with these arguments; a failure is an error."""
+    began = perf_counter()
+    with tempfile.TemporaryFile("w+") as output:
+        process = subprocess.Popen([sys.executable, *arguments], stdout=output, stderr=subprocess.STDOUT)
+        _, status, usage = os.wait4(process.pid, 0)
+        seconds = perf_counter() - began
+        process.returncode = os.waitstatus_to_exitcode(status)
+        output.seek(0)
+        text = output.read()
+    assert process.returncode == 0, f"{' '.join(arguments)} exited with {process.returncode}: {text}"
+    scale = 1 << 20 if sys.platform == "darwin" else 1 << 10
+    return Outside(Cost(seconds, usage.ru_utime + usage.ru_stime), usage.ru_maxrss / scale, text)
 
 
-def print_environment() -> str:
-    """Print the machine, the disk and the versions; refuse a disk that is no disk. Returns the folder to use."""
-    root = bench_folder()
-    sync = measure_sync(root)
-    kind = subprocess.run(["stat", "-f", "-c", "%T", root], capture_output=True, text=True, check=False).stdout.strip()
-    print(f"machine    {os.cpu_count()} cores, {platform.machine()}, {platform.system()} {platform.release()}")
-    print(f"python     {platform.python_version()}, msgspec {msgspec.__version__}, sqlite {sqlite3.sqlite_version}")
-    print(f"disk       {root} on {kind or 'an unknown file system'}, median sync {sync * 1e6:.0f} µs")
-    print("durability one fdatasync of the journal per batch of commits, before anything is acknowledged")
-    if sync < 20e-6 and not os.environ.get("DURABLE_BENCH_RAM"):
-        raise SystemExit("this disk syncs faster than any disk does; DURABLE_BENCH_RAM=1 to measure all the same")
-    return root
+def run_durable(*arguments: str) -> Outside:
+    return run_process(["-m", "durablecli", *arguments])
+
+
+@contextmanager
+def run_daemon(state: str, *options: str, output: IO[str] | int = subprocess.DEVNULL) -> Iterator[int]:
+    """A daemon over a hub, in a process of its own; its process id."""
+    command = [sys.executable, "-u", "-m", "durablecli", "run-daemon", "--app", APP, "--state-dir", state, *options]
+    with subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT) as process:
+        try:
+            yield process.pid
+        finally:
+            process.send_signal(signal.SIGTERM)
+            process.wait(60)
+
+
+def write_batch(folder: str, count: int) -> str:
+    """A file for `start --batch`: so many empty inputs."""
+    path = f"{folder}/batch.jsonl"
+    Path(path).write_text("null\n" * count)
+    return path
+
+
+# ── the wall ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class Wall(NamedTuple):
+    """What the bare loop takes for one instance: from outside with the interpreter's start, and in its process."""
+
+    outside: Cost
+    inside: Cost
+
+
+def measure_wall(run: Run, count: int) -> Wall:
+    folder = run.make_folder()
+    found = run_process([WALL, write_batch(folder, count), f"{folder}/files"])
+    inside = [float(each) / count for each in found.output.split()]
+    return Wall(Cost(found.cost.seconds / count, found.cost.cpu / count), Cost(inside[0], inside[1]))
+
+
+def average(costs: Sequence[Cost]) -> Cost:
+    return Cost(sum(each.seconds for each in costs) / len(costs), sum(each.cpu for each in costs) / len(costs))

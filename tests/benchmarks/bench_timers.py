@@ -1,0 +1,42 @@
+"""timers: very many instances, each with a timer that is due in the same second."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+
+from msgspec import Raw, json
+
+from durablecli.client import Client
+from durablecli.model.events import TimerCreated, TimerFired
+from durablecli.store.inbox.messages import MessageItem
+from tests.benchmarks.harness import Run, open_engine
+from tests.benchmarks.table import Row, make_percentile
+
+TIMERS = 10_000
+START_RATE = 500
+"""So many instances a second are started at least, on a slow machine, before the first timer is due."""
+
+
+def measure(run: Run) -> Iterator[Row]:
+    count = run.size(TIMERS)
+    state = f"{run.make_folder()}/state"
+    with open_engine(state) as engine:
+        first = datetime.now(UTC) + timedelta(seconds=0.5 + count / START_RATE)
+        for number in range(count):
+            due = (first + timedelta(seconds=number / count)).isoformat()
+            engine.submit("start", [MessageItem(f"timer-{number}", "wake_at", Raw(json.encode(due)))])
+        engine.run(lambda engine: engine.is_quiescent)
+        assert datetime.now(UTC) < first, "the first timer was due before the last instance waited"
+        engine.run(lambda engine: engine.is_quiescent and engine.has_ended(f"timer-{count - 1}"))
+    client = Client(state)
+    lateness = [measure_lateness(client, f"timer-{number}") for number in range(count)]
+    yield make_percentile(f"{count:,} timers in a second, late by, median", lateness, 50, "ms")
+    yield make_percentile(f"{count:,} timers in a second, late by, p99", lateness, 99, "ms")
+
+
+def measure_lateness(client: Client, instance: str) -> float:
+    """The seconds from the time that a timer was due to the time of the record that it fired."""
+    records = client.get_history(instance)
+    due = next(each.event.fire_at for each in records if isinstance(each.event, TimerCreated))
+    return (next(each.at for each in records if isinstance(each.event, TimerFired)) - due).total_seconds()

@@ -1,0 +1,144 @@
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+import pytest
+from msgspec import Raw
+
+from durablecli.model.codec import crc_seed, decode_record
+from durablecli.model.events import ExecutionStarted, Record
+from durablecli.store.disk import LocalDisk
+from durablecli.store.history.file import read_history
+from durablecli.store.inbox.messages import MessageItem
+from durablecli.store.index import Index
+from durablecli.store.journal.commits import decode_commit
+from tests.benchmarks import __main__ as command
+from tests.benchmarks.environment import check_disk
+from tests.benchmarks.harness import Run, measure_run, open_engine
+from tests.benchmarks.subjects import SUBJECTS
+from tests.benchmarks.table import Budget, Cost, Row, format_markdown, format_text, make_rate
+from tests.benchmarks.wall import Wall
+
+INSTANCES = 5
+
+
+@pytest.mark.parametrize("subject", SUBJECTS)
+def test_each_subject_can_be_measured(subject: str, tmp_path: Path) -> None:
+    rows = list(SUBJECTS[subject](Run(str(tmp_path), limit=20)))
+    assert rows
+    assert all(row.figure >= 0 for row in rows)
+    assert len({row.what for row in rows}) == len(rows)
+
+
+def test_the_command_prints_one_table_and_writes_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("above\n<!-- table: begin -->\nold\n<!-- table: end -->\nbelow\n")
+    monkeypatch.setattr(command, "PAGE", page)
+    monkeypatch.setenv("DURABLE_BENCH_DIR", str(tmp_path))
+    monkeypatch.setenv("DURABLE_BENCH_RAM", "1")
+    command.main(["chain", "--limit", "20", "--write"])
+    printed = capsys.readouterr().out
+    assert printed.count("Of the wall") == 1
+    assert "the wall in process, 20" in printed
+    assert "chain of 20, a step" in printed
+    written = page.read_text()
+    assert written.startswith("above\n<!-- table: begin -->\n")
+    assert written.endswith("<!-- table: end -->\nbelow\n")
+    assert "old" not in written
+    assert "| chain of 20, a step |" in written
+
+
+def test_an_unknown_subject_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        command.main(["nonsense"])
+    assert "unknown: nonsense" in capsys.readouterr().err
+
+
+def test_a_folder_in_memory_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("DURABLE_BENCH_RAM", raising=False)
+    monkeypatch.setattr("tests.benchmarks.environment.measure_sync", lambda folder: 1e-6)
+    with pytest.raises(SystemExit, match="is in memory"):
+        check_disk(str(tmp_path))
+
+
+def test_a_rate_is_the_median_of_its_rounds() -> None:
+    row = make_rate("work", 100, [Cost(4.0, 1.0), Cost(1.0, 3.0), Cost(2.0, 2.0)])
+    assert (row.figure, row.low, row.high) == (50, 25, 100)
+    assert (row.seconds, row.cpu) == (0.02, 0.02)
+
+
+@pytest.mark.parametrize(
+    ("figure", "unit", "reached"),
+    [(50, "/s", "no"), (100, "/s", "at least"), (200, "/s", "meant"), (50, "ms", "meant"), (250, "ms", "no")],
+)
+def test_a_budget_is_a_floor_for_rates_and_a_ceiling_for_the_rest(figure: float, unit: str, reached: str) -> None:
+    budget = Budget(100, 200) if unit == "/s" else Budget(200, 100)
+    assert Row("work", figure, unit, budget=budget).reached == reached
+
+
+def test_a_row_stands_beside_the_wall() -> None:
+    row = Row("work", 250, "/s", seconds=0.004, cpu=0.002, wall=Cost(0.001, 0.001), budget=Budget(200))
+    cells = ("work", "250/s", "", "2.00 ms", "", "0.250", "0.500", "200/s", "at least")
+    assert format_markdown([row]).splitlines()[-1] == f"| {' | '.join(cells)} |"
+    assert format_text([row]).splitlines()[-1].split() == " ".join(cells).split()
+
+
+# ── the wall does the work that it stands for ────────────────────────────────────────────────────────────────────────
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> tuple[Path, Path]:
+    """What the wall and an engine leave after the same starts."""
+    Wall(str(tmp_path / "wall")).run((f"hello-{number}", b"null") for number in range(INSTANCES))
+    with open_engine(str(tmp_path / "state")) as engine:
+        measure_run(engine, [MessageItem(f"hello-{number}", "hello5", Raw(b"null")) for number in range(INSTANCES)])
+    return tmp_path / "wall", tmp_path / "state"
+
+
+def read_records(root: Path, instance: str) -> list[Record]:
+    found = read_history(LocalDisk(), str(root), instance)
+    assert found is not None
+    assert found.is_whole
+    return [decode_record(line, crc_seed(instance, found.execution)) for line in found.lines]
+
+
+def test_the_histories_of_the_wall_hold_the_same_records(files: tuple[Path, Path]) -> None:
+    for number in range(INSTANCES):
+        wall, ours = (read_records(root, f"hello-{number}") for root in files)
+        assert isinstance(wall[0].event, ExecutionStarted)
+        assert isinstance(ours[0].event, ExecutionStarted)
+        assert (wall[0].event.name, wall[0].event.input) == (ours[0].event.name, ours[0].event.input)
+        assert [(each.n, each.event) for each in wall[1:]] == [(each.n, each.event) for each in ours[1:]]
+
+
+def test_the_journal_of_the_wall_holds_the_histories(files: tuple[Path, Path]) -> None:
+    wall, _ = files
+    commits = [decode_commit(line) for line in (wall / "journal.jsonl").read_bytes().splitlines()]
+    assert [each.c for each in commits] == list(range(1, len(commits) + 1))
+    for number in range(INSTANCES):
+        lines = [
+            line
+            for commit in commits
+            for write in commit.writes
+            if write.instance == f"hello-{number}"
+            for line in write.lines
+        ]
+        found = read_history(LocalDisk(), str(wall), f"hello-{number}")
+        assert found is not None
+        assert lines == found.lines
+
+
+def test_the_index_of_the_wall_holds_the_same_rows(files: tuple[Path, Path]) -> None:
+    Index(str(files[1] / "empty.sqlite")).close()
+    schemas, rows = [], []
+    for path in (files[0] / "index.sqlite", files[1] / "empty.sqlite", files[1] / "index.sqlite"):
+        db = sqlite3.connect(path)
+        schemas.append(db.execute("SELECT name, sql FROM sqlite_schema ORDER BY name").fetchall())
+        columns = "id, name, status, records, next_due, owes, waiting, blocked, queued"
+        rows.append(db.execute(f"SELECT {columns} FROM instances ORDER BY id").fetchall())  # noqa: S608
+        db.close()
+    assert schemas[0] == schemas[1]
+    assert rows[0] == rows[2]
