@@ -7,7 +7,7 @@ An executor can be dropped at any time, as it is a function of the history. It i
 from __future__ import annotations
 
 from collections import OrderedDict, deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import TypeVar
 
 from durablecli.errors import DamagedHub
@@ -18,6 +18,7 @@ from durablecli.replay.entity_state import EntityRuntimeState, fold_entity_log
 from durablecli.replay.executor import OrchestrationExecutor
 from durablecli.replay.runtime_state import RuntimeState
 from durablecli.store.history.file import History
+from durablecli.store.history.known_files import KnownFiles
 from durablecli.store.journal.commits import HistoryWrite
 from durablecli.store.quarantine import Quarantine
 
@@ -113,7 +114,7 @@ class InstanceCache:
     ) -> None:
         self._read = read
         self._path = path
-        self._known_files: set[int] | None = None
+        self._known_files: KnownFiles | None = None
         self.incomplete_turns = incomplete_turns
         self._max_size = max_size
         self._quarantine = quarantine
@@ -178,7 +179,7 @@ class InstanceCache:
     def _read_history(self, id: str) -> History | None:
         if id in self.purged or self.is_quarantined(id):  # if purged, its file may not be removed yet
             return None
-        if self._known_files is not None and hash(self._path(id)) not in self._known_files:
+        if self._known_files is not None and not self._known_files.may_exist(self._path(id)):
             return None
         try:
             history = self._read(id)
@@ -195,9 +196,9 @@ class InstanceCache:
             self.quarantine(id, f"{self._path(id)} can't be read as a history: {type(error).__name__}: {error}")
             return None
 
-    def set_known_files(self, paths: Iterable[str]) -> None:
-        """Remember which history files exist: most ids that are looked up are new, and need no access to the disk."""
-        self._known_files = {hash(path) for path in paths}
+    def set_known_files(self, files: KnownFiles) -> None:
+        """From now on read only the histories whose files exist."""
+        self._known_files = files
 
     def add(self, id: str) -> CachedInstance:
         """Add a new instance, of which nothing is recorded yet."""
@@ -223,7 +224,7 @@ class InstanceCache:
 
     def _add_known_file(self, id: str) -> None:
         if self._known_files is not None:
-            self._known_files.add(hash(self._path(id)))
+            self._known_files.add(self._path(id))
 
     def get_cached(self, id: str) -> CachedInstance | None:
         instance = self._cached.get(id)

@@ -15,7 +15,8 @@ from durablecli.engine.watchdog import format_block_reason, is_code_unchanged
 from durablecli.model.entity_id import is_entity_id
 from durablecli.store import deduplication
 from durablecli.store.hang_report import HangReport
-from durablecli.store.history.file import history_files, history_path
+from durablecli.store.history.file import history_path
+from durablecli.store.history.known_files import KnownFiles
 from durablecli.store.hub import use_index
 from durablecli.store.index import Index
 
@@ -49,12 +50,11 @@ class Startup:
     def run(self, hang_report: HangReport | None) -> int:
         """Restore everything. Returns the number of instances with pending work."""
         hub = self._hub
-        self._instances.set_known_files(history_files(hub.disk, hub.root))
+        self._instances.set_known_files(KnownFiles(hub.disk))
         self._committer.begin_cycle()
         self._scope.add_all_related()
-        for id, due in use_index(hub, Index.due_times):
-            if id in self._scope:
-                self._timers.set(due, id, "", None)
+        stored = use_index(hub, Index.due_times)
+        self._timers.load([each for each in stored if each[1] in self._scope] if self._scope.root else stored)
         quarantined = hub.quarantine.take_all()
         busy = use_index(hub, lambda index: [*index.with_pending_work(), *index.locked_entities()])
         with_work = {*busy, *hub.incomplete_turns, *quarantined}

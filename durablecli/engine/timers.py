@@ -10,6 +10,8 @@ from datetime import datetime
 from heapq import heapify, heappop, heappush
 from typing import NamedTuple
 
+from durablecli.store.query import from_micros
+
 _MIN_CANCELLED = 1_000
 
 
@@ -30,7 +32,23 @@ class Timers:
     def __init__(self) -> None:
         self._heap: list[TimerEntry] = []
         self._order = 0
+        self._stored: list[tuple[int, str]] = []
+        """Loaded due times, in microseconds, the earliest last. The one before them is in the heap."""
         self._cancelled: set[tuple[str, str, int | None]] = set()
+
+    def load(self, due_times: list[tuple[int, str]]) -> None:
+        """Set the timers of instances that aren't in memory: the times in microseconds since 1970, the latest first.
+
+        As there may be very many, they become entries only when they are next.
+        """
+        self._stored = due_times
+        self._push_stored()
+
+    def _push_stored(self) -> None:
+        """Make an entry of the earliest loaded timer. Its order is below those of entries that were set."""
+        if self._stored:
+            due, instance = self._stored.pop()
+            heappush(self._heap, TimerEntry(from_micros(due), -len(self._stored), instance, "", None))
 
     def set(self, at: datetime, instance: str, execution: str, n: int | None, *, back_off: bool = False) -> None:
         """Set a timer. `back_off` marks the time between two attempts of a call, which counts as pending work."""
@@ -54,6 +72,8 @@ class Timers:
         """Take the next entry that is due, if there is one."""
         while self._heap and self._heap[0].at <= now:
             entry = heappop(self._heap)
+            if entry.order <= 0:
+                self._push_stored()
             if entry[2:5] not in self._cancelled:
                 return entry
             self._cancelled.discard(entry[2:5])
@@ -65,8 +85,11 @@ class Timers:
 
     def remove_instances(self, instances: Collection[str]) -> None:
         """Remove all entries of these instances."""
+        self._stored = [each for each in self._stored if each[1] not in instances]
         self._heap = [entry for entry in self._heap if entry.instance not in instances]
         heapify(self._heap)
+        if not any(entry.order <= 0 for entry in self._heap):
+            self._push_stored()
         self._cancelled = {key for key in self._cancelled if key[0] not in instances}
 
     def list_back_offs(self) -> list[TimerEntry]:
@@ -74,4 +97,4 @@ class Timers:
         return [entry for entry in self._heap if entry.back_off]
 
     def __len__(self) -> int:
-        return len(self._heap)
+        return len(self._heap) + len(self._stored)

@@ -12,7 +12,6 @@ import sqlite3
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
-from datetime import datetime
 from typing import Any
 from zlib import crc32
 
@@ -144,13 +143,12 @@ class IndexReader:
             row = self._db.execute(_SELECT_ROW, _key(instance)).fetchone()
         return None if row is None else _to_summary(row)
 
-    def due_times(self) -> list[tuple[str, datetime]]:
-        """Return the instances that have something due, and when, the earliest first."""
+    def due_times(self) -> list[tuple[int, str]]:
+        """Return when something is due, in microseconds since 1970, and for which instance; the latest first."""
         with self._guard, _translate_read_errors():
-            found = self._db.execute(
-                "SELECT id, next_due FROM instances WHERE next_due IS NOT NULL ORDER BY next_due, id"
-            )
-            return [(instance, from_micros(due)) for instance, due in found.fetchall()]
+            return self._db.execute(
+                "SELECT next_due, id FROM instances WHERE next_due IS NOT NULL ORDER BY next_due DESC, id DESC"
+            ).fetchall()
 
     def with_pending_work(self) -> list[str]:
         """Return the instances with pending work: activities to run, messages to send, arrivals to apply."""

@@ -5,24 +5,40 @@ from __future__ import annotations
 from collections import deque
 from datetime import UTC, datetime
 
+import pytest
+
 from durablecli.engine.instance_cache import CachedInstance, InstanceCache
 from durablecli.model import events as ev
 from durablecli.store.history.file import History
+from durablecli.store.history.known_files import KnownFiles
 from durablecli.store.memory_disk import MemoryDisk
 from durablecli.store.quarantine import Quarantine
 
 
-def test_only_existing_histories_are_read() -> None:
+def test_only_existing_histories_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
 
     def read(id: str) -> History | None:
         asked.append(id)
         return None
 
-    instances = InstanceCache(read, lambda id: f"instances/{id}.jsonl", set(), 10, Quarantine(MemoryDisk(), "hub"))
+    disk = MemoryDisk()
+    for folder in ("hub", "hub/a", "hub/b"):
+        disk.make_folder(folder)
+    disk.create("hub/a/old.jsonl", b"", sync=False)
+    instances = InstanceCache(
+        read, lambda id: f"hub/{'b' if id == 'other' else 'a'}/{id}.jsonl", set(), 10, Quarantine(disk, "hub")
+    )
     instances.get("any")
     assert asked == ["any"]  # the known files are not set yet
-    instances.set_known_files(["instances/old.jsonl"])
+    listed: list[str] = []
+
+    def list_folder(path: str) -> list[str]:
+        listed.append(path)
+        return MemoryDisk.listdir(disk, path)
+
+    monkeypatch.setattr(disk, "listdir", list_folder)
+    instances.set_known_files(KnownFiles(disk))
     instances.get("new")
     assert asked == ["any"]
     instances.get("old")
@@ -31,6 +47,10 @@ def test_only_existing_histories_are_read() -> None:
     instances.evict("new")
     instances.get("new")
     assert asked == ["any", "old", "new"]
+    assert listed == ["hub/a"]  # once, and not the folders of others
+    instances.get("other")
+    assert asked == ["any", "old", "new"]
+    assert listed == ["hub/a", "hub/b"]
 
 
 class CountingDeque(deque[tuple[int, ev.Record]]):

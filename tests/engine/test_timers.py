@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from random import Random
 from typing import Any
 
 import durablecli as df
 from durablecli import testing
 from durablecli.engine.timers import Timers
+from durablecli.store.query import from_micros, to_micros
 from tests.support.flows import echo
 
 DAY = timedelta(days=1)
@@ -43,6 +45,31 @@ def test_a_timer_that_was_dropped_and_set_again_fires_in_its_order() -> None:
     assert fired[0] == 2_995
     assert set(fired) == {2_995, 2_990}
     assert len(timers) == 0
+
+
+def test_loaded_timers_fire_in_order_with_those_that_are_set() -> None:
+    random = Random(1)
+    for _ in range(50):
+        timers = Timers()
+        times = [testing.START + random.randrange(40) * DAY for _ in range(30)]
+        loaded = [(to_micros(at), f"i{n:02}") for n, at in enumerate(times[:20])]
+        timers.load(sorted(loaded, reverse=True))
+        expected = sorted((from_micros(due), id) for due, id in loaded)
+        for n, at in enumerate(times[20:]):
+            timers.set(at, f"s{n}", "1", n)
+            expected.append((at, f"s{n}"))
+        removed = {f"i{random.randrange(20):02}", f"s{random.randrange(10)}", min(loaded)[1]}
+        timers.remove_instances(removed)
+        expected = [each for each in expected if each[1] not in removed]
+        assert len(timers) == len(expected)
+        put_back = timers.pop_due(testing.START + 40 * DAY)
+        assert put_back is not None
+        timers.put_back(put_back)
+        fired = []
+        while (due := timers.pop_due(testing.START + 40 * DAY)) is not None:
+            fired.append((due.at, due.instance))
+        assert fired == sorted(expected, key=lambda each: each[0])
+        assert timers.next_due_time() is None
 
 
 # ── what counts as work ────────────────────────────────────────────────────────────────────────────────────────────

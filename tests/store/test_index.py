@@ -21,7 +21,7 @@ from durablecli.errors import StorageError, UsageError
 from durablecli.model.status import InstanceSummary, PendingWait
 from durablecli.store import index as index_module
 from durablecli.store.index import Index, IndexReader, IndexUnusable, open_index_readonly
-from durablecli.store.query import SORT_FIELDS, Query, compile_page, sort_rows
+from durablecli.store.query import SORT_FIELDS, Query, compile_page, sort_rows, to_micros
 
 START = datetime(2026, 11, 22, 9, tzinfo=UTC)
 STATUSES = ("Running", "Completed", "Failed", "Suspended")
@@ -175,9 +175,8 @@ def test_a_query_that_makes_no_sense_is_a_usage_error(query: Query) -> None:
 def test_the_next_due_time_and_pending_work_are_listed() -> None:
     index = make_index()
     rows = [*ROWS, *ENTITIES]
-    assert index.due_times() == sorted(
-        ((each.id, each.next_due) for each in rows if each.next_due is not None), key=lambda pair: pair[1]
-    )
+    due = [(to_micros(each.next_due), each.id) for each in rows if each.next_due is not None]
+    assert index.due_times() == sorted(due, reverse=True)
     assert index.with_pending_work() == sorted(each.id for each in rows if each.has_pending_work)
     assert index.locked_entities() == sorted(each.id for each in ENTITIES if each.locked_by)
     assert 0 < len(index.locked_entities()) < len(ENTITIES)
