@@ -87,6 +87,11 @@ class EntityOperationState:
             )
         self.sent_bytes += _SEND_OVERHEAD_BYTES + size
 
+    def finish(self) -> None:
+        """Let its context be used no more. An object that knows its context and is known here would be a cycle."""
+        self.finished = True
+        self.entity_object = None
+
     def store_state(self, state: Raw) -> None:
         """Set the state; null deletes it, as ABSENT does."""
         self.state_changed = True

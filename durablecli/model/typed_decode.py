@@ -264,17 +264,25 @@ def _build_union(value: Any, options: tuple[Any, ...], path: str) -> Any:
     real = [option for option in options if option is not type(None)]
     if isinstance(value, dict):
         real.sort(key=lambda option: _misfit_score(value, option))
-    failures = []
-    for option in real:
-        try:
-            return build(value, option, path)
-        except Mismatch as error:
-            failures.append(error)
+    failures: list[Mismatch] = []
+    try:
+        for option in real:
+            try:
+                return build(value, option, path)
+            except Mismatch as error:
+                failures.append(error)
+        raise _choose_failure(failures, path)
+    finally:
+        failures.clear()  # by their tracebacks they refer to this frame
+
+
+def _choose_failure(failures: list[Mismatch], path: str) -> Mismatch:
+    """Return the failure to report of a union none of whose options fits."""
     deeper = [error for error in failures if error.path != path]  # of an option that looked right from outside
     if len(failures) == 1 or len(deeper) == 1:
-        raise [*deeper, *failures][0]
+        return [*deeper, *failures][0]
     reasons = "; or ".join(dict.fromkeys(str(error) for error in failures))
-    raise Mismatch(path, f"fits none of the types it may have ({reasons})")
+    return Mismatch(path, f"fits none of the types it may have ({reasons})")
 
 
 def _misfit_score(value: dict[str, Any], option: Any) -> tuple[int, int]:

@@ -32,13 +32,8 @@ class CallScheduler:
         """Schedule an activity."""
         text = function_name(name, "activity")
         raw = self._executor.encode(value)
-        decide = self._executor.decide
-
-        def schedule(attempt: int, retry_of: int | None) -> int:
-            return decide(ev.TaskScheduled(text, raw, attempt, retry_of))
-
-        annotation = self._result_annotation(name, text, expected_type)
-        return self._executor.start_call(f"Activity function '{text}'", annotation, policy, schedule)
+        annotation, label = self._result_annotation(name, text, expected_type), f"Activity function '{text}'"
+        return self._start_call(ev.TaskScheduled(text, raw), label, annotation, policy)
 
     def call_sub_orchestrator(
         self,
@@ -76,7 +71,7 @@ class CallScheduler:
         event = ev.EntityOperationCalled(id, name, executor.encode(value))
         label = "" if executor.azure else f"Operation '{name}' of entity {id}"
         annotation = Any if expected_type is None else expected_type
-        task = executor.start_call(label, annotation, None, lambda attempt, retry_of: executor.decide(event))
+        task = executor.start_call(executor, event, label, annotation)
         if section is not None:
             section.add_call(id, task)
         return task
@@ -91,16 +86,22 @@ class CallScheduler:
         instance_id: str | None,
         version: str | None,
     ) -> Task[Any]:
-        executor, started = self._executor, self._started
+        started = self._started
+        child = instance_id or make_child_id(started.instance, started.execution, self._executor.next_decision_n)
+        created = ev.SubOrchestrationInstanceCreated(name, child, raw, version, explicit=instance_id is not None)
+        return self._start_call(created, label, annotation, policy)
 
-        def schedule(attempt: int, retry_of: int | None) -> int:
-            child = instance_id or make_child_id(started.instance, started.execution, executor.next_decision_n)
-            created = ev.SubOrchestrationInstanceCreated(
-                name, child, raw, version, attempt, retry_of, explicit=instance_id is not None
-            )
-            return executor.decide(created)
-
-        return executor.start_call(label, annotation, policy, schedule)
+    def _start_call(
+        self,
+        decision: ev.TaskScheduled | ev.SubOrchestrationInstanceCreated,
+        label: str,
+        annotation: Any,
+        policy: RetryPolicy | None,
+    ) -> Task[Any]:
+        executor = self._executor
+        if policy is None:
+            return executor.start_call(executor, decision, label, annotation)
+        return executor.start_call_with_retry(executor, decision, label, annotation, policy)
 
     def _check_child_id(self, instance_id: str) -> str:
         given = check_instance_id(instance_id)

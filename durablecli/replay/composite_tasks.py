@@ -12,14 +12,13 @@ from typing import Any
 from durablecli.replay.raised_failures import attach_outcomes
 from durablecli.replay.tasks import (
     EventTask,
-    MakeError,
     T,
     Task,
     TaskOwner,
-    add_waiter,
-    get_outcome,
+    get_value,
+    has_failed,
     is_done,
-    remove_waiter,
+    make_error,
 )
 from durablecli.replay.yield_hints import describe_type
 
@@ -77,9 +76,9 @@ class CompositeTask(Task[T]):
         acquired, self._acquired_waits = self._acquired_waits, []
         release_waits(acquired)
 
-    def _complete(self, value: Any = None, error: MakeError | None = None) -> None:
+    def _complete(self, value: Any = None) -> None:
         self._release_waits()
-        super()._complete(value, error)
+        super()._complete(value)
 
     def on_child_completed(self, child: Task[Any]) -> None:
         """React to the completion of a child; each subclass does."""
@@ -128,7 +127,7 @@ class WhenAll(CompositeTask[list[Any]]):
         open_children = {child: None for child in self.children if not is_done(child)}
         self._remaining = len(open_children)
         for child in open_children:
-            add_waiter(child, self)
+            owner.waiters.add(child, self)
             if isinstance(child, WhenAny):
                 child.watch_children()
         if self._remaining == 0 and not self._done:
@@ -140,18 +139,16 @@ class WhenAll(CompositeTask[list[Any]]):
             self._finish()
 
     def _finish(self) -> None:
-        outcomes = list(map(get_outcome, self.children))
-        failed = [child for child, (_, error) in zip(self.children, outcomes, strict=True) if error is not None]
+        failed = list(filter(has_failed, self.children))
         if failed:
             self.outcomes = tuple(sorted({n for child in failed for n in child.outcomes}))
-            first = min(failed, key=lambda child: child.failure_order)
-            self._complete(error=lambda: self._make_error(first))
+            self._fail(min(failed, key=lambda child: child.failure_order))
         else:
-            self._complete([value for value, _ in outcomes])
+            self._complete(list(map(get_value, self.children)))
 
-    def _make_error(self, first: Task[Any]) -> BaseException:
-        error: BaseException = first.result
-        attach_outcomes(error, self.outcomes)  # of all the failed children
+    def _make_error(self) -> BaseException:
+        error = make_error(self._value)  # of the first child that has failed
+        attach_outcomes(error, self.outcomes)  # of all of them
         return error
 
 
@@ -199,7 +196,7 @@ class WhenAny(CompositeTask[Task[Any]]):
             if is_done(child):
                 self.on_child_completed(child)
                 return
-            add_waiter(child, self)
+            self._owner.waiters.add(child, self)
 
     def on_child_completed(self, child: Task[Any]) -> None:
         if not self._done:
@@ -208,5 +205,5 @@ class WhenAny(CompositeTask[Task[Any]]):
     def complete_with(self, winner: Task[Any]) -> None:
         if self._is_watching_children:
             for child in self.children:
-                remove_waiter(child, self)
+                self._owner.waiters.remove(child, self)
         self._complete(winner)

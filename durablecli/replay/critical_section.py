@@ -71,6 +71,10 @@ class CriticalSection:
     def __exit__(self, *error: object) -> None:
         self.release()
 
+    def close(self) -> None:
+        """Let go of the request: the executor is closed, and the execution continues elsewhere."""
+        self._lock_task = None
+
     # ── the rules, from the request to the release ───────────────────────────────────────────────────────────────
 
     @property
@@ -123,7 +127,10 @@ class LockTask(Task[CriticalSection]):
             raise ValueError("Cannot cancel a completed task.")
         self._section.release()
         self.is_cancelled = True
-        self._complete(error=lambda: RuntimeError("the request for locks was cancelled"))
+        self._fail()
+
+    def _make_error(self) -> BaseException:
+        return RuntimeError("the request for locks was cancelled")
 
     def __enter__(self) -> NoReturn:
         raise TypeError("the locks aren't held yet: write `with (yield context.lock_entities(…)):`, or `with await`")

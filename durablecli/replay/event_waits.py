@@ -81,6 +81,10 @@ class EventWaits:
         else:
             task.receive(value)
 
+    def clear(self) -> None:
+        """Forget the waits: their executor is closed."""
+        self._active.clear()
+
     # ── what is recorded and moved on ────────────────────────────────────────────────────────────────────────────
 
     @property

@@ -32,7 +32,7 @@ from durablecli.replay.open_tasks import OpenTasks
 from durablecli.replay.race import AwaitedTask
 from durablecli.replay.raised_failures import collect_causes
 from durablecli.replay.runtime_state import RuntimeState
-from durablecli.replay.tasks import EventTask, Task, TimerTask
+from durablecli.replay.tasks import EventTask, Task, TaskWaiters, TimerTask
 from durablecli.replay.turn_log import OutputLine, running_turn
 from durablecli.replay.yield_hints import NO_ASYNCIO, RETURNED_TASK, explain_non_result, is_missing_event_loop
 
@@ -72,8 +72,9 @@ class OrchestrationExecutor:
         self._author_function = AuthorFunction(function)
         self._decisions = DecisionLog(expected, incomplete, self._author_function.current_line)
         self.event_waits = EventWaits()
-        self._awaited = AwaitedTask(self.event_waits)
-        self._open_tasks = OpenTasks(self, self._decisions, timeout_resets or {})
+        self.waiters = TaskWaiters()
+        self._awaited = AwaitedTask(self.event_waits, self.waiters)
+        self._open_tasks = OpenTasks(started, self._decisions, timeout_resets or {})
         self._id_count = 0
         self._failure_count = 0
         self._continue_as_new: tuple[Raw, bool] | None = None
@@ -81,6 +82,7 @@ class OrchestrationExecutor:
         self.encode: Callable[[Any], Raw] = partial(encode, limit=payload_limit)
         self.decide = self._decisions.decide
         self.start_call = self._open_tasks.start_call
+        self.start_call_with_retry = self._open_tasks.start_call_with_retry
         self.on_task_completed = self._awaited.on_task_completed
 
     # ── one turn ─────────────────────────────────────────────────────────────────────────────────────────────────
@@ -132,13 +134,10 @@ class OrchestrationExecutor:
         function, awaited, decisions = self._author_function, self._awaited, self._decisions
         try:
             while function.is_running and decisions.stop_error is None:
-                if awaited.task is None:
-                    yielded = function.resume(None, None)
-                elif (outcome := awaited.take_outcome()) is not None:
-                    yielded = function.resume(*outcome)
-                else:
+                task = None
+                if awaited.task is not None and (task := awaited.take_completed()) is None:
                     return
-                awaited.set(yielded)
+                awaited.set(function.resume(task))
         except StopIteration as stop:
             self._return_result(stop.value)
         except BaseException as error:  # noqa: BLE001 - user code may raise anything
@@ -207,7 +206,7 @@ class OrchestrationExecutor:
         return self.event_waits.unread_events
 
     def close(self) -> None:
-        """Drop the function. It may run its `finally` blocks; nothing that it does there counts."""
+        """Drop the function, and let go of its tasks. It may run its `finally` blocks; nothing it does there counts."""
         self._decisions.is_closed = True
         self._awaited.clear()
         token = running_turn.set(self)
@@ -217,6 +216,15 @@ class OrchestrationExecutor:
             del ignored
         finally:
             running_turn.reset(token)
+        self._let_go()
+
+    def _let_go(self) -> None:
+        """Forget all that refers to this executor, so that reference counting frees it."""
+        self._decisions.stop_error = None  # by its traceback
+        self.log_lines = []  # a record may have a traceback
+        self._open_tasks.clear()
+        self.event_waits.clear()
+        self.waiters.clear()
 
     # ── for the context ──────────────────────────────────────────────────────────────────────────────────────────
 
@@ -242,7 +250,7 @@ class OrchestrationExecutor:
 
     def create_timer(self, fire_at: datetime) -> TimerTask:
         """Start a timer."""
-        return self._open_tasks.create_timer(fire_at)
+        return self._open_tasks.create_timer(self, fire_at)
 
     def wait_for_event(self, name: str, annotation: Any) -> EventTask[Any]:
         """Wait for an external event."""
@@ -252,7 +260,7 @@ class OrchestrationExecutor:
 
     def request_locks(self, entities: tuple[EntityId, ...]) -> LockTask:
         """Request the locks of these entities, which are in locking order. Begins the critical section."""
-        return self._open_tasks.request_locks(entities)
+        return self._open_tasks.request_locks(self, entities)
 
     def continue_as_new(self, value: Raw, save_events: bool) -> None:
         """Continue as new when the function returns."""

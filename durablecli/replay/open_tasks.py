@@ -7,26 +7,29 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
+
+from msgspec.structs import replace
 
 from durablecli.model import events as ev
 from durablecli.model.entity_id import EntityId
 from durablecli.model.failures import Failure
+from durablecli.model.ids import make_child_id
 from durablecli.model.retries import RetryPolicy, retry_delay
 from durablecli.replay.critical_section import NESTED, CriticalSection, LockOwner, LockTask
 from durablecli.replay.decision_log import DecisionLog
-from durablecli.replay.tasks import CallTask, TimerTask
+from durablecli.replay.tasks import CallTask, TaskOwner, TimerTask
 
-Schedule = Callable[[int, int | None], int]
-"""Decides one attempt of a call, by its number from 1 and the number of the first attempt's decision."""
+CallDecision = ev.TaskScheduled | ev.SubOrchestrationInstanceCreated | ev.EntityOperationCalled
+"""The decision that starts a call."""
 
 
 class RetryState(NamedTuple):
-    """An open call, with all that its next attempt needs."""
+    """An open call with a retry policy: all that its next attempt needs."""
 
     task: CallTask[Any]
-    schedule: Schedule
-    policy: RetryPolicy | None
+    decision: ev.TaskScheduled | ev.SubOrchestrationInstanceCreated
+    policy: RetryPolicy
     first_n: int
     first_at: datetime
     attempt: int
@@ -39,12 +42,16 @@ class OpenTasks:
     `timeout_resets` has the times from which the retry timeouts of calls count after a rewind.
     """
 
-    def __init__(self, owner: LockOwner, decisions: DecisionLog, timeout_resets: Mapping[int, datetime]) -> None:
+    def __init__(
+        self, started: ev.ExecutionStarted, decisions: DecisionLog, timeout_resets: Mapping[int, datetime]
+    ) -> None:
         self.section: CriticalSection | None = None
-        self._owner = owner
+        self._started = started
         self._decisions = decisions
         self._timeout_resets = timeout_resets
-        self._calls: dict[int, RetryState] = {}
+        self._calls: dict[int, CallTask[Any]] = {}
+        self._retries: dict[int, RetryState] = {}
+        """Of the calls that have a retry policy."""
         self._retry_timers: dict[int, RetryState] = {}
         self._timers: dict[int, TimerTask] = {}
         self._early_outcomes: dict[int, ev.Record] = {}
@@ -59,26 +66,48 @@ class OpenTasks:
 
     def abandoned_calls(self) -> frozenset[int]:
         """The open calls that were part of a composite task, such as losers of a race."""
-        return frozenset(n for n, call in self._calls.items() if call.task.is_joined)
+        return frozenset(n for n, task in self._calls.items() if task.is_joined)
+
+    def clear(self) -> None:
+        """Forget all tasks: their executor is closed."""
+        if self.section is not None:
+            self.section.close()
+            self.section = None
+        for tasks in (self._calls, self._retries, self._retry_timers, self._timers):
+            tasks.clear()
 
     # ── opening ──────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def start_call(self, label: str, annotation: Any, policy: RetryPolicy | None, schedule: Schedule) -> CallTask[Any]:
-        """Make the first attempt of a call to an activity, a sub-orchestration or an entity."""
-        task: CallTask[Any] = CallTask(self._owner, label, annotation)
-        task.id = n = schedule(1, None)
-        first_at = self._decisions.now
-        if self._timeout_resets:
-            first_at = self._timeout_resets.get(n, first_at)
-        self._calls[n] = RetryState(task, schedule, policy, n, first_at, 1, ())
+    def start_call(self, owner: TaskOwner, decision: CallDecision, label: str, annotation: Any) -> CallTask[Any]:
+        """Start a call to an activity, a sub-orchestration or an entity."""
+        n = self._decisions.decide(decision)
+        task: CallTask[Any] = CallTask(owner, n, label, annotation)
+        self._calls[n] = task
         if self._early_outcomes:
             self._apply_early_outcome(n)
         return task
 
-    def create_timer(self, fire_at: datetime) -> TimerTask:
+    def start_call_with_retry(
+        self,
+        owner: TaskOwner,
+        decision: ev.TaskScheduled | ev.SubOrchestrationInstanceCreated,
+        label: str,
+        annotation: Any,
+        policy: RetryPolicy,
+    ) -> CallTask[Any]:
+        """Make the first attempt of a call to an activity or a sub-orchestration."""
+        n = self._decisions.decide(decision)
+        task: CallTask[Any] = CallTask(owner, n, label, annotation)
+        first_at = self._timeout_resets.get(n, self._decisions.now)
+        self._calls[n] = task
+        self._retries[n] = RetryState(task, decision, policy, n, first_at, 1, ())
+        self._apply_early_outcome(n)
+        return task
+
+    def create_timer(self, owner: TaskOwner, fire_at: datetime) -> TimerTask:
         """Start a timer."""
         n = self._decisions.decide(ev.TimerCreated(fire_at))
-        task = self._timers[n] = TimerTask(self._owner, n, fire_at)
+        task = self._timers[n] = TimerTask(owner, n, fire_at)
         if self._early_outcomes:
             self._apply_early_outcome(n)
         return task
@@ -88,12 +117,12 @@ class OpenTasks:
         self._decisions.decide(ev.TimerCanceled(n))
         self._timers.pop(n, None)
 
-    def request_locks(self, entities: tuple[EntityId, ...]) -> LockTask:
+    def request_locks(self, owner: LockOwner, entities: tuple[EntityId, ...]) -> LockTask:
         """Request the locks of these entities, which are in locking order. Begins the critical section."""
         if self.section is not None:
             raise RuntimeError(NESTED)
         n = self._decisions.decide(ev.EntityLockRequested(tuple(map(str, entities))))
-        self.section = CriticalSection(self._owner, n, entities)
+        self.section = CriticalSection(owner, n, entities)
         lock_task = self.section.create_lock_task()
         self._apply_early_outcome(n)
         return lock_task
@@ -108,28 +137,47 @@ class OpenTasks:
 
     def apply(self, arrival: ev.Record) -> None:
         """Apply the outcome of a task."""
-        n, _, event = arrival
-        match event:
-            case ev.TaskCompleted() | ev.SubOrchestrationInstanceCompleted() | ev.EntityOperationCompleted():
-                if call := self._calls.pop(event.task, None):
-                    call.task.complete(event.result)
-                else:
-                    self._keep_early_outcome(event.task, arrival)
-            case ev.TaskFailed() | ev.SubOrchestrationInstanceFailed() | ev.EntityOperationFailed():
-                if call := self._calls.pop(event.task, None):
-                    self._retry_or_fail(call, n, event.failure)
-                else:
-                    self._keep_early_outcome(event.task, arrival)
-            case ev.TimerFired():
-                if not self._fire_timer(event.timer):
-                    self._keep_early_outcome(event.timer, arrival)
-            case ev.EntityLockGranted():
-                if self.section is not None and self.section.id == event.task:
-                    self.section.grant()
-                else:
-                    self._keep_early_outcome(event.task, arrival)
-            case _:
-                raise AssertionError(f"{type(event).__name__} is applied by the runtime state, not by the executor")
+        event = arrival.event
+        apply = _APPLY.get(type(event))
+        if apply is None:
+            raise AssertionError(f"{type(event).__name__} is applied by the runtime state, not by the executor")
+        apply(self, arrival, event)
+
+    def _complete_call(self, arrival: ev.Record, event: _CallCompleted) -> None:
+        task = self._calls.pop(event.task, None)
+        if task is None:
+            self._keep_early_outcome(event.task, arrival)
+            return
+        if self._retries:
+            self._retries.pop(event.task, None)
+        task.complete(event.result)
+
+    def _fail_call(self, arrival: ev.Record, event: _CallFailed) -> None:
+        task = self._calls.pop(event.task, None)
+        if task is None:
+            self._keep_early_outcome(event.task, arrival)
+        elif (retry := self._retries.pop(event.task, None)) is not None:
+            self._retry_or_fail(retry, arrival.n, event.failure)
+        else:
+            task.fail(event.failure, (arrival.n,))
+
+    def _fire_timer(self, arrival: ev.Record, event: ev.TimerFired) -> None:
+        """Complete a timer, or make the attempt that waits for it."""
+        if (task := self._timers.pop(event.timer, None)) is not None:
+            task.fire()
+        elif (retry := self._retry_timers.pop(event.timer, None)) is not None:
+            n = self._decide_attempt(retry)
+            self._calls[n] = retry.task
+            self._retries[n] = retry
+            self._apply_early_outcome(n)
+        else:
+            self._keep_early_outcome(event.timer, arrival)
+
+    def _grant_locks(self, arrival: ev.Record, event: ev.EntityLockGranted) -> None:
+        if self.section is not None and self.section.id == event.task:
+            self.section.grant()
+        else:
+            self._keep_early_outcome(event.task, arrival)
 
     def _keep_early_outcome(self, decision: int, arrival: ev.Record) -> None:
         """Keep an outcome whose decision is still expected. Any other outcome is of a decision that was cancelled."""
@@ -142,26 +190,32 @@ class OpenTasks:
         if arrival is not None:
             self.apply(arrival)
 
-    def _retry_or_fail(self, call: RetryState, n: int, failure: Failure) -> None:
-        failed = (*call.failed_outcomes, n)
-        delay = None
-        if call.policy is not None:
-            delay = retry_delay(call.policy, call.attempt, call.first_at, self._decisions.now, failure)
+    def _retry_or_fail(self, retry: RetryState, n: int, failure: Failure) -> None:
+        failed = (*retry.failed_outcomes, n)
+        delay = retry_delay(retry.policy, retry.attempt, retry.first_at, self._decisions.now, failure)
         if delay is None:
-            call.task.fail(failure, failed)
+            retry.task.fail(failure, failed)
             return
-        timer = self._decisions.decide(ev.TimerCreated(self._decisions.now + delay, call.first_n))
-        self._retry_timers[timer] = call._replace(attempt=call.attempt + 1, failed_outcomes=failed)
+        timer = self._decisions.decide(ev.TimerCreated(self._decisions.now + delay, retry.first_n))
+        self._retry_timers[timer] = retry._replace(attempt=retry.attempt + 1, failed_outcomes=failed)
         self._apply_early_outcome(timer)
 
-    def _fire_timer(self, timer: int) -> bool:
-        """Complete a timer, or make the attempt that waits for it. False where there is no such timer."""
-        if task := self._timers.pop(timer, None):
-            task.fire()
-        elif call := self._retry_timers.pop(timer, None):
-            n = call.schedule(call.attempt, call.first_n)
-            self._calls[n] = call
-            self._apply_early_outcome(n)
-        else:
-            return False
-        return True
+    def _decide_attempt(self, retry: RetryState) -> int:
+        """Decide on another attempt. A child whose id wasn't chosen gets a new one."""
+        decision = replace(retry.decision, attempt=retry.attempt, retry_of=retry.first_n)
+        if isinstance(decision, ev.SubOrchestrationInstanceCreated) and not decision.explicit:
+            started = self._started
+            child = make_child_id(started.instance, started.execution, self._decisions.next_n)
+            decision = replace(decision, instance=child)
+        return self._decisions.decide(decision)
+
+
+_CallCompleted = ev.TaskCompleted | ev.SubOrchestrationInstanceCompleted | ev.EntityOperationCompleted
+_CallFailed = ev.TaskFailed | ev.SubOrchestrationInstanceFailed | ev.EntityOperationFailed
+_APPLY: dict[type, Callable[[OpenTasks, ev.Record, Any], None]] = {
+    **dict.fromkeys(get_args(_CallCompleted), OpenTasks._complete_call),
+    **dict.fromkeys(get_args(_CallFailed), OpenTasks._fail_call),
+    ev.TimerFired: OpenTasks._fire_timer,
+    ev.EntityLockGranted: OpenTasks._grant_locks,
+}
+"""How each kind of outcome is applied."""

@@ -17,7 +17,7 @@ from durablecli.replay.composite_tasks import (
     release_waits,
 )
 from durablecli.replay.event_waits import EventWaits
-from durablecli.replay.tasks import EventTask, MakeError, Task, get_outcome, is_done
+from durablecli.replay.tasks import EventTask, Task, TaskWaiters, is_done
 
 
 class Race:
@@ -65,12 +65,13 @@ class Race:
 class AwaitedTask:
     """The task that the function has yielded last, None while the function runs."""
 
-    __slots__ = ("_event_waits", "_race", "task")
+    __slots__ = ("_event_waits", "_race", "_waiters", "task")
 
-    def __init__(self, event_waits: EventWaits) -> None:
+    def __init__(self, event_waits: EventWaits, waiters: TaskWaiters) -> None:
         self.task: Task[Any] | None = None
         self._race: Race | None = None
         self._event_waits = event_waits
+        self._waiters = waiters
 
     def set(self, task: Task[Any]) -> None:
         """Wait for a task, and activate the event waits that it needs."""
@@ -82,8 +83,8 @@ class AwaitedTask:
         """Wait for nothing any more."""
         self.task = self._race = None
 
-    def take_outcome(self) -> tuple[Any, MakeError | None] | None:
-        """Return value and error of the task, and wait for nothing; None while it isn't complete.
+    def take_completed(self) -> Task[Any] | None:
+        """Return the task, and wait for nothing; None while it isn't complete.
 
         The event waits that lost a race are inactive from then on.
         """
@@ -92,12 +93,13 @@ class AwaitedTask:
         if not (self._is_any_complete(task) if isinstance(task, WhenAny) else is_done(task)):
             return None
         self.task = None
-        return get_outcome(task)
+        return task
 
     def on_task_completed(self, task: Task[Any]) -> None:
-        """Note that a task is complete."""
+        """Note that a task is complete, and tell those that wait for it."""
         if self._race is not None:
             self._race.on_task_completed(task)
+        self._waiters.on_task_completed(task)
 
     def is_racing(self, tasks: list[Task[Any]]) -> bool:
         """Whether these are the tasks of the present race, in its order."""

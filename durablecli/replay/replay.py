@@ -11,7 +11,7 @@ from durablecli.model import events as ev
 from durablecli.replay.context import DurableOrchestrationContext
 from durablecli.replay.errors import NonDeterminismError
 from durablecli.replay.executor import OrchestrationExecutor, ReturnTypes
-from durablecli.replay.runtime_state import RuntimeState, answered_decision
+from durablecli.replay.runtime_state import RuntimeState, Turn, answered_decision
 
 create_executor = partial(OrchestrationExecutor, make_context=DurableOrchestrationContext)
 """Creates the executor of an execution that has no turns yet."""
@@ -43,14 +43,23 @@ def replay(
         timeout_resets=state.timeout_resets,
         azure=azure,
     )
+    try:
+        new_decisions = _apply_turns(executor, state, turns)
+    except BaseException:
+        executor.close()
+        raise
+    executor.expect(comparable_decisions(state.kept_decisions))
+    return executor, new_decisions
+
+
+def _apply_turns(executor: OrchestrationExecutor, state: RuntimeState, turns: Iterable[Turn]) -> list[ev.Record]:
     new_decisions: list[ev.Record] = []
     for turn in turns:
         new_decisions += executor.apply(turn.arrival, turn.at, state.last_n + 1 + len(new_decisions), replaying=True)
     executor.finish_replay()
     if not (executor.ended or state.ended):
         _check_pending(executor, state, new_decisions)
-    executor.expect(comparable_decisions(state.kept_decisions))
-    return executor, new_decisions
+    return new_decisions
 
 
 def comparable_decisions(decisions: Iterable[ev.Record]) -> list[ev.Record]:

@@ -3,29 +3,34 @@
 An event wait is active until it is awaited for the first time, and from then on exactly while something that is awaited
 needs it. The awaited task needs its children, and these need theirs, until each of them is complete; an event wait
 counts how many need it.
+
+A task refers to its executor, and a composite task to its children; nothing here refers back to a task, and no task
+holds an exception, whose traceback would refer to the frames that hold the task. So once an executor has let go of its
+open tasks, reference counting frees everything.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from datetime import datetime
 from enum import Enum
 from typing import Any, Generic, NoReturn, Protocol, TypeVar
 
 from msgspec import Raw
 
+from durablecli.errors import Mismatch
 from durablecli.model.failures import Failure, task_failure_text
 from durablecli.model.payloads import decode
 from durablecli.replay.raised_failures import attach_outcomes
 
 T = TypeVar("T")
-MakeError = Callable[[], BaseException]
-"""Makes the exception of a failed task: a new one each time it is raised."""
 
 
 class TaskOwner(Protocol):
     """What a task needs of the executor that made it."""
 
+    @property
+    def waiters(self) -> TaskWaiters: ...
     def on_task_completed(self, task: Task[Any]) -> None: ...
     def count_failure(self) -> int: ...
     def on_misfit_seen(self, event: EventTask[Any]) -> None: ...
@@ -39,6 +44,37 @@ class Waiter(Protocol):
     """A task that waits for others."""
 
     def on_child_completed(self, child: Task[Any]) -> None: ...
+
+
+class TaskWaiters:
+    """The tasks that wait for other tasks, in the order in which they began to."""
+
+    __slots__ = ("_waiters",)
+
+    def __init__(self) -> None:
+        self._waiters: dict[Task[Any], dict[Waiter, None]] = {}
+
+    def add(self, task: Task[Any], waiter: Waiter) -> None:
+        """Have a waiter called when a task completes."""
+        self._waiters.setdefault(task, {})[waiter] = None
+
+    def remove(self, task: Task[Any], waiter: Waiter) -> None:
+        """Have a waiter called no longer."""
+        waiters = self._waiters.get(task)
+        if waiters is not None and waiter in waiters:
+            del waiters[waiter]
+            if not waiters:
+                del self._waiters[task]
+
+    def on_task_completed(self, task: Task[Any]) -> None:
+        """Call the waiters of a task that has completed."""
+        if self._waiters:
+            for waiter in self._waiters.pop(task, ()):
+                waiter.on_child_completed(task)
+
+    def clear(self) -> None:
+        """Forget all of them."""
+        self._waiters.clear()
 
 
 class TaskState(Enum):
@@ -56,7 +92,7 @@ class Task(Generic[T]):
     while it runs; `get_result()` returns the value or raises.
     """
 
-    __slots__ = ("_done", "_error", "_owner", "_value", "_waiters", "failure_order", "id", "is_joined", "outcomes")
+    __slots__ = ("_done", "_failed", "_owner", "_value", "failure_order", "id", "is_joined", "outcomes")
 
     def __init__(self, owner: TaskOwner, id: int = 0) -> None:
         self._owner = owner
@@ -65,9 +101,9 @@ class Task(Generic[T]):
         """Whether it was ever part of a task_all or a task_any, so that the author meant to wait for it."""
         self.outcomes: tuple[int, ...] = ()
         self._done = False
+        self._failed = False
         self._value: Any = None
-        self._error: MakeError | None = None
-        self._waiters: dict[Waiter, None] | None = None
+        """The result. Of a failed task that from which its exception is made."""
 
     @property
     def is_completed(self) -> bool:
@@ -75,7 +111,7 @@ class Task(Generic[T]):
 
     @property
     def is_faulted(self) -> bool:
-        return self._done and self._error is not None
+        return self._done and self._failed
 
     @property
     def state(self) -> TaskState:
@@ -86,16 +122,14 @@ class Task(Generic[T]):
 
     @property
     def result(self) -> Any:
-        if not self._done:
-            return None
-        return self._value if self._error is None else self._error()
+        return self._make_error() if self._failed else self._value
 
     def get_result(self) -> T:
         """Return the value. Raises the failure of a failed task, and RuntimeError while the task runs."""
         if not self._done:
             raise RuntimeError("the task hasn't completed: yield or await it first")
-        if self._error is not None:
-            raise self._error()
+        if self._failed:
+            raise self._make_error()
         value: T = self._value
         return value
 
@@ -106,17 +140,20 @@ class Task(Generic[T]):
     def __iter__(self) -> NoReturn:
         raise TypeError("a task can't be iterated: did you forget `yield` or `await`?")
 
-    def _complete(self, value: Any = None, error: MakeError | None = None) -> None:
+    def _complete(self, value: Any = None) -> None:
         self._done = True
         self._value = value
-        self._error = error
-        if error is not None:
-            self.failure_order: int = self._owner.count_failure()
-            """The position of its failure among all of the execution, in time. Only a task that failed has one."""
-        waiters, self._waiters = self._waiters, None
         self._owner.on_task_completed(self)
-        for waiter in waiters or ():
-            waiter.on_child_completed(self)
+
+    def _fail(self, reason: Any = None) -> None:
+        self.failure_order: int = self._owner.count_failure()
+        """The position of its failure among all of the execution, in time. Only a task that failed has one."""
+        self._failed = True
+        self._complete(reason)
+
+    def _make_error(self) -> BaseException:
+        """Make the exception of a failed task: a new one each time it is raised. Each subclass that can fail does."""
+        raise NotImplementedError
 
 
 # ── for the executor and for tasks made of tasks: none of this counts as the author's code looking at a task ─────────
@@ -127,22 +164,19 @@ def is_done(task: Task[Any]) -> bool:
     return task._done
 
 
-def get_outcome(task: Task[Any]) -> tuple[Any, MakeError | None]:
-    """The value of a complete task, and what makes its error if it has failed."""
-    return task._value, task._error
+def has_failed(task: Task[Any]) -> bool:
+    """Whether a task is complete and has failed."""
+    return task._failed
 
 
-def add_waiter(task: Task[Any], waiter: Waiter) -> None:
-    """Have a waiter called when a task completes."""
-    if task._waiters is None:
-        task._waiters = {}
-    task._waiters[waiter] = None
+def get_value(task: Task[Any]) -> Any:
+    """The result of a task that has completed without a failure."""
+    return task._value
 
 
-def remove_waiter(task: Task[Any], waiter: Waiter) -> None:
-    """Have a waiter called no longer."""
-    if task._waiters is not None:
-        task._waiters.pop(waiter, None)
+def make_error(task: Task[Any]) -> BaseException:
+    """Make the exception of a task that has failed."""
+    return task._make_error()
 
 
 # ── tasks that arrivals complete ─────────────────────────────────────────────────────────────────────────────────────
@@ -151,35 +185,42 @@ def remove_waiter(task: Task[Any], waiter: Waiter) -> None:
 class CallTask(Task[T]):
     """A call to an activity, a sub-orchestration or an entity, with all its attempts if it is retried."""
 
-    __slots__ = ("_failure", "annotation", "label")
+    __slots__ = ("annotation", "label")
 
-    def __init__(self, owner: TaskOwner, label: str, annotation: Any) -> None:
-        super().__init__(owner)
+    def __init__(self, owner: TaskOwner, id: int, label: str, annotation: Any) -> None:
+        super().__init__(owner, id)
         self.label = label
         self.annotation = annotation
-        self._failure: Failure | None = None
 
     def complete(self, result: Raw) -> None:
         """Complete with a recorded result. One that doesn't fit its annotation fails the task."""
         try:
             value = decode(result, self.annotation)
-        except Exception as error:  # noqa: BLE001 - decoding may run code of the author's
-            mismatch = error
-            self._complete(error=lambda: mismatch)
+        except Exception:  # noqa: BLE001 - decoding may run code of the author's
+            self._fail(result)
         else:
             self._complete(value)
 
     def fail(self, failure: Failure, outcomes: tuple[int, ...]) -> None:
         """Fail with a recorded failure; `outcomes` are the records of all failed attempts."""
-        self._failure = failure
         self.outcomes = outcomes
-        self._complete(error=self._make_error)
+        self._fail(failure)
 
     def _make_error(self) -> BaseException:
-        assert self._failure is not None
-        error = self._owner.make_exception(self._failure, task_failure_text(self.label, self._failure))
+        failure = self._value
+        if not isinstance(failure, Failure):
+            return self._make_mismatch(failure)
+        error = self._owner.make_exception(failure, task_failure_text(self.label, failure))
         attach_outcomes(error, self.outcomes)
         return error
+
+    def _make_mismatch(self, result: Raw) -> BaseException:
+        """Make the exception of a result that doesn't fit, by decoding it again."""
+        try:
+            decode(result, self.annotation)
+        except Exception as error:  # noqa: BLE001 - decoding may run code of the author's
+            return error
+        return Mismatch("$", "the result didn't fit when it arrived, and now it does: from_json must be deterministic")
 
 
 class TimerTask(Task[None]):
@@ -198,11 +239,14 @@ class TimerTask(Task[None]):
             raise ValueError("Cannot cancel a completed task.")
         self._owner.cancel_timer(self.id)
         self.is_cancelled = True
-        self._complete(error=lambda: RuntimeError("the timer was cancelled"))
+        self._fail()
 
     def fire(self) -> None:
         """Complete, because the time has come."""
         self._complete()
+
+    def _make_error(self) -> BaseException:
+        return RuntimeError("the timer was cancelled")
 
 
 class EventTask(Task[T]):
@@ -238,7 +282,7 @@ class EventTask(Task[T]):
         self.outcomes = (n,)
         if self.is_joined:
             self.mark_misfit_seen()
-        self._complete(error=self._make_error)
+        self._fail(failure)
 
     def mark_misfit_seen(self) -> None:
         """Note that the function can know of the misfit from now on."""

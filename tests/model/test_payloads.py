@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import contextlib
 import dataclasses
 import enum
 import inspect
@@ -30,6 +31,7 @@ from msgspec import Raw
 from durablecli.errors import Mismatch, Unserializable, UsageError
 from durablecli.limits import MAX_NESTING_DEPTH, PAYLOAD_LIMIT
 from durablecli.model.payloads import decode, encode
+from tests.support.cyclic_garbage import collect_cyclic_garbage
 
 T = TypeVar("T")
 UserId = NewType("UserId", int)
@@ -668,3 +670,15 @@ def test_a_class_that_a_payload_names_is_never_touched() -> None:
     raw = encode({"__class__": "Popen", "__module__": "antigravity", "__data__": ["true"]})
     assert decode(raw) == {"__class__": "Popen", "__module__": "antigravity", "__data__": ["true"]}
     assert "antigravity" not in sys.modules
+
+
+@pytest.mark.parametrize("raw", [b"{}", b'"x"', b"[]"])
+def test_decoding_a_union_leaves_nothing_to_the_garbage_collector(raw: bytes) -> None:
+    def scenario() -> None:
+        with contextlib.suppress(Mismatch):
+            decode(raw, Static | OfInstance | Path)
+
+    scenario()
+    with collect_cyclic_garbage() as garbage:
+        scenario()
+    assert garbage == {}

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 import durablecli as df
+from durablecli.errors import Mismatch
 from tests.support.executor_harness import ExecutorHarness
 
 Context = df.DurableOrchestrationContext
@@ -302,6 +303,41 @@ def test_an_event_is_decoded_by_what_is_expected() -> None:
     assert "int" in harness.error
     assert "Event 'E' (record 3)" in harness.error
     assert harness.runtime_state.causes == (3,)
+
+
+def test_a_result_that_does_not_fit_raises_each_time_that_its_task_is_awaited() -> None:
+    def flow(context: Context) -> Any:
+        task = context.call_activity("F", expected_type=int)
+        texts = []
+        for _ in range(2):
+            try:
+                yield task
+            except Mismatch as error:
+                texts.append(str(error))
+        return [*texts, type(task.result).__name__, task.is_faulted]
+
+    harness = ExecutorHarness(flow)
+    harness.complete_task(2, "one")
+    assert harness.output == [*["$: Expected `int`, got `str`"] * 2, "Mismatch", True]
+
+
+def test_a_class_that_reads_the_same_json_in_two_ways_is_reported() -> None:
+    class Fickle:
+        refuses = True
+
+        @classmethod
+        def from_json(cls, data: Any) -> Fickle:
+            if cls.refuses:
+                cls.refuses = False
+                raise ValueError("not yet")
+            return cls()
+
+    def flow(context: Context) -> Any:
+        yield context.call_activity("F", expected_type=Fickle)
+
+    harness = ExecutorHarness(flow, check=False)
+    harness.complete_task(2, "one")
+    assert "from_json must be deterministic" in harness.error
 
 
 def test_an_event_that_does_not_fit_fails_its_wait_as_other_tasks_fail() -> None:

@@ -151,7 +151,7 @@ class EntityBatchRun:
         state = self._operation
         assert state is not None
         self._adapter.complete(state, value)
-        state.finished = True
+        state.finish()
         if value is not None and not state.result:
             state.result = encode(value, state.payload_limit)
         if state.size > state.payload_limit:
@@ -170,7 +170,7 @@ class EntityBatchRun:
     def _fail(self, operation: EntityOperation, error: BaseException) -> None:
         """Discard what an operation did, and record its failure, also if no caller waits for it."""
         if self._operation is not None:
-            self._operation.finished = True
+            self._operation.finish()
         self._add_result(operation.n, ev.ABSENT, from_exception(error))
 
     def _add_result(self, n: int, result: Raw, failure: Failure | None) -> None:
