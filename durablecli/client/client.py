@@ -115,7 +115,7 @@ class Client(HubQueries):
         items = build_batch_items(
             self._resolve_function_name(orchestration_function_name), list(inputs), check_version(version)
         )
-        return self._submitter.open_mailbox().post("start", items).instances if items else []
+        return self._submitter.post_starts(items).instances if items else []
 
     def restart(self, instance_id: str, restart_with_new_instance_id: bool = True) -> str:
         """Start an instance again with the same name, input and version; return the id of the new run.

@@ -15,7 +15,7 @@ from durablecli.model.entity_id import is_entity_id
 from durablecli.store.disk import Disk
 from durablecli.store.hub_creation import create_hub_if_missing
 from durablecli.store.inbox.inbox import Inbox
-from durablecli.store.inbox.messages import Mailbox, MessageItem
+from durablecli.store.inbox.messages import Mailbox, MessageItem, Receipt
 from durablecli.store.os_errors import NOTHING_DONE, translate_os_errors
 from durablecli.store.permissions import check_permissions
 
@@ -50,6 +50,11 @@ class Submitter:
                 self._on_create(root)
         self._reader.check_writable()
         return self._inbox
+
+    def post_starts(self, items: Sequence[MessageItem]) -> Receipt:
+        """Post starts of new instances. A batch goes through the inbox in any case: it waits there, on disk."""
+        mailbox = self.open_mailbox()
+        return (self._inbox if len(items) > MAX_ITEMS_PER_MESSAGE else mailbox).post("start", items)
 
     def submit(self, kind: str, item: MessageItem) -> None:
         """Submit a verb for one instance or entity; raise the error if it isn't allowed."""

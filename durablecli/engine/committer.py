@@ -40,6 +40,7 @@ class Committer:
         self._hub = shared.hub
         self._clock = shared.clock
         self._cycle = shared.cycle
+        self._instances = shared.instances
         self._stats = shared.cycle.stats
         self._deduplicator = shared.deduplicator
         self._sync_in_place = shared.options.sync_in_place
@@ -81,6 +82,8 @@ class Committer:
         if not is_still_owner(self._hub):
             self._fail(StorageError(f"{self._hub.root}: another engine has taken the hub; this one stops"))
         self.last_commit = builder.commit_number
+        self._cycle.undispatched_count += len(builder.activity_tasks)
+        self._instances.forbid_eviction(builder.changed)
         self.committed_at = monotonic()
         data = encode_commit(builder.finish())
         self._stats["commits"] += 1
@@ -100,6 +103,7 @@ class Committer:
     def _publish_in_order(self, builder: CommitBuilder) -> bool:
         """Publish the effects of a cycle that has nothing to write, once the commits before it are published."""
         builder.commit.c = self.last_commit
+        self._cycle.undispatched_count += len(builder.activity_tasks)
         if self._unsynced:
             self._unsynced.append(builder)
         else:
@@ -128,6 +132,7 @@ class Committer:
         if commit.quarantined or commit.delivered:
             self._hub.quarantined_messages.publish(commit)
         self._published_commit = commit.c
+        self._cycle.undispatched_count -= len(builder.activity_tasks)
         if self._dispatcher is not None:
             self._dispatch(builder, self._dispatcher)
         if builder.log_lines:

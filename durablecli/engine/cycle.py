@@ -24,6 +24,8 @@ class Cycle:
         """The instances whose start is among the deliveries."""
         self.delivery_count = 0
         """The deliveries queued since the last time all of them were made."""
+        self.undispatched_count = 0
+        """The activities that commits have decided, and that aren't dispatched as the commits aren't on disk yet."""
         self._deliveries: deque[tuple[str, str | None, ev.Arrival | ev.EntityArrival]] = deque()
         self._held_count = 0
         self._turn_budget = turn_budget

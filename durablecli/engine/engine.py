@@ -17,6 +17,7 @@ from queue import Empty, SimpleQueue
 from time import monotonic
 from typing import NoReturn
 
+from durablecli.engine.admission import WorkInFlight
 from durablecli.engine.background import BackgroundThread
 from durablecli.engine.clock import Clock, SystemClock
 from durablecli.engine.committer import Committer
@@ -85,7 +86,7 @@ class Engine:
         self.dispatcher = dispatcher = make_dispatcher(report) if make_dispatcher is not None else None
         self.log_capture = LogCapture()
         self.current_turn = CurrentTurn()
-        shared = make_shared_parts(hub, registry, options, self.clock, echo)
+        shared = make_shared_parts(hub, registry, options, self.clock, echo, self._count_in_flight)
         self.instances, self.timers, self.scope = shared.instances, shared.timers, shared.scope
         self.stats: Counter[str] = shared.cycle.stats
         self._turn_runner = turns = TurnRunner(shared, self.current_turn)
@@ -221,6 +222,12 @@ class Engine:
             self._fail(unseen)
         self._messages.reject_all(self._failure or _make_stopped_error())
 
+    def _count_in_flight(self) -> WorkInFlight:
+        dispatcher = self.dispatcher
+        if dispatcher is None:
+            return WorkInFlight(0, 0)
+        return WorkInFlight(dispatcher.in_flight_count, dispatcher.executions_in_flight_count)
+
     # ── state ──────────────────────────────────────────────────────────────────────────────────────────────────
 
     def process_inbox(self) -> None:
@@ -284,7 +291,7 @@ class Engine:
 
     def _limit_wait(self, wait: float) -> float:
         """The time to wait for the hand-off queue: none while there is work."""
-        if self._intake.has_work or self._messages.may_have_unread:
+        if self._intake.has_work or self._messages.must_poll:
             return 0.0
         if self.publisher.has_unpublished:
             wait = min(wait, max(0.0, self._committer.committed_at + _IDLE_AFTER - monotonic()))

@@ -7,7 +7,7 @@ An executor can be dropped at any time, as it is a function of the history. It i
 from __future__ import annotations
 
 from collections import OrderedDict, deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TypeVar
 
 from durablecli.errors import DamagedHub
@@ -56,8 +56,8 @@ class CachedInstance(CachedHistory):
 
     __slots__ = ("executor", "incomplete", "runtime_state")
 
-    def __init__(self, id: str, runtime_state: RuntimeState) -> None:
-        super().__init__(id, runtime_state.execution)
+    def __init__(self, id: str, execution: str, runtime_state: RuntimeState) -> None:
+        super().__init__(id, execution)
         self.runtime_state = runtime_state
         self.executor: OrchestrationExecutor | None = None
         self.incomplete = False
@@ -121,8 +121,8 @@ class InstanceCache:
         self._echo = echo
         self._cached: dict[str, CachedInstance | CachedEntity] = {}
         self._by_last_use: OrderedDict[str, None] = OrderedDict()
-        """The ids of what may be evicted, the least recently used first. It may hold more, which eviction skips and
-        takes out; what is missing comes back with its next use, or when it is published."""
+        """The ids of what may be evicted, the least recently used first. What isn't published is missing; what runs a
+        batch or is pinned may be there, and eviction takes it out until its next use."""
         self.purged: set[str] = set()
         self._pinned: CachedInstance | None = None
 
@@ -151,13 +151,13 @@ class InstanceCache:
         """The instance, read from its file if it isn't cached; None if there is none."""
         instance = self._cached.get(id)
         if isinstance(instance, CachedInstance):
-            self._mark_used(id)
+            self._mark_used(instance)
             return instance
         history = None if is_entity_id(id) else self._read_history(id)
         state = None if history is None else self._fold_or_quarantine(id, history, _fold)
         if state is None:
             return None
-        instance = CachedInstance(id, state)
+        instance = CachedInstance(id, state.execution, state)
         instance.incomplete = id in self.incomplete_turns
         self._add(instance)
         return instance
@@ -166,7 +166,7 @@ class InstanceCache:
         """The entity, read from its file if it isn't cached; None if nothing was ever sent to it."""
         entity = self._cached.get(id)
         if isinstance(entity, CachedEntity):
-            self._mark_used(id)
+            self._mark_used(entity)
             return entity
         history = self._read_history(id)
         state = None if history is None else self._fold_or_quarantine(id, history, _fold_entity)
@@ -200,10 +200,10 @@ class InstanceCache:
         """From now on read only the histories whose files exist."""
         self._known_files = files
 
-    def add(self, id: str) -> CachedInstance:
+    def add(self, id: str, execution: str) -> CachedInstance:
         """Add a new instance, of which nothing is recorded yet."""
         self._add_known_file(id)
-        instance = CachedInstance(id, RuntimeState())
+        instance = CachedInstance(id, execution, RuntimeState())
         self._add(instance)
         return instance
 
@@ -216,11 +216,12 @@ class InstanceCache:
 
     def _add(self, entry: CachedInstance | CachedEntity) -> None:
         self._cached[entry.id] = entry
-        self._mark_used(entry.id)
+        self._mark_used(entry)
 
-    def _mark_used(self, id: str) -> None:
-        self._by_last_use[id] = None
-        self._by_last_use.move_to_end(id)
+    def _mark_used(self, entry: CachedHistory) -> None:
+        if not entry.unpublished:
+            self._by_last_use[entry.id] = None
+            self._by_last_use.move_to_end(entry.id)
 
     def _add_known_file(self, id: str) -> None:
         if self._known_files is not None:
@@ -270,9 +271,19 @@ class InstanceCache:
             self.allow_eviction(pinned)
 
     def allow_eviction(self, entry: CachedHistory) -> None:
-        """Note that nothing of this entry is unpublished any more, so that it may be evicted."""
-        if self.is_cached(entry):
-            self._mark_used(entry.id)
+        """Note that nothing of this entry is unpublished any more, so that it may be evicted.
+
+        An instance without an executor, such as one whose start waits, goes first: reading it again costs no replay.
+        """
+        if self.is_cached(entry) and not entry.unpublished:
+            self._mark_used(entry)
+            if isinstance(entry, CachedInstance) and entry.executor is None:
+                self._by_last_use.move_to_end(entry.id, last=False)
+
+    def forbid_eviction(self, ids: Iterable[str]) -> None:
+        """Note that these instances and entities have unpublished records."""
+        for id in ids:
+            self._by_last_use.pop(id, None)
 
     def evict(self, id: str) -> None:
         instance = self._cached.pop(id, None)
@@ -286,9 +297,12 @@ class InstanceCache:
         self.purged.clear()
 
     def evict_unused(self) -> None:
-        """Evict the least recently used beyond the limit, but none that is pinned, runs a batch, or isn't published."""
+        """Evict the least recently used beyond the limit, but none that is pinned, runs a batch, or isn't published.
+
+        What isn't published doesn't count: the publisher bounds it, and it mustn't replace what has an executor.
+        """
         order = self._by_last_use
-        while order and len(self._cached) > self._max_size:
+        while len(order) > self._max_size:
             id, _ = order.popitem(last=False)
             if not self._is_in_use(self._cached[id]):
                 self.evict(id)

@@ -21,6 +21,11 @@ from durablecli.store.inbox.messages import Message, MessageItem
 from durablecli.store.inbox.undelivered import record_undelivered
 from durablecli.store.layout import UNDELIVERED_FILE
 
+_MAX_BATCH_STARTS = 1_000
+"""The starts of batches in one cycle."""
+_MAX_STARTS_AHEAD = 16
+"""The starts of a batch, and the held ones, that may come before what has begun."""
+
 
 class Intake:
     """Everything that has come in and isn't decided yet."""
@@ -34,7 +39,7 @@ class Intake:
         self.messages = MessageIntake(shared, self.message_handler)
         self._results = ResultIntake(shared, turn_runner, self.messages, dispatcher)
         self._timers = TimerIntake(shared, turn_runner, self.messages)
-        self._first_source = 0
+        self._cycle_count = 0
 
     def add(self, item: ActivityResult | EntityBatchResult | Submission) -> None:
         """Take what another thread has handed over; a cycle processes it."""
@@ -46,26 +51,33 @@ class Intake:
     @property
     def has_work(self) -> bool:
         """Whether a cycle would find something to do at once."""
-        return bool(self._results.has_queued or self.messages.has_queued or self._turn_runner.has_runnable_work)
+        return bool(self._results.has_queued or self.messages.has_work or self._turn_runner.has_runnable_work)
 
     def process_inputs(self) -> None:
-        """Give each source its turn. Messages come first, as other inputs have to wait for messages that were
-        acknowledged earlier; they leave half of the cycle to the rest, of which another one begins each time."""
+        """Give each source its turn.
+
+        Messages come first, as other inputs have to wait for messages that were acknowledged earlier; they leave half
+        of the cycle to the rest. Then comes what has begun, where another source is the first in each cycle, and only
+        then new instances. In every fourth cycle these come before what has begun, and leave it half of what is left.
+        """
         cycle = self._cycle
         self.messages.begin_cycle()
         self._results.begin_cycle()
         self._timers.begin_cycle()
         self.messages.handle_queued(lambda: cycle.is_half_budget_spent)
-        sources = (
-            self._results.handle_queued,
-            self._timers.fire_due,
-            self._turn_runner.run_ready,
-            self.messages.handle_slice,
-        )
-        for i in range(len(sources)):
+        for target in [*self._turn_runner.list_awaited_targets()]:
+            self.messages.start_early(target)
+        sources = (self._results.handle_queued, self._timers.fire_due, self._turn_runner.run_ready)
+        first = self._cycle_count % (len(sources) + 1)
+        if first == len(sources):
+            self.messages.handle_batches(_MAX_STARTS_AHEAD)
+            self._turn_runner.run_held_starts(_MAX_STARTS_AHEAD)
+        for source in (*sources[first:], *sources[:first]):
             if not cycle.is_budget_spent:
-                sources[(self._first_source + i) % len(sources)]()
-        self._first_source = (self._first_source + 1) % len(sources)
+                source()
+        self._turn_runner.run_held_starts()
+        self.messages.handle_batches(_MAX_BATCH_STARTS)
+        self._cycle_count += 1
         self.messages.handle_queued(lambda: cycle.is_budget_spent)
 
     def roll_back(self, builder: CommitBuilder) -> set[str]:

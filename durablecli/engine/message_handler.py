@@ -15,6 +15,7 @@ from durablecli.engine.quarantine_handler import QuarantineHandler
 from durablecli.engine.rewind_handler import RewindHandler
 from durablecli.engine.shared_parts import SharedParts
 from durablecli.engine.turns import TurnRunner
+from durablecli.limits import MAX_ITEMS_PER_MESSAGE
 from durablecli.model import events as ev
 from durablecli.model.entity_id import is_entity_id
 from durablecli.replay import pending
@@ -22,7 +23,8 @@ from durablecli.replay.runtime_state import RuntimeState
 from durablecli.store.inbox.messages import Message, MessageItem
 from durablecli.store.recovery import PartialBatch
 
-_MAX_SLICE_STARTS = 1_000
+_MAX_WHOLE_STARTS = MAX_ITEMS_PER_MESSAGE
+"""A start of more instances is a batch."""
 
 
 class MessageHandler:
@@ -37,6 +39,7 @@ class MessageHandler:
         turn_runner: TurnRunner,
         on_undelivered: Callable[[Message, MessageItem, str], None],
     ) -> None:
+        self._admission = shared.admission
         self._cycle = shared.cycle
         self._stats = shared.cycle.stats
         self._instances = shared.instances
@@ -56,7 +59,7 @@ class MessageHandler:
 
     def is_sliced(self, message: Message) -> bool:
         """Whether a message starts too many instances for one commit, and is handled slice by slice."""
-        return bool(message.parts) or (message.kind == "start" and len(message.items) > _MAX_SLICE_STARTS)
+        return bool(message.parts) or (message.kind == "start" and len(message.items) > _MAX_WHOLE_STARTS)
 
     def get_batch_progress(self, message: Message) -> int:
         """The number of items of a batch that are handled already, by this engine or an earlier one."""
@@ -82,13 +85,11 @@ class MessageHandler:
         """Deliver the messages kept for a quarantined instance, if it can be used again; yields between commits."""
         yield from self._quarantine_handler.redeliver(id, self._handle_item)
 
-    def handle_slice(self, batch: PendingBatch) -> bool:
-        """Start the next instances of a batch. True when all of them are started."""
+    def handle_slice(self, batch: PendingBatch, limit: int) -> bool:
+        """Start the next instances of a batch, at most `limit`. True when all of them are started."""
         message = batch.message
-        for item in self._read_items(message, batch.upto, _MAX_SLICE_STARTS):
-            if batch.upto in batch.started_early:
-                batch.started_early.discard(batch.upto)
-            else:
+        for item in self._read_items(message, batch.upto, limit):
+            if batch.upto not in batch.started_early:
                 self._start_item(batch, batch.upto, item)
             batch.upto += 1
             if self._cycle.is_budget_spent:
@@ -251,7 +252,8 @@ class MessageHandler:
         self._stats["started"] += 1
         if self._scope.is_of_this_run(message.run):
             self._scope.add(item.instance)
-        self._turn_runner.start(started, hold=self._cycle.is_budget_spent)
+        hold = self._cycle.is_budget_spent or not self._admission.has_room
+        self._turn_runner.start(started, hold=hold)
 
     def _may_replace(self, message: Message, item: MessageItem, state: RuntimeState) -> bool:
         if state.started.message == message.message or item.if_exists == "skip":

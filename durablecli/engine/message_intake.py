@@ -31,6 +31,7 @@ class MessageIntake:
         self._partial_batches = shared.hub.partial_batches
         self._queue = shared.messages
         self._echo = shared.echo
+        self._admission = shared.admission
         self._message_handler = message_handler
         self._submissions: deque[Submission] = deque()
         """The submissions that aren't queued yet."""
@@ -41,8 +42,10 @@ class MessageIntake:
         self._is_up_to_date = False
         self._handled: list[QueuedMessage] = []
         """The messages that this cycle has handled."""
-        self._progress: list[tuple[PendingBatch, int, set[int], PartialBatch | None]] = []
+        self._progress: list[tuple[PendingBatch, int, PartialBatch | None]] = []
         """The batches that this cycle has worked on, and how far they were before it."""
+        self._started_early: list[tuple[PendingBatch, int]] = []
+        """The starts that this cycle has made ahead of their slice."""
 
     def add(self, submission: Submission) -> None:
         """Take a submission; the next cycle queues it."""
@@ -53,20 +56,29 @@ class MessageIntake:
         self._poll_requested = True
 
     @property
-    def has_queued(self) -> bool:
-        """Whether a cycle would find a message without a look at the inbox."""
-        return bool(self._submissions or self._queue)
+    def has_work(self) -> bool:
+        """Whether a cycle could handle something without a look at the inbox."""
+        if self._submissions or self._queue.has_messages:
+            return True
+        return bool(self._queue.batches) and self._admission.has_batch_room
 
     @property
     def may_have_unread(self) -> bool:
         """Whether a message is queued, or may be in the inbox, as far as is known without a look."""
-        return bool(self._queue or self._poll_requested or self._inbox.has_more)
+        return bool(self._queue or self.must_poll)
+
+    @property
+    def must_poll(self) -> bool:
+        """Whether a look at the inbox might find a message."""
+        return bool(self._poll_requested or self._inbox.has_more)
 
     # ── queueing ───────────────────────────────────────────────────────────────────────────────────────────────
 
     def begin_cycle(self) -> None:
         """Queue all that was acknowledged before this cycle, and behind it what clients of this process submit."""
-        self._handled, self._progress = [], []
+        for batch, upto, _ in self._progress:
+            batch.forget_started_early(upto)
+        self._handled, self._progress, self._started_early = [], [], []
         listings = self._inbox.listing_count
         self._is_up_to_date = self._inbox.refresh_listing(
             force=self._poll_requested or monotonic() - self._polled_at > _POLL_INTERVAL
@@ -105,7 +117,7 @@ class MessageIntake:
     def handle_queued(self, is_over: Callable[[], bool]) -> None:
         """Handle messages in order. One that has to wait lets messages for other targets pass."""
         blocked: set[str] = set()
-        for entry in self._queue.list_messages() if len(self._queue) else ():
+        for entry in self._queue.iterate_messages():
             if is_over():
                 return
             if not blocked.isdisjoint(entry.targets) or not self._handle(entry):
@@ -117,7 +129,7 @@ class MessageIntake:
         isn't possible in this cycle, and the other has to wait."""
         if self._queue.is_clear:
             return self._is_up_to_date
-        self._start_early(target)
+        self.start_early(target)
         for entry in self._queue.find_messages_before(target):
             if self._cycle.is_budget_spent or not self._handle(entry):
                 return False
@@ -131,7 +143,7 @@ class MessageIntake:
     def _handle(self, entry: QueuedMessage) -> bool:
         """Handle the first message for its targets. False when it has to wait."""
         for target in entry.targets:
-            self._start_early(target)
+            self.start_early(target)
         self._cycle.handling = entry
         is_handled = self._message_handler.handle(
             entry.message, None if entry.submission is not None else self._inbox.listing_count
@@ -144,14 +156,19 @@ class MessageIntake:
         self._acknowledge_later(entry.submission)
         return True
 
-    def handle_slice(self) -> None:
-        """Handle a slice of a batch, of another batch in every cycle."""
-        if not self._queue.batches:
-            return
-        batch = self._queue.batches[0]
+    def handle_batches(self, limit: int) -> None:
+        """Start at most `limit` instances of the batches, in turn, if there is room for them."""
+        while limit and self._queue.batches and not self._cycle.is_budget_spent:
+            room = min(limit, self._admission.take_batch_room())
+            if not room:
+                return
+            self._handle_slice_of(self._queue.batches[0], room)
+            limit -= room
+
+    def _handle_slice_of(self, batch: PendingBatch, limit: int) -> None:
         self._save_progress(batch)
         self._cycle.handling = batch
-        is_done = self._message_handler.handle_slice(batch)
+        is_done = self._message_handler.handle_slice(batch, limit)
         self._cycle.handling = None
         self._queue.batches.popleft()
         if is_done:
@@ -159,19 +176,20 @@ class MessageIntake:
         else:
             self._queue.batches.append(batch)
 
-    def _start_early(self, target: str) -> None:
+    def start_early(self, target: str) -> None:
         """Start an instance of a pending batch ahead of its slice, because something is about to reach it."""
         if self._queue.batches and (found := self._queue.find_batch_to_start(target)) is not None:
             batch, index = found
             self._save_progress(batch)
             self._cycle.handling = batch
             self._message_handler.start_early(batch, index)
+            self._started_early.append((batch, index))
             self._cycle.handling = None
 
     def _save_progress(self, batch: PendingBatch) -> None:
-        if not any(saved is batch for saved, _, _, _ in self._progress):
+        if not any(saved is batch for saved, _, _ in self._progress):
             partial = self._partial_batches.get(batch.message.message)
-            self._progress.append((batch, batch.upto, set(batch.started_early), partial))
+            self._progress.append((batch, batch.upto, partial))
 
     # ── answers ────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -198,15 +216,17 @@ class MessageIntake:
         for _ in range(ack_count):
             self._unacknowledged.pop()
         self._queue.put_back(self._handled)
-        for batch, upto, started_early, partial in self._progress:
-            batch.upto, batch.started_early = upto, started_early
+        for batch, index in self._started_early:
+            batch.started_early.discard(index)
+        for batch, upto, partial in self._progress:
+            batch.upto = upto
             if partial is None:
                 self._partial_batches.pop(batch.message.message, None)
             else:
                 self._partial_batches[batch.message.message] = partial
             if batch not in self._queue.batches:
                 self._queue.batches.appendleft(batch)
-        self._handled, self._progress = [], []
+        self._handled, self._progress, self._started_early = [], [], []
 
     def move_to_failed(self, handled: QueuedMessage | PendingBatch | BatchItem, error: str) -> None:
         """Remove a message whose handling failed from the queue, and keep it where a repair finds it."""

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import itertools
 import threading
-from collections import deque
-from collections.abc import Callable, Iterable
+from collections import OrderedDict, deque
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -17,6 +17,8 @@ from durablecli.errors import DurableError
 from durablecli.store.inbox import batches
 from durablecli.store.inbox.inbox_consumer import InboxConsumer
 from durablecli.store.inbox.messages import Message, MessageItem
+
+_CHUNK_LENGTH = 64
 
 
 @dataclass
@@ -58,7 +60,7 @@ class QueuedMessage:
 
 @dataclass(eq=False)
 class PendingBatch:
-    """A start of many instances. Items below `upto` are handled, and those in `started_early` ahead of their slice."""
+    """A start of many instances. Items below `upto` are handled, and those in `started_early` as well."""
 
     message: Message
     submission: Submission | None
@@ -72,7 +74,13 @@ class PendingBatch:
         return index if index is not None and index >= self.upto and index not in self.started_early else None
 
     def was_started_early(self, instance: str) -> bool:
-        return bool(self.started_early) and self._find_index(instance) in self.started_early
+        index = self._find_index(instance) if self.started_early else None
+        return index is not None and index >= self.upto and index in self.started_early
+
+    def forget_started_early(self, upto: int) -> None:
+        """Forget what was started early among the items from `upto` that are handled now."""
+        if self.started_early:
+            self.started_early.difference_update(range(upto, self.upto))
 
     def _find_index(self, instance: str) -> int | None:
         message = self.message
@@ -115,7 +123,8 @@ class MessageQueue:
 
     def __init__(self, inbox: InboxConsumer) -> None:
         self._inbox = inbox
-        self._entries: dict[int, QueuedMessage] = {}
+        # An OrderedDict, as a plain dict takes longer and longer to find its first entry while that one is removed.
+        self._entries: OrderedDict[int, QueuedMessage] = OrderedDict()
         self._by_target: dict[str, deque[QueuedMessage]] = {}
         self._next_order = itertools.count()
         self.batches: deque[PendingBatch] = deque()
@@ -140,9 +149,17 @@ class MessageQueue:
     def add_batch(self, message: Message, submission: Submission | None, upto: int) -> None:
         self.batches.append(PendingBatch(message, submission, upto))
 
-    def list_messages(self) -> list[QueuedMessage]:
-        """All messages in order, without batches."""
-        return list(self._entries.values())
+    @property
+    def has_messages(self) -> bool:
+        """Whether a message waits that isn't a batch."""
+        return bool(self._entries)
+
+    def iterate_messages(self) -> Iterator[QueuedMessage]:
+        """The messages in order, without batches. Each may be removed once it is yielded, and no other."""
+        kept = 0
+        while chunk := list(itertools.islice(self._entries.values(), kept, kept + _CHUNK_LENGTH)):
+            yield from chunk
+            kept += sum(entry.order in self._entries for entry in chunk)
 
     def remove(self, entry: QueuedMessage) -> None:
         del self._entries[entry.order]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from durablecli.engine.admission import Admission, WorkInFlight
 from durablecli.engine.clock import Clock
 from durablecli.engine.cycle import Cycle
 from durablecli.engine.deduplicator import Deduplicator
@@ -29,6 +30,7 @@ class SharedParts:
     clock: Clock
     echo: Callable[[str], None]
     cycle: Cycle
+    admission: Admission
     instances: InstanceCache
     timers: Timers
     scope: EngineScope
@@ -37,8 +39,14 @@ class SharedParts:
 
 
 def make_shared_parts(
-    hub: Hub, registry: Registry | None, options: EngineOptions, clock: Clock, echo: Callable[[str], None]
+    hub: Hub,
+    registry: Registry | None,
+    options: EngineOptions,
+    clock: Clock,
+    echo: Callable[[str], None],
+    count_in_flight: Callable[[], WorkInFlight],
 ) -> SharedParts:
+    """Make the parts; `count_in_flight` returns what the dispatcher has in flight."""
     instances = InstanceCache(
         lambda id: read_whole_history(hub.disk, hub.root, id),
         lambda id: history_path(hub.root, id),
@@ -47,13 +55,15 @@ def make_shared_parts(
         hub.quarantine,
         echo,
     )
+    cycle = Cycle(clock, options.turn_budget.total_seconds())
     return SharedParts(
         hub=hub,
         registry=registry,
         options=options,
         clock=clock,
         echo=echo,
-        cycle=Cycle(clock, options.turn_budget.total_seconds()),
+        cycle=cycle,
+        admission=Admission(cycle, options.live_instances, count_in_flight),
         instances=instances,
         timers=Timers(),
         scope=EngineScope(options.only_instance, instances),

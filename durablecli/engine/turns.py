@@ -6,6 +6,9 @@ for its turn, or the instance is suspended, blocked, or scheduled to start later
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterable
+
 from msgspec.structs import replace
 
 from durablecli.engine.blocking import Blocker
@@ -13,6 +16,7 @@ from durablecli.engine.child_starter import ChildStarter
 from durablecli.engine.decision_applier import DecisionApplier
 from durablecli.engine.entity_scheduler import EntityScheduler
 from durablecli.engine.executor_runner import ExecutorRunner
+from durablecli.engine.held_turns import HeldTurnRunner
 from durablecli.engine.instance_cache import CachedInstance
 from durablecli.engine.ready_queue import ReadyQueue
 from durablecli.engine.shared_parts import SharedParts
@@ -38,6 +42,7 @@ class TurnRunner:
         self._scope = shared.scope
         self._replay_always = shared.options.replay_always
         self._stats = shared.cycle.stats
+        self._admission = shared.admission
         self._ready = ReadyQueue(shared.messages)
         self._children = ChildStarter(shared)
         self.applier = DecisionApplier(shared, self._ready, self._children)
@@ -46,6 +51,10 @@ class TurnRunner:
         self._recorder = TurnRecorder(shared, self.applier, self.split_turn, self._ready)
         self.blocker = Blocker(shared, self.applier, self._recorder)
         self._executors = ExecutorRunner(shared, self.applier, self.blocker, self._recorder, self._ready, current_turn)
+        self._held_turns = HeldTurnRunner(
+            shared, self.applier, self._children, self.split_turn, self.blocker, self._recorder, self._executors,
+            self._ready,
+        )  # fmt: skip
 
     # ── a cycle ────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -57,14 +66,20 @@ class TurnRunner:
     @property
     def is_idle(self) -> bool:
         """Whether only arrivals from outside could cause another turn."""
-        return not (self._ready or self.split_turn.has_parked_arrivals or self.split_turn.is_active)
+        return self._ready.is_empty and not (self.split_turn.has_parked_arrivals or self.split_turn.is_active)
 
     @property
     def has_runnable_work(self) -> bool:
         """Whether the next cycle has something to run even if nothing arrives."""
         if self.split_turn.is_active:
             return True
-        return bool(self._ready or self._scope.adopted) and self._registry is not None
+        if self._registry is None:
+            return False
+        return bool(self._ready or self._scope.adopted or (self._ready.has_held_starts and self._admission.has_room))
+
+    def list_awaited_targets(self) -> Iterable[str]:
+        """The targets with queued messages that turns wait for."""
+        return self._ready.list_awaited_targets()
 
     def start_entity_batches(self) -> None:
         """Start the batches that the cycle has made possible, before it is committed."""
@@ -76,34 +91,48 @@ class TurnRunner:
     def run_ready(self) -> None:
         """Run the turns of instances that hold arrivals or have a turn to complete, until that changes nothing."""
         before = -1
-        while self._cycle.builder.record_count != before:
+        while self._registry is not None and self._cycle.builder.record_count != before:
             before = self._cycle.builder.record_count
             self._run_ready_once()
 
     def _run_ready_once(self) -> None:
-        adopted = self._scope.adopted
-        while adopted and not self._cycle.is_budget_spent and self._registry is not None:
-            self._cycle.builder.adopted.append(adopted.popleft())
-            self._restore_adopted(self._cycle.builder.adopted[-1])
-        for id in self._ready.list_ids():
-            if self._cycle.is_budget_spent or self._registry is None:
+        cycle, ready, adopted = self._cycle, self._ready, self._scope.adopted
+        while adopted and not cycle.is_budget_spent:
+            cycle.builder.adopted.append(adopted.popleft())
+            self._restore_adopted(cycle.builder.adopted[-1])
+        for _ in range(len(ready)):
+            if not ready or cycle.is_budget_spent:
                 return
-            if id not in self._scope:
-                self._ready.discard(id)
-                continue
-            if self.split_turn.must_wait(id) or self._ready.must_wait(id):
-                continue
-            instance = self._instances.get(id)
-            if instance is not None and self.split_turn.is_parent_of(instance):
-                self.split_turn.make_wait(id)  # if it ended now its turn would have to be given up
-                continue
-            self._ready.discard(id)
-            if instance is not None:
-                self._cycle.builder.visited.append(id)
-                self._cycle.handling = id
-                self._run_next(instance)
-                self.deliver()
-                self._cycle.handling = None
+            self._run_or_requeue(ready.pop_first())
+
+    def run_held_starts(self, limit: int = sys.maxsize) -> None:
+        """Run the first turns of at most `limit` instances whose starts are held, while there is room."""
+        ready = self._ready
+        while limit and ready.has_held_starts and self._registry is not None and self._admission.has_room:
+            if self._cycle.is_budget_spent:
+                return
+            self._run_or_requeue(ready.pop_held_start())
+            limit -= 1
+
+    def _run_or_requeue(self, id: str) -> None:
+        """Run the next turn of an instance, or make it ready again if it has to wait."""
+        if id not in self._scope:
+            return
+        if self.split_turn.must_wait(id) or self._ready.must_wait(id):
+            self._ready.add(id)
+            return
+        instance = self._instances.get(id)
+        if instance is None:
+            return
+        if self.split_turn.is_parent_of(instance):
+            self.split_turn.make_wait(id)  # if it ended now its turn would have to be given up
+            self._ready.add(id)
+            return
+        self._cycle.builder.visited.append(id)
+        self._cycle.handling = id
+        self._held_turns.run_next(instance)
+        self.deliver()
+        self._cycle.handling = None
 
     def roll_back(self) -> None:
         """Forget what the cycle was about to do; its commit is given up. Not while a turn is being split."""
@@ -201,50 +230,9 @@ class TurnRunner:
         decisions = self._executors.run(instance, record, record)
         if decisions is None or not self._recorder.record_turn(instance, [record, *decisions]):
             return False
-        self._after_turn(instance)
-        return True
-
-    def _run_next(self, instance: CachedInstance) -> None:
-        """Apply the next held arrival, complete a turn that was cut off, or unblock an instance whose code fits."""
-        state = instance.runtime_state
-        if state.ended:
-            return
-        if self.blocker.may_miss_activity(instance) and self.blocker.block_if_activity_missing(instance):
-            return
-        was_incomplete = instance.incomplete or state.incomplete
-        held = state.next_held(self._cycle.builder.at)
-        if not self._executors.ensure_executor(instance, held.event if held is not None else None):
-            return
-        if was_incomplete:
-            self._children.fail_unstartable(instance)
-        if self.split_turn.is_splitting(instance.id):
-            return
-        if was_incomplete or held is None:
-            self.blocker.unblock(instance)
-        else:
-            self._run_held(instance, held)
-        self.mark_ready(instance)
-
-    def _run_held(self, instance: CachedInstance, held: ev.Record) -> None:
-        """Apply a held arrival. If the turn succeeds it also unblocks a blocked instance."""
-        state = instance.runtime_state
-        n, at = state.last_n + 1, max(self._cycle.builder.at, state.updated)
-        marks = [ev.Record(n, at, ev.ExecutionUnblocked())] if state.blocked is not None else []
-        unscheduled = pending.activities(state) if marks else []
-        marks.append(ev.Record(n + len(marks), at, ev.OrchestratorStarted(held.n)))
-        decisions = self._executors.run(instance, held, marks[-1])
-        if decisions is None:
-            return
-        if self._recorder.record_turn(instance, [*marks, *decisions]):
-            self.applier.schedule_activities(instance.id, state.execution, unscheduled)
-            self._after_turn(instance)
-        else:
-            self._ready.add(instance.id)
-
-    def _after_turn(self, instance: CachedInstance) -> None:
-        """With `replay_always`, let the next turn begin with a replay."""
         if self._replay_always:
             instance.drop_executor()
+        return True
 
     # ── starts ─────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -252,8 +240,9 @@ class TurnRunner:
         """Begin an execution: of a new instance, or in place of one that has ended."""
         instance = self._instances.get_cached(event.instance)
         if instance is None:
-            instance = self._instances.add(event.instance)
-        instance.reset(event.execution)
+            instance = self._instances.add(event.instance, event.execution)
+        else:
+            instance.reset(event.execution)
         if event.start_at is not None and event.start_at > self._cycle.builder.at:
             self._timers.set(event.start_at, event.instance, event.execution, None)
             hold = True
@@ -277,7 +266,7 @@ class TurnRunner:
     def _start_child(self, event: ev.ExecutionStarted, *, hold: bool) -> None:
         parent = event.parent
         if parent is None:  # an entity has started it, and reserved its id
-            self.start(event, hold=hold)
+            self.start(event, hold=hold or not self._admission.has_room)
             return
         if parent.instance in self._scope:
             self._scope.add(event.instance)
@@ -285,7 +274,7 @@ class TurnRunner:
         if failure is not None:
             self._cycle.send(parent.instance, parent.execution, ev.SubOrchestrationInstanceFailed(parent.n, failure))
             return
-        self.start(event, hold=hold)
+        self.start(event, hold=hold or not self._admission.has_room)
 
     # ── instances read from disk ───────────────────────────────────────────────────────────────────────────────
 
@@ -303,8 +292,10 @@ class TurnRunner:
         if self._registry is None or state.ended:
             return
         blocked, incomplete = state.blocked is not None, instance.incomplete or state.incomplete
-        if blocked or incomplete or state.next_held(self._cycle.builder.at):
+        if blocked or incomplete:
             self._ready.add(instance.id)
+        else:
+            self.mark_ready(instance)
         if redeliver and not blocked and not self.blocker.block_if_activity_missing(instance):
             self.applier.schedule_activities(instance.id, state.execution, pending.activities(state))
 

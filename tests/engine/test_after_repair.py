@@ -13,7 +13,7 @@ import pytest
 import durablecli as df
 from durablecli import testing
 from durablecli.engine import entity_compaction
-from durablecli.engine.turns import TurnRunner
+from durablecli.engine.held_turns import HeldTurnRunner
 from durablecli.store import deduplication, quarantined_messages
 from durablecli.store.check import checker
 from durablecli.store.check.history_repair import HistoryRepair
@@ -200,14 +200,14 @@ def test_an_operation_is_applied_once_when_the_cycle_is_rolled_back(
     runs = dict(RUNS)
     for id in ("s", "z"):
         change_lines(hub, id, flip_line(n))
-    original, failures = TurnRunner._run_next, iter([True])
+    original, failures = HeldTurnRunner.run_next, iter([True])
 
-    def fail_once(self: TurnRunner, instance: Any) -> None:
+    def fail_once(self: HeldTurnRunner, instance: Any) -> None:
         original(self, instance)
         if instance.id == "z" and next(failures, False):
             raise RuntimeError("boom")
 
-    monkeypatch.setattr(TurnRunner, "_run_next", fail_once)
+    monkeypatch.setattr(HeldTurnRunner, "run_next", fail_once)
     repair_and_restart(hub)
     assert hub.client.get_status("z").blocked is not None
     hub.client.raise_event("s", "Go", "go")

@@ -12,7 +12,7 @@ from msgspec import Raw
 import durablecli as df
 from durablecli import testing
 from durablecli.client import Client
-from durablecli.engine import message_handler, message_intake
+from durablecli.engine import intake, message_handler, message_intake
 from durablecli.engine.engine_options import EngineOptions
 from durablecli.store.inbox.inbox import Inbox
 from durablecli.store.inbox.inbox_consumer import InboxConsumer
@@ -236,7 +236,8 @@ def _three_at_a_time(waiting: Any) -> Any:
 
 @pytest.fixture
 def slow_batches(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(message_handler, "_MAX_SLICE_STARTS", 10)
+    monkeypatch.setattr(message_handler, "_MAX_WHOLE_STARTS", 10)
+    monkeypatch.setattr(intake, "_MAX_BATCH_STARTS", 10)
 
 
 def post_batch(hub: testing.TestEnvironment, name: str, count: int = 1_000, prefix: str = "b") -> None:

@@ -13,7 +13,7 @@ from msgspec import Raw
 import durablecli as df
 from durablecli import testing
 from durablecli.daemon.embedded_engine import embedded
-from durablecli.engine import message_handler, publisher
+from durablecli.engine import intake, message_handler, publisher
 from durablecli.store.check.repair import repair_hub
 from durablecli.store.disk import LocalDisk
 from durablecli.store.hub_creation import create_folders
@@ -83,7 +83,8 @@ def test_a_turn_that_was_cut_off_is_brought_to_its_end(
 def test_of_a_batch_nothing_is_started_twice(
     hub: testing.TestEnvironment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, repairs: int
 ) -> None:
-    monkeypatch.setattr(message_handler, "_MAX_SLICE_STARTS", 10)
+    monkeypatch.setattr(message_handler, "_MAX_WHOLE_STARTS", 10)
+    monkeypatch.setattr(intake, "_MAX_BATCH_STARTS", 10)
     monkeypatch.setattr(publisher, "_GATHER_INTERVAL", 0.0)
     Inbox(hub.disk, "hub").post("start", [MessageItem(f"b-{at}", "once", Raw(b"%d" % at)) for at in range(400)])
     hub.engine.wake()

@@ -10,7 +10,7 @@ from msgspec import Raw
 
 import durablecli as df
 from durablecli import testing
-from durablecli.engine import cycle, message_handler, publisher
+from durablecli.engine import cycle, intake, message_handler, publisher
 from durablecli.engine.engine_options import EngineOptions
 from durablecli.store.hub import checkpoint
 from durablecli.store.inbox.inbox import Inbox
@@ -43,7 +43,8 @@ def make_items(count: int) -> list[MessageItem]:
 def test_a_batch_interrupted_by_a_crash_resumes_where_it_stopped(
     monkeypatch: pytest.MonkeyPatch, purged: bool, checkpointed: bool
 ) -> None:
-    monkeypatch.setattr(message_handler, "_MAX_SLICE_STARTS", 10)
+    monkeypatch.setattr(message_handler, "_MAX_WHOLE_STARTS", 10)
+    monkeypatch.setattr(intake, "_MAX_BATCH_STARTS", 10)
     monkeypatch.setattr(publisher, "_GATHER_INTERVAL", 0.0)
     with make_hub() as hub:
         Inbox(hub.disk, "hub").post("start", make_items(1_000))

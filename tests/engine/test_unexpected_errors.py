@@ -14,7 +14,7 @@ import durablecli as df
 from durablecli import testing
 from durablecli.client import Client
 from durablecli.daemon.embedded_engine import embedded
-from durablecli.engine import message_handler
+from durablecli.engine import intake, message_handler
 from durablecli.engine.decision_applier import DecisionApplier
 from durablecli.engine.entity_scheduler import EntityScheduler
 from durablecli.engine.message_handler import MessageHandler
@@ -142,7 +142,8 @@ def test_a_message_of_this_process_is_refused(
 def test_only_the_failing_item_of_a_batch_is_quarantined(
     hub: testing.TestEnvironment, inject_failure: Callable[..., None], monkeypatch: pytest.MonkeyPatch, sliced: bool
 ) -> None:
-    monkeypatch.setattr(message_handler, "_MAX_SLICE_STARTS", 10)
+    monkeypatch.setattr(message_handler, "_MAX_WHOLE_STARTS", 10)
+    monkeypatch.setattr(intake, "_MAX_BATCH_STARTS", 10)
     inject_failure(MessageHandler, "_start", lambda _, message, item: item.instance == "b-17")
     Inbox(hub.disk, "hub").post("start", [MessageItem(f"b-{at}", "steps", Raw(b"null")) for at in range(30)])
     hub.run()
@@ -269,7 +270,8 @@ def test_a_damaged_part_of_a_batch_stops_nothing(hub: testing.TestEnvironment, m
 def test_an_item_of_a_batch_of_this_process_is_tried_once_more(
     hub: testing.TestEnvironment, inject_failure: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(message_handler, "_MAX_SLICE_STARTS", 10)
+    monkeypatch.setattr(message_handler, "_MAX_WHOLE_STARTS", 10)
+    monkeypatch.setattr(intake, "_MAX_BATCH_STARTS", 10)
     inject_failure(MessageHandler, "_start", lambda _, message, item: item.instance == "b-17")
     hub.engine.submit("start", [MessageItem(f"b-{at}", "steps", Raw(b"null")) for at in range(30)])
     hub.run()

@@ -57,6 +57,11 @@ class Dispatcher:
         return 0 if self._paused and not self._is_any_pool_busy() else len(self._in_flight)
 
     @property
+    def executions_in_flight_count(self) -> int:
+        """How many executions and entities have calls or batches in flight."""
+        return len(self._by_execution)
+
+    @property
     def awaited_count(self) -> int:
         """How many calls and batches in flight have a result that counts."""
         return max(0, self.in_flight_count - self._abandoned_count + len(self._pending_reruns))

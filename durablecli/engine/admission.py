@@ -1,0 +1,74 @@
+"""Admission of new instances: what has begun goes first, and starts wait while enough instances are under way.
+
+An instance is under way while one of its calls is queued or running. If all starts began at once, every one of them
+would have to be kept in memory until the last has had its turn, or be replayed for each of its results.
+
+What waits is on disk: the rest of a batch in the inbox, and any other start as a held record of its instance.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from time import monotonic
+from typing import NamedTuple
+
+from durablecli.engine.cycle import Cycle
+
+_MAX_BATCH_INSTANCES = 200
+"""While so many instances are under way, no start of a batch begins. More wouldn't keep the workers busier."""
+_MAX_CALLS = 10_000
+"""The same for calls, of which one instance may have very many."""
+_TRICKLE_INTERVAL = 1.0
+_TRICKLE_STARTS = 10
+"""Starts of a batch that begin in each interval in any case: their orchestrations may need none of the workers."""
+
+
+class WorkInFlight(NamedTuple):
+    """How many calls are queued or running, and how many executions they belong to."""
+
+    calls: int
+    executions: int
+
+
+class Admission:
+    """Says how many instances may begin in this cycle."""
+
+    def __init__(self, cycle: Cycle, live_instances: int, count_in_flight: Callable[[], WorkInFlight]) -> None:
+        self._cycle = cycle
+        self._max_instances = max(1, live_instances // 2)
+        self._max_batch_instances = min(_MAX_BATCH_INSTANCES, max(1, live_instances // 4))
+        self._count_in_flight = count_in_flight
+        self._trickled_at = 0.0
+
+    @property
+    def has_room(self) -> bool:
+        """Whether an instance that isn't of a batch may begin."""
+        return self._count_instances() < self._max_instances
+
+    @property
+    def has_batch_room(self) -> bool:
+        """Whether an instance of a batch may begin."""
+        return self._count_batch_room() > 0 or self._is_trickle_due
+
+    def take_batch_room(self) -> int:
+        """How many instances of a batch may begin now."""
+        room = self._count_batch_room()
+        if room > 0 or not self._is_trickle_due:
+            return max(0, room)
+        self._trickled_at = monotonic()
+        return _TRICKLE_STARTS
+
+    @property
+    def _is_trickle_due(self) -> bool:
+        return monotonic() - self._trickled_at >= _TRICKLE_INTERVAL
+
+    def _count_batch_room(self) -> int:
+        decided = self._cycle.undispatched_count + len(self._cycle.builder.activity_tasks)
+        in_flight = self._count_in_flight()
+        room = self._max_batch_instances - in_flight.executions - decided
+        return min(room, _MAX_CALLS - in_flight.calls - decided)
+
+    def _count_instances(self) -> int:
+        """The instances under way; each call that is decided and not dispatched yet counts as one."""
+        decided = self._cycle.undispatched_count + len(self._cycle.builder.activity_tasks)
+        return self._count_in_flight().executions + decided
