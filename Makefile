@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: demo test lint coverage bench soak docs clean
+.PHONY: demo test lint coverage bench bench-peers soak docs clean
 
 demo: $(READY)
 	root=$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("stdlib"))') && \
@@ -30,6 +30,10 @@ coverage: $(READY)
 bench: $(READY)
 	$(BIN)/python -m tests.benchmarks $(BENCH)
 
+# Beside DBOS, Restate and durabletask, whose packages it installs in .bench-peers. BENCH=--write, BENCH=--help.
+bench-peers: $(READY)
+	$(BIN)/python -m tests.benchmarks.peers $(BENCH)
+
 soak: $(READY)
 	$(BIN)/python -m pytest -m soak --timeout 0
 
@@ -38,7 +42,7 @@ docs: $(READY)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --clean --quiet
 
 clean:
-	rm -rf .venv site
+	rm -rf .venv .bench-peers site
 
 $(READY): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "durablecli needs Python 3.11 or later: make PYTHON=python3.12")'

@@ -111,24 +111,30 @@ def format_rows(rows: Sequence[Row]) -> list[tuple[str, ...]]:
 
 
 def format_text(rows: Sequence[Row]) -> str:
-    cells = [HEADINGS, *format_rows(rows)]
-    widths = [max(len(line[column]) for line in cells) for column in range(len(HEADINGS))]
-    lines = [
-        "  ".join(
-            [line[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(line[1:], widths[1:], strict=True))]
-        ).rstrip()
-        for line in cells
-    ]
-    return "\n".join([lines[0], "-" * max(map(len, lines)), *lines[1:]])
+    return format_cells_as_text([HEADINGS, *format_rows(rows)])
 
 
 def format_markdown(rows: Sequence[Row]) -> str:
-    lines = [HEADINGS, ("---", *["---:"] * (len(HEADINGS) - 1)), *format_rows(rows)]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return format_cells_as_markdown([HEADINGS, *format_rows(rows)])
+
+
+def format_cells_as_text(cells: Sequence[tuple[str, ...]]) -> str:
+    """A table whose first line holds the headings, and whose first column names the lines."""
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    lines = []
+    for first, *others in cells:
+        aligned = [cell.rjust(width) for cell, width in zip(others, widths[1:], strict=True)]
+        lines.append("  ".join([first.ljust(widths[0]), *aligned]).rstrip())
+    return "\n".join([lines[0], "-" * max(map(len, lines)), *lines[1:]])
+
+
+def format_cells_as_markdown(cells: Sequence[tuple[str, ...]]) -> str:
+    rule = ("---", *["---:"] * (len(cells[0]) - 1))
+    return "\n".join(f"| {' | '.join(line)} |" for line in [cells[0], rule, *cells[1:]])
 
 
 def format_figure(value: float, unit: str) -> str:
-    return f"{_number(value)}{'' if unit in ('/s', '%') else ' '}{unit}"
+    return f"{_number(value)}{'' if unit in ('/s', '%', '') else ' '}{unit}"
 
 
 def _number(value: float) -> str:

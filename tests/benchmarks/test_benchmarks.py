@@ -16,6 +16,9 @@ from durablecli.store.journal.commits import decode_commit
 from tests.benchmarks import __main__ as command
 from tests.benchmarks.environment import check_disk
 from tests.benchmarks.harness import Run, measure_run, open_engine
+from tests.benchmarks.peers import __main__ as peers_command
+from tests.benchmarks.peers.packages import PeerMissing
+from tests.benchmarks.peers.systems import Peer, Round
 from tests.benchmarks.subjects import SUBJECTS
 from tests.benchmarks.table import Budget, Cost, Row, format_markdown, format_text, make_rate
 from tests.benchmarks.wall import Wall
@@ -84,6 +87,25 @@ def test_a_row_stands_beside_the_wall() -> None:
     cells = ("work", "250/s", "", "2.00 ms", "", "0.250", "0.500", "200/s", "at least")
     assert format_markdown([row]).splitlines()[-1] == f"| {' | '.join(cells)} |"
     assert format_text([row]).splitlines()[-1].split() == " ".join(cells).split()
+
+
+def test_a_peer_that_is_missing_is_named_with_the_reason(tmp_path: Path) -> None:
+    def refuse(run: Run, count: int) -> Round:
+        raise PeerMissing("there is no package")
+
+    systems = [
+        Peer("ours", 1_000, lambda run, count: Round(400.0, 0.002, "1.0", "synced")),
+        Peer("theirs", 100, lambda run, count: Round(40.0, 0.01, "2.0", "synced")),
+        Peer("absent", 100, refuse),
+    ]
+    run = Run(str(tmp_path))
+    found, missing = peers_command.measure_rounds(run, systems)
+    assert {name: len(rounds) for name, rounds in found.items()} == {"ours": 3, "theirs": 3}
+    assert missing == {"absent": "there is no package"}
+    assert list(peers_command.format_systems(run, systems, found)) == [
+        ("ours", "1,000", "400/s", "400 to 400", "1.0 ×", "2.00 ms", "1.0 ×"),
+        ("theirs", "100", "40.0/s", "40.0 to 40.0", "10.0 ×", "10.0 ms", "5.0 ×"),
+    ]
 
 
 # ── the wall does the work that it stands for ────────────────────────────────────────────────────────────────────────
