@@ -40,7 +40,8 @@ from durablecli.replay.function_marks import function_name
 from durablecli.store.disk import Disk, LocalDisk
 from durablecli.store.end_detector import EndDetector
 from durablecli.store.inbox.inbox import Inbox
-from durablecli.store.inbox.messages import Mailbox, MessageItem, PublicationStatus
+from durablecli.store.inbox.messages import Mailbox, MessageItem
+from durablecli.store.publication import PublicationStatus
 from durablecli.store.query import Query
 
 if TYPE_CHECKING:  # imported when a check is asked for: it is slow to load and few need it
@@ -63,9 +64,7 @@ class Client(HubQueries):
         functions and operations that the running engine doesn't know."""
         self.root = fspath(state_dir) if disk is not None else make_absolute(state_dir)
         self._disk: Disk = disk or LocalDisk()
-        reader = StatusReader(
-            self.root, self._disk, mailbox.is_published if isinstance(mailbox, PublicationStatus) else None
-        )
+        reader = StatusReader(self.root, self._disk, mailbox if isinstance(mailbox, PublicationStatus) else None)
         super().__init__(reader, EntityReader(reader))
         self._inbox = Inbox(self._disk, self.root)
         self._direct_mailbox = mailbox

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from datetime import timedelta
+from threading import Event
 
 MIN_POLL_INTERVAL = 0.002
 MAX_POLL_INTERVAL = 0.2
@@ -44,6 +45,11 @@ class Poller:
     def pause(self) -> None:
         """Sleep until the next poll."""
         self._sleep(self.next_pause())
+
+    def wait_for_event(self, event: Event) -> None:
+        """Return when the event is set, when the timeout has passed, or after a few seconds anyway."""
+        remaining = _RECHECK_INTERVAL if self._deadline is None else self._deadline - self._clock()
+        event.wait(max(0.0, min(remaining, _RECHECK_INTERVAL)))
 
     def wait_for_change(self, read_token: Callable[[], object], before: object) -> None:
         """Return when the token differs from `before`, when the timeout has passed, or after a few seconds anyway."""

@@ -111,13 +111,18 @@ class HubQueries:
         """Return the status once the instance has ended; raises NotFound, and TimedOut after `timeout` (seconds)."""
         poller = Poller(timeout)
         while True:
-            token = self._reader.change_token(instance_id)
-            current = self._reader.get_usable(instance_id)
-            if current.ended:
-                return current
-            if poller.is_expired():
-                raise TimedOut(f"{instance_id} is still {current.status_name}; wait again: durable wait {instance_id}")
-            poller.wait_for_change(lambda: self._reader.change_token(instance_id), token)
+            with self._reader.watch_end(instance_id) as ended:
+                token = None if ended is not None else self._reader.change_token(instance_id)
+                current = self._reader.get_usable(instance_id)
+                if current.ended:
+                    return current
+                if poller.is_expired():
+                    still = f"{instance_id} is still {current.status_name}"
+                    raise TimedOut(f"{still}; wait again: durable wait {instance_id}")
+                if ended is not None:
+                    poller.wait_for_event(ended)
+                else:
+                    poller.wait_for_change(lambda: self._reader.change_token(instance_id), token)
 
     def has_ended(self, instance_id: str) -> bool:
         """Whether the instance has ended, and no posted message starts or rewinds it; also true if there is none."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from functools import cache
+from threading import Event
 
 import msgspec
 
@@ -35,6 +37,7 @@ from durablecli.store.history.file import History
 from durablecli.store.hub_file import read_hub_file
 from durablecli.store.hub_reader import HubReader, InstanceSnapshot
 from durablecli.store.inbox.messages import Message
+from durablecli.store.publication import PublicationStatus
 from durablecli.store.quarantine import QuarantinedInstance
 from durablecli.store.query import Page, Query
 
@@ -42,10 +45,11 @@ from durablecli.store.query import Page, Query
 class StatusReader:
     """Reads one hub. Every call reads the files as they are at that moment."""
 
-    def __init__(self, root: str, disk: Disk | None = None, is_published: Callable[[str], bool] | None = None) -> None:
+    def __init__(self, root: str, disk: Disk | None = None, publication: PublicationStatus | None = None) -> None:
         self.root = root
         self._disk: Disk = disk or LocalDisk()
-        self._hub = HubReader(root, self._disk, is_published)
+        self._publication = publication
+        self._hub = HubReader(root, self._disk, publication)
 
     def read_status(
         self, instance: str, *, history: bool = False, history_output: bool = False, show_input: bool = True
@@ -191,6 +195,10 @@ class StatusReader:
     def check_writable(self) -> None:
         """Raise NewerHub, DamagedHub or NoPermission if the hub must not be written to."""
         self._hub.exists()
+
+    def watch_end(self, instance: str) -> AbstractContextManager[Event | None]:
+        """Return an event that an engine in this process sets each time the instance ends; None if there is none."""
+        return nullcontext() if self._publication is None else self._publication.watch_end(instance)
 
     def change_token(self, instance: str) -> object:
         """Return a value that changes whenever the status may have changed."""

@@ -8,6 +8,7 @@ from time import monotonic
 from typing import NoReturn
 
 from durablecli.engine.commit_builder import CommitBuilder
+from durablecli.engine.end_watchers import EndWatchers
 from durablecli.engine.journal_writer import JournalWriter
 from durablecli.engine.log_capture import LogCapture
 from durablecli.engine.publisher import Publisher
@@ -53,7 +54,9 @@ class Committer:
         self._is_busy = is_busy
         self._fail = fail
         self._unsynced: deque[CommitBuilder] = deque()
-        self.last_commit = self._published_commit = self._hub.last_commit
+        self.last_commit = self.published_commit = self._hub.last_commit
+        """The last commits made, and published; any thread may ask."""
+        self.end_watchers = EndWatchers()
         self.committed_at = 0.0
         """When the last commit was made, by the monotonic clock."""
 
@@ -61,11 +64,6 @@ class Committer:
     def unsynced_count(self) -> int:
         """The commits that aren't on disk yet."""
         return len(self._unsynced)
-
-    @property
-    def is_all_published(self) -> bool:
-        """Whether every commit that has been made is published; any thread may ask."""
-        return self._published_commit == self.last_commit
 
     def begin_cycle(self) -> None:
         """Begin a cycle, which writes into the next commit."""
@@ -131,8 +129,9 @@ class Committer:
             self._blocker.forget_internal_error(purged.instance)
         if commit.quarantined or commit.delivered:
             self._hub.quarantined_messages.publish(commit)
-        self._published_commit = commit.c
+        self.published_commit = commit.c
         self._cycle.undispatched_count -= len(builder.activity_tasks)
+        self.end_watchers.notify(id for id, _, _ in builder.ended_executions)
         if self._dispatcher is not None:
             self._dispatch(builder, self._dispatcher)
         if builder.log_lines:

@@ -11,9 +11,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from datetime import timedelta
 from queue import Empty, SimpleQueue
+from threading import Event
 from time import monotonic
 from typing import NoReturn
 
@@ -46,6 +47,7 @@ from durablecli.registry import Registry
 from durablecli.store.hang_report import HangReport
 from durablecli.store.hub import Hub
 from durablecli.store.inbox.messages import Message, MessageItem, Receipt, new_message_id
+from durablecli.store.journal.commits import HistoryWrite
 
 _MAX_SLEEP = 1.0
 _IDLE_AFTER = 0.005
@@ -137,12 +139,18 @@ class Engine:
             submission.reject(self._failure or _make_stopped_error())
         return submission
 
-    def is_published(self, instance: str) -> bool:
-        """Whether the history file has everything durable of an instance, so that the journal needn't be read.
+    @property
+    def published_commit(self) -> int | None:
+        """The last commit that has taken effect; None if the engine has stopped."""
+        return None if self._closed else self._committer.published_commit
 
-        False while a commit is on its way: a reader who has seen it in the journal must not read an older file then.
-        """
-        return self._committer.is_all_published and self.publisher.is_published(instance)
+    def list_unpublished(self, instance: str) -> list[HistoryWrite]:
+        """Return what commits have written to a history and its file doesn't have yet."""
+        return self.publisher.list_unpublished(instance)
+
+    def watch_end(self, instance: str) -> AbstractContextManager[Event | None]:
+        """Return an event that is set each time an execution of the instance ends; None if the engine has stopped."""
+        return self._committer.end_watchers.watch(instance)
 
     # ── life ───────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -210,6 +218,7 @@ class Engine:
         with self.log_capture:  # drops the output of orchestrators that are closed
             self.instances.close()
         self._closed = True
+        self._committer.end_watchers.close()
         unseen: BaseException | None = None
         with suppress(Empty):
             while True:

@@ -13,6 +13,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from time import monotonic
 
+from msgspec.structs import replace
+
 from durablecli.engine.background import BackgroundThread
 from durablecli.engine.commit_builder import CommitBuilder
 from durablecli.engine.instance_cache import CachedEntity, CachedInstance, InstanceCache
@@ -126,9 +128,10 @@ class Publisher:
         if not self._unpublished:
             self._unpublished_bytes = 0
 
-    def is_published(self, id: str) -> bool:
-        """Whether the file has everything durable of this history; any thread may ask."""
-        return id not in self._unpublished
+    def list_unpublished(self, id: str) -> list[HistoryWrite]:
+        """Return what is durable of this history and not in its file yet; any thread may ask."""
+        waiting = self._unpublished.get(id)
+        return [] if waiting is None else [replace(write, lines=[*write.lines]) for write in waiting.writes]
 
     @property
     def oldest_needed_commit(self) -> int | None:

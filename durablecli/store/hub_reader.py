@@ -19,7 +19,13 @@ from durablecli.store import layout, quarantine, quarantined_messages, recovery
 from durablecli.store.disk import Disk, LocalDisk
 from durablecli.store.engine_info import EngineInfo, read_engine_info
 from durablecli.store.history.file import History, history_folders, history_path, make_damage_error, read_history
-from durablecli.store.history.merge import JournalPart, merge_with_journal, parts_by_instance, read_live_history
+from durablecli.store.history.merge import (
+    JournalPart,
+    combine_writes,
+    merge_with_journal,
+    parts_by_instance,
+    read_live_history,
+)
 from durablecli.store.hub_file import EngineProcess, read_engine_process, read_hub_file
 from durablecli.store.inbox.inbox_reader import InboxReader
 from durablecli.store.inbox.message_files import InboxListing
@@ -35,6 +41,7 @@ from durablecli.store.index import Index, IndexReader, IndexUnusable, open_index
 from durablecli.store.index_copy import open_index_copy
 from durablecli.store.journal.snapshot import JournalSnapshot, read_journal_snapshot
 from durablecli.store.os_errors import translate_os_errors
+from durablecli.store.publication import PublicationStatus
 from durablecli.store.quarantine import QuarantinedInstance
 from durablecli.store.query import Page, Query, make_page, sort_rows
 
@@ -48,9 +55,9 @@ _PendingItems = dict[str, list[PendingItem]]
 class HubReader:
     """Reads one hub. A missing hub reads as an empty one."""
 
-    def __init__(self, root: str, disk: Disk | None = None, is_published: Callable[[str], bool] | None = None) -> None:
+    def __init__(self, root: str, disk: Disk | None = None, publication: PublicationStatus | None = None) -> None:
         self._root = root
-        self._is_published = is_published
+        self._publication = publication
         self._disk: Disk = disk or LocalDisk()
         self._journal = f"{root}/{layout.JOURNAL_FOLDER}"
         self._inbox = InboxReader(self._disk, root)
@@ -115,10 +122,10 @@ class HubReader:
             with translate_os_errors(_READ_FAILED):
                 requests = self._inbox.abridged_messages(instance)
             if not requests:
-                return InstanceSnapshot([], self.read_history(instance))
+                return InstanceSnapshot([], self._read_history(instance, None))
             with translate_os_errors(_READ_FAILED):
                 # One snapshot of the journal shows which of them are consumed, and with which outcome.
-                journal = read_journal_snapshot(self._disk, self._journal)
+                journal = self._read_journal()
                 found = self._read_history(instance, journal)
                 seen = InstanceSnapshot(_not_consumed(requests, journal, found), found)
                 # A message that is gone by now was consumed, maybe after that snapshot.
@@ -145,14 +152,12 @@ class HubReader:
     def is_consumed(self, message: str) -> bool:
         """Return whether a commit that the journal still holds has consumed this message completely."""
         with translate_os_errors(_READ_FAILED):
-            return bool(read_journal_snapshot(self._disk, self._journal).consumed_among([message]))
+            return bool(self._read_journal().consumed_among([message]))
 
     def bulk_reader(self) -> Callable[[str], History | None]:
         """Return a bulk version of `read_history`, which uses one snapshot of the journal."""
         with translate_os_errors(_READ_FAILED):
-            parts = (
-                parts_by_instance(read_journal_snapshot(self._disk, self._journal).after(0)) if self.exists() else {}
-            )
+            parts = parts_by_instance(self._read_journal().after(0)) if self.exists() else {}
 
         def read(instance: str) -> History | None:
             with translate_os_errors(_READ_FAILED):
@@ -166,12 +171,17 @@ class HubReader:
 
     def _read_merged(self, instance: str, journal: JournalSnapshot | None) -> History | None:
         with translate_os_errors(_READ_FAILED):
-            # Check this before reading the file: what is in the file then stays there.
-            known = journal is None and self._is_published is not None and self._is_published(instance)
-            commits = (
-                [] if known else (journal or read_journal_snapshot(self._disk, self._journal)).for_instance(instance)
-            )
+            # Before the file: what is in the file then stays there.
+            if journal is None and self._publication is not None and self._publication.published_commit is not None:
+                part = combine_writes(self._publication.list_unpublished(instance))
+                return merge_with_journal(read_history(self._disk, self._root, instance), part, instance)
+            commits = (journal or self._read_journal()).for_instance(instance)
             return read_live_history(self._disk, self._root, commits, instance)
+
+    def _read_journal(self) -> JournalSnapshot:
+        """Read the journal; in the engine's process only the commits that have taken effect."""
+        last = None if self._publication is None else self._publication.published_commit
+        return read_journal_snapshot(self._disk, self._journal, last)
 
     def change_token(self, instance: str) -> tuple[object, ...]:
         """Return a value, cheap to poll, that changes whenever `read_history` or `pending_messages` may."""
@@ -235,7 +245,7 @@ class HubReader:
         with translate_os_errors(_READ_FAILED):
             # Read in the order in which a start moves: one that moves meanwhile is then seen twice, but never missed.
             posted = self._read_pending_items()
-            found, used = self._read_once(answer, read_journal_snapshot(self._disk, self._journal), posted)
+            found, used = self._read_once(answer, self._read_journal(), posted)
             # A message that is gone by now was consumed, and the table may be older than that.
             is_stale = bool(used) and not used <= self._inbox.read_listing().numbers
         return self._query(answer, tries - 1) if is_stale and tries > 1 else found

@@ -45,23 +45,23 @@ def run_to_end(hub: TestEnvironment) -> None:
     hub.client.raise_event("a", "go", 1)
     hub.finish("a")
     hub.advance(timedelta(seconds=1))
-    assert hub.engine.is_published("a")
+    assert not hub.engine.list_unpublished("a")
 
 
 def test_the_journal_is_read_until_the_file_is_complete(monkeypatch: pytest.MonkeyPatch) -> None:
     with testing.hub(wait) as hub:
-        seen = watch_changes(hub, monkeypatch, lambda: hub.engine.is_published("a"))
+        seen = watch_changes(hub, monkeypatch, lambda: not hub.engine.list_unpublished("a"))
         hub.client.start_new(wait, "a")
         hub.run()
         assert seen == [("publish", False, False)]
-        assert hub.engine.is_published("a")
+        assert not hub.engine.list_unpublished("a")
 
 
 def test_an_instance_purged_and_restarted_in_one_commit_is_always_visible(monkeypatch: pytest.MonkeyPatch) -> None:
     with testing.hub(wait) as hub:
         run_to_end(hub)
         seen = watch_changes(hub, monkeypatch, lambda: hub.client.get_status("a").runtime_status)
-        known = watch_changes(hub, monkeypatch, lambda: hub.engine.is_published("a"))
+        known = watch_changes(hub, monkeypatch, lambda: not hub.engine.list_unpublished("a"))
         hub.engine.submit("purge", [MessageItem("a")])
         hub.engine.submit("start", [MessageItem("a", "wait")])
         hub.run()
@@ -69,7 +69,7 @@ def test_an_instance_purged_and_restarted_in_one_commit_is_always_visible(monkey
         assert all(before and after for _, before, after in seen)
         assert not any(before for _, before, _ in known)
         assert hub.client.get_status("a").runtime_status is df.OrchestrationRuntimeStatus.Running
-        assert hub.engine.is_published("a")
+        assert not hub.engine.list_unpublished("a")
         hub.restart()
         assert hub.client.get_status("a").runtime_status is df.OrchestrationRuntimeStatus.Running
 

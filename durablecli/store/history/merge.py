@@ -42,21 +42,35 @@ def parts_by_instance(commits: Iterable[Commit]) -> dict[str, JournalPart]:
         for purged in commit.purged:
             found[purged.instance] = JournalPart(purged.execution, 1, [], purged=True)
         for write in commit.writes:
-            part = found.get(write.instance)
-            if write.first == 1 or part is None:
-                found[write.instance] = _to_part(write)
-                continue
-            if part.purged or part.execution != write.execution or part.last + 1 != write.first:
+            part = _append_write(found.get(write.instance), write)
+            if part is None:
                 raise DamagedHub(
                     f"the journal's commit {commit.c} writes n {write.first} of {write.instance!r}, execution"
                     f" {write.execution}, where it doesn't belong; restore the hub from a backup"
                 )
-            if write.rewrites_file:
-                found[write.instance] = _to_part(write)
-            else:
-                part.lines += write.lines
-                part.continues = write.continues
+            found[write.instance] = part
     return found
+
+
+def combine_writes(writes: Iterable[HistoryWrite]) -> JournalPart | None:
+    """Combine consecutive writes to one history."""
+    part: JournalPart | None = None
+    for write in writes:
+        part = _append_write(part, write)
+    return part
+
+
+def _append_write(part: JournalPart | None, write: HistoryWrite) -> JournalPart | None:
+    """Return the part with the lines of a later write; None if they don't belong there."""
+    if write.first == 1 or part is None:
+        return _to_part(write)
+    if part.purged or part.execution != write.execution or part.last + 1 != write.first:
+        return None
+    if write.rewrites_file:
+        return _to_part(write)
+    part.lines += write.lines
+    part.continues = write.continues
+    return part
 
 
 def _to_part(write: HistoryWrite) -> JournalPart:

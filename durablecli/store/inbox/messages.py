@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Protocol, runtime_checkable
+from typing import Protocol
 from uuid import uuid4
 
 import msgspec
@@ -88,15 +88,6 @@ class Mailbox(Protocol):
 
     def post(self, kind: str, items: Sequence[MessageItem], message: str | None = None) -> Receipt:
         """Post one message; durable on return. `message` is its id if the caller already has one."""
-        ...
-
-
-@runtime_checkable
-class PublicationStatus(Protocol):
-    """A mailbox in the engine's process, which knows what the journal holds and the histories don't yet."""
-
-    def is_published(self, instance: str) -> bool:
-        """Return whether a history is complete without the journal, so that reading the journal is unnecessary."""
         ...
 
 

@@ -1,0 +1,28 @@
+"""What an engine tells the readers in its own process, so that these needn't search the journal."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from threading import Event
+from typing import Protocol, runtime_checkable
+
+from durablecli.store.journal.commits import HistoryWrite
+
+
+@runtime_checkable
+class PublicationStatus(Protocol):
+    """An engine in this process. Any thread may ask."""
+
+    @property
+    def published_commit(self) -> int | None:
+        """The last commit that has taken effect; later ones may not be on disk yet. None if the engine has stopped."""
+        ...
+
+    def list_unpublished(self, instance: str) -> list[HistoryWrite]:
+        """Return what commits have written to a history and its file doesn't have yet. Call it before reading the
+        file."""
+        ...
+
+    def watch_end(self, instance: str) -> AbstractContextManager[Event | None]:
+        """Return an event that is set each time an execution of the instance ends; None if the engine has stopped."""
+        ...
