@@ -16,13 +16,13 @@ from pathlib import Path
 import msgspec
 
 from tests.benchmarks.environment import check_disk, describe_environment
-from tests.benchmarks.harness import Run, Wall, average, measure_wall
+from tests.benchmarks.harness import BareLoopCost, Run, average, measure_bare_loop
 from tests.benchmarks.subjects import SUBJECTS
 from tests.benchmarks.table import Cost, Row, format_markdown, format_text
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs/benchmarks.md"
-WALL_SIZE = 5_000
+BARE_LOOP_SIZE = 5_000
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -47,18 +47,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def measure_subjects(run: Run, subjects: Sequence[str]) -> list[Row]:
-    """The rows of the subjects, after those of the wall."""
-    walls = [measure_wall(run, run.size(WALL_SIZE))]
+    """The rows of the subjects, after those of the bare loop."""
+    loops = [measure_bare_loop(run, run.size(BARE_LOOP_SIZE))]
     rows: list[Row] = []
     for subject in subjects:
         report(f"{subject} …")
         found = list(measure_subject(run, subject))
-        walls.append(measure_wall(run, run.size(WALL_SIZE)))
-        beside = average([each.inside for each in walls[-2:]])
+        loops.append(measure_bare_loop(run, run.size(BARE_LOOP_SIZE)))
+        beside = average([each.inside for each in loops[-2:]])
         for row in found:
-            row.wall = row.wall or beside
+            row.bare_loop = row.bare_loop or beside
         rows += found
-    return [*make_wall_rows(run.size(WALL_SIZE), walls), *rows]
+    return [*make_bare_loop_rows(run.size(BARE_LOOP_SIZE), loops), *rows]
 
 
 def measure_subject(run: Run, subject: str) -> Iterator[Row]:
@@ -73,18 +73,18 @@ def measure_subject(run: Run, subject: str) -> Iterator[Row]:
         raise SystemExit(f"{subject} exited with {process.returncode}")
 
 
-def make_wall_rows(count: int, walls: Sequence[Wall]) -> list[Row]:
+def make_bare_loop_rows(count: int, loops: Sequence[BareLoopCost]) -> list[Row]:
     """The bare loop from outside and in process: the median of all its runs, and their extremes."""
 
     def make_row(what: str, costs: Sequence[Cost]) -> Row:
         ranked = sorted(costs)
         median = ranked[len(ranked) // 2]
         low, high = 1 / ranked[-1].seconds, 1 / ranked[0].seconds
-        return Row(f"the wall {what}, {count:,}", 1 / median.seconds, "/s", cpu=median.cpu, low=low, high=high)
+        return Row(f"the bare loop {what}, {count:,}", 1 / median.seconds, "/s", cpu=median.cpu, low=low, high=high)
 
     return [
-        make_row("from outside", [each.outside for each in walls]),
-        make_row("in process", [each.inside for each in walls]),
+        make_row("from outside", [each.outside for each in loops]),
+        make_row("in process", [each.inside for each in loops]),
     ]
 
 

@@ -23,9 +23,9 @@ def measure(run: Run) -> Iterator[Row]:
             began = perf_counter()
             client.wait(client.start_new(app.hello5))
             took.append(perf_counter() - began)
-    yield make_percentile("alone, embedded client, median", took, 50, "ms", budget=Budget(3, 1.6))
+    yield make_percentile("alone, embedded client, median", took, 50, "ms", budget=Budget(2, 1.6))
     yield make_percentile("alone, embedded client, p99", took, 99, "ms")
     with open_engine(f"{run.make_folder()}/state") as engine:
         took = [measure_run(engine, [MessageItem(f"alone-{n}", name="hello5")]).seconds for n in range(count)]
-    yield make_percentile("alone, engine in process, median", took, 50, "ms")
+    yield make_percentile("alone, engine in process, median", took, 50, "ms", budget=Budget(3, 1.6))
     yield make_percentile("alone, engine in process, p99", took, 99, "ms")

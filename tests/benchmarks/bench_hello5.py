@@ -9,53 +9,60 @@ from tests.benchmarks.harness import (
     APP,
     Run,
     average,
+    measure_bare_loop,
     measure_run,
-    measure_wall,
     open_engine,
     run_durable,
     write_batch,
 )
 from tests.benchmarks.table import Budget, Row, make_rate
 
-BUDGETS = {5_000: Budget(4_000, 7_000)}
+RATE_BUDGET = Budget(4_000, 7_000, higher=True)
+SHARE_BUDGET = Budget(0.3, higher=True)
+GROWTH_BUDGET = Budget(1.2, 1.0)
 MEMORY_BUDGET = Budget(300)
-SMALL, LARGE = 5_000, 100_000
+SMALL = 5_000
+SIZES = (SMALL, 20_000, 100_000)
 SLOW_SYNC_SECONDS = 0.005
 
 
 def measure(run: Run) -> Iterator[Row]:
-    small: Row | None = None
-    for count in run.sizes(SMALL, 20_000, LARGE):
-        row = measure_outside(run, count, rounds=3 if count == SMALL else 1)
-        yield row
-        small = small or row
-        if count == LARGE:
-            assert row.cpu is not None
-            assert small.cpu is not None
-            yield Row(f"CPU each at {LARGE:,} and at {SMALL:,}", row.cpu / small.cpu, "×", budget=Budget(1.2, 1.0))
-            yield Row("peak RSS", row.memory or 0, "MB", budget=MEMORY_BUDGET)
+    found = [measure_outside(run, count, rounds=3 if count == SMALL else 1) for count in run.sizes(*SIZES)]
+    found[0].budget = RATE_BUDGET
+    yield from found
+    yield from compare_sizes(found[0], found[-1])
     yield measure_inside(run)
     yield measure_inside(run, sync=SLOW_SYNC_SECONDS)
 
 
+def compare_sizes(small: Row, large: Row) -> Iterator[Row]:
+    """What must not grow with the number of instances, and the share of the bare loop's rate."""
+    assert small.bare_loop is not None
+    assert small.cpu is not None
+    assert large.cpu is not None
+    assert large.memory is not None
+    yield Row(f"{small.what}: beside the bare loop", small.bare_loop.seconds * small.figure, "×", budget=SHARE_BUDGET)
+    yield Row(f"{large.what}: CPU each beside the fewest", large.cpu / small.cpu, "×", budget=GROWTH_BUDGET)
+    yield Row(f"{large.what}: peak RSS", large.memory, "MB", budget=MEMORY_BUDGET)
+
+
 def measure_outside(run: Run, count: int, rounds: int) -> Row:
-    """One daemon until it is idle, after `start --batch`; the wall at the same size before and after each round."""
+    """One daemon until it is idle, after `start --batch`; the bare loop at the same size before and after."""
     found = []
-    walls = [measure_wall(run, count).outside]
+    loops = [measure_bare_loop(run, count).outside]
     for _ in run.rounds(rounds):
         folder = run.make_folder()
         state = f"{folder}/state"
         run_durable("start", "hello5", "--app", APP, "--state-dir", state, "--batch", write_batch(folder, count))
         found.append(run_durable("run-daemon", "--app", APP, "--state-dir", state, "--until-idle"))
-        walls.append(measure_wall(run, count).outside)
+        loops.append(measure_bare_loop(run, count).outside)
     row = make_rate(
         f"hello5 from outside, {count:,}",
         count,
         [each.cost for each in found],
         memory=max(each.memory for each in found),
-        budget=BUDGETS.get(count),
     )
-    row.wall = average(walls)
+    row.bare_loop = average(loops)
     return row
 
 

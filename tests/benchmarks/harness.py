@@ -30,7 +30,7 @@ from tests.benchmarks.table import Cost
 from workflows import bank
 
 APP = str(Path(app.__file__))
-WALL = str(Path(__file__).parent / "wall.py")
+BARE_LOOP = str(Path(__file__).parent / "bare_loop.py")
 
 
 class Run(NamedTuple):
@@ -171,21 +171,21 @@ def write_batch(folder: str, count: int) -> str:
     return path
 
 
-# ── the wall ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── the bare loop ────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-class Wall(NamedTuple):
+class BareLoopCost(NamedTuple):
     """What the bare loop takes for one instance: from outside with the interpreter's start, and in its process."""
 
     outside: Cost
     inside: Cost
 
 
-def measure_wall(run: Run, count: int) -> Wall:
+def measure_bare_loop(run: Run, count: int) -> BareLoopCost:
     folder = run.make_folder()
-    found = run_process([WALL, write_batch(folder, count), f"{folder}/files"])
+    found = run_process([BARE_LOOP, write_batch(folder, count), f"{folder}/files"])
     inside = [float(each) / count for each in found.output.split()]
-    return Wall(Cost(found.cost.seconds / count, found.cost.cpu / count), Cost(inside[0], inside[1]))
+    return BareLoopCost(Cost(found.cost.seconds / count, found.cost.cpu / count), Cost(inside[0], inside[1]))
 
 
 def average(costs: Sequence[Cost]) -> Cost:

@@ -16,16 +16,17 @@ class Cost(NamedTuple):
 
 
 class Budget(NamedTuple):
-    """What a figure must reach at least, and what is aimed at. A rate is to be higher, everything else lower."""
+    """What a figure must reach at least, and what is aimed at: `higher` values are better, or lower ones."""
 
     at_least: float
     meant: float | None = None
+    higher: bool = False
 
 
 class Row(msgspec.Struct):
     """One figure in its unit.
 
-    `seconds` and `cpu` are for one piece of the work, and compared with `wall`, what the bare loop takes for one
+    `seconds` and `cpu` are for one piece of the work, and compared with `bare_loop`, what the bare loop takes for one
     instance. `low` and `high` are the extremes of several rounds, `memory` is the peak RSS in MB.
     """
 
@@ -37,7 +38,7 @@ class Row(msgspec.Struct):
     low: float | None = None
     high: float | None = None
     memory: float | None = None
-    wall: Cost | None = None
+    bare_loop: Cost | None = None
     budget: Budget | None = None
 
     @property
@@ -45,7 +46,7 @@ class Row(msgspec.Struct):
         """Which part of the budget holds."""
         if self.budget is None:
             return ""
-        sign = -1 if self.unit == "/s" else 1
+        sign = -1 if self.budget.higher else 1
         if self.budget.meant is not None and sign * self.figure <= sign * self.budget.meant:
             return "meant"
         return "at least" if sign * self.figure <= sign * self.budget.at_least else "no"
@@ -90,7 +91,7 @@ def make_percentile(what: str, took: Sequence[float], percent: int, unit: str, *
 
 
 SCALES = {"s": 1.0, "ms": 1e3, "µs": 1e6}
-HEADINGS = ("What", "Figure", "Rounds", "CPU each", "Peak RSS", "Of the wall", "In CPU", "Budget", "Reached")
+HEADINGS = ("What", "Figure", "Rounds", "CPU each", "Peak RSS", "Of the bare loop", "In CPU", "Budget", "Reached")
 
 
 def format_rows(rows: Sequence[Row]) -> list[tuple[str, ...]]:
@@ -101,8 +102,8 @@ def format_rows(rows: Sequence[Row]) -> list[tuple[str, ...]]:
             "" if row.low is None or row.high is None else f"{_number(row.low)} to {_number(row.high)}",
             "" if row.cpu is None else format_figure(row.cpu * 1e3, "ms"),
             "" if row.memory is None else format_figure(row.memory, "MB"),
-            "" if row.wall is None or row.seconds is None else f"{row.wall.seconds / row.seconds:.3f}",
-            "" if row.wall is None or not row.cpu else f"{row.wall.cpu / row.cpu:.3f}",
+            "" if row.bare_loop is None or row.seconds is None else f"{row.bare_loop.seconds / row.seconds:.3f}",
+            "" if row.bare_loop is None or not row.cpu else f"{row.bare_loop.cpu / row.cpu:.3f}",
             "" if row.budget is None else _format_budget(row.budget, row.unit),
             row.reached,
         )

@@ -14,6 +14,7 @@ from durablecli.store.inbox.messages import MessageItem
 from durablecli.store.index import Index
 from durablecli.store.journal.commits import decode_commit
 from tests.benchmarks import __main__ as command
+from tests.benchmarks.bare_loop import BareLoop
 from tests.benchmarks.environment import check_disk
 from tests.benchmarks.harness import Run, measure_run, open_engine
 from tests.benchmarks.peers import __main__ as peers_command
@@ -21,7 +22,6 @@ from tests.benchmarks.peers.packages import PeerMissing
 from tests.benchmarks.peers.systems import Peer, Round
 from tests.benchmarks.subjects import SUBJECTS
 from tests.benchmarks.table import Budget, Cost, Row, format_markdown, format_text, make_rate
-from tests.benchmarks.wall import Wall
 
 INSTANCES = 5
 
@@ -44,8 +44,8 @@ def test_the_command_prints_one_table_and_writes_it(
     monkeypatch.setenv("DURABLE_BENCH_RAM", "1")
     command.main(["chain", "--limit", "20", "--write"])
     printed = capsys.readouterr().out
-    assert printed.count("Of the wall") == 1
-    assert "the wall in process, 20" in printed
+    assert printed.count("Of the bare loop") == 1
+    assert "the bare loop in process, 20" in printed
     assert "chain of 20, a step" in printed
     written = page.read_text()
     assert written.startswith("above\n<!-- table: begin -->\n")
@@ -74,16 +74,25 @@ def test_a_rate_is_the_median_of_its_rounds() -> None:
 
 
 @pytest.mark.parametrize(
-    ("figure", "unit", "reached"),
-    [(50, "/s", "no"), (100, "/s", "at least"), (200, "/s", "meant"), (50, "ms", "meant"), (250, "ms", "no")],
+    ("figure", "budget", "reached"),
+    [
+        (50, Budget(100, 200, higher=True), "no"),
+        (100, Budget(100, 200, higher=True), "at least"),
+        (200, Budget(100, 200, higher=True), "meant"),
+        (50, Budget(200, 100), "meant"),
+        (200, Budget(200, 100), "at least"),
+        (250, Budget(200, 100), "no"),
+        (1, Budget(200), "at least"),
+    ],
 )
-def test_a_budget_is_a_floor_for_rates_and_a_ceiling_for_the_rest(figure: float, unit: str, reached: str) -> None:
-    budget = Budget(100, 200) if unit == "/s" else Budget(200, 100)
-    assert Row("work", figure, unit, budget=budget).reached == reached
+def test_a_budget_is_a_floor_or_a_ceiling(figure: float, budget: Budget, reached: str) -> None:
+    assert Row("work", figure, "ms", budget=budget).reached == reached
 
 
-def test_a_row_stands_beside_the_wall() -> None:
-    row = Row("work", 250, "/s", seconds=0.004, cpu=0.002, wall=Cost(0.001, 0.001), budget=Budget(200))
+def test_a_row_stands_beside_the_bare_loop() -> None:
+    row = Row(
+        "work", 250, "/s", seconds=0.004, cpu=0.002, bare_loop=Cost(0.001, 0.001), budget=Budget(200, higher=True)
+    )
     cells = ("work", "250/s", "", "2.00 ms", "", "0.250", "0.500", "200/s", "at least")
     assert format_markdown([row]).splitlines()[-1] == f"| {' | '.join(cells)} |"
     assert format_text([row]).splitlines()[-1].split() == " ".join(cells).split()
@@ -108,16 +117,16 @@ def test_a_peer_that_is_missing_is_named_with_the_reason(tmp_path: Path) -> None
     ]
 
 
-# ── the wall does the work that it stands for ────────────────────────────────────────────────────────────────────────
+# ── the bare loop does the work that it stands for ───────────────────────────────────────────────────────────────────
 
 
 @pytest.fixture
 def files(tmp_path: Path) -> tuple[Path, Path]:
-    """What the wall and an engine leave after the same starts."""
-    Wall(str(tmp_path / "wall")).run((f"hello-{number}", b"null") for number in range(INSTANCES))
+    """What the bare loop and an engine leave after the same starts."""
+    BareLoop(str(tmp_path / "loop")).run((f"hello-{number}", b"null") for number in range(INSTANCES))
     with open_engine(str(tmp_path / "state")) as engine:
         measure_run(engine, [MessageItem(f"hello-{number}", "hello5", Raw(b"null")) for number in range(INSTANCES)])
-    return tmp_path / "wall", tmp_path / "state"
+    return tmp_path / "loop", tmp_path / "state"
 
 
 def read_records(root: Path, instance: str) -> list[Record]:
@@ -127,18 +136,18 @@ def read_records(root: Path, instance: str) -> list[Record]:
     return [decode_record(line, crc_seed(instance, found.execution)) for line in found.lines]
 
 
-def test_the_histories_of_the_wall_hold_the_same_records(files: tuple[Path, Path]) -> None:
+def test_the_histories_of_the_bare_loop_hold_the_same_records(files: tuple[Path, Path]) -> None:
     for number in range(INSTANCES):
-        wall, ours = (read_records(root, f"hello-{number}") for root in files)
-        assert isinstance(wall[0].event, ExecutionStarted)
+        theirs, ours = (read_records(root, f"hello-{number}") for root in files)
+        assert isinstance(theirs[0].event, ExecutionStarted)
         assert isinstance(ours[0].event, ExecutionStarted)
-        assert (wall[0].event.name, wall[0].event.input) == (ours[0].event.name, ours[0].event.input)
-        assert [(each.n, each.event) for each in wall[1:]] == [(each.n, each.event) for each in ours[1:]]
+        assert (theirs[0].event.name, theirs[0].event.input) == (ours[0].event.name, ours[0].event.input)
+        assert [(each.n, each.event) for each in theirs[1:]] == [(each.n, each.event) for each in ours[1:]]
 
 
-def test_the_journal_of_the_wall_holds_the_histories(files: tuple[Path, Path]) -> None:
-    wall, _ = files
-    commits = [decode_commit(line) for line in (wall / "journal.jsonl").read_bytes().splitlines()]
+def test_the_journal_of_the_bare_loop_holds_the_histories(files: tuple[Path, Path]) -> None:
+    loop, _ = files
+    commits = [decode_commit(line) for line in (loop / "journal.jsonl").read_bytes().splitlines()]
     assert [each.c for each in commits] == list(range(1, len(commits) + 1))
     for number in range(INSTANCES):
         lines = [
@@ -148,12 +157,12 @@ def test_the_journal_of_the_wall_holds_the_histories(files: tuple[Path, Path]) -
             if write.instance == f"hello-{number}"
             for line in write.lines
         ]
-        found = read_history(LocalDisk(), str(wall), f"hello-{number}")
+        found = read_history(LocalDisk(), str(loop), f"hello-{number}")
         assert found is not None
         assert lines == found.lines
 
 
-def test_the_index_of_the_wall_holds_the_same_rows(files: tuple[Path, Path]) -> None:
+def test_the_index_of_the_bare_loop_holds_the_same_rows(files: tuple[Path, Path]) -> None:
     Index(str(files[1] / "empty.sqlite")).close()
     schemas, rows = [], []
     for path in (files[0] / "index.sqlite", files[1] / "empty.sqlite", files[1] / "index.sqlite"):

@@ -1,6 +1,6 @@
 """The bare loop that every figure stands beside: the least Python program that does the work of hello5 durably.
 
-`python wall.py BATCH FOLDER` starts an instance for each line of a batch, as a daemon does after `start --batch`,
+`python bare_loop.py BATCH FOLDER` starts an instance for each line of a batch, as a daemon does after `start --batch`,
 leaves a journal, a history per instance and an index in the folder, and prints the seconds and CPU seconds of its loop.
 It advances the author's generator, encodes each decision and each result as a record with its crc, writes the records
 of a cycle as one commit, syncs, and only then hands the activities to their thread. No more than `UNDER_WAY` instances
@@ -123,7 +123,7 @@ def hello5(context: Context) -> Generator[Any, Any, list[str]]:
     return said
 
 
-class Wall:
+class BareLoop:
     """The loop, and the files in its folder."""
 
     def __init__(self, folder: str) -> None:
@@ -280,5 +280,5 @@ def read_starts(batch: str) -> Iterator[tuple[str, bytes]]:
 if __name__ == "__main__":
     gc.set_threshold(100_000, 10, 10)  # as the daemon does
     began = perf_counter(), process_time()
-    Wall(sys.argv[2]).run(read_starts(sys.argv[1]))
+    BareLoop(sys.argv[2]).run(read_starts(sys.argv[1]))
     print(perf_counter() - began[0], process_time() - began[1])
