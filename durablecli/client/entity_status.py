@@ -47,7 +47,7 @@ class QueuedEntityRequest(msgspec.Struct, frozen=True, omit_defaults=True, renam
     @classmethod
     def from_record(cls, record: ev.Record) -> QueuedEntityRequest:
         """Return the request that a record of the log holds."""
-        n, at, event = record
+        n, at, event = record.n, record.at, record.event
         match event:
             case ev.EntityOperationReceived():
                 sender = event.sender.instance if event.sender else None

@@ -168,14 +168,15 @@ def _find_unread_events(
     unread = dict(state.event_waits.unread_counts)
     held = {record.n for record in state.held}
     found: list[UnreadEvent] = []
-    for n, at, event in reversed(list(records)):
+    for record in reversed(list(records)):
+        event = record.event
         if not isinstance(event, EventRaised):
             continue
-        if n in held:
-            found.append(UnreadEvent(event.name, at, "held"))
+        if record.n in held:
+            found.append(UnreadEvent(event.name, record.at, "held"))
         elif unread.get(event.name.casefold()):
             unread[event.name.casefold()] -= 1
-            found.append(UnreadEvent(event.name, at, "unread"))
+            found.append(UnreadEvent(event.name, record.at, "unread"))
     return (*reversed(found), *_find_posted_events(messages))
 
 
@@ -196,7 +197,7 @@ def inactive_status(state: RuntimeState) -> str | None:
 def _find_held_locks(state: RuntimeState, records: Iterable[Record]) -> tuple[HeldLocks, ...]:
     if not state.locks:
         return ()
-    granted = {event.task: at for _, at, event in records if isinstance(event, EntityLockGranted)}
+    granted = {event.task: each.at for each in records if isinstance(event := each.event, EntityLockGranted)}
     return tuple(HeldLocks(request.entities, granted.get(n)) for n, request in state.locks.items())
 
 

@@ -85,7 +85,7 @@ class ChildStarter:
         child = self._deduplicator.consume_child(parent.id, execution, event)
         if child is None:
             return False
-        self._cycle.builder.record(parent, record._replace(event=replace(event, instance=child)))
+        self._cycle.builder.record(parent, replace(record, event=replace(event, instance=child)))
         known = self._instances.get(child)
         if known is not None and known.runtime_state.ended:
             self._cycle.send(parent.id, execution, pending.child_outcome(known.runtime_state, record.n))

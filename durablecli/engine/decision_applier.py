@@ -147,7 +147,7 @@ class DecisionApplier:
         reached = target is not None and (target is instance or not target.runtime_state.ended)
         reached = reached or event.instance in self._cycle.starting_children
         if not (reached or self._instances.is_quarantined(event.instance)):
-            return record._replace(event=replace(event, undelivered=True))
+            return replace(record, event=replace(event, undelivered=True))
         origin = ev.Origin(instance.id, instance.runtime_state.execution, record.n)
         self._cycle.send(event.instance, None, ev.EventRaised(event.name, event.input, sender=origin))
         return record

@@ -95,7 +95,8 @@ class Deduplicator:
             self.forget_sender(instance.id)
             return
         for turn in state.turns or ():
-            for n, _, event in turn.decisions:
+            for record in turn.decisions:
+                n, event = record.n, record.event
                 if n <= known.last:
                     continue
                 if isinstance(event, ev.SubOrchestrationInstanceCreated):

@@ -348,7 +348,8 @@ def _make_answers(
     """The answers to callers that wait for operations of this batch."""
     results = {each.n: each for each in batch.results}
     found: list[tuple[ev.Origin, ev.EntityOperationCompleted | ev.EntityOperationFailed]] = []
-    for n, _, event in state.runnable if results else ():
+    for record in state.runnable if results else ():
+        n, event = record.n, record.event
         if isinstance(event, ev.EntityOperationReceived) and event.expects_reply and event.sender is not None:
             result = results[n]
             if result.failure is not None:

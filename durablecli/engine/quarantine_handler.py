@@ -101,7 +101,7 @@ class QuarantineHandler:
     def _fail_callers(self, state: EntityRuntimeState, why: str) -> None:
         """Fail operations whose callers wait, and request the locks that this one hasn't granted from a new entity."""
         failure = Failure("durablecli.errors.DamagedHub", f"the entity '{state.id}' {why}")
-        for _, _, event in list(state.pending_records()):
+        for event in [record.event for record in state.pending_records()]:
             if isinstance(event, ev.EntityLockReceived):
                 self._cycle.send(state.id, None, event)
             elif isinstance(event, ev.EntityOperationReceived) and event.expects_reply and event.sender is not None:

@@ -10,7 +10,6 @@ decision's `n`. Fields with their default value are left out of the line.
 from __future__ import annotations
 
 from datetime import datetime
-from typing import NamedTuple
 
 import msgspec
 from msgspec import Raw
@@ -438,7 +437,7 @@ EntityEvent = EntityStarted | EntitySnapshot | EntityArrival | EntityBatch
 AnyEvent = Arrival | ControlEvent | Decision | EntityEvent
 
 
-class Record(NamedTuple):
+class Record(msgspec.Struct, frozen=True, gc=False):
     """One line of a history: the event in its envelope."""
 
     n: int

@@ -21,7 +21,7 @@ from durablecli.limits import MAX_NESTING_DEPTH, PAYLOAD_LIMIT
 from durablecli.model import custom_objects, typed_decode
 from durablecli.model.custom_objects import APP_MODULES
 from durablecli.model.json_codec import decode_json, encode_json
-from durablecli.model.plain_encode import TOO_DEEP, TOO_DEEP_OR_CYCLIC, is_plain, to_plain
+from durablecli.model.plain_encode import ATOM_TYPES, TOO_DEEP, TOO_DEEP_OR_CYCLIC, is_plain, to_plain
 
 __all__ = [
     "TOO_DEEP",
@@ -42,7 +42,14 @@ def encode(value: Any, limit: int = PAYLOAD_LIMIT) -> Raw:
     (base64), paths, pydantic models, and every class that has `to_json`. Keys that are numbers, booleans or None
     become strings, as json.dumps writes them. A Raw already is JSON.
     """
-    data = _encode_value(value)
+    data: bytes | None = None
+    try:
+        if type(value) in ATOM_TYPES or is_plain(value):
+            data = encode_json(value)
+    except (ValueError, RecursionError):
+        pass  # a lone surrogate or too many digits: reported below, with its path
+    if data is None:
+        data = _encode_other(value)
     if len(data) > limit:
         raise UsageError(
             f"the payload has {len(data):,} bytes, the limit is {limit:,}: keep it in a file and pass its path"
@@ -101,12 +108,8 @@ def to_displayable(payload: Raw) -> Raw:
     return payload
 
 
-def _encode_value(value: Any) -> bytes:
-    try:
-        if is_plain(value):
-            return encode_json(value)
-    except (ValueError, RecursionError):
-        pass  # a lone surrogate or too many digits: reported below, with its path
+def _encode_other(value: Any) -> bytes:
+    """Encode a value that isn't plain JSON."""
     if isinstance(value, Raw):
         return _check_raw(bytes(value))
     try:

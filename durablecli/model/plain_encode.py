@@ -30,8 +30,8 @@ TOO_DEEP_OR_CYCLIC = (
     f"nested deeper than {MAX_NESTING_DEPTH} levels, which is the limit, or it contains itself; pass a flatter value"
 )
 
-_ATOM_TYPES = frozenset({str, int, bool, type(None)})
-_ATOM_OR_FLOAT_TYPES = _ATOM_TYPES | {float}
+ATOM_TYPES = frozenset({str, int, bool, type(None)})
+_ATOM_OR_FLOAT_TYPES = ATOM_TYPES | {float}
 _TEXT_TYPES = frozenset({str})
 _SCALAR_TYPES = (datetime, date, time, timedelta, UUID, Decimal, bytes, bytearray, memoryview)
 _ZERO, _MINUTE = timedelta(), timedelta(minutes=1)
@@ -40,7 +40,7 @@ _ZERO, _MINUTE = timedelta(), timedelta(minutes=1)
 def is_plain(value: Any, depth: int = 0) -> bool:
     """Whether msgspec writes this unchanged. Checks types in bulk: a long list of numbers takes one pass in C."""
     kind = type(value)
-    if kind in _ATOM_TYPES:
+    if kind in ATOM_TYPES:
         return True
     if kind is float:
         return isfinite(value)
@@ -55,7 +55,7 @@ def is_plain(value: Any, depth: int = 0) -> bool:
     if depth >= MAX_NESTING_DEPTH:
         return False
     kinds = set(map(type, items))
-    if kinds <= _ATOM_TYPES:
+    if kinds <= ATOM_TYPES:
         return True
     if kinds <= _ATOM_OR_FLOAT_TYPES:
         return all(isfinite(item) for item in items if type(item) is float)

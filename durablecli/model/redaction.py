@@ -59,7 +59,7 @@ class Redactor:
         """Return the record for display."""
         event = record.event
         shown = self._redact_event(record.n, event)
-        return record if shown is event else record._replace(event=shown)
+        return record if shown is event else replace(record, event=shown)
 
     def _redact_event(self, n: int, event: ev.AnyEvent) -> ev.AnyEvent:
         match event:

@@ -15,7 +15,7 @@ from durablecli.model.retries import RetryPolicy
 from durablecli.model.validation import check_operation_name, check_version
 from durablecli.replay.critical_section import to_entity_id_text
 from durablecli.replay.executor import OrchestrationExecutor
-from durablecli.replay.function_marks import function_name, return_annotation
+from durablecli.replay.function_marks import Callee, find_callee
 from durablecli.replay.tasks import Task
 
 
@@ -30,10 +30,9 @@ class CallScheduler:
         self, name: str | Callable[..., Any], policy: RetryPolicy | None, value: Any, expected_type: Any
     ) -> Task[Any]:
         """Schedule an activity."""
-        text = function_name(name, "activity")
-        raw = self._executor.encode(value)
-        annotation, label = self._result_annotation(name, text, expected_type), f"Activity function '{text}'"
-        return self._start_call(ev.TaskScheduled(text, raw), label, annotation, policy)
+        callee = find_callee(name, "activity")
+        decision = ev.TaskScheduled(callee.name, self._executor.encode(value))
+        return self._start_call(decision, callee.label, self._result_annotation(callee, expected_type), policy)
 
     def call_sub_orchestrator(
         self,
@@ -45,14 +44,14 @@ class CallScheduler:
         expected_type: Any,
     ) -> Task[Any]:
         """Start a sub-orchestration."""
-        text = function_name(name, "orchestrator")
+        callee = find_callee(name, "orchestrator")
         if self._executor.section is not None:
             self._executor.section.check_child()
         raw = self._executor.encode(value)
         version = self._started.version if version is None else check_version(version)
         given = None if instance_id is None else self._check_child_id(instance_id)
-        annotation, label = self._result_annotation(name, text, expected_type), f"Orchestrator function '{text}'"
-        return self._schedule_child(text, label, annotation, policy, raw, given, version)
+        annotation = self._result_annotation(callee, expected_type)
+        return self._schedule_child(callee.name, callee.label, annotation, policy, raw, given, version)
 
     def call_http(self, request: DurableHttpRequest) -> Task[DurableHttpResponse]:
         """Start the built-in orchestration that sends an HTTP request."""
@@ -114,7 +113,7 @@ class CallScheduler:
             )
         return given
 
-    def _result_annotation(self, name: str | Callable[..., Any], text: str, expected_type: Any) -> Any:
+    def _result_annotation(self, callee: Callee, expected_type: Any) -> Any:
         if expected_type is not None:
             return expected_type
-        return self._executor.return_types(text) if isinstance(name, str) else return_annotation(name)
+        return self._executor.return_types(callee.name) if callee.annotation is None else callee.annotation

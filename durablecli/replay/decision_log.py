@@ -40,7 +40,7 @@ class DecisionLog:
 
     # ── turns ────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def begin_turn(self, at: datetime, n: int, *, replaying: bool) -> None:
+    def begin_turn(self, at: datetime, n: int, replaying: bool) -> None:
         """Begin a turn at time `at`, whose new records are numbered from `n`."""
         self.is_replaying = replaying
         self.now = at

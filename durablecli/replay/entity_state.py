@@ -116,7 +116,7 @@ class EntityRuntimeState:
 
     def apply(self, record: ev.Record) -> None:
         """Apply one record."""
-        n, at, event = record
+        n, at, event = record.n, record.at, record.event
         self.last_n = n
         self.updated = at
         match event:
@@ -164,7 +164,7 @@ class EntityRuntimeState:
         record = self.scheduled.pop(n, None)
         if record is not None and isinstance(record.event, ev.EntityOperationReceived):
             event = replace(record.event, scheduled_time=None)
-            self._enqueue(record._replace(event=event), event)
+            self._enqueue(replace(record, event=event), event)
 
     def _enqueue(self, record: ev.Record, event: ev.EntityOperationReceived) -> None:
         queue = self.holder_queue if self.lock is not None and _is_lock_holder(self.lock, event.sender) else self.queue

@@ -28,14 +28,11 @@ class EventWaits:
         self._unread_by_name: dict[str, deque[int]] = {}
         self._unread: dict[int, ev.EventRaised] = {}
         self._has_changed = True
-        self._arrival_n = 0
+        self.arrival_n = 0
+        """The arrival whose turn it is."""
         self._last_event_by_name: dict[str, int] = {}
         self._misfit_taken_in: dict[int, int] = {}
         self._misfit_seen_in: dict[int, int] = {}
-
-    def begin_turn(self, arrival_n: int) -> None:
-        """Begin the turn of an arrival."""
-        self._arrival_n = arrival_n
 
     # ── events and waits ─────────────────────────────────────────────────────────────────────────────────────────
 
@@ -76,7 +73,7 @@ class EventWaits:
         try:
             value = decode(event.input, task.annotation)
         except Exception as error:  # noqa: BLE001 - a payload that doesn't fit its annotation fails the wait that took it
-            self._misfit_taken_in[n] = self._arrival_n
+            self._misfit_taken_in[n] = self.arrival_n
             task.fail_with_misfit(n, from_exception(error))
         else:
             task.receive(value)
@@ -121,7 +118,7 @@ class EventWaits:
         (n,) = task.outcomes
         if n not in self._misfit_seen_in:
             is_last = self._last_event_by_name[task.name.casefold()] == n
-            self._misfit_seen_in[n] = self._arrival_n if is_last else self._misfit_taken_in[n]
+            self._misfit_seen_in[n] = self.arrival_n if is_last else self._misfit_taken_in[n]
 
     def rewind_start(self, causes: Sequence[int]) -> int:
         """The first arrival whose turn a rewind takes again; 0 where that is the first of the causes."""

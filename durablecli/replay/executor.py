@@ -90,11 +90,17 @@ class OrchestrationExecutor:
     def apply(self, arrival: ev.Record, at: datetime, n: int, *, replaying: bool = False) -> list[ev.Record]:
         """Apply one arrival; `at` is the function's clock, `n` the next free number. Returns the new decisions."""
         decisions = self._decisions
-        decisions.begin_turn(at, n, replaying=replaying)
-        self.event_waits.begin_turn(arrival.n)
+        decisions.begin_turn(at, n, replaying)
+        self.event_waits.arrival_n = arrival.n
         token = running_turn.set(self)
         try:
-            self._apply_arrival(arrival)
+            event = arrival.event
+            if isinstance(event, ev.EventRaised):
+                self.event_waits.add_event(arrival.n, event)
+            elif isinstance(event, ev.ExecutionStarted):
+                self._call_function()
+            else:
+                self._open_tasks.apply(arrival)
             if decisions.stop_error is None and not self.ended:
                 self._run()
         finally:
@@ -108,15 +114,6 @@ class OrchestrationExecutor:
     def finish_replay(self) -> None:
         """End the replay; raises NonDeterminismError for decisions that the code didn't make again."""
         self._decisions.finish_replay()
-
-    def _apply_arrival(self, arrival: ev.Record) -> None:
-        match arrival.event:
-            case ev.EventRaised() as event:
-                self.event_waits.add_event(arrival.n, event)
-            case ev.ExecutionStarted():
-                self._call_function()
-            case _:
-                self._open_tasks.apply(arrival)
 
     # ── running the function ─────────────────────────────────────────────────────────────────────────────────────
 

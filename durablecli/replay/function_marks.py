@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Generator
 from functools import lru_cache
-from types import NoneType, UnionType
+from types import FunctionType, NoneType, UnionType
 from typing import Annotated, Any, Literal, NamedTuple, TypeVar, Union, get_args, get_origin
 
 from durablecli.model.annotations import is_unresolved, resolve_signature
@@ -56,6 +56,33 @@ def function_name(function: str | Callable[..., Any], kind: str) -> str:
     if found.kind != kind:
         raise ValueError(f"{found.name} is an {found.kind}; an {kind} is needed here")
     return check_name(found.name, f"an {kind}")
+
+
+class Callee(NamedTuple):
+    """A function that an orchestrator calls. `annotation` is its return annotation, None of one given by name."""
+
+    name: str
+    label: str
+    annotation: Any
+
+
+_CACHEABLE_TYPES = frozenset({str, FunctionType})
+"""The types of nearly all that is called. Others may compare and hash as they like."""
+
+
+def find_callee(function: str | Callable[..., Any], kind: str) -> Callee:
+    """Find the activity or orchestrator that is called; raises ValueError if it isn't decorated as this kind."""
+    return _find_callee_cached(function, kind) if type(function) in _CACHEABLE_TYPES else _find_callee(function, kind)
+
+
+def _find_callee(function: str | Callable[..., Any], kind: str) -> Callee:
+    name = function_name(function, kind)
+    annotation = None if isinstance(function, str) else return_annotation(function)
+    label = f"Activity function '{name}'" if kind == "activity" else f"Orchestrator function '{name}'"
+    return Callee(name, label, annotation)
+
+
+_find_callee_cached = lru_cache(4096)(_find_callee)
 
 
 @lru_cache(4096)

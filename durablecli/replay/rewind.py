@@ -68,7 +68,7 @@ def plan_rewind(state: RuntimeState) -> RewindPlan:
     answered = [
         turn.arrival.n for turn in state.turns[first:] if answered_decision(turn.arrival.event) in void_decisions
     ]
-    asked = {n: event for turn in state.turns for n, _, event in turn.decisions}
+    asked = {record.n: record.event for turn in state.turns for record in turn.decisions}
     failed = [answered_decision(turn.arrival.event) for turn in state.turns if turn.arrival.n in state.causes]
     again = [(n, asked[n]) for n in failed if n in asked and n not in void_decisions]
     children = tuple((n, e) for n, e in again if isinstance(e, ev.SubOrchestrationInstanceCreated))
@@ -89,7 +89,11 @@ def plan_rewind(state: RuntimeState) -> RewindPlan:
 def _collect_attempts(children: Collection[int], turns: Sequence[Turn]) -> dict[int, tuple[ChildAttempt, ...]]:
     """The attempts of each child, from the one that is repeated to the last."""
     decided = (record for turn in turns for record in turn.decisions)
-    created = [ChildAttempt(n, at, e) for n, at, e in decided if isinstance(e, ev.SubOrchestrationInstanceCreated)]
+    created = [
+        ChildAttempt(record.n, record.at, event)
+        for record in decided
+        if isinstance(event := record.event, ev.SubOrchestrationInstanceCreated)
+    ]
     first = {each.created.retry_of or each.n: each.n for each in created if each.n in children}
     found: dict[int, list[ChildAttempt]] = {n: [] for n in first.values()}
     for each in created:
@@ -108,7 +112,7 @@ def _check_no_critical_section(state: RuntimeState, turns: Sequence[Turn], undon
     """Raise WrongState if the execution would continue in a critical section whose locks are released."""
     decided = [record for turn in turns for record in turn.decisions]
     given_back = {record.event.lock for record in decided if isinstance(record.event, ev.EntityUnlockSent)}
-    if any(isinstance(event, ev.EntityLockRequested) and n not in given_back for n, _, event in decided):
+    if any(isinstance(each.event, ev.EntityLockRequested) and each.n not in given_back for each in decided):
         raise WrongState(f"{state.instance} can't be rewound: it failed while it held or waited for locks")
     if any(isinstance(record.event, ev.EntityUnlockSent) for turn in undone for record in turn.decisions):
         raise WrongState(f"{state.instance} can't be rewound: it has released locks since its failure")

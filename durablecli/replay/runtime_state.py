@@ -10,10 +10,11 @@ from its starting point on once more, except those that it drops.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable
 from datetime import datetime
+from typing import Any, get_args
 
+import msgspec
 from msgspec import Raw
 
 from durablecli.model import events as ev
@@ -42,13 +43,12 @@ _ANSWERED_TYPE: dict[type[ev.AnyEvent], type[OpenDecision]] = {
 """For each kind of outcome the kind of decision that it answers."""
 
 
-@dataclass(slots=True)
-class Turn:
+class Turn(msgspec.Struct, gc=False):
     """One arrival as it was applied, and the decisions that followed."""
 
     arrival: ev.Record
     at: datetime
-    decisions: list[ev.Record] = field(default_factory=list)
+    decisions: list[ev.Record]
 
 
 class RuntimeState:
@@ -63,12 +63,27 @@ class RuntimeState:
     from which the retry timeouts of open calls count.
     """
 
+    started = ev.ExecutionStarted("", "", "")
+    created: datetime = datetime.min
+    updated: datetime = datetime.min
+    last_n = 0
+    size = 0
+    has_started = False
+    incomplete = False
+    end_status: str | None = None
+    result: Raw = ev.ABSENT
+    failure: Failure | None = None
+    failure_has_name_prefix = False
+    causes: tuple[int, ...] = ()
+    rewind_from = 0
+    completed_n = 0
+    custom_status: Raw = ev.ABSENT
+    suspended: str | None = None
+    suspended_at: datetime | None = None
+    blocked: str | None = None
+    blocked_at: datetime | None = None
+
     def __init__(self, *, keep_turns: bool = False) -> None:
-        self.started = ev.ExecutionStarted("", "", "")
-        self.created: datetime = datetime.min
-        self.updated: datetime = datetime.min
-        self.last_n = 0
-        self.size = 0
         self.open_decisions: dict[int, OpenDecision] = {}
         self.locks: dict[int, ev.EntityLockRequested] = {}
         self.scheduled_at: dict[int, datetime] = {}
@@ -77,20 +92,6 @@ class RuntimeState:
         self.kept_decisions: list[ev.Record] = []
         self.timeout_resets: dict[int, datetime] = {}
         self.later_attempts: dict[int, list[int]] = {}
-        self.has_started = False
-        self.incomplete = False
-        self.end_status: str | None = None
-        self.result: Raw = ev.ABSENT
-        self.failure: Failure | None = None
-        self.failure_has_name_prefix = False
-        self.causes: tuple[int, ...] = ()
-        self.rewind_from = 0
-        self.completed_n = 0
-        self.custom_status: Raw = ev.ABSENT
-        self.suspended: str | None = None
-        self.suspended_at: datetime | None = None
-        self.blocked: str | None = None
-        self.blocked_at: datetime | None = None
         self.turns: list[Turn] | None = [] if keep_turns else None
 
     # ── queries ──────────────────────────────────────────────────────────────────────────────────────────────────
@@ -138,105 +139,81 @@ class RuntimeState:
 
     def apply(self, record: ev.Record) -> None:
         """Apply one record."""
-        n, at, event = record
-        self.last_n = n
-        self.updated = at
-        match event:
-            case ev.TaskScheduled() | ev.TimerCreated() | ev.SubOrchestrationInstanceCreated():
-                self._open_decision(record, event)
-            case (
-                ev.TaskCompleted()
-                | ev.TaskFailed()
-                | ev.SubOrchestrationInstanceCompleted()
-                | ev.SubOrchestrationInstanceFailed()
-            ):
-                self._close_decision(event.task)
-                self._add_arrival(record, event.held)
-            case ev.TimerFired():
-                self._close_decision(event.timer)
-                self._add_arrival(record, event.held)
-            case ev.EventRaised():
-                self._add_arrival(record, event.held or self.ended)
-            case ev.ExecutionStarted():
-                self.started = event
-                self.created = at
-                self.custom_status = event.custom_status
-                self._add_arrival(record, event.held)
-            case ev.OrchestratorStarted():
-                self._apply_held(event.upto, at)
-            case ev.CustomStatusSet():
-                self.custom_status = event.status
-            case ev.EventAwaited():
-                self.event_waits.add_wait(n, event.name, at)
-                self._add_decision(record)
-            case ev.TimerCanceled():
-                self._close_decision(event.timer)
-                self._add_decision(record)
-            case ev.EventSent() | ev.EntityOperationSignaled():
-                self._add_decision(record)
-            case ev.ExecutionCompleted():
-                self._complete(n, event)
-                self._add_decision(record)
-            case ev.ContinueAsNew():
-                self._end_execution("ContinuedAsNew")
-                self._add_decision(record)
-            case ev.ExecutionRewound():
-                self._rewind(event, at)
-            case _:
-                if not self._apply_entity_event(record, event):
-                    self._apply_control_event(event, at)
-
-    def _apply_entity_event(self, record: ev.Record, event: ev.AnyEvent) -> bool:
-        """Apply a record about calls and locks of entities; False for any other."""
-        match event:
-            case ev.EntityOperationCalled() | ev.EntityLockRequested():
-                self._open_decision(record, event)
-            case ev.EntityOperationCompleted() | ev.EntityOperationFailed():
-                self._close_decision(event.task)
-                self._add_arrival(record, event.held or self.ended)
-            case ev.EntityLockGranted():
-                self._apply_lock_event(event)
-                self._add_arrival(record, event.held)
-            case ev.EntityUnlockSent():
-                self._apply_lock_event(event)
-                self._add_decision(record)
-            case _:
-                return False
-        return True
-
-    def _apply_control_event(self, event: ev.AnyEvent, at: datetime) -> None:
-        match event:
-            case ev.ExecutionSuspended():
-                self.suspended, self.suspended_at = event.reason, at
-            case ev.ExecutionResumed():
-                self.suspended = self.suspended_at = None
-            case ev.ExecutionBlocked():
-                self.blocked, self.blocked_at = event.reason, at
-            case ev.ExecutionUnblocked():
-                self.blocked = self.blocked_at = None
-            case ev.EventWaitsChanged():
-                self.event_waits.replace(event, at)
-            case ev.ExecutionTerminated():
-                pass
-            case _:
-                raise AssertionError(f"{type(event).__name__} isn't a record of an orchestration")
+        self.last_n = record.n
+        self.updated = record.at
+        event = record.event
+        apply = _APPLY.get(type(event))
+        if apply is None:
+            raise AssertionError(f"{type(event).__name__} isn't a record of an orchestration")
+        apply(self, record, event)
 
     def _open_decision(self, record: ev.Record, event: OpenDecision) -> None:
         self.open_decisions[record.n] = event
         self.scheduled_at[record.n] = record.at
-        if type(event) is ev.SubOrchestrationInstanceCreated and event.retry_of is not None:
-            self.later_attempts.setdefault(event.retry_of, []).append(record.n)
-        self._add_decision(record)
+        self._add_decision(record, event)
 
-    def _apply_lock_event(self, event: ev.AnyEvent) -> None:
-        """Close a request for locks that is granted or cancelled. Granted locks stay, even while the grant is held."""
-        n = answered_decision(event)
-        request = self.open_decisions.get(n)
-        self._close_decision(n)
-        if isinstance(event, ev.EntityUnlockSent):
-            self.locks.pop(n, None)
-        elif isinstance(request, ev.EntityLockRequested):
-            self.locks[n] = request
+    def _open_child(self, record: ev.Record, event: ev.SubOrchestrationInstanceCreated) -> None:
+        if event.retry_of is not None:
+            self.later_attempts.setdefault(event.retry_of, []).append(record.n)
+        self._open_decision(record, event)
+
+    def _apply_outcome(self, record: ev.Record, event: _Outcome) -> None:
+        self._close_decision(event.task)
+        self._add_arrival(record, event.held)
+
+    def _apply_timer_fired(self, record: ev.Record, event: ev.TimerFired) -> None:
+        self._close_decision(event.timer)
+        self._add_arrival(record, event.held)
+
+    def _apply_late_arrival(self, record: ev.Record, event: ev.EventRaised | _OperationOutcome) -> None:
+        """Apply an arrival that an execution may still receive when it has ended: a rewind can make it count."""
+        if not isinstance(event, ev.EventRaised):
+            self._close_decision(event.task)
+        self._add_arrival(record, event.held or self.ended)
+
+    def _apply_start(self, record: ev.Record, event: ev.ExecutionStarted) -> None:
+        self.started = event
+        self.created = record.at
+        self.custom_status = event.custom_status
+        self._add_arrival(record, event.held)
+
+    def _apply_event_wait(self, record: ev.Record, event: ev.EventAwaited) -> None:
+        self.event_waits.add_wait(record.n, event.name, record.at)
+        self._add_decision(record, event)
+
+    def _cancel_timer(self, record: ev.Record, event: ev.TimerCanceled) -> None:
+        self._close_decision(event.timer)
+        self._add_decision(record, event)
+
+    def _set_custom_status(self, record: ev.Record, event: ev.CustomStatusSet) -> None:
+        self.custom_status = event.status
+
+    def _grant_locks(self, record: ev.Record, event: ev.EntityLockGranted) -> None:
+        """Close a request for locks. They stay, even while the grant is held."""
+        request = self.open_decisions.get(event.task)
+        if isinstance(request, ev.EntityLockRequested):
+            self.locks[event.task] = request
+        self._apply_outcome(record, event)
+
+    def _release_locks(self, record: ev.Record, event: ev.EntityUnlockSent) -> None:
+        self.locks.pop(event.lock, None)
+        self._close_decision(event.lock)
+        self._add_decision(record, event)
+
+    def _apply_control_event(self, record: ev.Record, event: _ControlEvent) -> None:
+        match event:
+            case ev.ExecutionSuspended():
+                self.suspended, self.suspended_at = event.reason, record.at
+            case ev.ExecutionResumed():
+                self.suspended = self.suspended_at = None
+            case ev.ExecutionBlocked():
+                self.blocked, self.blocked_at = event.reason, record.at
+            case ev.ExecutionUnblocked():
+                self.blocked = self.blocked_at = None
+            case ev.EventWaitsChanged():
+                self.event_waits.replace(event, record.at)
+            case ev.ExecutionTerminated():
+                pass
 
     def _close_decision(self, n: int) -> None:
         self.open_decisions.pop(n, None)
@@ -248,33 +225,40 @@ class RuntimeState:
         else:
             self._start_turn(record, record.at)
 
-    def _apply_held(self, upto: int, at: datetime) -> None:
-        while self.held and self.held[0].n <= upto:
-            self._start_turn(self.held.popleft(), at)
+    def _apply_held(self, record: ev.Record, event: ev.OrchestratorStarted) -> None:
+        while self.held and self.held[0].n <= event.upto:
+            self._start_turn(self.held.popleft(), record.at)
 
     def _start_turn(self, record: ev.Record, at: datetime) -> None:
         self.has_started = True
         self.incomplete = False
         event = record.event
-        if isinstance(event, ev.EventRaised):
+        if type(event) is ev.EventRaised:
             self.event_waits.add_event(event.name)
-        decisions, self.kept_decisions = self.kept_decisions, []
         if self.turns is not None:
-            self.turns.append(Turn(record, at, decisions))
+            self.turns.append(Turn(record, at, self.kept_decisions))
+            self.kept_decisions = []
+        elif self.kept_decisions:
+            self.kept_decisions = []
 
-    def _add_decision(self, record: ev.Record) -> None:
+    def _add_decision(self, record: ev.Record, event: ev.AnyEvent) -> None:
         self.incomplete = False
         if self.turns:
             self.turns[-1].decisions.append(record)
 
-    def _complete(self, n: int, event: ev.ExecutionCompleted) -> None:
+    def _complete(self, record: ev.Record, event: ev.ExecutionCompleted) -> None:
         self._end_execution(event.status)
         self.result, self.failure, self.failure_has_name_prefix = (
             event.result,
             event.failure,
             event.failure_has_name_prefix,
         )
-        self.causes, self.completed_n, self.rewind_from = event.causes, n, event.rewind_from
+        self.causes, self.completed_n, self.rewind_from = event.causes, record.n, event.rewind_from
+        self._add_decision(record, event)
+
+    def _continue_as_new(self, record: ev.Record, event: ev.ContinueAsNew) -> None:
+        self._end_execution("ContinuedAsNew")
+        self._add_decision(record, event)
 
     def _end_execution(self, status: str) -> None:
         self.end_status = status
@@ -289,7 +273,7 @@ class RuntimeState:
 
     # ── rewind ───────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _rewind(self, event: ev.ExecutionRewound, at: datetime) -> None:
+    def _rewind(self, record: ev.Record, event: ev.ExecutionRewound) -> None:
         """Undo the end. The turns from `start` on are held again, except what is forgotten or void."""
         self.end_status = None
         self.result, self.failure = ev.ABSENT, None
@@ -298,7 +282,9 @@ class RuntimeState:
         if self.turns is not None:
             self._rewind_turns(self.turns, frozenset(event.forgotten), frozenset(event.void), event.start)
             if event.resets_timeouts:
-                self.timeout_resets.update((_first_attempt(n, asked), at) for n, asked in self.open_decisions.items())
+                self.timeout_resets.update(
+                    (_first_attempt(n, asked), record.at) for n, asked in self.open_decisions.items()
+                )
 
     def _rewind_turns(self, turns: list[Turn], forgotten: frozenset[int], void: frozenset[int], start: int) -> None:
         first = next((i for i, turn in enumerate(turns) if turn.arrival.n >= start), len(turns))
@@ -336,12 +322,13 @@ class RuntimeState:
             self._close_decision(answered_decision(record.event))
 
     def _add_open_decisions(self, decisions: Iterable[ev.Record]) -> None:
-        for n, at, event in decisions:
+        for record in decisions:
+            event = record.event
             if isinstance(event, ev.EventAwaited):
-                self.event_waits.add_wait(n, event.name, at)
+                self.event_waits.add_wait(record.n, event.name, record.at)
             elif isinstance(event, OpenDecision):
-                self.open_decisions[n] = event
-                self.scheduled_at[n] = at
+                self.open_decisions[record.n] = event
+                self.scheduled_at[record.n] = record.at
 
 
 def _first_attempt(n: int, asked: OpenDecision) -> int:
@@ -349,21 +336,54 @@ def _first_attempt(n: int, asked: OpenDecision) -> int:
     return getattr(asked, "retry_of", None) or n
 
 
+_OperationOutcome = ev.EntityOperationCompleted | ev.EntityOperationFailed
+_Outcome = (
+    ev.TaskCompleted
+    | ev.TaskFailed
+    | ev.SubOrchestrationInstanceCompleted
+    | ev.SubOrchestrationInstanceFailed
+    | ev.EntityLockGranted
+)
+_ControlEvent = (
+    ev.ExecutionSuspended
+    | ev.ExecutionResumed
+    | ev.ExecutionTerminated
+    | ev.ExecutionBlocked
+    | ev.ExecutionUnblocked
+    | ev.EventWaitsChanged
+)
+_APPLY: dict[type, Callable[[RuntimeState, ev.Record, Any], None]] = {
+    **dict.fromkeys(get_args(OpenDecision), RuntimeState._open_decision),
+    ev.SubOrchestrationInstanceCreated: RuntimeState._open_child,
+    **dict.fromkeys(get_args(_Outcome), RuntimeState._apply_outcome),
+    ev.EntityLockGranted: RuntimeState._grant_locks,
+    **dict.fromkeys((ev.EventRaised, *get_args(_OperationOutcome)), RuntimeState._apply_late_arrival),
+    ev.TimerFired: RuntimeState._apply_timer_fired,
+    ev.ExecutionStarted: RuntimeState._apply_start,
+    ev.OrchestratorStarted: RuntimeState._apply_held,
+    ev.EventAwaited: RuntimeState._apply_event_wait,
+    ev.TimerCanceled: RuntimeState._cancel_timer,
+    ev.EntityUnlockSent: RuntimeState._release_locks,
+    ev.CustomStatusSet: RuntimeState._set_custom_status,
+    **dict.fromkeys((ev.EventSent, ev.EntityOperationSignaled), RuntimeState._add_decision),
+    ev.ExecutionCompleted: RuntimeState._complete,
+    ev.ContinueAsNew: RuntimeState._continue_as_new,
+    ev.ExecutionRewound: RuntimeState._rewind,
+    **dict.fromkeys(get_args(_ControlEvent), RuntimeState._apply_control_event),
+}
+"""How each kind of record is applied."""
+
+_NAMES_TASK = frozenset({*get_args(_Outcome), *get_args(_OperationOutcome)})
+
+
 def answered_decision(event: ev.AnyEvent) -> int:
     """The number of the decision that an event answers or cancels; 0 where there is none."""
+    if type(event) in _NAMES_TASK:
+        n: int = event.task  # type: ignore[union-attr]
+        return n
     match event:
         case ev.TimerFired() | ev.TimerCanceled():
             return event.timer
-        case (
-            ev.TaskCompleted()
-            | ev.TaskFailed()
-            | ev.SubOrchestrationInstanceCompleted()
-            | ev.SubOrchestrationInstanceFailed()
-            | ev.EntityOperationCompleted()
-            | ev.EntityOperationFailed()
-            | ev.EntityLockGranted()
-        ):
-            return event.task
         case ev.EntityUnlockSent():
             return event.lock
         case _:

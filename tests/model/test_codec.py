@@ -102,8 +102,8 @@ def test_the_table_holds_every_kind() -> None:
 
 @pytest.mark.parametrize("event", EVENTS, ids=lambda event: type(event).__name__)
 def test_a_record_survives_its_line(event: ev.AnyEvent) -> None:
-    n, at, back = decode_record(encode_record(ev.Record(3, AT, event), START), START)
-    assert (n, at, type(back), comparable(back)) == (3, AT, type(event), comparable(event))
+    back = decode_record(encode_record(ev.Record(3, AT, event), START), START)
+    assert (back.n, back.at, type(back.event), comparable(back.event)) == (3, AT, type(event), comparable(event))
 
 
 @pytest.mark.parametrize("event", EVENTS, ids=lambda event: type(event).__name__)

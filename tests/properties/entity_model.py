@@ -143,7 +143,7 @@ class ModelEntity:
         assert [record.event for record in carried] == [*inside, *outside, *self.scheduled.values()]
         self.n, self.queue, self.scheduled = n, [], {}
         for record in carried:
-            self.apply(*record)
+            self.apply(record.n, record.at, record.event)
 
     @property
     def pending_count(self) -> int:
@@ -197,7 +197,7 @@ class EntityModel:
     # ── instances ────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _apply_orchestration_record(self, id: str, execution: str, record: ev.Record) -> None:
-        n, _, event = record
+        n, event = record.n, record.event
         match event:
             case ev.ExecutionStarted():
                 assert id not in self.live_executions, f"{id} was started while it lived"
@@ -263,7 +263,7 @@ class EntityModel:
         figure = self.entities[id]
         assert figure.execution == write.execution
         if write.rewrites_file:
-            n, _, snapshot = records[0]
+            n, snapshot = records[0].n, records[0].event
             assert isinstance(snapshot, ev.EntitySnapshot)
             carried, records = records[1 : figure.pending_count + 1], records[figure.pending_count + 1 :]
             self.coverage.add("compacted, with something that waits" if carried else "compacted")
@@ -271,11 +271,11 @@ class EntityModel:
                 self.coverage.add("compacted under lock")
             figure.apply_snapshot(n, snapshot, carried)
         for record in records:
-            figure.apply(*record)
+            figure.apply(record.n, record.at, record.event)
             self._note_entity_record(figure, record)
 
     def _note_entity_record(self, figure: ModelEntity, record: ev.Record) -> None:
-        n, _, event = record
+        n, event = record.n, record.event
         match event:
             case ev.EntityOperationReceived(sender=sender):
                 if sender is None:

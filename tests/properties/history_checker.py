@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Any
 
+from msgspec.structs import replace
+
 from durablecli.model import events as ev
 from durablecli.replay.executor import OrchestrationExecutor
 from durablecli.replay.replay import create_executor, replay
@@ -144,7 +146,7 @@ class ReplayComparison:
             return
         if isinstance(wanted.event, ev.EventSent):
             assert isinstance(record.event, ev.EventSent)
-            wanted = wanted._replace(event=record.event)  # whether it was delivered isn't the function's to say
+            wanted = replace(wanted, event=record.event)  # whether it was delivered isn't the function's to say
         assert wanted == record
 
     def _rebuild(self, records: Sequence[ev.Record]) -> None:

@@ -497,7 +497,7 @@ def test_decisions_hold_plain_strings_and_times() -> None:
         yield context.wait_for_external_event(Word("f"))
 
     harness = ExecutorHarness(flow)
-    kept = [value for _, _, event in harness.records[1:] for value in msgspec.structs.astuple(event)]
+    kept = [value for record in harness.records[1:] for value in msgspec.structs.astuple(record.event)]
     assert {type(value) for value in kept if isinstance(value, str | datetime)} == {str, datetime}
     assert "".join(value for value in kept if isinstance(value, str) and len(value) == 1) == "ab2cdxef"
 

@@ -124,7 +124,7 @@ class ExecutorHarness:
 
 def format_record(record: ev.Record) -> str:
     """`3 TaskScheduled F1 "x"`: the number, the kind, and the main fields."""
-    n, at, event = record
+    n, at, event = record.n, record.at, record.event
     parts = [str(n), type(event).__name__]
     match event:
         case ev.TaskScheduled():

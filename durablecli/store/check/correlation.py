@@ -105,7 +105,8 @@ class Correlator:
         self, records: Iterable[ev.Record], sender: RuntimeState, damaged: set[str]
     ) -> Iterator[tuple[QuarantinedMessage, str]]:
         """Yield the signals of an orchestration to damaged entities that have neither processed nor received them."""
-        for n, at, event in records:
+        for record in records:
+            n, at, event = record.n, record.at, record.event
             if not isinstance(event, ev.EntityOperationSignaled) or event.entity not in damaged:
                 continue
             origin = ev.Origin(sender.instance, sender.execution, n)

@@ -26,7 +26,7 @@ class EntityLogChecker:
 
     def check(self, record: ev.Record) -> Iterator[str]:
         """Yield the problems of a record, given those before it."""
-        n, _, event = record
+        n, event = record.n, record.event
         self.record_count += 1
         yield from self._check_beginning(n, event)
         match event:

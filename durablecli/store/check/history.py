@@ -44,7 +44,7 @@ class _HistoryChecker:
         self.completed_at_n = 0
 
     def check(self, record: ev.Record) -> Iterator[str]:
-        n, _, event = record
+        n, event = record.n, record.event
         if (n == 1) != isinstance(event, ev.ExecutionStarted):
             yield "is the first, and no ExecutionStarted" if n == 1 else "is a second ExecutionStarted"
         if isinstance(event, _AnswerableDecision):
@@ -61,7 +61,7 @@ class _HistoryChecker:
             yield from self.check_answer(record)
 
     def check_answer(self, record: ev.Record) -> Iterator[str]:
-        n, at, event = record
+        n, at, event = record.n, record.at, record.event
         task, kind = _answered_decision(event)
         if kind is None:
             return

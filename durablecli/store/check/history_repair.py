@@ -295,7 +295,7 @@ class HistoryRepair:
 
 def _held_and_requested_locks(state: EntityRuntimeState) -> list[ev.EntityLock]:
     """Return the lock of an entity that is held, and those that are requested."""
-    asked = [event for _, _, event in state.in_line() if isinstance(event, ev.EntityLockReceived)]
+    asked = [event for each in state.in_line() if isinstance(event := each.event, ev.EntityLockReceived)]
     held = [] if state.lock is None else [state.lock]
     return [*held, *(ev.EntityLock(event.sender, event.entities, state.updated) for event in asked)]
 
