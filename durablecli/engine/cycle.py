@@ -53,6 +53,11 @@ class Cycle:
     def has_deliveries(self) -> bool:
         return bool(self._deliveries)
 
+    @property
+    def has_sent(self) -> bool:
+        """Whether anything was sent, or a start announced, since all deliveries were made."""
+        return bool(self._deliveries or self.delivery_count or self.starting_children)
+
     def send(self, id: str, execution: str | None, event: ev.Arrival | ev.EntityArrival) -> None:
         """Queue an arrival for an instance or entity; it is delivered within this cycle."""
         self._deliveries.append((id, execution, event))

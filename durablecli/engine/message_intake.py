@@ -129,6 +129,8 @@ class MessageIntake:
         isn't possible in this cycle, and the other has to wait."""
         if self._queue.is_clear:
             return self._is_up_to_date
+        if not self._queue.has_message_for(target):
+            return self._is_up_to_date
         self.start_early(target)
         for entry in self._queue.find_messages_before(target):
             if self._cycle.is_budget_spent or not self._handle(entry):

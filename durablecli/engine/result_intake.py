@@ -71,7 +71,9 @@ class ResultIntake:
             return False
         if self._messages.is_clear:
             return True
-        return all(map(self._messages.handle_before, self._find_targets(result)))
+        if isinstance(result, EntityBatchResult):
+            return all(map(self._messages.handle_before, self._find_targets(result)))
+        return self._messages.handle_before(result.key[0])
 
     def _answers_split_turn(self, result: EntityBatchResult) -> bool:
         """Whether it answers the instance whose turn is being split: an answer parked there could be lost in a
@@ -79,10 +81,8 @@ class ResultIntake:
         split_turn = self._split_turn
         return split_turn.is_active and any(map(split_turn.is_splitting, self._entities.find_callers(result)))
 
-    def _find_targets(self, result: ActivityResult | EntityBatchResult) -> Iterable[str]:
-        """The instances and entities that a result reaches."""
-        if not isinstance(result, EntityBatchResult):
-            return (result.key[0],)
+    def _find_targets(self, result: EntityBatchResult) -> Iterable[str]:
+        """The instances and entities that the result of a batch reaches."""
         batch = result.event
         sent = [*(each.entity for each in batch.signals), *(each.instance for each in batch.starts)]
         return (result.key[0], *self._entities.find_callers(result), *sent)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable
+from typing import cast, get_args
 
 from msgspec.structs import replace
 
@@ -26,6 +27,8 @@ from durablecli.engine.watchdog import CurrentTurn
 from durablecli.model import events as ev
 from durablecli.model.entity_id import is_entity_id
 from durablecli.replay import pending
+
+_ENTITY_ARRIVALS = frozenset(get_args(ev.EntityArrival))
 
 
 class TurnRunner:
@@ -153,6 +156,8 @@ class TurnRunner:
     def deliver(self) -> None:
         """Deliver what turns have sent: applied while the cycle has budget left, held from then on."""
         cycle = self._cycle
+        if not cycle.has_sent:
+            return
         handling = cycle.handling
         while cycle.has_deliveries:
             id, execution, event, hold = cycle.pop_delivery()
@@ -164,15 +169,16 @@ class TurnRunner:
     def _route_arrival(
         self, id: str, execution: str | None, event: ev.Arrival | ev.EntityArrival, *, hold: bool
     ) -> None:
-        if isinstance(event, ev.EntityArrival):
-            self.entity_scheduler.receive(id, event)
-            return
-        if self.split_turn.is_splitting(id):
-            self.split_turn.park(id, execution, event)
-            return
-        if isinstance(event, ev.ExecutionStarted):
+        if type(event) in _ENTITY_ARRIVALS:
+            self.entity_scheduler.receive(id, cast("ev.EntityArrival", event))
+        elif self.split_turn.is_active and self.split_turn.is_splitting(id):
+            self.split_turn.park(id, execution, cast("ev.Arrival", event))
+        elif type(event) is ev.ExecutionStarted:
             self._start_child(event, hold=hold)
-            return
+        else:
+            self._route_to_instance(id, execution, cast("ev.Arrival", event), hold=hold)
+
+    def _route_to_instance(self, id: str, execution: str | None, event: ev.Arrival, *, hold: bool) -> None:
         instance = self._instances.get(id)
         if instance is None and self._instances.is_quarantined(id):
             self.applier.quarantine_arrival(id, execution, event)
@@ -180,7 +186,7 @@ class TurnRunner:
         if instance is None or (execution is not None and instance.runtime_state.execution != execution):
             self._stats["dropped"] += 1
             return
-        if isinstance(event, ev.ExecutionTerminated):
+        if type(event) is ev.ExecutionTerminated:
             self.applier.terminate(instance, event)
         elif instance.runtime_state.accepts(event):
             self.run_or_hold(instance, event, hold=hold)
@@ -218,11 +224,12 @@ class TurnRunner:
         if instance.incomplete or state.incomplete:
             self._ready.add(instance.id)  # that turn is completed first
             return False
-        if not self._executors.ensure_executor(instance, event) or instance.runtime_state.must_hold:
-            return False
-        state = instance.runtime_state  # a replay may have read it again
+        if instance.executor is None:
+            if not self._executors.ensure_executor(instance, event) or instance.runtime_state.must_hold:
+                return False
+            state = instance.runtime_state  # a replay may have read it again
         at = max(self._cycle.builder.at, state.updated) if state.last_n else self._cycle.builder.at
-        if isinstance(event, ev.TimerFired):
+        if type(event) is ev.TimerFired:
             timer = state.open_decisions[event.timer]
             assert isinstance(timer, ev.TimerCreated)
             at = max(at, timer.fire_at)
