@@ -10,6 +10,7 @@ from threading import Event
 MIN_POLL_INTERVAL = 0.002
 MAX_POLL_INTERVAL = 0.2
 _RECHECK_INTERVAL = 5.0  # an unchanged token is trusted for this long
+_PAUSE_FACTOR = 5  # while a busy engine changes the token all the time, the caller's checks take a sixth of the time
 
 
 class Poller:
@@ -32,6 +33,7 @@ class Poller:
         self._min_interval = min(min_interval, max_interval)
         self._max_interval = max_interval
         self._interval = self._min_interval
+        self._resumed_at = clock()
 
     def is_expired(self) -> bool:
         """Whether the timeout has passed."""
@@ -52,10 +54,15 @@ class Poller:
         event.wait(max(0.0, min(remaining, _RECHECK_INTERVAL)))
 
     def wait_for_change(self, read_token: Callable[[], object], before: object) -> None:
-        """Return when the token differs from `before`, when the timeout has passed, or after a few seconds anyway."""
-        self._interval = self._min_interval
-        recheck_at = self._clock() + _RECHECK_INTERVAL
-        while not self.is_expired() and self._clock() < recheck_at:
+        """Return when the token differs from `before`, when the timeout has passed, or after a few seconds anyway.
+
+        If what the caller has done since the last call took long, so does the first pause.
+        """
+        now = self._clock()
+        took = now - self._resumed_at
+        self._interval = min(max(self._min_interval, took * _PAUSE_FACTOR), self._max_interval)
+        while not self.is_expired() and self._clock() < now + _RECHECK_INTERVAL:
             self.pause()
             if read_token() != before:
-                return
+                break
+        self._resumed_at = self._clock()

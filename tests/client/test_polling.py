@@ -82,3 +82,12 @@ def test_each_wait_for_a_change_begins_with_short_pauses() -> None:
     time.pauses.clear()
     poller.wait_for_change(lambda: "other", before="same")
     assert time.pauses == [pytest.approx(0.002)]
+
+
+def test_a_check_that_takes_long_is_repeated_less_often() -> None:
+    time = FakeTime()
+    poller = make_poller(time)
+    for took in (0.0, 0.01, 0.03, 0.5, 0.0):
+        time.now += took
+        poller.wait_for_change(lambda: "changed", "before")
+    assert time.pauses == pytest.approx([0.002, 0.05, 0.15, 0.2, 0.002])

@@ -19,11 +19,13 @@ from durablecli.store.inbox.message_files import (
     hash_target,
     kind_in_name,
     number_in_name,
+    target_in_name,
 )
 from durablecli.store.inbox.messages import Message, MessageItem
 from durablecli.store.layout import NEW_MESSAGES_FOLDER
 
 _MAX_EVENTS_READ = 100
+_MAX_REMEMBERED = 64
 _UNKNOWN_TIME = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -35,6 +37,7 @@ class InboxReader:
         self._new = f"{root}/{NEW_MESSAGES_FOLDER}"
         self._counter = MessageCounter(disk, root)
         self.parts = batches.BatchParts(disk, self._new)
+        self._batch_items: dict[tuple[str, str], Message] = {}
 
     def read_listing(self) -> InboxListing:
         """List the names of all messages, for `abridged_messages` of several instances."""
@@ -64,10 +67,26 @@ class InboxReader:
             if not in_full and events > _MAX_EVENTS_READ and is_event and name.endswith(endings[0]):
                 yield Message("", number_in_name(name), _UNKNOWN_TIME, "raise-event", [MessageItem(instance)])
                 continue
-            message = self.try_read_message(name)
-            if message is not None and (items := self._items_for(message, instance)):
-                count = 0 if in_full else message.total
-                yield msgspec.structs.replace(message, items=items, count=count, parts=(), batch=None)
+            message = self._read_for(name, instance)
+            if message is not None and message.items:
+                yield msgspec.structs.replace(message, count=0) if in_full else message
+
+    def _read_for(self, name: str, instance: str) -> Message | None:
+        """Read a message with only the items for this instance. Those for several instances may be large, and are read
+        only once."""
+        key = (name, instance)
+        if key in self._batch_items:
+            return self._batch_items[key]
+        message = self.try_read_message(name)
+        if message is None:
+            return None
+        items = self._items_for(message, instance)
+        message = msgspec.structs.replace(message, items=items, count=message.total, parts=(), batch=None)
+        if target_in_name(name) == BATCH:
+            if len(self._batch_items) >= _MAX_REMEMBERED:
+                self._batch_items.clear()
+            self._batch_items[key] = message
+        return message
 
     def _items_for(self, message: Message, instance: str) -> list[MessageItem]:
         start, count = 0, message.total

@@ -15,6 +15,7 @@ from durablecli.model.codec import CorruptLine, append_crc
 from durablecli.store.inbox import batches
 from durablecli.store.inbox.inbox import Inbox
 from durablecli.store.inbox.inbox_consumer import InboxConsumer
+from durablecli.store.inbox.inbox_reader import InboxReader
 from durablecli.store.inbox.messages import Message, MessageItem
 from durablecli.store.layout import NEW_MESSAGES_FOLDER, RESERVATIONS_FOLDER, TEMPORARY_MESSAGES_FOLDER
 from durablecli.store.memory_disk import MemoryDisk
@@ -28,6 +29,7 @@ class CountingDisk(MemoryDisk):
     def __init__(self) -> None:
         super().__init__()
         self.whole_reads: Counter[str] = Counter()
+        self.manifest_reads: Counter[str] = Counter()
         self.bytes_read_in_pieces = 0
         for folder in ("hub", "hub/inbox", NEW, f"hub/{TEMPORARY_MESSAGES_FOLDER}", f"hub/{RESERVATIONS_FOLDER}"):
             self.make_folder(folder)
@@ -35,6 +37,8 @@ class CountingDisk(MemoryDisk):
     def read(self, path: str) -> bytes:
         if path.endswith(".part"):
             self.whole_reads[path] += 1
+        elif path.endswith(".json"):
+            self.manifest_reads[path] += 1
         return super().read(path)
 
     def read_from(self, path: str, offset: int, size: int = -1) -> bytes:
@@ -130,3 +134,20 @@ def test_a_part_with_something_between_its_items_is_damaged() -> None:
     disk.append_once(path, append_crc(body, crc32(message.message.encode())) + b"\n", create=False)
     with pytest.raises(CorruptLine, match="between the items"):
         batches.BatchParts(disk, NEW).read_items(message, 0, 1)
+
+
+@pytest.mark.parametrize("size", [10, 5_000])
+def test_a_reader_that_waits_for_one_instance_reads_its_batch_once(size: int) -> None:
+    disk = CountingDisk()
+    post_batch(disk, 1_000, size)
+    reader = InboxReader(disk, "hub")
+    disk.whole_reads.clear()
+    disk.manifest_reads.clear()
+    for _ in range(10):
+        for instance in ("b-7", "b-999", "other"):
+            found = [item.instance for message in reader.abridged_messages(instance) for item in message.items]
+            assert found == ([] if instance == "other" else [instance])
+    assert set(disk.whole_reads.values()) <= {1}
+    assert [*disk.manifest_reads.values()] == [3]
+    assert [each.total for each in reader.abridged_messages("b-7")] == [1_000]
+    assert [each.total for each in reader.pending_messages("b-7")] == [1]
