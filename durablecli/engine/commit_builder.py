@@ -126,14 +126,15 @@ class CommitBuilder:
         state.apply(record)
         state.size += size
         write = instance.write
-        if write is None or instance.write_commit != self.commit_number:
+        if write is not None and instance.write_commit == self.commit_number:
+            write.lines.append(data)
+        else:
             fresh = type(record.event) is ev.EntitySnapshot
-            instance.write = write = HistoryWrite(instance.id, state.execution, record.n, [], rewrites_file=fresh)
+            instance.write = write = HistoryWrite(instance.id, state.execution, record.n, [data], rewrites_file=fresh)
             instance.write_commit = self.commit_number
+            instance.unpublished.append((self.commit_number, write))
             self.commit.writes.append(write)
             self.changed[instance.id] = instance
-        write.lines.append(data)
-        instance.unpublished.append((self.commit_number, record))
         self.size += size
         self.record_count += 1
 

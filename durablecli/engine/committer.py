@@ -57,6 +57,8 @@ class Committer:
         self.last_commit = self.published_commit = self._hub.last_commit
         """The last commits made, and published; any thread may ask."""
         self.end_watchers = EndWatchers()
+        self.unsynced_bytes = 0
+        """The size of the commits that aren't on disk yet."""
         self.committed_at = 0.0
         """When the last commit was made, by the monotonic clock."""
 
@@ -94,7 +96,7 @@ class Committer:
                 self._fail(error)
             self._publish(builder)
         else:
-            self._unsynced.append(builder)
+            self._add_unsynced(builder)
             self._journal_writer.enqueue(data, builder.commit_number)
         return True
 
@@ -103,10 +105,14 @@ class Committer:
         builder.commit.c = self.last_commit
         self._cycle.undispatched_count += len(builder.activity_tasks)
         if self._unsynced:
-            self._unsynced.append(builder)
+            self._add_unsynced(builder)
         else:
             self._publish(builder)
         return True
+
+    def _add_unsynced(self, builder: CommitBuilder) -> None:
+        self._unsynced.append(builder)
+        self.unsynced_bytes += builder.size
 
     def _can_sync_in_place(self) -> bool:
         """Whether nothing else could be decided while a commit is being synced."""
@@ -119,7 +125,9 @@ class Committer:
     def publish_up_to(self, commit_number: int) -> None:
         """Publish the commits up to this one, which are on disk."""
         while self._unsynced and self._unsynced[0].commit.c <= commit_number:
-            self._publish(self._unsynced.popleft())
+            builder = self._unsynced.popleft()
+            self.unsynced_bytes -= builder.size
+            self._publish(builder)
 
     def _publish(self, builder: CommitBuilder) -> None:
         """The commit is on disk: now, and not before, it has its effects."""

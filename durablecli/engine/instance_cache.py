@@ -1,12 +1,12 @@
 """The cache of instances and entities: the least recently used are evicted, and read from their files when needed.
 
 An executor can be dropped at any time, as it is a function of the history. It is rebuilt from the file and from
-`unpublished`, the records that are decided and not yet in the file.
+`unpublished`, the lines that are decided and not yet in the file.
 """
 
 from __future__ import annotations
 
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from typing import TypeVar
 
@@ -27,7 +27,7 @@ _CRC_LENGTH = len(',"crc":"01234567"}')
 
 
 class CachedHistory:
-    """A cached instance or entity. `unpublished` holds (commit, record) of what isn't in its file yet.
+    """A cached instance or entity. `unpublished` holds, with the number of its commit, what isn't in its file yet.
 
     `write` collects its lines for commit `write_commit`.
     """
@@ -36,16 +36,17 @@ class CachedHistory:
 
     def __init__(self, id: str, execution: str) -> None:
         self.id = id
-        self.unpublished: deque[tuple[int, ev.Record]] = deque()
+        self.unpublished: list[tuple[int, HistoryWrite]] = []
         self.write: HistoryWrite | None = None
         self.write_commit = 0
         self.seed = codec.crc_seed(id, execution)
 
     def mark_published(self, commit: int) -> None:
-        """Forget the records up to this commit: they are in the file."""
-        unpublished = self.unpublished
-        while unpublished and unpublished[0][0] <= commit:
-            unpublished.popleft()
+        """Forget what commits up to this one have written: it is in the file."""
+        if self.write_commit <= commit:
+            self.unpublished.clear()
+        else:
+            self.unpublished = [each for each in self.unpublished if each[0] > commit]
 
 
 class CachedInstance(CachedHistory):
@@ -236,12 +237,12 @@ class InstanceCache:
         return self._cached.get(entry.id) is entry
 
     def reread(self, instance: CachedInstance) -> bool:
-        """Fold the runtime state again with its turns, from the file and the unpublished records.
+        """Fold the runtime state again with its turns, from the file and the unpublished lines.
 
         False if the file is damaged; the instance is quarantined then.
         """
         unpublished = instance.unpublished
-        if unpublished and unpublished[0][1].n == 1:
+        if unpublished and unpublished[0][1].first == 1:
             history = None  # all of it is here; the file may be that of an earlier execution, and damaged
         else:
             try:
@@ -254,9 +255,10 @@ class InstanceCache:
             state = self._fold_or_quarantine(instance.id, history, _fold)
         if state is None:
             return False
-        for _, record in instance.unpublished:
-            if record.n > state.last_n:
-                state.apply(record)
+        for _, write in unpublished:
+            for record in decode_records(write.lines):
+                if record.n > state.last_n:
+                    state.apply(record)
         state.size = instance.runtime_state.size
         instance.runtime_state = state
         return True

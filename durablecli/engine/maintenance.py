@@ -49,9 +49,9 @@ class Maintenance:
         self._checkpointed_commit = committer.last_commit
 
     def run(self, *, idle: bool) -> None:
-        """Do what is due between two cycles; `idle` gives histories more time."""
+        """Do what is due between two cycles; `idle` gives histories more time, unless calls are in flight."""
         self.save_quarantine()
-        self._publisher.flush_some(idle=idle)
+        self._publisher.flush_some(idle=idle and not self._has_calls)
         self.run_synced()
         self._instances.evict_unused()
         if self._dispatcher is not None:
@@ -59,6 +59,16 @@ class Maintenance:
             self._slot_warnings.check(self._dispatcher)
             if self._info_writer is not None:
                 self._info_writer.update(self._dispatcher, self._clock.now())
+
+    @property
+    def _has_calls(self) -> bool:
+        """Whether calls are in flight: their results will soon extend the histories that wait to be written."""
+        return self._dispatcher is not None and self._dispatcher.in_flight_count > 0
+
+    @property
+    def flush_delay(self) -> float:
+        """The seconds until histories are to be written while the engine is idle."""
+        return self._publisher.get_flush_delay(idle=not self._has_calls)
 
     @property
     def needs_sync(self) -> bool:

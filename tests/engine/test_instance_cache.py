@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections import deque
-from datetime import UTC, datetime
 from typing import cast
 
 import pytest
 
 from durablecli.engine.instance_cache import CachedInstance, InstanceCache
-from durablecli.model import events as ev
 from durablecli.replay.executor import OrchestrationExecutor
 from durablecli.store.history.file import History
 from durablecli.store.history.known_files import KnownFiles
+from durablecli.store.journal.commits import HistoryWrite
 from durablecli.store.memory_disk import MemoryDisk
 from durablecli.store.quarantine import Quarantine
 
@@ -55,17 +53,14 @@ def test_only_existing_histories_are_read(monkeypatch: pytest.MonkeyPatch) -> No
     assert listed == ["hub/a", "hub/b"]
 
 
-class CountingDeque(deque[tuple[int, ev.Record]]):
-    """The unpublished records of an entry; counts how often anyone asks whether there are any."""
+class CountingList(list[tuple[int, HistoryWrite]]):
+    """The unpublished lines of an entry; counts how often anyone asks whether there are any."""
 
     looks = 0
 
     def __len__(self) -> int:
-        CountingDeque.looks += 1
+        CountingList.looks += 1
         return super().__len__()
-
-
-RECORD = ev.Record(1, datetime(2026, 11, 22, tzinfo=UTC), ev.ExecutionResumed(""))
 
 
 def make_cache(max_size: int) -> InstanceCache:
@@ -75,7 +70,7 @@ def make_cache(max_size: int) -> InstanceCache:
 def add_unpublished(instances: InstanceCache, count: int) -> list[CachedInstance]:
     entries = [instances.add(f"i-{number}", "e") for number in range(count)]
     for entry in entries:
-        entry.unpublished = CountingDeque([(1, RECORD)])
+        entry.unpublished = CountingList([(1, HistoryWrite(entry.id, "1", 1, []))])
     return entries
 
 
@@ -83,15 +78,15 @@ def test_eviction_looks_at_unpublished_entries_only_once() -> None:
     instances = make_cache(10)
     entries = add_unpublished(instances, 2_000)
     instances.forbid_eviction(entry.id for entry in entries)
-    CountingDeque.looks = 0
+    CountingList.looks = 0
     for _ in range(100):
         instances.evict_unused()
-    assert CountingDeque.looks <= 2_000
+    assert CountingList.looks <= 2_000
     for entry in entries:
         entry.unpublished.clear()
         instances.allow_eviction(entry)
         instances.evict_unused()
-    assert CountingDeque.looks <= 6_000
+    assert CountingList.looks <= 6_000
     assert sum(map(instances.is_cached, entries)) == 10
 
 
