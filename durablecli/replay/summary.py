@@ -17,21 +17,21 @@ _MAX_SHOWN_WAITS = 20
 
 def summarize_instance(state: RuntimeState) -> InstanceSummary:
     """The row of this instance in the index."""
-    parent = state.started.parent
+    started, ended = state.started, state.ended
     return InstanceSummary(
-        id=state.instance,
-        name=state.started.name,
+        id=started.instance,
+        name=started.name,
         status=state.status,
-        execution=state.execution,
-        parent=parent.instance if parent else None,
-        version=state.started.version,
+        execution=started.execution,
+        parent=started.parent.instance if started.parent else None,
+        version=started.version,
         created=state.created,
         updated=state.updated,
         records=state.last_n,
         bytes=state.size,
-        next_due=None if state.ended else next_due(state),
-        has_pending_work=has_pending_work(state),
-        waiting=pending_waits(state, _MAX_SHOWN_WAITS),
+        next_due=None if ended else next_due(state),
+        has_pending_work=not ended and has_pending_work(state),
+        waiting=() if ended else pending_waits(state, _MAX_SHOWN_WAITS),
         blocked=state.blocked,
         blocked_at=state.blocked_at,
     )

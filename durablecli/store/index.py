@@ -7,22 +7,22 @@ index is discarded, unless the last write was `make_durable`, which sets that ma
 
 from __future__ import annotations
 
+import itertools
 import os
 import sqlite3
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
-from typing import Any
 from zlib import crc32
 
 import msgspec
 
 from durablecli.errors import StorageError
-from durablecli.model.entity_id import is_entity_id
-from durablecli.model.status import InstanceSummary, PendingWait
+from durablecli.model.status import InstanceSummary
 from durablecli.store.file_handles import wait_for_handle
+from durablecli.store.index_rows import COLUMNS, row_key, to_row, to_summary
 from durablecli.store.process_identity import boot_id
-from durablecli.store.query import Page, Query, compile_count, compile_page, from_micros, make_page, to_micros
+from durablecli.store.query import Page, Query, compile_count, compile_page, make_page
 
 FORMAT = 3
 """3 since pending retries count as pending work."""
@@ -49,10 +49,6 @@ _DISK_ERRORS = frozenset(
 )
 _BUSY_TIMEOUT = 60.0  # a reader may be stopped in the middle of a page; the index lags meanwhile
 _CACHE_KIB = 32768
-_COLUMNS = (
-    "id, name, status, execution, parent, version, created, updated, records, bytes, next_due, owes, waiting,"
-    " blocked, blocked_at, locked_by, queued"
-)
 _SCHEMA = """
 CREATE TABLE meta(key TEXT PRIMARY KEY, value) WITHOUT ROWID;
 CREATE TABLE instances(entity INT, id TEXT, name TEXT, status TEXT, execution TEXT, parent TEXT, version TEXT,
@@ -65,7 +61,7 @@ CREATE INDEX due ON instances(next_due, id) WHERE next_due IS NOT NULL;
 CREATE INDEX owing ON instances(id) WHERE owes;
 CREATE INDEX locked ON instances(id) WHERE locked_by IS NOT NULL;
 """
-_SELECT_ROW = f"SELECT {_COLUMNS} FROM instances WHERE entity = ? AND id = ?"  # noqa: S608  constants only
+_SELECT_ROW = f"SELECT {COLUMNS} FROM instances WHERE entity = ? AND id = ?"  # noqa: S608  constants only
 _SELECT_NAMES = """
 WITH RECURSIVE names(name) AS (
   SELECT min(name) FROM instances WHERE entity = ?
@@ -73,14 +69,15 @@ WITH RECURSIVE names(name) AS (
   SELECT (SELECT min(name) FROM instances WHERE entity = ? AND name > names.name) FROM names WHERE name IS NOT NULL
 ) SELECT name FROM names WHERE name IS NOT NULL
 """
-_UPDATED_COLUMNS = ", ".join(f"{column} = excluded.{column}" for column in _COLUMNS.split(", ")[1:])
-_UPSERT = (
-    f"INSERT INTO instances(entity, {_COLUMNS}) VALUES({', '.join('?' * 18)})"
+_UPDATED_COLUMNS = ", ".join(f"{column} = excluded.{column}" for column in COLUMNS.split(", ")[1:])
+_ROWS_PER_STATEMENT = (100, 10, 1)
+"""Many rows in one statement: each execution gives up the interpreter, and waits until the engine's thread does."""
+_ROW_VALUES = f"({', '.join('?' * 18)})"
+_UPSERTS = {
+    count: f"INSERT INTO instances(entity, {COLUMNS}) VALUES {', '.join([_ROW_VALUES] * count)}"  # noqa: S608
     f" ON CONFLICT(entity, id) DO UPDATE SET {_UPDATED_COLUMNS}"
-)
-
-_encode = msgspec.json.Encoder().encode
-_decode_waiting = msgspec.json.Decoder(tuple[PendingWait, ...]).decode
+    for count in _ROWS_PER_STATEMENT
+}
 
 
 class IndexUnusable(Exception):
@@ -119,8 +116,8 @@ class IndexReader:
         clauses, values = compile_page(query, self._matching_names(query))
         with self._guard, _translate_read_errors():
             # The clauses consist of constants; every value is bound.
-            sql = f"SELECT {_COLUMNS} FROM instances {clauses} LIMIT ?"  # noqa: S608
-            return [_to_summary(row) for row in self._db.execute(sql, (*values, limit)).fetchall()]
+            sql = f"SELECT {COLUMNS} FROM instances {clauses} LIMIT ?"  # noqa: S608
+            return [to_summary(row) for row in self._db.execute(sql, (*values, limit)).fetchall()]
 
     def count(self, query: Query) -> int:
         """Count the matching rows, regardless of the cursor."""
@@ -140,8 +137,8 @@ class IndexReader:
 
     def get(self, instance: str) -> InstanceSummary | None:
         with self._guard, _translate_read_errors():
-            row = self._db.execute(_SELECT_ROW, _key(instance)).fetchone()
-        return None if row is None else _to_summary(row)
+            row = self._db.execute(_SELECT_ROW, row_key(instance)).fetchone()
+        return None if row is None else to_summary(row)
 
     def due_times(self) -> list[tuple[int, str]]:
         """Return when something is due, in microseconds since 1970, and for which instance; the latest first."""
@@ -227,8 +224,8 @@ class Index(IndexReader):
             self._set_boot_mark(_boot_mark())
         self._db.execute("BEGIN IMMEDIATE")
         try:
-            self._db.executemany("DELETE FROM instances WHERE entity = ? AND id = ?", map(_key, removed))
-            self._db.executemany(_UPSERT, map(_to_row, rows))
+            self._db.executemany("DELETE FROM instances WHERE entity = ? AND id = ?", map(row_key, removed))
+            self._upsert(rows)
             self._db.execute("UPDATE meta SET value = ? WHERE key = 'last_commit'", (last_commit,))
             self._db.execute("INSERT OR REPLACE INTO meta VALUES('last_commit_crc', ?)", (_crc(last_commit),))
             self._execute_when_free("COMMIT")
@@ -236,6 +233,14 @@ class Index(IndexReader):
             if self._db.in_transaction:
                 self._db.execute("ROLLBACK")
             raise
+
+    def _upsert(self, rows: list[InstanceSummary]) -> None:
+        begin = 0
+        for count in _ROWS_PER_STATEMENT:
+            while begin + count <= len(rows):
+                values = itertools.chain.from_iterable(map(to_row, rows[begin : begin + count]))
+                self._db.execute(_UPSERTS[count], list(values))
+                begin += count
 
     def make_durable(self) -> None:
         """Return when everything applied is on disk and remains valid after a power cut.
@@ -384,54 +389,3 @@ def _is_damage(error: sqlite3.Error) -> bool:
     if code in (sqlite3.SQLITE_IOERR_SHORT_READ, sqlite3.SQLITE_READONLY_DBMOVED):
         return True
     return code & 0xFF not in _DISK_ERRORS
-
-
-def _key(instance: str) -> tuple[bool, str]:
-    # Queries for entities never pass the instances, and vice versa.
-    return is_entity_id(instance), instance
-
-
-def _to_row(each: InstanceSummary) -> tuple[object, ...]:
-    return (
-        *_key(each.id),
-        each.name,
-        each.status,
-        each.execution,
-        each.parent,
-        each.version,
-        to_micros(each.created),
-        to_micros(each.updated),
-        each.records,
-        each.bytes,
-        None if each.next_due is None else to_micros(each.next_due),
-        each.has_pending_work,
-        _encode(each.waiting).decode() if each.waiting else None,
-        each.blocked,
-        None if each.blocked_at is None else to_micros(each.blocked_at),
-        each.locked_by,
-        each.queued,
-    )
-
-
-def _to_summary(row: tuple[Any, ...]) -> InstanceSummary:
-    instance, name, status, execution, parent, version, created, updated, records, size, *rest = row
-    due, owes, waiting, blocked, blocked_at, locked_by, queued = rest
-    return InstanceSummary(
-        instance,
-        name,
-        status,
-        execution,
-        parent,
-        version,
-        from_micros(created),
-        from_micros(updated),
-        records,
-        size,
-        None if due is None else from_micros(due),
-        bool(owes),
-        _decode_waiting(waiting) if waiting else (),
-        blocked,
-        None if blocked_at is None else from_micros(blocked_at),
-        locked_by,
-        queued,
-    )

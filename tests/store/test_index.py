@@ -103,6 +103,16 @@ def test_a_later_row_replaces_an_earlier_one_and_removed_rows_are_gone() -> None
     assert index.page(Query(entities=True)).rows == [ENTITIES[2]]
 
 
+def test_many_rows_are_written_by_few_statements() -> None:
+    index, rows = Index(), [make_row(number) for number in range(1_234)]
+    statements: list[str] = []
+    index._db.set_trace_callback(statements.append)
+    index.update(rows, [], 7)
+    index._db.set_trace_callback(None)
+    assert sum(each.startswith("INSERT INTO instances") for each in statements) == 12 + 3 + 4
+    assert sorted(each.id for each in all_rows(index)) == sorted(each.id for each in rows)
+
+
 def test_a_name_is_found_in_whatever_case() -> None:
     name = ROWS[0].name
     found = read_pages(make_index(), Query(name=name))
