@@ -16,8 +16,11 @@ from durablecli.engine.shared_parts import SharedParts
 from durablecli.engine.turns import TurnRunner
 from durablecli.engine.workers.dispatcher import Dispatcher
 from durablecli.errors import StorageError
+from durablecli.limits import MIB
 from durablecli.store.hub import is_still_owner
 from durablecli.store.journal.commits import encode_commit
+
+_MAX_UNSYNCED_BYTES = 16 * MIB
 
 
 class Committer:
@@ -54,11 +57,10 @@ class Committer:
         self._is_busy = is_busy
         self._fail = fail
         self._unsynced: deque[CommitBuilder] = deque()
+        self._unsynced_bytes = 0
         self.last_commit = self.published_commit = self._hub.last_commit
         """The last commits made, and published; any thread may ask."""
         self.end_watchers = EndWatchers()
-        self.unsynced_bytes = 0
-        """The size of the commits that aren't on disk yet."""
         self.committed_at = 0.0
         """When the last commit was made, by the monotonic clock."""
 
@@ -66,6 +68,10 @@ class Committer:
     def unsynced_count(self) -> int:
         """The commits that aren't on disk yet."""
         return len(self._unsynced)
+
+    def is_behind(self, max_commits: int) -> bool:
+        """Whether so much isn't on disk yet that the next cycle has to wait."""
+        return len(self._unsynced) >= max_commits or self._unsynced_bytes >= _MAX_UNSYNCED_BYTES
 
     def begin_cycle(self) -> None:
         """Begin a cycle, which writes into the next commit."""
@@ -112,7 +118,7 @@ class Committer:
 
     def _add_unsynced(self, builder: CommitBuilder) -> None:
         self._unsynced.append(builder)
-        self.unsynced_bytes += builder.size
+        self._unsynced_bytes += builder.size
 
     def _can_sync_in_place(self) -> bool:
         """Whether nothing else could be decided while a commit is being synced."""
@@ -126,7 +132,7 @@ class Committer:
         """Publish the commits up to this one, which are on disk."""
         while self._unsynced and self._unsynced[0].commit.c <= commit_number:
             builder = self._unsynced.popleft()
-            self.unsynced_bytes -= builder.size
+            self._unsynced_bytes -= builder.size
             self._publish(builder)
 
     def _publish(self, builder: CommitBuilder) -> None:

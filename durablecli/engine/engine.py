@@ -43,7 +43,6 @@ from durablecli.engine.workers.dispatcher import Dispatcher
 from durablecli.engine.workers.entity_batch import EntityBatchResult
 from durablecli.engine.workers.pool import ReportResult
 from durablecli.errors import DurableError, HubLocked, StorageError
-from durablecli.limits import MIB
 from durablecli.registry import Registry
 from durablecli.store.hang_report import HangReport
 from durablecli.store.hub import Hub
@@ -52,10 +51,7 @@ from durablecli.store.journal.commits import HistoryWrite
 
 _MAX_SLEEP = 1.0
 _INDEX_POLL_INTERVAL = 0.01
-_IDLE_AFTER = 0.005
-"""An engine that has committed nothing for this time is idle; before, writing histories would delay results."""
 _MAX_UNSYNCED_COMMITS = 16
-_MAX_UNSYNCED_BYTES = 16 * MIB
 _MAX_UNSYNCED_SLICES = 2
 """While a turn is being split: its slices are large, and the cycles between them mustn't wait for many of them."""
 
@@ -297,7 +293,7 @@ class Engine:
             self._unexpected_errors.handle(error)
             return True
         has_changed = self._committer.commit()
-        is_idle = not has_changed and monotonic() - self._committer.committed_at > _IDLE_AFTER
+        is_idle = not has_changed and monotonic() > self._maintenance.idle_at
         self._maintenance.run(idle=is_idle and not self._has_input())
         return has_changed
 
@@ -305,8 +301,8 @@ class Engine:
         """The time to wait for the hand-off queue: none while there is work."""
         if self._intake.has_work or self._messages.must_poll:
             return 0.0
-        until_idle = self._committer.committed_at + _IDLE_AFTER - monotonic()
-        wait = min(wait, max(0.0, until_idle, self._maintenance.flush_delay))
+        if self.publisher.has_unpublished:
+            wait = min(wait, max(0.0, self._maintenance.idle_at - monotonic()))
         due = self.timers.next_due_time()
         if due is not None:
             wait = min(wait, max(0.0, (due - self.clock.now()).total_seconds()))
@@ -326,8 +322,7 @@ class Engine:
             self._maintenance.run_synced()
             return True
         limit = _MAX_UNSYNCED_SLICES if self.split_turn.is_active else _MAX_UNSYNCED_COMMITS
-        is_too_much = unsynced >= limit or self._committer.unsynced_bytes >= _MAX_UNSYNCED_BYTES
-        if is_too_much or self._maintenance.needs_sync:
+        if self._committer.is_behind(limit) or self._maintenance.needs_sync:
             self._receive(_MAX_SLEEP)
             return False
         return True

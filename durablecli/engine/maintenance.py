@@ -17,6 +17,11 @@ from durablecli.store import deduplication
 from durablecli.store.history import truncated
 from durablecli.store.hub import begin_checkpoint, finish_checkpoint
 
+_IDLE_AFTER = 0.005
+_IDLE_AFTER_CALLS = 0.1
+"""An engine that has committed nothing for this time is idle; before, writing histories would delay results. While
+calls are in flight the time is longer, as their results will soon extend the histories."""
+
 
 class Maintenance:
     """Does what no cycle waits for."""
@@ -51,7 +56,7 @@ class Maintenance:
     def run(self, *, idle: bool) -> None:
         """Do what is due between two cycles; `idle` gives histories more time, unless calls are in flight."""
         self.save_quarantine()
-        self._publisher.flush_some(idle=idle and not self._has_calls)
+        self._publisher.flush_some(idle=idle)
         self.run_synced()
         self._instances.evict_unused()
         if self._dispatcher is not None:
@@ -61,14 +66,10 @@ class Maintenance:
                 self._info_writer.update(self._dispatcher, self._clock.now())
 
     @property
-    def _has_calls(self) -> bool:
-        """Whether calls are in flight: their results will soon extend the histories that wait to be written."""
-        return self._dispatcher is not None and self._dispatcher.in_flight_count > 0
-
-    @property
-    def flush_delay(self) -> float:
-        """The seconds until histories are to be written while the engine is idle."""
-        return self._publisher.get_flush_delay(idle=not self._has_calls)
+    def idle_at(self) -> float:
+        """When the engine is idle if it commits nothing until then, by the monotonic clock."""
+        has_calls = self._dispatcher is not None and self._dispatcher.in_flight_count > 0
+        return self._committer.committed_at + (_IDLE_AFTER_CALLS if has_calls else _IDLE_AFTER)
 
     @property
     def needs_sync(self) -> bool:

@@ -2,7 +2,7 @@
 and summaries go to the index.
 
 An idle engine publishes histories at once. A busy one first publishes those of ended instances, which are complete, and
-gathers the lines of others for a second, to append them together; the journal has them meanwhile. Where files are
+gathers the lines of others for two seconds, to append them together; the journal has them meanwhile. Where files are
 written slowly, writing takes the more of each cycle the more waits, and at a limit the engine waits for the disk.
 
 The index is updated five times a second, or less often if that would take more than a twentieth of the time.
@@ -29,7 +29,7 @@ from durablecli.store.journal.commits import HistoryWrite
 
 _FLUSH_BUDGET = 0.003
 _IDLE_FLUSH_BUDGET = 0.009
-_GATHER_INTERVAL = 1.0
+_GATHER_INTERVAL = 2.0
 MAX_UNPUBLISHED_BYTES = 16 * MIB
 """The engine holds about four times as much for them, and a slow disk needs minutes to write them when it stops."""
 _DISK_WARNING_INTERVAL = 60.0
@@ -152,13 +152,6 @@ class Publisher:
         until = now + (_IDLE_FLUSH_BUDGET if idle else _FLUSH_BUDGET * (1 + 3 * fill))
         while monotonic() <= until and (id := self._choose_next(now, hurry=idle)) is not None:
             self._publish(id)
-
-    def get_flush_delay(self, *, idle: bool) -> float:
-        """The seconds until there is a history for `flush_some` to write."""
-        if not self._unpublished:
-            return float("inf")
-        oldest = next(iter(self._unpublished.values()))
-        return 0.0 if idle or self._ended else max(0.0, oldest.since + _GATHER_INTERVAL - monotonic())
 
     def _choose_next(self, now: float, *, hurry: bool) -> str | None:
         """The history to write next: one that has waited long enough, or that is complete, or with `hurry` any."""

@@ -14,8 +14,7 @@ from msgspec import Raw
 
 import durablecli as df
 from durablecli import testing
-from durablecli.engine import engine as engine_module
-from durablecli.engine import publisher
+from durablecli.engine import committer, publisher
 from durablecli.engine.commit_builder import CommitBuilder
 from durablecli.engine.engine_options import EngineOptions
 from durablecli.model.status import InstanceSummary
@@ -183,7 +182,7 @@ def test_the_rows_that_wait_for_the_index_are_bounded(monkeypatch: pytest.Monkey
 
 
 def test_what_waits_for_the_journal_is_bounded_in_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine_module, "_MAX_UNSYNCED_BYTES", LIMIT)
+    monkeypatch.setattr(committer, "_MAX_UNSYNCED_BYTES", LIMIT)
     limit_commit_records(monkeypatch, 32)
     options = EngineOptions(sync_in_place=False)
     with testing.TestEnvironment(testing.build_registry(wait), testing.START, options, SlowSyncDisk()) as hub:
