@@ -314,16 +314,13 @@ class Engine:
 
     def _may_begin_cycle(self) -> bool:
         """Whether a cycle may begin: not with too much unsynced, nor while index or checkpoint wait for the disk."""
-        if self.publisher.must_wait_for_index:
-            self._receive(_INDEX_POLL_INTERVAL)
-            return False
-        unsynced = self._committer.unsynced_count
-        if not unsynced:
+        must_wait = self.publisher.must_wait_for_index
+        if not (self._committer.unsynced_count or must_wait):
             self._maintenance.run_synced()
             return True
         limit = _MAX_UNSYNCED_SLICES if self.split_turn.is_active else _MAX_UNSYNCED_COMMITS
-        if self._committer.is_behind(limit) or self._maintenance.needs_sync:
-            self._receive(_MAX_SLEEP)
+        if must_wait or self._committer.is_behind(limit) or self._maintenance.needs_sync:
+            self._receive(_INDEX_POLL_INTERVAL if must_wait else _MAX_SLEEP)
             return False
         return True
 

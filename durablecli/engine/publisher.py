@@ -12,10 +12,8 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from time import monotonic, thread_time
-
-from msgspec.structs import replace
 
 from durablecli.engine.background import BackgroundThread
 from durablecli.engine.commit_builder import CommitBuilder
@@ -48,6 +46,12 @@ class _UnpublishedHistory:
     first: HistoryWrite
     lines: list[bytes]
     size: int
+
+    def to_write(self) -> HistoryWrite:
+        first = self.first
+        return HistoryWrite(
+            first.instance, first.execution, first.first, [*self.lines], rewrites_file=first.rewrites_file
+        )
 
 
 class Publisher:
@@ -106,24 +110,28 @@ class Publisher:
 
     def _add_write(self, write: HistoryWrite, builder: CommitBuilder, now: float, *, replaces_purged: bool) -> None:
         """Add lines to those that wait; `replaces_purged` drops these, as the commit has purged their history."""
-        lines, c = write.lines, builder.commit_number
+        id, c, lines = write.instance, builder.commit_number, write.lines
         size = sum(map(len, lines)) + len(lines)
-        waiting = self._unpublished.get(write.instance)
+        waiting = self._unpublished.get(id)
         if waiting is None or replaces_purged:
-            self._drop(write.instance)
-            instance = builder.changed[write.instance]
-            waiting = _UnpublishedHistory(c, now, instance, write, [*lines], size)
-            self._unpublished[write.instance] = waiting  # behind all others: the oldest come first
+            self._replace(id, _UnpublishedHistory(c, now, builder.changed[id], write, [*lines], size))
+            self._unpublished.move_to_end(id)  # the oldest come first
         elif write.begins_file:
-            self.unpublished_bytes -= waiting.size
-            waiting.first, waiting.lines, waiting.size = write, [*lines], size
+            self._replace(id, replace(waiting, first=write, lines=[*lines], size=size))
         else:
             waiting.lines += lines
             waiting.size += size
-        self.unpublished_bytes += size
-        instance = waiting.instance
+            self.unpublished_bytes += size
+        instance = builder.changed[id]
         if type(instance) is CachedInstance and instance.runtime_state.ended and instance.write_commit == c:
-            self._ended[write.instance] = None
+            self._ended[id] = None
+
+    def _replace(self, id: str, new: _UnpublishedHistory) -> None:
+        """Put `new` in place of what waits; readers in other threads must find the one or the other."""
+        old = self._unpublished.get(id)
+        self._unpublished[id] = new
+        self._ended.pop(id, None)
+        self.unpublished_bytes += new.size - (old.size if old is not None else 0)
 
     def _drop(self, id: str) -> None:
         dropped = self._unpublished.pop(id, None)
@@ -171,10 +179,9 @@ class Publisher:
 
     def _publish(self, id: str) -> None:
         waiting = self._unpublished[id]
-        first, instance = waiting.first, waiting.instance
-        write = HistoryWrite(id, first.execution, first.first, waiting.lines, rewrites_file=first.rewrites_file)
-        self._histories.publish((write,))
+        self._histories.publish((waiting.to_write(),))
         self._drop(id)  # not before: a reader that finds no entry reads only the file
+        instance = waiting.instance
         instance.mark_published(self._last_commit)
         if not instance.unpublished and self._instances.is_cached(instance):
             if type(instance) is CachedInstance and instance.runtime_state.ended:
@@ -187,7 +194,7 @@ class Publisher:
     def list_unpublished(self, id: str) -> list[HistoryWrite]:
         """Return what is durable of this history and not in its file yet; any thread may ask."""
         waiting = self._unpublished.get(id)
-        return [] if waiting is None else [replace(write, lines=[*write.lines]) for write in waiting.writes]
+        return [] if waiting is None else [waiting.to_write()]
 
     @property
     def oldest_needed_commit(self) -> int | None:
