@@ -48,7 +48,8 @@ class ConcurrencyConfig(ConfigSection, frozen=True):
     """`async def` activities that run at the same time on the event loop."""
     live_instances: PositiveInt = 10_000
     """Instances whose generator stays in memory between turns. The least recently used one is evicted, and replayed
-    when it is needed again."""
+    when it is needed again. While activities of half as many instances are queued or running, new starts wait on disk;
+    those of a batch wait sooner."""
 
 
 class CheckpointConfig(ConfigSection, frozen=True):

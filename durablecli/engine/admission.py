@@ -14,8 +14,9 @@ from typing import NamedTuple
 
 from durablecli.engine.cycle import Cycle
 
-_MAX_BATCH_INSTANCES = 200
-"""While so many instances are under way, no start of a batch begins. More wouldn't keep the workers busier."""
+_MIN_BATCH_LIMIT = 200
+"""While so many instances are under way, or twice as many as there are workers, no start of a batch begins: more
+wouldn't keep the workers busier."""
 _MAX_CALLS = 10_000
 """The same for calls, of which one instance may have very many."""
 _TRICKLE_INTERVAL = 1.0
@@ -24,10 +25,11 @@ _TRICKLE_STARTS = 10
 
 
 class WorkInFlight(NamedTuple):
-    """How many calls are queued or running, and how many executions they belong to."""
+    """How many calls are queued or running, to how many executions they belong, and how many could run at once."""
 
     calls: int
     executions: int
+    capacity: int
 
 
 class Admission:
@@ -36,7 +38,7 @@ class Admission:
     def __init__(self, cycle: Cycle, live_instances: int, count_in_flight: Callable[[], WorkInFlight]) -> None:
         self._cycle = cycle
         self._max_instances = max(1, live_instances // 2)
-        self._max_batch_instances = min(_MAX_BATCH_INSTANCES, max(1, live_instances // 4))
+        self._max_batch_instances = max(1, live_instances // 4)
         self._count_in_flight = count_in_flight
         self._trickled_at = 0.0
 
@@ -65,8 +67,8 @@ class Admission:
     def _count_batch_room(self) -> int:
         decided = self._cycle.undispatched_count + len(self._cycle.builder.activity_tasks)
         in_flight = self._count_in_flight()
-        room = self._max_batch_instances - in_flight.executions - decided
-        return min(room, _MAX_CALLS - in_flight.calls - decided)
+        limit = min(self._max_batch_instances, max(_MIN_BATCH_LIMIT, 2 * in_flight.capacity))
+        return min(limit - in_flight.executions, _MAX_CALLS - in_flight.calls) - decided
 
     def _count_instances(self) -> int:
         """The instances under way; each call that is decided and not dispatched yet counts as one."""

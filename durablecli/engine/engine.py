@@ -233,8 +233,9 @@ class Engine:
     def _count_in_flight(self) -> WorkInFlight:
         dispatcher = self.dispatcher
         if dispatcher is None:
-            return WorkInFlight(0, 0)
-        return WorkInFlight(dispatcher.in_flight_count, dispatcher.executions_in_flight_count)
+            return WorkInFlight(0, 0, 0)
+        capacity = sum(pool.capacity for pool in dispatcher.pools.values())
+        return WorkInFlight(dispatcher.in_flight_count, dispatcher.executions_in_flight_count, capacity)
 
     # ── state ──────────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -205,6 +205,14 @@ def test_a_batch_that_waits_is_no_work(hub: testing.TestEnvironment, crowded: li
     assert hub.engine._limit_wait(0.5) > 0
 
 
+def test_all_workers_are_kept_busy(monkeypatch: pytest.MonkeyPatch, no_trickle: None) -> None:
+    monkeypatch.setattr(testing.InlinePool, "capacity", 1_000)
+    with open_hub() as hub:
+        hub.client.start_many(works, [None] * 2 * BATCH)
+        step(hub, 100)
+        assert in_flight(hub) == 2_000
+
+
 def test_one_instance_with_many_calls_holds_up_a_batch_and_no_other_start(
     monkeypatch: pytest.MonkeyPatch, hub: testing.TestEnvironment, no_trickle: None
 ) -> None:
