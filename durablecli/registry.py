@@ -162,6 +162,8 @@ class Registry:
         self._seen_ids: set[int] = set()
         self._clashing_locations: dict[tuple[bool, str], list[str]] = {}
         self._built_in: dict[str, Function] = {}
+        self._found: dict[tuple[str, str], Function] = {}
+        """What was found by its exact name, by kind and name: nearly all that is looked up."""
 
     @property
     def clashes(self) -> dict[str, list[str]]:
@@ -195,6 +197,7 @@ class Registry:
 
     def add_function(self, function: Function) -> None:
         """Add a function; if its name is in use, disable both."""
+        self._found.clear()
         key = _registry_key(function.kind, function.name)
         if key in self._functions or key in self._clashing_locations:
             locations = self._clashing_locations.setdefault(key, [])
@@ -206,10 +209,12 @@ class Registry:
 
     def remove(self, function: Function) -> None:
         """Remove a function."""
+        self._found.clear()
         del self._functions[_registry_key(function.kind, function.name)]
 
     def add_built_in(self, functions: Iterable[Callable[..., Any]]) -> None:
         """Add durablecli's own functions. They aren't listed, and an author's function of the same name wins."""
+        self._found.clear()
         for call in functions:
             mark = get_mark(call)
             assert mark is not None
@@ -232,8 +237,12 @@ class Registry:
         return self._find_of_kind("entity", name)
 
     def _find_of_kind(self, kind: str, name: str) -> Function | None:
+        if (found := self._found.get((kind, name))) is not None:
+            return found
         for function in (self._functions.get(_registry_key(kind, name)), self._built_in.get(name.casefold())):
             if function is not None and function.kind == kind:
+                if function.name == name:
+                    self._found[kind, name] = function
                 return function
         return None
 

@@ -12,7 +12,8 @@ import pytest
 import durablecli as df
 from durablecli import testing
 from durablecli.registry import Function, Registry
-from durablecli.replay.function_marks import function_name
+from durablecli.replay.function_marks import FunctionMark, function_name
+from tests.support.call_counter import count_calls
 
 
 @df.entity
@@ -145,3 +146,16 @@ def test_the_decorator_rejects_an_invalid_name(name: str) -> None:
 def test_an_entity_is_not_an_activity() -> None:
     with pytest.raises(ValueError, match="tally is an entity; an activity is needed here"):
         function_name(tally, "activity")
+
+
+def test_a_function_that_was_found_is_found_without_a_search_until_the_registry_changes() -> None:
+    registry = testing.build_registry(tally)
+    assert count_calls(lambda: registry.find_entity("tally")) > 5
+    assert count_calls(lambda: registry.find_entity("tally")) <= 5
+    found = get_entity(registry, "tally")
+    registry.remove(found)
+    assert registry.find_entity("tally") is None
+    registry.add_function(found)
+    assert get_entity(registry, "tally") is found
+    registry.add_function(Function(FunctionMark("entity", "Tally"), lambda context: None, "other"))
+    assert registry.find_entity("tally") is None

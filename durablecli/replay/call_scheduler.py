@@ -31,8 +31,12 @@ class CallScheduler:
     ) -> Task[Any]:
         """Schedule an activity."""
         callee = find_callee(name, "activity")
-        decision = ev.TaskScheduled(callee.name, self._executor.encode(value))
-        return self._start_call(decision, callee.label, self._result_annotation(callee, expected_type), policy)
+        executor = self._executor
+        decision = ev.TaskScheduled(callee.name, executor.encode(value))
+        annotation = self._result_annotation(callee, expected_type)
+        if policy is None:
+            return executor.start_call(executor, decision, callee.label, annotation)
+        return executor.start_call_with_retry(executor, decision, callee.label, annotation, policy)
 
     def call_sub_orchestrator(
         self,
@@ -85,22 +89,12 @@ class CallScheduler:
         instance_id: str | None,
         version: str | None,
     ) -> Task[Any]:
-        started = self._started
-        child = instance_id or make_child_id(started.instance, started.execution, self._executor.next_decision_n)
+        executor, started = self._executor, self._started
+        child = instance_id or make_child_id(started.instance, started.execution, executor.next_decision_n)
         created = ev.SubOrchestrationInstanceCreated(name, child, raw, version, explicit=instance_id is not None)
-        return self._start_call(created, label, annotation, policy)
-
-    def _start_call(
-        self,
-        decision: ev.TaskScheduled | ev.SubOrchestrationInstanceCreated,
-        label: str,
-        annotation: Any,
-        policy: RetryPolicy | None,
-    ) -> Task[Any]:
-        executor = self._executor
         if policy is None:
-            return executor.start_call(executor, decision, label, annotation)
-        return executor.start_call_with_retry(executor, decision, label, annotation, policy)
+            return executor.start_call(executor, created, label, annotation)
+        return executor.start_call_with_retry(executor, created, label, annotation, policy)
 
     def _check_child_id(self, instance_id: str) -> str:
         given = check_instance_id(instance_id)

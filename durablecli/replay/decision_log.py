@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable
 from datetime import datetime
+from typing import TypeVar
 
 from durablecli.model import events as ev
 from durablecli.replay.errors import ExecutorClosed, NonDeterminismError, TooManyDecisions, is_same_decision
@@ -16,6 +17,7 @@ from durablecli.replay.errors import ExecutorClosed, NonDeterminismError, TooMan
 MAX_DECISIONS = 100_000
 """Decisions of one turn."""
 _MAX_REFUSED_DECISIONS = 1_000
+_E = TypeVar("_E", bound=BaseException)
 TOO_MANY_DECISIONS = f"more than {MAX_DECISIONS:,} operations without a yield: an infinite loop?"
 
 
@@ -35,7 +37,8 @@ class DecisionLog:
         self._incomplete = incomplete
         self._current_line = current_line
         self._next_n = 0
-        self._count_in_turn = 0
+        self._remaining = 0
+        """How many decisions the turn may still make: none once it is stopped, or the executor closed."""
         self._refused_count = 0
 
     # ── turns ────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -46,7 +49,19 @@ class DecisionLog:
         self.now = at
         self.new_records = []
         self._next_n = n
-        self._count_in_turn = 0
+        if self.stop_error is None and not self.is_closed:
+            self._remaining = MAX_DECISIONS
+
+    def stop(self, error: _E) -> _E:
+        """Stop the execution from outside of user code, and return the error to raise."""
+        self.stop_error = error
+        self._remaining = 0
+        return error
+
+    def close(self) -> None:
+        """Take no decision any more."""
+        self.is_closed = True
+        self._remaining = 0
 
     def end_turn(self) -> list[ev.Record]:
         """The new records of the turn; raises what has stopped it, or that a decision of the history is missing."""
@@ -82,38 +97,36 @@ class DecisionLog:
 
     def decide(self, event: ev.Decision) -> int:
         """Compare a decision with the history, or record it. Returns its `n`."""
-        if not self._check_may_decide():
+        if not self._remaining:
+            self._refuse()
             return 0
+        self._remaining -= 1
         if self._expected:
             record = self._expected.popleft()
             if not is_same_decision(record.event, event):
-                self.stop_error = NonDeterminismError(record, event, self._current_line())
-                raise self.stop_error
+                raise self.stop(NonDeterminismError(record, event, self._current_line()))
             return record.n
         if self.is_replaying and not self._incomplete:
-            self.stop_error = NonDeterminismError(None, event, self._current_line())
-            raise self.stop_error
+            raise self.stop(NonDeterminismError(None, event, self._current_line()))
         return self._record(event)
 
     def decide_uncompared(self, event: ev.Decision) -> bool:
         """Record a decision that a replay doesn't compare. False where no more are taken."""
-        if not self._check_may_decide():
+        if not self._remaining:
+            self._refuse()
             return False
+        self._remaining -= 1
         if not self.is_replaying or (self._incomplete and not self._expected):
             self._record(event)
         return True
 
-    def _check_may_decide(self) -> bool:
-        """Raise what has stopped the turn. False for code that keeps catching it: it may run to its next yield."""
-        if not self.is_closed and self.stop_error is None:
-            self._count_in_turn += 1
-            if self._count_in_turn <= MAX_DECISIONS:
-                return True
-            self.stop_error = TooManyDecisions(TOO_MANY_DECISIONS)
+    def _refuse(self) -> None:
+        """Raise what has stopped the turn, except to code that keeps catching it: it may run to its next yield."""
+        if self.stop_error is None and not self.is_closed:
+            self.stop(TooManyDecisions(TOO_MANY_DECISIONS))
         self._refused_count += 1
-        if self._refused_count > _MAX_REFUSED_DECISIONS:
-            return False
-        raise self.stop_error if self.stop_error is not None else ExecutorClosed
+        if self._refused_count <= _MAX_REFUSED_DECISIONS:
+            raise self.stop_error if self.stop_error is not None else ExecutorClosed
 
     def _record(self, event: ev.Decision) -> int:
         n = self._next_n

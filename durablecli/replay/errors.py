@@ -39,15 +39,16 @@ _CANCELLING_DECISIONS = frozenset({ev.TimerCanceled, ev.EntityUnlockSent})
 
 def is_same_decision(recorded: ev.Event, now: ev.Event) -> bool:
     """Whether a replay takes two decisions for the same: by kind, name, entities, and the decision that they cancel."""
-    if type(recorded) is not type(now):
+    kind = type(now)
+    if type(recorded) is not kind:
         return False
     then: str = getattr(recorded, "name", "")
     name: str = getattr(now, "name", "")
     if then != name and then.casefold() != name.casefold():
         return False
-    if type(now) in _CANCELLING_DECISIONS and _cancelled_decision(recorded) != _cancelled_decision(now):
+    if kind in _CANCELLING_DECISIONS and _cancelled_decision(recorded) != _cancelled_decision(now):
         return False
-    return type(now) not in _ENTITY_DECISIONS or _entity_ids(recorded) == _entity_ids(now)
+    return kind not in _ENTITY_DECISIONS or _entity_ids(recorded) == _entity_ids(now)
 
 
 def describe_decision(event: ev.Event, *, with_cancelled: bool = False) -> str:

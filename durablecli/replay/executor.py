@@ -95,9 +95,9 @@ class OrchestrationExecutor:
         token = running_turn.set(self)
         try:
             event = arrival.event
-            if isinstance(event, ev.EventRaised):
+            if type(event) is ev.EventRaised:
                 self.event_waits.add_event(arrival.n, event)
-            elif isinstance(event, ev.ExecutionStarted):
+            elif type(event) is ev.ExecutionStarted:
                 self._call_function()
             else:
                 self._open_tasks.apply(arrival)
@@ -150,7 +150,7 @@ class OrchestrationExecutor:
         """End the execution with what user code has raised, unless it is what stops the executor."""
         kind = type(error)  # isinstance would ask `error.__class__`, which may be the author's code
         if issubclass(kind, NonDeterminismError) or issubclass(kind, TooManyDecisions):
-            self._decisions.stop_error = error
+            self._decisions.stop(error)
         elif self._decisions.stop_error is None:
             self._complete_with_failure(error)
 
@@ -185,7 +185,7 @@ class OrchestrationExecutor:
         try:
             self._end_execution(ev.ExecutionCompleted("Failed", ev.ABSENT, failure, causes, rewind_from, self.azure))
         except (NonDeterminismError, TooManyDecisions) as stop_error:
-            self._decisions.stop_error = stop_error
+            self._decisions.stop(stop_error)
 
     def _end_execution(self, event: ev.ExecutionCompleted | ev.ContinueAsNew) -> None:
         self.decide(event)
@@ -204,7 +204,7 @@ class OrchestrationExecutor:
 
     def close(self) -> None:
         """Drop the function, and let go of its tasks. It may run its `finally` blocks; nothing it does there counts."""
-        self._decisions.is_closed = True
+        self._decisions.close()
         self._awaited.clear()
         token = running_turn.set(self)
         try:

@@ -90,7 +90,7 @@ class AwaitedTask:
         """
         task = self.task
         assert task is not None
-        if not (self._is_any_complete(task) if isinstance(task, WhenAny) else is_done(task)):
+        if not (self._is_any_complete(task) if type(task) is WhenAny else is_done(task)):
             return None
         self.task = None
         return task

@@ -54,8 +54,11 @@ def replay(
 
 def _apply_turns(executor: OrchestrationExecutor, state: RuntimeState, turns: Iterable[Turn]) -> list[ev.Record]:
     new_decisions: list[ev.Record] = []
+    next_n = state.last_n + 1
     for turn in turns:
-        new_decisions += executor.apply(turn.arrival, turn.at, state.last_n + 1 + len(new_decisions), replaying=True)
+        if decisions := executor.apply(turn.arrival, turn.at, next_n, replaying=True):
+            new_decisions += decisions
+            next_n += len(decisions)
     executor.finish_replay()
     if not (executor.ended or state.ended):
         _check_pending(executor, state, new_decisions)
@@ -64,7 +67,7 @@ def _apply_turns(executor: OrchestrationExecutor, state: RuntimeState, turns: It
 
 def comparable_decisions(decisions: Iterable[ev.Record]) -> list[ev.Record]:
     """Return the decisions that a replay compares: all except custom statuses."""
-    return [record for record in decisions if not isinstance(record.event, ev.CustomStatusSet)]
+    return [record for record in decisions if type(record.event) is not ev.CustomStatusSet]
 
 
 def _check_pending(executor: OrchestrationExecutor, state: RuntimeState, new_decisions: Iterable[ev.Record]) -> None:

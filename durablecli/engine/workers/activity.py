@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Awaitable
 from typing import Any, NamedTuple
 
+import msgspec
 from msgspec import Raw
 from msgspec.structs import replace
 
 from durablecli.engine.workers.activity_arguments import bind_arguments
 from durablecli.engine.workers.activity_context import ActivityContext, Cancellation
+from durablecli.engine.workers.awaitables import await_outcome, unwrap_outcome
 from durablecli.engine.workers.decided_tasks import WorkKey
 from durablecli.errors import BindingUnavailable
 from durablecli.model.events import NULL, BindingOutput
@@ -22,7 +24,7 @@ _PLAIN_TYPES = frozenset({type(None), bool, int, float, str, list, dict, tuple})
 """The types of most results, which need no check for lost fields and no await."""
 
 
-class ActivityCall(NamedTuple):
+class ActivityCall(msgspec.Struct, frozen=True, gc=False):
     """One activity to run, with all that a worker pool needs for it."""
 
     key: WorkKey
@@ -81,13 +83,10 @@ class ActivityCall(NamedTuple):
 def _run_awaitable(value: Awaitable[Any]) -> Any:
     import asyncio  # worker processes seldom need it
 
-    async def wait() -> Any:
-        return await value
-
-    return asyncio.run(wait())
+    return unwrap_outcome(asyncio.run(await_outcome(value)))
 
 
-class ActivityResult(NamedTuple):
+class ActivityResult(msgspec.Struct, frozen=True, gc=False):
     """The result of a call, or its failure. `outputs` are the values set on output bindings."""
 
     key: WorkKey

@@ -13,13 +13,10 @@ class Cancellation:
     function has read that it should stop. `interrupt`, if set, ends what it awaits.
     """
 
-    __slots__ = ("abandoned", "interrupt", "observed", "requested")
-
-    def __init__(self) -> None:
-        self.requested = False
-        self.abandoned = False
-        self.observed = False
-        self.interrupt: Callable[[], object] | None = None
+    requested = False
+    abandoned = False
+    observed = False
+    interrupt: Callable[[], object] | None = None
 
     def request(self) -> None:
         """Ask the function to stop, because the engine stops. Its result counts unless it has observed that."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import NamedTuple
 
+import msgspec
 from msgspec import Raw
 
 from durablecli.model import events as ev
@@ -13,7 +14,7 @@ WorkKey = tuple[str, str, int]
 """The instance or entity, its execution, and the `n` of the decision or of the last operation."""
 
 
-class ActivityTask(NamedTuple):
+class ActivityTask(msgspec.Struct, frozen=True, gc=False):
     """One activity to run: the decision, and what the activity needs."""
 
     instance: str

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
+from msgspec.structs import replace
+
 from durablecli.config import ConcurrencyConfig
 from durablecli.engine.workers.activity import ActivityCall, ActivityResult
 from durablecli.engine.workers.activity_context import Cancellation
@@ -15,7 +17,7 @@ from durablecli.engine.workers.pool import ReportResult, WorkerPool, WorkItem
 from durablecli.engine.workers.thread_pool import ThreadPool
 from durablecli.limits import PAYLOAD_LIMIT
 from durablecli.model.entity_id import parse_entity_name
-from durablecli.registry import Registry
+from durablecli.registry import Function, Registry
 
 _ENTITY = "entity"
 _NO_APP = AppLocation()
@@ -100,7 +102,7 @@ class Dispatcher:
                 continue
             if (earlier := self._in_flight.get(key)) is not None:
                 if earlier.cancellation.requested:
-                    self._pending_reruns[key] = task._replace(redelivered=True)
+                    self._pending_reruns[key] = replace(task, redelivered=True)
                 continue
             call = ActivityCall(
                 key,
@@ -113,7 +115,7 @@ class Dispatcher:
                 Cancellation(),
             )
             self._register(call)
-            if not self._paused and self._limiter.try_enter(call):
+            if not self._paused and (function.max_concurrency is None or self._limiter.try_enter(call)):
                 batches.setdefault(function.executor, []).append(call)
         for kind, calls in batches.items():
             self._get_pool(kind).start(calls)
@@ -136,23 +138,29 @@ class Dispatcher:
             self._get_pool(_ENTITY).start(batches)
 
     def _register(self, work: WorkItem) -> None:
-        self._in_flight[work.key] = work
-        self._by_execution.setdefault(work.key[:2], {})[work.key] = work
+        key = work.key
+        self._in_flight[key] = work
+        self._by_execution.setdefault(key[:2], {})[key] = work
 
     def complete(self, result: ActivityResult | EntityBatchResult) -> WorkItem | None:
         """Return the call or batch that a result belongs to; None if the result doesn't count any more."""
         call = self._unregister(result.key)
         if call is None:
             return None
-        next_call = self._limiter.leave(call.function)
-        if next_call is not None and not self._paused:
-            self._get_pool(next_call.function.executor).start([next_call])
-        rerun = self._pending_reruns.pop(result.key, None)
+        if call.function.max_concurrency is not None:
+            self._start_next(call.function)
+        rerun = self._pending_reruns.pop(result.key, None) if self._pending_reruns else None
         if call.cancellation.result_counts:
             return call
         if rerun is not None:
             self.dispatch_activities([rerun])
         return None
+
+    def _start_next(self, function: Function) -> None:
+        """Start the call that a limit has held back, now that one has ended."""
+        next_call = self._limiter.leave(function)
+        if next_call is not None and not self._paused:
+            self._get_pool(next_call.function.executor).start([next_call])
 
     def abandon(self, keys: Iterable[WorkKey]) -> None:
         """Cancel these batches and wait for them no longer; their results don't count."""
@@ -165,10 +173,11 @@ class Dispatcher:
         call = self._in_flight.pop(key, None)
         if call is not None:
             self._abandoned_count -= call.cancellation.abandoned
-            siblings = self._by_execution[key[:2]]
+            execution = key[:2]
+            siblings = self._by_execution[execution]
             del siblings[key]
             if not siblings:
-                del self._by_execution[key[:2]]
+                del self._by_execution[execution]
         return call
 
     def _cancel_call(self, call: WorkItem) -> None:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from msgspec import Raw
 
 from durablecli.engine.workers.activity_context import Cancellation
+from durablecli.engine.workers.awaitables import AwaitedOutcome, await_outcome, unwrap_outcome
 from durablecli.engine.workers.decided_tasks import EntityOperation, WorkKey
 from durablecli.entities.context import EntityOperationState
 from durablecli.errors import UsageError
@@ -126,16 +127,16 @@ class EntityBatchRun:
             self._runner = asyncio.Runner()
         loop = self._runner.get_loop()
 
-        async def wait() -> Any:
+        async def wait() -> AwaitedOutcome:
             task = asyncio.current_task()
             assert task is not None
             cancellation = self._batch.cancellation
             cancellation.interrupt = lambda: loop.call_soon_threadsafe(task.cancel)
             if cancellation.abandoned:
                 task.cancel()
-            return await value
+            return await await_outcome(value)
 
-        return self._runner.run(wait())
+        return unwrap_outcome(self._runner.run(wait()))
 
     def _invoke(self, operation: EntityOperation) -> Any:
         """Call the author's code; the value may be awaitable."""

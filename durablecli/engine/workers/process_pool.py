@@ -12,6 +12,8 @@ from collections.abc import Iterable
 from queue import SimpleQueue
 from time import monotonic
 
+from msgspec.structs import replace
+
 from durablecli.engine.thread_start import start_thread
 from durablecli.engine.workers.activity import ActivityCall, ActivityResult, to_failed_result
 from durablecli.engine.workers.app_location import AppLocation
@@ -155,7 +157,7 @@ class ProcessPool:
             return
         self._crashes[call.key] += 1
         if self._crashes[call.key] < MAX_CRASHES:
-            self._queue.put(call._replace(redelivered=True))
+            self._queue.put(replace(call, redelivered=True))
             return
         text = f"the worker process died {MAX_CRASHES} times while running the activity (exit code {code})"
         self._report(ActivityResult(call.key, None, Failure("durablecli.WorkerDied", text)))

@@ -89,12 +89,14 @@ class ThreadPool:
         short calls, and all threads one of long calls.
         """
         while not self._stopped:
-            with suppress(IndexError):
+            try:
                 call = self._queue.popleft()
+            except IndexError:
+                self._idle.append(lock)
+            else:
                 if self._queue and self._idle:
                     self._wake_thread()
                 return call
-            self._idle.append(lock)
             if self._queue or self._stopped:
                 self._wake_thread()  # a call was queued before this thread was listed as idle
             lock.acquire()
