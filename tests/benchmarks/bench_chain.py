@@ -11,7 +11,7 @@ from tests.benchmarks.harness import Run, measure_run, open_engine
 from tests.benchmarks.table import Budget, Cost, Row, make_time
 
 LENGTHS = (100, 1_000, 10_000)
-STEPS = 10_000
+STEPS = 2_000
 """Short chains are measured one after another, until they have had at least so many steps."""
 
 

@@ -7,8 +7,10 @@ from datetime import UTC, datetime, timedelta
 
 from msgspec import Raw, json
 
-from durablecli.client import Client
+from durablecli.model.codec import crc_seed, decode_record
 from durablecli.model.events import TimerCreated, TimerFired
+from durablecli.store.disk import LocalDisk
+from durablecli.store.history.file import read_history
 from durablecli.store.inbox.messages import MessageItem
 from tests.benchmarks.harness import Run, open_engine
 from tests.benchmarks.table import Row, make_percentile
@@ -29,14 +31,15 @@ def measure(run: Run) -> Iterator[Row]:
         engine.run(lambda engine: engine.is_quiescent)
         assert datetime.now(UTC) < first, "the first timer was due before the last instance waited"
         engine.run(lambda engine: engine.is_quiescent and engine.has_ended(f"timer-{count - 1}"))
-    client = Client(state)
-    lateness = [measure_lateness(client, f"timer-{number}") for number in range(count)]
+    lateness = [measure_lateness(state, f"timer-{number}") for number in range(count)]
     yield make_percentile(f"{count:,} timers in a second, late by, median", lateness, 50, "ms")
     yield make_percentile(f"{count:,} timers in a second, late by, p99", lateness, 99, "ms")
 
 
-def measure_lateness(client: Client, instance: str) -> float:
+def measure_lateness(state: str, instance: str) -> float:
     """The seconds from the time that a timer was due to the time of the record that it fired."""
-    records = client.get_history(instance)
+    history = read_history(LocalDisk(), state, instance)
+    assert history is not None
+    records = [decode_record(line, crc_seed(instance, history.execution)) for line in history.lines]
     due = next(each.event.fire_at for each in records if isinstance(each.event, TimerCreated))
     return (next(each.at for each in records if isinstance(each.event, TimerFired)) - due).total_seconds()
