@@ -80,12 +80,12 @@ class DecisionApplier:
             builder.record(instance, record)
             return
         match event:
-            case ev.EventSent():
-                record = self._send_event(instance, record, event)
-                builder.record(instance, record)
             case ev.TaskScheduled():
                 builder.record(instance, record)
                 self._schedule_activity(instance, record.n, event)
+            case ev.EventSent():
+                record = self._send_event(instance, record, event)
+                builder.record(instance, record)
             case ev.TimerCreated():
                 builder.record(instance, record)
                 back_off, execution = event.retry_of is not None, instance.runtime_state.execution

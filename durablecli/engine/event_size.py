@@ -5,13 +5,23 @@ from __future__ import annotations
 from durablecli.model import events as ev
 
 _ENVELOPE = 128
-_WITH_INPUT = frozenset({ev.TaskScheduled, ev.ContinueAsNew, ev.ExecutionStarted})
-_WITH_INPUT_SENT = frozenset(
-    {ev.EventSent, ev.SubOrchestrationInstanceCreated, ev.EntityOperationCalled, ev.EntityOperationSignaled}
-)
-_WITH_RESULT = frozenset(
-    {ev.TaskCompleted, ev.SubOrchestrationInstanceCompleted, ev.EntityOperationCompleted, ev.ExecutionCompleted}
-)
+_PAYLOADS = {
+    **dict.fromkeys((ev.TaskScheduled, ev.ContinueAsNew, ev.ExecutionStarted), ("input", 1)),
+    **dict.fromkeys(
+        (ev.EventSent, ev.SubOrchestrationInstanceCreated, ev.EntityOperationCalled, ev.EntityOperationSignaled),
+        ("input", 2),
+    ),
+    **dict.fromkeys(
+        (
+            ev.TaskCompleted,
+            ev.SubOrchestrationInstanceCompleted,
+            ev.EntityOperationCompleted,
+            ev.ExecutionCompleted,
+        ),
+        ("result", 1),
+    ),
+}
+"""The field of an event that may be large, and how often it counts: what is also delivered elsewhere counts twice."""
 
 
 def get_recipient(event: ev.AnyEvent) -> str | None:
@@ -24,20 +34,18 @@ def get_recipient(event: ev.AnyEvent) -> str | None:
 
 
 def estimate_size(event: ev.AnyEvent) -> int:
-    """Roughly the bytes that an event adds to the commit. What is also delivered elsewhere counts twice."""
-    kind = type(event)
-    if kind in _WITH_INPUT:
-        return memoryview(event.input).nbytes + _ENVELOPE  # type: ignore[union-attr]  # each of these has an input
-    if kind in _WITH_INPUT_SENT:
-        return 2 * memoryview(event.input).nbytes + _ENVELOPE  # type: ignore[union-attr]
-    if kind in _WITH_RESULT:
-        return memoryview(event.result).nbytes + _ENVELOPE + _estimate_outputs(event)  # type: ignore[union-attr]
+    """Roughly the bytes that an event adds to the commit."""
+    payload = _PAYLOADS.get(type(event))
+    if payload is not None:
+        field, times = payload
+        size = times * len(getattr(event, field)) + _ENVELOPE
+        return size if type(event) is not ev.TaskCompleted else size + _estimate_outputs(event)
     if isinstance(event, ev.EntityLockRequested):
         return 2 * sum(map(len, event.entities)) + _ENVELOPE
     return _ENVELOPE
 
 
-def _estimate_outputs(event: ev.AnyEvent) -> int:
+def _estimate_outputs(event: ev.TaskCompleted) -> int:
     """The bytes of values set on output bindings, which are rare."""
-    outputs = event.outputs if isinstance(event, ev.TaskCompleted) else ()
-    return sum(memoryview(each.value).nbytes + _ENVELOPE for each in outputs) if outputs else 0
+    outputs = event.outputs
+    return sum(len(each.value) + _ENVELOPE for each in outputs) if outputs else 0

@@ -7,10 +7,15 @@ import os
 import resource
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from durablecli.model.ids import shard
 from durablecli.store.disk import Disk, LocalDisk
+from durablecli.store.history.writer import HistoryWriter
+from durablecli.store.journal.commits import HistoryWrite
+from durablecli.store.layout import INSTANCES_FOLDER
 from durablecli.store.memory_disk import MemoryDisk
 
 
@@ -185,3 +190,33 @@ def test_a_short_write_is_an_error_and_leaves_the_journal_as_it_was(tmp_path: Pa
 def test_an_error_of_syncfs_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         LocalDisk().sync_all(str(tmp_path / "none"))
+
+
+def test_a_history_costs_few_system_calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[str] = []
+
+    def watch(name: str) -> None:
+        function = getattr(os, name)
+
+        def watched(*args: Any, **kwargs: Any) -> Any:
+            calls.append(name)
+            return function(*args, **kwargs)
+
+        monkeypatch.setattr(os, name, watched)
+
+    for name in ("open", "write", "close", "fchmod", "chmod", "fstat", "stat", "lstat", "lseek", "mkdir", "fdatasync"):
+        watch(name)
+    writer = HistoryWriter(LocalDisk(), str(tmp_path))
+    (tmp_path / INSTANCES_FOLDER).mkdir()
+    first, second = (HistoryWrite(id, "1", 1, [b"{}"]) for id in ids_of_one_shard(2))
+    writer.publish([first])
+    calls.clear()
+    writer.publish([second])
+    assert calls == ["open", "fchmod", "write", "close"]
+    calls.clear()
+    writer.publish([HistoryWrite(second.instance, "1", 2, [b"{}"])])
+    assert calls == ["open", "write", "close"]
+
+
+def ids_of_one_shard(count: int) -> list[str]:
+    return [id for id in map(str, range(10_000)) if shard(id) == shard("0")][:count]

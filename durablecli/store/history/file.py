@@ -61,13 +61,19 @@ def try_decode_first_record(line: bytes) -> FirstRecord | None:
         return None
 
 
-@lru_cache(65536)
+@lru_cache(8192)
 def locate_history(root: str, instance: str) -> tuple[str, str]:
+    """Return the folder and the path of a history."""
     if is_entity_id(instance):
-        folder, name = f"{root}/{ENTITIES_FOLDER}/{shard(instance)}", entity_file_name(instance)
+        folder, name = _shard_folder(root, ENTITIES_FOLDER, shard(instance)), entity_file_name(instance)
     else:
-        folder, name = f"{root}/{INSTANCES_FOLDER}/{shard(instance)}", file_name(instance)
+        folder, name = _shard_folder(root, INSTANCES_FOLDER, shard(instance)), file_name(instance)
     return folder, f"{folder}/{name}.jsonl"
+
+
+@lru_cache(1024)
+def _shard_folder(root: str, above: str, name: str) -> str:
+    return f"{root}/{above}/{name}"
 
 
 def history_path(root: str, instance: str) -> str:
