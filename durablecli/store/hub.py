@@ -110,11 +110,13 @@ def _recover(
 ) -> Hub:
     create_added_folders(disk, root)
     remove_old_pipe(disk, root)
-    file = _begin_epoch(disk, root, lock is not None)
+    file = read_hub_file(disk, root)
+    clean = file.clean
+    _begin_epoch(disk, root, file, lock is not None)
     folder = f"{root}/{layout.JOURNAL_FOLDER}"
     recovery.remove_temporary_files(disk, folder)
     tail = read_tail(disk, folder)
-    journal = recovery.resume_journal(disk, folder, file.hub, tail)
+    journal = recovery.resume_journal(disk, folder, file.hub, tail, clean=clean)
     history_writer = HistoryWriter(disk, root)
     found = recovery.recover_histories(history_writer, tail)
     quarantined_messages = QuarantinedMessages(disk, root)
@@ -157,9 +159,8 @@ def _recover(
     return hub
 
 
-def _begin_epoch(disk: Disk, root: str, has_lock: bool) -> HubFile:
+def _begin_epoch(disk: Disk, root: str, file: HubFile, has_lock: bool) -> None:
     """Write this process and a new epoch into hub.json, before anything else: a zombie engine sees it and stops."""
-    file = read_hub_file(disk, root)
     now = datetime.now(UTC)
     file.format = FORMAT
     file.epoch += 1
@@ -167,7 +168,6 @@ def _begin_epoch(disk: Disk, root: str, has_lock: bool) -> HubFile:
     file.clean = False
     file.last_seen = now
     write_hub_file(disk, root, file)
-    return file
 
 
 def _read_identity(hub: Hub) -> tuple[object, ...]:
@@ -245,10 +245,11 @@ def _save_unfinished(hub: Hub) -> int | None:
 
 
 def _save(hub: Hub, oldest_needed_commit: int | None) -> None:
-    checkpoint(
-        hub,
-        oldest_needed_commit=oldest_needed_commit if oldest_needed_commit is not None else _save_unfinished(hub),
-    )
+    needed = oldest_needed_commit if oldest_needed_commit is not None else _save_unfinished(hub)
+    if hub.journal.is_empty:
+        use_index(hub, _make_index_durable)  # it may have been rebuilt
+    else:
+        checkpoint(hub, oldest_needed_commit=needed)
     if not hub.incomplete_turns:
         truncated.retain_truncated(hub.disk, hub.root, hub.quarantine)
     hub.quarantine.save()

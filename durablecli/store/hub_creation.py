@@ -65,12 +65,13 @@ def create_folders(disk: Disk, root: str) -> None:
 
 
 def create_added_folders(disk: Disk, root: str) -> None:
-    """Create the folders that a hub of an earlier version lacks, durably. Requires the engine's lock."""
+    """Create the folders that a hub of an earlier version lacks. Requires the engine's lock.
+
+    They are durable once hub.json has been replaced, which syncs the folder that they are in.
+    """
     for name in ADDED_FOLDERS:
         if disk.stat(f"{root}/{name}") is None:
             disk.make_folder(f"{root}/{name}")
-    # Even if they existed: the process that created them may have died before this.
-    disk.sync_folder(root)
 
 
 def remove_old_pipe(disk: Disk, root: str) -> None:

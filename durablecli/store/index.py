@@ -217,7 +217,8 @@ class Index(IndexReader):
         """
         changed, gone = list(rows), list(removed)
         with self._guard, _translate_write_errors(self._path):
-            wait_for_handle(lambda: self._update(changed, gone, last_commit))
+            if changed or gone or last_commit != self.last_commit:
+                wait_for_handle(lambda: self._update(changed, gone, last_commit))
 
     def _update(self, rows: list[InstanceSummary], removed: list[str], last_commit: int) -> None:
         if not self._has_boot_mark:

@@ -60,14 +60,14 @@ def readable_records(instance: str, execution: str, lines: list[bytes]) -> Itera
             return  # intact, but of an unknown kind: the engine reports it when it loads this instance
 
 
-def resume_journal(disk: Disk, folder: str, hub: str, tail: JournalTail) -> Journal:
+def resume_journal(disk: Disk, folder: str, hub: str, tail: JournalTail, *, clean: bool) -> Journal:
     """Copy the tail; the torn data after it is kept in a separate file."""
     if tail.torn is not None and tail.torn.data.strip(b"\0"):
         for name in disk.listdir(folder):
             if name.endswith(_TORN_SUFFIX):
                 disk.unlink(f"{folder}/{name}")
         disk.create(tail.torn.path + _TORN_SUFFIX, tail.torn.data, sync=False)
-    return Journal.resume(disk, folder, hub=hub, tail=tail)
+    return Journal.resume(disk, folder, hub=hub, tail=tail, clean=clean)
 
 
 class RecoveredHistories(NamedTuple):

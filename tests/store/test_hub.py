@@ -32,6 +32,7 @@ from durablecli.store.journal.commits import Commit, ConsumedMessage, HistoryWri
 from durablecli.store.journal.reader import read_tail
 from durablecli.store.memory_disk import MemoryDisk
 from durablecli.store.query import Query
+from tests.support.counting_disk import count_syncs
 from tests.support.faulty_disk import FaultyDisk, fail_from
 
 AT = datetime(2026, 11, 22, 9, tzinfo=UTC)
@@ -399,3 +400,44 @@ def test_a_hub_in_memory_behaves_like_one_on_disk() -> None:
     assert list_rows(hub) == {"a": ("1", 2)}
     assert is_still_owner(hub)
     close_hub(hub)
+
+
+# ── what opening and closing cost ──────────────────────────────────────────────────────────────────────────────────
+
+
+def open_and_close(root: Path, *, commits: int) -> None:
+    hub = open_hub(str(root))
+    for n in range(1, commits + 1):
+        hub.journal.append([make_commit(hub, make_write(f"i{hub.epoch}", f"{hub.epoch:x}", n, n))])
+    hub.index.update([], [], hub.journal.last_durable)
+    close_hub(hub)
+
+
+def test_opening_and_closing_an_idle_hub_syncs_little_and_leaves_no_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    open_and_close(tmp_path / "hub", commits=2)
+    before = sorted(os.listdir(tmp_path / "hub" / "journal"))
+    index = (tmp_path / "hub" / "index.sqlite").read_bytes()
+    synced = count_syncs(monkeypatch)
+    for _ in range(5):
+        synced.clear()
+        open_and_close(tmp_path / "hub", commits=0)
+        assert len(synced) <= 6  # twice hub.json and its folder, and the segment that is used again
+    assert sorted(os.listdir(tmp_path / "hub" / "journal")) == before
+    assert (tmp_path / "hub" / "index.sqlite").read_bytes() == index
+    open_and_close(tmp_path / "hub", commits=3)
+    hub = open_hub(str(tmp_path / "hub"))
+    assert hub.last_commit == 5
+    close_hub(hub)
+
+
+def test_a_segment_is_used_again_only_after_a_clean_stop(tmp_path: Path) -> None:
+    open_and_close(tmp_path / "hub", commits=1)
+    for clean in (False, True, True):
+        hub = open_hub(str(tmp_path / "hub"))
+        segment = hub.journal.segment
+        close_hub(hub, clean=clean)
+        hub = open_hub(str(tmp_path / "hub"))
+        assert (hub.journal.segment > segment) == (not clean)
+        close_hub(hub)

@@ -57,13 +57,17 @@ class TornTail(NamedTuple):
 
 
 class JournalTail(NamedTuple):
-    """The commits still needed, their lines as stored, the next commit number, and the numbers of all segments."""
+    """The commits still needed, their lines as stored, the next commit number, and the numbers of all segments.
+
+    `is_last_segment_empty`: the last one begins with the next commit and holds nothing but its header.
+    """
 
     commits: list[Commit]
     lines: list[bytes]
     next_commit: int
     segments: list[int]
     torn: TornTail | None
+    is_last_segment_empty: bool = False
 
 
 class _Segment(NamedTuple):
@@ -117,7 +121,8 @@ def read_tail(disk: Disk, folder: str) -> JournalTail:
             if _was_acknowledged(segment, bad[0], expected):
                 raise DamagedHub(_error_text(segment, bad, "commits that were on disk are not whole"))
             torn = torn or TornTail(segment.path, bad[0], segment.data[bad[0] :])
-    return JournalTail(commits, lines, start.first + len(commits), numbers, torn)
+    following = start.first + len(commits)
+    return JournalTail(commits, lines, following, numbers, torn, bool(found) and _is_empty(found[-1], following))
 
 
 class LoadedSegments(NamedTuple):
@@ -159,6 +164,11 @@ def _parse_header(path: str, data: bytes) -> SegmentHeader | None:
     if header.format > FORMAT:
         raise NewerHub(f"{path} has format {header.format}, this durablecli knows {FORMAT}; install a later one")
     return header if end > 0 and path.endswith(f"{header.segment:08d}.jsonl") else None
+
+
+def _is_empty(segment: _Segment, first: int) -> bool:
+    is_header_only = segment.data.find(b"\n") == len(segment.data) - 1
+    return segment.header is not None and segment.header.first == first and is_header_only
 
 
 def _collect_commits(

@@ -42,6 +42,7 @@ class Journal:
         self._folder = folder
         self._hub = hub
         self._first_commits: dict[int, int] = {}
+        self._checkpoint = 0
         self._error: StorageError | None = None
         self._file: Appender
         self.last_commit = self.last_durable = last
@@ -57,12 +58,20 @@ class Journal:
         return journal
 
     @classmethod
-    def resume(cls, disk: Disk, folder: str, *, hub: str, tail: JournalTail) -> Journal:
+    def resume(cls, disk: Disk, folder: str, *, hub: str, tail: JournalTail, clean: bool = False) -> Journal:
         """Continue after `tail`. On return its commits are on disk, whatever a dead process left in the page cache.
 
         They are copied: syncing the old file again would prove nothing, because after a failed sync the next one
-        succeeds without having written anything.
+        succeeds without having written anything. After a `clean` stop the last segment, still empty, is used again.
         """
+        if clean and not tail.lines and tail.is_last_segment_empty:
+            journal = cls(disk, folder, hub, tail.next_commit - 1, max(tail.segments))
+            journal._file = disk.appender(segment_path(folder, journal.segment), create=False)
+            journal._file.sync()  # the hub may be a copy, which nobody has synced
+            disk.sync_folder(folder)
+            journal._remember_segments(tail)
+            journal._first_commits[journal.segment] = journal._checkpoint = tail.next_commit
+            return journal
         if not tail.lines:
             journal = cls.open(disk, folder, hub=hub, first=tail.next_commit)
             journal._remember_segments(tail)
@@ -82,6 +91,11 @@ class Journal:
         journal._first_commits[number] = first
         journal.record_checkpoint(first)
         return journal
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether no commit is needed any more, and the last checkpoint says so."""
+        return self._error is None and self._checkpoint == self.last_commit + 1
 
     @property
     def size(self) -> int:
@@ -137,6 +151,7 @@ class Journal:
         commits."""
         number = max(segment for segment, begins in self._first_commits.items() if begins <= first)
         write_checkpoint(self._disk, self._folder, JournalCheckpoint(first, number))
+        self._checkpoint = first
         for old in [each for each in self._first_commits if each < number]:
             del self._first_commits[old]
         for old in segment_numbers(self._disk, self._folder):
