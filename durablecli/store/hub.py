@@ -110,13 +110,11 @@ def _recover(
 ) -> Hub:
     create_added_folders(disk, root)
     remove_old_pipe(disk, root)
-    file = read_hub_file(disk, root)
-    clean = file.clean
-    _begin_epoch(disk, root, file, lock is not None)
+    file, was_clean = _begin_epoch(disk, root, lock is not None)
     folder = f"{root}/{layout.JOURNAL_FOLDER}"
     recovery.remove_temporary_files(disk, folder)
     tail = read_tail(disk, folder)
-    journal = recovery.resume_journal(disk, folder, file.hub, tail, clean=clean)
+    journal = recovery.resume_journal(disk, folder, file.hub, tail, clean=was_clean)
     history_writer = HistoryWriter(disk, root)
     found = recovery.recover_histories(history_writer, tail)
     quarantined_messages = QuarantinedMessages(disk, root)
@@ -159,8 +157,13 @@ def _recover(
     return hub
 
 
-def _begin_epoch(disk: Disk, root: str, file: HubFile, has_lock: bool) -> None:
-    """Write this process and a new epoch into hub.json, before anything else: a zombie engine sees it and stops."""
+def _begin_epoch(disk: Disk, root: str, has_lock: bool) -> tuple[HubFile, bool]:
+    """Write this process and a new epoch into hub.json, before anything else: a zombie engine sees it and stops.
+
+    Returns the new content, and whether the last engine stopped cleanly.
+    """
+    file = read_hub_file(disk, root)
+    was_clean = file.clean
     now = datetime.now(UTC)
     file.format = FORMAT
     file.epoch += 1
@@ -168,6 +171,7 @@ def _begin_epoch(disk: Disk, root: str, file: HubFile, has_lock: bool) -> None:
     file.clean = False
     file.last_seen = now
     write_hub_file(disk, root, file)
+    return file, was_clean
 
 
 def _read_identity(hub: Hub) -> tuple[object, ...]:

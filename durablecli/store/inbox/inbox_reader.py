@@ -52,7 +52,8 @@ class InboxReader:
 
         Like `pending_messages`, but of many events all except the first are only counted, without name and payload.
         """
-        return list(self._messages_for(instance, (listing or self.read_listing()).names_for(instance), in_full=False))
+        names = self._disk.listdir(self._new) if listing is None else listing.names_for(instance)
+        return list(self._messages_for(instance, names, in_full=False))
 
     def start_messages(self, instance: str) -> set[str]:
         """Return the ids of the messages that start an instance."""
