@@ -38,6 +38,11 @@ def format_timestamp(at: datetime) -> str:
 
 
 @lru_cache(64)
+def _encode_timestamp(at: datetime) -> bytes:
+    return format_timestamp(at).encode()
+
+
+@lru_cache(64)
 def _parse_timestamp(text: bytes) -> datetime:
     """Parse what `format_timestamp` wrote. The records of one cycle have the same times."""
     return datetime.fromisoformat(text.decode("ascii"))
@@ -60,8 +65,8 @@ def verify_crc(line: bytes, seed: int = 0) -> bytes:
 
 def encode_record(record: Record, seed: int) -> bytes:
     """Return the line of one record, without its line feed."""
-    n, at, event = record.n, record.at, record.event
-    body = b'{"n":%d,"at":"%b",%b' % (n, format_timestamp(at).encode(), encode_json(event)[1:-1])
+    event = encode_json(record.event)
+    body = b'{"n":%d,"at":"%b",%b' % (record.n, _encode_timestamp(record.at), event[1:-1])
     return append_crc(body, seed)
 
 

@@ -65,9 +65,8 @@ def scheduled_start_time(state: RuntimeState) -> datetime | None:
 
 def next_due(state: RuntimeState) -> datetime | None:
     """The earliest time at which a timer or a scheduled start is due."""
-    due = [timer.fire_at for _, timer in timers(state)]
-    start_at = scheduled_start_time(state)
-    if start_at is not None:
+    due = [event.fire_at for event in state.open_decisions.values() if type(event) is ev.TimerCreated]
+    if (start_at := scheduled_start_time(state)) is not None:
         due.append(start_at)
     return min(due, default=None)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from itertools import islice
 
 from durablecli.model import events as ev
 from durablecli.model.entity_id import parse_entity_name
@@ -64,22 +65,16 @@ def pending_waits(state: RuntimeState, limit: int | None = None) -> tuple[Pendin
     """What an instance is waiting for, in the order in which it began to."""
     if state.ended:
         return ()
-    found = [_to_pending_wait(n, event, state.scheduled_at[n]) for n, event in _first_open_decisions(state, limit)]
+    first = islice(state.open_decisions.items(), limit)
+    found = [_to_pending_wait(n, event, state.scheduled_at[n]) for n, event in first]
     found += [PendingWait("event", n, name, since) for n, (name, since) in state.event_waits.active.items()]
     if not state.has_started and (start_at := scheduled_start_time(state)):
         found.append(PendingWait("start", since=state.created, fire_at=start_at))
     if state.suspended is not None:
         found.append(PendingWait("suspended", name=state.suspended, since=state.suspended_at))
-    return tuple(sorted(found, key=lambda one: one.id or 0)[:limit])
-
-
-def _first_open_decisions(state: RuntimeState, limit: int | None) -> list[tuple[int, ev.Event]]:
-    found: list[tuple[int, ev.Event]] = []
-    for n, event in state.open_decisions.items():
-        if limit is not None and len(found) >= limit:
-            break
-        found.append((n, event))
-    return found
+    if len(found) > 1:
+        found.sort(key=lambda one: one.id or 0)
+    return tuple(found[:limit])
 
 
 def _to_pending_wait(n: int, event: ev.Event, since: datetime) -> PendingWait:

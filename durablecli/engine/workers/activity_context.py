@@ -68,7 +68,10 @@ class ActivityContext:
         self.redelivered = redelivered
         self.idempotency_key = idempotency_key
         self._cancellation = cancellation
-        self.logger = logging.getLogger(f"durablecli.activity.{name}")
+
+    @property
+    def logger(self) -> logging.Logger:
+        return logging.getLogger(f"durablecli.activity.{self.name}")
 
     @property
     def cancelled(self) -> bool:
