@@ -11,7 +11,7 @@ import itertools
 import os
 import sqlite3
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from zlib import crc32
 
@@ -76,6 +76,10 @@ _ROW_VALUES = f"({', '.join('?' * 18)})"
 _UPSERTS = {
     count: f"INSERT INTO instances(entity, {COLUMNS}) VALUES {', '.join([_ROW_VALUES] * count)}"  # noqa: S608
     f" ON CONFLICT(entity, id) DO UPDATE SET {_UPDATED_COLUMNS}"
+    for count in _ROWS_PER_STATEMENT
+}
+_DELETES = {
+    count: f"DELETE FROM instances WHERE {' OR '.join(['entity = ? AND id = ?'] * count)}"  # noqa: S608
     for count in _ROWS_PER_STATEMENT
 }
 
@@ -225,8 +229,8 @@ class Index(IndexReader):
             self._set_boot_mark(_boot_mark())
         self._db.execute("BEGIN IMMEDIATE")
         try:
-            self._db.executemany("DELETE FROM instances WHERE entity = ? AND id = ?", map(row_key, removed))
-            self._upsert(rows)
+            self._execute_in_groups(_DELETES, list(map(row_key, removed)))
+            self._execute_in_groups(_UPSERTS, list(map(to_row, rows)))
             self._db.execute("UPDATE meta SET value = ? WHERE key = 'last_commit'", (last_commit,))
             self._db.execute("INSERT OR REPLACE INTO meta VALUES('last_commit_crc', ?)", (_crc(last_commit),))
             self._execute_when_free("COMMIT")
@@ -235,12 +239,11 @@ class Index(IndexReader):
                 self._db.execute("ROLLBACK")
             raise
 
-    def _upsert(self, rows: list[InstanceSummary]) -> None:
+    def _execute_in_groups(self, statements: dict[int, str], rows: Sequence[tuple[object, ...]]) -> None:
         begin = 0
-        for count in _ROWS_PER_STATEMENT:
+        for count, statement in statements.items():
             while begin + count <= len(rows):
-                values = itertools.chain.from_iterable(map(to_row, rows[begin : begin + count]))
-                self._db.execute(_UPSERTS[count], list(values))
+                self._db.execute(statement, [*itertools.chain.from_iterable(rows[begin : begin + count])])
                 begin += count
 
     def make_durable(self) -> None:

@@ -108,9 +108,12 @@ def test_many_rows_are_written_by_few_statements() -> None:
     statements: list[str] = []
     index._db.set_trace_callback(statements.append)
     index.update(rows, [], 7)
+    assert sorted(each.id for each in all_rows(index)) == sorted(each.id for each in rows)
+    index.update([], [each.id for each in rows[:-1]], 8)
+    assert all_rows(index) == rows[-1:]
     index._db.set_trace_callback(None)
     assert sum(each.startswith("INSERT INTO instances") for each in statements) == 12 + 3 + 4
-    assert sorted(each.id for each in all_rows(index)) == sorted(each.id for each in rows)
+    assert sum(each.startswith("DELETE FROM instances") for each in statements) == 12 + 3 + 3
 
 
 def test_a_name_is_found_in_whatever_case() -> None:
