@@ -28,6 +28,7 @@ from tests.benchmarks.table import Row
 
 SUBJECTS: dict[str, Callable[[Run], Iterator[Row]]] = {
     "hello5": bench_hello5.measure,
+    "sleepers": bench_sleepers.measure,
     "alone": bench_alone.measure,
     "chain": bench_chain.measure,
     "fan-out": bench_fan_out.measure,
@@ -37,7 +38,6 @@ SUBJECTS: dict[str, Callable[[Run], Iterator[Row]]] = {
     "bank": bench_bank.measure,
     "http": bench_http.measure,
     "replay": bench_replay.measure,
-    "sleepers": bench_sleepers.measure,
 }
 
 
