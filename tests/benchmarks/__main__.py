@@ -25,6 +25,10 @@ PAGE = ROOT / "docs/benchmarks.md"
 BARE_LOOP_SIZE = 5_000
 
 
+class SubjectFailed(Exception):
+    """The process of a subject ended with an error, which it has printed."""
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
     parser.add_argument("subjects", nargs="*", metavar="SUBJECT", help=", ".join(SUBJECTS))
@@ -37,31 +41,40 @@ def main(arguments: Sequence[str] | None = None) -> None:
     check_disk(parent)
     run = Run(tempfile.mkdtemp(prefix="durable-bench-", dir=parent), given.limit)
     environment = describe_environment(run.folder)
-    rows = measure_subjects(run, given.subjects or list(SUBJECTS))
+    rows, failed = measure_subjects(run, given.subjects or list(SUBJECTS))
     for heading, text in environment:
         print(f"{heading:<11}{text}")
     print(f"\n{format_text(rows)}\n\nThe files are in {run.folder}; nothing was deleted, to leave the disk as it was.")
+    if failed:
+        raise SystemExit(f"failed: {', '.join(failed)}")
     if given.write:
         lines = "\n".join(f"- {heading}: {text}" for heading, text in environment)
         replace_section(PAGE, "table", f"{lines}\n\n{format_markdown(rows)}")
 
 
-def measure_subjects(run: Run, subjects: Sequence[str]) -> list[Row]:
-    """The rows of the subjects, after those of the bare loop."""
+def measure_subjects(run: Run, subjects: Sequence[str]) -> tuple[list[Row], list[str]]:
+    """The rows of the subjects, after those of the bare loop; and the subjects that failed."""
     loops = [measure_bare_loop(run, run.size(BARE_LOOP_SIZE))]
     rows: list[Row] = []
+    failed: list[str] = []
     for subject in subjects:
         report(f"{subject} …")
-        found = list(measure_subject(run, subject))
+        found: list[Row] = []
+        try:
+            found.extend(measure_subject(run, subject))
+        except SubjectFailed as error:
+            report(str(error))
+            failed.append(subject)
         loops.append(measure_bare_loop(run, run.size(BARE_LOOP_SIZE)))
         beside = average([each.inside for each in loops[-2:]])
         for row in found:
             row.bare_loop = row.bare_loop or beside
         rows += found
-    return [*make_bare_loop_rows(run.size(BARE_LOOP_SIZE), loops), *rows]
+    return [*make_bare_loop_rows(run.size(BARE_LOOP_SIZE), loops), *rows], failed
 
 
 def measure_subject(run: Run, subject: str) -> Iterator[Row]:
+    """Yield the rows as they are found; raise SubjectFailed if the process fails."""
     command = [sys.executable, "-m", "tests.benchmarks.subjects", subject, run.folder, str(run.limit or 0)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=ROOT) as process:
         assert process.stdout is not None
@@ -70,7 +83,7 @@ def measure_subject(run: Run, subject: str) -> Iterator[Row]:
             report(f"  {format_text([row]).splitlines()[-1]}")
             yield row
     if process.returncode:
-        raise SystemExit(f"{subject} exited with {process.returncode}")
+        raise SubjectFailed(f"{subject} exited with {process.returncode}")
 
 
 def make_bare_loop_rows(count: int, loops: Sequence[BareLoopCost]) -> list[Row]:

@@ -54,6 +54,13 @@ def test_the_command_prints_one_table_and_writes_it(
     assert "| chain of 20, a step |" in written
 
 
+def test_a_subject_that_fails_leaves_the_others(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    rows, failed = command.measure_subjects(Run(str(tmp_path), limit=20), ["nonsense", "events"])
+    assert failed == ["nonsense"]
+    assert [row.what for row in rows[2:]] == ["20 events to 1 instance", "20 events to 20 instances"]
+    assert "KeyError: 'nonsense'" in capfd.readouterr().err
+
+
 def test_an_unknown_subject_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         command.main(["nonsense"])
