@@ -22,15 +22,22 @@ _PAYLOADS = {
     ),
 }
 """The field of an event that may be large, and how often it counts: what is also delivered elsewhere counts twice."""
+_RECIPIENTS = {
+    ev.EventSent: "instance",
+    ev.SubOrchestrationInstanceCreated: "instance",
+    ev.EntityOperationCalled: "entity",
+    ev.EntityOperationSignaled: "entity",
+}
+"""The field of a decision that names its one recipient."""
 
 
 def get_recipient(event: ev.AnyEvent) -> str | None:
     """The instance or entity that a decision sends something to."""
-    if isinstance(event, ev.EventSent | ev.SubOrchestrationInstanceCreated):
-        return event.instance
-    if isinstance(event, ev.EntityOperationCalled | ev.EntityOperationSignaled):
-        return event.entity
-    return event.entities[0] if isinstance(event, ev.EntityLockRequested) else None
+    field = _RECIPIENTS.get(type(event))
+    if field is not None:
+        recipient: str = getattr(event, field)
+        return recipient
+    return event.entities[0] if type(event) is ev.EntityLockRequested else None
 
 
 def estimate_size(event: ev.AnyEvent) -> int:

@@ -6,7 +6,6 @@ import os
 import threading
 from collections import deque
 from collections.abc import Iterable
-from contextlib import suppress
 from time import monotonic
 
 from durablecli.engine.thread_start import start_thread
@@ -69,8 +68,10 @@ class ThreadPool:
             self._wake_thread()
 
     def _wake_thread(self) -> None:
-        with suppress(IndexError):
+        try:
             self._idle.popleft().release()
+        except IndexError:  # another thread was quicker
+            return
 
     def _add_threads(self) -> None:
         """Have a thread for each queued and running call, up to the capacity: one that blocks delays no other."""
