@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta, timezone
 from enum import Enum
 from queue import SimpleQueue
 from typing import Any, ClassVar, Final
+from unittest import mock
 
 import msgspec
 import pytest
@@ -793,6 +794,7 @@ CALLS = st.one_of(
 )
 
 
+@mock.patch.object(entity_batch, "MAX_BATCH_SECONDS", 3600.0)
 @given(entity=st.sampled_from([tally, Counter]), calls=st.lists(CALLS, min_size=1, max_size=12), cut=st.integers(1, 11))
 def test_the_grouping_into_batches_makes_no_difference(entity: Any, calls: list[Call], cut: int) -> None:
     whole = run_batch(entity, calls, b"")
