@@ -40,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parent = os.environ.get("DURABLE_BENCH_DIR") or tempfile.gettempdir()
     check_disk(parent)
     run = Run(tempfile.mkdtemp(prefix="durable-bench-", dir=parent), given.limit)
-    environment = describe_environment(run.folder)
+    environment = describe_environment(run.folder, run.limit)
     rows, failed = measure_subjects(run, given.subjects or list(SUBJECTS))
     for heading, text in environment:
         print(f"{heading:<11}{text}")

@@ -53,8 +53,8 @@ def check_disk(folder: str) -> None:
         )
 
 
-def describe_environment(folder: str) -> list[tuple[str, str]]:
-    """What the figures depend on, by heading."""
+def describe_environment(folder: str, limit: int | None) -> list[tuple[str, str]]:
+    """What the figures depend on, by heading; `limit` bounds the sizes."""
     built = "with" if "--enable-optimizations" in (sysconfig.get_config_var("CONFIG_ARGS") or "") else "without"
     python = f"Python {platform.python_version()} (built {built} optimizations)"
     libraries = f"msgspec {msgspec.__version__}, SQLite {sqlite3.sqlite_version}"
@@ -63,6 +63,7 @@ def describe_environment(folder: str) -> list[tuple[str, str]]:
         ("Machine", f"{os.cpu_count()} cores, {_processor()}, {platform.system()} {platform.release()}"),
         ("Disk", f"{find_file_system(folder)}, median sync {measure_sync(folder) * 1e6:.0f} µs"),
         ("Versions", f"durablecli {version('durablecli')}{_commit()}, {python}, {libraries}"),
+        ("Sizes", "as planned" if limit is None else f"none above {limit:,}"),
         ("Durability", "the journal is synced (fdatasync) once per batch of commits, before anything is acknowledged"),
     ]
 

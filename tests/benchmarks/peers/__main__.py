@@ -28,7 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parent = os.environ.get("DURABLE_BENCH_DIR") or tempfile.gettempdir()
     check_disk(parent)
     run = Run(tempfile.mkdtemp(prefix="durable-bench-", dir=parent), given.limit)
-    environment = describe_environment(run.folder)
+    environment = describe_environment(run.folder, run.limit)
     systems = [Peer("durablecli", SMALL, measure_ourselves), *PEERS]
     found, missing = measure_rounds(run, systems)
     cells = [HEADINGS, *format_systems(run, systems, found)]
