@@ -102,8 +102,8 @@ def format_rows(rows: Sequence[Row]) -> list[tuple[str, ...]]:
             "" if row.low is None or row.high is None else f"{_number(row.low)} to {_number(row.high)}",
             "" if row.cpu is None else format_figure(row.cpu * 1e3, "ms"),
             "" if row.memory is None else format_figure(row.memory, "MB"),
-            "" if row.bare_loop is None or row.seconds is None else f"{row.bare_loop.seconds / row.seconds:.3f}",
-            "" if row.bare_loop is None or not row.cpu else f"{row.bare_loop.cpu / row.cpu:.3f}",
+            "" if row.bare_loop is None or row.seconds is None else _ratio(row.bare_loop.seconds / row.seconds),
+            "" if row.bare_loop is None or not row.cpu else _ratio(row.bare_loop.cpu / row.cpu),
             "" if row.budget is None else _format_budget(row.budget, row.unit),
             row.reached,
         )
@@ -142,6 +142,10 @@ def _number(value: float) -> str:
     if value >= 100:
         return f"{value:,.0f}"
     return f"{value:.1f}" if value >= 10 else f"{value:.2f}" if value >= 0.1 else f"{value:.3f}"
+
+
+def _ratio(value: float) -> str:
+    return f"{value:.3f}" if value >= 0.01 else f"{value:.1g}"
 
 
 def _format_budget(budget: Budget, unit: str) -> str:

@@ -124,6 +124,12 @@ def test_a_peer_that_is_missing_is_named_with_the_reason(tmp_path: Path) -> None
     ]
 
 
+@pytest.mark.parametrize(("seconds", "share"), [(0.001, "1.000"), (0.003, "0.333"), (2.0, "0.0005")])
+def test_small_shares_keep_a_digit(seconds: float, share: str) -> None:
+    row = Row("work", seconds, "s", seconds=seconds, bare_loop=Cost(0.001, 0.001))
+    assert share in format_text([row]).split()
+
+
 # ── the bare loop does the work that it stands for ───────────────────────────────────────────────────────────────────
 
 
