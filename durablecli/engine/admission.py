@@ -21,7 +21,8 @@ _MAX_CALLS = 10_000
 """The same for calls, of which one instance may have very many."""
 _TRICKLE_INTERVAL = 1.0
 _TRICKLE_STARTS = 10
-"""Starts of a batch that begin in each interval in any case: their orchestrations may need none of the workers."""
+"""Starts of batches, and as many others, that begin in each interval in any case: their orchestrations may need none of
+the workers, and what occupies the workers may wait for them."""
 
 
 class WorkInFlight(NamedTuple):
@@ -32,6 +33,24 @@ class WorkInFlight(NamedTuple):
     capacity: int
 
 
+class _Trickle:
+    """A few starts in each interval."""
+
+    def __init__(self) -> None:
+        self._taken_at = 0.0
+
+    @property
+    def is_due(self) -> bool:
+        return monotonic() - self._taken_at >= _TRICKLE_INTERVAL
+
+    def take(self) -> int:
+        """Return how many starts may begin now; no more may until the next interval."""
+        if not self.is_due:
+            return 0
+        self._taken_at = monotonic()
+        return _TRICKLE_STARTS
+
+
 class Admission:
     """Says how many instances may begin in this cycle."""
 
@@ -40,29 +59,32 @@ class Admission:
         self._max_instances = max(1, live_instances // 2)
         self._max_batch_instances = max(1, live_instances // 4)
         self._count_in_flight = count_in_flight
-        self._trickled_at = 0.0
+        self._trickle = _Trickle()
+        self._batch_trickle = _Trickle()
 
     @property
     def has_room(self) -> bool:
-        """Whether an instance that isn't of a batch may begin."""
+        """Whether an instance that isn't of a batch may begin at once."""
         return self._count_instances() < self._max_instances
+
+    @property
+    def has_held_room(self) -> bool:
+        """Whether an instance whose start is held may begin."""
+        return self.has_room or self._trickle.is_due
+
+    def take_held_room(self) -> int:
+        """How many instances whose starts are held may begin before this is asked again."""
+        return 1 if self.has_room else self._trickle.take()
 
     @property
     def has_batch_room(self) -> bool:
         """Whether an instance of a batch may begin."""
-        return self._count_batch_room() > 0 or self._is_trickle_due
+        return self._count_batch_room() > 0 or self._batch_trickle.is_due
 
     def take_batch_room(self) -> int:
         """How many instances of a batch may begin now."""
         room = self._count_batch_room()
-        if room > 0 or not self._is_trickle_due:
-            return max(0, room)
-        self._trickled_at = monotonic()
-        return _TRICKLE_STARTS
-
-    @property
-    def _is_trickle_due(self) -> bool:
-        return monotonic() - self._trickled_at >= _TRICKLE_INTERVAL
+        return room if room > 0 else self._batch_trickle.take()
 
     def _count_batch_room(self) -> int:
         decided = self._cycle.undispatched_count + len(self._cycle.builder.activity_tasks)

@@ -78,7 +78,9 @@ class TurnRunner:
             return True
         if self._registry is None:
             return False
-        return bool(self._ready or self._scope.adopted or (self._ready.has_held_starts and self._admission.has_room))
+        if self._ready or self._scope.adopted:
+            return True
+        return self._ready.has_held_starts and self._admission.has_held_room
 
     def list_awaited_targets(self) -> Iterable[str]:
         """The targets with queued messages that turns wait for."""
@@ -110,11 +112,13 @@ class TurnRunner:
 
     def run_held_starts(self, limit: int = sys.maxsize) -> None:
         """Run the first turns of at most `limit` instances whose starts are held, while there is room."""
-        ready = self._ready
-        while limit and ready.has_held_starts and self._registry is not None and self._admission.has_room:
-            if self._cycle.is_budget_spent:
+        ready, room = self._ready, 0
+        while limit and ready.has_held_starts and self._registry is not None and not self._cycle.is_budget_spent:
+            room = room or self._admission.take_held_room()
+            if not room:
                 return
             self._run_or_requeue(ready.pop_held_start())
+            room -= 1
             limit -= 1
 
     def _run_or_requeue(self, id: str) -> None:

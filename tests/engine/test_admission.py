@@ -128,7 +128,7 @@ def test_no_instance_of_many_single_starts_is_replayed(hub: testing.TestEnvironm
     assert hub.engine.stats["replays"] == 0
 
 
-def test_children_wait_for_room(hub: testing.TestEnvironment) -> None:
+def test_children_wait_for_room(hub: testing.TestEnvironment, no_trickle: None) -> None:
     hub.client.start_new(parent, "p", 300)
     step(hub)
     assert in_flight(hub) == 100
@@ -193,6 +193,23 @@ def test_a_batch_never_stands_still(monkeypatch: pytest.MonkeyPatch, hub: testin
     assert hub.client.get_status(ids[-1]).status_name == "Running"
 
 
+def test_single_starts_never_stand_still(monkeypatch: pytest.MonkeyPatch, hub: testing.TestEnvironment) -> None:
+    """What keeps the workers busy may wait for them."""
+    now = 0.0
+    monkeypatch.setattr(admission, "monotonic", lambda: now)
+    for i in range(105):
+        hub.client.start_new(works, f"s-{i}")
+    hub.client.start_new(waits, "w")
+    step(hub)
+    assert in_flight(hub) == 100
+    assert hub.client.get_status("w").status_name == "Pending"
+    assert hub.engine._limit_wait(0.5) > 0
+    now = 10.0
+    assert hub.engine._limit_wait(0.5) == 0
+    step(hub)
+    assert hub.client.get_status("w").status_name == "Running"
+
+
 def test_a_batch_that_waits_is_no_work(hub: testing.TestEnvironment, crowded: list[str]) -> None:
     """Otherwise the engine would spin until an activity ends."""
     hub.engine.flush()  # the histories of the first instances, which an idle engine would write now
@@ -225,7 +242,7 @@ def test_one_instance_with_many_calls_holds_up_a_batch_and_no_other_start(
     assert in_flight(hub) == 11
 
 
-def test_held_starts_survive_a_crash_and_begin_in_order(hub: testing.TestEnvironment) -> None:
+def test_held_starts_survive_a_crash_and_begin_in_order(hub: testing.TestEnvironment, no_trickle: None) -> None:
     submitted = [hub.engine.submit("start", [MessageItem(f"s-{i}", "works")]) for i in range(200)]
     step(hub)
     assert all(each.done.is_set() for each in submitted)
