@@ -190,8 +190,8 @@ class PurgeHistoryResult(msgspec.Struct, frozen=True):
 
 def format_seconds(time: datetime | None) -> str | None:
     """Format a time as `2026-11-22T09:00:05Z`."""
-    return None if time is None else time.strftime("%Y-%m-%dT%H:%M:%SZ")
+    return None if time is None else f"{time.isoformat('T', 'seconds')[:19]}Z"
 
 
 def _format_microseconds(time: datetime | None) -> str | None:
-    return None if time is None else time.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return None if time is None else f"{time.isoformat('T', 'microseconds')[:26]}Z"

@@ -49,10 +49,17 @@ class HubQueries:
         show_history: bool = False,
         show_history_output: bool = False,
         show_input: bool = True,
+        *,
+        explain_waits: bool = True,
     ) -> DurableOrchestrationStatus:
-        """Return the status of an instance; it is falsy if there is none. `show_input=False` omits the input."""
+        """Return the status of an instance; it is falsy if there is none. `show_input=False` omits the input, and
+        `explain_waits=False` what delays the waits."""
         return self._reader.read_status(
-            instance_id, history=show_history, history_output=show_history_output, show_input=show_input
+            instance_id,
+            history=show_history,
+            history_output=show_history_output,
+            show_input=show_input,
+            explain=explain_waits,
         )
 
     def get_status_all(self) -> list[DurableOrchestrationStatus]:

@@ -41,8 +41,7 @@ from durablecli.store.inbox.pending_messages import (
 
 def parse_records(found: History) -> Iterator[Record]:
     """Decode the records of lines that were checked when they were read."""
-    seed = codec.crc_seed(found.instance, found.execution)
-    return (codec.decode_record(line, seed) for line in found.lines)
+    return (codec.decode_record_body(line[: -codec.CRC_SUFFIX_LENGTH]) for line in found.lines)
 
 
 def keep_if_foldable(found: History | None) -> History | None:

@@ -49,12 +49,22 @@ class StatusReader:
         self.root = root
         self._disk: Disk = disk or LocalDisk()
         self._publication = publication
+        self._own_engine: EngineStatus | None = None
         self._hub = HubReader(root, self._disk, publication)
 
     def read_status(
-        self, instance: str, *, history: bool = False, history_output: bool = False, show_input: bool = True
+        self,
+        instance: str,
+        *,
+        history: bool = False,
+        history_output: bool = False,
+        show_input: bool = True,
+        explain: bool = True,
     ) -> DurableOrchestrationStatus:
-        """Return the status of an instance; it is falsy if there is neither a history nor a pending start."""
+        """Return the status of an instance; it is falsy if there is neither a history nor a pending start.
+
+        With `explain`, the waits say what delays them.
+        """
         if is_entity_id(instance):
             return DurableOrchestrationStatus(instance_id=instance)
         snapshot, quarantine = self._read_snapshot(instance, self._hub.read_instance)
@@ -67,6 +77,8 @@ class StatusReader:
             history_output=history_output,
             show_input=show_input,
         )
+        if not (explain and status.waiting_for):
+            return status
         return _explain_status_waits(status, self._make_lookups(self._hub.read_history))
 
     def get_existing(self, instance: str) -> DurableOrchestrationStatus:
@@ -248,6 +260,13 @@ class StatusReader:
 
     def read_engine_status(self) -> EngineStatus:
         """Return the status of the running engine, or what is known of the last one."""
+        if self._publication is None or self._publication.published_commit is None:
+            return self._read_engine_status()
+        if self._own_engine is None or not self._own_engine.alive:
+            self._own_engine = self._read_engine_status()
+        return self._own_engine  # what hub.json says of an engine in this process doesn't change while it runs
+
+    def _read_engine_status(self) -> EngineStatus:
         try:
             file = read_hub_file(self._disk, self.root)
         except (OSError, DamagedHub):

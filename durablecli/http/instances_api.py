@@ -149,7 +149,7 @@ class InstancesApi:
         show_input, extended = params.flag("showInput", True), params.flag("showWaiting", False)
         error_on_failure = params.flag("returnInternalServerErrorOnFailure", False)
         current = await self._bridge.read(
-            lambda client: client.get_status(instance, history, history and output, show_input)
+            lambda client: client.get_status(instance, history, history and output, show_input, explain_waits=extended)
         )
         if not current:
             raise _instance_not_found(instance)

@@ -64,6 +64,8 @@ class HubReader:
 
     def exists(self) -> bool:
         """Return whether there is a hub; raise NewerHub, DamagedHub or NoPermission for one that can't be read."""
+        if self._publication is not None and self._publication.published_commit is not None:
+            return True  # an engine in this process has opened it
         with translate_os_errors(_READ_FAILED):
             try:
                 read_hub_file(self._disk, self._root)
